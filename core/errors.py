@@ -1,0 +1,98 @@
+"""Domain errors: what can go wrong, in the product's own words.
+
+Every error carries a stable `code`; `api/problems.py` maps the classes to HTTP statuses in one
+table, and the worker writes the codes of `JobFailure` into the job's record.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One mistake in a spec or a query.
+
+    Attributes:
+        param: dotted path of the field, from the root of the body (`"optimizer.lr"`).
+        code: stable, snake_case (`"greater_than"`).
+        message: names the field, the value given and the way out.
+    """
+
+    param: str
+    code: str
+    message: str
+
+
+class ThalwegError(Exception):
+    """Root of all domain errors. `str(error)` is safe to show to a caller."""
+
+    code: ClassVar[str] = "internal_error"
+
+
+class InvalidInputError(ThalwegError):
+    """A spec or query that breaks at least one rule; `errors` lists every mistake at once."""
+
+    code = "invalid_request"
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = errors
+
+
+class NotFoundError(ThalwegError):
+    """Nothing with this id exists."""
+
+    code = "not_found"
+
+
+class ConflictError(ThalwegError):
+    """The call does not fit the state that the thing is in; `code` says how."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.conflict_code = code
+
+
+class StoreUnavailableError(ThalwegError):
+    """The Redis server does not answer, or refuses writes (out of memory, still loading)."""
+
+    code = "store_unavailable"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StaleAttemptError(ThalwegError):
+    """A write by an attempt that no longer holds the job's lease: it must stop at once."""
+
+    code = "stale_attempt"
+
+
+class ArtifactError(ThalwegError):
+    """Weights or checkpoints that cannot be written or read."""
+
+    code = "artifact_store_unavailable"
+
+
+class JobFailure(ThalwegError):
+    """Ends a running job as `failed`, with a code from the published list `FAILURE_CODES`."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        if code not in FAILURE_CODES:
+            raise ValueError(f"unpublished failure code {code!r}")
+        self.failure_code = code
+        self.param = param
+
+
+FAILURE_CODES: dict[str, str] = {
+    "out_of_memory": "The device or the host ran out of memory.",
+    "time_limit_exceeded": "The operator's hard limit on a job's running time was reached.",
+    "worker_lost": "The worker died on every one of the job's `max_attempts` attempts.",
+    "data_unavailable": "The data could not be loaded or does not fit the spec.",
+    "device_unavailable": "The device that the spec names is not on any worker.",
+    "artifact_store_unavailable": "Weights or checkpoints could not be written.",
+    "cancel_unresponsive": "The step loop did not stop within the grace period and was killed.",
+    "internal_error": "A fault in the service; the worker's log has the details.",
+}

@@ -1,0 +1,71 @@
+"""The job's record and the table of moves that its status may make."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
+
+Status = Literal["queued", "running", "cancelling", "succeeded", "cancelled", "failed"]
+Outcome = Literal["converged", "stalled", "budget_exhausted", "diverged"]
+AttemptEnd = Literal["finished", "lost", "handed_over", "cancelled", "failed"]
+
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+TERMINAL: Final[frozenset[Status]] = frozenset({"succeeded", "cancelled", "failed"})
+
+MOVES: Final[dict[Status, frozenset[Status]]] = {
+    "queued": frozenset({"running", "cancelled", "failed"}),
+    "running": frozenset({"queued", "cancelling", "succeeded", "failed"}),
+    "cancelling": frozenset({"cancelled", "succeeded", "failed"}),
+    "succeeded": frozenset(),
+    "cancelled": frozenset(),
+    "failed": frozenset(),
+}
+"""The only moves there are; the store's scripts are generated from this table."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One worker's try at a job. Times are RFC 3339 strings."""
+
+    number: int
+    worker: str
+    device: str | None
+    started_at: str
+    ended_at: str | None = None
+    end: AttemptEnd | None = None
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """All that is stored of a job, but for its history and artifacts.
+
+    `spec` is the resolved spec as JSON; `progress` holds `step`, `max_steps`, `steps_per_s`;
+    `result`, `diagnosis`, `error`, `latest`, `best` have the contract's shapes.
+    """
+
+    id: str
+    status: Status
+    spec: Json
+    created_at: str
+    outcome: Outcome | None = None
+    phase: str | None = None
+    resolved: Json = field(default_factory=dict)
+    progress: Json = field(default_factory=dict)
+    latest: Json | None = None
+    best: Json | None = None
+    result: Json | None = None
+    diagnosis: Json | None = None
+    error: Json | None = None
+    attempts: tuple[Attempt, ...] = ()
+    checkpoints: tuple[Json, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    parent_id: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    cancel_requested_at: str | None = None
+    version: int = 0
+    """Grows with every change of the record; the API's ETag."""
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL

@@ -1,0 +1,31 @@
+"""Ids: a prefix that says what it names, then a time-ordered random part (ULID, Crockford base 32)."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from ulid import ULID
+
+JOB_PREFIX: Final = "job"
+
+_ID = re.compile(r"^[a-z]+_[0-9a-hjkmnp-tv-z]{26}$")
+
+
+def new_id(prefix: str) -> str:
+    """Return `prefix_` and 26 lower-case characters that sort by time of creation."""
+    return f"{prefix}_{str(ULID()).lower()}"
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Tell whether `text` has the form of an id with this prefix (not whether it exists)."""
+    return text.startswith(f"{prefix}_") and _ID.match(text) is not None
+
+
+def utc_now() -> datetime:
+    """The current time, aware, UTC."""
+    return datetime.now(UTC)
+
+
+def rfc3339(moment: datetime) -> str:
+    """`2026-11-22T10:15:30.123456Z`: RFC 3339, UTC, always six fractional digits."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

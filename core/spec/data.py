@@ -1,0 +1,174 @@
+"""Data of a supervised problem: where the rows come from, how they are split and in what order."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.spec.base import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt, Seed, Spec
+
+
+class Shuffled(Spec):
+    """Every epoch a new permutation, drawn from (seed, epoch)."""
+
+    kind: Literal["shuffled"] = "shuffled"
+
+
+class SequentialOrder(Spec):
+    kind: Literal["sequential"]
+
+
+class ExplicitOrder(Spec):
+    """`steps[k % len(steps)]` are the training rows of step k; it replaces `batch_size`."""
+
+    kind: Literal["explicit"]
+    steps: Annotated[
+        tuple[Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)], ...],
+        Field(min_length=1),
+    ]
+
+
+Order = Annotated[Shuffled | SequentialOrder | ExplicitOrder, Field(discriminator="kind")]
+
+
+class DataSpec(Spec):
+    eval_fraction: Fraction = 0.2
+    split_seed: Seed = 0
+    standardize: bool = True
+    """Features to zero mean and unit variance, by the training rows' statistics."""
+    drop_last: bool = False
+    order: Order = Shuffled()
+
+
+class Builtin(DataSpec):
+    """A data set that scikit-learn ships."""
+
+    kind: Literal["builtin"]
+    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
+
+
+NumSamples = Annotated[int, Field(ge=2)]
+
+
+class Blobs(Spec):
+    """Isotropic Gaussian clusters; class ids."""
+
+    kind: Literal["blobs"]
+    num_samples: NumSamples = 1000
+    num_features: PositiveInt = 2
+    num_classes: Annotated[int, Field(ge=2)] = 3
+    std: NonNegative = 1.0
+
+
+class Moons(Spec):
+    """Two interleaved half circles; class ids."""
+
+    kind: Literal["moons"]
+    num_samples: NumSamples = 1000
+    noise: NonNegative = 0.1
+
+
+class Circles(Spec):
+    """A circle inside a circle; class ids."""
+
+    kind: Literal["circles"]
+    num_samples: NumSamples = 1000
+    noise: NonNegative = 0.05
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
+class Spirals(Spec):
+    """Arms of an Archimedean spiral, one a class."""
+
+    kind: Literal["spirals"]
+    num_samples: NumSamples = 1000
+    num_classes: Annotated[int, Field(ge=2)] = 3
+    noise: NonNegative = 0.1
+
+
+class LinearRegressionData(Spec):
+    """y = Xw + b + noise with Gaussian X; covariance eigenvalues log-spaced from 1 to 1/condition_number."""
+
+    kind: Literal["linear_regression"]
+    num_samples: NumSamples = 1000
+    num_features: PositiveInt = 10
+    noise: NonNegative = 0.1
+    condition_number: Annotated[float, Field(ge=1)] = 1.0
+
+
+class Friedman1(Spec):
+    """10 sin(πx₁x₂) + 20(x₃−½)² + 10x₄ + 5x₅ + noise (Friedman 1991)."""
+
+    kind: Literal["friedman1"]
+    num_samples: NumSamples = 1000
+    num_features: Annotated[int, Field(ge=5)] = 10
+    noise: NonNegative = 1.0
+
+
+class Sinusoid(Spec):
+    """y = sin(2π·frequency·x) + noise, x uniform in [−1, 1]; regression."""
+
+    kind: Literal["sinusoid"]
+    num_samples: NumSamples = 1000
+    frequency: Positive = 1.0
+    noise: NonNegative = 0.1
+
+
+class SineSequence(Spec):
+    """Windows of a noisy sine with random phase; the target is the next value; sequence, regression."""
+
+    kind: Literal["sine_sequence"]
+    num_samples: NumSamples = 1000
+    length: PositiveInt = 20
+    noise: NonNegative = 0.05
+
+
+class AddingProblem(Spec):
+    """`length` pairs (value, marker); the target is the sum of the two marked values
+    (Hochreiter and Schmidhuber 1997); sequence, regression. Features are flattened: 2·length."""
+
+    kind: Literal["adding_problem"]
+    num_samples: NumSamples = 1000
+    length: Annotated[int, Field(ge=2)] = 20
+
+
+class Parity(Spec):
+    """Random bits as ±1; the class is their parity; sequence, classification."""
+
+    kind: Literal["parity"]
+    num_samples: NumSamples = 1000
+    length: PositiveInt = 8
+
+
+Generator = Annotated[
+    Blobs | Moons | Circles | Spirals | LinearRegressionData | Friedman1 | Sinusoid | SineSequence
+    | AddingProblem | Parity,
+    Field(discriminator="kind"),
+]
+
+
+class Synthetic(DataSpec):
+    """Rows drawn by a generator from `seed`."""
+
+    kind: Literal["synthetic"]
+    generator: Generator
+    seed: Seed = 0
+
+
+class Inline(DataSpec):
+    """Rows in the request itself: features (rows × columns) and one target a row.
+
+    Whole-number targets are class ids where the loss wants classes, else values; a list a row
+    gives several regression targets.
+    """
+
+    kind: Literal["inline"]
+    features: Annotated[
+        tuple[Annotated[tuple[float, ...], Field(min_length=1)], ...], Field(min_length=2)
+    ]
+    targets: Annotated[
+        tuple[int | float, ...] | tuple[Annotated[tuple[float, ...], Field(min_length=1)], ...],
+        Field(min_length=2),
+    ]
+
+
+Data = Annotated[Builtin | Synthetic | Inline, Field(discriminator="kind")]

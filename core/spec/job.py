@@ -1,0 +1,136 @@
+"""The job spec: a problem, an optimizer, and how to run it. Defaults live here and only here.
+
+`None` marks a default that depends on the rest of the spec; `core.spec.resolve` writes it out.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.spec.base import (
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Seed,
+    Spec,
+)
+from core.spec.data import Data
+from core.spec.functions import Bounds, Function, Start
+from core.spec.losses import Loss
+from core.spec.models import Model
+from core.spec.optimizers import Optimizer
+from core.spec.schedules import Constant, Schedule
+
+
+class Supervised(Spec):
+    kind: Literal["supervised"]
+    data: Data
+    model: Model
+    loss: Loss | None = None
+    """Left out: cross_entropy for classes, mse for values."""
+
+
+class FunctionProblem(Spec):
+    kind: Literal["function"]
+    function: Function
+    start: Start | None = None
+    """Left out: the function's customary start. A mapping by name for an expression."""
+    bounds: Bounds | None = None
+
+
+Problem = Annotated[Supervised | FunctionProblem, Field(discriminator="kind")]
+
+
+class ClipNorm(Spec):
+    """Scale all gradients together so that their norm is at most `max_norm` (Pascanu et al. 2013)."""
+
+    kind: Literal["norm"]
+    max_norm: Positive
+    norm_type: Positive = 2.0
+
+
+class ClipValue(Spec):
+    """Clamp each gradient component to ±`clip_value`."""
+
+    kind: Literal["value"]
+    clip_value: Positive
+
+
+GradientClip = Annotated[ClipNorm | ClipValue, Field(discriminator="kind")]
+
+MAX_STEPS = 100_000_000
+
+
+class Budget(Spec):
+    """The first limit reached ends the run (`budget_exhausted`)."""
+
+    max_steps: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
+    """Updates. Left out: 2,000 (supervised) or 1,000 (function), unless another limit is given."""
+    max_epochs: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
+    max_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = None
+    """Training time."""
+
+
+class Stop(Spec):
+    """Criteria tested on each step's row, before its update."""
+
+    target_loss: float | None = None
+    """`converged` once loss ≤ target_loss."""
+    gradient_norm: NonNegative | None = None
+    """`converged` once grad_norm ≤ gradient_norm."""
+    patience: PositiveInt | None = None
+    """`stalled` after this many steps in which the loss has not fallen more than `min_delta` below
+    the best one before."""
+    min_delta: NonNegative = 0.0
+    max_loss: float | None = None
+    """`diverged` once loss > max_loss."""
+
+
+class Record(Spec):
+    every: PositiveInt = 1
+    """Keep the rows of the steps divisible by this, and the last."""
+    eval_every: PositiveInt | None = 100
+    """Evaluate (where there is evaluation data) at 0, at each multiple of this and at the end;
+    null: at the end only."""
+
+
+class CheckpointEvery(Spec):
+    every_steps: PositiveInt | None = 500
+    """null: none on the way; the initial, best and final weights are always kept."""
+
+
+class StopOnDivergence(Spec):
+    action: Literal["stop"] = "stop"
+
+
+class JobSpec(Spec):
+    problem: Problem
+    optimizer: Optimizer
+    schedule: Schedule = Constant()
+    batch_size: PositiveInt | Literal["full"] | None = None
+    """Left out: 64 for supervised (all rows if there are fewer), "full" for functions."""
+    gradient_clip: GradientClip | None = None
+    budget: Budget = Budget()
+    stop: Stop = Stop()
+    record: Record = Record()
+    checkpoint: CheckpointEvery = CheckpointEvery()
+    seed: Seed = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")] = "auto"
+    precision: Literal["float32", "float64"] | None = None
+    """Left out: float32 for supervised, float64 for functions."""
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    diagnose: Literal["off", "history"] = "history"
+    on_divergence: StopOnDivergence = StopOnDivergence()
+    labels: Annotated[
+        dict[
+            Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,63}$")],
+            Annotated[str, Field(max_length=255)],
+        ],
+        Field(max_length=64),
+    ] = {}
+    webhook: None = None
+
+
+__all__ = ["NonNegativeInt"]

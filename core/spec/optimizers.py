@@ -1,0 +1,138 @@
+"""Optimizer choices: torch.optim's own names, options and defaults (torch 2.13 documentation).
+
+`capturable` and `differentiable` are left out: they change how torch runs an update (CUDA graphs,
+higher-order gradients), never what it computes, and the training loop uses neither.
+`tables/torch_optim.json` holds torch's signatures; a test keeps both in step.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.spec.base import Betas, Fraction, NonNegative, Positive, PositiveInt, Spec
+
+
+class TorchOptimizer(Spec):
+    lr: Positive = 1e-3
+    weight_decay: NonNegative = 0.0
+    maximize: bool = False
+    foreach: bool | None = None
+
+
+class SGD(TorchOptimizer):
+    kind: Literal["sgd"]
+    momentum: NonNegative = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    fused: bool | None = None
+
+
+class Adam(TorchOptimizer):
+    kind: Literal["adam"]
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    amsgrad: bool = False
+    decoupled_weight_decay: bool = False
+    fused: bool | None = None
+
+
+class AdamW(TorchOptimizer):
+    kind: Literal["adamw"]
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    weight_decay: NonNegative = 1e-2
+    amsgrad: bool = False
+    fused: bool | None = None
+
+
+class Adamax(TorchOptimizer):
+    kind: Literal["adamax"]
+    lr: Positive = 2e-3
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+
+
+class NAdam(TorchOptimizer):
+    kind: Literal["nadam"]
+    lr: Positive = 2e-3
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    momentum_decay: NonNegative = 4e-3
+    decoupled_weight_decay: bool = False
+
+
+class RAdam(TorchOptimizer):
+    kind: Literal["radam"]
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    decoupled_weight_decay: bool = False
+
+
+class Adagrad(TorchOptimizer):
+    kind: Literal["adagrad"]
+    lr: Positive = 1e-2
+    lr_decay: NonNegative = 0.0
+    initial_accumulator_value: NonNegative = 0.0
+    eps: NonNegative = 1e-10
+    fused: bool | None = None
+
+
+class Adadelta(TorchOptimizer):
+    kind: Literal["adadelta"]
+    lr: Positive = 1.0
+    rho: Annotated[float, Field(ge=0, le=1)] = 0.9
+    eps: NonNegative = 1e-6
+
+
+class RMSprop(TorchOptimizer):
+    kind: Literal["rmsprop"]
+    lr: Positive = 1e-2
+    alpha: NonNegative = 0.99
+    eps: NonNegative = 1e-8
+    momentum: NonNegative = 0.0
+    centered: bool = False
+
+
+class Rprop(Spec):
+    kind: Literal["rprop"]
+    lr: Positive = 1e-2
+    etas: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=1)]] = (0.5, 1.2)
+    step_sizes: tuple[Positive, Positive] = (1e-6, 50.0)
+    maximize: bool = False
+    foreach: bool | None = None
+
+
+class ASGD(TorchOptimizer):
+    kind: Literal["asgd"]
+    lr: Positive = 1e-2
+    lambd: NonNegative = 1e-4
+    alpha: NonNegative = 0.75
+    t0: NonNegative = 1e6
+
+
+class Adafactor(TorchOptimizer):
+    kind: Literal["adafactor"]
+    lr: Positive = 1e-2
+    beta2_decay: Annotated[float, Field(le=0)] = -0.8
+    eps: tuple[NonNegative | None, NonNegative] = (None, 1e-3)
+    d: Annotated[float, Field(ge=1)] = 1.0
+
+
+class LBFGS(Spec):
+    kind: Literal["lbfgs"]
+    lr: Positive = 1.0
+    max_iter: PositiveInt = 20
+    max_eval: PositiveInt | None = None
+    tolerance_grad: NonNegative = 1e-7
+    tolerance_change: NonNegative = 1e-9
+    history_size: PositiveInt = 100
+    line_search_fn: Literal["strong_wolfe"] | None = None
+
+
+Optimizer = Annotated[
+    SGD | Adam | AdamW | Adamax | NAdam | RAdam | Adagrad | Adadelta | RMSprop | Rprop | ASGD
+    | Adafactor | LBFGS,
+    Field(discriminator="kind"),
+]
+
+__all__ = ["Fraction", "Optimizer"]

@@ -1,0 +1,78 @@
+"""What leaves the training loop, and what reaches it: two protocols and their values."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.jobs import Outcome
+
+Json = dict[str, Any]
+Columns = dict[str, NDArray[np.float64]]
+"""Series name -> one value a row (float64), or rows x dim for `x`. All of the same length.
+`step` is always there."""
+CheckpointName = Literal["initial", "best", "final", "resume"]
+
+
+@dataclass(frozen=True)
+class SavedCheckpoint:
+    """A file that the loop has had written, complete and checksummed.
+
+    Attributes:
+        name: `initial`, `best`, `final`, or `resume` (one of the kept ones on the way).
+        step: updates applied to these weights.
+        path: the artifact's name below the job's folder.
+        metrics: what was known of these weights (`loss`, `accuracy`, …).
+        size_bytes: the file's size.
+        sha256: hex digest of the file.
+    """
+
+    name: CheckpointName
+    step: int
+    path: str
+    metrics: Json
+    size_bytes: int
+    sha256: str
+
+
+class Events(Protocol):
+    """Where the loop reports. Calls are cheap for the loop (a pipe, never the network) and come
+    in batches at most half a second late. No call happens inside a step."""
+
+    def rows(self, kind: Literal["train", "eval"], first_row: int, columns: Columns) -> None:
+        """Rows `first_row …` of a history, in order; the same row may come again after a resume."""
+
+    def progress(self, step: int, steps_per_s: float | None, latest: Json, best: Json) -> None:
+        """`step` updates applied; `latest` and `best` are `{"step", "loss"}` as in the contract."""
+
+    def phase(self, name: str) -> None:
+        """`preparing`, `training`, `evaluating`, `saving`, `diagnosing`."""
+
+    def checkpoint(self, saved: SavedCheckpoint) -> None:
+        """Weights were written."""
+
+
+class Control(Protocol):
+    """What the loop asks between steps; one attribute read each, no lock, no call to the system."""
+
+    @property
+    def stop_requested(self) -> Literal["cancel", "hand_over"] | None:
+        """A cancel, or an orderly shutdown (write a resume checkpoint and leave)."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the loop ended.
+
+    Attributes:
+        reason: `finished` (an outcome is set), `cancelled`, `handed_over`.
+        outcome: only when finished.
+        result: the contract's `result` object.
+        best: the contract's `best`.
+    """
+
+    reason: Literal["finished", "cancelled", "handed_over"]
+    outcome: Outcome | None
+    result: Json
+    best: Json | None
