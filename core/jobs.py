@@ -20,6 +20,9 @@ MOVES: Final[dict[Status, frozenset[Status]]] = {
 }
 """The only moves there are; the store's scripts are generated from this table."""
 
+HELD: Final[frozenset[Status]] = frozenset({"running", "cancelling"})
+"""An attempt holds the job: it has a lease and a fencing token."""
+
 Json = dict[str, Any]
 
 

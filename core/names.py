@@ -8,7 +8,7 @@ from ulid import ULID
 
 JOB_PREFIX: Final = "job"
 
-_ID = re.compile(r"^[a-z]+_[0-9a-hjkmnp-tv-z]{26}$")
+_ID = re.compile(r"[a-z]+_[0-9a-hjkmnp-tv-z]{26}")
 
 
 def new_id(prefix: str) -> str:
@@ -18,7 +18,7 @@ def new_id(prefix: str) -> str:
 
 def is_id(text: str, prefix: str) -> bool:
     """Tell whether `text` has the form of an id with this prefix (not whether it exists)."""
-    return text.startswith(f"{prefix}_") and _ID.match(text) is not None
+    return text.startswith(f"{prefix}_") and _ID.fullmatch(text) is not None
 
 
 def utc_now() -> datetime:

@@ -6,17 +6,30 @@ on the `changed` channel, and (workers only) refuses a stale fencing token.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import StoreUnavailableError
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status
 
 Json = dict[str, Any]
 Columns = dict[str, NDArray[np.float64]]
 HistoryKind = Literal["train", "eval"]
+Rows = tuple[HistoryKind, int, Columns]
+"""Rows to write: of which history, from which row on, `step` and every series of the layout."""
+
+CHUNK_NUMBERS: Final = 8190
+"""float64 numbers in a full chunk: 65,520 bytes, so that value and header fit the allocator's size
+class of 64 KiB (65,536 bytes of value would take 80 KiB under jemalloc)."""
+
+
+class QueueFullError(StoreUnavailableError):
+    """`max_queued_jobs` are waiting already: nothing was written; try later."""
+
+    code: ClassVar[str] = "queue_full"
 
 
 @dataclass(frozen=True)
@@ -40,17 +53,28 @@ class NewJob:
 
 @dataclass(frozen=True)
 class HistoryLayout:
-    """How a job's rows lie in Redis: one packed float64 column a series, in chunks.
+    """How a job's rows lie in Redis: one packed float64 column a series, in chunks
+    (`core.store.history`). The series `x` is read back as a list a row, whatever its width.
 
     Row i holds step `first_step + i·every`; only the last row may fall between (its step is kept
-    beside). `widths` maps each series but `step` to its numbers a row (1, or dim for `x`), in order.
-    `expected_rows` pre-sizes the chunks (an upper bound; None when unknown).
+    beside; where there is one row only it may have any step). `widths` maps each series but `step`
+    to its numbers a row (1, or dim for `x`), in order. `expected_rows` pre-sizes the chunks (an
+    upper bound; None when unknown).
     """
 
     every: int
     widths: dict[str, int]
     expected_rows: int | None
     first_step: int = 0
+    chunk_numbers: int = CHUNK_NUMBERS
+
+    def step_of(self, row: int) -> int:
+        """The step of a row that is not the last."""
+        return self.first_step + row * self.every
+
+    def chunk_rows(self, series: str) -> int:
+        """Rows in a full chunk of this series; a chunk holds whole rows."""
+        return max(1, self.chunk_numbers // self.widths[series])
 
 
 @dataclass(frozen=True)
@@ -68,6 +92,7 @@ class Created:
 
     job: JobRecord
     replayed: bool
+    queue_position: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +123,8 @@ class HistoryMeta:
 
 @dataclass(frozen=True)
 class WorkerInfo:
+    """What a worker says of itself. Times are RFC 3339 strings."""
+
     name: str
     devices: tuple[str, ...]
     queues: tuple[str, ...]
@@ -108,13 +135,16 @@ class WorkerInfo:
 
 
 class ApiStore(Protocol):
-    """The API's side. Every method may raise `StoreUnavailableError`."""
+    """The API's side. Every method may raise `StoreUnavailableError`; none is retried inside."""
 
+    async def aclose(self) -> None: ...
     async def ping(self) -> None: ...
     async def create(self, job: NewJob, idempotency: Idempotency | None) -> Created:
-        """Write the record and queue it, atomically.
+        """Write the record and queue it, atomically, in one round trip.
 
-        Raises `ConflictError("idempotency_key_reused")` when the key came with another body.
+        Raises `ConflictError("idempotency_key_reused")` when the key came with another body,
+        `ConflictError("idempotent_job_deleted")` when the job that it made is gone, and
+        `QueueFullError`.
         """
         ...
 
@@ -123,7 +153,11 @@ class ApiStore(Protocol):
         ...
 
     async def version(self, job_id: str) -> int:
-        """The record's version alone (for a 304 without reading the job). Raises `NotFoundError`."""
+        """The record's version alone (for a 304 without the job). Raises `NotFoundError`."""
+        ...
+
+    async def status(self, job_id: str) -> Status:
+        """The status alone. Raises `NotFoundError`."""
         ...
 
     async def list(self, where: JobFilter, limit: int, after_id: str | None) -> JobPage:
@@ -131,7 +165,12 @@ class ApiStore(Protocol):
         ...
 
     async def queue_position(self, job_id: str) -> int | None:
-        """0 is next; None when it is not queued."""
+        """0 is next; None when it is not queued. Counted are the jobs ahead that every worker
+        able to run this one could take first."""
+        ...
+
+    async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
+        """`queue_position` of several jobs in one round trip."""
         ...
 
     async def request_cancel(self, job_id: str) -> JobRecord:
@@ -139,63 +178,120 @@ class ApiStore(Protocol):
         ...
 
     async def delete(self, job_id: str) -> None:
-        """Remove the record, its history and indexes. `ConflictError("not_terminal")` unless terminal."""
+        """Remove the record, its history and indexes.
+
+        Raises `ConflictError("not_terminal")` unless terminal. The job is gone for all readers at
+        once; if this call is cut off after that, the same call or a worker's `reap` frees the rest.
+        """
         ...
 
-    async def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta: ...
+    async def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
+        """Of a kind that the job has no layout for: no series, no rows. Raises `NotFoundError`."""
+        ...
+
     async def history_rows(
-        self, job_id: str, kind: HistoryKind, meta: HistoryMeta, series: Sequence[str],
-        first_row: int, num_rows: int,
+        self,
+        job_id: str,
+        kind: HistoryKind,
+        meta: HistoryMeta,
+        series: Sequence[str],
+        first_row: int,
+        num_rows: int,
     ) -> Columns:
-        """Rows `first_row … first_row+num_rows−1` (fewer at the end), `step` included if asked for."""
+        """Rows `first_row … first_row+num_rows−1` (fewer at the end), `step` included if asked for.
+
+        Each is (rows,), `x` is (rows, width); read-only. Raises `NotFoundError` when they are gone.
+        """
         ...
 
-    async def workers(self) -> Sequence[WorkerInfo]: ...
+    async def history_pick(
+        self,
+        job_id: str,
+        kind: HistoryKind,
+        meta: HistoryMeta,
+        series: Sequence[str],
+        rows: NDArray[np.int64],
+    ) -> Columns:
+        """These rows (numbers below `meta.num_rows`, in any order); otherwise as `history_rows`."""
+        ...
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """Those that have reported within their time to live, by name."""
+        ...
+
     def changes(self) -> AsyncIterator[str]:
-        """Ids of jobs that have changed, from now on (one subscription a process)."""
+        """Ids of jobs that have changed, from now on (one subscription a process).
+
+        Never ends and does not raise when the server goes away: it subscribes again. The empty
+        string says that it has (also the first time): anything may have changed before it.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that this worker holds: `token` fences all its writes."""
+    """A job that this worker holds: `token` fences all its writes.
+
+    `attempt` is the attempt's number; `layouts` those of the job's histories.
+    """
 
     job: JobRecord
     token: int
     attempt: int
+    layouts: dict[HistoryKind, HistoryLayout] = field(default_factory=dict)
 
 
 class WorkerStore(Protocol):
     """A worker's side. Writes raise `StaleAttemptError` when the token is stale and
-    `StoreUnavailableError` when Redis is away (the caller decides what to keep and retry)."""
+    `StoreUnavailableError` when Redis is away (the caller decides what to keep and retry: all but
+    `claim_next` may be repeated when the answer was lost)."""
 
     def claim_next(self, worker: str, devices: Sequence[str], lease_s: float) -> Claim | None:
         """Take the queued job of highest priority, oldest first, that one of `devices` can run
-        (`cpu`, `cuda:0`, …): queued → running, token + 1, a new attempt, a lease by Redis's clock."""
+        (`cpu`, `cuda:0`, …): queued → running, token + 1, a new attempt, a lease by Redis's
+        clock."""
         ...
 
     def renew(self, claim: Claim, lease_s: float) -> Status:
-        """Prolong the lease; returns the status now (`cancelling` asks the attempt to stop)."""
+        """Prolong the lease; returns the status now (`cancelling` asks the attempt to stop).
+        Neither the record's version nor `changes` show it."""
         ...
 
     def append_rows(
         self, claim: Claim, kind: HistoryKind, first_row: int, columns: Columns
-    ) -> None: ...
+    ) -> None:
+        """Write rows `first_row …`; rows that are there already are written over.
+
+        Raises `ValueError` for what cannot be: columns that do not fit the layout, rows that leave
+        a gap, rows behind a last one off the grid (`truncate_rows` first).
+        """
+        ...
 
     def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
         """Forget rows from `num_rows` on (a resumed attempt starts below them)."""
         ...
 
-    def update(self, claim: Claim, fields: Json) -> None:
-        """Set `phase`, `progress`, `latest`, `best`, `checkpoints`, `resolved`, the attempt's device."""
+    def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
+        """Set `phase`, `progress`, `latest`, `best`, `checkpoints`, `resolved`, `spec`, or the
+        attempt's `device`; None removes. `rows` are appended first, in the same round trip."""
         ...
 
     def close(
-        self, claim: Claim, status: Status, end: AttemptEnd, *, outcome: Outcome | None,
+        self,
+        claim: Claim,
+        status: Status,
+        end: AttemptEnd,
+        *,
+        outcome: Outcome | None,
         fields: Json,
+        rows: Sequence[Rows] = (),
     ) -> Status:
-        """running/cancelling → terminal, once; ends the attempt and the lease. `fields` as `update`,
-        and `result`, `diagnosis`, `error`. Returns the status that the job has now."""
+        """running/cancelling → terminal, once; ends the attempt and the lease.
+
+        `fields` and `rows` as in `update`, and `result`, `diagnosis`, `error`. Returns the status
+        that the job has now: when this attempt has closed it already, nothing is changed.
+        Raises `ConflictError("illegal_move")` for a move that the table has not.
+        """
         ...
 
     def hand_over(self, claim: Claim) -> Status:
@@ -203,11 +299,30 @@ class WorkerStore(Protocol):
         `cancelling` becomes `cancelled`."""
         ...
 
-    def reap(self) -> Sequence[str]:
-        """Requeue (or, at `max_attempts`, fail as `worker_lost`) every job whose lease has expired;
-        an expired `cancelling` job becomes `cancelled`. Returns the ids."""
+    def lose(self, claim: Claim) -> Status:
+        """At once what `reap` does when the lease has expired (the trainer died)."""
         ...
 
+    def reap(self) -> Sequence[str]:
+        """Requeue (or, at `max_attempts`, fail as `worker_lost`) every job whose lease has expired;
+        an expired `cancelling` job becomes `cancelled`. Returns the ids. Also finishes deletes that
+        were cut off."""
+        ...
+
+    def get(self, job_id: str) -> JobRecord:
+        """Raises `NotFoundError`."""
+        ...
+
+    def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
+        """As `ApiStore.history_meta`."""
+        ...
+
+    def read_columns(self, job_id: str, kind: HistoryKind) -> Columns:
+        """All rows of a history, `step` and every series of its layout. Raises `NotFoundError`."""
+        ...
+
+    def ping(self) -> None: ...
     def num_queued(self) -> int: ...
     def report_worker(self, info: WorkerInfo, ttl_s: float) -> None: ...
     def forget_worker(self, name: str) -> None: ...
+    def disconnect(self) -> None: ...

@@ -1,0 +1,274 @@
+"""The API's store on Redis."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+from ulid import ULID
+
+from core.errors import ConflictError
+from core.jobs import JobRecord, Status
+from core.names import JOB_PREFIX, rfc3339
+from core.store import calls
+from core.store.base import (
+    Columns,
+    Created,
+    HistoryKind,
+    HistoryMeta,
+    Idempotency,
+    JobFilter,
+    JobPage,
+    NewJob,
+    QueueFullError,
+    WorkerInfo,
+)
+from core.store.codec import (
+    decode_record,
+    decode_worker,
+    encode_new,
+    fields_of,
+    new_record,
+)
+from core.store.history import chunk_name, steps_of, unpack
+from core.store.link import AsyncLink, Call, command, run
+
+LIST_LOOK: Final = 500
+"""Most jobs that one call to the server looks at for a list; a sparse filter makes more calls."""
+PICK_ROWS: Final = 5_000
+IDLE_PING_S: Final = 15.0
+RECONNECT_S: Final = (0.05, 2.0)
+
+_log = logging.getLogger(__name__)
+
+
+class AsyncRedisStore:
+    """`ApiStore` on one Redis server. Connects at the first call; one per event loop."""
+
+    def __init__(self, url: str, namespace: str, *, max_queued: int = 1_000_000) -> None:
+        self._link = AsyncLink(url, namespace, "thalweg-api")
+        self._max_queued = max_queued
+
+    async def aclose(self) -> None:
+        await self._link.disconnect()
+
+    async def ping(self) -> None:
+        await self._link.call(command("PING"))
+
+    async def create(self, job: NewJob, idempotency: Idempotency | None) -> Created:
+        new = [word for pair in encode_new(job).items() for word in pair]
+        labels = [f"{name}={value}" for name, value in job.labels.items()]
+        # A digest: the client's key may be long, and hold any character.
+        memory = hashlib.sha256(idempotency.key.encode()).hexdigest() if idempotency else ""
+        fingerprint, ttl_s = (
+            (idempotency.fingerprint, idempotency.ttl_s) if idempotency else ("", 0)
+        )
+        answer = await self._link.call(
+            run(
+                "create", job.id, self._max_queued, memory, fingerprint, ttl_s,
+                len(labels), *labels, *new,
+            )
+        )  # fmt: skip
+        match answer:
+            case [b"created", position]:
+                return Created(new_record(job), False, position)
+            case [b"replayed", position, record]:
+                earlier = decode_record(fields_of(record))
+                return Created(earlier, True, _position(position))
+            case [b"reused"]:
+                raise ConflictError(
+                    "idempotency_key_reused",
+                    "This Idempotency-Key came before with another body: send a new key with"
+                    " a new body.",
+                )
+            case [b"deleted", job_id]:
+                raise ConflictError(
+                    "idempotent_job_deleted",
+                    f"This Idempotency-Key made the job {job_id.decode()}, which has been"
+                    " deleted since: send a new key to make another.",
+                )
+            case [b"full"]:
+                raise QueueFullError(
+                    f"{self._max_queued} jobs are queued already: try again later.", 30.0
+                )
+            case _:
+                raise AssertionError(answer)
+
+    async def get(self, job_id: str) -> JobRecord:
+        return calls.job_in(await self._link.call(calls.read_job(self._job(job_id))), job_id)
+
+    async def version(self, job_id: str) -> int:
+        return int(await self._field(job_id, "version"))
+
+    async def status(self, job_id: str) -> Status:
+        return cast(Status, (await self._field(job_id, "status")).decode())
+
+    async def list(self, where: JobFilter, limit: int, after_id: str | None) -> JobPage:
+        since, lower = "", "-"
+        if where.created_after is not None:
+            moment = datetime.fromisoformat(where.created_after).astimezone(UTC)
+            since, lower = rfc3339(moment), _oldest_id(moment)
+        labels = [f"{name}={value}" for name, value in where.labels]
+        ids: list[bytes] = []
+        upper: bytes | str = f"({after_id}" if after_id is not None else "+"
+        while upper and len(ids) <= limit:
+            found, upper = await self._link.call(
+                run(
+                    "list", limit + 1 - len(ids), LIST_LOOK, upper, lower, since,
+                    len(where.statuses), *where.statuses, *labels,
+                )
+            )  # fmt: skip
+            ids += found
+        answers = await self._calls([calls.read_job(self._job(i.decode())) for i in ids[:limit]])
+        jobs = [
+            calls.job_in(answer, job_id.decode())
+            for job_id, answer in zip(ids, answers, strict=False)
+            if answer  # else deleted in between
+        ]
+        return JobPage(tuple(jobs), len(ids) > limit)
+
+    async def queue_position(self, job_id: str) -> int | None:
+        return (await self.queue_positions([job_id]))[0]
+
+    async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
+        if not ids:
+            return []
+        return [_position(found) for found in await self._link.call(run("positions", *ids))]
+
+    async def request_cancel(self, job_id: str) -> JobRecord:
+        match await self._link.call(run("cancel", job_id)):
+            case [b"ok", record]:
+                return decode_record(fields_of(record))
+            case _:
+                raise calls.not_found(job_id)
+
+    async def delete(self, job_id: str) -> None:
+        match await self._link.call(run("delete", job_id)):
+            case [b"ok", record]:
+                for batch in calls.free(record, job_id, self._link.key()):
+                    await self._link.calls(batch)
+            case [b"not_terminal", status]:
+                raise ConflictError(
+                    "not_terminal",
+                    f"Job {job_id} is {status.decode()}: cancel it and wait for its end before"
+                    " deleting it.",
+                )
+            case _:
+                raise calls.not_found(job_id)
+
+    async def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
+        answer = await self._link.call(calls.read_meta(self._job(job_id), kind))
+        return calls.meta_in(answer, job_id)
+
+    async def history_rows(
+        self,
+        job_id: str,
+        kind: HistoryKind,
+        meta: HistoryMeta,
+        series: Sequence[str],
+        first_row: int,
+        num_rows: int,
+    ) -> Columns:
+        reader = calls.RowReader(job_id, kind, meta, series, first_row, num_rows)
+        return reader.columns(await self._calls(reader.calls(self._link.key("rows", job_id))))
+
+    async def history_pick(
+        self,
+        job_id: str,
+        kind: HistoryKind,
+        meta: HistoryMeta,
+        series: Sequence[str],
+        rows: NDArray[np.int64],
+    ) -> Columns:
+        stored = [name for name in series if name != "step"]
+        head: list[Any] = [len(stored)]
+        for name in stored:
+            layout = meta.layout
+            head += [chunk_name(kind, name), 8 * layout.widths[name], layout.chunk_rows(name)]
+        batches = await self._calls(
+            [
+                run("pick", job_id, *head, *rows[i : i + PICK_ROWS].tolist())
+                for i in range(0, len(rows), PICK_ROWS)
+            ]
+            if stored
+            else []
+        )
+        columns: Columns = {}
+        for name in series:
+            if name == "step":
+                columns[name] = steps_of(meta, rows)
+                continue
+            parts = [batch[stored.index(name)] for batch in batches]
+            column = unpack(meta.layout, name, len(rows), parts)
+            if column is None:
+                raise calls.not_found(job_id)
+            columns[name] = column
+        return columns
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        return [decode_worker(text) for text in await self._link.call(run("workers"))]
+
+    async def changes(self, idle_ping_s: float = IDLE_PING_S) -> AsyncIterator[str]:
+        wait_s, longest_s = RECONNECT_S
+        while True:
+            pubsub = self._link.client.pubsub()
+            try:
+                await pubsub.subscribe(self._link.key("changed"))
+                async for message in _messages(pubsub, idle_ping_s):
+                    if message["type"] == "subscribe":
+                        wait_s = RECONNECT_S[0]
+                        yield ""
+                    elif message["type"] == "message":
+                        yield message["data"].decode()
+            except (redis.RedisError, OSError) as error:
+                _log.warning("The subscription to changes broke; subscribing again: %s", error)
+            finally:
+                await pubsub.aclose()
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, longest_s)
+
+    def _job(self, job_id: str) -> str:
+        return self._link.key("job", job_id)
+
+    async def _field(self, job_id: str, name: str) -> bytes:
+        found: bytes | None = await self._link.call(command("HGET", self._job(job_id), name))
+        if found is None:
+            raise calls.not_found(job_id)
+        return found
+
+    async def _calls(self, several: Sequence[Call]) -> Sequence[Any]:
+        return await self._link.calls(several) if several else []
+
+
+async def _messages(pubsub: Any, idle_ping_s: float) -> AsyncIterator[Any]:
+    """All that arrives. A silent server is asked for a sign of life, and must give it."""
+    asked = False
+    while True:
+        message = await pubsub.get_message(timeout=idle_ping_s)
+        if message is not None:
+            asked = False
+            yield message
+        elif asked:
+            raise redis.TimeoutError("no answer to a ping")
+        else:
+            await pubsub.ping()
+            asked = True
+
+
+def _position(found: int) -> int | None:
+    return None if found < 0 else found
+
+
+def _oldest_id(moment: datetime) -> str:
+    """Lower end of the ids to walk for jobs after `moment`: ids carry the time of their making in
+    milliseconds, a moment before the record's `created_at`."""
+    try:
+        stamp = str(ULID.from_datetime(moment - timedelta(seconds=1)))[:10].lower()
+    except (ValueError, OverflowError):
+        return "-"  # before 1970
+    return f"[{JOB_PREFIX}_{stamp}"

@@ -1,0 +1,123 @@
+"""The calls that both stores make, and how their answers are read."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from core.errors import NotFoundError
+from core.jobs import JobRecord
+from core.store.base import Columns, HistoryKind, HistoryMeta
+from core.store.codec import (
+    META_FIELDS,
+    decode_layouts,
+    decode_meta,
+    decode_record,
+    fields_of,
+)
+from core.store.history import chunk_names, spans, steps_of, unpack
+from core.store.link import Call, command
+
+UNLINK_BATCH: Final = 500
+
+
+def not_found(job_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no job {job_id!r}.")
+
+
+def read_job(key: str) -> Call:
+    return command("HGETALL", key)
+
+
+def job_in(answer: Any, job_id: str) -> JobRecord:
+    """Of a HGETALL, by whichever form redis-py gives it."""
+    if not answer:
+        raise not_found(job_id)
+    if isinstance(answer, dict):
+        return decode_record({name.decode(): value for name, value in answer.items()})
+    return decode_record(fields_of(answer))
+
+
+def read_meta(key: str, kind: HistoryKind) -> Call:
+    return command("HMGET", key, *(name.format(kind) for name in META_FIELDS))
+
+
+def meta_in(answer: Sequence[bytes | None], job_id: str) -> HistoryMeta:
+    if answer[0] is None:
+        raise not_found(job_id)
+    return decode_meta(answer)
+
+
+class RowReader:
+    """Rows `first_row …` (at most `num_rows`, fewer at the end) of some series: the calls to make,
+    and the columns in their answers."""
+
+    def __init__(
+        self,
+        job_id: str,
+        kind: HistoryKind,
+        meta: HistoryMeta,
+        series: Sequence[str],
+        first_row: int,
+        num_rows: int,
+    ) -> None:
+        self._job_id = job_id
+        self._meta = meta
+        self._series = series
+        self._first = min(max(first_row, 0), meta.num_rows)
+        self._count = max(0, min(num_rows, meta.num_rows - self._first))
+        self._spans = {
+            name: spans(meta.layout, kind, name, self._first, self._count)
+            for name in series
+            if name != "step"
+        }
+
+    def calls(self, rows_key: str) -> list[Call]:
+        """`rows_key`: key of the job's chunks up to their name."""
+        return [
+            command("GETRANGE", f"{rows_key}:{span.name}", span.start, span.end)
+            for pieces in self._spans.values()
+            for span in pieces
+        ]
+
+    def columns(self, answers: Sequence[bytes]) -> Columns:
+        """Raises `NotFoundError` when the rows have gone in between."""
+        columns: Columns = {}
+        at = 0
+        for name in self._series:
+            if name == "step":
+                rows = np.arange(self._first, self._first + self._count)
+                columns[name] = steps_of(self._meta, rows)
+                continue
+            parts = answers[at : at + len(self._spans[name])]
+            at += len(parts)
+            column = unpack(self._meta.layout, name, self._count, parts)
+            if column is None:
+                raise not_found(self._job_id)
+            columns[name] = column
+        return columns
+
+
+def free(trashed: Sequence[bytes], job_id: str, namespace: str) -> list[list[Call]]:
+    """The calls that free what a deleted job leaves, in batches that do not hold up the server.
+
+    `trashed`: the record's HGETALL. The record goes last: until then all of it can be repeated.
+    """
+    fields = fields_of(trashed)
+    names = [
+        f"{namespace}:rows:{job_id}:{name}"
+        for kind, layout in decode_layouts(fields).items()
+        for name in chunk_names(layout, kind, int(fields.get(f"rows:{kind}", b"0")))
+    ]
+    batches = [
+        [command("UNLINK", *names[i : i + UNLINK_BATCH])]
+        for i in range(0, len(names), UNLINK_BATCH)
+    ]
+    end = [
+        command("UNLINK", f"{namespace}:trash:{job_id}"),
+        command("SREM", f"{namespace}:trash", job_id),
+    ]
+    if not batches:
+        return [end]
+    batches[-1] += end
+    return batches

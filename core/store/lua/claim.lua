@@ -1,0 +1,23 @@
+-- ARGV: worker, lease in ms, queue ... -> 'ok', record | 'none'
+-- A place sorts by priority, then by age; a job stands in one queue only.
+while true do
+  local best, queue
+  for i = 3, #ARGV do
+    local place = redis.call('ZRANGE', queue_key(ARGV[i]), 0, 0)[1]
+    if place and (not best or place < best) then best, queue = place, ARGV[i] end
+  end
+  if not best then return {'none'} end
+
+  local id = string.sub(best, 3)
+  if move(id, 'running') then
+    local number = redis.call('HINCRBY', job_key(id), 'attempts', 1)
+    local stamp = timestamp()
+    redis.call('HINCRBY', job_key(id), 'token', 1)
+    redis.call('HSETNX', job_key(id), 'started_at', stamp)
+    set(id, 'a:' .. number .. ':worker', ARGV[1], 'a:' .. number .. ':started_at', stamp)
+    redis.call('ZADD', LEASES, now_ms() + tonumber(ARGV[2]), id)
+    announce(id)
+    return {'ok', redis.call('HGETALL', job_key(id))}
+  end
+  redis.call('ZREM', queue_key(queue), best)  -- no queued job stands behind this entry
+end

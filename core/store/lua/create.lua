@@ -1,0 +1,28 @@
+-- ARGV: id, most queued jobs, idempotency key or '', fingerprint, seconds to remember it,
+-- number of labels, label=value ..., field, value ... (queue, place and created_at among them)
+-- -> 'created', position | 'replayed', position, record | 'reused' | 'deleted', id | 'full'
+local id, memory, fingerprint = ARGV[1], NS .. 'idempotency:' .. ARGV[3], ARGV[4]
+if ARGV[3] ~= '' then
+  local known = redis.call('HMGET', memory, 'fingerprint', 'job')
+  if known[1] then
+    if known[1] ~= fingerprint then return {'reused'} end
+    local record = redis.call('HGETALL', job_key(known[2]))
+    if #record == 0 then return {'deleted', known[2]} end
+    return {'replayed', position(known[2]), record}
+  end
+end
+if redis.call('ZCARD', status_key('queued')) >= tonumber(ARGV[2]) then return {'full'} end
+
+local num_labels = tonumber(ARGV[6])
+for i = 7, 6 + num_labels do redis.call('ZADD', NS .. 'label:' .. ARGV[i], 0, id) end
+set(id, 'status', 'queued', unpack(ARGV, 7 + num_labels))
+local where = redis.call('HMGET', job_key(id), 'queue', 'place')
+redis.call('ZADD', queue_key(where[1]), 0, where[2])
+redis.call('ZADD', status_key('queued'), 0, id)
+redis.call('ZADD', JOBS, 0, id)
+if ARGV[3] ~= '' then
+  redis.call('HSET', memory, 'fingerprint', fingerprint, 'job', id)
+  redis.call('EXPIRE', memory, ARGV[5])
+end
+announce(id)
+return {'created', position(id)}

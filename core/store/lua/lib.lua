@@ -1,0 +1,131 @@
+-- What every script shares. KEYS[1] is the namespace. The tables MOVES, TERMINAL and HELD stand
+-- above: they are generated from core.jobs. A script either does all of its change or writes
+-- nothing and returns a tag that says why: 'missing', 'stale', 'illegal', ...
+
+local NS = KEYS[1] .. ':'
+local JOBS, LEASES, TRASH = NS .. 'jobs', NS .. 'leases', NS .. 'trash'
+
+local function job_key(id) return NS .. 'job:' .. id end
+local function status_key(status) return NS .. 'status:' .. status end
+local function queue_key(queue) return NS .. 'queue:' .. queue end
+
+local function field(id, name) return redis.call('HGET', job_key(id), name) end
+local function set(id, ...) redis.call('HSET', job_key(id), ...) end
+local function unset(id, ...) redis.call('HDEL', job_key(id), ...) end
+
+-- Milliseconds since 1970 by the server's clock: the only clock that leases know.
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- RFC 3339, UTC, six fractional digits. The date: Howard Hinnant, "chrono-compatible low-level
+-- date algorithms" (civil_from_days), for days from 1970 on.
+local function timestamp()
+  local time = redis.call('TIME')
+  local seconds, micros = tonumber(time[1]), tonumber(time[2])
+  local z = math.floor(seconds / 86400) + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524)
+                          - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  local rest = seconds % 86400
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month,
+    doy - math.floor((153 * mp + 2) / 5) + 1, math.floor(rest / 3600),
+    math.floor(rest % 3600 / 60), rest % 60, micros)
+end
+
+local function publish(id) redis.call('PUBLISH', NS .. 'changed', id) end
+
+local function announce(id)
+  redis.call('HINCRBY', job_key(id), 'version', 1)
+  publish(id)
+end
+
+-- The one place where a status changes. False, and nothing done, when the table has no such move.
+local function move(id, to)
+  local from = field(id, 'status')
+  if not (from and MOVES[from][to]) then return false end
+  set(id, 'status', to)
+  redis.call('ZREM', status_key(from), id)
+  redis.call('ZADD', status_key(to), 0, id)
+  if from == 'queued' or to == 'queued' then
+    local where = redis.call('HMGET', job_key(id), 'queue', 'place')
+    redis.call(to == 'queued' and 'ZADD' or 'ZREM', queue_key(where[1]),
+      unpack(to == 'queued' and {0, where[2]} or {where[2]}))
+  end
+  if TERMINAL[to] then set(id, 'finished_at', timestamp()) end
+  if not HELD[to] then unset(id, 'phase') end
+  return true
+end
+
+-- Whether the attempt with this token holds the job; and the job's status (false: no such job).
+local function holds(id, token)
+  local found = redis.call('HMGET', job_key(id), 'token', 'status')
+  return found[1] == token and HELD[found[2]] == true, found[2]
+end
+
+-- The answer to a call that would end an attempt which does not hold the job: the job's status when
+-- this very call has been made already (its first answer was lost) and no attempt has begun since.
+local function ended_already(id, token, status, call)
+  if field(id, 'token') == token and field(id, 'ended_by') == call then return {'ok', status} end
+  return {'stale'}
+end
+
+local function attempt_field(id, name) return 'a:' .. field(id, 'attempts') .. ':' .. name end
+
+local function end_attempt(id, ending, call)
+  set(id, attempt_field(id, 'ended_at'), timestamp(), attempt_field(id, 'end'), ending,
+    'ended_by', call)
+  redis.call('ZREM', LEASES, id)
+end
+
+-- A held job whose worker is gone.
+local function lose(id, call)
+  local status = field(id, 'status')
+  end_attempt(id, 'lost', call)
+  if status == 'cancelling' then
+    move(id, 'cancelled')
+  else
+    local most = tonumber(field(id, 'max_attempts'))
+    if redis.call('HINCRBY', job_key(id), 'lost', 1) < most then
+      move(id, 'queued')
+    else
+      set(id, 'error', string.format('{"code":"worker_lost","message":"The worker died on %s.",'
+        .. '"param":null}', most == 1 and 'the only attempt allowed'
+        or 'each of ' .. most .. ' attempts'))
+      move(id, 'failed')
+    end
+  end
+  announce(id)
+end
+
+-- ARGV from `first` on: field, value, ... An empty value removes the field; `device` is the
+-- running attempt's.
+local function set_fields(id, first)
+  for i = first, #ARGV, 2 do
+    local name, value = ARGV[i], ARGV[i + 1]
+    if name == 'device' then name = attempt_field(id, 'device') end
+    if value == '' then unset(id, name) else set(id, name, value) end
+  end
+end
+
+-- How many queued jobs are ahead of this one in its own queue and in those that every worker
+-- serving it serves too; -1 when it is not queued.
+local function position(id)
+  local found = redis.call('HMGET', job_key(id), 'status', 'queue', 'place')
+  if found[1] ~= 'queued' then return -1 end
+  local queue, before = found[2], '(' .. found[3]
+  local ahead = redis.call('ZLEXCOUNT', queue_key('any'), '-', before)
+  if queue ~= 'any' then
+    ahead = ahead + redis.call('ZLEXCOUNT', queue_key('cuda'), '-', before)
+  end
+  if queue ~= 'any' and queue ~= 'cuda' then
+    ahead = ahead + redis.call('ZLEXCOUNT', queue_key(queue), '-', before)
+  end
+  return ahead
+end

