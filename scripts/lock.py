@@ -5,12 +5,12 @@ torch, `worker.txt` adds the `worker` extra, `dev.txt` adds everything else. Eac
 metadata of the installed packages, so it names versions only, never where they came from.
 
     python scripts/lock.py            write them (what `make lock` does after an upgrade)
-    python scripts/lock.py --check    exit 1 when they differ from what is installed
+    python scripts/lock.py --check    exit 1 when they and .venv or pyproject.toml disagree
 """
 
 import sys
 from collections.abc import Iterable
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -25,57 +25,98 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("dev", ("worker", "embedded", "demo", "dev")),
 )
 HEADER = "# Exact versions, written by `make lock`. Do not edit by hand.\n"
+# torch pins these itself, and only its CUDA builds need them.
+LEFT_TO_TORCH = ("cuda-", "nvidia-", "triton")
+# What only other Pythons than the one that writes the lock need.
+ELSEWHERE = {"api": ('async-timeout==5.0.1 ; python_full_version < "3.11.3"',)}
 
 
-def closure(extras: Iterable[str]) -> dict[str, str]:
-    """Every package that the project with these extras needs here: canonical name -> version."""
+def needs(name: str, extras: Iterable[str]) -> list[Requirement]:
+    """What an installed package with these extras requires on this machine."""
+    found = [Requirement(text) for text in requires(name) or ()]
+    return [
+        r
+        for r in found
+        if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in ("", *extras))
+    ]
+
+
+def closure(extras: tuple[str, ...]) -> dict[str, str]:
+    """Every package that the project with these extras needs: canonical name -> version."""
     found: dict[str, str] = {}
-    seen: set[tuple[str, frozenset[str]]] = set()
-    waiting = [(PROJECT, frozenset(extras))]
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    waiting = [(PROJECT, extras)]
     while waiting:
-        name, wanted = waiting.pop()
-        if (name, wanted) in seen:
+        entry = waiting.pop()
+        name = entry[0]
+        if entry in seen or name.startswith(LEFT_TO_TORCH):
             continue
-        seen.add((name, wanted))
-        package = distribution(name)
+        seen.add(entry)
         # A local part such as "+cpu" says which build was at hand, not which version.
-        found[name] = Version(package.version).public
-        for text in package.requires or ():
-            requirement = Requirement(text)
-            marker = requirement.marker
-            if marker and not any(marker.evaluate({"extra": e}) for e in wanted | {""}):
-                continue
-            waiting.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
+        found[name] = Version(distribution(name).version).public
+        waiting += [(canonicalize_name(r.name), tuple(sorted(r.extras))) for r in needs(*entry)]
     del found[PROJECT]
     return found
 
 
-def layers() -> dict[Path, str]:
-    """The text of each file."""
-    texts: dict[Path, str] = {}
+def write() -> None:
+    """Write each layer's file."""
+    FOLDER.mkdir(exist_ok=True)
     below: dict[str, str] = {}
     base = ""
     for layer, extras in LAYERS:
         pins = closure(extras)
-        lines = [f"{name}=={pins[name]}\n" for name in sorted(pins.keys() - below.keys())]
-        texts[FOLDER / f"{layer}.txt"] = HEADER + base + "".join(lines)
+        own = {f"{name}=={pins[name]}" for name in pins.keys() - below.keys()}
+        lines = sorted(own.union(ELSEWHERE.get(layer, ())), key=lambda line: line.partition("=="))
+        (FOLDER / f"{layer}.txt").write_text(HEADER + base + "\n".join(lines) + "\n")
         below, base = pins, f"-r {layer}.txt\n"
-    return texts
+
+
+def locked(layer: str) -> dict[str, str]:
+    """The pins, for this machine, of a layer's file and of those below it."""
+    pins: dict[str, str] = {}
+    for line in (FOLDER / f"{layer}.txt").read_text().splitlines():
+        if line.startswith("-r "):
+            pins |= locked(line.removeprefix("-r ").removesuffix(".txt"))
+        elif line and not line.startswith("#"):
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate():
+                pins[requirement.name] = str(requirement.specifier).removeprefix("==")
+    return pins
+
+
+def faults() -> Iterable[str]:
+    """Where the lock, .venv and the project's requirements disagree, one line each.
+
+    Packages that only other platforms or Python versions need are no fault.
+    """
+    for layer, extras in LAYERS:
+        pins = locked(layer)
+        for requirement in needs(PROJECT, extras):
+            pin = pins.get(canonicalize_name(requirement.name))
+            if pin is None:
+                yield f"{layer}.txt does not pin {requirement.name}"
+            elif not requirement.specifier.contains(pin, prereleases=True):
+                yield f"{layer}.txt pins {pin}, pyproject.toml asks {requirement}"
+    for name, pin in locked("dev").items():
+        try:
+            installed = Version(distribution(name).version).public
+        except PackageNotFoundError:
+            yield f"{name} {pin} is locked, but not installed"
+            continue
+        if installed != pin:
+            yield f"{name} {pin} is locked, but {installed} is installed"
 
 
 def main(arguments: list[str]) -> int:
     """Write the files, or with --check compare them; the exit status."""
-    stale = [
-        path for path, text in layers().items() if not path.exists() or path.read_text() != text
-    ]
-    if "--check" in arguments:
-        for path in stale:
-            print(f"{path.name} differs from what .venv holds: run `make lock`", file=sys.stderr)
-        return 1 if stale else 0
-    FOLDER.mkdir(exist_ok=True)
-    for path, text in layers().items():
-        path.write_text(text)
-    return 0
+    if "--check" not in arguments:
+        write()
+        return 0
+    found = list(faults())
+    for line in found:
+        print(f"{line}: run `make install`, or `make lock` for new versions", file=sys.stderr)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ class Spec(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
         validate_default=True,
+        # Only the whole spec is validated as a rule; its parts' own validators can wait.
+        defer_build=True,
     )
 
 
@@ -26,7 +28,20 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
+MAX_INT = 2**53
+"""Whole numbers up to here are exact in JSON readers that use doubles."""
+
+PositiveInt = Annotated[int, Field(gt=0, le=MAX_INT)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_INT)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Betas = tuple[Fraction, Fraction]
+
+
+def list_or_object(value: object) -> str:
+    """Tag of a choice between a flat list, a list of lists and an object, for `Discriminator`.
+
+    Tags that are no `kind` start with `~`, so that `core.spec.messages` can tell them from fields.
+    """
+    if isinstance(value, (list, tuple)):
+        return "~rows" if value and isinstance(value[0], (list, tuple)) else "~list"
+    return "~object"

@@ -2,9 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from core.spec.base import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt, Seed, Spec
+from core.spec.base import (
+    MAX_INT,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Seed,
+    Spec,
+    list_or_object,
+)
 
 
 class Shuffled(Spec):
@@ -22,8 +32,8 @@ class ExplicitOrder(Spec):
 
     kind: Literal["explicit"]
     steps: Annotated[
-        tuple[Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)], ...],
-        Field(min_length=1),
+        tuple[Annotated[tuple[NonNegativeInt, ...], Field(min_length=1, fail_fast=True)], ...],
+        Field(min_length=1, fail_fast=True),
     ]
 
 
@@ -46,7 +56,8 @@ class Builtin(DataSpec):
     name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
 
 
-NumSamples = Annotated[int, Field(ge=2)]
+NumSamples = Annotated[int, Field(ge=2, le=MAX_INT)]
+NumClasses = Annotated[int, Field(ge=2, le=MAX_INT)]
 
 
 class Blobs(Spec):
@@ -55,7 +66,7 @@ class Blobs(Spec):
     kind: Literal["blobs"]
     num_samples: NumSamples = 1000
     num_features: PositiveInt = 2
-    num_classes: Annotated[int, Field(ge=2)] = 3
+    num_classes: NumClasses = 3
     std: NonNegative = 1.0
 
 
@@ -81,12 +92,13 @@ class Spirals(Spec):
 
     kind: Literal["spirals"]
     num_samples: NumSamples = 1000
-    num_classes: Annotated[int, Field(ge=2)] = 3
+    num_classes: NumClasses = 3
     noise: NonNegative = 0.1
 
 
 class LinearRegressionData(Spec):
-    """y = Xw + b + noise with Gaussian X; covariance eigenvalues log-spaced from 1 to 1/condition_number."""
+    """y = Xw + b + noise with Gaussian X, whose covariance has eigenvalues log-spaced from 1 to
+    1/condition_number."""
 
     kind: Literal["linear_regression"]
     num_samples: NumSamples = 1000
@@ -100,7 +112,7 @@ class Friedman1(Spec):
 
     kind: Literal["friedman1"]
     num_samples: NumSamples = 1000
-    num_features: Annotated[int, Field(ge=5)] = 10
+    num_features: Annotated[int, Field(ge=5, le=MAX_INT)] = 10
     noise: NonNegative = 1.0
 
 
@@ -114,7 +126,8 @@ class Sinusoid(Spec):
 
 
 class SineSequence(Spec):
-    """Windows of a noisy sine with random phase; the target is the next value; sequence, regression."""
+    """Windows of a noisy sine with random phase; the target is the next value; a
+    sequence regression."""
 
     kind: Literal["sine_sequence"]
     num_samples: NumSamples = 1000
@@ -128,7 +141,7 @@ class AddingProblem(Spec):
 
     kind: Literal["adding_problem"]
     num_samples: NumSamples = 1000
-    length: Annotated[int, Field(ge=2)] = 20
+    length: Annotated[int, Field(ge=2, le=MAX_INT)] = 20
 
 
 class Parity(Spec):
@@ -140,8 +153,16 @@ class Parity(Spec):
 
 
 Generator = Annotated[
-    Blobs | Moons | Circles | Spirals | LinearRegressionData | Friedman1 | Sinusoid | SineSequence
-    | AddingProblem | Parity,
+    Blobs
+    | Moons
+    | Circles
+    | Spirals
+    | LinearRegressionData
+    | Friedman1
+    | Sinusoid
+    | SineSequence
+    | AddingProblem
+    | Parity,
     Field(discriminator="kind"),
 ]
 
@@ -154,6 +175,28 @@ class Synthetic(DataSpec):
     seed: Seed = 0
 
 
+# fail_fast: a list of a million bad numbers is one error here, not a gigabyte of them;
+# `core.spec.messages` looks up the next ones itself, up to its limit.
+Row = Annotated[tuple[float, ...], Field(min_length=1, fail_fast=True)]
+Rows = Annotated[tuple[Row, ...], Field(min_length=2, fail_fast=True)]
+
+
+def _targets_tag(value: object) -> str:
+    tag = list_or_object(value)
+    if tag == "~list" and isinstance(value, (list, tuple)):
+        return "~ids" if all(type(v) is int and abs(v) <= MAX_INT for v in value) else "~values"
+    return "~values" if tag == "~object" else tag
+
+
+Targets = Annotated[
+    Annotated[tuple[int, ...], Field(min_length=2), Tag("~ids")]
+    | Annotated[tuple[float, ...], Field(min_length=2, fail_fast=True), Tag("~values")]
+    | Annotated[Rows, Tag("~rows")],
+    Discriminator(_targets_tag),
+]
+"""One whole number a row, one number a row, or a list a row."""
+
+
 class Inline(DataSpec):
     """Rows in the request itself: features (rows × columns) and one target a row.
 
@@ -162,13 +205,8 @@ class Inline(DataSpec):
     """
 
     kind: Literal["inline"]
-    features: Annotated[
-        tuple[Annotated[tuple[float, ...], Field(min_length=1)], ...], Field(min_length=2)
-    ]
-    targets: Annotated[
-        tuple[int | float, ...] | tuple[Annotated[tuple[float, ...], Field(min_length=1)], ...],
-        Field(min_length=2),
-    ]
+    features: Rows
+    targets: Targets
 
 
 Data = Annotated[Builtin | Synthetic | Inline, Field(discriminator="kind")]

@@ -1,18 +1,21 @@
 """Functions to minimize: classic test functions, quadratics and expressions.
 
 Sources of the test functions: Jamil and Yang 2013 (arXiv 1308.4008); Surjanovic and Bingham,
-Virtual Library of Simulation Experiments. Formulas and minima live in `core.spec.test_functions`
-(NumPy-free tables) and `core.problems.functions` (torch).
+Virtual Library of Simulation Experiments. Formulas, minima and customary starts live in
+`core.spec.classics` (NumPy) and `core.problems.functions` (torch).
 """
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from core.spec.base import NonNegative, Seed, Spec
+from core.spec.base import Seed, Spec, list_or_object
 
 Dim = Annotated[int, Field(ge=1, le=100_000)]
 DimOfTwoOrMore = Annotated[int, Field(ge=2, le=100_000)]
+
+
+Vector = Annotated[tuple[float, ...], Field(min_length=1, fail_fast=True)]
 
 
 class Sphere(Spec):
@@ -107,13 +110,10 @@ class Quadratic(Spec):
     `rotation_seed`, or diagonal) or given whole (symmetric)."""
 
     kind: Literal["quadratic"]
-    eigenvalues: Annotated[tuple[float, ...], Field(min_length=1)] | None = None
+    eigenvalues: Vector | None = None
     rotation_seed: Seed | None = None
-    matrix: (
-        Annotated[tuple[Annotated[tuple[float, ...], Field(min_length=1)], ...], Field(min_length=1)]
-        | None
-    ) = None
-    linear: Annotated[tuple[float, ...], Field(min_length=1)] | None = None
+    matrix: Annotated[tuple[Vector, ...], Field(min_length=1, fail_fast=True)] | None = None
+    linear: Vector | None = None
     constant: float = 0.0
 
 
@@ -125,9 +125,27 @@ class Expression(Spec):
 
 
 Function = Annotated[
-    Sphere | SumSquares | Rosenbrock | Rastrigin | Ackley | Griewank | Levy | StyblinskiTang
-    | Schwefel | Zakharov | DixonPrice | Himmelblau | Beale | Booth | Matyas | ThreeHumpCamel
-    | SixHumpCamel | GoldsteinPrice | Branin | Quadratic | Expression,
+    Sphere
+    | SumSquares
+    | Rosenbrock
+    | Rastrigin
+    | Ackley
+    | Griewank
+    | Levy
+    | StyblinskiTang
+    | Schwefel
+    | Zakharov
+    | DixonPrice
+    | Himmelblau
+    | Beale
+    | Booth
+    | Matyas
+    | ThreeHumpCamel
+    | SixHumpCamel
+    | GoldsteinPrice
+    | Branin
+    | Quadratic
+    | Expression,
     Field(discriminator="kind"),
 ]
 
@@ -140,14 +158,27 @@ class UniformStart(Spec):
     high: float
 
 
-Start = (
-    Annotated[tuple[float, ...], Field(min_length=1)]
-    | UniformStart
-    | Annotated[dict[str, float], Field(min_length=1)]
-)
-Bounds = (
-    tuple[float, float] | Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]
-)
-"""One (low, high) for all coordinates, or one each; the point is clamped to it after each update."""
+def _start_tag(value: object) -> str:
+    if isinstance(value, UniformStart) or (isinstance(value, dict) and "kind" in value):
+        return "~uniform"
+    return "~named" if isinstance(value, dict) else "~list"
 
-__all__ = ["NonNegative"]
+
+def _bounds_tag(value: object) -> str:
+    return "~rows" if list_or_object(value) == "~rows" else "~list"
+
+
+Start = Annotated[
+    Annotated[Vector, Tag("~list")]
+    | Annotated[UniformStart, Tag("~uniform")]
+    | Annotated[dict[str, float], Field(min_length=1), Tag("~named")],
+    Discriminator(_start_tag),
+]
+"""A list of coordinates, a draw, or (for an expression) a value for each variable."""
+
+Bounds = Annotated[
+    Annotated[tuple[float, float], Tag("~list")]
+    | Annotated[tuple[tuple[float, float], ...], Field(min_length=1, fail_fast=True), Tag("~rows")],
+    Discriminator(_bounds_tag),
+]
+"""One (low, high) for all coordinates, or one each; each update ends with a clamp to it."""

@@ -5,11 +5,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from core.spec.base import (
     NonNegative,
-    NonNegativeInt,
     Positive,
     PositiveInt,
     Seed,
@@ -43,7 +42,7 @@ Problem = Annotated[Supervised | FunctionProblem, Field(discriminator="kind")]
 
 
 class ClipNorm(Spec):
-    """Scale all gradients together so that their norm is at most `max_norm` (Pascanu et al. 2013)."""
+    """Scale all gradients together to a norm of at most `max_norm` (Pascanu et al. 2013)."""
 
     kind: Literal["norm"]
     max_norm: Positive
@@ -60,6 +59,8 @@ class ClipValue(Spec):
 GradientClip = Annotated[ClipNorm | ClipValue, Field(discriminator="kind")]
 
 MAX_STEPS = 100_000_000
+DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,2})?)$"
+LABEL_PATTERN = r"^[A-Za-z0-9._/-]{1,63}$"
 
 
 class Budget(Spec):
@@ -104,19 +105,30 @@ class StopOnDivergence(Spec):
     action: Literal["stop"] = "stop"
 
 
+def _batch_size_tag(value: object) -> str:
+    return "~word" if isinstance(value, str) else "~number"
+
+
+BatchSize = Annotated[
+    Annotated[PositiveInt, Tag("~number")] | Annotated[Literal["full"], Tag("~word")],
+    Discriminator(_batch_size_tag),
+]
+
+
 class JobSpec(Spec):
     problem: Problem
     optimizer: Optimizer
     schedule: Schedule = Constant()
-    batch_size: PositiveInt | Literal["full"] | None = None
-    """Left out: 64 for supervised (all rows if there are fewer), "full" for functions."""
+    batch_size: BatchSize | None = None
+    """Left out: 64 for supervised (all rows if there are fewer; "full" for lbfgs and rprop, which
+    need exact gradients), "full" for functions. An explicit order replaces it: it stays null."""
     gradient_clip: GradientClip | None = None
     budget: Budget = Budget()
     stop: Stop = Stop()
     record: Record = Record()
     checkpoint: CheckpointEvery = CheckpointEvery()
     seed: Seed = 0
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")] = "auto"
+    device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"
     precision: Literal["float32", "float64"] | None = None
     """Left out: float32 for supervised, float64 for functions."""
     priority: Annotated[int, Field(ge=0, le=9)] = 5
@@ -125,12 +137,12 @@ class JobSpec(Spec):
     on_divergence: StopOnDivergence = StopOnDivergence()
     labels: Annotated[
         dict[
-            Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,63}$")],
+            Annotated[str, Field(pattern=LABEL_PATTERN)],
             Annotated[str, Field(max_length=255)],
         ],
         Field(max_length=64),
-    ] = {}
+    ] = {}  # noqa: RUF012 (pydantic copies it)
     webhook: None = None
 
 
-__all__ = ["NonNegativeInt"]
+JobSpec.model_rebuild()  # built with the import, not with the first request

@@ -15,7 +15,8 @@ class CrossEntropy(Spec):
 
 
 class BinaryCrossEntropy(Spec):
-    """Sigmoid cross-entropy of targets in {0, 1} on one logit a row (binary_cross_entropy_with_logits)."""
+    """Sigmoid cross-entropy of targets in {0, 1} on one logit a row (torch's
+    binary_cross_entropy_with_logits)."""
 
     kind: Literal["binary_cross_entropy"]
 

@@ -7,8 +7,19 @@ from pydantic import BeforeValidator, Field
 from core.spec.base import Fraction, NonNegative, Positive, PositiveInt, Spec, UnitInterval
 
 Activation = Literal[
-    "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "softsign", "tanh",
-    "sigmoid", "hardswish", "identity",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "mish",
+    "softplus",
+    "softsign",
+    "tanh",
+    "sigmoid",
+    "hardswish",
+    "identity",
 ]
 
 
@@ -65,8 +76,15 @@ class ConstantInit(Spec):
 
 
 Initializer = Annotated[
-    TorchDefault | KaimingUniform | KaimingNormal | XavierUniform | XavierNormal | Orthogonal
-    | Normal | Uniform | ConstantInit,
+    TorchDefault
+    | KaimingUniform
+    | KaimingNormal
+    | XavierUniform
+    | XavierNormal
+    | Orthogonal
+    | Normal
+    | Uniform
+    | ConstantInit,
     Field(discriminator="kind"),
 ]
 
@@ -101,7 +119,8 @@ class LinearModel(Spec):
 
 
 class MLP(Spec):
-    """Fully connected: for each width in `hidden` linear → norm → activation → dropout, then linear."""
+    """Fully connected: linear → norm → activation → dropout for each width in `hidden`, then
+    linear."""
 
     kind: Literal["mlp"]
     hidden: Annotated[tuple[PositiveInt, ...], Field(max_length=1000)] = (64, 64)

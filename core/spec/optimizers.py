@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.spec.base import Betas, Fraction, NonNegative, Positive, PositiveInt, Spec
+from core.spec.base import Betas, NonNegative, Positive, PositiveInt, Spec
 
 
 class TorchOptimizer(Spec):
@@ -123,6 +123,7 @@ class LBFGS(Spec):
     lr: Positive = 1.0
     max_iter: PositiveInt = 20
     max_eval: PositiveInt | None = None
+    """Left out: max_iter · 5 / 4, rounded down."""
     tolerance_grad: NonNegative = 1e-7
     tolerance_change: NonNegative = 1e-9
     history_size: PositiveInt = 100
@@ -130,9 +131,18 @@ class LBFGS(Spec):
 
 
 Optimizer = Annotated[
-    SGD | Adam | AdamW | Adamax | NAdam | RAdam | Adagrad | Adadelta | RMSprop | Rprop | ASGD
-    | Adafactor | LBFGS,
+    SGD
+    | Adam
+    | AdamW
+    | Adamax
+    | NAdam
+    | RAdam
+    | Adagrad
+    | Adadelta
+    | RMSprop
+    | Rprop
+    | ASGD
+    | Adafactor
+    | LBFGS,
     Field(discriminator="kind"),
 ]
-
-__all__ = ["Fraction", "Optimizer"]

@@ -1,0 +1,68 @@
+"""The closed sets of the spec: every union of kinds, and the models that it holds."""
+
+from functools import cache
+from typing import Any, Final, get_args
+
+from core.spec.base import Spec
+from core.spec.data import Data, Generator, Order
+from core.spec.functions import Function
+from core.spec.job import (
+    Budget,
+    CheckpointEvery,
+    GradientClip,
+    JobSpec,
+    Problem,
+    Record,
+    Stop,
+    StopOnDivergence,
+)
+from core.spec.losses import Loss
+from core.spec.models import Initializer, Model, Norm
+from core.spec.optimizers import Optimizer
+from core.spec.schedules import Schedule
+
+UNIONS: Final[dict[str, Any]] = {
+    "problem": Problem,
+    "data": Data,
+    "generator": Generator,
+    "order": Order,
+    "model": Model,
+    "norm": Norm,
+    "init": Initializer,
+    "loss": Loss,
+    "function": Function,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "then": Schedule,
+    "schedules": Schedule,
+    "gradient_clip": GradientClip,
+}
+"""By the name of the field that takes one of them."""
+
+PLAIN: Final[dict[str, type[Spec]]] = {
+    "": JobSpec,
+    "budget": Budget,
+    "stop": Stop,
+    "record": Record,
+    "checkpoint": CheckpointEvery,
+    "on_divergence": StopOnDivergence,
+}
+"""Fields that take one model, by name; `""` is the spec itself."""
+
+
+@cache
+def members(field: str) -> dict[str, type[Spec]]:
+    """The models that a field of `UNIONS` takes, by kind, in the order of the catalogue."""
+    return {kind_of(model): model for model in _models(UNIONS[field])}
+
+
+def kind_of(model: type[Spec]) -> str:
+    """The model's `kind`."""
+    (kind,) = get_args(model.model_fields["kind"].annotation)
+    return str(kind)
+
+
+def _models(annotation: Any) -> list[type[Spec]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, Spec) else []
+    return [model for part in get_args(annotation) for model in _models(part)]

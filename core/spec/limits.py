@@ -1,0 +1,27 @@
+"""What this service allows one job to ask for."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The operator's limits that a spec is held against (`core.settings` describes them)."""
+
+    max_parameters: int = 200_000_000
+    max_memory_bytes: int = 8 * 2**30
+    max_history_bytes: int = 512 * 2**20
+    max_samples: int = 10_000_000
+
+    @classmethod
+    def of(cls, settings: "Settings") -> "Limits":
+        """The limits that the settings name."""
+        return cls(
+            max_parameters=settings.max_parameters,
+            max_memory_bytes=settings.max_memory_bytes,
+            max_history_bytes=settings.max_history_bytes,
+            max_samples=settings.max_samples,
+        )
