@@ -1,0 +1,68 @@
+"""Where random numbers and threads come from: the spec alone, never what ran before or beside.
+
+Every draw has a generator of its own, keyed by (seed, purpose, index), so that a run which is cut
+and resumed, or which another worker takes over, draws the same numbers without having to know how
+many were consumed before.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Literal
+
+import torch
+
+Purpose = Literal["init", "order", "dropout", "start", "split", "data", "rotation"]
+"""What a draw is for. Its index: `init` the parameter's number, `order` the epoch, `dropout` the
+step, `start`, `split`, `data`, `rotation` 0. `split`, `data` and `rotation` have seeds of their
+own in the spec (`split_seed`, the generator's `seed`, `rotation_seed`); the rest use the job's."""
+
+MULTIPLY_ADDS_FOR_TWO_THREADS: Final = 2**28
+"""Work of one forward pass from which a second thread pays: a step of some 50 ms. Below it, two
+threads wait for each other longer than they work whenever the machine is busy."""
+
+
+def key(seed: int, purpose: Purpose, index: int = 0) -> int:
+    """A 64-bit seed that depends on all three (BLAKE2b of their text).
+
+    torch's CPU generator (MT19937) uses the low 32 bits of a seed, its CUDA generator all 64.
+    """
+    digest = hashlib.blake2b(f"{seed}/{purpose}/{index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def generator(seed: int, purpose: Purpose, index: int = 0) -> torch.Generator:
+    """A fresh CPU generator for the draws of `purpose` number `index`."""
+    return torch.Generator().manual_seed(key(seed, purpose, index))
+
+
+def num_threads(num_parameters: int, batch_rows: int) -> int:
+    """Threads that a job's torch may use: 1 for small work, 2 for large.
+
+    float32 sums differ in their last bits between thread counts, so this follows from the spec's
+    sizes and never from the machine's cores or load.
+    """
+    return 2 if num_parameters * batch_rows >= MULTIPLY_ADDS_FOR_TWO_THREADS else 1
+
+
+def set_deterministic(threads: int) -> None:
+    """Make torch in this process use exactly `threads` threads and deterministic kernels only.
+
+    The process must have been started with `OMP_DYNAMIC=FALSE` and `MKL_DYNAMIC=FALSE`, and for
+    CUDA with `CUBLAS_WORKSPACE_CONFIG=:4096:8`.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # Else this mode also fills every new tensor with NaN before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run the block on one thread: for what is shared by jobs with different thread counts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
