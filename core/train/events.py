@@ -26,6 +26,7 @@ class SavedCheckpoint:
         metrics: what was known of these weights (`loss`, `accuracy`, …).
         size_bytes: the file's size.
         sha256: hex digest of the file.
+        dropped: paths of older `resume` checkpoints that were removed to make room for this one.
     """
 
     name: CheckpointName
@@ -34,27 +35,34 @@ class SavedCheckpoint:
     metrics: Json
     size_bytes: int
     sha256: str
+    dropped: tuple[str, ...] = ()
 
 
 class Events(Protocol):
     """Where the loop reports. Calls are cheap for the loop (a pipe, never the network) and come
-    in batches at most half a second late. No call happens inside a step."""
+    in batches at most half a second late: between two steps, or when a step's row is complete and
+    its update has not begun. All calls come from the thread that runs the loop."""
 
     def rows(self, kind: Literal["train", "eval"], first_row: int, columns: Columns) -> None:
-        """Rows `first_row …` of a history, in order; the same row may come again after a resume."""
+        """Rows `first_row …` of a history, in order; the same row may come again after a resume.
 
-    def progress(self, step: int, steps_per_s: float | None, latest: Json, best: Json) -> None:
-        """`step` updates applied; `latest` and `best` are `{"step", "loss"}` as in the contract."""
+        The arrays are the receiver's to keep."""
+
+    def progress(
+        self, step: int, steps_per_s: float | None, latest: Json | None, best: Json | None
+    ) -> None:
+        """`step` updates applied; `latest` and `best` are `{"step", "loss"}` as in the
+        contract, None while there is none."""
 
     def phase(self, name: str) -> None:
-        """`preparing`, `training`, `evaluating`, `saving`, `diagnosing`."""
+        """`preparing`, `training`, `saving` (the loop's own), `diagnosing` (its caller's)."""
 
     def checkpoint(self, saved: SavedCheckpoint) -> None:
         """Weights were written."""
 
 
 class Control(Protocol):
-    """What the loop asks between steps; one attribute read each, no lock, no call to the system."""
+    """What the loop asks between steps: one attribute read, no lock, no call to the system."""
 
     @property
     def stop_requested(self) -> Literal["cancel", "hand_over"] | None:
@@ -69,7 +77,9 @@ class Ending:
         reason: `finished` (an outcome is set), `cancelled`, `handed_over`.
         outcome: only when finished.
         result: the contract's `result` object.
-        best: the contract's `best`.
+        best: the contract's `best`; None when no finite loss was seen.
+
+    Losses and values in here may be non-finite floats.
     """
 
     reason: Literal["finished", "cancelled", "handed_over"]

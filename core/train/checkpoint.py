@@ -1,0 +1,136 @@
+"""Resume checkpoints: all that the next step depends on, as safetensors with JSON, never pickle."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from torch import Tensor
+
+from core.artifacts.base import JobArtifacts
+from core.errors import ArtifactError
+from core.spec.job import JobSpec
+from core.train.descent import Moment
+from core.train.tensor_file import parse, pieces
+from core.train.tree import flatten, map_tensors, unflatten
+
+FORMAT: Final = "1"
+FOLDER: Final = "checkpoints"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run between two steps; its tensors are copies.
+
+    Attributes:
+        step: updates applied.
+        moment: weights, optimizer, schedule.
+        ledger: `Ledger.state()`.
+        best, best_weights, candidate_weights: `Best.state()`.
+        elapsed_s: training time so far.
+    """
+
+    step: int
+    moment: Moment
+    ledger: Json
+    best: Json
+    best_weights: list[Tensor]
+    candidate_weights: list[Tensor]
+    elapsed_s: float
+
+    @property
+    def name(self) -> str:
+        """The artifact's name."""
+        return f"{FOLDER}/step_{self.step}.safetensors"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors."""
+        sizes: list[int] = []
+
+        def measure(tensor: Tensor) -> Tensor:
+            sizes.append(tensor.numel() * tensor.element_size())
+            return tensor
+
+        moment = self.moment
+        map_tensors(
+            [moment.weights, moment.optimizer, self.best_weights, self.candidate_weights], measure
+        )
+        return sum(sizes)
+
+    def num_rows(self, every: int) -> dict[str, int]:
+        """Recorded rows of each history before this step."""
+        return {"train": -(-self.step // every), "eval": self.ledger["num_evaluations"]}
+
+
+def resume_points(artifacts: JobArtifacts) -> list[str]:
+    """Names of the resume checkpoints that are complete, latest step first.
+
+    Only one whose rows have all arrived may be resumed from (see `Events.checkpoint`).
+    """
+    names = [name for name in artifacts.list() if name.startswith(f"{FOLDER}/step_")]
+    return sorted(names, key=step_of, reverse=True)
+
+
+def step_of(name: str) -> int:
+    """The step in a resume checkpoint's name."""
+    return int(name.removeprefix(f"{FOLDER}/step_").removesuffix(".safetensors"))
+
+
+def encode(snapshot: Snapshot, spec_fingerprint: str) -> Iterator[bytes | memoryview]:
+    """The checkpoint file's bytes; `spec_fingerprint` is `fingerprint(spec)`."""
+    tensors: dict[str, Tensor] = {}
+    state = {
+        "step": snapshot.step,
+        "weights": flatten(snapshot.moment.weights, "weights/", tensors),
+        "optimizer": flatten(snapshot.moment.optimizer, "optimizer/", tensors),
+        "schedule": flatten(snapshot.moment.schedule, "schedule/", tensors),
+        "ledger": snapshot.ledger,
+        "best": snapshot.best,
+        "best_weights": flatten(snapshot.best_weights, "best/", tensors),
+        "candidate_weights": flatten(snapshot.candidate_weights, "candidate/", tensors),
+        "elapsed_s": snapshot.elapsed_s,
+    }
+    metadata = {"thalweg_resume": FORMAT, "spec": spec_fingerprint, "state": json.dumps(state)}
+    return pieces(tensors, metadata)
+
+
+def decode(data: bytes, spec: JobSpec, device: str) -> Snapshot:
+    """The snapshot in a file's bytes, its tensors on `device` where they were on one.
+
+    Raises:
+        ArtifactError: damaged, of another format, or of another spec.
+    """
+    tensors, metadata = parse(data)
+    if metadata.get("thalweg_resume") != FORMAT:
+        raise ArtifactError("no resume checkpoint of this version")
+    if metadata.get("spec") != fingerprint(spec):
+        raise ArtifactError("the resume checkpoint belongs to another spec")
+    try:
+        return _snapshot(json.loads(metadata["state"]), tensors, device)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"damaged resume checkpoint: {error!r}") from error
+
+
+def _snapshot(state: Json, tensors: Mapping[str, Tensor], device: str) -> Snapshot:
+    weights, optimizer, schedule, best, candidate = (
+        unflatten(state[part], tensors, device)
+        for part in ("weights", "optimizer", "schedule", "best_weights", "candidate_weights")
+    )
+    return Snapshot(
+        state["step"],
+        Moment(weights, optimizer, schedule),
+        state["ledger"],
+        state["best"],
+        best,
+        candidate,
+        state["elapsed_s"],
+    )
+
+
+def fingerprint(spec: JobSpec) -> str:
+    """What a run's course depends on: the spec but for its labels and how it is queued."""
+    text = spec.model_dump_json(exclude={"labels", "priority", "max_attempts", "diagnose"})
+    return hashlib.sha256(text.encode()).hexdigest()

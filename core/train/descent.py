@@ -1,0 +1,156 @@
+"""What a run moves: parameters, buffers, the optimizer's state and the schedule."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.optim.build import build_optimizer, plain_step
+from core.optim.schedules import build_scheduler
+from core.problems.base import Problem
+from core.spec.job import JobSpec
+from core.spec.schedules import Chained, ReduceOnPlateau, Schedule, Sequential, Warmup
+from core.train.gradients import clipping, gradient_norm, gradients_of
+from core.train.tree import Tree, copy_tree
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Copies of all that the next step depends on, as they were after `k` updates."""
+
+    weights: dict[str, Tensor]
+    optimizer: Tree
+    schedule: Any
+
+
+class Descent:
+    """A problem with the optimizer and schedule that its spec asks for.
+
+    Attributes:
+        parameters: what is differentiated, in the problem's order.
+        weights: parameters and buffers by name, the tensors themselves.
+        clip: clips the gradients in place; None: they stay as they are.
+        update: `update(step, loss)` moves the parameters once, by the gradients as they are.
+        scheduler: None when the rate is constant.
+    """
+
+    def __init__(self, spec: JobSpec, problem: Problem) -> None:
+        self.problem = problem
+        self.parameters = problem.parameters()
+        self.optimizer = build_optimizer(spec.optimizer, self.parameters)
+        self.scheduler = build_scheduler(spec.schedule, self.optimizer)
+        self.weights = problem.state()
+        self.clip = clipping(spec.gradient_clip, self.parameters)
+        self.needs_loss = reads_loss(spec.schedule)
+        """Whether a step needs its loss on the host (a GPU then waits for it each step)."""
+        self.update: Callable[[int, Tensor], object]
+        if isinstance(self.optimizer, torch.optim.LBFGS):
+            self.needs_loss = True
+            self.update = self._lbfgs
+        else:
+            move = plain_step(self.optimizer)
+            self.update = lambda step, loss: move()
+        ours = {parameter.data_ptr() for parameter in self.parameters}
+        self._buffers = [w for w in self.weights.values() if w.data_ptr() not in ours]
+        self._held = [buffer.clone() for buffer in self._buffers]
+        self._holds = False
+        held = iter(self._held)
+        self.row_weights = [
+            w if w.data_ptr() in ours else next(held) for w in self.weights.values()
+        ]
+        """The weights of the row at hand, between its loss and its update."""
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next update."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def gradient_norm(self) -> Tensor:
+        """The joint 2-norm of the gradients, before clipping: 0-dim, on the device."""
+        return gradient_norm(gradients_of(self.parameters))
+
+    def hold_buffers(self) -> None:
+        """Remember the buffers: a forward pass changes batch norm's running statistics, and a run
+        that ends at this row ends with what they were before."""
+        if self._buffers:
+            torch._foreach_copy_(self._held, self._buffers)
+            self._holds = True
+
+    def put_buffers_back(self) -> None:
+        """Make the buffers what they were before the last row's forward pass.
+
+        Only after a row watched one by one: a block's are what they should be (`Course.blocks`).
+        """
+        if self._buffers and self._holds:
+            torch._foreach_copy_(self._buffers, self._held)
+
+    def clear_gradients(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def moment(self) -> Moment:
+        """A copy of everything, taken between two steps."""
+        state = {
+            index: self.optimizer.state[parameter]
+            for index, parameter in enumerate(self.parameters)
+            if parameter in self.optimizer.state
+        }
+        groups = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        schedule = None if self.scheduler is None else self.scheduler.state_dict()
+        return Moment(
+            {name: weight.clone() for name, weight in self.weights.items()},
+            copy_tree({"state": state, "groups": groups}),
+            copy_tree(schedule),
+        )
+
+    def go_back_to(self, moment: Moment) -> None:
+        """Make everything as it was, to the last bit.
+
+        Raises:
+            ValueError: the moment is of another problem.
+        """
+        self.problem.load_state(moment.weights)
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(copy_tree(moment.schedule))
+        optimizer = copy_tree(moment.optimizer)
+        self.optimizer.state.clear()
+        for index, state in optimizer["state"].items():
+            self.optimizer.state[self.parameters[index]] = state
+        for group, saved in zip(self.optimizer.param_groups, optimizer["groups"], strict=True):
+            group.update(saved)
+
+    def _lbfgs(self, step: int, loss: Tensor) -> None:
+        """One update with as many evaluations as the line search asks for, all of this step's
+        batch; the first is the row's own, which is there already."""
+        known = [loss]
+
+        def closure() -> float:
+            if known:
+                return known.pop().item()
+            self.clear_gradients()
+            value = self.problem.loss(step)
+            value.backward()  # type: ignore[no-untyped-call]
+            if self.clip is not None:
+                self.clip(self.gradient_norm())
+            return value.item()
+
+        step_with: Callable[[Callable[[], float]], object] = self.optimizer.step
+        step_with(closure)
+
+
+def reads_loss(schedule: Schedule) -> bool:
+    """Whether the schedule depends on the losses."""
+    match schedule:
+        case ReduceOnPlateau():
+            return True
+        case Warmup(then=then):
+            return reads_loss(then)
+        case Sequential(schedules=parts) | Chained(schedules=parts):
+            return any(reads_loss(part) for part in parts)
+        case _:
+            return False

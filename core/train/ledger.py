@@ -1,0 +1,192 @@
+"""Where rows and evaluations are entered: into the history, the stop rules and the best so far."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.jobs import Outcome
+from core.train.checkpoint import Snapshot
+from core.train.events import Columns
+from core.train.recording import RowBuffer
+from core.train.stopping import Rules, Trace, observe
+
+Json = dict[str, Any]
+Metrics = dict[str, float]
+_NONE: Final = -1
+
+
+class Best:
+    """The lowest loss so far, with a copy of its weights.
+
+    A loss counts where it is recorded. The last row of a run is recorded whatever its step, and
+    which one is the last is known only afterwards: so an unrecorded row that is lower is kept as
+    a candidate until the next row.
+
+    Copying is exact and cheap: one `_foreach_copy_` into tensors that are there already (5 µs for
+    a 9,000-parameter MLP), only for rows lower than all before.
+    """
+
+    def __init__(self) -> None:
+        self.step = _NONE
+        self.loss = float("inf")
+        self.metrics: Json = {}
+        self.weights: list[Tensor] | None = None
+        self._candidate: list[Tensor] | None = None
+        self._candidate_step = _NONE
+        self._candidate_loss = float("inf")
+
+    def offer(
+        self,
+        step: int,
+        loss: float,
+        metrics: Json,
+        weights: Sequence[Tensor],
+        *,
+        recorded: bool = True,
+    ) -> None:
+        """Take a loss lower than `self.loss`; `weights` are copied."""
+        if recorded:
+            self.step, self.loss, self.metrics = step, loss, metrics
+            self.weights = _copied(weights, self.weights)
+        else:
+            self._candidate_step, self._candidate_loss = step, loss
+            self._candidate = _copied(weights, self._candidate)
+
+    def keep_last(self, step: int) -> None:
+        """The row of `step` was the last: it is recorded after all."""
+        if self._candidate_step == step:
+            self.step, self.loss = step, self._candidate_loss
+            self.metrics = {"loss": self.loss}
+            self.weights = self._candidate
+
+    def summary(self) -> Json | None:
+        """The contract's `best`; None before there is a finite loss."""
+        return None if self.step == _NONE else {"step": self.step, "loss": self.loss}
+
+    def state(self) -> tuple[Json, list[Tensor], list[Tensor]]:
+        """For a checkpoint: numbers, and copies of the best and the candidate weights."""
+        numbers = {
+            "step": self.step,
+            "loss": self.loss,
+            "metrics": self.metrics,
+            "candidate_step": self._candidate_step,
+            "candidate_loss": self._candidate_loss,
+        }
+        best, candidate = (
+            [weight.clone() for weight in weights or ()]
+            for weights in (self.weights, self._candidate)
+        )
+        return numbers, best, candidate
+
+    def resume(self, numbers: Json, best: list[Tensor], candidate: list[Tensor]) -> None:
+        self.step, self.loss = numbers["step"], numbers["loss"]
+        self.metrics = numbers["metrics"]
+        self._candidate_step = numbers["candidate_step"]
+        self._candidate_loss = numbers["candidate_loss"]
+        self.weights, self._candidate = best or None, candidate or None
+
+
+def _copied(source: Sequence[Tensor], target: list[Tensor] | None) -> list[Tensor]:
+    if target is None:
+        return [tensor.clone() for tensor in source]
+    torch._foreach_copy_(target, list(source))
+    return target
+
+
+class Ledger:
+    """All rows and evaluations of a run, in order.
+
+    Args:
+        best_by_evaluation: there is evaluation data, so the best is the lowest evaluation loss.
+    """
+
+    def __init__(self, rows: RowBuffer, rules: Rules, *, best_by_evaluation: bool) -> None:
+        self.rows = rows
+        self.trace = Trace()
+        self.best = Best()
+        self.last_step = _NONE
+        self.num_evaluations = 0
+        self.evaluation: Metrics | None = None
+        self.evaluated_step = _NONE
+        self.best_by_evaluation = best_by_evaluation
+        self._rules = rules
+        self._waiting: list[Metrics] = []
+
+    def enter(
+        self,
+        step: int,
+        loss: float,
+        lr: float,
+        grad_norm: float,
+        point: np.ndarray[Any, Any] | None,
+        weights: Sequence[Tensor],
+    ) -> Outcome | None:
+        """Enter row `step`, whose weights are `weights`; returns the outcome if it ends the run."""
+        recorded = self.rows.put(step, loss, lr, grad_norm, point)
+        self.last_step = step
+        if loss < self.best.loss and not self.best_by_evaluation:
+            self.best.offer(step, loss, {"loss": loss}, weights, recorded=recorded)
+        return observe(self.trace, loss, grad_norm, self._rules)
+
+    def enter_evaluation(self, step: int, metrics: Metrics, weights: Sequence[Tensor]) -> None:
+        """Enter the evaluation of the weights after `step` updates."""
+        self.evaluation, self.evaluated_step = metrics, step
+        self._waiting.append({"step": float(step), **metrics})
+        if metrics["loss"] < self.best.loss:
+            self.best.offer(step, metrics["loss"], {"eval": metrics}, weights)
+
+    def close(self) -> None:
+        """No row follows: the last one is recorded."""
+        self.rows.keep_last()
+        if not self.best_by_evaluation:
+            self.best.keep_last(self.last_step)
+
+    def last_evaluation(self) -> Json | None:
+        """The last evaluation with its step; None before there is one."""
+        if self.evaluation is None:
+            return None
+        return {"step": self.evaluated_step, **self.evaluation}
+
+    def take_evaluations(self) -> tuple[int, Columns] | None:
+        """Index of the first and all evaluation rows that have not left; None without any."""
+        if not self._waiting:
+            return None
+        waiting, self._waiting = self._waiting, []
+        first = self.num_evaluations
+        self.num_evaluations += len(waiting)
+        return first, {name: np.array([row[name] for row in waiting]) for name in waiting[0]}
+
+    def latest(self) -> Json | None:
+        """The contract's `latest`: the last row computed."""
+        return (
+            None if self.last_step == _NONE else {"step": self.last_step, "loss": self.trace.last}
+        )
+
+    def state(self) -> Json:
+        """JSON of everything but the best weights. No evaluation may be waiting."""
+        return {
+            "trace": self.trace.state(),
+            "loose_row": self.rows.loose_row(),
+            "last_step": self.last_step,
+            "num_evaluations": self.num_evaluations,
+            "evaluation": self.evaluation,
+            "evaluated_step": self.evaluated_step,
+        }
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Go on before row `snapshot.step`."""
+        state = snapshot.ledger
+        self.best.resume(snapshot.best, snapshot.best_weights, snapshot.candidate_weights)
+        self.trace = Trace.from_state(state["trace"])
+        self.rows.resume(snapshot.step, state["loose_row"])
+        self.last_step = state["last_step"]
+        self.num_evaluations = state["num_evaluations"]
+        self.evaluation = state["evaluation"]
+        self.evaluated_step = state["evaluated_step"]
+
+
+Report = Callable[[int], None]
+"""Called with the number of updates applied whenever a row is complete."""

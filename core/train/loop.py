@@ -1,0 +1,163 @@
+"""Training, from a spec to an ending: the one entry point is `run`."""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+
+import torch
+
+from core.artifacts.base import JobArtifacts
+from core.errors import ArtifactError, JobFailure
+from core.problems.base import Problem
+from core.problems.build import build_problem
+from core.spec.job import JobSpec
+from core.spec.shapes import history_widths
+from core.train.checkpoint import Snapshot, decode, resume_points
+from core.train.course import BLOCK_STEPS, BlockSize, Course
+from core.train.descent import Descent
+from core.train.devices import exact_kernels, pick_device, use_threads_for
+from core.train.ending import Parts, conclude, hand_over
+from core.train.events import Control, Ending, Events
+from core.train.ledger import Ledger
+from core.train.recording import RowBuffer
+from core.train.reporting import Clock, Reporter
+from core.train.saving import Saver
+from core.train.stopping import rules_of
+from core.train.watch import BlockWatch, RowWatch, Watch
+
+
+def descend(descent: Descent, steps: Iterable[int], watch: Watch) -> None:
+    """Gradient descent. Row k is step k's loss, rate and gradient norm, before update k + 1."""
+    problem, scheduler = descent.problem, descent.scheduler
+    for step in steps:
+        descent.clear_gradients()
+        loss = problem.loss(step)
+        if watch.ends_at_loss(step, loss):
+            break
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = descent.gradient_norm()
+        if watch.ends_at_row(norm):
+            break
+        if descent.clip is not None:
+            descent.clip(norm)
+        descent.update(step, loss)
+        problem.after_update()
+        if scheduler is not None:
+            scheduler.step(watch.loss)
+
+
+def run(
+    spec: JobSpec,
+    *,
+    artifacts: JobArtifacts,
+    events: Events,
+    control: Control,
+    resume: bool = False,
+    stored_rows: Mapping[str, int] | None = None,
+    device: str | None = None,
+    block_size: int | None = None,
+    clock: Clock = perf_counter,
+) -> Ending:
+    """Train what `spec` describes, to its end or until `control` asks to stop.
+
+    Rows, progress and checkpoints leave through `events`; the weights are in `artifacts` when
+    this returns. The settings that torch had in this process come back at the end.
+
+    Args:
+        spec: resolved.
+        resume: go on after the latest usable resume checkpoint; without any, from the beginning.
+        stored_rows: rows of the histories `train` and `eval` that have arrived where `events`
+            leads: a checkpoint that presumes more is not used. Left out: all of them.
+        device: where to train; left out, `spec.device` decides.
+        block_size: steps between two looks at the rows; left out, 1 on a CPU and up to
+            `BLOCK_STEPS` on a GPU. It never changes a result.
+        clock: seconds, monotonic.
+
+    Raises:
+        ArtifactError: the weights cannot be written.
+        JobFailure: no such device, out of memory, data that does not load.
+    """
+    with exact_kernels(), _memory_failures():
+        events.phase("preparing")
+        where = pick_device(device or spec.device)
+        problem = build_problem(spec, where, _DTYPES[spec.precision or "float32"])
+        use_threads_for(problem)
+        descent = Descent(spec, problem)
+        snapshot = _resume_point(artifacts, spec, where, stored_rows) if resume else None
+        with Saver(artifacts, spec, problem.metadata()) as saver:
+            ledger = new_ledger(spec, problem)
+            reporter = Reporter(events, ledger, saver, clock)
+            course = Course(spec, descent, ledger, saver, reporter, control, clock)
+            if snapshot is None:
+                saver.save_model("initial", 0, descent.moment().weights, {})
+            else:
+                descent.go_back_to(snapshot.moment)
+                ledger.resume(snapshot)
+                course.resume(snapshot)
+            events.phase("training")
+            watch, steps = watching(descent, ledger, reporter, course, block_size)
+            descend(descent, steps, watch)
+            steps.close()
+            parts = Parts(descent, ledger, saver, reporter, course, events)
+            if watch.outcome is None and course.reason == "handed_over":
+                return hand_over(parts)
+            return conclude(parts, watch.outcome)
+
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def new_ledger(spec: JobSpec, problem: Problem) -> Ledger:
+    """An empty ledger for the histories that the spec asks for."""
+    point = problem.point()
+    rows = RowBuffer(spec.record.every, None if point is None else point.numel())
+    evaluates = bool(history_widths(spec)["eval"])
+    return Ledger(rows, rules_of(spec.stop), best_by_evaluation=evaluates)
+
+
+def watching(
+    descent: Descent, ledger: Ledger, reporter: Reporter, course: Course, block_size: int | None
+) -> tuple[Watch, Generator[int]]:
+    """How the rows are looked at, and the steps that go with it.
+
+    A step that needs its own loss (LBFGS, reduce_on_plateau) is looked at one by one on a GPU
+    too, which then waits once a step.
+    """
+    on_gpu = next(iter(descent.weights.values())).is_cuda
+    size = block_size or (BLOCK_STEPS if on_gpu else 1)
+    if size == 1 or descent.needs_loss:
+        return RowWatch(descent, ledger, reporter.row_entered), course.rows()
+    keeps = not ledger.best_by_evaluation
+    watch = BlockWatch(descent, ledger, reporter.row_entered, size, keep_weights=keeps)
+    return watch, course.blocks(watch, BlockSize(watch.size, fixed=block_size is not None))
+
+
+def _resume_point(
+    artifacts: JobArtifacts,
+    spec: JobSpec,
+    device: torch.device,
+    stored_rows: Mapping[str, int] | None,
+) -> Snapshot | None:
+    """The latest checkpoint that is whole, of this spec, and not ahead of the stored rows."""
+    for name in resume_points(artifacts):
+        try:
+            snapshot = decode(artifacts.read(name), spec, str(device))
+        except ArtifactError:
+            continue
+        rows = snapshot.num_rows(spec.record.every)
+        if stored_rows is None or all(rows[kind] <= stored_rows.get(kind, 0) for kind in rows):
+            return snapshot
+    return None
+
+
+@contextmanager
+def _memory_failures() -> Iterator[None]:
+    """Turn every way of running out of memory into the published failure."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise JobFailure("out_of_memory", "the device or the host ran out of memory") from error
+    except RuntimeError as error:
+        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+            raise JobFailure("out_of_memory", "the host ran out of memory") from error
+        raise

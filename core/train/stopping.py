@@ -1,0 +1,130 @@
+"""When a run ends, and how: pure rules over a small state.
+
+The rules are the contract's: `stop` is tested on every step's row (step k's loss and gradient norm,
+before update k+1), recorded or not; a run that spends its budget or stalls is called diverged when
+it has ended far above where it began.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Final, NamedTuple
+
+from core.jobs import Outcome
+from core.spec.job import Stop
+
+TAIL: Final = 10
+"""Losses whose median stands for the end of a run."""
+
+Json = dict[str, Any]
+
+
+class Rules(NamedTuple):
+    """`Stop` with the rules that are off turned into ones that never hold."""
+
+    target_loss: float = -math.inf
+    gradient_norm: float = -math.inf
+    patience: float = math.inf
+    min_delta: float = 0.0
+    max_loss: float = math.inf
+
+
+def rules_of(stop: Stop) -> Rules:
+    never = Rules()
+    return Rules(
+        never.target_loss if stop.target_loss is None else stop.target_loss,
+        never.gradient_norm if stop.gradient_norm is None else stop.gradient_norm,
+        never.patience if stop.patience is None else stop.patience,
+        stop.min_delta,
+        never.max_loss if stop.max_loss is None else stop.max_loss,
+    )
+
+
+@dataclass(slots=True)
+class Trace:
+    """What the rules need to know of the losses so far.
+
+    Attributes:
+        first: row 0's loss.
+        lowest: the lowest loss of all rows.
+        last: the latest row's loss.
+        tail: the last ten losses.
+        reference: the loss that patience measures against: the latest one that fell more than
+            `min_delta` below the reference before it.
+        waited: rows since then.
+    """
+
+    first: float = math.nan
+    lowest: float = math.inf
+    last: float = math.nan
+    tail: deque[float] = field(default_factory=lambda: deque(maxlen=TAIL))
+    reference: float = math.inf
+    waited: int = 0
+
+    def state(self) -> Json:
+        return {
+            "first": self.first,
+            "lowest": self.lowest,
+            "last": self.last,
+            "tail": list(self.tail),
+            "reference": self.reference,
+            "waited": self.waited,
+        }
+
+    @classmethod
+    def from_state(cls, state: Json) -> "Trace":
+        return cls(**{**state, "tail": deque(state["tail"], maxlen=TAIL)})
+
+
+def observe(trace: Trace, loss: float, grad_norm: float, rules: Rules) -> Outcome | None:
+    """Take in one row; say whether the run ends at it.
+
+    A loss that is not finite or above `max_loss`: diverged. A loss at or below `target_loss`, or
+    a gradient norm at or below `gradient_norm`: converged. `patience` rows in a row that did not
+    fall more than `min_delta` below the best one before them: stalled.
+    """
+    if not trace.tail:
+        trace.first = loss
+    trace.last = loss
+    trace.tail.append(loss)
+    if not math.isfinite(loss):
+        return "diverged"
+    trace.lowest = min(trace.lowest, loss)
+    if loss < trace.reference - rules.min_delta:
+        trace.reference = loss
+        trace.waited = 0
+    else:
+        trace.waited += 1
+    if loss > rules.max_loss:
+        return "diverged"
+    if loss <= rules.target_loss or grad_norm <= rules.gradient_norm:
+        return "converged"
+    if trace.waited >= rules.patience:
+        return "stalled"
+    return None
+
+
+def ended_far_above(first: float, lowest: float, tail: Sequence[float]) -> bool:
+    """The contract's test of a finite run: E − L₀ > 3·max(|L₀|, L₀ − L_best), E the tail's median.
+
+    Scaled by what the run had to descend, so that stable heavy ball, which overshoots to 12 times
+    its best loss on a quadratic, is not called diverged.
+    """
+    return median(tail) - first > 3.0 * max(abs(first), first - lowest)
+
+
+def final_outcome(outcome: Outcome, trace: Trace, *, finite: bool) -> Outcome:
+    """The outcome of a finished run.
+
+    Args:
+        outcome: how the rows ended it (`budget_exhausted` when they did not).
+        finite: whether the final parameters, and the value found there, are all finite.
+    """
+    if not finite:
+        return "diverged"
+    if outcome in ("budget_exhausted", "stalled") and trace.tail:
+        far = ended_far_above(trace.first, trace.lowest, trace.tail)
+        return "diverged" if far else outcome
+    return outcome
