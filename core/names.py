@@ -1,4 +1,4 @@
-"""Ids: a prefix that says what it names, then a time-ordered random part (ULID, Crockford base 32)."""
+"""Ids: a prefix that says what it names, then a time-ordered random part (a ULID, lower case)."""
 
 import re
 from datetime import UTC, datetime

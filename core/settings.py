@@ -1,10 +1,24 @@
-"""Every setting of the service: an environment variable `THALWEG_…` (`thalweg settings` lists them)."""
+"""Every setting of the service: an environment variable `THALWEG_…` (`thalweg settings`)."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?")
+
+
+def _location(text: str) -> str:
+    """A folder's path, or the one kind of URL there is. Its mistakes are not quoted: people put
+    keys into URLs."""
+    if "://" in text and _BUCKET.fullmatch(text) is None:
+        raise ValueError(
+            "give a folder or s3://bucket/prefix; keys and endpoint go into AWS_ACCESS_KEY_ID,"
+            " AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
+        )
+    return text
 
 
 class Settings(BaseSettings):
@@ -18,11 +32,20 @@ class Settings(BaseSettings):
     """`redis://`, `rediss://` or `unix://` address of the store and the broker."""
     namespace: str = "thalweg"
     """Prefix of every key in Redis."""
-    artifacts: str = "./thalweg-artifacts"
-    """Folder of weights and checkpoints."""
+    artifacts: Annotated[str, AfterValidator(_location)] = "./thalweg-artifacts"
+    """Where weights and checkpoints are: a folder, or `s3://bucket/prefix` on an object store (its
+    endpoint, region and keys come from the usual `AWS_…` variables)."""
     host: str = "127.0.0.1"
     """Address that the API listens on: loopback only while there are no keys."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port that the API listens on; 0 takes a free one."""
+    insecure_listen: bool = False
+    """Let the API listen on an address that is not loopback although there are no keys: for a
+    container whose port is published on the host's loopback only."""
+    trusted_hosts: str = ""
+    """Host names, with commas between, that requests may name besides localhost and loopback
+    addresses (`api,thalweg.internal`); any other `Host` or `Origin` is refused while there are no
+    keys."""
     max_body_bytes: Annotated[int, Field(gt=0)] = 16 * 2**20
     """Larger request bodies are refused (413)."""
     max_parameters: Annotated[int, Field(gt=0)] = 200_000_000
@@ -38,18 +61,25 @@ class Settings(BaseSettings):
     lease_s: Annotated[float, Field(gt=0)] = 6.0
     """A worker that has not renewed its lease for this long has lost its job."""
     reconcile_every_s: Annotated[float, Field(gt=0)] = 1.0
-    """How often each worker looks for expired leases and for queued jobs that no message announced."""
+    """How often each worker looks for expired leases and for queued jobs that nobody announced."""
     cancel_grace_s: Annotated[float, Field(gt=0)] = 10.0
     """A step loop that has not answered a cancel for this long is killed."""
     shutdown_grace_s: Annotated[float, Field(gt=0)] = 8.0
     """Time that a running job has to write a checkpoint when its worker shuts down."""
     max_job_seconds: Annotated[float, Field(gt=0)] | None = None
     """Hard limit on one attempt's running time (`time_limit_exceeded`)."""
+    retention_age_s: Annotated[float, Field(gt=0)] | None = None
+    """Jobs that ended longer ago than this are removed with history and artifacts; none: never."""
+    retention_count: Annotated[int, Field(ge=0)] | None = None
+    """Of the jobs that have ended this many are kept, those that ended last; none: all."""
     idempotency_ttl_s: Annotated[int, Field(gt=0)] = 86_400
     """How long an Idempotency-Key is remembered."""
     log_level: str = "info"
+    """`debug`, `info`, `warning` or `error`."""
 
     @property
-    def artifacts_dir(self) -> Path:
-        """The artifact folder, absolute."""
-        return Path(self.artifacts).expanduser().resolve()
+    def artifacts_location(self) -> str:
+        """`artifacts`, a folder's path made absolute."""
+        if "://" in self.artifacts:
+            return self.artifacts
+        return str(Path(self.artifacts).expanduser().resolve())

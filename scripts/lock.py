@@ -22,7 +22,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "requirements"
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("api", ()),
     ("worker", ("worker",)),
-    ("dev", ("worker", "embedded", "demo", "dev")),
+    ("dev", ("worker", "embedded", "dev")),
 )
 HEADER = "# Exact versions, written by `make lock`. Do not edit by hand.\n"
 # torch pins these itself, and only its CUDA builds need them.

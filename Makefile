@@ -1,0 +1,72 @@
+# Needs Python >= 3.11, make and a package registry; everything else lands in .venv.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$p; break; }; done)
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+LOCKS := requirements/api.txt requirements/worker.txt requirements/dev.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format bench faults lock clean
+
+help:
+	@echo "make install   .venv with the locked dependencies"
+	@echo "make demo      a real job from POST to loss curve"
+	@echo "make test      the whole suite           (PYTEST_ARGS='-k spec -n 2')"
+	@echo "make lint      ruff, mypy, import contracts, Dockerfile, compose file, lock"
+	@echo "make format    ruff's fixes and formatting"
+	@echo "make bench     the figures, as ratios    (writes a table)"
+	@echo "make faults    trial after trial of kills, freezes and outages"
+	@echo "make lock      newest versions that pyproject.toml allows into requirements/"
+	@echo "make clean     remove .venv and caches"
+
+install: $(STAMP)
+
+$(STAMP): $(LOCKS) pyproject.toml
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		p="$(PYTHON)"; \
+		"$${p:-false}" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+		|| { echo "Thalweg needs Python >= 3.11 with venv and pip: install it, or name it with 'make PYTHON=/path/to/python3'" >&2; exit 1; }; \
+		rm -rf .venv; "$$p" -m venv .venv; }
+	@echo "Installing the locked dependencies into .venv"
+	@$(PIP) install --quiet --requirement requirements/dev.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install
+	@$(BIN)/python -m thalweg.demo
+
+test: install
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: install
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@$(BIN)/python scripts/lock.py --check
+
+format: install
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: install
+	@$(BIN)/python -m benchmarks
+
+faults: install
+	@$(BIN)/python -m tests.faults
+
+lock: install
+	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[worker,embedded,dev]'
+	$(BIN)/python scripts/lock.py
+	@touch $(STAMP)
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,83 @@
+"""Time of a training step through the service, beside the loop that people write by hand."""
+
+import json
+import subprocess
+import sys
+from statistics import median
+from typing import Any
+
+from benchmarks.service import Client, digits_job, running_service
+from benchmarks.table import Figure
+
+ROUNDS = 5
+
+
+def usual_loop(case: dict[str, Any]) -> float:
+    """Seconds a step of the hand-written loop, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.usual_loop", json.dumps(case)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return float(done.stdout)
+
+
+def service_loop(service: Client, spec: dict[str, Any]) -> float:
+    result = service.run_job(spec)["result"]
+    return float(result["train_s"] / result["num_steps"])
+
+
+def side_by_side(
+    service: Client, name: str, spec: dict[str, Any], case: dict[str, Any], goal: float
+) -> Figure:
+    """Both loops in turn, A B A B …; the ratio is the median of the pairs' ratios."""
+    service_loop(service, spec)
+    pairs = [(service_loop(service, spec), usual_loop(case)) for _ in range(ROUNDS)]
+    ours, theirs = (median(side) * 1e6 for side in zip(*pairs, strict=True))
+    return Figure(
+        name=name,
+        ours=f"{ours:,.0f} µs a step",
+        reference=f"{theirs:,.0f} µs with DataLoader and .item()",
+        value=median(a / b for a, b in pairs),
+        goal=goal,
+    )
+
+
+def measure() -> list[Figure]:
+    """The digits MLP with every default recorded, and a large MLP (4 × 2,048, batch 1,024)."""
+    from core.determinism import num_threads  # torch: only this figure needs it
+
+    small = {"hidden": [64], "batch": 64, "steps": 4000, "samples": None, "features": 64}
+    large = {"hidden": [2048] * 4, "batch": 1024, "steps": 12, "samples": 4096, "features": 64}
+    large_spec = digits_job(batch_size=1024, budget={"max_steps": large["steps"]})
+    large_spec["problem"] = {
+        "kind": "supervised",
+        "data": {
+            "kind": "synthetic",
+            "generator": {
+                "kind": "blobs",
+                "num_samples": 5120,
+                "num_features": 64,
+                "num_classes": 10,
+            },
+        },
+        "model": {"kind": "mlp", "hidden": large["hidden"]},
+    }
+    with running_service() as service:
+        return [
+            side_by_side(
+                service,
+                "a step of the digits MLP, everything recorded",
+                digits_job(budget={"max_steps": small["steps"]}),
+                small | {"threads": num_threads(4810, 64)},
+                0.65,
+            ),
+            side_by_side(
+                service,
+                "a step of a large MLP (4 × 2,048, batch 1,024)",
+                large_spec,
+                large | {"threads": num_threads(12_700_000, 1024)},
+                1.02,
+            ),
+        ]
