@@ -3,12 +3,12 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import accept, history, imports, latency, steps
+from benchmarks import accept, imports, latency, rows, steps
 from benchmarks.table import Figure, show
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "imports": imports.measure,
-    "history": history.measure,
+    "rows": rows.measure,
     "accept": accept.measure,
     "latency": latency.measure,
     "steps": steps.measure,
