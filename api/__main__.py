@@ -1,0 +1,27 @@
+"""`python -m api`: serve the API with the settings of the environment."""
+
+import sys
+
+from pydantic import ValidationError
+
+from api.server import CannotServeError, run
+from core.settings import Settings
+
+
+def main() -> int:
+    """0 after an orderly end; 2 with one line on stderr where it cannot start."""
+    try:
+        run(Settings())
+    except ValidationError as error:
+        for each in error.errors():
+            name = "THALWEG_" + ".".join(map(str, each["loc"])).upper()
+            sys.stderr.write(f"thalweg api: {name}: {each['msg']}\n")
+        return 2
+    except CannotServeError as error:
+        sys.stderr.write(f"thalweg api: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Pure wiring: settings and parts → the application."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from api import problems
+from api.dependencies import Services
+from api.dispatch import Dispatcher
+from api.gate import Gate
+from api.log import note
+from api.routes import catalog, docs, history, jobs, results, system
+from api.waiting import ChangeFeed
+from core.artifacts.base import ArtifactStore
+from core.errors import StoreUnavailableError
+from core.settings import Settings
+from core.spec.limits import Limits
+from core.store.base import ApiStore
+
+_ABOUT: Final = """Optimization jobs: submit a problem and an optimizer, follow the descent, take
+the result. Errors are `application/problem+json`. Numbers that are not finite are the strings
+`"NaN"`, `"Infinity"` and `"-Infinity"`."""
+
+
+def create_app(
+    settings: Settings,
+    store: ApiStore,
+    dispatcher: Dispatcher,
+    artifacts: ArtifactStore,
+    *,
+    poll_s: float = 2.0,
+) -> FastAPI:
+    """The application. `poll_s`: see `ChangeFeed`."""
+    services = Services(
+        settings,
+        store,
+        artifacts,
+        dispatcher,
+        ChangeFeed(store, poll_s),
+        Limits.of(settings),
+    )
+    rooms = (jobs, history, results, catalog, system, docs)
+    app = FastAPI(
+        title="Thalweg",
+        version=version("thalweg"),
+        description=_ABOUT,
+        # Flat: FastAPI's included routers match every request twice.
+        routes=[route for room in rooms for route in room.router.routes],
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    app.state.documentation = docs.Documentation(app)
+    app.add_middleware(
+        Gate,
+        max_body_bytes=settings.max_body_bytes,
+        trusted_hosts=[*settings.trusted_hosts.split(","), *_own_names(settings.host)],
+    )
+    problems.install(app)
+    return app
+
+
+def _own_names(host: str) -> list[str]:
+    """The address that it listens on names it too, unless that is every address."""
+    return [] if host in {"0.0.0.0", "::", ""} else [host]
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """The background parts live as long as the application."""
+    services: Services = app.state.services
+    services.feed.start()
+    services.dispatcher.start()
+    try:
+        await services.store.ping()
+    except StoreUnavailableError as error:
+        note(logging.WARNING, "Redis is away; calls get 503 until it is back", error=str(error))
+    try:
+        yield
+    finally:
+        services.dispatcher.stop()
+        await services.feed.stop()
+        await services.store.aclose()

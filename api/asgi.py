@@ -1,0 +1,29 @@
+"""Composition root of the API: `uvicorn api.asgi:app`, or `python -m api`."""
+
+from typing import Final
+
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.dispatch import CeleryDispatcher
+from core.artifacts.build import open_artifacts
+from core.settings import Settings
+from core.store.redis import AsyncRedisStore
+
+ARTIFACTS_PATIENCE_S: Final = 4.0
+"""A caller waits: an object store that is away is soon a 503."""
+
+
+def build(settings: Settings) -> FastAPI:
+    """The application on its real parts. Nothing connects before it is served.
+
+    Raises `ArtifactError` for an object store that must not be used.
+    """
+    store = AsyncRedisStore(
+        settings.redis_url, settings.namespace, max_queued=settings.max_queued_jobs
+    )
+    artifacts = open_artifacts(settings.artifacts_location, patience_s=ARTIFACTS_PATIENCE_S)
+    return create_app(settings, store, CeleryDispatcher(settings), artifacts)
+
+
+app = build(Settings())

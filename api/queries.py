@@ -1,0 +1,112 @@
+"""The query parameters of the calls, as models that refuse what they do not know."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from core.jobs import Status
+from core.names import rfc3339
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
+_LABEL = re.compile(r"^[A-Za-z0-9._/-]{1,63}:[\s\S]{0,255}$")
+
+
+def _utc(text: str) -> str:
+    """The moment as the records write it, so that texts compare as times do."""
+    try:
+        if _RFC3339.fullmatch(text):
+            return rfc3339(datetime.fromisoformat(text.upper()))
+    except (ValueError, OverflowError):
+        pass
+    raise PydanticCustomError(
+        "rfc3339",
+        "must be an RFC 3339 time with an offset, such as 2026-11-22T10:00:00Z (write + as %2B)",
+    )
+
+
+def _label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise PydanticCustomError("label", "must be key:value")
+    return text
+
+
+def _digits(text: object) -> object:
+    """pydantic alone also takes `1_0`, ` 1 ` and `1.0`."""
+    if isinstance(text, str) and not re.fullmatch(r"-?[0-9]{1,15}", text):
+        raise PydanticCustomError("int_parsing", "must be a whole number")
+    return text
+
+
+def _decimal(text: object) -> object:
+    if isinstance(text, str) and not _NUMBER.fullmatch(text):
+        raise PydanticCustomError("float_parsing", "must be a number")
+    return text
+
+
+# After the bounds in each annotation: the document then shows these.
+DIGITS = BeforeValidator(_digits)
+DECIMAL = BeforeValidator(_decimal)
+
+
+class Query(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class PageQuery(Query):
+    limit: Annotated[int, Field(ge=1, le=200), DIGITS] = 20
+    """Most entries of the page."""
+    after: Annotated[str, Field(max_length=1000)] | None = None
+    """A reply's `next_cursor`."""
+
+
+class JobsQuery(PageQuery):
+    status: Annotated[list[Status], Field(max_length=20)] = []
+    """Any of these; repeatable."""
+    label: Annotated[
+        list[
+            Annotated[
+                str, AfterValidator(_label), Field(json_schema_extra={"pattern": _LABEL.pattern})
+            ]
+        ],
+        Field(max_length=64),
+    ] = []
+    """`key:value`; repeatable, all must hold."""
+    created_after: (
+        Annotated[str, AfterValidator(_utc), Field(json_schema_extra={"format": "date-time"})]
+        | None
+    ) = None
+    """RFC 3339, with an offset."""
+
+
+class JobQuery(Query):
+    wait: Annotated[float, Field(ge=0, le=60), DECIMAL] | None = None
+    """Hold the reply until the job is terminal, at most this many seconds."""
+
+
+class HistoryQuery(Query):
+    kind: Literal["train", "eval"] = "train"
+    """A row a recorded step, or a row an evaluation."""
+    series: Annotated[str, Field(max_length=1000)] | None = None
+    """Names with commas between; left out: all."""
+    after: Annotated[int, Field(ge=-1), DIGITS] | None = None
+    """Rows with a larger step only."""
+    limit: Annotated[int, Field(ge=1, le=10_000), DIGITS] | None = None
+    """Most rows of a page. Left out: 1000."""
+    points: Annotated[int, Field(ge=1, le=10_000), DIGITS] | None = None
+    """A downsampled view of at most this many rows instead of a page."""
+    format: Literal["json", "csv", "ndjson", "npz"] = "json"
+
+
+class ModelQuery(Query):
+    checkpoint: Literal["final", "best", "initial"] = "final"
+
+
+class PlotQuery(Query):
+    kind: Literal["loss", "lr", "path"] = "loss"
+    format: Literal["svg", "png"] = "svg"

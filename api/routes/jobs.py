@@ -1,0 +1,270 @@
+"""Jobs: submit, validate, list, read, cancel, delete."""
+
+import asyncio
+import hashlib
+import logging
+import re
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.dependencies import (
+    JobIdPath,
+    Json,
+    Route,
+    Services,
+    in_thread_if_large,
+    json_body,
+    known_form,
+    no_body,
+    services_of,
+)
+from api.encoding import to_json
+from api.layouts import layouts_of
+from api.log import note
+from api.openapi import header, problems, request_body
+from api.paging import fingerprint, make_cursor, page_body, read_cursor
+from api.queries import JobQuery, JobsQuery
+from api.schemas import Job, JobPage, Validated
+from api.views import etag, job_bytes, job_json
+from core.errors import ArtifactError, FieldError, InvalidInputError, StoreUnavailableError
+from core.jobs import TERMINAL, JobRecord
+from core.names import JOB_PREFIX, is_id, new_id, rfc3339, utc_now
+from core.spec.estimate import estimate
+from core.spec.job import JobSpec
+from core.spec.resolve import parse_job
+from core.store.base import Idempotency, JobFilter, NewJob
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
+
+_TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
+_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
+
+_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
+_KEY_PARAMETER: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Sent again with the same spec, it returns the same job.",
+    "schema": {"type": "string", "pattern": f"^{_KEY.pattern}$"},
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_class=Json,
+    responses={
+        202: {
+            "model": Job,
+            "headers": {
+                "Location": header("The job's path."),
+                "Retry-After": header("Seconds.", type="integer"),
+                "Idempotent-Replayed": header("`true` when the key was known.", const="true"),
+            },
+        },
+        **problems(409, 413, 415, 503),
+    },
+    openapi_extra={"parameters": [_KEY_PARAMETER], **request_body("JobSpec")},
+)
+async def submit(request: Request) -> Response:
+    """Queue a job. The reply carries its spec with every default written out."""
+    services = services_of(request)
+    body = await json_body(request)
+    job = await in_thread_if_large(len(body), _new_job, body, services)
+    idempotency = _idempotency(request, job, services)
+    created = await services.store.create(job, idempotency)
+    headers = {"Location": f"/v1/jobs/{created.job.id}", "Retry-After": "1"}
+    if created.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    else:
+        services.dispatcher.announce()
+    content = job_bytes(created.job, created.queue_position)
+    return Json(content, 202, headers)
+
+
+def _new_job(body: bytes, services: Services) -> NewJob:
+    spec = parse_job(body, services.limits)
+    return NewJob(
+        id=new_id(JOB_PREFIX),
+        spec=spec.model_dump(mode="json"),
+        labels=dict(spec.labels),
+        created_at=rfc3339(utc_now()),
+        priority=spec.priority,
+        max_attempts=spec.max_attempts,
+        device=spec.device,
+        layouts=layouts_of(spec),
+    )
+
+
+def _idempotency(request: Request, job: NewJob, services: Services) -> Idempotency | None:
+    """Two bodies are the same request when they resolve to the same spec.
+
+    The header is read here: declared, it would take FastAPI a tenth of the whole call.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        message = "Idempotency-Key: must be 1 to 255 printable ASCII characters."
+        raise InvalidInputError([FieldError("Idempotency-Key", "malformed", message)])
+    canonical = orjson.dumps(job.spec, option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.blake2b(canonical, digest_size=16).hexdigest()
+    return Idempotency(key, digest, services.settings.idempotency_ttl_s)
+
+
+@router.post(
+    "/validate",
+    response_class=Json,
+    responses={200: {"model": Validated}, **problems(413, 415)},
+    openapi_extra=request_body("JobSpec"),
+)
+async def validate(request: Request) -> Response:
+    """What a job would be and cost. Nothing is created."""
+    body = await json_body(request)
+    limits = services_of(request).limits
+    return Json(await in_thread_if_large(len(body), _validated, body, limits))
+
+
+def _validated(body: bytes, limits: Any) -> bytes:
+    spec: JobSpec = parse_job(body, limits)
+    cost = estimate(spec)
+    return to_json(
+        {
+            "spec": spec.model_dump(mode="json"),
+            "estimate": {
+                "num_parameters": cost.num_parameters,
+                "num_steps": cost.num_steps,
+                "memory_bytes": cost.memory_bytes,
+                "history_bytes": cost.history_bytes,
+            },
+        }
+    )
+
+
+@router.get("", response_class=Json, responses={200: {"model": JobPage}, **problems(503)})
+async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
+    """Newest first; the filters apply before the limit."""
+    store = services_of(request).store
+    where = JobFilter(
+        statuses=tuple(query.status),
+        labels=tuple((key, value) for key, _, value in (it.partition(":") for it in query.label)),
+        created_after=query.created_after,
+    )
+    of = fingerprint(
+        "jobs", sorted(set(where.statuses)), sorted(set(where.labels)), where.created_after
+    )
+    after_id = None
+    if query.after is not None:
+        after_id = read_cursor(of, query.after, lambda text: is_id(text, JOB_PREFIX))
+    page = await store.list(where, query.limit, after_id)
+    queued = [job.id for job in page.jobs if job.status == "queued"]
+    positions = dict(
+        zip(queued, await store.queue_positions(queued) if queued else (), strict=True)
+    )
+    jobs = [job_json(job, positions.get(job.id)) for job in page.jobs]
+    next_cursor = make_cursor(of, page.jobs[-1].id) if page.has_more else None
+    return Json(to_json(page_body(jobs, next_cursor)))
+
+
+@router.get(
+    "/{job_id:id}",
+    response_class=Json,
+    responses={
+        200: {"model": Job, "headers": {"ETag": header("Changes whenever the job does.")}},
+        304: {"description": "Unchanged since the ETag in If-None-Match."},
+        **problems(404, 503),
+    },
+)
+async def read_job(
+    request: Request,
+    job_id: JobIdPath,
+    query: Annotated[JobQuery, Query()],
+    if_none_match: Annotated[str | None, Header()] = None,
+    prefer: Annotated[str | None, Header(description="`wait=SECONDS`, as the query.")] = None,
+) -> Response:
+    """The job, at once or once it is terminal."""
+    services = services_of(request)
+    known_form(job_id)
+    headers: dict[str, str] = {}
+    wait = query.wait
+    if wait is None and prefer and (asked := _WAIT.search(prefer)):
+        wait = min(int(asked[1]), 60)
+        headers["Preference-Applied"] = f"wait={wait:g}"
+    if wait:
+        job = await services.feed.wait_until_terminal(job_id, wait)
+    elif if_none_match and (tag := await _unchanged(services, job_id, if_none_match)):
+        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": "no-cache"})
+    else:
+        job = await services.store.get(job_id)
+    position = await _position(services, job)
+    headers["ETag"] = etag(job, position)
+    if if_none_match and matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers={"Cache-Control": "no-cache", **headers})
+    return Json(job_bytes(job, position), headers=headers)
+
+
+async def _unchanged(services: Services, job_id: str, if_none_match: str) -> str | None:
+    """The job's tag, if the client has it already, without reading the job.
+
+    A tag without a place was given when the job was not queued, and a job that is queued again has
+    a new version: so the version alone tells. The others need the place as well.
+    """
+    version = f'"{await services.store.version(job_id)}"'
+    return version if matches(if_none_match, version) and "*" not in if_none_match else None
+
+
+def matches(if_none_match: str, tag: str) -> bool:
+    """RFC 9110 13.1.2: a list of tags, compared weakly, or `*`."""
+    return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)
+
+
+async def _position(services: Services, job: JobRecord) -> int | None:
+    return await services.store.queue_position(job.id) if job.status == "queued" else None
+
+
+@router.post(
+    "/{job_id:id}/cancel",
+    status_code=202,
+    response_class=Json,
+    responses={
+        200: {"model": Job, "description": "It was terminal already; nothing changed."},
+        202: {"model": Job},
+        **problems(404, 413, 503),
+    },
+)
+async def cancel(request: Request, job_id: JobIdPath) -> Response:
+    """Ask a job to stop: a queued one is cancelled at once, a running one keeps what it had."""
+    services = services_of(request)
+    known_form(job_id)
+    await no_body(request)
+    before = await services.store.status(job_id)
+    job = await services.store.request_cancel(job_id)
+    # `cancelled` between the two was our doing; any other end was not.
+    changed = before not in TERMINAL and job.status not in {"succeeded", "failed"}
+    return Json(job_bytes(job), 202 if changed else 200)
+
+
+@router.delete(
+    "/{job_id:id}",
+    status_code=204,
+    response_class=Response,
+    responses={
+        204: {"description": "Gone, with history and artifacts."},
+        **problems(404, 409, 503),
+    },
+)
+async def delete(request: Request, job_id: JobIdPath) -> Response:
+    """Remove a terminal job, its history and its artifacts."""
+    services = services_of(request)
+    known_form(job_id)
+    await services.store.delete(job_id)
+    # Gone for all readers. What is not done here, or breaks off, a worker does.
+    try:
+        await asyncio.to_thread(services.artifacts.job(job_id).delete_all)
+        await services.store.free(job_id)
+    except (ArtifactError, StoreUnavailableError) as error:
+        note(logging.WARNING, "A deleted job is left to a worker", job=job_id, error=str(error))
+    return Response(status_code=204)

@@ -1,0 +1,238 @@
+"""What the replies look like, for the OpenAPI document. Replies are not built from these."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from core.jobs import AttemptEnd, Outcome, Status
+from core.spec.job import JobSpec
+
+Number = float | Literal["NaN", "Infinity", "-Infinity"]
+"""A number; one that is not finite is a string."""
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+JobId = Annotated[str, Field(pattern=r"^job_[0-9a-hjkmnp-tv-z]{26}$")]
+Counter = Annotated[int, Field(ge=0)]
+
+
+class View(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", defer_build=True)
+
+
+class Mistake(View):
+    param: str
+    """Dotted path of the field, or the parameter's name; empty for the body as a whole."""
+    code: str
+    message: str
+
+
+class Problem(View):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    """Stable, snake_case."""
+    errors: list[Mistake] = []
+    """With 422: every mistake."""
+    checks: dict[str, str] = {}
+    """With 503 from /readyz: each part and `ok` or what is wrong."""
+
+
+class Progress(View):
+    step: Counter
+    """Updates applied."""
+    max_steps: int | None
+    fraction: float | None
+    steps_per_s: Number | None
+    eta_s: Number | None
+    queue_position: int | None
+    """0 is next; null unless queued."""
+
+
+class LossAt(View):
+    model_config = ConfigDict(extra="allow")
+    step: Counter
+    loss: Number
+
+
+class AttemptView(View):
+    number: int
+    worker: str
+    device: str | None
+    started_at: Time
+    ended_at: Time | None
+    end: AttemptEnd | None
+
+
+class Result(View):
+    model_config = ConfigDict(extra="allow")
+    final_loss: Number | None = None
+    best_loss: Number | None = None
+    num_steps: Counter | None = None
+    train_s: float | None = None
+    num_parameters: int | None = None
+    eval: dict[str, Number] | None = None
+    solution: dict[str, Number] | list[Number] | None = None
+    value: Number | None = None
+
+
+class Failure(View):
+    code: str
+    message: str
+    param: str | None = None
+
+
+class Finding(View):
+    model_config = ConfigDict(extra="allow")
+    rule: str
+    status: Literal["triggered", "clear", "undetermined"]
+    evidence: dict[str, Any]
+    explanation: str
+    source: str | None = None
+
+
+class Remedy(View):
+    model_config = ConfigDict(extra="allow")
+    index: int
+    patch: dict[str, Any]
+    """A JSON merge patch (RFC 7396) on the spec."""
+    reason: str
+    expected: dict[str, Any] = {}
+
+
+class Diagnosis(View):
+    model_config = ConfigDict(extra="allow")
+    verdict: str
+    confidence: float | None = None
+    findings: list[Finding]
+    remedies: list[Remedy]
+
+
+class Links(View):
+    self: str
+    history: str
+    model: str
+    diagnosis: str
+
+
+class Job(View):
+    id: JobId
+    status: Status
+    outcome: Outcome | None
+    phase: str | None
+    spec: JobSpec
+    """Resolved: every default written out. POSTed again it repeats the job."""
+    resolved: dict[str, Any]
+    progress: Progress
+    latest: LossAt | None
+    best: LossAt | None
+    result: Result | None
+    diagnosis: Diagnosis | None
+    error: Failure | None
+    attempts: list[AttemptView]
+    labels: dict[str, str]
+    parent_id: JobId | None
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+    cancel_requested_at: Time | None
+    links: Links
+
+
+class Page(View):
+    has_more: bool
+    next_cursor: str | None
+
+
+class JobPage(Page):
+    data: list[Job]
+
+
+class EstimateView(View):
+    num_parameters: int
+    num_steps: int
+    memory_bytes: int
+    history_bytes: int
+
+
+class Validated(View):
+    spec: JobSpec
+    estimate: EstimateView
+
+
+class History(View):
+    job_id: JobId
+    kind: Literal["train", "eval"]
+    series: dict[str, list[Number] | list[list[Number]]]
+    """Equally long columns; `step` is always there."""
+    total: Counter
+    """Rows that there are."""
+    returned: Counter
+    method: str
+    """`exact`, or how the rows were chosen."""
+    complete: bool
+    """The job is terminal and these rows reach the end."""
+    next_after: int | None
+    first_nonfinite_step: int | None
+
+
+class Checkpoint(View):
+    name: str
+    step: Counter
+    metrics: dict[str, Any]
+    """`loss` of the step's row and `eval`, each where it is known."""
+    size_bytes: Counter
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class CheckpointPage(Page):
+    data: list[Checkpoint]
+
+
+class Worker(View):
+    name: str
+    devices: list[str]
+    queues: list[str]
+    current_job: JobId | None
+    last_heartbeat: Time
+    started_at: Time
+    pid: int
+
+
+class WorkerPage(Page):
+    data: list[Worker]
+
+
+class Entry(View):
+    model_config = ConfigDict(extra="allow")
+    kind: str
+    summary: str
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    source: Any
+    supports: dict[str, Any]
+
+
+class Entries(View):
+    data: list[Entry]
+
+
+class Counts(RootModel[dict[str, Counter]]):
+    """Family → how many kinds it has."""
+
+
+class Alive(View):
+    status: Literal["ok"]
+
+
+class Ready(View):
+    status: Literal["ok"]
+    checks: dict[str, str]
+
+
+class Version(View):
+    name: str
+    version: str
+    api: str

@@ -1,0 +1,120 @@
+"""Serving the application: the address, the log, an orderly end."""
+
+import errno
+import gc
+import logging
+import os
+import signal
+import socket
+from types import FrameType
+from typing import Any, Final
+
+import redis
+import uvicorn
+from fastapi import FastAPI
+
+from api import log
+from api.gate import is_loopback
+from core.errors import ArtifactError
+from core.settings import Settings
+
+GRACE_S: Final = 4
+"""Replies under way when the process is told to end have this long to finish."""
+
+
+class CannotServeError(Exception):
+    """Why the API cannot start, in one line."""
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises `CannotServeError`.
+
+    `settings`: those of the environment, which the application reads by itself.
+    """
+    refuse_open_address(settings)
+    refuse_wrong_url(settings.redis_url)
+    with listen(settings.host, settings.port) as listening:
+        log.configure(settings.log_level)
+        address, port = listening.getsockname()[:2]
+        app = _application()
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            ws="none",
+            timeout_graceful_shutdown=GRACE_S,
+            # No proxy stands in front, so nobody may speak for another address.
+            proxy_headers=False,
+        )
+        # What is loaded by now stays: the collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
+        log.note(logging.INFO, "listening", address=address, port=port, pid=os.getpid())
+        _Server(config, app.state.services.feed.release).run(sockets=[listening])
+
+
+def refuse_open_address(settings: Settings) -> None:
+    """While there are no keys, whoever reaches the port may do everything."""
+    if not settings.insecure_listen and not is_loopback(settings.host.strip("[]").lower()):
+        raise CannotServeError(
+            f"There are no keys, so the API listens on loopback only, not on {settings.host!r}:"
+            " leave THALWEG_HOST at 127.0.0.1, or set THALWEG_INSECURE_LISTEN=1 where something"
+            " else keeps strangers out."
+        )
+
+
+def refuse_wrong_url(redis_url: str) -> None:
+    """One that no server could have; whether one answers is seen later, and may change."""
+    try:
+        redis.ConnectionPool.from_url(redis_url)
+    except ValueError as error:  # redis-py quotes no password in these
+        raise CannotServeError(f"THALWEG_REDIS_URL is no address of a Redis: {error}") from error
+
+
+def _application() -> FastAPI:
+    try:
+        from api.asgi import app  # late: what is refused is refused before a second of imports
+    except ArtifactError as error:
+        raise CannotServeError(str(error)) from error
+    return app
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address (port 0: any free one). Raises `CannotServeError`."""
+    host = host.strip("[]")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            # Now, not at uvicorn's start: two processes may bind, but only one may listen.
+            listening.listen(2048)
+        except OSError:
+            listening.close()
+            raise
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
+            why = "the port is in use: choose another by THALWEG_PORT, or stop what listens there"
+        else:
+            why = getattr(error, "strerror", None) or str(error)
+        raise CannotServeError(f"Cannot listen on {host}:{port}: {why}.") from error
+    return listening
+
+
+class _Server(uvicorn.Server):
+    """Answers those who wait for a job as soon as it is told to end."""
+
+    def __init__(self, config: uvicorn.Config, release: Any) -> None:
+        super().__init__(config)
+        self._release = release
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not uvicorn's own, which kills the process by the same signal after its orderly end.
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+        self._release()

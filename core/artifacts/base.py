@@ -1,0 +1,120 @@
+"""Weights and checkpoints: what every artifact store offers, whatever stands behind it. Torch-free.
+
+An artifact is named by its job and by one or two plain parts (`final.safetensors`,
+`checkpoints/step_500.safetensors`). It appears whole or not at all.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from core.errors import ArtifactError, NotFoundError
+from core.names import JOB_PREFIX, is_id
+
+Buffer = bytes | bytearray | memoryview
+
+PIECE_BYTES: Final = 2**20
+_NAME: Final = re.compile(r"(?:[a-z0-9][a-z0-9_-]*/)?[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A complete artifact: its name within its job, its size and the SHA-256 of its bytes."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class OpenArtifact:
+    """An artifact open for reading: its bytes are of one version, whatever is written meanwhile."""
+
+    size_bytes: int
+    pieces: Iterator[bytes]
+    close: Callable[[], None]
+    """Let go of it; for whoever does not read to the end."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, in pieces of about 1 MiB; closes at the end.
+
+        Raises:
+            ArtifactError: the rest cannot be read.
+        """
+        try:
+            yield from self.pieces
+        finally:
+            self.close()
+
+
+class JobArtifacts(ABC):
+    """The artifacts of one job. Every method may raise `ArtifactError`: what could not be done and
+    why, in words that show no path of the machine and nothing secret.
+
+    Raises:
+        NotFoundError: `job_id` is no job id (nothing of others can be named).
+    """
+
+    def __init__(self, job_id: str) -> None:
+        if not is_id(job_id, JOB_PREFIX):
+            raise NotFoundError(f"no job {job_id!r}")
+        self.job_id = job_id
+
+    @abstractmethod
+    def write(self, name: str, pieces: Iterable[Buffer]) -> Stored:
+        """Write an artifact, replacing an earlier one of this name.
+
+        It is durable when this returns: a job that is recorded as succeeded must still have its
+        weights after a power cut. What `pieces` raises is passed on, and nothing has changed.
+        """
+
+    @abstractmethod
+    def open(self, name: str) -> OpenArtifact:
+        """Open for reading. Raises `NotFoundError` when there is none of this name."""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether a complete one of this name is there."""
+
+    @abstractmethod
+    def list(self) -> dict[str, int]:
+        """Name -> bytes of every complete artifact, sorted by name; empty when there is none."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove one; nothing happens when it is not there."""
+
+    @abstractmethod
+    def delete_all(self) -> None:
+        """Remove all that the job has, half-written things included; fine when there is nothing."""
+
+    def read(self, name: str) -> bytes:
+        """The whole of it; raises as `open` does."""
+        return b"".join(self.open(name).chunks())
+
+    def _checked(self, name: str) -> str:
+        """The name, which can name nothing outside the job. Raises `NotFoundError`."""
+        if len(name) > 200 or _NAME.fullmatch(name) is None:
+            raise self._missing(name)
+        return name
+
+    def _missing(self, name: str) -> NotFoundError:
+        return NotFoundError(f"{self.job_id} has no artifact {name!r}")
+
+    def _failure(self, name: str, done: str, reason: str) -> ArtifactError:
+        what = f"artifact {name!r} of {self.job_id}" if name else f"artifacts of {self.job_id}"
+        return ArtifactError(f"{what} could not be {done}: {reason}")
+
+
+class ArtifactStore(ABC):
+    """Where all jobs have their artifacts. Threads may share it."""
+
+    @abstractmethod
+    def job(self, job_id: str) -> JobArtifacts:
+        """One job's; nothing is made or looked at before it is used."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Look whether it can be used now. Raises `ArtifactError` with the reason alone."""

@@ -1,0 +1,166 @@
+"""Artifacts in a folder: `<root>/<job id>/<name>`, each written under a hidden name and renamed."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from core.artifacts.base import (
+    PIECE_BYTES,
+    ArtifactStore,
+    Buffer,
+    JobArtifacts,
+    OpenArtifact,
+    Stored,
+)
+from core.errors import ArtifactError
+
+LEAST_FREE_BYTES: Final = 2**20
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_temporary: Final = count()
+
+
+class LocalStore(ArtifactStore):
+    """A folder that every worker and the API see."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def job(self, job_id: str) -> "LocalJob":
+        return LocalJob(self._root, job_id)
+
+    def check(self) -> None:
+        """The folder is there (it is made now), can be written, and is not full."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(f"cannot be made: {_reason(error)}") from error
+        if not os.access(self._root, os.W_OK | os.X_OK):
+            raise ArtifactError("cannot be written")
+        if shutil.disk_usage(self._root).free < LEAST_FREE_BYTES:
+            raise ArtifactError("is full")
+
+
+class LocalJob(JobArtifacts):
+    """The artifacts of one job, in a folder of its own."""
+
+    def __init__(self, root: Path, job_id: str) -> None:
+        super().__init__(job_id)
+        self._root = root
+        self._folder = root / job_id
+        self._ready: set[Path] = set()
+
+    def write(self, name: str, pieces: Iterable[Buffer]) -> Stored:
+        """(Measured for 36 kB on ext4 over a virtual SSD: 0.2 ms without, 0.7 ms with fsync of the
+        bytes and of the name.)"""
+        path = self._path(name)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_temporary)}.tmp")
+        digest = hashlib.sha256()
+        size = 0
+        with self._errors(name, "written"):
+            new_names_in = self._make_folders(path.parent)
+            try:
+                with temporary.open("wb", buffering=0) as file:
+                    for piece in pieces:
+                        digest.update(piece)
+                        size += _write_all(file.fileno(), piece)
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            for folder in (path.parent, *new_names_in):
+                _sync_folder(folder)
+        return Stored(name, size, digest.hexdigest())
+
+    def open(self, name: str) -> OpenArtifact:
+        with self._errors(name, "read"):
+            try:
+                stream = self._path(name).open("rb")
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+                raise self._missing(name) from error
+            size = os.fstat(stream.fileno()).st_size
+        return OpenArtifact(size, self._pieces(name, stream), stream.close)
+
+    def exists(self, name: str) -> bool:
+        with self._errors(name, "read"):
+            return self._path(name).is_file()
+
+    def list(self) -> dict[str, int]:
+        with self._errors("", "listed"):
+            files = [
+                path
+                for pattern in ("*", "*/*")
+                for path in self._folder.glob(pattern)
+                if not path.name.startswith(".") and path.is_file()
+            ]
+            return {
+                path.relative_to(self._folder).as_posix(): path.stat().st_size
+                for path in sorted(files)
+            }
+
+    def delete(self, name: str) -> None:
+        with self._errors(name, "deleted"):
+            self._path(name).unlink(missing_ok=True)
+
+    def delete_all(self) -> None:
+        self._ready.clear()
+        with self._errors("", "deleted"):
+            try:
+                shutil.rmtree(self._folder)
+            except FileNotFoundError:
+                return
+
+    def _path(self, name: str) -> Path:
+        return self._folder / self._checked(name)
+
+    def _make_folders(self, folder: Path) -> set[Path]:
+        """Once for each: a folder that was deleted with its job does not come back. Returns the
+        folders that have new ones in them."""
+        new = {self._folder, folder} - self._ready
+        if self._folder in new:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        if folder in new:
+            folder.mkdir(exist_ok=True)
+        self._ready |= new
+        return {each.parent for each in new}
+
+    def _pieces(self, name: str, stream: BinaryIO) -> Iterator[bytes]:
+        with self._errors(name, "read"):
+            while piece := stream.read(PIECE_BYTES):
+                yield piece
+
+    @contextmanager
+    def _errors(self, name: str, done: str) -> Iterator[None]:
+        """OSError -> ArtifactError."""
+        try:
+            yield
+        except OSError as error:
+            hint = "; free some space" if error.errno in _FULL else ""
+            raise self._failure(name, done, _reason(error) + hint) from error
+
+
+def _reason(error: OSError) -> str:
+    """In words that show no path."""
+    return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+def _write_all(descriptor: int, piece: Buffer) -> int:
+    view = memoryview(piece).cast("B")
+    written = 0
+    while written < len(view):
+        written += os.write(descriptor, view[written:])
+    return written
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,190 @@
+"""The OpenAPI document: valid, complete, and what the replies really look like."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema_rs import Draft202012Validator, meta
+
+from tests.api.actors import NO_SUCH_JOB, Api, Json, digits, rosenbrock
+
+
+@pytest.fixture
+def document(api: Api) -> Json:
+    return api.get("/openapi.json")
+
+
+def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield method, path, operation
+
+
+def refs(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from refs(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from refs(value)
+
+
+def test_the_document_lists_every_call(document: Json) -> None:
+    assert document["openapi"].startswith("3.1")
+    assert {(method.upper(), path) for method, path, _ in operations(document)} == {
+        ("POST", "/v1/jobs"),
+        ("GET", "/v1/jobs"),
+        ("POST", "/v1/jobs/validate"),
+        ("GET", "/v1/jobs/{job_id}"),
+        ("DELETE", "/v1/jobs/{job_id}"),
+        ("POST", "/v1/jobs/{job_id}/cancel"),
+        ("GET", "/v1/jobs/{job_id}/history"),
+        ("GET", "/v1/jobs/{job_id}/model"),
+        ("GET", "/v1/jobs/{job_id}/checkpoints"),
+        ("GET", "/v1/jobs/{job_id}/diagnosis"),
+        ("GET", "/v1/jobs/{job_id}/plot"),
+        ("GET", "/v1/catalog"),
+        ("GET", "/v1/catalog/{family}"),
+        ("GET", "/v1/workers"),
+        ("GET", "/livez"),
+        ("GET", "/readyz"),
+        ("GET", "/version"),
+    }
+
+
+def test_all_references_lead_somewhere_and_all_schemas_are_schemas(document: Json) -> None:
+    schemas = document["components"]["schemas"]
+    for ref in set(refs(document)):
+        prefix, _, name = ref.rpartition("/")
+        assert (prefix, name in schemas) == ("#/components/schemas", True), ref
+    for name, schema in schemas.items():
+        meta.validate(schema)
+        assert "HTTPValidationError" not in name
+
+
+def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(ids)) == len(ids)
+    for method, path, operation in operations(document):
+        assert operation["summary"]
+        assert operation["description"], path
+        responses = operation["responses"]
+        assert {"403", "422", "500"} <= responses.keys()
+        for status, response in responses.items():
+            if int(status) >= 400:
+                assert list(response["content"]) == ["application/problem+json"], (path, status)
+        named = set(re.findall(r"{(\w+)}", path))
+        declared = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+        assert named == declared
+        if method == "post" and not path.endswith("cancel"):
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            assert schema == {"$ref": "#/components/schemas/JobSpec"}
+            assert {"413", "415"} <= responses.keys()
+
+
+def test_bounds_of_parameters_are_in_the_document(document: Json) -> None:
+    parameters = document["paths"]["/v1/jobs"]["get"]["parameters"]
+    (limit,) = [p["schema"] for p in parameters if p["name"] == "limit"]
+    assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, 200, 20)
+    assert not re.search(r'"(ge|le|gt|lt)":', json.dumps(document["paths"]))
+
+
+def test_the_spec_is_described_with_its_kinds_and_defaults(document: Json) -> None:
+    schemas = document["components"]["schemas"]
+    spec = schemas["JobSpec"]
+    assert set(spec["required"]) == {"problem", "optimizer"}
+    assert spec["additionalProperties"] is False
+    optimizers = spec["properties"]["optimizer"]["discriminator"]["mapping"]
+    assert {"sgd", "adam", "lbfgs"} <= optimizers.keys()
+    adam = schemas[optimizers["adam"].rpartition("/")[2]]
+    assert adam["properties"]["betas"]["default"] == [0.9, 0.999]
+
+
+def check(document: Json, method: str, template: str, reply: Any) -> None:
+    """The reply is one that the document announces, in status, media type and shape."""
+    announced = document["paths"][template][method]["responses"][str(reply.status_code)]
+    if not reply.content:
+        assert "content" not in announced
+        return
+    media_type = reply.headers["content-type"].partition(";")[0]
+    schema = announced["content"][media_type]["schema"]
+    if media_type.endswith("json") and not media_type.endswith("ndjson"):
+        whole = {**schema, "components": document["components"]}
+        Draft202012Validator(whole).validate(reply.json())
+
+
+def test_replies_are_as_the_document_says(api: Api, document: Json) -> None:
+    job_id = api.post(digits(labels={"a": "b"}))["id"]
+    claim = api.worker.claim()
+    nan = float("nan")
+    api.worker.append(claim, step=[0, 1], loss=[1, nan], lr=[1, 1], grad_norm=[1, nan])
+    api.worker.save(claim, b"weights", name="final", step=1)
+    api.worker.store.update(
+        claim,
+        {
+            "device": "cpu",
+            "phase": "training",
+            "progress": {"step": 1, "max_steps": 100, "steps_per_s": nan},
+            "latest": {"step": 1, "loss": nan},
+            "best": {"step": 0, "loss": 1.0},
+        },
+    )
+    result = {"final_loss": nan, "num_steps": 1, "eval": {"loss": nan}, "train_s": 0.1}
+    diagnosis: Json = {"verdict": "diverging", "confidence": 1, "findings": [], "remedies": []}
+    api.worker.close(claim, outcome="diverged", result=result, diagnosis=diagnosis)
+    api.post(rosenbrock())
+    job = "/v1/jobs/{job_id}"
+    for method, template, query in [
+        ("get", "/v1/jobs", ""),
+        ("get", "/v1/jobs", "?limit=x"),
+        ("get", job, ""),
+        ("get", f"{job}/history", ""),
+        ("get", f"{job}/history", "?format=csv"),
+        ("get", f"{job}/history", "?format=ndjson"),
+        ("get", f"{job}/history", "?format=npz"),
+        ("get", f"{job}/model", ""),
+        ("get", f"{job}/model", "?checkpoint=best"),
+        ("get", f"{job}/checkpoints", ""),
+        ("get", f"{job}/diagnosis", ""),
+        ("post", f"{job}/cancel", ""),
+        ("delete", job, ""),
+        ("delete", job, ""),
+        ("get", job, ""),
+        ("get", "/v1/catalog", ""),
+        ("get", "/v1/catalog/{family}", ""),
+        ("get", "/v1/workers", ""),
+        ("get", "/livez", ""),
+        ("get", "/readyz", ""),
+        ("get", "/version", ""),
+    ]:
+        path = template.format(job_id=job_id, family="optimizers")
+        check(document, method, template, api.http.request(method, path + query))
+    for body in (rosenbrock(), rosenbrock(x=1)):
+        for path in ("/v1/jobs", "/v1/jobs/validate"):
+            check(document, "post", path, api.http.post(path, json=body))
+    check(document, "post", "/v1/jobs", api.http.post("/v1/jobs", content=b"{}"))
+
+
+def test_the_page_to_read_it_needs_no_internet(api: Api) -> None:
+    page = api.http.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "://" not in page.text
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(links) == 3
+    for link in links:
+        asset = api.http.get(link)
+        assert asset.status_code == 200
+        assert len(asset.content) > 1_000
+    assert "'/openapi.json'" in page.text or '"/openapi.json"' in page.text
+    for other in ("redoc.standalone.js", "..%2f__init__.py", "x.js"):
+        assert api.http.get(f"/docs/{other}").status_code == 404
+
+
+def test_an_id_in_the_document_is_one_that_the_service_knows(document: Json) -> None:
+    parameters = document["paths"]["/v1/jobs/{job_id}"]["get"]["parameters"]
+    (pattern,) = [p["schema"]["pattern"] for p in parameters if p["name"] == "job_id"]
+    assert re.search(pattern, NO_SUCH_JOB)

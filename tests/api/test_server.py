@@ -1,0 +1,175 @@
+"""`python -m api` as a process: where it listens, how it refuses, how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import httpx2
+import pytest
+
+from api.server import CannotServeError, listen, refuse_open_address
+from core.settings import Settings
+from tests.api.actors import rosenbrock
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.0.0.2"])
+def test_loopback_is_open_without_keys(host: str) -> None:
+    refuse_open_address(Settings(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "example.org", "127.0.0.1.x"])
+def test_other_addresses_need_the_operators_word(host: str) -> None:
+    with pytest.raises(CannotServeError, match="THALWEG_INSECURE_LISTEN=1") as caught:
+        refuse_open_address(Settings(host=host))
+    assert "\n" not in str(caught.value)
+    refuse_open_address(Settings(host=host, insecure_listen=True))
+
+
+def test_a_port_in_use_is_said_in_one_line() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        with pytest.raises(CannotServeError, match="the port is in use") as caught:
+            listen("127.0.0.1", taken.getsockname()[1])
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a" * 300, "203.0.113.7"])
+def test_an_address_that_is_not_ours_is_said_in_one_line(host: str) -> None:
+    with pytest.raises(CannotServeError, match="Cannot listen") as caught:
+        listen(host, 0)
+    assert "\n" not in str(caught.value)
+
+
+def environment(**changes: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")}
+    return {**kept, **changes}
+
+
+def refusal(**changes: str) -> str:
+    """What the process says on stderr when it cannot start."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "api"],
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    return ended.stderr
+
+
+def test_the_process_refuses_with_one_line_and_no_trace() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        for said, reason in (
+            (refusal(THALWEG_PORT=port), "the port is in use"),
+            (refusal(THALWEG_HOST="0.0.0.0"), "There are no keys"),
+            (refusal(THALWEG_PORT="many"), "THALWEG_PORT"),
+            (refusal(THALWEG_REDIS_URL="http://x"), "THALWEG_REDIS_URL"),
+            (refusal(THALWEG_REDIS_URL="redis://x:y"), "THALWEG_REDIS_URL"),
+        ):
+            assert said.startswith("thalweg api: ")
+            assert reason in said
+            assert said.count("\n") == 1
+
+
+class Process:
+    """The API in a process of its own, on a free port."""
+
+    def __init__(self, running: subprocess.Popen[str], lines: IO[str]) -> None:
+        self.running = running
+        self.lines = lines
+        self.port = self.event("listening")["port"]
+        self.address = f"http://127.0.0.1:{self.port}"
+
+    def event(self, name: str) -> dict[str, Any]:
+        for line in self.lines:
+            found: dict[str, Any] = json.loads(line)
+            if found["event"] == name:
+                return found
+        raise AssertionError(f"the log ended without {name!r}")
+
+    def end(self) -> str:
+        """SIGTERM; what it still wrote to its log."""
+        self.running.send_signal(signal.SIGTERM)
+        rest = self.lines.read()
+        assert self.running.wait(20) == 0
+        return rest
+
+
+@contextmanager
+def process(redis_url: str, namespace: str, artifacts: Path, **changes: str) -> Iterator[Process]:
+    settings = environment(
+        THALWEG_REDIS_URL=redis_url,
+        THALWEG_NAMESPACE=namespace,
+        THALWEG_ARTIFACTS=str(artifacts),
+        THALWEG_PORT="0",
+        **changes,
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "api"], env=settings, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        try:
+            yield Process(running, running.stderr)
+        finally:
+            running.kill()
+
+
+def test_the_process_serves_logs_lines_of_json_and_ends_well(
+    redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    with process(redis_url, namespace, tmp_path) as api:
+        with httpx2.Client(base_url=api.address) as http:
+            assert http.get("/readyz").status_code == 200
+            reply = http.post("/v1/jobs", json=rosenbrock(), headers={"X-Request-Id": "abc"})
+            assert reply.status_code == 202
+            assert "server" not in reply.headers
+            head = http.head(reply.headers["location"])
+            assert (head.status_code, head.content) == (200, b"")
+        rest = api.end()
+    events = [json.loads(line) for line in rest.splitlines()]
+    posted = next(event for event in events if event.get("request_id") == "abc")
+    assert (posted["method"], posted["path"], posted["status"]) == ("POST", "/v1/jobs", 202)
+    assert not [event for event in events if event["level"] == "error"]
+
+
+def test_a_body_far_too_large_is_refused_while_it_is_sent(
+    redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    with process(redis_url, namespace, tmp_path) as api, httpx2.Client(timeout=60) as http:
+        for content in (b"x" * 50_000_000, (b"x" * 100_000 for _ in range(500))):
+            reply = http.post(
+                f"{api.address}/v1/jobs",
+                content=content,
+                headers={"Content-Type": "application/json"},
+            )
+            assert reply.status_code == 413
+            assert reply.json()["code"] == "body_too_large"
+        assert http.get(f"{api.address}/livez").status_code == 200
+
+
+def test_those_who_wait_are_answered_when_the_process_ends(
+    redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    with process(redis_url, namespace, tmp_path, THALWEG_LOG_LEVEL="debug") as api:
+        job = httpx2.post(f"{api.address}/v1/jobs", json=rosenbrock()).json()
+        answers: list[httpx2.Response] = []
+
+        def wait() -> None:
+            answers.append(httpx2.get(f"{api.address}{job['links']['self']}?wait=60", timeout=60))
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        api.event("waiting")
+        api.end()
+        waiting.join()
+    assert answers[0].json()["status"] == "queued"

@@ -1,0 +1,47 @@
+"""The broker's address and options, as kombu understands them."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from celery import Celery
+
+from core.broker import QUEUE, TASK, broker_url, celery_config
+from core.settings import Settings
+from thalweg.embedded import EmbeddedServer
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "wanted"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("rediss://u:p@host:1/2", "rediss://u:p@host:1/2"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock"),
+        ("unix:///a%20b/redis.sock?db=3", "redis+socket:///a%20b/redis.sock?virtual_host=3"),
+    ],
+)
+def test_an_address_is_written_as_kombu_wants_it(redis_url: str, wanted: str) -> None:
+    assert broker_url(redis_url) == wanted
+
+
+@pytest.fixture
+def odd_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="thw-a b%25c-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_message_goes_to_the_queue_below_the_namespace(odd_folder: Path) -> None:
+    with EmbeddedServer(odd_folder, fsync=False) as server:
+        settings = Settings(redis_url=f"{server.url}?db=3", namespace="ours")
+        app = Celery("test", set_as_current=False)
+        app.config_from_object(celery_config(settings))
+        with app.connection_for_write() as connection:
+            app.send_task(TASK, queue=QUEUE, ignore_result=True, connection=connection)
+        app.close()
+        with redis.Redis.from_url(settings.redis_url) as client:
+            assert client.llen(f"ours:celery:{QUEUE}") == 1
+            assert not client.exists(QUEUE)
