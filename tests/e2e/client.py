@@ -1,0 +1,45 @@
+"""The calls that the end-to-end tests make."""
+
+from typing import Any
+
+import httpx2
+
+Json = dict[str, Any]
+
+
+class Service:
+    """A running service and the calls that most tests make."""
+
+    def __init__(self, address: str) -> None:
+        self.http = httpx2.Client(base_url=address, timeout=90)
+
+    def post(self, spec: Json) -> Json:
+        reply = self.http.post("/v1/jobs", json=spec)
+        assert reply.status_code == 202, reply.text
+        job: Json = reply.json()
+        return job
+
+    def wait(self, job_id: str) -> Json:
+        """The job once it is terminal."""
+        while True:
+            reply = self.http.get(f"/v1/jobs/{job_id}", params={"wait": 30})
+            assert reply.status_code == 200, reply.text
+            job: Json = reply.json()
+            if job["finished_at"] is not None:
+                return job
+
+    def run(self, spec: Json) -> Json:
+        """POST, wait, and insist that it succeeded."""
+        job = self.wait(self.post(spec)["id"])
+        assert job["status"] == "succeeded", job["error"]
+        return job
+
+    def history(self, job_id: str, **query: Any) -> Json:
+        reply = self.http.get(f"/v1/jobs/{job_id}/history", params=query)
+        assert reply.status_code == 200, reply.text
+        body: Json = reply.json()
+        return body
+
+    def series(self, job_id: str, name: str, **query: Any) -> list[Any]:
+        values: list[Any] = self.history(job_id, limit=10_000, **query)["series"][name]
+        return values

@@ -1,0 +1,140 @@
+"""The jobs of a trial, and what an undisturbed run of each gives: the measure of all others."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+Json = dict[str, Any]
+TERMINAL = {"succeeded", "cancelled", "failed"}
+
+
+def _supervised(model: Json, optimizer: Json, steps: int, **more: Any) -> Json:
+    return {
+        "problem": {
+            "kind": "supervised",
+            "data": {"kind": "builtin", "name": "digits"},
+            "model": {"kind": "mlp", **model},
+        },
+        "optimizer": optimizer,
+        "budget": {"max_steps": steps},
+        "checkpoint": {"every_steps": 200},
+        "max_attempts": 100,
+        **more,
+    }
+
+
+TEMPLATES: dict[str, Json] = {
+    "dropout": _supervised(
+        {"hidden": [64], "dropout": 0.2}, {"kind": "adam", "lr": 0.002}, 3000, seed=1
+    ),
+    "batch_norm": _supervised(
+        {"hidden": [48, 24], "norm": "batch"},
+        {"kind": "sgd", "lr": 0.05, "momentum": 0.9},
+        2000,
+        schedule={"kind": "warmup", "steps": 100, "then": {"kind": "cosine"}},
+        record={"every": 3, "eval_every": 170},
+    ),
+    "plateau": _supervised(
+        {"hidden": [32]},
+        {"kind": "rmsprop", "lr": 0.01},
+        2500,
+        schedule={"kind": "reduce_on_plateau", "patience": 50},
+        stop={"patience": 2400},
+    ),
+    "function": {
+        "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 4}},
+        "optimizer": {"kind": "nadam", "lr": 0.001},
+        "budget": {"max_steps": 6000},
+        "checkpoint": {"every_steps": 500},
+        "max_attempts": 100,
+    },
+    "lbfgs": {
+        "problem": {
+            "kind": "function",
+            "function": {"kind": "rosenbrock", "dim": 30},
+            "start": {"kind": "uniform", "low": -2, "high": 2},
+        },
+        "optimizer": {"kind": "lbfgs", "lr": 0.05, "max_iter": 4},
+        "budget": {"max_steps": 600},
+        "checkpoint": {"every_steps": 100},
+        "max_attempts": 100,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What must not differ: digests of the histories and weights, and the outcome."""
+
+    outcome: str | None
+    num_steps: int
+    train: str
+    evaluation: str
+    weights: str
+
+
+class Client:
+    """Calls that go on until they are answered: what a patient caller does."""
+
+    def __init__(self, address: str) -> None:
+        self._http = httpx2.Client(base_url=address, timeout=20)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def call(
+        self, method: str, path: str, patience_s: float = 120.0, **options: Any
+    ) -> httpx2.Response:
+        give_up = time.monotonic() + patience_s
+        while True:
+            try:
+                reply = self._http.request(method, path, **options)
+                if reply.status_code < 500:
+                    return reply
+                problem = f"{reply.status_code} {reply.text[:300]}"
+                if reply.status_code != 503:
+                    raise AssertionError(f"{method} {path}: {problem}")
+            except httpx2.TransportError as error:
+                problem = repr(error)
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"{method} {path} was never answered; last: {problem}")
+            time.sleep(0.05)
+
+    def post(self, spec: Json, idempotency_key: str) -> str:
+        """Sent again with the same key until a 202: acknowledged once, whatever dies meanwhile."""
+        reply = self.call(
+            "POST", "/v1/jobs", json=spec, headers={"Idempotency-Key": idempotency_key}
+        )
+        assert reply.status_code == 202, reply.text
+        job_id: str = reply.json()["id"]
+        return job_id
+
+    def get(self, job_id: str, wait_s: float = 0.0) -> Json:
+        reply = self.call("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s})
+        assert reply.status_code == 200, reply.text
+        job: Json = reply.json()
+        return job
+
+    def trace(self, job: Json) -> Trace:
+        def digest(path: str, **query: Any) -> str:
+            reply = self.call("GET", f"/v1/jobs/{job['id']}/{path}", params=query)
+            assert reply.status_code == 200, reply.text
+            return hashlib.sha256(reply.content).hexdigest()
+
+        return Trace(
+            outcome=job["outcome"],
+            num_steps=job["result"]["num_steps"],
+            train=digest("history", format="csv", limit=10_000),
+            evaluation=digest("history", format="csv", kind="eval", limit=10_000),
+            weights=digest("model"),
+        )
+
+    def losses(self, job_id: str) -> list[Any]:
+        reply = self.call(
+            "GET", f"/v1/jobs/{job_id}/history", params={"series": "loss", "limit": 10_000}
+        )
+        losses: list[Any] = reply.json()["series"]["loss"]
+        return losses

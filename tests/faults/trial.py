@@ -1,0 +1,205 @@
+"""One trial: a service under a schedule of faults, and what was found afterwards."""
+
+import random
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+from tests.faults.harm import HARMS, schedule, skewed_clock, slow_disk
+from tests.faults.jobs import TEMPLATES, TERMINAL, Client, Json, Trace
+from tests.faults.stack import Stack, marked_processes, wait_for
+
+
+@dataclass
+class Findings:
+    """Counts of a trial; every list of complaints must be empty."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    blows: list[float] = field(default_factory=list)
+    acknowledged: int = 0
+    attempts: Counter[str] = field(default_factory=Counter)
+    recoveries_s: list[float] = field(default_factory=list)
+    not_terminal: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+
+    @property
+    def complaints(self) -> list[str]:
+        return [
+            f"{what}: {text}"
+            for what, texts in (
+                ("not terminal", self.not_terminal),
+                ("doubled", self.doubled),
+                ("differs", self.differing),
+                ("failed", self.failed),
+                ("left over", self.left_over),
+            )
+            for text in texts
+        ]
+
+    def add(self, other: "Findings") -> None:
+        self.faults += other.faults
+        self.acknowledged += other.acknowledged
+        self.attempts += other.attempts
+        self.recoveries_s += other.recoveries_s
+        for name in ("not_terminal", "doubled", "differing", "failed", "left_over"):
+            getattr(self, name).extend(getattr(other, name))
+
+
+def undisturbed(folder: Path) -> dict[str, tuple[Trace, list[float]]]:
+    """Run every template once on a quiet service: name -> its trace and losses."""
+    with Stack(folder / "reference", f"ref{time.time_ns()}", lease_s=6.0) as stack:
+        client = Client(stack.address)
+        ids = {name: client.post(spec, name) for name, spec in TEMPLATES.items()}
+        jobs = {name: _finished(client, job_id) for name, job_id in ids.items()}
+        found = {name: (client.trace(job), client.losses(job["id"])) for name, job in jobs.items()}
+        client.close()
+    return found
+
+
+def _finished(client: Client, job_id: str, patience_s: float = 300.0) -> Json:
+    give_up = time.monotonic() + patience_s
+    while True:
+        job = client.get(job_id, wait_s=5)
+        if job["status"] in TERMINAL or time.monotonic() > give_up:
+            return job
+
+
+def run_trial(
+    folder: Path,
+    references: dict[str, tuple[Trace, list[float]]],
+    *,
+    seed: int,
+    num_faults: int,
+    mean_gap_s: float = 1.2,
+    lease_s: float = 1.0,
+    cancels: bool = True,
+) -> Findings:
+    """Post jobs as long as faults fall, let all end in peace, and look at everything."""
+    dice = random.Random(seed)
+    handicaps = [{}, {}, skewed_clock(dice.uniform(-300, 300)), slow_disk(dice.uniform(0.05, 0.3))]
+    chosen = [dice.choice(handicaps) for _ in range(2)]
+    findings = Findings()
+    mark = f"trial{seed}x{time.time_ns()}"
+    with Stack(
+        folder / mark, mark, lease_s=lease_s, worker_environment=lambda i: chosen[i]
+    ) as stack:
+        over = threading.Event()
+        with ThreadPoolExecutor(3) as pool:
+            posted = [
+                pool.submit(
+                    _keep_busy, stack, random.Random(f"{seed}/{i}"), f"{mark}-{i}", over, cancels
+                )
+                for i in range(3)
+            ]
+            _strike(stack, dice, num_faults, mean_gap_s, findings)
+            over.set()
+            jobs = [job for feed in posted for job in feed.result()]
+        stack.restore()
+        _inspect(stack, jobs, references, findings)
+    _look_for_processes(mark, findings)
+    return findings
+
+
+def _strike(
+    stack: Stack, dice: random.Random, num: int, mean_gap_s: float, findings: Findings
+) -> None:
+    for blow in schedule(dice, num, mean_gap_s):
+        time.sleep(blow.after_s)  # the schedule itself, not a synchronization
+        stack.restore()
+        findings.blows.append(time.time())
+        HARMS[blow.name][0](stack, dice)
+        findings.faults[blow.name] += 1
+
+
+def _keep_busy(
+    stack: Stack, dice: random.Random, mark: str, over: threading.Event, cancels: bool
+) -> list[tuple[str, str]]:
+    """One caller: posts, sometimes cancels, waits, posts again. (template, job id) of each."""
+    client = Client(stack.address)
+    posted: list[tuple[str, str]] = []
+    while not over.is_set():
+        name = dice.choice(list(TEMPLATES))
+        job_id = client.post(TEMPLATES[name], f"{mark}-{len(posted)}")
+        posted.append((name, job_id))
+        if cancels and dice.random() < 0.25:
+            over.wait(dice.uniform(0, 4))
+            client.call("POST", f"/v1/jobs/{job_id}/cancel")
+        while client.get(job_id, wait_s=1)["status"] not in TERMINAL and not over.is_set():
+            pass
+    client.close()
+    return posted
+
+
+def _inspect(
+    stack: Stack,
+    jobs: list[tuple[str, str]],
+    references: dict[str, tuple[Trace, list[float]]],
+    findings: Findings,
+) -> None:
+    client = Client(stack.address)
+    findings.acknowledged += len(jobs)
+    if len({job_id for _, job_id in jobs}) < len(jobs):
+        findings.doubled.append("two acknowledgements named one job")
+    for name, job_id in jobs:
+        job = _finished(client, job_id)
+        _judge(client, name, job, references[name], findings)
+    listed = client.call("GET", "/v1/jobs", params={"limit": 200}).json()["data"]
+    strangers = {job["id"] for job in listed} - {job_id for _, job_id in jobs}
+    findings.doubled += [f"{job_id} was never acknowledged" for job_id in strangers]
+    for _, job_id in jobs:
+        client.call("DELETE", f"/v1/jobs/{job_id}")
+    with stack.redis() as connection:
+        for key in connection.scan_iter(f"{stack.mark}:*"):
+            if any(job_id.encode() in key for _, job_id in jobs):
+                findings.left_over.append(f"key {key!r}")
+    for path in (stack.folder / "artifacts").rglob("*"):
+        if path.is_file():
+            findings.left_over.append(f"file {path.name} of {path.parent.name}")
+    client.close()
+
+
+def _judge(
+    client: Client, name: str, job: Json, reference: tuple[Trace, list[float]], findings: Findings
+) -> None:
+    attempts = job["attempts"]
+    label = f"{name} {job['id']} ({len(attempts)} attempts)"
+    findings.attempts.update(str(attempt["end"]) for attempt in attempts)
+    for before, after in pairwise(attempts):
+        if before["end"] == "lost":
+            findings.recoveries_s.append(_recovery(before, after, findings.blows))
+    if job["status"] not in TERMINAL:
+        findings.not_terminal.append(f"{label} is {job['status']}")
+    elif job["status"] == "failed":
+        findings.failed.append(f"{label}: {job['error']}")
+    elif sum(attempt["end"] in {"finished", "cancelled"} for attempt in attempts) > 1:
+        findings.doubled.append(f"{label} ended twice: {attempts}")
+    elif job["status"] == "succeeded":
+        trace = client.trace(job)
+        if trace != reference[0]:
+            findings.differing.append(f"{label}: {trace} is not {reference[0]}")
+    else:
+        losses = client.losses(job["id"])
+        if losses != reference[1][: len(losses)]:
+            findings.differing.append(f"{label}: cancelled, and no prefix")
+
+
+def _recovery(lost: Json, next_one: Json, blows: list[float]) -> float:
+    """Seconds from the last fault before the loss was noticed to the next attempt's start."""
+    noticed = datetime.fromisoformat(lost["ended_at"]).timestamp()
+    struck = max((blow for blow in blows if blow <= noticed), default=noticed)
+    return datetime.fromisoformat(next_one["started_at"]).timestamp() - struck
+
+
+def _look_for_processes(mark: str, findings: Findings) -> None:
+    try:
+        wait_for("the end of every process", lambda: not list(marked_processes(mark)), 10)
+    except TimeoutError:
+        findings.left_over += [f"process {pid}" for pid in marked_processes(mark)]

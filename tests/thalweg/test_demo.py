@@ -1,0 +1,53 @@
+"""`make demo` as a newcomer runs it, and as one who changes his mind."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "thalweg.demo"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
+        process_group=0,
+    )
+
+
+@pytest.mark.slow
+def test_the_demo_trains_minimizes_draws_and_stops(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    out, _ = process.communicate(timeout=110)
+    assert process.returncode == 0, out
+    assert "POST /v1/jobs" in out
+    assert "Accuracy on the digits it has not seen: 9" in out
+    assert "Minimum found at (0.99" in out or "Minimum found at (1.00" in out
+    pictures = sorted(path.name for path in (tmp_path / "demo-output").iterdir())
+    assert pictures == ["digits-loss.png", "rosenbrock-loss.png"]
+    assert (tmp_path / "demo-output" / pictures[0]).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_demo_leaves_no_process(
+    tools: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(tmp_path)
+
+    def parts() -> list[int]:
+        found = tools.descendants(process.pid)
+        return list(found) if len(found) >= 4 else []  # supervisor, server, worker, API
+
+    running = tools.until(parts)
+    os.killpg(process.pid, number)  # a terminal's Ctrl-C goes to the whole group
+    process.communicate(timeout=15)
+    assert process.returncode == {signal.SIGKILL: -signal.SIGKILL}.get(number, 130)
+    tools.until(lambda: not any(map(tools.alive, running)), timeout_s=1.0)

@@ -1,0 +1,103 @@
+"""Starting and stopping: one clear line when it cannot start, and no process left behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def refusal(process: subprocess.Popen[str]) -> str:
+    """The one line that it refused to start with."""
+    out, err = process.communicate(timeout=60)
+    assert process.returncode not in {0, None}
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("thalweg serve: ")
+    return err
+
+
+def test_a_port_in_use_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        line = refusal(tools.start(tmp_path, "--port", port))
+    assert port in line
+    assert "--port" in line
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    line = refusal(tools.start(tmp_path / "file" / "data"))
+    assert str(tmp_path / "file" / "data") in line
+    assert "--data-dir" in line
+
+
+def test_a_redis_that_is_not_there_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+    url = "redis://:secret@127.0.0.1:1/0"
+    line = refusal(tools.start(tmp_path, THALWEG_REDIS_URL=url))
+    assert "THALWEG_REDIS_URL=redis://127.0.0.1:1/0" in line
+    assert "secret" not in line
+
+
+def test_a_mistaken_setting_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+    line = refusal(tools.start(tmp_path, THALWEG_LEASE_S="soon"))
+    assert "THALWEG_LEASE_S='soon'" in line
+
+
+def test_an_address_that_strangers_reach_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+    line = refusal(tools.start(tmp_path, "--host", "0.0.0.0"))
+    assert "loopback" in line
+
+
+def test_a_second_service_on_the_same_folder_is_told_in_one_line(tools: Any, service: Any) -> None:
+    folder = Path(service.line.split("data in ")[1].rstrip(")\n"))
+    assert "Another `thalweg serve`" in refusal(tools.start(folder))
+
+
+@LINUX
+@pytest.mark.slow
+def test_a_killed_service_leaves_nothing_running_and_loses_no_job(
+    tools: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a folder with spaces"
+    first = tools.Service(tools.start(folder))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    spec = {
+        "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}},
+        "optimizer": {"kind": "adam"},
+        "budget": {"max_steps": 6_000},
+        "checkpoint": {"every_steps": 500},
+        "record": {"every": 10},
+    }
+    running = first.post(spec)["id"]
+    queued = first.post(spec)["id"]
+    first.until_step(running, 2000)
+    parts = tools.descendants(first.process.pid)
+    assert len(parts) == 4  # server, API, worker, its trainer
+    first.stop(signal.SIGKILL)
+    tools.until(lambda: not any(map(tools.alive, parts)), timeout_s=1.0)
+
+    second = tools.Service(tools.start(folder))
+    assert [second.end(job_id)["status"] for job_id in (running, queued)] == ["succeeded"] * 2
+    assert [a["end"] for a in second.job(running)["attempts"]] == ["lost", "finished"]
+    parts = tools.descendants(second.process.pid)
+    assert second.stop(signal.SIGINT) == ("", "")
+    assert second.process.returncode == 0
+    assert not any(map(tools.alive, parts))
+
+
+@LINUX
+def test_an_interrupt_while_starting_leaves_nothing_running(tools: Any, tmp_path: Path) -> None:
+    process = tools.start(tmp_path)
+    parts = tools.until(lambda: tools.descendants(process.pid))
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=10)
+    assert not any(map(tools.alive, parts))

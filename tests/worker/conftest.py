@@ -1,0 +1,156 @@
+"""A worker in this process, with a real store and a trainer that needs no torch."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.artifacts.build import open_artifacts
+from core.jobs import JobRecord
+from core.names import JOB_PREFIX, new_id, rfc3339, utc_now
+from core.settings import Settings
+from core.spec.resolve import Limits, parse_job
+from core.store.base import HistoryLayout, NewJob
+from core.store.redis import AsyncRedisStore, RedisStore
+from worker.janitor import Janitor
+from worker.lease import Heartbeat
+from worker.reconciler import Reconciler
+from worker.runner import Runner
+from worker.trainer_link import TrainerLink
+
+FAKE = (sys.executable, "-P", str(Path(__file__).with_name("fake_trainer.py")))
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    """Wait for a condition; fails when it has not come true in time."""
+    give_up = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < give_up, "it never came true"
+        time.sleep(0.005)
+
+
+class InProcessWorker:
+    """The threads of one worker, without Celery."""
+
+    def __init__(self, name: str, store: RedisStore, settings: Settings) -> None:
+        self.link = TrainerLink(command=FAKE)
+        self.artifacts = open_artifacts(settings.artifacts_location)
+        self.runner = Runner(
+            store,
+            name=name,
+            settings=settings,
+            link=self.link,
+            artifacts=self.artifacts,
+            devices=tuple,
+        )
+        self.heartbeat = Heartbeat(
+            store,
+            name,
+            lease_s=settings.lease_s,
+            devices=lambda: self.runner.devices,
+            queues=("thalweg",),
+        )
+        self.reconciler = Reconciler(
+            store,
+            every_s=settings.reconcile_every_s,
+            lease_s=settings.lease_s,
+            idle=lambda: self.runner.idle,
+            wake=self.runner.wake,
+        )
+        self.janitor = Janitor(store, self.artifacts, settings)
+        self.heartbeat.start()
+        self.runner.start(self.heartbeat)
+        self.reconciler.start()
+        self.janitor.start()
+
+    def stop(self) -> None:
+        self.janitor.stop()
+        self.reconciler.stop()
+        self.runner.stop()
+        self.heartbeat.stop()
+
+
+@dataclass
+class Bench:
+    """A store of one's own, jobs and workers on it."""
+
+    url: str
+    settings: Settings
+    store: RedisStore
+    workers: list[InProcessWorker]
+
+    def worker(self, **changes: Any) -> InProcessWorker:
+        settings = self.settings.model_copy(update=changes)
+        worker = InProcessWorker(f"worker-{len(self.workers)}", self.store, settings)
+        self.workers.append(worker)
+        return worker
+
+    def submit(self, act: str, *, max_attempts: int = 3, **labels: str) -> str:
+        body = {
+            "problem": {"kind": "function", "function": {"kind": "sphere", "dim": 1}},
+            "optimizer": {"kind": "sgd"},
+            "max_attempts": max_attempts,
+            "diagnose": "off",
+            "labels": {"act": act, **labels},
+        }
+        spec = parse_job(json.dumps(body).encode(), Limits.of(self.settings))
+        job = NewJob(
+            id=new_id(JOB_PREFIX),
+            spec=spec.model_dump(mode="json"),
+            labels=spec.labels,
+            created_at=rfc3339(utc_now()),
+            priority=spec.priority,
+            max_attempts=max_attempts,
+            device=spec.device,
+            layouts={"train": HistoryLayout(1, {"loss": 1, "lr": 1, "grad_norm": 1}, 100)},
+        )
+        self._api(lambda store: store.create(job, None))
+        return job.id
+
+    def cancel(self, job_id: str) -> None:
+        self._api(lambda store: store.request_cancel(job_id))
+
+    def get(self, job_id: str) -> JobRecord:
+        return self.store.get(job_id)
+
+    def steps(self, job_id: str) -> list[float]:
+        return list(self.store.read_columns(job_id, "train")["step"].tolist())
+
+    def until_status(self, job_id: str, *statuses: str) -> JobRecord:
+        until(lambda: self.get(job_id).status in statuses)
+        return self.get(job_id)
+
+    def _api(self, call: Callable[[AsyncRedisStore], Any]) -> None:
+        async def run() -> None:
+            store = AsyncRedisStore(self.url, self.settings.namespace)
+            try:
+                await call(store)
+            finally:
+                await store.aclose()
+
+        asyncio.run(run())
+
+
+@pytest.fixture
+def bench(redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Bench]:
+    settings = Settings(
+        redis_url=redis_url,
+        namespace=namespace,
+        artifacts=str(tmp_path),
+        lease_s=0.6,
+        reconcile_every_s=0.05,
+        cancel_grace_s=0.3,
+        shutdown_grace_s=1.3,
+    )
+    store = RedisStore(redis_url, namespace)
+    bench = Bench(redis_url, settings, store, [])
+    yield bench
+    for worker in bench.workers:
+        worker.stop()
+    store.disconnect()

@@ -1,0 +1,107 @@
+"""The worker as a process: Celery brings the message, signals bring the end."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from core.broker import QUEUE, TASK, celery_config
+from worker.app import StartError, choose_devices
+
+
+@pytest.fixture
+def process(bench: Any) -> Iterator[subprocess.Popen[str]]:
+    """A worker that looks by itself once a minute only: what it runs, a message brought."""
+    settings = bench.settings
+    program = Path(__file__).with_name("fake_worker.py")
+    process = subprocess.Popen(
+        [sys.executable, "-P", str(program), "--name", "alone"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "THALWEG_REDIS_URL": settings.redis_url,
+            "THALWEG_NAMESPACE": settings.namespace,
+            "THALWEG_ARTIFACTS": settings.artifacts,
+            "THALWEG_RECONCILE_EVERY_S": "60",
+            "THALWEG_LEASE_S": "3",
+        },
+    )
+    try:
+        assert process.stderr is not None
+        heard = []
+        for line in process.stderr:
+            heard.append(line)
+            if "is ready" in line:
+                break
+        assert "is ready" in heard[-1], heard
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def announce(bench: Any) -> None:
+    app = Celery(set_as_current=False)
+    app.conf.update(celery_config(bench.settings))
+    with app.connection_for_write() as connection:
+        app.send_task(TASK, queue=QUEUE, connection=connection)
+
+
+def test_a_message_brings_the_job_to_the_worker(bench: Any, process: subprocess.Popen[str]) -> None:
+    job_id = bench.submit("finish:5")
+    announce(bench)
+    job = bench.until_status(job_id, "succeeded")
+    assert job.attempts[0].worker == "alone"
+
+
+def test_messages_too_many_and_for_nothing_do_no_harm(
+    bench: Any, process: subprocess.Popen[str]
+) -> None:
+    for _ in range(5):
+        announce(bench)
+    job_id = bench.submit("finish:5")
+    for _ in range(5):
+        announce(bench)
+    job = bench.until_status(job_id, "succeeded")
+    assert len(job.attempts) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_it_hands_over_the_job_and_leaves_in_good_order(
+    bench: Any, process: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    job_id = bench.submit("wait")
+    announce(bench)
+    bench.until_status(job_id, "running")
+    process.send_signal(number)
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+    job = bench.get(job_id)
+    assert job.status == "queued"
+    assert [attempt.end for attempt in job.attempts] == ["handed_over"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ("auto", ("cuda:0", "cuda:1", "cpu")),
+        ("cuda", ("cuda:0", "cuda:1")),
+        ("cuda:1", ("cuda:1",)),
+        ("cpu", ("cpu",)),
+    ],
+)
+def test_a_worker_uses_the_devices_it_was_given(wanted: str, chosen: tuple[str, ...]) -> None:
+    assert choose_devices(wanted, ("cuda:0", "cuda:1", "cpu")) == chosen
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(StartError, match=r"no device 'cuda', only: cpu"):
+        choose_devices("cuda", ("cpu",))

@@ -1,0 +1,153 @@
+"""A job's way through a worker: real store, real processes, no torch."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from core.store.base import Claim
+from worker.runner import settle_device
+
+
+def ends(bench: Any, job_id: str) -> list[str | None]:
+    return [attempt.end for attempt in bench.get(job_id).attempts]
+
+
+def test_a_job_runs_to_its_end_and_its_rows_are_all_there(bench: Any) -> None:
+    bench.worker()
+    job = bench.until_status(bench.submit("finish:50"), "succeeded")
+    assert job.outcome == "budget_exhausted"
+    assert job.result["num_steps"] == 50
+    assert job.progress["step"] == 50
+    assert job.phase is None
+    assert job.attempts[0].device == "cpu"
+    assert bench.steps(job.id) == list(range(50))
+    assert ends(bench, job.id) == ["finished"]
+
+
+def test_queued_jobs_need_no_message(bench: Any) -> None:
+    ids = [bench.submit("finish:5") for _ in range(5)]
+    bench.worker()
+    for job_id in ids:
+        bench.until_status(job_id, "succeeded")
+
+
+def test_a_cancel_stops_between_steps_and_keeps_what_there_is(bench: Any) -> None:
+    bench.worker()
+    job_id = bench.submit("wait")
+    bench.until_status(job_id, "running")
+    bench.cancel(job_id)
+    job = bench.until_status(job_id, "cancelled")
+    assert job.result["num_steps"] == 3
+    assert job.outcome is None
+    assert bench.steps(job_id) == [0, 1, 2]
+    assert ends(bench, job_id) == ["cancelled"]
+
+
+def test_a_loop_that_does_not_listen_is_killed_and_the_worker_goes_on(bench: Any) -> None:
+    worker = bench.worker()
+    job_id = bench.submit("deaf")
+    bench.until_status(job_id, "running")
+    former = worker.link.pid
+    bench.cancel(job_id)
+    job = bench.until_status(job_id, "cancelled")
+    assert job.result["num_steps"] == 3
+    assert bench.steps(job_id) == [0, 1, 2]
+    bench.until_status(bench.submit("finish:1"), "succeeded")
+    assert worker.link.pid != former
+
+
+def test_a_job_beyond_the_time_limit_fails_with_its_history(bench: Any) -> None:
+    bench.worker(max_job_seconds=0.2)
+    job = bench.until_status(bench.submit("wait"), "failed")
+    assert job.error["code"] == "time_limit_exceeded"
+    assert job.result["num_steps"] == 3
+    assert ends(bench, job.id) == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [("memory", "out_of_memory"), ("data", "data_unavailable"), ("fault", "internal_error")],
+)
+def test_a_failure_is_recorded_and_the_next_job_runs(bench: Any, how: str, code: str) -> None:
+    bench.worker()
+    job = bench.until_status(bench.submit(f"fail:{how}"), "failed")
+    assert job.error["code"] == code
+    bench.until_status(bench.submit("finish:1"), "succeeded")
+
+
+def test_a_job_that_kills_its_trainer_ends_at_max_attempts(bench: Any) -> None:
+    bench.worker()
+    poison = bench.submit("die", max_attempts=2)
+    other = bench.submit("finish:3")
+    job = bench.until_status(poison, "failed")
+    assert job.error["code"] == "worker_lost"
+    assert ends(bench, poison) == ["lost", "lost"]
+    bench.until_status(other, "succeeded")
+
+
+def test_a_job_whose_trainer_was_killed_goes_on_in_the_next_attempt(bench: Any) -> None:
+    bench.worker()
+    job = bench.until_status(bench.submit("die", resumed="finish:9"), "succeeded")
+    assert ends(bench, job.id) == ["lost", "finished"]
+    assert bench.steps(job.id) == list(range(9))
+
+
+def test_a_shutdown_hands_the_job_over_and_counts_no_attempt(bench: Any) -> None:
+    first = bench.worker()
+    job_id = bench.submit("wait", max_attempts=1, resumed="finish:7")
+    bench.until_status(job_id, "running")
+    first.stop()
+    assert bench.get(job_id).status == "queued"
+    bench.worker()
+    bench.until_status(job_id, "succeeded")
+    assert ends(bench, job_id) == ["handed_over", "finished"]
+    assert bench.steps(job_id) == list(range(7))
+
+
+def test_a_shutdown_does_not_wait_for_a_loop_that_does_not_listen(bench: Any) -> None:
+    worker = bench.worker()
+    job_id = bench.submit("deaf")
+    bench.until_status(job_id, "running")
+    worker.stop()
+    assert bench.get(job_id).status == "queued"
+    assert ends(bench, job_id) == ["handed_over"]
+
+
+def test_an_attempt_that_lost_its_lease_stops_and_writes_nothing_more(bench: Any) -> None:
+    worker = bench.worker()
+    job_id = bench.submit("wait", resumed="finish:4")
+    bench.until_status(job_id, "running")
+    bench.store.lose(Claim(bench.get(job_id), token=1, attempt=1))
+    job = bench.until_status(job_id, "succeeded")
+    assert ends(bench, job_id) == ["lost", "finished"]
+    assert job.result["num_steps"] == 4
+    assert worker.link.alive
+
+
+def test_an_idle_trainer_that_dies_is_replaced_before_the_next_job(bench: Any) -> None:
+    worker = bench.worker()
+    bench.until_status(bench.submit("finish:1"), "succeeded")
+    os.kill(worker.link.pid, signal.SIGKILL)
+    bench.until_status(bench.submit("finish:1"), "succeeded")
+
+
+def test_a_job_is_run_once_however_many_messages_announce_it(bench: Any) -> None:
+    workers = [bench.worker(), bench.worker()]
+    ids = [bench.submit("finish:5") for _ in range(10)]
+    tickets = [(worker, worker.runner.wake()) for worker in workers for _ in range(20)]
+    for worker, ticket in tickets:
+        worker.runner.wait(ticket)
+    for job_id in ids:
+        job = bench.until_status(job_id, "succeeded")
+        assert len(job.attempts) == 1
+        assert bench.steps(job_id) == list(range(5))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device"),
+    [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu")],
+)
+def test_a_spec_names_its_device(wanted: str, device: str) -> None:
+    assert settle_device(wanted, ("cuda:0", "cuda:1", "cpu")) == device

@@ -1,0 +1,128 @@
+"""The command line. It starts processes and asks over HTTP; nothing heavy is imported here."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from core.settings import Settings
+
+app = typer.Typer(
+    name="thalweg",
+    help="Optimization jobs over HTTP: submit, train, follow, compare.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DATA_DIR = Path(".thalweg")
+"""In the folder where `thalweg serve` is started, so that a project has its own service."""
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on.", envvar="THALWEG_HOST")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0: a free one.", envvar="THALWEG_PORT")
+    ] = 8000,
+    data_dir: Annotated[
+        Path, typer.Option(help="Where jobs, weights and logs are kept.")
+    ] = DATA_DIR,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Jobs that run at once.")] = 1,
+    device: Annotated[
+        str, typer.Option(help="What the workers train on: auto, cpu, cuda, cuda:1.")
+    ] = "auto",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="The parts' logs on standard error, not in files.")
+    ] = False,
+) -> None:
+    """Start everything on this machine: server, API and workers, under one supervisor."""
+    from thalweg import serve as service
+
+    plan = service.Plan(host, port, data_dir, workers, device, verbose)
+    try:
+        service.serve(plan)
+    except service.StartError as error:
+        fail("serve", str(error))
+    except ValidationError as error:
+        fail("serve", setting_mistakes(error))
+
+
+@app.command()
+def api() -> None:
+    """Start the API alone, against THALWEG_REDIS_URL."""
+    become("api")
+
+
+@app.command()
+def worker(
+    device: Annotated[
+        str, typer.Option(help="What to train on: auto, cpu, cuda, cuda:1.")
+    ] = "auto",
+    name: Annotated[
+        str | None, typer.Option(help="Its name in /v1/workers. Left out: host and process id.")
+    ] = None,
+) -> None:
+    """Start one worker alone, against THALWEG_REDIS_URL."""
+    become("worker", "--device", device, *(("--name", name) if name else ()))
+
+
+@app.command()
+def settings() -> None:
+    """List every setting: an environment variable, its default and its meaning."""
+    for name, field in Settings.model_fields.items():
+        print(f"THALWEG_{name.upper()}={'' if field.default is None else field.default}")
+        if field.description:
+            print(f"    {' '.join(field.description.split())}")
+
+
+@app.command()
+def health(part: Annotated[Literal["api", "worker"], typer.Argument()]) -> None:
+    """Tell by the exit status whether a part on this machine is well (for containers)."""
+    if part == "worker":
+        become("worker", "--check")
+    from thalweg.serve import ask
+
+    configured = Settings()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(configured.host, configured.host)
+    status, reply = ask(host, configured.port, "/readyz")
+    if status != 200:
+        fail("health", f"the API is not ready: {reply.get('detail', 'it does not answer')}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    print(installed("thalweg"))
+
+
+def become(module: str, *arguments: str) -> NoReturn:
+    """Turn this process into a part (-P: whatever folder it is started in)."""
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])
+
+
+def fail(command: str, message: str) -> NoReturn:
+    """One line on standard error, and a status that is not 0."""
+    print(f"thalweg {command}: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def setting_mistakes(error: ValidationError) -> str:
+    """What is wrong with which environment variables, in one line."""
+    return "; ".join(
+        f"THALWEG_{'.'.join(map(str, mistake['loc'])).upper()}={mistake['input']!r}:"
+        f" {mistake['msg']}"
+        for mistake in error.errors()
+    )
+
+
+def main() -> None:
+    """The `thalweg` command."""
+    app()

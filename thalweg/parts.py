@@ -1,0 +1,140 @@
+"""A part of the service: a child process that is restarted when it dies, and dies when we do."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+_LAUNCH: Final = """
+import ctypes, os, signal, sys
+parent, command = int(sys.argv[1]), sys.argv[2:]
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        sys.exit("the starting process is gone")
+    os.execv(command[0], command)
+import subprocess, threading
+child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, frame: child.send_signal(number))
+threading.Thread(target=lambda: (sys.stdin.read(), child.kill()), daemon=True).start()
+sys.exit(child.wait())
+"""
+# A fresh interpreter asks for the signal, and the kernel keeps it across exec: code between fork
+# and exec of a process with threads (`preexec_fn`) may deadlock. Elsewhere than on Linux it stays
+# and waits for the end of our pipe, which comes however we end.
+
+FIRST_BACKOFF_S: Final = 0.2
+LAST_BACKOFF_S: Final = 10.0
+_SETTLED_S: Final = 10.0
+"""A part that has lived this long starts again without delay."""
+
+
+def tethered(command: Sequence[str]) -> list[str]:
+    """A command line that runs `command` (its program by full path) and has it killed when this
+    process ends. Give it a pipe as its standard input, and keep that open."""
+    return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+
+
+class Part:
+    """One child process.
+
+    `start` must be called by a thread that lives as long as this process: on Linux the child is
+    killed when that thread ends.
+
+    Args:
+        name: for messages (`api`, `worker 1`).
+        log: its standard output and error are appended here; None leaves them ours.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path | None
+    ) -> None:
+        self.name = name
+        self._command = tuple(command)
+        self._environment = dict(environment)
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._backoff = 0.0
+        self._start_at: float | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None when it was not started."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it."""
+        with contextlib.ExitStack() as stack:
+            out = stack.enter_context(self._log.open("ab")) if self._log else None
+            self._process = subprocess.Popen(
+                tethered(self._command),
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, **self._environment},
+                process_group=0,  # a terminal's Ctrl-C is for us alone
+            )
+        self._started_at = time.monotonic()
+        self._start_at = None
+
+    def tend(self) -> str | None:
+        """Look after it: when it has died, start it again after a pause that grows while it keeps
+        dying. Returns what to tell, once a death."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        now = time.monotonic()
+        if self._start_at is None:
+            settled = now - self._started_at > _SETTLED_S
+            self._backoff = (
+                0.0 if settled else min(max(2 * self._backoff, FIRST_BACKOFF_S), LAST_BACKOFF_S)
+            )
+            self._start_at = now + self._backoff
+            return f"{self.name} ended ({describe(self._process.returncode)}); starting it again"
+        if now >= self._start_at:
+            self.start()
+        return None
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, deadline: float) -> None:
+        """Until it has ended; killed at `deadline` (`time.monotonic`)."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def last_words(self) -> str:
+        """The last line of its log: why it ended."""
+        if self._log is None or not self._log.exists():
+            return ""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def describe(status: int) -> str:
+    """A process's exit status in words."""
+    if status >= 0:
+        return f"status {status}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-status).name
+    return f"signal {-status}"

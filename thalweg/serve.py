@@ -1,0 +1,299 @@
+"""`thalweg serve`: the whole service on one machine, under one supervisor.
+
+The supervisor starts a Redis-protocol server of its own (or uses THALWEG_REDIS_URL), the API and
+the workers, starts again what dies, and stops all of it. Its parts never outlive it.
+"""
+
+import fcntl
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import redis
+
+from core.settings import Settings
+from thalweg.embedded import EmbeddedServer, EmbeddedServerError
+from thalweg.parts import Part
+
+_READY_TIMEOUT_S: Final = 180.0
+_LOOK_EVERY_S: Final = 0.2
+_STARTING_LOOK_EVERY_S: Final = 0.02
+_MAX_LOG_BYTES: Final = 16 * 2**20
+
+# From the start of a stop: the API's streams are cut, then a worker that has not handed over its
+# job is killed, then the server; all of it within 10 s.
+_STOP_API_S: Final = 2.0
+_STOP_WORKERS_S: Final = 8.8
+_STOP_SERVER_S: Final = 0.8
+
+
+class StartError(Exception):
+    """The service cannot start; `str(error)` is one line that says why and what to do."""
+
+
+class _Stop(BaseException):
+    """SIGINT or SIGTERM has come."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to serve.
+
+    Attributes:
+        data_dir: everything that lasts: the server's data, weights, logs.
+        port: 0 takes a free one.
+        device: what each worker is started with (`auto`, `cpu`, `cuda`, `cuda:1`).
+        verbose: the parts' logs go to standard error instead of files.
+    """
+
+    host: str
+    port: int
+    data_dir: Path
+    workers: int = 1
+    device: str = "auto"
+    verbose: bool = False
+
+
+class Supervisor:
+    """Starts, tends and stops the parts of one plan; used once, in the main thread."""
+
+    def __init__(
+        self, plan: Plan, *, say: Callable[[str], None], complain: Callable[[str], None]
+    ) -> None:
+        """`say` gets the one line with the address, `complain` what happens to the parts."""
+        self._plan = plan
+        self._data = plan.data_dir.expanduser().absolute()
+        self._say = say
+        self._complain = complain
+        self._server: EmbeddedServer | None = None
+        self._api: Part | None = None
+        self._workers: list[Part] = []
+        self._lock: int | None = None
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM. Raises `StartError`; nothing is left running then."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _raise_stop)
+        wakeup, wake = socket.socketpair()
+        for end in (wakeup, wake):
+            end.setblocking(False)
+        signal.signal(signal.SIGCHLD, _nothing)  # so that a death wakes us
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        try:
+            address = self._start()
+            self._say(f"Thalweg is ready: {address} (docs at {address}/docs, data in {self._data})")
+            while True:
+                select.select([wakeup], [], [], _LOOK_EVERY_S)
+                _empty(wakeup)
+                self._tend()
+        except _Stop:
+            pass
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            self._stop()
+            signal.set_wakeup_fd(-1)
+            wakeup.close()
+            wake.close()
+
+    # --- start
+
+    def _start(self) -> str:
+        self._prepare_folder()
+        port = free_port(self._plan.host, self._plan.port)
+        environment = {
+            "THALWEG_HOST": self._plan.host,
+            "THALWEG_PORT": str(port),
+            "THALWEG_REDIS_URL": self._start_server(),
+            "THALWEG_ARTIFACTS": os.environ.get("THALWEG_ARTIFACTS", str(self._data / "artifacts")),
+        }
+        # -P: a folder named `worker` or `api` where we are started is not ours.
+        python = (sys.executable, "-P", "-m")
+        for number in range(1, self._plan.workers + 1):
+            command = (*python, "worker", "--device", self._plan.device)
+            self._workers.append(
+                Part(f"worker {number}", command, environment, self._log(f"worker-{number}"))
+            )
+        self._api = Part("api", (*python, "api"), environment, self._log("api"))
+        for part in self._parts:
+            part.start()
+        self._wait_until_ready(port)
+        host = f"[{self._plan.host}]" if ":" in self._plan.host else self._plan.host
+        return f"http://{host}:{port}"
+
+    def _prepare_folder(self) -> None:
+        try:
+            self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self._data / "logs").mkdir(mode=0o700, exist_ok=True)
+            (self._data / "artifacts").mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(
+                self._data / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+        except OSError as error:
+            raise StartError(
+                f"The data folder {self._data} cannot be written ({error.strerror});"
+                " choose another with --data-dir."
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartError(
+                f"Another `thalweg serve` is using {self._data}; choose another folder with"
+                " --data-dir."
+            ) from error
+
+    def _start_server(self) -> str:
+        """The address of Redis: THALWEG_REDIS_URL, or that of a server of our own."""
+        if url := os.environ.get("THALWEG_REDIS_URL"):
+            try:
+                with redis.Redis.from_url(
+                    url, socket_connect_timeout=3.0, socket_timeout=3.0
+                ) as it:
+                    it.ping()
+            except (redis.RedisError, ValueError, OSError) as error:
+                raise StartError(
+                    f"No Redis answers at THALWEG_REDIS_URL={without_password(url)}: {error}"
+                ) from error
+            return url
+        try:
+            self._server = EmbeddedServer(self._data / "redis")
+            self._server.start()
+        except EmbeddedServerError as error:
+            raise StartError(str(error)) from error
+        return self._server.url
+
+    def _log(self, name: str) -> Path | None:
+        if self._plan.verbose:
+            return None
+        path = self._data / "logs" / f"{name}.log"
+        if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return path
+
+    def _wait_until_ready(self, port: int) -> None:
+        give_up = time.monotonic() + _READY_TIMEOUT_S
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._plan.host, self._plan.host)
+        while not self._ready(host, port):
+            for part in self._parts:
+                if not part.running:
+                    why = part.last_words().partition(": ")[2] or "its log does not say why"
+                    raise StartError(f"The {part.name} did not start: {why}")
+            if time.monotonic() > give_up:
+                raise StartError(
+                    f"The service was not ready within {_READY_TIMEOUT_S:g} s; see the logs in"
+                    f" {self._data / 'logs'}."
+                )
+            time.sleep(_STARTING_LOOK_EVERY_S)
+
+    def _ready(self, host: str, port: int) -> bool:
+        """Whether the API is, and one of our workers has reported."""
+        if ask(host, port, "/readyz")[0] != 200:
+            return False
+        _, reply = ask(host, port, "/v1/workers")
+        pids = {part.pid for part in self._workers}
+        return any(worker.get("pid") in pids for worker in reply.get("data", []))
+
+    # --- tend and stop
+
+    @property
+    def _parts(self) -> list[Part]:
+        return [*self._workers, *([self._api] if self._api else [])]
+
+    def _tend(self) -> None:
+        for part in self._parts:
+            if news := part.tend():
+                self._complain(news)
+        if self._server is not None and not self._server.running:
+            self._complain("the server ended; starting it again")
+            try:
+                self._server.start()
+            except EmbeddedServerError as error:
+                self._complain(str(error))
+                time.sleep(1.0)
+
+    def _stop(self) -> None:
+        began = time.monotonic()
+        for part in reversed(self._parts):  # the API first: no new jobs
+            part.terminate()
+        if self._api is not None:
+            self._api.wait(began + _STOP_API_S)
+        for worker in self._workers:
+            worker.wait(began + _STOP_WORKERS_S)
+        if self._server is not None:
+            self._server.stop(_STOP_SERVER_S)
+        if self._lock is not None:
+            os.close(self._lock)
+
+
+def free_port(host: str, port: int) -> int:
+    """The port that the API can listen on: `port`, or for 0 a free one. Raises `StartError`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+            return int(trial.getsockname()[1])
+    except OSError as error:
+        raise StartError(
+            f"Port {port} of {host} cannot be used ({error.strerror}); choose another with --port."
+        ) from error
+
+
+def ask(host: str, port: int, path: str) -> tuple[int, Any]:
+    """GET: the status and the JSON; (0, {}) when nobody answers."""
+    connection = http.client.HTTPConnection(host, port, timeout=5.0)
+    try:
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read() or b"{}")
+    except (OSError, http.client.HTTPException, ValueError):
+        return 0, {}
+    finally:
+        connection.close()
+
+
+def without_password(url: str) -> str:
+    """The address as it may be shown."""
+    scheme, mark, rest = url.partition("://")
+    return scheme + mark + rest.rpartition("@")[2]
+
+
+def _raise_stop(number: int, frame: FrameType | None) -> None:
+    raise _Stop
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    pass
+
+
+def _empty(wakeup: socket.socket) -> None:
+    try:
+        while wakeup.recv(512):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def serve(plan: Plan) -> None:
+    """Run the plan with its one line on standard output and complaints on standard error.
+
+    Raises `StartError`.
+    """
+    Settings()  # a mistaken THALWEG_… is told here, not in a log file
+
+    def complain(text: str) -> None:
+        print(f"thalweg serve: {text}", file=sys.stderr, flush=True)
+
+    Supervisor(plan, say=lambda text: print(text, flush=True), complain=complain).run()

@@ -1,0 +1,219 @@
+"""The worker's composition root: settings -> store, trainer, runner, Celery.
+
+Celery brings the messages and the life of the process. It runs the task in its main thread (pool
+`solo`), which waits there for the runner's thread, so that signals are answered while a job runs
+and no second message is taken meanwhile. The broker's own guarantees are not used (see
+docs/decisions): no acknowledgement after the work, no retries, no results, no time limits.
+"""
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from celery import Celery, signals
+from celery.exceptions import SecurityWarning
+from pydantic import ValidationError
+
+from core.artifacts.base import ArtifactStore
+from core.artifacts.build import open_artifacts
+from core.broker import QUEUE, celery_config
+from core.errors import ArtifactError, StoreUnavailableError
+from core.settings import Settings
+from core.store.base import WorkerStore
+from core.store.redis import RedisStore
+from worker import tasks
+from worker.health import alive_file
+from worker.janitor import Janitor
+from worker.lease import Heartbeat
+from worker.reconciler import Reconciler
+from worker.runner import Runner
+from worker.trainer_link import TRAINER, TrainerLink, TrainerUnavailableError
+
+log = logging.getLogger("thalweg.worker")
+
+
+TRAINER_ENVIRONMENT: Final = {
+    # The number of threads follows from the spec; the libraries must not lower it under load, and
+    # their threads must not spin while others want the cores.
+    "OMP_DYNAMIC": "FALSE",
+    "MKL_DYNAMIC": "FALSE",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # What makes cuBLAS repeat itself bit for bit.
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+
+
+class StartError(Exception):
+    """This worker cannot start; `str(error)` is one line that says why."""
+
+
+def create_app(settings: Settings, runner: Runner) -> Celery:
+    """The Celery application of one worker process."""
+    app = Celery("thalweg", set_as_current=False)
+    config = celery_config(settings)
+    # A message is a hint: to note that it was taken would cost two more writes, each of them
+    # brought to the disk, between a POST and its job's start.
+    config["broker_transport_options"]["ack_emulation"] = False
+    app.conf.update(
+        config,
+        task_acks_late=False,
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_max_retries=None,
+    )
+    tasks.register(app, runner)
+    return app
+
+
+def choose_devices(wanted: str, found: Sequence[str]) -> tuple[str, ...]:
+    """Which of the devices found (best first) a worker started with `--device wanted` uses.
+
+    `auto`: all of them. `cuda`: every GPU. A name: that one. Raises `StartError` when it is none.
+    """
+    chosen = tuple(d for d in found if wanted in {"auto", d} or d.startswith(f"{wanted}:"))
+    if not chosen:
+        raise StartError(f"This machine has no device {wanted!r}, only: {', '.join(found)}.")
+    return chosen
+
+
+def run_worker(
+    settings: Settings,
+    *,
+    name: str,
+    device: str,
+    trainer: Sequence[str] = TRAINER,
+) -> None:
+    """Work until SIGTERM or SIGINT. Raises `StartError`.
+
+    Args:
+        trainer: the command of the trainer process.
+    """
+    try:
+        artifacts = open_artifacts(settings.artifacts_location)
+    except ArtifactError as error:
+        raise StartError(str(error)) from error
+    store = RedisStore(settings.redis_url, settings.namespace)
+    link = TrainerLink(command=trainer, environment=TRAINER_ENVIRONMENT)
+    try:
+        try:
+            store.ping()
+            link.launch()
+            link.start()
+        except StoreUnavailableError as error:
+            raise StartError(f"No Redis at {settings.redis_url}: {error}") from error
+        except TrainerUnavailableError as error:
+            raise StartError(str(error)) from error
+        choose_devices(device, link.devices)
+        runner = Runner(
+            store,
+            name=name,
+            settings=settings,
+            link=link,
+            artifacts=artifacts,
+            devices=lambda found: choose_devices(device, found),
+        )
+        _work(settings, store, artifacts, runner, name)
+    finally:
+        link.stop()
+        store.disconnect()
+
+
+def _work(
+    settings: Settings, store: WorkerStore, artifacts: ArtifactStore, runner: Runner, name: str
+) -> None:
+    heartbeat = Heartbeat(
+        store,
+        name,
+        lease_s=settings.lease_s,
+        devices=lambda: runner.devices,
+        queues=(QUEUE,),
+        alive_file=alive_file(),
+    )
+    reconciler = Reconciler(
+        store,
+        every_s=settings.reconcile_every_s,
+        lease_s=settings.lease_s,
+        idle=lambda: runner.idle,
+        wake=runner.wake,
+    )
+    janitor = Janitor(store, artifacts, settings)
+    parts: list[Callable[[], None]] = []
+
+    def begin(**_: Any) -> None:
+        if parts:  # Celery says so again after each reconnection
+            return
+        heartbeat.start()
+        runner.start(heartbeat)
+        reconciler.start()
+        janitor.start()
+        parts.extend([janitor.stop, reconciler.stop, runner.stop, heartbeat.stop])
+        log.info("%s is ready: %s", name, ", ".join(runner.devices))
+
+    def end(**_: Any) -> None:
+        runner.begin_shutdown()
+
+    # Celery warns of running as root because of pickled messages; this one takes JSON only.
+    warnings.simplefilter("ignore", SecurityWarning)
+    app = create_app(settings, runner)
+    signals.setup_logging.connect(_leave_logging_alone, weak=False)
+    signals.worker_ready.connect(begin, weak=False)
+    signals.worker_shutting_down.connect(end, weak=False)
+    worker = app.Worker(
+        hostname=name,
+        pool="solo",
+        concurrency=1,
+        queues=[QUEUE],
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    try:
+        worker.start()
+    finally:
+        for stop in parts:
+            stop()
+
+
+def configure_logging(level: str) -> None:
+    """Our own lines at `level`, Celery's from warnings on, all on standard error."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        format="%(asctime)s %(name)s %(levelname)s %(message)s",
+        level=logging.getLevelNamesMapping().get(level.upper(), logging.INFO),
+    )
+    for name in ("celery", "kombu"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _leave_logging_alone(**_: Any) -> None:
+    """That somebody listens to Celery's signal is what keeps it from configuring the log."""
+
+
+def main(trainer: Sequence[str] = TRAINER) -> None:
+    """The command line of `python -m worker`."""
+    parser = argparse.ArgumentParser(prog="thalweg worker")
+    parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    try:
+        settings = Settings()
+        configure_logging(settings.log_level)
+        run_worker(settings, name=arguments.name, device=arguments.device, trainer=trainer)
+    except StartError as error:
+        sys.exit(f"thalweg worker: {error}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        sys.exit(
+            f"thalweg worker: THALWEG_{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}"
+        )

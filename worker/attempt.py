@@ -1,0 +1,317 @@
+"""One attempt at a job: from the claim to the close.
+
+The trainer trains; this side hears it, keeps the deadlines and writes the ending. Everything that
+can happen meanwhile comes through one mailbox: the trainer's frames, its death, and orders.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Final, Literal, TypeVar
+
+from core.artifacts.base import ArtifactStore
+from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.jobs import AttemptEnd, Outcome, Status
+from core.settings import Settings
+from core.store.base import Claim, Columns, HistoryKind, Json, WorkerStore
+from worker.account import Account
+from worker.diagnosis import diagnosis
+from worker.frames import Frame
+from worker.recorder import Append, Recorder
+from worker.trainer_link import Heard, TrainerDied, TrainerLink
+
+log = logging.getLogger("thalweg.worker")
+
+T = TypeVar("T")
+
+Order = Literal["cancel", "hand_over", "lost"]
+Message = Heard | Order
+Mailbox = SimpleQueue[Message]
+
+_HAND_OVER_RESERVE_S: Final = 1.0
+"""Kept of the shutdown's grace for writing the last rows."""
+_SHORT_RUN_S: Final = 0.05
+"""A run shorter than this is written by its close alone: one round trip, no thread."""
+_RETRY_EVERY_S: Final = 0.5
+
+
+@dataclass
+class Shutdown:
+    """Whether this worker is shutting down, and when it must be done (`time.monotonic`)."""
+
+    deadline: float | None = None
+
+    @property
+    def overdue(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+
+class Attempt:
+    """Runs one claim in the trainer and closes it. Used once.
+
+    Args:
+        run: a number that no other run of this trainer has.
+        mailbox: where the trainer's frames and everybody's orders arrive.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        run: int,
+        store: WorkerStore,
+        link: TrainerLink,
+        artifacts: ArtifactStore,
+        mailbox: Mailbox,
+        settings: Settings,
+        device: str,
+        shutdown: Shutdown,
+    ) -> None:
+        self._claim = claim
+        self._job = claim.job
+        self._run_number = run
+        self._store = store
+        self._link = link
+        self._artifacts = artifacts
+        self._mailbox = mailbox
+        self._settings = settings
+        self._device = device
+        self._shutdown = shutdown
+        self._resumed = claim.attempt > 1
+        self._recorder = Recorder(
+            store,
+            claim,
+            lost=lambda: mailbox.put("lost"),
+            resumed=self._resumed,
+        )
+        self._account = Account(claim.job)
+        self._stopping: Literal["cancel", "hand_over", "time_limit"] | None = None
+        self._deadline: float | None = None
+        self._started = time.monotonic()
+
+    def run(self) -> None:
+        """Train, and bring the job to its next state. A stale attempt leaves without a word; one
+        whose store stays away through a shutdown is left to the reaper."""
+        if self._settings.max_job_seconds is not None:
+            self._deadline = self._started + self._settings.max_job_seconds
+        self._recorder.set(device=self._device)
+        try:
+            self._link.run(
+                self._run_number,
+                {
+                    "job_id": self._job.id,
+                    "spec": self._job.spec,
+                    "artifacts": self._settings.artifacts_location,
+                    "device": self._device,
+                    "resume": self._resumed,
+                    "stored_rows": self._stored_rows() if self._resumed else None,
+                },
+            )
+            self._finish(self._listen())
+        except (StaleAttemptError, NotFoundError):
+            self._leave()
+        except StoreUnavailableError:
+            log.warning("%s: the store is away at shutdown; another worker resumes", self._job.id)
+            self._link.stop()
+        finally:
+            self._recorder.close()
+
+    # --- while it trains
+
+    def _listen(self) -> Frame | TrainerDied | Literal["lost"]:
+        """Until the run is over: pass on what the trainer reports, and carry out orders."""
+        write_from: float | None = self._started + _SHORT_RUN_S
+        while True:
+            now = time.monotonic()
+            if write_from is not None and now >= write_from:
+                self._recorder.start()
+                write_from = None
+            if self._deadline is not None and now >= self._deadline:
+                self._overdue()
+            due = [at for at in (write_from, self._deadline) if at is not None]
+            try:
+                message = self._mailbox.get(timeout=max(0.0, min(due) - now) if due else None)
+            except Empty:
+                continue
+            match message:
+                case "cancel" | "hand_over":
+                    self._obey(message)
+                case Frame(type="ended" | "failed") | TrainerDied() | "lost":
+                    return message
+                case Frame():
+                    self._report(message)
+
+    def _report(self, frame: Frame) -> None:
+        match frame:
+            case Frame(type="rows", fields={"kind": kind, "first_row": first_row}):
+                self._recorder.add(kind, first_row, frame.columns)
+            case Frame(type="progress", fields=fields):
+                self._account.advance(fields["step"], fields["latest"], fields["best"])
+                self._recorder.set(
+                    progress=self._account.progress(fields["steps_per_s"]),
+                    latest=self._account.latest,
+                    best=self._account.best,
+                )
+            case Frame(type="phase", fields={"name": name}):
+                self._recorder.set(phase=name)
+            case Frame(type="checkpoint", fields=fields):
+                self._account.save(fields)
+                self._recorder.set(checkpoints=self._account.checkpoints)
+            case _:
+                log.error("unknown frame %r", frame.type)
+
+    def _obey(self, order: Literal["cancel", "hand_over"]) -> None:
+        if self._stopping in {"cancel", "time_limit"} or self._stopping == order:
+            return
+        self._stopping = order
+        self._link.order(order, self._run_number)
+        grace = (
+            self._settings.cancel_grace_s
+            if order == "cancel"
+            else max(0.0, self._settings.shutdown_grace_s - _HAND_OVER_RESERVE_S)
+        )
+        self._deadline = time.monotonic() + grace
+
+    def _overdue(self) -> None:
+        """A deadline has passed: of the job's running time, or of an order not obeyed."""
+        if self._stopping is None:
+            self._stopping = "time_limit"
+            self._link.order("cancel", self._run_number)
+            self._deadline = time.monotonic() + self._settings.cancel_grace_s
+            return
+        log.warning("%s: the step loop does not listen; its trainer is killed", self._job.id)
+        self._link.kill()
+        self._deadline = None
+
+    # --- once it is over
+
+    def _finish(self, last: Frame | TrainerDied | Literal["lost"]) -> None:
+        self._recorder.seal()
+        match last:
+            case "lost":
+                self._leave()
+            case Frame(type="ended", fields={"reason": "finished"} as fields):
+                self._succeed(fields)
+            case Frame(type="ended", fields={"reason": "handed_over"}):
+                self._give_back(self._store.hand_over, "handed over")
+            case Frame(type="ended", fields=fields):
+                self._account.best = fields["best"]
+                self._stopped(fields["result"])
+            case Frame(fields=fields):
+                error = {name: fields[name] for name in ("code", "message", "param")}
+                self._close("failed", "failed", error=error, result=self._partial_result())
+                if fields["fatal"]:
+                    self._link.stop()
+            case TrainerDied(status=status):
+                log.error("%s: its trainer ended with status %d", self._job.id, status)
+                self._trainer_died()
+
+    def _trainer_died(self) -> None:
+        match self._stopping:
+            case "cancel" | "time_limit":
+                self._stopped(self._partial_result())
+            case "hand_over":
+                self._give_back(self._store.hand_over, "handed over")
+            case None:
+                self._give_back(self._store.lose, "lost")
+
+    def _succeed(self, fields: Json) -> None:
+        result, outcome = fields["result"], fields["outcome"]
+        self._account.best = fields["best"]
+        found = diagnosis(self._job, outcome, result, self._history)
+        self._close("succeeded", "finished", outcome=outcome, result=result, diagnosis=found)
+
+    def _stopped(self, result: Json | None) -> None:
+        """A run that was stopped on the way: by a cancel, or by the limit on its time."""
+        if self._stopping == "time_limit":
+            limit = self._settings.max_job_seconds
+            message = f"The job ran for {limit:g} s, the operator's limit, and was stopped."
+            error = {"code": "time_limit_exceeded", "message": message, "param": None}
+            self._close("failed", "failed", error=error, result=result)
+        else:
+            self._close("cancelled", "cancelled", result=result)
+
+    def _close(
+        self,
+        status: Status,
+        end: AttemptEnd,
+        *,
+        outcome: Outcome | None = None,
+        result: Json | None = None,
+        **fields: object,
+    ) -> None:
+        if result is not None:
+            self._account.step = result["num_steps"]
+        last = {
+            "phase": None,
+            "progress": self._account.progress(None),
+            "best": self._account.best,
+            "result": result,
+            "checkpoints": self._account.checkpoints,
+        }
+
+        def close(rows: list[Append], waiting: Json) -> Status:
+            return self._store.close(
+                self._claim,
+                status,
+                end,
+                outcome=outcome,
+                fields={**waiting, **last, **fields},
+                rows=rows,
+            )
+
+        self._insist(lambda: self._recorder.finish(close))
+
+    def _give_back(self, how: Callable[[Claim], Status], word: str) -> None:
+        """Write what there is and let another attempt go on from the last checkpoint."""
+        self._insist(lambda: self._recorder.finish(self._write_rest))
+        status = self._insist(lambda: how(self._claim))
+        log.info("%s: %s; now %s", self._job.id, word, status)
+
+    def _write_rest(self, rows: list[Append], fields: Json) -> None:
+        if rows or fields:
+            self._store.update(self._claim, fields, rows=rows)
+
+    def _leave(self) -> None:
+        """The job is somebody else's now: nothing more of this attempt may reach its files."""
+        log.warning("%s: no longer ours; this attempt ends at once", self._job.id)
+        self._link.stop()
+        try:
+            self._store.get(self._job.id)
+        except NotFoundError:
+            # Deleted meanwhile: what this attempt wrote after that is known to nobody else.
+            with contextlib.suppress(ArtifactError):
+                self._artifacts.job(self._job.id).delete_all()
+        except StoreUnavailableError:
+            return
+
+    def _insist(self, action: Callable[[], T]) -> T:
+        """Do it, however long the store stays away (unless this worker must end)."""
+        while True:
+            try:
+                return action()
+            except StoreUnavailableError:
+                if self._shutdown.overdue:
+                    raise
+                time.sleep(_RETRY_EVERY_S)
+
+    def _history(self, kind: HistoryKind) -> Columns | None:
+        columns = self._recorder.history(kind)
+        if columns is None:
+            self._insist(lambda: self._recorder.finish(self._write_rest))
+            columns = self._insist(lambda: self._store.read_columns(self._job.id, kind))
+        return columns if columns and len(columns["step"]) else None
+
+    def _stored_rows(self) -> dict[str, int]:
+        """How far the rows of former attempts got: no checkpoint beyond them may be resumed."""
+
+        def num_rows(kind: HistoryKind) -> int:
+            return self._insist(lambda: self._store.history_meta(self._job.id, kind).num_rows)
+
+        return {kind: num_rows(kind) for kind in self._claim.layouts}
+
+    def _partial_result(self) -> Json | None:
+        return self._account.partial_result(time.monotonic() - self._started)

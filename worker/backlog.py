@@ -1,0 +1,138 @@
+"""Rows on their way to the store: in memory, and beyond a bound in a file.
+
+First in, first out. While a file holds rows, later ones join it, so that the order stays.
+"""
+
+import tempfile
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from core.store.base import Columns, HistoryKind
+from worker import frames
+from worker.frames import Frame
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows `first_row …` of a history. `truncate`: the history is first cut down to `first_row`."""
+
+    kind: HistoryKind
+    first_row: int
+    columns: Columns
+    truncate: bool = False
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.columns["step"])
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(column.nbytes for column in self.columns.values())
+
+
+class Backlog:
+    """A queue of `Rows`, of which at most about `max_bytes` stay in memory. Not thread-safe."""
+
+    def __init__(self, folder: Path | None, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._queue: deque[Rows] = deque()
+        self._num_bytes = 0
+        self._file: BinaryIO | None = None
+        self._read_at = 0
+        self._num_in_file = 0
+
+    def __len__(self) -> int:
+        return len(self._queue) + self._num_in_file
+
+    def put(self, rows: Rows) -> None:
+        """Add at the end."""
+        full = self._num_bytes + rows.num_bytes > self._max_bytes and self._queue
+        if self._num_in_file or full:
+            self._spill(rows)
+        else:
+            self._keep(rows)
+
+    def take(self, max_bytes: int) -> list[Rows]:
+        """Remove the oldest rows, up to about `max_bytes` (but at least one batch if there is one);
+        neighbours of a kind are joined."""
+        taken: list[Rows] = []
+        size = 0
+        while self._queue or self._num_in_file:
+            if not self._queue:
+                self._keep(self._unspill())
+            if taken and size + self._queue[0].num_bytes > max_bytes:
+                break
+            rows = self._queue.popleft()
+            self._num_bytes -= rows.num_bytes
+            size += rows.num_bytes
+            taken.append(rows)
+        return join(taken)
+
+    def put_back(self, taken: Iterable[Rows]) -> None:
+        """Return what `take` gave and nobody could use, to the front."""
+        for rows in reversed(list(taken)):
+            self._queue.appendleft(rows)
+            self._num_bytes += rows.num_bytes
+
+    def close(self) -> None:
+        """Drop everything."""
+        self._queue.clear()
+        self._num_in_file = self._num_bytes = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _keep(self, rows: Rows) -> None:
+        self._queue.append(rows)
+        self._num_bytes += rows.num_bytes
+
+    def _spill(self, rows: Rows) -> None:
+        if self._file is None:
+            file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - it outlives the call
+            self._file = cast(BinaryIO, file)
+        self._file.seek(0, 2)
+        fields = {"kind": rows.kind, "first_row": rows.first_row, "truncate": rows.truncate}
+        self._file.write(frames.pack(Frame("rows", fields, rows.columns)))
+        self._num_in_file += 1
+
+    def _unspill(self) -> Rows:
+        assert self._file is not None
+        self._file.seek(self._read_at)
+        frame = frames.read(self._file)
+        if frame is None:
+            raise EOFError("the file of waiting rows has lost its end")
+        self._read_at = self._file.tell()
+        self._num_in_file -= 1
+        if not self._num_in_file:
+            self._file.close()
+            self._file = None
+            self._read_at = 0
+        return Rows(columns=frame.columns, **frame.fields)
+
+
+def join(batches: list[Rows]) -> list[Rows]:
+    """The same rows in fewer batches: one after another of a kind become one."""
+    groups: dict[HistoryKind, list[list[Rows]]] = {}
+    for rows in batches:
+        runs = groups.setdefault(rows.kind, [])
+        last = runs[-1][-1] if runs else None
+        if last and not rows.truncate and rows.first_row == last.first_row + last.num_rows:
+            runs[-1].append(rows)
+        else:
+            runs.append([rows])
+    return [_joined(run) for runs in groups.values() for run in runs]
+
+
+def _joined(run: list[Rows]) -> Rows:
+    if len(run) == 1:
+        return run[0]
+    columns = {
+        name: np.concatenate([rows.columns[name] for rows in run]) for name in run[0].columns
+    }
+    return Rows(run[0].kind, run[0].first_row, columns, run[0].truncate)

@@ -1,0 +1,74 @@
+"""Frames: what the worker and its trainer send each other over their pipe.
+
+A frame is two little-endian unsigned 32-bit lengths, a JSON header and raw float64 columns:
+
+    length of the header | length of the numbers | header | numbers
+
+The header holds `type`, the frame's own fields and, when there are columns, their names and shapes
+in the order of the numbers. Nothing is pickled: a trainer cannot make its worker run code.
+"""
+
+import json
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Json = dict[str, Any]
+Columns = dict[str, NDArray[np.float64]]
+
+_LENGTHS: Final = struct.Struct("<II")
+_MAX_HEADER_BYTES: Final = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One message: its type, its fields and its columns (`{}` for most types)."""
+
+    type: str
+    fields: Json = field(default_factory=dict)
+    columns: Columns = field(default_factory=dict)
+
+
+def pack(frame: Frame) -> bytes:
+    """The frame's bytes. Columns are sent as little-endian float64, fields as JSON with NaN and
+    infinities written as Python writes them (both ends are Python)."""
+    header: Json = {**frame.fields, "type": frame.type}
+    numbers = b""
+    if frame.columns:
+        header["columns"] = [[name, list(column.shape)] for name, column in frame.columns.items()]
+        numbers = b"".join(
+            np.ascontiguousarray(column, dtype="<f8").tobytes() for column in frame.columns.values()
+        )
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return _LENGTHS.pack(len(text), len(numbers)) + text + numbers
+
+
+def read(stream: BinaryIO) -> Frame | None:
+    """The next frame; None at the stream's end. Raises `ValueError` for bytes that are no frame."""
+    lengths = stream.read(_LENGTHS.size)
+    if len(lengths) < _LENGTHS.size:
+        return None
+    header_length, numbers_length = _LENGTHS.unpack(lengths)
+    if header_length > _MAX_HEADER_BYTES:
+        raise ValueError(f"a frame's header of {header_length} bytes")
+    text = stream.read(header_length)
+    numbers = stream.read(numbers_length)
+    if len(text) < header_length or len(numbers) < numbers_length:
+        return None
+    fields = json.loads(text)
+    return Frame(fields.pop("type"), fields, _columns(fields.pop("columns", []), numbers))
+
+
+def _columns(shapes: list[tuple[str, list[int]]], numbers: bytes) -> Columns:
+    columns: Columns = {}
+    start = 0
+    for name, shape in shapes:
+        count = math.prod(shape)
+        column = np.frombuffer(numbers, dtype="<f8", count=count, offset=start)
+        columns[name] = column.reshape(shape)
+        start += 8 * count
+    return columns

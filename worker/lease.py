@@ -1,0 +1,132 @@
+"""The worker's heartbeat: it keeps the lease of the job in hand, hears that the job is to be
+cancelled or is no longer this worker's, and reports the worker as alive."""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError, ThalwegError
+from core.names import rfc3339, utc_now
+from core.store.base import Claim, WorkerInfo, WorkerStore
+
+log = logging.getLogger("thalweg.worker")
+
+_LOOK_EVERY_S = 0.5
+"""A cancel is heard at most this late; cheaper than a subscription, and it survives outages."""
+
+
+class Heartbeat:
+    """A thread that beats every third of a lease, and twice a second while a job is in hand.
+
+    A Redis that is away is waited for: the job goes on, and whether the lease was lost meanwhile
+    is heard once it is back.
+
+    Args:
+        alive_file: touched after each report that arrived (the container's health check).
+    """
+
+    def __init__(
+        self,
+        store: WorkerStore,
+        name: str,
+        *,
+        lease_s: float,
+        devices: Callable[[], tuple[str, ...]],
+        queues: tuple[str, ...],
+        alive_file: Path | None = None,
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._lease_s = lease_s
+        self._devices = devices
+        self._queues = queues
+        self._alive_file = alive_file
+        self._started_at = rfc3339(utc_now())
+        self._held: tuple[Claim, Callable[[], None], Callable[[], None]] | None = None
+        self._reported: tuple[float, str | None] = (-float("inf"), None)
+        self._stopping = threading.Event()
+        self._away = False
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop beating and take the worker off the list."""
+        self._stopping.set()
+        self._thread.join()
+        with contextlib.suppress(ThalwegError):
+            self._store.forget_worker(self._name)
+        if self._alive_file is not None:
+            self._alive_file.unlink(missing_ok=True)
+
+    def hold(
+        self, claim: Claim, *, cancelled: Callable[[], None], lost: Callable[[], None]
+    ) -> None:
+        """Renew this claim from now on. The callbacks come from the heartbeat's thread, and may
+        come more than once."""
+        self._held = (claim, cancelled, lost)
+
+    def release(self) -> None:
+        """The job in hand is done with."""
+        self._held = None
+
+    def _run(self) -> None:
+        every = min(_LOOK_EVERY_S, self._lease_s / 3)
+        while True:
+            try:
+                self._beat()
+            except StoreUnavailableError as error:
+                if not self._away:
+                    log.warning("the store is away: %s", error)
+                self._away = True
+            except Exception:
+                log.exception("the heartbeat stumbled")
+            else:
+                if self._away:
+                    log.info("the store is back")
+                self._away = False
+            if self._stopping.wait(every):
+                return
+
+    def _beat(self) -> None:
+        held = self._held
+        if held is not None:
+            claim, cancelled, lost = held
+            try:
+                status = self._store.renew(claim, self._lease_s)
+            except (StaleAttemptError, NotFoundError):
+                # Also what a job that was closed this very moment answers.
+                if self._held is held:
+                    lost()
+            else:
+                if status == "cancelling":
+                    cancelled()
+        job_id = held[0].job.id if held else None
+        now = time.monotonic()
+        last, last_job = self._reported
+        if job_id != last_job or now - last >= self._lease_s / 3:
+            self._report(job_id)
+            self._reported = (now, job_id)
+
+    def _report(self, job_id: str | None) -> None:
+        devices = self._devices()
+        if not devices:  # the trainer is not up yet
+            return
+        info = WorkerInfo(
+            name=self._name,
+            devices=devices,
+            queues=self._queues,
+            current_job=job_id,
+            last_heartbeat=rfc3339(utc_now()),
+            started_at=self._started_at,
+            pid=os.getpid(),
+        )
+        self._store.report_worker(info, 2 * self._lease_s)
+        if self._alive_file is not None:
+            self._alive_file.touch()

@@ -1,0 +1,72 @@
+"""What makes lost messages and dead workers harmless: every worker looks by itself, now and then,
+for jobs whose lease has expired and for queued jobs that no message announced."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from core.errors import StoreUnavailableError
+from core.store.base import WorkerStore
+
+log = logging.getLogger("thalweg.worker")
+
+
+class Reconciler:
+    """A thread that looks every `every_s`.
+
+    After an outage of the store it lets one lease go by before it reaps: all the workers could not
+    renew meanwhile, and the first one to ask must not take the others' jobs.
+
+    Args:
+        idle: whether this worker could take a job now.
+        wake: have it look for one, as if a message had come.
+    """
+
+    def __init__(
+        self,
+        store: WorkerStore,
+        *,
+        every_s: float,
+        lease_s: float,
+        idle: Callable[[], bool],
+        wake: Callable[[], object],
+    ) -> None:
+        self._store = store
+        self._every_s = every_s
+        self._lease_s = lease_s
+        self._idle = idle
+        self._wake = wake
+        self._reap_from = -float("inf")
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopping.set()
+        self._thread.join()
+
+    def look(self) -> None:
+        """Look once."""
+        try:
+            queued = self._store.num_queued()
+            if time.monotonic() >= self._reap_from:
+                for job_id in self._store.reap():
+                    log.warning("the lease of %s has expired: its worker is gone", job_id)
+                    queued += 1
+        except StoreUnavailableError:
+            self._reap_from = time.monotonic() + self._lease_s
+            return
+        if queued and self._idle():
+            self._wake()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._every_s):
+            try:
+                self.look()
+            except Exception:
+                log.exception("the reconciler stumbled")

@@ -1,0 +1,207 @@
+"""The one thread that runs jobs: woken by a message or by the reconciler, it claims and runs jobs
+until none is queued, and keeps a warm trainer ready in between."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+
+from core.artifacts.base import ArtifactStore
+from core.errors import StoreUnavailableError
+from core.settings import Settings
+from core.store.base import Claim, WorkerStore
+from worker.attempt import Attempt, Mailbox, Order, Shutdown
+from worker.lease import Heartbeat
+from worker.trainer_link import Heard, TrainerDied, TrainerLink, TrainerUnavailableError
+
+log = logging.getLogger("thalweg.worker")
+
+_FIRST_BACKOFF_S = 0.5
+_LAST_BACKOFF_S = 30.0
+
+
+class Runner:
+    """Runs one job at a time.
+
+    Args:
+        link: the trainer, heard by nobody else.
+        devices: settles which of the devices that the trainer found this worker uses.
+    """
+
+    def __init__(
+        self,
+        store: WorkerStore,
+        *,
+        name: str,
+        settings: Settings,
+        link: TrainerLink,
+        artifacts: ArtifactStore,
+        devices: Callable[[Sequence[str]], tuple[str, ...]],
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._settings = settings
+        self._link = link
+        link.hear = self._hear
+        self._artifacts = artifacts
+        self._choose_devices = devices
+        self._heartbeat: Heartbeat | None = None
+        self._mailbox: Mailbox | None = None
+        self._num_runs = 0
+        self._shutdown = Shutdown()
+        self._cond = threading.Condition()
+        self._asked = 1
+        self._served = 0
+        self._working = False
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
+
+    def start(self, heartbeat: Heartbeat) -> None:
+        """Start the trainer and look for work."""
+        self._heartbeat = heartbeat
+        self._thread.start()
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices in use; empty until the trainer has found them."""
+        return self._choose_devices(self._link.devices) if self._link.devices else ()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being run or looked for."""
+        return self._served == self._asked and not self._working
+
+    def wake(self) -> int:
+        """Have the queue looked at. Returns a ticket for `wait`."""
+        with self._cond:
+            self._asked += 1
+            self._cond.notify_all()
+            return self._asked
+
+    def wait(self, ticket: int) -> None:
+        """Until the queue was found empty after `wake` gave this ticket, or the runner stops.
+        Signal handlers run meanwhile."""
+        with self._cond:
+            self._cond.wait_for(lambda: self._stopped or self._served >= ticket)
+
+    def begin_shutdown(self) -> None:
+        """Take no more jobs, and have the one in hand handed over.
+
+        A signal handler may call it in a thread that is in `wait`: the condition's lock is
+        reentrant.
+        """
+        with self._cond:
+            if self._shutdown.deadline is None:
+                self._shutdown.deadline = time.monotonic() + self._settings.shutdown_grace_s
+                self._order("hand_over")
+            self._cond.notify_all()
+
+    def stop(self) -> None:
+        """Shut down: the job in hand is handed over, the trainer ends."""
+        self.begin_shutdown()
+        self._thread.join(self._settings.shutdown_grace_s + 1.0)
+        self._link.stop()
+
+    def _run(self) -> None:
+        backoff = _FIRST_BACKOFF_S
+        try:
+            while self._wait_for_work():
+                with self._cond:
+                    ticket, self._working = self._asked, True
+                try:
+                    self._drain()
+                    backoff = _FIRST_BACKOFF_S
+                except TrainerUnavailableError as error:
+                    log.error("%s Next try in %g s.", error, backoff)
+                    self._pause(backoff)
+                    backoff = min(2 * backoff, _LAST_BACKOFF_S)
+                    self.wake()
+                except StoreUnavailableError as error:
+                    log.warning("no job can be claimed: %s", error)
+                except Exception:
+                    log.exception("the runner stumbled")
+                    self._pause(_FIRST_BACKOFF_S)
+                with self._cond:
+                    self._served, self._working = ticket, False
+                    self._cond.notify_all()
+        finally:
+            with self._cond:
+                self._stopped = True
+                self._cond.notify_all()
+
+    def _wait_for_work(self) -> bool:
+        """Until somebody wakes us: True; False once the worker shuts down."""
+        with self._cond:
+            self._cond.wait_for(lambda: self._closing or self._asked > self._served)
+        return not self._closing
+
+    @property
+    def _closing(self) -> bool:
+        return self._shutdown.deadline is not None
+
+    def _pause(self, seconds: float) -> None:
+        with self._cond:
+            self._cond.wait_for(lambda: self._closing, timeout=seconds)
+
+    def _drain(self) -> None:
+        while not self._closing:
+            self._link.start()
+            claim = self._store.claim_next(self._name, self.devices, self._settings.lease_s)
+            if claim is None:
+                return
+            self._attempt(claim)
+
+    def _attempt(self, claim: Claim) -> None:
+        assert self._heartbeat is not None
+        mailbox: Mailbox = SimpleQueue()
+        self._mailbox = mailbox
+        self._heartbeat.hold(
+            claim,
+            cancelled=lambda: mailbox.put("cancel"),
+            lost=lambda: mailbox.put("lost"),
+        )
+        if self._closing:  # the order came between the claim and the mailbox
+            mailbox.put("hand_over")
+        self._num_runs += 1
+        try:
+            Attempt(
+                claim,
+                run=self._num_runs,
+                store=self._store,
+                link=self._link,
+                artifacts=self._artifacts,
+                mailbox=mailbox,
+                settings=self._settings,
+                device=settle_device(claim.job.spec["device"], self.devices),
+                shutdown=self._shutdown,
+            ).run()
+        finally:
+            self._mailbox = None
+            self._heartbeat.release()
+
+    def _hear(self, heard: Heard) -> None:
+        """Called by the link's thread."""
+        mailbox = self._mailbox
+        if mailbox is not None:
+            mailbox.put(heard)
+        elif isinstance(heard, TrainerDied):
+            log.error("the idle trainer ended with status %d; a new one starts", heard.status)
+            self.wake()
+
+    def _order(self, order: Order) -> None:
+        mailbox = self._mailbox
+        if mailbox is not None:
+            mailbox.put(order)
+
+
+def settle_device(wanted: str, devices: Sequence[str]) -> str:
+    """The one of `devices` (best first) that a spec's `device` means.
+
+    `auto` is the first of them, `cuda` the first GPU; any other name is itself.
+    """
+    if wanted == "auto":
+        return devices[0]
+    if wanted == "cuda":
+        return next(device for device in devices if device.startswith("cuda"))
+    return wanted
