@@ -103,9 +103,9 @@ def double_messages(stack: Stack, dice: random.Random) -> None:
 
 
 HARMS: dict[str, tuple[Harm, float]] = {
-    "SIGKILL worker": (kill_worker, 3.0),
-    "SIGKILL trainer": (kill_trainer, 3.0),
-    "SIGSTOP worker": (stop_worker, 3.0),
+    "SIGKILL worker": (kill_worker, 2.0),
+    "SIGKILL trainer": (kill_trainer, 2.0),
+    "SIGSTOP worker": (stop_worker, 4.0),
     "SIGSTOP trainer": (stop_trainer, 2.0),
     "SIGTERM worker": (roll_worker, 1.0),
     "SIGKILL API": (kill_api, 1.0),

@@ -14,6 +14,9 @@ from tests.faults.harm import HARMS, schedule, skewed_clock, slow_disk
 from tests.faults.jobs import TEMPLATES, TERMINAL, Client, Json, Trace
 from tests.faults.stack import Stack, marked_processes, wait_for
 
+CALLERS = 5
+"""More than workers, so that there is always a job to hit."""
+
 
 @dataclass
 class Findings:
@@ -92,12 +95,12 @@ def run_trial(
         folder / mark, mark, lease_s=lease_s, worker_environment=lambda i: chosen[i]
     ) as stack:
         over = threading.Event()
-        with ThreadPoolExecutor(3) as pool:
+        with ThreadPoolExecutor(CALLERS) as pool:
             posted = [
                 pool.submit(
                     _keep_busy, stack, random.Random(f"{seed}/{i}"), f"{mark}-{i}", over, cancels
                 )
-                for i in range(3)
+                for i in range(CALLERS)
             ]
             _strike(stack, dice, num_faults, mean_gap_s, findings)
             over.set()
