@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.schemas import Problem
+from core.spec.continuation import Continuation
 
 _REF = "#/components/schemas/{model}"
 
@@ -59,8 +60,9 @@ def document(app: FastAPI) -> dict[str, Any]:
         tags=app.openapi_tags,
         separate_input_output_schemas=False,
     )
-    schema = Problem.model_json_schema(ref_template=_REF)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= schema.pop("$defs", {})
-    schemas["Problem"] = schema
+    for model in (Problem, Continuation):
+        schema = model.model_json_schema(ref_template=_REF)
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
     return made

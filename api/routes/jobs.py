@@ -1,16 +1,15 @@
 """Jobs: submit, validate, list, read, cancel, delete."""
 
 import asyncio
-import hashlib
 import logging
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import orjson
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.continuing import CheckpointGoneError, origin_of
 from api.dependencies import (
     JobIdPath,
     Json,
@@ -23,115 +22,70 @@ from api.dependencies import (
     services_of,
 )
 from api.encoding import to_json
-from api.layouts import layouts_of
 from api.log import note
 from api.openapi import header, problems, request_body
 from api.paging import fingerprint, make_cursor, page_body, read_cursor
 from api.queries import JobQuery, JobsQuery
 from api.schemas import Job, JobPage, Validated
+from api.submission import ACCEPTED, KEY_PARAMETER, accept, new_job
 from api.views import etag, job_bytes, job_json
-from core.errors import ArtifactError, FieldError, InvalidInputError, StoreUnavailableError
+from core.errors import ArtifactError, StoreUnavailableError
 from core.jobs import TERMINAL, JobRecord
-from core.names import JOB_PREFIX, is_id, new_id, rfc3339, utc_now
+from core.names import JOB_PREFIX, is_id
 from core.spec.estimate import estimate
 from core.spec.job import JobSpec
 from core.spec.resolve import parse_job
-from core.store.base import Idempotency, JobFilter, NewJob
+from core.store.base import JobFilter, NewJob
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
 
-_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
-_KEY_PARAMETER: Final = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "Sent again with the same spec, it returns the same job.",
-    "schema": {"type": "string", "pattern": f"^{_KEY.pattern}$"},
-}
-
 
 @router.post(
     "",
     status_code=202,
     response_class=Json,
-    responses={
-        202: {
-            "model": Job,
-            "headers": {
-                "Location": header("The job's path."),
-                "Retry-After": header("Seconds.", type="integer"),
-                "Idempotent-Replayed": header("`true` when the key was known.", const="true"),
-            },
-        },
-        **problems(409, 413, 415, 503),
-    },
-    openapi_extra={"parameters": [_KEY_PARAMETER], **request_body("JobSpec")},
+    responses={**ACCEPTED, **problems(409, 413, 415, 503)},
+    openapi_extra={"parameters": [KEY_PARAMETER], **request_body("JobSpec")},
 )
 async def submit(request: Request) -> Response:
     """Queue a job. The reply carries its spec with every default written out."""
     services = services_of(request)
     body = await json_body(request)
-    job = await in_thread_if_large(len(body), _new_job, body, services)
-    idempotency = _idempotency(request, job, services)
-    created = await services.store.create(job, idempotency)
-    headers = {"Location": f"/v1/jobs/{created.job.id}", "Retry-After": "1"}
-    if created.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    else:
-        services.dispatcher.announce()
-    content = job_bytes(created.job, created.queue_position)
-    return Json(content, 202, headers)
+    job, spec = await in_thread_if_large(len(body), _new_job, body, services)
+    origin = await origin_of(services, spec)
+    try:
+        return await accept(request, job, origin)
+    except CheckpointGoneError as error:
+        raise error.as_refusal() from error
 
 
-def _new_job(body: bytes, services: Services) -> NewJob:
+def _new_job(body: bytes, services: Services) -> tuple[NewJob, JobSpec]:
     spec = parse_job(body, services.limits)
-    return NewJob(
-        id=new_id(JOB_PREFIX),
-        spec=spec.model_dump(mode="json"),
-        labels=dict(spec.labels),
-        created_at=rfc3339(utc_now()),
-        priority=spec.priority,
-        max_attempts=spec.max_attempts,
-        device=spec.device,
-        layouts=layouts_of(spec),
-    )
-
-
-def _idempotency(request: Request, job: NewJob, services: Services) -> Idempotency | None:
-    """Two bodies are the same request when they resolve to the same spec.
-
-    The header is read here: declared, it would take FastAPI a tenth of the whole call.
-    """
-    key = request.headers.get("idempotency-key")
-    if key is None:
-        return None
-    if not _KEY.fullmatch(key):
-        message = "Idempotency-Key: must be 1 to 255 printable ASCII characters."
-        raise InvalidInputError([FieldError("Idempotency-Key", "malformed", message)])
-    canonical = orjson.dumps(job.spec, option=orjson.OPT_SORT_KEYS)
-    digest = hashlib.blake2b(canonical, digest_size=16).hexdigest()
-    return Idempotency(key, digest, services.settings.idempotency_ttl_s)
+    return new_job(spec), spec
 
 
 @router.post(
     "/validate",
     response_class=Json,
-    responses={200: {"model": Validated}, **problems(413, 415)},
+    responses={200: {"model": Validated}, **problems(413, 415, 503)},
     openapi_extra=request_body("JobSpec"),
 )
 async def validate(request: Request) -> Response:
     """What a job would be and cost. Nothing is created."""
     body = await json_body(request)
-    limits = services_of(request).limits
-    return Json(await in_thread_if_large(len(body), _validated, body, limits))
+    services = services_of(request)
+    spec, reply = await in_thread_if_large(len(body), _validated, body, services)
+    await origin_of(services, spec)
+    return Json(reply)
 
 
-def _validated(body: bytes, limits: Any) -> bytes:
-    spec: JobSpec = parse_job(body, limits)
+def _validated(body: bytes, services: Services) -> tuple[JobSpec, bytes]:
+    spec = parse_job(body, services.limits)
     cost = estimate(spec)
-    return to_json(
+    return spec, to_json(
         {
             "spec": spec.model_dump(mode="json"),
             "estimate": {

@@ -23,7 +23,7 @@ from core.spec.optimizers import (
     RMSprop,
     Rprop,
 )
-from core.spec.shapes import Extent, extent, layer_widths, rows_of, steps_of
+from core.spec.shapes import Extent, extent, layer_widths, rows_of, start_of, steps_of
 
 BYTES_A_NUMBER: Final = 8
 """In a history: packed float64."""
@@ -60,7 +60,7 @@ def estimate(spec: JobSpec) -> Estimate:
 
 def history_bytes(spec: JobSpec, size: Extent, steps: int) -> int:
     """Bytes of the rows of both histories (steps are not stored: they follow from the row)."""
-    rows = rows_of(spec.record, size, steps)
+    rows = rows_of(spec.record, size, steps, start_of(spec))
     return BYTES_A_NUMBER * sum(rows[kind] * sum(size.widths[kind].values()) for kind in rows)
 
 

@@ -13,6 +13,7 @@ from core.spec.job import (
     JobSpec,
     Problem,
     Record,
+    StartFrom,
     Stop,
     StopOnDivergence,
 )
@@ -46,6 +47,7 @@ PLAIN: Final[dict[str, type[Spec]]] = {
     "record": Record,
     "checkpoint": CheckpointEvery,
     "on_divergence": StopOnDivergence,
+    "start_from": StartFrom,
 }
 """Fields that take one model, by name; `""` is the spec itself."""
 

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from core.spec.base import (
     NonNegative,
+    NonNegativeInt,
     Positive,
     PositiveInt,
     Seed,
@@ -60,6 +61,7 @@ GradientClip = Annotated[ClipNorm | ClipValue, Field(discriminator="kind")]
 
 MAX_STEPS = 100_000_000
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,2})?)$"
+JOB_PATTERN = r"^job_[0-9a-hjkmnp-tv-z]{26}$"
 LABEL_PATTERN = r"^[A-Za-z0-9._/-]{1,63}$"
 
 
@@ -101,6 +103,15 @@ class CheckpointEvery(Spec):
     """null: none on the way; the initial, best and final weights are always kept."""
 
 
+class StartFrom(Spec):
+    """Go on from a checkpoint of another job, whose spec must be the same but for its budget and
+    for what no number depends on. `POST /v1/jobs/{id}/continue` writes this."""
+
+    job: Annotated[str, Field(pattern=JOB_PATTERN)]
+    step: NonNegativeInt
+    """Updates applied before the checkpoint. The budget counts from the origin, not from here."""
+
+
 class StopOnDivergence(Spec):
     action: Literal["stop"] = "stop"
 
@@ -133,8 +144,10 @@ class JobSpec(Spec):
     """Left out: float32 for supervised, float64 for functions."""
     priority: Annotated[int, Field(ge=0, le=9)] = 5
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    diagnose: Literal["off", "history"] = "history"
+    diagnose: Literal["off", "history", "full"] = "history"
+    """`full` also measures the final weights (curvature, layers), before the job is terminal."""
     on_divergence: StopOnDivergence = StopOnDivergence()
+    start_from: StartFrom | None = None
     labels: Annotated[
         dict[
             Annotated[str, Field(pattern=LABEL_PATTERN)],

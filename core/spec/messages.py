@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from core.errors import FieldError
 from core.spec.families import PLAIN, UNIONS, members
 from core.spec.faults import MAX_ERRORS, shown
-from core.spec.job import DEVICE_PATTERN, LABEL_PATTERN
+from core.spec.job import DEVICE_PATTERN, JOB_PATTERN, LABEL_PATTERN
 
 _MISSING: Final = object()
 _LONGEST_NAME: Final = 80
@@ -126,6 +126,7 @@ def _translate(detail: ErrorDetails, place: _Place) -> FieldError:
 
 _PATTERNS: Final[dict[str, str]] = {
     DEVICE_PATTERN: "must be auto, cpu, cuda or cuda:N",
+    JOB_PATTERN: "must be a job's id: job_ and 26 characters",
     LABEL_PATTERN: "must be 1 to 63 letters, digits and . _ / -",
 }
 

@@ -2,15 +2,18 @@
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from core.errors import FieldError, InvalidInputError
+from core.spec.base import Spec
 from core.spec.faults import MAX_ERRORS
 from core.spec.job import JobSpec
 from core.spec.messages import field_errors
+
+Model = TypeVar("Model", bound=Spec)
 
 MAX_OBJECTS: Final = 2_000
 MAX_FIELDS: Final = 20_000
@@ -19,6 +22,11 @@ _NUMBERS: Final = re.compile(rb"\[[-+0-9.eE,\s]*\]")
 
 
 def read(body: bytes) -> tuple[JobSpec | None, Any, list[FieldError]]:
+    """`read_as` for a job's spec."""
+    return read_as(JobSpec, body)
+
+
+def read_as(model: type[Model], body: bytes) -> tuple[Model | None, Any, list[FieldError]]:
     """Validate the fields of a body.
 
     Returns:
@@ -30,7 +38,7 @@ def read(body: bytes) -> tuple[JobSpec | None, Any, list[FieldError]]:
     """
     _refuse_absurd(body)
     try:
-        spec = JobSpec.model_validate_json(body)
+        spec = model.model_validate_json(body)
     except ValidationError as error:
         details = error.errors(include_url=False)
         if details[0]["type"] == "json_invalid":

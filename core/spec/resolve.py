@@ -15,10 +15,11 @@ from core.spec.rules_run import (
     STEPS_OF_DATA,
     STEPS_OF_FUNCTIONS,
     Schedules,
+    check_longer,
     resolve_budget,
     resolve_optimizer,
 )
-from core.spec.shapes import Extent, extent, steps_of
+from core.spec.shapes import Extent, extent, start_of, steps_of
 
 
 def parse_job(body: bytes, limits: Limits) -> JobSpec:
@@ -58,8 +59,9 @@ def _resolve(spec: JobSpec, limits: Limits, faults: Faults) -> JobSpec:
     size = extent(problem, batch_size)
     default = STEPS_OF_DATA if isinstance(problem, Supervised) else STEPS_OF_FUNCTIONS
     affordable = _affordable_steps(spec.record, size, limits)
-    budget = resolve_budget(spec.budget, default, affordable)
+    budget = resolve_budget(spec.budget, default, affordable, start_of(spec))
     steps = steps_of(budget, size)
+    check_longer(budget, steps, spec.start_from, faults)
     resolved = spec.model_copy(
         update={
             "problem": problem,
@@ -143,7 +145,8 @@ def _thinning(spec: JobSpec, size: Extent, steps: int, limits: Limits) -> int:
 def _too_long(spec: JobSpec, size: Extent, steps: int, limits: Limits) -> str:
     history, record = history_bytes(spec, size, steps), spec.record
     factor = _thinning(spec, size, steps, limits)
-    fewer = max(1, min(steps - 1, _affordable_steps(record, size, limits)))
+    affordable = start_of(spec) + _affordable_steps(record, size, limits)
+    fewer = max(1, min(steps - 1, affordable))
     if spec.budget.max_steps is None and size.steps_per_epoch:
         shorter = f"budget.max_epochs to {max(1, fewer // size.steps_per_epoch):,}"
     else:

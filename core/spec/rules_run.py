@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Final
 
 from core.spec.faults import Faults
-from core.spec.job import Budget
+from core.spec.job import MAX_STEPS, Budget, StartFrom
 from core.spec.optimizers import LBFGS, SGD, Optimizer, Rprop
 from core.spec.schedules import (
     Chained,
@@ -52,18 +52,34 @@ def resolve_optimizer(optimizer: Optimizer, faults: Faults) -> Optimizer:
     return optimizer
 
 
-def resolve_budget(budget: Budget, default_steps: int, affordable_steps: int) -> Budget:
+def resolve_budget(
+    budget: Budget, default_steps: int, affordable_steps: int, start: int = 0
+) -> Budget:
     """Write `max_steps` out, unless `max_epochs` says how long the run is.
 
     Args:
         default_steps: where no limit is given.
         affordable_steps: what the history limit allows; caps a run limited by time alone.
+        start: updates that the weights have behind them.
     """
     if budget.max_steps is not None or budget.max_epochs is not None:
         return budget
     if budget.max_seconds is None:
         return budget.model_copy(update={"max_steps": default_steps})
-    return budget.model_copy(update={"max_steps": max(1, min(STEPS_BY_TIME, affordable_steps))})
+    more = max(1, min(STEPS_BY_TIME, affordable_steps))
+    return budget.model_copy(update={"max_steps": min(MAX_STEPS, start + more)})
+
+
+def check_longer(budget: Budget, steps: int, start: StartFrom | None, faults: Faults) -> None:
+    """A job that starts from a checkpoint must have something left to do."""
+    if start is None or steps > start.step:
+        return
+    name = "max_steps" if steps == budget.max_steps else "max_epochs"
+    faults.add(
+        f"budget.{name}", "not_longer",
+        f"budget.{name} counts from the origin and ends after {steps:,} updates; the checkpoint"
+        f" that the job starts from has {start.step:,} behind it: give a larger one",
+    )  # fmt: skip
 
 
 class Schedules:

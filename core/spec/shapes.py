@@ -230,13 +230,36 @@ def steps_of(budget: Budget, size: Extent) -> int:
     return min(limits)
 
 
-def rows_of(record: Record, size: Extent, steps: int) -> dict[Literal["train", "eval"], int]:
-    """The most rows that each history of `steps` updates can have."""
-    last = steps - 1
-    train = 1 + last // record.every + (1 if last % record.every else 0)
-    every = record.eval_every
-    evaluations = 1 if every is None else 1 + steps // every + (1 if steps % every else 0)
-    return {"train": train, "eval": evaluations if size.eval_rows else 0}
+def rows_of(
+    record: Record, size: Extent, steps: int, start: int = 0
+) -> dict[Literal["train", "eval"], int]:
+    """The most rows that each history can have which begins at step `start` and ends with update
+    `steps`: the multiples in between, and the last."""
+    evaluations = 1 if record.eval_every is None else _rows(start, steps, record.eval_every)
+    return {
+        "train": _rows(start, steps - 1, record.every),
+        "eval": evaluations if size.eval_rows else 0,
+    }
+
+
+def _rows(start: int, last: int, every: int) -> int:
+    return last // every - (start - 1) // every + (1 if last % every else 0)
+
+
+def start_of(spec: JobSpec) -> int:
+    """Updates that the weights have behind them when the job begins."""
+    return 0 if spec.start_from is None else spec.start_from.step
+
+
+def first_steps(spec: JobSpec) -> dict[Literal["train", "eval"], int]:
+    """The first step of each history that its grid holds: the multiples of `record.every` and
+    `record.eval_every`, wherever the job starts (0 where evaluations come at the end alone)."""
+    start, record = start_of(spec), spec.record
+
+    def first(every: int | None) -> int:
+        return 0 if every is None else -(-start // every) * every
+
+    return {"train": first(record.every), "eval": first(record.eval_every)}
 
 
 def num_steps(spec: JobSpec) -> int:
@@ -252,4 +275,4 @@ def history_widths(spec: JobSpec) -> HistoryWidths:
 def expected_rows(spec: JobSpec) -> dict[Literal["train", "eval"], int]:
     """`rows_of` for a resolved spec."""
     size = extent(spec.problem, spec.batch_size)
-    return rows_of(spec.record, size, steps_of(spec.budget, size))
+    return rows_of(spec.record, size, steps_of(spec.budget, size), start_of(spec))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError
+from core.spec.continuation import FREE
 from core.spec.job import JobSpec
 from core.train.descent import Moment
 from core.train.tensor_file import parse, pieces
@@ -43,7 +44,7 @@ class Snapshot:
     @property
     def name(self) -> str:
         """The artifact's name."""
-        return f"{FOLDER}/step_{self.step}.safetensors"
+        return step_name(self.step)
 
     @property
     def size_bytes(self) -> int:
@@ -60,9 +61,10 @@ class Snapshot:
         )
         return sum(sizes)
 
-    def num_rows(self, every: int) -> dict[str, int]:
-        """Recorded rows of each history before this step."""
-        return {"train": -(-self.step // every), "eval": self.ledger["num_evaluations"]}
+    def num_rows(self, every: int, start: int = 0) -> dict[str, int]:
+        """Recorded rows of each history from step `start` on, before this step."""
+        train = -(-self.step // every) + (-start // every)
+        return {"train": train, "eval": self.ledger["num_evaluations"]}
 
 
 def resume_points(artifacts: JobArtifacts) -> list[str]:
@@ -72,6 +74,11 @@ def resume_points(artifacts: JobArtifacts) -> list[str]:
     """
     names = [name for name in artifacts.list() if name.startswith(f"{FOLDER}/step_")]
     return sorted(names, key=step_of, reverse=True)
+
+
+def step_name(step: int) -> str:
+    """The artifact's name of the resume checkpoint after `step` updates."""
+    return f"{FOLDER}/step_{step}.safetensors"
 
 
 def step_of(name: str) -> int:
@@ -131,6 +138,6 @@ def _snapshot(state: Json, tensors: Mapping[str, Tensor], device: str) -> Snapsh
 
 
 def fingerprint(spec: JobSpec) -> str:
-    """What a run's course depends on: the spec but for its labels and how it is queued."""
-    text = spec.model_dump_json(exclude={"labels", "priority", "max_attempts", "diagnose"})
+    """What a run's course depends on, however long it is and wherever it was continued."""
+    text = spec.model_dump_json(exclude=set(FREE))
     return hashlib.sha256(text.encode()).hexdigest()

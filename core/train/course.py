@@ -168,14 +168,18 @@ class Course:
         known = self._ledger.evaluated_step == self.step
         return {"eval": self._ledger.evaluation} if known else {}
 
-    def snapshot(self) -> Snapshot:
-        """Copies of everything that the next step depends on."""
+    def snapshot(self, *, last: bool = False, row_entered: bool = False) -> Snapshot:
+        """Everything that the next step depends on, copied.
+
+        `last`: no step follows here, so only what may still change is copied. `row_entered`: this
+        step's row has been entered, and whoever goes on enters it again.
+        """
         self._reporter.send_rows()
         best, best_weights, candidate = self._ledger.best.state()
         return Snapshot(
             self.step,
-            self._descent.moment(),
-            self._ledger.state(),
+            self._descent.moment(copied=not last),
+            self._ledger.state(row_entered=row_entered),
             best,
             best_weights,
             candidate,

@@ -90,8 +90,9 @@ class Descent:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def moment(self) -> Moment:
-        """A copy of everything, taken between two steps."""
+    def moment(self, *, copied: bool = True) -> Moment:
+        """A copy of everything, taken between two steps; not `copied`: the tensors themselves, for
+        the end of a run, where no step follows."""
         state = {
             index: self.optimizer.state[parameter]
             for index, parameter in enumerate(self.parameters)
@@ -102,10 +103,11 @@ class Descent:
             for group in self.optimizer.param_groups
         ]
         schedule = None if self.scheduler is None else self.scheduler.state_dict()
+        moment = Moment(dict(self.weights), {"state": state, "groups": groups}, schedule)
+        if not copied:
+            return moment
         return Moment(
-            {name: weight.clone() for name, weight in self.weights.items()},
-            copy_tree({"state": state, "groups": groups}),
-            copy_tree(schedule),
+            copy_tree(moment.weights), copy_tree(moment.optimizer), copy_tree(moment.schedule)
         )
 
     def go_back_to(self, moment: Moment) -> None:

@@ -53,13 +53,18 @@ def conclude(parts: Parts, row_outcome: Outcome | None) -> Ending:
     finished = row_outcome is not None or course.reason == "finished"
     if row_outcome is not None:
         descent.put_buffers_back()
-    ledger.close()
     outcome: Outcome | None = None
     value = problem.value()
     if finished:
-        course.evaluate()
         finite = all_finite(descent.weights.values()) and math.isfinite(value or 0.0)
         outcome = final_outcome(row_outcome or "budget_exhausted", ledger.trace, finite=finite)
+    if outcome != "diverged":
+        # To be continued: as if the run went on here, so before what only the end of one does.
+        snapshot = course.snapshot(last=True, row_entered=row_outcome is not None)
+        parts.saver.save_resume(snapshot, course.metrics())
+    ledger.close()
+    if finished:
+        course.evaluate()
     train_s = course.elapsed_s
     parts.reporter.report(course.step)
 

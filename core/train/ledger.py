@@ -165,10 +165,13 @@ class Ledger:
             None if self.last_step == _NONE else {"step": self.last_step, "loss": self.trace.last}
         )
 
-    def state(self) -> Json:
-        """JSON of everything but the best weights. No evaluation may be waiting."""
+    def state(self, *, row_entered: bool = False) -> Json:
+        """JSON of everything but the best weights. No evaluation may be waiting.
+
+        `row_entered`: whoever goes on from this enters the last row again.
+        """
         return {
-            "trace": self.trace.state(),
+            "trace": (self.trace.before_last() if row_entered else self.trace).state(),
             "loose_row": self.rows.loose_row(),
             "last_step": self.last_step,
             "num_evaluations": self.num_evaluations,

@@ -11,7 +11,7 @@ from core.errors import ArtifactError, JobFailure
 from core.problems.base import Problem
 from core.problems.build import build_problem
 from core.spec.job import JobSpec
-from core.spec.shapes import history_widths
+from core.spec.shapes import first_steps, history_widths, start_of
 from core.train.checkpoint import Snapshot, decode, resume_points
 from core.train.course import BLOCK_STEPS, BlockSize, Course
 from core.train.descent import Descent
@@ -19,6 +19,7 @@ from core.train.devices import exact_kernels, pick_device, use_threads_for
 from core.train.ending import Parts, conclude, hand_over
 from core.train.events import Control, Ending, Events
 from core.train.ledger import Ledger
+from core.train.origin import own, starting_point
 from core.train.recording import RowBuffer
 from core.train.reporting import Clock, Reporter
 from core.train.saving import Saver
@@ -65,7 +66,8 @@ def run(
 
     Args:
         spec: resolved.
-        resume: go on after the latest usable resume checkpoint; without any, from the beginning.
+        resume: go on after the latest usable resume checkpoint; without any, from the beginning
+            (a `start_from` is one: its checkpoint has been copied here).
         stored_rows: rows of the histories `train` and `eval` that have arrived where `events`
             leads: a checkpoint that presumes more is not used. Left out: all of them.
         device: where to train; left out, `spec.device` decides.
@@ -84,16 +86,18 @@ def run(
         use_threads_for(problem)
         descent = Descent(spec, problem)
         snapshot = _resume_point(artifacts, spec, where, stored_rows) if resume else None
+        if snapshot is None and spec.start_from is not None:
+            snapshot = starting_point(artifacts, spec, str(where))
         with Saver(artifacts, spec, problem.metadata()) as saver:
             ledger = new_ledger(spec, problem)
             reporter = Reporter(events, ledger, saver, clock)
             course = Course(spec, descent, ledger, saver, reporter, control, clock)
-            if snapshot is None:
-                saver.save_model("initial", 0, descent.moment().weights, {})
-            else:
+            if snapshot is not None:
                 descent.go_back_to(snapshot.moment)
                 ledger.resume(snapshot)
                 course.resume(snapshot)
+            if course.step == start_of(spec):
+                saver.save_model("initial", course.step, descent.moment().weights, {})
             events.phase("training")
             watch, steps = watching(descent, ledger, reporter, course, block_size)
             descend(descent, steps, watch)
@@ -110,7 +114,8 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def new_ledger(spec: JobSpec, problem: Problem) -> Ledger:
     """An empty ledger for the histories that the spec asks for."""
     point = problem.point()
-    rows = RowBuffer(spec.record.every, None if point is None else point.numel())
+    dim = None if point is None else point.numel()
+    rows = RowBuffer(spec.record.every, dim, first_steps(spec)["train"])
     evaluates = bool(history_widths(spec)["eval"])
     return Ledger(rows, rules_of(spec.stop), best_by_evaluation=evaluates)
 
@@ -141,10 +146,10 @@ def _resume_point(
     """The latest checkpoint that is whole, of this spec, and not ahead of the stored rows."""
     for name in resume_points(artifacts):
         try:
-            snapshot = decode(artifacts.read(name), spec, str(device))
+            snapshot = own(decode(artifacts.read(name), spec, str(device)), spec)
         except ArtifactError:
             continue
-        rows = snapshot.num_rows(spec.record.every)
+        rows = snapshot.num_rows(spec.record.every, start_of(spec))
         if stored_rows is None or all(rows[kind] <= stored_rows.get(kind, 0) for kind in rows):
             return snapshot
     return None

@@ -8,7 +8,7 @@ it has ended far above where it began.
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Final, NamedTuple
 
@@ -72,6 +72,12 @@ class Trace:
             "reference": self.reference,
             "waited": self.waited,
         }
+
+    def before_last(self) -> "Trace":
+        """A trace that becomes this one when the last row, at which the run ended, is observed
+        again. (The loss that fell out of the tail is not missed: the row takes the free place.)"""
+        tail = deque(list(self.tail)[:-1], maxlen=TAIL)
+        return replace(self, tail=tail, waited=max(0, self.waited - 1))
 
     @classmethod
     def from_state(cls, state: Json) -> "Trace":

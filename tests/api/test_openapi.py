@@ -42,6 +42,7 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/jobs/{job_id}"),
         ("DELETE", "/v1/jobs/{job_id}"),
         ("POST", "/v1/jobs/{job_id}/cancel"),
+        ("POST", "/v1/jobs/{job_id}/continue"),
         ("GET", "/v1/jobs/{job_id}/history"),
         ("GET", "/v1/jobs/{job_id}/model"),
         ("GET", "/v1/jobs/{job_id}/checkpoints"),
@@ -82,7 +83,8 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
         assert named == declared
         if method == "post" and not path.endswith("cancel"):
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
-            assert schema == {"$ref": "#/components/schemas/JobSpec"}
+            model = "Continuation" if path.endswith("continue") else "JobSpec"
+            assert schema == {"$ref": f"#/components/schemas/{model}"}
             assert {"413", "415"} <= responses.keys()
 
 
