@@ -13,7 +13,7 @@ from core.errors import ArtifactError
 from core.spec.continuation import FREE
 from core.spec.job import JobSpec
 from core.train.descent import Moment
-from core.train.tensor_file import parse, pieces
+from core.train.tensor_file import parse, pieces, raw
 from core.train.tree import flatten, map_tensors, unflatten
 
 FORMAT: Final = "1"
@@ -100,8 +100,23 @@ def encode(snapshot: Snapshot, spec_fingerprint: str) -> Iterator[bytes | memory
         "candidate_weights": flatten(snapshot.candidate_weights, "candidate/", tensors),
         "elapsed_s": snapshot.elapsed_s,
     }
-    metadata = {"thalweg_resume": FORMAT, "spec": spec_fingerprint, "state": json.dumps(state)}
+    text = json.dumps(state)
+    metadata = {
+        "thalweg_resume": FORMAT,
+        "spec": spec_fingerprint,
+        "state": text,
+        "sha256": _digest(text, tensors),
+    }
     return pieces(tensors, metadata)
+
+
+def _digest(state: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of all that a resumed run takes from the file: a flipped bit must not go on in a history."""
+    found = hashlib.sha256(state.encode())
+    for name in sorted(tensors):
+        for piece in raw(tensors[name]):
+            found.update(piece)
+    return found.hexdigest()
 
 
 def decode(data: bytes, spec: JobSpec, device: str) -> Snapshot:
@@ -115,6 +130,8 @@ def decode(data: bytes, spec: JobSpec, device: str) -> Snapshot:
         raise ArtifactError("no resume checkpoint of this version")
     if metadata.get("spec") != fingerprint(spec):
         raise ArtifactError("the resume checkpoint belongs to another spec")
+    if metadata.get("sha256") != _digest(metadata.get("state", ""), tensors):
+        raise ArtifactError("damaged resume checkpoint: its checksum does not hold")
     try:
         return _snapshot(json.loads(metadata["state"]), tensors, device)
     except (KeyError, TypeError, ValueError) as error:

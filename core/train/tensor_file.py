@@ -2,7 +2,7 @@
 
 The library's `save` builds the whole file in memory under the interpreter's lock; the pieces here
 are views of the tensors themselves, and writing and hashing them lets the training loop run on.
-Format: https://huggingface.co/docs/safetensors (8 bytes of length, a JSON header, the data).
+Format (the safetensors documentation): 8 bytes of length, a JSON header, the data.
 """
 
 import json
@@ -53,9 +53,14 @@ def pieces(
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for name in names:
-        flat = tensors[name].detach().cpu().contiguous().view(-1)
-        if flat.numel():
-            yield flat.view(torch.uint8).numpy().data
+        yield from raw(tensors[name])
+
+
+def raw(tensor: Tensor) -> Iterator[memoryview]:
+    """The tensor's bytes, row by row; nothing for an empty one."""
+    flat = tensor.detach().cpu().contiguous().view(-1)
+    if flat.numel():
+        yield flat.view(torch.uint8).numpy().data
 
 
 def parse(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:

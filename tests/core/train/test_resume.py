@@ -144,6 +144,19 @@ def test_a_damaged_or_foreign_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert train(other, tmp_path, resume=True).events.batches[0][:2] == ("train", 0)
 
 
+def test_a_flipped_bit_in_a_tensor_is_noticed_and_its_checkpoint_passed_over(
+    tmp_path: Path,
+) -> None:
+    spec = blobs_job({"kind": "adam"}, checkpoint={"every_steps": 5})
+    artifacts = train(spec, tmp_path).artifacts
+    name = resume_points(artifacts)[0]
+    data = bytearray(artifacts.read(name))
+    data[-5] ^= 1
+    artifacts.write(name, [bytes(data)])
+    again = train(spec, tmp_path, resume=True)
+    assert again.events.batches[0][:2] == ("train", 10)
+
+
 def test_resuming_without_any_checkpoint_starts_at_the_beginning(tmp_path: Path) -> None:
     done = train(parabola(0.2), tmp_path, resume=True)
     assert done.column("step") == list(range(10))
