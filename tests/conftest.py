@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 import redis
 
+from tests.object_server import ObjectServer
 from thalweg.embedded import EmbeddedServer
 
 
@@ -44,6 +45,13 @@ def namespace(redis_url: str) -> Iterator[str]:
     with redis.Redis.from_url(redis_url) as client:
         for keys in _batches(client, f"{name}:*"):
             client.unlink(*keys)
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """An object store for the whole session. Never stop it: others use it."""
+    with ObjectServer(tmp_path_factory.mktemp("objects") / "buckets") as server:
+        yield server
 
 
 def _batches(client: redis.Redis, pattern: str) -> Iterator[list[bytes]]:

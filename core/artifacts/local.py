@@ -127,7 +127,7 @@ class LocalJob(JobArtifacts):
             self._folder.mkdir(parents=True, exist_ok=True)
         if folder in new:
             folder.mkdir(exist_ok=True)
-        self._ready |= new
+        self._ready.update(new)
         return {each.parent for each in new}
 
     def _pieces(self, name: str, stream: BinaryIO) -> Iterator[bytes]:

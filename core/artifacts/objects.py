@@ -14,7 +14,6 @@ import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -36,6 +35,11 @@ PART_BYTES: Final = 16 * 2**20
 """Up to this size an object is one request; larger ones are sent in parts of it (an object store
 takes 10,000)."""
 PARTS_AT_ONCE: Final = 4
+REQUEST_TIME: Final = timedelta(seconds=60)
+"""One request's, a part's upload included: a server that has hung does not hold up a job."""
+READING_TIME: Final = timedelta(hours=6)
+"""A whole object's, to a slow reader; a server silent for `SILENCE` does not get it."""
+SILENCE: Final = timedelta(seconds=30)
 _DELETED_AT_ONCE: Final = 1000
 _INSTANCE_KEYS: Final = "http://169.254.169.254/"
 """Where keys are looked for when none are set: a machine at Amazon has its own there."""
@@ -60,29 +64,34 @@ class ObjectStore(ArtifactStore):
 
     def __init__(self, url: str, patience_s: float) -> None:
         parts = urlsplit(url)
-        self._store = S3Store(
-            parts.netloc,
-            prefix=parts.path.strip("/") or None,
-            client_options={
-                "allow_http": _http_allowed(),
-                "connect_timeout": timedelta(seconds=min(5.0, patience_s)),
-                # A large object to a slow reader takes its time; a silent server does not get it.
-                "timeout": timedelta(days=1),
-                "read_timeout": timedelta(seconds=30),
-            },
-            retry_config={
-                "max_retries": 50,
-                "retry_timeout": timedelta(seconds=patience_s),
-                "backoff": {
-                    "init_backoff": timedelta(milliseconds=100),
-                    "max_backoff": timedelta(seconds=2),
-                    "base": 2,
+        http = _http_allowed()
+
+        def client(timeout: timedelta) -> S3Store:
+            return S3Store(
+                parts.netloc,
+                prefix=parts.path.strip("/") or None,
+                client_options={
+                    "allow_http": http,
+                    "connect_timeout": timedelta(seconds=min(5.0, patience_s)),
+                    "read_timeout": SILENCE,
+                    "timeout": timeout,
                 },
-            },
-        )
+                retry_config={
+                    "max_retries": 50,
+                    "retry_timeout": timedelta(seconds=patience_s),
+                    "backoff": {
+                        "init_backoff": timedelta(milliseconds=100),
+                        "max_backoff": timedelta(seconds=2),
+                        "base": 2,
+                    },
+                },
+            )
+
+        self._store = client(REQUEST_TIME)
+        self._readable = client(READING_TIME)
 
     def job(self, job_id: str) -> "ObjectJob":
-        return ObjectJob(self._store, job_id)
+        return ObjectJob(self._store, self._readable, job_id)
 
     def check(self) -> None:
         """The bucket can be listed with these keys."""
@@ -96,45 +105,35 @@ class ObjectStore(ArtifactStore):
 class ObjectJob(JobArtifacts):
     """The artifacts of one job, under a prefix of its own."""
 
-    def __init__(self, store: S3Store, job_id: str) -> None:
+    def __init__(self, store: S3Store, readable: S3Store, job_id: str) -> None:
         super().__init__(job_id)
         self._store = store
+        self._readable = readable
 
     def write(self, name: str, pieces: Iterable[Buffer]) -> Stored:
         path = self._path(name)
         digest = hashlib.sha256()
         size = 0
-
-        def measured() -> Iterator[Buffer]:
-            nonlocal size
-            for piece in pieces:
-                view = memoryview(piece).cast("B")
-                digest.update(view)
-                size += len(view)
-                yield view
-
-        source = measured()
-        head: list[Buffer] = []
-        while size <= PART_BYTES and (view := next(source, None)) is not None:
-            head.append(view)
+        # Never obstore's `put` of an iterator: a piece that takes its time holds up the requests.
+        writer = obstore.open_writer(
+            self._store, path, buffer_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
+        )
+        for piece in pieces:
+            view = memoryview(piece).cast("B")
+            digest.update(view)
+            size += len(view)
+            with self._errors(name, "written"):
+                writer.write(view)
+        # Only now the object appears. A writer that is not closed leaves hidden parts at most.
         with self._errors(name, "written"):
-            if size <= PART_BYTES:
-                obstore.put(self._store, path, b"".join(head), use_multipart=False)
-            else:
-                obstore.put(
-                    self._store,
-                    path,
-                    chain(head, source),
-                    chunk_size=PART_BYTES,
-                    max_concurrency=PARTS_AT_ONCE,
-                )
+            writer.close()
         return Stored(name, size, digest.hexdigest())
 
     def open(self, name: str) -> OpenArtifact:
         path = self._path(name)
         with self._errors(name, "read"):
             try:
-                found = obstore.get(self._store, path)
+                found = obstore.get(self._readable, path)
             except FileNotFoundError as error:
                 if _NO_BUCKET in str(error):
                     raise

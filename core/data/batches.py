@@ -55,14 +55,20 @@ class Batches:
         if self._whole:
             self._shuffled = False
 
-    def at(self, step: int) -> Batch:
-        """Features and targets of the rows of `step`."""
+    def rows(self, step: int) -> Tensor | None:
+        """Indices of the rows of `step`; None: all of them, in their order."""
         if self._whole:
-            return self._features, self._targets
+            return None
         epoch, index = divmod(step, self.steps_per_epoch)
         if self._shuffled and epoch != self._epoch:
             self._shuffle(epoch)
-        rows = self._indices[index]
+        return self._indices[index]
+
+    def at(self, step: int) -> Batch:
+        """Features and targets of the rows of `step`."""
+        rows = self.rows(step)
+        if rows is None:
+            return self._features, self._targets
         return self._features.index_select(0, rows), self._targets.index_select(0, rows)
 
     def _shuffle(self, epoch: int) -> None:

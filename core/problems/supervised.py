@@ -37,7 +37,7 @@ class SupervisedProblem:
         self._seed = seed
         self._metadata = metadata
         self._parameters = list(model.parameters())
-        self._dropout = _default_generator(dataset.train_features.device) if model.dropout else None
+        self._dropout = default_generator(dataset.train_features.device) if model.dropout else None
         self.num_parameters = sum(p.numel() for p in self._parameters)
         self.steps_per_epoch = batches.steps_per_epoch
         self.multiply_adds = self.num_parameters * batches.rows_per_batch
@@ -143,7 +143,8 @@ def data_metadata(dataset: Dataset) -> dict[str, str]:
     return found
 
 
-def _default_generator(device: torch.device) -> torch.Generator:
+def default_generator(device: torch.device) -> torch.Generator:
+    """The generator that torch draws from on `device` when none is given."""
     if device.type == "cuda":
         index = device.index or 0
         return torch.cuda.default_generators[index]

@@ -149,9 +149,8 @@ class AsyncRedisStore:
 
     async def delete(self, job_id: str) -> None:
         match await self._link.call(run("delete", job_id)):
-            case [b"ok", record]:
-                for batch in calls.free(record, job_id, self._link.key()):
-                    await self._link.calls(batch)
+            case [b"ok"]:
+                return
             case [b"not_terminal", status]:
                 raise ConflictError(
                     "not_terminal",
@@ -160,6 +159,12 @@ class AsyncRedisStore:
                 )
             case _:
                 raise calls.not_found(job_id)
+
+    async def free(self, job_id: str) -> None:
+        namespace = self._link.key()
+        trashed = await self._link.call(calls.read_trash(job_id, namespace))
+        for batch in calls.free(trashed, job_id, namespace):
+            await self._link.calls(batch)
 
     async def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
         answer = await self._link.call(calls.read_meta(self._job(job_id), kind))

@@ -178,11 +178,16 @@ class ApiStore(Protocol):
         ...
 
     async def delete(self, job_id: str) -> None:
-        """Remove the record, its history and indexes.
+        """Put the job into the trash: it is gone for all readers at once.
 
-        Raises `ConflictError("not_terminal")` unless terminal. The job is gone for all readers at
-        once; if this call is cut off after that, the same call or a worker's `reap` frees the rest.
+        Raises `ConflictError("not_terminal")` unless terminal. The caller then deletes its
+        artifacts and calls `free`; a worker finishes what is cut off (`WorkerStore.trashed`).
         """
+        ...
+
+    async def free(self, job_id: str) -> None:
+        """Free the rows of a job in the trash, and its place there. The artifacts must be gone:
+        nothing knows of them afterwards. May be repeated."""
         ...
 
     async def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
@@ -305,8 +310,21 @@ class WorkerStore(Protocol):
 
     def reap(self) -> Sequence[str]:
         """Requeue (or, at `max_attempts`, fail as `worker_lost`) every job whose lease has expired;
-        an expired `cancelling` job becomes `cancelled`. Returns the ids. Also finishes deletes that
-        were cut off."""
+        an expired `cancelling` job becomes `cancelled`. Returns the ids."""
+        ...
+
+    def expire(self, age_s: float | None, count: int | None, limit: int) -> Sequence[str]:
+        """Put terminal jobs into the trash: those that ended more than `age_s` ago by the store's
+        clock, and the earliest beyond `count` of them (None: no such rule). Returns their ids, at
+        most `limit`."""
+        ...
+
+    def trashed(self, limit: int) -> Sequence[str]:
+        """Some of the jobs in the trash, in any order: those of deletes and of `expire`."""
+        ...
+
+    def free(self, job_id: str) -> None:
+        """As `ApiStore.free`."""
         ...
 
     def get(self, job_id: str) -> JobRecord:

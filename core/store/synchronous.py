@@ -27,7 +27,6 @@ from core.store.history import chunk_name, pack
 from core.store.link import Call, SyncLink, command, run
 
 REAP_BATCH: Final = 100
-TRASH_BATCH: Final = 10
 
 
 class RedisStore:
@@ -116,9 +115,22 @@ class RedisStore:
             found = [job_id.decode() for job_id in self._link.call(run("reap", REAP_BATCH))]
             reaped += found
             if len(found) < REAP_BATCH:
-                break
-        self._empty_trash()
-        return reaped
+                return reaped
+
+    def expire(self, age_s: float | None, count: int | None, limit: int) -> Sequence[str]:
+        age_ms = "" if age_s is None else _ms(age_s)
+        call = run("expire", age_ms, "" if count is None else count, limit)
+        return [job_id.decode() for job_id in self._link.call(call)]
+
+    def trashed(self, limit: int) -> Sequence[str]:
+        found = self._link.call(command("SRANDMEMBER", self._link.key("trash"), limit))
+        return [job_id.decode() for job_id in found]
+
+    def free(self, job_id: str) -> None:
+        namespace = self._link.key()
+        trashed = self._link.call(calls.read_trash(job_id, namespace))
+        for batch in calls.free(trashed, job_id, namespace):
+            self._link.calls(batch)
 
     def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
         return calls.meta_in(self._link.call(calls.read_meta(self._job(job_id), kind)), job_id)
@@ -174,15 +186,6 @@ class RedisStore:
     def _write(self, several: Sequence[Call], claim: Claim) -> None:
         for answer in self._link.calls(several):
             _accept(answer, claim)
-
-    def _empty_trash(self) -> None:
-        """Finish deletes that were cut off before they had freed all rows."""
-        for job_id in self._link.call(command("SRANDMEMBER", self._link.key("trash"), TRASH_BATCH)):
-            name = job_id.decode()
-            answer = self._link.call(run("delete", name))
-            record = answer[1] if answer[0] == b"ok" else []
-            for batch in calls.free(record, name, self._link.key()):
-                self._link.calls(batch)
 
 
 def _ms(seconds: float) -> int:

@@ -4,6 +4,7 @@
 
 local NS = KEYS[1] .. ':'
 local JOBS, LEASES, TRASH = NS .. 'jobs', NS .. 'leases', NS .. 'trash'
+local FINISHED = NS .. 'finished'  -- terminal jobs by the time of their end, for the retention
 
 local function job_key(id) return NS .. 'job:' .. id end
 local function status_key(status) return NS .. 'status:' .. status end
@@ -58,7 +59,10 @@ local function move(id, to)
     redis.call(to == 'queued' and 'ZADD' or 'ZREM', queue_key(where[1]),
       unpack(to == 'queued' and {0, where[2]} or {where[2]}))
   end
-  if TERMINAL[to] then set(id, 'finished_at', timestamp()) end
+  if TERMINAL[to] then
+    set(id, 'finished_at', timestamp())
+    redis.call('ZADD', FINISHED, now_ms(), id)
+  end
   if not HELD[to] then unset(id, 'phase') end
   return true
 end
@@ -102,6 +106,20 @@ local function lose(id, call)
     end
   end
   announce(id)
+end
+
+-- Take a terminal job out of every index and put it into the trash, where it lies until its
+-- artifacts and rows are freed.
+local function discard(id)
+  redis.call('ZREM', JOBS, id)
+  redis.call('ZREM', FINISHED, id)
+  redis.call('ZREM', status_key(field(id, 'status')), id)
+  for name, value in pairs(cjson.decode(field(id, 'labels') or '{}')) do
+    redis.call('ZREM', NS .. 'label:' .. name .. '=' .. value, id)
+  end
+  redis.call('RENAME', job_key(id), NS .. 'trash:' .. id)
+  redis.call('SADD', TRASH, id)
+  publish(id)
 end
 
 -- ARGV from `first` on: field, value, ... An empty value removes the field; `device` is the

@@ -289,6 +289,7 @@ async def test_a_history_that_was_deleted_meanwhile_is_not_found(
 
     with pytest.raises(NotFoundError):
         await api.history_meta(claim.job.id, "train")
+    await api.free(claim.job.id)
     with pytest.raises(NotFoundError):
         await api.history_rows(claim.job.id, "train", meta, ["loss"], 0, 50)
     with pytest.raises(NotFoundError):

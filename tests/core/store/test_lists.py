@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 import redis
@@ -11,7 +10,7 @@ from core.errors import ConflictError
 from core.jobs import STATUSES, TERMINAL, Status
 from core.names import rfc3339
 from core.store.asynchronous import LIST_LOOK
-from core.store.base import Claim, Columns, HistoryLayout, JobFilter, NewJob, WorkerInfo
+from core.store.base import Claim, JobFilter, NewJob, WorkerInfo
 from core.store.redis import AsyncRedisStore, RedisStore
 
 pytestmark = pytest.mark.anyio
@@ -130,55 +129,6 @@ async def test_only_a_terminal_job_is_deleted(
             await api.delete(job_id)
         assert refused.value.conflict_code == "not_terminal"
         assert (await api.get(job_id)).status == status
-
-
-def million_rows() -> dict[str, Any]:
-    layout = HistoryLayout(1, {"loss": 1, "x": 3}, None)
-    return {"layouts": {"train": layout}, "labels": {"team": "ü: =", "b": ""}}
-
-
-async def ended_with_rows(api: AsyncRedisStore, worker: RedisStore, new: NewJob, rows: Any) -> None:
-    await api.create(new, None)
-    held = worker.claim_next("w", ["cpu"], 60)
-    assert held is not None
-    worker.close(held, "succeeded", "finished", outcome="stalled", fields={}, rows=rows)
-
-
-def long_columns(count: int) -> Columns:
-    import numpy as np
-
-    steps = np.arange(count, dtype=np.float64)
-    return {"step": steps, "loss": steps, "x": np.zeros((count, 3))}
-
-
-async def test_a_deleted_job_leaves_no_key(
-    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str, new_job: NewJobs
-) -> None:
-    new = new_job(**million_rows())
-    await ended_with_rows(api, worker, new, [("train", 0, long_columns(100_000))])
-    assert len(list(raw.scan_iter(f"{namespace}:rows:*"))) == 13 + 37
-
-    await api.delete(new.id)
-
-    assert list(raw.scan_iter(f"{namespace}:*")) == []
-
-
-async def test_a_delete_that_was_cut_off_is_finished_by_a_worker(
-    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str, new_job: NewJobs
-) -> None:
-    new = new_job(**million_rows())
-    await ended_with_rows(api, worker, new, [("train", 0, long_columns(20_000))])
-    from core.store.link import AsyncLink, run
-
-    link = AsyncLink(api._link._url, namespace, "test")
-    await link.call(run("delete", new.id))  # and no more
-    await link.disconnect()
-    assert (await api.list(JobFilter(), 10, None)).jobs == ()
-    assert list(raw.scan_iter(f"{namespace}:rows:*"))
-
-    worker.reap()
-
-    assert list(raw.scan_iter(f"{namespace}:*")) == []
 
 
 async def test_workers_are_listed_until_they_leave_or_fall_silent(

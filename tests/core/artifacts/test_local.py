@@ -1,0 +1,139 @@
+"""A folder: leftovers, and every way in which a disk fails."""
+
+import errno
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.artifacts.local import LocalJob, LocalStore
+from core.errors import ArtifactError
+from core.names import JOB_PREFIX, new_id
+
+JOB = new_id(JOB_PREFIX)
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> LocalJob:
+    return LocalJob(tmp_path, JOB)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this user may not mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_failed_write_leaves_nothing_behind(artifacts: LocalJob, tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"first half"
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        artifacts.write("final.safetensors", pieces())
+    assert list((tmp_path / JOB).iterdir()) == []
+
+
+def test_leftovers_of_a_killed_writer_are_not_listed_and_go_with_the_job(
+    artifacts: LocalJob, tmp_path: Path
+) -> None:
+    artifacts.write("checkpoints/step_5.safetensors", [b"12345"])
+    (tmp_path / JOB / ".final.safetensors.1.2.tmp").write_bytes(b"half")
+    assert artifacts.list() == {"checkpoints/step_5.safetensors": 5}
+    artifacts.delete_all()
+    assert not (tmp_path / JOB).exists()
+
+
+def test_an_open_file_stays_as_it_was_when_it_is_replaced(artifacts: LocalJob) -> None:
+    artifacts.write("best.safetensors", [b"old"])
+    opened = artifacts.open("best.safetensors")
+    artifacts.write("best.safetensors", [b"newer"])
+    assert b"".join(opened.chunks()) == b"old"
+
+
+@pytest.mark.parametrize("name", ["final.safetensors", "checkpoints/step_5.safetensors"])
+def test_a_writer_does_not_bring_back_a_deleted_job(
+    name: str, artifacts: LocalJob, tmp_path: Path
+) -> None:
+    artifacts.write("initial.safetensors", [b"1"])
+    LocalJob(tmp_path, JOB).delete_all()
+    with pytest.raises(ArtifactError):
+        artifacts.write(name, [b"1"])
+    assert not (tmp_path / JOB).exists()
+
+
+def test_a_full_disk_is_an_artifact_error_and_spares_what_is_there(small_disk: Path) -> None:
+    artifacts = LocalJob(small_disk, JOB)
+    artifacts.write("initial.safetensors", [bytes(50_000)])
+    reason = "No space left on device; free some space"
+    for name in ("initial.safetensors", "final.safetensors"):
+        with pytest.raises(ArtifactError, match=reason) as error:
+            artifacts.write(name, [bytes(300_000)])
+        assert str(small_disk) not in str(error.value)
+        assert name in str(error.value)
+    assert artifacts.list() == {"initial.safetensors": 50_000}
+    assert artifacts.read("initial.safetensors") == bytes(50_000)
+    artifacts.write("final.safetensors", [bytes(100_000)])  # the failed one has freed its room
+
+
+def test_a_full_disk_does_not_pass_the_check(small_disk: Path) -> None:
+    with pytest.raises(ArtifactError, match="full"):
+        LocalStore(small_disk).check()  # less than a megabyte is left
+
+
+def test_a_read_only_file_system_is_an_artifact_error(small_disk: Path) -> None:
+    artifacts = LocalJob(small_disk, JOB)
+    artifacts.write("final.safetensors", [b"1"])
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for call in (
+        lambda: artifacts.write("best.safetensors", [b"1"]),
+        lambda: artifacts.delete("final.safetensors"),
+        artifacts.delete_all,
+        lambda: LocalJob(small_disk, new_id(JOB_PREFIX)).write("final.safetensors", [b"1"]),
+    ):
+        with pytest.raises(ArtifactError, match="Read-only file system"):
+            call()
+    with pytest.raises(ArtifactError, match="cannot be written"):
+        LocalStore(small_disk).check()
+    assert artifacts.read("final.safetensors") == b"1"
+
+
+def test_an_error_on_the_way_is_told_without_the_path(artifacts: LocalJob, tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"x"
+        raise OSError(errno.EIO, "Input/output error", str(tmp_path))
+
+    with pytest.raises(ArtifactError, match="Input/output error") as error:
+        artifacts.write("final.safetensors", pieces())
+    assert str(tmp_path) not in str(error.value)
+    assert artifacts.list() == {}
+
+
+def test_a_folder_that_cannot_be_made_is_an_artifact_error(tmp_path: Path) -> None:
+    root = tmp_path / "file"
+    root.write_text("no folder")
+    with pytest.raises(ArtifactError, match="Not a directory"):
+        LocalJob(root, JOB).write("final.safetensors", [b"1"])
+    with pytest.raises(ArtifactError, match="cannot be made"):
+        LocalStore(root / "below").check()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_an_artifact_error(tmp_path: Path) -> None:
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        with pytest.raises(ArtifactError, match="Permission denied"):
+            LocalJob(tmp_path, JOB).write("final.safetensors", [b"1"])
+    finally:
+        tmp_path.chmod(stat.S_IRWXU)
