@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import accept, imports, latency, rows, steps
+from benchmarks import accept, durability, imports, latency, rows, steps
 from benchmarks.table import Figure, show
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
@@ -12,6 +12,7 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "accept": accept.measure,
     "latency": latency.measure,
     "steps": steps.measure,
+    "durability": durability.measure,
 }
 
 

@@ -9,9 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import Any, Final
 
 Json = dict[str, Any]
+
+IDLE_S: Final = 2.0
+"""A connection idle for longer is replaced: the service closes it after 5 s."""
 
 
 class Client:
@@ -20,13 +24,17 @@ class Client:
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self._connection = http.client.HTTPConnection(host, port, timeout=600)
+        self._used = monotonic()
 
     def call(self, method: str, path: str, body: Json | None = None) -> bytes:
         payload = None if body is None else json.dumps(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
+        if monotonic() - self._used > IDLE_S:
+            self._connection.close()
         self._connection.request(method, path, payload, headers)
         reply = self._connection.getresponse()
         content = reply.read()
+        self._used = monotonic()
         if reply.status >= 400:
             raise RuntimeError(f"{method} {path}: {reply.status} {content[:2000]!r}")
         return content
