@@ -83,3 +83,8 @@ class Settings(BaseSettings):
         if "://" in self.artifacts:
             return self.artifacts
         return str(Path(self.artifacts).expanduser().resolve())
+
+    @property
+    def redis_address(self) -> str:
+        """`redis_url` without user and password: for messages and logs."""
+        return re.sub(r"//.*@", "//", self.redis_url)

@@ -110,7 +110,7 @@ def run_worker(
             link.launch()
             link.start()
         except StoreUnavailableError as error:
-            raise StartError(f"No Redis at {settings.redis_url}: {error}") from error
+            raise StartError(f"No Redis at {settings.redis_address}: {error}") from error
         except TrainerUnavailableError as error:
             raise StartError(str(error)) from error
         choose_devices(device, link.devices)
