@@ -1,0 +1,21 @@
+"""From the specs of a stack to the problem that it minimizes."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+
+from core.population.functions import StackedFunctions
+from core.population.problem import StackedProblem
+from core.population.supervised import StackedSupervised
+from core.spec.job import JobSpec, Supervised
+
+DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
+
+
+def build_stacked(specs: Sequence[JobSpec], device: torch.device) -> StackedProblem:
+    """The problem of specs that share a structure, each run's parameters at its own start."""
+    dtype = DTYPES[specs[0].precision or "float32"]
+    if isinstance(specs[0].problem, Supervised):
+        return StackedSupervised(specs, device, dtype)
+    return StackedFunctions(specs, device, dtype)

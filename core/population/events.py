@@ -1,0 +1,71 @@
+"""What leaves a population, and what reaches it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from core.train.events import Columns, Ending
+
+
+@dataclass(frozen=True)
+class RunEnding:
+    """How one run ended.
+
+    Attributes:
+        run: its index among the specs.
+        ending: as of the run alone. `result.train_s` is the time from the beginning of its stack.
+        fused: whether it trained in a stack with others' arithmetic.
+        share_s: its share of the time: each step's, divided by the runs that took it.
+    """
+
+    run: int
+    ending: Ending
+    fused: bool
+    share_s: float
+
+
+@dataclass(frozen=True)
+class RunWeights:
+    """A run's weights by their names, copies of its own; what `core.train` would have written.
+
+    Attributes:
+        best: None when no finite loss was seen.
+        best_step, final_step: updates applied to them.
+        metadata: for the safetensors files, as `Problem.metadata`.
+    """
+
+    initial: dict[str, Tensor]
+    best: dict[str, Tensor] | None
+    final: dict[str, Tensor]
+    best_step: int
+    final_step: int
+    metadata: dict[str, str]
+
+
+class PopulationEvents(Protocol):
+    """Where a population reports, in batches and from the thread that runs it."""
+
+    def rows(
+        self, run: int, kind: Literal["train", "eval"], first_row: int, columns: Columns
+    ) -> None:
+        """Rows `first_row …` of a run's history, as `core.train.events.Events.rows`."""
+
+    def progress(self, num_updates: int, num_running: int) -> None:
+        """Updates made so far, over all runs; how many train at the moment."""
+
+    def ended(self, ending: RunEnding, weights: RunWeights) -> None:
+        """A run has ended; all its rows came before."""
+
+
+class PopulationControl(Protocol):
+    """What the engine asks between steps, for one attribute read each."""
+
+    @property
+    def stop_requested(self) -> Literal["cancel", "hand_over"] | None:
+        """All runs that still train are to stop (they end as `cancelled` or `handed_over`)."""
+
+    @property
+    def dropped(self) -> Collection[int]:
+        """Runs that are to end as `cancelled`, their slots freed for the others."""

@@ -1,0 +1,179 @@
+"""Moving the parameters of all runs: clipping, and the update in pieces that fit a core's cache."""
+
+from collections.abc import Sequence
+from typing import Any, Final, assert_never
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.population.hyper import Hyperparameters, options_of
+from core.population.updates.base import Memory, Options, Rule
+from core.population.updates.build import rule_of
+from core.spec.job import ClipNorm, ClipValue, JobSpec
+
+PIECE: Final = 2**16
+"""Numbers of a parameter that are updated together: some eight temporary tensors of this length
+stay in the second cache."""
+
+Gradients = list[Tensor]
+"""One a parameter: (slots, n)."""
+
+
+class Clipping:
+    """Each run's gradients, clipped by its own threshold (core.train.gradients.clipping)."""
+
+    def __init__(self, specs: Sequence[JobSpec], like: Tensor) -> None:
+        """All specs clip in the same way, with thresholds of their own."""
+        self._norm_type: float | None = None
+        self._limit: Tensor | None = None
+        clips = [spec.gradient_clip for spec in specs]
+        match clips[0]:
+            case None:
+                return
+            case ClipNorm(norm_type=norm_type):
+                self._norm_type = norm_type
+                limits = [clip.max_norm for clip in clips if isinstance(clip, ClipNorm)]
+            case ClipValue():
+                limits = [clip.clip_value for clip in clips if isinstance(clip, ClipValue)]
+            case _:
+                assert_never(clips[0])
+        self._limit = torch.tensor(limits, dtype=like.dtype, device=like.device).view(-1, 1)
+
+    def __call__(self, gradients: Gradients, norms: Tensor) -> Gradients:
+        """`norms`: the joint 2-norms, (slots,)."""
+        if self._limit is None:
+            return gradients
+        limit = self._limit
+        if self._norm_type is None:
+            return [torch.maximum(torch.minimum(g, limit), -limit) for g in gradients]
+        if self._norm_type != 2.0:
+            norms = joint_norms(gradients, self._norm_type)
+        factor = (limit / (norms.view(-1, 1) + 1e-6)).clamp(max=1.0)
+        return [g * factor for g in gradients]
+
+    def compact(self, index: Tensor) -> None:
+        if self._limit is not None:
+            self._limit = self._limit.index_select(0, index)
+
+
+def joint_norms(gradients: Gradients, order: float = 2.0) -> Tensor:
+    """Each run's norm of all its gradients together: (slots,)."""
+    norms: list[Tensor] = [torch.linalg.vector_norm(g, order, dim=1) for g in gradients]
+    if len(norms) == 1:
+        return norms[0]
+    joint: Tensor = torch.linalg.vector_norm(torch.stack(norms), order, dim=0)
+    return joint
+
+
+class Mover:
+    """The optimizer of a stack.
+
+    Attributes:
+        hyper: the numbers of this step, of all runs that the stack began with.
+    """
+
+    def __init__(self, specs: Sequence[JobSpec], parameters: Sequence[Tensor]) -> None:
+        rule = rule_of(specs[0].optimizer)
+        assert rule is not None, "only elementwise optimizers are fused"
+        self._rule: Rule = rule
+        self.hyper = Hyperparameters(specs)
+        self._options: Options = options_of(specs)
+        self._memory: Memory = rule.memory(len(specs))
+        self._runs = np.arange(len(specs))
+        self._updates = 0
+        self._maximize = self._options.switches.get("maximize", False)
+        like = parameters[0].detach()
+        self._clip = Clipping(specs, like)
+        self._device = like.device
+        columns = {name: self._tensor(column, like) for name, column in self.hyper.columns.items()}
+        self._states = [
+            rule.init(flat(parameter.detach()), columns, self._options) for parameter in parameters
+        ]
+        piece = len(specs) * PIECE if like.is_cuda else PIECE
+        self._lengths = [max(1, piece // p[0].numel()) for p in parameters]
+
+    def move(self, parameters: Sequence[Tensor], gradients: Gradients, norms: Tensor) -> None:
+        """One update of every slot's parameters, in place."""
+        self._updates += 1
+        gradients = self._clip(gradients, norms)
+        columns, self._memory = self._rule.coefficients(
+            self.hyper.columns, self._memory, self._updates, self._options
+        )
+        like = parameters[0].detach()
+        scalars = [self._scalar(column, like) for column in columns]
+        for number, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+            signed = -gradient if self._maximize else gradient
+            values = flat(parameter.detach())
+            self._states[number] = self._in_pieces(number, values, signed, scalars, type(columns))
+
+    def _in_pieces(
+        self, number: int, values: Tensor, gradient: Tensor, scalars: list[Any], kind: Any
+    ) -> Any:
+        state, length, slots = self._states[number], self._lengths[number], len(values)
+        if slots <= length:
+            step, state = self._rule.update(gradient, state, values, kind._make(scalars))
+            values.add_(step)
+            return state
+        for start in range(0, slots, length):
+            piece = slice(start, start + length)
+            part = type(state)._make(None if s is None else s[piece] for s in state)
+            these = kind._make(s if isinstance(s, float) else s[piece] for s in scalars)
+            step, new = self._rule.update(gradient[piece], part, values[piece], these)
+            values[piece].add_(step)
+            for old, now in zip(part, new, strict=True):
+                if old is not None:
+                    old.copy_(now)
+        return state
+
+    def next_step(self, losses: NDArray[np.float64]) -> None:
+        """The schedules go on; `losses` of the row before the update, a slot each."""
+        self.hyper.step(losses, self._runs)
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        """Each slot's rate of the next update."""
+        return self.hyper.rates[self._runs]
+
+    def compact(self, kept: NDArray[np.int64]) -> None:
+        self._runs = self._runs[kept]
+        index = torch.from_numpy(kept).to(self._device)
+        self._clip.compact(index)
+        self._states = [
+            type(state)._make(None if s is None else s.index_select(0, index) for s in state)
+            for state in self._states
+        ]
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "updates": self._updates,
+            "memory": self._memory,
+            "runs": self._runs,
+            "states": [tuple(state) for state in self._states],
+            "hyper": self.hyper.state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self._updates, self._memory, self._runs = state["updates"], state["memory"], state["runs"]
+        self._states = [
+            type(mine)._make(saved)
+            for mine, saved in zip(self._states, state["states"], strict=True)
+        ]
+        self.hyper.load_state(state["hyper"])
+
+    def _scalar(self, column: NDArray[np.float64], like: Tensor) -> float | Tensor:
+        """A plain number where it is the same in all runs that the stack began with, whichever of
+        them still train; else a column."""
+        first = column[0]
+        if len(column) == 1 or (not self.hyper.follows_losses and bool((column == first).all())):
+            return float(first)
+        return self._tensor(column[self._runs], like)
+
+    def _tensor(self, column: NDArray[np.float64], like: Tensor) -> Tensor:
+        return torch.from_numpy(column).to(like.device, like.dtype).view(-1, 1)
+
+
+def flat(tensor: Tensor) -> Tensor:
+    """(slots, …) as (slots, n), the same storage."""
+    return tensor.view(len(tensor), -1)

@@ -1,0 +1,84 @@
+"""What a stack minimizes: one protocol for supervised problems and functions, many runs at once."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+Index = np.ndarray[Any, Any]
+Metrics = dict[str, float]
+
+
+class StackedProblem(Protocol):
+    """Losses of runs, each over its own parameters. No number of a run depends on another run's.
+
+    Attributes:
+        weights: parameters and buffers by name, each with a leading axis of slots; detached.
+        parameters: those of them that are differentiated (the same storage), in the single
+            problem's order.
+        num_parameters: of one run.
+        steps_per_epoch: updates that see every training row once (a function: 1).
+        multiply_adds: work of one forward pass of all runs.
+    """
+
+    weights: dict[str, Tensor]
+    parameters: list[Tensor]
+    num_parameters: int
+    steps_per_epoch: int
+    multiply_adds: int
+
+    def losses(self, step: int) -> Tensor:
+        """Every slot's loss on its batch of `step` in training mode: (slots,), differentiable.
+
+        The buffers stay as they are until `commit`.
+        """
+        ...
+
+    def commit(self) -> None:
+        """The update is made: the last forward pass's running statistics count."""
+        ...
+
+    def after_update(self) -> None:
+        """Clamp functions' points to their bounds."""
+        ...
+
+    def evaluate(self, slots: Sequence[int] | None = None) -> list[Metrics] | None:
+        """As `Problem.evaluate`, of the given slots (left out: all), in their order."""
+        ...
+
+    def points(self) -> Tensor | None:
+        """Functions' points, detached: (slots, dim)."""
+        ...
+
+    def values(self) -> Tensor | None:
+        """Functions' values at their points: (slots,)."""
+        ...
+
+    def solution(self, slot: int) -> dict[str, float] | list[float] | None:
+        """As `Problem.solution`."""
+        ...
+
+    def compact(self, kept: Index) -> None:
+        """Go on with these slots alone, in this order."""
+        ...
+
+    def metadata(self, run: int) -> dict[str, str]:
+        """As `Problem.metadata`, of the run with this number among those that the stack began
+        with."""
+        ...
+
+
+class Part(Protocol):
+    """What a stack keeps a slot each."""
+
+    def compact(self, kept: Index) -> None: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def load_state(self, state: dict[str, Any]) -> None: ...
+
+
+def keep_slots(weights: dict[str, Tensor], kept: Tensor) -> dict[str, Tensor]:
+    """Copies of the given slots of every tensor."""
+    return {name: weight.index_select(0, kept) for name, weight in weights.items()}

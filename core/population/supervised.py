@@ -1,0 +1,165 @@
+"""Supervised learning of many models of one structure on one data set."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.data.build import build_dataset
+from core.data.dataset import Dataset
+from core.losses.build import target_form
+from core.losses.metrics import metric_name
+from core.models.build import build_model
+from core.population.batches import DropoutMasks, StackedBatches, padded, shared
+from core.population.losses import metric_sums, stacked_loss
+from core.population.mlp import StackedMLP
+from core.population.problem import Index, Metrics, keep_slots
+from core.problems.supervised import EVAL_ROWS, data_metadata, default_generator
+from core.spec.job import JobSpec, Supervised
+from core.spec.models import MLP
+
+EVAL_NUMBERS: Final = 2**22
+"""Activations of a layer, over all runs, that an evaluation holds at once."""
+
+
+class StackedSupervised:
+    """Satisfies `core.population.problem.StackedProblem`."""
+
+    def __init__(self, specs: Sequence[JobSpec], device: torch.device, dtype: torch.dtype) -> None:
+        problem = problem_of(specs[0])
+        if problem.loss is None:
+            raise ValueError("the loss must be settled before a problem is built")
+        self._specs = specs
+        self._dataset = build_dataset(problem.data, target_form(problem.loss), device, dtype)
+        self._model = StackedMLP(problem.model)
+        self._loss = stacked_loss(problem.loss)
+        self._batches = StackedBatches(specs, self._dataset)
+        self._buffers: dict[str, Tensor] = {}
+        weights, names = _initial(specs, self._dataset, device, dtype)
+        self._parameter_names = names
+        self._hold(weights)
+        self._masks = _masks(specs, self._model, self.parameters[0])
+        self.num_parameters = sum(p[0].numel() for p in self.parameters)
+        self.steps_per_epoch = self._batches.steps_per_epoch
+        self.multiply_adds = len(specs) * self.num_parameters * self._batches.rows_per_batch
+        widest = max((1, self._dataset.train_features.shape[1], *self._model.widths))
+        self._eval_rows = max(64, min(EVAL_ROWS, EVAL_NUMBERS // (len(specs) * widest)))
+
+    def losses(self, step: int) -> Tensor:
+        features, targets = self._batches.at(step)
+        rows = targets.shape[1]
+        masks = None if self._masks is None else self._masks.at(step, rows)
+        self._buffers = {}
+        outputs = self._model.forward(self._differentiated, features, masks, self._buffers, rows)
+        return self._loss(outputs, targets)
+
+    def commit(self) -> None:
+        for name, value in self._buffers.items():
+            self.weights[name].copy_(value)
+
+    def after_update(self) -> None:
+        return
+
+    def evaluate(self, slots: Sequence[int] | None = None) -> list[Metrics] | None:
+        features, targets = self._dataset.eval_features, self._dataset.eval_targets
+        if features is None or targets is None:
+            return None
+        if slots is None:
+            return self._evaluated(self.weights, features, targets)
+        found: list[Metrics] = []
+        for slot in slots:
+            alone = {name: weight[slot : slot + 1] for name, weight in self.weights.items()}
+            found += self._evaluated(alone, features, targets)
+        return found
+
+    def _evaluated(
+        self, weights: dict[str, Tensor], features: Tensor, targets: Tensor
+    ) -> list[Metrics]:
+        runs = len(weights["output.weight"])
+        total, metric, form = np.zeros(runs), np.zeros(runs), self._dataset.form
+        with torch.no_grad():
+            for some, wanted in zip(
+                torch.split(features, self._eval_rows),
+                torch.split(targets, self._eval_rows),
+                strict=True,
+            ):
+                rows, ids = shared(padded(some), runs), shared(wanted, runs)
+                outputs = self._model.forward(weights, rows, None, None, len(some))
+                # In proportion to the rows, so that the mean of the means is the mean.
+                share = len(some) / len(features)
+                total += self._loss(outputs, ids).double().cpu().numpy() * share
+                metric += metric_sums(outputs, ids, form).cpu().numpy()
+        name = metric_name(form)
+        means = metric / len(features)
+        return [
+            {"loss": float(loss), name: float(mean)}
+            for loss, mean in zip(total, means, strict=True)
+        ]
+
+    def points(self) -> Tensor | None:
+        return None
+
+    def values(self) -> Tensor | None:
+        return None
+
+    def solution(self, slot: int) -> dict[str, float] | list[float] | None:
+        return None
+
+    def compact(self, kept: Index) -> None:
+        self._batches.compact(kept)
+        if self._masks is not None:
+            self._masks.compact(kept)
+        index = torch.from_numpy(kept).to(self.parameters[0].device)
+        self._hold(keep_slots(self.weights, index))
+
+    def metadata(self, run: int) -> dict[str, str]:
+        return {"spec": self._specs[run].model_dump_json()} | data_metadata(self._dataset)
+
+    def _hold(self, weights: dict[str, Tensor]) -> None:
+        self.weights = weights
+        leaves = {name: weights[name].detach().requires_grad_() for name in self._parameter_names}
+        self.parameters = list(leaves.values())
+        self._differentiated = {**weights, **leaves}
+
+
+def problem_of(spec: JobSpec) -> Supervised:
+    """The spec's problem, which is supervised."""
+    assert isinstance(spec.problem, Supervised)
+    return spec.problem
+
+
+def _initial(
+    specs: Sequence[JobSpec], dataset: Dataset, device: torch.device, dtype: torch.dtype
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Every run's first weights, as the run alone would draw them, and the parameters' names."""
+    drawn: dict[str, dict[str, Tensor]] = {}
+    names: list[str] = []
+    keys: list[str] = []
+    for spec in specs:
+        model_spec = problem_of(spec).model
+        key = f"{spec.seed} {model_spec.init.model_dump_json()}"
+        keys.append(key)
+        if key not in drawn:
+            model = build_model(
+                model_spec,
+                dataset.train_features.shape[1],
+                dataset.num_outputs,
+                seed=spec.seed,
+                device=device,
+                dtype=dtype,
+            )
+            drawn[key] = dict(model.state_dict())
+            names = [name for name, _ in model.named_parameters()]
+    stacked = {name: torch.stack([drawn[key][name] for key in keys]) for name in drawn[keys[0]]}
+    return stacked, names
+
+
+def _masks(specs: Sequence[JobSpec], model: StackedMLP, like: Tensor) -> DropoutMasks | None:
+    models = [problem_of(spec).model for spec in specs]
+    rates = [model.dropout if isinstance(model, MLP) else 0.0 for model in models]
+    if not any(rates):
+        return None
+    default = default_generator(like.device)
+    return DropoutMasks(specs, rates, model.widths, like.detach(), default)

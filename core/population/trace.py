@@ -1,0 +1,91 @@
+"""The stop rules over many runs at once: core.train.stopping with a column a rule.
+
+`observe` here and there are held against each other by a test.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.jobs import Outcome
+from core.spec.job import JobSpec
+from core.train.stopping import TAIL, Rules, Trace, rules_of
+
+Column = NDArray[np.float64]
+OUTCOMES: Final[tuple[Outcome | None, ...]] = (None, "diverged", "converged", "stalled")
+"""By the code that `observe` gives each run."""
+
+
+class Traces:
+    """What the rules need to know of each slot's losses so far; see `core.train.stopping.Trace`."""
+
+    _COLUMNS: Final = ("first", "lowest", "last", "reference", "waited")
+
+    def __init__(self, specs: Sequence[JobSpec]) -> None:
+        runs = len(specs)
+        rules = [rules_of(spec.stop) for spec in specs]
+        self._rules = Rules(*(np.array(each, dtype=float) for each in zip(*rules, strict=True)))  # type: ignore[arg-type]
+        never = Rules()
+        self._tests = any(
+            each._replace(patience=never.patience, min_delta=never.min_delta) != never
+            for each in rules
+        )
+        self._waits = bool(np.isfinite(self._rules.patience).any())
+        self.first = np.full(runs, np.nan)
+        self.last = np.full(runs, np.nan)
+        self.lowest = np.full(runs, np.inf)
+        self.reference = np.full(runs, np.inf)
+        self.waited = np.zeros(runs)
+        self.tail = np.full((TAIL, runs), np.nan)
+        self.num_rows = 0
+
+    def observe(self, losses: Column, norms: Column) -> NDArray[np.int8]:
+        """Take in one row of every slot; a code of `OUTCOMES` for each."""
+        if self.num_rows == 0:
+            self.first = losses.copy()
+        self.last = losses
+        self.tail[self.num_rows % TAIL] = losses
+        self.num_rows += 1
+        rules = self._rules
+        finite = np.isfinite(losses)
+        self.lowest = np.minimum(self.lowest, np.where(finite, losses, np.inf))
+        codes = np.zeros(len(losses), dtype=np.int8)
+        if self._waits:
+            fell = losses < self.reference - rules.min_delta
+            self.reference = np.where(fell, losses, self.reference)
+            self.waited = np.where(fell, 0.0, self.waited + 1.0)
+            codes[self.waited >= rules.patience] = 3
+        if self._tests:
+            codes[(losses <= rules.target_loss) | (norms <= rules.gradient_norm)] = 2
+            codes[losses > rules.max_loss] = 1
+        codes[~finite] = 1
+        return codes
+
+    def one(self, slot: int) -> Trace:
+        """The slot's trace as the single run's rules know it."""
+        rows = range(max(0, self.num_rows - TAIL), self.num_rows)
+        trace = Trace(
+            first=float(self.first[slot]),
+            lowest=float(self.lowest[slot]),
+            last=float(self.last[slot]),
+            reference=float(self.reference[slot]),
+            waited=int(self.waited[slot]),
+        )
+        trace.tail.extend(float(self.tail[row % TAIL, slot]) for row in rows)
+        return trace
+
+    def compact(self, kept: NDArray[np.int64]) -> None:
+        for name in self._COLUMNS:
+            setattr(self, name, getattr(self, name)[kept])
+        self.tail = self.tail[:, kept]
+        self._rules = Rules(*(np.asarray(rule)[kept] for rule in self._rules))  # type: ignore[arg-type]
+
+    def state(self) -> dict[str, Any]:
+        columns = {name: getattr(self, name) for name in self._COLUMNS}
+        return {**columns, "tail": self.tail, "num_rows": self.num_rows}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)

@@ -1,0 +1,110 @@
+"""How an elementwise optimizer is written for many runs at once.
+
+As in optax, a method is a pair of pure functions: `init` makes the state, `update` turns gradients
+into what is to be added to the parameters. Parameters, gradients and states are matrices, one run a
+row; what differs between the runs (rates, decays) comes as a column, so that it broadcasts, or as a
+plain number where it is the same in all of them. Only operations that are exact by IEEE 754 (and
+fused multiply-adds) are used, so that a run's numbers do not depend on the row it stands in.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Column = NDArray[np.float64]
+"""One number a run."""
+Hyper = Mapping[str, Column]
+"""The spec's numbers by name, with pairs taken apart (`beta1`, `beta2`); `lr`, `momentum` and
+`beta1` as the schedule has them at this step."""
+Memory = dict[str, NDArray[Any]]
+"""What the coefficients need to remember, one number a run (NAdam's product)."""
+Scalar = float | Tensor
+"""A number for all runs, or a column of shape (runs, 1)."""
+
+
+class Options(NamedTuple):
+    """What is the same in all runs of a stack and changes which state is kept.
+
+    Attributes:
+        switches: the spec's booleans by name (`amsgrad`, `nesterov`, …).
+        uses_momentum: some run has a momentum at some step.
+    """
+
+    switches: Mapping[str, bool]
+    uses_momentum: bool
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A method.
+
+    Attributes:
+        init: (parameters (runs, n), hyperparameters as (runs, 1) columns, options) -> the state, a
+            NamedTuple of tensors of the parameters' shape (None: not kept).
+        coefficients: (hyperparameters, memory, t, options) -> a NamedTuple of `Column`s for update
+            number t = 1, 2, …, and the memory after it. `update` gets it with `Scalar`s.
+        update: (gradients, state, parameters, coefficients) -> what to add to the parameters, and
+            the new state. Changes none of its arguments.
+        memory: number of runs -> the memory before the first update.
+    """
+
+    init: Callable[[Tensor, Mapping[str, Tensor], Options], Any]
+    coefficients: Callable[[Hyper, Memory, int, Options], tuple[Any, Memory]]
+    update: Callable[[Tensor, Any, Tensor, Any], tuple[Tensor, Any]]
+    memory: Callable[[int], Memory] = lambda runs: {}
+
+
+def decayed(gradient: Tensor, params: Tensor, weight_decay: Scalar) -> Tensor:
+    """The gradient of the loss with ½·weight_decay·‖params‖² added."""
+    if isinstance(weight_decay, float):
+        return torch.add(gradient, params, alpha=weight_decay) if weight_decay else gradient
+    return torch.addcmul(gradient, params, weight_decay)
+
+
+def shrunk(update: Tensor, params: Tensor, decay: Scalar) -> Tensor:
+    """The update with the decoupled decay −decay·params added."""
+    if isinstance(decay, float):
+        return update.sub_(params, alpha=decay) if decay else update
+    return update.addcmul_(params, decay, value=-1.0)
+
+
+def average(old: Tensor, new: Tensor, weight: Scalar) -> Tensor:
+    """(1 − weight)·old + weight·new."""
+    return torch.lerp(old, new, weight)
+
+
+def average_of_squares(old: Tensor, gradient: Tensor, keep: Scalar, take: Scalar) -> Tensor:
+    """keep·old + take·gradient²."""
+    kept = old * keep
+    if isinstance(take, float):
+        return kept.addcmul_(gradient, gradient, value=take)
+    return kept.addcmul_(gradient, gradient * take)
+
+
+def mixed(x: Tensor, a: Scalar, y: Tensor, b: Scalar) -> Tensor:
+    """a·x + b·y, without what is 0 or 1 in all runs."""
+    if isinstance(a, float) and a == 0.0:
+        return y if isinstance(b, float) and b == 1.0 else y * b
+    first = x if isinstance(a, float) and a == 1.0 else x * a
+    if isinstance(b, float):
+        return torch.add(first, y, alpha=b) if b else first
+    return torch.addcmul(first, y, b)
+
+
+def as_tensor(value: Scalar, like: Tensor) -> Tensor:
+    """A scalar as a tensor of `like`'s kind."""
+    return like.new_tensor(value) if isinstance(value, float) else value
+
+
+def split_decay(hyper: Hyper, options: Options) -> tuple[Column, Column]:
+    """Weight decay as a part of the gradient, and as a part of the update (decoupled)."""
+    decay = hyper["weight_decay"]
+    none = np.zeros_like(decay)
+    if options.switches["decoupled_weight_decay"]:
+        return none, hyper["lr"] * decay
+    return decay, none

@@ -1,0 +1,59 @@
+"""From an optimizer's spec to the rule that updates many runs at once."""
+
+from typing import assert_never
+
+from core.population.updates import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    nadam,
+    radam,
+    rmsprop,
+    rprop,
+    sgd,
+)
+from core.population.updates.base import Rule
+from core.spec.optimizers import (
+    ASGD,
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
+
+
+def rule_of(spec: Optimizer) -> Rule | None:
+    """The rule of the optimizer; None: it is not elementwise, its runs train one by one."""
+    match spec:
+        case SGD():
+            return sgd.RULE
+        case Adam() | AdamW():
+            return adam.RULE
+        case Adamax():
+            return adamax.RULE
+        case NAdam():
+            return nadam.RULE
+        case RAdam():
+            return radam.RULE
+        case Adagrad():
+            return adagrad.RULE
+        case Adadelta():
+            return adadelta.RULE
+        case RMSprop():
+            return rmsprop.RULE
+        case Rprop():
+            return rprop.RULE
+        case ASGD() | Adafactor() | LBFGS():
+            return None
+        case _:
+            assert_never(spec)
