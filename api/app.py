@@ -13,7 +13,7 @@ from api.dependencies import Services
 from api.dispatch import Dispatcher
 from api.gate import Gate
 from api.log import note
-from api.routes import catalog, continuation, docs, history, jobs, results, system
+from api.routes import catalog, continuation, diagnoses, docs, history, jobs, results, system
 from api.waiting import ChangeFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError
@@ -43,7 +43,7 @@ def create_app(
         ChangeFeed(store, poll_s),
         Limits.of(settings),
     )
-    rooms = (jobs, continuation, history, results, catalog, system, docs)
+    rooms = (jobs, continuation, history, results, diagnoses, catalog, system, docs)
     app = FastAPI(
         title="Thalweg",
         version=version("thalweg"),

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.schemas import Problem
+from core.spec.checkpoint_choice import DiagnosisRequest
 from core.spec.continuation import Continuation
 
 _REF = "#/components/schemas/{model}"
@@ -61,7 +62,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    for model in (Problem, Continuation):
+    for model in (Problem, Continuation, DiagnosisRequest):
         schema = model.model_json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema

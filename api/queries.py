@@ -108,5 +108,6 @@ class ModelQuery(Query):
 
 
 class PlotQuery(Query):
-    kind: Literal["loss", "lr", "path"] = "loss"
+    kind: Literal["loss", "lr", "path", "spectrum", "landscape"] = "loss"
+    """The last two show what a full diagnosis measured."""
     format: Literal["svg", "png"] = "svg"

@@ -103,12 +103,57 @@ class Remedy(View):
     expected: dict[str, Any] = {}
 
 
+class Comparison(View):
+    model_config = ConfigDict(extra="allow")
+    verdict: Literal["improved", "no_change", "worse"]
+    measure: str
+    """What decided: `outcome`, `loss`, `eval_loss` or `steps`."""
+    reason: str
+    before: dict[str, Any]
+    """Of the parent."""
+    after: dict[str, Any]
+
+
 class Diagnosis(View):
     model_config = ConfigDict(extra="allow")
     verdict: str
     confidence: float | None = None
     findings: list[Finding]
     remedies: list[Remedy]
+    measured: dict[str, Any] | None = None
+    """Of a full one: of the weights of `checkpoint`, after `step` updates. null: it failed."""
+    compared_to_parent: Comparison | None = None
+    """Of a job that tries a remedy. null: `not_compared` says why."""
+    not_compared: str | None = None
+    live: bool = False
+    """Of a job that still runs, by the rules on its history so far."""
+    later_failed: str | None = None
+    """Why a diagnosis that was asked for later was not made; this is the one before."""
+
+
+class DiagnosisLink(View):
+    diagnosis: str
+
+
+class AskedDiagnosis(View):
+    job_id: JobId
+    checkpoint: str | int
+    links: DiagnosisLink
+
+
+class Intervention(View):
+    model_config = ConfigDict(extra="allow")
+    step: Counter
+    """The row that showed the divergence."""
+    action: Literal["rollback", "skip", "clip"]
+    reason: str
+    loss: Number
+    lr_before: Number
+    lr_after: Number
+    to_step: Counter | None = None
+    """Of a rollback: the step from which the rows were made anew."""
+    max_norm: Number | None = None
+    """Of a clip: the largest norm of gradients from then on."""
 
 
 class Links(View):
@@ -131,6 +176,8 @@ class Job(View):
     best: LossAt | None
     result: Result | None
     diagnosis: Diagnosis | None
+    interventions: list[Intervention] | None = None
+    """What `on_divergence` did, in order; only where it is not `stop`."""
     error: Failure | None
     attempts: list[AttemptView]
     labels: dict[str, str]

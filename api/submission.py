@@ -38,8 +38,9 @@ ACCEPTED: Final[dict[int | str, dict[str, Any]]] = {
 """`responses=` of such a call."""
 
 
-def new_job(spec: JobSpec) -> NewJob:
-    """The job of a resolved spec."""
+def new_job(spec: JobSpec, parent_id: str | None = None) -> NewJob:
+    """The job of a resolved spec. `parent_id`: of which job it tries a remedy."""
+    origin_id = None if spec.start_from is None else spec.start_from.job
     return NewJob(
         id=new_id(JOB_PREFIX),
         spec=spec.model_dump(mode="json"),
@@ -49,7 +50,7 @@ def new_job(spec: JobSpec) -> NewJob:
         max_attempts=spec.max_attempts,
         device=spec.device,
         layouts=layouts_of(spec),
-        parent_id=None if spec.start_from is None else spec.start_from.job,
+        parent_id=parent_id or origin_id,
     )
 
 
@@ -70,7 +71,7 @@ async def accept(request: Request, job: NewJob, origin: Origin | None = None) ->
 
 
 def _idempotency(request: Request, job: NewJob, services: Services) -> Idempotency | None:
-    """Two bodies are the same request when they resolve to the same spec.
+    """Two bodies are the same request when they resolve to the same spec, of the same parent.
 
     The header is read here: declared, it would take FastAPI a tenth of the whole call.
     """
@@ -80,7 +81,7 @@ def _idempotency(request: Request, job: NewJob, services: Services) -> Idempoten
     if not _KEY.fullmatch(key):
         message = "Idempotency-Key: must be 1 to 255 printable ASCII characters."
         raise InvalidInputError([FieldError("Idempotency-Key", "malformed", message)])
-    canonical = orjson.dumps(job.spec, option=orjson.OPT_SORT_KEYS)
+    canonical = orjson.dumps([job.spec, job.parent_id], option=orjson.OPT_SORT_KEYS)
     digest = hashlib.blake2b(canonical, digest_size=16).hexdigest()
     return Idempotency(key, digest, services.settings.idempotency_ttl_s)
 

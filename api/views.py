@@ -12,6 +12,7 @@ Json = dict[str, Any]
 def job_json(job: JobRecord, queue_position: int | None = None) -> Json:
     """The contract's job. `queue_position`: 0 is next; None unless it is queued."""
     path = f"/v1/jobs/{job.id}"
+    guarded = (job.spec.get("on_divergence") or {}).get("action", "stop") != "stop"
     return {
         "id": job.id,
         "status": job.status,
@@ -38,6 +39,7 @@ def job_json(job: JobRecord, queue_position: int | None = None) -> Json:
             "model": f"{path}/model",
             "diagnosis": f"{path}/diagnosis",
         },
+        **({"interventions": strict(list(job.interventions))} if guarded else {}),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import torch
 
-Purpose = Literal["init", "order", "dropout", "start", "split", "data", "rotation"]
+Purpose = Literal["init", "order", "dropout", "start", "split", "data", "rotation", "slice"]
 """What a draw is for. Its index: `init` the parameter's number, `order` the epoch, `dropout` the
 step, `start`, `split`, `data`, `rotation` 0. `split`, `data` and `rotation` have seeds of their
 own in the spec (`split_seed`, the generator's `seed`, `rotation_seed`); the rest use the job's."""

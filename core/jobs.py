@@ -61,11 +61,17 @@ class JobRecord:
     error: Json | None = None
     attempts: tuple[Attempt, ...] = ()
     checkpoints: tuple[Json, ...] = ()
+    interventions: tuple[Json, ...] = ()
+    """What `on_divergence` did, in order: `step`, `action`, `reason`, rates before and after."""
     labels: dict[str, str] = field(default_factory=dict)
     parent_id: str | None = None
     started_at: str | None = None
     finished_at: str | None = None
     cancel_requested_at: str | None = None
+    asked_diagnosis: str | None = None
+    """The checkpoint for which a diagnosis was asked after the end, until it is there or has
+    failed (`failed_diagnosis` then says why)."""
+    failed_diagnosis: str | None = None
     version: int = 0
     """Grows with every change of the record; the API's ETag."""
 

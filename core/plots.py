@@ -7,7 +7,7 @@ of fonts and texts are shared. The same input gives the same bytes.
 
 import io
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -96,19 +96,32 @@ def render(
                 )
             ]
         )
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
 
-    with _LOCK, mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH_PX / DPI, HEIGHT_PX / DPI), dpi=DPI, layout="constrained")
-        axes = figure.add_subplot()
+    def draw(figure: "Figure", axes: "Axes") -> None:
         if kind == "loss":
             _loss(axes, columns, evaluation, best)
         elif kind == "lr":
             _lr(axes, columns)
         else:
             _path(figure, axes, model, columns)
-        axes.set_title(_title(model, outcome), loc="left", color="#2d3748", parse_math=False)
+
+    return picture(format, title(model, outcome), draw)
+
+
+def picture(
+    format: PlotFormat,  # noqa: A002
+    heading: str,
+    draw: Callable[["Figure", "Axes"], None],
+) -> bytes:
+    """The bytes of what `draw` puts on one pair of axes, in the house's style."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with _LOCK, mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDTH_PX / DPI, HEIGHT_PX / DPI), dpi=DPI, layout="constrained")
+        axes = figure.add_subplot()
+        draw(figure, axes)
+        axes.set_title(heading, loc="left", color="#2d3748", parse_math=False)
         return _bytes(figure, format)
 
 
@@ -118,7 +131,8 @@ def _read(spec: Json) -> JobSpec:
     return JobSpec.model_validate_json(json.dumps(spec))
 
 
-def _title(spec: JobSpec, outcome: str | None) -> str:
+def title(spec: JobSpec, outcome: str | None) -> str:
+    """What a picture is of."""
     problem, optimizer = spec.problem, spec.optimizer
     if isinstance(problem, FunctionProblem):
         what = problem.function.kind.replace("_", " ")

@@ -27,6 +27,7 @@ LIGHT = frozenset(
         "jobs",
         "names",
         "plots",
+        "plots_measured",
         "settings",
         "spec",
         "store",

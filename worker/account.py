@@ -1,5 +1,7 @@
 """What a worker knows of a run from what its trainer has reported."""
 
+from collections.abc import Iterable
+
 from core.jobs import JobRecord
 from core.store.base import Json
 
@@ -22,9 +24,13 @@ class Account:
     def save(self, saved: Json) -> None:
         """Take a `checkpoint` report: a path that comes again replaces its entry, and those that
         were dropped for it go."""
-        for path in saved.pop("dropped"):
-            self._checkpoints.pop(path, None)
+        self.drop(saved.pop("dropped"))
         self._checkpoints[saved["path"]] = saved
+
+    def drop(self, paths: Iterable[str]) -> None:
+        """These checkpoints are not there any more."""
+        for path in paths:
+            self._checkpoints.pop(path, None)
 
     @property
     def checkpoints(self) -> list[Json]:

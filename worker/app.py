@@ -30,6 +30,7 @@ from worker import tasks
 from worker.health import alive_file
 from worker.janitor import Janitor
 from worker.lease import Heartbeat
+from worker.listener import Listener
 from worker.reconciler import Reconciler
 from worker.runner import Runner
 from worker.trainer_link import TRAINER, TrainerLink, TrainerUnavailableError
@@ -146,6 +147,9 @@ def _work(
         idle=lambda: runner.idle,
         wake=runner.wake,
     )
+    listener = Listener(
+        store, devices=lambda: runner.devices, idle=runner.wait_until_idle, wake=runner.wake
+    )
     janitor = Janitor(store, artifacts, settings)
     parts: list[Callable[[], None]] = []
 
@@ -154,9 +158,10 @@ def _work(
             return
         heartbeat.start()
         runner.start(heartbeat)
+        listener.start()
         reconciler.start()
         janitor.start()
-        parts.extend([janitor.stop, reconciler.stop, runner.stop, heartbeat.stop])
+        parts.extend([janitor.stop, listener.stop, reconciler.stop, runner.stop, heartbeat.stop])
         log.info("%s is ready: %s", name, ", ".join(runner.devices))
 
     def end(**_: Any) -> None:

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final, Literal, TypeVar
 
@@ -18,8 +17,11 @@ from core.jobs import AttemptEnd, Outcome, Status
 from core.settings import Settings
 from core.store.base import Claim, Columns, HistoryKind, Json, WorkerStore
 from worker.account import Account
-from worker.diagnosis import diagnosis
+from worker.diagnosis import Run, diagnosis, stored_run, tries_a_remedy
 from worker.frames import Frame
+from worker.live import LiveDiagnosis
+from worker.measuring import LIMIT_S, question
+from worker.patience import Shutdown, insist
 from worker.recorder import Append, Recorder
 from worker.trainer_link import Heard, TrainerDied, TrainerLink
 
@@ -29,24 +31,13 @@ T = TypeVar("T")
 
 Order = Literal["cancel", "hand_over", "lost"]
 Message = Heard | Order
+Last = Frame | TrainerDied | Literal["lost"]
 Mailbox = SimpleQueue[Message]
 
 _HAND_OVER_RESERVE_S: Final = 1.0
 """Kept of the shutdown's grace for writing the last rows."""
 _SHORT_RUN_S: Final = 0.05
 """A run shorter than this is written by its close alone: one round trip, no thread."""
-_RETRY_EVERY_S: Final = 0.5
-
-
-@dataclass
-class Shutdown:
-    """Whether this worker is shutting down, and when it must be done (`time.monotonic`)."""
-
-    deadline: float | None = None
-
-    @property
-    def overdue(self) -> bool:
-        return self.deadline is not None and time.monotonic() > self.deadline
 
 
 class Attempt:
@@ -88,6 +79,8 @@ class Attempt:
             resumed=self._resumed,
         )
         self._account = Account(claim.job)
+        self._live = LiveDiagnosis(claim.job, self._recorder)
+        self._measured: Json | None = None
         self._stopping: Literal["cancel", "hand_over", "time_limit"] | None = None
         self._deadline: float | None = None
         self._started = time.monotonic()
@@ -110,7 +103,7 @@ class Attempt:
                     "stored_rows": self._stored_rows() if self._resumed else None,
                 },
             )
-            self._finish(self._listen())
+            self._finish(self._measure(self._listen()))
         except (StaleAttemptError, NotFoundError):
             self._leave()
         except StoreUnavailableError:
@@ -121,7 +114,7 @@ class Attempt:
 
     # --- while it trains
 
-    def _listen(self) -> Frame | TrainerDied | Literal["lost"]:
+    def _listen(self) -> Last:
         """Until the run is over: pass on what the trainer reports, and carry out orders."""
         write_from: float | None = self._started + _SHORT_RUN_S
         while True:
@@ -139,7 +132,7 @@ class Attempt:
             match message:
                 case "cancel" | "hand_over":
                     self._obey(message)
-                case Frame(type="ended" | "failed") | TrainerDied() | "lost":
+                case Frame(type="ended" | "failed" | "measured") | TrainerDied() | "lost":
                     return message
                 case Frame():
                     self._report(message)
@@ -148,6 +141,7 @@ class Attempt:
         match frame:
             case Frame(type="rows", fields={"kind": kind, "first_row": first_row}):
                 self._recorder.add(kind, first_row, frame.columns)
+                self._live.look()
             case Frame(type="progress", fields=fields):
                 self._account.advance(fields["step"], fields["latest"], fields["best"])
                 self._recorder.set(
@@ -160,6 +154,12 @@ class Attempt:
             case Frame(type="checkpoint", fields=fields):
                 self._account.save(fields)
                 self._recorder.set(checkpoints=self._account.checkpoints)
+            case Frame(type="intervened", fields=fields):
+                for kind, num_rows in (fields["rewound"] or {}).items():
+                    self._recorder.rewind(kind, num_rows)
+                self._account.drop(fields["dropped"])
+                checkpoints = self._account.checkpoints
+                self._recorder.set(interventions=fields["interventions"], checkpoints=checkpoints)
             case _:
                 log.error("unknown frame %r", frame.type)
 
@@ -186,9 +186,41 @@ class Attempt:
         self._link.kill()
         self._deadline = None
 
+    def _measure(self, last: Last) -> Last:
+        """After training, what a full diagnosis wants to know of the weights; the frame that says
+        how the attempt ends. A failure here, or the limit on its time, costs the job nothing but
+        this knowledge; a cancel or a shutdown ends it like any other part of the job."""
+        if not isinstance(last, Frame) or not self._is_to_be_measured(last):
+            return last
+        self._recorder.set(phase="diagnosing")
+        limit = time.monotonic() + LIMIT_S
+        self._deadline = limit if self._deadline is None else min(limit, self._deadline)
+        train_s = last.fields["result"]["train_s"]
+        asked = question(self._job, self._settings, self._device, "final", train_s)
+        self._link.measure(self._run_number, asked)
+        answer = self._listen()
+        match answer, self._stopping:
+            case "lost", _:
+                return "lost"
+            case _, "cancel":
+                return Frame("ended", {**last.fields, "reason": "cancelled"})
+            case _, "hand_over":
+                return Frame("ended", {**last.fields, "reason": "handed_over"})
+            case Frame(type="measured", fields=fields), None:
+                self._measured = fields["measured"]
+            case _:
+                log.error("%s: its weights were not measured", self._job.id)
+                if isinstance(answer, Frame) and answer.fields.get("fatal"):
+                    self._link.stop()
+        return last
+
+    def _is_to_be_measured(self, last: Frame) -> bool:
+        finished = last.fields.get("reason") == "finished" and self._stopping is None
+        return finished and self._job.spec["diagnose"] == "full"
+
     # --- once it is over
 
-    def _finish(self, last: Frame | TrainerDied | Literal["lost"]) -> None:
+    def _finish(self, last: Last) -> None:
         self._recorder.seal()
         match last:
             case "lost":
@@ -221,7 +253,13 @@ class Attempt:
     def _succeed(self, fields: Json) -> None:
         result, outcome = fields["result"], fields["outcome"]
         self._account.best = fields["best"]
-        found = diagnosis(self._job, outcome, result, self._history)
+        found = None
+        if self._job.spec["diagnose"] != "off":
+            run = Run(self._job, outcome, result, self._history)
+            parent = self._parent if tries_a_remedy(self._job) else None
+            found = diagnosis(run, self._measured, parent)
+            if self._job.spec["diagnose"] == "full":
+                found.setdefault("measured", None)
         self._close("succeeded", "finished", outcome=outcome, result=result, diagnosis=found)
 
     def _stopped(self, result: Json | None) -> None:
@@ -247,6 +285,7 @@ class Attempt:
             self._account.step = result["num_steps"]
         last = {
             "phase": None,
+            "diagnosis": None,  # a live one says nothing of how the job ended
             "progress": self._account.progress(None),
             "best": self._account.best,
             "result": result,
@@ -289,14 +328,7 @@ class Attempt:
             return
 
     def _insist(self, action: Callable[[], T]) -> T:
-        """Do it, however long the store stays away (unless this worker must end)."""
-        while True:
-            try:
-                return action()
-            except StoreUnavailableError:
-                if self._shutdown.overdue:
-                    raise
-                time.sleep(_RETRY_EVERY_S)
+        return insist(action, self._shutdown)
 
     def _history(self, kind: HistoryKind) -> Columns | None:
         columns = self._recorder.history(kind)
@@ -304,6 +336,12 @@ class Attempt:
             self._insist(lambda: self._recorder.finish(self._write_rest))
             columns = self._insist(lambda: self._store.read_columns(self._job.id, kind))
         return columns if columns and len(columns["step"]) else None
+
+    def _parent(self) -> Run:
+        """Raises `NotFoundError` when it has been deleted."""
+        assert self._job.parent_id is not None
+        parent_id = self._job.parent_id
+        return self._insist(lambda: stored_run(self._store, parent_id))
 
     def _stored_rows(self) -> dict[str, int]:
         """How far the rows of former attempts got: no checkpoint beyond them may be resumed."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.store.base import Claim, Columns, HistoryKind, Json, WorkerStore
 from worker.backlog import Backlog, Rows, join
@@ -80,6 +82,18 @@ class Recorder:
             self._backlog.put(rows)
             self._cond.notify_all()
 
+    def rewind(self, kind: HistoryKind, num_rows: int) -> None:
+        """The run has gone back: the rows from `num_rows` on are none of it any more."""
+        layout = self._claim.layouts.get(kind)
+        if layout is None:
+            return
+        widths = layout.widths.items()
+        columns = {name: np.empty((0, width) if name == "x" else 0) for name, width in widths}
+        self._keep_bytes, self._kept = 0, []
+        with self._cond:
+            self._backlog.put(Rows(kind, num_rows, {"step": np.empty(0), **columns}, truncate=True))
+            self._cond.notify_all()
+
     def set(self, **fields: object) -> None:
         """Fields of the record (`WorkerStore.update`): the last value of each is written."""
         with self._cond:
@@ -109,8 +123,7 @@ class Recorder:
             self._write(rows, {})
         rows = self._backlog.take(2 * _BATCH_BYTES)
         try:
-            self._truncate(rows)
-            answer = close(_appends(rows), self._fields)
+            answer = close(_appends(self._cut(rows)), self._fields)
         except StoreUnavailableError:
             self._backlog.put_back(rows)
             raise
@@ -161,18 +174,27 @@ class Recorder:
 
     def _write(self, rows: list[Rows], fields: Json) -> None:
         try:
-            self._truncate(rows)
-            self._store.update(self._claim, fields, rows=_appends(rows))
+            appends = _appends(self._cut(rows))
+            if appends or fields:
+                self._store.update(self._claim, fields, rows=appends)
         except StoreUnavailableError:
             with self._cond:
                 self._backlog.put_back(rows)
             raise
 
-    def _truncate(self, rows: list[Rows]) -> None:
+    def _cut(self, rows: list[Rows]) -> list[Rows]:
+        """Cut histories down where batches say so, those before them written first; the batches
+        that are left to be written. May be repeated."""
+        left: list[Rows] = []
         for batch in rows:
             if batch.truncate:
+                if appends := _appends(left):
+                    self._store.update(self._claim, {}, rows=appends)
+                left = []
                 self._store.truncate_rows(self._claim, batch.kind, batch.first_row)
+            left.append(batch)
+        return left
 
 
 def _appends(rows: list[Rows]) -> list[Append]:
-    return [(batch.kind, batch.first_row, batch.columns) for batch in rows]
+    return [(batch.kind, batch.first_row, batch.columns) for batch in rows if batch.num_rows]

@@ -11,14 +11,17 @@ from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError
 from core.settings import Settings
 from core.store.base import Claim, WorkerStore
-from worker.attempt import Attempt, Mailbox, Order, Shutdown
+from worker.attempt import Attempt, Mailbox, Order
+from worker.later import LaterDiagnosis
 from worker.lease import Heartbeat
+from worker.patience import Shutdown
 from worker.trainer_link import Heard, TrainerDied, TrainerLink, TrainerUnavailableError
 
 log = logging.getLogger("thalweg.worker")
 
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 30.0
+_DIAGNOSES_EVERY_S = 1.0
 
 
 class Runner:
@@ -49,6 +52,7 @@ class Runner:
         self._heartbeat: Heartbeat | None = None
         self._mailbox: Mailbox | None = None
         self._num_runs = 0
+        self._look_at_diagnoses = 0.0
         self._shutdown = Shutdown()
         self._cond = threading.Condition()
         self._asked = 1
@@ -84,6 +88,11 @@ class Runner:
         Signal handlers run meanwhile."""
         with self._cond:
             self._cond.wait_for(lambda: self._stopped or self._served >= ticket)
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Whether, within this time, nothing is being run or looked for."""
+        with self._cond:
+            return self._cond.wait_for(lambda: self.idle, timeout_s)
 
     def begin_shutdown(self) -> None:
         """Take no more jobs, and have the one in hand handed over.
@@ -147,10 +156,43 @@ class Runner:
     def _drain(self) -> None:
         while not self._closing:
             self._link.start()
+            # They are short and somebody waits: but one look at a time costs each job a trip.
+            if time.monotonic() >= self._look_at_diagnoses and self._diagnose():
+                continue
             claim = self._store.claim_next(self._name, self.devices, self._settings.lease_s)
-            if claim is None:
+            if claim is not None:
+                self._attempt(claim)
+            elif not self._diagnose():
                 return
-            self._attempt(claim)
+
+    def _diagnose(self) -> bool:
+        """Make one of the diagnoses that were asked for after a job's end; whether there was one.
+        The next look is due at once, or, without any, in a while."""
+        claim = self._store.diagnoses.claim(self._settings.lease_s)
+        if claim is None:
+            self._look_at_diagnoses = time.monotonic() + _DIAGNOSES_EVERY_S
+            return False
+        mailbox: Mailbox = SimpleQueue()
+        self._mailbox = mailbox
+        if self._closing:  # the order came between the claim and the mailbox
+            mailbox.put("hand_over")
+        self._num_runs += 1
+        wanted = claim.job.spec["device"]
+        served = wanted in {"auto", *self.devices}
+        try:
+            LaterDiagnosis(
+                claim,
+                run=self._num_runs,
+                store=self._store,
+                link=self._link,
+                mailbox=mailbox,
+                settings=self._settings,
+                device=settle_device(wanted if served else "auto", self.devices),
+                shutdown=self._shutdown,
+            ).run()
+        finally:
+            self._mailbox = None
+        return True
 
     def _attempt(self, claim: Claim) -> None:
         assert self._heartbeat is not None

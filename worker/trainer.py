@@ -1,58 +1,34 @@
 """The trainer: a warm process that has torch imported and trains one job after another.
 
 `python -m worker.trainer FD PARENT`: FD is its end of a socket to its worker, PARENT the worker's
-process id. It talks to nobody else: no Redis, no network. Frames in: `run`, `cancel`, `hand_over`.
-Frames out: `ready`, then for each run `rows`, `progress`, `phase`, `checkpoint`, and `ended` or
-`failed`. It lives exactly as long as its worker: the kernel kills it, or its socket's end of file
-does. The main thread trains; a second thread reads the socket and sets the flag that the loop asks.
+process id. It talks to nobody else: no Redis, no network. Frames in: `run`, `measure`, `cancel`,
+`hand_over`. Frames out: `ready`, then for each run `rows`, `progress`, `phase`, `checkpoint`, and
+`ended` or `failed`, and for each measure `measured` or `failed`. It lives exactly as long as its
+worker: the kernel kills it, or its socket's end of file does. The main thread trains; a second
+thread reads the socket and sets the flag that the loop asks.
 """
 
 import gc
-import json
 import logging
 import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
-from functools import cache
 from queue import SimpleQueue
-from typing import Final, Literal
+from typing import Literal
 
-from core.artifacts.base import ArtifactStore
-from core.artifacts.build import open_artifacts
 from core.errors import ArtifactError, JobFailure
-from core.names import JOB_PREFIX, new_id
-from core.settings import Settings
-from core.spec.job import JobSpec
-from core.spec.resolve import Limits, parse_job
-from core.train.events import Columns, Control, Ending, Events, Json, SavedCheckpoint
+from core.train.events import Columns, Ending, Json, SavedCheckpoint
 from worker import frames
+from worker.duties import measure_job, run_job, warm_up
 from worker.frames import Frame
 from worker.lifeline import end_with_parent
 
 log = logging.getLogger("thalweg.trainer")
 
 StopReason = Literal["cancel", "hand_over"]
-
-WARM_UP: Final[tuple[Json, ...]] = (
-    {
-        "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}},
-        "optimizer": {"kind": "adam"},
-        "budget": {"max_steps": 2},
-    },
-    {
-        "problem": {
-            "kind": "supervised",
-            "data": {"kind": "builtin", "name": "digits"},
-            "model": {"kind": "mlp", "hidden": [8]},
-        },
-        "optimizer": {"kind": "adam"},
-        "budget": {"max_steps": 2},
-    },
-)
 
 
 class StopFlag:
@@ -110,31 +86,45 @@ class PipeEvents:
             )
         )
 
+    def intervened(
+        self, interventions: list[Json], rewound: dict[str, int] | None, dropped: tuple[str, ...]
+    ) -> None:
+        fields = {"interventions": interventions, "rewound": rewound, "dropped": list(dropped)}
+        self._send(Frame("intervened", fields))
+
 
 RunJob = Callable[[Json, PipeEvents, StopFlag], Ending]
 """Train the job of a `run` frame (its fields); tests give their own."""
+Measure = Callable[[Json, StopFlag], Json]
+"""Measure the weights that a `measure` frame names; tests give their own."""
 
 
 class Trainer:
-    """Answers `run` frames one after another until the socket ends."""
+    """Answers `run` and `measure` frames one after another until the socket ends."""
 
-    def __init__(self, link: socket.socket, run_job: RunJob, devices: tuple[str, ...]) -> None:
+    def __init__(
+        self, link: socket.socket, run_job: RunJob, measure: Measure, devices: tuple[str, ...]
+    ) -> None:
         self._link = link
         self._run_job = run_job
+        self._measure = measure
         self._devices = devices
-        self._runs: SimpleQueue[tuple[Json, StopFlag]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Frame, StopFlag]] = SimpleQueue()
 
     def serve(self) -> None:
         """Report ready, then train what comes. Never returns."""
         threading.Thread(target=self._listen, name="link", daemon=True).start()
         self._send(Frame("ready", {"devices": list(self._devices)}))
         while True:
-            job, flag = self._runs.get()
-            self._send(self._answer(job, flag))
+            asked, flag = self._asked.get()
+            self._send(self._answer(asked, flag))
             gc.collect(1)
 
-    def _answer(self, job: Json, flag: StopFlag) -> Frame:
+    def _answer(self, asked: Frame, flag: StopFlag) -> Frame:
+        job = asked.fields
         try:
+            if asked.type == "measure":
+                return Frame("measured", {"measured": self._measure(job, flag)})
             ending = self._run_job(job, PipeEvents(self._send), flag)
         except Exception as error:
             failed = failure(error)
@@ -167,9 +157,9 @@ class Trainer:
                 match frame:
                     case None:
                         os._exit(0)
-                    case Frame(type="run", fields={"run": run} as fields):
+                    case Frame(type="run" | "measure", fields={"run": run}):
                         flag = StopFlag(run)
-                        self._runs.put((fields, flag))
+                        self._asked.put((frame, flag))
                     case Frame(type=("cancel" | "hand_over") as order, fields={"run": run}):
                         flag.obey(order, run)
                     case _:
@@ -206,62 +196,7 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-@cache
-def artifact_store(location: str) -> ArtifactStore:
-    """One a process: an object store's connections stay open between jobs."""
-    return open_artifacts(location)
-
-
-def run_job(job: Json, events: Events, control: Control) -> Ending:
-    """Train the resolved spec of a `run` frame: `job_id`, `spec`, `artifacts` (their
-    location), `device`, `resume`, `stored_rows`."""
-    from core.train.loop import run
-
-    return run(
-        # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
-        JobSpec.model_validate_json(json.dumps(job["spec"])),
-        artifacts=artifact_store(job["artifacts"]).job(job["job_id"]),
-        events=events,
-        control=control,
-        resume=job["resume"],
-        stored_rows=job["stored_rows"],
-        device=job["device"],
-    )
-
-
-class Nobody:
-    """Events that go nowhere."""
-
-    def rows(self, kind: Literal["train", "eval"], first_row: int, columns: Columns) -> None: ...
-    def progress(
-        self, step: int, steps_per_s: float | None, latest: Json | None, best: Json | None
-    ) -> None: ...
-    def phase(self, name: str) -> None: ...
-    def checkpoint(self, saved: SavedCheckpoint) -> None: ...
-
-
-def warm_up(device: str) -> None:
-    """Train a little of each kind, so that no job pays for what torch and scikit-learn import and
-    allocate at first use. Raises what a job on this machine would."""
-    limits = Limits.of(Settings())
-    for body in WARM_UP:
-        spec = parse_job(json.dumps(body).encode(), limits)
-        with tempfile.TemporaryDirectory(prefix="thalweg-warm-up-") as folder:
-            run_job(
-                {
-                    "job_id": new_id(JOB_PREFIX),
-                    "spec": spec.model_dump(mode="json"),
-                    "artifacts": folder,
-                    "device": device,
-                    "resume": False,
-                    "stored_rows": None,
-                },
-                Nobody(),
-                StopFlag(0),
-            )
-
-
-def main(run: RunJob | None = None) -> None:
+def main(run: RunJob | None = None, measure: Measure = measure_job) -> None:
     """Start as the child of a worker: `python -m worker.trainer FD PARENT`."""
     fd, parent = int(sys.argv[-2]), int(sys.argv[-1])
     end_with_parent(parent)
@@ -281,9 +216,9 @@ def main(run: RunJob | None = None) -> None:
         # What torch has made will stay: a collection between two jobs need not look at it again.
         gc.collect()
         gc.freeze()
-        Trainer(link, run_job, devices).serve()
+        Trainer(link, run_job, measure, devices).serve()
     else:
-        Trainer(link, run, ("cpu",)).serve()
+        Trainer(link, run, measure, ("cpu",)).serve()
 
 
 if __name__ == "__main__":

@@ -123,6 +123,10 @@ class TrainerLink:
         """Start a run; its frames follow, the last of them `ended` or `failed`."""
         self._send(Frame("run", {**job, "run": run}))
 
+    def measure(self, run: int, job: Json) -> None:
+        """Have a job's weights measured; the answer is `measured` or `failed`."""
+        self._send(Frame("measure", {**job, "run": run}))
+
     def order(self, what: Literal["cancel", "hand_over"], run: int) -> None:
         """Ask the run to stop between two steps; an order for a run that has ended does nothing."""
         self._send(Frame(what, {"run": run}))

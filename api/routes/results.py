@@ -1,4 +1,4 @@
-"""What a job leaves behind: weights, checkpoints, its diagnosis and pictures."""
+"""What a job leaves behind: weights, checkpoints and pictures."""
 
 import asyncio
 from typing import Annotated, Any
@@ -8,17 +8,20 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.dependencies import JobIdPath, Json, Route, known_form, services_of
-from api.encoding import strict, to_json
+from api.encoding import to_json
 from api.history import Question, answer
 from api.openapi import header, problems
 from api.paging import fingerprint, page_body, page_of
 from api.queries import ModelQuery, PageQuery, PlotQuery
 from api.routes.jobs import matches
-from api.schemas import CheckpointPage, Diagnosis
+from api.schemas import CheckpointPage
 from api.views import checkpoint_json
+from core import plots_measured
 from core.artifacts.base import JobArtifacts, OpenArtifact
 from core.errors import ArtifactError, ConflictError, FieldError, InvalidInputError, NotFoundError
 from core.jobs import JobRecord
+from core.plots import PlotFormat
+from core.plots_measured import MeasuredKind
 from core.spec.job import JobSpec
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
@@ -111,20 +114,6 @@ def _checkpoint_key(checkpoint: dict[str, Any]) -> str:
 
 
 @router.get(
-    "/{job_id:id}/diagnosis",
-    response_class=Json,
-    responses={200: {"model": Diagnosis}, **problems(404, 409, 503)},
-)
-async def diagnosis(request: Request, job_id: JobIdPath) -> Response:
-    """What went on during the descent, and what may help."""
-    job = await services_of(request).store.get(known_form(job_id))
-    if job.diagnosis is None:
-        why = f"The job is {job.status}; its spec says diagnose: {job.spec.get('diagnose')}."
-        raise ConflictError("not_ready", f"There is no diagnosis. {why}")
-    return Json(to_json(strict(job.diagnosis)))
-
-
-@router.get(
     "/{job_id:id}/plot",
     response_class=Response,
     responses={
@@ -138,15 +127,21 @@ async def diagnosis(request: Request, job_id: JobIdPath) -> Response:
 async def plot(
     request: Request, job_id: JobIdPath, query: Annotated[PlotQuery, Query()]
 ) -> Response:
-    """The loss, the learning rate, or the path of a point in the plane."""
+    """The loss, the learning rate, the path of a point in the plane; and, once a full diagnosis is
+    there, the Hessian's eigenvalues and the loss around the weights."""
     services = services_of(request)
     job = await services.store.get(known_form(job_id))
     from core import plots  # for those who ask only: it brings matplotlib
 
     spec = await asyncio.to_thread(JobSpec.model_validate_json, to_json(job.spec))
-    if query.kind == "path" and not plots.path_is_possible(spec):
-        message = "kind: a path is drawn for functions of two variables; ask for loss or lr."
-        raise InvalidInputError([FieldError("kind", "not_two_dimensional", message)])
+    match query.kind:
+        case "spectrum" | "landscape" as kind:
+            return await _measured_plot(job, spec, kind, query.format)
+        case "path" if not plots.path_is_possible(spec):
+            message = "kind: a path is drawn for functions of two variables; ask for loss or lr."
+            raise InvalidInputError([FieldError("kind", "not_two_dimensional", message)])
+        case _:
+            pass
     series = {"loss": ("loss",), "lr": ("lr",), "path": ("loss", "x")}[query.kind]
     question = Question("train", series, None, PLOT_POINTS, PLOT_POINTS)
     rows = await answer(services.store, job_id, question)
@@ -169,3 +164,20 @@ async def plot(
         best=job.best,
     )
     return Response(picture, media_type=_MEDIA[query.format], headers={"Cache-Control": "no-cache"})
+
+
+async def _measured_plot(
+    job: JobRecord, spec: JobSpec, kind: MeasuredKind, form: PlotFormat
+) -> Response:
+    measured = (job.diagnosis or {}).get("measured")
+    if not measured or not plots_measured.has(kind, measured):
+        why = "has no full diagnosis" if not measured else "was measured, but there was no time for"
+        raise ConflictError(
+            "not_ready",
+            f"The job is {job.status} and {why}{' this' if measured else ''}: POST its diagnosis"
+            " once it has ended.",
+        )
+    picture = await asyncio.to_thread(
+        plots_measured.render, kind, form, spec, measured, job.outcome
+    )
+    return Response(picture, media_type=_MEDIA[form], headers={"Cache-Control": "no-cache"})

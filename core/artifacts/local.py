@@ -93,16 +93,7 @@ class LocalJob(JobArtifacts):
 
     def list(self) -> dict[str, int]:
         with self._errors("", "listed"):
-            files = [
-                path
-                for pattern in ("*", "*/*")
-                for path in self._folder.glob(pattern)
-                if not path.name.startswith(".") and path.is_file()
-            ]
-            return {
-                path.relative_to(self._folder).as_posix(): path.stat().st_size
-                for path in sorted(files)
-            }
+            return dict(sorted(_files(self._folder)))
 
     def delete(self, name: str) -> None:
         with self._errors(name, "deleted"):
@@ -143,6 +134,21 @@ class LocalJob(JobArtifacts):
         except OSError as error:
             hint = "; free some space" if error.errno in _FULL else ""
             raise self._failure(name, done, _reason(error) + hint) from error
+
+
+def _files(folder: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Name and size of the complete files in the folder and in its folders."""
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_file():
+            yield prefix + entry.name, entry.stat().st_size
+        elif not prefix and entry.is_dir():
+            yield from _files(folder / entry.name, f"{entry.name}/")
 
 
 def _reason(error: OSError) -> str:

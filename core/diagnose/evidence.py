@@ -8,6 +8,7 @@ import numpy as np
 
 from core.diagnose import curves
 from core.diagnose.curves import Floats
+from core.diagnose.measured import Measured
 from core.diagnose.rows import WINDOW, Rows
 from core.jobs import Outcome
 from core.spec.job import JobSpec
@@ -93,6 +94,10 @@ class Evidence(Rows):
         gradient descent near its start and its end (a lower bound of λ_max)."""
         if self.land is not None and self.land.largest is not None:
             return self.land.largest_at_first if self.blown_up else self.land.largest
+        if self.measured is not None:
+            found = self.measured.first_largest if self.blown_up else self.measured.largest
+            if found is not None and found > 0:
+                return found
         seen = []
         if self.descent is not None and not self.blown_up:
             seen.append(self.descent.curvature)
@@ -166,6 +171,9 @@ class Evidence(Rows):
             return self.remaining <= (1e-6 if single else 1e-8)
         if self.convex and self._settled:
             return True
+        share = self.full_gradient_share
+        if share is not None:
+            return share <= (1e-4 if single else 1e-6)
         return self._gradient_below(1e-4 if single else 1e-6)
 
     @cached_property
@@ -175,7 +183,29 @@ class Evidence(Rows):
             return True
         if self.remaining is not None and (self._bottom_known or self.remaining <= 1e-3):
             return self.remaining <= 1e-3
+        share = self.full_gradient_share
+        if share is not None:
+            still = not (self.falling and self.level.late_fall >= 0.05)
+            return still and (share <= 1e-3 or (share <= 0.03 and self._falls_to_both_sides))
         return self._gradient_below(1e-4)
+
+    @cached_property
+    def full_gradient_share(self) -> float | None:
+        """The gradient norm over all data at the end over the first one; None if not measured."""
+        found = self.at_end
+        if found is None or found.grad_norm is None:
+            return None
+        first = found.first_grad_norm or (self.grad_start if self.land is not None else None)
+        return found.grad_norm / first if first else None
+
+    @cached_property
+    def _falls_to_both_sides(self) -> bool:
+        """Whether negative curvature offers ten times what the gradient does."""
+        found = self.at_end
+        if found is None or found.sign != "negative" or not found.largest or not found.loss:
+            return False
+        by_gradient = (found.grad_norm or 0.0) ** 2 / (2.0 * abs(found.largest))
+        return found.drop_both_sides > max(0.01 * abs(found.loss), 10.0 * by_gradient)
 
     @property
     def spent(self) -> bool:
@@ -190,6 +220,7 @@ def gather(
     outcome: Outcome | None,
     train: dict[str, Floats],
     evaluation: dict[str, Floats] | None,
+    measured: Measured | None = None,
 ) -> Evidence:
     """Cut the history at its first non-finite loss and wrap it. Missing columns become NaN."""
     loss = np.asarray(train.get("loss", np.empty(0)), dtype=np.float64)
@@ -218,4 +249,5 @@ def gather(
         x=points,
         nonfinite=rows < loss.size,
         evaluation=pair,
+        measured=measured,
     )

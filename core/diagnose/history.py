@@ -1,9 +1,10 @@
-"""A run's diagnosis from its spec and history alone: NumPy only, no weights, no torch."""
+"""A run's diagnosis from its spec, its history and, where there is one, a measurement. No torch."""
 
 import numpy as np
 
 from core.diagnose.curves import Floats
 from core.diagnose.evidence import gather
+from core.diagnose.measured import Measured
 from core.diagnose.reading import Json
 from core.diagnose.remedies import propose
 from core.diagnose.rules import examine
@@ -20,6 +21,7 @@ def diagnose(
     result: Json | None,
     train: Columns,
     evaluation: Columns | None,
+    measured: Json | None = None,
 ) -> Json:
     """Name what is wrong with a descent (CONTRACT, section 7).
 
@@ -30,18 +32,25 @@ def diagnose(
         train: `step`, `loss`, `lr`, `grad_norm`, and `x` (rows × dim) for functions; equal
             lengths, any number of rows, non-finite values allowed.
         evaluation: `step`, `loss`, …, or None.
+        measured: what `core.diagnose.full.measure` found at the run's weights; None: a diagnosis
+            of the history alone.
 
     Returns:
-        `{"verdict", "confidence", "findings", "remedies"}`; strict JSON, no NaN.
+        `{"verdict", "confidence", "findings", "remedies"}` and, of a full one, `measured`; strict
+        JSON, no NaN.
     """
     with np.errstate(all="ignore"):
-        evidence = gather(spec, outcome, train, evaluation)
+        seen = None if measured is None else Measured(measured)
+        evidence = gather(spec, outcome, train, evaluation, seen)
         findings = examine(evidence)
         verdict = decide(findings, evidence)
         remedies = propose(verdict, findings, evidence)
-    return {
+    found: Json = {
         "verdict": verdict.name,
         "confidence": verdict.confidence,
         "findings": [finding.to_json() for finding in findings.values()],
         "remedies": [{"index": index, **remedy.to_json()} for index, remedy in enumerate(remedies)],
     }
+    if measured is not None:
+        found["measured"] = measured
+    return found

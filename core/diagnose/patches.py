@@ -1,4 +1,4 @@
-"""Patches of a spec: RFC 7396, and how a learning rate is changed wherever the spec has one."""
+"""Remedies as patches, and how a learning rate is changed wherever the spec has one."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +16,7 @@ class Remedy:
     """A patch with its reason and what to expect of it.
 
     Attributes:
-        patch: JSON merge patch on the spec (see `merge`).
+        patch: JSON merge patch on the spec (see `core.spec.patching`).
         reason: why it should help, for the user.
         expected: numbers to hold the outcome against, such as `final_loss` or `speed_up`.
     """
@@ -29,20 +29,6 @@ class Remedy:
         """The contract's shape, but for `index`."""
         expected = {name: number(value) for name, value in self.expected.items()}
         return {"patch": self.patch, "reason": self.reason, "expected": expected}
-
-
-def merge(target: Any, patch: Any) -> Any:
-    """RFC 7396, except that an object with another `kind` replaces the old one whole."""
-    if not isinstance(patch, dict):
-        return patch
-    same = isinstance(target, dict) and patch.get("kind", target.get("kind")) == target.get("kind")
-    merged = dict(target) if same else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge(merged.get(key), value)
-    return merged
 
 
 def scaled_rate(spec: JobSpec, factor: float) -> Json:

@@ -53,6 +53,12 @@ def look_steady_slow_descent(e: Evidence) -> Reading:
             f"All steps together could have taken off at most {share:.2%} of the loss, though the"
         )
         return triggered(text + " gradient is as large as at first.", over(share, 0.1), **numbers)
+    full = e.full_gradient_share
+    if full is not None and full >= 0.7 and share < 0.5 and level.fall < 0.3:
+        numbers["full_gradient_of_first"] = full
+        text = f"The gradient over all data still has {full:.0%} of its first size, and all steps"
+        text += f" together could have taken off at most {share:.0%} of the loss."
+        return triggered(text, over(share, 1.0), **numbers)
     if not e.falling:
         return clear("The second half does not fall steadily.", 0.5, **numbers)
     if level.fall <= 0.75 and 0.3 <= bend <= 3.0:
@@ -193,7 +199,7 @@ def look_overfitting(e: Evidence) -> Reading:
     seen = e.overfit
     if seen is None or e.rows < 12:
         return unknown("Needs four evaluations.")
-    gap = abs(seen.first - seen.best)
+    gap = min(abs(seen.first - seen.best), 3.0 * abs(seen.best))
     numbers = {
         "best_step": seen.best_step,
         "best_eval_loss": seen.best,
@@ -205,10 +211,10 @@ def look_overfitting(e: Evidence) -> Reading:
     at = int(np.searchsorted(e.step, seen.best_step))
     width = max(1, e.rows // 20)
     train_then = float(e.loss[max(0, at - width) : at + width].mean())
-    fell = e.level.end < train_then
+    fell = e.level.end < 0.95 * train_then
     rising = seen.after.agreement > 0.3 and seen.after.z > 0.5
     numbers["train_loss_then"] = train_then
-    if seen.rise >= 0.2 and seen.last - seen.best >= 0.1 * gap and rising and fell:
+    if seen.rise >= 0.2 and seen.last - seen.best >= 0.05 * gap and rising and fell:
         text = f"The evaluation loss was lowest at step {seen.best_step:.0f} ({seen.best:.4g}) and"
         text += f" has risen by {seen.rise:.0%} since, while the training loss fell from"
         text += f" {train_then:.4g} to {e.level.end:.4g}."
@@ -229,48 +235,45 @@ def look_noise_limited(e: Evidence) -> Reading:
     excess = _excess(e) / base
     numbers = {"late_fall": late, "noise_over_loss": share, "fall": level.fall, "excess": excess}
     numbers["level"] = level.end
-    still = not (e.falling and late >= 0.05) and late < 0.1
+    # Each of the two means that `late` compares has this standard error.
+    doubt = share / math.sqrt(max(1, e.rows // 8))
+    still = not (e.falling and late >= 0.05) and late < max(0.1, min(0.25, 3.0 * doubt))
     if not still:
         return clear(f"The second half still takes {late:.1%} off the loss.", 0.5, **numbers)
     if level.fall < 0.2 or level.end <= 0.02 * level.start:
         return clear("The loss stands still for other reasons.", 0.3, **numbers)
     if share < 0.05:
         return clear("The noise is small against the loss.", over(share, 0.05), **numbers)
-    if e.grad_end < 0.1 * e.grad_start:
+    if _late_gradient(e) < 0.1 * e.grad_start:
         return clear("The gradient has become small.", 0.3, **numbers)
     text = (
         f"The loss stays at {level.end:.4g} with a noise of {share:.0%} of it from batch to batch"
     )
     if math.isfinite(excess):
         text += f"; the steps' own noise accounts for about {excess:.0%} of the level"
-        if excess < 0.02:
-            return clear(text + ", so the level is the data's.", over(excess, 0.02), **numbers)
+        if excess < 0.05:
+            return clear(text + ", so the level is the data's.", over(excess, 0.05), **numbers)
     return triggered(text + ".", min(over(share, 0.03), 1.5), **numbers)
+
+
+def _late_gradient(e: Evidence) -> float:
+    """Root mean square of the last quarter's gradient norms: single rows' vary too much."""
+    late = e.grad[-max(10, e.rows // 4) :]
+    late = late[np.isfinite(late)]
+    return float(np.sqrt((late**2).mean())) if late.size else math.nan
 
 
 def _excess(e: Evidence) -> float:
     """η·E‖g‖²/(4(1−β)): what SGD's stationary noise adds to the loss (Mandt et al. 2017)."""
+    if e.method.family == "adaptive" and e.at_end is not None:
+        # With P = √v the same sum is η·tr(P⁻¹Σ)/4, and Σ is v where batches are mostly noise.
+        roots = e.at_end.sum_of_roots
+        return math.nan if roots is None else float(e.lr[-1]) * roots / 4.0
     if not e.method.linear:
         return math.nan
     late = e.grad[e.rows // 2 :][:: max(1, e.rows // 4096)]
     square = float((late[np.isfinite(late)] ** 2).mean()) if np.isfinite(late).any() else math.nan
     return float(e.lr[-1]) * e.method.scale * square / (4.0 * (1.0 - e.method.beta))
-
-
-def look_gradient_spikes(e: Evidence) -> Reading:
-    """Gradient norms a hundred times the usual: exploding gradients."""
-    if e.rows < 12 or not np.isfinite(e.grad_start):
-        return unknown("Needs twelve rows.")
-    thin = e.grad[:: max(1, e.rows // 4096)]
-    usual = float(np.median(thin[np.isfinite(thin)]))
-    with np.errstate(over="ignore"):
-        ratio = float(np.fmax.reduce(e.grad)) / max(usual, 1e-300)
-    first = float(e.grad[0]) / max(usual, 1e-300)
-    numbers = {"largest_over_median": ratio, "median": usual}
-    if ratio >= 100.0 and ratio > 3.0 * first:
-        text = f"A gradient norm reached {ratio:.3g} times the usual {usual:.3g}."
-        return triggered(text, over(ratio, 50.0), **numbers)
-    return clear(f"The largest gradient norm is {ratio:.3g} times the usual.", 0.5, **numbers)
 
 
 def look_descent(e: Evidence) -> Reading:

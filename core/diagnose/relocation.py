@@ -41,6 +41,8 @@ def leave_a_saddle(e: Evidence) -> Iterator[Remedy]:
         return
     if land.form is not None and land.minimum is None:
         return  # A quadratic with a saddle has no minimum to go to.
+    if e.at_end is not None and e.at_end.num_minima == 0.0:
+        return  # Nor has a function without any: it falls for ever.
     point = e.x[e.rows - 1]
     scale = max(1.0, float(np.abs(point).max()))
     away = 0.05 * scale * land.vectors[:, 0]
@@ -56,11 +58,30 @@ def leave_a_saddle(e: Evidence) -> Iterator[Remedy]:
         )
 
 
+def _lowest_found(e: Evidence, problem: FunctionProblem) -> Iterator[Remedy]:
+    """A start at the lowest minimum that a multi-start came to."""
+    found = e.at_end
+    if found is None or found.other_minimum is None or found.other_point is None or e.x is None:
+        return
+    if found.other_minimum < e.loss[-1]:
+        # A little back towards the run's end: a start on the spot has no descent to show.
+        lowest = np.array([found.other_point])
+        beside = _within(problem, lowest + 0.01 * (e.x[e.rows - 1] - lowest))
+        lower = values_of(problem.function)(beside)[0] < e.loss[-1]
+        yield Remedy(
+            start_patch(problem, (beside if lower else _within(problem, lowest))[0]),
+            f"Of {found.num_minima or 0:.0f} minima that other starts found, this is the lowest.",
+            {"final_loss": found.other_minimum},
+        )
+
+
 def escape_a_local_minimum(e: Evidence) -> Iterator[Remedy]:
-    """The lowest of 1,024 points over the function's domain, then a start drawn from it."""
+    """The lowest minimum known from other starts, the lowest of 1,024 points over the function's
+    domain, then a start drawn from it."""
     problem = e.spec.problem
     if not isinstance(problem, FunctionProblem) or e.x is None:
         return
+    yield from _lowest_found(e, problem)
     intervals = domain(problem.function)
     if intervals is None:
         return
@@ -78,7 +99,8 @@ def escape_a_local_minimum(e: Evidence) -> Iterator[Remedy]:
                 " minimum.",
                 {"first_loss": float(values[lowest]), "known_minimum": known},
             )
-    if problem.bounds is None:
+    hopeless = e.at_end is not None and (e.at_end.other_minimum or -np.inf) >= e.loss[-1]
+    if problem.bounds is None and not hopeless:  # one draw, where hundreds found nothing lower
         low, high = float(limits[:, 0].max()), float(limits[:, 1].min())
         if low < high:
             yield Remedy(

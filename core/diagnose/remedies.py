@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from core.diagnose.patches import (
 )
 from core.diagnose.progress import conditioning
 from core.diagnose.reading import Findings, Json
+from core.diagnose.rebuilding import better_start, keep_the_gradient, other_weights
 from core.diagnose.relocation import escape_a_local_minimum, leave_a_saddle
 from core.diagnose.stability import asymptotic_speed
 from core.diagnose.step_sizes import (
@@ -46,9 +48,9 @@ def propose(verdict: Verdict, findings: Findings, e: Evidence) -> list[Remedy]:
         case "oscillating":
             found = _for_oscillation(e)
         case "saddle_point":
-            found = leave_a_saddle(e)
+            found = chain(leave_a_saddle(e), other_weights(e))
         case "local_minimum":
-            found = escape_a_local_minimum(e)
+            found = chain(escape_a_local_minimum(e), other_weights(e))
         case "plateau":
             found = _for_plateau(findings, e)
         case "too_slow":
@@ -66,6 +68,8 @@ def _for_divergence(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     if findings["no_minimum"].triggered:
         return
     exact = exact_rate(e)
+    if findings["exploding_start"].triggered:
+        yield from better_start(e)
     if exact is not None:
         yield exact
     else:
@@ -113,6 +117,8 @@ def _for_plateau(findings: Findings, e: Evidence) -> Iterator[Remedy]:
         yield raise_rate(e, 10.0)
         return
     model = problem.model
+    if findings["vanishing_gradients"].triggered or findings["saturated_units"].triggered:
+        yield from keep_the_gradient(e)
     if isinstance(model, MLP) and model.norm is None and len(model.hidden) >= 3:
         yield Remedy(
             {"problem": {"model": {"norm": {"kind": "layer"}}}},
@@ -163,9 +169,11 @@ def _for_slowness(findings: Findings, e: Evidence) -> Iterator[Remedy]:
 def _for_overfitting(e: Evidence) -> Iterator[Remedy]:
     seen = e.overfit
     assert seen is not None
-    if seen.best_step >= 1:
+    # Lowest at the very first evaluation: nothing is learned that carries over; end at the next.
+    until = int(max(seen.best_step, e.spec.record.eval_every or 1))
+    if until < e.step[-1]:
         yield Remedy(
-            {"budget": {"max_steps": int(seen.best_step)}},
+            {"budget": {"max_steps": until}},
             "Ends where the evaluation loss was lowest (`checkpoint=best` holds those weights).",
             {"eval_loss": seen.best},
         )

@@ -9,6 +9,7 @@ import numpy as np
 from core.diagnose import curves, landscape, methods, rates
 from core.diagnose.curves import Floats
 from core.diagnose.landscape import Landscape
+from core.diagnose.measured import Measured
 from core.jobs import Outcome
 from core.spec.job import ClipNorm, JobSpec, Supervised
 from core.spec.models import LinearModel
@@ -27,7 +28,7 @@ class Level(NamedTuple):
         middle, end: means over the first and the last quarter of the run's second half.
         best, worst: the extremes.
         floor: what the loss cannot go below: a function's known minimum, 0 for a supervised loss,
-            the minimum by curvature at the last point; None when nothing is known.
+            the minimum by curvature at the last point, or a multi-start's; None when not known.
         spread: how much a function of unknown minimum usually differs from its last value.
     """
 
@@ -71,6 +72,7 @@ class Rows:
         x: the points of a function's rows, or None.
         nonfinite: whether a row was cut.
         evaluation: (step, loss) of the evaluations, or None.
+        measured: what `core.diagnose.full.measure` found at the run's weights, or None.
     """
 
     spec: JobSpec
@@ -82,6 +84,17 @@ class Rows:
     x: Floats | None
     nonfinite: bool
     evaluation: tuple[Floats, Floats] | None
+    measured: Measured | None = None
+
+    @cached_property
+    def at_end(self) -> Measured | None:
+        """What was measured at the run's last weights, where those make sense."""
+        found = self.measured
+        if found is None or self.blown_up:
+            return None
+        last = float(self.step[-1]) if self.rows else 0.0
+        there = found.at_end or (found.step is not None and found.step >= last)
+        return found if there else None
 
     @property
     def rows(self) -> int:
@@ -153,6 +166,8 @@ class Rows:
         floor: float | None = 0.0 if bounded else None
         if self.land is not None:
             floor = self.land.floor
+        if floor is None and self.at_end is not None and self.land is not None:
+            floor = self.at_end.other_minimum
         return Level(
             start=float(loss[:first].mean()),
             middle=float(loss[half : half + quarter].mean()),

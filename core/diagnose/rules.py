@@ -1,12 +1,12 @@
 """The table of rules: what is looked at, where the threshold lies, why, and whose criterion it is.
 
 Reading it from top to bottom is reading the diagnosis. The tests themselves are in `stability`,
-`stationarity` and `progress`; `verdict` weighs the findings.
+`stationarity`, `progress` and `inside`; `verdict` weighs the findings.
 """
 
 from typing import Final
 
-from core.diagnose import progress, stability, stationarity
+from core.diagnose import inside, progress, stability, stationarity
 from core.diagnose.evidence import Evidence
 from core.diagnose.reading import Finding, Findings, Rule
 
@@ -84,22 +84,25 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "negative_curvature",
-        "λ_min < −max(resolution, 1e-6·|λ|_max), or the function is lower nearby",
+        "λ_min < −max(resolution, 1e-6·|λ|_max), or the function is lower nearby; models: and a"
+        " real step to either side gains 1 % of the loss",
         "A point of rest that is no minimum: a saddle point.",
         "Nocedal and Wright 2006, theorem 2.3; Dauphin et al. 2014 (arXiv 1406.2572)",
         stationarity.look_negative_curvature,
     ),
     Rule(
         "above_known_minimum",
-        "at rest more than 1e-6 of the first gap, and 100 × what is in reach, above the minimum",
+        "at rest more than 1e-6 of the first gap, and 100 × what is in reach, above the minimum;"
+        " models: 10 % above",
         "A minimum, but not the lowest.",
-        "the function's published minimum (Jamil and Yang 2013, arXiv 1308.4008)",
+        "the function's published minimum (Jamil and Yang 2013, arXiv 1308.4008), else a"
+        " multi-start's; models: three other seeds",
         stationarity.look_above_known_minimum,
     ),
     Rule(
         "plateau",
-        "second half gains < 2 % without a clear trend, gradient ≤ 0.1 of its first size (or 0.02"
-        " of the usual, or batches that cancel out)",
+        "second half gains < 2 % without a clear trend, gradient ≤ 0.1 of its first size (or 0.05"
+        " of the usual, or 0.1 of the mean slope to a minimum, or batches that cancel out)",
         "Flat ground: hardly any slope to follow. A steady fall after a spike is none.",
         "Theil 1950, Sen 1968, Mann 1945 (trend); Fukumizu and Amari 2000 (plateaus)",
         stationarity.look_plateau,
@@ -115,7 +118,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "steady_slow_descent",
         "falls at 0.3 to 3 × its early speed (per summed rate) with ≤ 75 % gone; or all steps"
-        " together could have taken off < 5 % at an undiminished gradient",
+        " together could have taken off < 5 % at an undiminished gradient (measured on all data:"
+        " < 50 %)",
         "The run ended within the first time constant of the descent: the rate is too small.",
         "gradient flow: progress is a function of the summed learning rate",
         progress.look_steady_slow_descent,
@@ -136,16 +140,16 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "overfitting",
-        "evaluation loss 20 % above its best and rising (Kendall tau > 0.3), by 10 % of what it had"
-        " gained, while the training loss fell",
+        "evaluation loss 20 % above its best and rising (Kendall tau > 0.3), by 5 % of what it had"
+        " gained (of three times its best, if that is less), while the training loss fell by 5 %",
         "The model learns the rows, not the rule.",
         "Prechelt 1998, Early Stopping - But When? (generalization loss)",
         progress.look_overfitting,
     ),
     Rule(
         "noise_limited",
-        "batch noise ≥ 5 % of a level that no longer falls, after a fall of 20 %; with SGD the"
-        " steps' own noise makes ≥ 2 % of the level",
+        "batch noise ≥ 5 % of a level that no longer falls, after a fall of 20 %; the steps'"
+        " own noise, where it can be told, makes ≥ 5 % of the level",
         "Steps of this size cannot settle lower with batches of this size.",
         "Bottou, Curtis and Nocedal 2018, theorem 4.6; Mandt et al. 2017 (arXiv 1704.04289)",
         progress.look_noise_limited,
@@ -155,7 +159,57 @@ RULES: Final[tuple[Rule, ...]] = (
         "a gradient norm 100 × the median",
         "Exploding gradients; for information and for clipping.",
         "Pascanu, Mikolov and Bengio 2013 (arXiv 1211.5063)",
-        progress.look_gradient_spikes,
+        inside.look_gradient_spikes,
+    ),
+    # --- inside: these explain, and choose among remedies ---
+    Rule(
+        "vanishing_gradients",
+        "gradient per weight of the first layer < 1e-3 of the last's, at the start",
+        "The lower layers hardly learn.",
+        "Glorot and Bengio 2010; Bengio, Simard and Frasconi 1994",
+        inside.look_vanishing,
+    ),
+    Rule(
+        "exploding_start",
+        "the same > 1e3, or a first loss 30 times that of a constant output",
+        "The first weights are too large for this depth.",
+        "Glorot and Bengio 2010; He et al. 2015 (arXiv 1502.01852)",
+        inside.look_exploding,
+    ),
+    Rule(
+        "dead_units",
+        "half of the hidden units have no slope on any row",
+        "No gradient reaches them: a rate or first weights that were too large.",
+        "Lu et al. 2019, Dying ReLU and Initialization (arXiv 1903.06733)",
+        inside.look_dead_units,
+    ),
+    Rule(
+        "saturated_units",
+        "half of the (unit, row) pairs have under 2 % of the steepest slope",
+        "Learning is slow where activations are flat.",
+        "Glorot and Bengio 2010, section 3",
+        inside.look_saturated,
+    ),
+    Rule(
+        "large_updates",
+        "the next update of a weight matrix is over a tenth of it",
+        "Usual ratios lie near 1e-3.",
+        "Bottou 2012, Stochastic Gradient Descent Tricks (rule of thumb)",
+        inside.look_update_size,
+    ),
+    Rule(
+        "preconditioned_sharpness",
+        "η·λ_max(P⁻¹H) ≥ 0.9 of (2+2β₁)/(1−β₁) (Adam), 2+2β (RMSprop), 2 (Adagrad)",
+        "An adaptive method at its edge of stability; for information, because it drifts.",
+        "Cohen et al. 2022 (arXiv 2207.14484)",
+        inside.look_preconditioned,
+    ),
+    Rule(
+        "gradient_noise_scale",
+        "tr(Σ)/|G|² > 10 batches",
+        "Larger batches would help as much as more steps.",
+        "McCandlish et al. 2018 (arXiv 1812.06162)",
+        inside.look_noise_scale,
     ),
     Rule(
         "descent",

@@ -14,10 +14,14 @@ def look_stationary(e: Evidence) -> Reading:
     numbers = {"grad_norm": float(e.grad[-1]), "of_first": e.grad_ratio}
     if e.remaining is not None:
         numbers["remaining"] = e.remaining
+    if e.full_gradient_share is not None:
+        numbers["full_gradient_of_first"] = e.full_gradient_share
     if e.stationary is None:
         return unknown("Gradients of random batches do not vanish at a minimum.", **numbers)
     if e.stationary:
         text = f"The gradient norm is {e.grad[-1]:.3g}"
+        if e.full_gradient_share is not None:
+            text = f"The gradient over all data is {e.full_gradient_share:.2g} of its first size"
         if e.remaining is not None:
             text += f" and at most {e.remaining:.2g} of the first gap is left to gain nearby"
         return triggered(text + ".", 3.0, **numbers)
@@ -34,7 +38,7 @@ def look_negative_curvature(e: Evidence) -> Reading:
         return clear("The loss is convex in the weights: no curvature is negative.", 3.0)
     land = e.land
     if land is None or land.eigenvalues is None:
-        return unknown("The history does not tell the curvature.")
+        return _measured_curvature(e)
     least, most = float(land.eigenvalues[0]), float(np.abs(land.eigenvalues).max())
     numbers = {"smallest_eigenvalue": least, "resolution": land.resolution}
     edge = max(land.resolution, 1e-6 * most)
@@ -49,6 +53,35 @@ def look_negative_curvature(e: Evidence) -> Reading:
     return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
 
 
+def _measured_curvature(e: Evidence) -> Reading:
+    """By Lanczos on the weights, confirmed by a real step to either side."""
+    found = e.at_end
+    if found is None or found.smallest is None or found.largest is None:
+        return unknown("The history does not tell the curvature.")
+    least, edge = found.smallest, found.edge
+    numbers = {
+        "smallest_eigenvalue": least,
+        "bound": found.smallest_bound or 0.0,
+        "largest_eigenvalue": found.largest,
+        "drop": found.drop,
+        "drop_both_sides": found.drop_both_sides,
+    }
+    if found.sign is None:
+        text = f"The smallest eigenvalue found is {least:.3g}, but its bound of"
+        return unknown(f"{text} {found.smallest_bound:.2g} does not separate it from 0.", **numbers)
+    if found.sign == "negative":
+        floor = 0.0
+        if isinstance(e.spec.problem, Supervised):
+            floor = max(1e-2 * abs(found.loss or 0.0), 1e-4 * abs(found.first_loss or 0.0))
+        if found.drop_both_sides > floor:
+            text = f"The smallest eigenvalue of the Hessian is {least:.4g}, and steps along it take"
+            text += f" {found.drop_both_sides:.3g} off the loss to either side."
+            return triggered(text, over(-least, edge), **numbers)
+        text = f"The smallest eigenvalue is {least:.2g}, but a step along it gains next to nothing."
+        return clear(text, 0.5, **numbers)
+    return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
+
+
 def look_above_known_minimum(e: Evidence) -> Reading:
     """A minimum in reach that lies clearly above the function's known one."""
     if not e.near_stationary:
@@ -59,10 +92,10 @@ def look_above_known_minimum(e: Evidence) -> Reading:
     if isinstance(e.spec.problem, Supervised):
         if last <= 1e-6 * max(abs(first), 1e-300):
             return clear("The loss cannot go below 0, and is there.", 3.0, loss=last)
-        return unknown("The lowest loss of a model is not known.", loss=last)
-    if e.land is None or e.land.minimum is None:
+        return _above_other_models(e, first)
+    least = _least_known(e)
+    if e.land is None or least is None:
         return unknown("No lower minimum is known.", loss=last)
-    least = e.land.minimum
     above, reach = last - least, e.land.decrement
     numbers = {"loss": last, "known_minimum": least, "above": above}
     edge = 1e-6 * max(abs(first - least), abs(least) * 1e-3, 1e-12)
@@ -75,6 +108,34 @@ def look_above_known_minimum(e: Evidence) -> Reading:
     if e.land.eigenvalues is None:
         return triggered(f"The loss lies {above:.4g} above the known minimum.", 1.0, **numbers)
     return clear("What is left can still be gained from here.", 0.5, **numbers)
+
+
+def _least_known(e: Evidence) -> float | None:
+    """The function's published minimum, else the lowest one that a multi-start found."""
+    if e.land is not None and e.land.minimum is not None:
+        return e.land.minimum
+    return None if e.at_end is None else e.at_end.other_minimum
+
+
+def _above_other_models(e: Evidence, first: float) -> Reading:
+    """A model at rest against what the same model reaches from elsewhere, or reached before."""
+    found = e.at_end
+    if found is None or found.loss is None:
+        return unknown("The lowest loss of a model is not known.")
+    known = [each for each in (found.other_minimum, _best_before(e)) if each is not None]
+    if not known:
+        return unknown("The lowest loss of a model is not known.", loss=found.loss)
+    least = min(known)
+    numbers = {"loss": found.loss, "lower_loss_known": least}
+    if least < found.loss - max(0.1 * found.loss, 1e-3 * abs(first)):
+        text = f"The loss rests at {found.loss:.4g}, but the same model reaches {least:.4g} from"
+        return triggered(text + " other weights.", over(found.loss, least), **numbers)
+    return clear("No lower loss was found from other weights.", 1.0, **numbers)
+
+
+def _best_before(e: Evidence) -> float | None:
+    """The lowest loss of the run itself, where each row's is of all data."""
+    return e.level.best if e.deterministic else None
 
 
 def look_plateau(e: Evidence) -> Reading:
@@ -116,13 +177,35 @@ def _gain_of_a_larger_rate(e: Evidence) -> float:
     return max(1.0, e.method.threshold() / product) if product > 0 else 1.0
 
 
+def _mean_slope(e: Evidence) -> float | None:
+    """How much lower the lowest minimum found from other starts is, over its distance."""
+    found = e.at_end
+    if found is None or found.other_minimum is None or found.other_point is None or e.x is None:
+        return None
+    away = float(np.sqrt(((e.x[e.rows - 1] - np.array(found.other_point)) ** 2).sum()))
+    drop = float(e.loss[-1]) - found.other_minimum
+    return drop / away if away > 0 and drop > 0 else None
+
+
 def _gradient_is_small(e: Evidence, size: float, numbers: dict[str, float]) -> tuple[bool, str]:
     """Small against its first size, the function's other slopes, or what it should have moved."""
     typical = e.land.typical_gradient if e.land is not None else None
     if typical is not None and typical > 0:
         numbers["gradient_of_typical"] = e.grad_end / typical
-        if e.grad_end <= 0.02 * typical:
+        if e.grad_end <= 0.05 * typical:
             return True, f"the gradient is {e.grad_end / typical:.2g} of the usual around here"
+    slope = _mean_slope(e)
+    if slope is not None:
+        numbers["gradient_of_mean_slope"] = e.grad_end / slope
+        if e.grad_end <= 0.1 * slope:
+            return (
+                True,
+                f"the gradient is {e.grad_end / slope:.2g} of the mean slope down from here",
+            )
+    share = e.full_gradient_share
+    if share is not None and share <= 0.1 and e.level.fall < 0.2:
+        numbers["full_gradient_of_first"] = share
+        return True, f"the gradient over all data is {share:.2g} of its first size"
     if size <= 0.1:
         return True, f"the gradient is {size:.2g} of its first size"
     if not e.deterministic and e.level.fall < 0.2:

@@ -89,7 +89,10 @@ def lower_rate(e: Evidence, factor: float) -> Remedy:
             expected["final_loss_below"] = e.level.start
         return Remedy(scaled_rate(e.spec, factor), reason, expected)
     limit = e.method.threshold() / sharpness
-    wanted = min(0.5, 0.5 * limit / lr, cautious / lr if cautious else math.inf)
+    # Small batches settle at a curvature of 2(1−β)/η (arXiv 2604.14108), and a model's curvature
+    # grows from its first weights on.
+    share = 0.5 if e.deterministic else 0.25 * (1.0 - e.method.beta)
+    wanted = min(0.5, share * limit / lr, cautious / lr if cautious else math.inf)
     wanted = max(wanted, 1e-4)
     reason = f"The curvature seen is {sharpness:.4g}, so rates above {limit:.4g} are unstable."
     expected = {
@@ -135,7 +138,7 @@ def faster_on_a_quadratic(e: Evidence) -> list[Remedy]:
     rate, factor = methods.best_rate(e.method, low, high)
     why = f"The best rate for curvatures from {low:.4g} to {high:.4g}."
     found = [_sped_up(e, constant_rate(e.spec, rate), why, e.method, rounded(rate), factor)]
-    if high / low >= 10.0 and e.method.family != "nesterov":
+    if high / low >= 10.0:
         why = f"Heavy ball needs √κ instead of κ steps; κ is {high / low:.4g}."
         polyak = methods.best_heavy_ball(low, high)[1]
         balls = []

@@ -1,12 +1,13 @@
 """From findings to one verdict, by the contract's order of precedence, with a confidence.
 
-The confidence is a bounded function of the margins by which the evidence passes its thresholds. It
-orders runs sensibly but is not calibrated: 0.9 does not mean nine in ten.
+The raw confidence is a bounded function of the margins by which the evidence passes its thresholds;
+what is stated is calibrated on the labelled set (`calibration`).
 """
 
 import math
 from typing import Final, Literal, NamedTuple
 
+from core.diagnose.calibration import calibrated
 from core.diagnose.evidence import Evidence
 from core.diagnose.reading import Finding, Findings
 from core.spec.models import ConstantInit
@@ -50,11 +51,16 @@ _MOVING: Final[Table] = (
 
 
 class Verdict(NamedTuple):
-    """A verdict, its confidence in [0, 0.99], and the ids of the rules that it rests on."""
+    """A verdict, its raw confidence in [0, 0.99], and the ids of the rules that it rests on."""
 
     name: VerdictName
-    confidence: float
+    raw: float
     rules: tuple[str, ...]
+
+    @property
+    def confidence(self) -> float:
+        """The share of such verdicts that were right, as far as is known."""
+        return 0.0 if self.name == "undetermined" else calibrated(self.name, self.raw)
 
 
 def decide(findings: Findings, e: Evidence) -> Verdict:

@@ -11,11 +11,11 @@ from core.spec.job import (
     CheckpointEvery,
     GradientClip,
     JobSpec,
+    OnDivergence,
     Problem,
     Record,
     StartFrom,
     Stop,
-    StopOnDivergence,
 )
 from core.spec.losses import Loss
 from core.spec.models import Initializer, Model, Norm
@@ -37,6 +37,7 @@ UNIONS: Final[dict[str, Any]] = {
     "then": Schedule,
     "schedules": Schedule,
     "gradient_clip": GradientClip,
+    "on_divergence": OnDivergence,
 }
 """By the name of the field that takes one of them."""
 
@@ -46,7 +47,6 @@ PLAIN: Final[dict[str, type[Spec]]] = {
     "stop": Stop,
     "record": Record,
     "checkpoint": CheckpointEvery,
-    "on_divergence": StopOnDivergence,
     "start_from": StartFrom,
 }
 """Fields that take one model, by name; `""` is the spec itself."""
@@ -55,12 +55,17 @@ PLAIN: Final[dict[str, type[Spec]]] = {
 @cache
 def members(field: str) -> dict[str, type[Spec]]:
     """The models that a field of `UNIONS` takes, by kind, in the order of the catalogue."""
-    return {kind_of(model): model for model in _models(UNIONS[field])}
+    return {kind_of(model, tag_of(field)): model for model in _models(UNIONS[field])}
 
 
-def kind_of(model: type[Spec]) -> str:
-    """The model's `kind`."""
-    (kind,) = get_args(model.model_fields["kind"].annotation)
+def tag_of(field: str) -> str:
+    """The name of the field that tells the choices of `field` apart."""
+    return "action" if field == "on_divergence" else "kind"
+
+
+def kind_of(model: type[Spec], tag: str = "kind") -> str:
+    """The model's `kind`, or whatever its tag is."""
+    (kind,) = get_args(model.model_fields[tag].annotation)
     return str(kind)
 
 

@@ -112,8 +112,63 @@ class StartFrom(Spec):
     """Updates applied before the checkpoint. The budget counts from the origin, not from here."""
 
 
+MaxTimes = Annotated[int, Field(ge=1, le=100)]
+
+
 class StopOnDivergence(Spec):
+    """The run ends at the row that shows it."""
+
     action: Literal["stop"] = "stop"
+
+
+class RollBackOnDivergence(Spec):
+    """Go back to the latest good snapshot, kept every 100 steps, and on from there at a lower rate.
+
+    Acts on a loss or gradient that is not finite, a loss above `stop.max_loss`, and a loss that
+    stays far above where it began (the rule by which a finite run is called diverged). The rows
+    from the snapshot on are written anew.
+    """
+
+    action: Literal["rollback"]
+    lr_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Each time, the learning rate of all later steps is multiplied by this, beside the
+    schedule."""
+    max_times: MaxTimes = 3
+    """After that, as with `stop`."""
+
+
+class SkipOnDivergence(Spec):
+    """Leave out the update of a step whose loss or gradient is not finite, or whose loss is above
+    `stop.max_loss`; its row stays."""
+
+    action: Literal["skip"]
+    lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each time, the learning rate of all later steps is multiplied by this, beside the
+    schedule."""
+    max_times: MaxTimes = 3
+    """After that, as with `stop`."""
+
+
+class ClipOnDivergence(Spec):
+    """From then on, scale gradients to at most the run's own norm: the median of the last 100
+    (Pascanu et al. 2013 take such a statistic for the threshold). Each further time halves it.
+
+    Acts as `rollback` does. A gradient that is not finite has no direction: its update is left
+    out.
+    """
+
+    action: Literal["clip"]
+    lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each time, the learning rate of all later steps is multiplied by this, beside the
+    schedule."""
+    max_times: MaxTimes = 3
+    """After that, as with `stop`."""
+
+
+OnDivergence = Annotated[
+    StopOnDivergence | RollBackOnDivergence | SkipOnDivergence | ClipOnDivergence,
+    Field(discriminator="action"),
+]
 
 
 def _batch_size_tag(value: object) -> str:
@@ -146,7 +201,7 @@ class JobSpec(Spec):
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     diagnose: Literal["off", "history", "full"] = "history"
     """`full` also measures the final weights (curvature, layers), before the job is terminal."""
-    on_divergence: StopOnDivergence = StopOnDivergence()
+    on_divergence: OnDivergence = StopOnDivergence()
     start_from: StartFrom | None = None
     labels: Annotated[
         dict[

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic_core import ErrorDetails
 
 from core.errors import FieldError
-from core.spec.families import PLAIN, UNIONS, members
+from core.spec.families import PLAIN, UNIONS, members, tag_of
 from core.spec.faults import MAX_ERRORS, shown
 from core.spec.job import DEVICE_PATTERN, JOB_PATTERN, LABEL_PATTERN
 
@@ -60,7 +60,7 @@ def _place(location: tuple[int | str, ...], body: Any) -> _Place:
     for item in location:
         if isinstance(item, str) and (item.startswith("~") or item == "[key]"):
             continue
-        if isinstance(value, Mapping) and field in UNIONS and _kind(value) == item:
+        if isinstance(value, Mapping) and field in UNIONS and value.get(tag_of(field)) == item:
             owner = (field, str(item))
             field = ""
             continue
@@ -76,10 +76,6 @@ def _place(location: tuple[int | str, ...], body: Any) -> _Place:
     if len(path) == 1:
         owner = ("", "")
     return _Place(".".join(path), field, owner, value)
-
-
-def _kind(value: Mapping[str, Any]) -> Any:
-    return value.get("kind")
 
 
 def _child(value: Any, item: int | str) -> Any:
@@ -104,11 +100,12 @@ def _translate(detail: ErrorDetails, place: _Place) -> FieldError:
     if kind == "extra_forbidden":
         return FieldError(place.path, "unknown_field", _unknown_field(place))
     if kind == "union_tag_invalid":
-        return FieldError(f"{place.path}.kind", "unknown_kind", _unknown_kind(place, context))
+        param = f"{place.path}.{tag_of(place.field)}"
+        return FieldError(param, "unknown_kind", _unknown_kind(place, context))
     if kind == "union_tag_not_found":
         kinds = _listed(members(place.field)) if place.field in UNIONS else ""
-        missing = f"{name}.kind is required; one of: {kinds}"
-        return FieldError(f"{place.path}.kind", "missing", missing)
+        param = f"{place.path}.{tag_of(place.field)}"
+        return FieldError(param, "missing", f"{param} is required; one of: {kinds}")
     if "~word" in detail["loc"]:
         return FieldError(
             place.path, "int_type", f'{name} must be a whole number above 0, or "full"{given}'
@@ -171,7 +168,7 @@ def _unknown_field(place: _Place) -> str:
     model = members(owner).get(kind) if owner in UNIONS else PLAIN.get(owner)
     if model is None:
         return f"{place.path} is not a known field"
-    fields = [field for field in model.model_fields if field != "kind"]
+    fields = [field for field in model.model_fields if field != tag_of(owner)]
     where = f"of {kind}" if kind else f"of {owner}" if owner else "of a job"
     wanted = place.path.rsplit(".", 1)[-1]
     hint = _did_you_mean(wanted, fields)
@@ -182,14 +179,16 @@ def _unknown_kind(place: _Place, context: Mapping[str, Any]) -> str:
     given = context.get("tag")
     kinds = list(members(place.field)) if place.field in UNIONS else []
     noun = "schedule" if place.field in ("then", "schedules") else place.field
+    param = f"{place.path}.{tag_of(place.field)}"
     hint = _did_you_mean(str(given), kinds)
-    return f"{place.path}.kind: {shown(given)} is no {noun} here{hint}; one of: {_listed(kinds)}"
+    return f"{param}: {shown(given)} is no {noun} here{hint}; one of: {_listed(kinds)}"
 
 
 def _example(place: _Place) -> str:
     kinds = members(place.field)
     known = isinstance(place.value, str) and place.value in kinds
-    return f'{{"kind": "{place.value if known else next(iter(kinds))}"}}'
+    tag = tag_of(place.field)
+    return f'{{"{tag}": "{place.value if known else next(iter(kinds))}"}}'
 
 
 def _did_you_mean(word: str, words: list[str]) -> str:

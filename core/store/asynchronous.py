@@ -36,11 +36,14 @@ from core.store.codec import (
     new_record,
 )
 from core.store.history import chunk_name, steps_of, unpack
-from core.store.link import AsyncLink, Call, command, run
+from core.store.link import AsyncLink, Call, SyncLink, command, run
 
 LIST_LOOK: Final = 500
 """Most jobs that one call to the server looks at for a list; a sparse filter makes more calls."""
 PICK_ROWS: Final = 5_000
+LARGE_READ: Final = 2**18
+"""Bytes of rows from which on a thread reads them, over a connection of its own: the event loop
+goes on, and a blocking socket takes megabytes in half the time."""
 IDLE_PING_S: Final = 15.0
 RECONNECT_S: Final = (0.05, 2.0)
 
@@ -52,10 +55,12 @@ class AsyncRedisStore:
 
     def __init__(self, url: str, namespace: str, *, max_queued: int = 1_000_000) -> None:
         self._link = AsyncLink(url, namespace, "thalweg-api")
+        self._bulk = SyncLink(url, namespace, "thalweg-api-bulk")
         self._max_queued = max_queued
 
     async def aclose(self) -> None:
         await self._link.disconnect()
+        self._bulk.disconnect()
 
     async def ping(self) -> None:
         await self._link.call(command("PING"))
@@ -147,6 +152,24 @@ class AsyncRedisStore:
             case _:
                 raise calls.not_found(job_id)
 
+    async def request_diagnosis(self, job_id: str, checkpoint: str) -> None:
+        match await self._link.call(run("request_diagnosis", job_id, checkpoint)):
+            case [b"ok"]:
+                return
+            case [b"not_terminal", status]:
+                raise ConflictError(
+                    "not_terminal",
+                    f"Job {job_id} is {status.decode()}; a diagnosis can be asked for once it has"
+                    " ended.",
+                )
+            case [b"pending", other]:
+                raise ConflictError(
+                    "diagnosis_pending",
+                    f"The diagnosis of {other.decode()} is not done yet: wait for it.",
+                )
+            case _:
+                raise calls.not_found(job_id)
+
     async def delete(self, job_id: str) -> None:
         match await self._link.call(run("delete", job_id)):
             case [b"ok"]:
@@ -180,7 +203,10 @@ class AsyncRedisStore:
         num_rows: int,
     ) -> Columns:
         reader = calls.RowReader(job_id, kind, meta, series, first_row, num_rows)
-        return reader.columns(await self._calls(reader.calls(self._link.key("rows", job_id))))
+        requests = reader.calls(self._link.key("rows", job_id))
+        if reader.num_bytes < LARGE_READ:
+            return reader.columns(await self._calls(requests))
+        return await asyncio.to_thread(lambda: reader.columns(self._bulk.calls(requests)))
 
     async def history_pick(
         self,

@@ -177,6 +177,15 @@ class ApiStore(Protocol):
         """queued → cancelled, running → cancelling; a terminal job is returned unchanged."""
         ...
 
+    async def request_diagnosis(self, job_id: str, checkpoint: str) -> None:
+        """Have a worker diagnose a terminal job's checkpoint. Asking again while that is not done
+        changes nothing.
+
+        Raises `NotFoundError`, `ConflictError("not_terminal")`, and
+        `ConflictError("diagnosis_pending")` while one of another checkpoint is not done.
+        """
+        ...
+
     async def delete(self, job_id: str) -> None:
         """Put the job into the trash: it is gone for all readers at once.
 
@@ -225,7 +234,8 @@ class ApiStore(Protocol):
         ...
 
     def changes(self) -> AsyncIterator[str]:
-        """Ids of jobs that have changed, from now on (one subscription a process).
+        """Ids of jobs that have changed, from now on (one subscription a process). A new job is not
+        among them: nobody can wait for it yet, and every process would pay for hearing of it.
 
         Never ends and does not raise when the server goes away: it subscribes again. The empty
         string says that it has (also the first time): anything may have changed before it.
@@ -246,15 +256,56 @@ class Claim:
     layouts: dict[HistoryKind, HistoryLayout] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class DiagnosisClaim:
+    """A diagnosis that this worker makes: of a terminal job, at `checkpoint` (`final`, `best`,
+    `initial`, or a step's digits)."""
+
+    job: JobRecord
+    token: int
+    checkpoint: str
+
+
+class Diagnoses(Protocol):
+    """Diagnoses asked for after a job's end, oldest first. Writes raise `StaleAttemptError` when
+    the lease was lost or the job deleted. A lease that expires goes back to the queue by
+    `WorkerStore.reap`, three times at most."""
+
+    def claim(self, lease_s: float) -> DiagnosisClaim | None: ...
+    def renew(self, claim: DiagnosisClaim, lease_s: float) -> None: ...
+    def finish(self, claim: DiagnosisClaim, found: Json) -> None:
+        """`found` takes the place of the job's diagnosis."""
+        ...
+
+    def fail(self, claim: DiagnosisClaim, reason: str) -> None:
+        """The job's diagnosis stays what it was; `reason` is for the user."""
+        ...
+
+    def hand_over(self, claim: DiagnosisClaim) -> None:
+        """Leave it to another worker."""
+        ...
+
+
 class WorkerStore(Protocol):
     """A worker's side. Writes raise `StaleAttemptError` when the token is stale and
     `StoreUnavailableError` when Redis is away (the caller decides what to keep and retry: all but
     `claim_next` may be repeated when the answer was lost)."""
 
+    @property
+    def diagnoses(self) -> Diagnoses: ...
+
     def claim_next(self, worker: str, devices: Sequence[str], lease_s: float) -> Claim | None:
         """Take the queued job of highest priority, oldest first, that one of `devices` can run
         (`cpu`, `cuda:0`, …): queued → running, token + 1, a new attempt, a lease by Redis's
         clock."""
+        ...
+
+    def await_work(self, devices: Sequence[str], timeout_s: float) -> bool:
+        """Wait until a job for one of `devices` may be queued; False when the time is up.
+
+        Of the workers that wait, each new job wakes one. It is a hint: another may be faster, and
+        one that is lost with a worker is not given again.
+        """
         ...
 
     def renew(self, claim: Claim, lease_s: float) -> Status:
@@ -277,8 +328,9 @@ class WorkerStore(Protocol):
         ...
 
     def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
-        """Set `phase`, `progress`, `latest`, `best`, `checkpoints`, `resolved`, `spec`, or the
-        attempt's `device`; None removes. `rows` are appended first, in the same round trip."""
+        """Set `phase`, `progress`, `latest`, `best`, `checkpoints`, `interventions`, `diagnosis`,
+        `resolved`, `spec`, or the attempt's `device`; None removes. `rows` are appended first, in
+        the same round trip."""
         ...
 
     def close(
@@ -293,7 +345,7 @@ class WorkerStore(Protocol):
     ) -> Status:
         """running/cancelling → terminal, once; ends the attempt and the lease.
 
-        `fields` and `rows` as in `update`, and `result`, `diagnosis`, `error`. Returns the status
+        `fields` and `rows` as in `update`, and `result`, `error`. Returns the status
         that the job has now: when this attempt has closed it already, nothing is changed.
         Raises `ConflictError("illegal_move")` for a move that the table has not.
         """
@@ -340,7 +392,10 @@ class WorkerStore(Protocol):
         ...
 
     def ping(self) -> None: ...
-    def num_queued(self) -> int: ...
+    def num_queued(self) -> int:
+        """Jobs that wait for a worker, and diagnoses that do."""
+        ...
+
     def report_worker(self, info: WorkerInfo, ttl_s: float) -> None: ...
     def forget_worker(self, name: str) -> None: ...
     def disconnect(self) -> None: ...

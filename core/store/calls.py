@@ -88,6 +88,11 @@ class RowReader:
         ]
 
     @property
+    def num_bytes(self) -> int:
+        """What is asked for."""
+        return sum(span.end + 1 - span.start for spans in self._spans.values() for span in spans)
+
+    @property
     def _whole_chunks(self) -> bool:
         """Many chunks are read whole and cut here, in half the time of as many GETRANGEs: 28 ms
         instead of 49 for the 24 MB of a million rows (the end chunks' other rows are read too)."""

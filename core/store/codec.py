@@ -17,13 +17,19 @@ Fields = Mapping[str, bytes]
 KINDS: Final[tuple[HistoryKind, ...]] = ("train", "eval")
 
 _JSON: Final = frozenset(
-    {"resolved", "progress", "latest", "best", "result", "diagnosis", "error", "checkpoints"}
-)
+    {
+        "resolved", "progress", "latest", "best", "result", "diagnosis", "error", "checkpoints",
+        "interventions",
+    }
+)  # fmt: skip
 _TEXT: Final = frozenset({"phase", "outcome", "device"})
 _UPDATE: Final = frozenset(
-    {"spec", "phase", "progress", "latest", "best", "checkpoints", "resolved", "device"}
-)
-_CLOSE: Final = _UPDATE | {"result", "diagnosis", "error", "outcome"}
+    {
+        "spec", "phase", "progress", "latest", "best", "checkpoints", "interventions", "resolved",
+        "device", "diagnosis",
+    }
+)  # fmt: skip
+_CLOSE: Final = _UPDATE | {"result", "error", "outcome"}
 
 
 def fields_of(flat: Sequence[bytes]) -> dict[str, bytes]:
@@ -48,6 +54,11 @@ def _encode(name: str, value: Any) -> bytes | str:
     if name in _TEXT:
         return str(value)
     return orjson.dumps(value) if name == "spec" else _dumps(value)
+
+
+def encode_diagnosis(found: Json) -> str:
+    """The field `diagnosis`, as `encode_updates` writes it."""
+    return _dumps(found)
 
 
 def _dumps(value: Any) -> str:
@@ -120,6 +131,9 @@ def decode_record(fields: Fields) -> JobRecord:
         labels=json.loads(fields["labels"]),
         attempts=_attempts(fields),
         checkpoints=tuple(value("checkpoints") or ()),
+        interventions=tuple(value("interventions") or ()),
+        asked_diagnosis=text("ask:checkpoint"),
+        failed_diagnosis=text("ask:failed"),
         resolved=value("resolved") or {},
         progress=value("progress") or {},
         parent_id=text("parent_id"),

@@ -23,8 +23,9 @@ from core.store.codec import (
     fields_of,
     queues_served,
 )
+from core.store.diagnoses import MAX_ATTEMPTS, RedisDiagnoses
 from core.store.history import chunk_name, pack
-from core.store.link import Call, SyncLink, command, run
+from core.store.link import TIMEOUT_S, Call, SyncLink, command, run
 
 REAP_BATCH: Final = 100
 
@@ -34,6 +35,7 @@ class RedisStore:
 
     def __init__(self, url: str, namespace: str) -> None:
         self._link = SyncLink(url, namespace, "thalweg-worker")
+        self.diagnoses = RedisDiagnoses(self._link)
 
     def disconnect(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -57,6 +59,12 @@ class RedisStore:
                 )
             case _:
                 return None
+
+    def await_work(self, devices: Sequence[str], timeout_s: float) -> bool:
+        lists = [self._link.key("wake", queue) for queue in queues_served(devices)]
+        # The server answers before the connection's own patience ends.
+        wait_s = min(timeout_s, TIMEOUT_S / 2)
+        return self._link.call(command("BLPOP", *lists, wait_s)) is not None
 
     def renew(self, claim: Claim, lease_s: float) -> Status:
         return _status(self._link.call(run("renew", *_held(claim), _ms(lease_s))), claim)
@@ -112,7 +120,9 @@ class RedisStore:
     def reap(self) -> Sequence[str]:
         reaped: list[str] = []
         while True:
-            found = [job_id.decode() for job_id in self._link.call(run("reap", REAP_BATCH))]
+            found = [
+                job_id.decode() for job_id in self._link.call(run("reap", REAP_BATCH, MAX_ATTEMPTS))
+            ]
             reaped += found
             if len(found) < REAP_BATCH:
                 return reaped
@@ -154,7 +164,8 @@ class RedisStore:
         return self.history_rows(job_id, kind, meta, series, 0, meta.num_rows)
 
     def num_queued(self) -> int:
-        return int(self._link.call(command("ZCARD", self._link.key("status", "queued"))))
+        keys = self._link.key("status", "queued"), self._link.key("diagnoses")
+        return sum(int(each) for each in self._link.calls([command("ZCARD", key) for key in keys]))
 
     def report_worker(self, info: WorkerInfo, ttl_s: float) -> None:
         self._link.call(run("report_worker", info.name, encode_worker(info), _ms(ttl_s)))

@@ -31,6 +31,8 @@ class Snapshot:
         ledger: `Ledger.state()`.
         best, best_weights, candidate_weights: `Best.state()`.
         elapsed_s: training time so far.
+        guard, good: `Guard.state()`, and the snapshot that it may go back to (whose own are None);
+            None where there is no guard.
     """
 
     step: int
@@ -40,6 +42,8 @@ class Snapshot:
     best_weights: list[Tensor]
     candidate_weights: list[Tensor]
     elapsed_s: float
+    guard: Json | None = None
+    good: "Snapshot | None" = None
 
     @property
     def name(self) -> str:
@@ -59,7 +63,7 @@ class Snapshot:
         map_tensors(
             [moment.weights, moment.optimizer, self.best_weights, self.candidate_weights], measure
         )
-        return sum(sizes)
+        return sum(sizes) + (0 if self.good is None else self.good.size_bytes)
 
     def num_rows(self, every: int, start: int = 0) -> dict[str, int]:
         """Recorded rows of each history from step `start` on, before this step."""
@@ -89,17 +93,7 @@ def step_of(name: str) -> int:
 def encode(snapshot: Snapshot, spec_fingerprint: str) -> Iterator[bytes | memoryview]:
     """The checkpoint file's bytes; `spec_fingerprint` is `fingerprint(spec)`."""
     tensors: dict[str, Tensor] = {}
-    state = {
-        "step": snapshot.step,
-        "weights": flatten(snapshot.moment.weights, "weights/", tensors),
-        "optimizer": flatten(snapshot.moment.optimizer, "optimizer/", tensors),
-        "schedule": flatten(snapshot.moment.schedule, "schedule/", tensors),
-        "ledger": snapshot.ledger,
-        "best": snapshot.best,
-        "best_weights": flatten(snapshot.best_weights, "best/", tensors),
-        "candidate_weights": flatten(snapshot.candidate_weights, "candidate/", tensors),
-        "elapsed_s": snapshot.elapsed_s,
-    }
+    state = _state(snapshot, "", tensors)
     text = json.dumps(state)
     metadata = {
         "thalweg_resume": FORMAT,
@@ -108,6 +102,25 @@ def encode(snapshot: Snapshot, spec_fingerprint: str) -> Iterator[bytes | memory
         "sha256": _digest(text, tensors),
     }
     return pieces(tensors, metadata)
+
+
+def _state(snapshot: Snapshot, prefix: str, tensors: dict[str, Tensor]) -> Json:
+    """JSON of a snapshot; its tensors are put into `tensors` under names with this prefix."""
+    moment = snapshot.moment
+    good = snapshot.good
+    return {
+        "step": snapshot.step,
+        "weights": flatten(moment.weights, f"{prefix}weights/", tensors),
+        "optimizer": flatten(moment.optimizer, f"{prefix}optimizer/", tensors),
+        "schedule": flatten(moment.schedule, f"{prefix}schedule/", tensors),
+        "ledger": snapshot.ledger,
+        "best": snapshot.best,
+        "best_weights": flatten(snapshot.best_weights, f"{prefix}best/", tensors),
+        "candidate_weights": flatten(snapshot.candidate_weights, f"{prefix}candidate/", tensors),
+        "elapsed_s": snapshot.elapsed_s,
+        "guard": snapshot.guard,
+        "good": None if good is None else _state(good, "good/", tensors),
+    }
 
 
 def _digest(state: str, tensors: Mapping[str, Tensor]) -> str:
@@ -151,6 +164,8 @@ def _snapshot(state: Json, tensors: Mapping[str, Tensor], device: str) -> Snapsh
         best,
         candidate,
         state["elapsed_s"],
+        state.get("guard"),
+        None if state.get("good") is None else _snapshot(state["good"], tensors, device),
     )
 
 

@@ -9,6 +9,7 @@ from core.spec.job import JobSpec
 from core.train.checkpoint import Snapshot
 from core.train.descent import Descent
 from core.train.events import Control
+from core.train.guard import Guard
 from core.train.ledger import Ledger
 from core.train.reporting import Clock, Reporter
 from core.train.saving import Saver
@@ -74,6 +75,7 @@ class Course:
         reporter: Reporter,
         control: Control,
         clock: Clock,
+        guard: Guard | None = None,
     ) -> None:
         self.step = 0
         self.reason: Reason = "finished"
@@ -83,6 +85,7 @@ class Course:
         self._reporter = reporter
         self._control = control
         self._clock = clock
+        self._guard = guard
         self._limit = step_limit(spec, descent.problem.steps_per_epoch)
         self._max_seconds = spec.budget.max_seconds or math.inf
         self._eval_every = spec.record.eval_every if ledger.best_by_evaluation else None
@@ -102,6 +105,16 @@ class Course:
         """Go on after `snapshot.step` updates, whose evaluation and checkpoint are done."""
         self.step = snapshot.step
         self.began = self._clock() - snapshot.elapsed_s
+        self._look_ahead()
+
+    def go_back(self, step: int) -> None:
+        """Called from within `rows`: the next step is `step`, whose evaluation and checkpoint are
+        done."""
+        self.step = step
+        self._look_ahead()
+        self.step -= 1  # `rows` counts the step that it gave
+
+    def _look_ahead(self) -> None:
         if self._eval_every is not None:
             self._next_evaluation = _next_multiple(self._eval_every, self.step)
             if self._ledger.evaluated_step != self.step and self.step % self._eval_every == 0:
@@ -184,6 +197,8 @@ class Course:
             best_weights,
             candidate,
             self.elapsed_s,
+            None if self._guard is None else self._guard.state(),
+            None if self._guard is None else self._guard.good,
         )
 
     def _asked_to_stop(self) -> bool:

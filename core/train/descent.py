@@ -43,6 +43,8 @@ class Descent:
         self.scheduler = build_scheduler(spec.schedule, self.optimizer)
         self.weights = problem.state()
         self.clip = clipping(spec.gradient_clip, self.parameters)
+        self.lr_scale = 1.0
+        """On top of the schedule's rate; only `update_scaled` heeds it."""
         self.needs_loss = reads_loss(spec.schedule)
         """Whether a step needs its loss on the host (a GPU then waits for it each step)."""
         self.update: Callable[[int, Tensor], object]
@@ -65,7 +67,18 @@ class Descent:
     @property
     def lr(self) -> float:
         """The rate of the next update."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        return float(self.optimizer.param_groups[0]["lr"]) * self.lr_scale
+
+    def update_scaled(self, step: int, loss: Tensor) -> None:
+        """`update` at `lr_scale` times the schedule's rate, which itself is left alone: many
+        schedules compute the next rate from the last."""
+        groups = self.optimizer.param_groups
+        rates = [group["lr"] for group in groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * self.lr_scale
+        self.update(step, loss)
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
 
     def gradient_norm(self) -> Tensor:
         """The joint 2-norm of the gradients, before clipping: 0-dim, on the device."""

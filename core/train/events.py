@@ -60,6 +60,21 @@ class Events(Protocol):
     def checkpoint(self, saved: SavedCheckpoint) -> None:
         """Weights were written."""
 
+    def intervened(
+        self,
+        interventions: list[Json],
+        rewound: dict[str, int] | None,
+        dropped: tuple[str, ...],
+    ) -> None:
+        """`on_divergence` has acted.
+
+        Args:
+            interventions: all of the job's so far, in order (also sent when a run is resumed).
+            rewound: how many rows of each history stay: those after them are of steps that will be
+                made anew. None: all stay.
+            dropped: paths of checkpoints of such steps, which have been deleted.
+        """
+
 
 class Control(Protocol):
     """What the loop asks between steps: one attribute read, no lock, no call to the system."""

@@ -131,6 +131,21 @@ class Ledger:
             self.best.offer(step, loss, {"loss": loss}, weights, recorded=recorded)
         return observe(self.trace, loss, grad_norm, self._rules)
 
+    def enter_unjudged(
+        self,
+        step: int,
+        loss: float,
+        lr: float,
+        grad_norm: float,
+        point: np.ndarray[Any, Any] | None,
+    ) -> None:
+        """Enter a row that shows a divergence and does not end the run: no rule but patience
+        counts it."""
+        self.rows.put(step, loss, lr, grad_norm, point)
+        self.last_step = step
+        self.trace.last = loss
+        self.trace.waited += 1
+
     def enter_evaluation(self, step: int, metrics: Metrics, weights: Sequence[Tensor]) -> None:
         """Enter the evaluation of the weights after `step` updates."""
         self.evaluation, self.evaluated_step = metrics, step

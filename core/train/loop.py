@@ -18,6 +18,8 @@ from core.train.descent import Descent
 from core.train.devices import exact_kernels, pick_device, use_threads_for
 from core.train.ending import Parts, conclude, hand_over
 from core.train.events import Control, Ending, Events
+from core.train.guard import guard_of
+from core.train.guarded import Guarded
 from core.train.ledger import Ledger
 from core.train.origin import own, starting_point
 from core.train.recording import RowBuffer
@@ -91,17 +93,25 @@ def run(
         with Saver(artifacts, spec, problem.metadata()) as saver:
             ledger = new_ledger(spec, problem)
             reporter = Reporter(events, ledger, saver, clock)
-            course = Course(spec, descent, ledger, saver, reporter, control, clock)
+            guard = guard_of(spec)
+            course = Course(spec, descent, ledger, saver, reporter, control, clock, guard)
             if snapshot is not None:
+                if guard is not None:
+                    guard.resume(snapshot.guard, snapshot.good)
+                    events.intervened(guard.interventions, None, ())
                 descent.go_back_to(snapshot.moment)
                 ledger.resume(snapshot)
                 course.resume(snapshot)
             if course.step == start_of(spec):
                 saver.save_model("initial", course.step, descent.moment().weights, {})
             events.phase("training")
-            watch, steps = watching(descent, ledger, reporter, course, block_size)
-            descend(descent, steps, watch)
-            steps.close()
+            if guard is None:
+                watch, steps = watching(descent, ledger, reporter, course, block_size)
+                descend(descent, steps, watch)
+                steps.close()
+            else:
+                watch = RowWatch(descent, ledger, reporter.row_entered)
+                Guarded(guard, descent, ledger, saver, reporter, course, events).descend(watch)
             parts = Parts(descent, ledger, saver, reporter, course, events)
             if watch.outcome is None and course.reason == "handed_over":
                 return hand_over(parts)

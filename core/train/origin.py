@@ -34,7 +34,8 @@ def own(snapshot: Snapshot, spec: JobSpec) -> Snapshot:
     if spec.start_from is None or snapshot.step != spec.start_from.step:
         return snapshot
     fresh = {"loose_row": None, "num_evaluations": 0, "evaluated_step": -1}
-    return replace(snapshot, ledger={**snapshot.ledger, **fresh})
+    guard = None if snapshot.guard is None else {**snapshot.guard, "interventions": []}
+    return replace(snapshot, ledger={**snapshot.ledger, **fresh}, guard=guard, good=None)
 
 
 def _unusable(spec: JobSpec, what: str) -> JobFailure:

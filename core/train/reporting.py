@@ -50,6 +50,10 @@ class Reporter:
         self._interval = min(INTERVAL_S, 2 * self._interval)
         self._due = now + self._interval
 
+    def went_back(self, step: int) -> None:
+        """The run goes on after `step` updates, earlier than the last report said."""
+        self._last, self._last_step = self._clock(), step
+
     def send_rows(self) -> None:
         """Send the rows of both histories that have not left."""
         train = self._ledger.rows.take()

@@ -59,6 +59,19 @@ class RowWatch:
     def ends_at_row(self, grad_norm: Tensor) -> bool:
         return self._enter(grad_norm.item())
 
+    def ends_at_values(self, step: int, loss: float, grad_norm: float) -> bool:
+        """Both questions at once, for a row whose numbers are known."""
+        self._step, self.loss = step, loss
+        return self._enter(grad_norm)
+
+    def enter_unjudged(self, step: int, loss: float, grad_norm: float) -> None:
+        """Enter a row after which the run goes on, whatever its numbers say."""
+        self.loss = loss
+        point = self._descent.problem.point()
+        x = None if point is None else point.cpu().numpy()
+        self._ledger.enter_unjudged(step, loss, self._descent.lr, grad_norm, x)
+        self._report(step)
+
     def _enter(self, grad_norm: float) -> bool:
         descent = self._descent
         point = descent.problem.point()

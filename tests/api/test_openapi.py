@@ -43,6 +43,8 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("DELETE", "/v1/jobs/{job_id}"),
         ("POST", "/v1/jobs/{job_id}/cancel"),
         ("POST", "/v1/jobs/{job_id}/continue"),
+        ("POST", "/v1/jobs/{job_id}/diagnosis"),
+        ("POST", "/v1/jobs/{job_id}/remedies/{index}/apply"),
         ("GET", "/v1/jobs/{job_id}/history"),
         ("GET", "/v1/jobs/{job_id}/model"),
         ("GET", "/v1/jobs/{job_id}/checkpoints"),
@@ -81,9 +83,10 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
         named = set(re.findall(r"{(\w+)}", path))
         declared = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
         assert named == declared
-        if method == "post" and not path.endswith("cancel"):
+        if method == "post" and not path.endswith(("cancel", "apply")):
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
-            model = "Continuation" if path.endswith("continue") else "JobSpec"
+            special = {"continue": "Continuation", "diagnosis": "DiagnosisRequest"}
+            model = special.get(path.rpartition("/")[2], "JobSpec")
             assert schema == {"$ref": f"#/components/schemas/{model}"}
             assert {"413", "415"} <= responses.keys()
 
@@ -136,7 +139,10 @@ def test_replies_are_as_the_document_says(api: Api, document: Json) -> None:
         },
     )
     result = {"final_loss": nan, "num_steps": 1, "eval": {"loss": nan}, "train_s": 0.1}
-    diagnosis: Json = {"verdict": "diverging", "confidence": 1, "findings": [], "remedies": []}
+    remedy = {"index": 0, "patch": {"seed": 1}, "reason": "", "expected": {}}
+    diagnosis: Json = {
+        "verdict": "diverging", "confidence": 1, "findings": [], "remedies": [remedy]
+    }  # fmt: skip
     api.worker.close(claim, outcome="diverged", result=result, diagnosis=diagnosis)
     api.post(rosenbrock())
     job = "/v1/jobs/{job_id}"
@@ -152,6 +158,7 @@ def test_replies_are_as_the_document_says(api: Api, document: Json) -> None:
         ("get", f"{job}/model", "?checkpoint=best"),
         ("get", f"{job}/checkpoints", ""),
         ("get", f"{job}/diagnosis", ""),
+        ("post", f"{job}/remedies/{{index}}/apply", ""),
         ("post", f"{job}/cancel", ""),
         ("delete", job, ""),
         ("delete", job, ""),
@@ -163,8 +170,10 @@ def test_replies_are_as_the_document_says(api: Api, document: Json) -> None:
         ("get", "/readyz", ""),
         ("get", "/version", ""),
     ]:
-        path = template.format(job_id=job_id, family="optimizers")
+        path = template.format(job_id=job_id, family="optimizers", index=0)
         check(document, method, template, api.http.request(method, path + query))
+    asked = api.http.post(f"/v1/jobs/{api.post()['id']}/diagnosis", json={})
+    check(document, "post", f"{job}/diagnosis", asked)
     for body in (rosenbrock(), rosenbrock(x=1)):
         for path in ("/v1/jobs", "/v1/jobs/validate"):
             check(document, "post", path, api.http.post(path, json=body))

@@ -154,6 +154,31 @@ def test_a_picture_can_be_asked_for(
     assert reply.content.startswith(magic)
 
 
+MEASURED: Json = {
+    "step": 20,
+    "rounding": 1e-9,
+    "spectrum": {"values": [-0.5, 0.0, 0.1, 30.0], "weights": [0.1, 0.6, 0.2, 0.1]},
+    "slice": {"offsets": [-1.0, 0.0, 1.0], "loss": [[3.0, 1.0, None], [1.0, 0.0, 1.0], [2, 1, 2]]},
+}
+
+
+@pytest.mark.parametrize("kind", ["spectrum", "landscape"])
+@pytest.mark.parametrize("format_", ["svg", "png"])
+def test_what_a_full_diagnosis_measured_can_be_seen(api: Api, kind: str, format_: str) -> None:
+    found = {"verdict": "converged", "confidence": 1, "findings": [], "remedies": []}
+    job_id = api.finished(diagnosis={**found, "measured": MEASURED})["id"]
+    query = {"kind": kind, "format": format_}
+    reply = api.http.get(f"/v1/jobs/{job_id}/plot", params=query)
+    assert reply.status_code == 200, reply.text
+    assert reply.content.startswith(b"<?xml" if format_ == "svg" else b"\x89PNG")
+    again = api.http.get(f"/v1/jobs/{job_id}/plot", params=query)
+    assert again.content == reply.content
+    for diagnosis in (found, {**found, "measured": None}, {**found, "measured": {"step": 1}}):
+        other = api.finished(diagnosis=diagnosis)["id"]
+        reply = api.http.get(f"/v1/jobs/{other}/plot", params=query)
+        problem_of(reply, 409, "not_ready")
+
+
 def test_a_picture_without_rows_is_a_409(api: Api) -> None:
     problem_of(api.http.get(f"/v1/jobs/{api.post()['id']}/plot"), 409, "not_ready")
 
@@ -172,7 +197,7 @@ def test_a_path_is_drawn_in_two_dimensions_only(api: Api, spec: Json) -> None:
     assert refused_params(api.http.get(f"/v1/jobs/{job_id}/plot?kind=path")) == ["kind"]
 
 
-@pytest.mark.parametrize("query", ["kind=spectrum", "kind=landscape", "format=gif", "x=1"])
+@pytest.mark.parametrize("query", ["kind=hessian", "format=gif", "x=1"])
 def test_a_picture_that_is_not_built_is_refused(api: Api, query: str) -> None:
     reply = api.http.get(f"/v1/jobs/{with_rows(api)}/plot?{query}")
     assert refused_params(reply) == [query.split("=", maxsplit=1)[0]]

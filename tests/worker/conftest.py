@@ -91,12 +91,20 @@ class Bench:
         self.workers.append(worker)
         return worker
 
-    def submit(self, act: str, *, max_attempts: int = 3, **labels: str) -> str:
+    def submit(
+        self,
+        act: str,
+        *,
+        max_attempts: int = 3,
+        diagnose: str = "off",
+        parent_id: str | None = None,
+        **labels: str,
+    ) -> str:
         body = {
             "problem": {"kind": "function", "function": {"kind": "sphere", "dim": 1}},
             "optimizer": {"kind": "sgd"},
             "max_attempts": max_attempts,
-            "diagnose": "off",
+            "diagnose": diagnose,
             "labels": {"act": act, **labels},
         }
         spec = parse_job(json.dumps(body).encode(), Limits.of(self.settings))
@@ -109,15 +117,22 @@ class Bench:
             max_attempts=max_attempts,
             device=spec.device,
             layouts={"train": HistoryLayout(1, {"loss": 1, "lr": 1, "grad_norm": 1}, 100)},
+            parent_id=parent_id,
         )
         self._api(lambda store: store.create(job, None))
         return job.id
+
+    def ask(self, job_id: str, checkpoint: str) -> None:
+        self._api(lambda store: store.request_diagnosis(job_id, checkpoint))
 
     def cancel(self, job_id: str) -> None:
         self._api(lambda store: store.request_cancel(job_id))
 
     def get(self, job_id: str) -> JobRecord:
         return self.store.get(job_id)
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        until(condition)
 
     def steps(self, job_id: str) -> list[float]:
         return list(self.store.read_columns(job_id, "train")["step"].tolist())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ArtifactError, JobFailure
-from core.train.events import Ending
+from core.train.events import Control, Ending
 from worker.trainer import PipeEvents, StopFlag, main
 
 
@@ -47,6 +47,26 @@ def wait(events: PipeEvents, flag: StopFlag) -> Ending:
     return ending({"cancel": "cancelled", "hand_over": "handed_over"}[flag.stop_requested], 3)
 
 
+def stream(events: PipeEvents, flag: StopFlag) -> Ending:
+    """Rows, a few every now and then, until it is stopped."""
+    done = 0
+    while flag.stop_requested is None:
+        rows(events, done, 5)
+        done += 5
+        time.sleep(0.02)
+    return ending({"cancel": "cancelled", "hand_over": "handed_over"}[flag.stop_requested], done)
+
+
+def back(events: PipeEvents, flag: StopFlag, pause: str) -> Ending:
+    """Twelve rows, back to the fourth, and on to the seventh."""
+    rows(events, 0, 12)
+    time.sleep(float(pause))
+    entry = {"step": 12, "action": "rollback", "reason": "far above", "to_step": 4}
+    events.intervened([entry], {"train": 4, "eval": 0}, ())
+    rows(events, 4, 3)
+    return ending("finished", 7)
+
+
 def deaf(events: PipeEvents, flag: StopFlag) -> Ending:
     rows(events, 0, 3)
     while True:
@@ -72,6 +92,8 @@ ACTS: dict[str, Callable[..., Ending]] = {
     "finish": finish,
     "wait": wait,
     "deaf": deaf,
+    "back": back,
+    "stream": stream,
     "die": die,
     "fail": fail,
 }
@@ -85,5 +107,25 @@ def run(job: dict[str, Any], events: PipeEvents, flag: StopFlag) -> Ending:
     return ACTS[name](events, flag, *arguments)
 
 
+def measure(job: dict[str, Any], control: Control) -> dict[str, Any]:
+    """Label `measure`: what to do."""
+    match job["spec"]["labels"].get("measure"):
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "fail":
+            raise MemoryError
+        case "wait":
+            while control.stop_requested is None:
+                time.sleep(0.001)
+        case "seconds":
+            time.sleep(1.0)  # longer than the lease
+        case "deaf":
+            time.sleep(60)
+        case _:
+            pass
+    step = {"final": 50, "best": 40, "initial": 0}[job["checkpoint"]]
+    return {"checkpoint": job["checkpoint"], "step": step, "loss": 0.5, "grad_norm": 0.25}
+
+
 if __name__ == "__main__":
-    main(run)
+    main(run, measure)

@@ -15,14 +15,14 @@ if redis.call('ZCARD', status_key('queued')) >= tonumber(ARGV[2]) then return {'
 
 local num_labels = tonumber(ARGV[6])
 for i = 7, 6 + num_labels do redis.call('ZADD', NS .. 'label:' .. ARGV[i], 0, id) end
-set(id, 'status', 'queued', unpack(ARGV, 7 + num_labels))
+set(id, 'status', 'queued', 'version', 1, unpack(ARGV, 7 + num_labels))
 local where = redis.call('HMGET', job_key(id), 'queue', 'place')
 redis.call('ZADD', queue_key(where[1]), 0, where[2])
+call_workers(where[1])
 redis.call('ZADD', status_key('queued'), 0, id)
 redis.call('ZADD', JOBS, 0, id)
 if ARGV[3] ~= '' then
   redis.call('HSET', memory, 'fingerprint', fingerprint, 'job', id)
   redis.call('EXPIRE', memory, ARGV[5])
 end
-announce(id)
 return {'created', position(id)}

@@ -5,6 +5,10 @@
 local NS = KEYS[1] .. ':'
 local JOBS, LEASES, TRASH = NS .. 'jobs', NS .. 'leases', NS .. 'trash'
 local FINISHED = NS .. 'finished'  -- terminal jobs by the time of their end, for the retention
+-- Terminal jobs for which a diagnosis was asked, by the time of asking; and those being diagnosed,
+-- by the end of their lease. A job's own fields say what was asked: `ask:checkpoint`, and the
+-- fencing token of whoever works at it, `ask:token`.
+local DIAGNOSES, DIAGNOSIS_LEASES = NS .. 'diagnoses', NS .. 'diagnosis:leases'
 
 local function job_key(id) return NS .. 'job:' .. id end
 local function status_key(status) return NS .. 'status:' .. status end
@@ -47,6 +51,17 @@ local function announce(id)
   publish(id)
 end
 
+-- Keep a word for idle workers to wait for while the queue has jobs. One is enough: who takes a job
+-- leaves another word while there are more.
+local function call_workers(queue)
+  local words = NS .. 'wake:' .. queue
+  if redis.call('EXISTS', queue_key(queue)) == 0 then
+    redis.call('DEL', words)
+  elseif redis.call('EXISTS', words) == 0 then
+    redis.call('RPUSH', words, '')
+  end
+end
+
 -- The one place where a status changes. False, and nothing done, when the table has no such move.
 local function move(id, to)
   local from = field(id, 'status')
@@ -58,6 +73,7 @@ local function move(id, to)
     local where = redis.call('HMGET', job_key(id), 'queue', 'place')
     redis.call(to == 'queued' and 'ZADD' or 'ZREM', queue_key(where[1]),
       unpack(to == 'queued' and {0, where[2]} or {where[2]}))
+    call_workers(where[1])
   end
   if TERMINAL[to] then
     set(id, 'finished_at', timestamp())
@@ -108,11 +124,26 @@ local function lose(id, call)
   announce(id)
 end
 
+-- Whether this claim of an asked diagnosis still holds.
+local function diagnoses(id, token)
+  return field(id, 'ask:token') == token and redis.call('ZSCORE', DIAGNOSIS_LEASES, id) ~= false
+end
+
+-- Nobody works at the diagnosis any more, and nobody will.
+local function settle_diagnosis(id, failure)
+  redis.call('ZREM', DIAGNOSIS_LEASES, id)
+  unset(id, 'ask:checkpoint', 'ask:lost')
+  if failure == '' then unset(id, 'ask:failed') else set(id, 'ask:failed', failure) end
+  announce(id)
+end
+
 -- Take a terminal job out of every index and put it into the trash, where it lies until its
 -- artifacts and rows are freed.
 local function discard(id)
   redis.call('ZREM', JOBS, id)
   redis.call('ZREM', FINISHED, id)
+  redis.call('ZREM', DIAGNOSES, id)
+  redis.call('ZREM', DIAGNOSIS_LEASES, id)
   redis.call('ZREM', status_key(field(id, 'status')), id)
   for name, value in pairs(cjson.decode(field(id, 'labels') or '{}')) do
     redis.call('ZREM', NS .. 'label:' .. name .. '=' .. value, id)

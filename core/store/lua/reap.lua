@@ -1,4 +1,5 @@
--- ARGV: most jobs to look at -> ids of the jobs whose lease has run out
+-- ARGV: most jobs to look at, how often a diagnosis may lose its worker
+-- -> ids of the jobs whose lease has run out (their own, not that of a diagnosis)
 local ids = redis.call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. now_ms(), 'LIMIT', 0, ARGV[1])
 local reaped = {}
 for _, id in ipairs(ids) do
@@ -7,6 +8,17 @@ for _, id in ipairs(ids) do
     reaped[#reaped + 1] = id
   else
     redis.call('ZREM', LEASES, id)
+  end
+end
+
+local asked = redis.call('ZRANGEBYSCORE', DIAGNOSIS_LEASES, '-inf', '(' .. now_ms(),
+  'LIMIT', 0, ARGV[1])
+for _, id in ipairs(asked) do
+  redis.call('ZREM', DIAGNOSIS_LEASES, id)
+  if redis.call('HINCRBY', job_key(id), 'ask:lost', 1) < tonumber(ARGV[2]) then
+    redis.call('ZADD', DIAGNOSES, now_ms(), id)
+  else
+    settle_diagnosis(id, 'The worker died on each of ' .. ARGV[2] .. ' attempts.')
   end
 end
 return reaped

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.diagnose.patches import merge, scaled_rate
+from core.diagnose.patches import scaled_rate
 from core.spec.job import JobSpec
+from core.spec.patching import merge
 from tests.core.diagnose.runs import (
     X_SQUARED,
     Columns,
@@ -37,17 +38,6 @@ def as_json(spec: JobSpec) -> Json:
 
 def patched(spec: JobSpec, remedy: Json) -> JobSpec:
     return resolved(merge(as_json(spec), remedy["patch"]))
-
-
-def test_a_merge_patch_follows_the_rfc_and_replaces_another_kind_whole() -> None:
-    spec = {"a": {"kind": "x", "lr": 1, "old": 2}, "b": [1, 2], "c": {"d": 1}}
-    assert merge(spec, {"a": {"lr": 3}})["a"] == {"kind": "x", "lr": 3, "old": 2}
-    assert merge(spec, {"a": {"kind": "y", "lr": 3}})["a"] == {"kind": "y", "lr": 3}
-    assert merge(spec, {"a": {"kind": "x", "lr": 3}})["a"] == {"kind": "x", "lr": 3, "old": 2}
-    assert merge(spec, {"b": [3], "c": {"d": None}}) == {"a": spec["a"], "b": [3], "c": {}}
-    assert merge({"start": {"x1": 1.0}}, {"start": {"kind": "uniform", "low": 0, "high": 1}}) == {
-        "start": {"kind": "uniform", "low": 0, "high": 1}
-    }
 
 
 @pytest.mark.parametrize(

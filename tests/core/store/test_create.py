@@ -44,7 +44,18 @@ async def test_creating_a_job_is_one_call_to_the_server(
 
     stats = raw.info("commandstats")
     assert stats["cmdstat_evalsha"]["calls"] == 1
-    from_scripts = {"hset", "zadd", "zcard", "hmget", "hget", "publish", "expire", "hincrby"}
+    from_scripts = {
+        "hset",
+        "zadd",
+        "zcard",
+        "hmget",
+        "hget",
+        "publish",
+        "expire",
+        "hincrby",
+        "exists",
+        "rpush",
+    }
     assert {name.removeprefix("cmdstat_") for name in stats} <= {
         *from_scripts, "evalsha", "config|resetstat", "info", "zlexcount"
     }  # fmt: skip

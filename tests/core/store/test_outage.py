@@ -96,6 +96,7 @@ async def test_the_changes_of_jobs_are_heard_across_a_restart(
     changes = api.changes()
     assert await anext(changes) == ""
     first = (await api.create(new_job(), None)).job
+    await api.request_cancel(first.id)
     assert await anext(changes) == first.id
 
     kill(server)
@@ -103,6 +104,7 @@ async def test_the_changes_of_jobs_are_heard_across_a_restart(
 
     assert await anext(changes) == ""
     second = (await api.create(new_job(), None)).job
+    await api.request_cancel(second.id)
     assert await anext(changes) == second.id
     await changes.aclose()  # type: ignore[attr-defined]
     await api.aclose()
@@ -128,6 +130,7 @@ async def test_a_subscription_to_a_silent_server_stays_and_to_a_stuck_one_is_mad
         os.kill(server.pid, signal.SIGCONT)
     assert await heard == ""
     job = (await api.create(new_job(), None)).job
+    await api.request_cancel(job.id)
     assert await anext(changes) == job.id
     await changes.aclose()  # type: ignore[attr-defined]
     await api.aclose()

@@ -34,6 +34,7 @@ class Received:
     )
     phases: list[str] = field(default_factory=list)
     checkpoints: list[SavedCheckpoint] = field(default_factory=list)
+    interventions: list[Json] = field(default_factory=list)
 
     def rows(self, kind: Kind, first_row: int, columns: Columns) -> None:
         count = len(columns["step"])
@@ -52,6 +53,15 @@ class Received:
 
     def checkpoint(self, saved: SavedCheckpoint) -> None:
         self.checkpoints.append(saved)
+
+    def intervened(
+        self, interventions: list[Json], rewound: dict[str, int] | None, dropped: tuple[str, ...]
+    ) -> None:
+        self.interventions = [dict(entry) for entry in interventions]
+        for kind, num_rows in (rewound or {}).items():
+            rows = self.histories[kind]
+            self.histories[kind] = {row: rows[row] for row in rows if row < num_rows}
+        self.checkpoints = [saved for saved in self.checkpoints if saved.path not in dropped]
 
     def column(self, name: str, kind: Kind = "train") -> list[Any]:
         rows = self.histories[kind]

@@ -1,0 +1,134 @@
+"""What a trainer does for its worker: train a job, measure weights, get warm."""
+
+import json
+import math
+import tempfile
+from functools import cache
+from time import perf_counter
+from typing import Final, Literal
+
+from core.artifacts.base import ArtifactStore
+from core.artifacts.build import open_artifacts
+from core.errors import JobFailure, NotFoundError
+from core.names import JOB_PREFIX, new_id
+from core.settings import Settings
+from core.spec.job import JobSpec
+from core.spec.resolve import Limits, parse_job
+from core.train.events import Columns, Control, Ending, Events, Json, SavedCheckpoint
+
+SLICE_SHARE: Final = 0.15
+"""Of a full diagnosis's time, for the picture of the loss around the weights."""
+SLICE_LEAST_S: Final = 0.25
+
+WARM_UP: Final[tuple[Json, ...]] = (
+    {
+        "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}},
+        "optimizer": {"kind": "adam"},
+        "budget": {"max_steps": 2},
+    },
+    {
+        "problem": {
+            "kind": "supervised",
+            "data": {"kind": "builtin", "name": "digits"},
+            "model": {"kind": "mlp", "hidden": [8]},
+        },
+        "optimizer": {"kind": "adam"},
+        "budget": {"max_steps": 2},
+    },
+)
+
+
+@cache
+def artifact_store(location: str) -> ArtifactStore:
+    """One a process: an object store's connections stay open between jobs."""
+    return open_artifacts(location)
+
+
+def run_job(job: Json, events: Events, control: Control) -> Ending:
+    """Train the resolved spec of a `run` frame: `job_id`, `spec`, `artifacts` (their
+    location), `device`, `resume`, `stored_rows`."""
+    from core.train.loop import run
+
+    return run(
+        # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
+        JobSpec.model_validate_json(json.dumps(job["spec"])),
+        artifacts=artifact_store(job["artifacts"]).job(job["job_id"]),
+        events=events,
+        control=control,
+        resume=job["resume"],
+        stored_rows=job["stored_rows"],
+        device=job["device"],
+    )
+
+
+def measure_job(job: Json, control: Control) -> Json:
+    """What a full diagnosis measures of the weights that a `measure` frame names: `job_id`,
+    `spec`, `artifacts`, `device`, `checkpoint`, and `train_s`, of which it takes a share. Asked to
+    stop, it begins nothing new."""
+    from core.diagnose.full import budget_for, measure_checkpoint
+    from core.diagnose.slice import slice_checkpoint
+
+    def clock() -> float:
+        return math.inf if control.stop_requested else perf_counter()
+
+    spec = JobSpec.model_validate_json(json.dumps(job["spec"]))
+    artifacts = artifact_store(job["artifacts"]).job(job["job_id"])
+    budget_s = budget_for(job["train_s"])
+    try:
+        found = measure_checkpoint(
+            spec,
+            artifacts,
+            job["checkpoint"],
+            device=job["device"],
+            budget_s=(1 - SLICE_SHARE) * budget_s,
+            clock=clock,
+        )
+        found["slice"] = slice_checkpoint(
+            spec,
+            artifacts,
+            job["checkpoint"],
+            device=job["device"],
+            budget_s=max(SLICE_LEAST_S, SLICE_SHARE * budget_s),
+            clock=clock,
+        )
+        return found
+    except NotFoundError as error:
+        message = f"The weights of the checkpoint {job['checkpoint']} are not there any more."
+        raise JobFailure("data_unavailable", message) from error
+
+
+class Nobody:
+    """Events that go nowhere, and a control that never asks."""
+
+    stop_requested: Literal["cancel", "hand_over"] | None = None
+
+    def rows(self, kind: Literal["train", "eval"], first_row: int, columns: Columns) -> None: ...
+    def progress(
+        self, step: int, steps_per_s: float | None, latest: Json | None, best: Json | None
+    ) -> None: ...
+    def phase(self, name: str) -> None: ...
+    def checkpoint(self, saved: SavedCheckpoint) -> None: ...
+    def intervened(
+        self, interventions: list[Json], rewound: dict[str, int] | None, dropped: tuple[str, ...]
+    ) -> None: ...
+
+
+def warm_up(device: str) -> None:
+    """Train a little of each kind, so that no job pays for what torch and scikit-learn import and
+    allocate at first use. Raises what a job on this machine would."""
+    limits = Limits.of(Settings())
+    for body in WARM_UP:
+        spec = parse_job(json.dumps(body).encode(), limits)
+        with tempfile.TemporaryDirectory(prefix="thalweg-warm-up-") as folder:
+            run_job(
+                {
+                    "job_id": new_id(JOB_PREFIX),
+                    "spec": spec.model_dump(mode="json"),
+                    "artifacts": folder,
+                    "device": device,
+                    "resume": False,
+                    "stored_rows": None,
+                },
+                Nobody(),
+                Nobody(),
+            )
