@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ import redis
 from thalweg.embedded import EmbeddedServer
 
 MARK = "THALWEG_FAULT_TRIAL"
+RESTORE_EVERY_S = 0.7
+"""A dead part stays dead for up to this long."""
 
 
 def wait_for(what: str, holds: Callable[[], bool], timeout_s: float = 60.0) -> None:
@@ -162,10 +165,21 @@ class Stack:
         return redis.Redis.from_url(self.server.url)
 
     def __enter__(self) -> Self:
+        self._over = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
         self.server.start()
         for part in self.parts:
             part.start()
+        self._supervisor.start()
         return self
+
+    def _supervise(self) -> None:
+        """Start again whatever has died, after a while: what a supervisor does."""
+        while not self._over.wait(RESTORE_EVERY_S):
+            if not self.server.running:
+                self.server.start()
+            for part in self.parts:
+                part.ensure()
 
     def __exit__(
         self,
@@ -173,13 +187,8 @@ class Stack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over.set()
+        self._supervisor.join()
         for part in self.parts:
             part.end()
         self.server.stop()
-
-    def restore(self) -> None:
-        """Start again whatever has died: what a supervisor does."""
-        if not self.server.running:
-            self.server.start()
-        for part in self.parts:
-            part.ensure()

@@ -105,7 +105,6 @@ def run_trial(
             _strike(stack, dice, num_faults, mean_gap_s, findings)
             over.set()
             jobs = [job for feed in posted for job in feed.result()]
-        stack.restore()
         _inspect(stack, jobs, references, findings)
     _look_for_processes(mark, findings)
     return findings
@@ -116,7 +115,6 @@ def _strike(
 ) -> None:
     for blow in schedule(dice, num, mean_gap_s):
         time.sleep(blow.after_s)  # the schedule itself, not a synchronization
-        stack.restore()
         findings.blows.append(time.time())
         HARMS[blow.name][0](stack, dice)
         findings.faults[blow.name] += 1
