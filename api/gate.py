@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -32,6 +33,7 @@ def host_of(authority: str) -> str:
     return _PORT.sub("", authority.strip().lower()).strip("[]").removesuffix(".")
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only mean this machine."""
     if host == "localhost":
@@ -48,7 +50,8 @@ class Gate:
     While there are no keys, a request is refused that names a foreign `Host` (a name that someone
     else's DNS points here) or comes from a foreign `Origin`: so no web page can reach the service.
     Bodies are counted while they stream. An exception that nobody caught becomes a 500 that says
-    nothing of its cause. HEAD replies lose their bodies. Each request has one line in the log.
+    nothing of its cause. HEAD replies lose their bodies. Each refusal has one line in
+    the log; at `debug` each request has one.
     """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int, trusted_hosts: Collection[str]) -> None:
@@ -85,7 +88,7 @@ class Gate:
                 raise  # the reply has begun: all that is left is to break it off
             await internal_error(scope)(scope, receive, exchange.send)
         note(
-            logging.INFO,
+            logging.DEBUG if exchange.status < 400 else logging.INFO,
             "request",
             method=scope["method"],
             path=scope["path"][:200],

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     idempotency_ttl_s: Annotated[int, Field(gt=0)] = 86_400
     """How long an Idempotency-Key is remembered."""
     log_level: str = "info"
-    """`debug`, `info`, `warning` or `error`."""
+    """`debug` (each request of the API too), `info`, `warning` or `error`."""
 
     @property
     def artifacts_location(self) -> str:

@@ -73,7 +73,7 @@ class AsyncRedisStore:
         fingerprint, ttl_s = (
             (idempotency.fingerprint, idempotency.ttl_s) if idempotency else ("", 0)
         )
-        answer = await self._link.call(
+        answer = await self._link.grouped(
             run(
                 "create", job.id, self._max_queued, memory, fingerprint, ttl_s,
                 len(labels), *labels, *new,

@@ -127,7 +127,7 @@ def process(redis_url: str, namespace: str, artifacts: Path, **changes: str) -> 
 def test_the_process_serves_logs_lines_of_json_and_ends_well(
     redis_url: str, namespace: str, tmp_path: Path
 ) -> None:
-    with process(redis_url, namespace, tmp_path) as api:
+    with process(redis_url, namespace, tmp_path, THALWEG_LOG_LEVEL="debug") as api:
         with httpx2.Client(base_url=api.address) as http:
             assert http.get("/readyz").status_code == 200
             reply = http.post("/v1/jobs", json=rosenbrock(), headers={"X-Request-Id": "abc"})

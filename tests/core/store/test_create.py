@@ -135,3 +135,18 @@ async def test_a_key_is_forgotten_after_its_time(
 
     raw.delete(memory)  # as the server does when the time is up
     assert not (await api.create(new_job(), Idempotency("key", "other", 60))).replayed
+
+
+async def test_jobs_that_come_at_once_share_round_trips_and_each_gets_its_own_answer(
+    api: AsyncRedisStore, new_job: NewJobs
+) -> None:
+    jobs = [new_job() for _ in range(40)]
+    keys = [Idempotency("same", "body", 60) if i % 10 == 0 else None for i in range(40)]
+    gone = asyncio.ensure_future(api.create(new_job(), None))
+    answers = asyncio.gather(*(api.create(job, key) for job, key in zip(jobs, keys, strict=True)))
+    gone.cancel()  # one that goes away takes nobody with it
+    created = await answers
+    for index, (job, answer) in enumerate(zip(jobs, created, strict=True)):
+        expected = jobs[0] if index % 10 == 0 else job
+        assert answer.job.id == expected.id
+        assert answer.replayed == (index % 10 == 0 and index > 0)
