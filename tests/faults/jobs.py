@@ -132,9 +132,18 @@ class Client:
             weights=digest("model"),
         )
 
-    def losses(self, job_id: str) -> list[Any]:
+    def losses(self, job_id: str) -> dict[int, Any]:
+        """Step -> loss of every row."""
         reply = self.call(
             "GET", f"/v1/jobs/{job_id}/history", params={"series": "loss", "limit": 10_000}
         )
-        losses: list[Any] = reply.json()["series"]["loss"]
-        return losses
+        series = reply.json()["series"]
+        return dict(zip(series["step"], series["loss"], strict=True))
+
+
+def is_prefix(rows: dict[int, Any], whole: dict[int, Any]) -> bool:
+    """Whether a cancelled run's rows are the first of a whole run's. Its last row may lie between
+    two multiples of `record.every`, where the whole run has none."""
+    steps, expected = list(rows), list(whole)[: len(rows)]
+    on_grid = steps if not steps or steps[-1] in whole else steps[:-1]
+    return on_grid == expected[: len(on_grid)] and all(rows[k] == whole[k] for k in on_grid)
