@@ -11,21 +11,22 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import FieldError, InvalidInputError
-from core.spec.expression import parse, variables
+from core.plots_loss import draw_loss, draw_verdict
+from core.plots_marks import marks_of
+from core.plots_path import draw_path, path_is_possible
+from core.plots_style import BLUE, Floats, Json, say_empty, whole_steps
 from core.spec.functions import Expression
 from core.spec.job import FunctionProblem, JobSpec
-from core.spec.values import dimension, domain, value_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
+__all__ = ["PLOT_FORMATS", "PLOT_KINDS", "path_is_possible", "picture", "render", "title"]
+
 Columns = Mapping[str, Floats]
-Json = dict[str, Any]
 PlotKind = Literal["loss", "lr", "path"]
 PlotFormat = Literal["svg", "png"]
 
@@ -33,9 +34,6 @@ PLOT_KINDS: Final[tuple[PlotKind, ...]] = ("loss", "lr", "path")
 PLOT_FORMATS: Final[tuple[PlotFormat, ...]] = ("svg", "png")
 
 WIDTH_PX, HEIGHT_PX, DPI = 900, 540, 100
-_BLUE, _ORANGE, _GREEN, _RED, _GREY = "#2b6cb0", "#dd6b20", "#2f855a", "#c53030", "#718096"
-_HUGE: Final = 1e200
-"""Beyond this, axis limits and ticks overflow."""
 _LOCK = threading.Lock()
 _STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
@@ -54,12 +52,6 @@ _STYLE: Final[dict[Any, Any]] = {
 }
 
 
-def path_is_possible(spec: JobSpec) -> bool:
-    """Whether a path can be drawn over contours: functions of two variables."""
-    problem = spec.problem
-    return isinstance(problem, FunctionProblem) and dimension(problem.function) == 2
-
-
 def render(
     kind: PlotKind,
     format: PlotFormat,  # noqa: A002 (the query parameter's name)
@@ -69,6 +61,7 @@ def render(
     *,
     outcome: str | None = None,
     best: Json | None = None,
+    diagnosis: Json | None = None,
 ) -> bytes:
     """Draw a picture of 900 × 540 pixels.
 
@@ -81,6 +74,8 @@ def render(
         evaluation: evaluation rows (`step`, `loss`) to lay over the loss.
         outcome: the job's outcome, named in the title.
         best: the record's `{"step", "loss"}`, marked on the loss.
+        diagnosis: the record's; the verdict heads the picture of the loss, and its triggered
+            findings are marked where they lie (`grad_norm` in `columns` places its spikes).
 
     Raises:
         InvalidInputError: a path of anything but a function of two variables.
@@ -99,11 +94,15 @@ def render(
 
     def draw(figure: "Figure", axes: "Axes") -> None:
         if kind == "loss":
-            _loss(axes, columns, evaluation, best)
+            maximized = getattr(model.optimizer, "maximize", False)
+            marks = marks_of(diagnosis, columns, maximized=maximized)
+            draw_loss(axes, columns, evaluation, best, marks)
+            if diagnosis is not None:
+                draw_verdict(axes, diagnosis)
         elif kind == "lr":
             _lr(axes, columns)
         else:
-            _path(figure, axes, model, columns)
+            draw_path(figure, axes, model, columns)
 
     return picture(format, title(model, outcome), draw)
 
@@ -155,89 +154,13 @@ def _bytes(figure: "Figure", format: PlotFormat) -> bytes:  # noqa: A002
     return out.getvalue()
 
 
-def _empty(axes: "Axes") -> None:
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, "no rows yet", ha="center", va="center", transform=axes.transAxes)
-
-
-def _log_axis(values: Floats) -> bool:
-    """Whether a curve is better read on a logarithmic axis: positive, over two decades."""
-    return values.size > 1 and bool(values.min() > 0) and bool(values.max() > 50 * values.min())
-
-
-def _loss(axes: "Axes", columns: Columns, evaluation: Columns | None, best: Json | None) -> None:
-    step, loss = np.asarray(columns["step"]), np.asarray(columns["loss"])
-    if step.size == 0:
-        return _empty(axes)
-    finite = np.isfinite(loss) & (np.abs(loss) < _HUGE)
-    seen = [loss[finite]]
-    few = "o" if finite.sum() <= 60 else ""
-    label = "training loss" if evaluation is not None else "loss"
-    axes.plot(step[finite], loss[finite], color=_BLUE, lw=1.4, marker=few, ms=3.5, label=label)
-    if evaluation is not None and np.size(evaluation["step"]):
-        at, value = np.asarray(evaluation["step"]), np.asarray(evaluation["loss"])
-        known = np.isfinite(value) & (np.abs(value) < _HUGE)
-        seen.append(value[known])
-        axes.plot(
-            at[known],
-            value[known],
-            color=_ORANGE,
-            lw=1.2,
-            marker="o",
-            ms=4,
-            label="evaluation loss",
-        )
-    if best is not None and isinstance(best.get("loss"), (int, float)):
-        _mark_best(axes, best)
-    values = np.concatenate(seen)
-    if _log_axis(values):
-        axes.set_yscale("log")
-    elif not values.size:
-        axes.set_yticks([])
-    _mark_nonfinite(axes, step[~finite])
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss (log scale)" if axes.get_yscale() == "log" else "loss")
-    axes.margins(x=0.02)
-    _whole_steps(axes)
-    if len(axes.get_legend_handles_labels()[0]) > 1:
-        # Below the picture: a long curve leaves no corner free.
-        axes.figure.legend(loc="outside lower center", ncols=4)
-    return None
-
-
-def _mark_best(axes: "Axes", best: Json) -> None:
-    axes.plot(
-        [best["step"]],
-        [best["loss"]],
-        color=_GREEN,
-        marker="*",
-        ms=13,
-        ls="",
-        zorder=5,
-        label=f"best: {best['loss']:.4g} at step {best['step']:,}",
-    )
-
-
-def _mark_nonfinite(axes: "Axes", steps: Floats) -> None:
-    for count, at in enumerate(steps[:200]):
-        label = f"not finite from step {int(at):,}" if count == 0 else None
-        axes.axvline(at, color=_RED, lw=1.4, ls="--", label=label)
-
-
-def _whole_steps(axes: "Axes") -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-
-
 def _lr(axes: "Axes", columns: Columns) -> None:
     step, lr = np.asarray(columns["step"]), np.asarray(columns["lr"])
     finite = np.isfinite(lr)
     step, lr = step[finite], lr[finite]
     if step.size == 0:
-        return _empty(axes)
-    axes.plot(step, lr, color=_BLUE, lw=1.6, drawstyle="steps-post")
+        return say_empty(axes)
+    axes.plot(step, lr, color=BLUE, lw=1.6, drawstyle="steps-post")
     # A decay by factors; a cosine or a ramp is better seen on a linear axis.
     if bool(lr.min() > 0) and bool(np.median(lr) < lr.max() / 50.0):
         axes.set_yscale("log")
@@ -246,90 +169,5 @@ def _lr(axes: "Axes", columns: Columns) -> None:
     axes.set_xlabel("step")
     axes.set_ylabel("learning rate")
     axes.margins(x=0.02)
-    _whole_steps(axes)
+    whole_steps(axes)
     return None
-
-
-def _path(figure: "Figure", axes: "Axes", spec: JobSpec, columns: Columns) -> None:
-    problem = spec.problem
-    assert isinstance(problem, FunctionProblem)
-    points = np.asarray(columns["x"], dtype=np.float64).reshape(-1, 2)
-    points = points[np.isfinite(points).all(axis=1)]
-    if len(points) == 0:
-        return _empty(axes)
-    rotated = getattr(problem.function, "rotation_seed", None) is not None
-    shown, limits, cut = _frame(points, problem)
-    axes.set_xlim(limits[0])
-    axes.set_ylim(limits[1])
-    if not rotated:
-        _contours(figure, axes, problem, limits, np.asarray(columns["loss"]))
-    few = "o" if len(shown) <= 200 else ""
-    axes.plot(shown[:, 0], shown[:, 1], color=_ORANGE, lw=1.4, marker=few, ms=3, zorder=4)
-    axes.plot(*shown[0], marker="o", color=_GREY, mec="white", ms=9, ls="", zorder=5, label="start")
-    label = "last point shown" if cut else "end"
-    axes.plot(*shown[-1], marker="*", color=_RED, mec="white", ms=15, ls="", zorder=6, label=label)
-    names = ("x1", "x2")
-    if isinstance(problem.function, Expression):
-        names = variables(parse(problem.function.expression))  # type: ignore[assignment]
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
-    axes.grid(visible=False)
-    legend = axes.legend(loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
-    legend.set_zorder(7)
-    return None
-
-
-def _frame(
-    points: Floats, problem: FunctionProblem
-) -> tuple[Floats, tuple[tuple[float, float], tuple[float, float]], bool]:
-    """The points worth showing, the picture's limits, and whether a runaway end was left out."""
-    home = np.abs(points[: max(2, len(points) // 20)]).max(initial=1.0)
-    intervals = domain(problem.function)
-    if intervals is not None:
-        home = max(home, float(np.abs(np.array(intervals)).max()))
-    far = np.flatnonzero(np.abs(points).max(axis=1) > 20.0 * home)
-    cut = bool(far.size)
-    if cut:
-        points = points[: max(1, int(far[0]))]
-    low, high = points.min(axis=0), points.max(axis=0)
-    if intervals is not None:
-        # A little of the surroundings, but never so much that a short path is lost in them.
-        box = np.array(intervals)
-        room = 0.25 * (high - low) + 0.02 * (box[:, 1] - box[:, 0])
-    else:
-        room = 0.25 * (high - low) + 0.1 * max(1e-3, float((high - low).max()))
-    # Neither side thinner than a third of the other, so that the path can be followed.
-    spans = high - low + 2.0 * room
-    room += np.maximum(0.0, (spans.max() / 3.0 - spans) / 2.0)
-    low, high = low - room, high + room
-    return points, ((float(low[0]), float(high[0])), (float(low[1]), float(high[1]))), cut
-
-
-def _contours(
-    figure: "Figure",
-    axes: "Axes",
-    problem: FunctionProblem,
-    limits: tuple[tuple[float, float], tuple[float, float]],
-    loss: Floats,
-) -> None:
-    """Filled contours, their levels evenly spaced in the logarithm above the lowest value."""
-    first, second = (np.linspace(*side, 160) for side in limits)
-    grid = np.stack(np.meshgrid(first, second), axis=-1)
-    values = np.asarray(value_at(problem.function, grid), dtype=np.float64)
-    values = np.where(np.abs(values) < _HUGE, values, np.nan)
-    known = values[np.isfinite(values)]
-    if known.size == 0 or known.max() <= known.min():
-        return
-    low = min(float(known.min()), float(np.nanmin(loss)) if np.isfinite(loss).any() else np.inf)
-    span = float(known.max()) - low
-    offset = max(1e-3 * span, 1e-300)
-    heights = np.log(np.maximum(values - low, 0.0) + offset)
-    levels = np.linspace(np.log(offset), np.log(span + offset), 22)
-    levels[-1] += 1e-9 * abs(levels[-1]) + 1e-12
-    filled = axes.contourf(first, second, heights, levels=levels, cmap="GnBu_r", alpha=0.9)
-    axes.contour(first, second, heights, levels=levels, colors="white", linewidths=0.4, alpha=0.6)
-    bar = figure.colorbar(filled, ax=axes, pad=0.02, aspect=30)
-    ticks = levels[::3]
-    bar.set_ticks(list(ticks), labels=[f"{low + np.exp(each) - offset:.3g}" for each in ticks])
-    bar.set_label("loss")
-    bar.outline.set_visible(False)

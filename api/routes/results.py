@@ -142,7 +142,7 @@ async def plot(
             raise InvalidInputError([FieldError("kind", "not_two_dimensional", message)])
         case _:
             pass
-    series = {"loss": ("loss",), "lr": ("lr",), "path": ("loss", "x")}[query.kind]
+    series = {"loss": ("loss", "grad_norm"), "lr": ("lr",), "path": ("loss", "x")}[query.kind]
     question = Question("train", series, None, PLOT_POINTS, PLOT_POINTS)
     rows = await answer(services.store, job_id, question)
     if not rows.returned:
@@ -162,6 +162,7 @@ async def plot(
         evaluation,
         outcome=job.outcome,
         best=job.best,
+        diagnosis=job.diagnosis,
     )
     return Response(picture, media_type=_MEDIA[query.format], headers={"Cache-Control": "no-cache"})
 

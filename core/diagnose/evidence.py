@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -12,13 +12,16 @@ from core.diagnose.measured import Measured
 from core.diagnose.rows import WINDOW, Rows
 from core.jobs import Outcome
 from core.spec.job import JobSpec
+from core.spec.shapes import extent
+
+_FEW_BATCHES: Final = 8
 
 
 class Cosine(NamedTuple):
     """Median cosine of successive gradients near the end, and where it comes from.
 
-    `source`: `gradients` (exact, from the points), `trapezoid` (from loss and gradient norm), or
-    `displacements` (of the steps, which momentum smooths: weaker evidence).
+    `source`: `gradients` (exact: recorded, or from the points), `trapezoid` (from loss and gradient
+    norm), or `displacements` (of the steps, which momentum smooths: weaker evidence).
     """
 
     value: float
@@ -47,11 +50,27 @@ class Evidence(Rows):
     @cached_property
     def cosine(self) -> Cosine | None:
         """How successive gradients stand to each other near the end; None when rows do not tell."""
+        recorded = self._recorded_cosine()
+        if recorded is not None:
+            return recorded
         if self.x is not None:
             return self._cosine_of_points(self.x)
         if self.descent is None:
             return None
         return Cosine(float(np.median(self.descent.cosine)), "trapezoid")
+
+    def _recorded_cosine(self) -> Cosine | None:
+        """Exact for any method. At a minimum the B batches of an epoch cancel out, so that their
+        gradients' cosine is −1/(B−1) of itself: few batches say nothing."""
+        if self.turns is None or (not self.deterministic and self._batches < _FEW_BATCHES):
+            return None
+        late = self.turns[max(self.rows // 2, self.rows - WINDOW) :]
+        late = late[np.isfinite(late)]
+        return Cosine(float(np.median(late)), "gradients") if late.size >= 2 else None
+
+    @property
+    def _batches(self) -> int:
+        return extent(self.spec.problem, self.spec.batch_size).steps_per_epoch or 1
 
     def _cosine_of_points(self, x: Floats) -> Cosine | None:
         window = self.window
@@ -250,4 +269,5 @@ def gather(
         nonfinite=rows < loss.size,
         evaluation=pair,
         measured=measured,
+        turns=column("grad_cosine") if "grad_cosine" in train else None,
     )

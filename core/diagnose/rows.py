@@ -85,6 +85,8 @@ class Rows:
     nonfinite: bool
     evaluation: tuple[Floats, Floats] | None
     measured: Measured | None = None
+    turns: Floats | None = None
+    """`grad_cosine`, where it was recorded."""
 
     @cached_property
     def at_end(self) -> Measured | None:

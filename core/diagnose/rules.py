@@ -46,8 +46,8 @@ RULES: Final[tuple[Rule, ...]] = (
         " (quadratics) over 0.95 a step where ten times fewer steps are possible, or half of the"
         " loss is oscillation",
         "The steps jump from wall to wall of the valley; a smaller one would go down it.",
-        "LeCun et al. 1998, Efficient BackProp, section 4.6; trapezoid rule where no points are"
-        " recorded",
+        "LeCun et al. 1998, Efficient BackProp, section 4.6; trapezoid rule where neither"
+        " grad_cosine nor points are recorded",
         stability.look_gradients_oppose,
     ),
     Rule(

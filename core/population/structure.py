@@ -8,7 +8,7 @@ from core.spec.estimate import memory_parts, state_vectors
 from core.spec.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
 from core.spec.models import MLP
 from core.spec.optimizers import ASGD, LBFGS, Adafactor
-from core.spec.shapes import extent, layer_widths, steps_of
+from core.spec.shapes import extent_of, layer_widths, steps_of
 
 NOT_FUSED: Final = (ASGD, Adafactor, LBFGS)
 """Not elementwise, or not by a rule of this package: their runs train one by one."""
@@ -28,8 +28,8 @@ FREE: Final = frozenset(
 
 def fusable(spec: JobSpec) -> bool:
     """Whether the run can train in a stack: an elementwise optimizer, and a run from its origin
-    that a divergence ends."""
-    if isinstance(spec.optimizer, NOT_FUSED):
+    that a divergence ends. A stack does not keep its last gradients to compare the next with."""
+    if isinstance(spec.optimizer, NOT_FUSED) or spec.record.gradient_cosine:
         return False
     return spec.start_from is None and isinstance(spec.on_divergence, StopOnDivergence)
 
@@ -77,7 +77,7 @@ def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
 def bytes_per_run(spec: JobSpec) -> int:
     """Memory that one run adds to a stack, an estimate from above: weights with gradients, the
     initial and the best ones and a candidate, optimizer state, activations with their gradients."""
-    size = extent(spec.problem, spec.batch_size)
+    size = extent_of(spec)
     steps = steps_of(spec.budget, size)
     item = 4 if spec.precision == "float32" else 8
     weights = (6 + state_vectors(spec.optimizer, steps)) * item * size.num_parameters

@@ -23,7 +23,7 @@ from core.spec.optimizers import (
     RMSprop,
     Rprop,
 )
-from core.spec.shapes import Extent, extent, layer_widths, rows_of, start_of, steps_of
+from core.spec.shapes import Extent, extent_of, layer_widths, rows_of, start_of, steps_of
 
 BYTES_A_NUMBER: Final = 8
 """In a history: packed float64."""
@@ -48,7 +48,7 @@ class Estimate:
 
 def estimate(spec: JobSpec) -> Estimate:
     """Estimate a resolved spec (as `core.spec.resolve.parse_job` returns it)."""
-    size = extent(spec.problem, spec.batch_size)
+    size = extent_of(spec)
     steps = steps_of(spec.budget, size)
     return Estimate(
         num_parameters=size.num_parameters,
@@ -72,13 +72,15 @@ def memory_parts(spec: JobSpec, size: Extent, steps: int) -> dict[str, int]:
     """
     item = 4 if spec.precision == "float32" else 8
     count = size.num_parameters
-    state = item * count * state_vectors(spec.optimizer, steps)
+    parts = {"optimizer": item * count * state_vectors(spec.optimizer, steps)}
+    if spec.record.gradient_cosine:
+        parts["record.gradient_cosine"] = 3 * item * count
     if isinstance(spec.problem, FunctionProblem):
-        return {"problem.function": _function_bytes(spec.problem, count, item), "optimizer": state}
+        return {"problem.function": _function_bytes(spec.problem, count, item), **parts}
     data, activations = _rows_bytes(spec, spec.problem, size, item)
     return {
         "problem.model": 3 * item * count,
-        "optimizer": state,
+        **parts,
         "problem.data": data,
         "batch_size": activations,
     }

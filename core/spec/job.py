@@ -96,6 +96,9 @@ class Record(Spec):
     eval_every: PositiveInt | None = 100
     """Evaluate (where there is evaluation data) at 0, at each multiple of this and at the end;
     null: at the end only."""
+    gradient_cosine: bool = False
+    """Record `grad_cosine` too: the cosine between each step's gradient and that of the step before
+    (whatever `every` is), before clipping. NaN in the first row."""
 
 
 class CheckpointEvery(Spec):

@@ -56,7 +56,7 @@ def _resolve(spec: JobSpec, limits: Limits, faults: Faults) -> JobSpec:
         schedules.resolve(spec.schedule, spec.budget.max_steps or 1)
         return spec
     problem, batch_size, precision = settled
-    size = extent(problem, batch_size)
+    size = extent(problem, batch_size, spec.record)
     default = STEPS_OF_DATA if isinstance(problem, Supervised) else STEPS_OF_FUNCTIONS
     affordable = _affordable_steps(spec.record, size, limits)
     budget = resolve_budget(spec.budget, default, affordable, start_of(spec))
@@ -135,7 +135,8 @@ def _thinning(spec: JobSpec, size: Extent, steps: int, limits: Limits) -> int:
     factor = -(-history_bytes(spec, size, steps) // limits.max_history_bytes)
     while True:
         every, eval_every = spec.record.every * factor, spec.record.eval_every
-        thinner = Record.model_construct(every=every, eval_every=eval_every and eval_every * factor)
+        wider = {"every": every, "eval_every": eval_every and eval_every * factor}
+        thinner = spec.record.model_copy(update=wider)
         trial = spec.model_copy(update={"record": thinner})
         if factor > steps or history_bytes(trial, size, steps) <= limits.max_history_bytes:
             return factor
@@ -164,6 +165,7 @@ _REMEDIES: Final = {
     "problem.function": "use fewer coordinates, or a quadratic without rotation_seed",
     "problem.model": "use fewer or narrower hidden layers",
     "problem.data": "use fewer samples or features",
+    "record.gradient_cosine": "leave it out",
     "optimizer": "use an optimizer that keeps less (for lbfgs, lower optimizer.history_size)",
     "batch_size": "use a smaller batch_size or eval_fraction, or narrower layers",
 }

@@ -200,10 +200,14 @@ class Extent:
 
 
 def extent(
-    problem: Supervised | FunctionProblem, batch_size: int | Literal["full"] | None
+    problem: Supervised | FunctionProblem,
+    batch_size: int | Literal["full"] | None,
+    record: Record | None = None,
 ) -> Extent:
-    """The extent of a resolved problem."""
+    """The extent of a resolved problem. `record`: left out, the default."""
     train = {"loss": 1, "lr": 1, "grad_norm": 1}
+    if record is not None and record.gradient_cosine:
+        train["grad_cosine"] = 1
     if isinstance(problem, FunctionProblem):
         dim = dimension(problem.function)
         return Extent(dim, None, 1, 0, 0, None, {"train": {**train, "x": dim}, "eval": {}})
@@ -262,17 +266,22 @@ def first_steps(spec: JobSpec) -> dict[Literal["train", "eval"], int]:
     return {"train": first(record.every), "eval": first(record.eval_every)}
 
 
+def extent_of(spec: JobSpec) -> Extent:
+    """`extent` for a resolved spec."""
+    return extent(spec.problem, spec.batch_size, spec.record)
+
+
 def num_steps(spec: JobSpec) -> int:
     """`steps_of` for a resolved spec."""
-    return steps_of(spec.budget, extent(spec.problem, spec.batch_size))
+    return steps_of(spec.budget, extent_of(spec))
 
 
 def history_widths(spec: JobSpec) -> HistoryWidths:
     """`Extent.widths` for a resolved spec."""
-    return extent(spec.problem, spec.batch_size).widths
+    return extent_of(spec).widths
 
 
 def expected_rows(spec: JobSpec) -> dict[Literal["train", "eval"], int]:
     """`rows_of` for a resolved spec."""
-    size = extent(spec.problem, spec.batch_size)
+    size = extent_of(spec)
     return rows_of(spec.record, size, steps_of(spec.budget, size), start_of(spec))

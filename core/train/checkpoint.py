@@ -61,7 +61,14 @@ class Snapshot:
 
         moment = self.moment
         map_tensors(
-            [moment.weights, moment.optimizer, self.best_weights, self.candidate_weights], measure
+            [
+                moment.weights,
+                moment.optimizer,
+                moment.gradient,
+                self.best_weights,
+                self.candidate_weights,
+            ],
+            measure,
         )
         return sum(sizes) + (0 if self.good is None else self.good.size_bytes)
 
@@ -113,6 +120,7 @@ def _state(snapshot: Snapshot, prefix: str, tensors: dict[str, Tensor]) -> Json:
         "weights": flatten(moment.weights, f"{prefix}weights/", tensors),
         "optimizer": flatten(moment.optimizer, f"{prefix}optimizer/", tensors),
         "schedule": flatten(moment.schedule, f"{prefix}schedule/", tensors),
+        "gradient": flatten(moment.gradient, f"{prefix}gradient", tensors),
         "ledger": snapshot.ledger,
         "best": snapshot.best,
         "best_weights": flatten(snapshot.best_weights, f"{prefix}best/", tensors),
@@ -158,7 +166,7 @@ def _snapshot(state: Json, tensors: Mapping[str, Tensor], device: str) -> Snapsh
     )
     return Snapshot(
         state["step"],
-        Moment(weights, optimizer, schedule),
+        Moment(weights, optimizer, schedule, unflatten(state.get("gradient"), tensors, device)),
         state["ledger"],
         state["best"],
         best,

@@ -129,7 +129,7 @@ class Course:
         """
         while self.step < self._limit and not self._asked_to_stop():
             self._do_what_is_due()
-            self._descent.hold_buffers()
+            self._descent.begin_row()
             yield self.step
             self.step += 1
             if self.elapsed_s >= self._max_seconds:

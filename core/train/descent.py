@@ -12,7 +12,7 @@ from core.optim.schedules import build_scheduler
 from core.problems.base import Problem
 from core.spec.job import JobSpec
 from core.spec.schedules import Chained, ReduceOnPlateau, Schedule, Sequential, Warmup
-from core.train.gradients import clipping, gradient_norm, gradients_of
+from core.train.gradients import Turning, clipping, gradient_norm, gradients_of
 from core.train.tree import Tree, copy_tree
 
 
@@ -23,6 +23,8 @@ class Moment:
     weights: dict[str, Tensor]
     optimizer: Tree
     schedule: Any
+    gradient: Tensor | None = None
+    """The direction of the last gradient, where its cosine to the next is recorded."""
 
 
 class Descent:
@@ -43,6 +45,7 @@ class Descent:
         self.scheduler = build_scheduler(spec.schedule, self.optimizer)
         self.weights = problem.state()
         self.clip = clipping(spec.gradient_clip, self.parameters)
+        self.turning = Turning() if spec.record.gradient_cosine else None
         self.lr_scale = 1.0
         """On top of the schedule's rate; only `update_scaled` heeds it."""
         self.needs_loss = reads_loss(spec.schedule)
@@ -84,6 +87,26 @@ class Descent:
         """The joint 2-norm of the gradients, before clipping: 0-dim, on the device."""
         return gradient_norm(gradients_of(self.parameters))
 
+    def gradient_cosine(self, norm: Tensor) -> Tensor | None:
+        """The cosine between this row's gradient, whose norm is given, and the last row's: 0-dim,
+        on the device. None where the spec does not ask for it. Once a row, before clipping."""
+        if self.turning is None:
+            return None
+        return self.turning.to(gradients_of(self.parameters), norm)
+
+    def begin_row(self) -> None:
+        """Remember what the row may have to give back: `take_row_back`, `put_buffers_back`."""
+        self.hold_buffers()
+        if self.turning is not None:
+            self.turning.hold()
+            self._holds = True
+
+    def take_row_back(self) -> None:
+        """The run ends at this row, and whoever goes on makes it again."""
+        self.put_buffers_back()
+        if self.turning is not None and self._holds:
+            self.turning.put_back()
+
     def hold_buffers(self) -> None:
         """Remember the buffers: a forward pass changes batch norm's running statistics, and a run
         that ends at this row ends with what they were before."""
@@ -116,11 +139,15 @@ class Descent:
             for group in self.optimizer.param_groups
         ]
         schedule = None if self.scheduler is None else self.scheduler.state_dict()
-        moment = Moment(dict(self.weights), {"state": state, "groups": groups}, schedule)
+        gradient = None if self.turning is None else self.turning.last
+        moment = Moment(dict(self.weights), {"state": state, "groups": groups}, schedule, gradient)
         if not copied:
             return moment
         return Moment(
-            copy_tree(moment.weights), copy_tree(moment.optimizer), copy_tree(moment.schedule)
+            copy_tree(moment.weights),
+            copy_tree(moment.optimizer),
+            copy_tree(moment.schedule),
+            gradient,
         )
 
     def go_back_to(self, moment: Moment) -> None:
@@ -132,6 +159,8 @@ class Descent:
         self.problem.load_state(moment.weights)
         if self.scheduler is not None:
             self.scheduler.load_state_dict(copy_tree(moment.schedule))
+        if self.turning is not None:
+            self.turning.last = moment.gradient
         optimizer = copy_tree(moment.optimizer)
         self.optimizer.state.clear()
         for index, state in optimizer["state"].items():

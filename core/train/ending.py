@@ -52,7 +52,7 @@ def conclude(parts: Parts, row_outcome: Outcome | None) -> Ending:
     problem, best = descent.problem, ledger.best
     finished = row_outcome is not None or course.reason == "finished"
     if row_outcome is not None:
-        descent.put_buffers_back()
+        descent.take_row_back()
     outcome: Outcome | None = None
     value = problem.value()
     if finished:

@@ -1,5 +1,6 @@
 """The gradient as one vector: its norm, and clipping, to the same bits as torch's own."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
@@ -26,6 +27,43 @@ def gradient_norm(gradients: list[Tensor]) -> Tensor:
         return alone
     joint: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     return joint
+
+
+class Turning:
+    """The cosine between each gradient and the one before, on the gradients' device.
+
+    Nothing waits for it. Each gradient is kept as one vector of unit length, so that neither small
+    nor large gradients leave the range of float32.
+    """
+
+    def __init__(self) -> None:
+        self.last: Tensor | None = None
+        """The latest gradient's direction, never changed in place; None: there is none."""
+        self._held: Tensor | None = None
+
+    def to(self, gradients: list[Tensor], norm: Tensor) -> Tensor:
+        """The cosine to the gradient given last, 0-dim; NaN where there was none, and where either
+        is 0 or not finite. `norm`: the gradients' joint 2-norm."""
+        # inf − inf: the direction of an infinite gradient is not known, and not 0.
+        known = norm + (norm - norm)
+        flat = [gradient.reshape(-1) for gradient in gradients]
+        direction = (flat[0] if len(flat) == 1 else torch.cat(flat)) / known
+        before, self.last = self.last, direction
+        if before is None:
+            return torch.full_like(norm, math.nan)
+        return torch.dot(direction, before).clamp_(-1.0, 1.0)
+
+    def forget(self) -> None:
+        """This step has no gradient."""
+        self.last = None
+
+    def hold(self) -> None:
+        """A step begins."""
+        self._held = self.last
+
+    def put_back(self) -> None:
+        """As it was when the last step began."""
+        self.last = self._held
 
 
 def clipping(

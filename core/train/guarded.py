@@ -14,7 +14,7 @@ from core.train.guard import Guard
 from core.train.ledger import Ledger
 from core.train.reporting import Reporter
 from core.train.saving import Saver
-from core.train.watch import RowWatch
+from core.train.watch import RowWatch, numbers_of
 
 NO_NORM: Final = math.nan
 
@@ -53,15 +53,18 @@ class Guarded:
                 guard.keep(self._course.snapshot())
             descent.clear_gradients()
             loss = problem.loss(step)
-            norm = NO_NORM
+            norm, cosine = NO_NORM, math.nan
             value = loss.item()
             if math.isfinite(value):
                 loss.backward()  # type: ignore[no-untyped-call]
-                norm = descent.gradient_norm().item()
+                length = descent.gradient_norm()
+                norm, cosine = numbers_of(length, descent.gradient_cosine(length))
+            elif descent.turning is not None:
+                descent.turning.forget()
             reason = guard.trouble(step, self._ledger.trace, value, norm)
             if reason is not None:
-                moves = self._intervene(step, reason, value, norm, watch)
-            elif watch.ends_at_values(step, value, norm):
+                moves = self._intervene(step, reason, value, norm, cosine, watch)
+            elif watch.ends_at_values(step, value, norm, cosine):
                 break
             else:
                 guard.saw(norm)
@@ -77,7 +80,7 @@ class Guarded:
         steps.close()
 
     def _intervene(
-        self, step: int, reason: str, loss: float, norm: float, watch: RowWatch
+        self, step: int, reason: str, loss: float, norm: float, cosine: float, watch: RowWatch
     ) -> bool | None:
         """Whether this step's update is made; None: the run has gone back, and goes on there."""
         guard = self._guard
@@ -85,7 +88,7 @@ class Guarded:
         if isinstance(guard.policy, RollBackOnDivergence):
             self._roll_back()
             return None
-        watch.enter_unjudged(step, loss, norm)
+        watch.enter_unjudged(step, loss, norm, cosine)
         self._descent.lr_scale = guard.lr_scale
         self._events.intervened(guard.interventions, None, ())
         if isinstance(guard.policy, ClipOnDivergence) and math.isfinite(norm):

@@ -1,5 +1,6 @@
 """Where rows and evaluations are entered: into the history, the stop rules and the best so far."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -123,9 +124,10 @@ class Ledger:
         grad_norm: float,
         point: np.ndarray[Any, Any] | None,
         weights: Sequence[Tensor],
+        grad_cosine: float = math.nan,
     ) -> Outcome | None:
         """Enter row `step`, whose weights are `weights`; returns the outcome if it ends the run."""
-        recorded = self.rows.put(step, loss, lr, grad_norm, point)
+        recorded = self.rows.put(step, loss, lr, grad_norm, point, grad_cosine)
         self.last_step = step
         if loss < self.best.loss and not self.best_by_evaluation:
             self.best.offer(step, loss, {"loss": loss}, weights, recorded=recorded)
@@ -138,10 +140,11 @@ class Ledger:
         lr: float,
         grad_norm: float,
         point: np.ndarray[Any, Any] | None,
+        grad_cosine: float = math.nan,
     ) -> None:
         """Enter a row that shows a divergence and does not end the run: no rule but patience
         counts it."""
-        self.rows.put(step, loss, lr, grad_norm, point)
+        self.rows.put(step, loss, lr, grad_norm, point, grad_cosine)
         self.last_step = step
         self.trace.last = loss
         self.trace.waited += 1

@@ -39,7 +39,7 @@ def descend(descent: Descent, steps: Iterable[int], watch: Watch) -> None:
             break
         loss.backward()  # type: ignore[no-untyped-call]
         norm = descent.gradient_norm()
-        if watch.ends_at_row(norm):
+        if watch.ends_at_row(norm, descent.gradient_cosine(norm)):
             break
         if descent.clip is not None:
             descent.clip(norm)
@@ -125,7 +125,8 @@ def new_ledger(spec: JobSpec, problem: Problem) -> Ledger:
     """An empty ledger for the histories that the spec asks for."""
     point = problem.point()
     dim = None if point is None else point.numel()
-    rows = RowBuffer(spec.record.every, dim, first_steps(spec)["train"])
+    record, first = spec.record, first_steps(spec)["train"]
+    rows = RowBuffer(record.every, dim, first, with_cosine=record.gradient_cosine)
     evaluates = bool(history_widths(spec)["eval"])
     return Ledger(rows, rules_of(spec.stop), best_by_evaluation=evaluates)
 

@@ -1,5 +1,6 @@
 """Rows on their way out of the loop: arrays of a fixed size, emptied in batches."""
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -25,14 +26,18 @@ class RowBuffer:
         every: `record.every`.
         dim: numbers of a function's point (series `x`); None: no such series.
         first_step: the step of row 0.
+        with_cosine: there is a series `grad_cosine`.
     """
 
-    def __init__(self, every: int, dim: int | None, first_step: int = 0) -> None:
-        row_bytes = 8 * (4 + (dim or 0))
+    def __init__(
+        self, every: int, dim: int | None, first_step: int = 0, *, with_cosine: bool = False
+    ) -> None:
+        row_bytes = 8 * (4 + with_cosine + (dim or 0))
         self._size = max(2, min(MAX_ROWS, MAX_BYTES // row_bytes))
         self._every = every
         self._first_step = first_step
         self._steps, self._losses, self._rates, self._norms = np.empty((4, self._size))
+        self._cosines = np.empty(self._size) if with_cosine else None
         self._points: NDArray[np.float64] | None = (
             None if dim is None else np.empty((self._size, dim))
         )
@@ -46,7 +51,13 @@ class RowBuffer:
         return (step - self._first_step) % self._every == 0
 
     def put(
-        self, step: int, loss: float, lr: float, grad_norm: float, point: NDArray[Any] | None
+        self,
+        step: int,
+        loss: float,
+        lr: float,
+        grad_norm: float,
+        point: NDArray[Any] | None,
+        grad_cosine: float = math.nan,
     ) -> bool:
         """Store a row (there must be room: see `full`); returns whether it is a kept one."""
         at = self._used
@@ -54,6 +65,8 @@ class RowBuffer:
         self._losses[at] = loss
         self._rates[at] = lr
         self._norms[at] = grad_norm
+        if self._cosines is not None:
+            self._cosines[at] = grad_cosine
         if self._points is not None:
             self._points[at] = point
         kept = (step - self._first_step) % self._every == 0
@@ -108,4 +121,6 @@ class RowBuffer:
             "lr": self._rates,
             "grad_norm": self._norms,
         }
+        if self._cosines is not None:
+            arrays["grad_cosine"] = self._cosines
         return arrays if self._points is None else {**arrays, "x": self._points}

@@ -33,7 +33,7 @@ class Watch(Protocol):
         """True: the run ends here, without this row's gradient."""
         ...
 
-    def ends_at_row(self, grad_norm: Tensor) -> bool:
+    def ends_at_row(self, grad_norm: Tensor, grad_cosine: Tensor | None = None) -> bool:
         """True: the run ends here, without this row's update."""
         ...
 
@@ -56,23 +56,27 @@ class RowWatch:
             return False
         return self._enter(math.nan)
 
-    def ends_at_row(self, grad_norm: Tensor) -> bool:
-        return self._enter(grad_norm.item())
+    def ends_at_row(self, grad_norm: Tensor, grad_cosine: Tensor | None = None) -> bool:
+        return self._enter(*numbers_of(grad_norm, grad_cosine))
 
-    def ends_at_values(self, step: int, loss: float, grad_norm: float) -> bool:
+    def ends_at_values(
+        self, step: int, loss: float, grad_norm: float, grad_cosine: float = math.nan
+    ) -> bool:
         """Both questions at once, for a row whose numbers are known."""
         self._step, self.loss = step, loss
-        return self._enter(grad_norm)
+        return self._enter(grad_norm, grad_cosine)
 
-    def enter_unjudged(self, step: int, loss: float, grad_norm: float) -> None:
+    def enter_unjudged(
+        self, step: int, loss: float, grad_norm: float, grad_cosine: float = math.nan
+    ) -> None:
         """Enter a row after which the run goes on, whatever its numbers say."""
         self.loss = loss
         point = self._descent.problem.point()
         x = None if point is None else point.cpu().numpy()
-        self._ledger.enter_unjudged(step, loss, self._descent.lr, grad_norm, x)
+        self._ledger.enter_unjudged(step, loss, self._descent.lr, grad_norm, x, grad_cosine)
         self._report(step)
 
-    def _enter(self, grad_norm: float) -> bool:
+    def _enter(self, grad_norm: float, grad_cosine: float = math.nan) -> bool:
         descent = self._descent
         point = descent.problem.point()
         self.outcome = self._ledger.enter(
@@ -82,9 +86,20 @@ class RowWatch:
             grad_norm,
             None if point is None else point.cpu().numpy(),
             descent.row_weights,
+            grad_cosine,
         )
         self._report(self._step)
         return self.outcome is not None
+
+
+def numbers_of(norm: Tensor, cosine: Tensor | None) -> tuple[float, float]:
+    """Both on the host, in one transfer; NaN for a cosine that is not wanted."""
+    if cosine is None:
+        return norm.item(), math.nan
+    if not norm.is_cuda:
+        return norm.item(), cosine.item()
+    first, second = torch.stack((norm, cosine)).tolist()
+    return first, second
 
 
 class BlockWatch:
@@ -110,7 +125,8 @@ class BlockWatch:
         self._weights = list(descent.weights.values())
         point = descent.problem.point()
         device = self._weights[0].device
-        width = 2 + (0 if point is None else point.numel())
+        self._head = 2 if descent.turning is None else 3
+        width = self._head + (0 if point is None else point.numel())
         state_bytes = sum(w.numel() * w.element_size() for w in self._weights)
         if keep_weights:
             size = self.ring_size(size, state_bytes)
@@ -120,7 +136,8 @@ class BlockWatch:
         ]
         self._values = torch.empty((size, width), dtype=torch.float64, device=device)
         self._cells = [row[:1] for row in self._values], [row[1:2] for row in self._values]
-        self._points = [row[2:] for row in self._values] if point is not None else None
+        self._turns = [row[2:3] for row in self._values]
+        self._points = [row[self._head :] for row in self._values] if point is not None else None
         self._host = torch.empty(
             (size, width), dtype=torch.float64, pin_memory=device.type == "cuda"
         )
@@ -147,8 +164,10 @@ class BlockWatch:
         self._cells[0][self._row].copy_(loss.detach().reshape(1))
         return False
 
-    def ends_at_row(self, grad_norm: Tensor) -> bool:
+    def ends_at_row(self, grad_norm: Tensor, grad_cosine: Tensor | None = None) -> bool:
         row = self._row
+        if grad_cosine is not None:
+            self._turns[row].copy_(grad_cosine.reshape(1))
         self._cells[1][row].copy_(grad_norm.reshape(1))
         self._rates[row] = self._descent.lr
         if self._points is not None:
@@ -166,14 +185,16 @@ class BlockWatch:
         host = self._host.numpy()
         for row in range(num_rows):
             loss = float(host[row, 0])
+            finite = math.isfinite(loss)
             step = self._first_step + row
             self.outcome = self._ledger.enter(
                 step,
                 loss,
                 self._rates[row],
-                float(host[row, 1]) if math.isfinite(loss) else math.nan,
-                None if self._points is None else host[row, 2:],
+                float(host[row, 1]) if finite else math.nan,
+                None if self._points is None else host[row, self._head :],
                 self._ring[row] if self._ring else self._weights,
+                float(host[row, 2]) if finite and self._head == 3 else math.nan,
             )
             self._report(step)
             if self.outcome is not None:

@@ -118,6 +118,18 @@ def test_series_come_in_the_historys_own_order_and_step_always_does(api: Api) ->
     assert list(history(api, job_id, series="step")["series"]) == ["step"]
 
 
+def test_cosines_are_a_series_of_a_job_that_asks_for_them(api: Api) -> None:
+    spec = digits(record={"gradient_cosine": True})
+    job = api.post(spec)
+    assert job["spec"]["record"]["gradient_cosine"] is True
+    rows: Json = {"step": [0, 1], "loss": [2, 1], "lr": [1, 1], "grad_norm": [1, 1]}
+    api.worker.append(api.worker.claim(), **rows, grad_cosine=[NAN, -0.5])
+    series = history(api, job["id"], series="grad_cosine")["series"]
+    assert series == {"step": [0, 1], "grad_cosine": ["NaN", -0.5]}
+    refusal = api.http.post("/v1/jobs", json=digits(record={"gradient_cosine": "yes"}))
+    assert refused_params(refusal) == ["record.gradient_cosine"]
+
+
 def test_evaluations_are_a_history_of_their_own(api: Api) -> None:
     spec = digits(record={"every": 1, "eval_every": 40}, budget={"max_steps": 95})
     job_id = api.post(spec)["id"]

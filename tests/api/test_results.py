@@ -10,7 +10,9 @@ from tests.api.actors import Api, Json, digits, problem_of, refused_params, rose
 WEIGHTS = bytes(range(256)) * 10_000
 
 
-def with_rows(api: Api, spec: Json | None = None, num_rows: int = 20) -> str:
+def with_rows(
+    api: Api, spec: Json | None = None, num_rows: int = 20, diagnosis: Json | None = None
+) -> str:
     job_id: str = api.post(spec)["id"]
     claim = api.worker.claim()
     steps = range(num_rows)
@@ -23,7 +25,8 @@ def with_rows(api: Api, spec: Json | None = None, num_rows: int = 20) -> str:
     if spec is None or spec["problem"]["kind"] == "function":
         columns["x"] = [[step / 10, 1.0] for step in steps]
     api.worker.append(claim, **columns)
-    api.worker.close(claim)
+    found: Json = {} if diagnosis is None else {"diagnosis": diagnosis}
+    api.worker.close(claim, **found)
     return job_id
 
 
@@ -177,6 +180,18 @@ def test_what_a_full_diagnosis_measured_can_be_seen(api: Api, kind: str, format_
         other = api.finished(diagnosis=diagnosis)["id"]
         reply = api.http.get(f"/v1/jobs/{other}/plot", params=query)
         problem_of(reply, 409, "not_ready")
+
+
+def test_the_picture_of_the_loss_shows_the_diagnosis(api: Api) -> None:
+    spikes = {"rule": "gradient_spikes", "status": "triggered", "evidence": {}}
+    pictures = []
+    for findings, verdict in (([], "healthy"), ([], "plateau"), ([spikes], "healthy")):
+        found = {"verdict": verdict, "confidence": 0.9, "findings": findings, "remedies": []}
+        job_id = with_rows(api, diagnosis=found)
+        reply = api.http.get(f"/v1/jobs/{job_id}/plot?format=png")
+        assert reply.status_code == 200, reply.text
+        pictures.append(reply.content)
+    assert len(set(pictures)) == 3
 
 
 def test_a_picture_without_rows_is_a_409(api: Api) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.errors import InvalidInputError
 from core.plots import PLOT_FORMATS, PLOT_KINDS, PlotFormat, PlotKind, path_is_possible, render
+from core.plots_marks import Mark, marks_of
 from core.spec.job import JobSpec
 from core.spec.limits import Limits
 from core.spec.resolve import parse_job
@@ -130,6 +131,90 @@ def test_any_path_has_a_picture(fields: dict[str, Any], size: float) -> None:
     if fields["kind"] == "expression":
         problem["start"] = {"x1": 1.0, "x2": 1.0}
     assert render("path", "png", job(problem), rows)
+
+
+def diagnosed(verdict: str, *findings: tuple[str, dict[str, float]], **more: Any) -> dict[str, Any]:
+    found = [
+        {"rule": rule, "status": "triggered", "evidence": numbers} for rule, numbers in findings
+    ]
+    return {"verdict": verdict, "confidence": 0.93, "findings": found, **more}
+
+
+def places(loss: list[float], rule: str, **numbers: float) -> list[tuple[float, float]]:
+    rows = columns(np.array(loss)) | {"grad_norm": np.abs(np.array(loss))}
+    marks = marks_of(diagnosed("healthy", (rule, numbers)), rows)
+    assert {mark.rule for mark in marks} <= {rule}
+    return [(mark.first, mark.last) for mark in marks]
+
+
+INF = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("rule", "loss", "expected"),
+    [
+        ("diverged", [4, 3, 2, 3, 4, 9, 40, INF], (4, 6)),
+        ("loss_growing", [4, 3, 2, 3, 4, 9], (2, 5)),
+        ("plateau", [9, 6, 2, 2, 2, 2, 2, 2], (2, 7)),
+        ("noise_limited", [9, 6, 2, 2, 2, 2, 2, 2], (2, 7)),
+        ("gradients_oppose", [4, 3, 4, 3, 4, 3], (3, 5)),
+        ("cycling", [4, 3, 4, 3, 4, 3], (3, 5)),
+        ("bouncing", [4, 30, 20, 20], (1, 1)),
+        ("bouncing", [4, 2, 4, 2], (2, 3)),
+        ("stationary", [4, 2, 1, 1], (3, 3)),
+        ("negative_curvature", [4, 2, 1, 1], (3, 3)),
+        ("gradient_spikes", [4, 2, 90, 1, 1], (2, 2)),
+        ("exploding_start", [4, 2, 1, 1], (0, 0)),
+    ],
+)
+def test_a_finding_is_marked_where_it_lies(
+    rule: str, loss: list[float], expected: tuple[float, float]
+) -> None:
+    assert places(loss, rule) == [expected]
+
+
+def test_numbers_of_a_finding_place_its_mark() -> None:
+    assert places([5, 4, 3, 2, 1], "overfitting", best_step=2, best_eval_loss=3.5) == [(2, 4)]
+    found = diagnosed("local_minimum", ("above_known_minimum", {"known_minimum": 0.25}))
+    (mark,) = marks_of(found, columns(np.array([2.0, 1.0])))
+    assert mark == Mark("above_known_minimum", "a lower minimum: 0.25", 1.0, 1.0, 0.25)
+    # What is maximized is diagnosed with the other sign.
+    (mark,) = marks_of(found, columns(np.array([-2.0, -1.0])), maximized=True)
+    assert mark.level == -0.25
+
+
+@pytest.mark.parametrize("rule", ["diverged", "overfitting", "too_steep", "gradient_spikes"])
+def test_a_finding_without_a_place_is_not_marked(rule: str) -> None:
+    assert marks_of(diagnosed("diverging", (rule, {})), columns(np.array([INF, INF]))) == ()
+    assert marks_of(diagnosed("diverging", (rule, {})), columns(np.array([2.0, 1.0]))) == ()
+    clear = diagnosed("healthy")
+    clear["findings"] = [{"rule": "plateau", "status": "clear", "evidence": {}}]
+    assert marks_of(clear, FALLING) == ()
+    assert marks_of(None, FALLING) == ()
+
+
+def test_the_verdict_and_each_mark_change_the_picture_of_the_loss_alone() -> None:
+    found = [
+        None,
+        diagnosed("healthy"),
+        diagnosed("plateau"),
+        diagnosed("healthy", ("plateau", {})),
+        diagnosed("undetermined"),
+    ]
+    for form in PLOT_FORMATS:
+        assert len({render("loss", form, DIGITS, FALLING, diagnosis=each) for each in found}) == 5
+        assert len({render("lr", form, DIGITS, FALLING, diagnosis=each) for each in found}) == 1
+
+
+@pytest.mark.parametrize("case", range(len(ODD)))
+def test_any_history_has_a_picture_with_every_finding(case: int) -> None:
+    from core.plots_marks import _PLACES
+
+    numbers = {"best_step": 1.0, "best_eval_loss": 1.0, "known_minimum": -3.0}
+    found = diagnosed("diverging", *((rule, numbers) for rule in _PLACES))
+    rows = columns(ODD[case]) | {"grad_norm": ODD[case]}
+    picture = render("loss", "png", ROSENBROCK, rows, diagnosis=found)
+    assert struct.unpack(">II", picture[16:24]) == (900, 540)
 
 
 def test_a_path_is_for_functions_of_two_variables() -> None:

@@ -30,6 +30,21 @@ def test_row_k_is_the_loss_before_update_k_plus_1(service: Service) -> None:
     assert job["result"]["value"] == pytest.approx(100 * 0.36**10)
 
 
+def test_cosines_of_consecutive_gradients_come_where_they_are_asked_for(service: Service) -> None:
+    # x² at 0.6: each step goes to the other side, at a fifth of the distance.
+    asked = expression(
+        "x**2", {"x": 10.0}, {"kind": "sgd", "lr": 0.6}, 10, record={"gradient_cosine": True}
+    )
+    job = service.run(asked)
+    assert job["spec"]["record"] == {"every": 1, "eval_every": 100, "gradient_cosine": True}
+    series = service.history(job["id"])["series"]
+    assert list(series) == ["step", "loss", "lr", "grad_norm", "grad_cosine", "x"]
+    assert series["grad_cosine"] == ["NaN", *[-1.0] * 9]
+    plain = service.run(PARABOLA)
+    assert plain["spec"]["record"]["gradient_cosine"] is False
+    assert "grad_cosine" not in service.history(plain["id"])["series"]
+
+
 def test_pages_are_exact_and_end_without_a_gap(service: Service) -> None:
     job = service.run(digits(steps=95, record={"every": 10, "eval_every": 40}))
     steps: list[int] = []

@@ -69,18 +69,19 @@ def trained(spec: JobSpec, steps: int) -> dict[str, Tensor]:
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "hidden", "activation", "steps"),
-    [
-        ("iris", [8], "tanh", 0),
-        ("iris", [16, 16], "tanh", 60),
-        ("wine", [24, 12], "relu", 0),
-        ("wine", [40, 20], "relu", 30),
-        ("breast_cancer", [40], "gelu", 30),
-        ("digits", [24], "sigmoid", 20),
-        ("diabetes", [32, 32], "relu", 50),
-    ],
-)
+SMALL_MODELS: list[tuple[str, list[int], str, int]] = [
+    ("iris", [8], "tanh", 0),
+    ("iris", [16, 16], "tanh", 60),
+    ("wine", [24, 12], "relu", 0),
+    ("wine", [40, 20], "relu", 30),
+    ("breast_cancer", [40], "gelu", 30),
+    ("digits", [24], "sigmoid", 20),
+    ("diabetes", [32, 32], "relu", 50),
+]
+"""Data, hidden units, activation, and steps of training."""
+
+
+@pytest.mark.parametrize(("name", "hidden", "activation", "steps"), SMALL_MODELS)
 def test_both_ends_of_the_spectrum_are_those_of_the_whole_hessian(
     name: str, hidden: list[int], activation: str, steps: int
 ) -> None:
@@ -98,6 +99,28 @@ def test_both_ends_of_the_spectrum_are_those_of_the_whole_hessian(
     # A residual bounds the distance to some eigenvalue.
     for end in (found.largest, found.smallest):
         assert float((exact - end.value).abs().min()) <= end.bound + 1e-9 * largest
+
+
+def by_the_whole_hessian(spec: JobSpec, weights: dict[str, Tensor]) -> tuple[float, float]:
+    """Its smallest and its largest eigenvalue."""
+    exact = torch.linalg.eigvalsh(dense(build_objective(spec, weights, CPU)))
+    return float(exact[0]), float(exact[-1])
+
+
+def assert_sign_is_the_whole_hessians(measured: Measured, smallest: float, largest: float) -> None:
+    """Below 0 by more than what counts as 0 (a millionth of the largest), or not."""
+    assert measured.edge <= 2e-6 * max(abs(smallest), abs(largest))
+    assert measured.sign == ("negative" if smallest < -measured.edge else "not_negative")
+
+
+@pytest.mark.parametrize(("name", "hidden", "activation", "steps"), SMALL_MODELS)
+def test_the_sign_of_the_curvature_is_that_of_the_whole_hessian(
+    name: str, hidden: list[int], activation: str, steps: int
+) -> None:
+    spec = model(name, hidden, activation, batch_size="full")
+    weights = trained(spec, steps)
+    measured = Measured(measure(spec, weights, budget_s=60.0))
+    assert_sign_is_the_whole_hessians(measured, *by_the_whole_hessian(spec, weights))
 
 
 def test_products_are_those_of_torchs_own_hessian() -> None:
@@ -213,6 +236,41 @@ def rested(spec: JobSpec, start: dict[str, Tensor] | None) -> dict[str, Tensor]:
     return dict(
         zip(objective.names, [p.detach().clone() for p in objective.parameters], strict=True)
     )
+
+
+def synthetic(generator: Json, hidden: list[int], activation: str) -> JobSpec:
+    data = {"kind": "synthetic", "generator": generator}
+    net = {"kind": "mlp", "hidden": hidden, "activation": activation}
+    problem = {"kind": "supervised", "data": data, "model": net}
+    return resolved({"problem": problem, "optimizer": {"kind": "adam"}, "batch_size": "full"})
+
+
+ZERO = {"init": {"kind": "constant", "value": 0.0}}
+BLOBS = {"kind": "blobs", "num_samples": 300, "num_features": 6, "num_classes": 3, "std": 5.0}
+AT_REST: dict[str, JobSpec] = {
+    "diabetes, 2 units": model("diabetes", [2], batch_size="full"),
+    "blobs, 2 units": synthetic(BLOBS, [2], "tanh"),
+    "blobs, 8 units": synthetic(BLOBS, [8], "tanh"),
+    "iris, zero weights": saddle([6]),
+    "wine, zero weights": model("wine", [40], model=ZERO, batch_size="full"),
+    "wine, zero weights in two layers": model("wine", [40, 20], model=ZERO, batch_size="full"),
+    "digits, zero weights": model("digits", [24], model=ZERO, batch_size="full"),
+    "diabetes, zero weights": model("diabetes", [32], model=ZERO, batch_size="full"),
+}
+
+
+@pytest.mark.parametrize("name", AT_REST)
+def test_at_rest_a_saddle_point_is_where_the_whole_hessian_has_one(name: str) -> None:
+    spec = AT_REST[name]
+    weights = rested(spec, None)
+    found = measure(spec, weights, budget_s=60.0)
+    assert found["parameters"] <= 2000
+    measured, (smallest, largest) = Measured(found), by_the_whole_hessian(spec, weights)
+    assert_sign_is_the_whole_hessians(measured, smallest, largest)
+    if smallest < -1e-6 * largest:
+        assert at_rest(spec, found) == "saddle_point"
+    else:
+        assert at_rest(spec, found) in ("local_minimum", "converged")
 
 
 def test_zero_weights_of_one_hidden_layer_rest_at_a_saddle() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from core.diagnose.rules import RULES
+from core.spec.job import JobSpec
 from tests.core.diagnose.runs import (
     X_SQUARED,
     Columns,
@@ -129,6 +130,35 @@ def test_thinned_rows_do_not_hide_the_oscillation() -> None:
     run = {name: values[::10] for name, values in sgd(x_squared, TEN, 1000, 0.999).items()}
     job = function_job(X_SQUARED, TEN, gd(0.999), record={"every": 10})
     assert verdict(job, run) == "oscillating"
+
+
+def turning(spec: JobSpec, cosines: Floats | float | None) -> Json:
+    """What the rule says of a loss that stands still, with these cosines recorded."""
+    run = curve(2.0 + 0.01 * noise(80))
+    if cosines is not None:
+        run["grad_cosine"] = np.broadcast_to(np.asarray(cosines), (80,)).copy()
+        run["grad_cosine"][0] = np.nan
+    return finding(diagnosis(spec, run), "gradients_oppose")
+
+
+def test_recorded_cosines_tell_an_oscillation_of_any_method() -> None:
+    for optimizer in ({"kind": "adam"}, gd(0.1, momentum=0.9), {"kind": "rmsprop"}):
+        spec = digits_job(optimizer, batch_size="full")
+        assert turning(spec, None)["status"] == "undetermined"
+        assert turning(spec, np.nan)["status"] == "undetermined"
+        assert turning(spec, 0.9)["status"] == "clear"
+        found = turning(spec, -0.9)
+        assert found["status"] == "triggered"
+        assert found["evidence"]["gradient_cosine"] == -0.9
+    # What counts is the run's end.
+    ending = np.concatenate([np.full(40, -0.9), np.full(40, 0.5)])
+    assert turning(digits_job({"kind": "adam"}, batch_size="full"), ending)["status"] == "clear"
+
+
+def test_the_few_batches_of_an_epoch_cancel_out_at_a_minimum_and_say_nothing() -> None:
+    # 1,437 rows: three batches of 512, whose gradients at a minimum have cosines around −1/2.
+    assert turning(digits_job(gd(0.1), batch_size=512), -0.9)["status"] == "undetermined"
+    assert turning(digits_job(gd(0.1), batch_size=32), -0.9)["status"] == "triggered"
 
 
 def test_gradient_clipping_turns_divergence_into_a_limit_cycle() -> None:
