@@ -1,7 +1,7 @@
 """What docs/diagnosis.md shows of the code: `python scripts/diagnosis_docs.py [--rules]`.
 
 Writes the table of rules between its marks (with `--rules` that alone, which needs no torch), and a
-picture of a run for each main verdict: its loss, logarithmic where it can be.
+picture of a run for each main verdict and for each rule: its loss, logarithmic where it can be.
 """
 
 import re
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+
+Json = dict[str, Any]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "docs" / "pictures"
@@ -33,13 +35,47 @@ PICTURES: Final = {
 }
 
 
+_DIGITS: Final = {"kind": "builtin", "name": "digits"}
+
+
+def _minimize(eigenvalues: list[float], start: list[float], optimizer: Json, steps: int) -> Json:
+    function = {"kind": "quadratic", "eigenvalues": eigenvalues}
+    return {
+        "problem": {"kind": "function", "function": function, "start": start},
+        "optimizer": optimizer,
+        "budget": {"max_steps": steps},
+    }
+
+
+def _classify(model: Json, optimizer: Json) -> Json:
+    return {
+        "problem": {"kind": "supervised", "data": _DIGITS, "model": {"kind": "mlp", **model}},
+        "optimizer": optimizer,
+        "budget": {"max_steps": 300},
+    }
+
+
+RARE: Final = {
+    "no_minimum": _minimize([1.0, -0.1], [1.0, 1.0], {"kind": "sgd", "lr": 0.1}, 60),
+    "straight_path": _minimize([1.0, 4.0], [5.0, 5.0], {"kind": "adam", "lr": 0.001}, 300),
+    "bouncing": _classify({"hidden": [64]}, {"kind": "sgd", "lr": 3.0}),
+    "saturated_units": _classify(
+        {"hidden": [32], "activation": "tanh", "init": {"kind": "normal", "std": 3.0}},
+        {"kind": "sgd", "lr": 0.01},
+    ),
+}
+"""Runs for rules that no case of the labelled set triggers."""
+
+
 def rules() -> str:
     """The table of rules in Markdown."""
     from core.diagnose.rules import RULES
 
-    lines = ["| rule | triggers when | what it means | source |", "|---|---|---|---|"]
+    lines = ["| rule | triggers when | what it means | source | a run |", "|---|---|---|---|---|"]
     for rule in RULES:
-        cells = (f"`{rule.id}`", rule.threshold, rule.why, rule.source)
+        name = f"rule_{rule.id}.svg"
+        run = f"[picture](pictures/{name})" if (FOLDER / name).is_file() else ""
+        cells = (f"`{rule.id}`", rule.threshold, rule.why, rule.source, run)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -53,9 +89,10 @@ def with_rules(page: str) -> str:
 
 def main() -> None:
     sys.path.insert(0, str(ROOT))
-    PAGE.write_text(with_rules(PAGE.read_text()))
     if "--rules" not in sys.argv:
         pictures()
+        pictures_of_rules()
+    PAGE.write_text(with_rules(PAGE.read_text()))
 
 
 def pictures() -> None:
@@ -71,6 +108,29 @@ def pictures() -> None:
         path = FOLDER / f"diagnosis_{verdict}.svg"
         draw(path, f"{verdict}: {name}", run.train, run.evaluation)
         assert path.stat().st_size <= MOST_BYTES, path
+
+
+def pictures_of_rules() -> None:
+    """For each rule the first case of the labelled set that triggers it; some have none."""
+    from core.diagnose.rules import RULES
+    from tests.diagnose.running import all_cases, perform, resolved
+
+    missing = {rule.id for rule in RULES}
+    for case in all_cases():
+        if not missing:
+            break
+        run = perform(resolved(case.job))
+        found = {
+            finding["rule"]
+            for finding in run.diagnosis["findings"]
+            if finding["status"] == "triggered"
+        }
+        for rule in sorted(missing & found):
+            draw(FOLDER / f"rule_{rule}.svg", f"{rule}: {case.id}", run.train, run.evaluation)
+        missing -= found
+    for rule in sorted(missing & RARE.keys()):
+        run = perform(resolved({**RARE[rule], "diagnose": "full"}))
+        draw(FOLDER / f"rule_{rule}.svg", rule.replace("_", " "), run.train, run.evaluation)
 
 
 def draw(path: Path, title: str, train: dict[str, Any], evaluation: dict[str, Any] | None) -> None:
