@@ -58,6 +58,11 @@ def _classify(model: Json, optimizer: Json) -> Json:
 RARE: Final = {
     "no_minimum": _minimize([1.0, -0.1], [1.0, 1.0], {"kind": "sgd", "lr": 0.1}, 60),
     "straight_path": _minimize([1.0, 4.0], [5.0, 5.0], {"kind": "adam", "lr": 0.001}, 300),
+    "edge_of_stability": {
+        "problem": {"kind": "function", "function": {"kind": "ackley"}, "start": [3.0, 2.0]},
+        "optimizer": {"kind": "sgd", "lr": 1.0},
+        "budget": {"max_steps": 300},
+    },
     "bouncing": _classify({"hidden": [64]}, {"kind": "sgd", "lr": 3.0}),
     "saturated_units": _classify(
         {"hidden": [32], "activation": "tanh", "init": {"kind": "normal", "std": 3.0}},
