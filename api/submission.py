@@ -9,7 +9,6 @@ from starlette.requests import Request
 
 from api.continuing import Origin, copied
 from api.dependencies import Json, Services, services_of
-from api.layouts import layouts_of
 from api.openapi import header
 from api.schemas import Job
 from api.views import job_bytes
@@ -17,6 +16,7 @@ from core.errors import FieldError, InvalidInputError
 from core.names import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.spec.job import JobSpec
 from core.store.base import Idempotency, NewJob
+from core.store.layouts import layouts_of
 
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 KEY_PARAMETER: Final = {

@@ -1,4 +1,4 @@
-"""How a new job's histories will lie in the store, from its resolved spec."""
+"""How a job's or run's histories will lie in the store, from its resolved spec."""
 
 from typing import Final
 
