@@ -7,6 +7,7 @@ from typing import Final
 from ulid import ULID
 
 JOB_PREFIX: Final = "job"
+STUDY_PREFIX: Final = "study"
 
 _ID = re.compile(r"[a-z]+_[0-9a-hjkmnp-tv-z]{26}")
 

@@ -1,6 +1,6 @@
 """Weights and checkpoints: what every artifact store offers, whatever stands behind it. Torch-free.
 
-An artifact is named by its job and by one or two plain parts (`final.safetensors`,
+An artifact is named by its job, or its study, and by one or two plain parts (`final.safetensors`,
 `checkpoints/step_500.safetensors`). It appears whole or not at all.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.errors import ArtifactError, NotFoundError
-from core.names import JOB_PREFIX, is_id
+from core.names import JOB_PREFIX, STUDY_PREFIX, is_id
 
 Buffer = bytes | bytearray | memoryview
 
@@ -50,16 +50,16 @@ class OpenArtifact:
 
 
 class JobArtifacts(ABC):
-    """The artifacts of one job. Every method may raise `ArtifactError`: what could not be done and
-    why, in words that show no path of the machine and nothing secret.
+    """The artifacts of one job or study. Every method may raise `ArtifactError`: what could not be
+    done and why, in words that show no path of the machine and nothing secret.
 
     Raises:
-        NotFoundError: `job_id` is no job id (nothing of others can be named).
+        NotFoundError: `job_id` is no id of a job or study (nothing of others can be named).
     """
 
     def __init__(self, job_id: str) -> None:
-        if not is_id(job_id, JOB_PREFIX):
-            raise NotFoundError(f"no job {job_id!r}")
+        if not (is_id(job_id, JOB_PREFIX) or is_id(job_id, STUDY_PREFIX)):
+            raise NotFoundError(f"no job or study {job_id!r}")
         self.job_id = job_id
 
     @abstractmethod
@@ -109,11 +109,11 @@ class JobArtifacts(ABC):
 
 
 class ArtifactStore(ABC):
-    """Where all jobs have their artifacts. Threads may share it."""
+    """Where all jobs and studies have their artifacts. Threads may share it."""
 
     @abstractmethod
     def job(self, job_id: str) -> JobArtifacts:
-        """One job's; nothing is made or looked at before it is used."""
+        """One job's, or one study's; nothing is made or looked at before it is used."""
 
     @abstractmethod
     def check(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from core.artifacts.base import ArtifactStore, Buffer, JobArtifacts
 from core.artifacts.build import open_artifacts
 from core.errors import NotFoundError
-from core.names import JOB_PREFIX, new_id
+from core.names import JOB_PREFIX, STUDY_PREFIX, new_id
 from tests.object_server import BUCKET, ObjectServer
 
 JOB = new_id(JOB_PREFIX)
@@ -165,6 +165,29 @@ def test_all_of_a_job_goes_and_nothing_of_another(store: ArtifactStore) -> None:
     assert one.list() == {}
     one.delete_all()
     assert other.read("final.safetensors") == b"other"
+
+
+def test_a_study_has_artifacts_as_a_job_has(store: ArtifactStore) -> None:
+    study, job = store.job(new_id(STUDY_PREFIX)), store.job(JOB)
+    job.write("final.safetensors", [b"the job's"])
+    names = ["paused/0_1.safetensors", "tasks/0_1_a.safetensors", "weights/0_1.safetensors"]
+    for name in reversed(names):
+        study.write(name, [b"many runs'"])
+    assert study.list() == dict.fromkeys(names, 10)
+    study.delete_all()
+    assert study.list() == {}
+    assert job.list() == {"final.safetensors": 9}
+
+
+def test_only_jobs_and_studies_have_artifacts(store: ArtifactStore) -> None:
+    for name in (
+        new_id("key"),
+        f"{new_id(STUDY_PREFIX)}/x",
+        f"{new_id(STUDY_PREFIX)}:1",
+        "study_1",
+    ):
+        with pytest.raises(NotFoundError):
+            store.job(name)
 
 
 def test_two_openings_of_one_location_see_the_same(location: str) -> None:
