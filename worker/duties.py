@@ -5,7 +5,7 @@ import math
 import tempfile
 from functools import cache
 from time import perf_counter
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
@@ -15,6 +15,10 @@ from core.settings import Settings
 from core.spec.job import JobSpec
 from core.spec.resolve import Limits, parse_job
 from core.train.events import Columns, Control, Ending, Events, Json, SavedCheckpoint
+
+if TYPE_CHECKING:
+    from core.population.events import PopulationControl
+    from core.population.task import TaskEvents
 
 SLICE_SHARE: Final = 0.15
 """Of a full diagnosis's time, for the picture of the loss around the weights."""
@@ -59,6 +63,15 @@ def run_job(job: Json, events: Events, control: Control) -> Ending:
         stored_rows=job["stored_rows"],
         device=job["device"],
     )
+
+
+def run_population(job: Json, events: "TaskEvents", control: "PopulationControl") -> Json:
+    """Train the runs of a `population` frame (`core.population.task.run_task` has its fields);
+    returns those of its `ended` frame."""
+    from core.population.task import run_task
+
+    artifacts = artifact_store(job["artifacts"]).job(job["study_id"])
+    return run_task(job, artifacts, events, control)
 
 
 def measure_job(job: Json, control: Control) -> Json:

@@ -1,11 +1,12 @@
 """The trainer: a warm process that has torch imported and trains one job after another.
 
 `python -m worker.trainer FD PARENT`: FD is its end of a socket to its worker, PARENT the worker's
-process id. It talks to nobody else: no Redis, no network. Frames in: `run`, `measure`, `cancel`,
-`hand_over`. Frames out: `ready`, then for each run `rows`, `progress`, `phase`, `checkpoint`, and
-`ended` or `failed`, and for each measure `measured` or `failed`. It lives exactly as long as its
-worker: the kernel kills it, or its socket's end of file does. The main thread trains; a second
-thread reads the socket and sets the flag that the loop asks.
+process id. It talks to nobody else: no Redis, no network. Frames in: `run`, `population`,
+`measure`, `cancel`, `hand_over`. Frames out: `ready`, then for each run `rows`, `progress`,
+`phase`, `checkpoint`, and `ended` or `failed`, for each population `run_rows`,
+`population_progress`, `run_ended`, and `ended` or `failed`, and for each measure `measured` or
+`failed`. It lives exactly as long as its worker: the kernel kills it, or its socket's end of file
+does. The main thread trains; a second thread reads the socket and sets the flag that the loop asks.
 """
 
 import gc
@@ -22,7 +23,7 @@ from typing import Literal
 from core.errors import ArtifactError, JobFailure
 from core.train.events import Columns, Ending, Json, SavedCheckpoint
 from worker import frames
-from worker.duties import measure_job, run_job, warm_up
+from worker.duties import measure_job, run_job, run_population, warm_up
 from worker.frames import Frame
 from worker.lifeline import end_with_parent
 
@@ -41,6 +42,8 @@ class StopFlag:
     def __init__(self, run: int) -> None:
         self.run = run
         self.stop_requested: StopReason | None = None
+        self.dropped: frozenset[int] = frozenset()
+        """Of a population, runs that are to end while the others go on: none."""
 
     def obey(self, order: StopReason, run: int) -> None:
         """Take an order meant for `run`. A cancel weighs more than a shutdown."""
@@ -92,21 +95,47 @@ class PipeEvents:
         fields = {"interventions": interventions, "rewound": rewound, "dropped": list(dropped)}
         self._send(Frame("intervened", fields))
 
+    def run_rows(
+        self,
+        kind: Literal["train", "eval"],
+        runs: list[int],
+        first_rows: list[int],
+        lengths: list[int],
+        columns: Columns,
+    ) -> None:
+        fields = {"kind": kind, "runs": runs, "first_rows": first_rows, "lengths": lengths}
+        self._send(Frame("run_rows", fields, columns))
+
+    def population_progress(self, num_updates: int, num_running: int) -> None:
+        fields = {"num_updates": num_updates, "num_running": num_running}
+        self._send(Frame("population_progress", fields))
+
+    def run_ended(self, fields: Json) -> None:
+        self._send(Frame("run_ended", fields))
+
 
 RunJob = Callable[[Json, PipeEvents, StopFlag], Ending]
 """Train the job of a `run` frame (its fields); tests give their own."""
+RunPopulation = Callable[[Json, PipeEvents, StopFlag], Json]
+"""Train the runs of a `population` frame, and give the fields of `ended`; tests give their own."""
 Measure = Callable[[Json, StopFlag], Json]
 """Measure the weights that a `measure` frame names; tests give their own."""
 
 
 class Trainer:
-    """Answers `run` and `measure` frames one after another until the socket ends."""
+    """Answers `run`, `population` and `measure` frames one after another until the socket ends."""
 
     def __init__(
-        self, link: socket.socket, run_job: RunJob, measure: Measure, devices: tuple[str, ...]
+        self,
+        link: socket.socket,
+        run_job: RunJob,
+        measure: Measure,
+        devices: tuple[str, ...],
+        run_population: RunPopulation = run_population,
     ) -> None:
         self._link = link
         self._run_job = run_job
+        self._run_population = run_population
         self._measure = measure
         self._devices = devices
         self._asked: SimpleQueue[tuple[Frame, StopFlag]] = SimpleQueue()
@@ -125,10 +154,13 @@ class Trainer:
         try:
             if asked.type == "measure":
                 return Frame("measured", {"measured": self._measure(job, flag)})
+            if asked.type == "population":
+                return Frame("ended", self._run_population(job, PipeEvents(self._send), flag))
             ending = self._run_job(job, PipeEvents(self._send), flag)
         except Exception as error:
             failed = failure(error)
-            log.exception("job %s failed: %s", job.get("job_id"), failed.fields["code"])
+            name = job.get("job_id") or job.get("study_id")
+            log.exception("job %s failed: %s", name, failed.fields["code"])
             return failed
         return Frame(
             "ended",
@@ -157,7 +189,7 @@ class Trainer:
                 match frame:
                     case None:
                         os._exit(0)
-                    case Frame(type="run" | "measure", fields={"run": run}):
+                    case Frame(type="run" | "population" | "measure", fields={"run": run}):
                         flag = StopFlag(run)
                         self._asked.put((frame, flag))
                     case Frame(type=("cancel" | "hand_over") as order, fields={"run": run}):
@@ -196,7 +228,11 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def main(run: RunJob | None = None, measure: Measure = measure_job) -> None:
+def main(
+    run: RunJob | None = None,
+    measure: Measure = measure_job,
+    population: RunPopulation = run_population,
+) -> None:
     """Start as the child of a worker: `python -m worker.trainer FD PARENT`."""
     fd, parent = int(sys.argv[-2]), int(sys.argv[-1])
     end_with_parent(parent)
@@ -216,9 +252,9 @@ def main(run: RunJob | None = None, measure: Measure = measure_job) -> None:
         # What torch has made will stay: a collection between two jobs need not look at it again.
         gc.collect()
         gc.freeze()
-        Trainer(link, run_job, measure, devices).serve()
+        Trainer(link, run_job, measure, devices, population).serve()
     else:
-        Trainer(link, run, measure, ("cpu",)).serve()
+        Trainer(link, run, measure, ("cpu",), population).serve()
 
 
 if __name__ == "__main__":

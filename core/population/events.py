@@ -8,6 +8,8 @@ from torch import Tensor
 
 from core.train.events import Columns, Ending
 
+Kind = Literal["train", "eval"]
+
 
 @dataclass(frozen=True)
 class RunEnding:
@@ -33,7 +35,7 @@ class RunWeights:
     Attributes:
         best: None when no finite loss was seen.
         best_step, final_step: updates applied to them.
-        metadata: for the safetensors files, as `Problem.metadata`.
+        metadata: for the safetensors files, as `Problem.metadata` but for the spec.
     """
 
     initial: dict[str, Tensor]

@@ -10,6 +10,7 @@ from core.determinism import num_threads, set_deterministic
 from core.errors import JobFailure
 from core.population.alone import run_alone
 from core.population.events import (
+    Kind,
     PopulationControl,
     PopulationEvents,
     RunEnding,
@@ -145,6 +146,19 @@ class _Gathering:
     def rows(self, run: int, kind: str, first_row: int, columns: Columns) -> None:
         self.num_calls += 1
         self._events.rows(run, "train" if kind == "train" else "eval", first_row, columns)
+
+    def many_rows(self, runs: Sequence[int], kind: str, first_row: int, columns: Columns) -> None:
+        """Rows of several runs, as `PopulationEvents.many_rows`; one by one where the receiver does
+        not take them together."""
+        named: Kind = "train" if kind == "train" else "eval"
+        together = getattr(self._events, "many_rows", None)
+        self.num_calls += 1
+        if together is not None:
+            together(runs, named, first_row, columns)
+            return
+        for place, run in enumerate(runs):
+            of_run = {name: column[place] for name, column in columns.items()}
+            self._events.rows(run, named, first_row, of_run)
 
     def progress(self, num_updates: int, num_running: int) -> None:
         self._latest = num_updates

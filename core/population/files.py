@@ -1,0 +1,21 @@
+"""The names of a task's artifacts, below its study's. Torch-free."""
+
+from typing import Final
+
+TURNS: Final = ("a", "b")
+"""Resume checkpoints are written in turn: a whole one is there while the other is written."""
+
+
+def weights_file(stem: str) -> str:
+    """The weights of the runs that ended in a task."""
+    return f"weights/{stem}.safetensors"
+
+
+def paused_file(stem: str) -> str:
+    """The state of the runs that paused at the end of a task, for the tasks of the next round."""
+    return f"paused/{stem}.safetensors"
+
+
+def checkpoint_files(stem: str) -> tuple[str, ...]:
+    """A task's resume checkpoints; of no use once the task is closed."""
+    return tuple(f"tasks/{stem}_{turn}.safetensors" for turn in TURNS)

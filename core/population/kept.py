@@ -1,0 +1,68 @@
+"""The weights of a task's ended runs, gathered into one file with the runs stacked."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from core.artifacts.base import JobArtifacts
+from core.population.events import RunWeights
+from core.train.tensor_file import pieces
+
+Json = dict[str, Any]
+WHICH: Final = ("initial", "best", "final")
+
+
+class KeptWeights:
+    """Rows of `initial.<name>`, `best.<name>` and `final.<name>`, on the CPU: (runs, …) each.
+
+    Args:
+        rows: how many runs may end; the memory for all is taken when the first does.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._tensors: dict[str, Tensor] = {}
+        self._metadata: dict[str, str] = {}
+        self.steps: dict[int, Json] = {}
+        """By row: the updates applied to each of the run's weights, `best` where there is one."""
+
+    def keep(self, row: int, weights: RunWeights) -> None:
+        """Take a run's weights into a row of its own.
+
+        Raises:
+            ValueError: they are of another structure than the runs before.
+        """
+        found = {"initial": weights.initial, "best": weights.best, "final": weights.final}
+        for which, tensors in found.items():
+            for name, tensor in (tensors or {}).items():
+                self._place(f"{which}.{name}", tensor)[row].copy_(tensor)
+        steps = {"initial": 0, "best": weights.best_step, "final": weights.final_step}
+        self.steps[row] = {name: step for name, step in steps.items() if found[name] is not None}
+        self._metadata = dict(weights.metadata)
+
+    def _place(self, name: str, like: Tensor) -> Tensor:
+        held = self._tensors.get(name)
+        if held is None:
+            held = torch.zeros((self._rows, *like.shape), dtype=like.dtype)
+            self._tensors[name] = held
+        if held.shape[1:] != like.shape or held.dtype != like.dtype:
+            raise ValueError(f"{name} is {tuple(like.shape)}, in the runs before {held.shape[1:]}")
+        return held
+
+    def write(self, artifacts: JobArtifacts, name: str) -> dict[int, int]:
+        """Write the rows that were kept, in order; returns where each has come to stand.
+
+        Raises:
+            ArtifactError: it cannot be written.
+        """
+        kept = sorted(self.steps)
+        index = torch.tensor(kept)
+        whole = len(kept) == self._rows
+        tensors: Mapping[str, Tensor] = {
+            key: value if whole else value.index_select(0, index)
+            for key, value in self._tensors.items()
+        }
+        artifacts.write(name, pieces(tensors, self._metadata))
+        return {row: place for place, row in enumerate(kept)}
