@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     """Most bytes that a job's history may take in Redis by its estimate."""
     max_samples: Annotated[int, Field(gt=0)] = 10_000_000
     """Most rows that a generator may be asked for."""
+    max_study_runs: Annotated[int, Field(gt=0)] = 10_000
+    """Most runs of a study."""
+    max_study_steps: Annotated[int, Field(gt=0)] = 1_000_000_000
+    """Most updates of a study, over all its runs."""
     max_queued_jobs: Annotated[int, Field(gt=0)] = 1_000_000
     """More queued jobs than this are refused (503)."""
     lease_s: Annotated[float, Field(gt=0)] = 6.0

@@ -183,6 +183,11 @@ BatchSize = Annotated[
     Discriminator(_batch_size_tag),
 ]
 
+Labels = Annotated[
+    dict[Annotated[str, Field(pattern=LABEL_PATTERN)], Annotated[str, Field(max_length=255)]],
+    Field(max_length=64),
+]
+
 
 class JobSpec(Spec):
     problem: Problem
@@ -206,13 +211,7 @@ class JobSpec(Spec):
     """`full` also measures the final weights (curvature, layers), before the job is terminal."""
     on_divergence: OnDivergence = StopOnDivergence()
     start_from: StartFrom | None = None
-    labels: Annotated[
-        dict[
-            Annotated[str, Field(pattern=LABEL_PATTERN)],
-            Annotated[str, Field(max_length=255)],
-        ],
-        Field(max_length=64),
-    ] = {}  # noqa: RUF012 (pydantic copies it)
+    labels: Labels = {}  # noqa: RUF012 (pydantic copies it)
     webhook: None = None
 
 

@@ -1,4 +1,4 @@
-"""What this service allows one job to ask for."""
+"""What this service allows one job, or one study, to ask for."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +15,8 @@ class Limits:
     max_memory_bytes: int = 8 * 2**30
     max_history_bytes: int = 512 * 2**20
     max_samples: int = 10_000_000
+    max_study_runs: int = 10_000
+    max_study_steps: int = 1_000_000_000
 
     @classmethod
     def of(cls, settings: "Settings") -> "Limits":
@@ -24,4 +26,6 @@ class Limits:
             max_memory_bytes=settings.max_memory_bytes,
             max_history_bytes=settings.max_history_bytes,
             max_samples=settings.max_samples,
+            max_study_runs=settings.max_study_runs,
+            max_study_steps=settings.max_study_steps,
         )

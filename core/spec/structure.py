@@ -1,0 +1,107 @@
+"""Which runs may share a stack, and how many fit: from the specs alone, without torch."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from core.spec.estimate import memory_parts, state_vectors
+from core.spec.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
+from core.spec.models import MLP
+from core.spec.optimizers import ASGD, LBFGS, Adafactor
+from core.spec.shapes import extent_of, layer_widths, steps_of
+
+NOT_FUSED: Final = (ASGD, Adafactor, LBFGS)
+"""Not elementwise, or not by a rule of this package: their runs train one by one."""
+CPU_STACK_BYTES: Final = 40 * 2**20
+"""Memory of a stack on a CPU when nothing else is said. Larger ones are slower: 512 runs of a
+9,000-parameter network in one stack took five times as long a run as 64 in each (they outgrow the
+third cache, and the allocator gives its memory back to the system at each step)."""
+GPU_STACK_BYTES: Final = 8 * 2**30
+FREE: Final = frozenset(
+    {
+        "labels", "priority", "max_attempts", "diagnose", "webhook", "checkpoint",
+        "seed", "budget", "stop", "schedule", "gradient_clip", "optimizer", "problem",
+    }
+)  # fmt: skip
+"""Fields that may differ between the runs of a stack, or are looked at one by one below."""
+
+
+def fusable(spec: JobSpec) -> bool:
+    """Whether the run can train in a stack: an elementwise optimizer, and a run from its origin
+    that a divergence ends. A stack does not keep its last gradients to compare the next with."""
+    if isinstance(spec.optimizer, NOT_FUSED) or spec.record.gradient_cosine:
+        return False
+    return spec.start_from is None and isinstance(spec.on_divergence, StopOnDivergence)
+
+
+def structure_key(spec: JobSpec) -> str | None:
+    """Equal for resolved specs whose runs may share a stack; None: it trains alone.
+
+    The same: problem but for initial weights, start and dropout rate, batch size, precision,
+    device, the optimizer's kind and its booleans, the kind of clipping, what is recorded. Free for
+    each run: all of the optimizer's numbers, schedule, clip threshold, seed, stop rules, budget.
+    """
+    if not fusable(spec):
+        return None
+    shared: dict[str, Any] = spec.model_dump(mode="json", exclude=set(FREE))
+    clip = spec.gradient_clip
+    shared["clip"] = [
+        clip and clip.kind, clip.norm_type if isinstance(clip, ClipNorm) else None
+    ]  # fmt: skip
+    shared["optimizer"] = {
+        name: value
+        for name, value in spec.optimizer.model_dump(exclude={"foreach", "fused"}).items()
+        if name == "kind" or isinstance(value, bool)
+    }
+    shared["problem"] = _problem_structure(spec)
+    return json.dumps(shared, sort_keys=True)
+
+
+def _problem_structure(spec: JobSpec) -> Any:
+    problem = spec.problem
+    if isinstance(problem, Supervised):
+        return problem.model_dump(mode="json", exclude={"model": {"init", "dropout"}})
+    return [problem.function.model_dump(mode="json"), problem.bounds is not None]
+
+
+def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
+    """The specs' numbers by stack, each in order and the stacks by their first; a run that cannot
+    be fused is a group of its own."""
+    found: dict[str, list[int]] = {}
+    for number, spec in enumerate(specs):
+        key = structure_key(spec)
+        found.setdefault(f"alone {number}" if key is None else key, []).append(number)
+    return list(found.values())
+
+
+def bytes_per_run(spec: JobSpec) -> int:
+    """Memory that one run adds to a stack, an estimate from above: weights with gradients, the
+    initial and the best ones and a candidate, optimizer state, activations with their gradients."""
+    size = extent_of(spec)
+    steps = steps_of(spec.budget, size)
+    item = 4 if spec.precision == "float32" else 8
+    weights = (6 + state_vectors(spec.optimizer, steps)) * item * size.num_parameters
+    if not isinstance(spec.problem, Supervised):
+        return weights + memory_parts(spec, size, steps)["problem.function"]
+    shape = size.shape
+    assert shape is not None
+    batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
+    widths = layer_widths(spec.problem.model, shape.num_features, size.num_outputs)
+    layers = 3
+    if isinstance(spec.problem.model, MLP):
+        layers += 4 * (spec.problem.model.norm is not None) + 2 * bool(spec.problem.model.dropout)
+    return weights + item * batch * (widths[0] + 2 * layers * sum(widths[1:]))
+
+
+def stacks(
+    specs: Sequence[JobSpec], *, max_runs: int | None = None, max_bytes: int = CPU_STACK_BYTES
+) -> list[list[int]]:
+    """`groups`, cut so that none has more than `max_runs` runs or is estimated to take more than
+    `max_bytes`; the parts of a group differ by one run at most."""
+    found: list[list[int]] = []
+    for group in groups(specs):
+        most = max(1, max_bytes // max(bytes_per_run(specs[group[0]]), 1))
+        most = min(most, max_runs or most)
+        parts = -(-len(group) // most)
+        found += [group[part::parts] for part in range(parts)]
+    return found
