@@ -6,7 +6,7 @@ First in, first out. While a file holds rows, later ones join it, so that the or
 import tempfile
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,12 +19,14 @@ from worker.frames import Frame
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows `first_row …` of a history. `truncate`: the history is first cut down to `first_row`."""
+    """Rows `first_row …` of a history. `truncate`: the history is first cut down to `first_row`.
+    `run`: whose it is, where there are several."""
 
     kind: HistoryKind
     first_row: int
     columns: Columns
     truncate: bool = False
+    run: int = 0
 
     @property
     def num_rows(self) -> int:
@@ -60,7 +62,7 @@ class Backlog:
 
     def take(self, max_bytes: int) -> list[Rows]:
         """Remove the oldest rows, up to about `max_bytes` (but at least one batch if there is one);
-        neighbours of a kind are joined."""
+        neighbours in a history are joined."""
         taken: list[Rows] = []
         size = 0
         while self._queue or self._num_in_file:
@@ -97,7 +99,12 @@ class Backlog:
             file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - it outlives the call
             self._file = cast(BinaryIO, file)
         self._file.seek(0, 2)
-        fields = {"kind": rows.kind, "first_row": rows.first_row, "truncate": rows.truncate}
+        fields = {
+            "kind": rows.kind,
+            "first_row": rows.first_row,
+            "truncate": rows.truncate,
+            "run": rows.run,
+        }
         self._file.write(frames.pack(Frame("rows", fields, rows.columns)))
         self._num_in_file += 1
 
@@ -117,22 +124,21 @@ class Backlog:
 
 
 def join(batches: list[Rows]) -> list[Rows]:
-    """The same rows in fewer batches: one after another of a kind become one."""
-    groups: dict[HistoryKind, list[list[Rows]]] = {}
+    """The same rows in fewer batches: one after another of a history become one."""
+    groups: dict[tuple[int, HistoryKind], list[list[Rows]]] = {}
     for rows in batches:
-        runs = groups.setdefault(rows.kind, [])
-        last = runs[-1][-1] if runs else None
+        chains = groups.setdefault((rows.run, rows.kind), [])
+        last = chains[-1][-1] if chains else None
         if last and not rows.truncate and rows.first_row == last.first_row + last.num_rows:
-            runs[-1].append(rows)
+            chains[-1].append(rows)
         else:
-            runs.append([rows])
-    return [_joined(run) for runs in groups.values() for run in runs]
+            chains.append([rows])
+    return [_joined(chain) for chains in groups.values() for chain in chains]
 
 
-def _joined(run: list[Rows]) -> Rows:
-    if len(run) == 1:
-        return run[0]
-    columns = {
-        name: np.concatenate([rows.columns[name] for rows in run]) for name in run[0].columns
-    }
-    return Rows(run[0].kind, run[0].first_row, columns, run[0].truncate)
+def _joined(chain: list[Rows]) -> Rows:
+    if len(chain) == 1:
+        return chain[0]
+    names = chain[0].columns
+    columns = {name: np.concatenate([rows.columns[name] for rows in chain]) for name in names}
+    return replace(chain[0], columns=columns)
