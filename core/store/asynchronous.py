@@ -1,20 +1,17 @@
 """The API's store on Redis."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import numpy as np
 import redis
 from numpy.typing import NDArray
-from ulid import ULID
 
 from core.errors import ConflictError
 from core.jobs import JobRecord, Status
-from core.names import JOB_PREFIX, rfc3339
+from core.names import JOB_PREFIX
 from core.store import calls
 from core.store.base import (
     Columns,
@@ -25,7 +22,6 @@ from core.store.base import (
     JobFilter,
     JobPage,
     NewJob,
-    QueueFullError,
     WorkerInfo,
 )
 from core.store.codec import (
@@ -35,11 +31,13 @@ from core.store.codec import (
     fields_of,
     new_record,
 )
+from core.store.creation import create_call, read_creation
 from core.store.history import chunk_name, steps_of, unpack
 from core.store.link import AsyncLink, Call, SyncLink, command, run
+from core.store.listing import matching_ids
+from core.store.studies_async import AsyncRedisStudies
+from core.studies import study_of
 
-LIST_LOOK: Final = 500
-"""Most jobs that one call to the server looks at for a list; a sparse filter makes more calls."""
 PICK_ROWS: Final = 5_000
 LARGE_READ: Final = 2**18
 """Bytes of rows from which on a thread reads them, over a connection of its own: the event loop
@@ -57,6 +55,7 @@ class AsyncRedisStore:
         self._link = AsyncLink(url, namespace, "thalweg-api")
         self._bulk = SyncLink(url, namespace, "thalweg-api-bulk")
         self._max_queued = max_queued
+        self.studies = AsyncRedisStudies(self._link, max_queued)
 
     async def aclose(self) -> None:
         await self._link.disconnect()
@@ -66,46 +65,16 @@ class AsyncRedisStore:
         await self._link.call(command("PING"))
 
     async def create(self, job: NewJob, idempotency: Idempotency | None) -> Created:
-        new = [word for pair in encode_new(job).items() for word in pair]
-        labels = [f"{name}={value}" for name, value in job.labels.items()]
-        # A digest: the client's key may be long, and hold any character.
-        memory = hashlib.sha256(idempotency.key.encode()).hexdigest() if idempotency else ""
-        fingerprint, ttl_s = (
-            (idempotency.fingerprint, idempotency.ttl_s) if idempotency else ("", 0)
-        )
-        answer = await self._link.grouped(
-            run(
-                "create", job.id, self._max_queued, memory, fingerprint, ttl_s,
-                len(labels), *labels, *new,
-            )
-        )  # fmt: skip
-        match answer:
-            case [b"created", position]:
-                return Created(new_record(job), False, position)
-            case [b"replayed", position, record]:
-                earlier = decode_record(fields_of(record))
-                return Created(earlier, True, _position(position))
-            case [b"reused"]:
-                raise ConflictError(
-                    "idempotency_key_reused",
-                    "This Idempotency-Key came before with another body: send a new key with"
-                    " a new body.",
-                )
-            case [b"deleted", job_id]:
-                raise ConflictError(
-                    "idempotent_job_deleted",
-                    f"This Idempotency-Key made the job {job_id.decode()}, which has been"
-                    " deleted since: send a new key to make another.",
-                )
-            case [b"full"]:
-                raise QueueFullError(
-                    f"{self._max_queued} jobs are queued already: try again later.", 30.0
-                )
-            case _:
-                raise AssertionError(answer)
+        fields = encode_new(job)
+        call = create_call(job.id, job.labels, fields, self._max_queued, idempotency)
+        created = read_creation(await self._link.grouped(call), "job", self._max_queued)
+        if created.earlier is None:
+            return Created(new_record(job), False, created.position)
+        earlier = decode_record(fields_of(created.earlier))
+        return Created(earlier, True, _position(created.position))
 
     async def get(self, job_id: str) -> JobRecord:
-        return calls.job_in(await self._link.call(calls.read_job(self._job(job_id))), job_id)
+        return calls.job_in(await self._link.call(calls.read_job(self._name(job_id))), job_id)
 
     async def version(self, job_id: str) -> int:
         return int(await self._field(job_id, "version"))
@@ -114,24 +83,10 @@ class AsyncRedisStore:
         return cast(Status, (await self._field(job_id, "status")).decode())
 
     async def list(self, where: JobFilter, limit: int, after_id: str | None) -> JobPage:
-        since, lower = "", "-"
-        if where.created_after is not None:
-            moment = datetime.fromisoformat(where.created_after).astimezone(UTC)
-            since, lower = rfc3339(moment), _oldest_id(moment)
-        labels = [f"{name}={value}" for name, value in where.labels]
-        ids: list[bytes] = []
-        upper: bytes | str = f"({after_id}" if after_id is not None else "+"
-        while upper and len(ids) <= limit:
-            found, upper = await self._link.call(
-                run(
-                    "list", limit + 1 - len(ids), LIST_LOOK, upper, lower, since,
-                    len(where.statuses), *where.statuses, *labels,
-                )
-            )  # fmt: skip
-            ids += found
-        answers = await self._calls([calls.read_job(self._job(i.decode())) for i in ids[:limit]])
+        ids = await matching_ids(self._link.call, JOB_PREFIX, where, limit, after_id)
+        answers = await self._calls([calls.read_job(self._name(i)) for i in ids[:limit]])
         jobs = [
-            calls.job_in(answer, job_id.decode())
+            calls.job_in(answer, job_id)
             for job_id, answer in zip(ids, answers, strict=False)
             if answer  # else deleted in between
         ]
@@ -184,13 +139,16 @@ class AsyncRedisStore:
                 raise calls.not_found(job_id)
 
     async def free(self, job_id: str) -> None:
+        if study_of(job_id):
+            await self.studies.free(job_id)
+            return
         namespace = self._link.key()
         trashed = await self._link.call(calls.read_trash(job_id, namespace))
         for batch in calls.free(trashed, job_id, namespace):
             await self._link.calls(batch)
 
     async def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
-        answer = await self._link.call(calls.read_meta(self._job(job_id), kind))
+        answer = await self._link.call(calls.read_meta(self._name(job_id), kind))
         return calls.meta_in(answer, job_id)
 
     async def history_rows(
@@ -263,11 +221,11 @@ class AsyncRedisStore:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, longest_s)
 
-    def _job(self, job_id: str) -> str:
-        return self._link.key("job", job_id)
+    def _name(self, name: str) -> str:
+        return calls.record_key(self._link.key(), name)
 
     async def _field(self, job_id: str, name: str) -> bytes:
-        found: bytes | None = await self._link.call(command("HGET", self._job(job_id), name))
+        found: bytes | None = await self._link.call(command("HGET", self._name(job_id), name))
         if found is None:
             raise calls.not_found(job_id)
         return found
@@ -293,13 +251,3 @@ async def _messages(pubsub: Any, idle_ping_s: float) -> AsyncIterator[Any]:
 
 def _position(found: int) -> int | None:
     return None if found < 0 else found
-
-
-def _oldest_id(moment: datetime) -> str:
-    """Lower end of the ids to walk for jobs after `moment`: ids carry the time of their making in
-    milliseconds, a moment before the record's `created_at`."""
-    try:
-        stamp = str(ULID.from_datetime(moment - timedelta(seconds=1)))[:10].lower()
-    except (ValueError, OverflowError):
-        return "-"  # before 1970
-    return f"[{JOB_PREFIX}_{stamp}"

@@ -7,13 +7,16 @@ on the `changed` channel, and (workers only) refuses a stale fencing token.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import StoreUnavailableError
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status
+
+if TYPE_CHECKING:
+    from core.store.studies_base import ApiStudies, TaskClaim, WorkerStudies
 
 Json = dict[str, Any]
 Columns = dict[str, NDArray[np.float64]]
@@ -135,7 +138,14 @@ class WorkerInfo:
 
 
 class ApiStore(Protocol):
-    """The API's side. Every method may raise `StoreUnavailableError`; none is retried inside."""
+    """The API's side. Every method may raise `StoreUnavailableError`; none is retried inside.
+
+    The histories of a study's run are read under its name (`core.studies.run_id`) as those of a job
+    under its id; `queue_position` and `free` take a study's id too.
+    """
+
+    @property
+    def studies(self) -> "ApiStudies": ...
 
     async def aclose(self) -> None: ...
     async def ping(self) -> None: ...
@@ -294,10 +304,15 @@ class WorkerStore(Protocol):
     @property
     def diagnoses(self) -> Diagnoses: ...
 
-    def claim_next(self, worker: str, devices: Sequence[str], lease_s: float) -> Claim | None:
-        """Take the queued job of highest priority, oldest first, that one of `devices` can run
-        (`cpu`, `cuda:0`, …): queued → running, token + 1, a new attempt, a lease by Redis's
-        clock."""
+    @property
+    def studies(self) -> "WorkerStudies": ...
+
+    def claim_next(
+        self, worker: str, devices: Sequence[str], lease_s: float
+    ) -> "Claim | TaskClaim | None":
+        """Take the queued job or task of a study of highest priority, oldest first, that one of
+        `devices` can run (`cpu`, `cuda:0`, …): queued → running, token + 1, a new attempt, a lease
+        by Redis's clock."""
         ...
 
     def await_work(self, devices: Sequence[str], timeout_s: float) -> bool:
@@ -308,9 +323,9 @@ class WorkerStore(Protocol):
         """
         ...
 
-    def renew(self, claim: Claim, lease_s: float) -> Status:
-        """Prolong the lease; returns the status now (`cancelling` asks the attempt to stop).
-        Neither the record's version nor `changes` show it."""
+    def renew(self, claim: "Claim | TaskClaim", lease_s: float) -> Status:
+        """Prolong the lease; returns the job's or task's status now (`cancelling` asks the attempt
+        to stop). Neither the record's version nor `changes` show it."""
         ...
 
     def append_rows(
@@ -351,28 +366,29 @@ class WorkerStore(Protocol):
         """
         ...
 
-    def hand_over(self, claim: Claim) -> Status:
+    def hand_over(self, claim: "Claim | TaskClaim") -> Status:
         """running → queued in good order (attempt `handed_over`, not counted); a job that is
         `cancelling` becomes `cancelled`."""
         ...
 
-    def lose(self, claim: Claim) -> Status:
+    def lose(self, claim: "Claim | TaskClaim") -> Status:
         """At once what `reap` does when the lease has expired (the trainer died)."""
         ...
 
     def reap(self) -> Sequence[str]:
-        """Requeue (or, at `max_attempts`, fail as `worker_lost`) every job whose lease has expired;
-        an expired `cancelling` job becomes `cancelled`. Returns the ids."""
+        """Requeue (or, at `max_attempts`, fail as `worker_lost`) every job or task whose lease has
+        expired; an expired `cancelling` one becomes `cancelled`. Returns the ids."""
         ...
 
     def expire(self, age_s: float | None, count: int | None, limit: int) -> Sequence[str]:
-        """Put terminal jobs into the trash: those that ended more than `age_s` ago by the store's
-        clock, and the earliest beyond `count` of them (None: no such rule). Returns their ids, at
-        most `limit`."""
+        """Put terminal jobs and studies into the trash: those that ended more than `age_s` ago by
+        the store's clock, and the earliest beyond `count` of them (None: no such rule). Returns
+        their ids, at most `limit`."""
         ...
 
     def trashed(self, limit: int) -> Sequence[str]:
-        """Some of the jobs in the trash, in any order: those of deletes and of `expire`."""
+        """Some of the jobs and studies in the trash, in any order: those of deletes and of
+        `expire`."""
         ...
 
     def free(self, job_id: str) -> None:
@@ -393,7 +409,7 @@ class WorkerStore(Protocol):
 
     def ping(self) -> None: ...
     def num_queued(self) -> int:
-        """Jobs that wait for a worker, and diagnoses that do."""
+        """Jobs, tasks of studies and diagnoses that wait for a worker."""
         ...
 
     def report_worker(self, info: WorkerInfo, ttl_s: float) -> None: ...

@@ -17,6 +17,7 @@ from core.store.codec import (
 )
 from core.store.history import chunk_names, spans, steps_of, unpack
 from core.store.link import Call, command
+from core.studies import study_of
 
 UNLINK_BATCH: Final = 500
 MANY_CHUNKS: Final = 8
@@ -24,6 +25,11 @@ MANY_CHUNKS: Final = 8
 
 def not_found(job_id: str) -> NotFoundError:
     return NotFoundError(f"There is no job {job_id!r}.")
+
+
+def record_key(namespace: str, name: str) -> str:
+    """The key of a hash: of a job, a study, a study's task, or its run."""
+    return f"{namespace}:{'study' if study_of(name) else 'job'}:{name}"
 
 
 def read_job(key: str) -> Call:

@@ -74,9 +74,7 @@ def encode_new(job: NewJob) -> dict[str, bytes | str]:
         "created_at": job.created_at,
         "max_attempts": str(job.max_attempts),
         "queue": queue_of(job.device),
-        # Sorts by priority (9 first), then by age, since ids sort by time: a job that is queued
-        # again gets its old place back.
-        "place": f"{9 - job.priority}:{job.id}",
+        "place": place_of(job.priority, job.id),
     }
     if job.parent_id is not None:
         fields["parent_id"] = job.parent_id
@@ -85,6 +83,13 @@ def encode_new(job: NewJob) -> dict[str, bytes | str]:
     for kind, layout in job.layouts.items():
         fields[f"layout:{kind}"] = encode_layout(layout)
     return fields
+
+
+def place_of(priority: int, owner_id: str, name: str | None = None) -> str:
+    """Where a job, or a task (`name`) of a study, stands in its queue. It sorts by priority (9
+    first), then by age, since ids sort by time: what is queued again gets its old place back."""
+    age = owner_id.partition("_")[2]
+    return f"{9 - priority}:{age}:{name or owner_id}"
 
 
 def queue_of(device: str) -> str:

@@ -1,9 +1,8 @@
 """A worker's store on Redis."""
 
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Final
 
-from core.errors import ConflictError, StaleAttemptError
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status
 from core.store import calls
 from core.store.base import (
@@ -24,8 +23,12 @@ from core.store.codec import (
     queues_served,
 )
 from core.store.diagnoses import MAX_ATTEMPTS, RedisDiagnoses
-from core.store.history import chunk_name, pack
 from core.store.link import TIMEOUT_S, Call, SyncLink, command, run
+from core.store.studies_base import TaskClaim
+from core.store.studies_codec import decode_claim
+from core.store.studies_sync import RedisStudies
+from core.store.writes import accept, append_call, held, status_in, truncate_call
+from core.studies import study_of
 
 REAP_BATCH: Final = 100
 
@@ -36,6 +39,7 @@ class RedisStore:
     def __init__(self, url: str, namespace: str) -> None:
         self._link = SyncLink(url, namespace, "thalweg-worker")
         self.diagnoses = RedisDiagnoses(self._link)
+        self.studies = RedisStudies(self._link)
 
     def disconnect(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -45,11 +49,13 @@ class RedisStore:
         self._link.call(command("PING"))
 
     def get(self, job_id: str) -> JobRecord:
-        return calls.job_in(self._link.call(calls.read_job(self._job(job_id))), job_id)
+        return calls.job_in(self._link.call(calls.read_job(self._name(job_id))), job_id)
 
-    def claim_next(self, worker: str, devices: Sequence[str], lease_s: float) -> Claim | None:
+    def claim_next(
+        self, worker: str, devices: Sequence[str], lease_s: float
+    ) -> Claim | TaskClaim | None:
         match self._link.call(run("claim", worker, _ms(lease_s), *queues_served(devices))):
-            case [b"ok", record]:
+            case [b"job", record]:
                 fields = fields_of(record)
                 return Claim(
                     decode_record(fields),
@@ -57,6 +63,8 @@ class RedisStore:
                     int(fields["attempts"]),
                     decode_layouts(fields),
                 )
+            case [b"task", task, study]:
+                return decode_claim(fields_of(task), fields_of(study))
             case _:
                 return None
 
@@ -66,8 +74,8 @@ class RedisStore:
         wait_s = min(timeout_s, TIMEOUT_S / 2)
         return self._link.call(command("BLPOP", *lists, wait_s)) is not None
 
-    def renew(self, claim: Claim, lease_s: float) -> Status:
-        return _status(self._link.call(run("renew", *_held(claim), _ms(lease_s))), claim)
+    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Status:
+        return status_in(self._link.call(run("renew", *held(claim), _ms(lease_s))), claim)
 
     def append_rows(
         self, claim: Claim, kind: HistoryKind, first_row: int, columns: Columns
@@ -75,17 +83,12 @@ class RedisStore:
         self._write([self._append(claim, (kind, first_row, columns))], claim)
 
     def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
-        layout = claim.layouts[kind]
-        last = layout.step_of(num_rows - 1) if num_rows else ""
-        names: list[Any] = []
-        for series in layout.widths:
-            names += [chunk_name(kind, series), layout.chunk_rows(series)]
-        self._write([run("truncate", *_held(claim), kind, num_rows, last, *names)], claim)
+        self._write([truncate_call(claim, "", kind, claim.layouts[kind], num_rows)], claim)
 
     def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
         several = [self._append(claim, each) for each in rows]
         if fields or not rows:  # rows alone are no change of the record
-            several.append(run("update", *_held(claim), *encode_updates(fields)))
+            several.append(run("update", *held(claim), *encode_updates(fields)))
         self._write(several, claim)
 
     def close(
@@ -103,19 +106,19 @@ class RedisStore:
         values = encode_updates({**fields, "outcome": outcome}, closing=True)
         appends = [self._append(claim, each) for each in rows]
         *before, last = self._link.calls(
-            [*appends, run("close", *_held(claim), status, end, *values)]
+            [*appends, run("close", *held(claim), status, end, *values)]
         )
-        now = _status(last, claim)
+        now = status_in(last, claim)
         for answer in before:
             if answer[0] != b"stale":  # stale beside a close that holds: the call was repeated
-                _accept(answer, claim)
+                accept(answer, claim)
         return now
 
-    def hand_over(self, claim: Claim) -> Status:
-        return _status(self._link.call(run("hand_over", *_held(claim))), claim)
+    def hand_over(self, claim: Claim | TaskClaim) -> Status:
+        return status_in(self._link.call(run("hand_over", *held(claim))), claim)
 
-    def lose(self, claim: Claim) -> Status:
-        return _status(self._link.call(run("lose", *_held(claim))), claim)
+    def lose(self, claim: Claim | TaskClaim) -> Status:
+        return status_in(self._link.call(run("lose", *held(claim))), claim)
 
     def reap(self) -> Sequence[str]:
         reaped: list[str] = []
@@ -137,13 +140,16 @@ class RedisStore:
         return [job_id.decode() for job_id in found]
 
     def free(self, job_id: str) -> None:
+        if study_of(job_id):
+            self.studies.free(job_id)
+            return
         namespace = self._link.key()
         trashed = self._link.call(calls.read_trash(job_id, namespace))
         for batch in calls.free(trashed, job_id, namespace):
             self._link.calls(batch)
 
     def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
-        return calls.meta_in(self._link.call(calls.read_meta(self._job(job_id), kind)), job_id)
+        return calls.meta_in(self._link.call(calls.read_meta(self._name(job_id), kind)), job_id)
 
     def history_rows(
         self,
@@ -164,7 +170,8 @@ class RedisStore:
         return self.history_rows(job_id, kind, meta, series, 0, meta.num_rows)
 
     def num_queued(self) -> int:
-        keys = self._link.key("status", "queued"), self._link.key("diagnoses")
+        names = (("status", "queued"), ("task-status", "queued"), ("diagnoses",))
+        keys = [self._link.key(*name) for name in names]
         return sum(int(each) for each in self._link.calls([command("ZCARD", key) for key in keys]))
 
     def report_worker(self, info: WorkerInfo, ttl_s: float) -> None:
@@ -178,56 +185,17 @@ class RedisStore:
             ]
         )
 
-    def _job(self, job_id: str) -> str:
-        return self._link.key("job", job_id)
+    def _name(self, name: str) -> str:
+        return calls.record_key(self._link.key(), name)
 
     def _append(self, claim: Claim, rows: Rows) -> Call:
         kind, first_row, columns = rows
-        layout = claim.layouts[kind]
-        batch = pack(layout, kind, first_row, columns)
-        nonfinite = batch.first_nonfinite_step
-        pieces: list[Any] = []
-        for piece in batch.pieces:
-            pieces += [piece.name, piece.offset, piece.full, piece.data]
-        return run(
-            "append", *_held(claim), kind, batch.first_row, batch.stop_row, batch.last_step,
-            layout.first_step, layout.every, "" if nonfinite is None else nonfinite, *pieces,
-        )  # fmt: skip
+        return append_call(claim, "", kind, claim.layouts[kind], first_row, columns)
 
     def _write(self, several: Sequence[Call], claim: Claim) -> None:
         for answer in self._link.calls(several):
-            _accept(answer, claim)
+            accept(answer, claim)
 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _held(claim: Claim) -> tuple[str, int]:
-    return claim.job.id, claim.token
-
-
-def _status(answer: Any, claim: Claim) -> Status:
-    """The status in the answer of a write that gives one."""
-    _accept(answer, claim)
-    return cast(Status, answer[1].decode())
-
-
-def _accept(answer: Any, claim: Claim) -> None:
-    """Raises what the tag of a refused write says."""
-    job_id = claim.job.id
-    match answer:
-        case [b"ok", _]:
-            return
-        case [b"stale"]:
-            raise StaleAttemptError(f"Attempt {claim.attempt} of job {job_id} no longer holds it.")
-        case [b"illegal", status]:
-            raise ConflictError(
-                "illegal_move", f"Job {job_id} is {status.decode()}: it cannot end like this."
-            )
-        case [b"gap", rows]:
-            raise ValueError(f"rows beyond the {rows} that job {job_id} has leave a gap")
-        case [b"irregular", row]:
-            raise ValueError(f"row {row} of job {job_id} is off the grid, but not the last")
-        case _:
-            raise AssertionError(answer)

@@ -1,11 +1,13 @@
--- ARGV: id, token, kind, first row, row after the last, last row's step, layout's first step,
+-- ARGV: id, token, run or '' (its own rows), kind, first row, row after the last, last row's step, layout's first step,
 -- layout's every, first step with a non-finite loss or '', then for each piece: chunk's name,
 -- byte offset, the chunk's full size, bytes
 -- -> 'ok', rows | 'stale' | 'gap', rows | 'irregular', row
-local id, kind = ARGV[1], ARGV[3]
+local id, kind = ARGV[1], ARGV[4]
 if not holds(id, ARGV[2]) then return {'stale'} end
-local first, stop, last_step = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local first_step, every = tonumber(ARGV[7]), tonumber(ARGV[8])
+local of_run = ARGV[3] ~= ''
+if of_run then id = ARGV[3] end
+local first, stop, last_step = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local first_step, every = tonumber(ARGV[8]), tonumber(ARGV[9])
 local found = redis.call('HMGET', job_key(id), 'rows:' .. kind, 'last:' .. kind, 'nonfinite:' .. kind)
 local rows = tonumber(found[1]) or 0
 if first > rows then return {'gap', rows} end
@@ -29,7 +31,7 @@ local function size_for(name, need, full)
   return full
 end
 
-for i = 10, #ARGV, 4 do
+for i = 11, #ARGV, 4 do
   local key, offset, data = NS .. 'rows:' .. id .. ':' .. ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 3]
   local need, have = offset + #data, redis.call('STRLEN', key)
   if have < need then
@@ -46,8 +48,8 @@ if stop >= rows then
   rows = stop
   set(id, 'rows:' .. kind, stop, 'last:' .. kind, last_step)
 end
-if ARGV[9] ~= '' and (not found[3] or tonumber(ARGV[9]) < tonumber(found[3])) then
-  set(id, 'nonfinite:' .. kind, ARGV[9])
+if ARGV[10] ~= '' and (not found[3] or tonumber(ARGV[10]) < tonumber(found[3])) then
+  set(id, 'nonfinite:' .. kind, ARGV[10])
 end
-publish(id)
+if not of_run then publish(id) end
 return {'ok', rows}

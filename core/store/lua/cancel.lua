@@ -1,10 +1,22 @@
--- ARGV: id -> 'ok', record | 'missing'. A job that is cancelling or terminal stays as it is.
+-- ARGV: id of a job or study -> 'ok', record | 'missing'. One that is cancelling or terminal stays as
+-- it is. Of a study, what nobody works at is cancelled at once.
 local id = ARGV[1]
 local status = field(id, 'status')
 if not status then return {'missing'} end
-local to = status == 'queued' and 'cancelled' or status == 'running' and 'cancelling'
-if to and move(id, to) then
+if status == 'queued' or status == 'running' then
   set(id, 'cancel_requested_at', timestamp())
+  if not is_study(id) then
+    move(id, status == 'queued' and 'cancelled' or 'cancelling')
+  else
+    if status == 'running' then move(id, 'cancelling') end
+    for _, task in ipairs(redis.call('SMEMBERS', open_key(id))) do
+      if field(task, 'status') == 'running' then
+        move(task, 'cancelling')
+      else
+        leave(task, 'cancelled')
+      end
+    end
+  end
   announce(id)
 end
 return {'ok', redis.call('HGETALL', job_key(id))}

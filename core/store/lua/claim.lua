@@ -1,5 +1,5 @@
--- ARGV: worker, lease in ms, queue ... -> 'ok', record | 'none'
--- A place sorts by priority, then by age; a job stands in one queue only.
+-- ARGV: worker, lease in ms, queue ... -> 'job', record | 'task', record, its study's record | 'none'
+-- A place sorts by priority, then by age; what may be claimed stands in one queue only.
 while true do
   local best, queue
   for i = 3, #ARGV do
@@ -8,7 +8,7 @@ while true do
   end
   if not best then return {'none'} end
 
-  local id = string.sub(best, 3)
+  local id = string.match(best, '[^:]+$')
   if move(id, 'running') then
     local number = redis.call('HINCRBY', job_key(id), 'attempts', 1)
     local stamp = timestamp()
@@ -16,8 +16,15 @@ while true do
     redis.call('HSETNX', job_key(id), 'started_at', stamp)
     set(id, 'a:' .. number .. ':worker', ARGV[1], 'a:' .. number .. ':started_at', stamp)
     redis.call('ZADD', LEASES, now_ms() + tonumber(ARGV[2]), id)
+    local study = study_of(id)
+    if study and field(study, 'status') == 'queued' then
+      move(study, 'running')
+      set(study, 'started_at', stamp)
+    end
     announce(id)
-    return {'ok', redis.call('HGETALL', job_key(id))}
+    local record = redis.call('HGETALL', job_key(id))
+    if study then return {'task', record, redis.call('HGETALL', job_key(study))} end
+    return {'job', record}
   end
   redis.call('ZREM', queue_key(queue), best)  -- no queued job stands behind this entry
 end

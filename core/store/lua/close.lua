@@ -5,6 +5,6 @@ if not held then return ended_already(id, token, status, 'close') end
 if not (TERMINAL[to] and MOVES[status][to]) then return {'illegal', status} end
 set_fields(id, 5)
 end_attempt(id, ARGV[4], 'close')
-move(id, to)
+leave(id, to)
 announce(id)
 return {'ok', to}

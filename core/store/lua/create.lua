@@ -1,7 +1,8 @@
--- ARGV: id, most queued jobs, idempotency key or '', fingerprint, seconds to remember it,
+-- ARGV: id (of a job or study), most queued ones, idempotency key or '', fingerprint, seconds to remember it,
 -- number of labels, label=value ..., field, value ... (queue, place and created_at among them)
 -- -> 'created', position | 'replayed', position, record | 'reused' | 'deleted', id | 'full'
-local id, memory, fingerprint = ARGV[1], NS .. 'idempotency:' .. ARGV[3], ARGV[4]
+local id, fingerprint = ARGV[1], ARGV[4]
+local memory = NS .. 'idempotency:' .. kind_of(id) .. ARGV[3]
 if ARGV[3] ~= '' then
   local known = redis.call('HMGET', memory, 'fingerprint', 'job')
   if known[1] then
@@ -11,16 +12,20 @@ if ARGV[3] ~= '' then
     return {'replayed', position(known[2]), record}
   end
 end
-if redis.call('ZCARD', status_key('queued')) >= tonumber(ARGV[2]) then return {'full'} end
+if redis.call('ZCARD', status_key('queued', id)) >= tonumber(ARGV[2]) then return {'full'} end
 
 local num_labels = tonumber(ARGV[6])
-for i = 7, 6 + num_labels do redis.call('ZADD', NS .. 'label:' .. ARGV[i], 0, id) end
+for i = 7, 6 + num_labels do redis.call('ZADD', label_key(id, ARGV[i]), 0, id) end
 set(id, 'status', 'queued', 'version', 1, unpack(ARGV, 7 + num_labels))
-local where = redis.call('HMGET', job_key(id), 'queue', 'place')
-redis.call('ZADD', queue_key(where[1]), 0, where[2])
-call_workers(where[1])
-redis.call('ZADD', status_key('queued'), 0, id)
-redis.call('ZADD', JOBS, 0, id)
+if is_study(id) then
+  add_task(id, 0, 0, 'kind', 'plan')
+else
+  local where = redis.call('HMGET', job_key(id), 'queue', 'place')
+  redis.call('ZADD', queue_key(where[1]), 0, where[2])
+  call_workers(where[1])
+end
+redis.call('ZADD', status_key('queued', id), 0, id)
+redis.call('ZADD', index_key(id), 0, id)
 if ARGV[3] ~= '' then
   redis.call('HSET', memory, 'fingerprint', fingerprint, 'job', id)
   redis.call('EXPIRE', memory, ARGV[5])

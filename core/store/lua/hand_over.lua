@@ -4,6 +4,6 @@ local held, status = holds(id, token)
 if not held then return ended_already(id, token, status, 'hand_over') end
 local to = status == 'cancelling' and 'cancelled' or 'queued'
 end_attempt(id, to == 'cancelled' and 'cancelled' or 'handed_over', 'hand_over')
-move(id, to)
+leave(id, to)
 announce(id)
 return {'ok', to}

@@ -4,14 +4,28 @@
 
 local NS = KEYS[1] .. ':'
 local JOBS, LEASES, TRASH = NS .. 'jobs', NS .. 'leases', NS .. 'trash'
-local FINISHED = NS .. 'finished'  -- terminal jobs by the time of their end, for the retention
+-- Terminal jobs and studies by the time of their end, for the retention.
+local FINISHED = NS .. 'finished'
 -- Terminal jobs for which a diagnosis was asked, by the time of asking; and those being diagnosed,
 -- by the end of their lease. A job's own fields say what was asked: `ask:checkpoint`, and the
 -- fencing token of whoever works at it, `ask:token`.
 local DIAGNOSES, DIAGNOSIS_LEASES = NS .. 'diagnoses', NS .. 'diagnosis:leases'
 
-local function job_key(id) return NS .. 'job:' .. id end
-local function status_key(status) return NS .. 'status:' .. status end
+-- A name tells what it is of: a job ('job_...'), a study ('study_...'), a study's task
+-- ('study_.../1.0') or its run ('study_...:7'). Jobs and tasks are what workers claim.
+local function study_of(name) return string.sub(name, 1, 6) == 'study_' and string.sub(name, 1, 32) end
+local function is_task(name) return string.find(name, '/', 1, true) ~= nil end
+local function is_study(name) return #name == 32 and string.sub(name, 1, 6) == 'study_' end
+
+-- The part of an index's name that tells whose it is: jobs have none.
+local function kind_of(name)
+  return is_task(name) and 'task-' or study_of(name) and 'study-' or ''
+end
+
+local function job_key(id) return NS .. (study_of(id) and 'study:' or 'job:') .. id end
+local function index_key(id) return study_of(id) and NS .. 'studies' or JOBS end
+local function label_key(id, label) return NS .. kind_of(id) .. 'label:' .. label end
+local function status_key(status, id) return NS .. kind_of(id) .. 'status:' .. status end
 local function queue_key(queue) return NS .. 'queue:' .. queue end
 
 local function field(id, name) return redis.call('HGET', job_key(id), name) end
@@ -46,7 +60,9 @@ end
 
 local function publish(id) redis.call('PUBLISH', NS .. 'changed', id) end
 
+-- A change of a task is one of its study.
 local function announce(id)
+  id = study_of(id) or id
   redis.call('HINCRBY', job_key(id), 'version', 1)
   publish(id)
 end
@@ -67,9 +83,9 @@ local function move(id, to)
   local from = field(id, 'status')
   if not (from and MOVES[from][to]) then return false end
   set(id, 'status', to)
-  redis.call('ZREM', status_key(from), id)
-  redis.call('ZADD', status_key(to), 0, id)
-  if from == 'queued' or to == 'queued' then
+  redis.call('ZREM', status_key(from, id), id)
+  if not (is_task(id) and TERMINAL[to]) then redis.call('ZADD', status_key(to, id), 0, id) end
+  if not is_study(id) and (from == 'queued' or to == 'queued') then
     local where = redis.call('HMGET', job_key(id), 'queue', 'place')
     redis.call(to == 'queued' and 'ZADD' or 'ZREM', queue_key(where[1]),
       unpack(to == 'queued' and {0, where[2]} or {where[2]}))
@@ -77,7 +93,7 @@ local function move(id, to)
   end
   if TERMINAL[to] then
     set(id, 'finished_at', timestamp())
-    redis.call('ZADD', FINISHED, now_ms(), id)
+    if not is_task(id) then redis.call('ZADD', FINISHED, now_ms(), id) end
   end
   if not HELD[to] then unset(id, 'phase') end
   return true
@@ -104,21 +120,94 @@ local function end_attempt(id, ending, call)
   redis.call('ZREM', LEASES, id)
 end
 
--- A held job whose worker is gone.
+-- Studies. The study's hash counts its runs by status (`count:...`); a set holds its open tasks, and
+-- another all that there were.
+local function open_key(study) return job_key(study) .. '/open' end
+local function tasks_key(study) return job_key(study) .. '/tasks' end
+local function run_of(study, index) return study .. ':' .. index end
+local function count(study, what, by) redis.call('HINCRBY', job_key(study), 'count:' .. what, by) end
+
+-- Give a run that has not ended its status; false, and nothing done, when it has.
+local function set_run(study, index, status, outcome)
+  local run = run_of(study, index)
+  local old = field(run, 'status')
+  if not old or TERMINAL[old] then return false end
+  set(run, 'status', status)
+  count(study, old, -1)
+  count(study, status, 1)
+  if outcome == 'diverged' then count(study, 'diverged', 1) end
+  return true
+end
+
+-- Queue a task. `fields`: of its record, besides those that every task has.
+local function add_task(study, round, number, ...)
+  local id = study .. '/' .. round .. '.' .. number
+  local found = redis.call('HMGET', job_key(study), 'queue', 'place', 'max_attempts')
+  set(id, 'id', id, 'status', 'queued', 'round', round, 'number', number, 'queue', found[1],
+    'place', found[2] .. ':' .. id, 'max_attempts', found[3], ...)
+  redis.call('SADD', open_key(study), id)
+  redis.call('SADD', tasks_key(study), id)
+  redis.call('ZADD', status_key('queued', id), 0, id)
+  redis.call('ZADD', queue_key(found[1]), 0, found[2] .. ':' .. id)
+  call_workers(found[1])
+end
+
+-- A study that is over: runs that have not ended never will.
+local function end_study(study, to, err)
+  for index = 0, tonumber(field(study, 'planned') or 0) - 1 do
+    set_run(study, index, to == 'cancelled' and 'cancelled' or 'failed')
+  end
+  if err then set(study, 'error', err) end
+  move(study, to)
+end
+
+-- What a study becomes when a task of it has left its worker. A round is over with its last task;
+-- the next plan, or the study's end, follows in the same breath.
+local function settle_task(id, to, err)
+  local study = study_of(id)
+  local runs = field(id, 'runs')
+  for index in string.gmatch(runs or '', '%d+') do
+    if to == 'queued' then
+      if field(run_of(study, index), 'status') == 'running' then set_run(study, index, 'queued') end
+    elseif to ~= 'succeeded' then
+      if set_run(study, index, to) and err then set(run_of(study, index), 'error', err) end
+    end
+  end
+  if not TERMINAL[to] then return end
+  redis.call('SREM', open_key(study), id)
+  if redis.call('SCARD', open_key(study)) > 0 then return end
+  if field(study, 'status') == 'cancelling' then
+    end_study(study, 'cancelled')
+  elseif field(id, 'kind') == 'train' then
+    local round = redis.call('HINCRBY', job_key(study), 'round', 1)
+    add_task(study, round, 0, 'kind', 'plan')
+  elseif to ~= 'succeeded' then
+    end_study(study, to, err)
+  end
+end
+
+-- A held job or task goes where it must when nobody works at it any more; what its study becomes
+-- of it. `err`: JSON, of one that failed.
+local function leave(id, to, err)
+  if err then set(id, 'error', err) end
+  move(id, to)
+  if is_task(id) then settle_task(id, to, err) end
+end
+
+-- A held job or task whose worker is gone.
 local function lose(id, call)
   local status = field(id, 'status')
   end_attempt(id, 'lost', call)
   if status == 'cancelling' then
-    move(id, 'cancelled')
+    leave(id, 'cancelled')
   else
     local most = tonumber(field(id, 'max_attempts'))
     if redis.call('HINCRBY', job_key(id), 'lost', 1) < most then
-      move(id, 'queued')
+      leave(id, 'queued')
     else
-      set(id, 'error', string.format('{"code":"worker_lost","message":"The worker died on %s.",'
+      leave(id, 'failed', string.format('{"code":"worker_lost","message":"The worker died on %s.",'
         .. '"param":null}', most == 1 and 'the only attempt allowed'
         or 'each of ' .. most .. ' attempts'))
-      move(id, 'failed')
     end
   end
   announce(id)
@@ -137,16 +226,16 @@ local function settle_diagnosis(id, failure)
   announce(id)
 end
 
--- Take a terminal job out of every index and put it into the trash, where it lies until its
+-- Take a terminal job or study out of every index and put it into the trash, where it lies until its
 -- artifacts and rows are freed.
 local function discard(id)
-  redis.call('ZREM', JOBS, id)
+  redis.call('ZREM', index_key(id), id)
   redis.call('ZREM', FINISHED, id)
   redis.call('ZREM', DIAGNOSES, id)
   redis.call('ZREM', DIAGNOSIS_LEASES, id)
-  redis.call('ZREM', status_key(field(id, 'status')), id)
+  redis.call('ZREM', status_key(field(id, 'status'), id), id)
   for name, value in pairs(cjson.decode(field(id, 'labels') or '{}')) do
-    redis.call('ZREM', NS .. 'label:' .. name .. '=' .. value, id)
+    redis.call('ZREM', label_key(id, name .. '=' .. value), id)
   end
   redis.call('RENAME', job_key(id), NS .. 'trash:' .. id)
   redis.call('SADD', TRASH, id)
@@ -166,6 +255,7 @@ end
 -- How many queued jobs are ahead of this one in its own queue and in those that every worker
 -- serving it serves too; -1 when it is not queued.
 local function position(id)
+  if is_study(id) then id = id .. '/0.0' end  -- its first plan
   local found = redis.call('HMGET', job_key(id), 'status', 'queue', 'place')
   if found[1] ~= 'queued' then return -1 end
   local queue, before = found[2], '(' .. found[3]

@@ -1,13 +1,13 @@
--- ARGV: most ids to return, most to look at, upper end ('+' or '(id'), lower end ('-' or '[id'),
--- oldest time or '', number of statuses, status ..., label=value ...
+-- ARGV: what to list ('job_' or 'study_'), most ids to return, most to look at, upper end ('+' or
+-- '(id'), lower end ('-' or '[id'), oldest time or '', number of statuses, status ..., label=value ...
 -- -> ids (newest first), where to go on ('(id', or '' at the end)
-local limit, look, upper, lower, since = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
-local wanted, num_statuses, statuses, labels = {}, tonumber(ARGV[6]), {}, {}
-for i = 7, 6 + num_statuses do
+local of, limit, look, upper, lower = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local since, wanted, num_statuses, statuses, labels = ARGV[6], {}, tonumber(ARGV[7]), {}, {}
+for i = 8, 7 + num_statuses do
   wanted[ARGV[i]] = true
-  statuses[#statuses + 1] = status_key(ARGV[i])
+  statuses[#statuses + 1] = status_key(ARGV[i], of)
 end
-for i = 7 + num_statuses, #ARGV do labels[#labels + 1] = NS .. 'label:' .. ARGV[i] end
+for i = 8 + num_statuses, #ARGV do labels[#labels + 1] = label_key(of, ARGV[i]) end
 
 -- Walk the smallest index (or indexes, of several statuses), and test the rest one by one.
 local function total(keys)
@@ -15,7 +15,7 @@ local function total(keys)
   for _, key in ipairs(keys) do sum = sum + redis.call('ZCARD', key) end
   return sum
 end
-local walk = {JOBS}
+local walk = {index_key(of)}
 if num_statuses > 0 then walk = statuses end
 for _, key in ipairs(labels) do
   if total({key}) < total(walk) then walk = {key} end

@@ -1,0 +1,20 @@
+-- ARGV: task (a plan), token, what its study becomes, field of the study, value ...
+-- -> 'ok', the study's status | 'stale'
+local id, token, study = ARGV[1], ARGV[2], study_of(ARGV[1])
+local held, status = holds(id, token)
+if not held then
+  local answer = ended_already(id, token, status, 'finish')
+  if answer[1] == 'ok' then answer[2] = field(study, 'status') end
+  return answer
+end
+end_attempt(id, 'finished', 'finish')
+if status == 'cancelling' then
+  leave(id, 'cancelled')
+else
+  for i = 4, #ARGV, 2 do set(study, ARGV[i], ARGV[i + 1]) end
+  move(id, 'succeeded')
+  redis.call('SREM', open_key(study), id)
+  end_study(study, ARGV[3])
+end
+announce(study)
+return {'ok', field(study, 'status')}

@@ -1,0 +1,19 @@
+-- ARGV: task, token, its updates so far or '', device or '', then for each run: index, status,
+-- outcome or '', record -> 'ok', status | 'stale'. A run that has ended stays as it is.
+local id = ARGV[1]
+local held, status = holds(id, ARGV[2])
+if not held then return {'stale'} end
+local study = study_of(id)
+if ARGV[3] ~= '' then
+  local more = tonumber(ARGV[3]) - (tonumber(field(id, 'updates')) or 0)
+  redis.call('HINCRBY', job_key(study), 'updates', string.format('%.0f', more))
+  set(id, 'updates', ARGV[3])
+end
+if ARGV[4] ~= '' then set(id, attempt_field(id, 'device'), ARGV[4]) end
+for i = 5, #ARGV, 4 do
+  if set_run(study, ARGV[i], ARGV[i + 1], ARGV[i + 2]) then
+    set(run_of(study, ARGV[i]), 'record', ARGV[i + 3])
+  end
+end
+announce(study)
+return {'ok', status}

@@ -1,0 +1,145 @@
+"""The records of a study: the study itself, its runs, and the tasks in which workers do its work.
+
+A study's status moves along `core.jobs.MOVES`, and so does each task's. A task is what a worker
+claims, with a lease and a fencing token, as it claims a job: `plan` decides which runs come next,
+`train` trains some runs together. Runs are not claimed by themselves.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from core.jobs import TERMINAL, Outcome, Status
+
+Json = dict[str, Any]
+TaskKind = Literal["plan", "train"]
+
+RUN_COUNTS: Final = ("queued", "running", "succeeded", "failed", "cancelled", "diverged")
+"""What the record counts of its runs: by status, and of those that succeeded the diverged."""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """All that is stored of a study, but for its runs.
+
+    Attributes:
+        spec: the resolved study as JSON.
+        num_runs: how many there will be.
+        counts: runs by the names of `RUN_COUNTS`, of those that have been planned.
+        num_updates: applied so far, over all runs.
+        max_updates: as many as the runs' budgets allow.
+        result: of a study that has ended, written by its last plan.
+        round: number of the round at hand; each plan makes one of tasks that may go side by side.
+        version: grows with every change of the record.
+    """
+
+    id: str
+    status: Status
+    spec: Json
+    created_at: str
+    num_runs: int
+    max_updates: int
+    counts: dict[str, int] = field(default_factory=dict)
+    num_updates: int = 0
+    round: int = 0
+    result: Json | None = None
+    error: Json | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    started_at: str | None = None
+    finished_at: str | None = None
+    cancel_requested_at: str | None = None
+    version: int = 0
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is stored of one run, but for its history and weights.
+
+    Attributes:
+        index: configuration · repeats + repeat.
+        params: dotted paths of the job spec and their values: what its configuration is.
+        seed: of this run; runs of one repeat share it.
+        result: as of a job, once it has ended.
+        best: `{"step", "loss"}` as of a job.
+        metric: the study's metric; None while unknown, and where the run has none.
+        target: `{"step", "seconds"}` at which the metric first reached the study's target; None:
+            not reached (so far).
+        share_s: its share of the training time.
+        fused: whether it trained in a stack with others.
+        paused: between two rungs of a stopper: `{"step", "loss", "eval", "file"}`, what was known
+            there, and the artifact that holds its state.
+        stopped: by a stopper: `{"by", "step", "rank", "of"}`; the status is `cancelled`.
+        weights: the artifact that holds its weights, and the run's row in its tensors:
+            `{"file", "row", "steps": {"initial", "best", "final"}}`; `best` may be missing.
+        error: as of a job, when it failed.
+    """
+
+    index: int
+    configuration: int
+    repeat: int
+    seed: int
+    params: Json
+    status: Status = "queued"
+    outcome: Outcome | None = None
+    result: Json | None = None
+    best: Json | None = None
+    metric: float | None = None
+    target: Json | None = None
+    share_s: float | None = None
+    fused: bool | None = None
+    paused: Json | None = None
+    stopped: Json | None = None
+    weights: Json | None = None
+    error: Json | None = None
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What is stored of a task.
+
+    Attributes:
+        number: of the task in its round.
+        runs: indices of the runs that it trains; none for a plan.
+        stop_step: where they pause unless they end before (a rung); None: they go to their end.
+    """
+
+    study_id: str
+    round: int
+    number: int
+    kind: TaskKind
+    runs: tuple[int, ...] = ()
+    stop_step: int | None = None
+
+    @property
+    def id(self) -> str:
+        return task_id(self.study_id, self.round, self.number)
+
+    @property
+    def stem(self) -> str:
+        """What the names of its artifacts begin with."""
+        return f"{self.round}_{self.number}"
+
+
+def task_id(study_id: str, round_: int, number: int) -> str:
+    """`study_…/2.0`: a task's name in the store."""
+    return f"{study_id}/{round_}.{number}"
+
+
+def run_id(study_id: str, index: int) -> str:
+    """`study_…:17`: what a run's record and history are stored under."""
+    return f"{study_id}:{index}"
+
+
+def study_of(name: str) -> str | None:
+    """The study's id in a task's or run's name; None for a job's id."""
+    return name[:_ID_LENGTH] if name.startswith("study_") else None
+
+
+_ID_LENGTH: Final = len("study_") + 26
