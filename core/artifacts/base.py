@@ -94,6 +94,23 @@ class JobArtifacts(ABC):
         """The whole of it; raises as `open` does."""
         return b"".join(self.open(name).chunks())
 
+    def read_range(self, name: str, start: int, length: int) -> bytes:
+        """At least one byte, and at most `length`, from `start` on: fewer where it ends before.
+        `start` lies within it. Raises as `open` does."""
+        opened = self.open(name)
+        found = bytearray()
+        position = 0
+        try:
+            for piece in opened.pieces:
+                skipped = max(0, start - position)
+                found += piece[skipped : skipped + length - len(found)]
+                position += len(piece)
+                if len(found) == length:
+                    break
+        finally:
+            opened.close()
+        return bytes(found)
+
     def _checked(self, name: str) -> str:
         """The name, which can name nothing outside the job. Raises `NotFoundError`."""
         if len(name) > 200 or _NAME.fullmatch(name) is None:

@@ -87,6 +87,15 @@ class LocalJob(JobArtifacts):
             size = os.fstat(stream.fileno()).st_size
         return OpenArtifact(size, self._pieces(name, stream), stream.close)
 
+    def read_range(self, name: str, start: int, length: int) -> bytes:
+        with self._errors(name, "read"):
+            try:
+                with self._path(name).open("rb") as stream:
+                    stream.seek(start)
+                    return stream.read(length)
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+                raise self._missing(name) from error
+
     def exists(self, name: str) -> bool:
         with self._errors(name, "read"):
             return self._path(name).is_file()

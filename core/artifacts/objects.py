@@ -44,6 +44,8 @@ _DELETED_AT_ONCE: Final = 1000
 _INSTANCE_KEYS: Final = "http://169.254.169.254/"
 """Where keys are looked for when none are set: a machine at Amazon has its own there."""
 _NO_BUCKET: Final = "<Code>NoSuchBucket</Code>"
+_WHOLE: Final = "non-partial response"
+"""obstore's words for a store that answers a range with a 200 (gofakes3 does, rclone's server)."""
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3}) ")
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -140,6 +142,21 @@ class ObjectJob(JobArtifacts):
                 raise self._missing(name) from None
             pieces = self._pieces(name, found.stream(min_chunk_size=PIECE_BYTES))
             return OpenArtifact(found.meta["size"], pieces, pieces.close)
+
+    def read_range(self, name: str, start: int, length: int) -> bytes:
+        path = self._path(name)
+        part: obstore.GetOptions = {"range": (start, start + length)}
+        with self._errors(name, "read"):
+            try:
+                return bytes(obstore.get(self._store, path, options=part).bytes())
+            except FileNotFoundError as error:
+                if _NO_BUCKET in str(error):
+                    raise
+                raise self._missing(name) from None
+            except BaseError as error:
+                if _WHOLE not in str(error):
+                    raise
+        return super().read_range(name, start, length)
 
     def exists(self, name: str) -> bool:
         with self._errors(name, "read"):

@@ -79,6 +79,18 @@ def test_large_artifacts_stream_in_pieces(artifacts: JobArtifacts) -> None:
     assert max(sizes) <= 2 * 2**20
 
 
+def test_any_part_can_be_read_by_itself(artifacts: JobArtifacts) -> None:
+    content = bytes(range(256)) * 10_000
+    artifacts.write("final.safetensors", [content])
+    for start, length in ((0, 1), (0, 8), (255, 2), (1_000_001, 70_000), (2_559_999, 1)):
+        found = artifacts.read_range("final.safetensors", start, length)
+        assert found == content[start : start + length]
+    assert artifacts.read_range("final.safetensors", 2_559_000, 9_999) == content[-1_000:]
+    assert artifacts.read_range("final.safetensors", 0, 10**9) == content
+    with pytest.raises(NotFoundError):
+        artifacts.read_range("best.safetensors", 0, 1)
+
+
 def test_an_artifact_can_be_let_go_of_unread(artifacts: JobArtifacts) -> None:
     artifacts.write("final.safetensors", [bytes(3 * 2**20)])
     artifacts.open("final.safetensors").close()
@@ -219,6 +231,8 @@ def test_no_name_leaves_the_job(name: str, artifacts: JobArtifacts) -> None:
     for call in (artifacts.open, artifacts.read, artifacts.delete, artifacts.exists):
         with pytest.raises(NotFoundError):
             call(name)
+    with pytest.raises(NotFoundError):
+        artifacts.read_range(name, 0, 1)
     with pytest.raises(NotFoundError):
         artifacts.write(name, [b"x"])
     assert artifacts.list() == {}

@@ -36,6 +36,7 @@ def every_call(artifacts: JobArtifacts) -> Iterator[Callable[[], object]]:
     yield lambda: artifacts.write(name, [bytes(20 * 2**20)])
     yield lambda: artifacts.open(name)
     yield lambda: artifacts.read(name)
+    yield lambda: artifacts.read_range(name, 0, 1)
     yield artifacts.list
     yield artifacts.delete_all
 
