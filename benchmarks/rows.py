@@ -12,6 +12,7 @@ import redis
 from benchmarks.accept import free_port, listening, thalweg_api
 from benchmarks.service import Client, digits_job
 from benchmarks.table import Figure
+from core.store.base import Claim
 from core.store.redis import RedisStore
 from thalweg.embedded import EmbeddedServer
 
@@ -23,7 +24,7 @@ SERIES = 3  # loss, lr, grad_norm; the step follows from the row's number
 def fill(store: RedisStore) -> None:
     """Write the waiting job's history as a worker does."""
     claim = store.claim_next("bench", ("cpu",), 600.0)
-    assert claim is not None
+    assert isinstance(claim, Claim)
     dice = np.random.default_rng(0)
     for first in range(0, ROWS, BATCH):
         steps = np.arange(first, first + BATCH, dtype=np.float64)

@@ -80,7 +80,7 @@ class Worker:
 
     def claim(self) -> Claim:
         claim = self.store.claim_next(self.name, ("cpu",), LEASE_S)
-        assert claim is not None, "nothing is queued"
+        assert isinstance(claim, Claim), "nothing is queued"
         return claim
 
     def append(self, claim: Claim, kind: HistoryKind = "train", **columns: Any) -> None:

@@ -82,7 +82,7 @@ def bring_to(
         if status == "queued":
             return job.id, None
         claim = worker.claim_next("w", ["cpu"], LEASE_S)
-        assert claim is not None
+        assert isinstance(claim, Claim)
         match status:
             case "cancelling" | "cancelled":
                 await api.request_cancel(job.id)

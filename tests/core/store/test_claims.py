@@ -19,7 +19,7 @@ TrainRows = Callable[..., Columns]
 
 def claim(worker: RedisStore, devices: tuple[str, ...] = ("cpu",), lease_s: float = 60.0) -> Claim:
     claimed = worker.claim_next("w", devices, lease_s)
-    assert claimed is not None
+    assert isinstance(claimed, Claim)
     return claimed
 
 
@@ -36,7 +36,7 @@ async def test_a_claim_starts_an_attempt(
 
     got = worker.claim_next("gpu-3", ["cpu"], 6.0)
 
-    assert got is not None
+    assert isinstance(got, Claim)
     assert got.job == await api.get(new.id)
     assert (got.token, got.attempt, got.layouts) == (1, 1, new.layouts)
     (attempt,) = got.job.attempts
@@ -156,7 +156,7 @@ async def test_claimers_at_once_never_get_the_same_job(
     def take() -> None:
         store = RedisStore(redis_url, namespace)
         barrier.wait()
-        while (got := store.claim_next("w", ["cpu"], 60)) is not None:
+        while isinstance(got := store.claim_next("w", ["cpu"], 60), Claim):
             taken.append(got.job.id)
         store.disconnect()
 

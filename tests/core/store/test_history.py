@@ -41,7 +41,7 @@ async def started(
 ) -> Claim:
     await api.create(new_job(layouts={"train": layout}), None)
     claim = worker.claim_next("w", ["cpu"], 60)
-    assert claim is not None
+    assert isinstance(claim, Claim)
     assert claim.layouts == {"train": layout}
     return claim
 

@@ -9,8 +9,8 @@ import redis
 from core.errors import ConflictError
 from core.jobs import STATUSES, TERMINAL, Status
 from core.names import rfc3339
-from core.store.listing import LIST_LOOK
 from core.store.base import Claim, JobFilter, NewJob, WorkerInfo
+from core.store.listing import LIST_LOOK
 from core.store.redis import AsyncRedisStore, RedisStore
 
 pytestmark = pytest.mark.anyio

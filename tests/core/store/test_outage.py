@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from core.errors import StoreUnavailableError
-from core.store.base import ApiStore, HistoryLayout, JobFilter, NewJob, WorkerStore
+from core.store.base import ApiStore, Claim, HistoryLayout, JobFilter, NewJob, WorkerStore
 from core.store.link import unavailable
 from core.store.redis import AsyncRedisStore, RedisStore
 from thalweg.embedded import EmbeddedServer
@@ -42,7 +42,7 @@ async def test_what_was_acknowledged_survives_a_kill(
     for job in jobs:
         await api.create(job, None)
     claim = worker.claim_next("w", ["cpu"], 60)
-    assert claim is not None
+    assert isinstance(claim, Claim)
     loss = np.linspace(3, 1, 20_000)
     worker.append_rows(claim, "train", 0, {"step": np.arange(20_000.0), "loss": loss})
     await api.aclose()
@@ -64,7 +64,7 @@ async def test_a_server_that_is_away_is_said_to_be_and_found_again(
     api, worker = AsyncRedisStore(server.url, "n"), RedisStore(server.url, "n")
     job = (await api.create(new_job(), None)).job
     claim = worker.claim_next("w", ["cpu"], 60)
-    assert claim is not None
+    assert isinstance(claim, Claim)
     kill(server)
 
     with pytest.raises(StoreUnavailableError, match="cannot be reached") as away:

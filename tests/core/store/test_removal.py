@@ -23,7 +23,7 @@ async def long_job(api: AsyncRedisStore, worker: RedisStore, new_job: NewJobs) -
     new = new_job(layouts={"train": layout}, labels={"team": "ü: =", "b": ""})
     await api.create(new, None)
     held = worker.claim_next("w", ["cpu"], 60)
-    assert held is not None
+    assert isinstance(held, Claim)
     steps = np.arange(20_000, dtype=np.float64)
     rows: Any = [("train", 0, {"step": steps, "loss": steps, "x": np.zeros((20_000, 3))})]
     worker.close(held, "succeeded", "finished", outcome="stalled", fields={}, rows=rows)
