@@ -1,15 +1,12 @@
 """One attempt at a job: from the claim to the close.
 
-The trainer trains; this side hears it, keeps the deadlines and writes the ending. Everything that
-can happen meanwhile comes through one mailbox: the trainer's frames, its death, and orders.
+The trainer trains; this side hears it (`worker.hearing`) and writes the ending.
 """
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from typing import Final, Literal, TypeVar
+from typing import TypeVar
 
 from core.artifacts.base import ArtifactStore
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
@@ -19,25 +16,16 @@ from core.store.base import Claim, Columns, HistoryKind, Json, WorkerStore
 from worker.account import Account
 from worker.diagnosis import Run, diagnosis, stored_run, tries_a_remedy
 from worker.frames import Frame
+from worker.hearing import Hearing, Last, Mailbox
 from worker.live import LiveDiagnosis
 from worker.measuring import LIMIT_S, question
 from worker.patience import Shutdown, insist
 from worker.recorder import Append, Recorder
-from worker.trainer_link import Heard, TrainerDied, TrainerLink
+from worker.trainer_link import TrainerDied, TrainerLink
 
 log = logging.getLogger("thalweg.worker")
 
 T = TypeVar("T")
-
-Order = Literal["cancel", "hand_over", "lost"]
-Message = Heard | Order
-Last = Frame | TrainerDied | Literal["lost"]
-Mailbox = SimpleQueue[Message]
-
-_HAND_OVER_RESERVE_S: Final = 1.0
-"""Kept of the shutdown's grace for writing the last rows."""
-_SHORT_RUN_S: Final = 0.05
-"""A run shorter than this is written by its close alone: one round trip, no thread."""
 
 
 class Attempt:
@@ -63,11 +51,9 @@ class Attempt:
     ) -> None:
         self._claim = claim
         self._job = claim.job
-        self._run_number = run
         self._store = store
         self._link = link
         self._artifacts = artifacts
-        self._mailbox = mailbox
         self._settings = settings
         self._device = device
         self._shutdown = shutdown
@@ -81,19 +67,17 @@ class Attempt:
         self._account = Account(claim.job)
         self._live = LiveDiagnosis(claim.job, self._recorder)
         self._measured: Json | None = None
-        self._stopping: Literal["cancel", "hand_over", "time_limit"] | None = None
-        self._deadline: float | None = None
-        self._started = time.monotonic()
+        self._hearing = Hearing(
+            claim.job.id, run=run, link=link, mailbox=mailbox, settings=settings
+        )
 
     def run(self) -> None:
         """Train, and bring the job to its next state. A stale attempt leaves without a word; one
         whose store stays away through a shutdown is left to the reaper."""
-        if self._settings.max_job_seconds is not None:
-            self._deadline = self._started + self._settings.max_job_seconds
         self._recorder.set(device=self._device)
         try:
             self._link.run(
-                self._run_number,
+                self._hearing.run,
                 {
                     "job_id": self._job.id,
                     "spec": self._job.spec,
@@ -115,27 +99,8 @@ class Attempt:
     # --- while it trains
 
     def _listen(self) -> Last:
-        """Until the run is over: pass on what the trainer reports, and carry out orders."""
-        write_from: float | None = self._started + _SHORT_RUN_S
-        while True:
-            now = time.monotonic()
-            if write_from is not None and now >= write_from:
-                self._recorder.start()
-                write_from = None
-            if self._deadline is not None and now >= self._deadline:
-                self._overdue()
-            due = [at for at in (write_from, self._deadline) if at is not None]
-            try:
-                message = self._mailbox.get(timeout=max(0.0, min(due) - now) if due else None)
-            except Empty:
-                continue
-            match message:
-                case "cancel" | "hand_over":
-                    self._obey(message)
-                case Frame(type="ended" | "failed" | "measured") | TrainerDied() | "lost":
-                    return message
-                case Frame():
-                    self._report(message)
+        """Until the run is over."""
+        return self._hearing.listen(self._report, self._recorder.start)
 
     def _report(self, frame: Frame) -> None:
         match frame:
@@ -163,29 +128,6 @@ class Attempt:
             case _:
                 log.error("unknown frame %r", frame.type)
 
-    def _obey(self, order: Literal["cancel", "hand_over"]) -> None:
-        if self._stopping in {"cancel", "time_limit"} or self._stopping == order:
-            return
-        self._stopping = order
-        self._link.order(order, self._run_number)
-        grace = (
-            self._settings.cancel_grace_s
-            if order == "cancel"
-            else max(0.0, self._settings.shutdown_grace_s - _HAND_OVER_RESERVE_S)
-        )
-        self._deadline = time.monotonic() + grace
-
-    def _overdue(self) -> None:
-        """A deadline has passed: of the job's running time, or of an order not obeyed."""
-        if self._stopping is None:
-            self._stopping = "time_limit"
-            self._link.order("cancel", self._run_number)
-            self._deadline = time.monotonic() + self._settings.cancel_grace_s
-            return
-        log.warning("%s: the step loop does not listen; its trainer is killed", self._job.id)
-        self._link.kill()
-        self._deadline = None
-
     def _measure(self, last: Last) -> Last:
         """After training, what a full diagnosis wants to know of the weights; the frame that says
         how the attempt ends. A failure here, or the limit on its time, costs the job nothing but
@@ -193,13 +135,12 @@ class Attempt:
         if not isinstance(last, Frame) or not self._is_to_be_measured(last):
             return last
         self._recorder.set(phase="diagnosing")
-        limit = time.monotonic() + LIMIT_S
-        self._deadline = limit if self._deadline is None else min(limit, self._deadline)
+        self._hearing.allow(LIMIT_S)
         train_s = last.fields["result"]["train_s"]
         asked = question(self._job, self._settings, self._device, "final", train_s)
-        self._link.measure(self._run_number, asked)
+        self._link.measure(self._hearing.run, asked)
         answer = self._listen()
-        match answer, self._stopping:
+        match answer, self._hearing.stopping:
             case "lost", _:
                 return "lost"
             case _, "cancel":
@@ -215,7 +156,7 @@ class Attempt:
         return last
 
     def _is_to_be_measured(self, last: Frame) -> bool:
-        finished = last.fields.get("reason") == "finished" and self._stopping is None
+        finished = last.fields.get("reason") == "finished" and self._hearing.stopping is None
         return finished and self._job.spec["diagnose"] == "full"
 
     # --- once it is over
@@ -242,7 +183,7 @@ class Attempt:
                 self._trainer_died()
 
     def _trainer_died(self) -> None:
-        match self._stopping:
+        match self._hearing.stopping:
             case "cancel" | "time_limit":
                 self._stopped(self._partial_result())
             case "hand_over":
@@ -264,7 +205,7 @@ class Attempt:
 
     def _stopped(self, result: Json | None) -> None:
         """A run that was stopped on the way: by a cancel, or by the limit on its time."""
-        if self._stopping == "time_limit":
+        if self._hearing.stopping == "time_limit":
             limit = self._settings.max_job_seconds
             message = f"The job ran for {limit:g} s, the operator's limit, and was stopped."
             error = {"code": "time_limit_exceeded", "message": message, "param": None}
@@ -352,4 +293,4 @@ class Attempt:
         return {kind: num_rows(kind) for kind in self._claim.layouts}
 
     def _partial_result(self) -> Json | None:
-        return self._account.partial_result(time.monotonic() - self._started)
+        return self._account.partial_result(self._hearing.elapsed_s)

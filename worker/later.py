@@ -13,9 +13,9 @@ from typing import Final, Literal, TypeVar
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.settings import Settings
 from core.store.base import DiagnosisClaim, Json, WorkerStore
-from worker.attempt import Mailbox
 from worker.diagnosis import diagnosis, stored_run, tries_a_remedy
 from worker.frames import Frame
+from worker.hearing import Mailbox
 from worker.measuring import LIMIT_S, LONG_RUN_S, question
 from worker.patience import Shutdown, insist
 from worker.trainer_link import TrainerDied, TrainerLink

@@ -1,4 +1,4 @@
-"""The worker's heartbeat: it keeps the lease of the job in hand, hears that the job is to be
+"""The worker's heartbeat: it keeps the lease of the job or task in hand, hears that it is to be
 cancelled or is no longer this worker's, and reports the worker as alive."""
 
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError, ThalwegError
 from core.names import rfc3339, utc_now
 from core.store.base import Claim, WorkerInfo, WorkerStore
+from core.store.studies_base import TaskClaim
 
 log = logging.getLogger("thalweg.worker")
 
@@ -46,7 +47,7 @@ class Heartbeat:
         self._queues = queues
         self._alive_file = alive_file
         self._started_at = rfc3339(utc_now())
-        self._held: tuple[Claim, Callable[[], None], Callable[[], None]] | None = None
+        self._held: tuple[Claim | TaskClaim, Callable[[], None], Callable[[], None]] | None = None
         self._reported: tuple[float, str | None] = (-float("inf"), None)
         self._stopping = threading.Event()
         self._away = False
@@ -66,14 +67,14 @@ class Heartbeat:
             self._alive_file.unlink(missing_ok=True)
 
     def hold(
-        self, claim: Claim, *, cancelled: Callable[[], None], lost: Callable[[], None]
+        self, claim: Claim | TaskClaim, *, cancelled: Callable[[], None], lost: Callable[[], None]
     ) -> None:
         """Renew this claim from now on. The callbacks come from the heartbeat's thread, and may
         come more than once."""
         self._held = (claim, cancelled, lost)
 
     def release(self) -> None:
-        """The job in hand is done with."""
+        """What is in hand is done with."""
         self._held = None
 
     def _run(self) -> None:
@@ -101,13 +102,13 @@ class Heartbeat:
             try:
                 status = self._store.renew(claim, self._lease_s)
             except (StaleAttemptError, NotFoundError):
-                # Also what a job that was closed this very moment answers.
+                # Also what one that was closed this very moment answers.
                 if self._held is held:
                     lost()
             else:
                 if status == "cancelling":
                     cancelled()
-        job_id = held[0].job.id if held else None
+        job_id = at_work_on(held[0]) if held else None
         now = time.monotonic()
         last, last_job = self._reported
         if job_id != last_job or now - last >= self._lease_s / 3:
@@ -130,3 +131,8 @@ class Heartbeat:
         self._store.report_worker(info, 2 * self._lease_s)
         if self._alive_file is not None:
             self._alive_file.touch()
+
+
+def at_work_on(claim: Claim | TaskClaim) -> str:
+    """The id of the job, or of the study, that a worker with this claim works for."""
+    return claim.study.id if isinstance(claim, TaskClaim) else claim.job.id

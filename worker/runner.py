@@ -11,7 +11,8 @@ from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError
 from core.settings import Settings
 from core.store.base import Claim, WorkerStore
-from worker.attempt import Attempt, Mailbox, Order
+from worker.attempt import Attempt
+from worker.hearing import Mailbox, Order
 from worker.later import LaterDiagnosis
 from worker.lease import Heartbeat
 from worker.patience import Shutdown

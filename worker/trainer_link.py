@@ -123,6 +123,11 @@ class TrainerLink:
         """Start a run; its frames follow, the last of them `ended` or `failed`."""
         self._send(Frame("run", {**job, "run": run}))
 
+    def run_population(self, run: int, task: Json) -> None:
+        """Start the runs of a study's task; their frames follow, the last of them `ended` or
+        `failed`."""
+        self._send(Frame("population", {**task, "run": run}))
+
     def measure(self, run: int, job: Json) -> None:
         """Have a job's weights measured; the answer is `measured` or `failed`."""
         self._send(Frame("measure", {**job, "run": run}))
