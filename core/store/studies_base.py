@@ -146,7 +146,8 @@ class WorkerStudies(Protocol):
         device: str | None = None,
     ) -> None:
         """Append rows, replace runs' records, and say how many updates this task has applied (in
-        all its attempts, and only its own). A record that is terminal already is not replaced."""
+        all its attempts, and only its own). A terminal record is replaced by one of the same
+        status only (its weights are known later than its end)."""
         ...
 
     def plan(self, claim: TaskClaim, round_: Round) -> None:

@@ -1,5 +1,6 @@
 -- ARGV: task, token, its updates so far or '', device or '', then for each run: index, status,
--- outcome or '', record -> 'ok', status | 'stale'. A run that has ended stays as it is.
+-- outcome or '', record -> 'ok', status | 'stale'. A run that has ended keeps its status:
+-- a record with another one changes nothing.
 local id = ARGV[1]
 local held, status = holds(id, ARGV[2])
 if not held then return {'stale'} end
@@ -11,8 +12,9 @@ if ARGV[3] ~= '' then
 end
 if ARGV[4] ~= '' then set(id, attempt_field(id, 'device'), ARGV[4]) end
 for i = 5, #ARGV, 4 do
-  if set_run(study, ARGV[i], ARGV[i + 1], ARGV[i + 2]) then
-    set(run_of(study, ARGV[i]), 'record', ARGV[i + 3])
+  local run = run_of(study, ARGV[i])
+  if field(run, 'status') == ARGV[i + 1] or set_run(study, ARGV[i], ARGV[i + 1], ARGV[i + 2]) then
+    set(run, 'record', ARGV[i + 3])
   end
 end
 announce(study)

@@ -138,6 +138,11 @@ async def test_the_counts_follow_the_runs_and_what_has_ended_stays(
     }  # fmt: skip
     assert study.num_updates == 20
     assert await api.studies.runs(study_id, [0, 1]) == [diverged, failed]
+    # What is known later than a run's end may still be written, and counts nothing twice.
+    weights = {"file": "weights/0_1.safetensors", "row": 0, "steps": {"initial": 0, "final": 9}}
+    worker.studies.write(claim, runs=[replace(diverged, weights=weights)])
+    assert (await api.studies.runs(study_id, [0]))[0].weights == weights
+    assert (await api.studies.get(study_id)).counts == study.counts
 
 
 async def test_rows_of_a_run_lie_under_its_name(api: AsyncRedisStore, worker: RedisStore) -> None:
