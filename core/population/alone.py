@@ -120,23 +120,23 @@ def run_alone(
         clock=clock,
     )
     ended = RunEnding(run, ending, False, clock() - began)
-    events.ended(ended, _weights(files, spec, ending))
+    events.ended(ended, _weights(files, ending))
     return ended
 
 
-def _weights(files: _Memory, spec: JobSpec, ending: Ending) -> RunWeights:
+def _weights(files: _Memory, ending: Ending) -> RunWeights:
     held: dict[str, tuple[dict[str, Tensor], dict[str, str]]] = {
         name: parse(data) for name, data in files.files.items()
     }
     initial, metadata = held["initial.safetensors"]
     final, of_final = held.get("final.safetensors", held["initial.safetensors"])
     best = held.get("best.safetensors")
-    kept = {k: v for k, v in metadata.items() if k not in ("step", "checkpoint")}
+    kept = {k: v for k, v in metadata.items() if k not in ("step", "checkpoint", "spec")}
     return RunWeights(
         initial,
         None if best is None else best[0],
         final,
         -1 if best is None else int(best[1]["step"]),
         int(of_final["step"]),
-        kept | {"spec": spec.model_dump_json()},
+        kept,
     )

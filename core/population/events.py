@@ -1,9 +1,11 @@
 """What leaves a population, and what reaches it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.train.events import Columns, Ending
@@ -30,7 +32,8 @@ class RunEnding:
 
 @dataclass(frozen=True)
 class RunWeights:
-    """A run's weights by their names, copies of its own; what `core.train` would have written.
+    """A run's weights by their names; what `core.train` would have written. Nothing else changes
+    them.
 
     Attributes:
         best: None when no finite loss was seen.
@@ -47,7 +50,8 @@ class RunWeights:
 
 
 class PopulationEvents(Protocol):
-    """Where a population reports, in batches and from the thread that runs it."""
+    """Where a population reports, in batches and from the thread that runs it. A receiver that has
+    `many_rows` too (`StackEvents`) gets the rows of a stack by it."""
 
     def rows(
         self, run: int, kind: Literal["train", "eval"], first_row: int, columns: Columns
@@ -59,6 +63,31 @@ class PopulationEvents(Protocol):
 
     def ended(self, ending: RunEnding, weights: RunWeights) -> None:
         """A run has ended; all its rows came before."""
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Rows of several runs that have the same steps.
+
+    Attributes:
+        runs: their indices among the specs.
+        first_row: the index of the first row, the same in all of them.
+        columns: (runs, rows) each, `x` (runs, rows, dim).
+        share_s: a run's share of the time when a row came: (runs, rows).
+    """
+
+    kind: Kind
+    runs: Sequence[int]
+    first_row: int
+    columns: Columns
+    share_s: NDArray[np.float64]
+
+
+class StackEvents(PopulationEvents, Protocol):
+    """Where a stack reports."""
+
+    def many_rows(self, batch: RowBatch) -> None:
+        """As `rows`, for all runs of the batch. The arrays are the receiver's to keep."""
 
 
 class PopulationControl(Protocol):

@@ -24,7 +24,6 @@ class StackedFunctions:
     steps_per_epoch = 1
 
     def __init__(self, specs: Sequence[JobSpec], device: torch.device, dtype: torch.dtype) -> None:
-        self._specs = specs
         problems = [problem_of(spec) for spec in specs]
         function = problems[0].function
         self._names = variable_names(function)
@@ -48,7 +47,7 @@ class StackedFunctions:
         if self._limits is not None:
             self.weights["x"].clamp_(*self._limits)
 
-    def evaluate(self, slots: Sequence[int] | None = None) -> list[Metrics] | None:
+    def evaluate(self, slot: int | None = None) -> Metrics | None:
         return None
 
     def points(self) -> Tensor | None:
@@ -71,8 +70,8 @@ class StackedFunctions:
             self._limits = low.index_select(0, index), high.index_select(0, index)
         self._hold(keep_slots(self.weights, index))
 
-    def metadata(self, run: int) -> dict[str, str]:
-        return {"spec": self._specs[run].model_dump_json()}
+    def metadata(self) -> dict[str, str]:
+        return {}
 
     def _start(self, spec: JobSpec) -> Tensor:
         start = problem_of(spec).start

@@ -193,3 +193,18 @@ class Hyperparameters:
         for run, (_, scheduler) in self._alone.items():
             scheduler.load_state_dict(state["alone"][str(run)])
         self._read()
+
+    def pause(self, runs: np.ndarray[Any, Any]) -> list[Any]:
+        """For each of the runs its schedule's state, JSON values; None where the rate is constant.
+        Runs of one schedule share theirs."""
+        found: dict[int, Any] = {run: each.state_dict() for run, (_, each) in self._alone.items()}
+        for shape, members in self._shapes:
+            pair = [scheduler.state_dict() for _, scheduler in shape._pair]
+            found.update(dict.fromkeys(members.tolist(), pair))
+        return [found.get(run) for run in runs.tolist()]
+
+    def resume(self, states: list[Any]) -> None:
+        """Go on where `pause` was called, on the numbers of a new stack, whose runs these are."""
+        shapes = [states[int(members[0])] for _, members in self._shapes]
+        alone = {str(run): states[run] for run in self._alone}
+        self.load_state({"shapes": shapes, "alone": alone})

@@ -162,6 +162,31 @@ class Mover:
         ]
         self.hyper.load_state(state["hyper"])
 
+    def pause(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        runs, index = self._runs[slots], torch.from_numpy(slots).to(self._device)
+        columns: dict[str, Any] = {
+            f"{number}.{name}": state.index_select(0, index)
+            for number, states in enumerate(self._states)
+            for name, state in states._asdict().items()
+            if state is not None
+        }
+        columns |= {f"memory.{name}": column[runs] for name, column in self._memory.items()}
+        updates = np.full(len(slots), self._updates)
+        return {**columns, "updates": updates, "schedules": self.hyper.pause(runs)}
+
+    def resume(self, columns: dict[str, Any]) -> None:
+        """A state that was not kept where a run comes from is 0: it was without effect there."""
+        self._updates = int(columns["updates"][0])
+        self._memory = {name: columns[f"memory.{name}"] for name in self._memory}
+        self._states = [
+            type(state)._make(
+                mine if mine is None else columns.get(f"{number}.{name}", torch.zeros_like(mine))
+                for name, mine in state._asdict().items()
+            )
+            for number, state in enumerate(self._states)
+        ]
+        self.hyper.resume(columns["schedules"])
+
     def _scalar(self, column: NDArray[np.float64], like: Tensor) -> float | Tensor:
         """A plain number where it is the same in all runs that the stack began with, whichever of
         them still train; else a column."""

@@ -1,13 +1,13 @@
 """What a stack minimizes: one protocol for supervised problems and functions, many runs at once."""
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
 Index = np.ndarray[Any, Any]
-Metrics = dict[str, float]
+Metrics = dict[str, np.ndarray[Any, Any]]
+"""Numbers of an evaluation by name, one a slot each (float64); `loss` is among them."""
 
 
 class StackedProblem(Protocol):
@@ -43,8 +43,9 @@ class StackedProblem(Protocol):
         """Clamp functions' points to their bounds."""
         ...
 
-    def evaluate(self, slots: Sequence[int] | None = None) -> list[Metrics] | None:
-        """As `Problem.evaluate`, of the given slots (left out: all), in their order."""
+    def evaluate(self, slot: int | None = None) -> Metrics | None:
+        """As `Problem.evaluate`, of all slots, or of one by itself: then nothing of the numbers
+        depends on how many others are evaluated."""
         ...
 
     def points(self) -> Tensor | None:
@@ -63,9 +64,8 @@ class StackedProblem(Protocol):
         """Go on with these slots alone, in this order."""
         ...
 
-    def metadata(self, run: int) -> dict[str, str]:
-        """As `Problem.metadata`, of the run with this number among those that the stack began
-        with."""
+    def metadata(self) -> dict[str, str]:
+        """As `Problem.metadata`, what all runs share: without the spec."""
         ...
 
 
@@ -77,6 +77,15 @@ class Part(Protocol):
     def state(self) -> dict[str, Any]: ...
 
     def load_state(self, state: dict[str, Any]) -> None: ...
+
+    def pause(self, slots: Index) -> dict[str, Any]:
+        """Columns with an entry for each of these slots (arrays, tensors or lists): all that they
+        need to go on in another stack, at the same step."""
+        ...
+
+    def resume(self, columns: dict[str, Any]) -> None:
+        """Go on with what `pause` gave, on a new stack whose slots the entries are."""
+        ...
 
 
 def keep_slots(weights: dict[str, Tensor], kept: Tensor) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Rows of many runs on their way out: columns of (rows, slots), emptied in batches."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,15 @@ from core.train.events import Columns
 MAX_ROWS: Final = 4096
 MAX_BYTES: Final = 32 * 2**20
 """A buffer holds at most this much, and at least one row beside the last."""
+
+
+class Rows(NamedTuple):
+    """Rows of some slots: the index of the first, columns of (slots, rows, …), and the share of the
+    time at each row: (rows,)."""
+
+    first_row: int
+    columns: Columns
+    share_s: NDArray[np.float64]
 
 
 class StackedRows:
@@ -24,6 +33,7 @@ class StackedRows:
         self._size = max(2, min(MAX_ROWS, MAX_BYTES // (8 * slots * (3 + (dim or 0)))))
         self._every = every
         self._steps = np.empty(self._size)
+        self._shares = np.zeros(self._size)
         self._columns: dict[str, NDArray[np.float64]] = {
             name: np.empty((self._size, slots)) for name in ("loss", "lr", "grad_norm")
         }
@@ -41,11 +51,13 @@ class StackedRows:
         rates: NDArray[Any],
         norms: NDArray[Any],
         points: NDArray[Any] | None,
+        share_s: float = 0.0,
     ) -> bool:
         """Store every slot's row of `step` (there must be room: see `full`); whether it is kept
         even if others follow."""
         at, columns = self._used, self._columns
         self._steps[at] = step
+        self._shares[at] = share_s
         columns["loss"][at] = losses
         columns["lr"][at] = rates
         columns["grad_norm"][at] = norms
@@ -61,21 +73,25 @@ class StackedRows:
         """True when `clear` must come before the next `put`."""
         return self._used >= self._size - 1
 
-    def of(self, slot: int, *, ends: bool) -> tuple[int, Columns] | None:
-        """The index of the first and the slot's rows that have not left; None without any.
+    def of(self, slots: NDArray[np.int64], *, ends: bool) -> Rows | None:
+        """The rows of these slots that have not left; None without any.
 
-        `ends`: the slot's run is over, so its last row counts in any case.
+        `ends`: their runs are over, so the last row counts in any case.
         """
         used = self._used + (1 if ends and self._loose else 0)
         if used == 0:
             return None
-        columns = {name: column[:used, slot].copy() for name, column in self._columns.items()}
-        return self.first_row, {"step": self._steps[:used].copy(), **columns}
+        columns = {
+            name: np.ascontiguousarray(column[:used, slots].swapaxes(0, 1))
+            for name, column in self._columns.items()
+        }
+        steps = np.tile(self._steps[:used], (len(slots), 1))
+        return Rows(self.first_row, {"step": steps, **columns}, self._shares[:used].copy())
 
     def clear(self) -> None:
         """All slots' rows have left, but for a loose last one."""
         if self._loose:
-            for column in (self._steps, *self._columns.values()):
+            for column in (self._steps, self._shares, *self._columns.values()):
                 column[0] = column[self._used]
         self.first_row += self._used
         self._used = 0
@@ -94,3 +110,12 @@ class StackedRows:
         self._steps[0] = state["step"]
         for name, column in self._columns.items():
             column[0] = state[name]
+
+    def pause(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        shared = {"first_row": self.first_row, "loose": self._loose, "step": self._steps[0]}
+        columns = {name: np.full(len(slots), value) for name, value in shared.items()}
+        return columns | {name: column[0, slots] for name, column in self._columns.items()}
+
+    def resume(self, columns: dict[str, Any]) -> None:
+        shared = {name: columns[name][0].item() for name in ("first_row", "loose", "step")}
+        self.load_state({**columns, **shared})

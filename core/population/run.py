@@ -10,11 +10,12 @@ from core.determinism import num_threads, set_deterministic
 from core.errors import JobFailure
 from core.population.alone import run_alone
 from core.population.events import (
-    Kind,
     PopulationControl,
     PopulationEvents,
+    RowBatch,
     RunEnding,
     RunWeights,
+    StackEvents,
 )
 from core.population.stack import Stack
 from core.population.structure import CPU_STACK_BYTES, GPU_STACK_BYTES, fusable, stacks
@@ -23,9 +24,7 @@ from core.train.devices import exact_kernels, pick_device
 from core.train.events import Columns
 from core.train.reporting import Clock
 
-MakeStack = Callable[
-    [Sequence[JobSpec], Sequence[int], PopulationEvents, torch.device, Clock], Stack
-]
+MakeStack = Callable[[Sequence[JobSpec], Sequence[int], StackEvents, torch.device, Clock], Stack]
 
 
 def run(
@@ -138,6 +137,7 @@ class _Gathering:
 
     def __init__(self, events: PopulationEvents) -> None:
         self._events = events
+        self._together = getattr(events, "many_rows", None)
         self.endings: list[RunEnding] = []
         self.num_calls = 0
         self._before = 0
@@ -147,18 +147,14 @@ class _Gathering:
         self.num_calls += 1
         self._events.rows(run, "train" if kind == "train" else "eval", first_row, columns)
 
-    def many_rows(self, runs: Sequence[int], kind: str, first_row: int, columns: Columns) -> None:
-        """Rows of several runs, as `PopulationEvents.many_rows`; one by one where the receiver does
-        not take them together."""
-        named: Kind = "train" if kind == "train" else "eval"
-        together = getattr(self._events, "many_rows", None)
+    def many_rows(self, batch: RowBatch) -> None:
         self.num_calls += 1
-        if together is not None:
-            together(runs, named, first_row, columns)
+        if self._together is not None:
+            self._together(batch)
             return
-        for place, run in enumerate(runs):
-            of_run = {name: column[place] for name, column in columns.items()}
-            self._events.rows(run, named, first_row, of_run)
+        for place, run in enumerate(batch.runs):
+            columns = {name: column[place] for name, column in batch.columns.items()}
+            self._events.rows(run, batch.kind, batch.first_row, columns)
 
     def progress(self, num_updates: int, num_running: int) -> None:
         self._latest = num_updates

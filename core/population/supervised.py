@@ -31,7 +31,6 @@ class StackedSupervised:
         problem = problem_of(specs[0])
         if problem.loss is None:
             raise ValueError("the loss must be settled before a problem is built")
-        self._specs = specs
         self._dataset = build_dataset(problem.data, target_form(problem.loss), device, dtype)
         self._model = StackedMLP(problem.model)
         self._loss = stacked_loss(problem.loss)
@@ -62,21 +61,16 @@ class StackedSupervised:
     def after_update(self) -> None:
         return
 
-    def evaluate(self, slots: Sequence[int] | None = None) -> list[Metrics] | None:
+    def evaluate(self, slot: int | None = None) -> Metrics | None:
         features, targets = self._dataset.eval_features, self._dataset.eval_targets
         if features is None or targets is None:
             return None
-        if slots is None:
-            return self._evaluated(self.weights, features, targets)
-        found: list[Metrics] = []
-        for slot in slots:
-            alone = {name: weight[slot : slot + 1] for name, weight in self.weights.items()}
-            found += self._evaluated(alone, features, targets)
-        return found
+        weights = self.weights
+        if slot is not None:
+            weights = {name: weight[slot : slot + 1] for name, weight in weights.items()}
+        return self._evaluated(weights, features, targets)
 
-    def _evaluated(
-        self, weights: dict[str, Tensor], features: Tensor, targets: Tensor
-    ) -> list[Metrics]:
+    def _evaluated(self, weights: dict[str, Tensor], features: Tensor, targets: Tensor) -> Metrics:
         runs = len(weights["output.weight"])
         total, metric, form = np.zeros(runs), np.zeros(runs), self._dataset.form
         with torch.no_grad():
@@ -91,12 +85,7 @@ class StackedSupervised:
                 share = len(some) / len(features)
                 total += self._loss(outputs, ids).double().cpu().numpy() * share
                 metric += metric_sums(outputs, ids, form).cpu().numpy()
-        name = metric_name(form)
-        means = metric / len(features)
-        return [
-            {"loss": float(loss), name: float(mean)}
-            for loss, mean in zip(total, means, strict=True)
-        ]
+        return {"loss": total, metric_name(form): metric / len(features)}
 
     def points(self) -> Tensor | None:
         return None
@@ -114,8 +103,8 @@ class StackedSupervised:
         index = torch.from_numpy(kept).to(self.parameters[0].device)
         self._hold(keep_slots(self.weights, index))
 
-    def metadata(self, run: int) -> dict[str, str]:
-        return {"spec": self._specs[run].model_dump_json()} | data_metadata(self._dataset)
+    def metadata(self) -> dict[str, str]:
+        return data_metadata(self._dataset)
 
     def _hold(self, weights: dict[str, Tensor]) -> None:
         self.weights = weights

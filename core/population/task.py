@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal, Protocol
 
-import numpy as np
-
 from core.artifacts.base import JobArtifacts
-from core.population.events import PopulationControl, RunEnding, RunWeights
+from core.population.events import PopulationControl, RowBatch, RunEnding, RunWeights
 from core.population.files import weights_file
 from core.population.kept import KeptWeights
 from core.population.run import run
@@ -107,14 +105,15 @@ class _Receiver:
         length = len(columns["step"])
         self._events.run_rows(kind, [self._indices[run]], [first_row], [length], columns)
 
-    def many_rows(self, runs: Sequence[int], kind: Kind, first_row: int, columns: Columns) -> None:
-        count, length = columns["step"].shape
+    def many_rows(self, batch: RowBatch) -> None:
+        count, length = batch.columns["step"].shape
         joined = {
-            name: np.ascontiguousarray(column).reshape(count * length, *column.shape[2:])
-            for name, column in columns.items()
+            name: column.reshape(count * length, *column.shape[2:])
+            for name, column in batch.columns.items()
         }
-        indices = [self._indices[run] for run in runs]
-        self._events.run_rows(kind, indices, [first_row] * count, [length] * count, joined)
+        indices = [self._indices[run] for run in batch.runs]
+        first_rows, lengths = [batch.first_row] * count, [length] * count
+        self._events.run_rows(batch.kind, indices, first_rows, lengths, joined)
 
     def progress(self, num_updates: int, num_running: int) -> None:
         self._events.population_progress(num_updates, num_running)

@@ -89,3 +89,12 @@ class Traces:
     def load_state(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
+
+    def pause(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        columns = {name: getattr(self, name)[slots] for name in self._COLUMNS}
+        num_rows = np.full(len(slots), self.num_rows)
+        return {**columns, "tail": self.tail[:, slots].T, "num_rows": num_rows}
+
+    def resume(self, columns: dict[str, Any]) -> None:
+        shared = {"tail": columns["tail"].T, "num_rows": int(columns["num_rows"][0])}
+        self.load_state({**columns, **shared})

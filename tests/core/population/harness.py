@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from core.population.events import RunEnding, RunWeights
+from core.population.events import RowBatch, RunEnding, RunWeights
 from core.population.run import run
 from core.spec.job import JobSpec
 from core.train.events import Columns, Ending
@@ -38,6 +38,12 @@ class Gathered:
     ) -> None:
         assert run not in self.endings, "rows after the ending"
         self.received.setdefault(run, Received()).rows(kind, first_row, columns)
+
+    def many_rows(self, batch: RowBatch) -> None:
+        assert batch.share_s.shape == batch.columns["step"].shape
+        for place, number in enumerate(batch.runs):
+            columns = {name: column[place] for name, column in batch.columns.items()}
+            self.rows(number, batch.kind, batch.first_row, columns)
 
     def progress(self, num_updates: int, num_running: int) -> None:
         self.progressed.append((num_updates, num_running))
