@@ -17,7 +17,7 @@ def as_json(answer: Answer) -> bytes:
     """The contract's object; `x` is a list of lists."""
     return to_json(
         {
-            "job_id": answer.job_id,
+            **answer.whose,
             "kind": answer.kind,
             "series": {name: numbers(column) for name, column in answer.columns.items()},
             "total": answer.total,

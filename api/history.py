@@ -17,6 +17,12 @@ from core.store.history import row_after, steps_of
 MAX_NUMBERS: Final = 2_000_000
 """Numbers in one reply: a page of a wide series may hold fewer rows than were asked for."""
 
+_POSSIBLE: Final[dict[HistoryKind, tuple[str, ...]]] = {
+    "train": ("loss", "lr", "grad_norm", "grad_cosine", "x"),
+    "eval": ("loss", "accuracy", "mae"),
+}
+"""Every series that a history may have (`core.spec.shapes.history_widths`)."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -31,9 +37,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """Rows of a history: equally long columns, `step` (int64) first, `x` with a row's list each."""
+    """Rows of a history: equally long columns, `step` (int64) first, `x` with a row's list each.
 
-    job_id: str
+    `whose`: the fields that name the job or the run.
+    """
+
+    whose: Mapping[str, str | int]
     kind: HistoryKind
     columns: Mapping[str, NDArray[Any]]
     total: int
@@ -57,11 +66,16 @@ class Answer:
         return int(steps[-1]) if len(steps) else None
 
 
-async def answer(store: ApiStore, job_id: str, question: Question) -> Answer:
-    """Raises `NotFoundError`, and `InvalidInputError` for a series that there is not."""
+async def answer(
+    store: ApiStore, name: str, question: Question, whose: Mapping[str, str | int] | None = None
+) -> Answer:
+    """`name`: of a job, or of a run (`core.studies.run_id`), which needs `whose`.
+
+    Raises `NotFoundError`, and `InvalidInputError` for a series that there is not.
+    """
     # The status first: once it is terminal, no row comes after the ones that are counted next.
-    terminal = await store.status(job_id) in TERMINAL
-    meta = await store.history_meta(job_id, question.kind)
+    terminal = await store.status(name) in TERMINAL
+    meta = await store.history_meta(name, question.kind)
     names = wanted_series(question, meta)
     first = 0 if question.after is None else row_after(meta, question.after)
     width = 1 + sum(meta.layout.widths[name] for name in names)
@@ -70,18 +84,16 @@ async def answer(store: ApiStore, job_id: str, question: Question) -> Answer:
     if question.points is None or meta.num_rows <= min(question.points, most):
         asked = question.limit if question.points is None else meta.num_rows
         rows = max(0, min(asked, most, meta.num_rows - first))
-        columns = await store.history_rows(
-            job_id, question.kind, meta, ("step", *names), first, rows
-        )
+        columns = await store.history_rows(name, question.kind, meta, ("step", *names), first, rows)
         end = first + len(columns["step"])
     else:
-        columns = await _view(store, job_id, question, meta, names, most)
+        columns = await _view(store, name, question, meta, names, most)
         method, end = METHOD, meta.num_rows
     return Answer(
-        job_id=job_id,
+        whose=whose or {"job_id": name},
         kind=question.kind,
         columns={"step": columns["step"].astype(np.int64)}
-        | {name: columns[name] for name in names},
+        | {series: columns[series] for series in names},
         total=meta.num_rows,
         method=method,
         reaches_end=end >= meta.num_rows,
@@ -90,9 +102,27 @@ async def answer(store: ApiStore, job_id: str, question: Question) -> Answer:
     )
 
 
+def no_rows(question: Question, whose: Mapping[str, str | int], *, terminal: bool) -> Answer:
+    """Of a run that nothing is stored of: of the series that there may be, those asked for.
+
+    Raises `InvalidInputError` for one that no history has.
+    """
+    names = [] if question.series is None else _chosen(question.series, _POSSIBLE[question.kind])
+    return Answer(
+        whose=whose,
+        kind=question.kind,
+        columns={"step": np.zeros(0, np.int64)} | dict.fromkeys(names, np.zeros(0)),
+        total=0,
+        method="exact",
+        reaches_end=True,
+        terminal=terminal,
+        first_nonfinite_step=None,
+    )
+
+
 async def _view(
     store: ApiStore,
-    job_id: str,
+    name: str,
     question: Question,
     meta: HistoryMeta,
     names: Sequence[str],
@@ -100,15 +130,15 @@ async def _view(
 ) -> Columns:
     """At most `points` rows that keep the extremes, and every row that is not finite."""
     assert question.points is not None
-    thin = [name for name in names if meta.layout.widths[name] == 1] or ["loss"]
-    whole = await store.history_rows(job_id, question.kind, meta, thin, 0, meta.num_rows)
+    thin = [each for each in names if meta.layout.widths[each] == 1] or ["loss"]
+    whole = await store.history_rows(name, question.kind, meta, thin, 0, meta.num_rows)
     rows = await asyncio.to_thread(
-        choose_rows, [whole[name] for name in thin], min(question.points, most)
+        choose_rows, [whole[each] for each in thin], min(question.points, most)
     )
-    columns = {name: column[rows] for name, column in whole.items()}
-    wide = [name for name in names if name not in columns]
+    columns = {each: column[rows] for each, column in whole.items()}
+    wide = [each for each in names if each not in columns]
     if wide:
-        columns |= await store.history_pick(job_id, question.kind, meta, wide, rows)
+        columns |= await store.history_pick(name, question.kind, meta, wide, rows)
     return {"step": steps_of(meta, rows), **columns}
 
 
@@ -118,17 +148,19 @@ def wanted_series(question: Question, meta: HistoryMeta) -> list[str]:
     Raises `InvalidInputError` naming those that there are.
     """
     known = list(meta.layout.widths)
-    if question.series is None:
-        return known
+    return known if question.series is None else _chosen(question.series, known)
+
+
+def _chosen(series: Sequence[str], known: Sequence[str]) -> list[str]:
     mistakes = [
         FieldError(
             "series",
             "unknown_series",
             f"series: {name[:80]!r} is none of this history's: step, {', '.join(known)}.",
         )
-        for name in dict.fromkeys(question.series)
+        for name in dict.fromkeys(series)
         if name != "step" and name not in known
     ]
     if mistakes:
         raise InvalidInputError(mistakes[:100])
-    return [name for name in known if name in question.series]
+    return [name for name in known if name in series]

@@ -1,22 +1,33 @@
-"""Holding a reply until a job is terminal: one subscription a process, whoever waits."""
+"""Holding a reply until a job or study is terminal: one subscription a process, whoever waits."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, Protocol, TypeVar
 
 from api.log import note
 from core.jobs import JobRecord
 from core.store.base import ApiStore
+from core.studies import StudyRecord
 
 RETRY_S: Final = 1.0
 
 
-class ChangeFeed:
-    """Wakes those who wait for a job when the store says that it has changed.
+class Record(Protocol):
+    """What can be waited for: the record of a job or of a study."""
 
-    `poll_s`: a waiter reads its job this often although nothing woke it: announcements are not
+    @property
+    def terminal(self) -> bool: ...
+
+
+Waited = TypeVar("Waited", bound=Record)
+
+
+class ChangeFeed:
+    """Wakes those who wait for a job or study when the store says that it has changed.
+
+    `poll_s`: a waiter reads the record this often although nothing woke it: announcements are not
     repeated, and those made while the subscription was broken are lost.
     """
 
@@ -49,44 +60,53 @@ class ChangeFeed:
 
         Raises `NotFoundError` (also when it is deleted meanwhile) and `StoreUnavailableError`.
         """
+        return await self._wait(job_id, seconds, self._store.get)
+
+    async def wait_for_study(self, study_id: str, seconds: float) -> StudyRecord:
+        """As `wait_until_terminal`."""
+        return await self._wait(study_id, seconds, self._store.studies.get)
+
+    async def _wait(
+        self, name: str, seconds: float, read: Callable[[str], Awaitable[Waited]]
+    ) -> Waited:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         # Watching begins before reading: a change between the two sets the event.
-        with self._watch(job_id) as changed:
+        with self._watch(name) as changed:
             while True:
                 changed.clear()
-                job = await self._store.get(job_id)
+                record = await read(name)
                 left = until - loop.time()
-                if job.terminal or left <= 0 or self._closing:
-                    return job
-                note(logging.DEBUG, "waiting", job=job_id, left_s=round(left, 3))
+                if record.terminal or left <= 0 or self._closing:
+                    return record
+                note(logging.DEBUG, "waiting", id=name, left_s=round(left, 3))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), min(left, self._poll_s))
 
     @contextlib.contextmanager
-    def _watch(self, job_id: str) -> Iterator[asyncio.Event]:
+    def _watch(self, name: str) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
-        events = self._waiting.setdefault(job_id, set())
+        events = self._waiting.setdefault(name, set())
         events.add(event)
         try:
             yield event
         finally:
             events.discard(event)
-            if not events and self._waiting.get(job_id) is events:
-                del self._waiting[job_id]
+            if not events and self._waiting.get(name) is events:
+                del self._waiting[name]
 
     async def _listen(self) -> None:
         while True:
             try:
-                async for job_id in self._store.changes():
-                    self._wake(job_id)
+                async for name in self._store.changes():
+                    self._wake(name)
             except Exception:  # the feed must not end while the process lives
                 note(logging.ERROR, "the feed of changes failed")
             await asyncio.sleep(RETRY_S)
 
-    def _wake(self, job_id: str) -> None:
+    def _wake(self, name: str) -> None:
         """An empty id says that the subscription has begun (again): anything may have changed."""
-        found = [self._waiting.get(job_id, set())] if job_id else list(self._waiting.values())
+        found = [self._waiting.get(name, set())] if name else list(self._waiting.values())
         for events in found:
             for event in events:
                 event.set()

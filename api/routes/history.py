@@ -4,6 +4,7 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,24 +28,30 @@ _OTHERS: dict[str, Any] = {
 }
 
 
-@router.get(
-    "/{job_id:id}/history",
-    response_class=Json,
-    responses={
+def announced(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a call that gives a history; `model` is its JSON."""
+    return {
         200: {
-            "model": History,
+            "model": model,
             "content": _OTHERS,
             "headers": {"Link": header('`rel="next"`: the following page, if there are rows.')},
         },
         **problems(404, 503),
-    },
-)
+    }
+
+
+@router.get("/{job_id:id}/history", response_class=Json, responses=announced(History))
 async def history(
     request: Request, job_id: JobIdPath, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
     """Losses as they were computed. Follow a running job with `after=` the last `next_after`."""
     known_form(job_id)
     found = await answer(services_of(request).store, job_id, question_of(query))
+    return await written(request, query, found)
+
+
+async def written(request: Request, query: HistoryQuery, found: Answer) -> Response:
+    """The reply, in the format that was asked for."""
     media_type, write = WRITERS[query.format]
     size = sum(column.size for column in found.columns.values())
     if size > (_IN_PLACE if query.format == "json" else _IN_PLACE // 10):

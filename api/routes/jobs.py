@@ -1,14 +1,12 @@
 """Jobs: submit, validate, list, read, cancel, delete."""
 
-import asyncio
-import logging
-import re
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.conditional import matches, wait_of
 from api.continuing import CheckpointGoneError, origin_of
 from api.dependencies import (
     JobIdPath,
@@ -22,14 +20,13 @@ from api.dependencies import (
     services_of,
 )
 from api.encoding import to_json
-from api.log import note
 from api.openapi import header, problems, request_body
 from api.paging import fingerprint, make_cursor, page_body, read_cursor
 from api.queries import JobQuery, JobsQuery
+from api.removal import remove_kept
 from api.schemas import Job, JobPage, Validated
 from api.submission import ACCEPTED, KEY_PARAMETER, accept, new_job
 from api.views import etag, job_bytes, job_json
-from core.errors import ArtifactError, StoreUnavailableError
 from core.jobs import TERMINAL, JobRecord
 from core.names import JOB_PREFIX, is_id
 from core.spec.estimate import estimate
@@ -38,9 +35,6 @@ from core.spec.resolve import parse_job
 from core.store.base import JobFilter, NewJob
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
-
-_TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
-_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
 
 
 @router.post(
@@ -142,11 +136,7 @@ async def read_job(
     """The job, at once or once it is terminal."""
     services = services_of(request)
     known_form(job_id)
-    headers: dict[str, str] = {}
-    wait = query.wait
-    if wait is None and prefer and (asked := _WAIT.search(prefer)):
-        wait = min(int(asked[1]), 60)
-        headers["Preference-Applied"] = f"wait={wait:g}"
+    wait, headers = wait_of(query.wait, prefer)
     if wait:
         job = await services.feed.wait_until_terminal(job_id, wait)
     elif if_none_match and (tag := await _unchanged(services, job_id, if_none_match)):
@@ -168,11 +158,6 @@ async def _unchanged(services: Services, job_id: str, if_none_match: str) -> str
     """
     version = f'"{await services.store.version(job_id)}"'
     return version if matches(if_none_match, version) and "*" not in if_none_match else None
-
-
-def matches(if_none_match: str, tag: str) -> bool:
-    """RFC 9110 13.1.2: a list of tags, compared weakly, or `*`."""
-    return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)
 
 
 async def _position(services: Services, job: JobRecord) -> int | None:
@@ -215,10 +200,5 @@ async def delete(request: Request, job_id: JobIdPath) -> Response:
     services = services_of(request)
     known_form(job_id)
     await services.store.delete(job_id)
-    # Gone for all readers. What is not done here, or breaks off, a worker does.
-    try:
-        await asyncio.to_thread(services.artifacts.job(job_id).delete_all)
-        await services.store.free(job_id)
-    except (ArtifactError, StoreUnavailableError) as error:
-        note(logging.WARNING, "A deleted job is left to a worker", job=job_id, error=str(error))
+    await remove_kept(services, job_id)
     return Response(status_code=204)

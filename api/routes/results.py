@@ -7,13 +7,13 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from api.conditional import matches
 from api.dependencies import JobIdPath, Json, Route, known_form, services_of
 from api.encoding import to_json
 from api.history import Question, answer
 from api.openapi import header, problems
 from api.paging import fingerprint, page_body, page_of
 from api.queries import ModelQuery, PageQuery, PlotQuery
-from api.routes.jobs import matches
 from api.schemas import CheckpointPage
 from api.views import checkpoint_json
 from core import plots_measured
