@@ -21,6 +21,16 @@ from core.spec.losses import Loss
 from core.spec.models import Initializer, Model, Norm
 from core.spec.optimizers import Optimizer
 from core.spec.schedules import Schedule
+from core.spec.study_models import (
+    Metric,
+    Strategy,
+    StudySpec,
+    SuccessiveHalving,
+    SweepIntegers,
+    SweepLinear,
+    SweepLog,
+    SweepValues,
+)
 
 UNIONS: Final[dict[str, Any]] = {
     "problem": Problem,
@@ -38,18 +48,34 @@ UNIONS: Final[dict[str, Any]] = {
     "schedules": Schedule,
     "gradient_clip": GradientClip,
     "on_divergence": OnDivergence,
+    "strategy": Strategy,
 }
 """By the name of the field that takes one of them."""
 
 PLAIN: Final[dict[str, type[Spec]]] = {
-    "": JobSpec,
     "budget": Budget,
     "stop": Stop,
     "record": Record,
     "checkpoint": CheckpointEvery,
     "start_from": StartFrom,
+    "metric": Metric,
+    "stopper": SuccessiveHalving,
 }
-"""Fields that take one model, by name; `""` is the spec itself."""
+"""Fields that take one model, by name."""
+
+NOUNS: Final[dict[type[Spec], str]] = {JobSpec: "a job", StudySpec: "a study"}
+"""What a body is that is validated as this model."""
+
+SWEEP: Final = "~sweep"
+"""Stands for the name of a field that is a path of a sweep."""
+
+SWEEPS: Final[dict[str, type[Spec]]] = {
+    "values": SweepValues,
+    "log": SweepLog,
+    "linear": SweepLinear,
+    "integers": SweepIntegers,
+}
+"""The forms of a sweep, by their main field."""
 
 
 @cache

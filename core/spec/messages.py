@@ -8,9 +8,10 @@ from typing import Any, Final
 from pydantic_core import ErrorDetails
 
 from core.errors import FieldError
-from core.spec.families import PLAIN, UNIONS, members, tag_of
+from core.spec.base import Spec
+from core.spec.families import NOUNS, PLAIN, SWEEP, SWEEPS, UNIONS, members, tag_of
 from core.spec.faults import MAX_ERRORS, shown
-from core.spec.job import DEVICE_PATTERN, JOB_PATTERN, LABEL_PATTERN
+from core.spec.job import DEVICE_PATTERN, JOB_PATTERN, LABEL_PATTERN, JobSpec
 
 _MISSING: Final = object()
 _LONGEST_NAME: Final = 80
@@ -22,7 +23,8 @@ class _Place:
 
     Attributes:
         path: dotted, without the tags that pydantic puts into its locations.
-        field: the last field's name (`""` for the spec itself), for `UNIONS` and `PLAIN`.
+        field: the last field's name (`""` for the spec itself), for `UNIONS` and `PLAIN`; `SWEEP`
+            for a path of a study's sweep.
         owner: the model whose field it is, by (field, kind).
         value: what stands there in the body, or `_MISSING`.
     """
@@ -33,8 +35,10 @@ class _Place:
     value: Any
 
 
-def field_errors(details: list[ErrorDetails], body: Any) -> list[FieldError]:
-    """Translate; `body` is the JSON value that was validated."""
+def field_errors(
+    details: list[ErrorDetails], body: Any, model: type[Spec] = JobSpec
+) -> list[FieldError]:
+    """Translate; `body` is the JSON value that was validated as `model`."""
     locations = [detail["loc"] for detail in details]
     found: list[FieldError] = []
     for detail in details:
@@ -43,7 +47,7 @@ def field_errors(details: list[ErrorDetails], body: Any) -> list[FieldError]:
             loc != detail["loc"] and loc[: len(detail["loc"])] == detail["loc"] for loc in locations
         ):
             continue  # pydantic counts only the good items
-        found.append(_translate(detail, place))
+        found.append(_translate(detail, place, model))
         if detail["loc"] and isinstance(detail["loc"][-1], int):
             found.extend(_later_mistakes(detail, place, body))
     return found
@@ -59,6 +63,8 @@ def _place(location: tuple[int | str, ...], body: Any) -> _Place:
     field, owner = "", ("", "")
     for item in location:
         if isinstance(item, str) and (item.startswith("~") or item == "[key]"):
+            if field == SWEEP:
+                owner = (SWEEP, item.removeprefix("~"))
             continue
         if isinstance(value, Mapping) and field in UNIONS and value.get(tag_of(field)) == item:
             owner = (field, str(item))
@@ -69,9 +75,9 @@ def _place(location: tuple[int | str, ...], body: Any) -> _Place:
             continue
         path.append(str(item)[:_LONGEST_NAME])
         if isinstance(item, str):
-            field = item
-            if item in PLAIN and len(path) == 1:
-                owner = (item, "")
+            field = SWEEP if path[:-1] == ["sweep"] else item
+            if field in PLAIN and (len(path) == 1 or field == "stopper"):
+                owner = (field, "")
         value = _child(value, item)
     if len(path) == 1:
         owner = ("", "")
@@ -86,10 +92,12 @@ def _child(value: Any, item: int | str) -> Any:
     return _MISSING
 
 
-def _translate(detail: ErrorDetails, place: _Place) -> FieldError:
+def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldError:
     kind, context = detail["type"], detail.get("ctx", {})
     name = place.path or "the body"
     given = "" if place.value is _MISSING else f"; {shown(place.value)} was given"
+    if place.field == SWEEP and kind != "string_too_long":
+        return FieldError(place.path, "unknown_sweep", f"{name} {_SWEEP_FORMS}{given}")
     if kind in ("model_attributes_type", "model_type") and place.field in UNIONS:
         example = _example(place)
         return FieldError(
@@ -98,7 +106,7 @@ def _translate(detail: ErrorDetails, place: _Place) -> FieldError:
     if kind == "missing":
         return FieldError(place.path, "missing", f"{name} is required")
     if kind == "extra_forbidden":
-        return FieldError(place.path, "unknown_field", _unknown_field(place))
+        return FieldError(place.path, "unknown_field", _unknown_field(place, model))
     if kind == "union_tag_invalid":
         param = f"{place.path}.{tag_of(place.field)}"
         return FieldError(param, "unknown_kind", _unknown_kind(place, context))
@@ -132,6 +140,11 @@ _Rule = Callable[[Mapping[str, Any]], str]
 _RULES: Final[dict[str, _Rule]] = {
     "greater_than": lambda c: f"must be greater than {c['gt']:g}",
     "greater_than_equal": lambda c: f"must be at least {_number(c['ge'])}",
+_SWEEP_FORMS: Final = (
+    'must be one of {"values": […]}, {"log": [low, high], "count": n},'
+    ' {"linear": [low, high], "count": n} and {"integers": [low, high]}'
+)
+
     "less_than": lambda c: f"must be less than {_number(c['lt'])}",
     "less_than_equal": lambda c: f"must be at most {_number(c['le'])}",
     "finite_number": lambda _: "must be a finite number (within about ±1.8e308)",
@@ -163,13 +176,18 @@ def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def _unknown_field(place: _Place) -> str:
+def _unknown_field(place: _Place, root: type[Spec]) -> str:
     owner, kind = place.owner
-    model = members(owner).get(kind) if owner in UNIONS else PLAIN.get(owner)
+    if owner == SWEEP:
+        model: type[Spec] | None = SWEEPS.get(kind)
+    elif owner in UNIONS:
+        model = members(owner).get(kind)
+    else:
+        model = PLAIN.get(owner) if owner else root
     if model is None:
         return f"{place.path} is not a known field"
     fields = [field for field in model.model_fields if field != tag_of(owner)]
-    where = f"of {kind}" if kind else f"of {owner}" if owner else "of a job"
+    where = f"of {kind or owner or NOUNS.get(root, 'this call')}"
     wanted = place.path.rsplit(".", 1)[-1]
     hint = _did_you_mean(wanted, fields)
     return f"{place.path} is not a field {where}{hint}; its fields: {_listed(fields) or 'none'}"

@@ -26,7 +26,13 @@ def read(body: bytes) -> tuple[JobSpec | None, Any, list[FieldError]]:
     return read_as(JobSpec, body)
 
 
-def read_as(model: type[Model], body: bytes) -> tuple[Model | None, Any, list[FieldError]]:
+def read_as(
+    model: type[Model],
+    body: bytes,
+    *,
+    max_objects: int = MAX_OBJECTS,
+    max_fields: int = MAX_FIELDS,
+) -> tuple[Model | None, Any, list[FieldError]]:
     """Validate the fields of a body.
 
     Returns:
@@ -36,7 +42,7 @@ def read_as(model: type[Model], body: bytes) -> tuple[Model | None, Any, list[Fi
     Raises:
         InvalidInputError: when the body is no JSON object at all, or absurdly large.
     """
-    _refuse_absurd(body)
+    _refuse_absurd(body, max_objects, max_fields)
     try:
         spec = model.model_validate_json(body)
     except ValidationError as error:
@@ -45,18 +51,18 @@ def read_as(model: type[Model], body: bytes) -> tuple[Model | None, Any, list[Fi
             raise _not_json(details[0]) from None
         value = from_json(body, allow_inf_nan=True)
         repeated = _duplicates(body) if len(body) <= _LARGE else []
-        return None, value, [*field_errors(details, value), *repeated]
+        return None, value, [*field_errors(details, value, model), *repeated]
     repeated = _duplicates(body)
     return (None if repeated else spec), None, repeated
 
 
-def _refuse_absurd(body: bytes) -> None:
+def _refuse_absurd(body: bytes, max_objects: int, max_fields: int) -> None:
     """No spec has this many objects or fields; each could be a mistake to report."""
     objects, fields = body.count(b"{"), body.count(b":")
-    if objects > MAX_OBJECTS or fields > MAX_FIELDS:
+    if objects > max_objects or fields > max_fields:
         message = (
-            f"the body has about {objects:,} objects and {fields:,} fields; a job spec has at most"
-            f" {MAX_OBJECTS:,} and {MAX_FIELDS:,}"
+            f"the body has about {objects:,} objects and {fields:,} fields; it may have at most"
+            f" {max_objects:,} and {max_fields:,}"
         )
         raise InvalidInputError([FieldError("", "too_many_fields", message)])
 

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 from core.errors import FieldError
 from core.spec.estimate import BYTES_A_NUMBER, Estimate, estimate, history_bytes, memory_parts
-from core.spec.faults import Faults
+from core.spec.faults import Faults, size_text
 from core.spec.job import FunctionProblem, JobSpec, Record, Supervised
 from core.spec.limits import Limits
 from core.spec.reading import read
@@ -122,8 +122,9 @@ def _check_limits(spec: JobSpec, size: Extent, steps: int, limits: Limits, fault
         param = max(parts, key=lambda name: parts[name])
         faults.add(
             param, "memory_too_large",
-            f"the job would need about {_size(memory)} of memory, {_size(parts[param])} of it for"
-            f" {param}; this service allows {_size(limits.max_memory_bytes)}: {_REMEDIES[param]}",
+            f"the job would need about {size_text(memory)} of memory, {size_text(parts[param])} of"
+            f" it for {param}; this service allows {size_text(limits.max_memory_bytes)}:"
+            f" {_REMEDIES[param]}",
         )  # fmt: skip
     history = history_bytes(spec, size, steps)
     if history > limits.max_history_bytes:
@@ -156,8 +157,8 @@ def _too_long(spec: JobSpec, size: Extent, steps: int, limits: Limits) -> str:
     if record.eval_every is not None and size.eval_rows:
         way_out += f" (and record.eval_every to {record.eval_every * factor:,})"
     return (
-        f"the history of {steps:,} steps would take about {_size(history)}; this service allows"
-        f" {_size(limits.max_history_bytes)}: {way_out}, or lower {shorter}"
+        f"the history of {steps:,} steps would take about {size_text(history)}; this service allows"
+        f" {size_text(limits.max_history_bytes)}: {way_out}, or lower {shorter}"
     )
 
 
@@ -169,15 +170,6 @@ _REMEDIES: Final = {
     "optimizer": "use an optimizer that keeps less (for lbfgs, lower optimizer.history_size)",
     "batch_size": "use a smaller batch_size or eval_fraction, or narrower layers",
 }
-
-
-def _size(num_bytes: int) -> str:
-    value, unit = float(num_bytes), "bytes"
-    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
 
 
 _STAND_INS: Final[dict[str, Any]] = {

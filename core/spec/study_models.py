@@ -108,9 +108,7 @@ class TpeStrategy(Spec):
     """Within each batch."""
 
 
-Strategy = Annotated[
-    GridStrategy | RandomStrategy | TpeStrategy, Field(discriminator="kind")
-]
+Strategy = Annotated[GridStrategy | RandomStrategy | TpeStrategy, Field(discriminator="kind")]
 
 
 class Metric(Spec):
@@ -134,7 +132,7 @@ class StudySpec(Spec):
         Field(max_length=100),
     ] = {}  # noqa: RUF012 (pydantic copies it)
     """By dotted path from the root of the job's spec; digits are places in a list. A path applies
-    before those that it is a prefix of. Without any, the study is `repeats` of one configuration."""
+    before those that it is a prefix of. Without any, all runs are repeats of one configuration."""
     strategy: Strategy = GridStrategy()
     repeats: PositiveInt = 1
     """Runs of each configuration, with the seeds `seed`, `seed` + 1, …"""

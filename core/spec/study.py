@@ -1,0 +1,254 @@
+"""From the bytes of a request to a resolved study, and from a resolved study to its runs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.errors import FieldError, InvalidInputError
+from core.spec.faults import Faults
+from core.spec.job import JobSpec
+from core.spec.limits import Limits
+from core.spec.reading import read_as
+from core.spec.resolve import parse_job
+from core.spec.study_facts import Facts
+from core.spec.study_faults import ConfigurationFaults
+from core.spec.study_models import GridStrategy, RandomStrategy, Strategy, StudySpec, TpeStrategy
+from core.spec.study_rules import (
+    check_base,
+    check_configuration,
+    check_num_runs,
+    good_axes,
+    num_configurations,
+    probes,
+)
+from core.spec.study_settle import (
+    check_totals,
+    history_of,
+    most_updates_of,
+    settled_metric,
+    settled_strategy,
+)
+from core.spec.sweep import Axis, PathError, applied, axes_of, drawn, grid
+
+Json = dict[str, Any]
+
+MAX_OBJECTS: Final = 20_000
+MAX_FIELDS: Final = 200_000
+"""A study names many values; few of them can be mistaken at once."""
+
+NO_LIMITS: Final = Limits(*(2**63,) * 6)
+
+
+@dataclass(frozen=True)
+class ResolvedStudy:
+    """A study that is accepted, and what it will take.
+
+    Attributes:
+        spec: resolved, as JSON: `parse_study` of it is the same study.
+        num_runs: of all configurations and their repeats.
+        max_updates: at most, over all runs; what a stopper saves is taken off.
+        memory_bytes: of the largest run by itself.
+        history_bytes: of all runs, at most.
+    """
+
+    spec: Json
+    labels: dict[str, str]
+    num_configurations: int
+    num_runs: int
+    max_updates: int
+    priority: int
+    max_attempts: int
+    device: str
+    memory_bytes: int
+    history_bytes: int
+
+
+def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
+    """Read, check and resolve a study, and every one of its configurations (of `tpe`, which
+    chooses them later, those in which mistakes would show).
+
+    Raises:
+        InvalidInputError: with every mistake found (at most 100, then how many more).
+    """
+    asked, value, mistakes = read_as(
+        StudySpec, body, max_objects=MAX_OBJECTS, max_fields=MAX_FIELDS
+    )
+    faults = Faults()
+    faults.errors.extend(mistakes)
+    if asked is None:
+        faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits))
+        faults.raise_any()
+    assert asked is not None
+    resolved = _resolve(asked, limits, faults)
+    faults.raise_any()
+    assert resolved is not None
+    return resolved
+
+
+def configurations(spec: Json) -> list[Json]:
+    """The parameters (dotted path: value) of every configuration of a resolved study; none for
+    `tpe`, whose plans choose them."""
+    study = StudySpec.model_validate_json(json.dumps({**spec, "base": {}}))
+    if isinstance(study.strategy, TpeStrategy):
+        return []
+    return _listed(study.strategy, axes_of(study.sweep))
+
+
+def run_spec(spec: Json, params: Json, repeat: int) -> JobSpec:
+    """The resolved job spec of one run of a resolved study: posted as a job, it is the same run."""
+    body = json.dumps(applied(spec["base"], params)).encode()
+    resolved = parse_job(body, NO_LIMITS)
+    return resolved.model_copy(update={"seed": resolved.seed + repeat}) if repeat else resolved
+
+
+def _resolve(asked: StudySpec, limits: Limits, faults: Faults) -> ResolvedStudy | None:
+    base = check_base(asked.base, faults)
+    axes = good_axes(asked, faults)
+    dropped = set(asked.sweep) - {axis.path for axis in axes}
+    if not dropped:
+        check_num_runs(asked, axes, limits, faults)
+    # With a mistake already, the others are looked for in a few configurations only.
+    chosen = probes(axes, most=100) if faults.errors else _listed(asked.strategy, axes)
+    facts = _check_all(asked, base, chosen, dropped, limits, faults)
+    if facts is None:
+        return None
+    count = num_configurations(asked.strategy, axes)
+    metric = settled_metric(asked.metric, facts, faults)
+    strategy = settled_strategy(asked, metric, count, facts, faults)
+    if faults.errors:
+        return None
+    num_runs = count * asked.repeats
+    updates = most_updates_of(strategy, facts, count, asked.repeats)
+    history = history_of(strategy, facts, count, asked.repeats)
+    check_totals(strategy, num_runs, updates, history, limits, faults)
+    first = facts.first
+    assert first is not None
+    settled = asked.model_copy(
+        update={
+            "base": _shared(base, facts, asked.sweep),
+            "metric": metric,
+            "strategy": strategy,
+        }
+    )
+    return ResolvedStudy(
+        spec=settled.model_dump(mode="json", exclude_unset=False),
+        labels=dict(asked.labels),
+        num_configurations=count,
+        num_runs=num_runs,
+        max_updates=updates,
+        priority=first.priority,
+        max_attempts=first.max_attempts,
+        device=first.device,
+        memory_bytes=facts.memory_bytes,
+        history_bytes=history,
+    )
+
+
+def _listed(strategy: Strategy, axes: Sequence[Axis]) -> list[Json]:
+    """The configurations; for tpe those in which mistakes show."""
+    match strategy:
+        case GridStrategy():
+            return list(grid(axes))
+        case RandomStrategy():
+            return [drawn(axes, strategy.seed, number) for number in range(strategy.num_runs)]
+        case TpeStrategy():
+            return probes(axes)
+
+
+def _check_all(
+    asked: StudySpec,
+    base: Json,
+    chosen: Sequence[Json],
+    dropped: set[str],
+    limits: Limits,
+    faults: Faults,
+) -> Facts | None:
+    """Resolve each configuration; None with mistakes.
+
+    Args:
+        dropped: paths of the sweep that have a mistake themselves: nothing is said of what may
+            come of it.
+    """
+    found, facts, number = ConfigurationFaults(list(asked.sweep)), Facts(), 0
+    for number, params in enumerate(chosen):
+        spec, errors = _checked(base, params, asked.repeats, limits)
+        found.add(number, params, errors)
+        if not found and spec is not None:
+            facts.add(spec)
+        if found.enough:
+            break
+    for mistake in found.listed(number + 1):
+        if not any(_touches(mistake.param, path) for path in dropped):
+            faults.errors.append(mistake)
+    return None if faults.errors else facts
+
+
+def _checked(
+    base: Json, params: Json, repeats: int, limits: Limits
+) -> tuple[JobSpec | None, list[FieldError]]:
+    """A configuration's resolved spec, or its mistakes; paths that lead nowhere are passed over."""
+    faults, params = Faults(), dict(params)
+    while True:
+        try:
+            body = json.dumps(applied(base, params)).encode()
+            break
+        except PathError as error:
+            faults.add(error.path, "unknown_path", str(error))
+            del params[error.path]
+    spec = None
+    try:
+        spec = parse_job(body, limits)
+        check_configuration(spec, repeats, faults)
+    except InvalidInputError as error:
+        faults.errors.extend(error.errors)
+    return spec, faults.errors
+
+
+def _touches(param: str, path: str) -> bool:
+    """Whether a mistake may come of the path's being left out."""
+    place = param.removeprefix("base.").removeprefix("sweep.")
+    return place == path or place.startswith(path + ".") or path.startswith(place + ".")
+
+
+def _shared(base: Json, facts: Facts, sweep: Mapping[str, Any]) -> Json:
+    """The base with every part written out that no path varies and that is the same in all."""
+    assert facts.first is not None
+    swept = {path.split(".")[0] for path in sweep}
+    resolved = facts.first.model_dump(mode="json", exclude=swept | facts.varying)
+    kept = {name: part for name, part in base.items() if name not in resolved}
+    return {name: {**resolved, **kept}[name] for name in JobSpec.model_fields
+            if name in resolved or name in kept}  # fmt: skip
+
+
+def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) -> list[FieldError]:
+    """What the rules find in the parts of a body whose fields are right."""
+    if not isinstance(value, dict) or not isinstance(value.get("base"), dict):
+        return []
+    wrong = {error.param.split(".")[0] for error in mistakes}
+    kept = {name: part for name, part in value.items() if name in StudySpec.model_fields}
+    dropped: set[str] = set()
+    if isinstance(kept.get("sweep"), dict):
+        params = [error.param for error in mistakes]
+        dropped = {
+            path for path in kept["sweep"]
+            if any(param == f"sweep.{path}" or param.startswith(f"sweep.{path}.")
+                   for param in params)
+        }  # fmt: skip
+        kept["sweep"] = {path: part for path, part in kept["sweep"].items() if path not in dropped}
+    for name in wrong - {"sweep", "base"}:
+        kept.pop(name, None)
+    try:
+        asked, _, more = read_as(StudySpec, json.dumps(kept).encode(), max_objects=MAX_OBJECTS,
+                                 max_fields=MAX_FIELDS)  # fmt: skip
+    except (ValueError, InvalidInputError):
+        return []
+    if asked is None or more:
+        return []
+    faults = Faults()
+    _resolve(asked, limits, faults)
+    return [
+        error for error in faults.errors
+        if error.param.split(".")[0] not in wrong - {"sweep"}
+        and not any(_touches(error.param, path) for path in dropped)
+    ]  # fmt: skip

@@ -1,0 +1,89 @@
+"""Mistakes of a study's configurations, each said once and laid to its place in the study."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.errors import FieldError
+from core.spec.faults import MAX_ERRORS, shown
+
+MAX_FAILING: Final = 500
+"""After so many configurations with mistakes the others are not looked at."""
+_PARAMS_SHOWN: Final = 4
+
+
+@dataclass
+class _Seen:
+    number: int
+    params: Mapping[str, Any]
+    path: str | None
+    count: int = 0
+
+
+class ConfigurationFaults:
+    """Gathers what `parse_job` finds in one configuration after the other.
+
+    A mistake at or under a path of the sweep is that path's (`sweep.optimizer.lr`), any other the
+    base's (`base.optimizer.eps`). The same mistake in many configurations is said once, with the
+    first of them and how many more there are.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = sorted(paths, key=len, reverse=True)
+        self._seen: dict[tuple[str, str, str], _Seen] = {}
+        self._failing = 0
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    @property
+    def enough(self) -> bool:
+        return len(self._seen) > MAX_ERRORS or self._failing >= MAX_FAILING
+
+    def add(self, number: int, params: Mapping[str, Any], errors: Sequence[FieldError]) -> None:
+        """The mistakes of configuration `number`; their params are those of a job's spec."""
+        self._failing += bool(errors)
+        for error in errors:
+            key = (error.param, error.code, error.message)
+            seen = self._seen.setdefault(key, _Seen(number, params, self._path_of(error.param)))
+            seen.count += 1
+
+    def _path_of(self, param: str) -> str | None:
+        return next((p for p in self._paths if param == p or param.startswith(p + ".")), None)
+
+    def listed(self, num_checked: int) -> list[FieldError]:
+        """In the order found. `num_checked`: how many configurations were looked at."""
+        return [
+            _said(FieldError(*key), seen, num_checked, bool(self._paths))
+            for key, seen in self._seen.items()
+        ]
+
+
+def _said(error: FieldError, seen: _Seen, num_checked: int, any_swept: bool) -> FieldError:
+    if seen.path is None:
+        param = f"base.{error.param}".removesuffix(".")
+        message = error.message
+        if error.param and message.startswith(error.param):
+            message = f"base.{message}"
+        if not any_swept or (seen.count == num_checked and num_checked > 1):
+            return FieldError(param, error.code, message)
+        return FieldError(param, error.code, f"{message} ({_where(seen)})")
+    hint = ""
+    if error.code == "int_type":
+        hint = "; sweep whole numbers by integers or values"
+    return FieldError(f"sweep.{seen.path}", error.code, f"{error.message}{hint} ({_where(seen)})")
+
+
+def _where(seen: _Seen) -> str:
+    params = list(seen.params.items())
+    params.sort(key=lambda item: item[0] != seen.path)
+    listed = [f"{path} = {_short(value)}" for path, value in params[:_PARAMS_SHOWN]]
+    if len(params) > _PARAMS_SHOWN:
+        listed.append("…")
+    more = f"; so in {seen.count - 1:,} more" if seen.count > 1 else ""
+    return f"configuration {seen.number}: {', '.join(listed)}{more}"
+
+
+def _short(value: Any) -> str:
+    text = shown(value)
+    return text if len(text) <= 41 else text[:40] + "…"
