@@ -89,10 +89,23 @@ def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
 def configurations(spec: Json) -> list[Json]:
     """The parameters (dotted path: value) of every configuration of a resolved study; none for
     `tpe`, whose plans choose them."""
-    study = StudySpec.model_validate_json(json.dumps({**spec, "base": {}}))
-    if isinstance(study.strategy, TpeStrategy):
-        return []
-    return _listed(study.strategy, axes_of(study.sweep))
+    strategy = strategy_of(spec)
+    return [] if isinstance(strategy, TpeStrategy) else _listed(strategy, sweep_of(spec))
+
+
+def strategy_of(spec: Json) -> Strategy:
+    """The strategy of a resolved study."""
+    return _but_for_base(spec).strategy
+
+
+def sweep_of(spec: Json) -> list[Axis]:
+    """The sweep of a resolved study."""
+    return axes_of(_but_for_base(spec).sweep)
+
+
+def _but_for_base(spec: Json) -> StudySpec:
+    """The base may hold data; nothing of it is needed here."""
+    return StudySpec.model_validate_json(json.dumps({**spec, "base": {}}))
 
 
 def run_spec(spec: Json, params: Json, repeat: int) -> JobSpec:

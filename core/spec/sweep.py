@@ -4,7 +4,9 @@ Plain functions of the spec: the same sweep gives the same configurations on eve
 """
 
 import hashlib
+import json
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -57,6 +59,15 @@ class Axis:
             case _:
                 assert self.sweep.count is not None
                 return self.between(index, self.sweep.count - 1)
+
+    def index_of(self, value: Any) -> int:
+        """The inverse of `point`."""
+        if isinstance(self.sweep, SweepValues):
+            text = json.dumps(value, sort_keys=True)  # tells 1, 1.0 and true apart
+            texts = (json.dumps(each, sort_keys=True) for each in self.sweep.values)
+            return next(index for index, each in enumerate(texts) if each == text)
+        assert self.size is not None
+        return bisect_left(range(self.size), value, key=self.point)
 
     def between(self, part: float, whole: float) -> float:
         """The number `part`/`whole` of the way from the first end to the second."""

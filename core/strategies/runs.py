@@ -1,0 +1,77 @@
+"""The runs of configurations, and the tasks that train them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.spec.job import JobSpec
+from core.spec.structure import CPU_STACK_BYTES, GPU_STACK_BYTES, stacks
+from core.spec.study import run_spec
+from core.store.layouts import layouts_of
+from core.store.studies_base import NewRun
+from core.studies import RunRecord, StudyRecord, TaskRecord
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration that is trained: its parameters and the spec of its first run."""
+
+    number: int
+    params: Json
+    spec: JobSpec
+
+
+def configured(study: Json, number: int, params: Json) -> Configuration:
+    """Raises `InvalidInputError` where the parameters make no job; a study's own always do."""
+    return Configuration(number, params, run_spec(study, params, 0))
+
+
+def new_runs(configurations: Sequence[Configuration], repeats: int) -> list[NewRun]:
+    """All runs of these configurations, in order of index. Those of one repeat share their seed,
+    and so their initial weights and the order of their data."""
+    found = []
+    for each in configurations:
+        layouts = layouts_of(each.spec)
+        for repeat in range(repeats):
+            record = RunRecord(
+                index=each.number * repeats + repeat,
+                configuration=each.number,
+                repeat=repeat,
+                seed=each.spec.seed + repeat,
+                params=each.params,
+            )
+            found.append(NewRun(record, layouts))
+    return found
+
+
+def train_tasks(
+    study: StudyRecord,
+    runs: Sequence[RunRecord],
+    specs: Mapping[int, JobSpec],
+    stop_step: int | None,
+) -> tuple[TaskRecord, ...]:
+    """Tasks of this round, one a stack; a run that cannot be fused has one of its own.
+
+    Where a stack is cut follows from the specs alone: their `device` says how large one may be, and
+    `auto` counts as a CPU, since nobody knows yet which worker it will be.
+
+    Args:
+        specs: by configuration.
+        stop_step: the rung to which they train; None: to their ends.
+    """
+    of_runs = [specs[run.configuration] for run in runs]
+    most = GPU_STACK_BYTES if of_runs[0].device.startswith("cuda") else CPU_STACK_BYTES
+    # The store numbers the plan of a round 0.
+    return tuple(
+        TaskRecord(
+            study_id=study.id,
+            round=study.round,
+            number=number,
+            kind="train",
+            runs=tuple(runs[place].index for place in members),
+            stop_step=stop_step,
+        )
+        for number, members in enumerate(stacks(of_runs, max_bytes=most), 1)
+    )

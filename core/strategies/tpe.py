@@ -1,0 +1,127 @@
+"""Tree-structured Parzen estimator (Bergstra et al. 2011): Optuna's TPESampler, asked in batches.
+
+Optuna keeps nothing of its own: its study is built anew for each batch from the stored runs, with a
+sampler seeded by the strategy's seed and the number of configurations so far. Within a batch it
+counts the configurations that it has asked for already as bad ones (its constant liar), so that
+they lie apart.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from core.errors import InvalidInputError
+from core.spec.study import sweep_of
+from core.spec.study_models import SweepLinear, SweepLog, SweepValues, TpeStrategy
+from core.spec.sweep import Axis
+from core.strategies.halving import grouped, mean_metric
+from core.strategies.runs import Configuration, configured
+from core.studies import RunRecord
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+Json = dict[str, Any]
+
+MOST_REFUSED: Final = 1_000
+"""A batch asks again this many times for parameters that make no job, before it stays short."""
+
+
+def asked(study: Json, strategy: TpeStrategy, runs: Sequence[RunRecord]) -> list[Configuration]:
+    """The next batch; shorter than asked for, or empty, where hardly any parameters make a job
+    (those that `core.spec.study` could not foresee).
+
+    Args:
+        study: the resolved spec.
+        runs: of all configurations so far, which have all ended.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    axes, groups = sweep_of(study), grouped(runs)
+    known, goal = len(groups), study["metric"]["goal"]
+    sampler = optuna.samplers.TPESampler(seed=seed_of(strategy.seed, known))
+    trials = optuna.create_study(
+        direction="minimize" if goal == "min" else "maximize", sampler=sampler
+    )
+    spaces = {axis.path: distribution(axis) for axis in axes}
+    trials.add_trials([told(axes, spaces, repeats, goal) for repeats in groups.values()])
+    assert strategy.batch_size is not None, "the study is resolved"
+    wanted = min(strategy.batch_size, strategy.num_runs - known)
+    found: list[Configuration] = []
+    refused = 0
+    while len(found) < wanted and refused < MOST_REFUSED:
+        trial = trials.ask(spaces)
+        params = {axis.path: value_of(axis, trial.params[axis.path]) for axis in axes}
+        try:
+            found.append(configured(study, known + len(found), params))
+        except InvalidInputError:
+            trials.tell(trial, state=optuna.trial.TrialState.FAIL)
+            refused += 1
+    return found
+
+
+def seed_of(seed: int, known: int) -> int:
+    """The seed of the sampler that chooses configuration number `known` and those after it."""
+    digest = hashlib.blake2b(f"{seed}/tpe/{known}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
+
+
+def distribution(axis: Axis) -> "BaseDistribution":
+    """Optuna's for a path: values by their number without an order, points by their number in
+    order, ranges as they are."""
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    size = axis.size
+    match axis.sweep:
+        case SweepValues():
+            return CategoricalDistribution(list(range(len(axis.sweep.values))))
+        case SweepLog() if size is None:
+            return FloatDistribution(*axis.sweep.log, log=True)
+        case SweepLinear() if size is None:
+            return FloatDistribution(*axis.sweep.linear)
+        case _:
+            assert size is not None
+            return IntDistribution(0, size - 1)
+
+
+def value_of(axis: Axis, internal: Any) -> Any:
+    """What stands in the spec for a value of the distribution."""
+    return float(internal) if axis.size is None else axis.point(int(internal))
+
+
+def internal_of(axis: Axis, value: Any) -> Any:
+    """The inverse of `value_of`."""
+    return float(value) if axis.size is None else axis.index_of(value)
+
+
+def told(
+    axes: Sequence[Axis],
+    spaces: Mapping[str, "BaseDistribution"],
+    repeats: Sequence[RunRecord],
+    goal: str,
+) -> "FrozenTrial":
+    """A configuration as Optuna is told of it.
+
+    One that a stopper stopped is a pruned trial with its metric at the rung. One that diverged is
+    as bad as can be: its neighbourhood is to be avoided. One that failed says nothing.
+    """
+    from optuna.trial import TrialState, create_trial
+
+    params = {axis.path: internal_of(axis, repeats[0].params[axis.path]) for axis in axes}
+    shared: dict[str, Any] = {"params": params, "distributions": dict(spaces)}
+    value = mean_metric(repeats)
+    worst = math.inf if goal == "min" else -math.inf
+    stopped = next((run.stopped for run in repeats if run.stopped is not None), None)
+    if stopped is not None:
+        at = {stopped["step"]: worst if value is None else value}
+        return create_trial(state=TrialState.PRUNED, intermediate_values=at, **shared)
+    if value is None and all(run.status == "failed" for run in repeats):
+        return create_trial(state=TrialState.FAIL, **shared)
+    return create_trial(value=worst if value is None else value, **shared)
