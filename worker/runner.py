@@ -1,21 +1,25 @@
-"""The one thread that runs jobs: woken by a message or by the reconciler, it claims and runs jobs
-until none is queued, and keeps a warm trainer ready in between."""
+"""The one thread that runs jobs and the tasks of studies: woken by a message or by the reconciler,
+it claims and runs them until none is queued, and keeps a warm trainer ready in between."""
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 
 from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError
 from core.settings import Settings
 from core.store.base import Claim, WorkerStore
+from core.store.studies_base import TaskClaim
 from worker.attempt import Attempt
 from worker.hearing import Mailbox, Order
 from worker.later import LaterDiagnosis
 from worker.lease import Heartbeat
 from worker.patience import Shutdown
+from worker.planner import Decide, decide, make_plan
+from worker.study_attempt import StudyAttempt
 from worker.trainer_link import Heard, TrainerDied, TrainerLink, TrainerUnavailableError
 
 log = logging.getLogger("thalweg.worker")
@@ -26,11 +30,12 @@ _DIAGNOSES_EVERY_S = 1.0
 
 
 class Runner:
-    """Runs one job at a time.
+    """Runs one job or task at a time.
 
     Args:
         link: the trainer, heard by nobody else.
         devices: settles which of the devices that the trainer found this worker uses.
+        decide: what a study's plan is.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class Runner:
         link: TrainerLink,
         artifacts: ArtifactStore,
         devices: Callable[[Sequence[str]], tuple[str, ...]],
+        decide: Decide = decide,
     ) -> None:
         self._store = store
         self._name = name
@@ -50,6 +56,7 @@ class Runner:
         link.hear = self._hear
         self._artifacts = artifacts
         self._choose_devices = devices
+        self._decide = decide
         self._heartbeat: Heartbeat | None = None
         self._mailbox: Mailbox | None = None
         self._num_runs = 0
@@ -162,7 +169,7 @@ class Runner:
                 continue
             claim = self._store.claim_next(self._name, self.devices, self._settings.lease_s)
             if claim is not None:
-                self._attempt(claim)
+                self._work(claim)
             elif not self._diagnose():
                 return
 
@@ -173,14 +180,9 @@ class Runner:
         if claim is None:
             self._look_at_diagnoses = time.monotonic() + _DIAGNOSES_EVERY_S
             return False
-        mailbox: Mailbox = SimpleQueue()
-        self._mailbox = mailbox
-        if self._closing:  # the order came between the claim and the mailbox
-            mailbox.put("hand_over")
-        self._num_runs += 1
         wanted = claim.job.spec["device"]
         served = wanted in {"auto", *self.devices}
-        try:
+        with self._reachable() as mailbox:
             LaterDiagnosis(
                 claim,
                 run=self._num_runs,
@@ -191,37 +193,71 @@ class Runner:
                 device=settle_device(wanted if served else "auto", self.devices),
                 shutdown=self._shutdown,
             ).run()
-        finally:
-            self._mailbox = None
         return True
 
-    def _attempt(self, claim: Claim) -> None:
-        assert self._heartbeat is not None
+    def _work(self, claim: Claim | TaskClaim) -> None:
+        with self._reachable() as mailbox, self._held(claim, mailbox):
+            match claim:
+                case TaskClaim():
+                    self._do_task(claim, mailbox)
+                case Claim():
+                    self._attempt(claim, mailbox)
+
+    @contextlib.contextmanager
+    def _reachable(self) -> Iterator[Mailbox]:
+        """The mailbox of the work that begins: the trainer and a shutdown write to it."""
         mailbox: Mailbox = SimpleQueue()
         self._mailbox = mailbox
+        if self._closing:  # the order came between the claim and the mailbox
+            mailbox.put("hand_over")
+        self._num_runs += 1
+        try:
+            yield mailbox
+        finally:
+            self._mailbox = None
+
+    @contextlib.contextmanager
+    def _held(self, claim: Claim | TaskClaim, mailbox: Mailbox) -> Iterator[None]:
+        """The claim's lease is renewed."""
+        assert self._heartbeat is not None
         self._heartbeat.hold(
             claim,
             cancelled=lambda: mailbox.put("cancel"),
             lost=lambda: mailbox.put("lost"),
         )
-        if self._closing:  # the order came between the claim and the mailbox
-            mailbox.put("hand_over")
-        self._num_runs += 1
         try:
-            Attempt(
-                claim,
-                run=self._num_runs,
-                store=self._store,
-                link=self._link,
-                artifacts=self._artifacts,
-                mailbox=mailbox,
-                settings=self._settings,
-                device=settle_device(claim.job.spec["device"], self.devices),
-                shutdown=self._shutdown,
-            ).run()
+            yield
         finally:
-            self._mailbox = None
             self._heartbeat.release()
+
+    def _attempt(self, claim: Claim, mailbox: Mailbox) -> None:
+        Attempt(
+            claim,
+            run=self._num_runs,
+            store=self._store,
+            link=self._link,
+            artifacts=self._artifacts,
+            mailbox=mailbox,
+            settings=self._settings,
+            device=settle_device(claim.job.spec["device"], self.devices),
+            shutdown=self._shutdown,
+        ).run()
+
+    def _do_task(self, claim: TaskClaim, mailbox: Mailbox) -> None:
+        if claim.task.kind == "plan":
+            make_plan(claim, self._store, self._shutdown, self._decide)
+            return
+        StudyAttempt(
+            claim,
+            run=self._num_runs,
+            store=self._store,
+            link=self._link,
+            artifacts=self._artifacts,
+            mailbox=mailbox,
+            settings=self._settings,
+            device=lambda wanted: settle_device(wanted, self.devices),
+            shutdown=self._shutdown,
+        ).run()
 
     def _hear(self, heard: Heard) -> None:
         """Called by the link's thread."""

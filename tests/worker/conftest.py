@@ -20,6 +20,7 @@ from core.store.base import HistoryLayout, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
 from worker.janitor import Janitor
 from worker.lease import Heartbeat
+from worker.planner import Decide, decide
 from worker.reconciler import Reconciler
 from worker.runner import Runner
 from worker.trainer_link import TrainerLink
@@ -38,7 +39,7 @@ def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
 class InProcessWorker:
     """The threads of one worker, without Celery."""
 
-    def __init__(self, name: str, store: RedisStore, settings: Settings) -> None:
+    def __init__(self, name: str, store: RedisStore, settings: Settings, decide: Decide) -> None:
         self.link = TrainerLink(command=FAKE)
         self.artifacts = open_artifacts(settings.artifacts_location)
         self.runner = Runner(
@@ -48,6 +49,7 @@ class InProcessWorker:
             link=self.link,
             artifacts=self.artifacts,
             devices=tuple,
+            decide=decide,
         )
         self.heartbeat = Heartbeat(
             store,
@@ -84,10 +86,12 @@ class Bench:
     settings: Settings
     store: RedisStore
     workers: list[InProcessWorker]
+    decide: Decide = decide
+    """How the workers plan studies."""
 
     def worker(self, **changes: Any) -> InProcessWorker:
         settings = self.settings.model_copy(update=changes)
-        worker = InProcessWorker(f"worker-{len(self.workers)}", self.store, settings)
+        worker = InProcessWorker(f"worker-{len(self.workers)}", self.store, settings, self.decide)
         self.workers.append(worker)
         return worker
 
@@ -119,14 +123,14 @@ class Bench:
             layouts={"train": HistoryLayout(1, {"loss": 1, "lr": 1, "grad_norm": 1}, 100)},
             parent_id=parent_id,
         )
-        self._api(lambda store: store.create(job, None))
+        self.api(lambda store: store.create(job, None))
         return job.id
 
     def ask(self, job_id: str, checkpoint: str) -> None:
-        self._api(lambda store: store.request_diagnosis(job_id, checkpoint))
+        self.api(lambda store: store.request_diagnosis(job_id, checkpoint))
 
     def cancel(self, job_id: str) -> None:
-        self._api(lambda store: store.request_cancel(job_id))
+        self.api(lambda store: store.request_cancel(job_id))
 
     def get(self, job_id: str) -> JobRecord:
         return self.store.get(job_id)
@@ -141,7 +145,9 @@ class Bench:
         until(lambda: self.get(job_id).status in statuses)
         return self.get(job_id)
 
-    def _api(self, call: Callable[[AsyncRedisStore], Any]) -> None:
+    def api(self, call: Callable[[AsyncRedisStore], Any]) -> None:
+        """Make a call of the API's store."""
+
         async def run() -> None:
             store = AsyncRedisStore(self.url, self.settings.namespace)
             try:

@@ -1,4 +1,5 @@
-"""A trainer without torch that does what a job's `act` label says; tests start it as a program."""
+"""A trainer without torch that does what a job's `act` label says, or that of the first spec of a
+study's task; tests start it as a program."""
 
 import os
 import signal
@@ -127,5 +128,137 @@ def measure(job: dict[str, Any], control: Control) -> dict[str, Any]:
     return {"checkpoint": job["checkpoint"], "step": step, "loss": 0.5, "grad_norm": 0.25}
 
 
+class Task:
+    """The runs of a `population` frame, which all make the same steps. The loss of run i after k
+    updates is i + 1/(1 + k)."""
+
+    def __init__(self, task: dict[str, Any], events: PipeEvents, flag: StopFlag) -> None:
+        self.events = events
+        self.flag = flag
+        self.indices: list[int] = [index for index, _, _ in task["runs"]]
+        self.file = f"weights/{task['stem']}.safetensors"
+        self.paused_file = f"paused/{task['stem']}.safetensors"
+        self.stop_step: int | None = task["stop_step"]
+        self.stored: dict[str, Any] = task["stored_rows"] or {}
+        self.sources: dict[str, str] = task["sources"]
+        self.ended: dict[int, int] = {}
+
+    def rows(self, first: int, count: int, runs: list[int] | None = None) -> None:
+        runs = self.indices if runs is None else runs
+        steps = np.tile(np.arange(first, first + count, dtype=np.float64), len(runs))
+        loss = np.repeat(np.array(runs, dtype=np.float64), count) + 1 / (1 + steps)
+        columns = {"step": steps, "loss": loss, "lr": steps * 0 + 0.1, "grad_norm": steps}
+        columns["x"] = loss[:, None]
+        self.events.run_rows("train", runs, [first] * len(runs), [count] * len(runs), columns)
+        self.events.population_progress((first + count) * len(runs), len(runs))
+
+    def end(self, run: int, steps: int, reason: str = "finished") -> None:
+        finished = reason == "finished"
+        loss = run + 1 / max(1, steps)
+        self.ended[run] = steps
+        self.events.run_ended(
+            {
+                "run": run,
+                "reason": reason,
+                "outcome": "budget_exhausted" if finished else None,
+                "result": {"final_loss": loss, "num_steps": steps, "eval": None},
+                "best": {"step": steps - 1, "loss": loss},
+                "fused": True,
+                "share_s": 0.25,
+                "target": {"step": 2, "seconds": 0.5} if finished else None,
+            }
+        )
+
+    def ending(self, reason: str = "finished", paused: list[int] | None = None) -> dict[str, Any]:
+        steps = {run: {"initial": 0, "final": count} for run, count in self.ended.items()}
+        rows = {run: row for row, run in enumerate(self.ended)}
+        known = {"step": self.stop_step, "eval": None, "best": None, "share_s": 0.5}
+        return {
+            "reason": reason,
+            "weights": {"file": self.file, "rows": rows, "steps": steps} if rows else None,
+            "paused": {
+                run: {**known, "loss": run + 0.5, "file": self.paused_file} for run in paused or []
+            },
+        }
+
+    def stopped(self, steps: int) -> dict[str, Any]:
+        while self.flag.stop_requested is None:
+            time.sleep(0.001)
+        reason = {"cancel": "cancelled", "hand_over": "handed_over"}[self.flag.stop_requested]
+        for run in self.indices:
+            if run not in self.ended and reason == "cancelled":
+                self.end(run, steps, reason)
+        return self.ending(reason)
+
+
+def all_end(task: Task, count: str) -> dict[str, Any]:
+    """From the rows that a former attempt has left, one less, to the end."""
+    kept = min((rows["train"] for rows in task.stored.values()), default=0)
+    first = 2 if task.sources else max(0, kept - 1)
+    task.rows(first, int(count) - first)
+    for run in task.indices:
+        task.end(run, int(count))
+    return task.ending()
+
+
+def first_ends(task: Task, what: str, *arguments: str) -> dict[str, Any]:
+    """Three rows of each, the first run ends; then the rest of the act (`forget`: nothing)."""
+    task.rows(0, 3)
+    task.end(task.indices[0], 3)
+    match what:
+        case "wait":
+            return task.stopped(3)
+        case "deaf":
+            while True:
+                time.sleep(1)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "fail":
+            fail(task.events, task.flag, *arguments)
+        case _:
+            pass
+    return task.ending()
+
+
+def rung(task: Task) -> dict[str, Any]:
+    """Two rows of each, and all pause; in a task that goes on from there, three more to the end."""
+    if not task.sources:
+        task.rows(0, 2)
+        return task.ending(paused=task.indices)
+    return all_end(task, "5")
+
+
+def flow(task: Task) -> dict[str, Any]:
+    """Rows, a few every now and then, until it is stopped."""
+    done = 0
+    while task.flag.stop_requested is None:
+        task.rows(done, 5)
+        done += 5
+        time.sleep(0.02)
+    return task.stopped(done)
+
+
+def task_fails(task: Task, how: str) -> dict[str, Any]:
+    fail(task.events, task.flag, how)
+    raise AssertionError
+
+
+TASK_ACTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "end": all_end,
+    "first_ends": first_ends,
+    "rung": rung,
+    "fail": task_fails,
+    "flow": flow,
+}
+
+
+def population(task: dict[str, Any], events: PipeEvents, flag: StopFlag) -> dict[str, Any]:
+    """Labels of the first spec: `act`, and `resumed`, as for `run`."""
+    labels = task["specs"][0]["labels"]
+    act = labels.get("resumed", labels["act"]) if task["resume"] else labels["act"]
+    name, *arguments = act.split(":")
+    return TASK_ACTS[name](Task(task, events, flag), *arguments)
+
+
 if __name__ == "__main__":
-    main(run, measure)
+    main(run, measure, population)

@@ -34,11 +34,11 @@ def test_looks_are_seldom_and_take_a_small_share_of_the_time(bench: Any) -> None
     times = iter([0.0, 1.9, 2.0, 2.5, 102.4, 102.6, 102.7])  # the first look takes 0.5 s
     live = LiveDiagnosis(job, recorder, every_s=2.0, clock=lambda: next(times))
     live.look()
-    assert not recorder._fields
+    assert not recorder._notes
     live.look()
-    assert recorder._fields.pop("diagnosis")["live"]
+    assert recorder._notes.pop("diagnosis")["live"]
     live.look()  # at 102.4: 0.5 s are half a percent of 100
-    assert not recorder._fields
+    assert not recorder._notes
     live.look()
-    assert recorder._fields["diagnosis"]["live"]
+    assert recorder._notes["diagnosis"]["live"]
     assert SHARE < 0.01

@@ -1,0 +1,115 @@
+"""Studies on a bench: what their tasks do is written in their specs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from core.names import STUDY_PREFIX, new_id, rfc3339, utc_now
+from core.store.base import HistoryLayout
+from core.store.studies_base import NewRun, NewStudy, Round
+from core.studies import RunRecord, StudyRecord, TaskRecord, run_id
+from tests.worker.conftest import until
+
+Json = dict[str, Any]
+LAYOUT = HistoryLayout(1, {"loss": 1, "lr": 1, "grad_norm": 1, "x": 1}, 100)
+
+
+def as_written(study: StudyRecord, runs: Sequence[RunRecord]) -> Round | None:
+    """A plan by the study's own word: `rounds` names the runs of each task of each round."""
+    rounds = study.spec["rounds"]
+    if study.round == len(rounds):
+        return None
+    known = {run.index for run in runs}
+    groups = rounds[study.round]
+    new = [
+        NewRun(
+            RunRecord(index, index, 0, 7 + index, study.spec["params"].get(str(index), {})),
+            {"train": LAYOUT},
+        )
+        for group in groups
+        for index in group
+        if index not in known
+    ]
+    stop = study.spec["stop_steps"][study.round]
+    tasks = [
+        TaskRecord(study.id, study.round, number + 1, "train", tuple(group), stop)
+        for number, group in enumerate(groups)
+    ]
+    return Round(tuple(tasks), tuple(new))
+
+
+class StudyBench:
+    """Makes studies and asks for them."""
+
+    def __init__(self, bench: Any) -> None:
+        self.bench = bench
+        bench.decide = as_written
+
+    def submit(
+        self,
+        act: str,
+        *rounds: list[list[int]],
+        stop_steps: Sequence[int | None] = (),
+        params: Json | None = None,
+        metric: Json | None = None,
+        max_attempts: int = 3,
+        **labels: str,
+    ) -> str:
+        """A study whose rounds have these tasks; each does what its first run's `labels.act` says
+        (`params` of that run, by its number), by default `act`."""
+        spec = {
+            "base": {
+                "problem": {"kind": "function", "function": {"kind": "sphere", "dim": 1}},
+                "optimizer": {"kind": "sgd"},
+                "labels": {"act": act, **labels},
+            },
+            "metric": {
+                "name": "loss",
+                "at": "final",
+                "goal": "min",
+                "target": None,
+                **(metric or {}),
+            },
+            "rounds": rounds,
+            "params": params or {},
+            "stop_steps": [*stop_steps, *[None] * (len(rounds) - len(stop_steps))],
+        }
+        runs = {index for tasks in rounds for task in tasks for index in task}
+        study = NewStudy(
+            id=new_id(STUDY_PREFIX),
+            spec=spec,
+            labels={},
+            created_at=rfc3339(utc_now()),
+            priority=5,
+            max_attempts=max_attempts,
+            device="auto",
+            num_runs=len(runs),
+            max_updates=100,
+        )
+        self.bench.api(lambda store: store.studies.create(study, None))
+        return study.id
+
+    def cancel(self, study_id: str) -> None:
+        self.bench.api(lambda store: store.studies.request_cancel(study_id))
+
+    def delete(self, study_id: str) -> None:
+        self.bench.api(lambda store: store.studies.delete(study_id))
+
+    def get(self, study_id: str) -> Any:
+        return self.bench.store.studies.get(study_id)
+
+    def runs(self, study_id: str) -> list[Any]:
+        records: list[Any] = self.bench.store.studies.runs(study_id)
+        return records
+
+    def steps(self, study_id: str, index: int) -> list[float]:
+        return list(self.bench.steps(run_id(study_id, index)))
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        until(condition)
+
+    def until_status(self, study_id: str, *statuses: str) -> Any:
+        until(lambda: self.get(study_id).status in statuses)
+        return self.get(study_id)
+
+    def until_running(self, study_id: str, num_runs: int) -> None:
+        until(lambda: self.get(study_id).counts["running"] == num_runs)

@@ -1,0 +1,141 @@
+"""A study's way through workers to its end: real store, real processes, no torch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from core.studies import RunRecord, StudyRecord, run_id
+from tests.worker.study_bench import StudyBench, as_written
+
+
+@pytest.fixture
+def studies(bench: Any) -> StudyBench:
+    return StudyBench(bench)
+
+
+def test_a_study_runs_to_its_end_and_all_is_written(bench: Any, studies: StudyBench) -> None:
+    bench.worker()
+    study_id = studies.submit("end:5", [[0, 1], [2]])
+    study = studies.until_status(study_id, "succeeded")
+    assert study.counts["succeeded"] == 3
+    assert study.num_updates == 15
+    assert study.result["best"] == {"run": 0, "configuration": 0, "params": {}, "metric": 0.2}
+    for index, run in enumerate(studies.runs(study_id)):
+        assert (run.status, run.outcome) == ("succeeded", "budget_exhausted")
+        assert run.result["num_steps"] == 5
+        assert run.metric == run.result["final_loss"] == index + 0.2
+        assert run.best == {"step": 4, "loss": index + 0.2}
+        assert (run.fused, run.share_s) == (True, 0.25)
+        assert run.target == {"step": 2, "seconds": 0.5}
+        assert studies.steps(study_id, index) == list(range(5))
+        losses = bench.store.read_columns(run_id(study_id, index), "train")["loss"]
+        assert losses.tolist() == [index + 1 / (1 + step) for step in range(5)]
+    steps = {"initial": 0, "final": 5}
+    assert [run.weights for run in studies.runs(study_id)] == [
+        {"file": "weights/0_1.safetensors", "row": 0, "steps": steps},
+        {"file": "weights/0_1.safetensors", "row": 1, "steps": steps},
+        {"file": "weights/0_2.safetensors", "row": 0, "steps": steps},
+    ]
+
+
+def test_the_best_metric_is_over_the_history(bench: Any, studies: StudyBench) -> None:
+    bench.worker()
+    for goal, metrics in (("min", [0.2, 1.2]), ("max", [1.0, 2.0])):
+        study_id = studies.submit("end:5", [[0, 1]], metric={"at": "best", "goal": goal})
+        studies.until_status(study_id, "succeeded")
+        assert [run.metric for run in studies.runs(study_id)] == metrics
+
+
+def test_rounds_follow_one_another_and_go_on_where_runs_paused(
+    bench: Any, studies: StudyBench
+) -> None:
+    bench.worker()
+    study_id = studies.submit("rung", [[0, 1, 2]], [[0, 2]], stop_steps=[2])
+    studies.until(lambda: studies.get(study_id).round == 1)
+    study = studies.until_status(study_id, "succeeded")
+    assert study.num_updates == 2 * 3 + 5 * 2
+    first, paused, last = studies.runs(study_id)
+    assert studies.steps(study_id, 0) == list(range(5))
+    assert [first.status, paused.status, last.status] == ["succeeded", "failed", "succeeded"]
+    assert (first.paused, first.metric) == (None, 0.2)
+    assert studies.steps(study_id, 1) == [0, 1]
+
+
+def test_a_paused_run_says_what_is_known_of_it(bench: Any, studies: StudyBench) -> None:
+    seen: list[RunRecord] = []
+
+    def look(study: StudyRecord, runs: Sequence[RunRecord]) -> Any:
+        seen.extend(runs)
+        return as_written(study, runs)
+
+    bench.decide = look
+    bench.worker()
+    study_id = studies.submit("rung", [[0, 1]], stop_steps=[2])
+    studies.until_status(study_id, "succeeded", "failed")
+    for index, run in enumerate(seen):
+        assert run.status == "queued"
+        assert run.metric == index + 0.5
+        assert run.paused == {
+            "step": 2, "loss": index + 0.5, "eval": None, "file": "paused/0_1.safetensors",
+        }  # fmt: skip
+
+
+def test_queued_tasks_go_to_all_workers(bench: Any, studies: StudyBench) -> None:
+    workers = [bench.worker(), bench.worker()]
+    study_id = studies.submit("flow", [[0], [1]])
+    studies.until_running(study_id, 2)
+    bench.until(lambda: {worker.heartbeat._held is not None for worker in workers} == {True})
+    names = {each.name: each.current_job for each in busy_workers(bench)}
+    assert names == {"worker-0": study_id, "worker-1": study_id}
+    studies.cancel(study_id)
+    studies.until_status(study_id, "cancelled")
+
+
+def busy_workers(bench: Any) -> list[Any]:
+    found: list[Any] = []
+
+    async def ask(store: Any) -> None:
+        found.extend(await store.workers())
+
+    def both() -> bool:
+        found.clear()
+        bench.api(ask)
+        return len(found) == 2 and all(each.current_job for each in found)
+
+    bench.until(both)
+    return found
+
+
+def test_jobs_and_studies_come_from_the_same_queues(bench: Any, studies: StudyBench) -> None:
+    study_ids = [studies.submit("end:5", [[0, 1]]) for _ in range(3)]
+    jobs = [bench.submit("finish:5") for _ in range(3)]
+    bench.worker()
+    for study_id in study_ids:
+        studies.until_status(study_id, "succeeded")
+    for job_id in jobs:
+        bench.until_status(job_id, "succeeded")
+
+
+def test_a_plan_that_stumbles_fails_the_study(bench: Any, studies: StudyBench) -> None:
+    def stumble(study: StudyRecord, runs: Sequence[RunRecord]) -> Any:
+        raise ZeroDivisionError("password=secret")
+
+    bench.decide = stumble
+    bench.worker()
+    study = studies.until_status(studies.submit("end:5", [[0]]), "failed")
+    assert study.error["code"] == "internal_error"
+    assert "secret" not in study.error["message"]
+    bench.until_status(bench.submit("finish:1"), "succeeded")
+
+
+def test_runs_that_cannot_be_made_fail_and_the_worker_goes_on(
+    bench: Any, studies: StudyBench
+) -> None:
+    bench.worker()
+    study = studies.until_status(
+        studies.submit("end:5", [[0, 1]], params={"0": {"optimizer.lr": "fast"}}), "failed"
+    )
+    assert study.counts["failed"] == 2
+    assert study.error["code"] == "internal_error"
+    bench.until_status(bench.submit("finish:1"), "succeeded")

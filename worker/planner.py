@@ -1,0 +1,108 @@
+"""A plan of a study: which runs come next, or that there is nothing more to do.
+
+It is decided in the worker's main process, from the study and its runs' records alone, so that a
+plan that is repeated decides the same.
+"""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from core.errors import JobFailure, NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.store.base import WorkerStore
+from core.store.studies_base import Round, TaskClaim
+from core.studies import RunRecord, StudyRecord
+from worker.patience import Shutdown, insist
+
+log = logging.getLogger("thalweg.worker")
+
+Json = dict[str, Any]
+Decide = Callable[[StudyRecord, Sequence[RunRecord]], Round | None]
+"""Which runs and tasks come next; None: the study has come through."""
+
+_FAULT: Final = "A fault in the service; the worker's log has the details."
+
+
+def decide(study: StudyRecord, runs: Sequence[RunRecord]) -> Round | None:
+    """By the study's strategy."""
+    # With it comes what a strategy needs; a worker of jobs alone has no use for that.
+    from core.strategies.plan import next_round
+
+    return next_round(study, runs)
+
+
+def make_plan(
+    claim: TaskClaim, store: WorkerStore, shutdown: Shutdown, decide: Decide = decide
+) -> None:
+    """Carry out a claimed plan. A stale claim leaves without a word; one whose store stays away
+    through a shutdown is left to the reaper."""
+    study = claim.study
+    try:
+        runs = insist(lambda: store.studies.runs(study.id), shutdown)
+        try:
+            round_ = decide(study, runs)
+        except Exception as error:
+            log.exception("%s: its plan failed", claim.task.id)
+            fields = {"error": _error(error)}
+            insist(lambda: store.studies.finish(claim, "failed", fields), shutdown)
+            return
+        if round_ is not None:
+            insist(lambda: store.studies.plan(claim, round_), shutdown)
+            return
+        failure = failure_of(runs)
+        if failure is not None:
+            insist(lambda: store.studies.finish(claim, "failed", {"error": failure}), shutdown)
+            return
+        fields = {"result": result_of(study, runs)}
+        insist(lambda: store.studies.finish(claim, "succeeded", fields), shutdown)
+    except (StaleAttemptError, NotFoundError):
+        log.warning("%s: no longer ours", claim.task.id)
+    except StoreUnavailableError:
+        log.warning("%s: the store is away at shutdown; another worker plans", claim.task.id)
+
+
+def failure_of(runs: Sequence[RunRecord]) -> Json | None:
+    """Why a study failed that has come through: what most of its runs failed by, if all did."""
+    if not runs or any(run.status != "failed" for run in runs):
+        return None
+    codes = Counter((run.error or {}).get("code", "internal_error") for run in runs)
+    [(code, count)] = codes.most_common(1)
+    first = next(run for run in runs if (run.error or {}).get("code", "internal_error") == code)
+    message = (first.error or {}).get("message", _FAULT)
+    text = f"All {len(runs)} runs failed, {count} of them like run {first.index}: {message}"
+    return {"code": code, "message": text, "param": None}
+
+
+def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
+    """The `result` of a study that has come through: the run with the best metric, of those that
+    ended and did not diverge; None where there is none."""
+    goal = study.spec["metric"]["goal"]
+    ended = [
+        (run.metric, run)
+        for run in runs
+        if run.status == "succeeded" and run.outcome != "diverged" and _is_finite(run.metric)
+    ]
+    if not ended:
+        return {"best": None}
+    choose = min if goal == "min" else max
+    _, best = choose(ended, key=lambda each: each[0] or 0.0)
+    return {
+        "best": {
+            "run": best.index,
+            "configuration": best.configuration,
+            "params": best.params,
+            "metric": best.metric,
+        }
+    }
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _error(error: Exception) -> Json:
+    if isinstance(error, JobFailure):
+        return {"code": error.failure_code, "message": str(error), "param": error.param}
+    return {"code": "internal_error", "message": _FAULT, "param": None}

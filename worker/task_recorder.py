@@ -1,0 +1,127 @@
+"""The reports of a study's task on their way into the store."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from core.jobs import AttemptEnd, Status
+from core.store.base import Columns, HistoryKind
+from core.store.studies_base import Layouts, RunRows, TaskClaim, WorkerStudies
+from core.studies import RunRecord
+from worker.backlog import Rows
+from worker.writer import Notes, Writer
+
+T = TypeVar("T")
+
+_DEVICE: Final = "device"
+_UPDATES: Final = "num_updates"
+
+
+class TaskRecorder(Writer[RunRows]):
+    """Collects the rows and records of one attempt at a task; see `Writer`.
+
+    Args:
+        layouts: of the histories of each run.
+        going_on: runs that have rows already; their first rows of each kind replace all that was
+            written from there on.
+    """
+
+    def __init__(
+        self,
+        studies: WorkerStudies,
+        claim: TaskClaim,
+        layouts: Mapping[int, Layouts],
+        *,
+        lost: Callable[[], None],
+        going_on: Collection[int] = (),
+        spill_folder: Path | None = None,
+        memory_bytes: int = 64 * 2**20,
+        linger_s: float = 0.1,
+    ) -> None:
+        super().__init__(
+            lost=lost, spill_folder=spill_folder, memory_bytes=memory_bytes, linger_s=linger_s
+        )
+        self._studies = studies
+        self._claim = claim
+        self._layouts = layouts
+        self._to_truncate = {(run, kind) for run in going_on for kind in layouts[run]}
+
+    def add(
+        self,
+        kind: HistoryKind,
+        runs: Sequence[int],
+        first_rows: Sequence[int],
+        lengths: Sequence[int],
+        columns: Columns,
+    ) -> None:
+        """Rows of several runs: `lengths[i]` of `runs[i]` from `first_rows[i]` on, run after run
+        in the columns."""
+        several: list[Rows] = []
+        start = 0
+        for run, first_row, length in zip(runs, first_rows, lengths, strict=True):
+            stop = start + length
+            its_own = {name: column[start:stop] for name, column in columns.items()}
+            truncate = (run, kind) in self._to_truncate
+            several.append(Rows(kind, first_row, its_own, truncate, run))
+            self._to_truncate.discard((run, kind))
+            start = stop
+        self._put(several)
+
+    def record(self, runs: Iterable[RunRecord]) -> None:
+        """Records of runs, written after the rows that came before."""
+        self._note({run.index: run for run in runs})
+
+    def progress(self, num_updates: int) -> None:
+        """Updates that the task has made, in all its attempts."""
+        self._note({_UPDATES: num_updates})
+
+    def device(self, name: str) -> None:
+        """Where the attempt trains."""
+        self._note({_DEVICE: name})
+
+    def write_rest(self) -> None:
+        """Once sealed: write what is left. Raises what the store raises; may be repeated."""
+        self.finish(self._send)
+
+    def close_task(self, status: Status, end: AttemptEnd) -> Status:
+        """Once sealed: write what is left and close the task, as `WorkerStudies.close`. Raises what
+        the store raises; may be repeated."""
+
+        def close(rows: list[RunRows], notes: Notes) -> Status:
+            return self._studies.close(
+                self._claim,
+                status,
+                end,
+                rows=rows,
+                runs=_records(notes),
+                num_updates=notes.get(_UPDATES),
+            )
+
+        return self.finish(close)
+
+    def _prepare(self, rows: list[Rows]) -> list[RunRows]:
+        return [
+            RunRows(
+                index=batch.run,
+                kind=batch.kind,
+                layout=self._layouts[batch.run][batch.kind],
+                first_row=batch.first_row,
+                columns=batch.columns,
+                truncate=batch.truncate,
+            )
+            for batch in rows
+        ]
+
+    def _send(self, rows: list[RunRows], notes: Notes) -> None:
+        if rows or notes:
+            self._studies.write(
+                self._claim,
+                rows=rows,
+                runs=_records(notes),
+                num_updates=notes.get(_UPDATES),
+                device=notes.get(_DEVICE),
+            )
+
+
+def _records(notes: Notes) -> list[RunRecord]:
+    return [note for note in notes.values() if isinstance(note, RunRecord)]

@@ -1,0 +1,218 @@
+"""What a worker knows of the runs of a task: their records as the trainer's reports change them."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Final
+
+from core.jobs import Status
+from core.spec.job import JobSpec
+from core.spec.study import run_spec
+from core.store.base import Columns, HistoryKind
+from core.store.layouts import layouts_of
+from core.store.studies_base import Layouts, TaskClaim
+from core.studies import RunRecord
+from worker.run_metric import MetricWatch
+
+log = logging.getLogger("thalweg.worker")
+
+Json = dict[str, Any]
+ReadRows = Callable[[int, HistoryKind], Columns]
+"""All stored rows of a run's history."""
+
+OVERLOOKED: Final[Json] = {
+    "code": "internal_error",
+    "message": "A fault in the service; the worker's log has the details.",
+    "param": None,
+}
+
+
+class TaskRuns:
+    """The runs of one claimed task.
+
+    Args:
+        stored: their records as they are in the store, one for each of the task's runs.
+    """
+
+    def __init__(self, claim: TaskClaim, stored: Iterable[RunRecord]) -> None:
+        self._claim = claim
+        self._records = {run.index: run for run in stored}
+        self._metric = MetricWatch(claim.study.spec["metric"])
+        self._last_rows: dict[int, tuple[int, float]] = {}
+        self._paused: set[int] = set()
+        for run in self.unfinished:
+            if run.paused is not None:
+                self._metric.go_on(run.index, run.metric)
+
+    @property
+    def unfinished(self) -> list[RunRecord]:
+        """Those that have neither ended nor paused, as far as was heard."""
+        return [
+            run
+            for run in self._records.values()
+            if not run.terminal and run.index not in self._paused
+        ]
+
+    @cached_property
+    def specs(self) -> list[JobSpec]:
+        """One for each configuration, in order of the first run of each."""
+        return [run_spec(self._claim.study.spec, run.params, run.repeat) for run in self._firsts]
+
+    @cached_property
+    def layouts(self) -> dict[int, Layouts]:
+        """Of each run's histories."""
+        of_place = [layouts_of(spec) for spec in self.specs]
+        return {run.index: of_place[self._place(run)] for run in self._records.values()}
+
+    @cached_property
+    def _firsts(self) -> list[RunRecord]:
+        firsts: dict[int, RunRecord] = {}
+        for run in self._records.values():
+            firsts.setdefault(run.configuration, run)
+        return list(firsts.values())
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {run.configuration: place for place, run in enumerate(self._firsts)}
+
+    def _place(self, run: RunRecord) -> int:
+        return self._places[run.configuration]
+
+    def question(self) -> Json:
+        """The fields of a `population` frame that say what is to be trained."""
+        return {
+            "specs": [spec.model_dump(mode="json") for spec in self.specs],
+            "runs": [[run.index, self._place(run), run.seed] for run in self._records.values()],
+            "sources": {
+                run.index: run.paused["file"]
+                for run in self._records.values()
+                if run.paused is not None
+            },
+            "target": self._target,
+        }
+
+    @property
+    def _target(self) -> Json | None:
+        metric = self._claim.study.spec["metric"]
+        return metric if metric["target"] is not None else None
+
+    def go_on(self, read: ReadRows) -> None:
+        """A former attempt has written rows. Those after its checkpoint come again, the same."""
+        if not self._metric.needs_rows:
+            return
+        kind = self._metric.kind
+        for run in self.unfinished:
+            columns = read(run.index, kind)
+            self._metric.look(kind, [run.index], [len(columns["step"])], columns)
+
+    # --- what the trainer reports
+
+    def begin(self) -> list[RunRecord]:
+        """They train from now on; their records."""
+        return self._keep([replace(run, status="running") for run in self.unfinished])
+
+    def look(
+        self, kind: HistoryKind, runs: Sequence[int], lengths: Sequence[int], columns: Columns
+    ) -> None:
+        """Rows have come (as `TaskRecorder.add` takes them)."""
+        self._metric.look(kind, runs, lengths, columns)
+        if kind != "train":
+            return
+        stop = 0
+        for run, length in zip(runs, lengths, strict=True):
+            stop += length
+            if length:
+                step, loss = columns["step"][stop - 1], columns["loss"][stop - 1]
+                self._last_rows[run] = (int(step), float(loss))
+
+    def end(self, fields: Json, error: Json | None = None) -> list[RunRecord]:
+        """The records that a `run_ended` frame changes. `error`: of a run that did not end by
+        itself, why it failed; without one it was cancelled."""
+        run = self._records[fields["run"]]
+        if run.terminal or fields["reason"] == "handed_over":
+            return []  # a resumed attempt repeats what the former has reported
+        ended = replace(
+            run,
+            result=fields["result"],
+            best=fields["best"],
+            share_s=fields["share_s"],
+            fused=fields["fused"],
+            target=fields.get("target"),
+            paused=None,
+        )
+        if fields["reason"] != "finished":
+            return self._keep([_stopped(ended, error)])
+        metric = self._metric.at_end(run.index, fields["result"])
+        outcome = fields["outcome"]
+        return self._keep([replace(ended, status="succeeded", outcome=outcome, metric=metric)])
+
+    def pause(self, paused: Json) -> list[RunRecord]:
+        """The records of runs that paused at the rung: `paused` of the `ended` frame."""
+        records = []
+        for index, known in paused.items():
+            run = self._records[int(index)]
+            self._paused.add(run.index)
+            records.append(
+                replace(
+                    run,
+                    status="queued",
+                    best=known["best"],
+                    share_s=known["share_s"],
+                    target=known.get("target"),
+                    metric=self._metric.at_rung(run.index, known),
+                    paused={name: known[name] for name in ("step", "loss", "eval", "file")},
+                )
+            )
+        return self._keep(records)
+
+    def weigh(self, weights: Json | None) -> list[RunRecord]:
+        """The records of runs whose weights were written: `weights` of the `ended` frame."""
+        if weights is None:
+            return []
+        return self._keep(
+            [
+                replace(
+                    self._records[int(index)],
+                    weights={
+                        "file": weights["file"],
+                        "row": row,
+                        "steps": weights["steps"][index],
+                    },
+                )
+                for index, row in weights["rows"].items()
+            ]
+        )
+
+    def stop(self, elapsed_s: float, error: Json | None) -> list[RunRecord]:
+        """The records of those that did not come to an end: failed with `error`, or without one
+        cancelled. They keep what was heard of them."""
+        return self._keep(
+            [
+                _stopped(replace(run, result=self._partial_result(run.index, elapsed_s)), error)
+                for run in self.unfinished
+            ]
+        )
+
+    def _partial_result(self, index: int, elapsed_s: float) -> Json | None:
+        if index not in self._last_rows:
+            return None
+        step, loss = self._last_rows[index]
+        return {
+            "final_loss": loss,
+            "best_loss": None,
+            "num_steps": step,
+            "train_s": elapsed_s,
+            "num_parameters": None,
+            "eval": None,
+        }
+
+    def _keep(self, records: list[RunRecord]) -> list[RunRecord]:
+        self._records.update((run.index, run) for run in records)
+        return records
+
+
+def _stopped(run: RunRecord, error: Json | None) -> RunRecord:
+    """A metric belongs to an end, or to a rung, and this is neither."""
+    status: Status = "cancelled" if error is None else "failed"
+    return replace(run, status=status, error=error, metric=None, paused=None)
