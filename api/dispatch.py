@@ -41,9 +41,10 @@ class CeleryDispatcher:
         """`connect` makes the function that sends one hint; it is called in the thread."""
         self._settings = settings
         self._connect = connect or celery_sender
-        self._changed = threading.Condition()
+        self._queued = threading.Condition()
         self._pending = 0
-        self._stopping = False
+        # Not the condition: each job that is queued would wake a thread that pauses.
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -51,21 +52,21 @@ class CeleryDispatcher:
         self._thread.start()
 
     def announce(self) -> None:
-        with self._changed:
+        with self._queued:
             self._pending += 1
-            self._changed.notify()
+            self._queued.notify()
 
     def stop(self) -> None:
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
+        self._stopping.set()
+        with self._queued:
+            self._queued.notify()
         if self._thread is not None:
             self._thread.join(timeout=2.0)
 
     def _run(self) -> None:
         send: Send | None = None
         pause = backoff = 0.0
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 send = send or self._connect(self._settings)
                 hints = self._take()
@@ -78,25 +79,21 @@ class CeleryDispatcher:
                 backoff = min(max(0.1, 2 * backoff), _LONGEST_BACKOFF_S)
                 note(logging.WARNING, "work was not announced", error=repr(error), retry_s=backoff)
                 self.announce()
-                self._sleep(backoff)
+                self._stopping.wait(backoff)
             else:
                 backoff = 0.0
                 pause = min(max(0.01, 2 * pause), _LONGEST_PAUSE_S) if merged else 0.0
-                self._sleep(pause)
+                if pause:
+                    self._stopping.wait(pause)
 
     def _take(self) -> int | None:
         """The hints due, waiting for the first; None once the thread shall end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._pending or self._stopping)
-            if self._stopping:
+        with self._queued:
+            self._queued.wait_for(lambda: self._pending or self._stopping.is_set())
+            if self._stopping.is_set():
                 return None
             hints, self._pending = self._pending, 0
             return hints
-
-    def _sleep(self, seconds: float) -> None:
-        if seconds:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping, seconds)
 
 
 def celery_sender(settings: Settings) -> Send:
