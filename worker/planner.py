@@ -5,9 +5,9 @@ plan that is repeated decides the same.
 """
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Any, Final
 
 from core.errors import JobFailure, NotFoundError, StaleAttemptError, StoreUnavailableError
@@ -76,30 +76,22 @@ def failure_of(runs: Sequence[RunRecord]) -> Json | None:
 
 
 def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
-    """The `result` of a study that has come through: the run with the best metric, of those that
-    ended and did not diverge; None where there is none."""
-    goal = study.spec["metric"]["goal"]
-    ended = [
-        (run.metric, run)
-        for run in runs
-        if run.status == "succeeded" and run.outcome != "diverged" and _is_finite(run.metric)
-    ]
-    if not ended:
+    """The `result` of a study that has come through: `best`, its leading configuration, with the
+    mean of the metric over the runs that have one; None where none leads. A fault in it is logged
+    and costs nothing but this."""
+    try:
+        from core.compare.comparison import best_configuration
+
+        leader = best_configuration(study.spec, runs)
+    except Exception:
+        log.exception("%s: its configurations could not be compared", study.id)
+        leader = None
+    if leader is None:
         return {"best": None}
-    choose = min if goal == "min" else max
-    _, best = choose(ended, key=lambda each: each[0] or 0.0)
-    return {
-        "best": {
-            "run": best.index,
-            "configuration": best.configuration,
-            "params": best.params,
-            "metric": best.metric,
-        }
-    }
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+    repeats = [run for run in runs if run.configuration == leader]
+    values = [run.metric for run in repeats if run.metric is not None and run.outcome != "diverged"]
+    metric = fmean(values) if values else None
+    return {"best": {"configuration": leader, "params": repeats[0].params, "metric": metric}}
 
 
 def _error(error: Exception) -> Json:

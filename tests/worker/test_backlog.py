@@ -9,9 +9,9 @@ from core.store.base import HistoryKind
 from worker.backlog import Backlog, Rows
 
 
-def batch(first: int, count: int = 10, kind: HistoryKind = "train") -> Rows:
+def batch(first: int, count: int = 10, kind: HistoryKind = "train", run: int = 0) -> Rows:
     steps = np.arange(first, first + count, dtype=np.float64)
-    return Rows(kind, first, {"step": steps, "loss": steps / 7})
+    return Rows(kind, first, {"step": steps, "loss": steps / 7}, run=run)
 
 
 def steps(taken: list[Rows]) -> list[float]:
@@ -41,6 +41,18 @@ def test_neighbours_of_a_kind_leave_as_one(tmp_path: Path) -> None:
         ("train", 0, 30),
         ("eval", 0, 3),
     ]
+
+
+@pytest.mark.parametrize("max_bytes", [1, 10**6])
+def test_the_rows_of_several_runs_are_kept_apart(tmp_path: Path, max_bytes: int) -> None:
+    backlog = Backlog(tmp_path, max_bytes)
+    for first in (0, 10):
+        for run in (3, 5):
+            backlog.put(batch(first, run=run))
+    taken: list[Rows] = []
+    while backlog:
+        taken += backlog.take(10**6)
+    assert [(rows.run, rows.first_row, rows.num_rows) for rows in taken] == [(3, 0, 20), (5, 0, 20)]
 
 
 def test_rows_put_back_come_first_again(tmp_path: Path) -> None:

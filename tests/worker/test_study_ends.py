@@ -20,7 +20,7 @@ def test_a_study_runs_to_its_end_and_all_is_written(bench: Any, studies: StudyBe
     study = studies.until_status(study_id, "succeeded")
     assert study.counts["succeeded"] == 3
     assert study.num_updates == 15
-    assert study.result["best"] == {"run": 0, "configuration": 0, "params": {}, "metric": 0.2}
+    assert study.result["best"] == {"configuration": 0, "params": {}, "metric": 0.2}
     for index, run in enumerate(studies.runs(study_id)):
         assert (run.status, run.outcome) == ("succeeded", "budget_exhausted")
         assert run.result["num_steps"] == 5
