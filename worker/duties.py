@@ -18,7 +18,7 @@ from core.train.events import Columns, Control, Ending, Events, Json, SavedCheck
 
 if TYPE_CHECKING:
     from core.population.events import PopulationControl
-    from core.population.task import TaskEvents
+    from core.population.receiver import TaskEvents
 
 SLICE_SHARE: Final = 0.15
 """Of a full diagnosis's time, for the picture of the loss around the weights."""

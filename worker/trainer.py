@@ -102,8 +102,12 @@ class PipeEvents:
         first_rows: list[int],
         lengths: list[int],
         columns: Columns,
+        *,
+        truncate: bool = False,
     ) -> None:
-        fields = {"kind": kind, "runs": runs, "first_rows": first_rows, "lengths": lengths}
+        fields: Json = {"kind": kind, "runs": runs, "first_rows": first_rows, "lengths": lengths}
+        if truncate:
+            fields["truncate"] = True
         self._send(Frame("run_rows", fields, columns))
 
     def population_progress(self, num_updates: int, num_running: int) -> None:

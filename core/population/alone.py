@@ -1,73 +1,201 @@
 """A run that is not fused: the single run's own loop, behind the population's interface."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from core.artifacts.base import Buffer, JobArtifacts, OpenArtifact, Stored
-from core.population.events import (
-    PopulationControl,
-    PopulationEvents,
-    RunEnding,
-    RunWeights,
-)
+from core.errors import ArtifactError
+from core.population.build import DTYPES
+from core.population.events import Kind, PopulationControl, RowBatch, RunEnding, RunWeights
+from core.population.events import StackEvents as Events
+from core.population.memory import MemoryFiles
+from core.problems.build import build_problem
 from core.spec.job import JobSpec
-from core.train.events import Columns, Ending, Json, SavedCheckpoint
+from core.train.checkpoint import Snapshot, decode, resume_points
+from core.train.events import Columns, Ending, SavedCheckpoint
 from core.train.loop import run as run_single
 from core.train.reporting import Clock
 from core.train.tensor_file import parse
+from core.train.tree import Tree
 
-_JOB = "job_00000000000000000000000000"
+Json = dict[str, Any]
+Left = Literal["ended", "cancelled", "handed_over", "paused"]
 
 
-class _Memory(JobArtifacts):
-    """Model files kept in memory; resume checkpoints are not kept."""
+@dataclass
+class AloneState:
+    """A run between two steps.
 
-    def __init__(self) -> None:
-        super().__init__(_JOB)
-        self.files: dict[str, bytes] = {}
+    Attributes:
+        files: its initial weights and its latest resume checkpoint; empty before the first step.
+        share_s: its time so far.
+        first_step: updates that were applied before this task.
+    """
 
-    def write(self, name: str, pieces: Iterable[Buffer]) -> Stored:
-        data = b"".join(bytes(piece) for piece in pieces)
-        if "/" not in name:
-            self.files[name] = data
-        return Stored(name, len(data), "")
+    files: MemoryFiles = field(default_factory=MemoryFiles)
+    share_s: float = 0.0
+    first_step: int = 0
 
-    def open(self, name: str) -> OpenArtifact:
-        if name not in self.files:
-            raise self._missing(name)
-        data = self.files[name]
-        return OpenArtifact(len(data), iter([data]), lambda: None)
+    def tree(self) -> Tree:
+        """For `core.train.tree.flatten`."""
+        tensors = self.files.tensors()
+        return {"files": tensors, "share_s": self.share_s, "first_step": self.first_step}
 
-    def exists(self, name: str) -> bool:
-        return name in self.files
+    @classmethod
+    def from_tree(cls, tree: Tree) -> "AloneState":
+        files = MemoryFiles.of(tree["files"])
+        return cls(files, tree["share_s"], tree["first_step"])
 
-    def list(self) -> dict[str, int]:
-        return {name: len(data) for name, data in sorted(self.files.items())}
 
-    def delete(self, name: str) -> None:
-        self.files.pop(name, None)
+def nobody(state: AloneState) -> None:
+    """Takes no state."""
 
-    def delete_all(self) -> None:
-        self.files.clear()
+
+class Alone:
+    """One run in a loop of its own.
+
+    Attributes:
+        state: where it stands; `train` goes on from there, and leaves it where the run left off.
+    """
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        run: int,
+        *,
+        events: Events,
+        control: PopulationControl,
+        device: torch.device,
+        clock: Clock = perf_counter,
+        state: AloneState | None = None,
+    ) -> None:
+        # Checkpoints on the way are taken by handing the run over: by time, not by steps.
+        checkpoint = spec.checkpoint.model_copy(update={"every_steps": None})
+        self._spec = spec.model_copy(update={"checkpoint": checkpoint})
+        self._run = run
+        self._events = events
+        self._control = control
+        self._device = device
+        self._clock = clock
+        self.state = state or AloneState()
+
+    def train(
+        self,
+        *,
+        stop_step: int | None = None,
+        due: Callable[[], bool] = lambda: False,
+        save: Callable[[AloneState], None] = nobody,
+    ) -> Left:
+        """Train until the run has ended, or the control asks to stop, or until `stop_step` updates
+        are made. Handed over or paused, nothing of an ending is reported.
+
+        Args:
+            due: asked before each step whether the state should be saved.
+            save: called with it then.
+
+        Raises:
+            what `core.train.loop.run` raises.
+        """
+        while True:
+            control = _Control(self._run, self._control, due)
+            ending = self._go_on(control, stop_step)
+            if ending.reason != "handed_over":
+                ended = RunEnding(self._run, ending, False, self.state.share_s)
+                self._events.ended(ended, _weights(self.state.files, ending))
+                dropped = self._control.stop_requested is None
+                return "cancelled" if ending.reason == "cancelled" and not dropped else "ended"
+            self.state.files.keep_latest()
+            match control.answered:
+                case "hand_over":
+                    return "handed_over"
+                case "save":
+                    save(self.state)
+                case _:
+                    return "paused"
+
+    def _go_on(self, control: "_Control", stop_step: int | None) -> Ending:
+        began, files = self._clock(), self.state.files
+        relay = _Relay(self._run, self._events, self.state, self._clock)
+        ending = run_single(
+            self._spec,
+            artifacts=files,
+            events=relay,
+            control=control,
+            resume=bool(resume_points(files)),
+            device=str(self._device),
+            stop_step=stop_step,
+            clock=self._clock,
+        )
+        self.state.share_s += self._clock() - began
+        return ending
+
+    def known(self) -> Json:
+        """Of a run that has paused, as `core.population.pausing.pause`."""
+        snapshot = _latest(self.state.files, self._spec, self._device)
+        ledger, best = snapshot.ledger, snapshot.best
+        lowest = {"step": best["step"], "loss": best["loss"]} if best["step"] >= 0 else None
+        metrics = self._evaluation(snapshot)
+        every = self._spec.record.eval_every
+        if metrics is not None and every is not None and snapshot.step % every == 0:
+            # It comes again, as the same row, when the run goes on.
+            self._record(ledger["num_evaluations"], metrics)
+            if lowest is None or metrics["loss"] < lowest["loss"]:
+                lowest = {"step": snapshot.step, "loss": metrics["loss"]}
+        return {
+            "step": snapshot.step,
+            "loss": ledger["trace"]["last"] if snapshot.step else None,
+            "eval": metrics,
+            "best": lowest,
+            "share_s": self.state.share_s,
+        }
+
+    def _evaluation(self, snapshot: Snapshot) -> Json | None:
+        found = snapshot.ledger["evaluation"]
+        if found is None or snapshot.ledger["evaluated_step"] != snapshot.step:
+            dtype = DTYPES[self._spec.precision or "float32"]
+            problem = build_problem(self._spec, self._device, dtype)
+            problem.load_state(snapshot.moment.weights)
+            found = problem.evaluate()
+        return None if found is None else {**found, "step": snapshot.step}
+
+    def _record(self, row: int, metrics: Json) -> None:
+        columns = {name: np.array([[value]], dtype=float) for name, value in metrics.items()}
+        share_s = np.array([[self.state.share_s]])
+        self._events.many_rows(RowBatch("eval", [self._run], row, columns, share_s))
 
 
 class _Relay:
     """The single run's events, passed on under its number."""
 
-    def __init__(self, run: int, events: PopulationEvents) -> None:
+    def __init__(self, run: int, events: Events, state: AloneState, clock: Clock) -> None:
         self._run = run
         self._events = events
+        self._state = state
+        self._clock = clock
+        self._began = clock()
+        self._steps = [0.0, 0.0]
+        self._times = [state.share_s, state.share_s]
 
-    def rows(self, kind: str, first_row: int, columns: Columns) -> None:
-        self._events.rows(self._run, "train" if kind == "train" else "eval", first_row, columns)
+    def rows(self, kind: Kind, first_row: int, columns: Columns) -> None:
+        steps = columns["step"]
+        if kind == "train":
+            now = self._state.share_s + self._clock() - self._began
+            before = self._steps[1] or float(steps[0])
+            self._steps, self._times = [before, float(steps[-1])], [self._times[1], now]
+        # Between two reports, the time of a row is as its step.
+        share_s = np.interp(steps, self._steps, self._times)[None]
+        together = {name: column[None] for name, column in columns.items()}
+        self._events.many_rows(RowBatch(kind, [self._run], first_row, together, share_s))
 
     def progress(
         self, step: int, steps_per_s: float | None, latest: Json | None, best: Json | None
     ) -> None:
-        self._events.progress(step, 1)
+        self._events.progress(step - self._state.first_step, 1)
 
     def phase(self, name: str) -> None:
         return
@@ -78,65 +206,55 @@ class _Relay:
     def intervened(
         self, interventions: list[Json], rewound: dict[str, int] | None, dropped: tuple[str, ...]
     ) -> None:
-        return
+        if rewound is not None:
+            self._events.rewound(self._run, rewound)
 
 
 class _Control:
-    """The population's control, for one of its runs."""
+    """The population's control, for one of its runs.
 
-    def __init__(self, run: int, control: PopulationControl) -> None:
+    Attributes:
+        answered: what was asked of the run, and why.
+    """
+
+    def __init__(self, run: int, control: PopulationControl, due: Callable[[], bool]) -> None:
         self._run = run
         self._control = control
+        self._due = due
+        self.answered: Literal["cancel", "hand_over", "save"] | None = None
 
     @property
-    def stop_requested(self) -> str | None:
+    def stop_requested(self) -> Literal["cancel", "hand_over"] | None:
         dropped = self._control.dropped
-        if dropped and self._run in dropped:
-            return "cancel"
-        return self._control.stop_requested
+        request = "cancel" if dropped and self._run in dropped else self._control.stop_requested
+        if request is not None:
+            self.answered = "cancel" if request == "cancel" else "hand_over"
+        elif self._due():
+            self.answered = "save"
+        else:
+            return None
+        return "cancel" if request == "cancel" else "hand_over"
 
 
-def run_alone(
-    spec: JobSpec,
-    run: int,
-    *,
-    events: PopulationEvents,
-    control: PopulationControl,
-    device: torch.device,
-    clock: Clock = perf_counter,
-) -> RunEnding:
-    """Train one run by core.train.loop.run; raises what that raises."""
-    files = _Memory()
-    began = clock()
-    # It would be written for nothing: there is no resuming here.
-    quiet = spec.model_copy(update={"checkpoint": spec.checkpoint.model_copy(
-        update={"every_steps": None})})  # fmt: skip
-    ending: Ending = run_single(
-        quiet,
-        artifacts=files,
-        events=_Relay(run, events),
-        control=_Control(run, control),  # type: ignore[arg-type]
-        device=str(device),
-        clock=clock,
-    )
-    ended = RunEnding(run, ending, False, clock() - began)
-    events.ended(ended, _weights(files, ending))
-    return ended
+def _latest(files: MemoryFiles, spec: JobSpec, device: torch.device) -> Snapshot:
+    names = resume_points(files)
+    if not names:
+        raise ArtifactError("a paused run has no checkpoint")
+    return decode(files.files[names[0]], spec, str(device))
 
 
-def _weights(files: _Memory, ending: Ending) -> RunWeights:
+def _weights(files: MemoryFiles, ending: Ending) -> RunWeights:
     held: dict[str, tuple[dict[str, Tensor], dict[str, str]]] = {
-        name: parse(data) for name, data in files.files.items()
+        name: parse(data) for name, data in files.files.items() if "/" not in name
     }
     initial, metadata = held["initial.safetensors"]
     final, of_final = held.get("final.safetensors", held["initial.safetensors"])
     best = held.get("best.safetensors")
-    kept = {k: v for k, v in metadata.items() if k not in ("step", "checkpoint", "spec")}
     return RunWeights(
         initial,
         None if best is None else best[0],
         final,
         -1 if best is None else int(best[1]["step"]),
         int(of_final["step"]),
-        kept,
+        {k: v for k, v in metadata.items() if k not in ("step", "checkpoint", "spec")},
     )

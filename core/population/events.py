@@ -89,6 +89,9 @@ class StackEvents(PopulationEvents, Protocol):
     def many_rows(self, batch: RowBatch) -> None:
         """As `rows`, for all runs of the batch. The arrays are the receiver's to keep."""
 
+    def rewound(self, run: int, rows: dict[str, int]) -> None:
+        """The run has gone back (`on_divergence`): so many rows of each history stay."""
+
 
 class PopulationControl(Protocol):
     """What the engine asks between steps, for one attribute read each."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from core.artifacts.base import JobArtifacts
 from core.population.events import RunWeights
 from core.train.tensor_file import pieces
+from core.train.tree import Tree
 
 Json = dict[str, Any]
 WHICH: Final = ("initial", "best", "final")
@@ -50,6 +51,24 @@ class KeptWeights:
         if held.shape[1:] != like.shape or held.dtype != like.dtype:
             raise ValueError(f"{name} is {tuple(like.shape)}, in the runs before {held.shape[1:]}")
         return held
+
+    def state(self) -> Tree:
+        """Copies of the rows that were kept."""
+        index = torch.tensor(sorted(self.steps), dtype=torch.int64)
+        return {
+            "steps": [[row, self.steps[row]] for row in sorted(self.steps)],
+            "tensors": {name: held.index_select(0, index) for name, held in self._tensors.items()},
+            "metadata": dict(self._metadata),
+        }
+
+    def load_state(self, tree: Tree) -> None:
+        """Go on where `state` was taken."""
+        self.steps = {row: dict(steps) for row, steps in tree["steps"]}
+        self._metadata = dict(tree["metadata"])
+        index = torch.tensor(list(self.steps), dtype=torch.int64)
+        for name, tensor in tree["tensors"].items():
+            held = torch.zeros((self._rows, *tensor.shape[1:]), dtype=tensor.dtype)
+            self._tensors[name] = held.index_copy_(0, index, tensor)
 
     def write(self, artifacts: JobArtifacts, name: str) -> dict[int, int]:
         """Write the rows that were kept, in order; returns where each has come to stand.

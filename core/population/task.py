@@ -1,62 +1,33 @@
 """A task of a study, from the fields of its frame to its endings."""
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from time import perf_counter
-from typing import Any, Literal, Protocol
+from typing import Any, Final
+
+import torch
 
 from core.artifacts.base import JobArtifacts
-from core.population.events import PopulationControl, RowBatch, RunEnding, RunWeights
-from core.population.files import weights_file
-from core.population.kept import KeptWeights
-from core.population.run import run
+from core.errors import ArtifactError, NotFoundError
+from core.population.alone import AloneState
+from core.population.engine import Engine, MakeStack, Source, source_of, source_tree, units_of
+from core.population.events import PopulationControl
+from core.population.files import paused_file, weights_file
+from core.population.gathering import Gathering
+from core.population.keeper import Keeper, Pace
+from core.population.pausing import PausedRuns
+from core.population.receiver import Receiver, TaskEvents, presumes
+from core.population.stack import Stack
+from core.population.tree_file import decode, encode
 from core.spec.job import JobSpec
-from core.train.events import Columns
+from core.train.checkpoint import resume_points, step_of
+from core.train.devices import exact_kernels, pick_device
 from core.train.reporting import Clock
+from core.train.tree import Tree
 
 Json = dict[str, Any]
-Kind = Literal["train", "eval"]
-
-
-class TaskEvents(Protocol):
-    """Where a task reports: cheap calls, from the thread that trains. Runs are named by their
-    indices in the study."""
-
-    def run_rows(
-        self,
-        kind: Kind,
-        runs: list[int],
-        first_rows: list[int],
-        lengths: list[int],
-        columns: Columns,
-    ) -> None:
-        """Rows of several runs: `lengths[i]` rows of run `runs[i]` from `first_rows[i]` on. The
-        columns hold them run after run."""
-
-    def population_progress(self, num_updates: int, num_running: int) -> None:
-        """Updates that this task has made, in all its attempts; how many runs train."""
-
-    def run_ended(self, fields: Json) -> None:
-        """A run has ended: the fields of the frame `run_ended`. All its rows came before; after a
-        resume it may come again."""
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """The runs of a task, by their place in it."""
-
-    indices: list[int]
-    specs: list[JobSpec]
-
-
-def runs_of(job: Mapping[str, Any]) -> _Runs:
-    """The task's runs; each configuration is parsed once, and its runs share the parts."""
-    # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
-    specs = [JobSpec.model_validate_json(json.dumps(spec)) for spec in job["specs"]]
-    indices = [int(index) for index, _, _ in job["runs"]]
-    seeded = [specs[place].model_copy(update={"seed": seed}) for _, place, seed in job["runs"]]
-    return _Runs(indices, seeded)
+PAUSED: Final = "paused runs"
 
 
 def run_task(
@@ -65,72 +36,169 @@ def run_task(
     events: TaskEvents,
     control: PopulationControl,
     clock: Clock = perf_counter,
+    *,
+    pace: Pace | None = None,
+    make_stack: MakeStack = Stack,
 ) -> Json:
     """Train the runs of a `population` frame; returns the fields of its `ended` frame.
 
     Args:
-        job: `stem`, `device`, `specs`, `runs`, …
+        job: the frame's fields.
+            `stem`: what the names of the task's artifacts begin with.
+            `device`: where to train.
+            `specs`: resolved job specs, one a configuration.
+            `runs`: `[index in the study, place in specs, seed]` each; their models are alike.
+            `stop_step`: after so many updates, runs that have not ended pause; None: none does.
+            `sources`: by index, the artifact with the state that a paused run goes on from.
+            `resume`: go on from the task's latest checkpoint; without any, from the beginning.
+            `stored_rows`: by index, the rows of each history that have arrived: a checkpoint that
+                presumes more is not used. None: all of them.
+            `target`: as `core.population.target.Target` takes it.
+            All but the first four may be left out.
         artifacts: the study's.
+        pace: how often the task is saved.
+
+    Returns:
+        `reason`: `finished`, `cancelled` (what had not ended by then keeps what it has) or
+        `handed_over`. `weights`: `{"file", "rows": {index: row}, "steps": {index: {"initial",
+        "best", "final"}}}` of the runs that ended; None without any. `paused`: by index
+        `{"step", "loss", "eval", "best", "share_s", "target", "file"}`.
 
     Raises:
-        ArtifactError: the weights cannot be written.
+        ArtifactError: the weights or the paused runs cannot be written, or a source not read.
         JobFailure: no such device, out of memory, data that does not load.
     """
-    runs = runs_of(job)
-    receiver = _Receiver(runs.indices, events)
-    run(runs.specs, events=receiver, control=control, device=job["device"], clock=clock)
-    request = control.stop_requested
-    reason = "cancelled" if request == "cancel" else "handed_over" if request else "finished"
-    weights = None
-    if receiver.kept.steps and reason != "handed_over":
-        name = weights_file(job["stem"])
-        places = receiver.kept.write(artifacts, name)
-        weights = {
-            "file": name,
-            "rows": {runs.indices[row]: place for row, place in places.items()},
-            "steps": {runs.indices[row]: steps for row, steps in receiver.kept.steps.items()},
-        }
-    return {"reason": reason, "weights": weights, "paused": {}}
+    specs = specs_of(job)
+    receiver = Receiver(list(specs), events, job.get("target"))
+    with exact_kernels():
+        device = pick_device(job["device"])
+        about = _fingerprint(job, device)
+        with Keeper(artifacts, job["stem"], about, clock, pace or Pace()) as keeper:
+            saved = _checkpoint(keeper, job, device)
+            sources = _sources(job, artifacts, device, receiver)
+            engine = Engine(
+                specs,
+                units_of(specs, sources, device),
+                events=Gathering(receiver),
+                control=control,
+                device=device,
+                clock=clock,
+                make_stack=make_stack,
+                stop_step=job.get("stop_step"),
+                sources=sources,
+                saves=_Saves(keeper, receiver),
+            )
+            if saved is not None:
+                receiver.load_state(saved["receiver"])
+                engine.load_state(saved["engine"])
+            reason = engine.train()
+            if reason == "handed_over":
+                return {"reason": reason, "weights": None, "paused": {}}
+            weights = None
+            if receiver.kept.steps:
+                name = weights_file(job["stem"])
+                weights = receiver.weights(name, receiver.kept.write(artifacts, name))
+            paused = _write_paused(engine, receiver, artifacts, paused_file(job["stem"]))
+            return {"reason": reason, "weights": weights, "paused": paused}
 
 
-class _Receiver:
-    """The population's events, passed on under the runs' indices."""
+def specs_of(job: Mapping[str, Any]) -> dict[int, JobSpec]:
+    """The task's runs by index; each configuration is parsed once, and its runs share the parts."""
+    # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
+    specs = [JobSpec.model_validate_json(json.dumps(spec)) for spec in job["specs"]]
+    return {
+        int(index): specs[place].model_copy(update={"seed": seed})
+        for index, place, seed in job["runs"]
+    }
 
-    def __init__(self, indices: Sequence[int], events: TaskEvents) -> None:
-        self._indices = indices
-        self._events = events
-        self.kept = KeptWeights(len(indices))
 
-    def rows(self, run: int, kind: Kind, first_row: int, columns: Columns) -> None:
-        length = len(columns["step"])
-        self._events.run_rows(kind, [self._indices[run]], [first_row], [length], columns)
+class _Saves:
+    """Saves the engine together with what the task knows of its runs."""
 
-    def many_rows(self, batch: RowBatch) -> None:
-        count, length = batch.columns["step"].shape
-        joined = {
-            name: column.reshape(count * length, *column.shape[2:])
-            for name, column in batch.columns.items()
-        }
-        indices = [self._indices[run] for run in batch.runs]
-        first_rows, lengths = [batch.first_row] * count, [length] * count
-        self._events.run_rows(batch.kind, indices, first_rows, lengths, joined)
+    def __init__(self, keeper: Keeper, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._keeper = keeper
+        self.due = keeper.due
 
-    def progress(self, num_updates: int, num_running: int) -> None:
-        self._events.population_progress(num_updates, num_running)
+    def save(self, take: Any) -> None:
+        self._keeper.save(lambda: self._whole(take))
 
-    def ended(self, ending: RunEnding, weights: RunWeights) -> None:
-        if ending.ending.reason == "handed_over":
-            return
-        self.kept.keep(ending.run, weights)
-        self._events.run_ended(
-            {
-                "run": self._indices[ending.run],
-                "reason": ending.ending.reason,
-                "outcome": ending.ending.outcome,
-                "result": ending.ending.result,
-                "best": ending.ending.best,
-                "fused": ending.fused,
-                "share_s": ending.share_s,
-                "target": None,
-            }
+    def save_last(self, take: Any) -> None:
+        self._keeper.save_last(lambda: self._whole(take))
+
+    def _whole(self, take: Any) -> Tree:
+        engine = take()  # first: taking it makes the rows leave
+        return {"engine": engine, "receiver": self._receiver.state()}
+
+
+def _fingerprint(job: Mapping[str, Any], device: torch.device) -> str:
+    """What the task's course depends on."""
+    parts = [job["specs"], job["runs"], job.get("stop_step"), job.get("target"), device.type]
+    sources = sorted((str(index), file) for index, file in (job.get("sources") or {}).items())
+    return hashlib.sha256(json.dumps([*parts, sources], sort_keys=True).encode()).hexdigest()
+
+
+def _checkpoint(keeper: Keeper, job: Mapping[str, Any], device: torch.device) -> Tree | None:
+    if not job.get("resume"):
+        return None
+    stored_rows = job.get("stored_rows")
+    stored = None if stored_rows is None else {int(k): rows for k, rows in stored_rows.items()}
+
+    def arrived(tree: Tree) -> bool:
+        wanted = presumes(tree["receiver"])
+        return stored is None or all(
+            rows <= stored.get(run, {}).get(kind, 0)
+            for run, held in wanted.items()
+            for kind, rows in held.items()
         )
+
+    return keeper.load(str(device), arrived)
+
+
+def _sources(
+    job: Mapping[str, Any], artifacts: JobArtifacts, device: torch.device, receiver: Receiver
+) -> dict[int, Source]:
+    """Where the runs go on from; what they had reached before is told to the receiver."""
+    wanted = {int(index): file for index, file in (job.get("sources") or {}).items()}
+    found: dict[int, Source] = {}
+    for file in dict.fromkeys(wanted.values()):
+        try:
+            tree = decode(artifacts.read(file), PAUSED, str(device))
+        except NotFoundError as error:
+            raise ArtifactError(f"the state of the paused runs is gone: {error}") from error
+        reached = dict(tree["reached"])
+        for runs, saved in tree["sources"]:
+            source = source_of(saved)
+            for run in runs:
+                if wanted.get(run) == file:
+                    found[run] = _of_run(source, run)
+                    if run in reached:
+                        receiver.target.reached[run] = reached[run]
+    if missing := wanted.keys() - found.keys():
+        raise ArtifactError(f"the state of the runs {sorted(missing)} is not there")
+    return found
+
+
+def _of_run(source: Source, run: int) -> Source:
+    if isinstance(source, PausedRuns):
+        return source.of(run)
+    (latest, *_) = resume_points(source.files)
+    return AloneState(source.files, source.share_s, step_of(latest))
+
+
+def _write_paused(
+    engine: Engine, receiver: Receiver, artifacts: JobArtifacts, file: str
+) -> dict[int, Json]:
+    """Write the states of the runs that have paused; returns what is known of each."""
+    if not engine.paused:
+        return {}
+    reached = receiver.target.reached
+    tree = {
+        "sources": [[runs, source_tree(source)] for runs, source in engine.paused],
+        "reached": list(reached.items()),
+    }
+    artifacts.write(file, encode(tree, PAUSED))
+    return {
+        run: {**known, "target": reached.get(run), "file": file}
+        for run, known in engine.known.items()
+    }

@@ -76,6 +76,7 @@ class Course:
         control: Control,
         clock: Clock,
         guard: Guard | None = None,
+        stop_step: int | None = None,
     ) -> None:
         self.step = 0
         self.reason: Reason = "finished"
@@ -87,6 +88,7 @@ class Course:
         self._clock = clock
         self._guard = guard
         self._limit = step_limit(spec, descent.problem.steps_per_epoch)
+        self._stop_step = NO_LIMIT if stop_step is None else stop_step
         self._max_seconds = spec.budget.max_seconds or math.inf
         self._eval_every = spec.record.eval_every if ledger.best_by_evaluation else None
         self._checkpoint_every = spec.checkpoint.every_steps
@@ -143,7 +145,7 @@ class Course:
         while self.step < self._limit and not self._asked_to_stop():
             self._do_what_is_due()
             start = self.step
-            due = min(self._limit, self._next_evaluation, self._next_checkpoint)
+            due = min(self._limit, self._stop_step, self._next_evaluation, self._next_checkpoint)
             stop = min(start + size.now, due)
             before = self._descent.moment()
             began = self._clock()
@@ -203,6 +205,8 @@ class Course:
 
     def _asked_to_stop(self) -> bool:
         request = self._control.stop_requested
+        if request is None and self.step >= self._stop_step:
+            request = "hand_over"
         if request is None:
             return False
         self.reason = "cancelled" if request == "cancel" else "handed_over"

@@ -59,6 +59,7 @@ def run(
     stored_rows: Mapping[str, int] | None = None,
     device: str | None = None,
     block_size: int | None = None,
+    stop_step: int | None = None,
     clock: Clock = perf_counter,
 ) -> Ending:
     """Train what `spec` describes, to its end or until `control` asks to stop.
@@ -75,6 +76,7 @@ def run(
         device: where to train; left out, `spec.device` decides.
         block_size: steps between two looks at the rows; left out, 1 on a CPU and up to
             `BLOCK_STEPS` on a GPU. It never changes a result.
+        stop_step: after so many updates, a run that has not ended is handed over.
         clock: seconds, monotonic.
 
     Raises:
@@ -94,7 +96,9 @@ def run(
             ledger = new_ledger(spec, problem)
             reporter = Reporter(events, ledger, saver, clock)
             guard = guard_of(spec)
-            course = Course(spec, descent, ledger, saver, reporter, control, clock, guard)
+            course = Course(
+                spec, descent, ledger, saver, reporter, control, clock, guard, stop_step
+            )
             if snapshot is not None:
                 if guard is not None:
                     guard.resume(snapshot.guard, snapshot.good)

@@ -45,6 +45,9 @@ class Gathered:
             columns = {name: column[place] for name, column in batch.columns.items()}
             self.rows(number, batch.kind, batch.first_row, columns)
 
+    def rewound(self, run: int, rows: dict[str, int]) -> None:
+        self.received[run].intervened([], rows, ())
+
     def progress(self, num_updates: int, num_running: int) -> None:
         self.progressed.append((num_updates, num_running))
 
