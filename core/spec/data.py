@@ -1,5 +1,10 @@
 """Data of a supervised problem: where the rows come from, how they are split and in what order."""
 
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -207,6 +212,54 @@ class Inline(DataSpec):
     kind: Literal["inline"]
     features: Rows
     targets: Targets
+
+    @cached_property
+    def counted(self) -> "Counted":
+        """What rules and sizes ask of the rows, counted once: many specs may share them."""
+        return count_rows(self.features, self.targets)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all numbers, in order."""
+        text = json.dumps([self.features, self.targets]).encode()
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Counted:
+    """About the rows of inline data.
+
+    Attributes:
+        feature_widths, target_widths: how many rows have so many numbers (targets: of lists only).
+        ids: the targets, where they are whole numbers one a row; else empty.
+        largest_id, smallest_id: of them; -1 and 0 without any.
+        largest_feature, largest_target: absolute values.
+    """
+
+    feature_widths: Counter[int]
+    target_widths: Counter[int]
+    ids: frozenset[int]
+    largest_id: int
+    smallest_id: int
+    largest_feature: float
+    largest_target: float
+
+
+def count_rows(
+    features: tuple[tuple[float, ...], ...], targets: tuple[int | float | tuple[float, ...], ...]
+) -> Counted:
+    flat = (t for row in targets for t in (row if isinstance(row, tuple) else (row,)))
+    whole = isinstance(targets[0], int)
+    ids = frozenset(target for target in targets if isinstance(target, int)) if whole else None
+    return Counted(
+        feature_widths=Counter(map(len, features)),
+        target_widths=Counter(len(row) for row in targets if isinstance(row, tuple)),
+        ids=ids or frozenset(),
+        largest_id=max(ids) if ids else -1,
+        smallest_id=min(ids) if ids else 0,
+        largest_feature=max(abs(end) for row in features for end in (min(row), max(row))),
+        largest_target=max(map(abs, flat)),
+    )
 
 
 Data = Annotated[Builtin | Synthetic | Inline, Field(discriminator="kind")]

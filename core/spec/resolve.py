@@ -44,6 +44,14 @@ def parse_job(body: bytes, limits: Limits) -> JobSpec:
 
 
 def _resolve(spec: JobSpec, limits: Limits, faults: Faults) -> JobSpec:
+def resolve(spec: JobSpec, limits: Limits) -> JobSpec:
+    """As `parse_job`, of a spec whose fields have been read."""
+    faults = Faults()
+    resolved = _resolve(spec, limits, faults)
+    faults.raise_any()
+    return resolved
+
+
     """Each part in turn; a problem that is wrong leaves the rest unresolved."""
     optimizer = resolve_optimizer(spec.optimizer, faults)
     schedules = Schedules(optimizer, faults)

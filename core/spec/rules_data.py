@@ -1,6 +1,5 @@
 """Rules of supervised problems: data, loss, model and batch must fit one another."""
 
-from collections import Counter
 from typing import Final, Literal
 
 from core.spec.data import (
@@ -53,7 +52,7 @@ _CROSS_ENTROPY: Final = CrossEntropy(kind="cross_entropy")
 
 
 def _check_inline(data: Inline, faults: Faults) -> None:
-    widths = Counter(map(len, data.features))
+    widths = data.counted.feature_widths
     if len(widths) > 1:
         usual = widths.most_common(1)[0][0]
         odd = next(i for i, row in enumerate(data.features) if len(row) != usual)
@@ -68,7 +67,7 @@ def _check_inline(data: Inline, faults: Faults) -> None:
             f"{_DATA}.targets has {len(data.targets):,} entries for {len(data.features):,} rows of"
             " features; give one a row",
         )  # fmt: skip
-    target_widths = Counter(len(row) for row in data.targets if isinstance(row, tuple))
+    target_widths = data.counted.target_widths
     if len(target_widths) > 1:
         faults.add(
             f"{_DATA}.targets", "ragged",
@@ -137,9 +136,8 @@ def _refuse_values(problem: Supervised, loss: Loss, faults: Faults) -> None:
 
 def _check_ids(data: Inline, faults: Faults, *, chosen: bool) -> None:
     count = inline_classes(data)
-    present = set(data.targets)
+    present, negative = data.counted.ids, data.counted.smallest_id
     way_out = "" if chosen else "; if the targets are values, set problem.loss to mse"
-    negative = min(target for target in data.targets if isinstance(target, int))
     if negative < 0:
         faults.add(
             f"{_DATA}.targets", "class_id_out_of_range",
@@ -229,11 +227,8 @@ def check_float32(problem: Supervised, faults: Faults) -> None:
     data = problem.data
     if not isinstance(data, Inline):
         return
-    flat_targets = (t for row in data.targets for t in (row if isinstance(row, tuple) else (row,)))
-    largest = {
-        "features": max(abs(end) for row in data.features for end in (min(row), max(row))),
-        "targets": max(map(abs, flat_targets)),
-    }
+    counted = data.counted
+    largest = {"features": counted.largest_feature, "targets": counted.largest_target}
     for field, value in largest.items():
         if value > FLOAT32_MAX:
             faults.add(

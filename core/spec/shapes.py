@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal, assert_never, cast
+from typing import Any, Final, Literal, assert_never
 
 from core.spec.data import (
     AddingProblem,
@@ -104,10 +104,7 @@ def _generated(generator: Generator) -> DataShape:
 
 def inline_classes(data: Inline) -> int:
     """The largest class id and one more, or 0 where the targets are not whole numbers."""
-    if not isinstance(data.targets[0], int):
-        return 0
-    ids = cast(tuple[int, ...], data.targets)
-    return max(ids) + 1
+    return data.counted.largest_id + 1
 
 
 def split_rows(num_rows: int, eval_fraction: float) -> tuple[int, int]:

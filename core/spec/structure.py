@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from core.spec.data import Inline
 from core.spec.estimate import memory_parts, state_vectors
 from core.spec.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
 from core.spec.models import MLP
@@ -60,7 +61,12 @@ def structure_key(spec: JobSpec) -> str | None:
 def _problem_structure(spec: JobSpec) -> Any:
     problem = spec.problem
     if isinstance(problem, Supervised):
-        return problem.model_dump(mode="json", exclude={"model": {"init", "dropout"}})
+        without: Any = {"model": {"init", "dropout"}}
+        if not isinstance(problem.data, Inline):
+            return problem.model_dump(mode="json", exclude=without)
+        without["data"] = {"features", "targets"}
+        rows = problem.data.digest
+        return [problem.model_dump(mode="json", exclude=without), rows]
     return [problem.function.model_dump(mode="json"), problem.bounds is not None]
 
 
@@ -68,8 +74,11 @@ def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
     """The specs' numbers by stack, each in order and the stacks by their first; a run that cannot
     be fused is a group of its own."""
     found: dict[str, list[int]] = {}
+    keys: dict[int, str | None] = {}  # repeats share their spec
     for number, spec in enumerate(specs):
-        key = structure_key(spec)
+        if id(spec) not in keys:
+            keys[id(spec)] = structure_key(spec)
+        key = keys[id(spec)]
         found.setdefault(f"alone {number}" if key is None else key, []).append(number)
     return list(found.values())
 

@@ -10,9 +10,9 @@ from core.spec.faults import Faults
 from core.spec.job import JobSpec
 from core.spec.limits import Limits
 from core.spec.reading import read_as
-from core.spec.resolve import parse_job
 from core.spec.study_facts import Facts
 from core.spec.study_faults import ConfigurationFaults
+from core.spec.study_jobs import Jobs
 from core.spec.study_models import GridStrategy, RandomStrategy, Strategy, StudySpec, TpeStrategy
 from core.spec.study_rules import (
     check_base,
@@ -29,7 +29,7 @@ from core.spec.study_settle import (
     settled_metric,
     settled_strategy,
 )
-from core.spec.sweep import Axis, PathError, applied, axes_of, drawn, grid
+from core.spec.sweep import Axis, PathError, axes_of, drawn, grid
 
 Json = dict[str, Any]
 
@@ -108,11 +108,21 @@ def _but_for_base(spec: Json) -> StudySpec:
     return StudySpec.model_validate_json(json.dumps({**spec, "base": {}}))
 
 
+class RunSpecs:
+    """The resolved job specs of a resolved study's runs; inline data is read once for all."""
+
+    def __init__(self, spec: Json) -> None:
+        self._jobs = Jobs(spec["base"], list(spec["sweep"]), NO_LIMITS)
+
+    def of(self, params: Json, repeat: int) -> JobSpec:
+        """Of one run: posted as a job, it is the same run."""
+        resolved = self._jobs.resolved(params)
+        return resolved.model_copy(update={"seed": resolved.seed + repeat}) if repeat else resolved
+
+
 def run_spec(spec: Json, params: Json, repeat: int) -> JobSpec:
-    """The resolved job spec of one run of a resolved study: posted as a job, it is the same run."""
-    body = json.dumps(applied(spec["base"], params)).encode()
-    resolved = parse_job(body, NO_LIMITS)
-    return resolved.model_copy(update={"seed": resolved.seed + repeat}) if repeat else resolved
+    """The resolved job spec of one run of a resolved study (for many: `RunSpecs`)."""
+    return RunSpecs(spec).of(params, repeat)
 
 
 def _resolve(asked: StudySpec, limits: Limits, faults: Faults) -> ResolvedStudy | None:
@@ -183,9 +193,11 @@ def _check_all(
         dropped: paths of the sweep that have a mistake themselves: nothing is said of what may
             come of it.
     """
-    found, facts, number = ConfigurationFaults(list(asked.sweep)), Facts(), 0
+    jobs = Jobs(base, list(asked.sweep), limits)
+    found = ConfigurationFaults(list(asked.sweep), most=jobs.affordable_failures)
+    facts, number = Facts(), 0
     for number, params in enumerate(chosen):
-        spec, errors = _checked(base, params, asked.repeats, limits)
+        spec, errors = _checked(jobs, params, asked.repeats)
         found.add(number, params, errors)
         if not found and spec is not None:
             facts.add(spec)
@@ -197,25 +209,20 @@ def _check_all(
     return None if faults.errors else facts
 
 
-def _checked(
-    base: Json, params: Json, repeats: int, limits: Limits
-) -> tuple[JobSpec | None, list[FieldError]]:
+def _checked(jobs: Jobs, params: Json, repeats: int) -> tuple[JobSpec | None, list[FieldError]]:
     """A configuration's resolved spec, or its mistakes; paths that lead nowhere are passed over."""
-    faults, params = Faults(), dict(params)
+    faults, params, spec = Faults(), dict(params), None
     while True:
         try:
-            body = json.dumps(applied(base, params)).encode()
-            break
+            spec = jobs.resolved(params)
+            check_configuration(spec, repeats, faults)
         except PathError as error:
             faults.add(error.path, "unknown_path", str(error))
             del params[error.path]
-    spec = None
-    try:
-        spec = parse_job(body, limits)
-        check_configuration(spec, repeats, faults)
-    except InvalidInputError as error:
-        faults.errors.extend(error.errors)
-    return spec, faults.errors
+            continue
+        except InvalidInputError as error:
+            faults.errors.extend(error.errors)
+        return spec, faults.errors
 
 
 def _touches(param: str, path: str) -> bool:

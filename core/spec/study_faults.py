@@ -7,8 +7,6 @@ from typing import Any, Final
 from core.errors import FieldError
 from core.spec.faults import MAX_ERRORS, shown
 
-MAX_FAILING: Final = 500
-"""After so many configurations with mistakes the others are not looked at."""
 _PARAMS_SHOWN: Final = 4
 
 
@@ -26,9 +24,13 @@ class ConfigurationFaults:
     A mistake at or under a path of the sweep is that path's (`sweep.optimizer.lr`), any other the
     base's (`base.optimizer.eps`). The same mistake in many configurations is said once, with the
     first of them and how many more there are.
+
+    Args:
+        most: after so many configurations with mistakes the others need not be looked at.
     """
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], most: int) -> None:
+        self._most = most
         self._paths = sorted(paths, key=len, reverse=True)
         self._seen: dict[tuple[str, str, str], _Seen] = {}
         self._failing = 0
@@ -38,7 +40,7 @@ class ConfigurationFaults:
 
     @property
     def enough(self) -> bool:
-        return len(self._seen) > MAX_ERRORS or self._failing >= MAX_FAILING
+        return len(self._seen) > MAX_ERRORS or self._failing >= self._most
 
     def add(self, number: int, params: Mapping[str, Any], errors: Sequence[FieldError]) -> None:
         """The mistakes of configuration `number`; their params are those of a job's spec."""

@@ -10,11 +10,11 @@ from typing import Any
 from core.spec.halving import rungs
 from core.spec.job import JobSpec
 from core.spec.shapes import num_steps
-from core.spec.study import configurations, run_spec, strategy_of
+from core.spec.study import RunSpecs, configurations, strategy_of
 from core.spec.study_models import SuccessiveHalving, TpeStrategy
 from core.store.studies_base import Round
 from core.strategies.halving import decide, grouped, waits
-from core.strategies.runs import Configuration, configured, new_runs, train_tasks
+from core.strategies.runs import Configuration, new_runs, train_tasks
 from core.studies import RunRecord, StudyRecord
 
 Json = dict[str, Any]
@@ -46,8 +46,9 @@ def next_round(study: StudyRecord, runs: Sequence[RunRecord]) -> Round | None:
     elif known:
         return None
     else:
+        specs = RunSpecs(study.spec)
         fresh = [
-            configured(study.spec, number, params)
+            Configuration(number, params, specs.of(params, 0))
             for number, params in enumerate(configurations(study.spec))
         ]
     return _new_bracket(study, fresh, strategy.stopper) if fresh else None
@@ -78,7 +79,8 @@ def _next_rung(
     study: StudyRecord, bracket: Sequence[RunRecord], stopper: SuccessiveHalving
 ) -> Round:
     groups = grouped(bracket)
-    specs = {number: run_spec(study.spec, of[0].params, 0) for number, of in groups.items()}
+    jobs = RunSpecs(study.spec)
+    specs = {number: jobs.of(of[0].params, 0) for number, of in groups.items()}
     marks = _rungs(specs, stopper)
     step = next(run.paused["step"] for run in bracket if run.paused is not None)
     at = marks.index(step)

@@ -6,7 +6,6 @@ from typing import Any
 
 from core.spec.job import JobSpec
 from core.spec.structure import CPU_STACK_BYTES, GPU_STACK_BYTES, stacks
-from core.spec.study import run_spec
 from core.store.layouts import layouts_of
 from core.store.studies_base import NewRun
 from core.studies import RunRecord, StudyRecord, TaskRecord
@@ -21,11 +20,6 @@ class Configuration:
     number: int
     params: Json
     spec: JobSpec
-
-
-def configured(study: Json, number: int, params: Json) -> Configuration:
-    """Raises `InvalidInputError` where the parameters make no job; a study's own always do."""
-    return Configuration(number, params, run_spec(study, params, 0))
 
 
 def new_runs(configurations: Sequence[Configuration], repeats: int) -> list[NewRun]:

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InvalidInputError
-from core.spec.study import sweep_of
+from core.spec.study import RunSpecs, sweep_of
 from core.spec.study_models import SweepLinear, SweepLog, SweepValues, TpeStrategy
 from core.spec.sweep import Axis
 from core.strategies.halving import grouped, mean_metric
-from core.strategies.runs import Configuration, configured
+from core.strategies.runs import Configuration
 from core.studies import RunRecord
 
 if TYPE_CHECKING:
@@ -50,16 +50,18 @@ def asked(study: Json, strategy: TpeStrategy, runs: Sequence[RunRecord]) -> list
     trials.add_trials([told(axes, spaces, repeats, goal) for repeats in groups.values()])
     assert strategy.batch_size is not None, "the study is resolved"
     wanted = min(strategy.batch_size, strategy.num_runs - known)
+    specs, refused = RunSpecs(study), 0
     found: list[Configuration] = []
-    refused = 0
     while len(found) < wanted and refused < MOST_REFUSED:
         trial = trials.ask(spaces)
         params = {axis.path: value_of(axis, trial.params[axis.path]) for axis in axes}
         try:
-            found.append(configured(study, known + len(found), params))
+            spec = specs.of(params, 0)
         except InvalidInputError:
             trials.tell(trial, state=optuna.trial.TrialState.FAIL)
             refused += 1
+        else:
+            found.append(Configuration(known + len(found), params, spec))
     return found
 
 
