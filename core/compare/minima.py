@@ -1,0 +1,143 @@
+"""The distinct minima that a study's runs of one function ended in."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from core.compare.multistart import distinct_minima
+from core.spec.functions import Function, Quadratic
+from core.spec.values import domain, value_at
+from core.studies import RunRecord
+
+Json = dict[str, Any]
+Floats = NDArray[np.float64]
+
+RADIUS: Final = 1e-3
+"""Of the search range, in each coordinate: Griewank's minima lie 1/190 of its range apart."""
+MOST_LISTED: Final = 50
+_MOST_PROBED: Final = 20_000_000
+_FUNCTION: Final = TypeAdapter[Any](Function)
+
+
+def minima(problem: Json, runs: Sequence[RunRecord], *, maximize: bool = False) -> Json | None:
+    """`{"num_starts", "num_minima", "num_unsettled", "num_lost", "radius", "minima": [{"point",
+    "value", "share", "num_runs", "best_run"}]}`, lowest first; None where no run has ended.
+
+    End points within `radius` of a lower one are one minimum (`distinct_minima`), and a minimum
+    is founded only by a run that has settled: one that converged, or from whose end no step of the
+    radius along a coordinate leads lower (the test by which a pattern search is at rest: Torczon
+    1997, doi 10.1137/S1052623493250780). The others ended on the way. Shares are of all runs that
+    ended, those that diverged or failed included.
+
+    Args:
+        problem: resolved, of kind `function`.
+        maximize: the runs climbed; then these are the maxima, highest first.
+    """
+    ended = [run for run in runs if run.status in ("succeeded", "failed")]
+    if not ended:
+        return None
+    points = _points(ended)
+    sign = -1.0 if maximize else 1.0
+    values = np.array([_value(run) for run in ended])
+    values[[run.outcome == "diverged" for run in ended]] = np.nan
+    function = _FUNCTION.validate_python(problem["function"])
+    widths = _widths(function, problem, points[np.isfinite(values)])
+    scaled = points / widths
+    radius = RADIUS * float(np.sqrt(points.shape[1]))
+    settled = np.array([run.outcome == "converged" for run in ended])
+    settled |= _at_rest(function, points, sign, RADIUS * widths, problem.get("bounds"))
+    heights = (sign * values).tolist()
+    found = distinct_minima(scaled, heights, settled=settled.tolist(), radius=radius)
+    taken = sum(len(one.runs) for one in found.minima)
+    listed = []
+    for one in found.minima[:MOST_LISTED]:
+        # The lowest of its runs founded it.
+        best = min(one.runs, key=lambda run: (sign * values[run], run))
+        listed.append(
+            {
+                "point": _shaped(points[best], ended[best]),
+                "value": float(values[best]),
+                "share": one.share,
+                "num_runs": len(one.runs),
+                "best_run": ended[best].index,
+            }
+        )
+    return {
+        "num_starts": len(ended),
+        "num_minima": len(found.minima),
+        "num_unsettled": len(ended) - taken - len(found.lost),
+        "num_lost": len(found.lost),
+        "radius": (RADIUS * widths).tolist(),
+        "minima": listed,
+    }
+
+
+def _solution(run: RunRecord) -> Any:
+    return None if run.result is None else run.result.get("solution")
+
+
+def _points(runs: Sequence[RunRecord]) -> Floats:
+    """(runs, dim), NaN where a run has no end point."""
+    known = [_solution(run) for run in runs]
+    dim = next((len(each) for each in known if each is not None), 1)
+    return np.array(
+        [
+            np.full(dim, np.nan)
+            if each is None
+            else list(each.values() if isinstance(each, Mapping) else each)
+            for each in known
+        ],
+        dtype=np.float64,
+    )
+
+
+def _value(run: RunRecord) -> float:
+    value = None if run.result is None else run.result.get("value")
+    return float("nan") if value is None or _solution(run) is None else float(value)
+
+
+def _shaped(point: Floats, run: RunRecord) -> Any:
+    solution = _solution(run)
+    if isinstance(solution, Mapping):
+        return dict(zip(solution, point.tolist(), strict=True))
+    return point.tolist()
+
+
+def _widths(function: Any, problem: Json, ends: Floats) -> Floats:
+    """The search range of each coordinate: bounds, else the customary domain, else the range that
+    starts are drawn from, else that of the end points."""
+    dim = ends.shape[1]
+    start, bounds = problem.get("start"), problem.get("bounds") or domain(function)
+    if bounds is not None:
+        sides = np.broadcast_to(np.asarray(bounds, dtype=np.float64), (dim, 2))
+        width = sides[:, 1] - sides[:, 0]
+    elif isinstance(start, Mapping) and start.get("kind") == "uniform":
+        width = np.full(dim, float(start["high"]) - float(start["low"]))
+    else:
+        width = np.full(dim, float(np.ptp(ends, axis=0).max()) if len(ends) else 1.0)
+    return np.where(width > 0.0, width, 1.0)
+
+
+def _at_rest(
+    function: Any, points: Floats, sign: float, step: Floats, bounds: Any
+) -> NDArray[np.bool_]:
+    """Whether no step along a coordinate leads lower (within the bounds). What NumPy cannot
+    evaluate (a rotation is torch's), or not soon enough, counts as at rest."""
+    runs, dim = points.shape
+    sides = np.broadcast_to(np.asarray(bounds or (-np.inf, np.inf), dtype=np.float64), (dim, 2))
+    rotated = isinstance(function, Quadratic) and function.rotation_seed is not None
+    rest = np.asarray(np.isfinite(points).all(axis=1))
+    if rotated or runs * dim * dim > _MOST_PROBED:
+        return rest
+    here: Floats = sign * np.asarray(value_at(function, points))
+    for coordinate in range(dim):
+        for side in (-1.0, 1.0):
+            there = points.copy()
+            there[:, coordinate] += side * step[coordinate]
+            there[:, coordinate] = there[:, coordinate].clip(*sides[coordinate])
+            lower: NDArray[np.bool_] = sign * np.asarray(value_at(function, there)) < here
+            rest &= ~lower
+    return rest

@@ -1,0 +1,134 @@
+"""Who solves what, and how fast: a study's configurations as solvers, its problems as instances."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.compare import parameters
+from core.compare.grouping import State, Table
+from core.compare.profiles import TAUS, profile, ratios, score
+from core.compare.targets import kaplan_meier_median
+
+Json = dict[str, Any]
+Floats = NDArray[np.float64]
+
+MOST_SOLVERS: Final = 64
+"""Of more, those with the best scores are listed."""
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A row of the profile.
+
+    Attributes:
+        params: what makes it this solver.
+        rows: the configuration (row of the table) that runs for it on each problem.
+    """
+
+    params: Json
+    rows: tuple[int, ...]
+
+
+def profiles(table: Table, *, target: float | None) -> tuple[Json | None, str | None]:
+    """The profile as the comparison shows it; None and the reason where there is none.
+
+    An instance is a problem (values of the sweep's paths under `problem`) with a repeat. Solvers
+    are the settings of the other paths; where words are among them (another optimizer), `choices`
+    are profiled too, each with its best setting on each problem: the one whose median steps to the
+    target over the repeats are the fewest.
+    """
+    if target is None:
+        return None, "The metric has no target, and times to a target are what a profile compares."
+    if not table.numbers:
+        return None, "No run has been planned yet."
+    paths = parameters.varying(table.leaves)
+    outside = [path for path in paths if not parameters.of_problem(path)]
+    inside = [path for path in paths if parameters.of_problem(path)]
+    problems = _numbered([parameters.key(parameters.pick(one, inside)) for one in table.leaves])
+    num_problems = max(problems) + 1
+    picked = [parameters.pick(one, outside) for one in table.leaves]
+    settings = _settings(picked, problems, num_problems)
+    choices = _choices(table, picked, problems, num_problems)
+    if max(len(settings), len(choices)) < 2:
+        return None, "There are not two solvers that went through the same problems."
+    return {
+        "num_problems": num_problems,
+        "num_instances": num_problems * table.num_repeats,
+        "taus": list(TAUS),
+        "num_solvers": len(settings),
+        "solvers": _lines(table, settings) if len(settings) > 1 else [],
+        "choices": _lines(table, choices) if len(choices) > 1 else [],
+    }, None
+
+
+def _numbered(keys: list[str]) -> list[int]:
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
+
+
+def _settings(picked: list[Json], problems: list[int], num_problems: int) -> list[Solver]:
+    """Settings that ran on every problem."""
+    rows: dict[str, dict[int, int]] = defaultdict(dict)
+    for row, one in enumerate(picked):
+        rows[parameters.key(one)].setdefault(problems[row], row)
+    return [
+        Solver(picked[found[0]], tuple(found[problem] for problem in range(num_problems)))
+        for found in rows.values()
+        if len(found) == num_problems
+    ]
+
+
+def _choices(
+    table: Table, picked: list[Json], problems: list[int], num_problems: int
+) -> list[Solver]:
+    """Each choice at its best on each problem; those that ran on every problem."""
+    words = [
+        {path: value for path, value in one.items() if parameters.is_choice(value)}
+        for one in picked
+    ]
+    steps, known = _times(table, table.target_step), np.isfinite(table.target_step)
+    medians = kaplan_meier_median(steps, known)
+    counts = known.sum(axis=1)
+    means = np.where(known, table.target_step, 0.0).sum(axis=1) / np.maximum(counts, 1)
+    best: dict[str, dict[int, int]] = defaultdict(dict)
+    for row in np.lexsort((means, -counts, medians)).tolist():
+        best[parameters.key(words[row])].setdefault(problems[row], row)
+    solvers = [
+        Solver(words[found[0]], tuple(found[problem] for problem in range(num_problems)))
+        for found in best.values()
+        if len(found) == num_problems
+    ]
+    return sorted(solvers, key=lambda solver: parameters.key(solver.params))
+
+
+def _times(table: Table, reached: Floats) -> Floats:
+    """To the target; infinite where it was not reached (whatever the reason: here, what was cut off
+    counts as not solved)."""
+    times = np.where(np.isfinite(reached), reached, np.inf)
+    return np.where(table.state == State.MISSING, np.nan, times)
+
+
+def _lines(table: Table, solvers: list[Solver]) -> list[Json]:
+    rows = np.array([solver.rows for solver in solvers])  # (S, P)
+    shape = len(solvers), -1
+    steps = np.where(np.isfinite(table.target_step), np.maximum(table.target_step, 1.0), np.inf)
+    seconds = np.where(np.isfinite(table.target_s), np.maximum(table.target_s, 1e-9), np.inf)
+    by_steps = ratios(steps[rows].reshape(shape))
+    by_seconds = ratios(seconds[rows].reshape(shape))
+    scores, scores_s = score(by_steps), score(by_seconds)
+    order = np.lexsort((np.arange(len(solvers)), -scores))[:MOST_SOLVERS]
+    taus = np.array(TAUS)
+    shares, shares_s = profile(by_steps[order], taus), profile(by_seconds[order], taus)
+    return [
+        {
+            "params": solvers[at].params,
+            "configurations": [table.numbers[row] for row in solvers[at].rows],
+            "num_solved": int(np.isfinite(by_steps[at]).sum()),
+            "steps": {"score": float(scores[at]), "rho": shares[line].tolist()},
+            "seconds": {"score": float(scores_s[at]), "rho": shares_s[line].tolist()},
+        }
+        for line, at in enumerate(order.tolist())
+    ]
