@@ -16,7 +16,7 @@ from core.population.events import StackEvents as Events
 from core.population.memory import MemoryFiles
 from core.problems.build import build_problem
 from core.spec.job import JobSpec
-from core.train.checkpoint import Snapshot, decode, resume_points
+from core.train.checkpoint import Snapshot, decode, resume_points, step_of
 from core.train.events import Columns, Ending, SavedCheckpoint
 from core.train.loop import run as run_single
 from core.train.reporting import Clock
@@ -110,6 +110,8 @@ class Alone:
                 dropped = self._control.stop_requested is None
                 return "cancelled" if ending.reason == "cancelled" and not dropped else "ended"
             self.state.files.keep_latest()
+            (latest,) = resume_points(self.state.files)
+            self._events.progress(step_of(latest) - self.state.first_step, 1)
             match control.answered:
                 case "hand_over":
                     return "handed_over"
