@@ -9,6 +9,7 @@ STAMP := .venv/.installed
 LOCKS := requirements/api.txt requirements/worker.txt requirements/dev.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format bench faults lock clean
@@ -19,7 +20,7 @@ help:
 	@echo "make test      the whole suite           (PYTEST_ARGS='-k spec -n 2')"
 	@echo "make lint      ruff, mypy, import contracts, Dockerfile, compose file, lock"
 	@echo "make format    ruff's fixes and formatting"
-	@echo "make bench     the figures, as ratios    (writes a table)"
+	@echo "make bench     the figures, as ratios    (BENCH_ARGS='studies' for a part)"
 	@echo "make faults    trial after trial of kills, freezes and outages"
 	@echo "make lock      newest versions that pyproject.toml allows into requirements/"
 	@echo "make clean     remove .venv and caches"
@@ -56,14 +57,16 @@ format: install
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+# What the figures are compared with is installed here only: nothing else needs it.
 bench: install
-	@$(BIN)/python -m benchmarks
+	@$(PIP) install --quiet --requirement requirements/bench.txt
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 faults: install
 	@$(BIN)/python -m tests.faults
 
 lock: install
-	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[worker,embedded,dev]'
+	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[worker,embedded,dev,bench]'
 	$(BIN)/python scripts/lock.py
 	@touch $(STAMP)
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import accept, durability, imports, latency, rows, steps
+from benchmarks import accept, durability, imports, latency, rows, steps, studies
 from benchmarks.table import Figure, show
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
@@ -13,6 +13,7 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "latency": latency.measure,
     "steps": steps.measure,
     "durability": durability.measure,
+    "studies": studies.measure,
 }
 
 

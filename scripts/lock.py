@@ -1,8 +1,9 @@
 """Write, or check, the exact versions in requirements/ from what .venv holds.
 
 The files are layers: `api.txt` is the closure of the project's own dependencies and holds no
-torch, `worker.txt` adds the `worker` extra, `dev.txt` adds everything else. Each is cut from the
-metadata of the installed packages, so it names versions only, never where they came from.
+torch, `worker.txt` adds the `worker` extra, `dev.txt` what tests and linters need, `bench.txt` what
+the benchmarks compare with. Each is cut from the metadata of the installed packages, so it names
+versions only, never where they came from.
 
     python scripts/lock.py            write them (what `make lock` does after an upgrade)
     python scripts/lock.py --check    exit 1 when they and .venv or pyproject.toml disagree
@@ -23,6 +24,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("api", ()),
     ("worker", ("worker",)),
     ("dev", ("worker", "embedded", "dev")),
+    ("bench", ("worker", "embedded", "dev", "bench")),
 )
 HEADER = "# Exact versions, written by `make lock`. Do not edit by hand.\n"
 # torch pins these itself, and only its CUDA builds need them.

@@ -31,10 +31,12 @@ LIGHT = frozenset(
         "plots_marks",
         "plots_measured",
         "plots_path",
+        "plots_study",
         "plots_style",
         "settings",
         "spec",
         "store",
+        "strategies",
         "studies",
     )
 )

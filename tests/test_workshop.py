@@ -58,7 +58,8 @@ def test_every_dependency_of_the_project_is_locked() -> None:
     for layer, asked in (
         ("api", config["dependencies"]),
         ("worker", config["optional-dependencies"]["worker"]),
-        ("dev", [r for group in config["optional-dependencies"].values() for r in group]),
+        ("dev", [r for name in ("embedded", "dev") for r in config["optional-dependencies"][name]]),
+        ("bench", config["optional-dependencies"]["bench"]),
     ):
         locked |= names(layer)
         assert {canonicalize_name(Requirement(text).name) for text in asked} <= locked
@@ -80,7 +81,12 @@ def imported_packages(*rooms: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("rooms", "extras"),
-    [(("api", "thalweg"), ()), (ROOMS, ("worker",)), (("scripts", "tests"), ("worker", "dev"))],
+    [
+        (("api", "thalweg"), ()),
+        (ROOMS, ("worker",)),
+        (("scripts", "tests"), ("worker", "dev")),
+        (("benchmarks",), ("worker", "bench")),
+    ],
 )
 def test_what_is_imported_is_asked_for(rooms: tuple[str, ...], extras: tuple[str, ...]) -> None:
     config = project()
