@@ -13,8 +13,8 @@ from core.population.events import PopulationControl, StackEvents
 from core.population.gathering import Gathering
 from core.population.pausing import PausedRuns, pause, resume
 from core.population.stack import Stack
-from core.population.structure import CPU_STACK_BYTES, GPU_STACK_BYTES, fusable, stacks
 from core.spec.job import JobSpec
+from core.spec.structure import CPU_STACK_BYTES, GPU_STACK_BYTES, fusable, stacks
 from core.train.reporting import Clock
 from core.train.tree import Tree
 

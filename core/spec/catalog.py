@@ -10,8 +10,9 @@ from core.spec.base import Spec
 from core.spec.catalog_texts import TEXTS
 from core.spec.classics import CLASSICS
 from core.spec.data import Builtin, Inline
-from core.spec.families import members
+from core.spec.families import kind_of, members
 from core.spec.models import Activation
+from core.spec.structure import NOT_FUSED
 
 Json = dict[str, Any]
 
@@ -57,7 +58,7 @@ def entries(family: str) -> tuple[Json, ...]:
                 "summary": summary,
                 "schema": schema,
                 "source": source,
-                "supports": _supports(family, schema),
+                "supports": _supports(family, kind),
             }
         )
     return tuple(found)
@@ -101,14 +102,15 @@ def _text(family: str, kind: str) -> tuple[str, str]:
     return TEXTS[family][kind]
 
 
-def _supports(family: str, schema: Json) -> Json:
+def _supports(family: str, kind: str) -> Json:
+    """`fused`: whether a study's runs with it train together as one computation."""
     supports: Json = {
         "resume": True,
         "devices": ["cpu", "cuda"],
         "precisions": ["float32", "float64"],
     }
     if family == "optimizers":
-        supports["fused"] = "fused" in schema["properties"]
+        supports["fused"] = kind not in {kind_of(model) for model in NOT_FUSED}
     return supports
 
 

@@ -23,6 +23,7 @@ from core.spec.study_rules import (
     probes,
 )
 from core.spec.study_settle import (
+    check_lengths,
     check_totals,
     history_of,
     most_updates_of,
@@ -136,6 +137,7 @@ def _resolve(asked: StudySpec, limits: Limits, faults: Faults) -> ResolvedStudy 
     facts = _check_all(asked, base, chosen, dropped, limits, faults)
     if facts is None:
         return None
+    check_lengths(base, chosen, facts, faults)
     count = num_configurations(asked.strategy, axes)
     metric = settled_metric(asked.metric, facts, faults)
     strategy = settled_strategy(asked, metric, count, facts, faults)
@@ -194,7 +196,7 @@ def _check_all(
             come of it.
     """
     jobs = Jobs(base, list(asked.sweep), limits)
-    found = ConfigurationFaults(list(asked.sweep), most=jobs.affordable_failures)
+    found = ConfigurationFaults(list(asked.sweep), base, most=jobs.affordable_failures)
     facts, number = Facts(), 0
     for number, params in enumerate(chosen):
         spec, errors = _checked(jobs, params, asked.repeats)

@@ -7,6 +7,8 @@ from typing import Any, Final
 from core.errors import FieldError
 from core.spec.faults import MAX_ERRORS, shown
 
+Json = dict[str, Any]
+
 _PARAMS_SHOWN: Final = 4
 
 
@@ -21,15 +23,19 @@ class _Seen:
 class ConfigurationFaults:
     """Gathers what `parse_job` finds in one configuration after the other.
 
-    A mistake at or under a path of the sweep is that path's (`sweep.optimizer.lr`), any other the
-    base's (`base.optimizer.eps`). The same mistake in many configurations is said once, with the
-    first of them and how many more there are.
+    A mistake at or under a path of the sweep is that path's (`sweep.optimizer.lr`), and so is one
+    in an object that is there for the path's sake; any other is the base's (`base.optimizer.eps`).
+    The same mistake in many configurations is said once, with the first of them and how many more
+    there are.
 
     Args:
+        paths: of the sweep.
+        base: of the study.
         most: after so many configurations with mistakes the others need not be looked at.
     """
 
-    def __init__(self, paths: Sequence[str], most: int) -> None:
+    def __init__(self, paths: Sequence[str], base: Json, most: int) -> None:
+        self._base = base
         self._most = most
         self._paths = sorted(paths, key=len, reverse=True)
         self._seen: dict[tuple[str, str, str], _Seen] = {}
@@ -51,7 +57,12 @@ class ConfigurationFaults:
             seen.count += 1
 
     def _path_of(self, param: str) -> str | None:
-        return next((p for p in self._paths if param == p or param.startswith(p + ".")), None)
+        for path in self._paths:
+            if param == path or param.startswith(path + "."):
+                return path
+        if _stands_in(self._base, param):
+            return None
+        return next((path for path in self._paths if path.startswith(param + ".")), None)
 
     def listed(self, num_checked: int) -> list[FieldError]:
         """In the order found. `num_checked`: how many configurations were looked at."""
@@ -61,10 +72,23 @@ class ConfigurationFaults:
         ]
 
 
+def _stands_in(base: Json, path: str) -> bool:
+    """Whether the base has an object or list there, rather than nothing or a single value."""
+    node: Any = base
+    for name in path.split("."):
+        if isinstance(node, Mapping):
+            node = node.get(name)
+        elif isinstance(node, list) and name.isdigit() and int(name) < len(node):
+            node = node[int(name)]
+        else:
+            return False
+    return isinstance(node, (Mapping, list))
+
+
 def _said(error: FieldError, seen: _Seen, num_checked: int, any_swept: bool) -> FieldError:
+    message = error.message.replace(', or "auto"', "")  # which is for jobs
     if seen.path is None:
         param = f"base.{error.param}".removesuffix(".")
-        message = error.message
         if error.param and message.startswith(error.param):
             message = f"base.{message}"
         if not any_swept or (seen.count == num_checked and num_checked > 1):
@@ -73,7 +97,7 @@ def _said(error: FieldError, seen: _Seen, num_checked: int, any_swept: bool) -> 
     hint = ""
     if error.code == "int_type":
         hint = "; sweep whole numbers by integers or values"
-    return FieldError(f"sweep.{seen.path}", error.code, f"{error.message}{hint} ({_where(seen)})")
+    return FieldError(f"sweep.{seen.path}", error.code, f"{message}{hint} ({_where(seen)})")
 
 
 def _where(seen: _Seen) -> str:

@@ -73,8 +73,8 @@ class SuccessiveHalving(Spec):
     kind: Literal["successive_halving"]
     factor: Annotated[int, Field(ge=2, le=100)] = 3
     min_steps: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
-    """Updates to the first rung. Left out: so that one configuration is left for the last stretch,
-    on a multiple of `record.eval_every` where the metric comes from evaluations."""
+    """Updates to the first rung. Left out: so that one configuration is left for the last stretch
+    (on a multiple of `record.eval_every` where the metric is the best of the evaluations)."""
 
 
 class GridStrategy(Spec):

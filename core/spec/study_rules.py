@@ -131,7 +131,7 @@ def check_configuration(spec: JobSpec, repeats: int, faults: Faults) -> None:
             f"seed {spec.seed} leaves no room for {repeats:,} repeats, whose seeds are seed, seed +"
             " 1, …; give one below 2^63 − repeats",
         )  # fmt: skip
-    if getattr(spec.optimizer, "lr", None) == "auto":
+    if spec.optimizer.lr == "auto":
         faults.add(
             "optimizer.lr", "not_in_studies",
             'optimizer.lr "auto" is for single jobs; in a study sweep it, as in "optimizer.lr":'

@@ -1,6 +1,7 @@
 """The rest of a study, once its configurations are known to be right: metric, strategy, limits."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from core.spec.faults import Faults, shown, size_text
@@ -16,10 +17,36 @@ from core.spec.study_models import (
     TpeStrategy,
 )
 from core.spec.study_rules import batch_size
+from core.spec.sweep import applied
 
 Json = dict[str, Any]
 
 _GOALS: Final[dict[str, Any]] = {"eval.accuracy": "max"}
+
+
+def check_lengths(base: Json, chosen: Sequence[Json], facts: Facts, faults: Faults) -> None:
+    """A run limited by time alone may be as long as its history is allowed to be. Where this is the
+    same for all, it is written out; else nobody could tell from the study how long each may be."""
+    swept = [path for path in chosen[0] if path.split(".")[0] == "budget"]
+    if "budget" not in facts.varying and not swept:
+        return
+    for number, params in enumerate(chosen):
+        budget = applied(
+            {"budget": base.get("budget")}, {path: params[path] for path in swept}
+        )["budget"] or {}  # fmt: skip
+        if budget.get("max_seconds") is None or _sized(budget):
+            continue
+        faults.add(
+            "base.budget.max_steps", "missing",
+            f"base.budget.max_steps is required: configuration {number} is limited by max_seconds"
+            f" {shown(budget['max_seconds'])} alone, and the configurations would differ in how"
+            " long they may get; give the most updates of a run",
+        )  # fmt: skip
+        return
+
+
+def _sized(budget: Json) -> bool:
+    return any(budget.get(name) is not None for name in ("max_steps", "max_epochs"))
 
 
 def settled_metric(metric: Metric, facts: Facts, faults: Faults) -> Metric:
@@ -74,14 +101,18 @@ def settled_strategy(
 
 
 def _multiple(metric: Metric, facts: Facts, faults: Faults) -> int:
-    """What the rungs must be multiples of, for the metric to be known there."""
-    if metric.name == "loss":
+    """What the first rung must be a multiple of, for the metric to be known there.
+
+    A run that pauses is evaluated as it is; only the best of its evaluations needs some before.
+    """
+    if metric.name == "loss" or metric.at == "final":
         return 1
     if None in facts.eval_every:
         faults.add(
             "base.record.eval_every", "conflict",
-            f"base.record.eval_every is null, so that {metric.name} is known at the end alone, but"
-            " strategy.stopper ranks by it on the way; give eval_every, or the metric loss",
+            f"base.record.eval_every is null, so that the best {metric.name} is known at the end"
+            " alone, but strategy.stopper ranks by it on the way; give eval_every, or the metric's"
+            " at final",
         )  # fmt: skip
         return 1
     return math.lcm(*(every for every in facts.eval_every if every is not None))
@@ -101,7 +132,7 @@ def _check_first(
         faults.add(
             "strategy.stopper.min_steps", "not_a_multiple",
             f"strategy.stopper.min_steps {first:,} is no multiple of record.eval_every ="
-            f" {multiple:,}: there is no evaluation to rank by at that step; give"
+            f" {multiple:,}: the best evaluation is not known at that step; give"
             f" {-(-first // multiple) * multiple:,}",
         )  # fmt: skip
 

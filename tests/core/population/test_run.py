@@ -10,9 +10,9 @@ import torch
 from core.errors import JobFailure
 from core.population.run import run
 from core.population.stack import Stack
-from core.population.structure import bytes_per_run, fusable, groups, stacks, structure_key
 from core.spec.estimate import estimate
 from core.spec.job import JobSpec
+from core.spec.structure import bytes_per_run, fusable, groups, stacks, structure_key
 from core.train.devices import exact_kernels
 from core.train.tree import flatten, unflatten
 from tests.core.population.harness import Control, Gathered, train_population

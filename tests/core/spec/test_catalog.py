@@ -1,11 +1,15 @@
 """The catalogue lists what a spec accepts, in the contract's shape."""
 
+import json
 from typing import Any
 
 import pytest
 
-from core.spec.catalog import FAMILIES, entries, kinds
+from core.spec.catalog import FAMILIES, entries, kinds, minimal_example
 from core.spec.catalog_texts import TEXTS
+from core.spec.limits import Limits
+from core.spec.resolve import parse_job
+from core.spec.structure import fusable
 
 ENTRIES = [(family, entry) for family in FAMILIES for entry in entries(family)]
 
@@ -42,6 +46,9 @@ def test_no_text_is_left_over() -> None:
         assert set(texts) <= set(kinds(family))
 
 
-def test_only_the_optimizers_that_torch_fuses_say_so() -> None:
-    fused = {entry["kind"] for entry in entries("optimizers") if entry["supports"]["fused"]}
-    assert fused == {"sgd", "adam", "adamw", "adagrad"}
+def test_an_optimizer_says_whether_runs_with_it_share_a_stack() -> None:
+    for entry in entries("optimizers"):
+        body = json.dumps(minimal_example("optimizers", entry["kind"])).encode()
+        assert entry["supports"]["fused"] == fusable(parse_job(body, Limits())), entry["kind"]
+    alone = {e["kind"] for e in entries("optimizers") if not e["supports"]["fused"]}
+    assert alone == {"asgd", "adafactor", "lbfgs"}

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from core.optim.build import build_optimizer
-from core.population.structure import fusable
 from core.problems.build import build_problem
 from core.spec.estimate import estimate
 from core.spec.job import JobSpec, Record
 from core.spec.shapes import history_widths
+from core.spec.structure import fusable
 from core.train.gradients import Turning
 from tests.core.train.harness import StopAt, Trained, blobs_job, function_job, parabola, train
 from tests.core.train.test_blocks import JOBS, facts
