@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any, Final
 
+from core.compare.comparison import best_configuration
 from core.errors import JobFailure, NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.store.base import WorkerStore
 from core.store.studies_base import Round, TaskClaim
+from core.strategies.plan import next_round
 from core.studies import RunRecord, StudyRecord
 from worker.patience import Shutdown, insist
 
@@ -25,16 +27,8 @@ Decide = Callable[[StudyRecord, Sequence[RunRecord]], Round | None]
 _FAULT: Final = "A fault in the service; the worker's log has the details."
 
 
-def decide(study: StudyRecord, runs: Sequence[RunRecord]) -> Round | None:
-    """By the study's strategy."""
-    # With it comes what a strategy needs; a worker of jobs alone has no use for that.
-    from core.strategies.plan import next_round
-
-    return next_round(study, runs)
-
-
 def make_plan(
-    claim: TaskClaim, store: WorkerStore, shutdown: Shutdown, decide: Decide = decide
+    claim: TaskClaim, store: WorkerStore, shutdown: Shutdown, decide: Decide = next_round
 ) -> None:
     """Carry out a claimed plan. A stale claim leaves without a word; one whose store stays away
     through a shutdown is left to the reaper."""
@@ -80,8 +74,6 @@ def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
     mean of the metric over the runs that have one; None where none leads. A fault in it is logged
     and costs nothing but this."""
     try:
-        from core.compare.comparison import best_configuration
-
         leader = best_configuration(study.spec, runs)
     except Exception:
         log.exception("%s: its configurations could not be compared", study.id)

@@ -13,12 +13,13 @@ from core.errors import StoreUnavailableError
 from core.settings import Settings
 from core.store.base import Claim, WorkerStore
 from core.store.studies_base import TaskClaim
+from core.strategies.plan import next_round
 from worker.attempt import Attempt
 from worker.hearing import Mailbox, Order
 from worker.later import LaterDiagnosis
 from worker.lease import Heartbeat
 from worker.patience import Shutdown
-from worker.planner import Decide, decide, make_plan
+from worker.planner import Decide, make_plan
 from worker.study_attempt import StudyAttempt
 from worker.trainer_link import Heard, TrainerDied, TrainerLink, TrainerUnavailableError
 
@@ -47,7 +48,7 @@ class Runner:
         link: TrainerLink,
         artifacts: ArtifactStore,
         devices: Callable[[Sequence[str]], tuple[str, ...]],
-        decide: Decide = decide,
+        decide: Decide = next_round,
     ) -> None:
         self._store = store
         self._name = name

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from core.jobs import Status
 from core.spec.job import JobSpec
-from core.spec.study import run_spec
+from core.spec.study import RunSpecs
 from core.store.base import Columns, HistoryKind
 from core.store.layouts import layouts_of
 from core.store.studies_base import Layouts, TaskClaim
 from core.studies import RunRecord
+from worker.folding import fold
 from worker.run_metric import MetricWatch
 
 log = logging.getLogger("thalweg.worker")
@@ -57,7 +58,8 @@ class TaskRuns:
     @cached_property
     def specs(self) -> list[JobSpec]:
         """One for each configuration, in order of the first run of each."""
-        return [run_spec(self._claim.study.spec, run.params, run.repeat) for run in self._firsts]
+        specs = RunSpecs(self._claim.study.spec)
+        return [specs.of(run.params, run.repeat) for run in self._firsts]
 
     @cached_property
     def layouts(self) -> dict[int, Layouts]:
@@ -82,7 +84,7 @@ class TaskRuns:
     def question(self) -> Json:
         """The fields of a `population` frame that say what is to be trained."""
         return {
-            "specs": [spec.model_dump(mode="json") for spec in self.specs],
+            "specs": fold([spec.model_dump(mode="json") for spec in self.specs]),
             "runs": [[run.index, self._place(run), run.seed] for run in self._records.values()],
             "sources": {
                 run.index: run.paused["file"]

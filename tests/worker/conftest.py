@@ -18,9 +18,10 @@ from core.settings import Settings
 from core.spec.resolve import Limits, parse_job
 from core.store.base import HistoryLayout, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
+from core.strategies.plan import next_round
 from worker.janitor import Janitor
 from worker.lease import Heartbeat
-from worker.planner import Decide, decide
+from worker.planner import Decide
 from worker.reconciler import Reconciler
 from worker.runner import Runner
 from worker.trainer_link import TrainerLink
@@ -86,7 +87,7 @@ class Bench:
     settings: Settings
     store: RedisStore
     workers: list[InProcessWorker]
-    decide: Decide = decide
+    decide: Decide = next_round
     """How the workers plan studies."""
 
     def worker(self, **changes: Any) -> InProcessWorker:

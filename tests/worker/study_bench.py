@@ -69,6 +69,7 @@ class StudyBench:
                 "target": None,
                 **(metric or {}),
             },
+            "sweep": {},
             "rounds": rounds,
             "params": params or {},
             "stop_steps": [*stop_steps, *[None] * (len(rounds) - len(stop_steps))],
