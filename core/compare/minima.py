@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from core.compare.multistart import distinct_minima
 from core.spec.functions import Function, Quadratic
-from core.spec.values import domain, value_at
+from core.spec.values import dimension, domain, value_at
 from core.studies import RunRecord
 
 Json = dict[str, Any]
@@ -39,11 +39,11 @@ def minima(problem: Json, runs: Sequence[RunRecord], *, maximize: bool = False) 
     ended = [run for run in runs if run.status in ("succeeded", "failed")]
     if not ended:
         return None
-    points = _points(ended)
+    function = _FUNCTION.validate_python(problem["function"])
+    points = _points(ended, dimension(function))
     sign = -1.0 if maximize else 1.0
     values = np.array([_value(run) for run in ended])
     values[[run.outcome == "diverged" for run in ended]] = np.nan
-    function = _FUNCTION.validate_python(problem["function"])
     widths = _widths(function, problem, points[np.isfinite(values)])
     scaled = points / widths
     radius = RADIUS * float(np.sqrt(points.shape[1]))
@@ -79,10 +79,9 @@ def _solution(run: RunRecord) -> Any:
     return None if run.result is None else run.result.get("solution")
 
 
-def _points(runs: Sequence[RunRecord]) -> Floats:
+def _points(runs: Sequence[RunRecord], dim: int) -> Floats:
     """(runs, dim), NaN where a run has no end point."""
     known = [_solution(run) for run in runs]
-    dim = next((len(each) for each in known if each is not None), 1)
     return np.array(
         [
             np.full(dim, np.nan)
