@@ -25,13 +25,13 @@ def strict(value: Any) -> Any:
     orjson would write null for these, which is a lie. The same object comes back where there is
     nothing to replace.
     """
+    if value is None or isinstance(value, (str, int)):
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else word(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         return {key: strict(item) for key, item in value.items()}
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Iterable):
+    if isinstance(value, (list, tuple, Iterable)):
         return [strict(item) for item in value]
     return value
 

@@ -61,8 +61,7 @@ def encode_diagnosis(found: Json) -> str:
     return _dumps(found)
 
 
-def _dumps(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+_dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode_new(job: NewJob) -> dict[str, bytes | str]:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from core.spec.job import JobSpec
-from core.spec.shapes import expected_rows, first_steps, history_widths
+from core.spec.shapes import extent_of, first_steps, rows_of, start_of, steps_of
 from core.store.base import HistoryKind, HistoryLayout
 
 _NEVER: Final = 2**53
@@ -12,7 +12,9 @@ _NEVER: Final = 2**53
 
 def layouts_of(spec: JobSpec) -> dict[HistoryKind, HistoryLayout]:
     """One layout a kind of history that the job will have."""
-    widths, rows, first = history_widths(spec), expected_rows(spec), first_steps(spec)
+    size = extent_of(spec)
+    rows = rows_of(spec.record, size, steps_of(spec.budget, size), start_of(spec))
+    widths, first = size.widths, first_steps(spec)
     every: dict[HistoryKind, int] = {
         "train": spec.record.every,
         "eval": spec.record.eval_every or _NEVER,
