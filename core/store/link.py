@@ -21,6 +21,7 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from core.errors import StoreUnavailableError
+from core.store.line import Line
 from core.store.scripts import scripts
 
 TIMEOUT_S: Final = 5.0
@@ -200,6 +201,10 @@ class AsyncLink(_Link):
         self._groups: asyncio.Task[None] | None = None
 
     @cached_property
+    def _line(self) -> Line:
+        return Line(self._url, TIMEOUT_S, self._options)
+
+    @cached_property
     def client(self) -> Any:
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             self._url,
@@ -221,8 +226,8 @@ class AsyncLink(_Link):
                 return await self.client.execute_command(*self._words(call))
 
     async def grouped(self, call: Call) -> Any:
-        """As `call`, but what is asked while a group is under way goes together in the next: one
-        connection, one round trip and one fsync of the server for all of them."""
+        """As `call` of a script, but what is asked while a group is under way goes together in the
+        next: one connection, one round trip and one fsync of the server for all of them."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, future))
         if self._groups is None:
@@ -242,7 +247,7 @@ class AsyncLink(_Link):
         answers: Sequence[Any]
         try:
             with translated():
-                answers = await self._send_known([call for call, _ in group])
+                answers = await self._ask_known([call for call, _ in group])
         except Exception as error:
             answers = [error] * len(group)
         for (_, future), answer in zip(group, answers, strict=True):
@@ -252,6 +257,14 @@ class AsyncLink(_Link):
                 future.set_exception(unavailable(answer) or answer)
             else:
                 future.set_result(answer)
+
+    async def _ask_known(self, calls: Sequence[Call]) -> Sequence[Any]:
+        packed = [hiredis.pack_command(self._words(call)) for call in calls]
+        answers = await self._line.ask(packed)
+        if _unknown_script(answers):
+            await self._load()
+            answers = await self._line.ask(packed)
+        return answers
 
     async def calls(self, calls: Sequence[Call]) -> Sequence[Any]:
         """As `SyncLink.calls`."""
@@ -282,3 +295,5 @@ class AsyncLink(_Link):
         """Close the connections; a later call opens new ones."""
         if "client" in self.__dict__:
             await self.client.aclose()
+        if "_line" in self.__dict__:
+            await self._line.close()
