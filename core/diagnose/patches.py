@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from core.diagnose.reading import Json, number
 from core.spec.job import JobSpec
+from core.spec.optimizers import settled_lr
 from core.spec.schedules import Constant
 
 _RATES: Final = frozenset({"max_lr", "base_lr", "eta_min", "min_lr"})
@@ -33,7 +34,7 @@ class Remedy:
 
 def scaled_rate(spec: JobSpec, factor: float) -> Json:
     """A patch that multiplies every learning rate of the spec, the schedule's own too."""
-    patch: Json = {"optimizer": {"lr": rounded(spec.optimizer.lr * factor)}}
+    patch: Json = {"optimizer": {"lr": rounded(settled_lr(spec.optimizer) * factor)}}
     schedule = spec.schedule.model_dump(mode="json")
     scaled = _scaled(schedule, factor)
     if scaled != schedule:

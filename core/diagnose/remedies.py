@@ -31,7 +31,7 @@ from core.diagnose.step_sizes import (
 from core.diagnose.verdict import Verdict
 from core.spec.job import Supervised
 from core.spec.models import MLP
-from core.spec.optimizers import SGD
+from core.spec.optimizers import SGD, settled_lr
 from core.spec.schedules import Constant
 from core.spec.shapes import data_shape, split_rows
 
@@ -97,7 +97,8 @@ def _for_plateau(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     thrown = e.level.worst > 3.0 * e.level.start > 0
     if findings["gradient_spikes"].triggered or thrown:
         # Adaptive steps are about η long: rates beyond 0.003 are seldom right for a model.
-        factor = min(0.1, 0.003 / e.spec.optimizer.lr) if e.method.family == "adaptive" else 0.1
+        adaptive = e.method.family == "adaptive"
+        factor = min(0.1, 0.003 / settled_lr(e.spec.optimizer)) if adaptive else 0.1
         yield Remedy(
             scaled_rate(e.spec, factor),
             "The loss was thrown onto the plateau by steps that were too long.",

@@ -9,6 +9,7 @@ from core.diagnose.evidence import Evidence
 from core.diagnose.patches import Remedy, constant_rate, rounded, scaled_rate
 from core.diagnose.reading import Json
 from core.diagnose.stability import asymptotic_speed, exact_form, excited, speed_up
+from core.spec.optimizers import settled_lr
 
 
 def exact_rate(e: Evidence) -> Remedy | None:
@@ -72,7 +73,7 @@ def cautious_rate(e: Evidence) -> float | None:
 
 def lower_rate(e: Evidence, factor: float) -> Remedy:
     """One over the curvature seen, at most half the rate; a fixed factor where none was seen."""
-    lr = float(e.lr[-1]) if e.lr.size else e.spec.optimizer.lr
+    lr = float(e.lr[-1]) if e.lr.size else settled_lr(e.spec.optimizer)
     sharpness = e.sharpness
     if sharpness is None and e.rows >= 3 and e.method.family == "gradient_descent":
         early = slice(0, min(e.rows, 32))
@@ -110,13 +111,13 @@ def clip(e: Evidence) -> Remedy:
     return Remedy(
         {"gradient_clip": {"kind": "norm", "max_norm": norm}},
         "Clipping the gradient at its first norm bounds every step, so that none can explode.",
-        {"largest_step": norm * e.spec.optimizer.lr},
+        {"largest_step": norm * settled_lr(e.spec.optimizer)},
     )
 
 
 def raise_rate(e: Evidence, factor: float) -> Remedy:
     """A learning rate `factor` times larger."""
-    lr = rounded(e.spec.optimizer.lr * factor)
+    lr = rounded(settled_lr(e.spec.optimizer) * factor)
     return Remedy(
         scaled_rate(e.spec, factor),
         f"A rate of {lr:g} covers {factor:.3g} times the ground.",

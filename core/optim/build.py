@@ -22,6 +22,7 @@ from core.spec.optimizers import (
     RAdam,
     RMSprop,
     Rprop,
+    settled_lr,
 )
 
 
@@ -32,8 +33,11 @@ def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
 
     The spec's fields have torch's names and defaults, `foreach` and `fused` included: left out
     they are None, and torch chooses the implementation as it does for anybody.
+
+    Raises:
+        ValueError: the rate is still "auto".
     """
-    options: dict[str, Any] = spec.model_dump(exclude={"kind"})
+    options: dict[str, Any] = spec.model_dump(exclude={"kind"}) | {"lr": settled_lr(spec)}
     match spec:
         case SGD():
             return torch.optim.SGD(params, **options)

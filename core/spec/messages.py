@@ -114,6 +114,11 @@ def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldE
         kinds = _listed(members(place.field)) if place.field in UNIONS else ""
         param = f"{place.path}.{tag_of(place.field)}"
         return FieldError(param, "missing", f"{param} is required; one of: {kinds}")
+    if "~auto" in detail["loc"] or ("~rate" in detail["loc"] and kind != "finite_number"):
+        code = "float_type" if "~auto" in detail["loc"] else kind
+        return FieldError(place.path, code, f'{name} must be a number above 0, or "auto"{given}')
+    if kind == "float_type" and place.field == "lr" and place.value == "auto":
+        return FieldError(place.path, "not_available", _no_range_test(place))
     if "~word" in detail["loc"]:
         return FieldError(
             place.path, "int_type", f'{name} must be a whole number above 0, or "full"{given}'
@@ -135,16 +140,16 @@ _PATTERNS: Final[dict[str, str]] = {
     LABEL_PATTERN: "must be 1 to 63 letters, digits and . _ / -",
 }
 
-_Rule = Callable[[Mapping[str, Any]], str]
-
-_RULES: Final[dict[str, _Rule]] = {
-    "greater_than": lambda c: f"must be greater than {c['gt']:g}",
-    "greater_than_equal": lambda c: f"must be at least {_number(c['ge'])}",
 _SWEEP_FORMS: Final = (
     'must be one of {"values": […]}, {"log": [low, high], "count": n},'
     ' {"linear": [low, high], "count": n} and {"integers": [low, high]}'
 )
 
+_Rule = Callable[[Mapping[str, Any]], str]
+
+_RULES: Final[dict[str, _Rule]] = {
+    "greater_than": lambda c: f"must be greater than {c['gt']:g}",
+    "greater_than_equal": lambda c: f"must be at least {_number(c['ge'])}",
     "less_than": lambda c: f"must be less than {_number(c['lt'])}",
     "less_than_equal": lambda c: f"must be at most {_number(c['le'])}",
     "finite_number": lambda _: "must be a finite number (within about ±1.8e308)",
@@ -200,6 +205,14 @@ def _unknown_kind(place: _Place, context: Mapping[str, Any]) -> str:
     param = f"{place.path}.{tag_of(place.field)}"
     hint = _did_you_mean(str(given), kinds)
     return f"{param}: {shown(given)} is no {noun} here{hint}; one of: {_listed(kinds)}"
+
+
+def _no_range_test(place: _Place) -> str:
+    """For the optimizers that take a number only."""
+    return (
+        f'{place.path}: "auto" is not available for {place.owner[1]}, whose steps find a length of'
+        " their own, so that a range test of the rate would say nothing; give a number above 0"
+    )
 
 
 def _example(place: _Place) -> str:

@@ -3,17 +3,33 @@
 `capturable` and `differentiable` are left out: they change how torch runs an update (CUDA graphs,
 higher-order gradients), never what it computes, and the training loop uses neither.
 `tables/torch_optim.json` holds torch's signatures; a test keeps both in step.
+
+`lr` may be "auto" until the job's own range test and race have settled it (`core.spec.auto`). LBFGS
+and Rprop take a number only: an update of LBFGS is up to `max_iter` steps whose length it finds
+itself, and Rprop's `lr` is the first of the step sizes that it adapts weight by weight; a test that
+raises the rate from step to step would measure neither.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from core.spec.base import Betas, NonNegative, Positive, PositiveInt, Spec
 
 
+def _rate_tag(value: object) -> str:
+    return "~auto" if isinstance(value, str) else "~rate"
+
+
+Rate = Annotated[
+    Annotated[Positive, Tag("~rate")] | Annotated[Literal["auto"], Tag("~auto")],
+    Discriminator(_rate_tag),
+]
+"""A learning rate, or "auto": found by the job itself before its first step."""
+
+
 class TorchOptimizer(Spec):
-    lr: Positive = 1e-3
+    lr: Rate = 1e-3
     weight_decay: NonNegative = 0.0
     maximize: bool = False
     foreach: bool | None = None
@@ -47,14 +63,14 @@ class AdamW(TorchOptimizer):
 
 class Adamax(TorchOptimizer):
     kind: Literal["adamax"]
-    lr: Positive = 2e-3
+    lr: Rate = 2e-3
     betas: Betas = (0.9, 0.999)
     eps: NonNegative = 1e-8
 
 
 class NAdam(TorchOptimizer):
     kind: Literal["nadam"]
-    lr: Positive = 2e-3
+    lr: Rate = 2e-3
     betas: Betas = (0.9, 0.999)
     eps: NonNegative = 1e-8
     momentum_decay: NonNegative = 4e-3
@@ -70,7 +86,7 @@ class RAdam(TorchOptimizer):
 
 class Adagrad(TorchOptimizer):
     kind: Literal["adagrad"]
-    lr: Positive = 1e-2
+    lr: Rate = 1e-2
     lr_decay: NonNegative = 0.0
     initial_accumulator_value: NonNegative = 0.0
     eps: NonNegative = 1e-10
@@ -79,14 +95,14 @@ class Adagrad(TorchOptimizer):
 
 class Adadelta(TorchOptimizer):
     kind: Literal["adadelta"]
-    lr: Positive = 1.0
+    lr: Rate = 1.0
     rho: Annotated[float, Field(ge=0, le=1)] = 0.9
     eps: NonNegative = 1e-6
 
 
 class RMSprop(TorchOptimizer):
     kind: Literal["rmsprop"]
-    lr: Positive = 1e-2
+    lr: Rate = 1e-2
     alpha: NonNegative = 0.99
     eps: NonNegative = 1e-8
     momentum: NonNegative = 0.0
@@ -104,7 +120,7 @@ class Rprop(Spec):
 
 class ASGD(TorchOptimizer):
     kind: Literal["asgd"]
-    lr: Positive = 1e-2
+    lr: Rate = 1e-2
     lambd: NonNegative = 1e-4
     alpha: NonNegative = 0.75
     t0: NonNegative = 1e6
@@ -112,7 +128,7 @@ class ASGD(TorchOptimizer):
 
 class Adafactor(TorchOptimizer):
     kind: Literal["adafactor"]
-    lr: Positive = 1e-2
+    lr: Rate = 1e-2
     beta2_decay: Annotated[float, Field(le=0)] = -0.8
     eps: tuple[NonNegative | None, NonNegative] = (None, 1e-3)
     d: Annotated[float, Field(ge=1)] = 1.0
@@ -146,3 +162,14 @@ Optimizer = Annotated[
     | LBFGS,
     Field(discriminator="kind"),
 ]
+
+
+def settled_lr(optimizer: Optimizer) -> float:
+    """The base rate as a number. Everything that trains or diagnoses asks here.
+
+    Raises:
+        ValueError: it is still "auto".
+    """
+    if optimizer.lr == "auto":
+        raise ValueError('optimizer.lr must be settled first; it is still "auto"')
+    return optimizer.lr

@@ -4,6 +4,7 @@ import json
 from typing import Any, Final, Literal
 
 from core.errors import FieldError
+from core.spec.auto import check_auto
 from core.spec.estimate import BYTES_A_NUMBER, Estimate, estimate, history_bytes, memory_parts
 from core.spec.faults import Faults, size_text
 from core.spec.job import FunctionProblem, JobSpec, Record, Supervised
@@ -43,7 +44,6 @@ def parse_job(body: bytes, limits: Limits) -> JobSpec:
     return resolved
 
 
-def _resolve(spec: JobSpec, limits: Limits, faults: Faults) -> JobSpec:
 def resolve(spec: JobSpec, limits: Limits) -> JobSpec:
     """As `parse_job`, of a spec whose fields have been read."""
     faults = Faults()
@@ -52,9 +52,11 @@ def resolve(spec: JobSpec, limits: Limits) -> JobSpec:
     return resolved
 
 
+def _resolve(spec: JobSpec, limits: Limits, faults: Faults) -> JobSpec:
     """Each part in turn; a problem that is wrong leaves the rest unresolved."""
     optimizer = resolve_optimizer(spec.optimizer, faults)
     schedules = Schedules(optimizer, faults)
+    check_auto(optimizer, spec.schedule, faults)
     if isinstance(spec.problem, FunctionProblem):
         settled = _resolve_function(spec, spec.problem, faults)
     else:

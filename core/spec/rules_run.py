@@ -83,10 +83,13 @@ def check_longer(budget: Budget, steps: int, start: StartFrom | None, faults: Fa
 
 
 class Schedules:
-    """Checks a tree of schedules and writes the lengths out that follow from the budget."""
+    """Checks a tree of schedules and writes the lengths out that follow from the budget.
+
+    While the optimizer's rate is "auto", a `max_lr` that follows from it stays open.
+    """
 
     def __init__(self, optimizer: Optimizer, faults: Faults) -> None:
-        self._lr = optimizer.lr
+        self._lr = None if optimizer.lr == "auto" else optimizer.lr
         self._kind = optimizer.kind
         self._cycles = hasattr(optimizer, "momentum") or hasattr(optimizer, "betas")
         self._faults = faults

@@ -74,7 +74,7 @@ def refusal(service: Service, body: bytes | str) -> Json:
         ("optimizer.lr", 0),
         ("optimizer.lr", True),
         ("optimizer.lr", None),
-        ("optimizer.lr", "auto"),
+        ("optimizer.lr", "Auto"),
         ("optimizer.betas", [0.9, 1.0]),
         ("optimizer.betas", [0.9]),
         ("optimizer.betas", [-0.1, 0.9]),

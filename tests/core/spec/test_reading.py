@@ -186,7 +186,7 @@ def test_all_mistakes_come_at_once_also_those_across_fields() -> None:
 
 def test_a_message_names_the_field_the_value_and_the_way_out() -> None:
     (lr,) = mistakes({**GOOD, "optimizer": {"kind": "adam", "lr": -0.5}})
-    assert lr.message == "optimizer.lr must be greater than 0; -0.5 was given"
+    assert lr.message == 'optimizer.lr must be a number above 0, or "auto"; -0.5 was given'
     (kind,) = mistakes({**GOOD, "optimizer": {"kind": "rmspro"}})
     assert 'optimizer.kind: "rmspro" is no optimizer here (did you mean rmsprop?)' in kind.message
     assert "lbfgs" in kind.message
