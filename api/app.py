@@ -13,7 +13,19 @@ from api.dependencies import Services
 from api.dispatch import Dispatcher
 from api.gate import Gate
 from api.log import note
-from api.routes import catalog, continuation, diagnoses, docs, history, jobs, results, system
+from api.routes import (
+    catalog,
+    continuation,
+    diagnoses,
+    docs,
+    history,
+    jobs,
+    results,
+    studies,
+    study_results,
+    study_runs,
+    system,
+)
 from api.waiting import ChangeFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError
@@ -22,8 +34,9 @@ from core.spec.limits import Limits
 from core.store.base import ApiStore
 
 _ABOUT: Final = """Optimization jobs: submit a problem and an optimizer, follow the descent, take
-the result. Errors are `application/problem+json`. Numbers that are not finite are the strings
-`"NaN"`, `"Infinity"` and `"-Infinity"`."""
+the result. Studies: many descents as one, and what they say about each other. Errors are
+`application/problem+json`. Numbers that are not finite are the strings `"NaN"`, `"Infinity"` and
+`"-Infinity"`."""
 
 
 def create_app(
@@ -43,7 +56,19 @@ def create_app(
         ChangeFeed(store, poll_s),
         Limits.of(settings),
     )
-    rooms = (jobs, continuation, history, results, diagnoses, catalog, system, docs)
+    rooms = (
+        jobs,
+        continuation,
+        history,
+        results,
+        diagnoses,
+        studies,
+        study_runs,
+        study_results,
+        catalog,
+        system,
+        docs,
+    )
     app = FastAPI(
         title="Thalweg",
         version=version("thalweg"),

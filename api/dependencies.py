@@ -16,12 +16,13 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 import api.convertors  # noqa: F401  (the names of what may stand in a path)
+from api.comparing import Findings
 from api.dispatch import Dispatcher
 from api.problems import UnsupportedMediaTypeError, query_names, unknown_parameter
 from api.waiting import ChangeFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import FieldError, InvalidInputError, NotFoundError
-from core.names import JOB_PREFIX, is_id
+from core.names import JOB_PREFIX, STUDY_PREFIX, is_id
 from core.settings import Settings
 from core.spec.limits import Limits
 from core.store.base import ApiStore
@@ -43,6 +44,7 @@ class Services:
     dispatcher: Dispatcher
     feed: ChangeFeed
     limits: Limits = field(default_factory=Limits)
+    findings: Findings = field(default_factory=Findings)
 
 
 def services_of(request: Request) -> Services:
@@ -141,12 +143,28 @@ JobIdPath = Annotated[
     ),
 ]
 
+StudyIdPath = Annotated[
+    str,
+    Path(
+        description="`study_` and 26 characters.",
+        json_schema_extra={"pattern": "^study_[0-9a-hjkmnp-tv-z]{26}$"},
+    ),
+]
+RunIndexPath = Annotated[int, Path(ge=0, description="`index` of the run.")]
+
 
 def known_form(job_id: str) -> str:
     """`job_id`, if it may be one. Raises `NotFoundError`: what has not the form names nothing."""
     if not is_id(job_id, JOB_PREFIX):
         raise NotFoundError("No job has this id: a job's id is job_ and 26 characters.")
     return job_id
+
+
+def known_study(study_id: str) -> str:
+    """As `known_form`, of a study."""
+    if not is_id(study_id, STUDY_PREFIX):
+        raise NotFoundError("No study has this id: a study's id is study_ and 26 characters.")
+    return study_id
 
 
 async def json_body(request: Request) -> bytes:

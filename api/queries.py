@@ -84,6 +84,17 @@ class JobsQuery(PageQuery):
     """RFC 3339, with an offset."""
 
 
+class RunsQuery(Query):
+    limit: Annotated[int, Field(ge=1, le=1000), DIGITS] = 20
+    """Most entries of the page."""
+    after: Annotated[str, Field(max_length=1000)] | None = None
+    """A reply's `next_cursor`."""
+    sort: Literal["index", "metric"] = "index"
+    """`metric`: the best first, by the study's goal; those without a finite one last."""
+    status: Annotated[list[Status], Field(max_length=20)] = []
+    """Any of these; repeatable."""
+
+
 class JobQuery(Query):
     wait: Annotated[float, Field(ge=0, le=60), DECIMAL] | None = None
     """Hold the reply until the job is terminal, at most this many seconds."""
@@ -110,4 +121,11 @@ class ModelQuery(Query):
 class PlotQuery(Query):
     kind: Literal["loss", "lr", "path", "spectrum", "landscape"] = "loss"
     """The last two show what a full diagnosis measured."""
+    format: Literal["svg", "png"] = "svg"
+
+
+class StudyPlotQuery(Query):
+    kind: Literal["curves", "profile"] = "curves"
+    """The metric's course of the leading configurations, with bands over the repeats; or the share
+    of problems that each solves within a factor of the best."""
     format: Literal["svg", "png"] = "svg"

@@ -11,6 +11,7 @@ Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A number; one that is not finite is a string."""
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 JobId = Annotated[str, Field(pattern=r"^job_[0-9a-hjkmnp-tv-z]{26}$")]
+StudyId = Annotated[str, Field(pattern=r"^study_[0-9a-hjkmnp-tv-z]{26}$")]
 Counter = Annotated[int, Field(ge=0)]
 
 
@@ -243,7 +244,8 @@ class Worker(View):
     name: str
     devices: list[str]
     queues: list[str]
-    current_job: JobId | None
+    current_job: JobId | StudyId | None
+    """What it works at."""
     last_heartbeat: Time
     started_at: Time
     pid: int

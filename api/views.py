@@ -5,6 +5,7 @@ from typing import Any
 from api.encoding import strict, to_json
 from core.jobs import Attempt, JobRecord
 from core.store.base import WorkerInfo
+from core.studies import study_of
 
 Json = dict[str, Any]
 
@@ -94,7 +95,8 @@ def worker_json(worker: WorkerInfo) -> Json:
         "name": worker.name,
         "devices": list(worker.devices),
         "queues": list(worker.queues),
-        "current_job": worker.current_job,
+        # A study's task is shown as its study.
+        "current_job": worker.current_job and (study_of(worker.current_job) or worker.current_job),
         "last_heartbeat": worker.last_heartbeat,
         "started_at": worker.started_at,
         "pid": worker.pid,

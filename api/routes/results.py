@@ -5,20 +5,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from api.conditional import matches
 from api.dependencies import JobIdPath, Json, Route, known_form, services_of
 from api.encoding import to_json
 from api.history import Question, answer
-from api.openapi import header, problems
+from api.openapi import problems
 from api.paging import fingerprint, page_body, page_of
+from api.pictures import PICTURE, picture_reply
 from api.queries import ModelQuery, PageQuery, PlotQuery
 from api.schemas import CheckpointPage
 from api.views import checkpoint_json
+from api.weights import WEIGHTS, weights_reply
 from core import plots_measured
-from core.artifacts.base import JobArtifacts, OpenArtifact
-from core.errors import ArtifactError, ConflictError, FieldError, InvalidInputError, NotFoundError
+from core.errors import ConflictError, FieldError, InvalidInputError
 from core.jobs import JobRecord
 from core.plots import PlotFormat
 from core.plots_measured import MeasuredKind
@@ -26,24 +26,13 @@ from core.spec.job import JobSpec
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
-_OCTETS = "application/octet-stream"
-_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 PLOT_POINTS = 2_000
-_MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 
 
 @router.get(
     "/{job_id:id}/model",
     response_class=Response,
-    responses={
-        200: {
-            "description": "safetensors; its metadata carries the spec and what use needs.",
-            "content": {_OCTETS: _BINARY},
-            "headers": {"ETag": header("The file's SHA-256."), "Content-Disposition": header("")},
-        },
-        304: {"description": "Unchanged since the ETag in If-None-Match."},
-        **problems(404, 409, 503),
-    },
+    responses={**WEIGHTS, **problems(404, 409, 503)},
 )
 async def model(
     request: Request,
@@ -55,21 +44,15 @@ async def model(
     services = services_of(request)
     job = await services.store.get(known_form(job_id))
     saved = _saved(job, query.checkpoint)
-    headers = {
-        "Content-Disposition": f'attachment; filename="{job_id}-{query.checkpoint}.safetensors"',
-        "Cache-Control": "no-cache",
-    }
-    if job.terminal:  # before that, a better checkpoint may take this one's place at any moment
-        headers["ETag"] = f'"{saved["sha256"]}"'
-        if if_none_match and matches(if_none_match, headers["ETag"]):
-            return Response(status_code=304, headers=headers)
     artifacts = services.artifacts.job(job_id)
-    found = await asyncio.to_thread(_open, artifacts, saved["path"])
-    headers["Content-Length"] = str(found.size_bytes)
-    if request.method == "HEAD":
-        found.close()
-        return Response(headers=headers, media_type=_OCTETS)
-    return StreamingResponse(found.chunks(), headers=headers, media_type=_OCTETS)
+    return await weights_reply(
+        request,
+        lambda: artifacts.open(saved["path"]),
+        name=f"{job_id}-{query.checkpoint}",
+        # Before that, a better checkpoint may take this one's place at any moment.
+        tag=f'"{saved["sha256"]}"' if job.terminal else None,
+        if_none_match=if_none_match,
+    )
 
 
 def _saved(job: JobRecord, name: str) -> dict[str, Any]:
@@ -82,13 +65,6 @@ def _saved(job: JobRecord, name: str) -> dict[str, Any]:
             f"The job is {job.status} and has no {name} weights; those that there are: {have}.",
         )
     return max(found, key=lambda each: int(each["step"]))
-
-
-def _open(artifacts: JobArtifacts, path: str) -> OpenArtifact:
-    try:
-        return artifacts.open(path)
-    except NotFoundError as error:
-        raise ArtifactError("The weights are recorded, but their file is not there.") from error
 
 
 @router.get(
@@ -116,13 +92,7 @@ def _checkpoint_key(checkpoint: dict[str, Any]) -> str:
 @router.get(
     "/{job_id:id}/plot",
     response_class=Response,
-    responses={
-        200: {
-            "description": "A picture.",
-            "content": dict.fromkeys(_MEDIA.values(), _BINARY),
-        },
-        **problems(404, 409, 503),
-    },
+    responses={**PICTURE, **problems(404, 409, 503)},
 )
 async def plot(
     request: Request, job_id: JobIdPath, query: Annotated[PlotQuery, Query()]
@@ -164,7 +134,7 @@ async def plot(
         best=job.best,
         diagnosis=job.diagnosis,
     )
-    return Response(picture, media_type=_MEDIA[query.format], headers={"Cache-Control": "no-cache"})
+    return picture_reply(picture, query.format)
 
 
 async def _measured_plot(
@@ -181,4 +151,4 @@ async def _measured_plot(
     picture = await asyncio.to_thread(
         plots_measured.render, kind, form, spec, measured, job.outcome
     )
-    return Response(picture, media_type=_MEDIA[form], headers={"Cache-Control": "no-cache"})
+    return picture_reply(picture, form)

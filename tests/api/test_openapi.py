@@ -50,6 +50,19 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/jobs/{job_id}/checkpoints"),
         ("GET", "/v1/jobs/{job_id}/diagnosis"),
         ("GET", "/v1/jobs/{job_id}/plot"),
+        ("POST", "/v1/studies"),
+        ("GET", "/v1/studies"),
+        ("POST", "/v1/studies/validate"),
+        ("GET", "/v1/studies/{study_id}"),
+        ("DELETE", "/v1/studies/{study_id}"),
+        ("POST", "/v1/studies/{study_id}/cancel"),
+        ("GET", "/v1/studies/{study_id}/runs"),
+        ("GET", "/v1/studies/{study_id}/runs/{index}"),
+        ("GET", "/v1/studies/{study_id}/runs/{index}/history"),
+        ("GET", "/v1/studies/{study_id}/runs/{index}/model"),
+        ("GET", "/v1/studies/{study_id}/best"),
+        ("GET", "/v1/studies/{study_id}/comparison"),
+        ("GET", "/v1/studies/{study_id}/plot"),
         ("GET", "/v1/catalog"),
         ("GET", "/v1/catalog/{family}"),
         ("GET", "/v1/workers"),
@@ -86,7 +99,8 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
         if method == "post" and not path.endswith(("cancel", "apply")):
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             special = {"continue": "Continuation", "diagnosis": "DiagnosisRequest"}
-            model = special.get(path.rpartition("/")[2], "JobSpec")
+            usual = "StudySpec" if path.startswith("/v1/studies") else "JobSpec"
+            model = special.get(path.rpartition("/")[2], usual)
             assert schema == {"$ref": f"#/components/schemas/{model}"}
             assert {"413", "415"} <= responses.keys()
 
