@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.errors import JobFailure, NotFoundError
-from core.names import JOB_PREFIX, new_id
+from core.names import JOB_PREFIX, STUDY_PREFIX, new_id
 from core.settings import Settings
 from core.spec.job import JobSpec
 from core.spec.resolve import Limits, parse_job
@@ -111,9 +111,10 @@ def measure_job(job: Json, control: Control) -> Json:
 
 
 class Nobody:
-    """Events that go nowhere, and a control that never asks."""
+    """Events that go nowhere, and a control that never asks: of a job, and of a study's task."""
 
     stop_requested: Literal["cancel", "hand_over"] | None = None
+    dropped: frozenset[int] = frozenset()
 
     def rows(self, kind: Literal["train", "eval"], first_row: int, columns: Columns) -> None: ...
     def progress(
@@ -124,24 +125,30 @@ class Nobody:
     def intervened(
         self, interventions: list[Json], rewound: dict[str, int] | None, dropped: tuple[str, ...]
     ) -> None: ...
+    def run_rows(
+        self,
+        kind: Literal["train", "eval"],
+        runs: list[int],
+        first_rows: list[int],
+        lengths: list[int],
+        columns: Columns,
+        *,
+        truncate: bool = False,
+    ) -> None: ...
+    def population_progress(self, num_updates: int, num_running: int) -> None: ...
+    def run_ended(self, fields: Json) -> None: ...
 
 
 def warm_up(device: str) -> None:
-    """Train a little of each kind, so that no job pays for what torch and scikit-learn import and
-    allocate at first use. Raises what a job on this machine would."""
+    """Train a little of each kind, by itself and as two runs of a study, so that nobody pays for
+    what torch and scikit-learn import and allocate at first use. Raises what a job on this machine
+    would."""
     limits = Limits.of(Settings())
     for body in WARM_UP:
-        spec = parse_job(json.dumps(body).encode(), limits)
+        spec = parse_job(json.dumps(body).encode(), limits).model_dump(mode="json")
         with tempfile.TemporaryDirectory(prefix="thalweg-warm-up-") as folder:
-            run_job(
-                {
-                    "job_id": new_id(JOB_PREFIX),
-                    "spec": spec.model_dump(mode="json"),
-                    "artifacts": folder,
-                    "device": device,
-                    "resume": False,
-                    "stored_rows": None,
-                },
-                Nobody(),
-                Nobody(),
-            )
+            common = {"artifacts": folder, "device": device, "resume": False, "stored_rows": None}
+            run_job({**common, "job_id": new_id(JOB_PREFIX), "spec": spec}, Nobody(), Nobody())
+            task = {"study_id": new_id(STUDY_PREFIX), "stem": "0_1", "stop_step": None}
+            runs = {"specs": [spec], "runs": [[0, 0, 0], [1, 0, 1]], "sources": {}, "target": None}
+            run_population({**common, **task, **runs}, Nobody(), Nobody())

@@ -52,6 +52,11 @@ class MetricWatch:
         for (run, _), value in zip(some, found.tolist(), strict=True):
             self._offer(run, value)
 
+    def of_rows(self, columns: Columns) -> float | None:
+        """The best of these rows."""
+        values = columns.get(self._series)
+        return float(self._better.reduce(values)) if values is not None and len(values) else None
+
     def at_end(self, run: int, result: Json | None) -> float | None:
         """Of a run that ended with this result; None where it has none. May be non-finite."""
         if self.needs_rows:

@@ -132,8 +132,9 @@ class StudyAttempt:
                 type="run_rows",
                 fields={"kind": kind, "runs": runs, "first_rows": first_rows, "lengths": lengths},
             ):
-                self._recorder.add(kind, runs, first_rows, lengths, frame.columns)
-                self._runs.look(kind, runs, lengths, frame.columns)
+                cut = frame.fields.get("truncate", False)
+                self._recorder.add(kind, runs, first_rows, lengths, frame.columns, truncate=cut)
+                self._runs.look(kind, runs, lengths, frame.columns, truncate=cut)
             case Frame(type="population_progress", fields={"num_updates": num_updates}):
                 self._recorder.progress(num_updates)
             case Frame(type="run_ended", fields=fields):
@@ -162,6 +163,7 @@ class StudyAttempt:
             case Frame(type="ended", fields=fields):
                 self._recorder.record(self._runs.weigh(fields["weights"]))
                 self._recorder.record(self._runs.pause(fields["paused"]))
+                self._recount()
                 if fields["reason"] == "finished":
                     self._succeed()
                 else:
@@ -174,6 +176,12 @@ class StudyAttempt:
             case TrainerDied(status=status):
                 log.error("%s: its trainer ended with status %d", self._name, status)
                 self._trainer_died()
+
+    def _recount(self) -> None:
+        """Metrics that follow from rows of which some were taken back: from what is stored."""
+        if self._runs.rewound:
+            self._insist(self._recorder.write_rest)
+            self._recorder.record(self._runs.recount(self._stored_rows))
 
     def _trainer_died(self) -> None:
         match self._hearing.stopping:

@@ -53,16 +53,18 @@ class TaskRecorder(Writer[RunRows]):
         first_rows: Sequence[int],
         lengths: Sequence[int],
         columns: Columns,
+        *,
+        truncate: bool = False,
     ) -> None:
         """Rows of several runs: `lengths[i]` of `runs[i]` from `first_rows[i]` on, run after run
-        in the columns."""
+        in the columns. `truncate`: what was written from there on was taken back."""
         several: list[Rows] = []
         start = 0
         for run, first_row, length in zip(runs, first_rows, lengths, strict=True):
             stop = start + length
             its_own = {name: column[start:stop] for name, column in columns.items()}
-            truncate = (run, kind) in self._to_truncate
-            several.append(Rows(kind, first_row, its_own, truncate, run))
+            cut = truncate or (run, kind) in self._to_truncate
+            several.append(Rows(kind, first_row, its_own, cut, run))
             self._to_truncate.discard((run, kind))
             start = stop
         self._put(several)

@@ -42,6 +42,8 @@ class TaskRuns:
         self._metric = MetricWatch(claim.study.spec["metric"])
         self._last_rows: dict[int, tuple[int, float]] = {}
         self._paused: set[int] = set()
+        self.rewound: set[int] = set()
+        """Runs whose metric follows from rows of which some were taken back: see `recount`."""
         for run in self.unfinished:
             if run.paused is not None:
                 self._metric.go_on(run.index, run.metric)
@@ -115,9 +117,17 @@ class TaskRuns:
         return self._keep([replace(run, status="running") for run in self.unfinished])
 
     def look(
-        self, kind: HistoryKind, runs: Sequence[int], lengths: Sequence[int], columns: Columns
+        self,
+        kind: HistoryKind,
+        runs: Sequence[int],
+        lengths: Sequence[int],
+        columns: Columns,
+        *,
+        truncate: bool = False,
     ) -> None:
         """Rows have come (as `TaskRecorder.add` takes them)."""
+        if truncate and self._metric.needs_rows:
+            self.rewound.update(runs)
         self._metric.look(kind, runs, lengths, columns)
         if kind != "train":
             return
@@ -185,6 +195,16 @@ class TaskRuns:
                 for index, row in weights["rows"].items()
             ]
         )
+
+    def recount(self, read: ReadRows) -> list[RunRecord]:
+        """The records of runs that have `rewound`, whose rows are all stored by now."""
+        records = []
+        for index in self.rewound:
+            columns = read(index, self._metric.kind)
+            metric = self._metric.of_rows(columns)
+            if self._records[index].metric is not None:
+                records.append(replace(self._records[index], metric=metric))
+        return self._keep(records)
 
     def stop(self, elapsed_s: float, error: Json | None) -> list[RunRecord]:
         """The records of those that did not come to an end: failed with `error`, or without one

@@ -143,13 +143,14 @@ class Task:
         self.sources: dict[str, str] = task["sources"]
         self.ended: dict[int, int] = {}
 
-    def rows(self, first: int, count: int, runs: list[int] | None = None) -> None:
-        runs = self.indices if runs is None else runs
+    def rows(self, first: int, count: int, *, truncate: bool = False) -> None:
+        runs = self.indices
         steps = np.tile(np.arange(first, first + count, dtype=np.float64), len(runs))
         loss = np.repeat(np.array(runs, dtype=np.float64), count) + 1 / (1 + steps)
         columns = {"step": steps, "loss": loss, "lr": steps * 0 + 0.1, "grad_norm": steps}
         columns["x"] = loss[:, None]
-        self.events.run_rows("train", runs, [first] * len(runs), [count] * len(runs), columns)
+        places = [first] * len(runs), [count] * len(runs)
+        self.events.run_rows("train", runs, *places, columns, truncate=truncate)
         self.events.population_progress((first + count) * len(runs), len(runs))
 
     def end(self, run: int, steps: int, reason: str = "finished") -> None:
@@ -228,6 +229,15 @@ def rung(task: Task) -> dict[str, Any]:
     return all_end(task, "5")
 
 
+def task_goes_back(task: Task) -> dict[str, Any]:
+    """Twelve rows, back to the fourth, and on to the seventh."""
+    task.rows(0, 12)
+    task.rows(4, 3, truncate=True)
+    for run in task.indices:
+        task.end(run, 7)
+    return task.ending()
+
+
 def flow(task: Task) -> dict[str, Any]:
     """Rows, a few every now and then, until it is stopped."""
     done = 0
@@ -248,6 +258,7 @@ TASK_ACTS: dict[str, Callable[..., dict[str, Any]]] = {
     "first_ends": first_ends,
     "rung": rung,
     "fail": task_fails,
+    "back": task_goes_back,
     "flow": flow,
 }
 

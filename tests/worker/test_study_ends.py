@@ -47,14 +47,26 @@ def test_the_best_metric_is_over_the_history(bench: Any, studies: StudyBench) ->
         assert [run.metric for run in studies.runs(study_id)] == metrics
 
 
+@pytest.mark.parametrize("at", ["best", "final"])
+def test_rows_that_were_taken_back_count_for_nothing(
+    bench: Any, studies: StudyBench, at: str
+) -> None:
+    bench.worker()
+    study_id = studies.submit("back", [[1]], metric={"at": at})
+    studies.until_status(study_id, "succeeded")
+    assert studies.steps(study_id, 1) == list(range(7))
+    [run] = studies.runs(study_id)
+    assert run.metric == 1 + 1 / 7
+    assert run.weights is not None
+
+
 def test_rounds_follow_one_another_and_go_on_where_runs_paused(
     bench: Any, studies: StudyBench
 ) -> None:
     bench.worker()
     study_id = studies.submit("rung", [[0, 1, 2]], [[0, 2]], stop_steps=[2])
-    studies.until(lambda: studies.get(study_id).round == 1)
     study = studies.until_status(study_id, "succeeded")
-    assert study.num_updates == 2 * 3 + 5 * 2
+    assert (study.round, study.num_updates) == (2, 2 * 3 + 5 * 2)
     first, paused, last = studies.runs(study_id)
     assert studies.steps(study_id, 0) == list(range(5))
     assert [first.status, paused.status, last.status] == ["succeeded", "failed", "succeeded"]
