@@ -96,7 +96,7 @@ def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldE
     kind, context = detail["type"], detail.get("ctx", {})
     name = place.path or "the body"
     given = "" if place.value is _MISSING else f"; {shown(place.value)} was given"
-    if place.field == SWEEP and kind != "string_too_long":
+    if place.field == SWEEP and "[key]" not in detail["loc"]:
         return FieldError(place.path, "unknown_sweep", f"{name} {_SWEEP_FORMS}{given}")
     if kind in ("model_attributes_type", "model_type") and place.field in UNIONS:
         example = _example(place)

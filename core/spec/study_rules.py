@@ -157,7 +157,7 @@ def check_num_runs(asked: StudySpec, axes: Sequence[Axis], limits: Limits, fault
     if asked.repeats > limits.max_study_runs or (count == 1 and asked.repeats > 1):
         faults.add(
             "repeats", "too_many_runs",
-            f"repeats {asked.repeats:,} of {count:,} configurations are"
+            f"repeats {asked.repeats:,} of {_configurations(count)} are"
             f" {count * asked.repeats:,} runs; {limit}: lower repeats",
         )  # fmt: skip
     elif isinstance(asked.strategy, GridStrategy):
@@ -174,6 +174,10 @@ def check_num_runs(asked: StudySpec, axes: Sequence[Axis], limits: Limits, fault
             f"strategy.num_runs is {count:,}{times}{runs}; {limit}: lower it to"
             f" {max(1, limits.max_study_runs // asked.repeats):,}",
         )  # fmt: skip
+
+
+def _configurations(count: int) -> str:
+    return "one configuration" if count == 1 else f"{count:,} configurations"
 
 
 def batch_size(strategy: TpeStrategy, repeats: int) -> int:
