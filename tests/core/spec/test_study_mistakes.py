@@ -139,8 +139,8 @@ def test_a_mistake_lies_where_it_is(body: Any, param: str, code: str) -> None:
         (
             study(sweep={"optimizer.lr": {"values": [0.1, -0.5]}, "seed": {"integers": [0, 1]}}),
             (
-                "optimizer.lr must be a number above 0; -0.5 was given (configuration 2: optimizer.lr ="
-                " -0.5, seed = 0; so in 1 more)"
+                "optimizer.lr must be a number above 0; -0.5 was given (configuration 2:"
+                " optimizer.lr = -0.5, seed = 0; so in 1 more)"
             ),
         ),
         (
@@ -158,15 +158,15 @@ def test_a_mistake_lies_where_it_is(body: Any, param: str, code: str) -> None:
         (
             study(sweep={"optimizer.lr": {"linear": [0, 1], "cuont": 3}}),
             (
-                "sweep.optimizer.lr.cuont is not a field of linear (did you mean count?); its fields:"
-                " linear, count"
+                "sweep.optimizer.lr.cuont is not a field of linear (did you mean count?); its"
+                " fields: linear, count"
             ),
         ),
         (
             study(sweep={"optimizer.lr": [0.1, 0.2]}),
             (
-                'sweep.optimizer.lr must be one of {"values": […]}, {"log": [low, high], "count": n},'
-                ' {"linear": [low, high], "count": n} and {"integers": [low, high]}; [0.1, 0.2] was'
+                'sweep.optimizer.lr must be one of {"values": […]}, {"log": [low, high], "count":'
+                ' n}, {"linear": [low, high], "count": n} and {"integers": [low, high]}; [0.1, 0.2] was'
                 " given"
             ),
         ),
@@ -181,15 +181,15 @@ def test_a_mistake_lies_where_it_is(body: Any, param: str, code: str) -> None:
         (
             study(job(diagnose="full")),
             (
-                'base.diagnose "full": runs of a study are not diagnosed; leave it out, and post the'
-                " run that you are interested in as a job"
+                'base.diagnose "full": runs of a study are not diagnosed; leave it out, and post'
+                " the run that you are interested in as a job"
             ),
         ),
         (
             study(sweep=LR, strategy={"kind": "grid", "stopper": {**HALVING, "factor": 5}}),
             (
-                "strategy.stopper: with 4 configurations the best 1/5 is less than one; have at least"
-                " 5, lower factor, or leave it out"
+                "strategy.stopper: with 4 configurations the best 1/5 is less than one; have at"
+                " least 5, lower factor, or leave it out"
             ),
         ),
     ],
