@@ -6,6 +6,7 @@ The trainer trains; this side hears it (`worker.hearing`) and writes the ending.
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from core.artifacts.base import ArtifactStore
@@ -116,6 +117,10 @@ class Attempt:
                 )
             case Frame(type="phase", fields={"name": name}):
                 self._recorder.set(phase=name)
+            case Frame(type="settled", fields={"spec": spec, "resolved": resolved}):
+                self._job = replace(self._job, spec=spec, resolved=resolved)
+                self._live = LiveDiagnosis(self._job, self._recorder)
+                self._recorder.set(spec=spec, resolved=resolved)
             case Frame(type="checkpoint", fields=fields):
                 self._account.save(fields)
                 self._recorder.set(checkpoints=self._account.checkpoints)
@@ -172,7 +177,7 @@ class Attempt:
                 self._give_back(self._store.hand_over, "handed over")
             case Frame(type="ended", fields=fields):
                 self._account.best = fields["best"]
-                self._stopped(fields["result"])
+                self._stopped(fields["result"] or None)
             case Frame(fields=fields):
                 error = {name: fields[name] for name in ("code", "message", "param")}
                 self._close("failed", "failed", error=error, result=self._partial_result())

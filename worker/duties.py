@@ -5,13 +5,14 @@ import math
 import tempfile
 from functools import cache
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.errors import JobFailure, NotFoundError
 from core.names import JOB_PREFIX, STUDY_PREFIX, new_id
 from core.settings import Settings
+from core.spec.auto import is_settled
 from core.spec.job import JobSpec
 from core.spec.resolve import Limits, parse_job
 from core.train.events import Columns, Control, Ending, Events, Json, SavedCheckpoint
@@ -48,14 +49,27 @@ def artifact_store(location: str) -> ArtifactStore:
     return open_artifacts(location)
 
 
-def run_job(job: Json, events: Events, control: Control) -> Ending:
+class JobEvents(Events, Protocol):
+    """Where a job reports: its training loop, and what comes before it."""
+
+    def settled(self, spec: Json, resolved: Json) -> None:
+        """The spec has no "auto" any more; `resolved` is the record's."""
+
+
+def run_job(job: Json, events: JobEvents, control: Control) -> Ending:
     """Train the resolved spec of a `run` frame: `job_id`, `spec`, `artifacts` (their
-    location), `device`, `resume`, `stored_rows`."""
+    location), `device`, `resume`, `stored_rows`. What is "auto" in it is settled first."""
     from core.train.loop import run
 
+    # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
+    spec = JobSpec.model_validate_json(json.dumps(job["spec"]))
+    if not is_settled(spec):
+        settled = _settled(spec, job["device"], events, control)
+        if settled is None:
+            return Ending(_stop_reason(control), None, {}, None)
+        spec = settled
     return run(
-        # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
-        JobSpec.model_validate_json(json.dumps(job["spec"])),
+        spec,
         artifacts=artifact_store(job["artifacts"]).job(job["job_id"]),
         events=events,
         control=control,
@@ -63,6 +77,24 @@ def run_job(job: Json, events: Events, control: Control) -> Ending:
         stored_rows=job["stored_rows"],
         device=job["device"],
     )
+
+
+def _settled(spec: JobSpec, device: str, events: JobEvents, control: Control) -> JobSpec | None:
+    """The spec with its learning rate found; None: asked to stop meanwhile. Whoever tries again
+    finds the same."""
+    from core.diagnose.lr_auto import settle
+    from core.population.race import race
+
+    events.phase("tuning")
+    found = settle(spec, race, control=control, device=device)
+    if found is None:
+        return None
+    events.settled(found.spec.model_dump(mode="json"), found.resolved)
+    return found.spec
+
+
+def _stop_reason(control: Control) -> Literal["cancelled", "handed_over"]:
+    return "cancelled" if control.stop_requested == "cancel" else "handed_over"
 
 
 def run_population(job: Json, events: "TaskEvents", control: "PopulationControl") -> Json:
@@ -125,6 +157,7 @@ class Nobody:
     def intervened(
         self, interventions: list[Json], rewound: dict[str, int] | None, dropped: tuple[str, ...]
     ) -> None: ...
+    def settled(self, spec: Json, resolved: Json) -> None: ...
     def run_rows(
         self,
         kind: Literal["train", "eval"],

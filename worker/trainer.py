@@ -2,8 +2,8 @@
 
 `python -m worker.trainer FD PARENT`: FD is its end of a socket to its worker, PARENT the worker's
 process id. It talks to nobody else: no Redis, no network. Frames in: `run`, `population`,
-`measure`, `cancel`, `hand_over`. Frames out: `ready`, then for each run `rows`, `progress`,
-`phase`, `checkpoint`, and `ended` or `failed`, for each population `run_rows`,
+`measure`, `cancel`, `hand_over`. Frames out: `ready`, then for each run `settled`, `rows`,
+`progress`, `phase`, `checkpoint`, and `ended` or `failed`, for each population `run_rows`,
 `population_progress`, `run_ended`, and `ended` or `failed`, and for each measure `measured` or
 `failed`. It lives exactly as long as its worker: the kernel kills it, or its socket's end of file
 does. The main thread trains; a second thread reads the socket and sets the flag that the loop asks.
@@ -95,6 +95,9 @@ class PipeEvents:
     ) -> None:
         fields = {"interventions": interventions, "rewound": rewound, "dropped": list(dropped)}
         self._send(Frame("intervened", fields))
+
+    def settled(self, spec: Json, resolved: Json) -> None:
+        self._send(Frame("settled", {"spec": spec, "resolved": resolved}))
 
     def run_rows(
         self,

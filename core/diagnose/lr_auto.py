@@ -1,0 +1,186 @@
+"""`"lr": "auto"`: a curvature bound, a range test and a race settle the rate before the first step.
+
+The range test suggests a rate; candidates about it, none of them above the bound, then make the
+first steps of the job for real, and the one that gets furthest wins. Everything that is decided
+follows from the spec: counts bound it, never the clock, and its random numbers are streams of their
+own. So a job that is interrupted on the way settles the same rate in its next attempt, and one that
+is posted with the settled rate is the same job to the bit.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from time import perf_counter
+from typing import Any, Final, Protocol
+
+import torch
+
+from core.diagnose.lr_bound import curvature_bound
+from core.diagnose.lr_evidence import Entrant, Findings, Finish, evidence
+from core.diagnose.lr_range import DTYPES, probe_seed, range_test
+from core.diagnose.patches import rounded
+from core.problems.build import build_problem
+from core.spec.auto import settled
+from core.spec.job import (
+    Budget,
+    CheckpointEvery,
+    FunctionProblem,
+    JobSpec,
+    Record,
+    Stop,
+    StopOnDivergence,
+    Supervised,
+)
+from core.spec.schedules import Constant
+from core.spec.shapes import extent_of, steps_of
+from core.train.devices import exact_kernels, pick_device
+from core.train.events import Control
+from core.train.reporting import Clock
+
+Json = dict[str, Any]
+
+BELOW_THE_BOUND: Final = 0.9
+"""No candidate is above this share of the largest stable rate."""
+FACTORS: Final = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0)
+"""The first candidates, as multiples of the suggestion."""
+WIDER: Final = (10**0.5, 10.0)
+"""While the outermost candidate wins, the next ones beyond it, as multiples of it."""
+MOST_ROUNDS: Final = 4
+DIGITS: Final = 3
+"""Of a candidate."""
+SHARE_OF_DATA: Final = 0.1
+LEAST_STEPS: Final = 100
+MOST_STEPS_OF_DATA: Final = 200
+MOST_STEPS_OF_FUNCTIONS: Final = 500
+
+
+class Race(Protocol):
+    """`core.population.race.race`: trains specs to their ends. None: asked to stop."""
+
+    def __call__(
+        self, specs: Sequence[JobSpec], *, control: Control, device: str
+    ) -> Sequence[Finish] | None: ...
+
+
+class Settled:
+    """A spec whose rate is a number, and the record's `resolved`, which says where it came from."""
+
+    def __init__(self, spec: JobSpec, lr: float, found: Json) -> None:
+        self.lr = lr
+        self.spec = settled(spec, lr)
+        self.resolved: Json = {"optimizer.lr": {"value": lr, "evidence": found}}
+
+
+def settle(
+    spec: JobSpec,
+    race: Race,
+    *,
+    control: Control,
+    device: str | None = None,
+    clock: Clock = perf_counter,
+) -> Settled | None:
+    """Find the rate of a spec that leaves it to the service. None: asked to stop on the way.
+
+    Args:
+        spec: resolved, its rate "auto".
+        race: trains the candidates.
+        device: where to train; left out, `spec.device` decides.
+        clock: seconds, monotonic; for the evidence alone.
+
+    Raises:
+        JobFailure: no such device, out of memory, data that does not load.
+    """
+    began = clock()
+    with exact_kernels():
+        where = pick_device(device or spec.device)
+        bound = curvature_bound(spec, where, control)
+        test = range_test(spec, where, control, bound.limit)
+        if test is None or control.stop_requested is not None:
+            return None
+        default = float(type(spec.optimizer).model_fields["lr"].default)
+        top = math.inf if bound.limit is None else BELOW_THE_BOUND * bound.limit
+        found = Findings(bound, test, top, race_steps(spec))
+        found.centre = min(test.suggestion or default, top)
+        if test.moves and not _raced(spec, race, found, control, where):
+            return None
+    return Settled(spec, found.winner(DIGITS), evidence(found, clock() - began))
+
+
+def race_steps(spec: JobSpec) -> int:
+    """How many updates each candidate makes: a tenth of the job's budget, at least 100 and at most
+    200; for a function, whose steps are cheap, all of it up to 500. Never more than the budget."""
+    budget = steps_of(spec.budget, extent_of(spec))
+    if not isinstance(spec.problem, Supervised):
+        return min(budget, MOST_STEPS_OF_FUNCTIONS)
+    share = min(MOST_STEPS_OF_DATA, round(SHARE_OF_DATA * budget))
+    return min(budget, max(LEAST_STEPS, share))
+
+
+def _raced(
+    spec: JobSpec, race: Race, found: Findings, control: Control, device: torch.device
+) -> bool:
+    """Race candidates until the best has a worse one, or the bound, to either side. False: asked
+    to stop."""
+    fresh = [found.centre * factor for factor in FACTORS]
+    for _ in range(MOST_ROUNDS):
+        rates = sorted(found.unseen(rounded(min(rate, found.top), DIGITS) for rate in fresh))
+        if not rates:
+            break
+        specs = [candidate(spec, rate, found.race_steps, device) for rate in rates]
+        finishes = race(specs, control=control, device=str(device))
+        if finishes is None:
+            return False
+        for rate, finish in zip(rates, finishes, strict=True):
+            found.enter(Entrant(rate, finish, _score(spec, finish)))
+        fresh = list(_beyond(found))
+        if not fresh:
+            break
+    return True
+
+
+def _beyond(found: Findings) -> Iterator[float]:
+    """Further candidates, where the best one is outermost."""
+    best = found.best.lr
+    if best == found.entrants[0].lr:
+        yield from (best / factor for factor in WIDER)
+    elif best == found.entrants[-1].lr:
+        yield from (best * factor for factor in WIDER)
+
+
+def _score(spec: JobSpec, finish: Finish) -> float:
+    """What is to be low: the loss of the evaluation, else of the last rows; infinite for a run that
+    diverged (which no rule tells of a loss that is maximized: it just loses)."""
+    value = finish.loss if finish.eval_loss is None else finish.eval_loss
+    maximized = getattr(spec.optimizer, "maximize", False)
+    if not math.isfinite(value) or (finish.outcome == "diverged" and not maximized):
+        return math.inf
+    return -value if maximized else value
+
+
+def candidate(spec: JobSpec, lr: float, num_steps: int, device: torch.device) -> JobSpec:
+    """The job at this rate, kept constant, for a short run with the race's own seed: other initial
+    weights and batches, but for a function the job's own start.
+
+    A criterion that ends the job early would cut short what is to be compared; only `max_loss`
+    stays, above which a run has lost.
+    """
+    problem = spec.problem
+    if isinstance(problem, FunctionProblem):
+        # Where the seed draws the start, the race's would draw another.
+        start = build_problem(spec, device, DTYPES[spec.precision or "float32"]).solution()
+        point = start if isinstance(start, dict) else tuple(start or ())
+        problem = problem.model_copy(update={"start": point})
+    return settled(spec, lr).model_copy(
+        update={
+            "problem": problem,
+            "schedule": Constant(),
+            "budget": Budget(max_steps=num_steps),
+            "stop": Stop(max_loss=spec.stop.max_loss),
+            "record": Record(every=1, eval_every=None),
+            "checkpoint": CheckpointEvery(every_steps=None),
+            "seed": probe_seed(spec, 1),
+            "diagnose": "off",
+            "on_divergence": StopOnDivergence(),
+            "start_from": None,
+            "labels": {},
+        }
+    )

@@ -1,0 +1,123 @@
+"""What was learned on the way to a learning rate, and what is told of it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from core.diagnose.lr_bound import Bound
+from core.diagnose.lr_range import RangeTest
+from core.diagnose.patches import rounded
+from core.jobs import Outcome
+
+Json = dict[str, Any]
+
+POINTS: Final = 100
+"""Most points of the range test in the evidence."""
+
+
+class Finish(Protocol):
+    """How a candidate ended (`core.population.race.Finish`)."""
+
+    @property
+    def loss(self) -> float: ...
+    @property
+    def eval_loss(self) -> float | None: ...
+    @property
+    def outcome(self) -> Outcome | None: ...
+    @property
+    def num_steps(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A candidate, how it ended, and what of it is to be low (infinite: it lost)."""
+
+    lr: float
+    finish: Finish
+    score: float
+
+
+@dataclass
+class Findings:
+    """The bound, the range test, and the race as far as it went.
+
+    Attributes:
+        top: no candidate is above it; infinite without a bound.
+        race_steps: updates of each candidate.
+        centre: where the candidates begin: the suggestion, or the optimizer's default.
+        entrants: by their rate.
+    """
+
+    bound: Bound
+    test: RangeTest
+    top: float
+    race_steps: int
+    centre: float = math.nan
+    entrants: list[Entrant] = field(default_factory=list)
+
+    def unseen(self, rates: Iterable[float]) -> set[float]:
+        """Those that have not been raced."""
+        return set(rates) - {each.lr for each in self.entrants}
+
+    def enter(self, entrant: Entrant) -> None:
+        self.entrants = sorted([*self.entrants, entrant], key=lambda each: each.lr)
+
+    @property
+    def best(self) -> Entrant:
+        """The lowest score; of equal ones, the next to the centre; the lowest rate if all lost."""
+        if not any(math.isfinite(each.score) for each in self.entrants):
+            return self.entrants[0]
+        apart = {each.lr: abs(math.log(each.lr / self.centre)) for each in self.entrants}
+        return min(self.entrants, key=lambda each: (each.score, apart[each.lr]))
+
+    def winner(self, digits: int) -> float:
+        """The rate that is settled."""
+        return self.best.lr if self.entrants else rounded(self.centre, digits)
+
+
+def evidence(found: Findings, seconds: float) -> Json:
+    """Few numbers, for the user. Losses may be non-finite floats."""
+    test, bound = found.test, found.bound
+    kept = np.unique(np.linspace(0, test.rates.size - 1, POINTS).round().astype(int))
+    kept = kept[: test.rates.size]
+    race_cost = sum(each.finish.num_steps for each in found.entrants)
+    highest = found.entrants[-1].lr if found.entrants else found.winner(3)
+    return {
+        "range_test": {
+            "rates": [rounded(rate) for rate in test.rates[kept].tolist()],
+            "losses": [rounded(loss, 6) for loss in test.smoothed[kept].tolist()],
+            "num_steps": int(test.rates.size),
+            "diverged": test.diverged,
+            "minimum": None if test.minimum is None else rounded(test.minimum),
+            "suggestion": None if test.suggestion is None else rounded(test.suggestion),
+            "reason": test.reason,
+        },
+        "curvature": {
+            "largest_stable_lr": bound.limit,
+            "lambda_max": bound.curvature,
+            "accuracy": bound.accuracy,
+            "threshold": bound.threshold,
+            "capped": highest >= rounded(found.top, 3),
+            "reason": bound.reason,
+        },
+        "race": {
+            "num_steps": found.race_steps,
+            "candidates": [
+                {
+                    "lr": each.lr,
+                    "loss": each.finish.loss,
+                    "eval_loss": each.finish.eval_loss,
+                    "outcome": each.finish.outcome,
+                }
+                for each in found.entrants
+            ],
+        },
+        "cost": {
+            "num_steps": int(test.rates.size) + race_cost,
+            "hessian_products": bound.products,
+            "seconds": seconds,
+        },
+    }
