@@ -63,7 +63,8 @@ class Gathered:
 def train_population(specs: Sequence[JobSpec], **options: Any) -> Gathered:
     gathered = Gathered()
     options.setdefault("control", Control())
-    endings = run(specs, events=gathered, device="cpu", **options)
+    options.setdefault("device", "cpu")
+    endings = run(specs, events=gathered, **options)
     assert [ending.run for ending in endings] == sorted(gathered.endings)
     return gathered
 

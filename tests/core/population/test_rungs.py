@@ -87,7 +87,7 @@ def sub_frame(specs: Sequence[JobSpec], runs: Sequence[int], **fields: Any) -> J
 
 
 def in_rungs(
-    specs: Sequence[JobSpec], steps: Sequence[int], folder: Path, **options: Any
+    specs: Sequence[JobSpec], steps: Sequence[int], folder: Path, device: str = "cpu"
 ) -> tuple[Reported, list[Done]]:
     """Train in rounds: the first of two tasks, all later ones of one that takes from all before."""
     reported, sources = Reported(), dict[int, str]()
@@ -101,7 +101,7 @@ def in_rungs(
                 specs, runs, stem=f"{number}_{place}", stop_step=stop_step,
                 sources={str(run): sources[run] for run in runs if run in sources},
             )  # fmt: skip
-            found = do_task(job, folder, reported=reported, **options)
+            found = do_task({**job, "device": device}, folder, reported=reported)
             paused |= found.ended["paused"]
             done.append(found)
         sources = {run: known["file"] for run, known in paused.items()}
