@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-MOST_REFUSED: Final = 1_000
+MOST_REFUSED: Final = 500
 """A batch asks again this many times for parameters that make no job, before it stays short."""
 
 

@@ -166,8 +166,8 @@ def test_a_mistake_lies_where_it_is(body: Any, param: str, code: str) -> None:
             study(sweep={"optimizer.lr": [0.1, 0.2]}),
             (
                 'sweep.optimizer.lr must be one of {"values": […]}, {"log": [low, high], "count":'
-                ' n}, {"linear": [low, high], "count": n} and {"integers": [low, high]}; [0.1, 0.2] was'
-                " given"
+                ' n}, {"linear": [low, high], "count": n} and {"integers": [low, high]}; [0.1, 0.2]'
+                " was given"
             ),
         ),
         (
