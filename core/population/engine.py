@@ -14,7 +14,7 @@ from core.population.gathering import Gathering
 from core.population.pausing import PausedRuns, pause, resume
 from core.population.stack import Stack
 from core.spec.job import JobSpec
-from core.spec.structure import CPU_STACK_BYTES, GPU_STACK_BYTES, fusable, stacks
+from core.spec.structure import CPU_STACK_BYTES, FEW, GPU_STACK_BYTES, fusable, stacks
 from core.train.reporting import Clock
 from core.train.tree import Tree
 
@@ -57,6 +57,7 @@ def units_of(
     would be by itself trains in the single run's loop, which is faster for one; a paused run goes
     on as it was."""
     usual = GPU_STACK_BYTES if device.type == "cuda" else CPU_STACK_BYTES
+    least = 1 if max_bytes else FEW
     found: list[Unit] = []
     kinds: dict[tuple[bool, int], list[int]] = {}
     for run in specs:
@@ -67,9 +68,8 @@ def units_of(
             step = 0 if source is None else source.step
             kinds.setdefault((source is not None, step), []).append(run)
     for (paused, _), runs in kinds.items():
-        for part in stacks(
-            [specs[run] for run in runs], max_runs=max_runs, max_bytes=max_bytes or usual
-        ):
+        alike = [specs[run] for run in runs]
+        for part in stacks(alike, max_runs=max_runs, max_bytes=max_bytes or usual, least=least):
             together = [runs[number] for number in part]
             fused = paused or (len(part) > 1 and fusable(specs[together[0]]))
             found.append(Unit(together, fused))

@@ -18,6 +18,13 @@ CPU_STACK_BYTES: Final = 40 * 2**20
 9,000-parameter network in one stack took five times as long a run as 64 in each (they outgrow the
 third cache, and the allocator gives its memory back to the system at each step)."""
 GPU_STACK_BYTES: Final = 8 * 2**30
+FEW: Final = 4
+LARGE_STACK_BYTES: Final = 512 * 2**20
+"""A stack has at least `FEW` runs, as long as these take no more than `LARGE_STACK_BYTES`. Models
+that leave room for fewer in `CPU_STACK_BYTES` are too large for a cache in any case, and several at
+once give both cores work (see `core.determinism`). An MLP of 3 x 512 with batches of 256, ms a step
+of one of 8 runs on 2 cores: one after another 15.8 (two threads: 13.5); in stacks of 2 with two
+threads 10.4, of 4 8.4, of 8 8.4; in two processes with one thread each 8.1."""
 FREE: Final = frozenset(
     {
         "labels", "priority", "max_attempts", "diagnose", "webhook", "checkpoint",
@@ -103,13 +110,19 @@ def bytes_per_run(spec: JobSpec) -> int:
 
 
 def stacks(
-    specs: Sequence[JobSpec], *, max_runs: int | None = None, max_bytes: int = CPU_STACK_BYTES
+    specs: Sequence[JobSpec],
+    *,
+    max_runs: int | None = None,
+    max_bytes: int = CPU_STACK_BYTES,
+    least: int = FEW,
 ) -> list[list[int]]:
     """`groups`, cut so that none has more than `max_runs` runs or is estimated to take more than
-    `max_bytes`; the parts of a group differ by one run at most."""
+    `max_bytes` (more than `LARGE_STACK_BYTES`, where it has no more than `least` runs); the parts
+    of a group differ by one run at most."""
     found: list[list[int]] = []
     for group in groups(specs):
-        most = max(1, max_bytes // max(bytes_per_run(specs[group[0]]), 1))
+        each = max(bytes_per_run(specs[group[0]]), 1)
+        most = max(1, max_bytes // each, min(least, LARGE_STACK_BYTES // each))
         most = min(most, max_runs or most)
         parts = -(-len(group) // most)
         found += [group[part::parts] for part in range(parts)]

@@ -12,7 +12,15 @@ from core.population.run import run
 from core.population.stack import Stack
 from core.spec.estimate import estimate
 from core.spec.job import JobSpec
-from core.spec.structure import bytes_per_run, fusable, groups, stacks, structure_key
+from core.spec.structure import (
+    CPU_STACK_BYTES,
+    LARGE_STACK_BYTES,
+    bytes_per_run,
+    fusable,
+    groups,
+    stacks,
+    structure_key,
+)
 from core.train.devices import exact_kernels
 from core.train.tree import flatten, unflatten
 from tests.core.population.harness import Control, Gathered, train_population
@@ -70,9 +78,19 @@ def test_groups_are_cut_to_the_most_runs_and_to_memory() -> None:
     specs = [blobs_job(adam())] * 7
     assert stacks(specs, max_runs=3) == [[0, 3, 6], [1, 4], [2, 5]]
     two = 2 * bytes_per_run(specs[0])
-    assert [len(part) for part in stacks(specs, max_bytes=two)] == [2, 2, 2, 1]
-    assert [len(part) for part in stacks(specs, max_bytes=1)] == [1] * 7
+    assert [len(part) for part in stacks(specs, max_bytes=two, least=1)] == [2, 2, 2, 1]
+    assert [len(part) for part in stacks(specs, max_bytes=1, least=1)] == [1] * 7
     assert stacks([]) == []
+
+
+def test_large_models_still_train_a_few_at_a_time() -> None:
+    def job(width: int) -> JobSpec:
+        return blobs_job(adam(), model={"kind": "mlp", "hidden": [width] * 3})
+
+    assert 2 * bytes_per_run(job(700)) > CPU_STACK_BYTES
+    assert [len(part) for part in stacks([job(700)] * 9)] == [3, 3, 3]
+    assert bytes_per_run(job(4000)) > LARGE_STACK_BYTES
+    assert [len(part) for part in stacks([job(4000)] * 2)] == [1, 1]
 
 
 def test_a_run_takes_more_memory_with_more_parameters_and_rows() -> None:
