@@ -29,6 +29,9 @@ LAWS: Final[dict[str, tuple[Callable[[np.random.Generator, tuple[int, int]], Flo
         lambda rng, shape: rng.lognormal(0.0, 0.5, shape), math.exp(0.125)
     ),
     "exponential, skewness 2": (lambda rng, shape: rng.exponential(size=shape), 1.0),
+    "difference of lognormals": (
+        lambda rng, shape: rng.lognormal(size=shape) - rng.lognormal(size=shape), 0.0
+    ),
 }  # fmt: skip
 
 
