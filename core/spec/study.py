@@ -133,8 +133,10 @@ def _resolve(asked: StudySpec, limits: Limits, faults: Faults) -> ResolvedStudy 
     if not dropped:
         check_num_runs(asked, axes, limits, faults)
     # With a mistake already, the others are looked for in a few configurations only.
-    chosen = probes(axes, most=100) if faults.errors else _listed(asked.strategy, axes)
-    facts = _check_all(asked, base, chosen, dropped, limits, faults)
+    few = bool(faults.errors)
+    chosen = probes(axes, most=100) if few else _listed(asked.strategy, axes)
+    numbered = not few and not isinstance(asked.strategy, TpeStrategy)
+    facts = _check_all(asked, base, chosen, dropped, numbered, limits, faults)
     if facts is None:
         return None
     check_lengths(base, chosen, facts, faults)
@@ -157,7 +159,7 @@ def _resolve(asked: StudySpec, limits: Limits, faults: Faults) -> ResolvedStudy 
         }
     )
     return ResolvedStudy(
-        spec=settled.model_dump(mode="json", exclude_unset=False),
+        spec=storable(settled.model_dump(mode="json")),
         labels=dict(asked.labels),
         num_configurations=count,
         num_runs=num_runs,
@@ -186,6 +188,7 @@ def _check_all(
     base: Json,
     chosen: Sequence[Json],
     dropped: set[str],
+    numbered: bool,
     limits: Limits,
     faults: Faults,
 ) -> Facts | None:
@@ -194,9 +197,12 @@ def _check_all(
     Args:
         dropped: paths of the sweep that have a mistake themselves: nothing is said of what may
             come of it.
+        numbered: whether `chosen` are the study's configurations, in order.
     """
     jobs = Jobs(base, list(asked.sweep), limits)
-    found = ConfigurationFaults(list(asked.sweep), base, most=jobs.affordable_failures)
+    found = ConfigurationFaults(
+        list(asked.sweep), base, numbered=numbered, most=jobs.affordable_failures
+    )
     facts, number = Facts(), 0
     for number, params in enumerate(chosen):
         spec, errors = _checked(jobs, params, asked.repeats)
@@ -241,6 +247,17 @@ def _shared(base: Json, facts: Facts, sweep: Mapping[str, Any]) -> Json:
     kept = {name: part for name, part in base.items() if name not in resolved}
     return {name: {**resolved, **kept}[name] for name in JobSpec.model_fields
             if name in resolved or name in kept}  # fmt: skip
+
+
+def storable(value: Any) -> Any:
+    """Whole numbers beyond 64 bits as floats: only fields that take floats accept them."""
+    if isinstance(value, dict):
+        return {name: storable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [storable(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return float(value)
+    return value
 
 
 def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) -> list[FieldError]:

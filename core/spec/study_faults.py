@@ -31,11 +31,13 @@ class ConfigurationFaults:
     Args:
         paths: of the sweep.
         base: of the study.
+        numbered: whether they are the study's own, in order, or ones in which mistakes show.
         most: after so many configurations with mistakes the others need not be looked at.
     """
 
-    def __init__(self, paths: Sequence[str], base: Json, most: int) -> None:
+    def __init__(self, paths: Sequence[str], base: Json, *, numbered: bool, most: int) -> None:
         self._base = base
+        self._numbered = numbered
         self._most = most
         self._paths = sorted(paths, key=len, reverse=True)
         self._seen: dict[tuple[str, str, str], _Seen] = {}
@@ -66,10 +68,23 @@ class ConfigurationFaults:
 
     def listed(self, num_checked: int) -> list[FieldError]:
         """In the order found. `num_checked`: how many configurations were looked at."""
-        return [
-            _said(FieldError(*key), seen, num_checked, bool(self._paths))
-            for key, seen in self._seen.items()
-        ]
+        return [self._said(FieldError(*key), seen, num_checked) for key, seen in self._seen.items()]
+
+    def _said(self, error: FieldError, seen: _Seen, num_checked: int) -> FieldError:
+        message = error.message.replace(', or "auto"', "")  # which is for jobs
+        where = _where(seen, self._numbered)
+        if seen.path is not None:
+            hint = ""
+            if error.code == "int_type":
+                hint = "; sweep whole numbers by integers or values"
+            return FieldError(f"sweep.{seen.path}", error.code, f"{message}{hint} ({where})")
+        param = f"base.{error.param}".removesuffix(".")
+        if error.param and message.startswith(error.param):
+            message = f"base.{message}"
+        in_all = seen.count == num_checked > 1
+        if self._paths and not in_all:
+            message += f" ({where})"
+        return FieldError(param, error.code, message)
 
 
 def _stands_in(base: Json, path: str) -> bool:
@@ -85,29 +100,15 @@ def _stands_in(base: Json, path: str) -> bool:
     return isinstance(node, (Mapping, list))
 
 
-def _said(error: FieldError, seen: _Seen, num_checked: int, any_swept: bool) -> FieldError:
-    message = error.message.replace(', or "auto"', "")  # which is for jobs
-    if seen.path is None:
-        param = f"base.{error.param}".removesuffix(".")
-        if error.param and message.startswith(error.param):
-            message = f"base.{message}"
-        if not any_swept or (seen.count == num_checked and num_checked > 1):
-            return FieldError(param, error.code, message)
-        return FieldError(param, error.code, f"{message} ({_where(seen)})")
-    hint = ""
-    if error.code == "int_type":
-        hint = "; sweep whole numbers by integers or values"
-    return FieldError(f"sweep.{seen.path}", error.code, f"{message}{hint} ({_where(seen)})")
-
-
-def _where(seen: _Seen) -> str:
+def _where(seen: _Seen, numbered: bool) -> str:
     params = list(seen.params.items())
     params.sort(key=lambda item: item[0] != seen.path)
     listed = [f"{path} = {_short(value)}" for path, value in params[:_PARAMS_SHOWN]]
     if len(params) > _PARAMS_SHOWN:
         listed.append("…")
-    more = f"; so in {seen.count - 1:,} more" if seen.count > 1 else ""
-    return f"configuration {seen.number}: {', '.join(listed)}{more}"
+    more = f"; so in {seen.count - 1:,} more" if numbered and seen.count > 1 else ""
+    which = f"configuration {seen.number}:" if numbered else "with"
+    return f"{which} {', '.join(listed)}{more}"
 
 
 def _short(value: Any) -> str:

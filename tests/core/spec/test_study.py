@@ -362,3 +362,13 @@ def test_a_remedys_patch_can_be_swept() -> None:
     spec = parsed(study(sweep={"optimizer.lr": {"values": [0.5]}})).spec
     expected = parse_job(json.dumps(patched).encode(), Limits())
     assert run_spec(spec, {"optimizer.lr": 0.5}, 0) == expected
+
+
+def test_whole_numbers_beyond_64_bits_become_the_floats_that_they_stand_for() -> None:
+    sweep = {"optimizer.lr": {"values": [2**70, 1]}, "optimizer.eps": {"values": [1]}}
+    base = job(optimizer={"kind": "adam", "weight_decay": 10**25})
+    resolved = parsed(study(base, sweep))
+    assert resolved.spec["sweep"]["optimizer.lr"]["values"] == [2.0**70, 1]
+    assert resolved.spec["base"]["optimizer"]["weight_decay"] == 1e25
+    assert type(resolved.spec["base"]["optimizer"]["weight_decay"]) is float
+    assert_posted_again_it_is_the_same(resolved)
