@@ -1,8 +1,6 @@
 """A task of a study, from the fields of its frame to its endings."""
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, Final
 
@@ -14,13 +12,13 @@ from core.population.alone import AloneState
 from core.population.engine import Engine, MakeStack, Source, source_of, source_tree, units_of
 from core.population.events import PopulationControl
 from core.population.files import paused_file, weights_file
+from core.population.frame import fingerprint, specs_of
 from core.population.gathering import Gathering
 from core.population.keeper import Keeper, Pace
 from core.population.pausing import PausedRuns
 from core.population.receiver import Receiver, TaskEvents, presumes
 from core.population.stack import Stack
 from core.population.tree_file import decode, encode
-from core.spec.job import JobSpec
 from core.train.checkpoint import resume_points, step_of
 from core.train.devices import exact_kernels, pick_device
 from core.train.reporting import Clock
@@ -72,7 +70,7 @@ def run_task(
     receiver = Receiver(list(specs), events, job.get("target"))
     with exact_kernels():
         device = pick_device(job["device"])
-        about = _fingerprint(job, device)
+        about = fingerprint(job, device.type)
         with Keeper(artifacts, job["stem"], about, clock, pace or Pace()) as keeper:
             saved = _checkpoint(keeper, job, device)
             sources = _sources(job, artifacts, device, receiver)
@@ -102,16 +100,6 @@ def run_task(
             return {"reason": reason, "weights": weights, "paused": paused}
 
 
-def specs_of(job: Mapping[str, Any]) -> dict[int, JobSpec]:
-    """The task's runs by index; each configuration is parsed once, and its runs share the parts."""
-    # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
-    specs = [JobSpec.model_validate_json(json.dumps(spec)) for spec in job["specs"]]
-    return {
-        int(index): specs[place].model_copy(update={"seed": seed})
-        for index, place, seed in job["runs"]
-    }
-
-
 class _Saves:
     """Saves the engine together with what the task knows of its runs."""
 
@@ -120,22 +108,15 @@ class _Saves:
         self._keeper = keeper
         self.due = keeper.due
 
-    def save(self, take: Any) -> None:
+    def save(self, take: Callable[[], Tree]) -> None:
         self._keeper.save(lambda: self._whole(take))
 
-    def save_last(self, take: Any) -> None:
+    def save_last(self, take: Callable[[], Tree]) -> None:
         self._keeper.save_last(lambda: self._whole(take))
 
-    def _whole(self, take: Any) -> Tree:
+    def _whole(self, take: Callable[[], Tree]) -> Tree:
         engine = take()  # first: taking it makes the rows leave
         return {"engine": engine, "receiver": self._receiver.state()}
-
-
-def _fingerprint(job: Mapping[str, Any], device: torch.device) -> str:
-    """What the task's course depends on."""
-    parts = [job["specs"], job["runs"], job.get("stop_step"), job.get("target"), device.type]
-    sources = sorted((str(index), file) for index, file in (job.get("sources") or {}).items())
-    return hashlib.sha256(json.dumps([*parts, sources], sort_keys=True).encode()).hexdigest()
 
 
 def _checkpoint(keeper: Keeper, job: Mapping[str, Any], device: torch.device) -> Tree | None:

@@ -81,11 +81,12 @@ def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
     """The specs' numbers by stack, each in order and the stacks by their first; a run that cannot
     be fused is a group of its own."""
     found: dict[str, list[int]] = {}
-    keys: dict[int, str | None] = {}  # repeats share their spec
+    keys: dict[tuple[int, ...], str | None] = {}  # repeats share all but their seed
     for number, spec in enumerate(specs):
-        if id(spec) not in keys:
-            keys[id(spec)] = structure_key(spec)
-        key = keys[id(spec)]
+        parts = tuple(id(part) for name, part in spec if name != "seed")
+        if parts not in keys:
+            keys[parts] = structure_key(spec)
+        key = keys[parts]
         found.setdefault(f"alone {number}" if key is None else key, []).append(number)
     return list(found.values())
 
