@@ -2,8 +2,8 @@
 
 import ipaddress
 import logging
+import random
 import re
-import secrets
 import time
 from collections.abc import Collection
 from functools import lru_cache
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.log import note
+from api.log import LOG, note
 from api.problems import (
     BodyTooLargeError,
     ForeignHostError,
@@ -66,7 +66,7 @@ class Gate:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = headers.get(b"x-request-id", b"")
         if not _REQUEST_ID.fullmatch(request_id):
-            request_id = secrets.token_hex(8).encode()
+            request_id = b"%016x" % random.getrandbits(64)
         exchange = _Exchange(scope, receive, send, request_id, self._max_body_bytes)
         began = time.perf_counter()
         try:
@@ -87,8 +87,11 @@ class Gate:
             if exchange.status:
                 raise  # the reply has begun: all that is left is to break it off
             await internal_error(scope)(scope, receive, exchange.send)
+        level = logging.DEBUG if exchange.status < 400 else logging.INFO
+        if not LOG.isEnabledFor(level):
+            return
         note(
-            logging.DEBUG if exchange.status < 400 else logging.INFO,
+            level,
             "request",
             method=scope["method"],
             path=scope["path"][:200],

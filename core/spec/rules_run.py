@@ -91,7 +91,8 @@ class Schedules:
     def __init__(self, optimizer: Optimizer, faults: Faults) -> None:
         self._lr = None if optimizer.lr == "auto" else optimizer.lr
         self._kind = optimizer.kind
-        self._cycles = hasattr(optimizer, "momentum") or hasattr(optimizer, "betas")
+        fields = type(optimizer).model_fields
+        self._cycles = "momentum" in fields or "betas" in fields
         self._faults = faults
         self._count = 0
 
