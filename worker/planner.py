@@ -5,6 +5,7 @@ plan that is repeated decides the same.
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -81,7 +82,11 @@ def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
     if leader is None:
         return {"best": None}
     repeats = [run for run in runs if run.configuration == leader]
-    values = [run.metric for run in repeats if run.metric is not None and run.outcome != "diverged"]
+    values = [
+        run.metric
+        for run in repeats
+        if run.outcome != "diverged" and run.metric is not None and math.isfinite(run.metric)
+    ]
     metric = fmean(values) if values else None
     return {"best": {"configuration": leader, "params": repeats[0].params, "metric": metric}}
 
