@@ -255,8 +255,10 @@ def test_any_job_is_refused_with_reasons_or_resolves_to_a_fixed_point(body: dict
 
 
 def test_the_limits_are_those_of_the_settings() -> None:
-    settings_of_this_test = Settings(max_parameters=1, max_memory_bytes=2, max_history_bytes=3,
-                                     max_samples=4, max_study_runs=5, max_study_steps=6)  # fmt: skip
+    settings_of_this_test = Settings(
+        max_parameters=1, max_memory_bytes=2, max_history_bytes=3, max_samples=4,
+        max_study_runs=5, max_study_steps=6,
+    )  # fmt: skip
     assert Limits.of(settings_of_this_test) == Limits(1, 2, 3, 4, 5, 6)
 
 
