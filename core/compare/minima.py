@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from core.compare.multistart import distinct_minima
+from core.compare.stationary import near_minima
 from core.spec.functions import Function, Quadratic
 from core.spec.values import dimension, domain, value_at
 from core.studies import RunRecord
@@ -18,7 +19,6 @@ Floats = NDArray[np.float64]
 RADIUS: Final = 1e-3
 """Of the search range, in each coordinate: Griewank's minima lie 1/190 of its range apart."""
 MOST_LISTED: Final = 50
-_MOST_PROBED: Final = 20_000_000
 _FUNCTION: Final = TypeAdapter[Any](Function)
 
 
@@ -27,10 +27,8 @@ def minima(problem: Json, runs: Sequence[RunRecord], *, maximize: bool = False) 
     "value", "share", "num_runs", "best_run"}]}`, lowest first; None where no run has ended.
 
     End points within `radius` of a lower one are one minimum (`distinct_minima`), and a minimum
-    is founded only by a run that has settled: one that converged, or from whose end no step of the
-    radius along a coordinate leads lower (the test by which a pattern search is at rest: Torczon
-    1997, doi 10.1137/S1052623493250780). The others ended on the way. Shares are of all runs that
-    ended, those that diverged or failed included.
+    is founded only by a run that has arrived (`stationary.near_minima`). The others ended on the
+    way. Shares are of all runs that ended, those that diverged or failed included.
 
     Args:
         problem: resolved, of kind `function`.
@@ -47,8 +45,7 @@ def minima(problem: Json, runs: Sequence[RunRecord], *, maximize: bool = False) 
     widths = _widths(function, problem, points[np.isfinite(values)])
     scaled = points / widths
     radius = RADIUS * float(np.sqrt(points.shape[1]))
-    settled = np.array([run.outcome == "converged" for run in ended])
-    settled |= _at_rest(function, points, sign, RADIUS * widths, problem.get("bounds"))
+    settled = _settled(function, problem, points, sign, RADIUS * widths)
     heights = (sign * values).tolist()
     found = distinct_minima(scaled, heights, settled=settled.tolist(), radius=radius)
     taken = sum(len(one.runs) for one in found.minima)
@@ -120,23 +117,19 @@ def _widths(function: Any, problem: Json, ends: Floats) -> Floats:
     return np.where(width > 0.0, width, 1.0)
 
 
-def _at_rest(
-    function: Any, points: Floats, sign: float, step: Floats, bounds: Any
+def _settled(
+    function: Any, problem: Json, points: Floats, sign: float, reach: Floats
 ) -> NDArray[np.bool_]:
-    """Whether no step along a coordinate leads lower (within the bounds). What NumPy cannot
-    evaluate (a rotation is torch's), or not soon enough, counts as at rest."""
-    runs, dim = points.shape
-    sides = np.broadcast_to(np.asarray(bounds or (-np.inf, np.inf), dtype=np.float64), (dim, 2))
-    rotated = isinstance(function, Quadratic) and function.rotation_seed is not None
-    rest = np.asarray(np.isfinite(points).all(axis=1))
-    if rotated or runs * dim * dim > _MOST_PROBED:
-        return rest
-    here: Floats = sign * np.asarray(value_at(function, points))
-    for coordinate in range(dim):
-        for side in (-1.0, 1.0):
-            there = points.copy()
-            there[:, coordinate] += side * step[coordinate]
-            there[:, coordinate] = there[:, coordinate].clip(*sides[coordinate])
-            lower: NDArray[np.bool_] = sign * np.asarray(value_at(function, there)) < here
-            rest &= ~lower
-    return rest
+    """Whether each point is near a minimum. Of a rotated quadratic, which NumPy cannot evaluate
+    (the rotation is torch's), every finite one is taken for it: it has one minimum at most."""
+    if isinstance(function, Quadratic) and function.rotation_seed is not None:
+        return np.asarray(np.isfinite(points).all(axis=1))
+    dim = points.shape[1]
+    bounds = problem.get("bounds") or (-np.inf, np.inf)
+    sides = np.broadcast_to(np.asarray(bounds, dtype=np.float64), (dim, 2))
+
+    def value(at: Floats) -> Floats:
+        found: Floats = sign * np.asarray(value_at(function, at), dtype=np.float64)
+        return found
+
+    return near_minima(value, points, reach, sides[:, 0], sides[:, 1])
