@@ -22,9 +22,9 @@ def near_minima(value: Values, points: Floats, reach: Floats, low: Floats, high:
 
     Where it does, Newton's step from the point is no longer than that, and no curvature is
     negative (Nocedal and Wright 2006, Numerical Optimization, chapter 3); gradient and Hessian
-    are central differences. Where that takes over 2·10⁷ numbers (many dimensions), and where they are
-    not finite, it must do that no step of `reach` along a coordinate leads lower, as in a pattern
-    search (Torczon 1997, doi 10.1137/S1052623493250780).
+    are central differences. Where these are not finite, or would take over 2·10⁷ numbers (many
+    dimensions), no step of `reach` along a coordinate may lead lower, as in a pattern search
+    (Torczon 1997, doi 10.1137/S1052623493250780).
 
     Args:
         points: (runs, n); those that are not finite are near nothing.
