@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.compare import parameters
+from core.compare.parameters import is_choice
 
 Json = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -67,7 +68,7 @@ def curve_plan(comparison: Json) -> CurvePlan:
     leaves = [parameters.leaves(row["params"]) for row in rows]
     paths = parameters.varying(leaves)
     words = [
-        parameters.key({path: one[path] for path in paths if parameters.is_choice(one.get(path))})
+        parameters.key({path: one[path] for path in paths if path in one and is_choice(one[path])})
         for one in leaves
     ]
     first = {word: at for at, word in reversed(list(enumerate(words)))}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from core.compare.bands import CELLS, MOST_OTHERS, MOST_RUNS, band, curve_plan
 from core.compare.comparison import compare
-from tests.core.compare.studies import runs, study
+from tests.core.compare.studies import Json, runs, study
 
 Floats = NDArray[np.float64]
 INF = math.inf
@@ -54,6 +54,17 @@ def test_no_rows_are_no_band() -> None:
     assert band([]).step.size == 0
     assert band([at()]).step.size == 0
     assert band([at(math.nan)]).middle.tolist() == [INF]
+
+
+def test_choices_may_have_parameters_of_their_own() -> None:
+    params: list[Json] = [
+        {"optimizer": {"kind": "sgd", "momentum": 0.9}, "optimizer.lr": 0.1},
+        {"optimizer": {"kind": "adam"}, "optimizer.lr": 0.1},
+        {"optimizer": {"kind": "adam"}, "optimizer.lr": 0.2},
+    ]
+    plan = curve_plan(compare(study(), runs([[0.3], [0.2], [0.1]], params), complete=True))
+    assert [one.row["configuration"] for one in plan.shown] == [2, 0]
+    assert plan.others == (1,)
 
 
 def test_each_choice_is_shown_at_its_best_and_the_rest_in_grey() -> None:
