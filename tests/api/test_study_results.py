@@ -146,6 +146,20 @@ def test_curves_of_evaluations_and_of_long_runs_are_drawn(api: Api) -> None:
     assert api.http.get(f"{long.path}/plot").status_code == 200
 
 
+def test_optimizers_with_parameters_of_their_own_are_drawn_side_by_side(api: Api) -> None:
+    optimizers = [{"kind": "sgd", "lr": 0.1, "momentum": 0.9}, {"kind": "adam", "lr": 0.001}]
+    study = with_rows(
+        api,
+        sweep(
+            sweep={"optimizer": {"values": optimizers}, "optimizer.lr": {"values": [0.1, 0.2]}},
+            metric={"name": "loss", "target": 0.1},
+        ),
+    )
+    for kind in ("curves", "profile"):
+        reply = api.http.get(f"{study.path}/plot", params={"kind": kind})
+        assert reply.status_code == 200, reply.text
+
+
 def test_a_picture_without_rows_is_a_409(api: Api) -> None:
     for path in (post(api)["links"]["self"], play(api).path):
         problem_of(api.http.get(f"{path}/plot"), 409, "not_ready")

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from core.settings import Settings
 from core.store.base import WorkerInfo
 from tests.api.actors import Api, CountingDispatcher, make_app, problem_of, rosenbrock
+from tests.api.study_actors import NO_SUCH_STUDY, sweep
 from thalweg.embedded import EmbeddedServer
 
 
@@ -89,7 +90,7 @@ def test_without_redis_calls_are_503_and_the_service_recovers_by_itself(
     with TestClient(app, "http://localhost") as http:
         job = http.post("/v1/jobs", json=rosenbrock()).json()
         own_server.stop()
-        path = f"/v1/jobs/{job['id']}"
+        path, study = f"/v1/jobs/{job['id']}", f"/v1/studies/{NO_SUCH_STUDY}"
         for method, url in [
             ("POST", "/v1/jobs"),
             ("GET", "/v1/jobs"),
@@ -99,9 +100,19 @@ def test_without_redis_calls_are_503_and_the_service_recovers_by_itself(
             ("GET", f"{path}/model"),
             ("POST", f"{path}/cancel"),
             ("DELETE", path),
+            ("POST", "/v1/studies"),
+            ("GET", "/v1/studies"),
+            ("GET", study),
+            ("GET", f"{study}?wait=5"),
+            ("GET", f"{study}/runs"),
+            ("GET", f"{study}/runs/0/history"),
+            ("GET", f"{study}/comparison"),
+            ("POST", f"{study}/cancel"),
+            ("DELETE", study),
             ("GET", "/v1/workers"),
         ]:
-            body: Any = rosenbrock() if url == "/v1/jobs" and method == "POST" else None
+            bodies: Any = {"/v1/jobs": rosenbrock(), "/v1/studies": sweep()}
+            body = bodies.get(url) if method == "POST" else None
             reply = http.request(method, url, json=body)
             problem_of(reply, 503, "store_unavailable")
             assert int(reply.headers["retry-after"]) >= 1
