@@ -14,8 +14,8 @@ from core.population.updates.build import rule_of
 from core.spec.job import ClipNorm, ClipValue, JobSpec
 
 PIECE: Final = 2**16
-"""Numbers of a parameter that are updated together: some eight temporary tensors of this length
-stay in the second cache."""
+"""Numbers of a parameter that a thread updates together: some eight temporary tensors of this
+length stay in the second cache."""
 
 Gradients = list[Tensor]
 """One a parameter: (slots, n)."""
@@ -91,8 +91,7 @@ class Mover:
         self._states = [
             rule.init(flat(parameter.detach()), columns, self._options) for parameter in parameters
         ]
-        piece = len(specs) * PIECE if like.is_cuda else PIECE
-        self._lengths = [max(1, piece // p[0].numel()) for p in parameters]
+        self._piece = len(specs) * PIECE if like.is_cuda else PIECE
 
     def move(self, parameters: Sequence[Tensor], gradients: Gradients, norms: Tensor) -> None:
         """One update of every slot's parameters, in place."""
@@ -111,7 +110,8 @@ class Mover:
     def _in_pieces(
         self, number: int, values: Tensor, gradient: Tensor, scalars: list[Any], kind: Any
     ) -> Any:
-        state, length, slots = self._states[number], self._lengths[number], len(values)
+        state, slots = self._states[number], len(values)
+        length = max(1, self._piece * torch.get_num_threads() // values.shape[1])
         if slots <= length:
             step, state = self._rule.update(gradient, state, values, kind._make(scalars))
             values.add_(step)

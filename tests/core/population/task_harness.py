@@ -110,6 +110,7 @@ def do_task(
     artifacts = artifacts_in(folder)
     wire = json.loads(json.dumps(job))
     ended = run_task(wire, artifacts, reported, control or Control(), pace=pace, **options)
+    json.dumps(ended)
     return Done(ended, reported, artifacts)
 
 

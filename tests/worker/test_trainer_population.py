@@ -1,0 +1,94 @@
+"""A trainer's answer to a `population` frame, with its own engine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from core.artifacts.local import LocalStore
+from core.names import STUDY_PREFIX, new_id
+from tests.core.population.harness import train_population
+from tests.core.train.harness import blobs_job
+from worker.folding import fold
+from worker.frames import Frame
+from worker.trainer_link import Heard, TrainerLink
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Iterator[TrainerLink]:
+    link = TrainerLink()
+    link.start()
+    yield link
+    link.stop()
+
+
+def answers(trainer: TrainerLink, job: Json) -> list[Frame]:
+    """All that the trainer says to the frame, in order."""
+    heard: SimpleQueue[Heard] = SimpleQueue()
+    trainer.hear = heard.put
+    trainer.run_population(1, job)
+    frames: list[Frame] = []
+    while not frames or frames[-1].type not in ("ended", "failed"):
+        found = heard.get(timeout=60)
+        assert isinstance(found, Frame)
+        frames.append(found)
+    return frames
+
+
+def population(folder: Path, specs: list[Json], **fields: Any) -> Json:
+    return {
+        "study_id": new_id(STUDY_PREFIX),
+        "stem": "0_1",
+        "artifacts": str(folder),
+        "device": "cpu",
+        "specs": fold(specs),
+        "runs": [[2 * place, place, 7] for place in range(len(specs))],
+        "stop_step": None,
+        "sources": {},
+        "resume": False,
+        "stored_rows": None,
+        "target": None,
+        **fields,
+    }
+
+
+def test_a_population_is_trained_and_told_of_in_frames(
+    trainer: TrainerLink, tmp_path: Path
+) -> None:
+    specs = [blobs_job({"kind": "adam", "lr": 0.1 * (1 + n)}, 12, seed=7) for n in range(3)]
+    job = population(tmp_path, [spec.model_dump(mode="json") for spec in specs])
+    heard = answers(trainer, job)
+    kinds = {frame.type for frame in heard}
+    assert kinds == {"run_rows", "population_progress", "run_ended", "ended"}
+    together = train_population(specs)
+    losses: dict[int, list[float]] = {}
+    for frame in heard:
+        if frame.type == "run_rows" and frame.fields["kind"] == "train":
+            column, start = frame.columns["loss"], 0
+            for run, first_row, length in zip(
+                *(frame.fields[name] for name in ("runs", "first_rows", "lengths")), strict=True
+            ):
+                assert first_row == len(losses.setdefault(run, []))
+                losses[run] += column[start : start + length].tolist()
+                start += length
+    assert losses == {2 * n: together.column(n, "loss") for n in range(3)}
+    last = heard[-1].fields
+    assert last["reason"] == "finished"
+    assert last["weights"]["rows"] == {"0": 0, "2": 1, "4": 2}
+    assert last["paused"] == {}
+    artifacts = LocalStore(tmp_path).job(job["study_id"])
+    assert artifacts.exists(last["weights"]["file"])
+
+
+def test_a_population_that_cannot_train_fails_with_a_code(
+    trainer: TrainerLink, tmp_path: Path
+) -> None:
+    spec = blobs_job({"kind": "adam"}, 3).model_dump(mode="json")
+    job = population(tmp_path, [spec], sources={"0": "paused/0_0.safetensors"})
+    failed = answers(trainer, job)[-1]
+    assert failed.type == "failed"
+    assert failed.fields["code"] == "artifact_store_unavailable"
