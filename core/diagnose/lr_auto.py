@@ -8,7 +8,7 @@ is posted with the settled rate is the same job to the bit.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Any, Final, Protocol
 
@@ -28,7 +28,6 @@ from core.spec.job import (
     Record,
     Stop,
     StopOnDivergence,
-    Supervised,
 )
 from core.spec.schedules import Constant
 from core.spec.shapes import extent_of, steps_of
@@ -45,12 +44,16 @@ FACTORS: Final = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0)
 WIDER: Final = (10**0.5, 10.0)
 """While the outermost candidate wins, the next ones beyond it, as multiples of it."""
 MOST_ROUNDS: Final = 4
+CLOSER: Final = (10**-0.25, 10**0.25)
+"""At last, those next to the winner, as multiples of it."""
 DIGITS: Final = 3
 """Of a candidate."""
-SHARE_OF_DATA: Final = 0.1
+SHARE: Final = 0.1
 LEAST_STEPS: Final = 100
-MOST_STEPS_OF_DATA: Final = 200
-MOST_STEPS_OF_FUNCTIONS: Final = 500
+MOST_STEPS: Final = 200
+CHEAP: Final = 10_000
+"""Coordinates up to which many runs of a function cost little more than one."""
+MOST_CHEAP_STEPS: Final = 1_000
 
 
 class Race(Protocol):
@@ -98,8 +101,8 @@ def settle(
             return None
         default = float(type(spec.optimizer).model_fields["lr"].default)
         top = math.inf if bound.limit is None else BELOW_THE_BOUND * bound.limit
-        found = Findings(bound, test, top, race_steps(spec))
-        found.centre = min(test.suggestion or default, top)
+        steps, centre = race_steps(spec), min(test.suggestion or default, top)
+        found = Findings(bound, test, top, centre, steps, whole=_is_whole(spec, steps))
         if test.moves and not _raced(spec, race, found, control, where):
             return None
     return Settled(spec, found.winner(DIGITS), evidence(found, clock() - began))
@@ -107,34 +110,39 @@ def settle(
 
 def race_steps(spec: JobSpec) -> int:
     """How many updates each candidate makes: a tenth of the job's budget, at least 100 and at most
-    200; for a function, whose steps are cheap, all of it up to 500. Never more than the budget."""
-    budget = steps_of(spec.budget, extent_of(spec))
-    if not isinstance(spec.problem, Supervised):
-        return min(budget, MOST_STEPS_OF_FUNCTIONS)
-    share = min(MOST_STEPS_OF_DATA, round(SHARE_OF_DATA * budget))
-    return min(budget, max(LEAST_STEPS, share))
+    200; for a function of no more than 10,000 coordinates, all of it up to 1,000. Never more than
+    the budget."""
+    size = extent_of(spec)
+    budget = steps_of(spec.budget, size)
+    if isinstance(spec.problem, FunctionProblem) and size.num_parameters <= CHEAP:
+        return min(budget, MOST_CHEAP_STEPS)
+    return min(budget, max(LEAST_STEPS, min(MOST_STEPS, round(SHARE * budget))))
 
 
 def _raced(
     spec: JobSpec, race: Race, found: Findings, control: Control, device: torch.device
 ) -> bool:
-    """Race candidates until the best has a worse one, or the bound, to either side. False: asked
-    to stop."""
-    fresh = [found.centre * factor for factor in FACTORS]
-    for _ in range(MOST_ROUNDS):
-        rates = sorted(found.unseen(rounded(min(rate, found.top), DIGITS) for rate in fresh))
-        if not rates:
-            break
+    """Race candidates until the best has a worse one, or the bound, to either side, and then those
+    next to it. False: asked to stop."""
+
+    def enter(wanted: Iterable[float]) -> bool:
+        rates = sorted(found.unseen(rounded(min(rate, found.top), DIGITS) for rate in wanted))
         specs = [candidate(spec, rate, found.race_steps, device) for rate in rates]
-        finishes = race(specs, control=control, device=str(device))
+        finishes = race(specs, control=control, device=str(device)) if specs else ()
         if finishes is None:
             return False
         for rate, finish in zip(rates, finishes, strict=True):
-            found.enter(Entrant(rate, finish, _score(spec, finish)))
+            found.enter(Entrant(rate, finish, _score(spec, finish, whole=found.whole)))
+        return True
+
+    fresh = [found.centre * factor for factor in FACTORS]
+    for _ in range(MOST_ROUNDS):
+        if not enter(fresh):
+            return False
         fresh = list(_beyond(found))
         if not fresh:
             break
-    return True
+    return enter(found.best.lr * factor for factor in CLOSER)
 
 
 def _beyond(found: Findings) -> Iterator[float]:
@@ -146,10 +154,19 @@ def _beyond(found: Findings) -> Iterator[float]:
         yield from (best * factor for factor in WIDER)
 
 
-def _score(spec: JobSpec, finish: Finish) -> float:
-    """What is to be low: the loss of the evaluation, else of the last rows; infinite for a run that
-    diverged (which no rule tells of a loss that is maximized: it just loses)."""
-    value = finish.loss if finish.eval_loss is None else finish.eval_loss
+def _is_whole(spec: JobSpec, num_steps: int) -> bool:
+    """Whether a candidate is the job itself, from start to end: no batches, all of its steps."""
+    every = steps_of(spec.budget, extent_of(spec))
+    return isinstance(spec.problem, FunctionProblem) and num_steps == every
+
+
+def _score(spec: JobSpec, finish: Finish, *, whole: bool) -> float:
+    """What is to be low: the loss of the evaluation; else of the last rows, or of the very last one
+    where that is the job's own. Infinite for a run that diverged (which no rule tells of a loss
+    that is maximized: it just loses)."""
+    value = finish.final_loss if whole else finish.loss
+    if finish.eval_loss is not None:
+        value = finish.eval_loss
     maximized = getattr(spec.optimizer, "maximize", False)
     if not math.isfinite(value) or (finish.outcome == "diverged" and not maximized):
         return math.inf

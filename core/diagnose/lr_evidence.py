@@ -24,6 +24,8 @@ class Finish(Protocol):
     @property
     def loss(self) -> float: ...
     @property
+    def final_loss(self) -> float: ...
+    @property
     def eval_loss(self) -> float | None: ...
     @property
     def outcome(self) -> Outcome | None: ...
@@ -46,16 +48,18 @@ class Findings:
 
     Attributes:
         top: no candidate is above it; infinite without a bound.
-        race_steps: updates of each candidate.
         centre: where the candidates begin: the suggestion, or the optimizer's default.
+        race_steps: updates of each candidate.
+        whole: whether they are the whole job at their rate.
         entrants: by their rate.
     """
 
     bound: Bound
     test: RangeTest
     top: float
+    centre: float
     race_steps: int
-    centre: float = math.nan
+    whole: bool
     entrants: list[Entrant] = field(default_factory=list)
 
     def unseen(self, rates: Iterable[float]) -> set[float]:
@@ -109,6 +113,7 @@ def evidence(found: Findings, seconds: float) -> Json:
                 {
                     "lr": each.lr,
                     "loss": each.finish.loss,
+                    "final_loss": each.finish.final_loss,
                     "eval_loss": each.finish.eval_loss,
                     "outcome": each.finish.outcome,
                 }

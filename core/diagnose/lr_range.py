@@ -187,19 +187,24 @@ class Divergence:
 def read(rates: Floats, losses: Floats, *, noisy: bool, diverged: bool) -> RangeTest:
     """Smooth the losses of a range test and find their minimum.
 
-    Losses above the first one are smoothed as if they were as high as it: how far a run has been
-    thrown says nothing of where its minimum was.
+    The first decade's updates are too small to change anything but the batch, so that what is seen
+    there is noise: a minimum lies further below it than it is wide, twice. Losses above it are
+    smoothed as if they were as high as it, for how far a run has been thrown says nothing of where
+    its minimum was.
     """
     finite = np.isfinite(losses)
     count = int(finite.argmin()) if not finite.all() else losses.size
     known = losses[:count]
     if count == 0:
         return RangeTest(rates, losses, losses, diverged, None)
-    smoothed = smooth(np.minimum(known, known[0]), SMOOTHING) if noisy else known
+    if noisy:
+        smoothed = smooth(np.minimum(known, known[:STEPS_A_DECADE].max()), SMOOTHING)
+        before = smoothed[:STEPS_A_DECADE]
+        level = float(before.mean() - 2.0 * np.ptp(before))
+    else:
+        smoothed, level = known, float(known[0])
     at = int(smoothed.argmin())
-    # The first decade's updates are too small to change anything but the batch.
-    noise = float(np.ptp(smoothed[:STEPS_A_DECADE])) if noisy else 0.0
-    fell = float(smoothed[0] - smoothed[at]) > noise
+    fell = bool(smoothed[at] < level)
     whole = np.concatenate([smoothed, losses[count:]])
     return RangeTest(rates, losses, whole, diverged, float(rates[at]) if fell else None)
 

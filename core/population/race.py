@@ -24,12 +24,14 @@ class Finish:
 
     Attributes:
         loss: the mean of the last tenth of its training losses.
+        final_loss: the last one.
         eval_loss: of its last evaluation; None where there is no evaluation data.
         outcome: the run's.
         num_steps: updates made.
     """
 
     loss: float
+    final_loss: float
     eval_loss: float | None
     outcome: Outcome | None
     num_steps: int
@@ -88,6 +90,7 @@ class _Losses:
         evaluation = result["eval"]
         return Finish(
             float(last.mean()),
+            float(losses[-1]),
             None if evaluation is None else float(evaluation["loss"]),
             ended.ending.outcome,
             int(result["num_steps"]),

@@ -1,0 +1,357 @@
+"""Settling a learning rate: the race, what decides it, and how good what it settles is."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from core.diagnose.lr_auto import Settled, candidate, race_steps, settle
+from core.jobs import Outcome
+from core.population.race import Finish, race
+from core.population.run import run
+from core.settings import Settings
+from core.spec.auto import settled
+from core.spec.job import FunctionProblem, JobSpec
+from core.spec.limits import Limits
+from core.spec.optimizers import settled_lr
+from core.spec.resolve import parse_job
+from core.train.events import Control
+from tests.core.train.harness import train
+
+Json = dict[str, Any]
+LIMITS = Limits.of(Settings())
+
+
+@dataclass
+class Going:
+    """A control that asks to stop at the read after `reads`; None: never."""
+
+    reads: int | None = None
+    dropped: tuple[int, ...] = ()
+
+    @property
+    def stop_requested(self) -> Literal["cancel", "hand_over"] | None:
+        if self.reads is None:
+            return None
+        self.reads -= 1
+        return "hand_over" if self.reads < 0 else None
+
+
+def job(problem: Json, optimizer: Json, steps: int = 200, **rest: Any) -> JobSpec:
+    body = {
+        "problem": problem,
+        "optimizer": {"lr": "auto", **optimizer},
+        "budget": {"max_steps": steps},
+        "record": {"eval_every": None},
+        "device": "cpu",
+        **rest,
+    }
+    return parse_job(json.dumps(body).encode(), LIMITS)
+
+
+def quadratic(*eigenvalues: float) -> Json:
+    function = {"kind": "quadratic", "eigenvalues": list(eigenvalues)}
+    return {"kind": "function", "function": function, "start": [1.0] * len(eigenvalues)}
+
+
+ROSENBROCK: Json = {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}}
+DIGITS: Json = {
+    "kind": "supervised",
+    "data": {"kind": "builtin", "name": "digits"},
+    "model": {"kind": "mlp", "hidden": [32]},
+}
+
+LARGE: Json = {"kind": "function", "function": {"kind": "sphere", "dim": 20_000}}
+
+
+class FakeRace:
+    """Ends every candidate as a function of its rate says."""
+
+    def __init__(self, loss: Callable[[float], float], *, diverges_above: float = math.inf) -> None:
+        self.rounds: list[list[float]] = []
+        self._loss = loss
+        self._limit = diverges_above
+
+    def __call__(
+        self, specs: Sequence[JobSpec], *, control: Control, device: str
+    ) -> list[Finish] | None:
+        rates = [settled_lr(spec.optimizer) for spec in specs]
+        self.rounds.append(rates)
+        return [self._finish(rate) for rate in rates]
+
+    def _finish(self, rate: float) -> Finish:
+        outcome: Outcome = "diverged" if rate > self._limit else "budget_exhausted"
+        return Finish(self._loss(rate), self._loss(rate), None, outcome, 10)
+
+
+def found(spec: JobSpec, how: Any = race, control: Control | None = None) -> Settled:
+    answer = settle(spec, how, control=control or Going(), device="cpu")
+    assert answer is not None
+    return answer
+
+
+def evidence(answer: Settled) -> Json:
+    told: Json = answer.resolved["optimizer.lr"]["evidence"]
+    return told
+
+
+# --- what the race decides (Adam on a parabola: the range test suggests 0.02)
+
+ADAM = job(quadratic(1.0, 10.0), {"kind": "adam"})
+NEAR = 0.0215
+
+
+def test_the_candidates_are_half_decades_about_the_suggestion_and_the_lowest_loss_wins() -> None:
+    told = FakeRace(lambda rate: abs(math.log(rate / NEAR)))
+    answer = found(ADAM, told)
+    assert told.rounds == [[0.00215, 0.00681, 0.0215, 0.0681, 0.215], [0.0121, 0.0382]]
+    assert answer.lr == NEAR
+    assert answer.spec == settled(ADAM, NEAR)
+    assert evidence(answer)["range_test"]["suggestion"] == pytest.approx(NEAR, rel=0.01)
+
+
+@pytest.mark.parametrize(("target", "rounds"), [(0.7, 2), (6e-5, 3)])
+def test_an_outermost_winner_has_the_race_go_on_beyond_it(target: float, rounds: int) -> None:
+    told = FakeRace(lambda rate: abs(math.log(rate / target)))
+    assert found(ADAM, told).lr == pytest.approx(target, rel=0.4)
+    assert len(told.rounds) == rounds + 1, "the last one looks next to the winner"
+    raced = [rate for rates in told.rounds for rate in rates]
+    assert len(raced) == len(set(raced))
+
+
+def test_divergence_loses_whatever_its_last_loss() -> None:
+    told = FakeRace(lambda rate: -rate, diverges_above=0.03)
+    assert found(ADAM, told).lr == NEAR
+
+
+def test_when_all_diverge_lower_rates_are_tried_and_the_lowest_is_settled() -> None:
+    told = FakeRace(lambda _: math.nan)
+    answer = found(ADAM, told)
+    raced = [rate for rates in told.rounds for rate in rates]
+    assert answer.lr == min(raced)
+    assert len(told.rounds) == 5
+
+
+def test_of_equal_candidates_the_one_next_to_the_suggestion_is_settled() -> None:
+    assert found(ADAM, FakeRace(lambda _: 1.0)).lr == NEAR
+
+
+def test_no_candidate_is_above_nine_tenths_of_the_largest_stable_rate() -> None:
+    told = FakeRace(lambda rate: -rate)
+    answer = found(job(quadratic(1.0, 10.0), {"kind": "sgd"}), told)
+    assert answer.lr == max(rate for rates in told.rounds for rate in rates) == 0.18
+    curvature = evidence(answer)["curvature"]
+    assert curvature["capped"] is True
+    assert curvature["largest_stable_lr"] == pytest.approx(0.2)
+    assert curvature["lambda_max"] == pytest.approx(10.0)
+
+
+def test_without_a_bound_the_evidence_says_why() -> None:
+    curvature = evidence(found(ADAM, FakeRace(lambda _: 1.0)))["curvature"]
+    assert curvature["capped"] is False
+    assert curvature["largest_stable_lr"] is None
+    assert curvature["lambda_max"] is None
+    assert "adam" in curvature["reason"]
+
+
+def test_at_a_stationary_point_the_optimizers_default_is_settled_without_a_race() -> None:
+    told = FakeRace(lambda _: 1.0)
+    problem = {"kind": "function", "function": {"kind": "sphere", "dim": 2}, "start": [0.0, 0.0]}
+    answer = found(job(problem, {"kind": "adam"}), told)
+    assert answer.lr == 1e-3
+    assert told.rounds == []
+    assert evidence(answer)["range_test"]["reason"] is not None
+    assert evidence(answer)["race"]["candidates"] == []
+
+
+# --- candidates
+
+
+@pytest.mark.parametrize(
+    ("problem", "steps", "expected"),
+    [
+        (DIGITS, 10_000, 200), (DIGITS, 1_500, 150), (DIGITS, 600, 100), (DIGITS, 40, 40),
+        (ROSENBROCK, 10_000, 1000), (ROSENBROCK, 300, 300), (LARGE, 3_000, 200),
+    ],
+)  # fmt: skip
+def test_a_race_is_a_bounded_share_of_the_budget(problem: Json, steps: int, expected: int) -> None:
+    assert race_steps(job(problem, {"kind": "adam"}, steps)) == expected
+
+
+def test_a_candidate_starts_where_the_seed_puts_the_job_but_draws_from_another_seed() -> None:
+    start = {"kind": "uniform", "low": -5.0, "high": 5.0}
+    spec = job({**ROSENBROCK, "start": start}, {"kind": "adam"}, seed=3)
+    runner = candidate(spec, 0.1, 50, torch.device("cpu"))
+    assert isinstance(runner.problem, FunctionProblem)
+    x = runner.problem.start
+    assert isinstance(x, tuple)
+    assert all(-5.0 <= each <= 5.0 for each in x)
+    assert runner.seed != spec.seed
+    other = candidate(spec.model_copy(update={"seed": 4}), 0.1, 50, torch.device("cpu"))
+    assert isinstance(other.problem, FunctionProblem)
+    assert other.problem.start != x
+
+
+def test_what_would_end_a_candidate_early_is_left_out() -> None:
+    spec = job(
+        DIGITS, {"kind": "adam"}, 3000, schedule={"kind": "one_cycle"},
+        stop={"target_loss": 5.0, "patience": 1, "max_loss": 50.0},
+        on_divergence={"action": "rollback"},
+    )  # fmt: skip
+    runner = candidate(spec, 0.1, 200, torch.device("cpu"))
+    assert runner.stop.max_loss == 50.0
+    assert (runner.stop.target_loss, runner.stop.patience) == (None, None)
+    assert runner.schedule.kind == "constant"
+    assert runner.on_divergence.action == "stop"
+
+
+# --- the whole of it
+
+
+def test_the_same_spec_settles_the_same_rate_and_evidence() -> None:
+    spec = job(DIGITS, {"kind": "adam"})
+    first, again = found(spec), found(spec)
+    assert first.spec == again.spec
+    for answer in (first, again):
+        evidence(answer)["cost"].pop("seconds")
+    assert first.resolved == again.resolved
+
+
+@pytest.mark.parametrize("reads", [0, 1, 60, 130, 160])
+def test_asked_to_stop_it_settles_nothing(reads: int) -> None:
+    assert settle(ADAM, race, control=Going(reads), device="cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        ({"kind": "adam"}, {"kind": "one_cycle"}),
+        ({"kind": "sgd", "momentum": 0.9}, {"kind": "cosine"}),
+    ],
+    ids=["adam", "sgd"],
+)
+def test_the_run_is_that_of_a_job_posted_with_the_settled_rate_to_the_bit(
+    optimizer: Json, schedule: Json, tmp_path: Path
+) -> None:
+    body: Json = {"schedule": schedule, "record": {"eval_every": 20}}
+    problem = {**DIGITS, "model": {**DIGITS["model"], "dropout": 0.1}}
+    spec = job(problem, optimizer, 60, **body)
+    answer = found(spec)
+    posted = job(problem, {**optimizer, "lr": answer.lr}, 60, **body)
+    ours = train(answer.spec, tmp_path / "ours")
+    theirs = train(posted, tmp_path / "theirs")
+    for name in ("loss", "lr", "grad_norm"):
+        assert ours.column(name) == theirs.column(name)
+    assert ours.column("loss", "eval") == theirs.column("loss", "eval")
+    for name, value in ours.weights().items():
+        assert (value == theirs.weights()[name]).all()
+
+
+def test_a_maximized_function_is_settled_too() -> None:
+    spec = job(quadratic(-1.0, -10.0), {"kind": "sgd", "maximize": True})
+    answer = found(spec)
+    assert 0.05 < answer.lr <= 0.18
+
+
+def test_an_optimizer_that_cannot_be_fused_is_raced_one_by_one() -> None:
+    spec = job({**DIGITS, "data": {"kind": "builtin", "name": "wine"}}, {"kind": "adafactor"}, 60)
+    answer = found(spec)
+    assert len(evidence(answer)["race"]["candidates"]) >= 5
+    assert 1e-3 < answer.lr < 1.0
+
+
+def test_the_evidence_is_small_and_tells_the_whole_way() -> None:
+    answer = found(job(DIGITS, {"kind": "sgd"}, 300))
+    told = evidence(answer)
+    assert len(json.dumps(answer.resolved)) < 8_000
+    test, cost = told["range_test"], told["cost"]
+    assert len(test["rates"]) == len(test["losses"]) <= 100
+    assert test["rates"] == sorted(test["rates"])
+    assert test["minimum"] == pytest.approx(10 * test["suggestion"], rel=1e-3)
+    raced = told["race"]["candidates"]
+    assert [each["lr"] for each in raced] == sorted(each["lr"] for each in raced)
+    best = min(raced, key=lambda each: each["eval_loss"])
+    assert answer.resolved["optimizer.lr"]["value"] == best["lr"] == answer.lr
+    assert cost["num_steps"] == test["num_steps"] + 100 * len(raced)
+    assert 0 < cost["hessian_products"] <= 30
+    assert cost["seconds"] > 0
+
+
+# --- how good it is
+
+
+class Nobody:
+    def rows(self, *_: object) -> None: ...
+    def progress(self, *_: object) -> None: ...
+    def ended(self, *_: object) -> None: ...
+
+
+def final_losses(spec: JobSpec, rates: Iterable[float]) -> NDArray[np.float64]:
+    """Of whole runs at these rates: the evaluation's where there is one; infinite if diverged."""
+    specs = [settled(spec, float(rate)) for rate in rates]
+    endings = [each.ending for each in run(specs, events=Nobody(), control=Going(), device="cpu")]
+    losses = [
+        (each.result["eval"] or {"loss": each.result["final_loss"]})["loss"]
+        if each.outcome != "diverged"
+        else math.inf
+        for each in endings
+    ]
+    found = np.array(losses)
+    found[np.isnan(found)] = math.inf
+    return found
+
+
+GRID = np.logspace(-5, 1, 25)
+"""Four rates a decade."""
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "factor"),
+    [
+        ({"kind": "adam"}, 1.5),
+        ({"kind": "sgd"}, 1.5),
+        ({"kind": "sgd", "momentum": 0.9}, 2.0),
+    ],
+    ids=["adam", "sgd", "momentum"],
+)
+def test_a_networks_settled_rate_is_about_as_good_as_the_best_of_a_grid(
+    optimizer: Json, factor: float
+) -> None:
+    spec = job(DIGITS, optimizer, 400)
+    grid = final_losses(spec, GRID)
+    ours = final_losses(spec, [found(spec).lr])[0]
+    assert ours <= factor * grid.min()
+    # Which few of the grid are: most of its rates are far worse.
+    assert (grid > factor * grid.min()).mean() > 0.6
+
+
+@pytest.mark.parametrize(
+    ("problem", "optimizer", "steps"),
+    [
+        (quadratic(1.0, 10.0), {"kind": "sgd"}, 30),
+        (quadratic(0.01, 0.1, 1.0), {"kind": "sgd"}, 200),
+        (quadratic(0.01, 0.1, 1.0), {"kind": "sgd", "momentum": 0.9}, 60),
+        (quadratic(0.01, 0.1, 1.0), {"kind": "adam"}, 60),
+        (ROSENBROCK, {"kind": "sgd"}, 500),
+        (ROSENBROCK, {"kind": "sgd", "momentum": 0.9}, 500),
+        (ROSENBROCK, {"kind": "adam"}, 500),
+    ],
+)
+def test_a_functions_settled_rate_is_about_as_good_as_the_best_of_a_grid(
+    problem: Json, optimizer: Json, steps: int
+) -> None:
+    spec = job(problem, optimizer, steps)
+    answer = found(spec)
+    limit = evidence(answer)["curvature"]["largest_stable_lr"] or math.inf
+    # (Gradient descent on Rosenbrock's function gets away with twice what its start is stable for.)
+    grid = final_losses(spec, GRID)
+    wanted = 2.0 * grid[limit >= GRID].min() + 1e-3 * final_losses(spec, [1e-12])[0]
+    assert final_losses(spec, [answer.lr])[0] <= wanted
+    assert (grid > wanted).mean() > 0.5
