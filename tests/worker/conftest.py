@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -103,11 +103,12 @@ class Bench:
         max_attempts: int = 3,
         diagnose: str = "off",
         parent_id: str | None = None,
+        lr: float | Literal["auto"] = 1e-3,
         **labels: str,
     ) -> str:
         body = {
             "problem": {"kind": "function", "function": {"kind": "sphere", "dim": 1}},
-            "optimizer": {"kind": "sgd"},
+            "optimizer": {"kind": "sgd", "lr": lr},
             "max_attempts": max_attempts,
             "diagnose": diagnose,
             "labels": {"act": act, **labels},

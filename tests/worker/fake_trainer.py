@@ -1,6 +1,7 @@
 """A trainer without torch that does what a job's `act` label says, or that of the first spec of a
 study's task; tests start it as a program."""
 
+import math
 import os
 import signal
 import time
@@ -68,6 +69,24 @@ def back(events: PipeEvents, flag: StopFlag, pause: str) -> Ending:
     return ending("finished", 7)
 
 
+def settle(events: PipeEvents, flag: StopFlag, lr: str) -> Ending:
+    """The rate found, then ten rows."""
+    events.phase("tuning")
+    spec = SETTLED | {"optimizer": {**SETTLED["optimizer"], "lr": float(lr)}}
+    events.settled(spec, {"optimizer.lr": {"value": float(lr), "evidence": {"loss": math.inf}}})
+    rows(events, 0, 10)
+    return ending("finished", 10)
+
+
+def tune(events: PipeEvents, flag: StopFlag) -> Ending:
+    """Look for a rate until it is stopped."""
+    events.phase("tuning")
+    while flag.stop_requested is None:
+        time.sleep(0.001)
+    reason: Any = "cancelled" if flag.stop_requested == "cancel" else "handed_over"
+    return Ending(reason, None, {}, None)
+
+
 def deaf(events: PipeEvents, flag: StopFlag) -> Ending:
     rows(events, 0, 3)
     while True:
@@ -89,12 +108,17 @@ def fail(events: PipeEvents, flag: StopFlag, how: str) -> Ending:
     }[how]
 
 
+SETTLED: dict[str, Any] = {}
+"""The spec of the run at hand."""
+
 ACTS: dict[str, Callable[..., Ending]] = {
     "finish": finish,
     "wait": wait,
     "deaf": deaf,
     "back": back,
     "stream": stream,
+    "settle": settle,
+    "tune": tune,
     "die": die,
     "fail": fail,
 }
@@ -105,6 +129,7 @@ def run(job: dict[str, Any], events: PipeEvents, flag: StopFlag) -> Ending:
     labels = job["spec"]["labels"]
     act = labels.get("resumed", labels["act"]) if job["resume"] else labels["act"]
     name, *arguments = act.split(":")
+    SETTLED.update(job["spec"])
     return ACTS[name](events, flag, *arguments)
 
 

@@ -93,7 +93,7 @@ def test_a_rate_that_the_schedule_would_never_use_is_refused(schedule: Json) -> 
     param, code, message = refusal({"kind": "sgd", "lr": "auto"}, schedule=schedule)
     assert (param, code) == ("optimizer.lr", "conflict")
     assert "never use" in message
-    assert parse({"kind": "sgd", "lr": 0.1}, schedule=schedule)
+    assert parse({"kind": "sgd", "lr": 0.1}, schedule=schedule).optimizer.lr == 0.1
 
 
 @pytest.mark.parametrize(
