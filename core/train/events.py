@@ -55,7 +55,8 @@ class Events(Protocol):
         contract, None while there is none."""
 
     def phase(self, name: str) -> None:
-        """`preparing`, `training`, `saving` (the loop's own), `diagnosing` (its caller's)."""
+        """`preparing`, `training`, `saving` (the loop's own), `tuning`, `diagnosing` (its
+        caller's)."""
 
     def checkpoint(self, saved: SavedCheckpoint) -> None:
         """Weights were written."""
