@@ -7,6 +7,7 @@ docs/decisions): no acknowledgement after the work, no retries, no results, no t
 """
 
 import argparse
+import gc
 import logging
 import os
 import socket
@@ -162,6 +163,10 @@ def _work(
         reconciler.start()
         janitor.start()
         parts.extend([janitor.stop, listener.stop, reconciler.stop, runner.stop, heartbeat.stop])
+        # What was imported will stay: a collection in the middle of a plan (which makes many small
+        # objects) took 70 ms to look at it again.
+        gc.collect()
+        gc.freeze()
         log.info("%s is ready: %s", name, ", ".join(runner.devices))
 
     def end(**_: Any) -> None:
