@@ -10,6 +10,9 @@ and MKL on AVX-512, float32 and float64; tests hold on to it):
   The other activations and the elementary functions send the last numbers of a tensor, fewer than
   a vector register or two, another way: the number of slots then stays the same modulo `tail`, and
   the last `tail` slots stay where they are.
+
+On a GPU no slot goes: how a product is computed may depend on how many there are, which has not
+been measured, and what small models cost there is the starting of kernels.
 """
 
 from collections.abc import Sequence

@@ -12,6 +12,7 @@ from core.population.alone import Alone, AloneState
 from core.population.events import PopulationControl, StackEvents
 from core.population.gathering import Gathering
 from core.population.pausing import PausedRuns, pause, resume
+from core.population.shortage import is_out_of_memory
 from core.population.stack import Stack
 from core.spec.job import JobSpec
 from core.spec.structure import CPU_STACK_BYTES, FEW, GPU_STACK_BYTES, fusable, stacks
@@ -40,6 +41,9 @@ class Saves(Protocol):
         """Whether it is time to."""
 
     def save(self, take: Callable[[], Tree]) -> None: ...
+
+    def spent(self, seconds: float) -> None:
+        """The last save has cost the training so much more."""
 
     def save_last(self, take: Callable[[], Tree]) -> None:
         """Before the engine stops to be continued elsewhere."""
@@ -162,7 +166,7 @@ class Engine:
         try:
             return self._stacked(runs)
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             resumed = self._current is not None
             if self._events.num_calls > before or resumed or len(runs) == 1:
@@ -217,10 +221,11 @@ class Engine:
         if saves is None:
             left = alone.train(stop_step=self._stop_step)
         else:
+            restarts = _Restarts(saves, clock)
             left = alone.train(
                 stop_step=self._stop_step,
-                due=lambda: saves.due(clock()),
-                save=lambda state: saves.save(lambda: self.state(state.tree())),
+                due=restarts.due,
+                save=lambda state: restarts.save(lambda: self.state(state.tree())),
             )
             if left == "handed_over":
                 saves.save_last(lambda: self.state(alone.state.tree()))
@@ -228,6 +233,26 @@ class Engine:
             self.known[run] = alone.known()
             self.paused.append(([run], alone.state))
         return left
+
+
+class _Restarts:
+    """Saves a run that has to begin anew for it, and counts that as a cost of saving."""
+
+    def __init__(self, saves: Saves, clock: Clock) -> None:
+        self._saves = saves
+        self._clock = clock
+        self._saved_at: float | None = None
+
+    def due(self) -> bool:
+        now = self._clock()
+        if self._saved_at is not None:
+            self._saves.spent(now - self._saved_at)
+            self._saved_at = None
+        return self._saves.due(now)
+
+    def save(self, take: Callable[[], Tree]) -> None:
+        self._saves.save(take)
+        self._saved_at = self._clock()
 
 
 def source_tree(source: Source) -> Tree:
@@ -239,10 +264,3 @@ def source_of(tree: Tree) -> Source:
     """From what `source_tree` gave."""
     kind = PausedRuns if tree["fused"] else AloneState
     return kind.from_tree(tree["tree"])
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error)
-    return "not enough memory" in text or "can't allocate memory" in text

@@ -8,6 +8,7 @@ from typing import Any, Final
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, NotFoundError
 from core.population.files import checkpoint_files
+from core.population.shortage import is_out_of_memory
 from core.population.tree_file import decode, encode
 from core.train.reporting import Clock
 from core.train.tree import Tree
@@ -70,13 +71,24 @@ class Keeper:
         return now >= self._next
 
     def save(self, take: Callable[[], Tree]) -> None:
-        """Save what `take` returns, copies of everything, without waiting for the disk."""
+        """Save what `take` returns, copies of everything, without waiting for the disk. Where there
+        is no memory for them, this checkpoint is left out."""
         began = self._clock()
-        tree = take()
+        self._next = began + self._pace.every_s
+        try:
+            tree = take()
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                return
+            raise
         self._saved_at = self._clock()
         self._taking_s = self._saved_at - began
         self._next = self._saved_at + self._pace.every_s
         self._writing = self._thread.submit(self._write, tree)
+
+    def spent(self, seconds: float) -> None:
+        """The last save has cost the training so much more."""
+        self._taking_s += seconds
 
     def save_last(self, take: Callable[[], Tree]) -> None:
         """Save, and wait for it.

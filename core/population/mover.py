@@ -110,8 +110,8 @@ class Mover:
     def _in_pieces(
         self, number: int, values: Tensor, gradient: Tensor, scalars: list[Any], kind: Any
     ) -> Any:
-        state, slots = self._states[number], len(values)
-        length = max(1, self._piece * torch.get_num_threads() // values.shape[1])
+        state, (slots, numbers) = self._states[number], values.shape
+        length = max(1, self._piece * torch.get_num_threads() // numbers)
         if slots <= length:
             step, state = self._rule.update(gradient, state, values, kind._make(scalars))
             values.add_(step)
@@ -201,4 +201,4 @@ class Mover:
 
 def flat(tensor: Tensor) -> Tensor:
     """(slots, …) as (slots, n), the same storage."""
-    return tensor.view(len(tensor), -1)
+    return tensor.view(tensor.shape[0], -1)

@@ -88,6 +88,7 @@ class Stack:
         """The number of the run in each slot."""
         self._live = np.ones(count, dtype=bool)
         self._places = places(first, self.problem.parameters)
+        self._compacts = device.type == "cpu"
         self._ones = torch.ones_like(self.problem.parameters[0].detach().view(count, -1)[:, 0])
         self._updates = 0
         self._share_s = 0.0
@@ -194,7 +195,7 @@ class Stack:
         self._updates += running
         self._share_s += (now - self._marked) / max(1, running)
         self._marked = now
-        if running < len(self._live):
+        if running < len(self._live) and self._compacts:
             kept = kept_slots(self._live, self._places)
             if kept is not None:
                 self.compact(kept)

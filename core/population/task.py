@@ -107,6 +107,7 @@ class _Saves:
         self._receiver = receiver
         self._keeper = keeper
         self.due = keeper.due
+        self.spent = keeper.spent
 
     def save(self, take: Callable[[], Tree]) -> None:
         self._keeper.save(lambda: self._whole(take))

@@ -76,6 +76,15 @@ def test_saving_takes_a_fiftieth_of_the_time_at_most() -> None:
         assert when_due(keeper, clock) == pytest.approx(10.5 + 100.0, abs=0.21)
 
 
+def test_what_a_save_costs_afterwards_counts_too() -> None:
+    clock = Clock()
+    with Keeper(Slow(clock, 0.5), "0_1", "", clock, Pace()) as keeper:
+        clock.now = 10.0
+        saved(keeper, 1)
+        keeper.spent(0.7)
+        assert when_due(keeper, clock) == pytest.approx(10.0 + 60.0, abs=0.21)
+
+
 def test_no_save_is_due_while_one_is_written() -> None:
     clock, go_on = Clock(), Event()
 
@@ -125,6 +134,20 @@ def test_a_checkpoint_that_fails_is_left_out_and_the_last_one_raises() -> None:
         assert when_due(keeper, clock) == pytest.approx(20.0, abs=0.21)
         with pytest.raises(ArtifactError, match="full"):
             keeper.save_last(lambda: 1)
+
+
+def test_a_checkpoint_that_finds_no_memory_is_left_out() -> None:
+    clock = Clock()
+
+    def take() -> int:
+        raise torch.OutOfMemoryError("no room for copies")
+
+    with Keeper(MemoryFiles(), "0_1", "", clock, Pace()) as keeper:
+        clock.now = 10.0
+        assert keeper.due(clock.now)
+        keeper.save(take)
+        assert not keeper.due(clock.now)
+        assert when_due(keeper, clock) == pytest.approx(20.0, abs=0.21)
 
 
 TREE = {

@@ -24,7 +24,7 @@ from tests.core.population.task_harness import (
     kill_and_resume,
 )
 from tests.core.population.test_run import POPULATION, SAVED
-from tests.core.train.harness import blobs_job, function_job, parabola
+from tests.core.train.harness import blobs_job, function_job, parabola, train
 
 Json = dict[str, Any]
 ADAM = {"kind": "adam"}
@@ -265,3 +265,19 @@ def test_functions_keep_their_points(tmp_path: Path) -> None:
     points = np.array(done.reported.column(11, "x"))
     assert points[:, 0] == pytest.approx([0.8**k for k in range(5)])
     assert points[:, 1] == pytest.approx([0.4**k for k in range(5)])
+
+
+ROLLBACK = {"action": "rollback", "lr_factor": 0.5, "max_times": 3}
+
+
+@pytest.mark.parametrize("kills", [(), (25,)])
+def test_rows_that_are_taken_back_go(kills: tuple[int, ...], tmp_path: Path) -> None:
+    """x -> (1 − 2η)x diverges at the rate 1.1, and not at half of it."""
+    spec = parabola(1.1, 40, on_divergence=ROLLBACK)
+    alone = train(spec, tmp_path / "alone")
+    ticks = iter(range(10**6))
+    clock = lambda: next(ticks) / 20  # noqa: E731 (rows leave now and then)
+    done = kill_and_resume(frame([spec]), tmp_path / "task", kills, pace=ALWAYS, clock=clock)
+    assert done.reported.received[10].histories == alone.events.histories
+    assert done.reported.endings[10]["fused"] is False
+    assert done.reported.endings[10]["best"] == alone.ending.best
