@@ -11,12 +11,15 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any, Final
 
+from core.artifacts.base import ArtifactStore
 from core.compare.comparison import best_configuration
 from core.errors import JobFailure, NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.jobs import Status
 from core.store.base import WorkerStore
 from core.store.studies_base import Round, TaskClaim
 from core.strategies.plan import next_round
 from core.studies import RunRecord, StudyRecord
+from worker.leftovers import drop_states
 from worker.patience import Shutdown, insist
 
 log = logging.getLogger("thalweg.worker")
@@ -29,33 +32,46 @@ _FAULT: Final = "A fault in the service; the worker's log has the details."
 
 
 def make_plan(
-    claim: TaskClaim, store: WorkerStore, shutdown: Shutdown, decide: Decide = next_round
+    claim: TaskClaim,
+    *,
+    store: WorkerStore,
+    artifacts: ArtifactStore,
+    shutdown: Shutdown,
+    decide: Decide = next_round,
 ) -> None:
     """Carry out a claimed plan. A stale claim leaves without a word; one whose store stays away
     through a shutdown is left to the reaper."""
     study = claim.study
+    status: Status
     try:
         runs = insist(lambda: store.studies.runs(study.id), shutdown)
         try:
             round_ = decide(study, runs)
         except Exception as error:
             log.exception("%s: its plan failed", claim.task.id)
-            fields = {"error": _error(error)}
-            insist(lambda: store.studies.finish(claim, "failed", fields), shutdown)
-            return
-        if round_ is not None:
-            insist(lambda: store.studies.plan(claim, round_), shutdown)
-            return
-        failure = failure_of(runs)
-        if failure is not None:
-            insist(lambda: store.studies.finish(claim, "failed", {"error": failure}), shutdown)
-            return
-        fields = {"result": result_of(study, runs)}
-        insist(lambda: store.studies.finish(claim, "succeeded", fields), shutdown)
+            status, fields = "failed", {"error": _error(error)}
+        else:
+            if round_ is not None:
+                insist(lambda: store.studies.plan(claim, round_), shutdown)
+                if claim.task.round > 1:  # the runs went on from what the round before left
+                    drop_states(artifacts, study.id, claim.task.round - 1)
+                return
+            status, fields = _ending(study, runs)
+        insist(lambda: store.studies.finish(claim, status, fields), shutdown)
+        if claim.task.round > 1:
+            drop_states(artifacts, study.id)
     except (StaleAttemptError, NotFoundError):
         log.warning("%s: no longer ours", claim.task.id)
     except StoreUnavailableError:
         log.warning("%s: the store is away at shutdown; another worker plans", claim.task.id)
+
+
+def _ending(study: StudyRecord, runs: Sequence[RunRecord]) -> tuple[Status, Json]:
+    """What a study becomes that has come through, and with what."""
+    failure = failure_of(runs)
+    if failure is not None:
+        return "failed", {"error": failure}
+    return "succeeded", {"result": result_of(study, runs)}
 
 
 def failure_of(runs: Sequence[RunRecord]) -> Json | None:

@@ -246,7 +246,13 @@ class Runner:
 
     def _do_task(self, claim: TaskClaim, mailbox: Mailbox) -> None:
         if claim.task.kind == "plan":
-            make_plan(claim, self._store, self._shutdown, self._decide)
+            make_plan(
+                claim,
+                store=self._store,
+                artifacts=self._artifacts,
+                shutdown=self._shutdown,
+                decide=self._decide,
+            )
             return
         StudyAttempt(
             claim,

@@ -7,17 +7,18 @@ closes the task. What the runs have become by then stays, however the task ends.
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from core.artifacts.base import ArtifactStore
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
-from core.jobs import AttemptEnd, Status
+from core.jobs import TERMINAL, AttemptEnd, Status
 from core.settings import Settings
 from core.store.base import Columns, HistoryKind, Json, WorkerStore
 from core.store.studies_base import TaskClaim
 from core.studies import run_id
 from worker.frames import Frame
 from worker.hearing import Hearing, Last, Mailbox
+from worker.leftovers import drop_checkpoints, drop_states
 from worker.patience import Shutdown, insist
 from worker.task_recorder import TaskRecorder
 from worker.task_runs import OVERLOOKED, TaskRuns
@@ -26,6 +27,9 @@ from worker.trainer_link import TrainerDied, TrainerLink
 log = logging.getLogger("thalweg.worker")
 
 T = TypeVar("T")
+
+_NO_CHECKPOINT_S: Final = 5.0
+"""A shorter first attempt has not been saved on the way (`core.population.keeper.Pace`)."""
 
 
 class StudyAttempt:
@@ -214,7 +218,12 @@ class StudyAttempt:
         self._close("failed", "failed")
 
     def _close(self, status: Status, end: AttemptEnd) -> None:
-        self._insist(lambda: self._recorder.close_task(status, end))
+        now = self._insist(lambda: self._recorder.close_task(status, end))
+        study_id = self._claim.study.id
+        if now in TERMINAL:
+            drop_states(self._artifacts, study_id)
+        elif self._resumed or self._hearing.elapsed_s > _NO_CHECKPOINT_S:
+            drop_checkpoints(self._artifacts, study_id, self._claim.task.stem)
 
     def _give_back(self, how: Callable[[TaskClaim], Status], word: str) -> None:
         """Write what there is and let another attempt go on from the last checkpoint."""

@@ -1,7 +1,9 @@
 """The names of a task's artifacts, below its study's. Torch-free."""
 
+import re
 from typing import Final
 
+_PASSING: Final = re.compile(r"(?:paused|tasks)/([0-9]+)_[0-9]+(?:_[a-z])?\.safetensors")
 TURNS: Final = ("a", "b")
 """Resume checkpoints are written in turn: a whole one is there while the other is written."""
 
@@ -19,3 +21,10 @@ def paused_file(stem: str) -> str:
 def checkpoint_files(stem: str) -> tuple[str, ...]:
     """A task's resume checkpoints; of no use once the task is closed."""
     return tuple(f"tasks/{stem}_{turn}.safetensors" for turn in TURNS)
+
+
+def round_of_state(name: str) -> int | None:
+    """The round in which a paused state or a resume checkpoint was written; None for weights, which
+    stay with their study."""
+    found = _PASSING.fullmatch(name)
+    return None if found is None else int(found[1])
