@@ -121,6 +121,14 @@ def test_a_job_is_cancelled_while_it_looks_for_its_rate(service: Service) -> Non
     assert service.history(job_id)["total"] == 0
     reply = service.http.post(f"/v1/jobs/{job_id}/continue", json={"budget": {"max_steps": 200}})
     assert (reply.status_code, reply.json()["code"]) == (409, "no_checkpoint")
+    for call in (
+        service.http.post(f"/v1/jobs/{job_id}/diagnosis", json={"checkpoint": "final"}),
+        service.http.get(f"/v1/jobs/{job_id}/diagnosis"),
+        service.http.get(f"/v1/jobs/{job_id}/model"),
+        service.http.get(f"/v1/jobs/{job_id}/plot"),
+        service.http.post(f"/v1/jobs/{job_id}/remedies/0/apply"),
+    ):
+        assert call.status_code == 409, call.text
     service.run(expression("x**2", {"x": 1.0}, {"kind": "sgd", "lr": 0.1}, 5))
 
 
