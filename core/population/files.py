@@ -28,3 +28,8 @@ def round_of_state(name: str) -> int | None:
     stay with their study."""
     found = _PASSING.fullmatch(name)
     return None if found is None else int(found[1])
+
+
+def is_passing(name: str) -> bool:
+    """Whether an artifact of a study is of no use once the study has ended."""
+    return name.startswith(("paused/", "tasks/"))

@@ -105,7 +105,8 @@ def metric_sums(z: Tensor, targets: Tensor, form: TargetForm) -> Tensor:
     """As core.losses.metrics.metric_sum, of each run: (runs,), float64."""
     match form:
         case "class_ids":
-            right = (z.argmax(1) == targets) & ~z.isnan().any(1)
+            # Class by class in the last axis: over another one it takes three times as long.
+            right = (z.transpose(1, 2).contiguous().argmax(2) == targets) & ~z.isnan().any(1)
             return right.sum(1).double()
         case "binary":
             right = (z.transpose(1, 2) > 0) == (targets > 0.5)

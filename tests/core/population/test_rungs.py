@@ -19,7 +19,7 @@ from tests.core.population.task_harness import (
     frame,
     kill_and_resume,
 )
-from tests.core.population.test_isolation import supervised, with_troubles
+from tests.core.population.test_isolation import POPULATIONS, with_troubles
 from tests.core.train.harness import blobs_job, function_job, parabola
 
 Json = dict[str, Any]
@@ -231,10 +231,11 @@ def test_momentum_that_only_some_runs_have_survives_a_merge(tmp_path: Path) -> N
     assert_same_weights(done, whole)
 
 
-def test_a_rung_changes_no_bit_of_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["odd sizes", "batch norm", "dropout", "plateau", "expression"])
+def test_a_rung_changes_no_bit_of_the_others(name: str, tmp_path: Path) -> None:
     """Whatever becomes of some runs before a rung, the others pause as they would have."""
-    specs = supervised("float32", {"kind": "adam"}, model={"kind": "mlp", "hidden": [13, 37]})
-    survivors = [2, 7, 20, 37, 40]
+    specs = POPULATIONS[name]
+    survivors = [2, 7, 20, len(specs) - 4, len(specs) - 1]
     runs = range(len(specs))
     quiet = do_task(sub_frame(specs, runs, stop_step=19), tmp_path / "quiet")
     job = sub_frame(with_troubles(specs, set(survivors)), runs, stop_step=19)
