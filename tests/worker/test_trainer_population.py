@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -26,8 +26,10 @@ def trainer() -> Iterator[TrainerLink]:
     link.stop()
 
 
-def answers(trainer: TrainerLink, job: Json) -> list[Frame]:
-    """All that the trainer says to the frame, in order."""
+def answers(
+    trainer: TrainerLink, job: Json, order: Literal["cancel", "hand_over"] | None = None
+) -> list[Frame]:
+    """All that the trainer says to the frame, in order; `order` is given at its first rows."""
     heard: SimpleQueue[Heard] = SimpleQueue()
     trainer.hear = heard.put
     trainer.run_population(1, job)
@@ -36,7 +38,22 @@ def answers(trainer: TrainerLink, job: Json) -> list[Frame]:
         found = heard.get(timeout=60)
         assert isinstance(found, Frame)
         frames.append(found)
+        if found.type == "run_rows" and order is not None:
+            trainer.order(order, 1)
     return frames
+
+
+def losses_in(frames: list[Frame]) -> dict[int, dict[int, float]]:
+    """By run and row."""
+    losses: dict[int, dict[int, float]] = {}
+    for frame in frames:
+        if frame.type == "run_rows" and frame.fields["kind"] == "train":
+            column = iter(frame.columns["loss"].tolist())
+            names = ("runs", "first_rows", "lengths")
+            for run, first, length in zip(*(frame.fields[name] for name in names), strict=True):
+                rows = {row: next(column) for row in range(first, first + length)}
+                losses.setdefault(run, {}).update(rows)
+    return losses
 
 
 def population(folder: Path, specs: list[Json], **fields: Any) -> Json:
@@ -65,16 +82,7 @@ def test_a_population_is_trained_and_told_of_in_frames(
     kinds = {frame.type for frame in heard}
     assert kinds == {"run_rows", "population_progress", "run_ended", "ended"}
     together = train_population(specs)
-    losses: dict[int, list[float]] = {}
-    for frame in heard:
-        if frame.type == "run_rows" and frame.fields["kind"] == "train":
-            column, start = frame.columns["loss"], 0
-            for run, first_row, length in zip(
-                *(frame.fields[name] for name in ("runs", "first_rows", "lengths")), strict=True
-            ):
-                assert first_row == len(losses.setdefault(run, []))
-                losses[run] += column[start : start + length].tolist()
-                start += length
+    losses = {run: list(rows.values()) for run, rows in losses_in(heard).items()}
     assert losses == {2 * n: together.column(n, "loss") for n in range(3)}
     last = heard[-1].fields
     assert last["reason"] == "finished"
@@ -92,3 +100,21 @@ def test_a_population_that_cannot_train_fails_with_a_code(
     failed = answers(trainer, job)[-1]
     assert failed.type == "failed"
     assert failed.fields["code"] == "artifact_store_unavailable"
+
+
+def test_a_population_handed_over_goes_on_to_the_bit(trainer: TrainerLink, tmp_path: Path) -> None:
+    specs = [
+        blobs_job({"kind": kind, "lr": 0.01}, 400, seed=7).model_dump(mode="json")
+        for kind in ("adam", "adam", "adafactor")
+    ]
+    whole = answers(trainer, population(tmp_path / "whole", specs))
+    job = population(tmp_path / "parts", specs)
+    heard = answers(trainer, job, "hand_over")
+    assert heard[-1].fields == {"reason": "handed_over", "weights": None, "paused": {}}
+    losses = losses_in(heard)
+    stored = {str(run): {"train": len(rows), "eval": 10**6} for run, rows in losses.items()}
+    heard += answers(trainer, {**job, "resume": True, "stored_rows": stored})
+    assert heard[-1].fields["reason"] == "finished"
+    assert losses_in(heard) == losses_in(whole)
+    one, other = (next((tmp_path / part).rglob("0_1.safetensors")) for part in ("whole", "parts"))
+    assert one.read_bytes() == other.read_bytes()
