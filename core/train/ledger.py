@@ -198,7 +198,8 @@ class Ledger:
         }
 
     def resume(self, snapshot: Snapshot) -> None:
-        """Go on before row `snapshot.step`."""
+        """Go on before row `snapshot.step`. What waits to leave is forgotten: it comes after."""
+        self._waiting = []
         state = snapshot.ledger
         self.best.resume(snapshot.best, snapshot.best_weights, snapshot.candidate_weights)
         self.trace = Trace.from_state(state["trace"])

@@ -112,6 +112,16 @@ def test_models_go_back_to_the_same_bits_too(tmp_path: Path) -> None:
         np.testing.assert_array_equal(weight, ended.weights()[name])
 
 
+def test_evaluations_of_a_course_that_was_left_do_not_come_later(tmp_path: Path) -> None:
+    # No time passes, so that nothing leaves before the run goes back.
+    spec = blobs_job({"kind": "sgd", "lr": 60.0}, 120, record={"every": 1, "eval_every": 2})
+    tried = train(changed(spec, on_divergence=ROLLBACK), tmp_path / "a", clock=lambda: 0.0)
+    gone_back = [entry for entry in tried.events.interventions if entry["step"] > 2]
+    assert gone_back
+    steps = tried.column("step", "eval")
+    assert steps == [float(step) for step in range(0, int(steps[-1]) + 1, 2)]
+
+
 def test_checkpoints_of_a_course_that_was_left_are_deleted(tmp_path: Path) -> None:
     rest: dict[str, Any] = {"checkpoint": {"every_steps": 5}, "on_divergence": ROLLBACK}
     tried = train(parabola(1.1, 40, **rest), tmp_path, control=StopAt("cancel", 14))
