@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections import deque
 from typing import Any
 
 import redis
@@ -12,31 +12,107 @@ from redis.backoff import NoBackoff
 
 
 class Line:
-    """Commands that are packed already go out together, and their answers come in one by one.
+    """Commands go out as they are asked, and answers come back in their order.
 
-    A pipeline of redis-py takes a connection from a pool and gives it back, writes in a task of
-    its own and sets a timer for each answer: several times the work.
+    So nobody waits for another's answer before the own command is sent, and a server that syncs
+    each write to its disk takes all that has come meanwhile together, as one write. A client of
+    redis-py takes a connection of the pool for each command, or makes several wait for one another
+    in a pipeline.
     """
 
     def __init__(self, url: str, timeout_s: float, options: dict[str, Any]) -> None:
-        # One timer for the whole exchange takes the place of redis-py's.
+        # One timer for all that is asked takes the place of redis-py's.
         plain = options | {"socket_timeout": None, "retry": Retry(NoBackoff(), 0)}
-        pool: Any = redis.asyncio.ConnectionPool.from_url(url, **plain)
-        self._connection = pool.make_connection()
+        self._pool: Any = redis.asyncio.ConnectionPool.from_url(url, **plain)
         self._timeout_s = timeout_s
+        self._opening = asyncio.Lock()
+        self._talk: _Talk | None = None
 
-    async def ask(self, commands: Sequence[bytes]) -> list[Any]:
-        """The answers in order, the server's refusals among them as errors.
+    async def ask(self, command: bytes) -> Any:
+        """The answer to a packed command; a refusal of the server is returned, not raised.
 
         Connects when need be. Raises `redis.ConnectionError`, `TimeoutError` or `OSError`; the
         next call connects again.
         """
+        talk = self._talk
+        if talk is None or not talk.going:
+            talk = await self._open()
+        return await talk.ask(command)
+
+    async def _open(self) -> "_Talk":
+        async with self._opening:
+            talk = self._talk
+            if talk is None or not (talk.going or await talk.can_go_on()):
+                await self.close()
+                async with asyncio.timeout(self._timeout_s):
+                    connection = self._pool.make_connection()
+                    await connection.connect()
+                talk = self._talk = _Talk(connection, self._timeout_s)
+            return talk
+
+    async def close(self) -> None:
+        """A later call connects again."""
+        talk, self._talk = self._talk, None
+        if talk is not None:
+            await talk.end()
+
+
+class _Talk:
+    """What is said over one connection, from its opening to its end or first failure."""
+
+    def __init__(self, connection: Any, timeout_s: float) -> None:
+        self._connection = connection
+        self._timeout_s = timeout_s
+        self._asked: deque[asyncio.Future[Any]] = deque()
+        self._listening: asyncio.Task[None] | None = None
+        self._over = False
+
+    @property
+    def going(self) -> bool:
+        """Whether answers are being waited for: then the connection need not be looked at."""
+        return self._listening is not None and not self._over
+
+    async def can_go_on(self) -> bool:
+        """Of one that is not going: whether it has not failed, and the server left it open."""
         connection = self._connection
-        async with asyncio.timeout(self._timeout_s):
-            if connection.is_connected and await connection.can_read():
-                await connection.disconnect()  # the server has closed it meanwhile
-            await connection.send_packed_command(commands)
-            return [await self._answer() for _ in commands]
+        return not self._over and connection.is_connected and not await connection.can_read()
+
+    async def ask(self, command: bytes) -> Any:
+        if self._over or not self._connection.is_connected:
+            raise redis.ConnectionError("The connection is lost.")
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        # Nothing is awaited from here to the writing, or answers would go to others.
+        self._asked.append(answer)
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen())
+        try:
+            await self._connection.send_packed_command(command)
+        except BaseException:
+            # Nobody waits for it any more, nor for why it will not come.
+            if not answer.cancel():
+                answer.exception()
+            raise
+        return await answer
+
+    async def _listen(self) -> None:
+        """Give each asker its answer, or all of them the failure."""
+        failure: Exception = redis.ConnectionError("The connection is closed.")
+        clock = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(self._timeout_s) as patience:
+                while self._asked:
+                    found = await self._answer()
+                    patience.reschedule(clock() + self._timeout_s)
+                    answer = self._asked.popleft()
+                    if not answer.done():
+                        answer.set_result(found)
+        except Exception as error:
+            failure = error
+        finally:
+            self._listening = None
+            if self._asked:
+                self._fail(failure)
+                await self._connection.disconnect(nowait=True)
 
     async def _answer(self) -> Any:
         try:
@@ -44,6 +120,15 @@ class Line:
         except redis.ResponseError as error:
             return error
 
-    async def close(self) -> None:
-        """A later call connects again."""
+    def _fail(self, failure: Exception) -> None:
+        self._over = True
+        for answer in self._asked:
+            if not answer.done():
+                answer.set_exception(failure)
+        self._asked.clear()
+
+    async def end(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
         await self._connection.disconnect()

@@ -4,7 +4,6 @@ Nothing is retried here, because a write whose answer was lost may have been don
 at the first call, so that a store may be built before a fork or before there is an event loop.
 """
 
-import asyncio
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
@@ -195,11 +194,6 @@ def _packing_fast(connection: Any) -> Any:
 class AsyncLink(_Link):
     """For an API process: one per event loop."""
 
-    def __init__(self, url: str, namespace: str, name: str) -> None:
-        super().__init__(url, namespace, name)
-        self._waiting: list[tuple[Call, asyncio.Future[Any]]] = []
-        self._groups: asyncio.Task[None] | None = None
-
     @cached_property
     def _line(self) -> Line:
         return Line(self._url, TIMEOUT_S, self._options)
@@ -226,45 +220,16 @@ class AsyncLink(_Link):
                 return await self.client.execute_command(*self._words(call))
 
     async def grouped(self, call: Call) -> Any:
-        """As `call` of a script, but what is asked while a group is under way goes together in the
-        next: one connection, one round trip and one fsync of the server for all of them."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, future))
-        if self._groups is None:
-            self._groups = asyncio.create_task(self._answer_groups())
-        return await future
-
-    async def _answer_groups(self) -> None:
-        try:
-            while self._waiting:
-                group, self._waiting = self._waiting, []
-                await self._answer(group)
-        finally:
-            self._groups = None
-
-    async def _answer(self, group: Sequence[tuple[Call, asyncio.Future[Any]]]) -> None:
-        """Each asker gets its own answer or error; one that has gone away gets none."""
-        answers: Sequence[Any]
-        try:
-            with translated():
-                answers = await self._ask_known([call for call, _ in group])
-        except Exception as error:
-            answers = [error] * len(group)
-        for (_, future), answer in zip(group, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(unavailable(answer) or answer)
-            else:
-                future.set_result(answer)
-
-    async def _ask_known(self, calls: Sequence[Call]) -> Sequence[Any]:
-        packed = [hiredis.pack_command(self._words(call)) for call in calls]
-        answers = await self._line.ask(packed)
-        if _unknown_script(answers):
-            await self._load()
-            answers = await self._line.ask(packed)
-        return answers
+        """As `call`, for what many ask at once: all of it over one connection, so that the server
+        syncs its disk once for all that has come meanwhile. Answers are as the server sends them.
+        """
+        with translated():
+            command = hiredis.pack_command(self._words(call))
+            answer = await self._line.ask(command)
+            if isinstance(answer, NoScriptError):
+                await self._load()
+                answer = await self._line.ask(command)
+            return _answers([answer])[0]
 
     async def calls(self, calls: Sequence[Call]) -> Sequence[Any]:
         """As `SyncLink.calls`."""
