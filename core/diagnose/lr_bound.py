@@ -19,6 +19,8 @@ from core.train.events import Control
 
 PRODUCTS: Final = 30
 """Hessian-vector products at most: counted, never timed, so that the bound is always the same."""
+LARGEST: Final = 1e100
+"""No rate is looked for above it."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def curvature_bound(spec: JobSpec, device: torch.device, control: Control) -> Bo
     damped = largest.value + method.decay
     if not damped > spectrum.rounding:
         return replace(found, reason="the curvature at the first weights is not positive")
+    if not threshold / damped <= LARGEST:
+        return replace(found, reason="the curvature at the first weights is all but 0")
     return replace(found, limit=threshold / damped)
 
 

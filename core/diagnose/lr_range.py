@@ -17,6 +17,7 @@ import torch
 
 from core.determinism import key
 from core.diagnose.curves import Floats
+from core.diagnose.lr_bound import LARGEST
 from core.problems.base import Problem
 from core.problems.build import build_problem
 from core.spec.auto import with_rate
@@ -142,7 +143,9 @@ class Trial:
                 moved = max(moved, float((value - before).abs().max()))
                 size = max(size, float(before.abs().max()))
         self._begin()
-        return unit * size / moved if moved > 0 and math.isfinite(moved) else None
+        if not 0 < moved < math.inf:
+            return None
+        return min(LARGEST, unit * size / moved)
 
     def step(self, step: int, rate: float) -> float:
         """The loss of the row, then its update at this rate."""

@@ -171,6 +171,15 @@ def test_at_a_stationary_point_the_optimizers_default_is_settled_without_a_race(
     assert evidence(answer)["race"]["candidates"] == []
 
 
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("scale", [1e-310, 1e-150, 1e150])
+def test_whatever_the_scale_of_the_function_a_finite_number_is_settled(
+    kind: str, scale: float
+) -> None:
+    lr = found(job(quadratic(scale, 10 * scale), {"kind": kind}, 20)).lr
+    assert 0.0 < lr < math.inf
+
+
 # --- candidates
 
 
