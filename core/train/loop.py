@@ -15,7 +15,7 @@ from core.spec.shapes import first_steps, history_widths, start_of
 from core.train.checkpoint import Snapshot, decode, resume_points
 from core.train.course import BLOCK_STEPS, BlockSize, Course
 from core.train.descent import Descent
-from core.train.devices import exact_kernels, pick_device, use_threads_for
+from core.train.devices import exact_kernels, memory_kept, pick_device, use_threads_for
 from core.train.ending import Parts, conclude, hand_over
 from core.train.events import Control, Ending, Events
 from core.train.guard import guard_of
@@ -83,7 +83,7 @@ def run(
         ArtifactError: the weights cannot be written.
         JobFailure: no such device, out of memory, data that does not load.
     """
-    with exact_kernels(), _memory_failures():
+    with exact_kernels(), memory_kept(), _memory_failures():
         events.phase("preparing")
         where = pick_device(device or spec.device)
         problem = build_problem(spec, where, _DTYPES[spec.precision or "float32"])
