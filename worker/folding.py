@@ -26,6 +26,8 @@ def _differences(first: Json, other: Json, path: list[str]) -> list[Difference]:
     found: list[Difference] = []
     for name, value in other.items():
         like, here = first[name], [*path, name]
+        if value is like:
+            continue
         if isinstance(value, dict) and isinstance(like, dict) and value.keys() == like.keys():
             found += _differences(like, value, here)
         elif not _same(value, like):

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from core.jobs import Status
-from core.spec.job import JobSpec
+from core.spec.job import JobSpec, Supervised
 from core.spec.study import RunSpecs
 from core.store.base import Columns, HistoryKind
 from core.store.layouts import layouts_of
@@ -86,7 +86,7 @@ class TaskRuns:
     def question(self) -> Json:
         """The fields of a `population` frame that say what is to be trained."""
         return {
-            "specs": fold([spec.model_dump(mode="json") for spec in self.specs]),
+            "specs": fold(_dumped(self.specs)),
             "runs": [[run.index, self._place(run), run.seed] for run in self._records.values()],
             "sources": {
                 run.index: run.paused["file"]
@@ -232,6 +232,24 @@ class TaskRuns:
     def _keep(self, records: list[RunRecord]) -> list[RunRecord]:
         self._records.update((run.index, run) for run in records)
         return records
+
+
+def _dumped(specs: Iterable[JobSpec]) -> list[Json]:
+    """The specs as JSON. Rows of data that several have in common are dumped once and shared: a
+    few megabytes of them take a third of a second."""
+    rows: dict[int, Json] = {}
+    found = []
+    for spec in specs:
+        if not isinstance(spec.problem, Supervised):
+            found.append(spec.model_dump(mode="json"))
+            continue
+        data = spec.problem.data
+        if id(data) not in rows:
+            rows[id(data)] = data.model_dump(mode="json")
+        dumped = spec.model_dump(mode="json", exclude={"problem": {"data"}})
+        dumped["problem"]["data"] = rows[id(data)]
+        found.append(dumped)
+    return found
 
 
 def _stopped(run: RunRecord, error: Json | None) -> RunRecord:

@@ -6,7 +6,6 @@ for an error that the store itself gave it.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any, Final, cast
 
 import orjson
@@ -100,11 +99,11 @@ def decode_claim(task: Fields, study: Fields) -> TaskClaim:
 
 def encode_run(run: RunRecord) -> str:
     """The field `record`."""
-    fields = asdict(run)
-    del fields["status"]
-    return json.dumps(
-        {name: value for name, value in fields.items() if value is not None}, separators=(",", ":")
-    )
+    # Not `asdict`, which copies what is in the fields: 0.1 ms a run.
+    fields = {
+        name: value for name, value in vars(run).items() if value is not None and name != "status"
+    }
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def decode_run(found: Sequence[bytes | None]) -> RunRecord | None:
