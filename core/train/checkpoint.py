@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from core.errors import ArtifactError
 from core.spec.continuation import FREE
 from core.spec.job import JobSpec
 from core.train.descent import Moment
-from core.train.tensor_file import parse, pieces, raw
+from core.train.tensor_file import contents, joined, parse, pieces
 from core.train.tree import flatten, map_tensors, unflatten
 
 FORMAT: Final = "1"
@@ -23,7 +24,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run between two steps; its tensors are copies.
+    """A run between two steps. Its tensors do not change, unless its maker says so.
 
     Attributes:
         step: updates applied.
@@ -50,7 +51,7 @@ class Snapshot:
         """The artifact's name."""
         return step_name(self.step)
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """Bytes of all tensors."""
         sizes: list[int] = []
@@ -72,6 +73,11 @@ class Snapshot:
         )
         return sum(sizes) + (0 if self.good is None else self.good.size_bytes)
 
+    @property
+    def on_host(self) -> bool:
+        """Whether the weights are in the host's own memory."""
+        return all(weight.device.type == "cpu" for weight in self.moment.weights.values())
+
     def num_rows(self, every: int, start: int = 0) -> dict[str, int]:
         """Recorded rows of each history from step `start` on, before this step."""
         train = -(-self.step // every) + (-start // every)
@@ -83,8 +89,13 @@ def resume_points(artifacts: JobArtifacts) -> list[str]:
 
     Only one whose rows have all arrived may be resumed from (see `Events.checkpoint`).
     """
-    names = [name for name in artifacts.list() if name.startswith(f"{FOLDER}/step_")]
-    return sorted(names, key=step_of, reverse=True)
+    return latest_first(artifacts.list())
+
+
+def latest_first(names: Iterable[str]) -> list[str]:
+    """Those of the artifacts' names that are resume checkpoints', latest step first."""
+    points = [name for name in names if name.startswith(f"{FOLDER}/step_")]
+    return sorted(points, key=step_of, reverse=True)
 
 
 def step_name(step: int) -> str:
@@ -102,13 +113,14 @@ def encode(snapshot: Snapshot, spec_fingerprint: str) -> Iterator[bytes | memory
     tensors: dict[str, Tensor] = {}
     state = _state(snapshot, "", tensors)
     text = json.dumps(state)
+    data = {name: contents(tensor) for name, tensor in tensors.items()}
     metadata = {
         "thalweg_resume": FORMAT,
         "spec": spec_fingerprint,
         "state": text,
-        "sha256": _digest(text, tensors),
+        "sha256": _digest(text, data),
     }
-    return pieces(tensors, metadata)
+    return pieces(tensors, metadata, data)
 
 
 def _state(snapshot: Snapshot, prefix: str, tensors: dict[str, Tensor]) -> Json:
@@ -131,12 +143,11 @@ def _state(snapshot: Snapshot, prefix: str, tensors: dict[str, Tensor]) -> Json:
     }
 
 
-def _digest(state: str, tensors: Mapping[str, Tensor]) -> str:
+def _digest(state: str, data: Mapping[str, bytes | memoryview]) -> str:
     """Of all that a resumed run takes from the file: a flipped bit must not go on in a history."""
     found = hashlib.sha256(state.encode())
-    for name in sorted(tensors):
-        for piece in raw(tensors[name]):
-            found.update(piece)
+    for piece in joined(data[name] for name in sorted(data)):
+        found.update(piece)
     return found.hexdigest()
 
 
@@ -151,7 +162,8 @@ def decode(data: bytes, spec: JobSpec, device: str) -> Snapshot:
         raise ArtifactError("no resume checkpoint of this version")
     if metadata.get("spec") != fingerprint(spec):
         raise ArtifactError("the resume checkpoint belongs to another spec")
-    if metadata.get("sha256") != _digest(metadata.get("state", ""), tensors):
+    contained = {name: contents(tensor) for name, tensor in tensors.items()}
+    if metadata.get("sha256") != _digest(metadata.get("state", ""), contained):
         raise ArtifactError("damaged resume checkpoint: its checksum does not hold")
     try:
         return _snapshot(json.loads(metadata["state"]), tensors, device)

@@ -164,8 +164,9 @@ class Course:
             if self.elapsed_s >= self._max_seconds:
                 return
 
-    def evaluate(self) -> None:
-        """Evaluate the weights as they are, unless that was done already."""
+    def evaluate(self, *, last: bool = False) -> None:
+        """Evaluate the weights as they are, unless that was done already; `last`: no step
+        follows."""
         if not self._ledger.best_by_evaluation or self._ledger.evaluated_step == self.step:
             return
         if self._evaluation_s > SLOW_EVALUATION_S:
@@ -174,7 +175,7 @@ class Course:
         metrics = self._descent.problem.evaluate()
         if metrics is not None:
             weights = list(self._descent.weights.values())
-            self._ledger.enter_evaluation(self.step, metrics, weights)
+            self._ledger.enter_evaluation(self.step, metrics, weights, last=last)
             self._saver.learned(self.step, {"eval": metrics})
         self._evaluation_s = self._clock() - began
 
@@ -184,16 +185,19 @@ class Course:
         return {"eval": self._ledger.evaluation} if known else {}
 
     def snapshot(self, *, last: bool = False, row_entered: bool = False) -> Snapshot:
-        """Everything that the next step depends on, copied.
+        """Everything that the next step depends on, copied; the rows before it have left.
 
-        `last`: no step follows here, so only what may still change is copied. `row_entered`: this
-        step's row has been entered, and whoever goes on enters it again.
+        `last`: no step follows here, so nothing is copied. `row_entered`: this step's row has been
+        entered, and whoever goes on enters it again.
         """
         self._reporter.send_rows()
+        return self._snapshot(copied=not last, row_entered=row_entered)
+
+    def _snapshot(self, *, copied: bool, row_entered: bool = False) -> Snapshot:
         best, best_weights, candidate = self._ledger.best.state()
         return Snapshot(
             self.step,
-            self._descent.moment(copied=not last),
+            self._descent.moment(copied=copied),
             self._ledger.state(row_entered=row_entered),
             best,
             best_weights,
@@ -221,9 +225,11 @@ class Course:
             assert self._checkpoint_every is not None
             self._next_checkpoint += self._checkpoint_every
             if self._saver.has_room(self._state_bytes):
-                snapshot = self.snapshot()
+                # Its rows leave when they would have: until they have arrived, an earlier
+                # checkpoint is resumed from.
+                snapshot = self._snapshot(copied=False)
                 self._state_bytes = snapshot.size_bytes
-                self._saver.save_resume(snapshot, self.metrics())
+                self._saver.save_resume(snapshot, self.metrics(), passing=True)
 
 
 def _next_multiple(of: int, after: int) -> int:

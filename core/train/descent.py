@@ -18,13 +18,19 @@ from core.train.tree import Tree, copy_tree
 
 @dataclass(frozen=True)
 class Moment:
-    """Copies of all that the next step depends on, as they were after `k` updates."""
+    """All that the next step depends on, as it was after `k` updates."""
 
     weights: dict[str, Tensor]
     optimizer: Tree
     schedule: Any
     gradient: Tensor | None = None
-    """The direction of the last gradient, where its cosine to the next is recorded."""
+    """The direction of the last gradient, where its cosine to the next is recorded: never changed
+    in place."""
+
+    def copy(self) -> "Moment":
+        """The same in tensors of its own."""
+        weights, optimizer, schedule = map(copy_tree, (self.weights, self.optimizer, self.schedule))
+        return Moment(weights, optimizer, schedule, self.gradient)
 
 
 class Descent:
@@ -127,8 +133,8 @@ class Descent:
             parameter.grad = None
 
     def moment(self, *, copied: bool = True) -> Moment:
-        """A copy of everything, taken between two steps; not `copied`: the tensors themselves, for
-        the end of a run, where no step follows."""
+        """A copy of everything, taken between two steps; not `copied`: the tensors themselves,
+        which the next step will change."""
         state = {
             index: self.optimizer.state[parameter]
             for index, parameter in enumerate(self.parameters)
@@ -141,14 +147,7 @@ class Descent:
         schedule = None if self.scheduler is None else self.scheduler.state_dict()
         gradient = None if self.turning is None else self.turning.last
         moment = Moment(dict(self.weights), {"state": state, "groups": groups}, schedule, gradient)
-        if not copied:
-            return moment
-        return Moment(
-            copy_tree(moment.weights),
-            copy_tree(moment.optimizer),
-            copy_tree(moment.schedule),
-            gradient,
-        )
+        return moment.copy() if copied else moment
 
     def go_back_to(self, moment: Moment) -> None:
         """Make everything as it was, to the last bit.

@@ -58,17 +58,19 @@ def conclude(parts: Parts, row_outcome: Outcome | None) -> Ending:
     if finished:
         finite = all_finite(descent.weights.values()) and math.isfinite(value or 0.0)
         outcome = final_outcome(row_outcome or "budget_exhausted", ledger.trace, finite=finite)
+    # To be continued: as if the run went on here, so before what only the end of one does.
+    snapshot = None
     if outcome != "diverged":
-        # To be continued: as if the run went on here, so before what only the end of one does.
         snapshot = course.snapshot(last=True, row_entered=row_outcome is not None)
-        parts.saver.save_resume(snapshot, course.metrics())
     ledger.close()
     if finished:
-        course.evaluate()
+        course.evaluate(last=True)
     train_s = course.elapsed_s
     parts.reporter.report(course.step)
 
     parts.events.phase("saving")
+    if snapshot is not None:
+        parts.saver.save_resume(snapshot, course.metrics())
     if best.weights is not None:
         weights = dict(zip(descent.weights, best.weights, strict=True))
         parts.saver.save_model("best", best.step, weights, best.metrics)

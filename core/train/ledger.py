@@ -27,7 +27,8 @@ class Best:
     a candidate until the next row.
 
     Copying is exact and cheap: one `_foreach_copy_` into tensors that are there already (5 µs for
-    a 9,000-parameter MLP), only for rows lower than all before.
+    a 9,000-parameter MLP), only for rows lower than all before. What a checkpoint has been given
+    is not written to again: the next copy after it is a new one.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,7 @@ class Best:
         self.metrics: Json = {}
         self.weights: list[Tensor] | None = None
         self._candidate: list[Tensor] | None = None
+        self._lent = self._candidate_lent = False
         self._candidate_step = _NONE
         self._candidate_loss = float("inf")
 
@@ -47,14 +49,21 @@ class Best:
         weights: Sequence[Tensor],
         *,
         recorded: bool = True,
+        last: bool = False,
     ) -> None:
-        """Take a loss lower than `self.loss`; `weights` are copied."""
-        if recorded:
-            self.step, self.loss, self.metrics = step, loss, metrics
-            self.weights = _copied(weights, self.weights)
-        else:
+        """Take a loss lower than `self.loss`; `weights` are copied, or kept when they are the
+        `last`, which nothing changes any more."""
+        if not recorded:
             self._candidate_step, self._candidate_loss = step, loss
-            self._candidate = _copied(weights, self._candidate)
+            self._candidate = _copied(weights, None if self._candidate_lent else self._candidate)
+            self._candidate_lent = False
+            return
+        self.step, self.loss, self.metrics = step, loss, metrics
+        if last:
+            self.weights, self._lent = list(weights), True
+        else:
+            self.weights = _copied(weights, None if self._lent else self.weights)
+            self._lent = False
 
     def keep_last(self, step: int) -> None:
         """The row of `step` was the last: it is recorded after all."""
@@ -68,7 +77,8 @@ class Best:
         return None if self.step == _NONE else {"step": self.step, "loss": self.loss}
 
     def state(self) -> tuple[Json, list[Tensor], list[Tensor]]:
-        """For a checkpoint: numbers, and copies of the best and the candidate weights."""
+        """For a checkpoint: numbers, and the best and the candidate weights, which stay as they
+        are."""
         numbers = {
             "step": self.step,
             "loss": self.loss,
@@ -76,11 +86,8 @@ class Best:
             "candidate_step": self._candidate_step,
             "candidate_loss": self._candidate_loss,
         }
-        best, candidate = (
-            [weight.clone() for weight in weights or ()]
-            for weights in (self.weights, self._candidate)
-        )
-        return numbers, best, candidate
+        self._lent = self._candidate_lent = True
+        return numbers, list(self.weights or ()), list(self._candidate or ())
 
     def resume(self, numbers: Json, best: list[Tensor], candidate: list[Tensor]) -> None:
         self.step, self.loss = numbers["step"], numbers["loss"]
@@ -88,6 +95,7 @@ class Best:
         self._candidate_step = numbers["candidate_step"]
         self._candidate_loss = numbers["candidate_loss"]
         self.weights, self._candidate = best or None, candidate or None
+        self._lent = self._candidate_lent = False
 
 
 def _copied(source: Sequence[Tensor], target: list[Tensor] | None) -> list[Tensor]:
@@ -149,12 +157,14 @@ class Ledger:
         self.trace.last = loss
         self.trace.waited += 1
 
-    def enter_evaluation(self, step: int, metrics: Metrics, weights: Sequence[Tensor]) -> None:
-        """Enter the evaluation of the weights after `step` updates."""
+    def enter_evaluation(
+        self, step: int, metrics: Metrics, weights: Sequence[Tensor], *, last: bool = False
+    ) -> None:
+        """Enter the evaluation of the weights after `step` updates; `last`: no step follows."""
         self.evaluation, self.evaluated_step = metrics, step
         self._waiting.append({"step": float(step), **metrics})
         if metrics["loss"] < self.best.loss:
-            self.best.offer(step, metrics["loss"], {"eval": metrics}, weights)
+            self.best.offer(step, metrics["loss"], {"eval": metrics}, weights, last=last)
 
     def close(self) -> None:
         """No row follows: the last one is recorded."""
@@ -184,7 +194,7 @@ class Ledger:
         )
 
     def state(self, *, row_entered: bool = False) -> Json:
-        """JSON of everything but the best weights. No evaluation may be waiting.
+        """JSON of everything but the best weights.
 
         `row_entered`: whoever goes on from this enters the last row again.
         """
@@ -192,7 +202,7 @@ class Ledger:
             "trace": (self.trace.before_last() if row_entered else self.trace).state(),
             "loose_row": self.rows.loose_row(),
             "last_step": self.last_step,
-            "num_evaluations": self.num_evaluations,
+            "num_evaluations": self.num_evaluations + len(self._waiting),
             "evaluation": self.evaluation,
             "evaluated_step": self.evaluated_step,
         }

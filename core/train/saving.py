@@ -1,18 +1,25 @@
 """Weights on their way to disk: written by threads beside the training, which never waits."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
 from torch import Tensor
 
-from core.artifacts.base import JobArtifacts, Stored
+from core.artifacts.base import Buffer, JobArtifacts, Stored
 from core.errors import ArtifactError
 from core.spec.job import JobSpec
-from core.train.checkpoint import Snapshot, encode, fingerprint, resume_points, step_of
+from core.train.checkpoint import (
+    Snapshot,
+    encode,
+    fingerprint,
+    latest_first,
+    resume_points,
+    step_of,
+)
 from core.train.events import CheckpointName, SavedCheckpoint
 from core.train.tensor_file import pieces
 
@@ -22,6 +29,9 @@ MAX_WAITING: Final = 8
 MODEL_THREADS: Final = 2
 """Beside the one for resume checkpoints, which are written and pruned in order: the three files of
 a run's end wait for the disk together (ext4: 1.5 ms less than with two threads for all)."""
+AT_ONCE_BYTES: Final = 2**18
+"""A state up to this size is made a file's bytes by the training itself: that takes less of its
+time (a third of a millisecond) than a thread would that wants the interpreter's lock for it."""
 KEPT_ALWAYS: Final = 2
 KEPT_AT_MOST: Final = 20
 KEPT_BYTES: Final = 64 * 2**20
@@ -54,6 +64,7 @@ class Saver:
         self._models = ThreadPoolExecutor(MODEL_THREADS, thread_name_prefix="saver")
         self._resumes = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._writing: deque[_Writing] = deque()
+        self._on_disk: dict[str, int] | None = None
         self.awaited: dict[int, Json] = {}
         """Steps whose files are on their way, and what is known of their weights."""
 
@@ -82,10 +93,21 @@ class Saver:
         size = sum(weight.numel() * weight.element_size() for weight in weights.values())
         self._hand_in(name, step, size, metrics, lambda: self._model(name, step, weights))
 
-    def save_resume(self, snapshot: Snapshot, metrics: Json) -> None:
-        """Hand in a resume checkpoint."""
-        size = snapshot.size_bytes
-        self._hand_in("resume", snapshot.step, size, metrics, lambda: self._resume(snapshot))
+    def save_resume(self, snapshot: Snapshot, metrics: Json, *, passing: bool = False) -> None:
+        """Hand in a resume checkpoint; `passing`: its moment's tensors will change."""
+        name, step, size = snapshot.name, snapshot.step, snapshot.size_bytes
+        known = "_fingerprint" in self.__dict__
+        if known and size <= AT_ONCE_BYTES and snapshot.on_host:
+            data = b"".join(encode(snapshot, self._fingerprint))
+            self._hand_in("resume", step, size, metrics, lambda: self._resume(name, [data]))
+            return
+        if passing:
+            snapshot = replace(snapshot, moment=snapshot.moment.copy())
+
+        def write() -> tuple[Stored, tuple[str, ...]]:
+            return self._resume(name, encode(snapshot, self._fingerprint))
+
+        self._hand_in("resume", step, size, metrics, write)
 
     def learned(self, step: int, metrics: Json) -> None:
         """Add what has become known of the weights after `step` updates."""
@@ -122,6 +144,7 @@ class Saver:
         saved: list[SavedCheckpoint] = []
         while self._writing:
             self._take(saved)
+        self._on_disk = None
         dropped = [name for name in resume_points(self._artifacts) if step_of(name) > step]
         for name in dropped:
             self._artifacts.delete(name)
@@ -170,16 +193,25 @@ class Saver:
         metadata = {**self._metadata, "checkpoint": name, "step": str(step)}
         return self._artifacts.write(f"{name}.safetensors", pieces(weights, metadata)), ()
 
-    def _resume(self, snapshot: Snapshot) -> tuple[Stored, tuple[str, ...]]:
-        stored = self._artifacts.write(snapshot.name, encode(snapshot, self._fingerprint))
-        return stored, self._prune()
+    def _resume(self, name: str, pieces: Iterable[Buffer]) -> tuple[Stored, tuple[str, ...]]:
+        stored = self._artifacts.write(name, pieces)
+        return stored, self._prune(stored)
 
-    def _prune(self) -> tuple[str, ...]:
-        """Delete the oldest resume checkpoints beyond what may be kept."""
-        sizes = self._artifacts.list()
+    def _prune(self, stored: Stored) -> tuple[str, ...]:
+        """Delete the oldest resume checkpoints beyond what may be kept, `stored` being the latest.
+
+        The store is listed once: this saver alone writes here while the job runs.
+        """
+        if self._on_disk is None:
+            sizes = self._artifacts.list()
+            self._on_disk = {name: sizes[name] for name in latest_first(sizes)}
+        sizes = self._on_disk
+        sizes[stored.name] = stored.size_bytes
+        if len(sizes) <= KEPT_ALWAYS:
+            return ()
         dropped, kept_bytes = [], 0
-        for place, name in enumerate(resume_points(self._artifacts)):
-            kept_bytes += sizes.get(name, 0)
+        for place, name in enumerate(latest_first(sizes)):
+            kept_bytes += sizes[name]
             if place >= KEPT_ALWAYS and (place >= KEPT_AT_MOST or kept_bytes > KEPT_BYTES):
                 dropped.append(name)
         for name in sorted(dropped, key=step_of):
@@ -187,4 +219,6 @@ class Saver:
                 self._artifacts.delete(name)
             except ArtifactError:
                 dropped.remove(name)
+            else:
+                del sizes[name]
         return tuple(dropped)

@@ -109,6 +109,48 @@ def test_the_training_does_not_wait_for_a_slow_disk_and_leaves_checkpoints_out(
     assert len(events.histories["train"]) == 100
 
 
+@pytest.mark.parametrize("evaluated", [0.0, 0.25])
+def test_a_checkpoint_is_of_its_step_however_late_it_is_written(
+    evaluated: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made at once (the first is not), or copied for a thread that waits for the disk."""
+    spec = blobs_job({"kind": "adam"}, 30, eval_fraction=evaluated, checkpoint={"every_steps": 5})
+
+    def checkpoints(artifacts: LocalJob) -> dict[str, bytes]:
+        class Release(StopAt):
+            def __init__(self) -> None:
+                super().__init__()
+                self.steps = 0
+
+            @property
+            def stop_requested(self) -> None:
+                self.steps += 1
+                if self.steps == 30 and isinstance(artifacts, Blocked):
+                    artifacts.released.set()
+
+        run(spec, artifacts=artifacts, events=Received(), control=Release(), clock=lambda: 0.0)
+        return {name: artifacts.read(name) for name in resume_points(artifacts)}
+
+    at_once = checkpoints(LocalJob(tmp_path / "a", JOB))
+    monkeypatch.setattr("core.train.saving.AT_ONCE_BYTES", 0)
+    assert len(at_once) == 6
+    assert checkpoints(Blocked(tmp_path / "b")) == at_once
+
+
+def test_the_store_is_listed_once(tmp_path: Path) -> None:
+    class Counted(LocalJob):
+        listed = 0
+
+        def list(self) -> dict[str, int]:
+            self.listed += 1
+            return super().list()
+
+    artifacts = Counted(tmp_path, JOB)
+    spec = parabola(0.01, 60, checkpoint={"every_steps": 2})
+    run(spec, artifacts=artifacts, events=Received(), control=StopAt())
+    assert artifacts.listed == 1
+
+
 class Broken(LocalJob):
     """A disk on which the files named are refused."""
 
@@ -165,13 +207,24 @@ def test_the_library_reads_back_every_dtype(dtype: torch.dtype) -> None:
         "none": torch.empty((0, 2), dtype=dtype),
         "turned": torch.arange(6).reshape(2, 3).T.to(dtype),
     }
-    data = b"".join(bytes(piece) for piece in pieces(tensors, {"ä": "ö"}))
+    (data,) = pieces(tensors, {"ä": "ö"})  # small ones go together
+    assert isinstance(data, bytes)
     back = load(data)
     assert {name: tensor.tolist() for name, tensor in back.items()} == {
         name: tensor.tolist() for name, tensor in tensors.items()
     }
     assert all(back[name].dtype == tensors[name].dtype for name in back)
     assert parse(data)[1] == {"ä": "ö"}
+
+
+def test_a_large_tensor_is_a_piece_of_its_own_and_no_copy() -> None:
+    large, small = torch.arange(2**16, dtype=torch.float32), torch.tensor([1.0, 2.0])
+    head, view, rest = pieces({"a": small, "b": large, "c": small}, {})
+    assert isinstance(view, memoryview)
+    assert np.frombuffer(view, np.float32).ctypes.data == large.data_ptr()
+    back = load(b"".join((head, view, rest)))
+    assert torch.equal(back["b"], large)
+    assert torch.equal(back["c"], small)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 8, b"\xff" * 40, b"\x09" + b"\x00" * 7 + b"{}"])
