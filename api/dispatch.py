@@ -33,8 +33,9 @@ class CeleryDispatcher:
     """Sends hints from a thread of its own.
 
     Alone, a hint leaves at once. When jobs come faster than hints go, hints are merged and the
-    thread pauses between bursts (up to a quarter of a second), so that the requests keep the
-    processor. A broker that is away is tried again, ever more slowly (up to 5 s).
+    thread pauses (up to a quarter of a second): after a first burst one at a time is enough, and
+    the requests keep the processor. A broker that is away is tried again, ever more slowly (up to
+    5 s).
     """
 
     def __init__(self, settings: Settings, connect: Callable[[Settings], Send] | None = None):
@@ -73,7 +74,7 @@ class CeleryDispatcher:
                 if hints is None:
                     return
                 merged = hints > BURST
-                for _ in range(min(hints, BURST)):
+                for _ in range((1 if pause else BURST) if merged else hints):
                     send()
             except Exception as error:  # the broker's library has many; none may end the thread
                 backoff = min(max(0.1, 2 * backoff), _LONGEST_BACKOFF_S)

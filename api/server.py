@@ -18,6 +18,7 @@ from api.gate import is_loopback
 from core.errors import ArtifactError
 from core.settings import Settings
 
+_YOUNG_OBJECTS: Final = 20_000
 GRACE_S: Final = 4
 """Replies under way when the process is told to end have this long to finish."""
 
@@ -51,6 +52,8 @@ def run(settings: Settings) -> None:
         # What is loaded by now stays: the collector need not walk through it again and again.
         gc.collect()
         gc.freeze()
+        # A request leaves next to nothing to it either: counting ends most objects.
+        gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
         log.note(logging.INFO, "listening", address=address, port=port, pid=os.getpid())
         _Server(config, app.state.services.feed.release).run(sockets=[listening])
 
