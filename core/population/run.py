@@ -8,7 +8,7 @@ from core.population.events import PopulationControl, PopulationEvents, RunEndin
 from core.population.gathering import Gathering
 from core.population.stack import Stack
 from core.spec.job import JobSpec
-from core.train.devices import exact_kernels, pick_device
+from core.train.devices import exact_kernels, memory_kept, pick_device
 from core.train.reporting import Clock
 
 
@@ -46,7 +46,7 @@ def run(
     gathered = Gathering(events)
     if not specs:
         return []
-    with exact_kernels():
+    with exact_kernels(), memory_kept():
         where = pick_device(device or specs[0].device)
         numbered = dict(enumerate(specs))
         units = units_of(numbered, {}, where, max_runs=max_runs, max_bytes=max_bytes)

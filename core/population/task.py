@@ -20,7 +20,7 @@ from core.population.receiver import Receiver, TaskEvents, presumes
 from core.population.stack import Stack
 from core.population.tree_file import decode, encode
 from core.train.checkpoint import resume_points, step_of
-from core.train.devices import exact_kernels, pick_device
+from core.train.devices import exact_kernels, memory_kept, pick_device
 from core.train.reporting import Clock
 from core.train.tree import Tree
 
@@ -70,7 +70,7 @@ def run_task(
     """
     specs = specs_of(job)
     receiver = Receiver(list(specs), events, job.get("target"))
-    with exact_kernels():
+    with exact_kernels(), memory_kept():
         device = pick_device(job["device"])
         about = fingerprint(job, device.type)
         with Keeper(artifacts, job["stem"], about, clock, pace or Pace()) as keeper:

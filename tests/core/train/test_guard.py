@@ -12,6 +12,7 @@ import torch
 
 from core.problems.build import build_problem
 from core.spec.job import JobSpec
+from core.spec.optimizers import settled_lr
 from tests.core.train.harness import StopAt, blobs_job, function_job, parabola, train
 
 ROLLBACK = {"action": "rollback", "lr_factor": 0.5, "max_times": 3}
@@ -137,7 +138,7 @@ def skipping(spec: JobSpec, steps: int, max_loss: float) -> tuple[list[float], l
     """The losses and skipped steps of plain gradient descent that leaves bad updates out."""
     torch.set_num_threads(1)
     problem = build_problem(spec, torch.device("cpu"), torch.float32)
-    optimizer = torch.optim.SGD(problem.parameters(), lr=spec.optimizer.lr)
+    optimizer = torch.optim.SGD(problem.parameters(), lr=settled_lr(spec.optimizer))
     losses: list[float] = []
     skipped: list[int] = []
     for step in range(steps):
