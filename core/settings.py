@@ -72,9 +72,6 @@ class Settings(BaseSettings):
     """Time that a running job has to write a checkpoint when its worker shuts down."""
     max_job_seconds: Annotated[float, Field(gt=0)] | None = None
     """Hard limit on one attempt's running time (`time_limit_exceeded`)."""
-    stack_threads: Annotated[int, Field(gt=0)] | None = None
-    """Most threads that the stacked runs of a study take in one worker, where they would use more;
-    no number depends on it. `thalweg serve` shares the machine's cores out among its workers."""
     retention_age_s: Annotated[float, Field(gt=0)] | None = None
     """Jobs that ended longer ago than this are removed with history and artifacts; none: never."""
     retention_count: Annotated[int, Field(ge=0)] | None = None

@@ -116,7 +116,6 @@ class Supervisor:
             "THALWEG_PORT": str(port),
             "THALWEG_REDIS_URL": self._start_server(),
             "THALWEG_ARTIFACTS": os.environ.get("THALWEG_ARTIFACTS", str(self._data / "artifacts")),
-            "THALWEG_STACK_THREADS": os.environ.get("THALWEG_STACK_THREADS", str(self._share())),
         }
         # -P: a folder named `worker` or `api` where we are started is not ours.
         python = (sys.executable, "-P", "-m")
@@ -180,10 +179,6 @@ class Supervisor:
         if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
         return path
-
-    def _share(self) -> int:
-        """The cores that each worker may take."""
-        return max(1, (os.cpu_count() or 1) // self._plan.workers)
 
     def _wait_until_ready(self, port: int) -> None:
         give_up = time.monotonic() + _READY_TIMEOUT_S

@@ -103,7 +103,7 @@ def run_population(job: Json, events: "TaskEvents", control: "PopulationControl"
     from core.population.task import run_task
 
     artifacts = artifact_store(job["artifacts"]).job(job["study_id"])
-    return run_task(job, artifacts, events, control, max_threads=Settings().stack_threads)
+    return run_task(job, artifacts, events, control)
 
 
 def measure_job(job: Json, control: Control) -> Json:

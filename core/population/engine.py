@@ -102,10 +102,7 @@ class Engine:
         stop_step: int | None = None,
         sources: Mapping[int, Source] | None = None,
         saves: Saves | None = None,
-        max_threads: int | None = None,
     ) -> None:
-        """`max_threads`: a stack takes no more, though its work be worth them. A stack's numbers do
-        not depend on it: its products are shared out run by run."""
         self._specs = specs
         self._units = deque(units)
         self._events = events
@@ -116,7 +113,6 @@ class Engine:
         self._stop_step = stop_step
         self._sources = sources or {}
         self._saves = saves
-        self._max_threads = max_threads
         self._current: Tree = None
         """The state that the first unit goes on from, of an earlier attempt."""
         self.paused: list[tuple[list[int], Source]] = []
@@ -188,8 +184,7 @@ class Engine:
         specs = [self._specs[run] for run in runs]
         stack = self._make_stack(specs, runs, self._events, self._device, self._clock)
         if stack.allows_threads:
-            wanted = num_threads(1, stack.problem.multiply_adds)
-            set_deterministic(min(wanted, self._max_threads or wanted))
+            set_deterministic(num_threads(1, stack.problem.multiply_adds))
         sources = [self._sources[run] for run in runs if run in self._sources]
         if self._current is not None:
             stack.load_state(self._current)

@@ -36,7 +36,6 @@ def run_task(
     clock: Clock = perf_counter,
     *,
     pace: Pace | None = None,
-    max_threads: int | None = None,
     make_stack: MakeStack = Stack,
 ) -> Json:
     """Train the runs of a `population` frame; returns the fields of its `ended` frame.
@@ -56,7 +55,6 @@ def run_task(
             All but the first four may be left out.
         artifacts: the study's.
         pace: how often the task is saved.
-        max_threads: see `Engine`.
 
     Returns:
         `reason`: `finished`, `cancelled` (what had not ended by then keeps what it has) or
@@ -87,7 +85,6 @@ def run_task(
                 stop_step=job.get("stop_step"),
                 sources=sources,
                 saves=_Saves(keeper, receiver),
-                max_threads=max_threads,
             )
             if saved is not None:
                 receiver.load_state(saved["receiver"])

@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from core.determinism import num_threads
 from core.population.files import checkpoint_files
 from core.population.keeper import Keeper
 from core.spec.job import JobSpec
-from core.spec.limits import Limits
-from core.spec.resolve import parse_job
-from core.spec.shapes import extent_of
 from tests.core.population.harness import Control, Gathered, train_population
 from tests.core.population.task_harness import (
     ALWAYS,
@@ -302,43 +298,3 @@ def test_rows_that_are_taken_back_go(kills: tuple[int, ...], tmp_path: Path) -> 
     assert done.reported.received[10].histories == alone.events.histories
     assert done.reported.endings[10]["fused"] is False
     assert done.reported.endings[10]["best"] == alone.ending.best
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        {"kind": "mlp", "hidden": [768, 512]},
-        {"kind": "mlp", "hidden": [760, 512], "norm": {"kind": "batch"}, "activation": "gelu"},
-        {"kind": "mlp", "hidden": [768, 500], "norm": {"kind": "layer"}, "dropout": 0.1},
-    ],
-)
-def test_a_stack_of_large_models_has_the_same_bits_on_one_thread_and_on_two(
-    model: Json, tmp_path: Path
-) -> None:
-    data = {"num_samples": 600, "num_features": 64, "num_classes": 10}
-    problem = {
-        "kind": "supervised",
-        "data": {"kind": "synthetic", "generator": {"kind": "blobs", **data}},
-        "model": model,
-    }
-    specs = [
-        parse_job(
-            json.dumps(
-                {
-                    "problem": problem,
-                    "optimizer": {"kind": "adam", "lr": lr},
-                    "batch_size": 160,
-                    "budget": {"max_steps": 6},
-                }
-            ).encode(),
-            Limits(),
-        )
-        for lr in (0.0001, 0.0003, 0.001, 0.003)
-    ]
-    parameters = extent_of(specs[0]).num_parameters
-    assert num_threads(parameters * len(specs), 160) == 2, "large enough for the spec to allow two"
-
-    one = do_task(frame(specs), tmp_path / "one", max_threads=1)
-    two = do_task(frame(specs), tmp_path / "two")
-
-    assert_same_task(one, two)
