@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,19 @@ from core.spec.auto import settled
 from core.spec.job import JobSpec
 from core.spec.limits import Limits
 from core.spec.resolve import parse_job
+from core.train.devices import exact_kernels
 from tests.core.train.harness import train
 
 Json = dict[str, Any]
 CPU = torch.device("cpu")
 LIMITS = Limits.of(Settings())
+
+
+@pytest.fixture(autouse=True)
+def the_settings_of_torch_come_back() -> Iterator[None]:
+    """The test's own parts set threads and kernels for a process; others share this one."""
+    with exact_kernels():
+        yield
 
 
 class Going:
