@@ -3,7 +3,7 @@
 The library's `save` builds the whole file in memory under the interpreter's lock; the large pieces
 here are views of the tensors themselves, and writing and hashing them lets the training loop run
 on. Small tensors are copied together: each piece takes the interpreter's lock from the loop once
-more, which costs it longer (50 µs) than a copy of them all.
+more, which costs it more than a copy of them all.
 Format (the safetensors documentation): 8 bytes of length, a JSON header, the data.
 """
 
