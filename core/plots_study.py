@@ -24,6 +24,9 @@ StudyPlotKind = Literal["curves", "profile"]
 STUDY_PLOT_KINDS: Final[tuple[StudyPlotKind, ...]] = ("curves", "profile")
 
 _COLOURS: Final = (BLUE, ORANGE, GREEN, RED, "#6b46c1", "#0987a0", "#975a16", "#d53f8c")
+_LETTERS_A_COLUMN: Final = 52
+"""Of size 10, of which two columns fit; and the least size that can be read."""
+_LEAST_LETTERS: Final = 6.0
 _STYLES: Final = ("-", "-", "-", "-", "--", "--", "--", "--")
 
 
@@ -123,9 +126,7 @@ def _curves(axes: "Axes", comparison: Json, plan: CurvePlan, curves: Curves) -> 
     repeats = max(len(one.runs) for one in plan.shown)
     told = "line: median of the repeats, band: least to largest" if repeats > 1 else None
     told = told and f"{told}, number: mean of the metric [95 % interval]"
-    axes.figure.legend(
-        loc="outside lower center", ncols=2, fontsize=10, title=told, title_fontsize=10
-    )
+    _key(axes, told)
     return None
 
 
@@ -152,6 +153,15 @@ def _draw_band(axes: "Axes", found: Band, place: int, label: str) -> None:
     top = np.clip(found.high, -HUGE, HUGE)
     axes.fill_between(
         found.step, np.clip(found.low, -HUGE, HUGE), top, color=colour, alpha=0.16, lw=0, zorder=2
+    )
+
+
+def _key(axes: "Axes", title: str | None) -> None:
+    """The legend below the axes: two columns, whose letters shrink until the picture holds them."""
+    longest = max((len(label) for label in axes.get_legend_handles_labels()[1]), default=0)
+    size = max(_LEAST_LETTERS, min(10.0, 10.0 * _LETTERS_A_COLUMN / max(1, longest)))
+    axes.figure.legend(
+        loc="outside lower center", ncols=2, fontsize=size, title=title, title_fontsize=10
     )
 
 
@@ -215,7 +225,4 @@ def _profile(axes: "Axes", profile: Json) -> None:
     axes.set_xlabel("τ: at most so many times the steps of the fastest")
     many = profile["num_instances"]
     axes.set_ylabel(f"share of {many:,} instance{'s' if many != 1 else ''} at the target")
-    axes.figure.legend(
-        loc="outside lower center", ncols=2, fontsize=10, title="score: area under the profile",
-        title_fontsize=10,
-    )  # fmt: skip
+    _key(axes, "score: area under the profile")
