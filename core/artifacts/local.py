@@ -155,7 +155,11 @@ def _files(folder: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
         if entry.name.startswith("."):
             continue
         if entry.is_file():
-            yield prefix + entry.name, entry.stat().st_size
+            try:
+                size_bytes = entry.stat().st_size
+            except FileNotFoundError:  # deleted in between
+                continue
+            yield prefix + entry.name, size_bytes
         elif not prefix and entry.is_dir():
             yield from _files(folder / entry.name, f"{entry.name}/")
 

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def test_a_writer_does_not_bring_back_a_deleted_job(
     with pytest.raises(ArtifactError):
         artifacts.write(name, [b"1"])
     assert not (tmp_path / JOB).exists()
+
+
+def test_listing_goes_on_while_others_delete(artifacts: LocalJob) -> None:
+    def come_and_go() -> None:
+        for _ in range(200):
+            artifacts.write("weights/0_1.safetensors", [b"here"])
+            artifacts.delete("weights/0_1.safetensors")
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    while other.is_alive():
+        assert set(artifacts.list().values()) <= {4}
+    other.join()
 
 
 def test_a_full_disk_is_an_artifact_error_and_spares_what_is_there(small_disk: Path) -> None:
