@@ -13,9 +13,12 @@ from core.spec.job import JobSpec, Supervised
 DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 
 
-def build_stacked(specs: Sequence[JobSpec], device: torch.device) -> StackedProblem:
-    """The problem of specs that share a structure, each run's parameters at its own start."""
+def build_stacked(
+    specs: Sequence[JobSpec], device: torch.device, num_runs: int | None = None
+) -> StackedProblem:
+    """The problem of specs that share a structure, each run's parameters at its own start.
+    `num_runs`: of the stack that they are a part of."""
     dtype = DTYPES[specs[0].precision or "float32"]
     if isinstance(specs[0].problem, Supervised):
-        return StackedSupervised(specs, device, dtype)
+        return StackedSupervised(specs, device, dtype, num_runs or len(specs))
     return StackedFunctions(specs, device, dtype)

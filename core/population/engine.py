@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import torch
 
@@ -11,27 +11,39 @@ from core.errors import JobFailure
 from core.population.alone import Alone, AloneState
 from core.population.events import PopulationControl, StackEvents
 from core.population.gathering import Gathering
+from core.population.parts import TWO, Whole, cut, moves_of
 from core.population.pausing import PausedRuns, pause, resume
+from core.population.room import Free, free_bytes
 from core.population.shortage import is_out_of_memory
 from core.population.stack import Stack
+from core.population.trial import MORE, bytes_a_run
+from core.population.units import Source, Unit, source_of, source_tree
 from core.spec.job import JobSpec
-from core.spec.structure import CPU_STACK_BYTES, FEW, GPU_STACK_BYTES, fusable, stacks
+from core.spec.structure import bytes_per_run
 from core.train.reporting import Clock
 from core.train.tree import Tree
 
 Json = dict[str, Any]
 Reason = Literal["finished", "cancelled", "handed_over"]
 Left = Literal["ended", "cancelled", "handed_over", "paused"]
-MakeStack = Callable[[Sequence[JobSpec], Sequence[int], StackEvents, torch.device, Clock], Stack]
-Source = PausedRuns | AloneState
-"""Where a run goes on from: a stack's (with this run alone in it), or its own loop's."""
+SIZEABLE: Final = 1 / 8
+"""Of the free memory: a stack that is estimated to take less is not measured."""
+USABLE: Final = 1 / 2
+"""Of the free memory, by what a stack was measured to take. The rest is for what a step does not
+show: evaluations, the copy of all that is saved, the weights of runs that have ended."""
 
 
-class Unit(NamedTuple):
-    """Runs that train together, or (not fused) one that trains by itself."""
-
-    runs: list[int]
-    fused: bool
+class MakeStack(Protocol):
+    def __call__(
+        self,
+        specs: Sequence[JobSpec],
+        runs: Sequence[int],
+        events: StackEvents,
+        device: torch.device,
+        clock: Clock,
+        whole: Whole | None,
+        /,
+    ) -> Stack: ...
 
 
 class Saves(Protocol):
@@ -49,40 +61,13 @@ class Saves(Protocol):
         """Before the engine stops to be continued elsewhere."""
 
 
-def units_of(
-    specs: Mapping[int, JobSpec],
-    sources: Mapping[int, Source],
-    device: torch.device,
-    *,
-    max_runs: int | None = None,
-    max_bytes: int | None = None,
-) -> list[Unit]:
-    """The runs as they train together: those of one structure that came equally far. One that
-    would be by itself trains in the single run's loop, which is faster for one; a paused run goes
-    on as it was."""
-    usual = GPU_STACK_BYTES if device.type == "cuda" else CPU_STACK_BYTES
-    least = 1 if max_bytes else FEW
-    found: list[Unit] = []
-    kinds: dict[tuple[bool, int], list[int]] = {}
-    for run in specs:
-        source = sources.get(run)
-        if isinstance(source, AloneState):
-            found.append(Unit([run], fused=False))
-        else:
-            step = 0 if source is None else source.step
-            kinds.setdefault((source is not None, step), []).append(run)
-    for (paused, _), runs in kinds.items():
-        alike = [specs[run] for run in runs]
-        for part in stacks(alike, max_runs=max_runs, max_bytes=max_bytes or usual, least=least):
-            together = [runs[number] for number in part]
-            fused = paused or (len(part) > 1 and fusable(specs[together[0]]))
-            found.append(Unit(together, fused))
-    order = {run: place for place, run in enumerate(specs)}
-    return sorted(found, key=lambda unit: order[unit.runs[0]])
-
-
 class Engine:
-    """Trains units one after another; a stack that does not fit into memory in halves.
+    """Trains units one after another; a stack that does not fit into memory in parts.
+
+    A stack that is estimated to take a sizeable share of the memory that is free is measured first
+    (`core.population.trial`), and cut to what fits. Its runs keep their bits on a CPU, wherever
+    that allows a cut (`core.population.parts`); where memory runs out all the same, halves come
+    next, whatever it costs in rounding.
 
     Attributes:
         paused: the states of the runs that `stop_step` has paused so far.
@@ -102,6 +87,7 @@ class Engine:
         stop_step: int | None = None,
         sources: Mapping[int, Source] | None = None,
         saves: Saves | None = None,
+        free: Free = free_bytes,
     ) -> None:
         self._specs = specs
         self._units = deque(units)
@@ -113,6 +99,9 @@ class Engine:
         self._stop_step = stop_step
         self._sources = sources or {}
         self._saves = saves
+        self._free = free
+        self._measured: dict[int, int | None] = {}
+        """Bytes that a run takes, by the first run of its stack."""
         self._current: Tree = None
         """The state that the first unit goes on from, of an earlier attempt."""
         self.paused: list[tuple[list[int], Source]] = []
@@ -132,20 +121,20 @@ class Engine:
                 return "cancelled" if request == "cancel" else "handed_over"
             self._events.next_stack()
             unit = self._units[0]
-            left = self._together(unit.runs) if unit.fused else self._alone(unit.runs[0])
+            left = self._together(unit) if unit.fused else self._alone(unit.runs[0])
             if left == "cancelled":
                 return "cancelled"
             if left == "handed_over":
                 return "handed_over"
             self._current = None
-            if left != "halved":
+            if left != "cut":
                 self._units.popleft()
         return "finished"
 
     def state(self, current: Tree) -> Tree:
         """Where the engine stands, `current` being the state of its first unit."""
         return {
-            "units": [[unit.runs, unit.fused] for unit in self._units],
+            "units": [list(unit) for unit in self._units],
             "current": current,
             "updates": self._events.before,
             "paused": [[runs, source_tree(source)] for runs, source in self.paused],
@@ -154,37 +143,73 @@ class Engine:
 
     def load_state(self, tree: Tree) -> None:
         """Go on where `state` was taken."""
-        self._units = deque(Unit(runs, fused) for runs, fused in tree["units"])
+        self._units = deque(Unit(*fields) for fields in tree["units"])
         self._current = tree["current"]
         self._events.before = tree["updates"]
         self.paused = [(runs, source_of(saved)) for runs, saved in tree["paused"]]
         self.known = dict(tree["known"])
 
-    def _together(self, runs: list[int]) -> Left | Literal["halved"]:
-        """Train one stack; out of memory before its first rows left, its two halves come next."""
-        before = self._events.num_calls
-        try:
-            return self._stacked(runs)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            resumed = self._current is not None
-            if self._events.num_calls > before or resumed or len(runs) == 1:
-                message = "the device or the host ran out of memory"
-                raise JobFailure("out_of_memory", message) from error
+    def _together(self, unit: Unit) -> Left | Literal["cut"]:
+        """Train one stack; one that does not fit into memory, seen before its first rows left, is
+        cut into parts that come next."""
+        resumed = self._current is not None
+        sizes = [len(unit.runs)] if resumed else self._sizes(unit)
+        if len(sizes) == 1:
+            before = self._events.num_calls
+            try:
+                return self._stacked(unit)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self._events.num_calls > before or resumed or len(unit.runs) == 1:
+                    message = "the device or the host ran out of memory"
+                    raise JobFailure("out_of_memory", message) from error
+            sizes = self._halves(unit)
         self._units.popleft()
-        half = len(runs) // 2
-        for part in (runs[half:], runs[:half]):
-            paused = part[0] in self._sources
-            self._units.appendleft(Unit(part, fused=len(part) > 1 or paused))
-        return "halved"
+        self._units.extendleft(reversed(self._parts(unit, sizes)))
+        return "cut"
 
-    def _stacked(self, runs: list[int]) -> Left:
+    def _sizes(self, unit: Unit) -> list[int]:
+        """How many runs fit into memory together, part after part."""
+        specs, count = [self._specs[run] for run in unit.runs], len(unit.runs)
+        free = self._free(self._device) if count >= MORE else None
+        if free is None or count * bytes_per_run(specs[0]) <= free * SIZEABLE:
+            return [count]
+        stack = unit.runs[0] if unit.whole is None else unit.whole[0]
+        if stack not in self._measured:
+            self._measured[stack] = bytes_a_run(specs, self._device)
+        each = self._measured[stack]
+        if each is None or count * each <= free * USABLE:
+            return [count]
+        return cut(count, int(free * USABLE) // each, moves_of(specs, self._device))
+
+    def _halves(self, unit: Unit) -> list[int]:
+        """With the same bits if there are such."""
+        specs, count = [self._specs[run] for run in unit.runs], len(unit.runs)
+        half = count // 2
+        exact = cut(count, half, moves_of(specs, self._device)) if half >= TWO else []
+        return exact if len(exact) > 1 else [half, count - half]
+
+    def _parts(self, unit: Unit, sizes: list[int]) -> list[Unit]:
+        """One that is left by itself trains alone."""
+        whole, rest, parts = unit.whole or unit.runs, unit.runs, []
+        for size in sizes:
+            part, rest = rest[:size], rest[size:]
+            fused = size > 1 or part[0] in self._sources
+            parts.append(Unit(part, fused, whole if fused else None))
+        return parts
+
+    def _stacked(self, unit: Unit) -> Left:
         set_deterministic(1)
+        runs, of = unit.runs, unit.whole or unit.runs
         specs = [self._specs[run] for run in runs]
-        stack = self._make_stack(specs, runs, self._events, self._device, self._clock)
+        whole = None
+        if unit.whole is not None:
+            whole = Whole([self._specs[run] for run in of], of.index(runs[0]))
+        stack = self._make_stack(specs, runs, self._events, self._device, self._clock, whole)
         if stack.allows_threads:
-            set_deterministic(num_threads(1, stack.problem.multiply_adds))
+            work = stack.problem.multiply_adds * len(of) // len(runs)
+            set_deterministic(num_threads(1, work))
         sources = [self._sources[run] for run in runs if run in self._sources]
         if self._current is not None:
             stack.load_state(self._current)
@@ -253,14 +278,3 @@ class _Restarts:
     def save(self, take: Callable[[], Tree]) -> None:
         self._saves.save(take)
         self._saved_at = self._clock()
-
-
-def source_tree(source: Source) -> Tree:
-    """For `core.train.tree.flatten`."""
-    return {"fused": isinstance(source, PausedRuns), "tree": source.tree()}
-
-
-def source_of(tree: Tree) -> Source:
-    """From what `source_tree` gave."""
-    kind = PausedRuns if tree["fused"] else AloneState
-    return kind.from_tree(tree["tree"])

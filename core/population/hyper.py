@@ -203,8 +203,13 @@ class Hyperparameters:
             found.update(dict.fromkeys(members.tolist(), pair))
         return [found.get(run) for run in runs.tolist()]
 
-    def resume(self, states: list[Any]) -> None:
-        """Go on where `pause` was called, on the numbers of a new stack, whose runs these are."""
-        shapes = [states[int(members[0])] for _, members in self._shapes]
-        alone = {str(run): states[run] for run in self._alone}
-        self.load_state({"shapes": shapes, "alone": alone})
+    def resume(self, states: dict[int, Any]) -> None:
+        """Go on where `pause` was called, on the numbers of a new stack. `states` are by its runs;
+        those that are not in it stay at their beginning."""
+        whole = self.state()
+        for place, (_, members) in enumerate(self._shapes):
+            known = [run for run in members.tolist() if run in states]
+            if known:
+                whole["shapes"][place] = states[known[0]]
+        whole["alone"] |= {str(run): states[run] for run in self._alone if run in states}
+        self.load_state(whole)

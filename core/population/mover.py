@@ -74,20 +74,30 @@ class Mover:
         hyper: the numbers of this step, of all runs that the stack began with.
     """
 
-    def __init__(self, specs: Sequence[JobSpec], parameters: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        specs: Sequence[JobSpec],
+        parameters: Sequence[Tensor],
+        numbers: NDArray[np.int64] | None = None,
+    ) -> None:
+        """`numbers`: which of the specs the slots are of; left out, they are of all, in order. The
+        others count in what is the same in all runs."""
         rule = rule_of(specs[0].optimizer)
         assert rule is not None, "only elementwise optimizers are fused"
         self._rule: Rule = rule
         self.hyper = Hyperparameters(specs)
         self._options: Options = options_of(specs)
         self._memory: Memory = rule.memory(len(specs))
-        self._runs = np.arange(len(specs))
+        self._runs = np.arange(len(specs)) if numbers is None else numbers
         self._updates = 0
         self._maximize = self._options.switches.get("maximize", False)
         like = parameters[0].detach()
-        self._clip = Clipping(specs, like)
+        self._clip = Clipping([specs[run] for run in self._runs], like)
         self._device = like.device
-        columns = {name: self._tensor(column, like) for name, column in self.hyper.columns.items()}
+        columns = {
+            name: self._tensor(column if len(column) == 1 else column[self._runs], like)
+            for name, column in self.hyper.columns.items()
+        }
         self._states = [
             rule.init(flat(parameter.detach()), columns, self._options) for parameter in parameters
         ]
@@ -177,7 +187,8 @@ class Mover:
     def resume(self, columns: dict[str, Any]) -> None:
         """A state that was not kept where a run comes from is 0: it was without effect there."""
         self._updates = int(columns["updates"][0])
-        self._memory = {name: columns[f"memory.{name}"] for name in self._memory}
+        for name, column in self._memory.items():
+            column[self._runs] = columns[f"memory.{name}"]
         self._states = [
             type(state)._make(
                 mine if mine is None else columns.get(f"{number}.{name}", torch.zeros_like(mine))
@@ -185,7 +196,7 @@ class Mover:
             )
             for number, state in enumerate(self._states)
         ]
-        self.hyper.resume(columns["schedules"])
+        self.hyper.resume(dict(zip(self._runs.tolist(), columns["schedules"], strict=True)))
 
     def _scalar(self, column: NDArray[np.float64], like: Tensor) -> float | Tensor:
         """A plain number where it is the same in all runs that the stack began with, whichever of

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from time import perf_counter
 
-from core.population.engine import Engine, MakeStack, units_of
+from core.population.engine import Engine, MakeStack
 from core.population.events import PopulationControl, PopulationEvents, RunEnding
 from core.population.gathering import Gathering
+from core.population.room import Free, free_bytes
 from core.population.stack import Stack
+from core.population.units import units_of
 from core.spec.job import JobSpec
 from core.train.devices import exact_kernels, memory_kept, pick_device
 from core.train.reporting import Clock
@@ -22,6 +24,7 @@ def run(
     max_bytes: int | None = None,
     clock: Clock = perf_counter,
     make_stack: MakeStack = Stack,
+    free: Free = free_bytes,
 ) -> list[RunEnding]:
     """Train every spec's run to its end, those of one structure together.
 
@@ -35,6 +38,7 @@ def run(
             as many as are fast on such a device.
         clock: seconds, monotonic.
         make_stack: for tests.
+        free: memory that a stack could take.
 
     Returns:
         The endings in the order of `specs`; without those that a request to stop left untried (or,
@@ -58,5 +62,6 @@ def run(
             device=where,
             clock=clock,
             make_stack=make_stack,
+            free=free,
         ).train()
     return sorted(gathered.endings, key=lambda ending: ending.run)

@@ -18,6 +18,7 @@ from core.population.evaluations import Evaluations
 from core.population.events import PopulationControl, StackEvents
 from core.population.mover import Mover, flat, joint_norms
 from core.population.outgoing import Outgoing
+from core.population.parts import Whole
 from core.population.problem import Part
 from core.population.rows import StackedRows
 from core.population.saved import from_tree, to_tree
@@ -51,16 +52,20 @@ class Stack:
         events: StackEvents,
         device: torch.device,
         clock: Clock = perf_counter,
+        whole: Whole | None = None,
     ) -> None:
-        """`runs` are the numbers by which the specs' runs are reported."""
+        """`runs` are the numbers by which the specs' runs are reported; `whole` is the stack that
+        this is a part of."""
         first, count = specs[0], len(specs)
+        among = whole or Whole(specs, 0)
         self.step = 0
         self.earlier_s, self.earlier_share_s = np.zeros(count), np.zeros(count)
         self._names = np.array(runs)
         self._events = events
         self._clock = clock
-        self.problem = build_stacked(specs, device)
-        self._mover = Mover(specs, self.problem.parameters)
+        self.problem = build_stacked(specs, device, len(among.specs))
+        numbers = np.arange(among.first, among.first + count)
+        self._mover = Mover(among.specs, self.problem.parameters, numbers)
         initial = {name: weight.clone() for name, weight in self.problem.weights.items()}
         self._limits = np.array([step_limit(s, self.problem.steps_per_epoch) for s in specs])
         self._seconds = np.array([s.budget.max_seconds or math.inf for s in specs])

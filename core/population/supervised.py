@@ -27,7 +27,10 @@ EVAL_NUMBERS: Final = 2**22
 class StackedSupervised:
     """Satisfies `core.population.problem.StackedProblem`."""
 
-    def __init__(self, specs: Sequence[JobSpec], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, specs: Sequence[JobSpec], device: torch.device, dtype: torch.dtype, num_runs: int
+    ) -> None:
+        """An evaluation takes as many rows at a time as suit `num_runs`."""
         problem = problem_of(specs[0])
         if problem.loss is None:
             raise ValueError("the loss must be settled before a problem is built")
@@ -44,7 +47,7 @@ class StackedSupervised:
         self.steps_per_epoch = self._batches.steps_per_epoch
         self.multiply_adds = len(specs) * self.num_parameters * self._batches.rows_per_batch
         widest = max((1, self._dataset.train_features.shape[1], *self._model.widths))
-        self._eval_rows = max(64, min(EVAL_ROWS, EVAL_NUMBERS // (len(specs) * widest)))
+        self._eval_rows = max(64, min(EVAL_ROWS, EVAL_NUMBERS // (num_runs * widest)))
 
     def losses(self, step: int) -> Tensor:
         features, targets = self._batches.at(step)

@@ -9,7 +9,7 @@ import torch
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, NotFoundError
 from core.population.alone import AloneState
-from core.population.engine import Engine, MakeStack, Source, source_of, source_tree, units_of
+from core.population.engine import Engine, MakeStack
 from core.population.events import PopulationControl
 from core.population.files import paused_file, weights_file
 from core.population.frame import fingerprint, specs_of
@@ -17,8 +17,10 @@ from core.population.gathering import Gathering
 from core.population.keeper import Keeper, Pace
 from core.population.pausing import PausedRuns
 from core.population.receiver import Receiver, TaskEvents, presumes
+from core.population.room import Free, free_bytes
 from core.population.stack import Stack
 from core.population.tree_file import decode, encode
+from core.population.units import Source, source_of, source_tree, units_of
 from core.train.checkpoint import resume_points, step_of
 from core.train.devices import exact_kernels, memory_kept, pick_device
 from core.train.reporting import Clock
@@ -37,6 +39,7 @@ def run_task(
     *,
     pace: Pace | None = None,
     make_stack: MakeStack = Stack,
+    free: Free = free_bytes,
 ) -> Json:
     """Train the runs of a `population` frame; returns the fields of its `ended` frame.
 
@@ -55,6 +58,7 @@ def run_task(
             All but the first four may be left out.
         artifacts: the study's.
         pace: how often the task is saved.
+        free: memory that a stack could take.
 
     Returns:
         `reason`: `finished`, `cancelled` (what had not ended by then keeps what it has) or
@@ -82,6 +86,7 @@ def run_task(
                 device=device,
                 clock=clock,
                 make_stack=make_stack,
+                free=free,
                 stop_step=job.get("stop_step"),
                 sources=sources,
                 saves=_Saves(keeper, receiver),
