@@ -1,6 +1,6 @@
 """Rows on their way to the store: in memory, and beyond a bound in a file.
 
-First in, first out. While a file holds rows, later ones join it, so that the order stays.
+While a file holds rows, later ones join it, so that the order stays.
 """
 
 import tempfile
@@ -15,6 +15,9 @@ import numpy as np
 from core.store.base import Columns, HistoryKind
 from worker import frames
 from worker.frames import Frame
+
+History = tuple[int, HistoryKind]
+"""Whose, and which."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +41,29 @@ class Rows:
 
 
 class Backlog:
-    """A queue of `Rows`, of which at most about `max_bytes` stay in memory. Not thread-safe."""
+    """A queue of `Rows`, of which at most about `max_bytes` stay in memory. Not thread-safe.
+
+    Those of a history come out in their order; of the histories in memory, first those that have
+    waited longest, each with all that waits of it.
+    """
 
     def __init__(self, folder: Path | None, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
-        self._queue: deque[Rows] = deque()
-        self._num_bytes = 0
+        self._waiting: dict[History, deque[Rows]] = {}
+        self._num_in_memory = 0
+        self.num_bytes = 0
+        """Bytes in memory."""
         self._file: BinaryIO | None = None
         self._read_at = 0
         self._num_in_file = 0
 
     def __len__(self) -> int:
-        return len(self._queue) + self._num_in_file
+        return self._num_in_memory + self._num_in_file
 
     def put(self, rows: Rows) -> None:
         """Add at the end."""
-        full = self._num_bytes + rows.num_bytes > self._max_bytes and self._queue
+        full = self.num_bytes + rows.num_bytes > self._max_bytes and self._waiting
         if self._num_in_file or full:
             self._spill(rows)
         else:
@@ -62,37 +71,50 @@ class Backlog:
 
     def take(self, max_bytes: int) -> list[Rows]:
         """Remove the oldest rows, up to about `max_bytes` (but at least one batch if there is one);
-        neighbours in a history are joined."""
+        neighbours in a history are joined, and a history is cut only where it is long."""
         taken: list[Rows] = []
         size = 0
-        while self._queue or self._num_in_file:
-            if not self._queue:
+        while self._waiting or self._num_in_file:
+            if not self._waiting:
                 self._keep(self._unspill())
-            if taken and size + self._queue[0].num_bytes > max_bytes:
+            history, chain = next(iter(self._waiting.items()))
+            goes_on = taken and history == (taken[-1].run, taken[-1].kind)
+            most = 2 * max_bytes if goes_on else max_bytes
+            if taken and size + chain[0].num_bytes > most:
                 break
-            rows = self._queue.popleft()
-            self._num_bytes -= rows.num_bytes
+            rows = chain.popleft()
+            if not chain:
+                del self._waiting[history]
+            self._num_in_memory -= 1
+            self.num_bytes -= rows.num_bytes
             size += rows.num_bytes
             taken.append(rows)
         return join(taken)
 
+    def holds_more(self, run: int, kind: HistoryKind) -> bool:
+        """Whether rows of this history may wait."""
+        return self._num_in_file > 0 or (run, kind) in self._waiting
+
     def put_back(self, taken: Iterable[Rows]) -> None:
         """Return what `take` gave and nobody could use, to the front."""
-        for rows in reversed(list(taken)):
-            self._queue.appendleft(rows)
-            self._num_bytes += rows.num_bytes
+        others, self._waiting = self._waiting, {}
+        for rows in taken:
+            self._keep(rows)
+        for history, chain in others.items():
+            self._waiting.setdefault(history, deque()).extend(chain)
 
     def close(self) -> None:
         """Drop everything."""
-        self._queue.clear()
-        self._num_in_file = self._num_bytes = 0
+        self._waiting.clear()
+        self._num_in_memory = self._num_in_file = self.num_bytes = 0
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _keep(self, rows: Rows) -> None:
-        self._queue.append(rows)
-        self._num_bytes += rows.num_bytes
+        self._waiting.setdefault((rows.run, rows.kind), deque()).append(rows)
+        self._num_in_memory += 1
+        self.num_bytes += rows.num_bytes
 
     def _spill(self, rows: Rows) -> None:
         if self._file is None:
@@ -125,7 +147,7 @@ class Backlog:
 
 def join(batches: list[Rows]) -> list[Rows]:
     """The same rows in fewer batches: one after another of a history become one."""
-    groups: dict[tuple[int, HistoryKind], list[list[Rows]]] = {}
+    groups: dict[History, list[list[Rows]]] = {}
     for rows in batches:
         chains = groups.setdefault((rows.run, rows.kind), [])
         last = chains[-1][-1] if chains else None

@@ -1,8 +1,9 @@
 """The reports of a study's task on their way into the store."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from core.jobs import AttemptEnd, Status
 from core.store.base import Columns, HistoryKind
@@ -12,6 +13,12 @@ from worker.backlog import Rows
 from worker.writer import Notes, Writer
 
 T = TypeVar("T")
+
+HOLD_S: Final = 1.5
+"""Rows of many runs wait for so long: the history of a run that ends by then is written in one
+piece, together with others', and that of a longer one in fewer and larger ones. A thousand
+histories of 1,000 rows took Redis 1.4 s in seven parts each, and 0.3 s whole."""
+BATCH_BYTES: Final = 4 * 2**20
 
 _DEVICE: Final = "device"
 _UPDATES: Final = "num_updates"
@@ -35,15 +42,22 @@ class TaskRecorder(Writer[RunRows]):
         lost: Callable[[], None],
         going_on: Collection[int] = (),
         spill_folder: Path | None = None,
-        memory_bytes: int = 64 * 2**20,
+        memory_bytes: int = 128 * 2**20,
         linger_s: float = 0.1,
+        hold_s: float = HOLD_S,
     ) -> None:
         super().__init__(
-            lost=lost, spill_folder=spill_folder, memory_bytes=memory_bytes, linger_s=linger_s
+            lost=lost,
+            spill_folder=spill_folder,
+            memory_bytes=memory_bytes,
+            linger_s=linger_s,
+            hold_s=hold_s,
+            batch_bytes=BATCH_BYTES,
         )
         self._studies = studies
         self._claim = claim
         self._layouts = layouts
+        self._over: set[int] = set()
         self._to_truncate = {(run, kind) for run in going_on for kind in layouts[run]}
 
     def add(
@@ -71,7 +85,9 @@ class TaskRecorder(Writer[RunRows]):
 
     def record(self, runs: Iterable[RunRecord]) -> None:
         """Records of runs, written after the rows that came before."""
-        self._note({run.index: run for run in runs})
+        several = {run.index: run for run in runs}
+        self._over.update(index for index, run in several.items() if run.terminal)
+        self._note(several)
 
     def progress(self, num_updates: int) -> None:
         """Updates that the task has made, in all its attempts."""
@@ -101,7 +117,18 @@ class TaskRecorder(Writer[RunRows]):
 
         return self.finish(close)
 
+    def _may_overtake(self, key: Any, note: Any) -> bool:
+        if not isinstance(note, RunRecord):
+            return True
+        return not note.terminal and note.paused is None
+
     def _prepare(self, rows: list[Rows]) -> list[RunRows]:
+        parts = Counter((batch.run, batch.kind) for batch in rows)
+
+        def is_whole(batch: Rows) -> bool:
+            alone = batch.first_row == 0 and parts[batch.run, batch.kind] == 1
+            return alone and batch.run in self._over and not self._more_waits(batch)
+
         return [
             RunRows(
                 index=batch.run,
@@ -110,6 +137,7 @@ class TaskRecorder(Writer[RunRows]):
                 first_row=batch.first_row,
                 columns=batch.columns,
                 truncate=batch.truncate,
+                whole=is_whole(batch),
             )
             for batch in rows
         ]

@@ -7,6 +7,7 @@ too short to be worth a thread all leave together with its close.
 
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,6 @@ Written = TypeVar("Written")
 Notes = dict[Any, Any]
 """What is written beside rows: the last value of each key."""
 
-_BATCH_BYTES = 2**20
 _FIRST_BACKOFF_S = 0.1
 _LAST_BACKOFF_S = 2.0
 
@@ -34,6 +34,12 @@ class Writer(ABC, Generic[Written]):
     While Redis is away rows wait (`memory_bytes` of them in memory, the rest in a file in
     `spill_folder`) and catch up afterwards. Notes never overtake rows that were there before them.
     `lost` is called once when the attempt turns out to be stale; nothing is written from then on.
+
+    Args:
+        linger_s: what comes so soon after the first leaves together.
+        hold_s: rows are held for so long, or until half of `memory_bytes` wait: then all of them
+            leave. Notes that `_may_overtake` them do not wait.
+        batch_bytes: about what is written at once.
     """
 
     def __init__(
@@ -43,9 +49,16 @@ class Writer(ABC, Generic[Written]):
         spill_folder: Path | None = None,
         memory_bytes: int = 64 * 2**20,
         linger_s: float = 0.05,
+        hold_s: float = 0.0,
+        batch_bytes: int = 2**20,
     ) -> None:
         self._lost = lost
         self._linger_s = linger_s
+        self._hold_s = hold_s
+        self._hold_bytes = memory_bytes // 2
+        self._batch_bytes = batch_bytes
+        self._waits_since: float | None = None
+        """When the first of the rows that wait came, as long as they are held."""
         self._backlog = Backlog(spill_folder, memory_bytes)
         self._notes: Notes = {}
         self._sealed = False
@@ -59,6 +72,10 @@ class Writer(ABC, Generic[Written]):
     @abstractmethod
     def _send(self, rows: list[Written], notes: Notes) -> None:
         """Write; raises what the store raises, and may be repeated."""
+
+    def _may_overtake(self, key: Any, note: Any) -> bool:
+        """Whether a note may be written before rows that came earlier."""
+        return False
 
     def start(self) -> None:
         """Write on the way from now on; called again, nothing."""
@@ -82,12 +99,12 @@ class Writer(ABC, Generic[Written]):
         Raises what the store raises; call it again after `StoreUnavailableError`.
         """
         while len(self._backlog) > 0:
-            rows = self._backlog.take(_BATCH_BYTES)
+            rows = self._backlog.take(self._batch_bytes)
             if not self._backlog:
                 self._backlog.put_back(rows)
                 break
             self._write(rows, {})
-        rows = self._backlog.take(2 * _BATCH_BYTES)
+        rows = self._backlog.take(2 * self._batch_bytes)
         try:
             answer = close(self._prepare(rows), self._notes)
         except StoreUnavailableError:
@@ -103,6 +120,8 @@ class Writer(ABC, Generic[Written]):
 
     def _put(self, several: list[Rows]) -> None:
         with self._cond:
+            if not self._backlog:
+                self._waits_since = time.monotonic()
             for rows in several:
                 self._backlog.put(rows)
             self._cond.notify_all()
@@ -138,10 +157,14 @@ class Writer(ABC, Generic[Written]):
         with self._cond:
             if self._sealed:
                 return False
-            rows = self._backlog.take(_BATCH_BYTES)
-            more = len(self._backlog) > 0
+            held = self._held
+            rows = [] if held else self._backlog.take(self._batch_bytes)
+            more = not held and len(self._backlog) > 0
             notes: Notes = {}
-            if not more:
+            if held:
+                notes = {k: note for k, note in self._notes.items() if self._may_overtake(k, note)}
+                self._notes = {k: note for k, note in self._notes.items() if k not in notes}
+            elif not more:
                 notes, self._notes = self._notes, {}
         try:
             self._write(rows, notes)
@@ -150,6 +173,24 @@ class Writer(ABC, Generic[Written]):
                 self._notes = {**notes, **self._notes}
             raise
         return more
+
+    def _more_waits(self, rows: Rows) -> bool:
+        """Whether more rows of their history may wait."""
+        with self._cond:
+            return self._backlog.holds_more(rows.run, rows.kind)
+
+    @property
+    def _held(self) -> bool:
+        """Whether there are rows that are to wait for more of them."""
+        if not self._backlog or self._waits_since is None:
+            return False
+        if (
+            time.monotonic() < self._waits_since + self._hold_s
+            and self._backlog.num_bytes < self._hold_bytes
+        ):
+            return True
+        self._waits_since = None  # all of them leave
+        return False
 
     @property
     def _pending(self) -> bool:

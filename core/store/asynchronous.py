@@ -32,7 +32,7 @@ from core.store.codec import (
     new_record,
 )
 from core.store.creation import create_call, read_creation
-from core.store.history import chunk_name, steps_of, unpack
+from core.store.history import steps_of, unpack
 from core.store.link import AsyncLink, Call, SyncLink, command, run
 from core.store.listing import matching_ids
 from core.store.studies_async import AsyncRedisStudies
@@ -161,7 +161,7 @@ class AsyncRedisStore:
         num_rows: int,
     ) -> Columns:
         reader = calls.RowReader(job_id, kind, meta, series, first_row, num_rows)
-        requests = reader.calls(self._link.key("rows", job_id))
+        requests = reader.calls(self._link.key())
         if reader.num_bytes < LARGE_READ:
             return reader.columns(await self._calls(requests))
         return await asyncio.to_thread(lambda: reader.columns(self._bulk.calls(requests)))
@@ -175,13 +175,10 @@ class AsyncRedisStore:
         rows: NDArray[np.int64],
     ) -> Columns:
         stored = [name for name in series if name != "step"]
-        head: list[Any] = [len(stored)]
-        for name in stored:
-            layout = meta.layout
-            head += [chunk_name(kind, name), 8 * layout.widths[name], layout.chunk_rows(name)]
+        head = calls.pick_head(job_id, kind, meta, stored)
         batches = await self._calls(
             [
-                run("pick", job_id, *head, *rows[i : i + PICK_ROWS].tolist())
+                run("pick", *head, *rows[i : i + PICK_ROWS].tolist())
                 for i in range(0, len(rows), PICK_ROWS)
             ]
             if stored

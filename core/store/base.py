@@ -112,16 +112,28 @@ class JobPage:
 
 
 @dataclass(frozen=True)
+class Bundled:
+    """Where a history lies that was written whole, with others in one value (`core.store.bundles`):
+    the value's name, the byte at which it begins there, and its rows then."""
+
+    name: str
+    offset: int
+    num_rows: int
+
+
+@dataclass(frozen=True)
 class HistoryMeta:
     """What is known of a history without reading its rows.
 
     `last_step` is the last row's step (None without rows). `first_nonfinite_step` is of `loss`.
+    `bundled` is None where the rows lie in chunks of their own.
     """
 
     layout: HistoryLayout
     num_rows: int
     last_step: int | None
     first_nonfinite_step: int | None
+    bundled: Bundled | None = None
 
 
 @dataclass(frozen=True)

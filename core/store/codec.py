@@ -11,7 +11,15 @@ from typing import Any, Final, cast
 import orjson
 
 from core.jobs import Attempt, AttemptEnd, JobRecord, Outcome, Status
-from core.store.base import HistoryKind, HistoryLayout, HistoryMeta, Json, NewJob, WorkerInfo
+from core.store.base import (
+    Bundled,
+    HistoryKind,
+    HistoryLayout,
+    HistoryMeta,
+    Json,
+    NewJob,
+    WorkerInfo,
+)
 
 Fields = Mapping[str, bytes]
 KINDS: Final[tuple[HistoryKind, ...]] = ("train", "eval")
@@ -183,19 +191,29 @@ def decode_layouts(fields: Fields) -> dict[HistoryKind, HistoryLayout]:
     }
 
 
-META_FIELDS: Final = ("status", "layout:{}", "rows:{}", "last:{}", "nonfinite:{}")
+META_FIELDS: Final = ("status", "layout:{}", "rows:{}", "last:{}", "nonfinite:{}", "bundle:{}")
 """The hash's fields that `decode_meta` wants, in order, to be formatted with the kind."""
 
 
 def decode_meta(values: Sequence[bytes | None]) -> HistoryMeta:
     """Of a job that exists. A kind that it has no layout for has no series and no rows."""
-    _, layout, rows, last, nonfinite = values
+    _, layout, rows, last, nonfinite, bundle = values
     return HistoryMeta(
         layout=decode_layout(layout) if layout else HistoryLayout(1, {}, 0),
         num_rows=int(rows or 0),
         last_step=None if last is None else int(last),
         first_nonfinite_step=None if nonfinite is None else int(nonfinite),
+        bundled=None if bundle is None else decode_bundled(bundle),
     )
+
+
+def encode_bundled(bundled: Bundled) -> str:
+    return f"{bundled.name} {bundled.offset} {bundled.num_rows}"
+
+
+def decode_bundled(text: bytes) -> Bundled:
+    name, offset, rows = text.decode().split(" ")
+    return Bundled(name, int(offset), int(rows))
 
 
 def encode_worker(info: WorkerInfo) -> bytes:

@@ -57,9 +57,26 @@ class Batch:
 def pack(layout: HistoryLayout, kind: HistoryKind, first_row: int, columns: Columns) -> Batch:
     """Cut `columns` (`step` and every series of the layout, at least one row) for their chunks.
 
-    Raises `ValueError` when they do not fit the layout: other series, lengths or widths, or a step
-    off the grid before the last row.
+    Raises `ValueError` when they do not fit the layout (`check`).
     """
+    check(layout, kind, first_row, columns)
+    steps = columns["step"]
+    return Batch(
+        first_row,
+        first_row + len(steps),
+        int(steps[-1]),
+        first_nonfinite(columns),
+        tuple(
+            piece
+            for series in layout.widths
+            for piece in _pieces(layout, kind, series, first_row, columns[series])
+        ),
+    )
+
+
+def check(layout: HistoryLayout, kind: HistoryKind, first_row: int, columns: Columns) -> None:
+    """Raises `ValueError` when columns do not fit the layout: other series, lengths or widths, or a
+    step off the grid before the last row."""
     if columns.keys() != {"step", *layout.widths}:
         raise ValueError(f"{kind} rows have {sorted(columns)}, not step and {list(layout.widths)}")
     steps = columns["step"]
@@ -71,18 +88,16 @@ def pack(layout: HistoryLayout, kind: HistoryKind, first_row: int, columns: Colu
     rows = np.arange(first_row, first_row + num_rows - 1)
     if not np.array_equal(steps[:-1], layout.first_step + rows * layout.every):
         raise ValueError(f"{kind} rows from {first_row} on have steps that the layout does not")
-    nonfinite = np.flatnonzero(~np.isfinite(columns["loss"]))
-    return Batch(
-        first_row,
-        first_row + num_rows,
-        int(steps[-1]),
-        int(steps[nonfinite[0]]) if len(nonfinite) else None,
-        tuple(
-            piece
-            for series in layout.widths
-            for piece in _pieces(layout, kind, series, first_row, columns[series])
-        ),
-    )
+    for series, width in layout.widths.items():
+        if columns[series].size != num_rows * width:
+            found = columns[series].size // num_rows
+            raise ValueError(f"{kind} series {series} has {found} numbers a row, not {width}")
+
+
+def first_nonfinite(columns: Columns) -> int | None:
+    """The step of the first row whose loss is not finite."""
+    finite = np.isfinite(columns["loss"])
+    return None if finite.all() else int(columns["step"][finite.argmin()])
 
 
 def _pieces(
@@ -94,8 +109,6 @@ def _pieces(
 ) -> Iterator[Piece]:
     width = layout.widths[series]
     table = np.ascontiguousarray(values, dtype=_DTYPE).reshape(len(values), -1)
-    if table.shape[1] != width:
-        raise ValueError(f"{kind} series {series} has {table.shape[1]} numbers a row, not {width}")
     chunk_rows = layout.chunk_rows(series)
     row = first_row
     while row < first_row + len(table):

@@ -83,8 +83,8 @@ class AsyncRedisStudies:
             metas = await self._link.calls(calls.read_rows_of(namespace, study_id, some))
             for batch in calls.free_runs(namespace, study_id, some, metas):
                 await self._link.calls(batch)
-        tasks = await self._link.call(command("SMEMBERS", calls.tasks_key(namespace, study_id)))
-        for batch in calls.free_rest(namespace, study_id, tasks):
+        tasks, bundled = await self._link.calls(calls.read_rest(namespace, study_id))
+        for batch in calls.free_rest(namespace, study_id, tasks, bundled):
             await self._link.calls(batch)
 
     async def runs(self, study_id: str, indices: Sequence[int] | None = None) -> Runs:

@@ -57,7 +57,8 @@ class TaskClaim:
 
 @dataclass(frozen=True)
 class RunRows:
-    """Rows of one run's history, from `first_row` on. `truncate`: it is first cut down to there."""
+    """Rows of one run's history, from `first_row` on. `truncate`: it is first cut down to there.
+    `whole`: the first row is row 0, and no other row follows."""
 
     index: int
     kind: HistoryKind
@@ -65,6 +66,7 @@ class RunRows:
     first_row: int
     columns: Columns
     truncate: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The calls about studies that both stores make, and how their answers are read."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -63,8 +63,10 @@ def runs_in(answers: Sequence[Sequence[bytes | None]]) -> list[RunRecord]:
     return [run for run in map(decode_run, answers) if run is not None]
 
 
-def tasks_key(namespace: str, study_id: str) -> str:
-    return f"{record_key(namespace, study_id)}/tasks"
+def read_rest(namespace: str, study_id: str) -> list[Call]:
+    """The names of the tasks, and of the bundles."""
+    key = record_key(namespace, study_id)
+    return [command("SMEMBERS", f"{key}/{what}") for what in ("tasks", "bundles")]
 
 
 def planned_in(trashed: Any) -> int:
@@ -107,20 +109,24 @@ def _chunks(
             yield f"{namespace}:rows:{name}:{chunk}"
 
 
-def free_rest(namespace: str, study_id: str, tasks: Sequence[bytes]) -> Iterator[list[Call]]:
-    """Calls that free the tasks, and last of all the study's place in the trash."""
+def free_rest(
+    namespace: str, study_id: str, tasks: Collection[bytes], bundled: Collection[bytes]
+) -> Iterator[list[Call]]:
+    """Calls that free what `read_rest` found, and last of all the study's place in the trash."""
     key = record_key(namespace, study_id)
-    names = [record_key(namespace, task.decode()) for task in tasks]
+    names = [f"{namespace}:rows:{bundle.decode()}" for bundle in bundled]
+    names += [record_key(namespace, task.decode()) for task in tasks]
     for start in range(0, len(names), UNLINK_BATCH):
         yield [command("UNLINK", *names[start : start + UNLINK_BATCH])]
     yield [
-        command("UNLINK", f"{key}/tasks", f"{key}/open", f"{namespace}:trash:{study_id}"),
+        command("UNLINK", *(f"{key}/{what}" for what in ("tasks", "open", "bundles"))),
+        command("UNLINK", f"{namespace}:trash:{study_id}"),
         command("SREM", f"{namespace}:trash", study_id),
     ]
 
 
 __all__ = [
     "batches", "dumps", "free_rest", "free_runs", "not_found", "planned", "planned_in",
-    "read_record", "read_rows_of", "read_runs", "read_trash", "record_key", "runs_in",
-    "study_in", "tasks_key",
+    "read_record", "read_rest", "read_rows_of", "read_runs", "read_trash", "record_key", "runs_in",
+    "study_in",
 ]  # fmt: skip

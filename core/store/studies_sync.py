@@ -6,10 +6,11 @@ from typing import Any, Final, cast
 from core.jobs import AttemptEnd, Status
 from core.store import studies_calls as calls
 from core.store.base import HistoryKind, Json
+from core.store.bundles import bundles, fits
 from core.store.link import Call, SyncLink, command, run
 from core.store.studies_base import Round, RunRows, TaskClaim
 from core.store.studies_codec import encode_round, encode_runs
-from core.store.writes import accept, append_call, held, status_in, truncate_call
+from core.store.writes import accept, append_call, bundle_call, held, status_in, truncate_call
 from core.studies import RunRecord, StudyRecord, run_id
 
 WRITES_AT_A_TIME: Final = 500
@@ -106,8 +107,8 @@ class RedisStudies:
             metas = self._link.calls(calls.read_rows_of(namespace, study_id, some))
             for batch in calls.free_runs(namespace, study_id, some, metas):
                 self._link.calls(batch)
-        tasks = self._link.call(command("SMEMBERS", calls.tasks_key(namespace, study_id)))
-        for batch in calls.free_rest(namespace, study_id, tasks):
+        tasks, bundled = self._link.calls(calls.read_rest(namespace, study_id))
+        for batch in calls.free_rest(namespace, study_id, tasks, bundled):
             self._link.calls(batch)
 
     def _planned(self, study_id: str) -> int:
@@ -125,12 +126,17 @@ class RedisStudies:
 
 
 def _appends(claim: TaskClaim, rows: Sequence[RunRows]) -> Iterator[Call]:
+    together: list[RunRows] = []
     for each in rows:
         name = run_id(claim.study.id, each.index)
         if each.truncate:
             yield truncate_call(claim, name, each.kind, each.layout, each.first_row)
-        if len(each.columns["step"]):
+        if fits(each):
+            together.append(each)
+        elif len(each.columns["step"]):
             yield append_call(claim, name, each.kind, each.layout, each.first_row, each.columns)
+    for bundle in bundles(together):
+        yield bundle_call(claim, bundle)
 
 
 def _run_calls(

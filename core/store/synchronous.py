@@ -161,7 +161,7 @@ class RedisStore:
         num_rows: int,
     ) -> Columns:
         reader = calls.RowReader(job_id, kind, meta, series, first_row, num_rows)
-        requests = reader.calls(self._link.key("rows", job_id))
+        requests = reader.calls(self._link.key())
         return reader.columns(self._link.calls(requests) if requests else [])
 
     def read_columns(self, job_id: str, kind: HistoryKind) -> Columns:

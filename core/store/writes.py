@@ -4,10 +4,13 @@ from typing import Any, cast
 
 from core.errors import ConflictError, StaleAttemptError
 from core.jobs import Status
-from core.store.base import Claim, Columns, HistoryKind, HistoryLayout
-from core.store.history import chunk_name, pack
+from core.store.base import Bundled, Claim, Columns, HistoryKind, HistoryLayout
+from core.store.bundles import Bundle
+from core.store.codec import encode_bundled
+from core.store.history import chunk_name, first_nonfinite, pack
 from core.store.link import Call, run
 from core.store.studies_base import TaskClaim
+from core.studies import run_id
 
 
 def held(claim: Claim | TaskClaim) -> tuple[str, int]:
@@ -35,6 +38,23 @@ def append_call(
     )  # fmt: skip
 
 
+def bundle_call(claim: TaskClaim, bundle: Bundle) -> Call:
+    """Write whole histories of the claimed task's runs."""
+    first = bundle.histories[0]
+    # Runs come in their order: an attempt that writes a bundle again writes the same, or another.
+    name = f"{claim.task.id}:{claim.token}:{first.kind}:{first.index}:{len(bundle.histories)}"
+    words: list[Any] = []
+    for rows, offset in zip(bundle.histories, bundle.offsets, strict=True):
+        steps = rows.columns["step"]
+        nonfinite = first_nonfinite(rows.columns)
+        words += [
+            run_id(claim.study.id, rows.index), len(steps), int(steps[-1]),
+            "" if nonfinite is None else nonfinite,
+            encode_bundled(Bundled(name, offset, len(steps))),
+        ]  # fmt: skip
+    return run("bundle", *held(claim), first.kind, name, bundle.data, *words)
+
+
 def truncate_call(
     claim: Claim | TaskClaim, of_run: str, kind: HistoryKind, layout: HistoryLayout, num_rows: int
 ) -> Call:
@@ -42,7 +62,7 @@ def truncate_call(
     last = layout.step_of(num_rows - 1) if num_rows else ""
     names: list[Any] = []
     for series in layout.widths:
-        names += [chunk_name(kind, series), layout.chunk_rows(series)]
+        names += [chunk_name(kind, series), layout.chunk_rows(series), 8 * layout.widths[series]]
     return run("truncate", *held(claim), of_run, kind, num_rows, last, *names)
 
 
@@ -64,6 +84,8 @@ def accept(answer: Any, claim: Claim | TaskClaim) -> None:
             raise ConflictError("illegal_move", f"{name} is {status.decode()}: it cannot end so.")
         case [b"gap", rows]:
             raise ValueError(f"rows beyond the {rows} that {name} has leave a gap")
+        case [b"whole"]:
+            raise ValueError(f"rows of {name} follow in a history that was whole")
         case [b"irregular", row]:
             raise ValueError(f"row {row} of {name} is off the grid, but not the last")
         case _:

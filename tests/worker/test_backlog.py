@@ -67,8 +67,7 @@ def test_beyond_the_bound_memory_holds_no_more(tmp_path: Path) -> None:
     backlog = Backlog(tmp_path, 1000)
     for first in range(0, 10_000, 10):
         backlog.put(batch(first))
-    in_memory = sum(rows.num_bytes for rows in backlog._queue)
-    assert in_memory <= 1000
+    assert backlog.num_bytes <= 1000
     assert len(backlog) == 1000
     backlog.close()
     assert list(tmp_path.iterdir()) == []

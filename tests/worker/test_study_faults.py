@@ -82,14 +82,14 @@ def test_the_best_metric_counts_the_rows_of_a_former_attempt(
 def test_a_killed_workers_task_is_resumed_by_another(
     bench: Any, studies: StudyBench, process: subprocess.Popen[str]
 ) -> None:
-    study_id = studies.submit("flow", [[0, 1]], resumed="end:90", max_attempts=2)
+    study_id = studies.submit("flow", [[0, 1]], resumed="end:900", max_attempts=2)
     bench.store.studies.plan(*_by_hand(bench))
     studies.until(lambda: bench.store.studies.num_rows(study_id, [1])[1]["train"] >= 5)
     process.kill()
     bench.worker()
     studies.until_status(study_id, "succeeded")
-    assert [run.result["num_steps"] for run in studies.runs(study_id)] == [90, 90]
-    assert studies.steps(study_id, 1) == list(range(90))
+    assert [run.result["num_steps"] for run in studies.runs(study_id)] == [900, 900]
+    assert studies.steps(study_id, 1) == list(range(900))
 
 
 def _by_hand(bench: Any) -> tuple[Any, Any]:
@@ -220,7 +220,7 @@ def test_an_attempt_that_lost_its_lease_writes_nothing_more(
 ) -> None:
     worker = bench.worker()
     study_id = studies.submit("first_ends:wait", [[0, 1]], resumed="end:4")
-    studies.until_running(study_id, 1)
+    studies.until(lambda: any(run.terminal for run in studies.runs(study_id)))
     bench.store.lose(held(studies, study_id))
     studies.until_status(study_id, "succeeded")
     assert [run.result["num_steps"] for run in studies.runs(study_id)] == [3, 4]

@@ -30,6 +30,8 @@ class Shelf:
         self.records: dict[int, RunRecord] = {}
         self.rows_at_end: dict[int, int] = {}
         """How many training rows a run had when its end was written."""
+        self.whole: set[tuple[int, str]] = set()
+        """Histories that came whole."""
         self.num_updates: int | None = None
         self.device: str | None = None
         self.closed: tuple[Status, AttemptEnd] | None = None
@@ -54,6 +56,8 @@ class Shelf:
                 raise self.error
             self.num_calls += 1
             for batch in rows:
+                if batch.whole:
+                    self.whole.add((batch.index, batch.kind))
                 held = self.rows.setdefault((batch.index, batch.kind), [])
                 if batch.truncate:
                     del held[batch.first_row :]
@@ -79,6 +83,7 @@ class Shelf:
 
 def recorder(shelf: Shelf, **options: Any) -> TaskRecorder:
     lost = options.pop("lost", None)
+    options.setdefault("hold_s", 0.0)
     return TaskRecorder(cast(WorkerStudies, shelf), CLAIM, LAYOUTS, lost=lost, **options)
 
 
@@ -164,6 +169,75 @@ def test_a_runs_end_is_written_after_all_its_rows() -> None:
     shelf.wait_for(lambda: 0 in shelf.records)
     it.close()
     assert shelf.rows_at_end == {0: 400_000}
+
+
+def test_rows_are_held_and_a_history_that_ends_meanwhile_leaves_whole() -> None:
+    shelf = Shelf()
+    it = recorder(shelf, linger_s=0, hold_s=1000.0)
+    it.start()
+    it.record([run(index, status="running") for index in range(3)])
+    add(it, "train", (0, 0, 5), (1, 0, 5), (2, 0, 5))
+    add(it, "eval", (0, 0, 1))
+    it.progress(15)
+    # What rows have no part in does not wait for them.
+    shelf.wait_for(lambda: shelf.num_updates == 15)
+    assert shelf.records[2].status == "running"
+    assert not shelf.rows
+    add(it, "train", (0, 5, 5), (1, 5, 3))
+    it.record([run(0, status="succeeded"), run(1, status="cancelled")])
+    it.seal()
+    it.close_task("succeeded", "finished")
+    it.close()
+    assert shelf.whole == {(0, "train"), (0, "eval"), (1, "train")}
+    assert {key: len(steps) for key, steps in shelf.rows.items()} == {
+        (0, "train"): 10,
+        (1, "train"): 8,
+        (2, "train"): 5,
+        (0, "eval"): 1,
+    }
+
+
+def test_rows_are_held_no_longer_than_there_is_room() -> None:
+    shelf = Shelf()
+    it = recorder(shelf, linger_s=0, hold_s=1000.0, memory_bytes=10_000)
+    it.start()
+    add(it, "train", (0, 0, 100))
+    add(it, "train", (0, 100, 300))
+    shelf.wait_for(lambda: len(shelf.rows.get((0, "train"), [])) == 400)
+    it.record([run(0, status="succeeded")])
+    add(it, "eval", (0, 0, 3))
+    it.close_task("succeeded", "finished")
+    it.close()
+    assert shelf.whole == {(0, "eval")}
+
+
+@pytest.mark.parametrize("memory_bytes", [3000, 10**9])
+def test_a_history_that_leaves_in_parts_is_not_whole(tmp_path: Path, memory_bytes: int) -> None:
+    shelf = Shelf()
+    it = recorder(shelf, memory_bytes=memory_bytes, spill_folder=tmp_path)
+    for first in range(0, 600_000, 50_000):
+        add(it, "train", (0, first, 50_000))
+    add(it, "train", (1, 0, 12))
+    it.record([run(index, status="succeeded") for index in (0, 1)])
+    it.seal()
+    it.write_rest()
+    it.close()
+    assert shelf.whole == {(1, "train")}
+    assert shelf.rows[0, "train"] == list(range(600_000))
+
+
+def test_rows_that_were_taken_back_are_no_part_of_a_whole_history() -> None:
+    shelf = Shelf()
+    it = recorder(shelf)
+    add(it, "train", (0, 0, 12))
+    columns = {"step": np.arange(4.0, 7.0), "loss": np.zeros(3)}
+    it.add("train", [0], [4], [3], columns, truncate=True)
+    it.record([run(0, status="succeeded")])
+    it.seal()
+    it.write_rest()
+    it.close()
+    assert shelf.rows == {(0, "train"): list(range(7))}
+    assert not shelf.whole
 
 
 def test_the_close_is_repeated_until_the_store_is_back() -> None:

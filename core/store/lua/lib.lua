@@ -120,10 +120,11 @@ local function end_attempt(id, ending, call)
   redis.call('ZREM', LEASES, id)
 end
 
--- Studies. The study's hash counts its runs by status (`count:...`); a set holds its open tasks, and
--- another all that there were.
+-- Studies. The study's hash counts its runs by status (`count:...`); a set holds its open tasks,
+-- another all that there were, and a third the names of its bundles of histories.
 local function open_key(study) return job_key(study) .. '/open' end
 local function tasks_key(study) return job_key(study) .. '/tasks' end
+local function bundles_key(study) return job_key(study) .. '/bundles' end
 local function run_of(study, index) return study .. ':' .. index end
 local function count(study, what, by) redis.call('HINCRBY', job_key(study), 'count:' .. what, by) end
 

@@ -372,13 +372,16 @@ async def test_a_key_makes_one_study_and_is_no_jobs_key(
         await api.studies.create(new_study(), Idempotency("again", "other", 60))
 
 
+@pytest.mark.parametrize("whole", [False, True])
 async def test_nothing_of_a_deleted_study_stays(
-    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str
+    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str, whole: bool
 ) -> None:
     study_id = await planned(api, worker, [0, 1], [2], labels={"team": "a"})
     for _ in range(2):
         claim = take(worker)
-        found = [RunRows(index, "train", LAYOUT, 0, rows(0, 3)) for index in claim.task.runs]
+        found = [
+            RunRows(index, "train", LAYOUT, 0, rows(0, 3), whole=whole) for index in claim.task.runs
+        ]
         ended = [run_of(i, status="succeeded", outcome="stalled") for i in claim.task.runs]
         worker.studies.close(claim, "succeeded", "finished", rows=found, runs=ended)
     with pytest.raises(ConflictError):
