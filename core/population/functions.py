@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from core.population.problem import Index, Metrics, keep_slots
+from core.population.problem import Index, Metrics, differentiate, keep_slots
 from core.problems.functions import (
     build_function,
     quadratic_matrix,
@@ -37,8 +37,8 @@ class StackedFunctions:
         dense = isinstance(function, Quadratic)
         self.multiply_adds = len(specs) * self.num_parameters ** (2 if dense else 1)
 
-    def losses(self, step: int) -> Tensor:
-        return self._function(self.parameters[0])
+    def gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
+        return differentiate(self._function(self.parameters[0]), self.parameters)
 
     def commit(self) -> None:
         return

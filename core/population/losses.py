@@ -28,7 +28,7 @@ def stacked_loss(spec: Loss) -> StackedLoss:
     """The loss that `spec` names, as core.losses.build.build_loss has it for one run."""
     match spec:
         case CrossEntropy():
-            return partial(_cross_entropy, smoothing=spec.label_smoothing)
+            return CrossEntropyLoss(spec.label_smoothing)
         case MultiMargin():
             return partial(_multi_margin, p=spec.p, margin=spec.margin)
         case BinaryCrossEntropy():
@@ -48,37 +48,66 @@ def stacked_loss(spec: Loss) -> StackedLoss:
 class _CrossEntropy(torch.autograd.Function):
     """Mean over the rows of −Σ_c q_c log softmax(z)_c, q the smoothed one-hot target.
 
-    Its gradient is (softmax(z) − q)/rows. torch's own, class by class in the last axis, takes four
-    times as long for few classes.
+    torch's own, class by class in the last axis, takes four times as long for few classes.
     """
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-        log_p = torch.log_softmax(z, 1)
-        ctx.save_for_backward(log_p, targets)
+        ctx.save_for_backward(z, targets)
         ctx.smoothing = smoothing
-        loss = log_p.gather(1, targets.unsqueeze(1)).squeeze(1).mean(1).neg_()
-        if smoothing:
-            loss = (1.0 - smoothing) * loss - smoothing * log_p.mean((1, 2))
-        return loss
+        return _cross_entropy_values(z, targets, smoothing)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
         (g,) = gradients
-        log_p, targets = ctx.saved_tensors
-        _, classes, rows = log_p.shape
-        ids = targets.unsqueeze(1)
-        grad = log_p.exp()
-        if ctx.smoothing:
-            grad.sub_(ctx.smoothing / classes)
-        picked = grad.gather(1, ids).sub_(1.0 - ctx.smoothing)
-        grad.scatter_(1, ids, picked)
-        return grad.mul_((g / rows).view(-1, 1, 1)), None, None
+        z, targets = ctx.saved_tensors
+        return _cross_entropy_gradient(z, targets, ctx.smoothing).mul_(g.view(-1, 1, 1)), None, None
 
 
-def _cross_entropy(z: Tensor, targets: Tensor, *, smoothing: float) -> Tensor:
-    apply = _CrossEntropy.apply
-    return cast(Tensor, apply(z, targets, smoothing))  # type: ignore[no-untyped-call]
+class CrossEntropyLoss:
+    """The cross entropy of class ids."""
+
+    def __init__(self, smoothing: float) -> None:
+        self._smoothing = smoothing
+
+    def __call__(self, z: Tensor, targets: Tensor) -> Tensor:
+        apply = _CrossEntropy.apply
+        return cast(Tensor, apply(z, targets, self._smoothing))  # type: ignore[no-untyped-call]
+
+    def with_gradient(self, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The losses, and the gradient of each in its run's outputs."""
+        losses = _cross_entropy_values(z, targets, self._smoothing)
+        return losses, _cross_entropy_gradient(z, targets, self._smoothing)
+
+
+def _cross_entropy_values(z: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    log_p = torch.log_softmax(z, 1)
+    losses = log_p.gather(1, targets.unsqueeze(1)).squeeze(1).mean(1).neg_()
+    if smoothing:
+        losses = (1.0 - smoothing) * losses - smoothing * log_p.mean((1, 2))
+    return losses
+
+
+def _cross_entropy_gradient(z: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """(softmax(z) − q)/rows."""
+    _, classes, rows = z.shape
+    ids = targets.unsqueeze(1)
+    grad = torch.softmax(z, 1)
+    if smoothing:
+        grad.sub_(smoothing / classes)
+    grad.scatter_(1, ids, grad.gather(1, ids).sub_(1.0 - smoothing))
+    return grad.mul_(1.0 / rows)
+
+
+def with_gradient(loss: StackedLoss, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Each run's loss, and its gradient in the run's outputs."""
+    if isinstance(loss, CrossEntropyLoss):
+        return loss.with_gradient(z, targets)
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        losses = loss(z, targets)
+        (gradient,) = torch.autograd.grad(losses, z, torch.ones_like(losses))
+    return losses.detach(), gradient
 
 
 def _multi_margin(z: Tensor, targets: Tensor, *, p: int, margin: float) -> Tensor:

@@ -1,6 +1,6 @@
 """Moving the parameters of all runs: clipping, and the update in pieces that fit a core's cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, assert_never
 
 import numpy as np
@@ -67,6 +67,35 @@ def joint_norms(gradients: Gradients, order: float = 2.0) -> Tensor:
     return joint
 
 
+class _Pieces:
+    """A parameter's state, some slots a piece: what an update returns takes a piece's place, and
+    need not be copied."""
+
+    def __init__(self, whole: Any, slots: int) -> None:
+        """`whole`: a NamedTuple of tensors (slots, n), or None where nothing is kept."""
+        self._parts = [whole]
+        self._slots = self._length = slots
+
+    def of(self, length: int) -> list[Any]:
+        """The states of `length` slots each (the last may have fewer), in order; to be replaced."""
+        length = min(length, self._slots)
+        if length != self._length:
+            whole, count = self.whole(), -(-self._slots // length)
+            split = [[None] * count if s is None else torch.split(s, length) for s in whole]
+            self._parts = [type(whole)._make(part) for part in zip(*split, strict=True)]
+            if not split:
+                self._parts = [whole] * count
+            self._length = length
+        return self._parts
+
+    def whole(self) -> Any:
+        """The state of all slots."""
+        if len(self._parts) == 1:
+            return self._parts[0]
+        kind, columns = type(self._parts[0]), zip(*self._parts, strict=True)
+        return kind._make(None if mine[0] is None else torch.cat(mine) for mine in columns)
+
+
 class Mover:
     """The optimizer of a stack.
 
@@ -98,9 +127,9 @@ class Mover:
             name: self._tensor(column if len(column) == 1 else column[self._runs], like)
             for name, column in self.hyper.columns.items()
         }
-        self._states = [
+        self._keep(
             rule.init(flat(parameter.detach()), columns, self._options) for parameter in parameters
-        ]
+        )
         self._piece = len(specs) * PIECE if like.is_cuda else PIECE
 
     def move(self, parameters: Sequence[Tensor], gradients: Gradients, norms: Tensor) -> None:
@@ -115,27 +144,24 @@ class Mover:
         for number, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
             signed = -gradient if self._maximize else gradient
             values = flat(parameter.detach())
-            self._states[number] = self._in_pieces(number, values, signed, scalars, type(columns))
+            self._update(self._states[number], values, signed, scalars, type(columns))
 
-    def _in_pieces(
-        self, number: int, values: Tensor, gradient: Tensor, scalars: list[Any], kind: Any
-    ) -> Any:
-        state, (slots, numbers) = self._states[number], values.shape
+    def _update(
+        self, state: "_Pieces", values: Tensor, gradient: Tensor, scalars: list[Any], kind: Any
+    ) -> None:
+        slots, numbers = values.shape
         length = max(1, self._piece * torch.get_num_threads() // numbers)
-        if slots <= length:
-            step, state = self._rule.update(gradient, state, values, kind._make(scalars))
+        parts = state.of(length)
+        if len(parts) == 1:
+            step, parts[0] = self._rule.update(gradient, parts[0], values, kind._make(scalars))
             values.add_(step)
-            return state
-        for start in range(0, slots, length):
+            return
+        for place, start in enumerate(range(0, slots, length)):
             piece = slice(start, start + length)
-            part = type(state)._make(None if s is None else s[piece] for s in state)
             these = kind._make(s if isinstance(s, float) else s[piece] for s in scalars)
-            step, new = self._rule.update(gradient[piece], part, values[piece], these)
-            values[piece].add_(step)
-            for old, now in zip(part, new, strict=True):
-                if old is not None:
-                    old.copy_(now)
-        return state
+            part = values[piece]
+            step, parts[place] = self._rule.update(gradient[piece], parts[place], part, these)
+            part.add_(step)
 
     def next_step(self, losses: NDArray[np.float64]) -> None:
         """The schedules go on; `losses` of the row before the update, a slot each."""
@@ -150,33 +176,33 @@ class Mover:
         self._runs = self._runs[kept]
         index = torch.from_numpy(kept).to(self._device)
         self._clip.compact(index)
-        self._states = [
+        self._keep(
             type(state)._make(None if s is None else s.index_select(0, index) for s in state)
-            for state in self._states
-        ]
+            for state in self._wholes()
+        )
 
     def state(self) -> dict[str, Any]:
         return {
             "updates": self._updates,
             "memory": self._memory,
             "runs": self._runs,
-            "states": [tuple(state) for state in self._states],
+            "states": [tuple(state) for state in self._wholes()],
             "hyper": self.hyper.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         self._updates, self._memory, self._runs = state["updates"], state["memory"], state["runs"]
-        self._states = [
+        self._keep(
             type(mine)._make(saved)
-            for mine, saved in zip(self._states, state["states"], strict=True)
-        ]
+            for mine, saved in zip(self._wholes(), state["states"], strict=True)
+        )
         self.hyper.load_state(state["hyper"])
 
     def pause(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         runs, index = self._runs[slots], torch.from_numpy(slots).to(self._device)
         columns: dict[str, Any] = {
             f"{number}.{name}": state.index_select(0, index)
-            for number, states in enumerate(self._states)
+            for number, states in enumerate(self._wholes())
             for name, state in states._asdict().items()
             if state is not None
         }
@@ -189,14 +215,21 @@ class Mover:
         self._updates = int(columns["updates"][0])
         for name, column in self._memory.items():
             column[self._runs] = columns[f"memory.{name}"]
-        self._states = [
+        self._keep(
             type(state)._make(
                 mine if mine is None else columns.get(f"{number}.{name}", torch.zeros_like(mine))
                 for name, mine in state._asdict().items()
             )
-            for number, state in enumerate(self._states)
-        ]
+            for number, state in enumerate(self._wholes())
+        )
         self.hyper.resume(dict(zip(self._runs.tolist(), columns["schedules"], strict=True)))
+
+    def _keep(self, states: Iterable[Any]) -> None:
+        """Hold these as the parameters' states."""
+        self._states = [_Pieces(state, len(self._runs)) for state in states]
+
+    def _wholes(self) -> list[Any]:
+        return [pieces.whole() for pieces in self._states]
 
     def _scalar(self, column: NDArray[np.float64], like: Tensor) -> float | Tensor:
         """A plain number where it is the same in all runs that the stack began with, whichever of

@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 Index = np.ndarray[Any, Any]
@@ -28,8 +29,9 @@ class StackedProblem(Protocol):
     steps_per_epoch: int
     multiply_adds: int
 
-    def losses(self, step: int) -> Tensor:
-        """Every slot's loss on its batch of `step` in training mode: (slots,), differentiable.
+    def gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
+        """Every slot's loss on its batch of `step` in training mode: (slots,), detached; and its
+        gradient, one tensor a parameter and of its shape.
 
         The buffers stay as they are until `commit`.
         """
@@ -86,6 +88,12 @@ class Part(Protocol):
     def resume(self, columns: dict[str, Any]) -> None:
         """Go on with what `pause` gave, on a new stack whose slots the entries are."""
         ...
+
+
+def differentiate(losses: Tensor, parameters: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """The losses (slots,), detached, and each one's gradient in its slot of every parameter."""
+    gradients = torch.autograd.grad(losses, parameters, torch.ones_like(losses))
+    return losses.detach(), list(gradients)
 
 
 def keep_slots(weights: dict[str, Tensor], kept: Tensor) -> dict[str, Tensor]:

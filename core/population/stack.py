@@ -94,7 +94,6 @@ class Stack:
         self._live = np.ones(count, dtype=bool)
         self._places = places(first, self.problem.parameters)
         self._compacts = device.type == "cpu"
-        self._ones = torch.ones_like(self.problem.parameters[0].detach().view(count, -1)[:, 0])
         self._updates = 0
         self._share_s = 0.0
         self._began = self._marked = clock()
@@ -163,11 +162,10 @@ class Stack:
         problem = self.problem
         if self.evaluations is not None and self.evaluations.due(self.step):
             self.evaluate()
-        losses = problem.losses(self.step)
-        found = torch.autograd.grad(losses, problem.parameters, self._ones)
+        losses, found = problem.gradients(self.step)
         gradients = [flat(gradient) for gradient in found]
         norms = joint_norms(gradients)
-        row = torch.stack([losses.detach(), norms]).double().cpu().numpy()
+        row = torch.stack([losses, norms]).double().cpu().numpy()
         self._enter(row[0], np.where(np.isfinite(row[0]), row[1], math.nan))
         if not self._live.any():
             return
@@ -244,12 +242,10 @@ class Stack:
 
     def compact(self, kept: Slots) -> None:
         """Go on with these slots alone; no bit of theirs changes (see `compaction`)."""
-        index = torch.from_numpy(kept).to(self._ones.device)
         self.problem.compact(kept)
         for part in self.parts.values():
             part.compact(kept)
         self._slots, self._live = self._slots[kept], self._live[kept]
-        self._ones = self._ones.index_select(0, index)
 
     def go_on_from(self, step: int, train_s: Column, share_s: Column) -> None:
         """Every part is as it was after `step` updates, which took the runs so long."""

@@ -12,10 +12,11 @@ from core.data.dataset import Dataset
 from core.losses.build import target_form
 from core.losses.metrics import metric_name
 from core.models.build import build_model
+from core.population.backward import written_out
 from core.population.batches import DropoutMasks, StackedBatches, padded, shared
 from core.population.losses import metric_sums, stacked_loss
 from core.population.mlp import StackedMLP
-from core.population.problem import Index, Metrics, keep_slots
+from core.population.problem import Index, Metrics, differentiate, keep_slots
 from core.problems.supervised import EVAL_ROWS, data_metadata, default_generator
 from core.spec.job import JobSpec, Supervised
 from core.spec.models import MLP
@@ -37,6 +38,7 @@ class StackedSupervised:
         self._dataset = build_dataset(problem.data, target_form(problem.loss), device, dtype)
         self._model = StackedMLP(problem.model)
         self._loss = stacked_loss(problem.loss)
+        self._written_out = written_out(problem.model, self._loss)
         self._batches = StackedBatches(specs, self._dataset)
         self._buffers: dict[str, Tensor] = {}
         weights, names = _initial(specs, self._dataset, device, dtype)
@@ -49,13 +51,16 @@ class StackedSupervised:
         widest = max((1, self._dataset.train_features.shape[1], *self._model.widths))
         self._eval_rows = max(64, min(EVAL_ROWS, EVAL_NUMBERS // (num_runs * widest)))
 
-    def losses(self, step: int) -> Tensor:
+    def gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
         features, targets = self._batches.at(step)
         rows = targets.shape[1]
         masks = None if self._masks is None else self._masks.at(step, rows)
+        if self._written_out is not None:
+            losses, found = self._written_out(self.weights, features, masks, targets)
+            return losses, [found[name] for name in self._parameter_names]
         self._buffers = {}
         outputs = self._model.forward(self._differentiated, features, masks, self._buffers, rows)
-        return self._loss(outputs, targets)
+        return differentiate(self._loss(outputs, targets), self.parameters)
 
     def commit(self) -> None:
         for name, value in self._buffers.items():

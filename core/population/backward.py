@@ -1,0 +1,140 @@
+"""The gradients of many multilayer perceptrons, written out.
+
+The same products and sums as automatic differentiation of `StackedMLP.forward` does, in the same
+order and to the same bits, without its bookkeeping, which costs a step of small models a fifth of
+its time. For models without normalization, and for activations whose derivative follows from what
+they gave.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.population.losses import StackedLoss, with_gradient
+from core.spec.models import LinearModel, Model
+
+_aten = torch.ops.aten
+
+
+class _Activation(NamedTuple):
+    """`apply` changes its argument; `backward` (gradient, what `apply` gave) changes the gradient
+    to that before the activation."""
+
+    apply: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor], Tensor]
+
+
+def _relu_backward(g: Tensor, y: Tensor) -> Tensor:
+    changed: Tensor = _aten.threshold_backward.grad_input(g, y, 0, grad_input=g)
+    return changed
+
+
+def _tanh_backward(g: Tensor, y: Tensor) -> Tensor:
+    changed: Tensor = _aten.tanh_backward.grad_input(g, y, grad_input=g)
+    return changed
+
+
+def _sigmoid_backward(g: Tensor, y: Tensor) -> Tensor:
+    changed: Tensor = _aten.sigmoid_backward.grad_input(g, y, grad_input=g)
+    return changed
+
+
+ACTIVATIONS: Final[Mapping[str, _Activation]] = {
+    "relu": _Activation(torch.relu_, _relu_backward),
+    "tanh": _Activation(torch.tanh_, _tanh_backward),
+    "sigmoid": _Activation(torch.sigmoid_, _sigmoid_backward),
+    "identity": _Activation(lambda x: x, lambda g, y: g),
+}
+
+
+class WrittenOut:
+    """Losses and gradients of a model's runs on a batch; see `written_out`."""
+
+    def __init__(self, layers: Sequence[str], activation: _Activation, loss: StackedLoss) -> None:
+        """`layers`: of the hidden ones what their parameters' names begin with."""
+        self._layers = layers
+        self._activation = activation
+        self._loss = loss
+
+    def __call__(
+        self,
+        weights: Mapping[str, Tensor],
+        x: Tensor,
+        masks: Sequence[Tensor] | None,
+        targets: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Each run's loss (runs,) and its gradients by the parameters' names.
+
+        Args:
+            weights: parameters by name, each with a leading run axis.
+            x: features (runs, padded rows, inputs); rows beyond `targets`' count for nothing.
+            masks: as `StackedMLP.forward` takes them.
+        """
+        with torch.no_grad():
+            return self._computed(weights, x, masks, targets)
+
+    def _computed(
+        self,
+        weights: Mapping[str, Tensor],
+        x: Tensor,
+        masks: Sequence[Tensor] | None,
+        targets: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        inputs, activated = [x], []
+        for number, layer in enumerate(self._layers):
+            y = self._activation.apply(_affine(inputs[-1], weights, f"{layer}linear."))
+            activated.append(y)
+            inputs.append(y if masks is None else y * masks[number])
+        z = _outputs(inputs[-1], weights)
+        padded, rows = z.shape[2], targets.shape[1]
+        losses, g = with_gradient(
+            self._loss, z if padded == rows else z[:, :, :rows].contiguous(), targets
+        )
+        if padded != rows:
+            g = functional.pad(g, (0, padded - rows))
+        found = {"output.weight": torch.bmm(g, inputs[-1])}
+        if "output.bias" in weights:
+            found["output.bias"] = g.sum(2)
+        if self._layers:
+            g = torch.bmm(g.transpose(1, 2), weights["output.weight"])
+        for number in range(len(self._layers) - 1, -1, -1):
+            if masks is not None:
+                g.mul_(masks[number])
+            g = self._activation.backward(g, activated[number])
+            name = f"{self._layers[number]}linear."
+            found[f"{name}weight"] = torch.bmm(g.transpose(1, 2), inputs[number])
+            if f"{name}bias" in weights:
+                found[f"{name}bias"] = g.sum(1)
+            if number:
+                g = torch.bmm(g, weights[f"{name}weight"])
+        return losses, found
+
+
+def written_out(model: Model, loss: StackedLoss) -> WrittenOut | None:
+    """The gradients of this model's runs; None: only automatic differentiation knows them."""
+    if isinstance(model, LinearModel):
+        return WrittenOut([], ACTIVATIONS["identity"], loss)
+    if model.norm is not None:
+        return None
+    activation = ACTIVATIONS.get(model.activation)
+    layers = [f"hidden.{index}." for index in range(len(model.hidden))]
+    return None if activation is None else WrittenOut(layers, activation, loss)
+
+
+def _affine(x: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
+    turned = weights[f"{name}weight"].transpose(1, 2)
+    bias = weights.get(f"{name}bias")
+    if bias is None:
+        return torch.bmm(x, turned)
+    return torch.baddbmm(bias.unsqueeze(1), x, turned)
+
+
+def _outputs(x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+    weight, turned = weights["output.weight"], x.transpose(1, 2)
+    bias = weights.get("output.bias")
+    if bias is None:
+        return torch.bmm(weight, turned)
+    return torch.baddbmm(bias.unsqueeze(2), weight, turned)
