@@ -1,30 +1,21 @@
 """From a resolved spec to a queued job: what every call shares that makes one."""
 
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 
 from api.continuing import Origin, copied
 from api.dependencies import Json, services_of
 from api.idempotency import KEY_PARAMETER, idempotency_of
-from api.openapi import header
 from api.schemas import Job
 from api.views import job_bytes
+from api.work import accepted, announced
 from core.names import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.spec.job import JobSpec
 from core.store.base import NewJob
 from core.store.layouts import layouts_of
 
-ACCEPTED: Final[dict[int | str, dict[str, Any]]] = {
-    202: {
-        "model": Job,
-        "headers": {
-            "Location": header("The job's path."),
-            "Retry-After": header("Seconds.", type="integer"),
-            "Idempotent-Replayed": header("`true` when the key was known.", const="true"),
-        },
-    }
-}
+ACCEPTED: Final = accepted("job", Job)
 """`responses=` of such a call."""
 
 
@@ -53,11 +44,7 @@ async def accept(request: Request, job: NewJob, origin: Origin | None = None) ->
         created = await services.store.create(job, idempotency)
     else:
         created = await copied(services, origin, job, idempotency)
-    headers = {"Location": f"/v1/jobs/{created.job.id}", "Retry-After": "1"}
-    if created.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    else:
-        services.dispatcher.announce()
+    headers = announced(services, f"/v1/jobs/{created.job.id}", replayed=created.replayed)
     return Json(job_bytes(created.job, created.queue_position), 202, headers)
 
 

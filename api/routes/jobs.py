@@ -21,18 +21,19 @@ from api.dependencies import (
 )
 from api.encoding import to_json
 from api.openapi import header, problems, request_body
-from api.paging import fingerprint, make_cursor, page_body, read_cursor
+from api.paging import make_cursor, page_body
 from api.queries import JobQuery, JobsQuery
 from api.removal import remove_kept
 from api.schemas import Job, JobPage, Validated
 from api.submission import ACCEPTED, KEY_PARAMETER, accept, new_job
 from api.views import etag, job_bytes, job_json
-from core.jobs import TERMINAL, JobRecord
-from core.names import JOB_PREFIX, is_id
+from api.work import listing, place, places
+from core.jobs import TERMINAL
+from core.names import JOB_PREFIX
 from core.spec.estimate import estimate
 from core.spec.job import JobSpec
 from core.spec.resolve import parse_job
-from core.store.base import JobFilter, NewJob
+from core.store.base import NewJob
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
@@ -95,24 +96,11 @@ def _validated(body: bytes, services: Services) -> tuple[JobSpec, bytes]:
 @router.get("", response_class=Json, responses={200: {"model": JobPage}, **problems(503)})
 async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
     """Newest first; the filters apply before the limit."""
-    store = services_of(request).store
-    where = JobFilter(
-        statuses=tuple(query.status),
-        labels=tuple((key, value) for key, _, value in (it.partition(":") for it in query.label)),
-        created_after=query.created_after,
-    )
-    of = fingerprint(
-        "jobs", sorted(set(where.statuses)), sorted(set(where.labels)), where.created_after
-    )
-    after_id = None
-    if query.after is not None:
-        after_id = read_cursor(of, query.after, lambda text: is_id(text, JOB_PREFIX))
-    page = await store.list(where, query.limit, after_id)
-    queued = [job.id for job in page.jobs if job.status == "queued"]
-    positions = dict(
-        zip(queued, await store.queue_positions(queued) if queued else (), strict=True)
-    )
-    jobs = [job_json(job, positions.get(job.id)) for job in page.jobs]
+    services = services_of(request)
+    where, of, after_id = listing(query, "jobs", JOB_PREFIX)
+    page = await services.store.list(where, query.limit, after_id)
+    waiting = await places(services, page.jobs)
+    jobs = [job_json(job, waiting.get(job.id)) for job in page.jobs]
     next_cursor = make_cursor(of, page.jobs[-1].id) if page.has_more else None
     return Json(to_json(page_body(jobs, next_cursor)))
 
@@ -143,7 +131,7 @@ async def read_job(
         return Response(status_code=304, headers={"ETag": tag, "Cache-Control": "no-cache"})
     else:
         job = await services.store.get(job_id)
-    position = await _position(services, job)
+    position = await place(services, job)
     headers["ETag"] = etag(job, position)
     if if_none_match and matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers={"Cache-Control": "no-cache", **headers})
@@ -158,10 +146,6 @@ async def _unchanged(services: Services, job_id: str, if_none_match: str) -> str
     """
     version = f'"{await services.store.version(job_id)}"'
     return version if matches(if_none_match, version) and "*" not in if_none_match else None
-
-
-async def _position(services: Services, job: JobRecord) -> int | None:
-    return await services.store.queue_position(job.id) if job.status == "queued" else None
 
 
 @router.post(

@@ -22,29 +22,19 @@ from api.dependencies import (
 from api.encoding import to_json
 from api.idempotency import KEY_PARAMETER, idempotency_of
 from api.openapi import header, problems, request_body
-from api.paging import fingerprint, make_cursor, page_body, read_cursor
+from api.paging import make_cursor, page_body
 from api.queries import JobQuery, JobsQuery
 from api.removal import remove_kept
 from api.study_schemas import Study, StudyPage, ValidatedStudy
 from api.study_views import study_etag, study_json
-from core.names import STUDY_PREFIX, is_id, new_id, rfc3339, utc_now
+from api.work import accepted, announced, listing, place, places
+from core.names import STUDY_PREFIX, new_id, rfc3339, utc_now
 from core.spec.study import ResolvedStudy, parse_study
-from core.store.base import JobFilter
 from core.store.studies_base import NewStudy
 from core.studies import StudyRecord
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=Route)
 
-ACCEPTED: Final[dict[int | str, dict[str, Any]]] = {
-    202: {
-        "model": Study,
-        "headers": {
-            "Location": header("The study's path."),
-            "Retry-After": header("Seconds.", type="integer"),
-            "Idempotent-Replayed": header("`true` when the key was known.", const="true"),
-        },
-    }
-}
 LIVE_BEST_RUNS: Final = 1_000
 """A larger study that runs does not look at all its runs each time that it is read: `best` is null
 until its end, and at `links.best`."""
@@ -54,7 +44,7 @@ until its end, and at `links.best`."""
     "",
     status_code=202,
     response_class=Json,
-    responses={**ACCEPTED, **problems(409, 413, 415, 503)},
+    responses={**accepted("study", Study), **problems(409, 413, 415, 503)},
     openapi_extra={"parameters": [KEY_PARAMETER], **request_body("StudySpec")},
 )
 async def submit(request: Request) -> Response:
@@ -64,13 +54,8 @@ async def submit(request: Request) -> Response:
     idempotency = idempotency_of(request, services, "study", resolved.spec)
     created = await services.store.studies.create(_new_study(resolved), idempotency)
     study = created.study
-    headers = {"Location": f"/v1/studies/{study.id}", "Retry-After": "1"}
-    if created.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    else:
-        services.dispatcher.announce()
-    position = await _position(services, study)
-    return Json(to_json(study_json(study, position)), 202, headers)
+    headers = announced(services, f"/v1/studies/{study.id}", replayed=created.replayed)
+    return Json(to_json(study_json(study, await place(services, study))), 202, headers)
 
 
 async def _resolved(request: Request, services: Services) -> ResolvedStudy:
@@ -121,22 +106,12 @@ async def validate(request: Request) -> Response:
 async def list_studies(request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
     """Newest first; the filters apply before the limit."""
     services = services_of(request)
-    where = JobFilter(
-        statuses=tuple(query.status),
-        labels=tuple((key, value) for key, _, value in (it.partition(":") for it in query.label)),
-        created_after=query.created_after,
-    )
-    of = fingerprint(
-        "studies", sorted(set(where.statuses)), sorted(set(where.labels)), where.created_after
-    )
-    after_id = None
-    if query.after is not None:
-        after_id = read_cursor(of, query.after, lambda text: is_id(text, STUDY_PREFIX))
+    where, of, after_id = listing(query, "studies", STUDY_PREFIX)
     page = await services.store.studies.list(where, query.limit, after_id)
-    queued = [study.id for study in page.studies if study.status == "queued"]
-    positions = await services.store.queue_positions(queued) if queued else ()
-    places = dict(zip(queued, positions, strict=True))
-    studies = [study_json(study, places.get(study.id), known_best(study)) for study in page.studies]
+    waiting = await places(services, page.studies)
+    studies = [
+        study_json(study, waiting.get(study.id), known_best(study)) for study in page.studies
+    ]
     next_cursor = make_cursor(of, page.studies[-1].id) if page.has_more else None
     return Json(to_json(page_body(studies, next_cursor)))
 
@@ -165,16 +140,12 @@ async def read_study(
         study = await services.feed.wait_for_study(study_id, wait)
     else:
         study = await services.store.studies.get(study_id)
-    position = await _position(services, study)
+    position = await place(services, study)
     headers["ETag"] = study_etag(study, position)
     if if_none_match and matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers={"Cache-Control": "no-cache", **headers})
     body = study_json(study, position, await _best(services, study))
     return Json(to_json(body), headers=headers)
-
-
-async def _position(services: Services, study: StudyRecord) -> int | None:
-    return await services.store.queue_position(study.id) if study.status == "queued" else None
 
 
 async def _best(services: Services, study: StudyRecord) -> dict[str, Any] | None:
