@@ -211,8 +211,7 @@ class Validated(View):
     estimate: EstimateView
 
 
-class History(View):
-    job_id: JobId
+class Rows(View):
     kind: Literal["train", "eval"]
     series: dict[str, list[Number] | list[list[Number]]]
     """Equally long columns; `step` is always there."""
@@ -222,9 +221,13 @@ class History(View):
     method: str
     """`exact`, or how the rows were chosen."""
     complete: bool
-    """The job is terminal and these rows reach the end."""
+    """The job or run is terminal and these rows reach the end."""
     next_after: int | None
     first_nonfinite_step: int | None
+
+
+class History(Rows):
+    job_id: JobId
 
 
 class Checkpoint(View):

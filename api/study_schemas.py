@@ -1,10 +1,10 @@
 """What the replies of studies look like, for the OpenAPI document; see `api.schemas`."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ConfigDict
 
-from api.schemas import Counter, Failure, LossAt, Number, Page, Result, StudyId, Time, View
+from api.schemas import Counter, Failure, LossAt, Number, Page, Result, Rows, StudyId, Time, View
 from core.jobs import Outcome, Status
 from core.spec.job import JobSpec
 from core.spec.study_models import Metric, StudySpec
@@ -157,22 +157,12 @@ class RunWithSpec(Run):
     """Resolved: POST it as a job to repeat the run alone."""
 
 
-class RunHistory(View):
+class RunHistory(Rows):
+    """Of a run that is not planned yet, `step` alone."""
+
     study_id: StudyId
     run: Counter
     """Its index."""
-    kind: Literal["train", "eval"]
-    series: dict[str, list[Number] | list[list[Number]]]
-    """Equally long columns; `step` is always there. Of a run that is not planned yet, no more."""
-    total: Counter
-    """Rows that there are."""
-    returned: Counter
-    method: str
-    """`exact`, or how the rows were chosen."""
-    complete: bool
-    """The run is terminal and these rows reach the end."""
-    next_after: int | None
-    first_nonfinite_step: int | None
 
 
 class Reached(View):
