@@ -9,20 +9,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from core.artifacts.base import ArtifactStore
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import AttemptEnd, Outcome, Status
-from core.settings import Settings
-from core.store.base import Claim, Columns, HistoryKind, Json, WorkerStore
+from core.store.base import Claim, Columns, HistoryKind, Json
 from worker.account import Account
 from worker.diagnosis import Run, diagnosis, stored_run, tries_a_remedy
 from worker.frames import Frame
-from worker.hearing import Hearing, Last, Mailbox
+from worker.hearing import Hearing, Last
 from worker.live import LiveDiagnosis
+from worker.means import Means
 from worker.measuring import LIMIT_S, question
-from worker.patience import Shutdown, insist
+from worker.patience import insist
 from worker.recorder import Append, Recorder
-from worker.trainer_link import TrainerDied, TrainerLink
+from worker.trainer_link import TrainerDied
 
 log = logging.getLogger("thalweg.worker")
 
@@ -30,46 +29,33 @@ T = TypeVar("T")
 
 
 class Attempt:
-    """Runs one claim in the trainer and closes it. Used once.
+    """Runs one claim in the trainer and closes it. Used once."""
 
-    Args:
-        run: a number that no other run of this trainer has.
-        mailbox: where the trainer's frames and everybody's orders arrive.
-    """
-
-    def __init__(
-        self,
-        claim: Claim,
-        *,
-        run: int,
-        store: WorkerStore,
-        link: TrainerLink,
-        artifacts: ArtifactStore,
-        mailbox: Mailbox,
-        settings: Settings,
-        device: str,
-        shutdown: Shutdown,
-    ) -> None:
+    def __init__(self, claim: Claim, means: Means) -> None:
         self._claim = claim
         self._job = claim.job
-        self._store = store
-        self._link = link
-        self._artifacts = artifacts
-        self._settings = settings
-        self._device = device
-        self._shutdown = shutdown
+        self._store = means.store
+        self._link = means.link
+        self._artifacts = means.artifacts
+        self._settings = means.settings
+        self._device = means.device(claim.job.spec["device"])
+        self._shutdown = means.shutdown
         self._resumed = claim.attempt > 1
         self._recorder = Recorder(
-            store,
+            means.store,
             claim,
-            lost=lambda: mailbox.put("lost"),
+            lost=lambda: means.mailbox.put("lost"),
             resumed=self._resumed,
         )
         self._account = Account(claim.job)
         self._live = LiveDiagnosis(claim.job, self._recorder)
         self._measured: Json | None = None
         self._hearing = Hearing(
-            claim.job.id, run=run, link=link, mailbox=mailbox, settings=settings
+            claim.job.id,
+            run=means.run,
+            link=means.link,
+            mailbox=means.mailbox,
+            settings=means.settings,
         )
 
     def run(self) -> None:

@@ -11,14 +11,13 @@ from queue import Empty
 from typing import Final, Literal, TypeVar
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
-from core.settings import Settings
-from core.store.base import DiagnosisClaim, Json, WorkerStore
+from core.store.base import DiagnosisClaim, Json
 from worker.diagnosis import diagnosis, stored_run, tries_a_remedy
 from worker.frames import Frame
-from worker.hearing import Mailbox
+from worker.means import Means
 from worker.measuring import LIMIT_S, LONG_RUN_S, question
-from worker.patience import Shutdown, insist
-from worker.trainer_link import TrainerDied, TrainerLink
+from worker.patience import insist
+from worker.trainer_link import TrainerDied
 
 log = logging.getLogger("thalweg.worker")
 
@@ -29,33 +28,18 @@ _FAULT: Final = "A fault in the service; the worker's log has the details."
 
 
 class LaterDiagnosis:
-    """Answers one claim. Used once.
+    """Answers one claim. Used once."""
 
-    Args:
-        run: a number that no other run of this trainer has.
-        mailbox: where the trainer's frames and the worker's orders arrive.
-    """
-
-    def __init__(
-        self,
-        claim: DiagnosisClaim,
-        *,
-        run: int,
-        store: WorkerStore,
-        link: TrainerLink,
-        mailbox: Mailbox,
-        settings: Settings,
-        device: str,
-        shutdown: Shutdown,
-    ) -> None:
+    def __init__(self, claim: DiagnosisClaim, means: Means, device: str) -> None:
+        """`device`: where to measure."""
         self._claim = claim
-        self._run_number = run
-        self._store = store
-        self._link = link
-        self._mailbox = mailbox
-        self._settings = settings
+        self._run_number = means.run
+        self._store = means.store
+        self._link = means.link
+        self._mailbox = means.mailbox
+        self._settings = means.settings
         self._device = device
-        self._shutdown = shutdown
+        self._shutdown = means.shutdown
         self._lost = False
 
     def run(self) -> None:

@@ -18,6 +18,7 @@ from worker.attempt import Attempt
 from worker.hearing import Mailbox, Order
 from worker.later import LaterDiagnosis
 from worker.lease import Heartbeat
+from worker.means import Means
 from worker.patience import Shutdown
 from worker.planner import Decide, make_plan
 from worker.study_attempt import StudyAttempt
@@ -183,37 +184,45 @@ class Runner:
             return False
         wanted = claim.job.spec["device"]
         served = wanted in {"auto", *self.devices}
-        with self._reachable() as mailbox:
-            LaterDiagnosis(
-                claim,
-                run=self._num_runs,
-                store=self._store,
-                link=self._link,
-                mailbox=mailbox,
-                settings=self._settings,
-                device=settle_device(wanted if served else "auto", self.devices),
-                shutdown=self._shutdown,
-            ).run()
+        with self._reachable() as means:
+            LaterDiagnosis(claim, means, means.device(wanted if served else "auto")).run()
         return True
 
     def _work(self, claim: Claim | TaskClaim) -> None:
-        with self._reachable() as mailbox, self._held(claim, mailbox):
+        with self._reachable() as means, self._held(claim, means.mailbox):
             match claim:
+                case TaskClaim() if claim.task.kind == "plan":
+                    make_plan(
+                        claim,
+                        store=self._store,
+                        artifacts=self._artifacts,
+                        shutdown=self._shutdown,
+                        decide=self._decide,
+                    )
                 case TaskClaim():
-                    self._do_task(claim, mailbox)
+                    StudyAttempt(claim, means).run()
                 case Claim():
-                    self._attempt(claim, mailbox)
+                    Attempt(claim, means).run()
 
     @contextlib.contextmanager
-    def _reachable(self) -> Iterator[Mailbox]:
-        """The mailbox of the work that begins: the trainer and a shutdown write to it."""
+    def _reachable(self) -> Iterator[Means]:
+        """With what work begins; the trainer and a shutdown write to its mailbox."""
         mailbox: Mailbox = SimpleQueue()
         self._mailbox = mailbox
         if self._closing:  # the order came between the claim and the mailbox
             mailbox.put("hand_over")
         self._num_runs += 1
         try:
-            yield mailbox
+            yield Means(
+                run=self._num_runs,
+                store=self._store,
+                link=self._link,
+                artifacts=self._artifacts,
+                mailbox=mailbox,
+                settings=self._settings,
+                device=lambda wanted: settle_device(wanted, self.devices),
+                shutdown=self._shutdown,
+            )
         finally:
             self._mailbox = None
 
@@ -230,41 +239,6 @@ class Runner:
             yield
         finally:
             self._heartbeat.release()
-
-    def _attempt(self, claim: Claim, mailbox: Mailbox) -> None:
-        Attempt(
-            claim,
-            run=self._num_runs,
-            store=self._store,
-            link=self._link,
-            artifacts=self._artifacts,
-            mailbox=mailbox,
-            settings=self._settings,
-            device=settle_device(claim.job.spec["device"], self.devices),
-            shutdown=self._shutdown,
-        ).run()
-
-    def _do_task(self, claim: TaskClaim, mailbox: Mailbox) -> None:
-        if claim.task.kind == "plan":
-            make_plan(
-                claim,
-                store=self._store,
-                artifacts=self._artifacts,
-                shutdown=self._shutdown,
-                decide=self._decide,
-            )
-            return
-        StudyAttempt(
-            claim,
-            run=self._num_runs,
-            store=self._store,
-            link=self._link,
-            artifacts=self._artifacts,
-            mailbox=mailbox,
-            settings=self._settings,
-            device=lambda wanted: settle_device(wanted, self.devices),
-            shutdown=self._shutdown,
-        ).run()
 
     def _hear(self, heard: Heard) -> None:
         """Called by the link's thread."""

@@ -9,20 +9,19 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from core.artifacts.base import ArtifactStore
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import TERMINAL, AttemptEnd, Status
-from core.settings import Settings
-from core.store.base import Columns, HistoryKind, Json, WorkerStore
+from core.store.base import Columns, HistoryKind, Json
 from core.store.studies_base import TaskClaim
 from core.studies import run_id
 from worker.frames import Frame
-from worker.hearing import Hearing, Last, Mailbox
+from worker.hearing import Hearing, Last
 from worker.leftovers import drop_checkpoints, drop_states
-from worker.patience import Shutdown, insist
+from worker.means import Means
+from worker.patience import insist
 from worker.task_recorder import TaskRecorder
 from worker.task_runs import OVERLOOKED, TaskRuns
-from worker.trainer_link import TrainerDied, TrainerLink
+from worker.trainer_link import TrainerDied
 
 log = logging.getLogger("thalweg.worker")
 
@@ -33,38 +32,26 @@ _NO_CHECKPOINT_S: Final = 5.0
 
 
 class StudyAttempt:
-    """Runs one claim in the trainer and closes it. Used once.
+    """Runs one claim in the trainer and closes it. Used once."""
 
-    Args:
-        run: a number that no other work of this trainer has.
-        mailbox: where the trainer's frames and everybody's orders arrive.
-        device: settles the device that a spec's `device` means.
-    """
-
-    def __init__(
-        self,
-        claim: TaskClaim,
-        *,
-        run: int,
-        store: WorkerStore,
-        link: TrainerLink,
-        artifacts: ArtifactStore,
-        mailbox: Mailbox,
-        settings: Settings,
-        device: Callable[[str], str],
-        shutdown: Shutdown,
-    ) -> None:
+    def __init__(self, claim: TaskClaim, means: Means) -> None:
         self._claim = claim
-        self._store = store
-        self._link = link
-        self._artifacts = artifacts
-        self._mailbox = mailbox
-        self._settings = settings
-        self._device = device
-        self._shutdown = shutdown
+        self._store = means.store
+        self._link = means.link
+        self._artifacts = means.artifacts
+        self._mailbox = means.mailbox
+        self._settings = means.settings
+        self._device = means.device
+        self._shutdown = means.shutdown
         self._name = claim.task.id
         self._resumed = claim.attempt > 1
-        self._hearing = Hearing(self._name, run=run, link=link, mailbox=mailbox, settings=settings)
+        self._hearing = Hearing(
+            self._name,
+            run=means.run,
+            link=means.link,
+            mailbox=means.mailbox,
+            settings=means.settings,
+        )
 
     def run(self) -> None:
         """Train, and bring the task to its next state. A stale attempt leaves without a word; one
