@@ -79,6 +79,9 @@ class Trace:
 class Client:
     """Calls that go on until they are answered: what a patient caller does."""
 
+    noun = "jobs"
+    """Of their paths."""
+
     def __init__(self, address: str) -> None:
         self._http = httpx2.Client(base_url=address, timeout=20)
 
@@ -105,18 +108,28 @@ class Client:
 
     def post(self, spec: Json, idempotency_key: str) -> str:
         """Sent again with the same key until a 202: acknowledged once, whatever dies meanwhile."""
-        reply = self.call(
-            "POST", "/v1/jobs", json=spec, headers={"Idempotency-Key": idempotency_key}
-        )
+        headers = {"Idempotency-Key": idempotency_key}
+        reply = self.call("POST", f"/v1/{self.noun}", json=spec, headers=headers)
         assert reply.status_code == 202, reply.text
-        job_id: str = reply.json()["id"]
-        return job_id
+        posted: str = reply.json()["id"]
+        return posted
 
-    def get(self, job_id: str, wait_s: float = 0.0) -> Json:
-        reply = self.call("GET", f"/v1/jobs/{job_id}", params={"wait": wait_s})
+    def body(self, path: str, **query: Any) -> Json:
+        reply = self.call("GET", path, params=query)
         assert reply.status_code == 200, reply.text
-        job: Json = reply.json()
-        return job
+        body: Json = reply.json()
+        return body
+
+    def get(self, posted: str, wait_s: float = 0.0) -> Json:
+        return self.body(f"/v1/{self.noun}/{posted}", wait=wait_s)
+
+    def ended(self, posted: str, patience_s: float = 300.0) -> Json:
+        """It once it is terminal, or as it is when patience ends."""
+        give_up = time.monotonic() + patience_s
+        while True:
+            found = self.get(posted, wait_s=5)
+            if found["status"] in TERMINAL or time.monotonic() > give_up:
+                return found
 
     def trace(self, job: Json) -> Trace:
         def digest(path: str, **query: Any) -> str:

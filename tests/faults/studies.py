@@ -2,15 +2,13 @@
 
 import hashlib
 import random
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.faults.harm import HARMS, schedule
-from tests.faults.jobs import TERMINAL, Client, Json, is_prefix
-from tests.faults.stack import Stack, marked_processes, wait_for
+from tests.faults.fire import Posted, deleted, post_under_fire, processes_left, strangers
+from tests.faults.jobs import Client, Json, is_prefix
+from tests.faults.stack import Stack
 
 CALLERS = 3
 _DIGITS: Json = {
@@ -72,29 +70,7 @@ STUDIES: dict[str, Json] = {
 class StudyClient(Client):
     """The calls about studies, patient like those about jobs."""
 
-    def post_study(self, spec: Json, idempotency_key: str) -> str:
-        headers = {"Idempotency-Key": idempotency_key}
-        reply = self.call("POST", "/v1/studies", json=spec, headers=headers)
-        assert reply.status_code == 202, reply.text
-        study_id: str = reply.json()["id"]
-        return study_id
-
-    def study(self, study_id: str, wait_s: float = 0.0) -> Json:
-        return self.body(f"/v1/studies/{study_id}", wait=wait_s)
-
-    def body(self, path: str, **query: Any) -> Json:
-        reply = self.call("GET", path, params=query)
-        assert reply.status_code == 200, reply.text
-        body: Json = reply.json()
-        return body
-
-    def ended(self, study_id: str, patience_s: float = 300.0) -> Json:
-        """The study once it is terminal, or as it is when patience ends."""
-        give_up = time.monotonic() + patience_s
-        while True:
-            study = self.study(study_id, wait_s=5)
-            if study["status"] in TERMINAL or time.monotonic() > give_up:
-                return study
+    noun = "studies"
 
     def runs(self, study_id: str) -> list[Json]:
         runs: list[Json] = self.body(f"/v1/studies/{study_id}/runs", limit=1000)["data"]
@@ -135,7 +111,7 @@ def undisturbed(folder: Path) -> dict[str, Reference]:
     """Run every study once on a quiet service."""
     with Stack(folder / "reference", f"ref{time.time_ns()}", lease_s=6.0) as stack:
         client = StudyClient(stack.address)
-        ids = {name: client.post_study(spec, name) for name, spec in STUDIES.items()}
+        ids = {name: client.post(spec, name) for name, spec in STUDIES.items()}
         found: dict[str, Reference] = {}
         for name, study_id in ids.items():
             study = client.ended(study_id)
@@ -160,47 +136,22 @@ def run_trial(
     dice = random.Random(seed)
     mark = f"studies{seed}x{time.time_ns()}"
     with Stack(folder / mark, mark) as stack:
-        over = threading.Event()
-        with ThreadPoolExecutor(CALLERS) as pool:
-            posted = [
-                pool.submit(_keep_busy, stack, random.Random(f"{seed}/{i}"), f"{mark}-{i}", over)
-                for i in range(CALLERS)
-            ]
-            for blow in schedule(dice, num_faults, mean_gap_s):
-                time.sleep(blow.after_s)  # the schedule itself, not a synchronization
-                HARMS[blow.name][0](stack, dice)
-            over.set()
-            studies = [study for feed in posted for study in feed.result()]
+        studies, _ = post_under_fire(
+            stack,
+            dice,
+            StudyClient,
+            STUDIES,
+            seed=seed,
+            num_callers=CALLERS,
+            cancelled_share=0.2,
+            num_faults=num_faults,
+            mean_gap_s=mean_gap_s,
+        )
         complaints = _inspect(stack, studies, references)
-    try:
-        wait_for("the end of every process", lambda: not list(marked_processes(mark)), 10)
-    except TimeoutError:
-        complaints += [f"process {pid} is left over" for pid in marked_processes(mark)]
-    return complaints
+    return complaints + [f"{what} is left over" for what in processes_left(mark)]
 
 
-def _keep_busy(
-    stack: Stack, dice: random.Random, mark: str, over: threading.Event
-) -> list[tuple[str, str]]:
-    """One caller: posts, sometimes cancels, waits, posts again. (template, study id) of each."""
-    client = StudyClient(stack.address)
-    posted: list[tuple[str, str]] = []
-    while not over.is_set():
-        name = dice.choice(list(STUDIES))
-        study_id = client.post_study(STUDIES[name], f"{mark}-{len(posted)}")
-        posted.append((name, study_id))
-        if dice.random() < 0.2:
-            over.wait(dice.uniform(0, 4))
-            client.call("POST", f"/v1/studies/{study_id}/cancel")
-        while client.study(study_id, wait_s=1)["status"] not in TERMINAL and not over.is_set():
-            pass
-    client.close()
-    return posted
-
-
-def _inspect(
-    stack: Stack, studies: list[tuple[str, str]], references: dict[str, Reference]
-) -> list[str]:
+def _inspect(stack: Stack, studies: Posted, references: dict[str, Reference]) -> list[str]:
     client = StudyClient(stack.address)
     complaints: list[str] = []
     for name, study_id in studies:
@@ -208,18 +159,8 @@ def _inspect(
         complaints += [
             f"{name} {study_id}: {what}" for what in _judge(client, study, references[name])
         ]
-    listed = client.body("/v1/studies", limit=200)["data"]
-    strangers = {study["id"] for study in listed} - {study_id for _, study_id in studies}
-    complaints += [f"{study_id} was never acknowledged" for study_id in strangers]
-    for _, study_id in studies:
-        client.call("DELETE", f"/v1/studies/{study_id}")
-    with stack.redis() as connection:
-        for key in connection.scan_iter(f"{stack.mark}:*"):
-            if any(study_id.encode() in key for _, study_id in studies):
-                complaints.append(f"key {key!r} is left over")
-    for path in (stack.folder / "artifacts").rglob("*"):
-        if path.is_file():
-            complaints.append(f"file {path.name} of {path.parent.name} is left over")
+    complaints += strangers(client, studies)
+    complaints += [f"{what} is left over" for what in deleted(client, stack, studies)]
     client.close()
     return complaints
 

@@ -1,18 +1,17 @@
 """One trial: a service under a schedule of faults, and what was found afterwards."""
 
 import random
-import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from tests.faults.harm import HARMS, schedule, skewed_clock, slow_disk
+from tests.faults.fire import Posted, deleted, post_under_fire, processes_left, strangers
+from tests.faults.harm import skewed_clock, slow_disk
 from tests.faults.jobs import TEMPLATES, TERMINAL, Client, Json, Trace, is_prefix
-from tests.faults.stack import Stack, marked_processes, wait_for
+from tests.faults.stack import Stack
 
 Reference = tuple[Trace, dict[int, float]]
 """Of an undisturbed run: its digests, and its losses by step."""
@@ -63,18 +62,10 @@ def undisturbed(folder: Path) -> dict[str, Reference]:
     with Stack(folder / "reference", f"ref{time.time_ns()}", lease_s=6.0) as stack:
         client = Client(stack.address)
         ids = {name: client.post(spec, name) for name, spec in TEMPLATES.items()}
-        jobs = {name: _finished(client, job_id) for name, job_id in ids.items()}
+        jobs = {name: client.ended(job_id) for name, job_id in ids.items()}
         found = {name: (client.trace(job), client.losses(job["id"])) for name, job in jobs.items()}
         client.close()
     return found
-
-
-def _finished(client: Client, job_id: str, patience_s: float = 300.0) -> Json:
-    give_up = time.monotonic() + patience_s
-    while True:
-        job = client.get(job_id, wait_s=5)
-        if job["status"] in TERMINAL or time.monotonic() > give_up:
-            return job
 
 
 def run_trial(
@@ -96,54 +87,27 @@ def run_trial(
     with Stack(
         folder / mark, mark, lease_s=lease_s, worker_environment=lambda i: chosen[i]
     ) as stack:
-        over = threading.Event()
-        with ThreadPoolExecutor(CALLERS) as pool:
-            posted = [
-                pool.submit(
-                    _keep_busy, stack, random.Random(f"{seed}/{i}"), f"{mark}-{i}", over, cancels
-                )
-                for i in range(CALLERS)
-            ]
-            _strike(stack, dice, num_faults, mean_gap_s, findings)
-            over.set()
-            jobs = [job for feed in posted for job in feed.result()]
+        jobs, blows = post_under_fire(
+            stack,
+            dice,
+            Client,
+            TEMPLATES,
+            seed=seed,
+            num_callers=CALLERS,
+            cancelled_share=0.25 if cancels else 0.0,
+            num_faults=num_faults,
+            mean_gap_s=mean_gap_s,
+        )
+        findings.blows += [when for when, _ in blows]
+        findings.faults.update(name for _, name in blows)
         _inspect(stack, jobs, references, findings)
-    _look_for_processes(mark, findings)
+    findings.left_over += processes_left(mark)
     return findings
-
-
-def _strike(
-    stack: Stack, dice: random.Random, num: int, mean_gap_s: float, findings: Findings
-) -> None:
-    for blow in schedule(dice, num, mean_gap_s):
-        time.sleep(blow.after_s)  # the schedule itself, not a synchronization
-        findings.blows.append(time.time())
-        HARMS[blow.name][0](stack, dice)
-        findings.faults[blow.name] += 1
-
-
-def _keep_busy(
-    stack: Stack, dice: random.Random, mark: str, over: threading.Event, cancels: bool
-) -> list[tuple[str, str]]:
-    """One caller: posts, sometimes cancels, waits, posts again. (template, job id) of each."""
-    client = Client(stack.address)
-    posted: list[tuple[str, str]] = []
-    while not over.is_set():
-        name = dice.choice(list(TEMPLATES))
-        job_id = client.post(TEMPLATES[name], f"{mark}-{len(posted)}")
-        posted.append((name, job_id))
-        if cancels and dice.random() < 0.25:
-            over.wait(dice.uniform(0, 4))
-            client.call("POST", f"/v1/jobs/{job_id}/cancel")
-        while client.get(job_id, wait_s=1)["status"] not in TERMINAL and not over.is_set():
-            pass
-    client.close()
-    return posted
 
 
 def _inspect(
     stack: Stack,
-    jobs: list[tuple[str, str]],
+    jobs: Posted,
     references: dict[str, Reference],
     findings: Findings,
 ) -> None:
@@ -152,20 +116,10 @@ def _inspect(
     if len({job_id for _, job_id in jobs}) < len(jobs):
         findings.doubled.append("two acknowledgements named one job")
     for name, job_id in jobs:
-        job = _finished(client, job_id)
+        job = client.ended(job_id)
         _judge(client, name, job, references[name], findings)
-    listed = client.call("GET", "/v1/jobs", params={"limit": 200}).json()["data"]
-    strangers = {job["id"] for job in listed} - {job_id for _, job_id in jobs}
-    findings.doubled += [f"{job_id} was never acknowledged" for job_id in strangers]
-    for _, job_id in jobs:
-        client.call("DELETE", f"/v1/jobs/{job_id}")
-    with stack.redis() as connection:
-        for key in connection.scan_iter(f"{stack.mark}:*"):
-            if any(job_id.encode() in key for _, job_id in jobs):
-                findings.left_over.append(f"key {key!r}")
-    for path in (stack.folder / "artifacts").rglob("*"):
-        if path.is_file():
-            findings.left_over.append(f"file {path.name} of {path.parent.name}")
+    findings.doubled += strangers(client, jobs)
+    findings.left_over += deleted(client, stack, jobs)
     client.close()
 
 
@@ -195,10 +149,3 @@ def _recovery(lost: Json, next_one: Json, blows: list[float]) -> float:
     noticed = datetime.fromisoformat(lost["ended_at"]).timestamp()
     struck = max((blow for blow in blows if blow <= noticed), default=noticed)
     return datetime.fromisoformat(next_one["started_at"]).timestamp() - struck
-
-
-def _look_for_processes(mark: str, findings: Findings) -> None:
-    try:
-        wait_for("the end of every process", lambda: not list(marked_processes(mark)), 10)
-    except TimeoutError:
-        findings.left_over += [f"process {pid}" for pid in marked_processes(mark)]
