@@ -11,6 +11,7 @@ in the order of the numbers. Nothing is pickled: a trainer cannot make its worke
 import json
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
@@ -22,6 +23,8 @@ Columns = dict[str, NDArray[np.float64]]
 
 _LENGTHS: Final = struct.Struct("<II")
 _MAX_HEADER_BYTES: Final = 64 * 2**20
+LARGE_BYTES: Final = 2**16
+"""From here on a copy costs more than another write to the pipe."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,30 @@ class Frame:
 def pack(frame: Frame) -> bytes:
     """The frame's bytes. Columns are sent as little-endian float64, fields as JSON with NaN and
     infinities written as Python writes them (both ends are Python)."""
+    return b"".join(_parts(frame))
+
+
+def pieces(frame: Frame) -> Iterator[bytes | memoryview]:
+    """The bytes of `pack` in order: a small frame's as one, large columns without a copy."""
+    parts = list(_parts(frame))
+    if sum(map(len, parts)) < LARGE_BYTES:
+        yield b"".join(parts)
+    else:
+        yield from parts
+
+
+def _parts(frame: Frame) -> Iterator[bytes | memoryview]:
     header: Json = {**frame.fields, "type": frame.type}
-    numbers = b""
+    columns: list[memoryview] = []
     if frame.columns:
         header["columns"] = [[name, list(column.shape)] for name, column in frame.columns.items()]
-        numbers = b"".join(
-            np.ascontiguousarray(column, dtype="<f8").tobytes() for column in frame.columns.values()
-        )
+        columns = [
+            np.ascontiguousarray(column, dtype="<f8").reshape(-1).view(np.uint8).data
+            for column in frame.columns.values()
+        ]
     text = json.dumps(header, separators=(",", ":")).encode()
-    return _LENGTHS.pack(len(text), len(numbers)) + text + numbers
+    yield _LENGTHS.pack(len(text), sum(map(len, columns))) + text
+    yield from columns
 
 
 def read(stream: BinaryIO) -> Frame | None:

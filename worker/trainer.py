@@ -183,7 +183,8 @@ class Trainer:
 
     def _send(self, frame: Frame) -> None:
         try:
-            self._link.sendall(frames.pack(frame))
+            for piece in frames.pieces(frame):
+                self._link.sendall(piece)
         except OSError:  # the worker is gone
             os._exit(0)
 

@@ -24,6 +24,20 @@ def test_columns_arrive_bit_for_bit_in_their_shapes() -> None:
     assert got.columns["x"].tolist() == x.tolist()
 
 
+@pytest.mark.parametrize("count", [0, 3, frames.LARGE_BYTES])
+def test_the_pieces_of_a_frame_are_its_bytes(count: int) -> None:
+    table = np.arange(2.0 * count).reshape(count, 2)
+    frame = Frame("rows", {"n": 1}, {"loss": np.ones(count), "x": table, "turned": table.T})
+
+    got = list(frames.pieces(frame))
+
+    assert b"".join(got) == frames.pack(frame)
+    assert (len(got) == 1) == (count < frames.LARGE_BYTES)
+    read = frames.read(io.BytesIO(frames.pack(frame)))
+    assert read is not None
+    assert np.array_equal(read.columns["turned"], table.T)
+
+
 def test_non_finite_numbers_in_fields_arrive_as_they_are() -> None:
     sent = Frame("ended", {"loss": math.nan, "best": -math.inf})
     got = frames.read(io.BytesIO(frames.pack(sent)))
