@@ -48,6 +48,9 @@ class Places:
     tail: int
 
 
+ANYWHERE: Final = Places(1, 1)
+
+
 def places(spec: JobSpec, parameters: Sequence[Tensor]) -> Places:
     """How the slots of a stack may move; `parameters` have the slots first."""
     item_bytes = parameters[0].element_size()

@@ -64,14 +64,13 @@ class Endings:
         self._initial: Final = initial
 
     def evaluate(self, end: End) -> None:
-        """Evaluate finished runs' weights as they are, each by itself, unless that was done."""
+        """Evaluate finished runs' weights as they are, unless that was done."""
         found = self._evaluations
         if found is None or end.reason != "finished" or found.known(end.step):
             return
-        for slot in end.slots.tolist():
-            metrics = self._problem.evaluate(slot)
-            if metrics is not None:
-                found.enter_last(slot, end.step, metrics)
+        metrics = self._problem.evaluate(end.slots)
+        if metrics is not None:
+            found.enter_last(end.slots, end.step, metrics)
 
     def of(self, end: End) -> Iterator[tuple[RunEnding, RunWeights]]:
         """Each run's ending and weights, which are on the CPU; `evaluate` came before."""

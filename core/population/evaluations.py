@@ -42,10 +42,11 @@ class Evaluations:
         self._waiting.append(self.latest)
         self._shares.append(share_s)
 
-    def enter_last(self, slot: int, step: int, metrics: Metrics) -> None:
-        """Enter a run's evaluation at its end: `metrics` of one slot."""
-        found = {name: float(column[0]) for name, column in metrics.items()}
-        self._extra[slot] = {"step": float(step), **found}
+    def enter_last(self, slots: NDArray[np.int64], step: int, metrics: Metrics) -> None:
+        """Enter the evaluation of runs at their end: `metrics` of these slots."""
+        for place, slot in enumerate(slots.tolist()):
+            found = {name: float(column[place]) for name, column in metrics.items()}
+            self._extra[slot] = {"step": float(step), **found}
 
     def known(self, step: int) -> bool:
         """Whether the weights after `step` updates were evaluated."""

@@ -47,7 +47,7 @@ class StackedFunctions:
         if self._limits is not None:
             self.weights["x"].clamp_(*self._limits)
 
-    def evaluate(self, slot: int | None = None) -> Metrics | None:
+    def evaluate(self, slots: Index | None = None) -> Metrics | None:
         return None
 
     def points(self) -> Tensor | None:

@@ -12,10 +12,9 @@ from typing import Final, NamedTuple
 import torch
 
 from core.population.build import build_stacked
-from core.population.compaction import Places, places
+from core.population.compaction import ANYWHERE, Places, places
 from core.spec.job import JobSpec
 
-ANYWHERE: Final = Places(1, 1)
 TWO: Final = 2
 """A part's least: products of one run alone have other last bits."""
 

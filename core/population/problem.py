@@ -45,9 +45,9 @@ class StackedProblem(Protocol):
         """Clamp functions' points to their bounds."""
         ...
 
-    def evaluate(self, slot: int | None = None) -> Metrics | None:
-        """As `Problem.evaluate`, of all slots, or of one by itself: then nothing of the numbers
-        depends on how many others are evaluated."""
+    def evaluate(self, slots: Index | None = None) -> Metrics | None:
+        """As `Problem.evaluate`, of all slots, or of these: then nothing of the numbers depends on
+        how many others are evaluated, or on which."""
         ...
 
     def points(self) -> Tensor | None:

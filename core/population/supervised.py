@@ -14,6 +14,7 @@ from core.losses.metrics import metric_name
 from core.models.build import build_model
 from core.population.backward import written_out
 from core.population.batches import DropoutMasks, StackedBatches, padded, shared
+from core.population.compaction import ANYWHERE, places
 from core.population.losses import metric_sums, stacked_loss
 from core.population.mlp import StackedMLP
 from core.population.problem import Index, Metrics, differentiate, keep_slots
@@ -45,6 +46,8 @@ class StackedSupervised:
         self._parameter_names = names
         self._hold(weights)
         self._masks = _masks(specs, self._model, self.parameters[0])
+        self._anywhere = device.type == "cpu" and places(specs[0], self.parameters) == ANYWHERE
+        """Whether a run's numbers are the same wherever it stands."""
         self.num_parameters = sum(p[0].numel() for p in self.parameters)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self.multiply_adds = len(specs) * self.num_parameters * self._batches.rows_per_batch
@@ -69,14 +72,22 @@ class StackedSupervised:
     def after_update(self) -> None:
         return
 
-    def evaluate(self, slot: int | None = None) -> Metrics | None:
+    def evaluate(self, slots: Index | None = None) -> Metrics | None:
         features, targets = self._dataset.eval_features, self._dataset.eval_targets
         if features is None or targets is None:
             return None
-        weights = self.weights
-        if slot is not None:
-            weights = {name: weight[slot : slot + 1] for name, weight in weights.items()}
-        return self._evaluated(weights, features, targets)
+        if slots is None:
+            return self._evaluated(self.weights, features, targets)
+        if not self._anywhere:
+            each = [self._evaluated(self._of([slot]), features, targets) for slot in slots]
+            return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+        # One run alone would be computed another way than among others: it stands there twice.
+        found = self._evaluated(self._of([*slots, slots[-1]]), features, targets)
+        return {name: column[:-1] for name, column in found.items()}
+
+    def _of(self, slots: Sequence[int]) -> dict[str, Tensor]:
+        index = torch.tensor(slots, device=self.parameters[0].device)
+        return keep_slots(self.weights, index)
 
     def _evaluated(self, weights: dict[str, Tensor], features: Tensor, targets: Tensor) -> Metrics:
         runs = len(weights["output.weight"])

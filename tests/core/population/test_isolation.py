@@ -92,6 +92,7 @@ def mlp(*hidden: int, **rest: Any) -> Json:
 ADAM = {"kind": "adam"}
 POPULATIONS: dict[str, list[JobSpec]] = {
     "small": supervised("float32", ADAM),
+    "even sizes": supervised("float32", ADAM, model=mlp(16, 32)),
     "odd sizes": supervised("float32", ADAM, model=mlp(13, 37), batch_size=29),
     "odd sizes in float64": supervised("float64", ADAM, model=mlp(17, 65), batch_size=33),
     "wide and ragged": supervised("float32", ADAM, model=mlp(64, 64), batch_size=25),
@@ -133,8 +134,9 @@ def test_a_run_keeps_its_bits_while_others_leave_and_overflow(name: str) -> None
     assert_same_bits(disturbed, undisturbed, sorted(survivors))
 
 
-def test_one_survivor_keeps_its_bits() -> None:
-    specs = POPULATIONS["odd sizes"]
+@pytest.mark.parametrize("name", ["even sizes", "odd sizes"])
+def test_one_survivor_keeps_its_bits(name: str) -> None:
+    specs = POPULATIONS[name]
     undisturbed = train_population(specs)
     for survivor in (0, 20, 40):
         disturbed = train_population(with_troubles(specs, {survivor}))
