@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from core.store.base import Columns, HistoryKind
+from core.store.layout import Columns, HistoryKind
 from worker import frames
 from worker.frames import Frame
 

@@ -14,7 +14,8 @@ from core.diagnose.history import diagnose
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord, Outcome
 from core.spec.job import JobSpec
-from core.store.base import Columns, HistoryKind, Json, WorkerStore
+from core.store.base import Json, WorkerStore
+from core.store.layout import Columns, HistoryKind
 
 log = logging.getLogger("thalweg.worker")
 

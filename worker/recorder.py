@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.store.base import Claim, Columns, HistoryKind, WorkerStore
+from core.store.base import Claim, WorkerStore
+from core.store.layout import Columns, HistoryKind
 from worker.backlog import Rows, join
 from worker.writer import Notes, Writer
 

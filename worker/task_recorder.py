@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from core.jobs import AttemptEnd, Status
-from core.store.base import Columns, HistoryKind
+from core.store.layout import Columns, HistoryKind
 from core.store.studies_base import Layouts, RunRows, TaskClaim, WorkerStudies
 from core.studies import RunRecord
 from worker.backlog import Rows

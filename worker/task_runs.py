@@ -9,7 +9,7 @@ from typing import Any, Final
 from core.jobs import Status
 from core.spec.job import JobSpec, Supervised
 from core.spec.study import RunSpecs
-from core.store.base import Columns, HistoryKind
+from core.store.layout import Columns, HistoryKind
 from core.store.layouts import layouts_of
 from core.store.studies_base import Layouts, TaskClaim
 from core.studies import RunRecord

@@ -13,17 +13,7 @@ from core.errors import ConflictError
 from core.jobs import JobRecord, Status
 from core.names import JOB_PREFIX
 from core.store import calls
-from core.store.base import (
-    Columns,
-    Created,
-    HistoryKind,
-    HistoryMeta,
-    Idempotency,
-    JobFilter,
-    JobPage,
-    NewJob,
-    WorkerInfo,
-)
+from core.store.base import Created, Idempotency, JobFilter, JobPage, NewJob, WorkerInfo
 from core.store.codec import (
     decode_record,
     decode_worker,
@@ -33,6 +23,7 @@ from core.store.codec import (
 )
 from core.store.creation import create_call, read_creation
 from core.store.history import steps_of, unpack
+from core.store.layout import Columns, HistoryKind, HistoryMeta
 from core.store.link import AsyncLink, Call, SyncLink, command, run
 from core.store.listing import matching_ids
 from core.store.studies_async import AsyncRedisStudies

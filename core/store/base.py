@@ -7,26 +7,19 @@ on the `changed` channel, and (workers only) refuses a stale fencing token.
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import StoreUnavailableError
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status
+from core.store.layout import Columns, HistoryKind, HistoryLayout, HistoryMeta, Rows
 
 if TYPE_CHECKING:
     from core.store.studies_base import ApiStudies, TaskClaim, WorkerStudies
 
 Json = dict[str, Any]
-Columns = dict[str, NDArray[np.float64]]
-HistoryKind = Literal["train", "eval"]
-Rows = tuple[HistoryKind, int, Columns]
-"""Rows to write: of which history, from which row on, `step` and every series of the layout."""
-
-CHUNK_NUMBERS: Final = 8190
-"""float64 numbers in a full chunk: 65,520 bytes, so that value and header fit the allocator's size
-class of 64 KiB (65,536 bytes of value would take 80 KiB under jemalloc)."""
 
 
 class QueueFullError(StoreUnavailableError):
@@ -52,32 +45,6 @@ class NewJob:
     layouts: "dict[HistoryKind, HistoryLayout]"
     parent_id: str | None = None
     resolved: Json | None = None
-
-
-@dataclass(frozen=True)
-class HistoryLayout:
-    """How a job's rows lie in Redis: one packed float64 column a series, in chunks
-    (`core.store.history`). The series `x` is read back as a list a row, whatever its width.
-
-    Row i holds step `first_step + i·every`; only the last row may fall between (its step is kept
-    beside; where there is one row only it may have any step). `widths` maps each series but `step`
-    to its numbers a row (1, or dim for `x`), in order. `expected_rows` pre-sizes the chunks (an
-    upper bound; None when unknown).
-    """
-
-    every: int
-    widths: dict[str, int]
-    expected_rows: int | None
-    first_step: int = 0
-    chunk_numbers: int = CHUNK_NUMBERS
-
-    def step_of(self, row: int) -> int:
-        """The step of a row that is not the last."""
-        return self.first_step + row * self.every
-
-    def chunk_rows(self, series: str) -> int:
-        """Rows in a full chunk of this series; a chunk holds whole rows."""
-        return max(1, self.chunk_numbers // self.widths[series])
 
 
 @dataclass(frozen=True)
@@ -109,31 +76,6 @@ class JobFilter:
 class JobPage:
     jobs: tuple[JobRecord, ...]
     has_more: bool
-
-
-@dataclass(frozen=True)
-class Bundled:
-    """Where a history lies that was written whole, with others in one value (`core.store.bundles`):
-    the value's name, the byte at which it begins there, and its rows then."""
-
-    name: str
-    offset: int
-    num_rows: int
-
-
-@dataclass(frozen=True)
-class HistoryMeta:
-    """What is known of a history without reading its rows.
-
-    `last_step` is the last row's step (None without rows). `first_nonfinite_step` is of `loss`.
-    `bundled` is None where the rows lie in chunks of their own.
-    """
-
-    layout: HistoryLayout
-    num_rows: int
-    last_step: int | None
-    first_nonfinite_step: int | None
-    bundled: Bundled | None = None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from core.store.base import Bundled, HistoryLayout
 from core.store.history import Span, check
+from core.store.layout import Bundled, HistoryLayout
 from core.store.studies_base import RunRows
 
 MAX_BYTES: Final = 2**20 - 256

@@ -7,7 +7,6 @@ import numpy as np
 
 from core.errors import NotFoundError
 from core.jobs import JobRecord
-from core.store.base import Columns, HistoryKind, HistoryMeta
 from core.store.bundles import bundle_span, series_start
 from core.store.codec import (
     META_FIELDS,
@@ -17,6 +16,7 @@ from core.store.codec import (
     fields_of,
 )
 from core.store.history import Span, chunk_name, chunk_names, spans, steps_of, unpack
+from core.store.layout import Columns, HistoryKind, HistoryMeta
 from core.store.link import Call, command
 from core.studies import study_of
 

@@ -11,15 +11,8 @@ from typing import Any, Final, cast
 import orjson
 
 from core.jobs import Attempt, AttemptEnd, JobRecord, Outcome, Status
-from core.store.base import (
-    Bundled,
-    HistoryKind,
-    HistoryLayout,
-    HistoryMeta,
-    Json,
-    NewJob,
-    WorkerInfo,
-)
+from core.store.base import Json, NewJob, WorkerInfo
+from core.store.layout import Bundled, HistoryKind, HistoryLayout, HistoryMeta
 
 Fields = Mapping[str, bytes]
 KINDS: Final[tuple[HistoryKind, ...]] = ("train", "eval")

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.store.base import Columns, HistoryKind, HistoryLayout, HistoryMeta
+from core.store.layout import Columns, HistoryKind, HistoryLayout, HistoryMeta
 
 VECTORS: Final = frozenset({"x"})
 """Series that are a list a row, also where the list has one number."""

@@ -4,7 +4,7 @@ from typing import Final
 
 from core.spec.job import JobSpec
 from core.spec.shapes import extent_of, first_steps, rows_of, start_of, steps_of
-from core.store.base import HistoryKind, HistoryLayout
+from core.store.layout import HistoryKind, HistoryLayout
 
 _NEVER: Final = 2**53
 """A distance between evaluations that no run reaches: the last row alone."""

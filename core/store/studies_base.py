@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from core.jobs import AttemptEnd, Status
-from core.store.base import Columns, HistoryKind, HistoryLayout, Idempotency, JobFilter
+from core.store.base import Idempotency, JobFilter
+from core.store.layout import Columns, HistoryKind, HistoryLayout
 from core.studies import RunRecord, StudyRecord, TaskRecord
 
 Json = dict[str, Any]

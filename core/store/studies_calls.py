@@ -6,10 +6,10 @@ from itertools import chain
 from typing import Any, Final
 
 from core.errors import NotFoundError
-from core.store.base import HistoryKind
 from core.store.calls import UNLINK_BATCH, hash_in, read_trash, record_key
 from core.store.codec import KINDS, decode_layout
 from core.store.history import chunk_names
+from core.store.layout import HistoryKind
 from core.store.link import Call, command
 from core.store.studies_codec import RUN_FIELDS, decode_run, decode_study
 from core.studies import RunRecord, StudyRecord, run_id

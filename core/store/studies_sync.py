@@ -5,8 +5,9 @@ from typing import Any, Final, cast
 
 from core.jobs import AttemptEnd, Status
 from core.store import studies_calls as calls
-from core.store.base import HistoryKind, Json
+from core.store.base import Json
 from core.store.bundles import bundles, fits
+from core.store.layout import HistoryKind
 from core.store.link import Call, SyncLink, command, run
 from core.store.studies_base import Round, RunRows, TaskClaim
 from core.store.studies_codec import encode_round, encode_runs

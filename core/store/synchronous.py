@@ -5,15 +5,7 @@ from typing import Final
 
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status
 from core.store import calls
-from core.store.base import (
-    Claim,
-    Columns,
-    HistoryKind,
-    HistoryMeta,
-    Json,
-    Rows,
-    WorkerInfo,
-)
+from core.store.base import Claim, Json, WorkerInfo
 from core.store.codec import (
     decode_layouts,
     decode_record,
@@ -23,6 +15,7 @@ from core.store.codec import (
     queues_served,
 )
 from core.store.diagnoses import MAX_ATTEMPTS, RedisDiagnoses
+from core.store.layout import Columns, HistoryKind, HistoryMeta, Rows
 from core.store.link import TIMEOUT_S, Call, SyncLink, command, run
 from core.store.studies_base import TaskClaim
 from core.store.studies_codec import decode_claim

@@ -4,10 +4,11 @@ from typing import Any, cast
 
 from core.errors import ConflictError, StaleAttemptError
 from core.jobs import Status
-from core.store.base import Bundled, Claim, Columns, HistoryKind, HistoryLayout
+from core.store.base import Claim
 from core.store.bundles import Bundle
 from core.store.codec import encode_bundled
 from core.store.history import chunk_name, first_nonfinite, pack
+from core.store.layout import Bundled, Columns, HistoryKind, HistoryLayout
 from core.store.link import Call, run
 from core.store.studies_base import TaskClaim
 from core.studies import run_id

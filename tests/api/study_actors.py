@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from core.artifacts.local import LocalJob
 from core.spec.study import configurations, run_spec
-from core.store.base import Columns, HistoryKind
+from core.store.layout import Columns, HistoryKind
 from core.store.layouts import layouts_of
 from core.store.studies_base import NewRun, Round, RunRows, TaskClaim
 from core.studies import RunRecord, StudyRecord, TaskRecord

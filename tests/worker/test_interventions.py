@@ -8,7 +8,8 @@ import pytest
 
 from core.errors import StoreUnavailableError
 from core.jobs import JobRecord
-from core.store.base import Claim, Columns, HistoryKind, HistoryLayout, WorkerStore
+from core.store.base import Claim, WorkerStore
+from core.store.layout import Columns, HistoryKind, HistoryLayout
 from worker.recorder import Append, Recorder
 
 LAYOUT = HistoryLayout(1, {"loss": 1, "x": 2}, 100)

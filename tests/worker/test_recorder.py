@@ -10,7 +10,8 @@ import pytest
 
 from core.errors import StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord
-from core.store.base import Claim, Columns, HistoryKind, WorkerStore
+from core.store.base import Claim, WorkerStore
+from core.store.layout import Columns, HistoryKind
 from worker.recorder import Append, Recorder
 
 CLAIM = Claim(JobRecord("job_1", "running", {}, ""), token=1, attempt=1)

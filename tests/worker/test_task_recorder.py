@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import StaleAttemptError, StoreUnavailableError
 from core.jobs import AttemptEnd, Status
-from core.store.base import Columns, HistoryLayout
+from core.store.layout import Columns, HistoryLayout
 from core.store.studies_base import RunRows, TaskClaim, WorkerStudies
 from core.studies import RunRecord, StudyRecord, TaskRecord
 from tests.worker.study_bench import StudyBench

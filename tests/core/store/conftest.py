@@ -9,7 +9,8 @@ import redis
 
 from core.jobs import Status
 from core.names import new_id, rfc3339, utc_now
-from core.store.base import Claim, Columns, HistoryLayout, NewJob
+from core.store.base import Claim, NewJob
+from core.store.layout import Columns, HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore
 
 LEASE_S = 60.0

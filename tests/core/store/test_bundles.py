@@ -7,8 +7,8 @@ import pytest
 import redis
 
 from core.errors import StaleAttemptError
-from core.store.base import Columns, HistoryKind, HistoryLayout
 from core.store.bundles import MAX_BYTES, MAX_HISTORY_BYTES, bundles, fits
+from core.store.layout import Columns, HistoryKind, HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.store.studies_base import NewRun, Round, RunRows, TaskClaim
 from core.studies import TaskRecord, run_id

@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from core.errors import StaleAttemptError
-from core.store.base import Claim, Columns, NewJob
+from core.store.base import Claim, NewJob
+from core.store.layout import Columns
 from core.store.redis import AsyncRedisStore, RedisStore
 
 pytestmark = pytest.mark.anyio

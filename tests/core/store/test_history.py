@@ -9,8 +9,9 @@ import pytest
 import redis
 
 from core.errors import NotFoundError
-from core.store.base import CHUNK_NUMBERS, Claim, Columns, HistoryLayout, NewJob
+from core.store.base import Claim, NewJob
 from core.store.history import pack, row_after
+from core.store.layout import CHUNK_NUMBERS, Columns, HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,8 @@ import redis
 
 from core.errors import ConflictError, NotFoundError, StaleAttemptError
 from core.jobs import HELD, MOVES, STATUSES, TERMINAL, Status
-from core.store.base import Claim, Columns
+from core.store.base import Claim
+from core.store.layout import Columns
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.store.scripts import compose
 

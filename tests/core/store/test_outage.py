@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from core.errors import StoreUnavailableError
-from core.store.base import ApiStore, Claim, HistoryLayout, JobFilter, NewJob, WorkerStore
+from core.store.base import ApiStore, Claim, JobFilter, NewJob, WorkerStore
+from core.store.layout import HistoryLayout
 from core.store.link import unavailable
 from core.store.redis import AsyncRedisStore, RedisStore
 from thalweg.embedded import EmbeddedServer

@@ -9,7 +9,8 @@ import redis
 
 from core.errors import ConflictError, NotFoundError
 from core.jobs import STATUSES, TERMINAL, Status
-from core.store.base import Claim, HistoryLayout, JobFilter, NewJob
+from core.store.base import Claim, JobFilter, NewJob
+from core.store.layout import HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,8 @@ import redis
 
 from core.errors import ConflictError, NotFoundError, StaleAttemptError
 from core.names import new_id, rfc3339, utc_now
-from core.store.base import Claim, Columns, HistoryLayout, Idempotency, JobFilter, NewJob
+from core.store.base import Claim, Idempotency, JobFilter, NewJob
+from core.store.layout import Columns, HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.store.studies_base import NewRun, NewStudy, Round, RunRows, TaskClaim
 from core.studies import RunRecord, StudyRecord, TaskRecord, run_id
