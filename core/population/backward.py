@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from core.population.affine import affine_values, output_values
 from core.population.losses import StackedLoss, with_gradient
 from core.spec.models import LinearModel, Model
 
@@ -85,10 +86,11 @@ class WrittenOut:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         inputs, activated = [x], []
         for number, layer in enumerate(self._layers):
-            y = self._activation.apply(_affine(inputs[-1], weights, f"{layer}linear."))
+            weight, bias = weights[f"{layer}linear.weight"], weights.get(f"{layer}linear.bias")
+            y = self._activation.apply(affine_values(inputs[-1], weight, bias))
             activated.append(y)
             inputs.append(y if masks is None else y * masks[number])
-        z = _outputs(inputs[-1], weights)
+        z = output_values(inputs[-1], weights["output.weight"], weights.get("output.bias"))
         padded, rows = z.shape[2], targets.shape[1]
         losses, g = with_gradient(
             self._loss, z if padded == rows else z[:, :, :rows].contiguous(), targets
@@ -122,19 +124,3 @@ def written_out(model: Model, loss: StackedLoss) -> WrittenOut | None:
     activation = ACTIVATIONS.get(model.activation)
     layers = [f"hidden.{index}." for index in range(len(model.hidden))]
     return None if activation is None else WrittenOut(layers, activation, loss)
-
-
-def _affine(x: Tensor, weights: Mapping[str, Tensor], name: str) -> Tensor:
-    turned = weights[f"{name}weight"].transpose(1, 2)
-    bias = weights.get(f"{name}bias")
-    if bias is None:
-        return torch.bmm(x, turned)
-    return torch.baddbmm(bias.unsqueeze(1), x, turned)
-
-
-def _outputs(x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    weight, turned = weights["output.weight"], x.transpose(1, 2)
-    bias = weights.get("output.bias")
-    if bias is None:
-        return torch.bmm(weight, turned)
-    return torch.baddbmm(bias.unsqueeze(2), weight, turned)
