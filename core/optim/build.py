@@ -1,4 +1,4 @@
-"""From an optimizer's spec to torch's optimizer, set up as a hand-written one would be."""
+"""From an optimizer's spec to torch's optimizer, set up as a hand-written one would be, or ours."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from typing import Any, assert_never
 import torch
 from torch import nn
 
+from core.optim.muon import Muon as OwnMuon
 from core.spec.optimizers import (
     ASGD,
     LBFGS,
@@ -17,6 +18,7 @@ from core.spec.optimizers import (
     Adam,
     Adamax,
     AdamW,
+    Muon,
     NAdam,
     Optimizer,
     RAdam,
@@ -63,6 +65,8 @@ def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
             return torch.optim.ASGD(params, **options)
         case Adafactor():
             return torch.optim.Adafactor(params, **options)
+        case Muon():
+            return OwnMuon(params, **options)
         case LBFGS():
             return torch.optim.LBFGS(params, **options)
         case _:

@@ -5,7 +5,8 @@ and MKL on AVX-512, float32 and float64; tests hold on to it):
 
 - A batched product gives a run the same bits whatever the number of runs is, but not for one run
   alone, and only where its matrices lie alike modulo 64 bytes. Batches are padded to rows that make
-  it so for activations; weights of odd sizes make slots keep their number modulo `phase`.
+  it so for activations; weights of odd sizes make slots keep their number modulo `phase`, and so
+  do the squares that Muon makes of them.
 - Sums, products, roots, divisions and most activations give the same bits wherever a number stands.
   The other activations and the elementary functions send the last numbers of a tensor, fewer than
   a vector register or two, another way: the number of slots then stays the same modulo `tail`, and
@@ -24,10 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.optim.muon import hidden_matrices
 from core.population.batches import ALIGNED
 from core.spec.functions import Quadratic
 from core.spec.job import FunctionProblem, JobSpec, Supervised
 from core.spec.models import MLP
+from core.spec.optimizers import Muon
 
 VECTOR: Final = 32
 """Numbers that torch's loops take at a time, at most."""
@@ -58,6 +61,9 @@ def places(spec: JobSpec, parameters: Sequence[Tensor]) -> Places:
     problem = spec.problem
     if isinstance(problem, FunctionProblem) and isinstance(problem.function, Quadratic):
         lengths.append(parameters[0].shape[1])
+    if isinstance(spec.optimizer, Muon):
+        found = hidden_matrices([parameter.shape[1:] for parameter in parameters])
+        lengths += [min(matrix) ** 2 for matrix in found if matrix is not None]
     phase = lcm(1, *(LINE_BYTES // gcd(LINE_BYTES, n * item_bytes) for n in lengths))
     if not isinstance(problem, Supervised):
         return Places(phase, VECTOR)

@@ -22,24 +22,27 @@ from core.spec.schedules import (
     Sequential,
     Warmup,
 )
+from core.spec.structure import COMMON
 from core.train.descent import reads_loss
 
-PAIRS: Final = {
+GROUPED: Final = {
     "betas": ("beta1", "beta2"),
     "etas": ("eta_minus", "eta_plus"),
     "step_sizes": ("step_min", "step_max"),
+    "adamw_betas": ("adamw_beta1", "adamw_beta2"),
+    "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
 }
-IMPLEMENTATION: Final = frozenset({"kind", "foreach", "fused"})
+IMPLEMENTATION: Final = frozenset({"foreach", "fused"})
 """How torch runs an update, which a fused stack does its own way."""
 
 
 def numbers_of(spec: Optimizer) -> dict[str, float]:
-    """The optimizer's numbers, pairs taken apart; its booleans are `switches_of`."""
+    """The optimizer's numbers, pairs and triples taken apart; its booleans are `switches_of`."""
     found: dict[str, float] = {}
     for name, value in spec.model_dump().items():
-        if name in PAIRS:
-            found.update(zip(PAIRS[name], value, strict=True))
-        elif name not in IMPLEMENTATION and not isinstance(value, bool):
+        if name in GROUPED:
+            found.update(zip(GROUPED[name], value, strict=True))
+        elif name not in IMPLEMENTATION | COMMON and not isinstance(value, bool):
             found[name] = value
     return found
 

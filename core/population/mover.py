@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.optim.muon import hidden_matrices
 from core.population.hyper import Hyperparameters, options_of
 from core.population.updates.base import Memory, Options, Rule
 from core.population.updates.build import rule_of
@@ -112,7 +113,7 @@ class Mover:
         """`numbers`: which of the specs the slots are of; left out, they are of all, in order. The
         others count in what is the same in all runs."""
         rule = rule_of(specs[0].optimizer)
-        assert rule is not None, "only elementwise optimizers are fused"
+        assert rule is not None, "only optimizers with a rule are fused"
         self._rule: Rule = rule
         self.hyper = Hyperparameters(specs)
         self._options: Options = options_of(specs)
@@ -127,8 +128,10 @@ class Mover:
             name: self._tensor(column if len(column) == 1 else column[self._runs], like)
             for name, column in self.hyper.columns.items()
         }
+        matrices = hidden_matrices([parameter.shape[1:] for parameter in parameters])
         self._keep(
-            rule.init(flat(parameter.detach()), columns, self._options) for parameter in parameters
+            rule.init(flat(parameter.detach()), columns, self._options._replace(matrix=matrix))
+            for parameter, matrix in zip(parameters, matrices, strict=True)
         )
         self._piece = len(specs) * PIECE if like.is_cuda else PIECE
 
@@ -151,6 +154,8 @@ class Mover:
     ) -> None:
         slots, numbers = values.shape
         length = max(1, self._piece * torch.get_num_threads() // numbers)
+        if not self._rule.elementwise:
+            length = slots
         parts = state.of(length)
         if len(parts) == 1:
             step, parts[0] = self._rule.update(gradient, parts[0], values, kind._make(scalars))

@@ -27,6 +27,8 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
                  "torch.optim.ASGD; Polyak and Juditsky 1992"),
         "adafactor": ("Adaptive steps with factored second moments: little memory.",
                       "torch.optim.Adafactor; Shazeer and Stern 2018, arXiv 1804.04235"),
+        "muon": ("Orthogonalized momentum for hidden layers' matrices, AdamW for all else.",
+                 "torch.optim.Muon; Jordan et al. 2024; Liu et al. 2025, arXiv 2502.16982"),
         "lbfgs": ("Limited-memory quasi-Newton, optionally with a strong Wolfe line search.",
                   "torch.optim.LBFGS; Liu and Nocedal 1989"),
     },

@@ -17,6 +17,7 @@ from core.spec.optimizers import (
     Adam,
     Adamax,
     AdamW,
+    Muon,
     NAdam,
     Optimizer,
     RAdam,
@@ -117,8 +118,8 @@ def state_vectors(optimizer: Optimizer, steps: int) -> int:
             return 1 if optimizer.momentum else 0
         case Adam() | AdamW():
             return 3 if optimizer.amsgrad else 2
-        case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop():
-            return 2
+        case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop() | Muon():
+            return 2  # Muon: one for the hidden layers' matrices
         case Adagrad() | ASGD() | Adafactor():
             return 1
         case RMSprop():

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from core.spec.base import Betas, NonNegative, Positive, PositiveInt, Spec
+from core.spec.base import Betas, Fraction, NonNegative, Positive, PositiveInt, Spec
 
 
 def _rate_tag(value: object) -> str:
@@ -134,6 +134,26 @@ class Adafactor(TorchOptimizer):
     d: Annotated[float, Field(ge=1)] = 1.0
 
 
+class Muon(Spec):
+    """torch's options for the hidden layers' matrices; `adamw_…` for all other parameters, the
+    output layer's matrix among them (see `core.optim.muon`)."""
+
+    kind: Literal["muon"]
+    lr: Rate = 1e-3
+    weight_decay: NonNegative = 0.1
+    momentum: Fraction = 0.95
+    nesterov: bool = True
+    ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315)
+    eps: Positive = 1e-7
+    ns_steps: Annotated[int, Field(ge=1, lt=100)] = 5
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None
+    """Left out: "original"."""
+    adamw_betas: Betas = (0.9, 0.999)
+    adamw_eps: NonNegative = 1e-8
+    adamw_lr_scale: Positive = 1.0
+    """AdamW's rate over `lr`, at every step of a schedule."""
+
+
 class LBFGS(Spec):
     kind: Literal["lbfgs"]
     lr: Positive = 1.0
@@ -159,6 +179,7 @@ Optimizer = Annotated[
     | Rprop
     | ASGD
     | Adafactor
+    | Muon
     | LBFGS,
     Field(discriminator="kind"),
 ]

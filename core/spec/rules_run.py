@@ -5,7 +5,7 @@ from typing import Final
 
 from core.spec.faults import Faults
 from core.spec.job import MAX_STEPS, Budget, StartFrom
-from core.spec.optimizers import LBFGS, SGD, Optimizer, Rprop
+from core.spec.optimizers import LBFGS, SGD, Muon, Optimizer, Rprop
 from core.spec.schedules import (
     Chained,
     Cosine,
@@ -26,7 +26,7 @@ MAX_SCHEDULE_DEPTH: Final = 10
 
 
 def resolve_optimizer(optimizer: Optimizer, faults: Faults) -> Optimizer:
-    """Check what torch would refuse; write LBFGS's `max_eval` out."""
+    """Check what torch would refuse; write out what stands for LBFGS's and Muon's None."""
     if getattr(optimizer, "foreach", None) and getattr(optimizer, "fused", None):
         faults.add(
             "optimizer.fused", "conflict",
@@ -47,6 +47,8 @@ def resolve_optimizer(optimizer: Optimizer, faults: Faults) -> Optimizer:
             )  # fmt: skip
         case LBFGS(max_eval=None):
             return optimizer.model_copy(update={"max_eval": optimizer.max_iter * 5 // 4})
+        case Muon(adjust_lr_fn=None):
+            return optimizer.model_copy(update={"adjust_lr_fn": "original"})
         case _:
             pass
     return optimizer

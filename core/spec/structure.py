@@ -8,11 +8,15 @@ from core.spec.data import Inline
 from core.spec.estimate import memory_parts, state_vectors
 from core.spec.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
 from core.spec.models import MLP
-from core.spec.optimizers import ASGD, LBFGS, Adafactor
+from core.spec.optimizers import ASGD, LBFGS, Adafactor, Muon
 from core.spec.shapes import extent_of, layer_widths, steps_of
 
 NOT_FUSED: Final = (ASGD, Adafactor, LBFGS)
-"""Not elementwise, or not by a rule of this package: their runs train one by one."""
+"""Optimizers without a rule for many runs at once: their runs train one by one."""
+COMMON: Final = frozenset({"kind", "ns_steps", "adjust_lr_fn"})
+"""What an optimizer's runs in a stack have in common, beside its booleans."""
+MUON_SCRATCH: Final = 2
+"""Vectors of the parameters' size that Muon works with beyond the others: it moves whole stacks."""
 CPU_STACK_BYTES: Final = 40 * 2**20
 """Memory of a stack on a CPU when nothing else is said. Larger ones are slower: 512 runs of a
 9,000-parameter network in one stack took five times as long a run as 64 in each (they outgrow the
@@ -35,7 +39,7 @@ FREE: Final = frozenset(
 
 
 def fusable(spec: JobSpec) -> bool:
-    """Whether the run can train in a stack: an elementwise optimizer, and a run from its origin
+    """Whether the run can train in a stack: an optimizer with a rule, and a run from its origin
     that a divergence ends. A stack does not keep its last gradients to compare the next with."""
     if isinstance(spec.optimizer, NOT_FUSED) or spec.record.gradient_cosine:
         return False
@@ -46,8 +50,8 @@ def structure_key(spec: JobSpec) -> str | None:
     """Equal for resolved specs whose runs may share a stack; None: it trains alone.
 
     The same: problem but for initial weights, start and dropout rate, batch size, precision,
-    device, the optimizer's kind and its booleans, the kind of clipping, what is recorded. Free for
-    each run: all of the optimizer's numbers, schedule, clip threshold, seed, stop rules, budget.
+    device, the optimizer's kind, booleans and counts, the kind of clipping, what is recorded. Free
+    for each run: the optimizer's numbers, schedule, clip threshold, seed, stop rules, budget.
     """
     if not fusable(spec):
         return None
@@ -59,7 +63,7 @@ def structure_key(spec: JobSpec) -> str | None:
     shared["optimizer"] = {
         name: value
         for name, value in spec.optimizer.model_dump(exclude={"foreach", "fused"}).items()
-        if name == "kind" or isinstance(value, bool)
+        if name in COMMON or isinstance(value, bool)
     }
     shared["problem"] = _problem_structure(spec)
     return json.dumps(shared, sort_keys=True)
@@ -97,7 +101,10 @@ def bytes_per_run(spec: JobSpec) -> int:
     size = extent_of(spec)
     steps = steps_of(spec.budget, size)
     item = 4 if spec.precision == "float32" else 8
-    weights = (6 + state_vectors(spec.optimizer, steps)) * item * size.num_parameters
+    vectors = 6 + state_vectors(spec.optimizer, steps)
+    if isinstance(spec.optimizer, Muon):
+        vectors += MUON_SCRATCH
+    weights = vectors * item * size.num_parameters
     if not isinstance(spec.problem, Supervised):
         return weights + memory_parts(spec, size, steps)["problem.function"]
     shape = size.shape

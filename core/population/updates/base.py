@@ -1,10 +1,11 @@
-"""How an elementwise optimizer is written for many runs at once.
+"""How an optimizer is written for many runs at once.
 
 As in optax, a method is a pair of pure functions: `init` makes the state, `update` turns gradients
 into what is to be added to the parameters. Parameters, gradients and states are matrices, one run a
 row; what differs between the runs (rates, decays) comes as a column, so that it broadcasts, or as a
-plain number where it is the same in all of them. Only operations that are exact by IEEE 754 (and
-fused multiply-adds) are used, so that a run's numbers do not depend on the row it stands in.
+plain number where it is the same in all of them. Elementwise methods use only operations that are
+exact by IEEE 754 (and fused multiply-adds), so that a run's numbers do not depend on the row it
+stands in.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,10 +34,13 @@ class Options(NamedTuple):
     Attributes:
         switches: the spec's booleans by name (`amsgrad`, `nesterov`, …).
         uses_momentum: some run has a momentum at some step.
+        matrix: for `Rule.init`: rows and columns of the parameter, where it is the matrix of a
+            hidden layer.
     """
 
     switches: Mapping[str, bool]
     uses_momentum: bool
+    matrix: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,21 @@ class Rule:
 
     Attributes:
         init: (parameters (runs, n), hyperparameters as (runs, 1) columns, options) -> the state, a
-            NamedTuple of tensors of the parameters' shape (None: not kept).
+            NamedTuple of tensors with the runs first (None: not kept).
         coefficients: (hyperparameters, memory, t, options) -> a NamedTuple of `Column`s for update
             number t = 1, 2, …, and the memory after it. `update` gets it with `Scalar`s.
         update: (gradients, state, parameters, coefficients) -> what to add to the parameters, and
             the new state. Changes none of its arguments.
         memory: number of runs -> the memory before the first update.
+        elementwise: each number moves by itself, so that some runs of a stack may be updated before
+            the others.
     """
 
     init: Callable[[Tensor, Mapping[str, Tensor], Options], Any]
     coefficients: Callable[[Hyper, Memory, int, Options], tuple[Any, Memory]]
     update: Callable[[Tensor, Any, Tensor, Any], tuple[Tensor, Any]]
     memory: Callable[[int], Memory] = lambda runs: {}
+    elementwise: bool = True
 
 
 def decayed(gradient: Tensor, params: Tensor, weight_decay: Scalar) -> Tensor:

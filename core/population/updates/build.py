@@ -7,6 +7,7 @@ from core.population.updates import (
     adagrad,
     adam,
     adamax,
+    muon,
     nadam,
     radam,
     rmsprop,
@@ -24,6 +25,7 @@ from core.spec.optimizers import (
     Adam,
     Adamax,
     AdamW,
+    Muon,
     NAdam,
     Optimizer,
     RAdam,
@@ -33,7 +35,10 @@ from core.spec.optimizers import (
 
 
 def rule_of(spec: Optimizer) -> Rule | None:
-    """The rule of the optimizer; None: it is not elementwise, its runs train one by one."""
+    """The rule of the optimizer; None: it has none, its runs train one by one.
+
+    What it takes from `spec` beside the kind is the same in all runs of a stack.
+    """
     match spec:
         case SGD():
             return sgd.RULE
@@ -53,6 +58,8 @@ def rule_of(spec: Optimizer) -> Rule | None:
             return rmsprop.RULE
         case Rprop():
             return rprop.RULE
+        case Muon(nesterov=nesterov, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn):
+            return muon.rule(nesterov=nesterov, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn)
         case ASGD() | Adafactor() | LBFGS():
             return None
         case _:

@@ -327,8 +327,9 @@ GRID = np.logspace(-5, 1, 25)
         ({"kind": "adam"}, 1.5),
         ({"kind": "sgd"}, 1.5),
         ({"kind": "sgd", "momentum": 0.9}, 2.0),
+        ({"kind": "muon"}, 1.5),
     ],
-    ids=["adam", "sgd", "momentum"],
+    ids=["adam", "sgd", "momentum", "muon"],
 )
 def test_a_networks_settled_rate_is_about_as_good_as_the_best_of_a_grid(
     optimizer: Json, factor: float

@@ -105,7 +105,9 @@ def test_a_networks_curvature_is_known_to_its_accuracy_from_few_products() -> No
     assert found.products <= PRODUCTS
 
 
-@pytest.mark.parametrize("kind", ["adam", "adamw", "rmsprop", "adagrad", "adadelta", "asgd"])
+@pytest.mark.parametrize(
+    "kind", ["adam", "adamw", "rmsprop", "adagrad", "adadelta", "asgd", "muon"]
+)
 def test_methods_without_a_sharp_threshold_have_no_bound_and_say_so(kind: str) -> None:
     found = curvature_bound(job(quadratic([1.0], [1.0]), {"kind": kind}), CPU, Going())
     assert (found.limit, found.products) == (None, 0)

@@ -43,8 +43,8 @@ def gpu_frame(job: Json) -> Json:
 
 @pytest.mark.parametrize(
     "name",
-    ["small", "odd sizes", "batch norm", "momentum", "clipped", "plateau", "expression",
-     "rastrigin in 10 dimensions"],
+    ["small", "odd sizes", "muon of odd sizes", "batch norm", "momentum", "clipped", "plateau",
+     "expression", "rastrigin in 10 dimensions"],
 )  # fmt: skip
 def test_a_run_keeps_its_bits_while_others_leave_and_overflow(name: str) -> None:
     specs = POPULATIONS[name]
@@ -53,7 +53,7 @@ def test_a_run_keeps_its_bits_while_others_leave_and_overflow(name: str) -> None
     assert_same_bits(disturbed, on_gpu(specs), sorted(survivors))
 
 
-@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd", "nadam", "radam", "rprop"])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd", "nadam", "radam", "rprop", "muon"])
 def test_a_run_is_the_same_as_on_a_cpu(kind: str) -> None:
     specs = [
         blobs_job({"kind": kind, "lr": 0.01 * (1 + n)}, 20, seed=n, precision="float64")

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from core.population.compaction import Places, kept_slots
+from core.population.build import build_stacked
+from core.population.compaction import Places, kept_slots, places
 from core.spec.job import JobSpec
 from tests.core.population.harness import Control, Gathered, train_population
 from tests.core.train.harness import blobs_job
@@ -90,6 +92,7 @@ def mlp(*hidden: int, **rest: Any) -> Json:
 
 
 ADAM = {"kind": "adam"}
+MUON = {"kind": "muon"}
 POPULATIONS: dict[str, list[JobSpec]] = {
     "small": supervised("float32", ADAM),
     "even sizes": supervised("float32", ADAM, model=mlp(16, 32)),
@@ -100,6 +103,11 @@ POPULATIONS: dict[str, list[JobSpec]] = {
     "layer norm": supervised("float32", ADAM, model=mlp(33, norm="layer"), batch_size=9),
     "dropout": supervised("float32", ADAM, model=mlp(33, dropout=0.3), batch_size=9),
     "momentum": supervised("float32", {"kind": "sgd", "momentum": 0.9}, model=mlp(11, 7)),
+    "muon": supervised("float32", MUON, model=mlp(16, 32)),
+    "muon of odd sizes": supervised("float32", MUON, model=mlp(13, 37, 11), batch_size=29),
+    "muon of odd sizes in float64": supervised("float64", MUON, model=mlp(17, 65), batch_size=33),
+    "muon with an odd side": supervised("float32", MUON, model=mlp(16, 5, 16)),
+    "muon, wide": supervised("float32", MUON, model=mlp(64, 64), batch_size=25),
     "clipped": supervised("float32", ADAM, gradient_clip={"kind": "norm", "max_norm": 0.1}),
     "by rows": supervised("float32", ADAM, eval_fraction=0.0, record={"every": 5}),
     "plateau": supervised("float32", ADAM, schedule={"kind": "reduce_on_plateau", "patience": 1}),
@@ -134,7 +142,17 @@ def test_a_run_keeps_its_bits_while_others_leave_and_overflow(name: str) -> None
     assert_same_bits(disturbed, undisturbed, sorted(survivors))
 
 
-@pytest.mark.parametrize("name", ["even sizes", "odd sizes"])
+def test_slots_keep_the_places_of_the_squares_that_muon_makes() -> None:
+    def places_for(optimizer: Json) -> Places:
+        specs = supervised("float32", optimizer, model=mlp(16, 5, 16))[:2]
+        return places(specs[0], build_stacked(specs, torch.device("cpu")).parameters)
+
+    # 16 x 5 numbers of 4 bytes fill whole lines of 64 bytes; 5 x 5 do in 16 runs.
+    assert places_for(ADAM) == Places(1, 1)
+    assert places_for(MUON) == Places(16, 1)
+
+
+@pytest.mark.parametrize("name", ["even sizes", "odd sizes", "muon", "muon of odd sizes"])
 def test_one_survivor_keeps_its_bits(name: str) -> None:
     specs = POPULATIONS[name]
     undisturbed = train_population(specs)
@@ -156,20 +174,20 @@ def test_repeating_a_population_repeats_its_bits() -> None:
     assert_same_bits(train_population(specs), train_population(specs), list(range(41)))
 
 
-@pytest.mark.parametrize("places", [Places(1, 1), Places(8, 1), Places(1, 32), Places(16, 32)])
-def test_slots_move_only_where_they_may(places: Places) -> None:
+@pytest.mark.parametrize("moves", [Places(1, 1), Places(8, 1), Places(1, 32), Places(16, 32)])
+def test_slots_move_only_where_they_may(moves: Places) -> None:
     source = np.random.default_rng(0)
     for slots in (1, 5, 33, 64, 150):
         live = source.random(slots) < 0.2
-        kept = kept_slots(live, places)
+        kept = kept_slots(live, moves)
         if kept is None:
             continue
         assert set(np.flatnonzero(live)) <= set(kept)
         assert len(set(kept)) == len(kept)
-        assert (kept % places.phase == np.arange(len(kept)) % places.phase).all()
-        if places.tail > 1:
-            assert (slots - len(kept)) % places.tail == 0
-            assert (kept[-places.tail :] == np.arange(slots)[-places.tail :]).all()
+        assert (kept % moves.phase == np.arange(len(kept)) % moves.phase).all()
+        if moves.tail > 1:
+            assert (slots - len(kept)) % moves.tail == 0
+            assert (kept[-moves.tail :] == np.arange(slots)[-moves.tail :]).all()
 
 
 def test_ended_slots_go_so_that_they_cost_nothing() -> None:

@@ -62,7 +62,7 @@ PARTED: dict[str, list[JobSpec]] = {
         for name in (
             "small", "odd sizes", "odd sizes in float64", "batch norm", "dropout", "momentum",
             "clipped", "by rows", "plateau", "cosine", "elu", "ackley in 3 dimensions",
-            "rotated quadratic",
+            "rotated quadratic", "muon of odd sizes", "muon with an odd side",
         )
     },
     "one decay a part": by_rate(
@@ -78,11 +78,17 @@ PARTED: dict[str, list[JobSpec]] = {
     ],
     "nadam": by_rate("nadam", momentum_decay=(0.004, 0.01, 0.1)),
     "rprop": by_rate("rprop"),
+    "muon": by_rate("muon", momentum=(0.0, 0.5, 0.9), eps=(1e-7, 1e-3, 1e-2)),
     "wide evaluations": wide_evaluations(),
     "two threads": [
         blobs_job(ADAM, 3, seed=seed % 2, batch_size=32,
                   model={"kind": "mlp", "hidden": [512, 512]})
         for seed in range(32)
+    ],
+    "muon on two threads": [
+        blobs_job({"kind": "muon"}, 2, seed=seed % 2, batch_size=32,
+                  model={"kind": "mlp", "hidden": [512, 512]})
+        for seed in range(16)
     ],
 }  # fmt: skip
 

@@ -53,6 +53,7 @@ RUNS: dict[str, list[JobSpec]] = {
         kind: varied({"kind": kind})
         for kind in (
             "adam", "adamw", "adamax", "nadam", "radam", "adagrad", "adadelta", "rmsprop", "rprop",
+            "muon",
         )
     },
     "amsgrad": varied({"kind": "adam", "amsgrad": True}),

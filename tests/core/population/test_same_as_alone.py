@@ -80,6 +80,18 @@ PAIRS: dict[str, tuple[Json, Json]] = {
         {"kind": "rmsprop", "lr": 0.005, "centered": True, "momentum": 0.5, "eps": 1e-3},
         {"kind": "rmsprop", "lr": 0.01, "centered": True, "eps": 1e-3},
     ),
+    "muon": (
+        {"kind": "muon", "lr": 0.02},
+        {"kind": "muon", "lr": 0.05, "weight_decay": 0.3, "momentum": 0.8, "eps": 1e-3,
+         "ns_coefficients": [3.0, -3.2, 1.2], "adamw_betas": [0.8, 0.9], "adamw_lr_scale": 0.3,
+         "adamw_eps": 1e-6},
+    ),
+    "muon matched to adamw": (
+        {"kind": "muon", "lr": 0.01, "nesterov": False, "ns_steps": 3,
+         "adjust_lr_fn": "match_rms_adamw"},
+        {"kind": "muon", "lr": 0.02, "nesterov": False, "ns_steps": 3,
+         "adjust_lr_fn": "match_rms_adamw", "momentum": 0.0},
+    ),
     "rprop": (
         {"kind": "rprop", "lr": 0.01},
         {"kind": "rprop", "lr": 0.02, "etas": [0.4, 1.1], "step_sizes": [1e-3, 0.02]},
@@ -97,6 +109,20 @@ def test_every_fused_optimizer(name: str, tmp_path: Path) -> None:
     together = compare_with_alone(
         [job(one), job(other, seed=1), job(one, seed=1)], tmp_path
     )  # fmt: skip
+    assert all(ending.fused for ending in together.endings.values())
+
+
+@pytest.mark.parametrize("hidden", [[9, 2], [3, 17], [1, 5]])
+def test_muon_on_matrices_of_all_shapes(hidden: list[int], tmp_path: Path) -> None:
+    model = {"kind": "mlp", "hidden": hidden}
+    clip = {"kind": "norm", "max_norm": 0.5}
+    schedule = {"kind": "one_cycle", "max_lr": 0.05, "total_steps": 30}
+    rests: list[Json] = [{}, {"schedule": schedule}, {}]
+    specs = [
+        job({"kind": "muon", "lr": 0.02}, seed=seed, model=model, gradient_clip=clip, **rest)
+        for seed, rest in enumerate(rests)
+    ]
+    together = compare_with_alone(specs, tmp_path)
     assert all(ending.fused for ending in together.endings.values())
 
 
@@ -250,7 +276,7 @@ def test_single_precision_agrees_to_its_rounding(tmp_path: Path) -> None:
     compare_with_alone(specs, tmp_path, rtol=2e-4, atol=2e-5)
 
 
-def test_an_optimizer_that_is_not_elementwise_runs_alone_by_the_same_interface(
+def test_an_optimizer_without_a_rule_for_stacks_runs_alone_by_the_same_interface(
     tmp_path: Path,
 ) -> None:
     specs = [job({"kind": "lbfgs", "lr": 0.5}, 5), job({"kind": "asgd"}, 8), job(), job()]

@@ -35,7 +35,7 @@ def test_a_schema_is_closed_and_shows_its_defaults(family: str, entry: dict[str,
 
 
 def test_the_kinds_are_those_of_the_issue() -> None:
-    assert len(kinds("optimizers")) == 13
+    assert len(kinds("optimizers")) == 14
     assert {"digits", "iris", "wine", "breast_cancer", "diabetes"} <= set(kinds("datasets"))
     assert {"moons", "friedman1", "sine_sequence", "inline"} <= set(kinds("datasets"))
     assert len(kinds("functions")) >= 12

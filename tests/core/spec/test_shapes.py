@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from core.optim.build import build_optimizer
 from core.spec.base import Spec
 from core.spec.estimate import estimate, memory_parts, state_vectors
 from core.spec.families import members
@@ -172,17 +173,15 @@ KEPT_ON_TOP = {"lbfgs"}
 
 @pytest.mark.parametrize("kind", [k for k in members("optimizer") if k not in KEPT_ON_TOP])
 @pytest.mark.parametrize("option", [{}, {"momentum": 0.9}, {"amsgrad": True}, {"centered": True}])
-def test_the_optimizer_state_is_estimated_as_large_as_torch_keeps_it(
+def test_the_optimizer_state_is_estimated_as_large_as_it_is(
     kind: str, option: dict[str, Any]
 ) -> None:
     model = members("optimizer")[kind]
     if set(option) - set(model.model_fields):
         return
     spec: Spec = model.model_validate({"kind": kind, **option})
-    name = {"sgd": "SGD", "adamw": "AdamW", "nadam": "NAdam", "radam": "RAdam", "asgd": "ASGD",
-            "rmsprop": "RMSprop"}.get(kind, kind.capitalize())  # fmt: skip
     parameter = nn.Parameter(torch.ones(64))
-    optimizer = getattr(torch.optim, name)([parameter], **spec.model_dump(exclude={"kind"}))
+    optimizer = build_optimizer(spec, [parameter])  # type: ignore[arg-type]
     parameter.grad = torch.ones(64)
     optimizer.step()
     kept = [v for v in optimizer.state[parameter].values() if torch.is_tensor(v) and v.numel() > 1]

@@ -23,6 +23,7 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"kind": "rprop"},
     {"kind": "asgd", "t0": 3.0},
     {"kind": "adafactor"},
+    {"kind": "muon", "lr": 0.02},
     {"kind": "lbfgs", "lr": 0.1, "max_iter": 3, "history_size": 3},
 ]
 STEP = {"kind": "step", "step_size": 3}
