@@ -17,7 +17,7 @@ from typing import Self
 
 import redis
 
-from thalweg.embedded import EmbeddedServer
+from thalweg.embedded import EmbeddedServer, EmbeddedServerError
 
 MARK = "THALWEG_FAULT_TRIAL"
 RESTORE_EVERY_S = 0.7
@@ -177,7 +177,10 @@ class Stack:
         """Start again whatever has died, after a while: what a supervisor does."""
         while not self._over.wait(RESTORE_EVERY_S):
             if not self.server.running:
-                self.server.start()
+                try:
+                    self.server.start()
+                except EmbeddedServerError:
+                    continue  # a fault hit it as it started
             for part in self.parts:
                 part.ensure()
 
