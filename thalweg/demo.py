@@ -64,11 +64,16 @@ class DemoError(Exception):
 
 def main() -> None:
     """Run the demo. Exit status: 0 when both jobs ended as they should, 130 after Ctrl-C."""
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    interrupts = Interrupts()
+    signal.signal(signal.SIGINT, interrupts)
+    signal.signal(signal.SIGTERM, interrupts)
     console = Console()
     try:
         with service(console) as address, httpx2.Client(base_url=address, timeout=70.0) as client:
-            good = digits(client, console) & rosenbrock(client, console)
+            good = digits(client, console)
+            interrupts.check()
+            good &= rosenbrock(client, console)
+        interrupts.check()
     except KeyboardInterrupt:
         console.print("Interrupted; everything is stopped.")
         sys.exit(130)
@@ -237,8 +242,20 @@ def accepted(reply: httpx2.Response) -> str:
     return f"{reply.status_code} {reply.reason_phrase}  Location: {reply.headers.get('location')}"
 
 
-def _as_interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+class Interrupts:
+    """Signals become `KeyboardInterrupt`. Python drops one that is raised in a destructor or in a
+    callback of its own, so each is remembered too: `check` raises it again."""
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
+        self._came = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        if self._came:
+            raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from thalweg.demo import Interrupts
+
 
 def start(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -51,3 +53,22 @@ def test_an_interrupted_demo_leaves_no_process(
     process.communicate(timeout=15)
     assert process.returncode == {signal.SIGKILL: -signal.SIGKILL}.get(number, 130)
     tools.until(lambda: not any(map(tools.alive, running)), timeout_s=1.0)
+
+
+class _Dropped:
+    """Where Python drops what is raised."""
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+
+    def __del__(self) -> None:
+        self._interrupts(signal.SIGINT, None)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_is_remembered() -> None:
+    interrupts = Interrupts()
+    interrupts.check()
+    _Dropped(interrupts)  # is destroyed at once; nothing is raised here
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.check()
