@@ -63,7 +63,7 @@ class LocalJob(JobArtifacts):
         have to wait for the interpreter's lock (a checkpoint made it wait 7 times, now 5).
         """
         path = self._path(name)
-        temporary = f"{path.parent}/.{path.name}.{os.getpid()}.{next(_temporary)}.tmp"
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_temporary)}.tmp")
         digest = hashlib.sha256()
         size = 0
         with self._errors(name, "written"):
@@ -77,9 +77,9 @@ class LocalJob(JobArtifacts):
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-                os.replace(temporary, path)  # noqa: PTH105 (no object more)
+                temporary.replace(path)
             except BaseException:
-                Path(temporary).unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
                 raise
             for changed in (path.parent, *new_names_in):
                 _sync_folder(changed)

@@ -60,6 +60,7 @@ class WrittenOut:
         self._activation = activation
         self._loss = loss
 
+    @torch.no_grad()
     def __call__(
         self,
         weights: Mapping[str, Tensor],
@@ -74,16 +75,6 @@ class WrittenOut:
             x: features (runs, padded rows, inputs); rows beyond `targets`' count for nothing.
             masks: as `StackedMLP.forward` takes them.
         """
-        with torch.no_grad():
-            return self._computed(weights, x, masks, targets)
-
-    def _computed(
-        self,
-        weights: Mapping[str, Tensor],
-        x: Tensor,
-        masks: Sequence[Tensor] | None,
-        targets: Tensor,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
         inputs, activated = [x], []
         for number, layer in enumerate(self._layers):
             weight, bias = weights[f"{layer}linear.weight"], weights.get(f"{layer}linear.bias")
