@@ -1,7 +1,8 @@
-"""Jobs over HTTP give the bits that the same loop written by hand in torch gives."""
+"""Jobs over HTTP give the bits that the same loop written by hand in torch gives; Muon, which torch
+rounds to bfloat16, what its formula gives."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load
 from torch import nn
 
 from tests.e2e.client import Json, Service
+from tests.e2e.studies import assert_close
 
 ROWS, FEATURES, CLASSES, STEPS = 40, 5, 3, 25
 
@@ -52,14 +54,21 @@ def table() -> tuple[list[list[float]], list[int]]:
     return features.tolist(), targets.tolist()
 
 
+class Steps(Protocol):
+    """What the loop asks of an optimizer."""
+
+    def zero_grad(self) -> None: ...
+    def step(self, closure: Any) -> Any: ...
+
+
 def by_hand(
-    weights: Mapping[str, torch.Tensor], table: tuple[Any, Any], optimizer: torch.optim.Optimizer
+    weights: Mapping[str, torch.Tensor], table: tuple[Any, Any], optimizer: Steps
 ) -> list[float]:
     """Full-batch training of tanh MLP weights in place; the losses before each update."""
-    features, targets = torch.tensor(table[0]), torch.tensor(table[1])
     first = nn.functional.linear
     names = list(weights)
     w1, b1, w2, b2 = (weights[name] for name in sorted(names, key=order_of_layers))
+    features, targets = torch.tensor(table[0], dtype=w1.dtype), torch.tensor(table[1])
     losses: list[float] = []
 
     def closure() -> torch.Tensor:
@@ -70,7 +79,7 @@ def by_hand(
         return loss
 
     for _ in range(STEPS):
-        first_loss: torch.Tensor = optimizer.step(closure)  # type: ignore[arg-type,assignment]
+        first_loss: torch.Tensor = optimizer.step(closure)
         losses.append(first_loss.detach().item())
     return losses
 
@@ -80,12 +89,9 @@ def order_of_layers(name: str) -> tuple[bool, bool]:
     return ("output" in name, "bias" in name)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case[0].values())))
-def test_an_optimizer_gives_torchs_own_bits(
-    service: Service, table: tuple[Any, Any], case: tuple[Json, Any, dict[str, Any]]
-) -> None:
-    optimizer, torch_class, options = case
-    spec = {
+def spec_of(optimizer: Json, table: tuple[Any, Any], **more: Any) -> Json:
+    """The job that `by_hand` repeats."""
+    return {
         "problem": {
             "kind": "supervised",
             "data": {
@@ -101,20 +107,113 @@ def test_an_optimizer_gives_torchs_own_bits(
         "optimizer": optimizer,
         "batch_size": "full",
         "budget": {"max_steps": STEPS},
+        **more,
     }
+
+
+Weights = dict[str, torch.Tensor]
+
+
+def both(
+    service: Service,
+    table: tuple[Any, Any],
+    spec: Json,
+    build: Callable[[Sequence[nn.Parameter]], Steps],
+) -> tuple[tuple[list[float], Weights], tuple[list[float], Weights], Weights]:
+    """Losses and final weights of the service and of the loop by hand, and where both began."""
     job = service.run(spec)
-    initial = load(
-        service.http.get(f"/v1/jobs/{job['id']}/model", params={"checkpoint": "initial"}).content
-    )
-    final = load(service.http.get(f"/v1/jobs/{job['id']}/model").content)
-    weights = {name: nn.Parameter(tensor) for name, tensor in initial.items()}
+    path = f"/v1/jobs/{job['id']}/model"
+    initial = load(service.http.get(path, params={"checkpoint": "initial"}).content)
+    final = load(service.http.get(path).content)
+    weights = {name: nn.Parameter(tensor.clone()) for name, tensor in initial.items()}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         ordered = [weights[name] for name in sorted(weights, key=order_of_layers)]
-        losses = by_hand(weights, table, torch_class(ordered, **options))
+        losses = by_hand(weights, table, build(ordered))
     finally:
         torch.set_num_threads(threads)
-    assert service.series(job["id"], "loss") == losses
+    mine = {name: weight.detach() for name, weight in weights.items()}
+    return (service.series(job["id"], "loss"), final), (losses, mine), initial
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case[0].values())))
+def test_an_optimizer_gives_torchs_own_bits(
+    service: Service, table: tuple[Any, Any], case: tuple[Json, Any, dict[str, Any]]
+) -> None:
+    optimizer, torch_class, options = case
+    (losses, final), (wanted_losses, wanted), _ = both(
+        service, table, spec_of(optimizer, table), lambda weights: torch_class(weights, **options)
+    )
+    assert losses == wanted_losses
     for name, tensor in final.items():
-        assert torch.equal(tensor, weights[name].data), name
+        assert torch.equal(tensor, wanted[name]), name
+
+
+class MuonBesideAdamW:
+    """The hidden layer's matrix by Muon, both biases and the output layer by torch's AdamW."""
+
+    def __init__(self, hidden: torch.optim.Optimizer, others: torch.optim.Optimizer) -> None:
+        self._parts = (hidden, others)
+
+    def zero_grad(self) -> None:
+        for part in self._parts:
+            part.zero_grad()
+
+    def step(self, closure: Any) -> Any:
+        loss = closure()
+        for part in self._parts:
+            part.step()
+        return loss
+
+
+class MuonBySingularValues(torch.optim.Optimizer):
+    """Muon with Nesterov's momentum, its iteration carried out on singular values: in any precision
+    what torch's own does in bfloat16. Matrices have no more columns than rows."""
+
+    def __init__(
+        self, params: Sequence[nn.Parameter], lr: float, weight_decay: float, momentum: float
+    ) -> None:
+        super().__init__(params, {"lr": lr})
+        self._averages = [torch.zeros_like(each) for each in params]
+        self._options = lr, weight_decay, momentum
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        lr, weight_decay, momentum = self._options
+        for matrix, average in zip(self.param_groups[0]["params"], self._averages, strict=True):
+            average.mul_(momentum).add_(matrix.grad, alpha=1 - momentum)
+            ahead = momentum * average + (1 - momentum) * matrix.grad
+            left, values, right = torch.linalg.svd(ahead, full_matrices=False)
+            values = values / values.norm()
+            for _ in range(5):
+                values = 3.4445 * values - 4.775 * values**3 + 2.0315 * values**5
+            rows, columns = matrix.shape
+            matrix.mul_(1 - lr * weight_decay)
+            matrix.sub_(lr * (rows / columns) ** 0.5 * (left * values) @ right)
+
+
+@pytest.mark.parametrize(
+    ("muon", "precision", "tolerance"),
+    [(torch.optim.Muon, "float32", 0.01), (MuonBySingularValues, "float64", 1e-9)],
+)
+def test_muon_moves_the_hidden_matrix_and_adamw_all_else(
+    service: Service, table: tuple[Any, Any], muon: Any, precision: str, tolerance: float
+) -> None:
+    options = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.9}
+    adamw: Json = {"lr": 0.02 * 0.5, "weight_decay": 0.1, "betas": (0.8, 0.95)}
+    optimizer = {"kind": "muon", "adamw_lr_scale": 0.5, "adamw_betas": [0.8, 0.95], **options}
+
+    def beside_each_other(weights: Sequence[nn.Parameter]) -> Steps:
+        hidden, *others = weights
+        return MuonBesideAdamW(muon([hidden], **options), torch.optim.AdamW(others, **adamw))
+
+    spec = spec_of(optimizer, table, precision=precision)
+    (losses, final), (wanted_losses, wanted), initial = both(
+        service, table, spec, beside_each_other
+    )
+    assert losses[-1] < losses[0]
+    assert_close(losses, wanted_losses, tolerance)
+    for name, tensor in final.items():
+        way = wanted[name] - initial[name]
+        assert (tensor - wanted[name]).norm() <= tolerance * way.norm(), name

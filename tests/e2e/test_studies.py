@@ -78,10 +78,12 @@ def test_runs_of_one_repeat_start_from_the_same_weights(studies: Studies) -> Non
     assert first[0] != first[1]
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
 def test_a_run_is_the_same_as_the_job_that_its_spec_makes(
-    service: Service, studies: Studies
+    service: Service, studies: Studies, optimizer: str
 ) -> None:
-    study = studies.run({"base": exact(), "sweep": RATES, "repeats": 2})
+    base = exact(optimizer={"kind": optimizer})
+    study = studies.run({"base": base, "sweep": RATES, "repeats": 2})
     for index in (1, 4):
         run = studies.one(study["id"], index)
         assert run["fused"]
