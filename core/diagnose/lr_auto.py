@@ -28,6 +28,7 @@ from core.spec.job import (
     Record,
     Stop,
     StopOnDivergence,
+    Supervised,
 )
 from core.spec.schedules import Constant
 from core.spec.shapes import extent_of, steps_of
@@ -102,7 +103,10 @@ def settle(
         default = float(type(spec.optimizer).model_fields["lr"].default)
         top = math.inf if bound.limit is None else BELOW_THE_BOUND * bound.limit
         steps, centre = race_steps(spec), min(test.suggestion or default, top)
-        found = Findings(bound, test, top, centre, steps, whole=_is_whole(spec, steps))
+        found = Findings(
+            bound, test, top, centre, steps,
+            whole=_is_whole(spec, steps), by_chance=isinstance(spec.problem, Supervised),
+        )  # fmt: skip
         if test.moves and not _raced(spec, race, found, control, where):
             return None
     return Settled(spec, found.winner(DIGITS), evidence(found, clock() - began))
@@ -161,16 +165,17 @@ def _is_whole(spec: JobSpec, num_steps: int) -> bool:
 
 
 def _score(spec: JobSpec, finish: Finish, *, whole: bool) -> float:
-    """What is to be low: the loss of the evaluation; else of the last rows, or of the very last one
-    where that is the job's own. Infinite for a run that diverged (which no rule tells of a loss
+    """What is to be low: the loss of the last rows (of the very last one, where that is the job's
+    own) or of the evaluation, whichever is worse: a run that is thrown about may end where a few
+    rows of evaluation lose nothing. Infinite for a run that diverged (which no rule tells of a loss
     that is maximized: it just loses)."""
-    value = finish.final_loss if whole else finish.loss
+    losses = [finish.final_loss if whole else finish.loss]
     if finish.eval_loss is not None:
-        value = finish.eval_loss
+        losses.append(finish.eval_loss)
     maximized = getattr(spec.optimizer, "maximize", False)
-    if not math.isfinite(value) or (finish.outcome == "diverged" and not maximized):
+    if not all(map(math.isfinite, losses)) or (finish.outcome == "diverged" and not maximized):
         return math.inf
-    return -value if maximized else value
+    return max(-loss if maximized else loss for loss in losses)
 
 
 def candidate(spec: JobSpec, lr: float, num_steps: int, device: torch.device) -> JobSpec:

@@ -51,6 +51,7 @@ class Findings:
         centre: where the candidates begin: the suggestion, or the optimizer's default.
         race_steps: updates of each candidate.
         whole: whether they are the whole job at their rate.
+        by_chance: whether weights and batches were drawn, so that a candidate may have been lucky.
         entrants: by their rate.
     """
 
@@ -60,6 +61,7 @@ class Findings:
     centre: float
     race_steps: int
     whole: bool
+    by_chance: bool
     entrants: list[Entrant] = field(default_factory=list)
 
     def unseen(self, rates: Iterable[float]) -> set[float]:
@@ -71,11 +73,25 @@ class Findings:
 
     @property
     def best(self) -> Entrant:
-        """The lowest score; of equal ones, the next to the centre; the lowest rate if all lost."""
+        """The lowest standing; of equal ones the lowest score, and then the one next to the centre;
+        the lowest rate if all lost."""
         if not any(math.isfinite(each.score) for each in self.entrants):
             return self.entrants[0]
-        apart = {each.lr: abs(math.log(each.lr / self.centre)) for each in self.entrants}
-        return min(self.entrants, key=lambda each: (each.score, apart[each.lr]))
+
+        def order(place: int) -> tuple[float, float, float]:
+            each = self.entrants[place]
+            return self._standing(place), each.score, abs(math.log(each.lr / self.centre))
+
+        return self.entrants[min(range(len(self.entrants)), key=order)]
+
+    def _standing(self, place: int) -> float:
+        """A candidate's score; where chance has a part, the median of it and its neighbours' (the
+        higher of two at an end). Where scores fall and then rise, the lowest wins as before; one
+        that is low between two that are not does not."""
+        if not self.by_chance:
+            return self.entrants[place].score
+        near = sorted(each.score for each in self.entrants[max(0, place - 1) : place + 2])
+        return near[len(near) // 2]
 
     def winner(self, digits: int) -> float:
         """The rate that is settled."""
