@@ -73,7 +73,8 @@ class RunRecord:
             there, and the artifact that holds its state.
         stopped: by a stopper: `{"by", "step", "rank", "of"}`; the status is `cancelled`.
         weights: the artifact that holds its weights, and the run's row in its tensors:
-            `{"file", "row", "steps": {"initial", "best", "final"}}`; `best` may be missing.
+            `{"file", "row", "steps": {"initial", "best", "final"}}`; `best` may be missing. Until
+            it has ended, those of the last rung that it paused at.
         error: as of a job, when it failed.
     """
 

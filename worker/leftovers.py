@@ -1,15 +1,17 @@
-"""Artifacts of a study that have had their use: resume checkpoints of closed tasks, and the
-states of paused runs when all that go on have gone on.
+"""Artifacts of a study that have had their use: resume checkpoints of closed tasks, the states of
+paused runs when all that go on have gone on, and weights in whose place all their runs have later
+ones.
 
 What a worker that dies on the way leaves behind goes with its study.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from core.artifacts.base import ArtifactStore
+from core.artifacts.task_files import checkpoint_files, spent
 from core.errors import ArtifactError
-from core.population.files import checkpoint_files, round_of_state
+from core.studies import RunRecord
 
 log = logging.getLogger("thalweg.worker")
 
@@ -19,15 +21,14 @@ def drop_checkpoints(artifacts: ArtifactStore, study_id: str, stem: str) -> None
     _drop(artifacts, study_id, lambda: checkpoint_files(stem))
 
 
-def drop_states(artifacts: ArtifactStore, study_id: str, before_round: int | None = None) -> None:
-    """Paused runs and checkpoints of the rounds before this one; left out: of all, since the study
-    has ended."""
-
-    def is_spent(name: str) -> bool:
-        found = round_of_state(name)
-        return found is not None and (before_round is None or found < before_round)
-
-    _drop(artifacts, study_id, lambda: filter(is_spent, artifacts.job(study_id).list()))
+def drop_spent(
+    artifacts: ArtifactStore,
+    study_id: str,
+    runs: Sequence[RunRecord],
+    before_round: int | None = None,
+) -> None:
+    """What has had its use, as `core.artifacts.task_files.spent`."""
+    _drop(artifacts, study_id, lambda: spent(artifacts.job(study_id).list(), runs, before_round))
 
 
 def _drop(artifacts: ArtifactStore, study_id: str, names: Callable[[], Iterable[str]]) -> None:

@@ -19,7 +19,7 @@ from core.store.base import WorkerStore
 from core.store.studies_base import Round, TaskClaim
 from core.strategies.plan import next_round
 from core.studies import RunRecord, StudyRecord
-from worker.leftovers import drop_states
+from worker.leftovers import drop_spent
 from worker.patience import Shutdown, insist
 
 log = logging.getLogger("thalweg.worker")
@@ -54,12 +54,12 @@ def make_plan(
             if round_ is not None:
                 insist(lambda: store.studies.plan(claim, round_), shutdown)
                 if claim.task.round > 1:  # the runs went on from what the round before left
-                    drop_states(artifacts, study.id, claim.task.round - 1)
+                    drop_spent(artifacts, study.id, runs, claim.task.round - 1)
                 return
             status, fields = _ending(study, runs)
         insist(lambda: store.studies.finish(claim, status, fields), shutdown)
         if claim.task.round > 1:
-            drop_states(artifacts, study.id)
+            drop_spent(artifacts, study.id, runs)
     except (StaleAttemptError, NotFoundError):
         log.warning("%s: no longer ours", claim.task.id)
     except StoreUnavailableError:

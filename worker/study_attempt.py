@@ -17,7 +17,7 @@ from core.store.studies_base import TaskClaim
 from core.studies import run_id
 from worker.frames import Frame
 from worker.hearing import Hearing, Last
-from worker.leftovers import drop_checkpoints, drop_states
+from worker.leftovers import drop_checkpoints, drop_spent
 from worker.means import Means
 from worker.patience import insist
 from worker.task_recorder import TaskRecorder
@@ -153,8 +153,8 @@ class StudyAttempt:
             case Frame(type="ended", fields={"reason": "handed_over"}):
                 self._give_back(self._store.hand_over, "handed over")
             case Frame(type="ended", fields=fields):
-                self._recorder.record(self._runs.weigh(fields["weights"]))
-                self._recorder.record(self._runs.pause(fields["paused"]))
+                weighed = self._runs.weigh(fields["weights"])
+                self._recorder.record([*weighed, *self._runs.pause(fields["paused"])])
                 self._recount()
                 if fields["reason"] == "finished":
                     self._succeed()
@@ -209,7 +209,8 @@ class StudyAttempt:
         now = self._insist(lambda: self._recorder.close_task(status, end))
         study_id = self._claim.study.id
         if now in TERMINAL:
-            drop_states(self._artifacts, study_id)
+            runs = self._insist(lambda: self._store.studies.runs(study_id))
+            drop_spent(self._artifacts, study_id, runs)
         elif self._resumed or self._hearing.elapsed_s > _NO_CHECKPOINT_S:
             drop_checkpoints(self._artifacts, study_id, self._claim.task.stem)
 

@@ -157,7 +157,9 @@ class TaskRuns:
             return self._keep([_stopped(ended, error)])
         metric = self._metric.at_end(run.index, fields["result"])
         outcome = fields["outcome"]
-        return self._keep([replace(ended, status="succeeded", outcome=outcome, metric=metric)])
+        # Weights that it has by now are of a rung: those of its end are written last.
+        succeeded = replace(ended, status="succeeded", outcome=outcome, metric=metric, weights=None)
+        return self._keep([succeeded])
 
     def pause(self, paused: Json) -> list[RunRecord]:
         """The records of runs that paused at the rung: `paused` of the `ended` frame."""

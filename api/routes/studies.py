@@ -24,7 +24,7 @@ from api.idempotency import KEY_PARAMETER, idempotency_of
 from api.openapi import header, problems, request_body
 from api.paging import make_cursor, page_body
 from api.queries import JobQuery, JobsQuery
-from api.removal import remove_kept
+from api.removal import remove_kept, remove_spent
 from api.study_schemas import Study, StudyPage, ValidatedStudy
 from api.study_views import study_etag, study_json
 from api.work import accepted, announced, listing, place, places
@@ -176,6 +176,8 @@ async def cancel(request: Request, study_id: StudyIdPath) -> Response:
     study = await services.store.studies.request_cancel(study_id)
     # `cancelled` between the two was our doing; any other end was not.
     changed = not before.terminal and study.status not in {"succeeded", "failed"}
+    if changed and study.terminal and study.started_at is not None:
+        await remove_spent(services, study_id)
     body = study_json(study, best=await _best(services, study))
     return Json(to_json(body), 202 if changed else 200)
 

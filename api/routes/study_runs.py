@@ -191,7 +191,8 @@ async def run_model(
     query: Annotated[ModelQuery, Query()],
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The run's weights, as a job's."""
+    """The run's weights, as a job's. `final` is where it stopped; of a run between two rungs, or
+    one that goes on, where it paused last."""
     services = services_of(request)
     study, run = await _run(services, study_id, index)
     weights = run.weights or {"steps": {}}

@@ -136,11 +136,13 @@ class Alone:
         self.state.share_s += self._clock() - began
         return ending
 
-    def known(self) -> Json:
-        """Of a run that has paused, as `core.population.pausing.pause`."""
+    def pause(self) -> Json:
+        """What is known of a run that has paused, as of those of a stack
+        (`core.population.pausing.pause`); its weights leave."""
         snapshot = _latest(self.state.files, self._spec, self._device)
         ledger, best = snapshot.ledger, snapshot.best
         lowest = {"step": best["step"], "loss": best["loss"]} if best["step"] >= 0 else None
+        of_best = snapshot.best_weights
         metrics = self._evaluation(snapshot)
         every = self._spec.record.eval_every
         if metrics is not None and every is not None and snapshot.step % every == 0:
@@ -148,6 +150,8 @@ class Alone:
             self._record(ledger["num_evaluations"], metrics)
             if lowest is None or metrics["loss"] < lowest["loss"]:
                 lowest = {"step": snapshot.step, "loss": metrics["loss"]}
+                of_best = list(snapshot.moment.weights.values())
+        self._send_weights(snapshot, of_best, -1 if lowest is None else lowest["step"])
         return {
             "step": snapshot.step,
             "loss": ledger["trace"]["last"] if snapshot.step else None,
@@ -164,6 +168,15 @@ class Alone:
             problem.load_state(snapshot.moment.weights)
             found = problem.evaluate()
         return None if found is None else {**found, "step": snapshot.step}
+
+    def _send_weights(self, snapshot: Snapshot, best: list[Tensor], best_step: int) -> None:
+        initial, metadata = parse(self.state.files.files["initial.safetensors"])
+        final = snapshot.moment.weights
+        named = dict(zip(final, best, strict=True)) if best_step >= 0 else None
+        weights = RunWeights(
+            initial, named, final, best_step, snapshot.step, _of_all_weights(metadata)
+        )
+        self._events.paused(self._run, weights)
 
     def _record(self, row: int, metrics: Json) -> None:
         columns = {name: np.array([[value]], dtype=float) for name, value in metrics.items()}
@@ -258,5 +271,10 @@ def _weights(files: MemoryFiles, ending: Ending) -> RunWeights:
         final,
         -1 if best is None else int(best[1]["step"]),
         int(of_final["step"]),
-        {k: v for k, v in metadata.items() if k not in ("step", "checkpoint", "spec")},
+        _of_all_weights(metadata),
     )
+
+
+def _of_all_weights(metadata: dict[str, str]) -> dict[str, str]:
+    """What holds of a run's other weights too, and of other runs'."""
+    return {k: v for k, v in metadata.items() if k not in ("step", "checkpoint", "spec")}

@@ -46,8 +46,8 @@ class End:
 
 
 class Endings:
-    """What the endings of a stack's runs are made of. `initial` are the weights before the first
-    step, of all runs that the stack began with."""
+    """What the endings of a stack's runs are made of, and their weights at a rung. `initial` are
+    the weights before the first step, of all runs that the stack began with."""
 
     def __init__(
         self,
@@ -101,6 +101,18 @@ class Endings:
                     metadata,
                 ),
             )  # fmt: skip
+
+    def weights_at_rung(self, step: int, slots: Slots, runs: Slots) -> Iterator[RunWeights]:
+        """Of the runs in these slots, after `step` updates; they are on the CPU."""
+        final, initial = _rows(self._problem.weights, slots), _rows(self._initial, runs)
+        steps, _, best = self._best.of(slots, -1)
+        best = {name: weight.cpu() for name, weight in best.items()}
+        metadata = self._problem.metadata()
+        for row, best_step in enumerate(steps.tolist()):
+            of_best = _row(best, row) if best_step >= 0 else None
+            yield RunWeights(
+                _row(initial, row), of_best, _row(final, row), best_step, step, metadata
+            )
 
     def _lowest(
         self, slot: int, best: tuple[int, float, Weights], final: Weights

@@ -30,7 +30,7 @@ SIZEABLE: Final = 1 / 8
 """Of the free memory: a stack that is estimated to take less is not measured."""
 USABLE: Final = 1 / 2
 """Of the free memory, by what a stack was measured to take. The rest is for what a step does not
-show: evaluations, the copy of all that is saved, the weights of runs that have ended."""
+show: evaluations, the copy of all that is saved, the weights of runs that have ended or paused."""
 
 
 class MakeStack(Protocol):
@@ -255,7 +255,7 @@ class Engine:
             if left == "handed_over":
                 saves.save_last(lambda: self.state(alone.state.tree()))
         if left == "paused":
-            self.known[run] = alone.known()
+            self.known[run] = alone.pause()
             self.paused.append(([run], alone.state))
         return left
 

@@ -92,6 +92,9 @@ class StackEvents(PopulationEvents, Protocol):
     def rewound(self, run: int, rows: dict[str, int]) -> None:
         """The run has gone back (`on_divergence`): so many rows of each history stay."""
 
+    def paused(self, run: int, weights: RunWeights) -> None:
+        """The run has paused at a rung: its weights there, and its best of the recorded rows."""
+
 
 class PopulationControl(Protocol):
     """What the engine asks between steps, for one attribute read each."""

@@ -8,7 +8,7 @@ class Gathering:
     """Passes the events on and keeps the endings. Satisfies `StackEvents`.
 
     Attributes:
-        num_calls: rows and endings that came.
+        num_calls: rows, pauses and endings that came.
         before: updates of the stacks that are done.
     """
 
@@ -16,6 +16,7 @@ class Gathering:
         self._events = events
         self._together = getattr(events, "many_rows", None)
         self._rewound = getattr(events, "rewound", None)
+        self._paused = getattr(events, "paused", None)
         self.endings: list[RunEnding] = []
         self.num_calls = 0
         self.before = 0
@@ -37,6 +38,11 @@ class Gathering:
     def rewound(self, run: int, rows: dict[str, int]) -> None:
         if self._rewound is not None:
             self._rewound(run, rows)
+
+    def paused(self, run: int, weights: RunWeights) -> None:
+        self.num_calls += 1
+        if self._paused is not None:
+            self._paused(run, weights)
 
     def progress(self, num_updates: int, num_running: int) -> None:
         self._latest = num_updates

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.artifacts.base import JobArtifacts
+from core.artifacts.task_files import checkpoint_files
 from core.errors import ArtifactError, NotFoundError
-from core.population.files import checkpoint_files
 from core.population.shortage import is_out_of_memory
 from core.population.tree_file import decode, encode
 from core.train.reporting import Clock

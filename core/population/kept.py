@@ -1,4 +1,4 @@
-"""The weights of a task's ended runs, gathered into one file with the runs stacked."""
+"""The weights of a task's runs that ended or paused, in one file with the runs stacked."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,7 +19,7 @@ class KeptWeights:
     """Rows of `initial.<name>`, `best.<name>` and `final.<name>`, on the CPU: (runs, …) each.
 
     Args:
-        rows: how many runs may end; the memory for all is taken when the first does.
+        rows: how many runs there are; the memory for all is taken when the first is kept.
     """
 
     def __init__(self, rows: int) -> None:

@@ -50,9 +50,10 @@ class PausedRuns:
 def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
     """What the runs that still train in a stack are between two steps, and what is known of each:
     `step`, the `loss` of its last row, the `eval` of its weights as they are (recorded only where
-    one is due), `best`, `share_s`."""
+    one is due), `best`, `share_s`. Their rows and weights leave the stack."""
     metrics = _evaluated(stack)
     stack.flush()
+    stack.send_weights()
     slots, numbers = stack.training()
     index = torch.from_numpy(slots)
     columns: Columns = {

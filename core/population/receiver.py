@@ -44,7 +44,7 @@ class Receiver:
     """Takes the engine's events (satisfies `StackEvents`), and passes them on as a task's.
 
     Attributes:
-        kept: the weights of the runs that have ended, by their place in the task.
+        kept: the weights of the runs that have ended or paused, by their place in the task.
         target: when they reached what the study asks for.
     """
 
@@ -102,6 +102,9 @@ class Receiver:
         }
         self._endings.append(fields)
         self._events.run_ended(fields)
+
+    def paused(self, run: int, weights: RunWeights) -> None:
+        self.kept.keep(self._places[run], weights)
 
     def weights(self, file: str, places: Mapping[int, int]) -> Json:
         """`weights` of the frame `ended`: where each run's are in the file."""

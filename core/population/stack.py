@@ -240,6 +240,13 @@ class Stack:
         """Send all rows that have not left."""
         self._outgoing.flush(*self.training(), self._updates)
 
+    def send_weights(self) -> None:
+        """Send those of the runs that have not ended, which pause here."""
+        slots, runs = self.training()
+        weights = self._endings.weights_at_rung(self.step, slots, runs)
+        for run, each in zip(self.names(runs), weights, strict=True):
+            self._events.paused(run, each)
+
     def compact(self, kept: Slots) -> None:
         """Go on with these slots alone; no bit of theirs changes (see `compaction`)."""
         self.problem.compact(kept)

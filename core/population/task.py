@@ -7,11 +7,11 @@ from typing import Any, Final
 import torch
 
 from core.artifacts.base import JobArtifacts
+from core.artifacts.task_files import paused_file, weights_file
 from core.errors import ArtifactError, NotFoundError
 from core.population.alone import AloneState
 from core.population.engine import Engine, MakeStack
 from core.population.events import PopulationControl
-from core.population.files import paused_file, weights_file
 from core.population.frame import fingerprint, specs_of
 from core.population.gathering import Gathering
 from core.population.keeper import Keeper, Pace
@@ -63,7 +63,7 @@ def run_task(
     Returns:
         `reason`: `finished`, `cancelled` (what had not ended by then keeps what it has) or
         `handed_over`. `weights`: `{"file", "rows": {index: row}, "steps": {index: {"initial",
-        "best", "final"}}}` of the runs that ended; None without any. `paused`: by index
+        "best", "final"}}}` of the runs that ended or paused; None without any. `paused`: by index
         `{"step", "loss", "eval", "best", "share_s", "target", "file"}`.
 
     Raises:

@@ -289,6 +289,25 @@ def test_a_running_study_is_asked_to_stop_and_keeps_what_it_had(api: Api) -> Non
     assert view["best"]["configuration"] == 0
 
 
+def test_a_study_that_is_cancelled_between_two_rungs_keeps_its_weights_alone(api: Api) -> None:
+    import numpy as np
+
+    study = play(api)
+    names = [f"{kind}/0_1.safetensors" for kind in ("paused", "weights")]
+    for name in [*names, "weights/0_2.safetensors"]:
+        study.save({"final.w": np.zeros((6, 2))}, name)
+    weights = {"file": names[1], "row": 0, "steps": {"final": 10}}
+    for index in range(6):
+        study.write(index, paused={"step": 10, "file": names[0]}, weights={**weights, "row": index})
+    api.worker.store.studies.close(study.claim, "succeeded", "finished")
+    reply = api.http.post(f"{study.path}/cancel")
+    assert (reply.status_code, reply.json()["status"]) == (202, "cancelled")
+    folder = api.worker.artifacts / study.id
+    kept = [str(file.relative_to(folder)) for file in folder.rglob("*.safetensors")]
+    assert kept == names[1:]
+    assert api.http.get(f"{study.path}/runs/5/model").status_code == 200
+
+
 def test_cancelling_a_terminal_study_changes_nothing(api: Api) -> None:
     study = play(api)
     study.close(*[0.5] * 6)

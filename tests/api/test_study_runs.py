@@ -291,6 +291,42 @@ def test_a_run_s_weights_are_a_file_of_their_own(api: Api, checkpoint: str, step
     assert metadata["class_names"] == '["0", "1"]'
 
 
+def test_weights_of_a_rung_are_served_until_later_ones_take_their_place(api: Api) -> None:
+    study = play(api)
+    study.save(stacked())
+    study.save({name: 2 * tensor for name, tensor in stacked().items()}, "weights/1_1.safetensors")
+    of_rung = weights(2, initial=0, best=20, final=30)
+    paused = {"step": 30, "loss": 0.5, "eval": None, "file": "paused/0_1.safetensors"}
+    stopped = {"by": "successive_halving", "step": 30, "rank": 2, "of": 3}
+    study.write(0, paused=paused, weights=of_rung)
+    path = f"{study.path}/runs/0/model"
+    waiting = api.http.get(path)
+    study.write(0, status="running")
+    going_on = api.http.get(path)
+    study.write(1, status="cancelled", stopped=stopped, weights=of_rung)
+    final = api.http.get(f"{study.path}/runs/1/model")
+    best = api.http.get(f"{study.path}/runs/1/model?checkpoint=best")
+    assert [reply.status_code for reply in (waiting, going_on, final, best)] == [200] * 4
+    row = stacked()["final.weight"][2].tolist()
+    assert load(waiting.content)["weight"].tolist() == row
+    assert load(final.content)["weight"].tolist() == row
+    assert (step_in(final.content), step_in(best.content)) == ("30", "20")
+    assert going_on.headers["etag"] == waiting.headers["etag"]
+    of_end = {**weights(0, initial=0, final=100), "file": "weights/1_1.safetensors"}
+    study.end(0, 0.5, weights=of_end)
+    ended = api.http.get(path, headers={"If-None-Match": waiting.headers["etag"]})
+    assert ended.status_code == 200
+    doubled = 2 * stacked()["final.weight"][0]
+    assert load(ended.content)["weight"].tolist() == doubled.tolist()
+
+
+def step_in(file: bytes) -> str:
+    """The updates that the weights have seen, by the file's own word."""
+    length = int.from_bytes(file[:8], "little")
+    step: str = json.loads(file[8 : 8 + length])["__metadata__"]["step"]
+    return step
+
+
 def test_weights_that_the_client_has_are_a_304_and_head_reads_none(api: Api) -> None:
     study = play(api)
     study.save(stacked())

@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx2
+from safetensors.numpy import load
 
 Json = dict[str, Any]
 
@@ -43,3 +44,8 @@ class Service:
     def series(self, job_id: str, name: str, **query: Any) -> list[Any]:
         values: list[Any] = self.history(job_id, limit=10_000, **query)["series"][name]
         return values
+
+    def weights(self, job_id: str, checkpoint: str) -> dict[str, Any]:
+        reply = self.http.get(f"/v1/jobs/{job_id}/model", params={"checkpoint": checkpoint})
+        assert reply.status_code == 200, reply.text
+        return load(reply.content)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load
 
 from tests.e2e.client import Json, Service
 from tests.e2e.specs import digits, endless
@@ -78,6 +77,18 @@ def test_runs_of_one_repeat_start_from_the_same_weights(studies: Studies) -> Non
     assert first[0] != first[1]
 
 
+def assert_same_weights(
+    service: Service, studies: Studies, job_id: str, study_id: str, index: int
+) -> None:
+    """Of the job and the run: all three sets, to rounding."""
+    for checkpoint in ("initial", "best", "final"):
+        alone = service.weights(job_id, checkpoint)
+        together = studies.weights(study_id, index, checkpoint)
+        assert together.keys() == alone.keys()
+        for name, value in alone.items():
+            assert_close(together[name], value, 1e-9)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 def test_a_run_is_the_same_as_the_job_that_its_spec_makes(
     service: Service, studies: Studies, optimizer: str
@@ -96,15 +107,7 @@ def test_a_run_is_the_same_as_the_job_that_its_spec_makes(
             assert len(alone["step"]) == total
             for name, values in alone.items():
                 assert_close(together[name], values, 1e-9)
-        for checkpoint in ("initial", "best", "final"):
-            reply = service.http.get(
-                f"/v1/jobs/{job['id']}/model", params={"checkpoint": checkpoint}
-            )
-            alone = load(reply.content)
-            together = studies.weights(study["id"], index, checkpoint)
-            assert together.keys() == alone.keys()
-            for name, value in alone.items():
-                assert_close(together[name], value, 1e-9)
+        assert_same_weights(service, studies, job["id"], study["id"], index)
         assert (run["outcome"], run["best"]["step"]) == (job["outcome"], job["best"]["step"])
 
 
@@ -118,9 +121,8 @@ def test_a_run_that_cannot_be_fused_is_that_job_to_the_bit(
     job = service.run(run["spec"])
     alone = service.history(job["id"], limit=10_000)["series"]
     assert studies.history(study["id"], 1)["series"] == alone
-    reply = service.http.get(f"/v1/jobs/{job['id']}/model", params={"checkpoint": "final"})
     together = studies.weights(study["id"], 1, "final")
-    for name, value in load(reply.content).items():
+    for name, value in service.weights(job["id"], "final").items():
         assert together[name].tobytes() == value.tobytes()
     assert {**run["result"], "train_s": 0} == {**job["result"], "train_s": 0}
 
@@ -143,11 +145,10 @@ def test_a_study_repeats_itself_to_the_bit(studies: Studies, strategy: Json) -> 
     other = studies.run(one["spec"])
     assert one["progress"]["num_finished_runs"] == strategy["num_runs"]
     runs = studies.runs(one["id"])
-    ended = [run["index"] for run in runs if run["status"] == "succeeded"]
     again = studies.runs(other["id"])
     assert [run["params"] for run in runs] == [run["params"] for run in again]
     assert [run["stopped"] for run in runs] == [run["stopped"] for run in again]
-    for index in ended:
+    for index in range(strategy["num_runs"]):
         for kind in ("train", "eval"):
             series = studies.history(one["id"], index, kind=kind)["series"]
             assert studies.history(other["id"], index, kind=kind)["series"] == series
@@ -199,6 +200,27 @@ def test_halving_stops_the_worst_and_goes_on_with_the_rest_where_they_paused(
         got = studies.losses(study["id"], run["index"])
         assert_close(got, studies.losses(whole["id"], run["index"])[: len(got)], 1e-9)
     assert study["progress"]["step"] == 9 * 20 + 3 * 40
+
+
+@pytest.mark.parametrize("kind", ["adam", "asgd"])  # fused, and side by side
+def test_a_run_that_halving_stopped_has_the_weights_of_the_job_that_ends_there(
+    service: Service, studies: Studies, kind: str
+) -> None:
+    stopper = {"kind": "successive_halving", "factor": 3, "min_steps": 20}
+    study = studies.run(
+        {
+            "base": exact(optimizer={"kind": kind}),
+            "sweep": RATES,
+            "strategy": {"kind": "grid", "stopper": stopper},
+        }
+    )
+    stopped = [run["index"] for run in studies.runs(study["id"]) if run["stopped"]]
+    assert len(stopped) == 2
+    for index in stopped:
+        run = studies.one(study["id"], index)
+        job = service.run({**run["spec"], "budget": {"max_steps": run["stopped"]["step"]}})
+        assert run["best"]["step"] == job["best"]["step"]
+        assert_same_weights(service, studies, job["id"], study["id"], index)
 
 
 def test_a_run_that_diverges_touches_no_other(studies: Studies) -> None:

@@ -98,7 +98,7 @@ class StudyClient(Client):
         trace |= {"result": result, "target": (run["target"] or {}).get("step")}
         for kind in ("train", "eval"):
             trace[kind] = digest("history", format="csv", kind=kind, limit=10_000)
-        if run["status"] == "succeeded":
+        if run["status"] == "succeeded" or run["stopped"] is not None:
             trace |= {which: digest("model", checkpoint=which) for which in ("best", "final")}
         return trace
 

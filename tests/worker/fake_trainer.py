@@ -196,8 +196,9 @@ class Task:
         )
 
     def ending(self, reason: str = "finished", paused: list[int] | None = None) -> dict[str, Any]:
-        steps = {run: {"initial": 0, "final": count} for run, count in self.ended.items()}
-        rows = {run: row for row, run in enumerate(self.ended)}
+        finals = {**self.ended, **dict.fromkeys(paused or [], self.stop_step)}
+        steps = {run: {"initial": 0, "final": count} for run, count in finals.items()}
+        rows = {run: row for row, run in enumerate(finals)}
         known = {"step": self.stop_step, "eval": None, "best": None, "share_s": 0.5}
         return {
             "reason": reason,
@@ -246,12 +247,22 @@ def first_ends(task: Task, what: str, *arguments: str) -> dict[str, Any]:
     return task.ending()
 
 
-def rung(task: Task) -> dict[str, Any]:
-    """Two rows of each, and all pause; in a task that goes on from there, three more to the end."""
+def rung(task: Task, then: str = "end", *arguments: str) -> dict[str, Any]:
+    """Two rows of each, and all pause; in a task that goes on from there, another act: without a
+    word, three more rows to the end."""
     if not task.sources:
         task.rows(0, 2)
         return task.ending(paused=task.indices)
-    return all_end(task, "5")
+    return TASK_ACTS[then](task, *(arguments or ["5"]))
+
+
+def rungs(task: Task) -> dict[str, Any]:
+    """A row of each, from the task's rung before to its own, where all pause; in one without a
+    rung, to the end."""
+    if task.stop_step is None:
+        return all_end(task, "5")
+    task.rows(task.stop_step - 1, 1)
+    return task.ending(paused=task.indices)
 
 
 def task_goes_back(task: Task) -> dict[str, Any]:
@@ -282,6 +293,7 @@ TASK_ACTS: dict[str, Callable[..., dict[str, Any]]] = {
     "end": all_end,
     "first_ends": first_ends,
     "rung": rung,
+    "rungs": rungs,
     "fail": task_fails,
     "back": task_goes_back,
     "flow": flow,

@@ -72,6 +72,15 @@ def test_rounds_follow_one_another_and_go_on_where_runs_paused(
     assert [first.status, paused.status, last.status] == ["succeeded", "failed", "succeeded"]
     assert (first.paused, first.metric) == (None, 0.2)
     assert studies.steps(study_id, 1) == [0, 1]
+    places = [("weights/1_1.safetensors", 0, 5), ("weights/0_1.safetensors", 1, 2)]
+    assert [where(first), where(paused)] == places
+    assert where(last) == ("weights/1_1.safetensors", 1, 5)
+
+
+def where(run: RunRecord) -> tuple[str, int, int]:
+    """Where its weights are, and how many updates the final ones have seen."""
+    assert run.weights is not None
+    return run.weights["file"], run.weights["row"], run.weights["steps"]["final"]
 
 
 def test_a_paused_run_says_what_is_known_of_it(bench: Any, studies: StudyBench) -> None:
@@ -91,6 +100,7 @@ def test_a_paused_run_says_what_is_known_of_it(bench: Any, studies: StudyBench) 
         assert run.paused == {
             "step": 2, "loss": index + 0.5, "eval": None, "file": "paused/0_1.safetensors",
         }  # fmt: skip
+        assert where(run) == ("weights/0_1.safetensors", index, 2)
 
 
 def test_queued_tasks_go_to_all_workers(bench: Any, studies: StudyBench) -> None:

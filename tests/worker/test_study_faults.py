@@ -4,7 +4,7 @@ processes, no torch."""
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import pytest
 
 from core.artifacts.build import open_artifacts
 from core.store.studies_base import TaskClaim
-from core.studies import TaskRecord, run_id
-from tests.worker.study_bench import StudyBench
+from core.studies import RunRecord, StudyRecord, TaskRecord, run_id
+from tests.worker.study_bench import Json, StudyBench, as_written
 from worker.janitor import Janitor
 
 
@@ -125,6 +125,41 @@ def test_a_cancel_keeps_what_there_is(bench: Any, studies: StudyBench) -> None:
     assert (untried.status, untried.result) == ("cancelled", None)
     assert studies.steps(study_id, 1) == [0, 1, 2]
     bench.until_status(bench.submit("finish:1"), "succeeded")
+
+
+def test_a_cancel_between_two_rungs_keeps_the_weights_of_the_first(
+    bench: Any, studies: StudyBench
+) -> None:
+    def cancelled_meanwhile(study: StudyRecord, runs: Sequence[RunRecord]) -> Any:
+        if study.round == 1:
+            studies.cancel(study.id)
+        return as_written(study, runs)
+
+    bench.decide = cancelled_meanwhile
+    bench.worker()
+    study_id = studies.submit("rung", [[0, 1]], [[0]], stop_steps=[2])
+    studies.until_status(study_id, "cancelled")
+    assert statuses(studies, study_id) == ["cancelled", "cancelled"]
+    assert [run.weights for run in studies.runs(study_id)] == [of_the_rung(0), of_the_rung(1)]
+
+
+def of_the_rung(row: int) -> Json:
+    """Weights of the task 0.1, whose runs paused after two steps."""
+    return {"file": "weights/0_1.safetensors", "row": row, "steps": {"initial": 0, "final": 2}}
+
+
+def test_a_run_that_is_killed_after_a_rung_keeps_the_weights_of_the_rung(
+    bench: Any, studies: StudyBench
+) -> None:
+    bench.worker()
+    study_id = studies.submit("rung:first_ends:deaf", [[0, 1]], [[0, 1]], stop_steps=[2])
+    studies.until(lambda: [run.status for run in studies.runs(study_id)][:1] == ["succeeded"])
+    studies.cancel(study_id)
+    studies.until_status(study_id, "cancelled")
+    ended, killed = studies.runs(study_id)
+    # What was to be written with the weights of its end is lost; those of the rung are not these.
+    assert (ended.status, ended.weights) == ("succeeded", None)
+    assert (killed.status, killed.weights) == ("cancelled", of_the_rung(1))
 
 
 def test_a_cancel_before_anything_began_is_done_at_once(bench: Any, studies: StudyBench) -> None:

@@ -48,6 +48,9 @@ class Gathered:
     def rewound(self, run: int, rows: dict[str, int]) -> None:
         self.received[run].intervened([], rows, ())
 
+    def paused(self, run: int, weights: RunWeights) -> None:
+        raise AssertionError("a population pauses nowhere")
+
     def progress(self, num_updates: int, num_running: int) -> None:
         self.progressed.append((num_updates, num_running))
 

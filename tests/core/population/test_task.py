@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from core.population.files import checkpoint_files
+from core.artifacts.task_files import checkpoint_files
 from core.population.keeper import Keeper
 from core.spec.job import JobSpec
 from tests.core.population.harness import Control, Gathered, train_population

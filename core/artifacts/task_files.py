@@ -1,0 +1,45 @@
+"""What the tasks of a study write: the names of their artifacts, and which have had their use."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from core.studies import RunRecord
+
+_OF_A_TASK: Final = re.compile(r"(?:paused|tasks|weights)/([0-9]+)_[0-9]+(?:_[a-z])?\.safetensors")
+TURNS: Final = ("a", "b")
+"""Resume checkpoints are written in turn: a whole one is there while the other is written."""
+
+
+def weights_file(stem: str) -> str:
+    """The weights of the runs that ended or paused in a task: those of a paused run until a task
+    that it goes on in has written its own."""
+    return f"weights/{stem}.safetensors"
+
+
+def paused_file(stem: str) -> str:
+    """The state of the runs that paused at the end of a task, for the tasks of the next round."""
+    return f"paused/{stem}.safetensors"
+
+
+def checkpoint_files(stem: str) -> tuple[str, ...]:
+    """A task's resume checkpoints; of no use once the task is closed."""
+    return tuple(f"tasks/{stem}_{turn}.safetensors" for turn in TURNS)
+
+
+def spent(
+    names: Iterable[str], runs: Sequence[RunRecord], before_round: int | None = None
+) -> Iterator[str]:
+    """Of a study's artifacts those that tasks of the rounds before this one wrote, but for the
+    weights that its runs have; left out: of all rounds, since the study has ended.
+
+    Args:
+        runs: all of the study, as they are once those rounds are over.
+    """
+    held = {run.weights["file"] for run in runs if run.weights is not None}
+    for name in names:
+        found = _OF_A_TASK.fullmatch(name)
+        if found is None or name in held:
+            continue
+        if before_round is None or int(found[1]) < before_round:
+            yield name
