@@ -23,6 +23,9 @@ Slope = Callable[[Floats], tuple[float, Floats]]
 """A point -> (value, gradient)."""
 
 X_SQUARED: Json = {"kind": "expression", "expression": "x1**2"}
+ELLIPSE: Json = {"kind": "expression", "expression": "0.1*x1**2 + 2*x2**2"}
+SADDLE: Json = {"kind": "expression", "expression": "x1**2 + x2**4 - x2**2"}
+TEN = np.array([10.0])
 
 
 def resolved(body: Json) -> JobSpec:
@@ -43,6 +46,10 @@ def digits_job(optimizer: Json, **more: Any) -> JobSpec:
     data = {"kind": "builtin", "name": more.pop("data", "digits")}
     problem = {"kind": "supervised", "data": data, "model": model}
     return resolved({"problem": problem, "optimizer": optimizer, **more})
+
+
+def gd(lr: float, **more: Any) -> Json:
+    return {"kind": "sgd", "lr": lr, **more}
 
 
 def x_squared(x: Floats) -> tuple[float, Floats]:
@@ -143,3 +150,19 @@ def verdict(spec: JobSpec, train: Columns, evaluation: Columns | None = None) ->
 def finding(found: Json, rule: str) -> Json:
     one: Json = next(each for each in found["findings"] if each["rule"] == rule)
     return one
+
+
+def noise(n: int, seed: int = 0) -> Floats:
+    return np.random.Generator(np.random.PCG64(seed)).standard_normal(n)
+
+
+def saddle(x: Floats) -> tuple[float, Floats]:
+    """x₁² + x₂⁴ − x₂²: a strict saddle at 0, minima of −1/4 at x₂ = ±√½."""
+    a, b = x
+    return float(a**2 + b**4 - b**2), np.array([2 * a, 4 * b**3 - 2 * b])
+
+
+def rastrigin(x: Floats) -> tuple[float, Floats]:
+    wave = 2 * np.pi * x
+    value = 10.0 * x.size + float((x**2 - 10 * np.cos(wave)).sum())
+    return value, 2 * x + 20 * np.pi * np.sin(wave)

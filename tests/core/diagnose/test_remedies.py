@@ -10,6 +10,8 @@ from core.diagnose.patches import scaled_rate
 from core.spec.job import JobSpec
 from core.spec.patching import merge
 from tests.core.diagnose.runs import (
+    ELLIPSE,
+    SADDLE,
     X_SQUARED,
     Columns,
     Floats,
@@ -22,11 +24,14 @@ from tests.core.diagnose.runs import (
     ellipse,
     evaluations,
     function_job,
+    gd,
+    noise,
+    rastrigin,
     resolved,
+    saddle,
     sgd,
     x_squared,
 )
-from tests.core.diagnose.test_history import ELLIPSE, SADDLE, gd, noise, rastrigin, saddle
 
 TEN = np.array([10.0])
 
