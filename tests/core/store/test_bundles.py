@@ -12,7 +12,7 @@ from core.store.layout import Columns, HistoryKind, HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.store.studies_base import NewRun, Round, RunRows, TaskClaim
 from core.studies import TaskRecord, run_id
-from tests.core.store.test_studies import new_study, run_of, take
+from tests.core.store.study_makers import new_study, run_of, take
 
 pytestmark = pytest.mark.anyio
 WIDTHS = {"loss": 1, "lr": 1, "grad_norm": 1, "x": 10}
