@@ -11,10 +11,10 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from core.diagnose.curves import Floats
-from core.spec.job import JobSpec
-from core.spec.optimizers import SGD
+from core.spec.job import FunctionProblem, JobSpec
+from core.spec.optimizers import SGD, Muon
 
-Family = Literal["gradient_descent", "heavy_ball", "nesterov", "adaptive", "other"]
+Family = Literal["gradient_descent", "heavy_ball", "nesterov", "adaptive", "orthogonal", "other"]
 
 _ADAPTIVE: Final = frozenset(
     {
@@ -55,7 +55,8 @@ class Method(NamedTuple):
 
 
 def method_of(spec: JobSpec) -> Method:
-    """The method of a spec. A schedule that moves the momentum makes it `other`."""
+    """The method of a spec. A schedule that moves the momentum makes it `other`. Muon, which is
+    AdamW where there are no layers, is `orthogonal` on models."""
     optimizer = spec.optimizer
     if isinstance(optimizer, SGD):
         if getattr(spec.schedule, "cycle_momentum", False) and optimizer.momentum > 0:
@@ -67,6 +68,9 @@ def method_of(spec: JobSpec) -> Method:
             return Method("other")
         family: Family = "nesterov" if optimizer.nesterov else "heavy_ball"
         return Method(family, optimizer.momentum, scale, optimizer.weight_decay)
+    if isinstance(optimizer, Muon):
+        on_point = isinstance(spec.problem, FunctionProblem)
+        return Method("adaptive" if on_point else "orthogonal")
     return Method("adaptive" if optimizer.kind in _ADAPTIVE else "other")
 
 

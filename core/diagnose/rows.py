@@ -10,10 +10,11 @@ from core.diagnose import curves, landscape, methods, rates
 from core.diagnose.curves import Floats
 from core.diagnose.landscape import Landscape
 from core.diagnose.measured import Measured
+from core.diagnose.strides import longest_stride
 from core.jobs import Outcome
 from core.spec.job import ClipNorm, JobSpec, Supervised
 from core.spec.models import LinearModel
-from core.spec.shapes import data_shape, problem_parameters, split_rows
+from core.spec.shapes import data_shape, split_rows
 
 WINDOW: Final = 128
 """Most rows at the end whose steps are looked at one by one."""
@@ -252,15 +253,14 @@ class Rows:
     def reach(self) -> float:
         """The most that the run's first-order steps could have taken off the loss.
 
-        Σ η·‖g‖²/(1−β) for SGD. Adaptive methods move each of P weights by about η at most:
-        Σ η·‖g‖₁ ≤ Σ η·√P·‖g‖.
+        Σ η·‖g‖²/(1−β) for SGD; Σ η·s·‖g‖ where a step at rate 1 is at most s long, whatever the
+        gradient is.
         """
         thin = slice(None, None, max(1, self.rows // 8192))
         size = np.nan_to_num(self.grad[thin], nan=0.0, posinf=0.0)
         stride = float(self.step[-1] - self.step[0] + 1) / max(1, size.size)
-        if self.method.family == "adaptive":
-            width = float(problem_parameters(self.spec.problem)) ** 0.5
-            bound: float = float((self.lr[thin] * size).sum()) * width * stride
+        if self.method.family in ("adaptive", "orthogonal"):
+            bound: float = float((self.lr[thin] * size).sum()) * longest_stride(self.spec) * stride
             return bound
         boost = self.method.scale / (1.0 - self.method.beta)
         return float((self.effective_lr[thin] * size * size).sum()) * boost * stride

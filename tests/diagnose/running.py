@@ -25,7 +25,7 @@ from core.spec.resolve import parse_job
 from core.train.events import Ending, SavedCheckpoint
 from core.train.loop import run
 from tests.diagnose.case import Case
-from tests.diagnose.cases import further, landscapes, models, networks, quadratics
+from tests.diagnose.cases import further, landscapes, models, muon, networks, quadratics
 
 Json = dict[str, Any]
 Columns = dict[str, NDArray[np.float64]]
@@ -34,7 +34,7 @@ JOB = "job_01k2b3c4d5e6f7g8h9jkmnpqrs"
 
 def all_cases() -> list[Case]:
     """The whole set, in a fixed order."""
-    parts = (quadratics, landscapes, models, networks, further)
+    parts = (quadratics, landscapes, models, networks, further, muon)
     return [case for part in parts for case in part.cases()]
 
 
