@@ -103,7 +103,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "plateau",
         "second half gains < 2 % without a clear trend, gradient ≤ 0.1 of its first size (or 0.05"
         " of the usual, or 0.1 of the mean slope to a minimum, or batches that cancel out)",
-        "Flat ground: hardly any slope to follow. A steady fall after a spike is none.",
+        "Flat ground: hardly any slope to follow. A steady fall after a spike is none, nor is a"
+        " model with under 2 % of its loss left.",
         "Theil 1950, Sen 1968, Mann 1945 (trend); Fukumizu and Amari 2000 (plateaus)",
         stationarity.look_plateau,
     ),

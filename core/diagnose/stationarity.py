@@ -151,6 +151,8 @@ def look_plateau(e: Evidence) -> Reading:
         return clear(text, over(late, 0.01), **numbers)
     if e.convex and e.level.fall >= 0.2:
         return clear("A convex loss that fell and stands still is near its minimum.", **numbers)
+    if isinstance(e.spec.problem, Supervised) and e.level.end <= 0.02 * e.level.start:
+        return clear("The loss stands still where little of it is left.", 0.3, **numbers)
     if late >= 0.02:
         return clear(f"The second half takes {late:.1%} off the loss.", 0.3, **numbers)
     gain = _gain_of_a_larger_rate(e)

@@ -39,6 +39,17 @@ def test_a_loss_that_stands_still_while_the_gradient_has_faded_is_a_plateau() ->
     assert verdict(digits_job(gd(0.1)), curve(loss, 0.1, grad)) == "plateau"
 
 
+@pytest.mark.parametrize(("left", "expected"), [(0.01, "healthy"), (0.1, "plateau")])
+def test_a_model_that_has_hardly_any_loss_left_stands_still_on_no_plateau(
+    left: float, expected: str
+) -> None:
+    loss = np.maximum(2.0 * np.exp(-np.arange(600.0) / 20.0), 2.0 * left) * np.exp(
+        0.02 * noise(600)
+    )
+    run = curve(loss, 0.02, np.where(np.arange(600) < 100, 2.0, 0.1))
+    assert verdict(digits_job({"kind": "muon"}), run) == expected
+
+
 @pytest.mark.parametrize("batch", [64, "full"])
 def test_a_steady_fall_after_a_spike_is_no_plateau(batch: int | str) -> None:
     # ReduceLROnPlateau calls this one: no new best for 300 steps.
