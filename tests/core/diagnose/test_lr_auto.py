@@ -1,74 +1,33 @@
-"""Settling a learning rate: the race, what decides it, and how good what it settles is."""
+"""Settling a learning rate: the race, and what decides it."""
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from core.diagnose.lr_auto import Settled, candidate, race_steps, settle
+from core.diagnose.lr_auto import candidate, race_steps, settle
 from core.jobs import Outcome
 from core.population.race import Finish, race
-from core.population.run import run
-from core.settings import Settings
 from core.spec.auto import settled
 from core.spec.job import FunctionProblem, JobSpec
-from core.spec.limits import Limits
 from core.spec.optimizers import settled_lr
-from core.spec.resolve import parse_job
 from core.train.events import Control
+from tests.core.diagnose.automatic import (
+    DIGITS,
+    ROSENBROCK,
+    WINE,
+    Going,
+    Json,
+    evidence,
+    found,
+    job,
+    quadratic,
+)
 from tests.core.train.harness import train
 
-Json = dict[str, Any]
-LIMITS = Limits.of(Settings())
-
-
-@dataclass
-class Going:
-    """A control that asks to stop at the read after `reads`; None: never."""
-
-    reads: int | None = None
-    dropped: tuple[int, ...] = ()
-
-    @property
-    def stop_requested(self) -> Literal["cancel", "hand_over"] | None:
-        if self.reads is None:
-            return None
-        self.reads -= 1
-        return "hand_over" if self.reads < 0 else None
-
-
-def job(problem: Json, optimizer: Json, steps: int = 200, **rest: Any) -> JobSpec:
-    body = {
-        "problem": problem,
-        "optimizer": {"lr": "auto", **optimizer},
-        "budget": {"max_steps": steps},
-        "record": {"eval_every": None},
-        "device": "cpu",
-        **rest,
-    }
-    return parse_job(json.dumps(body).encode(), LIMITS)
-
-
-def quadratic(*eigenvalues: float) -> Json:
-    function = {"kind": "quadratic", "eigenvalues": list(eigenvalues)}
-    return {"kind": "function", "function": function, "start": [1.0] * len(eigenvalues)}
-
-
-ROSENBROCK: Json = {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}}
-DIGITS: Json = {
-    "kind": "supervised",
-    "data": {"kind": "builtin", "name": "digits"},
-    "model": {"kind": "mlp", "hidden": [32]},
-}
-
-WINE: Json = {**DIGITS, "data": {"kind": "builtin", "name": "wine"}}
 LARGE: Json = {"kind": "function", "function": {"kind": "sphere", "dim": 20_000}}
 
 
@@ -100,20 +59,10 @@ class FakeRace:
         return Finish(self._loss(rate), self._loss(rate), evaluation, outcome, 10)
 
 
-def found(spec: JobSpec, how: Any = race, control: Control | None = None) -> Settled:
-    answer = settle(spec, how, control=control or Going(), device="cpu")
-    assert answer is not None
-    return answer
-
-
-def evidence(answer: Settled) -> Json:
-    told: Json = answer.resolved["optimizer.lr"]["evidence"]
-    return told
-
-
 # --- what the race decides (Adam on a parabola: the range test suggests 0.02)
 
 ADAM = job(quadratic(1.0, 10.0), {"kind": "adam"})
+
 NEAR = 0.0215
 
 
@@ -332,90 +281,3 @@ def test_the_evidence_is_small_and_tells_the_whole_way() -> None:
     assert cost["num_steps"] == test["num_steps"] + 100 * len(raced)
     assert 0 < cost["hessian_products"] <= 30
     assert cost["seconds"] > 0
-
-
-# --- how good it is
-
-
-class Nobody:
-    def rows(self, *_: object) -> None: ...
-    def progress(self, *_: object) -> None: ...
-    def ended(self, *_: object) -> None: ...
-
-
-def final_losses(spec: JobSpec, rates: Iterable[float]) -> NDArray[np.float64]:
-    """Of whole runs at these rates: the evaluation's where there is one; infinite if diverged."""
-    specs = [settled(spec, float(rate)) for rate in rates]
-    endings = [each.ending for each in run(specs, events=Nobody(), control=Going(), device="cpu")]
-    losses = [
-        (each.result["eval"] or {"loss": each.result["final_loss"]})["loss"]
-        if each.outcome != "diverged"
-        else math.inf
-        for each in endings
-    ]
-    found = np.array(losses)
-    found[np.isnan(found)] = math.inf
-    return found
-
-
-GRID = np.logspace(-5, 1, 25)
-"""Four rates a decade."""
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "factor"),
-    [
-        ({"kind": "adam"}, 1.5),
-        ({"kind": "sgd"}, 1.5),
-        ({"kind": "sgd", "momentum": 0.9}, 2.0),
-        ({"kind": "muon"}, 1.5),
-    ],
-    ids=["adam", "sgd", "momentum", "muon"],
-)
-def test_a_networks_settled_rate_is_about_as_good_as_the_best_of_a_grid(
-    optimizer: Json, factor: float
-) -> None:
-    spec = job(DIGITS, optimizer, 400)
-    grid = final_losses(spec, GRID)
-    ours = final_losses(spec, [found(spec).lr])[0]
-    assert ours <= factor * grid.min()
-    # Which few of the grid are: most of its rates are far worse.
-    assert (grid > factor * grid.min()).mean() > 0.6
-
-
-@pytest.mark.parametrize("kind", ["muon", "adam"])
-def test_few_rows_and_steps_do_not_lead_to_a_rate_that_is_good_by_luck(kind: str) -> None:
-    # At a hundred times the best rate, now and then a run loses nothing on the 36 rows of the
-    # evaluation, where others of the same rate lose more than a constant answer would (log 3).
-    specs = [job(WINE, {"kind": kind}, 60, seed=seed) for seed in range(10)]
-    rates = [found(spec).lr for spec in specs]
-    losses = np.mean([final_losses(spec, [*rates, *GRID]) for spec in specs], axis=0)
-    ours, grid = losses[: len(rates)], losses[len(rates) :]
-    assert np.median(ours) <= 2.0 * grid.min()
-    assert ours.max() <= math.log(3.0)
-    assert (grid > math.log(3.0)).mean() > 0.4
-
-
-@pytest.mark.parametrize(
-    ("problem", "optimizer", "steps"),
-    [
-        (quadratic(1.0, 10.0), {"kind": "sgd"}, 30),
-        (quadratic(0.01, 0.1, 1.0), {"kind": "sgd"}, 200),
-        (quadratic(0.01, 0.1, 1.0), {"kind": "sgd", "momentum": 0.9}, 60),
-        (quadratic(0.01, 0.1, 1.0), {"kind": "adam"}, 60),
-        (ROSENBROCK, {"kind": "sgd"}, 500),
-        (ROSENBROCK, {"kind": "sgd", "momentum": 0.9}, 500),
-        (ROSENBROCK, {"kind": "adam"}, 500),
-    ],
-)
-def test_a_functions_settled_rate_is_about_as_good_as_the_best_of_a_grid(
-    problem: Json, optimizer: Json, steps: int
-) -> None:
-    spec = job(problem, optimizer, steps)
-    answer = found(spec)
-    limit = evidence(answer)["curvature"]["largest_stable_lr"] or math.inf
-    # (Gradient descent on Rosenbrock's function gets away with twice what its start is stable for.)
-    grid = final_losses(spec, GRID)
-    wanted = 2.0 * grid[limit >= GRID].min() + 1e-3 * final_losses(spec, [1e-12])[0]
-    assert final_losses(spec, [answer.lr])[0] <= wanted
-    assert (grid > wanted).mean() > 0.5
