@@ -26,7 +26,7 @@ from api.routes import (
     study_runs,
     system,
 )
-from api.waiting import ChangeFeed
+from api.waiting import EndFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError
 from core.settings import Settings
@@ -47,13 +47,13 @@ def create_app(
     *,
     poll_s: float = 2.0,
 ) -> FastAPI:
-    """The application. `poll_s`: see `ChangeFeed`."""
+    """The application. `poll_s`: see `EndFeed`."""
     services = Services(
         settings,
         store,
         artifacts,
         dispatcher,
-        ChangeFeed(store, poll_s),
+        EndFeed(store, poll_s),
         Limits.of(settings),
     )
     rooms = (

@@ -19,7 +19,7 @@ import api.convertors  # noqa: F401  (the names of what may stand in a path)
 from api.comparing import Findings
 from api.dispatch import Dispatcher
 from api.problems import UnsupportedMediaTypeError, query_names, unknown_parameter
-from api.waiting import ChangeFeed
+from api.waiting import EndFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import FieldError, InvalidInputError, NotFoundError
 from core.names import JOB_PREFIX, STUDY_PREFIX, is_id
@@ -42,7 +42,7 @@ class Services:
     store: ApiStore
     artifacts: ArtifactStore
     dispatcher: Dispatcher
-    feed: ChangeFeed
+    feed: EndFeed
     limits: Limits = field(default_factory=Limits)
     findings: Findings = field(default_factory=Findings)
 

@@ -24,8 +24,8 @@ class Record(Protocol):
 Waited = TypeVar("Waited", bound=Record)
 
 
-class ChangeFeed:
-    """Wakes those who wait for a job or study when the store says that it has changed.
+class EndFeed:
+    """Wakes those who wait for a job or study when the store says that it has ended.
 
     `poll_s`: a waiter reads the record this often although nothing woke it: announcements are not
     repeated, and those made while the subscription was broken are lost.
@@ -40,7 +40,7 @@ class ChangeFeed:
 
     def start(self) -> None:
         """Subscribe, in the running loop."""
-        self._task = asyncio.create_task(self._listen(), name="change-feed")
+        self._task = asyncio.create_task(self._listen(), name="end-feed")
 
     async def stop(self) -> None:
         """Unsubscribe."""
@@ -71,17 +71,17 @@ class ChangeFeed:
     ) -> Waited:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        # Watching begins before reading: a change between the two sets the event.
-        with self._watch(name) as changed:
+        # Watching begins before reading: an end between the two sets the event.
+        with self._watch(name) as ended:
             while True:
-                changed.clear()
+                ended.clear()
                 record = await read(name)
                 left = until - loop.time()
                 if record.terminal or left <= 0 or self._closing:
                     return record
                 note(logging.DEBUG, "waiting", id=name, left_s=round(left, 3))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), min(left, self._poll_s))
+                    await asyncio.wait_for(ended.wait(), min(left, self._poll_s))
 
     @contextlib.contextmanager
     def _watch(self, name: str) -> Iterator[asyncio.Event]:
@@ -98,14 +98,14 @@ class ChangeFeed:
     async def _listen(self) -> None:
         while True:
             try:
-                async for name in self._store.changes():
+                async for name in self._store.ends():
                     self._wake(name)
             except Exception:  # the feed must not end while the process lives
-                note(logging.ERROR, "the feed of changes failed")
+                note(logging.ERROR, "the feed of ends failed")
             await asyncio.sleep(RETRY_S)
 
     def _wake(self, name: str) -> None:
-        """An empty id says that the subscription has begun (again): anything may have changed."""
+        """An empty id says that the subscription has begun (again): anything may have ended."""
         found = [self._waiting.get(name, set())] if name else list(self._waiting.values())
         for events in found:
             for event in events:

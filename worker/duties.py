@@ -183,5 +183,5 @@ def warm_up(device: str) -> None:
             common = {"artifacts": folder, "device": device, "resume": False, "stored_rows": None}
             run_job({**common, "job_id": new_id(JOB_PREFIX), "spec": spec}, Nobody(), Nobody())
             task = {"study_id": new_id(STUDY_PREFIX), "stem": "0_1", "stop_step": None}
-            runs = {"specs": [spec], "runs": [[0, 0, 0], [1, 0, 1]], "sources": {}, "target": None}
+            runs = {"base": spec, "configurations": [{}], "runs": [[0, 0, 0], [1, 0, 1]]}
             run_population({**common, **task, **runs}, Nobody(), Nobody())

@@ -68,6 +68,7 @@ class StudyAttempt:
     def _run(self) -> None:
         study_id, wanted = self._claim.study.id, self._claim.task.runs
         stored = self._insist(lambda: self._store.studies.runs(study_id, wanted))
+        layouts = self._insist(lambda: self._store.studies.layouts(study_id, wanted))
         self._runs = TaskRuns(self._claim, stored)
         try:
             question = self._question()
@@ -84,13 +85,12 @@ class StudyAttempt:
         self._recorder = TaskRecorder(
             self._store.studies,
             self._claim,
-            self._runs.layouts,
+            layouts,
             lost=lambda: self._mailbox.put("lost"),
             going_on=going_on,
         )
         try:
             self._recorder.device(question["device"])
-            self._recorder.record(self._runs.begin())
             self._link.run_population(self._hearing.run, question)
             self._finish(self._hearing.listen(self._report, self._recorder.start))
         finally:
@@ -107,7 +107,7 @@ class StudyAttempt:
             "study_id": self._claim.study.id,
             "stem": self._claim.task.stem,
             "artifacts": self._settings.artifacts_location,
-            "device": self._device(self._runs.specs[0].device),
+            "device": self._device(self._claim.study.spec["base"]["device"]),
             "stop_step": self._claim.task.stop_step,
             "resume": self._resumed,
             "stored_rows": stored_rows,

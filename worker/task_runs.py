@@ -3,17 +3,12 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, Final
 
 from core.jobs import Status
-from core.spec.job import JobSpec, Supervised
-from core.spec.study import RunSpecs
 from core.store.layout import Columns, HistoryKind
-from core.store.layouts import layouts_of
-from core.store.studies_base import Layouts, TaskClaim
+from core.store.studies_base import TaskClaim
 from core.studies import RunRecord
-from worker.folding import fold
 from worker.run_metric import MetricWatch
 
 log = logging.getLogger("thalweg.worker")
@@ -57,37 +52,16 @@ class TaskRuns:
             if not run.terminal and run.index not in self._paused
         ]
 
-    @cached_property
-    def specs(self) -> list[JobSpec]:
-        """One for each configuration, in order of the first run of each."""
-        specs = RunSpecs(self._claim.study.spec)
-        return [specs.of(run.params, run.repeat) for run in self._firsts]
-
-    @cached_property
-    def layouts(self) -> dict[int, Layouts]:
-        """Of each run's histories."""
-        of_place = [layouts_of(spec) for spec in self.specs]
-        return {run.index: of_place[self._place(run)] for run in self._records.values()}
-
-    @cached_property
-    def _firsts(self) -> list[RunRecord]:
-        firsts: dict[int, RunRecord] = {}
-        for run in self._records.values():
-            firsts.setdefault(run.configuration, run)
-        return list(firsts.values())
-
-    @cached_property
-    def _places(self) -> dict[int, int]:
-        return {run.configuration: place for place, run in enumerate(self._firsts)}
-
-    def _place(self, run: RunRecord) -> int:
-        return self._places[run.configuration]
-
     def question(self) -> Json:
         """The fields of a `population` frame that say what is to be trained."""
+        params = {run.configuration: run.params for run in self._records.values()}
+        places = {configuration: place for place, configuration in enumerate(params)}
         return {
-            "specs": fold(_dumped(self.specs)),
-            "runs": [[run.index, self._place(run), run.seed] for run in self._records.values()],
+            "base": self._claim.study.spec["base"],
+            "configurations": list(params.values()),
+            "runs": [
+                [run.index, places[run.configuration], run.seed] for run in self._records.values()
+            ],
             "sources": {
                 run.index: run.paused["file"]
                 for run in self._records.values()
@@ -111,10 +85,6 @@ class TaskRuns:
             self._metric.look(kind, [run.index], [len(columns["step"])], columns)
 
     # --- what the trainer reports
-
-    def begin(self) -> list[RunRecord]:
-        """They train from now on; their records."""
-        return self._keep([replace(run, status="running") for run in self.unfinished])
 
     def look(
         self,
@@ -234,24 +204,6 @@ class TaskRuns:
     def _keep(self, records: list[RunRecord]) -> list[RunRecord]:
         self._records.update((run.index, run) for run in records)
         return records
-
-
-def _dumped(specs: Iterable[JobSpec]) -> list[Json]:
-    """The specs as JSON. Rows of data that several have in common are dumped once and shared: a
-    few megabytes of them take a third of a second."""
-    rows: dict[int, Json] = {}
-    found = []
-    for spec in specs:
-        if not isinstance(spec.problem, Supervised):
-            found.append(spec.model_dump(mode="json"))
-            continue
-        data = spec.problem.data
-        if id(data) not in rows:
-            rows[id(data)] = data.model_dump(mode="json")
-        dumped = spec.model_dump(mode="json", exclude={"problem": {"data"}})
-        dumped["problem"]["data"] = rows[id(data)]
-        found.append(dumped)
-    return found
 
 
 def _stopped(run: RunRecord, error: Json | None) -> RunRecord:

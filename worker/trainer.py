@@ -24,7 +24,6 @@ from core.errors import ArtifactError, JobFailure
 from core.train.events import Columns, Ending, Json, SavedCheckpoint
 from worker import frames
 from worker.duties import measure_job, run_job, run_population, warm_up
-from worker.folding import unfold
 from worker.frames import Frame
 from worker.lifeline import end_with_parent
 
@@ -163,8 +162,7 @@ class Trainer:
             if asked.type == "measure":
                 return Frame("measured", {"measured": self._measure(job, flag)})
             if asked.type == "population":
-                task = {**job, "specs": unfold(job["specs"])}
-                return Frame("ended", self._run_population(task, PipeEvents(self._send), flag))
+                return Frame("ended", self._run_population(job, PipeEvents(self._send), flag))
             ending = self._run_job(job, PipeEvents(self._send), flag)
         except Exception as error:
             failed = failure(error)

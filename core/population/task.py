@@ -47,15 +47,16 @@ def run_task(
         job: the frame's fields.
             `stem`: what the names of the task's artifacts begin with.
             `device`: where to train.
-            `specs`: resolved job specs, one a configuration.
-            `runs`: `[index in the study, place in specs, seed]` each; their models are alike.
+            `base`, `configurations`: of the resolved study, and the parameters of each.
+            `runs`: `[index in the study, place in configurations, seed]` each; their models are
+                alike.
             `stop_step`: after so many updates, runs that have not ended pause; None: none does.
             `sources`: by index, the artifact with the state that a paused run goes on from.
             `resume`: go on from the task's latest checkpoint; without any, from the beginning.
             `stored_rows`: by index, the rows of each history that have arrived: a checkpoint that
                 presumes more is not used. None: all of them.
             `target`: as `core.population.target.Target` takes it.
-            All but the first four may be left out.
+            All but the first five may be left out.
         artifacts: the study's.
         pace: how often the task is saved.
         free: memory that a stack could take.

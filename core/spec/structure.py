@@ -1,7 +1,6 @@
 """Which runs may share a stack, and how many fit: from the specs alone, without torch."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Final
 
 from core.spec.data import Inline
@@ -46,7 +45,7 @@ def fusable(spec: JobSpec) -> bool:
     return spec.start_from is None and isinstance(spec.on_divergence, StopOnDivergence)
 
 
-def structure_key(spec: JobSpec) -> str | None:
+def structure_key(spec: JobSpec) -> Hashable | None:
     """Equal for resolved specs whose runs may share a stack; None: it trains alone.
 
     The same: problem but for initial weights, start and dropout rate, batch size, precision,
@@ -55,43 +54,41 @@ def structure_key(spec: JobSpec) -> str | None:
     """
     if not fusable(spec):
         return None
-    shared: dict[str, Any] = spec.model_dump(mode="json", exclude=set(FREE))
     clip = spec.gradient_clip
-    shared["clip"] = [
-        clip and clip.kind, clip.norm_type if isinstance(clip, ClipNorm) else None
-    ]  # fmt: skip
-    shared["optimizer"] = {
-        name: value
-        for name, value in spec.optimizer.model_dump(exclude={"foreach", "fused"}).items()
-        if name in COMMON or isinstance(value, bool)
-    }
-    shared["problem"] = _problem_structure(spec)
-    return json.dumps(shared, sort_keys=True)
+    return (
+        spec.model_dump_json(exclude=set(FREE)),
+        clip and (clip.kind, clip.norm_type if isinstance(clip, ClipNorm) else None),
+        tuple(
+            (name, value)
+            for name, value in spec.optimizer
+            if name in COMMON or (isinstance(value, bool) and name not in {"foreach", "fused"})
+        ),
+        _problem_structure(spec),
+    )
 
 
-def _problem_structure(spec: JobSpec) -> Any:
+def _problem_structure(spec: JobSpec) -> Hashable:
     problem = spec.problem
     if isinstance(problem, Supervised):
         without: Any = {"model": {"init", "dropout"}}
         if not isinstance(problem.data, Inline):
-            return problem.model_dump(mode="json", exclude=without)
+            return problem.model_dump_json(exclude=without)
         without["data"] = {"features", "targets"}
-        rows = problem.data.digest
-        return [problem.model_dump(mode="json", exclude=without), rows]
-    return [problem.function.model_dump(mode="json"), problem.bounds is not None]
+        return problem.model_dump_json(exclude=without), problem.data.digest
+    return problem.function.model_dump_json(), problem.bounds is not None
 
 
 def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
     """The specs' numbers by stack, each in order and the stacks by their first; a run that cannot
     be fused is a group of its own."""
-    found: dict[str, list[int]] = {}
-    keys: dict[tuple[int, ...], str | None] = {}  # repeats share all but their seed
+    found: dict[Hashable, list[int]] = {}
+    keys: dict[tuple[int, ...], Hashable | None] = {}  # repeats share all but their seed
     for number, spec in enumerate(specs):
         parts = tuple(id(part) for name, part in spec if name != "seed")
         if parts not in keys:
             keys[parts] = structure_key(spec)
         key = keys[parts]
-        found.setdefault(f"alone {number}" if key is None else key, []).append(number)
+        found.setdefault(number if key is None else key, []).append(number)
     return list(found.values())
 
 

@@ -48,7 +48,9 @@ class Facts:
             return
         self.columns = tuple(name for name in self.columns if name in columns)
         for name in JobSpec.model_fields:
-            if name not in self.varying and getattr(spec, name) != getattr(self.first, name):
+            part, first = getattr(spec, name), getattr(self.first, name)
+            # Most parts are shared; to compare two of them takes their fields one by one.
+            if part is not first and name not in self.varying and part != first:
                 self.varying.add(name)
 
     @property

@@ -190,12 +190,12 @@ class AsyncRedisStore:
     async def workers(self) -> Sequence[WorkerInfo]:
         return [decode_worker(text) for text in await self._link.call(run("workers"))]
 
-    async def changes(self, idle_ping_s: float = IDLE_PING_S) -> AsyncIterator[str]:
+    async def ends(self, idle_ping_s: float = IDLE_PING_S) -> AsyncIterator[str]:
         wait_s, longest_s = RECONNECT_S
         while True:
             pubsub = self._link.client.pubsub()
             try:
-                await pubsub.subscribe(self._link.key("changed"))
+                await pubsub.subscribe(self._link.key("ended"))
                 async for message in _messages(pubsub, idle_ping_s):
                     if message["type"] == "subscribe":
                         wait_s = RECONNECT_S[0]
@@ -203,7 +203,7 @@ class AsyncRedisStore:
                     elif message["type"] == "message":
                         yield message["data"].decode()
             except (redis.RedisError, OSError) as error:
-                _log.warning("The subscription to changes broke; subscribing again: %s", error)
+                _log.warning("The subscription to ends broke; subscribing again: %s", error)
             finally:
                 await pubsub.aclose()
             await asyncio.sleep(wait_s)

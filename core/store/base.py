@@ -1,8 +1,8 @@
 """What the service asks of its store: one protocol for the API (async), one for workers (sync).
 
 Both speak to the same Redis through the same Lua scripts. Every change of a job is one script:
-it checks the move against `core.jobs.MOVES`, bumps the record's `version`, announces the job's id
-on the `changed` channel, and (workers only) refuses a stale fencing token.
+it checks the move against `core.jobs.MOVES`, bumps the record's `version`, announces the id of a
+job that has ended on the `ended` channel, and (workers only) refuses a stale fencing token.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -197,12 +197,13 @@ class ApiStore(Protocol):
         """Those that have reported within their time to live, by name."""
         ...
 
-    def changes(self) -> AsyncIterator[str]:
-        """Ids of jobs that have changed, from now on (one subscription a process). A new job is not
-        among them: nobody can wait for it yet, and every process would pay for hearing of it.
+    def ends(self) -> AsyncIterator[str]:
+        """Ids of jobs and studies that have ended or are gone, from now on (one subscription a
+        process). Other changes are not told: nobody waits for them, and every process would pay for
+        hearing of them.
 
         Never ends and does not raise when the server goes away: it subscribes again. The empty
-        string says that it has (also the first time): anything may have changed before it.
+        string says that it has (also the first time): anything may have ended before it.
         """
         ...
 
@@ -279,7 +280,7 @@ class WorkerStore(Protocol):
 
     def renew(self, claim: "Claim | TaskClaim", lease_s: float) -> Status:
         """Prolong the lease; returns the job's or task's status now (`cancelling` asks the attempt
-        to stop). Neither the record's version nor `changes` show it."""
+        to stop). The record's version does not show it."""
         ...
 
     def append_rows(

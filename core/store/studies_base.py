@@ -139,6 +139,10 @@ class WorkerStudies(Protocol):
         """How many rows of each history of these runs are stored."""
         ...
 
+    def layouts(self, study_id: str, indices: Sequence[int]) -> dict[int, Layouts]:
+        """How the histories of these runs lie, as they were planned."""
+        ...
+
     def write(
         self,
         claim: TaskClaim,

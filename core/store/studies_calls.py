@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from core.errors import NotFoundError
 from core.store.calls import UNLINK_BATCH, hash_in, read_trash, record_key
-from core.store.codec import KINDS, decode_layout
+from core.store.codec import KINDS, decode_layout, decode_layouts
 from core.store.history import chunk_names
 from core.store.layout import HistoryKind
 from core.store.link import Call, command
+from core.store.studies_base import Layouts
 from core.store.studies_codec import RUN_FIELDS, decode_run, decode_study
 from core.studies import RunRecord, StudyRecord, run_id
 
@@ -63,6 +64,19 @@ def runs_in(answers: Sequence[Sequence[bytes | None]]) -> list[RunRecord]:
     return [run for run in map(decode_run, answers) if run is not None]
 
 
+def read_layouts(namespace: str, study_id: str, indices: Sequence[int]) -> list[Call]:
+    return [
+        command("HMGET", record_key(namespace, run_id(study_id, index)), *_LAYOUTS)
+        for index in indices
+    ]
+
+
+def layouts_in(found: Sequence[bytes | None]) -> Layouts:
+    """Of one run's histories."""
+    named = zip(_LAYOUTS, found, strict=True)
+    return decode_layouts({name: text for name, text in named if text is not None})
+
+
 def read_rest(namespace: str, study_id: str) -> list[Call]:
     """The names of the tasks, and of the bundles."""
     key = record_key(namespace, study_id)
@@ -74,6 +88,7 @@ def planned_in(trashed: Any) -> int:
     return int(hash_in(trashed).get("planned", b"0")) if trashed else 0
 
 
+_LAYOUTS: Final = tuple(f"layout:{kind}" for kind in KINDS)
 _META: Final = tuple(chain.from_iterable((f"layout:{kind}", f"rows:{kind}") for kind in KINDS))
 
 
@@ -126,7 +141,8 @@ def free_rest(
 
 
 __all__ = [
-    "batches", "dumps", "free_rest", "free_runs", "not_found", "planned", "planned_in",
-    "read_record", "read_rest", "read_rows_of", "read_runs", "read_trash", "record_key", "runs_in",
-    "study_in",
+    "batches", "dumps", "free_rest", "free_runs", "layouts_in", "not_found", "planned",
+    "planned_in",
+    "read_layouts", "read_record", "read_rest", "read_rows_of", "read_runs", "read_trash",
+    "record_key", "runs_in", "study_in",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from core.store.base import Json
 from core.store.bundles import bundles, fits
 from core.store.layout import HistoryKind
 from core.store.link import Call, SyncLink, command, run
-from core.store.studies_base import Round, RunRows, TaskClaim
+from core.store.studies_base import Layouts, Round, RunRows, TaskClaim
 from core.store.studies_codec import encode_round, encode_runs
 from core.store.writes import accept, append_call, bundle_call, held, status_in, truncate_call
 from core.studies import RunRecord, StudyRecord, run_id
@@ -46,6 +46,13 @@ class RedisStudies:
             ]
             for index, (train, evaluation) in zip(some, self._link.calls(reads), strict=True):
                 found[index] = {"train": int(train or 0), "eval": int(evaluation or 0)}
+        return found
+
+    def layouts(self, study_id: str, indices: Sequence[int]) -> dict[int, Layouts]:
+        found: dict[int, Layouts] = {}
+        for some in calls.batches(indices):
+            reads = calls.read_layouts(self._link.key(), study_id, some)
+            found |= zip(some, map(calls.layouts_in, self._link.calls(reads)), strict=True)
         return found
 
     def write(

@@ -39,14 +39,13 @@ def test_every_link_of_a_study_leads_somewhere(api: Api) -> None:
 
 def test_a_running_study_shows_its_progress_in_runs_and_steps(api: Api) -> None:
     study = play(api)
-    study.write(0, status="running")
     study.end(1, 0.25)
     study.end(2, math.nan, outcome="diverged")
     study.write(3, status="failed", error={"code": "out_of_memory", "message": "It did."})
     study.write(updates=150)
     progress = study.view()["progress"]
     assert progress["runs"] == {
-        "queued": 2, "running": 1, "succeeded": 2, "failed": 1, "cancelled": 0, "diverged": 1
+        "queued": 0, "running": 3, "succeeded": 2, "failed": 1, "cancelled": 0, "diverged": 1
     }  # fmt: skip
     assert (progress["num_runs"], progress["num_finished_runs"]) == (6, 3)
     assert (progress["step"], progress["max_steps"], progress["fraction"]) == (150, 600, 0.25)

@@ -31,7 +31,7 @@ def test_a_run_has_exactly_these_fields(api: Api) -> None:
         "repeat": 1,
         "params": {"optimizer.lr": 0.001},
         "seed": 1,
-        "status": "queued",
+        "status": "running",
         "outcome": None,
         "metric": None,
         "target": None,
@@ -370,4 +370,5 @@ def test_runs_of_one_batch_after_another_are_paged_as_they_are_planned(api: Api)
     assert indices(api, study) == [0, 1]
     problem_of(api.http.get(f"{study.path}/runs/2"), 409, "not_ready")
     assert not api.get(f"{study.path}/runs/2/history")["complete"]
-    assert study.view()["progress"]["runs"]["queued"] == 3
+    counts = study.view()["progress"]["runs"]
+    assert (counts["running"], counts["queued"]) == (2, 1)

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from api import waiting
-from api.waiting import ChangeFeed
+from api.waiting import EndFeed
 from core.errors import NotFoundError, StoreUnavailableError
 from core.jobs import JobRecord
 from core.store.base import ApiStore
@@ -100,7 +100,7 @@ class FeedStore:
         await asyncio.sleep(0)
         return job
 
-    async def changes(self) -> AsyncIterator[str]:
+    async def ends(self) -> AsyncIterator[str]:
         while True:
             found = await self.announced.get()
             if isinstance(found, Exception):
@@ -115,7 +115,7 @@ def wait(store: FeedStore, *, poll_s: float = 300.0, release: bool = False) -> J
     """The job as a waiter of 300 s gets it; the test is over long before."""
 
     async def body() -> JobRecord:
-        feed = ChangeFeed(cast(ApiStore, store), poll_s)
+        feed = EndFeed(cast(ApiStore, store), poll_s)
         feed.start()
         if release:
             asyncio.get_running_loop().call_soon(feed.release)

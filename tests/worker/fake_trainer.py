@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ArtifactError, JobFailure
+from core.population.frame import specs_of
 from core.train.events import Control, Ending
 from worker.trainer import PipeEvents, StopFlag, main
 
@@ -301,8 +302,8 @@ TASK_ACTS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def population(task: dict[str, Any], events: PipeEvents, flag: StopFlag) -> dict[str, Any]:
-    """Labels of the first spec: `act`, and `resumed`, as for `run`."""
-    labels = task["specs"][0]["labels"]
+    """Labels of the first configuration: `act`, and `resumed`, as for `run`."""
+    labels = next(iter(specs_of(task).values())).labels
     act = labels.get("resumed", labels["act"]) if task["resume"] else labels["act"]
     name, *arguments = act.split(":")
     return TASK_ACTS[name](Task(task, events, flag), *arguments)

@@ -61,6 +61,7 @@ class StudyBench:
                 "problem": {"kind": "function", "function": {"kind": "sphere", "dim": 1}},
                 "optimizer": {"kind": "sgd"},
                 "labels": {"act": act, **labels},
+                "device": "auto",
             },
             "metric": {
                 "name": "loss",

@@ -11,7 +11,6 @@ from core.artifacts.local import LocalStore
 from core.names import STUDY_PREFIX, new_id
 from tests.core.population.harness import train_population
 from tests.core.train.harness import blobs_job
-from worker.folding import fold
 from worker.frames import Frame
 from worker.trainer_link import Heard, TrainerLink
 
@@ -62,7 +61,8 @@ def population(folder: Path, specs: list[Json], **fields: Any) -> Json:
         "stem": "0_1",
         "artifacts": str(folder),
         "device": "cpu",
-        "specs": fold(specs),
+        "base": {},
+        "configurations": specs,
         "runs": [[2 * place, place, 7] for place in range(len(specs))],
         "stop_step": None,
         "sources": {},

@@ -17,6 +17,6 @@ if status == 'queued' or status == 'running' then
       end
     end
   end
-  announce(id)
+  touch(id)
 end
 return {'ok', redis.call('HGETALL', job_key(id))}

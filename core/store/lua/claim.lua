@@ -17,11 +17,16 @@ while true do
     set(id, 'a:' .. number .. ':worker', ARGV[1], 'a:' .. number .. ':started_at', stamp)
     redis.call('ZADD', LEASES, now_ms() + tonumber(ARGV[2]), id)
     local study = study_of(id)
-    if study and field(study, 'status') == 'queued' then
-      move(study, 'running')
-      set(study, 'started_at', stamp)
+    if study then
+      if field(study, 'status') == 'queued' then
+        move(study, 'running')
+        set(study, 'started_at', stamp)
+      end
+      for index in string.gmatch(field(id, 'runs') or '', '%d+') do
+        set_run(study, index, 'running')
+      end
     end
-    announce(id)
+    touch(id)
     local record = redis.call('HGETALL', job_key(id))
     if study then return {'task', record, redis.call('HGETALL', job_key(study))} end
     return {'job', record}

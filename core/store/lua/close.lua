@@ -6,5 +6,5 @@ if not (TERMINAL[to] and MOVES[status][to]) then return {'illegal', status} end
 set_fields(id, 5)
 end_attempt(id, ARGV[4], 'close')
 leave(id, to)
-announce(id)
+touch(id)
 return {'ok', to}

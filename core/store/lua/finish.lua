@@ -16,5 +16,5 @@ else
   redis.call('SREM', open_key(study), id)
   end_study(study, ARGV[3])
 end
-announce(study)
+touch(study)
 return {'ok', field(study, 'status')}

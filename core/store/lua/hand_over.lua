@@ -5,5 +5,5 @@ if not held then return ended_already(id, token, status, 'hand_over') end
 local to = status == 'cancelling' and 'cancelled' or 'queued'
 end_attempt(id, to == 'cancelled' and 'cancelled' or 'handed_over', 'hand_over')
 leave(id, to)
-announce(id)
+touch(id)
 return {'ok', to}

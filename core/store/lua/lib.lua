@@ -58,13 +58,12 @@ local function timestamp()
     math.floor(rest % 3600 / 60), rest % 60, micros)
 end
 
-local function publish(id) redis.call('PUBLISH', NS .. 'changed', id) end
+-- Tell those who wait for its end.
+local function publish(id) redis.call('PUBLISH', NS .. 'ended', id) end
 
--- A change of a task is one of its study.
-local function announce(id)
-  id = study_of(id) or id
-  redis.call('HINCRBY', job_key(id), 'version', 1)
-  publish(id)
+-- The record has changed. A change of a task is one of its study.
+local function touch(id)
+  redis.call('HINCRBY', job_key(study_of(id) or id), 'version', 1)
 end
 
 -- Keep a word for idle workers to wait for while the queue has jobs. One is enough: who takes a job
@@ -93,7 +92,10 @@ local function move(id, to)
   end
   if TERMINAL[to] then
     set(id, 'finished_at', timestamp())
-    if not is_task(id) then redis.call('ZADD', FINISHED, now_ms(), id) end
+    if not is_task(id) then
+      redis.call('ZADD', FINISHED, now_ms(), id)
+      publish(id)
+    end
   end
   if not HELD[to] then unset(id, 'phase') end
   return true
@@ -211,7 +213,7 @@ local function lose(id, call)
         or 'each of ' .. most .. ' attempts'))
     end
   end
-  announce(id)
+  touch(id)
 end
 
 -- Whether this claim of an asked diagnosis still holds.
@@ -224,7 +226,7 @@ local function settle_diagnosis(id, failure)
   redis.call('ZREM', DIAGNOSIS_LEASES, id)
   unset(id, 'ask:checkpoint', 'ask:lost')
   if failure == '' then unset(id, 'ask:failed') else set(id, 'ask:failed', failure) end
-  announce(id)
+  touch(id)
 end
 
 -- Take a terminal job or study out of every index and put it into the trash, where it lies until its

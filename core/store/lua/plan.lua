@@ -9,7 +9,7 @@ local study = study_of(id)
 end_attempt(id, 'finished', 'plan')
 if status == 'cancelling' then
   leave(id, 'cancelled')
-  announce(study)
+  touch(study)
   return {'ok', 'cancelled'}
 end
 
@@ -37,5 +37,5 @@ for i = at, #ARGV, 3 do
   add_task(study, round, ARGV[i], 'kind', 'train', 'runs', ARGV[i + 1], 'stop_step', ARGV[i + 2])
 end
 leave(id, 'succeeded')
-announce(study)
+touch(study)
 return {'ok', 'succeeded'}

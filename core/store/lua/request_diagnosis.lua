@@ -9,5 +9,5 @@ if asked then return asked == ARGV[2] and {'ok'} or {'pending', asked} end
 unset(id, 'ask:failed', 'ask:lost')
 set(id, 'ask:checkpoint', ARGV[2])
 redis.call('ZADD', DIAGNOSES, now_ms(), id)
-announce(id)
+touch(id)
 return {'ok'}

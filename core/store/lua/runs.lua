@@ -17,5 +17,5 @@ for i = 5, #ARGV, 4 do
     set(run, 'record', ARGV[i + 3])
   end
 end
-announce(study)
+touch(study)
 return {'ok', status}

@@ -2,5 +2,5 @@
 local held, status = holds(ARGV[1], ARGV[2])
 if not held then return {'stale'} end
 set_fields(ARGV[1], 3)
-announce(ARGV[1])
+touch(ARGV[1])
 return {'ok', status}

@@ -75,7 +75,8 @@ def frame(specs: Sequence[JobSpec], **fields: Any) -> Json:
     return {
         "stem": "1_0",
         "device": "cpu",
-        "specs": [spec.model_dump(mode="json") for spec in specs],
+        "base": {},
+        "configurations": [spec.model_dump(mode="json") for spec in specs],
         "runs": [[10 + place, place, spec.seed] for place, spec in enumerate(specs)],
         **fields,
     }

@@ -1,4 +1,5 @@
-"""Frames of tasks: specs that share their rows, and what a task's course depends on."""
+"""Frames of tasks: the specs that a study's configurations make, and what a task's course depends
+on."""
 
 import json
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.population.frame import fingerprint, specs_of
-from core.spec.job import JobSpec, Supervised
+from core.spec.job import JobSpec
 from core.spec.structure import groups
 from tests.core.population.task_harness import frame
 from tests.core.train.harness import blobs_job, parabola
@@ -16,17 +17,19 @@ Json = dict[str, Any]
 
 def test_configurations_that_share_their_rows_hold_them_once() -> None:
     data = {"kind": "inline", "features": [[0.0], [1.0], [2.0]], "targets": [0, 1, 1]}
-    specs: list[Json] = []
-    for lr in (0.1, 0.2):
-        spec = blobs_job({"kind": "adam", "lr": lr}).model_dump(mode="json")
-        specs.append({**spec, "problem": {**spec["problem"], "data": data}})
-    job: Json = {"specs": specs, "runs": [[0, 0, 1], [1, 0, 2], [2, 1, 1]]}
+    base = blobs_job({"kind": "adam"}, batch_size=2).model_dump(mode="json")
+    base["problem"]["data"] = data
+    rates = (0.1, 0.2)
+    job: Json = {
+        "base": base,
+        "configurations": [{"optimizer.lr": lr} for lr in rates],
+        "runs": [[0, 0, 1], [1, 0, 2], [2, 1, 1]],
+    }
     found = specs_of(job)
     for index, place, seed in job["runs"]:
-        wanted = JobSpec.model_validate_json(json.dumps({**specs[place], "seed": seed}))
-        assert found[index] == wanted
+        alone = {**base, "optimizer": {**base["optimizer"], "lr": rates[place]}, "seed": seed}
+        assert found[index] == JobSpec.model_validate_json(json.dumps(alone))
     problems = [spec.problem for spec in found.values()]
-    assert all(isinstance(problem, Supervised) for problem in problems)
     assert len({id(problem.data) for problem in problems}) == 1  # type: ignore[union-attr]
     assert groups(list(found.values())) == [[0, 1, 2]]
 
@@ -34,7 +37,8 @@ def test_configurations_that_share_their_rows_hold_them_once() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"specs": frame([parabola(0.1), parabola(0.3)])["specs"]},
+        {"base": {"budget": {"max_steps": 9}}},
+        {"configurations": frame([parabola(0.1), parabola(0.3)])["configurations"]},
         {"runs": [[10, 0, 0], [11, 1, 5]]},
         {"stop_step": 7},
         {"sources": {"10": "paused/0_1.safetensors"}},

@@ -90,24 +90,45 @@ async def test_a_server_that_is_away_is_said_to_be_and_found_again(
     worker.disconnect()
 
 
-async def test_the_changes_of_jobs_are_heard_across_a_restart(
+async def test_of_all_changes_only_ends_and_removals_are_told(
+    server: EmbeddedServer, new_job: NewJobs
+) -> None:
+    api, worker = AsyncRedisStore(server.url, "n"), RedisStore(server.url, "n")
+    ends = api.ends()
+    assert await anext(ends) == ""
+    job = (await api.create(new_job(), None)).job
+    claim = worker.claim_next("w", ["cpu"], 60)
+    assert isinstance(claim, Claim)
+    worker.update(claim, {"phase": "training"})
+    worker.close(claim, "succeeded", "finished", outcome="converged", fields={})
+    await api.delete(job.id)
+    last = (await api.create(new_job(), None)).job
+    await api.request_cancel(last.id)
+    heard = [await anext(ends) for _ in range(3)]
+    assert heard == [job.id, job.id, last.id]
+    await ends.aclose()  # type: ignore[attr-defined]
+    await api.aclose()
+    worker.disconnect()
+
+
+async def test_the_ends_of_jobs_are_heard_across_a_restart(
     server: EmbeddedServer, new_job: NewJobs
 ) -> None:
     api = AsyncRedisStore(server.url, "n")
-    changes = api.changes()
-    assert await anext(changes) == ""
+    ends = api.ends()
+    assert await anext(ends) == ""
     first = (await api.create(new_job(), None)).job
     await api.request_cancel(first.id)
-    assert await anext(changes) == first.id
+    assert await anext(ends) == first.id
 
     kill(server)
     server.start()
 
-    assert await anext(changes) == ""
+    assert await anext(ends) == ""
     second = (await api.create(new_job(), None)).job
     await api.request_cancel(second.id)
-    assert await anext(changes) == second.id
-    await changes.aclose()  # type: ignore[attr-defined]
+    assert await anext(ends) == second.id
+    await ends.aclose()  # type: ignore[attr-defined]
     await api.aclose()
 
 
@@ -115,9 +136,9 @@ async def test_a_subscription_to_a_silent_server_stays_and_to_a_stuck_one_is_mad
     server: EmbeddedServer, new_job: NewJobs
 ) -> None:
     api = AsyncRedisStore(server.url, "n")
-    changes = api.changes(idle_ping_s=0.02)
-    assert await anext(changes) == ""
-    heard = asyncio.ensure_future(anext(changes))
+    ends = api.ends(idle_ping_s=0.02)
+    assert await anext(ends) == ""
+    heard = asyncio.ensure_future(anext(ends))
     with redis.Redis.from_url(server.url) as admin:
         while pings(admin) < 3:  # each of them answered, or it would subscribe again
             await asyncio.wait([heard], timeout=0.02)
@@ -132,8 +153,8 @@ async def test_a_subscription_to_a_silent_server_stays_and_to_a_stuck_one_is_mad
     assert await heard == ""
     job = (await api.create(new_job(), None)).job
     await api.request_cancel(job.id)
-    assert await anext(changes) == job.id
-    await changes.aclose()  # type: ignore[attr-defined]
+    assert await anext(ends) == job.id
+    await ends.aclose()  # type: ignore[attr-defined]
     await api.aclose()
 
 

@@ -9,10 +9,19 @@ import pytest
 
 from core.errors import ConflictError
 from core.store.base import Claim, Idempotency, JobFilter, NewJob
+from core.store.layout import HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore
-from core.store.studies_base import RunRows
+from core.store.studies_base import Layouts, RunRows
 from core.studies import run_id
-from tests.core.store.study_makers import LAYOUT, new_study, planned, rows, run_of, take
+from tests.core.store.study_makers import (
+    LAYOUT,
+    new_study,
+    planned,
+    round_of,
+    rows,
+    run_of,
+    take,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +43,21 @@ async def test_a_new_study_is_queued_with_its_first_plan(
     assert claim.study.status == study.status == "running"
     assert study.started_at is not None
     assert await api.queue_position(new.id) is None
+
+
+async def test_a_worker_is_told_how_the_histories_of_runs_were_planned_to_lie(
+    api: AsyncRedisStore, worker: RedisStore
+) -> None:
+    new = new_study()
+    await api.studies.create(new, None)
+    evaluations = HistoryLayout(100, {"loss": 1, "accuracy": 1}, 4)
+    layouts: list[Layouts] = [{"train": LAYOUT}, {"train": LAYOUT, "eval": evaluations}]
+    claim = take(worker)
+    round_ = round_of(claim.study, [0, 1])
+    runs = [replace(run, layouts=found) for run, found in zip(round_.new, layouts, strict=True)]
+    worker.studies.plan(claim, replace(round_, new=tuple(runs)))
+
+    assert worker.studies.layouts(new.id, [1, 0]) == {1: layouts[1], 0: layouts[0]}
 
 
 async def test_a_round_ends_with_its_last_task_and_the_next_plan_follows(
@@ -113,7 +137,7 @@ async def test_rows_of_a_run_lie_under_its_name(api: AsyncRedisStore, worker: Re
         0: {"train": 13, "eval": 0},
         1: {"train": 4, "eval": 0},
     }
-    assert await api.status(name) == "queued"
+    assert await api.status(name) == "running"
 
 
 async def test_jobs_and_tasks_stand_in_one_queue_by_priority_and_age(

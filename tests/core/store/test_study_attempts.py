@@ -17,7 +17,6 @@ async def test_a_stale_attempt_writes_nothing(
 ) -> None:
     study_id = await planned(api, worker, [0])
     stale = take(worker, "frozen")
-    worker.studies.write(stale, runs=[run_of(0, status="running")])
     raw.zadd(f"{namespace}:leases", {stale.task.id: 1}, xx=True)
     assert worker.reap() == [stale.task.id]
     (run,) = await api.studies.runs(study_id)
@@ -37,6 +36,28 @@ async def test_a_stale_attempt_writes_nothing(
 
     assert (await api.history_meta(run_id(study_id, 0), "train")).num_rows == 0
     assert worker.renew(second, 60.0) == "running"
+
+
+async def test_the_runs_of_a_claimed_task_are_running_until_its_worker_is_gone(
+    api: AsyncRedisStore, worker: RedisStore
+) -> None:
+    study_id = await planned(api, worker, [0, 1], [2])
+
+    async def statuses() -> list[str]:
+        return [run.status for run in await api.studies.runs(study_id)]
+
+    assert await statuses() == ["queued", "queued", "queued"]
+    first = take(worker)
+    assert await statuses() == ["running", "running", "queued"]
+    assert (await api.studies.get(study_id)).counts["running"] == 2
+    worker.studies.write(first, runs=[run_of(0, status="succeeded", outcome="converged")])
+
+    worker.hand_over(first)
+
+    assert await statuses() == ["succeeded", "queued", "queued"]
+    assert take(worker).task == first.task
+    assert await statuses() == ["succeeded", "running", "queued"]
+    assert (await api.studies.get(study_id)).counts["running"] == 1
 
 
 async def test_a_task_that_kills_its_workers_fails_its_runs_and_the_study_goes_on(
