@@ -5,7 +5,7 @@ While a file holds rows, later ones join it, so that the order stays.
 
 import tempfile
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -23,13 +23,15 @@ History = tuple[int, HistoryKind]
 @dataclass(frozen=True)
 class Rows:
     """Rows `first_row …` of a history. `truncate`: the history is first cut down to `first_row`.
-    `run`: whose it is, where there are several."""
+    `run`: whose it is, where there are several. `arrived`: when, on a monotonic clock; of rows that
+    were in a file, long ago."""
 
     kind: HistoryKind
     first_row: int
     columns: Columns
     truncate: bool = False
     run: int = 0
+    arrived: float = 0.0
 
     @property
     def num_rows(self) -> int:
@@ -38,6 +40,15 @@ class Rows:
     @property
     def num_bytes(self) -> int:
         return sum(column.nbytes for column in self.columns.values())
+
+
+Chain = deque[Rows]
+"""What waits of one history, in its order."""
+
+
+def every(chain: Chain) -> bool:
+    """Wants all."""
+    return True
 
 
 class Backlog:
@@ -69,31 +80,45 @@ class Backlog:
         else:
             self._keep(rows)
 
-    def take(self, max_bytes: int) -> list[Rows]:
-        """Remove the oldest rows, up to about `max_bytes` (but at least one batch if there is one);
-        neighbours in a history are joined, and a history is cut only where it is long."""
+    def take(self, max_bytes: int, wanted: Callable[[Chain], bool] = every) -> list[Rows]:
+        """Remove the oldest rows that are wanted, up to about `max_bytes` (but at least one batch
+        if there is one); neighbours in a history are joined, and a history is cut only where it
+        is long."""
         taken: list[Rows] = []
         size = 0
-        while self._waiting or self._num_in_file:
-            if not self._waiting:
-                self._keep(self._unspill())
-            history, chain = next(iter(self._waiting.items()))
-            goes_on = taken and history == (taken[-1].run, taken[-1].kind)
-            most = 2 * max_bytes if goes_on else max_bytes
-            if taken and size + chain[0].num_bytes > most:
-                break
-            rows = chain.popleft()
-            if not chain:
-                del self._waiting[history]
-            self._num_in_memory -= 1
-            self.num_bytes -= rows.num_bytes
-            size += rows.num_bytes
-            taken.append(rows)
+        for history in self._oldest_first():
+            chain = self._waiting[history]
+            if not wanted(chain):
+                continue
+            most = max_bytes
+            while chain:
+                if taken and size + chain[0].num_bytes > most:
+                    return join(taken)
+                rows = chain.popleft()
+                self._num_in_memory -= 1
+                self.num_bytes -= rows.num_bytes
+                size += rows.num_bytes
+                taken.append(rows)
+                most = 2 * max_bytes
+            del self._waiting[history]
         return join(taken)
+
+    def _oldest_first(self) -> Iterator[History]:
+        """The histories in memory; once they are gone, those in the file."""
+        yield from list(self._waiting)
+        while self._num_in_file and not self._waiting:
+            rows = self._unspill()
+            self._keep(rows)
+            yield rows.run, rows.kind
 
     def holds_more(self, run: int, kind: HistoryKind) -> bool:
         """Whether rows of this history may wait."""
-        return self._num_in_file > 0 or (run, kind) in self._waiting
+        return self.has_file or (run, kind) in self._waiting
+
+    @property
+    def has_file(self) -> bool:
+        """Whether rows wait in the file, of whatever history."""
+        return self._num_in_file > 0
 
     def put_back(self, taken: Iterable[Rows]) -> None:
         """Return what `take` gave and nobody could use, to the front."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -9,15 +10,18 @@ from core.jobs import AttemptEnd, Status
 from core.store.layout import Columns, HistoryKind
 from core.store.studies_base import Layouts, RunRows, TaskClaim, WorkerStudies
 from core.studies import RunRecord
-from worker.backlog import Rows
+from worker.backlog import Chain, History, Rows
+from worker.placing import Placing
 from worker.writer import Notes, Writer
 
 T = TypeVar("T")
 
 HOLD_S: Final = 1.5
-"""Rows of many runs wait for so long: the history of a run that ends by then is written in one
-piece, together with others', and that of a longer one in fewer and larger ones. A thousand
-histories of 1,000 rows took Redis 1.4 s in seven parts each, and 0.3 s whole."""
+"""Rows of many runs wait for so long: the history of a run that ends by then is written together
+with others', and that of a longer one in fewer and larger parts. A thousand histories of 1,000 rows
+took Redis 1.4 s in seven parts each, in chunks of their own, and 0.3 s in bundles."""
+EARLY_BYTES: Final = 8 * 2**20
+"""So that the store works while the training goes on."""
 BATCH_BYTES: Final = 4 * 2**20
 
 _DEVICE: Final = "device"
@@ -31,6 +35,7 @@ class TaskRecorder(Writer[RunRows]):
         layouts: of the histories of each run.
         going_on: runs that have rows already; their first rows of each kind replace all that was
             written from there on.
+        early_bytes: when more waits, what makes a good segment leaves before its time.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class TaskRecorder(Writer[RunRows]):
         memory_bytes: int = 128 * 2**20,
         linger_s: float = 0.1,
         hold_s: float = HOLD_S,
+        early_bytes: int = EARLY_BYTES,
     ) -> None:
         super().__init__(
             lost=lost,
@@ -57,6 +63,8 @@ class TaskRecorder(Writer[RunRows]):
         self._studies = studies
         self._claim = claim
         self._layouts = layouts
+        self._early_bytes = early_bytes
+        self._placing = Placing(layouts)
         self._over: set[int] = set()
         self._to_truncate = {(run, kind) for run in going_on for kind in layouts[run]}
 
@@ -122,25 +130,50 @@ class TaskRecorder(Writer[RunRows]):
             return True
         return not note.terminal and note.paused is None
 
+    def _due(self) -> Callable[[Chain], bool]:
+        due = super()._due()
+        if self._backlog.num_bytes < self._early_bytes:
+            return due
+        return lambda chain: due(chain) or self._is_good_segment(chain)
+
+    def _is_good_segment(self, chain: Chain) -> bool:
+        first = chain[0]
+        if any(rows.truncate for rows in islice(chain, 1, None)):
+            return False
+        last = first.run in self._over and not self._backlog.has_file
+        return self._placing.makes_segment(
+            (first.run, first.kind),
+            first.first_row,
+            sum(rows.num_rows for rows in chain),
+            last=last,
+            anew=first.truncate,
+        )
+
     def _prepare(self, rows: list[Rows]) -> list[RunRows]:
         parts = Counter((batch.run, batch.kind) for batch in rows)
+        return [self._placed(batch, alone=parts[batch.run, batch.kind] == 1) for batch in rows]
 
-        def is_whole(batch: Rows) -> bool:
-            alone = batch.first_row == 0 and parts[batch.run, batch.kind] == 1
-            return alone and batch.run in self._over and not self._more_waits(batch)
-
-        return [
-            RunRows(
-                index=batch.run,
-                kind=batch.kind,
-                layout=self._layouts[batch.run][batch.kind],
-                first_row=batch.first_row,
-                columns=batch.columns,
-                truncate=batch.truncate,
-                whole=is_whole(batch),
-            )
-            for batch in rows
-        ]
+    def _placed(self, batch: Rows, *, alone: bool) -> RunRows:
+        """`alone`: no other rows of its history are written with it."""
+        history: History = (batch.run, batch.kind)
+        bundled = alone and self._placing.makes_segment(
+            history,
+            batch.first_row,
+            batch.num_rows,
+            last=batch.run in self._over and not self._more_waits(batch),
+            anew=batch.truncate,
+        )
+        # What lies in bundles moves into chunks when it is cut, even if nothing is cut off.
+        moves = not bundled and self._placing.goes_to_chunks(history)
+        return RunRows(
+            index=batch.run,
+            kind=batch.kind,
+            layout=self._layouts[batch.run][batch.kind],
+            first_row=batch.first_row,
+            columns=batch.columns,
+            truncate=batch.truncate or moves,
+            bundled=bundled,
+        )
 
     def _send(self, rows: list[RunRows], notes: Notes) -> None:
         if rows or notes:
@@ -151,6 +184,9 @@ class TaskRecorder(Writer[RunRows]):
                 num_updates=notes.get(_UPDATES),
                 device=notes.get(_DEVICE),
             )
+        for each in rows:
+            stop = each.first_row + len(each.columns["step"])
+            self._placing.written((each.index, each.kind), stop, bundled=each.bundled)
 
 
 def _records(notes: Notes) -> list[RunRecord]:

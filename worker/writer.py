@@ -10,11 +10,12 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
-from worker.backlog import Backlog, Rows
+from worker.backlog import Backlog, Chain, Rows
 
 log = logging.getLogger("thalweg.worker")
 
@@ -37,8 +38,8 @@ class Writer(ABC, Generic[Written]):
 
     Args:
         linger_s: what comes so soon after the first leaves together.
-        hold_s: rows are held for so long, or until half of `memory_bytes` wait: then all of them
-            leave. Notes that `_may_overtake` them do not wait.
+        hold_s: rows are held for so long, or until half of `memory_bytes` wait. Notes that
+            `_may_overtake` them do not wait.
         batch_bytes: about what is written at once.
     """
 
@@ -57,8 +58,6 @@ class Writer(ABC, Generic[Written]):
         self._hold_s = hold_s
         self._hold_bytes = memory_bytes // 2
         self._batch_bytes = batch_bytes
-        self._waits_since: float | None = None
-        """When the first of the rows that wait came, as long as they are held."""
         self._backlog = Backlog(spill_folder, memory_bytes)
         self._notes: Notes = {}
         self._sealed = False
@@ -76,6 +75,11 @@ class Writer(ABC, Generic[Written]):
     def _may_overtake(self, key: Any, note: Any) -> bool:
         """Whether a note may be written before rows that came earlier."""
         return False
+
+    def _due(self) -> Callable[[Chain], bool]:
+        """Whether what waits of a history is to leave now."""
+        now, pressed = time.monotonic(), self._backlog.num_bytes >= self._hold_bytes
+        return lambda chain: pressed or now >= chain[0].arrived + self._hold_s
 
     def start(self) -> None:
         """Write on the way from now on; called again, nothing."""
@@ -119,11 +123,10 @@ class Writer(ABC, Generic[Written]):
         self._backlog.close()
 
     def _put(self, several: list[Rows]) -> None:
+        now = time.monotonic()
         with self._cond:
-            if not self._backlog:
-                self._waits_since = time.monotonic()
             for rows in several:
-                self._backlog.put(rows)
+                self._backlog.put(replace(rows, arrived=now))
             self._cond.notify_all()
 
     def _note(self, notes: Notes) -> None:
@@ -157,40 +160,26 @@ class Writer(ABC, Generic[Written]):
         with self._cond:
             if self._sealed:
                 return False
-            held = self._held
-            rows = [] if held else self._backlog.take(self._batch_bytes)
-            more = not held and len(self._backlog) > 0
-            notes: Notes = {}
-            if held:
-                notes = {k: note for k, note in self._notes.items() if self._may_overtake(k, note)}
-                self._notes = {k: note for k, note in self._notes.items() if k not in notes}
-            elif not more:
-                notes, self._notes = self._notes, {}
+            rows = self._backlog.take(self._batch_bytes, self._due())
+            waiting = len(self._backlog) > 0
+            notes = {
+                key: note
+                for key, note in self._notes.items()
+                if not waiting or self._may_overtake(key, note)
+            }
+            self._notes = {key: note for key, note in self._notes.items() if key not in notes}
         try:
             self._write(rows, notes)
         except StoreUnavailableError:
             with self._cond:
                 self._notes = {**notes, **self._notes}
             raise
-        return more
+        return waiting and bool(rows)
 
     def _more_waits(self, rows: Rows) -> bool:
         """Whether more rows of their history may wait."""
         with self._cond:
             return self._backlog.holds_more(rows.run, rows.kind)
-
-    @property
-    def _held(self) -> bool:
-        """Whether there are rows that are to wait for more of them."""
-        if not self._backlog or self._waits_since is None:
-            return False
-        if (
-            time.monotonic() < self._waits_since + self._hold_s
-            and self._backlog.num_bytes < self._hold_bytes
-        ):
-            return True
-        self._waits_since = None  # all of them leave
-        return False
 
     @property
     def _pending(self) -> bool:

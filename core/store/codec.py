@@ -12,7 +12,7 @@ import orjson
 
 from core.jobs import Attempt, AttemptEnd, JobRecord, Outcome, Status
 from core.store.base import Json, NewJob, WorkerInfo
-from core.store.layout import Bundled, HistoryKind, HistoryLayout, HistoryMeta
+from core.store.layout import HistoryKind, HistoryLayout, HistoryMeta, Segment
 
 Fields = Mapping[str, bytes]
 KINDS: Final[tuple[HistoryKind, ...]] = ("train", "eval")
@@ -184,29 +184,30 @@ def decode_layouts(fields: Fields) -> dict[HistoryKind, HistoryLayout]:
     }
 
 
-META_FIELDS: Final = ("status", "layout:{}", "rows:{}", "last:{}", "nonfinite:{}", "bundle:{}")
+META_FIELDS: Final = ("status", "layout:{}", "rows:{}", "last:{}", "nonfinite:{}", "segments:{}")
 """The hash's fields that `decode_meta` wants, in order, to be formatted with the kind."""
 
 
 def decode_meta(values: Sequence[bytes | None]) -> HistoryMeta:
     """Of a job that exists. A kind that it has no layout for has no series and no rows."""
-    _, layout, rows, last, nonfinite, bundle = values
+    _, layout, rows, last, nonfinite, segments = values
     return HistoryMeta(
         layout=decode_layout(layout) if layout else HistoryLayout(1, {}, 0),
         num_rows=int(rows or 0),
         last_step=None if last is None else int(last),
         first_nonfinite_step=None if nonfinite is None else int(nonfinite),
-        bundled=None if bundle is None else decode_bundled(bundle),
+        segments=() if segments is None else decode_segments(segments),
     )
 
 
-def encode_bundled(bundled: Bundled) -> str:
-    return f"{bundled.name} {bundled.offset} {bundled.num_rows}"
+def encode_segment(segment: Segment) -> str:
+    """The script `bundle` puts one behind the other, with a `;` after each."""
+    return f"{segment.name} {segment.offset} {segment.num_rows};"
 
 
-def decode_bundled(text: bytes) -> Bundled:
-    name, offset, rows = text.decode().split(" ")
-    return Bundled(name, int(offset), int(rows))
+def decode_segments(text: bytes) -> tuple[Segment, ...]:
+    found = [each.split(" ") for each in text.decode().split(";")[:-1]]
+    return tuple(Segment(name, int(offset), int(rows)) for name, offset, rows in found)
 
 
 def encode_worker(info: WorkerInfo) -> bytes:

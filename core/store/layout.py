@@ -43,9 +43,9 @@ class HistoryLayout:
 
 
 @dataclass(frozen=True)
-class Bundled:
-    """Where a history lies that was written whole, with others in one value (`core.store.bundles`):
-    the value's name, the byte at which it begins there, and its rows then."""
+class Segment:
+    """Rows of a history that lie in one value with other runs' (`core.store.bundles`): the value's
+    name, the byte at which they begin there, and how many they are."""
 
     name: str
     offset: int
@@ -57,11 +57,11 @@ class HistoryMeta:
     """What is known of a history without reading its rows.
 
     `last_step` is the last row's step (None without rows). `first_nonfinite_step` is of `loss`.
-    `bundled` is None where the rows lie in chunks of their own.
+    `segments` hold all rows, one after another; none where the rows lie in chunks of their own.
     """
 
     layout: HistoryLayout
     num_rows: int
     last_step: int | None
     first_nonfinite_step: int | None
-    bundled: Bundled | None = None
+    segments: tuple[Segment, ...] = ()

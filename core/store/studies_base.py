@@ -59,7 +59,7 @@ class TaskClaim:
 @dataclass(frozen=True)
 class RunRows:
     """Rows of one run's history, from `first_row` on. `truncate`: it is first cut down to there.
-    `whole`: the first row is row 0, and no other row follows."""
+    `bundled`: they lie with other runs' rows, as do all before them (`core.store.bundles`)."""
 
     index: int
     kind: HistoryKind
@@ -67,7 +67,7 @@ class RunRows:
     first_row: int
     columns: Columns
     truncate: bool = False
-    whole: bool = False
+    bundled: bool = False
 
 
 @dataclass(frozen=True)

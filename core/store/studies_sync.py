@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 from core.jobs import AttemptEnd, Status
 from core.store import studies_calls as calls
 from core.store.base import Json
-from core.store.bundles import bundles, fits
+from core.store.bundles import bundles
 from core.store.layout import HistoryKind
 from core.store.link import Call, SyncLink, command, run
 from core.store.studies_base import Layouts, Round, RunRows, TaskClaim
@@ -139,9 +139,11 @@ def _appends(claim: TaskClaim, rows: Sequence[RunRows]) -> Iterator[Call]:
         name = run_id(claim.study.id, each.index)
         if each.truncate:
             yield truncate_call(claim, name, each.kind, each.layout, each.first_row)
-        if fits(each):
+        if not len(each.columns["step"]):
+            continue
+        if each.bundled:
             together.append(each)
-        elif len(each.columns["step"]):
+        else:
             yield append_call(claim, name, each.kind, each.layout, each.first_row, each.columns)
     for bundle in bundles(together):
         yield bundle_call(claim, bundle)

@@ -1,14 +1,15 @@
 """The writes of whoever holds a job or a task: the calls, and how their answers are read."""
 
+from secrets import token_hex
 from typing import Any, cast
 
 from core.errors import ConflictError, StaleAttemptError
 from core.jobs import Status
 from core.store.base import Claim
 from core.store.bundles import Bundle
-from core.store.codec import encode_bundled
+from core.store.codec import encode_segment
 from core.store.history import chunk_name, first_nonfinite, pack
-from core.store.layout import Bundled, Columns, HistoryKind, HistoryLayout
+from core.store.layout import Columns, HistoryKind, HistoryLayout, Segment
 from core.store.link import Call, run
 from core.store.studies_base import TaskClaim
 from core.studies import run_id
@@ -40,20 +41,21 @@ def append_call(
 
 
 def bundle_call(claim: TaskClaim, bundle: Bundle) -> Call:
-    """Write whole histories of the claimed task's runs."""
-    first = bundle.histories[0]
-    # Runs come in their order: an attempt that writes a bundle again writes the same, or another.
-    name = f"{claim.task.id}:{claim.token}:{first.kind}:{first.index}:{len(bundle.histories)}"
+    """Write rows of the claimed task's runs, under a name that nothing had before: others may refer
+    to what a former call has written, whatever became of its answer."""
+    kind = bundle.parts[0].kind
+    name = f"{claim.task.id}:{claim.token}:{token_hex(6)}"
     words: list[Any] = []
-    for rows, offset in zip(bundle.histories, bundle.offsets, strict=True):
-        steps = rows.columns["step"]
+    for rows, offset in zip(bundle.parts, bundle.offsets, strict=True):
+        steps, first_row = rows.columns["step"], rows.first_row
         nonfinite = first_nonfinite(rows.columns)
         words += [
-            run_id(claim.study.id, rows.index), len(steps), int(steps[-1]),
+            run_id(claim.study.id, rows.index),
+            first_row, rows.layout.step_of(first_row - 1), first_row + len(steps), int(steps[-1]),
             "" if nonfinite is None else nonfinite,
-            encode_bundled(Bundled(name, offset, len(steps))),
+            encode_segment(Segment(name, offset, len(steps))),
         ]  # fmt: skip
-    return run("bundle", *held(claim), first.kind, name, bundle.data, *words)
+    return run("bundle", *held(claim), kind, name, bundle.data, *words)
 
 
 def truncate_call(
@@ -85,8 +87,8 @@ def accept(answer: Any, claim: Claim | TaskClaim) -> None:
             raise ConflictError("illegal_move", f"{name} is {status.decode()}: it cannot end so.")
         case [b"gap", rows]:
             raise ValueError(f"rows beyond the {rows} that {name} has leave a gap")
-        case [b"whole"]:
-            raise ValueError(f"rows of {name} follow in a history that was whole")
+        case [b"bundled"]:
+            raise ValueError(f"rows of {name} for a chunk follow in a history that lies in bundles")
         case [b"irregular", row]:
             raise ValueError(f"row {row} of {name} is off the grid, but not the last")
         case _:

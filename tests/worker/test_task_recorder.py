@@ -30,8 +30,8 @@ class Shelf:
         self.records: dict[int, RunRecord] = {}
         self.rows_at_end: dict[int, int] = {}
         """How many training rows a run had when its end was written."""
-        self.whole: set[tuple[int, str]] = set()
-        """Histories that came whole."""
+        self.segments: dict[tuple[int, str], list[int]] = {}
+        """Rows in each segment of the histories that lie in bundles."""
         self.num_updates: int | None = None
         self.device: str | None = None
         self.closed: tuple[Status, AttemptEnd] | None = None
@@ -56,20 +56,34 @@ class Shelf:
                 raise self.error
             self.num_calls += 1
             for batch in rows:
-                if batch.whole:
-                    self.whole.add((batch.index, batch.kind))
                 held = self.rows.setdefault((batch.index, batch.kind), [])
                 if batch.truncate:
                     del held[batch.first_row :]
+                    self.segments.pop((batch.index, batch.kind), None)
                 assert batch.first_row <= len(held), "a gap"
                 steps = batch.columns["step"].tolist()
                 held[batch.first_row : batch.first_row + len(steps)] = steps
+                self._place(batch)
             for run in runs:
                 self.records[run.index] = run
                 if run.terminal:
                     self.rows_at_end[run.index] = len(self.rows.get((run.index, "train"), []))
             self.num_updates = num_updates or self.num_updates
             self.device = device or self.device
+
+    def _place(self, batch: RunRows) -> None:
+        """As the store does, and refuses to."""
+        history, num_rows = (batch.index, batch.kind), len(batch.columns["step"])
+        if not batch.bundled:
+            assert history not in self.segments
+        elif batch.first_row == 0:
+            self.segments[history] = [num_rows]
+        else:
+            before = self.segments[history]
+            while sum(before) > batch.first_row:
+                before.pop()
+            assert sum(before) == batch.first_row
+            before.append(num_rows)
 
     def close(self, claim: TaskClaim, status: Status, end: AttemptEnd, **written: Any) -> Status:
         self.write(claim, **written)
@@ -171,7 +185,7 @@ def test_a_runs_end_is_written_after_all_its_rows() -> None:
     assert shelf.rows_at_end == {0: 400_000}
 
 
-def test_rows_are_held_and_a_history_that_ends_meanwhile_leaves_whole() -> None:
+def test_rows_are_held_and_a_history_that_ends_meanwhile_leaves_in_one_segment() -> None:
     shelf = Shelf()
     it = recorder(shelf, linger_s=0, hold_s=1000.0)
     it.start()
@@ -188,7 +202,7 @@ def test_rows_are_held_and_a_history_that_ends_meanwhile_leaves_whole() -> None:
     it.seal()
     it.close_task("succeeded", "finished")
     it.close()
-    assert shelf.whole == {(0, "train"), (0, "eval"), (1, "train")}
+    assert shelf.segments == {(0, "train"): [10], (0, "eval"): [1], (1, "train"): [8]}
     assert {key: len(steps) for key, steps in shelf.rows.items()} == {
         (0, "train"): 10,
         (1, "train"): 8,
@@ -208,11 +222,11 @@ def test_rows_are_held_no_longer_than_there_is_room() -> None:
     add(it, "eval", (0, 0, 3))
     it.close_task("succeeded", "finished")
     it.close()
-    assert shelf.whole == {(0, "eval")}
+    assert shelf.segments == {(0, "eval"): [3], (0, "train"): [400]}
 
 
 @pytest.mark.parametrize("memory_bytes", [3000, 10**9])
-def test_a_history_that_leaves_in_parts_is_not_whole(tmp_path: Path, memory_bytes: int) -> None:
+def test_a_long_history_lies_in_no_bundle(tmp_path: Path, memory_bytes: int) -> None:
     shelf = Shelf()
     it = recorder(shelf, memory_bytes=memory_bytes, spill_folder=tmp_path)
     for first in range(0, 600_000, 50_000):
@@ -222,11 +236,11 @@ def test_a_history_that_leaves_in_parts_is_not_whole(tmp_path: Path, memory_byte
     it.seal()
     it.write_rest()
     it.close()
-    assert shelf.whole == {(1, "train")}
+    assert shelf.segments == {(1, "train"): [12]}
     assert shelf.rows[0, "train"] == list(range(600_000))
 
 
-def test_rows_that_were_taken_back_are_no_part_of_a_whole_history() -> None:
+def test_rows_that_were_taken_back_lie_in_no_bundle() -> None:
     shelf = Shelf()
     it = recorder(shelf)
     add(it, "train", (0, 0, 12))
@@ -237,7 +251,50 @@ def test_rows_that_were_taken_back_are_no_part_of_a_whole_history() -> None:
     it.write_rest()
     it.close()
     assert shelf.rows == {(0, "train"): list(range(7))}
-    assert not shelf.whole
+    assert not shelf.segments
+
+
+def test_what_makes_a_good_segment_leaves_early_when_much_waits() -> None:
+    shelf = Shelf()
+    it = recorder(shelf, linger_s=0, hold_s=1000.0, early_bytes=6_000)
+    it.start()
+    add(it, "train", (0, 0, 200), (1, 0, 100), (2, 0, 200))
+    shelf.wait_for(lambda: len(shelf.segments) == 2)
+    assert shelf.segments == {(0, "train"): [200], (2, "train"): [200]}
+    add(it, "train", (1, 100, 50), (0, 200, 300))
+    shelf.wait_for(lambda: len(shelf.rows[0, "train"]) == 500)
+    it.record([run(index, status="succeeded") for index in range(3)])
+    it.seal()
+    it.close_task("succeeded", "finished")
+    it.close()
+    assert shelf.segments == {
+        (0, "train"): [200, 300],
+        (1, "train"): [150],
+        (2, "train"): [200],
+    }
+    assert shelf.rows[0, "train"] == list(range(500))
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_history_whose_rows_come_in_small_parts_leaves_its_bundles(away: bool) -> None:
+    shelf = Shelf()
+    it = recorder(shelf, linger_s=0)
+    it.start()
+    add(it, "train", (0, 0, 200))
+    shelf.wait_for(lambda: shelf.segments == {(0, "train"): [200]})
+    if away:
+        shelf.error = StoreUnavailableError("away")
+    add(it, "train", (0, 200, 10))
+    if away:
+        shelf.wait_for(lambda: shelf.num_refused >= 2)
+        shelf.error = None
+    shelf.wait_for(lambda: len(shelf.rows[0, "train"]) == 210)
+    assert not shelf.segments
+    add(it, "train", (0, 210, 700))
+    shelf.wait_for(lambda: len(shelf.rows[0, "train"]) == 910)
+    it.close()
+    assert not shelf.segments
+    assert shelf.rows[0, "train"] == list(range(910))
 
 
 def test_the_close_is_repeated_until_the_store_is_back() -> None:

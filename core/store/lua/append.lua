@@ -1,7 +1,7 @@
 -- ARGV: id, token, run or '' (its own rows), kind, first row, row after the last, last row's step, layout's first step,
 -- layout's every, first step with a non-finite loss or '', then for each piece: chunk's name,
 -- byte offset, the chunk's full size, bytes
--- -> 'ok', rows | 'stale' | 'gap', rows | 'irregular', row | 'whole'
+-- -> 'ok', rows | 'stale' | 'gap', rows | 'irregular', row | 'bundled'
 local id, kind = ARGV[1], ARGV[4]
 if not holds(id, ARGV[2]) then return {'stale'} end
 local of_run = ARGV[3] ~= ''
@@ -9,8 +9,8 @@ if of_run then id = ARGV[3] end
 local first, stop, last_step = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local first_step, every = tonumber(ARGV[8]), tonumber(ARGV[9])
 local found = redis.call('HMGET', job_key(id), 'rows:' .. kind, 'last:' .. kind, 'nonfinite:' .. kind,
-  'bundle:' .. kind)
-if found[4] then return {'whole'} end
+  'segments:' .. kind)
+if found[4] then return {'bundled'} end
 local rows = tonumber(found[1]) or 0
 if first > rows then return {'gap', rows} end
 

@@ -1,25 +1,54 @@
--- ARGV: number of series, then for each: name of its chunks up to the number (or of all its rows),
--- bytes a row, rows a chunk (0: it has none, all rows lie under the name), the byte at which it
--- begins; then row numbers -> for each series its rows' bytes, one after another
+-- ARGV: number of series, then for each: bytes a row, then either rows a chunk and the name of its
+-- chunks up to the number, or 0, the number of its segments, and for each of them the bundle's name,
+-- its rows and the byte at which they begin; then ascending row numbers
+-- -> for each series its rows' bytes, one after another
 local prefix, num_series, out = NS .. 'rows:', tonumber(ARGV[1]), {}
-local first = 1 + 4 * num_series
+local at = 1
+local function word() at = at + 1 return ARGV[at] end
+local function number() return tonumber(word()) end
+
+-- Where the rows of a series lie: a function from a row to key, first row there, row after the last
+-- one there, and the byte at which they begin.
+local function in_chunks(chunk_rows, name)
+  return function(row)
+    local chunk = math.floor(row / chunk_rows)
+    return name .. chunk, chunk * chunk_rows, (chunk + 1) * chunk_rows, 0
+  end
+end
+local function in_segments(num_segments)
+  local segments, stop = {}, 0
+  for i = 1, num_segments do
+    local segment = {key = prefix .. word(), first = stop, rows = number(), start = number()}
+    stop = stop + segment.rows
+    segments[i] = segment
+  end
+  return function(row)
+    for _, segment in ipairs(segments) do
+      local beyond = segment.first + segment.rows
+      if row < beyond then return segment.key, segment.first, beyond, segment.start end
+    end
+    return '', row, row + 1, 0
+  end
+end
+
+local series = {}
+for s = 1, num_series do
+  local width, chunk_rows = number(), number()
+  local place = chunk_rows == 0 and in_segments(number()) or in_chunks(chunk_rows, prefix .. word())
+  series[s] = {width = width, place = place}
+end
 local rows = {}
-for i = first + 1, #ARGV do rows[i - first] = tonumber(ARGV[i]) end
+for i = at + 1, #ARGV do rows[i - at] = tonumber(ARGV[i]) end
 
 local call = redis.call
-for s = 0, num_series - 1 do
-  local name, width = prefix .. ARGV[4 * s + 2], tonumber(ARGV[4 * s + 3])
-  local chunk_rows, offset, parts = tonumber(ARGV[4 * s + 4]), tonumber(ARGV[4 * s + 5]), {}
-  local key, base, beyond = '', 0, 0  -- of the chunk with rows base ... beyond - 1
-  if chunk_rows == 0 then key, beyond = name, math.huge end
+for s, each in ipairs(series) do
+  local width, place, parts = each.width, each.place, {}
+  local key, base, beyond, begin = '', 0, 0, 0
   for i, row in ipairs(rows) do
-    if row < base or row >= beyond then
-      local chunk = math.floor(row / chunk_rows)
-      key, base, beyond = name .. chunk, chunk * chunk_rows, (chunk + 1) * chunk_rows
-    end
-    local start = offset + (row - base) * width
+    if row < base or row >= beyond then key, base, beyond, begin = place(row) end
+    local start = begin + (row - base) * width
     parts[i] = call('GETRANGE', key, start, start + width - 1)
   end
-  out[s + 1] = table.concat(parts)
+  out[s] = table.concat(parts)
 end
 return out

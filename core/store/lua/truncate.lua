@@ -6,8 +6,8 @@ local id, kind, keep = ARGV[1], ARGV[4], tonumber(ARGV[5])
 if not holds(id, ARGV[2]) then return {'stale'} end
 if ARGV[3] ~= '' then id = ARGV[3] end
 local rows = tonumber(field(id, 'rows:' .. kind)) or 0
-local bundle = field(id, 'bundle:' .. kind)
-if keep >= rows and not bundle then return {'ok', rows} end
+local segments = field(id, 'segments:' .. kind)
+if keep >= rows and not segments then return {'ok', rows} end
 if keep < rows then
   local nonfinite = tonumber(field(id, 'nonfinite:' .. kind))
   if keep == 0 then
@@ -19,23 +19,33 @@ if keep < rows then
 end
 keep = math.min(keep, rows)
 
--- A history in a bundle goes on in chunks of its own. The bundle itself stays for the others.
-local from, start, there
-if bundle then
-  from, start, there = string.match(bundle, '^(%S+) (%d+) (%d+)$')
-  start = tonumber(start)
-  unset(id, 'bundle:' .. kind)
+-- A history in bundles goes on in chunks of its own. The bundles themselves stay for the others.
+local held_in = {}  -- names, rows, and where the series at hand begins
+if segments then
+  for name, start, count in string.gmatch(segments, '(%S+) (%d+) (%d+);') do
+    held_in[#held_in + 1] = {name = name, start = tonumber(start), rows = tonumber(count)}
+  end
+  unset(id, 'segments:' .. kind)
+end
+local function series_in_bundles(size)
+  local parts = {}
+  for i, segment in ipairs(held_in) do
+    parts[i] = redis.call('GETRANGE', NS .. 'rows:' .. segment.name, segment.start,
+      segment.start + segment.rows * size - 1)
+    segment.start = segment.start + segment.rows * size
+  end
+  return table.concat(parts)
 end
 for i = 7, #ARGV, 3 do
   local name, chunk_rows = NS .. 'rows:' .. id .. ':' .. ARGV[i], tonumber(ARGV[i + 1])
   local size = tonumber(ARGV[i + 2])
-  if bundle then
+  if segments then
+    local series = series_in_bundles(size)
     for first = 0, keep - 1, chunk_rows do
-      local data = redis.call('GETRANGE', NS .. 'rows:' .. from, start + first * size,
-        start + math.min(first + chunk_rows, keep) * size - 1)
-      redis.call('SET', name .. first / chunk_rows, data)
+      local stop = math.min(first + chunk_rows, keep)
+      redis.call('SET', name .. first / chunk_rows,
+        string.sub(series, first * size + 1, stop * size))
     end
-    start = start + there * size
   end
   for chunk = math.ceil(keep / chunk_rows), math.ceil(rows / chunk_rows) - 1 do
     redis.call('UNLINK', name .. chunk)

@@ -1,5 +1,6 @@
-"""Whole histories of many runs in one value: read, taken back and freed as those in chunks."""
+"""Rows of many runs in one value: read, taken back and freed as those in chunks."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import redis
 
 from core.errors import StaleAttemptError
-from core.store.bundles import MAX_BYTES, MAX_HISTORY_BYTES, bundles, fits
+from core.store.bundles import MAX_BYTES, MAX_HISTORY_BYTES, bundles
 from core.store.layout import Columns, HistoryKind, HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.store.studies_base import NewRun, Round, RunRows, TaskClaim
@@ -32,10 +33,12 @@ def columns(layout: HistoryLayout, index: int, count: int, first: int = 0) -> Co
     return found
 
 
-def whole(index: int, count: int, kind: HistoryKind = "train", **changes: Any) -> RunRows:
+def segment(
+    index: int, count: int, kind: HistoryKind = "train", *, first: int = 0, **changes: Any
+) -> RunRows:
     layout = LAYOUTS[kind]
-    values = columns(layout, index, count) | changes.pop("columns", {})
-    return RunRows(index, kind, layout, 0, values, whole=True, **changes)
+    values = columns(layout, index, count, first) | changes.pop("columns", {})
+    return RunRows(index, kind, layout, first, values, bundled=True, **changes)
 
 
 async def trained(api: AsyncRedisStore, worker: RedisStore, num_runs: int) -> TaskClaim:
@@ -56,19 +59,27 @@ def same(found: Columns, expected: Columns) -> bool:
     )
 
 
-async def test_what_is_written_whole_is_read_as_any_history(
-    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str
+@pytest.mark.parametrize("cuts", [(), (500,), (1, 64, 700, 999)])
+async def test_what_lies_in_bundles_is_read_as_any_history(
+    api: AsyncRedisStore,
+    worker: RedisStore,
+    raw: redis.Redis,
+    namespace: str,
+    cuts: tuple[int, ...],
 ) -> None:
     claim = await trained(api, worker, 25)
     lengths = {index: 1000 - 3 * index for index in range(25)}
-    worker.studies.write(
-        claim,
-        rows=[
-            *(whole(index, count) for index, count in lengths.items()),
-            *(whole(index, 11, "eval") for index in lengths),
-        ],
-    )
-    assert len(list(raw.scan_iter(f"{namespace}:rows:*"))) == 4
+    edges = (0, *cuts, 1000)
+    for first, stop in pairwise(edges):
+        parts = [
+            segment(index, min(stop, count) - first, first=first)
+            for index, count in lengths.items()
+            if first < count
+        ]
+        evals = [segment(index, 11, "eval") for index in lengths] if first == 0 else []
+        worker.studies.write(claim, rows=[*parts, *evals])
+    if not cuts:
+        assert len(list(raw.scan_iter(f"{namespace}:rows:*"))) == 4
     for index, count in lengths.items():
         name = run_id(claim.study.id, index)
         expected = columns(LAYOUT, index, count)
@@ -76,9 +87,9 @@ async def test_what_is_written_whole_is_read_as_any_history(
         assert same(worker.read_columns(name, "eval"), columns(EVAL, index, 11))
         meta = await api.history_meta(name, "train")
         assert (meta.num_rows, meta.last_step) == (count, count - 1)
-        page = await api.history_rows(name, "train", meta, ("step", "x", "loss"), 700, 100)
-        assert same(page, {s: expected[s][700:800] for s in ("step", "x", "loss")})
-        picked = np.array([0, 5, 700, count - 1])
+        page = await api.history_rows(name, "train", meta, ("step", "x", "loss"), 450, 300)
+        assert same(page, {s: expected[s][450:750] for s in ("step", "x", "loss")})
+        picked = np.array([0, 5, 63, 64, 700, count - 1])
         some = await api.history_pick(name, "train", meta, ("loss", "step", "x"), picked)
         assert same(some, {s: expected[s][picked] for s in ("loss", "step", "x")})
         beyond = await api.history_rows(name, "train", meta, ("loss",), count, 10)
@@ -91,27 +102,61 @@ async def test_the_first_loss_that_is_no_number_is_known(
 ) -> None:
     claim = await trained(api, worker, 2)
     loss = np.array([1.0, 2.0, np.inf])
-    worker.studies.write(claim, rows=[whole(0, 3, columns={"loss": loss}), whole(1, 3)])
+    worker.studies.write(claim, rows=[segment(0, 3, columns={"loss": loss}), segment(1, 3)])
+    late = {"loss": np.array([5.0, np.nan, np.inf])}
+    worker.studies.write(claim, rows=[segment(i, 3, first=3, columns=late) for i in (0, 1)])
     metas = [await api.history_meta(run_id(claim.study.id, i), "train") for i in (0, 1)]
-    assert [meta.first_nonfinite_step for meta in metas] == [2, None]
+    assert [meta.first_nonfinite_step for meta in metas] == [2, 4]
 
 
 async def test_the_same_again_changes_nothing(api: AsyncRedisStore, worker: RedisStore) -> None:
+    """An answer that was lost: the rows come again, alone or with those that follow."""
     claim = await trained(api, worker, 3)
     for several in ([0, 1, 2], [0, 1, 2], [1, 2]):
-        worker.studies.write(claim, rows=[whole(index, 50) for index in several])
-    for index in range(3):
+        worker.studies.write(claim, rows=[segment(index, 50) for index in several])
+    for first, stop in [(50, 70), (50, 70), (50, 90), (90, 95)]:
+        worker.studies.write(
+            claim, rows=[segment(index, stop - first, first=first) for index in (0, 2)]
+        )
+    for index, count in [(0, 95), (1, 50), (2, 95)]:
         found = worker.read_columns(run_id(claim.study.id, index), "train")
-        assert same(found, columns(LAYOUT, index, 50))
+        assert same(found, columns(LAYOUT, index, count))
 
 
+@pytest.mark.parametrize(("first", "why"), [(40, "gap"), (60, "gap")])
+async def test_a_segment_begins_where_another_ends(
+    api: AsyncRedisStore, worker: RedisStore, first: int, why: str
+) -> None:
+    claim = await trained(api, worker, 2)
+    worker.studies.write(claim, rows=[segment(0, 50)])
+    with pytest.raises(ValueError, match=why):
+        worker.studies.write(claim, rows=[segment(1, 5), segment(0, 5, first=first)])
+    assert worker.studies.num_rows(claim.study.id, [0, 1]) == {
+        0: {"train": 50, "eval": 0},
+        1: {"train": 0, "eval": 0},
+    }
+
+
+async def test_no_row_follows_one_that_is_off_the_grid(
+    api: AsyncRedisStore, worker: RedisStore
+) -> None:
+    claim = await trained(api, worker, 1)
+    off = {"step": np.array([0.0, 100.0, 150.0])}
+    worker.studies.write(claim, rows=[segment(0, 3, "eval", columns=off)])
+    with pytest.raises(ValueError, match="row 2"):
+        worker.studies.write(claim, rows=[segment(0, 2, "eval", first=3)])
+
+
+@pytest.mark.parametrize("cuts", [(), (3, 818, 821)])
 @pytest.mark.parametrize("kept", [0, 1, 818, 819, 820, 900, 1000])
-async def test_a_run_that_goes_on_leaves_its_bundle_and_the_others_stay(
-    api: AsyncRedisStore, worker: RedisStore, kept: int
+async def test_a_run_that_goes_on_leaves_its_bundles_and_the_others_stay(
+    api: AsyncRedisStore, worker: RedisStore, kept: int, cuts: tuple[int, ...]
 ) -> None:
     claim = await trained(api, worker, 2)
     stored = 1000 if kept == 1000 else 900
-    worker.studies.write(claim, rows=[whole(0, stored), whole(1, stored)])
+    for first, stop in pairwise((0, *cuts, stored)):
+        parts = [segment(index, stop - first, first=first) for index in (0, 1)]
+        worker.studies.write(claim, rows=parts)
     name = run_id(claim.study.id, 0)
     before = await api.history_meta(name, "train")
 
@@ -130,22 +175,24 @@ async def test_a_run_that_goes_on_leaves_its_bundle_and_the_others_stay(
     assert same(other, columns(LAYOUT, 1, stored))
 
 
-async def test_whole_takes_the_place_of_what_a_former_attempt_left(
+async def test_the_first_rows_take_the_place_of_what_a_former_attempt_left(
     api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str
 ) -> None:
     claim = await trained(api, worker, 1)
     worker.studies.write(claim, rows=[RunRows(0, "train", LAYOUT, 0, columns(LAYOUT, 5, 40))])
-    worker.studies.write(claim, rows=[whole(0, 30, truncate=True)])
+    worker.studies.write(claim, rows=[segment(0, 30, truncate=True)])
     found = worker.read_columns(run_id(claim.study.id, 0), "train")
     assert same(found, columns(LAYOUT, 0, 30))
     assert len(list(raw.scan_iter(f"{namespace}:rows:*"))) == 1
 
 
-async def test_no_row_follows_a_whole_history(api: AsyncRedisStore, worker: RedisStore) -> None:
+async def test_no_row_for_a_chunk_follows_in_a_history_that_lies_in_bundles(
+    api: AsyncRedisStore, worker: RedisStore
+) -> None:
     claim = await trained(api, worker, 1)
-    worker.studies.write(claim, rows=[whole(0, 30)])
+    worker.studies.write(claim, rows=[segment(0, 30)])
     more = RunRows(0, "train", LAYOUT, 30, columns(LAYOUT, 0, 5, 30))
-    with pytest.raises(ValueError, match="whole"):
+    with pytest.raises(ValueError, match="bundles"):
         worker.studies.write(claim, rows=[more])
 
 
@@ -157,22 +204,14 @@ async def test_a_stale_attempt_writes_no_bundle(
     assert worker.reap() == [stale.task.id]
     take(worker, "other")
     with pytest.raises(StaleAttemptError):
-        worker.studies.write(stale, rows=[whole(0, 30)])
+        worker.studies.write(stale, rows=[segment(0, 30)])
     assert list(raw.scan_iter(f"{namespace}:rows:*")) == []
     assert worker.studies.num_rows(stale.study.id, [0])[0]["train"] == 0
 
 
-def test_a_long_history_lies_in_chunks_of_its_own() -> None:
-    assert fits(whole(0, 1000))
-    assert not fits(RunRows(0, "train", LAYOUT, 0, columns(LAYOUT, 0, 1000)))
-    assert not fits(whole(0, 0))
-    wide = HistoryLayout(1, {"loss": 1, "x": 100}, 1000)
-    assert not fits(RunRows(0, "train", wide, 0, columns(wide, 0, 1000), whole=True))
-
-
 def test_a_bundle_is_a_little_smaller_than_a_size_class() -> None:
-    found = list(bundles([whole(index, 1000) for index in range(25)]))
-    assert [len(bundle.histories) for bundle in found] == [10, 10, 5]
+    found = list(bundles([segment(index, 1000) for index in range(25)]))
+    assert [len(bundle.parts) for bundle in found] == [10, 10, 5]
     assert all(len(bundle.data) <= MAX_BYTES for bundle in found)
     assert MAX_BYTES - len(found[0].data) < MAX_HISTORY_BYTES
 
@@ -180,4 +219,4 @@ def test_a_bundle_is_a_little_smaller_than_a_size_class() -> None:
 def test_rows_that_do_not_fit_their_layout_are_refused() -> None:
     for wrong in ({"loss": np.zeros(4)}, {"step": np.array([0.0, 2.0, 4.0])}):
         with pytest.raises(ValueError, match="train"):
-            list(bundles([whole(0, 3, columns=wrong)]))
+            list(bundles([segment(0, 3, columns=wrong)]))

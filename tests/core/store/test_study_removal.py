@@ -11,15 +11,16 @@ from tests.core.store.study_makers import LAYOUT, new_study, planned, rows, run_
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("bundled", [False, True])
 async def test_nothing_of_a_deleted_study_stays(
-    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str, whole: bool
+    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str, bundled: bool
 ) -> None:
     study_id = await planned(api, worker, [0, 1], [2], labels={"team": "a"})
     for _ in range(2):
         claim = take(worker)
         found = [
-            RunRows(index, "train", LAYOUT, 0, rows(0, 3), whole=whole) for index in claim.task.runs
+            RunRows(index, "train", LAYOUT, 0, rows(0, 3), bundled=bundled)
+            for index in claim.task.runs
         ]
         ended = [run_of(i, status="succeeded", outcome="stalled") for i in claim.task.runs]
         worker.studies.close(claim, "succeeded", "finished", rows=found, runs=ended)
