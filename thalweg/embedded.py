@@ -28,6 +28,10 @@ import redis
 OLDEST: Final = (6, 2)
 _MAX_SOCKET_PATH: Final = 100  # sun_path holds 104 bytes on macOS, 108 on Linux, with the final NUL
 _POLL_S: Final = 0.005
+REWRITE_FROM: Final = "512mb"
+"""The histories of one large study are 100 MB: from the default of 64 MB on, the append-only file
+would be written anew in the midst of each of the first studies, which took as much time of a core
+as the server itself."""
 
 _LAUNCH: Final = """
 import ctypes, os, signal, sys
@@ -256,6 +260,7 @@ class EmbeddedServer:
             "appendonly": "yes",
             "appendfsync": "always" if self._fsync else "no",
             "aof-use-rdb-preamble": "yes",
+            "auto-aof-rewrite-min-size": REWRITE_FROM,
             "maxmemory": str(self._max_memory_bytes or 0),
             "maxmemory-policy": "noeviction",
             "lazyfree-lazy-user-del": "yes",

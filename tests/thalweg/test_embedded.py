@@ -51,6 +51,7 @@ def test_it_listens_on_a_private_socket_only_and_writes_everything_to_disk(tmp_p
             "appendonly": "yes",
             "appendfsync": "always",
             "maxmemory-policy": "noeviction",
+            "auto-aof-rewrite-min-size": str(512 * 2**20),
         }
         assert {name: client.config_get(name)[name] for name in wanted} == wanted
 
