@@ -53,5 +53,4 @@ end
 if ARGV[10] ~= '' and (not found[3] or tonumber(ARGV[10]) < tonumber(found[3])) then
   set(id, 'nonfinite:' .. kind, ARGV[10])
 end
-if not of_run then publish(id) end
 return {'ok', rows}

@@ -51,5 +51,4 @@ for i = 7, #ARGV, 3 do
     redis.call('UNLINK', name .. chunk)
   end
 end
-if ARGV[3] == '' then publish(id) end
 return {'ok', keep}
