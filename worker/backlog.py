@@ -7,8 +7,8 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Backlog:
         self._num_in_memory = 0
         self.num_bytes = 0
         """Bytes in memory."""
-        self._file: BinaryIO | None = None
+        self._file: BufferedRandom | None = None
         self._read_at = 0
         self._num_in_file = 0
 
@@ -143,8 +143,7 @@ class Backlog:
 
     def _spill(self, rows: Rows) -> None:
         if self._file is None:
-            file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - it outlives the call
-            self._file = cast(BinaryIO, file)
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - outlives the call
         self._file.seek(0, 2)
         fields = {
             "kind": rows.kind,

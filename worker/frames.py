@@ -13,7 +13,8 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Final
+from io import BufferedIOBase
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def _parts(frame: Frame) -> Iterator[bytes | memoryview]:
     yield from columns
 
 
-def read(stream: BinaryIO) -> Frame | None:
+def read(stream: BufferedIOBase) -> Frame | None:
     """The next frame; None at the stream's end. Raises `ValueError` for bytes that are no frame."""
     lengths = stream.read(_LENGTHS.size)
     if len(lengths) < _LENGTHS.size:
@@ -74,14 +75,29 @@ def read(stream: BinaryIO) -> Frame | None:
     if header_length > _MAX_HEADER_BYTES:
         raise ValueError(f"a frame's header of {header_length} bytes")
     text = stream.read(header_length)
-    numbers = stream.read(numbers_length)
-    if len(text) < header_length or len(numbers) < numbers_length:
+    numbers = _read_numbers(stream, numbers_length)
+    if len(text) < header_length or numbers is None:
         return None
     fields = json.loads(text)
     return Frame(fields.pop("type"), fields, _columns(fields.pop("columns", []), numbers))
 
 
-def _columns(shapes: list[tuple[str, list[int]]], numbers: bytes) -> Columns:
+def _read_numbers(stream: BufferedIOBase, length: int) -> NDArray[np.uint8] | None:
+    """So many bytes; None when the stream ends before. NumPy asks for huge pages where they are
+    many: first touching 100 MB of small ones takes 70 ms."""
+    numbers = np.empty(length, np.uint8)
+    view = numbers.data
+    filled = 0
+    while filled < length:
+        count = stream.readinto(view[filled:])
+        if not count:
+            return None
+        filled += count
+    numbers.flags.writeable = False
+    return numbers
+
+
+def _columns(shapes: list[tuple[str, list[int]]], numbers: NDArray[np.uint8]) -> Columns:
     columns: Columns = {}
     start = 0
     for name, shape in shapes:
