@@ -49,8 +49,8 @@ for _ in sys.stdin:
 
 @contextmanager
 def bare_loop(spec: Json) -> Iterator[Callable[[], float]]:
-    """Gives seconds a step of the same loop in a process of its own, as warm as a trainer: no worker,
-    no lease, no checkpoint on the way, rows that go nowhere."""
+    """Gives seconds a step of the same loop in a process of its own, as warm as a trainer: no
+    worker, no lease, no checkpoint on the way, rows that go nowhere."""
     command = [sys.executable, "-c", BARE, json.dumps(spec | {"checkpoint": {"every_steps": None}})]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
