@@ -13,7 +13,7 @@ from torch import Tensor
 TWO_PI = 2 * math.pi
 
 
-def _indices(x: Tensor, first: int = 1) -> Tensor:
+def indices(x: Tensor, first: int = 1) -> Tensor:
     """`first`, `first` + 1, …, one a coordinate, in `x`'s precision."""
     return torch.arange(first, first + x.shape[-1], dtype=x.dtype, device=x.device)
 
@@ -25,7 +25,7 @@ def sphere(x: Tensor) -> Tensor:
 
 def sum_squares(x: Tensor) -> Tensor:
     """Σ i·xᵢ²; 0 at 0."""
-    return (_indices(x) * x**2).sum(-1)
+    return (indices(x) * x**2).sum(-1)
 
 
 def rosenbrock(x: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def ackley(x: Tensor) -> Tensor:
 
 def griewank(x: Tensor) -> Tensor:
     """1 + Σ xᵢ²/4000 − Π cos(xᵢ/√i); 0 at 0."""
-    return 1 + (x**2).sum(-1) / 4000 - torch.cos(x / _indices(x).sqrt()).prod(-1)
+    return 1 + (x**2).sum(-1) / 4000 - torch.cos(x / indices(x).sqrt()).prod(-1)
 
 
 def levy(x: Tensor) -> Tensor:
@@ -76,14 +76,14 @@ def schwefel(x: Tensor) -> Tensor:
 
 def zakharov(x: Tensor) -> Tensor:
     """Σ xᵢ² + (Σ i·xᵢ/2)² + (Σ i·xᵢ/2)⁴; 0 at 0."""
-    weighted = (0.5 * _indices(x) * x).sum(-1)
+    weighted = (0.5 * indices(x) * x).sum(-1)
     return (x**2).sum(-1) + weighted**2 + weighted**4
 
 
 def dixon_price(x: Tensor) -> Tensor:
     """(x₁ − 1)² + Σ_{i≥2} i(2xᵢ² − xᵢ₋₁)²; 0 at xᵢ = 2^(2^(1−i) − 1)."""
     before, here = x[..., :-1], x[..., 1:]
-    chain = _indices(here, first=2) * (2 * here**2 - before) ** 2
+    chain = indices(here, first=2) * (2 * here**2 - before) ** 2
     return (x[..., 0] - 1) ** 2 + chain.sum(-1)
 
 

@@ -1,5 +1,6 @@
 """The test functions in torch, against scipy, against NumPy and at their known minima."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ from pydantic import TypeAdapter
 from scipy import optimize
 from torch import Tensor
 
+from core.problems.classic_gradients import GRADIENTS
 from core.problems.functions import build_function
 from core.spec.classics import CLASSICS
 from core.spec.functions import Function
@@ -107,3 +109,43 @@ def test_no_gradient_is_lost_at_the_origin(kind: str) -> None:
     for dtype in (torch.float32, torch.float64):
         slope = gradient(function(kind, dim), torch.zeros(dim, dtype=dtype))
         assert bool(slope.isfinite().all())
+
+
+@pytest.mark.parametrize(("kind", "dim"), [*EVERYWHERE, ("levy", 1), ("griewank", 1)])
+def test_written_out_gradients_agree_with_autograd_over_the_whole_domain(
+    kind: str, dim: int
+) -> None:
+    f, points = function(kind, dim), sampled(kind, dim, 200)
+
+    written = GRADIENTS[f](points)
+
+    expected = gradient(f, points)
+    torch.testing.assert_close(
+        written, expected, rtol=1e-11, atol=1e-11 * float(expected.abs().max())
+    )
+
+
+@pytest.mark.parametrize(("kind", "dim"), EVERYWHERE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_written_out_gradients_have_autograds_values_where_a_term_is_zero(
+    kind: str, dim: int, dtype: torch.dtype
+) -> None:
+    f = function(kind, dim)
+    points = torch.stack([torch.zeros(dim), torch.ones(dim), torch.full((dim,), math.pi / 2)])
+    points = points.to(dtype)
+
+    written = GRADIENTS[f](points)
+
+    tolerance = 100 * torch.finfo(dtype).eps
+    torch.testing.assert_close(written, gradient(f, points), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("kind", "dim"), EVERYWHERE)
+def test_a_point_that_is_no_number_has_no_gradient(kind: str, dim: int) -> None:
+    point = torch.full((2, dim), math.nan, dtype=torch.float64)
+    point[1] = 0.5
+
+    written = GRADIENTS[function(kind, dim)](point)
+
+    assert written[0].isnan().all()
+    assert written[1].isfinite().all()
