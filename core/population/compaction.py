@@ -22,11 +22,12 @@ from math import gcd, lcm
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from core.optim.muon import hidden_matrices
 from core.population.batches import ALIGNED
+from core.population.packing import LINE_BYTES
 from core.spec.functions import Quadratic
 from core.spec.job import FunctionProblem, JobSpec, Supervised
 from core.spec.models import MLP
@@ -34,7 +35,6 @@ from core.spec.optimizers import Muon
 
 VECTOR: Final = 32
 """Numbers that torch's loops take at a time, at most."""
-LINE_BYTES: Final = 64
 LEAST: Final = 4
 """No stack shrinks below this."""
 EXACT: Final = frozenset(
@@ -54,15 +54,15 @@ class Places:
 ANYWHERE: Final = Places(1, 1)
 
 
-def places(spec: JobSpec, parameters: Sequence[Tensor]) -> Places:
-    """How the slots of a stack may move; `parameters` have the slots first."""
-    item_bytes = parameters[0].element_size()
-    lengths = [p[0].numel() for p in parameters if p.dim() == 3]
+def places(spec: JobSpec, shapes: Sequence[torch.Size], dtype: torch.dtype) -> Places:
+    """How the slots of a stack may move; `shapes` of a run's parameters."""
+    item_bytes = dtype.itemsize
+    lengths = [shape.numel() for shape in shapes if len(shape) == 2]
     problem = spec.problem
     if isinstance(problem, FunctionProblem) and isinstance(problem.function, Quadratic):
-        lengths.append(parameters[0].shape[1])
+        lengths.append(shapes[0].numel())
     if isinstance(spec.optimizer, Muon):
-        found = hidden_matrices([parameter.shape[1:] for parameter in parameters])
+        found = hidden_matrices(shapes)
         lengths += [min(matrix) ** 2 for matrix in found if matrix is not None]
     phase = lcm(1, *(LINE_BYTES // gcd(LINE_BYTES, n * item_bytes) for n in lengths))
     if not isinstance(problem, Supervised):

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from core.population.packing import one_vector
 from core.population.problem import Index, Metrics, differentiate, keep_slots
+from core.problems.classic_gradients import GRADIENTS
 from core.problems.functions import (
     build_function,
     quadratic_matrix,
@@ -28,43 +30,49 @@ class StackedFunctions:
         function = problems[0].function
         self._names = variable_names(function)
         self.num_parameters = dimension(function)
+        self.packing = one_vector(self.num_parameters)
         points = [self._start(spec) for spec in specs]
         start = torch.stack(points).to(dtype).to(device)
         self._function = stacked_function(function, device, dtype)
+        self._gradient = GRADIENTS.get(self._function)
         bounds = [problem.bounds for problem in problems]
         self._limits = None if bounds[0] is None else _limits(bounds, start)
         self._hold({"x": start})
         dense = isinstance(function, Quadratic)
         self.multiply_adds = len(specs) * self.num_parameters ** (2 if dense else 1)
 
-    def gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
-        return differentiate(self._function(self.parameters[0]), self.parameters)
+    def gradients(self, step: int) -> tuple[Tensor, Tensor]:
+        if self._gradient is not None:
+            return self._function(self.rows), self._gradient(self.rows)
+        x = self.rows.detach().requires_grad_()
+        losses, (gradient,) = differentiate(self._function(x), [x])
+        return losses, gradient
 
     def commit(self) -> None:
         return
 
     def after_update(self) -> None:
         if self._limits is not None:
-            self.weights["x"].clamp_(*self._limits)
+            self.rows.clamp_(*self._limits)
 
     def evaluate(self, slots: Index | None = None) -> Metrics | None:
         return None
 
     def points(self) -> Tensor | None:
-        return self.weights["x"]
+        return self.rows
 
     def values(self) -> Tensor | None:
         with torch.no_grad():
-            return self._function(self.weights["x"])
+            return self._function(self.rows)
 
     def solution(self, slot: int) -> dict[str, float] | list[float] | None:
-        coordinates: list[float] = self.weights["x"][slot].tolist()
+        coordinates: list[float] = self.rows[slot].tolist()
         if self._names is None:
             return coordinates
         return dict(zip(self._names, coordinates, strict=True))
 
     def compact(self, kept: Index) -> None:
-        index = torch.from_numpy(kept).to(self.weights["x"].device)
+        index = torch.from_numpy(kept).to(self.rows.device)
         if self._limits is not None:
             low, high = self._limits
             self._limits = low.index_select(0, index), high.index_select(0, index)
@@ -81,7 +89,7 @@ class StackedFunctions:
 
     def _hold(self, weights: dict[str, Tensor]) -> None:
         self.weights = weights
-        self.parameters = [weights["x"].detach().requires_grad_()]
+        self.rows = weights["x"]
 
 
 def problem_of(spec: JobSpec) -> FunctionSpec:

@@ -53,15 +53,17 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-        ctx.save_for_backward(z, targets)
+        log_p = torch.log_softmax(z, 1)
+        ctx.save_for_backward(log_p, targets)
         ctx.smoothing = smoothing
-        return _cross_entropy_values(z, targets, smoothing)
+        return _cross_entropy_values(log_p, targets, smoothing)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
         (g,) = gradients
-        z, targets = ctx.saved_tensors
-        return _cross_entropy_gradient(z, targets, ctx.smoothing).mul_(g.view(-1, 1, 1)), None, None
+        log_p, targets = ctx.saved_tensors
+        found = _cross_entropy_gradient(log_p, targets, ctx.smoothing)
+        return found.mul_(g.view(-1, 1, 1)), None, None
 
 
 class CrossEntropyLoss:
@@ -76,23 +78,23 @@ class CrossEntropyLoss:
 
     def with_gradient(self, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The losses, and the gradient of each in its run's outputs."""
-        losses = _cross_entropy_values(z, targets, self._smoothing)
-        return losses, _cross_entropy_gradient(z, targets, self._smoothing)
+        log_p = torch.log_softmax(z, 1)
+        losses = _cross_entropy_values(log_p, targets, self._smoothing)
+        return losses, _cross_entropy_gradient(log_p, targets, self._smoothing)
 
 
-def _cross_entropy_values(z: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    log_p = torch.log_softmax(z, 1)
+def _cross_entropy_values(log_p: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     losses = log_p.gather(1, targets.unsqueeze(1)).squeeze(1).mean(1).neg_()
     if smoothing:
         losses = (1.0 - smoothing) * losses - smoothing * log_p.mean((1, 2))
     return losses
 
 
-def _cross_entropy_gradient(z: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """(softmax(z) − q)/rows."""
-    _, classes, rows = z.shape
+def _cross_entropy_gradient(log_p: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """(p − q)/rows."""
+    _, classes, rows = log_p.shape
     ids = targets.unsqueeze(1)
-    grad = torch.softmax(z, 1)
+    grad = log_p.exp()
     if smoothing:
         grad.sub_(smoothing / classes)
     grad.scatter_(1, ids, grad.gather(1, ids).sub_(1.0 - smoothing))

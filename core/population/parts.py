@@ -36,7 +36,8 @@ def moves_of(specs: Sequence[JobSpec], device: torch.device) -> Places:
     as good as another, and rounding may change."""
     if device.type != "cpu":
         return ANYWHERE
-    return places(specs[0], build_stacked(specs[:TWO], device).parameters)
+    problem = build_stacked(specs[:TWO], device)
+    return places(specs[0], problem.packing.shapes, problem.rows.dtype)
 
 
 def cut(count: int, most: int, moves: Places) -> list[int]:

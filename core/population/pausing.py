@@ -102,7 +102,7 @@ def resume(stack: Stack, paused: Sequence[PausedRuns]) -> None:
     A run goes on as it would have in its own stack, but for rounding: what differs between its
     stack and this one is which numbers are the same in all runs.
     """
-    device = stack.problem.parameters[0].device
+    device = stack.problem.rows.device
     columns: Columns = {
         name: column.to(device) if isinstance(column, Tensor) else column
         for name, column in _joined([each.columns for each in paused]).items()

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.population.packing import Packing
+
 Index = np.ndarray[Any, Any]
 Metrics = dict[str, np.ndarray[Any, Any]]
 """Numbers of an evaluation by name, one a slot each (float64); `loss` is among them."""
@@ -16,22 +18,23 @@ class StackedProblem(Protocol):
 
     Attributes:
         weights: parameters and buffers by name, each with a leading axis of slots; detached.
-        parameters: those of them that are differentiated (the same storage), in the single
-            problem's order.
+        rows: those of them that are differentiated (the same storage), a run a row: (slots, n).
+        packing: where each of these parameters lies in a row, in the single problem's order.
         num_parameters: of one run.
         steps_per_epoch: updates that see every training row once (a function: 1).
         multiply_adds: work of one forward pass of all runs.
     """
 
     weights: dict[str, Tensor]
-    parameters: list[Tensor]
+    rows: Tensor
+    packing: Packing
     num_parameters: int
     steps_per_epoch: int
     multiply_adds: int
 
-    def gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
+    def gradients(self, step: int) -> tuple[Tensor, Tensor]:
         """Every slot's loss on its batch of `step` in training mode: (slots,), detached; and its
-        gradient, one tensor a parameter and of its shape.
+        gradient, as `rows`, which holds until the next call.
 
         The buffers stay as they are until `commit`.
         """

@@ -16,7 +16,7 @@ from core.population.compaction import kept_slots, places
 from core.population.ending import End, Endings
 from core.population.evaluations import Evaluations
 from core.population.events import PopulationControl, StackEvents
-from core.population.mover import Mover, flat, joint_norms
+from core.population.mover import Mover
 from core.population.outgoing import Outgoing
 from core.population.parts import Whole
 from core.population.problem import Part
@@ -65,7 +65,7 @@ class Stack:
         self._clock = clock
         self.problem = build_stacked(specs, device, len(among.specs))
         numbers = np.arange(among.first, among.first + count)
-        self._mover = Mover(among.specs, self.problem.parameters, numbers)
+        self._mover = Mover(among.specs, self.problem.rows, self.problem.packing, numbers)
         initial = {name: weight.clone() for name, weight in self.problem.weights.items()}
         self._limits = np.array([step_limit(s, self.problem.steps_per_epoch) for s in specs])
         self._seconds = np.array([s.budget.max_seconds or math.inf for s in specs])
@@ -92,7 +92,7 @@ class Stack:
         self._slots = np.arange(count)
         """The number of the run in each slot."""
         self._live = np.ones(count, dtype=bool)
-        self._places = places(first, self.problem.parameters)
+        self._places = places(first, self.problem.packing.shapes, self.problem.rows.dtype)
         self._compacts = device.type == "cpu"
         self._updates = 0
         self._share_s = 0.0
@@ -162,14 +162,13 @@ class Stack:
         problem = self.problem
         if self.evaluations is not None and self.evaluations.due(self.step):
             self.evaluate()
-        losses, found = problem.gradients(self.step)
-        gradients = [flat(gradient) for gradient in found]
-        norms = joint_norms(gradients)
+        losses, gradient = problem.gradients(self.step)
+        norms: torch.Tensor = torch.linalg.vector_norm(gradient, dim=1)
         row = torch.stack([losses, norms]).double().cpu().numpy()
         self._enter(row[0], np.where(np.isfinite(row[0]), row[1], math.nan))
         if not self._live.any():
             return
-        self._mover.move(problem.parameters, gradients, norms)
+        self._mover.move(problem.rows, gradient, norms)
         problem.commit()
         problem.after_update()
         self._mover.next_step(row[0])

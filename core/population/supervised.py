@@ -17,6 +17,7 @@ from core.population.batches import DropoutMasks, StackedBatches, padded, shared
 from core.population.compaction import ANYWHERE, places
 from core.population.losses import metric_sums, stacked_loss
 from core.population.mlp import StackedMLP
+from core.population.packing import packing_of
 from core.population.problem import Index, Metrics, differentiate, keep_slots
 from core.problems.supervised import EVAL_ROWS, data_metadata, default_generator
 from core.spec.job import JobSpec, Supervised
@@ -44,26 +45,40 @@ class StackedSupervised:
         self._buffers: dict[str, Tensor] = {}
         weights, names = _initial(specs, self._dataset, device, dtype)
         self._parameter_names = names
+        shapes = [weights[name].shape[1:] for name in names]
+        self.packing = packing_of(shapes, dtype.itemsize)
         self._hold(weights)
-        self._masks = _masks(specs, self._model, self.parameters[0])
-        self._anywhere = device.type == "cpu" and places(specs[0], self.parameters) == ANYWHERE
+        self._masks = _masks(specs, self._model, self.rows)
+        self._anywhere = device.type == "cpu" and places(specs[0], shapes, dtype) == ANYWHERE
         """Whether a run's numbers are the same wherever it stands."""
-        self.num_parameters = sum(p[0].numel() for p in self.parameters)
+        self.num_parameters = sum(shape.numel() for shape in shapes)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self.multiply_adds = len(specs) * self.num_parameters * self._batches.rows_per_batch
         widest = max((1, self._dataset.train_features.shape[1], *self._model.widths))
         self._eval_rows = max(64, min(EVAL_ROWS, EVAL_NUMBERS // (num_runs * widest)))
 
-    def gradients(self, step: int) -> tuple[Tensor, list[Tensor]]:
+    def gradients(self, step: int) -> tuple[Tensor, Tensor]:
         features, targets = self._batches.at(step)
-        rows = targets.shape[1]
-        masks = None if self._masks is None else self._masks.at(step, rows)
+        masks = None if self._masks is None else self._masks.at(step, targets.shape[1])
         if self._written_out is not None:
             losses, found = self._written_out(self.weights, features, masks, targets)
-            return losses, [found[name] for name in self._parameter_names]
+        else:
+            losses, found = self._differentiated(features, masks, targets)
+        # Products right into a view of the row took 75 µs longer, the copies take 40.
+        for name, part in self._gradients.items():
+            part.copy_(found[name])
+        return losses, self._gradient
+
+    def _differentiated(
+        self, features: Tensor, masks: Sequence[Tensor] | None, targets: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         self._buffers = {}
-        outputs = self._model.forward(self._differentiated, features, masks, self._buffers, rows)
-        return differentiate(self._loss(outputs, targets), self.parameters)
+        leaves = {name: self.weights[name].detach().requires_grad_() for name in self._gradients}
+        outputs = self._model.forward(
+            {**self.weights, **leaves}, features, masks, self._buffers, targets.shape[1]
+        )
+        losses, found = differentiate(self._loss(outputs, targets), list(leaves.values()))
+        return losses, dict(zip(leaves, found, strict=True))
 
     def commit(self) -> None:
         for name, value in self._buffers.items():
@@ -86,7 +101,7 @@ class StackedSupervised:
         return {name: column[:-1] for name, column in found.items()}
 
     def _of(self, slots: Sequence[int]) -> dict[str, Tensor]:
-        index = torch.tensor(slots, device=self.parameters[0].device)
+        index = torch.tensor(slots, device=self.rows.device)
         return keep_slots(self.weights, index)
 
     def _evaluated(self, weights: dict[str, Tensor], features: Tensor, targets: Tensor) -> Metrics:
@@ -119,17 +134,21 @@ class StackedSupervised:
         self._batches.compact(kept)
         if self._masks is not None:
             self._masks.compact(kept)
-        index = torch.from_numpy(kept).to(self.parameters[0].device)
+        index = torch.from_numpy(kept).to(self.rows.device)
         self._hold(keep_slots(self.weights, index))
 
     def metadata(self) -> dict[str, str]:
         return data_metadata(self._dataset)
 
     def _hold(self, weights: dict[str, Tensor]) -> None:
-        self.weights = weights
-        leaves = {name: weights[name].detach().requires_grad_() for name in self._parameter_names}
-        self.parameters = list(leaves.values())
-        self._differentiated = {**weights, **leaves}
+        first = weights[self._parameter_names[0]]
+        self.rows, self._gradient = first.new_zeros((2, len(first), self.packing.width))
+        parameters = dict(zip(self._parameter_names, self.packing.views(self.rows), strict=True))
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
+        self.weights = {**weights, **parameters}
+        views = self.packing.views(self._gradient)
+        self._gradients = dict(zip(self._parameter_names, views, strict=True))
 
 
 def problem_of(spec: JobSpec) -> Supervised:

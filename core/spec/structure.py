@@ -93,12 +93,13 @@ def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
 
 
 def bytes_per_run(spec: JobSpec) -> int:
-    """Memory that one run adds to a stack, an estimate from above: weights with gradients, the
-    initial and the best ones and a candidate, optimizer state, activations with their gradients."""
+    """Memory that one run adds to a stack, an estimate from above: weights with gradients (a model's
+    as they are found, and packed), the initial and the best ones and a candidate, optimizer state,
+    activations with their gradients."""
     size = extent_of(spec)
     steps = steps_of(spec.budget, size)
     item = 4 if spec.precision == "float32" else 8
-    vectors = 6 + state_vectors(spec.optimizer, steps)
+    vectors = 6 + isinstance(spec.problem, Supervised) + state_vectors(spec.optimizer, steps)
     if isinstance(spec.optimizer, Muon):
         vectors += MUON_SCRATCH
     weights = vectors * item * size.num_parameters

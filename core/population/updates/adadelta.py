@@ -11,7 +11,7 @@ from core.population.updates.base import (
     Memory,
     Options,
     Rule,
-    average_of_squares,
+    average_of_squares_,
     decayed,
 )
 
@@ -46,10 +46,10 @@ def coefficients(
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
     """v ← ρv + (1−ρ)g², d = √(u + ε)/√(v + ε)·g, u ← ρu + (1−ρ)d², p ← p − lr·d."""
     gradient = decayed(gradient, params, c.weight_decay)
-    square = average_of_squares(state.square, gradient, c.keep, c.take)
+    square = average_of_squares_(state.square, gradient, c.keep, c.take)
     below = (square + c.eps).sqrt_()
     step = (state.steps + c.eps).sqrt_().div_(below).mul_(gradient)
-    steps = average_of_squares(state.steps, step, c.keep, c.take)
+    steps = average_of_squares_(state.steps, step, c.keep, c.take)
     return step.mul_(-c.lr), State(square, steps)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-import torch
 from torch import Tensor
 
 from core.population.updates.base import (
@@ -41,7 +40,7 @@ def coefficients(
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
     """s ← s + g², p ← p − lr/(1 + (t−1)·lr_decay)·g/(√s + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
-    total = torch.addcmul(state.total, gradient, gradient)
+    total = state.total.addcmul_(gradient, gradient)
     return (gradient * -c.step).div_(total.sqrt().add_(c.eps)), State(total)
 
 

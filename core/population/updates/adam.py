@@ -13,8 +13,8 @@ from core.population.updates.base import (
     Memory,
     Options,
     Rule,
-    average,
-    average_of_squares,
+    average_,
+    average_of_squares_,
     decayed,
     shrunk,
     split_decay,
@@ -63,11 +63,13 @@ def coefficients(
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
     """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂/(√v̂ + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
-    mean = average(state.mean, gradient, c.take_mean)
-    square = average_of_squares(state.square, gradient, c.keep_square, c.take_square)
-    largest = None if state.largest is None else torch.maximum(state.largest, square)
+    mean = average_(state.mean, gradient, c.take_mean)
+    square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)
+    largest = state.largest
+    if largest is not None:
+        torch.maximum(largest, square, out=largest)
     below = (square if largest is None else largest).sqrt().add_(c.eps)
-    step = (mean * -c.step).div_(below)
+    step = torch.div(mean, below, out=below).mul_(-c.step)
     return shrunk(step, params, c.decay), State(mean, square, largest)
 
 

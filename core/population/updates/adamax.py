@@ -11,7 +11,7 @@ from core.population.updates.base import (
     Memory,
     Options,
     Rule,
-    average,
+    average_,
     decayed,
 )
 
@@ -47,8 +47,9 @@ def coefficients(
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
     """m ← β₁m + (1−β₁)g, u ← max(β₂u, |g| + ε), p ← p − lr/(1−β₁ᵗ)·m/u."""
     gradient = decayed(gradient, params, c.weight_decay)
-    mean = average(state.mean, gradient, c.take_mean)
-    bound = torch.maximum(state.bound * c.keep_bound, gradient.abs().add_(c.eps))
+    mean = average_(state.mean, gradient, c.take_mean)
+    bound = state.bound.mul_(c.keep_bound)
+    torch.maximum(bound, gradient.abs().add_(c.eps), out=bound)
     return (mean * -c.step).div_(bound), State(mean, bound)
 
 

@@ -19,7 +19,7 @@ from core.population.updates.base import (
     Options,
     Rule,
     Scalar,
-    average,
+    average_,
     shrunk,
 )
 
@@ -99,8 +99,8 @@ def update(
     if isinstance(state, adam.State):
         return adam.update(gradient, state, params, adam.Coefficients._make(c[ADAMW_FROM:]))
     runs, rows, columns = state.average.shape
-    whole = average(state.average.view(runs, -1), gradient, c.take)
-    direction = average(gradient, whole, c.ahead) if nesterov else whole
+    whole = average_(state.average.view(runs, -1), gradient, c.take)
+    direction = torch.lerp(gradient, whole, c.ahead) if nesterov else whole
     found = orthogonalized(
         direction.view(runs, rows, columns), (_deep(c.a), _deep(c.b), _deep(c.c)), ns_steps,
         _deep(c.eps),

@@ -12,8 +12,8 @@ from core.population.updates.base import (
     Memory,
     Options,
     Rule,
-    average,
-    average_of_squares,
+    average_,
+    average_of_squares_,
     decayed,
     shrunk,
     split_decay,
@@ -65,8 +65,8 @@ def coefficients(
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
     """p ← p − lr·((1−μₜ)/(1−Πμ)·g + μₜ₊₁/(1−μₜ₊₁Πμ)·m)/(√v̂ + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
-    mean = average(state.mean, gradient, c.take_mean)
-    square = average_of_squares(state.square, gradient, c.keep_square, c.take_square)
+    mean = average_(state.mean, gradient, c.take_mean)
+    square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)
     below = square.sqrt().add_(c.eps)
     step = (gradient * -c.from_gradient).sub_(mean * c.from_mean).div_(below)
     return shrunk(step, params, c.decay), State(mean, square)

@@ -13,8 +13,8 @@ from core.population.updates.base import (
     Memory,
     Options,
     Rule,
-    average,
-    average_of_squares,
+    average_,
+    average_of_squares_,
     decayed,
     shrunk,
     split_decay,
@@ -72,8 +72,8 @@ def coefficients(
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
     """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂·(1 or r·√(1−β₂ᵗ)/(√v + ε))."""
     gradient = decayed(gradient, params, c.weight_decay)
-    mean = average(state.mean, gradient, c.take_mean)
-    square = average_of_squares(state.square, gradient, c.keep_square, c.take_square)
+    mean = average_(state.mean, gradient, c.take_mean)
+    square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)
     if isinstance(c.adaptive, float) and c.adaptive == 0.0:
         return shrunk(mean * -c.plain, params, c.decay), State(mean, square)
     step = (mean * -c.adaptive).div_(square.sqrt().add_(c.eps)).sub_(mean * c.plain)

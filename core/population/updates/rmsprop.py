@@ -11,8 +11,8 @@ from core.population.updates.base import (
     Memory,
     Options,
     Rule,
-    average,
-    average_of_squares,
+    average_,
+    average_of_squares_,
     decayed,
 )
 
@@ -56,11 +56,11 @@ def coefficients(
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
     """v ← αv + (1−α)g², d = g/(√(v − ḡ²) + ε) (ḡ = 0 unless centered), b ← μb + d, p ← p − lr·b."""
     gradient = decayed(gradient, params, c.weight_decay)
-    square = average_of_squares(state.square, gradient, c.keep, c.take)
-    mean = None if state.mean is None else average(state.mean, gradient, c.take)
+    square = average_of_squares_(state.square, gradient, c.keep, c.take)
+    mean = None if state.mean is None else average_(state.mean, gradient, c.take)
     spread = square if mean is None else torch.addcmul(square, mean, mean, value=-1.0)
     step = gradient / spread.sqrt().add_(c.eps)
-    velocity = None if state.velocity is None else (state.velocity * c.momentum).add_(step)
+    velocity = None if state.velocity is None else state.velocity.mul_(c.momentum).add_(step)
     moved = step if velocity is None else velocity
     return moved * -c.lr, State(square, mean, velocity)
 

@@ -13,6 +13,7 @@ from core.population.updates.base import (
     Options,
     Rule,
     decayed,
+    mix_,
     mixed,
 )
 
@@ -62,7 +63,7 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> t
     gradient = decayed(gradient, params, c.weight_decay)
     if state.velocity is None:
         return gradient * -c.lr, state
-    velocity = mixed(state.velocity, c.keep, gradient, c.take)
+    velocity = mix_(state.velocity, c.keep, gradient, c.take)
     direction = mixed(gradient, c.from_gradient, velocity, c.from_velocity)
     return direction * -c.lr, State(velocity)
 

@@ -145,7 +145,8 @@ def test_a_run_keeps_its_bits_while_others_leave_and_overflow(name: str) -> None
 def test_slots_keep_the_places_of_the_squares_that_muon_makes() -> None:
     def places_for(optimizer: Json) -> Places:
         specs = supervised("float32", optimizer, model=mlp(16, 5, 16))[:2]
-        return places(specs[0], build_stacked(specs, torch.device("cpu")).parameters)
+        problem = build_stacked(specs, torch.device("cpu"))
+        return places(specs[0], problem.packing.shapes, problem.rows.dtype)
 
     # 16 x 5 numbers of 4 bytes fill whole lines of 64 bytes; 5 x 5 do in 16 runs.
     assert places_for(ADAM) == Places(1, 1)
