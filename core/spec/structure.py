@@ -93,9 +93,9 @@ def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
 
 
 def bytes_per_run(spec: JobSpec) -> int:
-    """Memory that one run adds to a stack, an estimate from above: weights with gradients (a model's
-    as they are found, and packed), the initial and the best ones and a candidate, optimizer state,
-    activations with their gradients."""
+    """Memory that one run adds to a stack, an estimate from above: weights with gradients (those
+    of models as they are found, and packed), the initial and the best ones and a candidate,
+    optimizer state, activations with their gradients."""
     size = extent_of(spec)
     steps = steps_of(spec.budget, size)
     item = 4 if spec.precision == "float32" else 8
