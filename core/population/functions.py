@@ -46,7 +46,7 @@ class StackedFunctions:
             return self._function(self.rows), self._gradient(self.rows)
         x = self.rows.detach().requires_grad_()
         losses, (gradient,) = differentiate(self._function(x), [x])
-        return losses, gradient
+        return losses, gradient.contiguous()
 
     def commit(self) -> None:
         return

@@ -68,7 +68,8 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> t
     largest = state.largest
     if largest is not None:
         torch.maximum(largest, square, out=largest)
-    below = (square if largest is None else largest).sqrt().add_(c.eps)
+    # Its last use: the next numbers take the gradient's place, which is at hand in the cache.
+    below = torch.sqrt(square if largest is None else largest, out=gradient).add_(c.eps)
     step = torch.div(mean, below, out=below).mul_(-c.step)
     return shrunk(step, params, c.decay), State(mean, square, largest)
 

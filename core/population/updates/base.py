@@ -54,7 +54,8 @@ class Rule:
             number t = 1, 2, …, and the memory after it. `update` gets it with `Scalar`s.
         update: (gradients, state, parameters, coefficients) -> what to add to the parameters, and
             the new state, which may be the old one's tensors, changed: nobody else holds them, and
-            an update in place takes Adam two thirds of the time. The other arguments stay.
+            an update in place takes Adam two thirds of the time. So may the step be the gradient's
+            tensor. The other arguments stay.
         memory: number of runs -> the memory before the first update.
         elementwise: each number moves by itself, so that some runs of a stack may be updated before
             the others.
