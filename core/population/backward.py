@@ -19,6 +19,10 @@ from core.spec.models import LinearModel, Model
 
 _aten = torch.ops.aten
 
+LARGE: Final = 2**14
+"""Numbers of a matrix from which a product goes into a row of parameters at once: 4 of 512 x 512
+take 8 % less so than with a copy, but 32 of 10 x 64 take 57 µs instead of 33."""
+
 
 class _Activation(NamedTuple):
     """`apply` changes its argument; `backward` (gradient, what `apply` gave) changes the gradient
@@ -67,13 +71,15 @@ class WrittenOut:
         x: Tensor,
         masks: Sequence[Tensor] | None,
         targets: Tensor,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Each run's loss (runs,) and its gradients by the parameters' names.
+        gradients: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Each run's loss: (runs,).
 
         Args:
             weights: parameters by name, each with a leading run axis.
             x: features (runs, padded rows, inputs); rows beyond `targets`' count for nothing.
             masks: as `StackedMLP.forward` takes them.
+            gradients: receive each run's, by the parameters' names.
         """
         inputs, activated = [x], []
         for number, layer in enumerate(self._layers):
@@ -88,9 +94,9 @@ class WrittenOut:
         )
         if padded != rows:
             g = functional.pad(g, (0, padded - rows))
-        found = {"output.weight": torch.bmm(g, inputs[-1])}
+        _multiply(g, inputs[-1], gradients["output.weight"])
         if "output.bias" in weights:
-            found["output.bias"] = g.sum(2)
+            torch.sum(g, 2, out=gradients["output.bias"])
         if self._layers:
             g = torch.bmm(g.transpose(1, 2), weights["output.weight"])
         for number in range(len(self._layers) - 1, -1, -1):
@@ -98,12 +104,20 @@ class WrittenOut:
                 g.mul_(masks[number])
             g = self._activation.backward(g, activated[number])
             name = f"{self._layers[number]}linear."
-            found[f"{name}weight"] = torch.bmm(g.transpose(1, 2), inputs[number])
+            _multiply(g.transpose(1, 2), inputs[number], gradients[f"{name}weight"])
             if f"{name}bias" in weights:
-                found[f"{name}bias"] = g.sum(1)
+                torch.sum(g, 1, out=gradients[f"{name}bias"])
             if number:
                 g = torch.bmm(g, weights[f"{name}weight"])
-        return losses, found
+        return losses
+
+
+def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """The products of all runs, into `out`, whose matrices need not follow each other."""
+    if out[0].numel() >= LARGE:
+        torch.bmm(left, right, out=out)
+    else:
+        out.copy_(torch.bmm(left, right))
 
 
 def written_out(model: Model, loss: StackedLoss) -> WrittenOut | None:

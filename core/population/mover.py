@@ -1,6 +1,7 @@
 """Moving the parameters of all runs: clipping, and the update in pieces that fit a core's cache."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Final, assert_never
 
 import numpy as np
@@ -88,7 +89,8 @@ class _Pieces:
 class Mover:
     """The optimizer of a stack.
 
-    An elementwise method moves all parameters of a run as one row; another one, each by itself.
+    An elementwise method moves neighbouring parameters of a run together, about `PIECE` numbers;
+    another one, each by itself.
 
     Attributes:
         hyper: the numbers of this step, of all runs that the stack began with.
@@ -116,13 +118,15 @@ class Mover:
         self._clip = Clipping([specs[run] for run in self._runs], rows)
         self._device = rows.device
         self._parts = packing.spans
-        self._moved = [slice(0, packing.width)] if rule.elementwise else list(packing.spans)
+        self._moved = _neighbours(packing) if rule.elementwise else list(packing.spans)
         """What is updated together: columns of the rows."""
         columns = {
             name: self._tensor(column if len(column) == 1 else column[self._runs], rows)
             for name, column in self.hyper.columns.items()
         }
-        matrices = hidden_matrices(packing.shapes) if not rule.elementwise else [None]
+        matrices: list[Any] = [None] * len(self._moved)
+        if not rule.elementwise:
+            matrices = hidden_matrices(packing.shapes)
         self._keep(
             rule.init(rows[:, moved], columns, self._options._replace(matrix=matrix))
             for moved, matrix in zip(self._moved, matrices, strict=True)
@@ -227,11 +231,13 @@ class Mover:
         if not self._rule.elementwise:
             return wholes
         self._keep(wholes)
-        (whole,) = wholes
-        return [
-            type(whole)._make(None if s is None else s[:, part] for s in whole)
-            for part in self._parts
-        ]
+        found = []
+        for moved, whole in zip(self._moved, wholes, strict=True):
+            for part in self._parts:
+                if moved.start <= part.start < moved.stop:
+                    own = slice(part.start - moved.start, part.stop - moved.start)
+                    found.append(type(whole)._make(None if s is None else s[:, own] for s in whole))
+        return found
 
     def _keep(self, states: Iterable[Any]) -> None:
         """Hold these as the states of what is moved."""
@@ -250,3 +256,13 @@ class Mover:
 
     def _tensor(self, column: NDArray[np.float64], like: Tensor) -> Tensor:
         return torch.from_numpy(column).to(like.device, like.dtype).view(-1, 1)
+
+
+def _neighbours(packing: Packing) -> list[slice]:
+    """Columns of whole parameters, one after another, with what lies between them: as many together
+    as have up to `PIECE` numbers."""
+    starts = [0]
+    for span in packing.spans:
+        if span.stop - starts[-1] > PIECE and span.start > starts[-1]:
+            starts.append(span.start)
+    return [slice(*ends) for ends in pairwise([*starts, packing.width])]

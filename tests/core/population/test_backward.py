@@ -8,6 +8,7 @@ from core.losses.build import TargetForm, target_form
 from core.population.backward import ACTIVATIONS, written_out
 from core.population.losses import stacked_loss
 from core.population.mlp import StackedMLP
+from core.population.packing import packing_of
 from core.population.problem import differentiate
 from core.spec.losses import MSE, BinaryCrossEntropy, CrossEntropy, Loss, MultiMargin
 from core.spec.models import MLP, LayerNorm, LinearModel, Model
@@ -53,13 +54,15 @@ def assert_the_same(
     of_loss = stacked_loss(loss)
     by_hand = written_out(model, of_loss)
     assert by_hand is not None
-    losses, gradients = by_hand(weights, x, masks, targets)
+    packing = packing_of([weight.shape[1:] for weight in weights.values()], dtype.itemsize)
+    held = torch.zeros(RUNS, packing.width, dtype=dtype)
+    gradients = dict(zip(weights, packing.views(held), strict=True))
+    losses = by_hand(weights, x, masks, targets, gradients)
 
     leaves = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
     outputs = StackedMLP(model).forward(leaves, x, masks, {}, rows)
     expected, found = differentiate(of_loss(outputs, targets), list(leaves.values()))
     assert torch.equal(losses, expected)
-    assert gradients.keys() == leaves.keys()
     for name, gradient in zip(leaves, found, strict=True):
         assert torch.equal(gradients[name], gradient), name
 
@@ -94,6 +97,10 @@ def test_without_biases_and_without_hidden_layers() -> None:
     assert_the_same(MLP(kind="mlp", hidden=(8, 4)), CROSS_ENTROPY, bias=False)
     assert_the_same(LinearModel(kind="linear"), CROSS_ENTROPY, bias=False)
     assert_the_same(LinearModel(kind="linear"), MSE(kind="mse"))
+
+
+def test_of_a_large_matrix() -> None:
+    assert_the_same(MLP(kind="mlp", hidden=(160, 128)), CROSS_ENTROPY)
 
 
 def test_with_dropout() -> None:
