@@ -16,10 +16,9 @@ from benchmarks.steps import service_loop
 from benchmarks.table import Figure
 
 Json = dict[str, Any]
-STEPS = 8000
-PAIRS = 40
-"""Of such length and so many, since the same loop takes 7 % more or less from one second to the
-next."""
+STEPS = 4000
+PAIRS = 120
+"""So many, since the same loop takes 7 % more or less from one second to the next."""
 CANCELS = 20
 
 BARE = """

@@ -19,8 +19,7 @@ LINE_BYTES: Final = 64
 
 @dataclass(frozen=True)
 class Packing:
-    """Rows of `width` numbers; what lies between the parameters counts for nothing, and is 0 in
-    gradients.
+    """Rows of `width` numbers. What lies between the parameters counts for nothing.
 
     Attributes:
         shapes: of each parameter of a run.
@@ -30,6 +29,12 @@ class Packing:
     shapes: tuple[torch.Size, ...]
     spans: tuple[slice, ...]
     width: int
+
+    def gaps(self, rows: Tensor) -> list[Tensor]:
+        """What lies between the parameters and behind them, where there is something."""
+        starts = [span.start for span in self.spans[1:]] + [self.width]
+        ends = [span.stop for span in self.spans]
+        return [rows[:, a:b] for a, b in zip(ends, starts, strict=True) if a < b]
 
     def views(self, rows: Tensor) -> list[Tensor]:
         """The parameters (slots, …) in rows (slots, width): the same storage."""

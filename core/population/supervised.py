@@ -58,6 +58,8 @@ class StackedSupervised:
         self._eval_rows = max(64, min(EVAL_ROWS, EVAL_NUMBERS // (num_runs * widest)))
 
     def gradients(self, step: int) -> tuple[Tensor, Tensor]:
+        for gap in self._gaps:
+            gap.zero_()  # an update may have left anything in the gradient's row
         features, targets = self._batches.at(step)
         masks = None if self._masks is None else self._masks.at(step, targets.shape[1])
         if self._written_out is not None:
@@ -140,6 +142,7 @@ class StackedSupervised:
         for name, parameter in parameters.items():
             parameter.copy_(weights[name])
         self.weights = {**weights, **parameters}
+        self._gaps = self.packing.gaps(self._gradient)
         views = self.packing.views(self._gradient)
         self._gradients = dict(zip(self._parameter_names, views, strict=True))
 

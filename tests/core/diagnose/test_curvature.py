@@ -219,20 +219,24 @@ def at_rest(spec: JobSpec, measured: Json) -> str:
 
 
 def rested(spec: JobSpec, start: dict[str, Tensor] | None) -> dict[str, Tensor]:
-    """Weights at which the gradient vanishes: LBFGS from `start`, to rounding."""
+    """Weights at which the gradient vanishes: LBFGS from `start`, to rounding, and begun anew as
+    long as that leads on (how far the first gets depends on the machine's products)."""
     objective = build_objective(spec, start, CPU)
-    search = torch.optim.LBFGS(
-        objective.parameters, max_iter=2000, tolerance_grad=1e-12, tolerance_change=0.0,
-        line_search_fn="strong_wolfe",
-    )  # fmt: skip
+    for _ in range(5):
+        search = torch.optim.LBFGS(
+            objective.parameters, max_iter=2000, tolerance_grad=1e-12, tolerance_change=0.0,
+            line_search_fn="strong_wolfe",
+        )  # fmt: skip
 
-    def closure() -> Tensor:
-        search.zero_grad()
-        loss = objective.evaluate(None)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        def closure(search: torch.optim.LBFGS = search) -> Tensor:
+            search.zero_grad()
+            loss = objective.evaluate(None)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
 
-    search.step(closure)  # type: ignore[no-untyped-call]
+        search.step(closure)  # type: ignore[no-untyped-call]
+        if search.state[objective.parameters[0]]["n_iter"] <= 1:
+            break
     return dict(
         zip(objective.names, [p.detach().clone() for p in objective.parameters], strict=True)
     )

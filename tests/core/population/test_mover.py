@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from core.population import mover
+from core.population.build import build_stacked
 from core.population.mover import Mover
 from core.population.packing import Packing, packing_of
 from core.spec.job import JobSpec
@@ -131,6 +132,21 @@ def test_parameters_begin_at_multiples_of_64_bytes() -> None:
         lengths = [span.stop - span.start for span in packing.spans]
         assert lengths == [shape.numel() for shape in SHAPES]
         assert all(one.stop <= other.start for one, other in pairwise(packing.spans))
+        between = sum(gap.shape[1] for gap in packing.gaps(torch.zeros(1, packing.width)))
+        assert between + sum(lengths) == packing.width
+
+
+def test_a_gradient_is_none_of_what_an_update_left_in_its_row() -> None:
+    specs = [blobs_job({"kind": "adam", "lr": 0.01, "eps": 0.0}, seed=seed) for seed in range(2)]
+    problem = build_stacked(specs, torch.device("cpu"))
+    assert problem.packing.gaps(problem.rows), "nothing that an update might leave behind"
+    _, first = problem.gradients(0)
+    wanted = first.clone()
+    first.fill_(torch.nan)
+    _, again = problem.gradients(0)
+    assert torch.equal(again, wanted)
+    for gap in problem.packing.gaps(again):
+        assert not gap.any()
 
 
 def test_views_are_the_rows_own_storage() -> None:
