@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import pytest
@@ -143,14 +144,24 @@ def test_nothing_goes_unless_the_operator_says_so(bench: Any, artifacts: Artifac
 
 
 def test_what_a_stale_attempt_wrote_after_the_delete_goes_when_it_notices(
-    bench: Any, artifacts: ArtifactStore
+    bench: Any, artifacts: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = bench.worker()
     job_id = bench.submit("wait", max_attempts=1)
     bench.until_status(job_id, "running")
     worker.janitor.stop()  # only the attempt itself can do it
+    renew, asks, may_ask = bench.store.renew, Event(), Event()
+
+    def renew_later(*arguments: Any) -> Any:
+        asks.set()
+        assert may_ask.wait(10)
+        return renew(*arguments)
+
+    monkeypatch.setattr(bench.store, "renew", renew_later)
+    assert asks.wait(10)
     bench.store.lose(Claim(bench.get(job_id), token=1, attempt=1))
     artifacts.job(job_id).write("final.safetensors", [b"too late"])
     delete(bench, job_id)
     bench.store.free(job_id)
+    may_ask.set()
     until(lambda: not artifacts.job(job_id).list())
