@@ -71,22 +71,19 @@ class StackedBatches:
             if self._whole is None:
                 self._whole = padded(self._dataset.train_features)
             return shared(self._whole, runs), shared(self._dataset.train_targets, runs)
-        data = self._dataset
-        if len(rows) == 1 < runs:
-            one, missing = rows[0], -len(rows[0]) % ALIGNED
-            targets = data.train_targets.index_select(0, one)
-            if missing:
-                one = torch.cat([one, one[:1].expand(missing)])
-            return shared(data.train_features.index_select(0, one), runs), shared(targets, runs)
-        chosen = torch.stack([index for index in rows if index is not None])
-        if len(rows) < runs:
+        indices = [index for index in rows if index is not None]
+        chosen = torch.stack(indices) if len(indices) > 1 else indices[0].unsqueeze(0)
+        if 1 < len(rows) < runs:
             chosen = chosen.index_select(0, self._slots)
+        data = self._dataset
         targets = data.train_targets.index_select(0, chosen.view(-1))
         targets = targets.view(*chosen.shape, *targets.shape[1:])
         missing = -chosen.shape[1] % ALIGNED
         if missing:
             chosen = torch.cat([chosen, chosen[:, :1].expand(-1, missing)], 1)
         features = data.train_features.index_select(0, chosen.view(-1)).view(*chosen.shape, -1)
+        if len(rows) == 1 < runs:
+            return shared(features[0], runs), shared(targets[0], runs)
         return features, targets
 
 

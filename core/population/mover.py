@@ -1,6 +1,6 @@
 """Moving the parameters of all runs: clipping, and the update in pieces that fit a core's cache."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, Final, assert_never
 
@@ -58,51 +58,6 @@ class Clipping:
             self._limit = self._limit.index_select(0, index)
 
 
-class _Pieces:
-    """A state in blocks, some slots and some columns each: what an update returns takes a block's
-    place, and need not be copied."""
-
-    def __init__(self, whole: Any, slots: int) -> None:
-        """`whole`: a NamedTuple of tensors (slots, n), or None where nothing is kept."""
-        self._parts = [whole]
-        self._slots = slots
-        self._block: tuple[int, int] | None = None
-        self._across = 1
-
-    def of(self, length: int, columns: int, width: int) -> list[Any]:
-        """The states of blocks of `length` slots and `columns` of `width` columns (the last ones
-        may have fewer), those of the first slots first; to be replaced."""
-        if (length, columns) != self._block:
-            whole, across = self.whole(), -(-width // columns)
-            count = -(-self._slots // length) * across
-            split = [[None] * count if s is None else _cut(s, length, columns) for s in whole]
-            if count == 1 or not split:
-                self._parts = [whole] * count
-            else:
-                self._parts = [type(whole)._make(part) for part in zip(*split, strict=True)]
-            self._block, self._across = (length, columns), across
-        return self._parts
-
-    def whole(self) -> Any:
-        """The state of all slots."""
-        if len(self._parts) == 1:
-            return self._parts[0]
-        kind, tensors = type(self._parts[0]), zip(*self._parts, strict=True)
-        return kind._make(None if s[0] is None else _joined(s, self._across) for s in tensors)
-
-
-def _cut(tensor: Tensor, length: int, columns: int) -> list[Tensor]:
-    if length >= len(tensor) and columns >= tensor.shape[1]:
-        return [tensor]
-    return [part for some in torch.split(tensor, length) for part in torch.split(some, columns, 1)]
-
-
-def _joined(parts: Sequence[Tensor], across: int) -> Tensor:
-    """What `_cut` gave, `across` of them side by side."""
-    rows = [torch.cat(list(parts[at : at + across]), 1) for at in range(0, len(parts), across)]
-    return torch.cat(rows)
-
-
 class Mover:
     """The optimizer of a stack.
 
@@ -141,10 +96,10 @@ class Mover:
             for name, column in self.hyper.columns.items()
         }
         matrices = [None] if rule.elementwise else hidden_matrices(packing.shapes)
-        self._keep(
+        self._states = [
             rule.init(rows[:, moved], columns, self._options._replace(matrix=matrix))
             for moved, matrix in zip(self._moved, matrices, strict=True)
-        )
+        ]
         self._piece = len(specs) * PIECE if rows.is_cuda else PIECE
 
     def move(self, rows: Tensor, gradient: Tensor, norms: Tensor) -> None:
@@ -161,23 +116,19 @@ class Mover:
             self._update(state, rows[:, moved], gradient[:, moved], scalars, type(columns))
 
     def _update(
-        self, state: "_Pieces", values: Tensor, gradient: Tensor, scalars: list[Any], kind: Any
+        self, state: Any, values: Tensor, gradient: Tensor, scalars: list[Any], kind: Any
     ) -> None:
         slots, width = values.shape
         length, columns = self._block(slots, width)
-        parts = state.of(length, columns, width)
-        if len(parts) == 1:
-            step, parts[0] = self._rule.update(gradient, parts[0], values, kind._make(scalars))
-            values.add_(step)
+        if (length, columns) == (slots, width):
+            values.add_(self._rule.update(gradient, state, values, kind._make(scalars)))
             return
-        blocks = product(range(0, slots, length), range(0, width, columns))
-        for place, (first, left) in enumerate(blocks):
+        for first, left in product(range(0, slots, length), range(0, width, columns)):
             some = slice(first, first + length)
             block = some, slice(left, left + columns)
             these = kind._make(s if isinstance(s, float) else s[some] for s in scalars)
-            part = values[block]
-            step, parts[place] = self._rule.update(gradient[block], parts[place], part, these)
-            part.add_(step)
+            part, own = values[block], _at(state, block)
+            part.add_(self._rule.update(gradient[block], own, part, these))
 
     def _block(self, slots: int, width: int) -> tuple[int, int]:
         """How many slots, and columns, are updated together."""
@@ -201,10 +152,7 @@ class Mover:
         self._runs = self._runs[kept]
         index = torch.from_numpy(kept).to(self._device)
         self._clip.compact(index)
-        self._keep(
-            type(state)._make(None if s is None else s.index_select(0, index) for s in state)
-            for state in self._wholes()
-        )
+        self._states = [_at(state, index) for state in self._states]
 
     def state(self) -> dict[str, Any]:
         return {
@@ -249,22 +197,10 @@ class Mover:
 
     def _of_parameters(self) -> list[Any]:
         """Each parameter's state, in the storage of what is moved with it."""
-        wholes = self._wholes()
         if not self._rule.elementwise:
-            return wholes
-        self._keep(wholes)
-        (whole,) = wholes
-        return [
-            type(whole)._make(None if s is None else s[:, part] for s in whole)
-            for part in self._parts
-        ]
-
-    def _keep(self, states: Iterable[Any]) -> None:
-        """Hold these as the states of what is moved."""
-        self._states = [_Pieces(state, len(self._runs)) for state in states]
-
-    def _wholes(self) -> list[Any]:
-        return [pieces.whole() for pieces in self._states]
+            return self._states
+        (whole,) = self._states
+        return [_at(whole, (slice(None), part)) for part in self._parts]
 
     def _scalar(self, column: NDArray[np.float64], like: Tensor) -> float | Tensor:
         """A plain number where it is the same in all runs that the stack began with, whichever of
@@ -276,3 +212,8 @@ class Mover:
 
     def _tensor(self, column: NDArray[np.float64], like: Tensor) -> Tensor:
         return torch.from_numpy(column).to(like.device, like.dtype).view(-1, 1)
+
+
+def _at(state: Any, where: Any) -> Any:
+    """That part of every tensor that the state keeps."""
+    return type(state)._make(None if tensor is None else tensor[where] for tensor in state)

@@ -43,14 +43,14 @@ def coefficients(
     return values, memory
 
 
-def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
+def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """v ← ρv + (1−ρ)g², d = √(u + ε)/√(v + ε)·g, u ← ρu + (1−ρ)d², p ← p − lr·d."""
     gradient = decayed(gradient, params, c.weight_decay)
     square = average_of_squares_(state.square, gradient, c.keep, c.take)
     below = (square + c.eps).sqrt_()
-    step = (state.steps + c.eps).sqrt_().div_(below).mul_(gradient)
-    steps = average_of_squares_(state.steps, step, c.keep, c.take)
-    return step.mul_(-c.lr), State(square, steps)
+    step: Tensor = (state.steps + c.eps).sqrt_().div_(below).mul_(gradient)
+    average_of_squares_(state.steps, step, c.keep, c.take)
+    return step.mul_(-c.lr)
 
 
 RULE: Final = Rule(init, coefficients, update)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+import torch
 from torch import Tensor
 
 from core.population.updates.base import (
@@ -37,11 +38,11 @@ def coefficients(
     return Coefficients(hyper["weight_decay"], step, hyper["eps"]), memory
 
 
-def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
+def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """s ← s + g², p ← p − lr/(1 + (t−1)·lr_decay)·g/(√s + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
     total = state.total.addcmul_(gradient, gradient)
-    return (gradient * -c.step).div_(total.sqrt().add_(c.eps)), State(total)
+    return torch.mul(gradient, -c.step).div_(total.sqrt().add_(c.eps))
 
 
 RULE: Final = Rule(init, coefficients, update)

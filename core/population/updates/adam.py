@@ -60,7 +60,7 @@ def coefficients(
     return values, memory
 
 
-def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
+def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂/(√v̂ + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
     mean = average_(state.mean, gradient, c.take_mean)
@@ -71,7 +71,7 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> t
     # Its last use: the next numbers take the gradient's place, which is at hand in the cache.
     below = torch.sqrt(square if largest is None else largest, out=gradient).add_(c.eps)
     step = torch.div(mean, below, out=below).mul_(-c.step)
-    return shrunk(step, params, c.decay), State(mean, square, largest)
+    return shrunk(step, params, c.decay)
 
 
 RULE: Final = Rule(init, coefficients, update)

@@ -44,13 +44,13 @@ def coefficients(
     return values, memory
 
 
-def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
+def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """m ← β₁m + (1−β₁)g, u ← max(β₂u, |g| + ε), p ← p − lr/(1−β₁ᵗ)·m/u."""
     gradient = decayed(gradient, params, c.weight_decay)
     mean = average_(state.mean, gradient, c.take_mean)
     bound = state.bound.mul_(c.keep_bound)
     torch.maximum(bound, gradient.abs().add_(c.eps), out=bound)
-    return (mean * -c.step).div_(bound), State(mean, bound)
+    return torch.mul(mean, -c.step).div_(bound)
 
 
 RULE: Final = Rule(init, coefficients, update)

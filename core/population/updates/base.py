@@ -52,10 +52,9 @@ class Rule:
             NamedTuple of tensors with the runs first (None: not kept).
         coefficients: (hyperparameters, memory, t, options) -> a NamedTuple of `Column`s for update
             number t = 1, 2, …, and the memory after it. `update` gets it with `Scalar`s.
-        update: (gradients, state, parameters, coefficients) -> what to add to the parameters, and
-            the new state, which may be the old one's tensors, changed: nobody else holds them, and
-            an update in place takes Adam two thirds of the time. So may the step be the gradient's
-            tensor. The other arguments stay.
+        update: (gradients, state, parameters, coefficients) -> what to add to the parameters. The
+            new state takes the old one's place, which takes Adam two thirds of the time; the step
+            may take the gradient's. The other arguments stay.
         memory: number of runs -> the memory before the first update.
         elementwise: each number moves by itself, so that some runs of a stack may be updated before
             the others.
@@ -63,7 +62,7 @@ class Rule:
 
     init: Callable[[Tensor, Mapping[str, Tensor], Options], Any]
     coefficients: Callable[[Hyper, Memory, int, Options], tuple[Any, Memory]]
-    update: Callable[[Tensor, Any, Tensor, Any], tuple[Tensor, Any]]
+    update: Callable[[Tensor, Any, Tensor, Any], Tensor]
     memory: Callable[[int], Memory] = lambda runs: {}
     elementwise: bool = True
 

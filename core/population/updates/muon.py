@@ -94,7 +94,7 @@ def update(
     nesterov: bool,
     ns_steps: int,
     adjust_lr_fn: str | None,
-) -> tuple[Tensor, State | adam.State]:
+) -> Tensor:
     """B ← μB + (1−μ)G, p ← (1 − lr·λ)p − lr·f·NS(D), where D is B, or μB + (1−μ)G (Nesterov)."""
     if isinstance(state, adam.State):
         return adam.update(gradient, state, params, adam.Coefficients._make(c[ADAMW_FROM:]))
@@ -106,7 +106,7 @@ def update(
         _deep(c.eps),
     )  # fmt: skip
     step = found.reshape(runs, -1) * (c.rate * -rate_factor(rows, columns, adjust_lr_fn))
-    return shrunk(step, params, c.shrink), State(whole.view(runs, rows, columns))
+    return shrunk(step, params, c.shrink)
 
 
 def _deep(scalar: Scalar) -> Scalar:

@@ -62,14 +62,14 @@ def coefficients(
     return values, {"product": product}
 
 
-def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
+def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """p ← p − lr·((1−μₜ)/(1−Πμ)·g + μₜ₊₁/(1−μₜ₊₁Πμ)·m)/(√v̂ + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
     mean = average_(state.mean, gradient, c.take_mean)
     square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)
     below = square.sqrt().add_(c.eps)
     step = (gradient * -c.from_gradient).sub_(mean * c.from_mean).div_(below)
-    return shrunk(step, params, c.decay), State(mean, square)
+    return shrunk(step, params, c.decay)
 
 
 def _memory(runs: int) -> Memory:

@@ -69,15 +69,15 @@ def coefficients(
     return values, memory
 
 
-def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
+def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂·(1 or r·√(1−β₂ᵗ)/(√v + ε))."""
     gradient = decayed(gradient, params, c.weight_decay)
     mean = average_(state.mean, gradient, c.take_mean)
     square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)
     if isinstance(c.adaptive, float) and c.adaptive == 0.0:
-        return shrunk(mean * -c.plain, params, c.decay), State(mean, square)
+        return shrunk(mean * -c.plain, params, c.decay)
     step = (mean * -c.adaptive).div_(square.sqrt().add_(c.eps)).sub_(mean * c.plain)
-    return shrunk(step, params, c.decay), State(mean, square)
+    return shrunk(step, params, c.decay)
 
 
 RULE: Final = Rule(init, coefficients, update)

@@ -53,7 +53,7 @@ def coefficients(
     return values, memory
 
 
-def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
+def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """v ← αv + (1−α)g², d = g/(√(v − ḡ²) + ε) (ḡ = 0 unless centered), b ← μb + d, p ← p − lr·b."""
     gradient = decayed(gradient, params, c.weight_decay)
     square = average_of_squares_(state.square, gradient, c.keep, c.take)
@@ -62,7 +62,7 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> t
     step = gradient / spread.sqrt().add_(c.eps)
     velocity = None if state.velocity is None else state.velocity.mul_(c.momentum).add_(step)
     moved = step if velocity is None else velocity
-    return moved * -c.lr, State(square, mean, velocity)
+    return torch.mul(moved, -c.lr)
 
 
 RULE: Final = Rule(init, coefficients, update)

@@ -40,7 +40,7 @@ def coefficients(
     return Coefficients(*(hyper[name] for name in names)), memory
 
 
-def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
+def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """The step size grows by η⁺ where the gradient kept its sign and shrinks by η⁻ where it turned;
     there the parameter waits. p ← p − size·sign(g)."""
     agreement = gradient * state.previous
@@ -52,8 +52,9 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> t
     size = torch.minimum(
         torch.maximum(size, as_tensor(c.smallest, params)), as_tensor(c.largest, params)
     )
-    gradient = gradient.masked_fill(turned, 0.0)
-    return gradient.sign().mul_(size).neg_(), State(gradient, size)
+    state.size.copy_(size)
+    state.previous.copy_(gradient).masked_fill_(turned, 0.0)
+    return state.previous.sign().mul_(size).neg_()
 
 
 RULE: Final = Rule(init, coefficients, update)

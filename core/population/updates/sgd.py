@@ -58,14 +58,14 @@ def coefficients(
     return values, {"moved": moved | ~still}
 
 
-def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> tuple[Tensor, State]:
+def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """p ← p − lr·d, where v ← μv + (1 − τ)g, and d is g, v, or g + μv (Nesterov)."""
     gradient = decayed(gradient, params, c.weight_decay)
     if state.velocity is None:
-        return gradient * -c.lr, state
+        return torch.mul(gradient, -c.lr)
     velocity = mix_(state.velocity, c.keep, gradient, c.take)
     direction = mixed(gradient, c.from_gradient, velocity, c.from_velocity)
-    return direction * -c.lr, State(velocity)
+    return torch.mul(direction, -c.lr)
 
 
 def _memory(runs: int) -> Memory:
