@@ -30,7 +30,7 @@ from api.waiting import EndFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError
 from core.settings import Settings
-from core.spec.limits import Limits
+from core.specs.validation.limits import Limits
 from core.store.base import ApiStore
 
 _ABOUT: Final = """Optimization jobs: submit a problem and an optimizer, follow the descent, take

@@ -17,8 +17,8 @@ from core.errors import (
     StoreUnavailableError,
 )
 from core.jobs import JobRecord
-from core.spec.continuation import differences
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
+from core.specs.parsing.continuation import differences
 from core.store.base import Created, Idempotency, NewJob, QueueFullError
 
 Json = dict[str, Any]

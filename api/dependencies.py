@@ -24,7 +24,7 @@ from core.artifacts.base import ArtifactStore
 from core.errors import FieldError, InvalidInputError, NotFoundError
 from core.names import JOB_PREFIX, STUDY_PREFIX, is_id
 from core.settings import Settings
-from core.spec.limits import Limits
+from core.specs.validation.limits import Limits
 from core.store.base import ApiStore
 
 Result = TypeVar("Result")

@@ -22,7 +22,7 @@ _POSSIBLE: Final[dict[HistoryKind, tuple[str, ...]]] = {
     "train": ("loss", "lr", "grad_norm", "grad_cosine", "x"),
     "eval": ("loss", "accuracy", "mae"),
 }
-"""Every series that a history may have (`core.spec.shapes.history_widths`)."""
+"""Every series that a history may have (`core.specs.sizes.shapes.history_widths`)."""
 
 
 @dataclass(frozen=True)

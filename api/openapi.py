@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.schemas import Problem
-from core.spec.checkpoint_choice import DiagnosisRequest
-from core.spec.continuation import Continuation
+from core.specs.parsing.continuation import Continuation
+from core.specs.parsing.diagnosis import DiagnosisRequest
 
 _REF = "#/components/schemas/{model}"
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from core.jobs import AttemptEnd, Outcome, Status
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A number; one that is not finite is a string."""

@@ -6,8 +6,8 @@ from pydantic import ConfigDict
 
 from api.schemas import Counter, Failure, LossAt, Number, Page, Result, Rows, StudyId, Time, View
 from core.jobs import Outcome, Status
-from core.spec.job import JobSpec
-from core.spec.study_models import Metric, StudySpec
+from core.specs.job import JobSpec
+from core.specs.study import Metric, StudySpec
 
 
 class RunCounts(View):

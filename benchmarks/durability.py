@@ -26,8 +26,8 @@ import json, sys, tempfile
 from pathlib import Path
 from core.artifacts.local import LocalJob
 from core.names import new_id
-from core.spec.limits import Limits
-from core.spec.resolve import parse_job
+from core.specs.validation.limits import Limits
+from core.specs.parsing.job import parse_job
 from core.settings import Settings
 from core.train.loop import run
 

@@ -39,8 +39,8 @@ class Nobody:
 def trained(runs: int) -> Json:
     """Seconds a step of one run, and the peak of the process's memory beyond torch's own."""
     from core.population.run import run
-    from core.spec.limits import Limits
-    from core.spec.resolve import parse_job
+    from core.specs.parsing.job import parse_job
+    from core.specs.validation.limits import Limits
     from core.strategies.runs import MODELS_A_TASK
 
     def specs(steps: int) -> list[Any]:

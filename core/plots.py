@@ -17,8 +17,8 @@ from core.plots_loss import draw_loss, draw_verdict
 from core.plots_marks import marks_of
 from core.plots_path import draw_path, path_is_possible
 from core.plots_style import BLUE, Floats, Json, say_empty, whole_steps
-from core.spec.functions import Expression
-from core.spec.job import FunctionProblem, JobSpec
+from core.specs.functions import Expression
+from core.specs.job import FunctionProblem, JobSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from core.plots import PlotFormat, picture, title
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.plots_style import GREY, HUGE, ORANGE, RED, Floats, say_empty
-from core.spec.expression import parse, variables
-from core.spec.functions import Expression
-from core.spec.job import FunctionProblem, JobSpec
-from core.spec.values import dimension, domain, value_at
+from core.specs.formulas.parser import parse, variables
+from core.specs.formulas.values import dimension, domain, value_at
+from core.specs.functions import Expression
+from core.specs.job import FunctionProblem, JobSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

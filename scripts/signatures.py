@@ -1,6 +1,6 @@
-"""Write the tables that keep `core.spec` in step with torch and scikit-learn.
+"""Write the tables that keep `core.specs` in step with torch and scikit-learn.
 
-`core/spec/tables/torch_optim.json` and `torch_schedules.json` hold the signatures of torch's
+`core/specs/tables/torch_optim.json` and `torch_schedules.json` hold the signatures of torch's
 optimizers and schedulers, `datasets.json` the shapes of scikit-learn's builtin data sets. They are
 what the torch-free half of the service knows of the libraries.
 
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TABLES = Path(__file__).parent.parent / "core" / "spec" / "tables"
+TABLES = Path(__file__).parent.parent / "core" / "specs" / "tables"
 
 
 def signature(cls: type) -> dict[str, Any]:

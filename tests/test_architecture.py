@@ -34,7 +34,7 @@ LIGHT = frozenset(
         "plots_study",
         "plots_style",
         "settings",
-        "spec",
+        "specs",
         "store",
         "strategies",
         "studies",
@@ -71,7 +71,7 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     | QUEUE
     | {"api", "worker"}
     # `thalweg settings` lists the settings; of the rest, the spec only.
-    | (LIGHT - {"core.settings", "core.spec"}),
+    | (LIGHT - {"core.settings", "core.specs"}),
     **dict.fromkeys(LIGHT, TORCH | TORCH_HALF),
 }
 

@@ -13,7 +13,7 @@ from core.diagnose.comparison import compare, facts
 from core.diagnose.history import diagnose
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord, Outcome
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.store.base import Json, WorkerStore
 from core.store.layout import Columns, HistoryKind
 

@@ -12,9 +12,9 @@ from core.artifacts.build import open_artifacts
 from core.errors import JobFailure, NotFoundError
 from core.names import JOB_PREFIX, STUDY_PREFIX, new_id
 from core.settings import Settings
-from core.spec.auto import is_settled
-from core.spec.job import JobSpec
-from core.spec.resolve import Limits, parse_job
+from core.specs.job import JobSpec
+from core.specs.parsing.job import Limits, parse_job
+from core.specs.validation.auto_lr import is_settled
 from core.train.events import Columns, Control, Ending, Events, Json, SavedCheckpoint
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ async def counts() -> Response:
 @router.get("/{family}", response_class=Json, responses={200: {"model": Entries}, **problems(404)})
 async def entries(family: str) -> Response:
     """The kinds of a family: `optimizers`, `schedules`, `models`, …"""
-    from core.spec import catalog
+    from core.specs import catalog
 
     if family not in catalog.FAMILIES:
         known = ", ".join(catalog.FAMILIES)
@@ -34,13 +34,13 @@ async def entries(family: str) -> Response:
 @cache
 def _counts() -> bytes:
     """The catalogue is part of the program: it is written once a process."""
-    from core.spec import catalog
+    from core.specs import catalog
 
     return to_json({family: len(catalog.entries(family)) for family in catalog.FAMILIES})
 
 
 @cache
 def _entries(family: str) -> bytes:
-    from core.spec import catalog
+    from core.specs import catalog
 
     return to_json({"data": catalog.entries(family)})

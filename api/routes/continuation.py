@@ -10,8 +10,8 @@ from api.continuing import CheckpointGoneError, check_time, origins
 from api.dependencies import JobIdPath, Json, Route, json_body, known_form, services_of
 from api.openapi import problems, request_body
 from api.submission import ACCEPTED, KEY_PARAMETER, accept, new_job
-from core.spec.continuation import continued, parse_continuation
-from core.spec.job import StartFrom
+from core.specs.job import StartFrom
+from core.specs.parsing.continuation import continued, parse_continuation
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 

@@ -22,8 +22,8 @@ from api.schemas import AskedDiagnosis, Diagnosis
 from api.submission import ACCEPTED, KEY_PARAMETER, accept, new_job
 from core.errors import ConflictError, NotFoundError
 from core.jobs import JobRecord
-from core.spec.checkpoint_choice import parse_diagnosis_request
-from core.spec.remedied import remedied
+from core.specs.parsing.diagnosis import parse_diagnosis_request
+from core.specs.parsing.remedy import remedied
 
 router = APIRouter(prefix="/v1/jobs", tags=["diagnosis"], route_class=Route)
 

@@ -30,9 +30,9 @@ from api.views import etag, job_bytes, job_json
 from api.work import listing, place, places
 from core.jobs import TERMINAL
 from core.names import JOB_PREFIX
-from core.spec.estimate import estimate
-from core.spec.job import JobSpec
-from core.spec.resolve import parse_job
+from core.specs.job import JobSpec
+from core.specs.parsing.job import parse_job
+from core.specs.sizes.cost import estimate
 from core.store.base import NewJob
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)

@@ -22,7 +22,7 @@ from core.errors import ConflictError, FieldError, InvalidInputError
 from core.jobs import JobRecord
 from core.plots import PlotFormat
 from core.plots_measured import MeasuredKind
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 

@@ -15,8 +15,8 @@ from api.pictures import PICTURE, picture_reply
 from api.queries import StudyPlotQuery
 from api.study_schemas import StudyComparison
 from core.errors import ConflictError, FieldError, InvalidInputError
-from core.spec.job import JobSpec
-from core.spec.study import run_spec
+from core.specs.job import JobSpec
+from core.specs.studies.parse import run_spec
 from core.studies import StudyRecord
 
 Found = dict[str, Any]

@@ -32,7 +32,7 @@ from api.weights import WEIGHTS, weights_reply
 from core.artifacts.base import OpenArtifact
 from core.artifacts.stacked import open_row
 from core.errors import ConflictError, NotFoundError
-from core.spec.study import run_spec
+from core.specs.studies.parse import run_spec
 from core.studies import RunRecord, StudyRecord, run_id
 
 router = APIRouter(prefix="/v1/studies", tags=["runs"], route_class=Route)

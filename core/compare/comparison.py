@@ -19,7 +19,7 @@ from core.compare.races import profiles
 from core.compare.ranking import STANDING, Ranking, rank
 from core.compare.targets import to_target
 from core.compare.winner import verdict
-from core.spec.sweep import applied
+from core.specs.studies.sweep import applied
 from core.studies import RunRecord
 
 Json = dict[str, Any]

@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 
 from core.compare.multistart import distinct_minima
 from core.compare.stationary import near_minima
-from core.spec.functions import Function, Quadratic
-from core.spec.values import dimension, domain, value_at
+from core.specs.formulas.values import dimension, domain, value_at
+from core.specs.functions import Function, Quadratic
 from core.studies import RunRecord
 
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.determinism import generator
-from core.spec.data import ExplicitOrder, Order, SequentialOrder, Shuffled
+from core.specs.data import ExplicitOrder, Order, SequentialOrder, Shuffled
 
 Batch = tuple[Tensor, Tensor]
 

@@ -11,7 +11,7 @@ from core.data.inline import load_inline
 from core.data.rows import Rows
 from core.data.synthetic import load_synthetic
 from core.losses.build import TargetForm
-from core.spec.data import Builtin, Data, Inline, Synthetic
+from core.specs.data import Builtin, Data, Inline, Synthetic
 
 CACHE_BYTES: Final = 256 * 2**20
 

@@ -5,7 +5,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from core.data.rows import Rows
-from core.spec.data import Builtin
+from core.specs.data import Builtin
 
 
 def load_builtin(spec: Builtin) -> Rows:

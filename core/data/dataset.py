@@ -10,7 +10,7 @@ from torch import Tensor
 from core.data.rows import Float, Rows
 from core.determinism import generator
 from core.losses.build import TargetForm
-from core.spec.shapes import split_rows
+from core.specs.sizes.shapes import split_rows
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def split(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Training and evaluation rows, each in the order of the data.
 
-    `core.spec.shapes.split_rows` says how many; they are drawn without replacement and without
-    regard to their class.
+    `core.specs.sizes.shapes.split_rows` says how many; they are drawn without replacement and
+    without regard to their class.
     """
     drawn = torch.randperm(num_rows, generator=generator(seed, "split")).numpy()
     _, num_eval = split_rows(num_rows, eval_fraction)

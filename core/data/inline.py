@@ -3,7 +3,7 @@
 import numpy as np
 
 from core.data.rows import Rows, numbered
-from core.spec.data import Inline
+from core.specs.data import Inline
 
 
 def load_inline(spec: Inline, *, classes: bool) -> Rows:

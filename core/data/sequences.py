@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from core.spec.data import AddingProblem, Parity, SineSequence
+from core.specs.data import AddingProblem, Parity, SineSequence
 
 
 def sine_sequence(spec: SineSequence, source: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from core.data.rows import Rows, numbered
 from core.data.sequences import adding_problem, parity, sine_sequence
 from core.determinism import generator, one_thread
-from core.spec.data import (
+from core.specs.data import (
     AddingProblem,
     Blobs,
     Circles,

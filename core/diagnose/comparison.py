@@ -15,7 +15,7 @@ from core.diagnose.curves import Floats
 from core.diagnose.evidence import Evidence, gather
 from core.diagnose.reading import number
 from core.jobs import Outcome
-from core.spec.job import JobSpec, Supervised
+from core.specs.job import JobSpec, Supervised
 
 Json = dict[str, Any]
 Columns = dict[str, Floats]

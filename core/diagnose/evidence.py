@@ -11,8 +11,8 @@ from core.diagnose.curves import Floats
 from core.diagnose.measured import Measured
 from core.diagnose.rows import WINDOW, Rows
 from core.jobs import Outcome
-from core.spec.job import JobSpec
-from core.spec.shapes import extent
+from core.specs.job import JobSpec
+from core.specs.sizes.shapes import extent
 
 _FEW_BATCHES: Final = 8
 

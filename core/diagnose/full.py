@@ -20,7 +20,7 @@ from core.diagnose.landscape import survey
 from core.diagnose.objective import Objective, build_objective
 from core.diagnose.preconditioner import preconditioner
 from core.errors import ArtifactError, NotFoundError
-from core.spec.job import FunctionProblem, JobSpec
+from core.specs.job import FunctionProblem, JobSpec
 from core.train.checkpoint import decode, resume_points, step_name, step_of
 from core.train.descent import Moment
 from core.train.devices import exact_kernels, pick_device

@@ -10,7 +10,7 @@ from core.diagnose.remedies import propose
 from core.diagnose.rules import examine
 from core.diagnose.verdict import decide
 from core.jobs import Outcome
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 
 Columns = dict[str, Floats]
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 
 from core.diagnose.curves import Floats
-from core.spec.expression import fold, parse, variables
-from core.spec.functions import Expression, Function, Quadratic
-from core.spec.job import FunctionProblem
-from core.spec.values import OPERATIONS, minimum_value, value_at
+from core.specs.formulas.parser import fold, parse, variables
+from core.specs.formulas.values import OPERATIONS, minimum_value, value_at
+from core.specs.functions import Expression, Function, Quadratic
+from core.specs.job import FunctionProblem
 
 Values = Callable[[Floats], Floats]
 """A function on (n × dim) points."""

@@ -10,9 +10,9 @@ from torch import Tensor
 from core.diagnose.objective import Model, Objective
 from core.models.activations import activation_function
 from core.models.mlp import Hidden
-from core.spec import models as specs
-from core.spec.job import JobSpec, Supervised
-from core.spec.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy
+from core.specs import models as specs
+from core.specs.job import JobSpec, Supervised
+from core.specs.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy
 
 Json = dict[str, Any]
 

@@ -19,8 +19,7 @@ from core.diagnose.lr_evidence import Entrant, Findings, Finish, evidence
 from core.diagnose.lr_range import DTYPES, probe_seed, range_test
 from core.diagnose.patches import rounded
 from core.problems.build import build_problem
-from core.spec.auto import settled
-from core.spec.job import (
+from core.specs.job import (
     Budget,
     CheckpointEvery,
     FunctionProblem,
@@ -30,8 +29,9 @@ from core.spec.job import (
     StopOnDivergence,
     Supervised,
 )
-from core.spec.schedules import Constant
-from core.spec.shapes import extent_of, steps_of
+from core.specs.schedules import Constant
+from core.specs.sizes.shapes import extent_of, steps_of
+from core.specs.validation.auto_lr import settled
 from core.train.devices import exact_kernels, pick_device
 from core.train.events import Control
 from core.train.reporting import Clock

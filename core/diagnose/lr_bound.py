@@ -14,7 +14,7 @@ import torch
 from core.diagnose import curvature
 from core.diagnose.methods import Method, method_of
 from core.diagnose.objective import build_objective
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.events import Control
 
 PRODUCTS: Final = 30

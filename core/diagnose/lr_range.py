@@ -20,9 +20,9 @@ from core.diagnose.curves import Floats
 from core.diagnose.lr_bound import LARGEST
 from core.problems.base import Problem
 from core.problems.build import build_problem
-from core.spec.auto import with_rate
-from core.spec.job import JobSpec, Supervised
-from core.spec.schedules import Constant
+from core.specs.job import JobSpec, Supervised
+from core.specs.schedules import Constant
+from core.specs.validation.auto_lr import with_rate
 from core.train.descent import Descent
 from core.train.devices import use_threads_for
 from core.train.events import Control

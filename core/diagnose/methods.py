@@ -11,8 +11,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from core.diagnose.curves import Floats
-from core.spec.job import FunctionProblem, JobSpec
-from core.spec.optimizers import SGD, Muon
+from core.specs.job import FunctionProblem, JobSpec
+from core.specs.optimizers import SGD, Muon
 
 Family = Literal["gradient_descent", "heavy_ball", "nesterov", "adaptive", "orthogonal", "other"]
 

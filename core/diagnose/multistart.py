@@ -13,8 +13,8 @@ import numpy as np
 
 from core.diagnose.curves import Floats
 from core.diagnose.landscape import Values, gradients, values_of
-from core.spec.job import FunctionProblem
-from core.spec.values import domain
+from core.specs.formulas.values import domain
+from core.specs.job import FunctionProblem
 
 MOST_DIM: Final = 8
 STARTS: Final = 96

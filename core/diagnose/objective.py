@@ -12,8 +12,8 @@ from core.losses.build import LossFunction, build_loss, target_form
 from core.models.build import build_model
 from core.models.mlp import MLP
 from core.problems.functions import build_function, start_point, variable_names
-from core.spec.job import FunctionProblem, JobSpec, Supervised
-from core.spec.values import dimension
+from core.specs.formulas.values import dimension
+from core.specs.job import FunctionProblem, JobSpec, Supervised
 
 MAX_WORK: Final = 2**26
 """Parameters × rows of one pass: more rows than this allows are thinned evenly (at least 256 are

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.diagnose.reading import Json, number
-from core.spec.job import JobSpec
-from core.spec.optimizers import settled_lr
-from core.spec.schedules import Constant
+from core.specs.job import JobSpec
+from core.specs.optimizers import settled_lr
+from core.specs.schedules import Constant
 
 _RATES: Final = frozenset({"max_lr", "base_lr", "eta_min", "min_lr"})
 """Fields of schedules that are learning rates themselves."""
@@ -17,7 +17,7 @@ class Remedy:
     """A patch with its reason and what to expect of it.
 
     Attributes:
-        patch: JSON merge patch on the spec (see `core.spec.patching`).
+        patch: JSON merge patch on the spec (see `core.specs.parsing.remedy`).
         reason: why it should help, for the user.
         expected: numbers to hold the outcome against, such as `final_loss` or `speed_up`.
     """

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from core.diagnose.objective import Objective, flat
-from core.spec.job import JobSpec
-from core.spec.optimizers import Adagrad, Adam, Adamax, AdamW, RMSprop
+from core.specs.job import JobSpec
+from core.specs.optimizers import Adagrad, Adam, Adamax, AdamW, RMSprop
 
 
 class Preconditioner(NamedTuple):

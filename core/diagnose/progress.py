@@ -9,7 +9,7 @@ from core.diagnose import rates
 from core.diagnose.evidence import Evidence
 from core.diagnose.reading import Reading, clear, over, triggered, unknown
 from core.diagnose.stability import asymptotic_speed, exact_form, excited, speed_up
-from core.spec.job import Supervised
+from core.specs.job import Supervised
 
 
 def look_rate_far_below_threshold(e: Evidence) -> Reading:

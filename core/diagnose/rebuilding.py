@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from core.diagnose.evidence import Evidence
 from core.diagnose.patches import Remedy
 from core.diagnose.reading import Json
-from core.spec.job import Supervised
-from core.spec.models import MLP, ConstantInit, KaimingUniform
+from core.specs.job import Supervised
+from core.specs.models import MLP, ConstantInit, KaimingUniform
 
 _FLAT_ENDS = frozenset({"sigmoid", "tanh", "softsign"})
 

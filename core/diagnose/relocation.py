@@ -9,10 +9,10 @@ from core.diagnose.evidence import Evidence
 from core.diagnose.landscape import MAX_DIM, values_of
 from core.diagnose.patches import Remedy, rounded
 from core.diagnose.reading import Json
-from core.spec.expression import parse, variables
-from core.spec.functions import Expression
-from core.spec.job import FunctionProblem
-from core.spec.values import domain
+from core.specs.formulas.parser import parse, variables
+from core.specs.formulas.values import domain
+from core.specs.functions import Expression
+from core.specs.job import FunctionProblem
 
 
 def start_patch(problem: FunctionProblem, point: Floats) -> Json:

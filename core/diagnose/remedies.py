@@ -29,11 +29,11 @@ from core.diagnose.step_sizes import (
     raise_rate,
 )
 from core.diagnose.verdict import Verdict
-from core.spec.job import Supervised
-from core.spec.models import MLP
-from core.spec.optimizers import SGD, settled_lr
-from core.spec.schedules import Constant
-from core.spec.shapes import data_shape, split_rows
+from core.specs.job import Supervised
+from core.specs.models import MLP
+from core.specs.optimizers import SGD, settled_lr
+from core.specs.schedules import Constant
+from core.specs.sizes.shapes import data_shape, split_rows
 
 MOST: Final = 4
 

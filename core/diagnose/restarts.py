@@ -6,8 +6,8 @@ from typing import Any, Final
 import torch
 
 from core.diagnose.objective import build_objective
-from core.spec.job import JobSpec, Supervised
-from core.spec.models import MLP, ConstantInit, KaimingUniform
+from core.specs.job import JobSpec, Supervised
+from core.specs.models import MLP, ConstantInit, KaimingUniform
 
 Json = dict[str, Any]
 

@@ -12,9 +12,9 @@ from core.diagnose.landscape import Landscape
 from core.diagnose.measured import Measured
 from core.diagnose.strides import longest_stride
 from core.jobs import Outcome
-from core.spec.job import ClipNorm, JobSpec, Supervised
-from core.spec.models import LinearModel
-from core.spec.shapes import data_shape, split_rows
+from core.specs.job import ClipNorm, JobSpec, Supervised
+from core.specs.models import LinearModel
+from core.specs.sizes.shapes import data_shape, split_rows
 
 WINDOW: Final = 128
 """Most rows at the end whose steps are looked at one by one."""

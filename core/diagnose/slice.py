@@ -16,7 +16,7 @@ from torch import Tensor
 from core.artifacts.base import JobArtifacts
 from core.determinism import generator
 from core.diagnose.objective import Objective, build_objective, flat
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.checkpoint import decode, step_name
 from core.train.devices import exact_kernels, pick_device
 from core.train.tensor_file import parse

@@ -4,7 +4,7 @@ import numpy as np
 
 from core.diagnose.evidence import Evidence
 from core.diagnose.reading import Reading, clear, over, triggered, unknown
-from core.spec.job import Supervised
+from core.specs.job import Supervised
 
 
 def look_stationary(e: Evidence) -> Reading:

@@ -9,7 +9,7 @@ from core.diagnose.evidence import Evidence
 from core.diagnose.patches import Remedy, constant_rate, rounded, scaled_rate
 from core.diagnose.reading import Json
 from core.diagnose.stability import asymptotic_speed, exact_form, excited, speed_up
-from core.spec.optimizers import settled_lr
+from core.specs.optimizers import settled_lr
 
 
 def exact_rate(e: Evidence) -> Remedy | None:

@@ -5,10 +5,10 @@ from itertools import pairwise
 from typing import Final
 
 from core.optim.muon import rate_factor
-from core.spec.job import JobSpec, Supervised
-from core.spec.models import LinearModel
-from core.spec.optimizers import Muon
-from core.spec.shapes import data_shape, problem_parameters
+from core.specs.job import JobSpec, Supervised
+from core.specs.models import LinearModel
+from core.specs.optimizers import Muon
+from core.specs.sizes.shapes import data_shape, problem_parameters
 
 SINGULAR: Final = 1.25
 """No singular value of a matrix that Muon has made orthogonal is much above it."""

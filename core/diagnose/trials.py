@@ -10,7 +10,7 @@ from torch import Tensor
 from core.diagnose.curvature import Ritz
 from core.diagnose.objective import Objective
 from core.problems.build import build_problem
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.descent import Descent, Moment
 
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from core.diagnose.calibration import calibrated
 from core.diagnose.evidence import Evidence
 from core.diagnose.reading import Finding, Findings
-from core.spec.models import ConstantInit
+from core.specs.models import ConstantInit
 
 VerdictName = Literal[
     "diverging",

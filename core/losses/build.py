@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 from torch import Tensor
 from torch.nn import functional
 
-from core.spec.losses import (
+from core.specs.losses import (
     L1,
     MSE,
     BinaryCrossEntropy,

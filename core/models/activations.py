@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.spec.models import Activation
+from core.specs.models import Activation
 
 
 def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:  # noqa: C901, PLR0912 (one case a name)

@@ -9,8 +9,8 @@ from torch import nn
 from core.models.activations import activation_function
 from core.models.initializers import initialize
 from core.models.mlp import MLP, MakeNorm
-from core.spec import models as specs
-from core.spec.models import BatchNorm, LayerNorm, LinearModel, Model, Norm
+from core.specs import models as specs
+from core.specs.models import BatchNorm, LayerNorm, LinearModel, Model, Norm
 
 
 def build_model(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from core.determinism import generator, one_thread
-from core.spec.models import (
+from core.specs.models import (
     ConstantInit,
     Initializer,
     KaimingNormal,

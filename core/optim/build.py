@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from core.optim.muon import Muon as OwnMuon
-from core.spec.optimizers import (
+from core.specs.optimizers import (
     ASGD,
     LBFGS,
     SGD,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
-from core.spec.schedules import OneCycle
+from core.specs.schedules import OneCycle
 
 Phase = tuple[float, float, float, float, float]
 """Last step of the phase, rate at its start and end, momentum at its start and end."""

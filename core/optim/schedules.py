@@ -9,7 +9,7 @@ from torch.optim import lr_scheduler as torch_schedules
 from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, ReduceLROnPlateau, SequentialLR
 
 from core.optim.one_cycle import OneCycleSchedule, can_cycle_momentum
-from core.spec.schedules import (
+from core.specs.schedules import (
     Chained,
     Constant,
     ConstantFactor,

@@ -15,7 +15,7 @@ from core.population.events import Kind, PopulationControl, RowBatch, RunEnding,
 from core.population.events import StackEvents as Events
 from core.population.memory import MemoryFiles
 from core.problems.build import build_problem
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.checkpoint import Snapshot, decode, resume_points, step_of
 from core.train.events import Columns, Ending, SavedCheckpoint
 from core.train.loop import run as run_single

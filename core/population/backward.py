@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from core.population.affine import affine_values, output_values
 from core.population.losses import StackedLoss, with_gradient
-from core.spec.models import LinearModel, Model
+from core.specs.models import LinearModel, Model
 
 _aten = torch.ops.aten
 

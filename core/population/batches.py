@@ -11,8 +11,8 @@ from torch.nn import functional
 from core.data.batches import Batch, Batches
 from core.data.dataset import Dataset
 from core.determinism import key
-from core.spec.data import Shuffled
-from core.spec.job import JobSpec, Supervised
+from core.specs.data import Shuffled
+from core.specs.job import JobSpec, Supervised
 
 Index = np.ndarray[Any, Any]
 

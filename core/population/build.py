@@ -8,7 +8,7 @@ import torch
 from core.population.functions import StackedFunctions
 from core.population.problem import StackedProblem
 from core.population.supervised import StackedSupervised
-from core.spec.job import JobSpec, Supervised
+from core.specs.job import JobSpec, Supervised
 
 DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 

@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from core.optim.muon import hidden_matrices
 from core.population.batches import ALIGNED
 from core.population.packing import LINE_BYTES
-from core.spec.functions import Quadratic
-from core.spec.job import FunctionProblem, JobSpec, Supervised
-from core.spec.models import MLP
-from core.spec.optimizers import Muon
+from core.specs.functions import Quadratic
+from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.models import MLP
+from core.specs.optimizers import Muon
 
 VECTOR: Final = 32
 """Numbers that torch's loops take at a time, at most."""

@@ -18,8 +18,8 @@ from core.population.shortage import is_out_of_memory
 from core.population.stack import Stack
 from core.population.trial import MORE, bytes_a_run
 from core.population.units import Source, Unit, source_of, source_tree
-from core.spec.job import JobSpec
-from core.spec.structure import bytes_per_run
+from core.specs.job import JobSpec
+from core.specs.sizes.fusing import bytes_per_run
 from core.train.reporting import Clock
 from core.train.tree import Tree
 

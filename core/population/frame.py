@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from core.spec.job import JobSpec
-from core.spec.study import NO_LIMITS
-from core.spec.study_jobs import Jobs
+from core.specs.job import JobSpec
+from core.specs.studies.configurations import Jobs
+from core.specs.studies.parse import NO_LIMITS
 
 Json = dict[str, Any]
 

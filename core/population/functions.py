@@ -14,10 +14,10 @@ from core.problems.functions import (
     start_point,
     variable_names,
 )
-from core.spec.functions import Bounds, Function, Quadratic
-from core.spec.job import FunctionProblem as FunctionSpec
-from core.spec.job import JobSpec
-from core.spec.values import dimension
+from core.specs.formulas.values import dimension
+from core.specs.functions import Bounds, Function, Quadratic
+from core.specs.job import FunctionProblem as FunctionSpec
+from core.specs.job import JobSpec
 
 
 class StackedFunctions:

@@ -11,18 +11,10 @@ from core.optim.build import build_optimizer
 from core.optim.one_cycle import can_cycle_momentum
 from core.optim.schedules import Scheduler, build_scheduler
 from core.population.updates.base import Column, Options
-from core.spec.job import JobSpec
-from core.spec.optimizers import AdamW, Optimizer
-from core.spec.schedules import (
-    Chained,
-    Constant,
-    Cyclic,
-    OneCycle,
-    Schedule,
-    Sequential,
-    Warmup,
-)
-from core.spec.structure import COMMON
+from core.specs.job import JobSpec
+from core.specs.optimizers import AdamW, Optimizer
+from core.specs.schedules import Chained, Constant, Cyclic, OneCycle, Schedule, Sequential, Warmup
+from core.specs.sizes.fusing import COMMON
 from core.train.descent import reads_loss
 
 GROUPED: Final = {

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.losses.build import TargetForm
-from core.spec.losses import (
+from core.specs.losses import (
     L1,
     MSE,
     BinaryCrossEntropy,

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from core.models.activations import activation_function
 from core.population.affine import affine, outputs
-from core.spec import models as specs
-from core.spec.models import BatchNorm, LayerNorm, LinearModel, Model
+from core.specs import models as specs
+from core.specs.models import BatchNorm, LayerNorm, LinearModel, Model
 
 Weights = Mapping[str, Tensor]
 """Parameters and buffers by the names that the single model has, with a leading run axis."""

@@ -14,7 +14,7 @@ from core.population.hyper import Hyperparameters, options_of
 from core.population.packing import Packing
 from core.population.updates.base import Memory, Options, Rule
 from core.population.updates.build import rule_of
-from core.spec.job import ClipNorm, ClipValue, JobSpec
+from core.specs.job import ClipNorm, ClipValue, JobSpec
 
 PIECE: Final = 2**17
 """Numbers that a thread updates together, about: what an update reads of them stays in the second

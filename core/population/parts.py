@@ -13,7 +13,7 @@ import torch
 
 from core.population.build import build_stacked
 from core.population.compaction import ANYWHERE, Places, places
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 
 TWO: Final = 2
 """A part's least: products of one run alone have other last bits."""

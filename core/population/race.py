@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.jobs import Outcome
 from core.population.events import RunEnding, RunWeights
 from core.population.run import run
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.events import Columns, Control
 
 LAST_SHARE: Final = 0.1

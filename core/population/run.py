@@ -9,7 +9,7 @@ from core.population.gathering import Gathering
 from core.population.room import Free, free_bytes
 from core.population.stack import Stack
 from core.population.units import units_of
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.devices import exact_kernels, memory_kept, pick_device
 from core.train.reporting import Clock
 

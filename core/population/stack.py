@@ -23,8 +23,8 @@ from core.population.problem import Part
 from core.population.rows import StackedRows
 from core.population.saved import from_tree, to_tree
 from core.population.trace import OUTCOMES, Traces
-from core.spec.job import JobSpec
-from core.spec.shapes import history_widths
+from core.specs.job import JobSpec
+from core.specs.sizes.shapes import history_widths
 from core.train.course import Reason, step_limit
 from core.train.reporting import Clock
 from core.train.tree import Tree

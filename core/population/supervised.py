@@ -20,8 +20,8 @@ from core.population.mlp import StackedMLP
 from core.population.packing import packing_of
 from core.population.problem import Index, Metrics, differentiate, keep_slots
 from core.problems.supervised import EVAL_ROWS, data_metadata, default_generator
-from core.spec.job import JobSpec, Supervised
-from core.spec.models import MLP
+from core.specs.job import JobSpec, Supervised
+from core.specs.models import MLP
 
 EVAL_NUMBERS: Final = 2**22
 """Activations of a layer, over all runs, that an evaluation holds at once."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.jobs import Outcome
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.stopping import TAIL, Rules, Trace, rules_of
 
 Column = NDArray[np.float64]

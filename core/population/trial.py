@@ -13,7 +13,7 @@ from core.determinism import set_deterministic
 from core.population.events import RowBatch, RunEnding, RunWeights
 from core.population.shortage import is_out_of_memory
 from core.population.stack import Stack
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.events import Columns
 
 FEWER, MORE = 2, 4

@@ -7,8 +7,8 @@ import torch
 
 from core.population.alone import AloneState
 from core.population.pausing import PausedRuns
-from core.spec.job import JobSpec
-from core.spec.structure import CPU_STACK_BYTES, FEW, GPU_STACK_BYTES, fusable, stacks
+from core.specs.job import JobSpec
+from core.specs.sizes.fusing import CPU_STACK_BYTES, FEW, GPU_STACK_BYTES, fusable, stacks
 from core.train.tree import Tree
 
 Source = PausedRuns | AloneState

@@ -7,7 +7,7 @@ import torch
 from core.problems.base import Problem
 from core.problems.functions import build_function_problem
 from core.problems.supervised import build_supervised_problem
-from core.spec.job import FunctionProblem, JobSpec, Supervised
+from core.specs.job import FunctionProblem, JobSpec, Supervised
 
 
 def build_problem(spec: JobSpec, device: torch.device, dtype: torch.dtype) -> Problem:

@@ -11,8 +11,9 @@ from core.determinism import generator, one_thread
 from core.problems import classic
 from core.problems.expression import Program
 from core.problems.state import copy_state
-from core.spec.expression import parse, variables
-from core.spec.functions import (
+from core.specs.formulas.parser import parse, variables
+from core.specs.formulas.values import dimension
+from core.specs.functions import (
     Ackley,
     Beale,
     Booth,
@@ -39,8 +40,7 @@ from core.spec.functions import (
     UniformStart,
     Zakharov,
 )
-from core.spec.job import FunctionProblem as FunctionSpec
-from core.spec.values import dimension
+from core.specs.job import FunctionProblem as FunctionSpec
 
 Evaluable = Callable[[Tensor], Tensor]
 """Points of shape (…, dim) -> values of shape (…)."""

@@ -16,7 +16,7 @@ from core.losses.metrics import metric_name, metric_sum
 from core.models.build import build_model
 from core.models.mlp import MLP
 from core.problems.state import copy_state
-from core.spec.job import Supervised
+from core.specs.job import Supervised
 
 EVAL_ROWS: Final = 8192
 """Rows evaluated at once. Fixed, so that memory is bounded and the sums never change."""

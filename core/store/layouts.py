@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from core.spec.job import JobSpec
-from core.spec.shapes import extent_of, first_steps, rows_of, start_of, steps_of
+from core.specs.job import JobSpec
+from core.specs.sizes.shapes import extent_of, first_steps, rows_of, start_of, steps_of
 from core.store.layout import HistoryKind, HistoryLayout
 
 _NEVER: Final = 2**53

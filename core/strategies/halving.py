@@ -1,6 +1,6 @@
 """Successive halving at a rung: who goes on, who stops, and why it can be said of each.
 
-Arithmetic and sources: `core.spec.halving`.
+Arithmetic and sources: `core.specs.studies.halving`.
 """
 
 import math
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.spec.halving import num_kept
+from core.specs.studies.halving import num_kept
 from core.studies import RunRecord
 
 Json = dict[str, Any]

@@ -7,11 +7,11 @@ repeated after a crash decides the same.
 from collections.abc import Sequence
 from typing import Any
 
-from core.spec.halving import rungs
-from core.spec.job import JobSpec
-from core.spec.shapes import num_steps
-from core.spec.study import RunSpecs, configurations, strategy_of
-from core.spec.study_models import SuccessiveHalving, TpeStrategy
+from core.specs.job import JobSpec
+from core.specs.sizes.shapes import num_steps
+from core.specs.studies.halving import rungs
+from core.specs.studies.parse import RunSpecs, configurations, strategy_of
+from core.specs.study import SuccessiveHalving, TpeStrategy
 from core.store.studies_base import Round
 from core.strategies.halving import decide, grouped, waits
 from core.strategies.runs import Configuration, new_runs, train_tasks

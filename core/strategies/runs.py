@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.spec.job import JobSpec, Supervised
-from core.spec.structure import CPU_STACK_BYTES, GPU_STACK_BYTES, stacks
+from core.specs.job import JobSpec, Supervised
+from core.specs.sizes.fusing import CPU_STACK_BYTES, GPU_STACK_BYTES, stacks
 from core.store.layouts import layouts_of
 from core.store.studies_base import NewRun
 from core.studies import RunRecord, StudyRecord, TaskRecord

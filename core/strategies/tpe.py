@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InvalidInputError
-from core.spec.study import RunSpecs, sweep_of
-from core.spec.study_models import SweepLinear, SweepLog, SweepValues, TpeStrategy
-from core.spec.sweep import Axis
+from core.specs.studies.parse import RunSpecs, sweep_of
+from core.specs.studies.sweep import Axis
+from core.specs.study import SweepLinear, SweepLog, SweepValues, TpeStrategy
 from core.strategies.halving import grouped, mean_metric
 from core.strategies.runs import Configuration
 from core.studies import RunRecord
@@ -31,7 +31,7 @@ MOST_REFUSED: Final = 500
 
 def asked(study: Json, strategy: TpeStrategy, runs: Sequence[RunRecord]) -> list[Configuration]:
     """The next batch; shorter than asked for, or empty, where hardly any parameters make a job
-    (those that `core.spec.study` could not foresee).
+    (those that `core.specs.studies.parse` could not foresee).
 
     Args:
         study: the resolved spec.

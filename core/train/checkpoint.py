@@ -11,8 +11,8 @@ from torch import Tensor
 
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError
-from core.spec.continuation import FREE
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
+from core.specs.parsing.continuation import FREE
 from core.train.descent import Moment
 from core.train.tensor_file import contents, joined, parse, pieces
 from core.train.tree import flatten, map_tensors, unflatten

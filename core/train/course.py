@@ -5,7 +5,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.checkpoint import Snapshot
 from core.train.descent import Descent
 from core.train.events import Control

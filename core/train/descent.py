@@ -10,8 +10,8 @@ from torch import Tensor
 from core.optim.build import build_optimizer, plain_step
 from core.optim.schedules import build_scheduler
 from core.problems.base import Problem
-from core.spec.job import JobSpec
-from core.spec.schedules import Chained, ReduceOnPlateau, Schedule, Sequential, Warmup
+from core.specs.job import JobSpec
+from core.specs.schedules import Chained, ReduceOnPlateau, Schedule, Sequential, Warmup
 from core.train.gradients import Turning, clipping, gradient_norm, gradients_of
 from core.train.tree import Tree, copy_tree
 

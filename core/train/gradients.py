@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
-from core.spec.job import ClipNorm, ClipValue, GradientClip
+from core.specs.job import ClipNorm, ClipValue, GradientClip
 
 
 def gradients_of(parameters: Sequence[nn.Parameter]) -> list[Tensor]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
-from core.spec.job import (
+from core.specs.job import (
     ClipOnDivergence,
     JobSpec,
     RollBackOnDivergence,

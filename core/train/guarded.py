@@ -6,7 +6,7 @@ from typing import Final
 
 from torch.nn.utils import clip_grads_with_norm_
 
-from core.spec.job import ClipOnDivergence, RollBackOnDivergence
+from core.specs.job import ClipOnDivergence, RollBackOnDivergence
 from core.train.course import Course
 from core.train.descent import Descent
 from core.train.events import Events

@@ -10,8 +10,8 @@ from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, JobFailure
 from core.problems.base import Problem
 from core.problems.build import build_problem
-from core.spec.job import JobSpec
-from core.spec.shapes import first_steps, history_widths, start_of
+from core.specs.job import JobSpec
+from core.specs.sizes.shapes import first_steps, history_widths, start_of
 from core.train.checkpoint import Snapshot, decode, resume_points
 from core.train.course import BLOCK_STEPS, BlockSize, Course
 from core.train.descent import Descent

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, JobFailure, NotFoundError
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.checkpoint import Snapshot, decode, step_name
 
 

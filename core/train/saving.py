@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.artifacts.base import Buffer, JobArtifacts, Stored
 from core.errors import ArtifactError
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.checkpoint import (
     Snapshot,
     encode,

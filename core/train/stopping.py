@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any, Final, NamedTuple
 
 from core.jobs import Outcome
-from core.spec.job import Stop
+from core.specs.job import Stop
 
 TAIL: Final = 10
 """Losses whose median stands for the end of a run."""

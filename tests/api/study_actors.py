@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from core.artifacts.local import LocalJob
-from core.spec.study import configurations, run_spec
+from core.specs.studies.parse import configurations, run_spec
 from core.store.layout import Columns, HistoryKind
 from core.store.layouts import layouts_of
 from core.store.studies_base import NewRun, Round, RunRows, TaskClaim

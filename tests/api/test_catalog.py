@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.spec.catalog import FAMILIES
+from core.specs.catalog import FAMILIES
 from tests.api.actors import Api, problem_of
 
 

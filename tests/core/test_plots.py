@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from core.errors import InvalidInputError
 from core.plots import PLOT_FORMATS, PLOT_KINDS, PlotFormat, PlotKind, path_is_possible, render
 from core.plots_marks import Mark, marks_of
-from core.spec.job import JobSpec
-from core.spec.limits import Limits
-from core.spec.resolve import parse_job
+from core.specs.job import JobSpec
+from core.specs.parsing.job import parse_job
+from core.specs.validation.limits import Limits
 
 Columns = dict[str, NDArray[np.float64]]
 

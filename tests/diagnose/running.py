@@ -18,10 +18,10 @@ from core.diagnose.history import diagnose
 from core.diagnose.measured import Measured
 from core.diagnose.rules import examine
 from core.diagnose.verdict import decide
-from core.spec.job import JobSpec
-from core.spec.limits import Limits
-from core.spec.patching import merge
-from core.spec.resolve import parse_job
+from core.specs.job import JobSpec
+from core.specs.parsing.job import parse_job
+from core.specs.parsing.remedy import merge
+from core.specs.validation.limits import Limits
 from core.train.events import Ending, SavedCheckpoint
 from core.train.loop import run
 from tests.diagnose.case import Case

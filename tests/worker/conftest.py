@@ -15,7 +15,7 @@ from core.artifacts.build import open_artifacts
 from core.jobs import JobRecord
 from core.names import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.settings import Settings
-from core.spec.resolve import Limits, parse_job
+from core.specs.parsing.job import Limits, parse_job
 from core.store.base import NewJob
 from core.store.layout import HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import pytest
 
 from core.settings import Settings
-from core.spec.limits import Limits
-from core.spec.resolve import parse_job
+from core.specs.parsing.job import parse_job
+from core.specs.validation.limits import Limits
 from core.train.events import Ending, Json
 from tests.core.train.harness import JOB, Received
 from worker.duties import run_job

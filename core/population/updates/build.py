@@ -15,7 +15,7 @@ from core.population.updates import (
     sgd,
 )
 from core.population.updates.base import Rule
-from core.spec.optimizers import (
+from core.specs.optimizers import (
     ASGD,
     LBFGS,
     SGD,

@@ -9,7 +9,7 @@ import pytest
 from core.compare.comparison import compare
 from core.compare.minima import minima
 from core.compare.multistart import distinct_minima
-from core.spec.values import value_at
+from core.specs.formulas.values import value_at
 from core.studies import RunRecord
 from tests.core.compare.studies import run, study
 
@@ -102,7 +102,7 @@ def test_without_an_end_there_are_no_minima() -> None:
 def test_a_thousand_starts_of_rastrigin_fall_into_its_grid_of_minima() -> None:
     from pydantic import TypeAdapter
 
-    from core.spec.functions import Function
+    from core.specs.functions import Function
 
     problem = {"kind": "function", "function": {"kind": "rastrigin", "dim": 2}}
     rng = np.random.default_rng(3)

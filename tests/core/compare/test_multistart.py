@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.compare.multistart import distinct_minima
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.population.harness import train_population
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from core.data.batches import Batches
 from core.determinism import generator
-from core.spec.data import ExplicitOrder, Order, SequentialOrder, Shuffled
+from core.specs.data import ExplicitOrder, Order, SequentialOrder, Shuffled
 
 ROWS = 10
 

@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from core.data.build import DatasetCache, load
 from core.data.dataset import Dataset, split
 from core.losses.build import TargetForm
-from core.spec.data import Data
-from core.spec.shapes import data_shape, split_rows
+from core.specs.data import Data
+from core.specs.sizes.shapes import data_shape, split_rows
 
 CPU = torch.device("cpu")
 

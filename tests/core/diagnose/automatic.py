@@ -7,9 +7,9 @@ from typing import Any, Literal
 from core.diagnose.lr_auto import Settled, settle
 from core.population.race import race
 from core.settings import Settings
-from core.spec.job import JobSpec
-from core.spec.limits import Limits
-from core.spec.resolve import parse_job
+from core.specs.job import JobSpec
+from core.specs.parsing.job import parse_job
+from core.specs.validation.limits import Limits
 from core.train.events import Control
 
 Json = dict[str, Any]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from core.diagnose.history import diagnose
 from core.jobs import Outcome
-from core.spec.job import JobSpec
-from core.spec.limits import Limits
-from core.spec.resolve import parse_job
+from core.specs.job import JobSpec
+from core.specs.parsing.job import parse_job
+from core.specs.validation.limits import Limits
 
 Floats = NDArray[np.float64]
 Columns = dict[str, Floats]

@@ -17,8 +17,8 @@ from core.diagnose.measured import Measured
 from core.diagnose.objective import Objective, build_objective
 from core.diagnose.preconditioner import preconditioner, threshold
 from core.errors import NotFoundError
-from core.spec.job import JobSpec
-from core.spec.optimizers import Adam, RMSprop
+from core.specs.job import JobSpec
+from core.specs.optimizers import Adam, RMSprop
 from core.train.loop import run
 from tests.core.diagnose.runs import resolved
 from tests.diagnose.running import Received

@@ -11,9 +11,9 @@ import torch
 from core.diagnose.lr_auto import candidate, race_steps, settle
 from core.jobs import Outcome
 from core.population.race import Finish, race
-from core.spec.auto import settled
-from core.spec.job import FunctionProblem, JobSpec
-from core.spec.optimizers import settled_lr
+from core.specs.job import FunctionProblem, JobSpec
+from core.specs.optimizers import settled_lr
+from core.specs.validation.auto_lr import settled
 from core.train.events import Control
 from tests.core.diagnose.automatic import (
     DIGITS,

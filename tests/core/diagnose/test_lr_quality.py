@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from core.population.run import run
-from core.spec.auto import settled
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
+from core.specs.validation.auto_lr import settled
 from tests.core.diagnose.automatic import (
     DIGITS,
     ROSENBROCK,

@@ -13,10 +13,10 @@ import torch
 from core.diagnose.lr_bound import PRODUCTS, curvature_bound
 from core.diagnose.lr_range import Divergence, RangeTest, probe_seed, range_test, read, smooth
 from core.settings import Settings
-from core.spec.auto import settled
-from core.spec.job import JobSpec
-from core.spec.limits import Limits
-from core.spec.resolve import parse_job
+from core.specs.job import JobSpec
+from core.specs.parsing.job import parse_job
+from core.specs.validation.auto_lr import settled
+from core.specs.validation.limits import Limits
 from core.train.devices import exact_kernels
 from tests.core.train.harness import train
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from core.diagnose.patches import scaled_rate
-from core.spec.job import JobSpec
-from core.spec.patching import merge
+from core.specs.job import JobSpec
+from core.specs.parsing.remedy import merge
 from tests.core.diagnose.runs import (
     ELLIPSE,
     SADDLE,

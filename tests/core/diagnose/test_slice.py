@@ -9,7 +9,7 @@ import torch
 
 from core.diagnose.objective import build_objective
 from core.diagnose.slice import direction, loss_slice
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.train.harness import blobs_job, parabola
 
 CPU = torch.device("cpu")

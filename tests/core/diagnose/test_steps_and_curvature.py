@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.diagnose.runs import (
     ELLIPSE,
     TEN,

@@ -11,7 +11,7 @@ from core.determinism import generator
 from core.diagnose.strides import longest_stride
 from core.optim.build import build_optimizer
 from core.problems.build import build_problem
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.diagnose.runs import digits_job, function_job
 
 

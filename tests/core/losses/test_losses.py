@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.losses.build import build_loss, target_form
 from core.losses.metrics import metric_name, metric_sum
-from core.spec.losses import Loss
+from core.specs.losses import Loss
 
 Array = NDArray[np.float64]
 OUTPUTS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, 3.0], [-1.0, 4.0, 0.0]])

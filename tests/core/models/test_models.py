@@ -14,8 +14,8 @@ from core.determinism import generator
 from core.models.activations import activation_function
 from core.models.build import build_model
 from core.models.mlp import MLP
-from core.spec.models import Activation, Model
-from core.spec.shapes import num_parameters
+from core.specs.models import Activation, Model
+from core.specs.sizes.shapes import num_parameters
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from core.optim.build import build_optimizer, plain_step
-from core.spec.optimizers import Optimizer
+from core.specs.optimizers import Optimizer
 
 STEPS = 20
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import lr_scheduler as torch_schedules
 
 from core.optim.schedules import build_scheduler, preview
-from core.spec.schedules import Schedule
+from core.specs.schedules import Schedule
 
 LR = 0.1
 STEPS = 30

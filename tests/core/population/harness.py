@@ -9,7 +9,7 @@ import numpy as np
 
 from core.population.events import RowBatch, RunEnding, RunWeights
 from core.population.run import run
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.events import Columns, Ending
 from tests.core.train.harness import Received, Trained, train
 

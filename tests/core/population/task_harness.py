@@ -11,7 +11,7 @@ from safetensors.numpy import load
 from core.artifacts.local import LocalJob
 from core.population.keeper import Pace
 from core.population.task import run_task
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.events import Columns
 from tests.core.population.harness import Control
 from tests.core.train.harness import Received

@@ -10,8 +10,8 @@ from core.population.losses import stacked_loss
 from core.population.mlp import StackedMLP
 from core.population.packing import packing_of
 from core.population.problem import differentiate
-from core.spec.losses import MSE, BinaryCrossEntropy, CrossEntropy, Loss, MultiMargin
-from core.spec.models import MLP, LayerNorm, LinearModel, Model
+from core.specs.losses import MSE, BinaryCrossEntropy, CrossEntropy, Loss, MultiMargin
+from core.specs.models import MLP, LayerNorm, LinearModel, Model
 
 CROSS_ENTROPY = CrossEntropy(kind="cross_entropy")
 RUNS, INPUTS, OUTPUTS, PADDED = 6, 5, 3, 16

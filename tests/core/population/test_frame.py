@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from core.population.frame import fingerprint, specs_of
-from core.spec.job import JobSpec
-from core.spec.structure import groups
+from core.specs.job import JobSpec
+from core.specs.sizes.fusing import groups
 from tests.core.population.task_harness import frame
 from tests.core.train.harness import blobs_job, parabola
 

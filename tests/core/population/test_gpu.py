@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.population.harness import Gathered, Tolerance, train_population
 from tests.core.population.task_harness import (
     ALWAYS,

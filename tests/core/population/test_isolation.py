@@ -9,7 +9,7 @@ import torch
 
 from core.population.build import build_stacked
 from core.population.compaction import Places, kept_slots, places
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.population.harness import Control, Gathered, train_population
 from tests.core.train.harness import blobs_job
 

@@ -13,7 +13,7 @@ from core.population import mover
 from core.population.build import build_stacked
 from core.population.mover import Mover
 from core.population.packing import Packing, packing_of
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.population.test_same_as_alone import PAIRS
 from tests.core.train.harness import blobs_job
 

@@ -14,8 +14,8 @@ from core.population.parts import cut
 from core.population.room import free_bytes
 from core.population.stack import Stack
 from core.population.trial import bytes_a_run
-from core.spec.job import JobSpec
-from core.spec.structure import bytes_per_run
+from core.specs.job import JobSpec
+from core.specs.sizes.fusing import bytes_per_run
 from core.train.devices import exact_kernels
 from tests.core.population.harness import Gathered, train_population
 from tests.core.population.task_harness import (

@@ -10,9 +10,9 @@ import torch
 from core.errors import JobFailure
 from core.population.run import run
 from core.population.stack import Stack
-from core.spec.estimate import estimate
-from core.spec.job import JobSpec
-from core.spec.structure import (
+from core.specs.job import JobSpec
+from core.specs.sizes.cost import estimate
+from core.specs.sizes.fusing import (
     CPU_STACK_BYTES,
     LARGE_STACK_BYTES,
     bytes_per_run,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.population.task_harness import (
     ALWAYS,
     After,

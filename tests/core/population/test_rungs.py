@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.errors import ArtifactError
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.population.harness import Tolerance
 from tests.core.population.task_harness import (
     ALWAYS,

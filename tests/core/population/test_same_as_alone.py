@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.population.harness import compare_with_alone
 from tests.core.train.harness import blobs_job
 

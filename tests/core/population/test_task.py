@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from core.artifacts.task_files import checkpoint_files
 from core.population.keeper import Keeper
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from tests.core.population.harness import Control, Gathered, train_population
 from tests.core.population.task_harness import (
     ALWAYS,

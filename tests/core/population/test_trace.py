@@ -3,7 +3,7 @@
 import numpy as np
 
 from core.population.trace import OUTCOMES, Traces
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.stopping import Trace, observe, rules_of
 from tests.core.train.harness import parabola
 

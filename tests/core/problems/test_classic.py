@@ -12,8 +12,8 @@ from torch import Tensor
 
 from core.problems.classic_gradients import GRADIENTS
 from core.problems.functions import build_function
-from core.spec.classics import CLASSICS
-from core.spec.functions import Function
+from core.specs.formulas.classic import CLASSICS
+from core.specs.functions import Function
 
 CPU = torch.device("cpu")
 

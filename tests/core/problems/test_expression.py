@@ -10,8 +10,8 @@ from scipy import special
 from torch import Tensor
 
 from core.problems.expression import ARITHMETIC, FUNCTIONS, Program
-from core.spec.expression import parse, variables
-from core.spec.expression_names import ARITY
+from core.specs.formulas.parser import parse, variables
+from core.specs.formulas.tokens import ARITY
 
 CPU = torch.device("cpu")
 

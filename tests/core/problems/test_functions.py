@@ -12,8 +12,8 @@ from core.optim.build import build_optimizer
 from core.problems.base import Problem
 from core.problems.build import build_problem
 from core.problems.functions import quadratic_matrix
-from core.spec.functions import Quadratic
-from core.spec.job import JobSpec
+from core.specs.functions import Quadratic
+from core.specs.job import JobSpec
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from core.optim.build import build_optimizer
 from core.problems import supervised
 from core.problems.base import Problem
 from core.problems.build import build_problem
-from core.spec.job import JobSpec, Supervised
+from core.specs.job import JobSpec, Supervised
 
 CPU = torch.device("cpu")
 DIGITS = {"kind": "builtin", "name": "digits"}

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core.spec.study import ResolvedStudy
+from core.specs.studies.parse import ResolvedStudy
 from core.store.studies_base import Round
 from core.strategies.plan import next_round
 from core.studies import RunRecord, StudyRecord
-from tests.core.spec.studies import Json, parsed
+from tests.core.specs.studies.specs_of_studies import Json, parsed
 
 STUDY_ID = "study_" + "0" * 26
 Metric = Callable[[RunRecord, int], float]

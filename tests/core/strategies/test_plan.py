@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from core.spec.structure import CPU_STACK_BYTES, bytes_per_run
-from core.spec.study import configurations, run_spec
+from core.specs.sizes.fusing import CPU_STACK_BYTES, bytes_per_run
+from core.specs.studies.parse import configurations, run_spec
 from core.store.layouts import layouts_of
 from core.studies import RunRecord
-from tests.core.spec.studies import IRIS, SPHERE, Json, job, parsed, study
+from tests.core.specs.studies.specs_of_studies import IRIS, SPHERE, Json, job, parsed, study
 from tests.core.strategies.simulated import STUDY_ID, Simulated, configurations_of, simulate
 
 LRS: Json = {"optimizer.lr": {"log": [1e-4, 1.0], "count": 9}}

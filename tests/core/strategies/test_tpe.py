@@ -8,12 +8,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from core.spec.study import strategy_of, sweep_of
-from core.spec.study_models import TpeStrategy
+from core.specs.studies.parse import strategy_of, sweep_of
+from core.specs.study import TpeStrategy
 from core.store.studies_base import Round
 from core.strategies.tpe import asked, distribution, internal_of, seed_of, told, value_of
 from core.studies import RunRecord
-from tests.core.spec.studies import IRIS, Json, job, parsed, study
+from tests.core.specs.studies.specs_of_studies import IRIS, Json, job, parsed, study
 from tests.core.strategies.simulated import Simulated, configurations_of, simulate
 
 SWEEP: Json = {

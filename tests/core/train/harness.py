@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from core.artifacts.local import LocalJob
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.events import Columns, Control, Ending, SavedCheckpoint
 from core.train.loop import run
 

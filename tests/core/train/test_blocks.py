@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.course import BlockSize
 from core.train.watch import BlockWatch
 from tests.core.train.harness import StopAt, Trained, blobs_job, function_job, parabola, train

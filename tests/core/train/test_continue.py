@@ -8,7 +8,7 @@ import pytest
 
 from core.artifacts.local import LocalJob
 from core.errors import JobFailure
-from core.spec.job import Budget, JobSpec, StartFrom
+from core.specs.job import Budget, JobSpec, StartFrom
 from core.train.checkpoint import resume_points, step_of
 from tests.core.train.harness import (
     JOB,

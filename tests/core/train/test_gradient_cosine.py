@@ -11,10 +11,10 @@ from torch import nn
 
 from core.optim.build import build_optimizer
 from core.problems.build import build_problem
-from core.spec.estimate import estimate
-from core.spec.job import JobSpec, Record
-from core.spec.shapes import history_widths
-from core.spec.structure import fusable
+from core.specs.job import JobSpec, Record
+from core.specs.sizes.cost import estimate
+from core.specs.sizes.fusing import fusable
+from core.specs.sizes.shapes import history_widths
 from core.train.gradients import Turning
 from tests.core.train.harness import StopAt, Trained, blobs_job, function_job, parabola, train
 from tests.core.train.test_blocks import JOBS, facts

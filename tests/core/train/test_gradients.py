@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.spec.job import ClipNorm, ClipValue
+from core.specs.job import ClipNorm, ClipValue
 from core.train.gradients import clipping, gradient_norm, gradients_of
 
 

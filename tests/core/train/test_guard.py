@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from core.problems.build import build_problem
-from core.spec.job import JobSpec
-from core.spec.optimizers import settled_lr
+from core.specs.job import JobSpec
+from core.specs.optimizers import settled_lr
 from tests.core.train.harness import StopAt, blobs_job, function_job, parabola, train
 
 ROLLBACK = {"action": "rollback", "lr_factor": 0.5, "max_times": 3}

@@ -7,7 +7,7 @@ import torch
 
 from core.artifacts.local import LocalJob
 from core.problems.build import build_problem
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.course import Course
 from core.train.descent import Descent
 from core.train.events import Columns

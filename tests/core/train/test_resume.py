@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.spec.job import JobSpec
+from core.specs.job import JobSpec
 from core.train.checkpoint import resume_points
 from tests.core.train.harness import Received, StopAt, Trained, blobs_job, parabola, train
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from core.jobs import Outcome
-from core.spec.job import Stop
+from core.specs.job import Stop
 from core.train.stopping import (
     Rules,
     Trace,

@@ -1,0 +1,48 @@
+"""What every spec model shares: frozen, strict, closed to unknown fields and non-finite numbers."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Spec(BaseModel):
+    """Base of all spec models.
+
+    Strict: `"1"` is no number and `1.0` no integer. Unknown fields, NaN and infinities are refused.
+    Validate JSON with `model_validate_json`: lists then become the frozen tuples declared here.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        validate_default=True,
+        # Only the whole spec is validated as a rule; its parts' own validators can wait.
+        defer_build=True,
+    )
+
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
+MAX_INT = 2**53
+"""Whole numbers up to here are exact in JSON readers that use doubles."""
+
+PositiveInt = Annotated[int, Field(gt=0, le=MAX_INT)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_INT)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Betas = tuple[Fraction, Fraction]
+
+
+def list_or_object(value: object) -> str:
+    """Tag of a choice between a flat list, a list of lists and an object, for `Discriminator`.
+
+    Tags that are no `kind` start with `~`, so that `core.specs.parsing.messages` can tell them from
+    fields.
+    """
+    if isinstance(value, (list, tuple)):
+        return "~rows" if value and isinstance(value[0], (list, tuple)) else "~list"
+    return "~object"

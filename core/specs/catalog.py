@@ -1,0 +1,337 @@
+"""The catalogue: everything that a spec can name, with its schema, source and what it supports.
+
+Built from the spec's own models, so that what is listed is what is accepted.
+"""
+
+from functools import cache
+from typing import Any, Final, get_args
+
+from core.specs.base import Spec
+from core.specs.data import Builtin, Inline
+from core.specs.formulas.classic import CLASSICS
+from core.specs.models import Activation
+from core.specs.sizes.fusing import NOT_FUSED
+from core.specs.unions import kind_of, members
+
+# A line on every kind that the catalogue lists, and where it comes from.
+TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
+    "optimizers": {
+        "sgd": ("Gradient descent, with momentum, Nesterov momentum and dampening.",
+                "torch.optim.SGD; Sutskever et al. 2013"),
+        "adam": ("Adaptive moments with bias correction; AMSGrad optional.",
+                 "torch.optim.Adam; Kingma and Ba 2014, arXiv 1412.6980"),
+        "adamw": ("Adam with decoupled weight decay.",
+                  "torch.optim.AdamW; Loshchilov and Hutter 2017, arXiv 1711.05101"),
+        "adamax": ("Adam with the infinity norm of past gradients.",
+                   "torch.optim.Adamax; Kingma and Ba 2014, arXiv 1412.6980"),
+        "nadam": ("Adam with Nesterov momentum.", "torch.optim.NAdam; Dozat 2016"),
+        "radam": ("Adam with a rectified variance of its early steps.",
+                  "torch.optim.RAdam; Liu et al. 2019, arXiv 1908.03265"),
+        "adagrad": ("Steps divided by the root of the sum of squared gradients.",
+                    "torch.optim.Adagrad; Duchi et al. 2011"),
+        "adadelta": ("Steps scaled by running means of squared updates and gradients.",
+                     "torch.optim.Adadelta; Zeiler 2012, arXiv 1212.5701"),
+        "rmsprop": ("Steps divided by a running root mean square of the gradient.",
+                    "torch.optim.RMSprop; Tieleman and Hinton 2012"),
+        "rprop": ("Sign-based steps that grow and shrink by coordinate; for full batches.",
+                  "torch.optim.Rprop; Riedmiller and Braun 1993"),
+        "asgd": ("Stochastic gradient descent with averaged iterates.",
+                 "torch.optim.ASGD; Polyak and Juditsky 1992"),
+        "adafactor": ("Adaptive steps with factored second moments: little memory.",
+                      "torch.optim.Adafactor; Shazeer and Stern 2018, arXiv 1804.04235"),
+        "muon": ("Orthogonalized momentum for hidden layers' matrices, AdamW for all else.",
+                 "torch.optim.Muon; Jordan et al. 2024; Liu et al. 2025, arXiv 2502.16982"),
+        "lbfgs": ("Limited-memory quasi-Newton, optionally with a strong Wolfe line search.",
+                  "torch.optim.LBFGS; Liu and Nocedal 1989"),
+    },
+    "schedules": {
+        "constant": ("The optimizer's rate throughout.", "this project"),
+        "constant_factor": ("lr · factor for `total_iters` steps, then lr.",
+                            "torch.optim.lr_scheduler.ConstantLR"),
+        "linear": ("Linear from lr · start_factor to lr · end_factor.",
+                   "torch.optim.lr_scheduler.LinearLR"),
+        "step": ("lr · gamma every `step_size` steps.", "torch.optim.lr_scheduler.StepLR"),
+        "multistep": ("lr · gamma at each milestone.", "torch.optim.lr_scheduler.MultiStepLR"),
+        "exponential": ("lr · gamma every step.", "torch.optim.lr_scheduler.ExponentialLR"),
+        "polynomial": ("Polynomial decay to 0.", "torch.optim.lr_scheduler.PolynomialLR"),
+        "cosine": ("Half a cosine from lr to `eta_min`.",
+                   "torch.optim.lr_scheduler.CosineAnnealingLR; arXiv 1608.03983"),
+        "cosine_warm_restarts": ("Cosine decays that start again, each `T_mult` times as long.",
+                                 "torch.optim.lr_scheduler.CosineAnnealingWarmRestarts"),
+        "one_cycle": ("Up to `max_lr` and far down again, momentum the other way.",
+                      "torch.optim.lr_scheduler.OneCycleLR; arXiv 1708.07120"),
+        "cyclic": ("To and fro between `base_lr` and `max_lr`.",
+                   "torch.optim.lr_scheduler.CyclicLR; Smith 2015, arXiv 1506.01186"),
+        "reduce_on_plateau": ("lr · factor when the loss has not fallen for `patience` steps.",
+                              "torch.optim.lr_scheduler.ReduceLROnPlateau"),
+        "warmup": ("A linear rise, then another schedule.",
+                   "torch.optim.lr_scheduler.LinearLR and SequentialLR"),
+        "sequential": ("One schedule after the other.",
+                       "torch.optim.lr_scheduler.SequentialLR"),
+        "chained": ("Several at once; their factors multiply.",
+                    "torch.optim.lr_scheduler.ChainedScheduler"),
+    },
+    "models": {
+        "linear": ("One affine map: linear, logistic or softmax regression.", "torch.nn.Linear"),
+        "mlp": ("Fully connected layers with activation, norm and dropout.", "torch.nn.Linear"),
+    },
+    "layers": {
+        "batch": ("Batch normalization after each hidden layer (`problem.model.norm`).",
+                  "torch.nn.BatchNorm1d; Ioffe and Szegedy 2015, arXiv 1502.03167"),
+        "layer": ("Layer normalization after each hidden layer (`problem.model.norm`).",
+                  "torch.nn.LayerNorm; Ba et al. 2016, arXiv 1607.06450"),
+    },
+    "activations": {
+        "relu": ("max(x, 0).", "torch.nn.functional.relu"),
+        "leaky_relu": ("x, or 0.01·x below 0.", "torch.nn.functional.leaky_relu"),
+        "elu": ("x, or exp(x) − 1 below 0.", "torch.nn.functional.elu; arXiv 1511.07289"),
+        "selu": ("Scaled ELU, self-normalizing.", "torch.nn.functional.selu; arXiv 1706.02515"),
+        "gelu": ("x·Φ(x).", "torch.nn.functional.gelu; arXiv 1606.08415"),
+        "silu": ("x·sigmoid(x).", "torch.nn.functional.silu; arXiv 1702.03118"),
+        "mish": ("x·tanh(softplus(x)).", "torch.nn.functional.mish; arXiv 1908.08681"),
+        "softplus": ("log(1 + exp(x)).", "torch.nn.functional.softplus"),
+        "softsign": ("x/(1 + |x|).", "torch.nn.functional.softsign"),
+        "tanh": ("Hyperbolic tangent.", "torch.tanh"),
+        "sigmoid": ("1/(1 + exp(−x)).", "torch.sigmoid"),
+        "hardswish": ("x·clip(x + 3, 0, 6)/6.",
+                      "torch.nn.functional.hardswish; arXiv 1905.02244"),
+        "identity": ("x.", "torch.nn.Identity"),
+    },
+    "losses": {
+        "cross_entropy": ("Softmax cross-entropy of class ids.",
+                          "torch.nn.functional.cross_entropy"),
+        "binary_cross_entropy": ("Sigmoid cross-entropy of two classes on one logit.",
+                                 "torch.nn.functional.binary_cross_entropy_with_logits"),
+        "multi_margin": ("Multi-class hinge loss.", "torch.nn.functional.multi_margin_loss"),
+        "mse": ("Mean squared error.", "torch.nn.functional.mse_loss"),
+        "l1": ("Mean absolute error.", "torch.nn.functional.l1_loss"),
+        "smooth_l1": ("Squared near 0, absolute beyond `beta`.",
+                      "torch.nn.functional.smooth_l1_loss; arXiv 1504.08083"),
+        "huber": ("Squared near 0, absolute beyond `delta`, scaled.",
+                  "torch.nn.functional.huber_loss; Huber 1964"),
+    },
+    "functions": {
+        "quadratic": ("0.5·xᵀAx + bᵀx + c, by eigenvalues or by matrix.", "this project"),
+        "expression": ("A formula in named variables, read by a whitelist.", "this project"),
+    },
+    "datasets": {
+        "digits": ("Handwritten digits, 8 × 8 pixels; 10 classes.",
+                   "sklearn.datasets.load_digits"),
+        "iris": ("Measures of iris flowers; 3 classes.", "sklearn.datasets.load_iris"),
+        "wine": ("Chemical analyses of wines; 3 classes.", "sklearn.datasets.load_wine"),
+        "breast_cancer": ("Measures of cell nuclei; 2 classes.",
+                          "sklearn.datasets.load_breast_cancer"),
+        "diabetes": ("Progression of diabetes after a year; regression.",
+                     "sklearn.datasets.load_diabetes"),
+        "blobs": ("Isotropic Gaussian clusters; classes.", "sklearn.datasets.make_blobs"),
+        "moons": ("Two interleaved half circles; 2 classes.", "sklearn.datasets.make_moons"),
+        "circles": ("A circle in a circle; 2 classes.", "sklearn.datasets.make_circles"),
+        "spirals": ("Arms of an Archimedean spiral; classes.", "this project"),
+        "linear_regression": ("Linear targets of Gaussian features, condition number given.",
+                              "sklearn.datasets.make_regression"),
+        "friedman1": ("Friedman's first nonlinear regression problem.",
+                      "Friedman 1991; sklearn.datasets.make_friedman1"),
+        "sinusoid": ("A noisy sine of one feature; regression.", "this project"),
+        "sine_sequence": ("Windows of a noisy sine, then the next value; regression.",
+                          "this project"),
+        "adding_problem": ("The sum of two marked values of a sequence; regression.",
+                           "Hochreiter and Schmidhuber 1997"),
+        "parity": ("The parity of a sequence of bits; 2 classes.", "this project"),
+        "inline": ("Rows in the request itself.", "this project"),
+    },
+    "initializers": {
+        "torch_default": ("What torch.nn.Linear does itself.", "torch.nn.Linear"),
+        "kaiming_uniform": ("Uniform, variance 2/fan_in.",
+                            "torch.nn.init.kaiming_uniform_; He et al. 2015, arXiv 1502.01852"),
+        "kaiming_normal": ("Normal, variance 2/fan_in.",
+                           "torch.nn.init.kaiming_normal_; arXiv 1502.01852"),
+        "xavier_uniform": ("Uniform, variance 2/(fan_in + fan_out).",
+                           "torch.nn.init.xavier_uniform_; Glorot and Bengio 2010"),
+        "xavier_normal": ("Normal, variance 2/(fan_in + fan_out).",
+                          "torch.nn.init.xavier_normal_; Glorot and Bengio 2010"),
+        "orthogonal": ("A random (semi-)orthogonal matrix.",
+                       "torch.nn.init.orthogonal_; Saxe et al. 2013, arXiv 1312.6120"),
+        "normal": ("Normal with given mean and deviation.", "torch.nn.init.normal_"),
+        "uniform": ("Uniform between two bounds.", "torch.nn.init.uniform_"),
+        "constant": ("One value everywhere.", "torch.nn.init.constant_"),
+    },
+}  # fmt: skip
+"""Family -> kind -> (summary, source).
+
+The classic functions' lines are in `core.specs.formulas.classic`.
+"""
+
+
+Json = dict[str, Any]
+
+_UNION_OF: Final = {
+    "optimizers": "optimizer",
+    "schedules": "schedule",
+    "models": "model",
+    "layers": "norm",
+    "losses": "loss",
+    "functions": "function",
+    "initializers": "init",
+}
+"""Families that are one field's choices: the field's name in `families.UNIONS`."""
+
+FAMILIES: Final = (
+    "optimizers",
+    "schedules",
+    "models",
+    "layers",
+    "activations",
+    "losses",
+    "functions",
+    "datasets",
+    "initializers",
+)
+
+
+def kinds(family: str) -> tuple[str, ...]:
+    """The kinds of a family of `FAMILIES`, in the catalogue's order."""
+    return tuple(_schemas(family))
+
+
+@cache
+def entries(family: str) -> tuple[Json, ...]:
+    """The contract's entries `{"kind", "summary", "schema", "source", "supports"}`. Do not change
+    them: they are shared."""
+    found = []
+    for kind, schema in _schemas(family).items():
+        summary, source = _text(family, kind)
+        found.append(
+            {
+                "kind": kind,
+                "summary": summary,
+                "schema": schema,
+                "source": source,
+                "supports": _supports(family, kind),
+            }
+        )
+    return tuple(found)
+
+
+def _schemas(family: str) -> dict[str, Json]:
+    if family in _UNION_OF:
+        models = members(_UNION_OF[family])
+        return {kind: _schema(model) for kind, model in models.items()}
+    if family == "activations":
+        return {name: {"const": name, "type": "string"} for name in get_args(Activation)}
+    generators = {kind: _schema(model) for kind, model in members("generator").items()}
+    return {**_builtins(), **generators, "inline": _schema(Inline)}
+
+
+def _builtins() -> dict[str, Json]:
+    found = {}
+    for name in get_args(Builtin.model_fields["name"].annotation):
+        schema = _schema(Builtin)
+        schema["properties"] = {
+            **schema["properties"], "name": {"const": name, "type": "string", "title": "Name"},
+        }  # fmt: skip
+        found[str(name)] = schema
+    return found
+
+
+def _schema(model: type[Spec]) -> Json:
+    schema = model.model_json_schema()
+    if "$ref" not in schema:
+        return schema
+    # A model that contains itself stands among the definitions: put it at the root.
+    definitions = schema["$defs"]
+    return {**definitions[schema["$ref"].rsplit("/", 1)[-1]], "$defs": definitions}
+
+
+def _text(family: str, kind: str) -> tuple[str, str]:
+    if family == "functions" and kind in CLASSICS:
+        classic = CLASSICS[kind]
+        dim = classic.fixed_dim or 2
+        return f"{classic.formula}; minimum {classic.minimum(dim):g} (n = {dim}).", classic.source
+    return TEXTS[family][kind]
+
+
+def _supports(family: str, kind: str) -> Json:
+    """`fused`: whether a study's runs with it train together as one computation."""
+    supports: Json = {
+        "resume": True,
+        "devices": ["cpu", "cuda"],
+        "precisions": ["float32", "float64"],
+    }
+    if family == "optimizers":
+        supports["fused"] = kind not in {kind_of(model) for model in NOT_FUSED}
+    return supports
+
+
+_REQUIRED: Final[dict[str, Json]] = {
+    "step": {"step_size": 10},
+    "multistep": {"milestones": [5, 10]},
+    "exponential": {"gamma": 0.99},
+    "cosine_warm_restarts": {"T_0": 5},
+    "cyclic": {"base_lr": 0.001, "max_lr": 0.01},
+    "warmup": {"steps": 5},
+    "sequential": {
+        "schedules": [{"kind": "constant"}, {"kind": "exponential", "gamma": 0.9}],
+        "milestones": [5],
+    },
+    "chained": {"schedules": [{"kind": "linear"}, {"kind": "exponential", "gamma": 0.99}]},
+    "quadratic": {"eigenvalues": [1.0, 10.0]},
+    "expression": {"expression": "0.1*x1**2 + 2*x2**2"},
+}
+"""Values of the fields without defaults, for the examples."""
+
+_INLINE: Final[Json] = {
+    "kind": "inline",
+    "features": [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]] * 4,
+    "targets": [0, 1, 1, 0] * 4,
+}
+
+
+def minimal_example(family: str, kind: str) -> Json:
+    """A small job spec that uses this kind with its defaults."""
+    choice: Json = {"kind": kind, **_REQUIRED.get(kind, {})}
+    supervised: Json = {
+        "kind": "supervised",
+        "data": {"kind": "builtin", "name": "iris"},
+        "model": {"kind": "mlp", "hidden": [8]},
+    }
+    spec: Json = {"problem": supervised, "optimizer": {"kind": "adam"}}
+    match family:
+        case "optimizers":
+            spec["optimizer"] = choice
+        case "schedules":
+            spec["schedule"] = choice
+        case "functions":
+            spec["problem"] = {"kind": "function", "function": choice}
+            if kind == "expression":
+                spec["problem"]["start"] = {"x1": -5.0, "x2": -2.0}
+        case "models":
+            supervised["model"] = choice
+        case "layers":
+            supervised["model"]["norm"] = choice
+        case "activations":
+            supervised["model"]["activation"] = kind
+        case "initializers":
+            supervised["model"]["init"] = choice
+        case "losses":
+            supervised["loss"] = choice
+            supervised["data"]["name"] = _DATA_FOR_LOSS.get(kind, "diabetes")
+        case "datasets":
+            supervised["data"] = _data(kind)
+        case _:
+            raise ValueError(f"no family {family!r}")
+    return spec
+
+
+_DATA_FOR_LOSS: Final = {
+    "cross_entropy": "iris",
+    "multi_margin": "iris",
+    "binary_cross_entropy": "breast_cancer",
+}
+
+
+def _data(kind: str) -> Json:
+    if kind == "inline":
+        return _INLINE
+    if kind in members("generator"):
+        return {"kind": "synthetic", "generator": {"kind": kind}}
+    return {"kind": "builtin", "name": kind}

@@ -1,0 +1,265 @@
+"""Data of a supervised problem: where the rows come from, how they are split and in what order."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from core.specs.base import (
+    MAX_INT,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Seed,
+    Spec,
+    list_or_object,
+)
+
+
+class Shuffled(Spec):
+    """Every epoch a new permutation, drawn from (seed, epoch)."""
+
+    kind: Literal["shuffled"] = "shuffled"
+
+
+class SequentialOrder(Spec):
+    kind: Literal["sequential"]
+
+
+class ExplicitOrder(Spec):
+    """`steps[k % len(steps)]` are the training rows of step k; it replaces `batch_size`."""
+
+    kind: Literal["explicit"]
+    steps: Annotated[
+        tuple[Annotated[tuple[NonNegativeInt, ...], Field(min_length=1, fail_fast=True)], ...],
+        Field(min_length=1, fail_fast=True),
+    ]
+
+
+Order = Annotated[Shuffled | SequentialOrder | ExplicitOrder, Field(discriminator="kind")]
+
+
+class DataSpec(Spec):
+    eval_fraction: Fraction = 0.2
+    split_seed: Seed = 0
+    standardize: bool = True
+    """Features to zero mean and unit variance, by the training rows' statistics."""
+    drop_last: bool = False
+    order: Order = Shuffled()
+
+
+class Builtin(DataSpec):
+    """A data set that scikit-learn ships."""
+
+    kind: Literal["builtin"]
+    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
+
+
+NumSamples = Annotated[int, Field(ge=2, le=MAX_INT)]
+NumClasses = Annotated[int, Field(ge=2, le=MAX_INT)]
+
+
+class Blobs(Spec):
+    """Isotropic Gaussian clusters; class ids."""
+
+    kind: Literal["blobs"]
+    num_samples: NumSamples = 1000
+    num_features: PositiveInt = 2
+    num_classes: NumClasses = 3
+    std: NonNegative = 1.0
+
+
+class Moons(Spec):
+    """Two interleaved half circles; class ids."""
+
+    kind: Literal["moons"]
+    num_samples: NumSamples = 1000
+    noise: NonNegative = 0.1
+
+
+class Circles(Spec):
+    """A circle inside a circle; class ids."""
+
+    kind: Literal["circles"]
+    num_samples: NumSamples = 1000
+    noise: NonNegative = 0.05
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
+class Spirals(Spec):
+    """Arms of an Archimedean spiral, one a class."""
+
+    kind: Literal["spirals"]
+    num_samples: NumSamples = 1000
+    num_classes: NumClasses = 3
+    noise: NonNegative = 0.1
+
+
+class LinearRegressionData(Spec):
+    """y = Xw + b + noise with Gaussian X, whose covariance has eigenvalues log-spaced from 1 to
+    1/condition_number."""
+
+    kind: Literal["linear_regression"]
+    num_samples: NumSamples = 1000
+    num_features: PositiveInt = 10
+    noise: NonNegative = 0.1
+    condition_number: Annotated[float, Field(ge=1)] = 1.0
+
+
+class Friedman1(Spec):
+    """10 sin(πx₁x₂) + 20(x₃−½)² + 10x₄ + 5x₅ + noise (Friedman 1991)."""
+
+    kind: Literal["friedman1"]
+    num_samples: NumSamples = 1000
+    num_features: Annotated[int, Field(ge=5, le=MAX_INT)] = 10
+    noise: NonNegative = 1.0
+
+
+class Sinusoid(Spec):
+    """y = sin(2π·frequency·x) + noise, x uniform in [−1, 1]; regression."""
+
+    kind: Literal["sinusoid"]
+    num_samples: NumSamples = 1000
+    frequency: Positive = 1.0
+    noise: NonNegative = 0.1
+
+
+class SineSequence(Spec):
+    """Windows of a noisy sine with random phase; the target is the next value; a
+    sequence regression."""
+
+    kind: Literal["sine_sequence"]
+    num_samples: NumSamples = 1000
+    length: PositiveInt = 20
+    noise: NonNegative = 0.05
+
+
+class AddingProblem(Spec):
+    """`length` pairs (value, marker); the target is the sum of the two marked values
+    (Hochreiter and Schmidhuber 1997); sequence, regression. Features are flattened: 2·length."""
+
+    kind: Literal["adding_problem"]
+    num_samples: NumSamples = 1000
+    length: Annotated[int, Field(ge=2, le=MAX_INT)] = 20
+
+
+class Parity(Spec):
+    """Random bits as ±1; the class is their parity; sequence, classification."""
+
+    kind: Literal["parity"]
+    num_samples: NumSamples = 1000
+    length: PositiveInt = 8
+
+
+Generator = Annotated[
+    Blobs
+    | Moons
+    | Circles
+    | Spirals
+    | LinearRegressionData
+    | Friedman1
+    | Sinusoid
+    | SineSequence
+    | AddingProblem
+    | Parity,
+    Field(discriminator="kind"),
+]
+
+
+class Synthetic(DataSpec):
+    """Rows drawn by a generator from `seed`."""
+
+    kind: Literal["synthetic"]
+    generator: Generator
+    seed: Seed = 0
+
+
+# fail_fast: a list of a million bad numbers is one error here, not a gigabyte of them;
+# `core.specs.parsing.messages` looks up the next ones itself, up to its limit.
+Row = Annotated[tuple[float, ...], Field(min_length=1, fail_fast=True)]
+Rows = Annotated[tuple[Row, ...], Field(min_length=2, fail_fast=True)]
+
+
+def _targets_tag(value: object) -> str:
+    tag = list_or_object(value)
+    if tag == "~list" and isinstance(value, (list, tuple)):
+        return "~ids" if all(type(v) is int and abs(v) <= MAX_INT for v in value) else "~values"
+    return "~values" if tag == "~object" else tag
+
+
+Targets = Annotated[
+    Annotated[tuple[int, ...], Field(min_length=2), Tag("~ids")]
+    | Annotated[tuple[float, ...], Field(min_length=2, fail_fast=True), Tag("~values")]
+    | Annotated[Rows, Tag("~rows")],
+    Discriminator(_targets_tag),
+]
+"""One whole number a row, one number a row, or a list a row."""
+
+
+class Inline(DataSpec):
+    """Rows in the request itself: features (rows × columns) and one target a row.
+
+    Whole-number targets are class ids where the loss wants classes, else values; a list a row
+    gives several regression targets.
+    """
+
+    kind: Literal["inline"]
+    features: Rows
+    targets: Targets
+
+    @cached_property
+    def counted(self) -> "Counted":
+        """What rules and sizes ask of the rows, counted once: many specs may share them."""
+        return count_rows(self.features, self.targets)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all numbers, in order."""
+        text = json.dumps([self.features, self.targets]).encode()
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Counted:
+    """About the rows of inline data.
+
+    Attributes:
+        feature_widths, target_widths: how many rows have so many numbers (targets: of lists only).
+        ids: the targets, where they are whole numbers one a row; else empty.
+        largest_id, smallest_id: of them; -1 and 0 without any.
+        largest_feature, largest_target: absolute values.
+    """
+
+    feature_widths: Counter[int]
+    target_widths: Counter[int]
+    ids: frozenset[int]
+    largest_id: int
+    smallest_id: int
+    largest_feature: float
+    largest_target: float
+
+
+def count_rows(
+    features: tuple[tuple[float, ...], ...], targets: tuple[int | float | tuple[float, ...], ...]
+) -> Counted:
+    flat = (t for row in targets for t in (row if isinstance(row, tuple) else (row,)))
+    whole = isinstance(targets[0], int)
+    ids = frozenset(target for target in targets if isinstance(target, int)) if whole else None
+    return Counted(
+        feature_widths=Counter(map(len, features)),
+        target_widths=Counter(len(row) for row in targets if isinstance(row, tuple)),
+        ids=ids or frozenset(),
+        largest_id=max(ids) if ids else -1,
+        smallest_id=min(ids) if ids else 0,
+        largest_feature=max(abs(end) for row in features for end in (min(row), max(row))),
+        largest_target=max(map(abs, flat)),
+    )
+
+
+Data = Annotated[Builtin | Synthetic | Inline, Field(discriminator="kind")]

@@ -1,0 +1,155 @@
+"""Functions of a spec in NumPy: values, dimension, known minimum. torch has its own formulas
+(`core.problems`); tests hold both against each other."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.specs.formulas.classic import CLASSICS, Interval
+from core.specs.formulas.parser import Expr, fold, parse, variables
+from core.specs.functions import Expression, Function, Quadratic
+
+Array = NDArray[Any]
+
+_erf: Final = np.vectorize(math.erf, otypes=[np.float64])
+
+OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "pow": np.power,
+    "neg": np.negative,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "and": np.logical_and,
+    "or": np.logical_or,
+    "not": np.logical_not,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "sqrt": np.sqrt,
+    "abs": np.abs,
+    "sign": np.sign,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "erf": _erf,
+    "sigmoid": lambda x: np.exp(-np.logaddexp(0.0, -x)),
+    "relu": lambda x: np.maximum(x, 0.0),
+    "softplus": lambda x: np.logaddexp(0.0, x),
+    "atan2": np.arctan2,
+    "hypot": np.hypot,
+    "min": np.minimum,
+    "max": np.maximum,
+    "where": np.where,
+}
+"""One function for every name of `expression_names.ARITY`."""
+
+
+def evaluate(expr: Expr, values: Mapping[str, float]) -> float:
+    """The expression's value in float64; NaN or infinite where it is undefined or overflows."""
+    with np.errstate(all="ignore"):
+        named = {name: np.float64(value) for name, value in values.items()}
+        return float(fold(expr, np.float64, named, OPERATIONS))
+
+
+def dimension(function: Function) -> int:
+    """The number of coordinates of the point."""
+    if isinstance(function, Expression):
+        return len(variables(parse(function.expression)))
+    if isinstance(function, Quadratic):
+        return len(function.matrix or function.eigenvalues or ())
+    fixed = CLASSICS[function.kind].fixed_dim
+    return fixed if fixed is not None else int(getattr(function, "dim"))  # noqa: B009
+
+
+def value_at(function: Function, points: Array) -> Array:
+    """Values (...) at points (..., n); NaN and infinities are values, never warnings.
+
+    A quadratic with a `rotation_seed` is taken unrotated: A has the same eigenvalues, and the same
+    value only where x is rotated along.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        if isinstance(function, Quadratic):
+            return _quadratic(function, points)
+        if isinstance(function, Expression):
+            expr = parse(function.expression)
+            named = {name: points[..., i] for i, name in enumerate(variables(expr))}
+            value = fold(expr, _scalar, named, OPERATIONS)
+            return np.broadcast_to(np.asarray(value, dtype=np.float64), points.shape[:-1])
+        return np.asarray(CLASSICS[function.kind].value(points))
+
+
+def _scalar(value: float) -> Any:
+    return np.float64(value)
+
+
+def _quadratic(function: Quadratic, points: Array) -> Array:
+    if function.matrix is not None:
+        curved = points @ np.asarray(function.matrix, dtype=np.float64)
+    else:
+        curved = points * np.asarray(function.eigenvalues, dtype=np.float64)
+    value: Any = 0.5 * (points * curved).sum(-1) + function.constant
+    if function.linear is not None:
+        value = value + points @ np.asarray(function.linear, dtype=np.float64)
+    return np.asarray(value)
+
+
+def eigenvalues(function: Quadratic) -> Array:
+    """Of A, ascending; the rotation does not change them."""
+    if function.matrix is not None:
+        return np.linalg.eigvalsh(np.asarray(function.matrix, dtype=np.float64))
+    return np.sort(np.asarray(function.eigenvalues, dtype=np.float64))
+
+
+def minimum_value(function: Function) -> float | None:
+    """The global minimum's value, where it is known: None for expressions, for quadratics without
+    a minimum, and for rotated ones with a linear term (the rotation is torch's)."""
+    if isinstance(function, Expression):
+        return None
+    if not isinstance(function, Quadratic):
+        return CLASSICS[function.kind].minimum(dimension(function))
+    spectrum = eigenvalues(function)
+    if spectrum[0] < 0:
+        return None
+    if function.linear is None:
+        return function.constant
+    if spectrum[0] == 0 or function.rotation_seed is not None:
+        return None
+    b = np.asarray(function.linear, dtype=np.float64)
+    solved: Any
+    if function.matrix is None:
+        solved = b / np.asarray(function.eigenvalues, dtype=np.float64)
+    else:
+        solved = np.linalg.solve(np.asarray(function.matrix, dtype=np.float64), b)
+    return float(function.constant - 0.5 * b @ solved)
+
+
+def domain(function: Function) -> tuple[Interval, ...] | None:
+    """The customary interval of each coordinate; None for quadratics and expressions."""
+    if isinstance(function, (Expression, Quadratic)):
+        return None
+    return CLASSICS[function.kind].domain_of(dimension(function))

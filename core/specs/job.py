@@ -1,0 +1,211 @@
+"""The job spec: a problem, an optimizer, and how to run it. Defaults live here and only here.
+
+`None` marks a default that depends on the rest of the spec; `core.specs.parsing.job` writes it out.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from core.specs.base import NonNegative, NonNegativeInt, Positive, PositiveInt, Seed, Spec
+from core.specs.data import Data
+from core.specs.functions import Bounds, Function, Start
+from core.specs.losses import Loss
+from core.specs.models import Model
+from core.specs.optimizers import Optimizer
+from core.specs.schedules import Constant, Schedule
+
+
+class Supervised(Spec):
+    kind: Literal["supervised"]
+    data: Data
+    model: Model
+    loss: Loss | None = None
+    """Left out: cross_entropy for classes, mse for values."""
+
+
+class FunctionProblem(Spec):
+    kind: Literal["function"]
+    function: Function
+    start: Start | None = None
+    """Left out: the function's customary start. A mapping by name for an expression."""
+    bounds: Bounds | None = None
+
+
+Problem = Annotated[Supervised | FunctionProblem, Field(discriminator="kind")]
+
+
+class ClipNorm(Spec):
+    """Scale all gradients together to a norm of at most `max_norm` (Pascanu et al. 2013)."""
+
+    kind: Literal["norm"]
+    max_norm: Positive
+    norm_type: Positive = 2.0
+
+
+class ClipValue(Spec):
+    """Clamp each gradient component to ±`clip_value`."""
+
+    kind: Literal["value"]
+    clip_value: Positive
+
+
+GradientClip = Annotated[ClipNorm | ClipValue, Field(discriminator="kind")]
+
+MAX_STEPS = 100_000_000
+DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,2})?)$"
+JOB_PATTERN = r"^job_[0-9a-hjkmnp-tv-z]{26}$"
+LABEL_PATTERN = r"^[A-Za-z0-9._/-]{1,63}$"
+
+
+class Budget(Spec):
+    """The first limit reached ends the run (`budget_exhausted`)."""
+
+    max_steps: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
+    """Updates. Left out: 2,000 (supervised) or 1,000 (function), unless another limit is given."""
+    max_epochs: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
+    max_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = None
+    """Training time."""
+
+
+class Stop(Spec):
+    """Criteria tested on each step's row, before its update."""
+
+    target_loss: float | None = None
+    """`converged` once loss ≤ target_loss."""
+    gradient_norm: NonNegative | None = None
+    """`converged` once grad_norm ≤ gradient_norm."""
+    patience: PositiveInt | None = None
+    """`stalled` after this many steps in which the loss has not fallen more than `min_delta` below
+    the best one before."""
+    min_delta: NonNegative = 0.0
+    max_loss: float | None = None
+    """`diverged` once loss > max_loss."""
+
+
+class Record(Spec):
+    every: PositiveInt = 1
+    """Keep the rows of the steps divisible by this, and the last."""
+    eval_every: PositiveInt | None = 100
+    """Evaluate (where there is evaluation data) at 0, at each multiple of this and at the end;
+    null: at the end only."""
+    gradient_cosine: bool = False
+    """Record `grad_cosine` too: the cosine between each step's gradient and that of the step before
+    (whatever `every` is), before clipping. NaN in the first row."""
+
+
+class CheckpointEvery(Spec):
+    every_steps: PositiveInt | None = 500
+    """null: none on the way; the initial, best and final weights are always kept."""
+
+
+class StartFrom(Spec):
+    """Go on from a checkpoint of another job, whose spec must be the same but for its budget and
+    for what no number depends on. `POST /v1/jobs/{id}/continue` writes this."""
+
+    job: Annotated[str, Field(pattern=JOB_PATTERN)]
+    step: NonNegativeInt
+    """Updates applied before the checkpoint. The budget counts from the origin, not from here."""
+
+
+MaxTimes = Annotated[int, Field(ge=1, le=100)]
+
+
+class StopOnDivergence(Spec):
+    """The run ends at the row that shows it."""
+
+    action: Literal["stop"] = "stop"
+
+
+class RollBackOnDivergence(Spec):
+    """Go back to the latest good snapshot, kept every 100 steps, and on from there at a lower rate.
+
+    Acts on a loss or gradient that is not finite, a loss above `stop.max_loss`, and a loss that
+    stays far above where it began (the rule by which a finite run is called diverged). The rows
+    from the snapshot on are written anew.
+    """
+
+    action: Literal["rollback"]
+    lr_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Each time, the learning rate of all later steps is multiplied by this, beside the
+    schedule."""
+    max_times: MaxTimes = 3
+    """After that, as with `stop`."""
+
+
+class SkipOnDivergence(Spec):
+    """Leave out the update of a step whose loss or gradient is not finite, or whose loss is above
+    `stop.max_loss`; its row stays."""
+
+    action: Literal["skip"]
+    lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each time, the learning rate of all later steps is multiplied by this, beside the
+    schedule."""
+    max_times: MaxTimes = 3
+    """After that, as with `stop`."""
+
+
+class ClipOnDivergence(Spec):
+    """From then on, scale gradients to at most the run's own norm: the median of the last 100
+    (Pascanu et al. 2013 take such a statistic for the threshold). Each further time halves it.
+
+    Acts as `rollback` does. A gradient that is not finite has no direction: its update is left
+    out.
+    """
+
+    action: Literal["clip"]
+    lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each time, the learning rate of all later steps is multiplied by this, beside the
+    schedule."""
+    max_times: MaxTimes = 3
+    """After that, as with `stop`."""
+
+
+OnDivergence = Annotated[
+    StopOnDivergence | RollBackOnDivergence | SkipOnDivergence | ClipOnDivergence,
+    Field(discriminator="action"),
+]
+
+
+def _batch_size_tag(value: object) -> str:
+    return "~word" if isinstance(value, str) else "~number"
+
+
+BatchSize = Annotated[
+    Annotated[PositiveInt, Tag("~number")] | Annotated[Literal["full"], Tag("~word")],
+    Discriminator(_batch_size_tag),
+]
+
+Labels = Annotated[
+    dict[Annotated[str, Field(pattern=LABEL_PATTERN)], Annotated[str, Field(max_length=255)]],
+    Field(max_length=64),
+]
+
+
+class JobSpec(Spec):
+    problem: Problem
+    optimizer: Optimizer
+    schedule: Schedule = Constant()
+    batch_size: BatchSize | None = None
+    """Left out: 64 for supervised (all rows if there are fewer; "full" for lbfgs and rprop, which
+    need exact gradients), "full" for functions. An explicit order replaces it: it stays null."""
+    gradient_clip: GradientClip | None = None
+    budget: Budget = Budget()
+    stop: Stop = Stop()
+    record: Record = Record()
+    checkpoint: CheckpointEvery = CheckpointEvery()
+    seed: Seed = 0
+    device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"
+    precision: Literal["float32", "float64"] | None = None
+    """Left out: float32 for supervised, float64 for functions."""
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    diagnose: Literal["off", "history", "full"] = "history"
+    """`full` also measures the final weights (curvature, layers), before the job is terminal."""
+    on_divergence: OnDivergence = StopOnDivergence()
+    start_from: StartFrom | None = None
+    labels: Labels = {}  # noqa: RUF012 (pydantic copies it)
+    webhook: None = None
+
+
+JobSpec.model_rebuild()  # built with the import, not with the first request

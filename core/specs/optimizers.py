@@ -1,0 +1,196 @@
+"""Optimizer choices: torch.optim's own names, options and defaults (torch 2.13 documentation).
+
+`capturable` and `differentiable` are left out: they change how torch runs an update (CUDA graphs,
+higher-order gradients), never what it computes, and the training loop uses neither.
+`tables/torch_optim.json` holds torch's signatures; a test keeps both in step.
+
+`lr` may be "auto" until the job's own range test and race have settled it
+(`core.specs.validation.auto_lr`). LBFGS and Rprop take a number only: an update of LBFGS is up to
+`max_iter` steps whose length it finds itself, and Rprop's `lr` is the first of the step sizes that
+it adapts weight by weight; a test that raises the rate from step to step would measure neither.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from core.specs.base import Betas, Fraction, NonNegative, Positive, PositiveInt, Spec
+
+
+def _rate_tag(value: object) -> str:
+    return "~auto" if isinstance(value, str) else "~rate"
+
+
+Rate = Annotated[
+    Annotated[Positive, Tag("~rate")] | Annotated[Literal["auto"], Tag("~auto")],
+    Discriminator(_rate_tag),
+]
+"""A learning rate, or "auto": found by the job itself before its first step."""
+
+
+class TorchOptimizer(Spec):
+    lr: Rate = 1e-3
+    weight_decay: NonNegative = 0.0
+    maximize: bool = False
+    foreach: bool | None = None
+
+
+class SGD(TorchOptimizer):
+    kind: Literal["sgd"]
+    momentum: NonNegative = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    fused: bool | None = None
+
+
+class Adam(TorchOptimizer):
+    kind: Literal["adam"]
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    amsgrad: bool = False
+    decoupled_weight_decay: bool = False
+    fused: bool | None = None
+
+
+class AdamW(TorchOptimizer):
+    kind: Literal["adamw"]
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    weight_decay: NonNegative = 1e-2
+    amsgrad: bool = False
+    fused: bool | None = None
+
+
+class Adamax(TorchOptimizer):
+    kind: Literal["adamax"]
+    lr: Rate = 2e-3
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+
+
+class NAdam(TorchOptimizer):
+    kind: Literal["nadam"]
+    lr: Rate = 2e-3
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    momentum_decay: NonNegative = 4e-3
+    decoupled_weight_decay: bool = False
+
+
+class RAdam(TorchOptimizer):
+    kind: Literal["radam"]
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    decoupled_weight_decay: bool = False
+
+
+class Adagrad(TorchOptimizer):
+    kind: Literal["adagrad"]
+    lr: Rate = 1e-2
+    lr_decay: NonNegative = 0.0
+    initial_accumulator_value: NonNegative = 0.0
+    eps: NonNegative = 1e-10
+    fused: bool | None = None
+
+
+class Adadelta(TorchOptimizer):
+    kind: Literal["adadelta"]
+    lr: Rate = 1.0
+    rho: Annotated[float, Field(ge=0, le=1)] = 0.9
+    eps: NonNegative = 1e-6
+
+
+class RMSprop(TorchOptimizer):
+    kind: Literal["rmsprop"]
+    lr: Rate = 1e-2
+    alpha: NonNegative = 0.99
+    eps: NonNegative = 1e-8
+    momentum: NonNegative = 0.0
+    centered: bool = False
+
+
+class Rprop(Spec):
+    kind: Literal["rprop"]
+    lr: Positive = 1e-2
+    etas: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=1)]] = (0.5, 1.2)
+    step_sizes: tuple[Positive, Positive] = (1e-6, 50.0)
+    maximize: bool = False
+    foreach: bool | None = None
+
+
+class ASGD(TorchOptimizer):
+    kind: Literal["asgd"]
+    lr: Rate = 1e-2
+    lambd: NonNegative = 1e-4
+    alpha: NonNegative = 0.75
+    t0: NonNegative = 1e6
+
+
+class Adafactor(TorchOptimizer):
+    kind: Literal["adafactor"]
+    lr: Rate = 1e-2
+    beta2_decay: Annotated[float, Field(le=0)] = -0.8
+    eps: tuple[NonNegative | None, NonNegative] = (None, 1e-3)
+    d: Annotated[float, Field(ge=1)] = 1.0
+
+
+class Muon(Spec):
+    """torch's options for the hidden layers' matrices; `adamw_…` for all other parameters, the
+    output layer's matrix among them (see `core.optim.muon`)."""
+
+    kind: Literal["muon"]
+    lr: Rate = 1e-3
+    weight_decay: NonNegative = 0.1
+    momentum: Fraction = 0.95
+    nesterov: bool = True
+    ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315)
+    eps: Positive = 1e-7
+    ns_steps: Annotated[int, Field(ge=1, lt=100)] = 5
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None
+    """Left out: "original"."""
+    adamw_betas: Betas = (0.9, 0.999)
+    adamw_eps: NonNegative = 1e-8
+    adamw_lr_scale: Positive = 1.0
+    """AdamW's rate over `lr`, at every step of a schedule."""
+
+
+class LBFGS(Spec):
+    kind: Literal["lbfgs"]
+    lr: Positive = 1.0
+    max_iter: PositiveInt = 20
+    max_eval: PositiveInt | None = None
+    """Left out: max_iter · 5 / 4, rounded down."""
+    tolerance_grad: NonNegative = 1e-7
+    tolerance_change: NonNegative = 1e-9
+    history_size: PositiveInt = 100
+    line_search_fn: Literal["strong_wolfe"] | None = None
+
+
+Optimizer = Annotated[
+    SGD
+    | Adam
+    | AdamW
+    | Adamax
+    | NAdam
+    | RAdam
+    | Adagrad
+    | Adadelta
+    | RMSprop
+    | Rprop
+    | ASGD
+    | Adafactor
+    | Muon
+    | LBFGS,
+    Field(discriminator="kind"),
+]
+
+
+def settled_lr(optimizer: Optimizer) -> float:
+    """The base rate as a number. Everything that trains or diagnoses asks here.
+
+    Raises:
+        ValueError: it is still "auto".
+    """
+    if optimizer.lr == "auto":
+        raise ValueError('optimizer.lr must be settled first; it is still "auto"')
+    return optimizer.lr

@@ -1,0 +1,108 @@
+"""From bytes to the fields of a spec: JSON, names, types and ranges; no rules across fields."""
+
+import json
+import re
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, from_json
+
+from core.errors import FieldError, InvalidInputError
+from core.specs.base import Spec
+from core.specs.job import JobSpec
+from core.specs.parsing.messages import field_errors
+from core.specs.validation.errors import MAX_ERRORS
+
+Model = TypeVar("Model", bound=Spec)
+
+MAX_OBJECTS: Final = 2_000
+MAX_FIELDS: Final = 20_000
+_SMALL: Final = 4 * 1024
+_LARGE: Final = 64 * 1024
+_NUMBERS: Final = re.compile(rb"\[[-+0-9.eE,\s]*\]")
+
+
+def read(body: bytes) -> tuple[JobSpec | None, Any, list[FieldError]]:
+    """`read_as` for a job's spec."""
+    return read_as(JobSpec, body)
+
+
+def read_as(
+    model: type[Model],
+    body: bytes,
+    *,
+    max_objects: int = MAX_OBJECTS,
+    max_fields: int = MAX_FIELDS,
+) -> tuple[Model | None, Any, list[FieldError]]:
+    """Validate the fields of a body.
+
+    Returns:
+        The spec (None with mistakes), the body as a JSON value (None where the spec is good), and
+        the mistakes.
+
+    Raises:
+        InvalidInputError: when the body is no JSON object at all, or absurdly large.
+    """
+    _refuse_absurd(body, max_objects, max_fields)
+    try:
+        spec = model.model_validate_json(body)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        if details[0]["type"] == "json_invalid":
+            raise _not_json(details[0]) from None
+        value = from_json(body, allow_inf_nan=True)
+        repeated = _duplicates(body) if len(body) <= _LARGE else []
+        return None, value, [*field_errors(details, value, model), *repeated]
+    repeated = _duplicates(body) if _may_repeat(body) else []
+    return (None if repeated else spec), None, repeated
+
+
+def _refuse_absurd(body: bytes, max_objects: int, max_fields: int) -> None:
+    """No spec has this many objects or fields; each could be a mistake to report."""
+    objects, fields = body.count(b"{"), body.count(b":")
+    if objects > max_objects or fields > max_fields:
+        message = (
+            f"the body has about {objects:,} objects and {fields:,} fields; it may have at most"
+            f" {max_objects:,} and {max_fields:,}"
+        )
+        raise InvalidInputError([FieldError("", "too_many_fields", message)])
+
+
+def _not_json(detail: ErrorDetails) -> InvalidInputError:
+    reason = detail.get("ctx", {}).get("error", "")
+    message = f"the body is not valid JSON: {reason}"
+    if "recursion" in str(reason):
+        message = f"the body is nested too deeply: {reason}"
+    return InvalidInputError([FieldError("", "invalid_json", message)])
+
+
+def _may_repeat(body: bytes) -> bool:
+    """False where a look at the colons shows that no object of this (valid) body names a field
+    twice: of a repeated name one value is left, but each has its colon."""
+    return len(body) > _SMALL or body.count(b":") > _num_fields(from_json(body))
+
+
+def _num_fields(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum([_num_fields(item) for item in value.values()])
+    return sum([_num_fields(item) for item in value]) if isinstance(value, list) else 0
+
+
+def _duplicates(body: bytes) -> list[FieldError]:
+    """Names that stand twice in one object: JSON readers differ in which value they take."""
+    repeated: list[str] = []
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.extend(sorted({name for name in names if names.count(name) > 1}))
+        return value
+
+    if len(body) > _LARGE:
+        body = _NUMBERS.sub(b"0", body)  # leaves the names, drops most of the weight
+    json.loads(body, object_pairs_hook=check, parse_int=float)
+    return [
+        FieldError(name, "duplicate_field", f"the name {name[:80]!r} stands twice in one object")
+        for name in repeated[:MAX_ERRORS]
+    ]

@@ -1,0 +1,53 @@
+"""What a later diagnosis is asked for: the body of `POST /v1/jobs/{id}/diagnosis`."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Discriminator, Tag
+
+from core.errors import FieldError, InvalidInputError
+from core.specs.base import NonNegativeInt, Spec
+from core.specs.parsing.body import read_as
+from core.specs.validation.errors import shown
+
+_NAMES: Final = ("final", "best", "initial")
+_WORDS: Final = "must be final, best, initial, or the step of a kept checkpoint"
+
+
+def _tag(value: object) -> str:
+    return "~word" if isinstance(value, str) else "~number"
+
+
+class DiagnosisRequest(Spec):
+    """What `POST /v1/jobs/{id}/diagnosis` takes."""
+
+    checkpoint: Annotated[
+        Annotated[Literal["final", "best", "initial"], Tag("~word")]
+        | Annotated[NonNegativeInt, Tag("~number")],
+        Discriminator(_tag),
+    ] = "final"
+    """Which weights to measure: by name, or a kept checkpoint by its step."""
+
+
+def parse_diagnosis_request(body: bytes) -> DiagnosisRequest:
+    """Read the body of the call.
+
+    Raises:
+        InvalidInputError: with every mistake found.
+    """
+    asked, value, mistakes = read_as(DiagnosisRequest, body)
+    if mistakes:
+        raise InvalidInputError([_renamed(error, value) for error in mistakes])
+    assert asked is not None
+    return asked
+
+
+def _renamed(error: FieldError, value: Any) -> FieldError:
+    """The reader's words are those of a job's fields."""
+    if error.code == "unknown_field":
+        message = f"{error.param} is not a field here; the only one is checkpoint"
+        return FieldError(error.param, error.code, message)
+    if error.param == "checkpoint" and isinstance(value, dict):
+        given = shown(value.get("checkpoint"))
+        message = f"checkpoint {_WORDS}; {given} was given"
+        return FieldError("checkpoint", "unknown_value", message)
+    return error

@@ -1,0 +1,217 @@
+"""From the bytes of a request to a resolved spec: all defaults written out, all mistakes found."""
+
+import json
+from typing import Any, Final, Literal
+
+from core.errors import FieldError
+from core.specs.job import FunctionProblem, JobSpec, Record, Supervised
+from core.specs.parsing.body import read
+from core.specs.sizes.cost import BYTES_A_NUMBER, Estimate, estimate, history_bytes, memory_parts
+from core.specs.sizes.shapes import Extent, extent, start_of, steps_of
+from core.specs.validation.auto_lr import check_auto
+from core.specs.validation.data import BatchSize, check_float32, resolve_batch, resolve_supervised
+from core.specs.validation.errors import Faults, size_text
+from core.specs.validation.function import check_function_run, resolve_function
+from core.specs.validation.limits import Limits
+from core.specs.validation.run import (
+    STEPS_OF_DATA,
+    STEPS_OF_FUNCTIONS,
+    Schedules,
+    check_longer,
+    resolve_budget,
+    resolve_optimizer,
+)
+
+
+def parse_job(body: bytes, limits: Limits) -> JobSpec:
+    """Read, check and resolve a job spec.
+
+    The result has every default written out: parsing its `model_dump_json()` again gives an equal
+    spec.
+
+    Raises:
+        InvalidInputError: with every mistake found (at most 100, then how many more).
+    """
+    spec, value, mistakes = read(body)
+    faults = Faults()
+    faults.errors.extend(mistakes)
+    if spec is None:
+        faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits))
+        faults.raise_any()
+    assert spec is not None
+    resolved = _resolve(spec, limits, faults)
+    faults.raise_any()
+    return resolved
+
+
+def resolve(spec: JobSpec, limits: Limits) -> JobSpec:
+    """As `parse_job`, of a spec whose fields have been read."""
+    faults = Faults()
+    resolved = _resolve(spec, limits, faults)
+    faults.raise_any()
+    return resolved
+
+
+def _resolve(spec: JobSpec, limits: Limits, faults: Faults) -> JobSpec:
+    """Each part in turn; a problem that is wrong leaves the rest unresolved."""
+    optimizer = resolve_optimizer(spec.optimizer, faults)
+    schedules = Schedules(optimizer, faults)
+    check_auto(optimizer, spec.schedule, faults)
+    if isinstance(spec.problem, FunctionProblem):
+        settled = _resolve_function(spec, spec.problem, faults)
+    else:
+        settled = _resolve_supervised(spec, spec.problem, limits, faults)
+    if settled is None:
+        # Without the problem's size the schedule can still be checked, over any number of steps.
+        schedules.resolve(spec.schedule, spec.budget.max_steps or 1)
+        return spec
+    problem, batch_size, precision = settled
+    size = extent(problem, batch_size, spec.record)
+    default = STEPS_OF_DATA if isinstance(problem, Supervised) else STEPS_OF_FUNCTIONS
+    affordable = _affordable_steps(spec.record, size, limits)
+    budget = resolve_budget(spec.budget, default, affordable, start_of(spec))
+    steps = steps_of(budget, size)
+    check_longer(budget, steps, spec.start_from, faults)
+    resolved = spec.model_copy(
+        update={
+            "problem": problem,
+            "optimizer": optimizer,
+            "schedule": schedules.resolve(spec.schedule, steps),
+            "batch_size": batch_size,
+            "budget": budget,
+            "precision": precision,
+        }
+    )
+    _check_limits(resolved, size, steps, limits, faults)
+    return resolved
+
+
+_Settled = tuple[Supervised | FunctionProblem, BatchSize, Literal["float32", "float64"]]
+
+
+def _resolve_function(spec: JobSpec, problem: FunctionProblem, faults: Faults) -> _Settled | None:
+    before = len(faults.errors)
+    precision = spec.precision or "float64"
+    resolved = resolve_function(problem, precision, faults)
+    check_function_run(spec, faults)
+    return (resolved, "full", precision) if len(faults.errors) == before else None
+
+
+def _resolve_supervised(
+    spec: JobSpec, problem: Supervised, limits: Limits, faults: Faults
+) -> _Settled | None:
+    precision = spec.precision or "float32"
+    resolved = resolve_supervised(problem, limits, faults)
+    if resolved is None:
+        return None
+    before = len(faults.errors)
+    if precision == "float32":
+        check_float32(resolved, faults)
+    batch_size = resolve_batch(spec, resolved, faults)
+    return (resolved, batch_size, precision) if len(faults.errors) == before else None
+
+
+def _affordable_steps(record: Record, size: Extent, limits: Limits) -> int:
+    """About as many steps as the history limit allows, evaluations included."""
+    train, evaluation = (sum(size.widths[kind].values()) for kind in ("train", "eval"))
+    a_step = train / record.every + evaluation / (record.eval_every or limits.max_history_bytes)
+    at_the_ends = 4 * (train + evaluation)
+    return int((limits.max_history_bytes / BYTES_A_NUMBER - at_the_ends) / a_step)
+
+
+def _check_limits(spec: JobSpec, size: Extent, steps: int, limits: Limits, faults: Faults) -> None:
+    if isinstance(spec.problem, Supervised) and size.num_parameters > limits.max_parameters:
+        faults.add(
+            "problem.model", "too_many_parameters",
+            f"problem.model has {size.num_parameters:,} parameters; this service allows"
+            f" {limits.max_parameters:,}: use fewer or narrower hidden layers",
+        )  # fmt: skip
+    parts = memory_parts(spec, size, steps)
+    memory = sum(parts.values())
+    if memory > limits.max_memory_bytes:
+        param = max(parts, key=lambda name: parts[name])
+        faults.add(
+            param, "memory_too_large",
+            f"the job would need about {size_text(memory)} of memory, {size_text(parts[param])} of"
+            f" it for {param}; this service allows {size_text(limits.max_memory_bytes)}:"
+            f" {_REMEDIES[param]}",
+        )  # fmt: skip
+    history = history_bytes(spec, size, steps)
+    if history > limits.max_history_bytes:
+        faults.add("record.every", "history_too_large", _too_long(spec, size, steps, limits))
+
+
+def _thinning(spec: JobSpec, size: Extent, steps: int, limits: Limits) -> int:
+    """How many times as far apart the rows must be for the history to fit."""
+    factor = -(-history_bytes(spec, size, steps) // limits.max_history_bytes)
+    while True:
+        every, eval_every = spec.record.every * factor, spec.record.eval_every
+        wider = {"every": every, "eval_every": eval_every and eval_every * factor}
+        thinner = spec.record.model_copy(update=wider)
+        trial = spec.model_copy(update={"record": thinner})
+        if factor > steps or history_bytes(trial, size, steps) <= limits.max_history_bytes:
+            return factor
+        factor += -(-factor // 100)
+
+
+def _too_long(spec: JobSpec, size: Extent, steps: int, limits: Limits) -> str:
+    history, record = history_bytes(spec, size, steps), spec.record
+    factor = _thinning(spec, size, steps, limits)
+    affordable = start_of(spec) + _affordable_steps(record, size, limits)
+    fewer = max(1, min(steps - 1, affordable))
+    if spec.budget.max_steps is None and size.steps_per_epoch:
+        shorter = f"budget.max_epochs to {max(1, fewer // size.steps_per_epoch):,}"
+    else:
+        shorter = f"budget.max_steps to {fewer:,}"
+    way_out = f"raise record.every to {record.every * factor:,} or more"
+    if record.eval_every is not None and size.eval_rows:
+        way_out += f" (and record.eval_every to {record.eval_every * factor:,})"
+    return (
+        f"the history of {steps:,} steps would take about {size_text(history)}; this service allows"
+        f" {size_text(limits.max_history_bytes)}: {way_out}, or lower {shorter}"
+    )
+
+
+_REMEDIES: Final = {
+    "problem.function": "use fewer coordinates, or a quadratic without rotation_seed",
+    "problem.model": "use fewer or narrower hidden layers",
+    "problem.data": "use fewer samples or features",
+    "record.gradient_cosine": "leave it out",
+    "optimizer": "use an optimizer that keeps less (for lbfgs, lower optimizer.history_size)",
+    "batch_size": "use a smaller batch_size or eval_fraction, or narrower layers",
+}
+
+
+_STAND_INS: Final[dict[str, Any]] = {
+    "problem": {"kind": "function", "function": {"kind": "sphere"}},
+    "optimizer": {"kind": "adam"},
+}
+
+
+def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) -> list[FieldError]:
+    """What the rules find in the parts of a body whose fields are right.
+
+    A wrong part is replaced by its default, and then nothing is said of that part, nor (for a
+    wrong problem or budget) of what depends on it.
+    """
+    if not isinstance(value, dict):
+        return []
+    wrong = {error.param.split(".")[0] for error in mistakes}
+    known = set(JobSpec.model_fields)
+    kept = {name: part for name, part in value.items() if name in known - wrong}
+    if "problem" in wrong:
+        kept = {name: kept[name] for name in ("optimizer", "schedule") if name in kept}
+    try:
+        text = json.dumps({**_STAND_INS, **kept}).encode()
+        spec, _, _ = read(text)
+    except ValueError:
+        return []
+    if spec is None:
+        return []
+    faults = Faults()
+    _resolve(spec, limits, faults)
+    hidden = {*wrong, "record"} if wrong & {"problem", "budget", "record"} else wrong
+    return [error for error in faults.errors if error.param.split(".")[0] not in hidden]
+
+
+__all__ = ["Estimate", "Limits", "estimate", "parse_job"]

@@ -1,0 +1,272 @@
+"""pydantic's errors in the product's words: dotted path, stable code, value given, way out."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic_core import ErrorDetails
+
+from core.errors import FieldError
+from core.specs.base import Spec
+from core.specs.job import DEVICE_PATTERN, JOB_PATTERN, LABEL_PATTERN, JobSpec
+from core.specs.unions import NOUNS, PLAIN, SWEEP, SWEEPS, UNIONS, members, tag_of
+from core.specs.validation.errors import MAX_ERRORS, shown
+
+_MISSING: Final = object()
+_LONGEST_NAME: Final = 80
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an error lies.
+
+    Attributes:
+        path: dotted, without the tags that pydantic puts into its locations.
+        field: the last field's name (`""` for the spec itself), for `UNIONS` and `PLAIN`; `SWEEP`
+            for a path of a study's sweep.
+        owner: the model whose field it is, by (field, kind).
+        value: what stands there in the body, or `_MISSING`.
+    """
+
+    path: str
+    field: str
+    owner: tuple[str, str]
+    value: Any
+
+
+def field_errors(
+    details: list[ErrorDetails], body: Any, model: type[Spec] = JobSpec
+) -> list[FieldError]:
+    """Translate; `body` is the JSON value that was validated as `model`."""
+    locations = [detail["loc"] for detail in details]
+    found: list[FieldError] = []
+    for detail in details:
+        place = _place(detail["loc"], body)
+        if detail["type"] == "too_short" and any(
+            loc != detail["loc"] and loc[: len(detail["loc"])] == detail["loc"] for loc in locations
+        ):
+            continue  # pydantic counts only the good items
+        found.append(_translate(detail, place, model))
+        if detail["loc"] and isinstance(detail["loc"][-1], int):
+            found.extend(_later_mistakes(detail, place, body))
+    return found
+
+
+def _place(location: tuple[int | str, ...], body: Any) -> _Place:
+    """Walk the body along pydantic's location.
+
+    Inside a choice of kinds, the location holds the kind before the field; tags starting with `~`
+    belong to choices told apart by their JSON type.
+    """
+    value, path = body, list[str]()
+    field, owner = "", ("", "")
+    for item in location:
+        if isinstance(item, str) and (item.startswith("~") or item == "[key]"):
+            if field == SWEEP:
+                owner = (SWEEP, item.removeprefix("~"))
+            continue
+        if isinstance(value, Mapping) and field in UNIONS and value.get(tag_of(field)) == item:
+            owner = (field, str(item))
+            field = ""
+            continue
+        if isinstance(value, str) and value == item and field == "norm":
+            owner = (field, value)
+            continue
+        path.append(str(item)[:_LONGEST_NAME])
+        if isinstance(item, str):
+            field = SWEEP if path[:-1] == ["sweep"] else item
+            if field in PLAIN and (len(path) == 1 or field == "stopper"):
+                owner = (field, "")
+        value = _child(value, item)
+    if len(path) == 1:
+        owner = ("", "")
+    return _Place(".".join(path), field, owner, value)
+
+
+def _child(value: Any, item: int | str) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(str(item), _MISSING)
+    if isinstance(value, list) and isinstance(item, int) and item < len(value):
+        return value[item]
+    return _MISSING
+
+
+def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldError:
+    kind, context = detail["type"], detail.get("ctx", {})
+    name = place.path or "the body"
+    given = "" if place.value is _MISSING else f"; {shown(place.value)} was given"
+    if place.field == SWEEP and "[key]" not in detail["loc"]:
+        return FieldError(place.path, "unknown_sweep", f"{name} {_SWEEP_FORMS}{given}")
+    if kind in ("model_attributes_type", "model_type") and place.field in UNIONS:
+        example = _example(place)
+        return FieldError(
+            place.path, "object_type", f"{name} must be an object such as {example}{given}"
+        )
+    if kind == "missing":
+        return FieldError(place.path, "missing", f"{name} is required")
+    if kind == "extra_forbidden":
+        return FieldError(place.path, "unknown_field", _unknown_field(place, model))
+    if kind == "union_tag_invalid":
+        param = f"{place.path}.{tag_of(place.field)}"
+        return FieldError(param, "unknown_kind", _unknown_kind(place, context))
+    if kind == "union_tag_not_found":
+        kinds = _listed(members(place.field)) if place.field in UNIONS else ""
+        param = f"{place.path}.{tag_of(place.field)}"
+        return FieldError(param, "missing", f"{param} is required; one of: {kinds}")
+    if "~auto" in detail["loc"] or ("~rate" in detail["loc"] and kind != "finite_number"):
+        code = "float_type" if "~auto" in detail["loc"] else kind
+        return FieldError(place.path, code, f'{name} must be a number above 0, or "auto"{given}')
+    if kind == "float_type" and place.field == "lr" and place.value == "auto":
+        return FieldError(place.path, "not_available", _no_range_test(place))
+    if "~word" in detail["loc"]:
+        return FieldError(
+            place.path, "int_type", f'{name} must be a whole number above 0, or "full"{given}'
+        )
+    if kind == "literal_error":
+        return FieldError(
+            place.path, "unknown_value", f"{name} must be one of: {context['expected']}{given}"
+        )
+    if "[key]" in detail["loc"]:
+        name, given = f"the name {shown(detail['input'])} in {name.split('.')[0]}", ""
+    rule = _RULES.get(kind)
+    text = rule(context) if rule else detail["msg"][0].lower() + detail["msg"][1:]
+    return FieldError(place.path, _CODES.get(kind, kind), f"{name} {text}{given}")
+
+
+_PATTERNS: Final[dict[str, str]] = {
+    DEVICE_PATTERN: "must be auto, cpu, cuda or cuda:N",
+    JOB_PATTERN: "must be a job's id: job_ and 26 characters",
+    LABEL_PATTERN: "must be 1 to 63 letters, digits and . _ / -",
+}
+
+_SWEEP_FORMS: Final = (
+    'must be one of {"values": […]}, {"log": [low, high], "count": n},'
+    ' {"linear": [low, high], "count": n} and {"integers": [low, high]}'
+)
+
+_Rule = Callable[[Mapping[str, Any]], str]
+
+_RULES: Final[dict[str, _Rule]] = {
+    "greater_than": lambda c: f"must be greater than {c['gt']:g}",
+    "greater_than_equal": lambda c: f"must be at least {_number(c['ge'])}",
+    "less_than": lambda c: f"must be less than {_number(c['lt'])}",
+    "less_than_equal": lambda c: f"must be at most {_number(c['le'])}",
+    "finite_number": lambda _: "must be a finite number (within about ±1.8e308)",
+    "float_type": lambda _: "must be a number",
+    "int_type": lambda _: "must be a whole number, written without quotes or a decimal point",
+    "bool_type": lambda _: "must be true or false",
+    "string_type": lambda _: "must be a string",
+    "tuple_type": lambda _: "must be a list",
+    "dict_type": lambda _: "must be an object",
+    "model_type": lambda _: "must be an object",
+    "model_attributes_type": lambda _: "must be an object",
+    "none_required": lambda _: "must be null (it is not available yet)",
+    "too_short": lambda c: f"must have at least {c['min_length']} items",
+    "too_long": lambda c: f"must have at most {c['max_length']:,} items",
+    "string_too_short": lambda c: f"must have at least {c['min_length']} characters",
+    "string_too_long": lambda c: f"must have at most {c['max_length']:,} characters",
+    "string_pattern_mismatch": lambda c: _PATTERNS.get(c["pattern"], f"must match {c['pattern']}"),
+}
+
+_CODES: Final = {
+    "model_attributes_type": "object_type",
+    "model_type": "object_type",
+    "dict_type": "object_type",
+    "tuple_type": "list_type",
+}
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _unknown_field(place: _Place, root: type[Spec]) -> str:
+    owner, kind = place.owner
+    if owner == SWEEP:
+        model: type[Spec] | None = SWEEPS.get(kind)
+    elif owner in UNIONS:
+        model = members(owner).get(kind)
+    else:
+        model = PLAIN.get(owner) if owner else root
+    if model is None:
+        return f"{place.path} is not a known field"
+    fields = [field for field in model.model_fields if field != tag_of(owner)]
+    where = f"of {kind or owner or NOUNS.get(root, 'this call')}"
+    wanted = place.path.rsplit(".", 1)[-1]
+    hint = _did_you_mean(wanted, fields)
+    return f"{place.path} is not a field {where}{hint}; its fields: {_listed(fields) or 'none'}"
+
+
+def _unknown_kind(place: _Place, context: Mapping[str, Any]) -> str:
+    given = context.get("tag")
+    kinds = list(members(place.field)) if place.field in UNIONS else []
+    noun = "schedule" if place.field in ("then", "schedules") else place.field
+    param = f"{place.path}.{tag_of(place.field)}"
+    hint = _did_you_mean(str(given), kinds)
+    return f"{param}: {shown(given)} is no {noun} here{hint}; one of: {_listed(kinds)}"
+
+
+def _no_range_test(place: _Place) -> str:
+    """For the optimizers that take a number only."""
+    return (
+        f'{place.path}: "auto" is not available for {place.owner[1]}, whose steps find a length of'
+        " their own, so that a range test of the rate would say nothing; give a number above 0"
+    )
+
+
+def _example(place: _Place) -> str:
+    kinds = members(place.field)
+    known = isinstance(place.value, str) and place.value in kinds
+    tag = tag_of(place.field)
+    return f'{{"{tag}": "{place.value if known else next(iter(kinds))}"}}'
+
+
+def _did_you_mean(word: str, words: list[str]) -> str:
+    close = difflib.get_close_matches(word[:100].lower(), words, n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _listed(words: Any) -> str:
+    return ", ".join(words)
+
+
+def _later_mistakes(detail: ErrorDetails, place: _Place, body: Any) -> Iterator[FieldError]:
+    """Lists of numbers stop at their first mistake (`fail_fast`); look up those after it."""
+    if detail["type"] not in ("float_type", "finite_number", "int_type"):
+        return
+    head, _, _ = place.path.rpartition(".")
+    parent = head.rsplit(".", 1)[-1]
+    root = head.rpartition(".")[0] if parent.isdigit() else head
+    whole: Any = body
+    for item in root.split("."):
+        whole = _child(whole, int(item) if item.isdigit() and isinstance(whole, list) else item)
+    found = 0
+    for path, value in _scalars(whole, root):
+        if _is_number(value, whole_only=detail["type"] == "int_type"):
+            continue
+        found += 1
+        if found > 1:  # the first is pydantic's own
+            yield FieldError(
+                path,
+                detail["type"],
+                f"{path} {_RULES[detail['type']]({})}; {shown(value)} was given",
+            )
+        if found > MAX_ERRORS:
+            return
+
+
+def _scalars(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, list):
+        yield path, value
+        return
+    for index, item in enumerate(value):
+        yield from _scalars(item, f"{path}.{index}")
+
+
+def _is_number(value: Any, *, whole_only: bool) -> bool:
+    if isinstance(value, bool):
+        return False
+    if whole_only:
+        return isinstance(value, int)
+    return isinstance(value, int) or (isinstance(value, float) and abs(value) < float("inf"))

@@ -1,0 +1,158 @@
+"""Learning-rate schedules: those of torch.optim.lr_scheduler that need no code, with its names.
+
+One schedule step is one update. `constant` keeps the rate; torch's ConstantLR is `constant_factor`.
+A length left out (`T_max`, `total_steps`, `total_iters` of a decay) resolves to the budget's steps.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.specs.base import NonNegative, NonNegativeInt, Positive, PositiveInt, Spec, UnitInterval
+
+
+class Constant(Spec):
+    kind: Literal["constant"] = "constant"
+
+
+class ConstantFactor(Spec):
+    kind: Literal["constant_factor"]
+    factor: UnitInterval = 1.0 / 3
+    total_iters: NonNegativeInt = 5
+
+
+class Linear(Spec):
+    kind: Literal["linear"]
+    start_factor: Annotated[float, Field(gt=0, le=1)] = 1.0 / 3
+    end_factor: UnitInterval = 1.0
+    total_iters: PositiveInt = 5
+
+
+class Step(Spec):
+    kind: Literal["step"]
+    step_size: PositiveInt
+    gamma: NonNegative = 0.1
+
+
+class MultiStep(Spec):
+    kind: Literal["multistep"]
+    milestones: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1, max_length=1000)]
+    gamma: NonNegative = 0.1
+
+
+class Exponential(Spec):
+    kind: Literal["exponential"]
+    gamma: NonNegative
+
+
+class Polynomial(Spec):
+    kind: Literal["polynomial"]
+    total_iters: PositiveInt | None = None
+    """Left out: the steps that the schedule rules, by the budget."""
+    power: NonNegative = 1.0
+
+
+class Cosine(Spec):
+    kind: Literal["cosine"]
+    T_max: PositiveInt | None = None
+    """Left out: the steps that the schedule rules, by the budget."""
+    eta_min: NonNegative = 0.0
+
+
+class CosineWarmRestarts(Spec):
+    kind: Literal["cosine_warm_restarts"]
+    T_0: PositiveInt
+    T_mult: PositiveInt = 1
+    eta_min: NonNegative = 0.0
+
+
+class OneCycle(Spec):
+    """Sets the rate itself: `max_lr` left out resolves to the optimizer's `lr`."""
+
+    kind: Literal["one_cycle"]
+    max_lr: Positive | None = None
+    """Left out: the optimizer's `lr`."""
+    total_steps: PositiveInt | None = None
+    """Left out: the steps that the schedule rules, by the budget."""
+    pct_start: UnitInterval = 0.3
+    anneal_strategy: Literal["cos", "linear"] = "cos"
+    cycle_momentum: bool | None = None
+    """Left out: true where the optimizer has `momentum` or `betas` to cycle."""
+    base_momentum: UnitInterval = 0.85
+    max_momentum: UnitInterval = 0.95
+    div_factor: Positive = 25.0
+    final_div_factor: Positive = 1e4
+    three_phase: bool = False
+
+
+class Cyclic(Spec):
+    kind: Literal["cyclic"]
+    base_lr: Positive
+    max_lr: Positive
+    step_size_up: PositiveInt = 2000
+    step_size_down: PositiveInt | None = None
+    """Left out: as `step_size_up`."""
+    mode: Literal["triangular", "triangular2", "exp_range"] = "triangular"
+    gamma: NonNegative = 1.0
+    scale_mode: Literal["cycle", "iterations"] = "cycle"
+    cycle_momentum: bool | None = None
+    """Left out: true where the optimizer has `momentum` or `betas` to cycle."""
+    base_momentum: UnitInterval = 0.8
+    max_momentum: UnitInterval = 0.9
+
+
+class ReduceOnPlateau(Spec):
+    """torch's ReduceLROnPlateau on the training loss of each step (`patience` counts steps)."""
+
+    kind: Literal["reduce_on_plateau"]
+    factor: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    patience: NonNegativeInt = 10
+    threshold: NonNegative = 1e-4
+    threshold_mode: Literal["rel", "abs"] = "rel"
+    cooldown: NonNegativeInt = 0
+    min_lr: NonNegative = 0.0
+    eps: NonNegative = 1e-8
+
+
+class Warmup(Spec):
+    """Linear from `start_factor`·lr to lr over `steps` updates, then the schedule `then`."""
+
+    kind: Literal["warmup"]
+    steps: PositiveInt
+    start_factor: Annotated[float, Field(gt=0, le=1)] = 1.0 / 3
+    then: "Schedule" = Constant()
+
+
+class Sequential(Spec):
+    """`schedules[i]` rules from `milestones[i-1]` on (torch's SequentialLR)."""
+
+    kind: Literal["sequential"]
+    schedules: Annotated[tuple["Schedule", ...], Field(min_length=2, max_length=20)]
+    milestones: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=19)]
+
+
+class Chained(Spec):
+    """All at once: the factors multiply (torch's ChainedScheduler)."""
+
+    kind: Literal["chained"]
+    schedules: Annotated[tuple["Schedule", ...], Field(min_length=1, max_length=20)]
+
+
+Schedule = Annotated[
+    Constant
+    | ConstantFactor
+    | Linear
+    | Step
+    | MultiStep
+    | Exponential
+    | Polynomial
+    | Cosine
+    | CosineWarmRestarts
+    | OneCycle
+    | Cyclic
+    | ReduceOnPlateau
+    | Warmup
+    | Sequential
+    | Chained,
+    Field(discriminator="kind"),
+]

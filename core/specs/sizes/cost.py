@@ -1,0 +1,131 @@
+"""What a resolved spec will cost, known before it runs and without torch."""
+
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from core.specs.data import Synthetic
+from core.specs.functions import Quadratic
+from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.models import LinearModel
+from core.specs.optimizers import (
+    ASGD,
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Muon,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
+from core.specs.sizes.shapes import Extent, extent_of, layer_widths, rows_of, start_of, steps_of
+
+BYTES_A_NUMBER: Final = 8
+"""In a history: packed float64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The contract's `estimate` object.
+
+    Attributes:
+        num_parameters: trainable numbers of the model, or coordinates of the function's point.
+        num_steps: updates that the budget allows (an upper bound when `max_seconds` is set).
+        memory_bytes: weights, gradients, optimizer state, data and activations on the device.
+        history_bytes: rows of both histories at 8 bytes a number.
+    """
+
+    num_parameters: int
+    num_steps: int
+    memory_bytes: int
+    history_bytes: int
+
+
+def estimate(spec: JobSpec) -> Estimate:
+    """Estimate a resolved spec (as `core.specs.parsing.job.parse_job` returns it)."""
+    size = extent_of(spec)
+    steps = steps_of(spec.budget, size)
+    return Estimate(
+        num_parameters=size.num_parameters,
+        num_steps=steps,
+        memory_bytes=sum(memory_parts(spec, size, steps).values()),
+        history_bytes=history_bytes(spec, size, steps),
+    )
+
+
+def history_bytes(spec: JobSpec, size: Extent, steps: int) -> int:
+    """Bytes of the rows of both histories (steps are not stored: they follow from the row)."""
+    rows = rows_of(spec.record, size, steps, start_of(spec))
+    return BYTES_A_NUMBER * sum(rows[kind] * sum(size.widths[kind].values()) for kind in rows)
+
+
+def memory_parts(spec: JobSpec, size: Extent, steps: int) -> dict[str, int]:
+    """Bytes by the field of the spec that asks for them; an estimate from above, within about 2 x.
+
+    Weights are counted with their gradients and the copy of the best ones; data with the float64
+    rows that they are read or drawn into.
+    """
+    item = 4 if spec.precision == "float32" else 8
+    count = size.num_parameters
+    parts = {"optimizer": item * count * state_vectors(spec.optimizer, steps)}
+    if spec.record.gradient_cosine:
+        parts["record.gradient_cosine"] = 3 * item * count
+    if isinstance(spec.problem, FunctionProblem):
+        return {"problem.function": _function_bytes(spec.problem, count, item), **parts}
+    data, activations = _rows_bytes(spec, spec.problem, size, item)
+    return {
+        "problem.model": 3 * item * count,
+        **parts,
+        "problem.data": data,
+        "batch_size": activations,
+    }
+
+
+def _function_bytes(problem: FunctionProblem, dim: int, item: int) -> int:
+    function = problem.function
+    vectors = 16 * item * dim
+    if not isinstance(function, Quadratic):
+        return vectors
+    if function.matrix is not None:
+        return vectors + 2 * item * dim**2
+    # A rotation is drawn in float64 and multiplied out: Q, QΛ, A, and A in the job's precision.
+    return vectors + ((3 * 8 + item) * dim**2 if function.rotation_seed is not None else 0)
+
+
+def _rows_bytes(spec: JobSpec, problem: Supervised, size: Extent, item: int) -> tuple[int, int]:
+    """Data, and the activations of the larger of a batch and the evaluation rows."""
+    shape = size.shape
+    assert shape is not None
+    width = shape.num_features + shape.target_width
+    copies = 24 if isinstance(problem.data, Synthetic) else 16
+    data = shape.num_rows * width * (copies + 2 * item)
+    batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
+    widths = layer_widths(problem.model, shape.num_features, size.num_outputs)
+    kept = 2 if isinstance(problem.model, LinearModel) else 4
+    return data, item * max(batch, size.eval_rows) * (widths[0] + kept * sum(widths[1:]))
+
+
+def state_vectors(optimizer: Optimizer, steps: int) -> int:
+    """How many vectors of the parameters' size the optimizer keeps between updates."""
+    match optimizer:
+        case SGD():
+            return 1 if optimizer.momentum else 0
+        case Adam() | AdamW():
+            return 3 if optimizer.amsgrad else 2
+        case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop() | Muon():
+            return 2  # Muon: one for the hidden layers' matrices
+        case Adagrad() | ASGD() | Adafactor():
+            return 1
+        case RMSprop():
+            return 1 + bool(optimizer.momentum) + optimizer.centered
+        case LBFGS():
+            # Two a remembered pair; direction, last gradient, and the line search's copies.
+            return 2 * min(optimizer.history_size, steps * optimizer.max_iter) + 6
+        case _:
+            assert_never(optimizer)

@@ -1,0 +1,135 @@
+"""Which runs may share a stack, and how many fit: from the specs alone, without torch."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Final
+
+from core.specs.data import Inline
+from core.specs.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
+from core.specs.models import MLP
+from core.specs.optimizers import ASGD, LBFGS, Adafactor, Muon
+from core.specs.sizes.cost import memory_parts, state_vectors
+from core.specs.sizes.shapes import extent_of, layer_widths, steps_of
+
+NOT_FUSED: Final = (ASGD, Adafactor, LBFGS)
+"""Optimizers without a rule for many runs at once: their runs train one by one."""
+COMMON: Final = frozenset({"kind", "ns_steps", "adjust_lr_fn"})
+"""What an optimizer's runs in a stack have in common, beside its booleans."""
+MUON_SCRATCH: Final = 2
+"""Vectors of the parameters' size that Muon works with beyond the others: it moves whole stacks."""
+CPU_STACK_BYTES: Final = 40 * 2**20
+"""Memory of a stack on a CPU when nothing else is said. Larger ones are slower: 512 runs of a
+9,000-parameter network in one stack took five times as long a run as 64 in each (they outgrow the
+third cache, and the allocator gives its memory back to the system at each step)."""
+GPU_STACK_BYTES: Final = 8 * 2**30
+FEW: Final = 4
+LARGE_STACK_BYTES: Final = 512 * 2**20
+"""A stack has at least `FEW` runs, as long as these take no more than `LARGE_STACK_BYTES`. Models
+that leave room for fewer in `CPU_STACK_BYTES` are too large for a cache in any case, and several at
+once give both cores work (see `core.determinism`). An MLP of 3 x 512 with batches of 256, ms a step
+of one of 8 runs on 2 cores: one after another 15.8 (two threads: 13.5); in stacks of 2 with two
+threads 10.4, of 4 8.4, of 8 8.4; in two processes with one thread each 8.1."""
+FREE: Final = frozenset(
+    {
+        "labels", "priority", "max_attempts", "diagnose", "webhook", "checkpoint",
+        "seed", "budget", "stop", "schedule", "gradient_clip", "optimizer", "problem",
+    }
+)  # fmt: skip
+"""Fields that may differ between the runs of a stack, or are looked at one by one below."""
+
+
+def fusable(spec: JobSpec) -> bool:
+    """Whether the run can train in a stack: an optimizer with a rule, and a run from its origin
+    that a divergence ends. A stack does not keep its last gradients to compare the next with."""
+    if isinstance(spec.optimizer, NOT_FUSED) or spec.record.gradient_cosine:
+        return False
+    return spec.start_from is None and isinstance(spec.on_divergence, StopOnDivergence)
+
+
+def structure_key(spec: JobSpec) -> Hashable | None:
+    """Equal for resolved specs whose runs may share a stack; None: it trains alone.
+
+    The same: problem but for initial weights, start and dropout rate, batch size, precision,
+    device, the optimizer's kind, booleans and counts, the kind of clipping, what is recorded. Free
+    for each run: the optimizer's numbers, schedule, clip threshold, seed, stop rules, budget.
+    """
+    if not fusable(spec):
+        return None
+    clip = spec.gradient_clip
+    return (
+        spec.model_dump_json(exclude=set(FREE)),
+        clip and (clip.kind, clip.norm_type if isinstance(clip, ClipNorm) else None),
+        tuple(
+            (name, value)
+            for name, value in spec.optimizer
+            if name in COMMON or (isinstance(value, bool) and name not in {"foreach", "fused"})
+        ),
+        _problem_structure(spec),
+    )
+
+
+def _problem_structure(spec: JobSpec) -> Hashable:
+    problem = spec.problem
+    if isinstance(problem, Supervised):
+        without: Any = {"model": {"init", "dropout"}}
+        if not isinstance(problem.data, Inline):
+            return problem.model_dump_json(exclude=without)
+        without["data"] = {"features", "targets"}
+        return problem.model_dump_json(exclude=without), problem.data.digest
+    return problem.function.model_dump_json(), problem.bounds is not None
+
+
+def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
+    """The specs' numbers by stack, each in order and the stacks by their first; a run that cannot
+    be fused is a group of its own."""
+    found: dict[Hashable, list[int]] = {}
+    keys: dict[tuple[int, ...], Hashable | None] = {}  # repeats share all but their seed
+    for number, spec in enumerate(specs):
+        parts = tuple(id(part) for name, part in spec if name != "seed")
+        if parts not in keys:
+            keys[parts] = structure_key(spec)
+        key = keys[parts]
+        found.setdefault(number if key is None else key, []).append(number)
+    return list(found.values())
+
+
+def bytes_per_run(spec: JobSpec) -> int:
+    """Memory that one run adds to a stack, an estimate from above: weights with gradients (those
+    of models as they are found, and packed), the initial and the best ones and a candidate,
+    optimizer state, activations with their gradients."""
+    size = extent_of(spec)
+    steps = steps_of(spec.budget, size)
+    item = 4 if spec.precision == "float32" else 8
+    vectors = 6 + isinstance(spec.problem, Supervised) + state_vectors(spec.optimizer, steps)
+    if isinstance(spec.optimizer, Muon):
+        vectors += MUON_SCRATCH
+    weights = vectors * item * size.num_parameters
+    if not isinstance(spec.problem, Supervised):
+        return weights + memory_parts(spec, size, steps)["problem.function"]
+    shape = size.shape
+    assert shape is not None
+    batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
+    widths = layer_widths(spec.problem.model, shape.num_features, size.num_outputs)
+    layers = 3
+    if isinstance(spec.problem.model, MLP):
+        layers += 4 * (spec.problem.model.norm is not None) + 2 * bool(spec.problem.model.dropout)
+    return weights + item * batch * (widths[0] + 2 * layers * sum(widths[1:]))
+
+
+def stacks(
+    specs: Sequence[JobSpec],
+    *,
+    max_runs: int | None = None,
+    max_bytes: int = CPU_STACK_BYTES,
+    least: int = FEW,
+) -> list[list[int]]:
+    """`groups`, cut so that none has more than `max_runs` runs or is estimated to take more than
+    `max_bytes` (more than `LARGE_STACK_BYTES`, where it has no more than `least` runs); the parts
+    of a group differ by one run at most."""
+    found: list[list[int]] = []
+    for group in groups(specs):
+        each = max(bytes_per_run(specs[group[0]]), 1)
+        most = max(1, max_bytes // each, min(least, LARGE_STACK_BYTES // each))
+        most = min(most, max_runs or most)
+        parts = -(-len(group) // most)
+        found += [group[part::parts] for part in range(parts)]
+    return found

@@ -1,0 +1,284 @@
+"""Shapes and counts that follow from a spec: rows, widths, parameters, steps, history series.
+
+Torch-free, so that the API can refuse what does not fit; tests hold the counts against torch.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, Literal, assert_never
+
+from core.specs.data import (
+    AddingProblem,
+    Blobs,
+    Builtin,
+    Circles,
+    Data,
+    ExplicitOrder,
+    Friedman1,
+    Generator,
+    Inline,
+    LinearRegressionData,
+    Moons,
+    Parity,
+    SineSequence,
+    Sinusoid,
+    Spirals,
+    Synthetic,
+)
+from core.specs.formulas.values import dimension
+from core.specs.job import Budget, FunctionProblem, JobSpec, Record, Supervised
+from core.specs.losses import BinaryCrossEntropy, CrossEntropy, Loss, MultiMargin
+from core.specs.models import LinearModel, Model
+
+_TABLES: Final = Path(__file__).parents[1] / "tables"
+
+LossFamily = Literal["classes", "binary", "values"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataShape:
+    """What is known of a data set before it is loaded.
+
+    Attributes:
+        num_rows: before the split.
+        num_features: columns.
+        num_classes: None for targets that are values (and for inline rows, until a loss decides).
+        target_width: numbers a row of targets; 1 for class ids.
+    """
+
+    num_rows: int
+    num_features: int
+    num_classes: int | None
+    target_width: int = 1
+
+
+@cache
+def builtin_table() -> dict[str, dict[str, Any]]:
+    """`tables/datasets.json`: rows, features, classes and names of the builtin data sets."""
+    table: dict[str, dict[str, Any]] = json.loads((_TABLES / "datasets.json").read_text())
+    return table
+
+
+def data_shape(data: Data) -> DataShape:
+    """Rows and columns of the data set. Inline rows are taken to be rectangular."""
+    match data:
+        case Builtin():
+            entry = builtin_table()[data.name]
+            return DataShape(entry["num_rows"], entry["num_features"], entry["num_classes"])
+        case Synthetic():
+            return _generated(data.generator)
+        case Inline():
+            first = data.targets[0]
+            width = len(first) if isinstance(first, tuple) else 1
+            classes = max(2, inline_classes(data)) if isinstance(first, int) else None
+            return DataShape(len(data.features), len(data.features[0]), classes, width)
+        case _:
+            assert_never(data)
+
+
+def _generated(generator: Generator) -> DataShape:
+    rows = generator.num_samples
+    match generator:
+        case Blobs():
+            return DataShape(rows, generator.num_features, generator.num_classes)
+        case Moons() | Circles():
+            return DataShape(rows, 2, 2)
+        case Spirals():
+            return DataShape(rows, 2, generator.num_classes)
+        case LinearRegressionData() | Friedman1():
+            return DataShape(rows, generator.num_features, None)
+        case Sinusoid():
+            return DataShape(rows, 1, None)
+        case SineSequence():
+            return DataShape(rows, generator.length, None)
+        case AddingProblem():
+            return DataShape(rows, 2 * generator.length, None)
+        case Parity():
+            return DataShape(rows, generator.length, 2)
+        case _:
+            assert_never(generator)
+
+
+def inline_classes(data: Inline) -> int:
+    """The largest class id and one more, or 0 where the targets are not whole numbers."""
+    return data.counted.largest_id + 1
+
+
+def split_rows(num_rows: int, eval_fraction: float) -> tuple[int, int]:
+    """Training and evaluation rows: the evaluation part is rounded to whole rows (half to even)."""
+    num_eval = round(num_rows * eval_fraction)
+    return num_rows - num_eval, num_eval
+
+
+def loss_family(loss: Loss) -> LossFamily:
+    """What the loss compares outputs with: class ids, one class of two, or values."""
+    if isinstance(loss, BinaryCrossEntropy):
+        return "binary"
+    return "classes" if isinstance(loss, (CrossEntropy, MultiMargin)) else "values"
+
+
+def output_width(loss: Loss, shape: DataShape) -> int:
+    """How many numbers the model gives for each row."""
+    match loss_family(loss):
+        case "binary":
+            return 1
+        case "classes":
+            return shape.num_classes or 0
+        case "values":
+            return shape.target_width
+
+
+def layer_widths(model: Model, num_inputs: int, num_outputs: int) -> tuple[int, ...]:
+    """Inputs, each hidden layer, outputs."""
+    hidden = () if isinstance(model, LinearModel) else model.hidden
+    return (num_inputs, *hidden, num_outputs)
+
+
+def num_parameters(model: Model, num_inputs: int, num_outputs: int) -> int:
+    """Trainable numbers: weights, biases, and two a unit of each normalized hidden layer."""
+    widths = layer_widths(model, num_inputs, num_outputs)
+    weights = sum(a * b for a, b in pairwise(widths))
+    biases = sum(widths[1:]) if model.bias else 0
+    norms = 2 * sum(widths[1:-1]) if not isinstance(model, LinearModel) and model.norm else 0
+    return weights + biases + norms
+
+
+def problem_parameters(problem: Supervised | FunctionProblem) -> int:
+    """Parameters of the model (its loss resolved), or coordinates of the point."""
+    if isinstance(problem, FunctionProblem):
+        return dimension(problem.function)
+    shape = data_shape(problem.data)
+    return num_parameters(problem.model, shape.num_features, output_width(_loss(problem), shape))
+
+
+def _loss(problem: Supervised) -> Loss:
+    if problem.loss is None:
+        raise ValueError("resolve the spec first: its loss is not settled")
+    return problem.loss
+
+
+def steps_per_epoch(data: Data, train_rows: int, batch_size: int | Literal["full"] | None) -> int:
+    """Updates that one pass over the training rows takes; an explicit order passes in its list."""
+    if isinstance(data.order, ExplicitOrder):
+        return len(data.order.steps)
+    if batch_size is None or batch_size == "full":
+        return 1
+    full, rest = divmod(train_rows, batch_size)
+    return full + (1 if rest and not data.drop_last else 0)
+
+
+HistoryWidths = dict[Literal["train", "eval"], dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How large a problem is, computed once (inline rows are counted here).
+
+    Attributes:
+        num_parameters: of the model, or coordinates of the point.
+        shape: of the data; None for functions.
+        num_outputs: of the model; 1 for functions.
+        train_rows, eval_rows: after the split; 0 for functions.
+        steps_per_epoch: None for functions.
+        widths: numbers a row of each series but `step`, in the order of the columns; `eval` has
+            none where there are no evaluation rows.
+    """
+
+    num_parameters: int
+    shape: DataShape | None
+    num_outputs: int
+    train_rows: int
+    eval_rows: int
+    steps_per_epoch: int | None
+    widths: HistoryWidths
+
+
+def extent(
+    problem: Supervised | FunctionProblem,
+    batch_size: int | Literal["full"] | None,
+    record: Record | None = None,
+) -> Extent:
+    """The extent of a resolved problem. `record`: left out, the default."""
+    train = {"loss": 1, "lr": 1, "grad_norm": 1}
+    if record is not None and record.gradient_cosine:
+        train["grad_cosine"] = 1
+    if isinstance(problem, FunctionProblem):
+        dim = dimension(problem.function)
+        return Extent(dim, None, 1, 0, 0, None, {"train": {**train, "x": dim}, "eval": {}})
+    data, loss, shape = problem.data, _loss(problem), data_shape(problem.data)
+    outputs = output_width(loss, shape)
+    train_rows, eval_rows = split_rows(shape.num_rows, data.eval_fraction)
+    metric = "mae" if loss_family(loss) == "values" else "accuracy"
+    return Extent(
+        num_parameters(problem.model, shape.num_features, outputs),
+        shape,
+        outputs,
+        train_rows,
+        eval_rows,
+        steps_per_epoch(data, train_rows, batch_size),
+        {"train": train, "eval": {"loss": 1, metric: 1} if eval_rows else {}},
+    )
+
+
+def steps_of(budget: Budget, size: Extent) -> int:
+    """Updates that a resolved budget allows (`max_seconds` may cut them short)."""
+    limits = [] if budget.max_steps is None else [budget.max_steps]
+    if budget.max_epochs is not None and size.steps_per_epoch is not None:
+        limits.append(budget.max_epochs * size.steps_per_epoch)
+    return min(limits)
+
+
+def rows_of(
+    record: Record, size: Extent, steps: int, start: int = 0
+) -> dict[Literal["train", "eval"], int]:
+    """The most rows that each history can have which begins at step `start` and ends with update
+    `steps`: the multiples in between, and the last."""
+    evaluations = 1 if record.eval_every is None else _rows(start, steps, record.eval_every)
+    return {
+        "train": _rows(start, steps - 1, record.every),
+        "eval": evaluations if size.eval_rows else 0,
+    }
+
+
+def _rows(start: int, last: int, every: int) -> int:
+    return last // every - (start - 1) // every + (1 if last % every else 0)
+
+
+def start_of(spec: JobSpec) -> int:
+    """Updates that the weights have behind them when the job begins."""
+    return 0 if spec.start_from is None else spec.start_from.step
+
+
+def first_steps(spec: JobSpec) -> dict[Literal["train", "eval"], int]:
+    """The first step of each history that its grid holds: the multiples of `record.every` and
+    `record.eval_every`, wherever the job starts (0 where evaluations come at the end alone)."""
+    start, record = start_of(spec), spec.record
+
+    def first(every: int | None) -> int:
+        return 0 if every is None else -(-start // every) * every
+
+    return {"train": first(record.every), "eval": first(record.eval_every)}
+
+
+def extent_of(spec: JobSpec) -> Extent:
+    """`extent` for a resolved spec."""
+    return extent(spec.problem, spec.batch_size, spec.record)
+
+
+def num_steps(spec: JobSpec) -> int:
+    """`steps_of` for a resolved spec."""
+    return steps_of(spec.budget, extent_of(spec))
+
+
+def history_widths(spec: JobSpec) -> HistoryWidths:
+    """`Extent.widths` for a resolved spec."""
+    return extent_of(spec).widths
+
+
+def expected_rows(spec: JobSpec) -> dict[Literal["train", "eval"], int]:
+    """`rows_of` for a resolved spec."""
+    size = extent_of(spec)
+    return rows_of(spec.record, size, steps_of(spec.budget, size), start_of(spec))

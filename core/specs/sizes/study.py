@@ -1,0 +1,59 @@
+"""What a study's configurations have in common, and what they will take together."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.specs.job import JobSpec
+from core.specs.sizes.cost import history_bytes, memory_parts
+from core.specs.sizes.shapes import extent_of, steps_of
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Facts:
+    """Gathered from one resolved configuration after the other.
+
+    Attributes:
+        first: the first of them.
+        varying: top-level parts that are not the same in all.
+        steps: most updates of each.
+        memory_bytes: of the largest.
+        history_bytes: of all, one run each.
+        columns: of the evaluations, those that all have.
+        eval_every: the distances between evaluations that occur.
+    """
+
+    first: JobSpec | None = None
+    varying: set[str] = field(default_factory=set)
+    steps: list[int] = field(default_factory=list)
+    memory_bytes: int = 0
+    history_bytes: int = 0
+    largest_history: int = 0
+    columns: tuple[str, ...] = ()
+    eval_every: set[int | None] = field(default_factory=set)
+
+    def add(self, spec: JobSpec) -> None:
+        size = extent_of(spec)
+        steps = steps_of(spec.budget, size)
+        self.steps.append(steps)
+        self.memory_bytes = max(self.memory_bytes, sum(memory_parts(spec, size, steps).values()))
+        history = history_bytes(spec, size, steps)
+        self.history_bytes += history
+        self.largest_history = max(self.largest_history, history)
+        self.eval_every.add(spec.record.eval_every)
+        columns = tuple(size.widths["eval"])
+        if self.first is None:
+            self.first, self.columns = spec, columns
+            return
+        self.columns = tuple(name for name in self.columns if name in columns)
+        for name in JobSpec.model_fields:
+            part, first = getattr(spec, name), getattr(self.first, name)
+            # Most parts are shared; to compare two of them takes their fields one by one.
+            if part is not first and name not in self.varying and part != first:
+                self.varying.add(name)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names that a metric may have."""
+        return ("loss", *(f"eval.{name}" for name in self.columns))

@@ -1,0 +1,293 @@
+"""From the bytes of a request to a resolved study, and from a resolved study to its runs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.errors import FieldError, InvalidInputError
+from core.specs.job import JobSpec
+from core.specs.parsing.body import read_as
+from core.specs.sizes.study import Facts
+from core.specs.studies.configurations import Jobs
+from core.specs.studies.errors import ConfigurationFaults
+from core.specs.studies.resolution import (
+    check_lengths,
+    check_totals,
+    history_of,
+    most_updates_of,
+    settled_metric,
+    settled_strategy,
+)
+from core.specs.studies.sweep import Axis, PathError, axes_of, drawn, grid
+from core.specs.studies.validation import (
+    check_base,
+    check_configuration,
+    check_num_runs,
+    good_axes,
+    num_configurations,
+    probes,
+)
+from core.specs.study import GridStrategy, RandomStrategy, Strategy, StudySpec, TpeStrategy
+from core.specs.validation.errors import Faults
+from core.specs.validation.limits import Limits
+
+Json = dict[str, Any]
+
+MAX_OBJECTS: Final = 20_000
+MAX_FIELDS: Final = 200_000
+"""A study names many values; few of them can be mistaken at once."""
+
+NO_LIMITS: Final = Limits(*(2**63,) * 6)
+
+
+@dataclass(frozen=True)
+class ResolvedStudy:
+    """A study that is accepted, and what it will take.
+
+    Attributes:
+        spec: resolved, as JSON: `parse_study` of it is the same study.
+        num_runs: of all configurations and their repeats.
+        max_updates: at most, over all runs; what a stopper saves is taken off.
+        memory_bytes: of the largest run by itself.
+        history_bytes: of all runs, at most.
+    """
+
+    spec: Json
+    labels: dict[str, str]
+    num_configurations: int
+    num_runs: int
+    max_updates: int
+    priority: int
+    max_attempts: int
+    device: str
+    memory_bytes: int
+    history_bytes: int
+
+
+def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
+    """Read, check and resolve a study, and every one of its configurations (of `tpe`, which
+    chooses them later, those in which mistakes would show).
+
+    Raises:
+        InvalidInputError: with every mistake found (at most 100, then how many more).
+    """
+    asked, value, mistakes = read_as(
+        StudySpec, body, max_objects=MAX_OBJECTS, max_fields=MAX_FIELDS
+    )
+    faults = Faults()
+    faults.errors.extend(mistakes)
+    if asked is None:
+        faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits))
+        faults.raise_any()
+    assert asked is not None
+    resolved = _resolve(asked, limits, faults)
+    faults.raise_any()
+    assert resolved is not None
+    return resolved
+
+
+def configurations(spec: Json) -> list[Json]:
+    """The parameters (dotted path: value) of every configuration of a resolved study; none for
+    `tpe`, whose plans choose them."""
+    strategy = strategy_of(spec)
+    return [] if isinstance(strategy, TpeStrategy) else _listed(strategy, sweep_of(spec))
+
+
+def strategy_of(spec: Json) -> Strategy:
+    """The strategy of a resolved study."""
+    return _but_for_base(spec).strategy
+
+
+def sweep_of(spec: Json) -> list[Axis]:
+    """The sweep of a resolved study."""
+    return axes_of(_but_for_base(spec).sweep)
+
+
+def _but_for_base(spec: Json) -> StudySpec:
+    """The base may hold data; nothing of it is needed here."""
+    return StudySpec.model_validate_json(json.dumps({**spec, "base": {}}))
+
+
+class RunSpecs:
+    """The resolved job specs of a resolved study's runs; inline data is read once for all."""
+
+    def __init__(self, spec: Json) -> None:
+        self._jobs = Jobs(spec["base"], list(spec["sweep"]), NO_LIMITS)
+
+    def of(self, params: Json, repeat: int) -> JobSpec:
+        """Of one run: posted as a job, it is the same run."""
+        resolved = self._jobs.resolved(params)
+        return resolved.model_copy(update={"seed": resolved.seed + repeat}) if repeat else resolved
+
+
+def run_spec(spec: Json, params: Json, repeat: int) -> JobSpec:
+    """The resolved job spec of one run of a resolved study (for many: `RunSpecs`)."""
+    return RunSpecs(spec).of(params, repeat)
+
+
+def _resolve(asked: StudySpec, limits: Limits, faults: Faults) -> ResolvedStudy | None:
+    base = check_base(asked.base, faults)
+    axes = good_axes(asked, faults)
+    dropped = set(asked.sweep) - {axis.path for axis in axes}
+    if not dropped:
+        check_num_runs(asked, axes, limits, faults)
+    # With a mistake already, the others are looked for in a few configurations only.
+    few = bool(faults.errors)
+    chosen = probes(axes, most=100) if few else _listed(asked.strategy, axes)
+    numbered = not few and not isinstance(asked.strategy, TpeStrategy)
+    facts = _check_all(asked, base, chosen, dropped, numbered, limits, faults)
+    if facts is None:
+        return None
+    check_lengths(base, chosen, facts, faults)
+    count = num_configurations(asked.strategy, axes)
+    metric = settled_metric(asked.metric, facts, faults)
+    strategy = settled_strategy(asked, metric, count, facts, faults)
+    if faults.errors:
+        return None
+    num_runs = count * asked.repeats
+    updates = most_updates_of(strategy, facts, count, asked.repeats)
+    history = history_of(strategy, facts, count, asked.repeats)
+    check_totals(strategy, num_runs, updates, history, limits, faults)
+    first = facts.first
+    assert first is not None
+    settled = asked.model_copy(
+        update={
+            "base": _shared(base, facts, asked.sweep),
+            "metric": metric,
+            "strategy": strategy,
+        }
+    )
+    return ResolvedStudy(
+        spec=storable(settled.model_dump(mode="json")),
+        labels=dict(asked.labels),
+        num_configurations=count,
+        num_runs=num_runs,
+        max_updates=updates,
+        priority=first.priority,
+        max_attempts=first.max_attempts,
+        device=first.device,
+        memory_bytes=facts.memory_bytes,
+        history_bytes=history,
+    )
+
+
+def _listed(strategy: Strategy, axes: Sequence[Axis]) -> list[Json]:
+    """The configurations; for tpe those in which mistakes show."""
+    match strategy:
+        case GridStrategy():
+            return list(grid(axes))
+        case RandomStrategy():
+            return [drawn(axes, strategy.seed, number) for number in range(strategy.num_runs)]
+        case TpeStrategy():
+            return probes(axes)
+
+
+def _check_all(
+    asked: StudySpec,
+    base: Json,
+    chosen: Sequence[Json],
+    dropped: set[str],
+    numbered: bool,
+    limits: Limits,
+    faults: Faults,
+) -> Facts | None:
+    """Resolve each configuration; None with mistakes.
+
+    Args:
+        dropped: paths of the sweep that have a mistake themselves: nothing is said of what may
+            come of it.
+        numbered: whether `chosen` are the study's configurations, in order.
+    """
+    jobs = Jobs(base, list(asked.sweep), limits)
+    found = ConfigurationFaults(
+        list(asked.sweep), base, numbered=numbered, most=jobs.affordable_failures
+    )
+    facts, number = Facts(), 0
+    for number, params in enumerate(chosen):
+        spec, errors = _checked(jobs, params, asked.repeats)
+        found.add(number, params, errors)
+        if not found and spec is not None:
+            facts.add(spec)
+        if found.enough:
+            break
+    for mistake in found.listed(number + 1):
+        if not any(_touches(mistake.param, path) for path in dropped):
+            faults.errors.append(mistake)
+    return None if faults.errors else facts
+
+
+def _checked(jobs: Jobs, params: Json, repeats: int) -> tuple[JobSpec | None, list[FieldError]]:
+    """A configuration's resolved spec, or its mistakes; paths that lead nowhere are passed over."""
+    faults, params, spec = Faults(), dict(params), None
+    while True:
+        try:
+            spec = jobs.resolved(params)
+            check_configuration(spec, repeats, faults)
+        except PathError as error:
+            faults.add(error.path, "unknown_path", str(error))
+            del params[error.path]
+            continue
+        except InvalidInputError as error:
+            faults.errors.extend(error.errors)
+        return spec, faults.errors
+
+
+def _touches(param: str, path: str) -> bool:
+    """Whether a mistake may come of the path's being left out."""
+    place = param.removeprefix("base.").removeprefix("sweep.")
+    return place == path or place.startswith(path + ".") or path.startswith(place + ".")
+
+
+def _shared(base: Json, facts: Facts, sweep: Mapping[str, Any]) -> Json:
+    """The base with every part written out that no path varies and that is the same in all."""
+    assert facts.first is not None
+    swept = {path.split(".")[0] for path in sweep}
+    resolved = facts.first.model_dump(mode="json", exclude=swept | facts.varying)
+    kept = {name: part for name, part in base.items() if name not in resolved}
+    return {name: {**resolved, **kept}[name] for name in JobSpec.model_fields
+            if name in resolved or name in kept}  # fmt: skip
+
+
+def storable(value: Any) -> Any:
+    """Whole numbers beyond 64 bits as floats: only fields that take floats accept them."""
+    if isinstance(value, dict):
+        return {name: storable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [storable(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return float(value)
+    return value
+
+
+def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) -> list[FieldError]:
+    """What the rules find in the parts of a body whose fields are right."""
+    if not isinstance(value, dict) or not isinstance(value.get("base"), dict):
+        return []
+    wrong = {error.param.split(".")[0] for error in mistakes}
+    kept = {name: part for name, part in value.items() if name in StudySpec.model_fields}
+    dropped: set[str] = set()
+    if isinstance(kept.get("sweep"), dict):
+        params = [error.param for error in mistakes]
+        dropped = {
+            path for path in kept["sweep"]
+            if any(param == f"sweep.{path}" or param.startswith(f"sweep.{path}.")
+                   for param in params)
+        }  # fmt: skip
+        kept["sweep"] = {path: part for path, part in kept["sweep"].items() if path not in dropped}
+    for name in wrong - {"sweep", "base"}:
+        kept.pop(name, None)
+    try:
+        asked, _, more = read_as(StudySpec, json.dumps(kept).encode(), max_objects=MAX_OBJECTS,
+                                 max_fields=MAX_FIELDS)  # fmt: skip
+    except (ValueError, InvalidInputError):
+        return []
+    if asked is None or more:
+        return []
+    faults = Faults()
+    _resolve(asked, limits, faults)
+    return [
+        error for error in faults.errors
+        if error.param.split(".")[0] not in wrong - {"sweep"}
+        and not any(_touches(error.param, path) for path in dropped)
+    ]  # fmt: skip

@@ -1,0 +1,187 @@
+"""The rest of a study, once its configurations are known to be right: metric, strategy, limits."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from core.specs.sizes.study import Facts
+from core.specs.studies.halving import default_min_steps, most_updates
+from core.specs.studies.sweep import applied
+from core.specs.studies.validation import batch_size
+from core.specs.study import (
+    GridStrategy,
+    Metric,
+    Strategy,
+    StudySpec,
+    SuccessiveHalving,
+    TpeStrategy,
+)
+from core.specs.validation.errors import Faults, shown, size_text
+from core.specs.validation.limits import Limits
+
+Json = dict[str, Any]
+
+_GOALS: Final[dict[str, Any]] = {"eval.accuracy": "max"}
+
+
+def check_lengths(base: Json, chosen: Sequence[Json], facts: Facts, faults: Faults) -> None:
+    """A run limited by time alone may be as long as its history is allowed to be. Where this is the
+    same for all, it is written out; else nobody could tell from the study how long each may be."""
+    swept = [path for path in chosen[0] if path.split(".")[0] == "budget"]
+    if "budget" not in facts.varying and not swept:
+        return
+    for number, params in enumerate(chosen):
+        budget = applied(
+            {"budget": base.get("budget")}, {path: params[path] for path in swept}
+        )["budget"] or {}  # fmt: skip
+        if budget.get("max_seconds") is None or _sized(budget):
+            continue
+        faults.add(
+            "base.budget.max_steps", "missing",
+            f"base.budget.max_steps is required: configuration {number} is limited by max_seconds"
+            f" {shown(budget['max_seconds'])} alone, and the configurations would differ in how"
+            " long they may get; give the most updates of a run",
+        )  # fmt: skip
+        return
+
+
+def _sized(budget: Json) -> bool:
+    return any(budget.get(name) is not None for name in ("max_steps", "max_epochs"))
+
+
+def settled_metric(metric: Metric, facts: Facts, faults: Faults) -> Metric:
+    """Name and goal written out."""
+    names = facts.metrics
+    name = metric.name or ("eval.loss" if "eval.loss" in names else "loss")
+    if name not in names:
+        faults.add(
+            "metric.name", "unknown_metric",
+            f"metric.name: {shown(name)} is not recorded by every run of this study; its runs have"
+            f" {', '.join(names)}{_no_evaluations(name, names)}",
+        )  # fmt: skip
+    goal = metric.goal or _GOALS.get(name, "min")
+    return metric.model_copy(update={"name": name, "goal": goal})
+
+
+def _no_evaluations(name: str, names: tuple[str, ...]) -> str:
+    if name.startswith("eval.") and len(names) == 1:
+        return " (an eval metric needs evaluation rows in every run: see data.eval_fraction)"
+    return ""
+
+
+def settled_strategy(
+    asked: StudySpec, metric: Metric, count: int, facts: Facts, faults: Faults
+) -> Strategy:
+    """The strategy with its batch size and its stopper's first rung written out."""
+    strategy = asked.strategy
+    bracket = count
+    if isinstance(strategy, TpeStrategy):
+        bracket = min(count, batch_size(strategy, asked.repeats))
+        strategy = strategy.model_copy(update={"batch_size": bracket})
+    stopper = strategy.stopper
+    if stopper is None:
+        return strategy
+    before = len(faults.errors)
+    if bracket < stopper.factor:
+        batch = " in a batch" if isinstance(strategy, TpeStrategy) else ""
+        faults.add(
+            "strategy.stopper", "too_few_configurations",
+            f"strategy.stopper: with {bracket} configurations{batch} the best 1/{stopper.factor} is"
+            f" less than one; have at least {stopper.factor}, lower factor, or leave it out",
+        )  # fmt: skip
+    multiple = _multiple(metric, facts, faults)
+    if len(faults.errors) > before:
+        return strategy
+    longest = max(facts.steps)
+    first = stopper.min_steps
+    if first is None:
+        first = default_min_steps(bracket, stopper.factor, longest, multiple)
+    _check_first(stopper, first, multiple, longest, faults)
+    return strategy.model_copy(update={"stopper": stopper.model_copy(update={"min_steps": first})})
+
+
+def _multiple(metric: Metric, facts: Facts, faults: Faults) -> int:
+    """What the first rung must be a multiple of, for the metric to be known there.
+
+    A run that pauses is evaluated as it is; only the best of its evaluations needs some before.
+    """
+    if metric.name == "loss" or metric.at == "final":
+        return 1
+    if None in facts.eval_every:
+        faults.add(
+            "base.record.eval_every", "conflict",
+            f"base.record.eval_every is null, so that the best {metric.name} is known at the end"
+            " alone, but strategy.stopper ranks by it on the way; give eval_every, or the metric's"
+            " at final",
+        )  # fmt: skip
+        return 1
+    return math.lcm(*(every for every in facts.eval_every if every is not None))
+
+
+def _check_first(
+    stopper: SuccessiveHalving, first: int, multiple: int, longest: int, faults: Faults
+) -> None:
+    if first >= longest:
+        way_out = "lower it" if stopper.min_steps else "lower record.eval_every or raise the budget"
+        faults.add(
+            "strategy.stopper.min_steps", "no_rung",
+            f"strategy.stopper.min_steps {first:,} is not below the {longest:,} updates of a run,"
+            f" so that nothing would be stopped; {way_out}, or leave the stopper out",
+        )  # fmt: skip
+    elif first % multiple:
+        faults.add(
+            "strategy.stopper.min_steps", "not_a_multiple",
+            f"strategy.stopper.min_steps {first:,} is no multiple of record.eval_every ="
+            f" {multiple:,}: the best evaluation is not known at that step; give"
+            f" {-(-first // multiple) * multiple:,}",
+        )  # fmt: skip
+
+
+def most_updates_of(strategy: Strategy, facts: Facts, count: int, repeats: int) -> int:
+    """Updates of all runs, at most. `count`: configurations; of tpe each may be the longest."""
+    stopper = strategy.stopper
+    if not isinstance(strategy, TpeStrategy):
+        steps = facts.steps
+        if stopper is None:
+            return sum(steps) * repeats
+        return most_updates(steps, stopper.min_steps or 1, stopper.factor) * repeats
+    longest = max(facts.steps)
+    if stopper is None:
+        return longest * count * repeats
+    size = strategy.batch_size or 1
+    full, rest = divmod(count, size)
+    first = stopper.min_steps or 1
+    total = full * most_updates([longest] * size, first, stopper.factor)
+    if rest:
+        total += most_updates([longest] * rest, first, stopper.factor)
+    return total * repeats
+
+
+def history_of(strategy: Strategy, facts: Facts, count: int, repeats: int) -> int:
+    """Bytes of all runs' histories, at most."""
+    if isinstance(strategy, TpeStrategy):
+        return facts.largest_history * count * repeats
+    return facts.history_bytes * repeats
+
+
+def check_totals(
+    strategy: Strategy, num_runs: int, updates: int, history: int, limits: Limits, faults: Faults
+) -> None:
+    """Steps and histories of all runs against the limits."""
+    fewer = "lower the counts of sweep" if isinstance(strategy, GridStrategy) else "lower num_runs"
+    if updates > limits.max_study_steps:
+        faults.add(
+            "base.budget", "too_many_steps",
+            f"base.budget: {num_runs:,} runs would apply {updates:,} updates in all; this service"
+            f" allows {limits.max_study_steps:,} a study: shorten the budget to"
+            f" 1/{-(-updates // limits.max_study_steps):,} of it, {fewer} or repeats",
+        )  # fmt: skip
+    if history > limits.max_history_bytes:
+        factor = -(-history // limits.max_history_bytes)
+        faults.add(
+            "base.record.every", "history_too_large",
+            f"base.record.every: the histories of {num_runs:,} runs would take about"
+            f" {size_text(history)} together; this service allows"
+            f" {size_text(limits.max_history_bytes)}: record a row every {factor:,} times as many"
+            f" steps (record.every, record.eval_every), {fewer} or repeats",
+        )  # fmt: skip

@@ -1,0 +1,185 @@
+"""What a sweep stands for: its points, its draws, and how they are put into a job's spec.
+
+Plain functions of the spec: the same sweep gives the same configurations on every machine.
+"""
+
+import hashlib
+import json
+import math
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.specs.study import Sweep, SweepIntegers, SweepLinear, SweepLog, SweepValues
+from core.specs.validation.errors import shown
+
+Json = dict[str, Any]
+
+_BITS: Final = 53
+
+
+class PathError(ValueError):
+    """A path leads nowhere in this spec; the text says where it ends and the way out."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One path of a sweep and what stands there.
+
+    Attributes:
+        size: how many points it has; None: any number between two.
+    """
+
+    path: str
+    sweep: Sweep
+
+    @property
+    def size(self) -> int | None:
+        match self.sweep:
+            case SweepValues():
+                return len(self.sweep.values)
+            case SweepIntegers():
+                low, high = self.sweep.integers
+                return high - low + 1
+            case _:
+                return self.sweep.count
+
+    def point(self, index: int) -> Any:
+        """Point number `index` of `size`; the first and the last are the given ends exactly."""
+        match self.sweep:
+            case SweepValues():
+                return self.sweep.values[index]
+            case SweepIntegers():
+                return self.sweep.integers[0] + index
+            case _:
+                assert self.sweep.count is not None
+                return self.between(index, self.sweep.count - 1)
+
+    def index_of(self, value: Any) -> int:
+        """The inverse of `point`."""
+        if isinstance(self.sweep, SweepValues):
+            text = json.dumps(value, sort_keys=True)  # tells 1, 1.0 and true apart
+            texts = (json.dumps(each, sort_keys=True) for each in self.sweep.values)
+            return next(index for index, each in enumerate(texts) if each == text)
+        assert self.size is not None
+        return bisect_left(range(self.size), value, key=self.point)
+
+    def between(self, part: float, whole: float) -> float:
+        """The number `part`/`whole` of the way from the first end to the second."""
+        match self.sweep:
+            case SweepLog(log=(low, high)):
+                a, b = math.log10(low), math.log10(high)
+                inner: float = 10.0 ** (a + (b - a) * part / whole)
+            case SweepLinear(linear=(low, high)):
+                inner = low + (high - low) * part / whole
+            case _:
+                raise TypeError(f"{self.path} has no numbers in between")
+        if part in (0, whole):
+            return low if part == 0 else high
+        return min(max(inner, low), high)
+
+    def draw(self, u: float) -> Any:
+        """What the number `u` from [0, 1) draws: each point is as likely as the others, each
+        number between two ends as likely on the scale of the sweep."""
+        size = self.size
+        if size is None:
+            return self.between(u, 1.0)
+        return self.point(min(int(u * size), size - 1))
+
+    def ends(self) -> list[Any]:
+        """All values, or of numbers the first and the last: where a sweep can go wrong."""
+        if isinstance(self.sweep, SweepValues):
+            return list(self.sweep.values)
+        size = self.size
+        if size is None:
+            return [self.between(0, 1), self.between(1, 1)]
+        return [self.point(0), self.point(size - 1)] if size > 1 else [self.point(0)]
+
+
+def axes_of(sweep: Mapping[str, Sweep]) -> list[Axis]:
+    return [Axis(path, part) for path, part in sweep.items()]
+
+
+def num_combinations(axes: Sequence[Axis]) -> int:
+    """How many the grid has; every axis must have points."""
+    return math.prod(axis.size or 1 for axis in axes)
+
+
+def grid(axes: Sequence[Axis]) -> Iterator[Json]:
+    """Every combination, in the order of an odometer: the last axis runs fastest."""
+    sizes = [axis.size or 1 for axis in axes]
+    for number in range(math.prod(sizes)):
+        params: Json = {}
+        rest = number
+        for axis, size in zip(reversed(axes), reversed(sizes), strict=True):
+            rest, index = divmod(rest, size)
+            params[axis.path] = axis.point(index)
+        yield {axis.path: params[axis.path] for axis in axes}
+
+
+def drawn(axes: Sequence[Axis], seed: int, number: int) -> Json:
+    """Configuration `number` of a random search: it depends on nothing but its arguments."""
+    return {axis.path: axis.draw(uniform(seed, number, axis.path)) for axis in axes}
+
+
+def uniform(seed: int, number: int, path: str) -> float:
+    """A number from [0, 1) with 53 bits, by BLAKE2b of the arguments."""
+    digest = hashlib.blake2b(f"{seed}/sweep/{number}/{path}".encode(), digest_size=8).digest()
+    return math.ldexp(int.from_bytes(digest, "little") >> (64 - _BITS), -_BITS)
+
+
+def applied(base: Json, params: Mapping[str, Any]) -> Json:
+    """The base with each value at its path, shorter paths first; `base` stays as it is.
+
+    Objects on the way are made where there are none (or null).
+
+    Raises:
+        PathError: a path goes through something that is no object, or beyond a list.
+    """
+    spec: Any = base
+    for path in sorted(params, key=lambda path: path.count(".")):
+        spec = _put(spec, path.split("."), 0, params[path])
+    return dict(spec)
+
+
+def _put(node: Any, names: list[str], depth: int, value: Any) -> Any:
+    if depth == len(names):
+        return value
+    name = names[depth]
+    if isinstance(node, list):
+        index = _place(node, names, depth)
+        changed = list(node)
+        changed[index] = _put(node[index], names, depth + 1, value)
+        return changed
+    if node is None:
+        if name.isdigit():
+            here = ".".join(names[:depth])
+            raise PathError(
+                ".".join(names), f"there is no list {here} to find place {name} in; give it in base"
+            )
+        node = {}
+    if not isinstance(node, Mapping):
+        here = ".".join(names[:depth])
+        raise PathError(
+            ".".join(names), f"{here} is {shown(node)}, which has no part {shown(name)}"
+        )
+    return {**node, name: _put(node.get(name), names, depth + 1, value)}
+
+
+def _place(items: list[Any], names: list[str], depth: int) -> int:
+    here, name = ".".join(names[:depth]), names[depth]
+    plain = name.isascii() and name.isdigit() and name == str(int(name[:9]))
+    if not plain:
+        raise PathError(
+            ".".join(names), f"{here} is a list; name a place in it by its number, from 0"
+        )
+    if int(name) >= len(items):
+        raise PathError(
+            ".".join(names), f"{here} has no place {name}; its places are 0 … {len(items) - 1}"
+        )
+    return int(name)

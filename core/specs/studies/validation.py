@@ -1,0 +1,207 @@
+"""Rules of a study that hold before any of its configurations is looked at."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, islice, product
+from typing import Any, Final
+
+from core.specs.job import JobSpec
+from core.specs.studies.sweep import Axis, axes_of, num_combinations
+from core.specs.study import (
+    GridStrategy,
+    Strategy,
+    StudySpec,
+    SweepIntegers,
+    SweepLinear,
+    SweepLog,
+    SweepValues,
+    TpeStrategy,
+)
+from core.specs.validation.errors import Faults, shown
+from core.specs.validation.limits import Limits
+
+Json = dict[str, Any]
+
+RUNS_AT_A_TIME: Final = 32
+"""Of tpe, unless the study says so: a stack of them costs a run little, and the next batch learns
+from it."""
+MOST_PROBES: Final = 5_000
+MOST_CATEGORIES: Final = 1_000
+
+_OF_THE_STUDY: Final = {
+    "labels": "labels are the study's: write them beside base",
+    "webhook": "it is the study's: write it beside base",
+    "start_from": "a study's runs begin at their origin: leave it out",
+    "priority": "a study has one: write it in base",
+    "max_attempts": "a study has one: write it in base",
+    "device": "a study has one: write it in base",
+    "diagnose": "runs of a study are not diagnosed: leave it out",
+}
+"""Parts of a job's spec that no sweep varies, with the way out."""
+
+
+def check_base(base: Json, faults: Faults) -> Json:
+    """The base without what a study's runs do not have; each such part is a mistake."""
+    for name in ("labels", "webhook", "start_from"):
+        if base.get(name) not in (None, {}):
+            faults.add(
+                f"base.{name}", "not_in_studies",
+                f"base.{name} {shown(base[name])}: runs are no jobs; {_OF_THE_STUDY[name]}",
+            )  # fmt: skip
+    if base.get("diagnose") == "full":
+        faults.add(
+            "base.diagnose", "not_in_studies",
+            'base.diagnose "full": runs of a study are not diagnosed; leave it out, and post the'
+            " run that you are interested in as a job",
+        )  # fmt: skip
+    wrong = {error.param.removeprefix("base.") for error in faults.errors}
+    return {name: part for name, part in base.items() if name not in wrong}
+
+
+def good_axes(asked: StudySpec, faults: Faults) -> list[Axis]:
+    """The sweep's paths; those with a mistake are left out."""
+    found = []
+    for axis in axes_of(asked.sweep):
+        before = len(faults.errors)
+        _check_path(axis.path, faults)
+        _check_ends(axis, asked.strategy, faults)
+        if len(faults.errors) == before:
+            found.append(axis)
+    return found
+
+
+def _check_path(path: str, faults: Faults) -> None:
+    param = f"sweep.{path}"
+    if not all(path.split(".")):
+        faults.add(
+            param, "malformed",
+            f"{param}: {shown(path)} is no path; write names with single dots between them, as in"
+            " optimizer.lr or optimizer.betas.0",
+        )  # fmt: skip
+        return
+    first = path.split(".", maxsplit=1)[0]
+    if first in _OF_THE_STUDY:
+        faults.add(
+            param, "not_swept", f"{param} cannot be varied within a study; {_OF_THE_STUDY[first]}"
+        )
+
+
+def _check_ends(axis: Axis, strategy: Strategy, faults: Faults) -> None:
+    param, sweep = f"sweep.{axis.path}", axis.sweep
+    if isinstance(sweep, SweepValues):
+        if isinstance(strategy, TpeStrategy) and len(sweep.values) > MOST_CATEGORIES:
+            faults.add(
+                f"{param}.values", "too_long",
+                f"{param}.values has {len(sweep.values):,} values; tpe chooses among at most"
+                f" {MOST_CATEGORIES:,}: give fewer, or a range (log, linear, integers)",
+            )  # fmt: skip
+        return
+    if isinstance(sweep, SweepIntegers):
+        low: float = sweep.integers[0]
+        high: float = sweep.integers[1]
+        name, equal_allowed = "integers", True
+    else:
+        low, high = sweep.log if isinstance(sweep, SweepLog) else sweep.linear
+        name, equal_allowed = ("log" if isinstance(sweep, SweepLog) else "linear"), False
+    if low > high or (low == high and not equal_allowed):
+        faults.add(
+            f"{param}.{name}", "not_ordered",
+            f"{param}.{name} must be [low, high] with low < high; [{low:g}, {high:g}] was given"
+            + ("" if low > high else " (for one value use values)"),
+        )  # fmt: skip
+    elif isinstance(sweep, SweepLinear) and not math.isfinite(high - low):
+        faults.add(
+            f"{param}.{name}", "not_finite",
+            f"{param}.{name}: the distance between {low:g} and {high:g} is not finite; bring them"
+            " closer",
+        )  # fmt: skip
+    if isinstance(strategy, GridStrategy) and axis.size is None:
+        faults.add(
+            f"{param}.count", "missing",
+            f"{param}.count is required by the strategy grid: how many points; or use random or"
+            " tpe",
+        )  # fmt: skip
+
+
+def check_configuration(spec: JobSpec, repeats: int, faults: Faults) -> None:
+    """What a run may not ask for although a job may; params are those of a job's spec."""
+    if spec.seed + repeats - 1 >= 2**63:
+        faults.add(
+            "seed", "less_than",
+            f"seed {spec.seed} leaves no room for {repeats:,} repeats, whose seeds are seed, seed +"
+            " 1, …; give one below 2^63 − repeats",
+        )  # fmt: skip
+    if spec.optimizer.lr == "auto":
+        faults.add(
+            "optimizer.lr", "not_in_studies",
+            'optimizer.lr "auto" is for single jobs; in a study sweep it, as in "optimizer.lr":'
+            ' {"log": [0.0001, 1.0], "count": 16}',
+        )  # fmt: skip
+
+
+def num_configurations(strategy: Strategy, axes: Sequence[Axis]) -> int:
+    """How many the study will have; nothing is expanded for it."""
+    if isinstance(strategy, GridStrategy):
+        return num_combinations(axes)
+    return strategy.num_runs
+
+
+def check_num_runs(asked: StudySpec, axes: Sequence[Axis], limits: Limits, faults: Faults) -> None:
+    """The number of runs against the limit, before any list of them is made."""
+    count = num_configurations(asked.strategy, axes)
+    if count * asked.repeats <= limits.max_study_runs:
+        return
+    limit = f"this service allows {limits.max_study_runs:,} runs a study"
+    times = f" with {asked.repeats:,} repeats each" if asked.repeats > 1 else ""
+    runs = f", {count * asked.repeats:,} runs" if asked.repeats > 1 else ""
+    if asked.repeats > limits.max_study_runs or (count == 1 and asked.repeats > 1):
+        faults.add(
+            "repeats", "too_many_runs",
+            f"repeats {asked.repeats:,} of {_configurations(count)} are"
+            f" {count * asked.repeats:,} runs; {limit}: lower repeats",
+        )  # fmt: skip
+    elif isinstance(asked.strategy, GridStrategy):
+        sizes = " · ".join(f"{axis.path} {axis.size:,}" for axis in axes[:10])
+        faults.add(
+            "sweep", "too_many_runs",
+            f"sweep has {count:,} combinations ({sizes}){times}{runs}; {limit}: lower the counts,"
+            f' or use the strategy {{"kind": "random", "num_runs":'
+            f" {max(1, limits.max_study_runs // asked.repeats)}}}",
+        )  # fmt: skip
+    else:
+        faults.add(
+            "strategy.num_runs", "too_many_runs",
+            f"strategy.num_runs is {count:,}{times}{runs}; {limit}: lower it to"
+            f" {max(1, limits.max_study_runs // asked.repeats):,}",
+        )  # fmt: skip
+
+
+def _configurations(count: int) -> str:
+    return "one configuration" if count == 1 else f"{count:,} configurations"
+
+
+def batch_size(strategy: TpeStrategy, repeats: int) -> int:
+    """Configurations that tpe chooses at a time, written out."""
+    if strategy.batch_size is not None:
+        return strategy.batch_size
+    return min(strategy.num_runs, max(4, RUNS_AT_A_TIME // repeats))
+
+
+def probes(axes: Sequence[Axis], most: int = MOST_PROBES) -> list[Json]:
+    """Configurations in which mistakes show, where all of them cannot be listed: every value and
+    every end of a range in all combinations, or with every other if those are too many."""
+    ends = {axis.path: axis.ends() for axis in axes}
+    if math.prod(len(values) for values in ends.values()) <= most:
+        return [dict(zip(ends, values, strict=True)) for values in product(*ends.values())]
+    return list(islice(_pairs(ends), most))
+
+
+def _pairs(ends: Mapping[str, list[Any]]) -> Iterator[Json]:
+    first = {path: values[0] for path, values in ends.items()}
+    yield first
+    for path, values in ends.items():
+        for value in values[1:]:
+            yield {**first, path: value}
+    for (one, values), (other, others) in combinations(ends.items(), 2):
+        for value, another in product(values[1:], others[1:]):
+            yield {**first, one: value, other: another}

@@ -1,0 +1,101 @@
+"""The closed sets of the spec: every union of kinds, and the models that it holds."""
+
+from functools import cache
+from typing import Any, Final, get_args
+
+from core.specs.base import Spec
+from core.specs.data import Data, Generator, Order
+from core.specs.functions import Function
+from core.specs.job import (
+    Budget,
+    CheckpointEvery,
+    GradientClip,
+    JobSpec,
+    OnDivergence,
+    Problem,
+    Record,
+    StartFrom,
+    Stop,
+)
+from core.specs.losses import Loss
+from core.specs.models import Initializer, Model, Norm
+from core.specs.optimizers import Optimizer
+from core.specs.schedules import Schedule
+from core.specs.study import (
+    Metric,
+    Strategy,
+    StudySpec,
+    SuccessiveHalving,
+    SweepIntegers,
+    SweepLinear,
+    SweepLog,
+    SweepValues,
+)
+
+UNIONS: Final[dict[str, Any]] = {
+    "problem": Problem,
+    "data": Data,
+    "generator": Generator,
+    "order": Order,
+    "model": Model,
+    "norm": Norm,
+    "init": Initializer,
+    "loss": Loss,
+    "function": Function,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "then": Schedule,
+    "schedules": Schedule,
+    "gradient_clip": GradientClip,
+    "on_divergence": OnDivergence,
+    "strategy": Strategy,
+}
+"""By the name of the field that takes one of them."""
+
+PLAIN: Final[dict[str, type[Spec]]] = {
+    "budget": Budget,
+    "stop": Stop,
+    "record": Record,
+    "checkpoint": CheckpointEvery,
+    "start_from": StartFrom,
+    "metric": Metric,
+    "stopper": SuccessiveHalving,
+}
+"""Fields that take one model, by name."""
+
+NOUNS: Final[dict[type[Spec], str]] = {JobSpec: "a job", StudySpec: "a study"}
+"""What a body is that is validated as this model."""
+
+SWEEP: Final = "~sweep"
+"""Stands for the name of a field that is a path of a sweep."""
+
+SWEEPS: Final[dict[str, type[Spec]]] = {
+    "values": SweepValues,
+    "log": SweepLog,
+    "linear": SweepLinear,
+    "integers": SweepIntegers,
+}
+"""The forms of a sweep, by their main field."""
+
+
+@cache
+def members(field: str) -> dict[str, type[Spec]]:
+    """The models that a field of `UNIONS` takes, by kind, in the order of the catalogue."""
+    return {kind_of(model, tag_of(field)): model for model in _models(UNIONS[field])}
+
+
+def tag_of(field: str) -> str:
+    """The name of the field that tells the choices of `field` apart."""
+    return "action" if field == "on_divergence" else "kind"
+
+
+def kind_of(model: type[Spec], tag: str = "kind") -> str:
+    """The model's `kind`, or whatever its tag is."""
+    (kind,) = get_args(model.model_fields[tag].annotation)
+    return str(kind)
+
+
+def _models(annotation: Any) -> list[type[Spec]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, Spec) else []
+    return [model for part in get_args(annotation) for model in _models(part)]

@@ -1,0 +1,233 @@
+"""Rules of supervised problems: data, loss, model and batch must fit one another."""
+
+from typing import Final, Literal
+
+from core.specs.data import Blobs, ExplicitOrder, Inline, Spirals, Synthetic
+from core.specs.job import JobSpec, Supervised
+from core.specs.losses import MSE, CrossEntropy, Loss
+from core.specs.models import MLP, BatchNorm
+from core.specs.optimizers import LBFGS, Rprop
+from core.specs.sizes.shapes import DataShape, data_shape, inline_classes, loss_family, split_rows
+from core.specs.validation.errors import MAX_ERRORS, Faults, shown
+from core.specs.validation.limits import Limits
+
+DEFAULT_BATCH: Final = 64
+FLOAT32_MAX: Final = 3.4028235e38
+_DATA: Final = "problem.data"
+
+BatchSize = int | Literal["full"] | None
+
+
+def resolve_supervised(problem: Supervised, limits: Limits, faults: Faults) -> Supervised | None:
+    """Check data and loss and write the loss out; None where the data's shape is not known."""
+    before = len(faults.errors)
+    if isinstance(problem.data, Inline):
+        _check_inline(problem.data, faults)
+    elif isinstance(problem.data, Synthetic):
+        _check_generator(problem.data, limits, faults)
+    if len(faults.errors) > before:
+        return None
+    shape = data_shape(problem.data)
+    loss = problem.loss or (MSE(kind="mse") if shape.num_classes is None else _CROSS_ENTROPY)
+    _check_loss(problem, loss, shape, faults)
+    _check_split(problem, shape, faults)
+    if len(faults.errors) > before:
+        return None
+    return problem if problem.loss else problem.model_copy(update={"loss": loss})
+
+
+_CROSS_ENTROPY: Final = CrossEntropy(kind="cross_entropy")
+
+
+def _check_inline(data: Inline, faults: Faults) -> None:
+    widths = data.counted.feature_widths
+    if len(widths) > 1:
+        usual = widths.most_common(1)[0][0]
+        odd = next(i for i, row in enumerate(data.features) if len(row) != usual)
+        faults.add(
+            f"{_DATA}.features.{odd}", "ragged",
+            f"{_DATA}.features: row {odd} has {len(data.features[odd])} numbers, most rows have"
+            f" {usual}; give every row the same number",
+        )  # fmt: skip
+    if len(data.targets) != len(data.features):
+        faults.add(
+            f"{_DATA}.targets", "length_mismatch",
+            f"{_DATA}.targets has {len(data.targets):,} entries for {len(data.features):,} rows of"
+            " features; give one a row",
+        )  # fmt: skip
+    target_widths = data.counted.target_widths
+    if len(target_widths) > 1:
+        faults.add(
+            f"{_DATA}.targets", "ragged",
+            f"{_DATA}.targets: rows have {min(target_widths)} to {max(target_widths)} numbers; give"
+            " every row the same number",
+        )  # fmt: skip
+
+
+def _check_generator(data: Synthetic, limits: Limits, faults: Faults) -> None:
+    generator = data.generator
+    if generator.num_samples > limits.max_samples:
+        faults.add(
+            f"{_DATA}.generator.num_samples", "less_than_equal",
+            f"{_DATA}.generator.num_samples must be at most {limits.max_samples:,} on this service;"
+            f" {generator.num_samples:,} was given",
+        )  # fmt: skip
+    if isinstance(generator, (Blobs, Spirals)) and generator.num_classes > generator.num_samples:
+        faults.add(
+            f"{_DATA}.generator.num_classes", "less_than_equal",
+            f"{_DATA}.generator.num_classes must be at most num_samples ="
+            f" {generator.num_samples:,}; {generator.num_classes:,} was given",
+        )  # fmt: skip
+
+
+def _check_loss(problem: Supervised, loss: Loss, shape: DataShape, faults: Faults) -> None:
+    family, inline = loss_family(loss), isinstance(problem.data, Inline)
+    if family == "values":
+        if shape.num_classes is not None and not inline:
+            way_out = "binary_cross_entropy or " if shape.num_classes == 2 else ""
+            faults.add(
+                "problem.loss", "loss_does_not_fit",
+                f"problem.loss {loss.kind} wants values, but the targets of"
+                f" {_name(problem)} are {shape.num_classes} classes; use {way_out}cross_entropy",
+            )  # fmt: skip
+        return
+    if shape.num_classes is None:
+        _refuse_values(problem, loss, faults)
+    elif isinstance(problem.data, Inline):
+        _check_ids(problem.data, faults, chosen=problem.loss is not None)
+    if family == "binary" and (shape.num_classes or 2) != 2:
+        faults.add(
+            "problem.loss", "loss_does_not_fit",
+            f"problem.loss binary_cross_entropy wants 2 classes; {_name(problem)} has"
+            f" {shape.num_classes}; use cross_entropy",
+        )  # fmt: skip
+
+
+def _refuse_values(problem: Supervised, loss: Loss, faults: Faults) -> None:
+    if not isinstance(problem.data, Inline):
+        faults.add(
+            "problem.loss", "loss_does_not_fit",
+            f"problem.loss {loss.kind} wants classes, but the targets of {_name(problem)} are"
+            " values; use mse, l1, smooth_l1 or huber",
+        )  # fmt: skip
+        return
+    first = next(
+        (i for i, target in enumerate(problem.data.targets) if not isinstance(target, int)), 0
+    )
+    faults.add(
+        f"{_DATA}.targets", "loss_does_not_fit",
+        f"{_DATA}.targets: {shown(problem.data.targets[first])} (row {first}) is no class id, which"
+        f" the loss {loss.kind} wants: write whole numbers 0, 1, … without a decimal point, or use"
+        " the loss mse, l1, smooth_l1 or huber",
+    )  # fmt: skip
+
+
+def _check_ids(data: Inline, faults: Faults, *, chosen: bool) -> None:
+    count = inline_classes(data)
+    present, negative = data.counted.ids, data.counted.smallest_id
+    way_out = "" if chosen else "; if the targets are values, set problem.loss to mse"
+    if negative < 0:
+        faults.add(
+            f"{_DATA}.targets", "class_id_out_of_range",
+            f"{_DATA}.targets: class ids start at 0; {negative} was given{way_out}",
+        )  # fmt: skip
+    elif len(present) < count:
+        absent = next(i for i in range(count) if i not in present)
+        faults.add(
+            f"{_DATA}.targets", "class_id_out_of_range",
+            f"{_DATA}.targets: class ids must be 0 … C−1, each at least once; the largest is"
+            f" {count - 1:,}, but no row has {absent}{way_out}",
+        )  # fmt: skip
+    elif count < 2:
+        faults.add(
+            f"{_DATA}.targets", "class_id_out_of_range",
+            f"{_DATA}.targets names one class only; give rows of at least two{way_out}",
+        )  # fmt: skip
+
+
+def _check_split(problem: Supervised, shape: DataShape, faults: Faults) -> None:
+    data = problem.data
+    train_rows, _ = split_rows(shape.num_rows, data.eval_fraction)
+    if train_rows < 1:
+        faults.add(
+            f"{_DATA}.eval_fraction", "no_training_rows",
+            f"{_DATA}.eval_fraction {data.eval_fraction:g} leaves none of the {shape.num_rows} rows"
+            " for training; lower it",
+        )  # fmt: skip
+        return
+    if not isinstance(data.order, ExplicitOrder):
+        return
+    allowed = len(faults.errors) + MAX_ERRORS
+    for step, rows in enumerate(data.order.steps):
+        if max(rows) >= train_rows and len(faults.errors) <= allowed:
+            faults.add(
+                f"{_DATA}.order.steps.{step}", "row_out_of_range",
+                f"{_DATA}.order.steps.{step} names row {max(rows)}; the training rows are 0 …"
+                f" {train_rows - 1} (of {shape.num_rows} rows, eval_fraction"
+                f" {data.eval_fraction:g} keeps some for evaluation)",
+            )  # fmt: skip
+
+
+def resolve_batch(spec: JobSpec, problem: Supervised, faults: Faults) -> BatchSize:
+    """The batch size written out: null with an explicit order, which replaces it."""
+    given, data = spec.batch_size, problem.data
+    num_rows = data_shape(data).num_rows
+    train_rows, eval_rows = split_rows(num_rows, data.eval_fraction)
+    if isinstance(data.order, ExplicitOrder):
+        if given is not None:
+            faults.add(
+                "batch_size", "conflict",
+                f"batch_size {shown(given)} and problem.data.order explicit exclude each other; the"
+                " order names each step's rows: leave batch_size out",
+            )  # fmt: skip
+        _check_batch_norm(problem, [len(rows) for rows in data.order.steps], faults)
+        return None
+    if given is None:
+        whole = isinstance(spec.optimizer, (LBFGS, Rprop))
+        given = "full" if whole else min(DEFAULT_BATCH, train_rows)
+    if given != "full" and given > train_rows:
+        faults.add(
+            "batch_size", "less_than_equal",
+            f"batch_size {given:,} is more than the {train_rows:,} training rows ({num_rows:,} rows"
+            f' less {eval_rows:,} for evaluation); lower it, or use "full"',
+        )  # fmt: skip
+        return given
+    size = train_rows if given == "full" else given
+    rest = 0 if data.drop_last else train_rows % size
+    _check_batch_norm(problem, [size, rest] if rest else [size], faults)
+    return given
+
+
+def _check_batch_norm(problem: Supervised, sizes: list[int], faults: Faults) -> None:
+    model = problem.model
+    if not (isinstance(model, MLP) and isinstance(model.norm, BatchNorm) and model.hidden):
+        return
+    if min(sizes) == 1:
+        faults.add(
+            "problem.model.norm", "batch_of_one_row",
+            "problem.model.norm batch cannot train on a batch of one row, which has no variance;"
+            " choose another batch_size, set problem.data.drop_last, or use the norm layer",
+        )  # fmt: skip
+
+
+def check_float32(problem: Supervised, faults: Faults) -> None:
+    """Inline numbers must be finite in the precision that they are trained in."""
+    data = problem.data
+    if not isinstance(data, Inline):
+        return
+    counted = data.counted
+    largest = {"features": counted.largest_feature, "targets": counted.largest_target}
+    for field, value in largest.items():
+        if value > FLOAT32_MAX:
+            faults.add(
+                f"{_DATA}.{field}", "not_finite",
+                f"{_DATA}.{field}: {value:g} does not fit float32; scale it, or use the precision"
+                " float64",
+            )  # fmt: skip
+
+
+def _name(problem: Supervised) -> str:
+    data = problem.data
+    if isinstance(data, Synthetic):
+        return data.generator.kind
+    return "the inline data" if isinstance(data, Inline) else data.name

@@ -1,0 +1,212 @@
+"""Rules of how a problem is run: optimizer, budget and schedule, with their lengths written out."""
+
+from itertools import pairwise
+from typing import Final
+
+from core.specs.job import MAX_STEPS, Budget, StartFrom
+from core.specs.optimizers import LBFGS, SGD, Muon, Optimizer, Rprop
+from core.specs.schedules import (
+    Chained,
+    Cosine,
+    Cyclic,
+    OneCycle,
+    Polynomial,
+    ReduceOnPlateau,
+    Schedule,
+    Sequential,
+    Warmup,
+)
+from core.specs.validation.errors import Faults
+
+STEPS_OF_DATA: Final = 2_000
+STEPS_OF_FUNCTIONS: Final = 1_000
+STEPS_BY_TIME: Final = 1_000_000
+MAX_SCHEDULES: Final = 100
+MAX_SCHEDULE_DEPTH: Final = 10
+
+
+def resolve_optimizer(optimizer: Optimizer, faults: Faults) -> Optimizer:
+    """Check what torch would refuse; write out what stands for LBFGS's and Muon's None."""
+    if getattr(optimizer, "foreach", None) and getattr(optimizer, "fused", None):
+        faults.add(
+            "optimizer.fused", "conflict",
+            "optimizer.foreach and optimizer.fused cannot both be true; leave one out",
+        )  # fmt: skip
+    match optimizer:
+        case SGD(nesterov=True) if optimizer.momentum <= 0 or optimizer.dampening != 0:
+            faults.add(
+                "optimizer.nesterov", "conflict",
+                "optimizer.nesterov needs momentum > 0 and dampening 0; momentum"
+                f" {optimizer.momentum:g} and dampening {optimizer.dampening:g} were given",
+            )  # fmt: skip
+        case Rprop() if optimizer.step_sizes[0] > optimizer.step_sizes[1]:
+            faults.add(
+                "optimizer.step_sizes", "not_ordered",
+                "optimizer.step_sizes must be [smallest, largest];"
+                f" {list(optimizer.step_sizes)} was given",
+            )  # fmt: skip
+        case LBFGS(max_eval=None):
+            return optimizer.model_copy(update={"max_eval": optimizer.max_iter * 5 // 4})
+        case Muon(adjust_lr_fn=None):
+            return optimizer.model_copy(update={"adjust_lr_fn": "original"})
+        case _:
+            pass
+    return optimizer
+
+
+def resolve_budget(
+    budget: Budget, default_steps: int, affordable_steps: int, start: int = 0
+) -> Budget:
+    """Write `max_steps` out, unless `max_epochs` says how long the run is.
+
+    Args:
+        default_steps: where no limit is given.
+        affordable_steps: what the history limit allows; caps a run limited by time alone.
+        start: updates that the weights have behind them.
+    """
+    if budget.max_steps is not None or budget.max_epochs is not None:
+        return budget
+    if budget.max_seconds is None:
+        return budget.model_copy(update={"max_steps": default_steps})
+    more = max(1, min(STEPS_BY_TIME, affordable_steps))
+    return budget.model_copy(update={"max_steps": min(MAX_STEPS, start + more)})
+
+
+def check_longer(budget: Budget, steps: int, start: StartFrom | None, faults: Faults) -> None:
+    """A job that starts from a checkpoint must have something left to do."""
+    if start is None or steps > start.step:
+        return
+    name = "max_steps" if steps == budget.max_steps else "max_epochs"
+    faults.add(
+        f"budget.{name}", "not_longer",
+        f"budget.{name} counts from the origin and ends after {steps:,} updates; the checkpoint"
+        f" that the job starts from has {start.step:,} behind it: give a larger one",
+    )  # fmt: skip
+
+
+class Schedules:
+    """Checks a tree of schedules and writes the lengths out that follow from the budget.
+
+    While the optimizer's rate is "auto", a `max_lr` that follows from it stays open.
+    """
+
+    def __init__(self, optimizer: Optimizer, faults: Faults) -> None:
+        self._lr = None if optimizer.lr == "auto" else optimizer.lr
+        self._kind = optimizer.kind
+        fields = type(optimizer).model_fields
+        self._cycles = "momentum" in fields or "betas" in fields
+        self._faults = faults
+        self._count = 0
+
+    def resolve(self, schedule: Schedule, steps: int, path: str = "schedule", depth: int = 1,
+                last: bool = True) -> Schedule:  # fmt: skip
+        """The schedule over `steps` updates; `last`: none follows it."""
+        self._count += 1
+        if self._count > MAX_SCHEDULES or depth > MAX_SCHEDULE_DEPTH:
+            if self._count == MAX_SCHEDULES + 1 or self._count <= MAX_SCHEDULES:
+                self._faults.add(
+                    path, "too_many_schedules",
+                    f"{path}: at most {MAX_SCHEDULES} schedules in all, nested at most"
+                    f" {MAX_SCHEDULE_DEPTH} deep",
+                )  # fmt: skip
+            return schedule
+        steps = max(1, steps)
+        match schedule:
+            case Warmup():
+                inner = self.resolve(
+                    schedule.then, steps - schedule.steps, f"{path}.then", depth + 1, last
+                )
+                return _with(schedule, then=inner)
+            case Sequential():
+                return self._sequential(schedule, steps, path, depth, last)
+            case Chained():
+                return self._chained(schedule, steps, path, depth)
+            case ReduceOnPlateau() if not last:
+                self._faults.add(
+                    path, "conflict",
+                    f"{path}: reduce_on_plateau follows the loss and must come last; nothing can"
+                    " follow it in a sequence or be chained with it",
+                )  # fmt: skip
+            case OneCycle() | Cyclic():
+                return self._cycle(schedule, steps, path)
+            case Cosine(T_max=None):
+                return _with(schedule, T_max=steps)
+            case Polynomial(total_iters=None):
+                return _with(schedule, total_iters=steps)
+            case _:
+                pass
+        return schedule
+
+    def _sequential(
+        self, schedule: Sequential, steps: int, path: str, depth: int, last: bool
+    ) -> Schedule:
+        count, milestones = len(schedule.schedules), schedule.milestones
+        if len(milestones) != count - 1:
+            self._faults.add(
+                f"{path}.milestones", "length_mismatch",
+                f"{path}.milestones needs one step for each schedule after the first"
+                f" ({count - 1}); {len(milestones)} were given",
+            )  # fmt: skip
+            return schedule
+        if any(b <= a for a, b in pairwise(milestones)):
+            self._faults.add(
+                f"{path}.milestones", "not_ordered",
+                f"{path}.milestones must increase; {list(milestones)} was given",
+            )  # fmt: skip
+        spans = pairwise((0, *milestones, steps))
+        inner = tuple(
+            self.resolve(part, end - start, f"{path}.schedules.{i}", depth + 1,
+                         last and i == count - 1)
+            for i, (part, (start, end)) in enumerate(zip(schedule.schedules, spans, strict=True))
+        )  # fmt: skip
+        return _with(schedule, schedules=inner)
+
+    def _chained(self, schedule: Chained, steps: int, path: str, depth: int) -> Schedule:
+        inner = []
+        for i, part in enumerate(schedule.schedules):
+            here = f"{path}.schedules.{i}"
+            if isinstance(part, (Warmup, Sequential, OneCycle, Cyclic)):
+                self._faults.add(
+                    here, "conflict",
+                    f"{here}: {part.kind} sets the rate itself and cannot be chained; chained takes"
+                    " schedules whose factors multiply (for a warm-up chain linear, or put chained"
+                    " into a sequential)",
+                )  # fmt: skip
+            inner.append(self.resolve(part, steps, here, depth + 1, last=False))
+        return _with(schedule, schedules=tuple(inner))
+
+    def _cycle(self, schedule: OneCycle | Cyclic, steps: int, path: str) -> Schedule:
+        cycle_momentum = schedule.cycle_momentum
+        if cycle_momentum is None:
+            cycle_momentum = self._cycles
+        elif cycle_momentum and not self._cycles:
+            self._faults.add(
+                f"{path}.cycle_momentum", "conflict",
+                f"{path}.cycle_momentum needs an optimizer with momentum or betas;"
+                f" {self._kind} has neither: set it to false",
+            )  # fmt: skip
+        if isinstance(schedule, OneCycle):
+            return _with(
+                schedule,
+                max_lr=self._lr if schedule.max_lr is None else schedule.max_lr,
+                total_steps=steps if schedule.total_steps is None else schedule.total_steps,
+                cycle_momentum=cycle_momentum,
+            )
+        if schedule.base_lr > schedule.max_lr:
+            self._faults.add(
+                f"{path}.base_lr", "less_than_equal",
+                f"{path}.base_lr must be at most max_lr = {schedule.max_lr:g};"
+                f" {schedule.base_lr:g} was given",
+            )  # fmt: skip
+        down = schedule.step_size_down
+        return _with(
+            schedule,
+            step_size_down=schedule.step_size_up if down is None else down,
+            cycle_momentum=cycle_momentum,
+        )
+
+
+def _with(schedule: Schedule, **fields: object) -> Schedule:
+    if all(getattr(schedule, name) == value for name, value in fields.items()):
+        return schedule
+    return schedule.model_copy(update=fields)

@@ -1,0 +1,53 @@
+"""The catalogue lists what a spec accepts, in the contract's shape."""
+
+import json
+from typing import Any
+
+import pytest
+
+from core.specs.catalog import FAMILIES, TEXTS, entries, kinds, minimal_example
+from core.specs.parsing.job import parse_job
+from core.specs.sizes.fusing import fusable
+from core.specs.validation.limits import Limits
+
+ENTRIES = [(family, entry) for family in FAMILIES for entry in entries(family)]
+
+
+@pytest.mark.parametrize(("family", "entry"), ENTRIES)
+def test_an_entry_has_the_shape_of_the_contract(family: str, entry: dict[str, Any]) -> None:
+    assert set(entry) == {"kind", "summary", "schema", "source", "supports"}
+    assert entry["summary"].endswith(".")
+    assert entry["source"]
+    assert entry["supports"]["precisions"] == ["float32", "float64"]
+    assert entry["supports"]["resume"] is True
+
+
+@pytest.mark.parametrize(("family", "entry"), ENTRIES)
+def test_a_schema_is_closed_and_shows_its_defaults(family: str, entry: dict[str, Any]) -> None:
+    schema = entry["schema"]
+    if family == "activations":
+        assert schema == {"const": entry["kind"], "type": "string"}
+        return
+    assert schema["additionalProperties"] is False
+    optional = set(schema["properties"]) - set(schema.get("required", ()))
+    assert all("default" in schema["properties"][name] for name in optional)
+
+
+def test_the_kinds_are_those_of_the_issue() -> None:
+    assert len(kinds("optimizers")) == 14
+    assert {"digits", "iris", "wine", "breast_cancer", "diabetes"} <= set(kinds("datasets"))
+    assert {"moons", "friedman1", "sine_sequence", "inline"} <= set(kinds("datasets"))
+    assert len(kinds("functions")) >= 12
+
+
+def test_no_text_is_left_over() -> None:
+    for family, texts in TEXTS.items():
+        assert set(texts) <= set(kinds(family))
+
+
+def test_an_optimizer_says_whether_runs_with_it_share_a_stack() -> None:
+    for entry in entries("optimizers"):
+        body = json.dumps(minimal_example("optimizers", entry["kind"])).encode()
+        assert entry["supports"]["fused"] == fusable(parse_job(body, Limits())), entry["kind"]
+    alone = {e["kind"] for e in entries("optimizers") if not e["supports"]["fused"]}
+    assert alone == {"asgd", "adafactor", "lbfgs"}
