@@ -22,7 +22,7 @@ from api.problems import UnsupportedMediaTypeError, query_names, unknown_paramet
 from api.waiting import EndFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import FieldError, InvalidInputError, NotFoundError
-from core.names import JOB_PREFIX, STUDY_PREFIX, is_id
+from core.ids import JOB_PREFIX, STUDY_PREFIX, is_id
 from core.settings import Settings
 from core.specs.validation.limits import Limits
 from core.store.base import ApiStore

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from core.plots import PlotFormat
+from core.plots.run import PlotFormat
 
 _MEDIA: Final[dict[PlotFormat, str]] = {"svg": "image/svg+xml", "png": "image/png"}
 PICTURE: Final[dict[int | str, dict[str, Any]]] = {

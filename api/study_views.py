@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from api.encoding import strict
-from core.names import utc_now
+from core.ids import utc_now
 from core.studies import RUN_COUNTS, RunRecord, StudyRecord
 
 Json = dict[str, Any]

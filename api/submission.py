@@ -10,7 +10,7 @@ from api.idempotency import KEY_PARAMETER, idempotency_of
 from api.schemas import Job
 from api.views import job_bytes
 from api.work import accepted, announced
-from core.names import JOB_PREFIX, new_id, rfc3339, utc_now
+from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.specs.job import JobSpec
 from core.store.base import NewJob
 from core.store.layouts import layouts_of

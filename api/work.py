@@ -9,8 +9,8 @@ from api.dependencies import Services
 from api.openapi import header
 from api.paging import fingerprint, read_cursor
 from api.queries import JobsQuery
+from core.ids import is_id
 from core.jobs import JobRecord
-from core.names import is_id
 from core.store.base import JobFilter
 from core.studies import StudyRecord
 

@@ -25,7 +25,7 @@ BARE = """
 import json, sys, tempfile
 from pathlib import Path
 from core.artifacts.local import LocalJob
-from core.names import new_id
+from core.ids import new_id
 from core.specs.validation.limits import Limits
 from core.specs.parsing.job import parse_job
 from core.settings import Settings

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from core.compare import intervals
-from core.compare.several import adjusted
+from core.compare.statistics import intervals
+from core.compare.statistics.multiple_comparisons import adjusted
 
 Floats = NDArray[np.float64]
 Ends = tuple[Floats, Floats]

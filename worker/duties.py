@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.errors import JobFailure, NotFoundError
-from core.names import JOB_PREFIX, STUDY_PREFIX, new_id
+from core.ids import JOB_PREFIX, STUDY_PREFIX, new_id
 from core.settings import Settings
 from core.specs.job import JobSpec
 from core.specs.parsing.job import Limits, parse_job

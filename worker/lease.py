@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError, ThalwegError
-from core.names import rfc3339, utc_now
+from core.ids import rfc3339, utc_now
 from core.store.base import Claim, WorkerInfo, WorkerStore
 from core.store.studies_base import TaskClaim
 

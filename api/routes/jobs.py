@@ -28,8 +28,8 @@ from api.schemas import Job, JobPage, Validated
 from api.submission import ACCEPTED, KEY_PARAMETER, accept, new_job
 from api.views import etag, job_bytes, job_json
 from api.work import listing, place, places
+from core.ids import JOB_PREFIX
 from core.jobs import TERMINAL
-from core.names import JOB_PREFIX
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate

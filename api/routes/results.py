@@ -17,11 +17,11 @@ from api.queries import ModelQuery, PageQuery, PlotQuery
 from api.schemas import CheckpointPage
 from api.views import checkpoint_json
 from api.weights import WEIGHTS, weights_reply
-from core import plots_measured
 from core.errors import ConflictError, FieldError, InvalidInputError
 from core.jobs import JobRecord
-from core.plots import PlotFormat
-from core.plots_measured import MeasuredKind
+from core.plots import measured as measured_plots
+from core.plots.measured import MeasuredKind
+from core.plots.run import PlotFormat
 from core.specs.job import JobSpec
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
@@ -101,13 +101,13 @@ async def plot(
     there, the Hessian's eigenvalues and the loss around the weights."""
     services = services_of(request)
     job = await services.store.get(known_form(job_id))
-    from core import plots  # for those who ask only: it brings matplotlib
+    from core.plots import run as run_plots  # for those who ask only: it brings matplotlib
 
     spec = await asyncio.to_thread(JobSpec.model_validate_json, to_json(job.spec))
     match query.kind:
         case "spectrum" | "landscape" as kind:
             return await _measured_plot(job, spec, kind, query.format)
-        case "path" if not plots.path_is_possible(spec):
+        case "path" if not run_plots.path_is_possible(spec):
             message = "kind: a path is drawn for functions of two variables; ask for loss or lr."
             raise InvalidInputError([FieldError("kind", "not_two_dimensional", message)])
         case _:
@@ -124,7 +124,7 @@ async def plot(
         )
         evaluation = dict(evaluated.columns) if evaluated.returned else None
     picture = await asyncio.to_thread(
-        plots.render,
+        run_plots.render,
         query.kind,
         query.format,
         spec,
@@ -141,7 +141,7 @@ async def _measured_plot(
     job: JobRecord, spec: JobSpec, kind: MeasuredKind, form: PlotFormat
 ) -> Response:
     measured = (job.diagnosis or {}).get("measured")
-    if not measured or not plots_measured.has(kind, measured):
+    if not measured or not measured_plots.has(kind, measured):
         why = "has no full diagnosis" if not measured else "was measured, but there was no time for"
         raise ConflictError(
             "not_ready",
@@ -149,6 +149,6 @@ async def _measured_plot(
             " once it has ended.",
         )
     picture = await asyncio.to_thread(
-        plots_measured.render, kind, form, spec, measured, job.outcome
+        measured_plots.render, kind, form, spec, measured, job.outcome
     )
     return picture_reply(picture, form)

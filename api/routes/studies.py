@@ -28,7 +28,7 @@ from api.removal import remove_kept, remove_spent
 from api.study_schemas import Study, StudyPage, ValidatedStudy
 from api.study_views import study_etag, study_json
 from api.work import accepted, announced, listing, place, places
-from core.names import STUDY_PREFIX, new_id, rfc3339, utc_now
+from core.ids import STUDY_PREFIX, new_id, rfc3339, utc_now
 from core.specs.studies.parse import ResolvedStudy, parse_study
 from core.store.studies_base import NewStudy
 from core.studies import StudyRecord

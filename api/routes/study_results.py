@@ -82,10 +82,10 @@ async def plot(
         curves = await _curves(services, study, compared)
     elif compared["profile"] is None:
         _no_profile(study, compared["profile_reason"])
-    from core import plots_study  # for those who ask only: it brings matplotlib
+    from core.plots import study as study_plots  # for those who ask only: it brings matplotlib
 
     picture = await asyncio.to_thread(
-        plots_study.render, query.kind, query.format, compared, curves
+        study_plots.render, query.kind, query.format, compared, curves
     )
     return picture_reply(picture, query.format)
 
@@ -94,7 +94,7 @@ async def _curves(
     services: Services, study: StudyRecord, compared: dict[str, Any]
 ) -> dict[int, Curve]:
     """Raises `ConflictError("not_ready")` while no run has a row."""
-    from core.compare.bands import curve_plan
+    from core.compare.curve_bands import curve_plan
 
     found: dict[int, Curve] = {}
     if compared["configurations"]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.errors import ArtifactError, NotFoundError
-from core.names import JOB_PREFIX, STUDY_PREFIX, is_id
+from core.ids import JOB_PREFIX, STUDY_PREFIX, is_id
 
 Buffer = bytes | bytearray | memoryview
 

@@ -17,7 +17,7 @@ def open_artifacts(location: str, *, patience_s: float = PATIENCE_S) -> Artifact
     are repeated. Raises `ArtifactError` for an endpoint that must not be used.
     """
     if "://" in location:
-        from core.artifacts.objects import ObjectStore  # a local folder has no use for obstore
+        from core.artifacts.s3 import ObjectStore  # a local folder has no use for obstore
 
         return ObjectStore(location, patience_s)
     return LocalStore(Path(location))

@@ -1,8 +1,12 @@
 """A study's comparison: what its runs say, and what they do not.
 
-The parts: `grouping` (runs as arrays), `intervals` (means), `targets` (times to a target),
-`ranking` and `winner` (who leads, and whether that is more than chance), `races` (performance
-profiles), `budgets` (who was tuned how much), `minima` (functions).
+The parts: `table` (runs as arrays), `intervals` (means), `targets` (times to a target), `ranking`
+and `winner` (who leads, and whether that is more than chance), `performance_profiles`, `minima`
+(functions).
+
+It also says how much each choice was tuned: one that was tried at more settings, or trained for
+longer, wins by that alone (Choi et al. 2019, arXiv 1910.05446; Sivaprasad et al. 2020, arXiv
+1910.11758).
 """
 
 from collections.abc import Sequence
@@ -11,18 +15,48 @@ from typing import Any, Final
 import numpy as np
 
 from core.compare import parameters
-from core.compare.budgets import tuning_budget
-from core.compare.grouping import Floats, Ints, Table, tabulate
-from core.compare.intervals import LEVEL, means
-from core.compare.minima import minima
-from core.compare.races import profiles
+from core.compare.minima.minima import minima
+from core.compare.performance_profiles import profiles
 from core.compare.ranking import STANDING, Ranking, rank
+from core.compare.statistics.intervals import LEVEL, means
+from core.compare.table import Floats, Ints, State, Table, tabulate
 from core.compare.targets import to_target
 from core.compare.winner import verdict
 from core.specs.studies.sweep import applied
 from core.studies import RunRecord
 
 Json = dict[str, Any]
+
+
+def tuning_budget(table: Table) -> Json:
+    """What each choice has had: `equal`, and `choices` with `params`, `num_configurations`,
+    `num_runs`, `num_updates` and `seconds`.
+
+    A choice is what the words among the parameters say (an optimizer's kind); numbers tune it.
+    `equal`: all had as many configurations and as many runs. Updates and seconds are those that
+    were spent: runs that end early need fewer.
+    """
+    paths = parameters.varying(table.leaves)
+    words = [
+        {path: one[path] for path in paths if path in one and parameters.is_choice(one[path])}
+        for one in table.leaves
+    ]
+    rows: dict[str, list[int]] = {}
+    for row, one in enumerate(words):
+        rows.setdefault(parameters.key(one), []).append(row)
+    choices = [
+        {
+            "params": words[at[0]],
+            "num_configurations": len(at),
+            "num_runs": int((table.state[at] != State.MISSING).sum()),
+            "num_updates": int(table.updates[at].sum()),
+            "seconds": float(np.nansum(table.seconds[at])),
+        }
+        for at in rows.values()
+    ]
+    given = {(one["num_configurations"], one["num_runs"]) for one in choices}
+    return {"equal": len(given) <= 1, "choices": choices}
+
 
 _MANY: Final = (
     "The configurations have {count} different problems, and a metric on one says nothing about "

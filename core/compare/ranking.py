@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.compare.grouping import State, Table
-from core.compare.intervals import Means, means
-from core.compare.several import adjusted
+from core.compare.statistics.intervals import Means, means
+from core.compare.statistics.multiple_comparisons import adjusted
+from core.compare.table import State, Table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

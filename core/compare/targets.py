@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.compare.grouping import State, Table
+from core.compare.table import State, Table
 
 Json = dict[str, Any]
 Floats = NDArray[np.float64]

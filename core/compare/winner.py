@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 
 from core.compare import parameters
-from core.compare.grouping import State, Table
 from core.compare.ranking import NOTHING, PARTIAL, STANDING, STOPPED, Ints, Ranking
-from core.compare.several import MOST_REPEATS, repeats_to_tell
+from core.compare.statistics.multiple_comparisons import MOST_REPEATS, repeats_to_tell
+from core.compare.table import State, Table
 
 _MOST_NAMED: Final = 5
 _AS_THEY_ARE: Final = "if the differences stay as they are"

@@ -10,8 +10,8 @@ import redis
 from numpy.typing import NDArray
 
 from core.errors import ConflictError
+from core.ids import JOB_PREFIX
 from core.jobs import JobRecord, Status
-from core.names import JOB_PREFIX
 from core.store import calls
 from core.store.base import Created, Idempotency, JobFilter, JobPage, NewJob, WorkerInfo
 from core.store.codec import (

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ulid import ULID
 
-from core.names import rfc3339
+from core.ids import rfc3339
 from core.store.base import JobFilter
 from core.store.link import Call, run
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from core.errors import ConflictError
-from core.names import STUDY_PREFIX
+from core.ids import STUDY_PREFIX
 from core.store import studies_calls as calls
 from core.store.base import Idempotency, JobFilter
 from core.store.codec import fields_of

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import pytest
 
 from core.artifacts.build import open_artifacts
+from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.jobs import JobRecord
-from core.names import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.settings import Settings
 from core.specs.parsing.job import Limits, parse_job
 from core.store.base import NewJob

@@ -9,7 +9,7 @@ import pytest
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.errors import ArtifactError
-from core.names import STUDY_PREFIX, new_id
+from core.ids import STUDY_PREFIX, new_id
 from core.studies import RunRecord, StudyRecord
 from tests.worker.study_bench import StudyBench, as_written
 from worker.leftovers import drop_checkpoints, drop_spent

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from core.artifacts.local import LocalStore
-from core.names import STUDY_PREFIX, new_id
+from core.ids import STUDY_PREFIX, new_id
 from tests.core.population.harness import train_population
 from tests.core.train.harness import blobs_job
 from worker.frames import Frame

@@ -11,7 +11,7 @@ import pytest
 from core.artifacts.base import ArtifactStore, Buffer, JobArtifacts
 from core.artifacts.build import open_artifacts
 from core.errors import NotFoundError
-from core.names import JOB_PREFIX, STUDY_PREFIX, new_id
+from core.ids import JOB_PREFIX, STUDY_PREFIX, new_id
 from tests.object_server import BUCKET, ObjectServer
 
 JOB = new_id(JOB_PREFIX)

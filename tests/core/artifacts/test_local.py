@@ -12,7 +12,7 @@ import pytest
 
 from core.artifacts.local import LocalJob, LocalStore
 from core.errors import ArtifactError
-from core.names import JOB_PREFIX, new_id
+from core.ids import JOB_PREFIX, new_id
 
 JOB = new_id(JOB_PREFIX)
 

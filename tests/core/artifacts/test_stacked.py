@@ -14,7 +14,7 @@ from core.artifacts.base import OpenArtifact
 from core.artifacts.local import LocalJob
 from core.artifacts.stacked import open_row
 from core.errors import ArtifactError, NotFoundError
-from core.names import STUDY_PREFIX, new_id
+from core.ids import STUDY_PREFIX, new_id
 
 NAME = "weights/0_1.safetensors"
 SHARED = {"class_names": '["a", "b"]', "spec": "of another run"}

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from core.compare.comparison import best_configuration, compare
-from core.compare.intervals import means
-from core.compare.several import adjusted
+from core.compare.statistics.intervals import means
+from core.compare.statistics.multiple_comparisons import adjusted
 from tests.core.compare.studies import run, runs, study
 
 NAN = math.nan

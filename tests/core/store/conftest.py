@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import redis
 
+from core.ids import new_id, rfc3339, utc_now
 from core.jobs import Status
-from core.names import new_id, rfc3339, utc_now
 from core.store.base import Claim, NewJob
 from core.store.layout import Columns, HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from core.names import new_id, rfc3339, utc_now
+from core.ids import new_id, rfc3339, utc_now
 from core.store.layout import Columns, HistoryLayout
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.store.studies_base import NewRun, NewStudy, Round, TaskClaim

@@ -7,8 +7,8 @@ import pytest
 import redis
 
 from core.errors import ConflictError
+from core.ids import rfc3339
 from core.jobs import STATUSES, TERMINAL, Status
-from core.names import rfc3339
 from core.store.base import Claim, JobFilter, NewJob, WorkerInfo
 from core.store.listing import LIST_LOOK
 from core.store.redis import AsyncRedisStore, RedisStore

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.compare.student import quantile, two_sided
+from core.compare.statistics.student_t import quantile, two_sided
 
 DEGREES = [1.0, 2.0, 3.0, 4.0, 9.0, 29.0, 100.0, 9_999.0]
 

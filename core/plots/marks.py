@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from core.plots_style import HUGE, Floats, Json
+from core.plots.style import HUGE, Floats, Json
 
 Columns = Mapping[str, Floats]
 _STRETCHES: Final = 40

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.compare.several import adjusted, repeats_to_tell
+from core.compare.statistics.multiple_comparisons import adjusted, repeats_to_tell
 
 
 def test_hochbergs_adjustment_worked_by_hand() -> None:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.compare.student import quantile
+from core.compare.statistics.student_t import quantile
 
 Floats = NDArray[np.float64]
 

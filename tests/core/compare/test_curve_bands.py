@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.compare.bands import CELLS, MOST_OTHERS, MOST_RUNS, band, curve_plan
 from core.compare.comparison import compare
+from core.compare.curve_bands import CELLS, MOST_OTHERS, MOST_RUNS, band, curve_plan
 from tests.core.compare.studies import Json, runs, study
 
 Floats = NDArray[np.float64]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.plots_style import GREY, HUGE, ORANGE, RED, Floats, say_empty
+from core.plots.style import GREY, HUGE, ORANGE, RED, Floats, say_empty
 from core.specs.formulas.parser import parse, variables
 from core.specs.formulas.values import dimension, domain, value_at
 from core.specs.functions import Expression

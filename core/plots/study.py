@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.compare import parameters
-from core.compare.bands import Band, CurvePlan, Shown, band, curve_plan
+from core.compare.curve_bands import Band, CurvePlan, Shown, band, curve_plan
 from core.errors import FieldError, InvalidInputError
-from core.plots import PlotFormat, picture
-from core.plots_style import BLUE, GREEN, GREY, HUGE, ORANGE, RED, say_empty, whole_steps
+from core.plots.run import PlotFormat, picture
+from core.plots.style import BLUE, GREEN, GREY, HUGE, ORANGE, RED, say_empty, whole_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +43,8 @@ def render(
         format: `svg` or `png`.
         comparison: of the study (`core.compare.comparison.compare`).
         curves: for `curves`, by the numbers of runs the steps and values of those that
-            `core.compare.bands.curve_plan(comparison).runs` asks for; those without rows may be
-            left out.
+            `core.compare.curve_bands.curve_plan(comparison).runs` asks for; those without rows may
+            be left out.
 
     Raises:
         InvalidInputError: a profile of a study that has none.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from core.plots import PlotFormat, picture, title
+from core.plots.run import PlotFormat, picture, title
 from core.specs.job import JobSpec
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from core.errors import FieldError, InvalidInputError
-from core.plots_loss import draw_loss, draw_verdict
-from core.plots_marks import marks_of
-from core.plots_path import draw_path, path_is_possible
-from core.plots_style import BLUE, Floats, Json, say_empty, whole_steps
+from core.plots.loss import draw_loss, draw_verdict
+from core.plots.marks import marks_of
+from core.plots.path import draw_path, path_is_possible
+from core.plots.style import BLUE, Floats, Json, say_empty, whole_steps
 from core.specs.functions import Expression
 from core.specs.job import FunctionProblem, JobSpec
 

@@ -10,7 +10,7 @@ import pytest
 from core.artifacts.base import ArtifactStore, JobArtifacts
 from core.artifacts.build import open_artifacts
 from core.errors import ArtifactError
-from core.names import JOB_PREFIX, new_id
+from core.ids import JOB_PREFIX, new_id
 from core.settings import Settings
 from tests.object_server import BUCKET, KEY_ID, SECRET, ObjectServer
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.compare.bands import curve_plan
 from core.compare.comparison import compare
+from core.compare.curve_bands import curve_plan
 from core.errors import InvalidInputError
-from core.plots import PLOT_FORMATS, PlotFormat
-from core.plots_study import STUDY_PLOT_KINDS, StudyPlotKind, render
+from core.plots.run import PLOT_FORMATS, PlotFormat
+from core.plots.study import STUDY_PLOT_KINDS, StudyPlotKind, render
 from core.studies import RunRecord
 from tests.core.compare.studies import run, runs, study
 
@@ -120,5 +120,5 @@ def test_a_study_without_runs_or_rows_draws_too() -> None:
 
 def test_pictures_of_studies_need_no_torch() -> None:
     heavy = "{'torch', 'matplotlib', 'scipy'}"
-    code = f"import core.plots_study, sys; assert not {heavy} & set(sys.modules)"
+    code = f"import core.plots.study, sys; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

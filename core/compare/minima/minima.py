@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from core.compare.multistart import distinct_minima
-from core.compare.stationary import near_minima
+from core.compare.minima.distinct import distinct_minima
+from core.compare.minima.stationary import near_minima
 from core.specs.formulas.values import dimension, domain, value_at
 from core.specs.functions import Function, Quadratic
 from core.studies import RunRecord

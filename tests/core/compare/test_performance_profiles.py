@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from core.compare.comparison import compare
-from core.compare.profiles import TAUS, profile, ratios, score
+from core.compare.performance_profiles import TAUS, profile, ratios, score
 from core.studies import RunRecord
 from tests.core.compare.studies import run, study
 

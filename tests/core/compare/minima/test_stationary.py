@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from core.compare.stationary import Values, near_minima
+from core.compare.minima.stationary import Values, near_minima
 
 Floats = NDArray[np.float64]
 

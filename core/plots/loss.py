@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from core.plots_marks import Mark
-from core.plots_style import (
+from core.plots.marks import Mark
+from core.plots.style import (
     BLUE,
     GREEN,
     GREY,

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import InvalidInputError
-from core.plots import PLOT_FORMATS, PLOT_KINDS, PlotFormat, PlotKind, path_is_possible, render
-from core.plots_marks import Mark, marks_of
+from core.plots.marks import Mark, marks_of
+from core.plots.run import PLOT_FORMATS, PLOT_KINDS, PlotFormat, PlotKind, path_is_possible, render
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits
@@ -208,7 +208,7 @@ def test_the_verdict_and_each_mark_change_the_picture_of_the_loss_alone() -> Non
 
 @pytest.mark.parametrize("case", range(len(ODD)))
 def test_any_history_has_a_picture_with_every_finding(case: int) -> None:
-    from core.plots_marks import _PLACES
+    from core.plots.marks import _PLACES
 
     numbers = {"best_step": 1.0, "best_eval_loss": 1.0, "known_minimum": -3.0}
     found = diagnosed("diverging", *((rule, numbers) for rule in _PLACES))
@@ -239,5 +239,7 @@ def test_threads_draw_the_same_pictures_as_one() -> None:
 
 
 def test_importing_it_loads_no_matplotlib() -> None:
-    code = "import sys, core.plots; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
+    code = (
+        "import sys, core.plots.run;sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.compare.student import quantile, two_sided
+from core.compare.statistics.student_t import quantile, two_sided
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from core.compare.intervals import MOST_EXACT, MOST_RESAMPLED, means, upper_arm
+from core.compare.statistics.intervals import MOST_EXACT, MOST_RESAMPLED, means, upper_arm
 
 Floats = NDArray[np.float64]
 
