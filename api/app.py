@@ -31,7 +31,7 @@ from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError
 from core.settings import Settings
 from core.specs.validation.limits import Limits
-from core.store.base import ApiStore
+from core.store.protocols.api import ApiStore
 
 _ABOUT: Final = """Optimization jobs: submit a problem and an optimizer, follow the descent, take
 the result. Studies: many descents as one, and what they say about each other. Errors are

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any, Final
 
 from api.encoding import strict, to_json
-from core.store.base import ApiStore
+from core.store.protocols.api import ApiStore
 from core.studies import RunRecord, StudyRecord
 
 Json = dict[str, Any]

@@ -19,7 +19,7 @@ from core.errors import (
 from core.jobs import JobRecord
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import differences
-from core.store.base import Created, Idempotency, NewJob, QueueFullError
+from core.store.protocols.types import Created, Idempotency, NewJob, QueueFullError
 
 Json = dict[str, Any]
 _PARAM: Final = "start_from"

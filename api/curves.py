@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import NotFoundError
-from core.store.base import ApiStore
-from core.store.layout import HistoryKind
+from core.store.history.layout import HistoryKind
+from core.store.protocols.api import ApiStore
 from core.studies import run_id
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]

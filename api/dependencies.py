@@ -25,7 +25,7 @@ from core.errors import FieldError, InvalidInputError, NotFoundError
 from core.ids import JOB_PREFIX, STUDY_PREFIX, is_id
 from core.settings import Settings
 from core.specs.validation.limits import Limits
-from core.store.base import ApiStore
+from core.store.protocols.api import ApiStore
 
 Result = TypeVar("Result")
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from api.downsample import METHOD, choose_rows
 from core.errors import FieldError, InvalidInputError
 from core.jobs import TERMINAL
-from core.store.base import ApiStore
-from core.store.history import row_after, steps_of
-from core.store.layout import Columns, HistoryKind, HistoryMeta
+from core.store.history.chunks import row_after, steps_of
+from core.store.history.layout import Columns, HistoryKind, HistoryMeta
+from core.store.protocols.api import ApiStore
 
 MAX_NUMBERS: Final = 2_000_000
 """Numbers in one reply: a page of a wide series may hold fewer rows than were asked for."""

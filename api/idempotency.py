@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from api.dependencies import Services
 from core.errors import FieldError, InvalidInputError
-from core.store.base import Idempotency
+from core.store.protocols.types import Idempotency
 
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 KEY_PARAMETER: Final = {

@@ -12,8 +12,8 @@ from api.views import job_bytes
 from api.work import accepted, announced
 from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.specs.job import JobSpec
-from core.store.base import NewJob
-from core.store.layouts import layouts_of
+from core.store.history.layout import layouts_of
+from core.store.protocols.types import NewJob
 
 ACCEPTED: Final = accepted("job", Job)
 """`responses=` of such a call."""

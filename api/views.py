@@ -4,7 +4,7 @@ from typing import Any
 
 from api.encoding import strict, to_json
 from core.jobs import Attempt, JobRecord
-from core.store.base import WorkerInfo
+from core.store.protocols.types import WorkerInfo
 from core.studies import study_of
 
 Json = dict[str, Any]

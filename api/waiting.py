@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 
 from api.log import note
 from core.jobs import JobRecord
-from core.store.base import ApiStore
+from core.store.protocols.api import ApiStore
 from core.studies import StudyRecord
 
 RETRY_S: Final = 1.0

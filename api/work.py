@@ -11,7 +11,7 @@ from api.paging import fingerprint, read_cursor
 from api.queries import JobsQuery
 from core.ids import is_id
 from core.jobs import JobRecord
-from core.store.base import JobFilter
+from core.store.protocols.types import JobFilter
 from core.studies import StudyRecord
 
 

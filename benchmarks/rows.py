@@ -12,7 +12,7 @@ import redis
 from benchmarks.accept import free_port, listening, thalweg_api
 from benchmarks.service import Client, digits_job
 from benchmarks.table import Figure
-from core.store.base import Claim
+from core.store.protocols.types import Claim
 from core.store.redis import RedisStore
 from thalweg.embedded import EmbeddedServer
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from core.jobs import JobRecord
-from core.store.base import Json
+from core.store.protocols.types import Json
 
 
 class Account:

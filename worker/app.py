@@ -25,7 +25,7 @@ from core.artifacts.build import open_artifacts
 from core.broker import QUEUE, celery_config
 from core.errors import ArtifactError, StoreUnavailableError
 from core.settings import Settings
-from core.store.base import WorkerStore
+from core.store.protocols.worker import WorkerStore
 from core.store.redis import RedisStore
 from worker import tasks
 from worker.health import alive_file

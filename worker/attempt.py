@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import AttemptEnd, Outcome, Status
-from core.store.base import Claim, Json
-from core.store.layout import Columns, HistoryKind
+from core.store.history.layout import Columns, HistoryKind
+from core.store.protocols.types import Claim, Json
 from worker.account import Account
 from worker.diagnosis import Run, diagnosis, stored_run, tries_a_remedy
 from worker.frames import Frame

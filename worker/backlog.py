@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.store.layout import Columns, HistoryKind
+from core.store.history.layout import Columns, HistoryKind
 from worker import frames
 from worker.frames import Frame
 

@@ -14,8 +14,9 @@ from core.diagnose.history import diagnose
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord, Outcome
 from core.specs.job import JobSpec
-from core.store.base import Json, WorkerStore
-from core.store.layout import Columns, HistoryKind
+from core.store.history.layout import Columns, HistoryKind
+from core.store.protocols.types import Json
+from core.store.protocols.worker import WorkerStore
 
 log = logging.getLogger("thalweg.worker")
 

@@ -10,7 +10,7 @@ from typing import Final
 from core.artifacts.base import ArtifactStore
 from core.errors import ArtifactError, StoreUnavailableError
 from core.settings import Settings
-from core.store.base import WorkerStore
+from core.store.protocols.worker import WorkerStore
 
 log = logging.getLogger("thalweg.worker")
 

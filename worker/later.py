@@ -11,7 +11,7 @@ from queue import Empty
 from typing import Final, Literal, TypeVar
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
-from core.store.base import DiagnosisClaim, Json
+from core.store.protocols.types import DiagnosisClaim, Json
 from worker.diagnosis import diagnosis, stored_run, tries_a_remedy
 from worker.frames import Frame
 from worker.means import Means

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError, ThalwegError
 from core.ids import rfc3339, utc_now
-from core.store.base import Claim, WorkerInfo, WorkerStore
-from core.store.studies_base import TaskClaim
+from core.store.protocols.types import Claim, TaskClaim, WorkerInfo
+from core.store.protocols.worker import WorkerStore
 
 log = logging.getLogger("thalweg.worker")
 

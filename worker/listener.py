@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from core.errors import StoreUnavailableError
-from core.store.base import WorkerStore
+from core.store.protocols.worker import WorkerStore
 
 log = logging.getLogger("thalweg.worker")
 

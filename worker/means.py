@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from core.artifacts.base import ArtifactStore
 from core.settings import Settings
-from core.store.base import WorkerStore
+from core.store.protocols.worker import WorkerStore
 from worker.hearing import Mailbox
 from worker.patience import Shutdown
 from worker.trainer_link import TrainerLink

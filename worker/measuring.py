@@ -4,7 +4,7 @@ from typing import Final
 
 from core.jobs import JobRecord
 from core.settings import Settings
-from core.store.base import Json
+from core.store.protocols.types import Json
 
 LIMIT_S: Final = 300.0
 """A measurement bounds its own time; one that has not ended by then hangs."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from core.store.bundles import MAX_HISTORY_BYTES, num_bytes
-from core.store.studies_base import Layouts
+from core.store.history.bundles import MAX_HISTORY_BYTES, num_bytes
+from core.store.protocols.types import Layouts
 from worker.backlog import History
 
 MAX_SEGMENTS: Final = 8

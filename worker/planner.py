@@ -15,8 +15,8 @@ from core.artifacts.base import ArtifactStore
 from core.compare.comparison import best_configuration
 from core.errors import JobFailure, NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import Status
-from core.store.base import WorkerStore
-from core.store.studies_base import Round, TaskClaim
+from core.store.protocols.types import Round, TaskClaim
+from core.store.protocols.worker import WorkerStore
 from core.strategies.plan import next_round
 from core.studies import RunRecord, StudyRecord
 from worker.leftovers import drop_spent

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from core.errors import StoreUnavailableError
-from core.store.base import WorkerStore
+from core.store.protocols.worker import WorkerStore
 
 log = logging.getLogger("thalweg.worker")
 

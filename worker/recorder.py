@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from core.store.base import Claim, WorkerStore
-from core.store.layout import Columns, HistoryKind
+from core.store.history.layout import Columns, HistoryKind
+from core.store.protocols.types import Claim
+from core.store.protocols.worker import WorkerStore
 from worker.backlog import Rows, join
 from worker.writer import Notes, Writer
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from core.store.layout import Columns, HistoryKind
+from core.store.history.layout import Columns, HistoryKind
 
 Json = dict[str, Any]
 _EVAL: Final = "eval."

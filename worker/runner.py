@@ -11,8 +11,8 @@ from queue import SimpleQueue
 from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError
 from core.settings import Settings
-from core.store.base import Claim, WorkerStore
-from core.store.studies_base import TaskClaim
+from core.store.protocols.types import Claim, TaskClaim
+from core.store.protocols.worker import WorkerStore
 from core.strategies.plan import next_round
 from worker.attempt import Attempt
 from worker.hearing import Mailbox, Order

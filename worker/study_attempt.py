@@ -11,9 +11,8 @@ from typing import Final, TypeVar
 
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import TERMINAL, AttemptEnd, Status
-from core.store.base import Json
-from core.store.layout import Columns, HistoryKind
-from core.store.studies_base import TaskClaim
+from core.store.history.layout import Columns, HistoryKind
+from core.store.protocols.types import Json, TaskClaim
 from core.studies import run_id
 from worker.frames import Frame
 from worker.hearing import Hearing, Last

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from core.jobs import AttemptEnd, Status
-from core.store.layout import Columns, HistoryKind
-from core.store.studies_base import Layouts, RunRows, TaskClaim, WorkerStudies
+from core.store.history.layout import Columns, HistoryKind, RunRows
+from core.store.protocols.types import Layouts, TaskClaim
+from core.store.protocols.worker import WorkerStudies
 from core.studies import RunRecord
 from worker.backlog import Chain, History, Rows
 from worker.placing import Placing

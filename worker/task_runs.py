@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from core.jobs import Status
-from core.store.layout import Columns, HistoryKind
-from core.store.studies_base import TaskClaim
+from core.store.history.layout import Columns, HistoryKind
+from core.store.protocols.types import TaskClaim
 from core.studies import RunRecord
 from worker.run_metric import MetricWatch
 

@@ -33,7 +33,7 @@ from core.jobs import TERMINAL
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate
-from core.store.base import NewJob
+from core.store.protocols.types import NewJob
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 

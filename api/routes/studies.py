@@ -30,7 +30,7 @@ from api.study_views import study_etag, study_json
 from api.work import accepted, announced, listing, place, places
 from core.ids import STUDY_PREFIX, new_id, rfc3339, utc_now
 from core.specs.studies.parse import ResolvedStudy, parse_study
-from core.store.studies_base import NewStudy
+from core.store.protocols.types import NewStudy
 from core.studies import StudyRecord
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=Route)

@@ -18,7 +18,8 @@ from api.schemas import Alive, Ready, Version, WorkerPage
 from api.views import worker_json
 from core.artifacts.base import ArtifactStore
 from core.errors import ArtifactError, StoreUnavailableError
-from core.store.base import ApiStore, WorkerInfo
+from core.store.protocols.api import ApiStore
+from core.store.protocols.types import WorkerInfo
 
 router = APIRouter(tags=["service"], route_class=Route)
 

@@ -12,7 +12,7 @@ from core.specs.sizes.shapes import num_steps
 from core.specs.studies.halving import rungs
 from core.specs.studies.parse import RunSpecs, configurations, strategy_of
 from core.specs.study import SuccessiveHalving, TpeStrategy
-from core.store.studies_base import Round
+from core.store.protocols.types import Round
 from core.strategies.halving import decide, grouped, waits
 from core.strategies.runs import Configuration, new_runs, train_tasks
 from core.studies import RunRecord, StudyRecord

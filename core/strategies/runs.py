@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from core.specs.job import JobSpec, Supervised
 from core.specs.sizes.fusing import CPU_STACK_BYTES, GPU_STACK_BYTES, stacks
-from core.store.layouts import layouts_of
-from core.store.studies_base import NewRun
+from core.store.history.layout import layouts_of
+from core.store.protocols.types import NewRun
 from core.studies import RunRecord, StudyRecord, TaskRecord
 
 Json = dict[str, Any]

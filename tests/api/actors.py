@@ -13,8 +13,8 @@ from api.app import create_app
 from core.artifacts.local import LocalJob, LocalStore
 from core.jobs import Outcome, Status
 from core.settings import Settings
-from core.store.base import Claim
-from core.store.layout import Columns, HistoryKind
+from core.store.history.layout import Columns, HistoryKind
+from core.store.protocols.types import Claim
 from core.store.redis import AsyncRedisStore, RedisStore
 
 Json = dict[str, Any]

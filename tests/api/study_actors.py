@@ -11,9 +11,8 @@ from safetensors.numpy import save
 
 from core.artifacts.local import LocalJob
 from core.specs.studies.parse import configurations, run_spec
-from core.store.layout import Columns, HistoryKind
-from core.store.layouts import layouts_of
-from core.store.studies_base import NewRun, Round, RunRows, TaskClaim
+from core.store.history.layout import Columns, HistoryKind, RunRows, layouts_of
+from core.store.protocols.types import NewRun, Round, TaskClaim
 from core.studies import RunRecord, StudyRecord, TaskRecord
 from tests.api.actors import LEASE_S, Api, Json, digits
 

@@ -14,7 +14,7 @@ from api.dependencies import Route
 from core.artifacts.local import LocalStore
 from core.errors import ArtifactError, ConflictError, StoreUnavailableError
 from core.settings import Settings
-from core.store.base import ApiStore
+from core.store.protocols.api import ApiStore
 from tests.api.actors import (
     NO_SUCH_JOB,
     Api,

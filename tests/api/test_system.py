@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.settings import Settings
-from core.store.base import WorkerInfo
+from core.store.protocols.types import WorkerInfo
 from tests.api.actors import Api, CountingDispatcher, make_app, problem_of, rosenbrock
 from tests.api.study_actors import NO_SUCH_STUDY, sweep
 from thalweg.embedded import EmbeddedServer

@@ -12,7 +12,7 @@ from api import waiting
 from api.waiting import EndFeed
 from core.errors import NotFoundError, StoreUnavailableError
 from core.jobs import JobRecord
-from core.store.base import ApiStore
+from core.store.protocols.api import ApiStore
 from tests.api.actors import NO_SUCH_JOB, Api, problem_of, refused_params
 
 

@@ -16,8 +16,8 @@ from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.jobs import JobRecord
 from core.settings import Settings
 from core.specs.parsing.job import Limits, parse_job
-from core.store.base import NewJob
-from core.store.layout import HistoryLayout
+from core.store.history.layout import HistoryLayout
+from core.store.protocols.types import NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.strategies.plan import next_round
 from worker.janitor import Janitor

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.ids import STUDY_PREFIX, new_id, rfc3339, utc_now
-from core.store.layout import HistoryLayout
-from core.store.studies_base import NewRun, NewStudy, Round
+from core.store.history.layout import HistoryLayout
+from core.store.protocols.types import NewRun, NewStudy, Round
 from core.studies import RunRecord, StudyRecord, TaskRecord, run_id
 from tests.worker.conftest import until
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.store.layout import HistoryKind
+from core.store.history.layout import HistoryKind
 from worker.backlog import Backlog, Rows
 
 

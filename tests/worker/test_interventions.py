@@ -8,8 +8,9 @@ import pytest
 
 from core.errors import StoreUnavailableError
 from core.jobs import JobRecord
-from core.store.base import Claim, WorkerStore
-from core.store.layout import Columns, HistoryKind, HistoryLayout
+from core.store.history.layout import Columns, HistoryKind, HistoryLayout
+from core.store.protocols.types import Claim
+from core.store.protocols.worker import WorkerStore
 from worker.recorder import Append, Recorder
 
 LAYOUT = HistoryLayout(1, {"loss": 1, "x": 2}, 100)

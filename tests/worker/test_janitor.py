@@ -11,7 +11,7 @@ import redis
 from core.artifacts.base import ArtifactStore, JobArtifacts
 from core.artifacts.build import open_artifacts
 from core.errors import ArtifactError, NotFoundError
-from core.store.base import Claim
+from core.store.protocols.types import Claim
 from core.store.redis import AsyncRedisStore
 from tests.worker.conftest import until
 from worker.janitor import BATCH, Janitor

@@ -5,7 +5,8 @@ from typing import Any, cast
 import numpy as np
 
 from core.jobs import JobRecord
-from core.store.base import Claim, WorkerStore
+from core.store.protocols.types import Claim
+from core.store.protocols.worker import WorkerStore
 from worker.live import SHARE, LiveDiagnosis
 from worker.recorder import Recorder
 

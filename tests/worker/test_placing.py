@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.store.layout import HistoryLayout
+from core.store.history.layout import HistoryLayout
 from worker.backlog import History
 from worker.placing import LEAST_ROWS, MAX_SEGMENTS, Placing
 

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from core.errors import StoreUnavailableError
-from core.store.base import WorkerStore
+from core.store.protocols.worker import WorkerStore
 from worker.reconciler import Reconciler
 
 

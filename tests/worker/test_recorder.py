@@ -10,8 +10,9 @@ import pytest
 
 from core.errors import StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord
-from core.store.base import Claim, WorkerStore
-from core.store.layout import Columns, HistoryKind
+from core.store.history.layout import Columns, HistoryKind
+from core.store.protocols.types import Claim
+from core.store.protocols.worker import WorkerStore
 from worker.recorder import Append, Recorder
 
 CLAIM = Claim(JobRecord("job_1", "running", {}, ""), token=1, attempt=1)

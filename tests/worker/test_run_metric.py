@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.store.layout import Columns
+from core.store.history.layout import Columns
 from worker.run_metric import MetricWatch
 
 RESULT = {"final_loss": 0.5, "best_loss": 0.1, "eval": {"step": 9, "loss": 0.7, "accuracy": 0.9}}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.store.base import Claim
+from core.store.protocols.types import Claim
 from worker.runner import settle_device
 
 

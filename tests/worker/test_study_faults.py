@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.artifacts.build import open_artifacts
-from core.store.studies_base import TaskClaim
+from core.store.protocols.types import TaskClaim
 from core.studies import RunRecord, StudyRecord, TaskRecord, run_id
 from tests.worker.study_bench import Json, StudyBench, as_written
 from worker.janitor import Janitor

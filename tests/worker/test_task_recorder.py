@@ -10,8 +10,9 @@ import pytest
 
 from core.errors import StaleAttemptError, StoreUnavailableError
 from core.jobs import AttemptEnd, Status
-from core.store.layout import Columns, HistoryLayout
-from core.store.studies_base import RunRows, TaskClaim, WorkerStudies
+from core.store.history.layout import Columns, HistoryLayout, RunRows
+from core.store.protocols.types import TaskClaim
+from core.store.protocols.worker import WorkerStudies
 from core.studies import RunRecord, StudyRecord, TaskRecord
 from tests.worker.study_bench import StudyBench
 from worker.task_recorder import TaskRecorder

@@ -9,8 +9,8 @@ import redis
 
 from core.ids import new_id, rfc3339, utc_now
 from core.jobs import Status
-from core.store.base import Claim, NewJob
-from core.store.layout import Columns, HistoryLayout
+from core.store.history.layout import Columns, HistoryLayout
+from core.store.protocols.types import Claim, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
 
 LEASE_S = 60.0

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from core.ids import new_id, rfc3339, utc_now
-from core.store.layout import Columns, HistoryLayout
+from core.store.history.layout import Columns, HistoryLayout
+from core.store.protocols.types import NewRun, NewStudy, Round, TaskClaim
 from core.store.redis import AsyncRedisStore, RedisStore
-from core.store.studies_base import NewRun, NewStudy, Round, TaskClaim
 from core.studies import RunRecord, StudyRecord, TaskRecord
 
 LAYOUT = HistoryLayout(1, {"loss": 1, "lr": 1, "grad_norm": 1}, 100)

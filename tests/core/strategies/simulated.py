@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.specs.studies.parse import ResolvedStudy
-from core.store.studies_base import Round
+from core.store.protocols.types import Round
 from core.strategies.plan import next_round
 from core.studies import RunRecord, StudyRecord
 from tests.core.specs.studies.specs_of_studies import Json, parsed

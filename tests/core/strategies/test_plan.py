@@ -10,7 +10,7 @@ import pytest
 
 from core.specs.sizes.fusing import CPU_STACK_BYTES, bytes_per_run
 from core.specs.studies.parse import configurations, run_spec
-from core.store.layouts import layouts_of
+from core.store.history.layout import layouts_of
 from core.studies import RunRecord
 from tests.core.specs.studies.specs_of_studies import IRIS, SPHERE, Json, job, parsed, study
 from tests.core.strategies.simulated import STUDY_ID, Simulated, configurations_of, simulate

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from core.specs.studies.parse import strategy_of, sweep_of
 from core.specs.study import TpeStrategy
-from core.store.studies_base import Round
+from core.store.protocols.types import Round
 from core.strategies.tpe import asked, distribution, internal_of, seed_of, told, value_of
 from core.studies import RunRecord
 from tests.core.specs.studies.specs_of_studies import IRIS, Json, job, parsed, study

@@ -1,0 +1,60 @@
+"""What is written when a job or a study is new: one call of the script, and its answer."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import ConflictError
+from core.store.connection.client import Call, run
+from core.store.protocols.types import Idempotency, QueueFullError
+
+
+@dataclass(frozen=True)
+class Creation:
+    """`earlier`: the hash (as `fields_of` takes it) of what the same key had made before; None: it
+    is new. `position`: in the queue, -1 for none."""
+
+    earlier: Any
+    position: int
+
+
+def create_call(
+    name: str,
+    labels: Mapping[str, str],
+    fields: Mapping[str, bytes | str],
+    most: int,
+    idempotency: Idempotency | None,
+) -> Call:
+    """Write the hash `fields` of the job or study `name`, unless `most` are queued already."""
+    words = [word for pair in fields.items() for word in pair]
+    marks = [f"{label}={value}" for label, value in labels.items()]
+    # A digest: the client's key may be long, and hold any character.
+    memory = hashlib.sha256(idempotency.key.encode()).hexdigest() if idempotency else ""
+    fingerprint, ttl_s = (idempotency.fingerprint, idempotency.ttl_s) if idempotency else ("", 0)
+    return run("create", name, most, memory, fingerprint, ttl_s, len(marks), *marks, *words)
+
+
+def read_creation(answer: Any, noun: str, most: int) -> Creation:
+    """The answer to `create_call`; raises as `ApiStore.create`. `noun`: `job` or `study`."""
+    match answer:
+        case [b"created", position]:
+            return Creation(None, position)
+        case [b"replayed", position, record]:
+            return Creation(record, position)
+        case [b"reused"]:
+            raise ConflictError(
+                "idempotency_key_reused",
+                "This Idempotency-Key came before with another body: send a new key with"
+                " a new body.",
+            )
+        case [b"deleted", name]:
+            raise ConflictError(
+                f"idempotent_{noun}_deleted",
+                f"This Idempotency-Key made the {noun} {name.decode()}, which has been"
+                " deleted since: send a new key to make another.",
+            )
+        case [b"full"]:
+            raise QueueFullError(f"{most} of them are queued already: try again later.", 30.0)
+        case _:
+            raise AssertionError(answer)

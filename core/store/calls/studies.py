@@ -1,0 +1,148 @@
+"""The calls about studies that both stores make, and how their answers are read."""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
+from typing import Any, Final
+
+from core.errors import NotFoundError
+from core.store.calls.job_codec import KINDS, decode_layout, decode_layouts
+from core.store.calls.jobs import UNLINK_BATCH, hash_in, read_trash, record_key
+from core.store.calls.study_codec import RUN_FIELDS, decode_run, decode_study
+from core.store.connection.client import Call, command
+from core.store.history.chunks import chunk_names
+from core.store.history.layout import HistoryKind
+from core.store.protocols.types import Layouts
+from core.studies import RunRecord, StudyRecord, run_id
+
+RUNS_AT_A_TIME: Final = 1_000
+
+
+def not_found(study_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no study {study_id!r}.")
+
+
+def batches(indices: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The indices in parts that one round trip may ask for."""
+    for start in range(0, len(indices), RUNS_AT_A_TIME):
+        yield indices[start : start + RUNS_AT_A_TIME]
+
+
+def dumps(value: Any) -> str:
+    """JSON as the records have it: NaN and infinities stay what they are."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def read_record(namespace: str, study_id: str) -> Call:
+    return command("HGETALL", record_key(namespace, study_id))
+
+
+def study_in(answer: Any, study_id: str) -> StudyRecord:
+    """Of a HGETALL. Raises `NotFoundError`."""
+    if not answer:
+        raise not_found(study_id)
+    return decode_study(hash_in(answer))
+
+
+def planned(found: Sequence[bytes | None], study_id: str) -> int:
+    """Of a HMGET of `id` and `planned`: all runs below this index are there. Raises
+    `NotFoundError`."""
+    if found[0] is None:
+        raise not_found(study_id)
+    return int(found[1] or 0)
+
+
+def read_runs(namespace: str, study_id: str, indices: Sequence[int]) -> list[Call]:
+    return [
+        command("HMGET", record_key(namespace, run_id(study_id, index)), *RUN_FIELDS)
+        for index in indices
+    ]
+
+
+def runs_in(answers: Sequence[Sequence[bytes | None]]) -> list[RunRecord]:
+    """Those that have been planned."""
+    return [run for run in map(decode_run, answers) if run is not None]
+
+
+def read_layouts(namespace: str, study_id: str, indices: Sequence[int]) -> list[Call]:
+    return [
+        command("HMGET", record_key(namespace, run_id(study_id, index)), *_LAYOUTS)
+        for index in indices
+    ]
+
+
+def layouts_in(found: Sequence[bytes | None]) -> Layouts:
+    """Of one run's histories."""
+    named = zip(_LAYOUTS, found, strict=True)
+    return decode_layouts({name: text for name, text in named if text is not None})
+
+
+def read_rest(namespace: str, study_id: str) -> list[Call]:
+    """The names of the tasks, and of the bundles."""
+    key = record_key(namespace, study_id)
+    return [command("SMEMBERS", f"{key}/{what}") for what in ("tasks", "bundles")]
+
+
+def planned_in(trashed: Any) -> int:
+    """How many runs a study in the trash has; the answer is that to `read_trash`."""
+    return int(hash_in(trashed).get("planned", b"0")) if trashed else 0
+
+
+_LAYOUTS: Final = tuple(f"layout:{kind}" for kind in KINDS)
+_META: Final = tuple(chain.from_iterable((f"layout:{kind}", f"rows:{kind}") for kind in KINDS))
+
+
+def read_rows_of(namespace: str, study_id: str, indices: Sequence[int]) -> list[Call]:
+    return [
+        command("HMGET", record_key(namespace, run_id(study_id, index)), *_META)
+        for index in indices
+    ]
+
+
+def free_runs(
+    namespace: str,
+    study_id: str,
+    indices: Sequence[int],
+    metas: Sequence[Sequence[bytes | None]],
+) -> Iterator[list[Call]]:
+    """Calls that free these runs' rows and records, in batches that do not hold up the server."""
+    names: list[str] = []
+    for index, meta in zip(indices, metas, strict=True):
+        name = run_id(study_id, index)
+        for place, kind in enumerate(KINDS):
+            names += _chunks(namespace, name, kind, *meta[2 * place : 2 * place + 2])
+        names.append(record_key(namespace, name))
+    for start in range(0, len(names), UNLINK_BATCH):
+        yield [command("UNLINK", *names[start : start + UNLINK_BATCH])]
+
+
+def _chunks(
+    namespace: str, name: str, kind: HistoryKind, layout: bytes | None, rows: bytes | None
+) -> Iterator[str]:
+    if layout is not None and rows is not None:
+        for chunk in chunk_names(decode_layout(layout), kind, int(rows)):
+            yield f"{namespace}:rows:{name}:{chunk}"
+
+
+def free_rest(
+    namespace: str, study_id: str, tasks: Collection[bytes], bundled: Collection[bytes]
+) -> Iterator[list[Call]]:
+    """Calls that free what `read_rest` found, and last of all the study's place in the trash."""
+    key = record_key(namespace, study_id)
+    names = [f"{namespace}:rows:{bundle.decode()}" for bundle in bundled]
+    names += [record_key(namespace, task.decode()) for task in tasks]
+    for start in range(0, len(names), UNLINK_BATCH):
+        yield [command("UNLINK", *names[start : start + UNLINK_BATCH])]
+    yield [
+        command("UNLINK", *(f"{key}/{what}" for what in ("tasks", "open", "bundles"))),
+        command("UNLINK", f"{namespace}:trash:{study_id}"),
+        command("SREM", f"{namespace}:trash", study_id),
+    ]
+
+
+__all__ = [
+    "batches", "dumps", "free_rest", "free_runs", "layouts_in", "not_found", "planned",
+    "planned_in",
+    "read_layouts", "read_record", "read_rest", "read_rows_of", "read_runs", "read_trash",
+    "record_key", "runs_in", "study_in",
+]  # fmt: skip

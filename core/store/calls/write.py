@@ -1,0 +1,94 @@
+"""The writes of whoever holds a job or a task: the calls, and how their answers are read."""
+
+from secrets import token_hex
+from typing import Any, cast
+
+from core.errors import ConflictError, StaleAttemptError
+from core.jobs import Status
+from core.store.calls.job_codec import encode_segment
+from core.store.connection.client import Call, run
+from core.store.history.bundles import Bundle
+from core.store.history.chunks import chunk_name, first_nonfinite, pack
+from core.store.history.layout import Columns, HistoryKind, HistoryLayout, Segment
+from core.store.protocols.types import Claim, TaskClaim
+from core.studies import run_id
+
+
+def held(claim: Claim | TaskClaim) -> tuple[str, int]:
+    """What fences a write: the name of what is held, and the token."""
+    return (claim.task.id if isinstance(claim, TaskClaim) else claim.job.id), claim.token
+
+
+def append_call(
+    claim: Claim | TaskClaim,
+    of_run: str,
+    kind: HistoryKind,
+    layout: HistoryLayout,
+    first_row: int,
+    columns: Columns,
+) -> Call:
+    """Append rows to the claimed job's history, or to that of the run of this name."""
+    batch = pack(layout, kind, first_row, columns)
+    nonfinite = batch.first_nonfinite_step
+    pieces: list[Any] = []
+    for piece in batch.pieces:
+        pieces += [piece.name, piece.offset, piece.full, piece.data]
+    return run(
+        "append", *held(claim), of_run, kind, batch.first_row, batch.stop_row, batch.last_step,
+        layout.first_step, layout.every, "" if nonfinite is None else nonfinite, *pieces,
+    )  # fmt: skip
+
+
+def bundle_call(claim: TaskClaim, bundle: Bundle) -> Call:
+    """Write rows of the claimed task's runs, under a name that nothing had before: others may refer
+    to what a former call has written, whatever became of its answer."""
+    kind = bundle.parts[0].kind
+    name = f"{claim.task.id}:{claim.token}:{token_hex(6)}"
+    words: list[Any] = []
+    for rows, offset in zip(bundle.parts, bundle.offsets, strict=True):
+        steps, first_row = rows.columns["step"], rows.first_row
+        nonfinite = first_nonfinite(rows.columns)
+        words += [
+            run_id(claim.study.id, rows.index),
+            first_row, rows.layout.step_of(first_row - 1), first_row + len(steps), int(steps[-1]),
+            "" if nonfinite is None else nonfinite,
+            encode_segment(Segment(name, offset, len(steps))),
+        ]  # fmt: skip
+    return run("bundle", *held(claim), kind, name, bundle.data, *words)
+
+
+def truncate_call(
+    claim: Claim | TaskClaim, of_run: str, kind: HistoryKind, layout: HistoryLayout, num_rows: int
+) -> Call:
+    """Forget the rows from `num_rows` on."""
+    last = layout.step_of(num_rows - 1) if num_rows else ""
+    names: list[Any] = []
+    for series in layout.widths:
+        names += [chunk_name(kind, series), layout.chunk_rows(series), 8 * layout.widths[series]]
+    return run("truncate", *held(claim), of_run, kind, num_rows, last, *names)
+
+
+def status_in(answer: Any, claim: Claim | TaskClaim) -> Status:
+    """The status in the answer of a write that gives one."""
+    accept(answer, claim)
+    return cast(Status, answer[1].decode())
+
+
+def accept(answer: Any, claim: Claim | TaskClaim) -> None:
+    """Raises what the tag of a refused write says."""
+    name, _ = held(claim)
+    match answer:
+        case [b"ok", _]:
+            return
+        case [b"stale"]:
+            raise StaleAttemptError(f"Attempt {claim.attempt} of {name} no longer holds it.")
+        case [b"illegal", status]:
+            raise ConflictError("illegal_move", f"{name} is {status.decode()}: it cannot end so.")
+        case [b"gap", rows]:
+            raise ValueError(f"rows beyond the {rows} that {name} has leave a gap")
+        case [b"bundled"]:
+            raise ValueError(f"rows of {name} for a chunk follow in a history that lies in bundles")
+        case [b"irregular", row]:
+            raise ValueError(f"row {row} of {name} is off the grid, but not the last")
+        case _:
+            raise AssertionError(answer)

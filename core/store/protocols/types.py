@@ -1,0 +1,165 @@
+"""What goes into the store's calls and comes out of them."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from core.errors import StoreUnavailableError
+from core.jobs import JobRecord, Status
+from core.store.history.layout import HistoryKind, HistoryLayout
+from core.studies import RunRecord, StudyRecord, TaskRecord
+
+Json = dict[str, Any]
+Layouts = dict[HistoryKind, HistoryLayout]
+Runs = list[RunRecord]
+
+
+@dataclass(frozen=True)
+class NewStudy:
+    """A study about to be written. Its first task, a plan, is queued with it."""
+
+    id: str
+    spec: Json
+    labels: dict[str, str]
+    created_at: str
+    priority: int
+    max_attempts: int
+    device: str
+    num_runs: int
+    max_updates: int
+
+
+@dataclass(frozen=True)
+class CreatedStudy:
+    study: StudyRecord
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    studies: tuple[StudyRecord, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True)
+class TaskClaim:
+    """A task that this worker holds: `token` fences all its writes, `attempt` counts the claims."""
+
+    study: StudyRecord
+    task: TaskRecord
+    token: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run that has been planned, and how its histories will lie."""
+
+    record: RunRecord
+    layouts: Layouts
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a plan decides: tasks that may go side by side, and what becomes of the runs.
+
+    Attributes:
+        tasks: of kind `train`, all of the next round.
+        new: runs that are there from now on.
+        changed: records of runs that are written anew (stopped ones).
+    """
+
+    tasks: tuple[TaskRecord, ...]
+    new: tuple[NewRun, ...] = ()
+    changed: tuple[RunRecord, ...] = field(default=())
+
+
+class QueueFullError(StoreUnavailableError):
+    """`max_queued_jobs` are waiting already: nothing was written; try later."""
+
+    code: ClassVar[str] = "queue_full"
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job about to be written.
+
+    `history` lays out its rows: see `HistoryLayout`.
+    """
+
+    id: str
+    spec: Json
+    labels: dict[str, str]
+    created_at: str
+    priority: int
+    max_attempts: int
+    device: str
+    layouts: "dict[HistoryKind, HistoryLayout]"
+    parent_id: str | None = None
+    resolved: Json | None = None
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """`key` as the client sent it (scoped by caller); `fingerprint` of the body it came with."""
+
+    key: str
+    fingerprint: str
+    ttl_s: int
+
+
+@dataclass(frozen=True)
+class Created:
+    """`replayed`: the key was known with the same fingerprint, and this is the earlier job."""
+
+    job: JobRecord
+    replayed: bool
+    queue_position: int | None = None
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    statuses: tuple[Status, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    created_after: str | None = None
+
+
+@dataclass(frozen=True)
+class JobPage:
+    jobs: tuple[JobRecord, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """What a worker says of itself. Times are RFC 3339 strings."""
+
+    name: str
+    devices: tuple[str, ...]
+    queues: tuple[str, ...]
+    current_job: str | None
+    last_heartbeat: str
+    started_at: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that this worker holds: `token` fences all its writes.
+
+    `attempt` is the attempt's number; `layouts` those of the job's histories.
+    """
+
+    job: JobRecord
+    token: int
+    attempt: int
+    layouts: dict[HistoryKind, HistoryLayout] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DiagnosisClaim:
+    """A diagnosis that this worker makes: of a terminal job, at `checkpoint` (`final`, `best`,
+    `initial`, or a step's digits)."""
+
+    job: JobRecord
+    token: int
+    checkpoint: str

@@ -1,0 +1,224 @@
+"""What a worker asks of its store (sync): claims, rows and ends of jobs, tasks, diagnoses.
+
+What holds for every change: `core.store.protocols.api`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from core.jobs import AttemptEnd, JobRecord, Outcome, Status
+from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows, RunRows
+from core.store.protocols.types import (
+    Claim,
+    DiagnosisClaim,
+    Json,
+    Layouts,
+    Round,
+    Runs,
+    TaskClaim,
+    WorkerInfo,
+)
+from core.studies import RunRecord, StudyRecord
+
+
+class Diagnoses(Protocol):
+    """Diagnoses asked for after a job's end, oldest first. Writes raise `StaleAttemptError` when
+    the lease was lost or the job deleted. A lease that expires goes back to the queue by
+    `WorkerStore.reap`, three times at most."""
+
+    def claim(self, lease_s: float) -> DiagnosisClaim | None: ...
+    def renew(self, claim: DiagnosisClaim, lease_s: float) -> None: ...
+    def finish(self, claim: DiagnosisClaim, found: Json) -> None:
+        """`found` takes the place of the job's diagnosis."""
+        ...
+
+    def fail(self, claim: DiagnosisClaim, reason: str) -> None:
+        """The job's diagnosis stays what it was; `reason` is for the user."""
+        ...
+
+    def hand_over(self, claim: DiagnosisClaim) -> None:
+        """Leave it to another worker."""
+        ...
+
+
+class WorkerStore(Protocol):
+    """A worker's side. Writes raise `StaleAttemptError` when the token is stale and
+    `StoreUnavailableError` when Redis is away (the caller decides what to keep and retry: all but
+    `claim_next` may be repeated when the answer was lost)."""
+
+    @property
+    def diagnoses(self) -> Diagnoses: ...
+
+    @property
+    def studies(self) -> "WorkerStudies": ...
+
+    def claim_next(
+        self, worker: str, devices: Sequence[str], lease_s: float
+    ) -> Claim | TaskClaim | None:
+        """Take the queued job or task of a study of highest priority, oldest first, that one of
+        `devices` can run (`cpu`, `cuda:0`, …): queued → running, token + 1, a new attempt, a lease
+        by Redis's clock."""
+        ...
+
+    def await_work(self, devices: Sequence[str], timeout_s: float) -> bool:
+        """Wait until a job for one of `devices` may be queued; False when the time is up.
+
+        Of the workers that wait, each new job wakes one. It is a hint: another may be faster, and
+        one that is lost with a worker is not given again.
+        """
+        ...
+
+    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Status:
+        """Prolong the lease; returns the job's or task's status now (`cancelling` asks the attempt
+        to stop). The record's version does not show it."""
+        ...
+
+    def append_rows(
+        self, claim: Claim, kind: HistoryKind, first_row: int, columns: Columns
+    ) -> None:
+        """Write rows `first_row …`; rows that are there already are written over.
+
+        Raises `ValueError` for what cannot be: columns that do not fit the layout, rows that leave
+        a gap, rows behind a last one off the grid (`truncate_rows` first).
+        """
+        ...
+
+    def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
+        """Forget rows from `num_rows` on (a resumed attempt starts below them)."""
+        ...
+
+    def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
+        """Set `phase`, `progress`, `latest`, `best`, `checkpoints`, `interventions`, `diagnosis`,
+        `resolved`, `spec`, or the attempt's `device`; None removes. `rows` are appended first, in
+        the same round trip."""
+        ...
+
+    def close(
+        self,
+        claim: Claim,
+        status: Status,
+        end: AttemptEnd,
+        *,
+        outcome: Outcome | None,
+        fields: Json,
+        rows: Sequence[Rows] = (),
+    ) -> Status:
+        """running/cancelling → terminal, once; ends the attempt and the lease.
+
+        `fields` and `rows` as in `update`, and `result`, `error`. Returns the status
+        that the job has now: when this attempt has closed it already, nothing is changed.
+        Raises `ConflictError("illegal_move")` for a move that the table has not.
+        """
+        ...
+
+    def hand_over(self, claim: Claim | TaskClaim) -> Status:
+        """running → queued in good order (attempt `handed_over`, not counted); a job that is
+        `cancelling` becomes `cancelled`."""
+        ...
+
+    def lose(self, claim: Claim | TaskClaim) -> Status:
+        """At once what `reap` does when the lease has expired (the trainer died)."""
+        ...
+
+    def reap(self) -> Sequence[str]:
+        """Requeue (or, at `max_attempts`, fail as `worker_lost`) every job or task whose lease has
+        expired; an expired `cancelling` one becomes `cancelled`. Returns the ids."""
+        ...
+
+    def expire(self, age_s: float | None, count: int | None, limit: int) -> Sequence[str]:
+        """Put terminal jobs and studies into the trash: those that ended more than `age_s` ago by
+        the store's clock, and the earliest beyond `count` of them (None: no such rule). Returns
+        their ids, at most `limit`."""
+        ...
+
+    def trashed(self, limit: int) -> Sequence[str]:
+        """Some of the jobs and studies in the trash, in any order: those of deletes and of
+        `expire`."""
+        ...
+
+    def free(self, job_id: str) -> None:
+        """As `ApiStore.free`."""
+        ...
+
+    def get(self, job_id: str) -> JobRecord:
+        """Raises `NotFoundError`."""
+        ...
+
+    def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
+        """As `ApiStore.history_meta`."""
+        ...
+
+    def read_columns(self, job_id: str, kind: HistoryKind) -> Columns:
+        """All rows of a history, `step` and every series of its layout. Raises `NotFoundError`."""
+        ...
+
+    def ping(self) -> None: ...
+    def num_queued(self) -> int:
+        """Jobs, tasks of studies and diagnoses that wait for a worker."""
+        ...
+
+    def report_worker(self, info: WorkerInfo, ttl_s: float) -> None: ...
+    def forget_worker(self, name: str) -> None: ...
+    def disconnect(self) -> None: ...
+
+
+class WorkerStudies(Protocol):
+    """`WorkerStore.studies`. Tasks are claimed by `WorkerStore.claim_next`, and `renew`,
+    `hand_over` and `lose` of `WorkerStore` take their claims too. Writes raise
+    `StaleAttemptError` when the token is stale; all may be repeated when the answer was lost."""
+
+    def get(self, study_id: str) -> StudyRecord:
+        """Raises `NotFoundError`."""
+        ...
+
+    def runs(self, study_id: str, indices: Sequence[int] | None = None) -> Runs:
+        """As `ApiStudies.runs`."""
+        ...
+
+    def num_rows(self, study_id: str, indices: Sequence[int]) -> dict[int, dict[HistoryKind, int]]:
+        """How many rows of each history of these runs are stored."""
+        ...
+
+    def layouts(self, study_id: str, indices: Sequence[int]) -> dict[int, Layouts]:
+        """How the histories of these runs lie, as they were planned."""
+        ...
+
+    def write(
+        self,
+        claim: TaskClaim,
+        *,
+        rows: Sequence[RunRows] = (),
+        runs: Sequence[RunRecord] = (),
+        num_updates: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        """Append rows, replace runs' records, and say how many updates this task has applied (in
+        all its attempts, and only its own). A terminal record is replaced by one of the same
+        status only (its weights are known later than its end)."""
+        ...
+
+    def plan(self, claim: TaskClaim, round_: Round) -> None:
+        """A plan is done: its tasks are queued (there must be at least one)."""
+        ...
+
+    def finish(self, claim: TaskClaim, status: Status, fields: Json) -> Status:
+        """A plan is done and there is nothing more to do: the study becomes `succeeded` or
+        `failed`, with `result` or `error` in `fields`. Returns its status (`cancelled` when that
+        was asked for meanwhile)."""
+        ...
+
+    def close(
+        self,
+        claim: TaskClaim,
+        status: Status,
+        end: AttemptEnd,
+        *,
+        rows: Sequence[RunRows] = (),
+        runs: Sequence[RunRecord] = (),
+        num_updates: int | None = None,
+    ) -> Status:
+        """A train task is done (`succeeded`, `failed`, `cancelled`); rows and records as in
+        `write`. Runs of a failed or cancelled task that have not ended become so too, without more
+        words. The last task of a round to be closed queues the plan of the next; in a study that is
+        `cancelling` the last one cancels it. Returns the study's status."""
+        ...

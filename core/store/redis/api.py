@@ -1,0 +1,243 @@
+"""The API's store on Redis."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, cast
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+
+from core.errors import ConflictError
+from core.ids import JOB_PREFIX
+from core.jobs import JobRecord, Status
+from core.store.calls import jobs as job_calls
+from core.store.calls.create import create_call, read_creation
+from core.store.calls.job_codec import (
+    decode_record,
+    decode_worker,
+    encode_new,
+    fields_of,
+    new_record,
+)
+from core.store.calls.list import matching_ids
+from core.store.connection.client import AsyncLink, Call, SyncLink, command, run
+from core.store.history.chunks import steps_of, unpack
+from core.store.history.layout import Columns, HistoryKind, HistoryMeta
+from core.store.protocols.types import Created, Idempotency, JobFilter, JobPage, NewJob, WorkerInfo
+from core.store.redis.api_studies import AsyncRedisStudies
+from core.studies import study_of
+
+PICK_ROWS: Final = 5_000
+LARGE_READ: Final = 2**18
+"""Bytes of rows from which on a thread reads them, over a connection of its own: the event loop
+goes on, and a blocking socket takes megabytes in half the time."""
+IDLE_PING_S: Final = 15.0
+RECONNECT_S: Final = (0.05, 2.0)
+
+_log = logging.getLogger(__name__)
+
+
+class AsyncRedisStore:
+    """`ApiStore` on one Redis server. Connects at the first call; one per event loop."""
+
+    def __init__(self, url: str, namespace: str, *, max_queued: int = 1_000_000) -> None:
+        self._link = AsyncLink(url, namespace, "thalweg-api")
+        self._bulk = SyncLink(url, namespace, "thalweg-api-bulk")
+        self._max_queued = max_queued
+        self.studies = AsyncRedisStudies(self._link, max_queued)
+
+    async def aclose(self) -> None:
+        await self._link.disconnect()
+        self._bulk.disconnect()
+
+    async def ping(self) -> None:
+        await self._link.call(command("PING"))
+
+    async def create(self, job: NewJob, idempotency: Idempotency | None) -> Created:
+        fields = encode_new(job)
+        call = create_call(job.id, job.labels, fields, self._max_queued, idempotency)
+        created = read_creation(await self._link.grouped(call), "job", self._max_queued)
+        if created.earlier is None:
+            return Created(new_record(job), False, created.position)
+        earlier = decode_record(fields_of(created.earlier))
+        return Created(earlier, True, _position(created.position))
+
+    async def get(self, job_id: str) -> JobRecord:
+        return job_calls.job_in(
+            await self._link.call(job_calls.read_job(self._name(job_id))), job_id
+        )
+
+    async def version(self, job_id: str) -> int:
+        return int(await self._field(job_id, "version"))
+
+    async def status(self, job_id: str) -> Status:
+        return cast(Status, (await self._field(job_id, "status")).decode())
+
+    async def list(self, where: JobFilter, limit: int, after_id: str | None) -> JobPage:
+        ids = await matching_ids(self._link.call, JOB_PREFIX, where, limit, after_id)
+        answers = await self._calls([job_calls.read_job(self._name(i)) for i in ids[:limit]])
+        jobs = [
+            job_calls.job_in(answer, job_id)
+            for job_id, answer in zip(ids, answers, strict=False)
+            if answer  # else deleted in between
+        ]
+        return JobPage(tuple(jobs), len(ids) > limit)
+
+    async def queue_position(self, job_id: str) -> int | None:
+        return (await self.queue_positions([job_id]))[0]
+
+    async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
+        if not ids:
+            return []
+        return [_position(found) for found in await self._link.call(run("positions", *ids))]
+
+    async def request_cancel(self, job_id: str) -> JobRecord:
+        match await self._link.call(run("cancel", job_id)):
+            case [b"ok", record]:
+                return decode_record(fields_of(record))
+            case _:
+                raise job_calls.not_found(job_id)
+
+    async def request_diagnosis(self, job_id: str, checkpoint: str) -> None:
+        match await self._link.call(run("request_diagnosis", job_id, checkpoint)):
+            case [b"ok"]:
+                return
+            case [b"not_terminal", status]:
+                raise ConflictError(
+                    "not_terminal",
+                    f"Job {job_id} is {status.decode()}; a diagnosis can be asked for once it has"
+                    " ended.",
+                )
+            case [b"pending", other]:
+                raise ConflictError(
+                    "diagnosis_pending",
+                    f"The diagnosis of {other.decode()} is not done yet: wait for it.",
+                )
+            case _:
+                raise job_calls.not_found(job_id)
+
+    async def delete(self, job_id: str) -> None:
+        match await self._link.call(run("delete", job_id)):
+            case [b"ok"]:
+                return
+            case [b"not_terminal", status]:
+                raise ConflictError(
+                    "not_terminal",
+                    f"Job {job_id} is {status.decode()}: cancel it and wait for its end before"
+                    " deleting it.",
+                )
+            case _:
+                raise job_calls.not_found(job_id)
+
+    async def free(self, job_id: str) -> None:
+        if study_of(job_id):
+            await self.studies.free(job_id)
+            return
+        namespace = self._link.key()
+        trashed = await self._link.call(job_calls.read_trash(job_id, namespace))
+        for batch in job_calls.free(trashed, job_id, namespace):
+            await self._link.calls(batch)
+
+    async def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
+        answer = await self._link.call(job_calls.read_meta(self._name(job_id), kind))
+        return job_calls.meta_in(answer, job_id)
+
+    async def history_rows(
+        self,
+        job_id: str,
+        kind: HistoryKind,
+        meta: HistoryMeta,
+        series: Sequence[str],
+        first_row: int,
+        num_rows: int,
+    ) -> Columns:
+        reader = job_calls.RowReader(job_id, kind, meta, series, first_row, num_rows)
+        requests = reader.calls(self._link.key())
+        if reader.num_bytes < LARGE_READ:
+            return reader.columns(await self._calls(requests))
+        return await asyncio.to_thread(lambda: reader.columns(self._bulk.calls(requests)))
+
+    async def history_pick(
+        self,
+        job_id: str,
+        kind: HistoryKind,
+        meta: HistoryMeta,
+        series: Sequence[str],
+        rows: NDArray[np.int64],
+    ) -> Columns:
+        stored = [name for name in series if name != "step"]
+        head = job_calls.pick_head(job_id, kind, meta, stored)
+        batches = await self._calls(
+            [
+                run("pick", *head, *rows[i : i + PICK_ROWS].tolist())
+                for i in range(0, len(rows), PICK_ROWS)
+            ]
+            if stored
+            else []
+        )
+        columns: Columns = {}
+        for name in series:
+            if name == "step":
+                columns[name] = steps_of(meta, rows)
+                continue
+            parts = [batch[stored.index(name)] for batch in batches]
+            column = unpack(meta.layout, name, len(rows), parts)
+            if column is None:
+                raise job_calls.not_found(job_id)
+            columns[name] = column
+        return columns
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        return [decode_worker(text) for text in await self._link.call(run("workers"))]
+
+    async def ends(self, idle_ping_s: float = IDLE_PING_S) -> AsyncIterator[str]:
+        wait_s, longest_s = RECONNECT_S
+        while True:
+            pubsub = self._link.client.pubsub()
+            try:
+                await pubsub.subscribe(self._link.key("ended"))
+                async for message in _messages(pubsub, idle_ping_s):
+                    if message["type"] == "subscribe":
+                        wait_s = RECONNECT_S[0]
+                        yield ""
+                    elif message["type"] == "message":
+                        yield message["data"].decode()
+            except (redis.RedisError, OSError) as error:
+                _log.warning("The subscription to ends broke; subscribing again: %s", error)
+            finally:
+                await pubsub.aclose()
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, longest_s)
+
+    def _name(self, name: str) -> str:
+        return job_calls.record_key(self._link.key(), name)
+
+    async def _field(self, job_id: str, name: str) -> bytes:
+        found: bytes | None = await self._link.call(command("HGET", self._name(job_id), name))
+        if found is None:
+            raise job_calls.not_found(job_id)
+        return found
+
+    async def _calls(self, several: Sequence[Call]) -> Sequence[Any]:
+        return await self._link.calls(several) if several else []
+
+
+async def _messages(pubsub: Any, idle_ping_s: float) -> AsyncIterator[Any]:
+    """All that arrives. A silent server is asked for a sign of life, and must give it."""
+    asked = False
+    while True:
+        message = await pubsub.get_message(timeout=idle_ping_s)
+        if message is not None:
+            asked = False
+            yield message
+        elif asked:
+            raise redis.TimeoutError("no answer to a ping")
+        else:
+            await pubsub.ping()
+            asked = True
+
+
+def _position(found: int) -> int | None:
+    return None if found < 0 else found

@@ -1,0 +1,195 @@
+"""A worker's store on Redis."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from core.jobs import AttemptEnd, JobRecord, Outcome, Status
+from core.store.calls import jobs as job_calls
+from core.store.calls.job_codec import (
+    decode_layouts,
+    decode_record,
+    encode_updates,
+    encode_worker,
+    fields_of,
+    queues_served,
+)
+from core.store.calls.study_codec import decode_claim
+from core.store.calls.write import accept, append_call, held, status_in, truncate_call
+from core.store.connection.client import TIMEOUT_S, Call, SyncLink, command, run
+from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows
+from core.store.protocols.types import Claim, Json, TaskClaim, WorkerInfo
+from core.store.redis.worker_diagnoses import MAX_ATTEMPTS, RedisDiagnoses
+from core.store.redis.worker_studies import RedisStudies
+from core.studies import study_of
+
+REAP_BATCH: Final = 100
+
+
+class RedisStore:
+    """`WorkerStore` on one Redis server. Connects at the first call; threads may share it."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._link = SyncLink(url, namespace, "thalweg-worker")
+        self.diagnoses = RedisDiagnoses(self._link)
+        self.studies = RedisStudies(self._link)
+
+    def disconnect(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._link.disconnect()
+
+    def ping(self) -> None:
+        self._link.call(command("PING"))
+
+    def get(self, job_id: str) -> JobRecord:
+        return job_calls.job_in(self._link.call(job_calls.read_job(self._name(job_id))), job_id)
+
+    def claim_next(
+        self, worker: str, devices: Sequence[str], lease_s: float
+    ) -> Claim | TaskClaim | None:
+        match self._link.call(run("claim", worker, _ms(lease_s), *queues_served(devices))):
+            case [b"job", record]:
+                fields = fields_of(record)
+                return Claim(
+                    decode_record(fields),
+                    int(fields["token"]),
+                    int(fields["attempts"]),
+                    decode_layouts(fields),
+                )
+            case [b"task", task, study]:
+                return decode_claim(fields_of(task), fields_of(study))
+            case _:
+                return None
+
+    def await_work(self, devices: Sequence[str], timeout_s: float) -> bool:
+        lists = [self._link.key("wake", queue) for queue in queues_served(devices)]
+        # The server answers before the connection's own patience ends.
+        wait_s = min(timeout_s, TIMEOUT_S / 2)
+        return self._link.call(command("BLPOP", *lists, wait_s)) is not None
+
+    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Status:
+        return status_in(self._link.call(run("renew", *held(claim), _ms(lease_s))), claim)
+
+    def append_rows(
+        self, claim: Claim, kind: HistoryKind, first_row: int, columns: Columns
+    ) -> None:
+        self._write([self._append(claim, (kind, first_row, columns))], claim)
+
+    def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
+        self._write([truncate_call(claim, "", kind, claim.layouts[kind], num_rows)], claim)
+
+    def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
+        several = [self._append(claim, each) for each in rows]
+        if fields or not rows:  # rows alone are no change of the record
+            several.append(run("update", *held(claim), *encode_updates(fields)))
+        self._write(several, claim)
+
+    def close(
+        self,
+        claim: Claim,
+        status: Status,
+        end: AttemptEnd,
+        *,
+        outcome: Outcome | None,
+        fields: Json,
+        rows: Sequence[Rows] = (),
+    ) -> Status:
+        if (outcome is not None) != (status == "succeeded"):
+            raise ValueError(f"outcome {outcome!r} does not go with status {status!r}")
+        values = encode_updates({**fields, "outcome": outcome}, closing=True)
+        appends = [self._append(claim, each) for each in rows]
+        *before, last = self._link.calls(
+            [*appends, run("close", *held(claim), status, end, *values)]
+        )
+        now = status_in(last, claim)
+        for answer in before:
+            if answer[0] != b"stale":  # stale beside a close that holds: the call was repeated
+                accept(answer, claim)
+        return now
+
+    def hand_over(self, claim: Claim | TaskClaim) -> Status:
+        return status_in(self._link.call(run("hand_over", *held(claim))), claim)
+
+    def lose(self, claim: Claim | TaskClaim) -> Status:
+        return status_in(self._link.call(run("lose", *held(claim))), claim)
+
+    def reap(self) -> Sequence[str]:
+        reaped: list[str] = []
+        while True:
+            found = [
+                job_id.decode() for job_id in self._link.call(run("reap", REAP_BATCH, MAX_ATTEMPTS))
+            ]
+            reaped += found
+            if len(found) < REAP_BATCH:
+                return reaped
+
+    def expire(self, age_s: float | None, count: int | None, limit: int) -> Sequence[str]:
+        age_ms = "" if age_s is None else _ms(age_s)
+        call = run("expire", age_ms, "" if count is None else count, limit)
+        return [job_id.decode() for job_id in self._link.call(call)]
+
+    def trashed(self, limit: int) -> Sequence[str]:
+        found = self._link.call(command("SRANDMEMBER", self._link.key("trash"), limit))
+        return [job_id.decode() for job_id in found]
+
+    def free(self, job_id: str) -> None:
+        if study_of(job_id):
+            self.studies.free(job_id)
+            return
+        namespace = self._link.key()
+        trashed = self._link.call(job_calls.read_trash(job_id, namespace))
+        for batch in job_calls.free(trashed, job_id, namespace):
+            self._link.calls(batch)
+
+    def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
+        return job_calls.meta_in(
+            self._link.call(job_calls.read_meta(self._name(job_id), kind)), job_id
+        )
+
+    def history_rows(
+        self,
+        job_id: str,
+        kind: HistoryKind,
+        meta: HistoryMeta,
+        series: Sequence[str],
+        first_row: int,
+        num_rows: int,
+    ) -> Columns:
+        reader = job_calls.RowReader(job_id, kind, meta, series, first_row, num_rows)
+        requests = reader.calls(self._link.key())
+        return reader.columns(self._link.calls(requests) if requests else [])
+
+    def read_columns(self, job_id: str, kind: HistoryKind) -> Columns:
+        meta = self.history_meta(job_id, kind)
+        series = ["step", *meta.layout.widths]
+        return self.history_rows(job_id, kind, meta, series, 0, meta.num_rows)
+
+    def num_queued(self) -> int:
+        names = (("status", "queued"), ("task-status", "queued"), ("diagnoses",))
+        keys = [self._link.key(*name) for name in names]
+        return sum(int(each) for each in self._link.calls([command("ZCARD", key) for key in keys]))
+
+    def report_worker(self, info: WorkerInfo, ttl_s: float) -> None:
+        self._link.call(run("report_worker", info.name, encode_worker(info), _ms(ttl_s)))
+
+    def forget_worker(self, name: str) -> None:
+        self._link.calls(
+            [
+                command("HDEL", self._link.key("workers"), name),
+                command("ZREM", self._link.key("workers", "until"), name),
+            ]
+        )
+
+    def _name(self, name: str) -> str:
+        return job_calls.record_key(self._link.key(), name)
+
+    def _append(self, claim: Claim, rows: Rows) -> Call:
+        kind, first_row, columns = rows
+        return append_call(claim, "", kind, claim.layouts[kind], first_row, columns)
+
+    def _write(self, several: Sequence[Call], claim: Claim) -> None:
+        for answer in self._link.calls(several):
+            accept(answer, claim)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

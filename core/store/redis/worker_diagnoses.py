@@ -1,0 +1,52 @@
+"""Diagnoses that were asked for after a job's end: a worker's side of their queue."""
+
+from typing import Any, Final
+
+from core.errors import StaleAttemptError
+from core.store.calls.job_codec import decode_record, encode_diagnosis, fields_of
+from core.store.connection.client import Call, SyncLink, run
+from core.store.protocols.types import DiagnosisClaim, Json
+
+MAX_ATTEMPTS: Final = 3
+"""A diagnosis whose worker dies this often is given up."""
+
+
+class RedisDiagnoses:
+    """`core.store.protocols.api.Diagnoses` on one Redis server."""
+
+    def __init__(self, link: SyncLink) -> None:
+        self._link = link
+
+    def claim(self, lease_s: float) -> DiagnosisClaim | None:
+        match self._link.call(run("claim_diagnosis", _ms(lease_s))):
+            case [b"ok", token, checkpoint, record]:
+                return DiagnosisClaim(
+                    decode_record(fields_of(record)), int(token), checkpoint.decode()
+                )
+            case _:
+                return None
+
+    def renew(self, claim: DiagnosisClaim, lease_s: float) -> None:
+        self._write(claim, run("renew_diagnosis", claim.job.id, claim.token, _ms(lease_s)))
+
+    def finish(self, claim: DiagnosisClaim, found: Json) -> None:
+        self._close(claim, encode_diagnosis(found), "")
+
+    def fail(self, claim: DiagnosisClaim, reason: str) -> None:
+        assert reason
+        self._close(claim, "", reason)
+
+    def hand_over(self, claim: DiagnosisClaim) -> None:
+        self._close(claim, "", "")
+
+    def _close(self, claim: DiagnosisClaim, found: str, failure: str) -> None:
+        self._write(claim, run("close_diagnosis", claim.job.id, claim.token, found, failure))
+
+    def _write(self, claim: DiagnosisClaim, call: Call) -> None:
+        answer: Any = self._link.call(call)
+        if answer[0] != b"ok":
+            raise StaleAttemptError(f"The diagnosis of {claim.job.id} is no longer this worker's.")
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

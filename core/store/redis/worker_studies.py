@@ -1,0 +1,162 @@
+"""A worker's side of studies, on Redis."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, cast
+
+from core.jobs import AttemptEnd, Status
+from core.store.calls import studies as calls
+from core.store.calls.study_codec import encode_round, encode_runs
+from core.store.calls.write import accept, append_call, bundle_call, held, status_in, truncate_call
+from core.store.connection.client import Call, SyncLink, command, run
+from core.store.history.bundles import bundles
+from core.store.history.layout import HistoryKind, RunRows
+from core.store.protocols.types import Json, Layouts, Round, TaskClaim
+from core.studies import RunRecord, StudyRecord, run_id
+
+WRITES_AT_A_TIME: Final = 500
+"""Calls in one round trip: Redis goes on with others in between."""
+RUNS_A_CALL: Final = 500
+
+
+class RedisStudies:
+    """`core.store.protocols.api.WorkerStudies` on one Redis server."""
+
+    def __init__(self, link: SyncLink) -> None:
+        self._link = link
+
+    def get(self, study_id: str) -> StudyRecord:
+        answer = self._link.call(calls.read_record(self._link.key(), study_id))
+        return calls.study_in(answer, study_id)
+
+    def runs(self, study_id: str, indices: Sequence[int] | None = None) -> list[RunRecord]:
+        wanted = range(self._planned(study_id)) if indices is None else indices
+        found: list[RunRecord] = []
+        for some in calls.batches(wanted):
+            reads = calls.read_runs(self._link.key(), study_id, some)
+            found += calls.runs_in(self._link.calls(reads))
+        return found
+
+    def num_rows(self, study_id: str, indices: Sequence[int]) -> dict[int, dict[HistoryKind, int]]:
+        found: dict[int, dict[HistoryKind, int]] = {}
+        for some in calls.batches(indices):
+            reads = [
+                command("HMGET", self._key(run_id(study_id, index)), "rows:train", "rows:eval")
+                for index in some
+            ]
+            for index, (train, evaluation) in zip(some, self._link.calls(reads), strict=True):
+                found[index] = {"train": int(train or 0), "eval": int(evaluation or 0)}
+        return found
+
+    def layouts(self, study_id: str, indices: Sequence[int]) -> dict[int, Layouts]:
+        found: dict[int, Layouts] = {}
+        for some in calls.batches(indices):
+            reads = calls.read_layouts(self._link.key(), study_id, some)
+            found |= zip(some, map(calls.layouts_in, self._link.calls(reads)), strict=True)
+        return found
+
+    def write(
+        self,
+        claim: TaskClaim,
+        *,
+        rows: Sequence[RunRows] = (),
+        runs: Sequence[RunRecord] = (),
+        num_updates: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        writes = [*_appends(claim, rows), *_run_calls(claim, runs, num_updates, device)]
+        for answer in self._send(writes):
+            accept(answer, claim)
+
+    def plan(self, claim: TaskClaim, round_: Round) -> None:
+        if not round_.tasks:
+            raise ValueError("a round without tasks: finish the study instead")
+        accept(self._link.call(run("plan", *held(claim), *encode_round(round_))), claim)
+
+    def finish(self, claim: TaskClaim, status: Status, fields: Json) -> Status:
+        if unknown := fields.keys() - {"result", "error"}:
+            raise ValueError(f"a plan may not set {sorted(unknown)}")
+        words = [
+            word for name, value in fields.items() if value is not None
+            for word in (name, calls.dumps(value))
+        ]  # fmt: skip
+        return status_in(self._link.call(run("finish", *held(claim), status, *words)), claim)
+
+    def close(
+        self,
+        claim: TaskClaim,
+        status: Status,
+        end: AttemptEnd,
+        *,
+        rows: Sequence[RunRows] = (),
+        runs: Sequence[RunRecord] = (),
+        num_updates: int | None = None,
+    ) -> Status:
+        before = [*_appends(claim, rows), *_run_calls(claim, runs, num_updates, None)]
+        *earlier, last, study_status = self._send(
+            [
+                *before,
+                run("close", *held(claim), status, end),
+                command("HGET", self._key(claim.study.id), "status"),
+            ]
+        )
+        accept(last, claim)
+        for answer in earlier:
+            if answer[0] != b"stale":  # stale beside a close that holds: the call was repeated
+                accept(answer, claim)
+        return cast(Status, study_status.decode())
+
+    def free(self, study_id: str) -> None:
+        """Free what a study in the trash leaves behind; may be repeated."""
+        namespace = self._link.key()
+        trashed = self._link.call(calls.read_trash(study_id, namespace))
+        planned = calls.planned_in(trashed)
+        for some in calls.batches(range(planned)):
+            metas = self._link.calls(calls.read_rows_of(namespace, study_id, some))
+            for batch in calls.free_runs(namespace, study_id, some, metas):
+                self._link.calls(batch)
+        tasks, bundled = self._link.calls(calls.read_rest(namespace, study_id))
+        for batch in calls.free_rest(namespace, study_id, tasks, bundled):
+            self._link.calls(batch)
+
+    def _planned(self, study_id: str) -> int:
+        found = self._link.call(command("HMGET", self._key(study_id), "id", "planned"))
+        return calls.planned(found, study_id)
+
+    def _key(self, name: str) -> str:
+        return calls.record_key(self._link.key(), name)
+
+    def _send(self, writes: Sequence[Call]) -> list[Any]:
+        answers: list[Any] = []
+        for start in range(0, len(writes), WRITES_AT_A_TIME):
+            answers += self._link.calls(writes[start : start + WRITES_AT_A_TIME])
+        return answers
+
+
+def _appends(claim: TaskClaim, rows: Sequence[RunRows]) -> Iterator[Call]:
+    together: list[RunRows] = []
+    for each in rows:
+        name = run_id(claim.study.id, each.index)
+        if each.truncate:
+            yield truncate_call(claim, name, each.kind, each.layout, each.first_row)
+        if not len(each.columns["step"]):
+            continue
+        if each.bundled:
+            together.append(each)
+        else:
+            yield append_call(claim, name, each.kind, each.layout, each.first_row, each.columns)
+    for bundle in bundles(together):
+        yield bundle_call(claim, bundle)
+
+
+def _run_calls(
+    claim: TaskClaim, runs: Sequence[RunRecord], num_updates: int | None, device: str | None
+) -> Iterator[Call]:
+    """The last of them brings the record's version on; without any there is nothing to write."""
+    if not runs and num_updates is None and device is None:
+        return
+    words = encode_runs(runs)
+    for start in range(0, max(1, len(words)), 4 * RUNS_A_CALL):
+        yield run(
+            "runs", *held(claim), "" if num_updates is None else num_updates, device or "",
+            *words[start : start + 4 * RUNS_A_CALL],
+        )  # fmt: skip
