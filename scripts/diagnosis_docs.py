@@ -74,7 +74,7 @@ RARE: Final = {
 
 def rules() -> str:
     """The table of rules in Markdown."""
-    from core.diagnose.rules import RULES
+    from core.diagnosis.rules.table import RULES
 
     lines = ["| rule | triggers when | what it means | source | a run |", "|---|---|---|---|---|"]
     for rule in RULES:
@@ -103,7 +103,7 @@ def main() -> None:
 def pictures() -> None:
     """Train and draw."""
     warnings.simplefilter("ignore")
-    from tests.diagnose.running import all_cases, perform, resolved
+    from tests.core.diagnosis.labelled.running import all_cases, perform, resolved
 
     by_id = {case.id: case for case in all_cases()}
     FOLDER.mkdir(exist_ok=True)
@@ -117,8 +117,8 @@ def pictures() -> None:
 
 def pictures_of_rules() -> None:
     """For each rule the first case of the labelled set that triggers it; some have none."""
-    from core.diagnose.rules import RULES
-    from tests.diagnose.running import all_cases, perform, resolved
+    from core.diagnosis.rules.table import RULES
+    from tests.core.diagnosis.labelled.running import all_cases, perform, resolved
 
     missing = {rule.id for rule in RULES}
     for case in all_cases():

@@ -23,6 +23,7 @@ LIGHT = frozenset(
         "artifacts",
         "broker",
         "compare",
+        "diagnosis",
         "errors",
         "jobs",
         "ids",

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from core.diagnose.comparison import compare, facts
-from core.diagnose.history import diagnose
+from core.diagnosis.diagnose import diagnose
+from core.diagnosis.remedies.effect import compare, facts
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord, Outcome
 from core.specs.job import JobSpec

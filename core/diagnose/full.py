@@ -1,6 +1,6 @@
 """The measured half of a full diagnosis: what the weights tell and the history cannot.
 
-Runs where torch is (the trainer). Its answer is small strict JSON, which `core.diagnose.history`
+Runs where torch is (the trainer). Its answer is small strict JSON, which `core.diagnosis.diagnose`
 weighs together with the history.
 """
 
@@ -16,9 +16,9 @@ from torch import Tensor
 from core.artifacts.base import JobArtifacts
 from core.diagnose import curvature, layers, multistart, restarts, trials
 from core.diagnose.curvature import Product, Spectrum
-from core.diagnose.landscape import survey
 from core.diagnose.objective import Objective, build_objective
 from core.diagnose.preconditioner import preconditioner
+from core.diagnosis.evidence.landscape import survey
 from core.errors import ArtifactError, NotFoundError
 from core.specs.job import FunctionProblem, JobSpec
 from core.train.checkpoint import decode, resume_points, step_name, step_of

@@ -17,7 +17,7 @@ import torch
 from core.diagnose.lr_bound import curvature_bound
 from core.diagnose.lr_evidence import Entrant, Findings, Finish, evidence
 from core.diagnose.lr_range import DTYPES, probe_seed, range_test
-from core.diagnose.patches import rounded
+from core.diagnosis.remedies.patches import rounded
 from core.problems.build import build_problem
 from core.specs.job import (
     Budget,

@@ -1,8 +1,8 @@
 """The largest stable learning rate, from the curvature of the loss at the first weights.
 
-Gradient descent, heavy ball and Nesterov have a sharp one (`core.diagnose.methods`). Adaptive
-methods have none at the start: what they divide the gradient by is one gradient's own size then,
-and the bound that goes with it is a property of that gradient's smallest parts.
+Gradient descent, heavy ball and Nesterov have a sharp one (`core.diagnosis.evidence.theory`).
+Adaptive methods have none at the start: what they divide the gradient by is one gradient's own size
+then, and the bound that goes with it is a property of that gradient's smallest parts.
 """
 
 import math
@@ -12,8 +12,8 @@ from typing import Final
 import torch
 
 from core.diagnose import curvature
-from core.diagnose.methods import Method, method_of
 from core.diagnose.objective import build_objective
+from core.diagnosis.evidence.theory import Method, method_of
 from core.specs.job import JobSpec
 from core.train.events import Control
 

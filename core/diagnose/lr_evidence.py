@@ -9,7 +9,7 @@ import numpy as np
 
 from core.diagnose.lr_bound import Bound
 from core.diagnose.lr_range import RangeTest
-from core.diagnose.patches import rounded
+from core.diagnosis.remedies.patches import rounded
 from core.jobs import Outcome
 
 Json = dict[str, Any]

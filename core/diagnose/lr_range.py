@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from core.determinism import key
-from core.diagnose.curves import Floats
 from core.diagnose.lr_bound import LARGEST
+from core.diagnosis.evidence.curves import Floats
 from core.problems.base import Problem
 from core.problems.build import build_problem
 from core.specs.job import JobSpec, Supervised

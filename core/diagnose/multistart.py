@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from core.diagnose.curves import Floats
-from core.diagnose.landscape import Values, gradients, values_of
+from core.diagnosis.evidence.curves import Floats
+from core.diagnosis.evidence.landscape import Values, gradients, values_of
 from core.specs.formulas.values import domain
 from core.specs.job import FunctionProblem
 

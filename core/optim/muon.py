@@ -25,6 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.specs.optimizers import rate_factor
+
 Scalar = float | Tensor
 """A number, or one a matrix: (…, 1, 1)."""
 
@@ -38,13 +40,6 @@ def hidden_matrices(shapes: Sequence[Sequence[int]]) -> list[tuple[int, int] | N
     matrices = [(shape[0], shape[1]) if len(shape) == 2 else None for shape in shapes]
     output = max((n for n, matrix in enumerate(matrices) if matrix is not None), default=None)
     return [None if number == output else matrix for number, matrix in enumerate(matrices)]
-
-
-def rate_factor(rows: int, columns: int, adjust_lr_fn: str | None) -> float:
-    """On top of the rate, for a matrix of this shape; None stands for "original"."""
-    if adjust_lr_fn == "match_rms_adamw":
-        return 0.2 * math.sqrt(max(rows, columns))
-    return math.sqrt(max(1.0, rows / columns))
 
 
 def orthogonalized(

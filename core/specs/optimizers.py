@@ -10,6 +10,7 @@ higher-order gradients), never what it computes, and the training loop uses neit
 it adapts weight by weight; a test that raises the rate from step to step would measure neither.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -152,6 +153,13 @@ class Muon(Spec):
     adamw_eps: NonNegative = 1e-8
     adamw_lr_scale: Positive = 1.0
     """AdamW's rate over `lr`, at every step of a schedule."""
+
+
+def rate_factor(rows: int, columns: int, adjust_lr_fn: str | None) -> float:
+    """Muon's factor on its rate for a matrix of this shape; None stands for "original"."""
+    if adjust_lr_fn == "match_rms_adamw":
+        return 0.2 * math.sqrt(max(rows, columns))
+    return math.sqrt(max(1.0, rows / columns))
 
 
 class LBFGS(Spec):

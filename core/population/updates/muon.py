@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from core.optim.muon import orthogonalized, rate_factor
+from core.optim.muon import orthogonalized
 from core.population.updates import adam
 from core.population.updates.base import (
     Hyper,
@@ -22,6 +22,7 @@ from core.population.updates.base import (
     average_,
     shrunk,
 )
+from core.specs.optimizers import rate_factor
 
 ADAMW: Final = {"amsgrad": False, "decoupled_weight_decay": True}
 

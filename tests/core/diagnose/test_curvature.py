@@ -12,16 +12,16 @@ from torch import Tensor
 from core.artifacts.local import LocalJob
 from core.diagnose import curvature
 from core.diagnose.full import budget_for, measure, measure_checkpoint
-from core.diagnose.history import diagnose
-from core.diagnose.measured import Measured
 from core.diagnose.objective import Objective, build_objective
 from core.diagnose.preconditioner import preconditioner, threshold
+from core.diagnosis.diagnose import diagnose
+from core.diagnosis.evidence.measured import Measured
 from core.errors import NotFoundError
 from core.specs.job import JobSpec
 from core.specs.optimizers import Adam, RMSprop
 from core.train.loop import run
-from tests.core.diagnose.runs import resolved
-from tests.diagnose.running import Received
+from tests.core.diagnosis.labelled.running import Received
+from tests.core.diagnosis.runs import resolved
 
 Json = dict[str, Any]
 CPU = torch.device("cpu")

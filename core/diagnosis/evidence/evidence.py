@@ -1,0 +1,273 @@
+"""Everything that the rules look at, drawn once from a spec and its history."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from core.diagnosis.evidence import curves
+from core.diagnosis.evidence.curves import Floats
+from core.diagnosis.evidence.history import WINDOW, Rows
+from core.diagnosis.evidence.measured import Measured
+from core.jobs import Outcome
+from core.specs.job import JobSpec
+from core.specs.sizes.shapes import extent
+
+_FEW_BATCHES: Final = 8
+
+
+class Cosine(NamedTuple):
+    """Median cosine of successive gradients near the end, and where it comes from.
+
+    `source`: `gradients` (exact: recorded, or from the points), `trapezoid` (from loss and gradient
+    norm), or `displacements` (of the steps, which momentum smooths: weaker evidence).
+    """
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Evidence(Rows):
+    """The rows, and what follows of the steps between them and of the point where they end."""
+
+    @cached_property
+    def descent(self) -> curves.Descent | None:
+        """Steps of plain gradient descent seen through loss and gradient norm (deterministic)."""
+        plain = self.method.family == "gradient_descent" and self.method.decay == 0.0
+        clip = self.spec.gradient_clip
+        if not plain or not self.deterministic or (clip is not None and clip.kind != "norm"):
+            return None
+        if getattr(self.spec.problem, "bounds", None) is not None:
+            return None
+        window = self.window
+        if window.stop - window.start < 3:
+            return None
+        seen = curves.descent(self.loss[window], self.effective_lr[window], self.grad[window])
+        return seen if seen.cosine.size >= 2 else None
+
+    @cached_property
+    def cosine(self) -> Cosine | None:
+        """How successive gradients stand to each other near the end; None when rows do not tell."""
+        recorded = self._recorded_cosine()
+        if recorded is not None:
+            return recorded
+        if self.x is not None:
+            return self._cosine_of_points(self.x)
+        if self.descent is None:
+            return None
+        return Cosine(float(np.median(self.descent.cosine)), "trapezoid")
+
+    def _recorded_cosine(self) -> Cosine | None:
+        """Exact for any method. At a minimum the B batches of an epoch cancel out, so that their
+        gradients' cosine is −1/(B−1) of itself: few batches say nothing."""
+        if self.turns is None or (not self.deterministic and self._batches < _FEW_BATCHES):
+            return None
+        late = self.turns[max(self.rows // 2, self.rows - WINDOW) :]
+        late = late[np.isfinite(late)]
+        return Cosine(float(np.median(late)), "gradients") if late.size >= 2 else None
+
+    @property
+    def _batches(self) -> int:
+        return extent(self.spec.problem, self.spec.batch_size).steps_per_epoch or 1
+
+    def _cosine_of_points(self, x: Floats) -> Cosine | None:
+        window = self.window
+        points = x[window]
+        few = points[-WINDOW // 2 :]
+        gradients = self.land.gradients(few) if self.land is not None else None
+        if gradients is not None:
+            source = "gradients"
+            if len(few) > 2:
+                vectors = gradients
+            else:
+                return self._cosine_of_next_step(x)
+        elif self.method.family == "gradient_descent" and self.unconstrained:
+            # x_{k+1} = x_k − η_k·g_k: the gradients are the steps over their rates, exactly.
+            source, vectors = "gradients", -np.diff(points, axis=0) / self.lr[window][:-1, None]
+        else:
+            source, vectors = "displacements", np.diff(points, axis=0)
+        found = curves.cosines(vectors) if len(vectors) > 1 else np.empty(0)
+        return Cosine(float(np.median(found)), source) if found.size else None
+
+    def _cosine_of_next_step(self, x: Floats) -> Cosine | None:
+        """Rows that are not successive: gradient descent's next point is computed instead."""
+        if self.land is None or self.method.family != "gradient_descent" or not self.unconstrained:
+            return None
+        half = slice(max(self.rows // 2, self.rows - WINDOW // 2), self.rows)
+        now = self.land.gradients(x[half])
+        if now is None:
+            return None
+        after = self.land.gradients(x[half] - self.lr[half, None] * now)
+        if after is None:
+            return None
+        pairs = np.stack([now, after], axis=1)
+        found = [curves.cosines(pair) for pair in pairs]
+        known = [float(each[0]) for each in found if each.size]
+        return Cosine(float(np.median(known)), "gradients") if known else None
+
+    @cached_property
+    def sharpness(self) -> float | None:
+        """The largest curvature known: of the function, else the largest Rayleigh quotient seen by
+        gradient descent near its start and its end (a lower bound of λ_max)."""
+        if self.land is not None and self.land.largest is not None:
+            return self.land.largest_at_first if self.blown_up else self.land.largest
+        if self.measured is not None:
+            found = self.measured.first_largest if self.blown_up else self.measured.largest
+            if found is not None and found > 0:
+                return found
+        seen = []
+        if self.descent is not None and not self.blown_up:
+            seen.append(self.descent.curvature)
+        early = slice(0, min(self.rows, 32))
+        if self.descent is not None and bool((np.diff(self.step[early]) == 1.0).all()):
+            seen.append(
+                curves.descent(
+                    self.loss[early], self.effective_lr[early], self.grad[early]
+                ).curvature
+            )
+        known = [float(each.max()) for each in seen if each.size]
+        return max(known) if known and max(known) > 0 else None
+
+    @cached_property
+    def remaining(self) -> float | None:
+        """Share of the first gap that a minimum in reach would still take off; functions only."""
+        land = self.land
+        if land is None or self.rows == 0 or self.blown_up:
+            return None
+        last = float(self.loss[-1])
+        if land.decrement is not None:
+            left = land.decrement
+            base = land.minimum if land.minimum is not None else last - left
+        elif land.minimum is not None:
+            base = land.minimum
+            left = max(0.0, last - base)
+        else:
+            return None
+        gap = float(self.loss[0]) - base
+        return left / gap if gap > 0 else 0.0 if left == 0.0 else 1.0
+
+    @property
+    def _bottom_known(self) -> bool:
+        """Whether `remaining` is to the bottom in reach, not to a minimum that may be elsewhere."""
+        land = self.land
+        return land is not None and (land.decrement is not None or land.form is not None)
+
+    @cached_property
+    def _tolerance_held(self) -> bool:
+        wanted = self.spec.stop.gradient_norm
+        return wanted is not None and self.rows > 0 and bool(self.grad[-1] <= wanted)
+
+    @cached_property
+    def _settled(self) -> bool:
+        """Whether the fitted limit of a full-batch descent is 1e-3 of the first gap away."""
+        rate = self.rate
+        if not self.deterministic or rate is None or rate.kind != "linear" or rate.r2 < 0.9:
+            return False
+        gap = self.level.start - rate.f_star
+        left = float(self.loss[-1]) - rate.f_star
+        return gap > 0 and left <= 1e-3 * gap and self.grad_ratio <= 0.05
+
+    def _gradient_below(self, share: float) -> bool | None:
+        if not np.isfinite(self.grad_start) or not self.deterministic:
+            return None
+        return bool(self.grad_end <= share * self.grad_start)
+
+    @cached_property
+    def stationary(self) -> bool | None:
+        """Whether the gradient is ≈ 0 at the end; None when that is not to be known.
+
+        It is when the job's own `stop.gradient_norm` held; when what is left to gain is below 1e-8
+        of the first gap (functions; 1e-6 in float32); when a convex loss has settled at its fitted
+        limit; else when the gradient norm is below 1e-6 of its first size (1e-4 in float32).
+        Mini-batch gradients never vanish: None.
+        """
+        if self._tolerance_held:
+            return True
+        single = self.spec.precision == "float32"
+        if self.remaining is not None and (self._bottom_known or self.remaining <= 1e-8):
+            return self.remaining <= (1e-6 if single else 1e-8)
+        if self.convex and self._settled:
+            return True
+        share = self.full_gradient_share
+        if share is not None:
+            return share <= (1e-4 if single else 1e-6)
+        return self._gradient_below(1e-4 if single else 1e-6)
+
+    @cached_property
+    def near_stationary(self) -> bool | None:
+        """Whether the run lingers where the gradient vanishes (1e-3 of the first gap left)."""
+        if self.stationary:
+            return True
+        if self.remaining is not None and (self._bottom_known or self.remaining <= 1e-3):
+            return self.remaining <= 1e-3
+        share = self.full_gradient_share
+        if share is not None:
+            still = not (self.falling and self.level.late_fall >= 0.05)
+            return still and (share <= 1e-3 or (share <= 0.03 and self._falls_to_both_sides))
+        return self._gradient_below(1e-4)
+
+    @cached_property
+    def full_gradient_share(self) -> float | None:
+        """The gradient norm over all data at the end over the first one; None if not measured."""
+        found = self.at_end
+        if found is None or found.grad_norm is None:
+            return None
+        first = found.first_grad_norm or (self.grad_start if self.land is not None else None)
+        return found.grad_norm / first if first else None
+
+    @cached_property
+    def _falls_to_both_sides(self) -> bool:
+        """Whether negative curvature offers ten times what the gradient does."""
+        found = self.at_end
+        if found is None or found.sign != "negative" or not found.largest or not found.loss:
+            return False
+        by_gradient = (found.grad_norm or 0.0) ** 2 / (2.0 * abs(found.largest))
+        return found.drop_both_sides > max(0.01 * abs(found.loss), 10.0 * by_gradient)
+
+    @property
+    def spent(self) -> bool:
+        """Whether so little is left (1e-6 of the first gap) that how it moves does not matter."""
+        if self.stationary:
+            return True
+        return self.remaining is not None and self.remaining <= 1e-6
+
+
+def gather(
+    spec: JobSpec,
+    outcome: Outcome | None,
+    train: dict[str, Floats],
+    evaluation: dict[str, Floats] | None,
+    measured: Measured | None = None,
+) -> Evidence:
+    """Cut the history at its first non-finite loss and wrap it. Missing columns become NaN."""
+    loss = np.asarray(train.get("loss", np.empty(0)), dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(loss)) if not np.isfinite(loss.sum()) else np.empty(0)
+    rows = int(bad[0]) if bad.size else loss.size
+    sign = -1.0 if getattr(spec.optimizer, "maximize", False) else 1.0
+
+    def column(name: str) -> Floats:
+        values = train.get(name)
+        return np.full(rows, np.nan) if values is None else np.asarray(values[:rows], np.float64)
+
+    points = train.get("x")
+    if points is not None:
+        points = np.asarray(points[:rows], np.float64)
+        points = points.reshape(rows, -1) if rows else None
+    pair = None
+    if evaluation is not None and len(evaluation.get("step", ())):
+        pair = (np.asarray(evaluation["step"]), sign * np.asarray(evaluation["loss"]))
+    return Evidence(
+        spec=spec,
+        outcome=outcome,
+        step=column("step"),
+        loss=sign * loss[:rows],
+        lr=column("lr"),
+        grad=column("grad_norm"),
+        x=points,
+        nonfinite=rows < loss.size,
+        evaluation=pair,
+        measured=measured,
+        turns=column("grad_cosine") if "grad_cosine" in train else None,
+    )

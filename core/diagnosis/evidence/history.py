@@ -1,0 +1,270 @@
+"""A run's rows and the plain facts about them: levels, trends, sizes of gradients."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from core.diagnosis.evidence import convergence, curves, landscape, theory
+from core.diagnosis.evidence.curves import Floats
+from core.diagnosis.evidence.landscape import Landscape
+from core.diagnosis.evidence.measured import Measured
+from core.diagnosis.evidence.theory import longest_stride
+from core.jobs import Outcome
+from core.specs.job import ClipNorm, JobSpec, Supervised
+from core.specs.models import LinearModel
+from core.specs.sizes.shapes import data_shape, split_rows
+
+WINDOW: Final = 128
+"""Most rows at the end whose steps are looked at one by one."""
+
+
+class Level(NamedTuple):
+    """How far a run came. All but `floor` are losses.
+
+    Attributes:
+        start: the first loss; with batches below 16 rows, the mean of the first hundredth of the
+            run (at most 20 rows).
+        middle, end: means over the first and the last quarter of the run's second half.
+        best, worst: the extremes.
+        floor: what the loss cannot go below: a function's known minimum, 0 for a supervised loss,
+            the minimum by curvature at the last point, or a multi-start's; None when not known.
+        spread: how much a function of unknown minimum usually differs from its last value.
+    """
+
+    start: float
+    middle: float
+    end: float
+    best: float
+    worst: float
+    floor: float | None
+    spread: float = 0.0
+
+    @property
+    def fall(self) -> float:
+        """Share of the first gap (to the floor) that is gone; of the spread where none is known."""
+        return _share(self.start, self.end, self._base(self.start))
+
+    @property
+    def late_fall(self) -> float:
+        """Share of the gap at half time that was gone at the end."""
+        return _share(self.middle, self.end, self._base(self.middle))
+
+    def _base(self, top: float) -> float:
+        if self.floor is not None and self.floor <= min(self.end, top):
+            return self.floor
+        return min(self.best, top - self.spread)
+
+
+def _share(top: float, end: float, base: float) -> float:
+    gap = top - base
+    return (top - end) / gap if gap > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A run's finite rows and what follows from them; every property is computed once, on demand.
+
+    Attributes:
+        spec: resolved.
+        outcome: of the job; None while it runs or when it was cancelled.
+        step, loss, lr, grad: columns up to the first non-finite loss (that row excluded).
+        x: the points of a function's rows, or None.
+        nonfinite: whether a row was cut.
+        evaluation: (step, loss) of the evaluations, or None.
+        measured: what `core.diagnose.full.measure` found at the run's weights, or None.
+    """
+
+    spec: JobSpec
+    outcome: Outcome | None
+    step: Floats
+    loss: Floats
+    lr: Floats
+    grad: Floats
+    x: Floats | None
+    nonfinite: bool
+    evaluation: tuple[Floats, Floats] | None
+    measured: Measured | None = None
+    turns: Floats | None = None
+    """`grad_cosine`, where it was recorded."""
+
+    @cached_property
+    def at_end(self) -> Measured | None:
+        """What was measured at the run's last weights, where those make sense."""
+        found = self.measured
+        if found is None or self.blown_up:
+            return None
+        last = float(self.step[-1]) if self.rows else 0.0
+        there = found.at_end or (found.step is not None and found.step >= last)
+        return found if there else None
+
+    @property
+    def rows(self) -> int:
+        return int(self.loss.size)
+
+    @cached_property
+    def deterministic(self) -> bool:
+        """Whether the loss is a fixed function of the weights: no batches drawn, no dropout."""
+        problem = self.spec.problem
+        if not isinstance(problem, Supervised):
+            return True
+        if getattr(problem.model, "dropout", 0.0) > 0.0 or problem.data.order.kind == "explicit":
+            return False
+        size = self.spec.batch_size
+        if size == "full" or size is None:
+            return size == "full"
+        rows, _ = split_rows(data_shape(problem.data).num_rows, problem.data.eval_fraction)
+        return size >= rows
+
+    @cached_property
+    def convex(self) -> bool:
+        """Whether the loss is convex in the weights (a linear model: all losses offered are)."""
+        problem = self.spec.problem
+        return isinstance(problem, Supervised) and isinstance(problem.model, LinearModel)
+
+    @cached_property
+    def method(self) -> theory.Method:
+        return theory.method_of(self.spec)
+
+    @cached_property
+    def unconstrained(self) -> bool:
+        """Whether each step is the method's own: nothing is clipped, and no bound can bind."""
+        bounds = getattr(self.spec.problem, "bounds", None)
+        return self.spec.gradient_clip is None and bounds is None
+
+    @cached_property
+    def steady_rate(self) -> bool:
+        """Whether the learning rate was constant over the run's second half."""
+        late = self.lr[self.rows // 2 :]
+        return bool(late.size) and bool(late.max() <= late.min() * (1.0 + 1e-9))
+
+    @cached_property
+    def blown_up(self) -> bool:
+        """Whether the run diverged, by its outcome or by its rows."""
+        return self.nonfinite or self.outcome == "diverged" or curves.diverged(self.loss)
+
+    @cached_property
+    def land(self) -> Landscape | None:
+        """What the spec tells about the function at the run's last point (first if it diverged)."""
+        if isinstance(self.spec.problem, Supervised) or self.x is None or self.rows == 0:
+            return None
+        if getattr(self.spec.optimizer, "maximize", False):
+            return None
+        # Where a run has blown up there is nothing to learn of the function.
+        last = 0 if self.blown_up else self.rows - 1
+        return landscape.survey(self.spec.problem, self.x[0], self.x[last])
+
+    @cached_property
+    def noise(self) -> float:
+        return 0.0 if self.deterministic else curves.noise_level(self.loss)
+
+    @cached_property
+    def level(self) -> Level:
+        n, loss = self.rows, self.loss
+        half, quarter = n // 2, max(1, n // 8)
+        small_batches = isinstance(self.spec.batch_size, int) and self.spec.batch_size < 16
+        first = max(1, min(20, n // 100)) if small_batches else 1
+        bounded = isinstance(self.spec.problem, Supervised) and loss[0] >= 0.0
+        floor: float | None = 0.0 if bounded else None
+        if self.land is not None:
+            floor = self.land.floor
+        if floor is None and self.at_end is not None and self.land is not None:
+            floor = self.at_end.other_minimum
+        return Level(
+            start=float(loss[:first].mean()),
+            middle=float(loss[half : half + quarter].mean()),
+            end=float(loss[n - quarter :].mean()),
+            best=float(loss.min()),
+            worst=float(loss.max()),
+            floor=floor,
+            spread=(self.land.spread or 0.0) if self.land is not None else 0.0,
+        )
+
+    @cached_property
+    def late_trend(self) -> curves.Trend:
+        """The trend of the run's second half, by block means against the step."""
+        half = self.rows // 2
+        view = curves.blocks(self.loss[half:])
+        return curves.trend(
+            np.interp(view.row, np.arange(self.rows - half), self.step[half:]), view.mean
+        )
+
+    @property
+    def falling(self) -> bool:
+        """Whether the second half falls beyond doubt."""
+        return self.late_trend.z <= -2.0 and self.late_trend.agreement <= -0.25
+
+    @cached_property
+    def wiggle(self) -> curves.Wiggle | None:
+        return curves.wiggle(self.loss[self.rows // 2 :])
+
+    @cached_property
+    def rate(self) -> convergence.Rate | None:
+        """The convergence rate of the second half."""
+        half = self.rows // 2
+        known = self.land.minimum if self.land is not None else None
+        if known is not None and known >= self.level.best:
+            known = None
+        return convergence.convergence_rate(self.step[half:], self.loss[half:], known)
+
+    @cached_property
+    def window(self) -> slice:
+        """The last rows with unbroken steps (at most `WINDOW`, and the run's second half)."""
+        n = self.rows
+        first = max(n // 2 if n > 8 else 0, n - WINDOW)
+        gaps = np.flatnonzero(np.diff(self.step[first:]) != 1.0)
+        return slice(first + int(gaps[-1]) + 1 if gaps.size else first, n)
+
+    @cached_property
+    def effective_lr(self) -> Floats:
+        """The rate of each row with norm clipping folded in."""
+        clip = self.spec.gradient_clip
+        if not isinstance(clip, ClipNorm):
+            return self.lr
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.lr * np.fmin(1.0, clip.max_norm / (self.grad + 1e-6))
+
+    @cached_property
+    def grad_start(self) -> float:
+        """The gradient's first size: the largest of the first norm, the median of the first rows'
+        (a twentieth), and the whole run's median."""
+        thin = self.grad[:: max(1, self.rows // 2048)]
+        finite = thin[np.isfinite(thin)]
+        if finite.size == 0:
+            return float("nan")
+        first = finite[: max(1, finite.size // 20)]
+        return float(max(finite[0], np.median(first), np.median(finite)))
+
+    @cached_property
+    def grad_end(self) -> float:
+        last = self.grad[-min(10, max(1, self.rows // 10)) :]
+        last = last[np.isfinite(last)]
+        return float(np.median(last)) if last.size else float("nan")
+
+    @property
+    def grad_ratio(self) -> float:
+        """The last gradient norm over the first; 0 when both are."""
+        if self.grad_start > 0:
+            return self.grad_end / self.grad_start
+        return 0.0 if self.grad_end == 0.0 else float("nan")
+
+    @cached_property
+    def reach(self) -> float:
+        """The most that the run's first-order steps could have taken off the loss.
+
+        Σ η·‖g‖²/(1−β) for SGD; Σ η·s·‖g‖ where a step at rate 1 is at most s long, whatever the
+        gradient is.
+        """
+        thin = slice(None, None, max(1, self.rows // 8192))
+        size = np.nan_to_num(self.grad[thin], nan=0.0, posinf=0.0)
+        stride = float(self.step[-1] - self.step[0] + 1) / max(1, size.size)
+        if self.method.family in ("adaptive", "orthogonal"):
+            bound: float = float((self.lr[thin] * size).sum()) * longest_stride(self.spec) * stride
+            return bound
+        boost = self.method.scale / (1.0 - self.method.beta)
+        return float((self.effective_lr[thin] * size * size).sum()) * boost * stride
+
+    @cached_property
+    def overfit(self) -> curves.Overfit | None:
+        return None if self.evaluation is None else curves.overfit(*self.evaluation)

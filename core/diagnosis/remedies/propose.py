@@ -1,0 +1,214 @@
+"""What to do about a verdict: patches in the order in which they should be tried."""
+
+import math
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final
+
+import numpy as np
+
+from core.diagnosis.evidence.evidence import Evidence
+from core.diagnosis.finding import Findings, Json
+from core.diagnosis.remedies.model import better_start, keep_the_gradient, other_weights
+from core.diagnosis.remedies.patches import Remedy, another_optimizer, rounded, scaled_rate
+from core.diagnosis.remedies.start_point import escape_a_local_minimum, leave_a_saddle
+from core.diagnosis.remedies.step_size import (
+    cautious_rate,
+    clip,
+    exact_rate,
+    faster_on_a_quadratic,
+    known,
+    lower_rate,
+    raise_rate,
+)
+from core.diagnosis.rules.progress import conditioning
+from core.diagnosis.rules.stability import asymptotic_speed
+from core.diagnosis.verdict import Verdict
+from core.specs.job import Supervised
+from core.specs.models import MLP
+from core.specs.optimizers import SGD, settled_lr
+from core.specs.schedules import Constant
+from core.specs.sizes.shapes import data_shape, split_rows
+
+MOST: Final = 4
+
+
+def propose(verdict: Verdict, findings: Findings, e: Evidence) -> list[Remedy]:
+    """Remedies for a verdict, the most promising first; none where nothing is wrong."""
+    if e.rows == 0 and verdict.name != "diverging":
+        return []
+    match verdict.name:
+        case "diverging":
+            found = _for_divergence(findings, e)
+        case "oscillating":
+            found = _for_oscillation(e)
+        case "saddle_point":
+            found = chain(leave_a_saddle(e), other_weights(e))
+        case "local_minimum":
+            found = chain(escape_a_local_minimum(e), other_weights(e))
+        case "plateau":
+            found = _for_plateau(findings, e)
+        case "too_slow":
+            found = _for_slowness(findings, e)
+        case "overfitting":
+            found = _for_overfitting(e)
+        case "noise_limited":
+            found = _for_noise(findings, e)
+        case "converged" | "healthy" | "undetermined":
+            found = iter(())
+    return list(found)[:MOST]
+
+
+def _for_divergence(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+    if findings["no_minimum"].triggered:
+        return
+    exact = exact_rate(e)
+    if findings["exploding_start"].triggered:
+        yield from better_start(e)
+    if exact is not None:
+        yield exact
+    else:
+        yield lower_rate(e, 0.1)
+    if e.spec.gradient_clip is None and exact is None:
+        yield clip(e)
+
+
+def _for_oscillation(e: Evidence) -> Iterator[Remedy]:
+    exact = exact_rate(e)
+    yield exact if exact is not None else lower_rate(e, 0.5)
+    if exact is None and isinstance(e.spec.schedule, Constant):
+        yield Remedy(
+            _cosine(e),
+            "A rate that falls to zero lets the swings die out, whatever their cause.",
+            {"final_lr": 0.0},
+        )
+
+
+def _cosine(e: Evidence) -> Json:
+    return {"schedule": {"kind": "cosine", "T_max": int(e.step[-1]) + 1}}
+
+
+def _for_plateau(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+    thrown = e.level.worst > 3.0 * e.level.start > 0
+    if findings["gradient_spikes"].triggered or thrown:
+        # Adaptive steps are about η long: rates beyond 0.003 are seldom right for a model.
+        adaptive = e.method.family == "adaptive"
+        factor = min(0.1, 0.003 / settled_lr(e.spec.optimizer)) if adaptive else 0.1
+        yield Remedy(
+            scaled_rate(e.spec, factor),
+            "The loss was thrown onto the plateau by steps that were too long.",
+            {"lr_factor": factor, "final_loss_below": e.level.end},
+        )
+        if e.spec.gradient_clip is None:
+            yield clip(e)
+    problem = e.spec.problem
+    if not isinstance(problem, Supervised):
+        if e.method.family != "adaptive" and e.x is not None:
+            scale = max(1.0, float(np.abs(e.x[[0, e.rows - 1]]).max()))
+            lr = rounded(min(1.0, 4.0 * scale / max(1, e.rows)), 2)
+            reason = f"Adam's steps are about {lr:g} long however small the gradient is."
+            yield Remedy(
+                another_optimizer(e.spec, kind="adam", lr=lr), reason, {"distance": lr * e.rows}
+            )
+        yield raise_rate(e, 10.0)
+        return
+    model = problem.model
+    if findings["vanishing_gradients"].triggered or findings["saturated_units"].triggered:
+        yield from keep_the_gradient(e)
+    if isinstance(model, MLP) and model.norm is None and len(model.hidden) >= 3:
+        yield Remedy(
+            {"problem": {"model": {"norm": {"kind": "layer"}}}},
+            "Normalized layers keep the gradient's size on its way through a deep model.",
+            {"final_loss_below": e.level.end},
+        )
+    if e.method.family != "adaptive":
+        yield Remedy(
+            another_optimizer(e.spec, kind="adam", lr=1e-3),
+            "Adam's steps do not shrink with the gradient.",
+            {"final_loss_below": e.level.end},
+        )
+    elif not thrown:
+        yield raise_rate(e, 10.0)
+
+
+def _for_slowness(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+    yield from faster_on_a_quadratic(e)
+    if asymptotic_speed(e) is not None:
+        return
+    ratio = findings["rate_far_below_threshold"].reading.evidence.get("ratio")
+    if findings["rate_far_below_threshold"].triggered and ratio:
+        cautious = cautious_rate(e)
+        wanted = cautious / float(e.lr.max()) if cautious else 0.25 / ratio
+        yield raise_rate(e, max(1.5, wanted))
+    elif findings["steady_slow_descent"].triggered and e.method.family != "other":
+        reach = e.reach / max(abs(e.level.start), 1e-300)
+        wanted = 30.0 / reach if reach > 0 else 1e5
+        yield raise_rate(e, rounded(min(1e5, max(10.0, wanted)), 2))
+    elif findings["straight_path"].triggered:
+        yield raise_rate(e, 10.0)
+    found = conditioning(e)
+    gain = found.gain if found is not None else math.nan
+    if isinstance(e.spec.optimizer, SGD):
+        if e.spec.optimizer.momentum == 0:
+            yield Remedy(
+                {"optimizer": {"momentum": 0.9}},
+                "Momentum adds up the small steps along flat directions.",
+                {"speed_up": min(10.0, gain) if math.isfinite(gain) else 10.0},
+            )
+        yield Remedy(
+            another_optimizer(e.spec, kind="adam", lr=0.01 if e.land is not None else 1e-3),
+            "Adam gives each direction a rate of its own.",
+            known({"condition_number": found.condition}) if found else {"loss_below": e.level.end},
+        )
+
+
+def _for_overfitting(e: Evidence) -> Iterator[Remedy]:
+    seen = e.overfit
+    assert seen is not None
+    # Lowest at the very first evaluation: nothing is learned that carries over; end at the next.
+    until = int(max(seen.best_step, e.spec.record.eval_every or 1))
+    if until < e.step[-1]:
+        yield Remedy(
+            {"budget": {"max_steps": until}},
+            "Ends where the evaluation loss was lowest (`checkpoint=best` holds those weights).",
+            {"eval_loss": seen.best},
+        )
+    problem = e.spec.problem
+    model = problem.model if isinstance(problem, Supervised) else None
+    if isinstance(model, MLP) and model.hidden and model.dropout < 0.2:
+        yield Remedy(
+            {"problem": {"model": {"dropout": 0.3}}},
+            "Dropout keeps units from fitting single rows together.",
+            {"eval_loss_below": seen.last},
+        )
+    decay = getattr(e.spec.optimizer, "weight_decay", None)
+    if decay is not None and decay < 1e-2:
+        yield Remedy(
+            {"optimizer": {"weight_decay": rounded(max(1e-2, 10.0 * decay))}},
+            "Weight decay prefers small weights, which vary less between the rows.",
+            {"eval_loss_below": seen.last},
+        )
+
+
+def _for_noise(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+    excess = findings["noise_limited"].reading.evidence.get("excess", math.nan)
+    level = e.level.end * (1.0 - min(excess, 1.0)) if math.isfinite(excess) else math.nan
+    expected = known({"level": level}) or {"level_below": e.level.end}
+    if isinstance(e.spec.schedule, Constant):
+        yield Remedy(
+            _cosine(e),
+            "A falling rate averages the noise of the batches out.",
+            expected,
+        )
+    else:
+        yield Remedy(scaled_rate(e.spec, 0.25), "Smaller steps carry less noise.", expected)
+    problem, size = e.spec.problem, e.spec.batch_size
+    if isinstance(problem, Supervised) and isinstance(size, int):
+        rows, _ = split_rows(data_shape(problem.data).num_rows, problem.data.eval_fraction)
+        larger = min(rows, 4 * size)
+        if larger > size:
+            yield Remedy(
+                {"batch_size": larger},
+                "The noise falls with the square root of the batch.",
+                {"noise_factor": (size / larger) ** 0.5},
+            )

@@ -1,0 +1,111 @@
+"""Remedies that start a function's descent elsewhere: off a saddle, out of a local minimum."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from core.diagnosis.evidence.curves import Floats
+from core.diagnosis.evidence.evidence import Evidence
+from core.diagnosis.evidence.landscape import MAX_DIM, values_of
+from core.diagnosis.finding import Json
+from core.diagnosis.remedies.patches import Remedy, rounded
+from core.specs.formulas.parser import parse, variables
+from core.specs.formulas.values import domain
+from core.specs.functions import Expression
+from core.specs.job import FunctionProblem
+
+
+def start_patch(problem: FunctionProblem, point: Floats) -> Json:
+    """A patch that starts at `point`: a list, or a value for each variable of an expression."""
+    values = [rounded(float(each), 6) for each in point]
+    if isinstance(problem.function, Expression):
+        names = variables(parse(problem.function.expression))
+        return {"problem": {"start": dict(zip(names, values, strict=True))}}
+    return {"problem": {"start": values}}
+
+
+def _within(problem: FunctionProblem, points: Floats) -> Floats:
+    if problem.bounds is None:
+        return points
+    limits = np.array(problem.bounds, dtype=np.float64)
+    low, high = (limits[0], limits[1]) if limits.ndim == 1 else (limits[:, 0], limits[:, 1])
+    return np.clip(points, low, high)
+
+
+def leave_a_saddle(e: Evidence) -> Iterator[Remedy]:
+    """A start a little off the saddle, along the direction of most negative curvature."""
+    problem, land = e.spec.problem, e.land
+    if not isinstance(problem, FunctionProblem) or land is None or e.x is None:
+        return
+    if land.vectors is None or land.eigenvalues is None:
+        return
+    if land.form is not None and land.minimum is None:
+        return  # A quadratic with a saddle has no minimum to go to.
+    if e.at_end is not None and e.at_end.num_minima == 0.0:
+        return  # Nor has a function without any: it falls for ever.
+    point = e.x[e.rows - 1]
+    scale = max(1.0, float(np.abs(point).max()))
+    away = 0.05 * scale * land.vectors[:, 0]
+    both = _within(problem, np.stack([point + away, point - away]))
+    values = values_of(problem.function)(both)
+    lower = int(np.nanargmin(values)) if np.isfinite(values).any() else 0
+    drop = float(e.loss[-1] - values[lower])
+    if drop > 0:
+        yield Remedy(
+            start_patch(problem, both[lower]),
+            "Starts a little off the saddle point, along its direction of negative curvature.",
+            {"first_loss": float(values[lower]), "smallest_eigenvalue": float(land.eigenvalues[0])},
+        )
+
+
+def _lowest_found(e: Evidence, problem: FunctionProblem) -> Iterator[Remedy]:
+    """A start at the lowest minimum that a multi-start came to."""
+    found = e.at_end
+    if found is None or found.other_minimum is None or found.other_point is None or e.x is None:
+        return
+    if found.other_minimum < e.loss[-1]:
+        # A little back towards the run's end: a start on the spot has no descent to show.
+        lowest = np.array([found.other_point])
+        beside = _within(problem, lowest + 0.01 * (e.x[e.rows - 1] - lowest))
+        lower = values_of(problem.function)(beside)[0] < e.loss[-1]
+        yield Remedy(
+            start_patch(problem, (beside if lower else _within(problem, lowest))[0]),
+            f"Of {found.num_minima or 0:.0f} minima that other starts found, this is the lowest.",
+            {"final_loss": found.other_minimum},
+        )
+
+
+def escape_a_local_minimum(e: Evidence) -> Iterator[Remedy]:
+    """The lowest minimum known from other starts, the lowest of 1,024 points over the function's
+    domain, then a start drawn from it."""
+    problem = e.spec.problem
+    if not isinstance(problem, FunctionProblem) or e.x is None:
+        return
+    yield from _lowest_found(e, problem)
+    intervals = domain(problem.function)
+    if intervals is None:
+        return
+    limits = np.array(intervals, dtype=np.float64)
+    known = e.land.minimum if e.land is not None and e.land.minimum is not None else float("nan")
+    if len(limits) <= MAX_DIM:
+        draws = np.random.Generator(np.random.PCG64(22)).random((1024, len(limits)))
+        points = _within(problem, limits[:, 0] + draws * (limits[:, 1] - limits[:, 0]))
+        values = values_of(problem.function)(points)
+        lowest = int(np.nanargmin(values))
+        if values[lowest] < e.loss[-1]:
+            yield Remedy(
+                start_patch(problem, points[lowest]),
+                "The lowest of 1,024 points over the function's domain already lies below this"
+                " minimum.",
+                {"first_loss": float(values[lowest]), "known_minimum": known},
+            )
+    hopeless = e.at_end is not None and (e.at_end.other_minimum or -np.inf) >= e.loss[-1]
+    if problem.bounds is None and not hopeless:  # one draw, where hundreds found nothing lower
+        low, high = float(limits[:, 0].max()), float(limits[:, 1].min())
+        if low < high:
+            yield Remedy(
+                {"problem": {"start": {"kind": "uniform", "low": low, "high": high}}},
+                "Another start, drawn from the domain (vary `seed` for more), may reach a lower"
+                " minimum.",
+                {"known_minimum": known},
+            )

@@ -1,0 +1,175 @@
+"""Remedies that change the size of the steps: exact on quadratics, cautious elsewhere."""
+
+import math
+
+import numpy as np
+
+from core.diagnosis.evidence import curves, theory
+from core.diagnosis.evidence.evidence import Evidence
+from core.diagnosis.finding import Json
+from core.diagnosis.remedies.patches import Remedy, constant_rate, rounded, scaled_rate
+from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
+from core.specs.optimizers import settled_lr
+
+
+def exact_rate(e: Evidence) -> Remedy | None:
+    """Quadratics: 0.9 of the threshold, or the best rate where that is lower."""
+    form = exact_form(e)
+    if form is None or form.eigenvalues[0] < 0:
+        return None
+    felt = excited(e, form)
+    felt = felt[felt > 0]
+    if felt.size == 0:
+        return None
+    low, high = float(felt[0]), float(felt[-1])
+    limit = e.method.threshold() / (high + e.method.decay)
+    best, _ = theory.best_rate(e.method, low, high)
+    lr = rounded(min(0.9 * limit, best))
+    factor = float(np.max(theory.spectral_radius(e.method, lr, felt)))
+    reason = f"The largest stable rate is {limit:.4g}, from the largest eigenvalue {high:.4g}."
+    return Remedy(
+        constant_rate(e.spec, lr),
+        reason,
+        known({"stable_below": limit, "factor": factor, "final_loss": _final_loss(e, lr)}),
+    )
+
+
+def _final_loss(e: Evidence, lr: float, method: theory.Method | None = None) -> float:
+    """The loss that the theory predicts after as many steps as the run had; NaN if unknown."""
+    form = exact_form(e)
+    if form is None or e.x is None or form.least is None:
+        return math.nan
+    components = form.components(e.x[0])
+    if components is None:
+        return math.nan
+    steps = int(e.step[-1] - e.step[0])
+    gap = theory.predicted_gap(method or e.method, lr, form.eigenvalues, components, steps)
+    return gap + form.least
+
+
+def known(expected: dict[str, float]) -> dict[str, float]:
+    """Without what could not be predicted."""
+    return {name: value for name, value in expected.items() if math.isfinite(value)}
+
+
+def cautious_rate(e: Evidence) -> float | None:
+    """A rate that should be safe on a function that is not quadratic; None where none is known.
+
+    A quarter of 2(1−β) over the steepest curvature seen anywhere around, and no first step (with
+    the momentum that it will gather) longer than half of the point's own size.
+    """
+    land = e.land
+    if land is None or land.form is not None or e.x is None or not e.method.linear:
+        return None
+    curvatures = [each for each in (e.sharpness, land.largest_at_first, land.steepest) if each]
+    if not curvatures:
+        return None
+    left = 1.0 - e.method.beta
+    size = max(1.0, float(np.abs(e.x[0]).max()))
+    first = float(e.grad[0])
+    longest = 0.5 * size * left / first if first > 0 else math.inf
+    return min(0.5 * left / max(curvatures), longest)
+
+
+def lower_rate(e: Evidence, factor: float) -> Remedy:
+    """One over the curvature seen, at most half the rate; a fixed factor where none was seen."""
+    lr = float(e.lr[-1]) if e.lr.size else settled_lr(e.spec.optimizer)
+    sharpness = e.sharpness
+    if sharpness is None and e.rows >= 3 and e.method.family == "gradient_descent":
+        early = slice(0, min(e.rows, 32))
+        seen = curves.descent(e.loss[early], e.effective_lr[early], e.grad[early]).curvature
+        seen = seen[seen > 0]
+        sharpness = float(np.median(seen)) if seen.size else None
+    cautious = cautious_rate(e) if e.blown_up else None
+    if sharpness is None or not e.method.linear:
+        if cautious is not None:
+            factor = max(1e-4, min(factor, cautious / lr))
+        reason = f"The rate is too large; {factor:g} of it damps the steps."
+        expected = {"lr_factor": factor}
+        if e.rows:
+            expected["final_loss_below"] = e.level.start
+        return Remedy(scaled_rate(e.spec, factor), reason, expected)
+    limit = e.method.threshold() / sharpness
+    # Small batches settle at a curvature of 2(1−β)/η (arXiv 2604.14108), and a model's curvature
+    # grows from its first weights on.
+    share = 0.5 if e.deterministic else 0.25 * (1.0 - e.method.beta)
+    wanted = min(0.5, share * limit / lr, cautious / lr if cautious else math.inf)
+    wanted = max(wanted, 1e-4)
+    reason = f"The curvature seen is {sharpness:.4g}, so rates above {limit:.4g} are unstable."
+    expected = {
+        "stable_below": limit,
+        "lr_times_curvature_over_threshold": lr * wanted / limit,
+        "final_loss_below": e.level.start,
+    }
+    return Remedy(scaled_rate(e.spec, wanted), reason, known(expected))
+
+
+def clip(e: Evidence) -> Remedy:
+    """Gradient clipping at the run's first gradient norm."""
+    first = float(e.grad[0]) if e.rows and np.isfinite(e.grad[0]) and e.grad[0] > 0 else 1.0
+    norm = rounded(max(first, 1e-6), 2)
+    return Remedy(
+        {"gradient_clip": {"kind": "norm", "max_norm": norm}},
+        "Clipping the gradient at its first norm bounds every step, so that none can explode.",
+        {"largest_step": norm * settled_lr(e.spec.optimizer)},
+    )
+
+
+def raise_rate(e: Evidence, factor: float) -> Remedy:
+    """A learning rate `factor` times larger."""
+    lr = rounded(settled_lr(e.spec.optimizer) * factor)
+    return Remedy(
+        scaled_rate(e.spec, factor),
+        f"A rate of {lr:g} covers {factor:.3g} times the ground.",
+        {"speed_up": factor},
+    )
+
+
+def faster_on_a_quadratic(e: Evidence) -> list[Remedy]:
+    """The best rate for the method, and a heavy ball; each with the loss that it will reach.
+
+    Polyak's momentum is the best in the end, but on few steps it may still be swinging: of several
+    momenta the one with the lowest predicted loss is taken.
+    """
+    form, speed = exact_form(e), asymptotic_speed(e)
+    if form is None or speed is None or e.method.decay > 0:
+        return []
+    felt = excited(e, form)
+    low, high = float(felt[0]), float(felt[-1])
+    rate, factor = theory.best_rate(e.method, low, high)
+    why = f"The best rate for curvatures from {low:.4g} to {high:.4g}."
+    found = [_sped_up(e, constant_rate(e.spec, rate), why, e.method, rounded(rate), factor)]
+    if high / low >= 10.0:
+        why = f"Heavy ball needs √κ instead of κ steps; κ is {high / low:.4g}."
+        polyak = theory.best_heavy_ball(low, high)[1]
+        balls = []
+        for beta in (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, rounded(polyak)):
+            method = theory.Method("heavy_ball", beta)
+            rate, factor = theory.best_rate(method, low, high)
+            patch = constant_rate(e.spec, rate, momentum=beta, nesterov=False, dampening=0.0)
+            balls.append(_sped_up(e, patch, why, method, rounded(rate), factor))
+        found.append(min(balls, key=_reached))
+    last = float(e.loss[-1]) - (form.least or 0.0)
+    better = [each for each in found if _promising(each, last, form.least or 0.0)]
+    return sorted(better, key=_reached)
+
+
+def _sped_up(
+    e: Evidence, patch: Json, why: str, method: theory.Method, lr: float, factor: float
+) -> Remedy:
+    speed = asymptotic_speed(e)
+    gain = speed_up(speed[0], max(0.1, factor)) if speed is not None else math.nan
+    expected = {"speed_up": gain, "factor": factor, "final_loss": _final_loss(e, lr, method)}
+    return Remedy(patch, why, known(expected))
+
+
+def _reached(remedy: Remedy) -> tuple[float, float]:
+    return remedy.expected.get("final_loss", math.inf), remedy.expected["factor"]
+
+
+def _promising(remedy: Remedy, gap: float, least: float) -> bool:
+    """Whether it should take a fifth off the gap (or a third off the steps, if that is all)."""
+    final = remedy.expected.get("final_loss")
+    if final is None:
+        return remedy.expected.get("speed_up", 0.0) > 1.5
+    return final - least < 0.8 * gap

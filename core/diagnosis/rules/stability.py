@@ -1,0 +1,278 @@
+"""Rules on divergence and oscillation: is the step too long for the function's curvature?"""
+
+import math
+
+import numpy as np
+
+from core.diagnosis.evidence import curves, theory
+from core.diagnosis.evidence.curves import Floats
+from core.diagnosis.evidence.evidence import Evidence
+from core.diagnosis.evidence.landscape import QuadraticForm
+from core.diagnosis.finding import Reading, clear, over, triggered, unknown
+
+
+def look_diverged(e: Evidence) -> Reading:
+    """The job's outcome, or the contract's rule on a history without one."""
+    if e.rows == 0:
+        if e.nonfinite or e.outcome == "diverged":
+            return triggered("The loss was not finite from the first row on.", 5.0)
+        return unknown("There are no rows.")
+    end = float(np.median(e.loss[-curves.LAST_ROWS :]))
+    numbers = {"first_loss": e.level.start, "end_loss": end, "best_loss": e.level.best}
+    if e.nonfinite:
+        return triggered("The loss became infinite or NaN.", 5.0, **numbers)
+    if e.outcome == "diverged" or curves.diverged(e.loss):
+        text = f"The loss ended at {end:.4g}, far above its start of {e.loss[0]:.4g}."
+        return triggered(text, 5.0, **numbers)
+    return clear(f"The loss stayed finite and ended at {end:.4g}.", 2.0, **numbers)
+
+
+def exact_form(e: Evidence) -> QuadraticForm | None:
+    """The quadratic that the run's steps are linear maps on, where the theory is exact."""
+    form = e.land.form if e.land is not None else None
+    exact = form is not None and e.method.linear and e.unconstrained and e.steady_rate
+    return form if exact else None
+
+
+def excited(e: Evidence, form: QuadraticForm) -> Floats:
+    """The eigenvalues that the run can feel: those along which its gradient is not exactly 0."""
+    if form.vectors is None or e.x is None:
+        return form.eigenvalues
+    ends = form.gradients(e.x[[0, e.rows - 1]])
+    assert ends is not None
+    along = np.abs(ends @ form.vectors)
+    # Each end by its own measure: what a blown-up end drowns is seen at the start.
+    felt = (along > 1e-14 * along.max(axis=1, keepdims=True)).any(axis=0)
+    return np.asarray(form.eigenvalues[felt])
+
+
+def look_unstable_step(e: Evidence) -> Reading:
+    """η·λ_max against the method's threshold: exact on quadratics, else an indication."""
+    if e.rows == 0 or not e.method.linear:
+        return unknown("No sharp threshold is known for this method.")
+    sharpness = e.sharpness
+    if sharpness is None or not math.isfinite(float(e.lr[-1])):
+        return unknown("The curvature is not known.")
+    limit = e.method.threshold()
+    form = exact_form(e)
+    if form is not None:
+        felt = excited(e, form)
+        if felt.size == 0:
+            return clear("The gradient is exactly zero.", 5.0)
+        sharpness = float(felt[-1])
+    product = float(e.lr[-1]) * (sharpness + e.method.decay)
+    ratio = product / limit
+    numbers = {
+        "lr_times_curvature": product,
+        "threshold": limit,
+        "ratio": ratio,
+        "curvature": sharpness,
+    }
+    at = f"The learning rate times the largest curvature is {product:.4g}, {ratio:.3g} times"
+    at += f" the method's threshold of {limit:.4g}."
+    if form is None:
+        if ratio < 0.9:
+            return clear(at, over(ratio, 1.0), **numbers)
+        return unknown(at + " Off a quadratic that alone is not divergence.", **numbers)
+    if abs(ratio - 1.0) < 1e-9:
+        return unknown(at + " It neither grows nor shrinks.", **numbers)
+    if ratio > 1.0:
+        return triggered(at + " Every step makes that part of the error larger.", 5.0, **numbers)
+    return clear(at, 5.0, **numbers)
+
+
+def look_no_minimum(e: Evidence) -> Reading:
+    """A quadratic with a negative eigenvalue, once the run moves along it."""
+    form = e.land.form if e.land is not None else None
+    if form is None or e.land is None or form.vectors is None or e.land.gradient is None:
+        return unknown("The function is not known to be quadratic.")
+    down = form.eigenvalues < -e.land.resolution
+    if not down.any():
+        return clear("No eigenvalue is negative.", 5.0, smallest_eigenvalue=form.eigenvalues[0])
+    along = (e.land.gradient @ form.vectors) ** 2
+    total = float(along.sum())
+    share = float(along[down].sum()) / total if total > 0 else 0.0
+    numbers = {"smallest_eigenvalue": float(form.eigenvalues[0]), "share_of_gradient": share}
+    if share > 0.5 and e.near_stationary is not True:
+        text = "The function falls without bound along a direction of negative curvature, and"
+        text += f" {share:.0%} of the squared gradient points along it."
+        return triggered(text, over(share, 0.25), **numbers)
+    return clear("The run does not move along the negative curvature yet.", **numbers)
+
+
+def look_loss_growing(e: Evidence) -> Reading:
+    """A rise through the second half that ends above the start."""
+    if e.rows < 6:
+        return unknown("Fewer than six rows.")
+    level, late = e.level, e.late_trend
+    numbers = {"trend_z": late.z, "start": level.start, "middle": level.middle, "end": level.end}
+    scale = max(abs(level.start), level.start - level.best, 1e-300)
+    above = (level.end - level.start) / scale
+    needed = 2.0 if e.deterministic else 3.5
+    rising = late.z >= needed and late.agreement >= (0.6 if e.deterministic else 0.3)
+    growth = (level.end - level.middle) / max(abs(level.middle), 1e-300)
+    if rising and above > 0.1 and growth > 0.1:
+        if _known_stable(e):
+            return clear("The loss rises for a while, but the step is below the threshold.")
+        text = f"The loss rises through the second half, to {level.end:.4g} from"
+        text += f" {level.start:.4g} at the start."
+        return triggered(text, min(over(above, 0.1), over(growth, 0.1)), **numbers)
+    return clear("The loss does not rise beyond its start.", over(2.0, 1.0), **numbers)
+
+
+def _known_stable(e: Evidence) -> bool:
+    form = exact_form(e)
+    if form is None:
+        return False
+    radius = theory.spectral_radius(e.method, float(e.lr[-1]), excited(e, form))
+    return bool((radius < 1.0).all())
+
+
+def asymptotic_speed(e: Evidence) -> tuple[float, float] | None:
+    """(factor of the error a step now, the best factor of any rate at this momentum), on
+    quadratics with a minimum; None elsewhere. A digit a step counts as the best there is."""
+    form = exact_form(e)
+    if form is None or form.eigenvalues[0] <= 0:
+        return None
+    felt = excited(e, form)
+    if felt.size == 0:
+        return None
+    low, high = float(felt[0]), float(felt[-1])
+    now = float(np.max(theory.spectral_radius(e.method, float(e.lr[-1]), felt)))
+    return now, max(0.1, theory.best_rate(e.method, low, high)[1])
+
+
+def speed_up(now: float, best: float) -> float:
+    """How many times fewer steps the factor `best` needs than `now`."""
+    if now >= 1.0:
+        return math.inf
+    return math.log(best) / math.log(now) if now > 0 else 1.0
+
+
+def _slow(e: Evidence) -> tuple[bool, dict[str, float], str]:
+    """Whether descent is slow or absent because of the oscillation, with the numbers."""
+    speed = asymptotic_speed(e)
+    if speed is not None:
+        gain = speed_up(*speed)
+        numbers = {"factor": speed[0], "best_factor": speed[1], "speed_up": gain}
+        text = f"the error shrinks by only {speed[0]:.4g} a step, where {speed[1]:.3g} is possible"
+        return speed[0] > 0.95 and gain >= 10.0, numbers, text
+    late = e.level.late_fall
+    numbers = {"late_fall": late}
+    if not e.falling or late < 0.05:
+        return True, numbers, "the loss does not fall in the second half"
+    # The part of the loss that is oscillation: ‖g‖²/2λ with λ ≈ 2/η along the gradient.
+    window = e.window
+    energy = e.effective_lr[window] * e.grad[window] ** 2 / 4.0
+    floor = e.level.floor
+    gap = e.loss[window] - (floor if floor is not None else float(e.loss.min()))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = float(np.median(energy / gap)) if gap.size else math.nan
+    steps = max(1.0, 0.375 * float(e.step[-1] - e.step[0]))
+    factor = max(0.0, 1.0 - late) ** (1.0 / steps)
+    numbers |= {"oscillation_share": share, "factor": factor}
+    plain = e.method.family == "gradient_descent"
+    slow = plain and share >= 0.5 and factor > 0.95
+    return (
+        slow,
+        numbers,
+        f"{share:.0%} of the loss is oscillation and shrinks by {factor:.4g} a step",
+    )
+
+
+def look_gradients_oppose(e: Evidence) -> Reading:
+    """Consecutive gradients point against each other while little is gained."""
+    if e.rows < 3 or e.cosine is None:
+        return unknown("The rows do not tell the direction of the gradients.")
+    value, source = e.cosine
+    name = "displacement_cosine" if source == "displacements" else "gradient_cosine"
+    if value > -0.5:
+        text = f"The median cosine of successive {_what(source)} is {value:+.3f}."
+        return clear(text, 2.0 * (value + 0.5), **{name: value})
+    if e.spent:
+        return clear("Little is left of the gradient.", 1.0, **{name: value})
+    slow, numbers, text = _slow(e)
+    start = f"The median cosine of successive {_what(source)} is {value:+.3f}"
+    if not slow:
+        start += ", but the loss falls well: the edge of stability, which is normal."
+        return clear(start, 0.5, **{name: value}, **numbers)
+    return triggered(
+        f"{start}, and {text}.", 1.0 + 4.0 * (-0.5 - value), **{name: value}, **numbers
+    )
+
+
+def _what(source: str) -> str:
+    return "displacements" if source == "displacements" else "gradients"
+
+
+def look_cycling(e: Evidence) -> Reading:
+    """A run without randomness that keeps moving and gets nowhere: a limit cycle or chaos."""
+    if e.rows < 12 or not e.deterministic:
+        return unknown("Needs twelve rows of a run without random batches.")
+    if e.spent:
+        return clear("Little is left of the gradient.", 1.0)
+    half = e.loss[e.rows // 2 :]
+    base = e.level.floor if e.level.floor is not None else float(e.loss.min())
+    gap = max(e.level.middle - base, 1e-300)
+    swing = float(half.max() - half.min()) / gap
+    rises = e.wiggle.rises if e.wiggle is not None else 0.0
+    numbers = {"late_fall": e.level.late_fall, "swing": swing, "rises": rises}
+    efficiency = _path_efficiency(e)
+    if efficiency is not None:
+        numbers["net_over_path"] = efficiency
+        if efficiency > 0.2:
+            return clear("The path leads somewhere.", over(efficiency, 0.2), **numbers)
+    still = e.level.late_fall < 0.02 and not (e.falling and e.level.late_fall > 0.01)
+    moving = efficiency is not None or (swing > 1e-3 and 0.1 <= rises <= 0.9)
+    if still and moving:
+        text = "Without any noise in it, the run keeps moving and the second half gains nothing"
+        text += f" (the loss swings by {swing:.3g} of its gap, rising in {rises:.0%} of the rows)."
+        return triggered(text, 1.0 if efficiency is None else over(efficiency, 0.2), **numbers)
+    return clear("The run does not circle.", 0.5, **numbers)
+
+
+def _path_efficiency(e: Evidence) -> float | None:
+    """Net displacement over path length of the last rows; None without points or movement."""
+    if e.x is None:
+        return None
+    points = e.x[e.window]
+    steps = np.diff(points, axis=0)
+    length = float(np.sqrt(np.einsum("ij,ij->i", steps, steps)).sum())
+    if length == 0.0 or len(points) < 6:
+        return None
+    # The mean of the last third against the first third's: a whole number of turns nets nothing.
+    third = len(points) // 3
+    net = points[-third:].mean(axis=0) - points[:third].mean(axis=0)
+    return float(np.sqrt(net @ net)) / length
+
+
+def look_bouncing(e: Evidence) -> Reading:
+    """Mini-batches: the loss was thrown up, stays there, and gradients are larger than at first."""
+    if e.deterministic or e.rows < 20:
+        return unknown("Needs twenty rows of a run with random batches.")
+    level = e.level
+    thrown = level.worst / level.start if level.start > 0 else 1.0
+    grown = e.grad_end / max(float(np.median(e.grad[: max(1, e.rows // 100)])), 1e-300)
+    alternating = e.wiggle is not None and e.wiggle.lag1 < -0.75 and e.wiggle.sign_changes > 0.85
+    lag1 = e.wiggle.lag1 if e.wiggle is not None else math.nan
+    numbers = {"worst_over_start": thrown, "gradient_growth": grown, "lag1": lag1}
+    gained = level.fall > 0.05
+    if not gained and alternating:
+        return triggered("The loss alternates from row to row and does not fall.", 1.0, **numbers)
+    if not gained and thrown >= 3.0 and grown >= 2.0:
+        text = f"The loss was thrown up to {thrown:.3g} times its start and never came below it,"
+        text += f" with gradients {grown:.3g} times those at the start."
+        return triggered(text, min(over(thrown, 3.0), over(grown, 2.0)), **numbers)
+    return clear("The loss is not thrown about.", 0.5, **numbers)
+
+
+def look_edge_of_stability(e: Evidence) -> Reading:
+    """At the threshold with a falling loss: normal for full batches, told for information."""
+    reading = look_unstable_step(e)
+    ratio = reading.evidence.get("ratio")
+    if ratio is None or not e.falling or exact_form(e) is not None:
+        return unknown("Not measured.")
+    if ratio >= 0.9:
+        text = f"The curvature sits at {ratio:.3g} of the threshold while the loss falls: normal."
+        return triggered(text, over(ratio, 0.5), ratio=ratio)
+    return clear("The curvature is below the threshold.", over(ratio, 0.9), ratio=ratio)

@@ -1,0 +1,219 @@
+"""Rules on where a run has come to rest: minimum, saddle point, or a local minimum."""
+
+import numpy as np
+
+from core.diagnosis.evidence.evidence import Evidence
+from core.diagnosis.finding import Reading, clear, over, triggered, unknown
+from core.specs.job import Supervised
+
+
+def look_stationary(e: Evidence) -> Reading:
+    """Gradient ≈ 0 at the end."""
+    if e.rows == 0:
+        return unknown("There are no rows.")
+    numbers = {"grad_norm": float(e.grad[-1]), "of_first": e.grad_ratio}
+    if e.remaining is not None:
+        numbers["remaining"] = e.remaining
+    if e.full_gradient_share is not None:
+        numbers["full_gradient_of_first"] = e.full_gradient_share
+    if e.stationary is None:
+        return unknown("Gradients of random batches do not vanish at a minimum.", **numbers)
+    if e.stationary:
+        text = f"The gradient norm is {e.grad[-1]:.3g}"
+        if e.full_gradient_share is not None:
+            text = f"The gradient over all data is {e.full_gradient_share:.2g} of its first size"
+        if e.remaining is not None:
+            text += f" and at most {e.remaining:.2g} of the first gap is left to gain nearby"
+        return triggered(text + ".", 3.0, **numbers)
+    if e.near_stationary:
+        return unknown("The gradient is small, but not as small as at a minimum.", **numbers)
+    return clear("The gradient is not close to 0.", 2.0, **numbers)
+
+
+def look_negative_curvature(e: Evidence) -> Reading:
+    """λ_min clearly below 0 where the run lingers."""
+    if not e.near_stationary:
+        return unknown("Looked at only where the gradient is close to 0.")
+    if e.convex:
+        return clear("The loss is convex in the weights: no curvature is negative.", 3.0)
+    land = e.land
+    if land is None or land.eigenvalues is None:
+        return _measured_curvature(e)
+    least, most = float(land.eigenvalues[0]), float(np.abs(land.eigenvalues).max())
+    numbers = {"smallest_eigenvalue": least, "resolution": land.resolution}
+    edge = max(land.resolution, 1e-6 * most)
+    if least < -edge:
+        text = f"The smallest eigenvalue of the Hessian is {least:.4g}: the function falls away"
+        return triggered(text + " on both sides along it.", over(-least, edge), **numbers)
+    # A step of 1 % of the scale that gains far more than a Newton step would is no minimum's.
+    if land.drop > 100.0 * (land.decrement or 0.0) + 1e-12 * abs(float(e.loss[-1])):
+        numbers["drop"] = land.drop
+        text = f"The curvature is not resolved, but the function lies {land.drop:.3g} lower nearby."
+        return triggered(text, 1.0, **numbers)
+    return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
+
+
+def _measured_curvature(e: Evidence) -> Reading:
+    """By Lanczos on the weights, confirmed by a real step to either side."""
+    found = e.at_end
+    if found is None or found.smallest is None or found.largest is None:
+        return unknown("The history does not tell the curvature.")
+    least, edge = found.smallest, found.edge
+    numbers = {
+        "smallest_eigenvalue": least,
+        "bound": found.smallest_bound or 0.0,
+        "largest_eigenvalue": found.largest,
+        "drop": found.drop,
+        "drop_both_sides": found.drop_both_sides,
+    }
+    if found.sign is None:
+        text = f"The smallest eigenvalue found is {least:.3g}, but its bound of"
+        return unknown(f"{text} {found.smallest_bound:.2g} does not separate it from 0.", **numbers)
+    if found.sign == "negative":
+        floor = 0.0
+        if isinstance(e.spec.problem, Supervised):
+            floor = max(1e-2 * abs(found.loss or 0.0), 1e-4 * abs(found.first_loss or 0.0))
+        if found.drop_both_sides > floor:
+            text = f"The smallest eigenvalue of the Hessian is {least:.4g}, and steps along it take"
+            text += f" {found.drop_both_sides:.3g} off the loss to either side."
+            return triggered(text, over(-least, edge), **numbers)
+        text = f"The smallest eigenvalue is {least:.2g}, but a step along it gains next to nothing."
+        return clear(text, 0.5, **numbers)
+    return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
+
+
+def look_above_known_minimum(e: Evidence) -> Reading:
+    """A minimum in reach that lies clearly above the function's known one."""
+    if not e.near_stationary:
+        return unknown("Looked at only where the gradient is close to 0.")
+    if e.convex:
+        return clear("The loss is convex in the weights: every minimum is the lowest.", 3.0)
+    last, first = float(e.loss[-1]), float(e.loss[0])
+    if isinstance(e.spec.problem, Supervised):
+        if last <= 1e-6 * max(abs(first), 1e-300):
+            return clear("The loss cannot go below 0, and is there.", 3.0, loss=last)
+        return _above_other_models(e, first)
+    least = _least_known(e)
+    if e.land is None or least is None:
+        return unknown("No lower minimum is known.", loss=last)
+    above, reach = last - least, e.land.decrement
+    numbers = {"loss": last, "known_minimum": least, "above": above}
+    edge = 1e-6 * max(abs(first - least), abs(least) * 1e-3, 1e-12)
+    if above <= edge:
+        return clear(f"The loss is at the known minimum of {least:.6g}.", 4.0, **numbers)
+    if reach is not None and above > 100.0 * reach:
+        text = f"The loss of {last:.6g} lies {above:.4g} above the known minimum of {least:.6g},"
+        text += f" and nearby there is at most {reach:.2g} to gain."
+        return triggered(text, over(above, 100.0 * reach), **numbers)
+    if e.land.eigenvalues is None:
+        return triggered(f"The loss lies {above:.4g} above the known minimum.", 1.0, **numbers)
+    return clear("What is left can still be gained from here.", 0.5, **numbers)
+
+
+def _least_known(e: Evidence) -> float | None:
+    """The function's published minimum, else the lowest one that a multi-start found."""
+    if e.land is not None and e.land.minimum is not None:
+        return e.land.minimum
+    return None if e.at_end is None else e.at_end.other_minimum
+
+
+def _above_other_models(e: Evidence, first: float) -> Reading:
+    """A model at rest against what the same model reaches from elsewhere, or reached before."""
+    found = e.at_end
+    if found is None or found.loss is None:
+        return unknown("The lowest loss of a model is not known.")
+    known = [each for each in (found.other_minimum, _best_before(e)) if each is not None]
+    if not known:
+        return unknown("The lowest loss of a model is not known.", loss=found.loss)
+    least = min(known)
+    numbers = {"loss": found.loss, "lower_loss_known": least}
+    if least < found.loss - max(0.1 * found.loss, 1e-3 * abs(first)):
+        text = f"The loss rests at {found.loss:.4g}, but the same model reaches {least:.4g} from"
+        return triggered(text + " other weights.", over(found.loss, least), **numbers)
+    return clear("No lower loss was found from other weights.", 1.0, **numbers)
+
+
+def _best_before(e: Evidence) -> float | None:
+    """The lowest loss of the run itself, where each row's is of all data."""
+    return e.level.best if e.deterministic else None
+
+
+def look_plateau(e: Evidence) -> Reading:
+    """No descent in the second half while the gradient is small, but not ≈ 0."""
+    if e.rows < 12:
+        return unknown("Needs twelve rows.")
+    late, size = e.level.late_fall, e.grad_ratio
+    numbers = {"late_fall": late, "trend_z": e.late_trend.z, "gradient_of_first": size}
+    if e.spent:
+        return clear("The run has arrived.", 1.0, **numbers)
+    if e.falling and late >= 0.01:
+        text = f"The second half takes {late:.1%} off the loss: a steady fall, no plateau."
+        return clear(text, over(late, 0.01), **numbers)
+    if e.convex and e.level.fall >= 0.2:
+        return clear("A convex loss that fell and stands still is near its minimum.", **numbers)
+    if isinstance(e.spec.problem, Supervised) and e.level.end <= 0.02 * e.level.start:
+        return clear("The loss stands still where little of it is left.", 0.3, **numbers)
+    if late >= 0.02:
+        return clear(f"The second half takes {late:.1%} off the loss.", 0.3, **numbers)
+    gain = _gain_of_a_larger_rate(e)
+    numbers["late_fall_at_larger_rate"] = late * gain
+    if late * gain >= 0.05:
+        text = f"a rate {gain:.3g} times larger is stable and would take {late * gain:.0%} off"
+        return clear("The loss hardly falls, but " + text + ".", over(late * gain, 0.05), **numbers)
+    small, text = _gradient_is_small(e, size, numbers)
+    if not small:
+        return clear(f"The loss stands still, but {text}.", 0.3, **numbers)
+    return triggered(
+        f"The second half takes {late:.2%} off the loss, and {text}.",
+        0.5 + over(max(late, 1e-4), 0.02) / 2,
+        **numbers,
+    )
+
+
+def _gain_of_a_larger_rate(e: Evidence) -> float:
+    """How many times larger the rate could be by all curvature known around; 1 when unknown."""
+    known = [each for each in (e.sharpness, e.land.steepest if e.land else None) if each]
+    if e.sharpness is None or not e.method.linear or not e.deterministic:
+        return 1.0
+    product = float(e.lr.max()) * max(known)
+    return max(1.0, e.method.threshold() / product) if product > 0 else 1.0
+
+
+def _mean_slope(e: Evidence) -> float | None:
+    """How much lower the lowest minimum found from other starts is, over its distance."""
+    found = e.at_end
+    if found is None or found.other_minimum is None or found.other_point is None or e.x is None:
+        return None
+    away = float(np.sqrt(((e.x[e.rows - 1] - np.array(found.other_point)) ** 2).sum()))
+    drop = float(e.loss[-1]) - found.other_minimum
+    return drop / away if away > 0 and drop > 0 else None
+
+
+def _gradient_is_small(e: Evidence, size: float, numbers: dict[str, float]) -> tuple[bool, str]:
+    """Small against its first size, the function's other slopes, or what it should have moved."""
+    typical = e.land.typical_gradient if e.land is not None else None
+    if typical is not None and typical > 0:
+        numbers["gradient_of_typical"] = e.grad_end / typical
+        if e.grad_end <= 0.05 * typical:
+            return True, f"the gradient is {e.grad_end / typical:.2g} of the usual around here"
+    slope = _mean_slope(e)
+    if slope is not None:
+        numbers["gradient_of_mean_slope"] = e.grad_end / slope
+        if e.grad_end <= 0.1 * slope:
+            return (
+                True,
+                f"the gradient is {e.grad_end / slope:.2g} of the mean slope down from here",
+            )
+    share = e.full_gradient_share
+    if share is not None and share <= 0.1 and e.level.fall < 0.2:
+        numbers["full_gradient_of_first"] = share
+        return True, f"the gradient over all data is {share:.2g} of its first size"
+    if size <= 0.1:
+        return True, f"the gradient is {size:.2g} of its first size"
+    if not e.deterministic and e.level.fall < 0.2:
+        # With this gradient and rate an ordinary loss would have fallen: batches cancel out.
+        share = e.reach / max(abs(e.level.start), 1e-300)
+        numbers["reach_over_loss"] = share
+        if share >= 0.3:
+            return True, "the steps, which could have taken it all off, cancel each other"
+    return False, f"the gradient is still {size:.2g} of its first size"

@@ -1,0 +1,227 @@
+"""The table of rules: what is looked at, where the threshold lies, why, and whose criterion it is.
+
+Reading it from top to bottom is reading the diagnosis. The tests themselves are in `stability`,
+`stationarity`, `progress` and `inside`; `verdict` weighs the findings.
+"""
+
+from typing import Final
+
+from core.diagnosis.evidence.evidence import Evidence
+from core.diagnosis.finding import Finding, Findings, Rule
+from core.diagnosis.rules import layers, progress, stability, stationarity
+
+RULES: Final[tuple[Rule, ...]] = (
+    # --- is the step too long? ---
+    Rule(
+        "diverged",
+        "a non-finite loss, stop.max_loss, or E − L₀ > 3·max(|L₀|, L₀ − L_best)",
+        "The run ended far above where it began.",
+        "the outcome's own rule; E is the median of the last 10 losses",
+        stability.look_diverged,
+    ),
+    Rule(
+        "unstable_step",
+        "η·λ_max > 2 (gradient descent), 2+2β (heavy ball), (2+2β)/(1+2β) (Nesterov)",
+        "Above it the error grows along the sharpest direction; exact on quadratics.",
+        "Polyak 1964; Cohen et al. 2021 (arXiv 2103.00065), section 5",
+        stability.look_unstable_step,
+    ),
+    Rule(
+        "no_minimum",
+        "λ_min < 0 of a quadratic, and over half of the squared gradient along it",
+        "The function has no minimum, and the run has found the way down.",
+        "Nocedal and Wright 2006, Numerical Optimization, section 2.1",
+        stability.look_no_minimum,
+    ),
+    Rule(
+        "loss_growing",
+        "second half rises (Mann–Kendall z ≥ 2; 3.5 with noise) by 10 %, to 10 % above the start",
+        "It has not diverged yet, but is on the way.",
+        "Mann 1945; Kendall 1975",
+        stability.look_loss_growing,
+    ),
+    Rule(
+        "gradients_oppose",
+        "median cosine of successive gradients < −0.5, and slow: no fall in the second half, or"
+        " (quadratics) over 0.95 a step where ten times fewer steps are possible, or half of the"
+        " loss is oscillation",
+        "The steps jump from wall to wall of the valley; a smaller one would go down it.",
+        "LeCun et al. 1998, Efficient BackProp, section 4.6; trapezoid rule where neither"
+        " grad_cosine nor points are recorded",
+        stability.look_gradients_oppose,
+    ),
+    Rule(
+        "cycling",
+        "no noise, second half gains < 2 %, and the path returns (net < 20 % of its length) or the"
+        " loss swings",
+        "A limit cycle or chaos: bounded, and never arriving.",
+        "Lessard, Recht and Packard 2016 (arXiv 1408.3595), section 4.6",
+        stability.look_cycling,
+    ),
+    Rule(
+        "bouncing",
+        "batch noise; nothing gained; loss once 3 × its start and gradients 2 × theirs, or"
+        " differences with lag-1 autocorrelation < −0.75 (white noise has −0.5)",
+        "The rate is too large for mini-batches, though the loss stays finite.",
+        "Box and Jenkins 1976 (autocorrelation of an over-differenced series)",
+        stability.look_bouncing,
+    ),
+    Rule(
+        "edge_of_stability",
+        "curvature ≥ 0.9 of the threshold off a quadratic, while the loss falls",
+        "Normal for full batches; for information.",
+        "Cohen et al. 2021 (arXiv 2103.00065)",
+        stability.look_edge_of_stability,
+    ),
+    # --- where has it come to rest? ---
+    Rule(
+        "stationary",
+        "stop.gradient_norm held, or 1e-8 of the first gap left (functions), or gradient norm"
+        " < 1e-6 of its first size (float32: 1e-6, 1e-4)",
+        "The gradient is as good as 0.",
+        "Nocedal and Wright 2006, theorem 2.2; Newton decrement: Boyd and Vandenberghe 2004, 9.5.1",
+        stationarity.look_stationary,
+    ),
+    Rule(
+        "negative_curvature",
+        "λ_min < −max(resolution, 1e-6·|λ|_max), or the function is lower nearby; models: and a"
+        " real step to either side gains 1 % of the loss",
+        "A point of rest that is no minimum: a saddle point.",
+        "Nocedal and Wright 2006, theorem 2.3; Dauphin et al. 2014 (arXiv 1406.2572)",
+        stationarity.look_negative_curvature,
+    ),
+    Rule(
+        "above_known_minimum",
+        "at rest more than 1e-6 of the first gap, and 100 × what is in reach, above the minimum;"
+        " models: 10 % above",
+        "A minimum, but not the lowest.",
+        "the function's published minimum (Jamil and Yang 2013, arXiv 1308.4008), else a"
+        " multi-start's; models: three other seeds",
+        stationarity.look_above_known_minimum,
+    ),
+    Rule(
+        "plateau",
+        "second half gains < 2 % without a clear trend, gradient ≤ 0.1 of its first size (or 0.05"
+        " of the usual, or 0.1 of the mean slope to a minimum, or batches that cancel out)",
+        "Flat ground: hardly any slope to follow. A steady fall after a spike is none, nor is a"
+        " model with under 2 % of its loss left.",
+        "Theil 1950, Sen 1968, Mann 1945 (trend); Fukumizu and Amari 2000 (plateaus)",
+        stationarity.look_plateau,
+    ),
+    # --- is it fast, and is it good? ---
+    Rule(
+        "rate_far_below_threshold",
+        "η·λ_max ≤ a tenth of the threshold, at least 5 times fewer steps possible, not arrived",
+        "A larger rate is stable and proportionally faster.",
+        "Nesterov 2018, Lectures on Convex Optimization, theorem 2.1.15",
+        progress.look_rate_far_below_threshold,
+    ),
+    Rule(
+        "steady_slow_descent",
+        "falls at 0.3 to 3 × its early speed (per summed rate) with ≤ 75 % gone; or all steps"
+        " together could have taken off < 5 % at an undiminished gradient (measured on all data:"
+        " < 50 %)",
+        "The run ended within the first time constant of the descent: the rate is too small.",
+        "gradient flow: progress is a function of the summed learning rate",
+        progress.look_steady_slow_descent,
+    ),
+    Rule(
+        "straight_path",
+        "adaptive method, path straight to 0.98 at over 30 % of the full step, still falling",
+        "Each step is about η long whatever the gradient: η sets the pace.",
+        "Kingma and Ba 2015 (arXiv 1412.6980), section 2.1",
+        progress.look_straight_path,
+    ),
+    Rule(
+        "ill_conditioned",
+        "κ ≥ 50, gap shrinks by less than 1 % a step, momentum at least 4 times faster",
+        "The rate suits the sharpest direction and is slow along the flat ones.",
+        "Polyak 1964: (√κ−1)/(√κ+1) against (κ−1)/(κ+1)",
+        progress.look_ill_conditioned,
+    ),
+    Rule(
+        "overfitting",
+        "evaluation loss 20 % above its best and rising (Kendall tau > 0.3), by 5 % of what it had"
+        " gained (of three times its best, if that is less), while the training loss fell by 5 %",
+        "The model learns the rows, not the rule.",
+        "Prechelt 1998, Early Stopping - But When? (generalization loss)",
+        progress.look_overfitting,
+    ),
+    Rule(
+        "noise_limited",
+        "batch noise ≥ 5 % of a level that no longer falls, after a fall of 20 %; the steps'"
+        " own noise, where it can be told, makes ≥ 5 % of the level",
+        "Steps of this size cannot settle lower with batches of this size.",
+        "Bottou, Curtis and Nocedal 2018, theorem 4.6; Mandt et al. 2017 (arXiv 1704.04289)",
+        progress.look_noise_limited,
+    ),
+    Rule(
+        "gradient_spikes",
+        "a gradient norm 100 × the median",
+        "Exploding gradients; for information and for clipping.",
+        "Pascanu, Mikolov and Bengio 2013 (arXiv 1211.5063)",
+        layers.look_gradient_spikes,
+    ),
+    # --- inside: these explain, and choose among remedies ---
+    Rule(
+        "vanishing_gradients",
+        "gradient per weight of the first layer < 1e-3 of the last's, at the start",
+        "The lower layers hardly learn.",
+        "Glorot and Bengio 2010; Bengio, Simard and Frasconi 1994",
+        layers.look_vanishing,
+    ),
+    Rule(
+        "exploding_start",
+        "the same > 1e3, or a first loss 30 times that of a constant output",
+        "The first weights are too large for this depth.",
+        "Glorot and Bengio 2010; He et al. 2015 (arXiv 1502.01852)",
+        layers.look_exploding,
+    ),
+    Rule(
+        "dead_units",
+        "half of the hidden units have no slope on any row",
+        "No gradient reaches them: a rate or first weights that were too large.",
+        "Lu et al. 2019, Dying ReLU and Initialization (arXiv 1903.06733)",
+        layers.look_dead_units,
+    ),
+    Rule(
+        "saturated_units",
+        "half of the (unit, row) pairs have under 2 % of the steepest slope",
+        "Learning is slow where activations are flat.",
+        "Glorot and Bengio 2010, section 3",
+        layers.look_saturated,
+    ),
+    Rule(
+        "large_updates",
+        "the next update of a weight matrix is over a tenth of it",
+        "Usual ratios lie near 1e-3.",
+        "Bottou 2012, Stochastic Gradient Descent Tricks (rule of thumb)",
+        layers.look_update_size,
+    ),
+    Rule(
+        "preconditioned_sharpness",
+        "η·λ_max(P⁻¹H) ≥ 0.9 of (2+2β₁)/(1−β₁) (Adam), 2+2β (RMSprop), 2 (Adagrad)",
+        "An adaptive method at its edge of stability; for information, because it drifts.",
+        "Cohen et al. 2022 (arXiv 2207.14484)",
+        layers.look_preconditioned,
+    ),
+    Rule(
+        "gradient_noise_scale",
+        "tr(Σ)/|G|² > 10 batches",
+        "Larger batches would help as much as more steps.",
+        "McCandlish et al. 2018 (arXiv 1812.06162)",
+        layers.look_noise_scale,
+    ),
+    Rule(
+        "descent",
+        "a criterion of stop held, or half of the first gap is gone, or a clear fall of 5 %",
+        "The run does what it should.",
+        "Sen 1968 (trend)",
+        progress.look_descent,
+    ),
+)
+
+
+def examine(evidence: Evidence) -> Findings:
+    """Read every rule of the table, in its order."""
+    return {rule.id: Finding(rule, rule.look(evidence)) for rule in RULES}

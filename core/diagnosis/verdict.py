@@ -1,0 +1,155 @@
+"""From findings to one verdict, by the contract's order of precedence, with a confidence.
+
+The raw confidence is a bounded function of the margins by which the evidence passes its thresholds;
+what is stated is calibrated on the labelled set (`TABLE`).
+"""
+
+import math
+from typing import Final, Literal, NamedTuple
+
+from core.diagnosis.evidence.evidence import Evidence
+from core.diagnosis.finding import Finding, Findings
+from core.specs.models import ConstantInit
+
+# Confidence as a share of verdicts that were right, learned from the tuning half of the labelled
+# set (`tests/core/diagnosis/labelled`).
+#
+# `python -m tests.core.diagnosis.labelled --fit` prints the table. A raw confidence says how far
+# the evidence passed its threshold; each verdict has two cells, near its threshold and beyond. A
+# cell holds the share of its tuning cases that were right by Laplace's rule of succession, (right +
+# 1)/(number + 2): 1.0 cannot occur, and a verdict that was seen a few times is not trusted much.
+EDGE: Final = 0.75
+"""Raw confidences from here on are "beyond the threshold" (a margin of 0.7)."""
+
+TABLE: Final[dict[str, tuple[float, float]]] = {
+    "diverging": (0.719, 0.938),
+    "oscillating": (0.679, 0.857),
+    "saddle_point": (0.7, 0.9),
+    "local_minimum": (0.7, 0.9),
+    "converged": (0.736, 0.971),
+    "plateau": (0.714, 0.929),
+    "too_slow": (0.719, 0.938),
+    "overfitting": (0.705, 0.909),
+    "noise_limited": (0.679, 0.857),
+    "healthy": (0.736, 0.972),
+}
+
+
+def band(raw: float) -> int:
+    """0 near the threshold, 1 beyond."""
+    return int(raw >= EDGE)
+
+
+def calibrated(verdict: str, raw: float) -> float:
+    """The confidence to state; a verdict without a cell keeps its raw one."""
+    cells = TABLE.get(verdict)
+    return raw if cells is None else cells[band(raw)]
+
+
+VerdictName = Literal[
+    "diverging",
+    "oscillating",
+    "saddle_point",
+    "local_minimum",
+    "converged",
+    "plateau",
+    "too_slow",
+    "overfitting",
+    "noise_limited",
+    "healthy",
+    "undetermined",
+]
+
+Table = tuple[tuple[VerdictName, tuple[str, ...]], ...]
+
+# One triggered rule of a row is enough. Between the two tables: what it is at rest at.
+_UNSTABLE: Final[Table] = (
+    ("diverging", ("diverged", "unstable_step", "no_minimum", "loss_growing")),
+    ("oscillating", ("gradients_oppose", "cycling", "bouncing")),
+)
+_MOVING: Final[Table] = (
+    ("plateau", ("plateau",)),
+    (
+        "too_slow",
+        (
+            "rate_far_below_threshold",
+            "steady_slow_descent",
+            "straight_path",
+            "ill_conditioned",
+        ),
+    ),
+    ("overfitting", ("overfitting",)),
+    ("noise_limited", ("noise_limited",)),
+    ("healthy", ("descent",)),
+)
+
+
+class Verdict(NamedTuple):
+    """A verdict, its raw confidence in [0, 0.99], and the ids of the rules that it rests on."""
+
+    name: VerdictName
+    raw: float
+    rules: tuple[str, ...]
+
+    @property
+    def confidence(self) -> float:
+        """The share of such verdicts that were right, as far as is known."""
+        return 0.0 if self.name == "undetermined" else calibrated(self.name, self.raw)
+
+
+def decide(findings: Findings, e: Evidence) -> Verdict:
+    """The first verdict of the contract's list that the findings support."""
+    return (
+        _by_rules(findings, _UNSTABLE)
+        or _at_rest(findings, e)
+        or _by_rules(findings, _MOVING)
+        or Verdict("undetermined", 0.0, ())
+    )
+
+
+def _by_rules(findings: Findings, table: Table) -> Verdict | None:
+    for name, rules in table:
+        found = _first(findings, rules)
+        if found is not None:
+            return _verdict(name, found)
+    return None
+
+
+def _at_rest(findings: Findings, e: Evidence) -> Verdict | None:
+    """Saddle point, local minimum or converged, where the gradient is ≈ 0."""
+    stationary = findings["stationary"]
+    curvature, above = findings["negative_curvature"], findings["above_known_minimum"]
+    if not e.near_stationary:
+        return None
+    if curvature.triggered:
+        return _verdict("saddle_point", curvature)
+    if above.triggered:
+        # Above the known minimum with a curvature that is not known: saddle or local minimum.
+        if not curvature.clear:
+            return Verdict("undetermined", 0.0, ("stationary", "above_known_minimum"))
+        return _verdict("local_minimum", above)
+    if not stationary.triggered:
+        return None
+    if curvature.clear or above.clear:
+        return _verdict("converged", stationary)
+    # A model's curvature is not in its history. From a random start, gradient methods almost surely
+    # avoid strict saddles (Lee et al. 2016, arXiv 1602.04915); from a constant one they need not.
+    init = getattr(getattr(e.spec.problem, "model", None), "init", None)
+    if init is None or isinstance(init, ConstantInit):
+        return Verdict("undetermined", 0.0, ("stationary",))
+    return Verdict("converged", 0.6, ("stationary",))
+
+
+def _first(findings: Findings, rules: tuple[str, ...]) -> Finding | None:
+    """The triggered rule with the widest margin."""
+    found = [findings[rule] for rule in rules if findings[rule].triggered]
+    return max(found, key=lambda each: each.reading.margin) if found else None
+
+
+def _verdict(name: VerdictName, finding: Finding) -> Verdict:
+    return Verdict(name, confidence(finding.reading.margin), (finding.rule.id,))
+
+
+def confidence(margin: float) -> float:
+    """0.5 at the threshold, 0.82 one unit beyond, at most 0.99."""
+    return round(0.5 + 0.49 * (1.0 - math.exp(-max(0.0, margin))), 3)
