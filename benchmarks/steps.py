@@ -46,7 +46,7 @@ def side_by_side(
 
 def measure() -> list[Figure]:
     """The digits MLP with every default recorded, and a large MLP (4 × 2,048, batch 1,024)."""
-    from core.determinism import num_threads  # torch: only this figure needs it
+    from core.train.determinism import num_threads  # torch: only this figure needs it
 
     small = {"hidden": [64], "batch": 64, "steps": 4000, "samples": None, "features": 64}
     large = {"hidden": [2048] * 4, "batch": 1024, "steps": 12, "samples": 4096, "features": 64}

@@ -38,10 +38,10 @@ class Nobody:
 
 def trained(runs: int) -> Json:
     """Seconds a step of one run, and the peak of the process's memory beyond torch's own."""
-    from core.population.run import run
     from core.specs.parsing.job import parse_job
     from core.specs.validation.limits import Limits
     from core.strategies.runs import MODELS_A_TASK
+    from core.train.fused.run import run
 
     def specs(steps: int) -> list[Any]:
         rates = np.geomspace(1e-4, 1e-1, runs) if runs > 1 else [1e-3]

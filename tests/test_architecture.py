@@ -17,58 +17,33 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LIGHT = frozenset(
-    f"core.{part}"
-    for part in (
-        "artifacts",
-        "broker",
-        "compare",
-        "diagnosis",
-        "errors",
-        "jobs",
-        "ids",
-        "plots",
-        "settings",
-        "specs",
-        "store",
-        "strategies",
-        "studies",
-    )
-)
-TORCH_HALF = frozenset(
-    f"core.{part}"
-    for part in (
-        "data",
-        "determinism",
-        "diagnose",
-        "losses",
-        "models",
-        "optim",
-        "population",
-        "problems",
-        "train",
-    )
-)
 TORCH = frozenset({"sklearn", "torch", "torchvision"})
+TRAIN = frozenset({"core.train"})
 WEB = frozenset({"fastapi", "starlette", "uvicorn"})
 QUEUE = frozenset({"celery", "kombu"})
+PARTS_OF_CORE = frozenset(
+    f"core.{path.stem}"
+    for path in (ROOT / "core").iterdir()
+    if path.stem not in {"__init__", "__pycache__", "train"}
+)
 
 # Row of the table -> what it must not import, a part standing for all that is below it.
 FORBIDDEN: dict[str, frozenset[str]] = {
-    "api": TORCH | TORCH_HALF | {"thalweg", "worker"},
-    "worker": WEB
-    | {"api", "thalweg"}
-    | (TORCH_HALF - {"core.diagnose", "core.population", "core.train"}),
+    "api": TORCH | TRAIN | {"thalweg", "worker"},
+    "worker": WEB | TORCH | TRAIN | {"api", "thalweg"},
     "core": WEB | QUEUE | {"api", "thalweg", "worker"},
+    # `thalweg settings` lists the settings.
     "thalweg": TORCH
-    | TORCH_HALF
+    | TRAIN
     | WEB
     | QUEUE
     | {"api", "worker"}
-    # `thalweg settings` lists the settings; of the rest, the spec only.
-    | (LIGHT - {"core.settings", "core.specs"}),
-    **dict.fromkeys(LIGHT, TORCH | TORCH_HALF),
+    | (PARTS_OF_CORE - {"core.settings"}),
+    # Whatever needs torch lives in core.train, and nowhere else.
+    **dict.fromkeys(PARTS_OF_CORE, TORCH | TRAIN),
 }
+TRAINER_PROCESS = frozenset({ROOT / "worker/trainer.py", ROOT / "worker/duties.py"})
+"""What of the worker runs where torch is."""
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -102,24 +77,15 @@ def crossings(part: str, forbidden: frozenset[str]) -> list[str]:
     return [
         f"{path.relative_to(ROOT)} imports {module}"
         for path in sources(part)
-        if path.exists()
         for module in imports(ast.parse(path.read_text()))
         if any(within(module, each) for each in forbidden)
+        if not (path in TRAINER_PROCESS and within(module, "core.train"))
     ]
 
 
 @pytest.mark.parametrize("part", sorted(FORBIDDEN))
 def test_imports_stay_within_the_table(part: str) -> None:
     assert crossings(part, FORBIDDEN[part]) == []
-
-
-def test_the_worker_imports_torch_for_type_hints_only() -> None:
-    for path in sources("worker"):
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-                node.body = []
-        assert not [m for m in imports(tree) if any(within(m, each) for each in TORCH)], path
 
 
 def test_every_import_form_is_seen() -> None:
@@ -140,27 +106,18 @@ def late():
     }
 
 
-def parts_of_core() -> set[str]:
-    return {
-        f"core.{path.stem}"
-        for path in (ROOT / "core").iterdir()
-        if path.name != "__init__.py" and (path.suffix == ".py" or (path / "__init__.py").exists())
-    }
-
-
-def test_every_part_of_core_belongs_to_a_half() -> None:
-    assert parts_of_core() <= LIGHT | TORCH_HALF
-
-
-def test_every_part_of_core_is_named_in_the_import_contracts() -> None:
+def test_the_import_contracts_have_the_same_wall() -> None:
     config: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
     contracts = {c["id"]: c for c in config["tool"]["importlinter"]["contracts"]}
-    parts = parts_of_core()
 
-    assert parts & LIGHT == set(contracts["core-light"]["source_modules"])
-    for contract in ("api", "thalweg"):
-        named = {m for m in contracts[contract]["forbidden_modules"] if m.startswith("core.")}
-        assert named == parts & TORCH_HALF, contract
+    wall = contracts["core-torch"]
+    assert set(wall["source_modules"]) == {"api", "core", "thalweg"}
+    assert set(wall["forbidden_modules"]) == {"sklearn", "torch"}
+    assert {line.partition(" -> ")[0] for line in wall["ignore_imports"]} == {"core.train.**"}
+    for layers in ("core-downward", "train-downward"):
+        assert contracts[layers]["exhaustive"]
+    allowed = {line.partition(" -> ")[0] for line in contracts["worker-torch"]["ignore_imports"]}
+    assert {ROOT / f"{each.replace('.', '/')}.py" for each in allowed} == TRAINER_PROCESS
 
 
 def test_core_itself_is_empty() -> None:
@@ -183,7 +140,7 @@ sys.exit(f"imported {sorted(heavy)}" if heavy else 0)
 """
 
 
-@pytest.mark.parametrize("module", ["api.asgi", "thalweg.cli"])
+@pytest.mark.parametrize("module", ["api.asgi", "thalweg.cli", "worker.app"])
 def test_it_imports_where_torch_cannot_be_had(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_WITHOUT_TORCH % module],

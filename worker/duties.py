@@ -18,8 +18,8 @@ from core.specs.validation.auto_lr import is_settled
 from core.train.events import Columns, Control, Ending, Events, Json, SavedCheckpoint
 
 if TYPE_CHECKING:
-    from core.population.events import PopulationControl
-    from core.population.receiver import TaskEvents
+    from core.train.fused.events import PopulationControl
+    from core.train.fused.task_state import TaskEvents
 
 SLICE_SHARE: Final = 0.15
 """Of a full diagnosis's time, for the picture of the loss around the weights."""
@@ -82,8 +82,8 @@ def run_job(job: Json, events: JobEvents, control: Control) -> Ending:
 def _settled(spec: JobSpec, device: str, events: JobEvents, control: Control) -> JobSpec | None:
     """The spec with its learning rate found; None: asked to stop meanwhile. Whoever tries again
     finds the same."""
-    from core.diagnose.lr_auto import settle
-    from core.population.race import race
+    from core.train.auto_lr.race import race
+    from core.train.auto_lr.settle import settle
 
     events.phase("tuning")
     found = settle(spec, race, control=control, device=device)
@@ -98,9 +98,9 @@ def _stop_reason(control: Control) -> Literal["cancelled", "handed_over"]:
 
 
 def run_population(job: Json, events: "TaskEvents", control: "PopulationControl") -> Json:
-    """Train the runs of a `population` frame (`core.population.task.run_task` has its fields);
+    """Train the runs of a `population` frame (`core.train.fused.task.run_task` has its fields);
     returns those of its `ended` frame."""
-    from core.population.task import run_task
+    from core.train.fused.task import run_task
 
     artifacts = artifact_store(job["artifacts"]).job(job["study_id"])
     return run_task(job, artifacts, events, control)
@@ -110,8 +110,8 @@ def measure_job(job: Json, control: Control) -> Json:
     """What a full diagnosis measures of the weights that a `measure` frame names: `job_id`,
     `spec`, `artifacts`, `device`, `checkpoint`, and `train_s`, of which it takes a share. Asked to
     stop, it begins nothing new."""
-    from core.diagnose.full import budget_for, measure_checkpoint
-    from core.diagnose.slice import slice_checkpoint
+    from core.train.measure.measure import budget_for, measure_checkpoint
+    from core.train.measure.slice import slice_checkpoint
 
     def clock() -> float:
         return math.inf if control.stop_requested else perf_counter()

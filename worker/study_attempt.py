@@ -28,7 +28,10 @@ log = logging.getLogger("thalweg.worker")
 T = TypeVar("T")
 
 _NO_CHECKPOINT_S: Final = 5.0
-"""A shorter first attempt has not been saved on the way (`core.population.keeper.Pace`)."""
+"""A shorter first attempt has not been saved on the way.
+
+`core.train.fused.checkpoint.writer.Pace` says when a task is saved.
+"""
 
 
 class StudyAttempt:

@@ -31,8 +31,8 @@ def diagnose(
         result: the job's result; no rule on histories needs it.
         train: `step`, `loss`, `lr`, `grad_norm`, and `x` (rows × dim) for functions; equal
             lengths, any number of rows, non-finite values allowed.
-        evaluation: `step`, `loss`, …, or None.
-        measured: what `core.diagnose.full.measure` found at the run's weights; None: a diagnosis
+        evaluation: `step`, `loss`, …, or None. measured: what `core.train.measure.measure.measure`
+        found at the run's weights; None: a diagnosis
             of the history alone.
 
     Returns:

@@ -2,7 +2,7 @@
 
 Sources of the test functions: Jamil and Yang 2013 (arXiv 1308.4008); Surjanovic and Bingham,
 Virtual Library of Simulation Experiments. Formulas, minima and customary starts live in
-`core.specs.formulas.classic` (NumPy) and `core.problems.functions` (torch).
+`core.specs.formulas.classic` (NumPy) and `core.train.problems.functions` (torch).
 """
 
 from typing import Annotated, Literal

@@ -8,9 +8,9 @@ from typing import Any, Final
 import torch
 import torch.utils.deterministic
 
-from core.determinism import num_threads, set_deterministic
 from core.errors import JobFailure
-from core.problems.base import Problem
+from core.train.determinism import num_threads, set_deterministic
+from core.train.problems.base import Problem
 
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3

@@ -8,25 +8,24 @@ import torch
 
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, JobFailure
-from core.problems.base import Problem
-from core.problems.build import build_problem
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import first_steps, history_widths, start_of
-from core.train.checkpoint import Snapshot, decode, resume_points
-from core.train.course import BLOCK_STEPS, BlockSize, Course
-from core.train.descent import Descent
+from core.train.checkpoint.snapshot import Snapshot, decode, own, resume_points, starting_point
+from core.train.checkpoint.writer import Saver
 from core.train.devices import exact_kernels, memory_kept, pick_device, use_threads_for
-from core.train.ending import Parts, conclude, hand_over
+from core.train.divergence_policy import guard_of
 from core.train.events import Control, Ending, Events
-from core.train.guard import guard_of
-from core.train.guarded import Guarded
-from core.train.ledger import Ledger
-from core.train.origin import own, starting_point
-from core.train.recording import RowBuffer
-from core.train.reporting import Clock, Reporter
-from core.train.saving import Saver
+from core.train.finalize import Parts, conclude, hand_over
+from core.train.guarded_descent import Guarded
+from core.train.history.buffer import RowBuffer
+from core.train.history.flush import Clock, Reporter
+from core.train.history.metrics import Ledger
+from core.train.history.row_check import BlockWatch, RowWatch, Watch
+from core.train.periodic import BLOCK_STEPS, BlockSize, Course
+from core.train.problems.base import Problem
+from core.train.problems.build import build_problem
+from core.train.state import Descent
 from core.train.stopping import rules_of
-from core.train.watch import BlockWatch, RowWatch, Watch
 
 
 def descend(descent: Descent, steps: Iterable[int], watch: Watch) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from core.errors import ArtifactError, JobFailure
-from core.population.frame import specs_of
 from core.train.events import Control, Ending
+from core.train.fused.request import specs_of
 from worker.trainer import PipeEvents, StopFlag, main
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.artifacts.local import LocalStore
 from core.ids import STUDY_PREFIX, new_id
-from tests.core.population.harness import train_population
+from tests.core.train.fused.harness import train_population
 from tests.core.train.harness import blobs_job
 from worker.frames import Frame
 from worker.trainer_link import Heard, TrainerLink

@@ -73,7 +73,7 @@ class Rows:
         x: the points of a function's rows, or None.
         nonfinite: whether a row was cut.
         evaluation: (step, loss) of the evaluations, or None.
-        measured: what `core.diagnose.full.measure` found at the run's weights, or None.
+        measured: what `core.train.measure.measure.measure` found at the run's weights, or None.
     """
 
     spec: JobSpec

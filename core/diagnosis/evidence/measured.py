@@ -1,4 +1,4 @@
-"""What `core.diagnose.full.measure` found at the weights, as the rules read it. No torch."""
+"""Read what `core.train.measure.measure` found at the weights, as the rules need it. No torch."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -26,8 +26,8 @@ def longest_stride(spec: JobSpec) -> float:
     """About the Euclidean length of the longest update at rate 1.
 
     Adaptive methods move each of P parameters by about the rate: √P. Muon moves a hidden layer's
-    matrix by f·NS(D), at most f·1.25·√min(rows, columns) long (`core.optim.muon`), and all other
-    parameters as AdamW does.
+    matrix by f·NS(D), at most f·1.25·√min(rows, columns) long (`core.train.optim.muon`), and all
+    other parameters as AdamW does.
     """
     square = float(problem_parameters(spec.problem))
     optimizer, problem = spec.optimizer, spec.problem

@@ -25,9 +25,9 @@ FEW: Final = 4
 LARGE_STACK_BYTES: Final = 512 * 2**20
 """A stack has at least `FEW` runs, as long as these take no more than `LARGE_STACK_BYTES`. Models
 that leave room for fewer in `CPU_STACK_BYTES` are too large for a cache in any case, and several at
-once give both cores work (see `core.determinism`). An MLP of 3 x 512 with batches of 256, ms a step
-of one of 8 runs on 2 cores: one after another 15.8 (two threads: 13.5); in stacks of 2 with two
-threads 10.4, of 4 8.4, of 8 8.4; in two processes with one thread each 8.1."""
+once give both cores work (see `core.train.determinism`). An MLP of 3 x 512 with batches of 256, ms
+a step of one of 8 runs on 2 cores: one after another 15.8 (two threads: 13.5); in stacks of 2 with
+two threads 10.4, of 4 8.4, of 8 8.4; in two processes with one thread each 8.1."""
 FREE: Final = frozenset(
     {
         "labels", "priority", "max_attempts", "diagnose", "webhook", "checkpoint",

@@ -8,7 +8,7 @@ import pytest
 
 from core.compare.minima.distinct import distinct_minima
 from core.specs.job import JobSpec
-from tests.core.population.harness import train_population
+from tests.core.train.fused.harness import train_population
 
 
 def test_points_within_the_radius_of_a_lower_one_are_one_minimum() -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from core.determinism import generator
 from core.diagnosis.evidence.theory import longest_stride
-from core.optim.build import build_optimizer
-from core.problems.build import build_problem
 from core.specs.job import JobSpec
+from core.train.determinism import generator
+from core.train.optim.build import build_optimizer
+from core.train.problems.build import build_problem
 from tests.core.diagnosis.runs import digits_job, function_job
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.artifacts.local import LocalJob
-from core.diagnose.full import measure_checkpoint
 from core.diagnosis.diagnose import diagnose
 from core.diagnosis.evidence.evidence import gather
 from core.diagnosis.evidence.measured import Measured
@@ -24,6 +23,7 @@ from core.specs.parsing.remedy import merge
 from core.specs.validation.limits import Limits
 from core.train.events import Ending, SavedCheckpoint
 from core.train.loop import run
+from core.train.measure.measure import measure_checkpoint
 from tests.core.diagnosis.labelled.case import Case
 from tests.core.diagnosis.labelled.cases import (
     further,

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from core.optim.build import build_optimizer
 from core.specs.base import Spec
 from core.specs.models import MLP, LinearModel
 from core.specs.parsing.job import parse_job
@@ -25,6 +24,7 @@ from core.specs.sizes.shapes import (
 )
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
+from core.train.optim.build import build_optimizer
 
 
 def job(**parts: Any) -> Any:

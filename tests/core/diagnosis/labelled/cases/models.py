@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from core.determinism import generator
+from core.train.determinism import generator
 from tests.core.diagnosis.labelled.case import (
     TOO_LARGE,
     Case,

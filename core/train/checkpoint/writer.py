@@ -1,0 +1,224 @@
+"""Weights on their way to disk: written by threads beside the training, which never waits."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final
+
+from torch import Tensor
+
+from core.artifacts.base import Buffer, JobArtifacts, Stored
+from core.errors import ArtifactError
+from core.specs.job import JobSpec
+from core.train.checkpoint.snapshot import (
+    Snapshot,
+    encode,
+    fingerprint,
+    latest_first,
+    resume_points,
+    step_of,
+)
+from core.train.events import CheckpointName, SavedCheckpoint
+from core.train.tensors.tensor_file import pieces
+
+MAX_WAITING_BYTES: Final = 256 * 2**20
+MAX_WAITING: Final = 8
+"""A checkpoint on the way is left out when more than this would wait for the disk."""
+MODEL_THREADS: Final = 2
+"""Beside the one for resume checkpoints, which are written and pruned in order: the three files of
+a run's end wait for the disk together (ext4: 1.5 ms less than with two threads for all)."""
+AT_ONCE_BYTES: Final = 2**18
+"""A state up to this size is made a file's bytes by the training itself: that takes less of its
+time (a third of a millisecond) than a thread would that wants the interpreter's lock for it."""
+KEPT_ALWAYS: Final = 2
+KEPT_AT_MOST: Final = 20
+KEPT_BYTES: Final = 64 * 2**20
+"""Resume checkpoints on disk: the last two, and older ones while all are this few and small."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Writing:
+    name: CheckpointName
+    step: int
+    size_bytes: int
+    done: "Future[tuple[Stored, tuple[str, ...]]]"
+
+
+class Saver:
+    """Writes a run's model files and resume checkpoints; use it as a context manager.
+
+    Model files hold the weights alone, with the problem's metadata and `step` and `checkpoint`;
+    a resume checkpoint is a file of its own. Only the final files are waited for. A resume
+    checkpoint that fails on the way is left out: the training is worth more, and a disk that stays
+    full fails the final files. Every other file that fails raises.
+    """
+
+    def __init__(self, artifacts: JobArtifacts, spec: JobSpec, metadata: Mapping[str, str]) -> None:
+        self._artifacts = artifacts
+        self._spec = spec
+        self._metadata = dict(metadata)
+        self._models = ThreadPoolExecutor(MODEL_THREADS, thread_name_prefix="saver")
+        self._resumes = ThreadPoolExecutor(1, thread_name_prefix="saver")
+        self._writing: deque[_Writing] = deque()
+        self._on_disk: dict[str, int] | None = None
+        self.awaited: dict[int, Json] = {}
+        """Steps whose files are on their way, and what is known of their weights."""
+
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._models.shutdown(wait=True, cancel_futures=True)
+        self._resumes.shutdown(wait=True, cancel_futures=True)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Computed once, and by a thread: a spec may carry megabytes of inline data."""
+        return fingerprint(self._spec)
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether a checkpoint of this size may be handed in now."""
+        waiting = [writing.size_bytes for writing in self._writing if not writing.done.done()]
+        few = len(waiting) < MAX_WAITING and sum(waiting) + size_bytes <= MAX_WAITING_BYTES
+        return few or not waiting
+
+    def save_model(
+        self, name: CheckpointName, step: int, weights: Mapping[str, Tensor], metrics: Json
+    ) -> None:
+        """Hand in a model file. `weights` must not change any more."""
+        size = sum(weight.numel() * weight.element_size() for weight in weights.values())
+        self._hand_in(name, step, size, metrics, lambda: self._model(name, step, weights))
+
+    def save_resume(self, snapshot: Snapshot, metrics: Json, *, passing: bool = False) -> None:
+        """Hand in a resume checkpoint; `passing`: its moment's tensors will change."""
+        name, step, size = snapshot.name, snapshot.step, snapshot.size_bytes
+        known = "_fingerprint" in self.__dict__
+        if known and size <= AT_ONCE_BYTES and snapshot.on_host:
+            data = b"".join(encode(snapshot, self._fingerprint))
+            self._hand_in("resume", step, size, metrics, lambda: self._resume(name, [data]))
+            return
+        if passing:
+            snapshot = replace(snapshot, moment=snapshot.moment.copy())
+
+        def write() -> tuple[Stored, tuple[str, ...]]:
+            return self._resume(name, encode(snapshot, self._fingerprint))
+
+        self._hand_in("resume", step, size, metrics, write)
+
+    def learned(self, step: int, metrics: Json) -> None:
+        """Add what has become known of the weights after `step` updates."""
+        if step in self.awaited:
+            self.awaited[step].update(metrics)
+
+    def finished(self) -> list[SavedCheckpoint]:
+        """The files that were completed since the last call, without waiting.
+
+        Raises:
+            ArtifactError: the initial weights could not be written.
+        """
+        saved: list[SavedCheckpoint] = []
+        while self._writing and self._writing[0].done.done():
+            self._take(saved)
+        return saved
+
+    def wait(self) -> list[SavedCheckpoint]:
+        """Wait for all files; returns those completed since the last call.
+
+        Raises:
+            ArtifactError: one could not be written (an earlier `resume` excepted).
+        """
+        saved: list[SavedCheckpoint] = []
+        while self._writing:
+            self._take(saved, last=len(self._writing) == 1)
+        return saved
+
+    def forget_after(self, step: int) -> tuple[list[SavedCheckpoint], tuple[str, ...]]:
+        """Delete the resume checkpoints of later steps: those steps will be made anew.
+
+        Returns the files completed since the last call, and the paths deleted.
+        """
+        saved: list[SavedCheckpoint] = []
+        while self._writing:
+            self._take(saved)
+        self._on_disk = None
+        dropped = [name for name in resume_points(self._artifacts) if step_of(name) > step]
+        for name in dropped:
+            self._artifacts.delete(name)
+        return saved, tuple(dropped)
+
+    def _take(self, saved: list[SavedCheckpoint], *, last: bool = False) -> None:
+        """Wait for the oldest file; `last`: even a resume checkpoint must not have failed."""
+        writing = self._writing.popleft()
+        failure = writing.done.exception()
+        if failure is None:
+            saved.append(self._saved(writing))
+        elif last or writing.name != "resume":
+            raise failure
+
+    def _hand_in(
+        self,
+        name: CheckpointName,
+        step: int,
+        size: int,
+        metrics: Json,
+        write: Callable[[], tuple[Stored, tuple[str, ...]]],
+    ) -> None:
+        self.awaited.setdefault(step, {}).update(metrics)
+        threads = self._resumes if name == "resume" else self._models
+        self._writing.append(_Writing(name, step, size, threads.submit(write)))
+
+    def _saved(self, writing: _Writing) -> SavedCheckpoint:
+        stored, dropped = writing.done.result()
+        if not any(other.step == writing.step for other in self._writing):
+            metrics = self.awaited.pop(writing.step)
+        else:
+            metrics = dict(self.awaited[writing.step])
+        return SavedCheckpoint(
+            writing.name,
+            writing.step,
+            stored.name,
+            metrics,
+            stored.size_bytes,
+            stored.sha256,
+            dropped,
+        )
+
+    def _model(
+        self, name: CheckpointName, step: int, weights: Mapping[str, Tensor]
+    ) -> tuple[Stored, tuple[str, ...]]:
+        metadata = {**self._metadata, "checkpoint": name, "step": str(step)}
+        return self._artifacts.write(f"{name}.safetensors", pieces(weights, metadata)), ()
+
+    def _resume(self, name: str, pieces: Iterable[Buffer]) -> tuple[Stored, tuple[str, ...]]:
+        stored = self._artifacts.write(name, pieces)
+        return stored, self._prune(stored)
+
+    def _prune(self, stored: Stored) -> tuple[str, ...]:
+        """Delete the oldest resume checkpoints beyond what may be kept, `stored` being the latest.
+
+        The store is listed once: this saver alone writes here while the job runs.
+        """
+        if self._on_disk is None:
+            sizes = self._artifacts.list()
+            self._on_disk = {name: sizes[name] for name in latest_first(sizes)}
+        sizes = self._on_disk
+        sizes[stored.name] = stored.size_bytes
+        if len(sizes) <= KEPT_ALWAYS:
+            return ()
+        dropped, kept_bytes = [], 0
+        for place, name in enumerate(latest_first(sizes)):
+            kept_bytes += sizes[name]
+            if place >= KEPT_ALWAYS and (place >= KEPT_AT_MOST or kept_bytes > KEPT_BYTES):
+                dropped.append(name)
+        for name in sorted(dropped, key=step_of):
+            try:
+                self._artifacts.delete(name)
+            except ArtifactError:
+                dropped.remove(name)
+            else:
+                del sizes[name]
+        return tuple(dropped)

@@ -1,0 +1,78 @@
+"""From a data spec to its data set, kept in memory for the next job that asks for the same."""
+
+from collections import OrderedDict
+from typing import Final, assert_never
+
+import torch
+
+from core.specs.data import Builtin, Data, Inline, Synthetic
+from core.train.data.builtin import load_builtin
+from core.train.data.dataset import Dataset, prepare
+from core.train.data.inline import load_inline
+from core.train.data.rows import Rows
+from core.train.data.synthetic import load_synthetic
+from core.train.losses import TargetForm
+
+CACHE_BYTES: Final = 256 * 2**20
+
+
+class DatasetCache:
+    """Data sets by what determines them, the least recently used dropped beyond `max_bytes`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._held: OrderedDict[str, Dataset] = OrderedDict()
+
+    def get(
+        self, spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype
+    ) -> Dataset:
+        """The data set, made now or found here. Shared: never write to its tensors."""
+        if isinstance(spec, Inline):
+            # Rows that came with one request are seldom sent again.
+            return load(spec, form, device, dtype)
+        # Everything but how its rows are taken in turn.
+        what = spec.model_dump_json(exclude={"order", "drop_last"})
+        key = f"{form} {device} {dtype} {what}"
+        found = self._held.get(key)
+        if found is None:
+            found = self._held[key] = load(spec, form, device, dtype)
+        self._held.move_to_end(key)
+        while sum(held.size_bytes for held in self._held.values()) > self._max_bytes:
+            self._held.popitem(last=False)
+        return found
+
+
+_CACHE: Final = DatasetCache(CACHE_BYTES)
+# A memo of a pure function: it changes when a job starts, never what it computes.
+
+
+def build_dataset(
+    spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype
+) -> Dataset:
+    """The data set of `spec` with targets in `form`. Shared between jobs: read only."""
+    return _CACHE.get(spec, form, device, dtype)
+
+
+def load(spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype) -> Dataset:
+    """Make the data set anew."""
+    return prepare(
+        _rows(spec, form),
+        form,
+        eval_fraction=spec.eval_fraction,
+        split_seed=spec.split_seed,
+        standardize=spec.standardize,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _rows(spec: Data, form: TargetForm) -> Rows:
+    match spec:
+        case Builtin():
+            return load_builtin(spec)
+        case Synthetic():
+            return load_synthetic(spec)
+        case Inline():
+            return load_inline(spec, classes=form != "values")
+        case _:
+            assert_never(spec)

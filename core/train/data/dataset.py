@@ -1,0 +1,116 @@
+"""Split, standardized and cast: a data set as the training loop uses it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.specs.sizes.shapes import split_rows
+from core.train.data.rows import Float, Rows
+from core.train.determinism import generator
+from core.train.losses import TargetForm
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Tensors on one device, in one precision; never written to after it is made.
+
+    `train_features` is rows x columns; targets have the shape that their `TargetForm` names.
+    The evaluation part is None when `eval_fraction` leaves no row for it. `mean` and `scale`
+    (float64, one a column) are None when nothing was standardized: the features here are
+    (raw − mean) / scale.
+    """
+
+    train_features: Tensor
+    train_targets: Tensor
+    eval_features: Tensor | None
+    eval_targets: Tensor | None
+    feature_names: tuple[str, ...]
+    class_names: tuple[str, ...] | None
+    mean: Float | None
+    scale: Float | None
+    form: TargetForm
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers a model must give for each row."""
+        match self.form:
+            case "class_ids":
+                assert self.class_names is not None
+                return len(self.class_names)
+            case _:
+                return self.train_targets.shape[1]
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of its tensors."""
+        parts = (self.train_features, self.train_targets, self.eval_features, self.eval_targets)
+        return sum(part.nbytes for part in parts if part is not None)
+
+
+def split(
+    num_rows: int, eval_fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Training and evaluation rows, each in the order of the data.
+
+    `core.specs.sizes.shapes.split_rows` says how many; they are drawn without replacement and
+    without regard to their class.
+    """
+    drawn = torch.randperm(num_rows, generator=generator(seed, "split")).numpy()
+    _, num_eval = split_rows(num_rows, eval_fraction)
+    return np.sort(drawn[num_eval:]), np.sort(drawn[:num_eval])
+
+
+def standardization(features: Float) -> tuple[Float, Float]:
+    """Mean and standard deviation (of the population) of each column; a constant column's are its
+    value and 1, so that it becomes exactly zero."""
+    low, high = features.min(axis=0), features.max(axis=0)
+    constant = low == high
+    mean = np.where(constant, low, features.mean(axis=0))
+    scale = np.where(constant, 1.0, features.std(axis=0))
+    # A column whose spread is lost in rounding would be divided by zero.
+    return mean, np.where(scale > 0, scale, 1.0)
+
+
+def prepare(
+    rows: Rows,
+    form: TargetForm,
+    *,
+    eval_fraction: float,
+    split_seed: int,
+    standardize: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Dataset:
+    """Split `rows`, standardize the features by the training rows' statistics, cast and move."""
+    train, held_out = split(len(rows.features), eval_fraction, split_seed)
+    features, mean, scale = rows.features, None, None
+    if standardize:
+        mean, scale = standardization(features[train])
+        features = (features - mean) / scale
+
+    def part(columns: Float, index: NDArray[np.int64], kind: torch.dtype) -> Tensor:
+        # Cast in a tensor of torch's own making: BLAS gives other last bits for memory that is
+        # not aligned as torch aligns it.
+        chosen = torch.empty((len(index), columns.shape[1]), dtype=kind)
+        return chosen.copy_(torch.from_numpy(columns[index])).to(device)
+
+    def targets(index: NDArray[np.int64]) -> Tensor:
+        if form == "class_ids":
+            return part(rows.targets, index, torch.int64).squeeze(1).clone()
+        return part(rows.targets, index, dtype)
+
+    evaluated = len(held_out) > 0
+    return Dataset(
+        train_features=part(features, train, dtype),
+        train_targets=targets(train),
+        eval_features=part(features, held_out, dtype) if evaluated else None,
+        eval_targets=targets(held_out) if evaluated else None,
+        feature_names=rows.feature_names,
+        class_names=rows.class_names,
+        mean=mean,
+        scale=scale,
+        form=form,
+    )

@@ -1,0 +1,104 @@
+"""How a run is brought to its end: the last rows, the outcome, the weights, the result."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.jobs import Outcome
+from core.train.checkpoint.writer import Saver
+from core.train.events import Ending, Events
+from core.train.history.flush import Reporter
+from core.train.history.metrics import Ledger
+from core.train.periodic import Course
+from core.train.state import Descent
+from core.train.stopping import final_outcome
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A run after its last step."""
+
+    descent: Descent
+    ledger: Ledger
+    saver: Saver
+    reporter: Reporter
+    course: Course
+    events: Events
+
+
+def hand_over(parts: Parts) -> Ending:
+    """Leave everything for another worker to go on from; the last row stays unrecorded unless its
+    step is a multiple of `record.every`."""
+    parts.events.phase("saving")
+    snapshot = parts.course.snapshot()
+    parts.saver.save_resume(snapshot, parts.course.metrics())
+    _send_files(parts)
+    return Ending("handed_over", None, {}, parts.ledger.best.summary())
+
+
+def conclude(parts: Parts, row_outcome: Outcome | None) -> Ending:
+    """Finish, or (asked to cancel) keep what there is.
+
+    Args:
+        row_outcome: what the row showed that ended the run; None: no row did.
+    """
+    descent, ledger, course = parts.descent, parts.ledger, parts.course
+    problem, best = descent.problem, ledger.best
+    finished = row_outcome is not None or course.reason == "finished"
+    if row_outcome is not None:
+        descent.take_row_back()
+    outcome: Outcome | None = None
+    value = problem.value()
+    if finished:
+        finite = all_finite(descent.weights.values()) and math.isfinite(value or 0.0)
+        outcome = final_outcome(row_outcome or "budget_exhausted", ledger.trace, finite=finite)
+    # To be continued: as if the run went on here, so before what only the end of one does.
+    snapshot = None
+    if outcome != "diverged":
+        snapshot = course.snapshot(last=True, row_entered=row_outcome is not None)
+    ledger.close()
+    if finished:
+        course.evaluate(last=True)
+    train_s = course.elapsed_s
+    parts.reporter.report(course.step)
+
+    parts.events.phase("saving")
+    if snapshot is not None:
+        parts.saver.save_resume(snapshot, course.metrics())
+    if best.weights is not None:
+        weights = dict(zip(descent.weights, best.weights, strict=True))
+        parts.saver.save_model("best", best.step, weights, best.metrics)
+    known = course.metrics() if value is None else {"loss": value}
+    if row_outcome is not None:
+        known = {"loss": ledger.trace.last, **known}
+    parts.saver.save_model("final", course.step, descent.weights, known)
+    _send_files(parts)
+
+    result: Json = {
+        "final_loss": ledger.trace.last if ledger.trace.tail else None,
+        "best_loss": None if best.weights is None else best.loss,
+        "num_steps": course.step,
+        "train_s": train_s,
+        "num_parameters": problem.num_parameters,
+        "eval": ledger.last_evaluation(),
+    }
+    if value is not None:
+        result |= {"solution": problem.solution(), "value": value}
+    return Ending("finished" if finished else "cancelled", outcome, result, best.summary())
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether every number is finite; waits for the device once."""
+    checks = [torch.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point()]
+    return bool(torch.stack(checks).all()) if checks else True
+
+
+def _send_files(parts: Parts) -> None:
+    for saved in parts.saver.wait():
+        parts.events.checkpoint(saved)

@@ -1,0 +1,278 @@
+"""Training runs, those of one structure together: stack after stack, to the last."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, Protocol
+
+import torch
+
+from core.errors import JobFailure
+from core.specs.job import JobSpec
+from core.specs.sizes.fusing import bytes_per_run
+from core.train.determinism import num_threads, set_deterministic
+from core.train.fused.events import Gathering, PopulationControl, StackEvents
+from core.train.fused.grouping import Source, Unit, source_of, source_tree
+from core.train.fused.memory_probe import MORE, bytes_a_run
+from core.train.fused.single import Alone, AloneState
+from core.train.fused.stack.pause import PausedRuns, pause, resume
+from core.train.fused.stack.splitting import TWO, Whole, cut, moves_of
+from core.train.fused.stack.stack import Stack
+from core.train.history.flush import Clock
+from core.train.memory import Free, free_bytes, is_out_of_memory
+from core.train.tensors.tree import Tree
+
+Json = dict[str, Any]
+Reason = Literal["finished", "cancelled", "handed_over"]
+Left = Literal["ended", "cancelled", "handed_over", "paused"]
+SIZEABLE: Final = 1 / 8
+"""Of the free memory: a stack that is estimated to take less is not measured."""
+USABLE: Final = 1 / 2
+"""Of the free memory, by what a stack was measured to take. The rest is for what a step does not
+show: evaluations, the copy of all that is saved, the weights of runs that have ended or paused."""
+
+
+class MakeStack(Protocol):
+    def __call__(
+        self,
+        specs: Sequence[JobSpec],
+        runs: Sequence[int],
+        events: StackEvents,
+        device: torch.device,
+        clock: Clock,
+        whole: Whole | None,
+        /,
+    ) -> Stack: ...
+
+
+class Saves(Protocol):
+    """Keeps the engine's state for another attempt."""
+
+    def due(self, now: float) -> bool:
+        """Whether it is time to."""
+
+    def save(self, take: Callable[[], Tree]) -> None: ...
+
+    def spent(self, seconds: float) -> None:
+        """The last save has cost the training so much more."""
+
+    def save_last(self, take: Callable[[], Tree]) -> None:
+        """Before the engine stops to be continued elsewhere."""
+
+
+class Engine:
+    """Trains units one after another; a stack that does not fit into memory in parts.
+
+    A stack that is estimated to take a sizeable share of the memory that is free is measured first
+    (`core.train.fused.memory_probe`), and cut to what fits. Its runs keep their bits on a CPU,
+    wherever that allows a cut (`core.train.fused.stack.splitting`); where memory runs out all the
+    same, halves come next, whatever it costs in rounding.
+
+    Attributes:
+        paused: the states of the runs that `stop_step` has paused so far.
+        known: what is known of each of them (`core.train.fused.stack.pause.pause`).
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[int, JobSpec],
+        units: Iterable[Unit],
+        *,
+        events: Gathering,
+        control: PopulationControl,
+        device: torch.device,
+        clock: Clock,
+        make_stack: MakeStack = Stack,
+        stop_step: int | None = None,
+        sources: Mapping[int, Source] | None = None,
+        saves: Saves | None = None,
+        free: Free = free_bytes,
+    ) -> None:
+        self._specs = specs
+        self._units = deque(units)
+        self._events = events
+        self._control = control
+        self._device = device
+        self._clock = clock
+        self._make_stack = make_stack
+        self._stop_step = stop_step
+        self._sources = sources or {}
+        self._saves = saves
+        self._free = free
+        self._measured: dict[int, int | None] = {}
+        """Bytes that a run takes, by the first run of its stack."""
+        self._current: Tree = None
+        """The state that the first unit goes on from, of an earlier attempt."""
+        self.paused: list[tuple[list[int], Source]] = []
+        self.known: dict[int, Json] = {}
+
+    def train(self) -> Reason:
+        """Train until every run has ended or paused, or the control asks to stop.
+
+        Raises:
+            JobFailure: out of memory, data that does not load.
+        """
+        while self._units:
+            request = self._control.stop_requested
+            if request is not None:
+                if request == "hand_over" and self._saves is not None:
+                    self._saves.save_last(lambda: self.state(self._current))
+                return "cancelled" if request == "cancel" else "handed_over"
+            self._events.next_stack()
+            unit = self._units[0]
+            left = self._together(unit) if unit.fused else self._alone(unit.runs[0])
+            if left == "cancelled":
+                return "cancelled"
+            if left == "handed_over":
+                return "handed_over"
+            self._current = None
+            if left != "cut":
+                self._units.popleft()
+        return "finished"
+
+    def state(self, current: Tree) -> Tree:
+        """Where the engine stands, `current` being the state of its first unit."""
+        return {
+            "units": [list(unit) for unit in self._units],
+            "current": current,
+            "updates": self._events.before,
+            "paused": [[runs, source_tree(source)] for runs, source in self.paused],
+            "known": list(self.known.items()),
+        }
+
+    def load_state(self, tree: Tree) -> None:
+        """Go on where `state` was taken."""
+        self._units = deque(Unit(*fields) for fields in tree["units"])
+        self._current = tree["current"]
+        self._events.before = tree["updates"]
+        self.paused = [(runs, source_of(saved)) for runs, saved in tree["paused"]]
+        self.known = dict(tree["known"])
+
+    def _together(self, unit: Unit) -> Left | Literal["cut"]:
+        """Train one stack; one that does not fit into memory, seen before its first rows left, is
+        cut into parts that come next."""
+        resumed = self._current is not None
+        sizes = [len(unit.runs)] if resumed else self._sizes(unit)
+        if len(sizes) == 1:
+            before = self._events.num_calls
+            try:
+                return self._stacked(unit)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self._events.num_calls > before or resumed or len(unit.runs) == 1:
+                    message = "the device or the host ran out of memory"
+                    raise JobFailure("out_of_memory", message) from error
+            sizes = self._halves(unit)
+        self._units.popleft()
+        self._units.extendleft(reversed(self._parts(unit, sizes)))
+        return "cut"
+
+    def _sizes(self, unit: Unit) -> list[int]:
+        """How many runs fit into memory together, part after part."""
+        specs, count = [self._specs[run] for run in unit.runs], len(unit.runs)
+        free = self._free(self._device) if count >= MORE else None
+        if free is None or count * bytes_per_run(specs[0]) <= free * SIZEABLE:
+            return [count]
+        stack = unit.runs[0] if unit.whole is None else unit.whole[0]
+        if stack not in self._measured:
+            self._measured[stack] = bytes_a_run(specs, self._device)
+        each = self._measured[stack]
+        if each is None or count * each <= free * USABLE:
+            return [count]
+        return cut(count, int(free * USABLE) // each, moves_of(specs, self._device))
+
+    def _halves(self, unit: Unit) -> list[int]:
+        """With the same bits if there are such."""
+        specs, count = [self._specs[run] for run in unit.runs], len(unit.runs)
+        half = count // 2
+        exact = cut(count, half, moves_of(specs, self._device)) if half >= TWO else []
+        return exact if len(exact) > 1 else [half, count - half]
+
+    def _parts(self, unit: Unit, sizes: list[int]) -> list[Unit]:
+        """One that is left by itself trains alone."""
+        whole, rest, parts = unit.whole or unit.runs, unit.runs, []
+        for size in sizes:
+            part, rest = rest[:size], rest[size:]
+            fused = size > 1 or part[0] in self._sources
+            parts.append(Unit(part, fused, whole if fused else None))
+        return parts
+
+    def _stacked(self, unit: Unit) -> Left:
+        set_deterministic(1)
+        runs, of = unit.runs, unit.whole or unit.runs
+        specs = [self._specs[run] for run in runs]
+        whole = None
+        if unit.whole is not None:
+            whole = Whole([self._specs[run] for run in of], of.index(runs[0]))
+        stack = self._make_stack(specs, runs, self._events, self._device, self._clock, whole)
+        if stack.allows_threads:
+            work = stack.problem.multiply_adds * len(of) // len(runs)
+            set_deterministic(num_threads(1, work))
+        sources = [self._sources[run] for run in runs if run in self._sources]
+        if self._current is not None:
+            stack.load_state(self._current)
+        elif sources:
+            resume(stack, [source for source in sources if isinstance(source, PausedRuns)])
+        between = None if self._saves is None else self._between
+        left = stack.train(self._control, stop_step=self._stop_step, between=between)
+        if left == "handed_over" and self._saves is not None:
+            self._saves.save_last(lambda: self.state(stack.state()))
+        if left == "paused":
+            paused, known = pause(stack)
+            self.paused.append((paused.runs, paused))
+            self.known |= known
+        return left
+
+    def _between(self, stack: Stack, now: float) -> None:
+        if self._saves is not None and self._saves.due(now):
+            self._saves.save(lambda: self.state(stack.state()))
+
+    def _alone(self, run: int) -> Left:
+        state = self._sources.get(run)
+        if self._current is not None:
+            state = AloneState.from_tree(self._current)
+        saves, clock = self._saves, self._clock
+        alone = Alone(
+            self._specs[run],
+            run,
+            events=self._events,
+            control=self._control,
+            device=self._device,
+            clock=clock,
+            state=state if isinstance(state, AloneState) else None,
+        )
+        if saves is None:
+            left = alone.train(stop_step=self._stop_step)
+        else:
+            restarts = _Restarts(saves, clock)
+            left = alone.train(
+                stop_step=self._stop_step,
+                due=restarts.due,
+                save=lambda state: restarts.save(lambda: self.state(state.tree())),
+            )
+            if left == "handed_over":
+                saves.save_last(lambda: self.state(alone.state.tree()))
+        if left == "paused":
+            self.known[run] = alone.pause()
+            self.paused.append(([run], alone.state))
+        return left
+
+
+class _Restarts:
+    """Saves a run that has to begin anew for it, and counts that as a cost of saving."""
+
+    def __init__(self, saves: Saves, clock: Clock) -> None:
+        self._saves = saves
+        self._clock = clock
+        self._saved_at: float | None = None
+
+    def due(self) -> bool:
+        now = self._clock()
+        if self._saved_at is not None:
+            self._saves.spent(now - self._saved_at)
+            self._saved_at = None
+        return self._saves.due(now)
+
+    def save(self, take: Callable[[], Tree]) -> None:
+        self._saves.save(take)
+        self._saved_at = self._clock()

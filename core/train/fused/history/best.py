@@ -1,0 +1,120 @@
+"""The lowest loss of each run so far, with its weights: `Best` of one run, many at once."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Column = NDArray[np.float64]
+Weights = dict[str, Tensor]
+
+
+class _Held:
+    """One set of losses, steps and weights, a slot each."""
+
+    def __init__(self, slots: int) -> None:
+        self.losses = np.full(slots, np.inf)
+        self.steps = np.full(slots, -1)
+        self.weights: Weights | None = None
+
+    def take(self, step: int, losses: Column, lower: NDArray[np.bool_], weights: Weights) -> None:
+        self.losses = np.where(lower, losses, self.losses)
+        self.steps = np.where(lower, step, self.steps)
+        if self.weights is None:
+            self.weights = {name: weight.clone() for name, weight in weights.items()}
+        elif lower.all():
+            for name, weight in weights.items():
+                self.weights[name].copy_(weight)
+        else:
+            index = torch.from_numpy(np.flatnonzero(lower))
+            for name, weight in weights.items():
+                index = index.to(weight.device)
+                self.weights[name].index_copy_(0, index, weight.index_select(0, index))
+
+    def at(self, slots: NDArray[np.int64]) -> Weights:
+        """Copies of the slots' weights; none without any."""
+        index = torch.from_numpy(slots)
+        return {
+            name: weight.index_select(0, index.to(weight.device))
+            for name, weight in (self.weights or {}).items()
+        }
+
+    def compact(self, kept: NDArray[np.int64]) -> None:
+        self.losses, self.steps = self.losses[kept], self.steps[kept]
+        self.weights = self.at(kept) or None
+
+    def state(self) -> dict[str, Any]:
+        return {"losses": self.losses, "steps": self.steps, "weights": self.weights}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.losses, self.steps = state["losses"], state["steps"]
+        self.weights = state["weights"]
+
+
+class StackedBest:
+    """Each slot's best; a loss counts where it is recorded, so that an unrecorded lower one is
+    kept as a candidate until it is known whether it was the run's last."""
+
+    def __init__(self, slots: int) -> None:
+        self._held = _Held(slots)
+        self._candidate = _Held(slots)
+
+    def offer(self, step: int, losses: Column, weights: Weights, *, recorded: bool) -> None:
+        """Take the losses that are lower than the best."""
+        lower = losses < self._held.losses
+        if lower.any():
+            (self._held if recorded else self._candidate).take(step, losses, lower, weights)
+
+    def recorded(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Column]:
+        """Steps and losses of the slots' lowest recorded losses; step −1 without any."""
+        return self._held.steps[slots], self._held.losses[slots]
+
+    def of(
+        self, slots: NDArray[np.int64], last_step: int
+    ) -> tuple[NDArray[np.int64], Column, Weights]:
+        """Steps, losses and weights (copies, a slot each) of the slots' bests, the row of
+        `last_step` having been their runs' last; step −1 without any, whose weights are nothing."""
+        last = (self._candidate.steps[slots] == last_step) & (last_step >= 0)
+        steps = np.where(last, self._candidate.steps[slots], self._held.steps[slots])
+        losses = np.where(last, self._candidate.losses[slots], self._held.losses[slots])
+        weights = {} if last.all() else self._held.at(slots)
+        if last.any():
+            of_last = self._candidate.at(slots)
+            weights = _mixed(of_last, weights, last) if weights else of_last
+        return steps, np.where(steps < 0, np.inf, losses), weights
+
+    def compact(self, kept: NDArray[np.int64]) -> None:
+        self._held.compact(kept)
+        self._candidate.compact(kept)
+
+    def state(self) -> dict[str, Any]:
+        return {"held": self._held.state(), "candidate": self._candidate.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self._held.load_state(state["held"])
+        self._candidate.load_state(state["candidate"])
+
+    def pause(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        columns: dict[str, Any] = {}
+        for name, held in (("held", self._held), ("candidate", self._candidate)):
+            columns |= {f"{name}.losses": held.losses[slots], f"{name}.steps": held.steps[slots]}
+            columns |= {f"{name}.weights.{key}": w for key, w in held.at(slots).items()}
+        return columns
+
+    def resume(self, columns: dict[str, Any]) -> None:
+        for name, held in (("held", self._held), ("candidate", self._candidate)):
+            start = f"{name}.weights."
+            weights = {k.removeprefix(start): w for k, w in columns.items() if k.startswith(start)}
+            losses, steps = columns[f"{name}.losses"], columns[f"{name}.steps"]
+            held.load_state({"losses": losses, "steps": steps, "weights": weights or None})
+
+
+def _mixed(one: Weights, other: Weights, takes_one: NDArray[np.bool_]) -> Weights:
+    """`one` in the slots that take it, else `other`."""
+    found: Weights = {}
+    for name, weight in one.items():
+        takes = torch.from_numpy(takes_one).to(weight.device)
+        found[name] = torch.where(takes.view(-1, *[1] * (weight.dim() - 1)), weight, other[name])
+    return found

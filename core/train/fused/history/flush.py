@@ -1,0 +1,69 @@
+"""The histories of a stack on their way out, all runs of a flush together."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.train.fused.events import Kind, RowBatch, StackEvents
+from core.train.fused.history.buffer import Rows, StackedRows
+from core.train.fused.history.evaluations import Evaluations
+from core.train.history.flush import FIRST_INTERVAL_S, INTERVAL_S, Clock
+
+Slots = NDArray[np.int64]
+
+
+class Outgoing:
+    """Sends what the histories have gathered: soon at first, then every quarter of a second.
+
+    Args:
+        names: by which the runs that the stack began with are reported.
+        earlier_share_s: what each of them had of the time before this stack.
+    """
+
+    def __init__(
+        self,
+        rows: StackedRows,
+        evaluations: Evaluations | None,
+        events: StackEvents,
+        names: NDArray[np.int64],
+        earlier_share_s: NDArray[np.float64],
+        clock: Clock,
+    ) -> None:
+        self._rows = rows
+        self._evaluations = evaluations
+        self._events = events
+        self._names = names
+        self._earlier_share_s = earlier_share_s
+        self._clock: Final = clock
+        self._interval = FIRST_INTERVAL_S
+        self._due = clock() + self._interval
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time, or there is no room for another row."""
+        return self._rows.full or self._clock() >= self._due
+
+    def send(self, slots: Slots, runs: Slots, share_s: float, *, ends: bool) -> None:
+        """Send the rows of these slots, whose runs have these numbers; `ends`: they are over."""
+        self._pass_on("train", runs, self._rows.of(slots, ends=ends))
+        if self._evaluations is not None:
+            self._pass_on("eval", runs, self._evaluations.of(slots, share_s=share_s))
+
+    def flush(self, slots: Slots, runs: Slots, num_updates: int) -> None:
+        """Send all rows that have not left; `slots` are those that still train."""
+        if len(slots):
+            self.send(slots, runs, 0.0, ends=False)
+        self._rows.clear()
+        if self._evaluations is not None:
+            self._evaluations.clear()
+        self._events.progress(num_updates, len(slots))
+        self._interval = min(INTERVAL_S, 2 * self._interval)
+        self._due = self._clock() + self._interval
+
+    def _pass_on(self, kind: Kind, runs: Slots, rows: Rows | None) -> None:
+        if rows is None:
+            return
+        share_s = self._earlier_share_s[runs][:, None] + rows.share_s
+        names = self._names[runs].tolist()
+        self._events.many_rows(RowBatch(kind, names, rows.first_row, rows.columns, share_s))

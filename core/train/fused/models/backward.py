@@ -1,0 +1,131 @@
+"""The gradients of many multilayer perceptrons, written out.
+
+The same products and sums as automatic differentiation of `StackedMLP.forward` does, in the same
+order and to the same bits, without its bookkeeping, which costs a step of small models a fifth of
+its time. For models without normalization, and for activations whose derivative follows from what
+they gave.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.specs.models import LinearModel, Model
+from core.train.fused.models.linear import affine_values, output_values
+from core.train.fused.models.losses import StackedLoss, with_gradient
+
+_aten = torch.ops.aten
+
+LARGE: Final = 2**14
+"""Numbers of a matrix from which a product goes into a row of parameters at once: 4 of 512 x 512
+take 8 % less so than with a copy, but 32 of 10 x 64 take 57 µs instead of 33."""
+
+
+class _Activation(NamedTuple):
+    """`apply` changes its argument; `backward` (gradient, what `apply` gave) changes the gradient
+    to that before the activation."""
+
+    apply: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor], Tensor]
+
+
+def _relu_backward(g: Tensor, y: Tensor) -> Tensor:
+    changed: Tensor = _aten.threshold_backward.grad_input(g, y, 0, grad_input=g)
+    return changed
+
+
+def _tanh_backward(g: Tensor, y: Tensor) -> Tensor:
+    changed: Tensor = _aten.tanh_backward.grad_input(g, y, grad_input=g)
+    return changed
+
+
+def _sigmoid_backward(g: Tensor, y: Tensor) -> Tensor:
+    changed: Tensor = _aten.sigmoid_backward.grad_input(g, y, grad_input=g)
+    return changed
+
+
+ACTIVATIONS: Final[Mapping[str, _Activation]] = {
+    "relu": _Activation(torch.relu_, _relu_backward),
+    "tanh": _Activation(torch.tanh_, _tanh_backward),
+    "sigmoid": _Activation(torch.sigmoid_, _sigmoid_backward),
+    "identity": _Activation(lambda x: x, lambda g, y: g),
+}
+
+
+class WrittenOut:
+    """Losses and gradients of a model's runs on a batch; see `written_out`."""
+
+    def __init__(self, layers: Sequence[str], activation: _Activation, loss: StackedLoss) -> None:
+        """`layers`: of the hidden ones what their parameters' names begin with."""
+        self._layers = layers
+        self._activation = activation
+        self._loss = loss
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        weights: Mapping[str, Tensor],
+        x: Tensor,
+        masks: Sequence[Tensor] | None,
+        targets: Tensor,
+        gradients: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Each run's loss: (runs,).
+
+        Args:
+            weights: parameters by name, each with a leading run axis.
+            x: features (runs, padded rows, inputs); rows beyond `targets`' count for nothing.
+            masks: as `StackedMLP.forward` takes them.
+            gradients: receive each run's, by the parameters' names.
+        """
+        inputs, activated = [x], []
+        for number, layer in enumerate(self._layers):
+            weight, bias = weights[f"{layer}linear.weight"], weights.get(f"{layer}linear.bias")
+            y = self._activation.apply(affine_values(inputs[-1], weight, bias))
+            activated.append(y)
+            inputs.append(y if masks is None else y * masks[number])
+        z = output_values(inputs[-1], weights["output.weight"], weights.get("output.bias"))
+        padded, rows = z.shape[2], targets.shape[1]
+        losses, g = with_gradient(
+            self._loss, z if padded == rows else z[:, :, :rows].contiguous(), targets
+        )
+        if padded != rows:
+            g = functional.pad(g, (0, padded - rows))
+        _multiply(g, inputs[-1], gradients["output.weight"])
+        if "output.bias" in weights:
+            torch.sum(g, 2, out=gradients["output.bias"])
+        if self._layers:
+            g = torch.bmm(g.transpose(1, 2), weights["output.weight"])
+        for number in range(len(self._layers) - 1, -1, -1):
+            if masks is not None:
+                g.mul_(masks[number])
+            g = self._activation.backward(g, activated[number])
+            name = f"{self._layers[number]}linear."
+            _multiply(g.transpose(1, 2), inputs[number], gradients[f"{name}weight"])
+            if f"{name}bias" in weights:
+                torch.sum(g, 1, out=gradients[f"{name}bias"])
+            if number:
+                g = torch.bmm(g, weights[f"{name}weight"])
+        return losses
+
+
+def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """The products of all runs, into `out`, whose matrices need not follow each other."""
+    if out[0].numel() >= LARGE:
+        torch.bmm(left, right, out=out)
+    else:
+        out.copy_(torch.bmm(left, right))
+
+
+def written_out(model: Model, loss: StackedLoss) -> WrittenOut | None:
+    """The gradients of this model's runs; None: only automatic differentiation knows them."""
+    if isinstance(model, LinearModel):
+        return WrittenOut([], ACTIVATIONS["identity"], loss)
+    if model.norm is not None:
+        return None
+    activation = ACTIVATIONS.get(model.activation)
+    layers = [f"hidden.{index}." for index in range(len(model.hidden))]
+    return None if activation is None else WrittenOut(layers, activation, loss)

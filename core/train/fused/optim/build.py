@@ -1,0 +1,66 @@
+"""From an optimizer's spec to the rule that updates many runs at once."""
+
+from typing import assert_never
+
+from core.specs.optimizers import (
+    ASGD,
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Muon,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
+from core.train.fused.optim import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    muon,
+    nadam,
+    radam,
+    rmsprop,
+    rprop,
+    sgd,
+)
+from core.train.fused.optim.base import Rule
+
+
+def rule_of(spec: Optimizer) -> Rule | None:
+    """The rule of the optimizer; None: it has none, its runs train one by one.
+
+    What it takes from `spec` beside the kind is the same in all runs of a stack.
+    """
+    match spec:
+        case SGD():
+            return sgd.RULE
+        case Adam() | AdamW():
+            return adam.RULE
+        case Adamax():
+            return adamax.RULE
+        case NAdam():
+            return nadam.RULE
+        case RAdam():
+            return radam.RULE
+        case Adagrad():
+            return adagrad.RULE
+        case Adadelta():
+            return adadelta.RULE
+        case RMSprop():
+            return rmsprop.RULE
+        case Rprop():
+            return rprop.RULE
+        case Muon(nesterov=nesterov, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn):
+            return muon.rule(nesterov=nesterov, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn)
+        case ASGD() | Adafactor() | LBFGS():
+            return None
+        case _:
+            assert_never(spec)

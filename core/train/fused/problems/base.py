@@ -1,0 +1,104 @@
+"""What a stack minimizes: one protocol for supervised problems and functions, many runs at once."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.train.fused.problems.packing import Packing
+
+Index = np.ndarray[Any, Any]
+Metrics = dict[str, np.ndarray[Any, Any]]
+"""Numbers of an evaluation by name, one a slot each (float64); `loss` is among them."""
+
+
+class StackedProblem(Protocol):
+    """Losses of runs, each over its own parameters. No number of a run depends on another run's.
+
+    Attributes:
+        weights: parameters and buffers by name, each with a leading axis of slots; detached.
+        rows: those of them that are differentiated (the same storage), a run a row: (slots, n).
+        packing: where each of these parameters lies in a row, in the single problem's order.
+        num_parameters: of one run.
+        steps_per_epoch: updates that see every training row once (a function: 1).
+        multiply_adds: work of one forward pass of all runs.
+    """
+
+    weights: dict[str, Tensor]
+    rows: Tensor
+    packing: Packing
+    num_parameters: int
+    steps_per_epoch: int
+    multiply_adds: int
+
+    def gradients(self, step: int) -> tuple[Tensor, Tensor]:
+        """Every slot's loss on its batch of `step` in training mode: (slots,), detached; and its
+        gradient, as `rows`, which holds until the next call.
+
+        The buffers stay as they are until `commit`.
+        """
+        ...
+
+    def commit(self) -> None:
+        """The update is made: the last forward pass's running statistics count."""
+        ...
+
+    def after_update(self) -> None:
+        """Clamp functions' points to their bounds."""
+        ...
+
+    def evaluate(self, slots: Index | None = None) -> Metrics | None:
+        """As `Problem.evaluate`, of all slots, or of these: then nothing of the numbers depends on
+        how many others are evaluated, or on which."""
+        ...
+
+    def points(self) -> Tensor | None:
+        """Functions' points, detached: (slots, dim)."""
+        ...
+
+    def values(self) -> Tensor | None:
+        """Functions' values at their points: (slots,)."""
+        ...
+
+    def solution(self, slot: int) -> dict[str, float] | list[float] | None:
+        """As `Problem.solution`."""
+        ...
+
+    def compact(self, kept: Index) -> None:
+        """Go on with these slots alone, in this order."""
+        ...
+
+    def metadata(self) -> dict[str, str]:
+        """As `Problem.metadata`, what all runs share: without the spec."""
+        ...
+
+
+class Part(Protocol):
+    """What a stack keeps a slot each."""
+
+    def compact(self, kept: Index) -> None: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def load_state(self, state: dict[str, Any]) -> None: ...
+
+    def pause(self, slots: Index) -> dict[str, Any]:
+        """Columns with an entry for each of these slots (arrays, tensors or lists): all that they
+        need to go on in another stack, at the same step."""
+        ...
+
+    def resume(self, columns: dict[str, Any]) -> None:
+        """Go on with what `pause` gave, on a new stack whose slots the entries are."""
+        ...
+
+
+def differentiate(losses: Tensor, parameters: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """The losses (slots,), detached, and each one's gradient in its slot of every parameter."""
+    gradients = torch.autograd.grad(losses, parameters, torch.ones_like(losses))
+    return losses.detach(), list(gradients)
+
+
+def keep_slots(weights: dict[str, Tensor], kept: Tensor) -> dict[str, Tensor]:
+    """Copies of the given slots of every tensor."""
+    return {name: weight.index_select(0, kept) for name, weight in weights.items()}

@@ -1,0 +1,145 @@
+"""What the runs of a stack draw at each step: rows of the data, and dropout masks."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.specs.data import Shuffled
+from core.specs.job import JobSpec, Supervised
+from core.train.data.batches import Batch, Batches
+from core.train.data.dataset import Dataset
+from core.train.determinism import key
+
+Index = np.ndarray[Any, Any]
+
+ALIGNED: Final = 16
+"""Rows come in multiples of this, so that the matrices of every run begin at a multiple of 64
+bytes: a product's last bits depend on where its matrices lie, and a run must not see its place
+among the others (see `compaction`)."""
+
+
+class StackedBatches:
+    """Each run's batch; runs that share a seed share it, and its cost."""
+
+    def __init__(self, specs: Sequence[JobSpec], dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._by_seed: dict[int, Batches] = {}
+        self._seeds: list[int] = []
+        self._whole: Tensor | None = None
+        for spec in specs:
+            assert isinstance(spec.problem, Supervised)
+            seed = _order_seed(spec.problem, spec)
+            self._seeds.append(seed)
+            if seed not in self._by_seed:
+                self._by_seed[seed] = Batches(
+                    dataset.train_features,
+                    dataset.train_targets,
+                    order=spec.problem.data.order,
+                    batch_size=spec.batch_size,
+                    drop_last=spec.problem.data.drop_last,
+                    seed=seed,
+                )
+        first = next(iter(self._by_seed.values()))
+        self.steps_per_epoch = first.steps_per_epoch
+        self.rows_per_batch = first.rows_per_batch
+        self._choose()
+
+    def compact(self, kept: Index) -> None:
+        self._seeds = [self._seeds[slot] for slot in kept]
+        self._choose()
+
+    def _choose(self) -> None:
+        distinct = list(dict.fromkeys(self._seeds))
+        self._distinct = [self._by_seed[seed] for seed in distinct]
+        places = {seed: place for place, seed in enumerate(distinct)}
+        device = self._dataset.train_features.device
+        self._slots = torch.tensor([places[seed] for seed in self._seeds], device=device)
+
+    def at(self, step: int) -> Batch:
+        """Features (runs, padded rows, inputs) and targets (runs, rows, …) of `step`.
+
+        The features have more rows than the batch where its number is no multiple of `ALIGNED`:
+        the first row again, which is to be cut off from the outputs.
+        """
+        runs = len(self._seeds)
+        rows = [batches.rows(step) for batches in self._distinct]
+        if rows[0] is None:
+            if self._whole is None:
+                self._whole = padded(self._dataset.train_features)
+            return shared(self._whole, runs), shared(self._dataset.train_targets, runs)
+        indices = [index for index in rows if index is not None]
+        chosen = torch.stack(indices) if len(indices) > 1 else indices[0].unsqueeze(0)
+        if 1 < len(rows) < runs:
+            chosen = chosen.index_select(0, self._slots)
+        data = self._dataset
+        targets = data.train_targets.index_select(0, chosen.view(-1))
+        targets = targets.view(*chosen.shape, *targets.shape[1:])
+        missing = -chosen.shape[1] % ALIGNED
+        if missing:
+            chosen = torch.cat([chosen, chosen[:, :1].expand(-1, missing)], 1)
+        features = data.train_features.index_select(0, chosen.view(-1)).view(*chosen.shape, -1)
+        if len(rows) == 1 < runs:
+            return shared(features[0], runs), shared(targets[0], runs)
+        return features, targets
+
+
+def padded(features: Tensor) -> Tensor:
+    """Rows up to the next multiple of `ALIGNED`, the first one again."""
+    missing = -len(features) % ALIGNED
+    return torch.cat([features, features[:1].expand(missing, -1)]) if missing else features
+
+
+def shared(tensor: Tensor, runs: int) -> Tensor:
+    """The same for all runs, without copies."""
+    return tensor.unsqueeze(0).expand(runs, *tensor.shape)
+
+
+def _order_seed(problem: Supervised, spec: JobSpec) -> int:
+    """What the order of the rows follows from: nothing, unless they are shuffled."""
+    return spec.seed if isinstance(problem.data.order, Shuffled) else 0
+
+
+class DropoutMasks:
+    """The masks that torch's dropout draws in a run alone, after the same reseeding."""
+
+    def __init__(
+        self,
+        specs: Sequence[JobSpec],
+        rates: Sequence[float],
+        widths: Sequence[int],
+        like: Tensor,
+        default: torch.Generator,
+    ) -> None:
+        """`rates` are the runs' dropout rates; `like` has the device and dtype of the masks."""
+        self._keys = [(spec.seed, rate) for spec, rate in zip(specs, rates, strict=True)]
+        self._widths = widths
+        self._like = like
+        self._default = default
+        self._choose()
+
+    def compact(self, kept: Index) -> None:
+        self._keys = [self._keys[slot] for slot in kept]
+        self._choose()
+
+    def _choose(self) -> None:
+        self._distinct = list(dict.fromkeys(self._keys))
+        places = {key: place for place, key in enumerate(self._distinct)}
+        self._slots = torch.tensor([places[k] for k in self._keys], device=self._like.device)
+
+    def at(self, step: int, rows: int) -> list[Tensor]:
+        """One mask a hidden layer: (runs, padded rows, width)."""
+        ones = [self._like.new_ones((rows, width)) for width in self._widths]
+        drawn: list[list[Tensor]] = [[] for _ in self._widths]
+        for seed, rate in self._distinct:
+            self._default.manual_seed(key(seed, "dropout", step))
+            for layer, one in enumerate(ones):
+                drawn[layer].append(functional.dropout(one, rate) if rate else one)
+        missing = -rows % ALIGNED
+        stacked = [functional.pad(torch.stack(m), (0, 0, 0, missing), value=1.0) for m in drawn]
+        if len(self._distinct) == len(self._keys):
+            return stacked
+        return [masks.index_select(0, self._slots) for masks in stacked]

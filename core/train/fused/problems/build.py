@@ -1,0 +1,24 @@
+"""From the specs of a stack to the problem that it minimizes."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+
+from core.specs.job import JobSpec, Supervised
+from core.train.fused.problems.base import StackedProblem
+from core.train.fused.problems.functions import StackedFunctions
+from core.train.fused.problems.supervised import StackedSupervised
+
+DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
+
+
+def build_stacked(
+    specs: Sequence[JobSpec], device: torch.device, num_runs: int | None = None
+) -> StackedProblem:
+    """The problem of specs that share a structure, each run's parameters at its own start.
+    `num_runs`: of the stack that they are a part of."""
+    dtype = DTYPES[specs[0].precision or "float32"]
+    if isinstance(specs[0].problem, Supervised):
+        return StackedSupervised(specs, device, dtype, num_runs or len(specs))
+    return StackedFunctions(specs, device, dtype)

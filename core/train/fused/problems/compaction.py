@@ -1,0 +1,94 @@
+"""When ended runs' slots may go without changing a bit of what the others compute.
+
+What a run computes may depend on its place among the others in two ways (measured with torch 2.13
+and MKL on AVX-512, float32 and float64; tests hold on to it):
+
+- A batched product gives a run the same bits whatever the number of runs is, but not for one run
+  alone, and only where its matrices lie alike modulo 64 bytes. Batches are padded to rows that make
+  it so for activations; weights of odd sizes make slots keep their number modulo `phase`, and so
+  do the squares that Muon makes of them.
+- Sums, products, roots, divisions and most activations give the same bits wherever a number stands.
+  The other activations and the elementary functions send the last numbers of a tensor, fewer than
+  a vector register or two, another way: the number of slots then stays the same modulo `tail`, and
+  the last `tail` slots stay where they are.
+
+On a GPU no slot goes: how a product is computed may depend on how many there are, which has not
+been measured, and what small models cost there is the starting of kernels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import gcd, lcm
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.specs.functions import Quadratic
+from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.models import MLP
+from core.specs.optimizers import Muon
+from core.train.fused.problems.batches import ALIGNED
+from core.train.fused.problems.packing import LINE_BYTES
+from core.train.optim.muon import hidden_matrices
+
+VECTOR: Final = 32
+"""Numbers that torch's loops take at a time, at most."""
+LEAST: Final = 4
+"""No stack shrinks below this."""
+EXACT: Final = frozenset(
+    {"relu", "leaky_relu", "softsign", "hardswish", "identity", "tanh", "sigmoid", "gelu"}
+)
+"""Activations whose bits do not depend on the place."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """How slots may move; powers of two, 1 for freely."""
+
+    phase: int
+    tail: int
+
+
+ANYWHERE: Final = Places(1, 1)
+
+
+def places(spec: JobSpec, shapes: Sequence[torch.Size], dtype: torch.dtype) -> Places:
+    """How the slots of a stack may move; `shapes` of a run's parameters."""
+    item_bytes = dtype.itemsize
+    lengths = [shape.numel() for shape in shapes if len(shape) == 2]
+    problem = spec.problem
+    if isinstance(problem, FunctionProblem) and isinstance(problem.function, Quadratic):
+        lengths.append(shapes[0].numel())
+    if isinstance(spec.optimizer, Muon):
+        found = hidden_matrices(shapes)
+        lengths += [min(matrix) ** 2 for matrix in found if matrix is not None]
+    phase = lcm(1, *(LINE_BYTES // gcd(LINE_BYTES, n * item_bytes) for n in lengths))
+    if not isinstance(problem, Supervised):
+        return Places(phase, VECTOR)
+    if not isinstance(problem.model, MLP) or problem.model.activation in EXACT:
+        return Places(phase, 1)
+    numbers = [ALIGNED * width for width in problem.model.hidden]
+    return Places(phase, VECTOR // gcd(VECTOR, *numbers))
+
+
+def kept_slots(live: NDArray[np.bool_], moves: Places) -> NDArray[np.int64] | None:
+    """The slots to go on with, each where it may stand; None while letting some go would not be
+    exact or not pay: ended ones go once they are an eighth of all."""
+    slots = len(live)
+    fixed = moves.tail if moves.tail > 1 else 0
+    body = max(0, slots - fixed)
+    classes = [np.arange(first, body, moves.phase) for first in range(moves.phase)]
+    ended = [of_class[~live[of_class]] for of_class in classes]
+    unit = lcm(moves.phase, moves.tail) // moves.phase
+    room = max(0, slots - max(LEAST, fixed)) // moves.phase
+    count = min([room, *(len(each) for each in ended)]) // unit * unit
+    if count == 0 or 8 * count * moves.phase < slots:
+        return None
+    kept = np.arange(slots)[count * moves.phase :]
+    for first, (of_class, gone) in enumerate(zip(classes, ended, strict=True)):
+        kept[: body - count * moves.phase][first :: moves.phase] = np.setdiff1d(
+            of_class, gone[:count]
+        )
+    return kept

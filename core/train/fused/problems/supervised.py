@@ -1,0 +1,187 @@
+"""Supervised learning of many models of one structure on one data set."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.specs.job import JobSpec, Supervised
+from core.specs.models import MLP
+from core.train.data.build import build_dataset
+from core.train.data.dataset import Dataset
+from core.train.fused.models.backward import written_out
+from core.train.fused.models.losses import metric_sums, stacked_loss
+from core.train.fused.models.mlp import StackedMLP
+from core.train.fused.problems.base import Index, Metrics, differentiate, keep_slots
+from core.train.fused.problems.batches import DropoutMasks, StackedBatches, padded, shared
+from core.train.fused.problems.compaction import ANYWHERE, places
+from core.train.fused.problems.packing import packing_of
+from core.train.losses import metric_name, target_form
+from core.train.models.build import build_model
+from core.train.problems.supervised import EVAL_ROWS, data_metadata, default_generator
+
+EVAL_NUMBERS: Final = 2**22
+"""Activations of a layer, over all runs, that an evaluation holds at once."""
+
+
+class StackedSupervised:
+    """Satisfies `core.train.fused.problems.base.StackedProblem`."""
+
+    def __init__(
+        self, specs: Sequence[JobSpec], device: torch.device, dtype: torch.dtype, num_runs: int
+    ) -> None:
+        """An evaluation takes as many rows at a time as suit `num_runs`."""
+        problem = problem_of(specs[0])
+        if problem.loss is None:
+            raise ValueError("the loss must be settled before a problem is built")
+        self._dataset = build_dataset(problem.data, target_form(problem.loss), device, dtype)
+        self._model = StackedMLP(problem.model)
+        self._loss = stacked_loss(problem.loss)
+        self._written_out = written_out(problem.model, self._loss)
+        self._batches = StackedBatches(specs, self._dataset)
+        self._buffers: dict[str, Tensor] = {}
+        weights, names = _initial(specs, self._dataset, device, dtype)
+        self._parameter_names = names
+        shapes = [weights[name].shape[1:] for name in names]
+        self.packing = packing_of(shapes, dtype.itemsize)
+        self._hold(weights)
+        self._masks = _masks(specs, self._model, self.rows)
+        self._anywhere = device.type == "cpu" and places(specs[0], shapes, dtype) == ANYWHERE
+        """Whether a run's numbers are the same wherever it stands."""
+        self.num_parameters = sum(shape.numel() for shape in shapes)
+        self.steps_per_epoch = self._batches.steps_per_epoch
+        self.multiply_adds = len(specs) * self.num_parameters * self._batches.rows_per_batch
+        widest = max((1, self._dataset.train_features.shape[1], *self._model.widths))
+        self._eval_rows = max(64, min(EVAL_ROWS, EVAL_NUMBERS // (num_runs * widest)))
+
+    def gradients(self, step: int) -> tuple[Tensor, Tensor]:
+        for gap in self._gaps:
+            gap.zero_()  # an update may have left anything in the gradient's row
+        features, targets = self._batches.at(step)
+        masks = None if self._masks is None else self._masks.at(step, targets.shape[1])
+        if self._written_out is not None:
+            into = self._gradients
+            return self._written_out(self.weights, features, masks, targets, into), self._gradient
+        self._buffers = {}
+        leaves = {name: self.weights[name].detach().requires_grad_() for name in self._gradients}
+        outputs = self._model.forward(
+            {**self.weights, **leaves}, features, masks, self._buffers, targets.shape[1]
+        )
+        losses, found = differentiate(self._loss(outputs, targets), list(leaves.values()))
+        for part, gradient in zip(self._gradients.values(), found, strict=True):
+            part.copy_(gradient)
+        return losses, self._gradient
+
+    def commit(self) -> None:
+        for name, value in self._buffers.items():
+            self.weights[name].copy_(value)
+
+    def after_update(self) -> None:
+        return
+
+    def evaluate(self, slots: Index | None = None) -> Metrics | None:
+        features, targets = self._dataset.eval_features, self._dataset.eval_targets
+        if features is None or targets is None:
+            return None
+        if slots is None:
+            return self._evaluated(self.weights, features, targets)
+        if not self._anywhere:
+            each = [self._evaluated(self._of([slot]), features, targets) for slot in slots]
+            return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+        # One run alone would be computed another way than among others: it stands there twice.
+        found = self._evaluated(self._of([*slots, slots[-1]]), features, targets)
+        return {name: column[:-1] for name, column in found.items()}
+
+    def _of(self, slots: Sequence[int]) -> dict[str, Tensor]:
+        index = torch.tensor(slots, device=self.rows.device)
+        return keep_slots(self.weights, index)
+
+    def _evaluated(self, weights: dict[str, Tensor], features: Tensor, targets: Tensor) -> Metrics:
+        runs = len(weights["output.weight"])
+        total, metric, form = np.zeros(runs), np.zeros(runs), self._dataset.form
+        with torch.no_grad():
+            for some, wanted in zip(
+                torch.split(features, self._eval_rows),
+                torch.split(targets, self._eval_rows),
+                strict=True,
+            ):
+                rows, ids = shared(padded(some), runs), shared(wanted, runs)
+                outputs = self._model.forward(weights, rows, None, None, len(some))
+                # In proportion to the rows, so that the mean of the means is the mean.
+                share = len(some) / len(features)
+                total += self._loss(outputs, ids).double().cpu().numpy() * share
+                metric += metric_sums(outputs, ids, form).cpu().numpy()
+        return {"loss": total, metric_name(form): metric / len(features)}
+
+    def points(self) -> Tensor | None:
+        return None
+
+    def values(self) -> Tensor | None:
+        return None
+
+    def solution(self, slot: int) -> dict[str, float] | list[float] | None:
+        return None
+
+    def compact(self, kept: Index) -> None:
+        self._batches.compact(kept)
+        if self._masks is not None:
+            self._masks.compact(kept)
+        index = torch.from_numpy(kept).to(self.rows.device)
+        self._hold(keep_slots(self.weights, index))
+
+    def metadata(self) -> dict[str, str]:
+        return data_metadata(self._dataset)
+
+    def _hold(self, weights: dict[str, Tensor]) -> None:
+        first = weights[self._parameter_names[0]]
+        self.rows, self._gradient = first.new_zeros((2, len(first), self.packing.width))
+        parameters = dict(zip(self._parameter_names, self.packing.views(self.rows), strict=True))
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
+        self.weights = {**weights, **parameters}
+        self._gaps = self.packing.gaps(self._gradient)
+        views = self.packing.views(self._gradient)
+        self._gradients = dict(zip(self._parameter_names, views, strict=True))
+
+
+def problem_of(spec: JobSpec) -> Supervised:
+    """The spec's problem, which is supervised."""
+    assert isinstance(spec.problem, Supervised)
+    return spec.problem
+
+
+def _initial(
+    specs: Sequence[JobSpec], dataset: Dataset, device: torch.device, dtype: torch.dtype
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Every run's first weights, as the run alone would draw them, and the parameters' names."""
+    drawn: dict[str, dict[str, Tensor]] = {}
+    names: list[str] = []
+    keys: list[str] = []
+    for spec in specs:
+        model_spec = problem_of(spec).model
+        key = f"{spec.seed} {model_spec.init.model_dump_json()}"
+        keys.append(key)
+        if key not in drawn:
+            model = build_model(
+                model_spec,
+                dataset.train_features.shape[1],
+                dataset.num_outputs,
+                seed=spec.seed,
+                device=device,
+                dtype=dtype,
+            )
+            drawn[key] = dict(model.state_dict())
+            names = [name for name, _ in model.named_parameters()]
+    stacked = {name: torch.stack([drawn[key][name] for key in keys]) for name in drawn[keys[0]]}
+    return stacked, names
+
+
+def _masks(specs: Sequence[JobSpec], model: StackedMLP, like: Tensor) -> DropoutMasks | None:
+    models = [problem_of(spec).model for spec in specs]
+    rates = [model.dropout if isinstance(model, MLP) else 0.0 for model in models]
+    if not any(rates):
+        return None
+    default = default_generator(like.device)
+    return DropoutMasks(specs, rates, model.widths, like.detach(), default)

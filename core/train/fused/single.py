@@ -1,0 +1,280 @@
+"""A run that is not fused: the single run's own loop, behind the population's interface."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.errors import ArtifactError
+from core.specs.job import JobSpec
+from core.train.checkpoint.snapshot import Snapshot, decode, resume_points, step_of
+from core.train.events import Columns, Ending, SavedCheckpoint
+from core.train.fused.checkpoint.memory_files import MemoryFiles
+from core.train.fused.events import Kind, PopulationControl, RowBatch, RunEnding, RunWeights
+from core.train.fused.events import StackEvents as Events
+from core.train.fused.problems.build import DTYPES
+from core.train.history.flush import Clock
+from core.train.loop import run as run_single
+from core.train.problems.build import build_problem
+from core.train.tensors.tensor_file import parse
+from core.train.tensors.tree import Tree
+
+Json = dict[str, Any]
+Left = Literal["ended", "cancelled", "handed_over", "paused"]
+
+
+@dataclass
+class AloneState:
+    """A run between two steps.
+
+    Attributes:
+        files: its initial weights and its latest resume checkpoint; empty before the first step.
+        share_s: its time so far.
+        first_step: updates that were applied before this task.
+    """
+
+    files: MemoryFiles = field(default_factory=MemoryFiles)
+    share_s: float = 0.0
+    first_step: int = 0
+
+    def tree(self) -> Tree:
+        """For `core.train.tensors.tree.flatten`."""
+        tensors = self.files.tensors()
+        return {"files": tensors, "share_s": self.share_s, "first_step": self.first_step}
+
+    @classmethod
+    def from_tree(cls, tree: Tree) -> "AloneState":
+        files = MemoryFiles.of(tree["files"])
+        return cls(files, tree["share_s"], tree["first_step"])
+
+
+def nobody(state: AloneState) -> None:
+    """Takes no state."""
+
+
+class Alone:
+    """One run in a loop of its own.
+
+    Attributes:
+        state: where it stands; `train` goes on from there, and leaves it where the run left off.
+    """
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        run: int,
+        *,
+        events: Events,
+        control: PopulationControl,
+        device: torch.device,
+        clock: Clock = perf_counter,
+        state: AloneState | None = None,
+    ) -> None:
+        # Checkpoints on the way are taken by handing the run over: by time, not by steps.
+        checkpoint = spec.checkpoint.model_copy(update={"every_steps": None})
+        self._spec = spec.model_copy(update={"checkpoint": checkpoint})
+        self._run = run
+        self._events = events
+        self._control = control
+        self._device = device
+        self._clock = clock
+        self.state = state or AloneState()
+
+    def train(
+        self,
+        *,
+        stop_step: int | None = None,
+        due: Callable[[], bool] = lambda: False,
+        save: Callable[[AloneState], None] = nobody,
+    ) -> Left:
+        """Train until the run has ended, or the control asks to stop, or until `stop_step` updates
+        are made. Handed over or paused, nothing of an ending is reported.
+
+        Args:
+            due: asked before each step whether the state should be saved.
+            save: called with it then.
+
+        Raises:
+            what `core.train.loop.run` raises.
+        """
+        while True:
+            control = _Control(self._run, self._control, due)
+            ending = self._go_on(control, stop_step)
+            if ending.reason != "handed_over":
+                ended = RunEnding(self._run, ending, False, self.state.share_s)
+                self._events.ended(ended, _weights(self.state.files, ending))
+                dropped = self._control.stop_requested is None
+                return "cancelled" if ending.reason == "cancelled" and not dropped else "ended"
+            self.state.files.keep_latest()
+            (latest,) = resume_points(self.state.files)
+            self._events.progress(step_of(latest) - self.state.first_step, 1)
+            match control.answered:
+                case "hand_over":
+                    return "handed_over"
+                case "save":
+                    save(self.state)
+                case _:
+                    return "paused"
+
+    def _go_on(self, control: "_Control", stop_step: int | None) -> Ending:
+        began, files = self._clock(), self.state.files
+        relay = _Relay(self._run, self._events, self.state, self._clock)
+        ending = run_single(
+            self._spec,
+            artifacts=files,
+            events=relay,
+            control=control,
+            resume=bool(resume_points(files)),
+            device=str(self._device),
+            stop_step=stop_step,
+            clock=self._clock,
+        )
+        self.state.share_s += self._clock() - began
+        return ending
+
+    def pause(self) -> Json:
+        """What is known of a run that has paused, as of those of a stack
+        (`core.train.fused.stack.pause.pause`); its weights leave."""
+        snapshot = _latest(self.state.files, self._spec, self._device)
+        ledger, best = snapshot.ledger, snapshot.best
+        lowest = {"step": best["step"], "loss": best["loss"]} if best["step"] >= 0 else None
+        of_best = snapshot.best_weights
+        metrics = self._evaluation(snapshot)
+        every = self._spec.record.eval_every
+        if metrics is not None and every is not None and snapshot.step % every == 0:
+            # It comes again, as the same row, when the run goes on.
+            self._record(ledger["num_evaluations"], metrics)
+            if lowest is None or metrics["loss"] < lowest["loss"]:
+                lowest = {"step": snapshot.step, "loss": metrics["loss"]}
+                of_best = list(snapshot.moment.weights.values())
+        self._send_weights(snapshot, of_best, -1 if lowest is None else lowest["step"])
+        return {
+            "step": snapshot.step,
+            "loss": ledger["trace"]["last"] if snapshot.step else None,
+            "eval": metrics,
+            "best": lowest,
+            "share_s": self.state.share_s,
+        }
+
+    def _evaluation(self, snapshot: Snapshot) -> Json | None:
+        found = snapshot.ledger["evaluation"]
+        if found is None or snapshot.ledger["evaluated_step"] != snapshot.step:
+            dtype = DTYPES[self._spec.precision or "float32"]
+            problem = build_problem(self._spec, self._device, dtype)
+            problem.load_state(snapshot.moment.weights)
+            found = problem.evaluate()
+        return None if found is None else {**found, "step": snapshot.step}
+
+    def _send_weights(self, snapshot: Snapshot, best: list[Tensor], best_step: int) -> None:
+        initial, metadata = parse(self.state.files.files["initial.safetensors"])
+        final = snapshot.moment.weights
+        named = dict(zip(final, best, strict=True)) if best_step >= 0 else None
+        weights = RunWeights(
+            initial, named, final, best_step, snapshot.step, _of_all_weights(metadata)
+        )
+        self._events.paused(self._run, weights)
+
+    def _record(self, row: int, metrics: Json) -> None:
+        columns = {name: np.array([[value]], dtype=float) for name, value in metrics.items()}
+        share_s = np.array([[self.state.share_s]])
+        self._events.many_rows(RowBatch("eval", [self._run], row, columns, share_s))
+
+
+class _Relay:
+    """The single run's events, passed on under its number."""
+
+    def __init__(self, run: int, events: Events, state: AloneState, clock: Clock) -> None:
+        self._run = run
+        self._events = events
+        self._state = state
+        self._clock = clock
+        self._began = clock()
+        self._steps = [0.0, 0.0]
+        self._times = [state.share_s, state.share_s]
+
+    def rows(self, kind: Kind, first_row: int, columns: Columns) -> None:
+        steps = columns["step"]
+        if kind == "train":
+            now = self._state.share_s + self._clock() - self._began
+            before = self._steps[1] or float(steps[0])
+            self._steps, self._times = [before, float(steps[-1])], [self._times[1], now]
+        # Between two reports, the time of a row is as its step.
+        share_s = np.interp(steps, self._steps, self._times)[None]
+        together = {name: column[None] for name, column in columns.items()}
+        self._events.many_rows(RowBatch(kind, [self._run], first_row, together, share_s))
+
+    def progress(
+        self, step: int, steps_per_s: float | None, latest: Json | None, best: Json | None
+    ) -> None:
+        self._events.progress(step - self._state.first_step, 1)
+
+    def phase(self, name: str) -> None:
+        return
+
+    def checkpoint(self, saved: SavedCheckpoint) -> None:
+        return
+
+    def intervened(
+        self, interventions: list[Json], rewound: dict[str, int] | None, dropped: tuple[str, ...]
+    ) -> None:
+        if rewound is not None:
+            self._events.rewound(self._run, rewound)
+
+
+class _Control:
+    """The population's control, for one of its runs.
+
+    Attributes:
+        answered: what was asked of the run, and why.
+    """
+
+    def __init__(self, run: int, control: PopulationControl, due: Callable[[], bool]) -> None:
+        self._run = run
+        self._control = control
+        self._due = due
+        self.answered: Literal["cancel", "hand_over", "save"] | None = None
+
+    @property
+    def stop_requested(self) -> Literal["cancel", "hand_over"] | None:
+        dropped = self._control.dropped
+        request = "cancel" if dropped and self._run in dropped else self._control.stop_requested
+        if request is not None:
+            self.answered = "cancel" if request == "cancel" else "hand_over"
+        elif self._due():
+            self.answered = "save"
+        else:
+            return None
+        return "cancel" if request == "cancel" else "hand_over"
+
+
+def _latest(files: MemoryFiles, spec: JobSpec, device: torch.device) -> Snapshot:
+    names = resume_points(files)
+    if not names:
+        raise ArtifactError("a paused run has no checkpoint")
+    return decode(files.files[names[0]], spec, str(device))
+
+
+def _weights(files: MemoryFiles, ending: Ending) -> RunWeights:
+    held: dict[str, tuple[dict[str, Tensor], dict[str, str]]] = {
+        name: parse(data) for name, data in files.files.items() if "/" not in name
+    }
+    initial, metadata = held["initial.safetensors"]
+    final, of_final = held.get("final.safetensors", held["initial.safetensors"])
+    best = held.get("best.safetensors")
+    return RunWeights(
+        initial,
+        None if best is None else best[0],
+        final,
+        -1 if best is None else int(best[1]["step"]),
+        int(of_final["step"]),
+        _of_all_weights(metadata),
+    )
+
+
+def _of_all_weights(metadata: dict[str, str]) -> dict[str, str]:
+    """What holds of a run's other weights too, and of other runs'."""
+    return {k: v for k, v in metadata.items() if k not in ("step", "checkpoint", "spec")}

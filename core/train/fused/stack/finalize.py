@@ -1,0 +1,166 @@
+"""How runs of a stack are brought to their end: outcomes, results and weights, many at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.jobs import Outcome
+from core.train.events import Ending
+from core.train.fused.events import RunEnding, RunWeights
+from core.train.fused.history.best import StackedBest
+from core.train.fused.history.evaluations import Evaluations
+from core.train.fused.problems.base import StackedProblem
+from core.train.fused.stack.stopping import Traces
+from core.train.periodic import Reason
+from core.train.stopping import final_outcome
+
+Json = dict[str, Any]
+Slots = NDArray[np.int64]
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class End:
+    """What ends some runs of a stack, after `step` updates.
+
+    Attributes:
+        slots, runs: where they are, and their numbers among those that the stack began with.
+        names: by which they are reported.
+        outcome: the row at hand showed it; None: no row did.
+        train_s, share_s: of each run.
+    """
+
+    step: int
+    slots: Slots
+    runs: Slots
+    names: Slots
+    reason: Reason
+    outcome: Outcome | None
+    train_s: NDArray[np.float64]
+    share_s: NDArray[np.float64]
+
+
+class Endings:
+    """What the endings of a stack's runs are made of, and their weights at a rung. `initial` are
+    the weights before the first step, of all runs that the stack began with."""
+
+    def __init__(
+        self,
+        problem: StackedProblem,
+        traces: Traces,
+        best: StackedBest,
+        evaluations: Evaluations | None,
+        initial: Weights,
+    ) -> None:
+        self._problem: Final = problem
+        self._traces: Final = traces
+        self._best: Final = best
+        self._evaluations: Final = evaluations
+        self._initial: Final = initial
+
+    def evaluate(self, end: End) -> None:
+        """Evaluate finished runs' weights as they are, unless that was done."""
+        found = self._evaluations
+        if found is None or end.reason != "finished" or found.known(end.step):
+            return
+        metrics = self._problem.evaluate(end.slots)
+        if metrics is not None:
+            found.enter_last(end.slots, end.step, metrics)
+
+    def of(self, end: End) -> Iterator[tuple[RunEnding, RunWeights]]:
+        """Each run's ending and weights, which are on the CPU; `evaluate` came before."""
+        problem = self._problem
+        values = problem.values() if end.reason != "handed_over" else None
+        heights = None if values is None else values.double().cpu().numpy()[end.slots]
+        final = _rows(problem.weights, end.slots)
+        initial = _rows(self._initial, end.runs)
+        finite = _all_finite(final) & (True if heights is None else np.isfinite(heights))
+        last_row = end.step if end.outcome is not None else end.step - 1
+        found = self._best.of(end.slots, last_row if self._evaluations is None else -1)
+        steps, losses, best = found[0], found[1], {k: w.cpu() for k, w in found[2].items()}
+        metadata = problem.metadata()
+        for row, slot in enumerate(end.slots.tolist()):
+            value = None if heights is None else float(heights[row])
+            of_final = _row(final, row)
+            of_best = int(steps[row]), float(losses[row]), _row(best, row)
+            step, loss, weights = self._lowest(slot, of_best, of_final)
+            outcome = self._outcome(end, slot, finite=bool(finite[row]))
+            result = self._result(end, row, slot, loss if step >= 0 else None, value)
+            summary = {"step": step, "loss": loss} if step >= 0 else None
+            handed_over = end.reason == "handed_over"
+            ending = Ending(end.reason, outcome, {} if handed_over else result, summary)
+            yield (
+                RunEnding(int(end.names[row]), ending, True, float(end.share_s[row])),
+                RunWeights(
+                    _row(initial, row), weights if step >= 0 else None, of_final, step, end.step,
+                    metadata,
+                ),
+            )  # fmt: skip
+
+    def weights_at_rung(self, step: int, slots: Slots, runs: Slots) -> Iterator[RunWeights]:
+        """Of the runs in these slots, after `step` updates; they are on the CPU."""
+        final, initial = _rows(self._problem.weights, slots), _rows(self._initial, runs)
+        steps, _, best = self._best.of(slots, -1)
+        best = {name: weight.cpu() for name, weight in best.items()}
+        metadata = self._problem.metadata()
+        for row, best_step in enumerate(steps.tolist()):
+            of_best = _row(best, row) if best_step >= 0 else None
+            yield RunWeights(
+                _row(initial, row), of_best, _row(final, row), best_step, step, metadata
+            )
+
+    def _lowest(
+        self, slot: int, best: tuple[int, float, Weights], final: Weights
+    ) -> tuple[int, float, Weights]:
+        """The best of a run, its evaluation at the end included."""
+        last = None if self._evaluations is None else self._evaluations.last(slot)
+        if last is not None and last["loss"] < best[1]:
+            return last["step"], last["loss"], final
+        return best
+
+    def _outcome(self, end: End, slot: int, *, finite: bool) -> Outcome | None:
+        if end.reason != "finished":
+            return None
+        trace = self._traces.one(slot)
+        return final_outcome(end.outcome or "budget_exhausted", trace, finite=finite)
+
+    def _result(
+        self, end: End, row: int, slot: int, best_loss: float | None, value: float | None
+    ) -> Json:
+        result: Json = {
+            "final_loss": float(self._traces.last[slot]) if self._traces.num_rows else None,
+            "best_loss": best_loss,
+            "num_steps": end.step,
+            "train_s": float(end.train_s[row]),
+            "num_parameters": self._problem.num_parameters,
+            "eval": None if self._evaluations is None else self._evaluations.last(slot),
+        }
+        if value is not None:
+            result |= {"solution": self._problem.solution(slot), "value": value}
+        return result
+
+
+def _rows(weights: Weights, index: Slots) -> Weights:
+    """Copies of these rows, on the CPU."""
+    at = torch.from_numpy(index)
+    return {name: w.index_select(0, at.to(w.device)).cpu() for name, w in weights.items()}
+
+
+def _row(weights: Weights, row: int) -> Weights:
+    return {name: weight[row] for name, weight in weights.items()}
+
+
+def _all_finite(weights: Weights) -> NDArray[np.bool_]:
+    """Of each row, whether all its numbers are finite."""
+    checks = [
+        torch.isfinite(weight).flatten(1).all(1)
+        for weight in weights.values()
+        if weight.is_floating_point()
+    ]
+    found: NDArray[np.bool_] = torch.stack(checks).all(0).numpy()
+    return found

@@ -1,0 +1,210 @@
+"""The runs' numbers as columns: hyperparameters from the specs, rates from the schedules."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from core.specs.job import JobSpec
+from core.specs.optimizers import AdamW, Optimizer
+from core.specs.schedules import Chained, Constant, Cyclic, OneCycle, Schedule, Sequential, Warmup
+from core.specs.sizes.fusing import COMMON
+from core.train.fused.optim.base import Column, Options
+from core.train.optim.build import build_optimizer
+from core.train.optim.one_cycle import can_cycle_momentum
+from core.train.optim.schedules import Scheduler, build_scheduler
+from core.train.state import reads_loss
+
+GROUPED: Final = {
+    "betas": ("beta1", "beta2"),
+    "etas": ("eta_minus", "eta_plus"),
+    "step_sizes": ("step_min", "step_max"),
+    "adamw_betas": ("adamw_beta1", "adamw_beta2"),
+    "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
+}
+IMPLEMENTATION: Final = frozenset({"foreach", "fused"})
+"""How torch runs an update, which a fused stack does its own way."""
+
+
+def numbers_of(spec: Optimizer) -> dict[str, float]:
+    """The optimizer's numbers, pairs and triples taken apart; its booleans are `switches_of`."""
+    found: dict[str, float] = {}
+    for name, value in spec.model_dump().items():
+        if name in GROUPED:
+            found.update(zip(GROUPED[name], value, strict=True))
+        elif name not in IMPLEMENTATION | COMMON and not isinstance(value, bool):
+            found[name] = value
+    return found
+
+
+def switches_of(spec: Optimizer) -> dict[str, bool]:
+    """The optimizer's booleans. AdamW is Adam with `decoupled_weight_decay`."""
+    dumped = spec.model_dump().items()
+    found = {k: v for k, v in dumped if k not in IMPLEMENTATION and isinstance(v, bool)}
+    return found | ({"decoupled_weight_decay": True} if isinstance(spec, AdamW) else {})
+
+
+def options_of(specs: Sequence[JobSpec]) -> Options:
+    """What the runs of a stack have in common."""
+    moves = any(
+        getattr(spec.optimizer, "momentum", 0.0) != 0 or _cycles(spec.schedule) for spec in specs
+    )
+    return Options(switches_of(specs[0].optimizer), moves)
+
+
+def _cycles(schedule: Schedule) -> bool:
+    """Whether the schedule may set a momentum."""
+    match schedule:
+        case OneCycle(cycle_momentum=cycles) | Cyclic(cycle_momentum=cycles):
+            return cycles is not False
+        case Warmup(then=then):
+            return _cycles(then)
+        case Sequential(schedules=parts) | Chained(schedules=parts):
+            return any(_cycles(part) for part in parts)
+        case _:
+            return False
+
+
+class _Shape:
+    """One schedule for all runs that share it, whatever their base rate.
+
+    A schedule that does not look at the losses gives a rate of the form a + b·base at every step
+    (torch's formulas are affine in the rate), so two runs of torch's own scheduler, from the base
+    rates 0 and 1, tell it for all.
+    """
+
+    def __init__(self, spec: JobSpec) -> None:
+        self._pair = [_scheduled(spec, base) for base in (0.0, 1.0)]
+
+    def rate(self) -> tuple[float, float]:
+        low, high = (float(optimizer.param_groups[0]["lr"]) for optimizer, _ in self._pair)
+        return low, high - low
+
+    def momentum(self) -> float | None:
+        return _momentum(self._pair[0][0])
+
+    def step(self) -> None:
+        for _, scheduler in self._pair:
+            scheduler.step(0.0)
+
+
+def _scheduled(spec: JobSpec, lr: float | None) -> tuple[torch.optim.Optimizer, Scheduler]:
+    """A schedule over an optimizer of nothing, with another base rate where one is given."""
+    optimizer = build_optimizer(spec.optimizer, [nn.Parameter(torch.zeros(()))])
+    if lr is not None:
+        optimizer.param_groups[0]["lr"] = lr
+    scheduler = build_scheduler(spec.schedule, optimizer)
+    assert scheduler is not None
+    return optimizer, scheduler
+
+
+def _momentum(optimizer: torch.optim.Optimizer) -> float | None:
+    """What a schedule may set beside the rate."""
+    if not can_cycle_momentum(optimizer):
+        return None
+    group = optimizer.param_groups[0]
+    return float(group["betas"][0] if "betas" in group else group["momentum"])
+
+
+class Hyperparameters:
+    """All numbers of a stack's runs, ended ones included, at the step at hand.
+
+    Ended runs stay, so that nothing here depends on which of the others still run.
+
+    Attributes:
+        columns: `core.train.fused.optim.base.Hyper`; of length 1 where the number is the same in
+            all runs and no schedule changes it.
+        rates: every run's rate of the next update.
+        follows_losses: some schedule depends on the losses.
+    """
+
+    def __init__(self, specs: Sequence[JobSpec]) -> None:
+        numbers = [numbers_of(spec.optimizer) for spec in specs]
+        whole = {name: np.array([float(each[name]) for each in numbers]) for name in numbers[0]}
+        self._base = self.rates = whole["lr"].copy()
+        self._momentum = "beta1" if "beta1" in whole else "momentum"
+        self._shapes: list[tuple[_Shape, np.ndarray[Any, Any]]] = []
+        self._alone: dict[int, tuple[torch.optim.Optimizer, Scheduler]] = {}
+        shared: dict[str, list[int]] = {}
+        for run, spec in enumerate(specs):
+            if reads_loss(spec.schedule):
+                self._alone[run] = _scheduled(spec, None)
+            elif not isinstance(spec.schedule, Constant):
+                pair = numbers[run].get(self._momentum)
+                shared.setdefault(f"{spec.schedule.model_dump_json()} {pair}", []).append(run)
+        for runs in shared.values():
+            self._shapes.append((_Shape(specs[runs[0]]), np.array(runs)))
+        self.follows_losses = bool(self._alone)
+        scheduled = {"lr", self._momentum} if self._shapes or self._alone else set()
+        self.columns: dict[str, Column] = {
+            name: column[:1] if name not in scheduled and (column == column[0]).all() else column
+            for name, column in whole.items()
+        }
+        self._read()
+
+    def step(self, losses: Column, running: np.ndarray[Any, Any]) -> None:
+        """On to the next update. `losses` of the rows before it, of the runs `running`."""
+        for shape, _ in self._shapes:
+            shape.step()
+        if self._alone:
+            for run, loss in zip(running.tolist(), losses.tolist(), strict=True):
+                if run in self._alone:
+                    self._alone[run][1].step(loss)
+        self._read()
+
+    def _read(self) -> None:
+        """Take over what the schedules say."""
+        if not (self._shapes or self._alone):
+            return
+        lr, momentum = self._base.copy(), self.columns.get(self._momentum, self._base).copy()
+        for shape, runs in self._shapes:
+            offset, slope = shape.rate()
+            lr[runs] = offset + slope * self._base[runs]
+            set_to = shape.momentum()
+            if set_to is not None:
+                momentum[runs] = set_to
+        for run, (optimizer, _) in self._alone.items():
+            lr[run] = optimizer.param_groups[0]["lr"]
+            set_to = _momentum(optimizer)
+            if set_to is not None:
+                momentum[run] = set_to
+        self.rates = self.columns["lr"] = lr
+        if self._momentum in self.columns:
+            self.columns[self._momentum] = momentum
+
+    def state(self) -> dict[str, Any]:
+        """JSON values of the schedules."""
+        return {
+            "shapes": [[s.state_dict() for _, s in shape._pair] for shape, _ in self._shapes],
+            "alone": {str(run): s.state_dict() for run, (_, s) in self._alone.items()},
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        for (shape, _), saved in zip(self._shapes, state["shapes"], strict=True):
+            for (_, scheduler), part in zip(shape._pair, saved, strict=True):
+                scheduler.load_state_dict(part)
+        for run, (_, scheduler) in self._alone.items():
+            scheduler.load_state_dict(state["alone"][str(run)])
+        self._read()
+
+    def pause(self, runs: np.ndarray[Any, Any]) -> list[Any]:
+        """For each of the runs its schedule's state, JSON values; None where the rate is constant.
+        Runs of one schedule share theirs."""
+        found: dict[int, Any] = {run: each.state_dict() for run, (_, each) in self._alone.items()}
+        for shape, members in self._shapes:
+            pair = [scheduler.state_dict() for _, scheduler in shape._pair]
+            found.update(dict.fromkeys(members.tolist(), pair))
+        return [found.get(run) for run in runs.tolist()]
+
+    def resume(self, states: dict[int, Any]) -> None:
+        """Go on where `pause` was called, on the numbers of a new stack. `states` are by its runs;
+        those that are not in it stay at their beginning."""
+        whole = self.state()
+        for place, (_, members) in enumerate(self._shapes):
+            known = [run for run in members.tolist() if run in states]
+            if known:
+                whole["shapes"][place] = states[known[0]]
+        whole["alone"] |= {str(run): states[run] for run in self._alone if run in states}
+        self.load_state(whole)

@@ -1,0 +1,296 @@
+"""One stack of runs, from its specs to the endings: the fused training loop."""
+
+import math
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.jobs import Outcome
+from core.specs.job import JobSpec
+from core.specs.sizes.shapes import history_widths
+from core.train.fused.events import PopulationControl, StackEvents
+from core.train.fused.history.best import StackedBest
+from core.train.fused.history.buffer import StackedRows
+from core.train.fused.history.evaluations import Evaluations
+from core.train.fused.history.flush import Outgoing
+from core.train.fused.problems.base import Part
+from core.train.fused.problems.build import build_stacked
+from core.train.fused.problems.compaction import kept_slots, places
+from core.train.fused.stack.finalize import End, Endings
+from core.train.fused.stack.splitting import Whole
+from core.train.fused.stack.step import Mover
+from core.train.fused.stack.stopping import OUTCOMES, Traces
+from core.train.history.flush import Clock
+from core.train.periodic import Reason, step_limit
+from core.train.tensors.tree import Tree, from_tree, to_tree
+
+Column = NDArray[np.float64]
+Slots = NDArray[np.int64]
+Json = dict[str, Any]
+Left = Literal["ended", "cancelled", "handed_over", "paused"]
+
+
+class Stack:
+    """Runs of one structure that train together, each in a slot of its own.
+
+    Attributes:
+        step: updates made; the same for all slots.
+        parts: what is kept a slot each, beside the problem's weights.
+        earlier_s, earlier_share_s: by the runs' numbers, what each had of the time before it came
+            into this stack.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[JobSpec],
+        runs: Sequence[int],
+        events: StackEvents,
+        device: torch.device,
+        clock: Clock = perf_counter,
+        whole: Whole | None = None,
+    ) -> None:
+        """`runs` are the numbers by which the specs' runs are reported; `whole` is the stack that
+        this is a part of."""
+        first, count = specs[0], len(specs)
+        among = whole or Whole(specs, 0)
+        self.step = 0
+        self.earlier_s, self.earlier_share_s = np.zeros(count), np.zeros(count)
+        self._names = np.array(runs)
+        self._events = events
+        self._clock = clock
+        self.problem = build_stacked(specs, device, len(among.specs))
+        numbers = np.arange(among.first, among.first + count)
+        self._mover = Mover(among.specs, self.problem.rows, self.problem.packing, numbers)
+        initial = {name: weight.clone() for name, weight in self.problem.weights.items()}
+        self._limits = np.array([step_limit(s, self.problem.steps_per_epoch) for s in specs])
+        self._seconds = np.array([s.budget.max_seconds or math.inf for s in specs])
+        self._timed = bool(np.isfinite(self._seconds).any())
+        points = self.problem.points()
+        dim = None if points is None else points.shape[1]
+        self._rows = StackedRows(count, first.record.every, dim)
+        self.traces = Traces(specs)
+        self.best = StackedBest(count)
+        evaluates = bool(history_widths(first)["eval"])
+        self.evaluations = Evaluations(first.record.eval_every) if evaluates else None
+        self.parts: dict[str, Part] = {
+            "mover": self._mover,
+            "rows": self._rows,
+            "traces": self.traces,
+            "best": self.best,
+        }
+        if self.evaluations is not None:
+            self.parts["evaluations"] = self.evaluations
+        self._outgoing = Outgoing(
+            self._rows, self.evaluations, events, self._names, self.earlier_share_s, clock
+        )
+        self._endings = Endings(self.problem, self.traces, self.best, self.evaluations, initial)
+        self._slots = np.arange(count)
+        """The number of the run in each slot."""
+        self._live = np.ones(count, dtype=bool)
+        self._places = places(first, self.problem.packing.shapes, self.problem.rows.dtype)
+        self._compacts = device.type == "cpu"
+        self._updates = 0
+        self._share_s = 0.0
+        self._began = self._marked = clock()
+
+    @property
+    def allows_threads(self) -> bool:
+        """Whether a second thread changes no bit when slots go: where bits depend on the place,
+        the threads' shares of a tensor would move."""
+        return self._places.tail == 1
+
+    def training(self) -> tuple[Slots, Slots]:
+        """The slots whose runs have not ended, and these runs' numbers."""
+        slots = np.flatnonzero(self._live)
+        return slots, self._slots[slots]
+
+    def names(self, runs: Slots) -> list[int]:
+        """By which the runs with these numbers are reported."""
+        names: list[int] = self._names[runs].tolist()
+        return names
+
+    def times(self, runs: Slots) -> tuple[Column, Column]:
+        """How long the runs with these numbers have been training, and their share of it."""
+        elapsed = self._clock() - self._began
+        return self.earlier_s[runs] + elapsed, self.earlier_share_s[runs] + self._share_s
+
+    def train(
+        self,
+        control: PopulationControl,
+        *,
+        stop_step: int | None = None,
+        between: Callable[["Stack", float], None] | None = None,
+    ) -> Left:
+        """Train until every run has ended, or the control asks to stop, or until `stop_step`
+        updates are made: what has not ended then can be paused.
+
+        Args:
+            between: called between two steps, with the clock's time: where `state` may be taken.
+                Where it is given, a request to hand over ends no run.
+        """
+        left: Left = "ended"
+        while True:
+            self._end_spent()
+            if not self._live.any():
+                break
+            if self.step == stop_step:
+                return "paused"
+            request = control.stop_requested
+            if request == "hand_over" and between is not None:
+                return "handed_over"
+            if request is not None:
+                left = "cancelled" if request == "cancel" else "handed_over"
+                self._end(self._live, "cancelled" if request == "cancel" else "handed_over")
+                break
+            if control.dropped:
+                dropped = np.isin(self._names[self._slots], list(control.dropped))
+                self._end(self._live & dropped, "cancelled")
+            if between is not None:
+                between(self, self._marked)
+            self._take_step()
+        self._events.progress(self._updates, 0)
+        return left
+
+    def _take_step(self) -> None:
+        """Gradient descent. Row k is step k's losses, rates and gradient norms, before update
+        k + 1."""
+        problem = self.problem
+        if self.evaluations is not None and self.evaluations.due(self.step):
+            self.evaluate()
+        losses, gradient = problem.gradients(self.step)
+        norms: torch.Tensor = torch.linalg.vector_norm(gradient, dim=1)
+        row = torch.stack([losses, norms]).double().cpu().numpy()
+        self._enter(row[0], np.where(np.isfinite(row[0]), row[1], math.nan))
+        if not self._live.any():
+            return
+        self._mover.move(problem.rows, gradient, norms)
+        problem.commit()
+        problem.after_update()
+        self._mover.next_step(row[0])
+        self.step += 1
+        self._account()
+
+    def _enter(self, losses: Column, norms: Column) -> None:
+        """Enter one row of every slot, and end the runs that end by it."""
+        points = self.problem.points()
+        where = None if points is None else points.cpu().numpy()
+        rates = self._mover.rates
+        kept = self._rows.put(self.step, losses, rates, norms, where, self._share_s)
+        if self.evaluations is None:
+            self.best.offer(self.step, losses, self.problem.weights, recorded=kept)
+        codes = self.traces.observe(losses, norms)
+        if codes.any():
+            for code, outcome in enumerate(OUTCOMES):
+                if outcome is not None:
+                    self._end(self._live & (codes == code), "finished", outcome)
+        if self._outgoing.due:
+            self.flush()
+
+    def _account(self) -> None:
+        """Count what the step cost, and let ended slots go."""
+        now, running = self._clock(), int(self._live.sum())
+        self._updates += running
+        self._share_s += (now - self._marked) / max(1, running)
+        self._marked = now
+        if running < len(self._live) and self._compacts:
+            kept = kept_slots(self._live, self._places)
+            if kept is not None:
+                self.compact(kept)
+
+    def evaluate(self) -> None:
+        """Evaluate every slot's weights as they are, and record it."""
+        assert self.evaluations is not None
+        metrics = self.problem.evaluate()
+        if metrics is not None:
+            self.evaluations.enter(self.step, metrics, self._share_s)
+            self.best.offer(self.step, metrics["loss"], self.problem.weights, recorded=True)
+
+    def _end_spent(self) -> None:
+        """End the runs whose budget is spent."""
+        spent = self._live & (self._limits[self._slots] <= self.step)
+        if self._timed and self.step > 0:
+            elapsed, _ = self.times(self._slots)
+            spent = spent | (self._live & (elapsed >= self._seconds[self._slots]))
+        self._end(spent, "finished")
+
+    def _end(
+        self, which: NDArray[np.bool_], reason: Reason, outcome: Outcome | None = None
+    ) -> None:
+        """End the runs in these slots; `outcome`: the row at hand showed it."""
+        if not which.any():
+            return
+        slots = np.flatnonzero(which)
+        runs = self._slots[slots]
+        train_s, share_s = self.times(runs)
+        names = self._names[runs]
+        end = End(self.step, slots, runs, names, reason, outcome, train_s, share_s)
+        self._endings.evaluate(end)
+        self._outgoing.send(slots, runs, self._share_s, ends=reason != "handed_over")
+        for ending, weights in self._endings.of(end):
+            self._events.ended(ending, weights)
+        self._live = self._live & ~which
+
+    def flush(self) -> None:
+        """Send all rows that have not left."""
+        self._outgoing.flush(*self.training(), self._updates)
+
+    def send_weights(self) -> None:
+        """Send those of the runs that have not ended, which pause here."""
+        slots, runs = self.training()
+        weights = self._endings.weights_at_rung(self.step, slots, runs)
+        for run, each in zip(self.names(runs), weights, strict=True):
+            self._events.paused(run, each)
+
+    def compact(self, kept: Slots) -> None:
+        """Go on with these slots alone; no bit of theirs changes (see `compaction`)."""
+        self.problem.compact(kept)
+        for part in self.parts.values():
+            part.compact(kept)
+        self._slots, self._live = self._slots[kept], self._live[kept]
+
+    def go_on_from(self, step: int, train_s: Column, share_s: Column) -> None:
+        """Every part is as it was after `step` updates, which took the runs so long."""
+        self.step = step
+        self.earlier_s[:] = train_s
+        self.earlier_share_s[:] = share_s
+        self._began = self._marked = self._clock()
+
+    def state(self) -> Tree:
+        """Copies of all that the next step depends on, taken between two steps; all rows leave
+        first. `core.train.tensors.tree.flatten` makes tensors and JSON of it."""
+        self.flush()
+        return to_tree(
+            {
+                "step": self.step,
+                "slots": self._slots,
+                "live": self._live,
+                "weights": self.problem.weights,
+                "parts": {name: part.state() for name, part in self.parts.items()},
+                "elapsed": self._clock() - self._began,
+                "share_s": self._share_s,
+                "updates": self._updates,
+                "earlier_s": self.earlier_s,
+                "earlier_share_s": self.earlier_share_s,
+            }
+        )
+
+    def load_state(self, tree: Tree) -> None:
+        """Go on where `state` was taken, to the bit; on a new stack of the same specs."""
+        state = from_tree(tree)
+        if len(state["slots"]) < len(self._slots):
+            self.compact(state["slots"])
+        for name, weight in state["weights"].items():
+            self.problem.weights[name].copy_(weight)
+        self._live = state["live"]
+        for name, part in self.parts.items():
+            part.load_state(state["parts"][name])
+        self.step, self._updates = state["step"], state["updates"]
+        self._share_s = state["share_s"]
+        self.earlier_s[:] = state["earlier_s"]
+        self.earlier_share_s[:] = state["earlier_share_s"]
+        self._marked = self._clock()
+        self._began = self._marked - state["elapsed"]

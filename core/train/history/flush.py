@@ -1,0 +1,64 @@
+"""When rows leave the loop: soon at first, then every quarter of a second."""
+
+from collections.abc import Callable
+from typing import Final
+
+from core.train.checkpoint.writer import Saver
+from core.train.events import Events
+from core.train.history.metrics import Ledger
+
+FIRST_INTERVAL_S: Final = 0.02
+INTERVAL_S: Final = 0.25
+"""A row waits for at most this long and one step more. A slower step's row leaves at once."""
+
+Clock = Callable[[], float]
+
+
+class Reporter:
+    """Sends what the ledger has gathered to `events`."""
+
+    def __init__(self, events: Events, ledger: Ledger, saver: Saver, clock: Clock) -> None:
+        self._events = events
+        self._ledger = ledger
+        self._saver = saver
+        self._clock = clock
+        self._interval = FIRST_INTERVAL_S
+        self._last = clock()
+        self._last_step = -1
+        self._due = self._last + self._interval
+
+    def row_entered(self, step: int) -> None:
+        """Report if it is time, or there is no room for another row.
+
+        Row `step` is complete and the next update has not begun."""
+        if step in self._saver.awaited:
+            self._saver.learned(step, {"loss": self._ledger.trace.last})
+        if self._ledger.rows.full or self._clock() >= self._due:
+            self.report(step)
+
+    def report(self, step: int) -> None:
+        """Send everything now; `step` updates are applied."""
+        now = self._clock()
+        self.send_rows()
+        for saved in self._saver.finished():
+            self._events.checkpoint(saved)
+        speed = None
+        if self._last_step >= 0 and now > self._last:
+            speed = (step - self._last_step) / (now - self._last)
+        self._events.progress(step, speed, self._ledger.latest(), self._ledger.best.summary())
+        self._last, self._last_step = now, step
+        self._interval = min(INTERVAL_S, 2 * self._interval)
+        self._due = now + self._interval
+
+    def went_back(self, step: int) -> None:
+        """The run goes on after `step` updates, earlier than the last report said."""
+        self._last, self._last_step = self._clock(), step
+
+    def send_rows(self) -> None:
+        """Send the rows of both histories that have not left."""
+        train = self._ledger.rows.take()
+        if train is not None:
+            self._events.rows("train", *train)
+        evaluations = self._ledger.take_evaluations()
+        if evaluations is not None:
+            self._events.rows("eval", *evaluations)

@@ -1,0 +1,136 @@
+"""Where rows and evaluations are entered: into the history, the stop rules and the best so far."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from core.jobs import Outcome
+from core.train.checkpoint.snapshot import Snapshot
+from core.train.events import Columns
+from core.train.history.best import _NONE, Best, Json
+from core.train.history.buffer import RowBuffer
+from core.train.stopping import Rules, Trace, observe
+
+Metrics = dict[str, float]
+
+
+class Ledger:
+    """All rows and evaluations of a run, in order.
+
+    Args:
+        best_by_evaluation: there is evaluation data, so the best is the lowest evaluation loss.
+    """
+
+    def __init__(self, rows: RowBuffer, rules: Rules, *, best_by_evaluation: bool) -> None:
+        self.rows = rows
+        self.trace = Trace()
+        self.best = Best()
+        self.last_step = _NONE
+        self.num_evaluations = 0
+        self.evaluation: Metrics | None = None
+        self.evaluated_step = _NONE
+        self.best_by_evaluation = best_by_evaluation
+        self._rules = rules
+        self._waiting: list[Metrics] = []
+
+    def enter(
+        self,
+        step: int,
+        loss: float,
+        lr: float,
+        grad_norm: float,
+        point: np.ndarray[Any, Any] | None,
+        weights: Sequence[Tensor],
+        grad_cosine: float = math.nan,
+    ) -> Outcome | None:
+        """Enter row `step`, whose weights are `weights`; returns the outcome if it ends the run."""
+        recorded = self.rows.put(step, loss, lr, grad_norm, point, grad_cosine)
+        self.last_step = step
+        if loss < self.best.loss and not self.best_by_evaluation:
+            self.best.offer(step, loss, {"loss": loss}, weights, recorded=recorded)
+        return observe(self.trace, loss, grad_norm, self._rules)
+
+    def enter_unjudged(
+        self,
+        step: int,
+        loss: float,
+        lr: float,
+        grad_norm: float,
+        point: np.ndarray[Any, Any] | None,
+        grad_cosine: float = math.nan,
+    ) -> None:
+        """Enter a row that shows a divergence and does not end the run: no rule but patience
+        counts it."""
+        self.rows.put(step, loss, lr, grad_norm, point, grad_cosine)
+        self.last_step = step
+        self.trace.last = loss
+        self.trace.waited += 1
+
+    def enter_evaluation(
+        self, step: int, metrics: Metrics, weights: Sequence[Tensor], *, last: bool = False
+    ) -> None:
+        """Enter the evaluation of the weights after `step` updates; `last`: no step follows."""
+        self.evaluation, self.evaluated_step = metrics, step
+        self._waiting.append({"step": float(step), **metrics})
+        if metrics["loss"] < self.best.loss:
+            self.best.offer(step, metrics["loss"], {"eval": metrics}, weights, last=last)
+
+    def close(self) -> None:
+        """No row follows: the last one is recorded."""
+        self.rows.keep_last()
+        if not self.best_by_evaluation:
+            self.best.keep_last(self.last_step)
+
+    def last_evaluation(self) -> Json | None:
+        """The last evaluation with its step; None before there is one."""
+        if self.evaluation is None:
+            return None
+        return {"step": self.evaluated_step, **self.evaluation}
+
+    def take_evaluations(self) -> tuple[int, Columns] | None:
+        """Index of the first and all evaluation rows that have not left; None without any."""
+        if not self._waiting:
+            return None
+        waiting, self._waiting = self._waiting, []
+        first = self.num_evaluations
+        self.num_evaluations += len(waiting)
+        return first, {name: np.array([row[name] for row in waiting]) for name in waiting[0]}
+
+    def latest(self) -> Json | None:
+        """The contract's `latest`: the last row computed."""
+        return (
+            None if self.last_step == _NONE else {"step": self.last_step, "loss": self.trace.last}
+        )
+
+    def state(self, *, row_entered: bool = False) -> Json:
+        """JSON of everything but the best weights.
+
+        `row_entered`: whoever goes on from this enters the last row again.
+        """
+        return {
+            "trace": (self.trace.before_last() if row_entered else self.trace).state(),
+            "loose_row": self.rows.loose_row(),
+            "last_step": self.last_step,
+            "num_evaluations": self.num_evaluations + len(self._waiting),
+            "evaluation": self.evaluation,
+            "evaluated_step": self.evaluated_step,
+        }
+
+    def resume(self, snapshot: Snapshot) -> None:
+        """Go on before row `snapshot.step`. What waits to leave is forgotten: it comes after."""
+        self._waiting = []
+        state = snapshot.ledger
+        self.best.resume(snapshot.best, snapshot.best_weights, snapshot.candidate_weights)
+        self.trace = Trace.from_state(state["trace"])
+        self.rows.resume(snapshot.step, state["loose_row"])
+        self.last_step = state["last_step"]
+        self.num_evaluations = state["num_evaluations"]
+        self.evaluation = state["evaluation"]
+        self.evaluated_step = state["evaluated_step"]
+
+
+Report = Callable[[int], None]
+"""Called with the number of updates applied whenever a row is complete."""

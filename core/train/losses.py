@@ -1,0 +1,90 @@
+"""The losses of supervised problems and what they ask of the targets."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, assert_never
+
+from torch import Tensor
+from torch.nn import functional
+
+from core.specs.losses import (
+    L1,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Loss,
+    MultiMargin,
+    SmoothL1,
+)
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""(outputs rows x outputs, targets) -> the mean over rows and outputs, 0-dim."""
+
+TargetForm = Literal["class_ids", "binary", "values"]
+"""What a loss wants: int64 ids of shape (rows,); 0.0 and 1.0, or values, of shape
+(rows, outputs) in the model's precision."""
+
+
+def build_loss(spec: Loss) -> LossFunction:
+    """torch.nn.functional's loss of this name with the spec's options."""
+    match spec:
+        case CrossEntropy(label_smoothing=0.0):
+            return functional.cross_entropy
+        case CrossEntropy():
+            return partial(functional.cross_entropy, label_smoothing=spec.label_smoothing)
+        case BinaryCrossEntropy():
+            return functional.binary_cross_entropy_with_logits
+        case MultiMargin():
+            return partial(functional.multi_margin_loss, p=spec.p, margin=spec.margin)
+        case MSE():
+            return functional.mse_loss
+        case L1():
+            return functional.l1_loss
+        case SmoothL1():
+            return partial(functional.smooth_l1_loss, beta=spec.beta)
+        case Huber():
+            return partial(functional.huber_loss, delta=spec.delta)
+        case _:
+            assert_never(spec)
+
+
+def target_form(spec: Loss) -> TargetForm:
+    """What targets the loss takes."""
+    match spec:
+        case CrossEntropy() | MultiMargin():
+            return "class_ids"
+        case BinaryCrossEntropy():
+            return "binary"
+        case MSE() | L1() | SmoothL1() | Huber():
+            return "values"
+        case _:
+            assert_never(spec)
+
+
+# What an evaluation measures beside the loss.
+MetricName = Literal["accuracy", "mae"]
+
+
+def metric_name(form: TargetForm) -> MetricName:
+    """`accuracy` where the targets are classes, `mae` (mean absolute error) where values."""
+    return "mae" if form == "values" else "accuracy"
+
+
+def metric_sum(outputs: Tensor, targets: Tensor, form: TargetForm) -> float:
+    """The metric's sum over the rows: rows that are right, or each row's mean absolute error.
+
+    A tie goes to the lower class; a logit of 0 counts as class 0; a row of NaN is never right.
+    """
+    match form:
+        case "class_ids":
+            chosen = outputs.argmax(dim=1)
+            right = (chosen == targets) & ~outputs.isnan().any(dim=1)
+            return float(right.sum().item())
+        case "binary":
+            right = (outputs > 0) == (targets > 0.5)
+            return float((right & ~outputs.isnan()).sum().item())
+        case "values":
+            return float((outputs - targets).abs().double().mean(dim=1).sum().item())
+        case _:
+            assert_never(form)

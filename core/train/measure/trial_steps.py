@@ -1,0 +1,80 @@
+"""Real steps on a copy of a run: its next update, and steps along negative curvature."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from core.specs.job import JobSpec
+from core.train.measure.curvature import Ritz
+from core.train.measure.objective import Objective
+from core.train.problems.build import build_problem
+from core.train.state import Descent, Moment
+
+Json = dict[str, Any]
+
+_STEPS: Final = tuple(10.0 ** (k / 2) for k in range(-8, 1))
+"""Lengths of the steps along negative curvature, as shares of the weights' own size."""
+
+
+def next_update(
+    spec: JobSpec,
+    weights: Mapping[str, Tensor] | None,
+    moment: Moment | None,
+    device: torch.device,
+) -> dict[str, float] | None:
+    """Norms of each parameter's next update, by making it on a copy of the run; None without the
+    optimizer's state (but for plain gradient descent, which has none) and for LBFGS."""
+    plain = spec.optimizer.kind == "sgd" and spec.optimizer.momentum == 0
+    if spec.optimizer.kind == "lbfgs" or (moment is None and not (plain and weights is not None)):
+        return None
+    dtype = torch.float64 if spec.precision == "float64" else torch.float32
+    problem = build_problem(spec, device, dtype)
+    descent = Descent(spec, problem)
+    if moment is not None:
+        descent.go_back_to(moment)
+    else:
+        assert weights is not None
+        problem.load_state(weights)
+    before = {name: value.detach().clone() for name, value in problem.state().items()}
+    loss = problem.loss(0)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if descent.clip is not None:
+        descent.clip(descent.gradient_norm())
+    descent.update(0, loss)
+    return {
+        name: float((value.detach() - before[name]).double().norm())
+        for name, value in problem.state().items()
+        if value.is_floating_point()
+    }
+
+
+def negative_step(
+    objective: Objective, smallest: Ritz, gradient: Tensor, in_time: Callable[[], bool]
+) -> Json:
+    """Real steps to both sides along the direction of smallest curvature: which falls furthest,
+    and what the gradient and curvature there promise for it. `both_sides` is the most that steps of
+    one length take off to either side, as they do at a saddle and not on a slope."""
+    here = objective.loss()
+    length = math.sqrt(sum(float((p.detach() ** 2).sum()) for p in objective.parameters))
+    slope = float(gradient @ smallest.vector)
+    best: Json = {"drop": 0.0, "step": 0.0, "promised": 0.0}
+    both = 0.0
+    for share in _STEPS:
+        if not in_time():
+            break
+        step = share * max(1.0, length)
+        drops = {
+            sign: here - objective.loss_at(sign * step * smallest.vector) for sign in (1.0, -1.0)
+        }
+        both = max(both, min(drops.values()))
+        sign = max(drops, key=lambda each: drops[each])
+        if drops[sign] > best["drop"]:
+            promised = -sign * slope * step - 0.5 * smallest.value * step * step
+            best = {"drop": drops[sign], "step": sign * step, "promised": promised}
+    best["both_sides"] = both
+    if objective.model is None and objective.dim <= 64:
+        best["direction"] = [float(each) for each in smallest.vector]
+    return best

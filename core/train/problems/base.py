@@ -1,0 +1,101 @@
+"""What the training loop minimizes: one protocol for supervised problems and functions."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+# Copying weights into a problem.
+def copy_state(into: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Copy `state` into the tensors of `into`, in place.
+
+    Raises:
+        ValueError: the names or a shape differ; nothing has been copied then.
+    """
+    if into.keys() != state.keys():
+        missing = sorted(into.keys() - state.keys())
+        unknown = sorted(state.keys() - into.keys())
+        raise ValueError(f"weights do not fit: missing {missing}, unknown {unknown}")
+    for name, tensor in into.items():
+        if tensor.shape != state[name].shape:
+            wanted, got = tuple(tensor.shape), tuple(state[name].shape)
+            raise ValueError(f"weights do not fit: {name} has shape {got}, not {wanted}")
+    with torch.no_grad():
+        for name, tensor in into.items():
+            tensor.copy_(state[name])
+
+
+Json = dict[str, Any]
+
+
+class Problem(Protocol):
+    """A loss over parameters, on one device and in one precision.
+
+    `loss(step)` depends on the parameters, the buffers and `step` alone, so that any step can be
+    computed at any time (resume in mid-epoch, LBFGS's repeated closures, a replay).
+    """
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates that see every training row once (a function: 1)."""
+        ...
+
+    @property
+    def multiply_adds(self) -> int:
+        """Work of one forward pass: parameters x rows of a batch."""
+        ...
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters, always the same objects in the same order."""
+        ...
+
+    def loss(self, step: int) -> Tensor:
+        """The loss of step `step`'s batch in training mode: 0-dim, differentiable."""
+        ...
+
+    def evaluate(self) -> dict[str, float] | None:
+        """`loss` first, then `accuracy` (classes) or `mae` (values), on the evaluation rows.
+
+        None when there are none (no evaluation rows, or a function). Changes no state.
+        """
+        ...
+
+    def after_update(self) -> None:
+        """Call after each update: clamps a function's point to its bounds."""
+        ...
+
+    def point(self) -> Tensor | None:
+        """A function's current point, detached, shape (dim,); the tensor itself, not a copy."""
+        ...
+
+    def solution(self) -> dict[str, float] | list[float] | None:
+        """A function's current point: by name for an expression, else a list. None: supervised."""
+        ...
+
+    def value(self) -> float | None:
+        """A function's value at `solution()`; may be non-finite. None: supervised."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and buffers by their stable names, detached, not copied."""
+        ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Copy `state` into parameters and buffers, in place.
+
+        Raises:
+            ValueError: names or shapes differ from `state()`'s.
+        """
+        ...
+
+    def metadata(self) -> dict[str, str]:
+        """For the safetensors file: `spec`, and for supervised problems `class_names`,
+        `feature_names`, `standardization`, each a JSON text."""
+        ...

@@ -1,0 +1,31 @@
+"""From a resolved spec to the problem that the loop minimizes."""
+
+from typing import assert_never
+
+import torch
+
+from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.train.problems.base import Problem
+from core.train.problems.functions import build_function_problem
+from core.train.problems.supervised import build_supervised_problem
+
+
+def build_problem(spec: JobSpec, device: torch.device, dtype: torch.dtype) -> Problem:
+    """The problem of a resolved spec, its parameters initialized from `spec.seed`."""
+    metadata = {"spec": spec.model_dump_json()}
+    match spec.problem:
+        case Supervised():
+            return build_supervised_problem(
+                spec.problem,
+                spec.batch_size,
+                seed=spec.seed,
+                device=device,
+                dtype=dtype,
+                metadata=metadata,
+            )
+        case FunctionProblem():
+            return build_function_problem(
+                spec.problem, seed=spec.seed, device=device, dtype=dtype, metadata=metadata
+            )
+        case _:
+            assert_never(spec.problem)

@@ -1,0 +1,150 @@
+"""Supervised learning as a problem: a model's mean loss over the rows of each step's batch."""
+
+import json
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from core.specs.job import Supervised
+from core.train.data.batches import Batches
+from core.train.data.build import build_dataset
+from core.train.data.dataset import Dataset
+from core.train.determinism import key
+from core.train.losses import LossFunction, build_loss, metric_name, metric_sum, target_form
+from core.train.models.build import build_model
+from core.train.models.mlp import MLP
+from core.train.problems.base import copy_state
+
+EVAL_ROWS: Final = 8192
+"""Rows evaluated at once. Fixed, so that memory is bounded and the sums never change."""
+
+
+class SupervisedProblem:
+    """A model, a data set and a loss; satisfies `core.train.problems.base.Problem`."""
+
+    def __init__(
+        self, model: MLP, dataset: Dataset, batches: Batches, loss: LossFunction, *, seed: int,
+        metadata: dict[str, str],
+    ) -> None:  # fmt: skip
+        self._model = model
+        self._forward = model.forward
+        self._dataset = dataset
+        self._batches = batches
+        self._loss = loss
+        self._seed = seed
+        self._metadata = metadata
+        self._parameters = list(model.parameters())
+        self._dropout = default_generator(dataset.train_features.device) if model.dropout else None
+        self.num_parameters = sum(p.numel() for p in self._parameters)
+        self.steps_per_epoch = batches.steps_per_epoch
+        self.multiply_adds = self.num_parameters * batches.rows_per_batch
+
+    def parameters(self) -> list[nn.Parameter]:
+        return self._parameters
+
+    def loss(self, step: int) -> Tensor:
+        features, targets = self._batches.at(step)
+        if self._dropout is not None:
+            # torch's dropout draws from the default generator only.
+            self._dropout.manual_seed(key(self._seed, "dropout", step))
+        return self._loss(self._forward(features), targets)
+
+    def evaluate(self) -> dict[str, float] | None:
+        features, targets = self._dataset.eval_features, self._dataset.eval_targets
+        if features is None or targets is None:
+            return None
+        total, metric, form = 0.0, 0.0, self._dataset.form
+        self._model.eval()
+        with torch.no_grad():
+            chunks = zip(
+                torch.split(features, EVAL_ROWS), torch.split(targets, EVAL_ROWS), strict=True
+            )
+            for some, wanted in chunks:
+                outputs = self._forward(some)
+                # In proportion to the rows, so that the mean of the means is the mean.
+                total += self._loss(outputs, wanted).item() * (len(some) / len(features))
+                metric += metric_sum(outputs, wanted, form)
+        self._model.train()
+        return {"loss": total, metric_name(form): metric / len(features)}
+
+    def after_update(self) -> None:
+        return
+
+    def point(self) -> Tensor | None:
+        return None
+
+    def solution(self) -> dict[str, float] | list[float] | None:
+        return None
+
+    def value(self) -> float | None:
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(self._model.state_dict())
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        copy_state(self.state(), state)
+
+    def metadata(self) -> dict[str, str]:
+        return self._metadata | data_metadata(self._dataset)
+
+
+def build_supervised_problem(
+    spec: Supervised,
+    batch_size: int | Literal["full"] | None,
+    *,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    metadata: dict[str, str],
+) -> SupervisedProblem:
+    """The problem of a resolved spec: data loaded, model initialized from `seed`."""
+    if spec.loss is None:
+        raise ValueError("the loss must be settled before a problem is built")
+    dataset = build_dataset(spec.data, target_form(spec.loss), device, dtype)
+    model = build_model(
+        spec.model,
+        dataset.train_features.shape[1],
+        dataset.num_outputs,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+    )
+    batches = Batches(
+        dataset.train_features,
+        dataset.train_targets,
+        order=spec.data.order,
+        batch_size=batch_size,
+        drop_last=spec.data.drop_last,
+        seed=seed,
+    )
+    return SupervisedProblem(
+        model,
+        dataset,
+        batches,
+        build_loss(spec.loss),
+        seed=seed,
+        metadata=metadata,
+    )
+
+
+def data_metadata(dataset: Dataset) -> dict[str, str]:
+    """What use of the weights needs to know of the data, as JSON texts."""
+    found: dict[str, str] = {"feature_names": json.dumps(dataset.feature_names)}
+    if dataset.class_names is not None:
+        found["class_names"] = json.dumps(dataset.class_names)
+    if dataset.mean is not None and dataset.scale is not None:
+        found["standardization"] = json.dumps(
+            {"mean": dataset.mean.tolist(), "scale": dataset.scale.tolist()}
+        )
+    return found
+
+
+def default_generator(device: torch.device) -> torch.Generator:
+    """The generator that torch draws from on `device` when none is given."""
+    if device.type == "cuda":
+        index = device.index or 0
+        return torch.cuda.default_generators[index]
+    return torch.default_generator

@@ -1,0 +1,199 @@
+"""What a run moves: parameters, buffers, the optimizer's state and the schedule."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.specs.job import JobSpec
+from core.specs.schedules import Chained, ReduceOnPlateau, Schedule, Sequential, Warmup
+from core.train.optim.build import build_optimizer, plain_step
+from core.train.optim.gradients import Turning, clipping, gradient_norm, gradients_of
+from core.train.optim.schedules import build_scheduler
+from core.train.problems.base import Problem
+from core.train.tensors.tree import Tree, copy_tree
+
+
+@dataclass(frozen=True)
+class Moment:
+    """All that the next step depends on, as it was after `k` updates."""
+
+    weights: dict[str, Tensor]
+    optimizer: Tree
+    schedule: Any
+    gradient: Tensor | None = None
+    """The direction of the last gradient, where its cosine to the next is recorded: never changed
+    in place."""
+
+    def copy(self) -> "Moment":
+        """The same in tensors of its own."""
+        weights, optimizer, schedule = map(copy_tree, (self.weights, self.optimizer, self.schedule))
+        return Moment(weights, optimizer, schedule, self.gradient)
+
+
+class Descent:
+    """A problem with the optimizer and schedule that its spec asks for.
+
+    Attributes:
+        parameters: what is differentiated, in the problem's order.
+        weights: parameters and buffers by name, the tensors themselves.
+        clip: clips the gradients in place; None: they stay as they are.
+        update: `update(step, loss)` moves the parameters once, by the gradients as they are.
+        scheduler: None when the rate is constant.
+    """
+
+    def __init__(self, spec: JobSpec, problem: Problem) -> None:
+        self.problem = problem
+        self.parameters = problem.parameters()
+        self.optimizer = build_optimizer(spec.optimizer, self.parameters)
+        self.scheduler = build_scheduler(spec.schedule, self.optimizer)
+        self.weights = problem.state()
+        self.clip = clipping(spec.gradient_clip, self.parameters)
+        self.turning = Turning() if spec.record.gradient_cosine else None
+        self.lr_scale = 1.0
+        """On top of the schedule's rate; only `update_scaled` heeds it."""
+        self.needs_loss = reads_loss(spec.schedule)
+        """Whether a step needs its loss on the host (a GPU then waits for it each step)."""
+        self.update: Callable[[int, Tensor], object]
+        if isinstance(self.optimizer, torch.optim.LBFGS):
+            self.needs_loss = True
+            self.update = self._lbfgs
+        else:
+            move = plain_step(self.optimizer)
+            self.update = lambda step, loss: move()
+        ours = {parameter.data_ptr() for parameter in self.parameters}
+        self._buffers = [w for w in self.weights.values() if w.data_ptr() not in ours]
+        self._held = [buffer.clone() for buffer in self._buffers]
+        self._holds = False
+        held = iter(self._held)
+        self.row_weights = [
+            w if w.data_ptr() in ours else next(held) for w in self.weights.values()
+        ]
+        """The weights of the row at hand, between its loss and its update."""
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next update."""
+        return float(self.optimizer.param_groups[0]["lr"]) * self.lr_scale
+
+    def update_scaled(self, step: int, loss: Tensor) -> None:
+        """`update` at `lr_scale` times the schedule's rate, which itself is left alone: many
+        schedules compute the next rate from the last."""
+        groups = self.optimizer.param_groups
+        rates = [group["lr"] for group in groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * self.lr_scale
+        self.update(step, loss)
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+
+    def gradient_norm(self) -> Tensor:
+        """The joint 2-norm of the gradients, before clipping: 0-dim, on the device."""
+        return gradient_norm(gradients_of(self.parameters))
+
+    def gradient_cosine(self, norm: Tensor) -> Tensor | None:
+        """The cosine between this row's gradient, whose norm is given, and the last row's: 0-dim,
+        on the device. None where the spec does not ask for it. Once a row, before clipping."""
+        if self.turning is None:
+            return None
+        return self.turning.to(gradients_of(self.parameters), norm)
+
+    def begin_row(self) -> None:
+        """Remember what the row may have to give back: `take_row_back`, `put_buffers_back`."""
+        self.hold_buffers()
+        if self.turning is not None:
+            self.turning.hold()
+            self._holds = True
+
+    def take_row_back(self) -> None:
+        """The run ends at this row, and whoever goes on makes it again."""
+        self.put_buffers_back()
+        if self.turning is not None and self._holds:
+            self.turning.put_back()
+
+    def hold_buffers(self) -> None:
+        """Remember the buffers: a forward pass changes batch norm's running statistics, and a run
+        that ends at this row ends with what they were before."""
+        if self._buffers:
+            torch._foreach_copy_(self._held, self._buffers)
+            self._holds = True
+
+    def put_buffers_back(self) -> None:
+        """Make the buffers what they were before the last row's forward pass.
+
+        Only after a row watched one by one: a block's are what they should be (`Course.blocks`).
+        """
+        if self._buffers and self._holds:
+            torch._foreach_copy_(self._buffers, self._held)
+
+    def clear_gradients(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def moment(self, *, copied: bool = True) -> Moment:
+        """A copy of everything, taken between two steps; not `copied`: the tensors themselves,
+        which the next step will change."""
+        state = {
+            index: self.optimizer.state[parameter]
+            for index, parameter in enumerate(self.parameters)
+            if parameter in self.optimizer.state
+        }
+        groups = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        schedule = None if self.scheduler is None else self.scheduler.state_dict()
+        gradient = None if self.turning is None else self.turning.last
+        moment = Moment(dict(self.weights), {"state": state, "groups": groups}, schedule, gradient)
+        return moment.copy() if copied else moment
+
+    def go_back_to(self, moment: Moment) -> None:
+        """Make everything as it was, to the last bit.
+
+        Raises:
+            ValueError: the moment is of another problem.
+        """
+        self.problem.load_state(moment.weights)
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(copy_tree(moment.schedule))
+        if self.turning is not None:
+            self.turning.last = moment.gradient
+        optimizer = copy_tree(moment.optimizer)
+        self.optimizer.state.clear()
+        for index, state in optimizer["state"].items():
+            self.optimizer.state[self.parameters[index]] = state
+        for group, saved in zip(self.optimizer.param_groups, optimizer["groups"], strict=True):
+            group.update(saved)
+
+    def _lbfgs(self, step: int, loss: Tensor) -> None:
+        """One update with as many evaluations as the line search asks for, all of this step's
+        batch; the first is the row's own, which is there already."""
+        known = [loss]
+
+        def closure() -> float:
+            if known:
+                return known.pop().item()
+            self.clear_gradients()
+            value = self.problem.loss(step)
+            value.backward()  # type: ignore[no-untyped-call]
+            if self.clip is not None:
+                self.clip(self.gradient_norm())
+            return value.item()
+
+        step_with: Callable[[Callable[[], float]], object] = self.optimizer.step
+        step_with(closure)
+
+
+def reads_loss(schedule: Schedule) -> bool:
+    """Whether the schedule depends on the losses."""
+    match schedule:
+        case ReduceOnPlateau():
+            return True
+        case Warmup(then=then):
+            return reads_loss(then)
+        case Sequential(schedules=parts) | Chained(schedules=parts):
+            return any(reads_loss(part) for part in parts)
+        case _:
+            return False

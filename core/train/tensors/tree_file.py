@@ -1,0 +1,55 @@
+"""Files of nested values with tensors: safetensors and JSON with a checksum, never pickle."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from torch import Tensor
+
+from core.errors import ArtifactError
+from core.train.tensors.tensor_file import parse, pieces, raw
+from core.train.tensors.tree import Tree, flatten, unflatten
+
+FORMAT: Final = "1"
+Json = dict[str, Any]
+
+
+def encode(tree: Tree, kind: str, about: str = "") -> Iterator[bytes | memoryview]:
+    """The file's bytes; the tree's tensors must not change meanwhile.
+
+    Args:
+        kind: what sort of file it is.
+        about: what it belongs to; `decode` wants the same.
+    """
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(flatten(tree, "", tensors))
+    head = {"thalweg_population": FORMAT, "kind": kind, "about": about, "state": text}
+    return pieces(tensors, {**head, "sha256": _digest(head, tensors)})
+
+
+def decode(data: bytes, kind: str, device: str, about: str = "") -> Tree:
+    """What `encode` was given, tensors on `device` where they were on one.
+
+    Raises:
+        ArtifactError: damaged, or another file than was expected.
+    """
+    tensors, metadata = parse(data)
+    head = {name: metadata.get(name, "") for name in _HEAD}
+    if (head["thalweg_population"], head["kind"], head["about"]) != (FORMAT, kind, about):
+        raise ArtifactError(f"no {kind} of this version and task")
+    if metadata.get("sha256") != _digest(head, tensors):
+        raise ArtifactError(f"damaged {kind}: its checksum does not hold")
+    return unflatten(json.loads(head["state"]), tensors, device)
+
+
+_HEAD: Final = ("thalweg_population", "kind", "about", "state")
+
+
+def _digest(head: dict[str, str], tensors: dict[str, Tensor]) -> str:
+    found = hashlib.sha256(json.dumps([head[name] for name in _HEAD]).encode())
+    for name in sorted(tensors):
+        found.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
+        for piece in raw(tensors[name]):
+            found.update(piece)
+    return found.hexdigest()

@@ -1,0 +1,283 @@
+"""Settling a learning rate: the race, and what decides it."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.jobs import Outcome
+from core.specs.job import FunctionProblem, JobSpec
+from core.specs.optimizers import settled_lr
+from core.specs.validation.auto_lr import settled
+from core.train.auto_lr.race import Finish, race
+from core.train.auto_lr.settle import candidate, race_steps, settle
+from core.train.events import Control
+from tests.core.train.auto_lr.automatic import (
+    DIGITS,
+    ROSENBROCK,
+    WINE,
+    Going,
+    Json,
+    evidence,
+    found,
+    job,
+    quadratic,
+)
+from tests.core.train.harness import train
+
+LARGE: Json = {"kind": "function", "function": {"kind": "sphere", "dim": 20_000}}
+
+
+class FakeRace:
+    """Ends every candidate as a function of its rate says."""
+
+    def __init__(
+        self,
+        loss: Callable[[float], float],
+        *,
+        diverges_above: float = math.inf,
+        evaluation: Callable[[float], float] | None = None,
+    ) -> None:
+        self.rounds: list[list[float]] = []
+        self._loss = loss
+        self._limit = diverges_above
+        self._evaluation = evaluation
+
+    def __call__(
+        self, specs: Sequence[JobSpec], *, control: Control, device: str
+    ) -> list[Finish] | None:
+        rates = [settled_lr(spec.optimizer) for spec in specs]
+        self.rounds.append(rates)
+        return [self._finish(rate) for rate in rates]
+
+    def _finish(self, rate: float) -> Finish:
+        outcome: Outcome = "diverged" if rate > self._limit else "budget_exhausted"
+        evaluation = None if self._evaluation is None else self._evaluation(rate)
+        return Finish(self._loss(rate), self._loss(rate), evaluation, outcome, 10)
+
+
+# --- what the race decides (Adam on a parabola: the range test suggests 0.02)
+
+ADAM = job(quadratic(1.0, 10.0), {"kind": "adam"})
+
+NEAR = 0.0215
+
+
+def test_the_candidates_are_half_decades_about_the_suggestion_and_the_lowest_loss_wins() -> None:
+    told = FakeRace(lambda rate: abs(math.log(rate / NEAR)))
+    answer = found(ADAM, told)
+    assert told.rounds == [[0.00215, 0.00681, 0.0215, 0.0681, 0.215], [0.0121, 0.0382]]
+    assert answer.lr == NEAR
+    assert answer.spec == settled(ADAM, NEAR)
+    assert evidence(answer)["range_test"]["suggestion"] == pytest.approx(NEAR, rel=0.01)
+
+
+@pytest.mark.parametrize(("target", "rounds"), [(0.7, 2), (6e-5, 3)])
+def test_an_outermost_winner_has_the_race_go_on_beyond_it(target: float, rounds: int) -> None:
+    told = FakeRace(lambda rate: abs(math.log(rate / target)))
+    assert found(ADAM, told).lr == pytest.approx(target, rel=0.4)
+    assert len(told.rounds) == rounds + 1, "the last one looks next to the winner"
+    raced = [rate for rates in told.rounds for rate in rates]
+    assert len(raced) == len(set(raced))
+
+
+def test_divergence_loses_whatever_its_last_loss() -> None:
+    told = FakeRace(lambda rate: -rate, diverges_above=0.03)
+    assert found(ADAM, told).lr == NEAR
+
+
+def test_when_all_diverge_lower_rates_are_tried_and_the_lowest_is_settled() -> None:
+    told = FakeRace(lambda _: math.nan)
+    answer = found(ADAM, told)
+    raced = [rate for rates in told.rounds for rate in rates]
+    assert answer.lr == min(raced)
+    assert len(told.rounds) == 5
+
+
+def test_of_equal_candidates_the_one_next_to_the_suggestion_is_settled() -> None:
+    assert found(ADAM, FakeRace(lambda _: 1.0)).lr == NEAR
+
+
+NETWORK = job(WINE, {"kind": "adam"}, 60)
+
+
+def apart(target: float) -> Callable[[float], float]:
+    """A loss: decades from this rate."""
+    return lambda rate: abs(math.log10(rate / target))
+
+
+def test_evaluation_rows_that_lose_nothing_do_not_make_up_for_training_rows_that_do() -> None:
+    best, far = 0.01, 0.1
+    answer = found(NETWORK, FakeRace(apart(best), evaluation=apart(far)))
+    # The worse of the two is lowest halfway.
+    assert answer.lr == pytest.approx(math.sqrt(best * far), rel=0.4)
+    answer = found(NETWORK, FakeRace(apart(best), evaluation=lambda rate: 2 + apart(far)(rate)))
+    assert answer.lr == pytest.approx(far, rel=0.4)
+
+
+def lucky(rate: float) -> float:
+    """Falls towards 0.01 and rises again; but for one rate that, by luck, lost nothing."""
+    return -1.0 if 0.1 < rate < 0.3 else apart(0.01)(rate)
+
+
+def test_a_network_that_was_lucky_between_two_that_were_not_does_not_win() -> None:
+    told = FakeRace(lucky)
+    assert found(NETWORK, told).lr == pytest.approx(0.01, rel=0.4)
+    assert any(lucky(rate) < 0 for rates in told.rounds for rate in rates)
+
+
+def test_a_functions_race_knows_no_luck() -> None:
+    assert 0.1 < found(ADAM, FakeRace(lucky)).lr < 0.3
+
+
+def test_no_candidate_is_above_nine_tenths_of_the_largest_stable_rate() -> None:
+    told = FakeRace(lambda rate: -rate)
+    answer = found(job(quadratic(1.0, 10.0), {"kind": "sgd"}), told)
+    assert answer.lr == max(rate for rates in told.rounds for rate in rates) == 0.18
+    curvature = evidence(answer)["curvature"]
+    assert curvature["capped"] is True
+    assert curvature["largest_stable_lr"] == pytest.approx(0.2)
+    assert curvature["lambda_max"] == pytest.approx(10.0)
+
+
+def test_without_a_bound_the_evidence_says_why() -> None:
+    curvature = evidence(found(ADAM, FakeRace(lambda _: 1.0)))["curvature"]
+    assert curvature["capped"] is False
+    assert curvature["largest_stable_lr"] is None
+    assert curvature["lambda_max"] is None
+    assert "adam" in curvature["reason"]
+
+
+def test_at_a_stationary_point_the_optimizers_default_is_settled_without_a_race() -> None:
+    told = FakeRace(lambda _: 1.0)
+    problem = {"kind": "function", "function": {"kind": "sphere", "dim": 2}, "start": [0.0, 0.0]}
+    answer = found(job(problem, {"kind": "adam"}), told)
+    assert answer.lr == 1e-3
+    assert told.rounds == []
+    assert evidence(answer)["range_test"]["reason"] is not None
+    assert evidence(answer)["race"]["candidates"] == []
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("scale", [1e-310, 1e-150, 1e150])
+def test_whatever_the_scale_of_the_function_a_finite_number_is_settled(
+    kind: str, scale: float
+) -> None:
+    lr = found(job(quadratic(scale, 10 * scale), {"kind": kind}, 20)).lr
+    assert 0.0 < lr < math.inf
+
+
+# --- candidates
+
+
+@pytest.mark.parametrize(
+    ("problem", "steps", "expected"),
+    [
+        (DIGITS, 10_000, 200), (DIGITS, 1_500, 150), (DIGITS, 600, 100), (DIGITS, 40, 40),
+        (ROSENBROCK, 10_000, 1000), (ROSENBROCK, 300, 300), (LARGE, 3_000, 200),
+    ],
+)  # fmt: skip
+def test_a_race_is_a_bounded_share_of_the_budget(problem: Json, steps: int, expected: int) -> None:
+    assert race_steps(job(problem, {"kind": "adam"}, steps)) == expected
+
+
+def test_a_candidate_starts_where_the_seed_puts_the_job_but_draws_from_another_seed() -> None:
+    start = {"kind": "uniform", "low": -5.0, "high": 5.0}
+    spec = job({**ROSENBROCK, "start": start}, {"kind": "adam"}, seed=3)
+    runner = candidate(spec, 0.1, 50, torch.device("cpu"))
+    assert isinstance(runner.problem, FunctionProblem)
+    x = runner.problem.start
+    assert isinstance(x, tuple)
+    assert all(-5.0 <= each <= 5.0 for each in x)
+    assert runner.seed != spec.seed
+    other = candidate(spec.model_copy(update={"seed": 4}), 0.1, 50, torch.device("cpu"))
+    assert isinstance(other.problem, FunctionProblem)
+    assert other.problem.start != x
+
+
+def test_what_would_end_a_candidate_early_is_left_out() -> None:
+    spec = job(
+        DIGITS, {"kind": "adam"}, 3000, schedule={"kind": "one_cycle"},
+        stop={"target_loss": 5.0, "patience": 1, "max_loss": 50.0},
+        on_divergence={"action": "rollback"},
+    )  # fmt: skip
+    runner = candidate(spec, 0.1, 200, torch.device("cpu"))
+    assert runner.stop.max_loss == 50.0
+    assert (runner.stop.target_loss, runner.stop.patience) == (None, None)
+    assert runner.schedule.kind == "constant"
+    assert runner.on_divergence.action == "stop"
+
+
+# --- the whole of it
+
+
+def test_the_same_spec_settles_the_same_rate_and_evidence() -> None:
+    spec = job(DIGITS, {"kind": "adam"})
+    first, again = found(spec), found(spec)
+    assert first.spec == again.spec
+    for answer in (first, again):
+        evidence(answer)["cost"].pop("seconds")
+    assert first.resolved == again.resolved
+
+
+@pytest.mark.parametrize("reads", [0, 1, 60, 130, 160])
+def test_asked_to_stop_it_settles_nothing(reads: int) -> None:
+    assert settle(ADAM, race, control=Going(reads), device="cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        ({"kind": "adam"}, {"kind": "one_cycle"}),
+        ({"kind": "sgd", "momentum": 0.9}, {"kind": "cosine"}),
+    ],
+    ids=["adam", "sgd"],
+)
+def test_the_run_is_that_of_a_job_posted_with_the_settled_rate_to_the_bit(
+    optimizer: Json, schedule: Json, tmp_path: Path
+) -> None:
+    body: Json = {"schedule": schedule, "record": {"eval_every": 20}}
+    problem = {**DIGITS, "model": {**DIGITS["model"], "dropout": 0.1}}
+    spec = job(problem, optimizer, 60, **body)
+    answer = found(spec)
+    posted = job(problem, {**optimizer, "lr": answer.lr}, 60, **body)
+    ours = train(answer.spec, tmp_path / "ours")
+    theirs = train(posted, tmp_path / "theirs")
+    for name in ("loss", "lr", "grad_norm"):
+        assert ours.column(name) == theirs.column(name)
+    assert ours.column("loss", "eval") == theirs.column("loss", "eval")
+    for name, value in ours.weights().items():
+        assert (value == theirs.weights()[name]).all()
+
+
+def test_a_maximized_function_is_settled_too() -> None:
+    spec = job(quadratic(-1.0, -10.0), {"kind": "sgd", "maximize": True})
+    answer = found(spec)
+    assert 0.05 < answer.lr <= 0.18
+
+
+def test_an_optimizer_that_cannot_be_fused_is_raced_one_by_one() -> None:
+    spec = job(WINE, {"kind": "adafactor"}, 60)
+    answer = found(spec)
+    assert len(evidence(answer)["race"]["candidates"]) >= 5
+    assert 1e-3 < answer.lr < 1.0
+
+
+def test_the_evidence_is_small_and_tells_the_whole_way() -> None:
+    answer = found(job(DIGITS, {"kind": "sgd"}, 300))
+    told = evidence(answer)
+    assert len(json.dumps(answer.resolved)) < 8_000
+    test, cost = told["range_test"], told["cost"]
+    assert len(test["rates"]) == len(test["losses"]) <= 100
+    assert test["rates"] == sorted(test["rates"])
+    assert test["minimum"] == pytest.approx(10 * test["suggestion"], rel=1e-3)
+    raced = told["race"]["candidates"]
+    assert [each["lr"] for each in raced] == sorted(each["lr"] for each in raced)
+    best = min(raced, key=lambda each: max(each["loss"], each["eval_loss"]))
+    assert answer.resolved["optimizer.lr"]["value"] == best["lr"] == answer.lr
+    assert cost["num_steps"] == test["num_steps"] + 100 * len(raced)
+    assert 0 < cost["hessian_products"] <= 30
+    assert cost["seconds"] > 0

@@ -1,0 +1,114 @@
+"""Gradients written out are those of automatic differentiation, to the bit."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from core.specs.losses import MSE, BinaryCrossEntropy, CrossEntropy, Loss, MultiMargin
+from core.specs.models import MLP, LayerNorm, LinearModel, Model
+from core.train.fused.models.backward import ACTIVATIONS, written_out
+from core.train.fused.models.losses import stacked_loss
+from core.train.fused.models.mlp import StackedMLP
+from core.train.fused.problems.base import differentiate
+from core.train.fused.problems.packing import packing_of
+from core.train.losses import TargetForm, target_form
+
+CROSS_ENTROPY = CrossEntropy(kind="cross_entropy")
+RUNS, INPUTS, OUTPUTS, PADDED = 6, 5, 3, 16
+
+
+def weights_of(model: Model, *, bias: bool, dtype: torch.dtype) -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    widths = [INPUTS, *(() if isinstance(model, LinearModel) else model.hidden), OUTPUTS]
+    names = [f"hidden.{n}.linear." for n in range(len(widths) - 2)] + ["output."]
+    found: dict[str, Tensor] = {}
+    for name, inputs, outputs in zip(names, widths, widths[1:], strict=False):
+        found[f"{name}weight"] = torch.randn(RUNS, outputs, inputs, generator=draw, dtype=dtype)
+        if bias:
+            found[f"{name}bias"] = torch.randn(RUNS, outputs, generator=draw, dtype=dtype)
+    return found
+
+
+def targets_of(form: TargetForm, rows: int, dtype: torch.dtype) -> Tensor:
+    draw = torch.Generator().manual_seed(2)
+    ids = torch.randint(OUTPUTS, (RUNS, rows), generator=draw)
+    if form == "class_ids":
+        return ids
+    values = torch.randn(RUNS, rows, OUTPUTS, generator=draw, dtype=dtype)
+    return (values > 0).to(dtype) if form == "binary" else values
+
+
+def assert_the_same(
+    model: Model, loss: Loss, *, rows: int = 16, bias: bool = True, dropout: float = 0.0
+) -> None:
+    dtype = torch.float32
+    weights = weights_of(model, bias=bias, dtype=dtype)
+    draw = torch.Generator().manual_seed(3)
+    x = torch.randn(RUNS, PADDED, INPUTS, generator=draw, dtype=dtype)
+    hidden = () if isinstance(model, LinearModel) else model.hidden
+    masks = None
+    if dropout:
+        drawn = [torch.rand(RUNS, PADDED, width, generator=draw) for width in hidden]
+        masks = [(uniform > dropout).to(dtype) / (1 - dropout) for uniform in drawn]
+    targets = targets_of(target_form(loss), rows, dtype)
+    of_loss = stacked_loss(loss)
+    by_hand = written_out(model, of_loss)
+    assert by_hand is not None
+    packing = packing_of([weight.shape[1:] for weight in weights.values()], dtype.itemsize)
+    held = torch.zeros(RUNS, packing.width, dtype=dtype)
+    gradients = dict(zip(weights, packing.views(held), strict=True))
+    losses = by_hand(weights, x, masks, targets, gradients)
+
+    leaves = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
+    outputs = StackedMLP(model).forward(leaves, x, masks, {}, rows)
+    expected, found = differentiate(of_loss(outputs, targets), list(leaves.values()))
+    assert torch.equal(losses, expected)
+    for name, gradient in zip(leaves, found, strict=True):
+        assert torch.equal(gradients[name], gradient), name
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_of_every_activation_that_is_written_out(activation: str) -> None:
+    model = MLP.model_validate({"kind": "mlp", "hidden": (8, 7), "activation": activation})
+    assert_the_same(model, CROSS_ENTROPY)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        CROSS_ENTROPY,
+        CrossEntropy(kind="cross_entropy", label_smoothing=0.1),
+        MultiMargin(kind="multi_margin"),
+        BinaryCrossEntropy(kind="binary_cross_entropy"),
+        MSE(kind="mse"),
+    ],
+    ids=lambda loss: repr(loss)[:40],
+)
+def test_of_every_kind_of_loss(loss: Loss) -> None:
+    assert_the_same(MLP(kind="mlp", hidden=(8,)), loss)
+
+
+@pytest.mark.parametrize("rows", [16, 13, 1])
+def test_with_rows_that_only_fill_up(rows: int) -> None:
+    assert_the_same(MLP(kind="mlp", hidden=(8,)), CROSS_ENTROPY, rows=rows)
+
+
+def test_without_biases_and_without_hidden_layers() -> None:
+    assert_the_same(MLP(kind="mlp", hidden=(8, 4)), CROSS_ENTROPY, bias=False)
+    assert_the_same(LinearModel(kind="linear"), CROSS_ENTROPY, bias=False)
+    assert_the_same(LinearModel(kind="linear"), MSE(kind="mse"))
+
+
+def test_of_a_large_matrix() -> None:
+    assert_the_same(MLP(kind="mlp", hidden=(160, 128)), CROSS_ENTROPY)
+
+
+def test_with_dropout() -> None:
+    assert_the_same(MLP(kind="mlp", hidden=(8, 7), dropout=0.4), CROSS_ENTROPY, dropout=0.4)
+
+
+def test_what_is_not_written_out_is_left_to_automatic_differentiation() -> None:
+    loss = stacked_loss(CROSS_ENTROPY)
+    normal = MLP(kind="mlp", hidden=(8,), norm=LayerNorm(kind="layer"))
+    assert written_out(normal, loss) is None
+    assert written_out(MLP(kind="mlp", hidden=(8,), activation="gelu"), loss) is None

@@ -1,0 +1,159 @@
+"""The mover: what an update may change, what a pause shares, and in how many pieces it is made."""
+
+import copy
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from core.specs.job import JobSpec
+from core.train.fused.problems.build import build_stacked
+from core.train.fused.problems.packing import Packing, packing_of
+from core.train.fused.stack import step as mover
+from core.train.fused.stack.step import Mover
+from tests.core.train.fused.test_same_as_alone import PAIRS
+from tests.core.train.harness import blobs_job
+
+Json = dict[str, Any]
+RUNS = 6
+SHAPES = [torch.Size(shape) for shape in ((5, 3), (5,), (5, 5), (2, 5), (2,))]
+MUON: tuple[Json, Json] = ({"kind": "muon", "lr": 0.01}, {"kind": "muon", "lr": 0.02})
+OPTIMIZERS = PAIRS | {"muon": MUON}
+
+
+def specs_of(pair: tuple[Json, Json]) -> list[JobSpec]:
+    return [blobs_job(pair[run % 2]) for run in range(RUNS)]
+
+
+def packed() -> tuple[Packing, Tensor]:
+    packing = packing_of(SHAPES, item_bytes=4)
+    return packing, drawn(packing, 0)
+
+
+def drawn(packing: Packing, seed: int) -> Tensor:
+    """Rows with numbers where the parameters lie, and 0 between them."""
+    rows = torch.zeros(RUNS, packing.width)
+    source = torch.Generator().manual_seed(seed)
+    for view in packing.views(rows):
+        view.copy_(torch.randn(view.shape, generator=source))
+    return rows
+
+
+def step(moved: Mover, rows: Tensor, packing: Packing, number: int) -> None:
+    gradient = drawn(packing, number)
+    moved.move(rows, gradient, torch.linalg.vector_norm(gradient, dim=1))
+    moved.next_step(np.ones(len(rows)))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_what_lies_between_the_parameters_never_moves(name: str) -> None:
+    packing, rows = packed()
+    moved = Mover(specs_of(OPTIMIZERS[name]), rows, packing)
+    for number in range(1, 6):
+        step(moved, rows, packing, number)
+    for view in packing.views(rows):
+        assert view.isfinite().all()
+        view.zero_()
+    assert not rows.any()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_update_leaves_the_parameters_to_its_caller(name: str) -> None:
+    packing, rows = packed()
+    specs = specs_of(OPTIMIZERS[name])
+    moved = Mover(specs, rows, packing)
+    rule, seen = moved._rule, []
+
+    def update(gradient: Tensor, state: Any, params: Tensor, coefficients: Any) -> Any:
+        before = params.clone(), copy.deepcopy(tuple(coefficients))
+        answer = rule.update(gradient, state, params, coefficients)
+        assert torch.equal(params, before[0])
+        for one, other in zip(coefficients, before[1], strict=True):
+            assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+        seen.append(answer)
+        return answer
+
+    moved._rule = type(rule)(rule.init, rule.coefficients, update, rule.memory, rule.elementwise)
+    step(moved, rows, packing, 1)
+    assert seen
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_what_has_paused_is_not_changed_by_who_goes_on_from_it(name: str) -> None:
+    packing, rows = packed()
+    specs = specs_of(OPTIMIZERS[name])
+    first = Mover(specs, rows, packing)
+    for number in range(1, 4):
+        step(first, rows, packing, number)
+    paused, before = first.pause(np.arange(RUNS)), rows.clone()
+    kept = copy.deepcopy(paused)
+    ends = []
+    for _ in range(2):
+        again, place = Mover(specs, before, packing), before.clone()
+        again.resume(paused)
+        for number in range(4, 7):
+            step(again, place, packing, number)
+        ends.append(place)
+    for number in range(4, 7):
+        step(first, rows, packing, number)
+    assert torch.equal(ends[0], ends[1])
+    assert torch.equal(ends[0], rows)
+    for key, column in kept.items():
+        if isinstance(column, Tensor):
+            assert torch.equal(column, paused[key]), key
+
+
+@pytest.mark.parametrize("numbers", [200, 20], ids=["of some runs", "of a parameter of one run"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_pieces_change_no_bit(name: str, numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    packing, rows = packed()
+    whole = Mover(specs_of(OPTIMIZERS[name]), rows, packing)
+    for number in range(1, 6):
+        step(whole, rows, packing, number)
+
+    monkeypatch.setattr(mover, "PIECE", numbers)
+    _, others = packed()
+    pieces = Mover(specs_of(OPTIMIZERS[name]), others, packing)
+    for number in range(1, 6):
+        step(pieces, others, packing, number)
+        if number == 3:
+            pieces.load_state(copy.deepcopy(pieces.state()))
+    assert torch.equal(rows, others)
+
+
+def test_parameters_begin_at_multiples_of_64_bytes() -> None:
+    for item_bytes in (4, 8):
+        packing = packing_of(SHAPES, item_bytes)
+        places = [span.start * item_bytes for span in packing.spans]
+        assert all(place % 64 == 0 for place in [*places, packing.width * item_bytes])
+        lengths = [span.stop - span.start for span in packing.spans]
+        assert lengths == [shape.numel() for shape in SHAPES]
+        assert all(one.stop <= other.start for one, other in pairwise(packing.spans))
+        between = sum(gap.shape[1] for gap in packing.gaps(torch.zeros(1, packing.width)))
+        assert between + sum(lengths) == packing.width
+
+
+def test_a_gradient_is_none_of_what_an_update_left_in_its_row() -> None:
+    specs = [blobs_job({"kind": "adam", "lr": 0.01, "eps": 0.0}, seed=seed) for seed in range(2)]
+    problem = build_stacked(specs, torch.device("cpu"))
+    assert problem.packing.gaps(problem.rows), "nothing that an update might leave behind"
+    _, first = problem.gradients(0)
+    wanted = first.clone()
+    first.fill_(torch.nan)
+    _, again = problem.gradients(0)
+    assert torch.equal(again, wanted)
+    for gap in problem.packing.gaps(again):
+        assert not gap.any()
+
+
+def test_views_are_the_rows_own_storage() -> None:
+    packing = packing_of(SHAPES, item_bytes=4)
+    rows = torch.zeros(RUNS, packing.width)
+    for number, (view, shape) in enumerate(zip(packing.views(rows), SHAPES, strict=True), 1):
+        assert view.shape == (RUNS, *shape)
+        view.fill_(number)
+    counts = [int((rows == number).sum()) for number in range(1, len(SHAPES) + 1)]
+    assert counts == [RUNS * shape.numel() for shape in SHAPES]

@@ -1,0 +1,196 @@
+"""Models: their numbers, names and initial weights."""
+
+import itertools
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from core.specs.models import Activation, Model
+from core.specs.sizes.shapes import num_parameters
+from core.train.determinism import generator
+from core.train.models.activations import activation_function
+from core.train.models.build import build_model
+from core.train.models.mlp import MLP
+
+CPU = torch.device("cpu")
+
+
+def parsed(spec: dict[str, Any]) -> Model:
+    adapter: TypeAdapter[Model] = TypeAdapter(Model)
+    return adapter.validate_json(json.dumps(spec))
+
+
+def build(spec: dict[str, Any], seed: int = 0, dtype: torch.dtype = torch.float32) -> MLP:
+    return build_model(parsed(spec), 6, 4, seed=seed, device=CPU, dtype=dtype)
+
+
+MODULES: dict[Activation, nn.Module] = {
+    "relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(), "elu": nn.ELU(), "selu": nn.SELU(),
+    "gelu": nn.GELU(), "silu": nn.SiLU(), "mish": nn.Mish(), "softplus": nn.Softplus(),
+    "softsign": nn.Softsign(), "tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(),
+    "hardswish": nn.Hardswish(), "identity": nn.Identity(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_an_activation_is_torchs_module_of_that_name(name: Activation) -> None:
+    x = torch.linspace(-4, 4, 33)
+
+    assert torch.equal(activation_function(name)(x), MODULES[name](x))
+
+
+def sequential(model: MLP, make_norm: type[nn.Module] | None, dropout: float) -> nn.Sequential:
+    """The same model, written by hand."""
+    layers: list[nn.Module] = []
+    widths = [6, 5, 3]
+    for wide, out in itertools.pairwise(widths):
+        layers.append(nn.Linear(wide, out))
+        if make_norm is not None:
+            layers.append(make_norm(out))
+        layers.extend([nn.Tanh(), nn.Dropout(dropout)])
+    by_hand = nn.Sequential(*layers, nn.Linear(3, 4))
+    by_hand.load_state_dict(
+        dict(zip(by_hand.state_dict(), model.state_dict().values(), strict=True))
+    )
+    return by_hand
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize(
+    ("norm", "module"), [(None, None), ("batch", nn.BatchNorm1d), ("layer", nn.LayerNorm)]
+)
+def test_an_mlp_computes_what_the_sequence_of_modules_does(
+    norm: str | None, module: type[nn.Module] | None, dropout: float, training: bool
+) -> None:
+    spec = {"kind": "mlp", "hidden": [5, 3], "activation": "tanh", "norm": norm}
+    model = build({**spec, "dropout": dropout}).train(training)
+    by_hand = sequential(model, module, dropout).train(training)
+    x = torch.randn(7, 6, generator=torch.Generator().manual_seed(0))
+
+    outputs: list[Tensor] = []
+    for each in (model, by_hand):
+        torch.manual_seed(3)
+        outputs.append(each(x))
+        outputs[-1].square().sum().backward()  # type: ignore[no-untyped-call]
+
+    assert torch.equal(outputs[0], outputs[1])
+    for mine, theirs in zip(model.parameters(), by_hand.parameters(), strict=True):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        assert torch.equal(mine.grad, theirs.grad)
+    for mine_state, their_state in zip(
+        model.state_dict().values(), by_hand.state_dict().values(), strict=True
+    ):
+        assert torch.equal(mine_state, their_state)
+
+
+def test_parameters_have_stable_names() -> None:
+    names = list(build({"kind": "mlp", "hidden": [5], "norm": "batch"}).state_dict())
+
+    assert names == [
+        "hidden.0.linear.weight", "hidden.0.linear.bias", "hidden.0.norm.weight",
+        "hidden.0.norm.bias", "hidden.0.norm.running_mean", "hidden.0.norm.running_var",
+        "hidden.0.norm.num_batches_tracked", "output.weight", "output.bias",
+    ]  # fmt: skip
+    assert list(build({"kind": "linear", "bias": False}).state_dict()) == ["output.weight"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"kind": "linear"},
+        {"kind": "mlp", "hidden": []},
+        {"kind": "mlp", "hidden": [5, 7], "norm": "batch"},
+        {"kind": "mlp", "hidden": [3], "bias": False, "norm": "layer"},
+    ],
+)
+def test_the_number_of_parameters_is_what_the_spec_foretells(spec: dict[str, Any]) -> None:
+    model = build(spec)
+
+    assert sum(p.numel() for p in model.parameters()) == num_parameters(parsed(spec), 6, 4)
+
+
+def weights(init: dict[str, Any], dtype: torch.dtype = torch.float64) -> Tensor:
+    """A weight matrix of shape 40 x 60 as drawn by `init`."""
+    spec = {"kind": "mlp", "hidden": [40], "init": init}
+    model = build_model(parsed(spec), 60, 4, seed=1, device=CPU, dtype=dtype)
+    drawn: Tensor = model.state_dict()["hidden.0.linear.weight"]
+    return drawn
+
+
+@pytest.mark.parametrize(
+    ("init", "bound"),
+    [
+        ({"kind": "kaiming_uniform"}, math.sqrt(6 / 60)),
+        ({"kind": "torch_default"}, math.sqrt(1 / 60)),
+        ({"kind": "xavier_uniform", "gain": 2.0}, 2 * math.sqrt(6 / 100)),
+        ({"kind": "uniform", "low": -0.3, "high": 0.3}, 0.3),
+    ],
+)
+def test_uniform_initializers_fill_their_interval(init: dict[str, Any], bound: float) -> None:
+    drawn = weights(init)
+
+    assert drawn.abs().max().item() <= bound
+    assert drawn.abs().max().item() > 0.99 * bound
+    assert drawn.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("init", "std"),
+    [
+        ({"kind": "kaiming_normal"}, math.sqrt(2 / 60)),
+        ({"kind": "xavier_normal"}, math.sqrt(2 / 100)),
+        ({"kind": "normal", "std": 0.02}, 0.02),
+    ],
+)
+def test_normal_initializers_have_their_spread(init: dict[str, Any], std: float) -> None:
+    assert weights(init).std().item() == pytest.approx(std, rel=0.05)
+
+
+def test_orthogonal_rows_are_orthonormal_times_gain() -> None:
+    drawn = weights({"kind": "orthogonal", "gain": 3.0})
+
+    torch.testing.assert_close(drawn @ drawn.T, 9 * torch.eye(40, dtype=torch.float64))
+
+
+def test_constant_fills_weights() -> None:
+    assert set(weights({"kind": "constant", "value": 0.7}).flatten().tolist()) == {0.7}
+
+
+@pytest.mark.parametrize("init", ["kaiming_uniform", "orthogonal", "normal", "uniform", "constant"])
+def test_biases_are_zero_but_for_torch_default(init: str) -> None:
+    zero = build({"kind": "mlp", "init": {"kind": init}}).state_dict()
+    drawn = build({"kind": "mlp", "init": {"kind": "torch_default"}}).state_dict()
+
+    assert not zero["output.bias"].any()
+    assert 0 < drawn["output.bias"].abs().max().item() <= 1 / math.sqrt(64)
+
+
+def test_each_parameter_draws_from_a_generator_of_its_own_number() -> None:
+    drawn = build({"kind": "mlp", "hidden": [5]}, seed=9, dtype=torch.float64).state_dict()
+
+    # Parameters in order: hidden weight 0, hidden bias 1, output weight 2, output bias 3.
+    expected = torch.empty(4, 5, dtype=torch.float64)
+    nn.init.kaiming_uniform_(expected, nonlinearity="relu", generator=generator(9, "init", 2))
+    assert torch.equal(drawn["output.weight"], expected)
+
+
+@pytest.mark.parametrize("kind", ["kaiming_uniform", "xavier_normal", "orthogonal"])
+def test_float32_weights_are_the_float64_ones_rounded(kind: str) -> None:
+    init = {"kind": kind}
+
+    assert torch.equal(weights(init, torch.float32), weights(init).float())
+
+
+def test_building_a_model_leaves_torchs_default_generator_alone() -> None:
+    before = torch.get_rng_state()
+
+    build({"kind": "mlp", "norm": "layer"})
+
+    assert torch.equal(torch.get_rng_state(), before)

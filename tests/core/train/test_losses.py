@@ -1,0 +1,112 @@
+"""The losses and metrics, against their formulas worked out in NumPy."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from scipy.special import expit, logsumexp
+from torch import Tensor
+
+from core.specs.losses import Loss
+from core.train.losses import build_loss, metric_name, metric_sum, target_form
+
+Array = NDArray[np.float64]
+OUTPUTS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, 3.0], [-1.0, 4.0, 0.0]])
+IDS = np.array([0, 2, 0])
+VALUES = np.array([[1.0, 0.5, 0.5], [0.1, 3.0, -3.0], [0.0, 4.0, 0.2]])
+BITS = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+def _cross_entropy(smoothing: float) -> float:
+    logs = OUTPUTS - logsumexp(OUTPUTS, axis=1, keepdims=True)
+    chosen = logs[np.arange(3), IDS]
+    return float(-((1 - smoothing) * chosen + smoothing * logs.mean(axis=1)).mean())
+
+
+def _hinge(p: int, margin: float) -> float:
+    total = 0.0
+    for row, target in zip(OUTPUTS, IDS, strict=True):
+        total += sum(
+            max(0.0, margin - row[target] + other) ** p / 3
+            for index, other in enumerate(row)
+            if index != target
+        )
+    return total / 3
+
+
+def _huber(delta: float) -> float:
+    gap = np.abs(OUTPUTS - VALUES)
+    return float(np.where(gap < delta, gap**2 / 2, delta * (gap - delta / 2)).mean())
+
+
+BCE = -(BITS * np.log(expit(OUTPUTS)) + (1 - BITS) * np.log(expit(-OUTPUTS))).mean()
+
+CASES: list[tuple[dict[str, Any], Array, float]] = [
+    ({"kind": "cross_entropy"}, IDS, _cross_entropy(0.0)),
+    ({"kind": "cross_entropy", "label_smoothing": 0.2}, IDS, _cross_entropy(0.2)),
+    ({"kind": "binary_cross_entropy"}, BITS, float(BCE)),
+    ({"kind": "multi_margin"}, IDS, _hinge(1, 1.0)),
+    ({"kind": "multi_margin", "p": 2, "margin": 0.5}, IDS, _hinge(2, 0.5)),
+    ({"kind": "mse"}, VALUES, float(((OUTPUTS - VALUES) ** 2).mean())),
+    ({"kind": "l1"}, VALUES, float(np.abs(OUTPUTS - VALUES).mean())),
+    ({"kind": "smooth_l1", "beta": 0.5}, VALUES, _huber(0.5) / 0.5),
+    ({"kind": "huber", "delta": 2.0}, VALUES, _huber(2.0)),
+]
+
+
+def _parsed(spec: dict[str, Any]) -> Loss:
+    adapter: TypeAdapter[Loss] = TypeAdapter(Loss)
+    return adapter.validate_python(spec)
+
+
+@pytest.mark.parametrize(("spec", "targets", "expected"), CASES)
+def test_a_loss_is_the_mean_of_its_formula(
+    spec: dict[str, Any], targets: Array, expected: float
+) -> None:
+    loss = build_loss(_parsed(spec))
+
+    value = loss(torch.tensor(OUTPUTS), torch.tensor(targets))
+
+    assert value.shape == ()
+    assert value.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_cases_cover_every_kind() -> None:
+    schema = TypeAdapter(Loss).json_schema()
+
+    assert {spec["kind"] for spec, _, _ in CASES} == set(schema["discriminator"]["mapping"])
+
+
+def test_classes_are_judged_by_accuracy_and_values_by_mean_absolute_error() -> None:
+    kinds = {spec["kind"]: metric_name(target_form(_parsed(spec))) for spec, _, _ in CASES}
+
+    assert [kind for kind, metric in kinds.items() if metric == "accuracy"] == [
+        "cross_entropy", "binary_cross_entropy", "multi_margin",
+    ]  # fmt: skip
+    assert set(kinds.values()) == {"accuracy", "mae"}
+
+
+def _tensor(rows: list[list[float]]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def test_accuracy_counts_the_rows_whose_largest_output_is_the_target() -> None:
+    outputs = _tensor([[2, 1, 0], [0, 1, 3], [1, 1, 0], [float("nan"), 0, 0]])
+
+    assert metric_sum(outputs, torch.tensor([0, 1, 0, 0]), "class_ids") == 2.0
+
+
+def test_a_single_logit_above_zero_means_class_one() -> None:
+    outputs = _tensor([[0.5], [-0.5], [0.0], [float("nan")]])
+    targets = _tensor([[1.0], [1.0], [0.0], [0.0]])
+
+    assert metric_sum(outputs, targets, "binary") == 2.0
+
+
+def test_mae_is_the_mean_over_all_targets_of_a_row() -> None:
+    outputs, targets = _tensor([[1, 2], [0, 0]]), _tensor([[0, 0], [3, -3]])
+
+    assert metric_sum(outputs, targets, "values") == 1.5 + 3.0
