@@ -42,7 +42,9 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     # Whatever needs torch lives in core.train, and nowhere else.
     **dict.fromkeys(PARTS_OF_CORE, TORCH | TRAIN),
 }
-TRAINER_PROCESS = frozenset({ROOT / "worker/trainer.py", ROOT / "worker/duties.py"})
+TRAINER_PROCESS = frozenset(
+    {ROOT / "worker/trainer/server.py", ROOT / "worker/trainer/handlers.py"}
+)
 """What of the worker runs where torch is."""
 
 

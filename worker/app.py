@@ -29,12 +29,12 @@ from core.store.protocols.worker import WorkerStore
 from core.store.redis import RedisStore
 from worker import tasks
 from worker.health import alive_file
+from worker.heartbeat import Heartbeat
 from worker.janitor import Janitor
-from worker.lease import Heartbeat
 from worker.listener import Listener
 from worker.reconciler import Reconciler
 from worker.runner import Runner
-from worker.trainer_link import TRAINER, TrainerLink, TrainerUnavailableError
+from worker.trainer.client import TRAINER, TrainerLink, TrainerUnavailableError
 
 log = logging.getLogger("thalweg.worker")
 

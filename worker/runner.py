@@ -14,15 +14,15 @@ from core.settings import Settings
 from core.store.protocols.types import Claim, TaskClaim
 from core.store.protocols.worker import WorkerStore
 from core.strategies.plan import next_round
-from worker.attempt import Attempt
-from worker.hearing import Mailbox, Order
-from worker.later import LaterDiagnosis
-from worker.lease import Heartbeat
-from worker.means import Means
-from worker.patience import Shutdown
-from worker.planner import Decide, make_plan
-from worker.study_attempt import StudyAttempt
-from worker.trainer_link import Heard, TrainerDied, TrainerLink, TrainerUnavailableError
+from worker.execution.context import Means
+from worker.execution.job import Attempt
+from worker.execution.plan import Decide, make_plan
+from worker.execution.requested_diagnosis import LaterDiagnosis
+from worker.execution.retry import Shutdown
+from worker.execution.supervision import Mailbox, Order
+from worker.execution.task import StudyAttempt
+from worker.heartbeat import Heartbeat
+from worker.trainer.client import Heard, TrainerDied, TrainerLink, TrainerUnavailableError
 
 log = logging.getLogger("thalweg.worker")
 

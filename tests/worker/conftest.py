@@ -20,12 +20,12 @@ from core.store.history.layout import HistoryLayout
 from core.store.protocols.types import NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.strategies.plan import next_round
+from worker.execution.plan import Decide
+from worker.heartbeat import Heartbeat
 from worker.janitor import Janitor
-from worker.lease import Heartbeat
-from worker.planner import Decide
 from worker.reconciler import Reconciler
 from worker.runner import Runner
-from worker.trainer_link import TrainerLink
+from worker.trainer.client import TrainerLink
 
 FAKE = (sys.executable, "-P", str(Path(__file__).with_name("fake_trainer.py")))
 

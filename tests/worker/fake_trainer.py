@@ -13,7 +13,7 @@ import numpy as np
 from core.errors import ArtifactError, JobFailure
 from core.train.events import Control, Ending
 from core.train.fused.request import specs_of
-from worker.trainer import PipeEvents, StopFlag, main
+from worker.trainer.server import PipeEvents, StopFlag, main
 
 
 def rows(events: PipeEvents, first: int, count: int) -> None:

@@ -1,0 +1,45 @@
+"""The diagnosis of a job that still runs."""
+
+from typing import Any, cast
+
+import numpy as np
+
+from core.jobs import JobRecord
+from core.store.protocols.types import Claim
+from core.store.protocols.worker import WorkerStore
+from worker.execution.live_diagnosis import SHARE, LiveDiagnosis
+from worker.reporting.job import Recorder
+
+
+def test_a_running_job_is_diagnosed_by_its_rows_so_far(bench: Any) -> None:
+    bench.worker()
+    job_id = bench.submit("stream", diagnose="history")
+    quiet = bench.submit("finish:1", diagnose="history")
+    bench.until(lambda: bench.get(job_id).diagnosis is not None)
+    job = bench.get(job_id)
+    assert job.status == "running"
+    assert job.diagnosis["live"] is True
+    assert job.diagnosis["findings"]
+    bench.cancel(job_id)
+    assert bench.until_status(job_id, "cancelled").diagnosis is None
+    assert "live" not in bench.until_status(quiet, "succeeded").diagnosis
+
+
+def test_looks_are_seldom_and_take_a_small_share_of_the_time(bench: Any) -> None:
+    spec = bench.get(bench.submit("finish:1", diagnose="history")).spec
+    job = JobRecord("job_1", "running", spec, "")
+    recorder = Recorder(cast(WorkerStore, None), Claim(job, 1, 1), lost=lambda: None)
+    steps = np.arange(20.0)
+    columns = {"step": steps, "loss": 1 / (1 + steps), "lr": steps * 0 + 0.1, "grad_norm": steps}
+    recorder.add("train", 0, columns)
+    times = iter([0.0, 1.9, 2.0, 2.5, 102.4, 102.6, 102.7])  # the first look takes 0.5 s
+    live = LiveDiagnosis(job, recorder, every_s=2.0, clock=lambda: next(times))
+    live.look()
+    assert not recorder._notes
+    live.look()
+    assert recorder._notes.pop("diagnosis")["live"]
+    live.look()  # at 102.4: 0.5 s are half a percent of 100
+    assert not recorder._notes
+    live.look()
+    assert recorder._notes["diagnosis"]["live"]
+    assert SHARE < 0.01

@@ -1,0 +1,77 @@
+"""Interventions on their way into the record and the history."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from core.errors import StoreUnavailableError
+from core.jobs import JobRecord
+from core.store.history.layout import Columns, HistoryKind, HistoryLayout
+from core.store.protocols.types import Claim
+from core.store.protocols.worker import WorkerStore
+from worker.reporting.job import Append, Recorder
+
+LAYOUT = HistoryLayout(1, {"loss": 1, "x": 2}, 100)
+CLAIM = Claim(JobRecord("job_1", "running", {}, ""), 1, 1, {"train": LAYOUT})
+
+
+@pytest.mark.parametrize("pause", ["0", "0.3"])
+def test_a_rollback_leaves_no_row_of_the_course_that_was_left(bench: Any, pause: str) -> None:
+    bench.worker()
+    job = bench.until_status(bench.submit(f"back:{pause}", diagnose="history"), "succeeded")
+    assert bench.steps(job.id) == list(range(7))
+    assert [entry["to_step"] for entry in job.interventions] == [4]
+    assert job.result["num_steps"] == 7
+    assert job.diagnosis["findings"]
+
+
+class Log:
+    """A store that writes down what it is told, and is away at first."""
+
+    def __init__(self, refusals: int) -> None:
+        self.rows: list[float] = []
+        self.refusals = refusals
+
+    def _check(self) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailableError("away")
+
+    def update(self, claim: Claim, fields: Any, rows: Sequence[Append] = ()) -> None:
+        self._check()
+        for _, first_row, columns in rows:
+            assert first_row <= len(self.rows), "a gap"
+            steps = columns["step"].tolist()
+            self.rows[first_row : first_row + len(steps)] = steps
+
+    def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
+        self._check()
+        del self.rows[num_rows:]
+
+
+def columns(first: int, count: int) -> Columns:
+    steps = np.arange(first, first + count, dtype=np.float64)
+    return {"step": steps, "loss": steps, "x": np.zeros((count, 2))}
+
+
+@pytest.mark.parametrize("refusals", range(5))
+def test_rows_are_written_and_cut_in_order_whatever_fails(refusals: int) -> None:
+    log = Log(refusals)
+    recorder = Recorder(cast(WorkerStore, log), CLAIM, lost=lambda: None)
+    recorder.add("train", 0, columns(0, 10))
+    recorder.rewind("train", 4)
+    recorder.rewind("eval", 0)  # a history that the job has not
+    recorder.add("train", 4, columns(4, 8))
+    recorder.rewind("train", 6)
+    recorder.add("train", 6, columns(6, 1))
+    recorder.seal()
+    while True:
+        try:
+            recorder.finish(lambda rows, fields: log.update(CLAIM, fields, rows))
+            break
+        except StoreUnavailableError:
+            continue
+    assert log.rows == list(range(7))
+    assert recorder.history("train") is None

@@ -1,0 +1,148 @@
+"""The diagnosis of a job, made where its history is; what is measured of weights comes from the
+trainer."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from core.diagnosis.diagnose import diagnose
+from core.diagnosis.remedies.effect import compare, facts
+from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.jobs import JobRecord, Outcome
+from core.settings import Settings
+from core.specs.job import JobSpec
+from core.store.history.layout import Columns, HistoryKind
+from core.store.protocols.types import Json
+from core.store.protocols.worker import WorkerStore
+
+# What the trainer is asked when weights are to be measured, and how long it may take.
+LIMIT_S: Final = 300.0
+"""A measurement bounds its own time; one that has not ended by then hangs."""
+LONG_RUN_S: Final = 15.0
+"""Whoever asks for a diagnosis later wants to know: its share of the training time is that of a run
+of at least this long."""
+
+
+def question(
+    job: JobRecord, settings: Settings, device: str, checkpoint: str, train_s: float
+) -> Json:
+    """The fields of a `measure` frame."""
+    return {
+        "job_id": job.id,
+        "spec": job.spec,
+        "artifacts": settings.artifacts_location,
+        "device": device,
+        "checkpoint": checkpoint,
+        "train_s": train_s,
+    }
+
+
+log = logging.getLogger("thalweg.worker")
+
+ReadHistory = Callable[[HistoryKind], Columns | None]
+_UNDETERMINED: Final[Json] = {
+    "verdict": "undetermined",
+    "confidence": 0.0,
+    "findings": [],
+    "remedies": [],
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a descent.
+
+    Attributes:
+        history: reads a history's rows; None where there are none. It raises what the store does.
+    """
+
+    job: JobRecord
+    outcome: Outcome | None
+    result: Json | None
+    history: ReadHistory
+
+    @property
+    def spec(self) -> JobSpec:
+        # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
+        return JobSpec.model_validate_json(json.dumps(self.job.spec))
+
+
+def diagnosis(
+    run: Run, measured: Json | None = None, parent: Callable[[], Run] | None = None
+) -> Json:
+    """`diagnosis` of the record.
+
+    A fault in it is logged and written down as `undetermined`, and never fails the job. What the
+    store raises is passed on.
+
+    Args:
+        measured: of the weights; a diagnosis that is not of the last step's sees no later rows.
+        parent: for a job that tries a remedy, the run that the remedy is for (`NotFoundError`: it
+            has been deleted).
+    """
+    train, evaluation = run.history("train") or {}, run.history("eval")
+    outcome = run.outcome
+    if measured is not None and is_before_the_end(run, measured):
+        outcome = None
+        train = _until(train, measured["step"])
+        evaluation = None if evaluation is None else _until(evaluation, measured["step"])
+    try:
+        spec = run.spec
+        found = diagnose(spec, outcome, run.result, train, evaluation, measured)
+    except Exception:
+        log.exception("%s: the diagnosis failed", run.job.id)
+        return dict(_UNDETERMINED)
+    if parent is None:
+        return found
+    return {**found, **_compared(run, found, parent)}
+
+
+def stored_run(store: WorkerStore, job_id: str) -> Run:
+    """A run that has ended, its rows read now. Raises `NotFoundError`."""
+    job = store.get(job_id)
+    rows = {kind: store.read_columns(job_id, kind) for kind in ("train", "eval")}
+    return Run(job, job.outcome, job.result, lambda kind: rows[kind] or None)
+
+
+def is_before_the_end(run: Run, measured: Json) -> bool:
+    """Whether other updates followed the weights that were measured."""
+    steps = (run.result or {}).get("num_steps")
+    return steps is not None and measured["step"] < steps
+
+
+def _until(columns: Columns, step: int) -> Columns:
+    """The rows up to that of `step`, whose loss is that of the weights after `step` updates."""
+    if not columns:
+        return columns
+    stop = int(np.searchsorted(columns["step"], step, side="right"))
+    return {name: column[:stop] for name, column in columns.items()}
+
+
+def tries_a_remedy(job: JobRecord) -> bool:
+    """Whether the job is another's remedy, applied. (One that goes on says where it starts.)"""
+    return job.parent_id is not None and job.spec.get("start_from") is None
+
+
+def _compared(run: Run, found: Json, read_parent: Callable[[], Run]) -> Json:
+    """The fields that a child's diagnosis has on top."""
+    try:
+        parent = read_parent()
+        before = _facts(parent, parent.job.diagnosis)
+        return {"compared_to_parent": compare(before, _facts(run, found))}
+    except NotFoundError:
+        why = f"The parent job {run.job.parent_id} has been deleted."
+    except (StaleAttemptError, StoreUnavailableError):
+        raise
+    except Exception:
+        log.exception("%s: it could not be compared to its parent", run.job.id)
+        why = "A fault in the service."
+    return {"compared_to_parent": None, "not_compared": why}
+
+
+def _facts(run: Run, found: Json | None) -> Json:
+    train, evaluation = run.history("train") or {}, run.history("eval")
+    return facts(run.spec, run.outcome, run.result, train, evaluation, found)

@@ -1,0 +1,113 @@
+"""A plan of a study: which runs come next, or that there is nothing more to do.
+
+It is decided in the worker's main process, from the study and its runs' records alone, so that a
+plan that is repeated decides the same.
+"""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any, Final
+
+from core.artifacts.base import ArtifactStore
+from core.compare.comparison import best_configuration
+from core.errors import JobFailure, NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.jobs import Status
+from core.store.protocols.types import Round, TaskClaim
+from core.store.protocols.worker import WorkerStore
+from core.strategies.plan import next_round
+from core.studies import RunRecord, StudyRecord
+from worker.execution.cleanup import drop_spent
+from worker.execution.retry import Shutdown, insist
+
+log = logging.getLogger("thalweg.worker")
+
+Json = dict[str, Any]
+Decide = Callable[[StudyRecord, Sequence[RunRecord]], Round | None]
+"""Which runs and tasks come next; None: the study has come through."""
+
+_FAULT: Final = "A fault in the service; the worker's log has the details."
+
+
+def make_plan(
+    claim: TaskClaim,
+    *,
+    store: WorkerStore,
+    artifacts: ArtifactStore,
+    shutdown: Shutdown,
+    decide: Decide = next_round,
+) -> None:
+    """Carry out a claimed plan. A stale claim leaves without a word; one whose store stays away
+    through a shutdown is left to the reaper."""
+    study = claim.study
+    status: Status
+    try:
+        runs = insist(lambda: store.studies.runs(study.id), shutdown)
+        try:
+            round_ = decide(study, runs)
+        except Exception as error:
+            log.exception("%s: its plan failed", claim.task.id)
+            status, fields = "failed", {"error": _error(error)}
+        else:
+            if round_ is not None:
+                insist(lambda: store.studies.plan(claim, round_), shutdown)
+                if claim.task.round > 1:  # the runs went on from what the round before left
+                    drop_spent(artifacts, study.id, runs, claim.task.round - 1)
+                return
+            status, fields = _ending(study, runs)
+        insist(lambda: store.studies.finish(claim, status, fields), shutdown)
+        if claim.task.round > 1:
+            drop_spent(artifacts, study.id, runs)
+    except (StaleAttemptError, NotFoundError):
+        log.warning("%s: no longer ours", claim.task.id)
+    except StoreUnavailableError:
+        log.warning("%s: the store is away at shutdown; another worker plans", claim.task.id)
+
+
+def _ending(study: StudyRecord, runs: Sequence[RunRecord]) -> tuple[Status, Json]:
+    """What a study becomes that has come through, and with what."""
+    failure = failure_of(runs)
+    if failure is not None:
+        return "failed", {"error": failure}
+    return "succeeded", {"result": result_of(study, runs)}
+
+
+def failure_of(runs: Sequence[RunRecord]) -> Json | None:
+    """Why a study failed that has come through: what most of its runs failed by, if all did."""
+    if not runs or any(run.status != "failed" for run in runs):
+        return None
+    codes = Counter((run.error or {}).get("code", "internal_error") for run in runs)
+    [(code, count)] = codes.most_common(1)
+    first = next(run for run in runs if (run.error or {}).get("code", "internal_error") == code)
+    message = (first.error or {}).get("message", _FAULT)
+    text = f"All {len(runs)} runs failed, {count} of them like run {first.index}: {message}"
+    return {"code": code, "message": text, "param": None}
+
+
+def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
+    """The `result` of a study that has come through: `best`, its leading configuration, with the
+    mean of the metric over the runs that have one; None where none leads. A fault in it is logged
+    and costs nothing but this."""
+    try:
+        leader = best_configuration(study.spec, runs)
+    except Exception:
+        log.exception("%s: its configurations could not be compared", study.id)
+        leader = None
+    if leader is None:
+        return {"best": None}
+    repeats = [run for run in runs if run.configuration == leader]
+    values = [
+        run.metric
+        for run in repeats
+        if run.outcome != "diverged" and run.metric is not None and math.isfinite(run.metric)
+    ]
+    metric = fmean(values) if values else None
+    return {"best": {"configuration": leader, "params": repeats[0].params, "metric": metric}}
+
+
+def _error(error: Exception) -> Json:
+    if isinstance(error, JobFailure):
+        return {"code": error.failure_code, "message": str(error), "param": error.param}
+    return {"code": "internal_error", "message": _FAULT, "param": None}

@@ -1,0 +1,93 @@
+"""The training loop's reports of a job on their way into the store."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from core.store.history.layout import Columns, HistoryKind
+from core.store.protocols.types import Claim
+from core.store.protocols.worker import WorkerStore
+from worker.reporting.spool import Rows, join
+from worker.reporting.writer import Notes, Writer
+
+Append = tuple[HistoryKind, int, Columns]
+
+
+class Recorder(Writer[Append]):
+    """Collects the rows and fields of one attempt at a job; see `Writer`.
+
+    Args:
+        resumed: the attempt starts at a checkpoint, so that its first rows of each kind replace
+            all that a former attempt wrote from there on.
+        keep_bytes: up to this size the whole history also stays here, for the diagnosis.
+    """
+
+    def __init__(
+        self,
+        store: WorkerStore,
+        claim: Claim,
+        *,
+        lost: Callable[[], None],
+        resumed: bool = False,
+        spill_folder: Path | None = None,
+        memory_bytes: int = 64 * 2**20,
+        keep_bytes: int = 32 * 2**20,
+        linger_s: float = 0.05,
+    ) -> None:
+        super().__init__(
+            lost=lost, spill_folder=spill_folder, memory_bytes=memory_bytes, linger_s=linger_s
+        )
+        self._store = store
+        self._claim = claim
+        self._to_truncate: set[HistoryKind] = {"train", "eval"} if resumed else set()
+        self._kept: list[Rows] = []
+        self._keep_bytes = 0 if resumed else keep_bytes
+
+    def add(self, kind: HistoryKind, first_row: int, columns: Columns) -> None:
+        """Rows `first_row …` of a history."""
+        rows = Rows(kind, first_row, columns, truncate=kind in self._to_truncate)
+        self._to_truncate.discard(kind)
+        if self._keep_bytes:
+            self._keep_bytes = max(0, self._keep_bytes - rows.num_bytes)
+            self._kept = [*self._kept, rows] if self._keep_bytes else []
+        self._put([rows])
+
+    def rewind(self, kind: HistoryKind, num_rows: int) -> None:
+        """The run has gone back: the rows from `num_rows` on are none of it any more."""
+        layout = self._claim.layouts.get(kind)
+        if layout is None:
+            return
+        widths = layout.widths.items()
+        columns = {name: np.empty((0, width) if name == "x" else 0) for name, width in widths}
+        self._keep_bytes, self._kept = 0, []
+        self._put([Rows(kind, num_rows, {"step": np.empty(0), **columns}, truncate=True)])
+
+    def set(self, **fields: object) -> None:
+        """Fields of the record (`WorkerStore.update`): the last value of each is written."""
+        self._note(fields)
+
+    def history(self, kind: HistoryKind) -> Columns | None:
+        """All rows of this attempt where it began at row 0 and they are few; otherwise None: they
+        are in the store."""
+        if not self._keep_bytes:
+            return None
+        rows = join([rows for rows in self._kept if rows.kind == kind])
+        return rows[0].columns if rows else {}
+
+    def _send(self, rows: list[Append], notes: Notes) -> None:
+        self._store.update(self._claim, notes, rows=rows)
+
+    def _prepare(self, rows: list[Rows]) -> list[Append]:
+        """Cut histories down where batches say so, those before them written first; the batches
+        that are left to be written."""
+        left: list[Append] = []
+        for batch in rows:
+            if batch.truncate:
+                if left:
+                    self._store.update(self._claim, {}, rows=left)
+                left = []
+                self._store.truncate_rows(self._claim, batch.kind, batch.first_row)
+            if batch.num_rows:
+                left.append((batch.kind, batch.first_row, batch.columns))
+        return left

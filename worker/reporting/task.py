@@ -1,0 +1,246 @@
+"""The reports of a study's task on their way into the store."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from core.jobs import AttemptEnd, Status
+from core.store.history.bundles import MAX_HISTORY_BYTES, num_bytes
+from core.store.history.layout import Columns, HistoryKind, RunRows
+from core.store.protocols.types import Layouts, TaskClaim
+from core.store.protocols.worker import WorkerStudies
+from core.studies import RunRecord
+from worker.reporting.spool import Chain, History, Rows
+from worker.reporting.writer import Notes, Writer
+
+# How the rows of a task's runs are to lie in the store: with other runs' rows, or in chunks.
+MAX_SEGMENTS: Final = 8
+"""Of a history, about: a segment on the way holds such a share of all rows that may come."""
+LEAST_ROWS: Final = 64
+"""Of a segment on the way: one costs as much space as a few rows."""
+
+
+class Placing:
+    """Short histories lie in bundles, segment after segment, as long as their rows come in few
+    parts; the others, and those that were cut, in chunks of their own.
+
+    Args:
+        layouts: of the histories of each run.
+    """
+
+    def __init__(self, layouts: Mapping[int, Layouts]) -> None:
+        self._layouts = layouts
+        self._bundled: dict[History, int] = {}
+        """Rows of a history that lie in bundles."""
+        self._chunked: set[History] = set()
+
+    def makes_segment(
+        self, history: History, first_row: int, num_rows: int, *, last: bool, anew: bool = False
+    ) -> bool:
+        """Whether these rows may be a history's next segment. `last`: no other row follows. `anew`:
+        what there was after `first_row` is taken back."""
+        if anew:
+            if first_row > 0:
+                return False
+        elif history in self._chunked or first_row != self._bundled.get(history, 0):
+            return False
+        run, kind = history
+        layout = self._layouts[run][kind]
+        most = first_row + num_rows if last else layout.expected_rows
+        if not num_rows or most is None or num_bytes(layout, most) > MAX_HISTORY_BYTES:
+            return False
+        return last or num_rows >= max(LEAST_ROWS, most / MAX_SEGMENTS)
+
+    def goes_to_chunks(self, history: History) -> bool:
+        """No segment follows. Whether there are rows in bundles, which have to move."""
+        self._chunked.add(history)
+        return history in self._bundled
+
+    def written(self, history: History, num_rows: int, *, bundled: bool) -> None:
+        """Its rows lie so, as many as these."""
+        if bundled:
+            self._bundled[history] = num_rows
+            self._chunked.discard(history)
+        else:
+            self._bundled.pop(history, None)
+
+
+T = TypeVar("T")
+
+HOLD_S: Final = 1.5
+"""Rows of many runs wait for so long: the history of a run that ends by then is written together
+with others', and that of a longer one in fewer and larger parts. A thousand histories of 1,000 rows
+took Redis 1.4 s in seven parts each, in chunks of their own, and 0.3 s in bundles."""
+EARLY_BYTES: Final = 8 * 2**20
+"""So that the store works while the training goes on."""
+BATCH_BYTES: Final = 4 * 2**20
+
+_DEVICE: Final = "device"
+_UPDATES: Final = "num_updates"
+
+
+class TaskRecorder(Writer[RunRows]):
+    """Collects the rows and records of one attempt at a task; see `Writer`.
+
+    Args:
+        layouts: of the histories of each run.
+        going_on: runs that have rows already; their first rows of each kind replace all that was
+            written from there on.
+        early_bytes: when more waits, what makes a good segment leaves before its time.
+    """
+
+    def __init__(
+        self,
+        studies: WorkerStudies,
+        claim: TaskClaim,
+        layouts: Mapping[int, Layouts],
+        *,
+        lost: Callable[[], None],
+        going_on: Collection[int] = (),
+        spill_folder: Path | None = None,
+        memory_bytes: int = 128 * 2**20,
+        linger_s: float = 0.1,
+        hold_s: float = HOLD_S,
+        early_bytes: int = EARLY_BYTES,
+    ) -> None:
+        super().__init__(
+            lost=lost,
+            spill_folder=spill_folder,
+            memory_bytes=memory_bytes,
+            linger_s=linger_s,
+            hold_s=hold_s,
+            batch_bytes=BATCH_BYTES,
+        )
+        self._studies = studies
+        self._claim = claim
+        self._layouts = layouts
+        self._early_bytes = early_bytes
+        self._placing = Placing(layouts)
+        self._over: set[int] = set()
+        self._to_truncate = {(run, kind) for run in going_on for kind in layouts[run]}
+
+    def add(
+        self,
+        kind: HistoryKind,
+        runs: Sequence[int],
+        first_rows: Sequence[int],
+        lengths: Sequence[int],
+        columns: Columns,
+        *,
+        truncate: bool = False,
+    ) -> None:
+        """Rows of several runs: `lengths[i]` of `runs[i]` from `first_rows[i]` on, run after run
+        in the columns. `truncate`: what was written from there on was taken back."""
+        several: list[Rows] = []
+        start = 0
+        for run, first_row, length in zip(runs, first_rows, lengths, strict=True):
+            stop = start + length
+            its_own = {name: column[start:stop] for name, column in columns.items()}
+            cut = truncate or (run, kind) in self._to_truncate
+            several.append(Rows(kind, first_row, its_own, cut, run))
+            self._to_truncate.discard((run, kind))
+            start = stop
+        self._put(several)
+
+    def record(self, runs: Iterable[RunRecord]) -> None:
+        """Records of runs, written after the rows that came before."""
+        several = {run.index: run for run in runs}
+        self._over.update(index for index, run in several.items() if run.terminal)
+        self._note(several)
+
+    def progress(self, num_updates: int) -> None:
+        """Updates that the task has made, in all its attempts."""
+        self._note({_UPDATES: num_updates})
+
+    def device(self, name: str) -> None:
+        """Where the attempt trains."""
+        self._note({_DEVICE: name})
+
+    def write_rest(self) -> None:
+        """Once sealed: write what is left. Raises what the store raises; may be repeated."""
+        self.finish(self._send)
+
+    def close_task(self, status: Status, end: AttemptEnd) -> Status:
+        """Once sealed: write what is left and close the task, as `WorkerStudies.close`. Raises what
+        the store raises; may be repeated."""
+
+        def close(rows: list[RunRows], notes: Notes) -> Status:
+            return self._studies.close(
+                self._claim,
+                status,
+                end,
+                rows=rows,
+                runs=_records(notes),
+                num_updates=notes.get(_UPDATES),
+            )
+
+        return self.finish(close)
+
+    def _may_overtake(self, key: Any, note: Any) -> bool:
+        if not isinstance(note, RunRecord):
+            return True
+        return not note.terminal and note.paused is None
+
+    def _due(self) -> Callable[[Chain], bool]:
+        due = super()._due()
+        if self._backlog.num_bytes < self._early_bytes:
+            return due
+        return lambda chain: due(chain) or self._is_good_segment(chain)
+
+    def _is_good_segment(self, chain: Chain) -> bool:
+        first = chain[0]
+        if any(rows.truncate for rows in islice(chain, 1, None)):
+            return False
+        last = first.run in self._over and not self._backlog.has_file
+        return self._placing.makes_segment(
+            (first.run, first.kind),
+            first.first_row,
+            sum(rows.num_rows for rows in chain),
+            last=last,
+            anew=first.truncate,
+        )
+
+    def _prepare(self, rows: list[Rows]) -> list[RunRows]:
+        parts = Counter((batch.run, batch.kind) for batch in rows)
+        return [self._placed(batch, alone=parts[batch.run, batch.kind] == 1) for batch in rows]
+
+    def _placed(self, batch: Rows, *, alone: bool) -> RunRows:
+        """`alone`: no other rows of its history are written with it."""
+        history: History = (batch.run, batch.kind)
+        bundled = alone and self._placing.makes_segment(
+            history,
+            batch.first_row,
+            batch.num_rows,
+            last=batch.run in self._over and not self._more_waits(batch),
+            anew=batch.truncate,
+        )
+        # What lies in bundles moves into chunks when it is cut, even if nothing is cut off.
+        moves = not bundled and self._placing.goes_to_chunks(history)
+        return RunRows(
+            index=batch.run,
+            kind=batch.kind,
+            layout=self._layouts[batch.run][batch.kind],
+            first_row=batch.first_row,
+            columns=batch.columns,
+            truncate=batch.truncate or moves,
+            bundled=bundled,
+        )
+
+    def _send(self, rows: list[RunRows], notes: Notes) -> None:
+        if rows or notes:
+            self._studies.write(
+                self._claim,
+                rows=rows,
+                runs=_records(notes),
+                num_updates=notes.get(_UPDATES),
+                device=notes.get(_DEVICE),
+            )
+        for each in rows:
+            stop = each.first_row + len(each.columns["step"])
+            self._placing.written((each.index, each.kind), stop, bundled=each.bundled)
+
+
+def _records(notes: Notes) -> list[RunRecord]:
+    return [note for note in notes.values() if isinstance(note, RunRecord)]

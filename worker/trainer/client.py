@@ -1,0 +1,191 @@
+"""The worker's end of the trainer: start it, send it runs and orders, hear it, replace it.
+
+The trainer's frames and its death arrive in one mailbox, in order, so that whoever runs a job
+waits in one place. `start` belongs to a thread that lives as long as the process does: on Linux
+the trainer is killed when the thread that started it ends.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from worker.trainer import protocol
+from worker.trainer.protocol import Frame, Json
+
+log = logging.getLogger("thalweg.worker")
+
+# By its file's path: a command line with ` worker` in it is a worker's, and a trainer is none.
+TRAINER: Final = (sys.executable, "-P", str(Path(__file__).with_name("server.py")))
+
+
+class TrainerUnavailableError(Exception):
+    """The trainer did not start; `str(error)` is one line."""
+
+
+@dataclass(frozen=True)
+class TrainerDied:
+    """The trainer's process has ended; `status` as `subprocess` gives it (negative: a signal)."""
+
+    status: int
+
+
+Heard = Frame | TrainerDied
+
+
+class TrainerLink:
+    """One trainer process at a time, and a new one when asked to after it has died.
+
+    Args:
+        command: what to start; the socket's number and this process's id are appended.
+        environment: variables set on top of this process's.
+        start_timeout_s: how long importing torch and warming up may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        command: Sequence[str] = TRAINER,
+        environment: Mapping[str, str] | None = None,
+        start_timeout_s: float = 120.0,
+    ) -> None:
+        self.hear: Callable[[Heard], None] = lambda heard: None
+        """Called by the link's own thread with each frame but `ready`, and with a death."""
+        self._command = tuple(command)
+        self._environment = dict(environment or {})
+        self._start_timeout_s = start_timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._listener: threading.Thread | None = None
+        self._ready = threading.Event()
+        self._answered = threading.Event()
+        self.devices: tuple[str, ...] = ()
+        """The devices that the trainer found, best first; known once it has started."""
+
+    @property
+    def pid(self) -> int | None:
+        """The trainer's process id; None when there is none."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether a trainer is there that can take a run."""
+        return self._process is not None and self._process.poll() is None and self._ready.is_set()
+
+    def start(self) -> None:
+        """Make sure that a trainer is ready. Raises `TrainerUnavailableError`."""
+        if self.alive:
+            return
+        if self._process is None or self._process.poll() is not None:
+            self.launch()
+        assert self._process is not None
+        self._answered.wait(self._start_timeout_s)
+        if not self._ready.is_set():
+            status = self._process.poll()
+            self.stop()
+            how = "did not answer" if status is None else f"ended with status {status}"
+            raise TrainerUnavailableError(f"The trainer {how} while starting; see the log above.")
+
+    def launch(self) -> None:
+        """Start a trainer without waiting until it is ready, in place of the one there was."""
+        self.stop()
+        ours, theirs = socket.socketpair()
+        try:
+            self._process = subprocess.Popen(
+                [*self._command, str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env={**os.environ, **self._environment},
+            )
+        except OSError as error:
+            ours.close()
+            raise TrainerUnavailableError(f"The trainer cannot be started: {error}.") from error
+        finally:
+            theirs.close()
+        self._socket = ours
+        self._ready, self._answered = threading.Event(), threading.Event()
+        self._listener = threading.Thread(
+            target=self._listen,
+            args=(self._process, ours, self._ready, self._answered),
+            name="trainer-link",
+            daemon=True,
+        )
+        self._listener.start()
+
+    def run(self, run: int, job: Json) -> None:
+        """Start a run; its frames follow, the last of them `ended` or `failed`."""
+        self._send(Frame("run", {**job, "run": run}))
+
+    def run_population(self, run: int, task: Json) -> None:
+        """Start the runs of a study's task; their frames follow, the last of them `ended` or
+        `failed`."""
+        self._send(Frame("population", {**task, "run": run}))
+
+    def measure(self, run: int, job: Json) -> None:
+        """Have a job's weights measured; the answer is `measured` or `failed`."""
+        self._send(Frame("measure", {**job, "run": run}))
+
+    def order(self, what: Literal["cancel", "hand_over"], run: int) -> None:
+        """Ask the run to stop between two steps; an order for a run that has ended does nothing."""
+        self._send(Frame(what, {"run": run}))
+
+    def kill(self) -> None:
+        """End the trainer at once. Its death is heard like any other."""
+        if self._process is not None:
+            self._process.kill()
+
+    def stop(self) -> None:
+        """End the trainer and forget it; nothing is heard of it afterwards."""
+        if self._process is None:
+            return
+        self._ready.clear()
+        self._process.kill()
+        self._process.wait()
+        if self._listener is not None:
+            self._listener.join()
+        if self._socket is not None:
+            self._socket.close()
+        self._process = self._socket = self._listener = None
+
+    def _send(self, frame: Frame) -> None:
+        # A trainer that has just died is heard of through the mailbox.
+        with contextlib.suppress(OSError):
+            assert self._socket is not None
+            self._socket.sendall(protocol.pack(frame))
+
+    def _listen(
+        self,
+        process: subprocess.Popen[bytes],
+        link: socket.socket,
+        ready: threading.Event,
+        answered: threading.Event,
+    ) -> None:
+        with link.makefile("rb") as stream:
+            while True:
+                try:
+                    frame = protocol.read(stream)
+                except (OSError, ValueError) as error:
+                    log.error("trainer %d: unreadable answer: %s", process.pid, error)
+                    frame = None
+                if frame is None:
+                    break
+                if frame.type == "ready":
+                    self.devices = tuple(frame.fields["devices"])
+                    ready.set()
+                    answered.set()
+                else:
+                    self.hear(frame)
+        process.kill()  # without its socket it is of no use, should it still live
+        status = process.wait()
+        was_ready = ready.is_set()
+        ready.clear()
+        answered.set()
+        if was_ready:
+            self.hear(TrainerDied(status))
