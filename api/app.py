@@ -8,25 +8,20 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from api import problems
-from api.dependencies import Services
-from api.dispatch import Dispatcher
-from api.gate import Gate
-from api.log import note
-from api.routes import (
-    catalog,
-    continuation,
-    diagnoses,
-    docs,
-    history,
-    jobs,
-    results,
-    studies,
-    study_results,
-    study_runs,
-    system,
-)
-from api.waiting import EndFeed
+from api.history import routes as history
+from api.http import errors
+from api.http.log import note
+from api.http.middleware import Gate
+from api.jobs import continuation, diagnosis, results
+from api.jobs import routes as jobs
+from api.services.dependencies import Services
+from api.services.dispatch import Dispatcher
+from api.services.waiting import EndFeed
+from api.studies import results as study_results
+from api.studies import routes as studies
+from api.studies import runs as study_runs
+from api.system import catalog, docs
+from api.system import routes as system
 from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError
 from core.settings import Settings
@@ -61,7 +56,7 @@ def create_app(
         continuation,
         history,
         results,
-        diagnoses,
+        diagnosis,
         studies,
         study_runs,
         study_results,
@@ -88,7 +83,7 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         trusted_hosts=[*settings.trusted_hosts.split(","), *_own_names(settings.host)],
     )
-    problems.install(app)
+    errors.install(app)
     return app
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.dispatch import CeleryDispatcher
+from api.services.dispatch import CeleryDispatcher
 from core.artifacts.build import open_artifacts
 from core.settings import Settings
 from core.store.redis import AsyncRedisStore

@@ -13,8 +13,8 @@ import redis
 import uvicorn
 from fastapi import FastAPI
 
-from api import log
-from api.gate import is_loopback
+from api.http import log
+from api.http.middleware import is_loopback
 from core.errors import ArtifactError
 from core.settings import Settings
 

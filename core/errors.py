@@ -1,6 +1,6 @@
 """Domain errors: what can go wrong, in the product's own words.
 
-Every error carries a stable `code`; `api/problems.py` maps the classes to HTTP statuses in one
+Every error carries a stable `code`; `api/http/errors.py` maps the classes to HTTP statuses in one
 table, and the worker writes the codes of `JobFailure` into the job's record.
 """
 

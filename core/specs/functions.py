@@ -118,7 +118,7 @@ class Quadratic(Spec):
 
 
 class Expression(Spec):
-    """A formula in named variables, parsed by a whitelist (`core.specs.formulas.parser`)."""
+    """A formula in named variables, parsed by a whitelist."""
 
     kind: Literal["expression"]
     expression: Annotated[str, Field(min_length=1)]

@@ -1,0 +1,93 @@
+"""A job's history: exact pages and honest views, in four formats."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.history.formats import WRITERS
+from api.history.schemas import History
+from api.history.selection import Answer, Question, answer
+from api.http.openapi import header, problems
+from api.http.queries import HistoryQuery
+from api.services.dependencies import JobIdPath, Json, Route, known_form, services_of
+from core.errors import FieldError, InvalidInputError
+
+router = APIRouter(prefix="/v1/jobs", tags=["history"], route_class=Route)
+
+DEFAULT_LIMIT = 1_000
+_IN_PLACE = 40_000
+"""Numbers in JSON from which on they are written in a thread (about 5 ms)."""
+_OTHERS: dict[str, Any] = {
+    media_type.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
+    for name, (media_type, _) in WRITERS.items()
+    if name != "json"
+}
+
+
+def announced(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a call that gives a history; `model` is its JSON."""
+    return {
+        200: {
+            "model": model,
+            "content": _OTHERS,
+            "headers": {"Link": header('`rel="next"`: the following page, if there are rows.')},
+        },
+        **problems(404, 503),
+    }
+
+
+@router.get("/{job_id:id}/history", response_class=Json, responses=announced(History))
+async def history(
+    request: Request, job_id: JobIdPath, query: Annotated[HistoryQuery, Query()]
+) -> Response:
+    """Losses as they were computed. Follow a running job with `after=` the last `next_after`."""
+    known_form(job_id)
+    found = await answer(services_of(request).store, job_id, question_of(query))
+    return await written(request, query, found)
+
+
+async def written(request: Request, query: HistoryQuery, found: Answer) -> Response:
+    """The reply, in the format that was asked for."""
+    media_type, write = WRITERS[query.format]
+    size = sum(column.size for column in found.columns.values())
+    if size > (_IN_PLACE if query.format == "json" else _IN_PLACE // 10):
+        content = await asyncio.to_thread(write, found)
+    else:
+        content = write(found)
+    headers = {"Cache-Control": "no-cache"}
+    if (url := _next_page(request, query, found)) is not None:
+        headers["Link"] = f'<{url}>; rel="next"'
+    return Response(content, headers=headers, media_type=media_type)
+
+
+def question_of(query: HistoryQuery) -> Question:
+    """Raises `InvalidInputError` for parameters that contradict each other."""
+    mistakes = [
+        FieldError(
+            name,
+            "conflict",
+            f"{name}: does not go with points, which views the whole history; leave one out.",
+        )
+        for name in ("after", "limit")
+        if query.points is not None and getattr(query, name) is not None
+    ]
+    series = None if query.series is None else tuple(query.series.split(","))
+    if series and (len(set(series)) < len(series) or "" in series):
+        given = ",".join(series)[:80]
+        message = f"series: needs different names with commas between; given {given!r}."
+        mistakes.append(FieldError("series", "malformed", message))
+    if mistakes:
+        raise InvalidInputError(mistakes)
+    return Question(query.kind, series, query.after, query.limit or DEFAULT_LIMIT, query.points)
+
+
+def _next_page(request: Request, query: HistoryQuery, found: Answer) -> str | None:
+    """Where the rows go on that are there already (CSV and NPZ have no room for `next_after`)."""
+    if query.points is not None or found.reaches_end or found.next_after is None:
+        return None
+    url = request.url.include_query_params(after=found.next_after)
+    return f"{url.path}?{url.query}"

@@ -1,0 +1,167 @@
+"""Which rows of a history answer a question, and how they are written."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.history.downsample import METHOD, choose_rows
+from core.errors import FieldError, InvalidInputError
+from core.jobs import TERMINAL
+from core.store.history.chunks import row_after, steps_of
+from core.store.history.layout import Columns, HistoryKind, HistoryMeta
+from core.store.protocols.api import ApiStore
+
+MAX_NUMBERS: Final = 2_000_000
+"""Numbers in one reply: a page of a wide series may hold fewer rows than were asked for."""
+
+_POSSIBLE: Final[dict[HistoryKind, tuple[str, ...]]] = {
+    "train": ("loss", "lr", "grad_norm", "grad_cosine", "x"),
+    "eval": ("loss", "accuracy", "mae"),
+}
+"""Every series that a history may have (`core.specs.sizes.shapes.history_widths`)."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """`series`: None for all. `points`: the most rows of a downsampled view; None for a page."""
+
+    kind: HistoryKind
+    series: tuple[str, ...] | None
+    after: int | None
+    limit: int
+    points: int | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Rows of a history: equally long columns, `step` (int64) first, `x` with a row's list each.
+
+    `whose`: the fields that name the job or the run.
+    """
+
+    whose: Mapping[str, str | int]
+    kind: HistoryKind
+    columns: Mapping[str, NDArray[Any]]
+    total: int
+    method: Literal["exact", "minmax"]
+    reaches_end: bool
+    terminal: bool
+    first_nonfinite_step: int | None
+
+    @property
+    def complete(self) -> bool:
+        """No row can come after these."""
+        return self.terminal and self.reaches_end
+
+    @property
+    def returned(self) -> int:
+        return len(self.columns["step"])
+
+    @property
+    def next_after(self) -> int | None:
+        steps = self.columns["step"]
+        return int(steps[-1]) if len(steps) else None
+
+
+async def answer(
+    store: ApiStore, name: str, question: Question, whose: Mapping[str, str | int] | None = None
+) -> Answer:
+    """`name`: of a job, or of a run (`core.studies.run_id`), which needs `whose`.
+
+    Raises `NotFoundError`, and `InvalidInputError` for a series that there is not.
+    """
+    # The status first: once it is terminal, no row comes after the ones that are counted next.
+    terminal = await store.status(name) in TERMINAL
+    meta = await store.history_meta(name, question.kind)
+    names = wanted_series(question, meta)
+    first = 0 if question.after is None else row_after(meta, question.after)
+    width = 1 + sum(meta.layout.widths[name] for name in names)
+    most = max(1, MAX_NUMBERS // width)
+    method: Literal["exact", "minmax"] = "exact"
+    if question.points is None or meta.num_rows <= min(question.points, most):
+        asked = question.limit if question.points is None else meta.num_rows
+        rows = max(0, min(asked, most, meta.num_rows - first))
+        columns = await store.history_rows(name, question.kind, meta, ("step", *names), first, rows)
+        end = first + len(columns["step"])
+    else:
+        columns = await _view(store, name, question, meta, names, most)
+        method, end = METHOD, meta.num_rows
+    return Answer(
+        whose=whose or {"job_id": name},
+        kind=question.kind,
+        columns={"step": columns["step"].astype(np.int64)}
+        | {series: columns[series] for series in names},
+        total=meta.num_rows,
+        method=method,
+        reaches_end=end >= meta.num_rows,
+        terminal=terminal,
+        first_nonfinite_step=meta.first_nonfinite_step,
+    )
+
+
+def no_rows(question: Question, whose: Mapping[str, str | int], *, terminal: bool) -> Answer:
+    """Of a run that nothing is stored of: of the series that there may be, those asked for.
+
+    Raises `InvalidInputError` for one that no history has.
+    """
+    names = [] if question.series is None else _chosen(question.series, _POSSIBLE[question.kind])
+    return Answer(
+        whose=whose,
+        kind=question.kind,
+        columns={"step": np.zeros(0, np.int64)} | dict.fromkeys(names, np.zeros(0)),
+        total=0,
+        method="exact",
+        reaches_end=True,
+        terminal=terminal,
+        first_nonfinite_step=None,
+    )
+
+
+async def _view(
+    store: ApiStore,
+    name: str,
+    question: Question,
+    meta: HistoryMeta,
+    names: Sequence[str],
+    most: int,
+) -> Columns:
+    """At most `points` rows that keep the extremes, and every row that is not finite."""
+    assert question.points is not None
+    thin = [each for each in names if meta.layout.widths[each] == 1] or ["loss"]
+    whole = await store.history_rows(name, question.kind, meta, thin, 0, meta.num_rows)
+    rows = await asyncio.to_thread(
+        choose_rows, [whole[each] for each in thin], min(question.points, most)
+    )
+    columns = {each: column[rows] for each, column in whole.items()}
+    wide = [each for each in names if each not in columns]
+    if wide:
+        columns |= await store.history_pick(name, question.kind, meta, wide, rows)
+    return {"step": steps_of(meta, rows), **columns}
+
+
+def wanted_series(question: Question, meta: HistoryMeta) -> list[str]:
+    """The series to read besides `step`, in the history's own order.
+
+    Raises `InvalidInputError` naming those that there are.
+    """
+    known = list(meta.layout.widths)
+    return known if question.series is None else _chosen(question.series, known)
+
+
+def _chosen(series: Sequence[str], known: Sequence[str]) -> list[str]:
+    mistakes = [
+        FieldError(
+            "series",
+            "unknown_series",
+            f"series: {name[:80]!r} is none of this history's: step, {', '.join(known)}.",
+        )
+        for name in dict.fromkeys(series)
+        if name != "step" and name not in known
+    ]
+    if mistakes:
+        raise InvalidInputError(mistakes[:100])
+    return [name for name in known if name in series]

@@ -1,0 +1,246 @@
+"""Domain error → status and `application/problem+json` (RFC 9457), in one table."""
+
+import math
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar, Final
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
+
+from api.http.encoding import PROBLEM_JSON, to_json
+from core.errors import (
+    ArtifactError,
+    ConflictError,
+    FieldError,
+    InvalidInputError,
+    NotFoundError,
+    StoreUnavailableError,
+    ThalwegError,
+)
+
+MAX_ERRORS: Final = 100
+_SHOWN: Final = 80
+
+
+class BodyTooLargeError(ThalwegError):
+    """The request's body is larger than `max_body_bytes`."""
+
+    code = "body_too_large"
+
+
+class UnsupportedMediaTypeError(ThalwegError):
+    """The request's body is not declared as JSON."""
+
+    code = "unsupported_media_type"
+
+
+class ForeignHostError(ThalwegError):
+    """The request names a host that this service does not answer to."""
+
+    code = "foreign_host"
+
+
+class ForeignOriginError(ThalwegError):
+    """The request was made by a web page of another site."""
+
+    code = "foreign_origin"
+
+
+class NotReadyError(ThalwegError):
+    """A part of the service that it cannot do without is away; `checks` says which."""
+
+    code = "not_ready"
+
+    def __init__(self, checks: Mapping[str, str]) -> None:
+        failing = [f"{name}: {word}" for name, word in checks.items() if word != "ok"]
+        super().__init__("; ".join(failing))
+        self.checks = dict(checks)
+
+
+class MalformedRequestError(ThalwegError):
+    """The request is not HTTP that this service understands."""
+
+    code: ClassVar[str] = "malformed_request"
+
+
+TABLE: Final[dict[type[ThalwegError], tuple[int, str]]] = {
+    MalformedRequestError: (400, "Malformed request"),
+    ForeignHostError: (403, "Foreign host"),
+    ForeignOriginError: (403, "Foreign origin"),
+    NotFoundError: (404, "Not found"),
+    ConflictError: (409, "Conflict"),
+    BodyTooLargeError: (413, "Body too large"),
+    UnsupportedMediaTypeError: (415, "Unsupported media type"),
+    InvalidInputError: (422, "Invalid request"),
+    StoreUnavailableError: (503, "Store unavailable"),
+    ArtifactError: (503, "Artifact store unavailable"),
+    NotReadyError: (503, "Not ready"),
+    ThalwegError: (500, "Internal error"),
+}
+"""The nearest class in the error's ancestry counts."""
+
+_INTERNAL: Final = "A fault in the service. Its log has the details under this request's id."
+
+
+def problem(
+    scope: Scope,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> Response:
+    """A problem document; `members` are added to it."""
+    raw = scope.get("raw_path") or b""
+    body = _sound(
+        {
+            "type": f"urn:thalweg:problem:{code}",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            # Percent-encoded as it came: nothing in it can act. Long ones are of no use to anyone.
+            "instance": raw.split(b"?")[0].decode("latin-1")[:500],
+            "code": code,
+            **members,
+        }
+    )
+    return Response(
+        to_json(body),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        media_type=PROBLEM_JSON,
+    )
+
+
+def _sound(value: Any) -> Any:
+    """`value` with its texts in UTF-8: half a surrogate pair, quoted from a request, is in none."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {key: _sound(item) for key, item in value.items()}
+    return [_sound(item) for item in value] if isinstance(value, list) else value
+
+
+def of_error(scope: Scope, error: ThalwegError) -> Response:
+    """The problem document of a domain error."""
+    status, title = next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+    code, detail = error.code, str(error)
+    headers: dict[str, str] = {}
+    members: dict[str, Any] = {}
+    if isinstance(error, ConflictError):
+        code = error.conflict_code
+    elif isinstance(error, InvalidInputError):
+        members["errors"] = [
+            {"param": each.param, "code": each.code, "message": each.message}
+            for each in error.errors
+        ]
+        detail = _summary(error.errors)
+    elif isinstance(error, StoreUnavailableError):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    elif isinstance(error, NotReadyError):
+        members["checks"] = error.checks
+    if status == 500:
+        return internal_error(scope)
+    if status == 503:
+        headers.setdefault("Retry-After", "1")
+    return problem(scope, status, code, title, detail, headers=headers, **members)
+
+
+def internal_error(scope: Scope) -> Response:
+    """The same words for every fault: its cause is for the log."""
+    return problem(scope, 500, "internal_error", "Internal error", _INTERNAL)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the app leave as a problem document."""
+    app.add_exception_handler(ThalwegError, _on_domain_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameters)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_domain_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ThalwegError)
+    return of_error(request.scope, error)
+
+
+async def _on_invalid_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    mistakes = [_field_error(request, item) for item in error.errors()]
+    return of_error(request.scope, InvalidInputError(mistakes[:MAX_ERRORS]))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: no such path, no such method, and rarer things."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        missing = NotFoundError("Nothing is at this path; /openapi.json lists all calls.")
+        return of_error(request.scope, missing)
+    if error.status_code == 405:
+        allow = ", ".join(allowed_methods(request.app.routes, request.scope))
+        detail = f"This path does not take {request.method[:16]}; it takes {allow}."
+        return problem(
+            request.scope,
+            405,
+            "method_not_allowed",
+            "Method not allowed",
+            detail,
+            headers={"Allow": allow},
+        )
+    if error.status_code >= 500:
+        return internal_error(request.scope)
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_")
+    return problem(request.scope, error.status_code, code, phrase, f"{phrase}.")
+
+
+def allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
+    """All methods of a path, whichever routes hold them (Starlette names one route's only)."""
+    methods: set[str] = set()
+    for route in routes:
+        if route.matches(scope)[0] is not Match.NONE:
+            methods |= set(getattr(route, "methods", None) or ())
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def _summary(errors: Sequence[FieldError]) -> str:
+    if len(errors) == 1:
+        return errors[0].message
+    return f"{len(errors)} mistakes; the first: {errors[0].message}" if errors else "Invalid."
+
+
+def _field_error(request: Request, item: Mapping[str, Any]) -> FieldError:
+    """pydantic's words for one parameter, with its name and the value given."""
+    where, *path = item["loc"]
+    param = str(path[0])[:_SHOWN] if path else str(where)
+    code = str(item["type"])
+    if code == "extra_forbidden":
+        return unknown_parameter(param, query_names(request.scope["route"]))
+    if code == "missing":
+        return FieldError(param, code, f"{param}: is required.")
+    said = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    given = item["input"] if isinstance(item["input"], str) else ""
+    return FieldError(param, code, f"{param}: {said}; given {given[:_SHOWN]!r}.")
+
+
+def unknown_parameter(name: str, known: Sequence[str]) -> FieldError:
+    """The refusal of a query parameter that a call does not take."""
+    takes = f"it takes {', '.join(known)}" if known else "it takes none"
+    message = f"{name[:_SHOWN]!r} is no query parameter of this call; {takes}."
+    return FieldError(name[:_SHOWN], "unknown_parameter", message)
+
+
+def query_names(route: Any) -> list[str]:
+    """Names of the query parameters that a route declares."""
+    names: list[str] = []
+    for field in route.dependant.query_params:
+        model = field.field_info.annotation
+        names += list(getattr(model, "model_fields", {field.alias: None}))
+    return names

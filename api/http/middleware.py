@@ -1,0 +1,165 @@
+"""The one middleware: who may call, how large a body may be, what every reply carries."""
+
+import ipaddress
+import logging
+import random
+import re
+import time
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http.errors import (
+    BodyTooLargeError,
+    ForeignHostError,
+    ForeignOriginError,
+    MalformedRequestError,
+    internal_error,
+    of_error,
+)
+from api.http.log import LOG, note
+from core.errors import ThalwegError
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_PORT: Final = re.compile(r":\d{0,5}$")
+_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+
+
+def host_of(authority: str) -> str:
+    """The host of `host[:port]`, in lower case, without brackets and a final dot."""
+    return _PORT.sub("", authority.strip().lower()).strip("[]").removesuffix(".")
+
+
+@lru_cache(maxsize=64)
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Gate:
+    """Pure ASGI, around everything.
+
+    While there are no keys, a request is refused that names a foreign `Host` (a name that someone
+    else's DNS points here) or comes from a foreign `Origin`: so no web page can reach the service.
+    Bodies are counted while they stream. An exception that nobody caught becomes a 500 that says
+    nothing of its cause. HEAD replies lose their bodies. Each refusal has one line in
+    the log; at `debug` each request has one.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, trusted_hosts: Collection[str]) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._trusted = frozenset(host_of(name) for name in trusted_hosts if name.strip())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = headers.get(b"x-request-id", b"")
+        if not _REQUEST_ID.fullmatch(request_id):
+            request_id = b"%016x" % random.getrandbits(64)
+        exchange = _Exchange(scope, receive, send, request_id, self._max_body_bytes)
+        began = time.perf_counter()
+        try:
+            self._admit(scope, headers)
+            await self._app(scope, exchange.receive, exchange.send)
+        except ThalwegError as error:
+            if exchange.status:
+                raise
+            await of_error(scope, error)(scope, receive, exchange.send)
+        except Exception:
+            note(
+                logging.ERROR,
+                "request failed",
+                method=scope["method"],
+                path=scope["path"][:200],
+                request_id=request_id.decode(),
+            )
+            if exchange.status:
+                raise  # the reply has begun: all that is left is to break it off
+            await internal_error(scope)(scope, receive, exchange.send)
+        level = logging.DEBUG if exchange.status < 400 else logging.INFO
+        if not LOG.isEnabledFor(level):
+            return
+        note(
+            level,
+            "request",
+            method=scope["method"],
+            path=scope["path"][:200],
+            status=exchange.status,
+            duration_ms=round(1000 * (time.perf_counter() - began), 2),
+            request_id=request_id.decode(),
+        )
+
+    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        names = [value for name, value in scope["headers"] if name == b"host"]
+        if len(names) != 1 or not self._is_ours(host_of(names[0].decode("latin-1"))):
+            raise ForeignHostError(
+                "This service answers to localhost and loopback addresses, and to the names in"
+                " THALWEG_TRUSTED_HOSTS; the request's Host is another."
+            )
+        origin = headers.get(b"origin")
+        if origin is not None and not self._is_ours(_origin_host(origin.decode("latin-1"))):
+            raise ForeignOriginError(
+                "Web pages of other sites may not call this service: the request's Origin is"
+                " neither localhost nor in THALWEG_TRUSTED_HOSTS."
+            )
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit():
+            raise MalformedRequestError("Content-Length is not a number.")
+        if int(length) > self._max_body_bytes:
+            raise _too_large(self._max_body_bytes)
+
+    def _is_ours(self, host: str) -> bool:
+        return is_loopback(host) or host in self._trusted
+
+
+class _Exchange:
+    """One request's two channels, with a count of what came and a note of what left."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: bytes, limit: int
+    ) -> None:
+        self._receive = receive
+        self._send = send
+        self._extra = [(b"x-request-id", request_id), _NOSNIFF]
+        self._head = scope["method"] == "HEAD"
+        self._left = limit
+        self._limit = limit
+        self.status = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise _too_large(self._limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._extra]
+        elif self._head and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"The body is larger than {limit} bytes, which is the most taken.")
+
+
+def _origin_host(origin: str) -> str:
+    try:
+        return host_of(urlsplit(origin).netloc)
+    except ValueError:
+        return ""

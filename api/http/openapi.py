@@ -1,0 +1,69 @@
+"""The OpenAPI document: FastAPI's, completed with what the routes do by hand."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.http.schemas import Problem
+from core.specs.parsing.continuation import Continuation
+from core.specs.parsing.diagnosis import DiagnosisRequest
+
+_REF = "#/components/schemas/{model}"
+
+PROBLEMS = {
+    403: "A foreign Host or Origin.",
+    404: "Nothing has this id.",
+    409: "The call does not fit the job's state.",
+    413: "The body is too large.",
+    415: "The body is not declared as JSON.",
+    422: "Invalid: `errors` lists every mistake.",
+    500: "A fault in the service.",
+    503: "Redis or the artifact store is away; come back after `Retry-After` seconds.",
+}
+_RETRY_AFTER = {
+    "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 0}}
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: these refusals, and those that every call may give."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({*statuses, 403, 422, 500}):
+        found[status] = {
+            "description": PROBLEMS[status],
+            "content": {
+                "application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}
+            },
+        }
+        if status == 503:
+            found[status]["headers"] = _RETRY_AFTER
+    return found
+
+
+def header(description: str, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string", **schema}}
+
+
+def request_body(model: str) -> dict[str, Any]:
+    """`openapi_extra=` of a route that reads its body itself."""
+    schema = {"$ref": _REF.format(model=model)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The whole document."""
+    made = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+        separate_input_output_schemas=False,
+    )
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    for model in (Problem, Continuation, DiagnosisRequest):
+        schema = model.model_json_schema(ref_template=_REF)
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
+    return made

@@ -1,0 +1,154 @@
+"""What a job leaves behind: weights, checkpoints and pictures."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.history.selection import Question, answer
+from api.http.encoding import to_json
+from api.http.openapi import problems
+from api.http.paging import fingerprint, page_body, page_of
+from api.http.pictures import PICTURE, picture_reply
+from api.http.queries import ModelQuery, PageQuery, PlotQuery
+from api.http.weights import WEIGHTS, weights_reply
+from api.jobs.schemas import CheckpointPage
+from api.jobs.views import checkpoint_json
+from api.services.dependencies import JobIdPath, Json, Route, known_form, services_of
+from core.errors import ConflictError, FieldError, InvalidInputError
+from core.jobs import JobRecord
+from core.plots import measured as measured_plots
+from core.plots.measured import MeasuredKind
+from core.plots.run import PlotFormat
+from core.specs.job import JobSpec
+
+router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
+
+PLOT_POINTS = 2_000
+
+
+@router.get(
+    "/{job_id:id}/model",
+    response_class=Response,
+    responses={**WEIGHTS, **problems(404, 409, 503)},
+)
+async def model(
+    request: Request,
+    job_id: JobIdPath,
+    query: Annotated[ModelQuery, Query()],
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The trained weights."""
+    services = services_of(request)
+    job = await services.store.get(known_form(job_id))
+    saved = _saved(job, query.checkpoint)
+    artifacts = services.artifacts.job(job_id)
+    return await weights_reply(
+        request,
+        lambda: artifacts.open(saved["path"]),
+        name=f"{job_id}-{query.checkpoint}",
+        # Before that, a better checkpoint may take this one's place at any moment.
+        tag=f'"{saved["sha256"]}"' if job.terminal else None,
+        if_none_match=if_none_match,
+    )
+
+
+def _saved(job: JobRecord, name: str) -> dict[str, Any]:
+    """The newest checkpoint of this name. Raises `ConflictError("not_ready")`."""
+    found = [each for each in job.checkpoints if each["name"] == name]
+    if not found:
+        have = ", ".join(sorted({each["name"] for each in job.checkpoints} - {"resume"})) or "none"
+        raise ConflictError(
+            "not_ready",
+            f"The job is {job.status} and has no {name} weights; those that there are: {have}.",
+        )
+    return max(found, key=lambda each: int(each["step"]))
+
+
+@router.get(
+    "/{job_id:id}/checkpoints",
+    response_class=Json,
+    responses={200: {"model": CheckpointPage}, **problems(404, 503)},
+)
+async def checkpoints(
+    request: Request, job_id: JobIdPath, query: Annotated[PageQuery, Query()]
+) -> Response:
+    """The weights that were saved, the latest step first."""
+    job = await services_of(request).store.get(known_form(job_id))
+    items = sorted(
+        (checkpoint_json(each) for each in job.checkpoints), key=_checkpoint_key, reverse=True
+    )
+    of = fingerprint("checkpoints", job_id)
+    page, next_cursor = page_of(items, _checkpoint_key, of, query.limit, query.after)
+    return Json(to_json(page_body(page, next_cursor)))
+
+
+def _checkpoint_key(checkpoint: dict[str, Any]) -> str:
+    return f"{checkpoint['step']:015d} {checkpoint['name']}"
+
+
+@router.get(
+    "/{job_id:id}/plot",
+    response_class=Response,
+    responses={**PICTURE, **problems(404, 409, 503)},
+)
+async def plot(
+    request: Request, job_id: JobIdPath, query: Annotated[PlotQuery, Query()]
+) -> Response:
+    """The loss, the learning rate, the path of a point in the plane; and, once a full diagnosis is
+    there, the Hessian's eigenvalues and the loss around the weights."""
+    services = services_of(request)
+    job = await services.store.get(known_form(job_id))
+    from core.plots import run as run_plots  # for those who ask only: it brings matplotlib
+
+    spec = await asyncio.to_thread(JobSpec.model_validate_json, to_json(job.spec))
+    match query.kind:
+        case "spectrum" | "landscape" as kind:
+            return await _measured_plot(job, spec, kind, query.format)
+        case "path" if not run_plots.path_is_possible(spec):
+            message = "kind: a path is drawn for functions of two variables; ask for loss or lr."
+            raise InvalidInputError([FieldError("kind", "not_two_dimensional", message)])
+        case _:
+            pass
+    series = {"loss": ("loss", "grad_norm"), "lr": ("lr",), "path": ("loss", "x")}[query.kind]
+    question = Question("train", series, None, PLOT_POINTS, PLOT_POINTS)
+    rows = await answer(services.store, job_id, question)
+    if not rows.returned:
+        raise ConflictError("not_ready", f"The job is {job.status} and has no rows yet.")
+    evaluation = None
+    if query.kind == "loss":
+        evaluated = await answer(
+            services.store, job_id, Question("eval", None, None, PLOT_POINTS, PLOT_POINTS)
+        )
+        evaluation = dict(evaluated.columns) if evaluated.returned else None
+    picture = await asyncio.to_thread(
+        run_plots.render,
+        query.kind,
+        query.format,
+        spec,
+        dict(rows.columns),
+        evaluation,
+        outcome=job.outcome,
+        best=job.best,
+        diagnosis=job.diagnosis,
+    )
+    return picture_reply(picture, query.format)
+
+
+async def _measured_plot(
+    job: JobRecord, spec: JobSpec, kind: MeasuredKind, form: PlotFormat
+) -> Response:
+    measured = (job.diagnosis or {}).get("measured")
+    if not measured or not measured_plots.has(kind, measured):
+        why = "has no full diagnosis" if not measured else "was measured, but there was no time for"
+        raise ConflictError(
+            "not_ready",
+            f"The job is {job.status} and {why}{' this' if measured else ''}: POST its diagnosis"
+            " once it has ended.",
+        )
+    picture = await asyncio.to_thread(
+        measured_plots.render, kind, form, spec, measured, job.outcome
+    )
+    return picture_reply(picture, form)

@@ -1,0 +1,186 @@
+"""What replies about jobs look like, for the OpenAPI document; replies are not built from these."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from api.http.schemas import Counter, JobId, Number, Page, Time, View
+from core.jobs import AttemptEnd, Outcome, Status
+from core.specs.job import JobSpec
+
+
+class Progress(View):
+    step: Counter
+    """Updates applied."""
+    max_steps: int | None
+    fraction: float | None
+    steps_per_s: Number | None
+    eta_s: Number | None
+    queue_position: int | None
+    """0 is next; null unless queued."""
+
+
+class LossAt(View):
+    model_config = ConfigDict(extra="allow")
+    step: Counter
+    loss: Number
+
+
+class AttemptView(View):
+    number: int
+    worker: str
+    device: str | None
+    started_at: Time
+    ended_at: Time | None
+    end: AttemptEnd | None
+
+
+class Result(View):
+    model_config = ConfigDict(extra="allow")
+    final_loss: Number | None = None
+    best_loss: Number | None = None
+    num_steps: Counter | None = None
+    train_s: float | None = None
+    num_parameters: int | None = None
+    eval: dict[str, Number] | None = None
+    solution: dict[str, Number] | list[Number] | None = None
+    value: Number | None = None
+
+
+class Failure(View):
+    code: str
+    message: str
+    param: str | None = None
+
+
+class Finding(View):
+    model_config = ConfigDict(extra="allow")
+    rule: str
+    status: Literal["triggered", "clear", "undetermined"]
+    evidence: dict[str, Any]
+    explanation: str
+    source: str | None = None
+
+
+class Remedy(View):
+    model_config = ConfigDict(extra="allow")
+    index: int
+    patch: dict[str, Any]
+    """A JSON merge patch (RFC 7396) on the spec."""
+    reason: str
+    expected: dict[str, Any] = Field(default={})
+
+
+class Comparison(View):
+    model_config = ConfigDict(extra="allow")
+    verdict: Literal["improved", "no_change", "worse"]
+    measure: str
+    """What decided: `outcome`, `loss`, `eval_loss` or `steps`."""
+    reason: str
+    before: dict[str, Any]
+    """Of the parent."""
+    after: dict[str, Any]
+
+
+class Diagnosis(View):
+    model_config = ConfigDict(extra="allow")
+    verdict: str
+    confidence: float | None = None
+    findings: list[Finding]
+    remedies: list[Remedy]
+    measured: dict[str, Any] | None = None
+    """Of a full one: of the weights of `checkpoint`, after `step` updates. null: it failed."""
+    compared_to_parent: Comparison | None = None
+    """Of a job that tries a remedy. null: `not_compared` says why."""
+    not_compared: str | None = None
+    live: bool = False
+    """Of a job that still runs, by the rules on its history so far."""
+    later_failed: str | None = None
+    """Why a diagnosis that was asked for later was not made; this is the one before."""
+
+
+class DiagnosisLink(View):
+    diagnosis: str
+
+
+class AskedDiagnosis(View):
+    job_id: JobId
+    checkpoint: str | int
+    links: DiagnosisLink
+
+
+class Intervention(View):
+    model_config = ConfigDict(extra="allow")
+    step: Counter
+    """The row that showed the divergence."""
+    action: Literal["rollback", "skip", "clip"]
+    reason: str
+    loss: Number
+    lr_before: Number
+    lr_after: Number
+    to_step: Counter | None = None
+    """Of a rollback: the step from which the rows were made anew."""
+    max_norm: Number | None = None
+    """Of a clip: the largest norm of gradients from then on."""
+
+
+class Links(View):
+    self: str
+    history: str
+    model: str
+    diagnosis: str
+
+
+class Job(View):
+    id: JobId
+    status: Status
+    outcome: Outcome | None
+    phase: str | None
+    spec: JobSpec
+    """Resolved: every default written out. POSTed again it repeats the job."""
+    resolved: dict[str, Any]
+    progress: Progress
+    latest: LossAt | None
+    best: LossAt | None
+    result: Result | None
+    diagnosis: Diagnosis | None
+    interventions: list[Intervention] | None = None
+    """What `on_divergence` did, in order; only where it is not `stop`."""
+    error: Failure | None
+    attempts: list[AttemptView]
+    labels: dict[str, str]
+    parent_id: JobId | None
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+    cancel_requested_at: Time | None
+    links: Links
+
+
+class JobPage(Page):
+    data: list[Job]
+
+
+class EstimateView(View):
+    num_parameters: int
+    num_steps: int
+    memory_bytes: int
+    history_bytes: int
+
+
+class Validated(View):
+    spec: JobSpec
+    estimate: EstimateView
+
+
+class Checkpoint(View):
+    name: str
+    step: Counter
+    metrics: dict[str, Any]
+    """`loss` of the step's row and `eval`, each where it is known."""
+    size_bytes: Counter
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class CheckpointPage(Page):
+    data: list[Checkpoint]

@@ -1,0 +1,51 @@
+"""From a resolved spec to a queued job: what every call shares that makes one."""
+
+from typing import Final
+
+from starlette.requests import Request
+
+from api.jobs.origin import Origin, copied
+from api.jobs.schemas import Job
+from api.jobs.views import job_bytes
+from api.services.dependencies import Json, services_of
+from api.services.idempotency import KEY_PARAMETER, idempotency_of
+from api.services.queueing import accepted, announced
+from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
+from core.specs.job import JobSpec
+from core.store.history.layout import layouts_of
+from core.store.protocols.types import NewJob
+
+ACCEPTED: Final = accepted("job", Job)
+"""`responses=` of such a call."""
+
+
+def new_job(spec: JobSpec, parent_id: str | None = None) -> NewJob:
+    """The job of a resolved spec. `parent_id`: of which job it tries a remedy."""
+    origin_id = None if spec.start_from is None else spec.start_from.job
+    return NewJob(
+        id=new_id(JOB_PREFIX),
+        spec=spec.model_dump(mode="json"),
+        labels=dict(spec.labels),
+        created_at=rfc3339(utc_now()),
+        priority=spec.priority,
+        max_attempts=spec.max_attempts,
+        device=spec.device,
+        layouts=layouts_of(spec),
+        parent_id=parent_id or origin_id,
+    )
+
+
+async def accept(request: Request, job: NewJob, origin: Origin | None = None) -> Json:
+    """Queue it, and reply. `origin`: where the job starts, when its spec has a `start_from`."""
+    services = services_of(request)
+    # The same request: the same resolved spec, of the same parent.
+    idempotency = idempotency_of(request, services, job.spec, job.parent_id)
+    if origin is None:
+        created = await services.store.create(job, idempotency)
+    else:
+        created = await copied(services, origin, job, idempotency)
+    headers = announced(services, f"/v1/jobs/{created.job.id}", replayed=created.replayed)
+    return Json(job_bytes(created.job, created.queue_position), 202, headers)
+
+
+__all__ = ["ACCEPTED", "KEY_PARAMETER", "accept", "new_job"]

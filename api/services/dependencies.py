@@ -1,0 +1,212 @@
+"""What the routes share: the services, the route class, and the reading of requests."""
+
+import asyncio
+import inspect
+import re
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, TypeVar, cast, get_origin
+
+from fastapi import Path
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import api.http.path_parameters  # noqa: F401  (the names of what may stand in a path)
+from api.http.errors import UnsupportedMediaTypeError, query_names, unknown_parameter
+from api.services.comparisons import Findings
+from api.services.dispatch import Dispatcher
+from api.services.waiting import EndFeed
+from core.artifacts.base import ArtifactStore
+from core.errors import FieldError, InvalidInputError, NotFoundError
+from core.ids import JOB_PREFIX, STUDY_PREFIX, is_id
+from core.settings import Settings
+from core.specs.validation.limits import Limits
+from core.store.protocols.api import ApiStore
+
+Result = TypeVar("Result")
+
+_CHARSET: Final = r"charset\s*=\s*\"?([^\s;\"]+)"
+LARGE_BODY: Final = 50_000
+"""Bytes from which on a body is checked in a thread, so that other requests go on."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the composition root put together."""
+
+    settings: Settings
+    store: ApiStore
+    artifacts: ArtifactStore
+    dispatcher: Dispatcher
+    feed: EndFeed
+    limits: Limits = field(default_factory=Limits)
+    findings: Findings = field(default_factory=Findings)
+
+
+def services_of(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+class Json(JSONResponse):
+    """A reply whose bytes are ready: `Json(content=b"{…}")`."""
+
+    def __init__(
+        self,
+        content: bytes = b"null",
+        status_code: int = 200,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(content, status_code, {"Cache-Control": "no-cache", **(headers or {})})
+
+    def render(self, content: Any) -> bytes:
+        assert isinstance(content, bytes)
+        return content
+
+
+class Route(APIRoute):
+    """A route that refuses unknown and repeated query parameters, and answers HEAD as GET.
+
+    A function of the request alone is called directly: without FastAPI's solving of parameters, and
+    without the exit stacks and the second catching of exceptions that these need. That was a tenth
+    of a job's submission.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        if _takes_request_alone(self) and options.get("max_body_size") is None:
+            self.app = _answering(self.get_route_handler())
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = self.endpoint if _takes_request_alone(self) else super().get_route_handler()
+        known = query_names(self)
+        lists = _list_names(self)
+
+        async def strict(request: Request) -> Response:
+            if request.scope["query_string"]:
+                _refuse_strangers(request, known, lists)
+            return await handler(request)
+
+        return strict
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        if match is Match.PARTIAL and self._is_head(scope):
+            match = Match.FULL
+        return match, child_scope
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._is_head(scope):
+            await self.app(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
+
+    def _is_head(self, scope: Scope) -> bool:
+        return scope.get("method") == "HEAD" and "GET" in (self.methods or ())
+
+
+def _answering(handler: Callable[[Request], Coroutine[Any, Any, Response]]) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return app
+
+
+def _takes_request_alone(route: APIRoute) -> bool:
+    signature = inspect.signature(route.endpoint)
+    kinds = [parameter.annotation for parameter in signature.parameters.values()]
+    return kinds == [Request] and signature.return_annotation is Response
+
+
+def _list_names(route: APIRoute) -> frozenset[str]:
+    names = set()
+    for param in route.dependant.query_params:
+        model = param.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            for name, info in model.model_fields.items():
+                if get_origin(info.annotation) is list:
+                    names.add(name)
+    return frozenset(names)
+
+
+def _refuse_strangers(request: Request, known: list[str], lists: frozenset[str]) -> None:
+    """A query model names its strangers itself, together with its other mistakes."""
+    mistakes = []
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            if not known:
+                mistakes.append(unknown_parameter(name, known))
+        elif name in seen and name not in lists:
+            message = f"{name}: is given more than once; give it once."
+            mistakes.append(FieldError(name, "repeated", message))
+        seen.add(name)
+    if mistakes:
+        raise InvalidInputError(mistakes[:100])
+
+
+JobIdPath = Annotated[
+    str,
+    Path(
+        description="`job_` and 26 characters.",
+        json_schema_extra={"pattern": "^job_[0-9a-hjkmnp-tv-z]{26}$"},
+    ),
+]
+
+StudyIdPath = Annotated[
+    str,
+    Path(
+        description="`study_` and 26 characters.",
+        json_schema_extra={"pattern": "^study_[0-9a-hjkmnp-tv-z]{26}$"},
+    ),
+]
+RunIndexPath = Annotated[int, Path(ge=0, description="`index` of the run.")]
+
+
+def known_form(job_id: str) -> str:
+    """`job_id`, if it may be one. Raises `NotFoundError`: what has not the form names nothing."""
+    if not is_id(job_id, JOB_PREFIX):
+        raise NotFoundError("No job has this id: a job's id is job_ and 26 characters.")
+    return job_id
+
+
+def known_study(study_id: str) -> str:
+    """As `known_form`, of a study."""
+    if not is_id(study_id, STUDY_PREFIX):
+        raise NotFoundError("No study has this id: a study's id is study_ and 26 characters.")
+    return study_id
+
+
+async def json_body(request: Request) -> bytes:
+    """The body of a call that takes JSON, whole. Raises `UnsupportedMediaTypeError`."""
+    declared = request.headers.get("content-type", "")
+    media_type, _, parameters = declared.partition(";")
+    if media_type.strip().lower() != "application/json":
+        raise UnsupportedMediaTypeError(
+            "This call takes JSON: send the header Content-Type: application/json."
+        )
+    charset = parameters and re.search(_CHARSET, parameters, re.IGNORECASE)
+    if charset and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}:
+        raise UnsupportedMediaTypeError("JSON is UTF-8: leave the charset out.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaTypeError("Bodies are taken as they are: send no Content-Encoding.")
+    return await request.body()
+
+
+async def no_body(request: Request) -> None:
+    """Refuse a body where the call has no field to put into one (`{}` is none)."""
+    async for chunk in request.stream():
+        if chunk.strip() not in {b"", b"{}"}:
+            message = "This call takes no body."
+            raise InvalidInputError([FieldError("", "unexpected_body", message)])
+
+
+async def in_thread_if_large(size: int, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call `function` here, or in a thread where `size` says that it takes long."""
+    if size > LARGE_BODY:
+        return await asyncio.to_thread(function, *arguments)
+    return function(*arguments)

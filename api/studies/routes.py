@@ -1,0 +1,199 @@
+"""Studies: submit, validate, list, read, cancel, delete."""
+
+import asyncio
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.http.conditional import matches, wait_of
+from api.http.encoding import to_json
+from api.http.openapi import header, problems, request_body
+from api.http.paging import make_cursor, page_body
+from api.http.queries import JobQuery, JobsQuery
+from api.services.cleanup import remove_kept, remove_spent
+from api.services.comparisons import known_best
+from api.services.dependencies import (
+    Json,
+    Route,
+    Services,
+    StudyIdPath,
+    json_body,
+    known_study,
+    no_body,
+    services_of,
+)
+from api.services.idempotency import KEY_PARAMETER, idempotency_of
+from api.services.queueing import accepted, announced, listing, place, places
+from api.studies.schemas import Study, StudyPage, ValidatedStudy
+from api.studies.views import study_etag, study_json
+from core.ids import STUDY_PREFIX, new_id, rfc3339, utc_now
+from core.specs.studies.parse import ResolvedStudy, parse_study
+from core.store.protocols.types import NewStudy
+from core.studies import StudyRecord
+
+router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=Route)
+
+LIVE_BEST_RUNS: Final = 1_000
+"""A larger study that runs does not look at all its runs each time that it is read: `best` is null
+until its end, and at `links.best`."""
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_class=Json,
+    responses={**accepted("study", Study), **problems(409, 413, 415, 503)},
+    openapi_extra={"parameters": [KEY_PARAMETER], **request_body("StudySpec")},
+)
+async def submit(request: Request) -> Response:
+    """Queue a study. The reply carries its spec with every default written out."""
+    services = services_of(request)
+    resolved = await _resolved(request, services)
+    idempotency = idempotency_of(request, services, "study", resolved.spec)
+    created = await services.store.studies.create(_new_study(resolved), idempotency)
+    study = created.study
+    headers = announced(services, f"/v1/studies/{study.id}", replayed=created.replayed)
+    return Json(to_json(study_json(study, await place(services, study))), 202, headers)
+
+
+async def _resolved(request: Request, services: Services) -> ResolvedStudy:
+    """In a thread: a short body may name ten thousand runs, and each configuration is checked."""
+    return await asyncio.to_thread(parse_study, await json_body(request), services.limits)
+
+
+def _new_study(resolved: ResolvedStudy) -> NewStudy:
+    return NewStudy(
+        id=new_id(STUDY_PREFIX),
+        spec=resolved.spec,
+        labels=dict(resolved.labels),
+        created_at=rfc3339(utc_now()),
+        priority=resolved.priority,
+        max_attempts=resolved.max_attempts,
+        device=resolved.device,
+        num_runs=resolved.num_runs,
+        max_updates=resolved.max_updates,
+    )
+
+
+@router.post(
+    "/validate",
+    response_class=Json,
+    responses={200: {"model": ValidatedStudy}, **problems(413, 415)},
+    openapi_extra=request_body("StudySpec"),
+)
+async def validate(request: Request) -> Response:
+    """What a study would be and cost. Nothing is created."""
+    resolved = await _resolved(request, services_of(request))
+    return Json(
+        to_json(
+            {
+                "spec": resolved.spec,
+                "estimate": {
+                    "num_configurations": resolved.num_configurations,
+                    "num_runs": resolved.num_runs,
+                    "num_steps": resolved.max_updates,
+                    "memory_bytes": resolved.memory_bytes,
+                    "history_bytes": resolved.history_bytes,
+                },
+            }
+        )
+    )
+
+
+@router.get("", response_class=Json, responses={200: {"model": StudyPage}, **problems(503)})
+async def list_studies(request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
+    """Newest first; the filters apply before the limit."""
+    services = services_of(request)
+    where, of, after_id = listing(query, "studies", STUDY_PREFIX)
+    page = await services.store.studies.list(where, query.limit, after_id)
+    waiting = await places(services, page.studies)
+    studies = [
+        study_json(study, waiting.get(study.id), known_best(study)) for study in page.studies
+    ]
+    next_cursor = make_cursor(of, page.studies[-1].id) if page.has_more else None
+    return Json(to_json(page_body(studies, next_cursor)))
+
+
+@router.get(
+    "/{study_id:id}",
+    response_class=Json,
+    responses={
+        200: {"model": Study, "headers": {"ETag": header("Changes whenever the study does.")}},
+        304: {"description": "Unchanged since the ETag in If-None-Match."},
+        **problems(404, 503),
+    },
+)
+async def read_study(
+    request: Request,
+    study_id: StudyIdPath,
+    query: Annotated[JobQuery, Query()],
+    if_none_match: Annotated[str | None, Header()] = None,
+    prefer: Annotated[str | None, Header(description="`wait=SECONDS`, as the query.")] = None,
+) -> Response:
+    """The study, at once or once it is terminal."""
+    services = services_of(request)
+    known_study(study_id)
+    wait, headers = wait_of(query.wait, prefer)
+    if wait:
+        study = await services.feed.wait_for_study(study_id, wait)
+    else:
+        study = await services.store.studies.get(study_id)
+    position = await place(services, study)
+    headers["ETag"] = study_etag(study, position)
+    if if_none_match and matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers={"Cache-Control": "no-cache", **headers})
+    body = study_json(study, position, await _best(services, study))
+    return Json(to_json(body), headers=headers)
+
+
+async def _best(services: Services, study: StudyRecord) -> dict[str, Any] | None:
+    """As far as it is known."""
+    if not study.counts.get("succeeded"):
+        return known_best(study)
+    if not study.terminal and study.num_runs > LIVE_BEST_RUNS:
+        return None
+    return await services.findings.best(services.store, study)
+
+
+@router.post(
+    "/{study_id:id}/cancel",
+    status_code=202,
+    response_class=Json,
+    responses={
+        200: {"model": Study, "description": "It was terminal already; nothing changed."},
+        202: {"model": Study},
+        **problems(404, 413, 503),
+    },
+)
+async def cancel(request: Request, study_id: StudyIdPath) -> Response:
+    """Ask a study to stop: what waits is cancelled at once, what trains keeps what it had."""
+    services = services_of(request)
+    known_study(study_id)
+    await no_body(request)
+    before = await services.store.studies.get(study_id)
+    study = await services.store.studies.request_cancel(study_id)
+    # `cancelled` between the two was our doing; any other end was not.
+    changed = not before.terminal and study.status not in {"succeeded", "failed"}
+    if changed and study.terminal and study.started_at is not None:
+        await remove_spent(services, study_id)
+    body = study_json(study, best=await _best(services, study))
+    return Json(to_json(body), 202 if changed else 200)
+
+
+@router.delete(
+    "/{study_id:id}",
+    status_code=204,
+    response_class=Response,
+    responses={
+        204: {"description": "Gone, with its runs, their histories and weights."},
+        **problems(404, 409, 503),
+    },
+)
+async def delete(request: Request, study_id: StudyIdPath) -> Response:
+    """Remove a terminal study, its runs, their histories and weights."""
+    services = services_of(request)
+    await services.store.studies.delete(known_study(study_id))
+    await remove_kept(services, study_id)
+    return Response(status_code=204)

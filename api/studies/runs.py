@@ -1,0 +1,225 @@
+"""The runs of a study: their list, one with its spec, its history and its weights."""
+
+import asyncio
+import math
+import re
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.history.routes import announced, question_of, written
+from api.history.selection import Answer, Question, answer, no_rows
+from api.http.encoding import to_json
+from api.http.openapi import problems
+from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
+from api.http.queries import HistoryQuery, ModelQuery, RunsQuery
+from api.http.weights import WEIGHTS, weights_reply
+from api.services.dependencies import (
+    Json,
+    Route,
+    RunIndexPath,
+    Services,
+    StudyIdPath,
+    known_study,
+    services_of,
+)
+from api.studies.schemas import RunHistory, RunPage, RunWithSpec
+from api.studies.views import run_json
+from core.artifacts.base import OpenArtifact
+from core.artifacts.stacked import open_row
+from core.errors import ConflictError, NotFoundError
+from core.specs.studies.parse import run_spec
+from core.studies import RunRecord, StudyRecord, run_id
+
+router = APIRouter(prefix="/v1/studies", tags=["runs"], route_class=Route)
+
+_POSITION: Final = re.compile(r"[0-9]{1,9}|([01]) (\S{1,30}) ([0-9]{1,9})")
+Rank = tuple[int, float, int]
+
+
+@router.get(
+    "/{study_id:id}/runs",
+    response_class=Json,
+    responses={200: {"model": RunPage}, **problems(404, 503)},
+)
+async def list_runs(
+    request: Request, study_id: StudyIdPath, query: Annotated[RunsQuery, Query()]
+) -> Response:
+    """Those that have been planned, in order of index, or the best first."""
+    store = services_of(request).store
+    of = fingerprint("runs", known_study(study_id), query.sort, sorted(set(query.status)))
+    after = None
+    if query.after is not None:
+        after = read_cursor(of, query.after, lambda text: _reads(text, query.sort))
+    if query.sort == "metric":
+        study = await store.studies.get(study_id)
+        runs = await store.studies.runs(study_id)
+        maximized = study.spec["metric"].get("goal") == "max"
+        page, position = await asyncio.to_thread(_best_first, runs, query, after, maximized)
+    else:
+        await store.studies.version(study_id)  # is it there?
+        first = 0 if after is None else int(after) + 1
+        if query.status:
+            runs = [run for run in await store.studies.runs(study_id) if run.index >= first]
+            runs = [run for run in runs if run.status in query.status]
+        else:
+            runs = await store.studies.runs(study_id, range(first, first + query.limit + 1))
+        page = runs[: query.limit]
+        position = str(page[-1].index) if len(runs) > query.limit else None
+    next_cursor = None if position is None else make_cursor(of, position)
+    content = page_body([run_json(study_id, run) for run in page], next_cursor)
+    return Json(to_json(content))
+
+
+def _best_first(
+    runs: Sequence[RunRecord], query: RunsQuery, after: str | None, maximized: bool
+) -> tuple[list[RunRecord], str | None]:
+    """One page, and where the next begins. What changes its place while the study runs may come
+    twice or not at all; the rest neither."""
+    bound = None if after is None else _rank_in(after)
+    wanted = [run for run in runs if not query.status or run.status in query.status]
+    ranked = sorted(
+        (rank, run)
+        for rank, run in ((_rank(run, maximized), run) for run in wanted)
+        if bound is None or rank > bound
+    )
+    page = ranked[: query.limit]
+    if len(ranked) <= query.limit:
+        return [run for _, run in page], None
+    missing, level, index = page[-1][0]
+    return [run for _, run in page], f"{missing} {level!r} {index}"
+
+
+def _rank(run: RunRecord, maximized: bool) -> Rank:
+    """Smaller is better; each run has its own."""
+    if run.metric is None or not math.isfinite(run.metric):
+        return (1, 0.0, run.index)
+    return (0, -run.metric if maximized else run.metric, run.index)
+
+
+def _rank_in(position: str) -> Rank:
+    missing, level, index = position.split(" ")
+    return int(missing), float(level), int(index)
+
+
+def _reads(position: str, sort: str) -> bool:
+    """Whether the text of a cursor is a place in this order."""
+    found = _POSITION.fullmatch(position)
+    if found is None or (found[1] is None) != (sort == "index"):
+        return False
+    try:
+        return sort == "index" or math.isfinite(float(found[2]))
+    except ValueError:
+        return False
+
+
+@router.get(
+    "/{study_id:id}/runs/{index:index}",
+    response_class=Json,
+    responses={200: {"model": RunWithSpec}, **problems(404, 409, 503)},
+)
+async def read_run(request: Request, study_id: StudyIdPath, index: RunIndexPath) -> Response:
+    """One run, with its full spec: `POST` that as a job to repeat the run alone.
+
+    A run that is not planned yet is a 409: what it will be is not settled.
+    """
+    study, run = await _run(services_of(request), study_id, index)
+    spec = await asyncio.to_thread(run_spec, study.spec, run.params, run.repeat)
+    return Json(to_json({**run_json(study_id, run), "spec": spec.model_dump(mode="json")}))
+
+
+async def _run(services: Services, study_id: str, index: int) -> tuple[StudyRecord, RunRecord]:
+    """Raises `NotFoundError`, and `ConflictError("not_ready")` for one that is not planned yet."""
+    study = await services.store.studies.get(known_study(study_id))
+    _check_index(study, index)
+    found = await services.store.studies.runs(study_id, [index])
+    if found:
+        return study, found[0]
+    if study.terminal:
+        raise NotFoundError(f"The study is {study.status}, and run {index} was never planned.")
+    raise ConflictError("not_ready", f"Run {index} is not planned yet; the study {study.status}.")
+
+
+def _check_index(study: StudyRecord, index: int) -> None:
+    if index >= study.num_runs:
+        raise NotFoundError(f"The study has {study.num_runs:,} runs, none {index}.")
+
+
+@router.get(
+    "/{study_id:id}/runs/{index:index}/history",
+    response_class=Json,
+    responses=announced(RunHistory),
+)
+async def run_history(
+    request: Request,
+    study_id: StudyIdPath,
+    index: RunIndexPath,
+    query: Annotated[HistoryQuery, Query()],
+) -> Response:
+    """Losses as they were computed, as of a job. One that has not begun has no rows."""
+    services = services_of(request)
+    known_study(study_id)
+    question = question_of(query)
+    found = await _history(services, study_id, index, question)
+    return await written(request, query, found)
+
+
+async def _history(services: Services, study_id: str, index: int, question: Question) -> Answer:
+    whose: dict[str, str | int] = {"study_id": study_id, "run": index}
+    await services.store.studies.version(study_id)  # is it there?
+    try:
+        return await answer(services.store, run_id(study_id, index), question, whose)
+    except NotFoundError:
+        study = await services.store.studies.get(study_id)
+        _check_index(study, index)
+        return no_rows(question, whose, terminal=study.terminal)
+
+
+@router.get(
+    "/{study_id:id}/runs/{index:index}/model",
+    response_class=Response,
+    responses={**WEIGHTS, **problems(404, 409, 503)},
+)
+async def run_model(
+    request: Request,
+    study_id: StudyIdPath,
+    index: RunIndexPath,
+    query: Annotated[ModelQuery, Query()],
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The run's weights, as a job's. `final` is where it stopped; of a run between two rungs, or
+    one that goes on, where it paused last."""
+    services = services_of(request)
+    study, run = await _run(services, study_id, index)
+    weights = run.weights or {"steps": {}}
+    if query.checkpoint not in weights["steps"]:
+        have = ", ".join(sorted(weights["steps"])) or "none"
+        raise ConflictError(
+            "not_ready",
+            f"The run is {run.status} and has no {query.checkpoint} weights; those that there"
+            f" are: {have}.",
+        )
+
+    def open_() -> OpenArtifact:
+        spec = run_spec(study.spec, run.params, run.repeat)
+        metadata = {
+            "spec": spec.model_dump_json(),
+            "checkpoint": query.checkpoint,
+            "step": str(weights["steps"][query.checkpoint]),
+        }
+        place = weights["file"], weights["row"]
+        return open_row(services.artifacts.job(study_id), *place, query.checkpoint, metadata)
+
+    # A task's file is written once: its place and the run's tell what the bytes are.
+    mark = to_json([study_id, index, query.checkpoint, weights])
+    return await weights_reply(
+        request,
+        open_,
+        name=f"{study_id}-{index}-{query.checkpoint}",
+        tag=f'"{blake2b(mark, digest_size=16).hexdigest()}"',
+        if_none_match=if_none_match,
+    )

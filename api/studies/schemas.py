@@ -1,0 +1,240 @@
+"""What the replies of studies look like, for the OpenAPI document; see `api.jobs.schemas`."""
+
+from typing import Any
+
+from pydantic import ConfigDict
+
+from api.history.schemas import Rows
+from api.http.schemas import Counter, Number, Page, StudyId, Time, View
+from api.jobs.schemas import Failure, LossAt, Result
+from core.jobs import Outcome, Status
+from core.specs.job import JobSpec
+from core.specs.study import Metric, StudySpec
+
+
+class RunCounts(View):
+    queued: Counter
+    running: Counter
+    succeeded: Counter
+    """The diverged among them."""
+    failed: Counter
+    cancelled: Counter
+    """By the user, or by a stopper."""
+    diverged: Counter
+
+
+class StudyProgress(View):
+    num_runs: Counter
+    num_finished_runs: Counter
+    runs: RunCounts
+    step: Counter
+    """Updates applied, over all runs."""
+    max_steps: Counter
+    """As many as the runs' budgets allow."""
+    fraction: float | None
+    steps_per_s: Number | None
+    """The mean since it began."""
+    eta_s: Number | None
+    queue_position: int | None
+    """0 is next; null unless queued."""
+
+
+class BestConfiguration(View):
+    model_config = ConfigDict(extra="allow")
+    configuration: Counter
+    params: dict[str, Any]
+    """By dotted path of the job's spec."""
+    metric: Number | None
+    """The mean over its repeats that have one."""
+
+
+class StudyLinks(View):
+    self: str
+    runs: str
+    best: str
+    comparison: str
+    plot: str
+
+
+class Study(View):
+    id: StudyId
+    status: Status
+    spec: StudySpec
+    """Resolved: every default written out. POSTed again it repeats the study."""
+    progress: StudyProgress
+    best: BestConfiguration | None
+    """So far. Null in a list, and in a large study, until that has succeeded."""
+    result: dict[str, Any] | None
+    error: Failure | None
+    labels: dict[str, str]
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+    cancel_requested_at: Time | None
+    links: StudyLinks
+
+
+class StudyPage(Page):
+    data: list[Study]
+
+
+class StudyEstimate(View):
+    num_configurations: Counter
+    num_runs: Counter
+    num_steps: Counter
+    """Over all runs, at most."""
+    memory_bytes: Counter
+    """Of the largest run."""
+    history_bytes: Counter
+    """Of all runs."""
+
+
+class ValidatedStudy(View):
+    spec: StudySpec
+    estimate: StudyEstimate
+
+
+class Target(View):
+    model_config = ConfigDict(extra="allow")
+    step: Counter
+    seconds: Number
+
+
+class Pause(View):
+    step: Counter
+    loss: Number | None
+    eval: dict[str, Any] | None
+
+
+class Stopped(View):
+    model_config = ConfigDict(extra="allow")
+    by: str
+    step: Counter
+    rank: Counter | None = None
+    of: Counter | None = None
+
+
+class RunLinks(View):
+    self: str
+    study: str
+    history: str
+    model: str
+
+
+class Run(View):
+    study_id: StudyId
+    index: Counter
+    """configuration · repeats + repeat."""
+    configuration: Counter
+    repeat: Counter
+    params: dict[str, Any]
+    """What this configuration has of its own, by dotted path of the job's spec."""
+    seed: int
+    status: Status
+    outcome: Outcome | None
+    metric: Number | None
+    """The study's metric, of this run."""
+    target: Target | None
+    """Where the metric first reached the study's target; null: it has not."""
+    best: LossAt | None
+    result: Result | None
+    fused: bool | None
+    """Whether it trained in a stack with others."""
+    share_s: Number | None
+    """Its share of the training time."""
+    paused: Pause | None
+    """Between two rungs of a stopper: what was known there. The status is `queued`."""
+    stopped: Stopped | None
+    """By a stopper; the status is `cancelled`."""
+    error: Failure | None
+    links: RunLinks
+
+
+class RunPage(Page):
+    data: list[Run]
+
+
+class RunWithSpec(Run):
+    spec: JobSpec
+    """Resolved: POST it as a job to repeat the run alone."""
+
+
+class RunHistory(Rows):
+    """Of a run that is not planned yet, `step` alone."""
+
+    study_id: StudyId
+    run: Counter
+    """Its index."""
+
+
+class Reached(View):
+    """How the runs of a configuration came to the study's target."""
+
+    model_config = ConfigDict(extra="allow")
+    by_repeat: list[Any]
+    num_reached: Counter
+    num_never: Counter
+    """Ended without."""
+    num_censored: Counter
+    """Cut off before: they might have."""
+    median: Number | None
+    """Kaplan and Meier's."""
+
+
+class ComparedConfiguration(View):
+    """A configuration, its repeats folded; the best comes first."""
+
+    model_config = ConfigDict(extra="allow")
+    configuration: Counter
+    rank: int
+    params: dict[str, Any]
+    num_runs: Counter
+    num_succeeded: Counter
+    """The diverged among them."""
+    num_diverged: Counter
+    num_failed: Counter
+    num_cancelled: Counter
+    """Those that a stopper stopped among them."""
+    num_stopped: Counter
+    num_pending: Counter
+    mean: Number | None
+    """Of the metric; null where runs were lost or stopped, lest survivors speak for them."""
+    ci95: list[Number] | None
+    """null for one repeat."""
+    survivors: dict[str, Any] | None
+    values: list[Number | None]
+    """The metric of each repeat, as it was recorded."""
+    difference_to_leader: dict[str, Any] | None
+    """Repeat by repeat: mean, interval, p-value."""
+    steps_to_target: Reached | None
+    seconds_to_target: Reached | None
+    num_updates: Counter
+    seconds: Number
+    stopped: Stopped | None
+
+
+class StudyComparison(View):
+    """Of what is known so far, while the study runs."""
+
+    model_config = ConfigDict(extra="allow")
+    study_id: StudyId
+    metric: Metric
+    complete: bool
+    """The study has ended."""
+    num_runs: Counter
+    level: float
+    """Of the intervals."""
+    configurations: list[ComparedConfiguration]
+    leader: int | None
+    """Number of the leading configuration."""
+    winner: int | None
+    """Of the one that differs from all others by more than chance; null: `reason` says why."""
+    reason: str
+    problems: list[dict[str, Any]] | None
+    """Where configurations train different problems: the same for each."""
+    minima: dict[str, Any] | None
+    """Of a function: the distinct minima that were found."""
+    profile: dict[str, Any] | None
+    """Performance profiles (Dolan and Moré 2002) and their scores; null: `profile_reason`."""
+    profile_reason: str | None
+    tuning_budget: dict[str, Any]

@@ -1,0 +1,117 @@
+"""Records of studies and their runs → the JSON that the contract shows."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from api.http.encoding import strict
+from core.ids import utc_now
+from core.studies import RUN_COUNTS, RunRecord, StudyRecord
+
+Json = dict[str, Any]
+
+_ENDED: Final = ("succeeded", "failed", "cancelled")
+
+
+def study_json(
+    study: StudyRecord, queue_position: int | None = None, best: Json | None = None
+) -> Json:
+    """The contract's study.
+
+    Args:
+        queue_position: 0 is next; None unless it is queued.
+        best: the best configuration, as far as it is known.
+    """
+    path = f"/v1/studies/{study.id}"
+    return {
+        "id": study.id,
+        "status": study.status,
+        "spec": study.spec,  # resolved specs hold no number that is not finite
+        "progress": progress_json(study, queue_position),
+        "best": strict(best),
+        "result": strict(study.result),
+        "error": strict(study.error),
+        "labels": study.labels,
+        "created_at": study.created_at,
+        "started_at": study.started_at,
+        "finished_at": study.finished_at,
+        "cancel_requested_at": study.cancel_requested_at,
+        "links": {
+            "self": path,
+            "runs": f"{path}/runs",
+            "best": f"{path}/best",
+            "comparison": f"{path}/comparison",
+            "plot": f"{path}/plot",
+        },
+    }
+
+
+def progress_json(study: StudyRecord, queue_position: int | None) -> Json:
+    """How far it is, in runs and in steps over all of them. The rate is the mean since it began."""
+    counts = {name: study.counts.get(name, 0) for name in RUN_COUNTS}
+    ended = sum(counts[name] for name in _ENDED)
+    if not study.terminal:  # those that are not planned yet wait too
+        counts["queued"] = study.num_runs - ended - counts["running"]
+    fraction = eta_s = None
+    steps_per_s = _rate(study)
+    if study.max_updates:
+        fraction = min(1.0, study.num_updates / study.max_updates)
+        if study.status == "running" and steps_per_s:
+            eta_s = max(0, study.max_updates - study.num_updates) / steps_per_s
+    return {
+        "num_runs": study.num_runs,
+        "num_finished_runs": ended,
+        "runs": counts,
+        "step": study.num_updates,
+        "max_steps": study.max_updates,
+        "fraction": fraction,
+        "steps_per_s": steps_per_s,
+        "eta_s": eta_s,
+        "queue_position": queue_position if study.status == "queued" else None,
+    }
+
+
+def _rate(study: StudyRecord) -> float | None:
+    if study.started_at is None or not study.num_updates:
+        return None
+    until = utc_now() if study.finished_at is None else datetime.fromisoformat(study.finished_at)
+    seconds = (until - datetime.fromisoformat(study.started_at)).total_seconds()
+    return study.num_updates / seconds if seconds > 0 else None
+
+
+def run_json(study_id: str, run: RunRecord) -> Json:
+    """One run, without its spec."""
+    path = f"/v1/studies/{study_id}/runs/{run.index}"
+    paused = run.paused and {name: run.paused.get(name) for name in ("step", "loss", "eval")}
+    return {
+        "study_id": study_id,
+        "index": run.index,
+        "configuration": run.configuration,
+        "repeat": run.repeat,
+        "params": run.params,
+        "seed": run.seed,
+        "status": run.status,
+        "outcome": run.outcome,
+        "metric": strict(run.metric),
+        "target": strict(run.target),
+        "best": strict(run.best),
+        "result": strict(run.result),
+        "fused": run.fused,
+        "share_s": strict(run.share_s),
+        "paused": strict(paused),
+        "stopped": strict(run.stopped),
+        "error": strict(run.error),
+        "links": {
+            "self": path,
+            "study": f"/v1/studies/{study_id}",
+            "history": f"{path}/history",
+            "model": f"{path}/model",
+        },
+    }
+
+
+def study_etag(study: StudyRecord, queue_position: int | None = None) -> str:
+    """Of its version, and of its place while it is queued; weak while it runs, since the rate that
+    the reply shows goes on falling though nothing has changed."""
+    if study.status == "queued" and queue_position is not None:
+        return f'"{study.version}.{queue_position}"'
+    return f'"{study.version}"' if study.terminal else f'W/"{study.version}"'

@@ -1,0 +1,88 @@
+"""The service about itself: is it alive, ready, which version, who works for it."""
+
+import asyncio
+from importlib.metadata import version
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.http.encoding import to_json
+from api.http.errors import NotReadyError
+from api.http.openapi import problems
+from api.http.paging import fingerprint, page_body, page_of
+from api.http.queries import PageQuery
+from api.services.dependencies import Json, Route, services_of
+from api.system.schemas import Alive, Ready, Version, WorkerPage
+from api.system.views import worker_json
+from core.artifacts.base import ArtifactStore
+from core.errors import ArtifactError, StoreUnavailableError
+from core.store.protocols.api import ApiStore
+from core.store.protocols.types import WorkerInfo
+
+router = APIRouter(tags=["service"], route_class=Route)
+
+CHECK_TIMEOUT_S = 2.0
+
+
+@router.get("/livez", response_class=Json, responses={200: {"model": Alive}, **problems()})
+async def livez() -> Response:
+    """This process answers. It looks at nothing else."""
+    return Json(b'{"status":"ok"}')
+
+
+@router.get("/readyz", response_class=Json, responses={200: {"model": Ready}, **problems(503)})
+async def readyz(request: Request) -> Response:
+    """Redis answers and the artifact store can be used; 503 names the part that fails."""
+    services = services_of(request)
+    redis, artifacts = await asyncio.gather(_redis(services.store), _artifacts(services.artifacts))
+    checks = {"redis": redis, "artifacts": artifacts}
+    if set(checks.values()) != {"ok"}:
+        raise NotReadyError(checks)
+    return Json(to_json({"status": "ok", "checks": checks}))
+
+
+async def _redis(store: ApiStore) -> str:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await store.ping()
+    except TimeoutError:
+        return f"did not answer within {CHECK_TIMEOUT_S:g} s"
+    except StoreUnavailableError:
+        return "does not answer"
+    return "ok"
+
+
+async def _artifacts(artifacts: ArtifactStore) -> str:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await asyncio.to_thread(artifacts.check)
+    except TimeoutError:
+        return f"did not answer within {CHECK_TIMEOUT_S:g} s"
+    except ArtifactError as error:
+        return str(error)
+    return "ok"
+
+
+@router.get("/version", response_class=Json, responses={200: {"model": Version}, **problems()})
+async def read_version() -> Response:
+    """What runs here."""
+    return Json(to_json({"name": "thalweg", "version": version("thalweg"), "api": "v1"}))
+
+
+@router.get(
+    "/v1/workers", response_class=Json, responses={200: {"model": WorkerPage}, **problems(503)}
+)
+async def workers(request: Request, query: Annotated[PageQuery, Query()]) -> Response:
+    """The workers that have reported lately, the newest first."""
+    known = await services_of(request).store.workers()
+    items = sorted(known, key=_worker_key, reverse=True)
+    page, next_cursor = page_of(
+        items, _worker_key, fingerprint("workers"), query.limit, query.after
+    )
+    return Json(to_json(page_body([worker_json(worker) for worker in page], next_cursor)))
+
+
+def _worker_key(worker: WorkerInfo) -> str:
+    return f"{worker.started_at} {worker.name}"

@@ -1,0 +1,54 @@
+"""What the service says of itself, for the OpenAPI document."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, RootModel
+
+from api.http.schemas import Counter, JobId, Page, StudyId, Time, View
+
+
+class Worker(View):
+    name: str
+    devices: list[str]
+    queues: list[str]
+    current_job: JobId | StudyId | None
+    """What it works at."""
+    last_heartbeat: Time
+    started_at: Time
+    pid: int
+
+
+class WorkerPage(Page):
+    data: list[Worker]
+
+
+class Entry(View):
+    model_config = ConfigDict(extra="allow")
+    kind: str
+    summary: str
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    source: Any
+    supports: dict[str, Any]
+
+
+class Entries(View):
+    data: list[Entry]
+
+
+class Counts(RootModel[dict[str, Counter]]):
+    """Family → how many kinds it has."""
+
+
+class Alive(View):
+    status: Literal["ok"]
+
+
+class Ready(View):
+    status: Literal["ok"]
+    checks: dict[str, str]
+
+
+class Version(View):
+    name: str
+    version: str
+    api: str
