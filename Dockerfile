@@ -14,7 +14,7 @@ WORKDIR /src
 COPY pyproject.toml LICENSE ./
 COPY api api
 COPY core core
-COPY thalweg thalweg
+COPY thalweg_service thalweg_service
 COPY worker worker
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 

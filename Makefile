@@ -39,7 +39,7 @@ $(STAMP): $(LOCKS) pyproject.toml
 	@touch $@
 
 demo: install
-	@$(BIN)/python -m thalweg.demo
+	@$(BIN)/python -m thalweg_service.demo
 
 test: install
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

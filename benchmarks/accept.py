@@ -18,7 +18,7 @@ from statistics import median
 
 from benchmarks.service import digits_job
 from benchmarks.table import Figure
-from thalweg.embedded import EmbeddedServer
+from thalweg_service.embedded_redis import EmbeddedServer
 
 CONNECTIONS = 8
 ROUNDS = 5

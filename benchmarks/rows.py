@@ -14,7 +14,7 @@ from benchmarks.service import Client, digits_job
 from benchmarks.table import Figure
 from core.store.protocols.types import Claim
 from core.store.redis import RedisStore
-from thalweg.embedded import EmbeddedServer
+from thalweg_service.embedded_redis import EmbeddedServer
 
 ROWS = 1_000_000
 BATCH = 10_000

@@ -62,7 +62,7 @@ def running_service(workers: int = 1) -> Iterator[Client]:
     """`thalweg serve` on a free port with a data folder of its own; stopped at the end."""
     with tempfile.TemporaryDirectory(prefix="thalweg-bench-") as folder:
         command = [
-            *(sys.executable, "-m", "thalweg", "serve", "--port", "0"),
+            *(sys.executable, "-m", "thalweg_service", "serve", "--port", "0"),
             *("--data-dir", str(Path(folder) / "data"), "--workers", str(workers)),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.object_server import ObjectServer
-from thalweg.embedded import EmbeddedServer
+from thalweg_service.embedded_redis import EmbeddedServer
 
 
 @pytest.fixture(scope="session")

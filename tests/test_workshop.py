@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("api", "core", "thalweg", "worker")
+ROOMS = ("api", "core", "thalweg_service", "worker")
 LAYERS = ("api", "worker", "dev")
 PIN = re.compile(r"[a-z0-9-]+==[0-9][a-z0-9.]*( ; python_full_version < \"[0-9.]+\")?")
 
@@ -82,7 +82,7 @@ def imported_packages(*rooms: str) -> set[str]:
 @pytest.mark.parametrize(
     ("rooms", "extras"),
     [
-        (("api", "thalweg"), ()),
+        (("api", "thalweg_service"), ()),
         (ROOMS, ("worker",)),
         (("scripts", "tests"), ("worker", "dev")),
         (("benchmarks",), ("worker", "bench")),

@@ -11,7 +11,7 @@ from celery import Celery
 
 from core.broker import QUEUE, TASK, broker_url, celery_config
 from core.settings import Settings
-from thalweg.embedded import EmbeddedServer
+from thalweg_service.embedded_redis import EmbeddedServer
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.e2e.client import Service
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder: Path = tmp_path_factory.mktemp("service")
     command = [
-        *(sys.executable, "-m", "thalweg", "serve", "--port", "0"),
+        *(sys.executable, "-m", "thalweg_service", "serve", "--port", "0"),
         *("--data-dir", str(folder / "data"), "--workers", "2"),
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -17,7 +17,7 @@ from typing import Self
 
 import redis
 
-from thalweg.embedded import EmbeddedServer, EmbeddedServerError
+from thalweg_service.embedded_redis import EmbeddedServer, EmbeddedServerError
 
 MARK = "THALWEG_FAULT_TRIAL"
 RESTORE_EVERY_S = 0.7

@@ -13,7 +13,7 @@ from api.services import dispatch
 from api.services.dispatch import BURST, CeleryDispatcher, Send
 from core.broker import QUEUE
 from core.settings import Settings
-from thalweg.embedded import EmbeddedServer
+from thalweg_service.embedded_redis import EmbeddedServer
 
 PATIENCE_S = 20.0
 

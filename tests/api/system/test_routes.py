@@ -13,7 +13,7 @@ from core.settings import Settings
 from core.store.protocols.types import WorkerInfo
 from tests.api.actors import Api, CountingDispatcher, make_app, problem_of, rosenbrock
 from tests.api.study_actors import NO_SUCH_STUDY, sweep
-from thalweg.embedded import EmbeddedServer
+from thalweg_service.embedded_redis import EmbeddedServer
 
 
 def test_livez_and_version_say_little(api: Api) -> None:

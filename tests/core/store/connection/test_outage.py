@@ -17,7 +17,7 @@ from core.store.protocols.api import ApiStore
 from core.store.protocols.types import Claim, JobFilter, NewJob
 from core.store.protocols.worker import WorkerStore
 from core.store.redis import AsyncRedisStore, RedisStore
-from thalweg.embedded import EmbeddedServer
+from thalweg_service.embedded_redis import EmbeddedServer
 
 pytestmark = pytest.mark.anyio
 NewJobs = Callable[..., NewJob]

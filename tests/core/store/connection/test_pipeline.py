@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from core.store.connection.pipeline import Line
-from thalweg.embedded import EmbeddedServer
+from thalweg_service.embedded_redis import EmbeddedServer
 
 pytestmark = pytest.mark.anyio
 

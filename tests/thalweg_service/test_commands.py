@@ -8,7 +8,7 @@ from core.settings import Settings
 LISTED_WITHOUT_TORCH = """
 import sys
 sys.argv = ["thalweg", "settings"]
-from thalweg.cli import main
+from thalweg_service.commands import main
 try:
     main()
 finally:
@@ -18,7 +18,7 @@ finally:
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-P", "-m", "thalweg", *arguments],
+        [sys.executable, "-P", "-m", "thalweg_service", *arguments],
         capture_output=True,
         text=True,
         timeout=60,

@@ -32,7 +32,7 @@ def until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
 
 def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """`thalweg serve` on a free port with its data in `folder`."""
-    command = [sys.executable, "-P", "-m", "thalweg", "serve", "--data-dir", str(folder)]
+    command = [sys.executable, "-P", "-m", "thalweg_service", "serve", "--data-dir", str(folder)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")}
     return subprocess.Popen(
         [*command, *(("--port", "0") if "--port" not in arguments else ()), *arguments],

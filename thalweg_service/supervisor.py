@@ -22,8 +22,8 @@ from typing import Any, Final
 import redis
 
 from core.settings import Settings
-from thalweg.embedded import EmbeddedServer, EmbeddedServerError
-from thalweg.parts import Part
+from thalweg_service.child_process import Part
+from thalweg_service.embedded_redis import EmbeddedServer, EmbeddedServerError
 
 _READY_TIMEOUT_S: Final = 180.0
 _LOOK_EVERY_S: Final = 0.2

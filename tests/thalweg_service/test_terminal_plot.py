@@ -2,7 +2,7 @@
 
 import math
 
-from thalweg.curve import draw
+from thalweg_service.terminal_plot import draw
 
 
 def column(lines: list[str], number: int) -> str:

@@ -42,7 +42,7 @@ def serve(
     ] = False,
 ) -> None:
     """Start everything on this machine: server, API and workers, under one supervisor."""
-    from thalweg import serve as service
+    from thalweg_service import supervisor as service
 
     plan = service.Plan(host, port, data_dir, workers, device, verbose)
     try:
@@ -86,7 +86,7 @@ def health(part: Annotated[Literal["api", "worker"], typer.Argument()]) -> None:
     """Tell by the exit status whether a part on this machine is well (for containers)."""
     if part == "worker":
         become("worker", "--check")
-    from thalweg.serve import ask
+    from thalweg_service.supervisor import ask
 
     configured = Settings()
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(configured.host, configured.host)

@@ -25,8 +25,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from thalweg import curve
-from thalweg.parts import tethered
+from thalweg_service import terminal_plot
+from thalweg_service.child_process import tethered
 
 Json = dict[str, Any]
 
@@ -88,7 +88,17 @@ def main() -> None:
 def service(console: Console) -> Iterator[str]:
     """A running `thalweg serve` on a free port; its address."""
     folder = tempfile.mkdtemp(prefix="thalweg-demo-")
-    command = (sys.executable, "-P", "-m", "thalweg", "serve", "--port", "0", "--data-dir", folder)
+    command = (
+        sys.executable,
+        "-P",
+        "-m",
+        "thalweg_service",
+        "serve",
+        "--port",
+        "0",
+        "--data-dir",
+        folder,
+    )
     # An empty THALWEG_REDIS_URL: the demo never writes into a Redis that happens to be set.
     environment = {**os.environ, "THALWEG_REDIS_URL": "", "THALWEG_HOST": "127.0.0.1"}
     environment.pop("THALWEG_ARTIFACTS", None)
@@ -215,7 +225,7 @@ def show(console: Console, job: Json, losses: list[float]) -> None:
             table.add_row(name, value)
     console.print(table)
     console.print(Text(f"loss by step, 0 to {len(losses) - 1}", style="bold"))
-    console.print(Text("\n".join(curve.draw(losses)), style="cyan"), soft_wrap=True)
+    console.print(Text("\n".join(terminal_plot.draw(losses)), style="cyan"), soft_wrap=True)
 
 
 def save_picture(client: httpx2.Client, console: Console, job: Json) -> None:

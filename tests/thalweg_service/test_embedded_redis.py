@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from thalweg.embedded import EmbeddedServer, EmbeddedServerError, find_server
+from thalweg_service.embedded_redis import EmbeddedServer, EmbeddedServerError, find_server
 
 
 def fake_server(folder: Path, name: str, says: str) -> Path:
@@ -136,7 +136,7 @@ def test_it_ends_within_a_second_when_its_starter_is_killed(watched: bool, tmp_p
     code = """
 import sys, time
 from pathlib import Path
-from thalweg.embedded import EmbeddedServer
+from thalweg_service.embedded_redis import EmbeddedServer
 server = EmbeddedServer(Path(sys.argv[1]), watched=sys.argv[2] == "True")
 server.start()
 print(server.pid, flush=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from thalweg.demo import Interrupts
+from thalweg_service.demo import Interrupts
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "thalweg.demo"],
+        [sys.executable, "-P", "-m", "thalweg_service.demo"],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
