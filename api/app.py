@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from api.history import routes as history
 from api.http import errors
 from api.http.log import note
-from api.http.middleware import Gate
+from api.http.middleware import Middleware
 from api.jobs import continuation, diagnosis, results
 from api.jobs import routes as jobs
 from api.services.dependencies import Services
@@ -79,7 +79,7 @@ def create_app(
     app.state.services = services
     app.state.documentation = docs.Documentation(app)
     app.add_middleware(
-        Gate,
+        Middleware,
         max_body_bytes=settings.max_body_bytes,
         trusted_hosts=[*settings.trusted_hosts.split(","), *_own_names(settings.host)],
     )

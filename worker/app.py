@@ -34,7 +34,7 @@ from worker.janitor import Janitor
 from worker.listener import Listener
 from worker.reconciler import Reconciler
 from worker.runner import Runner
-from worker.trainer.client import TRAINER, TrainerLink, TrainerUnavailableError
+from worker.trainer.client import TRAINER, TrainerClient, TrainerUnavailableError
 
 log = logging.getLogger("thalweg.worker")
 
@@ -105,7 +105,7 @@ def run_worker(
     except ArtifactError as error:
         raise StartError(str(error)) from error
     store = RedisStore(settings.redis_url, settings.namespace)
-    link = TrainerLink(command=trainer, environment=TRAINER_ENVIRONMENT)
+    link = TrainerClient(command=trainer, environment=TRAINER_ENVIRONMENT)
     try:
         try:
             store.ping()

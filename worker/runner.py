@@ -14,15 +14,15 @@ from core.settings import Settings
 from core.store.protocols.types import Claim, TaskClaim
 from core.store.protocols.worker import WorkerStore
 from core.strategies.plan import next_round
-from worker.execution.context import Means
-from worker.execution.job import Attempt
+from worker.execution.context import ExecutionContext
+from worker.execution.job import JobExecution
 from worker.execution.plan import Decide, make_plan
-from worker.execution.requested_diagnosis import LaterDiagnosis
+from worker.execution.requested_diagnosis import DiagnosisExecution
 from worker.execution.retry import Shutdown
 from worker.execution.supervision import Mailbox, Order
-from worker.execution.task import StudyAttempt
+from worker.execution.task import TaskExecution
 from worker.heartbeat import Heartbeat
-from worker.trainer.client import Heard, TrainerDied, TrainerLink, TrainerUnavailableError
+from worker.trainer.client import Heard, TrainerClient, TrainerDied, TrainerUnavailableError
 
 log = logging.getLogger("thalweg.worker")
 
@@ -46,7 +46,7 @@ class Runner:
         *,
         name: str,
         settings: Settings,
-        link: TrainerLink,
+        link: TrainerClient,
         artifacts: ArtifactStore,
         devices: Callable[[Sequence[str]], tuple[str, ...]],
         decide: Decide = next_round,
@@ -185,7 +185,7 @@ class Runner:
         wanted = claim.job.spec["device"]
         served = wanted in {"auto", *self.devices}
         with self._reachable() as means:
-            LaterDiagnosis(claim, means, means.device(wanted if served else "auto")).run()
+            DiagnosisExecution(claim, means, means.device(wanted if served else "auto")).run()
         return True
 
     def _work(self, claim: Claim | TaskClaim) -> None:
@@ -200,12 +200,12 @@ class Runner:
                         decide=self._decide,
                     )
                 case TaskClaim():
-                    StudyAttempt(claim, means).run()
+                    TaskExecution(claim, means).run()
                 case Claim():
-                    Attempt(claim, means).run()
+                    JobExecution(claim, means).run()
 
     @contextlib.contextmanager
-    def _reachable(self) -> Iterator[Means]:
+    def _reachable(self) -> Iterator[ExecutionContext]:
         """With what work begins; the trainer and a shutdown write to its mailbox."""
         mailbox: Mailbox = SimpleQueue()
         self._mailbox = mailbox
@@ -213,7 +213,7 @@ class Runner:
             mailbox.put("hand_over")
         self._num_runs += 1
         try:
-            yield Means(
+            yield ExecutionContext(
                 run=self._num_runs,
                 store=self._store,
                 link=self._link,

@@ -44,7 +44,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Gate:
+class Middleware:
     """Pure ASGI, around everything.
 
     While there are no keys, a request is refused that names a foreign `Host` (a name that someone

@@ -18,7 +18,7 @@ _LARGEST_KEPT: Final = 2**20
 """Bytes of a reply; larger ones are made anew each time."""
 
 
-class Findings:
+class ComparisonCache:
     """Looks at the runs, in a thread, and remembers what was found of studies that have ended. One
     for each application."""
 
@@ -69,7 +69,7 @@ def known_best(study: StudyRecord) -> Json | None:
 
 
 def best_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json | None:
-    """See `Findings.best`."""
+    """See `ComparisonCache.best`."""
     from core.compare.comparison import best_configuration
 
     number = best_configuration(study.spec, runs)
@@ -89,7 +89,7 @@ def best_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json | None:
 
 
 def comparison_bytes(study: StudyRecord, runs: Sequence[RunRecord]) -> bytes:
-    """See `Findings.comparison`."""
+    """See `ComparisonCache.comparison`."""
     return to_json({"study_id": study.id, **strict(comparison_of(study, runs))})
 
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import api.http.path_parameters  # noqa: F401  (the names of what may stand in a path)
 from api.http.errors import UnsupportedMediaTypeError, query_names, unknown_parameter
-from api.services.comparisons import Findings
+from api.services.comparisons import ComparisonCache
 from api.services.dispatch import Dispatcher
 from api.services.waiting import EndFeed
 from core.artifacts.base import ArtifactStore
@@ -44,7 +44,7 @@ class Services:
     dispatcher: Dispatcher
     feed: EndFeed
     limits: Limits = field(default_factory=Limits)
-    findings: Findings = field(default_factory=Findings)
+    findings: ComparisonCache = field(default_factory=ComparisonCache)
 
 
 def services_of(request: Request) -> Services:

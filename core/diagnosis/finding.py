@@ -11,7 +11,7 @@ Json = dict[str, Any]
 Status = Literal["triggered", "clear", "undetermined"]
 
 
-class Reading(NamedTuple):
+class RuleAnswer(NamedTuple):
     """A rule's answer for one run.
 
     Attributes:
@@ -43,7 +43,7 @@ class Rule:
     threshold: str
     why: str
     source: str
-    look: Callable[[Evidence], Reading]
+    look: Callable[[Evidence], RuleAnswer]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Finding:
     """A rule with its reading."""
 
     rule: Rule
-    reading: Reading
+    reading: RuleAnswer
 
     @property
     def triggered(self) -> bool:
@@ -88,16 +88,16 @@ def over(value: float, threshold: float) -> float:
     return min(5.0, abs(math.log(value / threshold)))
 
 
-def unknown(explanation: str, **evidence: float) -> Reading:
+def unknown(explanation: str, **evidence: float) -> RuleAnswer:
     """An undetermined reading."""
-    return Reading("undetermined", evidence, explanation)
+    return RuleAnswer("undetermined", evidence, explanation)
 
 
-def clear(explanation: str, margin: float = 0.0, **evidence: float) -> Reading:
+def clear(explanation: str, margin: float = 0.0, **evidence: float) -> RuleAnswer:
     """A clear reading."""
-    return Reading("clear", evidence, explanation, margin)
+    return RuleAnswer("clear", evidence, explanation, margin)
 
 
-def triggered(explanation: str, margin: float, **evidence: float) -> Reading:
+def triggered(explanation: str, margin: float, **evidence: float) -> RuleAnswer:
     """A triggered reading."""
-    return Reading("triggered", evidence, explanation, margin)
+    return RuleAnswer("triggered", evidence, explanation, margin)

@@ -36,17 +36,17 @@ Json = dict[str, Any]
 Policy = RollBackOnDivergence | SkipOnDivergence | ClipOnDivergence
 
 
-def guard_of(spec: JobSpec) -> "Guard | None":
+def policy_of(spec: JobSpec) -> "DivergencePolicy | None":
     """None where a divergence just ends the run."""
     policy = spec.on_divergence
     if isinstance(policy, StopOnDivergence):
         return None
     max_loss = math.inf if spec.stop.max_loss is None else spec.stop.max_loss
-    return Guard(policy, max_loss)
+    return DivergencePolicy(policy, max_loss)
 
 
 @dataclass
-class Guard:
+class DivergencePolicy:
     """A policy and what it has done so far.
 
     Attributes:

@@ -9,30 +9,30 @@ import torch
 from torch import Tensor
 
 from core.jobs import Outcome
-from core.train.checkpoint.writer import Saver
+from core.train.checkpoint.writer import ArtifactWriter
 from core.train.events import Ending, Events
-from core.train.history.flush import Reporter
-from core.train.history.metrics import Ledger
-from core.train.periodic import Course
-from core.train.state import Descent
+from core.train.history.flush import Flusher
+from core.train.history.metrics import Metrics
+from core.train.periodic import PeriodicWork
+from core.train.state import OptimizationState
 from core.train.stopping import final_outcome
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Parts:
+class RunParts:
     """A run after its last step."""
 
-    descent: Descent
-    ledger: Ledger
-    saver: Saver
-    reporter: Reporter
-    course: Course
+    descent: OptimizationState
+    ledger: Metrics
+    saver: ArtifactWriter
+    reporter: Flusher
+    course: PeriodicWork
     events: Events
 
 
-def hand_over(parts: Parts) -> Ending:
+def hand_over(parts: RunParts) -> Ending:
     """Leave everything for another worker to go on from; the last row stays unrecorded unless its
     step is a multiple of `record.every`."""
     parts.events.phase("saving")
@@ -42,7 +42,7 @@ def hand_over(parts: Parts) -> Ending:
     return Ending("handed_over", None, {}, parts.ledger.best.summary())
 
 
-def conclude(parts: Parts, row_outcome: Outcome | None) -> Ending:
+def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     """Finish, or (asked to cancel) keep what there is.
 
     Args:
@@ -99,6 +99,6 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
     return bool(torch.stack(checks).all()) if checks else True
 
 
-def _send_files(parts: Parts) -> None:
+def _send_files(parts: RunParts) -> None:
     for saved in parts.saver.wait():
         parts.events.checkpoint(saved)

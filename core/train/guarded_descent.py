@@ -7,19 +7,19 @@ from typing import Final
 from torch.nn.utils import clip_grads_with_norm_
 
 from core.specs.job import ClipOnDivergence, RollBackOnDivergence
-from core.train.checkpoint.writer import Saver
-from core.train.divergence_policy import Guard
+from core.train.checkpoint.writer import ArtifactWriter
+from core.train.divergence_policy import DivergencePolicy
 from core.train.events import Events
-from core.train.history.flush import Reporter
-from core.train.history.metrics import Ledger
-from core.train.history.row_check import RowWatch, numbers_of
-from core.train.periodic import Course
-from core.train.state import Descent
+from core.train.history.flush import Flusher
+from core.train.history.metrics import Metrics
+from core.train.history.row_check import EachRow, numbers_of
+from core.train.periodic import PeriodicWork
+from core.train.state import OptimizationState
 
 NO_NORM: Final = math.nan
 
 
-class Guarded:
+class GuardedDescent:
     """The loop of `core.train.loop.descend` with a guard, row by row on every device.
 
     A row that ends the run ends it here too, once the guard may not act any more.
@@ -27,12 +27,12 @@ class Guarded:
 
     def __init__(
         self,
-        guard: Guard,
-        descent: Descent,
-        ledger: Ledger,
-        saver: Saver,
-        reporter: Reporter,
-        course: Course,
+        guard: DivergencePolicy,
+        descent: OptimizationState,
+        ledger: Metrics,
+        saver: ArtifactWriter,
+        reporter: Flusher,
+        course: PeriodicWork,
         events: Events,
     ) -> None:
         self._guard = guard
@@ -44,7 +44,7 @@ class Guarded:
         self._events = events
         descent.lr_scale = guard.lr_scale
 
-    def descend(self, watch: RowWatch) -> None:
+    def descend(self, watch: EachRow) -> None:
         """To the end of the course, or to the row that ends the run."""
         descent, guard, problem = self._descent, self._guard, self._descent.problem
         steps = self._course.rows()
@@ -80,7 +80,7 @@ class Guarded:
         steps.close()
 
     def _intervene(
-        self, step: int, reason: str, loss: float, norm: float, cosine: float, watch: RowWatch
+        self, step: int, reason: str, loss: float, norm: float, cosine: float, watch: EachRow
     ) -> bool | None:
         """Whether this step's update is made; None: the run has gone back, and goes on there."""
         guard = self._guard

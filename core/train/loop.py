@@ -11,24 +11,24 @@ from core.errors import ArtifactError, JobFailure
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import first_steps, history_widths, start_of
 from core.train.checkpoint.snapshot import Snapshot, decode, own, resume_points, starting_point
-from core.train.checkpoint.writer import Saver
+from core.train.checkpoint.writer import ArtifactWriter
 from core.train.devices import exact_kernels, memory_kept, pick_device, use_threads_for
-from core.train.divergence_policy import guard_of
+from core.train.divergence_policy import policy_of
 from core.train.events import Control, Ending, Events
-from core.train.finalize import Parts, conclude, hand_over
-from core.train.guarded_descent import Guarded
+from core.train.finalize import RunParts, conclude, hand_over
+from core.train.guarded_descent import GuardedDescent
 from core.train.history.buffer import RowBuffer
-from core.train.history.flush import Clock, Reporter
-from core.train.history.metrics import Ledger
-from core.train.history.row_check import BlockWatch, RowWatch, Watch
-from core.train.periodic import BLOCK_STEPS, BlockSize, Course
+from core.train.history.flush import Clock, Flusher
+from core.train.history.metrics import Metrics
+from core.train.history.row_check import EachRow, RowBlock, RowCheck
+from core.train.periodic import BLOCK_STEPS, BlockSize, PeriodicWork
 from core.train.problems.base import Problem
 from core.train.problems.build import build_problem
-from core.train.state import Descent
+from core.train.state import OptimizationState
 from core.train.stopping import rules_of
 
 
-def descend(descent: Descent, steps: Iterable[int], watch: Watch) -> None:
+def descend(descent: OptimizationState, steps: Iterable[int], watch: RowCheck) -> None:
     """Gradient descent. Row k is step k's loss, rate and gradient norm, before update k + 1."""
     problem, scheduler = descent.problem, descent.scheduler
     for step in steps:
@@ -87,15 +87,15 @@ def run(
         where = pick_device(device or spec.device)
         problem = build_problem(spec, where, _DTYPES[spec.precision or "float32"])
         use_threads_for(problem)
-        descent = Descent(spec, problem)
+        descent = OptimizationState(spec, problem)
         snapshot = _resume_point(artifacts, spec, where, stored_rows) if resume else None
         if snapshot is None and spec.start_from is not None:
             snapshot = starting_point(artifacts, spec, str(where))
-        with Saver(artifacts, spec, problem.metadata()) as saver:
+        with ArtifactWriter(artifacts, spec, problem.metadata()) as saver:
             ledger = new_ledger(spec, problem)
-            reporter = Reporter(events, ledger, saver, clock)
-            guard = guard_of(spec)
-            course = Course(
+            reporter = Flusher(events, ledger, saver, clock)
+            guard = policy_of(spec)
+            course = PeriodicWork(
                 spec, descent, ledger, saver, reporter, control, clock, guard, stop_step
             )
             if snapshot is not None:
@@ -113,9 +113,11 @@ def run(
                 descend(descent, steps, watch)
                 steps.close()
             else:
-                watch = RowWatch(descent, ledger, reporter.row_entered)
-                Guarded(guard, descent, ledger, saver, reporter, course, events).descend(watch)
-            parts = Parts(descent, ledger, saver, reporter, course, events)
+                watch = EachRow(descent, ledger, reporter.row_entered)
+                GuardedDescent(guard, descent, ledger, saver, reporter, course, events).descend(
+                    watch
+                )
+            parts = RunParts(descent, ledger, saver, reporter, course, events)
             if watch.outcome is None and course.reason == "handed_over":
                 return hand_over(parts)
             return conclude(parts, watch.outcome)
@@ -124,19 +126,23 @@ def run(
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def new_ledger(spec: JobSpec, problem: Problem) -> Ledger:
+def new_ledger(spec: JobSpec, problem: Problem) -> Metrics:
     """An empty ledger for the histories that the spec asks for."""
     point = problem.point()
     dim = None if point is None else point.numel()
     record, first = spec.record, first_steps(spec)["train"]
     rows = RowBuffer(record.every, dim, first, with_cosine=record.gradient_cosine)
     evaluates = bool(history_widths(spec)["eval"])
-    return Ledger(rows, rules_of(spec.stop), best_by_evaluation=evaluates)
+    return Metrics(rows, rules_of(spec.stop), best_by_evaluation=evaluates)
 
 
 def watching(
-    descent: Descent, ledger: Ledger, reporter: Reporter, course: Course, block_size: int | None
-) -> tuple[Watch, Generator[int]]:
+    descent: OptimizationState,
+    ledger: Metrics,
+    reporter: Flusher,
+    course: PeriodicWork,
+    block_size: int | None,
+) -> tuple[RowCheck, Generator[int]]:
     """How the rows are looked at, and the steps that go with it.
 
     A step that needs its own loss (LBFGS, reduce_on_plateau) is looked at one by one on a GPU
@@ -145,9 +151,9 @@ def watching(
     on_gpu = next(iter(descent.weights.values())).is_cuda
     size = block_size or (BLOCK_STEPS if on_gpu else 1)
     if size == 1 or descent.needs_loss:
-        return RowWatch(descent, ledger, reporter.row_entered), course.rows()
+        return EachRow(descent, ledger, reporter.row_entered), course.rows()
     keeps = not ledger.best_by_evaluation
-    watch = BlockWatch(descent, ledger, reporter.row_entered, size, keep_weights=keeps)
+    watch = RowBlock(descent, ledger, reporter.row_entered, size, keep_weights=keeps)
     return watch, course.blocks(watch, BlockSize(watch.size, fixed=block_size is not None))
 
 

@@ -7,13 +7,13 @@ from typing import Any, Final, Literal
 
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import Snapshot
-from core.train.checkpoint.writer import Saver
-from core.train.divergence_policy import Guard
+from core.train.checkpoint.writer import ArtifactWriter
+from core.train.divergence_policy import DivergencePolicy
 from core.train.events import Control
-from core.train.history.flush import Clock, Reporter
-from core.train.history.metrics import Ledger
-from core.train.history.row_check import BlockWatch
-from core.train.state import Descent
+from core.train.history.flush import Clock, Flusher
+from core.train.history.metrics import Metrics
+from core.train.history.row_check import RowBlock
+from core.train.state import OptimizationState
 
 NO_LIMIT: Final = 2**62
 BLOCK_STEPS: Final = 32
@@ -57,7 +57,7 @@ class BlockSize:
             self.now = min(self.most, 2 * self.now)
 
 
-class Course:
+class PeriodicWork:
     """Counts the steps of a run and does what is due between them.
 
     Attributes:
@@ -69,13 +69,13 @@ class Course:
     def __init__(
         self,
         spec: JobSpec,
-        descent: Descent,
-        ledger: Ledger,
-        saver: Saver,
-        reporter: Reporter,
+        descent: OptimizationState,
+        ledger: Metrics,
+        saver: ArtifactWriter,
+        reporter: Flusher,
         control: Control,
         clock: Clock,
-        guard: Guard | None = None,
+        guard: DivergencePolicy | None = None,
         stop_step: int | None = None,
     ) -> None:
         self.step = 0
@@ -137,7 +137,7 @@ class Course:
             if self.elapsed_s >= self._max_seconds:
                 return
 
-    def blocks(self, watch: BlockWatch, size: BlockSize) -> Generator[int]:
+    def blocks(self, watch: RowBlock, size: BlockSize) -> Generator[int]:
         """As `rows`, for a watch that reads the rows of a block at its end.
 
         When one of them ends the run, the steps before it are repeated from the block's start.

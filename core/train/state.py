@@ -10,14 +10,14 @@ from torch import Tensor
 from core.specs.job import JobSpec
 from core.specs.schedules import Chained, ReduceOnPlateau, Schedule, Sequential, Warmup
 from core.train.optim.build import build_optimizer, plain_step
-from core.train.optim.gradients import Turning, clipping, gradient_norm, gradients_of
+from core.train.optim.gradients import GradientCosine, clipping, gradient_norm, gradients_of
 from core.train.optim.schedules import build_scheduler
 from core.train.problems.base import Problem
 from core.train.tensors.tree import Tree, copy_tree
 
 
 @dataclass(frozen=True)
-class Moment:
+class StateCopy:
     """All that the next step depends on, as it was after `k` updates."""
 
     weights: dict[str, Tensor]
@@ -27,13 +27,13 @@ class Moment:
     """The direction of the last gradient, where its cosine to the next is recorded: never changed
     in place."""
 
-    def copy(self) -> "Moment":
+    def copy(self) -> "StateCopy":
         """The same in tensors of its own."""
         weights, optimizer, schedule = map(copy_tree, (self.weights, self.optimizer, self.schedule))
-        return Moment(weights, optimizer, schedule, self.gradient)
+        return StateCopy(weights, optimizer, schedule, self.gradient)
 
 
-class Descent:
+class OptimizationState:
     """A problem with the optimizer and schedule that its spec asks for.
 
     Attributes:
@@ -51,7 +51,7 @@ class Descent:
         self.scheduler = build_scheduler(spec.schedule, self.optimizer)
         self.weights = problem.state()
         self.clip = clipping(spec.gradient_clip, self.parameters)
-        self.turning = Turning() if spec.record.gradient_cosine else None
+        self.turning = GradientCosine() if spec.record.gradient_cosine else None
         self.lr_scale = 1.0
         """On top of the schedule's rate; only `update_scaled` heeds it."""
         self.needs_loss = reads_loss(spec.schedule)
@@ -123,7 +123,8 @@ class Descent:
     def put_buffers_back(self) -> None:
         """Make the buffers what they were before the last row's forward pass.
 
-        Only after a row watched one by one: a block's are what they should be (`Course.blocks`).
+        Only after a row watched one by one: a block's are what they should be
+        (`PeriodicWork.blocks`).
         """
         if self._buffers and self._holds:
             torch._foreach_copy_(self._buffers, self._held)
@@ -132,7 +133,7 @@ class Descent:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def moment(self, *, copied: bool = True) -> Moment:
+    def moment(self, *, copied: bool = True) -> StateCopy:
         """A copy of everything, taken between two steps; not `copied`: the tensors themselves,
         which the next step will change."""
         state = {
@@ -146,10 +147,12 @@ class Descent:
         ]
         schedule = None if self.scheduler is None else self.scheduler.state_dict()
         gradient = None if self.turning is None else self.turning.last
-        moment = Moment(dict(self.weights), {"state": state, "groups": groups}, schedule, gradient)
+        moment = StateCopy(
+            dict(self.weights), {"state": state, "groups": groups}, schedule, gradient
+        )
         return moment.copy() if copied else moment
 
-    def go_back_to(self, moment: Moment) -> None:
+    def go_back_to(self, moment: StateCopy) -> None:
         """Make everything as it was, to the last bit.
 
         Raises:

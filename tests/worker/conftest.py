@@ -25,7 +25,7 @@ from worker.heartbeat import Heartbeat
 from worker.janitor import Janitor
 from worker.reconciler import Reconciler
 from worker.runner import Runner
-from worker.trainer.client import TrainerLink
+from worker.trainer.client import TrainerClient
 
 FAKE = (sys.executable, "-P", str(Path(__file__).with_name("fake_trainer.py")))
 
@@ -42,7 +42,7 @@ class InProcessWorker:
     """The threads of one worker, without Celery."""
 
     def __init__(self, name: str, store: RedisStore, settings: Settings, decide: Decide) -> None:
-        self.link = TrainerLink(command=FAKE)
+        self.link = TrainerClient(command=FAKE)
         self.artifacts = open_artifacts(settings.artifacts_location)
         self.runner = Runner(
             store,

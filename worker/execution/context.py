@@ -8,11 +8,11 @@ from core.settings import Settings
 from core.store.protocols.worker import WorkerStore
 from worker.execution.retry import Shutdown
 from worker.execution.supervision import Mailbox
-from worker.trainer.client import TrainerLink
+from worker.trainer.client import TrainerClient
 
 
 @dataclass(frozen=True)
-class Means:
+class ExecutionContext:
     """Of one claim.
 
     Attributes:
@@ -23,7 +23,7 @@ class Means:
 
     run: int
     store: WorkerStore
-    link: TrainerLink
+    link: TrainerClient
     artifacts: ArtifactStore
     mailbox: Mailbox
     settings: Settings

@@ -13,13 +13,13 @@ from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUn
 from core.jobs import AttemptEnd, Outcome, Status
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Claim, Json
-from worker.execution.context import Means
+from worker.execution.context import ExecutionContext
 from worker.execution.diagnosis import LIMIT_S, Run, diagnosis, question, stored_run, tries_a_remedy
-from worker.execution.job_progress import Account
+from worker.execution.job_progress import JobProgress
 from worker.execution.live_diagnosis import LiveDiagnosis
-from worker.execution.retry import insist
-from worker.execution.supervision import Hearing, Last
-from worker.reporting.job import Append, Recorder
+from worker.execution.retry import retry_until_shutdown
+from worker.execution.supervision import Last, Supervision
+from worker.reporting.job import Append, JobRows
 from worker.trainer.client import TrainerDied
 from worker.trainer.protocol import Frame
 
@@ -28,10 +28,10 @@ log = logging.getLogger("thalweg.worker")
 T = TypeVar("T")
 
 
-class Attempt:
+class JobExecution:
     """Runs one claim in the trainer and closes it. Used once."""
 
-    def __init__(self, claim: Claim, means: Means) -> None:
+    def __init__(self, claim: Claim, means: ExecutionContext) -> None:
         self._claim = claim
         self._job = claim.job
         self._store = means.store
@@ -41,16 +41,16 @@ class Attempt:
         self._device = means.device(claim.job.spec["device"])
         self._shutdown = means.shutdown
         self._resumed = claim.attempt > 1
-        self._recorder = Recorder(
+        self._recorder = JobRows(
             means.store,
             claim,
             lost=lambda: means.mailbox.put("lost"),
             resumed=self._resumed,
         )
-        self._account = Account(claim.job)
+        self._account = JobProgress(claim.job)
         self._live = LiveDiagnosis(claim.job, self._recorder)
         self._measured: Json | None = None
-        self._hearing = Hearing(
+        self._hearing = Supervision(
             claim.job.id,
             run=means.run,
             link=means.link,
@@ -260,7 +260,7 @@ class Attempt:
             return
 
     def _insist(self, action: Callable[[], T]) -> T:
-        return insist(action, self._shutdown)
+        return retry_until_shutdown(action, self._shutdown)
 
     def _history(self, kind: HistoryKind) -> Columns | None:
         columns = self._recorder.history(kind)

@@ -6,7 +6,7 @@ from core.jobs import JobRecord
 from core.store.protocols.types import Json
 
 
-class Account:
+class JobProgress:
     """The record's `progress`, `latest`, `best` and `checkpoints` as of the last report; at first
     as former attempts left them."""
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from core.jobs import JobRecord
 from worker.execution.diagnosis import Run, diagnosis
-from worker.reporting.job import Recorder
+from worker.reporting.job import JobRows
 
 EVERY_S: Final = 2.0
 SHARE: Final = 0.005
@@ -23,7 +23,7 @@ class LiveDiagnosis:
     def __init__(
         self,
         job: JobRecord,
-        recorder: Recorder,
+        recorder: JobRows,
         *,
         every_s: float = EVERY_S,
         clock: Callable[[], float] = time.monotonic,

@@ -20,7 +20,7 @@ from core.store.protocols.worker import WorkerStore
 from core.strategies.plan import next_round
 from core.studies import RunRecord, StudyRecord
 from worker.execution.cleanup import drop_spent
-from worker.execution.retry import Shutdown, insist
+from worker.execution.retry import Shutdown, retry_until_shutdown
 
 log = logging.getLogger("thalweg.worker")
 
@@ -44,7 +44,7 @@ def make_plan(
     study = claim.study
     status: Status
     try:
-        runs = insist(lambda: store.studies.runs(study.id), shutdown)
+        runs = retry_until_shutdown(lambda: store.studies.runs(study.id), shutdown)
         try:
             round_ = decide(study, runs)
         except Exception as error:
@@ -52,12 +52,12 @@ def make_plan(
             status, fields = "failed", {"error": _error(error)}
         else:
             if round_ is not None:
-                insist(lambda: store.studies.plan(claim, round_), shutdown)
+                retry_until_shutdown(lambda: store.studies.plan(claim, round_), shutdown)
                 if claim.task.round > 1:  # the runs went on from what the round before left
                     drop_spent(artifacts, study.id, runs, claim.task.round - 1)
                 return
             status, fields = _ending(study, runs)
-        insist(lambda: store.studies.finish(claim, status, fields), shutdown)
+        retry_until_shutdown(lambda: store.studies.finish(claim, status, fields), shutdown)
         if claim.task.round > 1:
             drop_spent(artifacts, study.id, runs)
     except (StaleAttemptError, NotFoundError):

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeVar
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.store.protocols.types import DiagnosisClaim, Json
-from worker.execution.context import Means
+from worker.execution.context import ExecutionContext
 from worker.execution.diagnosis import (
     LIMIT_S,
     LONG_RUN_S,
@@ -21,7 +21,7 @@ from worker.execution.diagnosis import (
     stored_run,
     tries_a_remedy,
 )
-from worker.execution.retry import insist
+from worker.execution.retry import retry_until_shutdown
 from worker.trainer.client import TrainerDied
 from worker.trainer.protocol import Frame
 
@@ -33,10 +33,10 @@ Answer = Frame | TrainerDied | Literal["hand_over"]
 _FAULT: Final = "A fault in the service; the worker's log has the details."
 
 
-class LaterDiagnosis:
+class DiagnosisExecution:
     """Answers one claim. Used once."""
 
-    def __init__(self, claim: DiagnosisClaim, means: Means, device: str) -> None:
+    def __init__(self, claim: DiagnosisClaim, means: ExecutionContext, device: str) -> None:
         """`device`: where to measure."""
         self._claim = claim
         self._run_number = means.run
@@ -122,4 +122,4 @@ class LaterDiagnosis:
         return diagnosis(run, measured, lambda: stored_run(self._store, parent_id))
 
     def _insist(self, action: Callable[[], T]) -> T:
-        return insist(action, self._shutdown)
+        return retry_until_shutdown(action, self._shutdown)

@@ -23,7 +23,7 @@ class Shutdown:
         return self.deadline is not None and time.monotonic() > self.deadline
 
 
-def insist(action: Callable[[], T], shutdown: Shutdown) -> T:
+def retry_until_shutdown(action: Callable[[], T], shutdown: Shutdown) -> T:
     """Do it, however long the store stays away; raises `StoreUnavailableError` once the shutdown
     is overdue."""
     while True:

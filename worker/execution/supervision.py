@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, Literal
 
 from core.settings import Settings
-from worker.trainer.client import Heard, TrainerDied, TrainerLink
+from worker.trainer.client import Heard, TrainerClient, TrainerDied
 from worker.trainer.protocol import Frame
 
 log = logging.getLogger("thalweg.worker")
@@ -25,7 +25,7 @@ _SHORT_RUN_S: Final = 0.05
 """A run shorter than this is written by its close alone: one round trip, no thread."""
 
 
-class Hearing:
+class Supervision:
     """One piece of work of the trainer, until its last word: reports are passed on, orders carried
     out, deadlines kept.
 
@@ -36,7 +36,7 @@ class Hearing:
     """
 
     def __init__(
-        self, name: str, *, run: int, link: TrainerLink, mailbox: Mailbox, settings: Settings
+        self, name: str, *, run: int, link: TrainerClient, mailbox: Mailbox, settings: Settings
     ) -> None:
         self.stopping: Literal["cancel", "hand_over", "time_limit"] | None = None
         """Why the trainer was asked to stop."""

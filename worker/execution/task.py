@@ -15,11 +15,11 @@ from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Json, TaskClaim
 from core.studies import run_id
 from worker.execution.cleanup import drop_checkpoints, drop_spent
-from worker.execution.context import Means
-from worker.execution.retry import insist
-from worker.execution.supervision import Hearing, Last
-from worker.execution.task_progress import OVERLOOKED, TaskRuns
-from worker.reporting.task import TaskRecorder
+from worker.execution.context import ExecutionContext
+from worker.execution.retry import retry_until_shutdown
+from worker.execution.supervision import Last, Supervision
+from worker.execution.task_progress import OVERLOOKED, TaskProgress
+from worker.reporting.task import TaskRows
 from worker.trainer.client import TrainerDied
 from worker.trainer.protocol import Frame
 
@@ -34,10 +34,10 @@ _NO_CHECKPOINT_S: Final = 5.0
 """
 
 
-class StudyAttempt:
+class TaskExecution:
     """Runs one claim in the trainer and closes it. Used once."""
 
-    def __init__(self, claim: TaskClaim, means: Means) -> None:
+    def __init__(self, claim: TaskClaim, means: ExecutionContext) -> None:
         self._claim = claim
         self._store = means.store
         self._link = means.link
@@ -48,7 +48,7 @@ class StudyAttempt:
         self._shutdown = means.shutdown
         self._name = claim.task.id
         self._resumed = claim.attempt > 1
-        self._hearing = Hearing(
+        self._hearing = Supervision(
             self._name,
             run=means.run,
             link=means.link,
@@ -71,7 +71,7 @@ class StudyAttempt:
         study_id, wanted = self._claim.study.id, self._claim.task.runs
         stored = self._insist(lambda: self._store.studies.runs(study_id, wanted))
         layouts = self._insist(lambda: self._store.studies.layouts(study_id, wanted))
-        self._runs = TaskRuns(self._claim, stored)
+        self._runs = TaskProgress(self._claim, stored)
         try:
             question = self._question()
         except StoreUnavailableError:
@@ -84,7 +84,7 @@ class StudyAttempt:
             )
             return
         going_on = wanted if self._resumed else [int(index) for index in question["sources"]]
-        self._recorder = TaskRecorder(
+        self._recorder = TaskRows(
             self._store.studies,
             self._claim,
             layouts,
@@ -236,4 +236,4 @@ class StudyAttempt:
             return
 
     def _insist(self, action: Callable[[], T]) -> T:
-        return insist(action, self._shutdown)
+        return retry_until_shutdown(action, self._shutdown)

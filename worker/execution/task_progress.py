@@ -98,7 +98,7 @@ OVERLOOKED: Final[Json] = {
 }
 
 
-class TaskRuns:
+class TaskProgress:
     """The runs of one claimed task.
 
     Args:
@@ -169,7 +169,7 @@ class TaskRuns:
         *,
         truncate: bool = False,
     ) -> None:
-        """Rows have come (as `TaskRecorder.add` takes them)."""
+        """Rows have come (as `TaskRows.add` takes them)."""
         if truncate and self._metric.needs_rows:
             self.rewound.update(runs)
         self._metric.look(kind, runs, lengths, columns)

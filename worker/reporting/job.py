@@ -14,7 +14,7 @@ from worker.reporting.writer import Notes, Writer
 Append = tuple[HistoryKind, int, Columns]
 
 
-class Recorder(Writer[Append]):
+class JobRows(Writer[Append]):
     """Collects the rows and fields of one attempt at a job; see `Writer`.
 
     Args:

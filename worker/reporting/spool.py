@@ -51,7 +51,7 @@ def every(chain: Chain) -> bool:
     return True
 
 
-class Backlog:
+class Spool:
     """A queue of `Rows`, of which at most about `max_bytes` stay in memory. Not thread-safe.
 
     Those of a history come out in their order; of the histories in memory, first those that have

@@ -22,7 +22,7 @@ LEAST_ROWS: Final = 64
 """Of a segment on the way: one costs as much space as a few rows."""
 
 
-class Placing:
+class RowPlacement:
     """Short histories lie in bundles, segment after segment, as long as their rows come in few
     parts; the others, and those that were cut, in chunks of their own.
 
@@ -81,7 +81,7 @@ _DEVICE: Final = "device"
 _UPDATES: Final = "num_updates"
 
 
-class TaskRecorder(Writer[RunRows]):
+class TaskRows(Writer[RunRows]):
     """Collects the rows and records of one attempt at a task; see `Writer`.
 
     Args:
@@ -117,7 +117,7 @@ class TaskRecorder(Writer[RunRows]):
         self._claim = claim
         self._layouts = layouts
         self._early_bytes = early_bytes
-        self._placing = Placing(layouts)
+        self._placing = RowPlacement(layouts)
         self._over: set[int] = set()
         self._to_truncate = {(run, kind) for run in going_on for kind in layouts[run]}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
-from worker.reporting.spool import Backlog, Chain, Rows
+from worker.reporting.spool import Chain, Rows, Spool
 
 log = logging.getLogger("thalweg.worker")
 
@@ -58,7 +58,7 @@ class Writer(ABC, Generic[Written]):
         self._hold_s = hold_s
         self._hold_bytes = memory_bytes // 2
         self._batch_bytes = batch_bytes
-        self._backlog = Backlog(spill_folder, memory_bytes)
+        self._backlog = Spool(spill_folder, memory_bytes)
         self._notes: Notes = {}
         self._sealed = False
         self._cond = threading.Condition()

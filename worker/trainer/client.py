@@ -40,7 +40,7 @@ class TrainerDied:
 Heard = Frame | TrainerDied
 
 
-class TrainerLink:
+class TrainerClient:
     """One trainer process at a time, and a new one when asked to after it has died.
 
     Args:

@@ -8,12 +8,12 @@ import math
 import numpy as np
 
 from core.diagnosis.evidence.evidence import Evidence
-from core.diagnosis.finding import Reading, clear, over, triggered, unknown
+from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 
 _NOT = "Not measured: it needs a full diagnosis"
 
 
-def look_vanishing(e: Evidence) -> Reading:
+def look_vanishing(e: Evidence) -> RuleAnswer:
     """The first layer's gradient per weight is a thousandth of the last's."""
     spread = None if e.measured is None else e.measured.spread("initial")
     if spread is None:
@@ -24,7 +24,7 @@ def look_vanishing(e: Evidence) -> Reading:
     return clear(text, over(spread, 1e-3), first_over_last=spread)
 
 
-def look_exploding(e: Evidence) -> Reading:
+def look_exploding(e: Evidence) -> RuleAnswer:
     """First weights that make outputs, or gradients on the way back, far too large."""
     if e.measured is None or e.measured.first_loss is None:
         return unknown(_NOT + " of a model.")
@@ -40,7 +40,7 @@ def look_exploding(e: Evidence) -> Reading:
     return clear("The first weights are of a sensible size.", 1.0, **numbers)
 
 
-def look_dead_units(e: Evidence) -> Reading:
+def look_dead_units(e: Evidence) -> RuleAnswer:
     """Hidden units without a slope on any row: no gradient reaches them."""
     share = None if e.measured is None else e.measured.dead
     if share is None:
@@ -51,7 +51,7 @@ def look_dead_units(e: Evidence) -> Reading:
     return clear(text, 1.0, dead=share)
 
 
-def look_saturated(e: Evidence) -> Reading:
+def look_saturated(e: Evidence) -> RuleAnswer:
     """tanh, sigmoid or softsign units on their flat ends."""
     share = None if e.measured is None else e.measured.saturated
     if share is None:
@@ -62,7 +62,7 @@ def look_saturated(e: Evidence) -> Reading:
     return clear(text, 1.0, saturated=share)
 
 
-def look_update_size(e: Evidence) -> Reading:
+def look_update_size(e: Evidence) -> RuleAnswer:
     """The next update of each weight matrix over the matrix itself."""
     updates = [] if e.measured is None else e.measured.updates
     if not updates:
@@ -75,7 +75,7 @@ def look_update_size(e: Evidence) -> Reading:
     return clear(f"The largest update is {most:.2g} of its weights ({name}).", 1.0, **numbers)
 
 
-def look_preconditioned(e: Evidence) -> Reading:
+def look_preconditioned(e: Evidence) -> RuleAnswer:
     """η·λ_max(P⁻¹H) against the adaptive method's threshold, at this moment."""
     found = None if e.measured is None else e.measured.preconditioned
     if found is None or not e.lr.size:
@@ -91,7 +91,7 @@ def look_preconditioned(e: Evidence) -> Reading:
     return clear(text, over(ratio, 1.0), **numbers)
 
 
-def look_noise_scale(e: Evidence) -> Reading:
+def look_noise_scale(e: Evidence) -> RuleAnswer:
     """The gradient noise scale against the batch."""
     found = None if e.measured is None else e.measured.noise_scale
     size = e.spec.batch_size
@@ -104,7 +104,7 @@ def look_noise_scale(e: Evidence) -> Reading:
     return clear(text, over(found / size, 10.0), **numbers)
 
 
-def look_gradient_spikes(e: Evidence) -> Reading:
+def look_gradient_spikes(e: Evidence) -> RuleAnswer:
     """Gradient norms a hundred times the usual: exploding gradients."""
     if e.rows < 12 or not np.isfinite(e.grad_start):
         return unknown("Needs twelve rows.")

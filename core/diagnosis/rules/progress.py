@@ -7,12 +7,12 @@ import numpy as np
 
 from core.diagnosis.evidence import convergence
 from core.diagnosis.evidence.evidence import Evidence
-from core.diagnosis.finding import Reading, clear, over, triggered, unknown
+from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
 from core.specs.job import Supervised
 
 
-def look_rate_far_below_threshold(e: Evidence) -> Reading:
+def look_rate_far_below_threshold(e: Evidence) -> RuleAnswer:
     """η·λ_max at most a tenth of the threshold, and much left to gain."""
     if e.rows < 3 or not (e.method.linear and e.deterministic) or not e.lr.size:
         return unknown("Needs three rows of a method with a known threshold, without noise.")
@@ -37,7 +37,7 @@ def look_rate_far_below_threshold(e: Evidence) -> Reading:
     return clear(text + ".", over(ratio, 0.1), **numbers)
 
 
-def look_steady_slow_descent(e: Evidence) -> Reading:
+def look_steady_slow_descent(e: Evidence) -> RuleAnswer:
     """A loss that has not even begun to level off: the run ended before its time constant."""
     if e.rows < 100 or e.spent:
         return unknown("Needs a hundred rows and something left to gain.")
@@ -88,7 +88,7 @@ def _bend(e: Evidence) -> float:
     return late / early if early > 0 else (1.0 if late > 0 else 0.0)
 
 
-def look_straight_path(e: Evidence) -> Reading:
+def look_straight_path(e: Evidence) -> RuleAnswer:
     """An adaptive method, whose steps are about η long, still on a straight line to somewhere."""
     if e.x is None or e.method.family != "adaptive" or e.rows < 10:
         return unknown("For points of adaptive methods, ten rows or more.")
@@ -165,7 +165,7 @@ def methods_best(low: float, high: float) -> float:
     return max(0.1, (root - 1.0) / (root + 1.0))
 
 
-def look_ill_conditioned(e: Evidence) -> Reading:
+def look_ill_conditioned(e: Evidence) -> RuleAnswer:
     """Slow because of κ, not of the rate: more than 230 steps for a digit of the loss."""
     if e.rows < 12:
         return unknown("Needs twelve rows.")
@@ -194,7 +194,7 @@ def look_ill_conditioned(e: Evidence) -> Reading:
     return clear(text + ".", 0.5, **numbers)
 
 
-def look_overfitting(e: Evidence) -> Reading:
+def look_overfitting(e: Evidence) -> RuleAnswer:
     """The evaluation loss has risen from its best by a fifth while the training loss fell on."""
     seen = e.overfit
     if seen is None or e.rows < 12:
@@ -223,7 +223,7 @@ def look_overfitting(e: Evidence) -> Reading:
     return clear(text, over(max(seen.rise, 1e-3), 0.2), **numbers)
 
 
-def look_noise_limited(e: Evidence) -> Reading:
+def look_noise_limited(e: Evidence) -> RuleAnswer:
     """The loss has stopped falling at a level that the batches' noise holds up."""
     if e.deterministic:
         return clear("Every step uses all the data: there is no batch noise.", 3.0)
@@ -276,7 +276,7 @@ def _excess(e: Evidence) -> float:
     return float(e.lr[-1]) * e.method.scale * square / (4.0 * (1.0 - e.method.beta))
 
 
-def look_descent(e: Evidence) -> Reading:
+def look_descent(e: Evidence) -> RuleAnswer:
     """The loss has fallen well, or a criterion of the job held."""
     if e.rows == 0:
         return unknown("There are no rows.")

@@ -8,10 +8,10 @@ from core.diagnosis.evidence import curves, theory
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.evidence.landscape import QuadraticForm
-from core.diagnosis.finding import Reading, clear, over, triggered, unknown
+from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 
 
-def look_diverged(e: Evidence) -> Reading:
+def look_diverged(e: Evidence) -> RuleAnswer:
     """The job's outcome, or the contract's rule on a history without one."""
     if e.rows == 0:
         if e.nonfinite or e.outcome == "diverged":
@@ -46,7 +46,7 @@ def excited(e: Evidence, form: QuadraticForm) -> Floats:
     return np.asarray(form.eigenvalues[felt])
 
 
-def look_unstable_step(e: Evidence) -> Reading:
+def look_unstable_step(e: Evidence) -> RuleAnswer:
     """η·λ_max against the method's threshold: exact on quadratics, else an indication."""
     if e.rows == 0 or not e.method.linear:
         return unknown("No sharp threshold is known for this method.")
@@ -81,7 +81,7 @@ def look_unstable_step(e: Evidence) -> Reading:
     return clear(at, 5.0, **numbers)
 
 
-def look_no_minimum(e: Evidence) -> Reading:
+def look_no_minimum(e: Evidence) -> RuleAnswer:
     """A quadratic with a negative eigenvalue, once the run moves along it."""
     form = e.land.form if e.land is not None else None
     if form is None or e.land is None or form.vectors is None or e.land.gradient is None:
@@ -100,7 +100,7 @@ def look_no_minimum(e: Evidence) -> Reading:
     return clear("The run does not move along the negative curvature yet.", **numbers)
 
 
-def look_loss_growing(e: Evidence) -> Reading:
+def look_loss_growing(e: Evidence) -> RuleAnswer:
     """A rise through the second half that ends above the start."""
     if e.rows < 6:
         return unknown("Fewer than six rows.")
@@ -180,7 +180,7 @@ def _slow(e: Evidence) -> tuple[bool, dict[str, float], str]:
     )
 
 
-def look_gradients_oppose(e: Evidence) -> Reading:
+def look_gradients_oppose(e: Evidence) -> RuleAnswer:
     """Consecutive gradients point against each other while little is gained."""
     if e.rows < 3 or e.cosine is None:
         return unknown("The rows do not tell the direction of the gradients.")
@@ -205,7 +205,7 @@ def _what(source: str) -> str:
     return "displacements" if source == "displacements" else "gradients"
 
 
-def look_cycling(e: Evidence) -> Reading:
+def look_cycling(e: Evidence) -> RuleAnswer:
     """A run without randomness that keeps moving and gets nowhere: a limit cycle or chaos."""
     if e.rows < 12 or not e.deterministic:
         return unknown("Needs twelve rows of a run without random batches.")
@@ -246,7 +246,7 @@ def _path_efficiency(e: Evidence) -> float | None:
     return float(np.sqrt(net @ net)) / length
 
 
-def look_bouncing(e: Evidence) -> Reading:
+def look_bouncing(e: Evidence) -> RuleAnswer:
     """Mini-batches: the loss was thrown up, stays there, and gradients are larger than at first."""
     if e.deterministic or e.rows < 20:
         return unknown("Needs twenty rows of a run with random batches.")
@@ -266,7 +266,7 @@ def look_bouncing(e: Evidence) -> Reading:
     return clear("The loss is not thrown about.", 0.5, **numbers)
 
 
-def look_edge_of_stability(e: Evidence) -> Reading:
+def look_edge_of_stability(e: Evidence) -> RuleAnswer:
     """At the threshold with a falling loss: normal for full batches, told for information."""
     reading = look_unstable_step(e)
     ratio = reading.evidence.get("ratio")

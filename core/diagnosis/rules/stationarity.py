@@ -3,11 +3,11 @@
 import numpy as np
 
 from core.diagnosis.evidence.evidence import Evidence
-from core.diagnosis.finding import Reading, clear, over, triggered, unknown
+from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.specs.job import Supervised
 
 
-def look_stationary(e: Evidence) -> Reading:
+def look_stationary(e: Evidence) -> RuleAnswer:
     """Gradient ≈ 0 at the end."""
     if e.rows == 0:
         return unknown("There are no rows.")
@@ -30,7 +30,7 @@ def look_stationary(e: Evidence) -> Reading:
     return clear("The gradient is not close to 0.", 2.0, **numbers)
 
 
-def look_negative_curvature(e: Evidence) -> Reading:
+def look_negative_curvature(e: Evidence) -> RuleAnswer:
     """λ_min clearly below 0 where the run lingers."""
     if not e.near_stationary:
         return unknown("Looked at only where the gradient is close to 0.")
@@ -53,7 +53,7 @@ def look_negative_curvature(e: Evidence) -> Reading:
     return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
 
 
-def _measured_curvature(e: Evidence) -> Reading:
+def _measured_curvature(e: Evidence) -> RuleAnswer:
     """By Lanczos on the weights, confirmed by a real step to either side."""
     found = e.at_end
     if found is None or found.smallest is None or found.largest is None:
@@ -82,7 +82,7 @@ def _measured_curvature(e: Evidence) -> Reading:
     return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
 
 
-def look_above_known_minimum(e: Evidence) -> Reading:
+def look_above_known_minimum(e: Evidence) -> RuleAnswer:
     """A minimum in reach that lies clearly above the function's known one."""
     if not e.near_stationary:
         return unknown("Looked at only where the gradient is close to 0.")
@@ -117,7 +117,7 @@ def _least_known(e: Evidence) -> float | None:
     return None if e.at_end is None else e.at_end.other_minimum
 
 
-def _above_other_models(e: Evidence, first: float) -> Reading:
+def _above_other_models(e: Evidence, first: float) -> RuleAnswer:
     """A model at rest against what the same model reaches from elsewhere, or reached before."""
     found = e.at_end
     if found is None or found.loss is None:
@@ -138,7 +138,7 @@ def _best_before(e: Evidence) -> float | None:
     return e.level.best if e.deterministic else None
 
 
-def look_plateau(e: Evidence) -> Reading:
+def look_plateau(e: Evidence) -> RuleAnswer:
     """No descent in the second half while the gradient is small, but not ≈ 0."""
     if e.rows < 12:
         return unknown("Needs twelve rows.")

@@ -10,7 +10,7 @@ from core.specs.sizes.cost import BYTES_A_NUMBER, Estimate, estimate, history_by
 from core.specs.sizes.shapes import Extent, extent, start_of, steps_of
 from core.specs.validation.auto_lr import check_auto
 from core.specs.validation.data import BatchSize, check_float32, resolve_batch, resolve_supervised
-from core.specs.validation.errors import Faults, size_text
+from core.specs.validation.errors import FieldErrorList, size_text
 from core.specs.validation.function import check_function_run, resolve_function
 from core.specs.validation.limits import Limits
 from core.specs.validation.run import (
@@ -33,7 +33,7 @@ def parse_job(body: bytes, limits: Limits) -> JobSpec:
         InvalidInputError: with every mistake found (at most 100, then how many more).
     """
     spec, value, mistakes = read(body)
-    faults = Faults()
+    faults = FieldErrorList()
     faults.errors.extend(mistakes)
     if spec is None:
         faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits))
@@ -46,13 +46,13 @@ def parse_job(body: bytes, limits: Limits) -> JobSpec:
 
 def resolve(spec: JobSpec, limits: Limits) -> JobSpec:
     """As `parse_job`, of a spec whose fields have been read."""
-    faults = Faults()
+    faults = FieldErrorList()
     resolved = _resolve(spec, limits, faults)
     faults.raise_any()
     return resolved
 
 
-def _resolve(spec: JobSpec, limits: Limits, faults: Faults) -> JobSpec:
+def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> JobSpec:
     """Each part in turn; a problem that is wrong leaves the rest unresolved."""
     optimizer = resolve_optimizer(spec.optimizer, faults)
     schedules = Schedules(optimizer, faults)
@@ -89,7 +89,9 @@ def _resolve(spec: JobSpec, limits: Limits, faults: Faults) -> JobSpec:
 _Settled = tuple[Supervised | FunctionProblem, BatchSize, Literal["float32", "float64"]]
 
 
-def _resolve_function(spec: JobSpec, problem: FunctionProblem, faults: Faults) -> _Settled | None:
+def _resolve_function(
+    spec: JobSpec, problem: FunctionProblem, faults: FieldErrorList
+) -> _Settled | None:
     before = len(faults.errors)
     precision = spec.precision or "float64"
     resolved = resolve_function(problem, precision, faults)
@@ -98,7 +100,7 @@ def _resolve_function(spec: JobSpec, problem: FunctionProblem, faults: Faults) -
 
 
 def _resolve_supervised(
-    spec: JobSpec, problem: Supervised, limits: Limits, faults: Faults
+    spec: JobSpec, problem: Supervised, limits: Limits, faults: FieldErrorList
 ) -> _Settled | None:
     precision = spec.precision or "float32"
     resolved = resolve_supervised(problem, limits, faults)
@@ -119,7 +121,9 @@ def _affordable_steps(record: Record, size: Extent, limits: Limits) -> int:
     return int((limits.max_history_bytes / BYTES_A_NUMBER - at_the_ends) / a_step)
 
 
-def _check_limits(spec: JobSpec, size: Extent, steps: int, limits: Limits, faults: Faults) -> None:
+def _check_limits(
+    spec: JobSpec, size: Extent, steps: int, limits: Limits, faults: FieldErrorList
+) -> None:
     if isinstance(spec.problem, Supervised) and size.num_parameters > limits.max_parameters:
         faults.add(
             "problem.model", "too_many_parameters",
@@ -208,7 +212,7 @@ def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) 
         return []
     if spec is None:
         return []
-    faults = Faults()
+    faults = FieldErrorList()
     _resolve(spec, limits, faults)
     hidden = {*wrong, "record"} if wrong & {"problem", "budget", "record"} else wrong
     return [error for error in faults.errors if error.param.split(".")[0] not in hidden]

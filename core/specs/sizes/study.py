@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 @dataclass
-class Facts:
+class StudySummary:
     """Gathered from one resolved configuration after the other.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from core.errors import FieldError, InvalidInputError
 from core.specs.job import JobSpec
 from core.specs.parsing.body import read_as
-from core.specs.sizes.study import Facts
+from core.specs.sizes.study import StudySummary
 from core.specs.studies.configurations import Jobs
 from core.specs.studies.errors import ConfigurationFaults
 from core.specs.studies.resolution import (
@@ -29,7 +29,7 @@ from core.specs.studies.validation import (
     probes,
 )
 from core.specs.study import GridStrategy, RandomStrategy, Strategy, StudySpec, TpeStrategy
-from core.specs.validation.errors import Faults
+from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.limits import Limits
 
 Json = dict[str, Any]
@@ -75,7 +75,7 @@ def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
     asked, value, mistakes = read_as(
         StudySpec, body, max_objects=MAX_OBJECTS, max_fields=MAX_FIELDS
     )
-    faults = Faults()
+    faults = FieldErrorList()
     faults.errors.extend(mistakes)
     if asked is None:
         faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits))
@@ -126,7 +126,7 @@ def run_spec(spec: Json, params: Json, repeat: int) -> JobSpec:
     return RunSpecs(spec).of(params, repeat)
 
 
-def _resolve(asked: StudySpec, limits: Limits, faults: Faults) -> ResolvedStudy | None:
+def _resolve(asked: StudySpec, limits: Limits, faults: FieldErrorList) -> ResolvedStudy | None:
     base = check_base(asked.base, faults)
     axes = good_axes(asked, faults)
     dropped = set(asked.sweep) - {axis.path for axis in axes}
@@ -190,8 +190,8 @@ def _check_all(
     dropped: set[str],
     numbered: bool,
     limits: Limits,
-    faults: Faults,
-) -> Facts | None:
+    faults: FieldErrorList,
+) -> StudySummary | None:
     """Resolve each configuration; None with mistakes.
 
     Args:
@@ -203,7 +203,7 @@ def _check_all(
     found = ConfigurationFaults(
         list(asked.sweep), base, numbered=numbered, most=jobs.affordable_failures
     )
-    facts, number = Facts(), 0
+    facts, number = StudySummary(), 0
     for number, params in enumerate(chosen):
         spec, errors = _checked(jobs, params, asked.repeats)
         found.add(number, params, errors)
@@ -219,7 +219,7 @@ def _check_all(
 
 def _checked(jobs: Jobs, params: Json, repeats: int) -> tuple[JobSpec | None, list[FieldError]]:
     """A configuration's resolved spec, or its mistakes; paths that lead nowhere are passed over."""
-    faults, params, spec = Faults(), dict(params), None
+    faults, params, spec = FieldErrorList(), dict(params), None
     while True:
         try:
             spec = jobs.resolved(params)
@@ -239,7 +239,7 @@ def _touches(param: str, path: str) -> bool:
     return place == path or place.startswith(path + ".") or path.startswith(place + ".")
 
 
-def _shared(base: Json, facts: Facts, sweep: Mapping[str, Any]) -> Json:
+def _shared(base: Json, facts: StudySummary, sweep: Mapping[str, Any]) -> Json:
     """The base with every part written out that no path varies and that is the same in all."""
     assert facts.first is not None
     swept = {path.split(".")[0] for path in sweep}
@@ -284,7 +284,7 @@ def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) 
         return []
     if asked is None or more:
         return []
-    faults = Faults()
+    faults = FieldErrorList()
     _resolve(asked, limits, faults)
     return [
         error for error in faults.errors

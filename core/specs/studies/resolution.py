@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from core.specs.sizes.study import Facts
+from core.specs.sizes.study import StudySummary
 from core.specs.studies.halving import default_min_steps, most_updates
 from core.specs.studies.sweep import applied
 from core.specs.studies.validation import batch_size
@@ -16,7 +16,7 @@ from core.specs.study import (
     SuccessiveHalving,
     TpeStrategy,
 )
-from core.specs.validation.errors import Faults, shown, size_text
+from core.specs.validation.errors import FieldErrorList, shown, size_text
 from core.specs.validation.limits import Limits
 
 Json = dict[str, Any]
@@ -24,7 +24,9 @@ Json = dict[str, Any]
 _GOALS: Final[dict[str, Any]] = {"eval.accuracy": "max"}
 
 
-def check_lengths(base: Json, chosen: Sequence[Json], facts: Facts, faults: Faults) -> None:
+def check_lengths(
+    base: Json, chosen: Sequence[Json], facts: StudySummary, faults: FieldErrorList
+) -> None:
     """A run limited by time alone may be as long as its history is allowed to be. Where this is the
     same for all, it is written out; else nobody could tell from the study how long each may be."""
     swept = [path for path in chosen[0] if path.split(".")[0] == "budget"]
@@ -49,7 +51,7 @@ def _sized(budget: Json) -> bool:
     return any(budget.get(name) is not None for name in ("max_steps", "max_epochs"))
 
 
-def settled_metric(metric: Metric, facts: Facts, faults: Faults) -> Metric:
+def settled_metric(metric: Metric, facts: StudySummary, faults: FieldErrorList) -> Metric:
     """Name and goal written out."""
     names = facts.metrics
     name = metric.name or ("eval.loss" if "eval.loss" in names else "loss")
@@ -70,7 +72,7 @@ def _no_evaluations(name: str, names: tuple[str, ...]) -> str:
 
 
 def settled_strategy(
-    asked: StudySpec, metric: Metric, count: int, facts: Facts, faults: Faults
+    asked: StudySpec, metric: Metric, count: int, facts: StudySummary, faults: FieldErrorList
 ) -> Strategy:
     """The strategy with its batch size and its stopper's first rung written out."""
     strategy = asked.strategy
@@ -100,7 +102,7 @@ def settled_strategy(
     return strategy.model_copy(update={"stopper": stopper.model_copy(update={"min_steps": first})})
 
 
-def _multiple(metric: Metric, facts: Facts, faults: Faults) -> int:
+def _multiple(metric: Metric, facts: StudySummary, faults: FieldErrorList) -> int:
     """What the first rung must be a multiple of, for the metric to be known there.
 
     A run that pauses is evaluated as it is; only the best of its evaluations needs some before.
@@ -119,7 +121,7 @@ def _multiple(metric: Metric, facts: Facts, faults: Faults) -> int:
 
 
 def _check_first(
-    stopper: SuccessiveHalving, first: int, multiple: int, longest: int, faults: Faults
+    stopper: SuccessiveHalving, first: int, multiple: int, longest: int, faults: FieldErrorList
 ) -> None:
     if first >= longest:
         way_out = "lower it" if stopper.min_steps else "lower record.eval_every or raise the budget"
@@ -137,7 +139,7 @@ def _check_first(
         )  # fmt: skip
 
 
-def most_updates_of(strategy: Strategy, facts: Facts, count: int, repeats: int) -> int:
+def most_updates_of(strategy: Strategy, facts: StudySummary, count: int, repeats: int) -> int:
     """Updates of all runs, at most. `count`: configurations; of tpe each may be the longest."""
     stopper = strategy.stopper
     if not isinstance(strategy, TpeStrategy):
@@ -157,7 +159,7 @@ def most_updates_of(strategy: Strategy, facts: Facts, count: int, repeats: int) 
     return total * repeats
 
 
-def history_of(strategy: Strategy, facts: Facts, count: int, repeats: int) -> int:
+def history_of(strategy: Strategy, facts: StudySummary, count: int, repeats: int) -> int:
     """Bytes of all runs' histories, at most."""
     if isinstance(strategy, TpeStrategy):
         return facts.largest_history * count * repeats
@@ -165,7 +167,12 @@ def history_of(strategy: Strategy, facts: Facts, count: int, repeats: int) -> in
 
 
 def check_totals(
-    strategy: Strategy, num_runs: int, updates: int, history: int, limits: Limits, faults: Faults
+    strategy: Strategy,
+    num_runs: int,
+    updates: int,
+    history: int,
+    limits: Limits,
+    faults: FieldErrorList,
 ) -> None:
     """Steps and histories of all runs against the limits."""
     fewer = "lower the counts of sweep" if isinstance(strategy, GridStrategy) else "lower num_runs"

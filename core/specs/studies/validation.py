@@ -17,7 +17,7 @@ from core.specs.study import (
     SweepValues,
     TpeStrategy,
 )
-from core.specs.validation.errors import Faults, shown
+from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
 
 Json = dict[str, Any]
@@ -40,7 +40,7 @@ _OF_THE_STUDY: Final = {
 """Parts of a job's spec that no sweep varies, with the way out."""
 
 
-def check_base(base: Json, faults: Faults) -> Json:
+def check_base(base: Json, faults: FieldErrorList) -> Json:
     """The base without what a study's runs do not have; each such part is a mistake."""
     for name in ("labels", "webhook", "start_from"):
         if base.get(name) not in (None, {}):
@@ -58,7 +58,7 @@ def check_base(base: Json, faults: Faults) -> Json:
     return {name: part for name, part in base.items() if name not in wrong}
 
 
-def good_axes(asked: StudySpec, faults: Faults) -> list[Axis]:
+def good_axes(asked: StudySpec, faults: FieldErrorList) -> list[Axis]:
     """The sweep's paths; those with a mistake are left out."""
     found = []
     for axis in axes_of(asked.sweep):
@@ -70,7 +70,7 @@ def good_axes(asked: StudySpec, faults: Faults) -> list[Axis]:
     return found
 
 
-def _check_path(path: str, faults: Faults) -> None:
+def _check_path(path: str, faults: FieldErrorList) -> None:
     param = f"sweep.{path}"
     if not all(path.split(".")):
         faults.add(
@@ -86,7 +86,7 @@ def _check_path(path: str, faults: Faults) -> None:
         )
 
 
-def _check_ends(axis: Axis, strategy: Strategy, faults: Faults) -> None:
+def _check_ends(axis: Axis, strategy: Strategy, faults: FieldErrorList) -> None:
     param, sweep = f"sweep.{axis.path}", axis.sweep
     if isinstance(sweep, SweepValues):
         if isinstance(strategy, TpeStrategy) and len(sweep.values) > MOST_CATEGORIES:
@@ -123,7 +123,7 @@ def _check_ends(axis: Axis, strategy: Strategy, faults: Faults) -> None:
         )  # fmt: skip
 
 
-def check_configuration(spec: JobSpec, repeats: int, faults: Faults) -> None:
+def check_configuration(spec: JobSpec, repeats: int, faults: FieldErrorList) -> None:
     """What a run may not ask for although a job may; params are those of a job's spec."""
     if spec.seed + repeats - 1 >= 2**63:
         faults.add(
@@ -146,7 +146,9 @@ def num_configurations(strategy: Strategy, axes: Sequence[Axis]) -> int:
     return strategy.num_runs
 
 
-def check_num_runs(asked: StudySpec, axes: Sequence[Axis], limits: Limits, faults: Faults) -> None:
+def check_num_runs(
+    asked: StudySpec, axes: Sequence[Axis], limits: Limits, faults: FieldErrorList
+) -> None:
     """The number of runs against the limit, before any list of them is made."""
     count = num_configurations(asked.strategy, axes)
     if count * asked.repeats <= limits.max_study_runs:

@@ -3,7 +3,7 @@
 from core.specs.job import JobSpec
 from core.specs.optimizers import Optimizer, Rate
 from core.specs.schedules import Chained, Cyclic, OneCycle, Schedule, Sequential, Warmup
-from core.specs.validation.errors import Faults
+from core.specs.validation.errors import FieldErrorList
 
 
 def is_settled(spec: JobSpec) -> bool:
@@ -38,7 +38,7 @@ def _with_max_lr(schedule: Schedule, lr: float) -> Schedule:
             return schedule
 
 
-def check_auto(optimizer: Optimizer, schedule: Schedule, faults: Faults) -> None:
+def check_auto(optimizer: Optimizer, schedule: Schedule, faults: FieldErrorList) -> None:
     """An automatic rate must be one that the run will use."""
     if optimizer.lr != "auto" or not _never_uses_lr(schedule):
         return

@@ -8,7 +8,7 @@ from core.specs.losses import MSE, CrossEntropy, Loss
 from core.specs.models import MLP, BatchNorm
 from core.specs.optimizers import LBFGS, Rprop
 from core.specs.sizes.shapes import DataShape, data_shape, inline_classes, loss_family, split_rows
-from core.specs.validation.errors import MAX_ERRORS, Faults, shown
+from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
 
 DEFAULT_BATCH: Final = 64
@@ -18,7 +18,9 @@ _DATA: Final = "problem.data"
 BatchSize = int | Literal["full"] | None
 
 
-def resolve_supervised(problem: Supervised, limits: Limits, faults: Faults) -> Supervised | None:
+def resolve_supervised(
+    problem: Supervised, limits: Limits, faults: FieldErrorList
+) -> Supervised | None:
     """Check data and loss and write the loss out; None where the data's shape is not known."""
     before = len(faults.errors)
     if isinstance(problem.data, Inline):
@@ -39,7 +41,7 @@ def resolve_supervised(problem: Supervised, limits: Limits, faults: Faults) -> S
 _CROSS_ENTROPY: Final = CrossEntropy(kind="cross_entropy")
 
 
-def _check_inline(data: Inline, faults: Faults) -> None:
+def _check_inline(data: Inline, faults: FieldErrorList) -> None:
     widths = data.counted.feature_widths
     if len(widths) > 1:
         usual = widths.most_common(1)[0][0]
@@ -64,7 +66,7 @@ def _check_inline(data: Inline, faults: Faults) -> None:
         )  # fmt: skip
 
 
-def _check_generator(data: Synthetic, limits: Limits, faults: Faults) -> None:
+def _check_generator(data: Synthetic, limits: Limits, faults: FieldErrorList) -> None:
     generator = data.generator
     if generator.num_samples > limits.max_samples:
         faults.add(
@@ -80,7 +82,7 @@ def _check_generator(data: Synthetic, limits: Limits, faults: Faults) -> None:
         )  # fmt: skip
 
 
-def _check_loss(problem: Supervised, loss: Loss, shape: DataShape, faults: Faults) -> None:
+def _check_loss(problem: Supervised, loss: Loss, shape: DataShape, faults: FieldErrorList) -> None:
     family, inline = loss_family(loss), isinstance(problem.data, Inline)
     if family == "values":
         if shape.num_classes is not None and not inline:
@@ -103,7 +105,7 @@ def _check_loss(problem: Supervised, loss: Loss, shape: DataShape, faults: Fault
         )  # fmt: skip
 
 
-def _refuse_values(problem: Supervised, loss: Loss, faults: Faults) -> None:
+def _refuse_values(problem: Supervised, loss: Loss, faults: FieldErrorList) -> None:
     if not isinstance(problem.data, Inline):
         faults.add(
             "problem.loss", "loss_does_not_fit",
@@ -122,7 +124,7 @@ def _refuse_values(problem: Supervised, loss: Loss, faults: Faults) -> None:
     )  # fmt: skip
 
 
-def _check_ids(data: Inline, faults: Faults, *, chosen: bool) -> None:
+def _check_ids(data: Inline, faults: FieldErrorList, *, chosen: bool) -> None:
     count = inline_classes(data)
     present, negative = data.counted.ids, data.counted.smallest_id
     way_out = "" if chosen else "; if the targets are values, set problem.loss to mse"
@@ -145,7 +147,7 @@ def _check_ids(data: Inline, faults: Faults, *, chosen: bool) -> None:
         )  # fmt: skip
 
 
-def _check_split(problem: Supervised, shape: DataShape, faults: Faults) -> None:
+def _check_split(problem: Supervised, shape: DataShape, faults: FieldErrorList) -> None:
     data = problem.data
     train_rows, _ = split_rows(shape.num_rows, data.eval_fraction)
     if train_rows < 1:
@@ -168,7 +170,7 @@ def _check_split(problem: Supervised, shape: DataShape, faults: Faults) -> None:
             )  # fmt: skip
 
 
-def resolve_batch(spec: JobSpec, problem: Supervised, faults: Faults) -> BatchSize:
+def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) -> BatchSize:
     """The batch size written out: null with an explicit order, which replaces it."""
     given, data = spec.batch_size, problem.data
     num_rows = data_shape(data).num_rows
@@ -198,7 +200,7 @@ def resolve_batch(spec: JobSpec, problem: Supervised, faults: Faults) -> BatchSi
     return given
 
 
-def _check_batch_norm(problem: Supervised, sizes: list[int], faults: Faults) -> None:
+def _check_batch_norm(problem: Supervised, sizes: list[int], faults: FieldErrorList) -> None:
     model = problem.model
     if not (isinstance(model, MLP) and isinstance(model.norm, BatchNorm) and model.hidden):
         return
@@ -210,7 +212,7 @@ def _check_batch_norm(problem: Supervised, sizes: list[int], faults: Faults) -> 
         )  # fmt: skip
 
 
-def check_float32(problem: Supervised, faults: Faults) -> None:
+def check_float32(problem: Supervised, faults: FieldErrorList) -> None:
     """Inline numbers must be finite in the precision that they are trained in."""
     data = problem.data
     if not isinstance(data, Inline):

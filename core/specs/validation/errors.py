@@ -9,7 +9,7 @@ MAX_ERRORS: Final = 100
 _MAX_SHOWN: Final = 80
 
 
-class Faults:
+class FieldErrorList:
     """Mistakes, in the order in which they were found."""
 
     def __init__(self) -> None:

@@ -10,14 +10,16 @@ from core.specs.formulas.parser import InvalidExpressionError, parse, variables
 from core.specs.formulas.values import dimension, value_at
 from core.specs.functions import Bounds, Expression, Function, Quadratic, Start, UniformStart
 from core.specs.job import FunctionProblem, JobSpec
-from core.specs.validation.errors import Faults, shown
+from core.specs.validation.errors import FieldErrorList, shown
 
 _FUNCTION: Final = "problem.function"
 _START: Final = "problem.start"
 _BOUNDS: Final = "problem.bounds"
 
 
-def resolve_function(problem: FunctionProblem, precision: str, faults: Faults) -> FunctionProblem:
+def resolve_function(
+    problem: FunctionProblem, precision: str, faults: FieldErrorList
+) -> FunctionProblem:
     """Check the function, its start and bounds; write the customary start out."""
     function = problem.function
     before = len(faults.errors)
@@ -43,7 +45,7 @@ def resolve_function(problem: FunctionProblem, precision: str, faults: Faults) -
     return problem if problem.start is not None else problem.model_copy(update={"start": start})
 
 
-def _names(function: Expression, faults: Faults) -> tuple[str, ...]:
+def _names(function: Expression, faults: FieldErrorList) -> tuple[str, ...]:
     param = f"{_FUNCTION}.expression"
     try:
         names = variables(parse(function.expression))
@@ -59,7 +61,7 @@ def _names(function: Expression, faults: Faults) -> tuple[str, ...]:
     return names
 
 
-def _check_quadratic(function: Quadratic, faults: Faults) -> None:
+def _check_quadratic(function: Quadratic, faults: FieldErrorList) -> None:
     matrix, spectrum = function.matrix, function.eigenvalues
     if (matrix is None) == (spectrum is None):
         faults.add(
@@ -84,7 +86,7 @@ def _check_quadratic(function: Quadratic, faults: Faults) -> None:
         )  # fmt: skip
 
 
-def _check_matrix(matrix: tuple[tuple[float, ...], ...], dim: int, faults: Faults) -> None:
+def _check_matrix(matrix: tuple[tuple[float, ...], ...], dim: int, faults: FieldErrorList) -> None:
     param = f"{_FUNCTION}.matrix"
     odd = next((i for i, row in enumerate(matrix) if len(row) != dim), None)
     if odd is not None:
@@ -106,7 +108,7 @@ def _check_matrix(matrix: tuple[tuple[float, ...], ...], dim: int, faults: Fault
 
 
 def _default_start(
-    function: Function, dim: int, names: tuple[str, ...] | None, faults: Faults
+    function: Function, dim: int, names: tuple[str, ...] | None, faults: FieldErrorList
 ) -> Start | None:
     if names is not None:
         example = ", ".join(f'"{name}": 1.0' for name in names[:3])
@@ -121,7 +123,9 @@ def _default_start(
     return CLASSICS[function.kind].start_of(dim)
 
 
-def _check_start(start: Start, dim: int, names: tuple[str, ...] | None, faults: Faults) -> None:
+def _check_start(
+    start: Start, dim: int, names: tuple[str, ...] | None, faults: FieldErrorList
+) -> None:
     if isinstance(start, UniformStart):
         if not (start.low < start.high and math.isfinite(start.high - start.low)):
             faults.add(
@@ -145,7 +149,7 @@ def _check_start(start: Start, dim: int, names: tuple[str, ...] | None, faults: 
 
 
 def _check_named_start(
-    start: dict[str, float], names: tuple[str, ...] | None, faults: Faults
+    start: dict[str, float], names: tuple[str, ...] | None, faults: FieldErrorList
 ) -> None:
     if names is None:
         faults.add(
@@ -166,7 +170,7 @@ def _check_named_start(
             )  # fmt: skip
 
 
-def _intervals(bounds: Bounds, dim: int, faults: Faults) -> list[Interval] | None:
+def _intervals(bounds: Bounds, dim: int, faults: FieldErrorList) -> list[Interval] | None:
     """One interval a coordinate, or None with a fault."""
     pairs = [pair for pair in bounds if isinstance(pair, tuple)]
     if not pairs:
@@ -193,7 +197,7 @@ def _intervals(bounds: Bounds, dim: int, faults: Faults) -> list[Interval] | Non
 
 
 def _check_inside(
-    start: Start, intervals: list[Interval], names: tuple[str, ...] | None, faults: Faults
+    start: Start, intervals: list[Interval], names: tuple[str, ...] | None, faults: FieldErrorList
 ) -> None:
     if isinstance(start, UniformStart):
         points = [[start.low] * len(intervals), [start.high] * len(intervals)]
@@ -219,7 +223,11 @@ def _coordinates(
 
 
 def _check_finite(
-    function: Function, start: Start, precision: str, names: tuple[str, ...] | None, faults: Faults
+    function: Function,
+    start: Start,
+    precision: str,
+    names: tuple[str, ...] | None,
+    faults: FieldErrorList,
 ) -> None:
     """The value at the start must be finite; a drawn start is seen only when the job runs."""
     if isinstance(start, UniformStart):
@@ -240,7 +248,7 @@ def _check_finite(
         )  # fmt: skip
 
 
-def check_function_run(spec: JobSpec, faults: Faults) -> None:
+def check_function_run(spec: JobSpec, faults: FieldErrorList) -> None:
     """A function has no rows: no batches, no epochs."""
     if spec.batch_size not in (None, "full"):
         faults.add(

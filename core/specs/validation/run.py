@@ -16,7 +16,7 @@ from core.specs.schedules import (
     Sequential,
     Warmup,
 )
-from core.specs.validation.errors import Faults
+from core.specs.validation.errors import FieldErrorList
 
 STEPS_OF_DATA: Final = 2_000
 STEPS_OF_FUNCTIONS: Final = 1_000
@@ -25,7 +25,7 @@ MAX_SCHEDULES: Final = 100
 MAX_SCHEDULE_DEPTH: Final = 10
 
 
-def resolve_optimizer(optimizer: Optimizer, faults: Faults) -> Optimizer:
+def resolve_optimizer(optimizer: Optimizer, faults: FieldErrorList) -> Optimizer:
     """Check what torch would refuse; write out what stands for LBFGS's and Muon's None."""
     if getattr(optimizer, "foreach", None) and getattr(optimizer, "fused", None):
         faults.add(
@@ -72,7 +72,9 @@ def resolve_budget(
     return budget.model_copy(update={"max_steps": min(MAX_STEPS, start + more)})
 
 
-def check_longer(budget: Budget, steps: int, start: StartFrom | None, faults: Faults) -> None:
+def check_longer(
+    budget: Budget, steps: int, start: StartFrom | None, faults: FieldErrorList
+) -> None:
     """A job that starts from a checkpoint must have something left to do."""
     if start is None or steps > start.step:
         return
@@ -90,7 +92,7 @@ class Schedules:
     While the optimizer's rate is "auto", a `max_lr` that follows from it stays open.
     """
 
-    def __init__(self, optimizer: Optimizer, faults: Faults) -> None:
+    def __init__(self, optimizer: Optimizer, faults: FieldErrorList) -> None:
         self._lr = None if optimizer.lr == "auto" else optimizer.lr
         self._kind = optimizer.kind
         fields = type(optimizer).model_fields

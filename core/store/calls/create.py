@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConflictError
-from core.store.connection.client import Call, run
+from core.store.connection.client import Call, call_script
 from core.store.protocols.types import Idempotency, QueueFullError
 
 
@@ -32,7 +32,7 @@ def create_call(
     # A digest: the client's key may be long, and hold any character.
     memory = hashlib.sha256(idempotency.key.encode()).hexdigest() if idempotency else ""
     fingerprint, ttl_s = (idempotency.fingerprint, idempotency.ttl_s) if idempotency else ("", 0)
-    return run("create", name, most, memory, fingerprint, ttl_s, len(marks), *marks, *words)
+    return call_script("create", name, most, memory, fingerprint, ttl_s, len(marks), *marks, *words)
 
 
 def read_creation(answer: Any, noun: str, most: int) -> Creation:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ulid import ULID
 
 from core.ids import rfc3339
-from core.store.connection.client import Call, run
+from core.store.connection.client import Call, call_script
 from core.store.protocols.types import JobFilter
 
 LIST_LOOK: Final = 500
@@ -31,7 +31,7 @@ async def matching_ids(
     upper: bytes | str = f"({after_id}" if after_id is not None else "+"
     while upper and len(ids) <= limit:
         found, upper = await call(
-            run(
+            call_script(
                 "list", f"{prefix}_", limit + 1 - len(ids), LIST_LOOK, upper, lower, since,
                 len(where.statuses), *where.statuses, *labels,
             )

@@ -6,7 +6,7 @@ from typing import Any, cast
 from core.errors import ConflictError, StaleAttemptError
 from core.jobs import Status
 from core.store.calls.job_codec import encode_segment
-from core.store.connection.client import Call, run
+from core.store.connection.client import Call, call_script
 from core.store.history.bundles import Bundle
 from core.store.history.chunks import chunk_name, first_nonfinite, pack
 from core.store.history.layout import Columns, HistoryKind, HistoryLayout, Segment
@@ -33,7 +33,7 @@ def append_call(
     pieces: list[Any] = []
     for piece in batch.pieces:
         pieces += [piece.name, piece.offset, piece.full, piece.data]
-    return run(
+    return call_script(
         "append", *held(claim), of_run, kind, batch.first_row, batch.stop_row, batch.last_step,
         layout.first_step, layout.every, "" if nonfinite is None else nonfinite, *pieces,
     )  # fmt: skip
@@ -54,7 +54,7 @@ def bundle_call(claim: TaskClaim, bundle: Bundle) -> Call:
             "" if nonfinite is None else nonfinite,
             encode_segment(Segment(name, offset, len(steps))),
         ]  # fmt: skip
-    return run("bundle", *held(claim), kind, name, bundle.data, *words)
+    return call_script("bundle", *held(claim), kind, name, bundle.data, *words)
 
 
 def truncate_call(
@@ -65,7 +65,7 @@ def truncate_call(
     names: list[Any] = []
     for series in layout.widths:
         names += [chunk_name(kind, series), layout.chunk_rows(series), 8 * layout.widths[series]]
-    return run("truncate", *held(claim), of_run, kind, num_rows, last, *names)
+    return call_script("truncate", *held(claim), of_run, kind, num_rows, last, *names)
 
 
 def status_in(answer: Any, claim: Claim | TaskClaim) -> Status:

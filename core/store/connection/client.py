@@ -89,7 +89,7 @@ class Call:
     args: tuple[Any, ...]
 
 
-def run(script: str, *args: Any) -> Call:
+def call_script(script: str, *args: Any) -> Call:
     """Call the script of this name."""
     return Call(script, args)
 
@@ -134,7 +134,7 @@ def _unknown_script(answers: Sequence[Any]) -> bool:
     return any(isinstance(answer, NoScriptError) for answer in answers)
 
 
-class SyncLink(_Link):
+class SyncClient(_Link):
     """For a worker: blocking calls, usable from several threads and after a fork."""
 
     @cached_property
@@ -191,7 +191,7 @@ def _packing_fast(connection: Any) -> Any:
     return Connection
 
 
-class AsyncLink(_Link):
+class AsyncClient(_Link):
     """For an API process: one per event loop."""
 
     @cached_property
@@ -211,7 +211,7 @@ class AsyncLink(_Link):
         return redis.asyncio.Redis.from_pool(pool)
 
     async def call(self, call: Call) -> Any:
-        """As `SyncLink.call`."""
+        """As `SyncClient.call`."""
         with translated():
             try:
                 return await self.client.execute_command(*self._words(call))
@@ -232,7 +232,7 @@ class AsyncLink(_Link):
             return _answers([answer])[0]
 
     async def calls(self, calls: Sequence[Call]) -> Sequence[Any]:
-        """As `SyncLink.calls`."""
+        """As `SyncClient.calls`."""
         with translated():
             return _answers(await self._send_known(calls))
 

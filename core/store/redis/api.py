@@ -22,7 +22,7 @@ from core.store.calls.job_codec import (
     new_record,
 )
 from core.store.calls.list import matching_ids
-from core.store.connection.client import AsyncLink, Call, SyncLink, command, run
+from core.store.connection.client import AsyncClient, Call, SyncClient, call_script, command
 from core.store.history.chunks import steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
 from core.store.protocols.types import Created, Idempotency, JobFilter, JobPage, NewJob, WorkerInfo
@@ -43,8 +43,8 @@ class AsyncRedisStore:
     """`ApiStore` on one Redis server. Connects at the first call; one per event loop."""
 
     def __init__(self, url: str, namespace: str, *, max_queued: int = 1_000_000) -> None:
-        self._link = AsyncLink(url, namespace, "thalweg-api")
-        self._bulk = SyncLink(url, namespace, "thalweg-api-bulk")
+        self._link = AsyncClient(url, namespace, "thalweg-api")
+        self._bulk = SyncClient(url, namespace, "thalweg-api-bulk")
         self._max_queued = max_queued
         self.studies = AsyncRedisStudies(self._link, max_queued)
 
@@ -91,17 +91,17 @@ class AsyncRedisStore:
     async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
         if not ids:
             return []
-        return [_position(found) for found in await self._link.call(run("positions", *ids))]
+        return [_position(found) for found in await self._link.call(call_script("positions", *ids))]
 
     async def request_cancel(self, job_id: str) -> JobRecord:
-        match await self._link.call(run("cancel", job_id)):
+        match await self._link.call(call_script("cancel", job_id)):
             case [b"ok", record]:
                 return decode_record(fields_of(record))
             case _:
                 raise job_calls.not_found(job_id)
 
     async def request_diagnosis(self, job_id: str, checkpoint: str) -> None:
-        match await self._link.call(run("request_diagnosis", job_id, checkpoint)):
+        match await self._link.call(call_script("request_diagnosis", job_id, checkpoint)):
             case [b"ok"]:
                 return
             case [b"not_terminal", status]:
@@ -119,7 +119,7 @@ class AsyncRedisStore:
                 raise job_calls.not_found(job_id)
 
     async def delete(self, job_id: str) -> None:
-        match await self._link.call(run("delete", job_id)):
+        match await self._link.call(call_script("delete", job_id)):
             case [b"ok"]:
                 return
             case [b"not_terminal", status]:
@@ -171,7 +171,7 @@ class AsyncRedisStore:
         head = job_calls.pick_head(job_id, kind, meta, stored)
         batches = await self._calls(
             [
-                run("pick", *head, *rows[i : i + PICK_ROWS].tolist())
+                call_script("pick", *head, *rows[i : i + PICK_ROWS].tolist())
                 for i in range(0, len(rows), PICK_ROWS)
             ]
             if stored
@@ -190,7 +190,7 @@ class AsyncRedisStore:
         return columns
 
     async def workers(self) -> Sequence[WorkerInfo]:
-        return [decode_worker(text) for text in await self._link.call(run("workers"))]
+        return [decode_worker(text) for text in await self._link.call(call_script("workers"))]
 
     async def ends(self, idle_ping_s: float = IDLE_PING_S) -> AsyncIterator[str]:
         wait_s, longest_s = RECONNECT_S

@@ -10,7 +10,7 @@ from core.store.calls.create import create_call, read_creation
 from core.store.calls.job_codec import fields_of
 from core.store.calls.list import matching_ids
 from core.store.calls.study_codec import decode_study, encode_new_study, new_study_record
-from core.store.connection.client import AsyncLink, command, run
+from core.store.connection.client import AsyncClient, call_script, command
 from core.store.protocols.types import CreatedStudy, Idempotency, JobFilter, NewStudy, StudyPage
 from core.studies import RunRecord, StudyRecord
 
@@ -20,7 +20,7 @@ Runs = list[RunRecord]
 class AsyncRedisStudies:
     """`core.store.protocols.api.ApiStudies` on one Redis server."""
 
-    def __init__(self, link: AsyncLink, max_queued: int) -> None:
+    def __init__(self, link: AsyncClient, max_queued: int) -> None:
         self._link = link
         self._max_queued = max_queued
 
@@ -55,14 +55,14 @@ class AsyncRedisStudies:
         return StudyPage(tuple(studies), len(ids) > limit)
 
     async def request_cancel(self, study_id: str) -> StudyRecord:
-        match await self._link.call(run("cancel", study_id)):
+        match await self._link.call(call_script("cancel", study_id)):
             case [b"ok", record]:
                 return decode_study(fields_of(record))
             case _:
                 raise calls.not_found(study_id)
 
     async def delete(self, study_id: str) -> None:
-        match await self._link.call(run("delete", study_id)):
+        match await self._link.call(call_script("delete", study_id)):
             case [b"ok"]:
                 return
             case [b"not_terminal", status]:

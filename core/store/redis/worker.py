@@ -15,7 +15,7 @@ from core.store.calls.job_codec import (
 )
 from core.store.calls.study_codec import decode_claim
 from core.store.calls.write import accept, append_call, held, status_in, truncate_call
-from core.store.connection.client import TIMEOUT_S, Call, SyncLink, command, run
+from core.store.connection.client import TIMEOUT_S, Call, SyncClient, call_script, command
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows
 from core.store.protocols.types import Claim, Json, TaskClaim, WorkerInfo
 from core.store.redis.worker_diagnoses import MAX_ATTEMPTS, RedisDiagnoses
@@ -29,7 +29,7 @@ class RedisStore:
     """`WorkerStore` on one Redis server. Connects at the first call; threads may share it."""
 
     def __init__(self, url: str, namespace: str) -> None:
-        self._link = SyncLink(url, namespace, "thalweg-worker")
+        self._link = SyncClient(url, namespace, "thalweg-worker")
         self.diagnoses = RedisDiagnoses(self._link)
         self.studies = RedisStudies(self._link)
 
@@ -46,7 +46,7 @@ class RedisStore:
     def claim_next(
         self, worker: str, devices: Sequence[str], lease_s: float
     ) -> Claim | TaskClaim | None:
-        match self._link.call(run("claim", worker, _ms(lease_s), *queues_served(devices))):
+        match self._link.call(call_script("claim", worker, _ms(lease_s), *queues_served(devices))):
             case [b"job", record]:
                 fields = fields_of(record)
                 return Claim(
@@ -67,7 +67,7 @@ class RedisStore:
         return self._link.call(command("BLPOP", *lists, wait_s)) is not None
 
     def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Status:
-        return status_in(self._link.call(run("renew", *held(claim), _ms(lease_s))), claim)
+        return status_in(self._link.call(call_script("renew", *held(claim), _ms(lease_s))), claim)
 
     def append_rows(
         self, claim: Claim, kind: HistoryKind, first_row: int, columns: Columns
@@ -80,7 +80,7 @@ class RedisStore:
     def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
         several = [self._append(claim, each) for each in rows]
         if fields or not rows:  # rows alone are no change of the record
-            several.append(run("update", *held(claim), *encode_updates(fields)))
+            several.append(call_script("update", *held(claim), *encode_updates(fields)))
         self._write(several, claim)
 
     def close(
@@ -98,7 +98,7 @@ class RedisStore:
         values = encode_updates({**fields, "outcome": outcome}, closing=True)
         appends = [self._append(claim, each) for each in rows]
         *before, last = self._link.calls(
-            [*appends, run("close", *held(claim), status, end, *values)]
+            [*appends, call_script("close", *held(claim), status, end, *values)]
         )
         now = status_in(last, claim)
         for answer in before:
@@ -107,16 +107,17 @@ class RedisStore:
         return now
 
     def hand_over(self, claim: Claim | TaskClaim) -> Status:
-        return status_in(self._link.call(run("hand_over", *held(claim))), claim)
+        return status_in(self._link.call(call_script("hand_over", *held(claim))), claim)
 
     def lose(self, claim: Claim | TaskClaim) -> Status:
-        return status_in(self._link.call(run("lose", *held(claim))), claim)
+        return status_in(self._link.call(call_script("lose", *held(claim))), claim)
 
     def reap(self) -> Sequence[str]:
         reaped: list[str] = []
         while True:
             found = [
-                job_id.decode() for job_id in self._link.call(run("reap", REAP_BATCH, MAX_ATTEMPTS))
+                job_id.decode()
+                for job_id in self._link.call(call_script("reap", REAP_BATCH, MAX_ATTEMPTS))
             ]
             reaped += found
             if len(found) < REAP_BATCH:
@@ -124,7 +125,7 @@ class RedisStore:
 
     def expire(self, age_s: float | None, count: int | None, limit: int) -> Sequence[str]:
         age_ms = "" if age_s is None else _ms(age_s)
-        call = run("expire", age_ms, "" if count is None else count, limit)
+        call = call_script("expire", age_ms, "" if count is None else count, limit)
         return [job_id.decode() for job_id in self._link.call(call)]
 
     def trashed(self, limit: int) -> Sequence[str]:
@@ -169,7 +170,7 @@ class RedisStore:
         return sum(int(each) for each in self._link.calls([command("ZCARD", key) for key in keys]))
 
     def report_worker(self, info: WorkerInfo, ttl_s: float) -> None:
-        self._link.call(run("report_worker", info.name, encode_worker(info), _ms(ttl_s)))
+        self._link.call(call_script("report_worker", info.name, encode_worker(info), _ms(ttl_s)))
 
     def forget_worker(self, name: str) -> None:
         self._link.calls(

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from core.errors import StaleAttemptError
 from core.store.calls.job_codec import decode_record, encode_diagnosis, fields_of
-from core.store.connection.client import Call, SyncLink, run
+from core.store.connection.client import Call, SyncClient, call_script
 from core.store.protocols.types import DiagnosisClaim, Json
 
 MAX_ATTEMPTS: Final = 3
@@ -14,11 +14,11 @@ MAX_ATTEMPTS: Final = 3
 class RedisDiagnoses:
     """`core.store.protocols.api.Diagnoses` on one Redis server."""
 
-    def __init__(self, link: SyncLink) -> None:
+    def __init__(self, link: SyncClient) -> None:
         self._link = link
 
     def claim(self, lease_s: float) -> DiagnosisClaim | None:
-        match self._link.call(run("claim_diagnosis", _ms(lease_s))):
+        match self._link.call(call_script("claim_diagnosis", _ms(lease_s))):
             case [b"ok", token, checkpoint, record]:
                 return DiagnosisClaim(
                     decode_record(fields_of(record)), int(token), checkpoint.decode()
@@ -27,7 +27,7 @@ class RedisDiagnoses:
                 return None
 
     def renew(self, claim: DiagnosisClaim, lease_s: float) -> None:
-        self._write(claim, run("renew_diagnosis", claim.job.id, claim.token, _ms(lease_s)))
+        self._write(claim, call_script("renew_diagnosis", claim.job.id, claim.token, _ms(lease_s)))
 
     def finish(self, claim: DiagnosisClaim, found: Json) -> None:
         self._close(claim, encode_diagnosis(found), "")
@@ -40,7 +40,9 @@ class RedisDiagnoses:
         self._close(claim, "", "")
 
     def _close(self, claim: DiagnosisClaim, found: str, failure: str) -> None:
-        self._write(claim, run("close_diagnosis", claim.job.id, claim.token, found, failure))
+        self._write(
+            claim, call_script("close_diagnosis", claim.job.id, claim.token, found, failure)
+        )
 
     def _write(self, claim: DiagnosisClaim, call: Call) -> None:
         answer: Any = self._link.call(call)

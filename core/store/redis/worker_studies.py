@@ -7,7 +7,7 @@ from core.jobs import AttemptEnd, Status
 from core.store.calls import studies as calls
 from core.store.calls.study_codec import encode_round, encode_runs
 from core.store.calls.write import accept, append_call, bundle_call, held, status_in, truncate_call
-from core.store.connection.client import Call, SyncLink, command, run
+from core.store.connection.client import Call, SyncClient, call_script, command
 from core.store.history.bundles import bundles
 from core.store.history.layout import HistoryKind, RunRows
 from core.store.protocols.types import Json, Layouts, Round, TaskClaim
@@ -21,7 +21,7 @@ RUNS_A_CALL: Final = 500
 class RedisStudies:
     """`core.store.protocols.api.WorkerStudies` on one Redis server."""
 
-    def __init__(self, link: SyncLink) -> None:
+    def __init__(self, link: SyncClient) -> None:
         self._link = link
 
     def get(self, study_id: str) -> StudyRecord:
@@ -70,7 +70,7 @@ class RedisStudies:
     def plan(self, claim: TaskClaim, round_: Round) -> None:
         if not round_.tasks:
             raise ValueError("a round without tasks: finish the study instead")
-        accept(self._link.call(run("plan", *held(claim), *encode_round(round_))), claim)
+        accept(self._link.call(call_script("plan", *held(claim), *encode_round(round_))), claim)
 
     def finish(self, claim: TaskClaim, status: Status, fields: Json) -> Status:
         if unknown := fields.keys() - {"result", "error"}:
@@ -79,7 +79,9 @@ class RedisStudies:
             word for name, value in fields.items() if value is not None
             for word in (name, calls.dumps(value))
         ]  # fmt: skip
-        return status_in(self._link.call(run("finish", *held(claim), status, *words)), claim)
+        return status_in(
+            self._link.call(call_script("finish", *held(claim), status, *words)), claim
+        )
 
     def close(
         self,
@@ -95,7 +97,7 @@ class RedisStudies:
         *earlier, last, study_status = self._send(
             [
                 *before,
-                run("close", *held(claim), status, end),
+                call_script("close", *held(claim), status, end),
                 command("HGET", self._key(claim.study.id), "status"),
             ]
         )
@@ -156,7 +158,7 @@ def _run_calls(
         return
     words = encode_runs(runs)
     for start in range(0, max(1, len(words)), 4 * RUNS_A_CALL):
-        yield run(
+        yield call_script(
             "runs", *held(claim), "" if num_updates is None else num_updates, device or "",
             *words[start : start + 4 * RUNS_A_CALL],
         )  # fmt: skip

@@ -25,7 +25,7 @@ from core.train.devices import use_threads_for
 from core.train.events import Control
 from core.train.problems.base import Problem
 from core.train.problems.build import build_problem
-from core.train.state import Descent
+from core.train.state import OptimizationState
 from core.train.stopping import ended_far_above
 
 STEPS_A_DECADE: Final = 15
@@ -128,7 +128,7 @@ class Trial:
 
     def _begin(self) -> None:
         self._problem.load_state(self._first)
-        self._descent = Descent(self._spec, self._problem)
+        self._descent = OptimizationState(self._spec, self._problem)
 
     def reach(self) -> float | None:
         """The rate whose first update is as long, in its largest coordinate, as the point is large

@@ -13,7 +13,7 @@ from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, JobFailure, NotFoundError
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import FREE
-from core.train.state import Moment
+from core.train.state import StateCopy
 from core.train.tensors.tensor_file import contents, joined, parse, pieces
 from core.train.tensors.tree import flatten, map_tensors, unflatten
 
@@ -27,17 +27,15 @@ class Snapshot:
     """A run between two steps. Its tensors do not change, unless its maker says so.
 
     Attributes:
-        step: updates applied.
-        moment: weights, optimizer, schedule.
-        ledger: `Ledger.state()`.
-        best, best_weights, candidate_weights: `Best.state()`.
-        elapsed_s: training time so far.
-        guard, good: `Guard.state()`, and the snapshot that it may go back to (whose own are None);
+        step: updates applied. moment: weights, optimizer, schedule. ledger: `Metrics.state()`.
+        best, best_weights, candidate_weights: `Best.state()`. elapsed_s: training time so far.
+        guard, good: `DivergencePolicy.state()`, and the snapshot that it may go back to (whose own
+        are None);
             None where there is no guard.
     """
 
     step: int
-    moment: Moment
+    moment: StateCopy
     ledger: Json
     best: Json
     best_weights: list[Tensor]
@@ -178,7 +176,7 @@ def _snapshot(state: Json, tensors: Mapping[str, Tensor], device: str) -> Snapsh
     )
     return Snapshot(
         state["step"],
-        Moment(weights, optimizer, schedule, unflatten(state.get("gradient"), tensors, device)),
+        StateCopy(weights, optimizer, schedule, unflatten(state.get("gradient"), tensors, device)),
         state["ledger"],
         state["best"],
         best,

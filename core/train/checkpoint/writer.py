@@ -48,7 +48,7 @@ class _Writing:
     done: "Future[tuple[Stored, tuple[str, ...]]]"
 
 
-class Saver:
+class ArtifactWriter:
     """Writes a run's model files and resume checkpoints; use it as a context manager.
 
     Model files hold the weights alone, with the problem's metadata and `step` and `checkpoint`;
@@ -68,7 +68,7 @@ class Saver:
         self.awaited: dict[int, Json] = {}
         """Steps whose files are on their way, and what is known of their weights."""
 
-    def __enter__(self) -> "Saver":
+    def __enter__(self) -> "ArtifactWriter":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,12 +10,12 @@ from core.errors import JobFailure
 from core.specs.job import JobSpec
 from core.specs.sizes.fusing import bytes_per_run
 from core.train.determinism import num_threads, set_deterministic
-from core.train.fused.events import Gathering, PopulationControl, StackEvents
-from core.train.fused.grouping import Source, Unit, source_of, source_tree
+from core.train.fused.events import EventFanout, PopulationControl, StackEvents
+from core.train.fused.grouping import Group, Source, source_of, source_tree
 from core.train.fused.memory_probe import MORE, bytes_a_run
-from core.train.fused.single import Alone, AloneState
+from core.train.fused.single import AloneState, SingleRun
 from core.train.fused.stack.pause import PausedRuns, pause, resume
-from core.train.fused.stack.splitting import TWO, Whole, cut, moves_of
+from core.train.fused.stack.splitting import TWO, WholeStack, moves_of, split_sizes
 from core.train.fused.stack.stack import Stack
 from core.train.history.flush import Clock
 from core.train.memory import Free, free_bytes, is_out_of_memory
@@ -39,7 +39,7 @@ class MakeStack(Protocol):
         events: StackEvents,
         device: torch.device,
         clock: Clock,
-        whole: Whole | None,
+        whole: WholeStack | None,
         /,
     ) -> Stack: ...
 
@@ -75,9 +75,9 @@ class Engine:
     def __init__(
         self,
         specs: Mapping[int, JobSpec],
-        units: Iterable[Unit],
+        units: Iterable[Group],
         *,
-        events: Gathering,
+        events: EventFanout,
         control: PopulationControl,
         device: torch.device,
         clock: Clock,
@@ -125,7 +125,7 @@ class Engine:
             if left == "handed_over":
                 return "handed_over"
             self._current = None
-            if left != "cut":
+            if left != "split_sizes":
                 self._units.popleft()
         return "finished"
 
@@ -141,13 +141,13 @@ class Engine:
 
     def load_state(self, tree: Tree) -> None:
         """Go on where `state` was taken."""
-        self._units = deque(Unit(*fields) for fields in tree["units"])
+        self._units = deque(Group(*fields) for fields in tree["units"])
         self._current = tree["current"]
         self._events.before = tree["updates"]
         self.paused = [(runs, source_of(saved)) for runs, saved in tree["paused"]]
         self.known = dict(tree["known"])
 
-    def _together(self, unit: Unit) -> Left | Literal["cut"]:
+    def _together(self, unit: Group) -> Left | Literal["split_sizes"]:
         """Train one stack; one that does not fit into memory, seen before its first rows left, is
         cut into parts that come next."""
         resumed = self._current is not None
@@ -165,9 +165,9 @@ class Engine:
             sizes = self._halves(unit)
         self._units.popleft()
         self._units.extendleft(reversed(self._parts(unit, sizes)))
-        return "cut"
+        return "split_sizes"
 
-    def _sizes(self, unit: Unit) -> list[int]:
+    def _sizes(self, unit: Group) -> list[int]:
         """How many runs fit into memory together, part after part."""
         specs, count = [self._specs[run] for run in unit.runs], len(unit.runs)
         free = self._free(self._device) if count >= MORE else None
@@ -179,31 +179,31 @@ class Engine:
         each = self._measured[stack]
         if each is None or count * each <= free * USABLE:
             return [count]
-        return cut(count, int(free * USABLE) // each, moves_of(specs, self._device))
+        return split_sizes(count, int(free * USABLE) // each, moves_of(specs, self._device))
 
-    def _halves(self, unit: Unit) -> list[int]:
+    def _halves(self, unit: Group) -> list[int]:
         """With the same bits if there are such."""
         specs, count = [self._specs[run] for run in unit.runs], len(unit.runs)
         half = count // 2
-        exact = cut(count, half, moves_of(specs, self._device)) if half >= TWO else []
+        exact = split_sizes(count, half, moves_of(specs, self._device)) if half >= TWO else []
         return exact if len(exact) > 1 else [half, count - half]
 
-    def _parts(self, unit: Unit, sizes: list[int]) -> list[Unit]:
+    def _parts(self, unit: Group, sizes: list[int]) -> list[Group]:
         """One that is left by itself trains alone."""
         whole, rest, parts = unit.whole or unit.runs, unit.runs, []
         for size in sizes:
             part, rest = rest[:size], rest[size:]
             fused = size > 1 or part[0] in self._sources
-            parts.append(Unit(part, fused, whole if fused else None))
+            parts.append(Group(part, fused, whole if fused else None))
         return parts
 
-    def _stacked(self, unit: Unit) -> Left:
+    def _stacked(self, unit: Group) -> Left:
         set_deterministic(1)
         runs, of = unit.runs, unit.whole or unit.runs
         specs = [self._specs[run] for run in runs]
         whole = None
         if unit.whole is not None:
-            whole = Whole([self._specs[run] for run in of], of.index(runs[0]))
+            whole = WholeStack([self._specs[run] for run in of], of.index(runs[0]))
         stack = self._make_stack(specs, runs, self._events, self._device, self._clock, whole)
         if stack.allows_threads:
             work = stack.problem.multiply_adds * len(of) // len(runs)
@@ -232,7 +232,7 @@ class Engine:
         if self._current is not None:
             state = AloneState.from_tree(self._current)
         saves, clock = self._saves, self._clock
-        alone = Alone(
+        alone = SingleRun(
             self._specs[run],
             run,
             events=self._events,

@@ -109,7 +109,7 @@ class PopulationControl(Protocol):
 
 
 # The events of stack after stack, as those of one population.
-class Gathering:
+class EventFanout:
     """Passes the events on and keeps the endings. Satisfies `StackEvents`.
 
     Attributes:

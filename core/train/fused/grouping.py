@@ -15,7 +15,7 @@ Source = PausedRuns | AloneState
 """Where a run goes on from: a stack's (with this run alone in it), or its own loop's."""
 
 
-class Unit(NamedTuple):
+class Group(NamedTuple):
     """Runs that train together, or (not fused) one that trains by itself.
 
     Attributes:
@@ -27,25 +27,25 @@ class Unit(NamedTuple):
     whole: list[int] | None = None
 
 
-def units_of(
+def groups_of(
     specs: Mapping[int, JobSpec],
     sources: Mapping[int, Source],
     device: torch.device,
     *,
     max_runs: int | None = None,
     max_bytes: int | None = None,
-) -> list[Unit]:
+) -> list[Group]:
     """The runs as they train together: those of one structure that came equally far. One that
     would be by itself trains in the single run's loop, which is faster for one; a paused run goes
     on as it was. Follows from the specs and the device's kind alone, never from its memory."""
     usual = GPU_STACK_BYTES if device.type == "cuda" else CPU_STACK_BYTES
     least = 1 if max_bytes else FEW
-    found: list[Unit] = []
+    found: list[Group] = []
     kinds: dict[tuple[bool, int], list[int]] = {}
     for run in specs:
         source = sources.get(run)
         if isinstance(source, AloneState):
-            found.append(Unit([run], fused=False))
+            found.append(Group([run], fused=False))
         else:
             step = 0 if source is None else source.step
             kinds.setdefault((source is not None, step), []).append(run)
@@ -54,7 +54,7 @@ def units_of(
         for part in stacks(alike, max_runs=max_runs, max_bytes=max_bytes or usual, least=least):
             together = [runs[number] for number in part]
             fused = paused or (len(part) > 1 and fusable(specs[together[0]]))
-            found.append(Unit(together, fused))
+            found.append(Group(together, fused))
     order = {run: place for place, run in enumerate(specs)}
     return sorted(found, key=lambda unit: order[unit.runs[0]])
 

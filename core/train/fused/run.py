@@ -6,8 +6,8 @@ from time import perf_counter
 from core.specs.job import JobSpec
 from core.train.devices import exact_kernels, memory_kept, pick_device
 from core.train.fused.engine import Engine, MakeStack
-from core.train.fused.events import Gathering, PopulationControl, PopulationEvents, RunEnding
-from core.train.fused.grouping import units_of
+from core.train.fused.events import EventFanout, PopulationControl, PopulationEvents, RunEnding
+from core.train.fused.grouping import groups_of
 from core.train.fused.stack.stack import Stack
 from core.train.history.flush import Clock
 from core.train.memory import Free, free_bytes
@@ -46,13 +46,13 @@ def run(
     Raises:
         JobFailure: no such device, out of memory, data that does not load.
     """
-    gathered = Gathering(events)
+    gathered = EventFanout(events)
     if not specs:
         return []
     with exact_kernels(), memory_kept():
         where = pick_device(device or specs[0].device)
         numbered = dict(enumerate(specs))
-        units = units_of(numbered, {}, where, max_runs=max_runs, max_bytes=max_bytes)
+        units = groups_of(numbered, {}, where, max_runs=max_runs, max_bytes=max_bytes)
         Engine(
             numbered,
             units,

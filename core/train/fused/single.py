@@ -56,7 +56,7 @@ def nobody(state: AloneState) -> None:
     """Takes no state."""
 
 
-class Alone:
+class SingleRun:
     """One run in a loop of its own.
 
     Attributes:

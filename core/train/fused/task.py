@@ -11,15 +11,15 @@ from core.artifacts.task_files import paused_file, weights_file
 from core.errors import ArtifactError, NotFoundError
 from core.train.checkpoint.snapshot import resume_points, step_of
 from core.train.devices import exact_kernels, memory_kept, pick_device
-from core.train.fused.checkpoint.writer import Keeper, Pace
+from core.train.fused.checkpoint.writer import Pace, TaskCheckpointer
 from core.train.fused.engine import Engine, MakeStack
-from core.train.fused.events import Gathering, PopulationControl
-from core.train.fused.grouping import Source, source_of, source_tree, units_of
+from core.train.fused.events import EventFanout, PopulationControl
+from core.train.fused.grouping import Source, groups_of, source_of, source_tree
 from core.train.fused.request import fingerprint, specs_of
 from core.train.fused.single import AloneState
 from core.train.fused.stack.pause import PausedRuns
 from core.train.fused.stack.stack import Stack
-from core.train.fused.task_state import Receiver, TaskEvents, presumes
+from core.train.fused.task_state import TaskEvents, TaskState, presumes
 from core.train.history.flush import Clock
 from core.train.memory import Free, free_bytes
 from core.train.tensors.tree import Tree
@@ -71,17 +71,17 @@ def run_task(
         JobFailure: no such device, out of memory, data that does not load.
     """
     specs = specs_of(job)
-    receiver = Receiver(list(specs), events, job.get("target"))
+    receiver = TaskState(list(specs), events, job.get("target"))
     with exact_kernels(), memory_kept():
         device = pick_device(job["device"])
         about = fingerprint(job, device.type)
-        with Keeper(artifacts, job["stem"], about, clock, pace or Pace()) as keeper:
+        with TaskCheckpointer(artifacts, job["stem"], about, clock, pace or Pace()) as keeper:
             saved = _checkpoint(keeper, job, device)
             sources = _sources(job, artifacts, device, receiver)
             engine = Engine(
                 specs,
-                units_of(specs, sources, device),
-                events=Gathering(receiver),
+                groups_of(specs, sources, device),
+                events=EventFanout(receiver),
                 control=control,
                 device=device,
                 clock=clock,
@@ -108,7 +108,7 @@ def run_task(
 class _Saves:
     """Saves the engine together with what the task knows of its runs."""
 
-    def __init__(self, keeper: Keeper, receiver: Receiver) -> None:
+    def __init__(self, keeper: TaskCheckpointer, receiver: TaskState) -> None:
         self._receiver = receiver
         self._keeper = keeper
         self.due = keeper.due
@@ -125,7 +125,9 @@ class _Saves:
         return {"engine": engine, "receiver": self._receiver.state()}
 
 
-def _checkpoint(keeper: Keeper, job: Mapping[str, Any], device: torch.device) -> Tree | None:
+def _checkpoint(
+    keeper: TaskCheckpointer, job: Mapping[str, Any], device: torch.device
+) -> Tree | None:
     if not job.get("resume"):
         return None
     stored_rows = job.get("stored_rows")
@@ -143,7 +145,7 @@ def _checkpoint(keeper: Keeper, job: Mapping[str, Any], device: torch.device) ->
 
 
 def _sources(
-    job: Mapping[str, Any], artifacts: JobArtifacts, device: torch.device, receiver: Receiver
+    job: Mapping[str, Any], artifacts: JobArtifacts, device: torch.device, receiver: TaskState
 ) -> dict[int, Source]:
     """Where the runs go on from; what they had reached before is told to the receiver."""
     wanted = {int(index): file for index, file in (job.get("sources") or {}).items()}
@@ -174,7 +176,7 @@ def _of_run(source: Source, run: int) -> Source:
 
 
 def _write_paused(
-    engine: Engine, receiver: Receiver, artifacts: JobArtifacts, file: str
+    engine: Engine, receiver: TaskState, artifacts: JobArtifacts, file: str
 ) -> dict[int, Json]:
     """Write the states of the runs that have paused; returns what is known of each."""
     if not engine.paused:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from core.train.events import Columns
-from core.train.fused.checkpoint.weights import KeptWeights
+from core.train.fused.checkpoint.weights import StackedWeights
 from core.train.fused.events import Kind, RowBatch, RunEnding, RunWeights
 from core.train.tensors.tree import Tree
 
@@ -76,7 +76,7 @@ class TaskEvents(Protocol):
         resume it comes again."""
 
 
-class Receiver:
+class TaskState:
     """Takes the engine's events (satisfies `StackEvents`), and passes them on as a task's.
 
     Attributes:
@@ -89,7 +89,7 @@ class Receiver:
         self._places = {run: place for place, run in enumerate(runs)}
         self._runs = list(runs)
         self._events = events
-        self.kept = KeptWeights(len(runs))
+        self.kept = StackedWeights(len(runs))
         self.target = Target(wanted)
         self._num_rows: dict[int, dict[str, int]] = {}
         self._taken_back: set[tuple[int, str]] = set()
@@ -170,5 +170,5 @@ class Receiver:
 
 
 def presumes(tree: Tree) -> dict[int, dict[str, int]]:
-    """The rows of each history that had left when `Receiver.state` was taken, by run."""
+    """The rows of each history that had left when `TaskState.state` was taken, by run."""
     return dict(tree["num_rows"])

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-from core.train.checkpoint.writer import Saver
+from core.train.checkpoint.writer import ArtifactWriter
 from core.train.events import Events
-from core.train.history.metrics import Ledger
+from core.train.history.metrics import Metrics
 
 FIRST_INTERVAL_S: Final = 0.02
 INTERVAL_S: Final = 0.25
@@ -14,10 +14,12 @@ INTERVAL_S: Final = 0.25
 Clock = Callable[[], float]
 
 
-class Reporter:
+class Flusher:
     """Sends what the ledger has gathered to `events`."""
 
-    def __init__(self, events: Events, ledger: Ledger, saver: Saver, clock: Clock) -> None:
+    def __init__(
+        self, events: Events, ledger: Metrics, saver: ArtifactWriter, clock: Clock
+    ) -> None:
         self._events = events
         self._ledger = ledger
         self._saver = saver

@@ -14,10 +14,10 @@ from core.train.history.best import _NONE, Best, Json
 from core.train.history.buffer import RowBuffer
 from core.train.stopping import Rules, Trace, observe
 
-Metrics = dict[str, float]
+MetricValues = dict[str, float]
 
 
-class Ledger:
+class Metrics:
     """All rows and evaluations of a run, in order.
 
     Args:
@@ -30,11 +30,11 @@ class Ledger:
         self.best = Best()
         self.last_step = _NONE
         self.num_evaluations = 0
-        self.evaluation: Metrics | None = None
+        self.evaluation: MetricValues | None = None
         self.evaluated_step = _NONE
         self.best_by_evaluation = best_by_evaluation
         self._rules = rules
-        self._waiting: list[Metrics] = []
+        self._waiting: list[MetricValues] = []
 
     def enter(
         self,
@@ -70,7 +70,7 @@ class Ledger:
         self.trace.waited += 1
 
     def enter_evaluation(
-        self, step: int, metrics: Metrics, weights: Sequence[Tensor], *, last: bool = False
+        self, step: int, metrics: MetricValues, weights: Sequence[Tensor], *, last: bool = False
     ) -> None:
         """Enter the evaluation of the weights after `step` updates; `last`: no step follows."""
         self.evaluation, self.evaluated_step = metrics, step

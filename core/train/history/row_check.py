@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from core.jobs import Outcome
-from core.train.history.metrics import Ledger, Report
-from core.train.state import Descent
+from core.train.history.metrics import Metrics, Report
+from core.train.state import OptimizationState
 
 MAX_RING_BYTES: Final = 256 * 2**20
 """A block watch keeps the weights of a block's rows; it may use this much memory for them."""
 
 
-class Watch(Protocol):
+class RowCheck(Protocol):
     """What the loop asks of each row.
 
     Attributes:
@@ -38,10 +38,10 @@ class Watch(Protocol):
         ...
 
 
-class RowWatch:
+class EachRow:
     """Reads each loss as it comes: right on a CPU, where nothing waits for it."""
 
-    def __init__(self, descent: Descent, ledger: Ledger, report: Report) -> None:
+    def __init__(self, descent: OptimizationState, ledger: Metrics, report: Report) -> None:
         self.loss = math.nan
         self.outcome: Outcome | None = None
         self._descent = descent
@@ -102,7 +102,7 @@ def numbers_of(norm: Tensor, cosine: Tensor | None) -> tuple[float, float]:
     return first, second
 
 
-class BlockWatch:
+class RowBlock:
     """Keeps the rows of a block on the device and reads them together when the block is over.
 
     No step waits for the device. Where a row ends the run, the updates after it were made in vain:
@@ -115,7 +115,13 @@ class BlockWatch:
     """
 
     def __init__(
-        self, descent: Descent, ledger: Ledger, report: Report, size: int, *, keep_weights: bool
+        self,
+        descent: OptimizationState,
+        ledger: Metrics,
+        report: Report,
+        size: int,
+        *,
+        keep_weights: bool,
     ) -> None:
         self.loss = math.nan
         self.outcome: Outcome | None = None

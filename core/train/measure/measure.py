@@ -23,7 +23,7 @@ from core.train.measure import curvature, layers, multistart, restarts, trial_st
 from core.train.measure.curvature import Product, Spectrum
 from core.train.measure.objective import Objective, build_objective
 from core.train.measure.preconditioner import preconditioner
-from core.train.state import Moment
+from core.train.state import StateCopy
 from core.train.tensors.tensor_file import parse
 
 Json = dict[str, Any]
@@ -62,7 +62,7 @@ def measure_checkpoint(
         ArtifactError: it cannot be read.
     """
     where = str(pick_device(device))
-    moment: Moment | None = None
+    moment: StateCopy | None = None
     if checkpoint.isdigit():
         snapshot = decode(artifacts.read(step_name(int(checkpoint))), spec, where)
         weights, moment, step = snapshot.moment.weights, snapshot.moment, snapshot.step
@@ -82,7 +82,7 @@ def measure_checkpoint(
 def measure(
     spec: JobSpec,
     weights: Mapping[str, Tensor] | None,
-    moment: Moment | None = None,
+    moment: StateCopy | None = None,
     *,
     device: str = "cpu",
     budget_s: float = BUDGET_S,
@@ -142,7 +142,7 @@ def _basics(objective: Objective) -> Json:
 def _measure(
     spec: JobSpec,
     weights: Mapping[str, Tensor] | None,
-    moment: Moment | None,
+    moment: StateCopy | None,
     objective: Objective,
     found: Json,
     within: Callable[[float], Callable[[], bool]],

@@ -34,7 +34,7 @@ def preconditioner(
     """P of Adam, AdamW, Adamax, RMSprop or Adagrad; None for other methods or when unknown.
 
     Args:
-        state: the optimizer's part of a resume checkpoint (`Moment.optimizer`), or None.
+        state: the optimizer's part of a resume checkpoint (`StateCopy.optimizer`), or None.
         squares: E[g²] of the run's own batches at this point: what Adam's and RMSprop's averages
             tend to while the weights stand still, taken where there is no state.
     """

@@ -11,7 +11,7 @@ from core.specs.job import JobSpec
 from core.train.measure.curvature import Ritz
 from core.train.measure.objective import Objective
 from core.train.problems.build import build_problem
-from core.train.state import Descent, Moment
+from core.train.state import OptimizationState, StateCopy
 
 Json = dict[str, Any]
 
@@ -22,7 +22,7 @@ _STEPS: Final = tuple(10.0 ** (k / 2) for k in range(-8, 1))
 def next_update(
     spec: JobSpec,
     weights: Mapping[str, Tensor] | None,
-    moment: Moment | None,
+    moment: StateCopy | None,
     device: torch.device,
 ) -> dict[str, float] | None:
     """Norms of each parameter's next update, by making it on a copy of the run; None without the
@@ -32,7 +32,7 @@ def next_update(
         return None
     dtype = torch.float64 if spec.precision == "float64" else torch.float32
     problem = build_problem(spec, device, dtype)
-    descent = Descent(spec, problem)
+    descent = OptimizationState(spec, problem)
     if moment is not None:
         descent.go_back_to(moment)
     else:

@@ -29,7 +29,7 @@ def gradient_norm(gradients: list[Tensor]) -> Tensor:
     return joint
 
 
-class Turning:
+class GradientCosine:
     """The cosine between each gradient and the one before, on the gradients' device.
 
     Nothing waits for it. Each gradient is kept as one vector of unit length, so that neither small

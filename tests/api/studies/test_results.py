@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.services.comparisons import Findings
+from api.services.comparisons import ComparisonCache
 from core.studies import RunRecord
 from tests.api.actors import Api, Json, digits, problem_of, refused_params
 from tests.api.study_actors import RATES, Played, play, post, sweep
@@ -98,7 +98,7 @@ async def test_what_is_found_of_an_ended_study_is_remembered(api: Api) -> None:
 
     study = compared(api)
     runs: Any = CountingRuns(study.runs)
-    findings, record = Findings(), replace(study.claim.study, status="running")
+    findings, record = ComparisonCache(), replace(study.claim.study, status="running")
     for _ in range(2):
         await findings.comparison(runs, record)
     assert runs.reads == 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.train.problems.build import build_problem
-from core.train.state import Descent
+from core.train.state import OptimizationState
 from tests.core.train.harness import blobs_job, function_job, parabola, train
 
 
@@ -154,7 +154,7 @@ def test_lbfgs_computes_the_rows_loss_once(monkeypatch: pytest.MonkeyPatch) -> N
         return real(step)
 
     monkeypatch.setattr(problem, "loss", counted)
-    descent = Descent(spec, problem)
+    descent = OptimizationState(spec, problem)
     loss = problem.loss(0)
     loss.backward()  # type: ignore[no-untyped-call]
     descent.update(0, loss)

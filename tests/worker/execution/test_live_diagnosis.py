@@ -8,7 +8,7 @@ from core.jobs import JobRecord
 from core.store.protocols.types import Claim
 from core.store.protocols.worker import WorkerStore
 from worker.execution.live_diagnosis import SHARE, LiveDiagnosis
-from worker.reporting.job import Recorder
+from worker.reporting.job import JobRows
 
 
 def test_a_running_job_is_diagnosed_by_its_rows_so_far(bench: Any) -> None:
@@ -28,7 +28,7 @@ def test_a_running_job_is_diagnosed_by_its_rows_so_far(bench: Any) -> None:
 def test_looks_are_seldom_and_take_a_small_share_of_the_time(bench: Any) -> None:
     spec = bench.get(bench.submit("finish:1", diagnose="history")).spec
     job = JobRecord("job_1", "running", spec, "")
-    recorder = Recorder(cast(WorkerStore, None), Claim(job, 1, 1), lost=lambda: None)
+    recorder = JobRows(cast(WorkerStore, None), Claim(job, 1, 1), lost=lambda: None)
     steps = np.arange(20.0)
     columns = {"step": steps, "loss": 1 / (1 + steps), "lr": steps * 0 + 0.1, "grad_norm": steps}
     recorder.add("train", 0, columns)

@@ -11,7 +11,7 @@ from core.jobs import JobRecord
 from core.store.history.layout import Columns, HistoryKind, HistoryLayout
 from core.store.protocols.types import Claim
 from core.store.protocols.worker import WorkerStore
-from worker.reporting.job import Append, Recorder
+from worker.reporting.job import Append, JobRows
 
 LAYOUT = HistoryLayout(1, {"loss": 1, "x": 2}, 100)
 CLAIM = Claim(JobRecord("job_1", "running", {}, ""), 1, 1, {"train": LAYOUT})
@@ -59,7 +59,7 @@ def columns(first: int, count: int) -> Columns:
 @pytest.mark.parametrize("refusals", range(5))
 def test_rows_are_written_and_cut_in_order_whatever_fails(refusals: int) -> None:
     log = Log(refusals)
-    recorder = Recorder(cast(WorkerStore, log), CLAIM, lost=lambda: None)
+    recorder = JobRows(cast(WorkerStore, log), CLAIM, lost=lambda: None)
     recorder.add("train", 0, columns(0, 10))
     recorder.rewind("train", 4)
     recorder.rewind("eval", 0)  # a history that the job has not

@@ -13,7 +13,7 @@ from core.jobs import JobRecord
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Claim
 from core.store.protocols.worker import WorkerStore
-from worker.reporting.job import Append, Recorder
+from worker.reporting.job import Append, JobRows
 
 CLAIM = Claim(JobRecord("job_1", "running", {}, ""), token=1, attempt=1)
 
@@ -58,11 +58,11 @@ def steps(first: int, count: int) -> Columns:
     return {"step": np.arange(first, first + count, dtype=np.float64)}
 
 
-def recorder(shelf: Shelf, **options: Any) -> Recorder:
-    return Recorder(cast(WorkerStore, shelf), CLAIM, lost=options.pop("lost", None), **options)
+def recorder(shelf: Shelf, **options: Any) -> JobRows:
+    return JobRows(cast(WorkerStore, shelf), CLAIM, lost=options.pop("lost", None), **options)
 
 
-def finish(shelf: Shelf, recorder: Recorder) -> None:
+def finish(shelf: Shelf, recorder: JobRows) -> None:
     recorder.seal()
     recorder.finish(lambda rows, fields: shelf.update(CLAIM, fields, rows))
     recorder.close()

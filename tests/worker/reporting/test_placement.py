@@ -4,14 +4,14 @@ import pytest
 
 from core.store.history.layout import HistoryLayout
 from worker.reporting.spool import History
-from worker.reporting.task import LEAST_ROWS, MAX_SEGMENTS, Placing
+from worker.reporting.task import LEAST_ROWS, MAX_SEGMENTS, RowPlacement
 
 TRAIN: History = (0, "train")
 
 
-def placing(expected_rows: int | None = 1000, widths: int = 13) -> Placing:
+def placing(expected_rows: int | None = 1000, widths: int = 13) -> RowPlacement:
     layout = HistoryLayout(1, {f"series_{i}": 1 for i in range(widths)}, expected_rows)
-    return Placing({0: {"train": layout}})
+    return RowPlacement({0: {"train": layout}})
 
 
 @pytest.mark.parametrize(

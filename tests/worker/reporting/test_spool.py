@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.store.history.layout import HistoryKind
-from worker.reporting.spool import Backlog, Rows
+from worker.reporting.spool import Rows, Spool
 
 
 def batch(first: int, count: int = 10, kind: HistoryKind = "train", run: int = 0) -> Rows:
@@ -20,7 +20,7 @@ def steps(taken: list[Rows]) -> list[float]:
 
 @pytest.mark.parametrize("max_bytes", [1, 400, 10**6])
 def test_rows_come_out_in_the_order_they_went_in(tmp_path: Path, max_bytes: int) -> None:
-    backlog = Backlog(tmp_path, max_bytes)
+    backlog = Spool(tmp_path, max_bytes)
     for first in range(0, 100, 10):
         backlog.put(batch(first))
     got = steps(backlog.take(1))
@@ -32,7 +32,7 @@ def test_rows_come_out_in_the_order_they_went_in(tmp_path: Path, max_bytes: int)
 
 
 def test_neighbours_of_a_kind_leave_as_one(tmp_path: Path) -> None:
-    backlog = Backlog(tmp_path, 10**6)
+    backlog = Spool(tmp_path, 10**6)
     for first in (0, 10, 20):
         backlog.put(batch(first))
         backlog.put(batch(first // 10, 1, "eval"))
@@ -45,7 +45,7 @@ def test_neighbours_of_a_kind_leave_as_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("max_bytes", [1, 10**6])
 def test_the_rows_of_several_runs_are_kept_apart(tmp_path: Path, max_bytes: int) -> None:
-    backlog = Backlog(tmp_path, max_bytes)
+    backlog = Spool(tmp_path, max_bytes)
     for first in (0, 10):
         for run in (3, 5):
             backlog.put(batch(first, run=run))
@@ -56,7 +56,7 @@ def test_the_rows_of_several_runs_are_kept_apart(tmp_path: Path, max_bytes: int)
 
 
 def test_rows_put_back_come_first_again(tmp_path: Path) -> None:
-    backlog = Backlog(tmp_path, 1)
+    backlog = Spool(tmp_path, 1)
     backlog.put(batch(0))
     backlog.put(batch(10))
     backlog.put_back(backlog.take(1))
@@ -64,7 +64,7 @@ def test_rows_put_back_come_first_again(tmp_path: Path) -> None:
 
 
 def test_beyond_the_bound_memory_holds_no_more(tmp_path: Path) -> None:
-    backlog = Backlog(tmp_path, 1000)
+    backlog = Spool(tmp_path, 1000)
     for first in range(0, 10_000, 10):
         backlog.put(batch(first))
     assert backlog.num_bytes <= 1000

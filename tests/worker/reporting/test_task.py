@@ -15,7 +15,7 @@ from core.store.protocols.types import TaskClaim
 from core.store.protocols.worker import WorkerStudies
 from core.studies import RunRecord, StudyRecord, TaskRecord
 from tests.worker.study_bench import StudyBench
-from worker.reporting.task import TaskRecorder
+from worker.reporting.task import TaskRows
 
 STUDY = StudyRecord("study_1", "running", {}, "", num_runs=3, max_updates=300)
 CLAIM = TaskClaim(STUDY, TaskRecord("study_1", 0, 1, "train", (0, 1, 2)), token=1, attempt=1)
@@ -96,13 +96,13 @@ class Shelf:
             assert self.changed.wait_for(condition, timeout=10)
 
 
-def recorder(shelf: Shelf, **options: Any) -> TaskRecorder:
+def recorder(shelf: Shelf, **options: Any) -> TaskRows:
     lost = options.pop("lost", None)
     options.setdefault("hold_s", 0.0)
-    return TaskRecorder(cast(WorkerStudies, shelf), CLAIM, LAYOUTS, lost=lost, **options)
+    return TaskRows(cast(WorkerStudies, shelf), CLAIM, LAYOUTS, lost=lost, **options)
 
 
-def add(it: TaskRecorder, kind: Any, *parts: tuple[int, int, int]) -> None:
+def add(it: TaskRows, kind: Any, *parts: tuple[int, int, int]) -> None:
     """Rows of several runs: run, first row, how many."""
     steps = np.concatenate(
         [np.arange(first, first + count, dtype=float) for _, first, count in parts]

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from worker.trainer.client import Heard, TrainerDied, TrainerLink, TrainerUnavailableError
+from worker.trainer.client import Heard, TrainerClient, TrainerDied, TrainerUnavailableError
 from worker.trainer.protocol import Frame, Json
 
 FAKE = (sys.executable, "-P", str(Path(__file__).parents[1] / "fake_trainer.py"))
@@ -23,8 +23,8 @@ def heard() -> SimpleQueue[Heard]:
 
 
 @pytest.fixture
-def link(heard: SimpleQueue[Heard]) -> Iterator[TrainerLink]:
-    link = TrainerLink(command=FAKE)
+def link(heard: SimpleQueue[Heard]) -> Iterator[TrainerClient]:
+    link = TrainerClient(command=FAKE)
     link.hear = heard.put
     link.start()
     yield link
@@ -43,7 +43,7 @@ def last_of(heard: SimpleQueue[Heard]) -> Frame | TrainerDied:
 
 
 def test_runs_follow_each_other_in_one_process(
-    link: TrainerLink, heard: SimpleQueue[Heard]
+    link: TrainerClient, heard: SimpleQueue[Heard]
 ) -> None:
     pid = link.pid
     for run in (1, 2, 3):
@@ -62,7 +62,7 @@ def test_runs_follow_each_other_in_one_process(
     ("order", "reason"), [("cancel", "cancelled"), ("hand_over", "handed_over")]
 )
 def test_an_order_stops_the_run_it_was_meant_for(
-    link: TrainerLink, heard: SimpleQueue[Heard], order: str, reason: str
+    link: TrainerClient, heard: SimpleQueue[Heard], order: str, reason: str
 ) -> None:
     link.order(order, 6)  # type: ignore[arg-type]
     link.run(7, job("wait"))
@@ -85,7 +85,7 @@ def test_an_order_stops_the_run_it_was_meant_for(
     ],
 )
 def test_a_failure_has_a_published_code_and_tells_no_secrets(
-    link: TrainerLink, heard: SimpleQueue[Heard], act: str, code: str, message: str
+    link: TrainerClient, heard: SimpleQueue[Heard], act: str, code: str, message: str
 ) -> None:
     link.run(1, job(f"fail:{act}"))
     failed = last_of(heard)
@@ -97,7 +97,7 @@ def test_a_failure_has_a_published_code_and_tells_no_secrets(
 
 
 def test_a_trainer_that_dies_is_heard_and_replaced(
-    link: TrainerLink, heard: SimpleQueue[Heard]
+    link: TrainerClient, heard: SimpleQueue[Heard]
 ) -> None:
     link.run(1, job("die"))
     assert last_of(heard) == TrainerDied(-signal.SIGKILL)
@@ -107,7 +107,7 @@ def test_a_trainer_that_dies_is_heard_and_replaced(
 
 
 def test_ctrl_c_and_sigterm_are_the_workers_affair(
-    link: TrainerLink, heard: SimpleQueue[Heard]
+    link: TrainerClient, heard: SimpleQueue[Heard]
 ) -> None:
     assert link.pid is not None
     os.kill(link.pid, signal.SIGINT)
@@ -117,7 +117,7 @@ def test_ctrl_c_and_sigterm_are_the_workers_affair(
 
 
 def test_a_trainer_that_cannot_start_says_so() -> None:
-    link = TrainerLink(command=(sys.executable, "-c", "raise SystemExit(3)"))
+    link = TrainerClient(command=(sys.executable, "-c", "raise SystemExit(3)"))
     with pytest.raises(TrainerUnavailableError, match="status 3"):
         link.start()
     assert not link.alive
@@ -127,8 +127,8 @@ def test_a_trainer_that_cannot_start_says_so() -> None:
 def test_a_trainer_dies_with_its_worker() -> None:
     source = f"""
         import sys, time
-        from worker.trainer.client import TrainerLink
-        link = TrainerLink(command={FAKE!r})
+        from worker.trainer.client import TrainerClient
+        link = TrainerClient(command={FAKE!r})
         link.start()
         link.run(1, {job("deaf")!r})
         print(link.pid, flush=True)

@@ -11,22 +11,22 @@ from core.artifacts.local import LocalStore
 from core.ids import STUDY_PREFIX, new_id
 from tests.core.train.fused.harness import train_population
 from tests.core.train.harness import blobs_job
-from worker.trainer.client import Heard, TrainerLink
+from worker.trainer.client import Heard, TrainerClient
 from worker.trainer.protocol import Frame
 
 Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def trainer() -> Iterator[TrainerLink]:
-    link = TrainerLink()
+def trainer() -> Iterator[TrainerClient]:
+    link = TrainerClient()
     link.start()
     yield link
     link.stop()
 
 
 def answers(
-    trainer: TrainerLink, job: Json, order: Literal["cancel", "hand_over"] | None = None
+    trainer: TrainerClient, job: Json, order: Literal["cancel", "hand_over"] | None = None
 ) -> list[Frame]:
     """All that the trainer says to the frame, in order; `order` is given at its first rows."""
     heard: SimpleQueue[Heard] = SimpleQueue()
@@ -74,7 +74,7 @@ def population(folder: Path, specs: list[Json], **fields: Any) -> Json:
 
 
 def test_a_population_is_trained_and_told_of_in_frames(
-    trainer: TrainerLink, tmp_path: Path
+    trainer: TrainerClient, tmp_path: Path
 ) -> None:
     specs = [blobs_job({"kind": "adam", "lr": 0.1 * (1 + n)}, 12, seed=7) for n in range(3)]
     job = population(tmp_path, [spec.model_dump(mode="json") for spec in specs])
@@ -93,7 +93,7 @@ def test_a_population_is_trained_and_told_of_in_frames(
 
 
 def test_a_population_that_cannot_train_fails_with_a_code(
-    trainer: TrainerLink, tmp_path: Path
+    trainer: TrainerClient, tmp_path: Path
 ) -> None:
     spec = blobs_job({"kind": "adam"}, 3).model_dump(mode="json")
     job = population(tmp_path, [spec], sources={"0": "paused/0_0.safetensors"})
@@ -102,7 +102,9 @@ def test_a_population_that_cannot_train_fails_with_a_code(
     assert failed.fields["code"] == "artifact_store_unavailable"
 
 
-def test_a_population_handed_over_goes_on_to_the_bit(trainer: TrainerLink, tmp_path: Path) -> None:
+def test_a_population_handed_over_goes_on_to_the_bit(
+    trainer: TrainerClient, tmp_path: Path
+) -> None:
     specs = [
         blobs_job({"kind": kind, "lr": 0.01}, 400, seed=7).model_dump(mode="json")
         for kind in ("adam", "adam", "adafactor")

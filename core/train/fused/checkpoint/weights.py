@@ -15,7 +15,7 @@ Json = dict[str, Any]
 WHICH: Final = ("initial", "best", "final")
 
 
-class KeptWeights:
+class StackedWeights:
     """Rows of `initial.<name>`, `best.<name>` and `final.<name>`, on the CPU: (runs, …) each.
 
     Args:

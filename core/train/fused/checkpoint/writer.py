@@ -29,7 +29,7 @@ class Pace:
     share: float = 0.02
 
 
-class Keeper:
+class TaskCheckpointer:
     """Saves a task in two files in turn; use it as a context manager.
 
     A checkpoint that cannot be written is left out, unless it is the last one, for a hand-over.
@@ -53,7 +53,7 @@ class Keeper:
         self._taking_s = 0.0
         self._next = self._saved_at + pace.every_s
 
-    def __enter__(self) -> "Keeper":
+    def __enter__(self) -> "TaskCheckpointer":
         return self
 
     def __exit__(self, *_: object) -> None:

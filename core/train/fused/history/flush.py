@@ -13,7 +13,7 @@ from core.train.history.flush import FIRST_INTERVAL_S, INTERVAL_S, Clock
 Slots = NDArray[np.int64]
 
 
-class Outgoing:
+class StackFlush:
     """Sends what the histories have gathered: soon at first, then every quarter of a second.
 
     Args:

@@ -1,8 +1,8 @@
 """Parts of a stack that does not fit into memory, which train one after another to the same bits.
 
 What a run computes follows from the stack that the specs ask for, never from the memory that was
-free: a part takes what is the same in all runs from the whole stack (`Whole`), and its runs stand
-at places that are as good as those in the whole (`core.train.fused.problems.compaction`).
+free: a part takes what is the same in all runs from the whole stack (`WholeStack`), and its runs
+stand at places that are as good as those in the whole (`core.train.fused.problems.compaction`).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ TWO: Final = 2
 """A part's least: products of one run alone have other last bits."""
 
 
-class Whole(NamedTuple):
+class WholeStack(NamedTuple):
     """The stack that a part was cut from.
 
     Attributes:
@@ -40,7 +40,7 @@ def moves_of(specs: Sequence[JobSpec], device: torch.device) -> Places:
     return places(specs[0], problem.packing.shapes, problem.rows.dtype)
 
 
-def cut(count: int, most: int, moves: Places) -> list[int]:
+def split_sizes(count: int, most: int, moves: Places) -> list[int]:
     """How many runs, in order, the parts of a stack of `count` have: no more than `most`, or as
     few above it as leave every run a place with the same bits. One number: it cannot be cut."""
     unit = lcm(moves.phase, moves.tail)

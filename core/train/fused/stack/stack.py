@@ -16,13 +16,13 @@ from core.train.fused.events import PopulationControl, StackEvents
 from core.train.fused.history.best import StackedBest
 from core.train.fused.history.buffer import StackedRows
 from core.train.fused.history.evaluations import Evaluations
-from core.train.fused.history.flush import Outgoing
+from core.train.fused.history.flush import StackFlush
 from core.train.fused.problems.base import Part
 from core.train.fused.problems.build import build_stacked
 from core.train.fused.problems.compaction import kept_slots, places
 from core.train.fused.stack.finalize import End, Endings
-from core.train.fused.stack.splitting import Whole
-from core.train.fused.stack.step import Mover
+from core.train.fused.stack.splitting import WholeStack
+from core.train.fused.stack.step import OptimizerStep
 from core.train.fused.stack.stopping import OUTCOMES, Traces
 from core.train.history.flush import Clock
 from core.train.periodic import Reason, step_limit
@@ -51,12 +51,12 @@ class Stack:
         events: StackEvents,
         device: torch.device,
         clock: Clock = perf_counter,
-        whole: Whole | None = None,
+        whole: WholeStack | None = None,
     ) -> None:
         """`runs` are the numbers by which the specs' runs are reported; `whole` is the stack that
         this is a part of."""
         first, count = specs[0], len(specs)
-        among = whole or Whole(specs, 0)
+        among = whole or WholeStack(specs, 0)
         self.step = 0
         self.earlier_s, self.earlier_share_s = np.zeros(count), np.zeros(count)
         self._names = np.array(runs)
@@ -64,7 +64,7 @@ class Stack:
         self._clock = clock
         self.problem = build_stacked(specs, device, len(among.specs))
         numbers = np.arange(among.first, among.first + count)
-        self._mover = Mover(among.specs, self.problem.rows, self.problem.packing, numbers)
+        self._mover = OptimizerStep(among.specs, self.problem.rows, self.problem.packing, numbers)
         initial = {name: weight.clone() for name, weight in self.problem.weights.items()}
         self._limits = np.array([step_limit(s, self.problem.steps_per_epoch) for s in specs])
         self._seconds = np.array([s.budget.max_seconds or math.inf for s in specs])
@@ -84,7 +84,7 @@ class Stack:
         }
         if self.evaluations is not None:
             self.parts["evaluations"] = self.evaluations
-        self._outgoing = Outgoing(
+        self._outgoing = StackFlush(
             self._rows, self.evaluations, events, self._names, self.earlier_share_s, clock
         )
         self._endings = Endings(self.problem, self.traces, self.best, self.evaluations, initial)

@@ -58,7 +58,7 @@ class Clipping:
             self._limit = self._limit.index_select(0, index)
 
 
-class Mover:
+class OptimizerStep:
     """The optimizer of a stack.
 
     An elementwise method moves all parameters of a run as one row; another one, each by itself.

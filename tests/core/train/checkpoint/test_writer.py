@@ -16,7 +16,7 @@ from core.artifacts.base import Buffer, Stored
 from core.artifacts.local import LocalJob
 from core.errors import ArtifactError
 from core.train.checkpoint.snapshot import resume_points
-from core.train.checkpoint.writer import MAX_WAITING, Saver
+from core.train.checkpoint.writer import MAX_WAITING, ArtifactWriter
 from core.train.loop import run
 from core.train.tensors.tensor_file import parse, pieces
 from tests.core.train.harness import JOB, Received, StopAt, blobs_job, parabola, train
@@ -236,7 +236,7 @@ def test_what_is_no_safetensors_file_is_refused(data: bytes) -> None:
 def test_waiting_bytes_are_bounded(tmp_path: Path) -> None:
     artifacts = Blocked(tmp_path)
     spec = parabola(0.1)
-    with Saver(artifacts, spec, {}) as saver:
+    with ArtifactWriter(artifacts, spec, {}) as saver:
         assert saver.has_room(10**12), "one is always taken"
         saver.save_model("initial", 0, {"x": torch.zeros(1)}, {})
         assert saver.has_room(10**6)

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from core.artifacts.task_files import checkpoint_files
 from core.specs.job import JobSpec
-from core.train.fused.checkpoint.writer import Keeper
+from core.train.fused.checkpoint.writer import TaskCheckpointer
 from tests.core.train.fused.harness import Control, Gathered, train_population
 from tests.core.train.fused.task_harness import (
     ALWAYS,
@@ -46,14 +46,14 @@ TASKS: dict[str, list[JobSpec]] = {
 @pytest.fixture
 def at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Saving waits for the disk, so that it is known which checkpoints there are."""
-    save = Keeper.save
+    save = TaskCheckpointer.save
 
-    def waiting(keeper: Keeper, take: Any) -> None:
+    def waiting(keeper: TaskCheckpointer, take: Any) -> None:
         save(keeper, take)
         assert keeper._writing is not None
         keeper._writing.result()
 
-    monkeypatch.setattr(Keeper, "save", waiting)
+    monkeypatch.setattr(TaskCheckpointer, "save", waiting)
 
 
 @pytest.mark.parametrize("name", TASKS)

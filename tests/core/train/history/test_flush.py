@@ -7,13 +7,13 @@ import torch
 
 from core.artifacts.local import LocalJob
 from core.specs.job import JobSpec
-from core.train.checkpoint.writer import Saver
+from core.train.checkpoint.writer import ArtifactWriter
 from core.train.events import Columns
-from core.train.history.flush import Reporter
+from core.train.history.flush import Flusher
 from core.train.loop import descend, new_ledger, watching
-from core.train.periodic import Course
+from core.train.periodic import PeriodicWork
 from core.train.problems.build import build_problem
-from core.train.state import Descent
+from core.train.state import OptimizationState
 from tests.core.train.harness import JOB, Kind, Received, StopAt, blobs_job, function_job, parabola
 
 
@@ -63,11 +63,11 @@ def timed(
 
     monkeypatch.setattr(problem, "loss", loss)
     monkeypatch.setattr(problem, "evaluate", evaluate)
-    with Saver(LocalJob(folder, JOB), spec, {}) as saver:
-        descent = Descent(spec, problem)
+    with ArtifactWriter(LocalJob(folder, JOB), spec, {}) as saver:
+        descent = OptimizationState(spec, problem)
         ledger = new_ledger(spec, problem)
-        reporter = Reporter(events, ledger, saver, time)
-        course = Course(spec, descent, ledger, saver, reporter, StopAt(), time)
+        reporter = Flusher(events, ledger, saver, time)
+        course = PeriodicWork(spec, descent, ledger, saver, reporter, StopAt(), time)
         watch, steps = watching(descent, ledger, reporter, course, 1)
         descend(descent, steps, watch)
         reporter.report(course.step)

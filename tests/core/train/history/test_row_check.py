@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.specs.job import JobSpec
-from core.train.history.row_check import BlockWatch
+from core.train.history.row_check import RowBlock
 from core.train.periodic import BlockSize
 from tests.core.train.harness import StopAt, Trained, blobs_job, function_job, parabola, train
 
@@ -83,6 +83,6 @@ def test_blocks_grow_while_they_are_short_and_shrink_when_rows_would_be_late() -
 
 
 def test_a_block_watch_takes_no_more_memory_for_weights_than_it_may() -> None:
-    assert BlockWatch.ring_size(32, 2**20) == 32
-    assert BlockWatch.ring_size(32, 2**26) == 4
-    assert BlockWatch.ring_size(32, 2**40) == 1
+    assert RowBlock.ring_size(32, 2**20) == 32
+    assert RowBlock.ring_size(32, 2**26) == 4
+    assert RowBlock.ring_size(32, 2**40) == 1

@@ -14,7 +14,7 @@ from core.specs.sizes.cost import estimate
 from core.specs.sizes.fusing import fusable
 from core.specs.sizes.shapes import history_widths
 from core.train.optim.build import build_optimizer
-from core.train.optim.gradients import Turning
+from core.train.optim.gradients import GradientCosine
 from core.train.problems.build import build_problem
 from tests.core.train.checkpoint.test_continue import check
 from tests.core.train.checkpoint.test_resume import (
@@ -158,7 +158,7 @@ def test_a_skipped_row_without_a_gradient_has_no_cosine_and_the_next_has_none(
 
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e-18, 1.0, 1e18, 1e30, math.inf, math.nan])
 def test_sizes_at_the_ends_of_float32_have_a_cosine_or_none(size: float) -> None:
-    turning = Turning()
+    turning = GradientCosine()
     parts = [torch.tensor([3.0, 0.0]) * size, torch.tensor([[4.0]]) * size]
     opposite = [-part for part in parts]
     norm = torch.linalg.vector_norm(torch.cat([part.double().reshape(-1) for part in parts]))
@@ -169,7 +169,7 @@ def test_sizes_at_the_ends_of_float32_have_a_cosine_or_none(size: float) -> None
 
 
 def test_a_norm_beyond_float32_has_no_direction() -> None:
-    turning = Turning()
+    turning = GradientCosine()
     for _ in range(2):
         found = turning.to([torch.tensor([3e38, 3e38])], torch.tensor(math.inf))
         assert math.isnan(found.item())

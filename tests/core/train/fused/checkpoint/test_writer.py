@@ -12,7 +12,7 @@ from core.artifacts.base import Buffer, JobArtifacts, Stored
 from core.artifacts.local import LocalJob
 from core.errors import ArtifactError
 from core.train.fused.checkpoint.memory_files import MemoryFiles
-from core.train.fused.checkpoint.writer import Keeper, Pace
+from core.train.fused.checkpoint.writer import Pace, TaskCheckpointer
 from core.train.tensors.tree_file import decode, encode
 from tests.core.train.fused.task_harness import STUDY
 
@@ -38,14 +38,14 @@ class Slow(MemoryFiles):
         return super().write(name, pieces)
 
 
-def when_due(keeper: Keeper, clock: Clock) -> float:
+def when_due(keeper: TaskCheckpointer, clock: Clock) -> float:
     """The time at which the next save is due, to a tenth of a second."""
     while not keeper.due(clock.now):
         clock.now += 0.1
     return round(clock.now, 1)
 
 
-def saved(keeper: Keeper, value: Any) -> None:
+def saved(keeper: TaskCheckpointer, value: Any) -> None:
     keeper.save(lambda: value)
     written = keeper._writing
     assert written is not None
@@ -54,7 +54,7 @@ def saved(keeper: Keeper, value: Any) -> None:
 
 def test_a_task_is_saved_every_ten_seconds() -> None:
     clock = Clock()
-    with Keeper(Slow(clock, 0.0), "0_1", "", clock, Pace()) as keeper:
+    with TaskCheckpointer(Slow(clock, 0.0), "0_1", "", clock, Pace()) as keeper:
         assert when_due(keeper, clock) == pytest.approx(10.0, abs=0.11)
         saved(keeper, 1)
         assert when_due(keeper, clock) == pytest.approx(20.0, abs=0.31)
@@ -62,7 +62,7 @@ def test_a_task_is_saved_every_ten_seconds() -> None:
 
 def test_saving_takes_a_fiftieth_of_the_time_at_most() -> None:
     clock = Clock()
-    with Keeper(Slow(clock, 1.5), "0_1", "", clock, Pace()) as keeper:
+    with TaskCheckpointer(Slow(clock, 1.5), "0_1", "", clock, Pace()) as keeper:
         clock.now = 10.0
 
         def slowly() -> int:
@@ -78,7 +78,7 @@ def test_saving_takes_a_fiftieth_of_the_time_at_most() -> None:
 
 def test_what_a_save_costs_afterwards_counts_too() -> None:
     clock = Clock()
-    with Keeper(Slow(clock, 0.5), "0_1", "", clock, Pace()) as keeper:
+    with TaskCheckpointer(Slow(clock, 0.5), "0_1", "", clock, Pace()) as keeper:
         clock.now = 10.0
         saved(keeper, 1)
         keeper.spent(0.7)
@@ -93,7 +93,7 @@ def test_no_save_is_due_while_one_is_written() -> None:
             go_on.wait(30)
             return super().write(name, pieces)
 
-    with Keeper(Stuck(), "0_1", "", clock, Pace()) as keeper:
+    with TaskCheckpointer(Stuck(), "0_1", "", clock, Pace()) as keeper:
         clock.now = 10.0
         keeper.save(lambda: 1)
         assert not keeper.due(1000.0)
@@ -106,18 +106,18 @@ def test_no_save_is_due_while_one_is_written() -> None:
 def test_the_latest_of_two_files_counts_and_the_other_is_replaced_next() -> None:
     clock, files = Clock(), MemoryFiles()
     anything: Callable[[Any], bool] = lambda tree: True  # noqa: E731
-    with Keeper(files, "0_1", "x", clock, Pace()) as keeper:
+    with TaskCheckpointer(files, "0_1", "x", clock, Pace()) as keeper:
         for value in (1, 2, 3):
             keeper.save_last(lambda value=value: value)  # type: ignore[misc]
     assert sorted(files.files) == ["tasks/0_1_a.safetensors", "tasks/0_1_b.safetensors"]
-    with Keeper(files, "0_1", "x", clock, Pace()) as keeper:
+    with TaskCheckpointer(files, "0_1", "x", clock, Pace()) as keeper:
         assert keeper.load("cpu", anything) == 3
         assert keeper.load("cpu", lambda tree: tree < 3) == 2
         keeper.save_last(lambda: 4)
         # 3 was not usable; the file of 2, which was, is still there.
         assert keeper.load("cpu", lambda tree: tree < 4) == 2
         assert keeper.load("cpu", anything) == 4
-    with Keeper(files, "0_1", "another task", clock, Pace()) as keeper:
+    with TaskCheckpointer(files, "0_1", "another task", clock, Pace()) as keeper:
         assert keeper.load("cpu", anything) is None
 
 
@@ -128,7 +128,7 @@ def test_a_checkpoint_that_fails_is_left_out_and_the_last_one_raises() -> None:
         def write(self, name: str, pieces: Iterable[Buffer]) -> Stored:
             raise ArtifactError("the disk is full")
 
-    with Keeper(Full(), "0_1", "", clock, Pace()) as keeper:
+    with TaskCheckpointer(Full(), "0_1", "", clock, Pace()) as keeper:
         clock.now = 10.0
         saved(keeper, 1)
         assert when_due(keeper, clock) == pytest.approx(20.0, abs=0.21)
@@ -142,7 +142,7 @@ def test_a_checkpoint_that_finds_no_memory_is_left_out() -> None:
     def take() -> int:
         raise torch.OutOfMemoryError("no room for copies")
 
-    with Keeper(MemoryFiles(), "0_1", "", clock, Pace()) as keeper:
+    with TaskCheckpointer(MemoryFiles(), "0_1", "", clock, Pace()) as keeper:
         clock.now = 10.0
         assert keeper.due(clock.now)
         keeper.save(take)

@@ -14,7 +14,7 @@ from core.train.devices import exact_kernels
 from core.train.fused.engine import USABLE
 from core.train.fused.memory_probe import bytes_a_run
 from core.train.fused.problems.compaction import Places
-from core.train.fused.stack.splitting import cut
+from core.train.fused.stack.splitting import split_sizes
 from core.train.fused.stack.stack import Stack
 from core.train.memory import free_bytes
 from tests.core.train.fused.harness import Gathered, train_population
@@ -175,7 +175,7 @@ def test_parts_pause_and_go_on_as_the_whole_does(kind: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("most", [1, 2, 7, 40])
 @pytest.mark.parametrize("moves", [Places(1, 1), Places(8, 1), Places(1, 32), Places(16, 32)])
 def test_parts_begin_and_end_where_places_are_as_good(count: int, most: int, moves: Places) -> None:
-    *parts, last = cut(count, most, moves)
+    *parts, last = split_sizes(count, most, moves)
     assert sum(parts) + last == count
     assert all(part % moves.phase == part % moves.tail == 0 for part in parts)
     assert min([*parts, last]) >= 2

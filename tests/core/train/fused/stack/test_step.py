@@ -13,7 +13,7 @@ from core.specs.job import JobSpec
 from core.train.fused.problems.build import build_stacked
 from core.train.fused.problems.packing import Packing, packing_of
 from core.train.fused.stack import step as mover
-from core.train.fused.stack.step import Mover
+from core.train.fused.stack.step import OptimizerStep
 from tests.core.train.fused.test_same_as_alone import PAIRS
 from tests.core.train.harness import blobs_job
 
@@ -42,7 +42,7 @@ def drawn(packing: Packing, seed: int) -> Tensor:
     return rows
 
 
-def step(moved: Mover, rows: Tensor, packing: Packing, number: int) -> None:
+def step(moved: OptimizerStep, rows: Tensor, packing: Packing, number: int) -> None:
     gradient = drawn(packing, number)
     moved.move(rows, gradient, torch.linalg.vector_norm(gradient, dim=1))
     moved.next_step(np.ones(len(rows)))
@@ -51,7 +51,7 @@ def step(moved: Mover, rows: Tensor, packing: Packing, number: int) -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_what_lies_between_the_parameters_never_moves(name: str) -> None:
     packing, rows = packed()
-    moved = Mover(specs_of(OPTIMIZERS[name]), rows, packing)
+    moved = OptimizerStep(specs_of(OPTIMIZERS[name]), rows, packing)
     for number in range(1, 6):
         step(moved, rows, packing, number)
     for view in packing.views(rows):
@@ -64,7 +64,7 @@ def test_what_lies_between_the_parameters_never_moves(name: str) -> None:
 def test_an_update_leaves_the_parameters_to_its_caller(name: str) -> None:
     packing, rows = packed()
     specs = specs_of(OPTIMIZERS[name])
-    moved = Mover(specs, rows, packing)
+    moved = OptimizerStep(specs, rows, packing)
     rule, seen = moved._rule, []
 
     def update(gradient: Tensor, state: Any, params: Tensor, coefficients: Any) -> Any:
@@ -85,14 +85,14 @@ def test_an_update_leaves_the_parameters_to_its_caller(name: str) -> None:
 def test_what_has_paused_is_not_changed_by_who_goes_on_from_it(name: str) -> None:
     packing, rows = packed()
     specs = specs_of(OPTIMIZERS[name])
-    first = Mover(specs, rows, packing)
+    first = OptimizerStep(specs, rows, packing)
     for number in range(1, 4):
         step(first, rows, packing, number)
     paused, before = first.pause(np.arange(RUNS)), rows.clone()
     kept = copy.deepcopy(paused)
     ends = []
     for _ in range(2):
-        again, place = Mover(specs, before, packing), before.clone()
+        again, place = OptimizerStep(specs, before, packing), before.clone()
         again.resume(paused)
         for number in range(4, 7):
             step(again, place, packing, number)
@@ -110,13 +110,13 @@ def test_what_has_paused_is_not_changed_by_who_goes_on_from_it(name: str) -> Non
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_pieces_change_no_bit(name: str, numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     packing, rows = packed()
-    whole = Mover(specs_of(OPTIMIZERS[name]), rows, packing)
+    whole = OptimizerStep(specs_of(OPTIMIZERS[name]), rows, packing)
     for number in range(1, 6):
         step(whole, rows, packing, number)
 
     monkeypatch.setattr(mover, "PIECE", numbers)
     _, others = packed()
-    pieces = Mover(specs_of(OPTIMIZERS[name]), others, packing)
+    pieces = OptimizerStep(specs_of(OPTIMIZERS[name]), others, packing)
     for number in range(1, 6):
         step(pieces, others, packing, number)
         if number == 3:
