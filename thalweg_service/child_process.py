@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 _LAUNCH: Final = """
@@ -39,6 +41,31 @@ def tethered(command: Sequence[str]) -> list[str]:
     """A command line that runs `command` (its program by full path) and has it killed when this
     process ends. Give it a pipe as its standard input, and keep that open."""
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the block has ended.
+
+    A handler that raises would otherwise cut `subprocess.Popen` short after the fork: a child then
+    runs whose process id nobody has. Other threads than the main one get no signals: nothing to do.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 class Part:
@@ -77,6 +104,7 @@ class Part:
     def start(self) -> None:
         """Start it."""
         with contextlib.ExitStack() as stack:
+            stack.enter_context(signals_deferred())
             out = stack.enter_context(self._log.open("ab")) if self._log else None
             self._process = subprocess.Popen(
                 tethered(self._command),

@@ -25,6 +25,8 @@ from urllib.parse import quote
 
 import redis
 
+from thalweg_service.child_process import signals_deferred
+
 OLDEST: Final = (6, 2)
 _MAX_SOCKET_PATH: Final = 100  # sun_path holds 104 bytes on macOS, 108 on Linux, with the final NUL
 _POLL_S: Final = 0.005
@@ -179,7 +181,7 @@ class EmbeddedServer:
             ) from error
         try:
             self.socket.unlink(missing_ok=True)
-            with self.log_path.open("ab") as log:
+            with self.log_path.open("ab") as log, signals_deferred():
                 self._process = subprocess.Popen(
                     [
                         sys.executable,
