@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thalweg_service import terminal_plot
-from thalweg_service.child_process import tethered
+from thalweg_service.child_process import signals_deferred, tethered
 
 Json = dict[str, Any]
 
@@ -105,15 +105,16 @@ def service(console: Console) -> Iterator[str]:
     process: subprocess.Popen[str] | None = None
     try:
         with console.status("Starting the service: a Redis-protocol server, the API, one worker"):
-            process = subprocess.Popen(
-                tethered(command),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment,
-                process_group=0,  # Ctrl-C is for us; we stop it in good order
-            )
+            with signals_deferred():
+                process = subprocess.Popen(
+                    tethered(command),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env=environment,
+                    process_group=0,  # Ctrl-C is for us; we stop it in good order
+                )
             assert process.stdout is not None
             line = process.stdout.readline().strip()
         if not line:
