@@ -31,6 +31,9 @@ sys.exit(child.wait())
 # and exec of a process with threads (`preexec_fn`) may deadlock. Elsewhere than on Linux it stays
 # and waits for the end of our pipe, which comes however we end.
 
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask for an end in good order."""
+
 FIRST_BACKOFF_S: Final = 0.2
 LAST_BACKOFF_S: Final = 10.0
 _SETTLED_S: Final = 10.0
@@ -45,7 +48,7 @@ def tethered(command: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the block has ended.
+    """Hold the signals of `STOPPING` back until the block has ended.
 
     A handler that raises would otherwise cut `subprocess.Popen` short after the fork: a child then
     runs whose process id nobody has. Other threads than the main one get no signals: nothing to do.
@@ -58,7 +61,7 @@ def signals_deferred() -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
         came.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in STOPPING}
     try:
         yield
     finally:
@@ -87,7 +90,10 @@ class Part:
         self._environment = dict(environment)
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_from = 0
         self._started_at = 0.0
+        self.deaths = 0
+        """How often it has died."""
         self._backoff = 0.0
         self._start_at: float | None = None
 
@@ -106,6 +112,7 @@ class Part:
         with contextlib.ExitStack() as stack:
             stack.enter_context(signals_deferred())
             out = stack.enter_context(self._log.open("ab")) if self._log else None
+            self._log_from = out.tell() if out else 0
             self._process = subprocess.Popen(
                 tethered(self._command),
                 stdin=subprocess.PIPE,
@@ -124,6 +131,7 @@ class Part:
             return None
         now = time.monotonic()
         if self._start_at is None:
+            self.deaths += 1
             settled = now - self._started_at > _SETTLED_S
             self._backoff = (
                 0.0 if settled else min(max(2 * self._backoff, FIRST_BACKOFF_S), LAST_BACKOFF_S)
@@ -152,10 +160,12 @@ class Part:
         self._process.stdin.close()
 
     def last_words(self) -> str:
-        """The last line of its log: why it ended."""
+        """Return the last line that this life of it wrote into its log: why it ended."""
         if self._log is None or not self._log.exists():
             return ""
-        lines = self._log.read_text(errors="replace").splitlines()
+        with self._log.open("rb") as log:
+            log.seek(self._log_from)
+            lines = log.read().decode(errors="replace").splitlines()
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 

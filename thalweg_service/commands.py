@@ -12,14 +12,33 @@ from core.settings import Settings
 
 app = typer.Typer(
     name="thalweg",
-    help="Optimization jobs over HTTP: submit, train, follow, compare.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 DATA_DIR = Path(".thalweg")
 """In the folder where `thalweg serve` is started, so that a project has its own service."""
+
+
+def print_version(asked: bool) -> None:
+    """Print the version and end, where it was asked for."""
+    if asked:
+        from importlib.metadata import version as installed
+
+        print(installed("thalweg"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Optimization jobs over HTTP: submit, train, follow, compare."""
 
 
 @app.command()
@@ -98,9 +117,7 @@ def health(part: Annotated[Literal["api", "worker"], typer.Argument()]) -> None:
 @app.command()
 def version() -> None:
     """Print the version."""
-    from importlib.metadata import version as installed
-
-    print(installed("thalweg"))
+    print_version(True)
 
 
 def become(module: str, *arguments: str) -> NoReturn:
@@ -125,4 +142,4 @@ def setting_mistakes(error: ValidationError) -> str:
 
 def main() -> None:
     """The `thalweg` command."""
-    app()
+    app(prog_name="thalweg")

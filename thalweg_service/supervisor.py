@@ -4,6 +4,7 @@ The supervisor starts a Redis-protocol server of its own (or uses THALWEG_REDIS_
 the workers, starts again what dies, and stops all of it. Its parts never outlive it.
 """
 
+import contextlib
 import fcntl
 import http.client
 import json
@@ -17,18 +18,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import redis
 
 from core.settings import Settings
-from thalweg_service.child_process import Part
+from thalweg_service.child_process import STOPPING, Part
 from thalweg_service.embedded_redis import EmbeddedServer, EmbeddedServerError
 
 _READY_TIMEOUT_S: Final = 180.0
 _LOOK_EVERY_S: Final = 0.2
 _STARTING_LOOK_EVERY_S: Final = 0.02
 _MAX_LOG_BYTES: Final = 16 * 2**20
+_MOST_DEATHS: Final = 3
+"""A part that has died so often before the service was ready will not come up."""
+_TELL_AFTER_S: Final = 2.0
 
 # From the start of a stop: the API's streams are cut, then a worker that has not handed over its
 # job is killed, then the server; all of it within 10 s.
@@ -42,7 +46,7 @@ class StartError(Exception):
 
 
 class _Stop(BaseException):
-    """SIGINT or SIGTERM has come."""
+    """One of `STOPPING` has come."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +72,32 @@ class Supervisor:
     """Starts, tends and stops the parts of one plan; used once, in the main thread."""
 
     def __init__(
-        self, plan: Plan, *, say: Callable[[str], None], complain: Callable[[str], None]
+        self,
+        plan: Plan,
+        *,
+        say: Callable[[str], None],
+        complain: Callable[[str], None],
+        progress: Callable[[str], None],
     ) -> None:
-        """`say` gets the one line with the address, `complain` what happens to the parts."""
+        """Take what is told where to: `say` gets the one line with the address, `complain` what
+        happens to the parts, `progress` why a start takes long. None of them may raise."""
         self._plan = plan
         self._data = plan.data_dir.expanduser().absolute()
         self._say = say
         self._complain = complain
+        self._progress = progress
+        self._before_ready: list[str] = []
         self._server: EmbeddedServer | None = None
         self._api: Part | None = None
         self._workers: list[Part] = []
         self._lock: int | None = None
 
     def run(self) -> None:
-        """Serve until SIGINT or SIGTERM. Raises `StartError`; nothing is left running then."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _raise_stop)
+        """Serve until a signal of `STOPPING`. Raises `StartError`; nothing is left running then."""
+        for number in STOPPING:
+            # Under nohup a hang-up is ignored, and stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _raise_stop)
         wakeup, wake = socket.socketpair()
         for end in (wakeup, wake):
             end.setblocking(False)
@@ -91,15 +105,18 @@ class Supervisor:
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         try:
             address = self._start()
+            for news in self._before_ready:
+                self._complain(news)
             self._say(f"Thalweg is ready: {address} (docs at {address}/docs, data in {self._data})")
             while True:
                 select.select([wakeup], [], [], _LOOK_EVERY_S)
                 _empty(wakeup)
-                self._tend()
+                for news in self._tend():
+                    self._complain(news)
         except _Stop:
             pass
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 signal.signal(number, signal.SIG_IGN)
             self._stop()
             signal.set_wakeup_fd(-1)
@@ -183,11 +200,16 @@ class Supervisor:
     def _wait_until_ready(self, port: int) -> None:
         give_up = time.monotonic() + _READY_TIMEOUT_S
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._plan.host, self._plan.host)
+        told = False
         while not self._ready(host, port):
+            self._before_ready += self._tend()
             for part in self._parts:
-                if not part.running:
+                if part.deaths >= _MOST_DEATHS and not part.running:
                     why = part.last_words().partition(": ")[2] or "its log does not say why"
                     raise StartError(f"The {part.name} did not start: {why}")
+            if not told and time.monotonic() > give_up - _READY_TIMEOUT_S + _TELL_AFTER_S:
+                told = True
+                self._progress("starting: the API and the workers load their libraries …")
             if time.monotonic() > give_up:
                 raise StartError(
                     f"The service was not ready within {_READY_TIMEOUT_S:g} s; see the logs in"
@@ -209,17 +231,17 @@ class Supervisor:
     def _parts(self) -> list[Part]:
         return [*self._workers, *([self._api] if self._api else [])]
 
-    def _tend(self) -> None:
-        for part in self._parts:
-            if news := part.tend():
-                self._complain(news)
+    def _tend(self) -> list[str]:
+        """Start again what has died; returns what is to be told."""
+        news = [told for part in self._parts if (told := part.tend())]
         if self._server is not None and not self._server.running:
-            self._complain("the server ended; starting it again")
+            news.append("the server ended; starting it again")
             try:
                 self._server.start()
             except EmbeddedServerError as error:
-                self._complain(str(error))
+                news.append(str(error))
                 time.sleep(1.0)
+        return news
 
     def _stop(self) -> None:
         began = time.monotonic()
@@ -294,6 +316,19 @@ def serve(plan: Plan) -> None:
     Settings()  # a mistaken THALWEG_… is told here, not in a log file
 
     def complain(text: str) -> None:
-        print(f"thalweg serve: {text}", file=sys.stderr, flush=True)
+        _tell(f"thalweg serve: {text}", sys.stderr)
 
-    Supervisor(plan, say=lambda text: print(text, flush=True), complain=complain).run()
+    def progress(text: str) -> None:
+        if sys.stderr is not None and sys.stderr.isatty():
+            complain(text)
+
+    def say(text: str) -> None:
+        _tell(text, sys.stdout)
+
+    Supervisor(plan, say=say, complain=complain, progress=progress).run()
+
+
+def _tell(text: str, stream: TextIO | None) -> None:
+    """Print a line; a closed pipe or a full disk behind `stream` does not end the service."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=stream, flush=True)

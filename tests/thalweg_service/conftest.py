@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import httpx2
 import pytest
@@ -30,14 +30,20 @@ def until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
     return value
 
 
-def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """`thalweg serve` on a free port with its data in `folder`."""
+def start(
+    folder: Path, *arguments: str, errors: TextIO | None = None, **environment: str
+) -> subprocess.Popen[str]:
+    """Start `thalweg serve` on a free port with its data in `folder`.
+
+    Args:
+        errors: takes what it writes to standard error; left out, a pipe.
+    """
     command = [sys.executable, "-P", "-m", "thalweg_service", "serve", "--data-dir", str(folder)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")}
     return subprocess.Popen(
         [*command, *(("--port", "0") if "--port" not in arguments else ()), *arguments],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.PIPE if errors is None else errors,
         text=True,
         env={**clean, **QUICK, **environment},
         process_group=0,

@@ -44,6 +44,15 @@ def test_every_setting_is_listed_with_its_default_and_meaning() -> None:
 
 def test_the_version_is_printed() -> None:
     assert run("version").stdout == "0.1.0\n"
+    assert run("--version").stdout == "0.1.0\n"
+
+
+def test_help_has_a_short_form_for_every_command() -> None:
+    assert "serve" in run("-h").stdout
+    for command in ("serve", "api", "worker", "settings", "health", "version"):
+        done = run(command, "-h")
+        assert done.returncode == 0, done.stderr
+        assert f"thalweg {command} [OPTIONS]" in done.stdout
 
 
 def test_the_health_of_an_api_that_is_not_there_is_bad() -> None:

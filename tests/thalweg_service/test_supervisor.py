@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+MINIMIZE = {
+    "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}},
+    "optimizer": {"kind": "adam"},
+    "budget": {"max_steps": 20},
+}
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
@@ -53,8 +58,11 @@ def test_a_mistaken_setting_is_told_in_one_line(tools: Any, tmp_path: Path) -> N
 
 
 def test_an_address_that_strangers_reach_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "api.log").write_text("thalweg api: said in an earlier life\n")
     line = refusal(tools.start(tmp_path, "--host", "0.0.0.0"))
     assert "loopback" in line
+    assert "earlier" not in line
 
 
 def test_a_second_service_on_the_same_folder_is_told_in_one_line(tools: Any, service: Any) -> None:
@@ -100,4 +108,40 @@ def test_an_interrupt_while_starting_leaves_nothing_running(tools: Any, tmp_path
     parts = tools.until(lambda: tools.descendants(process.pid))
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=10)
+    assert not any(map(tools.alive, parts))
+
+
+@LINUX
+@pytest.mark.parametrize("part", [" worker", " api"])
+def test_a_part_that_dies_while_the_service_starts_is_started_again(
+    tools: Any, tmp_path: Path, part: str
+) -> None:
+    process = tools.start(tmp_path)
+    (victim,) = tools.until(lambda: tools.children(process.pid, f"-m{part}"))
+    os.kill(victim, signal.SIGKILL)
+    service = tools.Service(process)
+    out, err = service.stop(signal.SIGTERM)
+    assert service.line.startswith("Thalweg is ready: ")
+    assert process.returncode == 0
+    assert out == ""
+    name = {" worker": "worker 1", " api": "api"}[part]
+    assert err == f"thalweg serve: {name} ended (SIGKILL); starting it again\n"
+
+
+@LINUX
+def test_a_message_that_cannot_be_printed_ends_nothing_and_a_hang_up_ends_all_in_good_order(
+    tools: Any, tmp_path: Path
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        service = tools.Service(tools.start(tmp_path, errors=full))
+        (victim,) = tools.children(service.process.pid, "-m worker")
+        os.kill(victim, signal.SIGKILL)
+        (other,) = tools.until(
+            lambda: [p for p in tools.children(service.process.pid, "-m worker") if p != victim]
+        )
+        assert other != victim
+        assert service.end(service.post(MINIMIZE)["id"])["status"] == "succeeded"
+        parts = tools.descendants(service.process.pid)
+        service.stop(signal.SIGHUP)
+    assert service.process.returncode == 0
     assert not any(map(tools.alive, parts))
