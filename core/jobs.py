@@ -6,6 +6,10 @@ from typing import Any, Final, Literal, get_args
 Status = Literal["queued", "running", "cancelling", "succeeded", "cancelled", "failed"]
 Outcome = Literal["converged", "stalled", "budget_exhausted", "diverged"]
 AttemptEnd = Literal["finished", "lost", "handed_over", "cancelled", "failed"]
+Event = Literal[
+    "created", "queued", "claimed", "phase", "intervention", "restarted", "cancel_requested",
+    "handed_over", "lost", "ended", "omitted",
+]  # fmt: skip
 
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 TERMINAL: Final[frozenset[Status]] = frozenset({"succeeded", "cancelled", "failed"})
@@ -23,7 +27,26 @@ MOVES: Final[dict[Status, frozenset[Status]]] = {
 HELD: Final[frozenset[Status]] = frozenset({"running", "cancelling"})
 """An attempt holds the job: it has a lease and a fencing token."""
 
+MOST_ENTRIES: Final = 100
+"""Of a timeline. Where there would be more, the middle ones go: `omitted` says how many."""
+
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TimelineEntry:
+    """What happened to a job or a study, and when (RFC 3339).
+
+    `detail` depends on the event: the queue of `queued`, the worker of `claimed`, `handed_over` and
+    `lost`, the name of a `phase`, the status of `ended`; None where there is nothing to add.
+    """
+
+    at: str
+    event: Event
+    detail: str | None = None
+
+
+Timeline = tuple[TimelineEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,8 @@ class JobRecord:
     """The checkpoint for which a diagnosis was asked after the end, until it is there or has
     failed (`failed_diagnosis` then says why)."""
     failed_diagnosis: str | None = None
+    timeline: Timeline = ()
+    """What happened to it, in order; empty where it was stored before there were timelines."""
     version: int = 0
     """Grows with every change of the record; the API's ETag."""
 

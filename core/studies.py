@@ -8,7 +8,7 @@ claims, with a lease and a fencing token, as it claims a job: `plan` decides whi
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from core.jobs import TERMINAL, Outcome, Status
+from core.jobs import TERMINAL, Outcome, Status, Timeline
 
 Json = dict[str, Any]
 TaskKind = Literal["plan", "train"]
@@ -29,6 +29,7 @@ class StudyRecord:
         max_updates: as many as the runs' budgets allow.
         result: of a study that has ended, written by its last plan.
         round: number of the round at hand; each plan makes one of tasks that may go side by side.
+        timeline: as of a job; each round of tasks is a `phase`.
         version: grows with every change of the record.
     """
 
@@ -47,6 +48,7 @@ class StudyRecord:
     started_at: str | None = None
     finished_at: str | None = None
     cancel_requested_at: str | None = None
+    timeline: Timeline = ()
     version: int = 0
 
     @property

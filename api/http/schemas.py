@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.jobs import Event
+
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A number; one that is not finite is a string."""
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -14,6 +16,16 @@ Counter = Annotated[int, Field(ge=0)]
 
 class View(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", defer_build=True)
+
+
+class TimelineEntryView(View):
+    """What happened, and when."""
+
+    at: Time
+    event: Event
+    """Where a timeline would be too long, `omitted` stands for what went out of its middle."""
+    detail: str | None
+    """The worker, the queue, the name of the phase, the status at the end, and so on."""
 
 
 class Mistake(View):

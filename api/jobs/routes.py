@@ -100,7 +100,7 @@ async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()]) -> R
     where, of, after_id = listing(query, "jobs", JOB_PREFIX)
     page = await services.store.list(where, query.limit, after_id)
     waiting = await places(services, page.jobs)
-    jobs = [job_json(job, waiting.get(job.id)) for job in page.jobs]
+    jobs = [job_json(job, waiting.get(job.id), listed=True) for job in page.jobs]
     next_cursor = make_cursor(of, page.jobs[-1].id) if page.has_more else None
     return Json(to_json(page_body(jobs, next_cursor)))
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from api.http.schemas import Counter, JobId, Number, Page, Time, View
+from api.http.schemas import Counter, JobId, Number, Page, Time, TimelineEntryView, View
 from core.jobs import AttemptEnd, Outcome, Status
 from core.specs.job import JobSpec
 
@@ -154,6 +154,8 @@ class Job(View):
     started_at: Time | None
     finished_at: Time | None
     cancel_requested_at: Time | None
+    timeline: list[TimelineEntryView] = Field(default=[])
+    """What happened when, in order; at most 100 entries. Not in lists."""
     links: Links
 
 

@@ -8,8 +8,13 @@ from core.jobs import Attempt, JobRecord
 Json = dict[str, Any]
 
 
-def job_json(job: JobRecord, queue_position: int | None = None) -> Json:
-    """The contract's job. `queue_position`: 0 is next; None unless it is queued."""
+def job_json(job: JobRecord, queue_position: int | None = None, *, listed: bool = False) -> Json:
+    """The contract's job.
+
+    Args:
+        queue_position: 0 is next; None unless it is queued.
+        listed: among others, without its timeline.
+    """
     path = f"/v1/jobs/{job.id}"
     guarded = (job.spec.get("on_divergence") or {}).get("action", "stop") != "stop"
     return {
@@ -32,6 +37,7 @@ def job_json(job: JobRecord, queue_position: int | None = None) -> Json:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "cancel_requested_at": job.cancel_requested_at,
+        **({} if listed else {"timeline": job.timeline}),
         "links": {
             "self": path,
             "history": f"{path}/history",

@@ -110,7 +110,8 @@ async def list_studies(request: Request, query: Annotated[JobsQuery, Query()]) -
     page = await services.store.studies.list(where, query.limit, after_id)
     waiting = await places(services, page.studies)
     studies = [
-        study_json(study, waiting.get(study.id), known_best(study)) for study in page.studies
+        study_json(study, waiting.get(study.id), known_best(study), listed=True)
+        for study in page.studies
     ]
     next_cursor = make_cursor(of, page.studies[-1].id) if page.has_more else None
     return Json(to_json(page_body(studies, next_cursor)))

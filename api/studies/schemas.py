@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from api.history.schemas import Rows
-from api.http.schemas import Counter, Number, Page, StudyId, Time, View
+from api.http.schemas import Counter, Number, Page, StudyId, Time, TimelineEntryView, View
 from api.jobs.schemas import Failure, LossAt, Result
 from core.jobs import Outcome, Status
 from core.specs.job import JobSpec
@@ -71,6 +71,8 @@ class Study(View):
     started_at: Time | None
     finished_at: Time | None
     cancel_requested_at: Time | None
+    timeline: list[TimelineEntryView] = Field(default=[])
+    """What happened when, in order; at most 100 entries. Not in lists."""
     links: StudyLinks
 
 

@@ -13,13 +13,18 @@ _ENDED: Final = ("succeeded", "failed", "cancelled")
 
 
 def study_json(
-    study: StudyRecord, queue_position: int | None = None, best: Json | None = None
+    study: StudyRecord,
+    queue_position: int | None = None,
+    best: Json | None = None,
+    *,
+    listed: bool = False,
 ) -> Json:
     """The contract's study.
 
     Args:
         queue_position: 0 is next; None unless it is queued.
         best: the best configuration, as far as it is known.
+        listed: among others, without its timeline.
     """
     path = f"/v1/studies/{study.id}"
     return {
@@ -35,6 +40,7 @@ def study_json(
         "started_at": study.started_at,
         "finished_at": study.finished_at,
         "cancel_requested_at": study.cancel_requested_at,
+        **({} if listed else {"timeline": study.timeline}),
         "links": {
             "self": path,
             "runs": f"{path}/runs",

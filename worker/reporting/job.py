@@ -1,12 +1,14 @@
 """The training loop's reports of a job on their way into the store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from core.ids import rfc3339, utc_now
+from core.jobs import Event, TimelineEntry
 from core.store.history.layout import Columns, HistoryKind
-from core.store.protocols.types import Claim
+from core.store.protocols.types import Claim, Json
 from core.store.protocols.worker import WorkerStore
 from worker.reporting.spool import Rows, join
 from worker.reporting.writer import Notes, Writer
@@ -43,6 +45,8 @@ class JobRows(Writer[Append]):
         self._to_truncate: set[HistoryKind] = {"train", "eval"} if resumed else set()
         self._kept: list[Rows] = []
         self._keep_bytes = 0 if resumed else keep_bytes
+        self._untold: list[TimelineEntry] = []
+        self._interventions = {_mark(each) for each in claim.job.interventions}
 
     def add(self, kind: HistoryKind, first_row: int, columns: Columns) -> None:
         """Rows `first_row …` of a history."""
@@ -64,8 +68,27 @@ class JobRows(Writer[Append]):
         self._put([Rows(kind, num_rows, {"step": np.empty(0), **columns}, truncate=True)])
 
     def set(self, **fields: object) -> None:
-        """Fields of the record (`WorkerStore.update`): the last value of each is written."""
+        """Fields of the record (`WorkerStore.update`): the last value of each is written. A phase,
+        and each new one of the `interventions`, goes into the timeline too."""
+        phase, interventions = fields.get("phase"), fields.get("interventions")
+        if isinstance(phase, str):
+            self.tell("phase", phase)
+        if isinstance(interventions, list):
+            self._tell_interventions(interventions)
         self._note(fields)
+
+    def tell(self, event: Event, detail: str) -> None:
+        """Add an entry of this moment to the job's timeline."""
+        with self._cond:
+            self._untold.append(TimelineEntry(rfc3339(utc_now()), event, detail))
+            self._note({"timeline": tuple(self._untold)})
+
+    def _tell_interventions(self, several: Sequence[Json]) -> None:
+        """A resumed run reports again what it did before its checkpoint, and repeats the rest."""
+        for each in several:
+            if _mark(each) not in self._interventions:
+                self._interventions.add(_mark(each))
+                self.tell("intervention", f"{each['action']} at step {each['step']}")
 
     def history(self, kind: HistoryKind) -> Columns | None:
         """All rows of this attempt where it began at row 0 and they are few; otherwise None: they
@@ -77,6 +100,10 @@ class JobRows(Writer[Append]):
 
     def _send(self, rows: list[Append], notes: Notes) -> None:
         self._store.update(self._claim, notes, rows=rows)
+        with self._cond:
+            del self._untold[: len(notes.get("timeline", ()))]
+            if "timeline" in self._notes:  # more was told meanwhile
+                self._notes["timeline"] = tuple(self._untold)
 
     def _prepare(self, rows: list[Rows]) -> list[Append]:
         """Cut histories down where batches say so, those before them written first; the batches
@@ -91,3 +118,8 @@ class JobRows(Writer[Append]):
             if batch.num_rows:
                 left.append((batch.kind, batch.first_row, batch.columns))
         return left
+
+
+def _mark(intervention: Json) -> tuple[int, str, float | None]:
+    """What tells it from the others: the rate changes with each."""
+    return intervention["step"], intervention["action"], intervention.get("lr_after")

@@ -5,12 +5,22 @@ them; orjson, which would write null, handles the spec alone, where they are ref
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import orjson
 
-from core.jobs import Attempt, AttemptEnd, JobRecord, Outcome, Status
+from core.jobs import (
+    Attempt,
+    AttemptEnd,
+    Event,
+    JobRecord,
+    Outcome,
+    Status,
+    Timeline,
+    TimelineEntry,
+)
 from core.store.history.layout import HistoryKind, HistoryLayout, HistoryMeta, Segment
 from core.store.protocols.types import Json, NewJob, WorkerInfo
 
@@ -27,7 +37,7 @@ _TEXT: Final = frozenset({"phase", "outcome", "device"})
 _UPDATE: Final = frozenset(
     {
         "spec", "phase", "progress", "latest", "best", "checkpoints", "interventions", "resolved",
-        "device", "diagnosis",
+        "device", "diagnosis", "timeline",
     }
 )  # fmt: skip
 _CLOSE: Final = _UPDATE | {"result", "error", "outcome"}
@@ -54,12 +64,37 @@ def encode_updates(fields: Json, *, closing: bool = False) -> list[bytes | str]:
 def _encode(name: str, value: Any) -> bytes | str:
     if name in _TEXT:
         return str(value)
+    if name == "timeline":
+        return encode_timeline(value)
     return orjson.dumps(value) if name == "spec" else _dumps(value)
 
 
 def encode_diagnosis(found: Json) -> str:
     """The field `diagnosis`, as `encode_updates` writes it."""
     return _dumps(found)
+
+
+def encode_timeline(entries: Iterable[TimelineEntry]) -> str:
+    """A line each: time, event and detail, with spaces between."""
+    words = ((entry.at, entry.event, entry.detail or "") for entry in entries)
+    return "".join(f"{at} {event} {_ONE_LINE.sub(' ', detail)}\n" for at, event, detail in words)
+
+
+def decode_timeline(text: bytes) -> Timeline:
+    """The entries in the field `timeline`."""
+    lines = (line.split(" ", 2) for line in text.decode().split("\n")[:-1])
+    return tuple(
+        TimelineEntry(at, cast(Event, event), detail or None) for at, event, detail in lines
+    )
+
+
+_ONE_LINE: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def first_entries(created_at: str, device: str) -> Timeline:
+    """The timeline of a job or study that has just been created."""
+    queued = TimelineEntry(created_at, "queued", queue_of(device))
+    return TimelineEntry(created_at, "created"), queued
 
 
 _dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -75,6 +110,7 @@ def encode_new(job: NewJob) -> dict[str, bytes | str]:
         "max_attempts": str(job.max_attempts),
         "queue": queue_of(job.device),
         "place": place_of(job.priority, job.id),
+        "timeline": encode_timeline(first_entries(job.created_at, job.device)),
     }
     if job.parent_id is not None:
         fields["parent_id"] = job.parent_id
@@ -113,6 +149,7 @@ def new_record(job: NewJob) -> JobRecord:
         resolved=job.resolved or {},
         labels=job.labels,
         parent_id=job.parent_id,
+        timeline=first_entries(job.created_at, job.device),
         version=1,
     )
 
@@ -139,6 +176,7 @@ def decode_record(fields: Fields) -> JobRecord:
         interventions=tuple(value("interventions") or ()),
         asked_diagnosis=text("ask:checkpoint"),
         failed_diagnosis=text("ask:failed"),
+        timeline=decode_timeline(fields.get("timeline", b"")),
         resolved=value("resolved") or {},
         progress=value("progress") or {},
         parent_id=text("parent_id"),

@@ -11,7 +11,14 @@ from typing import Any, Final, cast
 import orjson
 
 from core.jobs import Status
-from core.store.calls.job_codec import Fields, encode_layout, queue_of
+from core.store.calls.job_codec import (
+    Fields,
+    decode_timeline,
+    encode_layout,
+    encode_timeline,
+    first_entries,
+    queue_of,
+)
 from core.store.protocols.types import NewRun, NewStudy, Round, TaskClaim
 from core.studies import RUN_COUNTS, RunRecord, StudyRecord, TaskKind, TaskRecord
 
@@ -31,6 +38,7 @@ def encode_new_study(study: NewStudy) -> dict[str, bytes | str]:
         "place": f"{9 - study.priority}:{study.id.partition('_')[2]}",
         "num_runs": str(study.num_runs),
         "max_updates": str(study.max_updates),
+        "timeline": encode_timeline(first_entries(study.created_at, study.device)),
     }
 
 
@@ -45,6 +53,7 @@ def new_study_record(study: NewStudy) -> StudyRecord:
         max_updates=study.max_updates,
         counts=dict.fromkeys(RUN_COUNTS, 0),
         labels=study.labels,
+        timeline=first_entries(study.created_at, study.device),
         version=1,
     )
 
@@ -74,6 +83,7 @@ def decode_study(fields: Fields) -> StudyRecord:
         started_at=text("started_at"),
         finished_at=text("finished_at"),
         cancel_requested_at=text("cancel_requested_at"),
+        timeline=decode_timeline(fields.get("timeline", b"")),
         version=int(fields["version"]),
     )
 

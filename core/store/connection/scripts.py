@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from core.jobs import HELD, MOVES, TERMINAL
+from core.jobs import HELD, MOST_ENTRIES, MOVES, TERMINAL
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ def _tables() -> str:
     moves = ", ".join(f"{status} = {_set(targets)}" for status, targets in MOVES.items())
     return (
         f"local MOVES = {{{moves}}}\nlocal TERMINAL = {_set(TERMINAL)}\nlocal HELD = {_set(HELD)}\n"
+        f"local MOST_ENTRIES = {MOST_ENTRIES}\n"
     )
 
 

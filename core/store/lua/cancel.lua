@@ -5,6 +5,7 @@ local status = field(id, 'status')
 if not status then return {'missing'} end
 if status == 'queued' or status == 'running' then
   set(id, 'cancel_requested_at', timestamp())
+  tell(id, 'cancel_requested', '')
   if not is_study(id) then
     move(id, status == 'queued' and 'cancelled' or 'cancelling')
   else

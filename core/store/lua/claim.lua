@@ -17,10 +17,13 @@ while true do
     set(id, 'a:' .. number .. ':worker', ARGV[1], 'a:' .. number .. ':started_at', stamp)
     redis.call('ZADD', LEASES, now_ms() + tonumber(ARGV[2]), id)
     local study = study_of(id)
-    if study then
+    if not study then
+      tell(id, 'claimed', ARGV[1])
+    else
       if field(study, 'status') == 'queued' then
         move(study, 'running')
         set(study, 'started_at', stamp)
+        tell(study, 'claimed', ARGV[1])
       end
       for index in string.gmatch(field(id, 'runs') or '', '%d+') do
         set_run(study, index, 'running')

@@ -1,5 +1,5 @@
--- What every script shares. KEYS[1] is the namespace. The tables MOVES, TERMINAL and HELD stand
--- above: they are generated from core.jobs. A script either does all of its change or writes
+-- What every script shares. KEYS[1] is the namespace. MOVES, TERMINAL, HELD and MOST_ENTRIES
+-- stand above: they are generated from core.jobs. A script either does all of its change or writes
 -- nothing and returns a tag that says why: 'missing', 'stale', 'illegal', ...
 
 local NS = KEYS[1] .. ':'
@@ -58,6 +58,38 @@ local function timestamp()
     math.floor(rest % 3600 / 60), rest % 60, micros)
 end
 
+-- The timeline with the middle taken out of it: the first half of the lines stays but for its last,
+-- which counts what went.
+local function without_middle(text)
+  local lines = {}
+  for line in string.gmatch(text, '[^\n]+') do lines[#lines + 1] = line end
+  local half, at, gone = MOST_ENTRIES / 2, nil, nil
+  while #lines > MOST_ENTRIES do
+    at, gone = string.match(lines[half], '^(%S+) omitted (%d+)')
+    if not at then at, gone = string.match(lines[half], '^%S+'), 1 end
+    lines[half] = at .. ' omitted ' .. string.format('%d entries', gone + 1)
+    table.remove(lines, half + 1)
+  end
+  return table.concat(lines, '\n') .. '\n'
+end
+
+-- Append lines (time, event and detail, with spaces between) to the timeline of a job or study.
+-- One that is there already comes from a call that was repeated.
+local function tell_lines(id, lines)
+  local text = field(id, 'timeline') or ''
+  for line in string.gmatch(lines, '[^\n]+') do
+    if not string.find(text, line .. '\n', 1, true) then text = text .. line .. '\n' end
+  end
+  -- No line is shorter: most timelines need not be counted.
+  if #text > 28 * MOST_ENTRIES then text = without_middle(text) end
+  set(id, 'timeline', text)
+end
+
+-- Append an event of this moment; of a task, to its study's timeline.
+local function tell(id, event, detail)
+  tell_lines(study_of(id) or id, timestamp() .. ' ' .. event .. ' ' .. string.gsub(detail, '%c', ' '))
+end
+
 -- Tell those who wait for its end.
 local function publish(id) redis.call('PUBLISH', NS .. 'ended', id) end
 
@@ -89,10 +121,12 @@ local function move(id, to)
     redis.call(to == 'queued' and 'ZADD' or 'ZREM', queue_key(where[1]),
       unpack(to == 'queued' and {0, where[2]} or {where[2]}))
     call_workers(where[1])
+    if to == 'queued' and not is_task(id) then tell(id, 'queued', where[1]) end
   end
   if TERMINAL[to] then
     set(id, 'finished_at', timestamp())
     if not is_task(id) then
+      tell(id, 'ended', to)
       redis.call('ZADD', FINISHED, now_ms(), id)
       publish(id)
     end
@@ -120,6 +154,9 @@ local function end_attempt(id, ending, call)
   set(id, attempt_field(id, 'ended_at'), timestamp(), attempt_field(id, 'end'), ending,
     'ended_by', call)
   redis.call('ZREM', LEASES, id)
+  if ending == 'lost' or ending == 'handed_over' then
+    tell(id, ending, field(id, attempt_field(id, 'worker')) or '')
+  end
 end
 
 -- Studies. The study's hash counts its runs by status (`count:...`); a set holds its open tasks,
@@ -246,12 +283,18 @@ local function discard(id)
 end
 
 -- ARGV from `first` on: field, value, ... An empty value removes the field; `device` is the
--- running attempt's.
+-- running attempt's, and lines of the `timeline` are added to those that there are.
 local function set_fields(id, first)
   for i = first, #ARGV, 2 do
     local name, value = ARGV[i], ARGV[i + 1]
     if name == 'device' then name = attempt_field(id, 'device') end
-    if value == '' then unset(id, name) else set(id, name, value) end
+    if name == 'timeline' then
+      tell_lines(id, value)
+    elseif value == '' then
+      unset(id, name)
+    else
+      set(id, name, value)
+    end
   end
 end
 

@@ -36,6 +36,7 @@ local round = field(id, 'round')
 for i = at, #ARGV, 3 do
   add_task(study, round, ARGV[i], 'kind', 'train', 'runs', ARGV[i + 1], 'stop_step', ARGV[i + 2])
 end
+tell(study, 'phase', string.format('round %s: %d tasks', round, (#ARGV - at + 1) / 3))
 leave(id, 'succeeded')
 touch(study)
 return {'ok', 'succeeded'}

@@ -89,8 +89,9 @@ class WorkerStore(Protocol):
 
     def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
         """Set `phase`, `progress`, `latest`, `best`, `checkpoints`, `interventions`, `diagnosis`,
-        `resolved`, `spec`, or the attempt's `device`; None removes. `rows` are appended first, in
-        the same round trip."""
+        `resolved`, `spec`, or the attempt's `device`; None removes. `timeline` holds entries
+        (`core.jobs.TimelineEntry`) that are added to those that there are; one that is there
+        already is not added again. `rows` are appended first, in the same round trip."""
         ...
 
     def close(

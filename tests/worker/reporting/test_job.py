@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from core.errors import StaleAttemptError, StoreUnavailableError
-from core.jobs import JobRecord
+from core.jobs import JobRecord, TimelineEntry
 from core.store.history.layout import Columns, HistoryKind
-from core.store.protocols.types import Claim
+from core.store.protocols.types import Claim, Json
 from core.store.protocols.worker import WorkerStore
 from worker.reporting.job import Append, JobRows
 
@@ -24,6 +24,7 @@ class Shelf:
     def __init__(self) -> None:
         self.rows: dict[str, list[float]] = {"train": [], "eval": []}
         self.fields: dict[str, Any] = {}
+        self.timeline: list[TimelineEntry] = []
         self.num_writes = 0
         self.num_refused = 0
         self.error: Exception | None = None
@@ -40,7 +41,9 @@ class Shelf:
         self._check()
         with self.changed:
             self.num_writes += 1
-            self.fields.update(fields)
+            entries = fields.get("timeline", ())
+            self.timeline += [entry for entry in entries if entry not in self.timeline]
+            self.fields.update({name: fields[name] for name in fields if name != "timeline"})
             for kind, first_row, columns in rows:
                 self.rows[kind][first_row:] = columns["step"].tolist()
             self.changed.notify_all()
@@ -59,7 +62,8 @@ def steps(first: int, count: int) -> Columns:
 
 
 def recorder(shelf: Shelf, **options: Any) -> JobRows:
-    return JobRows(cast(WorkerStore, shelf), CLAIM, lost=options.pop("lost", None), **options)
+    claim = options.pop("claim", CLAIM)
+    return JobRows(cast(WorkerStore, shelf), claim, lost=options.pop("lost", None), **options)
 
 
 def finish(shelf: Shelf, recorder: JobRows) -> None:
@@ -122,6 +126,37 @@ def test_a_close_that_found_the_store_away_can_be_tried_again() -> None:
     finish(shelf, it)
     assert shelf.rows["train"] == list(range(400_000))
     assert shelf.fields == {"phase": "saving"}
+
+
+def intervention(step: int, lr: float) -> Json:
+    return {"step": step, "action": "rollback", "loss": float("nan"), "lr_after": lr}
+
+
+@pytest.mark.parametrize("outage", [False, True])
+def test_each_phase_and_intervention_goes_into_the_timeline_once(outage: bool) -> None:
+    former = [intervention(30, 0.5), intervention(20, 0.25)]
+    claim = Claim(JobRecord("job_1", "running", {}, "", interventions=tuple(former)), 1, 2)
+    shelf = Shelf()
+    it = recorder(shelf, claim=claim, linger_s=0, resumed=True)
+    it.start()
+    it.set(phase="preparing")
+    shelf.wait_for(lambda: shelf.timeline)
+    if outage:
+        shelf.error = StoreUnavailableError("away")
+    it.set(phase="training")
+    it.set(interventions=former[:1])  # its checkpoint was before the second
+    if outage:
+        shelf.wait_for(lambda: shelf.num_refused)
+        shelf.error = None
+    it.set(interventions=[intervention(30, 0.5), intervention(20, 0.25), intervention(25, 0.125)])
+    it.tell("restarted", "why")
+    finish(shelf, it)
+    assert [(entry.event, entry.detail) for entry in shelf.timeline] == [
+        ("phase", "preparing"),
+        ("phase", "training"),
+        ("intervention", "rollback at step 25"),
+        ("restarted", "why"),
+    ]
 
 
 def test_a_stale_attempt_is_told_and_writes_nothing_more() -> None:
