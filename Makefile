@@ -15,14 +15,14 @@ BENCH_ARGS ?=
 .PHONY: help install demo test lint format bench faults lock clean
 
 help:
-	@echo "make install   .venv with the locked dependencies"
-	@echo "make demo      a real job from POST to loss curve"
-	@echo "make test      the whole suite           (PYTEST_ARGS='-k spec -n 2')"
-	@echo "make lint      ruff, mypy, import contracts, Dockerfile, compose file, lock"
-	@echo "make format    ruff's fixes and formatting"
-	@echo "make bench     the figures, as ratios    (BENCH_ARGS='studies' for a part)"
-	@echo "make faults    trial after trial of kills, freezes and outages"
-	@echo "make lock      newest versions that pyproject.toml allows into requirements/"
+	@echo "make install   install the locked dependencies into .venv"
+	@echo "make demo      start the service, run a job from POST to loss curve, stop it"
+	@echo "make test      run all tests             (PYTEST_ARGS='-k spec -n 2')"
+	@echo "make lint      check: ruff, mypy, import contracts, Dockerfile, compose file, lock"
+	@echo "make format    apply ruff's fixes and formatting"
+	@echo "make bench     run the benchmarks        (BENCH_ARGS='studies' for a part)"
+	@echo "make faults    run the fault injection tests: kills, freezes, outages"
+	@echo "make lock      lock the newest versions that pyproject.toml allows"
 	@echo "make clean     remove .venv and caches"
 
 install: $(STAMP)
@@ -57,7 +57,7 @@ format: install
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-# What the figures are compared with is installed here only: nothing else needs it.
+# The reference programs of the benchmarks (JAX, optax) are installed here only.
 bench: install
 	@$(PIP) install --quiet --requirement requirements/bench.txt
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)

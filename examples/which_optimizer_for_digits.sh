@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Six optimizers x eight learning rates x five seeds on the digits: 240 descents as one study.
+# Six optimizers x eight learning rates x five seeds on the digits: 240 runs as one study.
 #
 #   examples/which_optimizer_for_digits.sh [ADDRESS] [FOLDER]
 #
-# ADDRESS: of a running service (default http://127.0.0.1:8000); FOLDER: for the pictures (default .).
+# ADDRESS of a running service (default http://127.0.0.1:8000); FOLDER for the plots (default .).
 # Needs curl and python3. Prints the comparison and saves curves.svg and profile.svg.
 set -euo pipefail
 address=${1:-http://127.0.0.1:8000}
