@@ -129,6 +129,8 @@ async def apply(request: Request, job_id: JobIdPath, index: RemedyIndex) -> Resp
     remedies = _diagnosis_of(parent)["remedies"]
     patch = next((each["patch"] for each in remedies if each["index"] == index), None)
     if patch is None:
-        raise NotFoundError(f"The job's diagnosis has {len(remedies)} remedies, none {index}.")
+        there = ", ".join(str(each["index"]) for each in remedies)
+        known = f"the remedies {there}" if remedies else "none"
+        raise NotFoundError(f"There is no remedy {index}; this diagnosis has {known}.")
     spec = await asyncio.to_thread(remedied, parent.spec, patch, services.limits)
     return await accept(request, new_job(spec, parent_id=job_id))

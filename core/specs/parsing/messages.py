@@ -1,6 +1,5 @@
 """pydantic's errors in the product's words: dotted path, stable code, value given, way out."""
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -223,8 +222,61 @@ def _example(place: _Place) -> str:
 
 
 def _did_you_mean(word: str, words: list[str]) -> str:
-    close = difflib.get_close_matches(word[:100].lower(), words, n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else ""
+    meant = nearest_name(word[:_LONGEST_NAME], words)
+    return f" (did you mean {meant}?)" if meant else ""
+
+
+def nearest_name(word: str, names: list[str]) -> str | None:
+    """Return the name that `word` is most likely a misspelling of; None when no name is near.
+
+    A name is near when it differs in its case only, in one slip of the keyboard (two in a part of 8
+    letters and more), or when `word` is its first 4 letters or more. Parts between underscores are
+    compared one by one if there are equally many: `min_epochs` is no misspelling of `max_epochs`.
+    """
+    found = [(slips, name) for name in names if (slips := _slips(word.lower(), name)) is not None]
+    return min(found, key=lambda each: each[0])[1] if found else None
+
+
+def _slips(word: str, name: str) -> int | None:
+    """Count the slips between the two; None when they are too many for one to mean the other."""
+    plain = name.lower()
+    pairs = list(zip(word.split("_"), plain.split("_"), strict=False))
+    if word.count("_") != name.count("_"):
+        pairs = [(word, plain)]
+    if all(_may_be_near(*pair) for pair in pairs):
+        slips = [_distance(given, part) for given, part in pairs]
+        if all(n <= _allowed(*pair) for n, pair in zip(slips, pairs, strict=True)):
+            return sum(slips)
+    return len(name) if len(word) >= 4 and plain.startswith(word) else None
+
+
+def _allowed(given: str, part: str) -> int:
+    longer = max(len(given), len(part))
+    return 0 if longer < 3 else 1 if longer < 8 else 2
+
+
+def _may_be_near(given: str, part: str) -> bool:
+    """Tell cheaply when the two are too far apart: each slip changes two letters at most."""
+    allowed = _allowed(given, part)
+    return abs(len(given) - len(part)) <= allowed and len(set(given) ^ set(part)) <= 2 * allowed
+
+
+def _distance(a: str, b: str) -> int:
+    """Count the letters to insert, delete, replace or swap with the next one to make `b` of `a`.
+
+    The optimal string alignment distance (Damerau 1964).
+    """
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i in range(1, len(a) + 1):
+        earlier, before = before, row
+        row = [i]
+        for j in range(1, len(b) + 1):
+            best = min(before[j] + 1, row[-1] + 1, before[j - 1] + (a[i - 1] != b[j - 1]))
+            if i > 1 and j > 1 and a[i - 2 : i] == b[j - 2 : j][::-1]:
+                best = min(best, earlier[j - 2] + 1)
+            row.append(best)
+    return row[-1]
 
 
 def _listed(words: Any) -> str:

@@ -105,6 +105,15 @@ def test_a_remedy_that_is_not_there_is_not_found(api: Api, index: Any) -> None:
     assert len(api.get("/v1/jobs")["data"]) == 1
 
 
+def test_the_remedies_that_are_there_are_named_when_another_is_asked_for(api: Api) -> None:
+    some = ended(api, None, diagnosis=FOUND)
+    none = ended(api, None, diagnosis={**FOUND, "remedies": []})
+    missing = problem_of(apply(api, some["id"], 2), 404, "not_found")
+    assert missing["detail"] == "There is no remedy 2; this diagnosis has the remedies 0, 1."
+    missing = problem_of(apply(api, none["id"], 0), 404, "not_found")
+    assert missing["detail"] == "There is no remedy 0; this diagnosis has none."
+
+
 def test_a_job_without_a_diagnosis_has_no_remedies(api: Api) -> None:
     problem_of(apply(api, ended(api)["id"]), 409, "not_ready")
     problem_of(apply(api, NO_SUCH_JOB), 404, "not_found")

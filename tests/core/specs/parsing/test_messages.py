@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from core.errors import FieldError, InvalidInputError
+from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
+from core.specs.parsing.messages import nearest_name
+from core.specs.unions import PLAIN, members
 from core.specs.validation.errors import MAX_ERRORS
 from core.specs.validation.limits import Limits
 
@@ -192,6 +195,69 @@ def test_a_message_names_the_field_the_value_and_the_way_out() -> None:
     assert "lbfgs" in kind.message
     (field,) = mistakes({**GOOD, "optimizer": {"kind": "adam", "weight_deacy": 0.1}})
     assert "did you mean weight_decay?" in field.message
+
+
+JOB = [*JobSpec.model_fields]
+BUDGET = [*PLAIN["budget"].model_fields]
+INLINE = [*members("data")["inline"].model_fields]
+SGD = [*members("optimizer")["sgd"].model_fields]
+ADAM = [*members("optimizer")["adam"].model_fields]
+OPTIMIZERS = [*members("optimizer")]
+SCHEDULES = [*members("schedule")]
+
+
+@pytest.mark.parametrize(
+    ("word", "names", "meant"),
+    [
+        # One slip: a letter too few, too many, wrong, or swapped with the next.
+        ("optimzer", JOB, "optimizer"),
+        ("optimizers", JOB, "optimizer"),
+        ("momentun", SGD, "momentum"),
+        ("wieght_decay", SGD, "weight_decay"),
+        ("leraning_rate", ["learning_rate", "momentum"], "learning_rate"),
+        ("max_step", BUDGET, "max_steps"),
+        ("batchsize", JOB, "batch_size"),
+        ("adm", OPTIMIZERS, "adam"),
+        ("rmspro", OPTIMIZERS, "rmsprop"),
+        # Two in a long word, one in each of two.
+        ("optmizr", JOB, "optimizer"),
+        ("shcedul", JOB, "schedule"),
+        ("weigth_decai", SGD, "weight_decay"),
+        # Another case.
+        ("LR", SGD, "lr"),
+        ("Adam", OPTIMIZERS, "adam"),
+        ("t_max", ["T_max", "eta_min"], "T_max"),
+        # The beginning of a name.
+        ("optim", JOB, "optimizer"),
+        ("eval_frac", INLINE, "eval_fraction"),
+        ("expo", SCHEDULES, "exponential"),
+        # Other words, however many letters they share.
+        ("texts", INLINE, None),
+        ("labels_", INLINE, None),
+        ("accumulate", JOB, None),
+        ("layers", JOB, None),
+        ("epochs", JOB, None),
+        ("learning_rate", ADAM, None),
+        ("min_epochs", BUDGET, None),
+        ("lion", OPTIMIZERS, None),
+        ("lamb", OPTIMIZERS, None),
+        ("adam_mini", OPTIMIZERS, None),
+        ("lt", ["lr"], None),
+        ("", JOB, None),
+    ],
+)
+def test_a_name_is_guessed_only_when_it_is_near(
+    word: str, names: list[str], meant: str | None
+) -> None:
+    assert nearest_name(word, names) == meant
+
+
+def test_another_word_is_refused_without_a_guess() -> None:
+    inline = {"kind": "inline", "texts": ["a", "b"], "features": [[1.0]], "targets": [1.0]}
+    found = mistakes({**GOOD, "problem": {**GOOD["problem"], "data": inline}})
+    (texts,) = [each for each in found if each.param == "problem.data.texts"]
+    assert texts.code == "unknown_field"
+    assert texts.message.startswith("problem.data.texts is not a field of inline; its fields: ")
 
 
 def test_long_names_are_cut_too() -> None:
