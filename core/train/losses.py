@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, assert_never
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -47,6 +48,21 @@ def build_loss(spec: Loss) -> LossFunction:
             return partial(functional.huber_loss, delta=spec.delta)
         case _:
             assert_never(spec)
+
+
+def twice_differentiable(spec: Loss) -> LossFunction:
+    """`build_loss` with a second derivative, which torch's multi-margin loss does not have."""
+    if isinstance(spec, MultiMargin):
+        return partial(_multi_margin, p=spec.p, margin=spec.margin)
+    return build_loss(spec)
+
+
+def _multi_margin(outputs: Tensor, ids: Tensor, *, p: int, margin: float) -> Tensor:
+    """Mean over rows of Σ_{j≠y} max(0, margin − z_y + z_j)^p / classes."""
+    chosen = ids.unsqueeze(1)
+    gaps = (margin - outputs.gather(1, chosen) + outputs).clamp(min=0) ** p
+    others = torch.ones_like(outputs).scatter(1, chosen, 0.0)
+    return (gaps * others).mean(dim=1).mean()
 
 
 def target_form(spec: Loss) -> TargetForm:

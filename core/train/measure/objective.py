@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from core.specs.formulas.values import dimension
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.train.data.build import build_dataset
-from core.train.losses import LossFunction, build_loss, target_form
+from core.train.losses import LossFunction, target_form, twice_differentiable
 from core.train.models.build import build_model
 from core.train.models.mlp import MLP
 from core.train.problems.functions import build_function, start_point, variable_names
@@ -131,7 +131,7 @@ def _supervised(
     if kept < total:
         index = torch.linspace(0, total - 1, kept, dtype=torch.float64).round().long().to(device)
         features, targets = features[index], targets[index]
-    loss = build_loss(problem.loss)
+    loss = twice_differentiable(problem.loss)
 
     def evaluate(rows: Tensor | None) -> Tensor:
         some, wanted = (features, targets) if rows is None else (features[rows], targets[rows])

@@ -11,7 +11,13 @@ from scipy.special import expit, logsumexp
 from torch import Tensor
 
 from core.specs.losses import Loss
-from core.train.losses import build_loss, metric_name, metric_sum, target_form
+from core.train.losses import (
+    build_loss,
+    metric_name,
+    metric_sum,
+    target_form,
+    twice_differentiable,
+)
 
 Array = NDArray[np.float64]
 OUTPUTS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, 3.0], [-1.0, 4.0, 0.0]])
@@ -72,6 +78,22 @@ def test_a_loss_is_the_mean_of_its_formula(
 
     assert value.shape == ()
     assert value.item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("spec", "targets", "expected"), CASES)
+def test_a_loss_has_a_second_derivative_where_curvature_is_measured(
+    spec: dict[str, Any], targets: Array, expected: float
+) -> None:
+    outputs, wanted = torch.tensor(OUTPUTS, requires_grad=True), torch.tensor(targets)
+    loss, usual = twice_differentiable(_parsed(spec)), build_loss(_parsed(spec))
+
+    value = loss(outputs, wanted)
+    (slope,) = torch.autograd.grad(value, outputs, create_graph=True)
+    torch.autograd.grad(slope.square().sum(), outputs, allow_unused=True)
+
+    assert value.item() == pytest.approx(expected, rel=1e-12)
+    (usual_slope,) = torch.autograd.grad(usual(outputs, wanted), outputs)
+    torch.testing.assert_close(slope, usual_slope, rtol=1e-12, atol=1e-15)
 
 
 def test_the_cases_cover_every_kind() -> None:
