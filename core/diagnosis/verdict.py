@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import Finding, Findings
+from core.specs.job import Supervised
 from core.specs.models import ConstantInit
 
 # Confidence as a share of verdicts that were right, learned from the tuning half of the labelled
@@ -134,8 +135,8 @@ def _at_rest(findings: Findings, e: Evidence) -> Verdict | None:
         return _verdict("converged", stationary)
     # A model's curvature is not in its history. From a random start, gradient methods almost surely
     # avoid strict saddles (Lee et al. 2016, arXiv 1602.04915); from a constant one they need not.
-    init = getattr(getattr(e.spec.problem, "model", None), "init", None)
-    if init is None or isinstance(init, ConstantInit):
+    problem = e.spec.problem
+    if not isinstance(problem, Supervised) or isinstance(problem.model.init, ConstantInit):
         return Verdict("undetermined", 0.0, ("stationary",))
     return Verdict("converged", 0.6, ("stationary",))
 

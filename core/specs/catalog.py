@@ -10,7 +10,7 @@ from core.specs.base import Spec
 from core.specs.data import Builtin, Inline
 from core.specs.formulas.classic import CLASSICS
 from core.specs.models import Activation
-from core.specs.sizes.fusing import NOT_FUSED
+from core.specs.sizes.fusing import NotFused
 from core.specs.unions import kind_of, members
 
 # A line on every kind that the catalogue lists, and where it comes from.
@@ -258,7 +258,7 @@ def _supports(family: str, kind: str) -> Json:
         "precisions": ["float32", "float64"],
     }
     if family == "optimizers":
-        supports["fused"] = kind not in {kind_of(model) for model in NOT_FUSED}
+        supports["fused"] = kind not in {kind_of(model) for model in get_args(NotFused)}
     return supports
 
 

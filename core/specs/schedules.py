@@ -4,7 +4,7 @@ One schedule step is one update. `constant` keeps the rate; torch's ConstantLR i
 A length left out (`T_max`, `total_steps`, `total_iters` of a decay) resolves to the budget's steps.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 
 from pydantic import Field
 
@@ -156,3 +156,20 @@ Schedule = Annotated[
     | Chained,
     Field(discriminator="kind"),
 ]
+
+
+def parts_of(schedule: Schedule) -> tuple[Schedule, ...]:
+    """The schedules that this one is made of; none for one that stands by itself."""
+    match schedule:
+        case Warmup(then=then):
+            return (then,)
+        case Sequential(schedules=parts) | Chained(schedules=parts):
+            return parts
+        case (
+            Constant() | ConstantFactor() | Linear() | Step() | MultiStep() | Exponential()
+            | Polynomial() | Cosine() | CosineWarmRestarts() | OneCycle() | Cyclic()
+            | ReduceOnPlateau()
+        ):  # fmt: skip
+            return ()
+        case _:
+            assert_never(schedule)

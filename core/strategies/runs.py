@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.sizes.fusing import CPU_STACK_BYTES, GPU_STACK_BYTES, stacks
 from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewRun
@@ -65,8 +65,7 @@ def train_tasks(
     of_runs = [specs[run.configuration] for run in runs]
     on_gpu = of_runs[0].device.startswith("cuda")
     most = GPU_STACK_BYTES if on_gpu else CPU_STACK_BYTES
-    models = isinstance(of_runs[0].problem, Supervised)
-    max_runs = None if on_gpu else MODELS_A_TASK if models else POINTS_A_TASK
+    max_runs = None if on_gpu else _runs_of_a_task(of_runs[0])
     # The store numbers the plan of a round 0.
     return tuple(
         TaskRecord(
@@ -79,3 +78,13 @@ def train_tasks(
         )
         for number, members in enumerate(stacks(of_runs, max_bytes=most, max_runs=max_runs), 1)
     )
+
+
+def _runs_of_a_task(spec: JobSpec) -> int:
+    match spec.problem:
+        case Supervised():
+            return MODELS_A_TASK
+        case FunctionProblem():
+            return POINTS_A_TASK
+        case _:
+            assert_never(spec.problem)

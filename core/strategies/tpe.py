@@ -9,12 +9,12 @@ they lie apart.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from core.errors import InvalidInputError
 from core.specs.studies.parse import RunSpecs, sweep_of
 from core.specs.studies.sweep import Axis
-from core.specs.study import SweepLinear, SweepLog, SweepValues, TpeStrategy
+from core.specs.study import SweepIntegers, SweepLinear, SweepLog, SweepValues, TpeStrategy
 from core.strategies.halving import grouped, mean_metric
 from core.strategies.runs import Configuration
 from core.studies import RunRecord
@@ -88,9 +88,11 @@ def distribution(axis: Axis) -> "BaseDistribution":
             return FloatDistribution(*axis.sweep.log, log=True)
         case SweepLinear() if size is None:
             return FloatDistribution(*axis.sweep.linear)
-        case _:
+        case SweepLog() | SweepLinear() | SweepIntegers():
             assert size is not None
             return IntDistribution(0, size - 1)
+        case _:
+            assert_never(axis.sweep)
 
 
 def value_of(axis: Axis, internal: Any) -> Any:

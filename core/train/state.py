@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.specs.job import JobSpec
-from core.specs.schedules import Chained, ReduceOnPlateau, Schedule, Sequential, Warmup
+from core.specs.schedules import ReduceOnPlateau, Schedule, parts_of
 from core.train.optim.build import build_optimizer, plain_step
 from core.train.optim.gradients import GradientCosine, clipping, gradient_norm, gradients_of
 from core.train.optim.schedules import build_scheduler
@@ -191,12 +191,4 @@ class OptimizationState:
 
 def reads_loss(schedule: Schedule) -> bool:
     """Whether the schedule depends on the losses."""
-    match schedule:
-        case ReduceOnPlateau():
-            return True
-        case Warmup(then=then):
-            return reads_loss(then)
-        case Sequential(schedules=parts) | Chained(schedules=parts):
-            return any(reads_loss(part) for part in parts)
-        case _:
-            return False
+    return isinstance(schedule, ReduceOnPlateau) or any(map(reads_loss, parts_of(schedule)))

@@ -13,7 +13,7 @@ from core.diagnosis.evidence.measured import Measured
 from core.diagnosis.evidence.theory import longest_stride
 from core.jobs import Outcome
 from core.specs.job import ClipNorm, JobSpec, Supervised
-from core.specs.models import LinearModel
+from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import data_shape, split_rows
 
 WINDOW: Final = 128
@@ -109,7 +109,7 @@ class Rows:
         problem = self.spec.problem
         if not isinstance(problem, Supervised):
             return True
-        if getattr(problem.model, "dropout", 0.0) > 0.0 or problem.data.order.kind == "explicit":
+        if structure_of(problem.model).dropout > 0.0 or problem.data.order.kind == "explicit":
             return False
         size = self.spec.batch_size
         if size == "full" or size is None:
@@ -121,7 +121,7 @@ class Rows:
     def convex(self) -> bool:
         """Whether the loss is convex in the weights (a linear model: all losses offered are)."""
         problem = self.spec.problem
-        return isinstance(problem, Supervised) and isinstance(problem.model, LinearModel)
+        return isinstance(problem, Supervised) and structure_of(problem.model).convex
 
     @cached_property
     def method(self) -> theory.Method:

@@ -13,8 +13,8 @@ import numpy as np
 
 from core.diagnosis.evidence.curves import Floats
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.models import LinearModel
 from core.specs.optimizers import SGD, Muon, rate_factor
+from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import data_shape, problem_parameters
 
 # How long a step can be where the gradient's length has no say: adaptive methods and Muon.
@@ -34,8 +34,8 @@ def longest_stride(spec: JobSpec) -> float:
     if not isinstance(optimizer, Muon):
         return math.sqrt(square)
     hidden = 0.0
-    if isinstance(problem, Supervised) and not isinstance(problem.model, LinearModel):
-        widths = (data_shape(problem.data).num_features, *problem.model.hidden)
+    if isinstance(problem, Supervised):
+        widths = (data_shape(problem.data).num_features, *structure_of(problem.model).hidden)
         for columns, rows in pairwise(widths):
             square -= rows * columns
             factor = rate_factor(rows, columns, optimizer.adjust_lr_fn)

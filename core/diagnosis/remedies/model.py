@@ -1,12 +1,13 @@
 """Remedies that change the model rather than the steps: first weights, activations, norms."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import Json
 from core.diagnosis.remedies.patches import Remedy
 from core.specs.job import Supervised
-from core.specs.models import MLP, ConstantInit, KaimingUniform
+from core.specs.models import MLP, ConstantInit, KaimingUniform, LinearModel
 
 _FLAT_ENDS = frozenset({"sigmoid", "tanh", "softsign"})
 
@@ -26,20 +27,56 @@ def better_start(e: Evidence) -> Iterator[Remedy]:
 
 def keep_the_gradient(e: Evidence) -> Iterator[Remedy]:
     """Activations with a slope of 1, weights that fit them, and normalized layers."""
-    problem = e.spec.problem
-    if not isinstance(problem, Supervised) or not isinstance(problem.model, MLP):
+    model = _with_hidden_layers(e)
+    if model is None:
         return
-    model: Json = {"init": {"kind": "kaiming_uniform"}}
-    if problem.model.activation in _FLAT_ENDS:
-        model["activation"] = "relu"
-    if problem.model.norm is None:
-        model["norm"] = {"kind": "layer"}
+    patch: Json = {"init": {"kind": "kaiming_uniform"}}
+    if model.activation in _FLAT_ENDS:
+        patch["activation"] = "relu"
+    if model.norm is None:
+        patch["norm"] = {"kind": "layer"}
     yield Remedy(
-        {"problem": {"model": model}},
+        {"problem": {"model": patch}},
         "A slope of 1, first weights of variance 2/fan-in and normalized layers keep the gradient's"
         " size on its way down.",
         {"final_loss_below": e.level.end},
     )
+
+
+def normalize_layers(e: Evidence) -> Iterator[Remedy]:
+    """Norms in a deep model that has none."""
+    model = _with_hidden_layers(e)
+    if model is not None and model.norm is None and len(model.hidden) >= 3:
+        yield Remedy(
+            {"problem": {"model": {"norm": {"kind": "layer"}}}},
+            "Normalized layers keep the gradient's size on its way through a deep model.",
+            {"final_loss_below": e.level.end},
+        )
+
+
+def add_dropout(e: Evidence, loss: float) -> Iterator[Remedy]:
+    """Dropout, or more of it, for an evaluation loss below `loss`."""
+    model = _with_hidden_layers(e)
+    if model is not None and model.hidden and model.dropout < 0.2:
+        yield Remedy(
+            {"problem": {"model": {"dropout": 0.3}}},
+            "Dropout keeps units from fitting single rows together.",
+            {"eval_loss_below": loss},
+        )
+
+
+def _with_hidden_layers(e: Evidence) -> MLP | None:
+    """The run's model if its spec has activation, norm and dropout to change; None without."""
+    problem = e.spec.problem
+    if not isinstance(problem, Supervised):
+        return None
+    match problem.model:
+        case MLP():
+            return problem.model
+        case LinearModel():
+            return None
+        case _:
+            assert_never(problem.model)
 
 
 def other_weights(e: Evidence) -> Iterator[Remedy]:

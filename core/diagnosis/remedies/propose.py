@@ -9,7 +9,13 @@ import numpy as np
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import Findings, Json
-from core.diagnosis.remedies.model import better_start, keep_the_gradient, other_weights
+from core.diagnosis.remedies.model import (
+    add_dropout,
+    better_start,
+    keep_the_gradient,
+    normalize_layers,
+    other_weights,
+)
 from core.diagnosis.remedies.patches import Remedy, another_optimizer, rounded, scaled_rate
 from core.diagnosis.remedies.start_point import escape_a_local_minimum, leave_a_saddle
 from core.diagnosis.remedies.step_size import (
@@ -25,7 +31,6 @@ from core.diagnosis.rules.progress import conditioning
 from core.diagnosis.rules.stability import asymptotic_speed
 from core.diagnosis.verdict import Verdict
 from core.specs.job import Supervised
-from core.specs.models import MLP
 from core.specs.optimizers import SGD, settled_lr
 from core.specs.schedules import Constant
 from core.specs.sizes.shapes import data_shape, split_rows
@@ -112,15 +117,9 @@ def _for_plateau(findings: Findings, e: Evidence) -> Iterator[Remedy]:
             )
         yield raise_rate(e, 10.0)
         return
-    model = problem.model
     if findings["vanishing_gradients"].triggered or findings["saturated_units"].triggered:
         yield from keep_the_gradient(e)
-    if isinstance(model, MLP) and model.norm is None and len(model.hidden) >= 3:
-        yield Remedy(
-            {"problem": {"model": {"norm": {"kind": "layer"}}}},
-            "Normalized layers keep the gradient's size on its way through a deep model.",
-            {"final_loss_below": e.level.end},
-        )
+    yield from normalize_layers(e)
     if e.method.family != "adaptive":
         yield Remedy(
             another_optimizer(e.spec, kind="adam", lr=1e-3),
@@ -173,14 +172,7 @@ def _for_overfitting(e: Evidence) -> Iterator[Remedy]:
             "Ends where the evaluation loss was lowest (`checkpoint=best` holds those weights).",
             {"eval_loss": seen.best},
         )
-    problem = e.spec.problem
-    model = problem.model if isinstance(problem, Supervised) else None
-    if isinstance(model, MLP) and model.hidden and model.dropout < 0.2:
-        yield Remedy(
-            {"problem": {"model": {"dropout": 0.3}}},
-            "Dropout keeps units from fitting single rows together.",
-            {"eval_loss_below": seen.last},
-        )
+    yield from add_dropout(e, seen.last)
     decay = getattr(e.spec.optimizer, "weight_decay", None)
     if decay is not None and decay < 1e-2:
         yield Remedy(

@@ -1,7 +1,7 @@
 """From the bytes of a request to a resolved spec: all defaults written out, all mistakes found."""
 
 import json
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, assert_never
 
 from core.errors import FieldError
 from core.specs.job import FunctionProblem, JobSpec, Record, Supervised
@@ -67,7 +67,7 @@ def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> JobSpec:
         return spec
     problem, batch_size, precision = settled
     size = extent(problem, batch_size, spec.record)
-    default = STEPS_OF_DATA if isinstance(problem, Supervised) else STEPS_OF_FUNCTIONS
+    default = _default_steps(problem)
     affordable = _affordable_steps(spec.record, size, limits)
     budget = resolve_budget(spec.budget, default, affordable, start_of(spec))
     steps = steps_of(budget, size)
@@ -84,6 +84,16 @@ def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> JobSpec:
     )
     _check_limits(resolved, size, steps, limits, faults)
     return resolved
+
+
+def _default_steps(problem: Supervised | FunctionProblem) -> int:
+    match problem:
+        case Supervised():
+            return STEPS_OF_DATA
+        case FunctionProblem():
+            return STEPS_OF_FUNCTIONS
+        case _:
+            assert_never(problem)
 
 
 _Settled = tuple[Supervised | FunctionProblem, BatchSize, Literal["float32", "float64"]]

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from core.specs.data import Synthetic
+from core.specs.data import Builtin, Data, Inline, Synthetic
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.models import LinearModel
 from core.specs.optimizers import (
     ASGD,
     LBFGS,
@@ -24,6 +23,7 @@ from core.specs.optimizers import (
     RMSprop,
     Rprop,
 )
+from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import Extent, extent_of, layer_widths, rows_of, start_of, steps_of
 
 BYTES_A_NUMBER: Final = 8
@@ -103,12 +103,22 @@ def _rows_bytes(spec: JobSpec, problem: Supervised, size: Extent, item: int) -> 
     shape = size.shape
     assert shape is not None
     width = shape.num_features + shape.target_width
-    copies = 24 if isinstance(problem.data, Synthetic) else 16
-    data = shape.num_rows * width * (copies + 2 * item)
+    data = shape.num_rows * width * (_bytes_read(problem.data) + 2 * item)
     batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
     widths = layer_widths(problem.model, shape.num_features, size.num_outputs)
-    kept = 2 if isinstance(problem.model, LinearModel) else 4
+    kept = structure_of(problem.model).kept
     return data, item * max(batch, size.eval_rows) * (widths[0] + kept * sum(widths[1:]))
+
+
+def _bytes_read(data: Data) -> int:
+    """Bytes a number while the rows are read or drawn, in float64, before they are converted."""
+    match data:
+        case Synthetic():
+            return 24
+        case Builtin() | Inline():
+            return 16
+        case _:
+            assert_never(data)
 
 
 def state_vectors(optimizer: Optimizer, steps: int) -> int:

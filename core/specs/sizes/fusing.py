@@ -1,17 +1,23 @@
 """Which runs may share a stack, and how many fit: from the specs alone, without torch."""
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from core.specs.data import Inline
 from core.specs.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
-from core.specs.models import MLP
+from core.specs.models import MLP, LinearModel
 from core.specs.optimizers import ASGD, LBFGS, Adafactor, Muon
 from core.specs.sizes.cost import memory_parts, state_vectors
+from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import extent_of, layer_widths, steps_of
 
-NOT_FUSED: Final = (ASGD, Adafactor, LBFGS)
-"""Optimizers without a rule for many runs at once: their runs train one by one."""
+NotFused = ASGD | Adafactor | LBFGS
+"""Optimizers without a rule for many runs at once: their runs train one by one. Said here alone:
+the catalogue reads it, and `core.train.fused.optim.build` has a rule for each of the others."""
+FusedModel = LinearModel | MLP
+"""Models that `core.train.fused.models` computes many of at once; the runs of others train one by
+one. Said here alone, likewise."""
+_FUSED_MODELS: Final = frozenset(get_args(FusedModel))
 COMMON: Final = frozenset({"kind", "ns_steps", "adjust_lr_fn"})
 """What an optimizer's runs in a stack have in common, beside its booleans."""
 MUON_SCRATCH: Final = 2
@@ -38,9 +44,13 @@ FREE: Final = frozenset(
 
 
 def fusable(spec: JobSpec) -> bool:
-    """Whether the run can train in a stack: an optimizer with a rule, and a run from its origin
-    that a divergence ends. A stack does not keep its last gradients to compare the next with."""
-    if isinstance(spec.optimizer, NOT_FUSED) or spec.record.gradient_cosine:
+    """Whether the run can train in a stack: a model and an optimizer that have a rule for many, and
+    a run from its origin that a divergence ends. A stack does not keep its last gradients to
+    compare the next with."""
+    problem = spec.problem
+    if isinstance(problem, Supervised) and type(problem.model) not in _FUSED_MODELS:
+        return False
+    if isinstance(spec.optimizer, NotFused) or spec.record.gradient_cosine:
         return False
     return spec.start_from is None and isinstance(spec.on_divergence, StopOnDivergence)
 
@@ -109,9 +119,8 @@ def bytes_per_run(spec: JobSpec) -> int:
     assert shape is not None
     batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
     widths = layer_widths(spec.problem.model, shape.num_features, size.num_outputs)
-    layers = 3
-    if isinstance(spec.problem.model, MLP):
-        layers += 4 * (spec.problem.model.norm is not None) + 2 * bool(spec.problem.model.dropout)
+    model = structure_of(spec.problem.model)
+    layers = 3 + 4 * (model.norm is not None) + 2 * bool(model.dropout)
     return weights + item * batch * (widths[0] + 2 * layers * sum(widths[1:]))
 
 

@@ -30,8 +30,18 @@ from core.specs.data import (
 )
 from core.specs.formulas.values import dimension
 from core.specs.job import Budget, FunctionProblem, JobSpec, Record, Supervised
-from core.specs.losses import BinaryCrossEntropy, CrossEntropy, Loss, MultiMargin
-from core.specs.models import LinearModel, Model
+from core.specs.losses import (
+    L1,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Loss,
+    MultiMargin,
+    SmoothL1,
+)
+from core.specs.models import Model
+from core.specs.sizes.model import structure_of
 
 _TABLES: Final = Path(__file__).parents[1] / "tables"
 
@@ -115,9 +125,15 @@ def split_rows(num_rows: int, eval_fraction: float) -> tuple[int, int]:
 
 def loss_family(loss: Loss) -> LossFamily:
     """What the loss compares outputs with: class ids, one class of two, or values."""
-    if isinstance(loss, BinaryCrossEntropy):
-        return "binary"
-    return "classes" if isinstance(loss, (CrossEntropy, MultiMargin)) else "values"
+    match loss:
+        case BinaryCrossEntropy():
+            return "binary"
+        case CrossEntropy() | MultiMargin():
+            return "classes"
+        case MSE() | L1() | SmoothL1() | Huber():
+            return "values"
+        case _:
+            assert_never(loss)
 
 
 def output_width(loss: Loss, shape: DataShape) -> int:
@@ -133,8 +149,7 @@ def output_width(loss: Loss, shape: DataShape) -> int:
 
 def layer_widths(model: Model, num_inputs: int, num_outputs: int) -> tuple[int, ...]:
     """Inputs, each hidden layer, outputs."""
-    hidden = () if isinstance(model, LinearModel) else model.hidden
-    return (num_inputs, *hidden, num_outputs)
+    return (num_inputs, *structure_of(model).hidden, num_outputs)
 
 
 def num_parameters(model: Model, num_inputs: int, num_outputs: int) -> int:
@@ -142,7 +157,7 @@ def num_parameters(model: Model, num_inputs: int, num_outputs: int) -> int:
     widths = layer_widths(model, num_inputs, num_outputs)
     weights = sum(a * b for a, b in pairwise(widths))
     biases = sum(widths[1:]) if model.bias else 0
-    norms = 2 * sum(widths[1:-1]) if not isinstance(model, LinearModel) and model.norm else 0
+    norms = 2 * sum(widths[1:-1]) if structure_of(model).norm else 0
     return weights + biases + norms
 
 

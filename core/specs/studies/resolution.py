@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from core.specs.sizes.study import StudySummary
 from core.specs.studies.halving import default_min_steps, most_updates
@@ -11,6 +11,7 @@ from core.specs.studies.validation import batch_size
 from core.specs.study import (
     GridStrategy,
     Metric,
+    RandomStrategy,
     Strategy,
     StudySpec,
     SuccessiveHalving,
@@ -141,29 +142,50 @@ def _check_first(
 
 def most_updates_of(strategy: Strategy, facts: StudySummary, count: int, repeats: int) -> int:
     """Updates of all runs, at most. `count`: configurations; of tpe each may be the longest."""
+    match strategy:
+        case GridStrategy() | RandomStrategy():
+            steps, stopper = facts.steps, strategy.stopper
+            if stopper is None:
+                return sum(steps) * repeats
+            return most_updates(steps, stopper.min_steps or 1, stopper.factor) * repeats
+        case TpeStrategy():
+            return _most_updates_in_batches(strategy, max(facts.steps), count) * repeats
+        case _:
+            assert_never(strategy)
+
+
+def _most_updates_in_batches(strategy: TpeStrategy, longest: int, count: int) -> int:
     stopper = strategy.stopper
-    if not isinstance(strategy, TpeStrategy):
-        steps = facts.steps
-        if stopper is None:
-            return sum(steps) * repeats
-        return most_updates(steps, stopper.min_steps or 1, stopper.factor) * repeats
-    longest = max(facts.steps)
     if stopper is None:
-        return longest * count * repeats
+        return longest * count
     size = strategy.batch_size or 1
     full, rest = divmod(count, size)
     first = stopper.min_steps or 1
     total = full * most_updates([longest] * size, first, stopper.factor)
     if rest:
         total += most_updates([longest] * rest, first, stopper.factor)
-    return total * repeats
+    return total
 
 
 def history_of(strategy: Strategy, facts: StudySummary, count: int, repeats: int) -> int:
     """Bytes of all runs' histories, at most."""
-    if isinstance(strategy, TpeStrategy):
-        return facts.largest_history * count * repeats
-    return facts.history_bytes * repeats
+    match strategy:
+        case TpeStrategy():
+            return facts.largest_history * count * repeats
+        case GridStrategy() | RandomStrategy():
+            return facts.history_bytes * repeats
+        case _:
+            assert_never(strategy)
+
+
+def _way_to_fewer(strategy: Strategy) -> str:
+    match strategy:
+        case GridStrategy():
+            return "lower the counts of sweep"
+        case RandomStrategy() | TpeStrategy():
+            return "lower num_runs"
+        case _:
+            assert_never(strategy)
 
 
 def check_totals(
@@ -175,7 +197,7 @@ def check_totals(
     faults: FieldErrorList,
 ) -> None:
     """Steps and histories of all runs against the limits."""
-    fewer = "lower the counts of sweep" if isinstance(strategy, GridStrategy) else "lower num_runs"
+    fewer = _way_to_fewer(strategy)
     if updates > limits.max_study_steps:
         faults.add(
             "base.budget", "too_many_steps",

@@ -9,7 +9,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from core.specs.study import Sweep, SweepIntegers, SweepLinear, SweepLog, SweepValues
 from core.specs.validation.errors import shown
@@ -46,8 +46,10 @@ class Axis:
             case SweepIntegers():
                 low, high = self.sweep.integers
                 return high - low + 1
-            case _:
+            case SweepLog() | SweepLinear():
                 return self.sweep.count
+            case _:
+                assert_never(self.sweep)
 
     def point(self, index: int) -> Any:
         """Point number `index` of `size`; the first and the last are the given ends exactly."""
@@ -56,9 +58,11 @@ class Axis:
                 return self.sweep.values[index]
             case SweepIntegers():
                 return self.sweep.integers[0] + index
-            case _:
+            case SweepLog() | SweepLinear():
                 assert self.sweep.count is not None
                 return self.between(index, self.sweep.count - 1)
+            case _:
+                assert_never(self.sweep)
 
     def index_of(self, value: Any) -> int:
         """The inverse of `point`."""
@@ -77,8 +81,10 @@ class Axis:
                 inner: float = 10.0 ** (a + (b - a) * part / whole)
             case SweepLinear(linear=(low, high)):
                 inner = low + (high - low) * part / whole
-            case _:
+            case SweepValues() | SweepIntegers():
                 raise TypeError(f"{self.path} has no numbers in between")
+            case _:
+                assert_never(self.sweep)
         if part in (0, whole):
             return low if part == 0 else high
         return min(max(inner, low), high)

@@ -2,7 +2,7 @@
 
 from core.specs.job import JobSpec
 from core.specs.optimizers import Optimizer, Rate
-from core.specs.schedules import Chained, Cyclic, OneCycle, Schedule, Sequential, Warmup
+from core.specs.schedules import Chained, Cyclic, OneCycle, Schedule, Sequential, Warmup, parts_of
 from core.specs.validation.errors import FieldErrorList
 
 
@@ -35,6 +35,7 @@ def _with_max_lr(schedule: Schedule, lr: float) -> Schedule:
             whole = tuple(_with_max_lr(part, lr) for part in parts)
             return schedule.model_copy(update={"schedules": whole})
         case _:
+            assert not parts_of(schedule), "parts are visited above"
             return schedule
 
 

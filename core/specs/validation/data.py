@@ -1,12 +1,13 @@
 """Rules of supervised problems: data, loss, model and batch must fit one another."""
 
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
-from core.specs.data import Blobs, ExplicitOrder, Inline, Spirals, Synthetic
+from core.specs.data import Blobs, Builtin, ExplicitOrder, Inline, Spirals, Synthetic
 from core.specs.job import JobSpec, Supervised
 from core.specs.losses import MSE, CrossEntropy, Loss
-from core.specs.models import MLP, BatchNorm
+from core.specs.models import BatchNorm
 from core.specs.optimizers import LBFGS, Rprop
+from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import DataShape, data_shape, inline_classes, loss_family, split_rows
 from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
@@ -23,10 +24,15 @@ def resolve_supervised(
 ) -> Supervised | None:
     """Check data and loss and write the loss out; None where the data's shape is not known."""
     before = len(faults.errors)
-    if isinstance(problem.data, Inline):
-        _check_inline(problem.data, faults)
-    elif isinstance(problem.data, Synthetic):
-        _check_generator(problem.data, limits, faults)
+    match problem.data:
+        case Inline():
+            _check_inline(problem.data, faults)
+        case Synthetic():
+            _check_generator(problem.data, limits, faults)
+        case Builtin():
+            pass
+        case _:
+            assert_never(problem.data)
     if len(faults.errors) > before:
         return None
     shape = data_shape(problem.data)
@@ -201,8 +207,8 @@ def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) ->
 
 
 def _check_batch_norm(problem: Supervised, sizes: list[int], faults: FieldErrorList) -> None:
-    model = problem.model
-    if not (isinstance(model, MLP) and isinstance(model.norm, BatchNorm) and model.hidden):
+    model = structure_of(problem.model)
+    if not (isinstance(model.norm, BatchNorm) and model.hidden):
         return
     if min(sizes) == 1:
         faults.add(
@@ -229,7 +235,12 @@ def check_float32(problem: Supervised, faults: FieldErrorList) -> None:
 
 
 def _name(problem: Supervised) -> str:
-    data = problem.data
-    if isinstance(data, Synthetic):
-        return data.generator.kind
-    return "the inline data" if isinstance(data, Inline) else data.name
+    match problem.data:
+        case Synthetic(generator=generator):
+            return generator.kind
+        case Inline():
+            return "the inline data"
+        case Builtin(name=name):
+            return name
+        case _:
+            assert_never(problem.data)

@@ -7,9 +7,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from core.specs import models as specs
 from core.specs.job import JobSpec, Supervised
 from core.specs.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy
+from core.specs.sizes.model import structure_of
 from core.train.measure.objective import Model, Objective
 from core.train.models.activations import activation_function
 from core.train.models.mlp import Hidden
@@ -55,9 +55,10 @@ def units(spec: JobSpec, model: Model) -> Json | None:
     saturated (slope below 2 % of the steepest; tanh, sigmoid, softsign). None without any."""
     problem = spec.problem
     assert isinstance(problem, Supervised)
-    if not isinstance(problem.model, specs.MLP) or not problem.model.hidden:
+    structure = structure_of(problem.model)
+    if structure.activation is None or not structure.hidden:
         return None
-    activation = activation_function(problem.model.activation)
+    activation = activation_function(structure.activation)
     x = model.features[:: max(1, len(model.features) // _ROWS)]
     seen: list[Tensor] = []
     with torch.no_grad():
@@ -67,7 +68,7 @@ def units(spec: JobSpec, model: Model) -> Json | None:
             x = layer.norm(x) if hasattr(layer, "norm") else x
             seen.append(x)
             x = activation(x)
-    top = _SATURATING.get(problem.model.activation)
+    top = _SATURATING.get(structure.activation)
     dead, flat, layers = 0, 0.0, []
     for z in seen:
         at = z.detach().requires_grad_()

@@ -6,7 +6,8 @@ from typing import Any, Final
 import torch
 
 from core.specs.job import JobSpec, Supervised
-from core.specs.models import MLP, ConstantInit, KaimingUniform
+from core.specs.models import ConstantInit, KaimingUniform
+from core.specs.sizes.model import structure_of
 from core.train.measure.objective import build_objective
 
 Json = dict[str, Any]
@@ -23,7 +24,7 @@ def lowest(spec: JobSpec, device: torch.device, in_time: Callable[[], bool]) -> 
     linear model, whose loss is convex, and when there was no time for a single step.
     """
     problem = spec.problem
-    if not isinstance(problem, Supervised) or not isinstance(problem.model, MLP):
+    if not isinstance(problem, Supervised) or structure_of(problem.model).convex:
         return None
     model = problem.model
     if isinstance(model.init, ConstantInit):  # other seeds would draw the same

@@ -7,13 +7,14 @@ they gave.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.specs.models import LinearModel, Model
+from core.specs.models import MLP, LinearModel
+from core.specs.sizes.fusing import FusedModel
 from core.train.fused.models.linear import affine_values, output_values
 from core.train.fused.models.losses import StackedLoss, with_gradient
 
@@ -120,12 +121,15 @@ def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
         out.copy_(torch.bmm(left, right))
 
 
-def written_out(model: Model, loss: StackedLoss) -> WrittenOut | None:
+def written_out(model: FusedModel, loss: StackedLoss) -> WrittenOut | None:
     """The gradients of this model's runs; None: only automatic differentiation knows them."""
-    if isinstance(model, LinearModel):
-        return WrittenOut([], ACTIVATIONS["identity"], loss)
-    if model.norm is not None:
-        return None
-    activation = ACTIVATIONS.get(model.activation)
-    layers = [f"hidden.{index}." for index in range(len(model.hidden))]
-    return None if activation is None else WrittenOut(layers, activation, loss)
+    match model:
+        case LinearModel():
+            return WrittenOut([], ACTIVATIONS["identity"], loss)
+        case MLP(norm=None) if model.activation in ACTIVATIONS:
+            layers = [f"hidden.{index}." for index in range(len(model.hidden))]
+            return WrittenOut(layers, ACTIVATIONS[model.activation], loss)
+        case MLP():
+            return None
+        case _:
+            assert_never(model)

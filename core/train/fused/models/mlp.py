@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.specs import models as specs
-from core.specs.models import BatchNorm, LayerNorm, LinearModel, Model
+from core.specs.models import BatchNorm, LayerNorm, Norm
+from core.specs.sizes.fusing import FusedModel
+from core.specs.sizes.model import structure_of
 from core.train.fused.models.linear import affine, outputs
 from core.train.models.activations import activation_function
 
@@ -23,18 +24,11 @@ class StackedMLP:
         widths: of the hidden layers.
     """
 
-    def __init__(self, spec: Model) -> None:
-        match spec:
-            case LinearModel():
-                self.widths: tuple[int, ...] = ()
-                self._norm: specs.Norm | None = None
-                self._activation = activation_function("identity")
-            case specs.MLP():
-                self.widths = spec.hidden
-                self._norm = spec.norm
-                self._activation = activation_function(spec.activation)
-            case _:
-                assert_never(spec)
+    def __init__(self, spec: FusedModel) -> None:
+        structure = structure_of(spec)
+        self.widths = structure.hidden
+        self._norm: Norm | None = structure.norm
+        self._activation = activation_function(structure.activation or "identity")
         self._layers = [f"hidden.{index}." for index in range(len(self.widths))]
 
     def forward(
@@ -55,35 +49,36 @@ class StackedMLP:
         for index, layer in enumerate(self._layers):
             x = affine(x, weights[f"{layer}linear.weight"], weights.get(f"{layer}linear.bias"))
             if self._norm is not None:
-                x = self._normalized(x, weights, f"{layer}norm.", buffers, rows)
+                x = _normalized(x, self._norm, weights, f"{layer}norm.", buffers, rows)
             x = self._activation(x)
             if masks is not None:
                 x = x * masks[index]
         z = outputs(x, weights["output.weight"], weights.get("output.bias"))
         return z if z.shape[2] == rows else z[:, :, :rows].contiguous()
 
-    def _normalized(
-        self,
-        x: Tensor,
-        weights: Weights,
-        name: str,
-        buffers: dict[str, Tensor] | None,
-        rows: int,
-    ) -> Tensor:
-        scale, shift = weights[f"{name}weight"].unsqueeze(1), weights[f"{name}bias"].unsqueeze(1)
-        match self._norm:
-            case LayerNorm(eps=eps):
-                normal = functional.layer_norm(x, x.shape[2:], eps=eps)
-            case BatchNorm() if buffers is None:
-                mean = weights[f"{name}running_mean"].unsqueeze(1)
-                variance = weights[f"{name}running_var"].unsqueeze(1)
-                normal = (x - mean) / (variance + self._norm.eps).sqrt()
-            case BatchNorm():
-                assert buffers is not None
-                normal = _batch_normal(x, self._norm, weights, name, buffers, rows)
-            case _:
-                raise AssertionError("called for a norm only")
-        return torch.addcmul(shift, normal, scale)
+
+def _normalized(
+    x: Tensor,
+    norm: Norm,
+    weights: Weights,
+    name: str,
+    buffers: dict[str, Tensor] | None,
+    rows: int,
+) -> Tensor:
+    scale, shift = weights[f"{name}weight"].unsqueeze(1), weights[f"{name}bias"].unsqueeze(1)
+    match norm:
+        case LayerNorm(eps=eps):
+            normal = functional.layer_norm(x, x.shape[2:], eps=eps)
+        case BatchNorm() if buffers is None:
+            mean = weights[f"{name}running_mean"].unsqueeze(1)
+            variance = weights[f"{name}running_var"].unsqueeze(1)
+            normal = (x - mean) / (variance + norm.eps).sqrt()
+        case BatchNorm():
+            assert buffers is not None
+            normal = _batch_normal(x, norm, weights, name, buffers, rows)
+        case _:
+            assert_never(norm)
+    return torch.addcmul(shift, normal, scale)
 
 
 def _batch_normal(

@@ -3,11 +3,8 @@
 from typing import assert_never
 
 from core.specs.optimizers import (
-    ASGD,
-    LBFGS,
     SGD,
     Adadelta,
-    Adafactor,
     Adagrad,
     Adam,
     Adamax,
@@ -19,6 +16,7 @@ from core.specs.optimizers import (
     RMSprop,
     Rprop,
 )
+from core.specs.sizes.fusing import NotFused
 from core.train.fused.optim import (
     adadelta,
     adagrad,
@@ -39,6 +37,8 @@ def rule_of(spec: Optimizer) -> Rule | None:
 
     What it takes from `spec` beside the kind is the same in all runs of a stack.
     """
+    if isinstance(spec, NotFused):
+        return None
     match spec:
         case SGD():
             return sgd.RULE
@@ -60,7 +60,5 @@ def rule_of(spec: Optimizer) -> Rule | None:
             return rprop.RULE
         case Muon(nesterov=nesterov, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn):
             return muon.rule(nesterov=nesterov, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn)
-        case ASGD() | Adafactor() | LBFGS():
-            return None
         case _:
             assert_never(spec)

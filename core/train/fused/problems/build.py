@@ -1,11 +1,11 @@
 """From the specs of a stack to the problem that it minimizes."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, assert_never
 
 import torch
 
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.train.fused.problems.base import StackedProblem
 from core.train.fused.problems.functions import StackedFunctions
 from core.train.fused.problems.supervised import StackedSupervised
@@ -19,6 +19,10 @@ def build_stacked(
     """The problem of specs that share a structure, each run's parameters at its own start.
     `num_runs`: of the stack that they are a part of."""
     dtype = DTYPES[specs[0].precision or "float32"]
-    if isinstance(specs[0].problem, Supervised):
-        return StackedSupervised(specs, device, dtype, num_runs or len(specs))
-    return StackedFunctions(specs, device, dtype)
+    match specs[0].problem:
+        case Supervised():
+            return StackedSupervised(specs, device, dtype, num_runs or len(specs))
+        case FunctionProblem():
+            return StackedFunctions(specs, device, dtype)
+        case _:
+            assert_never(specs[0].problem)

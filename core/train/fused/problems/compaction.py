@@ -19,7 +19,7 @@ been measured, and what small models cost there is the starting of kernels.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd, lcm
-from typing import Final
+from typing import Final, assert_never
 
 import numpy as np
 import torch
@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.models import MLP
 from core.specs.optimizers import Muon
+from core.specs.sizes.model import structure_of
 from core.train.fused.problems.batches import ALIGNED
 from core.train.fused.problems.packing import LINE_BYTES
 from core.train.optim.muon import hidden_matrices
@@ -65,12 +65,17 @@ def places(spec: JobSpec, shapes: Sequence[torch.Size], dtype: torch.dtype) -> P
         found = hidden_matrices(shapes)
         lengths += [min(matrix) ** 2 for matrix in found if matrix is not None]
     phase = lcm(1, *(LINE_BYTES // gcd(LINE_BYTES, n * item_bytes) for n in lengths))
-    if not isinstance(problem, Supervised):
-        return Places(phase, VECTOR)
-    if not isinstance(problem.model, MLP) or problem.model.activation in EXACT:
-        return Places(phase, 1)
-    numbers = [ALIGNED * width for width in problem.model.hidden]
-    return Places(phase, VECTOR // gcd(VECTOR, *numbers))
+    match problem:
+        case FunctionProblem():
+            return Places(phase, VECTOR)
+        case Supervised():
+            model = structure_of(problem.model)
+            if model.activation is None or model.activation in EXACT:
+                return Places(phase, 1)
+            numbers = [ALIGNED * width for width in model.hidden]
+            return Places(phase, VECTOR // gcd(VECTOR, *numbers))
+        case _:
+            assert_never(problem)
 
 
 def kept_slots(live: NDArray[np.bool_], moves: Places) -> NDArray[np.int64] | None:

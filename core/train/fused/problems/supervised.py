@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.specs.job import JobSpec, Supervised
-from core.specs.models import MLP
+from core.specs.sizes.model import structure_of
 from core.train.data.build import build_dataset
 from core.train.data.dataset import Dataset
 from core.train.fused.models.backward import written_out
@@ -179,8 +179,7 @@ def _initial(
 
 
 def _masks(specs: Sequence[JobSpec], model: StackedMLP, like: Tensor) -> DropoutMasks | None:
-    models = [problem_of(spec).model for spec in specs]
-    rates = [model.dropout if isinstance(model, MLP) else 0.0 for model in models]
+    rates = [structure_of(problem_of(spec).model).dropout for spec in specs]
     if not any(rates):
         return None
     default = default_generator(like.device)

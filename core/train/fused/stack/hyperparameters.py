@@ -9,7 +9,7 @@ from torch import nn
 
 from core.specs.job import JobSpec
 from core.specs.optimizers import AdamW, Optimizer
-from core.specs.schedules import Chained, Constant, Cyclic, OneCycle, Schedule, Sequential, Warmup
+from core.specs.schedules import Constant, Cyclic, OneCycle, Schedule, parts_of
 from core.specs.sizes.fusing import COMMON
 from core.train.fused.optim.base import Column, Options
 from core.train.optim.build import build_optimizer
@@ -59,12 +59,8 @@ def _cycles(schedule: Schedule) -> bool:
     match schedule:
         case OneCycle(cycle_momentum=cycles) | Cyclic(cycle_momentum=cycles):
             return cycles is not False
-        case Warmup(then=then):
-            return _cycles(then)
-        case Sequential(schedules=parts) | Chained(schedules=parts):
-            return any(_cycles(part) for part in parts)
         case _:
-            return False
+            return any(map(_cycles, parts_of(schedule)))
 
 
 class _Shape:
