@@ -56,7 +56,8 @@ def set_deterministic(threads: int) -> None:
     CUDA with `CUBLAS_WORKSPACE_CONFIG=:4096:8`.
     """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # `use_deterministic_algorithms` sets the same switch, and imports the compiler (half a start).
+    torch.set_deterministic_debug_mode("error")
     # Else this mode also fills every new tensor with NaN before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

@@ -49,7 +49,7 @@ def exact_kernels() -> Iterator[None]:
     kernels, costs time in every step and changes nothing that is read.
     """
     threads = torch.get_num_threads()
-    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    mode = torch.get_deterministic_debug_mode()
     # A module whose class has this as a property, which its stub does not tell.
     memory: Any = torch.utils.deterministic
     fill = memory.fill_uninitialized_memory
@@ -64,7 +64,7 @@ def exact_kernels() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = matmul
         torch.backends.cudnn.allow_tf32 = cudnn
         memory.fill_uninitialized_memory = fill
-        torch.use_deterministic_algorithms(was_deterministic)
+        torch.set_deterministic_debug_mode(mode)
         torch.set_num_threads(threads)
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, assert_never
 
 import torch
@@ -42,35 +43,47 @@ def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
     options: dict[str, Any] = spec.model_dump(exclude={"kind"}) | {"lr": settled_lr(spec)}
     match spec:
         case SGD():
-            return torch.optim.SGD(params, **options)
+            return _eager(torch.optim.SGD)(params, **options)
         case Adam():
-            return torch.optim.Adam(params, **options)
+            return _eager(torch.optim.Adam)(params, **options)
         case AdamW():
-            return torch.optim.AdamW(params, **options)
+            return _eager(torch.optim.AdamW)(params, **options)
         case Adamax():
-            return torch.optim.Adamax(params, **options)
+            return _eager(torch.optim.Adamax)(params, **options)
         case NAdam():
-            return torch.optim.NAdam(params, **options)
+            return _eager(torch.optim.NAdam)(params, **options)
         case RAdam():
-            return torch.optim.RAdam(params, **options)
+            return _eager(torch.optim.RAdam)(params, **options)
         case Adagrad():
-            return torch.optim.Adagrad(params, **options)
+            return _eager(torch.optim.Adagrad)(params, **options)
         case Adadelta():
-            return torch.optim.Adadelta(params, **options)
+            return _eager(torch.optim.Adadelta)(params, **options)
         case RMSprop():
-            return torch.optim.RMSprop(params, **options)
+            return _eager(torch.optim.RMSprop)(params, **options)
         case Rprop():
-            return torch.optim.Rprop(params, **options)
+            return _eager(torch.optim.Rprop)(params, **options)
         case ASGD():
-            return torch.optim.ASGD(params, **options)
+            return _eager(torch.optim.ASGD)(params, **options)
         case Adafactor():
-            return torch.optim.Adafactor(params, **options)
+            return _eager(torch.optim.Adafactor)(params, **options)
         case Muon():
-            return OwnMuon(params, **options)
+            return _eager(OwnMuon)(params, **options)
         case LBFGS():
-            return torch.optim.LBFGS(params, **options)
+            return _eager(torch.optim.LBFGS)(params, **options)
         case _:
             assert_never(spec)
+
+
+@cache
+def _eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """Return `kind` with its bookkeeping freed of the wrapper that hides it from `torch.compile`.
+
+    At its first call the wrapper imports the whole compiler, which nothing here uses: a second and
+    a half of a trainer's start. What the methods do stays torch's.
+    """
+    wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    bare = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
+    return type(kind.__name__, (kind,), bare)
 
 
 def plain_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
