@@ -1,5 +1,6 @@
-"""The few fixtures that many rooms share."""
+"""The few fixtures that many rooms share, and how the tests are dealt to several processes."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,9 +9,36 @@ from uuid import uuid4
 
 import pytest
 import redis
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.object_server import ObjectServer
 from thalweg_service.embedded_redis import EmbeddedServer
+
+# Before NumPy and torch read it: a pool of threads per process would only wait for the other's.
+# Training's own threads follow from the spec.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+WHOLE_SERVICES = ("tests/e2e/", "tests/faults/", "tests/thalweg_service/")
+"""Their tests start services of several processes, which fill two cores: one after another."""
+
+
+class OneFileOneProcess(LoadScopeScheduling):  # type: ignore[misc]
+    """Deal whole files to the processes of `pytest -n`; one process has all whole services."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "services" if nodeid.startswith(WHOLE_SERVICES) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneFileOneProcess:
+    return OneFileOneProcess(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the longest of what is dealt to several processes."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(WHOLE_SERVICES))
 
 
 @pytest.fixture(scope="session")

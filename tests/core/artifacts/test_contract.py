@@ -239,7 +239,9 @@ def test_no_name_leaves_the_job(name: str, artifacts: JobArtifacts) -> None:
 
 
 @pytest.mark.parametrize(
-    "job_id", ["", "..", "job_", "job_../../etc", f"{JOB}/..", f"{JOB}\n", "/"]
+    "job_id",
+    ["", "..", "job_", "job_../../etc", f"{JOB}/..", f"{JOB}\n", "/"],
+    ids=lambda job_id: job_id.replace(JOB, "<id>"),
 )
 def test_no_job_id_leaves_the_store(job_id: str, store: ArtifactStore) -> None:
     with pytest.raises(NotFoundError):

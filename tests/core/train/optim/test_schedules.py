@@ -161,7 +161,7 @@ CASES: list[tuple[dict[str, Any], Make]] = [
 
 
 @pytest.mark.parametrize("make_optimizer", [sgd, adam])
-@pytest.mark.parametrize(("spec", "make"), CASES, ids=lambda case: str(case)[:60])
+@pytest.mark.parametrize(("spec", "make"), CASES, ids=[str(spec)[:60] for spec, _ in CASES])
 def test_a_schedule_equals_torchs_bit_for_bit_in_rate_and_momentum(
     spec: dict[str, Any], make: Make, make_optimizer: Callable[[], torch.optim.Optimizer]
 ) -> None:
