@@ -1,6 +1,10 @@
 """Pure wiring: settings and parts → the application."""
 
+import asyncio
+import contextlib
 import logging
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -23,7 +27,7 @@ from api.studies import runs as study_runs
 from api.system import catalog, docs
 from api.system import routes as system
 from core.artifacts.base import ArtifactStore
-from core.errors import StoreUnavailableError
+from core.errors import NewerFormatError, StoreUnavailableError
 from core.settings import Settings
 from core.specs.validation.limits import Limits
 from core.store.protocols.api import ApiStore
@@ -32,6 +36,8 @@ _ABOUT: Final = """Optimization jobs: submit a problem and an optimizer, follow 
 the result. Studies: many descents as one, and what they say about each other. Errors are
 `application/problem+json`. Numbers that are not finite are the strings `"NaN"`, `"Infinity"` and
 `"-Infinity"`."""
+
+OPEN_EVERY_S: Final = 1.0
 
 
 def create_app(
@@ -98,13 +104,34 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.feed.start()
     services.dispatcher.start()
+    opening: asyncio.Task[None] | None = None
     try:
-        await services.store.ping()
+        await services.store.open()
     except StoreUnavailableError as error:
         note(logging.WARNING, "Redis is away; calls get 503 until it is back", error=str(error))
+        opening = asyncio.create_task(_open_later(services.store), name="open-store")
     try:
         yield
     finally:
+        if opening is not None:
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await opening
         services.dispatcher.stop()
         await services.feed.stop()
         await services.store.aclose()
+
+
+async def _open_later(store: ApiStore) -> None:
+    """Open a store that was away at the start, once it is there; end the process where this version
+    must not use it."""
+    while True:
+        await asyncio.sleep(OPEN_EVERY_S)
+        try:
+            return await store.open()
+        except StoreUnavailableError:
+            continue
+        except NewerFormatError as error:
+            note(logging.CRITICAL, "The store cannot be used", error=str(error))
+            os.kill(os.getpid(), signal.SIGTERM)
+            return None

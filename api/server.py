@@ -15,8 +15,9 @@ from fastapi import FastAPI
 
 from api.http import log
 from api.http.middleware import is_loopback
-from core.errors import ArtifactError
+from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
 from core.settings import Settings
+from core.store.calls.opening import check_format
 
 _YOUNG_OBJECTS: Final = 20_000
 GRACE_S: Final = 4
@@ -34,6 +35,7 @@ def run(settings: Settings) -> None:
     """
     refuse_open_address(settings)
     refuse_wrong_url(settings.redis_url)
+    refuse_newer_store(settings)
     with listen(settings.host, settings.port) as listening:
         log.configure(settings.log_level)
         address, port = listening.getsockname()[:2]
@@ -74,6 +76,16 @@ def refuse_wrong_url(redis_url: str) -> None:
         redis.ConnectionPool.from_url(redis_url)
     except ValueError as error:  # redis-py quotes no password in these
         raise CannotServeError(f"THALWEG_REDIS_URL is no address of a Redis: {error}") from error
+
+
+def refuse_newer_store(settings: Settings) -> None:
+    """One that this version would misread. One that is away is looked at once it is back."""
+    try:
+        check_format(settings.redis_url, settings.namespace)
+    except NewerFormatError as error:
+        raise CannotServeError(str(error)) from error
+    except StoreUnavailableError:
+        return
 
 
 def _application() -> FastAPI:

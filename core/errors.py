@@ -63,6 +63,12 @@ class StoreUnavailableError(ThalwegError):
         self.retry_after_s = retry_after_s
 
 
+class NewerFormatError(ThalwegError):
+    """The store was written by a newer version: this one must not touch it (`core.formats`)."""
+
+    code = "newer_format"
+
+
 class StaleAttemptError(ThalwegError):
     """A write by an attempt that no longer holds the job's lease: it must stop at once."""
 

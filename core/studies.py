@@ -8,6 +8,7 @@ claims, with a lease and a fencing token, as it claims a job: `plan` decides whi
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from core.formats import STORE
 from core.jobs import TERMINAL, Outcome, Status, Timeline
 
 Json = dict[str, Any]
@@ -31,6 +32,7 @@ class StudyRecord:
         round: number of the round at hand; each plan makes one of tasks that may go side by side.
         timeline: as of a job; each round of tasks is a `phase`.
         version: grows with every change of the record.
+        format: in which it was written (`core.formats`): what a run's spec lacks is read by it.
     """
 
     id: str
@@ -50,6 +52,7 @@ class StudyRecord:
     cancel_requested_at: str | None = None
     timeline: Timeline = ()
     version: int = 0
+    format: int = STORE
 
     @property
     def terminal(self) -> bool:

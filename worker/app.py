@@ -10,6 +10,7 @@ import argparse
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
 import warnings
@@ -23,7 +24,7 @@ from pydantic import ValidationError
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.broker import QUEUE, celery_config
-from core.errors import ArtifactError, StoreUnavailableError
+from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
 from core.settings import Settings
 from core.store.protocols.worker import WorkerStore
 from core.store.redis import RedisStore
@@ -95,7 +96,8 @@ def run_worker(
     device: str,
     trainer: Sequence[str] = TRAINER,
 ) -> None:
-    """Work until SIGTERM or SIGINT. Raises `StartError`.
+    """Work until SIGTERM or SIGINT. Raises `StartError`; also later, once a newer version has
+    opened the store.
 
     Args:
         trainer: the command of the trainer process.
@@ -108,12 +110,12 @@ def run_worker(
     link = TrainerClient(command=trainer, environment=TRAINER_ENVIRONMENT)
     try:
         try:
-            store.ping()
+            store.open()
             link.launch()
             link.start()
         except StoreUnavailableError as error:
             raise StartError(f"No Redis at {settings.redis_address}: {error}") from error
-        except TrainerUnavailableError as error:
+        except (NewerFormatError, TrainerUnavailableError) as error:
             raise StartError(str(error)) from error
         choose_devices(device, link.devices)
         runner = Runner(
@@ -124,7 +126,10 @@ def run_worker(
             artifacts=artifacts,
             devices=lambda found: choose_devices(device, found),
         )
+        runner.end_process = lambda: os.kill(os.getpid(), signal.SIGTERM)
         _work(settings, store, artifacts, runner, name)
+        if runner.refused is not None:
+            raise StartError(runner.refused)
     finally:
         link.stop()
         store.disconnect()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 
 from core.artifacts.base import ArtifactStore
-from core.errors import StoreUnavailableError
+from core.errors import NewerFormatError, StoreUnavailableError
 from core.settings import Settings
 from core.store.protocols.types import Claim, TaskClaim
 from core.store.protocols.worker import WorkerStore
@@ -38,6 +38,10 @@ class Runner:
         link: the trainer, heard by nobody else.
         devices: settles which of the devices that the trainer found this worker uses.
         decide: what a study's plan is.
+
+    Attributes:
+        refused: why no more work is claimed; None while it is.
+        end_process: called once, when work is refused.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Runner:
         self._artifacts = artifacts
         self._choose_devices = devices
         self._decide = decide
+        self.refused: str | None = None
+        self.end_process: Callable[[], None] = lambda: None
         self._heartbeat: Heartbeat | None = None
         self._mailbox: Mailbox | None = None
         self._num_runs = 0
@@ -138,6 +144,10 @@ class Runner:
                     self.wake()
                 except StoreUnavailableError as error:
                     log.warning("no job can be claimed: %s", error)
+                except NewerFormatError as error:
+                    self.refused = str(error)
+                    self.begin_shutdown()
+                    self.end_process()
                 except Exception:
                     log.exception("the runner stumbled")
                     self._pause(_FIRST_BACKOFF_S)

@@ -97,4 +97,4 @@ def comparison_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
     """`core.compare.comparison.compare`; its numbers may be non-finite."""
     from core.compare.comparison import compare
 
-    return compare(study.spec, runs, complete=study.terminal)
+    return compare(study.spec, runs, complete=study.terminal, written=study.format)

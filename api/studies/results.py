@@ -86,7 +86,7 @@ async def best(request: Request, study_id: StudyIdPath) -> Response:
             " value of the metric, or its configurations train different problems, whose metrics"
             " cannot be compared (see comparison).",
         )
-    spec = await asyncio.to_thread(run_spec, study.spec, found["params"], 0)
+    spec = await asyncio.to_thread(run_spec, study.spec, found["params"], 0, study.format)
     return Json(to_json(spec.model_dump(mode="json")))
 
 

@@ -128,7 +128,7 @@ async def read_run(request: Request, study_id: StudyIdPath, index: RunIndexPath)
     A run that is not planned yet is a 409: what it will be is not settled.
     """
     study, run = await _run(services_of(request), study_id, index)
-    spec = await asyncio.to_thread(run_spec, study.spec, run.params, run.repeat)
+    spec = await asyncio.to_thread(run_spec, study.spec, run.params, run.repeat, study.format)
     return Json(to_json({**run_json(study_id, run), "spec": spec.model_dump(mode="json")}))
 
 
@@ -205,7 +205,7 @@ async def run_model(
         )
 
     def open_() -> OpenArtifact:
-        spec = run_spec(study.spec, run.params, run.repeat)
+        spec = run_spec(study.spec, run.params, run.repeat, study.format)
         metadata = {
             "spec": spec.model_dump_json(),
             "checkpoint": query.checkpoint,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from core.artifacts.base import JobArtifacts, OpenArtifact
 from core.errors import ArtifactError
+from core.formats import WEIGHTS, check_file
 
 _FIRST_READ: Final = 64 * 2**10
 """Holds the header of most files."""
@@ -46,6 +47,7 @@ def open_row(
     """
     header, data_start = _header(artifacts, name)
     shared = header.pop("__metadata__", {})
+    check_file(shared.get("thalweg_weights"), WEIGHTS, f"{name} holds weights")
     try:
         parts = [
             _part(key.removeprefix(f"{checkpoint}."), entry, row, data_start)

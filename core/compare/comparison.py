@@ -22,6 +22,7 @@ from core.compare.statistics.intervals import LEVEL, means
 from core.compare.table import Floats, Ints, State, Table, tabulate
 from core.compare.targets import to_target
 from core.compare.winner import verdict
+from core.formats import STORE, stored_job
 from core.specs.studies.sweep import applied
 from core.studies import RunRecord
 
@@ -64,7 +65,9 @@ _MANY: Final = (
 )
 
 
-def compare(study: Json, runs: Sequence[RunRecord], *, complete: bool) -> Json:
+def compare(
+    study: Json, runs: Sequence[RunRecord], *, complete: bool, written: int = STORE
+) -> Json:
     """The body of `GET /v1/studies/{id}/comparison`.
 
     Args:
@@ -72,6 +75,7 @@ def compare(study: Json, runs: Sequence[RunRecord], *, complete: bool) -> Json:
         runs: those that have been planned, in any order.
         complete: the study is terminal. Before, all that is said is of the runs so far, and there
             is no winner.
+        written: the format in which the study was stored.
 
     Returns:
         `metric`; `complete`; `num_runs`; `level` (of the intervals); `configurations` (`_row`), by
@@ -86,7 +90,10 @@ def compare(study: Json, runs: Sequence[RunRecord], *, complete: bool) -> Json:
     goal = study["metric"].get("goal") or "min"
     rankings = [rank(table, rows, own, goal=goal) for rows in groups]
     rows = _rows(table, rankings, targeted=study["metric"].get("target") is not None)
-    told = [_told(table, ranking, study, runs, complete=complete) for ranking in rankings]
+    told = [
+        _told(table, ranking, study, runs, complete=complete, written=written)
+        for ranking in rankings
+    ]
     profile, why_not = profiles(table, target=study["metric"].get("target"))
     body: Json = {
         "metric": study["metric"],
@@ -220,7 +227,13 @@ def _differences(ranking: Ranking) -> list[Json | None]:
 
 
 def _told(
-    table: Table, ranking: Ranking, study: Json, runs: Sequence[RunRecord], *, complete: bool
+    table: Table,
+    ranking: Ranking,
+    study: Json,
+    runs: Sequence[RunRecord],
+    *,
+    complete: bool,
+    written: int,
 ) -> Json:
     """Leader, winner, reason and minima of one problem."""
     won, reason = verdict(table, ranking, complete=complete)
@@ -229,12 +242,14 @@ def _told(
         "leader": None if leader is None else table.numbers[leader],
         "winner": None if won is None else table.numbers[won],
         "reason": reason,
-        "minima": _minima(table, ranking, study, runs),
+        "minima": _minima(table, ranking, study, runs, written),
     }
 
 
-def _minima(table: Table, ranking: Ranking, study: Json, runs: Sequence[RunRecord]) -> Json | None:
-    spec = applied(study["base"], table.params[int(ranking.rows[0])])
+def _minima(
+    table: Table, ranking: Ranking, study: Json, runs: Sequence[RunRecord], written: int
+) -> Json | None:
+    spec = stored_job(applied(study["base"], table.params[int(ranking.rows[0])]), written)
     problem = spec.get("problem") or {}
     if problem.get("kind") != "function":
         return None

@@ -42,11 +42,11 @@ def next_round(study: StudyRecord, runs: Sequence[RunRecord]) -> Round | None:
             return None
         from core.strategies.tpe import asked  # Optuna takes a second to import
 
-        fresh = asked(study.spec, strategy, runs)
+        fresh = asked(study.spec, strategy, runs, study.format)
     elif known:
         return None
     else:
-        specs = RunSpecs(study.spec)
+        specs = RunSpecs(study.spec, study.format)
         fresh = [
             Configuration(number, params, specs.of(params, 0))
             for number, params in enumerate(configurations(study.spec))
@@ -79,7 +79,7 @@ def _next_rung(
     study: StudyRecord, bracket: Sequence[RunRecord], stopper: SuccessiveHalving
 ) -> Round:
     groups = grouped(bracket)
-    jobs = RunSpecs(study.spec)
+    jobs = RunSpecs(study.spec, study.format)
     specs = {number: jobs.of(of[0].params, 0) for number, of in groups.items()}
     marks = _rungs(specs, stopper)
     step = next(run.paused["step"] for run in bracket if run.paused is not None)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from core.errors import InvalidInputError
+from core.formats import STORE
 from core.specs.studies.parse import RunSpecs, sweep_of
 from core.specs.studies.sweep import Axis
 from core.specs.study import SweepIntegers, SweepLinear, SweepLog, SweepValues, TpeStrategy
@@ -29,13 +30,16 @@ MOST_REFUSED: Final = 500
 """A batch asks again this many times for parameters that make no job, before it stays short."""
 
 
-def asked(study: Json, strategy: TpeStrategy, runs: Sequence[RunRecord]) -> list[Configuration]:
+def asked(
+    study: Json, strategy: TpeStrategy, runs: Sequence[RunRecord], written: int = STORE
+) -> list[Configuration]:
     """The next batch; shorter than asked for, or empty, where hardly any parameters make a job
     (those that `core.specs.studies.parse` could not foresee).
 
     Args:
         study: the resolved spec.
         runs: of all configurations so far, which have all ended.
+        written: the format in which the study was stored.
     """
     import optuna
 
@@ -50,7 +54,7 @@ def asked(study: Json, strategy: TpeStrategy, runs: Sequence[RunRecord]) -> list
     trials.add_trials([told(axes, spaces, repeats, goal) for repeats in groups.values()])
     assert strategy.batch_size is not None, "the study is resolved"
     wanted = min(strategy.batch_size, strategy.num_runs - known)
-    specs, refused = RunSpecs(study), 0
+    specs, refused = RunSpecs(study, written), 0
     found: list[Configuration] = []
     while len(found) < wanted and refused < MOST_REFUSED:
         trial = trials.ask(spaces)

@@ -132,6 +132,7 @@ class TaskProgress:
         places = {configuration: place for place, configuration in enumerate(params)}
         return {
             "base": self._claim.study.spec["base"],
+            "format": self._claim.study.format,
             "configurations": list(params.values()),
             "runs": [
                 [run.index, places[run.configuration], run.seed] for run in self._records.values()

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from core.errors import InvalidInputError
+from core.formats import STORE, stored_job
 from core.specs.data import Inline
 from core.specs.job import JobSpec, Supervised
 from core.specs.parsing.body import MAX_FIELDS, MAX_OBJECTS, read_as
@@ -34,10 +35,15 @@ class Jobs:
     Only the fields that paths lead into are read anew each time; the others are read once, and all
     specs share them. So are the rows of inline data that no path touches: four megabytes of them
     take a sixth of a second to read. With a mistake anywhere, all is left to `parse_job`.
+
+    Args:
+        written: the format in which the study was stored: what a spec lacks is read by it.
     """
 
-    def __init__(self, base: Json, paths: Sequence[str], limits: Limits) -> None:
-        self._base, self._limits = base, limits
+    def __init__(
+        self, base: Json, paths: Sequence[str], limits: Limits, written: int = STORE
+    ) -> None:
+        self._base, self._limits, self._written = base, limits, written
         self._data: Inline | None = None
         self._size = 0
         data = _inline(base)
@@ -77,7 +83,8 @@ class Jobs:
         """
         own = self._read({**self._others, **applied(self._varied, params)})
         if own is None or self._shared is None:
-            return parse_job(json.dumps(applied(self._base, params)).encode(), self._limits)
+            whole = stored_job(applied(self._base, params), self._written)
+            return parse_job(json.dumps(whole).encode(), self._limits)
         parts = {name: getattr(own, name) for name in self._own}
         spec = self._shared.model_copy(update=parts)
         if self._data is not None and isinstance(spec.problem, Supervised):
@@ -90,7 +97,7 @@ class Jobs:
         try:
             spec, _, _ = read_as(
                 JobSpec,
-                json.dumps(part).encode(),
+                json.dumps(stored_job(part, self._written)).encode(),
                 max_objects=self._most_objects,
                 max_fields=self._most_fields,
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.errors import FieldError, InvalidInputError
+from core.formats import STORE
 from core.specs.job import JobSpec
 from core.specs.parsing.body import read_as
 from core.specs.sizes.study import StudySummary
@@ -110,10 +111,13 @@ def _but_for_base(spec: Json) -> StudySpec:
 
 
 class RunSpecs:
-    """The resolved job specs of a resolved study's runs; inline data is read once for all."""
+    """The resolved job specs of a resolved study's runs; inline data is read once for all.
 
-    def __init__(self, spec: Json) -> None:
-        self._jobs = Jobs(spec["base"], list(spec["sweep"]), NO_LIMITS)
+    `written`: the format in which the study was stored.
+    """
+
+    def __init__(self, spec: Json, written: int = STORE) -> None:
+        self._jobs = Jobs(spec["base"], list(spec["sweep"]), NO_LIMITS, written)
 
     def of(self, params: Json, repeat: int) -> JobSpec:
         """Of one run: posted as a job, it is the same run."""
@@ -121,9 +125,9 @@ class RunSpecs:
         return resolved.model_copy(update={"seed": resolved.seed + repeat}) if repeat else resolved
 
 
-def run_spec(spec: Json, params: Json, repeat: int) -> JobSpec:
+def run_spec(spec: Json, params: Json, repeat: int, written: int = STORE) -> JobSpec:
     """The resolved job spec of one run of a resolved study (for many: `RunSpecs`)."""
-    return RunSpecs(spec).of(params, repeat)
+    return RunSpecs(spec, written).of(params, repeat)
 
 
 def _resolve(asked: StudySpec, limits: Limits, faults: FieldErrorList) -> ResolvedStudy | None:

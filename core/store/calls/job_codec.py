@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import orjson
 
+from core.formats import STORE, stored_job
 from core.jobs import (
     Attempt,
     AttemptEnd,
@@ -104,6 +105,7 @@ def encode_new(job: NewJob) -> dict[str, bytes | str]:
     """The hash of a job about to be queued, but for what the script sets."""
     fields: dict[str, bytes | str] = {
         "id": job.id,
+        "format": str(STORE),
         "spec": orjson.dumps(job.spec),
         "labels": _dumps(job.labels),
         "created_at": job.created_at,
@@ -166,7 +168,7 @@ def decode_record(fields: Fields) -> JobRecord:
     return JobRecord(
         id=fields["id"].decode(),
         status=cast(Status, fields["status"].decode()),
-        spec=orjson.loads(fields["spec"]),
+        spec=stored_job(orjson.loads(fields["spec"]), format_of(fields)),
         created_at=fields["created_at"].decode(),
         outcome=cast(Outcome | None, text("outcome")),
         phase=text("phase"),
@@ -186,6 +188,11 @@ def decode_record(fields: Fields) -> JobRecord:
         version=int(fields["version"]),
         **{name: value(name) for name in ("latest", "best", "result", "diagnosis", "error")},
     )
+
+
+def format_of(fields: Fields) -> int:
+    """The format in which a record was written (`core.formats`)."""
+    return int(fields.get("format", b"1"))
 
 
 def _attempts(fields: Fields) -> tuple[Attempt, ...]:

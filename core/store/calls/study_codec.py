@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import orjson
 
+from core.formats import STORE, stored_study
 from core.jobs import Status
 from core.store.calls.job_codec import (
     Fields,
@@ -17,6 +18,7 @@ from core.store.calls.job_codec import (
     encode_layout,
     encode_timeline,
     first_entries,
+    format_of,
     queue_of,
 )
 from core.store.protocols.types import NewRun, NewStudy, Round, TaskClaim
@@ -30,6 +32,7 @@ def encode_new_study(study: NewStudy) -> dict[str, bytes | str]:
     """The hash of a study about to be written, but for what the script sets."""
     return {
         "id": study.id,
+        "format": str(STORE),
         "spec": orjson.dumps(study.spec),
         "labels": json.dumps(study.labels),
         "created_at": study.created_at,
@@ -70,7 +73,8 @@ def decode_study(fields: Fields) -> StudyRecord:
     return StudyRecord(
         id=fields["id"].decode(),
         status=cast(Status, fields["status"].decode()),
-        spec=orjson.loads(fields["spec"]),
+        spec=stored_study(orjson.loads(fields["spec"]), format_of(fields)),
+        format=format_of(fields),
         created_at=fields["created_at"].decode(),
         num_runs=int(fields["num_runs"]),
         max_updates=int(fields["max_updates"]),

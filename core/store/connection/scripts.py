@@ -1,8 +1,8 @@
 """The Lua scripts: every change of a job is one of them.
 
-Each is `lua/<name>.lua` behind `lua/lib.lua`, behind tables generated from `core.jobs`, so that the
-moves are restated nowhere. They name their keys themselves, below the namespace that they are
-given: for one server, not for Redis Cluster.
+Each is `lua/<name>.lua` behind `lua/lib.lua`, behind tables generated from `core.jobs` (and the
+number of `core.formats`), so that the moves are restated nowhere. They name their keys themselves,
+below the namespace that they are given: for one server, not for Redis Cluster.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from core.formats import STORE
 from core.jobs import HELD, MOST_ENTRIES, MOVES, TERMINAL
 
 
@@ -43,7 +44,7 @@ def _tables() -> str:
     moves = ", ".join(f"{status} = {_set(targets)}" for status, targets in MOVES.items())
     return (
         f"local MOVES = {{{moves}}}\nlocal TERMINAL = {_set(TERMINAL)}\nlocal HELD = {_set(HELD)}\n"
-        f"local MOST_ENTRIES = {MOST_ENTRIES}\n"
+        f"local MOST_ENTRIES = {MOST_ENTRIES}\nlocal FORMAT = {STORE}\n"
     )
 
 

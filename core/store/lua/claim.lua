@@ -1,5 +1,8 @@
--- ARGV: worker, lease in ms, queue ... -> 'job', record | 'task', record, its study's record | 'none'
+-- ARGV: worker, lease in ms, queue ...
+-- -> 'job', record | 'task', record, its study's record | 'none' | 'newer', the store's format
 -- A place sorts by priority, then by age; what may be claimed stands in one queue only.
+local newer = newer_format()
+if newer then return {'newer', newer} end
 while true do
   local best, queue
   for i = 3, #ARGV do

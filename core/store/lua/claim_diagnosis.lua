@@ -1,4 +1,5 @@
 -- ARGV: lease in ms -> 'ok', token, checkpoint, record | 'none'
+if newer_format() then return {'none'} end
 while true do
   local id = redis.call('ZPOPMIN', DIAGNOSES)[1]
   if not id then return {'none'} end

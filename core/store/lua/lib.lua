@@ -1,6 +1,7 @@
 -- What every script shares. KEYS[1] is the namespace. MOVES, TERMINAL, HELD and MOST_ENTRIES
--- stand above: they are generated from core.jobs. A script either does all of its change or writes
--- nothing and returns a tag that says why: 'missing', 'stale', 'illegal', ...
+-- stand above: they are generated from core.jobs; so does FORMAT, from core.formats. A script either
+-- does all of its change or writes nothing and returns a tag that says why: 'missing', 'stale',
+-- 'illegal', ...
 
 local NS = KEYS[1] .. ':'
 local JOBS, LEASES, TRASH = NS .. 'jobs', NS .. 'leases', NS .. 'trash'
@@ -27,6 +28,12 @@ local function index_key(id) return study_of(id) and NS .. 'studies' or JOBS end
 local function label_key(id, label) return NS .. kind_of(id) .. 'label:' .. label end
 local function status_key(status, id) return NS .. kind_of(id) .. 'status:' .. status end
 local function queue_key(queue) return NS .. 'queue:' .. queue end
+
+-- The format of a newer version that has opened the store since we did; false while there is none.
+local function newer_format()
+  local found = redis.call('GET', NS .. 'format')
+  return found and (tonumber(found) or 0) > FORMAT and found
+end
 
 local function field(id, name) return redis.call('HGET', job_key(id), name) end
 local function set(id, ...) redis.call('HSET', job_key(id), ...) end

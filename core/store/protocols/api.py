@@ -77,6 +77,13 @@ class ApiStore(Protocol):
 
     async def aclose(self) -> None: ...
     async def ping(self) -> None: ...
+    async def open(self) -> None:
+        """Look at the store's format, and note ours where there is none or an older one.
+
+        Raises `NewerFormatError` when this version must not use the store.
+        """
+        ...
+
     async def create(self, job: NewJob, idempotency: Idempotency | None) -> Created:
         """Write the record and queue it, atomically, in one round trip.
 

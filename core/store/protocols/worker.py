@@ -57,7 +57,9 @@ class WorkerStore(Protocol):
     ) -> Claim | TaskClaim | None:
         """Take the queued job or task of a study of highest priority, oldest first, that one of
         `devices` can run (`cpu`, `cuda:0`, …): queued → running, token + 1, a new attempt, a lease
-        by Redis's clock."""
+        by Redis's clock.
+
+        Raises `NewerFormatError` once a newer version has opened the store."""
         ...
 
     def await_work(self, devices: Sequence[str], timeout_s: float) -> bool:
@@ -154,6 +156,13 @@ class WorkerStore(Protocol):
         ...
 
     def ping(self) -> None: ...
+    def open(self) -> None:
+        """Look at the store's format, and note ours where there is none or an older one.
+
+        Raises `NewerFormatError` when this version must not use the store.
+        """
+        ...
+
     def num_queued(self) -> int:
         """Jobs, tasks of studies and diagnoses that wait for a worker."""
         ...

@@ -22,6 +22,7 @@ from core.store.calls.job_codec import (
     new_record,
 )
 from core.store.calls.list import matching_ids
+from core.store.calls.opening import check_opened, open_call
 from core.store.connection.client import AsyncClient, Call, SyncClient, call_script, command
 from core.store.history.chunks import steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
@@ -54,6 +55,9 @@ class AsyncRedisStore:
 
     async def ping(self) -> None:
         await self._link.call(command("PING"))
+
+    async def open(self) -> None:
+        check_opened(await self._link.call(open_call()))
 
     async def create(self, job: NewJob, idempotency: Idempotency | None) -> Created:
         fields = encode_new(job)

@@ -13,6 +13,7 @@ from core.store.calls.job_codec import (
     fields_of,
     queues_served,
 )
+from core.store.calls.opening import check_opened, open_call, refuse_newer
 from core.store.calls.study_codec import decode_claim
 from core.store.calls.write import accept, append_call, held, status_in, truncate_call
 from core.store.connection.client import TIMEOUT_S, Call, SyncClient, call_script, command
@@ -40,6 +41,9 @@ class RedisStore:
     def ping(self) -> None:
         self._link.call(command("PING"))
 
+    def open(self) -> None:
+        check_opened(self._link.call(open_call()))
+
     def get(self, job_id: str) -> JobRecord:
         return job_calls.job_in(self._link.call(job_calls.read_job(self._name(job_id))), job_id)
 
@@ -57,6 +61,8 @@ class RedisStore:
                 )
             case [b"task", task, study]:
                 return decode_claim(fields_of(task), fields_of(study))
+            case [b"newer", found]:
+                raise refuse_newer(found)
             case _:
                 return None
 

@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
+from pydantic_core import to_json
 from torch import Tensor
 
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, JobFailure, NotFoundError
+from core.formats import RESUME, STORE, as_written, check_file, is_current
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import FREE
 from core.train.state import StateCopy
 from core.train.tensors.tensor_file import contents, joined, parse, pieces
 from core.train.tensors.tree import flatten, map_tensors, unflatten
 
-FORMAT: Final = "1"
 FOLDER: Final = "checkpoints"
 Json = dict[str, Any]
 
@@ -113,8 +114,9 @@ def encode(snapshot: Snapshot, spec_fingerprint: str) -> Iterator[bytes | memory
     text = json.dumps(state)
     data = {name: contents(tensor) for name, tensor in tensors.items()}
     metadata = {
-        "thalweg_resume": FORMAT,
+        "thalweg_resume": str(RESUME),
         "spec": spec_fingerprint,
+        "spec_format": str(STORE),
         "state": text,
         "sha256": _digest(text, data),
     }
@@ -153,12 +155,13 @@ def decode(data: bytes, spec: JobSpec, device: str) -> Snapshot:
     """The snapshot in a file's bytes, its tensors on `device` where they were on one.
 
     Raises:
-        ArtifactError: damaged, of another format, or of another spec.
+        ArtifactError: damaged, of a newer format, or of another spec.
     """
     tensors, metadata = parse(data)
-    if metadata.get("thalweg_resume") != FORMAT:
-        raise ArtifactError("no resume checkpoint of this version")
-    if metadata.get("spec") != fingerprint(spec):
+    if "thalweg_resume" not in metadata:
+        raise ArtifactError("no resume checkpoint")
+    check_file(metadata["thalweg_resume"], RESUME, "a resume checkpoint")
+    if metadata.get("spec") != fingerprint(spec, int(metadata.get("spec_format", "1"))):
         raise ArtifactError("the resume checkpoint belongs to another spec")
     contained = {name: contents(tensor) for name, tensor in tensors.items()}
     if metadata.get("sha256") != _digest(metadata.get("state", ""), contained):
@@ -187,10 +190,16 @@ def _snapshot(state: Json, tensors: Mapping[str, Tensor], device: str) -> Snapsh
     )
 
 
-def fingerprint(spec: JobSpec) -> str:
-    """What a run's course depends on, however long it is and wherever it was continued."""
-    text = spec.model_dump_json(exclude=set(FREE))
-    return hashlib.sha256(text.encode()).hexdigest()
+def fingerprint(spec: JobSpec, written: int = STORE) -> str:
+    """What a run's course depends on, however long it is and wherever it was continued.
+
+    `written`: the format of specs by whose version it was first made: fields that came later, and
+    have the value that says what was done before, are left out.
+    """
+    text = spec.model_dump_json(exclude=set(FREE)).encode()
+    if not is_current(written):
+        text = to_json(as_written(spec.model_dump(mode="json", exclude=set(FREE)), written))
+    return hashlib.sha256(text).hexdigest()
 
 
 # Where a job begins that continues another: a checkpoint of that one, copied to this job's own.

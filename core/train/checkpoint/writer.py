@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core.artifacts.base import Buffer, JobArtifacts, Stored
 from core.errors import ArtifactError
+from core.formats import WEIGHTS
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import (
     Snapshot,
@@ -190,7 +191,12 @@ class ArtifactWriter:
     def _model(
         self, name: CheckpointName, step: int, weights: Mapping[str, Tensor]
     ) -> tuple[Stored, tuple[str, ...]]:
-        metadata = {**self._metadata, "checkpoint": name, "step": str(step)}
+        metadata = {
+            **self._metadata,
+            "checkpoint": name,
+            "step": str(step),
+            "thalweg_weights": str(WEIGHTS),
+        }
         return self._artifacts.write(f"{name}.safetensors", pieces(weights, metadata)), ()
 
     def _resume(self, name: str, pieces: Iterable[Buffer]) -> tuple[Stored, tuple[str, ...]]:

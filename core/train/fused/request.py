@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from core.formats import STORE, as_written
 from core.specs.job import JobSpec
 from core.specs.studies.configurations import Jobs
 from core.specs.studies.parse import NO_LIMITS
@@ -17,7 +18,7 @@ def specs_of(job: Mapping[str, Any]) -> dict[int, JobSpec]:
     parts."""
     configurations: list[Json] = job["configurations"]
     paths = dict.fromkeys(path for params in configurations for path in params)
-    jobs = Jobs(job["base"], list(paths), NO_LIMITS)
+    jobs = Jobs(job["base"], list(paths), NO_LIMITS, job.get("format", STORE))
     specs = [jobs.resolved(params) for params in configurations]
     return {
         int(index): specs[place].model_copy(update={"seed": seed})
@@ -26,10 +27,11 @@ def specs_of(job: Mapping[str, Any]) -> dict[int, JobSpec]:
 
 
 def fingerprint(job: Mapping[str, Any], device_type: str) -> str:
-    """What the task's course depends on: a checkpoint of anything else is none of its own."""
+    """What the task's course depends on: a checkpoint of anything else is none of its own. What a
+    stored study is read with beyond its own text has no part in it."""
     sources = sorted((str(index), file) for index, file in (job.get("sources") or {}).items())
     parts = [
-        job["base"], job["configurations"], job["runs"], job.get("stop_step"), job.get("target"),
-        device_type, sources,
+        as_written(job["base"], job.get("format", STORE)), job["configurations"], job["runs"],
+        job.get("stop_step"), job.get("target"), device_type, sources,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

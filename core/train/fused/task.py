@@ -47,6 +47,7 @@ def run_task(
             `stem`: what the names of the task's artifacts begin with.
             `device`: where to train.
             `base`, `configurations`: of the resolved study, and the parameters of each.
+            `format`: in which the study was stored; left out: this version's.
             `runs`: `[index in the study, place in configurations, seed]` each; their models are
                 alike.
             `stop_step`: after so many updates, runs that have not ended pause; None: none does.

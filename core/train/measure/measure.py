@@ -16,6 +16,7 @@ from torch import Tensor
 from core.artifacts.base import JobArtifacts
 from core.diagnosis.evidence.landscape import survey
 from core.errors import ArtifactError, NotFoundError
+from core.formats import WEIGHTS, check_file
 from core.specs.job import FunctionProblem, JobSpec
 from core.train.checkpoint.snapshot import decode, resume_points, step_name, step_of
 from core.train.devices import exact_kernels, pick_device
@@ -68,6 +69,7 @@ def measure_checkpoint(
         weights, moment, step = snapshot.moment.weights, snapshot.moment, snapshot.step
     elif checkpoint in ("final", "best", "initial"):
         weights, metadata = parse(artifacts.read(f"{checkpoint}.safetensors"))
+        check_file(metadata.get("thalweg_weights"), WEIGHTS, "weights")
         step = int(metadata.get("step", "0"))
         kept = {step_of(name) for name in resume_points(artifacts)}
         if checkpoint == "final" and step in kept:

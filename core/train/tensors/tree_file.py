@@ -8,10 +8,10 @@ from typing import Any, Final
 from torch import Tensor
 
 from core.errors import ArtifactError
+from core.formats import TASK, check_file
 from core.train.tensors.tensor_file import parse, pieces, raw
 from core.train.tensors.tree import Tree, flatten, unflatten
 
-FORMAT: Final = "1"
 Json = dict[str, Any]
 
 
@@ -24,7 +24,7 @@ def encode(tree: Tree, kind: str, about: str = "") -> Iterator[bytes | memoryvie
     """
     tensors: dict[str, Tensor] = {}
     text = json.dumps(flatten(tree, "", tensors))
-    head = {"thalweg_population": FORMAT, "kind": kind, "about": about, "state": text}
+    head = {"thalweg_population": str(TASK), "kind": kind, "about": about, "state": text}
     return pieces(tensors, {**head, "sha256": _digest(head, tensors)})
 
 
@@ -32,12 +32,15 @@ def decode(data: bytes, kind: str, device: str, about: str = "") -> Tree:
     """What `encode` was given, tensors on `device` where they were on one.
 
     Raises:
-        ArtifactError: damaged, or another file than was expected.
+        ArtifactError: damaged, of a newer format, or another file than was expected.
     """
     tensors, metadata = parse(data)
     head = {name: metadata.get(name, "") for name in _HEAD}
-    if (head["thalweg_population"], head["kind"], head["about"]) != (FORMAT, kind, about):
-        raise ArtifactError(f"no {kind} of this version and task")
+    if not head["thalweg_population"] or head["kind"] != kind:
+        raise ArtifactError(f"no {kind}")
+    check_file(head["thalweg_population"], TASK, kind)
+    if head["about"] != about:
+        raise ArtifactError(f"a {kind} of another task")
     if metadata.get("sha256") != _digest(head, tensors):
         raise ArtifactError(f"damaged {kind}: its checksum does not hold")
     return unflatten(json.loads(head["state"]), tensors, device)

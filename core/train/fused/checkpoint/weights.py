@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from core.artifacts.base import JobArtifacts
+from core.formats import WEIGHTS
 from core.train.fused.events import RunWeights
 from core.train.tensors.tensor_file import pieces
 from core.train.tensors.tree import Tree
@@ -83,5 +84,6 @@ class StackedWeights:
             key: value if whole else value.index_select(0, index)
             for key, value in self._tensors.items()
         }
-        artifacts.write(name, pieces(tensors, self._metadata))
+        metadata = {**self._metadata, "thalweg_weights": str(WEIGHTS)}
+        artifacts.write(name, pieces(tensors, metadata))
         return {row: place for place, row in enumerate(kept)}
