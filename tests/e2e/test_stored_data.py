@@ -1,0 +1,231 @@
+"""Data that an earlier version left behind, opened by this one and used over HTTP.
+
+`tests/data/format-N.tar.xz` are data directories as the last version of format N left them, killed
+at work (`scripts/make_data_directory.py` made them, and says how to make the next one).
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from safetensors.numpy import load
+
+from scripts.make_data_directory import path_of, processor
+from tests.e2e.client import Service
+
+Json = dict[str, Any]
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+ENDED = ("digits", "rosenbrock", "oscillating", "diverged", "auto", "long", "continued", "remedied")
+STUDIES = ("grid", "halving", "long_study")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A copy of the directory with a service on it; `contents`: what its makers saw in it."""
+
+    service: Service
+    contents: dict[str, Json]
+    folder: Path
+
+    def id(self, use: str) -> str:
+        return str(self.contents[use]["id"])
+
+    def get(self, path: str, **query: Any) -> Any:
+        reply = self.service.http.get(path, params=query)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def post(self, path: str, body: Json) -> Json:
+        reply = self.service.http.post(path, json=body)
+        assert reply.status_code == 202, reply.text
+        made: Json = reply.json()
+        return made
+
+    def end(self, identity: str) -> Json:
+        found: Json = {}
+        while not found.get("finished_at"):
+            found = self.get(path_of(identity), wait=60)
+        return found
+
+    def rows(self, path: str, kind: str = "train") -> Json:
+        series: Json = self.get(f"{path}/history", kind=kind, limit=10_000)["series"]
+        return series
+
+    def weights(self, path: str, checkpoint: str = "final") -> dict[str, bytes]:
+        reply = self.service.http.get(f"{path}/model", params={"checkpoint": checkpoint})
+        assert reply.status_code == 200, reply.text
+        return {name: tensor.tobytes() for name, tensor in load(reply.content).items()}
+
+    def same_runs(self, study: str, other: str) -> None:
+        """Of two studies: the same rows and the same weights."""
+        for run in range(self.get(f"{path_of(study)}")["progress"]["num_runs"]):
+            one, two = (f"{path_of(each)}/runs/{run}" for each in (study, other))
+            assert self.rows(one) == self.rows(two)
+            assert self.weights(one) == self.weights(two)
+
+
+@pytest.fixture(
+    scope="module", params=sorted(DATA.glob("format-*.tar.xz")), ids=lambda path: path.name
+)
+def opened(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Opened]:
+    folder = tmp_path_factory.mktemp("opened")
+    with tarfile.open(request.param) as archive:
+        archive.extractall(folder, filter="data")
+    command = [
+        *(sys.executable, "-m", "thalweg_service", "serve", "--port", "0"),
+        *("--data-dir", str(folder), "--workers", "1"),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        address = re.search(r"http://\S+:\d+", line)
+        assert address is not None, f"thalweg serve printed {line!r}"
+        service = Service(address[0])
+        yield Opened(service, json.loads((folder / "contents.json").read_text()), folder)
+        service.http.close()
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        process.stdout.close()
+
+
+def test_what_had_ended_reads_as_it_did(opened: Opened) -> None:
+    for use in (*ENDED, *STUDIES):
+        before, now = opened.contents[use]["record"], opened.get(path_of(opened.id(use)))
+        assert {name: now[name] for name in before} == before
+
+
+def test_histories_read_as_they_did(opened: Opened) -> None:
+    for use in ENDED:
+        rows = opened.contents[use]["rows"]
+        path = path_of(opened.id(use))
+        assert {kind: opened.rows(path, kind) for kind in rows} == rows
+    for use in STUDIES:
+        path = path_of(opened.id(use))
+        runs = opened.contents[use]["rows"]
+        assert {run: opened.rows(f"{path}/runs/{run}") for run in runs} == runs
+
+
+def test_all_of_it_is_listed(opened: Opened) -> None:
+    listed = {
+        each["id"] for noun in ("jobs", "studies")
+        for each in opened.get(f"/v1/{noun}", limit=200)["data"]
+    }  # fmt: skip
+    assert {each["id"] for each in opened.contents.values() if "id" in each} <= listed
+    digits = opened.get("/v1/jobs", label="of:digits")["data"]
+    assert opened.id("digits") in {each["id"] for each in digits}
+
+
+def test_runs_and_comparisons_read_as_they_did(opened: Opened) -> None:
+    for use in STUDIES:
+        path = path_of(opened.id(use))
+        before = opened.contents[use]
+        runs = opened.get(f"{path}/runs", limit=1_000)["data"]
+        old = [
+            {name: now[name] for name in was} for now, was in zip(runs, before["runs"], strict=True)
+        ]
+        assert old == before["runs"]
+        assert opened.get(f"{path}/comparison") == before["comparison"]
+        assert opened.get(f"{path}/best")["optimizer"]
+
+
+def test_pictures_are_drawn(opened: Opened) -> None:
+    asked = (
+        *(("digits", "loss"), ("diverged", "loss"), ("auto", "lr")),
+        *(("rosenbrock", "path"), ("auto", "spectrum"), ("grid", "curves")),
+    )
+    for use, kind in asked:
+        path = path_of(opened.id(use))
+        reply = opened.service.http.get(f"{path}/plot", params={"kind": kind, "format": "svg"})
+        assert reply.status_code == 200, reply.text
+        assert b"<svg" in reply.content
+
+
+def test_weights_and_diagnoses_are_there(opened: Opened) -> None:
+    for use in ENDED:
+        path = path_of(opened.id(use))
+        assert all(opened.weights(path, checkpoint) for checkpoint in ("initial", "final"))
+        assert opened.get(f"{path}/checkpoints")["data"]
+        assert opened.get(f"{path}/diagnosis")["verdict"]
+    for use in STUDIES:
+        assert opened.weights(f"{path_of(opened.id(use))}/runs/0")
+    assert opened.get(f"{path_of(opened.id('remedied'))}/diagnosis")["compared_to_parent"]
+
+
+def test_what_was_interrupted_comes_to_the_same_bits(opened: Opened) -> None:
+    job = opened.end(opened.id("interrupted"))
+    assert [attempt["end"] for attempt in job["attempts"]] == ["lost", "finished"]
+    one, two = path_of(opened.id("interrupted")), path_of(opened.id("long"))
+    assert opened.rows(one) == opened.rows(two)
+    assert opened.weights(one) == opened.weights(two)
+    assert opened.end(opened.id("queued"))["status"] == "succeeded"
+
+
+def test_a_study_in_the_middle_comes_to_the_same_bits(opened: Opened) -> None:
+    assert opened.end(opened.id("middle_study"))["status"] == "succeeded"
+    opened.same_runs(opened.id("middle_study"), opened.id("long_study"))
+
+
+def test_a_job_is_continued_from_its_checkpoint(opened: Opened) -> None:
+    path = path_of(opened.id("digits"))
+    child = opened.post(f"{path}/continue", {"budget": {"max_steps": 90}})
+    assert opened.end(child["id"])["status"] == "succeeded"
+    # As the version that made the directory continued it.
+    again, before = path_of(child["id"]), path_of(opened.id("continued"))
+    assert opened.rows(again)["step"] == opened.rows(before)["step"] == list(range(60, 90))
+    if opened.contents["processor"]["flags"] == processor():
+        assert opened.rows(again) == opened.rows(before)
+
+
+def test_a_remedy_is_applied(opened: Opened) -> None:
+    child = opened.post(f"{path_of(opened.id('oscillating'))}/remedies/0/apply", {})
+    assert opened.end(child["id"])["diagnosis"]["compared_to_parent"]
+    assert opened.rows(path_of(child["id"])) == opened.rows(path_of(opened.id("remedied")))
+
+
+def test_a_diagnosis_is_made_of_old_weights(opened: Opened) -> None:
+    path = path_of(opened.id("oscillating"))
+    reply = opened.service.http.post(f"{path}/diagnosis", json={"checkpoint": "final"})
+    assert reply.status_code == 202, reply.text
+    give_up = time.monotonic() + 60.0
+    while not opened.service.http.get(f"{path}/diagnosis").json().get("measured"):
+        assert time.monotonic() < give_up
+
+
+@pytest.mark.parametrize("use", ["rosenbrock", "diverged", "auto", "digits"])
+def test_a_stored_spec_posted_again_gives_the_same_bits(opened: Opened, use: str) -> None:
+    path = path_of(opened.id(use))
+    again = opened.post("/v1/jobs", opened.get(path)["spec"])
+    assert opened.end(again["id"])["status"] == "succeeded"
+    repeated = path_of(again["id"])
+    assert opened.get(repeated)["spec"] == opened.get(path)["spec"]
+    assert opened.rows(repeated)["step"] == opened.rows(path)["step"]
+    # Products of matrices follow the processor (a library chooses its kernels by it).
+    if use != "digits" or opened.contents["processor"]["flags"] == processor():
+        assert opened.rows(repeated) == opened.rows(path)
+        assert opened.weights(repeated) == opened.weights(path)
+
+
+@pytest.mark.parametrize("use", ["grid", "halving"])
+def test_a_stored_study_posted_again_gives_the_same_bits(opened: Opened, use: str) -> None:
+    again = opened.post("/v1/studies", opened.get(path_of(opened.id(use)))["spec"])
+    assert opened.end(again["id"])["status"] == "succeeded"
+    opened.same_runs(again["id"], opened.id(use))
+
+
+def test_the_store_carries_its_format_from_now_on(opened: Opened) -> None:
+    with redis.Redis.from_url(f"unix://{opened.folder}/redis/redis.sock") as server:
+        assert server.get("thalweg:format") == b"1"
