@@ -93,7 +93,9 @@ class JobFailure(ThalwegError):
 
 
 FAILURE_CODES: dict[str, str] = {
-    "out_of_memory": "The device or the host ran out of memory.",
+    "out_of_memory": (
+        "The device or the host ran out of memory: a smaller model or batch_size needs less."
+    ),
     "time_limit_exceeded": "The operator's hard limit on a job's running time was reached.",
     "worker_lost": "The worker died on every one of the job's `max_attempts` attempts.",
     "data_unavailable": "The data could not be loaded or does not fit the spec.",
@@ -102,3 +104,22 @@ FAILURE_CODES: dict[str, str] = {
     "cancel_unresponsive": "The step loop did not stop within the grace period and was killed.",
     "internal_error": "A fault in the service; the worker's log has the details.",
 }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python or torch say with this error that memory ran out, on a device or the host.
+
+    torch's own class is told by its name: nothing here imports torch. For an allocation on a CPU
+    that failed torch has no class.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "not enough memory" in text or "can't allocate memory" in text
+    )
+
+
+def out_of_memory() -> JobFailure:
+    """The failure of a job whose memory ran out, with the way out."""
+    return JobFailure("out_of_memory", FAILURE_CODES["out_of_memory"])

@@ -7,7 +7,7 @@ from time import perf_counter
 import torch
 
 from core.artifacts.base import JobArtifacts
-from core.errors import ArtifactError, JobFailure
+from core.errors import ArtifactError, is_out_of_memory, out_of_memory
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import first_steps, history_widths, start_of
 from core.train.checkpoint.snapshot import Snapshot, decode, own, resume_points, starting_point
@@ -180,9 +180,7 @@ def _memory_failures() -> Iterator[None]:
     """Turn every way of running out of memory into the published failure."""
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise JobFailure("out_of_memory", "the device or the host ran out of memory") from error
-    except RuntimeError as error:
-        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
-            raise JobFailure("out_of_memory", "the host ran out of memory") from error
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise out_of_memory() from error
         raise

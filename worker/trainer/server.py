@@ -20,7 +20,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Literal
 
-from core.errors import ArtifactError, JobFailure
+from core.errors import ArtifactError, JobFailure, is_out_of_memory, out_of_memory
 from core.train.events import Columns, Ending, Json, SavedCheckpoint
 from worker.trainer import protocol
 from worker.trainer.handlers import measure_job, run_job, run_population, warm_up
@@ -218,23 +218,12 @@ def failure(error: Exception) -> Frame:
             code, message, param = error.failure_code, str(error), error.param
         case ArtifactError():
             code, message, param = ArtifactError.code, str(error), None
-        case _ if _out_of_memory(error):
-            code, param = "out_of_memory", None
-            message = "The job ran out of memory: a smaller model or batch_size needs less."
+        case _ if is_out_of_memory(error):
+            code, message, param = "out_of_memory", str(out_of_memory()), None
         case _:
             code, param = "internal_error", None
             message = "A fault in the service; the worker's log has the details."
     return Frame("failed", {"code": code, "message": message, "param": param, "fatal": fatal})
-
-
-def _out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    # torch has no class of its own for a CPU allocation that failed.
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in text or "not enough memory" in text
-    )
 
 
 def main(

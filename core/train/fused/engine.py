@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, Protocol
 
 import torch
 
-from core.errors import JobFailure
+from core.errors import is_out_of_memory, out_of_memory
 from core.specs.job import JobSpec
 from core.specs.sizes.fusing import bytes_per_run
 from core.train.determinism import num_threads, set_deterministic
@@ -18,7 +18,7 @@ from core.train.fused.stack.pause import PausedRuns, pause, resume
 from core.train.fused.stack.splitting import TWO, WholeStack, moves_of, split_sizes
 from core.train.fused.stack.stack import Stack
 from core.train.history.flush import Clock
-from core.train.memory import Free, free_bytes, is_out_of_memory
+from core.train.memory import Free, free_bytes
 from core.train.tensors.tree import Tree
 
 Json = dict[str, Any]
@@ -160,8 +160,7 @@ class Engine:
                 if not is_out_of_memory(error):
                     raise
                 if self._events.num_calls > before or resumed or len(unit.runs) == 1:
-                    message = "the device or the host ran out of memory"
-                    raise JobFailure("out_of_memory", message) from error
+                    raise out_of_memory() from error
             sizes = self._halves(unit)
         self._units.popleft()
         self._units.extendleft(reversed(self._parts(unit, sizes)))

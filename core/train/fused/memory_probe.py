@@ -9,12 +9,12 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from core.errors import is_out_of_memory
 from core.specs.job import JobSpec
 from core.train.determinism import set_deterministic
 from core.train.events import Columns
 from core.train.fused.events import RowBatch, RunEnding, RunWeights
 from core.train.fused.stack.stack import Stack
-from core.train.memory import is_out_of_memory
 
 FEWER, MORE = 2, 4
 """Runs of the two stacks that are measured: their difference leaves out what runs share."""

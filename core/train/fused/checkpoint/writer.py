@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from core.artifacts.base import JobArtifacts
 from core.artifacts.task_files import checkpoint_files
-from core.errors import ArtifactError, NotFoundError
+from core.errors import ArtifactError, NotFoundError, is_out_of_memory
 from core.train.history.flush import Clock
-from core.train.memory import is_out_of_memory
 from core.train.tensors.tree import Tree
 from core.train.tensors.tree_file import decode, encode
 

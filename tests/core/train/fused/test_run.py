@@ -191,7 +191,7 @@ def test_out_of_memory_after_rows_have_left_is_a_failure() -> None:
             super()._account()
 
     ticks = iter(range(10**6))
-    with pytest.raises(JobFailure, match="out of memory"):
+    with pytest.raises(JobFailure, match="out of memory: a smaller model"):
         train_population([parabola(0.1, 9)] * 2, make_stack=Late, clock=lambda: float(next(ticks)))
 
 
