@@ -13,8 +13,9 @@ import redis
 import uvicorn
 from fastapi import FastAPI
 
-from api.http import log
+from api.http.log import note
 from api.http.middleware import is_loopback
+from core import log
 from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
 from core.settings import Settings
 from core.store.calls.opening import check_format
@@ -37,7 +38,7 @@ def run(settings: Settings) -> None:
     refuse_wrong_url(settings.redis_url)
     refuse_newer_store(settings)
     with listen(settings.host, settings.port) as listening:
-        log.configure(settings.log_level)
+        log.configure(settings.log_level, "api", "core")
         address, port = listening.getsockname()[:2]
         app = _application()
         config = uvicorn.Config(
@@ -56,7 +57,7 @@ def run(settings: Settings) -> None:
         gc.freeze()
         # A request leaves next to nothing to it either: counting ends most objects.
         gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
-        log.note(logging.INFO, "listening", address=address, port=port, pid=os.getpid())
+        note(logging.INFO, "listening", address=address, port=port, pid=os.getpid())
         _Server(config, app.state.services.feed.release).run(sockets=[listening])
 
 

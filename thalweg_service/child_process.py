@@ -1,6 +1,7 @@
 """A part of the service: a child process that is restarted when it dies, and dies when we do."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -160,13 +161,21 @@ class Part:
         self._process.stdin.close()
 
     def last_words(self) -> str:
-        """Return the last line that this life of it wrote into its log: why it ended."""
+        """Return why it ended, by the last line that this life of it wrote into its log.
+
+        Empty where it says nothing.
+        """
         if self._log is None or not self._log.exists():
             return ""
         with self._log.open("rb") as log:
             log.seek(self._log_from)
             lines = log.read().decode(errors="replace").splitlines()
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        # The log's lines are objects (`core.log`); "thalweg worker: …" says why it cannot start.
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            event: str = json.loads(last)["event"]
+            return event
+        return last.partition(": ")[2]
 
 
 def describe(status: int) -> str:

@@ -205,7 +205,7 @@ class Supervisor:
             self._before_ready += self._tend()
             for part in self._parts:
                 if part.deaths >= _MOST_DEATHS and not part.running:
-                    why = part.last_words().partition(": ")[2] or "its log does not say why"
+                    why = part.last_words() or "its log does not say why"
                     raise StartError(f"The {part.name} did not start: {why}")
             if not told and time.monotonic() > give_up - _READY_TIMEOUT_S + _TELL_AFTER_S:
                 told = True

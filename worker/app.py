@@ -25,6 +25,7 @@ from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.broker import QUEUE, celery_config
 from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
+from core.log import configure
 from core.settings import Settings
 from core.store.protocols.worker import WorkerStore
 from core.store.redis import RedisStore
@@ -200,17 +201,6 @@ def _work(
             stop()
 
 
-def configure_logging(level: str) -> None:
-    """Our own lines at `level`, Celery's from warnings on, all on standard error."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        format="%(asctime)s %(name)s %(levelname)s %(message)s",
-        level=logging.getLevelNamesMapping().get(level.upper(), logging.INFO),
-    )
-    for name in ("celery", "kombu"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
 def _leave_logging_alone(**_: Any) -> None:
     """That somebody listens to Celery's signal is what keeps it from configuring the log."""
 
@@ -223,7 +213,7 @@ def main(trainer: Sequence[str] = TRAINER) -> None:
     arguments = parser.parse_args()
     try:
         settings = Settings()
-        configure_logging(settings.log_level)
+        configure(settings.log_level, "thalweg", "core")
         run_worker(settings, name=arguments.name, device=arguments.device, trainer=trainer)
     except StartError as error:
         sys.exit(f"thalweg worker: {error}")

@@ -1,5 +1,6 @@
 """The worker as a process: Celery brings the message, signals bring the end."""
 
+import json
 import os
 import signal
 import subprocess
@@ -42,6 +43,7 @@ def process(bench: Any) -> Iterator[subprocess.Popen[str]]:
             if "is ready" in line:
                 break
         assert "is ready" in heard[-1], heard
+        assert all(json.loads(line)["logger"] for line in heard)
         yield process
     finally:
         process.kill()

@@ -21,6 +21,7 @@ from queue import SimpleQueue
 from typing import Literal
 
 from core.errors import ArtifactError, JobFailure, is_out_of_memory, out_of_memory
+from core.log import configure
 from core.train.events import Columns, Ending, Json, SavedCheckpoint
 from worker.trainer import protocol
 from worker.trainer.handlers import measure_job, run_job, run_population, warm_up
@@ -238,9 +239,7 @@ def main(
     # reach the whole group, and must not take the trainer away in mid-checkpoint.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logging.basicConfig(
-        stream=sys.stderr, format="%(asctime)s trainer %(levelname)s %(message)s", level="INFO"
-    )
+    configure("info", "thalweg", "core")
     link = socket.socket(fileno=fd)
     if run is None:
         from core.train.devices import available
