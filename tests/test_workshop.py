@@ -137,6 +137,26 @@ def test_a_machine_without_a_usable_python_is_told_so_in_one_line(tmp_path: Path
     assert said[0].startswith("Thalweg needs Python >= 3.11")
 
 
+UNSEEN = {
+    "fastapi-offline": "the files of the pages at /docs, served as they lie in it",
+    "httptools": "uvicorn reads requests with it",
+    "uvloop": "uvicorn runs on it",
+    "prometheus-client": "waits for its metrics",
+}
+"""Dependencies that no source imports by name, and what they are for."""
+
+
+def test_what_is_asked_for_is_used() -> None:
+    asked = {str(canonicalize_name(Requirement(text).name)) for text in project()["dependencies"]}
+    providers = packages_distributions()
+    used = {
+        str(canonicalize_name(name))
+        for module in imported_packages(*ROOMS)
+        for name in providers.get(module, [module])
+    }
+    assert asked - used == set(UNSEEN)
+
+
 def test_ci_runs_what_a_developer_runs() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
