@@ -13,7 +13,8 @@ TASK: Final = "thalweg.work"
 
 
 def broker_url(redis_url: str) -> str:
-    """The same server as kombu writes it: `unix:///path?db=1` → `redis+socket:///path?virtual_host=1`.
+    """Return the same server as kombu writes it: `unix:///path?db=1` →
+    `redis+socket:///path?virtual_host=1`.
 
     `redis://` and `rediss://` addresses are returned as they are.
     """

@@ -23,7 +23,7 @@ def is_id(text: str, prefix: str) -> bool:
 
 
 def utc_now() -> datetime:
-    """The current time, aware, UTC."""
+    """Return the current time, aware, UTC."""
     return datetime.now(UTC)
 
 

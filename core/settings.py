@@ -11,8 +11,8 @@ _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-
 
 
 def _location(text: str) -> str:
-    """A folder's path, or the one kind of URL there is. Its mistakes are not quoted: people put
-    keys into URLs."""
+    """Return a folder's path, or the one kind of URL there is. Its mistakes are not quoted: people
+    put keys into URLs."""
     if "://" in text and _BUCKET.fullmatch(text) is None:
         raise ValueError(
             "give a folder or s3://bucket/prefix; keys and endpoint go into AWS_ACCESS_KEY_ID,"

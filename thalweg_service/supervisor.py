@@ -170,7 +170,7 @@ class Supervisor:
             ) from error
 
     def _start_server(self) -> str:
-        """The address of Redis: THALWEG_REDIS_URL, or that of a server of our own."""
+        """Return the address of Redis: THALWEG_REDIS_URL, or that of a server of our own."""
         if url := os.environ.get("THALWEG_REDIS_URL"):
             try:
                 with redis.Redis.from_url(
@@ -218,7 +218,7 @@ class Supervisor:
             time.sleep(_STARTING_LOOK_EVERY_S)
 
     def _ready(self, host: str, port: int) -> bool:
-        """Whether the API is, and one of our workers has reported."""
+        """Tell whether the API is, and one of our workers has reported."""
         if ask(host, port, "/readyz")[0] != 200:
             return False
         _, reply = ask(host, port, "/v1/workers")
@@ -258,7 +258,8 @@ class Supervisor:
 
 
 def free_port(host: str, port: int) -> int:
-    """The port that the API can listen on: `port`, or for 0 a free one. Raises `StartError`."""
+    """Return the port that the API can listen on: `port`, or for 0 a free one. Raises
+    `StartError`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

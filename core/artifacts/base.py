@@ -38,7 +38,7 @@ class OpenArtifact:
     """Let go of it; for whoever does not read to the end."""
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes, in pieces of about 1 MiB; closes at the end.
+        """Yield the bytes, in pieces of about 1 MiB; closes at the end.
 
         Raises:
             ArtifactError: the rest cannot be read.
@@ -76,7 +76,7 @@ class JobArtifacts(ABC):
 
     @abstractmethod
     def exists(self, name: str) -> bool:
-        """Whether a complete one of this name is there."""
+        """Tell whether a complete one of this name is there."""
 
     @abstractmethod
     def list(self) -> dict[str, int]:
@@ -91,7 +91,7 @@ class JobArtifacts(ABC):
         """Remove all that the job has, half-written things included; fine when there is nothing."""
 
     def read(self, name: str) -> bytes:
-        """The whole of it; raises as `open` does."""
+        """Return the whole of it; raises as `open` does."""
         return b"".join(self.open(name).chunks())
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
@@ -112,7 +112,7 @@ class JobArtifacts(ABC):
         return bytes(found)
 
     def _checked(self, name: str) -> str:
-        """The name, which can name nothing outside the job. Raises `NotFoundError`."""
+        """Return the name, which can name nothing outside the job. Raises `NotFoundError`."""
         if len(name) > 200 or _NAME.fullmatch(name) is None:
             raise self._missing(name)
         return name

@@ -11,7 +11,7 @@ PATIENCE_S: Final = 30.0
 
 
 def open_artifacts(location: str, *, patience_s: float = PATIENCE_S) -> ArtifactStore:
-    """The store at a folder's path or at `s3://bucket/prefix` (see `Settings.artifacts`).
+    """Return the store at a folder's path or at `s3://bucket/prefix` (see `Settings.artifacts`).
 
     Nothing is connected or made yet. `patience_s`: for how long an object store's failed requests
     are repeated. Raises `ArtifactError` for an endpoint that must not be used.

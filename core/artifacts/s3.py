@@ -210,7 +210,7 @@ class ObjectJob(JobArtifacts):
 
 
 def _reason(error: Exception) -> str:
-    """The object store's own word for it, if it gave one."""
+    """Return the object store's own word for it, if it gave one."""
     text = str(error)
     if _INSTANCE_KEYS in text:
         return "no keys for the object store are set (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
@@ -220,7 +220,8 @@ def _reason(error: Exception) -> str:
 
 
 def _http_allowed() -> bool:
-    """Whether the endpoint goes without encryption. Raises `ArtifactError` when it must not."""
+    """Tell whether the endpoint goes without encryption. Raises `ArtifactError` when it must
+    not."""
     plain = [
         urlsplit(os.environ[name]).hostname or ""
         for name in _ENDPOINTS

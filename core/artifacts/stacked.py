@@ -35,7 +35,7 @@ class _Part:
 def open_row(
     artifacts: JobArtifacts, name: str, row: int, checkpoint: str, metadata: Mapping[str, str]
 ) -> OpenArtifact:
-    """The weights `checkpoint` of the run at `row`, as a file of their own.
+    """Return the weights `checkpoint` of the run at `row`, as a file of their own.
 
     Args:
         name: of the stacked artifact.
@@ -66,7 +66,7 @@ def open_row(
 
 
 def _header(artifacts: JobArtifacts, name: str) -> tuple[dict[str, Any], int]:
-    """The file's header, and where its data begin."""
+    """Return the file's header, and where its data begin."""
     first = artifacts.read_range(name, 0, _FIRST_READ)
     end = 8 + int.from_bytes(first[:8], "little")
     if not 8 < end <= _MOST_HEADER_BYTES:

@@ -12,18 +12,19 @@ TURNS: Final = ("a", "b")
 
 
 def weights_file(stem: str) -> str:
-    """The weights of the runs that ended or paused in a task: those of a paused run until a task
-    that it goes on in has written its own."""
+    """Return the weights of the runs that ended or paused in a task: those of a paused run until a
+    task that it goes on in has written its own."""
     return f"weights/{stem}.safetensors"
 
 
 def paused_file(stem: str) -> str:
-    """The state of the runs that paused at the end of a task, for the tasks of the next round."""
+    """Return the state of the runs that paused at the end of a task, for the tasks of the next
+    round."""
     return f"paused/{stem}.safetensors"
 
 
 def checkpoint_files(stem: str) -> tuple[str, ...]:
-    """A task's resume checkpoints; of no use once the task is closed."""
+    """Return a task's resume checkpoints; of no use once the task is closed."""
     return tuple(f"tasks/{stem}_{turn}.safetensors" for turn in TURNS)
 
 

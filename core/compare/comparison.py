@@ -116,8 +116,8 @@ def compare(
 
 
 def best_configuration(study: Json, runs: Sequence[RunRecord]) -> int | None:
-    """The number of the leader: of those that lost no run the one with the best mean. None where no
-    run has a value of the metric yet, or where configurations train different problems."""
+    """Return the number of the leader: of those that lost no run the one with the best mean. None
+    where no run has a value of the metric yet, or where configurations train different problems."""
     table = tabulate(study, runs)
     groups, _ = _problems(table, str(study["metric"].get("name")))
     if len(groups) != 1:
@@ -127,7 +127,8 @@ def best_configuration(study: Json, runs: Sequence[RunRecord]) -> int | None:
 
 
 def _problems(table: Table, metric: str) -> tuple[list[Ints], list[str]]:
-    """Rows of the table that have a problem in common, and the paths that tell problems apart."""
+    """Return the rows of the table that have a problem in common, and the paths that tell problems
+    apart."""
     paths = [
         path
         for path in parameters.varying(table.leaves)
@@ -140,7 +141,7 @@ def _problems(table: Table, metric: str) -> tuple[list[Ints], list[str]]:
 
 
 def _rows(table: Table, rankings: Sequence[Ranking], *, targeted: bool) -> list[Json]:
-    """A row a configuration, best first, problem after problem.
+    """Return a row a configuration, best first, problem after problem.
 
     `mean` and `ci95` are None where they would speak for survivors only: where runs diverged or
     failed, or were stopped; `survivors` then has the mean of those that were not. `ci95` is None

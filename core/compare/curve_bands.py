@@ -115,7 +115,7 @@ class Band:
 
 
 def band(curves: Sequence[tuple[Floats, Floats]]) -> Band:
-    """The median of the curves, and their extremes.
+    """Return the median of the curves, and their extremes.
 
     The steps are cut into at most 150 equal cells, and a run's value in a cell is the mean of its
     rows there (batches are noisy, a picture has few columns); where it has none, it is read off

@@ -13,7 +13,7 @@ _OF_LOSSES: Final = ("loss", "eval.loss")
 
 
 def leaves(params: Json) -> Json:
-    """The parameters by dotted path down to single values; lists are single values.
+    """Return the parameters by dotted path down to single values; lists are single values.
 
     As in a study's spec, a path applies before those that it is a prefix of:
 
@@ -53,7 +53,7 @@ def varying(all_leaves: Sequence[Json]) -> list[str]:
 
 
 def key(value: Any) -> str:
-    """The same for equal JSON values only."""
+    """Return the same for equal JSON values only."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -62,9 +62,9 @@ def pick(one: Json, paths: Sequence[str]) -> Json:
 
 
 def sets_the_metric(path: str, metric: str) -> bool:
-    """Whether two configurations that differ here have metrics that cannot be compared: another
-    function, other data, and for a loss as the metric another loss. (Not another model: models are
-    compared by what they reach on the same rows.)"""
+    """Tell whether two configurations that differ here have metrics that cannot be compared:
+    another function, other data, and for a loss as the metric another loss. (Not another model:
+    models are compared by what they reach on the same rows.)"""
     if within(path, "problem.loss"):
         return metric in _OF_LOSSES
     if any(within(path, part) for part in _SAME_ROWS):
@@ -73,12 +73,13 @@ def sets_the_metric(path: str, metric: str) -> bool:
 
 
 def of_problem(path: str) -> bool:
-    """Whether a path belongs to what is solved, rather than to what solves it."""
+    """Tell whether a path belongs to what is solved, rather than to what solves it."""
     return within(path, _PROBLEM)
 
 
 def is_choice(value: Any) -> bool:
-    """Whether a value is chosen (a word, true or false, nothing) rather than tuned (numbers)."""
+    """Tell whether a value is chosen (a word, true or false, nothing) rather than tuned
+    (numbers)."""
     if isinstance(value, list):
         return any(is_choice(each) for each in value)
     return value is None or isinstance(value, (str, bool))

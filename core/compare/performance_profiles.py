@@ -50,7 +50,7 @@ def profile(found: Floats, taus: Floats) -> Floats:
 
 
 def score(found: Floats) -> Floats:
-    """The integral in closed form: the mean over the instances of (4 − r)/3, 0 beyond."""
+    """Return the integral in closed form: the mean over the instances of (4 − r)/3, 0 beyond."""
     reached = np.where(np.isfinite(found), found, LARGEST)
     gained: Floats = np.clip((LARGEST - reached) / (LARGEST - 1.0), 0.0, 1.0).mean(axis=1)
     return gained
@@ -76,7 +76,7 @@ class Solver:
 
 
 def profiles(table: Table, *, target: float | None) -> tuple[Json | None, str | None]:
-    """The profile as the comparison shows it; None and the reason where there is none.
+    """Return the profile as the comparison shows it; None and the reason where there is none.
 
     An instance is a problem (values of the sweep's paths under `problem`) with a repeat. Solvers
     are the settings of the other paths; where words are among them (another optimizer), `choices`
@@ -127,7 +127,7 @@ def _settings(picked: list[Json], problems: list[int], num_problems: int) -> lis
 def _choices(
     table: Table, picked: list[Json], problems: list[int], num_problems: int
 ) -> list[Solver]:
-    """Each choice at its best on each problem; those that ran on every problem."""
+    """Return each choice at its best on each problem; those that ran on every problem."""
     words = [
         {path: value for path, value in one.items() if parameters.is_choice(value)}
         for one in picked

@@ -77,13 +77,13 @@ class Table:
         return int(self.state.shape[1])
 
     def count(self, *states: State) -> Ints:
-        """Runs of each configuration in these states."""
+        """Return the runs of each configuration in these states."""
         found: Ints = np.isin(self.state, states).sum(axis=1)
         return found
 
 
 def tabulate(study: Json, runs: Sequence[RunRecord]) -> Table:
-    """The table of these runs. Configurations without a record do not appear."""
+    """Return the table of these runs. Configurations without a record do not appear."""
     numbers = sorted({run.configuration for run in runs})
     place = {number: row for row, number in enumerate(numbers)}
     repeats = max([int(study.get("repeats", 1)), *(run.repeat + 1 for run in runs)])
@@ -155,7 +155,7 @@ def _updates(run: RunRecord) -> int:
 
 
 def _resolution(values: Floats) -> float:
-    """The least distance between two different values."""
+    """Return the least distance between two different values."""
     distinct = np.unique(values[np.isfinite(values)])
     gaps = np.diff(distinct)
     gaps = gaps[gaps > 1e-9]

@@ -56,7 +56,7 @@ def to_target(table: Table, reached: Floats, ended: Floats, *, whole: bool) -> l
 
 
 def kaplan_meier_median(times: Floats, event: Bools) -> Floats:
-    """The time by which half have reached it; infinite: never, or not as far as is known.
+    """Return the time by which half have reached it; infinite: never, or not as far as is known.
 
     The first time with S ≤ 1/2; where S is exactly 1/2 up to the next event, the middle between the
     two, as in the usual median (and R's survfit).

@@ -23,7 +23,7 @@ _AS_THEY_ARE: Final = "if the differences stay as they are"
 
 
 def verdict(table: Table, ranking: Ranking, *, complete: bool) -> tuple[int | None, str]:
-    """The winner (a row of the table) or None, and the reason for either."""
+    """Return the winner (a row of the table) or None, and the reason for either."""
     waiting = _not_at_the_end(table, ranking, complete=complete)
     if waiting is not None:
         return None, waiting

@@ -62,7 +62,7 @@ class Finding:
         return self.reading.status == "clear"
 
     def to_json(self) -> Json:
-        """The contract's shape of a finding."""
+        """Return the contract's shape of a finding."""
         return {
             "rule": self.rule.id,
             "status": self.reading.status,
@@ -76,7 +76,7 @@ Findings = dict[str, Finding]
 
 
 def number(value: float) -> float | None:
-    """A JSON number, or None for what JSON cannot say."""
+    """Return a JSON number, or None for what JSON cannot say."""
     value = float(value)
     return value if math.isfinite(value) else None
 
@@ -89,15 +89,15 @@ def over(value: float, threshold: float) -> float:
 
 
 def unknown(explanation: str, **evidence: float) -> RuleAnswer:
-    """An undetermined reading."""
+    """Return an undetermined reading."""
     return RuleAnswer("undetermined", evidence, explanation)
 
 
 def clear(explanation: str, margin: float = 0.0, **evidence: float) -> RuleAnswer:
-    """A clear reading."""
+    """Return a clear reading."""
     return RuleAnswer("clear", evidence, explanation, margin)
 
 
 def triggered(explanation: str, margin: float, **evidence: float) -> RuleAnswer:
-    """A triggered reading."""
+    """Return a triggered reading."""
     return RuleAnswer("triggered", evidence, explanation, margin)

@@ -42,7 +42,7 @@ def band(raw: float) -> int:
 
 
 def calibrated(verdict: str, raw: float) -> float:
-    """The confidence to state; a verdict without a cell keeps its raw one."""
+    """Return the confidence to state; a verdict without a cell keeps its raw one."""
     cells = TABLE.get(verdict)
     return raw if cells is None else cells[band(raw)]
 
@@ -99,7 +99,7 @@ class Verdict(NamedTuple):
 
 
 def decide(findings: Findings, e: Evidence) -> Verdict:
-    """The first verdict of the contract's list that the findings support."""
+    """Return the first verdict of the contract's list that the findings support."""
     return (
         _by_rules(findings, _UNSTABLE)
         or _at_rest(findings, e)
@@ -142,7 +142,7 @@ def _at_rest(findings: Findings, e: Evidence) -> Verdict | None:
 
 
 def _first(findings: Findings, rules: tuple[str, ...]) -> Finding | None:
-    """The triggered rule with the widest margin."""
+    """Return the triggered rule with the widest margin."""
     found = [findings[rule] for rule in rules if findings[rule].triggered]
     return max(found, key=lambda each: each.reading.margin) if found else None
 

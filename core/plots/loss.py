@@ -100,7 +100,7 @@ def _mark_nonfinite(axes: "Axes", steps: Floats) -> None:
 
 
 def _log_axis(values: Floats) -> bool:
-    """Whether a curve is better read on a logarithmic axis: positive, over two decades."""
+    """Tell whether a curve is better read on a logarithmic axis: positive, over two decades."""
     return values.size > 1 and bool(values.min() > 0) and bool(values.max() > 50 * values.min())
 
 

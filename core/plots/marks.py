@@ -46,8 +46,8 @@ class Seen(NamedTuple):
 def marks_of(
     diagnosis: Json | None, columns: Columns, *, maximized: bool = False
 ) -> tuple[Mark, ...]:
-    """The marks of a diagnosis on the rows `step`, `loss` (and `grad_norm`, for its spikes), in the
-    order of its findings. `maximized`: the findings are about the negative of the loss."""
+    """Return the marks of a diagnosis on the rows `step`, `loss` (and `grad_norm`, for its spikes),
+    in the order of its findings. `maximized`: the findings are about the negative of the loss."""
     sign = -1.0 if maximized else 1.0
     step, loss = np.asarray(columns["step"]), np.asarray(columns["loss"])
     finite = np.isfinite(loss) & (np.abs(loss) < HUGE)
@@ -84,8 +84,8 @@ def _second_half(label: str) -> Callable[[Seen], Mark | None]:
 
 
 def _flat(label: str) -> Callable[[Seen], Mark | None]:
-    """The second half, and what came before it within the same band (2 % of all that was seen), by
-    the medians of up to forty stretches."""
+    """Return the second half, and what came before it within the same band (2 % of all that was
+    seen), by the medians of up to forty stretches."""
 
     def place(seen: Seen) -> Mark | None:
         width = -(-seen.loss.size // _STRETCHES)

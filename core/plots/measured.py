@@ -20,7 +20,7 @@ _PARTS: Final[dict[MeasuredKind, str]] = {"spectrum": "spectrum", "landscape": "
 
 
 def has(kind: MeasuredKind, measured: Json) -> bool:
-    """Whether the measurement holds what this picture shows (it may have run out of time)."""
+    """Tell whether the measurement holds what this picture shows (it may have run out of time)."""
     return bool(measured.get(_PARTS[kind]))
 
 

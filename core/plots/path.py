@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def path_is_possible(spec: JobSpec) -> bool:
-    """Whether a path can be drawn over contours: functions of two variables."""
+    """Tell whether a path can be drawn over contours: functions of two variables."""
     problem = spec.problem
     return isinstance(problem, FunctionProblem) and dimension(problem.function) == 2
 
@@ -54,7 +54,8 @@ def draw_path(figure: "Figure", axes: "Axes", spec: JobSpec, columns: Mapping[st
 def _frame(
     points: Floats, problem: FunctionProblem
 ) -> tuple[Floats, tuple[tuple[float, float], tuple[float, float]], bool]:
-    """The points worth showing, the picture's limits, and whether a runaway end was left out."""
+    """Return the points worth showing, the picture's limits, and whether a runaway end was left
+    out."""
     home = np.abs(points[: max(2, len(points) // 20)]).max(initial=1.0)
     intervals = domain(problem.function)
     if intervals is not None:

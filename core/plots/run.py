@@ -112,7 +112,7 @@ def picture(
     heading: str,
     draw: Callable[["Figure", "Axes"], None],
 ) -> bytes:
-    """The bytes of what `draw` puts on one pair of axes, in the house's style."""
+    """Return the bytes of what `draw` puts on one pair of axes, in the house's style."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

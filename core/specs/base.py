@@ -1,4 +1,4 @@
-"""What every spec model shares: frozen, strict, closed to unknown fields and non-finite numbers."""
+"""Base of all spec models: frozen, strict, closed to unknown fields and non-finite numbers."""
 
 from typing import Annotated
 

@@ -189,14 +189,14 @@ FAMILIES: Final = (
 
 
 def kinds(family: str) -> tuple[str, ...]:
-    """The kinds of a family of `FAMILIES`, in the catalogue's order."""
+    """Return the kinds of a family of `FAMILIES`, in the catalogue's order."""
     return tuple(_schemas(family))
 
 
 @cache
 def entries(family: str) -> tuple[Json, ...]:
-    """The contract's entries `{"kind", "summary", "schema", "source", "supports"}`. Do not change
-    them: they are shared."""
+    """Return the contract's entries `{"kind", "summary", "schema", "source", "supports"}`. Do not
+    change them: they are shared."""
     found = []
     for kind, schema in _schemas(family).items():
         summary, source = _text(family, kind)
@@ -251,7 +251,7 @@ def _text(family: str, kind: str) -> tuple[str, str]:
 
 
 def _supports(family: str, kind: str) -> Json:
-    """`fused`: whether a study's runs with it train together as one computation."""
+    """Return `fused`: whether a study's runs with it train together as one computation."""
     supports: Json = {
         "resume": True,
         "devices": ["cpu", "cuda"],
@@ -287,7 +287,7 @@ _INLINE: Final[Json] = {
 
 
 def minimal_example(family: str, kind: str) -> Json:
-    """A small job spec that uses this kind with its defaults."""
+    """Return a small job spec that uses this kind with its defaults."""
     choice: Json = {"kind": kind, **_REQUIRED.get(kind, {})}
     supervised: Json = {
         "kind": "supervised",

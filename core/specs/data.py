@@ -199,7 +199,7 @@ Targets = Annotated[
     | Annotated[Rows, Tag("~rows")],
     Discriminator(_targets_tag),
 ]
-"""One whole number a row, one number a row, or a list a row."""
+"""Targets: one whole number a row, one number a row, or a list a row."""
 
 
 class Inline(DataSpec):
@@ -215,19 +215,20 @@ class Inline(DataSpec):
 
     @cached_property
     def counted(self) -> "Counted":
-        """What rules and sizes ask of the rows, counted once: many specs may share them."""
+        """Facts about the rows that rules and sizes need, counted once: many specs may share
+        them."""
         return count_rows(self.features, self.targets)
 
     @cached_property
     def digest(self) -> str:
-        """Of all numbers, in order."""
+        """SHA-256 of all numbers, in order."""
         text = json.dumps([self.features, self.targets]).encode()
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
 class Counted:
-    """About the rows of inline data.
+    """Facts about the rows of inline data.
 
     Attributes:
         feature_widths, target_widths: how many rows have so many numbers (targets: of lists only).

@@ -181,4 +181,5 @@ Bounds = Annotated[
     | Annotated[tuple[tuple[float, float], ...], Field(min_length=1, fail_fast=True), Tag("~rows")],
     Discriminator(_bounds_tag),
 ]
-"""One (low, high) for all coordinates, or one each; each update ends with a clamp to it."""
+"""Bounds: one (low, high) for all coordinates, or one each; each update ends with a clamp to
+them."""

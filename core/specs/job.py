@@ -21,14 +21,14 @@ class Supervised(Spec):
     data: Data
     model: Model
     loss: Loss | None = None
-    """Left out: cross_entropy for classes, mse for values."""
+    """Default: cross_entropy for classes, mse for values."""
 
 
 class FunctionProblem(Spec):
     kind: Literal["function"]
     function: Function
     start: Start | None = None
-    """Left out: the function's customary start. A mapping by name for an expression."""
+    """Default: the function's customary start. A mapping by name for an expression."""
     bounds: Bounds | None = None
 
 
@@ -62,10 +62,10 @@ class Budget(Spec):
     """The first limit reached ends the run (`budget_exhausted`)."""
 
     max_steps: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
-    """Updates. Left out: 2,000 (supervised) or 1,000 (function), unless another limit is given."""
+    """Updates. Default: 2,000 (supervised) or 1,000 (function), unless another limit is given."""
     max_epochs: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
     max_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = None
-    """Training time."""
+    """Seconds of training."""
 
 
 class Stop(Spec):
@@ -130,7 +130,7 @@ class RollBackOnDivergence(Spec):
     """Each time, the learning rate of all later steps is multiplied by this, beside the
     schedule."""
     max_times: MaxTimes = 3
-    """After that, as with `stop`."""
+    """Number of interventions; after the last, the run ends as with `stop`."""
 
 
 class SkipOnDivergence(Spec):
@@ -142,12 +142,13 @@ class SkipOnDivergence(Spec):
     """Each time, the learning rate of all later steps is multiplied by this, beside the
     schedule."""
     max_times: MaxTimes = 3
-    """After that, as with `stop`."""
+    """Number of interventions; after the last, the run ends as with `stop`."""
 
 
 class ClipOnDivergence(Spec):
-    """From then on, scale gradients to at most the run's own norm: the median of the last 100
-    (Pascanu et al. 2013 take such a statistic for the threshold). Each further time halves it.
+    """Scale gradients, from the divergence on, to at most the run's own norm: the median of the
+    last 100 (Pascanu et al. 2013 take such a statistic for the threshold). Each further time halves
+    it.
 
     Acts as `rollback` does. A gradient that is not finite has no direction: its update is left
     out.
@@ -158,7 +159,7 @@ class ClipOnDivergence(Spec):
     """Each time, the learning rate of all later steps is multiplied by this, beside the
     schedule."""
     max_times: MaxTimes = 3
-    """After that, as with `stop`."""
+    """Number of interventions; after the last, the run ends as with `stop`."""
 
 
 OnDivergence = Annotated[
@@ -187,7 +188,7 @@ class JobSpec(Spec):
     optimizer: Optimizer
     schedule: Schedule = Constant()
     batch_size: BatchSize | None = None
-    """Left out: 64 for supervised (all rows if there are fewer; "full" for lbfgs and rprop, which
+    """Default: 64 for supervised (all rows if there are fewer; "full" for lbfgs and rprop, which
     need exact gradients), "full" for functions. An explicit order replaces it: it stays null."""
     gradient_clip: GradientClip | None = None
     budget: Budget = Budget()
@@ -197,7 +198,7 @@ class JobSpec(Spec):
     seed: Seed = 0
     device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"
     precision: Literal["float32", "float64"] | None = None
-    """Left out: float32 for supervised, float64 for functions."""
+    """Default: float32 for supervised, float64 for functions."""
     priority: Annotated[int, Field(ge=0, le=9)] = 5
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     diagnose: Literal["off", "history", "full"] = "history"

@@ -24,7 +24,7 @@ Activation = Literal[
 
 
 class TorchDefault(Spec):
-    """What torch.nn.Linear does itself: weights and biases uniform in ±1/√fan_in."""
+    """The initialization of torch.nn.Linear: weights and biases uniform in ±1/√fan_in."""
 
     kind: Literal["torch_default"]
 
@@ -111,7 +111,7 @@ Norm = Annotated[
 
 
 class LinearModel(Spec):
-    """One affine map: linear, logistic or softmax regression, as the loss has it."""
+    """An affine map: linear, logistic or softmax regression, depending on the loss."""
 
     kind: Literal["linear"]
     bias: bool = True

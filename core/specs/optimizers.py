@@ -137,7 +137,7 @@ class Adafactor(TorchOptimizer):
 
 class Muon(Spec):
     """torch's options for the hidden layers' matrices; `adamw_…` for all other parameters, the
-    output layer's matrix among them (see `core.optim.muon`)."""
+    output layer's matrix among them (see `core.train.optim.muon`)."""
 
     kind: Literal["muon"]
     lr: Rate = 1e-3
@@ -148,7 +148,7 @@ class Muon(Spec):
     eps: Positive = 1e-7
     ns_steps: Annotated[int, Field(ge=1, lt=100)] = 5
     adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None
-    """Left out: "original"."""
+    """Default: "original"."""
     adamw_betas: Betas = (0.9, 0.999)
     adamw_eps: NonNegative = 1e-8
     adamw_lr_scale: Positive = 1.0
@@ -156,7 +156,7 @@ class Muon(Spec):
 
 
 def rate_factor(rows: int, columns: int, adjust_lr_fn: str | None) -> float:
-    """Muon's factor on its rate for a matrix of this shape; None stands for "original"."""
+    """Return Muon's factor on its rate for a matrix of this shape; None stands for "original"."""
     if adjust_lr_fn == "match_rms_adamw":
         return 0.2 * math.sqrt(max(rows, columns))
     return math.sqrt(max(1.0, rows / columns))
@@ -167,7 +167,7 @@ class LBFGS(Spec):
     lr: Positive = 1.0
     max_iter: PositiveInt = 20
     max_eval: PositiveInt | None = None
-    """Left out: max_iter · 5 / 4, rounded down."""
+    """Default: max_iter · 5 / 4, rounded down."""
     tolerance_grad: NonNegative = 1e-7
     tolerance_change: NonNegative = 1e-9
     history_size: PositiveInt = 100
@@ -194,7 +194,7 @@ Optimizer = Annotated[
 
 
 def settled_lr(optimizer: Optimizer) -> float:
-    """The base rate as a number. Everything that trains or diagnoses asks here.
+    """Return the base rate as a number. All code that trains or diagnoses takes it from here.
 
     Raises:
         ValueError: it is still "auto".

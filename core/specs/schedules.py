@@ -48,14 +48,14 @@ class Exponential(Spec):
 class Polynomial(Spec):
     kind: Literal["polynomial"]
     total_iters: PositiveInt | None = None
-    """Left out: the steps that the schedule rules, by the budget."""
+    """Default: the steps that the schedule rules, by the budget."""
     power: NonNegative = 1.0
 
 
 class Cosine(Spec):
     kind: Literal["cosine"]
     T_max: PositiveInt | None = None
-    """Left out: the steps that the schedule rules, by the budget."""
+    """Default: the steps that the schedule rules, by the budget."""
     eta_min: NonNegative = 0.0
 
 
@@ -71,13 +71,13 @@ class OneCycle(Spec):
 
     kind: Literal["one_cycle"]
     max_lr: Positive | None = None
-    """Left out: the optimizer's `lr`."""
+    """Default: the optimizer's `lr`."""
     total_steps: PositiveInt | None = None
-    """Left out: the steps that the schedule rules, by the budget."""
+    """Default: the steps that the schedule rules, by the budget."""
     pct_start: UnitInterval = 0.3
     anneal_strategy: Literal["cos", "linear"] = "cos"
     cycle_momentum: bool | None = None
-    """Left out: true where the optimizer has `momentum` or `betas` to cycle."""
+    """Default: true where the optimizer has `momentum` or `betas` to cycle."""
     base_momentum: UnitInterval = 0.85
     max_momentum: UnitInterval = 0.95
     div_factor: Positive = 25.0
@@ -91,12 +91,12 @@ class Cyclic(Spec):
     max_lr: Positive
     step_size_up: PositiveInt = 2000
     step_size_down: PositiveInt | None = None
-    """Left out: as `step_size_up`."""
+    """Default: `step_size_up`."""
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular"
     gamma: NonNegative = 1.0
     scale_mode: Literal["cycle", "iterations"] = "cycle"
     cycle_momentum: bool | None = None
-    """Left out: true where the optimizer has `momentum` or `betas` to cycle."""
+    """Default: true where the optimizer has `momentum` or `betas` to cycle."""
     base_momentum: UnitInterval = 0.8
     max_momentum: UnitInterval = 0.9
 

@@ -1,4 +1,4 @@
-"""What `POST /v1/studies` takes: a job's spec, what is varied in it, and by which strategy."""
+"""The body of `POST /v1/studies`: a job's spec, what is varied in it, and by which strategy."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
@@ -16,25 +16,25 @@ WholeNumber = Annotated[int, Field(ge=-MAX_INT, le=MAX_INT)]
 
 
 class SweepValues(Spec):
-    """Any JSON values, in this order."""
+    """Any JSON values, in the given order."""
 
     values: Annotated[tuple[Any, ...], Field(min_length=1, max_length=MAX_POINTS)]
 
 
 class SweepLog(Spec):
-    """From the first to the second, both included, in equal ratios."""
+    """Numbers from the first to the second, both included, in equal ratios."""
 
     log: tuple[Positive, Positive]
     count: Count | None = None
-    """How many points. Left out (not for `grid`): any number between the two."""
+    """Number of points. If left out (not for `grid`): any number between the two."""
 
 
 class SweepLinear(Spec):
-    """From the first to the second, both included, in equal distances."""
+    """Numbers from the first to the second, both included, in equal distances."""
 
     linear: tuple[float, float]
     count: Count | None = None
-    """How many points. Left out (not for `grid`): any number between the two."""
+    """Number of points. If left out (not for `grid`): any number between the two."""
 
 
 class SweepIntegers(Spec):
@@ -47,7 +47,7 @@ SWEEPS: Final = ("values", "log", "linear", "integers")
 
 
 def _sweep_tag(value: object) -> str | None:
-    """Tag of a sweep's form: it is told by the name of its main field."""
+    """Tag a sweep's form by the name of its main field."""
     if isinstance(value, Mapping):
         return next((f"~{name}" for name in SWEEPS if name in value), None)
     return next((f"~{name}" for name in SWEEPS if hasattr(value, name)), None)
@@ -63,8 +63,9 @@ Sweep = Annotated[
 
 
 class SuccessiveHalving(Spec):
-    """Of the configurations that reach a rung (`min_steps`, then `factor` times as many steps each
-    time) the best 1/`factor` go on, the others stop (Jamieson and Talwalkar 2016; Li et al. 2018).
+    """Stop the worse configurations at each rung (`min_steps`, then `factor` times as many steps
+    each time): the best 1/`factor` of those that reach it go on, the others stop (Jamieson and
+    Talwalkar 2016; Li et al. 2018).
 
     They are ranked by the metric at the rung, the mean over the repeats; what is not finite there,
     or has diverged, comes last.
@@ -73,8 +74,8 @@ class SuccessiveHalving(Spec):
     kind: Literal["successive_halving"]
     factor: Annotated[int, Field(ge=2, le=100)] = 3
     min_steps: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
-    """Updates to the first rung. Left out: so that one configuration is left for the last stretch
-    (on a multiple of `record.eval_every` where the metric is the best of the evaluations)."""
+    """Updates to the first rung. Default: so that one configuration is left after the last rung (on
+    a multiple of `record.eval_every` where the metric is the best of the evaluations)."""
 
 
 class GridStrategy(Spec):
@@ -102,24 +103,24 @@ class TpeStrategy(Spec):
     """Configurations; each runs `repeats` times."""
     seed: Seed = 0
     batch_size: PositiveInt | None = None
-    """Configurations that are chosen at a time and train together. Left out: as many as give 32
+    """Configurations that are chosen at a time and train together. Default: as many as give 32
     runs, at least 4."""
     stopper: SuccessiveHalving | None = None
-    """Within each batch."""
+    """Early stopping within each batch."""
 
 
 Strategy = Annotated[GridStrategy | RandomStrategy | TpeStrategy, Field(discriminator="kind")]
 
 
 class Metric(Spec):
-    """What configurations are compared by."""
+    """The quantity by which configurations are compared."""
 
     name: Annotated[str, Field(max_length=80)] | None = None
-    """`loss`, or `eval.` and a column of the evaluations. Left out: `eval.loss` where there is
+    """`loss`, or `eval.` and a column of the evaluations. Default: `eval.loss` where there is
     evaluation data, else `loss`."""
     at: Literal["final", "best"] = "final"
     goal: Literal["min", "max"] | None = None
-    """Left out: `max` for `eval.accuracy`, else `min`."""
+    """Default: `max` for `eval.accuracy`, else `min`."""
     target: float | None = None
     """Steps and seconds to reach it are reported."""
 
@@ -131,8 +132,9 @@ class StudySpec(Spec):
         dict[Annotated[str, Field(min_length=1, max_length=MAX_PATH)], Sweep],
         Field(max_length=100),
     ] = {}  # noqa: RUF012 (pydantic copies it)
-    """By dotted path from the root of the job's spec; digits are places in a list. A path applies
-    before those that it is a prefix of. Without any, all runs are repeats of one configuration."""
+    """Values by dotted path from the root of the job's spec; digits are places in a list. A path
+    applies before those that it is a prefix of. Without any, all runs are repeats of one
+    configuration."""
     strategy: Strategy = GridStrategy()
     repeats: PositiveInt = 1
     """Runs of each configuration, with the seeds `seed`, `seed` + 1, …"""

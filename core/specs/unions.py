@@ -50,7 +50,7 @@ UNIONS: Final[dict[str, Any]] = {
     "on_divergence": OnDivergence,
     "strategy": Strategy,
 }
-"""By the name of the field that takes one of them."""
+"""Unions of kinds, by the name of the field that takes one of them."""
 
 PLAIN: Final[dict[str, type[Spec]]] = {
     "budget": Budget,
@@ -64,7 +64,7 @@ PLAIN: Final[dict[str, type[Spec]]] = {
 """Fields that take one model, by name."""
 
 NOUNS: Final[dict[type[Spec], str]] = {JobSpec: "a job", StudySpec: "a study"}
-"""What a body is that is validated as this model."""
+"""The noun for a body, by the model that it is validated as."""
 
 SWEEP: Final = "~sweep"
 """Stands for the name of a field that is a path of a sweep."""
@@ -80,17 +80,17 @@ SWEEPS: Final[dict[str, type[Spec]]] = {
 
 @cache
 def members(field: str) -> dict[str, type[Spec]]:
-    """The models that a field of `UNIONS` takes, by kind, in the order of the catalogue."""
+    """Return the models that a field of `UNIONS` takes, by kind, in the order of the catalogue."""
     return {kind_of(model, tag_of(field)): model for model in _models(UNIONS[field])}
 
 
 def tag_of(field: str) -> str:
-    """The name of the field that tells the choices of `field` apart."""
+    """Return the name of the field that tells the choices of `field` apart."""
     return "action" if field == "on_divergence" else "kind"
 
 
 def kind_of(model: type[Spec], tag: str = "kind") -> str:
-    """The model's `kind`, or whatever its tag is."""
+    """Return the model's `kind`, or the value of its tag."""
     (kind,) = get_args(model.model_fields[tag].annotation)
     return str(kind)
 

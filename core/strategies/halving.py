@@ -63,7 +63,7 @@ def decide(runs: Sequence[RunRecord], *, size: int, factor: int, rung: int, goal
 
 
 def waits(run: RunRecord) -> bool:
-    """Whether the run has paused at a rung."""
+    """Tell whether the run has paused at a rung."""
     return not run.terminal and run.paused is not None
 
 
@@ -94,7 +94,7 @@ def mean_metric(repeats: Sequence[RunRecord]) -> float | None:
 
 
 def _stopped(run: RunRecord, rank: int, of: int) -> RunRecord:
-    """The record of a run that a rung stops: it keeps what was known there."""
+    """Return the record of a run that a rung stops: it keeps what was known there."""
     paused: Mapping[str, Any] = run.paused or {}
     result = {
         "final_loss": paused.get("loss"),

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 def next_round(study: StudyRecord, runs: Sequence[RunRecord]) -> Round | None:
-    """The runs and tasks that come next; None: the strategy is through.
+    """Return the runs and tasks that come next; None: the strategy is through.
 
     Args:
         study: its `round` is the plan's.
@@ -60,7 +60,7 @@ def _batch(strategy: TpeStrategy) -> int:
 
 
 def _batch_start(known: int, strategy: TpeStrategy) -> int:
-    """The first configuration of the latest batch."""
+    """Return the first configuration of the latest batch."""
     return (known - 1) // _batch(strategy) * _batch(strategy)
 
 

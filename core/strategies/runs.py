@@ -30,8 +30,8 @@ class Configuration:
 
 
 def new_runs(configurations: Sequence[Configuration], repeats: int) -> list[NewRun]:
-    """All runs of these configurations, in order of index. Those of one repeat share their seed,
-    and so their initial weights and the order of their data."""
+    """Return all runs of these configurations, in order of index. Those of one repeat share their
+    seed, and so their initial weights and the order of their data."""
     found = []
     for each in configurations:
         layouts = layouts_of(each.spec)

@@ -70,7 +70,8 @@ def asked(
 
 
 def seed_of(seed: int, known: int) -> int:
-    """The seed of the sampler that chooses configuration number `known` and those after it."""
+    """Return the seed of the sampler that chooses configuration number `known` and those after
+    it."""
     digest = hashlib.blake2b(f"{seed}/tpe/{known}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
 
@@ -105,7 +106,7 @@ def value_of(axis: Axis, internal: Any) -> Any:
 
 
 def internal_of(axis: Axis, value: Any) -> Any:
-    """The inverse of `value_of`."""
+    """Return the inverse of `value_of`."""
     return float(value) if axis.size is None else axis.index_of(value)
 
 

@@ -27,7 +27,7 @@ threads wait for each other longer than they work whenever the machine is busy."
 
 
 def key(seed: int, purpose: Purpose, index: int = 0) -> int:
-    """A 64-bit seed that depends on all three (BLAKE2b of their text).
+    """Return a 64-bit seed that depends on all three (BLAKE2b of their text).
 
     torch's CPU generator (MT19937) uses the low 32 bits of a seed, its CUDA generator all 64.
     """
@@ -36,7 +36,7 @@ def key(seed: int, purpose: Purpose, index: int = 0) -> int:
 
 
 def generator(seed: int, purpose: Purpose, index: int = 0) -> torch.Generator:
-    """A fresh CPU generator for the draws of `purpose` number `index`."""
+    """Return a fresh CPU generator for the draws of `purpose` number `index`."""
     return torch.Generator().manual_seed(key(seed, purpose, index))
 
 

@@ -23,12 +23,12 @@ KEPT_OTHERWISE: Final = 2 * MOST_FROM_HEAP
 
 
 def available() -> tuple[str, ...]:
-    """The devices of this machine, best first: `("cuda:0", …, "cpu")`."""
+    """Return the devices of this machine, best first: `("cuda:0", …, "cpu")`."""
     return (*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu")
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device that a spec's `device` names; `auto` is the best one there is.
+    """Return the device that a spec's `device` names; `auto` is the best one there is.
 
     Raises:
         JobFailure: `device_unavailable`.

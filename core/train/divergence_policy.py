@@ -95,8 +95,9 @@ class DivergencePolicy:
         return f"the loss stays far above where it began, {first:.4g}"
 
     def is_due(self, step: int, trace: Trace) -> bool:
-        """Whether the state before the row of `step` is to be kept to go back to: at the beginning,
-        and then every `SNAPSHOT_EVERY` steps unless the losses have risen since the last one."""
+        """Tell whether the state before the row of `step` is to be kept to go back to: at the
+        beginning, and then every `SNAPSHOT_EVERY` steps unless the losses have risen since the last
+        one."""
         if not isinstance(self.policy, RollBackOnDivergence):
             return False
         if self.good is None:

@@ -94,7 +94,7 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every number is finite; waits for the device once."""
+    """Tell whether every number is finite; waits for the device once."""
     checks = [torch.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point()]
     return bool(torch.stack(checks).all()) if checks else True
 

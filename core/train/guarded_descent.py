@@ -82,7 +82,8 @@ class GuardedDescent:
     def _intervene(
         self, step: int, reason: str, loss: float, norm: float, cosine: float, watch: EachRow
     ) -> bool | None:
-        """Whether this step's update is made; None: the run has gone back, and goes on there."""
+        """Tell whether this step's update is made; None: the run has gone back, and goes on
+        there."""
         guard = self._guard
         guard.act(step, reason, loss, self._descent.lr)
         if isinstance(guard.policy, RollBackOnDivergence):

@@ -88,7 +88,8 @@ def metric_name(form: TargetForm) -> MetricName:
 
 
 def metric_sum(outputs: Tensor, targets: Tensor, form: TargetForm) -> float:
-    """The metric's sum over the rows: rows that are right, or each row's mean absolute error.
+    """Return the metric's sum over the rows: rows that are right, or each row's mean absolute
+    error.
 
     A tie goes to the lower class; a logit of 0 counts as class 0; a row of NaN is never right.
     """

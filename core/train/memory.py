@@ -10,7 +10,8 @@ Free = Callable[[torch.device], int | None]
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that a stack on the device could take now; None where the system does not tell.
+    """Return the memory that a stack on the device could take now; None where the system does not
+    tell.
 
     On a CPU the least of what the system and the control group (a container's limit) have left,
     the file cache counted as free.
@@ -40,7 +41,8 @@ def _group_left() -> int | None:
 
 
 def _group_files() -> list[tuple[Path, str, str]]:
-    """The folders that may hold this process's limits: its own group's and those above it."""
+    """Return the folders that may hold this process's limits: its own group's and those above
+    it."""
     root = Path("/sys/fs/cgroup")
     found = []
     for line in _lines(Path("/proc/self/cgroup")):
@@ -59,7 +61,7 @@ def _group_files() -> list[tuple[Path, str, str]]:
 
 
 def _file_cache(stat: Path) -> int:
-    """Bytes of the file cache that the group could give back."""
+    """Return the bytes of the file cache that the group could give back."""
     for line in _lines(stat):
         if line.startswith(("total_inactive_file ", "inactive_file ")):
             return int(line.split()[1])

@@ -30,7 +30,7 @@ Reason = Literal["finished", "cancelled", "handed_over"]
 
 
 def step_limit(spec: JobSpec, steps_per_epoch: int) -> int:
-    """Updates that the budget allows: the smaller of `max_steps` and `max_epochs`."""
+    """Return the updates that the budget allows: the smaller of `max_steps` and `max_epochs`."""
     budget = spec.budget
     epochs = NO_LIMIT if budget.max_epochs is None else budget.max_epochs * steps_per_epoch
     return min(budget.max_steps or NO_LIMIT, epochs)
@@ -125,7 +125,7 @@ class PeriodicWork:
             self._next_checkpoint = _next_multiple(self._checkpoint_every, self.step)
 
     def rows(self) -> Generator[int]:
-        """The steps, one by one, until a limit or a request ends them.
+        """Yield the steps, one by one, until a limit or a request ends them.
 
         The loop leaves early at a row that ends the run; `step` then counts the updates before it.
         """

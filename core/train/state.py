@@ -28,7 +28,7 @@ class StateCopy:
     in place."""
 
     def copy(self) -> "StateCopy":
-        """The same in tensors of its own."""
+        """Return the same in tensors of its own."""
         weights, optimizer, schedule = map(copy_tree, (self.weights, self.optimizer, self.schedule))
         return StateCopy(weights, optimizer, schedule, self.gradient)
 
@@ -90,12 +90,13 @@ class OptimizationState:
             group["lr"] = rate
 
     def gradient_norm(self) -> Tensor:
-        """The joint 2-norm of the gradients, before clipping: 0-dim, on the device."""
+        """Return the joint 2-norm of the gradients, before clipping: 0-dim, on the device."""
         return gradient_norm(gradients_of(self.parameters))
 
     def gradient_cosine(self, norm: Tensor) -> Tensor | None:
-        """The cosine between this row's gradient, whose norm is given, and the last row's: 0-dim,
-        on the device. None where the spec does not ask for it. Once a row, before clipping."""
+        """Return the cosine between this row's gradient, whose norm is given, and the last
+        row's: 0-dim, on the device. None where the spec does not ask for it. Once a row, before
+        clipping."""
         if self.turning is None:
             return None
         return self.turning.to(gradients_of(self.parameters), norm)
@@ -134,8 +135,8 @@ class OptimizationState:
             parameter.grad = None
 
     def moment(self, *, copied: bool = True) -> StateCopy:
-        """A copy of everything, taken between two steps; not `copied`: the tensors themselves,
-        which the next step will change."""
+        """Return a copy of everything, taken between two steps; not `copied`: the tensors
+        themselves, which the next step will change."""
         state = {
             index: self.optimizer.state[parameter]
             for index, parameter in enumerate(self.parameters)

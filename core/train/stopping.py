@@ -74,8 +74,9 @@ class Trace:
         }
 
     def before_last(self) -> "Trace":
-        """A trace that becomes this one when the last row, at which the run ended, is observed
-        again. (The loss that fell out of the tail is not missed: the row takes the free place.)"""
+        """Return a trace that becomes this one when the last row, at which the run ended, is
+        observed again. (The loss that fell out of the tail is not missed: the row takes the free
+        place.)"""
         tail = deque(list(self.tail)[:-1], maxlen=TAIL)
         return replace(self, tail=tail, waited=max(0, self.waited - 1))
 
@@ -113,7 +114,8 @@ def observe(trace: Trace, loss: float, grad_norm: float, rules: Rules) -> Outcom
 
 
 def ended_far_above(first: float, lowest: float, tail: Sequence[float]) -> bool:
-    """The contract's test of a finite run: E − L₀ > 3·max(|L₀|, L₀ − L_best), E the tail's median.
+    """Return the contract's test of a finite run: E − L₀ > 3·max(|L₀|, L₀ − L_best), E the tail's
+    median.
 
     Scaled by what the run had to descend, so that stable heavy ball, which overshoots to 12 times
     its best loss on a quadratic, is not called diverged.
@@ -122,7 +124,7 @@ def ended_far_above(first: float, lowest: float, tail: Sequence[float]) -> bool:
 
 
 def final_outcome(outcome: Outcome, trace: Trace, *, finite: bool) -> Outcome:
-    """The outcome of a finished run.
+    """Return the outcome of a finished run.
 
     Args:
         outcome: how the rows ended it (`budget_exhausted` when they did not).

@@ -94,7 +94,7 @@ def distinct_minima(
 
 
 def _most_spread(points: NDArray[np.float64], finite: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The coordinate in which the finite points lie furthest apart."""
+    """Return the coordinate in which the finite points lie furthest apart."""
     if not finite.any():
         return np.zeros(len(points))
     with np.errstate(over="ignore"):

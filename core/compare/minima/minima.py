@@ -103,8 +103,8 @@ def _shaped(point: Floats, run: RunRecord) -> Any:
 
 
 def _widths(function: Any, problem: Json, ends: Floats) -> Floats:
-    """The search range of each coordinate: bounds, else the customary domain, else the range that
-    starts are drawn from, else that of the end points."""
+    """Return the search range of each coordinate: bounds, else the customary domain, else the range
+    that starts are drawn from, else that of the end points."""
     dim = ends.shape[1]
     start, bounds = problem.get("start"), problem.get("bounds") or domain(function)
     if bounds is not None:
@@ -120,8 +120,9 @@ def _widths(function: Any, problem: Json, ends: Floats) -> Floats:
 def _settled(
     function: Any, problem: Json, points: Floats, sign: float, reach: Floats
 ) -> NDArray[np.bool_]:
-    """Whether each point is near a minimum. Of a rotated quadratic, which NumPy cannot evaluate
-    (the rotation is torch's), every finite one is taken for it: it has one minimum at most."""
+    """Tell whether each point is near a minimum. Of a rotated quadratic, which NumPy cannot
+    evaluate (the rotation is torch's), every finite one is taken for it: it has one minimum at
+    most."""
     if isinstance(function, Quadratic) and function.rotation_seed is not None:
         return np.asarray(np.isfinite(points).all(axis=1))
     dim = points.shape[1]

@@ -18,7 +18,7 @@ _EPS: Final = float(np.finfo(np.float64).eps)
 
 
 def near_minima(value: Values, points: Floats, reach: Floats, low: Floats, high: Floats) -> Bools:
-    """Whether a minimum lies within about `reach` of each point.
+    """Tell whether a minimum lies within about `reach` of each point.
 
     Where it does, Newton's step from the point is no longer than that, and no curvature is
     negative (Nocedal and Wright 2006, Numerical Optimization, chapter 3); gradient and Hessian
@@ -91,8 +91,8 @@ def _newton_is_short(
 
 
 def _differences(value: Values, points: Floats, step: Floats) -> tuple[Floats, Floats, Floats]:
-    """Gradient (runs, n) and Hessian (runs, n, n) for coordinates in units of `step`, and the size
-    of the values (runs,) that they are differences of."""
+    """Return the gradient (runs, n) and Hessian (runs, n, n) for coordinates in units of `step`,
+    and the size of the values (runs,) that they are differences of."""
     runs, n = points.shape
     here = value(points)
     gradient, hessian, size = np.empty((runs, n)), np.empty((runs, n, n)), np.abs(here)

@@ -97,7 +97,7 @@ def _of_complete(x: Floats, floor: float) -> tuple[Floats, Floats, Floats, Float
 
 
 def _p_value(mean: Floats, deviation: Floats, upper: Floats, n: int) -> Floats:
-    """The level at which the end of the interval that is nearer to 0 reaches it."""
+    """Return the level at which the end of the interval that is nearer to 0 reaches it."""
     towards = np.where(mean > 0.0, 1.0 - upper, upper)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.abs(mean) * math.sqrt(n) / (2.0 * towards * deviation)
@@ -140,7 +140,7 @@ def _arm_by_skewness(deviations: Floats) -> Floats:
 
 
 def _tails(found: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
-    """The 2.5 % quantile from below and from above of each row, `weights` on its columns."""
+    """Return the 2.5 % quantile from below and from above of each row, `weights` on its columns."""
     tail = (1.0 - LEVEL) / 2.0
     if weights is None:
         size = found.shape[1]

@@ -69,7 +69,7 @@ def _away(value: Floats) -> Floats:
 
 @functools.lru_cache(maxsize=4096)
 def quantile(p: float, df: int) -> float:
-    """The p-quantile, 0.5 < p < 1.
+    """Return the p-quantile, 0.5 < p < 1.
 
     Newton's method from the normal quantile: that lies below, and the tail is convex, so that every
     step stays below.

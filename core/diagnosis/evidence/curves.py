@@ -19,7 +19,8 @@ LAST_ROWS: Final = 10
 
 
 def diverged(loss: Floats) -> bool:
-    """Whether a curve is a divergence: a non-finite loss, or E − L₀ > 3·max(|L₀|, L₀ − L_best).
+    """Tell whether a curve is a divergence: a non-finite loss, or E − L₀ > 3·max(|L₀|, L₀ −
+    L_best).
 
     E is the median of the last 10 losses. "So many times the best loss" would not do: stable
     heavy-ball runs on a quadratic reach 12 times their best loss on the way down.

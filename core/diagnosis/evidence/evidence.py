@@ -92,7 +92,8 @@ class Evidence(Rows):
         return Cosine(float(np.median(found)), source) if found.size else None
 
     def _cosine_of_next_step(self, x: Floats) -> Cosine | None:
-        """Rows that are not successive: gradient descent's next point is computed instead."""
+        """Return the rows that are not successive: gradient descent's next point is computed
+        instead."""
         if self.land is None or self.method.family != "gradient_descent" or not self.unconstrained:
             return None
         half = slice(max(self.rows // 2, self.rows - WINDOW // 2), self.rows)

@@ -103,7 +103,7 @@ class Landscape:
         return None
 
     def gradients(self, points: Floats) -> Floats | None:
-        """Gradients at (n × dim) points, or None."""
+        """Return the gradients at (n × dim) points, or None."""
         if self.form is not None and self.form.vectors is not None:
             return self.form.gradients(points)
         if self.values is None or points.shape[1] > MAX_DIM:
@@ -129,7 +129,7 @@ def survey(problem: FunctionProblem, first: Floats, last: Floats) -> Landscape |
 
 
 def values_of(function: Function) -> Values:
-    """The function in NumPy; an expression is parsed once for all calls."""
+    """Return the function in NumPy; an expression is parsed once for all calls."""
     if not isinstance(function, Expression):
         return lambda points: np.asarray(value_at(function, points))
     expr = parse(function.expression)
@@ -144,7 +144,7 @@ def values_of(function: Function) -> Values:
 
 
 def quadratic_form(function: Quadratic) -> QuadraticForm:
-    """The spec's own matrix. A drawn rotation is not repeated here: eigenvalues only."""
+    """Return the spec's own matrix. A drawn rotation is not repeated here: eigenvalues only."""
     linear = None if function.linear is None else np.array(function.linear)
     if function.matrix is not None:
         eigenvalues, vectors = np.linalg.eigh(np.array(function.matrix))
@@ -209,7 +209,7 @@ def _around(first: Floats, last: Floats, count: int) -> Floats:
 
 
 def _recognize(values: Values, first: Floats, last: Floats) -> QuadraticForm | None:
-    """The quadratic form of a function that is one.
+    """Return the quadratic form of a function that is one.
 
     Central differences of a quadratic are exact for any width, so a wide one gives A, b and c, and
     24 other points must then agree to rounding.

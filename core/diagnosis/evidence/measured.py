@@ -157,7 +157,7 @@ class Measured:
         return self._number("multi_start", "minima")
 
     def spread(self, when: Literal["now", "initial"]) -> float | None:
-        """Gradient (per weight) of the first weight matrix over the last one's."""
+        """Return the gradient (per weight) of the first weight matrix over the last one's."""
         data = self.data if when == "now" else self.data.get("initial") or {}
         rows = data.get("layers") or []
         if len(rows) < 3:

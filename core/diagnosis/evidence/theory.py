@@ -78,14 +78,14 @@ class Method(NamedTuple):
         return self.family == "nesterov"
 
     def threshold(self) -> float:
-        """The largest stable η·λ: 2; (2+2β) with heavy ball; (2+2β)/(1+2β) with Nesterov."""
+        """Return the largest stable η·λ: 2; (2+2β) with heavy ball; (2+2β)/(1+2β) with Nesterov."""
         plain = 2.0 + 2.0 * self.beta
         return (plain / (1.0 + 2.0 * self.beta) if self.nesterov else plain) / self.scale
 
 
 def method_of(spec: JobSpec) -> Method:
-    """The method of a spec. A schedule that moves the momentum makes it `other`. Muon, which is
-    AdamW where there are no layers, is `orthogonal` on models."""
+    """Return the method of a spec. A schedule that moves the momentum makes it `other`. Muon, which
+    is AdamW where there are no layers, is `orthogonal` on models."""
     optimizer = spec.optimizer
     if isinstance(optimizer, SGD):
         if getattr(spec.schedule, "cycle_momentum", False) and optimizer.momentum > 0:
@@ -133,7 +133,8 @@ def spectral_radius(method: Method, lr: float | Floats, eigenvalue: float | Floa
 
 
 def best_rate(method: Method, low: float, high: float) -> tuple[float, float]:
-    """The learning rate that converges fastest on eigenvalues in [low, high], and its factor.
+    """Return the learning rate that converges fastest on eigenvalues in [low, high], and its
+    factor.
 
     Gradient descent: η = 2/(L+μ), (κ−1)/(κ+1). With momentum the optimum over η at the given β is
     searched on a grid of 256 rates up to the threshold (the two ends decide: the radius is

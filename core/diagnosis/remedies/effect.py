@@ -86,7 +86,8 @@ def _error(e: Evidence) -> float:
 
 
 def _floor(e: Evidence) -> float | None:
-    """The least that the loss can be: a function's known minimum, 0 for supervised losses."""
+    """Return the least that the loss can be: a function's known minimum, 0 for supervised
+    losses."""
     if isinstance(e.spec.problem, Supervised):
         return 0.0
     return None if e.land is None else e.land.minimum

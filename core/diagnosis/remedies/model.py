@@ -80,7 +80,7 @@ def _with_hidden_layers(e: Evidence) -> MLP | None:
 
 
 def other_weights(e: Evidence) -> Iterator[Remedy]:
-    """A model at rest where it should not be: other first weights."""
+    """Yield a model at rest where it should not be: other first weights."""
     problem = e.spec.problem
     if not isinstance(problem, Supervised):
         return

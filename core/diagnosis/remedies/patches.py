@@ -27,13 +27,13 @@ class Remedy:
     expected: dict[str, float]
 
     def to_json(self) -> Json:
-        """The contract's shape, but for `index`."""
+        """Return the contract's shape, but for `index`."""
         expected = {name: number(value) for name, value in self.expected.items()}
         return {"patch": self.patch, "reason": self.reason, "expected": expected}
 
 
 def scaled_rate(spec: JobSpec, factor: float) -> Json:
-    """A patch that multiplies every learning rate of the spec, the schedule's own too."""
+    """Return a patch that multiplies every learning rate of the spec, the schedule's own too."""
     patch: Json = {"optimizer": {"lr": rounded(settled_lr(spec.optimizer) * factor)}}
     schedule = spec.schedule.model_dump(mode="json")
     scaled = _scaled(schedule, factor)
@@ -56,7 +56,7 @@ def _scaled(value: Any, factor: float) -> Any:
 
 
 def constant_rate(spec: JobSpec, lr: float, **fields: Any) -> Json:
-    """A patch to the rate `lr` for good, with other fields of the same optimizer."""
+    """Return a patch to the rate `lr` for good, with other fields of the same optimizer."""
     patch: Json = {"optimizer": {"lr": rounded(lr), **fields}}
     if not isinstance(spec.schedule, Constant):
         patch["schedule"] = {"kind": "constant"}
@@ -64,7 +64,8 @@ def constant_rate(spec: JobSpec, lr: float, **fields: Any) -> Json:
 
 
 def another_optimizer(spec: JobSpec, **fields: Any) -> Json:
-    """A patch to another optimizer, under a constant rate where the schedule sets rates itself."""
+    """Return a patch to another optimizer, under a constant rate where the schedule sets rates
+    itself."""
     patch: Json = {"optimizer": fields}
     if _sets_rates(spec.schedule.model_dump(mode="json")):
         patch["schedule"] = {"kind": "constant"}
@@ -82,5 +83,5 @@ def _sets_rates(value: Any) -> bool:
 
 
 def rounded(value: float, digits: int = 4) -> float:
-    """A few significant digits, so that a patch can be read."""
+    """Return a few significant digits, so that a patch can be read."""
     return float(f"{value:.{digits}g}")

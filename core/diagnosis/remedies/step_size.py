@@ -35,7 +35,8 @@ def exact_rate(e: Evidence) -> Remedy | None:
 
 
 def _final_loss(e: Evidence, lr: float, method: theory.Method | None = None) -> float:
-    """The loss that the theory predicts after as many steps as the run had; NaN if unknown."""
+    """Return the loss that the theory predicts after as many steps as the run had; NaN if
+    unknown."""
     form = exact_form(e)
     if form is None or e.x is None or form.least is None:
         return math.nan
@@ -53,7 +54,8 @@ def known(expected: dict[str, float]) -> dict[str, float]:
 
 
 def cautious_rate(e: Evidence) -> float | None:
-    """A rate that should be safe on a function that is not quadratic; None where none is known.
+    """Return a rate that should be safe on a function that is not quadratic; None where none is
+    known.
 
     A quarter of 2(1−β) over the steepest curvature seen anywhere around, and no first step (with
     the momentum that it will gather) longer than half of the point's own size.
@@ -105,7 +107,7 @@ def lower_rate(e: Evidence, factor: float) -> Remedy:
 
 
 def clip(e: Evidence) -> Remedy:
-    """Gradient clipping at the run's first gradient norm."""
+    """Return the gradient clipping at the run's first gradient norm."""
     first = float(e.grad[0]) if e.rows and np.isfinite(e.grad[0]) and e.grad[0] > 0 else 1.0
     norm = rounded(max(first, 1e-6), 2)
     return Remedy(
@@ -116,7 +118,7 @@ def clip(e: Evidence) -> Remedy:
 
 
 def raise_rate(e: Evidence, factor: float) -> Remedy:
-    """A learning rate `factor` times larger."""
+    """Return a learning rate `factor` times larger."""
     lr = rounded(settled_lr(e.spec.optimizer) * factor)
     return Remedy(
         scaled_rate(e.spec, factor),
@@ -126,7 +128,7 @@ def raise_rate(e: Evidence, factor: float) -> Remedy:
 
 
 def faster_on_a_quadratic(e: Evidence) -> list[Remedy]:
-    """The best rate for the method, and a heavy ball; each with the loss that it will reach.
+    """Return the best rate for the method, and a heavy ball; each with the loss that it will reach.
 
     Polyak's momentum is the best in the end, but on few steps it may still be swinging: of several
     momenta the one with the lowest predicted loss is taken.
@@ -168,7 +170,8 @@ def _reached(remedy: Remedy) -> tuple[float, float]:
 
 
 def _promising(remedy: Remedy, gap: float, least: float) -> bool:
-    """Whether it should take a fifth off the gap (or a third off the steps, if that is all)."""
+    """Tell whether it should take a fifth off the gap (or a third off the steps, if that is
+    all)."""
     final = remedy.expected.get("final_loss")
     if final is None:
         return remedy.expected.get("speed_up", 0.0) > 1.5

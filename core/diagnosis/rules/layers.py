@@ -63,7 +63,7 @@ def look_saturated(e: Evidence) -> RuleAnswer:
 
 
 def look_update_size(e: Evidence) -> RuleAnswer:
-    """The next update of each weight matrix over the matrix itself."""
+    """Return the next update of each weight matrix over the matrix itself."""
     updates = [] if e.measured is None else e.measured.updates
     if not updates:
         return unknown(_NOT + " of a checkpoint with the optimizer's state.")
@@ -92,7 +92,7 @@ def look_preconditioned(e: Evidence) -> RuleAnswer:
 
 
 def look_noise_scale(e: Evidence) -> RuleAnswer:
-    """The gradient noise scale against the batch."""
+    """Return the gradient noise scale against the batch."""
     found = None if e.measured is None else e.measured.noise_scale
     size = e.spec.batch_size
     if found is None or not isinstance(size, int):
@@ -105,7 +105,7 @@ def look_noise_scale(e: Evidence) -> RuleAnswer:
 
 
 def look_gradient_spikes(e: Evidence) -> RuleAnswer:
-    """Gradient norms a hundred times the usual: exploding gradients."""
+    """Return the gradient norms a hundred times the usual: exploding gradients."""
     if e.rows < 12 or not np.isfinite(e.grad_start):
         return unknown("Needs twelve rows.")
     thin = e.grad[:: max(1, e.rows // 4096)]

@@ -38,7 +38,8 @@ def look_rate_far_below_threshold(e: Evidence) -> RuleAnswer:
 
 
 def look_steady_slow_descent(e: Evidence) -> RuleAnswer:
-    """A loss that has not even begun to level off: the run ended before its time constant."""
+    """Return a loss that has not even begun to level off: the run ended before its time
+    constant."""
     if e.rows < 100 or e.spent:
         return unknown("Needs a hundred rows and something left to gain.")
     if e.land is not None and e.method.linear:
@@ -89,7 +90,8 @@ def _bend(e: Evidence) -> float:
 
 
 def look_straight_path(e: Evidence) -> RuleAnswer:
-    """An adaptive method, whose steps are about η long, still on a straight line to somewhere."""
+    """Return an adaptive method, whose steps are about η long, still on a straight line to
+    somewhere."""
     if e.x is None or e.method.family != "adaptive" or e.rows < 10:
         return unknown("For points of adaptive methods, ten rows or more.")
     half = e.x[np.linspace(e.rows // 2, e.rows - 1, min(e.rows - e.rows // 2, 128)).astype(int)]
@@ -118,7 +120,8 @@ class Conditioning(NamedTuple):
 
 
 def conditioning(e: Evidence) -> Conditioning | None:
-    """The condition number that the run feels: of the quadratic or Hessian, else from its rate."""
+    """Return the condition number that the run feels: of the quadratic or Hessian, else from its
+    rate."""
     form = exact_form(e)
     if form is not None and form.eigenvalues[0] > 0:
         felt = excited(e, form)

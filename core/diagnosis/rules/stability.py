@@ -12,7 +12,7 @@ from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 
 
 def look_diverged(e: Evidence) -> RuleAnswer:
-    """The job's outcome, or the contract's rule on a history without one."""
+    """Return the job's outcome, or the contract's rule on a history without one."""
     if e.rows == 0:
         if e.nonfinite or e.outcome == "diverged":
             return triggered("The loss was not finite from the first row on.", 5.0)
@@ -28,14 +28,15 @@ def look_diverged(e: Evidence) -> RuleAnswer:
 
 
 def exact_form(e: Evidence) -> QuadraticForm | None:
-    """The quadratic that the run's steps are linear maps on, where the theory is exact."""
+    """Return the quadratic that the run's steps are linear maps on, where the theory is exact."""
     form = e.land.form if e.land is not None else None
     exact = form is not None and e.method.linear and e.unconstrained and e.steady_rate
     return form if exact else None
 
 
 def excited(e: Evidence, form: QuadraticForm) -> Floats:
-    """The eigenvalues that the run can feel: those along which its gradient is not exactly 0."""
+    """Return the eigenvalues that the run can feel: those along which its gradient is not exactly
+    0."""
     if form.vectors is None or e.x is None:
         return form.eigenvalues
     ends = form.gradients(e.x[[0, e.rows - 1]])
@@ -82,7 +83,7 @@ def look_unstable_step(e: Evidence) -> RuleAnswer:
 
 
 def look_no_minimum(e: Evidence) -> RuleAnswer:
-    """A quadratic with a negative eigenvalue, once the run moves along it."""
+    """Return a quadratic with a negative eigenvalue, once the run moves along it."""
     form = e.land.form if e.land is not None else None
     if form is None or e.land is None or form.vectors is None or e.land.gradient is None:
         return unknown("The function is not known to be quadratic.")
@@ -101,7 +102,7 @@ def look_no_minimum(e: Evidence) -> RuleAnswer:
 
 
 def look_loss_growing(e: Evidence) -> RuleAnswer:
-    """A rise through the second half that ends above the start."""
+    """Return a rise through the second half that ends above the start."""
     if e.rows < 6:
         return unknown("Fewer than six rows.")
     level, late = e.level, e.late_trend
@@ -143,14 +144,14 @@ def asymptotic_speed(e: Evidence) -> tuple[float, float] | None:
 
 
 def speed_up(now: float, best: float) -> float:
-    """How many times fewer steps the factor `best` needs than `now`."""
+    """Return how many times fewer steps the factor `best` needs than `now`."""
     if now >= 1.0:
         return math.inf
     return math.log(best) / math.log(now) if now > 0 else 1.0
 
 
 def _slow(e: Evidence) -> tuple[bool, dict[str, float], str]:
-    """Whether descent is slow or absent because of the oscillation, with the numbers."""
+    """Tell whether descent is slow or absent because of the oscillation, with the numbers."""
     speed = asymptotic_speed(e)
     if speed is not None:
         gain = speed_up(*speed)
@@ -206,7 +207,8 @@ def _what(source: str) -> str:
 
 
 def look_cycling(e: Evidence) -> RuleAnswer:
-    """A run without randomness that keeps moving and gets nowhere: a limit cycle or chaos."""
+    """Return a run without randomness that keeps moving and gets nowhere: a limit cycle or
+    chaos."""
     if e.rows < 12 or not e.deterministic:
         return unknown("Needs twelve rows of a run without random batches.")
     if e.spent:

@@ -8,7 +8,7 @@ from core.specs.job import Supervised
 
 
 def look_stationary(e: Evidence) -> RuleAnswer:
-    """Gradient ≈ 0 at the end."""
+    """Return the gradient ≈ 0 at the end."""
     if e.rows == 0:
         return unknown("There are no rows.")
     numbers = {"grad_norm": float(e.grad[-1]), "of_first": e.grad_ratio}
@@ -83,7 +83,7 @@ def _measured_curvature(e: Evidence) -> RuleAnswer:
 
 
 def look_above_known_minimum(e: Evidence) -> RuleAnswer:
-    """A minimum in reach that lies clearly above the function's known one."""
+    """Return a minimum in reach that lies clearly above the function's known one."""
     if not e.near_stationary:
         return unknown("Looked at only where the gradient is close to 0.")
     if e.convex:
@@ -111,14 +111,15 @@ def look_above_known_minimum(e: Evidence) -> RuleAnswer:
 
 
 def _least_known(e: Evidence) -> float | None:
-    """The function's published minimum, else the lowest one that a multi-start found."""
+    """Return the function's published minimum, else the lowest one that a multi-start found."""
     if e.land is not None and e.land.minimum is not None:
         return e.land.minimum
     return None if e.at_end is None else e.at_end.other_minimum
 
 
 def _above_other_models(e: Evidence, first: float) -> RuleAnswer:
-    """A model at rest against what the same model reaches from elsewhere, or reached before."""
+    """Return a model at rest against what the same model reaches from elsewhere, or reached
+    before."""
     found = e.at_end
     if found is None or found.loss is None:
         return unknown("The lowest loss of a model is not known.")
@@ -134,7 +135,7 @@ def _above_other_models(e: Evidence, first: float) -> RuleAnswer:
 
 
 def _best_before(e: Evidence) -> float | None:
-    """The lowest loss of the run itself, where each row's is of all data."""
+    """Return the lowest loss of the run itself, where each row's is of all data."""
     return e.level.best if e.deterministic else None
 
 
@@ -171,7 +172,8 @@ def look_plateau(e: Evidence) -> RuleAnswer:
 
 
 def _gain_of_a_larger_rate(e: Evidence) -> float:
-    """How many times larger the rate could be by all curvature known around; 1 when unknown."""
+    """Return how many times larger the rate could be by all curvature known around; 1 when
+    unknown."""
     known = [each for each in (e.sharpness, e.land.steepest if e.land else None) if each]
     if e.sharpness is None or not e.method.linear or not e.deterministic:
         return 1.0

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
 Values = Any
-"""One float64 less an axis (NumPy types its reductions no closer)."""
+"""An array of float64 with one axis less than the points (NumPy types its reductions no closer)."""
 Interval = tuple[float, float]
 Point = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Classic:
-    """What is known of one function.
+    """A classic test function: its formula and the published facts about it.
 
     Attributes:
         formula: in plain text, coordinates x1 … xn.
@@ -45,11 +45,11 @@ class Classic:
     fixed_dim: int | None = None
 
     def domain_of(self, dim: int) -> tuple[Interval, ...]:
-        """The customary interval of each of `dim` coordinates."""
+        """Return the customary interval of each of `dim` coordinates."""
         return self.domain * dim if len(self.domain) == 1 else self.domain
 
     def start_of(self, dim: int) -> Point:
-        """The default start in `dim` coordinates."""
+        """Return the default start in `dim` coordinates."""
         return tuple(self.start[i % len(self.start)] for i in range(dim))
 
 

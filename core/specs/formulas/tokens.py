@@ -103,7 +103,7 @@ _HINTS: Final = {
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Every token in turn, then one of kind `end`. Raises `InvalidExpressionError`."""
+    """Yield every token in turn, then one of kind `end`. Raises `InvalidExpressionError`."""
     position, end = 0, len(text.rstrip(" \t\r\n\f\v"))
     while position < end:
         match = _TOKEN.match(text, position)

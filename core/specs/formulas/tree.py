@@ -35,13 +35,14 @@ Expr = Number | Variable | Apply
 
 
 def variables(expr: Expr) -> tuple[str, ...]:
-    """The names of the variables, each once, `x2` before `x10`: the order of the coordinates."""
+    """Return the names of the variables, each once, `x2` before `x10`: the order of the
+    coordinates."""
     names = {node.name for node in postorder(expr) if isinstance(node, Variable)}
     return tuple(sorted(names, key=_natural))
 
 
 def postorder(expr: Expr) -> Iterator[Expr]:
-    """Every node, arguments before the operation that uses them; not recursive."""
+    """Yield every node, arguments before the operation that uses them; not recursive."""
     stack: list[tuple[Expr, bool]] = [(expr, False)]
     while stack:
         node, ready = stack.pop()

@@ -1,5 +1,5 @@
 """Functions of a spec in NumPy: values, dimension, known minimum. torch has its own formulas
-(`core.problems`); tests hold both against each other."""
+(`core.train.problems`); tests hold both against each other."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -65,18 +65,19 @@ OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "max": np.maximum,
     "where": np.where,
 }
-"""One function for every name of `expression_names.ARITY`."""
+"""The NumPy function for every name of `expression_names.ARITY`."""
 
 
 def evaluate(expr: Expr, values: Mapping[str, float]) -> float:
-    """The expression's value in float64; NaN or infinite where it is undefined or overflows."""
+    """Return the expression's value in float64; NaN or infinite where it is undefined or
+    overflows."""
     with np.errstate(all="ignore"):
         named = {name: np.float64(value) for name, value in values.items()}
         return float(fold(expr, np.float64, named, OPERATIONS))
 
 
 def dimension(function: Function) -> int:
-    """The number of coordinates of the point."""
+    """Return the number of coordinates of the point."""
     if isinstance(function, Expression):
         return len(variables(parse(function.expression)))
     if isinstance(function, Quadratic):
@@ -86,7 +87,7 @@ def dimension(function: Function) -> int:
 
 
 def value_at(function: Function, points: Array) -> Array:
-    """Values (...) at points (..., n); NaN and infinities are values, never warnings.
+    """Return values (...) at points (..., n); NaN and infinities are values, never warnings.
 
     A quadratic with a `rotation_seed` is taken unrotated: A has the same eigenvalues, and the same
     value only where x is rotated along.
@@ -119,15 +120,15 @@ def _quadratic(function: Quadratic, points: Array) -> Array:
 
 
 def eigenvalues(function: Quadratic) -> Array:
-    """Of A, ascending; the rotation does not change them."""
+    """Return the eigenvalues of A, ascending; the rotation does not change them."""
     if function.matrix is not None:
         return np.linalg.eigvalsh(np.asarray(function.matrix, dtype=np.float64))
     return np.sort(np.asarray(function.eigenvalues, dtype=np.float64))
 
 
 def minimum_value(function: Function) -> float | None:
-    """The global minimum's value, where it is known: None for expressions, for quadratics without
-    a minimum, and for rotated ones with a linear term (the rotation is torch's)."""
+    """Return the global minimum's value, where it is known: None for expressions, for quadratics
+    without a minimum, and for rotated ones with a linear term (the rotation is torch's)."""
     if isinstance(function, Expression):
         return None
     if not isinstance(function, Quadratic):
@@ -149,7 +150,7 @@ def minimum_value(function: Function) -> float | None:
 
 
 def domain(function: Function) -> tuple[Interval, ...] | None:
-    """The customary interval of each coordinate; None for quadratics and expressions."""
+    """Return the customary interval of each coordinate; None for quadratics and expressions."""
     if isinstance(function, (Expression, Quadratic)):
         return None
     return CLASSICS[function.kind].domain_of(dimension(function))

@@ -1,4 +1,5 @@
-"""From bytes to the fields of a spec: JSON, names, types and ranges; no rules across fields."""
+"""Reading of a request's bytes into the fields of a spec: JSON, names, types and ranges; no rules
+across fields."""
 
 import json
 import re
@@ -58,7 +59,8 @@ def read_as(
 
 
 def _refuse_absurd(body: bytes, max_objects: int, max_fields: int) -> None:
-    """No spec has this many objects or fields; each could be a mistake to report."""
+    """Refuse a body with more objects or fields than any spec has; each could be a mistake to
+    report."""
     objects, fields = body.count(b"{"), body.count(b":")
     if objects > max_objects or fields > max_fields:
         message = (
@@ -89,7 +91,8 @@ def _num_fields(value: Any) -> int:
 
 
 def _duplicates(body: bytes) -> list[FieldError]:
-    """Names that stand twice in one object: JSON readers differ in which value they take."""
+    """Return the names that stand twice in one object: JSON readers differ in which value they
+    take."""
     repeated: list[str] = []
 
     def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

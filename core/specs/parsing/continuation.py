@@ -21,11 +21,11 @@ FREE: Final = frozenset(
 
 
 class Continuation(Spec):
-    """What `POST /v1/jobs/{id}/continue` takes."""
+    """The body of `POST /v1/jobs/{id}/continue`."""
 
     budget: Budget
-    """In place of the job's own. It counts from the origin: to do 500 more updates after 1,000,
-    `max_steps` is 1,500."""
+    """Budget that replaces the job's own. It counts from the origin: to do 500 more updates after
+    1,000, `max_steps` is 1,500."""
 
 
 def parse_continuation(body: bytes) -> Continuation:
@@ -46,7 +46,7 @@ def parse_continuation(body: bytes) -> Continuation:
 
 
 def _renamed(error: FieldError) -> FieldError:
-    """The reader's words for a stranger are those of a job."""
+    """Put the reader's error for an unknown field into the words of a job."""
     if error.code != "unknown_field" or "." in error.param:
         return error
     message = f"{error.param} cannot be changed by continuing; the only field here is budget"
@@ -54,7 +54,7 @@ def _renamed(error: FieldError) -> FieldError:
 
 
 def continued(parent: Json, asked: Continuation, start: StartFrom, limits: Limits) -> JobSpec:
-    """The resolved spec of the job that goes on from `start`.
+    """Return the resolved spec of the job that goes on from `start`.
 
     Args:
         parent: the resolved spec of that job. Lengths that followed from its budget (a cosine's
@@ -72,7 +72,8 @@ def continued(parent: Json, asked: Continuation, start: StartFrom, limits: Limit
 
 
 def differences(spec: Json, parent: Json) -> list[FieldError]:
-    """Where a spec with `start_from` is not that of the job which it names; both resolved."""
+    """List where a spec with `start_from` differs from that of the job which it names; both
+    resolved."""
     found: list[FieldError] = []
     for name in spec.keys() | parent.keys():
         if name in FREE:
@@ -87,7 +88,7 @@ def differences(spec: Json, parent: Json) -> list[FieldError]:
 
 
 def _differing(path: str, one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Paths of the smallest parts that differ, and both values."""
+    """Yield the paths of the smallest parts that differ, and both values."""
     if one == other:
         return
     both = isinstance(one, Mapping) and isinstance(other, Mapping)

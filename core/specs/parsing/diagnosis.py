@@ -1,4 +1,4 @@
-"""What a later diagnosis is asked for: the body of `POST /v1/jobs/{id}/diagnosis`."""
+"""The body of `POST /v1/jobs/{id}/diagnosis`: the request of a diagnosis after the job's end."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -18,14 +18,14 @@ def _tag(value: object) -> str:
 
 
 class DiagnosisRequest(Spec):
-    """What `POST /v1/jobs/{id}/diagnosis` takes."""
+    """The body of `POST /v1/jobs/{id}/diagnosis`."""
 
     checkpoint: Annotated[
         Annotated[Literal["final", "best", "initial"], Tag("~word")]
         | Annotated[NonNegativeInt, Tag("~number")],
         Discriminator(_tag),
     ] = "final"
-    """Which weights to measure: by name, or a kept checkpoint by its step."""
+    """Weights to measure: by name, or a kept checkpoint by its step."""
 
 
 def parse_diagnosis_request(body: bytes) -> DiagnosisRequest:
@@ -42,7 +42,7 @@ def parse_diagnosis_request(body: bytes) -> DiagnosisRequest:
 
 
 def _renamed(error: FieldError, value: Any) -> FieldError:
-    """The reader's words are those of a job's fields."""
+    """Put the reader's error into the words of a job's fields."""
     if error.code == "unknown_field":
         message = f"{error.param} is not a field here; the only one is checkpoint"
         return FieldError(error.param, error.code, message)

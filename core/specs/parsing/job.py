@@ -1,4 +1,5 @@
-"""From the bytes of a request to a resolved spec: all defaults written out, all mistakes found."""
+"""Reading of a request's bytes into a resolved spec: all defaults written out, all mistakes
+found."""
 
 import json
 from typing import Any, Final, Literal, assert_never
@@ -45,7 +46,7 @@ def parse_job(body: bytes, limits: Limits) -> JobSpec:
 
 
 def resolve(spec: JobSpec, limits: Limits) -> JobSpec:
-    """As `parse_job`, of a spec whose fields have been read."""
+    """Check and resolve a spec whose fields have been read, as `parse_job` does."""
     faults = FieldErrorList()
     resolved = _resolve(spec, limits, faults)
     faults.raise_any()
@@ -53,7 +54,7 @@ def resolve(spec: JobSpec, limits: Limits) -> JobSpec:
 
 
 def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> JobSpec:
-    """Each part in turn; a problem that is wrong leaves the rest unresolved."""
+    """Resolve each part in turn; a problem that is wrong leaves the rest unresolved."""
     optimizer = resolve_optimizer(spec.optimizer, faults)
     schedules = Schedules(optimizer, faults)
     check_auto(optimizer, spec.schedule, faults)
@@ -124,7 +125,7 @@ def _resolve_supervised(
 
 
 def _affordable_steps(record: Record, size: Extent, limits: Limits) -> int:
-    """About as many steps as the history limit allows, evaluations included."""
+    """Return about as many steps as the history limit allows, evaluations included."""
     train, evaluation = (sum(size.widths[kind].values()) for kind in ("train", "eval"))
     a_step = train / record.every + evaluation / (record.eval_every or limits.max_history_bytes)
     at_the_ends = 4 * (train + evaluation)
@@ -156,7 +157,7 @@ def _check_limits(
 
 
 def _thinning(spec: JobSpec, size: Extent, steps: int, limits: Limits) -> int:
-    """How many times as far apart the rows must be for the history to fit."""
+    """Return by which factor rows must be further apart for the history to fit."""
     factor = -(-history_bytes(spec, size, steps) // limits.max_history_bytes)
     while True:
         every, eval_every = spec.record.every * factor, spec.record.eval_every
@@ -203,7 +204,7 @@ _STAND_INS: Final[dict[str, Any]] = {
 
 
 def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) -> list[FieldError]:
-    """What the rules find in the parts of a body whose fields are right.
+    """List what the rules find in the parts of a body whose fields are right.
 
     A wrong part is replaced by its default, and then nothing is said of that part, nor (for a
     wrong problem or budget) of what depends on it.

@@ -18,7 +18,7 @@ _LONGEST_NAME: Final = 80
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an error lies.
+    """The place of an error in the body.
 
     Attributes:
         path: dotted, without the tags that pydantic puts into its locations.
@@ -37,7 +37,7 @@ class _Place:
 def field_errors(
     details: list[ErrorDetails], body: Any, model: type[Spec] = JobSpec
 ) -> list[FieldError]:
-    """Translate; `body` is the JSON value that was validated as `model`."""
+    """Translate pydantic's errors; `body` is the JSON value that was validated as `model`."""
     locations = [detail["loc"] for detail in details]
     found: list[FieldError] = []
     for detail in details:
@@ -207,7 +207,7 @@ def _unknown_kind(place: _Place, context: Mapping[str, Any]) -> str:
 
 
 def _no_range_test(place: _Place) -> str:
-    """For the optimizers that take a number only."""
+    """Say why "auto" is refused for the optimizers that take a number only."""
     return (
         f'{place.path}: "auto" is not available for {place.owner[1]}, whose steps find a length of'
         " their own, so that a range test of the rate would say nothing; give a number above 0"
@@ -284,7 +284,8 @@ def _listed(words: Any) -> str:
 
 
 def _later_mistakes(detail: ErrorDetails, place: _Place, body: Any) -> Iterator[FieldError]:
-    """Lists of numbers stop at their first mistake (`fail_fast`); look up those after it."""
+    """Yield the mistakes after the first in lists of numbers, where pydantic stops
+    (`fail_fast`)."""
     if detail["type"] not in ("float_type", "finite_number", "int_type"):
         return
     head, _, _ = place.path.rpartition(".")

@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 
 def remedied(parent: Json, patch: Json, limits: Limits) -> JobSpec:
-    """The resolved spec of the job.
+    """Return the resolved spec of the job.
 
     The start is the parent's: the same seed draws the same weights and the same order of data. A
     parent that went on from a checkpoint began with the origin's weights, and so does this job: an

@@ -1,4 +1,4 @@
-"""What a resolved spec will cost, known before it runs and without torch."""
+"""Estimates of what a resolved spec will cost, made before it runs and without torch."""
 
 from dataclasses import dataclass
 from typing import Final, assert_never
@@ -27,7 +27,7 @@ from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import Extent, extent_of, layer_widths, rows_of, start_of, steps_of
 
 BYTES_A_NUMBER: Final = 8
-"""In a history: packed float64."""
+"""Bytes of a number in a history: packed float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,15 @@ def estimate(spec: JobSpec) -> Estimate:
 
 
 def history_bytes(spec: JobSpec, size: Extent, steps: int) -> int:
-    """Bytes of the rows of both histories (steps are not stored: they follow from the row)."""
+    """Return the bytes of the rows of both histories (steps are not stored: they follow from the
+    row)."""
     rows = rows_of(spec.record, size, steps, start_of(spec))
     return BYTES_A_NUMBER * sum(rows[kind] * sum(size.widths[kind].values()) for kind in rows)
 
 
 def memory_parts(spec: JobSpec, size: Extent, steps: int) -> dict[str, int]:
-    """Bytes by the field of the spec that asks for them; an estimate from above, within about 2 x.
+    """Return the bytes by the field of the spec that asks for them; an estimate from above, within
+    about 2 x.
 
     Weights are counted with their gradients and the copy of the best ones; data with the float64
     rows that they are read or drawn into.
@@ -122,7 +124,7 @@ def _bytes_read(data: Data) -> int:
 
 
 def state_vectors(optimizer: Optimizer, steps: int) -> int:
-    """How many vectors of the parameters' size the optimizer keeps between updates."""
+    """Return how many vectors of the parameters' size the optimizer keeps between updates."""
     match optimizer:
         case SGD():
             return 1 if optimizer.momentum else 0

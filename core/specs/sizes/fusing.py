@@ -1,4 +1,5 @@
-"""Which runs may share a stack, and how many fit: from the specs alone, without torch."""
+"""Choice of the runs that may share a stack, and of how many fit: from the specs alone, without
+torch."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any, Final, get_args
@@ -19,7 +20,7 @@ FusedModel = LinearModel | MLP
 one. Said here alone, likewise."""
 _FUSED_MODELS: Final = frozenset(get_args(FusedModel))
 COMMON: Final = frozenset({"kind", "ns_steps", "adjust_lr_fn"})
-"""What an optimizer's runs in a stack have in common, beside its booleans."""
+"""Options that all runs of an optimizer in a stack have in common, beside its booleans."""
 MUON_SCRATCH: Final = 2
 """Vectors of the parameters' size that Muon works with beyond the others: it moves whole stacks."""
 CPU_STACK_BYTES: Final = 40 * 2**20
@@ -89,8 +90,8 @@ def _problem_structure(spec: JobSpec) -> Hashable:
 
 
 def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
-    """The specs' numbers by stack, each in order and the stacks by their first; a run that cannot
-    be fused is a group of its own."""
+    """Return the specs' numbers by stack, each in order and the stacks by their first; a run that
+    cannot be fused is a group of its own."""
     found: dict[Hashable, list[int]] = {}
     keys: dict[tuple[int, ...], Hashable | None] = {}  # repeats share all but their seed
     for number, spec in enumerate(specs):
@@ -103,9 +104,9 @@ def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
 
 
 def bytes_per_run(spec: JobSpec) -> int:
-    """Memory that one run adds to a stack, an estimate from above: weights with gradients (those
-    of models as they are found, and packed), the initial and the best ones and a candidate,
-    optimizer state, activations with their gradients."""
+    """Return the memory that one run adds to a stack, an estimate from above: weights with
+    gradients (those of models as they are found, and packed), the initial and the best ones and a
+    candidate, optimizer state, activations with their gradients."""
     size = extent_of(spec)
     steps = steps_of(spec.budget, size)
     item = 4 if spec.precision == "float32" else 8

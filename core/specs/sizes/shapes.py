@@ -50,7 +50,7 @@ LossFamily = Literal["classes", "binary", "values"]
 
 @dataclass(frozen=True, slots=True)
 class DataShape:
-    """What is known of a data set before it is loaded.
+    """The facts about a data set that are known before it is loaded.
 
     Attributes:
         num_rows: before the split.
@@ -73,7 +73,7 @@ def builtin_table() -> dict[str, dict[str, Any]]:
 
 
 def data_shape(data: Data) -> DataShape:
-    """Rows and columns of the data set. Inline rows are taken to be rectangular."""
+    """Return the rows and columns of the data set. Inline rows are taken to be rectangular."""
     match data:
         case Builtin():
             entry = builtin_table()[data.name]
@@ -113,7 +113,7 @@ def _generated(generator: Generator) -> DataShape:
 
 
 def inline_classes(data: Inline) -> int:
-    """The largest class id and one more, or 0 where the targets are not whole numbers."""
+    """Return the largest class id and one more, or 0 where the targets are not whole numbers."""
     return data.counted.largest_id + 1
 
 
@@ -137,7 +137,7 @@ def loss_family(loss: Loss) -> LossFamily:
 
 
 def output_width(loss: Loss, shape: DataShape) -> int:
-    """How many numbers the model gives for each row."""
+    """Return how many numbers the model gives for each row."""
     match loss_family(loss):
         case "binary":
             return 1
@@ -153,7 +153,8 @@ def layer_widths(model: Model, num_inputs: int, num_outputs: int) -> tuple[int, 
 
 
 def num_parameters(model: Model, num_inputs: int, num_outputs: int) -> int:
-    """Trainable numbers: weights, biases, and two a unit of each normalized hidden layer."""
+    """Count the trainable numbers: weights, biases, and two a unit of each normalized hidden
+    layer."""
     widths = layer_widths(model, num_inputs, num_outputs)
     weights = sum(a * b for a, b in pairwise(widths))
     biases = sum(widths[1:]) if model.bias else 0
@@ -162,7 +163,7 @@ def num_parameters(model: Model, num_inputs: int, num_outputs: int) -> int:
 
 
 def problem_parameters(problem: Supervised | FunctionProblem) -> int:
-    """Parameters of the model (its loss resolved), or coordinates of the point."""
+    """Count the parameters of the model (its loss resolved), or the coordinates of the point."""
     if isinstance(problem, FunctionProblem):
         return dimension(problem.function)
     shape = data_shape(problem.data)
@@ -176,7 +177,8 @@ def _loss(problem: Supervised) -> Loss:
 
 
 def steps_per_epoch(data: Data, train_rows: int, batch_size: int | Literal["full"] | None) -> int:
-    """Updates that one pass over the training rows takes; an explicit order passes in its list."""
+    """Count the updates that one pass over the training rows takes; an explicit order passes in its
+    list."""
     if isinstance(data.order, ExplicitOrder):
         return len(data.order.steps)
     if batch_size is None or batch_size == "full":
@@ -190,7 +192,7 @@ HistoryWidths = dict[Literal["train", "eval"], dict[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How large a problem is, computed once (inline rows are counted here).
+    """The size of a problem, computed once (inline rows are counted here).
 
     Attributes:
         num_parameters: of the model, or coordinates of the point.
@@ -216,7 +218,7 @@ def extent(
     batch_size: int | Literal["full"] | None,
     record: Record | None = None,
 ) -> Extent:
-    """The extent of a resolved problem. `record`: left out, the default."""
+    """Return the extent of a resolved problem; without `record`, that of the default."""
     train = {"loss": 1, "lr": 1, "grad_norm": 1}
     if record is not None and record.gradient_cosine:
         train["grad_cosine"] = 1
@@ -239,7 +241,7 @@ def extent(
 
 
 def steps_of(budget: Budget, size: Extent) -> int:
-    """Updates that a resolved budget allows (`max_seconds` may cut them short)."""
+    """Count the updates that a resolved budget allows (`max_seconds` may cut them short)."""
     limits = [] if budget.max_steps is None else [budget.max_steps]
     if budget.max_epochs is not None and size.steps_per_epoch is not None:
         limits.append(budget.max_epochs * size.steps_per_epoch)
@@ -249,8 +251,8 @@ def steps_of(budget: Budget, size: Extent) -> int:
 def rows_of(
     record: Record, size: Extent, steps: int, start: int = 0
 ) -> dict[Literal["train", "eval"], int]:
-    """The most rows that each history can have which begins at step `start` and ends with update
-    `steps`: the multiples in between, and the last."""
+    """Return the most rows that each history can have which begins at step `start` and ends with
+    update `steps`: the multiples in between, and the last."""
     evaluations = 1 if record.eval_every is None else _rows(start, steps, record.eval_every)
     return {
         "train": _rows(start, steps - 1, record.every),
@@ -263,12 +265,12 @@ def _rows(start: int, last: int, every: int) -> int:
 
 
 def start_of(spec: JobSpec) -> int:
-    """Updates that the weights have behind them when the job begins."""
+    """Count the updates that the weights have behind them when the job begins."""
     return 0 if spec.start_from is None else spec.start_from.step
 
 
 def first_steps(spec: JobSpec) -> dict[Literal["train", "eval"], int]:
-    """The first step of each history that its grid holds: the multiples of `record.every` and
+    """Return the first step of each history on its grid: the multiples of `record.every` and
     `record.eval_every`, wherever the job starts (0 where evaluations come at the end alone)."""
     start, record = start_of(spec), spec.record
 
@@ -279,21 +281,21 @@ def first_steps(spec: JobSpec) -> dict[Literal["train", "eval"], int]:
 
 
 def extent_of(spec: JobSpec) -> Extent:
-    """`extent` for a resolved spec."""
+    """Return `extent` for a resolved spec."""
     return extent(spec.problem, spec.batch_size, spec.record)
 
 
 def num_steps(spec: JobSpec) -> int:
-    """`steps_of` for a resolved spec."""
+    """Return `steps_of` for a resolved spec."""
     return steps_of(spec.budget, extent_of(spec))
 
 
 def history_widths(spec: JobSpec) -> HistoryWidths:
-    """`Extent.widths` for a resolved spec."""
+    """Return `Extent.widths` for a resolved spec."""
     return extent_of(spec).widths
 
 
 def expected_rows(spec: JobSpec) -> dict[Literal["train", "eval"], int]:
-    """`rows_of` for a resolved spec."""
+    """Return `rows_of` for a resolved spec."""
     size = extent_of(spec)
     return rows_of(spec.record, size, steps_of(spec.budget, size), start_of(spec))

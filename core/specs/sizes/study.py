@@ -1,4 +1,4 @@
-"""What a study's configurations have in common, and what they will take together."""
+"""The common traits of a study's configurations, and the sum of what they will take."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass
 class StudySummary:
-    """Gathered from one resolved configuration after the other.
+    """A summary gathered from one resolved configuration after the other.
 
     Attributes:
         first: the first of them.

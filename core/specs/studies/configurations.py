@@ -1,4 +1,4 @@
-"""From a study's base and a configuration's parameters to the resolved spec of a job."""
+"""Construction of a job's resolved spec from a study's base and a configuration's parameters."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ _BYTES_OF_FAILURES: Final = 32 * 2**20
 
 
 class Jobs:
-    """Resolves one configuration after the other, each as `parse_job` does.
+    """Resolver of one configuration after the other, each as `parse_job` does.
 
     Only the fields that paths lead into are read anew each time; the others are read once, and all
     specs share them. So are the rows of inline data that no path touches: four megabytes of them
@@ -71,11 +71,11 @@ class Jobs:
 
     @property
     def affordable_failures(self) -> int:
-        """After how many configurations with mistakes no more need be looked at."""
+        """The number of configurations with mistakes after which no more need be looked at."""
         return max(4, min(_MOST_FAILURES, _BYTES_OF_FAILURES // (self._size + 1)))
 
     def resolved(self, params: Mapping[str, Any]) -> JobSpec:
-        """The spec with the parameters put in.
+        """Return the spec with the parameters put in.
 
         Raises:
             InvalidInputError: with every mistake; params are those of a job's spec.
@@ -93,7 +93,7 @@ class Jobs:
         return resolve(spec, self._limits)
 
     def _read(self, part: Json) -> JobSpec | None:
-        """A spec with the fields in `part`; None where one is wrong."""
+        """Return a spec with the fields in `part`; None where one is wrong."""
         try:
             spec, _, _ = read_as(
                 JobSpec,
@@ -107,7 +107,7 @@ class Jobs:
 
 
 def _inline(base: Json) -> Json | None:
-    """The inline data of the base."""
+    """Return the inline data of the base."""
     problem = base.get("problem")
     data = problem.get("data") if isinstance(problem, dict) else None
     return data if isinstance(data, dict) and data.get("kind") == "inline" else None

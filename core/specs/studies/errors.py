@@ -1,4 +1,4 @@
-"""Mistakes of a study's configurations, each said once and laid to its place in the study."""
+"""The mistakes of a study's configurations, each said once and laid to its place in the study."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class _Seen:
 
 
 class ConfigurationFaults:
-    """Gathers what `parse_job` finds in one configuration after the other.
+    """Collector of what `parse_job` finds in one configuration after the other.
 
     A mistake at or under a path of the sweep is that path's (`sweep.optimizer.lr`), and so is one
     in an object that is there for the path's sake; any other is the base's (`base.optimizer.eps`).
@@ -51,7 +51,7 @@ class ConfigurationFaults:
         return len(self._seen) > MAX_ERRORS or self._failing >= self._most
 
     def add(self, number: int, params: Mapping[str, Any], errors: Sequence[FieldError]) -> None:
-        """The mistakes of configuration `number`; their params are those of a job's spec."""
+        """Add the mistakes of configuration `number`; their params are those of a job's spec."""
         self._failing += bool(errors)
         for error in errors:
             key = (error.param, error.code, error.message)
@@ -67,7 +67,8 @@ class ConfigurationFaults:
         return next((path for path in self._paths if path.startswith(param + ".")), None)
 
     def listed(self, num_checked: int) -> list[FieldError]:
-        """In the order found. `num_checked`: how many configurations were looked at."""
+        """List the mistakes in the order found. `num_checked`: how many configurations were looked
+        at."""
         return [self._said(FieldError(*key), seen, num_checked) for key, seen in self._seen.items()]
 
     def _said(self, error: FieldError, seen: _Seen, num_checked: int) -> FieldError:
@@ -88,7 +89,7 @@ class ConfigurationFaults:
 
 
 def _stands_in(base: Json, path: str) -> bool:
-    """Whether the base has an object or list there, rather than nothing or a single value."""
+    """Tell whether the base has an object or list there, rather than nothing or a single value."""
     node: Any = base
     for name in path.split("."):
         if isinstance(node, Mapping):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 
 def rungs(num_configurations: int, min_steps: int, factor: int, max_steps: int) -> list[int]:
-    """Steps at which configurations are ranked: `min_steps`·`factor`^k below `max_steps`, as long
-    as more than one goes on."""
+    """List the steps at which configurations are ranked: `min_steps`·`factor`^k below `max_steps`,
+    as long as more than one goes on."""
     found: list[int] = []
     step = min_steps
     while step < max_steps and num_kept(num_configurations, factor, len(found)) > 1:
@@ -19,14 +19,14 @@ def rungs(num_configurations: int, min_steps: int, factor: int, max_steps: int) 
 
 
 def num_kept(num_configurations: int, factor: int, rung: int) -> int:
-    """How many configurations train towards rung number `rung` (0: all): n_i = ⌊n/factor^i⌋, at
-    least 1."""
+    """Count the configurations that train towards rung number `rung` (0: all): n_i = ⌊n/factor^i⌋,
+    at least 1."""
     return max(1, num_configurations // int(factor**rung))
 
 
 def default_min_steps(num_configurations: int, factor: int, max_steps: int, multiple: int) -> int:
-    """The first rung R/factor^s, with s as large as configurations and steps allow (so that one
-    configuration is left after the last rung), rounded up to a multiple of `multiple`."""
+    """Return the first rung R/factor^s, with s as large as configurations and steps allow (so that
+    one configuration is left after the last rung), rounded up to a multiple of `multiple`."""
     count = 0
     while factor ** (count + 1) <= min(num_configurations, max_steps):
         count += 1
@@ -35,7 +35,7 @@ def default_min_steps(num_configurations: int, factor: int, max_steps: int, mult
 
 
 def most_updates(steps: Sequence[int], min_steps: int, factor: int) -> int:
-    """Updates that the configurations apply at most, whichever of them go on.
+    """Count the updates that the configurations apply at most, whichever of them go on.
 
     Args:
         steps: each configuration's own most.

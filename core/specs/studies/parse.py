@@ -1,4 +1,4 @@
-"""From the bytes of a request to a resolved study, and from a resolved study to its runs."""
+"""Reading of a request's bytes into a resolved study, and of a resolved study into its runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -37,14 +37,14 @@ Json = dict[str, Any]
 
 MAX_OBJECTS: Final = 20_000
 MAX_FIELDS: Final = 200_000
-"""A study names many values; few of them can be mistaken at once."""
+"""The most fields of a body. A study names many values; few of them can be mistaken at once."""
 
 NO_LIMITS: Final = Limits(*(2**63,) * 6)
 
 
 @dataclass(frozen=True)
 class ResolvedStudy:
-    """A study that is accepted, and what it will take.
+    """An accepted study, and what it will take.
 
     Attributes:
         spec: resolved, as JSON: `parse_study` of it is the same study.
@@ -89,24 +89,24 @@ def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
 
 
 def configurations(spec: Json) -> list[Json]:
-    """The parameters (dotted path: value) of every configuration of a resolved study; none for
-    `tpe`, whose plans choose them."""
+    """Return the parameters (dotted path: value) of every configuration of a resolved study; none
+    for `tpe`, whose plans choose them."""
     strategy = strategy_of(spec)
     return [] if isinstance(strategy, TpeStrategy) else _listed(strategy, sweep_of(spec))
 
 
 def strategy_of(spec: Json) -> Strategy:
-    """The strategy of a resolved study."""
+    """Return the strategy of a resolved study."""
     return _but_for_base(spec).strategy
 
 
 def sweep_of(spec: Json) -> list[Axis]:
-    """The sweep of a resolved study."""
+    """Return the sweep of a resolved study."""
     return axes_of(_but_for_base(spec).sweep)
 
 
 def _but_for_base(spec: Json) -> StudySpec:
-    """The base may hold data; nothing of it is needed here."""
+    """Validate the study without its base, which may hold data and is not needed here."""
     return StudySpec.model_validate_json(json.dumps({**spec, "base": {}}))
 
 
@@ -120,7 +120,7 @@ class RunSpecs:
         self._jobs = Jobs(spec["base"], list(spec["sweep"]), NO_LIMITS, written)
 
     def of(self, params: Json, repeat: int) -> JobSpec:
-        """Of one run: posted as a job, it is the same run."""
+        """Resolve the job spec of one run: posted as a job, it is the same run."""
         resolved = self._jobs.resolved(params)
         return resolved.model_copy(update={"seed": resolved.seed + repeat}) if repeat else resolved
 
@@ -177,7 +177,7 @@ def _resolve(asked: StudySpec, limits: Limits, faults: FieldErrorList) -> Resolv
 
 
 def _listed(strategy: Strategy, axes: Sequence[Axis]) -> list[Json]:
-    """The configurations; for tpe those in which mistakes show."""
+    """List the configurations; for `tpe` those in which mistakes would show."""
     match strategy:
         case GridStrategy():
             return list(grid(axes))
@@ -222,7 +222,8 @@ def _check_all(
 
 
 def _checked(jobs: Jobs, params: Json, repeats: int) -> tuple[JobSpec | None, list[FieldError]]:
-    """A configuration's resolved spec, or its mistakes; paths that lead nowhere are passed over."""
+    """Return a configuration's resolved spec, or its mistakes; paths that lead nowhere are passed
+    over."""
     faults, params, spec = FieldErrorList(), dict(params), None
     while True:
         try:
@@ -238,13 +239,14 @@ def _checked(jobs: Jobs, params: Json, repeats: int) -> tuple[JobSpec | None, li
 
 
 def _touches(param: str, path: str) -> bool:
-    """Whether a mistake may come of the path's being left out."""
+    """Tell whether a mistake may come from leaving the path out."""
     place = param.removeprefix("base.").removeprefix("sweep.")
     return place == path or place.startswith(path + ".") or path.startswith(place + ".")
 
 
 def _shared(base: Json, facts: StudySummary, sweep: Mapping[str, Any]) -> Json:
-    """The base with every part written out that no path varies and that is the same in all."""
+    """Return the base with every part written out that no path varies and that is the same in
+    all."""
     assert facts.first is not None
     swept = {path.split(".")[0] for path in sweep}
     resolved = facts.first.model_dump(mode="json", exclude=swept | facts.varying)
@@ -254,7 +256,7 @@ def _shared(base: Json, facts: StudySummary, sweep: Mapping[str, Any]) -> Json:
 
 
 def storable(value: Any) -> Any:
-    """Whole numbers beyond 64 bits as floats: only fields that take floats accept them."""
+    """Convert whole numbers beyond 64 bits to floats: only fields that take floats accept them."""
     if isinstance(value, dict):
         return {name: storable(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -265,7 +267,7 @@ def storable(value: Any) -> Any:
 
 
 def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) -> list[FieldError]:
-    """What the rules find in the parts of a body whose fields are right."""
+    """List what the rules find in the parts of a body whose fields are right."""
     if not isinstance(value, dict) or not isinstance(value.get("base"), dict):
         return []
     wrong = {error.param.split(".")[0] for error in mistakes}

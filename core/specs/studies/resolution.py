@@ -1,4 +1,5 @@
-"""The rest of a study, once its configurations are known to be right: metric, strategy, limits."""
+"""Resolution of the rest of a study, once its configurations are known to be right: metric,
+strategy, limits."""
 
 import math
 from collections.abc import Sequence
@@ -28,8 +29,9 @@ _GOALS: Final[dict[str, Any]] = {"eval.accuracy": "max"}
 def check_lengths(
     base: Json, chosen: Sequence[Json], facts: StudySummary, faults: FieldErrorList
 ) -> None:
-    """A run limited by time alone may be as long as its history is allowed to be. Where this is the
-    same for all, it is written out; else nobody could tell from the study how long each may be."""
+    """Refuse a study in which a run is limited by time alone and the budget is not the same for
+    all: nobody could tell from the study how long each run may be. (A budget that is the same for
+    all has its length written out: as long as the history is allowed to be.)"""
     swept = [path for path in chosen[0] if path.split(".")[0] == "budget"]
     if "budget" not in facts.varying and not swept:
         return
@@ -53,7 +55,7 @@ def _sized(budget: Json) -> bool:
 
 
 def settled_metric(metric: Metric, facts: StudySummary, faults: FieldErrorList) -> Metric:
-    """Name and goal written out."""
+    """Write the metric's name and goal out."""
     names = facts.metrics
     name = metric.name or ("eval.loss" if "eval.loss" in names else "loss")
     if name not in names:
@@ -75,7 +77,7 @@ def _no_evaluations(name: str, names: tuple[str, ...]) -> str:
 def settled_strategy(
     asked: StudySpec, metric: Metric, count: int, facts: StudySummary, faults: FieldErrorList
 ) -> Strategy:
-    """The strategy with its batch size and its stopper's first rung written out."""
+    """Return the strategy with its batch size and its stopper's first rung written out."""
     strategy = asked.strategy
     bracket = count
     if isinstance(strategy, TpeStrategy):
@@ -104,7 +106,7 @@ def settled_strategy(
 
 
 def _multiple(metric: Metric, facts: StudySummary, faults: FieldErrorList) -> int:
-    """What the first rung must be a multiple of, for the metric to be known there.
+    """Return what the first rung must be a multiple of, for the metric to be known there.
 
     A run that pauses is evaluated as it is; only the best of its evaluations needs some before.
     """

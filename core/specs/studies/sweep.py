@@ -1,4 +1,4 @@
-"""What a sweep stands for: its points, its draws, and how they are put into a job's spec.
+"""Points and draws of a sweep, and how they are put into a job's spec.
 
 Plain functions of the spec: the same sweep gives the same configurations on every machine.
 """
@@ -20,7 +20,7 @@ _BITS: Final = 53
 
 
 class PathError(ValueError):
-    """A path leads nowhere in this spec; the text says where it ends and the way out."""
+    """A path that leads nowhere in this spec; the text says where it ends and the way out."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}")
@@ -29,7 +29,7 @@ class PathError(ValueError):
 
 @dataclass(frozen=True)
 class Axis:
-    """One path of a sweep and what stands there.
+    """One path of a sweep, and the values that it takes.
 
     Attributes:
         size: how many points it has; None: any number between two.
@@ -52,7 +52,8 @@ class Axis:
                 assert_never(self.sweep)
 
     def point(self, index: int) -> Any:
-        """Point number `index` of `size`; the first and the last are the given ends exactly."""
+        """Return point number `index` of `size`; the first and the last are the given ends
+        exactly."""
         match self.sweep:
             case SweepValues():
                 return self.sweep.values[index]
@@ -65,7 +66,7 @@ class Axis:
                 assert_never(self.sweep)
 
     def index_of(self, value: Any) -> int:
-        """The inverse of `point`."""
+        """Return the inverse of `point`."""
         if isinstance(self.sweep, SweepValues):
             text = json.dumps(value, sort_keys=True)  # tells 1, 1.0 and true apart
             texts = (json.dumps(each, sort_keys=True) for each in self.sweep.values)
@@ -74,7 +75,7 @@ class Axis:
         return bisect_left(range(self.size), value, key=self.point)
 
     def between(self, part: float, whole: float) -> float:
-        """The number `part`/`whole` of the way from the first end to the second."""
+        """Return the number `part`/`whole` of the way from the first end to the second."""
         match self.sweep:
             case SweepLog(log=(low, high)):
                 a, b = math.log10(low), math.log10(high)
@@ -90,7 +91,7 @@ class Axis:
         return min(max(inner, low), high)
 
     def draw(self, u: float) -> Any:
-        """What the number `u` from [0, 1) draws: each point is as likely as the others, each
+        """Map the number `u` from [0, 1) to a value: each point is as likely as the others, each
         number between two ends as likely on the scale of the sweep."""
         size = self.size
         if size is None:
@@ -98,7 +99,7 @@ class Axis:
         return self.point(min(int(u * size), size - 1))
 
     def ends(self) -> list[Any]:
-        """All values, or of numbers the first and the last: where a sweep can go wrong."""
+        """Return all values, or for numbers the first and the last: where a sweep can go wrong."""
         if isinstance(self.sweep, SweepValues):
             return list(self.sweep.values)
         size = self.size
@@ -112,12 +113,12 @@ def axes_of(sweep: Mapping[str, Sweep]) -> list[Axis]:
 
 
 def num_combinations(axes: Sequence[Axis]) -> int:
-    """How many the grid has; every axis must have points."""
+    """Count the points of the grid; every axis must have points."""
     return math.prod(axis.size or 1 for axis in axes)
 
 
 def grid(axes: Sequence[Axis]) -> Iterator[Json]:
-    """Every combination, in the order of an odometer: the last axis runs fastest."""
+    """Yield every combination, in the order of an odometer: the last axis runs fastest."""
     sizes = [axis.size or 1 for axis in axes]
     for number in range(math.prod(sizes)):
         params: Json = {}
@@ -129,18 +130,18 @@ def grid(axes: Sequence[Axis]) -> Iterator[Json]:
 
 
 def drawn(axes: Sequence[Axis], seed: int, number: int) -> Json:
-    """Configuration `number` of a random search: it depends on nothing but its arguments."""
+    """Draw configuration `number` of a random search: it depends on nothing but its arguments."""
     return {axis.path: axis.draw(uniform(seed, number, axis.path)) for axis in axes}
 
 
 def uniform(seed: int, number: int, path: str) -> float:
-    """A number from [0, 1) with 53 bits, by BLAKE2b of the arguments."""
+    """Return a number from [0, 1) with 53 bits, by BLAKE2b of the arguments."""
     digest = hashlib.blake2b(f"{seed}/sweep/{number}/{path}".encode(), digest_size=8).digest()
     return math.ldexp(int.from_bytes(digest, "little") >> (64 - _BITS), -_BITS)
 
 
 def applied(base: Json, params: Mapping[str, Any]) -> Json:
-    """The base with each value at its path, shorter paths first; `base` stays as it is.
+    """Return the base with each value at its path, shorter paths first; `base` stays as it is.
 
     Objects on the way are made where there are none (or null).
 

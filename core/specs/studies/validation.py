@@ -1,4 +1,4 @@
-"""Rules of a study that hold before any of its configurations is looked at."""
+"""Rules of a study that are checked before any of its configurations is looked at."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +23,8 @@ from core.specs.validation.limits import Limits
 Json = dict[str, Any]
 
 RUNS_AT_A_TIME: Final = 32
-"""Of tpe, unless the study says so: a stack of them costs a run little, and the next batch learns
-from it."""
+"""Runs in a batch of `tpe`, unless the study says so: a stack of them costs a run little, and the
+next batch learns from it."""
 MOST_PROBES: Final = 5_000
 MOST_CATEGORIES: Final = 1_000
 
@@ -41,7 +41,7 @@ _OF_THE_STUDY: Final = {
 
 
 def check_base(base: Json, faults: FieldErrorList) -> Json:
-    """The base without what a study's runs do not have; each such part is a mistake."""
+    """Return the base without what a study's runs do not have; each such part is a mistake."""
     for name in ("labels", "webhook", "start_from"):
         if base.get(name) not in (None, {}):
             faults.add(
@@ -59,7 +59,7 @@ def check_base(base: Json, faults: FieldErrorList) -> Json:
 
 
 def good_axes(asked: StudySpec, faults: FieldErrorList) -> list[Axis]:
-    """The sweep's paths; those with a mistake are left out."""
+    """Return the sweep's paths; those with a mistake are left out."""
     found = []
     for axis in axes_of(asked.sweep):
         before = len(faults.errors)
@@ -124,7 +124,7 @@ def _check_ends(axis: Axis, strategy: Strategy, faults: FieldErrorList) -> None:
 
 
 def check_configuration(spec: JobSpec, repeats: int, faults: FieldErrorList) -> None:
-    """What a run may not ask for although a job may; params are those of a job's spec."""
+    """Refuse what a run may not ask for although a job may; params are those of a job's spec."""
     if spec.seed + repeats - 1 >= 2**63:
         faults.add(
             "seed", "less_than",
@@ -140,7 +140,7 @@ def check_configuration(spec: JobSpec, repeats: int, faults: FieldErrorList) -> 
 
 
 def num_configurations(strategy: Strategy, axes: Sequence[Axis]) -> int:
-    """How many the study will have; nothing is expanded for it."""
+    """Count the configurations that the study will have, without expanding them."""
     if isinstance(strategy, GridStrategy):
         return num_combinations(axes)
     return strategy.num_runs
@@ -149,7 +149,7 @@ def num_configurations(strategy: Strategy, axes: Sequence[Axis]) -> int:
 def check_num_runs(
     asked: StudySpec, axes: Sequence[Axis], limits: Limits, faults: FieldErrorList
 ) -> None:
-    """The number of runs against the limit, before any list of them is made."""
+    """Check the number of runs against the limit, before any list of them is made."""
     count = num_configurations(asked.strategy, axes)
     if count * asked.repeats <= limits.max_study_runs:
         return
@@ -183,15 +183,15 @@ def _configurations(count: int) -> str:
 
 
 def batch_size(strategy: TpeStrategy, repeats: int) -> int:
-    """Configurations that tpe chooses at a time, written out."""
+    """Return the number of configurations that tpe chooses at a time, written out."""
     if strategy.batch_size is not None:
         return strategy.batch_size
     return min(strategy.num_runs, max(4, RUNS_AT_A_TIME // repeats))
 
 
 def probes(axes: Sequence[Axis], most: int = MOST_PROBES) -> list[Json]:
-    """Configurations in which mistakes show, where all of them cannot be listed: every value and
-    every end of a range in all combinations, or with every other if those are too many."""
+    """List configurations in which mistakes show, where all of them cannot be listed: every value
+    and every end of a range in all combinations, or in pairs if those are too many."""
     ends = {axis.path: axis.ends() for axis in axes}
     if math.prod(len(values) for values in ends.values()) <= most:
         return [dict(zip(ends, values, strict=True)) for values in product(*ends.values())]

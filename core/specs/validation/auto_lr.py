@@ -1,4 +1,4 @@
-"""`"lr": "auto"`: where it may stand, and the spec once a number has taken its place."""
+"""Rules of `"lr": "auto"`, and the spec once a number has taken its place."""
 
 from core.specs.job import JobSpec
 from core.specs.optimizers import Optimizer, Rate
@@ -7,13 +7,13 @@ from core.specs.validation.errors import FieldErrorList
 
 
 def is_settled(spec: JobSpec) -> bool:
-    """Whether the learning rate is a number."""
+    """Tell whether the learning rate is a number."""
     return spec.optimizer.lr != "auto"
 
 
 def settled(spec: JobSpec, lr: float) -> JobSpec:
-    """The resolved spec with `lr` in the place of "auto", and of a `max_lr` that follows from it:
-    what the same body resolves to when it is posted with this number."""
+    """Return the resolved spec with `lr` in the place of "auto", and of a `max_lr` that follows
+    from it: the spec to which the same body resolves when it is posted with this number."""
     optimizer = with_rate(spec.optimizer, lr)
     return spec.model_copy(
         update={"optimizer": optimizer, "schedule": _with_max_lr(spec.schedule, lr)}
@@ -21,7 +21,7 @@ def settled(spec: JobSpec, lr: float) -> JobSpec:
 
 
 def with_rate(optimizer: Optimizer, lr: Rate) -> Optimizer:
-    """The optimizer at another rate."""
+    """Return the optimizer at another rate."""
     return optimizer.model_copy(update={"lr": lr})
 
 
@@ -40,7 +40,7 @@ def _with_max_lr(schedule: Schedule, lr: float) -> Schedule:
 
 
 def check_auto(optimizer: Optimizer, schedule: Schedule, faults: FieldErrorList) -> None:
-    """An automatic rate must be one that the run will use."""
+    """Check that an automatic rate is one that the run will use."""
     if optimizer.lr != "auto" or not _never_uses_lr(schedule):
         return
     faults.add(

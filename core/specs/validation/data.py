@@ -177,7 +177,7 @@ def _check_split(problem: Supervised, shape: DataShape, faults: FieldErrorList) 
 
 
 def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) -> BatchSize:
-    """The batch size written out: null with an explicit order, which replaces it."""
+    """Return the batch size written out: null with an explicit order, which replaces it."""
     given, data = spec.batch_size, problem.data
     num_rows = data_shape(data).num_rows
     train_rows, eval_rows = split_rows(num_rows, data.eval_fraction)

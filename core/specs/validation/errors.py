@@ -1,4 +1,4 @@
-"""Where the rules of a spec put the mistakes that they find."""
+"""Collection of the mistakes that the rules of a spec find, and values as text for messages."""
 
 import json
 from typing import Final
@@ -10,7 +10,7 @@ _MAX_SHOWN: Final = 80
 
 
 class FieldErrorList:
-    """Mistakes, in the order in which they were found."""
+    """A list of mistakes, in the order in which they were found."""
 
     def __init__(self) -> None:
         self.errors: list[FieldError] = []
@@ -30,7 +30,7 @@ class FieldErrorList:
 
 
 def shown(value: object) -> str:
-    """The value as JSON, cut at about 80 characters, for a message."""
+    """Return the value as JSON, cut at about 80 characters, for a message."""
     if isinstance(value, (list, tuple)) and len(value) > 10:
         return f"a list of {len(value):,}"
     if isinstance(value, str) and len(value) > _MAX_SHOWN:
@@ -43,7 +43,7 @@ def shown(value: object) -> str:
 
 
 def size_text(num_bytes: int) -> str:
-    """Bytes in the largest unit of which there is one, for a message."""
+    """Return the bytes in the largest unit of which there is one, for a message."""
     value, unit = float(num_bytes), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
         if value < 1024:

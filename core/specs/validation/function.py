@@ -171,7 +171,7 @@ def _check_named_start(
 
 
 def _intervals(bounds: Bounds, dim: int, faults: FieldErrorList) -> list[Interval] | None:
-    """One interval a coordinate, or None with a fault."""
+    """Return one interval a coordinate, or None with a fault."""
     pairs = [pair for pair in bounds if isinstance(pair, tuple)]
     if not pairs:
         low, high = (float(end) for end in bounds if not isinstance(end, tuple))
@@ -229,7 +229,7 @@ def _check_finite(
     names: tuple[str, ...] | None,
     faults: FieldErrorList,
 ) -> None:
-    """The value at the start must be finite; a drawn start is seen only when the job runs."""
+    """Check that the value at the start is finite; a drawn start is seen only when the job runs."""
     if isinstance(start, UniformStart):
         return
     point = np.asarray(_coordinates(start, names))
@@ -249,7 +249,7 @@ def _check_finite(
 
 
 def check_function_run(spec: JobSpec, faults: FieldErrorList) -> None:
-    """A function has no rows: no batches, no epochs."""
+    """Refuse what needs rows (batches, epochs): a function has none."""
     if spec.batch_size not in (None, "full"):
         faults.add(
             "batch_size", "conflict",

@@ -1,4 +1,4 @@
-"""What this service allows one job, or one study, to ask for."""
+"""Limits of what this service allows one job, or one study, to ask for."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ class Limits:
 
     @classmethod
     def of(cls, settings: "Settings") -> "Limits":
-        """The limits that the settings name."""
+        """Return the limits that the settings name."""
         return cls(
             max_parameters=settings.max_parameters,
             max_memory_bytes=settings.max_memory_bytes,

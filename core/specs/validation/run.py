@@ -75,7 +75,7 @@ def resolve_budget(
 def check_longer(
     budget: Budget, steps: int, start: StartFrom | None, faults: FieldErrorList
 ) -> None:
-    """A job that starts from a checkpoint must have something left to do."""
+    """Check that a job that starts from a checkpoint has something left to do."""
     if start is None or steps > start.step:
         return
     name = "max_steps" if steps == budget.max_steps else "max_epochs"
@@ -87,7 +87,7 @@ def check_longer(
 
 
 class Schedules:
-    """Checks a tree of schedules and writes the lengths out that follow from the budget.
+    """Checker of a tree of schedules, which writes out the lengths that follow from the budget.
 
     While the optimizer's rate is "auto", a `max_lr` that follows from it stays open.
     """
@@ -102,7 +102,7 @@ class Schedules:
 
     def resolve(self, schedule: Schedule, steps: int, path: str = "schedule", depth: int = 1,
                 last: bool = True) -> Schedule:  # fmt: skip
-        """The schedule over `steps` updates; `last`: none follows it."""
+        """Return the schedule over `steps` updates; `last`: no schedule follows it."""
         self._count += 1
         if self._count > MAX_SCHEDULES or depth > MAX_SCHEDULE_DEPTH:
             if self._count == MAX_SCHEDULES + 1 or self._count <= MAX_SCHEDULES:

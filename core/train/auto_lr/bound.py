@@ -45,8 +45,8 @@ class Bound:
 
 
 def curvature_bound(spec: JobSpec, device: torch.device, control: Control) -> Bound:
-    """The method's threshold over the largest curvature (of all training rows) at the job's first
-    weights. Asked to stop, it ends early with whatever there is."""
+    """Return the method's threshold over the largest curvature (of all training rows) at the job's
+    first weights. Asked to stop, it ends early with whatever there is."""
     method = method_of(spec)
     if not method.linear:
         return Bound(reason=_no_threshold(spec, method))

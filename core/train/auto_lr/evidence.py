@@ -85,16 +85,16 @@ class Findings:
         return self.entrants[min(range(len(self.entrants)), key=order)]
 
     def _standing(self, place: int) -> float:
-        """A candidate's score; where chance has a part, the median of it and its neighbours' (the
-        higher of two at an end). Where scores fall and then rise, the lowest wins as before; one
-        that is low between two that are not does not."""
+        """Return a candidate's score; where chance has a part, the median of it and its neighbours'
+        (the higher of two at an end). Where scores fall and then rise, the lowest wins as before;
+        one that is low between two that are not does not."""
         if not self.by_chance:
             return self.entrants[place].score
         near = sorted(each.score for each in self.entrants[max(0, place - 1) : place + 2])
         return near[len(near) // 2]
 
     def winner(self, digits: int) -> float:
-        """The rate that is settled."""
+        """Return the rate that is settled."""
         return self.best.lr if self.entrants else rounded(self.centre, digits)
 
 

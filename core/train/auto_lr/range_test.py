@@ -77,7 +77,7 @@ class RangeTest:
 
 
 def probe_seed(spec: JobSpec, index: int) -> int:
-    """A seed for runs before the run: they draw nothing that it will draw."""
+    """Return a seed for runs before the run: they draw nothing that it will draw."""
     return key(spec.seed, "probe", index) >> 1  # a spec's seeds are below 2⁶³
 
 
@@ -148,7 +148,7 @@ class Trial:
         return min(LARGEST, unit * size / moved)
 
     def step(self, step: int, rate: float) -> float:
-        """The loss of the row, then its update at this rate."""
+        """Return the loss of the row, then its update at this rate."""
         descent, problem = self._descent, self._problem
         descent.clear_gradients()
         loss = problem.loss(step)

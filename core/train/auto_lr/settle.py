@@ -113,9 +113,9 @@ def settle(
 
 
 def race_steps(spec: JobSpec) -> int:
-    """How many updates each candidate makes: a tenth of the job's budget, at least 100 and at most
-    200; for a function of no more than 10,000 coordinates, all of it up to 1,000. Never more than
-    the budget."""
+    """Return how many updates each candidate makes: a tenth of the job's budget, at least 100 and
+    at most 200; for a function of no more than 10,000 coordinates, all of it up to 1,000. Never
+    more than the budget."""
     size = extent_of(spec)
     budget = steps_of(spec.budget, size)
     if isinstance(spec.problem, FunctionProblem) and size.num_parameters <= CHEAP:
@@ -159,7 +159,8 @@ def _beyond(found: Findings) -> Iterator[float]:
 
 
 def _is_whole(spec: JobSpec, num_steps: int) -> bool:
-    """Whether a candidate is the job itself, from start to end: no batches, all of its steps."""
+    """Tell whether a candidate is the job itself, from start to end: no batches, all of its
+    steps."""
     every = steps_of(spec.budget, extent_of(spec))
     return isinstance(spec.problem, FunctionProblem) and num_steps == every
 
@@ -179,8 +180,8 @@ def _score(spec: JobSpec, finish: Finish, *, whole: bool) -> float:
 
 
 def candidate(spec: JobSpec, lr: float, num_steps: int, device: torch.device) -> JobSpec:
-    """The job at this rate, kept constant, for a short run with the race's own seed: other initial
-    weights and batches, but for a function the job's own start.
+    """Return the job at this rate, kept constant, for a short run with the race's own seed: other
+    initial weights and batches, but for a function the job's own start.
 
     A criterion that ends the job early would cut short what is to be compared; only `max_loss`
     stays, above which a run has lost.

@@ -84,7 +84,7 @@ class Snapshot:
 
 
 def resume_points(artifacts: JobArtifacts) -> list[str]:
-    """Names of the resume checkpoints that are complete, latest step first.
+    """Return the names of the resume checkpoints that are complete, latest step first.
 
     Only one whose rows have all arrived may be resumed from (see `Events.checkpoint`).
     """
@@ -98,17 +98,17 @@ def latest_first(names: Iterable[str]) -> list[str]:
 
 
 def step_name(step: int) -> str:
-    """The artifact's name of the resume checkpoint after `step` updates."""
+    """Return the artifact's name of the resume checkpoint after `step` updates."""
     return f"{FOLDER}/step_{step}.safetensors"
 
 
 def step_of(name: str) -> int:
-    """The step in a resume checkpoint's name."""
+    """Return the step in a resume checkpoint's name."""
     return int(name.removeprefix(f"{FOLDER}/step_").removesuffix(".safetensors"))
 
 
 def encode(snapshot: Snapshot, spec_fingerprint: str) -> Iterator[bytes | memoryview]:
-    """The checkpoint file's bytes; `spec_fingerprint` is `fingerprint(spec)`."""
+    """Return the checkpoint file's bytes; `spec_fingerprint` is `fingerprint(spec)`."""
     tensors: dict[str, Tensor] = {}
     state = _state(snapshot, "", tensors)
     text = json.dumps(state)
@@ -152,7 +152,7 @@ def _digest(state: str, data: Mapping[str, bytes | memoryview]) -> str:
 
 
 def decode(data: bytes, spec: JobSpec, device: str) -> Snapshot:
-    """The snapshot in a file's bytes, its tensors on `device` where they were on one.
+    """Return the snapshot in a file's bytes, its tensors on `device` where they were on one.
 
     Raises:
         ArtifactError: damaged, of a newer format, or of another spec.
@@ -204,7 +204,7 @@ def fingerprint(spec: JobSpec, written: int = STORE) -> str:
 
 # Where a job begins that continues another: a checkpoint of that one, copied to this job's own.
 def starting_point(artifacts: JobArtifacts, spec: JobSpec, device: str) -> Snapshot:
-    """The snapshot that `spec.start_from` names, from this job's copy.
+    """Return the snapshot that `spec.start_from` names, from this job's copy.
 
     Raises:
         ArtifactError: the copy cannot be read now.
@@ -222,7 +222,7 @@ def starting_point(artifacts: JobArtifacts, spec: JobSpec, device: str) -> Snaps
 
 
 def own(snapshot: Snapshot, spec: JobSpec) -> Snapshot:
-    """The snapshot with the rows before `spec.start_from` left to the job that they are of.
+    """Return the snapshot with the rows before `spec.start_from` left to the job that they are of.
 
     An evaluation at that step is repeated: here it is the first one.
     """

@@ -82,7 +82,7 @@ class ArtifactWriter:
         return fingerprint(self._spec)
 
     def has_room(self, size_bytes: int) -> bool:
-        """Whether a checkpoint of this size may be handed in now."""
+        """Tell whether a checkpoint of this size may be handed in now."""
         waiting = [writing.size_bytes for writing in self._writing if not writing.done.done()]
         few = len(waiting) < MAX_WAITING and sum(waiting) + size_bytes <= MAX_WAITING_BYTES
         return few or not waiting
@@ -116,7 +116,7 @@ class ArtifactWriter:
             self.awaited[step].update(metrics)
 
     def finished(self) -> list[SavedCheckpoint]:
-        """The files that were completed since the last call, without waiting.
+        """Return the files that were completed since the last call, without waiting.
 
         Raises:
             ArtifactError: the initial weights could not be written.

@@ -56,7 +56,7 @@ class Batches:
             self._shuffled = False
 
     def rows(self, step: int) -> Tensor | None:
-        """Indices of the rows of `step`; None: all of them, in their order."""
+        """Return the indices of the rows of `step`; None: all of them, in their order."""
         if self._whole:
             return None
         epoch, index = divmod(step, self.steps_per_epoch)

@@ -26,7 +26,7 @@ class DatasetCache:
     def get(
         self, spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype
     ) -> Dataset:
-        """The data set, made now or found here. Shared: never write to its tensors."""
+        """Return the data set, made now or found here. Shared: never write to its tensors."""
         if isinstance(spec, Inline):
             # Rows that came with one request are seldom sent again.
             return load(spec, form, device, dtype)
@@ -49,7 +49,7 @@ _CACHE: Final = DatasetCache(CACHE_BYTES)
 def build_dataset(
     spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype
 ) -> Dataset:
-    """The data set of `spec` with targets in `form`. Shared between jobs: read only."""
+    """Return the data set of `spec` with targets in `form`. Shared between jobs: read only."""
     return _CACHE.get(spec, form, device, dtype)
 
 

@@ -64,8 +64,8 @@ def split(
 
 
 def standardization(features: Float) -> tuple[Float, Float]:
-    """Mean and standard deviation (of the population) of each column; a constant column's are its
-    value and 1, so that it becomes exactly zero."""
+    """Return the mean and standard deviation (of the population) of each column; a constant
+    column's are its value and 1, so that it becomes exactly zero."""
     low, high = features.min(axis=0), features.max(axis=0)
     constant = low == high
     mean = np.where(constant, low, features.mean(axis=0))

@@ -7,7 +7,7 @@ from core.train.data.rows import Rows, numbered
 
 
 def load_inline(spec: Inline, *, classes: bool) -> Rows:
-    """The rows as they stand; with `classes`, class ids from 0 to the largest one named."""
+    """Return the rows as they stand; with `classes`, class ids from 0 to the largest one named."""
     features = np.array(spec.features, dtype=np.float64)
     targets = np.array(spec.targets, dtype=np.float64).reshape(len(spec.targets), -1)
     count = max(2, int(targets.max()) + 1)

@@ -36,7 +36,7 @@ def sine_sequence(spec: SineSequence, source: torch.Generator) -> tuple[Tensor, 
 
 
 def adding_problem(spec: AddingProblem, source: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Values uniform in [0, 1), then markers: one 1 in each half of the sequence; a row is
+    """Return values uniform in [0, 1), then markers: one 1 in each half of the sequence; a row is
     value₁, marker₁, value₂, marker₂, …"""
     rows, half = spec.num_samples, spec.length // 2
     values = torch.rand((rows, spec.length), generator=source, dtype=torch.float64)
@@ -157,7 +157,7 @@ def spirals(spec: Spirals, source: torch.Generator) -> Draw:
 
 
 def orthogonal(dim: int, source: torch.Generator) -> Tensor:
-    """A random orthogonal matrix, uniform by Haar measure, dim x dim, float64.
+    """Return a random orthogonal matrix, uniform by Haar measure, dim x dim, float64.
 
     QR of a Gaussian matrix with the signs of R's diagonal moved into Q (Mezzadri 2007,
     arXiv math-ph/0609050).

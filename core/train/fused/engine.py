@@ -48,7 +48,7 @@ class Saves(Protocol):
     """Keeps the engine's state for another attempt."""
 
     def due(self, now: float) -> bool:
-        """Whether it is time to."""
+        """Tell whether it is time to."""
 
     def save(self, take: Callable[[], Tree]) -> None: ...
 
@@ -167,7 +167,7 @@ class Engine:
         return "split_sizes"
 
     def _sizes(self, unit: Group) -> list[int]:
-        """How many runs fit into memory together, part after part."""
+        """Return how many runs fit into memory together, part after part."""
         specs, count = [self._specs[run] for run in unit.runs], len(unit.runs)
         free = self._free(self._device) if count >= MORE else None
         if free is None or count * bytes_per_run(specs[0]) <= free * SIZEABLE:

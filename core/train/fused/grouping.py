@@ -35,9 +35,9 @@ def groups_of(
     max_runs: int | None = None,
     max_bytes: int | None = None,
 ) -> list[Group]:
-    """The runs as they train together: those of one structure that came equally far. One that
-    would be by itself trains in the single run's loop, which is faster for one; a paused run goes
-    on as it was. Follows from the specs and the device's kind alone, never from its memory."""
+    """Return the runs as they train together: those of one structure that came equally far. One
+    that would be by itself trains in the single run's loop, which is faster for one; a paused run
+    goes on as it was. Follows from the specs and the device's kind alone, never from its memory."""
     usual = GPU_STACK_BYTES if device.type == "cuda" else CPU_STACK_BYTES
     least = 1 if max_bytes else FEW
     found: list[Group] = []

@@ -23,8 +23,8 @@ STEPS: Final = 2
 
 
 def bytes_a_run(specs: Sequence[JobSpec], device: torch.device) -> int | None:
-    """Memory that one run adds to a stack of these, measured by real steps of small stacks that
-    are thrown away. None: even they do not fit.
+    """Return the memory that one run adds to a stack of these, measured by real steps of small
+    stacks that are thrown away. None: even they do not fit.
 
     Nothing of them reaches anybody: their events go nowhere, and each draw of the training has a
     generator of its own (`core.train.determinism`), so that it does not matter what was drawn

@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 def specs_of(job: Mapping[str, Any]) -> dict[int, JobSpec]:
-    """The task's runs by index; each configuration is resolved once, and its runs share the
+    """Return the task's runs by index; each configuration is resolved once, and its runs share the
     parts."""
     configurations: list[Json] = job["configurations"]
     paths = dict.fromkeys(path for params in configurations for path in params)

@@ -65,7 +65,7 @@ class Best:
             self.weights = self._candidate
 
     def summary(self) -> Json | None:
-        """The contract's `best`; None before there is a finite loss."""
+        """Return the contract's `best`; None before there is a finite loss."""
         return None if self.step == _NONE else {"step": self.step, "loss": self.loss}
 
     def state(self) -> tuple[Json, list[Tensor], list[Tensor]]:

@@ -47,7 +47,7 @@ class RowBuffer:
         """Index of the first row that has not left."""
 
     def keeps(self, step: int) -> bool:
-        """Whether the row of `step` stays even if others follow."""
+        """Tell whether the row of `step` stays even if others follow."""
         return (step - self._first_step) % self._every == 0
 
     def put(
@@ -87,8 +87,8 @@ class RowBuffer:
             self._loose = False
 
     def take(self) -> tuple[int, Columns] | None:
-        """The index of the first and copies of all rows that have not left; None when there are
-        none."""
+        """Return the index of the first and copies of all rows that have not left; None when there
+        are none."""
         if self._used == 0:
             return None
         used, first = self._used, self.first_row

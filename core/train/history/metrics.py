@@ -85,7 +85,7 @@ class Metrics:
             self.best.keep_last(self.last_step)
 
     def last_evaluation(self) -> Json | None:
-        """The last evaluation with its step; None before there is one."""
+        """Return the last evaluation with its step; None before there is one."""
         if self.evaluation is None:
             return None
         return {"step": self.evaluated_step, **self.evaluation}
@@ -100,7 +100,7 @@ class Metrics:
         return first, {name: np.array([row[name] for row in waiting]) for name in waiting[0]}
 
     def latest(self) -> Json | None:
-        """The contract's `latest`: the last row computed."""
+        """Return the contract's `latest`: the last row computed."""
         return (
             None if self.last_step == _NONE else {"step": self.last_step, "loss": self.trace.last}
         )

@@ -153,7 +153,7 @@ class RowBlock:
 
     @staticmethod
     def ring_size(size: int, state_bytes: int) -> int:
-        """How many rows' weights may be kept, at most `size`."""
+        """Return how many rows' weights may be kept, at most `size`."""
         return max(1, min(size, MAX_RING_BYTES // max(1, state_bytes)))
 
     def begin(self, step: int) -> None:

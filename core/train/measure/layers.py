@@ -82,8 +82,8 @@ def units(spec: JobSpec, model: Model) -> Json | None:
 
 
 def constant_loss(spec: JobSpec, model: Model) -> float | None:
-    """The loss of the best constant output: a model above it has learned nothing of the features.
-    Known for cross-entropy, MSE and L1."""
+    """Return the loss of the best constant output: a model above it has learned nothing of the
+    features. Known for cross-entropy, MSE and L1."""
     problem = spec.problem
     assert isinstance(problem, Supervised)
     targets = model.targets
@@ -106,7 +106,7 @@ def constant_loss(spec: JobSpec, model: Model) -> float | None:
 def noise_scale(
     objective: Objective, gradient: Tensor, batch: int, draws: int, in_time: Callable[[], bool]
 ) -> Json:
-    """The gradient noise scale tr(Σ)/|G|² from batches of two sizes: the run's and all rows.
+    """Return the gradient noise scale tr(Σ)/|G|² from batches of two sizes: the run's and all rows.
 
     (McCandlish et al. 2018, arXiv 1812.06162, appendix A.1.) A batch far above it wastes rows, one
     far below it is mostly noise.

@@ -123,7 +123,8 @@ def measure(
 
 
 def _far_above(found: Json) -> bool:
-    """Whether the weights are so bad that the first ones tell more (not finite, or far above)."""
+    """Tell whether the weights are so bad that the first ones tell more (not finite, or far
+    above)."""
     first = (found.get("initial") or {}).get("loss")
     if not math.isfinite(found["loss"]):
         return True
@@ -257,7 +258,7 @@ def _multi_start(
 
 
 def strict(value: Any) -> Any:
-    """The same JSON with None for NaN and infinities."""
+    """Return the same JSON with None for NaN and infinities."""
     if isinstance(value, dict):
         return {key: strict(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -124,7 +124,8 @@ def _descend(
 
 
 def _derivatives(values: Values, points: Floats) -> tuple[Floats, Floats]:
-    """Gradients (n × dim) and Hessians (n × dim × dim) by central differences, all at once."""
+    """Return the gradients (n × dim) and Hessians (n × dim × dim) by central differences, all at
+    once."""
     count, dim = points.shape
     width = _EPS**0.25 * np.maximum(1.0, np.abs(points))
     step = width[:, :, None] * np.eye(dim)

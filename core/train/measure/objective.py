@@ -58,7 +58,7 @@ class Objective:
             return float(self.evaluate(None).item())
 
     def gradient(self, rows: Tensor | None = None) -> Tensor:
-        """The gradient as one vector."""
+        """Return the gradient as one vector."""
         found = torch.autograd.grad(
             self.evaluate(rows), self.parameters, allow_unused=True, materialize_grads=True
         )
@@ -73,7 +73,7 @@ class Objective:
                 offset += p.numel()
 
     def loss_at(self, offset: Tensor) -> float:
-        """The loss at a displaced point; the parameters come back to the last bit."""
+        """Return the loss at a displaced point; the parameters come back to the last bit."""
         kept = [p.detach().clone() for p in self.parameters]
         self.shift(offset)
         try:
@@ -91,7 +91,7 @@ def flat(tensors: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
 def build_objective(
     spec: JobSpec, weights: Mapping[str, Tensor] | None, device: torch.device
 ) -> Objective:
-    """The objective at `weights` (by the problem's names; None: the run's initial ones)."""
+    """Return the objective at `weights` (by the problem's names; None: the run's initial ones)."""
     if isinstance(spec.problem, Supervised):
         return _supervised(spec.problem, weights, spec.seed, device, _sign(spec))
     return _function(spec.problem, weights, spec.seed, device, _sign(spec))

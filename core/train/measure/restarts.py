@@ -18,7 +18,7 @@ _LR: Final = 0.01
 
 
 def lowest(spec: JobSpec, device: torch.device, in_time: Callable[[], bool]) -> Json | None:
-    """The lowest loss over all rows that full-batch Adam comes to from a few other seeds.
+    """Return the lowest loss over all rows that full-batch Adam comes to from a few other seeds.
 
     A loss below the one at rest proves a lower minimum (losses are bounded below). None for a
     linear model, whose loss is convex, and when there was no time for a single step.

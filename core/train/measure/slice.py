@@ -86,8 +86,8 @@ def loss_slice(
 
 
 def direction(objective: Objective, seed: int, index: int) -> Tensor:
-    """A random direction: for a function's point, of the length of the point (at least 1); for a
-    model, each row of a weight matrix as long as that row, biases and norms 0."""
+    """Return a random direction: for a function's point, of the length of the point (at least 1);
+    for a model, each row of a weight matrix as long as that row, biases and norms 0."""
     draws = generator(seed, "slice", index)
     parts: list[Tensor] = []
     for parameter in objective.parameters:

@@ -22,7 +22,7 @@ def build_model(
     device: torch.device,
     dtype: torch.dtype,
 ) -> MLP:
-    """The model that `spec` names, initialized from `seed` (the same on every device)."""
+    """Return the model that `spec` names, initialized from `seed` (the same on every device)."""
     model = _unfilled(spec, num_inputs, num_outputs, dtype)
     initialize(model, spec.init, seed)
     return model.to(device)

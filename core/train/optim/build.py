@@ -32,7 +32,7 @@ from core.train.optim.muon import Muon as OwnMuon
 def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
     spec: Optimizer, params: Sequence[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """The optimizer that `spec` names, over `params` as one group.
+    """Return the optimizer that `spec` names, over `params` as one group.
 
     The spec's fields have torch's names and defaults, `foreach` and `fused` included: left out
     they are None, and torch chooses the implementation as it does for anybody.

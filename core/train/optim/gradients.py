@@ -17,7 +17,8 @@ def gradients_of(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
 
 
 def gradient_norm(gradients: list[Tensor]) -> Tensor:
-    """The joint 2-norm of at least one gradient: 0-dim, on their device, without waiting for it.
+    """Return the joint 2-norm of at least one gradient: 0-dim, on their device, without waiting for
+    it.
 
     As torch.nn.utils.get_total_norm, without its grouping by device (18 µs instead of 33 for six
     tensors).
@@ -42,8 +43,8 @@ class GradientCosine:
         self._held: Tensor | None = None
 
     def to(self, gradients: list[Tensor], norm: Tensor) -> Tensor:
-        """The cosine to the gradient given last, 0-dim; NaN where there was none, and where either
-        is 0 or not finite. `norm`: the gradients' joint 2-norm."""
+        """Return the cosine to the gradient given last, 0-dim; NaN where there was none, and where
+        either is 0 or not finite. `norm`: the gradients' joint 2-norm."""
         # inf − inf: the direction of an infinite gradient is not known, and not 0.
         known = norm + (norm - norm)
         flat = [gradient.reshape(-1) for gradient in gradients]
@@ -69,7 +70,8 @@ class GradientCosine:
 def clipping(
     spec: GradientClip | None, parameters: Sequence[nn.Parameter]
 ) -> Callable[[Tensor], None] | None:
-    """A function that clips the gradients in place, given their joint 2-norm; None: none wanted.
+    """Return a function that clips the gradients in place, given their joint 2-norm; None: none
+    wanted.
 
     Source: torch.nn.utils.clip_grad_norm_ and clip_grad_value_.
     """

@@ -32,7 +32,8 @@ Scalar = float | Tensor
 
 
 def hidden_matrices(shapes: Sequence[Sequence[int]]) -> list[tuple[int, int] | None]:
-    """Rows and columns of each parameter that Muon moves; None for those that are AdamW's.
+    """Return the rows and columns of each parameter that Muon moves; None for those that are
+    AdamW's.
 
     Args:
         shapes: of a model's parameters in their order: the last matrix is the output layer's.

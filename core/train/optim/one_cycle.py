@@ -37,7 +37,8 @@ class OneCycleSchedule(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[Any]:
-        """The rate of step `last_epoch`; sets the group's momentum (or first beta) with it."""
+        """Return the rate of step `last_epoch`; sets the group's momentum (or first beta) with
+        it."""
         rate, momentum = self._at(min(self.last_epoch, self._total_steps - 1))
         for group in self.optimizer.param_groups:
             if self._cycle_momentum:
@@ -59,7 +60,7 @@ class OneCycleSchedule(LRScheduler):
 
 
 def can_cycle_momentum(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether the optimizer has a momentum, or betas, that a schedule may set."""
+    """Tell whether the optimizer has a momentum, or betas, that a schedule may set."""
     return "momentum" in optimizer.defaults or "betas" in optimizer.defaults
 
 

@@ -51,7 +51,7 @@ class Scheduler(Protocol):
 
 
 def build_scheduler(spec: Schedule, optimizer: torch.optim.Optimizer) -> Scheduler | None:
-    """The schedule over `optimizer`, already at step 0; None when the rate is constant.
+    """Return the schedule over `optimizer`, already at step 0; None when the rate is constant.
 
     Expects the optimizer fresh, with one parameter group that holds the base rate.
 
@@ -77,7 +77,7 @@ def build_scheduler(spec: Schedule, optimizer: torch.optim.Optimizer) -> Schedul
 
 
 def preview(spec: Schedule, lr: float, num_steps: int) -> list[float]:
-    """The rate of each of `num_steps` updates, for a base rate `lr`; no model is involved.
+    """Return the rate of each of `num_steps` updates, for a base rate `lr`; no model is involved.
 
     `reduce_on_plateau` is shown for a loss that always falls.
     """

@@ -53,11 +53,11 @@ class Problem(Protocol):
         ...
 
     def parameters(self) -> list[nn.Parameter]:
-        """The parameters, always the same objects in the same order."""
+        """Return the parameters, always the same objects in the same order."""
         ...
 
     def loss(self, step: int) -> Tensor:
-        """The loss of step `step`'s batch in training mode: 0-dim, differentiable."""
+        """Return the loss of step `step`'s batch in training mode: 0-dim, differentiable."""
         ...
 
     def evaluate(self) -> dict[str, float] | None:
@@ -72,19 +72,21 @@ class Problem(Protocol):
         ...
 
     def point(self) -> Tensor | None:
-        """A function's current point, detached, shape (dim,); the tensor itself, not a copy."""
+        """Return a function's current point, detached, shape (dim,); the tensor itself, not a
+        copy."""
         ...
 
     def solution(self) -> dict[str, float] | list[float] | None:
-        """A function's current point: by name for an expression, else a list. None: supervised."""
+        """Return a function's current point: by name for an expression, else a list. None:
+        supervised."""
         ...
 
     def value(self) -> float | None:
-        """A function's value at `solution()`; may be non-finite. None: supervised."""
+        """Return a function's value at `solution()`; may be non-finite. None: supervised."""
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """Parameters and buffers by their stable names, detached, not copied."""
+        """Return the parameters and buffers by their stable names, detached, not copied."""
         ...
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

@@ -11,7 +11,7 @@ from core.train.problems.supervised import build_supervised_problem
 
 
 def build_problem(spec: JobSpec, device: torch.device, dtype: torch.dtype) -> Problem:
-    """The problem of a resolved spec, its parameters initialized from `spec.seed`."""
+    """Return the problem of a resolved spec, its parameters initialized from `spec.seed`."""
     metadata = {"spec": spec.model_dump_json()}
     match spec.problem:
         case Supervised():

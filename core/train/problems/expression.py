@@ -93,7 +93,7 @@ class Program:
         (self._result,) = self._done
 
     def __call__(self, point: Tensor) -> Tensor:
-        """The formula's value, of shape (…), in `point`'s precision."""
+        """Return the formula's value, of shape (…), in `point`'s precision."""
         values: list[Tensor] = list(point.unbind(-1))
         for operation, operands in self._steps:
             arguments = [values[o.number] if isinstance(o, _Slot) else o.value for o in operands]

@@ -115,7 +115,7 @@ def build_function_problem(
     dtype: torch.dtype,
     metadata: dict[str, str],
 ) -> FunctionProblem:
-    """The problem of a resolved spec: its function over `x` at the start point."""
+    """Return the problem of a resolved spec: its function over `x` at the start point."""
     names = variable_names(spec.function)
     if spec.start is None:
         raise ValueError("the start must be settled before a problem is built")
@@ -133,12 +133,13 @@ def build_function_problem(
 
 
 def variable_names(spec: Function) -> tuple[str, ...] | None:
-    """An expression's variables in the order of the coordinates; None for the other functions."""
+    """Return an expression's variables in the order of the coordinates; None for the other
+    functions."""
     return variables(parse(spec.expression)) if isinstance(spec, Expression) else None
 
 
 def start_point(start: Start, dim: int, names: tuple[str, ...] | None, seed: int) -> Tensor:
-    """The first point in float64, shape (dim,), on the CPU."""
+    """Return the first point in float64, shape (dim,), on the CPU."""
     match start:
         case UniformStart():
             drawn = torch.rand(dim, generator=generator(seed, "start"), dtype=torch.float64)
@@ -151,7 +152,7 @@ def start_point(start: Start, dim: int, names: tuple[str, ...] | None, seed: int
 
 
 def build_function(spec: Function, device: torch.device, dtype: torch.dtype) -> Evaluable:
-    """The function that `spec` names, over the last axis of its points."""
+    """Return the function that `spec` names, over the last axis of its points."""
     match spec:
         case Quadratic():
             return quadratic(spec, device, dtype)
@@ -213,7 +214,8 @@ def _is_diagonal(spec: Quadratic) -> bool:
 
 
 def quadratic_matrix(spec: Quadratic) -> Tensor:
-    """A of 0.5·xᵀAx + bᵀx + c in float64: its diagonal (dim,) when it is diagonal, else (dim, dim).
+    """Return a of 0.5·xᵀAx + bᵀx + c in float64: its diagonal (dim,) when it is diagonal, else
+    (dim, dim).
 
     Rotated, A = Q·diag(λ)·Qᵀ with Q uniform among the orthogonal matrices, drawn from
     `generator(rotation_seed, "rotation")`, and symmetric to the last bit.

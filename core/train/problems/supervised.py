@@ -100,7 +100,7 @@ def build_supervised_problem(
     dtype: torch.dtype,
     metadata: dict[str, str],
 ) -> SupervisedProblem:
-    """The problem of a resolved spec: data loaded, model initialized from `seed`."""
+    """Return the problem of a resolved spec: data loaded, model initialized from `seed`."""
     if spec.loss is None:
         raise ValueError("the loss must be settled before a problem is built")
     dataset = build_dataset(spec.data, target_form(spec.loss), device, dtype)
@@ -143,7 +143,7 @@ def data_metadata(dataset: Dataset) -> dict[str, str]:
 
 
 def default_generator(device: torch.device) -> torch.Generator:
-    """The generator that torch draws from on `device` when none is given."""
+    """Return the generator that torch draws from on `device` when none is given."""
     if device.type == "cuda":
         index = device.index or 0
         return torch.cuda.default_generators[index]

@@ -40,7 +40,7 @@ def pieces(
     metadata: Mapping[str, str],
     known: Mapping[str, bytes | memoryview] | None = None,
 ) -> Iterator[bytes | memoryview]:
-    """The bytes of a safetensors file in order. The tensors must not change meanwhile.
+    """Yield the bytes of a safetensors file in order. The tensors must not change meanwhile.
 
     The widest dtypes come first, so that every tensor is aligned to its own width.
 
@@ -66,7 +66,8 @@ def pieces(
 
 
 def joined(parts: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """The same bytes in order, in fewer pieces: neighbours smaller than `SMALL` become one."""
+    """Yield the same bytes in order, in fewer pieces: neighbours smaller than `SMALL` become
+    one."""
     small: list[bytes | memoryview] = []
     for part in parts:
         if len(part) < SMALL:
@@ -81,14 +82,14 @@ def joined(parts: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
 
 
 def raw(tensor: Tensor) -> Iterator[bytes | memoryview]:
-    """The tensor's bytes, row by row; nothing for an empty one."""
+    """Yield the tensor's bytes, row by row; nothing for an empty one."""
     if tensor.numel():
         yield contents(tensor)
 
 
 def contents(tensor: Tensor) -> bytes | memoryview:
-    """The tensor's bytes, row by row: a copy of a small one, a view of a large one. The tensor must
-    not change meanwhile."""
+    """Return the tensor's bytes, row by row: a copy of a small one, a view of a large one. The
+    tensor must not change meanwhile."""
     if tensor.numel() * tensor.element_size() < SMALL and tensor.dtype is not torch.bfloat16:
         copy: bytes = tensor.numpy(force=True).tobytes()
         return copy

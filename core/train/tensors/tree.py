@@ -17,7 +17,7 @@ Json = Any
 
 
 def copy_tree(tree: Tree) -> Tree:
-    """The same value with every tensor cloned (detached)."""
+    """Return the same value with every tensor cloned (detached)."""
     return map_tensors(tree, lambda tensor: tensor.detach().clone())
 
 
@@ -63,7 +63,7 @@ def flatten(tree: Tree, prefix: str, tensors: dict[str, Tensor]) -> Json:
 
 
 def unflatten(value: Json, tensors: Mapping[str, Tensor], device: str) -> Tree:
-    """The tree that `flatten` took apart; tensors that were on a device go to `device`."""
+    """Return the tree that `flatten` took apart; tensors that were on a device go to `device`."""
     match value:
         case {"tensor": str(name), "device": saved_on}:
             return tensors[name].to("cpu" if saved_on == "cpu" else device)
@@ -79,7 +79,8 @@ def unflatten(value: Json, tensors: Mapping[str, Tensor], device: str) -> Tree:
 
 # A stack's state as a tree that core.train.tensors.tree can flatten: arrays as tensors.
 def to_tree(value: Any) -> Tree:
-    """Copies of everything; arrays become tensors under a mark, so that they come back as such."""
+    """Return the copies of everything; arrays become tensors under a mark, so that they come back
+    as such."""
     match value:
         case Tensor():
             return value.detach().clone()

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 def encode(tree: Tree, kind: str, about: str = "") -> Iterator[bytes | memoryview]:
-    """The file's bytes; the tree's tensors must not change meanwhile.
+    """Return the file's bytes; the tree's tensors must not change meanwhile.
 
     Args:
         kind: what sort of file it is.

@@ -49,7 +49,7 @@ class MemoryFiles(JobArtifacts):
             self.delete(name)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The files' bytes as tensors, for `core.train.tensors.tree.flatten`."""
+        """Return the files' bytes as tensors, for `core.train.tensors.tree.flatten`."""
         return {
             name: torch.frombuffer(bytearray(data), dtype=torch.uint8)
             for name, data in self.files.items()

@@ -54,7 +54,7 @@ class StackedWeights:
         return held
 
     def state(self) -> Tree:
-        """Copies of the rows that were kept."""
+        """Return the copies of the rows that were kept."""
         index = torch.tensor(sorted(self.steps), dtype=torch.int64)
         return {
             "steps": [[row, self.steps[row]] for row in sorted(self.steps)],

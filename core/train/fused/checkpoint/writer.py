@@ -59,7 +59,7 @@ class TaskCheckpointer:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def due(self, now: float) -> bool:
-        """Whether it is time to save. Cheap."""
+        """Tell whether it is time to save. Cheap."""
         if now < self._next or (self._writing is not None and not self._writing.done()):
             return False
         if self._writing is not None:
@@ -98,7 +98,8 @@ class TaskCheckpointer:
         self._thread.submit(self._write, take()).result()
 
     def load(self, device: str, usable: Callable[[Tree], bool]) -> Tree | None:
-        """The latest checkpoint that is whole, of this task, and usable; None without any."""
+        """Return the latest checkpoint that is whole, of this task, and usable; None without
+        any."""
         found: list[tuple[int, str, Tree]] = []
         for name in self._names:
             try:

@@ -34,7 +34,7 @@ class _Held:
                 self.weights[name].index_copy_(0, index, weight.index_select(0, index))
 
     def at(self, slots: NDArray[np.int64]) -> Weights:
-        """Copies of the slots' weights; none without any."""
+        """Return the copies of the slots' weights; none without any."""
         index = torch.from_numpy(slots)
         return {
             name: weight.index_select(0, index.to(weight.device))
@@ -68,14 +68,15 @@ class StackedBest:
             (self._held if recorded else self._candidate).take(step, losses, lower, weights)
 
     def recorded(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Column]:
-        """Steps and losses of the slots' lowest recorded losses; step −1 without any."""
+        """Return the steps and losses of the slots' lowest recorded losses; step −1 without any."""
         return self._held.steps[slots], self._held.losses[slots]
 
     def of(
         self, slots: NDArray[np.int64], last_step: int
     ) -> tuple[NDArray[np.int64], Column, Weights]:
-        """Steps, losses and weights (copies, a slot each) of the slots' bests, the row of
-        `last_step` having been their runs' last; step −1 without any, whose weights are nothing."""
+        """Return the steps, losses and weights (copies, a slot each) of the slots' bests, the
+        row of `last_step` having been their runs' last; step −1 without any, whose weights are
+        nothing."""
         last = (self._candidate.steps[slots] == last_step) & (last_step >= 0)
         steps = np.where(last, self._candidate.steps[slots], self._held.steps[slots])
         losses = np.where(last, self._candidate.losses[slots], self._held.losses[slots])

@@ -74,7 +74,7 @@ class StackedRows:
         return self._used >= self._size - 1
 
     def of(self, slots: NDArray[np.int64], *, ends: bool) -> Rows | None:
-        """The rows of these slots that have not left; None without any.
+        """Return the rows of these slots that have not left; None without any.
 
         `ends`: their runs are over, so the last row counts in any case.
         """

@@ -49,19 +49,19 @@ class Evaluations:
             self._extra[slot] = {"step": float(step), **found}
 
     def known(self, step: int) -> bool:
-        """Whether the weights after `step` updates were evaluated."""
+        """Tell whether the weights after `step` updates were evaluated."""
         return self._step == step
 
     def last(self, slot: int) -> Json | None:
-        """The slot's last evaluation with its step."""
+        """Return the slot's last evaluation with its step."""
         found = self._extra.get(slot)
         if found is None and self.latest is not None:
             found = {name: float(column[slot]) for name, column in self.latest.items()}
         return None if found is None else {**found, "step": int(found["step"])}
 
     def of(self, slots: NDArray[np.int64], *, share_s: float = 0.0) -> Rows | None:
-        """The rows of these slots that have not left, their ends' included (of all of them or of
-        none), which came at `share_s`; None without any."""
+        """Return the rows of these slots that have not left, their ends' included (of all of them
+        or of none), which came at `share_s`; None without any."""
         rows = [{name: column[slots] for name, column in row.items()} for row in self._waiting]
         shares = list(self._shares)
         ends = [self._extra[slot] for slot in slots.tolist() if slot in self._extra]

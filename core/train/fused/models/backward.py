@@ -74,7 +74,7 @@ class WrittenOut:
         targets: Tensor,
         gradients: Mapping[str, Tensor],
     ) -> Tensor:
-        """Each run's loss: (runs,).
+        """Return each run's loss: (runs,).
 
         Args:
             weights: parameters by name, each with a leading run axis.

@@ -25,7 +25,7 @@ StackedLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def stacked_loss(spec: Loss) -> StackedLoss:
-    """The loss that `spec` names, as core.train.losses.build_loss has it for one run."""
+    """Return the loss that `spec` names, as core.train.losses.build_loss has it for one run."""
     match spec:
         case CrossEntropy():
             return CrossEntropyLoss(spec.label_smoothing)
@@ -77,7 +77,7 @@ class CrossEntropyLoss:
         return cast(Tensor, apply(z, targets, self._smoothing))  # type: ignore[no-untyped-call]
 
     def with_gradient(self, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The losses, and the gradient of each in its run's outputs."""
+        """Return the losses, and the gradient of each in its run's outputs."""
         log_p = torch.log_softmax(z, 1)
         losses = _cross_entropy_values(log_p, targets, self._smoothing)
         return losses, _cross_entropy_gradient(log_p, targets, self._smoothing)
@@ -102,7 +102,7 @@ def _cross_entropy_gradient(log_p: Tensor, targets: Tensor, smoothing: float) ->
 
 
 def with_gradient(loss: StackedLoss, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Each run's loss, and its gradient in the run's outputs."""
+    """Return each run's loss, and its gradient in the run's outputs."""
     if isinstance(loss, CrossEntropyLoss):
         return loss.with_gradient(z, targets)
     with torch.enable_grad():

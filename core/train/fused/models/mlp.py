@@ -39,7 +39,7 @@ class StackedMLP:
         buffers: dict[str, Tensor] | None,
         rows: int,
     ) -> Tensor:
-        """Outputs of the first `rows` rows; in training mode where there are `buffers`.
+        """Return the outputs of the first `rows` rows; in training mode where there are `buffers`.
 
         Args:
             masks: of dropout, one a hidden layer: 0 or 1/(1 − p), (runs, rows, width).
@@ -89,8 +89,8 @@ def _batch_normal(
     buffers: dict[str, Tensor],
     rows: int,
 ) -> Tensor:
-    """Each run's features normalized over the first `rows` rows (Ioffe and Szegedy 2015, arXiv
-    1502.03167). The running variance is the unbiased one, as in torch."""
+    """Return each run's features normalized over the first `rows` rows (Ioffe and Szegedy 2015,
+    arXiv 1502.03167). The running variance is the unbiased one, as in torch."""
     mean = x[:, :rows].mean(1, keepdim=True)
     centered = x - mean
     inner = centered[:, :rows]

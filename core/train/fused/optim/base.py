@@ -68,14 +68,14 @@ class Rule:
 
 
 def decayed(gradient: Tensor, params: Tensor, weight_decay: Scalar) -> Tensor:
-    """The gradient of the loss with ½·weight_decay·‖params‖² added."""
+    """Return the gradient of the loss with ½·weight_decay·‖params‖² added."""
     if isinstance(weight_decay, float):
         return torch.add(gradient, params, alpha=weight_decay) if weight_decay else gradient
     return torch.addcmul(gradient, params, weight_decay)
 
 
 def shrunk(update: Tensor, params: Tensor, decay: Scalar) -> Tensor:
-    """The update with the decoupled decay −decay·params added."""
+    """Return the update with the decoupled decay −decay·params added."""
     if isinstance(decay, float):
         return update.sub_(params, alpha=decay) if decay else update
     return update.addcmul_(params, decay, value=-1.0)
@@ -114,7 +114,7 @@ def mixed(x: Tensor, a: Scalar, y: Tensor, b: Scalar) -> Tensor:
 
 
 def as_tensor(value: Scalar, like: Tensor) -> Tensor:
-    """A scalar as a tensor of `like`'s kind."""
+    """Return a scalar as a tensor of `like`'s kind."""
     return like.new_tensor(value) if isinstance(value, float) else value
 
 

@@ -33,7 +33,7 @@ from core.train.fused.optim.base import Rule
 
 
 def rule_of(spec: Optimizer) -> Rule | None:
-    """The rule of the optimizer; None: it has none, its runs train one by one.
+    """Return the rule of the optimizer; None: it has none, its runs train one by one.
 
     What it takes from `spec` beside the kind is the same in all runs of a stack.
     """

@@ -103,11 +103,11 @@ def update(
 
 
 def _deep(scalar: Scalar) -> Scalar:
-    """A column for matrices: (runs, 1, 1)."""
+    """Return a column for matrices: (runs, 1, 1)."""
     return scalar.unsqueeze(-1) if isinstance(scalar, torch.Tensor) else scalar
 
 
 def rule(*, nesterov: bool, ns_steps: int, adjust_lr_fn: str | None) -> Rule:
-    """The rule of runs that have these in common."""
+    """Return the rule of runs that have these in common."""
     move = partial(update, nesterov=nesterov, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn)
     return Rule(init, coefficients, move, elementwise=False)

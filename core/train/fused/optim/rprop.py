@@ -35,8 +35,8 @@ def coefficients(
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
-    """The step size grows by η⁺ where the gradient kept its sign and shrinks by η⁻ where it turned;
-    there the parameter waits. p ← p − size·sign(g)."""
+    """Return the step size grows by η⁺ where the gradient kept its sign and shrinks by η⁻ where it
+    turned; there the parameter waits. p ← p − size·sign(g)."""
     agreement = gradient * state.previous
     turned = agreement < 0
     factor = torch.ones_like(params)

@@ -33,8 +33,8 @@ class StackedProblem(Protocol):
     multiply_adds: int
 
     def gradients(self, step: int) -> tuple[Tensor, Tensor]:
-        """Every slot's loss on its batch of `step` in training mode: (slots,), detached; and its
-        gradient, as `rows`, which holds until the next call.
+        """Return every slot's loss on its batch of `step` in training mode: (slots,), detached; and
+        its gradient, as `rows`, which holds until the next call.
 
         The buffers stay as they are until `commit`.
         """
@@ -94,11 +94,12 @@ class Part(Protocol):
 
 
 def differentiate(losses: Tensor, parameters: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """The losses (slots,), detached, and each one's gradient in its slot of every parameter."""
+    """Return the losses (slots,), detached, and each one's gradient in its slot of every
+    parameter."""
     gradients = torch.autograd.grad(losses, parameters, torch.ones_like(losses))
     return losses.detach(), list(gradients)
 
 
 def keep_slots(weights: dict[str, Tensor], kept: Tensor) -> dict[str, Tensor]:
-    """Copies of the given slots of every tensor."""
+    """Return the copies of the given slots of every tensor."""
     return {name: weight.index_select(0, kept) for name, weight in weights.items()}

@@ -88,13 +88,13 @@ class StackedBatches:
 
 
 def padded(features: Tensor) -> Tensor:
-    """Rows up to the next multiple of `ALIGNED`, the first one again."""
+    """Return the rows up to the next multiple of `ALIGNED`, the first one again."""
     missing = -len(features) % ALIGNED
     return torch.cat([features, features[:1].expand(missing, -1)]) if missing else features
 
 
 def shared(tensor: Tensor, runs: int) -> Tensor:
-    """The same for all runs, without copies."""
+    """Return the same for all runs, without copies."""
     return tensor.unsqueeze(0).expand(runs, *tensor.shape)
 
 

@@ -16,7 +16,7 @@ DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 def build_stacked(
     specs: Sequence[JobSpec], device: torch.device, num_runs: int | None = None
 ) -> StackedProblem:
-    """The problem of specs that share a structure, each run's parameters at its own start.
+    """Return the problem of specs that share a structure, each run's parameters at its own start.
     `num_runs`: of the stack that they are a part of."""
     dtype = DTYPES[specs[0].precision or "float32"]
     match specs[0].problem:

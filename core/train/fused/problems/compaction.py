@@ -79,8 +79,8 @@ def places(spec: JobSpec, shapes: Sequence[torch.Size], dtype: torch.dtype) -> P
 
 
 def kept_slots(live: NDArray[np.bool_], moves: Places) -> NDArray[np.int64] | None:
-    """The slots to go on with, each where it may stand; None while letting some go would not be
-    exact or not pay: ended ones go once they are an eighth of all."""
+    """Return the slots to go on with, each where it may stand; None while letting some go would not
+    be exact or not pay: ended ones go once they are an eighth of all."""
     slots = len(live)
     fixed = moves.tail if moves.tail > 1 else 0
     body = max(0, slots - fixed)

@@ -93,7 +93,7 @@ class StackedFunctions:
 
 
 def problem_of(spec: JobSpec) -> FunctionSpec:
-    """The spec's problem, which is a function."""
+    """Return the spec's problem, which is a function."""
     assert isinstance(spec.problem, FunctionSpec)
     return spec.problem
 

@@ -37,7 +37,7 @@ class Packing:
         return [rows[:, a:b] for a, b in zip(ends, starts, strict=True) if a < b]
 
     def views(self, rows: Tensor) -> list[Tensor]:
-        """The parameters (slots, …) in rows (slots, width): the same storage."""
+        """Return the parameters (slots, …) in rows (slots, width): the same storage."""
         placed = zip(self.shapes, self.spans, strict=True)
         return [rows[:, span].view(len(rows), *shape) for shape, span in placed]
 

@@ -147,7 +147,7 @@ class StackedSupervised:
 
 
 def problem_of(spec: JobSpec) -> Supervised:
-    """The spec's problem, which is supervised."""
+    """Return the spec's problem, which is supervised."""
     assert isinstance(spec.problem, Supervised)
     return spec.problem
 
@@ -155,7 +155,8 @@ def problem_of(spec: JobSpec) -> Supervised:
 def _initial(
     specs: Sequence[JobSpec], dataset: Dataset, device: torch.device, dtype: torch.dtype
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Every run's first weights, as the run alone would draw them, and the parameters' names."""
+    """Return every run's first weights, as the run alone would draw them, and the parameters'
+    names."""
     drawn: dict[str, dict[str, Tensor]] = {}
     names: list[str] = []
     keys: list[str] = []

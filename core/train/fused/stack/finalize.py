@@ -73,7 +73,7 @@ class Endings:
             found.enter_last(end.slots, end.step, metrics)
 
     def of(self, end: End) -> Iterator[tuple[RunEnding, RunWeights]]:
-        """Each run's ending and weights, which are on the CPU; `evaluate` came before."""
+        """Yield each run's ending and weights, which are on the CPU; `evaluate` came before."""
         problem = self._problem
         values = problem.values() if end.reason != "handed_over" else None
         heights = None if values is None else values.double().cpu().numpy()[end.slots]
@@ -117,7 +117,7 @@ class Endings:
     def _lowest(
         self, slot: int, best: tuple[int, float, Weights], final: Weights
     ) -> tuple[int, float, Weights]:
-        """The best of a run, its evaluation at the end included."""
+        """Return the best of a run, its evaluation at the end included."""
         last = None if self._evaluations is None else self._evaluations.last(slot)
         if last is not None and last["loss"] < best[1]:
             return last["step"], last["loss"], final
@@ -146,7 +146,7 @@ class Endings:
 
 
 def _rows(weights: Weights, index: Slots) -> Weights:
-    """Copies of these rows, on the CPU."""
+    """Return the copies of these rows, on the CPU."""
     at = torch.from_numpy(index)
     return {name: w.index_select(0, at.to(w.device)).cpu() for name, w in weights.items()}
 

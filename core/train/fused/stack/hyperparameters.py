@@ -29,7 +29,8 @@ IMPLEMENTATION: Final = frozenset({"foreach", "fused"})
 
 
 def numbers_of(spec: Optimizer) -> dict[str, float]:
-    """The optimizer's numbers, pairs and triples taken apart; its booleans are `switches_of`."""
+    """Return the optimizer's numbers, pairs and triples taken apart; its booleans are
+    `switches_of`."""
     found: dict[str, float] = {}
     for name, value in spec.model_dump().items():
         if name in GROUPED:
@@ -40,7 +41,7 @@ def numbers_of(spec: Optimizer) -> dict[str, float]:
 
 
 def switches_of(spec: Optimizer) -> dict[str, bool]:
-    """The optimizer's booleans. AdamW is Adam with `decoupled_weight_decay`."""
+    """Return the optimizer's booleans. AdamW is Adam with `decoupled_weight_decay`."""
     dumped = spec.model_dump().items()
     found = {k: v for k, v in dumped if k not in IMPLEMENTATION and isinstance(v, bool)}
     return found | ({"decoupled_weight_decay": True} if isinstance(spec, AdamW) else {})
@@ -55,7 +56,7 @@ def options_of(specs: Sequence[JobSpec]) -> Options:
 
 
 def _cycles(schedule: Schedule) -> bool:
-    """Whether the schedule may set a momentum."""
+    """Tell whether the schedule may set a momentum."""
     match schedule:
         case OneCycle(cycle_momentum=cycles) | Cyclic(cycle_momentum=cycles):
             return cycles is not False
@@ -87,7 +88,7 @@ class _Shape:
 
 
 def _scheduled(spec: JobSpec, lr: float | None) -> tuple[torch.optim.Optimizer, Scheduler]:
-    """A schedule over an optimizer of nothing, with another base rate where one is given."""
+    """Return a schedule over an optimizer of nothing, with another base rate where one is given."""
     optimizer = build_optimizer(spec.optimizer, [nn.Parameter(torch.zeros(()))])
     if lr is not None:
         optimizer.param_groups[0]["lr"] = lr

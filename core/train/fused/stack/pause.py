@@ -80,7 +80,7 @@ def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
 
 
 def _evaluated(stack: Stack) -> Metrics | None:
-    """Every slot's evaluation at this step."""
+    """Return every slot's evaluation at this step."""
     found = stack.evaluations
     if found is None:
         return None
@@ -117,7 +117,7 @@ def resume(stack: Stack, paused: Sequence[PausedRuns]) -> None:
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:
-    """The columns one after another. One that some lack is 0 there."""
+    """Return the columns one after another. One that some lack is 0 there."""
     names = dict.fromkeys(name for part in parts for name in part)
     lengths = [len(part["train_s"]) for part in parts]
     joined: Columns = {}

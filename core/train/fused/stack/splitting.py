@@ -41,8 +41,8 @@ def moves_of(specs: Sequence[JobSpec], device: torch.device) -> Places:
 
 
 def split_sizes(count: int, most: int, moves: Places) -> list[int]:
-    """How many runs, in order, the parts of a stack of `count` have: no more than `most`, or as
-    few above it as leave every run a place with the same bits. One number: it cannot be cut."""
+    """Return how many runs, in order, the parts of a stack of `count` have: no more than `most`, or
+    as few above it as leave every run a place with the same bits. One number: it cannot be cut."""
     unit = lcm(moves.phase, moves.tail)
     last = max(TWO, moves.tail if moves.tail > 1 else 1)
     most = max(most // unit, 1, -(-TWO // unit)) * unit

@@ -260,8 +260,8 @@ class Stack:
         self._began = self._marked = self._clock()
 
     def state(self) -> Tree:
-        """Copies of all that the next step depends on, taken between two steps; all rows leave
-        first. `core.train.tensors.tree.flatten` makes tensors and JSON of it."""
+        """Return the copies of all that the next step depends on, taken between two steps; all rows
+        leave first. `core.train.tensors.tree.flatten` makes tensors and JSON of it."""
         self.flush()
         return to_tree(
             {

@@ -131,7 +131,7 @@ class OptimizerStep:
             part.add_(self._rule.update(gradient[block], own, part, these))
 
     def _block(self, slots: int, width: int) -> tuple[int, int]:
-        """How many slots, and columns, are updated together."""
+        """Return how many slots, and columns, are updated together."""
         if not self._rule.elementwise:
             return slots, width
         piece = self._piece * torch.get_num_threads()
@@ -196,15 +196,15 @@ class OptimizerStep:
         self.hyper.resume(dict(zip(self._runs.tolist(), columns["schedules"], strict=True)))
 
     def _of_parameters(self) -> list[Any]:
-        """Each parameter's state, in the storage of what is moved with it."""
+        """Return each parameter's state, in the storage of what is moved with it."""
         if not self._rule.elementwise:
             return self._states
         (whole,) = self._states
         return [_at(whole, (slice(None), part)) for part in self._parts]
 
     def _scalar(self, column: NDArray[np.float64], like: Tensor) -> float | Tensor:
-        """A plain number where it is the same in all runs that the stack began with, whichever of
-        them still train; else a column."""
+        """Return a plain number where it is the same in all runs that the stack began with,
+        whichever of them still train; else a column."""
         first = column[0]
         if len(column) == 1 or (not self.hyper.follows_losses and bool((column == first).all())):
             return float(first)

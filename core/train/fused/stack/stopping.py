@@ -64,7 +64,7 @@ class Traces:
         return codes
 
     def one(self, slot: int) -> Trace:
-        """The slot's trace as the single run's rules know it."""
+        """Return the slot's trace as the single run's rules know it."""
         rows = range(max(0, self.num_rows - TAIL), self.num_rows)
         trace = Trace(
             first=float(self.first[slot]),
