@@ -1,4 +1,4 @@
-"""What the two sides of the broker must agree on: plain values, no Celery here.
+"""Constants that the two sides of the broker must agree on: plain values, no Celery here.
 
 The message is a hint that work is queued; it carries nothing. The record in the store is the truth.
 """
@@ -13,7 +13,7 @@ TASK: Final = "thalweg.work"
 
 
 def broker_url(redis_url: str) -> str:
-    """Return the same server as kombu writes it: `unix:///path?db=1` →
+    """Return the server's address as kombu writes it: `unix:///path?db=1` →
     `redis+socket:///path?virtual_host=1`.
 
     `redis://` and `rediss://` addresses are returned as they are.
@@ -29,7 +29,7 @@ def broker_url(redis_url: str) -> str:
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
-    """Celery options shared by who sends and who receives."""
+    """Return the Celery options shared by sender and receiver."""
     return {
         "broker_url": broker_url(settings.redis_url),
         "broker_transport_options": {

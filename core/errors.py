@@ -10,7 +10,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class FieldError:
-    """One mistake in a spec or a query.
+    """A mistake in a field of a spec or a query.
 
     Attributes:
         param: dotted path of the field, from the root of the body (`"optimizer.lr"`).
@@ -40,7 +40,7 @@ class InvalidInputError(ThalwegError):
 
 
 class NotFoundError(ThalwegError):
-    """Nothing with this id exists."""
+    """The error for an id with which nothing exists."""
 
     code = "not_found"
 

@@ -28,5 +28,6 @@ def utc_now() -> datetime:
 
 
 def rfc3339(moment: datetime) -> str:
-    """`2026-11-22T10:15:30.123456Z`: RFC 3339, UTC, always six fractional digits."""
+    """Format a time as `2026-11-22T10:15:30.123456Z`: RFC 3339, UTC, always six fractional
+    digits."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

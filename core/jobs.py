@@ -51,7 +51,7 @@ Timeline = tuple[TimelineEntry, ...]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One worker's try at a job. Times are RFC 3339 strings."""
+    """A worker's attempt at a job. Times are RFC 3339 strings."""
 
     number: int
     worker: str
@@ -85,7 +85,8 @@ class JobRecord:
     attempts: tuple[Attempt, ...] = ()
     checkpoints: tuple[Json, ...] = ()
     interventions: tuple[Json, ...] = ()
-    """What `on_divergence` did, in order: `step`, `action`, `reason`, rates before and after."""
+    """Interventions of `on_divergence`, in order: `step`, `action`, `reason`, rates before and
+    after."""
     labels: dict[str, str] = field(default_factory=dict)
     parent_id: str | None = None
     started_at: str | None = None

@@ -11,7 +11,7 @@ _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-
 
 
 def _location(text: str) -> str:
-    """Return a folder's path, or the one kind of URL there is. Its mistakes are not quoted: people
+    """Check a folder's path, or the one kind of URL there is. Its mistakes are not quoted: people
     put keys into URLs."""
     if "://" in text and _BUCKET.fullmatch(text) is None:
         raise ValueError(
@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     namespace: str = "thalweg"
     """Prefix of every key in Redis."""
     artifacts: Annotated[str, AfterValidator(_location)] = "./thalweg-artifacts"
-    """Where weights and checkpoints are: a folder, or `s3://bucket/prefix` on an object store (its
+    """Store of weights and checkpoints: a folder, or `s3://bucket/prefix` on an object store (its
     endpoint, region and keys come from the usual `AWS_…` variables)."""
     host: str = "127.0.0.1"
     """Address that the API listens on: loopback only while there are no keys."""
@@ -61,11 +61,12 @@ class Settings(BaseSettings):
     max_study_steps: Annotated[int, Field(gt=0)] = 1_000_000_000
     """Most updates of a study, over all its runs."""
     max_queued_jobs: Annotated[int, Field(gt=0)] = 1_000_000
-    """More queued jobs than this are refused (503)."""
+    """Queued jobs above which new ones are refused (503)."""
     lease_s: Annotated[float, Field(gt=0)] = 6.0
     """A worker that has not renewed its lease for this long has lost its job."""
     reconcile_every_s: Annotated[float, Field(gt=0)] = 1.0
-    """How often each worker looks for expired leases and for queued jobs that nobody announced."""
+    """Interval at which each worker looks for expired leases and for queued jobs whose message was
+    lost."""
     cancel_grace_s: Annotated[float, Field(gt=0)] = 10.0
     """A step loop that has not answered a cancel for this long is killed."""
     shutdown_grace_s: Annotated[float, Field(gt=0)] = 8.0
@@ -75,20 +76,20 @@ class Settings(BaseSettings):
     retention_age_s: Annotated[float, Field(gt=0)] | None = None
     """Jobs that ended longer ago than this are removed with history and artifacts; none: never."""
     retention_count: Annotated[int, Field(ge=0)] | None = None
-    """Of the jobs that have ended this many are kept, those that ended last; none: all."""
+    """Number of ended jobs that are kept, those that ended last; none: all."""
     idempotency_ttl_s: Annotated[int, Field(gt=0)] = 86_400
-    """How long an Idempotency-Key is remembered."""
+    """Time for which an Idempotency-Key is remembered."""
     log_level: str = "info"
     """`debug` (each request of the API too), `info`, `warning` or `error`."""
 
     @property
     def artifacts_location(self) -> str:
-        """`artifacts`, a folder's path made absolute."""
+        """The `artifacts` setting, a folder's path made absolute."""
         if "://" in self.artifacts:
             return self.artifacts
         return str(Path(self.artifacts).expanduser().resolve())
 
     @property
     def redis_address(self) -> str:
-        """`redis_url` without user and password: for messages and logs."""
+        """The `redis_url` without user and password: for messages and logs."""
         return re.sub(r"//.*@", "//", self.redis_url)

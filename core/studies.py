@@ -15,7 +15,7 @@ Json = dict[str, Any]
 TaskKind = Literal["plan", "train"]
 
 RUN_COUNTS: Final = ("queued", "running", "succeeded", "failed", "cancelled", "diverged")
-"""What the record counts of its runs: by status, and of those that succeeded the diverged."""
+"""Counts of a study's runs in its record: by status, and of those that succeeded the diverged."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class StudyRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is stored of one run, but for its history and weights.
+    """The stored record of one run, but for its history and weights.
 
     Attributes:
         index: configuration · repeats + repeat.
@@ -108,7 +108,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What is stored of a task.
+    """The stored record of a task.
 
     Attributes:
         number: of the task in its round.
@@ -129,17 +129,17 @@ class TaskRecord:
 
     @property
     def stem(self) -> str:
-        """What the names of its artifacts begin with."""
+        """The beginning of its artifacts' names."""
         return f"{self.round}_{self.number}"
 
 
 def task_id(study_id: str, round_: int, number: int) -> str:
-    """`study_…/2.0`: a task's name in the store."""
+    """Return a task's name in the store: `study_…/2.0`."""
     return f"{study_id}/{round_}.{number}"
 
 
 def run_id(study_id: str, index: int) -> str:
-    """`study_…:17`: what a run's record and history are stored under."""
+    """Return the id under which a run's record and history are stored: `study_…:17`."""
     return f"{study_id}:{index}"
 
 

@@ -73,7 +73,7 @@ def signals_deferred() -> Iterator[None]:
 
 
 class Part:
-    """One child process.
+    """A child process of the service.
 
     `start` must be called by a thread that lives as long as this process: on Linux the child is
     killed when that thread ends.
@@ -100,16 +100,16 @@ class Part:
 
     @property
     def pid(self) -> int | None:
-        """Its process id; None when it was not started."""
+        """The process id; None when the process was not started."""
         return None if self._process is None else self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it lives."""
+        """Tell whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process; its output goes to its log."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(signals_deferred())
             out = stack.enter_context(self._log.open("ab")) if self._log else None
@@ -126,8 +126,8 @@ class Part:
         self._start_at = None
 
     def tend(self) -> str | None:
-        """Look after it: when it has died, start it again after a pause that grows while it keeps
-        dying. Returns what to tell, once a death."""
+        """Look after the process: when it has died, start it again after a pause that grows while
+        it keeps dying. Returns what to tell, once a death."""
         if self._process is None or self._process.poll() is None:
             return None
         now = time.monotonic()
@@ -144,12 +144,12 @@ class Part:
         return None
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask the process to end."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self, deadline: float) -> None:
-        """Until it has ended; killed at `deadline` (`time.monotonic`)."""
+        """Wait until the process has ended; kill it at `deadline` (`time.monotonic`)."""
         if self._process is None:
             return
         try:

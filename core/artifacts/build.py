@@ -1,4 +1,4 @@
-"""Which store a location means."""
+"""Choice of the artifact store for a location."""
 
 from pathlib import Path
 from typing import Final

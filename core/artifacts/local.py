@@ -35,7 +35,7 @@ class LocalStore(ArtifactStore):
         return LocalJob(self._root, job_id)
 
     def check(self) -> None:
-        """The folder is there (it is made now), can be written, and is not full."""
+        """Check that the folder is there (it is made now), can be written, and is not full."""
         try:
             self._root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -56,8 +56,8 @@ class LocalJob(JobArtifacts):
         self._ready: set[Path] = set()
 
     def write(self, name: str, pieces: Iterable[Buffer]) -> Stored:
-        """(Measured for 36 kB on ext4 over a virtual SSD: 0.2 ms without, 0.7 ms with fsync of the
-        bytes and of the name.)
+        """Write the artifact, with fsync of the bytes and of the name. (Measured for 36 kB on ext4
+        over a virtual SSD: 0.2 ms without, 0.7 ms with.)
 
         As few calls of the system as it takes: at each of them a thread that trains meanwhile may
         have to wait for the interpreter's lock (a checkpoint made it wait 7 times, now 5).
@@ -127,8 +127,8 @@ class LocalJob(JobArtifacts):
         return self._folder / self._checked(name)
 
     def _make_folders(self, folder: Path) -> set[Path]:
-        """Once for each: a folder that was deleted with its job does not come back. Returns the
-        folders that have new ones in them."""
+        """Make each folder once: a folder that was deleted with its job does not come back. Returns
+        the folders that have new ones in them."""
         new = {self._folder, folder} - self._ready
         if self._folder in new:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ class LocalJob(JobArtifacts):
 
     @contextmanager
     def _errors(self, name: str, done: str) -> Iterator[None]:
-        """OSError -> ArtifactError."""
+        """Turn an OSError into an ArtifactError."""
         try:
             yield
         except OSError as error:
@@ -172,7 +172,7 @@ def _files(folder: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
 
 
 def _reason(error: OSError) -> str:
-    """In words that show no path."""
+    """Say what failed in words that show no path."""
     return os.strerror(error.errno) if error.errno else type(error).__name__
 
 

@@ -32,17 +32,18 @@ from core.artifacts.base import (
 from core.errors import ArtifactError
 
 PART_BYTES: Final = 16 * 2**20
-"""Up to this size an object is one request; larger ones are sent in parts of it (an object store
-takes 10,000)."""
+"""Size of a part. Up to this size an object is one request; larger ones are sent in parts (an
+object store takes 10,000)."""
 PARTS_AT_ONCE: Final = 4
 REQUEST_TIME: Final = timedelta(seconds=60)
-"""One request's, a part's upload included: a server that has hung does not hold up a job."""
+"""Time limit of one request, a part's upload included: a server that has hung does not hold up a
+job."""
 READING_TIME: Final = timedelta(hours=6)
 """A whole object's, to a slow reader; a server silent for `SILENCE` does not get it."""
 SILENCE: Final = timedelta(seconds=30)
 _DELETED_AT_ONCE: Final = 1000
 _INSTANCE_KEYS: Final = "http://169.254.169.254/"
-"""Where keys are looked for when none are set: a machine at Amazon has its own there."""
+"""Address at which keys are looked for when none are set: a machine at Amazon has its own there."""
 _NO_BUCKET: Final = "<Code>NoSuchBucket</Code>"
 _WHOLE: Final = "non-partial response"
 """obstore's words for a store that answers a range with a 200 (gofakes3 does, rclone's server)."""
@@ -50,7 +51,7 @@ _CODE: Final = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3}) ")
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _FAILURES: Final = (BaseError, OSError, ValueError)
-"""What obstore raises."""
+"""Exceptions that obstore raises."""
 
 
 class ObjectStore(ArtifactStore):
@@ -96,7 +97,7 @@ class ObjectStore(ArtifactStore):
         return ObjectJob(self._store, self._readable, job_id)
 
     def check(self) -> None:
-        """The bucket can be listed with these keys."""
+        """Check that the bucket can be listed with these keys."""
         try:
             # A prefix that nothing has: the shortest answer.
             next(iter(obstore.list(self._store, prefix=".check")), None)
@@ -201,8 +202,8 @@ class ObjectJob(JobArtifacts):
 
     @contextmanager
     def _errors(self, name: str, done: str) -> Iterator[None]:
-        """obstore's errors -> ArtifactError. They are not passed on as its cause: their text quotes
-        the server's answer, which may quote the request's signature."""
+        """Turn obstore's errors into ArtifactErrors. They are not passed on as its cause: their
+        text quotes the server's answer, which may quote the request's signature."""
         try:
             yield
         except _FAILURES as error:
@@ -210,7 +211,7 @@ class ObjectJob(JobArtifacts):
 
 
 def _reason(error: Exception) -> str:
-    """Return the object store's own word for it, if it gave one."""
+    """Return the object store's own word for the error, if it gave one."""
     text = str(error)
     if _INSTANCE_KEYS in text:
         return "no keys for the object store are set (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"

@@ -1,4 +1,5 @@
-"""One run's weights out of a file that holds those of many: only the bytes of its row are read.
+"""Extraction of one run's weights from a file that holds those of many: only the bytes of its row
+are read.
 
 The stacked file is a safetensors file (8 bytes of length, a JSON header, the data) whose tensors
 `<checkpoint>.<name>` have the runs along their first axis; what comes out is the plain safetensors
@@ -23,7 +24,7 @@ _MOST_HEADER_BYTES: Final = 100_000_000
 
 @dataclass(frozen=True)
 class _Part:
-    """One tensor's row: where its bytes lie in the file, and what it is."""
+    """A tensor's row: where its bytes lie in the file, and what it is."""
 
     name: str
     dtype: str
@@ -35,7 +36,7 @@ class _Part:
 def open_row(
     artifacts: JobArtifacts, name: str, row: int, checkpoint: str, metadata: Mapping[str, str]
 ) -> OpenArtifact:
-    """Return the weights `checkpoint` of the run at `row`, as a file of their own.
+    """Open the weights `checkpoint` of the run at `row`, as a file of their own.
 
     Args:
         name: of the stacked artifact.
@@ -66,7 +67,7 @@ def open_row(
 
 
 def _header(artifacts: JobArtifacts, name: str) -> tuple[dict[str, Any], int]:
-    """Return the file's header, and where its data begin."""
+    """Read the file's header, and where its data begin."""
     first = artifacts.read_range(name, 0, _FIRST_READ)
     end = 8 + int.from_bytes(first[:8], "little")
     if not 8 < end <= _MOST_HEADER_BYTES:

@@ -1,4 +1,5 @@
-"""What the tasks of a study write: the names of their artifacts, and which have had their use."""
+"""Names of the artifacts that the tasks of a study write, and which of them are no longer
+needed."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,27 +13,28 @@ TURNS: Final = ("a", "b")
 
 
 def weights_file(stem: str) -> str:
-    """Return the weights of the runs that ended or paused in a task: those of a paused run until a
+    """Name the weights of the runs that ended or paused in a task: those of a paused run until a
     task that it goes on in has written its own."""
     return f"weights/{stem}.safetensors"
 
 
 def paused_file(stem: str) -> str:
-    """Return the state of the runs that paused at the end of a task, for the tasks of the next
+    """Name the state of the runs that paused at the end of a task, for the tasks of the next
     round."""
     return f"paused/{stem}.safetensors"
 
 
 def checkpoint_files(stem: str) -> tuple[str, ...]:
-    """Return a task's resume checkpoints; of no use once the task is closed."""
+    """Name a task's resume checkpoints; of no use once the task is closed."""
     return tuple(f"tasks/{stem}_{turn}.safetensors" for turn in TURNS)
 
 
 def spent(
     names: Iterable[str], runs: Sequence[RunRecord], before_round: int | None = None
 ) -> Iterator[str]:
-    """Of a study's artifacts those that tasks of the rounds before this one wrote, but for the
-    weights that its runs have; left out: of all rounds, since the study has ended.
+    """Yield those of a study's artifacts that tasks of the rounds before this one wrote, but for
+    the weights that its runs have; without `before_round`: of all rounds, since the study has
+    ended.
 
     Args:
         runs: all of the study, as they are once those rounds are over.

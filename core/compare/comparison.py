@@ -30,8 +30,8 @@ Json = dict[str, Any]
 
 
 def tuning_budget(table: Table) -> Json:
-    """What each choice has had: `equal`, and `choices` with `params`, `num_configurations`,
-    `num_runs`, `num_updates` and `seconds`.
+    """Return the budget that each choice has had: `equal`, and `choices` with `params`,
+    `num_configurations`, `num_runs`, `num_updates` and `seconds`.
 
     A choice is what the words among the parameters say (an optimizer's kind); numbers tune it.
     `equal`: all had as many configurations and as many runs. Updates and seconds are those that
@@ -141,7 +141,7 @@ def _problems(table: Table, metric: str) -> tuple[list[Ints], list[str]]:
 
 
 def _rows(table: Table, rankings: Sequence[Ranking], *, targeted: bool) -> list[Json]:
-    """Return a row a configuration, best first, problem after problem.
+    """Return one row a configuration, best first, problem after problem.
 
     `mean` and `ci95` are None where they would speak for survivors only: where runs diverged or
     failed, or were stopped; `survivors` then has the mean of those that were not. `ci95` is None
@@ -184,7 +184,7 @@ _ENDS: Final = ("succeeded", "failed", "cancelled", "pending")
 
 
 def _summaries(ranking: Ranking) -> list[Json]:
-    """`mean`, `ci95` and `survivors` of each row."""
+    """Return `mean`, `ci95` and `survivors` of each row."""
     found = []
     own = ranking.own
     for num, mean, low, high, group in zip(
@@ -203,8 +203,8 @@ def _summaries(ranking: Ranking) -> list[Json]:
 
 
 def _differences(ranking: Ranking) -> list[Json | None]:
-    """Of each row from the leader, repeat by repeat: `num` of pairs, `mean`, `ci95`, `p`,
-    `p_adjusted`, `distinguishable`; what needs two pairs is None with one."""
+    """Return each row's differences from the leader, repeat by repeat: `num` of pairs, `mean`,
+    `ci95`, `p`, `p_adjusted`, `distinguishable`; what needs two pairs is None with one."""
     d = ranking.differences
     columns: list[Floats] = [d.mean, d.low, d.high, d.p, ranking.p_adjusted]
     return [
@@ -236,7 +236,7 @@ def _told(
     complete: bool,
     written: int,
 ) -> Json:
-    """Leader, winner, reason and minima of one problem."""
+    """Return leader, winner, reason and minima of one problem."""
     won, reason = verdict(table, ranking, complete=complete)
     leader = ranking.leader
     return {

@@ -18,7 +18,7 @@ MOST_SHOWN: Final = 8
 MOST_TUNED: Final = 5
 MOST_OTHERS: Final = 60
 MOST_RUNS: Final = 100
-"""Of one configuration, the first ones."""
+"""Most runs of one configuration that are shown: the first ones."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class CurvePlan:
-    """What the picture of the curves needs.
+    """The plan of the picture of the curves.
 
     Attributes:
         kind, column: the history whose rows to read, and the column beside `step`.
@@ -53,13 +53,13 @@ class CurvePlan:
 
     @property
     def runs(self) -> tuple[int, ...]:
-        """All whose rows are needed."""
+        """The runs whose rows are needed."""
         return (*(run for one in self.shown for run in one.runs), *self.others)
 
 
 def curve_plan(comparison: Json) -> CurvePlan:
-    """What to show of a study: the best configuration of each choice (what the words among the
-    parameters say: an optimizer's kind), at most 8; where there is one choice only, the 5 best.
+    """Choose what to show of a study: the best configuration of each choice (what the words among
+    the parameters say: an optimizer's kind), at most 8; where there is one choice only, the 5 best.
 
     Args:
         comparison: `comparison.compare` of the study.
@@ -106,7 +106,8 @@ def _thinned(rows: Sequence[Json]) -> list[Json]:
 
 @dataclass(frozen=True)
 class Band:
-    """Of one configuration: the median of its runs, and from their least to their largest."""
+    """The band of one configuration: the median of its runs, and from their least to their
+    largest."""
 
     step: Floats
     middle: Floats
@@ -146,8 +147,8 @@ def band(curves: Sequence[tuple[Floats, Floats]]) -> Band:
 
 
 def _on(at: Floats, step: Floats, value: Floats) -> Floats:
-    """One run's values at these places: NaN before its first and after its last row, infinite from
-    its first value that is not finite on."""
+    """Return one run's values at these places: NaN before its first and after its last row,
+    infinite from its first value that is not finite on."""
     value = np.where(np.isfinite(value), value, np.inf)
     lost = np.flatnonzero(np.isinf(value))
     until = step[lost[0]] if lost.size else np.inf
@@ -171,7 +172,8 @@ def _in_cells(at: Floats, half: float, step: Floats, value: Floats) -> tuple[Flo
 
 
 def _median(values: Floats) -> Floats:
-    """Of each column, what is NaN left out; the middle of a finite and an infinite is infinite."""
+    """Return the median of each column, NaN left out; the middle of a finite and an infinite value
+    is infinite."""
     ordered = np.sort(values, axis=0)
     num = (~np.isnan(values)).sum(axis=0)
     columns = np.arange(values.shape[1])

@@ -1,4 +1,4 @@
-"""What a configuration's parameters say: which problem it trains, by which choice, how tuned."""
+"""Analysis of a configuration's parameters: which problem it trains, by which choice, how tuned."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,8 @@ def within(path: str, part: str) -> bool:
 
 
 def varying(all_leaves: Sequence[Json]) -> list[str]:
-    """Paths whose values are not the same in all, in the order of their first appearance."""
+    """List the paths whose values are not the same in all, in the order of their first
+    appearance."""
     seen: dict[str, set[str]] = {}
     for each in all_leaves:
         for path, value in each.items():
@@ -53,7 +54,7 @@ def varying(all_leaves: Sequence[Json]) -> list[str]:
 
 
 def key(value: Any) -> str:
-    """Return the same for equal JSON values only."""
+    """Return a text that is the same for equal JSON values only."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -86,7 +87,7 @@ def is_choice(value: Any) -> bool:
 
 
 def label(parts: Json) -> str:
-    """In a few words: `adam, lr 0.001`."""
+    """Describe the parameters in a few words: `adam, lr 0.001`."""
     words = [_word(path, value) for path, value in parts.items()]
     text = ", ".join(words)
     return text if len(text) <= 80 else text[:79] + "…"

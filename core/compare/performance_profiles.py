@@ -1,4 +1,5 @@
-"""Who solves what, and how fast: a study's configurations as solvers, its problems as instances.
+"""Performance profiles: which solver solves what, and how fast, with a study's configurations as
+solvers and its problems as instances.
 
 Performance profiles over problems and repeats, and the score that AlgoPerf takes from them.
 
@@ -27,7 +28,7 @@ TAUS: Final = tuple(round(1.0 + 0.05 * i, 2) for i in range(61))
 
 
 def ratios(times: Floats) -> Floats:
-    """r of solvers (S) on instances (I); infinite where a solver does not solve one.
+    """Return r of solvers (S) on instances (I); infinite where a solver does not solve one.
 
     Args:
         times: (S, I), at least 0; infinite: not solved. Less than the unit counts as one (a target
@@ -42,7 +43,7 @@ def ratios(times: Floats) -> Floats:
 
 
 def profile(found: Floats, taus: Floats) -> Floats:
-    """ρ (S, taus) of ratios (S, I). A ratio that is τ but for rounding counts."""
+    """Return ρ (S, taus) of ratios (S, I). A ratio that is τ but for rounding counts."""
     shares = np.empty((len(found), len(taus)))
     for column, tau in enumerate(taus.tolist()):
         shares[:, column] = (found <= tau * (1.0 + 1e-12)).mean(axis=1)
@@ -50,7 +51,8 @@ def profile(found: Floats, taus: Floats) -> Floats:
 
 
 def score(found: Floats) -> Floats:
-    """Return the integral in closed form: the mean over the instances of (4 − r)/3, 0 beyond."""
+    """Compute the area under the profile in closed form: the mean over the instances of (4 − r)/3,
+    0 beyond."""
     reached = np.where(np.isfinite(found), found, LARGEST)
     gained: Floats = np.clip((LARGEST - reached) / (LARGEST - 1.0), 0.0, 1.0).mean(axis=1)
     return gained
@@ -59,7 +61,7 @@ def score(found: Floats) -> Floats:
 Json = dict[str, Any]
 
 MOST_SOLVERS: Final = 64
-"""Of more, those with the best scores are listed."""
+"""Most solvers that are listed: those with the best scores."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _numbered(keys: list[str]) -> list[int]:
 
 
 def _settings(picked: list[Json], problems: list[int], num_problems: int) -> list[Solver]:
-    """Settings that ran on every problem."""
+    """List the settings that ran on every problem."""
     rows: dict[str, dict[int, int]] = defaultdict(dict)
     for row, one in enumerate(picked):
         rows[parameters.key(one)].setdefault(problems[row], row)
@@ -127,7 +129,7 @@ def _settings(picked: list[Json], problems: list[int], num_problems: int) -> lis
 def _choices(
     table: Table, picked: list[Json], problems: list[int], num_problems: int
 ) -> list[Solver]:
-    """Return each choice at its best on each problem; those that ran on every problem."""
+    """Return each choice at its best on each problem; only those that ran on every problem."""
     words = [
         {path: value for path, value in one.items() if parameters.is_choice(value)}
         for one in picked
@@ -148,8 +150,8 @@ def _choices(
 
 
 def _times(table: Table, reached: Floats) -> Floats:
-    """To the target; infinite where it was not reached (whatever the reason: here, what was cut off
-    counts as not solved)."""
+    """Return the times to the target; infinite where it was not reached (whatever the reason: here,
+    what was cut off counts as not solved)."""
     times = np.where(np.isfinite(reached), reached, np.inf)
     return np.where(table.state == State.MISSING, np.nan, times)
 

@@ -28,7 +28,7 @@ STANDING, STOPPED, PARTIAL, NOTHING = range(4)
 
 @dataclass(frozen=True)
 class Ranking:
-    """Of some rows of the table (the configurations of one problem).
+    """A ranking of some rows of the table (the configurations of one problem).
 
     Attributes:
         rows: of the table, best first.
@@ -48,12 +48,12 @@ class Ranking:
 
     @property
     def leader(self) -> int | None:
-        """A row of the table; None where no configuration has a value."""
+        """The leader's row of the table; None where no configuration has a value."""
         return int(self.rows[0]) if self.rows.size and self.group[0] != NOTHING else None
 
     @property
     def compared(self) -> NDArray[np.bool_]:
-        """With the leader, at the end, over two repeats or more."""
+        """The rows that are compared with the leader, at the end, over two repeats or more."""
         return ~np.isnan(self.p_adjusted)
 
     @property

@@ -21,19 +21,19 @@ _RATES: Final = ("eval.accuracy",)
 
 
 class State(IntEnum):
-    """How a run stands in the comparison."""
+    """The state of a run in the comparison."""
 
     MISSING = 0
-    """Not planned (yet)."""
+    """The run is not planned (yet)."""
     PENDING = 1
     """Planned, and not at its end."""
     VALUED = 2
-    """At its end, with a finite metric."""
+    """The run is at its end, with a finite metric."""
     DIVERGED = 3
-    """At its end by divergence, or without a finite metric."""
+    """The run is at its end by divergence, or without a finite metric."""
     FAILED = 4
     STOPPED = 5
-    """By a stopper, before its end."""
+    """The run was stopped by a stopper, before its end."""
     CANCELLED = 6
 
 
@@ -77,7 +77,7 @@ class Table:
         return int(self.state.shape[1])
 
     def count(self, *states: State) -> Ints:
-        """Return the runs of each configuration in these states."""
+        """Count the runs of each configuration in these states."""
         found: Ints = np.isin(self.state, states).sum(axis=1)
         return found
 
@@ -135,8 +135,8 @@ def _state(run: RunRecord) -> State:
 
 
 def _counted(run: RunRecord) -> list[str]:
-    """By status, as the study's record counts: of the succeeded some diverged, of the cancelled
-    some were stopped."""
+    """Name the counts that a run adds to, by status, as the study's record counts: of the succeeded
+    some diverged, of the cancelled some were stopped."""
     if not run.terminal:
         return ["num_pending"]
     names = [f"num_{run.status}"]

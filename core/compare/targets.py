@@ -22,7 +22,8 @@ _CUT = (State.PENDING, State.STOPPED, State.CANCELLED)
 
 
 def to_target(table: Table, reached: Floats, ended: Floats, *, whole: bool) -> list[Json]:
-    """Of each configuration, `{"by_repeat", "num_reached", "num_never", "num_censored", "median"}`.
+    """Return the way of each configuration to the target, `{"by_repeat", "num_reached",
+    "num_never", "num_censored", "median"}`.
 
     Args:
         reached: (C, R) steps or seconds at which the target was reached, NaN where it was not.
@@ -56,7 +57,8 @@ def to_target(table: Table, reached: Floats, ended: Floats, *, whole: bool) -> l
 
 
 def kaplan_meier_median(times: Floats, event: Bools) -> Floats:
-    """Return the time by which half have reached it; infinite: never, or not as far as is known.
+    """Return the time by which half have reached the target; infinite: never, or not as far as is
+    known.
 
     The first time with S ≤ 1/2; where S is exactly 1/2 up to the next event, the middle between the
     two, as in the usual median (and R's survfit).

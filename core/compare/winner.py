@@ -1,4 +1,4 @@
-"""Whether there is a winner, and in words why, or why not.
+"""Decision whether there is a winner, and in words why, or why not.
 
 The winner is the leader if it differs from each of the others that were compared with it: if the
 95 % interval of every paired difference excludes 0. This claim needs no correction for their
@@ -78,8 +78,8 @@ def _one_repeat(ranking: Ranking, lead: str) -> str:
 
 
 def _unsettled(table: Table, ranking: Ranking) -> Ints:
-    """Places of configurations that may be as good as the leader: not distinguishable from it, or
-    with too few values beside failed runs to say so."""
+    """Return the places of configurations that may be as good as the leader: not distinguishable
+    from it, or with too few values beside failed runs to say so."""
     compared = ranking.compared
     failed = (ranking.group == PARTIAL) & (table.count(State.DIVERGED)[ranking.rows] == 0)
     found = (compared & ~ranking.distinguishable) | (failed & ~compared)
@@ -103,7 +103,8 @@ def _tied(
 
 
 def _repeats_needed(ranking: Ranking, open_: Ints) -> int | None:
-    """For the difference that is the smallest in terms of its spread."""
+    """Estimate the repeats needed for the difference that is the smallest in terms of its
+    spread."""
     mean, deviation = ranking.differences.mean[open_], ranking.differences.deviation[open_]
     with np.errstate(divide="ignore", invalid="ignore"):
         hardest = int(np.nan_to_num(np.abs(mean) / deviation, nan=0.0).argmin())
@@ -126,7 +127,7 @@ def _won(table: Table, ranking: Ranking, lead: str) -> str:
 
 
 def _others(ranking: Ranking) -> str:
-    """What was not compared with the leader, and why."""
+    """Say what was not compared with the leader, and why."""
     left = ~ranking.compared
     left[0] = False
     stopped = int((left & (ranking.group == STOPPED)).sum())

@@ -1,4 +1,4 @@
-"""What a rule says: its status, the numbers it rests on, how far they pass the threshold."""
+"""The answer of a rule: its status, the numbers it rests on, how far they pass the threshold."""
 
 import math
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class RuleAnswer(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of the table.
+    """A row of the table of rules.
 
     Attributes:
         id: stable, snake_case.
@@ -82,22 +82,23 @@ def number(value: float) -> float | None:
 
 
 def over(value: float, threshold: float) -> float:
-    """Margin of a positive value over (or under) a positive threshold: |ln(value/threshold)|."""
+    """Return the margin of a positive value over (or under) a positive threshold:
+    |ln(value/threshold)|."""
     if not (math.isfinite(value) and value > 0 and threshold > 0):
         return 5.0
     return min(5.0, abs(math.log(value / threshold)))
 
 
 def unknown(explanation: str, **evidence: float) -> RuleAnswer:
-    """Return an undetermined reading."""
+    """Return an undetermined answer."""
     return RuleAnswer("undetermined", evidence, explanation)
 
 
 def clear(explanation: str, margin: float = 0.0, **evidence: float) -> RuleAnswer:
-    """Return a clear reading."""
+    """Return a clear answer."""
     return RuleAnswer("clear", evidence, explanation, margin)
 
 
 def triggered(explanation: str, margin: float, **evidence: float) -> RuleAnswer:
-    """Return a triggered reading."""
+    """Return a triggered answer."""
     return RuleAnswer("triggered", evidence, explanation, margin)

@@ -1,4 +1,4 @@
-"""From findings to one verdict, by the contract's order of precedence, with a confidence.
+"""Decision from findings to one verdict, by the contract's order of precedence, with a confidence.
 
 The raw confidence is a bounded function of the margins by which the evidence passes its thresholds;
 what is stated is calibrated on the labelled set (`TABLE`).
@@ -37,7 +37,7 @@ TABLE: Final[dict[str, tuple[float, float]]] = {
 
 
 def band(raw: float) -> int:
-    """0 near the threshold, 1 beyond."""
+    """Return 0 near the threshold, 1 beyond."""
     return int(raw >= EDGE)
 
 
@@ -117,7 +117,7 @@ def _by_rules(findings: Findings, table: Table) -> Verdict | None:
 
 
 def _at_rest(findings: Findings, e: Evidence) -> Verdict | None:
-    """Saddle point, local minimum or converged, where the gradient is ≈ 0."""
+    """Decide between saddle point, local minimum and converged, where the gradient is ≈ 0."""
     stationary = findings["stationary"]
     curvature, above = findings["negative_curvature"], findings["above_known_minimum"]
     if not e.near_stationary:
@@ -152,5 +152,5 @@ def _verdict(name: VerdictName, finding: Finding) -> Verdict:
 
 
 def confidence(margin: float) -> float:
-    """0.5 at the threshold, 0.82 one unit beyond, at most 0.99."""
+    """Return the raw confidence: 0.5 at the threshold, 0.82 one unit beyond, at most 0.99."""
     return round(0.5 + 0.49 * (1.0 - math.exp(-max(0.0, margin))), 3)

@@ -39,7 +39,7 @@ def draw_loss(
     best: Json | None,
     marks: Sequence[Mark] = (),
 ) -> None:
-    """The curve, its evaluations, its best, its rows that are not finite, and the marks."""
+    """Draw the curve, its evaluations, its best, its rows that are not finite, and the marks."""
     step, loss = np.asarray(columns["step"]), np.asarray(columns["loss"])
     if step.size == 0:
         return say_empty(axes)
@@ -105,7 +105,7 @@ def _log_axis(values: Floats) -> bool:
 
 
 def draw_verdict(axes: "Axes", diagnosis: Json) -> None:
-    """The verdict with its confidence, at the right end of the title's line."""
+    """Write the verdict with its confidence at the right end of the title's line."""
     verdict, confidence = diagnosis["verdict"], diagnosis.get("confidence")
     text = verdict.replace("_", " ")
     if confidence and verdict != "undetermined":
@@ -121,7 +121,8 @@ def draw_verdict(axes: "Axes", diagnosis: Json) -> None:
 
 
 def _mark_findings(axes: "Axes", marks: Sequence[Mark]) -> None:
-    """Spans shaded, single steps as lines, each with its label in a row of its own at the top."""
+    """Shade spans and draw single steps as lines, each with its label in a row of its own at the
+    top."""
     if not marks:
         return
     # The labels stand above the curve, not on it.

@@ -1,4 +1,4 @@
-"""Where the findings of a diagnosis lie in a history: what a picture of the loss marks.
+"""Places of the findings of a diagnosis in a history: what a picture of the loss marks.
 
 Only triggered findings that have a place. It is looked up in the rows that are drawn, which keep
 every extreme; so a place is as exact as the picture.
@@ -65,7 +65,7 @@ def marks_of(
 
 
 def _above_start(seen: Seen) -> Mark | None:
-    """From the last row that was not above the first: the way up."""
+    """Mark the way up, from the last row that was not above the first."""
     if seen.loss[-1] <= seen.loss[0]:
         return None  # what is not finite is marked by itself
     below = np.flatnonzero(seen.loss <= seen.loss[0])
@@ -79,12 +79,12 @@ def _rise(seen: Seen) -> Mark | None:
 
 
 def _second_half(label: str) -> Callable[[Seen], Mark | None]:
-    """For the rules that look at the run's second half."""
+    """Make a mark for the rules that look at the run's second half."""
     return lambda seen: Mark("", label, seen.step[seen.half], seen.step[-1])
 
 
 def _flat(label: str) -> Callable[[Seen], Mark | None]:
-    """Return the second half, and what came before it within the same band (2 % of all that was
+    """Mark the second half, and what came before it within the same band (2 % of all that was
     seen), by the medians of up to forty stretches."""
 
     def place(seen: Seen) -> Mark | None:

@@ -85,7 +85,7 @@ def _contours(
     limits: tuple[tuple[float, float], tuple[float, float]],
     loss: Floats,
 ) -> None:
-    """Filled contours, their levels evenly spaced in the logarithm above the lowest value."""
+    """Draw filled contours, their levels evenly spaced in the logarithm above the lowest value."""
     first, second = (np.linspace(*side, 160) for side in limits)
     grid = np.stack(np.meshgrid(first, second), axis=-1)
     values = np.asarray(value_at(problem.function, grid), dtype=np.float64)

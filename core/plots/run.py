@@ -131,7 +131,7 @@ def _read(spec: Json) -> JobSpec:
 
 
 def title(spec: JobSpec, outcome: str | None) -> str:
-    """What a picture is of."""
+    """Return the picture's title."""
     problem, optimizer = spec.problem, spec.optimizer
     if isinstance(problem, FunctionProblem):
         what = problem.function.kind.replace("_", " ")

@@ -25,7 +25,7 @@ STUDY_PLOT_KINDS: Final[tuple[StudyPlotKind, ...]] = ("curves", "profile")
 
 _COLOURS: Final = (BLUE, ORANGE, GREEN, RED, "#6b46c1", "#0987a0", "#975a16", "#d53f8c")
 _LETTERS_A_COLUMN: Final = 52
-"""Of size 10, of which two columns fit; and the least size that can be read."""
+"""Letters of size 10, of which two columns fit; and the least size that can be read."""
 _LEAST_LETTERS: Final = 6.0
 _STYLES: Final = ("-", "-", "-", "-", "--", "--", "--", "--")
 
@@ -157,7 +157,8 @@ def _draw_band(axes: "Axes", found: Band, place: int, label: str) -> None:
 
 
 def _key(axes: "Axes", title: str | None) -> None:
-    """The legend below the axes: two columns, whose letters shrink until the picture holds them."""
+    """Draw the legend below the axes: two columns, whose letters shrink until the picture holds
+    them."""
     longest = max((len(label) for label in axes.get_legend_handles_labels()[1]), default=0)
     size = max(_LEAST_LETTERS, min(10.0, 10.0 * _LETTERS_A_COLUMN / max(1, longest)))
     axes.figure.legend(
@@ -166,7 +167,7 @@ def _key(axes: "Axes", title: str | None) -> None:
 
 
 def _legend(one: Shown) -> str:
-    """What it is, its metric, and how many of its runs were lost."""
+    """Describe a curve: what it is, its metric, and how many of its runs were lost."""
     row = one.row
     name = one.label or f"configuration {row['configuration']}"
     if row["ci95"] is not None:
@@ -181,8 +182,8 @@ def _legend(one: Shown) -> str:
 def _limits(
     bands: list[tuple[Shown, Band]], greys: list[Band], metric: Json
 ) -> tuple[float, float]:
-    """Of the axis: what the bands' medians and lower ends take up. A run that is thrown up leaves
-    the picture rather than flatten all others."""
+    """Return the limits of the axis: what the bands' medians and lower ends take up. A run that is
+    thrown up leaves the picture rather than flatten all others."""
     seen = [np.concatenate([found.middle, found.low]) for _, found in bands]
     if not seen:
         seen = [found.middle for found in greys]

@@ -1,4 +1,4 @@
-"""What every picture's curves share: colours, and the axis of steps."""
+"""Common style of every picture's curves: colours, and the axis of steps."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 BLUE, ORANGE, GREEN, RED, GREY = "#2b6cb0", "#dd6b20", "#2f855a", "#c53030", "#718096"
 HUGE: Final = 1e200
-"""Beyond this, axis limits and ticks overflow."""
+"""Largest size of a value that is drawn: beyond it, axis limits and ticks overflow."""
 
 
 def say_empty(axes: "Axes") -> None:

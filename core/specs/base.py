@@ -38,7 +38,7 @@ Betas = tuple[Fraction, Fraction]
 
 
 def list_or_object(value: object) -> str:
-    """Tag of a choice between a flat list, a list of lists and an object, for `Discriminator`.
+    """Tag a choice between a flat list, a list of lists and an object, for `Discriminator`.
 
     Tags that are no `kind` start with `~`, so that `core.specs.parsing.messages` can tell them from
     fields.

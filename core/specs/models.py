@@ -30,7 +30,8 @@ class TorchDefault(Spec):
 
 
 class KaimingUniform(Spec):
-    """He et al. 2015 (arXiv 1502.01852), gain of ReLU, fan-in; zero biases."""
+    """Kaiming initialization (He et al. 2015, arXiv 1502.01852): gain of ReLU, fan-in; zero
+    biases."""
 
     kind: Literal["kaiming_uniform"] = "kaiming_uniform"
 
@@ -40,7 +41,7 @@ class KaimingNormal(Spec):
 
 
 class XavierUniform(Spec):
-    """Glorot and Bengio 2010; zero biases."""
+    """Xavier initialization (Glorot and Bengio 2010); zero biases."""
 
     kind: Literal["xavier_uniform"]
     gain: Positive = 1.0
@@ -52,7 +53,7 @@ class XavierNormal(Spec):
 
 
 class Orthogonal(Spec):
-    """Saxe et al. 2013 (arXiv 1312.6120); zero biases."""
+    """Orthogonal initialization (Saxe et al. 2013, arXiv 1312.6120); zero biases."""
 
     kind: Literal["orthogonal"]
     gain: Positive = 1.0

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rung:
-    """What is decided at a rung.
+    """The decision at a rung.
 
     Attributes:
         going_on: runs that train further.
@@ -68,7 +68,7 @@ def waits(run: RunRecord) -> bool:
 
 
 def grouped(runs: Iterable[RunRecord]) -> dict[int, list[RunRecord]]:
-    """By configuration, in order of number."""
+    """Group runs by configuration, in order of number."""
     found: dict[int, list[RunRecord]] = {}
     for run in runs:
         found.setdefault(run.configuration, []).append(run)
@@ -76,8 +76,8 @@ def grouped(runs: Iterable[RunRecord]) -> dict[int, list[RunRecord]]:
 
 
 def rank_key(repeats: Sequence[RunRecord], goal: str) -> tuple[bool, float]:
-    """Sorts configurations, the best first: the mean over the repeats; last those with a repeat
-    that has diverged, failed, or has no finite metric."""
+    """Return the key that sorts configurations, the best first: the mean over the repeats; last
+    those with a repeat that has diverged, failed, or has no finite metric."""
     value = mean_metric(repeats)
     if value is None:
         return True, 0.0
@@ -85,7 +85,8 @@ def rank_key(repeats: Sequence[RunRecord], goal: str) -> tuple[bool, float]:
 
 
 def mean_metric(repeats: Sequence[RunRecord]) -> float | None:
-    """None where a repeat diverged, ended without a metric or with none that is finite."""
+    """Return the mean metric; None where a repeat diverged, ended without a metric or with none
+    that is finite."""
     values = [run.metric for run in repeats if run.outcome != "diverged"]
     finite = [value for value in values if value is not None and math.isfinite(value)]
     if len(finite) < len(repeats):

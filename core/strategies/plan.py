@@ -1,4 +1,4 @@
-"""What a study does next: the one entry point is `next_round`.
+"""The next step of a study: the one entry point is `next_round`.
 
 A plan follows from the study's spec and the stored records of its runs alone, so that one which is
 repeated after a crash decides the same.

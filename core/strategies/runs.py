@@ -13,16 +13,17 @@ from core.studies import RunRecord, StudyRecord, TaskRecord
 Json = dict[str, Any]
 
 MODELS_A_TASK: Final = 32
-"""Of a task for a CPU, so that a study's tasks keep several workers busy. It costs little where
-there is one: of the digits MLP (64-64-10, batch 64) a step of one run among 64 took 66 µs, among 32
-took 68, among 16 took 84 (a busy machine)."""
+"""Models of a task for a CPU, so that a study's tasks keep several workers busy. It costs little
+where there is one: of the digits MLP (64-64-10, batch 64) a step of one run among 64 took 66 µs,
+among 32 took 68, among 16 took 84 (a busy machine)."""
 POINTS_A_TASK: Final = 512
-"""As `MODELS_A_TASK`, of functions: a step's cost is mostly the same for all of them together."""
+"""Points of a function in a task, as `MODELS_A_TASK`: a step's cost is mostly the same for all of
+them together."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One configuration that is trained: its parameters and the spec of its first run."""
+    """A configuration that is trained: its parameters and the spec of its first run."""
 
     number: int
     params: Json
@@ -53,7 +54,7 @@ def train_tasks(
     specs: Mapping[int, JobSpec],
     stop_step: int | None,
 ) -> tuple[TaskRecord, ...]:
-    """Tasks of this round, one a stack; a run that cannot be fused has one of its own.
+    """Make the tasks of this round, one a stack; a run that cannot be fused has one of its own.
 
     Where a stack is cut follows from the specs alone: their `device` says how large one may be, and
     `auto` counts as a CPU, since nobody knows yet which worker it will be.

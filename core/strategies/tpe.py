@@ -77,8 +77,8 @@ def seed_of(seed: int, known: int) -> int:
 
 
 def distribution(axis: Axis) -> "BaseDistribution":
-    """Optuna's for a path: values by their number without an order, points by their number in
-    order, ranges as they are."""
+    """Return Optuna's distribution for a path: values by their number without an order, points by
+    their number in order, ranges as they are."""
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
@@ -101,7 +101,7 @@ def distribution(axis: Axis) -> "BaseDistribution":
 
 
 def value_of(axis: Axis, internal: Any) -> Any:
-    """What stands in the spec for a value of the distribution."""
+    """Return what stands in the spec for a value of the distribution."""
     return float(internal) if axis.size is None else axis.point(int(internal))
 
 
@@ -116,7 +116,7 @@ def told(
     repeats: Sequence[RunRecord],
     goal: str,
 ) -> "FrozenTrial":
-    """A configuration as Optuna is told of it.
+    """Describe a configuration to Optuna as a trial.
 
     One that a stopper stopped is a pruned trial with its metric at the rung. One that diverged is
     as bad as can be: its neighbourhood is to be avoided. One that failed says nothing.

@@ -1,4 +1,4 @@
-"""Where random numbers and threads come from: the spec alone, never what ran before or beside.
+"""Random numbers and threads that follow from the spec alone, never from what ran before or beside.
 
 Every draw has a generator of its own, keyed by (seed, purpose, index), so that a run which is cut
 and resumed, or which another worker takes over, draws the same numbers without having to know how
@@ -15,11 +15,10 @@ import torch
 Purpose = Literal[
     "init", "order", "dropout", "start", "split", "data", "rotation", "slice", "probe"
 ]
-"""What a draw is for. Its index: `init` the parameter's number, `order` the epoch, `dropout` the
-step, `start`, `split`, `data`, `rotation` 0. `split`, `data` and `rotation` have seeds of their
-own in the spec (`split_seed`, the generator's `seed`, `rotation_seed`); the rest use the job's.
-`probe` makes the seed of the runs before the run, which look for a rate: 0 the range test, 1 the
-race."""
+"""Purpose of a draw. Its index: `init` the parameter's number, `order` the epoch, `dropout` the
+step, `start`, `split`, `data`, `rotation` 0. `split`, `data` and `rotation` have seeds of their own
+in the spec (`split_seed`, the generator's `seed`, `rotation_seed`); the rest use the job's. `probe`
+makes the seed of the runs before the run, which look for a rate: 0 the range test, 1 the race."""
 
 MULTIPLY_ADDS_FOR_TWO_THREADS: Final = 2**28
 """Work of one forward pass from which a second thread pays: a step of some 50 ms. Below it, two
@@ -41,7 +40,7 @@ def generator(seed: int, purpose: Purpose, index: int = 0) -> torch.Generator:
 
 
 def num_threads(num_parameters: int, batch_rows: int) -> int:
-    """Threads that a job's torch may use: 1 for small work, 2 for large.
+    """Return the number of threads that a job's torch may use: 1 for small work, 2 for large.
 
     float32 sums differ in their last bits between thread counts, so this follows from the spec's
     sizes and never from the machine's cores or load.

@@ -1,4 +1,4 @@
-"""Which devices there are, and how torch runs on them for a job."""
+"""Devices of this machine, and how torch runs on them for a job."""
 
 import ctypes
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ MOST_FROM_HEAP: Final = 32 * 2**20
 """The largest threshold that glibc takes, and its own once something of this size was freed."""
 KEPT_WHILE_TRAINING: Final = 2**30
 KEPT_OTHERWISE: Final = 2 * MOST_FROM_HEAP
-"""As glibc sets it beside `MOST_FROM_HEAP`."""
+"""Memory that is kept otherwise: as glibc sets it beside `MOST_FROM_HEAP`."""
 
 
 def available() -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def pick_device(wanted: str) -> torch.device:
 
 @contextmanager
 def exact_kernels() -> Iterator[None]:
-    """Deterministic kernels and no TF32 inside; the settings before come back after.
+    """Use deterministic kernels and no TF32 inside; the settings before come back after.
 
     Building a problem runs on one thread; `use_threads_for` then sets the training's.
     Uninitialized memory is left as it is: filling it, torch's default beside deterministic
@@ -70,7 +70,7 @@ def exact_kernels() -> Iterator[None]:
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Inside, up to `KEPT_WHILE_TRAINING` bytes that a step frees stay with the process for the
+    """Keep, inside, up to `KEPT_WHILE_TRAINING` bytes that a step frees with the process for the
     next step; after, they go back to the system as they are freed.
 
     A step of a large model frees and allocates hundreds of megabytes. Given back each time, they

@@ -1,4 +1,4 @@
-"""What `on_divergence` does while a run goes on: it acts on a bad row, and counts how often.
+"""Action of `on_divergence` while a run goes on: it acts on a bad row, and counts how often.
 
 Everything here follows from the spec and the rows alone, and is part of each checkpoint: a run that
 was interrupted intervenes at the same steps, to the same bits.
@@ -37,7 +37,7 @@ Policy = RollBackOnDivergence | SkipOnDivergence | ClipOnDivergence
 
 
 def policy_of(spec: JobSpec) -> "DivergencePolicy | None":
-    """None where a divergence just ends the run."""
+    """Return the policy; None where a divergence just ends the run."""
     policy = spec.on_divergence
     if isinstance(policy, StopOnDivergence):
         return None
@@ -71,8 +71,8 @@ class DivergencePolicy:
     _good_level: float = math.inf
 
     def trouble(self, step: int, trace: Trace, loss: float, grad_norm: float) -> str | None:
-        """Why the row of `step`, which is not in `trace` yet, asks for an intervention; None when
-        it does not, or when there were `max_times` of them already."""
+        """Say why the row of `step`, which is not in `trace` yet, asks for an intervention; None
+        when it does not, or when there were `max_times` of them already."""
         if self.times >= self.policy.max_times:
             return None
         if not math.isfinite(loss):
@@ -145,7 +145,7 @@ class DivergencePolicy:
             self.norms.append(grad_norm)
 
     def state(self) -> Json:
-        """JSON of everything but `good`."""
+        """Return the JSON of everything but `good`."""
         return {
             "interventions": [dict(entry) for entry in self.interventions],
             "times": self.times,

@@ -1,4 +1,4 @@
-"""How a run is brought to its end: the last rows, the outcome, the weights, the result."""
+"""End of a run: the last rows, the outcome, the weights, the result."""
 
 import math
 from collections.abc import Iterable

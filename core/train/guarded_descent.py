@@ -45,7 +45,7 @@ class GuardedDescent:
         descent.lr_scale = guard.lr_scale
 
     def descend(self, watch: EachRow) -> None:
-        """To the end of the course, or to the row that ends the run."""
+        """Train to the end of the course, or to the row that ends the run."""
         descent, guard, problem = self._descent, self._guard, self._descent.problem
         steps = self._course.rows()
         for step in steps:

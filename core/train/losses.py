@@ -23,12 +23,12 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 """(outputs rows x outputs, targets) -> the mean over rows and outputs, 0-dim."""
 
 TargetForm = Literal["class_ids", "binary", "values"]
-"""What a loss wants: int64 ids of shape (rows,); 0.0 and 1.0, or values, of shape
-(rows, outputs) in the model's precision."""
+"""Form of the targets that a loss takes: int64 ids of shape (rows,); 0.0 and 1.0, or values, of
+shape (rows, outputs) in the model's precision."""
 
 
 def build_loss(spec: Loss) -> LossFunction:
-    """torch.nn.functional's loss of this name with the spec's options."""
+    """Build torch.nn.functional's loss of this name with the spec's options."""
     match spec:
         case CrossEntropy(label_smoothing=0.0):
             return functional.cross_entropy
@@ -66,7 +66,7 @@ def _multi_margin(outputs: Tensor, ids: Tensor, *, p: int, margin: float) -> Ten
 
 
 def target_form(spec: Loss) -> TargetForm:
-    """What targets the loss takes."""
+    """Return the form of the targets that the loss takes."""
     match spec:
         case CrossEntropy() | MultiMargin():
             return "class_ids"
@@ -83,7 +83,7 @@ MetricName = Literal["accuracy", "mae"]
 
 
 def metric_name(form: TargetForm) -> MetricName:
-    """`accuracy` where the targets are classes, `mae` (mean absolute error) where values."""
+    """Return `accuracy` where the targets are classes, `mae` (mean absolute error) where values."""
     return "mae" if form == "values" else "accuracy"
 
 

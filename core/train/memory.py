@@ -1,4 +1,4 @@
-"""How much memory is free for a stack."""
+"""Measurement of the memory that is free for a stack."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 Free = Callable[[torch.device], int | None]
-"""As `free_bytes`; tests pretend."""
+"""Function as `free_bytes`, which tests replace."""
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -31,7 +31,8 @@ def _available() -> int | None:
 
 
 def _group_left() -> int | None:
-    """What the control group's limits leave: version 2's or 1's files, where they are mounted."""
+    """Return what the control group's limits leave: version 2's or 1's files, where they are
+    mounted."""
     left = []
     for folder, limit, usage in _group_files():
         most, used = (_number(folder / name) for name in (limit, usage))

@@ -1,4 +1,4 @@
-"""What happens between the steps: evaluations, checkpoints, limits, and blocks of steps."""
+"""Work between the steps: evaluations, checkpoints, limits, and blocks of steps."""
 
 import math
 from collections.abc import Generator
@@ -38,7 +38,7 @@ def step_limit(spec: JobSpec, steps_per_epoch: int) -> int:
 
 @dataclass
 class BlockSize:
-    """How many steps the next block has: a fixed number, or one that follows the blocks' times."""
+    """The number of steps of the next block: a fixed one, or one that follows the blocks' times."""
 
     most: int
     fixed: bool
@@ -110,7 +110,7 @@ class PeriodicWork:
         self._look_ahead()
 
     def go_back(self, step: int) -> None:
-        """Called from within `rows`: the next step is `step`, whose evaluation and checkpoint are
+        """Go back, from within `rows`: the next step is `step`, whose evaluation and checkpoint are
         done."""
         self.step = step
         self._look_ahead()
@@ -138,7 +138,7 @@ class PeriodicWork:
                 return
 
     def blocks(self, watch: RowBlock, size: BlockSize) -> Generator[int]:
-        """As `rows`, for a watch that reads the rows of a block at its end.
+        """Yield as `rows`, for a watch that reads the rows of a block at its end.
 
         When one of them ends the run, the steps before it are repeated from the block's start.
         """
@@ -180,12 +180,12 @@ class PeriodicWork:
         self._evaluation_s = self._clock() - began
 
     def metrics(self) -> Json:
-        """What is known of the weights as they are, before their row."""
+        """Return what is known of the weights as they are, before their row."""
         known = self._ledger.evaluated_step == self.step
         return {"eval": self._ledger.evaluation} if known else {}
 
     def snapshot(self, *, last: bool = False, row_entered: bool = False) -> Snapshot:
-        """Everything that the next step depends on, copied; the rows before it have left.
+        """Copy everything that the next step depends on; the rows before it have left.
 
         `last`: no step follows here, so nothing is copied. `row_entered`: this step's row has been
         entered, and whoever goes on enters it again.

@@ -1,4 +1,4 @@
-"""What a run moves: parameters, buffers, the optimizer's state and the schedule."""
+"""State that a run moves: parameters, buffers, the optimizer's state and the schedule."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class StateCopy:
     in place."""
 
     def copy(self) -> "StateCopy":
-        """Return the same in tensors of its own."""
+        """Return the same state in tensors of its own."""
         weights, optimizer, schedule = map(copy_tree, (self.weights, self.optimizer, self.schedule))
         return StateCopy(weights, optimizer, schedule, self.gradient)
 
@@ -79,8 +79,8 @@ class OptimizationState:
         return float(self.optimizer.param_groups[0]["lr"]) * self.lr_scale
 
     def update_scaled(self, step: int, loss: Tensor) -> None:
-        """`update` at `lr_scale` times the schedule's rate, which itself is left alone: many
-        schedules compute the next rate from the last."""
+        """Make the `update` at `lr_scale` times the schedule's rate, which itself is left alone:
+        many schedules compute the next rate from the last."""
         groups = self.optimizer.param_groups
         rates = [group["lr"] for group in groups]
         for group, rate in zip(groups, rates, strict=True):
@@ -109,7 +109,7 @@ class OptimizationState:
             self._holds = True
 
     def take_row_back(self) -> None:
-        """The run ends at this row, and whoever goes on makes it again."""
+        """Take the row back: the run ends at it, and whoever goes on makes it again."""
         self.put_buffers_back()
         if self.turning is not None and self._holds:
             self.turning.put_back()
@@ -172,7 +172,7 @@ class OptimizationState:
             group.update(saved)
 
     def _lbfgs(self, step: int, loss: Tensor) -> None:
-        """One update with as many evaluations as the line search asks for, all of this step's
+        """Make one update with as many evaluations as the line search asks for, all of this step's
         batch; the first is the row's own, which is there already."""
         known = [loss]
 

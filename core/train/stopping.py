@@ -1,4 +1,4 @@
-"""When a run ends, and how: pure rules over a small state.
+"""Rules that say when a run ends, and how: pure functions over a small state.
 
 The rules are the contract's: `stop` is tested on every step's row (step k's loss and gradient norm,
 before update k+1), recorded or not; a run that spends its budget or stalls is called diverged when
@@ -44,7 +44,7 @@ def rules_of(stop: Stop) -> Rules:
 
 @dataclass(slots=True)
 class Trace:
-    """What the rules need to know of the losses so far.
+    """The trace of the losses so far that the rules need.
 
     Attributes:
         first: row 0's loss.

@@ -1,4 +1,5 @@
-"""What many starts found: the distinct minima, how much of the starts each drew in, the best."""
+"""The distinct minima that many starts found, the share of the starts that each drew in, and the
+best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

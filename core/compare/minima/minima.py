@@ -17,14 +17,16 @@ Json = dict[str, Any]
 Floats = NDArray[np.float64]
 
 RADIUS: Final = 1e-3
-"""Of the search range, in each coordinate: Griewank's minima lie 1/190 of its range apart."""
+"""Radius of a minimum as a share of the search range, in each coordinate: Griewank's minima lie
+1/190 of its range apart."""
 MOST_LISTED: Final = 50
 _FUNCTION: Final = TypeAdapter[Any](Function)
 
 
 def minima(problem: Json, runs: Sequence[RunRecord], *, maximize: bool = False) -> Json | None:
-    """`{"num_starts", "num_minima", "num_unsettled", "num_lost", "radius", "minima": [{"point",
-    "value", "share", "num_runs", "best_run"}]}`, lowest first; None where no run has ended.
+    """Return `{"num_starts", "num_minima", "num_unsettled", "num_lost", "radius", "minima":
+    [{"point", "value", "share", "num_runs", "best_run"}]}`, lowest first; None where no run has
+    ended.
 
     End points within `radius` of a lower one are one minimum (`distinct_minima`), and a minimum
     is founded only by a run that has arrived (`stationary.near_minima`). The others ended on the
@@ -77,7 +79,7 @@ def _solution(run: RunRecord) -> Any:
 
 
 def _points(runs: Sequence[RunRecord], dim: int) -> Floats:
-    """(runs, dim), NaN where a run has no end point."""
+    """Return the end points (runs, dim), NaN where a run has none."""
     known = [_solution(run) for run in runs]
     return np.array(
         [
@@ -120,9 +122,8 @@ def _widths(function: Any, problem: Json, ends: Floats) -> Floats:
 def _settled(
     function: Any, problem: Json, points: Floats, sign: float, reach: Floats
 ) -> NDArray[np.bool_]:
-    """Tell whether each point is near a minimum. Of a rotated quadratic, which NumPy cannot
-    evaluate (the rotation is torch's), every finite one is taken for it: it has one minimum at
-    most."""
+    """Tell for each point whether it is near a minimum. Of a rotated quadratic, which NumPy cannot
+    evaluate (the rotation is torch's), every finite one is taken for it: it has one minimum."""
     if isinstance(function, Quadratic) and function.rotation_seed is not None:
         return np.asarray(np.isfinite(points).all(axis=1))
     dim = points.shape[1]

@@ -1,4 +1,4 @@
-"""Whether points are minima of a function, by its values alone (there is no torch here)."""
+"""Test whether points are minima of a function, by its values alone (there is no torch here)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -13,12 +13,12 @@ Values = Callable[[Floats], Floats]
 
 _MOST_NUMBERS: Final = 20_000_000
 _STEP: Final = 0.1
-"""Of differences, as a share of the reach."""
+"""Step of the differences, as a share of the reach."""
 _EPS: Final = float(np.finfo(np.float64).eps)
 
 
 def near_minima(value: Values, points: Floats, reach: Floats, low: Floats, high: Floats) -> Bools:
-    """Tell whether a minimum lies within about `reach` of each point.
+    """Tell for each point whether a minimum lies within about `reach` of it.
 
     Where it does, Newton's step from the point is no longer than that, and no curvature is
     negative (Nocedal and Wright 2006, Numerical Optimization, chapter 3); gradient and Hessian
@@ -51,7 +51,8 @@ def near_minima(value: Values, points: Floats, reach: Floats, low: Floats, high:
 def _no_step_is_lower(
     value: Values, points: Floats, reach: Floats, low: Floats, high: Floats
 ) -> Bools:
-    """Of many coordinates as many as there is time for, evenly spread."""
+    """Tell whether no step along a coordinate is lower; of many coordinates as many are tried as
+    there is time for, evenly spread."""
     n = points.shape[1]
     num = max(1, min(n, _MOST_NUMBERS // (2 * points.size)))
     left, here = np.arange(len(points)), value(points)
@@ -68,7 +69,7 @@ def _no_step_is_lower(
 def _newton_is_short(
     value: Values, points: Floats, reach: Floats, low: Floats, high: Floats
 ) -> tuple[Bools, Bools]:
-    """For each point: whether it is as good as at a minimum, and whether that is known."""
+    """Tell for each point whether it is as good as at a minimum, and whether that is known."""
     n, step = points.shape[1], _STEP * reach
     gradient, hessian, size = _differences(value, points, step)
     # All in units of `step`; below these, differences of values are rounding.

@@ -30,9 +30,10 @@ Floats = NDArray[np.float64]
 
 LEVEL: Final = 0.95
 MOST_EXACT: Final = 7
-"""Up to so many repeats every resample counts (7: 1,716 different ones of 823,543 draws)."""
+"""Most repeats for which every resample counts (7: 1,716 different ones of 823,543 draws)."""
 MOST_RESAMPLED: Final = 200
-"""Up to so many they are drawn; beyond, the arms follow from the skewness in closed form."""
+"""Most repeats for which resamples are drawn; beyond, the arms follow from the skewness in closed
+form."""
 _DRAWS: Final = 2_000
 _SEED: Final = 20_261_124
 _Z: Final = 1.959963984540054
@@ -41,7 +42,7 @@ _CHUNK: Final = 4_000_000
 
 @dataclass(frozen=True)
 class Means:
-    """Of each row of values; NaN where there are too few.
+    """The mean and interval of each row of values; NaN where there are too few.
 
     Attributes:
         num: values in the row.
@@ -60,7 +61,7 @@ class Means:
 
 
 def means(values: Floats, *, floor: float = 0.0) -> Means:
-    """Means and intervals of the rows.
+    """Compute the means and intervals of the rows.
 
     Args:
         values: (rows, repeats), NaN where a repeat has none. Their order in a row does not matter.
@@ -106,7 +107,7 @@ def _p_value(mean: Floats, deviation: Floats, upper: Floats, n: int) -> Floats:
 
 
 def upper_arm(deviations: Floats) -> Floats:
-    """a of each row: the share of the bootstrap interval that lies above the mean.
+    """Return a of each row: the share of the bootstrap interval that lies above the mean.
 
     Args:
         deviations: (rows, n), from the mean, ascending.
@@ -130,7 +131,8 @@ def upper_arm(deviations: Floats) -> Floats:
 
 
 def _arm_by_skewness(deviations: Floats) -> Floats:
-    """What the bootstrap tends to: q± = ±z s/√n + g (z² − 1) s / 6n (Hall 1992, section 3.3)."""
+    """Return the limit of the bootstrap's arm: q± = ±z s/√n + g (z² − 1) s / 6n (Hall 1992, section
+    3.3)."""
     n = deviations.shape[1]
     squares = (deviations**2).mean(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -157,7 +159,8 @@ def _tails(found: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
 
 @functools.lru_cache(maxsize=MOST_RESAMPLED)
 def _resamples(n: int) -> tuple[Floats, Floats | None]:
-    """Shares of the n values in resamples (m, n), and the probability of each (None: all alike).
+    """Return the shares of the n values in resamples (m, n), and the probability of each (None: all
+    alike).
 
     Few values: all distinct resamples (the atoms of the bootstrap, Hall 1992, appendix I). More:
     draws of fixed seed, each with its mirror image, so that mirrored data get a mirrored interval.

@@ -1,4 +1,5 @@
-"""Many comparisons against one leader, and how many repeats it takes to tell two apart."""
+"""Correction for many comparisons against one leader, and how many repeats it takes to tell two
+apart."""
 
 import math
 from typing import Final
@@ -15,8 +16,8 @@ MOST_REPEATS: Final = 1_000
 
 
 def adjusted(p: Floats) -> Floats:
-    """Hochberg's step-up adjustment (1988, doi 10.1093/biomet/75.4.800): with p₍₁₎ ≤ … ≤ p₍ₘ₎,
-    adjusted p₍ᵢ₎ = min over j ≥ i of (m − j + 1) p₍ⱼ₎.
+    """Adjust p-values by Hochberg's step-up method (1988, doi 10.1093/biomet/75.4.800): with p₍₁₎ ≤
+    … ≤ p₍ₘ₎, adjusted p₍ᵢ₎ = min over j ≥ i of (m − j + 1) p₍ⱼ₎.
 
     All are below 0.05 after it exactly if all are before it. NaN (not compared) is left out of m.
     """
@@ -28,9 +29,9 @@ def adjusted(p: Floats) -> Floats:
 
 
 def repeats_to_tell(difference: float, deviation: float) -> int | None:
-    """Repeats at which the 95 % interval of a mean difference excludes 0 with 80 % power, if the
-    differences go on as they were: the least n with |d| √n / s ≥ t(0.975, n − 1) + t(0.8, n − 1)
-    (Cohen 1988, section 2.4, for pairs). None: more than 1,000."""
+    """Estimate the repeats at which the 95 % interval of a mean difference excludes 0 with 80 %
+    power, if the differences go on as they were: the least n with |d| √n / s ≥ t(0.975, n − 1) +
+    t(0.8, n − 1) (Cohen 1988, section 2.4, for pairs). None: more than 1,000."""
     if difference == 0.0 or not math.isfinite(deviation):
         return None
     ratio = deviation / abs(difference)

@@ -16,7 +16,7 @@ _MOST_STEPS: Final = 100
 
 
 def two_sided(t: Floats, df: Floats) -> Floats:
-    """P(|T| ≥ |t|) with `df` degrees of freedom (≥ 1), elementwise; NaN gives NaN.
+    """Return P(|T| ≥ |t|) with `df` degrees of freedom (≥ 1), elementwise; NaN gives NaN.
 
     I_x(df/2, 1/2) at x = df / (df + t²) (Abramowitz and Stegun 1964, 26.5.27 and 26.7.1).
     """
@@ -39,8 +39,8 @@ def two_sided(t: Floats, df: Floats) -> Floats:
 
 
 def _beta_tail(x: Floats, rest: Floats, a: Floats, b: Floats) -> Floats:
-    """I_x(a, b) by its continued fraction (Abramowitz and Stegun 26.5.8), evaluated from the front
-    (Lentz 1976). `rest` = 1 − x, kept apart so that nothing cancels."""
+    """Compute I_x(a, b) by its continued fraction (Abramowitz and Stegun 26.5.8), evaluated from
+    the front (Lentz 1976). `rest` = 1 − x, kept apart so that nothing cancels."""
     halves, place = np.unique(np.stack([a, b, a + b]), return_inverse=True)
     logs = np.array([math.lgamma(value) for value in halves.tolist()])[place]
     front = np.exp(
@@ -69,7 +69,7 @@ def _away(value: Floats) -> Floats:
 
 @functools.lru_cache(maxsize=4096)
 def quantile(p: float, df: int) -> float:
-    """Return the p-quantile, 0.5 < p < 1.
+    """Return the p-quantile of Student's t, 0.5 < p < 1.
 
     Newton's method from the normal quantile: that lies below, and the tail is convex, so that every
     step stays below.

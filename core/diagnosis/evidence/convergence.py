@@ -1,4 +1,5 @@
-"""How fast a curve converges: linear (f − f* ~ rᵏ) or sublinear (f − f* ~ k⁻ᵖ), with f* fitted."""
+"""Speed of a curve's convergence: linear (f − f* ~ rᵏ) or sublinear (f − f* ~ k⁻ᵖ), with f*
+fitted."""
 
 import math
 from typing import Final, Literal, NamedTuple
@@ -90,7 +91,7 @@ def convergence_rate(step: Floats, loss: Floats, f_star: float | None = None) ->
 
 
 def _lines(at: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """Least-squares slope and residual sum of squares of each row of `values`."""
+    """Fit lines: the least-squares slope and residual sum of squares of each row of `values`."""
     centred = at - at.mean()
     weight = centred @ centred
     spread = values - values.mean(axis=1, keepdims=True)
@@ -104,7 +105,8 @@ def _exp(value: float) -> float:
 
 
 def condition_number(factor: float) -> float:
-    """κ from gradient descent's rate: f − f* shrinks by ((κ−1)/(κ+1))² a step at η = 2/(L+μ).
+    """Return κ from gradient descent's rate: f − f* shrinks by ((κ−1)/(κ+1))² a step at η =
+    2/(L+μ).
 
     At any smaller stable rate the same factor means a smaller κ, at η near 2/L about the same: it
     is the condition number of a run at the best rate, and an upper bound below it.

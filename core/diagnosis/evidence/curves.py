@@ -1,4 +1,4 @@
-"""What can be read off a loss curve: pure functions of arrays, NumPy only.
+"""Statistics of a loss curve: pure functions of arrays, NumPy only.
 
 Arrays are float64, one value a row, finite unless a function says otherwise. Nothing here knows a
 spec or a verdict. Long curves are looked at through at most `MAX_BLOCKS` block means, so that every
@@ -53,7 +53,8 @@ def blocks(values: Floats, most: int = MAX_BLOCKS) -> Blocks:
 
 
 def noise_level(loss: Floats) -> float:
-    """Standard deviation of the independent noise on a smooth curve; 0.0 below four rows.
+    """Return the standard deviation of the independent noise on a smooth curve; 0.0 below four
+    rows.
 
     The median absolute second difference over 0.6745·√6: a straight line has none, spikes hardly
     move it, and the second difference of white noise has variance 6σ² (Gasser, Sroka and
@@ -66,7 +67,7 @@ def noise_level(loss: Floats) -> float:
 
 
 class Trend(NamedTuple):
-    """A trend test.
+    """The result of a trend test.
 
     Attributes:
         slope: Theil–Sen slope, per unit of `at`.
@@ -80,7 +81,8 @@ class Trend(NamedTuple):
 
 
 def trend(at: Floats, values: Floats) -> Trend:
-    """Theil–Sen slope and Mann–Kendall test (Sen 1968; Mann 1945; Kendall 1975), ties corrected.
+    """Compute the Theil–Sen slope and Mann–Kendall test (Sen 1968; Mann 1945; Kendall 1975), ties
+    corrected.
 
     Both look at all pairs, so a spike changes little; unlike "no new best for a while", a steady
     fall after a spike counts as one. At most a few hundred values, please: the cost is quadratic.
@@ -101,7 +103,7 @@ def trend(at: Floats, values: Floats) -> Trend:
 
 
 class Wiggle(NamedTuple):
-    """How a curve goes up and down from row to row.
+    """The ups and downs of a curve from row to row.
 
     Attributes:
         lag1: autocorrelation of successive differences about zero, in [−1, 1]. White noise on a
@@ -116,7 +118,8 @@ class Wiggle(NamedTuple):
 
 
 def wiggle(loss: Floats) -> Wiggle | None:
-    """Row-to-row behaviour of the last 4,096 rows; None below four rows or for a constant."""
+    """Describe the row-to-row behaviour of the last 4,096 rows; None below four rows or for a
+    constant."""
     if loss.size < 4:
         return None
     steps = np.diff(loss[-4096:])
@@ -133,7 +136,8 @@ def wiggle(loss: Floats) -> Wiggle | None:
 
 
 def cosines(vectors: Floats) -> Floats:
-    """Cosines of consecutive rows of a (rows × dim) array, without pairs with a zero."""
+    """Compute the cosines of consecutive rows of a (rows × dim) array, without pairs with a
+    zero."""
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     both = lengths[1:] * lengths[:-1]
     dots = np.einsum("ij,ij->i", vectors[1:], vectors[:-1])
@@ -154,7 +158,7 @@ class Descent(NamedTuple):
 
 
 def descent(loss: Floats, lr: Floats, grad_norm: Floats) -> Descent:
-    """Curvature and cosines of plain full-batch gradient descent on consecutive rows.
+    """Compute curvature and cosines of plain full-batch gradient descent on consecutive rows.
 
     The fall of the loss is the integral of the gradient along the step; by the trapezoid rule
     f_k − f_{k+1} = η/2·(‖g_k‖² + g_k·g_{k+1}), exact on quadratics, which gives g_k·g_{k+1}; and
@@ -173,7 +177,7 @@ def descent(loss: Floats, lr: Floats, grad_norm: Floats) -> Descent:
 
 
 class Overfit(NamedTuple):
-    """How far the evaluation loss has come back up.
+    """The rise of the evaluation loss from its best.
 
     Attributes:
         best_step: step of the lowest evaluation loss.

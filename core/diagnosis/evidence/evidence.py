@@ -1,4 +1,4 @@
-"""Everything that the rules look at, drawn once from a spec and its history."""
+"""The evidence that the rules look at, drawn once from a spec and its history."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,7 +49,7 @@ class Evidence(Rows):
 
     @cached_property
     def cosine(self) -> Cosine | None:
-        """How successive gradients stand to each other near the end; None when rows do not tell."""
+        """The cosine of successive gradients near the end; None when rows do not tell."""
         recorded = self._recorded_cosine()
         if recorded is not None:
             return recorded
@@ -60,8 +60,9 @@ class Evidence(Rows):
         return Cosine(float(np.median(self.descent.cosine)), "trapezoid")
 
     def _recorded_cosine(self) -> Cosine | None:
-        """Exact for any method. At a minimum the B batches of an epoch cancel out, so that their
-        gradients' cosine is −1/(B−1) of itself: few batches say nothing."""
+        """Return the recorded cosine, which is exact for any method. At a minimum the B batches of
+        an epoch cancel out, so that their gradients' cosine is −1/(B−1) of itself: few batches say
+        nothing."""
         if self.turns is None or (not self.deterministic and self._batches < _FEW_BATCHES):
             return None
         late = self.turns[max(self.rows // 2, self.rows - WINDOW) :]
@@ -92,8 +93,8 @@ class Evidence(Rows):
         return Cosine(float(np.median(found)), source) if found.size else None
 
     def _cosine_of_next_step(self, x: Floats) -> Cosine | None:
-        """Return the rows that are not successive: gradient descent's next point is computed
-        instead."""
+        """Compute the cosine where rows are not successive: gradient descent's next point is
+        computed instead."""
         if self.land is None or self.method.family != "gradient_descent" or not self.unconstrained:
             return None
         half = slice(max(self.rows // 2, self.rows - WINDOW // 2), self.rows)
@@ -151,7 +152,8 @@ class Evidence(Rows):
 
     @property
     def _bottom_known(self) -> bool:
-        """Whether `remaining` is to the bottom in reach, not to a minimum that may be elsewhere."""
+        """Tell whether `remaining` is to the bottom in reach, not to a minimum that may be
+        elsewhere."""
         land = self.land
         return land is not None and (land.decrement is not None or land.form is not None)
 
@@ -162,7 +164,7 @@ class Evidence(Rows):
 
     @cached_property
     def _settled(self) -> bool:
-        """Whether the fitted limit of a full-batch descent is 1e-3 of the first gap away."""
+        """Tell whether the fitted limit of a full-batch descent is 1e-3 of the first gap away."""
         rate = self.rate
         if not self.deterministic or rate is None or rate.kind != "linear" or rate.r2 < 0.9:
             return False
@@ -177,7 +179,7 @@ class Evidence(Rows):
 
     @cached_property
     def stationary(self) -> bool | None:
-        """Whether the gradient is ≈ 0 at the end; None when that is not to be known.
+        """Tell whether the gradient is ≈ 0 at the end; None when that is not to be known.
 
         It is when the job's own `stop.gradient_norm` held; when what is left to gain is below 1e-8
         of the first gap (functions; 1e-6 in float32); when a convex loss has settled at its fitted
@@ -198,7 +200,7 @@ class Evidence(Rows):
 
     @cached_property
     def near_stationary(self) -> bool | None:
-        """Whether the run lingers where the gradient vanishes (1e-3 of the first gap left)."""
+        """Tell whether the run lingers where the gradient vanishes (1e-3 of the first gap left)."""
         if self.stationary:
             return True
         if self.remaining is not None and (self._bottom_known or self.remaining <= 1e-3):
@@ -220,7 +222,7 @@ class Evidence(Rows):
 
     @cached_property
     def _falls_to_both_sides(self) -> bool:
-        """Whether negative curvature offers ten times what the gradient does."""
+        """Tell whether negative curvature offers ten times what the gradient does."""
         found = self.at_end
         if found is None or found.sign != "negative" or not found.largest or not found.loss:
             return False
@@ -229,7 +231,8 @@ class Evidence(Rows):
 
     @property
     def spent(self) -> bool:
-        """Whether so little is left (1e-6 of the first gap) that how it moves does not matter."""
+        """Tell whether so little is left (1e-6 of the first gap) that how it moves does not
+        matter."""
         if self.stationary:
             return True
         return self.remaining is not None and self.remaining <= 1e-6

@@ -21,7 +21,7 @@ WINDOW: Final = 128
 
 
 class Level(NamedTuple):
-    """How far a run came. All but `floor` are losses.
+    """The level that a run came to. All but `floor` are losses.
 
     Attributes:
         start: the first loss; with batches below 16 rows, the mean of the first hundredth of the
@@ -91,7 +91,7 @@ class Rows:
 
     @cached_property
     def at_end(self) -> Measured | None:
-        """What was measured at the run's last weights, where those make sense."""
+        """The measurements at the run's last weights, where those make sense."""
         found = self.measured
         if found is None or self.blown_up:
             return None
@@ -105,7 +105,8 @@ class Rows:
 
     @cached_property
     def deterministic(self) -> bool:
-        """Whether the loss is a fixed function of the weights: no batches drawn, no dropout."""
+        """Tell whether the loss is a fixed function of the weights: no batches drawn, no
+        dropout."""
         problem = self.spec.problem
         if not isinstance(problem, Supervised):
             return True
@@ -119,7 +120,8 @@ class Rows:
 
     @cached_property
     def convex(self) -> bool:
-        """Whether the loss is convex in the weights (a linear model: all losses offered are)."""
+        """Tell whether the loss is convex in the weights (a linear model: all losses offered
+        are)."""
         problem = self.spec.problem
         return isinstance(problem, Supervised) and structure_of(problem.model).convex
 
@@ -129,24 +131,25 @@ class Rows:
 
     @cached_property
     def unconstrained(self) -> bool:
-        """Whether each step is the method's own: nothing is clipped, and no bound can bind."""
+        """Tell whether each step is the method's own: nothing is clipped, and no bound can bind."""
         bounds = getattr(self.spec.problem, "bounds", None)
         return self.spec.gradient_clip is None and bounds is None
 
     @cached_property
     def steady_rate(self) -> bool:
-        """Whether the learning rate was constant over the run's second half."""
+        """Tell whether the learning rate was constant over the run's second half."""
         late = self.lr[self.rows // 2 :]
         return bool(late.size) and bool(late.max() <= late.min() * (1.0 + 1e-9))
 
     @cached_property
     def blown_up(self) -> bool:
-        """Whether the run diverged, by its outcome or by its rows."""
+        """Tell whether the run diverged, by its outcome or by its rows."""
         return self.nonfinite or self.outcome == "diverged" or curves.diverged(self.loss)
 
     @cached_property
     def land(self) -> Landscape | None:
-        """What the spec tells about the function at the run's last point (first if it diverged)."""
+        """The facts that the spec tells about the function at the run's last point (first if it
+        diverged)."""
         if isinstance(self.spec.problem, Supervised) or self.x is None or self.rows == 0:
             return None
         if getattr(self.spec.optimizer, "maximize", False):
@@ -192,7 +195,7 @@ class Rows:
 
     @property
     def falling(self) -> bool:
-        """Whether the second half falls beyond doubt."""
+        """Tell whether the second half falls beyond doubt."""
         return self.late_trend.z <= -2.0 and self.late_trend.agreement <= -0.25
 
     @cached_property

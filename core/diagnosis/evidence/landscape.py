@@ -1,4 +1,5 @@
-"""What a spec tells about its function: gradients and curvature near a run's points, its minimum.
+"""Facts that a spec tells about its function: gradients and curvature near a run's points, its
+minimum.
 
 Quadratics are known exactly; also an expression or a named function that turns out to be one. Other
 functions of at most `MAX_DIM` variables are measured by central differences of their formula; they
@@ -47,7 +48,7 @@ class QuadraticForm:
         return slope if self.linear is None else slope + self.linear
 
     def components(self, point: Floats) -> Floats | None:
-        """Distances from the minimum along the eigenvectors."""
+        """Return the distances from the minimum along the eigenvectors."""
         if self.vectors is None or self.centre is None:
             return None
         return np.asarray((point - self.centre) @ self.vectors, dtype=np.float64)
@@ -144,7 +145,8 @@ def values_of(function: Function) -> Values:
 
 
 def quadratic_form(function: Quadratic) -> QuadraticForm:
-    """Return the spec's own matrix. A drawn rotation is not repeated here: eigenvalues only."""
+    """Return the quadratic form of the spec's own matrix. A drawn rotation is not repeated here:
+    eigenvalues only."""
     linear = None if function.linear is None else np.array(function.linear)
     if function.matrix is not None:
         eigenvalues, vectors = np.linalg.eigh(np.array(function.matrix))
@@ -202,7 +204,7 @@ def _decrement(
 
 
 def _around(first: Floats, last: Floats, count: int) -> Floats:
-    """Fixed pseudo-random points in a box around the first and the last point."""
+    """Draw fixed pseudo-random points in a box around the first and the last point."""
     scale = max(1.0, float(np.abs(first).max()), float(np.abs(last).max()))
     draws = np.random.Generator(np.random.PCG64(20)).random((count, first.size))
     return np.asarray(last + scale * (4.0 * draws - 2.0))
@@ -235,7 +237,7 @@ def _recognize(values: Values, first: Floats, last: Floats) -> QuadraticForm | N
 def _differences(
     values: Values, point: Floats, width: Floats
 ) -> tuple[float, Floats, Floats, float]:
-    """Value, gradient and Hessian by central differences, and the largest value met."""
+    """Compute value, gradient and Hessian by central differences, and the largest value met."""
     dim = point.size
     step = np.diag(width)
     i, j = np.triu_indices(dim, 1)
@@ -249,7 +251,8 @@ def _differences(
 
 
 def gradients(values: Values, points: Floats) -> Floats:
-    """Central differences at (n × dim) points, width ε^⅓ of each coordinate's size."""
+    """Compute gradients by central differences at (n × dim) points, width ε^⅓ of each coordinate's
+    size."""
     count, dim = points.shape
     with np.errstate(all="ignore"):
         width = _EPS ** (1 / 3) * np.maximum(1.0, np.abs(points))
@@ -296,7 +299,8 @@ def _measure(values: Values, least: float | None, first: Floats, last: Floats) -
 def _surroundings(
     values: Values, value: float, points: Floats
 ) -> tuple[float | None, float | None, float | None]:
-    """Usual gradient norm, usual difference in value, steepest change of the gradient."""
+    """Return the usual gradient norm, the usual difference in value, and the steepest change of the
+    gradient."""
     slopes = gradients(values, points)
     known = np.isfinite(slopes).all(axis=1)
     points, slopes = points[known], slopes[known]
@@ -310,7 +314,7 @@ def _surroundings(
 
 
 def _drop(values: Values, value: float, last: Floats) -> float:
-    """How far below `value` the function lies on spheres of 1 % and 0.1 % of the scale."""
+    """Return how far below `value` the function lies on spheres of 1 % and 0.1 % of the scale."""
     draws = np.random.Generator(np.random.PCG64(21)).standard_normal((32, last.size))
     draws /= np.sqrt(np.einsum("ij,ij->i", draws, draws))[:, None]
     scale = max(1.0, float(np.abs(last).max()))

@@ -62,7 +62,7 @@ class Measured:
 
     @cached_property
     def sign(self) -> Literal["negative", "not_negative"] | None:
-        """Of the smallest eigenvalue; None when its bound does not separate it from 0.
+        """The sign of the smallest eigenvalue; None when its bound does not separate it from 0.
 
         A Ritz value below 0 proves negative curvature; that none is there needs the bound too.
         """
@@ -75,12 +75,12 @@ class Measured:
 
     @property
     def drop(self) -> float:
-        """What a real step along negative curvature took off the loss."""
+        """The loss that a real step along negative curvature took off."""
         return self._number("negative_step", "drop") or 0.0
 
     @property
     def drop_both_sides(self) -> float:
-        """What steps along it take off the loss to either side."""
+        """The losses that steps along negative curvature take off to either side."""
         return self._number("negative_step", "both_sides") or 0.0
 
     @property
@@ -90,7 +90,7 @@ class Measured:
 
     @property
     def at_end(self) -> bool:
-        """Whether it is of the run's last weights."""
+        """Tell whether the measurement is of the run's last weights."""
         return self.data.get("checkpoint") in (None, "final")
 
     @property
@@ -116,7 +116,7 @@ class Measured:
 
     @property
     def noise_scale(self) -> float | None:
-        """tr(Σ)/|G|², in rows."""
+        """The gradient noise scale tr(Σ)/|G|², in rows."""
         return self._number("noise", "noise_scale")
 
     @property

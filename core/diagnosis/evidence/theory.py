@@ -1,4 +1,4 @@
-"""What theory says of each optimizer on a quadratic: thresholds, rates and where a run ends.
+"""Theory of each optimizer on a quadratic: thresholds, rates and where a run ends.
 
 torch's convention of SGD: buf ← β·buf + (1−τ)·g; x ← x − η·buf, or x − η·(g + β·buf) with Nesterov.
 Everything is per eigenvalue λ of the Hessian. Sources: Polyak 1964; Nesterov 1983; thresholds as in
@@ -19,11 +19,11 @@ from core.specs.sizes.shapes import data_shape, problem_parameters
 
 # How long a step can be where the gradient's length has no say: adaptive methods and Muon.
 SINGULAR: Final = 1.25
-"""No singular value of a matrix that Muon has made orthogonal is much above it."""
+"""Largest singular value that a matrix made orthogonal by Muon can have, about."""
 
 
 def longest_stride(spec: JobSpec) -> float:
-    """About the Euclidean length of the longest update at rate 1.
+    """Return about the Euclidean length of the longest update at rate 1.
 
     Adaptive methods move each of P parameters by about the rate: √P. Muon moves a hidden layer's
     matrix by f·NS(D), at most f·1.25·√min(rows, columns) long (`core.train.optim.muon`), and all
@@ -70,7 +70,7 @@ class Method(NamedTuple):
 
     @property
     def linear(self) -> bool:
-        """Whether a step is a fixed linear map on a quadratic, so that the theory is exact."""
+        """Tell whether a step is a fixed linear map on a quadratic, so that the theory is exact."""
         return self.family in ("gradient_descent", "heavy_ball", "nesterov")
 
     @property
@@ -104,7 +104,7 @@ def method_of(spec: JobSpec) -> Method:
 
 
 def step_matrices(method: Method, lr: float, eigenvalues: Floats) -> Floats:
-    """(modes × 2 × 2) maps of (x, buf) along each eigenvector, one step each.
+    """Return the (modes × 2 × 2) maps of (x, buf) along each eigenvector, one step each.
 
     Nesterov in torch's form: x ← x − η(g + β·buf'), buf' = β·buf + g.
     """
@@ -119,7 +119,8 @@ def step_matrices(method: Method, lr: float, eigenvalues: Floats) -> Floats:
 
 
 def spectral_radius(method: Method, lr: float | Floats, eigenvalue: float | Floats) -> Floats:
-    """Asymptotic factor of |x| a step along an eigenvector; below 1 is stable. Broadcasts."""
+    """Return the asymptotic factor of |x| a step along an eigenvector; below 1 is stable.
+    Broadcasts."""
     lam = np.asarray(eigenvalue, dtype=np.float64) + method.decay
     rate = np.asarray(lr, dtype=np.float64) * method.scale
     beta = method.beta
@@ -153,7 +154,7 @@ def best_rate(method: Method, low: float, high: float) -> tuple[float, float]:
 
 
 def best_heavy_ball(low: float, high: float) -> tuple[float, float, float]:
-    """Polyak's rate, momentum and factor: η = 4/(√L+√μ)², β = ((√κ−1)/(√κ+1))², √β."""
+    """Return Polyak's rate, momentum and factor: η = 4/(√L+√μ)², β = ((√κ−1)/(√κ+1))², √β."""
     root = math.sqrt(high / low)
     factor = (root - 1.0) / (root + 1.0)
     return 4.0 / (math.sqrt(high) + math.sqrt(low)) ** 2, factor**2, factor
@@ -162,8 +163,8 @@ def best_heavy_ball(low: float, high: float) -> tuple[float, float, float]:
 def predicted_gap(
     method: Method, lr: float, eigenvalues: Floats, components: Floats, steps: int
 ) -> float:
-    """½·Σ λ·xᵢ² after `steps` updates from `components` (distances from the minimum along each
-    eigenvector) with an empty momentum buffer; infinity when it overflows."""
+    """Return ½·Σ λ·xᵢ² after `steps` updates from `components` (distances from the minimum along
+    each eigenvector) with an empty momentum buffer; infinity when it overflows."""
     with np.errstate(over="ignore", invalid="ignore"):
         power = np.linalg.matrix_power(step_matrices(method, lr, eigenvalues), steps)
         end = power[:, 0, 0] * components

@@ -1,4 +1,5 @@
-"""Whether a remedy helped: a run against the run that it was proposed for. Pure, no torch.
+"""Judgement whether a remedy helped: a run against the run that it was proposed for. Pure, no
+torch.
 
 The measure is what the parent suffered from: the outcome where one of them diverged, the evaluation
 loss where the parent overfitted, else the loss at the end, and where that is the same, the steps to
@@ -36,7 +37,8 @@ def facts(
     evaluation: Columns | None,
     diagnosis: Json | None = None,
 ) -> Json:
-    """What `compare` needs to know of a run: a small strict JSON. Arguments as for `diagnose`.
+    """Return what `compare` needs to know of a run: a small strict JSON. Arguments as for
+    `diagnose`.
 
     `full_loss` is that of all training rows at the last weights, where it was measured. `lows` are
     the record lows (step, loss), of block means where the losses are noisy, thinned to
@@ -70,12 +72,13 @@ def facts(
 
 
 def _end(e: Evidence) -> float:
-    """A run without noise ends at its last loss; else the mean of its last eighth."""
+    """Return the loss at the end: without noise the last one; else the mean of the last eighth."""
     return float(e.loss[-1]) if e.deterministic else e.level.end
 
 
 def _error(e: Evidence) -> float:
-    """Standard error of the end, with neighbouring blocks counted as one where they agree."""
+    """Return the standard error of the end, with neighbouring blocks counted as one where they
+    agree."""
     if e.deterministic:
         return 0.0
     last = e.loss[e.rows - max(1, e.rows // 8) :]
@@ -106,7 +109,7 @@ def _lows(e: Evidence) -> list[list[float]]:
 
 
 def compare(parent: Json, child: Json) -> Json:
-    """`compared_to_parent`: the verdict, what it was measured by, and both runs' numbers.
+    """Return `compared_to_parent`: the verdict, what it was measured by, and both runs' numbers.
 
     Args:
         parent, child: `facts` of the two runs.

@@ -1,4 +1,4 @@
-"""Remedies that change the model rather than the steps: first weights, activations, norms."""
+"""Remedies that change the model rather than the steps: initial weights, activations, norms."""
 
 from collections.abc import Iterator
 from typing import assert_never
@@ -13,7 +13,7 @@ _FLAT_ENDS = frozenset({"sigmoid", "tanh", "softsign"})
 
 
 def better_start(e: Evidence) -> Iterator[Remedy]:
-    """First weights whose size fits the layers' widths."""
+    """Propose initial weights whose size fits the layers' widths."""
     problem = e.spec.problem
     if not isinstance(problem, Supervised) or isinstance(problem.model.init, KaimingUniform):
         return
@@ -80,7 +80,7 @@ def _with_hidden_layers(e: Evidence) -> MLP | None:
 
 
 def other_weights(e: Evidence) -> Iterator[Remedy]:
-    """Yield a model at rest where it should not be: other first weights."""
+    """Propose other initial weights for a model at rest where it should not be."""
     problem = e.spec.problem
     if not isinstance(problem, Supervised):
         return

@@ -83,5 +83,5 @@ def _sets_rates(value: Any) -> bool:
 
 
 def rounded(value: float, digits: int = 4) -> float:
-    """Return a few significant digits, so that a patch can be read."""
+    """Round to a few significant digits, so that a patch can be read."""
     return float(f"{value:.{digits}g}")

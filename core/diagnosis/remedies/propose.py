@@ -1,4 +1,4 @@
-"""What to do about a verdict: patches in the order in which they should be tried."""
+"""Choice of the remedies for a verdict: patches in the order in which they should be tried."""
 
 import math
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ MOST: Final = 4
 
 
 def propose(verdict: Verdict, findings: Findings, e: Evidence) -> list[Remedy]:
-    """Remedies for a verdict, the most promising first; none where nothing is wrong."""
+    """Propose the remedies for a verdict, the most promising first; none where nothing is wrong."""
     if e.rows == 0 and verdict.name != "diverging":
         return []
     match verdict.name:

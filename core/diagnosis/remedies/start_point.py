@@ -34,7 +34,7 @@ def _within(problem: FunctionProblem, points: Floats) -> Floats:
 
 
 def leave_a_saddle(e: Evidence) -> Iterator[Remedy]:
-    """Yield a start a little off the saddle, along the direction of most negative curvature."""
+    """Propose a start a little off the saddle, along the direction of most negative curvature."""
     problem, land = e.spec.problem, e.land
     if not isinstance(problem, FunctionProblem) or land is None or e.x is None:
         return
@@ -60,7 +60,7 @@ def leave_a_saddle(e: Evidence) -> Iterator[Remedy]:
 
 
 def _lowest_found(e: Evidence, problem: FunctionProblem) -> Iterator[Remedy]:
-    """Yield a start at the lowest minimum that a multi-start came to."""
+    """Propose a start at the lowest minimum that a multi-start came to."""
     found = e.at_end
     if found is None or found.other_minimum is None or found.other_point is None or e.x is None:
         return
@@ -77,7 +77,7 @@ def _lowest_found(e: Evidence, problem: FunctionProblem) -> Iterator[Remedy]:
 
 
 def escape_a_local_minimum(e: Evidence) -> Iterator[Remedy]:
-    """Yield the lowest minimum known from other starts, the lowest of 1,024 points over the
+    """Propose the lowest minimum known from other starts, the lowest of 1,024 points over the
     function's domain, then a start drawn from it."""
     problem = e.spec.problem
     if not isinstance(problem, FunctionProblem) or e.x is None:

@@ -13,7 +13,7 @@ from core.specs.optimizers import settled_lr
 
 
 def exact_rate(e: Evidence) -> Remedy | None:
-    """Quadratics: 0.9 of the threshold, or the best rate where that is lower."""
+    """Propose, for quadratics, 0.9 of the threshold, or the best rate where that is lower."""
     form = exact_form(e)
     if form is None or form.eigenvalues[0] < 0:
         return None
@@ -35,8 +35,7 @@ def exact_rate(e: Evidence) -> Remedy | None:
 
 
 def _final_loss(e: Evidence, lr: float, method: theory.Method | None = None) -> float:
-    """Return the loss that the theory predicts after as many steps as the run had; NaN if
-    unknown."""
+    """Predict the loss, by theory, after as many steps as the run had; NaN if unknown."""
     form = exact_form(e)
     if form is None or e.x is None or form.least is None:
         return math.nan
@@ -49,12 +48,12 @@ def _final_loss(e: Evidence, lr: float, method: theory.Method | None = None) -> 
 
 
 def known(expected: dict[str, float]) -> dict[str, float]:
-    """Without what could not be predicted."""
+    """Leave out what could not be predicted."""
     return {name: value for name, value in expected.items() if math.isfinite(value)}
 
 
 def cautious_rate(e: Evidence) -> float | None:
-    """Return a rate that should be safe on a function that is not quadratic; None where none is
+    """Propose a rate that should be safe on a function that is not quadratic; None where none is
     known.
 
     A quarter of 2(1−β) over the steepest curvature seen anywhere around, and no first step (with
@@ -74,7 +73,8 @@ def cautious_rate(e: Evidence) -> float | None:
 
 
 def lower_rate(e: Evidence, factor: float) -> Remedy:
-    """One over the curvature seen, at most half the rate; a fixed factor where none was seen."""
+    """Propose one over the curvature seen, at most half the rate; a fixed factor where none was
+    seen."""
     lr = float(e.lr[-1]) if e.lr.size else settled_lr(e.spec.optimizer)
     sharpness = e.sharpness
     if sharpness is None and e.rows >= 3 and e.method.family == "gradient_descent":
@@ -107,7 +107,7 @@ def lower_rate(e: Evidence, factor: float) -> Remedy:
 
 
 def clip(e: Evidence) -> Remedy:
-    """Return the gradient clipping at the run's first gradient norm."""
+    """Propose gradient clipping at the run's first gradient norm."""
     first = float(e.grad[0]) if e.rows and np.isfinite(e.grad[0]) and e.grad[0] > 0 else 1.0
     norm = rounded(max(first, 1e-6), 2)
     return Remedy(
@@ -118,7 +118,7 @@ def clip(e: Evidence) -> Remedy:
 
 
 def raise_rate(e: Evidence, factor: float) -> Remedy:
-    """Return a learning rate `factor` times larger."""
+    """Propose a learning rate `factor` times larger."""
     lr = rounded(settled_lr(e.spec.optimizer) * factor)
     return Remedy(
         scaled_rate(e.spec, factor),
@@ -128,7 +128,8 @@ def raise_rate(e: Evidence, factor: float) -> Remedy:
 
 
 def faster_on_a_quadratic(e: Evidence) -> list[Remedy]:
-    """Return the best rate for the method, and a heavy ball; each with the loss that it will reach.
+    """Propose the best rate for the method, and a heavy ball; each with the loss that it will
+    reach.
 
     Polyak's momentum is the best in the end, but on few steps it may still be swinging: of several
     momenta the one with the lowest predicted loss is taken.
@@ -170,7 +171,7 @@ def _reached(remedy: Remedy) -> tuple[float, float]:
 
 
 def _promising(remedy: Remedy, gap: float, least: float) -> bool:
-    """Tell whether it should take a fifth off the gap (or a third off the steps, if that is
+    """Tell whether the remedy should take a fifth off the gap (or a third off the steps, if that is
     all)."""
     final = remedy.expected.get("final_loss")
     if final is None:

@@ -14,7 +14,7 @@ _NOT = "Not measured: it needs a full diagnosis"
 
 
 def look_vanishing(e: Evidence) -> RuleAnswer:
-    """The first layer's gradient per weight is a thousandth of the last's."""
+    """Trigger when the first layer's gradient per weight is a thousandth of the last's."""
     spread = None if e.measured is None else e.measured.spread("initial")
     if spread is None:
         return unknown(_NOT + " of a model with hidden layers.")
@@ -25,7 +25,7 @@ def look_vanishing(e: Evidence) -> RuleAnswer:
 
 
 def look_exploding(e: Evidence) -> RuleAnswer:
-    """First weights that make outputs, or gradients on the way back, far too large."""
+    """Trigger on first weights that make outputs, or gradients on the way back, far too large."""
     if e.measured is None or e.measured.first_loss is None:
         return unknown(_NOT + " of a model.")
     spread, base = e.measured.spread("initial"), e.measured.constant_loss
@@ -41,7 +41,7 @@ def look_exploding(e: Evidence) -> RuleAnswer:
 
 
 def look_dead_units(e: Evidence) -> RuleAnswer:
-    """Hidden units without a slope on any row: no gradient reaches them."""
+    """Trigger on hidden units without a slope on any row: no gradient reaches them."""
     share = None if e.measured is None else e.measured.dead
     if share is None:
         return unknown(_NOT + " of a model with hidden layers.")
@@ -52,7 +52,7 @@ def look_dead_units(e: Evidence) -> RuleAnswer:
 
 
 def look_saturated(e: Evidence) -> RuleAnswer:
-    """tanh, sigmoid or softsign units on their flat ends."""
+    """Trigger on tanh, sigmoid or softsign units on their flat ends."""
     share = None if e.measured is None else e.measured.saturated
     if share is None:
         return unknown(_NOT + " of a model with hidden layers.")
@@ -63,7 +63,7 @@ def look_saturated(e: Evidence) -> RuleAnswer:
 
 
 def look_update_size(e: Evidence) -> RuleAnswer:
-    """Return the next update of each weight matrix over the matrix itself."""
+    """Trigger when the next update of a weight matrix is over a tenth of the matrix itself."""
     updates = [] if e.measured is None else e.measured.updates
     if not updates:
         return unknown(_NOT + " of a checkpoint with the optimizer's state.")
@@ -76,7 +76,7 @@ def look_update_size(e: Evidence) -> RuleAnswer:
 
 
 def look_preconditioned(e: Evidence) -> RuleAnswer:
-    """η·λ_max(P⁻¹H) against the adaptive method's threshold, at this moment."""
+    """Compare η·λ_max(P⁻¹H) with the adaptive method's threshold, at this moment."""
     found = None if e.measured is None else e.measured.preconditioned
     if found is None or not e.lr.size:
         return unknown("Known for Adam, AdamW, Adamax, RMSprop and Adagrad, when measured.")
@@ -92,7 +92,7 @@ def look_preconditioned(e: Evidence) -> RuleAnswer:
 
 
 def look_noise_scale(e: Evidence) -> RuleAnswer:
-    """Return the gradient noise scale against the batch."""
+    """Compare the gradient noise scale with the batch."""
     found = None if e.measured is None else e.measured.noise_scale
     size = e.spec.batch_size
     if found is None or not isinstance(size, int):
@@ -105,7 +105,7 @@ def look_noise_scale(e: Evidence) -> RuleAnswer:
 
 
 def look_gradient_spikes(e: Evidence) -> RuleAnswer:
-    """Return the gradient norms a hundred times the usual: exploding gradients."""
+    """Trigger on gradient norms a hundred times the usual: exploding gradients."""
     if e.rows < 12 or not np.isfinite(e.grad_start):
         return unknown("Needs twelve rows.")
     thin = e.grad[:: max(1, e.rows // 4096)]

@@ -13,7 +13,7 @@ from core.specs.job import Supervised
 
 
 def look_rate_far_below_threshold(e: Evidence) -> RuleAnswer:
-    """η·λ_max at most a tenth of the threshold, and much left to gain."""
+    """Trigger when η·λ_max is at most a tenth of the threshold, and much is left to gain."""
     if e.rows < 3 or not (e.method.linear and e.deterministic) or not e.lr.size:
         return unknown("Needs three rows of a method with a known threshold, without noise.")
     sharpness = e.sharpness
@@ -38,7 +38,7 @@ def look_rate_far_below_threshold(e: Evidence) -> RuleAnswer:
 
 
 def look_steady_slow_descent(e: Evidence) -> RuleAnswer:
-    """Return a loss that has not even begun to level off: the run ended before its time
+    """Trigger on a loss that has not even begun to level off: the run ended before its time
     constant."""
     if e.rows < 100 or e.spent:
         return unknown("Needs a hundred rows and something left to gain.")
@@ -76,7 +76,8 @@ def _first_order(e: Evidence) -> bool:
 
 
 def _bend(e: Evidence) -> float:
-    """Speed of the last third over that of the first, against the summed learning rate."""
+    """Return the speed of the last third over that of the first, against the summed learning
+    rate."""
     thin = max(1, e.rows // 8192)
     loss, time = e.loss[::thin], np.cumsum(e.lr[::thin])
     n = loss.size
@@ -90,7 +91,7 @@ def _bend(e: Evidence) -> float:
 
 
 def look_straight_path(e: Evidence) -> RuleAnswer:
-    """Return an adaptive method, whose steps are about η long, still on a straight line to
+    """Trigger on an adaptive method, whose steps are about η long, still on a straight line to
     somewhere."""
     if e.x is None or e.method.family != "adaptive" or e.rows < 10:
         return unknown("For points of adaptive methods, ten rows or more.")
@@ -151,7 +152,8 @@ def conditioning(e: Evidence) -> Conditioning | None:
 
 
 def _of_hessian(e: Evidence) -> Conditioning | None:
-    """From the Hessian at the last point, where that is a bowl and the run is in it."""
+    """Return the conditioning by the Hessian at the last point, where that is a bowl and the run is
+    in it."""
     land = e.land
     if land is None or land.eigenvalues is None or e.method.family != "gradient_descent":
         return None
@@ -163,13 +165,14 @@ def _of_hessian(e: Evidence) -> Conditioning | None:
 
 
 def methods_best(low: float, high: float) -> float:
-    """Polyak's factor (√κ−1)/(√κ+1), at best a digit a step."""
+    """Return Polyak's factor (√κ−1)/(√κ+1), at best a digit a step."""
     root = math.sqrt(high / low)
     return max(0.1, (root - 1.0) / (root + 1.0))
 
 
 def look_ill_conditioned(e: Evidence) -> RuleAnswer:
-    """Slow because of κ, not of the rate: more than 230 steps for a digit of the loss."""
+    """Trigger when the run is slow because of κ, not of the rate: more than 230 steps for a digit
+    of the loss."""
     if e.rows < 12:
         return unknown("Needs twelve rows.")
     found = conditioning(e)
@@ -198,7 +201,8 @@ def look_ill_conditioned(e: Evidence) -> RuleAnswer:
 
 
 def look_overfitting(e: Evidence) -> RuleAnswer:
-    """The evaluation loss has risen from its best by a fifth while the training loss fell on."""
+    """Trigger when the evaluation loss has risen from its best by a fifth while the training loss
+    fell on."""
     seen = e.overfit
     if seen is None or e.rows < 12:
         return unknown("Needs four evaluations.")
@@ -227,7 +231,7 @@ def look_overfitting(e: Evidence) -> RuleAnswer:
 
 
 def look_noise_limited(e: Evidence) -> RuleAnswer:
-    """The loss has stopped falling at a level that the batches' noise holds up."""
+    """Trigger when the loss has stopped falling at a level that the batches' noise holds up."""
     if e.deterministic:
         return clear("Every step uses all the data: there is no batch noise.", 3.0)
     if e.rows < 100:
@@ -260,14 +264,15 @@ def look_noise_limited(e: Evidence) -> RuleAnswer:
 
 
 def _late_gradient(e: Evidence) -> float:
-    """Root mean square of the last quarter's gradient norms: single rows' vary too much."""
+    """Return the root mean square of the last quarter's gradient norms: single rows' vary too
+    much."""
     late = e.grad[-max(10, e.rows // 4) :]
     late = late[np.isfinite(late)]
     return float(np.sqrt((late**2).mean())) if late.size else math.nan
 
 
 def _excess(e: Evidence) -> float:
-    """η·E‖g‖²/(4(1−β)): what SGD's stationary noise adds to the loss (Mandt et al. 2017)."""
+    """Return η·E‖g‖²/(4(1−β)): what SGD's stationary noise adds to the loss (Mandt et al. 2017)."""
     if e.method.family == "adaptive" and e.at_end is not None:
         # With P = √v the same sum is η·tr(P⁻¹Σ)/4, and Σ is v where batches are mostly noise.
         roots = e.at_end.sum_of_roots
@@ -280,7 +285,7 @@ def _excess(e: Evidence) -> float:
 
 
 def look_descent(e: Evidence) -> RuleAnswer:
-    """The loss has fallen well, or a criterion of the job held."""
+    """Trigger when the loss has fallen well, or a criterion of the job held."""
     if e.rows == 0:
         return unknown("There are no rows.")
     level = e.level

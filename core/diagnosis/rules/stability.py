@@ -12,7 +12,7 @@ from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 
 
 def look_diverged(e: Evidence) -> RuleAnswer:
-    """Return the job's outcome, or the contract's rule on a history without one."""
+    """Trigger on the job's outcome, or the contract's rule on a history without one."""
     if e.rows == 0:
         if e.nonfinite or e.outcome == "diverged":
             return triggered("The loss was not finite from the first row on.", 5.0)
@@ -28,7 +28,7 @@ def look_diverged(e: Evidence) -> RuleAnswer:
 
 
 def exact_form(e: Evidence) -> QuadraticForm | None:
-    """Return the quadratic that the run's steps are linear maps on, where the theory is exact."""
+    """Return the quadratic on which the run's steps are linear maps, where the theory is exact."""
     form = e.land.form if e.land is not None else None
     exact = form is not None and e.method.linear and e.unconstrained and e.steady_rate
     return form if exact else None
@@ -48,7 +48,7 @@ def excited(e: Evidence, form: QuadraticForm) -> Floats:
 
 
 def look_unstable_step(e: Evidence) -> RuleAnswer:
-    """η·λ_max against the method's threshold: exact on quadratics, else an indication."""
+    """Compare η·λ_max with the method's threshold: exact on quadratics, else an indication."""
     if e.rows == 0 or not e.method.linear:
         return unknown("No sharp threshold is known for this method.")
     sharpness = e.sharpness
@@ -83,7 +83,7 @@ def look_unstable_step(e: Evidence) -> RuleAnswer:
 
 
 def look_no_minimum(e: Evidence) -> RuleAnswer:
-    """Return a quadratic with a negative eigenvalue, once the run moves along it."""
+    """Trigger on a quadratic with a negative eigenvalue, once the run moves along it."""
     form = e.land.form if e.land is not None else None
     if form is None or e.land is None or form.vectors is None or e.land.gradient is None:
         return unknown("The function is not known to be quadratic.")
@@ -102,7 +102,7 @@ def look_no_minimum(e: Evidence) -> RuleAnswer:
 
 
 def look_loss_growing(e: Evidence) -> RuleAnswer:
-    """Return a rise through the second half that ends above the start."""
+    """Trigger on a rise through the second half that ends above the start."""
     if e.rows < 6:
         return unknown("Fewer than six rows.")
     level, late = e.level, e.late_trend
@@ -130,7 +130,7 @@ def _known_stable(e: Evidence) -> bool:
 
 
 def asymptotic_speed(e: Evidence) -> tuple[float, float] | None:
-    """(factor of the error a step now, the best factor of any rate at this momentum), on
+    """Return (factor of the error a step now, the best factor of any rate at this momentum), on
     quadratics with a minimum; None elsewhere. A digit a step counts as the best there is."""
     form = exact_form(e)
     if form is None or form.eigenvalues[0] <= 0:
@@ -182,7 +182,7 @@ def _slow(e: Evidence) -> tuple[bool, dict[str, float], str]:
 
 
 def look_gradients_oppose(e: Evidence) -> RuleAnswer:
-    """Consecutive gradients point against each other while little is gained."""
+    """Trigger when consecutive gradients point against each other while little is gained."""
     if e.rows < 3 or e.cosine is None:
         return unknown("The rows do not tell the direction of the gradients.")
     value, source = e.cosine
@@ -207,7 +207,7 @@ def _what(source: str) -> str:
 
 
 def look_cycling(e: Evidence) -> RuleAnswer:
-    """Return a run without randomness that keeps moving and gets nowhere: a limit cycle or
+    """Trigger on a run without randomness that keeps moving and gets nowhere: a limit cycle or
     chaos."""
     if e.rows < 12 or not e.deterministic:
         return unknown("Needs twelve rows of a run without random batches.")
@@ -234,7 +234,8 @@ def look_cycling(e: Evidence) -> RuleAnswer:
 
 
 def _path_efficiency(e: Evidence) -> float | None:
-    """Net displacement over path length of the last rows; None without points or movement."""
+    """Return net displacement over path length of the last rows; None without points or
+    movement."""
     if e.x is None:
         return None
     points = e.x[e.window]
@@ -249,7 +250,8 @@ def _path_efficiency(e: Evidence) -> float | None:
 
 
 def look_bouncing(e: Evidence) -> RuleAnswer:
-    """Mini-batches: the loss was thrown up, stays there, and gradients are larger than at first."""
+    """Trigger, with mini-batches, when the loss was thrown up, stays there, and gradients are
+    larger than at first."""
     if e.deterministic or e.rows < 20:
         return unknown("Needs twenty rows of a run with random batches.")
     level = e.level
@@ -269,7 +271,8 @@ def look_bouncing(e: Evidence) -> RuleAnswer:
 
 
 def look_edge_of_stability(e: Evidence) -> RuleAnswer:
-    """At the threshold with a falling loss: normal for full batches, told for information."""
+    """Trigger at the threshold with a falling loss: normal for full batches, told for
+    information."""
     reading = look_unstable_step(e)
     ratio = reading.evidence.get("ratio")
     if ratio is None or not e.falling or exact_form(e) is not None:

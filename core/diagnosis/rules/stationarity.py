@@ -8,7 +8,7 @@ from core.specs.job import Supervised
 
 
 def look_stationary(e: Evidence) -> RuleAnswer:
-    """Return the gradient ≈ 0 at the end."""
+    """Trigger on a gradient ≈ 0 at the end."""
     if e.rows == 0:
         return unknown("There are no rows.")
     numbers = {"grad_norm": float(e.grad[-1]), "of_first": e.grad_ratio}
@@ -31,7 +31,7 @@ def look_stationary(e: Evidence) -> RuleAnswer:
 
 
 def look_negative_curvature(e: Evidence) -> RuleAnswer:
-    """λ_min clearly below 0 where the run lingers."""
+    """Trigger when λ_min is clearly below 0 where the run lingers."""
     if not e.near_stationary:
         return unknown("Looked at only where the gradient is close to 0.")
     if e.convex:
@@ -54,7 +54,7 @@ def look_negative_curvature(e: Evidence) -> RuleAnswer:
 
 
 def _measured_curvature(e: Evidence) -> RuleAnswer:
-    """By Lanczos on the weights, confirmed by a real step to either side."""
+    """Judge the curvature by Lanczos on the weights, confirmed by a real step to either side."""
     found = e.at_end
     if found is None or found.smallest is None or found.largest is None:
         return unknown("The history does not tell the curvature.")
@@ -83,7 +83,7 @@ def _measured_curvature(e: Evidence) -> RuleAnswer:
 
 
 def look_above_known_minimum(e: Evidence) -> RuleAnswer:
-    """Return a minimum in reach that lies clearly above the function's known one."""
+    """Trigger on a minimum in reach that lies clearly above the function's known one."""
     if not e.near_stationary:
         return unknown("Looked at only where the gradient is close to 0.")
     if e.convex:
@@ -118,7 +118,7 @@ def _least_known(e: Evidence) -> float | None:
 
 
 def _above_other_models(e: Evidence, first: float) -> RuleAnswer:
-    """Return a model at rest against what the same model reaches from elsewhere, or reached
+    """Judge a model at rest against what the same model reaches from elsewhere, or reached
     before."""
     found = e.at_end
     if found is None or found.loss is None:
@@ -140,7 +140,8 @@ def _best_before(e: Evidence) -> float | None:
 
 
 def look_plateau(e: Evidence) -> RuleAnswer:
-    """No descent in the second half while the gradient is small, but not ≈ 0."""
+    """Trigger when there is no descent in the second half while the gradient is small, but not ≈
+    0."""
     if e.rows < 12:
         return unknown("Needs twelve rows.")
     late, size = e.level.late_fall, e.grad_ratio
@@ -182,7 +183,7 @@ def _gain_of_a_larger_rate(e: Evidence) -> float:
 
 
 def _mean_slope(e: Evidence) -> float | None:
-    """How much lower the lowest minimum found from other starts is, over its distance."""
+    """Return how much lower the lowest minimum found from other starts is, over its distance."""
     found = e.at_end
     if found is None or found.other_minimum is None or found.other_point is None or e.x is None:
         return None
@@ -192,7 +193,8 @@ def _mean_slope(e: Evidence) -> float | None:
 
 
 def _gradient_is_small(e: Evidence, size: float, numbers: dict[str, float]) -> tuple[bool, str]:
-    """Small against its first size, the function's other slopes, or what it should have moved."""
+    """Tell whether the gradient is small against its first size, the function's other slopes, or
+    what it should have moved."""
     typical = e.land.typical_gradient if e.land is not None else None
     if typical is not None and typical > 0:
         numbers["gradient_of_typical"] = e.grad_end / typical

@@ -172,7 +172,7 @@ def _constant(value: float) -> Callable[[int], float]:
 
 
 def _dixon_price_minimizers(dim: int) -> tuple[Point, ...]:
-    """x_i = ±2^(−(2^i − 2)/2^i): the sign is free for the last coordinate only."""
+    """Return x_i = ±2^(−(2^i − 2)/2^i): the sign is free for the last coordinate only."""
     point = tuple(2.0 ** -(1 - 2.0 ** (1 - i)) for i in range(1, dim + 1))
     return (point, (*point[:-1], -point[-1]))
 

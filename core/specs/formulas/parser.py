@@ -126,7 +126,8 @@ class _Parser:
         return self._apply(name, [self._value(left), self._value(right)], left.position)
 
     def _comparison(self, left: _Piece) -> _Piece:
-        """`a < b <= c` means `a < b and b <= c`, as in mathematics and Python."""
+        """Parse a chain of comparisons: `a < b <= c` means `a < b and b <= c`, as in mathematics
+        and Python."""
         chain: _Piece | None = None
         while self._next.text in COMPARISONS:
             name = BINARY[self._next.text].name

@@ -24,7 +24,7 @@ _NUMBERS: Final = re.compile(rb"\[[-+0-9.eE,\s]*\]")
 
 
 def read(body: bytes) -> tuple[JobSpec | None, Any, list[FieldError]]:
-    """`read_as` for a job's spec."""
+    """Call `read_as` for a job's spec."""
     return read_as(JobSpec, body)
 
 
@@ -79,8 +79,8 @@ def _not_json(detail: ErrorDetails) -> InvalidInputError:
 
 
 def _may_repeat(body: bytes) -> bool:
-    """False where a look at the colons shows that no object of this (valid) body names a field
-    twice: of a repeated name one value is left, but each has its colon."""
+    """Return False where a look at the colons shows that no object of this (valid) body names a
+    field twice: of a repeated name one value is left, but each has its colon."""
     return len(body) > _SMALL or body.count(b":") > _num_fields(from_json(body))
 
 

@@ -101,7 +101,8 @@ def _function_bytes(problem: FunctionProblem, dim: int, item: int) -> int:
 
 
 def _rows_bytes(spec: JobSpec, problem: Supervised, size: Extent, item: int) -> tuple[int, int]:
-    """Data, and the activations of the larger of a batch and the evaluation rows."""
+    """Return the bytes of the data, and of the activations of the larger of a batch and the
+    evaluation rows."""
     shape = size.shape
     assert shape is not None
     width = shape.num_features + shape.target_width

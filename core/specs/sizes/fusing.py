@@ -57,7 +57,8 @@ def fusable(spec: JobSpec) -> bool:
 
 
 def structure_key(spec: JobSpec) -> Hashable | None:
-    """Equal for resolved specs whose runs may share a stack; None: it trains alone.
+    """Return a key that is equal for resolved specs whose runs may share a stack; None: it trains
+    alone.
 
     The same: problem but for initial weights, start and dropout rate, batch size, precision,
     device, the optimizer's kind, booleans and counts, the kind of clipping, what is recorded. Free
@@ -132,7 +133,7 @@ def stacks(
     max_bytes: int = CPU_STACK_BYTES,
     least: int = FEW,
 ) -> list[list[int]]:
-    """`groups`, cut so that none has more than `max_runs` runs or is estimated to take more than
+    """Cut `groups` so that none has more than `max_runs` runs or is estimated to take more than
     `max_bytes` (more than `LARGE_STACK_BYTES`, where it has no more than `least` runs); the parts
     of a group differ by one run at most."""
     found: list[list[int]] = []

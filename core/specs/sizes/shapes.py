@@ -67,7 +67,7 @@ class DataShape:
 
 @cache
 def builtin_table() -> dict[str, dict[str, Any]]:
-    """`tables/datasets.json`: rows, features, classes and names of the builtin data sets."""
+    """Load `tables/datasets.json`: rows, features, classes and names of the builtin data sets."""
     table: dict[str, dict[str, Any]] = json.loads((_TABLES / "datasets.json").read_text())
     return table
 
@@ -118,7 +118,8 @@ def inline_classes(data: Inline) -> int:
 
 
 def split_rows(num_rows: int, eval_fraction: float) -> tuple[int, int]:
-    """Training and evaluation rows: the evaluation part is rounded to whole rows (half to even)."""
+    """Return the training and evaluation rows: the evaluation part is rounded to whole rows (half
+    to even)."""
     num_eval = round(num_rows * eval_fraction)
     return num_rows - num_eval, num_eval
 

@@ -29,7 +29,7 @@ class PathError(ValueError):
 
 @dataclass(frozen=True)
 class Axis:
-    """One path of a sweep, and the values that it takes.
+    """A path of a sweep, and the values that it takes.
 
     Attributes:
         size: how many points it has; None: any number between two.

@@ -219,7 +219,7 @@ def _check_batch_norm(problem: Supervised, sizes: list[int], faults: FieldErrorL
 
 
 def check_float32(problem: Supervised, faults: FieldErrorList) -> None:
-    """Inline numbers must be finite in the precision that they are trained in."""
+    """Check that inline numbers are finite in the precision that they are trained in."""
     data = problem.data
     if not isinstance(data, Inline):
         return

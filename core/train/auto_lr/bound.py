@@ -20,7 +20,7 @@ from core.train.measure.objective import build_objective
 PRODUCTS: Final = 30
 """Hessian-vector products at most: counted, never timed, so that the bound is always the same."""
 LARGEST: Final = 1e100
-"""No rate is looked for above it."""
+"""Largest rate that is looked for."""
 
 
 @dataclass(frozen=True)

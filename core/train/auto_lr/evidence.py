@@ -1,4 +1,4 @@
-"""What was learned on the way to a learning rate, and what is told of it."""
+"""The findings on the way to a learning rate, and the evidence that is told of them."""
 
 import math
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ POINTS: Final = 100
 
 
 class Finish(Protocol):
-    """How a candidate ended (`core.train.auto_lr.race.Finish`)."""
+    """The end of a candidate (`core.train.auto_lr.race.Finish`)."""
 
     @property
     def loss(self) -> float: ...
@@ -65,7 +65,7 @@ class Findings:
     entrants: list[Entrant] = field(default_factory=list)
 
     def unseen(self, rates: Iterable[float]) -> set[float]:
-        """Those that have not been raced."""
+        """Return those of the rates that have not been raced."""
         return set(rates) - {each.lr for each in self.entrants}
 
     def enter(self, entrant: Entrant) -> None:
@@ -94,12 +94,12 @@ class Findings:
         return near[len(near) // 2]
 
     def winner(self, digits: int) -> float:
-        """Return the rate that is settled."""
+        """Return the settled rate."""
         return self.best.lr if self.entrants else rounded(self.centre, digits)
 
 
 def evidence(found: Findings, seconds: float) -> Json:
-    """Few numbers, for the user. Losses may be non-finite floats."""
+    """Describe the findings in few numbers, for the user. Losses may be non-finite floats."""
     test, bound = found.test, found.bound
     kept = np.unique(np.linspace(0, test.rates.size - 1, POINTS).round().astype(int))
     kept = kept[: test.rates.size]

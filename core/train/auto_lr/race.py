@@ -15,12 +15,12 @@ from core.train.fused.events import RunEnding, RunWeights
 from core.train.fused.run import run
 
 LAST_SHARE: Final = 0.1
-"""Of a run's rows: their mean stands for its end, which a single batch would not."""
+"""Last share of a run's rows: their mean stands for its end, which a single batch would not."""
 
 
 @dataclass(frozen=True)
 class Finish:
-    """How one run of a race ended. Losses may be non-finite.
+    """The end of one run of a race. Losses may be non-finite.
 
     Attributes:
         loss: the mean of the last tenth of its training losses.

@@ -40,7 +40,7 @@ DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test saw.
+    """The result of a range test.
 
     Attributes:
         rates: of each step's update, growing.
@@ -63,12 +63,13 @@ class RangeTest:
 
     @property
     def moves(self) -> bool:
-        """Whether there is anything to find: the first loss is finite and an update changes it."""
+        """Tell whether there is anything to find: the first loss is finite and an update changes
+        it."""
         return bool(self.losses.size and np.isfinite(self.losses[0]))
 
     @property
     def reason(self) -> str | None:
-        """Of a missing suggestion."""
+        """The reason why there is no suggestion."""
         if self.minimum is not None:
             return None
         if not self.moves:
@@ -131,8 +132,8 @@ class Trial:
         self._descent = OptimizationState(self._spec, self._problem)
 
     def reach(self) -> float | None:
-        """The rate whose first update is as long, in its largest coordinate, as the point is large
-        (at least 1); None when there is no update at any rate. The trial begins anew."""
+        """Return the rate whose first update is as long, in its largest coordinate, as the point is
+        large (at least 1); None when there is no update at any rate. The trial begins anew."""
         # Small, so that what the update depends on does not change on the way.
         unit = 1e-3
         self.step(0, unit)
@@ -148,7 +149,7 @@ class Trial:
         return min(LARGEST, unit * size / moved)
 
     def step(self, step: int, rate: float) -> float:
-        """Return the loss of the row, then its update at this rate."""
+        """Return the loss of the row, then make its update at this rate."""
         descent, problem = self._descent, self._problem
         descent.clear_gradients()
         loss = problem.loss(step)
@@ -166,7 +167,8 @@ class Trial:
 
 
 class Divergence:
-    """Whether the losses have left for good: the contract's rule, on their running average."""
+    """A test whether the losses have left for good: the contract's rule, on their running
+    average."""
 
     def __init__(self, *, noisy: bool) -> None:
         self.found = False
@@ -213,7 +215,8 @@ def read(rates: Floats, losses: Floats, *, noisy: bool, diverged: bool) -> Range
 
 
 def smooth(values: Floats, width: float) -> Floats:
-    """Weighted means under a Gaussian window of this standard deviation, cut off at the ends."""
+    """Return weighted means under a Gaussian window of this standard deviation, cut off at the
+    ends."""
     apart = np.arange(values.size)[:, None] - np.arange(values.size)[None, :]
     weights = np.exp(-0.5 * (apart / width) ** 2)
     return np.asarray((weights @ values) / weights.sum(axis=1))

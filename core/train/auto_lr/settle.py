@@ -39,16 +39,16 @@ from core.train.problems.build import build_problem
 Json = dict[str, Any]
 
 BELOW_THE_BOUND: Final = 0.9
-"""No candidate is above this share of the largest stable rate."""
+"""Largest share of the largest stable rate that a candidate may have."""
 FACTORS: Final = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0)
 """The first candidates, as multiples of the suggestion."""
 WIDER: Final = (10**0.5, 10.0)
-"""While the outermost candidate wins, the next ones beyond it, as multiples of it."""
+"""Next candidates beyond the outermost one, while it wins, as multiples of it."""
 MOST_ROUNDS: Final = 4
 CLOSER: Final = (10**-0.25, 10**0.25)
-"""At last, those next to the winner, as multiples of it."""
+"""Last candidates, next to the winner, as multiples of it."""
 DIGITS: Final = 3
-"""Of a candidate."""
+"""Significant digits of a candidate."""
 SHARE: Final = 0.1
 LEAST_STEPS: Final = 100
 MOST_STEPS: Final = 200
@@ -150,7 +150,7 @@ def _raced(
 
 
 def _beyond(found: Findings) -> Iterator[float]:
-    """Further candidates, where the best one is outermost."""
+    """Return further candidates, where the best one is outermost."""
     best = found.best.lr
     if best == found.entrants[0].lr:
         yield from (best / factor for factor in WIDER)
@@ -166,10 +166,10 @@ def _is_whole(spec: JobSpec, num_steps: int) -> bool:
 
 
 def _score(spec: JobSpec, finish: Finish, *, whole: bool) -> float:
-    """What is to be low: the loss of the last rows (of the very last one, where that is the job's
-    own) or of the evaluation, whichever is worse: a run that is thrown about may end where a few
-    rows of evaluation lose nothing. Infinite for a run that diverged (which no rule tells of a loss
-    that is maximized: it just loses)."""
+    """Return what is to be low: the loss of the last rows (of the very last one, where that is the
+    job's own) or of the evaluation, whichever is worse: a run that is thrown about may end where a
+    few rows of evaluation lose nothing. Infinite for a run that diverged (which no rule tells of a
+    loss that is maximized: it just loses)."""
     losses = [finish.final_loss if whole else finish.loss]
     if finish.eval_loss is not None:
         losses.append(finish.eval_loss)

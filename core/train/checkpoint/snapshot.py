@@ -74,11 +74,11 @@ class Snapshot:
 
     @property
     def on_host(self) -> bool:
-        """Whether the weights are in the host's own memory."""
+        """Tell whether the weights are in the host's own memory."""
         return all(weight.device.type == "cpu" for weight in self.moment.weights.values())
 
     def num_rows(self, every: int, start: int = 0) -> dict[str, int]:
-        """Recorded rows of each history from step `start` on, before this step."""
+        """Count the recorded rows of each history from step `start` on, before this step."""
         train = -(-self.step // every) + (-start // every)
         return {"train": train, "eval": self.ledger["num_evaluations"]}
 
@@ -92,7 +92,7 @@ def resume_points(artifacts: JobArtifacts) -> list[str]:
 
 
 def latest_first(names: Iterable[str]) -> list[str]:
-    """Those of the artifacts' names that are resume checkpoints', latest step first."""
+    """Return those of the artifacts' names that are resume checkpoints', latest step first."""
     points = [name for name in names if name.startswith(f"{FOLDER}/step_")]
     return sorted(points, key=step_of, reverse=True)
 
@@ -124,7 +124,8 @@ def encode(snapshot: Snapshot, spec_fingerprint: str) -> Iterator[bytes | memory
 
 
 def _state(snapshot: Snapshot, prefix: str, tensors: dict[str, Tensor]) -> Json:
-    """JSON of a snapshot; its tensors are put into `tensors` under names with this prefix."""
+    """Return the JSON of a snapshot; its tensors are put into `tensors` under names with this
+    prefix."""
     moment = snapshot.moment
     good = snapshot.good
     return {
@@ -144,7 +145,8 @@ def _state(snapshot: Snapshot, prefix: str, tensors: dict[str, Tensor]) -> Json:
 
 
 def _digest(state: str, data: Mapping[str, bytes | memoryview]) -> str:
-    """Of all that a resumed run takes from the file: a flipped bit must not go on in a history."""
+    """Compute the digest of all that a resumed run takes from the file: a flipped bit must not go
+    on in a history."""
     found = hashlib.sha256(state.encode())
     for piece in joined(data[name] for name in sorted(data)):
         found.update(piece)

@@ -28,8 +28,9 @@ MAX_WAITING_BYTES: Final = 256 * 2**20
 MAX_WAITING: Final = 8
 """A checkpoint on the way is left out when more than this would wait for the disk."""
 MODEL_THREADS: Final = 2
-"""Beside the one for resume checkpoints, which are written and pruned in order: the three files of
-a run's end wait for the disk together (ext4: 1.5 ms less than with two threads for all)."""
+"""Threads beside the one for resume checkpoints, which are written and pruned in order: the
+three files of a run's end wait for the disk together (ext4: 1.5 ms less than with two threads
+for all)."""
 AT_ONCE_BYTES: Final = 2**18
 """A state up to this size is made a file's bytes by the training itself: that takes less of its
 time (a third of a millisecond) than a thread would that wants the interpreter's lock for it."""

@@ -1,4 +1,4 @@
-"""Which training rows each step sees; any step's batch can be had at any time."""
+"""Choice of the training rows that each step sees; any step's batch can be had at any time."""
 
 from collections.abc import Sequence
 from typing import Literal, assert_never
@@ -65,7 +65,7 @@ class Batches:
         return self._indices[index]
 
     def at(self, step: int) -> Batch:
-        """Features and targets of the rows of `step`."""
+        """Return the features and targets of the rows of `step`."""
         rows = self.rows(step)
         if rows is None:
             return self._features, self._targets

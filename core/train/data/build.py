@@ -1,4 +1,5 @@
-"""From a data spec to its data set, kept in memory for the next job that asks for the same."""
+"""Construction of a data set from its spec, kept in memory for the next job that asks for the
+same."""
 
 from collections import OrderedDict
 from typing import Final, assert_never
@@ -26,7 +27,8 @@ class DatasetCache:
     def get(
         self, spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype
     ) -> Dataset:
-        """Return the data set, made now or found here. Shared: never write to its tensors."""
+        """Return the data set, made now or found in the cache. Shared: never write to its
+        tensors."""
         if isinstance(spec, Inline):
             # Rows that came with one request are seldom sent again.
             return load(spec, form, device, dtype)

@@ -35,7 +35,7 @@ class Dataset:
 
     @property
     def num_outputs(self) -> int:
-        """How many numbers a model must give for each row."""
+        """The number of outputs that a model must give for each row."""
         match self.form:
             case "class_ids":
                 assert self.class_names is not None

@@ -26,5 +26,5 @@ class Rows:
 
 
 def numbered(prefix: str, count: int, first: int = 1) -> tuple[str, ...]:
-    """`("x1", "x2", …)`."""
+    """Return `("x1", "x2", …)`."""
     return tuple(f"{prefix}{index}" for index in range(first, first + count))

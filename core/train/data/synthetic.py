@@ -26,7 +26,7 @@ from core.train.determinism import generator, one_thread
 
 # Generators of sequences, flattened to one row each.
 def sine_sequence(spec: SineSequence, source: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Ten samples a period, phase uniform; the target is the next value, without noise."""
+    """Draw ten samples a period, phase uniform; the target is the next value, without noise."""
     phase = 2 * math.pi * torch.rand((spec.num_samples, 1), generator=source, dtype=torch.float64)
     time = torch.arange(spec.length + 1, dtype=torch.float64)
     clean = torch.sin(2 * math.pi * time / 10 + phase)
@@ -36,7 +36,7 @@ def sine_sequence(spec: SineSequence, source: torch.Generator) -> tuple[Tensor, 
 
 
 def adding_problem(spec: AddingProblem, source: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return values uniform in [0, 1), then markers: one 1 in each half of the sequence; a row is
+    """Draw values uniform in [0, 1), then markers: one 1 in each half of the sequence; a row is
     value₁, marker₁, value₂, marker₂, …"""
     rows, half = spec.num_samples, spec.length // 2
     values = torch.rand((rows, spec.length), generator=source, dtype=torch.float64)
@@ -48,7 +48,7 @@ def adding_problem(spec: AddingProblem, source: torch.Generator) -> tuple[Tensor
 
 
 def parity(spec: Parity, source: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Bits as +1 and −1 (a set bit); class 1 where an odd number is set."""
+    """Draw bits as +1 and −1 (a set bit); class 1 where an odd number is set."""
     bits = torch.randint(2, (spec.num_samples, spec.length), generator=source)
     return 1.0 - 2.0 * bits.double(), (bits.sum(dim=1) % 2).double()
 
@@ -117,12 +117,13 @@ def _gaussian(shape: tuple[int, ...], source: torch.Generator) -> Tensor:
 
 
 def _classes(num_samples: int, num_classes: int) -> Tensor:
-    """Ids 0, 1, …, 0, 1, …: as even as can be, and mixed, so that no order of rows is one-sided."""
+    """Return the ids 0, 1, …, 0, 1, …: as even as can be, and mixed, so that no order of rows is
+    one-sided."""
     return torch.arange(num_samples) % num_classes
 
 
 def blobs(spec: Blobs, source: torch.Generator) -> Draw:
-    """Centers uniform in [−10, 10) a coordinate, as scikit-learn's `make_blobs` has them."""
+    """Draw centers uniform in [−10, 10) a coordinate, as scikit-learn's `make_blobs` has them."""
     centers = _uniform((spec.num_classes, spec.num_features), source) * 20 - 10
     ids = _classes(spec.num_samples, spec.num_classes)
     noise = _gaussian((spec.num_samples, spec.num_features), source)
@@ -130,7 +131,8 @@ def blobs(spec: Blobs, source: torch.Generator) -> Draw:
 
 
 def moons(spec: Moons, source: torch.Generator) -> Draw:
-    """Upper half of the unit circle at the origin, and lower half of the one at (1, ½)."""
+    """Draw the upper half of the unit circle at the origin, and the lower half of the one at (1,
+    ½)."""
     ids = _classes(spec.num_samples, 2)
     angle = math.pi * _uniform((spec.num_samples,), source)
     sign = 1.0 - 2.0 * ids
@@ -139,7 +141,7 @@ def moons(spec: Moons, source: torch.Generator) -> Draw:
 
 
 def circles(spec: Circles, source: torch.Generator) -> Draw:
-    """Class 0 on the unit circle, class 1 on the circle of radius `factor`."""
+    """Draw class 0 on the unit circle, class 1 on the circle of radius `factor`."""
     ids = _classes(spec.num_samples, 2)
     angle = 2 * math.pi * _uniform((spec.num_samples,), source)
     radius = 1.0 - (1.0 - spec.factor) * ids
@@ -148,7 +150,7 @@ def circles(spec: Circles, source: torch.Generator) -> Draw:
 
 
 def spirals(spec: Spirals, source: torch.Generator) -> Draw:
-    """Radius r uniform in [0, 1), angle 2π·(class / classes) + 3/2·π·r; noise on the angle."""
+    """Draw radius r uniform in [0, 1), angle 2π·(class / classes) + 3/2·π·r; noise on the angle."""
     ids = _classes(spec.num_samples, spec.num_classes)
     radius = _uniform((spec.num_samples,), source)
     angle = 2 * math.pi * ids / spec.num_classes + 1.5 * math.pi * radius
@@ -169,8 +171,8 @@ def orthogonal(dim: int, source: torch.Generator) -> Tensor:
 
 
 def linear_regression(spec: LinearRegressionData, source: torch.Generator) -> Draw:
-    """X = Z·diag(√λ)·Qᵀ with Z Gaussian, Q orthogonal, λ log-spaced from 1 to 1/condition_number;
-    weights and intercept Gaussian."""
+    """Draw X = Z·diag(√λ)·Qᵀ with Z Gaussian, Q orthogonal, λ log-spaced from 1 to
+    1/condition_number; weights and intercept Gaussian."""
     shape = (spec.num_samples, spec.num_features)
     part = torch.linspace(0, 1, spec.num_features, dtype=torch.float64)
     scale = (-0.5 * math.log(spec.condition_number) * part).exp()
@@ -182,7 +184,8 @@ def linear_regression(spec: LinearRegressionData, source: torch.Generator) -> Dr
 
 
 def friedman1(spec: Friedman1, source: torch.Generator) -> Draw:
-    """Friedman 1991, Multivariate adaptive regression splines; features uniform in [0, 1)."""
+    """Draw the data of Friedman 1991, Multivariate adaptive regression splines; features uniform in
+    [0, 1)."""
     x = _uniform((spec.num_samples, spec.num_features), source)
     clean = (
         10 * torch.sin(math.pi * x[:, 0] * x[:, 1])
@@ -194,7 +197,7 @@ def friedman1(spec: Friedman1, source: torch.Generator) -> Draw:
 
 
 def sinusoid(spec: Sinusoid, source: torch.Generator) -> Draw:
-    """y = sin(2π·frequency·x) + noise, x uniform in [−1, 1)."""
+    """Draw y = sin(2π·frequency·x) + noise, x uniform in [−1, 1)."""
     x = _uniform((spec.num_samples,), source) * 2 - 1
     noise = _gaussian((spec.num_samples,), source)
     return x[:, None], torch.sin(2 * math.pi * spec.frequency * x) + spec.noise * noise

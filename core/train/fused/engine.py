@@ -25,10 +25,11 @@ Json = dict[str, Any]
 Reason = Literal["finished", "cancelled", "handed_over"]
 Left = Literal["ended", "cancelled", "handed_over", "paused"]
 SIZEABLE: Final = 1 / 8
-"""Of the free memory: a stack that is estimated to take less is not measured."""
+"""Share of the free memory: a stack that is estimated to take less is not measured."""
 USABLE: Final = 1 / 2
-"""Of the free memory, by what a stack was measured to take. The rest is for what a step does not
-show: evaluations, the copy of all that is saved, the weights of runs that have ended or paused."""
+"""Share of the free memory, by what a stack was measured to take. The rest is for what a step
+does not show: evaluations, the copy of all that is saved, the weights of runs that have ended or
+paused."""
 
 
 class MakeStack(Protocol):
@@ -48,15 +49,15 @@ class Saves(Protocol):
     """Keeps the engine's state for another attempt."""
 
     def due(self, now: float) -> bool:
-        """Tell whether it is time to."""
+        """Tell whether it is time to save."""
 
     def save(self, take: Callable[[], Tree]) -> None: ...
 
     def spent(self, seconds: float) -> None:
-        """The last save has cost the training so much more."""
+        """Take note that the last save has cost the training so much more."""
 
     def save_last(self, take: Callable[[], Tree]) -> None:
-        """Before the engine stops to be continued elsewhere."""
+        """Save before the engine stops to be continued elsewhere."""
 
 
 class Engine:
@@ -130,7 +131,7 @@ class Engine:
         return "finished"
 
     def state(self, current: Tree) -> Tree:
-        """Where the engine stands, `current` being the state of its first unit."""
+        """Return where the engine stands, `current` being the state of its first unit."""
         return {
             "units": [list(unit) for unit in self._units],
             "current": current,
@@ -181,14 +182,14 @@ class Engine:
         return split_sizes(count, int(free * USABLE) // each, moves_of(specs, self._device))
 
     def _halves(self, unit: Group) -> list[int]:
-        """With the same bits if there are such."""
+        """Halve the unit, with the same bits if there is such a cut."""
         specs, count = [self._specs[run] for run in unit.runs], len(unit.runs)
         half = count // 2
         exact = split_sizes(count, half, moves_of(specs, self._device)) if half >= TWO else []
         return exact if len(exact) > 1 else [half, count - half]
 
     def _parts(self, unit: Group, sizes: list[int]) -> list[Group]:
-        """One that is left by itself trains alone."""
+        """Cut the unit into parts; a run that is left by itself trains alone."""
         whole, rest, parts = unit.whole or unit.runs, unit.runs, []
         for size in sizes:
             part, rest = rest[:size], rest[size:]

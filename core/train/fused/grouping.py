@@ -1,4 +1,4 @@
-"""Which runs train together, and where they go on from."""
+"""Choice of the runs that train together, and of where they go on from."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from core.train.fused.stack.pause import PausedRuns
 from core.train.tensors.tree import Tree
 
 Source = PausedRuns | AloneState
-"""Where a run goes on from: a stack's (with this run alone in it), or its own loop's."""
+"""Source from which a run goes on: a stack's (with this run alone in it), or its own loop's."""
 
 
 class Group(NamedTuple):
@@ -60,11 +60,11 @@ def groups_of(
 
 
 def source_tree(source: Source) -> Tree:
-    """For `core.train.tensors.tree.flatten`."""
+    """Return the source for `core.train.tensors.tree.flatten`."""
     return {"fused": isinstance(source, PausedRuns), "tree": source.tree()}
 
 
 def source_of(tree: Tree) -> Source:
-    """From what `source_tree` gave."""
+    """Make the source from what `source_tree` gave."""
     kind = PausedRuns if tree["fused"] else AloneState
     return kind.from_tree(tree["tree"])

@@ -1,4 +1,4 @@
-"""How much memory a run of a stack takes: measured, by steps that are thrown away."""
+"""Measurement of the memory that a run of a stack takes, by steps that are thrown away."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
@@ -47,7 +47,8 @@ def bytes_a_run(specs: Sequence[JobSpec], device: torch.device) -> int | None:
 
 
 def _varied(specs: Sequence[JobSpec], count: int) -> list[JobSpec]:
-    """Some of the specs, with as many seeds as there are: runs that share one share batches."""
+    """Return some of the specs, with as many seeds as there are: runs that share one share
+    batches."""
     by_seed: dict[int, JobSpec] = {}
     for spec in specs:
         by_seed.setdefault(spec.seed, spec)
@@ -101,7 +102,7 @@ class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def id_of(tensor: Tensor) -> int:
-    """Of a tensor's storage."""
+    """Return the id of a tensor's storage."""
     return int(tensor.untyped_storage()._cdata)
 
 
@@ -122,7 +123,7 @@ class _Nobody:
 
 
 class _Free:
-    """Asks a trial for nothing."""
+    """A control that asks a trial for nothing."""
 
     stop_requested: Literal["cancel", "hand_over"] | None = None
     dropped: tuple[int, ...] = ()

@@ -42,7 +42,7 @@ class AloneState:
     first_step: int = 0
 
     def tree(self) -> Tree:
-        """For `core.train.tensors.tree.flatten`."""
+        """Return the state for `core.train.tensors.tree.flatten`."""
         tensors = self.files.tensors()
         return {"files": tensors, "share_s": self.share_s, "first_step": self.first_step}
 
@@ -53,11 +53,11 @@ class AloneState:
 
 
 def nobody(state: AloneState) -> None:
-    """Takes no state."""
+    """Ignore the state of the run."""
 
 
 class SingleRun:
-    """One run in a loop of its own.
+    """A run in a loop of its own.
 
     Attributes:
         state: where it stands; `train` goes on from there, and leaves it where the run left off.
@@ -137,7 +137,7 @@ class SingleRun:
         return ending
 
     def pause(self) -> Json:
-        """What is known of a run that has paused, as of those of a stack
+        """Return what is known of a run that has paused, as of those of a stack
         (`core.train.fused.stack.pause.pause`); its weights leave."""
         snapshot = _latest(self.state.files, self._spec, self._device)
         ledger, best = snapshot.ledger, snapshot.best
@@ -276,5 +276,5 @@ def _weights(files: MemoryFiles, ending: Ending) -> RunWeights:
 
 
 def _of_all_weights(metadata: dict[str, str]) -> dict[str, str]:
-    """What holds of a run's other weights too, and of other runs'."""
+    """Return the metadata that hold of a run's other weights too, and of other runs'."""
     return {k: v for k, v in metadata.items() if k not in ("step", "checkpoint", "spec")}

@@ -58,7 +58,7 @@ class Best:
             self._lent = False
 
     def keep_last(self, step: int) -> None:
-        """The row of `step` was the last: it is recorded after all."""
+        """Count the row of `step` after all: it was the last one, and is recorded."""
         if self._candidate_step == step:
             self.step, self.loss = step, self._candidate_loss
             self.metrics = {"loss": self.loss}
@@ -69,8 +69,8 @@ class Best:
         return None if self.step == _NONE else {"step": self.step, "loss": self.loss}
 
     def state(self) -> tuple[Json, list[Tensor], list[Tensor]]:
-        """For a checkpoint: numbers, and the best and the candidate weights, which stay as they
-        are."""
+        """Return the state for a checkpoint: numbers, and the best and the candidate weights, which
+        stay as they are."""
         numbers = {
             "step": self.step,
             "loss": self.loss,

@@ -81,7 +81,7 @@ class RowBuffer:
         return self._used >= self._size - 1
 
     def keep_last(self) -> None:
-        """The run is over: the row that was put last stays."""
+        """Keep the row that was put last: the run is over."""
         if self._loose:
             self._used += 1
             self._loose = False
@@ -101,7 +101,7 @@ class RowBuffer:
         return first, columns
 
     def loose_row(self) -> Json | None:
-        """The latest row as JSON when it may still be overwritten: part of a checkpoint."""
+        """Return the latest row as JSON when it may still be overwritten: part of a checkpoint."""
         if not self._loose:
             return None
         return {name: array[self._used].tolist() for name, array in self._arrays().items()}

@@ -1,4 +1,4 @@
-"""When rows leave the loop: soon at first, then every quarter of a second."""
+"""Sending of rows from the loop: soon at first, then every quarter of a second."""
 
 from collections.abc import Callable
 from typing import Final
@@ -53,7 +53,7 @@ class Flusher:
         self._due = now + self._interval
 
     def went_back(self, step: int) -> None:
-        """The run goes on after `step` updates, earlier than the last report said."""
+        """Go back: the run goes on after `step` updates, earlier than the last report said."""
         self._last, self._last_step = self._clock(), step
 
     def send_rows(self) -> None:

@@ -1,4 +1,4 @@
-"""Where rows and evaluations are entered: into the history, the stop rules and the best so far."""
+"""Entry of rows and evaluations into the history, the stop rules and the best so far."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ class Metrics:
             self.best.offer(step, metrics["loss"], {"eval": metrics}, weights, last=last)
 
     def close(self) -> None:
-        """No row follows: the last one is recorded."""
+        """Record the last row: none follows."""
         self.rows.keep_last()
         if not self.best_by_evaluation:
             self.best.keep_last(self.last_step)
@@ -91,7 +91,8 @@ class Metrics:
         return {"step": self.evaluated_step, **self.evaluation}
 
     def take_evaluations(self) -> tuple[int, Columns] | None:
-        """Index of the first and all evaluation rows that have not left; None without any."""
+        """Return the index of the first and all evaluation rows that have not left; None without
+        any."""
         if not self._waiting:
             return None
         waiting, self._waiting = self._waiting, []
@@ -106,7 +107,7 @@ class Metrics:
         )
 
     def state(self, *, row_entered: bool = False) -> Json:
-        """JSON of everything but the best weights.
+        """Return the JSON of everything but the best weights.
 
         `row_entered`: whoever goes on from this enters the last row again.
         """
@@ -133,4 +134,4 @@ class Metrics:
 
 
 Report = Callable[[int], None]
-"""Called with the number of updates applied whenever a row is complete."""
+"""Function that is called with the number of updates applied whenever a row is complete."""

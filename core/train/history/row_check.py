@@ -19,7 +19,7 @@ MAX_RING_BYTES: Final = 256 * 2**20
 
 
 class RowCheck(Protocol):
-    """What the loop asks of each row.
+    """The questions that the loop asks of each row.
 
     Attributes:
         loss: the latest row's loss, where it is on the host already (else NaN).
@@ -30,11 +30,11 @@ class RowCheck(Protocol):
     outcome: Outcome | None
 
     def ends_at_loss(self, step: int, loss: Tensor) -> bool:
-        """True: the run ends here, without this row's gradient."""
+        """Tell whether the run ends here, without this row's gradient."""
         ...
 
     def ends_at_row(self, grad_norm: Tensor, grad_cosine: Tensor | None = None) -> bool:
-        """True: the run ends here, without this row's update."""
+        """Tell whether the run ends here, without this row's update."""
         ...
 
 
@@ -62,7 +62,7 @@ class EachRow:
     def ends_at_values(
         self, step: int, loss: float, grad_norm: float, grad_cosine: float = math.nan
     ) -> bool:
-        """Both questions at once, for a row whose numbers are known."""
+        """Tell whether the run ends at a row whose numbers are known, by its loss or by the row."""
         self._step, self.loss = step, loss
         return self._enter(grad_norm, grad_cosine)
 
@@ -93,7 +93,7 @@ class EachRow:
 
 
 def numbers_of(norm: Tensor, cosine: Tensor | None) -> tuple[float, float]:
-    """Both on the host, in one transfer; NaN for a cosine that is not wanted."""
+    """Return both numbers on the host, in one transfer; NaN for a cosine that is not wanted."""
     if cosine is None:
         return norm.item(), math.nan
     if not norm.is_cuda:
@@ -157,7 +157,7 @@ class RowBlock:
         return max(1, min(size, MAX_RING_BYTES // max(1, state_bytes)))
 
     def begin(self, step: int) -> None:
-        """A block begins with the row of `step`."""
+        """Begin a block with the row of `step`."""
         self._first_step = step
 
     def begin_row(self, step: int) -> None:

@@ -19,7 +19,7 @@ Product = Callable[[Tensor], Tensor]
 """A symmetric operator: vector -> vector."""
 
 DENSE: Final = 64
-"""Up to this many parameters the whole matrix is computed, and its eigenvalues are exact."""
+"""Most parameters for which the whole matrix is computed, and its eigenvalues are exact."""
 MOST_STEPS: Final = 300
 _BASIS_BYTES: Final = 2**28
 _SEED: Final = 24
@@ -27,7 +27,7 @@ _EPS: Final = torch.finfo(torch.float64).eps
 
 
 class Ritz(NamedTuple):
-    """An approximate eigenpair.
+    """A Ritz pair: an approximate eigenpair.
 
     Attributes:
         value: v'Hv for the unit vector `vector`.
@@ -62,7 +62,7 @@ class Spectrum(NamedTuple):
 
 
 def hessian_product(objective: Objective) -> Product:
-    """v -> Hv at the objective's point; the graph of the gradient is built once."""
+    """Return v -> Hv at the objective's point; the graph of the gradient is built once."""
     first = torch.autograd.grad(
         objective.evaluate(None),
         objective.parameters,
@@ -89,7 +89,7 @@ def hessian_product(objective: Objective) -> Product:
 
 
 def preconditioned(product: Product, scale: Tensor) -> Product:
-    """v -> P^(-1/2) H P^(-1/2) v for the diagonal P = `scale`: the spectrum of P⁻¹H."""
+    """Return v -> P^(-1/2) H P^(-1/2) v for the diagonal P = `scale`: the spectrum of P⁻¹H."""
     root = scale.rsqrt()
     return lambda vector: root * product(root * vector)
 
@@ -102,7 +102,7 @@ def extremes(
     in_time: Callable[[], bool],
     smallest_too: bool = True,
 ) -> Spectrum | None:
-    """Both ends of the spectrum (or the upper one with care and the lower one as it comes).
+    """Find both ends of the spectrum (or the upper one with care and the lower one as it comes).
 
     Args:
         in_time: asked before each product; False ends the search with what there is.
@@ -176,7 +176,7 @@ def _fresh(known: Tensor, dim: int, source: torch.Generator, device: torch.devic
 
 
 def _ritz(diagonal: list[float], beside: list[float], beta: float, basis: Tensor) -> Spectrum:
-    """The ends of the small tridiagonal matrix; vectors in its own coordinates."""
+    """Return the ends of the small tridiagonal matrix; vectors in its own coordinates."""
     count = len(diagonal)
     small = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
     if beside:
@@ -198,7 +198,7 @@ def _ritz(diagonal: list[float], beside: list[float], beta: float, basis: Tensor
 
 
 def _lifted(found: Spectrum, basis: Tensor) -> Spectrum:
-    """With its vectors in the full space."""
+    """Return the spectrum with its vectors in the full space."""
     ends = [
         each._replace(vector=each.vector.to(basis.device) @ basis)
         for each in (found.largest, found.smallest)
@@ -207,6 +207,7 @@ def _lifted(found: Spectrum, basis: Tensor) -> Spectrum:
 
 
 def _tight(ritz: Ritz, spectrum: Spectrum) -> bool:
-    """Within 1 % of itself, or too small against the other end to matter."""
+    """Tell whether the pair is within 1 % of itself, or too small against the other end to
+    matter."""
     size = max(abs(spectrum.largest.value), abs(spectrum.smallest.value))
     return ritz.bound <= max(0.01 * abs(ritz.value), 1e-7 * size)

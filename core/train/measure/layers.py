@@ -1,4 +1,4 @@
-"""What goes on inside a model: layers' gradients and updates, dead units, saturation, noise."""
+"""Measurements inside a model: layers' gradients and updates, dead units, saturation, noise."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,8 @@ _SEED: Final = 25
 def layer_table(
     objective: Objective, gradient: Tensor, update: dict[str, float] | None
 ) -> list[Json]:
-    """One entry a weight matrix: full-data gradient norm, per weight too, and the weights' norm.
+    """Return one entry a weight matrix: full-data gradient norm, per weight too, and the weights'
+    norm.
 
     Args:
         update: norm of the next (or last) update by parameter name; None: not known.

@@ -41,7 +41,7 @@ _AT_REST: Final = 1e-2
 
 
 def budget_for(train_s: float) -> float:
-    """Seconds that a full diagnosis may take after `train_s` of training."""
+    """Return the seconds that a full diagnosis may take after `train_s` of training."""
     return min(MOST_S, max(LEAST_S, SHARE * train_s))
 
 
@@ -90,7 +90,7 @@ def measure(
     budget_s: float = BUDGET_S,
     clock: Callable[[], float] = perf_counter,
 ) -> Json:
-    """What curvature, layers, batches and other starts say of a run's weights.
+    """Measure what curvature, layers, batches and other starts say of a run's weights.
 
     Args:
         spec: resolved.
@@ -193,8 +193,8 @@ def _ends(found: Json, spectrum: Spectrum) -> None:
 
 
 def _initial(spec: JobSpec, device: torch.device, in_time: Callable[[], bool] | None) -> Json:
-    """Loss, gradient and layers at the run's own first weights, which the seed gives again; with
-    `in_time`, the largest curvature too (for a run whose last weights are not finite)."""
+    """Measure loss, gradient and layers at the run's own first weights, which the seed gives again;
+    with `in_time`, the largest curvature too (for a run whose last weights are not finite)."""
     start = build_objective(spec, None, device)
     gradient = start.gradient()
     found: Json = {"loss": start.loss(), "grad_norm": float(gradient.norm())}

@@ -1,4 +1,5 @@
-"""Other minima of a function of few variables: many starts, each followed down by Newton steps.
+"""Search for other minima of a function of few variables: many starts, each followed down by Newton
+steps.
 
 NumPy only. Steps are of a modified Newton method (the Hessian's eigenvalues by their absolute
 value: Nocedal and Wright 2006, section 3.4; Dauphin et al. 2014) with halving until the value
@@ -44,8 +45,8 @@ class Minima(NamedTuple):
 def minima(
     problem: FunctionProblem, first: Floats, last: Floats, in_time: Callable[[], bool]
 ) -> Minima | None:
-    """Minima within the bounds, the customary domain, or a box around the run; None for more than
-    eight variables."""
+    """Find minima within the bounds, the customary domain, or a box around the run; None for more
+    than eight variables."""
     dim = last.size
     if dim > MOST_DIM or not np.isfinite(last).all():
         return None

@@ -98,7 +98,7 @@ def build_objective(
 
 
 def _sign(spec: JobSpec) -> float:
-    """A maximized loss is minimized with the other sign."""
+    """Return the sign under which the loss is minimized: a maximized loss with the other one."""
     return -1.0 if getattr(spec.optimizer, "maximize", False) else 1.0
 
 

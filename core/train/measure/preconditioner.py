@@ -1,4 +1,5 @@
-"""What adaptive methods divide the gradient by, and the threshold that goes with it.
+"""Preconditioners of adaptive methods, by which they divide the gradient, and the threshold that
+goes with them.
 
 On a quadratic an adaptive method with a frozen preconditioner P is stable while λ_max(P⁻¹H) is
 below a threshold over η (Cohen et al. 2022, arXiv 2207.14484). As v shrinks with the gradient the
@@ -31,7 +32,7 @@ class Preconditioner(NamedTuple):
 def preconditioner(
     spec: JobSpec, objective: Objective, state: Any, squares: Tensor | None
 ) -> Preconditioner | None:
-    """P of Adam, AdamW, Adamax, RMSprop or Adagrad; None for other methods or when unknown.
+    """Return P of Adam, AdamW, Adamax, RMSprop or Adagrad; None for other methods or when unknown.
 
     Args:
         state: the optimizer's part of a resume checkpoint (`StateCopy.optimizer`), or None.
@@ -55,7 +56,8 @@ def preconditioner(
 
 
 def threshold(optimizer: Adam | AdamW | Adamax | RMSprop | Adagrad) -> float:
-    """Largest stable η·λ(P⁻¹H): (2+2β₁)/(1−β₁) where momentum is an average, 2+2β where a sum."""
+    """Return the largest stable η·λ(P⁻¹H): (2+2β₁)/(1−β₁) where momentum is an average, 2+2β where
+    a sum."""
     match optimizer:
         case Adam() | AdamW() | Adamax():
             beta = optimizer.betas[0]

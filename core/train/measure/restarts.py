@@ -1,4 +1,5 @@
-"""Whether a model at rest could lie lower: short descents of the same model from other weights."""
+"""Test whether a model at rest could lie lower: short descents of the same model from other
+weights."""
 
 from collections.abc import Callable
 from typing import Any, Final

@@ -37,8 +37,8 @@ def slice_checkpoint(
     budget_s: float,
     clock: Callable[[], float] = perf_counter,
 ) -> Json | None:
-    """`{"offsets", "loss"}`: the loss at offsets[i] along the first direction and offsets[j] along
-    the second is `loss[j][i]`, None where it is not finite. None: no time for it.
+    """Return `{"offsets", "loss"}`: the loss at offsets[i] along the first direction and offsets[j]
+    along the second is `loss[j][i]`, None where it is not finite. None: no time for it.
 
     Args:
         checkpoint: as for `core.train.measure.measure.measure_checkpoint`.
@@ -62,7 +62,7 @@ def slice_checkpoint(
 def loss_slice(
     objective: Objective, seed: int, budget_s: float, clock: Callable[[], float] = perf_counter
 ) -> Json | None:
-    """See `slice_checkpoint`. The plane follows from the seed."""
+    """Compute the slice of `slice_checkpoint`. The plane follows from the seed."""
     begin = clock()
     first, second = (direction(objective, seed, index) for index in (0, 1))
     objective.loss_at(first)  # the first pass allocates

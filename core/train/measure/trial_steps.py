@@ -25,8 +25,8 @@ def next_update(
     moment: StateCopy | None,
     device: torch.device,
 ) -> dict[str, float] | None:
-    """Norms of each parameter's next update, by making it on a copy of the run; None without the
-    optimizer's state (but for plain gradient descent, which has none) and for LBFGS."""
+    """Return the norms of each parameter's next update, by making it on a copy of the run; None
+    without the optimizer's state (but for plain gradient descent, which has none) and for LBFGS."""
     plain = spec.optimizer.kind == "sgd" and spec.optimizer.momentum == 0
     if spec.optimizer.kind == "lbfgs" or (moment is None and not (plain and weights is not None)):
         return None
@@ -54,9 +54,9 @@ def next_update(
 def negative_step(
     objective: Objective, smallest: Ritz, gradient: Tensor, in_time: Callable[[], bool]
 ) -> Json:
-    """Real steps to both sides along the direction of smallest curvature: which falls furthest,
-    and what the gradient and curvature there promise for it. `both_sides` is the most that steps of
-    one length take off to either side, as they do at a saddle and not on a slope."""
+    """Make real steps to both sides along the direction of smallest curvature: which falls
+    furthest, and what the gradient and curvature there promise for it. `both_sides` is the most
+    that steps of one length take off to either side, as they do at a saddle and not on a slope."""
     here = objective.loss()
     length = math.sqrt(sum(float((p.detach() ** 2).sum()) for p in objective.parameters))
     slope = float(gradient @ smallest.vector)

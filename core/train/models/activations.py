@@ -11,7 +11,7 @@ from core.specs.models import Activation
 
 
 def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:  # noqa: C901, PLR0912 (one case a name)
-    """torch's function of this name with torch's default options."""
+    """Return torch's function of this name with torch's default options."""
     match name:
         case "relu":
             return torch.relu

@@ -1,4 +1,4 @@
-"""From a model's spec to a torch module with its initial weights."""
+"""Construction of a torch module with its initial weights from a model's spec."""
 
 from functools import partial
 from typing import assert_never

@@ -1,4 +1,5 @@
-"""How parameters start: each drawn from its own generator, in float64 on the CPU, then cast."""
+"""Initialization of parameters: each drawn from its own generator, in float64 on the CPU, then
+cast."""
 
 import math
 from typing import assert_never

@@ -16,11 +16,11 @@ class Affine(nn.Linear):
     """torch's Linear, left unfilled: `core.train.models.initializers` draws its weights, once."""
 
     def reset_parameters(self) -> None:
-        """Draw nothing."""
+        """Leave the parameters undrawn: `initialize` fills them."""
 
 
 class Hidden(nn.Module):
-    """One hidden layer's parameters: `linear`, and `norm` where there is one."""
+    """A hidden layer's parameters: `linear`, and `norm` where there is one."""
 
     def __init__(self, linear: nn.Linear, norm: nn.Module | None) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class MLP(nn.Module):
         make_norm: MakeNorm | None = None,
         dropout: float = 0.0,
     ) -> None:
-        """`widths` are those of the input, of each hidden layer and of the output."""
+        """Take the widths of the input, of each hidden layer and of the output as `widths`."""
         super().__init__()
         *inner, last = [
             Affine(wide, out, bias=bias, dtype=dtype) for wide, out in itertools.pairwise(widths)
@@ -65,7 +65,7 @@ class MLP(nn.Module):
         self._activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (rows x inputs) -> rows x outputs."""
+        """Map `x` (rows x inputs) -> rows x outputs."""
         activation = self._activation
         for linear, norm in self._plan:
             x = functional.linear(x, linear.weight, linear.bias)

@@ -1,4 +1,5 @@
-"""From an optimizer's spec to torch's optimizer, set up as a hand-written one would be, or ours."""
+"""Construction of torch's optimizer, or ours, from its spec, set up as a hand-written one would
+be."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -87,7 +88,7 @@ def _eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optim
 
 
 def plain_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
-    """`optimizer.step` without the wrappers that torch puts around it, for one call a step.
+    """Return `optimizer.step` without the wrappers that torch puts around it, for one call a step.
 
     They time it for the profiler, run hooks and track gradients of the update, which nobody here
     uses, and cost a tenth of a small model's step. The update is the same to the last bit. Not for

@@ -12,7 +12,7 @@ from core.specs.job import ClipNorm, ClipValue, GradientClip
 
 
 def gradients_of(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """The gradients there are; a parameter that the loss does not use has none."""
+    """Return the gradients there are; a parameter that the loss does not use has none."""
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
@@ -55,15 +55,15 @@ class GradientCosine:
         return torch.dot(direction, before).clamp_(-1.0, 1.0)
 
     def forget(self) -> None:
-        """This step has no gradient."""
+        """Forget the gradient of this step: it has none."""
         self.last = None
 
     def hold(self) -> None:
-        """A step begins."""
+        """Hold the gradient of the last step: a step begins."""
         self._held = self.last
 
     def put_back(self) -> None:
-        """As it was when the last step began."""
+        """Put back what was held when the last step began."""
         self.last = self._held
 
 

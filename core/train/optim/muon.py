@@ -46,7 +46,7 @@ def hidden_matrices(shapes: Sequence[Sequence[int]]) -> list[tuple[int, int] | N
 def orthogonalized(
     matrices: Tensor, coefficients: tuple[Scalar, Scalar, Scalar], steps: int, eps: Scalar
 ) -> Tensor:
-    """NS of one matrix (rows, columns), or of each of (runs, rows, columns), contiguous.
+    """Apply NS to one matrix (rows, columns), or to each of (runs, rows, columns), contiguous.
 
     Each is divided by its Frobenius norm (`eps` where that is smaller), which bounds the singular
     values by 1. The products are those of the shorter side: for D with more rows than columns,
@@ -63,7 +63,7 @@ def orthogonalized(
 
 
 def _with_product(base: Tensor, beta: Scalar, left: Tensor, right: Tensor, alpha: Scalar) -> Tensor:
-    """beta·base + alpha·left·right."""
+    """Return beta·base + alpha·left·right."""
     if isinstance(beta, Tensor) or isinstance(alpha, Tensor):
         return base * beta + (left @ right) * alpha
     fused: Callable[..., Tensor] = torch.addmm if base.dim() == 2 else torch.baddbmm
@@ -113,7 +113,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update by the gradients as they are; parameters without one stay."""
+        """Make one update by the gradients as they are; parameters without one stay."""
         for group in self.param_groups:
             parameters = group["params"]
             shapes = hidden_matrices([parameter.shape for parameter in parameters])

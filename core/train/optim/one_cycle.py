@@ -37,7 +37,7 @@ class OneCycleSchedule(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[Any]:
-        """Return the rate of step `last_epoch`; sets the group's momentum (or first beta) with
+        """Return the rate of step `last_epoch`, and set the group's momentum (or first beta) with
         it."""
         rate, momentum = self._at(min(self.last_epoch, self._total_steps - 1))
         for group in self.optimizer.param_groups:

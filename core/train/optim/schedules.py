@@ -42,7 +42,8 @@ class Scheduler(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs, the optimizer's rate and momentum included: JSON values."""
+        """Return what `load_state_dict` needs, the optimizer's rate and momentum included: JSON
+        values."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -103,7 +104,7 @@ class _Group:
 
     @property
     def lr(self) -> float:
-        """The base rate."""
+        """The base rate of the group."""
         return float(self._base["lr"])
 
     def values(self) -> dict[str, Any]:
@@ -115,7 +116,7 @@ class _Group:
         self._group.update(pairs)
 
     def reset(self) -> None:
-        """Back to the base values, so that the schedule built next starts from them."""
+        """Go back to the base values, so that the schedule built next starts from them."""
         self._group.update(self._base, initial_lr=self._base["lr"])
 
 
@@ -203,7 +204,8 @@ class _RatesThenPlateau:
 
 
 def _segments(spec: Schedule, start: int) -> list[tuple[int, Leaf]]:
-    """`spec` as (first step, schedule) pairs without nesting, each running to the next one's start.
+    """Return `spec` as (first step, schedule) pairs without nesting, each running to the next one's
+    start.
 
     torch's SequentialLR cannot hold another one beyond its first place; flat it can.
     """

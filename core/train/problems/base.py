@@ -1,4 +1,4 @@
-"""What the training loop minimizes: one protocol for supervised problems and functions."""
+"""Protocol of what the training loop minimizes: supervised problems and functions."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -39,7 +39,7 @@ class Problem(Protocol):
 
     @property
     def num_parameters(self) -> int:
-        """Trainable numbers."""
+        """The number of trainable parameters."""
         ...
 
     @property
@@ -61,7 +61,7 @@ class Problem(Protocol):
         ...
 
     def evaluate(self) -> dict[str, float] | None:
-        """`loss` first, then `accuracy` (classes) or `mae` (values), on the evaluation rows.
+        """Return `loss` first, then `accuracy` (classes) or `mae` (values), on the evaluation rows.
 
         None when there are none (no evaluation rows, or a function). Changes no state.
         """
@@ -98,6 +98,6 @@ class Problem(Protocol):
         ...
 
     def metadata(self) -> dict[str, str]:
-        """For the safetensors file: `spec`, and for supervised problems `class_names`,
-        `feature_names`, `standardization`, each a JSON text."""
+        """Return the metadata for the safetensors file: `spec`, and for supervised problems
+        `class_names`, `feature_names`, `standardization`, each a JSON text."""
         ...

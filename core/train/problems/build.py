@@ -1,4 +1,4 @@
-"""From a resolved spec to the problem that the loop minimizes."""
+"""Construction of the problem that the loop minimizes, from a resolved spec."""
 
 from typing import assert_never
 

@@ -37,7 +37,7 @@ def rastrigin(x: Tensor) -> Tensor:
 
 
 def ackley(x: Tensor) -> Tensor:
-    """0 of its first part at the kink, as in the function."""
+    """Return the gradient: 0 of its first part at the kink, as in the function."""
     dim = x.shape[-1]
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     slope = 4 / math.sqrt(dim) * torch.exp(-0.2 / math.sqrt(dim) * norm)
@@ -47,7 +47,8 @@ def ackley(x: Tensor) -> Tensor:
 
 
 def griewank(x: Tensor) -> Tensor:
-    """The product of the other cosines is taken from both sides: one of them may be 0."""
+    """Return the gradient. The product of the other cosines is taken from both sides: one of them
+    may be 0."""
     roots = indices(x).sqrt()
     cosines = torch.cos(x / roots)
     others = torch.ones_like(x)
@@ -170,4 +171,4 @@ GRADIENTS: Final[Mapping[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
     classic.goldstein_price: goldstein_price,
     classic.branin: branin,
 }
-"""Of each function its gradient."""
+"""Gradient of each function."""

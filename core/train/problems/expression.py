@@ -44,7 +44,7 @@ FUNCTIONS: Final[Mapping[str, Operation]] = {
     "atan2": torch.atan2, "hypot": torch.hypot, "min": torch.minimum, "max": torch.maximum,
     "where": torch.where,
 }  # fmt: skip
-"""Take tensors only."""
+"""Functions that take tensors only."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class _Constant:
 
 @dataclass(frozen=True)
 class _Slot:
-    """Where the program keeps a value that depends on the point."""
+    """A slot where the program keeps a value that depends on the point."""
 
     number: int
 
@@ -64,7 +64,8 @@ _Operand = _Constant | _Slot
 
 @dataclass
 class _Scope:
-    """How a branch of `where` sees the variables: through its own mask and those around it."""
+    """The view of the variables from a branch of `where`: through its own mask and those around
+    it."""
 
     condition: _Slot | None = None
     taken_if: bool = True
@@ -78,7 +79,7 @@ class Program:
     def __init__(
         self, expr: Expr, variables: Sequence[str], device: torch.device, dtype: torch.dtype
     ) -> None:
-        """`variables` names the coordinates, in their order."""
+        """Take the coordinates' names, in their order, as `variables`."""
         self._device = device
         self._dtype = dtype
         self._steps: list[tuple[Operation, tuple[_Operand, ...]]] = []
@@ -122,7 +123,7 @@ class Program:
         self._todo.append(partial(self._visit, expr, scope))
 
     def _branch(self, branches: Sequence[Expr], scope: _Scope) -> None:
-        """Called once the condition is translated: go on with the branches."""
+        """Go on with the branches, once the condition is translated."""
         taken, other = branches
         condition = self._done[-1]
         if isinstance(condition, _Constant):
@@ -171,7 +172,7 @@ class Program:
 
 
 def _pass_if_true(condition: Tensor, x: Tensor) -> Tensor:
-    """`x`, through which gradients flow only where `condition` holds."""
+    """Return `x`, through which gradients flow only where `condition` holds."""
     return torch.where(condition, x, x.detach())
 
 

@@ -61,7 +61,7 @@ class FunctionProblem:
         multiply_adds: int,
         metadata: dict[str, str],
     ) -> None:
-        """`names` are an expression's variables, in the order of the coordinates."""
+        """Take an expression's variables, in the order of the coordinates, as `names`."""
         self._function = function
         self._x = nn.Parameter(start)
         self._point = self._x.detach()
@@ -214,7 +214,7 @@ def _is_diagonal(spec: Quadratic) -> bool:
 
 
 def quadratic_matrix(spec: Quadratic) -> Tensor:
-    """Return a of 0.5·xᵀAx + bᵀx + c in float64: its diagonal (dim,) when it is diagonal, else
+    """Return A of 0.5·xᵀAx + bᵀx + c in float64: its diagonal (dim,) when it is diagonal, else
     (dim, dim).
 
     Rotated, A = Q·diag(λ)·Qᵀ with Q uniform among the orthogonal matrices, drawn from
@@ -232,7 +232,7 @@ def quadratic_matrix(spec: Quadratic) -> Tensor:
 
 
 def quadratic(spec: Quadratic, device: torch.device, dtype: torch.dtype) -> Evaluable:
-    """0.5·xᵀAx + bᵀx + c."""
+    """Return 0.5·xᵀAx + bᵀx + c."""
     matrix = quadratic_matrix(spec).to(dtype).to(device)
     linear = None if spec.linear is None else torch.tensor(spec.linear, dtype=dtype, device=device)
     constant = spec.constant

@@ -131,7 +131,7 @@ def build_supervised_problem(
 
 
 def data_metadata(dataset: Dataset) -> dict[str, str]:
-    """What use of the weights needs to know of the data, as JSON texts."""
+    """Return what use of the weights needs to know of the data, as JSON texts."""
     found: dict[str, str] = {"feature_names": json.dumps(dataset.feature_names)}
     if dataset.class_names is not None:
         found["class_names"] = json.dumps(dataset.class_names)

@@ -99,7 +99,7 @@ def contents(tensor: Tensor) -> bytes | memoryview:
 
 
 def parse(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (on the CPU) and metadata of a file's bytes.
+    """Return the tensors (on the CPU) and metadata of a file's bytes.
 
     Raises:
         ArtifactError: it is no whole safetensors file.

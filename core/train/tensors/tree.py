@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 Tree = Any
-"""None, bool, int, float, str, Tensor, and lists, tuples and dicts of these."""
+"""A tree: None, bool, int, float, str, Tensor, and lists, tuples and dicts of these."""
 Json = Any
 
 
@@ -99,7 +99,7 @@ def to_tree(value: Any) -> Tree:
 
 
 def from_tree(tree: Tree) -> Any:
-    """What `to_tree` was given, in copies."""
+    """Return what `to_tree` was given, in copies."""
     match tree:
         case Tensor():
             return tree.clone()

@@ -29,7 +29,7 @@ def encode(tree: Tree, kind: str, about: str = "") -> Iterator[bytes | memoryvie
 
 
 def decode(data: bytes, kind: str, device: str, about: str = "") -> Tree:
-    """What `encode` was given, tensors on `device` where they were on one.
+    """Return what `encode` was given, tensors on `device` where they were on one.
 
     Raises:
         ArtifactError: damaged, of a newer format, or another file than was expected.

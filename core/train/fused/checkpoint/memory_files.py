@@ -57,6 +57,6 @@ class MemoryFiles(JobArtifacts):
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> "MemoryFiles":
-        """From what `tensors` gave."""
+        """Make the files from what `tensors` gave."""
         files = {name: b"".join(raw(tensor)) for name, tensor in tensors.items()}
         return cls(files)

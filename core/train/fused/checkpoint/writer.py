@@ -17,7 +17,7 @@ KIND: Final = "checkpoint"
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a task is saved.
+    """A pace at which a task is saved.
 
     Attributes:
         every_s: at most as often.
@@ -86,7 +86,7 @@ class TaskCheckpointer:
         self._writing = self._thread.submit(self._write, tree)
 
     def spent(self, seconds: float) -> None:
-        """The last save has cost the training so much more."""
+        """Take note that the last save has cost the training so much more."""
         self._taking_s += seconds
 
     def save_last(self, take: Callable[[], Tree]) -> None:
@@ -115,7 +115,7 @@ class TaskCheckpointer:
         return None
 
     def _write(self, tree: Tree) -> float:
-        """Returns the seconds that it took."""
+        """Write the checkpoint. Returns the seconds that it took."""
         began = self._clock()
         saved: dict[str, Any] = {"number": self._number + 1, "tree": tree}
         name = self._names[(self._number + 1) % len(self._names)]

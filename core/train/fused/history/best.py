@@ -12,7 +12,7 @@ Weights = dict[str, Tensor]
 
 
 class _Held:
-    """One set of losses, steps and weights, a slot each."""
+    """A set of losses, steps and weights, a slot each."""
 
     def __init__(self, slots: int) -> None:
         self.losses = np.full(slots, np.inf)
@@ -113,7 +113,7 @@ class StackedBest:
 
 
 def _mixed(one: Weights, other: Weights, takes_one: NDArray[np.bool_]) -> Weights:
-    """`one` in the slots that take it, else `other`."""
+    """Take `one` in the slots that take it, else `other`."""
     found: Weights = {}
     for name, weight in one.items():
         takes = torch.from_numpy(takes_one).to(weight.device)

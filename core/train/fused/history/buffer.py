@@ -22,7 +22,8 @@ class Rows(NamedTuple):
 
 
 class StackedRows:
-    """As core.train.history.buffer.RowBuffer, for slots that record the same steps.
+    """Rows of a history, as core.train.history.buffer.RowBuffer, for slots that record the same
+    steps.
 
     Args:
         every: `record.every`, the same for all.
@@ -89,7 +90,7 @@ class StackedRows:
         return Rows(self.first_row, {"step": steps, **columns}, self._shares[:used].copy())
 
     def clear(self) -> None:
-        """All slots' rows have left, but for a loose last one."""
+        """Forget all slots' rows, which have left, but for a loose last one."""
         if self._loose:
             for column in (self._steps, self._shares, *self._columns.values()):
                 column[0] = column[self._used]
@@ -100,7 +101,7 @@ class StackedRows:
         self._columns = {name: column[:, kept] for name, column in self._columns.items()}
 
     def state(self) -> dict[str, Any]:
-        """Everything; all rows but a loose one must have left."""
+        """Return everything; all rows but a loose one must have left."""
         loose = {name: column[0] for name, column in self._columns.items()}
         return {"first_row": self.first_row, "loose": self._loose, "step": self._steps[0], **loose}
 

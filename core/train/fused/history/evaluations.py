@@ -74,7 +74,7 @@ class Evaluations:
         return Rows(self._first_row, columns, np.array(shares))
 
     def clear(self) -> None:
-        """All slots' rows have left."""
+        """Forget all slots' rows, which have left."""
         self._first_row += len(self._waiting)
         self._waiting, self._shares = [], []
 

@@ -41,7 +41,7 @@ class StackFlush:
 
     @property
     def due(self) -> bool:
-        """Whether it is time, or there is no room for another row."""
+        """Tell whether it is time, or there is no room for another row."""
         return self._rows.full or self._clock() >= self._due
 
     def send(self, slots: Slots, runs: Slots, share_s: float, *, ends: bool) -> None:

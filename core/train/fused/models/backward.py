@@ -60,7 +60,7 @@ class WrittenOut:
     """Losses and gradients of a model's runs on a batch; see `written_out`."""
 
     def __init__(self, layers: Sequence[str], activation: _Activation, loss: StackedLoss) -> None:
-        """`layers`: of the hidden ones what their parameters' names begin with."""
+        """Take the names that the hidden layers' parameters begin with as `layers`."""
         self._layers = layers
         self._activation = activation
         self._loss = loss
@@ -114,7 +114,7 @@ class WrittenOut:
 
 
 def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """The products of all runs, into `out`, whose matrices need not follow each other."""
+    """Write the products of all runs into `out`, whose matrices need not follow each other."""
     if out[0].numel() >= LARGE:
         torch.bmm(left, right, out=out)
     else:

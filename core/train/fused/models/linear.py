@@ -43,12 +43,13 @@ class _Outputs(torch.autograd.Function):
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x·Wᵀ + b a run: (runs, rows, in), (runs, out, in), (runs, out) -> (runs, rows, out)."""
+    """Compute x·Wᵀ + b a run: (runs, rows, in), (runs, out, in), (runs, out) -> (runs, rows,
+    out)."""
     return cast(Tensor, _Affine.apply(x, weight, bias))  # type: ignore[no-untyped-call]
 
 
 def outputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """As `affine`, but transposed: (runs, out, rows).
+    """Compute `affine` transposed: (runs, out, rows).
 
     A softmax over ten classes is computed rows at a time then, which is five times faster.
     """
@@ -56,13 +57,13 @@ def outputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def affine_values(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What `affine` gives, without automatic differentiation."""
+    """Compute `affine` without automatic differentiation."""
     turned = weight.transpose(1, 2)
     return torch.bmm(x, turned) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, turned)
 
 
 def output_values(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What `outputs` gives, without automatic differentiation."""
+    """Compute `outputs` without automatic differentiation."""
     turned = x.transpose(1, 2)
     if bias is None:
         return torch.bmm(weight, turned)

@@ -91,7 +91,7 @@ def _cross_entropy_values(log_p: Tensor, targets: Tensor, smoothing: float) -> T
 
 
 def _cross_entropy_gradient(log_p: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """(p − q)/rows."""
+    """Return (p − q)/rows."""
     _, classes, rows = log_p.shape
     ids = targets.unsqueeze(1)
     grad = log_p.exp()
@@ -133,7 +133,7 @@ def _mean_of(loss: Callable[..., Tensor]) -> StackedLoss:
 
 
 def metric_sums(z: Tensor, targets: Tensor, form: TargetForm) -> Tensor:
-    """As core.train.losses.metric_sum, of each run: (runs,), float64."""
+    """Compute core.train.losses.metric_sum of each run: (runs,), float64."""
     match form:
         case "class_ids":
             # Class by class in the last axis: over another one it takes three times as long.

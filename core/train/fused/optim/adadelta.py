@@ -37,7 +37,7 @@ def coefficients(
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
-    """v ← ρv + (1−ρ)g², d = √(u + ε)/√(v + ε)·g, u ← ρu + (1−ρ)d², p ← p − lr·d."""
+    """Apply v ← ρv + (1−ρ)g², d = √(u + ε)/√(v + ε)·g, u ← ρu + (1−ρ)d², p ← p − lr·d."""
     gradient = decayed(gradient, params, c.weight_decay)
     square = average_of_squares_(state.square, gradient, c.keep, c.take)
     below = (square + c.eps).sqrt_()

@@ -33,7 +33,7 @@ def coefficients(
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
-    """s ← s + g², p ← p − lr/(1 + (t−1)·lr_decay)·g/(√s + ε)."""
+    """Apply s ← s + g², p ← p − lr/(1 + (t−1)·lr_decay)·g/(√s + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
     total = state.total.addcmul_(gradient, gradient)
     return torch.mul(gradient, -c.step).div_(total.sqrt().add_(c.eps))

@@ -61,7 +61,7 @@ def coefficients(
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
-    """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂/(√v̂ + ε)."""
+    """Apply m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂/(√v̂ + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
     mean = average_(state.mean, gradient, c.take_mean)
     square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)

@@ -38,7 +38,7 @@ def coefficients(
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
-    """m ← β₁m + (1−β₁)g, u ← max(β₂u, |g| + ε), p ← p − lr/(1−β₁ᵗ)·m/u."""
+    """Apply m ← β₁m + (1−β₁)g, u ← max(β₂u, |g| + ε), p ← p − lr/(1−β₁ᵗ)·m/u."""
     gradient = decayed(gradient, params, c.weight_decay)
     mean = average_(state.mean, gradient, c.take_mean)
     bound = state.bound.mul_(c.keep_bound)

@@ -1,4 +1,4 @@
-"""How an optimizer is written for many runs at once.
+"""Form in which an optimizer is written for many runs at once.
 
 As in optax, a method is a pair of functions of their arguments alone: `init` makes the state,
 `update` turns gradients into what is to be added to the parameters. Parameters, gradients and
@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Column = NDArray[np.float64]
-"""One number a run."""
+"""Column with one number a run."""
 Hyper = Mapping[str, Column]
 """The spec's numbers by name, with pairs taken apart (`beta1`, `beta2`); `lr`, `momentum` and
 `beta1` as the schedule has them at this step."""
 Memory = dict[str, NDArray[Any]]
-"""What the coefficients need to remember, one number a run (NAdam's product)."""
+"""Memory that the coefficients need, one number a run (NAdam's product)."""
 Scalar = float | Tensor
 """A number for all runs, or a column of shape (runs, 1)."""
 
 
 class Options(NamedTuple):
-    """What is the same in all runs of a stack and changes which state is kept.
+    """The options that are the same in all runs of a stack and change which state is kept.
 
     Attributes:
         switches: the spec's booleans by name (`amsgrad`, `nesterov`, …).
@@ -45,7 +45,7 @@ class Options(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule:
-    """A method.
+    """The rule of an optimizer.
 
     Attributes:
         init: (parameters (runs, n), hyperparameters as (runs, 1) columns, options) -> the state, a
@@ -82,12 +82,12 @@ def shrunk(update: Tensor, params: Tensor, decay: Scalar) -> Tensor:
 
 
 def average_(old: Tensor, new: Tensor, weight: Scalar) -> Tensor:
-    """(1 − weight)·old + weight·new, in the place of `old`."""
+    """Write (1 − weight)·old + weight·new in the place of `old`."""
     return old.lerp_(new, weight)
 
 
 def average_of_squares_(old: Tensor, gradient: Tensor, keep: Scalar, take: Scalar) -> Tensor:
-    """keep·old + take·gradient², in the place of `old`."""
+    """Write keep·old + take·gradient² in the place of `old`."""
     old.mul_(keep)
     if isinstance(take, float):
         return old.addcmul_(gradient, gradient, value=take)
@@ -95,7 +95,7 @@ def average_of_squares_(old: Tensor, gradient: Tensor, keep: Scalar, take: Scala
 
 
 def mix_(x: Tensor, a: Scalar, y: Tensor, b: Scalar) -> Tensor:
-    """a·x + b·y in the place of `x`, without what is 0 or 1 in all runs."""
+    """Write a·x + b·y in the place of `x`, without what is 0 or 1 in all runs."""
     if not (isinstance(a, float) and a == 1.0):
         x.mul_(a)
     if isinstance(b, float):
@@ -104,7 +104,7 @@ def mix_(x: Tensor, a: Scalar, y: Tensor, b: Scalar) -> Tensor:
 
 
 def mixed(x: Tensor, a: Scalar, y: Tensor, b: Scalar) -> Tensor:
-    """a·x + b·y, without what is 0 or 1 in all runs."""
+    """Return a·x + b·y, without what is 0 or 1 in all runs."""
     if isinstance(a, float) and a == 0.0:
         return y if isinstance(b, float) and b == 1.0 else y * b
     first = x if isinstance(a, float) and a == 1.0 else x * a
@@ -119,7 +119,7 @@ def as_tensor(value: Scalar, like: Tensor) -> Tensor:
 
 
 def split_decay(hyper: Hyper, options: Options) -> tuple[Column, Column]:
-    """Weight decay as a part of the gradient, and as a part of the update (decoupled)."""
+    """Split weight decay into a part of the gradient, and a part of the update (decoupled)."""
     decay = hyper["weight_decay"]
     none = np.zeros_like(decay)
     if options.switches["decoupled_weight_decay"]:

@@ -1,4 +1,4 @@
-"""From an optimizer's spec to the rule that updates many runs at once."""
+"""Choice of the rule that updates many runs at once, from an optimizer's spec."""
 
 from typing import assert_never
 

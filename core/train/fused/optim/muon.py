@@ -88,7 +88,8 @@ def update(
     ns_steps: int,
     adjust_lr_fn: str | None,
 ) -> Tensor:
-    """B ← μB + (1−μ)G, p ← (1 − lr·λ)p − lr·f·NS(D), where D is B, or μB + (1−μ)G (Nesterov)."""
+    """Apply B ← μB + (1−μ)G, p ← (1 − lr·λ)p − lr·f·NS(D), where D is B, or μB + (1−μ)G
+    (Nesterov)."""
     if isinstance(state, adam.State):
         return adam.update(gradient, state, params, adam.Coefficients._make(c[ADAMW_FROM:]))
     runs, rows, columns = state.average.shape
@@ -103,7 +104,7 @@ def update(
 
 
 def _deep(scalar: Scalar) -> Scalar:
-    """Return a column for matrices: (runs, 1, 1)."""
+    """Return the column for matrices: (runs, 1, 1)."""
     return scalar.unsqueeze(-1) if isinstance(scalar, torch.Tensor) else scalar
 
 

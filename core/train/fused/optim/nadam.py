@@ -45,7 +45,7 @@ def init(params: Tensor, hyper: Mapping[str, Tensor], options: Options) -> State
 def coefficients(
     hyper: Hyper, memory: Memory, t: int, options: Options
 ) -> tuple[Coefficients, Memory]:
-    """μₜ = β₁(1 − ½·0.96^(ψt)). Their product is kept in float32, as torch keeps it."""
+    """Compute μₜ = β₁(1 − ½·0.96^(ψt)). Their product is kept in float32, as torch keeps it."""
     lr, beta1, beta2, psi = (hyper[name] for name in ("lr", "beta1", "beta2", "momentum_decay"))
     mu = beta1 * (1.0 - 0.5 * 0.96 ** (t * psi))
     mu_next = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * psi))
@@ -63,7 +63,7 @@ def coefficients(
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
-    """p ← p − lr·((1−μₜ)/(1−Πμ)·g + μₜ₊₁/(1−μₜ₊₁Πμ)·m)/(√v̂ + ε)."""
+    """Apply p ← p − lr·((1−μₜ)/(1−Πμ)·g + μₜ₊₁/(1−μₜ₊₁Πμ)·m)/(√v̂ + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
     mean = average_(state.mean, gradient, c.take_mean)
     square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)

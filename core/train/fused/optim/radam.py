@@ -48,7 +48,7 @@ def init(params: Tensor, hyper: Mapping[str, Tensor], options: Options) -> State
 def coefficients(
     hyper: Hyper, memory: Memory, t: int, options: Options
 ) -> tuple[Coefficients, Memory]:
-    """ρ∞ = 2/(1−β₂) − 1, ρₜ = ρ∞ − 2tβ₂ᵗ/(1−β₂ᵗ); adaptive once ρₜ > 5, rectified by
+    """Compute ρ∞ = 2/(1−β₂) − 1, ρₜ = ρ∞ − 2tβ₂ᵗ/(1−β₂ᵗ); adaptive once ρₜ > 5, rectified by
     √((ρₜ−4)(ρₜ−2)ρ∞ / ((ρ∞−4)(ρ∞−2)ρₜ))."""
     lr, beta1, beta2 = hyper["lr"], hyper["beta1"], hyper["beta2"]
     correction = 1.0 - beta2**t
@@ -70,7 +70,7 @@ def coefficients(
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
-    """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂·(1 or r·√(1−β₂ᵗ)/(√v + ε))."""
+    """Apply m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂·(1 or r·√(1−β₂ᵗ)/(√v + ε))."""
     gradient = decayed(gradient, params, c.weight_decay)
     mean = average_(state.mean, gradient, c.take_mean)
     square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)

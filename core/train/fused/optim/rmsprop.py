@@ -54,7 +54,8 @@ def coefficients(
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
-    """v ← αv + (1−α)g², d = g/(√(v − ḡ²) + ε) (ḡ = 0 unless centered), b ← μb + d, p ← p − lr·b."""
+    """Apply v ← αv + (1−α)g², d = g/(√(v − ḡ²) + ε) (ḡ = 0 unless centered), b ← μb + d, p ← p −
+    lr·b."""
     gradient = decayed(gradient, params, c.weight_decay)
     square = average_of_squares_(state.square, gradient, c.keep, c.take)
     mean = None if state.mean is None else average_(state.mean, gradient, c.take)

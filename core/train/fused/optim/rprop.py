@@ -35,7 +35,7 @@ def coefficients(
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
-    """Return the step size grows by η⁺ where the gradient kept its sign and shrinks by η⁻ where it
+    """Grow the step size by η⁺ where the gradient kept its sign, and shrink it by η⁻ where it
     turned; there the parameter waits. p ← p − size·sign(g)."""
     agreement = gradient * state.previous
     turned = agreement < 0

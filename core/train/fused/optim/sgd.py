@@ -34,8 +34,8 @@ def init(params: Tensor, hyper: Mapping[str, Tensor], options: Options) -> State
 def coefficients(
     hyper: Hyper, memory: Memory, t: int, options: Options
 ) -> tuple[Coefficients, Memory]:
-    """As in torch: the first velocity is the gradient, undamped; while a run's momentum is 0, its
-    velocity stays as it is and the gradient alone counts."""
+    """Compute the coefficients as torch does: the first velocity is the gradient, undamped; while a
+    run's momentum is 0, its velocity stays as it is and the gradient alone counts."""
     momentum, moved = hyper["momentum"], memory["moved"]
     still = momentum == 0
     nesterov = options.switches["nesterov"]
@@ -51,7 +51,7 @@ def coefficients(
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
-    """p ← p − lr·d, where v ← μv + (1 − τ)g, and d is g, v, or g + μv (Nesterov)."""
+    """Apply p ← p − lr·d, where v ← μv + (1 − τ)g, and d is g, v, or g + μv (Nesterov)."""
     gradient = decayed(gradient, params, c.weight_decay)
     if state.velocity is None:
         return torch.mul(gradient, -c.lr)

@@ -1,4 +1,4 @@
-"""What a stack minimizes: one protocol for supervised problems and functions, many runs at once."""
+"""Protocol of what a stack minimizes: supervised problems and functions, many runs at once."""
 
 from typing import Any, Protocol
 
@@ -41,7 +41,7 @@ class StackedProblem(Protocol):
         ...
 
     def commit(self) -> None:
-        """The update is made: the last forward pass's running statistics count."""
+        """Accept the update: the last forward pass's running statistics count."""
         ...
 
     def after_update(self) -> None:
@@ -49,20 +49,20 @@ class StackedProblem(Protocol):
         ...
 
     def evaluate(self, slots: Index | None = None) -> Metrics | None:
-        """As `Problem.evaluate`, of all slots, or of these: then nothing of the numbers depends on
-        how many others are evaluated, or on which."""
+        """Evaluate as `Problem.evaluate`, all slots, or these: then nothing of the numbers depends
+        on how many others are evaluated, or on which."""
         ...
 
     def points(self) -> Tensor | None:
-        """Functions' points, detached: (slots, dim)."""
+        """Return functions' points, detached: (slots, dim)."""
         ...
 
     def values(self) -> Tensor | None:
-        """Functions' values at their points: (slots,)."""
+        """Return functions' values at their points: (slots,)."""
         ...
 
     def solution(self, slot: int) -> dict[str, float] | list[float] | None:
-        """As `Problem.solution`."""
+        """Return `Problem.solution` of the slot."""
         ...
 
     def compact(self, kept: Index) -> None:
@@ -70,12 +70,12 @@ class StackedProblem(Protocol):
         ...
 
     def metadata(self) -> dict[str, str]:
-        """As `Problem.metadata`, what all runs share: without the spec."""
+        """Return the part of `Problem.metadata` that all runs share: without the spec."""
         ...
 
 
 class Part(Protocol):
-    """What a stack keeps a slot each."""
+    """A part of a stack that keeps something for each slot."""
 
     def compact(self, kept: Index) -> None: ...
 
@@ -84,8 +84,8 @@ class Part(Protocol):
     def load_state(self, state: dict[str, Any]) -> None: ...
 
     def pause(self, slots: Index) -> dict[str, Any]:
-        """Columns with an entry for each of these slots (arrays, tensors or lists): all that they
-        need to go on in another stack, at the same step."""
+        """Return columns with an entry for each of these slots (arrays, tensors or lists): all that
+        they need to go on in another stack, at the same step."""
         ...
 
     def resume(self, columns: dict[str, Any]) -> None:

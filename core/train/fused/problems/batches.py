@@ -1,4 +1,4 @@
-"""What the runs of a stack draw at each step: rows of the data, and dropout masks."""
+"""Draws of a stack's runs at each step: rows of the data, and dropout masks."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -60,7 +60,7 @@ class StackedBatches:
         self._slots = torch.tensor([places[seed] for seed in self._seeds], device=device)
 
     def at(self, step: int) -> Batch:
-        """Features (runs, padded rows, inputs) and targets (runs, rows, …) of `step`.
+        """Return the features (runs, padded rows, inputs) and targets (runs, rows, …) of `step`.
 
         The features have more rows than the batch where its number is no multiple of `ALIGNED`:
         the first row again, which is to be cut off from the outputs.
@@ -99,7 +99,7 @@ def shared(tensor: Tensor, runs: int) -> Tensor:
 
 
 def _order_seed(problem: Supervised, spec: JobSpec) -> int:
-    """What the order of the rows follows from: nothing, unless they are shuffled."""
+    """Return the seed that the order of the rows follows from; none unless they are shuffled."""
     return spec.seed if isinstance(problem.data.order, Shuffled) else 0
 
 
@@ -114,7 +114,7 @@ class DropoutMasks:
         like: Tensor,
         default: torch.Generator,
     ) -> None:
-        """`rates` are the runs' dropout rates; `like` has the device and dtype of the masks."""
+        """Take the runs' dropout rates as `rates`; `like` has the device and dtype of the masks."""
         self._keys = [(spec.seed, rate) for spec, rate in zip(specs, rates, strict=True)]
         self._widths = widths
         self._like = like
@@ -131,7 +131,7 @@ class DropoutMasks:
         self._slots = torch.tensor([places[k] for k in self._keys], device=self._like.device)
 
     def at(self, step: int, rows: int) -> list[Tensor]:
-        """One mask a hidden layer: (runs, padded rows, width)."""
+        """Draw one mask a hidden layer: (runs, padded rows, width)."""
         ones = [self._like.new_ones((rows, width)) for width in self._widths]
         drawn: list[list[Tensor]] = [[] for _ in self._widths]
         for seed, rate in self._distinct:

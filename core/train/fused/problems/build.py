@@ -1,4 +1,4 @@
-"""From the specs of a stack to the problem that it minimizes."""
+"""Construction of the problem that a stack minimizes, from its specs."""
 
 from collections.abc import Sequence
 from typing import Final, assert_never

@@ -1,4 +1,4 @@
-"""When ended runs' slots may go without changing a bit of what the others compute.
+"""Rules when ended runs' slots may go without changing a bit of what the others compute.
 
 What a run computes may depend on its place among the others in two ways (measured with torch 2.13
 and MKL on AVX-512, float32 and float64; tests hold on to it):
@@ -36,7 +36,7 @@ from core.train.optim.muon import hidden_matrices
 VECTOR: Final = 32
 """Numbers that torch's loops take at a time, at most."""
 LEAST: Final = 4
-"""No stack shrinks below this."""
+"""Least number of slots: no stack shrinks below this."""
 EXACT: Final = frozenset(
     {"relu", "leaky_relu", "softsign", "hardswish", "identity", "tanh", "sigmoid", "gelu"}
 )
@@ -45,7 +45,7 @@ EXACT: Final = frozenset(
 
 @dataclass(frozen=True)
 class Places:
-    """How slots may move; powers of two, 1 for freely."""
+    """Places that slots may move by; powers of two, 1 for freely."""
 
     phase: int
     tail: int
@@ -55,7 +55,7 @@ ANYWHERE: Final = Places(1, 1)
 
 
 def places(spec: JobSpec, shapes: Sequence[torch.Size], dtype: torch.dtype) -> Places:
-    """How the slots of a stack may move; `shapes` of a run's parameters."""
+    """Return how the slots of a stack may move; `shapes` of a run's parameters."""
     item_bytes = dtype.itemsize
     lengths = [shape.numel() for shape in shapes if len(shape) == 2]
     problem = spec.problem

@@ -21,7 +21,7 @@ from core.train.problems.functions import (
 
 
 class StackedFunctions:
-    """Satisfies `core.train.fused.problems.base.StackedProblem`."""
+    """Functions of a stack. Satisfies `core.train.fused.problems.base.StackedProblem`."""
 
     steps_per_epoch = 1
 
@@ -101,7 +101,7 @@ def problem_of(spec: JobSpec) -> FunctionSpec:
 def stacked_function(
     spec: Function, device: torch.device, dtype: torch.dtype
 ) -> Callable[[Tensor], Tensor]:
-    """Points (runs, dim) -> values (runs,), no value depending on the other points.
+    """Return points (runs, dim) -> values (runs,), no value depending on the other points.
 
     A dense quadratic takes its product run by run: in the product of one large matrix, the last
     bits depend on how many rows it has.

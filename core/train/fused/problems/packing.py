@@ -1,4 +1,4 @@
-"""Where the parameters of a run lie: all of them in one row of numbers.
+"""Layout of the parameters of a run: all of them in one row of numbers.
 
 An optimizer then moves a stack's parameters in a dozen operations, not a dozen for each parameter:
 in a small model's step, what an operation costs is its start (some 5 µs among others).
@@ -31,7 +31,7 @@ class Packing:
     width: int
 
     def gaps(self, rows: Tensor) -> list[Tensor]:
-        """What lies between the parameters and behind them, where there is something."""
+        """Return what lies between the parameters and behind them, where there is something."""
         starts = [span.start for span in self.spans[1:]] + [self.width]
         ends = [span.stop for span in self.spans]
         return [rows[:, a:b] for a, b in zip(ends, starts, strict=True) if a < b]
@@ -43,7 +43,7 @@ class Packing:
 
 
 def packing_of(shapes: Sequence[torch.Size], item_bytes: int) -> Packing:
-    """Of parameters with these shapes (a run's), one after another."""
+    """Pack parameters with these shapes (a run's), one after another."""
     line = LINE_BYTES // item_bytes
     spans, width = [], 0
     for shape in shapes:
@@ -53,5 +53,5 @@ def packing_of(shapes: Sequence[torch.Size], item_bytes: int) -> Packing:
 
 
 def one_vector(length: int) -> Packing:
-    """Of one parameter, whose rows follow each other without a gap."""
+    """Pack one parameter, whose rows follow each other without a gap."""
     return Packing((torch.Size([length]),), (slice(0, length),), length)

@@ -27,12 +27,12 @@ EVAL_NUMBERS: Final = 2**22
 
 
 class StackedSupervised:
-    """Satisfies `core.train.fused.problems.base.StackedProblem`."""
+    """Supervised problems of a stack. Satisfies `core.train.fused.problems.base.StackedProblem`."""
 
     def __init__(
         self, specs: Sequence[JobSpec], device: torch.device, dtype: torch.dtype, num_runs: int
     ) -> None:
-        """An evaluation takes as many rows at a time as suit `num_runs`."""
+        """Take as many rows at a time in an evaluation as suit `num_runs`."""
         problem = problem_of(specs[0])
         if problem.loss is None:
             raise ValueError("the loss must be settled before a problem is built")

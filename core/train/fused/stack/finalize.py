@@ -1,4 +1,4 @@
-"""How runs of a stack are brought to their end: outcomes, results and weights, many at once."""
+"""End of runs of a stack: outcomes, results and weights, many at once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class End:
-    """What ends some runs of a stack, after `step` updates.
+    """The end of some runs of a stack, after `step` updates.
 
     Attributes:
         slots, runs: where they are, and their numbers among those that the stack began with.
@@ -46,8 +46,8 @@ class End:
 
 
 class Endings:
-    """What the endings of a stack's runs are made of, and their weights at a rung. `initial` are
-    the weights before the first step, of all runs that the stack began with."""
+    """The parts from which the endings of a stack's runs are made, and their weights at a rung.
+    `initial` are the weights before the first step, of all runs that the stack began with."""
 
     def __init__(
         self,
@@ -103,7 +103,8 @@ class Endings:
             )  # fmt: skip
 
     def weights_at_rung(self, step: int, slots: Slots, runs: Slots) -> Iterator[RunWeights]:
-        """Of the runs in these slots, after `step` updates; they are on the CPU."""
+        """Yield the weights of the runs in these slots, after `step` updates; they are on the
+        CPU."""
         final, initial = _rows(self._problem.weights, slots), _rows(self._initial, runs)
         steps, _, best = self._best.of(slots, -1)
         best = {name: weight.cpu() for name, weight in best.items()}
@@ -156,7 +157,7 @@ def _row(weights: Weights, row: int) -> Weights:
 
 
 def _all_finite(weights: Weights) -> NDArray[np.bool_]:
-    """Of each row, whether all its numbers are finite."""
+    """Tell of each row whether all its numbers are finite."""
     checks = [
         torch.isfinite(weight).flatten(1).all(1)
         for weight in weights.values()

@@ -25,7 +25,7 @@ GROUPED: Final = {
     "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
 }
 IMPLEMENTATION: Final = frozenset({"foreach", "fused"})
-"""How torch runs an update, which a fused stack does its own way."""
+"""Options of how torch runs an update, which a fused stack does its own way."""
 
 
 def numbers_of(spec: Optimizer) -> dict[str, float]:
@@ -48,7 +48,7 @@ def switches_of(spec: Optimizer) -> dict[str, bool]:
 
 
 def options_of(specs: Sequence[JobSpec]) -> Options:
-    """What the runs of a stack have in common."""
+    """Return what the runs of a stack have in common."""
     moves = any(
         getattr(spec.optimizer, "momentum", 0.0) != 0 or _cycles(spec.schedule) for spec in specs
     )
@@ -65,7 +65,7 @@ def _cycles(schedule: Schedule) -> bool:
 
 
 class _Shape:
-    """One schedule for all runs that share it, whatever their base rate.
+    """A schedule for all runs that share it, whatever their base rate.
 
     A schedule that does not look at the losses gives a rate of the form a + b·base at every step
     (torch's formulas are affine in the rate), so two runs of torch's own scheduler, from the base
@@ -98,7 +98,7 @@ def _scheduled(spec: JobSpec, lr: float | None) -> tuple[torch.optim.Optimizer, 
 
 
 def _momentum(optimizer: torch.optim.Optimizer) -> float | None:
-    """What a schedule may set beside the rate."""
+    """Return the momentum that a schedule may set beside the rate."""
     if not can_cycle_momentum(optimizer):
         return None
     group = optimizer.param_groups[0]
@@ -142,7 +142,7 @@ class Hyperparameters:
         self._read()
 
     def step(self, losses: Column, running: np.ndarray[Any, Any]) -> None:
-        """On to the next update. `losses` of the rows before it, of the runs `running`."""
+        """Go on to the next update. `losses` of the rows before it, of the runs `running`."""
         for shape, _ in self._shapes:
             shape.step()
         if self._alone:
@@ -172,7 +172,7 @@ class Hyperparameters:
             self.columns[self._momentum] = momentum
 
     def state(self) -> dict[str, Any]:
-        """JSON values of the schedules."""
+        """Return the JSON values of the schedules."""
         return {
             "shapes": [[s.state_dict() for _, s in shape._pair] for shape, _ in self._shapes],
             "alone": {str(run): s.state_dict() for run, (_, s) in self._alone.items()},
@@ -187,7 +187,7 @@ class Hyperparameters:
         self._read()
 
     def pause(self, runs: np.ndarray[Any, Any]) -> list[Any]:
-        """For each of the runs its schedule's state, JSON values; None where the rate is constant.
+        """Return each run's state of its schedule, JSON values; None where the rate is constant.
         Runs of one schedule share theirs."""
         found: dict[int, Any] = {run: each.state_dict() for run, (_, each) in self._alone.items()}
         for shape, members in self._shapes:

@@ -32,7 +32,7 @@ class PausedRuns:
     columns: Columns
 
     def tree(self) -> Tree:
-        """For `core.train.tensors.tree.flatten`."""
+        """Return the runs for `core.train.tensors.tree.flatten`."""
         return {"step": self.step, "runs": self.runs, "columns": to_tree(self.columns)}
 
     @classmethod
@@ -40,16 +40,16 @@ class PausedRuns:
         return cls(tree["step"], tree["runs"], from_tree(tree["columns"]))
 
     def of(self, run: int) -> "PausedRuns":
-        """One of the runs."""
+        """Return one of the runs."""
         at = self.runs.index(run)
         columns = {name: column[at : at + 1] for name, column in self.columns.items()}
         return PausedRuns(self.step, [run], columns)
 
 
 def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
-    """What the runs that still train in a stack are between two steps, and what is known of each:
-    `step`, the `loss` of its last row, the `eval` of its weights as they are (recorded only where
-    one is due), `best`, `share_s`. Their rows and weights leave the stack."""
+    """Take the runs that still train out of a stack between two steps, and return what is known of
+    each: `step`, the `loss` of its last row, the `eval` of its weights as they are (recorded only
+    where one is due), `best`, `share_s`. Their rows and weights leave the stack."""
     metrics = _evaluated(stack)
     stack.flush()
     stack.send_weights()

@@ -32,8 +32,8 @@ class WholeStack(NamedTuple):
 
 
 def moves_of(specs: Sequence[JobSpec], device: torch.device) -> Places:
-    """How the runs of a stack may be cut apart. On a GPU anywhere: no place there is known to be
-    as good as another, and rounding may change."""
+    """Return how the runs of a stack may be cut apart. On a GPU anywhere: no place there is known
+    to be as good as another, and rounding may change."""
     if device.type != "cpu":
         return ANYWHERE
     problem = build_stacked(specs[:TWO], device)

@@ -1,4 +1,4 @@
-"""One stack of runs, from its specs to the endings: the fused training loop."""
+"""The fused training loop: one stack of runs, from its specs to the endings."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -53,8 +53,8 @@ class Stack:
         clock: Clock = perf_counter,
         whole: WholeStack | None = None,
     ) -> None:
-        """`runs` are the numbers by which the specs' runs are reported; `whole` is the stack that
-        this is a part of."""
+        """Take the numbers by which the specs' runs are reported as `runs`, and the stack that this
+        is a part of as `whole`."""
         first, count = specs[0], len(specs)
         among = whole or WholeStack(specs, 0)
         self.step = 0
@@ -99,22 +99,22 @@ class Stack:
 
     @property
     def allows_threads(self) -> bool:
-        """Whether a second thread changes no bit when slots go: where bits depend on the place,
-        the threads' shares of a tensor would move."""
+        """Tell whether a second thread changes no bit when slots go: where bits depend on the
+        place, the threads' shares of a tensor would move."""
         return self._places.tail == 1
 
     def training(self) -> tuple[Slots, Slots]:
-        """The slots whose runs have not ended, and these runs' numbers."""
+        """Return the slots whose runs have not ended, and these runs' numbers."""
         slots = np.flatnonzero(self._live)
         return slots, self._slots[slots]
 
     def names(self, runs: Slots) -> list[int]:
-        """By which the runs with these numbers are reported."""
+        """Return the numbers by which the runs are reported."""
         names: list[int] = self._names[runs].tolist()
         return names
 
     def times(self, runs: Slots) -> tuple[Column, Column]:
-        """How long the runs with these numbers have been training, and their share of it."""
+        """Return how long the runs with these numbers have been training, and their share of it."""
         elapsed = self._clock() - self._began
         return self.earlier_s[runs] + elapsed, self.earlier_share_s[runs] + self._share_s
 
@@ -156,8 +156,8 @@ class Stack:
         return left
 
     def _take_step(self) -> None:
-        """Gradient descent. Row k is step k's losses, rates and gradient norms, before update
-        k + 1."""
+        """Make one step of gradient descent. Row k is step k's losses, rates and gradient norms,
+        before update k + 1."""
         problem = self.problem
         if self.evaluations is not None and self.evaluations.due(self.step):
             self.evaluate()
@@ -239,7 +239,7 @@ class Stack:
         self._outgoing.flush(*self.training(), self._updates)
 
     def send_weights(self) -> None:
-        """Send those of the runs that have not ended, which pause here."""
+        """Send the weights of the runs that have not ended, which pause here."""
         slots, runs = self.training()
         weights = self._endings.weights_at_rung(self.step, slots, runs)
         for run, each in zip(self.names(runs), weights, strict=True):
@@ -253,7 +253,7 @@ class Stack:
         self._slots, self._live = self._slots[kept], self._live[kept]
 
     def go_on_from(self, step: int, train_s: Column, share_s: Column) -> None:
-        """Every part is as it was after `step` updates, which took the runs so long."""
+        """Go on with every part as it was after `step` updates, which took the runs so long."""
         self.step = step
         self.earlier_s[:] = train_s
         self.earlier_share_s[:] = share_s

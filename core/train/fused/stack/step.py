@@ -26,7 +26,7 @@ class Clipping:
     """Each run's gradients, clipped by its own threshold (core.train.optim.gradients.clipping)."""
 
     def __init__(self, specs: Sequence[JobSpec], like: Tensor) -> None:
-        """All specs clip in the same way, with thresholds of their own."""
+        """Take specs that all clip in the same way, with thresholds of their own."""
         self._norm_type: float | None = None
         self._limit: Tensor | None = None
         clips = [spec.gradient_clip for spec in specs]
@@ -43,7 +43,7 @@ class Clipping:
         self._limit = torch.tensor(limits, dtype=like.dtype, device=like.device).view(-1, 1)
 
     def __call__(self, gradient: Tensor, norms: Tensor) -> Tensor:
-        """`gradient`: (slots, n); `norms`: its 2-norms, (slots,)."""
+        """Clip `gradient`: (slots, n); `norms`: its 2-norms, (slots,)."""
         if self._limit is None:
             return gradient
         limit = self._limit
@@ -74,9 +74,9 @@ class OptimizerStep:
         packing: Packing,
         numbers: NDArray[np.int64] | None = None,
     ) -> None:
-        """`rows` are the parameters, a slot each, and lie as `packing` says. `numbers`: which of
-        the specs the slots are of; left out, they are of all, in order. The others count in what
-        is the same in all runs."""
+        """Take the parameters: `rows` are the parameters, a slot each, and lie as `packing` says.
+        `numbers`: which of the specs the slots are of; left out, they are of all, in order. The
+        others count in what is the same in all runs."""
         rule = rule_of(specs[0].optimizer)
         assert rule is not None, "only optimizers with a rule are fused"
         self._rule: Rule = rule
@@ -103,7 +103,7 @@ class OptimizerStep:
         self._piece = len(specs) * PIECE if rows.is_cuda else PIECE
 
     def move(self, rows: Tensor, gradient: Tensor, norms: Tensor) -> None:
-        """One update of every slot's parameters, in place."""
+        """Make one update of every slot's parameters, in place."""
         self._updates += 1
         gradient = self._clip(gradient, norms)
         if self._maximize:
@@ -140,7 +140,7 @@ class OptimizerStep:
         return length, columns
 
     def next_step(self, losses: NDArray[np.float64]) -> None:
-        """The schedules go on; `losses` of the row before the update, a slot each."""
+        """Move the schedules on; `losses` of the row before the update, a slot each."""
         self.hyper.step(losses, self._runs)
 
     @property
@@ -184,7 +184,8 @@ class OptimizerStep:
         return {**columns, "updates": updates, "schedules": self.hyper.pause(runs)}
 
     def resume(self, columns: dict[str, Any]) -> None:
-        """A state that was not kept where a run comes from is 0: it was without effect there."""
+        """Resume from columns. A state that was not kept where a run comes from is 0: it was
+        without effect there."""
         self._updates = int(columns["updates"][0])
         for name, column in self._memory.items():
             column[self._runs] = columns[f"memory.{name}"]
@@ -215,5 +216,5 @@ class OptimizerStep:
 
 
 def _at(state: Any, where: Any) -> Any:
-    """That part of every tensor that the state keeps."""
+    """Return that part of every tensor that the state keeps."""
     return type(state)._make(None if tensor is None else tensor[where] for tensor in state)

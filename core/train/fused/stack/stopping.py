@@ -15,11 +15,12 @@ from core.train.stopping import TAIL, Rules, Trace, rules_of
 
 Column = NDArray[np.float64]
 OUTCOMES: Final[tuple[Outcome | None, ...]] = (None, "diverged", "converged", "stalled")
-"""By the code that `observe` gives each run."""
+"""Outcomes by the code that `observe` gives each run."""
 
 
 class Traces:
-    """What the rules need to know of each slot's losses so far; see `core.train.stopping.Trace`."""
+    """The traces that the rules need of each slot's losses so far; see
+    `core.train.stopping.Trace`."""
 
     _COLUMNS: Final = ("first", "lowest", "last", "reference", "waited")
 
