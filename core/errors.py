@@ -121,5 +121,5 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory() -> JobFailure:
-    """The failure of a job whose memory ran out, with the way out."""
+    """Return the failure of a job whose memory ran out, with the way out."""
     return JobFailure("out_of_memory", FAILURE_CODES["out_of_memory"])

@@ -79,8 +79,9 @@ def _number(text: str) -> int | None:
 
 
 def stored_job(spec: Spec, written: int, table: OldValues = OLD_VALUES) -> Spec:
-    """The job's spec, or a part of one, with what the versions before a field did where it was
-    written in an earlier format than the field's. What is given stays; `spec` does not change."""
+    """Return the job's spec, or a part of one, with what the versions before a field did where it
+    was written in an earlier format than the field's. What is given stays; `spec` does not change.
+    """
     return _filled(spec, _since(written, table, of_study=False))
 
 
@@ -103,8 +104,8 @@ def is_current(written: int, table: OldValues = OLD_VALUES) -> bool:
 
 
 def as_written(spec: Spec, written: int, table: OldValues = OLD_VALUES) -> Spec:
-    """The spec without what `stored_job` fills in: so that a fingerprint made before a field was
-    there still fits. A field with another value than before stays."""
+    """Return the spec without what `stored_job` fills in, so that a fingerprint made before a field
+    was there still fits. A field with another value than before stays."""
     result = spec
     for path, value in _since(written, table, of_study=False).items():
         result = _changed(result, _steps(path), value, remove=True)
@@ -112,7 +113,7 @@ def as_written(spec: Spec, written: int, table: OldValues = OLD_VALUES) -> Spec:
 
 
 def _since(written: int, table: OldValues, *, of_study: bool) -> dict[str, Any]:
-    """The fields that came after `written`, by path."""
+    """Return the fields that came after `written`, by path."""
     return {
         path.removeprefix(_STUDY): value
         for number, fields in sorted(table.items())
@@ -148,8 +149,8 @@ def _parsed(path: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _changed(part: Any, steps: list[tuple[str, str | None]], value: Any, *, remove: bool) -> Any:
-    """A copy of `part`, as far as it changes, with the field set where it is missing, or removed
-    where it has this value."""
+    """Return a copy of `part`, as far as it changes, with the field set where it is missing, or
+    removed where it has this value."""
     (name, kind), rest = steps[0], steps[1:]
     if name == "*":
         if not isinstance(part, list):

@@ -142,5 +142,5 @@ def setting_mistakes(error: ValidationError) -> str:
 
 
 def main() -> None:
-    """The `thalweg` command."""
+    """Run the `thalweg` command."""
     app(prog_name="thalweg")

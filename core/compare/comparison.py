@@ -68,7 +68,7 @@ _MANY: Final = (
 def compare(
     study: Json, runs: Sequence[RunRecord], *, complete: bool, written: int = STORE
 ) -> Json:
-    """The body of `GET /v1/studies/{id}/comparison`.
+    """Return the body of `GET /v1/studies/{id}/comparison`.
 
     Args:
         study: the resolved study.

@@ -159,7 +159,7 @@ Schedule = Annotated[
 
 
 def parts_of(schedule: Schedule) -> tuple[Schedule, ...]:
-    """The schedules that this one is made of; none for one that stands by itself."""
+    """Return the schedules that this one is made of; none for one that stands by itself."""
     match schedule:
         case Warmup(then=then):
             return (then,)

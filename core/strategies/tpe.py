@@ -33,8 +33,8 @@ MOST_REFUSED: Final = 500
 def asked(
     study: Json, strategy: TpeStrategy, runs: Sequence[RunRecord], written: int = STORE
 ) -> list[Configuration]:
-    """The next batch; shorter than asked for, or empty, where hardly any parameters make a job
-    (those that `core.specs.studies.parse` could not foresee).
+    """Return the next batch; shorter than requested, or empty, where hardly any parameters make a
+    job (those that `core.specs.studies.parse` could not foresee).
 
     Args:
         study: the resolved spec.

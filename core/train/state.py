@@ -191,5 +191,5 @@ class OptimizationState:
 
 
 def reads_loss(schedule: Schedule) -> bool:
-    """Whether the schedule depends on the losses."""
+    """Tell whether the schedule depends on the losses."""
     return isinstance(schedule, ReduceOnPlateau) or any(map(reads_loss, parts_of(schedule)))

@@ -66,7 +66,7 @@ def add_dropout(e: Evidence, loss: float) -> Iterator[Remedy]:
 
 
 def _with_hidden_layers(e: Evidence) -> MLP | None:
-    """The run's model if its spec has activation, norm and dropout to change; None without."""
+    """Return the run's model if it has activation, norm and dropout to change, else None."""
     problem = e.spec.problem
     if not isinstance(problem, Supervised):
         return None

@@ -45,9 +45,9 @@ FREE: Final = frozenset(
 
 
 def fusable(spec: JobSpec) -> bool:
-    """Whether the run can train in a stack: a model and an optimizer that have a rule for many, and
-    a run from its origin that a divergence ends. A stack does not keep its last gradients to
-    compare the next with."""
+    """Tell whether the run can train in a stack: a model and an optimizer that have a rule for
+    many, and a run from its origin that a divergence ends. A stack does not keep its last gradients
+    to compare the next with."""
     problem = spec.problem
     if isinstance(problem, Supervised) and type(problem.model) not in _FUSED_MODELS:
         return False

@@ -125,7 +125,7 @@ def split_rows(num_rows: int, eval_fraction: float) -> tuple[int, int]:
 
 
 def loss_family(loss: Loss) -> LossFamily:
-    """What the loss compares outputs with: class ids, one class of two, or values."""
+    """Name what the loss compares outputs with: class ids, one class of two, or values."""
     match loss:
         case BinaryCrossEntropy():
             return "binary"
@@ -149,7 +149,7 @@ def output_width(loss: Loss, shape: DataShape) -> int:
 
 
 def layer_widths(model: Model, num_inputs: int, num_outputs: int) -> tuple[int, ...]:
-    """Inputs, each hidden layer, outputs."""
+    """List the widths of the inputs, each hidden layer and the outputs."""
     return (num_inputs, *structure_of(model).hidden, num_outputs)
 
 

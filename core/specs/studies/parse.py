@@ -111,7 +111,7 @@ def _but_for_base(spec: Json) -> StudySpec:
 
 
 class RunSpecs:
-    """The resolved job specs of a resolved study's runs; inline data is read once for all.
+    """Resolver of the job specs of a resolved study's runs; inline data is read once for all.
 
     `written`: the format in which the study was stored.
     """
@@ -126,7 +126,7 @@ class RunSpecs:
 
 
 def run_spec(spec: Json, params: Json, repeat: int, written: int = STORE) -> JobSpec:
-    """The resolved job spec of one run of a resolved study (for many: `RunSpecs`)."""
+    """Return the resolved job spec of one run of a resolved study (for many: `RunSpecs`)."""
     return RunSpecs(spec, written).of(params, repeat)
 
 

@@ -143,7 +143,10 @@ def _check_first(
 
 
 def most_updates_of(strategy: Strategy, facts: StudySummary, count: int, repeats: int) -> int:
-    """Updates of all runs, at most. `count`: configurations; of tpe each may be the longest."""
+    """Return the most updates of all runs.
+
+    `count`: configurations; of `tpe` each may be the longest.
+    """
     match strategy:
         case GridStrategy() | RandomStrategy():
             steps, stopper = facts.steps, strategy.stopper
@@ -170,7 +173,7 @@ def _most_updates_in_batches(strategy: TpeStrategy, longest: int, count: int) ->
 
 
 def history_of(strategy: Strategy, facts: StudySummary, count: int, repeats: int) -> int:
-    """Bytes of all runs' histories, at most."""
+    """Return the most bytes of all runs' histories."""
     match strategy:
         case TpeStrategy():
             return facts.largest_history * count * repeats
@@ -198,7 +201,7 @@ def check_totals(
     limits: Limits,
     faults: FieldErrorList,
 ) -> None:
-    """Steps and histories of all runs against the limits."""
+    """Check the steps and histories of all runs against the limits."""
     fewer = _way_to_fewer(strategy)
     if updates > limits.max_study_steps:
         faults.add(

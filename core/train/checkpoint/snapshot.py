@@ -193,7 +193,8 @@ def _snapshot(state: Json, tensors: Mapping[str, Tensor], device: str) -> Snapsh
 
 
 def fingerprint(spec: JobSpec, written: int = STORE) -> str:
-    """What a run's course depends on, however long it is and wherever it was continued.
+    """Compute a digest of what a run's course depends on, however long it is and wherever it was
+    continued.
 
     `written`: the format of specs by whose version it was first made: fields that came later, and
     have the value that says what was done before, are left out.

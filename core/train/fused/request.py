@@ -27,8 +27,11 @@ def specs_of(job: Mapping[str, Any]) -> dict[int, JobSpec]:
 
 
 def fingerprint(job: Mapping[str, Any], device_type: str) -> str:
-    """What the task's course depends on: a checkpoint of anything else is none of its own. What a
-    stored study is read with beyond its own text has no part in it."""
+    """Compute a digest of what the task's course depends on.
+
+    A checkpoint of anything else is none of its own. What a stored study is read with beyond its
+    own text has no part in it.
+    """
     sources = sorted((str(index), file) for index, file in (job.get("sources") or {}).items())
     parts = [
         as_written(job["base"], job.get("format", STORE)), job["configurations"], job["runs"],

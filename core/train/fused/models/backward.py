@@ -122,7 +122,7 @@ def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
 
 
 def written_out(model: FusedModel, loss: StackedLoss) -> WrittenOut | None:
-    """The gradients of this model's runs; None: only automatic differentiation knows them."""
+    """Return the gradients of this model's runs; None: only automatic differentiation has them."""
     match model:
         case LinearModel():
             return WrittenOut([], ACTIVATIONS["identity"], loss)
