@@ -83,6 +83,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.services = services
+    app.state.refusal = None
     app.state.documentation = docs.Documentation(app)
     app.add_middleware(
         Middleware,
@@ -109,7 +110,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await services.store.open()
     except StoreUnavailableError as error:
         note(logging.WARNING, "Redis is away; calls get 503 until it is back", error=str(error))
-        opening = asyncio.create_task(_open_later(services.store), name="open-store")
+        opening = asyncio.create_task(_open_later(app), name="open-store")
     try:
         yield
     finally:
@@ -122,16 +123,16 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await services.store.aclose()
 
 
-async def _open_later(store: ApiStore) -> None:
+async def _open_later(app: FastAPI) -> None:
     """Open a store that was away at the start, once it is there; end the process where this version
-    must not use it."""
+    must not use it (`app.state.refusal` then says why)."""
     while True:
         await asyncio.sleep(OPEN_EVERY_S)
         try:
-            return await store.open()
+            await app.state.services.store.open()
         except StoreUnavailableError:
             continue
         except NewerFormatError as error:
-            note(logging.CRITICAL, "The store cannot be used", error=str(error))
+            app.state.refusal = str(error)
             os.kill(os.getpid(), signal.SIGTERM)
-            return None
+        return

@@ -59,6 +59,8 @@ def run(settings: Settings) -> None:
         gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
         note(logging.INFO, "listening", address=address, port=port, pid=os.getpid())
         _Server(config, app.state.services.feed.release).run(sockets=[listening])
+    if app.state.refusal is not None:
+        raise CannotServeError(app.state.refusal)
 
 
 def refuse_open_address(settings: Settings) -> None:

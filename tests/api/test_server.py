@@ -13,10 +13,12 @@ from typing import IO, Any
 
 import httpx2
 import pytest
+import redis
 
 from api.server import CannotServeError, listen, refuse_open_address
 from core.settings import Settings
 from tests.api.actors import rosenbrock
+from thalweg_service.embedded_redis import EmbeddedServer
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.0.0.2"])
@@ -79,6 +81,26 @@ def test_the_process_refuses_with_one_line_and_no_trace() -> None:
             assert said.startswith("thalweg api: ")
             assert reason in said
             assert said.count("\n") == 1
+
+
+def test_a_newer_store_is_refused_with_one_line(redis_url: str, namespace: str) -> None:
+    with redis.Redis.from_url(redis_url) as server:
+        server.set(f"{namespace}:format", 999)
+    said = refusal(THALWEG_REDIS_URL=redis_url, THALWEG_NAMESPACE=namespace, THALWEG_PORT="0")
+    assert said.startswith("thalweg api: The store is of format 999")
+    assert said.count("\n") == 1
+
+
+def test_a_newer_store_that_was_away_at_the_start_is_refused_once_it_is_there(
+    tmp_path: Path, namespace: str
+) -> None:
+    server = EmbeddedServer(tmp_path / "redis", fsync=False)
+    with server, redis.Redis.from_url(server.url) as client:
+        client.set(f"{namespace}:format", 999)
+    with process(server.url, namespace, tmp_path) as api, server:
+        last = api.lines.read().splitlines()[-1]
+        assert last.startswith("thalweg api: The store is of format 999")
+        assert api.running.wait(20) == 2
 
 
 class Process:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+
+from thalweg_service.embedded_redis import EmbeddedServer
 
 MINIMIZE = {
     "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}},
@@ -55,6 +58,14 @@ def test_a_redis_that_is_not_there_is_told_in_one_line(tools: Any, tmp_path: Pat
 def test_a_mistaken_setting_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
     line = refusal(tools.start(tmp_path, THALWEG_LEASE_S="soon"))
     assert "THALWEG_LEASE_S='soon'" in line
+
+
+def test_a_store_of_a_newer_version_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "redis") as server, redis.Redis.from_url(server.url) as client:
+        client.set("thalweg:format", 999)
+    line = refusal(tools.start(tmp_path))
+    assert "The store is of format 999" in line
+    assert "backup" in line
 
 
 def test_an_address_that_strangers_reach_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery
 
 from core.broker import QUEUE, TASK, celery_config
@@ -89,6 +90,45 @@ def test_told_to_end_it_hands_over_the_job_and_leaves_in_good_order(
     job = bench.get(job_id)
     assert job.status == "queued"
     assert [attempt.end for attempt in job.attempts] == ["handed_over"]
+
+
+def newer(bench: Any) -> None:
+    """A newer version opens the store."""
+    with redis.Redis.from_url(bench.settings.redis_url) as server:
+        server.set(f"{bench.settings.namespace}:format", 999)
+
+
+def test_a_newer_store_is_refused_with_one_line(bench: Any) -> None:
+    newer(bench)
+    settings = bench.settings
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "worker"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={
+            **os.environ,
+            "THALWEG_REDIS_URL": settings.redis_url,
+            "THALWEG_NAMESPACE": settings.namespace,
+            "THALWEG_ARTIFACTS": settings.artifacts,
+        },
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("thalweg worker: The store is of format 999")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_running_worker_ends_once_a_newer_version_has_opened_the_store(
+    bench: Any, process: subprocess.Popen[str]
+) -> None:
+    newer(bench)
+    job_id = bench.submit("finish:5")
+    announce(bench)
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert said.splitlines()[-1].startswith("thalweg worker: The store is of format 999")
+    assert bench.get(job_id).status == "queued"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,110 @@
+"""The rule of formats: what is refused, and what a stored spec is read with."""
+
+import pytest
+
+from core.errors import ArtifactError, NewerFormatError
+from core.formats import (
+    OLD_VALUES,
+    STORE,
+    as_written,
+    check_file,
+    check_store,
+    is_current,
+    stored_job,
+    stored_study,
+)
+
+SGD = {"optimizer": {"kind": "sgd", "lr": 0.1}}
+TABLE = {2: {"optimizer[sgd].fused": False, "accumulate": 1}, 4: {"optimizer[adam].amsgrad": True}}
+
+
+@pytest.mark.parametrize("found", [str(number) for number in range(1, STORE + 1)])
+def test_a_store_of_this_format_or_an_older_one_is_read(found: str) -> None:
+    check_store(found)
+
+
+def test_a_newer_store_is_refused_with_the_way_out() -> None:
+    with pytest.raises(NewerFormatError, match=r"format 999.*newer version.*backup") as caught:
+        check_store("999")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("found", ["", "0", "-1", "1.0", " 1", "nan", "1" * 40, "a list", "\x00é"])
+def test_what_is_no_format_is_refused(found: str) -> None:
+    with pytest.raises(NewerFormatError, match="no number") as caught:
+        check_store(found)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_a_number_is_of_the_first_format() -> None:
+    check_file(None, 1, "weights")
+    with pytest.raises(ArtifactError, match="weights of format 2; this version reads formats up"):
+        check_file("2", 1, "weights")
+    with pytest.raises(ArtifactError, match="no number"):
+        check_file("new", 1, "weights")
+
+
+def test_a_missing_field_gets_the_value_of_before() -> None:
+    assert stored_job(SGD, 1, TABLE) == {
+        "optimizer": {"kind": "sgd", "lr": 0.1, "fused": False},
+        "accumulate": 1,
+    }
+    assert SGD == {"optimizer": {"kind": "sgd", "lr": 0.1}}  # the stored one is left alone
+
+
+def test_a_spec_as_new_as_the_field_is_left_as_it_is() -> None:
+    assert stored_job(SGD, 2, TABLE) is SGD
+    assert stored_job(SGD, 5, TABLE) is SGD
+
+
+def test_a_value_that_is_there_stays() -> None:
+    spec = {"optimizer": {"kind": "sgd", "fused": True}, "accumulate": 4}
+    assert stored_job(spec, 1, TABLE) == spec
+
+
+def test_another_kind_has_no_such_field() -> None:
+    spec = {"optimizer": {"kind": "adam"}, "accumulate": 1}
+    assert stored_job(spec, 3, TABLE) == {
+        "optimizer": {"kind": "adam", "amsgrad": True},
+        "accumulate": 1,
+    }
+    assert "fused" not in stored_job(spec, 1, TABLE)["optimizer"]
+
+
+def test_a_part_that_is_not_there_gets_no_fields() -> None:
+    table = {2: {"schedule.period": 3, "optimizer.groups.*.frozen_steps": 0}}
+    assert stored_job({"schedule": None}, 1, table) == {"schedule": None}
+    assert stored_job({}, 1, table) == {}
+    groups = {"optimizer": {"groups": [{"match": "*"}, {"match": "a", "frozen_steps": 2}]}}
+    assert stored_job(groups, 1, table)["optimizer"]["groups"] == [
+        {"match": "*", "frozen_steps": 0},
+        {"match": "a", "frozen_steps": 2},
+    ]
+
+
+def test_a_study_gets_its_own_fields_and_those_of_its_base() -> None:
+    table = {2: {"study.pruning": "none", "optimizer[sgd].fused": False}}
+    study = {"base": SGD, "sweep": {"optimizer.lr": {"values": [1, 2]}}}
+    assert stored_study(study, 1, table) == {
+        "base": {"optimizer": {"kind": "sgd", "lr": 0.1, "fused": False}},
+        "sweep": {"optimizer.lr": {"values": [1, 2]}},
+        "pruning": "none",
+    }
+
+
+@pytest.mark.parametrize("path", ["optimizer", "optimizer.kind"])
+def test_a_base_whose_kind_the_sweep_chooses_is_left_to_its_runs(path: str) -> None:
+    study = {"base": SGD, "sweep": {path: {"values": ["adam", "sgd"]}}}
+    assert stored_study(study, 1, {2: {"optimizer[sgd].fused": False}})["base"] == SGD
+
+
+def test_what_was_filled_in_is_taken_out_for_a_fingerprint() -> None:
+    assert as_written(stored_job(SGD, 1, TABLE), 1, TABLE) == SGD
+    changed = {"optimizer": {"kind": "sgd", "lr": 0.1, "fused": True}}
+    assert as_written(changed, 1, TABLE) == changed
+    assert is_current(4, TABLE)
+    assert not is_current(3, TABLE)
+
+
+def test_the_table_names_formats_that_there_are() -> None:
+    assert all(1 < number <= STORE for number in OLD_VALUES)
