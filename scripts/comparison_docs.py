@@ -119,7 +119,8 @@ METHODS: Final[dict[str, Callable[[Resampled], Ends]]] = {
 
 
 def coverage_table() -> str:
-    lines = ["| repeats | law | " + " | ".join(METHODS) + " |", "|---" * (len(METHODS) + 2) + "|"]
+    heads = ("repeats", "distribution", *METHODS)
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for n in (3, 5, 10):
         for name, (draw, mean) in LAWS.items():
             held = dict.fromkeys(METHODS, 0.0)
@@ -159,8 +160,8 @@ CASES: Final[dict[str, Callable[[np.random.Generator, tuple[int, int]], Floats]]
 
 def winner_table(studies: int = 1_500) -> str:
     heads = (
-        "configurations", "repeats", "", "another one wins",
-        "a best one is told apart from the leader", "the same without correction",
+        "configurations", "repeats", "", "wrong winner",
+        "a best one found different from the leader", "the last without correction",
     )  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for count in (10, 50):

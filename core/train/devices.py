@@ -19,7 +19,7 @@ MOST_FROM_HEAP: Final = 32 * 2**20
 """The largest threshold that glibc takes, and its own once something of this size was freed."""
 KEPT_WHILE_TRAINING: Final = 2**30
 KEPT_OTHERWISE: Final = 2 * MOST_FROM_HEAP
-"""Memory that is kept otherwise: as glibc sets it beside `MOST_FROM_HEAP`."""
+"""Bytes that are kept at other times: as glibc sets it beside `MOST_FROM_HEAP`."""
 
 
 def available() -> tuple[str, ...]:
@@ -70,8 +70,8 @@ def exact_kernels() -> Iterator[None]:
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Keep, inside, up to `KEPT_WHILE_TRAINING` bytes that a step frees with the process for the
-    next step; after, they go back to the system as they are freed.
+    """Keep up to `KEPT_WHILE_TRAINING` bytes that a step frees with the process for the next step;
+    after the context, they go back to the system as they are freed.
 
     A step of a large model frees and allocates hundreds of megabytes. Given back each time, they
     come back as pages that the kernel must clear: of a 4 × 2,048 MLP's step of 470 ms, 20 ms.

@@ -182,7 +182,7 @@ class Engine:
         return split_sizes(count, int(free * USABLE) // each, moves_of(specs, self._device))
 
     def _halves(self, unit: Group) -> list[int]:
-        """Halve the unit, with the same bits if there is such a cut."""
+        """Return two halves of the unit, cut so that bits stay the same if there is such a cut."""
         specs, count = [self._specs[run] for run in unit.runs], len(unit.runs)
         half = count // 2
         exact = split_sizes(count, half, moves_of(specs, self._device)) if half >= TWO else []

@@ -62,7 +62,7 @@ class EachRow:
     def ends_at_values(
         self, step: int, loss: float, grad_norm: float, grad_cosine: float = math.nan
     ) -> bool:
-        """Tell whether the run ends at a row whose numbers are known, by its loss or by the row."""
+        """Enter a row whose numbers are known, and tell whether the run ends at it."""
         self._step, self.loss = step, loss
         return self._enter(grad_norm, grad_cosine)
 

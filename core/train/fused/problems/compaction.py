@@ -45,7 +45,7 @@ EXACT: Final = frozenset(
 
 @dataclass(frozen=True)
 class Places:
-    """Places that slots may move by; powers of two, 1 for freely."""
+    """The units in which slots may move: powers of two, 1 for freely."""
 
     phase: int
     tail: int

@@ -46,7 +46,7 @@ class End:
 
 
 class Endings:
-    """The parts from which the endings of a stack's runs are made, and their weights at a rung.
+    """The parts of which the endings of a stack's runs are made, and their weights at a rung.
     `initial` are the weights before the first step, of all runs that the stack began with."""
 
     def __init__(

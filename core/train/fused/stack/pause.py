@@ -47,9 +47,9 @@ class PausedRuns:
 
 
 def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
-    """Take the runs that still train out of a stack between two steps, and return what is known of
-    each: `step`, the `loss` of its last row, the `eval` of its weights as they are (recorded only
-    where one is due), `best`, `share_s`. Their rows and weights leave the stack."""
+    """Return the runs that still train in a stack as they are between two steps, and what is known
+    of each: `step`, the `loss` of its last row, the `eval` of its weights as they are (recorded
+    only where one is due), `best`, `share_s`. Their rows and weights leave the stack."""
     metrics = _evaluated(stack)
     stack.flush()
     stack.send_weights()

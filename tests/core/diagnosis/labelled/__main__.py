@@ -81,8 +81,8 @@ def _tell(scored: Sequence[Scored], errors: bool) -> None:
         if not part:
             continue
         right, strict = scoring.accuracy(part), sum(x.strictly_right for x in part) / len(part)
-        say(f"\n## {half}: {len(part)} runs, {right:.1%} right ({strict:.1%} to the word);")
-        say(f"healthy or converged runs called sick: {scoring.false_alarms(part):.1%}\n")
+        say(f"\n## {half}: {len(part)} runs, {right:.1%} right ({strict:.1%} exact label);")
+        say(f"false alarms: {scoring.false_alarms(part):.1%} of the healthy or converged runs\n")
         say(scoring.confusion(part), "\n")
         say(scoring.calibration(part))
         for each in part:
