@@ -6,6 +6,7 @@ from core.errors import ArtifactError, NewerFormatError
 from core.formats import (
     OLD_VALUES,
     STORE,
+    OldValues,
     as_written,
     check_file,
     check_store,
@@ -15,7 +16,10 @@ from core.formats import (
 )
 
 SGD = {"optimizer": {"kind": "sgd", "lr": 0.1}}
-TABLE = {2: {"optimizer[sgd].fused": False, "accumulate": 1}, 4: {"optimizer[adam].amsgrad": True}}
+TABLE: OldValues = {
+    2: {"optimizer[sgd].fused": False, "accumulate": 1},
+    4: {"optimizer[adam].amsgrad": True},
+}
 
 
 @pytest.mark.parametrize("found", [str(number) for number in range(1, STORE + 1)])
