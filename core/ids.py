@@ -9,7 +9,13 @@ from ulid import ULID
 JOB_PREFIX: Final = "job"
 STUDY_PREFIX: Final = "study"
 
-_ID = re.compile(r"[a-z]+_[0-9a-hjkmnp-tv-z]{26}")
+_TAIL: Final = "[0-9a-hjkmnp-tv-z]{26}"
+_ID = re.compile(f"[a-z]+_{_TAIL}")
+
+
+def pattern_of(prefix: str) -> str:
+    """Return the regular expression of the ids with this prefix."""
+    return f"^{prefix}_{_TAIL}$"
 
 
 def new_id(prefix: str) -> str:

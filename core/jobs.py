@@ -1,7 +1,9 @@
 """The job's record and the table of moves that its status may make."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 Status = Literal["queued", "running", "cancelling", "succeeded", "cancelled", "failed"]
 Outcome = Literal["converged", "stalled", "budget_exhausted", "diverged"]
@@ -34,7 +36,29 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class TimelineEntry:
+class Stored:
+    """How a field of a record lies in its hash in Redis. It stands in the field's annotation, and
+    `core.store.calls.codec` reads it there.
+
+    Attributes:
+        form: `json` keeps NaN and infinities; `finite` is JSON without them; `list` is a JSON list,
+            a tuple here; `apart`: not in one field of that hash, and read by its own function.
+        set_by: the first call by which an attempt may set it; None: scripts write it.
+        key: the hash's field, where that has another name.
+    """
+
+    form: Literal["text", "number", "json", "finite", "list", "timeline", "usage", "apart"]
+    set_by: Literal["update", "close"] | None = None
+    key: str | None = None
+
+
+TEXT: Final = Stored("text")
+NUMBER: Final = Stored("number")
+JSON: Final = Stored("json")
+APART: Final = Stored("apart")
+
+
+class TimelineEntry(NamedTuple):
     """What happened to a job or a study, and when (RFC 3339).
 
     `detail` depends on the event: the queue of `queued`, the worker of `claimed`, `handed_over` and
@@ -42,11 +66,53 @@ class TimelineEntry:
     """
 
     at: str
-    event: Event
+    event: str
+    """One of `Event`; or of a later version's."""
     detail: str | None = None
 
 
-Timeline = tuple[TimelineEntry, ...]
+@dataclass(frozen=True)
+class Timeline:
+    """What happened to a job or a study, in order; empty where it was stored without one.
+
+    Attributes:
+        text: as it is stored: a line for each entry, its parts with spaces between. It is taken
+            apart for those who ask for the entries only: most who read a record do not.
+    """
+
+    text: str = ""
+
+    @classmethod
+    def of(cls, entries: Iterable[TimelineEntry]) -> "Timeline":
+        """Return the timeline of these entries. Of a detail, control characters become spaces."""
+        words = ((entry.at, entry.event, entry.detail or "") for entry in entries)
+        return cls(
+            "".join(f"{at} {event} {_CONTROL.sub(' ', last)}\n" for at, event, last in words)
+        )
+
+    @classmethod
+    def begun(cls, created_at: str, queue: str) -> "Timeline":
+        """Return the timeline of what has just been created."""
+        return cls(f"{created_at} created \n{created_at} queued {queue}\n")
+
+    @property
+    def entries(self) -> list[TimelineEntry]:
+        lines = [line.split(" ", 2) for line in self.text.split("\n")[:-1]]
+        return [TimelineEntry(at, event, detail or None) for at, event, detail in lines]
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+NO_TIMELINE: Final = Timeline()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a job or study has used. Of several attempts or tasks the largest counts."""
+
+    peak_memory_bytes: int
+    """Of the process that trained; on a GPU of its memory too. As the trainer measured it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +121,7 @@ class Attempt:
 
     number: int
     worker: str
-    device: str | None
+    device: Annotated[str | None, Stored("text", "update")]
     started_at: str
     ended_at: str | None = None
     end: AttemptEnd | None = None
@@ -63,42 +129,43 @@ class Attempt:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """All that is stored of a job, but for its history and artifacts.
+    """All that is stored of a job, but for its history and artifacts. This is the one place that
+    names its fields: the codec and the calls of an attempt follow from the annotations, and replies
+    take from here what they show (`api.jobs.schemas.Job`).
 
     `spec` is the resolved spec as JSON; `progress` holds `step`, `max_steps`, `steps_per_s`;
     `result`, `diagnosis`, `error`, `latest`, `best` have the contract's shapes.
     """
 
-    id: str
-    status: Status
-    spec: Json
-    created_at: str
-    outcome: Outcome | None = None
-    phase: str | None = None
-    resolved: Json = field(default_factory=dict)
-    progress: Json = field(default_factory=dict)
-    latest: Json | None = None
-    best: Json | None = None
-    result: Json | None = None
-    diagnosis: Json | None = None
-    error: Json | None = None
-    attempts: tuple[Attempt, ...] = ()
-    checkpoints: tuple[Json, ...] = ()
-    interventions: tuple[Json, ...] = ()
-    """Interventions of `on_divergence`, in order: `step`, `action`, `reason`, rates before and
-    after."""
-    labels: dict[str, str] = field(default_factory=dict)
-    parent_id: str | None = None
-    started_at: str | None = None
-    finished_at: str | None = None
-    cancel_requested_at: str | None = None
-    asked_diagnosis: str | None = None
+    id: Annotated[str, TEXT]
+    status: Annotated[Status, TEXT]
+    spec: Annotated[Json, Stored("finite", "update")]
+    created_at: Annotated[str, TEXT]
+    outcome: Annotated[Outcome | None, Stored("text", "close")] = None
+    phase: Annotated[str | None, Stored("text", "update")] = None
+    resolved: Annotated[Json, Stored("json", "update")] = field(default_factory=dict)
+    progress: Annotated[Json, Stored("json", "update")] = field(default_factory=dict)
+    latest: Annotated[Json | None, Stored("json", "update")] = None
+    best: Annotated[Json | None, Stored("json", "update")] = None
+    result: Annotated[Json | None, Stored("json", "close")] = None
+    diagnosis: Annotated[Json | None, Stored("json", "update")] = None
+    error: Annotated[Json | None, Stored("json", "close")] = None
+    attempts: Annotated[tuple[Attempt, ...], APART] = ()
+    checkpoints: Annotated[tuple[Json, ...], Stored("list", "update")] = ()
+    interventions: Annotated[tuple[Json, ...], Stored("list", "update")] = ()
+    """What `on_divergence` did, in order: `step`, `action`, `reason`, rates before and after."""
+    labels: Annotated[dict[str, str], JSON] = field(default_factory=dict)
+    parent_id: Annotated[str | None, TEXT] = None
+    started_at: Annotated[str | None, TEXT] = None
+    finished_at: Annotated[str | None, TEXT] = None
+    cancel_requested_at: Annotated[str | None, TEXT] = None
+    asked_diagnosis: Annotated[str | None, Stored("text", key="ask:checkpoint")] = None
     """The checkpoint for which a diagnosis was asked after the end, until it is there or has
     failed (`failed_diagnosis` then says why)."""
-    failed_diagnosis: str | None = None
-    timeline: Timeline = ()
-    """What happened to it, in order; empty where it was stored before there were timelines."""
-    version: int = 0
+    failed_diagnosis: Annotated[str | None, Stored("text", key="ask:failed")] = None
+    timeline: Annotated[Timeline, Stored("timeline", "update")] = NO_TIMELINE
+    usage: Annotated[Usage | None, Stored("usage", "update")] = None
+    version: Annotated[int, NUMBER] = 0
     """Grows with every change of the record; the API's ETag."""
 
     @property

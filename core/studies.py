@@ -6,10 +6,22 @@ claims, with a lease and a fencing token, as it claims a job: `plan` decides whi
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from core.formats import STORE
-from core.jobs import TERMINAL, Outcome, Status, Timeline
+from core.jobs import (
+    APART,
+    JSON,
+    NO_TIMELINE,
+    NUMBER,
+    TERMINAL,
+    TEXT,
+    Outcome,
+    Status,
+    Stored,
+    Timeline,
+    Usage,
+)
 
 Json = dict[str, Any]
 TaskKind = Literal["plan", "train"]
@@ -20,7 +32,8 @@ RUN_COUNTS: Final = ("queued", "running", "succeeded", "failed", "cancelled", "d
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """All that is stored of a study, but for its runs.
+    """All that is stored of a study, but for its runs. As of `core.jobs.JobRecord`, this is the one
+    place that names its fields.
 
     Attributes:
         spec: the resolved study as JSON.
@@ -31,28 +44,30 @@ class StudyRecord:
         result: of a study that has ended, written by its last plan.
         round: number of the round at hand; each plan makes one of tasks that may go side by side.
         timeline: as of a job; each round of tasks is a `phase`.
+        usage: the largest of its tasks.
         version: grows with every change of the record.
         format: in which it was written (`core.formats`): what a run's spec lacks is read by it.
     """
 
-    id: str
-    status: Status
-    spec: Json
-    created_at: str
-    num_runs: int
-    max_updates: int
-    counts: dict[str, int] = field(default_factory=dict)
-    num_updates: int = 0
-    round: int = 0
-    result: Json | None = None
-    error: Json | None = None
-    labels: dict[str, str] = field(default_factory=dict)
-    started_at: str | None = None
-    finished_at: str | None = None
-    cancel_requested_at: str | None = None
-    timeline: Timeline = ()
-    version: int = 0
-    format: int = STORE
+    id: Annotated[str, TEXT]
+    status: Annotated[Status, TEXT]
+    spec: Annotated[Json, Stored("finite")]
+    created_at: Annotated[str, TEXT]
+    num_runs: Annotated[int, NUMBER]
+    max_updates: Annotated[int, NUMBER]
+    counts: Annotated[dict[str, int], APART] = field(default_factory=dict)
+    num_updates: Annotated[int, Stored("number", key="updates")] = 0
+    round: Annotated[int, NUMBER] = 0
+    result: Annotated[Json | None, JSON] = None
+    error: Annotated[Json | None, JSON] = None
+    labels: Annotated[dict[str, str], JSON] = field(default_factory=dict)
+    started_at: Annotated[str | None, TEXT] = None
+    finished_at: Annotated[str | None, TEXT] = None
+    cancel_requested_at: Annotated[str | None, TEXT] = None
+    timeline: Annotated[Timeline, Stored("timeline")] = NO_TIMELINE
+    usage: Annotated[Usage | None, Stored("usage")] = None
+    version: Annotated[int, NUMBER] = 0
+    format: Annotated[int, APART] = STORE
 
     @property
     def terminal(self) -> bool:

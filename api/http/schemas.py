@@ -1,21 +1,143 @@
-"""What replies of every kind are made of, for the OpenAPI document; and errors."""
+"""What replies of every kind are made of; and errors."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterable
+from functools import cache
+from operator import attrgetter, itemgetter
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.http.encoding import strict
+from core.ids import JOB_PREFIX, STUDY_PREFIX, pattern_of
 from core.jobs import Event
+
+Json = dict[str, Any]
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A number; one that is not finite is a string."""
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-JobId = Annotated[str, Field(pattern=r"^job_[0-9a-hjkmnp-tv-z]{26}$")]
-StudyId = Annotated[str, Field(pattern=r"^study_[0-9a-hjkmnp-tv-z]{26}$")]
+JobId = Annotated[str, Field(pattern=pattern_of(JOB_PREFIX))]
+StudyId = Annotated[str, Field(pattern=pattern_of(STUDY_PREFIX))]
 Counter = Annotated[int, Field(ge=0)]
 
 
+LEFT_OUT: Final = object()
+"""The value of a field that a reply does not have this time."""
+
+
 class View(BaseModel):
+    """A reply, described once: the document shows the class, and `build` makes its JSON."""
+
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", defer_build=True)
+
+    @classmethod
+    def build(cls, source: object = None, /, **computed: Any) -> Json:
+        """The reply of this class, its fields in their order: those in `computed`, and the others
+        as `source` (a record, or a mapping) has them under the same names.
+
+        Numbers that are not finite become words. Nothing is validated: a reply is on the hot path,
+        and `tests/api/http/test_openapi.py` holds replies and document together.
+        """
+        plan = _plan(cls, tuple(computed), isinstance(source, dict))
+        body = computed
+        if not plan.all_computed:
+            body = plan.empty.copy()
+            body.update(zip(plan.taken, plan.take(source)))  # noqa: B905 (as many by its making)
+            body.update(computed)
+        for name in plan.optional:
+            if body[name] is LEFT_OUT:
+                del body[name]
+        for name, make in plan.makers:
+            value = body.get(name)
+            if value is not None:
+                body[name] = make(value)
+        return body
+
+
+class _Plan(NamedTuple):
+    """How replies of a view are made, where the same fields are computed.
+
+    Attributes:
+        all_computed: nothing is taken, and what is computed comes in the order of the fields.
+        empty: all fields, in order.
+        taken: names of those that `take` takes from the source.
+        optional: those that are computed and may be left out.
+        makers: what makes JSON of a field, where it is not JSON already.
+    """
+
+    all_computed: bool
+    empty: Json
+    taken: tuple[str, ...]
+    take: Callable[[Any], Iterable[Any]]
+    optional: tuple[str, ...]
+    makers: tuple[tuple[str, Callable[[Any], Any]], ...]
+
+
+@cache
+def _plan(view: type[View], computed: tuple[str, ...], mapping: bool) -> _Plan:
+    fields = view.model_fields
+    if strangers := set(computed) - fields.keys():
+        raise TypeError(f"{view.__name__} has no {sorted(strangers)}")
+    makers = ((name, _maker(field.annotation)) for name, field in fields.items())
+    taken = tuple(name for name in fields if name not in computed)
+    return _Plan(
+        computed == tuple(fields),
+        dict.fromkeys(fields),
+        taken,
+        _taker(taken, mapping),
+        tuple(n for n in computed if not fields[n].is_required()),
+        tuple((name, make) for name, make in makers if make is not None),
+    )
+
+
+def _taker(names: tuple[str, ...], mapping: bool) -> Callable[[Any], Iterable[Any]]:
+    if not names:
+        return lambda source: ()
+    take: Callable[[Any], Any] = itemgetter(*names) if mapping else attrgetter(*names)
+    return take if len(names) > 1 else lambda source: (take(source),)
+
+
+def _maker(annotation: Any) -> Callable[[Any], Any] | None:
+    parts = get_args(annotation)
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _maker(parts[0])
+    if origin is list and (view := _closed(parts[0])) is not None:
+        return _list_maker(view)
+    if origin is Literal or annotation in {str, int, bool, NoneType}:
+        return None
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not issubclass(annotation, View):
+            return None  # a resolved spec, which holds no number that is not finite
+        view = _closed(annotation)
+        return strict if view is None else _made(view)
+    if origin in {Union, UnionType}:
+        makers = [maker for part in parts if (maker := _maker(part)) is not None]
+        return makers[0] if len(makers) == 1 else strict if makers else None
+    if origin in {list, dict} and all(_maker(part) is None for part in parts):
+        return None
+    return strict
+
+
+def _list_maker(view: type[View]) -> Callable[[Any], Any]:
+    plan = _plan(view, (), mapping=False)
+    names, take = plan.taken, plan.take
+    if plan.makers:
+        return lambda several: [view.build(each) for each in several]
+    return lambda several: [dict(zip(names, take(each))) for each in several]  # noqa: B905
+
+
+def _closed(annotation: Any) -> type[View] | None:
+    """The view, if it is one without fields that it does not name."""
+    if not (isinstance(annotation, type) and issubclass(annotation, View)):
+        return None
+    return annotation if annotation.model_config.get("extra") == "forbid" else None
+
+
+def _made(view: type[View]) -> Callable[[Any], Any]:
+    """A dictionary was made by `build` already, or is one as it was stored."""
+    return lambda value: value if isinstance(value, dict) else view.build(value)
 
 
 class TimelineEntryView(View):
@@ -26,6 +148,14 @@ class TimelineEntryView(View):
     """Where a timeline would be too long, `omitted` stands for what went out of its middle."""
     detail: str | None
     """The worker, the queue, the name of the phase, the status at the end, and so on."""
+
+
+class UsageView(View):
+    """What a job or study has used."""
+
+    peak_memory_bytes: int | None
+    """The most that the training process held, on a GPU with its memory there; of several attempts
+    or tasks the largest. Null where it was not measured."""
 
 
 class Mistake(View):

@@ -1,10 +1,11 @@
-"""What replies about jobs look like, for the OpenAPI document; replies are not built from these."""
+"""What replies about jobs look like: the document shows these classes, and replies are made after
+them (`View.build`)."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from api.http.schemas import Counter, JobId, Number, Page, Time, TimelineEntryView, View
+from api.http.schemas import Counter, JobId, Number, Page, Time, TimelineEntryView, UsageView, View
 from core.jobs import AttemptEnd, Outcome, Status
 from core.specs.job import JobSpec
 
@@ -144,8 +145,6 @@ class Job(View):
     best: LossAt | None
     result: Result | None
     diagnosis: Diagnosis | None
-    interventions: list[Intervention] | None = None
-    """What `on_divergence` did, in order; only where it is not `stop`."""
     error: Failure | None
     attempts: list[AttemptView]
     labels: dict[str, str]
@@ -156,7 +155,10 @@ class Job(View):
     cancel_requested_at: Time | None
     timeline: list[TimelineEntryView] = Field(default=[])
     """What happened when, in order; at most 100 entries. Not in lists."""
+    usage: UsageView | None = None
     links: Links
+    interventions: list[Intervention] | None = None
+    """What `on_divergence` did, in order; only where it is not `stop`."""
 
 
 class JobPage(Page):

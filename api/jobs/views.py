@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from api.http.encoding import strict, to_json
-from core.jobs import Attempt, JobRecord
+from api.http.encoding import to_json
+from api.http.schemas import LEFT_OUT
+from api.jobs.schemas import Checkpoint, Job, Links, Progress
+from core.jobs import JobRecord
 
 Json = dict[str, Any]
 
@@ -17,35 +19,18 @@ def job_json(job: JobRecord, queue_position: int | None = None, *, listed: bool 
     """
     path = f"/v1/jobs/{job.id}"
     guarded = (job.spec.get("on_divergence") or {}).get("action", "stop") != "stop"
-    return {
-        "id": job.id,
-        "status": job.status,
-        "outcome": job.outcome,
-        "phase": job.phase,
-        "spec": job.spec,  # resolved specs hold no number that is not finite
-        "resolved": strict(job.resolved),
-        "progress": progress_json(job, queue_position),
-        "latest": strict(job.latest),
-        "best": strict(job.best),
-        "result": strict(job.result),
-        "diagnosis": strict(job.diagnosis),
-        "error": strict(job.error),
-        "attempts": [attempt_json(attempt) for attempt in job.attempts],
-        "labels": job.labels,
-        "parent_id": job.parent_id,
-        "created_at": job.created_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
-        "cancel_requested_at": job.cancel_requested_at,
-        **({} if listed else {"timeline": job.timeline}),
-        "links": {
-            "self": path,
-            "history": f"{path}/history",
-            "model": f"{path}/model",
-            "diagnosis": f"{path}/diagnosis",
-        },
-        **({"interventions": strict(list(job.interventions))} if guarded else {}),
-    }
+    return Job.build(
+        job,
+        progress=progress_json(job, queue_position),
+        timeline=LEFT_OUT if listed else job.timeline.entries,
+        links=Links.build(
+            self=path,
+            history=f"{path}/history",
+            model=f"{path}/model",
+            diagnosis=f"{path}/diagnosis",
+        ),
+        interventions=job.interventions if guarded else LEFT_OUT,
+    )
 
 
 def job_bytes(job: JobRecord, queue_position: int | None = None) -> bytes:
@@ -62,36 +47,19 @@ def progress_json(job: JobRecord, queue_position: int | None) -> Json:
         fraction = min(1.0, step / max_steps)
         if job.status == "running" and steps_per_s:
             eta_s = max(0, max_steps - step) / steps_per_s
-    return {
-        "step": step,
-        "max_steps": max_steps,
-        "fraction": fraction,
-        "steps_per_s": strict(steps_per_s),
-        "eta_s": strict(eta_s),
-        "queue_position": queue_position if job.status == "queued" else None,
-    }
-
-
-def attempt_json(attempt: Attempt) -> Json:
-    return {
-        "number": attempt.number,
-        "worker": attempt.worker,
-        "device": attempt.device,
-        "started_at": attempt.started_at,
-        "ended_at": attempt.ended_at,
-        "end": attempt.end,
-    }
+    return Progress.build(
+        step=step,
+        max_steps=max_steps,
+        fraction=fraction,
+        steps_per_s=steps_per_s,
+        eta_s=eta_s,
+        queue_position=queue_position if job.status == "queued" else None,
+    )
 
 
 def checkpoint_json(checkpoint: Json) -> Json:
     """One saved set of weights; where it lies is the service's own affair."""
-    return {
-        "name": checkpoint["name"],
-        "step": checkpoint["step"],
-        "metrics": strict(checkpoint.get("metrics") or {}),
-        "size_bytes": checkpoint["size_bytes"],
-        "sha256": checkpoint["sha256"],
-    }
+    return Checkpoint.build(checkpoint, metrics=checkpoint.get("metrics") or {})
 
 
 def etag(job: JobRecord, queue_position: int | None = None) -> str:

@@ -129,7 +129,7 @@ async def read_run(request: Request, study_id: StudyIdPath, index: RunIndexPath)
     """
     study, run = await _run(services_of(request), study_id, index)
     spec = await asyncio.to_thread(run_spec, study.spec, run.params, run.repeat, study.format)
-    return Json(to_json({**run_json(study_id, run), "spec": spec.model_dump(mode="json")}))
+    return Json(to_json(run_json(study_id, run, spec.model_dump(mode="json"))))
 
 
 async def _run(services: Services, study_id: str, index: int) -> tuple[StudyRecord, RunRecord]:

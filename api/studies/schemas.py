@@ -5,7 +5,16 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from api.history.schemas import Rows
-from api.http.schemas import Counter, Number, Page, StudyId, Time, TimelineEntryView, View
+from api.http.schemas import (
+    Counter,
+    Number,
+    Page,
+    StudyId,
+    Time,
+    TimelineEntryView,
+    UsageView,
+    View,
+)
 from api.jobs.schemas import Failure, LossAt, Result
 from core.jobs import Outcome, Status
 from core.specs.job import JobSpec
@@ -73,6 +82,7 @@ class Study(View):
     cancel_requested_at: Time | None
     timeline: list[TimelineEntryView] = Field(default=[])
     """What happened when, in order; at most 100 entries. Not in lists."""
+    usage: UsageView | None = None
     links: StudyLinks
 
 

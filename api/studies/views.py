@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any, Final
 
-from api.http.encoding import strict
+from api.http.schemas import LEFT_OUT
+from api.studies.schemas import Pause, Run, RunLinks, RunWithSpec, Study, StudyLinks, StudyProgress
 from core.ids import utc_now
 from core.studies import RUN_COUNTS, RunRecord, StudyRecord
 
@@ -27,28 +28,19 @@ def study_json(
         listed: among others, without its timeline.
     """
     path = f"/v1/studies/{study.id}"
-    return {
-        "id": study.id,
-        "status": study.status,
-        "spec": study.spec,  # resolved specs hold no number that is not finite
-        "progress": progress_json(study, queue_position),
-        "best": strict(best),
-        "result": strict(study.result),
-        "error": strict(study.error),
-        "labels": study.labels,
-        "created_at": study.created_at,
-        "started_at": study.started_at,
-        "finished_at": study.finished_at,
-        "cancel_requested_at": study.cancel_requested_at,
-        **({} if listed else {"timeline": study.timeline}),
-        "links": {
-            "self": path,
-            "runs": f"{path}/runs",
-            "best": f"{path}/best",
-            "comparison": f"{path}/comparison",
-            "plot": f"{path}/plot",
-        },
-    }
+    return Study.build(
+        study,
+        progress=progress_json(study, queue_position),
+        best=best,
+        timeline=LEFT_OUT if listed else study.timeline.entries,
+        links=StudyLinks.build(
+            self=path,
+            runs=f"{path}/runs",
+            best=f"{path}/best",
+            comparison=f"{path}/comparison",
+            plot=f"{path}/plot",
+        ),
+    )
 
 
 def progress_json(study: StudyRecord, queue_position: int | None) -> Json:
@@ -63,17 +55,17 @@ def progress_json(study: StudyRecord, queue_position: int | None) -> Json:
         fraction = min(1.0, study.num_updates / study.max_updates)
         if study.status == "running" and steps_per_s:
             eta_s = max(0, study.max_updates - study.num_updates) / steps_per_s
-    return {
-        "num_runs": study.num_runs,
-        "num_finished_runs": ended,
-        "runs": counts,
-        "step": study.num_updates,
-        "max_steps": study.max_updates,
-        "fraction": fraction,
-        "steps_per_s": steps_per_s,
-        "eta_s": eta_s,
-        "queue_position": queue_position if study.status == "queued" else None,
-    }
+    return StudyProgress.build(
+        num_runs=study.num_runs,
+        num_finished_runs=ended,
+        runs=counts,
+        step=study.num_updates,
+        max_steps=study.max_updates,
+        fraction=fraction,
+        steps_per_s=steps_per_s,
+        eta_s=eta_s,
+        queue_position=queue_position if study.status == "queued" else None,
+    )
 
 
 def _rate(study: StudyRecord) -> float | None:
@@ -84,35 +76,22 @@ def _rate(study: StudyRecord) -> float | None:
     return study.num_updates / seconds if seconds > 0 else None
 
 
-def run_json(study_id: str, run: RunRecord) -> Json:
-    """One run, without its spec."""
-    path = f"/v1/studies/{study_id}/runs/{run.index}"
-    paused = run.paused and {name: run.paused.get(name) for name in ("step", "loss", "eval")}
-    return {
+def run_json(study_id: str, run: RunRecord, spec: Json | None = None) -> Json:
+    """One run; with its spec, where that is given."""
+    study, path = f"/v1/studies/{study_id}", f"/v1/studies/{study_id}/runs/{run.index}"
+    paused = run.paused and {name: run.paused.get(name) for name in Pause.model_fields}
+    computed: Json = {
         "study_id": study_id,
-        "index": run.index,
-        "configuration": run.configuration,
-        "repeat": run.repeat,
-        "params": run.params,
-        "seed": run.seed,
-        "status": run.status,
-        "outcome": run.outcome,
-        "metric": strict(run.metric),
-        "target": strict(run.target),
-        "best": strict(run.best),
-        "result": strict(run.result),
-        "fused": run.fused,
-        "share_s": strict(run.share_s),
-        "paused": strict(paused),
-        "stopped": strict(run.stopped),
-        "error": strict(run.error),
-        "links": {
-            "self": path,
-            "study": f"/v1/studies/{study_id}",
-            "history": f"{path}/history",
-            "model": f"{path}/model",
-        },
+        "paused": None if paused is None else Pause.build(paused),
+        "links": RunLinks.build(
+            self=path, study=study, history=f"{path}/history", model=f"{path}/model"
+        ),
     }
+    return (
+        Run.build(run, **computed)
+        if spec is None
+        else RunWithSpec.build(run, **computed, spec=spec)
+    )
 
 
 def study_etag(study: StudyRecord, queue_position: int | None = None) -> str:

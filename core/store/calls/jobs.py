@@ -5,50 +5,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from core.errors import NotFoundError
-from core.jobs import JobRecord
-from core.store.calls.job_codec import (
-    META_FIELDS,
-    decode_layouts,
-    decode_meta,
-    decode_record,
-    fields_of,
-)
+from core.store.calls.job_codec import META_FIELDS, decode_layouts, decode_meta
+from core.store.calls.nouns import JOBS, hash_in
 from core.store.connection.client import Call, command
 from core.store.history.bundles import segment_spans, series_start
 from core.store.history.chunks import Span, chunk_name, chunk_names, spans, steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
-from core.studies import study_of
 
 UNLINK_BATCH: Final = 500
 MANY_CHUNKS: Final = 8
-
-
-def not_found(job_id: str) -> NotFoundError:
-    return NotFoundError(f"There is no job {job_id!r}.")
-
-
-def record_key(namespace: str, name: str) -> str:
-    """The key of a hash: of a job, a study, a study's task, or its run."""
-    return f"{namespace}:{'study' if study_of(name) else 'job'}:{name}"
-
-
-def read_job(key: str) -> Call:
-    return command("HGETALL", key)
-
-
-def job_in(answer: Any, job_id: str) -> JobRecord:
-    """Of a HGETALL."""
-    if not answer:
-        raise not_found(job_id)
-    return decode_record(hash_in(answer))
-
-
-def hash_in(answer: Any) -> dict[str, bytes]:
-    """Of a HGETALL, by whichever form redis-py gives it."""
-    if isinstance(answer, dict):
-        return {name.decode(): value for name, value in answer.items()}
-    return fields_of(answer)
 
 
 def read_meta(key: str, kind: HistoryKind) -> Call:
@@ -57,7 +22,7 @@ def read_meta(key: str, kind: HistoryKind) -> Call:
 
 def meta_in(answer: Sequence[bytes | None], job_id: str) -> HistoryMeta:
     if answer[0] is None:
-        raise not_found(job_id)
+        raise JOBS.not_found(job_id)
     return decode_meta(answer)
 
 
@@ -128,7 +93,7 @@ class RowReader:
             at += len(parts)
             column = unpack(self._meta.layout, name, self._count, parts)
             if column is None:
-                raise not_found(self._job_id)
+                raise JOBS.not_found(self._job_id)
             columns[name] = column
         return columns
 

@@ -1,25 +1,20 @@
 """The calls about studies that both stores make, and how their answers are read."""
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from core.errors import NotFoundError
 from core.store.calls.job_codec import KINDS, decode_layout, decode_layouts
-from core.store.calls.jobs import UNLINK_BATCH, hash_in, read_trash, record_key
-from core.store.calls.study_codec import RUN_FIELDS, decode_run, decode_study
+from core.store.calls.jobs import UNLINK_BATCH
+from core.store.calls.nouns import STUDIES, hash_in, record_key
+from core.store.calls.study_codec import RUN_FIELDS, decode_run
 from core.store.connection.client import Call, command
 from core.store.history.chunks import chunk_names
 from core.store.history.layout import HistoryKind
 from core.store.protocols.types import Layouts
-from core.studies import RunRecord, StudyRecord, run_id
+from core.studies import RunRecord, run_id
 
 RUNS_AT_A_TIME: Final = 1_000
-
-
-def not_found(study_id: str) -> NotFoundError:
-    return NotFoundError(f"There is no study {study_id!r}.")
 
 
 def batches(indices: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -28,27 +23,11 @@ def batches(indices: Sequence[int]) -> Iterator[Sequence[int]]:
         yield indices[start : start + RUNS_AT_A_TIME]
 
 
-def dumps(value: Any) -> str:
-    """JSON as the records have it: NaN and infinities stay what they are."""
-    return json.dumps(value, separators=(",", ":"))
-
-
-def read_record(namespace: str, study_id: str) -> Call:
-    return command("HGETALL", record_key(namespace, study_id))
-
-
-def study_in(answer: Any, study_id: str) -> StudyRecord:
-    """Of a HGETALL. Raises `NotFoundError`."""
-    if not answer:
-        raise not_found(study_id)
-    return decode_study(hash_in(answer))
-
-
 def planned(found: Sequence[bytes | None], study_id: str) -> int:
     """Of a HMGET of `id` and `planned`: all runs below this index are there. Raises
     `NotFoundError`."""
     if found[0] is None:
-        raise not_found(study_id)
+        raise STUDIES.not_found(study_id)
     return int(found[1] or 0)
 
 
@@ -138,11 +117,3 @@ def free_rest(
         command("UNLINK", f"{namespace}:trash:{study_id}"),
         command("SREM", f"{namespace}:trash", study_id),
     ]
-
-
-__all__ = [
-    "batches", "dumps", "free_rest", "free_runs", "layouts_in", "not_found", "planned",
-    "planned_in",
-    "read_layouts", "read_record", "read_rest", "read_rows_of", "read_runs", "read_trash",
-    "record_key", "runs_in", "study_in",
-]  # fmt: skip

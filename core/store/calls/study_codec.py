@@ -1,26 +1,24 @@
 """Between the records of a study, its tasks and its runs and the fields of their hashes in Redis.
 
-A run's record is one JSON field (`core.store.calls.job_codec` says how NaN is kept) but for its
+A run's record is one JSON field (`core.store.calls.codec` says how NaN is kept) but for its
 status, and for an error that the store itself gave it.
 """
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, cast
+from typing import Final, cast
 
-import orjson
-
-from core.formats import STORE, stored_study
 from core.jobs import Status
-from core.store.calls.job_codec import (
+from core.store.calls.codec import (
     Fields,
-    decode_timeline,
-    encode_layout,
-    encode_timeline,
-    first_entries,
+    decode,
+    dumps,
+    encode_new,
     format_of,
-    queue_of,
+    new_record,
+    place_of,
 )
+from core.store.calls.job_codec import encode_layout
 from core.store.protocols.types import NewRun, NewStudy, Round, TaskClaim
 from core.studies import RUN_COUNTS, RunRecord, StudyRecord, TaskKind, TaskRecord
 
@@ -31,65 +29,24 @@ RUN_FIELDS: Final = ("record", "status", "error")
 def encode_new_study(study: NewStudy) -> dict[str, bytes | str]:
     """The hash of a study about to be written, but for what the script sets."""
     return {
-        "id": study.id,
-        "format": str(STORE),
-        "spec": orjson.dumps(study.spec),
-        "labels": json.dumps(study.labels),
-        "created_at": study.created_at,
-        "max_attempts": str(study.max_attempts),
-        "queue": queue_of(study.device),
-        "place": f"{9 - study.priority}:{study.id.partition('_')[2]}",
+        **encode_new(study),
+        "place": place_of(study.priority, study.id),
         "num_runs": str(study.num_runs),
         "max_updates": str(study.max_updates),
-        "timeline": encode_timeline(first_entries(study.created_at, study.device)),
     }
 
 
 def new_study_record(study: NewStudy) -> StudyRecord:
     """What `decode_study` gives for a study that has just been written."""
-    return StudyRecord(
-        id=study.id,
-        status="queued",
-        spec=study.spec,
-        created_at=study.created_at,
-        num_runs=study.num_runs,
-        max_updates=study.max_updates,
-        counts=dict.fromkeys(RUN_COUNTS, 0),
-        labels=study.labels,
-        timeline=first_entries(study.created_at, study.device),
-        version=1,
-    )
+    counts = dict.fromkeys(RUN_COUNTS, 0)
+    own = {"num_runs": study.num_runs, "max_updates": study.max_updates, "counts": counts}
+    return new_record(StudyRecord, study, **own)
 
 
 def decode_study(fields: Fields) -> StudyRecord:
     """The record in a study's hash."""
-
-    def text(name: str) -> str | None:
-        return fields[name].decode() if name in fields else None
-
-    def value(name: str) -> Any:
-        return json.loads(fields[name]) if name in fields else None
-
-    return StudyRecord(
-        id=fields["id"].decode(),
-        status=cast(Status, fields["status"].decode()),
-        spec=stored_study(orjson.loads(fields["spec"]), format_of(fields)),
-        format=format_of(fields),
-        created_at=fields["created_at"].decode(),
-        num_runs=int(fields["num_runs"]),
-        max_updates=int(fields["max_updates"]),
-        counts={name: int(fields.get(f"count:{name}", b"0")) for name in RUN_COUNTS},
-        num_updates=int(fields.get("updates", b"0")),
-        round=int(fields.get("round", b"0")),
-        result=value("result"),
-        error=value("error"),
-        labels=json.loads(fields["labels"]),
-        started_at=text("started_at"),
-        finished_at=text("finished_at"),
-        cancel_requested_at=text("cancel_requested_at"),
-        timeline=decode_timeline(fields.get("timeline", b"")),
-        version=int(fields["version"]),
-    )
+    counts = {name: int(fields.get(f"count:{name}", b"0")) for name in RUN_COUNTS}
+    return decode(StudyRecord, fields, counts=counts, format=format_of(fields))
 
 
 def decode_claim(task: Fields, study: Fields) -> TaskClaim:
@@ -117,7 +74,7 @@ def encode_run(run: RunRecord) -> str:
     fields = {
         name: value for name, value in vars(run).items() if value is not None and name != "status"
     }
-    return json.dumps(fields, separators=(",", ":"))
+    return dumps(fields)
 
 
 def decode_run(found: Sequence[bytes | None]) -> RunRecord | None:

@@ -45,9 +45,11 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- RFC 3339, UTC, six fractional digits. The date: Howard Hinnant, "chrono-compatible low-level
--- date algorithms" (civil_from_days), for days from 1970 on.
+-- The moment of this call: RFC 3339, UTC, six fractional digits, written once. The date: Howard
+-- Hinnant, "chrono-compatible low-level date algorithms" (civil_from_days), for days from 1970 on.
+local moment
 local function timestamp()
+  if moment then return moment end
   local time = redis.call('TIME')
   local seconds, micros = tonumber(time[1]), tonumber(time[2])
   local z = math.floor(seconds / 86400) + 719468
@@ -60,9 +62,10 @@ local function timestamp()
   local month = mp < 10 and mp + 3 or mp - 9
   local year = yoe + era * 400 + (month <= 2 and 1 or 0)
   local rest = seconds % 86400
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month,
+  moment = string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month,
     doy - math.floor((153 * mp + 2) / 5) + 1, math.floor(rest / 3600),
     math.floor(rest % 3600 / 60), rest % 60, micros)
+  return moment
 end
 
 -- The timeline with the middle taken out of it: the first half of the lines stays but for its last,
@@ -290,13 +293,17 @@ local function discard(id)
 end
 
 -- ARGV from `first` on: field, value, ... An empty value removes the field; `device` is the
--- running attempt's, and lines of the `timeline` are added to those that there are.
+-- running attempt's, and lines of the `timeline` are added to those that there are. Of what was
+-- used (`usage:...`) the largest value stays, of a task in its study's record.
 local function set_fields(id, first)
   for i = first, #ARGV, 2 do
     local name, value = ARGV[i], ARGV[i + 1]
     if name == 'device' then name = attempt_field(id, 'device') end
     if name == 'timeline' then
       tell_lines(id, value)
+    elseif string.sub(name, 1, 6) == 'usage:' then
+      local whose = study_of(id) or id
+      if tonumber(value) > (tonumber(field(whose, name)) or -1) then set(whose, name, value) end
     elseif value == '' then
       unset(id, name)
     else

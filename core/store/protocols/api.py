@@ -10,7 +10,7 @@ its id.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,54 +26,82 @@ from core.store.protocols.types import (
     NewJob,
     NewStudy,
     Runs,
+    Stamp,
     StudyPage,
     WorkerInfo,
 )
 from core.studies import StudyRecord
 
+New_contra = TypeVar("New_contra", contravariant=True)
+Record_co = TypeVar("Record_co", covariant=True)
+Made_co = TypeVar("Made_co", covariant=True)
+Page_co = TypeVar("Page_co", covariant=True)
 
-class ApiStudies(Protocol):
-    """`ApiStore.studies`. Every method may raise `StoreUnavailableError`; none is retried inside.
-    All that name a study raise `NotFoundError` where there is none."""
 
-    async def create(self, study: NewStudy, idempotency: Idempotency | None) -> CreatedStudy:
-        """As `ApiStore.create`; the same errors."""
+class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
+    """What is asked of jobs and of studies alike. Every method may raise `StoreUnavailableError`;
+    none is retried inside. All that name one raise `NotFoundError` where there is none."""
+
+    async def create(self, new: New_contra, idempotency: Idempotency | None, /) -> Made_co:
+        """Write the record and queue it, atomically, in one round trip, which those that come at
+        once share.
+
+        Raises `ConflictError("idempotency_key_reused")` when the key came with another body,
+        `ConflictError("idempotent_job_deleted")` (or `…_study_…`) when what it made is gone, and
+        `QueueFullError`.
+        """
         ...
 
-    async def get(self, study_id: str) -> StudyRecord: ...
-    async def version(self, study_id: str) -> int: ...
-    async def list(self, where: JobFilter, limit: int, after_id: str | None) -> StudyPage:
-        """Newest first, the filter applied before the limit."""
+    async def get(self, id_: str, /) -> Record_co: ...
+    async def version(self, id_: str, /) -> int:
+        """The record's version alone."""
         ...
 
-    async def request_cancel(self, study_id: str) -> StudyRecord:
-        """Queued tasks and runs are cancelled at once; those that train are asked to stop. A study
-        none of whose tasks is held is cancelled by this."""
+    async def status(self, id_: str, /) -> Status:
+        """The status alone."""
         ...
 
-    async def delete(self, study_id: str) -> None:
-        """As `ApiStore.delete`; then the caller deletes the artifacts and calls `ApiStore.free`,
-        which takes a study's id too."""
+    async def stamp(self, id_: str, /) -> Stamp:
+        """What tells whether the record has changed (for a 304 without it)."""
         ...
+
+    async def list(self, where: JobFilter, limit: int, after_id: str | None) -> Page_co:
+        """Newest first, the filter applied before the limit; `after_id` need not exist any more."""
+        ...
+
+    async def request_cancel(self, id_: str, /) -> Record_co:
+        """queued → cancelled, running → cancelling; a terminal record is returned unchanged. Of a
+        study, queued tasks and runs are cancelled at once, and those that train are asked to stop;
+        where none is held the study is cancelled by this."""
+        ...
+
+    async def delete(self, id_: str, /) -> None:
+        """Put it into the trash: it is gone for all readers at once.
+
+        Raises `ConflictError("not_terminal")` unless terminal. The caller then deletes its
+        artifacts and calls `ApiStore.free`; a worker finishes what is cut off
+        (`WorkerStore.trashed`).
+        """
+        ...
+
+
+class ApiStudies(Records[NewStudy, StudyRecord, CreatedStudy, StudyPage], Protocol):
+    """`ApiStore.studies`."""
 
     async def runs(self, study_id: str, indices: Sequence[int] | None = None) -> Runs:
         """The runs that have been planned, in order of index; of `indices`, those that are."""
         ...
 
 
-if TYPE_CHECKING:
-    from core.store.protocols.api import ApiStudies
+class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
+    """The API's side: jobs, and what is neither a job's nor a study's alone.
 
-
-class ApiStore(Protocol):
-    """The API's side. Every method may raise `StoreUnavailableError`; none is retried inside.
-
-    The histories of a study's run are read under its name (`core.studies.run_id`) as those of a job
-    under its id; `queue_position` and `free` take a study's id too.
+    The histories and the status of a study's run are read under its name (`core.studies.run_id`) as
+    those of a job under its id; `queue_position` and `free` take a study's id too.
     """
 
     @property
-    def studies(self) -> "ApiStudies": ...
+    def studies(self) -> ApiStudies: ...
 
     async def aclose(self) -> None: ...
     async def ping(self) -> None: ...
@@ -82,31 +110,6 @@ class ApiStore(Protocol):
 
         Raises `NewerFormatError` when this version must not use the store.
         """
-        ...
-
-    async def create(self, job: NewJob, idempotency: Idempotency | None) -> Created:
-        """Write the record and queue it, atomically, in one round trip.
-
-        Raises `ConflictError("idempotency_key_reused")` when the key came with another body,
-        `ConflictError("idempotent_job_deleted")` when the job that it made is gone, and
-        `QueueFullError`.
-        """
-        ...
-
-    async def get(self, job_id: str) -> JobRecord:
-        """Raises `NotFoundError`."""
-        ...
-
-    async def version(self, job_id: str) -> int:
-        """The record's version alone (for a 304 without the job). Raises `NotFoundError`."""
-        ...
-
-    async def status(self, job_id: str) -> Status:
-        """The status alone. Raises `NotFoundError`."""
-        ...
-
-    async def list(self, where: JobFilter, limit: int, after_id: str | None) -> JobPage:
-        """Newest first, the filter applied before the limit; `after_id` need not exist any more."""
         ...
 
     async def queue_position(self, job_id: str) -> int | None:
@@ -118,24 +121,12 @@ class ApiStore(Protocol):
         """`queue_position` of several jobs in one round trip."""
         ...
 
-    async def request_cancel(self, job_id: str) -> JobRecord:
-        """queued → cancelled, running → cancelling; a terminal job is returned unchanged."""
-        ...
-
     async def request_diagnosis(self, job_id: str, checkpoint: str) -> None:
         """Have a worker diagnose a terminal job's checkpoint. Asking again while that is not done
         changes nothing.
 
         Raises `NotFoundError`, `ConflictError("not_terminal")`, and
         `ConflictError("diagnosis_pending")` while one of another checkpoint is not done.
-        """
-        ...
-
-    async def delete(self, job_id: str) -> None:
-        """Put the job into the trash: it is gone for all readers at once.
-
-        Raises `ConflictError("not_terminal")` unless terminal. The caller then deletes its
-        artifacts and calls `free`; a worker finishes what is cut off (`WorkerStore.trashed`).
         """
         ...
 

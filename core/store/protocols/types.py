@@ -13,9 +13,9 @@ Layouts = dict[HistoryKind, HistoryLayout]
 Runs = list[RunRecord]
 
 
-@dataclass(frozen=True)
-class NewStudy:
-    """A study about to be written. Its first task, a plan, is queued with it."""
+@dataclass(frozen=True, kw_only=True)
+class NewWork:
+    """What is to be queued: a job or a study."""
 
     id: str
     spec: Json
@@ -24,20 +24,77 @@ class NewStudy:
     priority: int
     max_attempts: int
     device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob(NewWork):
+    """A job about to be written. `layouts` says how its histories will lie."""
+
+    layouts: Layouts
+    parent_id: str | None = None
+    resolved: Json | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewStudy(NewWork):
+    """A study about to be written. Its first task, a plan, is queued with it."""
+
     num_runs: int
     max_updates: int
 
 
 @dataclass(frozen=True)
+class Created:
+    """`replayed`: the key was known with the same fingerprint, and this is the earlier job."""
+
+    job: JobRecord
+    replayed: bool
+    queue_position: int | None = None
+
+    @property
+    def record(self) -> JobRecord:
+        return self.job
+
+
+@dataclass(frozen=True)
 class CreatedStudy:
+    """As `Created`, of a study."""
+
     study: StudyRecord
     replayed: bool
+    queue_position: int | None = None
+
+    @property
+    def record(self) -> StudyRecord:
+        return self.study
+
+
+@dataclass(frozen=True)
+class JobPage:
+    jobs: tuple[JobRecord, ...]
+    has_more: bool
+
+    @property
+    def records(self) -> tuple[JobRecord, ...]:
+        return self.jobs
 
 
 @dataclass(frozen=True)
 class StudyPage:
     studies: tuple[StudyRecord, ...]
     has_more: bool
+
+    @property
+    def records(self) -> tuple[StudyRecord, ...]:
+        return self.studies
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells whether a record has changed, without the record."""
+
+    version: int
+    status: Status
 
 
 @dataclass(frozen=True)
@@ -80,25 +137,6 @@ class QueueFullError(StoreUnavailableError):
 
 
 @dataclass(frozen=True)
-class NewJob:
-    """A job about to be written.
-
-    `history` lays out its rows: see `HistoryLayout`.
-    """
-
-    id: str
-    spec: Json
-    labels: dict[str, str]
-    created_at: str
-    priority: int
-    max_attempts: int
-    device: str
-    layouts: "dict[HistoryKind, HistoryLayout]"
-    parent_id: str | None = None
-    resolved: Json | None = None
-
-
-@dataclass(frozen=True)
 class Idempotency:
     """`key` as the client sent it (scoped by caller); `fingerprint` of the body it came with."""
 
@@ -108,25 +146,10 @@ class Idempotency:
 
 
 @dataclass(frozen=True)
-class Created:
-    """`replayed`: the key was known with the same fingerprint, and this is the earlier job."""
-
-    job: JobRecord
-    replayed: bool
-    queue_position: int | None = None
-
-
-@dataclass(frozen=True)
 class JobFilter:
     statuses: tuple[Status, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     created_after: str | None = None
-
-
-@dataclass(frozen=True)
-class JobPage:
-    jobs: tuple[JobRecord, ...]
-    has_more: bool
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ What holds for every change: `core.store.protocols.api`.
 from collections.abc import Sequence
 from typing import Protocol
 
-from core.jobs import AttemptEnd, JobRecord, Outcome, Status
+from core.jobs import AttemptEnd, JobRecord, Outcome, Status, Usage
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows, RunRows
 from core.store.protocols.types import (
     Claim,
@@ -90,10 +90,10 @@ class WorkerStore(Protocol):
         ...
 
     def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
-        """Set `phase`, `progress`, `latest`, `best`, `checkpoints`, `interventions`, `diagnosis`,
-        `resolved`, `spec`, or the attempt's `device`; None removes. `timeline` holds entries
-        (`core.jobs.TimelineEntry`) that are added to those that there are; one that is there
-        already is not added again. `rows` are appended first, in the same round trip."""
+        """Set fields of the record (those that `core.jobs.JobRecord` marks as set by `update`), or
+        the attempt's `device`; None removes. `timeline` holds entries (`TimelineEntry`) that are
+        added to those that there are; one that is there already is not added again. Of `usage` the
+        larger value stays. `rows` are appended first, in the same round trip."""
         ...
 
     def close(
@@ -108,7 +108,7 @@ class WorkerStore(Protocol):
     ) -> Status:
         """running/cancelling → terminal, once; ends the attempt and the lease.
 
-        `fields` and `rows` as in `update`, and `result`, `error`. Returns the status
+        `fields` and `rows` as in `update`, and those marked as set by `close`. Returns the status
         that the job has now: when this attempt has closed it already, nothing is changed.
         Raises `ConflictError("illegal_move")` for a move that the table has not.
         """
@@ -226,9 +226,11 @@ class WorkerStudies(Protocol):
         rows: Sequence[RunRows] = (),
         runs: Sequence[RunRecord] = (),
         num_updates: int | None = None,
+        usage: Usage | None = None,
     ) -> Status:
         """A train task is done (`succeeded`, `failed`, `cancelled`); rows and records as in
-        `write`. Runs of a failed or cancelled task that have not ended become so too, without more
-        words. The last task of a round to be closed queues the plan of the next; in a study that is
-        `cancelling` the last one cancels it. Returns the study's status."""
+        `write`. Of `usage` the larger of this and the study's stays in the study's record. Runs of
+        a failed or cancelled task that have not ended become so too, without more words. The last
+        task of a round to be closed queues the plan of the next; in a study that is `cancelling`
+        the last one cancels it. Returns the study's status."""
         ...

@@ -3,30 +3,23 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import redis
 from numpy.typing import NDArray
 
 from core.errors import ConflictError
-from core.ids import JOB_PREFIX
-from core.jobs import JobRecord, Status
+from core.jobs import JobRecord
 from core.store.calls import jobs as job_calls
-from core.store.calls.create import create_call, read_creation
-from core.store.calls.job_codec import (
-    decode_record,
-    decode_worker,
-    encode_new,
-    fields_of,
-    new_record,
-)
-from core.store.calls.list import matching_ids
+from core.store.calls.job_codec import decode_worker
+from core.store.calls.nouns import JOBS
 from core.store.calls.opening import check_opened, open_call
-from core.store.connection.client import AsyncClient, Call, SyncClient, call_script, command
+from core.store.connection.client import AsyncClient, SyncClient, call_script, command
 from core.store.history.chunks import steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
-from core.store.protocols.types import Created, Idempotency, JobFilter, JobPage, NewJob, WorkerInfo
+from core.store.protocols.types import Created, JobPage, NewJob, WorkerInfo
+from core.store.redis.api_records import AsyncRecords, known_position
 from core.store.redis.api_studies import AsyncRedisStudies
 from core.studies import study_of
 
@@ -40,13 +33,12 @@ RECONNECT_S: Final = (0.05, 2.0)
 _log = logging.getLogger(__name__)
 
 
-class AsyncRedisStore:
+class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
     """`ApiStore` on one Redis server. Connects at the first call; one per event loop."""
 
     def __init__(self, url: str, namespace: str, *, max_queued: int = 1_000_000) -> None:
-        self._link = AsyncClient(url, namespace, "thalweg-api")
+        super().__init__(AsyncClient(url, namespace, "thalweg-api"), JOBS, max_queued)
         self._bulk = SyncClient(url, namespace, "thalweg-api-bulk")
-        self._max_queued = max_queued
         self.studies = AsyncRedisStudies(self._link, max_queued)
 
     async def aclose(self) -> None:
@@ -59,50 +51,15 @@ class AsyncRedisStore:
     async def open(self) -> None:
         check_opened(await self._link.call(open_call()))
 
-    async def create(self, job: NewJob, idempotency: Idempotency | None) -> Created:
-        fields = encode_new(job)
-        call = create_call(job.id, job.labels, fields, self._max_queued, idempotency)
-        created = read_creation(await self._link.grouped(call), "job", self._max_queued)
-        if created.earlier is None:
-            return Created(new_record(job), False, created.position)
-        earlier = decode_record(fields_of(created.earlier))
-        return Created(earlier, True, _position(created.position))
-
-    async def get(self, job_id: str) -> JobRecord:
-        return job_calls.job_in(
-            await self._link.call(job_calls.read_job(self._name(job_id))), job_id
-        )
-
-    async def version(self, job_id: str) -> int:
-        return int(await self._field(job_id, "version"))
-
-    async def status(self, job_id: str) -> Status:
-        return cast(Status, (await self._field(job_id, "status")).decode())
-
-    async def list(self, where: JobFilter, limit: int, after_id: str | None) -> JobPage:
-        ids = await matching_ids(self._link.call, JOB_PREFIX, where, limit, after_id)
-        answers = await self._calls([job_calls.read_job(self._name(i)) for i in ids[:limit]])
-        jobs = [
-            job_calls.job_in(answer, job_id)
-            for job_id, answer in zip(ids, answers, strict=False)
-            if answer  # else deleted in between
-        ]
-        return JobPage(tuple(jobs), len(ids) > limit)
-
     async def queue_position(self, job_id: str) -> int | None:
         return (await self.queue_positions([job_id]))[0]
 
     async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
         if not ids:
             return []
-        return [_position(found) for found in await self._link.call(call_script("positions", *ids))]
-
-    async def request_cancel(self, job_id: str) -> JobRecord:
-        match await self._link.call(call_script("cancel", job_id)):
-            case [b"ok", record]:
-                return decode_record(fields_of(record))
-            case _:
-                raise job_calls.not_found(job_id)
+        return [
+            known_position(found) for found in await self._link.call(call_script("positions", *ids))
+        ]
 
     async def request_diagnosis(self, job_id: str, checkpoint: str) -> None:
         match await self._link.call(call_script("request_diagnosis", job_id, checkpoint)):
@@ -120,20 +77,7 @@ class AsyncRedisStore:
                     f"The diagnosis of {other.decode()} is not done yet: wait for it.",
                 )
             case _:
-                raise job_calls.not_found(job_id)
-
-    async def delete(self, job_id: str) -> None:
-        match await self._link.call(call_script("delete", job_id)):
-            case [b"ok"]:
-                return
-            case [b"not_terminal", status]:
-                raise ConflictError(
-                    "not_terminal",
-                    f"Job {job_id} is {status.decode()}: cancel it and wait for its end before"
-                    " deleting it.",
-                )
-            case _:
-                raise job_calls.not_found(job_id)
+                raise JOBS.not_found(job_id)
 
     async def free(self, job_id: str) -> None:
         if study_of(job_id):
@@ -145,7 +89,7 @@ class AsyncRedisStore:
             await self._link.calls(batch)
 
     async def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
-        answer = await self._link.call(job_calls.read_meta(self._name(job_id), kind))
+        answer = await self._link.call(job_calls.read_meta(self._key(job_id), kind))
         return job_calls.meta_in(answer, job_id)
 
     async def history_rows(
@@ -189,7 +133,7 @@ class AsyncRedisStore:
             parts = [batch[stored.index(name)] for batch in batches]
             column = unpack(meta.layout, name, len(rows), parts)
             if column is None:
-                raise job_calls.not_found(job_id)
+                raise JOBS.not_found(job_id)
             columns[name] = column
         return columns
 
@@ -215,18 +159,6 @@ class AsyncRedisStore:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, longest_s)
 
-    def _name(self, name: str) -> str:
-        return job_calls.record_key(self._link.key(), name)
-
-    async def _field(self, job_id: str, name: str) -> bytes:
-        found: bytes | None = await self._link.call(command("HGET", self._name(job_id), name))
-        if found is None:
-            raise job_calls.not_found(job_id)
-        return found
-
-    async def _calls(self, several: Sequence[Call]) -> Sequence[Any]:
-        return await self._link.calls(several) if several else []
-
 
 async def _messages(pubsub: Any, idle_ping_s: float) -> AsyncIterator[Any]:
     """All that arrives. A silent server is asked for a sign of life, and must give it."""
@@ -241,7 +173,3 @@ async def _messages(pubsub: Any, idle_ping_s: float) -> AsyncIterator[Any]:
         else:
             await pubsub.ping()
             asked = True
-
-
-def _position(found: int) -> int | None:
-    return None if found < 0 else found

@@ -5,14 +5,9 @@ from typing import Final
 
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status
 from core.store.calls import jobs as job_calls
-from core.store.calls.job_codec import (
-    decode_layouts,
-    decode_record,
-    encode_updates,
-    encode_worker,
-    fields_of,
-    queues_served,
-)
+from core.store.calls.codec import encode_updates, fields_of
+from core.store.calls.job_codec import decode_job, decode_layouts, encode_worker, queues_served
+from core.store.calls.nouns import JOBS, record_key
 from core.store.calls.opening import check_opened, open_call, refuse_newer
 from core.store.calls.study_codec import decode_claim
 from core.store.calls.write import accept, append_call, held, status_in, truncate_call
@@ -45,7 +40,7 @@ class RedisStore:
         check_opened(self._link.call(open_call()))
 
     def get(self, job_id: str) -> JobRecord:
-        return job_calls.job_in(self._link.call(job_calls.read_job(self._name(job_id))), job_id)
+        return JOBS.record_in(self._link.call(JOBS.read(self._link.key(), job_id)), job_id)
 
     def claim_next(
         self, worker: str, devices: Sequence[str], lease_s: float
@@ -54,7 +49,7 @@ class RedisStore:
             case [b"job", record]:
                 fields = fields_of(record)
                 return Claim(
-                    decode_record(fields),
+                    decode_job(fields),
                     int(fields["token"]),
                     int(fields["attempts"]),
                     decode_layouts(fields),
@@ -187,7 +182,7 @@ class RedisStore:
         )
 
     def _name(self, name: str) -> str:
-        return job_calls.record_key(self._link.key(), name)
+        return record_key(self._link.key(), name)
 
     def _append(self, claim: Claim, rows: Rows) -> Call:
         kind, first_row, columns = rows

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from core.errors import StaleAttemptError
-from core.store.calls.job_codec import decode_record, encode_diagnosis, fields_of
+from core.store.calls.codec import dumps, fields_of
+from core.store.calls.job_codec import decode_job
 from core.store.connection.client import Call, SyncClient, call_script
 from core.store.protocols.types import DiagnosisClaim, Json
 
@@ -21,7 +22,7 @@ class RedisDiagnoses:
         match self._link.call(call_script("claim_diagnosis", _ms(lease_s))):
             case [b"ok", token, checkpoint, record]:
                 return DiagnosisClaim(
-                    decode_record(fields_of(record)), int(token), checkpoint.decode()
+                    decode_job(fields_of(record)), int(token), checkpoint.decode()
                 )
             case _:
                 return None
@@ -30,7 +31,7 @@ class RedisDiagnoses:
         self._write(claim, call_script("renew_diagnosis", claim.job.id, claim.token, _ms(lease_s)))
 
     def finish(self, claim: DiagnosisClaim, found: Json) -> None:
-        self._close(claim, encode_diagnosis(found), "")
+        self._close(claim, dumps(found), "")
 
     def fail(self, claim: DiagnosisClaim, reason: str) -> None:
         assert reason

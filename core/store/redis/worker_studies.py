@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
-from core.jobs import AttemptEnd, Status
+from core.jobs import AttemptEnd, Status, Usage
 from core.store.calls import studies as calls
+from core.store.calls.codec import dumps, encode_usage
+from core.store.calls.jobs import read_trash
+from core.store.calls.nouns import STUDIES, record_key
 from core.store.calls.study_codec import encode_round, encode_runs
 from core.store.calls.write import accept, append_call, bundle_call, held, status_in, truncate_call
 from core.store.connection.client import Call, SyncClient, call_script, command
@@ -25,8 +28,8 @@ class RedisStudies:
         self._link = link
 
     def get(self, study_id: str) -> StudyRecord:
-        answer = self._link.call(calls.read_record(self._link.key(), study_id))
-        return calls.study_in(answer, study_id)
+        answer = self._link.call(STUDIES.read(self._link.key(), study_id))
+        return STUDIES.record_in(answer, study_id)
 
     def runs(self, study_id: str, indices: Sequence[int] | None = None) -> list[RunRecord]:
         wanted = range(self._planned(study_id)) if indices is None else indices
@@ -77,7 +80,7 @@ class RedisStudies:
             raise ValueError(f"a plan may not set {sorted(unknown)}")
         words = [
             word for name, value in fields.items() if value is not None
-            for word in (name, calls.dumps(value))
+            for word in (name, dumps(value))
         ]  # fmt: skip
         return status_in(
             self._link.call(call_script("finish", *held(claim), status, *words)), claim
@@ -92,12 +95,14 @@ class RedisStudies:
         rows: Sequence[RunRows] = (),
         runs: Sequence[RunRecord] = (),
         num_updates: int | None = None,
+        usage: Usage | None = None,
     ) -> Status:
+        used = [] if usage is None else encode_usage(usage)
         before = [*_appends(claim, rows), *_run_calls(claim, runs, num_updates, None)]
         *earlier, last, study_status = self._send(
             [
                 *before,
-                call_script("close", *held(claim), status, end),
+                call_script("close", *held(claim), status, end, *used),
                 command("HGET", self._key(claim.study.id), "status"),
             ]
         )
@@ -110,7 +115,7 @@ class RedisStudies:
     def free(self, study_id: str) -> None:
         """Free what a study in the trash leaves behind; may be repeated."""
         namespace = self._link.key()
-        trashed = self._link.call(calls.read_trash(study_id, namespace))
+        trashed = self._link.call(read_trash(study_id, namespace))
         planned = calls.planned_in(trashed)
         for some in calls.batches(range(planned)):
             metas = self._link.calls(calls.read_rows_of(namespace, study_id, some))
@@ -125,7 +130,7 @@ class RedisStudies:
         return calls.planned(found, study_id)
 
     def _key(self, name: str) -> str:
-        return calls.record_key(self._link.key(), name)
+        return record_key(self._link.key(), name)
 
     def _send(self, writes: Sequence[Call]) -> list[Any]:
         answers: list[Any] = []

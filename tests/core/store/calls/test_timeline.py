@@ -9,21 +9,20 @@ import pytest
 import redis
 
 from core.jobs import MOST_ENTRIES, Event, Timeline, TimelineEntry
-from core.store.calls.job_codec import decode_timeline, encode_timeline
 from core.store.protocols.types import Claim, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
 from tests.core.store.study_makers import new_study, round_of, take
 
 pytestmark = pytest.mark.anyio
 NewJobs = Callable[..., NewJob]
-Story = list[tuple[Event, str | None]]
+Story = list[tuple[str, str | None]]
 
 
 def story(timeline: Timeline) -> Story:
     """Events and details, after a look at the times."""
-    times = [entry.at for entry in timeline]
+    times = [entry.at for entry in timeline.entries]
     assert times == sorted(times)
-    return [(entry.event, entry.detail) for entry in timeline]
+    return [(entry.event, entry.detail) for entry in timeline.entries]
 
 
 def claim_job(worker: RedisStore, name: str) -> Claim:
@@ -40,14 +39,14 @@ async def test_a_job_tells_its_story(
     worker.hand_over(claim_job(worker, "first"))
     worker.lose(claim_job(worker, "second\nof\u2028its name"))
     claim = claim_job(worker, "third")
-    at = (await api.get(new.id)).timeline[-1].at
+    at = (await api.get(new.id)).timeline.entries[-1].at
     told = TimelineEntry(at, "phase", "training")
     worker.update(claim, {"timeline": [told]})
     worker.update(claim, {"timeline": [told, TimelineEntry(at, "restarted", "two words")]})
     await api.request_cancel(new.id)
     worker.close(claim, "cancelled", "cancelled", outcome=None, fields={"timeline": [told]})
 
-    assert created.job.timeline[0].at == new.created_at
+    assert created.job.timeline.entries[0].at == new.created_at
     assert story((await api.get(new.id)).timeline) == [
         ("created", None),
         ("queued", "any"),
@@ -107,18 +106,18 @@ async def test_of_a_long_story_the_middle_goes_and_is_counted(
     new = new_job()
     await api.create(new, None)
     claim = claim_job(worker, "w")
-    at = (await api.get(new.id)).timeline[-1].at
+    at = (await api.get(new.id)).timeline.entries[-1].at
     entries = [TimelineEntry(at, "intervention", f"skip at step {step}") for step in range(250)]
     for start in range(0, len(entries), batch):
         worker.update(claim, {"timeline": entries[start : start + batch]})
 
-    timeline = (await api.get(new.id)).timeline
+    timeline = (await api.get(new.id)).timeline.entries
 
     assert len(timeline) == MOST_ENTRIES
     half = MOST_ENTRIES // 2
     assert timeline[half - 1] == TimelineEntry(at, "omitted", f"{253 - 99} entries")
-    assert list(timeline[3 : half - 1]) == entries[: half - 4]
-    assert list(timeline[half:]) == entries[-half:]
+    assert timeline[3 : half - 1] == entries[: half - 4]
+    assert timeline[half:] == entries[-half:]
 
 
 @pytest.mark.parametrize("noun", ["job", "study"])
@@ -129,7 +128,7 @@ async def test_what_was_stored_without_a_timeline_begins_one(
     new = new_job() if noun == "job" else new_study()
     await store.create(new, None)
     raw.hdel(f"{namespace}:{noun}:{new.id}", "timeline")
-    assert (await store.get(new.id)).timeline == ()
+    assert (await store.get(new.id)).timeline.entries == []
     await store.request_cancel(new.id)
     assert story((await store.get(new.id)).timeline) == [
         ("cancel_requested", None), ("ended", "cancelled")
@@ -138,7 +137,7 @@ async def test_what_was_stored_without_a_timeline_begins_one(
 
 def test_an_entry_is_one_line_whatever_it_says() -> None:
     said = TimelineEntry("2026-11-22T10:00:00.000000Z", "claimed", "a\nb\r\x1c\x85\u2028c  d")
-    (read,) = decode_timeline(encode_timeline([said]).encode())
+    (read,) = Timeline.of([said]).entries
     assert read == TimelineEntry(said.at, "claimed", "a b  \x85\u2028c  d")
 
 

@@ -1,0 +1,175 @@
+"""Between a record and the fields of its hash in Redis, as the record's annotations say
+(`core.jobs.Stored`): for jobs and studies alike.
+
+JSON values are kept to the bit: NaN and infinities stay what they are (`json` writes them; orjson,
+which would write null, handles specs alone, where they are refused).
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields as fields_in
+from functools import cache
+from typing import Any, Final, TypeVar, assert_never, get_type_hints
+
+import orjson
+
+from core.formats import STORE, stored_job, stored_study
+from core.jobs import Attempt, JobRecord, Stored, Timeline, Usage
+from core.store.protocols.types import Json, NewWork
+from core.studies import StudyRecord
+
+Fields = Mapping[str, bytes]
+Record = TypeVar("Record", JobRecord, StudyRecord)
+
+dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
+"""JSON as the records have it."""
+
+
+def fields_of(flat: Sequence[bytes]) -> dict[str, bytes]:
+    """A HGETALL's reply (field, value, field, value, …) by name."""
+    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def decode(record: type[Record], fields: Fields, **apart: Any) -> Record:
+    """Return the record in a hash, its spec as `core.formats` reads what an earlier format wrote.
+
+    `apart`: what does not lie in a field of its own.
+    """
+    for key, (name, read) in _COLUMNS[record].items():
+        if key in fields:
+            apart[name] = read(fields[key])
+    apart["spec"] = _COMPLETE[record](apart["spec"], format_of(fields))
+    used = {name: int(fields[key]) for name, key in _USAGE.items() if key in fields}
+    return record(**apart, usage=Usage(**used) if used else None)
+
+
+def format_of(fields: Fields) -> int:
+    """Return the format in which a record was written (`core.formats`)."""
+    return int(fields.get("format", b"1"))
+
+
+def _stored(record: type) -> Mapping[str, Stored]:
+    hints = get_type_hints(record, include_extras=True)
+    notes = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
+    return {name: stored for name in notes for stored in notes[name] if isinstance(stored, Stored)}
+
+
+_READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
+    "text": bytes.decode,
+    "number": int,
+    "json": json.loads,
+    "finite": orjson.loads,
+    "list": lambda text: tuple(json.loads(text)),
+    "timeline": lambda text: Timeline(text.decode()),
+}
+
+
+def _columns(record: type) -> Mapping[str, tuple[str, Callable[[bytes], Any]]]:
+    """By the hash's field: the record's field, and how it is read."""
+    return {
+        stored.key or name: (name, _READ[stored.form])
+        for name, stored in _stored(record).items()
+        if stored.form in _READ
+    }
+
+
+_COMPLETE: Final[Mapping[type, Callable[[Json, int], Json]]] = {
+    JobRecord: stored_job,
+    StudyRecord: stored_study,
+}
+_COLUMNS: Final = {record: _columns(record) for record in (JobRecord, StudyRecord)}
+_USAGE: Final = {each.name: f"usage:{each.name}" for each in fields_in(Usage)}
+
+
+def encode_usage(usage: Usage) -> list[bytes | str]:
+    """Arguments for the scripts: of each the larger stays."""
+    used = ((key, getattr(usage, name)) for name, key in _USAGE.items())
+    return [word for key, value in used if value is not None for word in (key, str(value))]
+
+
+def encode_updates(fields: Json, *, closing: bool = False) -> list[bytes | str]:
+    """Arguments for the scripts: field, value, …; None becomes empty, which removes the field.
+
+    Raises `ValueError` for a field that an attempt may not set.
+    """
+    settable = _settable(closing)
+    if unknown := fields.keys() - settable.keys():
+        raise ValueError(f"an attempt may not set {sorted(unknown)}")
+    flat: list[bytes | str] = []
+    for name, value in fields.items():
+        if isinstance(value, Usage):
+            flat += encode_usage(value)
+        elif value is not None:
+            flat += [name, encode(settable[name], value)]
+        elif settable[name].form != "usage":  # what was not measured takes nothing away
+            flat += [name, ""]
+    return flat
+
+
+@cache
+def _settable(closing: bool) -> Mapping[str, Stored]:
+    """What an attempt may set, of a job's record and of its own."""
+    calls = {"update", "close"} if closing else {"update"}
+    found = {**_stored(JobRecord), **_stored(Attempt)}
+    return {name: stored for name, stored in found.items() if stored.set_by in calls}
+
+
+def encode(stored: Stored, value: Any) -> bytes | str:
+    """A field's value in the hash."""
+    match stored.form:
+        case "text" | "number":
+            return str(value)
+        case "json" | "list":
+            return dumps(value)
+        case "finite":
+            return orjson.dumps(value)
+        case "timeline":
+            return Timeline.of(value).text
+        case "usage" | "apart":
+            raise ValueError(f"{stored.form} does not lie in one field")
+        case _:
+            assert_never(stored.form)
+
+
+def encode_new(new: NewWork) -> dict[str, bytes | str]:
+    """The hash of a job or study about to be queued, as far as both have the same fields, and but
+    for what the script sets."""
+    queue = queue_of(new.device)
+    return {
+        "id": new.id,
+        "format": str(STORE),
+        "spec": orjson.dumps(new.spec),
+        "labels": dumps(new.labels),
+        "created_at": new.created_at,
+        "max_attempts": str(new.max_attempts),
+        "queue": queue,
+        "timeline": Timeline.begun(new.created_at, queue).text,
+    }
+
+
+def new_record(record: type[Record], new: NewWork, **more: Any) -> Record:
+    """What `decode` gives for a job or study that has just been created. `more`: what only one of
+    them has."""
+    return record(
+        id=new.id,
+        status="queued",
+        spec=new.spec,
+        labels=new.labels,
+        created_at=new.created_at,
+        timeline=Timeline.begun(new.created_at, queue_of(new.device)),
+        version=1,
+        **more,
+    )
+
+
+def place_of(priority: int, owner_id: str, name: str = "") -> str:
+    """Where a job, or a task (`name`) of a study, stands in its queue. It sorts by priority (9
+    first), then by age, since ids sort by time: what is queued again gets its old place back. Of a
+    study: what the places of its tasks begin with."""
+    place = f"{9 - priority}:{owner_id.partition('_')[2]}"
+    return f"{place}:{name}" if name else place
+
+
+def queue_of(device: str) -> str:
+    """The queue of what asks for `device`: what any worker can run shares one."""
+    return "any" if device in {"auto", "cpu"} else device

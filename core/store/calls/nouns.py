@@ -1,0 +1,86 @@
+"""Jobs and studies as the store sees them: what tells them apart in the calls that both have."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from core.errors import ConflictError, NotFoundError
+from core.ids import JOB_PREFIX, STUDY_PREFIX
+from core.jobs import JobRecord
+from core.store.calls.codec import Fields, fields_of
+from core.store.calls.job_codec import decode_job, encode_new_job, new_job_record
+from core.store.calls.study_codec import decode_study, encode_new_study, new_study_record
+from core.store.connection.client import Call, command
+from core.store.protocols.types import (
+    Created,
+    CreatedStudy,
+    JobPage,
+    NewJob,
+    NewStudy,
+    StudyPage,
+)
+from core.studies import StudyRecord, study_of
+
+New = TypeVar("New")
+Record = TypeVar("Record")
+Made = TypeVar("Made")
+Page = TypeVar("Page")
+
+
+@dataclass(frozen=True)
+class Noun(Generic[New, Record, Made, Page]):
+    """A kind of record.
+
+    Attributes:
+        name: in messages, and the prefix of its ids.
+        encode_new: the hash of a new one, but for what the script sets.
+        new_record: what `decode` gives for it.
+    """
+
+    name: str
+    encode_new: Callable[[New], dict[str, bytes | str]]
+    new_record: Callable[[New], Record]
+    decode: Callable[[Fields], Record]
+    made: Callable[[Record, bool, int | None], Made]
+    page: Callable[[tuple[Record, ...], bool], Page]
+
+    def read(self, namespace: str, id_: str) -> Call:
+        """The call that reads the hash."""
+        return command("HGETALL", record_key(namespace, id_))
+
+    def record_in(self, answer: Any, id_: str) -> Record:
+        """The record in the answer to `read`. Raises `NotFoundError`."""
+        if not answer:
+            raise self.not_found(id_)
+        return self.decode(hash_in(answer))
+
+    def not_found(self, id_: str) -> NotFoundError:
+        return NotFoundError(f"There is no {self.name} {id_!r}.")
+
+    def not_terminal(self, id_: str, status: bytes) -> ConflictError:
+        """Why it is not deleted."""
+        return ConflictError(
+            "not_terminal",
+            f"{self.name.capitalize()} {id_} is {status.decode()}: cancel it and wait for its end"
+            " before deleting it.",
+        )
+
+
+JOBS: Final = Noun[NewJob, JobRecord, Created, JobPage](
+    JOB_PREFIX, encode_new_job, new_job_record, decode_job, Created, JobPage
+)
+STUDIES: Final = Noun[NewStudy, StudyRecord, CreatedStudy, StudyPage](
+    STUDY_PREFIX, encode_new_study, new_study_record, decode_study, CreatedStudy, StudyPage
+)
+
+
+def record_key(namespace: str, name: str) -> str:
+    """The key of a hash: of a job, a study, a study's task, or its run."""
+    return f"{namespace}:{'study' if study_of(name) else 'job'}:{name}"
+
+
+def hash_in(answer: Any) -> dict[str, bytes]:
+    """Of a HGETALL, by whichever form redis-py gives it."""
+    if isinstance(answer, dict):
+        return {name.decode(): value for name, value in answer.items()}
+    return fields_of(answer)

@@ -1,0 +1,94 @@
+"""What the API asks of jobs and of studies alike, on Redis."""
+
+from collections.abc import Sequence
+from typing import Any, Generic, cast
+
+from core.jobs import Status
+from core.store.calls.codec import fields_of
+from core.store.calls.create import create_call, read_creation
+from core.store.calls.list import matching_ids
+from core.store.calls.nouns import Made, New, Noun, Page, Record, record_key
+from core.store.connection.client import AsyncClient, Call, call_script, command
+from core.store.protocols.types import Idempotency, JobFilter, NewWork, Stamp
+
+
+class AsyncRecords(Generic[New, Record, Made, Page]):
+    """`core.store.protocols.api.Records` of one noun."""
+
+    def __init__(
+        self, link: AsyncClient, noun: Noun[New, Record, Made, Page], max_queued: int
+    ) -> None:
+        self._link = link
+        self._noun = noun
+        self._max_queued = max_queued
+
+    async def create(self, new: New, idempotency: Idempotency | None) -> Made:
+        noun, fields = self._noun, self._noun.encode_new(new)
+        work = cast(NewWork, new)
+        call = create_call(work.id, work.labels, fields, self._max_queued, idempotency)
+        created = read_creation(await self._link.grouped(call), noun.name, self._max_queued)
+        position = known_position(created.position)
+        if created.earlier is None:
+            return noun.made(noun.new_record(new), False, position)
+        return noun.made(noun.decode(fields_of(created.earlier)), True, position)
+
+    async def get(self, id_: str) -> Record:
+        answer = await self._link.call(self._noun.read(self._link.key(), id_))
+        return self._noun.record_in(answer, id_)
+
+    async def version(self, id_: str) -> int:
+        return int(await self._field(id_, "version"))
+
+    async def status(self, id_: str) -> Status:
+        return cast(Status, (await self._field(id_, "status")).decode())
+
+    async def stamp(self, id_: str) -> Stamp:
+        version, status = await self._link.call(
+            command("HMGET", self._key(id_), "version", "status")
+        )
+        if version is None:
+            raise self._noun.not_found(id_)
+        return Stamp(int(version), status.decode())
+
+    async def list(self, where: JobFilter, limit: int, after_id: str | None) -> Page:
+        ids = await matching_ids(self._link.call, self._noun.name, where, limit, after_id)
+        reads = [self._noun.read(self._link.key(), id_) for id_ in ids[:limit]]
+        records = [
+            self._noun.record_in(answer, id_)
+            for id_, answer in zip(ids, await self._calls(reads), strict=False)
+            if answer  # else deleted in between
+        ]
+        return self._noun.page(tuple(records), len(ids) > limit)
+
+    async def request_cancel(self, id_: str) -> Record:
+        match await self._link.call(call_script("cancel", id_)):
+            case [b"ok", record]:
+                return self._noun.decode(fields_of(record))
+            case _:
+                raise self._noun.not_found(id_)
+
+    async def delete(self, id_: str) -> None:
+        match await self._link.call(call_script("delete", id_)):
+            case [b"ok"]:
+                return
+            case [b"not_terminal", status]:
+                raise self._noun.not_terminal(id_, status)
+            case _:
+                raise self._noun.not_found(id_)
+
+    def _key(self, name: str) -> str:
+        return record_key(self._link.key(), name)
+
+    async def _field(self, id_: str, name: str) -> bytes:
+        found: bytes | None = await self._link.call(command("HGET", self._key(id_), name))
+        if found is None:
+            raise self._noun.not_found(id_)
+        return found
+
+    async def _calls(self, several: Sequence[Call]) -> Sequence[Any]:
+        return await self._link.calls(several) if several else []
+
+
+def known_position(found: int) -> int | None:
+    """A place in the queue as the scripts give it."""
+    return None if found < 0 else found
