@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from api.http.schemas import Page
 from core.errors import FieldError, InvalidInputError
 
 Item = TypeVar("Item")
@@ -45,7 +46,8 @@ def read_cursor(query: str, cursor: str, valid: Callable[[str], bool]) -> str:
 
 def page_body(data: Sequence[Any], next_cursor: str | None) -> Json:
     """The contract's shape of a list."""
-    return {"data": data, "has_more": next_cursor is not None, "next_cursor": next_cursor}
+    more = next_cursor is not None
+    return {"data": data, **Page.build(has_more=more, next_cursor=next_cursor)}
 
 
 def page_of(

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.http.encoding import strict, to_json
 from api.http.openapi import header, problems, request_body
-from api.jobs.schemas import AskedDiagnosis, Diagnosis
+from api.jobs.schemas import AskedDiagnosis, Diagnosis, DiagnosisLink
 from api.jobs.submission import ACCEPTED, KEY_PARAMETER, accept, new_job
 from api.services.dependencies import (
     JobIdPath,
@@ -89,7 +89,8 @@ async def ask_for_diagnosis(request: Request, job_id: JobIdPath) -> Response:
     await services.store.request_diagnosis(job_id, str(asked.checkpoint))
     services.dispatcher.announce()
     path = f"/v1/jobs/{job_id}/diagnosis"
-    body = {"job_id": job_id, "checkpoint": asked.checkpoint, "links": {"diagnosis": path}}
+    links = DiagnosisLink.build(diagnosis=path)
+    body = AskedDiagnosis.build(job_id=job_id, checkpoint=asked.checkpoint, links=links)
     return Json(to_json(body), 202, {"Location": path, "Retry-After": "1"})
 
 

@@ -1,16 +1,18 @@
 """From a resolved spec to a queued job: what every call shares that makes one."""
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 
 from api.jobs.origin import Origin, copied
 from api.jobs.schemas import Job
-from api.jobs.views import job_bytes
-from api.services.dependencies import Json, services_of
+from api.jobs.views import job_json
+from api.services import queueing
+from api.services.dependencies import Json, Services, services_of
 from api.services.idempotency import KEY_PARAMETER, idempotency_of
-from api.services.queueing import accepted, announced
+from api.services.queueing import Noun, accepted
 from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
+from core.jobs import JobRecord
 from core.specs.job import JobSpec
 from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewJob
@@ -44,8 +46,21 @@ async def accept(request: Request, job: NewJob, origin: Origin | None = None) ->
         created = await services.store.create(job, idempotency)
     else:
         created = await copied(services, origin, job, idempotency)
-    headers = announced(services, f"/v1/jobs/{created.job.id}", replayed=created.replayed)
-    return Json(job_bytes(created.job, created.queue_position), 202, headers)
+    return await queueing.accept(services, JOBS, created)
 
 
-__all__ = ["ACCEPTED", "KEY_PARAMETER", "accept", "new_job"]
+async def _show(services: Services, job: JobRecord, position: int | None) -> dict[str, Any]:
+    return job_json(job, position)
+
+
+JOBS: Final = Noun[JobRecord](
+    JOB_PREFIX,
+    "/v1/jobs",
+    lambda services: services.store,
+    _show,
+    lambda job, position: job_json(job, position, listed=True),
+)
+"""Jobs, for the calls that they share with studies."""
+
+
+__all__ = ["ACCEPTED", "JOBS", "KEY_PARAMETER", "accept", "new_job"]

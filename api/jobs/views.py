@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from api.http.encoding import to_json
 from api.http.schemas import LEFT_OUT
 from api.jobs.schemas import Checkpoint, Job, Links, Progress
 from core.jobs import JobRecord
@@ -33,10 +32,6 @@ def job_json(job: JobRecord, queue_position: int | None = None, *, listed: bool 
     )
 
 
-def job_bytes(job: JobRecord, queue_position: int | None = None) -> bytes:
-    return to_json(job_json(job, queue_position))
-
-
 def progress_json(job: JobRecord, queue_position: int | None) -> Json:
     """How far it is. `fraction` and `eta_s` are null where no number of steps bounds the run."""
     step = int(job.progress.get("step") or 0)
@@ -60,10 +55,3 @@ def progress_json(job: JobRecord, queue_position: int | None) -> Json:
 def checkpoint_json(checkpoint: Json) -> Json:
     """One saved set of weights; where it lies is the service's own affair."""
     return Checkpoint.build(checkpoint, metrics=checkpoint.get("metrics") or {})
-
-
-def etag(job: JobRecord, queue_position: int | None = None) -> str:
-    """`"7"`, or `"7.2"` for a queued job: its place changes while its record does not."""
-    if job.status == "queued" and queue_position is not None:
-        return f'"{job.version}.{queue_position}"'
-    return f'"{job.version}"'

@@ -22,7 +22,7 @@ from api.services.dispatch import Dispatcher
 from api.services.waiting import EndFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import FieldError, InvalidInputError, NotFoundError
-from core.ids import JOB_PREFIX, STUDY_PREFIX, is_id
+from core.ids import JOB_PREFIX, STUDY_PREFIX, is_id, pattern_of
 from core.settings import Settings
 from core.specs.validation.limits import Limits
 from core.store.protocols.api import ApiStore
@@ -149,36 +149,34 @@ def _refuse_strangers(request: Request, known: list[str], lists: frozenset[str])
         raise InvalidInputError(mistakes[:100])
 
 
-JobIdPath = Annotated[
-    str,
-    Path(
-        description="`job_` and 26 characters.",
-        json_schema_extra={"pattern": "^job_[0-9a-hjkmnp-tv-z]{26}$"},
-    ),
-]
+def _id_path(noun: str) -> Any:
+    return Path(
+        description=f"`{noun}_` and 26 characters.",
+        json_schema_extra={"pattern": pattern_of(noun)},
+    )
 
-StudyIdPath = Annotated[
-    str,
-    Path(
-        description="`study_` and 26 characters.",
-        json_schema_extra={"pattern": "^study_[0-9a-hjkmnp-tv-z]{26}$"},
-    ),
-]
+
+JobIdPath = Annotated[str, _id_path(JOB_PREFIX)]
+StudyIdPath = Annotated[str, _id_path(STUDY_PREFIX)]
 RunIndexPath = Annotated[int, Path(ge=0, description="`index` of the run.")]
 
 
+def known_id(id_: str, noun: str) -> str:
+    """`id_`, if it may be one of a `job` or a `study`. Raises `NotFoundError`: what has not the
+    form names nothing."""
+    if not is_id(id_, noun):
+        raise NotFoundError(f"No {noun} has this id: a {noun}'s id is {noun}_ and 26 characters.")
+    return id_
+
+
 def known_form(job_id: str) -> str:
-    """`job_id`, if it may be one. Raises `NotFoundError`: what has not the form names nothing."""
-    if not is_id(job_id, JOB_PREFIX):
-        raise NotFoundError("No job has this id: a job's id is job_ and 26 characters.")
-    return job_id
+    """As `known_id`, of a job."""
+    return known_id(job_id, JOB_PREFIX)
 
 
 def known_study(study_id: str) -> str:
-    """As `known_form`, of a study."""
-    if not is_id(study_id, STUDY_PREFIX):
-        raise NotFoundError("No study has this id: a study's id is study_ and 26 characters.")
-    return study_id
+    """As `known_id`, of a study."""
+    return known_id(study_id, STUDY_PREFIX)
 
 
 async def json_body(request: Request) -> bytes:

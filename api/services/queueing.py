@@ -1,18 +1,164 @@
-"""What the calls of jobs and of studies share: both are queued and listed."""
+"""What the calls of jobs and of studies share: both are queued, listed, read and waited for,
+cancelled and deleted."""
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
 
+from api.http.conditional import matches, wait_of
+from api.http.encoding import to_json
 from api.http.openapi import header
-from api.http.paging import fingerprint, read_cursor
-from api.http.queries import JobsQuery
-from api.services.dependencies import Services
+from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
+from api.http.queries import JobQuery, JobsQuery
+from api.services.cleanup import remove_kept
+from api.services.dependencies import Json, Services, known_id, no_body, services_of
 from core.ids import is_id
-from core.jobs import JobRecord
+from core.jobs import TERMINAL, JobRecord, Status
+from core.store.protocols.api import Records
 from core.store.protocols.types import JobFilter
 from core.studies import StudyRecord
+
+Record = TypeVar("Record", JobRecord, StudyRecord)
+Record_co = TypeVar("Record_co", bound=JobRecord | StudyRecord, covariant=True)
+
+
+class Made(Protocol[Record_co]):
+    """What the store answers to a creation."""
+
+    @property
+    def record(self) -> Record_co: ...
+    @property
+    def replayed(self) -> bool: ...
+    @property
+    def queue_position(self) -> int | None: ...
+
+
+class PageOf(Protocol[Record_co]):
+    """A page of a list, as the store gives it."""
+
+    @property
+    def records(self) -> tuple[Record_co, ...]: ...
+    @property
+    def has_more(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Noun(Generic[Record]):
+    """Jobs, or studies.
+
+    Attributes:
+        name: in the singular, and the prefix of the ids.
+        path: of the list.
+        records: where they are in the store.
+        show: the reply's JSON, from the record and its place in the queue.
+        show_listed: the same of one in a list.
+        weak_while_running: whether what the reply shows changes though the record does not.
+        after_cancel: what is to be done once it has been cancelled by a call that nobody works at.
+    """
+
+    name: str
+    path: str
+    records: Callable[[Services], Records[Any, Record, Made[Record], PageOf[Record]]]
+    show: Callable[[Services, Record, int | None], Awaitable[dict[str, Any]]]
+    show_listed: Callable[[Record, int | None], dict[str, Any]]
+    weak_while_running: bool = False
+    after_cancel: Callable[[Services, Record], Awaitable[None]] | None = None
+
+    def tag(self, version: int, status: Status, queue_position: int | None = None) -> str:
+        """`"7"`, or `"7.2"` while it is queued: its place changes while its record does not."""
+        if status == "queued" and queue_position is not None:
+            return f'"{version}.{queue_position}"'
+        weak = self.weak_while_running and status not in TERMINAL
+        return f'W/"{version}"' if weak else f'"{version}"'
+
+
+async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> Json:
+    """The reply to what has just been queued, or had been by the same key; workers hear of what is
+    new."""
+    record = made.record
+    headers = {"Location": f"{noun.path}/{record.id}", "Retry-After": "1"}
+    if made.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    else:
+        services.dispatcher.announce()
+    return Json(to_json(await noun.show(services, record, made.queue_position)), 202, headers)
+
+
+async def read_list(request: Request, noun: Noun[Record], query: JobsQuery) -> Json:
+    """A page, the newest first."""
+    services = services_of(request)
+    where, of, after_id = listing(query, noun.path.rpartition("/")[2], noun.name)
+    page = await noun.records(services).list(where, query.limit, after_id)
+    waiting = await places(services, page.records)
+    shown = [noun.show_listed(record, waiting.get(record.id)) for record in page.records]
+    next_cursor = make_cursor(of, page.records[-1].id) if page.has_more else None
+    return Json(to_json(page_body(shown, next_cursor)))
+
+
+async def read_one(
+    request: Request,
+    noun: Noun[Record],
+    id_: str,
+    query: JobQuery,
+    if_none_match: str | None,
+    prefer: str | None,
+) -> Response:
+    """One, at once or once it is terminal; a 304 where the client has it already."""
+    services = services_of(request)
+    records = noun.records(services)
+    known_id(id_, noun.name)
+    wait, headers = wait_of(query.wait, prefer)
+    if wait:
+        record = await services.feed.wait_until_terminal(id_, wait, records.get)
+    elif if_none_match and (tag := await _unchanged(services, noun, id_, if_none_match)):
+        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": "no-cache"})
+    else:
+        record = await records.get(id_)
+    position = await place(services, record)
+    headers["ETag"] = noun.tag(record.version, record.status, position)
+    if if_none_match and matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers={"Cache-Control": "no-cache", **headers})
+    return Json(to_json(await noun.show(services, record, position)), headers=headers)
+
+
+async def _unchanged(
+    services: Services, noun: Noun[Record], id_: str, if_none_match: str
+) -> str | None:
+    """The tag, if the client has it already, without reading the record.
+
+    A tag without a place was given when it was not queued, and what is queued again has a new
+    version: so version and status alone tell. The others need the place as well.
+    """
+    stamp = await noun.records(services).stamp(id_)
+    tag = noun.tag(stamp.version, stamp.status)
+    return tag if matches(if_none_match, tag) and "*" not in if_none_match else None
+
+
+async def cancel_one(request: Request, noun: Noun[Record], id_: str) -> Json:
+    """Ask one to stop. 200 where it was terminal already, and nothing changed."""
+    services = services_of(request)
+    records = noun.records(services)
+    known_id(id_, noun.name)
+    await no_body(request)
+    before = await records.status(id_)
+    record = await records.request_cancel(id_)
+    # `cancelled` between the two was our doing; any other end was not.
+    changed = before not in TERMINAL and record.status not in {"succeeded", "failed"}
+    if changed and noun.after_cancel is not None:
+        await noun.after_cancel(services, record)
+    return Json(to_json(await noun.show(services, record, None)), 202 if changed else 200)
+
+
+async def delete_one(request: Request, noun: Noun[Record], id_: str) -> Response:
+    """Remove a terminal one, with all that it kept."""
+    services = services_of(request)
+    await noun.records(services).delete(known_id(id_, noun.name))
+    await remove_kept(services, id_)
+    return Response(status_code=204)
 
 
 class Listing(NamedTuple):
@@ -62,12 +208,3 @@ def accepted(noun: str, model: type[BaseModel]) -> dict[int | str, dict[str, Any
         "Idempotent-Replayed": header("`true` when the key was known.", const="true"),
     }
     return {202: {"model": model, "headers": headers}}
-
-
-def announced(services: Services, path: str, *, replayed: bool) -> dict[str, str]:
-    """The headers of such a reply; workers hear of what is new."""
-    headers = {"Location": path, "Retry-After": "1"}
-    if replayed:
-        return headers | {"Idempotent-Replayed": "true"}
-    services.dispatcher.announce()
-    return headers

@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
 from api.http.log import note
-from core.jobs import JobRecord
 from core.store.protocols.api import ApiStore
-from core.studies import StudyRecord
 
 RETRY_S: Final = 1.0
 
@@ -55,20 +53,13 @@ class EndFeed:
         self._closing = True
         self._wake("")
 
-    async def wait_until_terminal(self, job_id: str, seconds: float) -> JobRecord:
-        """The job once it is terminal, or as it is when the time is up.
+    async def wait_until_terminal(
+        self, name: str, seconds: float, read: Callable[[str], Awaitable[Waited]]
+    ) -> Waited:
+        """The record that `read` gives once it is terminal, or as it is when the time is up.
 
         Raises `NotFoundError` (also when it is deleted meanwhile) and `StoreUnavailableError`.
         """
-        return await self._wait(job_id, seconds, self._store.get)
-
-    async def wait_for_study(self, study_id: str, seconds: float) -> StudyRecord:
-        """As `wait_until_terminal`."""
-        return await self._wait(study_id, seconds, self._store.studies.get)
-
-    async def _wait(
-        self, name: str, seconds: float, read: Callable[[str], Awaitable[Waited]]
-    ) -> Waited:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         # Watching begins before reading: an end between the two sets the event.

@@ -7,12 +7,10 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.conditional import matches, wait_of
 from api.http.encoding import to_json
 from api.http.openapi import header, problems, request_body
-from api.http.paging import make_cursor, page_body
 from api.http.queries import JobQuery, JobsQuery
-from api.services.cleanup import remove_kept, remove_spent
+from api.services.cleanup import remove_spent
 from api.services.comparisons import known_best
 from api.services.dependencies import (
     Json,
@@ -20,14 +18,20 @@ from api.services.dependencies import (
     Services,
     StudyIdPath,
     json_body,
-    known_study,
-    no_body,
     services_of,
 )
 from api.services.idempotency import KEY_PARAMETER, idempotency_of
-from api.services.queueing import accepted, announced, listing, place, places
-from api.studies.schemas import Study, StudyPage, ValidatedStudy
-from api.studies.views import study_etag, study_json
+from api.services.queueing import (
+    Noun,
+    accept,
+    accepted,
+    cancel_one,
+    delete_one,
+    read_list,
+    read_one,
+)
+from api.studies.schemas import Study, StudyEstimate, StudyPage, ValidatedStudy
+from api.studies.views import study_json
 from core.ids import STUDY_PREFIX, new_id, rfc3339, utc_now
 from core.specs.studies.parse import ResolvedStudy, parse_study
 from core.store.protocols.types import NewStudy
@@ -38,6 +42,36 @@ router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=Route)
 LIVE_BEST_RUNS: Final = 1_000
 """A larger study that runs does not look at all its runs each time that it is read: `best` is null
 until its end, and at `links.best`."""
+
+
+async def _best(services: Services, study: StudyRecord) -> dict[str, Any] | None:
+    """As far as it is known."""
+    if not study.counts.get("succeeded"):
+        return known_best(study)
+    if not study.terminal and study.num_runs > LIVE_BEST_RUNS:
+        return None
+    return await services.findings.best(services.store, study)
+
+
+async def _show(services: Services, study: StudyRecord, position: int | None) -> dict[str, Any]:
+    return study_json(study, position, await _best(services, study))
+
+
+async def _after_cancel(services: Services, study: StudyRecord) -> None:
+    if study.terminal and study.started_at is not None:
+        await remove_spent(services, study.id)
+
+
+STUDIES: Final = Noun[StudyRecord](
+    STUDY_PREFIX,
+    "/v1/studies",
+    lambda services: services.store.studies,
+    _show,
+    lambda study, position: study_json(study, position, known_best(study), listed=True),
+    weak_while_running=True,  # the rate goes on falling
+    after_cancel=_after_cancel,
+)
+"""Studies, for the calls that they share with jobs."""
 
 
 @router.post(
@@ -53,9 +87,7 @@ async def submit(request: Request) -> Response:
     resolved = await _resolved(request, services)
     idempotency = idempotency_of(request, services, "study", resolved.spec)
     created = await services.store.studies.create(_new_study(resolved), idempotency)
-    study = created.study
-    headers = announced(services, f"/v1/studies/{study.id}", replayed=created.replayed)
-    return Json(to_json(study_json(study, await place(services, study))), 202, headers)
+    return await accept(services, STUDIES, created)
 
 
 async def _resolved(request: Request, services: Services) -> ResolvedStudy:
@@ -86,35 +118,14 @@ def _new_study(resolved: ResolvedStudy) -> NewStudy:
 async def validate(request: Request) -> Response:
     """What a study would be and cost. Nothing is created."""
     resolved = await _resolved(request, services_of(request))
-    return Json(
-        to_json(
-            {
-                "spec": resolved.spec,
-                "estimate": {
-                    "num_configurations": resolved.num_configurations,
-                    "num_runs": resolved.num_runs,
-                    "num_steps": resolved.max_updates,
-                    "memory_bytes": resolved.memory_bytes,
-                    "history_bytes": resolved.history_bytes,
-                },
-            }
-        )
-    )
+    cost = StudyEstimate.build(resolved, num_steps=resolved.max_updates)
+    return Json(to_json(ValidatedStudy.build(spec=resolved.spec, estimate=cost)))
 
 
 @router.get("", response_class=Json, responses={200: {"model": StudyPage}, **problems(503)})
 async def list_studies(request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
     """Newest first; the filters apply before the limit."""
-    services = services_of(request)
-    where, of, after_id = listing(query, "studies", STUDY_PREFIX)
-    page = await services.store.studies.list(where, query.limit, after_id)
-    waiting = await places(services, page.studies)
-    studies = [
-        study_json(study, waiting.get(study.id), known_best(study), listed=True)
-        for study in page.studies
-    ]
-    next_cursor = make_cursor(of, page.studies[-1].id) if page.has_more else None
-    return Json(to_json(page_body(studies, next_cursor)))
+    return await read_list(request, STUDIES, query)
 
 
 @router.get(
@@ -134,28 +145,7 @@ async def read_study(
     prefer: Annotated[str | None, Header(description="`wait=SECONDS`, as the query.")] = None,
 ) -> Response:
     """The study, at once or once it is terminal."""
-    services = services_of(request)
-    known_study(study_id)
-    wait, headers = wait_of(query.wait, prefer)
-    if wait:
-        study = await services.feed.wait_for_study(study_id, wait)
-    else:
-        study = await services.store.studies.get(study_id)
-    position = await place(services, study)
-    headers["ETag"] = study_etag(study, position)
-    if if_none_match and matches(if_none_match, headers["ETag"]):
-        return Response(status_code=304, headers={"Cache-Control": "no-cache", **headers})
-    body = study_json(study, position, await _best(services, study))
-    return Json(to_json(body), headers=headers)
-
-
-async def _best(services: Services, study: StudyRecord) -> dict[str, Any] | None:
-    """As far as it is known."""
-    if not study.counts.get("succeeded"):
-        return known_best(study)
-    if not study.terminal and study.num_runs > LIVE_BEST_RUNS:
-        return None
-    return await services.findings.best(services.store, study)
+    return await read_one(request, STUDIES, study_id, query, if_none_match, prefer)
 
 
 @router.post(
@@ -170,17 +160,7 @@ async def _best(services: Services, study: StudyRecord) -> dict[str, Any] | None
 )
 async def cancel(request: Request, study_id: StudyIdPath) -> Response:
     """Ask a study to stop: what waits is cancelled at once, what trains keeps what it had."""
-    services = services_of(request)
-    known_study(study_id)
-    await no_body(request)
-    before = await services.store.studies.get(study_id)
-    study = await services.store.studies.request_cancel(study_id)
-    # `cancelled` between the two was our doing; any other end was not.
-    changed = not before.terminal and study.status not in {"succeeded", "failed"}
-    if changed and study.terminal and study.started_at is not None:
-        await remove_spent(services, study_id)
-    body = study_json(study, best=await _best(services, study))
-    return Json(to_json(body), 202 if changed else 200)
+    return await cancel_one(request, STUDIES, study_id)
 
 
 @router.delete(
@@ -194,7 +174,4 @@ async def cancel(request: Request, study_id: StudyIdPath) -> Response:
 )
 async def delete(request: Request, study_id: StudyIdPath) -> Response:
     """Remove a terminal study, its runs, their histories and weights."""
-    services = services_of(request)
-    await services.store.studies.delete(known_study(study_id))
-    await remove_kept(services, study_id)
-    return Response(status_code=204)
+    return await delete_one(request, STUDIES, study_id)

@@ -92,11 +92,3 @@ def run_json(study_id: str, run: RunRecord, spec: Json | None = None) -> Json:
         if spec is None
         else RunWithSpec.build(run, **computed, spec=spec)
     )
-
-
-def study_etag(study: StudyRecord, queue_position: int | None = None) -> str:
-    """Of its version, and of its place while it is queued; weak while it runs, since the rate that
-    the reply shows goes on falling though nothing has changed."""
-    if study.status == "queued" and queue_position is not None:
-        return f'"{study.version}.{queue_position}"'
-    return f'"{study.version}"' if study.terminal else f'W/"{study.version}"'

@@ -40,7 +40,7 @@ async def readyz(request: Request) -> Response:
     checks = {"redis": redis, "artifacts": artifacts}
     if set(checks.values()) != {"ok"}:
         raise NotReadyError(checks)
-    return Json(to_json({"status": "ok", "checks": checks}))
+    return Json(to_json(Ready.build(status="ok", checks=checks)))
 
 
 async def _redis(store: ApiStore) -> str:
@@ -68,7 +68,7 @@ async def _artifacts(artifacts: ArtifactStore) -> str:
 @router.get("/version", response_class=Json, responses={200: {"model": Version}, **problems()})
 async def read_version() -> Response:
     """What runs here."""
-    return Json(to_json({"name": "thalweg", "version": version("thalweg"), "api": "v1"}))
+    return Json(to_json(Version.build(name="thalweg", version=version("thalweg"), api="v1")))
 
 
 @router.get(

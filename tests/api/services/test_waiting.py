@@ -121,7 +121,7 @@ def wait(store: FeedStore, *, poll_s: float = 300.0, release: bool = False) -> J
             asyncio.get_running_loop().call_soon(feed.release)
         try:
             async with asyncio.timeout(20):
-                return await feed.wait_until_terminal("job_1", 300)
+                return await feed.wait_until_terminal("job_1", 300, store.get)
         finally:
             await feed.stop()
 

@@ -1,6 +1,7 @@
 """Both stores on a namespace of their own, and jobs to put into them."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from core.jobs import Status
 from core.store.history.layout import Columns, HistoryLayout
 from core.store.protocols.types import Claim, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
+from tests.core.store.study_makers import new_study
 
 LEASE_S = 60.0
 
@@ -59,6 +61,32 @@ def new_job() -> Callable[..., NewJob]:
         return NewJob(**{**fields, **changes})
 
     return make
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Jobs or studies: what both have in common is tried on both."""
+
+    noun: str
+    records: Any
+    """The API's side of the store."""
+    make: Callable[..., Any]
+
+    def record(self, made: Any) -> Any:
+        """The job or study in the answer to a creation."""
+        return getattr(made, self.noun)
+
+    def listed(self, page: Any) -> Any:
+        return page.jobs if self.noun == "job" else page.studies
+
+
+@pytest.fixture(params=["job", "study"])
+def twin(
+    request: pytest.FixtureRequest, api: AsyncRedisStore, new_job: Callable[..., NewJob]
+) -> Twin:
+    if request.param == "job":
+        return Twin("job", api, new_job)
+    return Twin("study", api.studies, new_study)
 
 
 @pytest.fixture

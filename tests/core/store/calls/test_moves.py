@@ -11,8 +11,9 @@ from core.errors import ConflictError, NotFoundError, StaleAttemptError
 from core.jobs import HELD, MOVES, STATUSES, TERMINAL, Status
 from core.store.connection.scripts import compose
 from core.store.history.layout import Columns
-from core.store.protocols.types import Claim
+from core.store.protocols.types import Claim, Stamp
 from core.store.redis import AsyncRedisStore, RedisStore
+from tests.core.store.conftest import Twin
 
 pytestmark = pytest.mark.anyio
 Bring = Callable[[Status], Awaitable[tuple[str, Claim | None]]]
@@ -135,10 +136,26 @@ async def test_a_close_that_is_repeated_changes_nothing(
     assert await api.get(job_id) == before
 
 
-@pytest.mark.parametrize("call", ["get", "version", "status", "request_cancel", "delete"])
-async def test_a_job_that_does_not_exist_is_not_found(call: str, api: AsyncRedisStore) -> None:
-    with pytest.raises(NotFoundError, match="job_nowhere"):
-        await getattr(api, call)("job_nowhere")
+@pytest.mark.parametrize("call", ["get", "version", "status", "stamp", "request_cancel", "delete"])
+async def test_a_job_that_does_not_exist_is_not_found(call: str, twin: Twin) -> None:
+    with pytest.raises(NotFoundError, match=f"There is no {twin.noun} '{twin.noun}_nowhere'"):
+        await getattr(twin.records, call)(f"{twin.noun}_nowhere")
+
+
+async def test_a_stamp_is_version_and_status(twin: Twin) -> None:
+    new = twin.make()
+    await twin.records.create(new, None)
+    cancelled = await twin.records.request_cancel(new.id)
+    assert await twin.records.stamp(new.id) == Stamp(cancelled.version, "cancelled")
+    assert await twin.records.version(new.id) == cancelled.version
+    assert await twin.records.status(new.id) == "cancelled"
+
+
+async def test_what_has_not_ended_is_not_deleted(twin: Twin) -> None:
+    new = twin.make()
+    await twin.records.create(new, None)
+    with pytest.raises(ConflictError, match=f"{twin.noun.capitalize()} {new.id} is queued"):
+        await twin.records.delete(new.id)
 
 
 async def test_every_change_grows_the_version_and_a_renewal_does_not(

@@ -1,0 +1,110 @@
+"""Jobs and studies answer alike, and at the same price."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+
+from tests.api.actors import LEASE_S, NO_SUCH_JOB, Api, Json, problem_of, rosenbrock
+from tests.api.study_actors import NO_SUCH_STUDY, sweep
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Jobs, or studies."""
+
+    api: Api
+    path: str
+    body: Json
+    unknown: str
+    raw: redis.Redis
+
+    def post(self) -> httpx2.Response:
+        return self.api.http.post(self.path, json=self.body)
+
+    def calls(self, reply: Any) -> dict[str, int]:
+        """What the server was asked while `reply` was made: commands, those of scripts too."""
+        self.raw.config_resetstat()
+        reply()
+        stats = self.raw.info("commandstats")
+        return {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
+
+
+@pytest.fixture(params=["jobs", "studies"])
+def twin(request: pytest.FixtureRequest, api: Api) -> Iterator[Twin]:
+    jobs = request.param == "jobs"
+    with redis.Redis.from_url(api.settings.redis_url) as raw:
+        yield Twin(
+            api,
+            f"/v1/{request.param}",
+            rosenbrock() if jobs else sweep(),
+            NO_SUCH_JOB if jobs else NO_SUCH_STUDY,
+            raw,
+        )
+
+
+def test_the_first_reply_knows_the_place_and_asks_the_store_once(twin: Twin) -> None:
+    assert [twin.post().json()["progress"]["queue_position"] for _ in range(3)] == [0, 1, 2]
+    assert twin.calls(twin.post)["evalsha"] == 1
+
+
+def test_a_304_reads_version_and_status_alone(twin: Twin) -> None:
+    path = f"{twin.path}/{twin.post().json()['id']}"
+    twin.api.worker.store.claim_next("w", ("cpu",), LEASE_S)
+    tag = twin.api.http.get(path).headers["etag"]
+    replies = []
+
+    def ask(sent: str) -> None:
+        replies.append(twin.api.http.get(path, headers={"If-None-Match": sent}))
+
+    asked = twin.calls(lambda: ask(tag))
+    assert (asked["hmget"], asked.get("hgetall"), asked.get("evalsha")) == (1, None, None)
+    assert (replies[0].status_code, replies[0].headers["etag"]) == (304, tag)
+    assert twin.calls(lambda: ask('"other"'))["hgetall"] == 1
+    assert replies[1].status_code == 200
+
+
+def test_a_cancel_reads_the_record_once(twin: Twin) -> None:
+    path = f"{twin.path}/{twin.post().json()['id']}"
+    replies = []
+    asked = twin.calls(lambda: replies.append(twin.api.http.post(f"{path}/cancel")))
+    assert asked["hgetall"] == 1  # what the script answers
+    assert (replies[0].status_code, replies[0].json()["status"]) == (202, "cancelled")
+    assert twin.api.http.post(f"{path}/cancel").status_code == 200
+
+
+def test_a_tag_follows_the_place_while_it_waits(twin: Twin) -> None:
+    first, second = (f"{twin.path}/{twin.post().json()['id']}" for _ in range(2))
+    tag = twin.api.http.get(second).headers["etag"]
+    assert tag == '"1.1"'
+    assert twin.api.http.get(second, headers={"If-None-Match": tag}).status_code == 304
+    twin.api.http.post(f"{first}/cancel")
+    assert twin.api.http.get(second, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_what_names_nothing_is_refused_in_the_same_words(twin: Twin) -> None:
+    noun = twin.unknown.partition("_")[0]
+    for id_, words in (
+        (twin.unknown, f"There is no {noun} {twin.unknown!r}."),
+        (f"{noun}_1", f"No {noun} has this id: a {noun}'s id is {noun}_ and 26 characters."),
+    ):
+        for method, rest in (("GET", ""), ("DELETE", ""), ("POST", "/cancel")):
+            reply = twin.api.http.request(method, f"{twin.path}/{id_}{rest}")
+            assert problem_of(reply, 404, "not_found")["detail"] == words
+
+
+def test_its_story_is_told_but_not_in_lists(twin: Twin) -> None:
+    made = twin.post().json()
+    assert [(each["event"], each["detail"]) for each in made["timeline"]] == [
+        ("created", None), ("queued", "any")
+    ]  # fmt: skip
+    twin.api.worker.store.claim_next("gpu-3", ("cpu",), LEASE_S)
+    view = twin.api.get(f"{twin.path}/{made['id']}")
+    assert [each["detail"] for each in view["timeline"]] == [None, "any", "gpu-3"]
+    assert view["timeline"][0]["at"] == view["created_at"]
+    assert view["timeline"][2]["at"] == view["started_at"]
+    (listed,) = twin.api.get(twin.path)["data"]
+    assert "timeline" not in listed
