@@ -67,11 +67,17 @@ def check_file(found: str | None, newest: int, noun: str) -> None:
     Raises:
         ArtifactError: it is of a newer format, or of none.
     """
-    number = 1 if found is None else _number(found)
-    if number is None:
-        raise ArtifactError(f"{noun} of the format {found!r:.40}, which is no number")
+    number = format_in(found, noun)
     if number > newest:
         raise ArtifactError(f"{noun} of format {number}; this version reads formats up to {newest}")
+
+
+def format_in(found: str | None, noun: str) -> int:
+    """The number in a file's header; 1 where there is none. Raises `ArtifactError`."""
+    number = 1 if found is None else _number(found)
+    if number is None:
+        raise ArtifactError(f"{noun} of the format {str(found)[:40]!r}, which is no number")
+    return number
 
 
 def _number(text: str) -> int | None:

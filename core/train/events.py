@@ -76,6 +76,9 @@ class Events(Protocol):
             dropped: paths of checkpoints of such steps, which have been deleted.
         """
 
+    def restarted(self, detail: str) -> None:
+        """A checkpoint could not be read: what is gone on from instead, and why."""
+
 
 class Control(Protocol):
     """What the loop asks between steps: one attribute read, no lock, no call to the system."""

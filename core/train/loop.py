@@ -7,10 +7,11 @@ from time import perf_counter
 import torch
 
 from core.artifacts.base import JobArtifacts
-from core.errors import ArtifactError, is_out_of_memory, out_of_memory
+from core.errors import is_out_of_memory, out_of_memory
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import first_steps, history_widths, start_of
-from core.train.checkpoint.snapshot import Snapshot, decode, own, resume_points, starting_point
+from core.train.checkpoint.resume import ResumePoint, resume_point
+from core.train.checkpoint.snapshot import starting_point
 from core.train.checkpoint.writer import ArtifactWriter
 from core.train.devices import exact_kernels, memory_kept, pick_device, use_threads_for
 from core.train.divergence_policy import policy_of
@@ -88,7 +89,12 @@ def run(
         problem = build_problem(spec, where, _DTYPES[spec.precision or "float32"])
         use_threads_for(problem)
         descent = OptimizationState(spec, problem)
-        snapshot = _resume_point(artifacts, spec, where, stored_rows) if resume else None
+        point = ResumePoint(None)
+        if resume:
+            point = resume_point(artifacts, spec, str(where), stored_rows)
+            if (detail := point.told(start_of(spec))) is not None:
+                events.restarted(detail)
+        snapshot = point.snapshot
         if snapshot is None and spec.start_from is not None:
             snapshot = starting_point(artifacts, spec, str(where))
         with ArtifactWriter(artifacts, spec, problem.metadata()) as saver:
@@ -155,24 +161,6 @@ def watching(
     keeps = not ledger.best_by_evaluation
     watch = RowBlock(descent, ledger, reporter.row_entered, size, keep_weights=keeps)
     return watch, course.blocks(watch, BlockSize(watch.size, fixed=block_size is not None))
-
-
-def _resume_point(
-    artifacts: JobArtifacts,
-    spec: JobSpec,
-    device: torch.device,
-    stored_rows: Mapping[str, int] | None,
-) -> Snapshot | None:
-    """The latest checkpoint that is whole, of this spec, and not ahead of the stored rows."""
-    for name in resume_points(artifacts):
-        try:
-            snapshot = own(decode(artifacts.read(name), spec, str(device)), spec)
-        except ArtifactError:
-            continue
-        rows = snapshot.num_rows(spec.record.every, start_of(spec))
-        if stored_rows is None or all(rows[kind] <= stored_rows.get(kind, 0) for kind in rows):
-            return snapshot
-    return None
 
 
 @contextmanager

@@ -107,6 +107,8 @@ class JobExecution:
                 self._job = replace(self._job, spec=spec, resolved=resolved)
                 self._live = LiveDiagnosis(self._job, self._recorder)
                 self._recorder.set(spec=spec, resolved=resolved)
+            case Frame(type="restarted", fields={"detail": detail}):
+                self._recorder.tell("restarted", detail)
             case Frame(type="checkpoint", fields=fields):
                 self._account.save(fields)
                 self._recorder.set(checkpoints=self._account.checkpoints)

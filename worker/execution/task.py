@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
-from core.jobs import TERMINAL, AttemptEnd, Status
+from core.ids import rfc3339, utc_now
+from core.jobs import TERMINAL, AttemptEnd, Status, TimelineEntry
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Json, TaskClaim
 from core.studies import run_id
@@ -133,6 +134,9 @@ class TaskExecution:
                 self._recorder.progress(num_updates)
             case Frame(type="run_ended", fields=fields):
                 self._recorder.record(self._runs.end(fields, self._time_limit))
+            case Frame(type="restarted", fields={"detail": detail}):
+                entry = TimelineEntry(rfc3339(utc_now()), "restarted", detail)
+                self._insist(lambda: self._store.studies.tell(self._claim, entry))
             case _:
                 log.error("unknown frame %r", frame.type)
 

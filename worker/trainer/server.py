@@ -3,10 +3,11 @@
 `python -m worker.trainer.server FD PARENT`: FD is its end of a socket to its worker, PARENT the
 worker's process id. It talks to nobody else: no Redis, no network. Frames in: `run`, `population`,
 `measure`, `cancel`, `hand_over`. Frames out: `ready`, then for each run `settled`, `rows`,
-`progress`, `phase`, `checkpoint`, and `ended` or `failed`, for each population `run_rows`,
-`population_progress`, `run_ended`, and `ended` or `failed`, and for each measure `measured` or
-`failed`. It lives exactly as long as its worker: the kernel kills it, or its socket's end of file
-does. The main thread trains; a second thread reads the socket and sets the flag that the loop asks.
+`progress`, `phase`, `checkpoint`, `restarted`, and `ended` or `failed`, for each population
+`run_rows`, `population_progress`, `run_ended`, `restarted`, and `ended` or `failed`, and for each
+measure `measured` or `failed`. It lives exactly as long as its worker: the kernel kills it, or its
+socket's end of file does. The main thread trains; a second thread reads the socket and sets the
+flag that the loop asks.
 """
 
 import gc
@@ -120,6 +121,9 @@ class PipeEvents:
 
     def run_ended(self, fields: Json) -> None:
         self._send(Frame("run_ended", fields))
+
+    def restarted(self, detail: str) -> None:
+        self._send(Frame("restarted", {"detail": detail}))
 
 
 RunJob = Callable[[Json, PipeEvents, StopFlag], Ending]

@@ -6,7 +6,7 @@ What holds for every change: `core.store.protocols.api`.
 from collections.abc import Sequence
 from typing import Protocol
 
-from core.jobs import AttemptEnd, JobRecord, Outcome, Status, Usage
+from core.jobs import AttemptEnd, JobRecord, Outcome, Status, TimelineEntry, Usage
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows, RunRows
 from core.store.protocols.types import (
     Claim,
@@ -205,6 +205,10 @@ class WorkerStudies(Protocol):
         """Append rows, replace runs' records, and say how many updates this task has applied (in
         all its attempts, and only its own). A terminal record is replaced by one of the same
         status only (its weights are known later than its end)."""
+        ...
+
+    def tell(self, claim: TaskClaim, entry: TimelineEntry) -> None:
+        """Add an entry to the study's timeline; one that is there already is not added again."""
         ...
 
     def plan(self, claim: TaskClaim, round_: Round) -> None:

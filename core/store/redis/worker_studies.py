@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
-from core.jobs import AttemptEnd, Status, Usage
+from core.jobs import AttemptEnd, Status, Timeline, TimelineEntry, Usage
 from core.store.calls import studies as calls
 from core.store.calls.codec import dumps, encode_usage
 from core.store.calls.jobs import read_trash
@@ -69,6 +69,9 @@ class RedisStudies:
         writes = [*_appends(claim, rows), *_run_calls(claim, runs, num_updates, device)]
         for answer in self._send(writes):
             accept(answer, claim)
+
+    def tell(self, claim: TaskClaim, entry: TimelineEntry) -> None:
+        accept(self._link.call(call_script("tell", *held(claim), Timeline.of([entry]).text)), claim)
 
     def plan(self, claim: TaskClaim, round_: Round) -> None:
         if not round_.tasks:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, JobFailure, NotFoundError
-from core.formats import RESUME, STORE, as_written, check_file, is_current
+from core.formats import RESUME, STORE, as_written, check_file, format_in, is_current
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import FREE
 from core.train.state import StateCopy
@@ -163,7 +163,8 @@ def decode(data: bytes, spec: JobSpec, device: str) -> Snapshot:
     if "thalweg_resume" not in metadata:
         raise ArtifactError("no resume checkpoint")
     check_file(metadata["thalweg_resume"], RESUME, "a resume checkpoint")
-    if metadata.get("spec") != fingerprint(spec, int(metadata.get("spec_format", "1"))):
+    written = format_in(metadata.get("spec_format"), "a resume checkpoint of a spec")
+    if metadata.get("spec") != fingerprint(spec, written):
         raise ArtifactError("the resume checkpoint belongs to another spec")
     contained = {name: contents(tensor) for name, tensor in tensors.items()}
     if metadata.get("sha256") != _digest(metadata.get("state", ""), contained):

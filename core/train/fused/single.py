@@ -224,6 +224,9 @@ class _Relay:
         if rewound is not None:
             self._events.rewound(self._run, rewound)
 
+    def restarted(self, detail: str) -> None:
+        return
+
 
 class _Control:
     """The population's control, for one of its runs.

@@ -9,6 +9,7 @@ import torch
 from core.artifacts.base import JobArtifacts
 from core.artifacts.task_files import paused_file, weights_file
 from core.errors import ArtifactError, NotFoundError
+from core.train.checkpoint.resume import told
 from core.train.checkpoint.snapshot import resume_points, step_of
 from core.train.devices import exact_kernels, memory_kept, pick_device
 from core.train.fused.checkpoint.writer import Pace, TaskCheckpointer
@@ -68,7 +69,7 @@ def run_task(
         `{"step", "loss", "eval", "best", "share_s", "target", "file"}`.
 
     Raises:
-        ArtifactError: the weights or the paused runs cannot be written, or a source not read.
+        ArtifactError: the weights or the paused runs cannot be written, or a source is not there.
         JobFailure: no such device, out of memory, data that does not load.
     """
     specs = specs_of(job)
@@ -78,7 +79,10 @@ def run_task(
         about = fingerprint(job, device.type)
         with TaskCheckpointer(artifacts, job["stem"], about, clock, pace or Pace()) as keeper:
             saved = _checkpoint(keeper, job, device)
-            sources = _sources(job, artifacts, device, receiver)
+            sources = _sources(job, artifacts, device, receiver, keeper.unreadable)
+            where = "from its start" if saved is None else "from a checkpoint"
+            if (detail := told(f"task {job['stem']} {where}", keeper.unreadable)) is not None:
+                events.restarted(detail)
             engine = Engine(
                 specs,
                 groups_of(specs, sources, device),
@@ -146,16 +150,28 @@ def _checkpoint(
 
 
 def _sources(
-    job: Mapping[str, Any], artifacts: JobArtifacts, device: torch.device, receiver: TaskState
+    job: Mapping[str, Any],
+    artifacts: JobArtifacts,
+    device: torch.device,
+    receiver: TaskState,
+    unreadable: list[tuple[str, str]],
 ) -> dict[int, Source]:
-    """Where the runs go on from; what they had reached before is told to the receiver."""
+    """Where the runs go on from; what they had reached before is told to the receiver. A file that
+    cannot be read any more is added to `unreadable`: its runs begin anew."""
+    anew: set[int] = set()
     wanted = {int(index): file for index, file in (job.get("sources") or {}).items()}
     found: dict[int, Source] = {}
     for file in dict.fromkeys(wanted.values()):
         try:
-            tree = decode(artifacts.read(file), PAUSED, str(device))
+            data = artifacts.read(file)
         except NotFoundError as error:
             raise ArtifactError(f"the state of the paused runs is gone: {error}") from error
+        try:
+            tree = decode(data, PAUSED, str(device))
+        except ArtifactError as error:
+            unreadable.append((file, str(error)))
+            anew.update(run for run, its in wanted.items() if its == file)
+            continue
         reached = dict(tree["reached"])
         for runs, saved in tree["sources"]:
             source = source_of(saved)
@@ -164,7 +180,7 @@ def _sources(
                     found[run] = _of_run(source, run)
                     if run in reached:
                         receiver.target.reached[run] = reached[run]
-    if missing := wanted.keys() - found.keys():
+    if missing := wanted.keys() - found.keys() - anew:
         raise ArtifactError(f"the state of the runs {sorted(missing)} is not there")
     return found
 

@@ -75,6 +75,9 @@ class TaskEvents(Protocol):
         """A run has ended: the fields of the frame `run_ended`. All its rows came before; after a
         resume it comes again."""
 
+    def restarted(self, detail: str) -> None:
+        """A checkpoint could not be read: what is gone on from instead, and why."""
+
 
 class TaskState:
     """Takes the engine's events (satisfies `StackEvents`), and passes them on as a task's.

@@ -35,6 +35,7 @@ class Received:
     phases: list[str] = field(default_factory=list)
     checkpoints: list[SavedCheckpoint] = field(default_factory=list)
     interventions: list[Json] = field(default_factory=list)
+    restarts: list[str] = field(default_factory=list)
 
     def rows(self, kind: Kind, first_row: int, columns: Columns) -> None:
         count = len(columns["step"])
@@ -62,6 +63,9 @@ class Received:
             rows = self.histories[kind]
             self.histories[kind] = {row: rows[row] for row in rows if row < num_rows}
         self.checkpoints = [saved for saved in self.checkpoints if saved.path not in dropped]
+
+    def restarted(self, detail: str) -> None:
+        self.restarts.append(detail)
 
     def column(self, name: str, kind: Kind = "train") -> list[Any]:
         rows = self.histories[kind]

@@ -35,6 +35,9 @@ class TaskCheckpointer:
 
     Args:
         about: what the task's course depends on; a checkpoint of anything else is not loaded.
+
+    Attributes:
+        unreadable: name of each file that `load` could not read, and why.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class TaskCheckpointer:
         self._clock = clock
         self._pace = pace
         self._number = 0
+        self.unreadable: list[tuple[str, str]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keeper")
         self._writing: Future[float] | None = None
         self._saved_at = clock()
@@ -101,12 +105,15 @@ class TaskCheckpointer:
         """Return the latest checkpoint that is whole, of this task, and usable; None without
         any."""
         found: list[tuple[int, str, Tree]] = []
+        self.unreadable = []
         for name in self._names:
             try:
                 saved = decode(self._artifacts.read(name), KIND, device, self._about)
                 found.append((saved["number"], name, saved["tree"]))
-            except (ArtifactError, NotFoundError, KeyError, TypeError, ValueError):
+            except NotFoundError:
                 continue
+            except (ArtifactError, KeyError, TypeError, ValueError) as error:
+                self.unreadable.append((name, str(error)))
         for number, _, tree in sorted(found, key=lambda each: each[0], reverse=True):
             if usable(tree):
                 # The next one replaces the other file.

@@ -65,6 +65,9 @@ class Received:
     def intervened(self, *_: object) -> None:
         return
 
+    def restarted(self, detail: str) -> None:
+        return
+
     def checkpoint(self, saved: SavedCheckpoint) -> None:
         return
 

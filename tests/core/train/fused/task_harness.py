@@ -30,6 +30,7 @@ class Reported:
     endings: dict[int, Json] = field(default_factory=dict)
     batches: list[tuple[str, list[int]]] = field(default_factory=list)
     progressed: list[tuple[int, int]] = field(default_factory=list)
+    restarts: list[str] = field(default_factory=list)
 
     def run_rows(
         self,
@@ -58,6 +59,9 @@ class Reported:
     def run_ended(self, fields: Json) -> None:
         json.dumps(fields)
         self.endings[fields["run"]] = fields
+
+    def restarted(self, detail: str) -> None:
+        self.restarts.append(detail)
 
     def column(self, run: int, name: str, kind: Literal["train", "eval"] = "train") -> list[Any]:
         return self.received[run].column(name, kind)

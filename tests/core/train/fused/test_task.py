@@ -166,6 +166,9 @@ def test_a_damaged_checkpoint_falls_back(damaged: int, tmp_path: Path) -> None:
     done = do_task({**job, "resume": True}, folder, reported=again)
     first = min(again.received[14].histories["train"])
     assert first == (0 if damaged == 2 else 8)
+    (told,) = again.restarts
+    where = "its start" if damaged == 2 else "a checkpoint"
+    assert told.startswith(f"task {job['stem']} from {where}: tasks/")
     for run, received in again.received.items():
         reported.received[run].histories["train"].update(received.histories["train"])
         reported.received[run].histories["eval"].update(received.histories["eval"])

@@ -330,7 +330,9 @@ def test_a_time_limit_counts_over_the_rungs(tmp_path: Path) -> None:
     assert steps[1] == pytest.approx(steps[0], abs=6)
 
 
-def test_a_damaged_or_missing_state_is_an_error(tmp_path: Path) -> None:
+def test_a_damaged_state_begins_anew_and_says_so_and_a_missing_one_is_an_error(
+    tmp_path: Path,
+) -> None:
     specs = [parabola(0.1, 30), parabola(0.2, 30)]
     do_task(sub_frame(specs, [0, 1], stop_step=10), tmp_path)
     file = "paused/1_0.safetensors"
@@ -339,8 +341,11 @@ def test_a_damaged_or_missing_state_is_an_error(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(ArtifactError, match="checksum"):
-        do_task(job, tmp_path)
+    anew = do_task(job, tmp_path)
+    whole = do_task(sub_frame(specs, [0, 1], stem="3_0"), tmp_path)
+    assert anew.reported.received[0].histories == whole.reported.received[0].histories
+    (told,) = anew.reported.restarts
+    assert told.startswith(f"task 2_0 from its start: {file} cannot be read (damaged paused runs")
     path.unlink()
     with pytest.raises(ArtifactError, match="gone"):
         do_task(job, tmp_path)
