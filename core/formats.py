@@ -73,7 +73,7 @@ def check_file(found: str | None, newest: int, noun: str) -> None:
 
 
 def format_in(found: str | None, noun: str) -> int:
-    """The number in a file's header; 1 where there is none. Raises `ArtifactError`."""
+    """Return the number in a file's header; 1 where there is none. Raises `ArtifactError`."""
     number = 1 if found is None else _number(found)
     if number is None:
         raise ArtifactError(f"{noun} of the format {str(found)[:40]!r}, which is no number")

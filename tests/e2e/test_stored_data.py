@@ -11,6 +11,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,15 +75,14 @@ class Opened:
             assert self.weights(one) == self.weights(two)
 
 
-@pytest.fixture(
-    scope="module", params=sorted(DATA.glob("format-*.tar.xz")), ids=lambda path: path.name
-)
-def opened(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Opened]:
-    folder = tmp_path_factory.mktemp("opened")
-    with tarfile.open(request.param) as archive:
-        archive.extractall(folder, filter="data")
+def events(record: Json) -> dict[str, str | None]:
+    """The last detail of each event of the timeline."""
+    return {entry["event"]: entry["detail"] for entry in record["timeline"]}
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Service]:
+    """A service with one worker on this data directory."""
     command = [
         *(sys.executable, "-m", "thalweg_service", "serve", "--port", "0"),
         *("--data-dir", str(folder), "--workers", "1"),
@@ -94,12 +94,25 @@ def opened(
         address = re.search(r"http://\S+:\d+", line)
         assert address is not None, f"thalweg serve printed {line!r}"
         service = Service(address[0])
-        yield Opened(service, json.loads((folder / "contents.json").read_text()), folder)
+        yield service
         service.http.close()
     finally:
         process.terminate()
         process.wait(timeout=20)
         process.stdout.close()
+
+
+@pytest.fixture(
+    scope="module", params=sorted(DATA.glob("format-*.tar.xz")), ids=lambda path: path.name
+)
+def opened(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Opened]:
+    folder = tmp_path_factory.mktemp("opened")
+    with tarfile.open(request.param) as archive:
+        archive.extractall(folder, filter="data")
+    with serving(folder) as service:
+        yield Opened(service, json.loads((folder / "contents.json").read_text()), folder)
 
 
 def test_what_had_ended_reads_as_it_did(opened: Opened) -> None:
@@ -168,6 +181,7 @@ def test_weights_and_diagnoses_are_there(opened: Opened) -> None:
 def test_what_was_interrupted_comes_to_the_same_bits(opened: Opened) -> None:
     job = opened.end(opened.id("interrupted"))
     assert [attempt["end"] for attempt in job["attempts"]] == ["lost", "finished"]
+    assert "restarted" not in events(job)
     one, two = path_of(opened.id("interrupted")), path_of(opened.id("long"))
     assert opened.rows(one) == opened.rows(two)
     assert opened.weights(one) == opened.weights(two)
@@ -175,7 +189,9 @@ def test_what_was_interrupted_comes_to_the_same_bits(opened: Opened) -> None:
 
 
 def test_a_study_in_the_middle_comes_to_the_same_bits(opened: Opened) -> None:
-    assert opened.end(opened.id("middle_study"))["status"] == "succeeded"
+    study = opened.end(opened.id("middle_study"))
+    assert study["status"] == "succeeded"
+    assert "restarted" not in events(study)
     opened.same_runs(opened.id("middle_study"), opened.id("long_study"))
 
 
@@ -229,3 +245,36 @@ def test_a_stored_study_posted_again_gives_the_same_bits(opened: Opened, use: st
 def test_the_store_carries_its_format_from_now_on(opened: Opened) -> None:
     with redis.Redis.from_url(f"unix://{opened.folder}/redis/redis.sock") as server:
         assert server.get("thalweg:format") == b"1"
+
+
+def test_a_backup_made_at_work_is_restored_and_what_it_cannot_read_begins_anew(
+    opened: Opened, tmp_path: Path
+) -> None:
+    job = opened.post("/v1/jobs", opened.get(path_of(opened.id("long")))["spec"])["id"]
+    while opened.get(path_of(job))["progress"]["step"] < 2_000:
+        continue
+    backup = tmp_path / "backup.tar"
+    # As docs/operators.md says it. tar's status is 1 when a file has grown meanwhile.
+    copied = subprocess.run(
+        ["tar", "-C", str(opened.folder), "-cf", str(backup), "redis/appendonlydir", "artifacts"],
+        check=False,
+    )
+    assert copied.returncode in {0, 1}
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    subprocess.run(["tar", "-C", str(restored), "-xf", str(backup)], check=True)
+    steps = list((restored / "artifacts" / job / "checkpoints").iterdir())
+    assert steps
+    for path in steps:
+        path.write_bytes(path.read_bytes()[:-1])
+    digits, repeated = path_of(opened.id("digits")), path_of(job)
+    with serving(restored) as service:
+        again = Opened(service, opened.contents, restored)
+        before = opened.contents["digits"]["record"]
+        now = again.get(digits)
+        assert {name: now[name] for name in before} == before
+        assert again.weights(digits) == opened.weights(digits)
+        told = events(again.end(job))["restarted"] or ""
+        assert re.match(r"from step 0: checkpoints/step_\d+.safetensors cannot be read \(", told)
+        assert again.rows(repeated) == opened.rows(path_of(opened.id("long")))
+        assert again.weights(repeated) == opened.weights(path_of(opened.id("long")))

@@ -22,8 +22,10 @@ class ResumePoint:
     unreadable: tuple[tuple[str, str], ...] = ()
 
     def told(self, start: int) -> str | None:
-        """What the record is to say; None where nothing was unreadable. `start`: the step at which
-        the run begins when it begins anew."""
+        """Return what the record is to say; None where nothing was unreadable.
+
+        `start`: the step at which the run begins when it begins anew.
+        """
         step = start if self.snapshot is None else self.snapshot.step
         return told(f"from step {step}", self.unreadable)
 
