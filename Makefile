@@ -10,18 +10,23 @@ LOCKS := requirements/api.txt requirements/worker.txt requirements/dev.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+TRIALS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench faults lock clean
+.PHONY: help install demo test lint format bench trials faults lock clean
 
 help:
 	@echo "make install   install the locked dependencies into .venv"
 	@echo "make demo      start the service, run a job from POST to loss curve, stop it"
-	@echo "make test      run all tests             (PYTEST_ARGS='-k spec -n 2')"
+	@echo "make test      run all tests, in two processes     (PYTEST_ARGS='-k spec -n 0')"
 	@echo "make lint      check: ruff, mypy, import contracts, Dockerfile, compose file, lock"
 	@echo "make format    apply ruff's fixes and formatting"
-	@echo "make bench     run the benchmarks        (BENCH_ARGS='studies' for a part)"
-	@echo "make faults    run the fault injection tests: kills, freezes, outages"
+	@echo "make bench     run the benchmarks                  (BENCH_ARGS='studies' for a part)"
+	@echo "make trials    prove what takes minutes            (TRIALS_ARGS='labelled' for a part):"
+	@echo "                 labelled    297 runs of known trouble get their verdicts       4 min"
+	@echo "                 comparison  intervals and winners are as often right as told   2 min"
+	@echo "                 faults      500 kills, freezes and outages lose no job        25 min"
+	@echo "make faults    the last of them"
 	@echo "make lock      lock the newest versions that pyproject.toml allows"
 	@echo "make clean     remove .venv and caches"
 
@@ -41,8 +46,9 @@ $(STAMP): $(LOCKS) pyproject.toml
 demo: install
 	@$(BIN)/python -m thalweg_service.demo
 
+# Two processes: a later -n in PYTEST_ARGS counts, and -n 0 is one.
 test: install
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 lint: install
 	@$(BIN)/ruff check
@@ -62,8 +68,11 @@ bench: install
 	@$(PIP) install --quiet --requirement requirements/bench.txt
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+trials: install
+	@$(BIN)/python -m tests.trials $(TRIALS_ARGS)
+
 faults: install
-	@$(BIN)/python -m tests.faults
+	@$(BIN)/python -m tests.trials faults
 
 lock: install
 	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[worker,embedded,dev,bench]'

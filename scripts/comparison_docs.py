@@ -1,11 +1,15 @@
 """The tables of docs/comparison.md: `python scripts/comparison_docs.py` (about two minutes).
 
+With `--check` it writes nothing, and fails when the page shows other figures.
+
 How often each kind of 95 % interval of a mean holds it, and how often the winner is wrong: from
 draws of fixed seeds, written between their marks.
 """
 
 import math
+import sys
 from collections.abc import Callable
+from difflib import unified_diff
 from pathlib import Path
 from typing import Final
 
@@ -182,16 +186,25 @@ def winner_table(studies: int = 1_500) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(name: str, table: str) -> None:
+def with_table(page: str, name: str, table: str) -> str:
+    """Return the page's text with `table` between the marks of `name`."""
     begin, end = (mark.format(name) for mark in MARKS)
-    text = PAGE.read_text()
-    before, rest = text.split(begin)
-    PAGE.write_text(before + begin + table + end + rest.split(end)[1])
+    before, rest = page.split(begin)
+    return before + begin + table + end + rest.split(end)[1]
 
 
 def main() -> None:
-    write("coverage", coverage_table())
-    write("winners", winner_table())
+    """Write the tables into the page, or hold the page against them (`--check`)."""
+    page = PAGE.read_text()
+    made = with_table(page, "coverage", coverage_table())
+    made = with_table(made, "winners", winner_table())
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(made)
+        return
+    differences = list(unified_diff(page.splitlines(), made.splitlines(), "page", "found", n=0))
+    if differences:
+        sys.exit("\n".join(differences))
+    print("The tables of docs/comparison.md were found again.")
 
 
 if __name__ == "__main__":

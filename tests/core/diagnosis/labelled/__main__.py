@@ -32,7 +32,8 @@ def say(*words: object) -> None:
     sys.stdout.write(" ".join(map(str, words)) + "\n")
 
 
-def main() -> None:
+def main() -> int:
+    """Exit status 0 when the runs at hand keep the floors (`scoring.LEAST_ACCURACY`, ...)."""
     parser = argparse.ArgumentParser(prog="python -m tests.core.diagnosis.labelled")
     parser.add_argument("--half", choices=["tuning", "held_out"])
     parser.add_argument("--remedies", action="store_true")
@@ -65,6 +66,9 @@ def main() -> None:
         f"\n{len(chosen)} runs in {time.perf_counter() - begin:.0f} s; a measurement took"
         f" {sorted(costs)[len(costs) // 2]:.3f} s (median), {max(costs):.2f} s (most)."
     )
+    held_out = [each for each in scored if each.half == "held_out"]
+    accurate = not held_out or scoring.accuracy(held_out) >= scoring.LEAST_ACCURACY
+    return int(not accurate or scoring.false_alarms(scored) > scoring.MOST_FALSE_ALARMS)
 
 
 def _first_remedy(run: Run) -> tuple[str, str]:
@@ -108,4 +112,4 @@ def _tell_remedies(compared: Sequence[tuple[Case, str, str]], half_of: Mapping[s
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

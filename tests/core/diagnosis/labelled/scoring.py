@@ -22,6 +22,12 @@ ORDER = (
 )
 
 
+LEAST_ACCURACY = 0.9
+"""Of the held-out runs, judged rightly."""
+MOST_FALSE_ALARMS = 0.02
+"""Of the runs that are well, called sick."""
+
+
 class Scored(NamedTuple):
     """A case with what was said of it; `raw` is the confidence before calibration."""
 

@@ -46,8 +46,8 @@ def test_nine_in_ten_held_out_runs_are_judged_rightly_and_hardly_a_healthy_one_c
         scored.append(Scored(case, half_of[case.id], verdict, confidence, found.raw))
     held_out = [each for each in scored if each.half == "held_out"]
     wrong = [(each.case.id, each.verdict) for each in held_out if not each.right]
-    assert scoring.accuracy(held_out) >= 0.9, wrong
-    assert scoring.false_alarms(scored) <= 0.02
+    assert scoring.accuracy(held_out) >= scoring.LEAST_ACCURACY, wrong
+    assert scoring.false_alarms(scored) <= scoring.MOST_FALSE_ALARMS
 
 
 @pytest.mark.parametrize(

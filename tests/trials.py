@@ -1,0 +1,72 @@
+"""What takes longer than seconds to prove, part by part: `python -m tests.trials [NAME ...]`.
+
+Every part is deterministic but for the moments at which faults fall, needs nothing that another
+left on the machine, and ends with status 0 when what it proves holds. `make test` has a small case
+of each.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Trial(NamedTuple):
+    """A command of Python's, what it proves, and about how many minutes it takes on two cores."""
+
+    arguments: tuple[str, ...]
+    proves: str
+    minutes: int
+
+
+TRIALS = {
+    "labelled": Trial(
+        ("-m", "tests.core.diagnosis.labelled", "--remedies"),
+        "297 runs of known trouble get their verdicts, and remedies help (docs/diagnosis.md)",
+        4,
+    ),
+    "comparison": Trial(
+        ("scripts/comparison_docs.py", "--check"),
+        "intervals and winners are as often right as docs/comparison.md says",
+        2,
+    ),
+    "faults": Trial(
+        ("-m", "tests.faults"),
+        "no job is lost, doubled or changed by 500 faults (docs/reliability.md)",
+        25,
+    ),
+}
+
+
+def main() -> int:
+    """Run the parts named, or all; return 0 when every one of them held."""
+    listed = "\n".join(
+        f"  {name:<12}{trial.proves}; about {trial.minutes} min" for name, trial in TRIALS.items()
+    )
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.trials",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"parts:\n{listed}",
+    )
+    parser.add_argument("parts", nargs="*", metavar="NAME", help="which parts (default: all)")
+    parts: list[str] = parser.parse_args().parts or list(TRIALS)
+    if unknown := set(parts) - set(TRIALS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
+    failed: list[str] = []
+    for name in parts:
+        print(f"== {name}: {TRIALS[name].proves}", flush=True)
+        begin = time.monotonic()
+        done = subprocess.run([sys.executable, *TRIALS[name].arguments], cwd=ROOT, check=False)
+        if done.returncode:
+            failed.append(name)
+        held = "failed" if done.returncode else "holds"
+        print(f"== {name} {held}, {(time.monotonic() - begin) / 60:.1f} min", flush=True)
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
