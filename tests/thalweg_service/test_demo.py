@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.thalweg_service.running import alive, descendants, until
 from thalweg_service.demo import Interrupts
 
 
@@ -39,20 +39,18 @@ def test_the_demo_trains_minimizes_draws_and_stops(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_demo_leaves_no_process(
-    tools: Any, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_an_interrupted_demo_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     process = start(tmp_path)
 
     def parts() -> list[int]:
-        found = tools.descendants(process.pid)
+        found = descendants(process.pid)
         return list(found) if len(found) >= 4 else []  # supervisor, server, worker, API
 
-    running = tools.until(parts)
+    running = until(parts)
     os.killpg(process.pid, number)  # a terminal's Ctrl-C goes to the whole group
     process.communicate(timeout=15)
     assert process.returncode == {signal.SIGKILL: -signal.SIGKILL}.get(number, 130)
-    tools.until(lambda: not any(map(tools.alive, running)), timeout_s=1.0)
+    until(lambda: not any(map(alive, running)), timeout_s=1.0)
 
 
 class _Dropped:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import safetensors.numpy
 
+from tests.thalweg_service.running import Service, alive, children, until
+
 Json = dict[str, Any]
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -33,20 +35,20 @@ ENDLESS: Json = {**LONG, "budget": {"max_steps": 100_000_000}, "record": {"every
 
 
 @pytest.fixture(scope="module")
-def reference(service: Any) -> Json:
+def reference(service: Service) -> Json:
     """The long job, undisturbed: rows and weights."""
     job = service.end(service.post(LONG)["id"])
     assert job["status"] == "succeeded"
     return {"rows": service.rows(job["id"]), "weights": tensors(service, job["id"])}
 
 
-def tensors(service: Any, job_id: str) -> dict[str, bytes]:
+def tensors(service: Service, job_id: str) -> dict[str, bytes]:
     """The bits of the final weights (the file also holds the spec)."""
     loaded = safetensors.numpy.load(service.weights(job_id))
     return {name: tensor.tobytes() for name, tensor in loaded.items()}
 
 
-def same_bits(service: Any, job_id: str, reference: Json) -> None:
+def same_bits(service: Service, job_id: str, reference: Json) -> None:
     assert service.rows(job_id) == reference["rows"]
     assert tensors(service, job_id) == reference["weights"]
 
@@ -55,7 +57,7 @@ def ends(job: Json) -> list[str]:
     return [attempt["end"] for attempt in job["attempts"]]
 
 
-def test_a_job_goes_from_post_to_weights(service: Any) -> None:
+def test_a_job_goes_from_post_to_weights(service: Service) -> None:
     job = service.end(service.post(DIGITS)["id"])
     assert (job["status"], job["outcome"]) == ("succeeded", "budget_exhausted")
     assert job["result"]["num_steps"] == 100
@@ -68,7 +70,7 @@ def test_a_job_goes_from_post_to_weights(service: Any) -> None:
     assert len(service.weights(job["id"])) > 16 * 64 * 4
 
 
-def test_ten_jobs_at_once_end_right_and_alike(service: Any) -> None:
+def test_ten_jobs_at_once_end_right_and_alike(service: Service) -> None:
     ids = [service.post(DIGITS)["id"] for _ in range(10)]
     jobs = [service.end(job_id) for job_id in ids]
     assert [job["status"] for job in jobs] == ["succeeded"] * 10
@@ -78,11 +80,11 @@ def test_ten_jobs_at_once_end_right_and_alike(service: Any) -> None:
     assert len({service.weights(job_id) for job_id in ids}) == 1
 
 
-def test_a_running_job_stops_within_two_seconds_of_a_cancel(service: Any, tools: Any) -> None:
+def test_a_running_job_stops_within_two_seconds_of_a_cancel(service: Service) -> None:
     job_id = service.post(ENDLESS)["id"]
     service.until_step(job_id, 1)
     service.client.post(f"/v1/jobs/{job_id}/cancel")
-    tools.until(lambda: service.job(job_id)["status"] == "cancelled", timeout_s=2.0)
+    until(lambda: service.job(job_id)["status"] == "cancelled", timeout_s=2.0)
     job = service.job(job_id)
     steps = job["result"]["num_steps"]
     assert steps >= 1
@@ -91,7 +93,7 @@ def test_a_running_job_stops_within_two_seconds_of_a_cancel(service: Any, tools:
     assert ends(job) == ["cancelled"]
 
 
-def test_a_queued_job_is_cancelled_at_once(service: Any) -> None:
+def test_a_queued_job_is_cancelled_at_once(service: Service) -> None:
     running = [service.post(ENDLESS)["id"] for _ in range(2)]
     queued = service.post(ENDLESS)["id"]
     reply = service.client.post(f"/v1/jobs/{queued}/cancel")
@@ -103,14 +105,14 @@ def test_a_queued_job_is_cancelled_at_once(service: Any) -> None:
 
 @LINUX
 def test_a_killed_workers_job_is_resumed_with_the_same_bits(
-    service: Any, reference: Json, tools: Any
+    service: Service, reference: Json
 ) -> None:
     job_id = service.post(LONG)["id"]
     service.until_step(job_id, 2000)
     worker = service.worker_of(job_id)
-    trainer = tools.children(worker)
+    trainer = children(worker)
     os.kill(worker, signal.SIGKILL)
-    tools.until(lambda: not any(map(tools.alive, trainer)), timeout_s=1.0)
+    until(lambda: not any(map(alive, trainer)), timeout_s=1.0)
     job = service.end(job_id)
     assert ends(job) == ["lost", "finished"]
     assert job["attempts"][0]["worker"] != job["attempts"][1]["worker"]
@@ -119,48 +121,46 @@ def test_a_killed_workers_job_is_resumed_with_the_same_bits(
 
 @LINUX
 def test_a_killed_trainers_job_is_resumed_with_the_same_bits(
-    service: Any, reference: Json, tools: Any
+    service: Service, reference: Json
 ) -> None:
     job_id = service.post(LONG)["id"]
     service.until_step(job_id, 2000)
     worker = service.worker_of(job_id)
-    (trainer,) = tools.children(worker)
+    (trainer,) = children(worker)
     os.kill(trainer, signal.SIGKILL)
     job = service.end(job_id)
     assert ends(job) == ["lost", "finished"]
-    assert tools.alive(worker)
+    assert alive(worker)
     same_bits(service, job_id, reference)
 
 
 @LINUX
-def test_a_worker_that_is_told_to_end_hands_its_job_over(
-    service: Any, reference: Json, tools: Any
-) -> None:
+def test_a_worker_that_is_told_to_end_hands_its_job_over(service: Service, reference: Json) -> None:
     job_id = service.post({**LONG, "max_attempts": 1})["id"]
     service.until_step(job_id, 2000)
     worker = service.worker_of(job_id)
     os.kill(worker, signal.SIGTERM)
-    tools.until(lambda: not tools.alive(worker), timeout_s=10.0)
+    until(lambda: not alive(worker), timeout_s=10.0)
     job = service.end(job_id)
     assert ends(job) == ["handed_over", "finished"]
     same_bits(service, job_id, reference)
 
 
 @LINUX
-def test_training_goes_on_while_redis_is_away(service: Any, reference: Json, tools: Any) -> None:
+def test_training_goes_on_while_redis_is_away(service: Service, reference: Json) -> None:
     job_id = service.post(LONG)["id"]
     service.until_step(job_id, 2000)
-    (server,) = tools.children(service.process.pid, named="-server")
+    (server,) = children(service.process.pid, named="-server")
     os.kill(server, signal.SIGKILL)
-    tools.until(lambda: service.client.get("/readyz").status_code == 200)
+    until(lambda: service.client.get("/readyz").status_code == 200)
     job = service.end(job_id)
     assert ends(job) == ["finished"]
     same_bits(service, job_id, reference)
 
 
 @LINUX
-def test_a_part_that_dies_is_started_again(service: Any, tools: Any) -> None:
-    (api,) = tools.children(service.process.pid, named=" api")
+def test_a_part_that_dies_is_started_again(service: Service) -> None:
+    (api,) = children(service.process.pid, named=" api")
     os.kill(api, signal.SIGKILL)
 
     def ready() -> bool:
@@ -169,7 +169,7 @@ def test_a_part_that_dies_is_started_again(service: Any, tools: Any) -> None:
         except Exception:
             return False
 
-    tools.until(lambda: not tools.alive(api))
-    tools.until(ready)
-    tools.until(lambda: len(service.workers()) == 2)
+    until(lambda: not alive(api))
+    until(ready)
+    until(lambda: len(service.workers()) == 2)
     assert service.end(service.post(DIGITS)["id"])["status"] == "succeeded"

@@ -6,11 +6,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 
+from tests.thalweg_service.running import Service, alive, children, descendants, start, until
 from thalweg_service.embedded_redis import EmbeddedServer
 
 MINIMIZE = {
@@ -18,6 +18,7 @@ MINIMIZE = {
     "optimizer": {"kind": "adam"},
     "budget": {"max_steps": 20},
 }
+
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
@@ -31,63 +32,61 @@ def refusal(process: subprocess.Popen[str]) -> str:
     return err
 
 
-def test_a_port_in_use_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        line = refusal(tools.start(tmp_path, "--port", port))
+        line = refusal(start(tmp_path, "--port", port))
     assert port in line
     assert "--port" in line
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    line = refusal(tools.start(tmp_path / "file" / "data"))
+    line = refusal(start(tmp_path / "file" / "data"))
     assert str(tmp_path / "file" / "data") in line
     assert "--data-dir" in line
 
 
-def test_a_redis_that_is_not_there_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+def test_a_redis_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
     url = "redis://:secret@127.0.0.1:1/0"
-    line = refusal(tools.start(tmp_path, THALWEG_REDIS_URL=url))
+    line = refusal(start(tmp_path, THALWEG_REDIS_URL=url))
     assert "THALWEG_REDIS_URL=redis://127.0.0.1:1/0" in line
     assert "secret" not in line
 
 
-def test_a_mistaken_setting_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
-    line = refusal(tools.start(tmp_path, THALWEG_LEASE_S="soon"))
+def test_a_mistaken_setting_is_told_in_one_line(tmp_path: Path) -> None:
+    line = refusal(start(tmp_path, THALWEG_LEASE_S="soon"))
     assert "THALWEG_LEASE_S='soon'" in line
 
 
-def test_a_store_of_a_newer_version_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+def test_a_store_of_a_newer_version_is_told_in_one_line(tmp_path: Path) -> None:
     with EmbeddedServer(tmp_path / "redis") as server, redis.Redis.from_url(server.url) as client:
         client.set("thalweg:format", 999)
-    line = refusal(tools.start(tmp_path))
+    line = refusal(start(tmp_path))
     assert "The store is of format 999" in line
     assert "backup" in line
 
 
-def test_an_address_that_strangers_reach_is_told_in_one_line(tools: Any, tmp_path: Path) -> None:
+def test_an_address_that_strangers_reach_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "api.log").write_text("thalweg api: said in an earlier life\n")
-    line = refusal(tools.start(tmp_path, "--host", "0.0.0.0"))
+    line = refusal(start(tmp_path, "--host", "0.0.0.0"))
     assert "loopback" in line
     assert "earlier" not in line
 
 
-def test_a_second_service_on_the_same_folder_is_told_in_one_line(tools: Any, service: Any) -> None:
+def test_a_second_service_on_the_same_folder_is_told_in_one_line(service: Service) -> None:
     folder = Path(service.line.split("data in ")[1].rstrip(")\n"))
-    assert "Another `thalweg serve`" in refusal(tools.start(folder))
+    assert "Another `thalweg serve`" in refusal(start(folder))
 
 
 @LINUX
 @pytest.mark.slow
-def test_a_killed_service_leaves_nothing_running_and_loses_no_job(
-    tools: Any, tmp_path: Path
-) -> None:
+def test_a_killed_service_leaves_nothing_running_and_loses_no_job(tmp_path: Path) -> None:
     folder = tmp_path / "a folder with spaces"
-    first = tools.Service(tools.start(folder))
+    first = Service(start(folder))
     assert folder.stat().st_mode & 0o777 == 0o700
     spec = {
         "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}},
@@ -99,38 +98,38 @@ def test_a_killed_service_leaves_nothing_running_and_loses_no_job(
     running = first.post(spec)["id"]
     queued = first.post(spec)["id"]
     first.until_step(running, 2000)
-    parts = tools.descendants(first.process.pid)
+    parts = descendants(first.process.pid)
     assert len(parts) == 4  # server, API, worker, its trainer
     first.stop(signal.SIGKILL)
-    tools.until(lambda: not any(map(tools.alive, parts)), timeout_s=1.0)
+    until(lambda: not any(map(alive, parts)), timeout_s=1.0)
 
-    second = tools.Service(tools.start(folder))
+    second = Service(start(folder))
     assert [second.end(job_id)["status"] for job_id in (running, queued)] == ["succeeded"] * 2
     assert [a["end"] for a in second.job(running)["attempts"]] == ["lost", "finished"]
-    parts = tools.descendants(second.process.pid)
+    parts = descendants(second.process.pid)
     assert second.stop(signal.SIGINT) == ("", "")
     assert second.process.returncode == 0
-    assert not any(map(tools.alive, parts))
+    assert not any(map(alive, parts))
 
 
 @LINUX
-def test_an_interrupt_while_starting_leaves_nothing_running(tools: Any, tmp_path: Path) -> None:
-    process = tools.start(tmp_path)
-    parts = tools.until(lambda: tools.descendants(process.pid))
+def test_an_interrupt_while_starting_leaves_nothing_running(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    parts = until(lambda: descendants(process.pid))
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=10)
-    assert not any(map(tools.alive, parts))
+    assert not any(map(alive, parts))
 
 
 @LINUX
 @pytest.mark.parametrize("part", [" worker", " api"])
 def test_a_part_that_dies_while_the_service_starts_is_started_again(
-    tools: Any, tmp_path: Path, part: str
+    tmp_path: Path, part: str
 ) -> None:
-    process = tools.start(tmp_path)
-    (victim,) = tools.until(lambda: tools.children(process.pid, f"-m{part}"))
+    process = start(tmp_path)
+    (victim,) = until(lambda: children(process.pid, f"-m{part}"))
     os.kill(victim, signal.SIGKILL)
-    service = tools.Service(process)
+    service = Service(process)
     out, err = service.stop(signal.SIGTERM)
     assert service.line.startswith("Thalweg is ready: ")
     assert process.returncode == 0
@@ -141,18 +140,18 @@ def test_a_part_that_dies_while_the_service_starts_is_started_again(
 
 @LINUX
 def test_a_message_that_cannot_be_printed_ends_nothing_and_a_hang_up_ends_all_in_good_order(
-    tools: Any, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     with Path("/dev/full").open("w") as full:
-        service = tools.Service(tools.start(tmp_path, errors=full))
-        (victim,) = tools.children(service.process.pid, "-m worker")
+        service = Service(start(tmp_path, errors=full))
+        (victim,) = children(service.process.pid, "-m worker")
         os.kill(victim, signal.SIGKILL)
-        (other,) = tools.until(
-            lambda: [p for p in tools.children(service.process.pid, "-m worker") if p != victim]
+        (other,) = until(
+            lambda: [p for p in children(service.process.pid, "-m worker") if p != victim]
         )
         assert other != victim
         assert service.end(service.post(MINIMIZE)["id"])["status"] == "succeeded"
-        parts = tools.descendants(service.process.pid)
+        parts = descendants(service.process.pid)
         service.stop(signal.SIGHUP)
     assert service.process.returncode == 0
-    assert not any(map(tools.alive, parts))
+    assert not any(map(alive, parts))

@@ -15,6 +15,7 @@ from safetensors.torch import load
 from core.artifacts.base import Buffer, Stored
 from core.artifacts.local import LocalJob
 from core.errors import ArtifactError
+from core.train.checkpoint import writer
 from core.train.checkpoint.snapshot import resume_points
 from core.train.checkpoint.writer import MAX_WAITING, ArtifactWriter
 from core.train.loop import run
@@ -132,7 +133,7 @@ def test_a_checkpoint_is_of_its_step_however_late_it_is_written(
         return {name: artifacts.read(name) for name in resume_points(artifacts)}
 
     at_once = checkpoints(LocalJob(tmp_path / "a", JOB))
-    monkeypatch.setattr("core.train.checkpoint.writer.AT_ONCE_BYTES", 0)
+    monkeypatch.setattr(writer, "AT_ONCE_BYTES", 0)
     assert len(at_once) == 6
     assert checkpoints(Blocked(tmp_path / "b")) == at_once
 

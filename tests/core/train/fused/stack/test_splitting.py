@@ -11,6 +11,7 @@ import torch
 from core.specs.job import JobSpec
 from core.specs.sizes.fusing import bytes_per_run
 from core.train.devices import exact_kernels
+from core.train.fused import engine
 from core.train.fused.engine import USABLE
 from core.train.fused.memory_probe import bytes_a_run
 from core.train.fused.problems.compaction import Places
@@ -124,7 +125,7 @@ def test_a_stack_that_takes_a_small_share_of_the_memory_is_not_measured(
     def measured(*_: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("core.train.fused.engine.bytes_a_run", measured)
+    monkeypatch.setattr(engine, "bytes_a_run", measured)
     specs = PARTED["small"]
     estimated = len(specs) * bytes_per_run(specs[0])
     assert in_parts(specs, free=lambda device: 8 * estimated)[1] == [41]
