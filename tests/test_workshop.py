@@ -16,6 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.trials import TRIALS
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("api", "core", "thalweg_service", "worker")
 LAYERS = ("api", "worker", "dev")
@@ -164,6 +166,16 @@ def test_ci_runs_what_a_developer_runs() -> None:
         "make lint",
         "make test",
     ]
+
+
+def test_every_target_and_every_trial_is_in_the_help() -> None:
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for line in (ROOT / "Makefile").read_text().splitlines():
+        if line.startswith(".PHONY:"):
+            for target in set(line.split()[1:]) - {"help"}:
+                assert f"make {target} " in said.stdout
+    for name in TRIALS:
+        assert f" {name} " in said.stdout
 
 
 def test_the_images_do_not_run_as_root_and_report_their_health() -> None:

@@ -1,4 +1,8 @@
-"""`make faults`: trial after trial until so many faults have fallen; prints the table of all."""
+"""`make faults`: trial after trial until so many faults have fallen; prints the table of all.
+
+With `--studies` the service is kept busy with studies in place of jobs, and each trial's complaints
+are printed.
+"""
 
 import argparse
 import sys
@@ -10,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from tests.faults import studies
 from tests.faults.trial import Findings, run_trial, undisturbed
 
 
@@ -21,7 +26,36 @@ def main() -> int:
     parser.add_argument("--gap", type=float, default=1.2, help="mean seconds between two")
     parser.add_argument("--lease", type=float, default=1.0, help="lease in seconds (default: 6)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--studies", action="store_true", help="studies in place of jobs")
     options = parser.parse_args()
+    return _try_studies(options) if options.studies else _try_jobs(options)
+
+
+def _try_studies(options: argparse.Namespace) -> int:
+    complaints: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="thalweg-faults-") as name:
+        folder = Path(name)
+        references = studies.undisturbed(folder)
+        for trial in range(-(-options.faults // options.per_trial)):
+            found = studies.run_trial(
+                folder,
+                references,
+                seed=options.seed + trial,
+                num_faults=options.per_trial,
+                mean_gap_s=options.gap,
+            )
+            complaints += found
+            print(
+                f"seed {options.seed + trial}: {options.per_trial} faults on studies,"
+                f" {len(found)} complaints",
+                *found,
+                sep="\n  ",
+                flush=True,
+            )
+    return int(bool(complaints))
+
+
+def _try_jobs(options: argparse.Namespace) -> int:
     total = Findings()
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="thalweg-faults-") as name:
