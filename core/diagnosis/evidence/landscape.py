@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from core.diagnosis.evidence.curves import Floats
-from core.specs.formulas.parser import fold, parse, variables
+from core.specs.formulas.parser import parse
+from core.specs.formulas.tree import fold, variables
 from core.specs.formulas.values import OPERATIONS, minimum_value, value_at
 from core.specs.functions import Expression, Function, Quadratic
 from core.specs.job import FunctionProblem

@@ -9,7 +9,8 @@ from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.evidence.landscape import MAX_DIM, values_of
 from core.diagnosis.finding import Json
 from core.diagnosis.remedies.patches import Remedy, rounded
-from core.specs.formulas.parser import parse, variables
+from core.specs.formulas.parser import parse
+from core.specs.formulas.tree import variables
 from core.specs.formulas.values import domain
 from core.specs.functions import Expression
 from core.specs.job import FunctionProblem

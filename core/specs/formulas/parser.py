@@ -27,19 +27,7 @@ from core.specs.formulas.tokens import (
     Token,
     tokens,
 )
-from core.specs.formulas.tree import Apply, Expr, Number, Variable, fold, postorder, variables
-
-__all__ = [
-    "Apply",
-    "Expr",
-    "InvalidExpressionError",
-    "Number",
-    "Variable",
-    "fold",
-    "parse",
-    "postorder",
-    "variables",
-]
+from core.specs.formulas.tree import Apply, Expr, Number, Variable, variables
 
 MAX_LENGTH: Final = 10_000
 MAX_DEPTH: Final = 100

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.specs.formulas.classic import CLASSICS, Interval
-from core.specs.formulas.parser import Expr, fold, parse, variables
+from core.specs.formulas.parser import parse
+from core.specs.formulas.tree import Expr, fold, variables
 from core.specs.functions import Expression, Function, Quadratic
 
 Array = NDArray[Any]

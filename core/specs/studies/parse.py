@@ -10,8 +10,7 @@ from core.formats import STORE
 from core.specs.job import JobSpec
 from core.specs.parsing.body import read_as
 from core.specs.sizes.study import StudySummary
-from core.specs.studies.configurations import Jobs
-from core.specs.studies.errors import ConfigurationFaults
+from core.specs.studies.configurations import ConfigurationFaults, Jobs
 from core.specs.studies.resolution import (
     check_lengths,
     check_totals,

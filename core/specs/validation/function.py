@@ -6,7 +6,9 @@ from typing import Final
 import numpy as np
 
 from core.specs.formulas.classic import CLASSICS, Interval
-from core.specs.formulas.parser import InvalidExpressionError, parse, variables
+from core.specs.formulas.parser import parse
+from core.specs.formulas.tokens import InvalidExpressionError
+from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension, value_at
 from core.specs.functions import Bounds, Expression, Function, Quadratic, Start, UniformStart
 from core.specs.job import FunctionProblem, JobSpec

@@ -5,10 +5,12 @@ at the first call, so that a store may be built before a fork or before there is
 """
 
 import contextlib
+import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.resources import files
 from typing import Any, Final
 
 import hiredis
@@ -20,8 +22,9 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from core.errors import StoreUnavailableError
+from core.formats import STORE
+from core.jobs import HELD, MOST_ENTRIES, MOVES, TERMINAL
 from core.store.connection.pipeline import Line
-from core.store.connection.scripts import scripts
 
 TIMEOUT_S: Final = 5.0
 _READ_BYTES: Final = 2**18
@@ -262,3 +265,48 @@ class AsyncClient(_Link):
             await self.client.aclose()
         if "_line" in self.__dict__:
             await self._line.close()
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Lua script, as every change of a job is one.
+
+    Each is `lua/<name>.lua` behind `lua/lib.lua`, behind tables generated from `core.jobs` (and
+    the number of `core.formats`), so that the moves are restated nowhere. They name their keys
+    themselves, below the namespace that they are given: for one server, not for Redis Cluster.
+
+    Attributes:
+        sha: the SHA-1 by which a server that has loaded the source knows it.
+    """
+
+    source: str
+    sha: str
+
+
+def compose(body: str) -> Script:
+    """The script made of the generated tables, the library and `body`."""
+    library = files("core.store").joinpath("lua", "lib.lua").read_text("utf-8")
+    source = f"{_tables()}\n{library}\n{body}"
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def scripts() -> Mapping[str, Script]:
+    """All of them by name; read once a process, at first use."""
+    return {
+        entry.name.removesuffix(".lua"): compose(entry.read_text("utf-8"))
+        for entry in files("core.store").joinpath("lua").iterdir()
+        if entry.name.endswith(".lua") and entry.name != "lib.lua"
+    }
+
+
+def _tables() -> str:
+    moves = ", ".join(f"{status} = {_set(targets)}" for status, targets in MOVES.items())
+    return (
+        f"local MOVES = {{{moves}}}\nlocal TERMINAL = {_set(TERMINAL)}\nlocal HELD = {_set(HELD)}\n"
+        f"local MOST_ENTRIES = {MOST_ENTRIES}\nlocal FORMAT = {STORE}\n"
+    )
+
+
+def _set(names: Iterable[str]) -> str:
+    return "{" + ", ".join(f"{name} = true" for name in sorted(names)) + "}"

@@ -17,7 +17,7 @@ from typing import Any, Final, assert_never
 import torch
 from torch import Tensor
 
-from core.specs.formulas.parser import Apply, Expr, Number, Variable
+from core.specs.formulas.tree import Apply, Expr, Number, Variable
 
 Operation = Callable[..., Any]
 

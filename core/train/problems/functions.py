@@ -6,7 +6,8 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
-from core.specs.formulas.parser import parse, variables
+from core.specs.formulas.parser import parse
+from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension
 from core.specs.functions import (
     Ackley,

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from core.compare.minima.distinct import distinct_minima
+from core.compare.minima.minima import distinct_minima
 from core.specs.job import JobSpec
 from tests.core.train.fused.harness import train_population
 

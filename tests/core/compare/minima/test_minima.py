@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from core.compare.comparison import compare
-from core.compare.minima.distinct import distinct_minima
-from core.compare.minima.minima import minima
+from core.compare.minima.minima import distinct_minima, minima
 from core.specs.formulas.values import value_at
 from core.studies import RunRecord
 from tests.core.compare.studies import run, study

@@ -7,18 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.specs.formulas.parser import (
-    MAX_DEPTH,
-    MAX_NODES,
-    Apply,
-    InvalidExpressionError,
-    Number,
-    Variable,
-    parse,
-    postorder,
-    variables,
-)
-from core.specs.formulas.tokens import ARITY, FUNCTIONS
+from core.specs.formulas.parser import MAX_DEPTH, MAX_NODES, parse
+from core.specs.formulas.tokens import ARITY, FUNCTIONS, InvalidExpressionError
+from core.specs.formulas.tree import Apply, Number, Variable, postorder, variables
 from core.specs.formulas.values import OPERATIONS, evaluate
 
 few = settings(max_examples=150, deadline=None, derandomize=True, database=None)

@@ -9,7 +9,7 @@ import redis
 
 from core.errors import ConflictError, NotFoundError, StaleAttemptError
 from core.jobs import HELD, MOVES, STATUSES, TERMINAL, Status
-from core.store.connection.scripts import compose
+from core.store.connection.client import compose
 from core.store.history.layout import Columns
 from core.store.protocols.types import Claim, Stamp
 from core.store.redis import AsyncRedisStore, RedisStore

@@ -9,8 +9,9 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from core.specs.formulas.parser import parse, variables
+from core.specs.formulas.parser import parse
 from core.specs.formulas.tokens import ARITY
+from core.specs.formulas.tree import variables
 from core.train.problems.expression import ARITHMETIC, FUNCTIONS, Program
 
 CPU = torch.device("cpu")
