@@ -10,7 +10,7 @@ from core.specs.base import Spec
 from core.specs.data import Builtin, Inline
 from core.specs.formulas.classic import CLASSICS
 from core.specs.models import Activation
-from core.specs.sizes.fusing import NotFused
+from core.specs.optimizers import NotFused
 from core.specs.unions import kind_of, members
 
 # A line on every kind that the catalogue lists, and where it comes from.

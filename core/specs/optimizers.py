@@ -191,6 +191,9 @@ Optimizer = Annotated[
     | LBFGS,
     Field(discriminator="kind"),
 ]
+NotFused = ASGD | Adafactor | LBFGS
+"""Optimizers without a rule for many runs at once: their runs train one by one. Said here alone:
+the catalogue reads it, and `core.train.fused.optim.build` has a rule for each of the others."""
 
 
 def settled_lr(optimizer: Optimizer) -> float:

@@ -25,10 +25,11 @@ from core.diagnosis.remedies.model import (
 )
 from core.specs.catalog import FAMILIES, entries, kinds, minimal_example
 from core.specs.job import JobSpec, Supervised
+from core.specs.optimizers import NotFused
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import remedied
 from core.specs.sizes.cost import estimate, memory_parts
-from core.specs.sizes.fusing import NotFused, bytes_per_run, fusable, groups, structure_key
+from core.specs.sizes.fusing import bytes_per_run, fusable, groups, structure_key
 from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import extent_of, num_steps
 from core.specs.studies.parse import configurations, parse_study

@@ -7,14 +7,11 @@ from typing import Any, Final, get_args
 from core.specs.data import Inline
 from core.specs.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
 from core.specs.models import MLP, LinearModel
-from core.specs.optimizers import ASGD, LBFGS, Adafactor, Muon
+from core.specs.optimizers import Muon, NotFused
 from core.specs.sizes.cost import memory_parts, state_vectors
 from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import extent_of, layer_widths, steps_of
 
-NotFused = ASGD | Adafactor | LBFGS
-"""Optimizers without a rule for many runs at once: their runs train one by one. Said here alone:
-the catalogue reads it, and `core.train.fused.optim.build` has a rule for each of the others."""
 FusedModel = LinearModel | MLP
 """Models that `core.train.fused.models` computes many of at once; the runs of others train one by
 one. Said here alone, likewise."""

@@ -11,12 +11,12 @@ from core.specs.optimizers import (
     AdamW,
     Muon,
     NAdam,
+    NotFused,
     Optimizer,
     RAdam,
     RMSprop,
     Rprop,
 )
-from core.specs.sizes.fusing import NotFused
 from core.train.fused.optim import (
     adadelta,
     adagrad,
