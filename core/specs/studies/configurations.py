@@ -172,7 +172,7 @@ class ConfigurationFaults:
         return next((path for path in self._paths if path.startswith(param + ".")), None)
 
     def listed(self, num_checked: int) -> list[FieldError]:
-        """List the mistakes in the order found. `num_checked`: how many configurations were read."""
+        """List the mistakes in the order found. `num_checked`: configurations that were read."""
         return [self._said(FieldError(*key), seen, num_checked) for key, seen in self._seen.items()]
 
     def _said(self, error: FieldError, seen: _Seen, num_checked: int) -> FieldError:
