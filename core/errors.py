@@ -107,7 +107,8 @@ FAILURE_CODES: dict[str, str] = {
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python or torch say with this error that memory ran out, on a device or the host.
+    """Tell whether Python or torch say with this error that memory ran out, on a device or the
+    host.
 
     torch's own class is told by its name: nothing here imports torch. For an allocation on a CPU
     that failed torch has no class.

@@ -92,8 +92,9 @@ def stored_job(spec: Spec, written: int, table: OldValues = OLD_VALUES) -> Spec:
 
 
 def stored_study(spec: Spec, written: int, table: OldValues = OLD_VALUES) -> Spec:
-    """As `stored_job`, of a study: its own fields, and those of its base that no sweep leads to the
-    kind of, or replaces. What a sweep puts in is filled run by run (`stored_job` of each)."""
+    """Do what `stored_job` does, for a study: its own fields, and those of its base that no sweep
+    leads to the kind of, or replaces. What a sweep puts in is filled run by run (`stored_job` of
+    each)."""
     own = _filled(spec, _since(written, table, of_study=True))
     swept = list(own.get("sweep") or {})
     safe = {
@@ -105,7 +106,7 @@ def stored_study(spec: Spec, written: int, table: OldValues = OLD_VALUES) -> Spe
 
 
 def is_current(written: int, table: OldValues = OLD_VALUES) -> bool:
-    """Whether no field has come since the format `written`."""
+    """Tell whether no field has come since the format `written`."""
     return all(number <= written for number in table)
 
 
@@ -130,7 +131,7 @@ def _since(written: int, table: OldValues, *, of_study: bool) -> dict[str, Any]:
 
 
 def _is_chosen(path: str, swept: str) -> bool:
-    """Whether a swept path replaces what holds the field, or chooses its kind."""
+    """Tell whether a swept path replaces what holds the field, or chooses its kind."""
     names = [name for name, _ in _steps(path)]
     parts = swept.removesuffix(".kind").split(".")
     return len(parts) < len(names) and names[: len(parts)] == parts

@@ -30,15 +30,16 @@ HELD: Final[frozenset[Status]] = frozenset({"running", "cancelling"})
 """An attempt holds the job: it has a lease and a fencing token."""
 
 MOST_ENTRIES: Final = 100
-"""Of a timeline. Where there would be more, the middle ones go: `omitted` says how many."""
+"""Length of a timeline at most. Where there would be more, the middle ones go: `omitted` says how
+many."""
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Stored:
-    """How a field of a record lies in its hash in Redis. It stands in the field's annotation, and
-    `core.store.calls.codec` reads it there.
+    """The way in which a field of a record lies in its hash in Redis. It stands in the field's
+    annotation, and `core.store.calls.codec` reads it there.
 
     Attributes:
         form: `json` keeps NaN and infinities; `finite` is JSON without them; `list` is a JSON list,
@@ -59,7 +60,7 @@ APART: Final = Stored("apart")
 
 
 class TimelineEntry(NamedTuple):
-    """What happened to a job or a study, and when (RFC 3339).
+    """An event in the life of a job or a study, and its time (RFC 3339).
 
     `detail` depends on the event: the queue of `queued`, the worker of `claimed`, `handed_over` and
     `lost`, the name of a `phase`, the status of `ended`; None where there is nothing to add.
@@ -73,7 +74,7 @@ class TimelineEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class Timeline:
-    """What happened to a job or a study, in order; empty where it was stored without one.
+    """The events in the life of a job or a study, in order; empty where it was stored without one.
 
     Attributes:
         text: as it is stored: a line for each entry, its parts with spaces between. It is taken
@@ -109,10 +110,10 @@ NO_TIMELINE: Final = Timeline()
 
 @dataclass(frozen=True)
 class Usage:
-    """What a job or study has used. Of several attempts or tasks the largest counts."""
+    """The resources that a job or study has used. Of several attempts or tasks the largest counts."""
 
     peak_memory_bytes: int
-    """Of the process that trained; on a GPU of its memory too. As the trainer measured it."""
+    """Peak memory of the process that trained, on a GPU its memory included, as it was measured."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ class JobRecord:
     attempts: Annotated[tuple[Attempt, ...], APART] = ()
     checkpoints: Annotated[tuple[Json, ...], Stored("list", "update")] = ()
     interventions: Annotated[tuple[Json, ...], Stored("list", "update")] = ()
-    """What `on_divergence` did, in order: `step`, `action`, `reason`, rates before and after."""
+    """Interventions of `on_divergence`, in order: `step`, `action`, `reason`, rates before and
+    after."""
     labels: Annotated[dict[str, str], JSON] = field(default_factory=dict)
     parent_id: Annotated[str | None, TEXT] = None
     started_at: Annotated[str | None, TEXT] = None

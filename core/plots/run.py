@@ -174,7 +174,7 @@ def _lr(axes: "Axes", columns: Columns) -> None:
 
 
 def path_is_possible(spec: JobSpec) -> bool:
-    """Whether a path can be drawn over contours: functions of two variables."""
+    """Tell whether a path can be drawn over contours: functions of two variables."""
     problem = spec.problem
     return isinstance(problem, FunctionProblem) and dimension(problem.function) == 2
 

@@ -1,4 +1,4 @@
-"""What follows from a model's kind: the one table that sizes, training and diagnosis ask.
+"""The facts that follow from a model's kind: the one table that sizes, training and diagnosis ask.
 
 Nobody else asks whether a model is an MLP. A list of layers that every kind expands into is to take
 the place of this table (`core/specs/layers/`).

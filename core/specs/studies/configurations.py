@@ -1,5 +1,5 @@
-"""From a study's base and a configuration's parameters to the resolved spec of a job; the mistakes
-of a study's configurations, each said once and laid to its place in the study."""
+"""Construction of a job's resolved spec from a study's base and a configuration's parameters; the
+mistakes of a study's configurations, each said once and laid to its place in the study."""
 
 import contextlib
 import json

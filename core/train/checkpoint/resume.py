@@ -1,4 +1,5 @@
-"""Where an attempt goes on: the latest usable checkpoint, and what to say of the unreadable."""
+"""The point where an attempt goes on: the latest usable checkpoint, and what to say of the
+unreadable."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -77,8 +77,8 @@ class Best:
         return None if self.step == _NONE else {"step": self.step, "loss": self.loss}
 
     def state(self) -> tuple[Json, list[Tensor], list[Tensor]]:
-        """For a checkpoint: numbers, and the best and the candidate weights, which stay as they
-        are."""
+        """Return what a checkpoint keeps: numbers, and the best and the candidate weights, which
+        stay as they are."""
         numbers = {
             "step": self.step,
             "loss": self.loss,

@@ -43,7 +43,7 @@ _AT_REST: Final = 1e-2
 _OTHER_STARTS: Final = 3
 _OTHER_STEPS: Final = 60
 _OTHER_LR: Final = 0.01
-"""Of the short descents that it is compared with."""
+"""Number of the short descents that it is compared with."""
 
 
 def budget_for(train_s: float) -> float:
