@@ -55,7 +55,7 @@ def set_deterministic(threads: int) -> None:
     CUDA with `CUBLAS_WORKSPACE_CONFIG=:4096:8`.
     """
     torch.set_num_threads(threads)
-    # `use_deterministic_algorithms` sets the same switch, and imports the compiler (half a start).
+    # `use_deterministic_algorithms` sets the same switch, and imports the compiler: 1.4 s.
     torch.set_deterministic_debug_mode("error")
     # Else this mode also fills every new tensor with NaN before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -79,8 +79,8 @@ def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
 def _eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
     """Return `kind` with its bookkeeping freed of the wrapper that hides it from `torch.compile`.
 
-    At its first call the wrapper imports the whole compiler, which nothing here uses: a second and
-    a half of a trainer's start. What the methods do stays torch's.
+    At its first call the wrapper imports the whole compiler, which nothing here uses: about a
+    third of a trainer's start. What the methods do stays torch's.
     """
     wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     bare = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
