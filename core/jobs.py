@@ -110,7 +110,7 @@ NO_TIMELINE: Final = Timeline()
 
 @dataclass(frozen=True)
 class Usage:
-    """The resources that a job or study has used. Of several attempts or tasks the largest counts."""
+    """The resources that a job or study has used; of several attempts or tasks the largest."""
 
     peak_memory_bytes: int
     """Peak memory of the process that trained, on a GPU its memory included, as it was measured."""

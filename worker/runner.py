@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
+from typing import assert_never
 
 from core.artifacts.base import ArtifactStore
 from core.errors import NewerFormatError, StoreUnavailableError
@@ -14,12 +15,12 @@ from core.settings import Settings
 from core.store.protocols.types import Claim, TaskClaim
 from core.store.protocols.worker import WorkerStore
 from core.strategies.plan import next_round
-from worker.execution.context import ExecutionContext
+from worker.execution.context import ExecutionContext, Shutdown
+from worker.execution.execution import Execution
 from worker.execution.job import JobExecution
-from worker.execution.plan import Decide, make_plan
+from worker.execution.plan import Decide, PlanExecution
 from worker.execution.requested_diagnosis import DiagnosisExecution
-from worker.execution.retry import Shutdown
-from worker.execution.supervision import Mailbox, Order
+from worker.execution.supervision import Mailbox, Order, TrainerLine
 from worker.execution.task import TaskExecution
 from worker.heartbeat import Heartbeat
 from worker.trainer.client import Heard, TrainerClient, TrainerDied, TrainerUnavailableError
@@ -194,25 +195,24 @@ class Runner:
             return False
         wanted = claim.job.spec["device"]
         served = wanted in {"auto", *self.devices}
-        with self._reachable() as means:
-            DiagnosisExecution(claim, means, means.device(wanted if served else "auto")).run()
+        with self._reachable() as context:
+            DiagnosisExecution(claim, context, context.device(wanted if served else "auto")).run()
         return True
 
     def _work(self, claim: Claim | TaskClaim) -> None:
-        with self._reachable() as means, self._held(claim, means.mailbox):
-            match claim:
-                case TaskClaim() if claim.task.kind == "plan":
-                    make_plan(
-                        claim,
-                        store=self._store,
-                        artifacts=self._artifacts,
-                        shutdown=self._shutdown,
-                        decide=self._decide,
-                    )
-                case TaskClaim():
-                    TaskExecution(claim, means).run()
-                case Claim():
-                    JobExecution(claim, means).run()
+        with self._reachable() as context, self._held(claim, context.line.mailbox):
+            self._execution(claim, context).run()
+
+    def _execution(self, claim: Claim | TaskClaim, context: ExecutionContext) -> Execution:
+        match claim:
+            case TaskClaim() if claim.task.kind == "plan":
+                return PlanExecution(claim, context, self._decide)
+            case TaskClaim():
+                return TaskExecution(claim, context)
+            case Claim():
+                return JobExecution(claim, context)
+            case _:
+                assert_never(claim)
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[ExecutionContext]:
@@ -224,11 +224,9 @@ class Runner:
         self._num_runs += 1
         try:
             yield ExecutionContext(
-                run=self._num_runs,
                 store=self._store,
-                link=self._link,
+                line=TrainerLine(self._link, self._num_runs, mailbox),
                 artifacts=self._artifacts,
-                mailbox=mailbox,
                 settings=self._settings,
                 device=lambda wanted: settle_device(wanted, self.devices),
                 shutdown=self._shutdown,

@@ -2,40 +2,23 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from core.jobs import Outcome
-from core.train.checkpoint.writer import ArtifactWriter
-from core.train.events import Ending, Events
-from core.train.history.flush import Flusher
-from core.train.history.metrics import Metrics
-from core.train.periodic import PeriodicWork
-from core.train.state import OptimizationState
+from core.messages import Ending, PhaseBegun
+from core.train.periodic import RunParts
 from core.train.stopping import final_outcome
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class RunParts:
-    """A run after its last step."""
-
-    descent: OptimizationState
-    ledger: Metrics
-    saver: ArtifactWriter
-    reporter: Flusher
-    course: PeriodicWork
-    events: Events
-
-
 def hand_over(parts: RunParts) -> Ending:
     """Leave everything for another worker to go on from; the last row stays unrecorded unless its
     step is a multiple of `record.every`."""
-    parts.events.phase("saving")
+    parts.emit(PhaseBegun("saving"))
     snapshot = parts.course.snapshot()
     parts.saver.save_resume(snapshot, parts.course.metrics())
     _send_files(parts)
@@ -68,7 +51,7 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     train_s = course.elapsed_s
     parts.reporter.report(course.step)
 
-    parts.events.phase("saving")
+    parts.emit(PhaseBegun("saving"))
     if snapshot is not None:
         parts.saver.save_resume(snapshot, course.metrics())
     if best.weights is not None:
@@ -101,4 +84,4 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 
 def _send_files(parts: RunParts) -> None:
     for saved in parts.saver.wait():
-        parts.events.checkpoint(saved)
+        parts.emit(saved)

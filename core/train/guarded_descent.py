@@ -6,15 +6,11 @@ from typing import Final
 
 from torch.nn.utils import clip_grads_with_norm_
 
+from core.messages import Intervened, Kind
 from core.specs.job import ClipOnDivergence, RollBackOnDivergence
-from core.train.checkpoint.writer import ArtifactWriter
 from core.train.divergence_policy import DivergencePolicy
-from core.train.events import Events
-from core.train.history.flush import Flusher
-from core.train.history.metrics import Metrics
 from core.train.history.row_check import EachRow, numbers_of
-from core.train.periodic import PeriodicWork
-from core.train.state import OptimizationState
+from core.train.periodic import RunParts
 
 NO_NORM: Final = math.nan
 
@@ -28,21 +24,16 @@ class GuardedDescent:
     def __init__(
         self,
         guard: DivergencePolicy,
-        descent: OptimizationState,
-        ledger: Metrics,
-        saver: ArtifactWriter,
-        reporter: Flusher,
-        course: PeriodicWork,
-        events: Events,
+        parts: RunParts,
     ) -> None:
         self._guard = guard
-        self._descent = descent
-        self._ledger = ledger
-        self._saver = saver
-        self._reporter = reporter
-        self._course = course
-        self._events = events
-        descent.lr_scale = guard.lr_scale
+        self._descent = parts.descent
+        self._ledger = parts.ledger
+        self._saver = parts.saver
+        self._reporter = parts.reporter
+        self._course = parts.course
+        self._emit = parts.emit
+        self._descent.lr_scale = guard.lr_scale
 
     def descend(self, watch: EachRow) -> None:
         """Train to the end of the course, or to the row that ends the run."""
@@ -91,7 +82,7 @@ class GuardedDescent:
             return None
         watch.enter_unjudged(step, loss, norm, cosine)
         self._descent.lr_scale = guard.lr_scale
-        self._events.intervened(guard.interventions, None, ())
+        self._emit(Intervened(guard.interventions, None, ()))
         if isinstance(guard.policy, ClipOnDivergence) and math.isfinite(norm):
             return True
         self._descent.put_buffers_back()
@@ -120,9 +111,9 @@ class GuardedDescent:
         self._reporter.went_back(good.step)
         saved, dropped = self._saver.forget_after(good.step)
         for each in saved:
-            self._events.checkpoint(each)
-        rewound = {
+            self._emit(each)
+        rewound: dict[Kind, int] = {
             "train": self._ledger.rows.first_row,
             "eval": self._ledger.num_evaluations,
         }
-        self._events.intervened(self._guard.interventions, rewound, dropped)
+        self._emit(Intervened(self._guard.interventions, rewound, dropped))

@@ -8,21 +8,23 @@ import torch
 
 from core.artifacts.base import JobArtifacts
 from core.errors import is_out_of_memory, out_of_memory
+from core.jobs import Outcome
+from core.messages import Ending, Intervened, Kind, PhaseBegun, Restarted
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import first_steps, history_widths, start_of
 from core.train.checkpoint.resume import ResumePoint, resume_point
-from core.train.checkpoint.snapshot import starting_point
+from core.train.checkpoint.snapshot import Snapshot, starting_point
 from core.train.checkpoint.writer import ArtifactWriter
 from core.train.devices import exact_kernels, memory_kept, pick_device, use_threads_for
-from core.train.divergence_policy import policy_of
-from core.train.events import Control, Ending, Events
-from core.train.finalize import RunParts, conclude, hand_over
+from core.train.divergence_policy import DivergencePolicy, policy_of
+from core.train.events import Control, Emit, RunEvent
+from core.train.finalize import conclude, hand_over
 from core.train.guarded_descent import GuardedDescent
 from core.train.history.buffer import RowBuffer
 from core.train.history.flush import Clock, Flusher
 from core.train.history.metrics import Metrics
 from core.train.history.row_check import EachRow, RowBlock, RowCheck
-from core.train.periodic import BLOCK_STEPS, BlockSize, PeriodicWork
+from core.train.periodic import BLOCK_STEPS, BlockSize, PeriodicWork, RunParts
 from core.train.problems.base import Problem
 from core.train.problems.build import build_problem
 from core.train.state import OptimizationState
@@ -53,10 +55,10 @@ def run(
     spec: JobSpec,
     *,
     artifacts: JobArtifacts,
-    events: Events,
+    emit: Emit[RunEvent],
     control: Control,
     resume: bool = False,
-    stored_rows: Mapping[str, int] | None = None,
+    stored_rows: Mapping[Kind, int] | None = None,
     device: str | None = None,
     block_size: int | None = None,
     stop_step: int | None = None,
@@ -64,14 +66,14 @@ def run(
 ) -> Ending:
     """Train what `spec` describes, to its end or until `control` asks to stop.
 
-    Rows, progress and checkpoints leave through `events`; the weights are in `artifacts` when
+    Rows, progress and checkpoints leave through `emit`; the weights are in `artifacts` when
     this returns. The settings that torch had in this process come back at the end.
 
     Args:
         spec: resolved.
         resume: go on after the latest usable resume checkpoint; without any, from the beginning
             (a `start_from` is one: its checkpoint has been copied here).
-        stored_rows: rows of the histories `train` and `eval` that have arrived where `events`
+        stored_rows: rows of the histories `train` and `eval` that have arrived where `emit`
             leads: a checkpoint that presumes more is not used. Left out: all of them.
         device: where to train; left out, `spec.device` decides.
         block_size: steps between two looks at the rows; left out, 1 on a CPU and up to
@@ -84,7 +86,7 @@ def run(
         JobFailure: no such device, out of memory, data that does not load.
     """
     with exact_kernels(), memory_kept(), _memory_failures():
-        events.phase("preparing")
+        emit(PhaseBegun("preparing"))
         where = pick_device(device or spec.device)
         problem = build_problem(spec, where, _DTYPES[spec.precision or "float32"])
         use_threads_for(problem)
@@ -93,40 +95,51 @@ def run(
         if resume:
             point = resume_point(artifacts, spec, str(where), stored_rows)
             if (detail := point.told(start_of(spec))) is not None:
-                events.restarted(detail)
+                emit(Restarted(detail))
         snapshot = point.snapshot
         if snapshot is None and spec.start_from is not None:
             snapshot = starting_point(artifacts, spec, str(where))
         with ArtifactWriter(artifacts, spec, problem.metadata()) as saver:
             ledger = new_ledger(spec, problem)
-            reporter = Flusher(events, ledger, saver, clock)
+            reporter = Flusher(emit, ledger, saver, clock)
             guard = policy_of(spec)
             course = PeriodicWork(
                 spec, descent, ledger, saver, reporter, control, clock, guard, stop_step
             )
+            parts = RunParts(descent, ledger, saver, reporter, course, emit)
             if snapshot is not None:
-                if guard is not None:
-                    guard.resume(snapshot.guard, snapshot.good)
-                    events.intervened(guard.interventions, None, ())
-                descent.go_back_to(snapshot.moment)
-                ledger.resume(snapshot)
-                course.resume(snapshot)
+                _go_on_from(snapshot, parts, guard)
             if course.step == start_of(spec):
                 saver.save_model("initial", course.step, descent.moment().weights, {})
-            events.phase("training")
-            if guard is None:
-                watch, steps = watching(descent, ledger, reporter, course, block_size)
-                descend(descent, steps, watch)
-                steps.close()
-            else:
-                watch = EachRow(descent, ledger, reporter.row_entered)
-                GuardedDescent(guard, descent, ledger, saver, reporter, course, events).descend(
-                    watch
-                )
-            parts = RunParts(descent, ledger, saver, reporter, course, events)
-            if watch.outcome is None and course.reason == "handed_over":
+            emit(PhaseBegun("training"))
+            outcome = _descend(parts, guard, block_size)
+            if outcome is None and course.reason == "handed_over":
                 return hand_over(parts)
-            return conclude(parts, watch.outcome)
+            return conclude(parts, outcome)
+
+
+def _go_on_from(snapshot: Snapshot, parts: RunParts, guard: DivergencePolicy | None) -> None:
+    if guard is not None:
+        guard.resume(snapshot.guard, snapshot.good)
+        parts.emit(Intervened(guard.interventions, None, ()))
+    parts.descent.go_back_to(snapshot.moment)
+    parts.ledger.resume(snapshot)
+    parts.course.resume(snapshot)
+
+
+def _descend(
+    parts: RunParts, guard: DivergencePolicy | None, block_size: int | None
+) -> Outcome | None:
+    """Take the steps. Returns what the row showed that ended the run; None: no row did."""
+    descent, ledger, reporter, course = parts.descent, parts.ledger, parts.reporter, parts.course
+    if guard is not None:
+        each = EachRow(descent, ledger, reporter.row_entered)
+        GuardedDescent(guard, parts).descend(each)
+        return each.outcome
+    watch, steps = watching(descent, ledger, reporter, course, block_size)
+    descend(descent, steps, watch)
+    steps.close()
+    return watch.outcome
 
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}

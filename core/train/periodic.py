@@ -3,13 +3,14 @@
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from core.messages import EndReason
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import Snapshot
 from core.train.checkpoint.writer import ArtifactWriter
 from core.train.divergence_policy import DivergencePolicy
-from core.train.events import Control
+from core.train.events import Control, Emit, RunEvent
 from core.train.history.flush import Clock, Flusher
 from core.train.history.metrics import Metrics
 from core.train.history.row_check import RowBlock
@@ -26,7 +27,6 @@ SLOW_EVALUATION_S: Final = 0.1
 """Rows leave before an evaluation that is expected to take longer."""
 
 Json = dict[str, Any]
-Reason = Literal["finished", "cancelled", "handed_over"]
 
 
 def step_limit(spec: JobSpec, steps_per_epoch: int) -> int:
@@ -79,7 +79,7 @@ class PeriodicWork:
         stop_step: int | None = None,
     ) -> None:
         self.step = 0
-        self.reason: Reason = "finished"
+        self.reason: EndReason = "finished"
         self._descent = descent
         self._ledger = ledger
         self._saver = saver
@@ -230,6 +230,18 @@ class PeriodicWork:
                 snapshot = self._snapshot(copied=False)
                 self._state_bytes = snapshot.size_bytes
                 self._saver.save_resume(snapshot, self.metrics(), passing=True)
+
+
+@dataclass(frozen=True)
+class RunParts:
+    """What a run consists of while it trains; `emit` takes its events."""
+
+    descent: OptimizationState
+    ledger: Metrics
+    saver: ArtifactWriter
+    reporter: Flusher
+    course: PeriodicWork
+    emit: Emit[RunEvent]
 
 
 def _next_multiple(of: int, after: int) -> int:

@@ -1,106 +1,86 @@
 """A trainer without torch that does what a job's `act` label says, or that of the first spec of a
-study's task; tests start it as a program."""
+study's task (`tests.worker.scenarios`); tests start it as a program."""
 
 import math
 import os
 import signal
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, assert_never
 
 import numpy as np
 
 from core.errors import ArtifactError, JobFailure
-from core.train.events import Control, Ending
+from core.jobs import Outcome
+from core.messages import (
+    Ending,
+    EndReason,
+    HistoryRows,
+    Intervened,
+    JobReport,
+    LossAt,
+    Measure,
+    Measured,
+    PausedRun,
+    PhaseBegun,
+    PopulationProgress,
+    Progress,
+    RowsOfRuns,
+    RunEnded,
+    Settled,
+    TaskEnding,
+    TaskReport,
+    TaskWeights,
+    TrainJob,
+    TrainTask,
+)
+from core.train.events import Control, Emit
 from core.train.fused.request import specs_of
-from worker.trainer.server import PipeEvents, StopFlag, main
+from tests.worker.scenarios import (
+    Allocate,
+    Deaf,
+    Die,
+    Fail,
+    Fault,
+    Finish,
+    FirstEnds,
+    Forget,
+    GoBack,
+    JobScenario,
+    Measuring,
+    Rung,
+    Rungs,
+    Scenario,
+    Settle,
+    Stream,
+    TaskScenario,
+    Tune,
+    Wait,
+    of_label,
+)
+from worker.trainer.server import Handlers, main
 
 
-def rows(events: PipeEvents, first: int, count: int) -> None:
-    steps = np.arange(first, first + count, dtype=np.float64)
-    columns = {"step": steps, "loss": 1 / (1 + steps), "lr": steps * 0 + 0.1, "grad_norm": steps}
-    events.rows("train", first, columns)
-    last = {"step": first + count - 1, "loss": float(columns["loss"][-1])}
-    events.progress(first + count, 1000.0, last, last)
+def scenario_of(labels: dict[str, str], *, resume: bool) -> Scenario:
+    return of_label(labels.get("resumed", labels["act"]) if resume else labels["act"])
 
 
-def ending(reason: Any, steps: int) -> Ending:
-    loss = 1 / max(1, steps)
-    result = {
-        "final_loss": loss,
-        "best_loss": loss,
-        "num_steps": steps,
-        "train_s": 0.0,
-        "num_parameters": 1,
-        "eval": None,
-    }
-    outcome = "budget_exhausted" if reason == "finished" else None
-    return Ending(reason, outcome, result, {"step": steps - 1, "loss": loss})  # type: ignore[arg-type]
-
-
-def finish(events: PipeEvents, flag: StopFlag, count: str) -> Ending:
-    rows(events, 0, int(count))
-    return ending("finished", int(count))
-
-
-def wait(events: PipeEvents, flag: StopFlag) -> Ending:
-    rows(events, 0, 3)
-    while flag.stop_requested is None:
+def until_asked_to_stop(control: Control) -> EndReason:
+    while control.stop_requested is None:
         time.sleep(0.001)
-    return ending({"cancel": "cancelled", "hand_over": "handed_over"}[flag.stop_requested], 3)
+    return "cancelled" if control.stop_requested == "cancel" else "handed_over"
 
 
-def stream(events: PipeEvents, flag: StopFlag) -> Ending:
-    """Rows, a few every now and then, until it is stopped."""
-    done = 0
-    while flag.stop_requested is None:
-        rows(events, done, 5)
-        done += 5
-        time.sleep(0.02)
-    return ending({"cancel": "cancelled", "hand_over": "handed_over"}[flag.stop_requested], done)
-
-
-def back(events: PipeEvents, flag: StopFlag, pause: str) -> Ending:
-    """Twelve rows, back to the fourth, and on to the seventh."""
-    rows(events, 0, 12)
-    time.sleep(float(pause))
-    entry = {"step": 12, "action": "rollback", "reason": "far above", "to_step": 4}
-    events.intervened([entry], {"train": 4, "eval": 0}, ())
-    rows(events, 4, 3)
-    return ending("finished", 7)
-
-
-def settle(events: PipeEvents, flag: StopFlag, lr: str) -> Ending:
-    """The rate found, then ten rows."""
-    events.phase("tuning")
-    spec = SETTLED | {"optimizer": {**SETTLED["optimizer"], "lr": float(lr)}}
-    events.settled(spec, {"optimizer.lr": {"value": float(lr), "evidence": {"loss": math.inf}}})
-    rows(events, 0, 10)
-    return ending("finished", 10)
-
-
-def tune(events: PipeEvents, flag: StopFlag) -> Ending:
-    """Look for a rate until it is stopped."""
-    events.phase("tuning")
-    while flag.stop_requested is None:
-        time.sleep(0.001)
-    reason: Any = "cancelled" if flag.stop_requested == "cancel" else "handed_over"
-    return Ending(reason, None, {}, None)
-
-
-def deaf(events: PipeEvents, flag: StopFlag) -> Ending:
-    rows(events, 0, 3)
+def hear_nothing() -> NoReturn:
     while True:
         time.sleep(1)
 
 
-def die(events: PipeEvents, flag: StopFlag) -> Ending:
-    rows(events, 0, 3)
+def die() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
-def fail(events: PipeEvents, flag: StopFlag, how: str) -> Ending:
+def fail(how: Fault) -> NoReturn:
     raise {
         "memory": MemoryError(),
         "disk": ArtifactError("the disk is full"),
@@ -109,205 +89,260 @@ def fail(events: PipeEvents, flag: StopFlag, how: str) -> Ending:
     }[how]
 
 
-SETTLED: dict[str, Any] = {}
-"""The spec of the run at hand."""
+class Job:
+    """A job at work."""
 
-ACTS: dict[str, Callable[..., Ending]] = {
-    "finish": finish,
-    "wait": wait,
-    "deaf": deaf,
-    "back": back,
-    "stream": stream,
-    "settle": settle,
-    "tune": tune,
-    "die": die,
-    "fail": fail,
-}
+    def __init__(self, emit: Emit[JobReport], control: Control) -> None:
+        self.emit = emit
+        self.control = control
+
+    def rows(self, first: int, count: int) -> None:
+        steps = np.arange(first, first + count, dtype=np.float64)
+        loss = 1 / (1 + steps)
+        columns = {"step": steps, "loss": loss, "lr": steps * 0 + 0.1, "grad_norm": steps}
+        self.emit(HistoryRows("train", first, columns))
+        last = LossAt(step=first + count - 1, loss=float(loss[-1]))
+        self.emit(Progress(first + count, 1000.0, last, last))
+
+    def end(self, steps: int, reason: EndReason = "finished") -> Ending:
+        loss = 1 / max(1, steps)
+        result = {
+            "final_loss": loss,
+            "best_loss": loss,
+            "num_steps": steps,
+            "train_s": 0.0,
+            "num_parameters": 1,
+            "eval": None,
+        }
+        outcome: Outcome | None = "budget_exhausted" if reason == "finished" else None
+        return Ending(reason, outcome, result, {"step": steps - 1, "loss": loss})
+
+    def finish(self, steps: int) -> Ending:
+        self.rows(0, steps)
+        return self.end(steps)
+
+    def stream(self) -> Ending:
+        done = 0
+        while self.control.stop_requested is None:
+            self.rows(done, 5)
+            done += 5
+            time.sleep(0.02)
+        return self.end(done, until_asked_to_stop(self.control))
+
+    def go_back(self, pause_s: float) -> Ending:
+        self.rows(0, 12)
+        time.sleep(pause_s)
+        entry = {"step": 12, "action": "rollback", "reason": "far above", "to_step": 4}
+        self.emit(Intervened([entry], {"train": 4, "eval": 0}, ()))
+        self.rows(4, 3)
+        return self.end(7)
+
+    def settle(self, spec: dict[str, Any], lr: float) -> Ending:
+        self.emit(PhaseBegun("tuning"))
+        settled = spec | {"optimizer": {**spec["optimizer"], "lr": lr}}
+        self.emit(Settled(settled, {"optimizer.lr": {"value": lr, "evidence": {"loss": math.inf}}}))
+        return self.finish(10)
 
 
-def run(job: dict[str, Any], events: PipeEvents, flag: StopFlag) -> Ending:
-    """Labels: `act`, and `resumed` for what to do in later attempts if that differs."""
-    labels = job["spec"]["labels"]
-    act = labels.get("resumed", labels["act"]) if job["resume"] else labels["act"]
-    name, *arguments = act.split(":")
-    SETTLED.update(job["spec"])
-    return ACTS[name](events, flag, *arguments)
-
-
-def measure(job: dict[str, Any], control: Control) -> dict[str, Any]:
-    """Label `measure`: what to do."""
-    match job["spec"]["labels"].get("measure"):
-        case "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "fail":
-            raise MemoryError
-        case "wait":
-            while control.stop_requested is None:
-                time.sleep(0.001)
-        case "seconds":
-            time.sleep(1.0)  # longer than the lease
-        case "deaf":
-            time.sleep(60)
+def train_job(job: TrainJob, emit: Emit[JobReport], control: Control) -> Ending:
+    scenario = scenario_of(job.spec["labels"], resume=job.resume)
+    assert isinstance(scenario, JobScenario), scenario
+    at_work = Job(emit, control)
+    match scenario:
+        case Finish(rows):
+            return at_work.finish(rows)
+        case Wait():
+            at_work.rows(0, 3)
+            return at_work.end(3, until_asked_to_stop(control))
+        case Deaf():
+            at_work.rows(0, 3)
+            hear_nothing()
+        case Die():
+            at_work.rows(0, 3)
+            die()
+        case Fail(how):
+            fail(how)
+        case GoBack(pause_s):
+            return at_work.go_back(pause_s)
+        case Stream():
+            return at_work.stream()
+        case Settle(lr):
+            return at_work.settle(job.spec, lr)
+        case Tune():
+            emit(PhaseBegun("tuning"))
+            return Ending(until_asked_to_stop(control), None, {}, None)
+        case Allocate(num_bytes):
+            np.ones(num_bytes, np.uint8)  # written: only then it is in memory
+            return at_work.finish(1)
         case _:
+            assert_never(scenario)
+
+
+def measure(asked: Measure, control: Control) -> Measured:
+    what = Measuring(asked.spec["labels"].get("measure", Measuring.NOW))
+    match what:
+        case Measuring.NOW:
             pass
-    step = {"final": 50, "best": 40, "initial": 0}[job["checkpoint"]]
-    return {"checkpoint": job["checkpoint"], "step": step, "loss": 0.5, "grad_norm": 0.25}
+        case Measuring.FAIL:
+            raise MemoryError
+        case Measuring.DIE:
+            die()
+        case Measuring.WAIT:
+            until_asked_to_stop(control)
+        case Measuring.LONGER_THAN_A_LEASE:
+            time.sleep(1.0)
+        case Measuring.DEAF:
+            hear_nothing()
+        case _:
+            assert_never(what)
+    step = {"final": 50, "best": 40, "initial": 0}[asked.checkpoint]
+    found = {"checkpoint": asked.checkpoint, "step": step, "loss": 0.5, "grad_norm": 0.25}
+    return Measured(found)
 
 
 class Task:
-    """The runs of a `population` frame, which all make the same steps. The loss of run i after k
-    updates is i + 1/(1 + k)."""
+    """A task at work, whose runs all make the same steps. The loss of run i after k updates is
+    i + 1/(1 + k)."""
 
-    def __init__(self, task: dict[str, Any], events: PipeEvents, flag: StopFlag) -> None:
-        self.events = events
-        self.flag = flag
-        self.indices: list[int] = [index for index, _, _ in task["runs"]]
-        self.file = f"weights/{task['stem']}.safetensors"
-        self.paused_file = f"paused/{task['stem']}.safetensors"
-        self.stop_step: int | None = task["stop_step"]
-        self.stored: dict[str, Any] = task["stored_rows"] or {}
-        self.sources: dict[str, str] = task["sources"]
+    def __init__(self, task: TrainTask, emit: Emit[TaskReport], control: Control) -> None:
+        self.task = task
+        self.emit = emit
+        self.control = control
+        self.runs = [index for index, _, _ in task.runs]
         self.ended: dict[int, int] = {}
 
     def rows(self, first: int, count: int, *, truncate: bool = False) -> None:
-        runs = self.indices
+        runs = self.runs
         steps = np.tile(np.arange(first, first + count, dtype=np.float64), len(runs))
         loss = np.repeat(np.array(runs, dtype=np.float64), count) + 1 / (1 + steps)
         columns = {"step": steps, "loss": loss, "lr": steps * 0 + 0.1, "grad_norm": steps}
         columns["x"] = loss[:, None]
-        places = [first] * len(runs), [count] * len(runs)
-        self.events.run_rows("train", runs, *places, columns, truncate=truncate)
-        self.events.population_progress((first + count) * len(runs), len(runs))
+        first_rows, lengths = [first] * len(runs), [count] * len(runs)
+        self.emit(RowsOfRuns("train", runs, first_rows, lengths, columns, truncate))
+        self.emit(PopulationProgress((first + count) * len(runs), len(runs)))
 
-    def end(self, run: int, steps: int, reason: str = "finished") -> None:
+    def end_run(self, run: int, steps: int, reason: EndReason = "finished") -> None:
         finished = reason == "finished"
         loss = run + 1 / max(1, steps)
         self.ended[run] = steps
-        self.events.run_ended(
-            {
-                "run": run,
-                "reason": reason,
-                "outcome": "budget_exhausted" if finished else None,
-                "result": {"final_loss": loss, "num_steps": steps, "eval": None},
-                "best": {"step": steps - 1, "loss": loss},
-                "fused": True,
-                "share_s": 0.25,
-                "target": {"step": 2, "seconds": 0.5} if finished else None,
-            }
+        self.emit(
+            RunEnded(
+                run=run,
+                reason=reason,
+                outcome="budget_exhausted" if finished else None,
+                result={"final_loss": loss, "num_steps": steps, "eval": None},
+                best={"step": steps - 1, "loss": loss},
+                fused=True,
+                share_s=0.25,
+                target={"step": 2, "seconds": 0.5} if finished else None,
+            )
         )
 
-    def ending(self, reason: str = "finished", paused: list[int] | None = None) -> dict[str, Any]:
-        finals = {**self.ended, **dict.fromkeys(paused or [], self.stop_step)}
-        steps = {run: {"initial": 0, "final": count} for run, count in finals.items()}
-        rows = {run: row for row, run in enumerate(finals)}
-        known = {"step": self.stop_step, "eval": None, "best": None, "share_s": 0.5}
-        return {
-            "reason": reason,
-            "weights": {"file": self.file, "rows": rows, "steps": steps} if rows else None,
-            "paused": {
-                run: {**known, "loss": run + 0.5, "file": self.paused_file} for run in paused or []
-            },
-        }
+    def end_all(self, steps: int) -> TaskEnding:
+        for run in self.runs:
+            self.end_run(run, steps)
+        return self.ending()
 
-    def stopped(self, steps: int) -> dict[str, Any]:
-        while self.flag.stop_requested is None:
-            time.sleep(0.001)
-        reason = {"cancel": "cancelled", "hand_over": "handed_over"}[self.flag.stop_requested]
-        for run in self.indices:
+    def ending(self, reason: EndReason = "finished") -> TaskEnding:
+        return TaskEnding(reason, self._weights(self.ended), {})
+
+    def pause_all(self, step: int) -> TaskEnding:
+        file = f"paused/{self.task.stem}.safetensors"
+        paused = {
+            run: PausedRun(
+                step=step, loss=run + 0.5, eval=None, best=None, share_s=0.5, target=None, file=file
+            )
+            for run in self.runs
+        }
+        return TaskEnding("finished", self._weights(dict.fromkeys(self.runs, step)), paused)
+
+    def _weights(self, finals: dict[int, int]) -> TaskWeights | None:
+        if not finals:
+            return None
+        return TaskWeights(
+            file=f"weights/{self.task.stem}.safetensors",
+            rows={run: row for row, run in enumerate(finals)},
+            steps={run: {"initial": 0, "final": step} for run, step in finals.items()},
+        )
+
+    def stopped(self, steps: int) -> TaskEnding:
+        reason = until_asked_to_stop(self.control)
+        for run in self.runs:
             if run not in self.ended and reason == "cancelled":
-                self.end(run, steps, reason)
+                self.end_run(run, steps, reason)
         return self.ending(reason)
 
+    def finish(self, steps: int) -> TaskEnding:
+        stored = self.task.stored_rows or {}
+        kept = min((rows["train"] for rows in stored.values()), default=0)
+        first = 2 if self.task.sources else max(0, kept - 1)
+        self.rows(first, steps - first)
+        return self.end_all(steps)
 
-def all_end(task: Task, count: str) -> dict[str, Any]:
-    """From the rows that a former attempt has left, one less, to the end."""
-    kept = min((rows["train"] for rows in task.stored.values()), default=0)
-    first = 2 if task.sources else max(0, kept - 1)
-    task.rows(first, int(count) - first)
-    for run in task.indices:
-        task.end(run, int(count))
-    return task.ending()
+    def stream(self) -> TaskEnding:
+        done = 0
+        while self.control.stop_requested is None:
+            self.rows(done, 5)
+            done += 5
+            time.sleep(0.02)
+        return self.stopped(done)
 
+    def first_ends(self, then: Wait | Deaf | Die | Fail | Forget) -> TaskEnding:
+        self.rows(0, 3)
+        self.end_run(self.runs[0], 3)
+        match then:
+            case Wait():
+                return self.stopped(3)
+            case Deaf():
+                hear_nothing()
+            case Die():
+                die()
+            case Fail(how):
+                fail(how)
+            case Forget():
+                return self.ending()
+            case _:
+                assert_never(then)
 
-def first_ends(task: Task, what: str, *arguments: str) -> dict[str, Any]:
-    """Three rows of each, the first run ends; then the rest of the act (`forget`: nothing)."""
-    task.rows(0, 3)
-    task.end(task.indices[0], 3)
-    match what:
-        case "wait":
-            return task.stopped(3)
-        case "deaf":
-            while True:
-                time.sleep(1)
-        case "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "fail":
-            fail(task.events, task.flag, *arguments)
-        case _:
-            pass
-    return task.ending()
+    def go_back(self, pause_s: float) -> TaskEnding:
+        self.rows(0, 12)
+        time.sleep(pause_s)
+        self.rows(4, 3, truncate=True)
+        return self.end_all(7)
 
-
-def rung(task: Task, then: str = "end", *arguments: str) -> dict[str, Any]:
-    """Two rows of each, and all pause; in a task that goes on from there, another act: without a
-    word, three more rows to the end."""
-    if not task.sources:
-        task.rows(0, 2)
-        return task.ending(paused=task.indices)
-    return TASK_ACTS[then](task, *(arguments or ["5"]))
-
-
-def rungs(task: Task) -> dict[str, Any]:
-    """A row of each, from the task's rung before to its own, where all pause; in one without a
-    rung, to the end."""
-    if task.stop_step is None:
-        return all_end(task, "5")
-    task.rows(task.stop_step - 1, 1)
-    return task.ending(paused=task.indices)
-
-
-def task_goes_back(task: Task) -> dict[str, Any]:
-    """Twelve rows, back to the fourth, and on to the seventh."""
-    task.rows(0, 12)
-    task.rows(4, 3, truncate=True)
-    for run in task.indices:
-        task.end(run, 7)
-    return task.ending()
-
-
-def flow(task: Task) -> dict[str, Any]:
-    """Rows, a few every now and then, until it is stopped."""
-    done = 0
-    while task.flag.stop_requested is None:
-        task.rows(done, 5)
-        done += 5
-        time.sleep(0.02)
-    return task.stopped(done)
+    def do(self, scenario: TaskScenario) -> TaskEnding:
+        match scenario:
+            case Finish(rows):
+                return self.finish(rows)
+            case Fail(how):
+                fail(how)
+            case GoBack(pause_s):
+                return self.go_back(pause_s)
+            case Stream():
+                return self.stream()
+            case FirstEnds(then):
+                return self.first_ends(then)
+            case Rung(then):
+                if self.task.sources:
+                    return self.do(then)
+                self.rows(0, 2)
+                return self.pause_all(2)
+            case Rungs():
+                step = self.task.stop_step
+                if step is None:
+                    return self.finish(5)
+                self.rows(step - 1, 1)
+                return self.pause_all(step)
+            case _:
+                assert_never(scenario)
 
 
-def task_fails(task: Task, how: str) -> dict[str, Any]:
-    fail(task.events, task.flag, how)
-    raise AssertionError
-
-
-TASK_ACTS: dict[str, Callable[..., dict[str, Any]]] = {
-    "end": all_end,
-    "first_ends": first_ends,
-    "rung": rung,
-    "rungs": rungs,
-    "fail": task_fails,
-    "back": task_goes_back,
-    "flow": flow,
-}
-
-
-def population(task: dict[str, Any], events: PipeEvents, flag: StopFlag) -> dict[str, Any]:
-    """Labels of the first configuration: `act`, and `resumed`, as for `run`."""
+def train_task(task: TrainTask, emit: Emit[TaskReport], control: Control) -> TaskEnding:
     labels = next(iter(specs_of(task).values())).labels
-    act = labels.get("resumed", labels["act"]) if task["resume"] else labels["act"]
-    name, *arguments = act.split(":")
-    return TASK_ACTS[name](Task(task, events, flag), *arguments)
+    scenario = scenario_of(labels, resume=task.resume)
+    assert isinstance(scenario, TaskScenario), scenario
+    return Task(task, emit, control).do(scenario)
 
 
 if __name__ == "__main__":
-    main(run, measure, population)
+    main(Handlers(train_job, train_task, measure))

@@ -1,13 +1,14 @@
 """Studies on a bench: what their tasks do is written in their specs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.ids import STUDY_PREFIX, new_id, rfc3339, utc_now
 from core.store.history.layout import HistoryLayout
 from core.store.protocols.types import NewRun, NewStudy, Round
 from core.studies import RunRecord, StudyRecord, TaskRecord, run_id
-from tests.worker.conftest import until
+from tests.worker.bench import Bench, until
+from tests.worker.scenarios import TaskScenario, label, labels
 
 Json = dict[str, Any]
 LAYOUT = HistoryLayout(1, {"loss": 1, "lr": 1, "grad_norm": 1, "x": 1}, 100)
@@ -40,27 +41,37 @@ def as_written(study: StudyRecord, runs: Sequence[RunRecord]) -> Round | None:
 class StudyBench:
     """Makes studies and asks for them."""
 
-    def __init__(self, bench: Any) -> None:
+    def __init__(self, bench: Bench) -> None:
         self.bench = bench
         bench.decide = as_written
 
     def submit(
         self,
-        act: str,
+        scenario: TaskScenario,
         *rounds: list[list[int]],
         stop_steps: Sequence[int | None] = (),
+        resumed: TaskScenario | None = None,
+        others: Mapping[int, TaskScenario] | None = None,
         params: Json | None = None,
         metric: Json | None = None,
         max_attempts: int = 3,
-        **labels: str,
     ) -> str:
-        """A study whose rounds have these tasks; each does what its first run's `labels.act` says
-        (`params` of that run, by its number), by default `act`."""
+        """A study whose rounds have these tasks, with which the trainer deals as the scenario says.
+
+        Args:
+            resumed: what later attempts do, if it is something else.
+            others: by its first run's number, what is done with a task, if it is something else.
+            params: of runs, by their numbers.
+        """
+        params = {
+            **{str(run): {"labels.act": label(other)} for run, other in (others or {}).items()},
+            **(params or {}),
+        }
         spec = {
             "base": {
                 "problem": {"kind": "function", "function": {"kind": "sphere", "dim": 1}},
                 "optimizer": {"kind": "sgd"},
-                "labels": {"act": act, **labels},
+                "labels": labels(scenario, resumed),
                 "device": "auto",
             },
             "metric": {
@@ -72,7 +83,7 @@ class StudyBench:
             },
             "sweep": {},
             "rounds": rounds,
-            "params": params or {},
+            "params": params,
             "stop_steps": [*stop_steps, *[None] * (len(rounds) - len(stop_steps))],
         }
         runs = {index for tasks in rounds for task in tasks for index in task}
@@ -96,20 +107,19 @@ class StudyBench:
     def delete(self, study_id: str) -> None:
         self.bench.api(lambda store: store.studies.delete(study_id))
 
-    def get(self, study_id: str) -> Any:
+    def get(self, study_id: str) -> StudyRecord:
         return self.bench.store.studies.get(study_id)
 
-    def runs(self, study_id: str) -> list[Any]:
-        records: list[Any] = self.bench.store.studies.runs(study_id)
-        return records
+    def runs(self, study_id: str) -> list[RunRecord]:
+        return self.bench.store.studies.runs(study_id)
 
     def steps(self, study_id: str, index: int) -> list[float]:
         return list(self.bench.steps(run_id(study_id, index)))
 
-    def until(self, condition: Callable[[], Any]) -> None:
+    def until(self, condition: Callable[[], object]) -> None:
         until(condition)
 
-    def until_status(self, study_id: str, *statuses: str) -> Any:
+    def until_status(self, study_id: str, *statuses: str) -> StudyRecord:
         until(lambda: self.get(study_id).status in statuses)
         return self.get(study_id)
 

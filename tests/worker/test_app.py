@@ -7,18 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 from celery import Celery
 
 from core.broker import QUEUE, TASK, celery_config
+from tests.worker.bench import Bench
+from tests.worker.scenarios import Finish, Wait
 from worker.app import StartError, choose_devices
 
 
 @pytest.fixture
-def process(bench: Any) -> Iterator[subprocess.Popen[str]]:
+def process(bench: Bench) -> Iterator[subprocess.Popen[str]]:
     """A worker that looks by itself once a minute only: what it runs, a message brought."""
     settings = bench.settings
     program = Path(__file__).with_name("fake_worker.py")
@@ -51,26 +52,28 @@ def process(bench: Any) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def announce(bench: Any) -> None:
+def announce(bench: Bench) -> None:
     app = Celery(set_as_current=False)
     app.conf.update(celery_config(bench.settings))
     with app.connection_for_write() as connection:
         app.send_task(TASK, queue=QUEUE, connection=connection)
 
 
-def test_a_message_brings_the_job_to_the_worker(bench: Any, process: subprocess.Popen[str]) -> None:
-    job_id = bench.submit("finish:5")
+def test_a_message_brings_the_job_to_the_worker(
+    bench: Bench, process: subprocess.Popen[str]
+) -> None:
+    job_id = bench.submit(Finish(5))
     announce(bench)
     job = bench.until_status(job_id, "succeeded")
     assert job.attempts[0].worker == "alone"
 
 
 def test_messages_too_many_and_for_nothing_do_no_harm(
-    bench: Any, process: subprocess.Popen[str]
+    bench: Bench, process: subprocess.Popen[str]
 ) -> None:
     for _ in range(5):
         announce(bench)
-    job_id = bench.submit("finish:5")
+    job_id = bench.submit(Finish(5))
     for _ in range(5):
         announce(bench)
     job = bench.until_status(job_id, "succeeded")
@@ -79,9 +82,9 @@ def test_messages_too_many_and_for_nothing_do_no_harm(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_end_it_hands_over_the_job_and_leaves_in_good_order(
-    bench: Any, process: subprocess.Popen[str], number: signal.Signals
+    bench: Bench, process: subprocess.Popen[str], number: signal.Signals
 ) -> None:
-    job_id = bench.submit("wait")
+    job_id = bench.submit(Wait())
     announce(bench)
     bench.until_status(job_id, "running")
     process.send_signal(number)
@@ -92,13 +95,13 @@ def test_told_to_end_it_hands_over_the_job_and_leaves_in_good_order(
     assert [attempt.end for attempt in job.attempts] == ["handed_over"]
 
 
-def newer(bench: Any) -> None:
+def newer(bench: Bench) -> None:
     """A newer version opens the store."""
     with redis.Redis.from_url(bench.settings.redis_url) as server:
         server.set(f"{bench.settings.namespace}:format", 999)
 
 
-def test_a_newer_store_is_refused_with_one_line(bench: Any) -> None:
+def test_a_newer_store_is_refused_with_one_line(bench: Bench) -> None:
     newer(bench)
     settings = bench.settings
     ended = subprocess.run(
@@ -120,10 +123,10 @@ def test_a_newer_store_is_refused_with_one_line(bench: Any) -> None:
 
 
 def test_a_running_worker_ends_once_a_newer_version_has_opened_the_store(
-    bench: Any, process: subprocess.Popen[str]
+    bench: Bench, process: subprocess.Popen[str]
 ) -> None:
     newer(bench)
-    job_id = bench.submit("finish:5")
+    job_id = bench.submit(Finish(5))
     announce(bench)
     _, said = process.communicate(timeout=10)
     assert process.returncode == 1

@@ -13,7 +13,8 @@ from core.artifacts.build import open_artifacts
 from core.errors import ArtifactError, NotFoundError
 from core.store.protocols.types import Claim
 from core.store.redis import AsyncRedisStore
-from tests.worker.conftest import until
+from tests.worker.bench import Bench, until
+from tests.worker.scenarios import Wait
 from worker.janitor import BATCH, Janitor
 
 
@@ -32,7 +33,7 @@ class Moody(ArtifactStore):
     def check(self) -> None: ...
 
 
-def delete(bench: Any, job_id: str) -> None:
+def delete(bench: Bench, job_id: str) -> None:
     """As much of a delete as the API has done when it is killed in mid-call."""
 
     async def run() -> None:
@@ -44,27 +45,27 @@ def delete(bench: Any, job_id: str) -> None:
 
 
 @pytest.fixture
-def artifacts(bench: Any) -> ArtifactStore:
+def artifacts(bench: Bench) -> ArtifactStore:
     return open_artifacts(bench.settings.artifacts_location)
 
 
 @pytest.fixture
-def raw(bench: Any) -> Iterator["redis.Redis"]:
+def raw(bench: Bench) -> Iterator["redis.Redis"]:
     with redis.Redis.from_url(bench.url) as client:
         yield client
 
 
-def ended(bench: Any, artifacts: ArtifactStore) -> str:
+def ended(bench: Bench, artifacts: ArtifactStore) -> str:
     """A job that a test has run to its end, with weights."""
-    job_id: str = bench.submit("wait")
-    claim = bench.store.claim_next("by hand", ("cpu",), 60)
+    job_id = bench.submit(Wait())
+    claim = bench.claim_job()
     artifacts.job(job_id).write("final.safetensors", [b"weights"])
     artifacts.job(job_id).write("checkpoints/step_5.safetensors", [b"state"])
     bench.store.close(claim, "failed", "failed", outcome=None, fields={})
     return job_id
 
 
-def keys_of(raw: "redis.Redis", bench: Any, job_id: str) -> list[bytes]:
+def keys_of(raw: "redis.Redis", bench: Bench, job_id: str) -> list[bytes]:
     found = list(raw.scan_iter(f"{bench.settings.namespace}:*{job_id}*"))
     for key in raw.scan_iter(f"{bench.settings.namespace}:*"):
         match raw.type(key):
@@ -78,7 +79,7 @@ def keys_of(raw: "redis.Redis", bench: Any, job_id: str) -> list[bytes]:
 
 
 def test_a_delete_that_broke_off_is_finished_by_any_worker(
-    bench: Any, artifacts: ArtifactStore, raw: "redis.Redis"
+    bench: Bench, artifacts: ArtifactStore, raw: "redis.Redis"
 ) -> None:
     job_id = ended(bench, artifacts)
     delete(bench, job_id)
@@ -90,7 +91,7 @@ def test_a_delete_that_broke_off_is_finished_by_any_worker(
 
 
 def test_while_artifacts_cannot_be_deleted_the_job_waits_in_the_trash(
-    bench: Any, artifacts: ArtifactStore, raw: "redis.Redis"
+    bench: Bench, artifacts: ArtifactStore, raw: "redis.Redis"
 ) -> None:
     job_id = ended(bench, artifacts)
     delete(bench, job_id)
@@ -104,7 +105,7 @@ def test_while_artifacts_cannot_be_deleted_the_job_waits_in_the_trash(
     assert keys_of(raw, bench, job_id) == []
 
 
-def test_one_look_does_a_bounded_piece_of_work(bench: Any, artifacts: ArtifactStore) -> None:
+def test_one_look_does_a_bounded_piece_of_work(bench: Bench, artifacts: ArtifactStore) -> None:
     for _ in range(BATCH + 3):
         delete(bench, ended(bench, artifacts))
     janitor = Janitor(bench.store, artifacts, bench.settings)
@@ -112,11 +113,11 @@ def test_one_look_does_a_bounded_piece_of_work(bench: Any, artifacts: ArtifactSt
 
 
 def test_the_jobs_that_ended_last_are_kept_and_the_others_go_whole(
-    bench: Any, artifacts: ArtifactStore, raw: "redis.Redis"
+    bench: Bench, artifacts: ArtifactStore, raw: "redis.Redis"
 ) -> None:
     ids = [ended(bench, artifacts) for _ in range(4)]
     bench.worker(retention_count=1)
-    running = bench.submit("wait")
+    running = bench.submit(Wait())
     until(lambda: not any(keys_of(raw, bench, job_id) for job_id in ids[:3]))
     for job_id in ids[:3]:
         assert artifacts.job(job_id).list() == {}
@@ -128,7 +129,7 @@ def test_the_jobs_that_ended_last_are_kept_and_the_others_go_whole(
 
 
 def test_old_jobs_go_and_young_ones_stay(
-    bench: Any, artifacts: ArtifactStore, raw: "redis.Redis"
+    bench: Bench, artifacts: ArtifactStore, raw: "redis.Redis"
 ) -> None:
     old, young = ended(bench, artifacts), ended(bench, artifacts)
     raw.zincrby(f"{bench.settings.namespace}:finished", -100_000, old)
@@ -137,17 +138,17 @@ def test_old_jobs_go_and_young_ones_stay(
     assert bench.get(young).status == "failed"
 
 
-def test_nothing_goes_unless_the_operator_says_so(bench: Any, artifacts: ArtifactStore) -> None:
+def test_nothing_goes_unless_the_operator_says_so(bench: Bench, artifacts: ArtifactStore) -> None:
     job_id = ended(bench, artifacts)
     assert Janitor(bench.store, artifacts, bench.settings).look() == 0
     assert bench.get(job_id).status == "failed"
 
 
 def test_what_a_stale_attempt_wrote_after_the_delete_goes_when_it_notices(
-    bench: Any, artifacts: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, artifacts: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = bench.worker()
-    job_id = bench.submit("wait", max_attempts=1)
+    job_id = bench.submit(Wait(), max_attempts=1)
     bench.until_status(job_id, "running")
     worker.janitor.stop()  # only the attempt itself can do it
     renew, asks, may_ask = bench.store.renew, Event(), Event()

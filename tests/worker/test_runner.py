@@ -2,23 +2,24 @@
 
 import os
 import signal
-from typing import Any
 
 import pytest
 
 from core.store.protocols.types import Claim
+from tests.worker.bench import Bench, there
+from tests.worker.scenarios import Deaf, Die, Fail, Fault, Finish, Wait
 from worker.runner import settle_device
 
 
-def ends(bench: Any, job_id: str) -> list[str | None]:
+def ends(bench: Bench, job_id: str) -> list[str | None]:
     return [attempt.end for attempt in bench.get(job_id).attempts]
 
 
-def test_a_job_runs_to_its_end_and_its_rows_are_all_there(bench: Any) -> None:
+def test_a_job_runs_to_its_end_and_its_rows_are_all_there(bench: Bench) -> None:
     bench.worker()
-    job = bench.until_status(bench.submit("finish:50"), "succeeded")
+    job = bench.until_status(bench.submit(Finish(50)), "succeeded")
     assert job.outcome == "budget_exhausted"
-    assert job.result["num_steps"] == 50
+    assert there(job.result)["num_steps"] == 50
     assert job.progress["step"] == 50
     assert job.phase is None
     assert job.attempts[0].device == "cpu"
@@ -26,43 +27,43 @@ def test_a_job_runs_to_its_end_and_its_rows_are_all_there(bench: Any) -> None:
     assert ends(bench, job.id) == ["finished"]
 
 
-def test_queued_jobs_need_no_message(bench: Any) -> None:
-    ids = [bench.submit("finish:5") for _ in range(5)]
+def test_queued_jobs_need_no_message(bench: Bench) -> None:
+    ids = [bench.submit(Finish(5)) for _ in range(5)]
     bench.worker()
     for job_id in ids:
         bench.until_status(job_id, "succeeded")
 
 
-def test_a_cancel_stops_between_steps_and_keeps_what_there_is(bench: Any) -> None:
+def test_a_cancel_stops_between_steps_and_keeps_what_there_is(bench: Bench) -> None:
     bench.worker()
-    job_id = bench.submit("wait")
+    job_id = bench.submit(Wait())
     bench.until_status(job_id, "running")
     bench.cancel(job_id)
     job = bench.until_status(job_id, "cancelled")
-    assert job.result["num_steps"] == 3
+    assert there(job.result)["num_steps"] == 3
     assert job.outcome is None
     assert bench.steps(job_id) == [0, 1, 2]
     assert ends(bench, job_id) == ["cancelled"]
 
 
-def test_a_loop_that_does_not_listen_is_killed_and_the_worker_goes_on(bench: Any) -> None:
+def test_a_loop_that_does_not_listen_is_killed_and_the_worker_goes_on(bench: Bench) -> None:
     worker = bench.worker()
-    job_id = bench.submit("deaf")
+    job_id = bench.submit(Deaf())
     bench.until_status(job_id, "running")
     former = worker.link.pid
     bench.cancel(job_id)
     job = bench.until_status(job_id, "cancelled")
-    assert job.result["num_steps"] == 3
+    assert there(job.result)["num_steps"] == 3
     assert bench.steps(job_id) == [0, 1, 2]
-    bench.until_status(bench.submit("finish:1"), "succeeded")
+    bench.until_status(bench.submit(Finish(1)), "succeeded")
     assert worker.link.pid != former
 
 
-def test_a_job_beyond_the_time_limit_fails_with_its_history(bench: Any) -> None:
+def test_a_job_beyond_the_time_limit_fails_with_its_history(bench: Bench) -> None:
     bench.worker(max_job_seconds=0.2)
-    job = bench.until_status(bench.submit("wait"), "failed")
-    assert job.error["code"] == "time_limit_exceeded"
-    assert job.result["num_steps"] == 3
+    job = bench.until_status(bench.submit(Wait()), "failed")
+    assert there(job.error)["code"] == "time_limit_exceeded"
+    assert there(job.result)["num_steps"] == 3
     assert ends(bench, job.id) == ["failed"]
 
 
@@ -70,33 +71,33 @@ def test_a_job_beyond_the_time_limit_fails_with_its_history(bench: Any) -> None:
     ("how", "code"),
     [("memory", "out_of_memory"), ("data", "data_unavailable"), ("fault", "internal_error")],
 )
-def test_a_failure_is_recorded_and_the_next_job_runs(bench: Any, how: str, code: str) -> None:
+def test_a_failure_is_recorded_and_the_next_job_runs(bench: Bench, how: Fault, code: str) -> None:
     bench.worker()
-    job = bench.until_status(bench.submit(f"fail:{how}"), "failed")
-    assert job.error["code"] == code
-    bench.until_status(bench.submit("finish:1"), "succeeded")
+    job = bench.until_status(bench.submit(Fail(how)), "failed")
+    assert there(job.error)["code"] == code
+    bench.until_status(bench.submit(Finish(1)), "succeeded")
 
 
-def test_a_job_that_kills_its_trainer_ends_at_max_attempts(bench: Any) -> None:
+def test_a_job_that_kills_its_trainer_ends_at_max_attempts(bench: Bench) -> None:
     bench.worker()
-    poison = bench.submit("die", max_attempts=2)
-    other = bench.submit("finish:3")
+    poison = bench.submit(Die(), max_attempts=2)
+    other = bench.submit(Finish(3))
     job = bench.until_status(poison, "failed")
-    assert job.error["code"] == "worker_lost"
+    assert there(job.error)["code"] == "worker_lost"
     assert ends(bench, poison) == ["lost", "lost"]
     bench.until_status(other, "succeeded")
 
 
-def test_a_job_whose_trainer_was_killed_goes_on_in_the_next_attempt(bench: Any) -> None:
+def test_a_job_whose_trainer_was_killed_goes_on_in_the_next_attempt(bench: Bench) -> None:
     bench.worker()
-    job = bench.until_status(bench.submit("die", resumed="finish:9"), "succeeded")
+    job = bench.until_status(bench.submit(Die(), resumed=Finish(9)), "succeeded")
     assert ends(bench, job.id) == ["lost", "finished"]
     assert bench.steps(job.id) == list(range(9))
 
 
-def test_a_shutdown_hands_the_job_over_and_counts_no_attempt(bench: Any) -> None:
+def test_a_shutdown_hands_the_job_over_and_counts_no_attempt(bench: Bench) -> None:
     first = bench.worker()
-    job_id = bench.submit("wait", max_attempts=1, resumed="finish:7")
+    job_id = bench.submit(Wait(), max_attempts=1, resumed=Finish(7))
     bench.until_status(job_id, "running")
     first.stop()
     assert bench.get(job_id).status == "queued"
@@ -106,36 +107,36 @@ def test_a_shutdown_hands_the_job_over_and_counts_no_attempt(bench: Any) -> None
     assert bench.steps(job_id) == list(range(7))
 
 
-def test_a_shutdown_does_not_wait_for_a_loop_that_does_not_listen(bench: Any) -> None:
+def test_a_shutdown_does_not_wait_for_a_loop_that_does_not_listen(bench: Bench) -> None:
     worker = bench.worker()
-    job_id = bench.submit("deaf")
+    job_id = bench.submit(Deaf())
     bench.until_status(job_id, "running")
     worker.stop()
     assert bench.get(job_id).status == "queued"
     assert ends(bench, job_id) == ["handed_over"]
 
 
-def test_an_attempt_that_lost_its_lease_stops_and_writes_nothing_more(bench: Any) -> None:
+def test_an_attempt_that_lost_its_lease_stops_and_writes_nothing_more(bench: Bench) -> None:
     worker = bench.worker()
-    job_id = bench.submit("wait", resumed="finish:4")
+    job_id = bench.submit(Wait(), resumed=Finish(4))
     bench.until_status(job_id, "running")
     bench.store.lose(Claim(bench.get(job_id), token=1, attempt=1))
     job = bench.until_status(job_id, "succeeded")
     assert ends(bench, job_id) == ["lost", "finished"]
-    assert job.result["num_steps"] == 4
+    assert there(job.result)["num_steps"] == 4
     assert worker.link.alive
 
 
-def test_an_idle_trainer_that_dies_is_replaced_before_the_next_job(bench: Any) -> None:
+def test_an_idle_trainer_that_dies_is_replaced_before_the_next_job(bench: Bench) -> None:
     worker = bench.worker()
-    bench.until_status(bench.submit("finish:1"), "succeeded")
-    os.kill(worker.link.pid, signal.SIGKILL)
-    bench.until_status(bench.submit("finish:1"), "succeeded")
+    bench.until_status(bench.submit(Finish(1)), "succeeded")
+    os.kill(there(worker.link.pid), signal.SIGKILL)
+    bench.until_status(bench.submit(Finish(1)), "succeeded")
 
 
-def test_a_job_is_run_once_however_many_messages_announce_it(bench: Any) -> None:
+def test_a_job_is_run_once_however_many_messages_announce_it(bench: Bench) -> None:
     workers = [bench.worker(), bench.worker()]
-    ids = [bench.submit("finish:5") for _ in range(10)]
+    ids = [bench.submit(Finish(5)) for _ in range(10)]
     tickets = [(worker, worker.runner.wake()) for worker in workers for _ in range(20)]
     for worker, ticket in tickets:
         worker.runner.wait(ticket)

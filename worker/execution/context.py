@@ -1,31 +1,55 @@
-"""What work in the trainer is done with."""
+"""What a worker does its work with."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, TypeVar
 
 from core.artifacts.base import ArtifactStore
+from core.errors import StoreUnavailableError
 from core.settings import Settings
 from core.store.protocols.worker import WorkerStore
-from worker.execution.retry import Shutdown
-from worker.execution.supervision import Mailbox
-from worker.trainer.client import TrainerClient
+from worker.execution.supervision import TrainerLine
+
+T = TypeVar("T")
+
+_RETRY_EVERY_S: Final = 0.5
+
+
+@dataclass
+class Shutdown:
+    """Whether this worker is shutting down, and when it must be done (`time.monotonic`)."""
+
+    deadline: float | None = None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it should be done by now."""
+        return self.deadline is not None and time.monotonic() > self.deadline
 
 
 @dataclass(frozen=True)
 class ExecutionContext:
-    """Of one claim.
+    """What one claim is carried out with.
 
     Attributes:
-        run: a number that no other work of this trainer has.
-        mailbox: where the trainer's frames and everybody's orders arrive.
         device: settles the device that a spec's `device` means.
     """
 
-    run: int
     store: WorkerStore
-    link: TrainerClient
+    line: TrainerLine
     artifacts: ArtifactStore
-    mailbox: Mailbox
     settings: Settings
     device: Callable[[str], str]
     shutdown: Shutdown
+
+    def insist(self, action: Callable[[], T]) -> T:
+        """Do it, however long the store stays away; raises `StoreUnavailableError` once the
+        shutdown is overdue."""
+        while True:
+            try:
+                return action()
+            except StoreUnavailableError:
+                if self.shutdown.overdue:
+                    raise
+                time.sleep(_RETRY_EVERY_S)

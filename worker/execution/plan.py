@@ -11,16 +11,14 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any, Final
 
-from core.artifacts.base import ArtifactStore
 from core.compare.comparison import best_configuration
-from core.errors import JobFailure, NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.errors import JobFailure
 from core.jobs import Status
 from core.store.protocols.types import Round, TaskClaim
-from core.store.protocols.worker import WorkerStore
-from core.strategies.plan import next_round
 from core.studies import RunRecord, StudyRecord
 from worker.execution.cleanup import drop_spent
-from worker.execution.retry import Shutdown, retry_until_shutdown
+from worker.execution.context import ExecutionContext
+from worker.execution.execution import Execution
 
 log = logging.getLogger("thalweg.worker")
 
@@ -31,39 +29,34 @@ Decide = Callable[[StudyRecord, Sequence[RunRecord]], Round | None]
 _FAULT: Final = "A fault in the service; the worker's log has the details."
 
 
-def make_plan(
-    claim: TaskClaim,
-    *,
-    store: WorkerStore,
-    artifacts: ArtifactStore,
-    shutdown: Shutdown,
-    decide: Decide = next_round,
-) -> None:
-    """Carry out a claimed plan. A stale claim leaves without a word; one whose store stays away
-    through a shutdown is left to the reaper."""
-    study = claim.study
-    status: Status
-    try:
-        runs = retry_until_shutdown(lambda: store.studies.runs(study.id), shutdown)
+class PlanExecution(Execution):
+    """Carries out a claimed plan. Used once."""
+
+    def __init__(self, claim: TaskClaim, context: ExecutionContext, decide: Decide) -> None:
+        super().__init__(claim.task.id, context)
+        self._claim = claim
+        self._decide = decide
+
+    def _carry_out(self) -> None:
+        claim, study = self._claim, self._claim.study
+        store, artifacts = self._context.store.studies, self._context.artifacts
+        runs = self._insist(lambda: store.runs(study.id))
+        status: Status
         try:
-            round_ = decide(study, runs)
+            round_ = self._decide(study, runs)
         except Exception as error:
             log.exception("%s: its plan failed", claim.task.id)
             status, fields = "failed", {"error": _error(error)}
         else:
             if round_ is not None:
-                retry_until_shutdown(lambda: store.studies.plan(claim, round_), shutdown)
+                self._insist(lambda: store.plan(claim, round_))
                 if claim.task.round > 1:  # the runs went on from what the round before left
                     drop_spent(artifacts, study.id, runs, claim.task.round - 1)
                 return
             status, fields = _ending(study, runs)
-        retry_until_shutdown(lambda: store.studies.finish(claim, status, fields), shutdown)
+        self._insist(lambda: store.finish(claim, status, fields))
         if claim.task.round > 1:
             drop_spent(artifacts, study.id, runs)
-    except (StaleAttemptError, NotFoundError):
-        log.warning("%s: no longer ours", claim.task.id)
-    except StoreUnavailableError:
-        log.warning("%s: the store is away at shutdown; another worker plans", claim.task.id)
 
 
 def _ending(study: StudyRecord, runs: Sequence[RunRecord]) -> tuple[Status, Json]:

@@ -5,12 +5,9 @@ stored history, and writes the diagnosis in place of the one that there was.
 """
 
 import logging
-import time
-from collections.abc import Callable
-from queue import Empty
-from typing import Final, Literal, TypeVar
 
-from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.errors import StaleAttemptError, StoreUnavailableError
+from core.messages import Ending, Failed, Measure, Measured, TaskEnding
 from core.store.protocols.types import DiagnosisClaim, Json
 from worker.execution.context import ExecutionContext
 from worker.execution.diagnosis import (
@@ -21,105 +18,92 @@ from worker.execution.diagnosis import (
     stored_run,
     tries_a_remedy,
 )
-from worker.execution.retry import retry_until_shutdown
-from worker.trainer.client import TrainerDied
-from worker.trainer.protocol import Frame
+from worker.execution.execution import TrainerExecution
+from worker.execution.supervision import Last, Supervision
 
 log = logging.getLogger("thalweg.worker")
 
-T = TypeVar("T")
-Answer = Frame | TrainerDied | Literal["hand_over"]
-
-_FAULT: Final = "A fault in the service; the worker's log has the details."
+_FAULT = "A fault in the service; the worker's log has the details."
+_DIED = "The process that measured the weights died."
 
 
-class DiagnosisExecution:
-    """Answers one claim. Used once."""
+class DiagnosisExecution(TrainerExecution):
+    """Answers one claim. Used once. Nothing of it is in a file: a trainer that works for it may be
+    killed at any time."""
 
-    def __init__(self, claim: DiagnosisClaim, means: ExecutionContext, device: str) -> None:
+    def __init__(self, claim: DiagnosisClaim, context: ExecutionContext, device: str) -> None:
         """`device`: where to measure."""
+        supervision = Supervision(
+            claim.job.id,
+            context.line,
+            context.settings,
+            limit_s=LIMIT_S,
+            keeps_nothing=True,
+            renew=self._renew,
+        )
+        super().__init__(claim.job.id, context, supervision)
         self._claim = claim
-        self._run_number = means.run
-        self._store = means.store
-        self._link = means.link
-        self._mailbox = means.mailbox
-        self._settings = means.settings
+        self._diagnoses = context.store.diagnoses
         self._device = device
-        self._shutdown = means.shutdown
-        self._lost = False
+        self._is_stale = False
 
-    def run(self) -> None:
-        """Measure, diagnose and write it down. A stale claim leaves without a word; one whose store
-        stays away through a shutdown is left to the reaper."""
+    def _begin(self) -> Measure:
         job = self._claim.job
-        train_s = max(LONG_RUN_S, (job.result or {}).get("train_s") or 0.0)
-        asked = question(job, self._settings, self._device, self._claim.checkpoint, train_s)
-        try:
-            self._link.measure(self._run_number, asked)
-            answer = self._listen()
-            if not self._lost:
-                self._write(answer)
-        except (StaleAttemptError, NotFoundError):
-            log.warning("%s: its diagnosis is no longer ours", job.id)
-        except StoreUnavailableError:
-            log.warning("%s: the store is away at shutdown", job.id)
-            self._link.stop()
-
-    def _listen(self) -> Answer:
-        """The trainer's answer; meanwhile the lease is renewed."""
-        give_up = time.monotonic() + LIMIT_S
-        while True:
-            try:
-                message = self._mailbox.get(timeout=self._settings.lease_s / 3)
-            except Empty:
-                if not self._lost:
-                    self._renew()
-                if time.monotonic() > give_up:
-                    self._link.kill()
-                continue
-            match message:
-                case "hand_over":
-                    self._link.stop()  # it holds nothing that is not in the store
-                    return "hand_over"
-                case Frame(type="measured" | "failed") | TrainerDied():
-                    return message
-                case _:
-                    log.error("unexpected: %r", message)
+        return question(
+            job,
+            artifacts=self._context.settings.artifacts_location,
+            device=self._device,
+            checkpoint=self._claim.checkpoint,
+            train_s=max(LONG_RUN_S, (job.result or {}).get("train_s") or 0.0),
+            run=self._context.line.run,
+        )
 
     def _renew(self) -> None:
+        """Keep the lease. Once it is another's, the trainer is to stop, and its answer is waited
+        for: it stays warm for what comes next."""
+        if self._is_stale:
+            return
         try:
-            self._store.diagnoses.renew(self._claim, self._settings.lease_s)
+            self._diagnoses.renew(self._claim, self._context.settings.lease_s)
         except StoreUnavailableError:
-            log.warning("%s: the store is away; its diagnosis goes on", self._claim.job.id)
+            log.warning("%s: the store is away; its diagnosis goes on", self._name)
         except StaleAttemptError:
-            log.warning("%s: its diagnosis is no longer ours", self._claim.job.id)
-            self._lost = True
-            self._link.order("cancel", self._run_number)  # and its answer is waited for
+            self._is_stale = True
+            self._context.line.mailbox.put("cancel")
 
-    def _write(self, answer: Answer) -> None:
-        diagnoses, claim = self._store.diagnoses, self._claim
-        match answer:
-            case "hand_over":
-                self._insist(lambda: diagnoses.hand_over(claim))
-            case Frame(type="measured", fields={"measured": measured}):
-                found = self._insist(lambda: self._diagnosis(measured))
-                self._insist(lambda: diagnoses.finish(claim, found))
-            case Frame(fields={"code": code, "message": message, "fatal": fatal}):
-                reason = message if code != "internal_error" else _FAULT
-                if fatal:
-                    self._link.stop()
-                self._insist(lambda: diagnoses.fail(claim, reason))
-            case _:
-                log.error("%s: the trainer died over its diagnosis", claim.job.id)
-                reason = "The process that measured the weights died."
-                self._insist(lambda: diagnoses.fail(claim, reason))
+    def _settle(self, last: Last) -> None:
+        if self._is_stale:
+            self._leave()
+        else:
+            super()._settle(last)
+
+    def _end(self, answer: Ending | TaskEnding | Measured) -> None:
+        assert isinstance(answer, Measured)
+        if self._supervision.stopping == "time_limit":
+            self._fail_by(_DIED)
+            return
+        found = self._insist(lambda: self._diagnosis(answer.measured))
+        self._insist(lambda: self._diagnoses.finish(self._claim, found))
+
+    def _fail(self, failed: Failed) -> None:
+        self._fail_by(failed.message if failed.code != "internal_error" else _FAULT)
+
+    def _end_stopped(self) -> None:
+        self._fail_by(_DIED)
+
+    def _lose(self) -> None:
+        self._fail_by(_DIED)
+
+    def _fail_by(self, reason: str) -> None:
+        self._insist(lambda: self._diagnoses.fail(self._claim, reason))
+
+    def _hand_over(self) -> None:
+        self._insist(lambda: self._diagnoses.hand_over(self._claim))
 
     def _diagnosis(self, measured: Json) -> Json:
-        run = stored_run(self._store, self._claim.job.id)
+        store = self._context.store
+        run = stored_run(store, self._claim.job.id)
         parent_id = run.job.parent_id
         if not tries_a_remedy(run.job) or parent_id is None:
             return diagnosis(run, measured)
-        return diagnosis(run, measured, lambda: stored_run(self._store, parent_id))
-
-    def _insist(self, action: Callable[[], T]) -> T:
-        return retry_until_shutdown(action, self._shutdown)
+        return diagnosis(run, measured, lambda: stored_run(store, parent_id))

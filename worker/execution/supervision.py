@@ -1,23 +1,32 @@
 """Hearing the trainer while it is at work. Everything that can happen meanwhile comes through one
-mailbox: the trainer's frames, its death, and orders."""
+mailbox: the trainer's reports, its death, and orders."""
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final, Literal
 
+from core.messages import (
+    Cancel,
+    Ending,
+    Failed,
+    HandOver,
+    JobReport,
+    Measured,
+    TaskEnding,
+    TaskReport,
+)
 from core.settings import Settings
 from worker.trainer.client import Heard, TrainerClient, TrainerDied
-from worker.trainer.protocol import Frame
 
 log = logging.getLogger("thalweg.worker")
 
 Order = Literal["cancel", "hand_over", "lost"]
-Message = Heard | Order
-Last = Frame | TrainerDied | Literal["lost"]
-"""A frame of type `ended`, `failed` or `measured`, a death, or that the work is another's now."""
-Mailbox = SimpleQueue[Message]
+Last = Ending | TaskEnding | Measured | Failed | TrainerDied | Literal["lost"]
+"""The trainer's answer, its death, or that the work is another's now."""
+Mailbox = SimpleQueue[Heard | Order]
 
 _HAND_OVER_RESERVE_S: Final = 1.0
 """Kept of the shutdown's grace for writing the last rows."""
@@ -25,29 +34,53 @@ _SHORT_RUN_S: Final = 0.05
 """A run shorter than this is written by its close alone: one round trip, no thread."""
 
 
+@dataclass(frozen=True)
+class TrainerLine:
+    """The trainer, and what is heard of it during one claim.
+
+    Attributes:
+        run: a number that no other work of this trainer has.
+        mailbox: where the trainer's reports and everybody's orders arrive.
+    """
+
+    client: TrainerClient
+    run: int
+    mailbox: Mailbox
+
+    def order(self, what: Literal["cancel", "hand_over"]) -> None:
+        """Ask the work in hand to stop."""
+        self.client.send(Cancel(self.run) if what == "cancel" else HandOver(self.run))
+
+
 class Supervision:
-    """One piece of work of the trainer, until its last word: reports are passed on, orders carried
-    out, deadlines kept.
+    """One claim's work of the trainer: reports are passed on, orders carried out, deadlines kept.
 
     Args:
         name: what the work is called in the log.
-        run: a number that no other work of this trainer has.
-        mailbox: where the trainer's frames and everybody's orders arrive.
+        limit_s: how long it may take; None: as long as it likes.
+        keeps_nothing: whether nothing is lost with the trainer, which is killed at a shutdown.
+        renew: done every third of a lease, where nobody else keeps the claim.
     """
 
     def __init__(
-        self, name: str, *, run: int, link: TrainerClient, mailbox: Mailbox, settings: Settings
+        self,
+        name: str,
+        line: TrainerLine,
+        settings: Settings,
+        *,
+        limit_s: float | None,
+        keeps_nothing: bool = False,
+        renew: Callable[[], None] | None = None,
     ) -> None:
         self.stopping: Literal["cancel", "hand_over", "time_limit"] | None = None
         """Why the trainer was asked to stop."""
-        self.run = run
         self._name = name
-        self._link = link
-        self._mailbox = mailbox
+        self._line = line
         self._settings = settings
+        self._keeps_nothing = keeps_nothing
+        self._renew = renew
         self._started = time.monotonic()
-        limit = settings.max_job_seconds
-        self._deadline = None if limit is None else self._started + limit
+        self._deadline = None if limit_s is None else self._started + limit_s
 
     @property
     def elapsed_s(self) -> float:
@@ -59,35 +92,45 @@ class Supervision:
         limit = time.monotonic() + seconds
         self._deadline = limit if self._deadline is None else min(limit, self._deadline)
 
-    def listen(self, report: Callable[[Frame], None], write: Callable[[], None]) -> Last:
-        """Until the last word, which is returned; every other frame goes to `report`. `write` is
-        called once the work is no short one."""
+    def listen(
+        self, report: Callable[[JobReport | TaskReport], None], write: Callable[[], None]
+    ) -> Last:
+        """Until the last word, which is returned; every report on the way goes to `report`. `write`
+        is called once the work is no short one."""
         write_from: float | None = self._started + _SHORT_RUN_S
+        renew_at = None if self._renew is None else time.monotonic() + self._settings.lease_s / 3
         while True:
             now = time.monotonic()
             if write_from is not None and now >= write_from:
                 write()
                 write_from = None
+            if self._renew is not None and renew_at is not None and now >= renew_at:
+                self._renew()
+                renew_at = now + self._settings.lease_s / 3
             if self._deadline is not None and now >= self._deadline:
                 self._overdue()
-            due = [at for at in (write_from, self._deadline) if at is not None]
+            due = [at for at in (write_from, renew_at, self._deadline) if at is not None]
             try:
-                message = self._mailbox.get(timeout=max(0.0, min(due) - now) if due else None)
+                message = self._line.mailbox.get(timeout=max(0.0, min(due) - now) if due else None)
             except Empty:
                 continue
             match message:
                 case "cancel" | "hand_over":
                     self._obey(message)
-                case Frame(type="ended" | "failed" | "measured") | TrainerDied() | "lost":
+                case Ending() | TaskEnding() | Measured() | Failed() | TrainerDied() | "lost":
                     return message
-                case Frame():
+                case _:
                     report(message)
 
     def _obey(self, order: Literal["cancel", "hand_over"]) -> None:
         if self.stopping in {"cancel", "time_limit"} or self.stopping == order:
             return
         self.stopping = order
-        self._link.order(order, self.run)
+        if order == "hand_over" and self._keeps_nothing:
+            self._line.client.kill()
+            self._deadline = None
+            return
+        self._line.order(order)
         grace = (
             self._settings.cancel_grace_s
             if order == "cancel"
@@ -99,9 +142,9 @@ class Supervision:
         """A deadline has passed: of the work's running time, or of an order not obeyed."""
         if self.stopping is None:
             self.stopping = "time_limit"
-            self._link.order("cancel", self.run)
+            self._line.order("cancel")
             self._deadline = time.monotonic() + self._settings.cancel_grace_s
             return
         log.warning("%s: the step loop does not listen; its trainer is killed", self._name)
-        self._link.kill()
+        self._line.client.kill()
         self._deadline = None

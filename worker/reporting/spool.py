@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from core.store.history.layout import Columns, HistoryKind
-from worker.trainer import protocol
-from worker.trainer.protocol import Frame
+from worker.trainer import frames
 
 History = tuple[int, HistoryKind]
 """Whose, and which."""
@@ -145,19 +144,20 @@ class Spool:
         if self._file is None:
             self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - outlives the call
         self._file.seek(0, 2)
-        fields = {
+        header = {
             "kind": rows.kind,
             "first_row": rows.first_row,
             "truncate": rows.truncate,
             "run": rows.run,
+            "type": "rows",
         }
-        self._file.write(protocol.pack(Frame("rows", fields, rows.columns)))
+        self._file.write(frames.pack(header, rows.columns))
         self._num_in_file += 1
 
     def _unspill(self) -> Rows:
         assert self._file is not None
         self._file.seek(self._read_at)
-        frame = protocol.read(self._file)
+        frame = frames.read(self._file)
         if frame is None:
             raise EOFError("the file of waiting rows has lost its end")
         self._read_at = self._file.tell()
@@ -166,7 +166,9 @@ class Spool:
             self._file.close()
             self._file = None
             self._read_at = 0
-        return Rows(columns=frame.columns, **frame.fields)
+        header, columns = frame
+        del header["type"]
+        return Rows(columns=columns, **header)
 
 
 def join(batches: list[Rows]) -> list[Rows]:

@@ -1,14 +1,15 @@
 """The reports of a study's task on their way into the store."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from core.jobs import AttemptEnd, Status
+from core.messages import RowsOfRuns
 from core.store.history.bundles import MAX_HISTORY_BYTES, num_bytes
-from core.store.history.layout import Columns, HistoryKind, RunRows
+from core.store.history.layout import RunRows
 from core.store.protocols.types import Layouts, TaskClaim
 from core.store.protocols.worker import WorkerStudies
 from core.studies import RunRecord
@@ -121,26 +122,16 @@ class TaskRows(Writer[RunRows]):
         self._over: set[int] = set()
         self._to_truncate = {(run, kind) for run in going_on for kind in layouts[run]}
 
-    def add(
-        self,
-        kind: HistoryKind,
-        runs: Sequence[int],
-        first_rows: Sequence[int],
-        lengths: Sequence[int],
-        columns: Columns,
-        *,
-        truncate: bool = False,
-    ) -> None:
-        """Rows of several runs: `lengths[i]` of `runs[i]` from `first_rows[i]` on, run after run
-        in the columns. `truncate`: what was written from there on was taken back."""
+    def add(self, rows: RowsOfRuns) -> None:
+        """Take rows of several runs."""
         several: list[Rows] = []
         start = 0
-        for run, first_row, length in zip(runs, first_rows, lengths, strict=True):
+        for run, first_row, length in zip(rows.runs, rows.first_rows, rows.lengths, strict=True):
             stop = start + length
-            its_own = {name: column[start:stop] for name, column in columns.items()}
-            cut = truncate or (run, kind) in self._to_truncate
-            several.append(Rows(kind, first_row, its_own, cut, run))
-            self._to_truncate.discard((run, kind))
+            its_own = {name: column[start:stop] for name, column in rows.columns.items()}
+            cut = rows.truncate or (run, rows.kind) in self._to_truncate
+            several.append(Rows(rows.kind, first_row, its_own, cut, run))
+            self._to_truncate.discard((run, rows.kind))
             start = stop
         self._put(several)
 

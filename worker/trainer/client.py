@@ -1,6 +1,6 @@
-"""The worker's end of the trainer: start it, send it runs and orders, hear it, replace it.
+"""The worker's end of the trainer: start it, send it work and orders, hear it, replace it.
 
-The trainer's frames and its death arrive in one mailbox, in order, so that whoever runs a job
+The trainer's reports and its death arrive in one mailbox, in order, so that whoever runs a job
 waits in one place. `start` belongs to a thread that lives as long as the process does: on Linux
 the trainer is killed when the thread that started it ends.
 """
@@ -15,10 +15,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from core.messages import Answer, JobReport, Ready, Request, TaskReport
 from worker.trainer import protocol
-from worker.trainer.protocol import Frame, Json
 
 log = logging.getLogger("thalweg.worker")
 
@@ -37,7 +37,7 @@ class TrainerDied:
     status: int
 
 
-Heard = Frame | TrainerDied
+Heard = JobReport | TaskReport | Answer | TrainerDied
 
 
 class TrainerClient:
@@ -57,7 +57,7 @@ class TrainerClient:
         start_timeout_s: float = 120.0,
     ) -> None:
         self.hear: Callable[[Heard], None] = lambda heard: None
-        """Called by the link's own thread with each frame but `ready`, and with a death."""
+        """Called by the client's own thread with each report but `Ready`, and with a death."""
         self._command = tuple(command)
         self._environment = dict(environment or {})
         self._start_timeout_s = start_timeout_s
@@ -119,22 +119,11 @@ class TrainerClient:
         )
         self._listener.start()
 
-    def run(self, run: int, job: Json) -> None:
-        """Start a run; its frames follow, the last of them `ended` or `failed`."""
-        self._send(Frame("run", {**job, "run": run}))
-
-    def run_population(self, run: int, task: Json) -> None:
-        """Start the runs of a study's task; their frames follow, the last of them `ended` or
-        `failed`."""
-        self._send(Frame("population", {**task, "run": run}))
-
-    def measure(self, run: int, job: Json) -> None:
-        """Have a job's weights measured; the answer is `measured` or `failed`."""
-        self._send(Frame("measure", {**job, "run": run}))
-
-    def order(self, what: Literal["cancel", "hand_over"], run: int) -> None:
-        """Ask the run to stop between two steps; an order for a run that has ended does nothing."""
-        self._send(Frame(what, {"run": run}))
+    def send(self, request: Request) -> None:
+        """Ask the trainer. A trainer that has just died is heard of through `hear`."""
+        with contextlib.suppress(OSError):
+            assert self._socket is not None
+            self._socket.sendall(protocol.pack(request))
 
     def kill(self) -> None:
         """End the trainer at once. Its death is heard like any other."""
@@ -154,12 +143,6 @@ class TrainerClient:
             self._socket.close()
         self._process = self._socket = self._listener = None
 
-    def _send(self, frame: Frame) -> None:
-        # A trainer that has just died is heard of through the mailbox.
-        with contextlib.suppress(OSError):
-            assert self._socket is not None
-            self._socket.sendall(protocol.pack(frame))
-
     def _listen(
         self,
         process: subprocess.Popen[bytes],
@@ -170,18 +153,18 @@ class TrainerClient:
         with link.makefile("rb") as stream:
             while True:
                 try:
-                    frame = protocol.read(stream)
+                    report = protocol.read_report(stream)
                 except (OSError, ValueError) as error:
                     log.error("trainer %d: unreadable answer: %s", process.pid, error)
-                    frame = None
-                if frame is None:
+                    report = None
+                if report is None:
                     break
-                if frame.type == "ready":
-                    self.devices = tuple(frame.fields["devices"])
+                if isinstance(report, Ready):
+                    self.devices = tuple(report.devices)
                     ready.set()
                     answered.set()
                 else:
-                    self.hear(frame)
+                    self.hear(report)
         process.kill()  # without its socket it is of no use, should it still live
         status = process.wait()
         was_ready = ready.is_set()

@@ -1,108 +1,139 @@
-"""Frames: what the worker and its trainer send each other over their pipe.
+"""How the messages of `core.messages` travel between a worker and its trainer: each is a frame
+(`worker.trainer.frames`) whose header holds its `type` and its fields."""
 
-A frame is two little-endian unsigned 32-bit lengths, a JSON header and raw float64 columns:
-
-    length of the header | length of the numbers | header | numbers
-
-The header holds `type`, the frame's own fields and, when there are columns, their names and shapes
-in the order of the numbers. Nothing is pickled: a trainer cannot make its worker run code.
-"""
-
-import json
-import math
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from io import BufferedIOBase
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from core.messages import (
+    Cancel,
+    Columns,
+    Ending,
+    Failed,
+    HandOver,
+    HistoryRows,
+    Intervened,
+    Json,
+    Measure,
+    Measured,
+    PhaseBegun,
+    PopulationProgress,
+    Progress,
+    Ready,
+    Report,
+    Request,
+    Restarted,
+    RowsOfRuns,
+    RunEnded,
+    SavedCheckpoint,
+    Settled,
+    TaskEnding,
+    TrainJob,
+    TrainTask,
+)
+from worker.trainer import frames
 
-Json = dict[str, Any]
-Columns = dict[str, NDArray[np.float64]]
+Sent = TypeVar("Sent")
 
-_LENGTHS: Final = struct.Struct("<II")
-_MAX_HEADER_BYTES: Final = 64 * 2**20
-LARGE_BYTES: Final = 2**16
-"""From here on a copy costs more than another write to the pipe."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One message: its type, its fields and its columns (`{}` for most types)."""
-
-    type: str
-    fields: Json = field(default_factory=dict)
-    columns: Columns = field(default_factory=dict)
-
-
-def pack(frame: Frame) -> bytes:
-    """The frame's bytes. Columns are sent as little-endian float64, fields as JSON with NaN and
-    infinities written as Python writes them (both ends are Python)."""
-    return b"".join(_parts(frame))
-
-
-def pieces(frame: Frame) -> Iterator[bytes | memoryview]:
-    """The bytes of `pack` in order: a small frame's as one, large columns without a copy."""
-    parts = list(_parts(frame))
-    if sum(map(len, parts)) < LARGE_BYTES:
-        yield b"".join(parts)
-    else:
-        yield from parts
-
-
-def _parts(frame: Frame) -> Iterator[bytes | memoryview]:
-    header: Json = {**frame.fields, "type": frame.type}
-    columns: list[memoryview] = []
-    if frame.columns:
-        header["columns"] = [[name, list(column.shape)] for name, column in frame.columns.items()]
-        columns = [
-            np.ascontiguousarray(column, dtype="<f8").reshape(-1).view(np.uint8).data
-            for column in frame.columns.values()
-        ]
-    text = json.dumps(header, separators=(",", ":")).encode()
-    yield _LENGTHS.pack(len(text), sum(map(len, columns))) + text
-    yield from columns
+REQUESTS: Final[Mapping[str, Callable[..., Request]]] = {
+    "run": TrainJob,
+    "population": TrainTask,
+    "measure": Measure,
+    "cancel": Cancel,
+    "hand_over": HandOver,
+}
+"""By the `type` in their headers."""
+REPORTS: Final[Mapping[str, Callable[..., Report]]] = {
+    "ready": Ready,
+    "rows": HistoryRows,
+    "progress": Progress,
+    "phase": PhaseBegun,
+    "settled": Settled,
+    "checkpoint": SavedCheckpoint,
+    "intervened": Intervened,
+    "restarted": Restarted,
+    "run_rows": RowsOfRuns,
+    "population_progress": PopulationProgress,
+    "run_ended": RunEnded,
+    "ended": Ending,
+    "measured": Measured,
+    "failed": Failed,
+}
+"""By the `type` in their headers. An `ended` with `paused` is of a task."""
+_TAGS: Final[dict[Callable[..., Request | Report], str]] = {
+    **{kind: tag for tag, kind in REQUESTS.items()},
+    **{kind: tag for tag, kind in REPORTS.items()},
+    TaskEnding: "ended",
+}
+_WITH_COLUMNS: Final[frozenset[object]] = frozenset({HistoryRows, RowsOfRuns})
 
 
-def read(stream: BufferedIOBase) -> Frame | None:
-    """The next frame; None at the stream's end. Raises `ValueError` for bytes that are no frame."""
-    lengths = stream.read(_LENGTHS.size)
-    if len(lengths) < _LENGTHS.size:
+def pack(message: Request | Report) -> bytes:
+    """The message's frame."""
+    return frames.pack(*_header_and_columns(message))
+
+
+def pieces(message: Request | Report) -> Iterator[bytes | memoryview]:
+    """The bytes of `pack` in order: a small message's as one, large columns without a copy."""
+    return frames.pieces(*_header_and_columns(message))
+
+
+def _header_and_columns(message: Request | Report) -> tuple[Json, Columns]:
+    header: Json = {**vars(message), "type": _TAGS[type(message)]}
+    if header.get("truncate") is False:  # it is seldom anything else
+        del header["truncate"]
+    return header, header.pop("columns", {})
+
+
+def read_request(stream: BufferedIOBase) -> Request | None:
+    """The next request; None at the stream's end. Raises `ValueError` for bytes that are none."""
+    return _read(stream, lambda tag, header: REQUESTS.get(tag))
+
+
+def read_report(stream: BufferedIOBase) -> Report | None:
+    """The next report; None at the stream's end. Raises `ValueError` for bytes that are none."""
+    return _read(stream, _kind_of_report)
+
+
+def _kind_of_report(tag: str, header: Json) -> Callable[..., Report] | None:
+    return TaskEnding if tag == "ended" and "paused" in header else REPORTS.get(tag)
+
+
+def _read(
+    stream: BufferedIOBase, kind_of: Callable[[str, Json], Callable[..., Sent] | None]
+) -> Sent | None:
+    frame = frames.read(stream)
+    if frame is None:
         return None
-    header_length, numbers_length = _LENGTHS.unpack(lengths)
-    if header_length > _MAX_HEADER_BYTES:
-        raise ValueError(f"a frame's header of {header_length} bytes")
-    text = stream.read(header_length)
-    numbers = _read_numbers(stream, numbers_length)
-    if len(text) < header_length or numbers is None:
+    header, columns = frame
+    tag = header.pop("type")
+    kind = kind_of(tag, header)
+    if kind is None:
+        raise ValueError(f"a frame of type {tag!r}")
+    if kind in _WITH_COLUMNS:
+        header["columns"] = columns
+    try:
+        for name, convert in _FROM_JSON.get(kind, {}).items():
+            header[name] = convert(header[name])
+        return kind(**header)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a frame of type {tag!r}: {error}") from error
+
+
+def _by_index(value: dict[str, Any] | None) -> dict[int, Any] | None:
+    return None if value is None else {int(index): each for index, each in value.items()}
+
+
+def _weights(value: Json | None) -> Json | None:
+    if value is None:
         return None
-    fields = json.loads(text)
-    return Frame(fields.pop("type"), fields, _columns(fields.pop("columns", []), numbers))
+    return {**value, "rows": _by_index(value["rows"]), "steps": _by_index(value["steps"])}
 
 
-def _read_numbers(stream: BufferedIOBase, length: int) -> NDArray[np.uint8] | None:
-    """So many bytes; None when the stream ends before. NumPy asks for huge pages where they are
-    many: first touching 100 MB of small ones takes 70 ms."""
-    numbers = np.empty(length, np.uint8)
-    view = numbers.data
-    filled = 0
-    while filled < length:
-        count = stream.readinto(view[filled:])
-        if not count:
-            return None
-        filled += count
-    numbers.flags.writeable = False
-    return numbers
-
-
-def _columns(shapes: list[tuple[str, list[int]]], numbers: NDArray[np.uint8]) -> Columns:
-    columns: Columns = {}
-    start = 0
-    for name, shape in shapes:
-        count = math.prod(shape)
-        column = np.frombuffer(numbers, dtype="<f8", count=count, offset=start)
-        columns[name] = column.reshape(shape)
-        start += 8 * count
-    return columns
+_FROM_JSON: Final[Mapping[object, Mapping[str, Callable[[Any], Any]]]] = {
+    TrainTask: {"stored_rows": _by_index, "sources": _by_index},
+    TaskEnding: {"weights": _weights, "paused": _by_index},
+    SavedCheckpoint: {"dropped": tuple},
+    Intervened: {"dropped": tuple},
+}
+"""What JSON does not keep: numbers as keys, and tuples."""

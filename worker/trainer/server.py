@@ -1,13 +1,10 @@
 """The trainer: a warm process that has torch imported and trains one job after another.
 
 `python -m worker.trainer.server FD PARENT`: FD is its end of a socket to its worker, PARENT the
-worker's process id. It talks to nobody else: no Redis, no network. Frames in: `run`, `population`,
-`measure`, `cancel`, `hand_over`. Frames out: `ready`, then for each run `settled`, `rows`,
-`progress`, `phase`, `checkpoint`, `restarted`, and `ended` or `failed`, for each population
-`run_rows`, `population_progress`, `run_ended`, `restarted`, and `ended` or `failed`, and for each
-measure `measured` or `failed`. It lives exactly as long as its worker: the kernel kills it, or its
-socket's end of file does. The main thread trains; a second thread reads the socket and sets the
-flag that the loop asks.
+worker's process id. It talks to nobody else: no Redis, no network. Requests come in, reports go out
+(`core.messages`): `Ready`, and then for each piece of work its reports on the way and one answer.
+It lives exactly as long as its worker: the kernel kills it, or its socket's end of file does. The
+main thread trains; a second thread reads the socket and sets the flag that the loop asks.
 """
 
 import gc
@@ -18,20 +15,37 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Literal
+from typing import assert_never
 
 from core.errors import ArtifactError, JobFailure, is_out_of_memory, out_of_memory
 from core.log import configure
-from core.train.events import Columns, Ending, Json, SavedCheckpoint
+from core.messages import (
+    Answer,
+    Cancel,
+    Ending,
+    Failed,
+    HandOver,
+    JobReport,
+    Measure,
+    Measured,
+    Ready,
+    Report,
+    Request,
+    TaskEnding,
+    TaskReport,
+    TrainJob,
+    TrainTask,
+    Work,
+)
+from core.train.events import Control, Emit, StopRequest
+from core.train.peak_memory import PeakMemory
 from worker.trainer import protocol
-from worker.trainer.handlers import measure_job, run_job, run_population, warm_up
+from worker.trainer.handlers import measure, train_job, train_task, warm_up
 from worker.trainer.parent_death import end_with_parent
-from worker.trainer.protocol import Frame
 
 log = logging.getLogger("thalweg.trainer")
-
-StopReason = Literal["cancel", "hand_over"]
 
 
 class StopFlag:
@@ -41,152 +55,70 @@ class StopFlag:
     stop the next run.
     """
 
+    dropped: frozenset[int] = frozenset()
+
     def __init__(self, run: int) -> None:
         self.run = run
-        self.stop_requested: StopReason | None = None
-        self.dropped: frozenset[int] = frozenset()
-        """Of a population, runs that are to end while the others go on: none."""
+        self.stop_requested: StopRequest | None = None
 
-    def obey(self, order: StopReason, run: int) -> None:
+    def obey(self, order: StopRequest, run: int) -> None:
         """Take an order meant for `run`. A cancel weighs more than a shutdown."""
         if run == self.run and self.stop_requested != "cancel":
             self.stop_requested = order
 
 
-class PipeEvents:
-    """The loop's reports as frames to the worker."""
+@dataclass(frozen=True)
+class Handlers:
+    """What is done with each kind of work; tests give their own."""
 
-    def __init__(self, send: Callable[[Frame], None]) -> None:
-        self._send = send
-
-    def rows(self, kind: Literal["train", "eval"], first_row: int, columns: Columns) -> None:
-        self._send(Frame("rows", {"kind": kind, "first_row": first_row}, columns))
-
-    def progress(
-        self, step: int, steps_per_s: float | None, latest: Json | None, best: Json | None
-    ) -> None:
-        self._send(
-            Frame(
-                "progress",
-                {"step": step, "steps_per_s": steps_per_s, "latest": latest, "best": best},
-            )
-        )
-
-    def phase(self, name: str) -> None:
-        self._send(Frame("phase", {"name": name}))
-
-    def checkpoint(self, saved: SavedCheckpoint) -> None:
-        self._send(
-            Frame(
-                "checkpoint",
-                {
-                    "name": saved.name,
-                    "step": saved.step,
-                    "path": saved.path,
-                    "metrics": saved.metrics,
-                    "size_bytes": saved.size_bytes,
-                    "sha256": saved.sha256,
-                    "dropped": list(saved.dropped),
-                },
-            )
-        )
-
-    def intervened(
-        self, interventions: list[Json], rewound: dict[str, int] | None, dropped: tuple[str, ...]
-    ) -> None:
-        fields = {"interventions": interventions, "rewound": rewound, "dropped": list(dropped)}
-        self._send(Frame("intervened", fields))
-
-    def settled(self, spec: Json, resolved: Json) -> None:
-        self._send(Frame("settled", {"spec": spec, "resolved": resolved}))
-
-    def run_rows(
-        self,
-        kind: Literal["train", "eval"],
-        runs: list[int],
-        first_rows: list[int],
-        lengths: list[int],
-        columns: Columns,
-        *,
-        truncate: bool = False,
-    ) -> None:
-        fields: Json = {"kind": kind, "runs": runs, "first_rows": first_rows, "lengths": lengths}
-        if truncate:
-            fields["truncate"] = True
-        self._send(Frame("run_rows", fields, columns))
-
-    def population_progress(self, num_updates: int, num_running: int) -> None:
-        fields = {"num_updates": num_updates, "num_running": num_running}
-        self._send(Frame("population_progress", fields))
-
-    def run_ended(self, fields: Json) -> None:
-        self._send(Frame("run_ended", fields))
-
-    def restarted(self, detail: str) -> None:
-        self._send(Frame("restarted", {"detail": detail}))
-
-
-RunJob = Callable[[Json, PipeEvents, StopFlag], Ending]
-"""Train the job of a `run` frame (its fields); tests give their own."""
-RunPopulation = Callable[[Json, PipeEvents, StopFlag], Json]
-"""Train the runs of a `population` frame, and give the fields of `ended`; tests give their own."""
-Measure = Callable[[Json, StopFlag], Json]
-"""Measure the weights that a `measure` frame names; tests give their own."""
+    train_job: Callable[[TrainJob, Emit[JobReport], Control], Ending] = train_job
+    train_task: Callable[[TrainTask, Emit[TaskReport], Control], TaskEnding] = train_task
+    measure: Callable[[Measure, Control], Measured] = measure
 
 
 class Trainer:
-    """Answers `run`, `population` and `measure` frames one after another until the socket ends."""
+    """Does one piece of work after another until the socket ends."""
 
-    def __init__(
-        self,
-        link: socket.socket,
-        run_job: RunJob,
-        measure: Measure,
-        devices: tuple[str, ...],
-        run_population: RunPopulation = run_population,
-    ) -> None:
+    def __init__(self, link: socket.socket, handlers: Handlers, devices: tuple[str, ...]) -> None:
         self._link = link
-        self._run_job = run_job
-        self._run_population = run_population
-        self._measure = measure
+        self._handlers = handlers
         self._devices = devices
-        self._asked: SimpleQueue[tuple[Frame, StopFlag]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Work, StopFlag]] = SimpleQueue()
 
     def serve(self) -> None:
         """Report ready, then train what comes. Never returns."""
         threading.Thread(target=self._listen, name="link", daemon=True).start()
-        self._send(Frame("ready", {"devices": list(self._devices)}))
+        self._emit(Ready(list(self._devices)))
+        peak = PeakMemory()
         while True:
             asked, flag = self._asked.get()
-            self._send(self._answer(asked, flag))
+            peak.start(asked.device)
+            answer = self._answer(asked, flag)
+            if not isinstance(answer, Measured):
+                answer = replace(answer, peak_memory_bytes=peak.read())
+            self._emit(answer)
             gc.collect(1)
 
-    def _answer(self, asked: Frame, flag: StopFlag) -> Frame:
-        job = asked.fields
+    def _answer(self, asked: Work, flag: StopFlag) -> Answer:
         try:
-            if asked.type == "measure":
-                return Frame("measured", {"measured": self._measure(job, flag)})
-            if asked.type == "population":
-                return Frame("ended", self._run_population(job, PipeEvents(self._send), flag))
-            ending = self._run_job(job, PipeEvents(self._send), flag)
+            match asked:
+                case TrainJob():
+                    return self._handlers.train_job(asked, self._emit, flag)
+                case TrainTask():
+                    return self._handlers.train_task(asked, self._emit, flag)
+                case Measure():
+                    return self._handlers.measure(asked, flag)
+                case _:
+                    assert_never(asked)
         except Exception as error:
             failed = failure(error)
-            name = job.get("job_id") or job.get("study_id")
-            log.exception("job %s failed: %s", name, failed.fields["code"])
+            name = asked.study_id if isinstance(asked, TrainTask) else asked.job_id
+            log.exception("job %s failed: %s", name, failed.code)
             return failed
-        return Frame(
-            "ended",
-            {
-                "reason": ending.reason,
-                "outcome": ending.outcome,
-                "result": ending.result,
-                "best": ending.best,
-            },
-        )
 
-    def _send(self, frame: Frame) -> None:
+    def _emit(self, report: Report) -> None:
         try:
-            for piece in protocol.pieces(frame):
+            for piece in protocol.pieces(report):
                 self._link.sendall(piece)
         except OSError:  # the worker is gone
             os._exit(0)
@@ -196,47 +128,45 @@ class Trainer:
         with self._link.makefile("rb") as stream:
             while True:
                 try:
-                    frame = protocol.read(stream)
+                    request: Request | None = protocol.read_request(stream)
                 except (OSError, ValueError):
                     log.exception("the worker cannot be understood")
-                    frame = None
-                match frame:
+                    request = None
+                match request:
                     case None:
                         os._exit(0)
-                    case Frame(type="run" | "population" | "measure", fields={"run": run}):
+                    case TrainJob(run=run) | TrainTask(run=run) | Measure(run=run):
                         flag = StopFlag(run)
-                        self._asked.put((frame, flag))
-                    case Frame(type=("cancel" | "hand_over") as order, fields={"run": run}):
-                        flag.obey(order, run)
+                        self._asked.put((request, flag))
+                    case Cancel(run):
+                        flag.obey("cancel", run)
+                    case HandOver(run):
+                        flag.obey("hand_over", run)
                     case _:
-                        log.error("unknown frame %r", frame.type)
+                        assert_never(request)
 
 
-def failure(error: Exception) -> Frame:
-    """The `failed` frame of an error: a published code and a message that is safe to show.
-
-    `fatal` asks the worker for a fresh trainer: after a CUDA error this one is of no more use.
-    """
+def failure(error: Exception) -> Failed:
+    """What a failure is to the worker: a published code and a message that is safe to show."""
     fatal = "CUDA error" in str(error) or type(error).__name__ == "AcceleratorError"
     match error:
         case JobFailure():
-            code, message, param = error.failure_code, str(error), error.param
+            return Failed(error.failure_code, str(error), error.param, fatal)
         case ArtifactError():
-            code, message, param = ArtifactError.code, str(error), None
+            return Failed(ArtifactError.code, str(error), None, fatal)
         case _ if is_out_of_memory(error):
-            code, message, param = "out_of_memory", str(out_of_memory()), None
+            return Failed("out_of_memory", str(out_of_memory()), None, fatal)
         case _:
-            code, param = "internal_error", None
             message = "A fault in the service; the worker's log has the details."
-    return Frame("failed", {"code": code, "message": message, "param": param, "fatal": fatal})
+            return Failed("internal_error", message, None, fatal)
 
 
-def main(
-    run: RunJob | None = None,
-    measure: Measure = measure_job,
-    population: RunPopulation = run_population,
-) -> None:
-    """Start as the child of a worker: `python -m worker.trainer.server FD PARENT`."""
+def main(handlers: Handlers | None = None) -> None:
+    """Start as the child of a worker: `python -m worker.trainer.server FD PARENT`.
+
+    Args:
+        handlers: tests give their own, which need no torch.
+    """
     fd, parent = int(sys.argv[-2]), int(sys.argv[-1])
     end_with_parent(parent)
     # The worker alone decides when a run ends: a terminal's Ctrl-C and a service manager's SIGTERM
@@ -245,17 +175,16 @@ def main(
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     configure("info", "thalweg", "core")
     link = socket.socket(fileno=fd)
-    if run is None:
-        from core.train.devices import available
+    if handlers is not None:
+        Trainer(link, handlers, ("cpu",)).serve()
+    from core.train.devices import available
 
-        devices = available()
-        warm_up(devices[0])
-        # What torch has made will stay: a collection between two jobs need not look at it again.
-        gc.collect()
-        gc.freeze()
-        Trainer(link, run_job, measure, devices, population).serve()
-    else:
-        Trainer(link, run, measure, ("cpu",), population).serve()
+    devices = available()
+    warm_up(devices[0])
+    # What torch has made will stay: a collection between two jobs need not look at it again.
+    gc.collect()
+    gc.freeze()
+    Trainer(link, Handlers(), devices).serve()
 
 
 if __name__ == "__main__":

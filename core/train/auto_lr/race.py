@@ -3,15 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.jobs import Outcome
 from core.specs.job import JobSpec
-from core.train.events import Columns, Control
-from core.train.fused.events import RunEnding, RunWeights
+from core.train.events import Control
+from core.train.fused.events import RowBatch, RunEnding, StackEvent
 from core.train.fused.run import run
 
 LAST_SHARE: Final = 0.1
@@ -45,24 +45,11 @@ def race(specs: Sequence[JobSpec], *, control: Control, device: str) -> list[Fin
         JobFailure: as `core.train.fused.run.run`.
     """
     seen = _Losses()
-    endings = run(specs, events=seen, control=_NobodyDropped(control), device=device)
+    endings = run(specs, emit=seen.emit, control=control, device=device)
     stopped = any(each.ending.reason != "finished" for each in endings)
     if stopped or len(endings) < len(specs):
         return None
     return [seen.finish(each) for each in endings]
-
-
-class _NobodyDropped:
-    """A job's control as a population's."""
-
-    dropped: tuple[int, ...] = ()
-
-    def __init__(self, control: Control) -> None:
-        self._control = control
-
-    @property
-    def stop_requested(self) -> Literal["cancel", "hand_over"] | None:
-        return self._control.stop_requested
 
 
 @dataclass
@@ -71,17 +58,10 @@ class _Losses:
 
     of: dict[int, list[NDArray[np.float64]]] = field(default_factory=dict)
 
-    def rows(
-        self, run: int, kind: Literal["train", "eval"], first_row: int, columns: Columns
-    ) -> None:
-        if kind == "train":
-            self.of.setdefault(run, []).append(columns["loss"])
-
-    def progress(self, num_updates: int, num_running: int) -> None:
-        return
-
-    def ended(self, ending: RunEnding, weights: RunWeights) -> None:
-        return
+    def emit(self, event: StackEvent) -> None:
+        if isinstance(event, RowBatch) and event.kind == "train":
+            for run, losses in zip(event.runs, event.columns["loss"], strict=True):
+                self.of.setdefault(run, []).append(losses)
 
     def finish(self, ended: RunEnding) -> Finish:
         losses = np.concatenate(self.of.get(ended.run, [np.array([math.nan])]))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError
+from core.messages import Kind
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import start_of
 from core.train.checkpoint.snapshot import Snapshot, decode, own, resume_points
@@ -41,7 +42,7 @@ def told(where: str, unreadable: Sequence[tuple[str, str]]) -> str | None:
 
 
 def resume_point(
-    artifacts: JobArtifacts, spec: JobSpec, device: str, stored_rows: Mapping[str, int] | None
+    artifacts: JobArtifacts, spec: JobSpec, device: str, stored_rows: Mapping[Kind, int] | None
 ) -> ResumePoint:
     """Find the latest checkpoint that is whole, of this spec, and not ahead of the stored rows."""
     unreadable: list[tuple[str, str]] = []

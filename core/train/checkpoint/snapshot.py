@@ -13,6 +13,7 @@ from torch import Tensor
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, JobFailure, NotFoundError
 from core.formats import RESUME, STORE, as_written, check_file, format_in, is_current
+from core.messages import Kind
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import FREE
 from core.train.state import StateCopy
@@ -77,7 +78,7 @@ class Snapshot:
         """Tell whether the weights are in the host's own memory."""
         return all(weight.device.type == "cpu" for weight in self.moment.weights.values())
 
-    def num_rows(self, every: int, start: int = 0) -> dict[str, int]:
+    def num_rows(self, every: int, start: int = 0) -> dict[Kind, int]:
         """Count the recorded rows of each history from step `start` on, before this step."""
         train = -(-self.step // every) + (-start // every)
         return {"train": train, "eval": self.ledger["num_evaluations"]}
@@ -86,7 +87,7 @@ class Snapshot:
 def resume_points(artifacts: JobArtifacts) -> list[str]:
     """Return the names of the resume checkpoints that are complete, latest step first.
 
-    Only one whose rows have all arrived may be resumed from (see `Events.checkpoint`).
+    Only one whose rows have all arrived may be resumed from (see `core.messages.SavedCheckpoint`).
     """
     return latest_first(artifacts.list())
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from core.artifacts.base import Buffer, JobArtifacts, Stored
 from core.errors import ArtifactError
 from core.formats import WEIGHTS
+from core.messages import CheckpointName, SavedCheckpoint
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import (
     Snapshot,
@@ -21,7 +22,6 @@ from core.train.checkpoint.snapshot import (
     resume_points,
     step_of,
 )
-from core.train.events import CheckpointName, SavedCheckpoint
 from core.train.tensors.tensor_file import pieces
 
 MAX_WAITING_BYTES: Final = 256 * 2**20

@@ -7,10 +7,12 @@ from typing import Any, Final, Literal, Protocol
 import torch
 
 from core.errors import is_out_of_memory, out_of_memory
+from core.messages import EndReason
 from core.specs.job import JobSpec
 from core.specs.sizes.fusing import bytes_per_run
 from core.train.determinism import num_threads, set_deterministic
-from core.train.fused.events import EventFanout, PopulationControl, StackEvents
+from core.train.events import Control, Emit
+from core.train.fused.events import StackEvent, StackEvents
 from core.train.fused.grouping import Group, Source, source_of, source_tree
 from core.train.fused.memory_probe import MORE, bytes_a_run
 from core.train.fused.single import AloneState, SingleRun
@@ -22,7 +24,6 @@ from core.train.memory import Free, free_bytes
 from core.train.tensors.tree import Tree
 
 Json = dict[str, Any]
-Reason = Literal["finished", "cancelled", "handed_over"]
 Left = Literal["ended", "cancelled", "handed_over", "paused"]
 SIZEABLE: Final = 1 / 8
 """Share of the free memory: a stack that is estimated to take less is not measured."""
@@ -37,7 +38,7 @@ class MakeStack(Protocol):
         self,
         specs: Sequence[JobSpec],
         runs: Sequence[int],
-        events: StackEvents,
+        emit: Emit[StackEvent],
         device: torch.device,
         clock: Clock,
         whole: WholeStack | None,
@@ -78,8 +79,8 @@ class Engine:
         specs: Mapping[int, JobSpec],
         units: Iterable[Group],
         *,
-        events: EventFanout,
-        control: PopulationControl,
+        emit: Emit[StackEvent],
+        control: Control,
         device: torch.device,
         clock: Clock,
         make_stack: MakeStack = Stack,
@@ -90,7 +91,7 @@ class Engine:
     ) -> None:
         self._specs = specs
         self._units = deque(units)
-        self._events = events
+        self._events = StackEvents(emit)
         self._control = control
         self._device = device
         self._clock = clock
@@ -106,7 +107,7 @@ class Engine:
         self.paused: list[tuple[list[int], Source]] = []
         self.known: dict[int, Json] = {}
 
-    def train(self) -> Reason:
+    def train(self) -> EndReason:
         """Train until every run has ended or paused, or the control asks to stop.
 
         Raises:
@@ -154,13 +155,13 @@ class Engine:
         resumed = self._current is not None
         sizes = [len(unit.runs)] if resumed else self._sizes(unit)
         if len(sizes) == 1:
-            before = self._events.num_calls
+            before = self._events.num_told
             try:
                 return self._stacked(unit)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if self._events.num_calls > before or resumed or len(unit.runs) == 1:
+                if self._events.num_told > before or resumed or len(unit.runs) == 1:
                     raise out_of_memory() from error
             sizes = self._halves(unit)
         self._units.popleft()
@@ -204,7 +205,7 @@ class Engine:
         whole = None
         if unit.whole is not None:
             whole = WholeStack([self._specs[run] for run in of], of.index(runs[0]))
-        stack = self._make_stack(specs, runs, self._events, self._device, self._clock, whole)
+        stack = self._make_stack(specs, runs, self._events.emit, self._device, self._clock, whole)
         if stack.allows_threads:
             work = stack.problem.multiply_adds * len(of) // len(runs)
             set_deterministic(num_threads(1, work))
@@ -235,7 +236,7 @@ class Engine:
         alone = SingleRun(
             self._specs[run],
             run,
-            events=self._events,
+            emit=self._events.emit,
             control=self._control,
             device=self._device,
             clock=clock,

@@ -1,33 +1,15 @@
-"""What leaves a population, and what reaches it."""
+"""What leaves runs that train together."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.train.events import Columns, Ending
-
-Kind = Literal["train", "eval"]
-
-
-@dataclass(frozen=True)
-class RunEnding:
-    """How one run ended.
-
-    Attributes:
-        run: its index among the specs.
-        ending: as of the run alone. `result.train_s` is the time from the beginning of its stack.
-        fused: whether it trained in a stack with others' arithmetic.
-        share_s: its share of the time: each step's, divided by the runs that took it.
-    """
-
-    run: int
-    ending: Ending
-    fused: bool
-    share_s: float
+from core.messages import Columns, Ending, Kind, PopulationProgress
+from core.train.events import Emit
 
 
 @dataclass(frozen=True)
@@ -49,25 +31,9 @@ class RunWeights:
     metadata: dict[str, str]
 
 
-class PopulationEvents(Protocol):
-    """Where a population reports, in batches and from the thread that runs it. A receiver that has
-    `many_rows` too (`StackEvents`) gets the rows of a stack by it."""
-
-    def rows(
-        self, run: int, kind: Literal["train", "eval"], first_row: int, columns: Columns
-    ) -> None:
-        """Rows `first_row …` of a run's history, as `core.train.events.Events.rows`."""
-
-    def progress(self, num_updates: int, num_running: int) -> None:
-        """Updates made so far, over all runs; how many train at the moment."""
-
-    def ended(self, ending: RunEnding, weights: RunWeights) -> None:
-        """A run has ended; all its rows came before."""
-
-
 @dataclass(frozen=True)
 class RowBatch:
-    """Rows of several runs that have the same steps.
+    """Rows of several runs that have the same steps, as `core.messages.HistoryRows`.
 
     Attributes:
         runs: their indices among the specs.
@@ -83,82 +49,80 @@ class RowBatch:
     share_s: NDArray[np.float64]
 
 
-class StackEvents(PopulationEvents, Protocol):
-    """Where a stack reports."""
+@dataclass(frozen=True)
+class RunRewound:
+    """The run has gone back (`on_divergence`): so many rows of each history stay."""
 
-    def many_rows(self, batch: RowBatch) -> None:
-        """As `rows`, for all runs of the batch. The arrays are the receiver's to keep."""
-
-    def rewound(self, run: int, rows: dict[str, int]) -> None:
-        """The run has gone back (`on_divergence`): so many rows of each history stay."""
-
-    def paused(self, run: int, weights: RunWeights) -> None:
-        """The run has paused at a rung: its weights there, and its best of the recorded rows."""
+    run: int
+    rows: dict[Kind, int]
 
 
-class PopulationControl(Protocol):
-    """What the engine asks between steps, for one attribute read each."""
+@dataclass(frozen=True)
+class RunPaused:
+    """The run has paused at a rung: its weights there, and its best of the recorded rows."""
 
-    @property
-    def stop_requested(self) -> Literal["cancel", "hand_over"] | None:
-        """All runs that still train are to stop (they end as `cancelled` or `handed_over`)."""
-
-    @property
-    def dropped(self) -> Collection[int]:
-        """Runs that are to end as `cancelled`, their slots freed for the others."""
+    run: int
+    weights: RunWeights
 
 
-# The events of stack after stack, as those of one population.
-class EventFanout:
-    """Passes the events on and keeps the endings. Satisfies `StackEvents`.
+@dataclass(frozen=True)
+class RunEnding:
+    """How one run ended.
 
     Attributes:
-        num_calls: rows, pauses and endings that came.
+        run: its index among the specs.
+        ending: as of the run alone. `result.train_s` is the time from the beginning of its stack.
+        fused: whether it trained in a stack with others' arithmetic.
+        share_s: its share of the time: each step's, divided by the runs that took it.
+    """
+
+    run: int
+    ending: Ending
+    fused: bool
+    share_s: float
+
+
+@dataclass(frozen=True)
+class RunOver:
+    """The run has ended; all its rows came before."""
+
+    ending: RunEnding
+    weights: RunWeights
+
+
+StackEvent = RowBatch | RunRewound | PopulationProgress | RunPaused | RunOver
+"""What leaves a stack, and a population of stacks after stacks."""
+
+
+class StackEvents:
+    """Passes on the events of stack after stack, as those of one population.
+
+    Attributes:
+        num_told: rows, pauses and endings that came.
         before: updates of the stacks that are done.
     """
 
-    def __init__(self, events: PopulationEvents) -> None:
-        self._events = events
-        self._together = getattr(events, "many_rows", None)
-        self._rewound = getattr(events, "rewound", None)
-        self._paused = getattr(events, "paused", None)
-        self.endings: list[RunEnding] = []
-        self.num_calls = 0
+    def __init__(self, emit: Emit[StackEvent]) -> None:
+        self._emit = emit
+        self.num_told = 0
         self.before = 0
         self._latest = 0
 
-    def rows(self, run: int, kind: str, first_row: int, columns: Columns) -> None:
-        self.num_calls += 1
-        self._events.rows(run, "train" if kind == "train" else "eval", first_row, columns)
-
-    def many_rows(self, batch: RowBatch) -> None:
-        self.num_calls += 1
-        if self._together is not None:
-            self._together(batch)
-            return
-        for place, run in enumerate(batch.runs):
-            columns = {name: column[place] for name, column in batch.columns.items()}
-            self._events.rows(run, batch.kind, batch.first_row, columns)
-
-    def rewound(self, run: int, rows: dict[str, int]) -> None:
-        if self._rewound is not None:
-            self._rewound(run, rows)
-
-    def paused(self, run: int, weights: RunWeights) -> None:
-        self.num_calls += 1
-        if self._paused is not None:
-            self._paused(run, weights)
-
-    def progress(self, num_updates: int, num_running: int) -> None:
-        self._latest = num_updates
-        self._events.progress(self.before + num_updates, num_running)
+    def emit(self, event: StackEvent) -> None:
+        """Take an event of the stack at hand, whose updates count from 0."""
+        match event:
+            case PopulationProgress(num_updates):
+                self._latest = num_updates
+                self._emit(replace(event, num_updates=self.before + num_updates))
+            case RowBatch() | RunPaused() | RunOver():
+                self.num_told += 1
+                self._emit(event)
+            case RunRewound():
+                self._emit(event)
+            case _:
+                assert_never(event)
 
     def next_stack(self) -> None:
         """A stack is done: the next one counts its updates from 0."""
         self.before += self._latest
         self._latest = 0
-
-    def ended(self, ending: RunEnding, weights: RunWeights) -> None:
-        self.num_calls += 1
-        self.endings.append(ending)
-        self._events.ended(ending, weights)

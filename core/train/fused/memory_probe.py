@@ -12,8 +12,7 @@ from torch.utils._pytree import tree_iter
 from core.errors import is_out_of_memory
 from core.specs.job import JobSpec
 from core.train.determinism import set_deterministic
-from core.train.events import Columns
-from core.train.fused.events import RowBatch, RunEnding, RunWeights
+from core.train.fused.events import StackEvent
 from core.train.fused.stack.stack import Stack
 
 FEWER, MORE = 2, 4
@@ -60,11 +59,11 @@ def _peak(specs: Sequence[JobSpec], device: torch.device) -> int:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        _Trial(specs, runs, _Nobody(), device, _no_time).train(_Free(), stop_step=STEPS)
+        _Trial(specs, runs, _nobody, device, _no_time).train(_Free(), stop_step=STEPS)
         return int(torch.cuda.max_memory_allocated(device) - before)
     count = _Count()
     with count:
-        _Trial(specs, runs, _Nobody(), device, _no_time).train(_Free(), stop_step=STEPS)
+        _Trial(specs, runs, _nobody, device, _no_time).train(_Free(), stop_step=STEPS)
     return count.peak
 
 
@@ -106,20 +105,8 @@ def id_of(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-class _Nobody:
-    """Hears a trial's events."""
-
-    def rows(self, run: int, kind: str, first_row: int, columns: Columns) -> None: ...
-
-    def many_rows(self, batch: RowBatch) -> None: ...
-
-    def rewound(self, run: int, rows: dict[str, int]) -> None: ...
-
-    def paused(self, run: int, weights: RunWeights) -> None: ...
-
-    def progress(self, num_updates: int, num_running: int) -> None: ...
-
-    def ended(self, ending: RunEnding, weights: RunWeights) -> None: ...
+def _nobody(event: StackEvent) -> None:
+    """Take a trial's events, and do nothing with them."""
 
 
 class _Free:

@@ -5,8 +5,9 @@ from time import perf_counter
 
 from core.specs.job import JobSpec
 from core.train.devices import exact_kernels, memory_kept, pick_device
+from core.train.events import Control, Emit
 from core.train.fused.engine import Engine, MakeStack
-from core.train.fused.events import EventFanout, PopulationControl, PopulationEvents, RunEnding
+from core.train.fused.events import RunEnding, RunOver, StackEvent
 from core.train.fused.grouping import groups_of
 from core.train.fused.stack.stack import Stack
 from core.train.history.flush import Clock
@@ -16,8 +17,8 @@ from core.train.memory import Free, free_bytes
 def run(
     specs: Sequence[JobSpec],
     *,
-    events: PopulationEvents,
-    control: PopulationControl,
+    emit: Emit[StackEvent],
+    control: Control,
     device: str | None = None,
     max_runs: int | None = None,
     max_bytes: int | None = None,
@@ -46,9 +47,15 @@ def run(
     Raises:
         JobFailure: no such device, out of memory, data that does not load.
     """
-    gathered = EventFanout(events)
     if not specs:
         return []
+    endings: list[RunEnding] = []
+
+    def keep(event: StackEvent) -> None:
+        if isinstance(event, RunOver):
+            endings.append(event.ending)
+        emit(event)
+
     with exact_kernels(), memory_kept():
         where = pick_device(device or specs[0].device)
         numbered = dict(enumerate(specs))
@@ -56,11 +63,11 @@ def run(
         Engine(
             numbered,
             units,
-            events=gathered,
+            emit=keep,
             control=control,
             device=where,
             clock=clock,
             make_stack=make_stack,
             free=free,
         ).train()
-    return sorted(gathered.endings, key=lambda ending: ending.run)
+    return sorted(endings, key=lambda ending: ending.run)

@@ -3,19 +3,36 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.errors import ArtifactError
+from core.messages import (
+    Ending,
+    HistoryRows,
+    Intervened,
+    PhaseBegun,
+    PopulationProgress,
+    Progress,
+    Restarted,
+    SavedCheckpoint,
+)
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import Snapshot, decode, resume_points, step_of
-from core.train.events import Columns, Ending, SavedCheckpoint
+from core.train.events import Control, Emit, RunEvent
 from core.train.fused.checkpoint.memory_files import MemoryFiles
-from core.train.fused.events import Kind, PopulationControl, RowBatch, RunEnding, RunWeights
-from core.train.fused.events import StackEvents as Events
+from core.train.fused.events import (
+    RowBatch,
+    RunEnding,
+    RunOver,
+    RunPaused,
+    RunRewound,
+    RunWeights,
+    StackEvent,
+)
 from core.train.fused.problems.build import DTYPES
 from core.train.history.flush import Clock
 from core.train.loop import run as run_single
@@ -68,8 +85,8 @@ class SingleRun:
         spec: JobSpec,
         run: int,
         *,
-        events: Events,
-        control: PopulationControl,
+        emit: Emit[StackEvent],
+        control: Control,
         device: torch.device,
         clock: Clock = perf_counter,
         state: AloneState | None = None,
@@ -78,7 +95,7 @@ class SingleRun:
         checkpoint = spec.checkpoint.model_copy(update={"every_steps": None})
         self._spec = spec.model_copy(update={"checkpoint": checkpoint})
         self._run = run
-        self._events = events
+        self._emit = emit
         self._control = control
         self._device = device
         self._clock = clock
@@ -106,12 +123,12 @@ class SingleRun:
             ending = self._go_on(control, stop_step)
             if ending.reason != "handed_over":
                 ended = RunEnding(self._run, ending, False, self.state.share_s)
-                self._events.ended(ended, _weights(self.state.files, ending))
+                self._emit(RunOver(ended, _weights(self.state.files, ending)))
                 dropped = self._control.stop_requested is None
                 return "cancelled" if ending.reason == "cancelled" and not dropped else "ended"
             self.state.files.keep_latest()
             (latest,) = resume_points(self.state.files)
-            self._events.progress(step_of(latest) - self.state.first_step, 1)
+            self._emit(PopulationProgress(step_of(latest) - self.state.first_step, 1))
             match control.answered:
                 case "hand_over":
                     return "handed_over"
@@ -122,11 +139,11 @@ class SingleRun:
 
     def _go_on(self, control: "_Control", stop_step: int | None) -> Ending:
         began, files = self._clock(), self.state.files
-        relay = _Relay(self._run, self._events, self.state, self._clock)
+        relay = _Relay(self._run, self._emit, self.state, self._clock)
         ending = run_single(
             self._spec,
             artifacts=files,
-            events=relay,
+            emit=relay.emit,
             control=control,
             resume=bool(resume_points(files)),
             device=str(self._device),
@@ -176,53 +193,51 @@ class SingleRun:
         weights = RunWeights(
             initial, named, final, best_step, snapshot.step, _of_all_weights(metadata)
         )
-        self._events.paused(self._run, weights)
+        self._emit(RunPaused(self._run, weights))
 
     def _record(self, row: int, metrics: Json) -> None:
         columns = {name: np.array([[value]], dtype=float) for name, value in metrics.items()}
         share_s = np.array([[self.state.share_s]])
-        self._events.many_rows(RowBatch("eval", [self._run], row, columns, share_s))
+        self._emit(RowBatch("eval", [self._run], row, columns, share_s))
 
 
 class _Relay:
     """The single run's events, passed on under its number."""
 
-    def __init__(self, run: int, events: Events, state: AloneState, clock: Clock) -> None:
+    def __init__(self, run: int, emit: Emit[StackEvent], state: AloneState, clock: Clock) -> None:
         self._run = run
-        self._events = events
+        self._emit = emit
         self._state = state
         self._clock = clock
         self._began = clock()
         self._steps = [0.0, 0.0]
         self._times = [state.share_s, state.share_s]
 
-    def rows(self, kind: Kind, first_row: int, columns: Columns) -> None:
-        steps = columns["step"]
-        if kind == "train":
+    def emit(self, event: RunEvent) -> None:
+        """Take an event of the run."""
+        match event:
+            case HistoryRows():
+                self._rows(event)
+            case Progress(step):
+                self._emit(PopulationProgress(step - self._state.first_step, 1))
+            case Intervened(_, rewound):
+                if rewound is not None:
+                    self._emit(RunRewound(self._run, rewound))
+            case PhaseBegun() | SavedCheckpoint() | Restarted():
+                return
+            case _:
+                assert_never(event)
+
+    def _rows(self, rows: HistoryRows) -> None:
+        steps = rows.columns["step"]
+        if rows.kind == "train":
             now = self._state.share_s + self._clock() - self._began
             before = self._steps[1] or float(steps[0])
             self._steps, self._times = [before, float(steps[-1])], [self._times[1], now]
         # Between two reports, the time of a row is as its step.
         share_s = np.interp(steps, self._steps, self._times)[None]
-        together = {name: column[None] for name, column in columns.items()}
-        self._events.many_rows(RowBatch(kind, [self._run], first_row, together, share_s))
-
-    def progress(
-        self, step: int, steps_per_s: float | None, latest: Json | None, best: Json | None
-    ) -> None:
-        self._events.progress(step - self._state.first_step, 1)
-
-    def phase(self, name: str) -> None:
-        return
-
-    def checkpoint(self, saved: SavedCheckpoint) -> None:
-        return
-
-    def intervened(
-        self, interventions: list[Json], rewound: dict[str, int] | None, dropped: tuple[str, ...]
-    ) -> None:
-        if rewound is not None:
-            self._events.rewound(self._run, rewound)
+        together = {name: column[None] for name, column in rows.columns.items()}
+        self._emit(RowBatch(rows.kind, [self._run], rows.first_row, together, share_s))
 
     def restarted(self, detail: str) -> None:
         return
@@ -235,7 +250,9 @@ class _Control:
         answered: what was asked of the run, and why.
     """
 
-    def __init__(self, run: int, control: PopulationControl, due: Callable[[], bool]) -> None:
+    dropped: tuple[int, ...] = ()
+
+    def __init__(self, run: int, control: Control, due: Callable[[], bool]) -> None:
         self._run = run
         self._control = control
         self._due = due

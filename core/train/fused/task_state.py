@@ -1,13 +1,30 @@
 """What a task knows of its runs: rows that have left, endings, weights, targets reached."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, assert_never
 
 import numpy as np
 
-from core.train.events import Columns
+from core.messages import (
+    Kind,
+    PopulationProgress,
+    Reached,
+    RowsOfRuns,
+    RunEnded,
+    TaskReport,
+    TaskWeights,
+)
+from core.train.events import Emit
 from core.train.fused.checkpoint.weights import StackedWeights
-from core.train.fused.events import Kind, RowBatch, RunEnding, RunWeights
+from core.train.fused.events import (
+    RowBatch,
+    RunEnding,
+    RunOver,
+    RunPaused,
+    RunRewound,
+    RunWeights,
+    StackEvent,
+)
 from core.train.tensors.tree import Tree
 
 # When runs first reach what a study asks for.
@@ -28,11 +45,11 @@ class Target:
     def __init__(self, wanted: Json | None) -> None:
         name = "" if wanted is None or wanted.get("target") is None else str(wanted["name"])
         kind, _, metric = name.rpartition(".")
-        self._kind: Literal["train", "eval"] = "eval" if kind else "train"
+        self._kind: Kind = "eval" if kind else "train"
         self._metric = metric
         self._sign = -1.0 if wanted is not None and wanted.get("goal") == "max" else 1.0
         self._limit = self._sign * float(wanted["target"]) if name and wanted else -np.inf
-        self.reached: dict[int, Json] = {}
+        self.reached: dict[int, Reached] = {}
 
     def look(self, batch: RowBatch) -> None:
         """Look at rows in their order."""
@@ -48,60 +65,43 @@ class Target:
                 self.reached[run] = {"step": step, "seconds": seconds}
 
 
-class TaskEvents(Protocol):
-    """Where a task reports: cheap calls, from the thread that trains. Runs are named by their
-    indices in the study."""
-
-    def run_rows(
-        self,
-        kind: Kind,
-        runs: list[int],
-        first_rows: list[int],
-        lengths: list[int],
-        columns: Columns,
-        *,
-        truncate: bool = False,
-    ) -> None:
-        """Rows of several runs: `lengths[i]` rows of run `runs[i]` from `first_rows[i]` on. The
-        columns hold them run after run. After a resume rows come again, the same to the bit.
-
-        `truncate`: what is stored from these rows on is of steps that were taken back.
-        """
-
-    def population_progress(self, num_updates: int, num_running: int) -> None:
-        """Updates that this task has made, in all its attempts; how many runs train."""
-
-    def run_ended(self, fields: Json) -> None:
-        """A run has ended: the fields of the frame `run_ended`. All its rows came before; after a
-        resume it comes again."""
-
-    def restarted(self, detail: str) -> None:
-        """A checkpoint could not be read: what is gone on from instead, and why."""
-
-
 class TaskState:
-    """Takes the engine's events (satisfies `StackEvents`), and passes them on as a task's.
+    """Takes the engine's events, and passes them on as a task's reports.
 
     Attributes:
         kept: the weights of the runs that have ended or paused, by their place in the task.
         target: when they reached what the study asks for.
     """
 
-    def __init__(self, runs: Sequence[int], events: TaskEvents, wanted: Json | None) -> None:
+    def __init__(self, runs: Sequence[int], emit: Emit[TaskReport], wanted: Json | None) -> None:
         """`runs`: the task's, by their indices in the study; `wanted`: as `Target` takes it."""
         self._places = {run: place for place, run in enumerate(runs)}
         self._runs = list(runs)
-        self._events = events
+        self._emit = emit
         self.kept = StackedWeights(len(runs))
         self.target = Target(wanted)
-        self._num_rows: dict[int, dict[str, int]] = {}
+        self._num_rows: dict[int, dict[Kind, int]] = {}
         self._taken_back: set[tuple[int, str]] = set()
-        self._endings: list[Json] = []
+        self._endings: list[RunEnded] = []
 
-    def rows(self, run: int, kind: Kind, first_row: int, columns: Columns) -> None:
-        raise AssertionError("rows come in batches")
+    def emit(self, event: StackEvent) -> None:
+        """Take an event of the engine."""
+        match event:
+            case RowBatch():
+                self._pass_on(event)
+            case RunRewound(run, rows):
+                self._num_rows[run] = dict(rows)
+                self._taken_back |= {(run, kind) for kind in rows}
+            case PopulationProgress():
+                self._emit(event)
+            case RunPaused(run, weights):
+                self.kept.keep(self._places[run], weights)
+            case RunOver(ending, weights):
+                self._end(ending, weights)
+            case _:
+                assert_never(event)
 
-    def many_rows(self, batch: RowBatch) -> None:
+    def _pass_on(self, batch: RowBatch) -> None:
         count, length = batch.columns["step"].shape
         self.target.look(batch)
         for run in batch.runs:
@@ -114,39 +114,28 @@ class TaskState:
         truncate = (batch.runs[0], batch.kind) in self._taken_back
         self._taken_back.discard((batch.runs[0], batch.kind))
         first_rows, lengths = [batch.first_row] * count, [length] * count
-        self._events.run_rows(
-            batch.kind, list(batch.runs), first_rows, lengths, joined, truncate=truncate
-        )
+        self._emit(RowsOfRuns(batch.kind, list(batch.runs), first_rows, lengths, joined, truncate))
 
-    def rewound(self, run: int, rows: dict[str, int]) -> None:
-        self._num_rows[run] = dict(rows)
-        self._taken_back |= {(run, kind) for kind in rows}
-
-    def progress(self, num_updates: int, num_running: int) -> None:
-        self._events.population_progress(num_updates, num_running)
-
-    def ended(self, ending: RunEnding, weights: RunWeights) -> None:
-        if ending.ending.reason == "handed_over":
+    def _end(self, run: RunEnding, weights: RunWeights) -> None:
+        ending = run.ending
+        if ending.reason == "handed_over":
             return
-        self.kept.keep(self._places[ending.run], weights)
-        fields = {
-            "run": ending.run,
-            "reason": ending.ending.reason,
-            "outcome": ending.ending.outcome,
-            "result": ending.ending.result,
-            "best": ending.ending.best,
-            "fused": ending.fused,
-            "share_s": ending.share_s,
-            "target": self.target.reached.get(ending.run),
-        }
-        self._endings.append(fields)
-        self._events.run_ended(fields)
+        self.kept.keep(self._places[run.run], weights)
+        ended = RunEnded(
+            run.run,
+            ending.reason,
+            ending.outcome,
+            ending.result,
+            ending.best,
+            run.fused,
+            run.share_s,
+            self.target.reached.get(run.run),
+        )
+        self._endings.append(ended)
+        self._emit(ended)
 
-    def paused(self, run: int, weights: RunWeights) -> None:
-        self.kept.keep(self._places[run], weights)
-
-    def weights(self, file: str, places: Mapping[int, int]) -> Json:
-        """`weights` of the frame `ended`: where each run's are in the file."""
+    def weights(self, file: str, places: Mapping[int, int]) -> TaskWeights:
+        """Where the kept weights of each run are in the file."""
         return {
             "file": file,
             "rows": {self._runs[row]: place for row, place in places.items()},
@@ -159,7 +148,7 @@ class TaskState:
             "kept": self.kept.state(),
             "reached": list(self.target.reached.items()),
             "num_rows": [[run, dict(held)] for run, held in self._num_rows.items()],
-            "endings": [dict(fields) for fields in self._endings],
+            "endings": [dict(vars(ended)) for ended in self._endings],
         }
 
     def load_state(self, tree: Tree) -> None:
@@ -167,11 +156,11 @@ class TaskState:
         self.kept.load_state(tree["kept"])
         self.target.reached = dict(tree["reached"])
         self._num_rows = {run: dict(held) for run, held in tree["num_rows"]}
-        self._endings = list(tree["endings"])
-        for fields in self._endings:
-            self._events.run_ended(fields)
+        self._endings = [RunEnded(**fields) for fields in tree["endings"]]
+        for ended in self._endings:
+            self._emit(ended)
 
 
-def presumes(tree: Tree) -> dict[int, dict[str, int]]:
+def presumes(tree: Tree) -> dict[int, dict[Kind, int]]:
     """The rows of each history that had left when `TaskState.state` was taken, by run."""
     return dict(tree["num_rows"])

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.train.events import Columns
+from core.messages import Columns
 
 MAX_ROWS: Final = 4096
 MAX_BYTES: Final = 4 * 2**20

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
+from core.messages import HistoryRows, Progress
 from core.train.checkpoint.writer import ArtifactWriter
-from core.train.events import Events
+from core.train.events import Emit, RunEvent
 from core.train.history.metrics import Metrics
 
 FIRST_INTERVAL_S: Final = 0.02
@@ -15,12 +16,12 @@ Clock = Callable[[], float]
 
 
 class Flusher:
-    """Sends what the ledger has gathered to `events`."""
+    """Reports what the ledger has gathered."""
 
     def __init__(
-        self, events: Events, ledger: Metrics, saver: ArtifactWriter, clock: Clock
+        self, emit: Emit[RunEvent], ledger: Metrics, saver: ArtifactWriter, clock: Clock
     ) -> None:
-        self._events = events
+        self._emit = emit
         self._ledger = ledger
         self._saver = saver
         self._clock = clock
@@ -43,11 +44,12 @@ class Flusher:
         now = self._clock()
         self.send_rows()
         for saved in self._saver.finished():
-            self._events.checkpoint(saved)
+            self._emit(saved)
         speed = None
         if self._last_step >= 0 and now > self._last:
             speed = (step - self._last_step) / (now - self._last)
-        self._events.progress(step, speed, self._ledger.latest(), self._ledger.best.summary())
+        latest, best = self._ledger.latest(), self._ledger.best.summary()
+        self._emit(Progress(step, speed, latest, best))
         self._last, self._last_step = now, step
         self._interval = min(INTERVAL_S, 2 * self._interval)
         self._due = now + self._interval
@@ -60,7 +62,7 @@ class Flusher:
         """Send the rows of both histories that have not left."""
         train = self._ledger.rows.take()
         if train is not None:
-            self._events.rows("train", *train)
+            self._emit(HistoryRows("train", *train))
         evaluations = self._ledger.take_evaluations()
         if evaluations is not None:
-            self._events.rows("eval", *evaluations)
+            self._emit(HistoryRows("eval", *evaluations))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from core.jobs import Outcome
+from core.messages import Columns, LossAt
 from core.train.checkpoint.snapshot import Snapshot
-from core.train.events import Columns
 from core.train.history.buffer import RowBuffer
 from core.train.stopping import Rules, Trace, observe
 
@@ -72,7 +72,7 @@ class Best:
             self.metrics = {"loss": self.loss}
             self.weights = self._candidate
 
-    def summary(self) -> Json | None:
+    def summary(self) -> LossAt | None:
         """Return the contract's `best`; None before there is a finite loss."""
         return None if self.step == _NONE else {"step": self.step, "loss": self.loss}
 
@@ -191,7 +191,7 @@ class Metrics:
         self.num_evaluations += len(waiting)
         return first, {name: np.array([row[name] for row in waiting]) for name in waiting[0]}
 
-    def latest(self) -> Json | None:
+    def latest(self) -> LossAt | None:
         """Return the contract's `latest`: the last row computed."""
         return (
             None if self.last_step == _NONE else {"step": self.last_step, "loss": self.trace.last}

@@ -5,14 +5,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 from safetensors.numpy import load
 
 from core.artifacts.local import LocalJob
+from core.messages import (
+    Columns,
+    Ending,
+    HistoryRows,
+    Intervened,
+    LossAt,
+    PhaseBegun,
+    Progress,
+    Restarted,
+    SavedCheckpoint,
+    Settled,
+)
 from core.specs.job import JobSpec
-from core.train.events import Columns, Control, Ending, SavedCheckpoint
+from core.train.events import Control, RunEvent
 from core.train.loop import run
 
 Json = dict[str, Any]
@@ -29,13 +41,32 @@ class Received:
         default_factory=lambda: {"train": {}, "eval": {}}
     )
     batches: list[tuple[str, int, int]] = field(default_factory=list)
-    progressed: list[tuple[int, float | None, Json | None, Json | None]] = field(
+    progressed: list[tuple[int, float | None, LossAt | None, LossAt | None]] = field(
         default_factory=list
     )
     phases: list[str] = field(default_factory=list)
     checkpoints: list[SavedCheckpoint] = field(default_factory=list)
     interventions: list[Json] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
+
+    def emit(self, event: RunEvent | Settled) -> None:
+        match event:
+            case HistoryRows(kind, first_row, columns):
+                self.rows(kind, first_row, columns)
+            case Progress(step, steps_per_s, latest, best):
+                self.progress(step, steps_per_s, latest, best)
+            case PhaseBegun(name):
+                self.phase(name)
+            case Settled(spec, resolved):
+                self.settled(spec, resolved)
+            case SavedCheckpoint():
+                self.checkpoint(event)
+            case Intervened(interventions, rewound, dropped):
+                self.intervened(interventions, rewound, dropped)
+            case Restarted(detail):
+                self.restarts.append(detail)
+            case _:
+                assert_never(event)
 
     def rows(self, kind: Kind, first_row: int, columns: Columns) -> None:
         count = len(columns["step"])
@@ -45,9 +76,12 @@ class Received:
             self.histories[kind][first_row + row] = values
 
     def progress(
-        self, step: int, steps_per_s: float | None, latest: Json | None, best: Json | None
+        self, step: int, steps_per_s: float | None, latest: LossAt | None, best: LossAt | None
     ) -> None:
         self.progressed.append((step, steps_per_s, latest, best))
+
+    def settled(self, spec: Json, resolved: Json) -> None:
+        raise AssertionError("the loop settles nothing")
 
     def phase(self, name: str) -> None:
         self.phases.append(name)
@@ -56,16 +90,13 @@ class Received:
         self.checkpoints.append(saved)
 
     def intervened(
-        self, interventions: list[Json], rewound: dict[str, int] | None, dropped: tuple[str, ...]
+        self, interventions: list[Json], rewound: dict[Kind, int] | None, dropped: tuple[str, ...]
     ) -> None:
         self.interventions = [dict(entry) for entry in interventions]
         for kind, num_rows in (rewound or {}).items():
             rows = self.histories[kind]
             self.histories[kind] = {row: rows[row] for row in rows if row < num_rows}
         self.checkpoints = [saved for saved in self.checkpoints if saved.path not in dropped]
-
-    def restarted(self, detail: str) -> None:
-        self.restarts.append(detail)
 
     def column(self, name: str, kind: Kind = "train") -> list[Any]:
         rows = self.histories[kind]
@@ -75,6 +106,8 @@ class Received:
 
 class StopAt:
     """Asks to stop before the step `reads` (the loop asks once before each step)."""
+
+    dropped: tuple[int, ...] = ()
 
     def __init__(self, request: Request | None = None, reads: int = 0) -> None:
         self._request = request
@@ -106,7 +139,7 @@ def train(
     control: Control | None = None,
     events: Received | None = None,
     resume: bool = False,
-    stored_rows: dict[str, int] | None = None,
+    stored_rows: dict[Kind, int] | None = None,
     block_size: int | None = None,
     clock: Callable[[], float] = perf_counter,
 ) -> Trained:
@@ -115,7 +148,7 @@ def train(
     ending = run(
         spec,
         artifacts=artifacts,
-        events=received,
+        emit=received.emit,
         control=control or StopAt(),
         resume=resume,
         stored_rows=stored_rows,

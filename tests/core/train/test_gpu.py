@@ -27,7 +27,7 @@ def test_block_size_changes_no_bit(eval_fraction: float, tmp_path: Path) -> None
         run(
             spec.model_copy(update={"device": "cuda"}),
             artifacts=artifacts,
-            events=events,
+            emit=events.emit,
             control=StopAt(),
             block_size=block_size,
         )
@@ -38,5 +38,5 @@ def test_block_size_changes_no_bit(eval_fraction: float, tmp_path: Path) -> None
 def test_a_long_run_in_blocks_reaches_the_known_answer(tmp_path: Path) -> None:
     spec = parabola(0.1, 320).model_copy(update={"device": "cuda"})
     artifacts = LocalJob(tmp_path, JOB)
-    ending = run(spec, artifacts=artifacts, events=Received(), control=StopAt())
+    ending = run(spec, artifacts=artifacts, emit=Received().emit, control=StopAt())
     assert ending.result["value"] == pytest.approx((10 * 0.8**320) ** 2, rel=1e-9, abs=1e-60)

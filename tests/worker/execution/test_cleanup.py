@@ -11,6 +11,8 @@ from core.artifacts.build import open_artifacts
 from core.errors import ArtifactError
 from core.ids import STUDY_PREFIX, new_id
 from core.studies import RunRecord, StudyRecord
+from tests.worker.bench import Bench
+from tests.worker.scenarios import FirstEnds, Rung, Rungs, Wait
 from tests.worker.study_bench import StudyBench, as_written
 from worker.execution.cleanup import drop_checkpoints, drop_spent
 
@@ -76,11 +78,11 @@ def test_artifacts_that_cannot_be_deleted_hold_up_nobody() -> None:
 
 
 @pytest.mark.parametrize("end", ["succeeded", "cancelled"])
-def test_a_study_that_has_ended_keeps_its_weights_alone(bench: Any, end: str) -> None:
+def test_a_study_that_has_ended_keeps_its_weights_alone(bench: Bench, end: str) -> None:
     studies = StudyBench(bench)
     worker = bench.worker()
-    act = "rung" if end == "succeeded" else "first_ends:wait"
-    study_id = studies.submit(act, [[0, 1]], [[0, 1]], stop_steps=[2])
+    scenario = Rung() if end == "succeeded" else FirstEnds(Wait())
+    study_id = studies.submit(scenario, [[0, 1]], [[0, 1]], stop_steps=[2])
     last = "weights/1_1.safetensors" if end == "succeeded" else "weights/0_1.safetensors"
     filled(worker.artifacts, study_id)
     worker.artifacts.job(study_id).write(last, [b"x"])
@@ -91,7 +93,7 @@ def test_a_study_that_has_ended_keeps_its_weights_alone(bench: Any, end: str) ->
     studies.until(lambda: left(worker.artifacts, study_id) == [last])
 
 
-def test_weights_of_a_rung_go_once_all_their_runs_have_later_ones(bench: Any) -> None:
+def test_weights_of_a_rung_go_once_all_their_runs_have_later_ones(bench: Bench) -> None:
     """Two tasks in the first round: of one both runs go on, of the other one does."""
     studies = StudyBench(bench)
     at_plans: list[list[str]] = []
@@ -104,7 +106,7 @@ def test_weights_of_a_rung_go_once_all_their_runs_have_later_ones(bench: Any) ->
     bench.decide = look
     worker = bench.worker()
     rounds = [[[0, 1], [2, 3]], [[0, 1, 2]], [[0, 1]], [[0]]]
-    study_id = studies.submit("rungs", *rounds, stop_steps=[1, 2, 3])
+    study_id = studies.submit(Rungs(), *rounds, stop_steps=[1, 2, 3])
     second = "weights/0_2.safetensors"
     worker.artifacts.job(study_id).write(second, [b"x"])
     studies.until_status(study_id, "succeeded")

@@ -1,32 +1,34 @@
 """The diagnosis of a job that still runs."""
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from core.jobs import JobRecord
 from core.store.protocols.types import Claim
 from core.store.protocols.worker import WorkerStore
-from worker.execution.live_diagnosis import SHARE, LiveDiagnosis
+from tests.worker.bench import Bench, there
+from tests.worker.scenarios import Finish, Stream
+from worker.execution.diagnosis import SHARE, LiveDiagnosis
 from worker.reporting.job import JobRows
 
 
-def test_a_running_job_is_diagnosed_by_its_rows_so_far(bench: Any) -> None:
+def test_a_running_job_is_diagnosed_by_its_rows_so_far(bench: Bench) -> None:
     bench.worker()
-    job_id = bench.submit("stream", diagnose="history")
-    quiet = bench.submit("finish:1", diagnose="history")
+    job_id = bench.submit(Stream(), diagnose="history")
+    quiet = bench.submit(Finish(1), diagnose="history")
     bench.until(lambda: bench.get(job_id).diagnosis is not None)
     job = bench.get(job_id)
     assert job.status == "running"
-    assert job.diagnosis["live"] is True
-    assert job.diagnosis["findings"]
+    assert there(job.diagnosis)["live"] is True
+    assert there(job.diagnosis)["findings"]
     bench.cancel(job_id)
     assert bench.until_status(job_id, "cancelled").diagnosis is None
-    assert "live" not in bench.until_status(quiet, "succeeded").diagnosis
+    assert "live" not in there(bench.until_status(quiet, "succeeded").diagnosis)
 
 
-def test_looks_are_seldom_and_take_a_small_share_of_the_time(bench: Any) -> None:
-    spec = bench.get(bench.submit("finish:1", diagnose="history")).spec
+def test_looks_are_seldom_and_take_a_small_share_of_the_time(bench: Bench) -> None:
+    spec = bench.get(bench.submit(Finish(1), diagnose="history")).spec
     job = JobRecord("job_1", "running", spec, "")
     recorder = JobRows(cast(WorkerStore, None), Claim(job, 1, 1), lost=lambda: None)
     steps = np.arange(20.0)

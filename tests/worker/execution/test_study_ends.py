@@ -6,25 +6,27 @@ from typing import Any
 import pytest
 
 from core.studies import RunRecord, StudyRecord, run_id
+from tests.worker.bench import Bench, there
+from tests.worker.scenarios import Finish, GoBack, Rung, Stream
 from tests.worker.study_bench import StudyBench, as_written
 
 
 @pytest.fixture
-def studies(bench: Any) -> StudyBench:
+def studies(bench: Bench) -> StudyBench:
     return StudyBench(bench)
 
 
-def test_a_study_runs_to_its_end_and_all_is_written(bench: Any, studies: StudyBench) -> None:
+def test_a_study_runs_to_its_end_and_all_is_written(bench: Bench, studies: StudyBench) -> None:
     bench.worker()
-    study_id = studies.submit("end:5", [[0, 1], [2]])
+    study_id = studies.submit(Finish(5), [[0, 1], [2]])
     study = studies.until_status(study_id, "succeeded")
     assert study.counts["succeeded"] == 3
     assert study.num_updates == 15
-    assert study.result["best"] == {"configuration": 0, "params": {}, "metric": 0.2}
+    assert there(study.result)["best"] == {"configuration": 0, "params": {}, "metric": 0.2}
     for index, run in enumerate(studies.runs(study_id)):
         assert (run.status, run.outcome) == ("succeeded", "budget_exhausted")
-        assert run.result["num_steps"] == 5
-        assert run.metric == run.result["final_loss"] == index + 0.2
+        assert there(run.result)["num_steps"] == 5
+        assert run.metric == there(run.result)["final_loss"] == index + 0.2
         assert run.best == {"step": 4, "loss": index + 0.2}
         assert (run.fused, run.share_s) == (True, 0.25)
         assert run.target == {"step": 2, "seconds": 0.5}
@@ -39,20 +41,20 @@ def test_a_study_runs_to_its_end_and_all_is_written(bench: Any, studies: StudyBe
     ]
 
 
-def test_the_best_metric_is_over_the_history(bench: Any, studies: StudyBench) -> None:
+def test_the_best_metric_is_over_the_history(bench: Bench, studies: StudyBench) -> None:
     bench.worker()
     for goal, metrics in (("min", [0.2, 1.2]), ("max", [1.0, 2.0])):
-        study_id = studies.submit("end:5", [[0, 1]], metric={"at": "best", "goal": goal})
+        study_id = studies.submit(Finish(5), [[0, 1]], metric={"at": "best", "goal": goal})
         studies.until_status(study_id, "succeeded")
         assert [run.metric for run in studies.runs(study_id)] == metrics
 
 
 @pytest.mark.parametrize("at", ["best", "final"])
 def test_rows_that_were_taken_back_count_for_nothing(
-    bench: Any, studies: StudyBench, at: str
+    bench: Bench, studies: StudyBench, at: str
 ) -> None:
     bench.worker()
-    study_id = studies.submit("back", [[1]], metric={"at": at})
+    study_id = studies.submit(GoBack(), [[1]], metric={"at": at})
     studies.until_status(study_id, "succeeded")
     assert studies.steps(study_id, 1) == list(range(7))
     [run] = studies.runs(study_id)
@@ -61,10 +63,10 @@ def test_rows_that_were_taken_back_count_for_nothing(
 
 
 def test_rounds_follow_one_another_and_go_on_where_runs_paused(
-    bench: Any, studies: StudyBench
+    bench: Bench, studies: StudyBench
 ) -> None:
     bench.worker()
-    study_id = studies.submit("rung", [[0, 1, 2]], [[0, 2]], stop_steps=[2])
+    study_id = studies.submit(Rung(), [[0, 1, 2]], [[0, 2]], stop_steps=[2])
     study = studies.until_status(study_id, "succeeded")
     assert (study.round, study.num_updates) == (2, 2 * 3 + 5 * 2)
     first, paused, last = studies.runs(study_id)
@@ -83,7 +85,7 @@ def where(run: RunRecord) -> tuple[str, int, int]:
     return run.weights["file"], run.weights["row"], run.weights["steps"]["final"]
 
 
-def test_a_paused_run_says_what_is_known_of_it(bench: Any, studies: StudyBench) -> None:
+def test_a_paused_run_says_what_is_known_of_it(bench: Bench, studies: StudyBench) -> None:
     seen: list[RunRecord] = []
 
     def look(study: StudyRecord, runs: Sequence[RunRecord]) -> Any:
@@ -92,7 +94,7 @@ def test_a_paused_run_says_what_is_known_of_it(bench: Any, studies: StudyBench) 
 
     bench.decide = look
     bench.worker()
-    study_id = studies.submit("rung", [[0, 1]], stop_steps=[2])
+    study_id = studies.submit(Rung(), [[0, 1]], stop_steps=[2])
     studies.until_status(study_id, "succeeded", "failed")
     for index, run in enumerate(seen):
         assert run.status == "queued"
@@ -103,9 +105,9 @@ def test_a_paused_run_says_what_is_known_of_it(bench: Any, studies: StudyBench) 
         assert where(run) == ("weights/0_1.safetensors", index, 2)
 
 
-def test_queued_tasks_go_to_all_workers(bench: Any, studies: StudyBench) -> None:
+def test_queued_tasks_go_to_all_workers(bench: Bench, studies: StudyBench) -> None:
     workers = [bench.worker(), bench.worker()]
-    study_id = studies.submit("flow", [[0], [1]])
+    study_id = studies.submit(Stream(), [[0], [1]])
     studies.until_running(study_id, 2)
     bench.until(lambda: {worker.heartbeat._held is not None for worker in workers} == {True})
     names = {each.name: each.current_job for each in busy_workers(bench)}
@@ -114,7 +116,7 @@ def test_queued_tasks_go_to_all_workers(bench: Any, studies: StudyBench) -> None
     studies.until_status(study_id, "cancelled")
 
 
-def busy_workers(bench: Any) -> list[Any]:
+def busy_workers(bench: Bench) -> list[Any]:
     found: list[Any] = []
 
     async def ask(store: Any) -> None:
@@ -129,9 +131,9 @@ def busy_workers(bench: Any) -> list[Any]:
     return found
 
 
-def test_jobs_and_studies_come_from_the_same_queues(bench: Any, studies: StudyBench) -> None:
-    study_ids = [studies.submit("end:5", [[0, 1]]) for _ in range(3)]
-    jobs = [bench.submit("finish:5") for _ in range(3)]
+def test_jobs_and_studies_come_from_the_same_queues(bench: Bench, studies: StudyBench) -> None:
+    study_ids = [studies.submit(Finish(5), [[0, 1]]) for _ in range(3)]
+    jobs = [bench.submit(Finish(5)) for _ in range(3)]
     bench.worker()
     for study_id in study_ids:
         studies.until_status(study_id, "succeeded")
@@ -139,25 +141,25 @@ def test_jobs_and_studies_come_from_the_same_queues(bench: Any, studies: StudyBe
         bench.until_status(job_id, "succeeded")
 
 
-def test_a_plan_that_stumbles_fails_the_study(bench: Any, studies: StudyBench) -> None:
+def test_a_plan_that_stumbles_fails_the_study(bench: Bench, studies: StudyBench) -> None:
     def stumble(study: StudyRecord, runs: Sequence[RunRecord]) -> Any:
         raise ZeroDivisionError("password=secret")
 
     bench.decide = stumble
     bench.worker()
-    study = studies.until_status(studies.submit("end:5", [[0]]), "failed")
-    assert study.error["code"] == "internal_error"
-    assert "secret" not in study.error["message"]
-    bench.until_status(bench.submit("finish:1"), "succeeded")
+    study = studies.until_status(studies.submit(Finish(5), [[0]]), "failed")
+    assert there(study.error)["code"] == "internal_error"
+    assert "secret" not in there(study.error)["message"]
+    bench.until_status(bench.submit(Finish(1)), "succeeded")
 
 
 def test_runs_that_cannot_be_made_fail_and_the_worker_goes_on(
-    bench: Any, studies: StudyBench
+    bench: Bench, studies: StudyBench
 ) -> None:
     bench.worker()
     study = studies.until_status(
-        studies.submit("end:5", [[0, 1]], params={"0": {"optimizer.lr": "fast"}}), "failed"
+        studies.submit(Finish(5), [[0, 1]], params={"0": {"optimizer.lr": "fast"}}), "failed"
     )
     assert study.counts["failed"] == 2
-    assert study.error["code"] == "internal_error"
-    bench.until_status(bench.submit("finish:1"), "succeeded")
+    assert there(study.error)["code"] == "internal_error"
+    bench.until_status(bench.submit(Finish(1)), "succeeded")

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from core.store.history.layout import Columns
-from worker.execution.task_progress import MetricWatch
+from worker.execution.progress import MetricWatch
 
-RESULT = {"final_loss": 0.5, "best_loss": 0.1, "eval": {"step": 9, "loss": 0.7, "accuracy": 0.9}}
+EVALUATION = {"step": 9, "loss": 0.7, "accuracy": 0.9}
+RESULT = {"final_loss": 0.5, "best_loss": 0.1, "eval": EVALUATION}
 
 
 def watch(name: str, at: str = "final", goal: str = "min") -> MetricWatch:
@@ -25,8 +26,7 @@ def rows(*values: float, series: str = "loss") -> Columns:
 )
 def test_the_final_metric_is_in_the_result(name: str, value: float) -> None:
     assert watch(name).at_end(3, RESULT) == value
-    paused = {"loss": 0.5, "eval": RESULT["eval"]}
-    assert watch(name).at_rung(3, paused) == value
+    assert watch(name).at_rung(3, 0.5, EVALUATION) == value
 
 
 @pytest.mark.parametrize("name", ["loss", "eval.loss"])
@@ -50,7 +50,7 @@ def test_the_best_is_over_all_rows_of_each_run(goal: Any, found: list[float]) ->
     it.look("eval", [4], [1], rows(-5.0))
     it.look("train", [9, 4], [0, 2], rows(1.0, math.nan))
     assert [it.at_end(4, RESULT), it.at_end(9, RESULT)] == found
-    assert it.at_rung(4, {"loss": 0.5}) == found[0]
+    assert it.at_rung(4, 0.5, None) == found[0]
 
 
 def test_the_best_evaluation_is_of_its_column() -> None:

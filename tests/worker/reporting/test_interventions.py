@@ -11,20 +11,22 @@ from core.jobs import JobRecord
 from core.store.history.layout import Columns, HistoryKind, HistoryLayout
 from core.store.protocols.types import Claim
 from core.store.protocols.worker import WorkerStore
+from tests.worker.bench import Bench, there
+from tests.worker.scenarios import GoBack
 from worker.reporting.job import Append, JobRows
 
 LAYOUT = HistoryLayout(1, {"loss": 1, "x": 2}, 100)
 CLAIM = Claim(JobRecord("job_1", "running", {}, ""), 1, 1, {"train": LAYOUT})
 
 
-@pytest.mark.parametrize("pause", ["0", "0.3"])
-def test_a_rollback_leaves_no_row_of_the_course_that_was_left(bench: Any, pause: str) -> None:
+@pytest.mark.parametrize("pause_s", [0.0, 0.3])
+def test_a_rollback_leaves_no_row_of_the_course_that_was_left(bench: Bench, pause_s: float) -> None:
     bench.worker()
-    job = bench.until_status(bench.submit(f"back:{pause}", diagnose="history"), "succeeded")
+    job = bench.until_status(bench.submit(GoBack(pause_s), diagnose="history"), "succeeded")
     assert bench.steps(job.id) == list(range(7))
     assert [entry["to_step"] for entry in job.interventions] == [4]
-    assert job.result["num_steps"] == 7
-    assert job.diagnosis["findings"]
+    assert there(job.result)["num_steps"] == 7
+    assert there(job.diagnosis)["findings"]
 
 
 class Log:

@@ -10,10 +10,14 @@ import pytest
 
 from core.errors import StaleAttemptError, StoreUnavailableError
 from core.jobs import AttemptEnd, Status
+from core.messages import Kind, RowsOfRuns
 from core.store.history.layout import Columns, HistoryLayout, RunRows
 from core.store.protocols.types import TaskClaim
 from core.store.protocols.worker import WorkerStudies
+from core.store.redis import RedisStore
 from core.studies import RunRecord, StudyRecord, TaskRecord
+from tests.worker.bench import Away, Bench, there
+from tests.worker.scenarios import Stream
 from tests.worker.study_bench import StudyBench
 from worker.reporting.task import TaskRows
 
@@ -102,14 +106,14 @@ def recorder(shelf: Shelf, **options: Any) -> TaskRows:
     return TaskRows(cast(WorkerStudies, shelf), CLAIM, LAYOUTS, lost=lost, **options)
 
 
-def add(it: TaskRows, kind: Any, *parts: tuple[int, int, int]) -> None:
+def add(it: TaskRows, kind: Kind, *parts: tuple[int, int, int]) -> None:
     """Rows of several runs: run, first row, how many."""
     steps = np.concatenate(
         [np.arange(first, first + count, dtype=float) for _, first, count in parts]
     )
     columns: Columns = {"step": steps, "loss": steps / 7}
     runs, first_rows, lengths = zip(*parts, strict=True)
-    it.add(kind, runs, first_rows, lengths, columns)
+    it.add(RowsOfRuns(kind, list(runs), list(first_rows), list(lengths), columns))
 
 
 def run(index: int, **changes: Any) -> RunRecord:
@@ -246,7 +250,7 @@ def test_rows_that_were_taken_back_lie_in_no_bundle() -> None:
     it = recorder(shelf)
     add(it, "train", (0, 0, 12))
     columns = {"step": np.arange(4.0, 7.0), "loss": np.zeros(3)}
-    it.add("train", [0], [4], [3], columns, truncate=True)
+    it.add(RowsOfRuns("train", [0], [4], [3], columns, truncate=True))
     it.record([run(0, status="succeeded")])
     it.seal()
     it.write_rest()
@@ -343,28 +347,7 @@ def test_runs_that_go_on_replace_what_was_written_after_their_checkpoint() -> No
     assert shelf.rows == {(0, "train"): list(range(70)), (1, "train"): list(range(95))}
 
 
-class Away:
-    """A store that can be away: every call then fails."""
-
-    def __init__(self, behind: Any, refused: Any) -> None:
-        self._behind = behind
-        self._refused = refused
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._behind, name)
-        if name in {"studies", "diagnoses"}:
-            return Away(found, self._refused)
-        if not callable(found):
-            return found
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            self._refused(name)
-            return found(*arguments, **named)
-
-        return call
-
-
-def test_a_task_trains_through_an_outage_of_the_store(bench: Any) -> None:
+def test_a_task_trains_through_an_outage_of_the_store(bench: Bench) -> None:
     studies = StudyBench(bench)
     store, away, refused = bench.store, threading.Event(), []
 
@@ -373,10 +356,10 @@ def test_a_task_trains_through_an_outage_of_the_store(bench: Any) -> None:
             refused.append(name)
             raise StoreUnavailableError("away")
 
-    bench.store = Away(store, refuse)
+    bench.store = cast(RedisStore, Away(store, refuse))
     bench.worker()
     bench.store = store
-    study_id = studies.submit("flow", [[0, 1]])
+    study_id = studies.submit(Stream(), [[0, 1]])
     studies.until(lambda: store.studies.num_rows(study_id, [1])[1]["train"] >= 5)
     before = store.studies.num_rows(study_id, [1])[1]["train"]
     away.set()
@@ -388,4 +371,4 @@ def test_a_task_trains_through_an_outage_of_the_store(bench: Any) -> None:
     for index in (0, 1):
         steps = studies.steps(study_id, index)
         assert steps == list(range(len(steps)))
-        assert len(steps) == studies.runs(study_id)[index].result["num_steps"]
+        assert len(steps) == there(studies.runs(study_id)[index].result)["num_steps"]

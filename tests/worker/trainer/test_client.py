@@ -11,8 +11,19 @@ from queue import SimpleQueue
 
 import pytest
 
+from core.messages import Cancel, Ending, Failed, HandOver, HistoryRows, TrainJob
+from tests.worker.scenarios import (
+    Allocate,
+    Deaf,
+    Die,
+    Fail,
+    Fault,
+    Finish,
+    JobScenario,
+    Wait,
+    labels,
+)
 from worker.trainer.client import Heard, TrainerClient, TrainerDied, TrainerUnavailableError
-from worker.trainer.protocol import Frame, Json
 
 FAKE = (sys.executable, "-P", str(Path(__file__).parents[1] / "fake_trainer.py"))
 
@@ -31,15 +42,29 @@ def link(heard: SimpleQueue[Heard]) -> Iterator[TrainerClient]:
     link.stop()
 
 
-def job(act: str) -> Json:
-    return {"job_id": "job_1", "spec": {"labels": {"act": act}}, "resume": False}
+def job(scenario: JobScenario, run: int = 1) -> TrainJob:
+    return TrainJob(
+        job_id="job_1",
+        spec={"labels": labels(scenario)},
+        artifacts="",
+        device="cpu",
+        resume=False,
+        stored_rows=None,
+        run=run,
+    )
 
 
-def last_of(heard: SimpleQueue[Heard]) -> Frame | TrainerDied:
+def last_of(heard: SimpleQueue[Heard]) -> Ending | Failed | TrainerDied:
     while True:
         message = heard.get(timeout=10)
-        if isinstance(message, TrainerDied) or message.type in {"ended", "failed"}:
+        if isinstance(message, Ending | Failed | TrainerDied):
             return message
+
+
+def ended(heard: SimpleQueue[Heard]) -> Ending:
+    last = last_of(heard)
+    assert isinstance(last, Ending)
+    return last
 
 
 def test_runs_follow_each_other_in_one_process(
@@ -47,36 +72,30 @@ def test_runs_follow_each_other_in_one_process(
 ) -> None:
     pid = link.pid
     for run in (1, 2, 3):
-        link.run(run, job("finish:4"))
+        link.send(job(Finish(4), run=run))
         first = heard.get(timeout=10)
-        assert isinstance(first, Frame)
+        assert isinstance(first, HistoryRows)
         assert first.columns["step"].tolist() == [0, 1, 2, 3]
-        ended = last_of(heard)
-        assert isinstance(ended, Frame)
-        assert ended.fields["outcome"] == "budget_exhausted"
+        assert ended(heard).outcome == "budget_exhausted"
     assert link.pid == pid
     assert link.devices == ("cpu",)
 
 
-@pytest.mark.parametrize(
-    ("order", "reason"), [("cancel", "cancelled"), ("hand_over", "handed_over")]
-)
+@pytest.mark.parametrize(("order", "reason"), [(Cancel, "cancelled"), (HandOver, "handed_over")])
 def test_an_order_stops_the_run_it_was_meant_for(
-    link: TrainerClient, heard: SimpleQueue[Heard], order: str, reason: str
+    link: TrainerClient, heard: SimpleQueue[Heard], order: type[Cancel | HandOver], reason: str
 ) -> None:
-    link.order(order, 6)  # type: ignore[arg-type]
-    link.run(7, job("wait"))
-    link.order(order, 6)  # type: ignore[arg-type]  # crossed the answer of run 6
+    link.send(order(6))
+    link.send(job(Wait(), run=7))
+    link.send(order(6))  # crossed the answer of run 6
     heard.get(timeout=10)
     assert link.alive
-    link.order(order, 7)  # type: ignore[arg-type]
-    ended = last_of(heard)
-    assert isinstance(ended, Frame)
-    assert ended.fields["reason"] == reason
+    link.send(order(7))
+    assert ended(heard).reason == reason
 
 
 @pytest.mark.parametrize(
-    ("act", "code", "message"),
+    ("how", "code", "message"),
     [
         ("memory", "out_of_memory", "smaller model"),
         ("disk", "artifact_store_unavailable", "the disk is full"),
@@ -85,25 +104,45 @@ def test_an_order_stops_the_run_it_was_meant_for(
     ],
 )
 def test_a_failure_has_a_published_code_and_tells_no_secrets(
-    link: TrainerClient, heard: SimpleQueue[Heard], act: str, code: str, message: str
+    link: TrainerClient, heard: SimpleQueue[Heard], how: Fault, code: str, message: str
 ) -> None:
-    link.run(1, job(f"fail:{act}"))
+    link.send(job(Fail(how)))
     failed = last_of(heard)
-    assert isinstance(failed, Frame)
-    assert failed.fields["code"] == code
-    assert message in failed.fields["message"]
-    assert "secret" not in failed.fields["message"]
+    assert isinstance(failed, Failed)
+    assert failed.code == code
+    assert message in failed.message
+    assert "secret" not in failed.message
     assert link.alive
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+def test_an_answer_says_the_peak_of_its_own_work_alone(
+    link: TrainerClient, heard: SimpleQueue[Heard]
+) -> None:
+    held = 200 * 2**20
+    peaks: list[int] = []
+    for scenario in (Finish(1), Allocate(held), Finish(1)):
+        link.send(job(scenario))
+        peak = ended(heard).peak_memory_bytes
+        assert peak is not None
+        peaks.append(peak)
+    before, large, after = peaks
+    assert 0 < before < large - held / 2
+    assert after < large - held / 2
+    link.send(job(Fail("memory")))
+    failed = last_of(heard)
+    assert isinstance(failed, Failed)
+    assert failed.peak_memory_bytes is not None
 
 
 def test_a_trainer_that_dies_is_heard_and_replaced(
     link: TrainerClient, heard: SimpleQueue[Heard]
 ) -> None:
-    link.run(1, job("die"))
+    link.send(job(Die()))
     assert last_of(heard) == TrainerDied(-signal.SIGKILL)
     link.start()
-    link.run(2, job("finish:1"))
-    assert isinstance(last_of(heard), Frame)
+    link.send(job(Finish(1), run=2))
+    ended(heard)
 
 
 def test_ctrl_c_and_sigterm_are_the_workers_affair(
@@ -112,8 +151,8 @@ def test_ctrl_c_and_sigterm_are_the_workers_affair(
     assert link.pid is not None
     os.kill(link.pid, signal.SIGINT)
     os.kill(link.pid, signal.SIGTERM)
-    link.run(1, job("finish:1"))
-    assert isinstance(last_of(heard), Frame)
+    link.send(job(Finish(1)))
+    ended(heard)
 
 
 def test_a_trainer_that_cannot_start_says_so() -> None:
@@ -127,10 +166,11 @@ def test_a_trainer_that_cannot_start_says_so() -> None:
 def test_a_trainer_dies_with_its_worker() -> None:
     source = f"""
         import sys, time
+        from core.messages import TrainJob
         from worker.trainer.client import TrainerClient
         link = TrainerClient(command={FAKE!r})
         link.start()
-        link.run(1, {job("deaf")!r})
+        link.send({job(Deaf())!r})
         print(link.pid, flush=True)
         time.sleep(60)
     """

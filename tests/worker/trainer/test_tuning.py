@@ -7,34 +7,36 @@ from typing import Any, Literal
 
 import pytest
 
+from core.messages import Ending, Json, TrainJob
 from core.settings import Settings
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits
-from core.train.events import Ending, Json
 from tests.core.train.harness import JOB, Received
-from worker.trainer.handlers import run_job
+from tests.worker.bench import Bench, there
+from tests.worker.scenarios import Settle, Tune
+from worker.trainer.handlers import train_job
 
 
-def test_the_settled_rate_stands_in_the_record_with_its_evidence(bench: Any) -> None:
+def test_the_settled_rate_stands_in_the_record_with_its_evidence(bench: Bench) -> None:
     bench.worker()
-    job = bench.until_status(bench.submit("settle:0.25", lr="auto"), "succeeded")
+    job = bench.until_status(bench.submit(Settle(0.25), lr="auto"), "succeeded")
     assert job.spec["optimizer"]["lr"] == 0.25
     assert job.resolved == {"optimizer.lr": {"value": 0.25, "evidence": {"loss": math.inf}}}
     assert bench.steps(job.id) == list(range(10))
 
 
-def test_the_diagnosis_is_of_the_settled_spec(bench: Any) -> None:
+def test_the_diagnosis_is_of_the_settled_spec(bench: Bench) -> None:
     bench.worker()
-    found = bench.submit("settle:0.25", lr="auto", diagnose="full")
+    found = bench.submit(Settle(0.25), lr="auto", diagnose="full")
     job = bench.until_status(found, "succeeded")
     assert job.spec["optimizer"]["lr"] == 0.25
-    assert job.diagnosis["findings"]
-    assert job.diagnosis["verdict"]
+    assert there(job.diagnosis)["findings"]
+    assert there(job.diagnosis)["verdict"]
 
 
-def test_a_job_is_cancelled_while_it_looks_for_its_rate(bench: Any) -> None:
+def test_a_job_is_cancelled_while_it_looks_for_its_rate(bench: Bench) -> None:
     bench.worker()
-    job_id = bench.submit("tune", lr="auto")
+    job_id = bench.submit(Tune(), lr="auto")
     bench.until(lambda: bench.get(job_id).phase == "tuning")
     bench.cancel(job_id)
     job = bench.until_status(job_id, "cancelled")
@@ -43,9 +45,9 @@ def test_a_job_is_cancelled_while_it_looks_for_its_rate(bench: Any) -> None:
     assert [attempt.end for attempt in job.attempts] == ["cancelled"]
 
 
-def test_a_worker_that_shuts_down_while_tuning_leaves_it_to_another(bench: Any) -> None:
+def test_a_worker_that_shuts_down_while_tuning_leaves_it_to_another(bench: Bench) -> None:
     first = bench.worker()
-    job_id = bench.submit("tune", resumed="settle:0.5", lr="auto")
+    job_id = bench.submit(Tune(), resumed=Settle(0.5), lr="auto")
     bench.until(lambda: bench.get(job_id).phase == "tuning")
     first.stop()
     assert bench.get(job_id).spec["optimizer"]["lr"] == "auto"
@@ -72,6 +74,8 @@ class Events(Received):
 class Control:
     """Asks to stop at the read after `reads`; None: never."""
 
+    dropped: tuple[int, ...] = ()
+
     def __init__(self, request: Literal["cancel", "hand_over"], reads: int | None) -> None:
         self._request = request
         self._left = math.inf if reads is None else reads
@@ -91,15 +95,16 @@ def duty(
     resume: bool = False,
 ) -> tuple[Ending, Events]:
     events = Events()
-    job = {
-        "job_id": JOB,
-        "spec": spec,
-        "artifacts": str(folder),
-        "device": "cpu",
-        "resume": resume,
-        "stored_rows": None,
-    }
-    return run_job(job, events, Control(request, reads)), events
+    job = TrainJob(
+        job_id=JOB,
+        spec=spec,
+        artifacts=str(folder),
+        device="cpu",
+        resume=resume,
+        stored_rows=None,
+        run=1,
+    )
+    return train_job(job, events.emit, Control(request, reads)), events
 
 
 @pytest.fixture(scope="module")

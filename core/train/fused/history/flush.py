@@ -5,7 +5,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.train.fused.events import Kind, RowBatch, StackEvents
+from core.messages import Kind, PopulationProgress
+from core.train.events import Emit
+from core.train.fused.events import RowBatch, StackEvent
 from core.train.fused.history.buffer import Rows, StackedRows
 from core.train.fused.history.evaluations import Evaluations
 from core.train.history.flush import FIRST_INTERVAL_S, INTERVAL_S, Clock
@@ -25,14 +27,14 @@ class StackFlush:
         self,
         rows: StackedRows,
         evaluations: Evaluations | None,
-        events: StackEvents,
+        emit: Emit[StackEvent],
         names: NDArray[np.int64],
         earlier_share_s: NDArray[np.float64],
         clock: Clock,
     ) -> None:
         self._rows = rows
         self._evaluations = evaluations
-        self._events = events
+        self._emit = emit
         self._names = names
         self._earlier_share_s = earlier_share_s
         self._clock: Final = clock
@@ -57,7 +59,7 @@ class StackFlush:
         self._rows.clear()
         if self._evaluations is not None:
             self._evaluations.clear()
-        self._events.progress(num_updates, len(slots))
+        self._emit(PopulationProgress(num_updates, len(slots)))
         self._interval = min(INTERVAL_S, 2 * self._interval)
         self._due = self._clock() + self._interval
 
@@ -66,4 +68,4 @@ class StackFlush:
             return
         share_s = self._earlier_share_s[runs][:, None] + rows.share_s
         names = self._names[runs].tolist()
-        self._events.many_rows(RowBatch(kind, names, rows.first_row, rows.columns, share_s))
+        self._emit(RowBatch(kind, names, rows.first_row, rows.columns, share_s))

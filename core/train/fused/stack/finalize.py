@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.jobs import Outcome
-from core.train.events import Ending
+from core.messages import Ending, EndReason, LossAt
 from core.train.fused.events import RunEnding, RunWeights
 from core.train.fused.history.best import StackedBest
 from core.train.fused.history.evaluations import Evaluations
 from core.train.fused.problems.base import StackedProblem
 from core.train.fused.stack.stopping import Traces
-from core.train.periodic import Reason
 from core.train.stopping import final_outcome
 
 Json = dict[str, Any]
@@ -39,7 +38,7 @@ class End:
     slots: Slots
     runs: Slots
     names: Slots
-    reason: Reason
+    reason: EndReason
     outcome: Outcome | None
     train_s: NDArray[np.float64]
     share_s: NDArray[np.float64]
@@ -91,7 +90,7 @@ class Endings:
             step, loss, weights = self._lowest(slot, of_best, of_final)
             outcome = self._outcome(end, slot, finite=bool(finite[row]))
             result = self._result(end, row, slot, loss if step >= 0 else None, value)
-            summary = {"step": step, "loss": loss} if step >= 0 else None
+            summary: LossAt | None = {"step": step, "loss": loss} if step >= 0 else None
             handed_over = end.reason == "handed_over"
             ending = Ending(end.reason, outcome, {} if handed_over else result, summary)
             yield (

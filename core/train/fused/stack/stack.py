@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from core.jobs import Outcome
+from core.messages import EndReason, PopulationProgress
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import history_widths
-from core.train.fused.events import PopulationControl, StackEvents
+from core.train.events import Control, Emit
+from core.train.fused.events import RunOver, RunPaused, StackEvent
 from core.train.fused.history.best import StackedBest
 from core.train.fused.history.buffer import StackedRows
 from core.train.fused.history.evaluations import Evaluations
@@ -25,7 +27,7 @@ from core.train.fused.stack.splitting import WholeStack
 from core.train.fused.stack.step import OptimizerStep
 from core.train.fused.stack.stopping import OUTCOMES, Traces
 from core.train.history.flush import Clock
-from core.train.periodic import Reason, step_limit
+from core.train.periodic import step_limit
 from core.train.tensors.tree import Tree, from_tree, to_tree
 
 Column = NDArray[np.float64]
@@ -48,7 +50,7 @@ class Stack:
         self,
         specs: Sequence[JobSpec],
         runs: Sequence[int],
-        events: StackEvents,
+        emit: Emit[StackEvent],
         device: torch.device,
         clock: Clock = perf_counter,
         whole: WholeStack | None = None,
@@ -60,7 +62,7 @@ class Stack:
         self.step = 0
         self.earlier_s, self.earlier_share_s = np.zeros(count), np.zeros(count)
         self._names = np.array(runs)
-        self._events = events
+        self._emit = emit
         self._clock = clock
         self.problem = build_stacked(specs, device, len(among.specs))
         numbers = np.arange(among.first, among.first + count)
@@ -85,7 +87,7 @@ class Stack:
         if self.evaluations is not None:
             self.parts["evaluations"] = self.evaluations
         self._outgoing = StackFlush(
-            self._rows, self.evaluations, events, self._names, self.earlier_share_s, clock
+            self._rows, self.evaluations, emit, self._names, self.earlier_share_s, clock
         )
         self._endings = Endings(self.problem, self.traces, self.best, self.evaluations, initial)
         self._slots = np.arange(count)
@@ -120,7 +122,7 @@ class Stack:
 
     def train(
         self,
-        control: PopulationControl,
+        control: Control,
         *,
         stop_step: int | None = None,
         between: Callable[["Stack", float], None] | None = None,
@@ -152,7 +154,7 @@ class Stack:
             if between is not None:
                 between(self, self._marked)
             self._take_step()
-        self._events.progress(self._updates, 0)
+        self._emit(PopulationProgress(self._updates, 0))
         return left
 
     def _take_step(self) -> None:
@@ -218,7 +220,7 @@ class Stack:
         self._end(spent, "finished")
 
     def _end(
-        self, which: NDArray[np.bool_], reason: Reason, outcome: Outcome | None = None
+        self, which: NDArray[np.bool_], reason: EndReason, outcome: Outcome | None = None
     ) -> None:
         """End the runs in these slots; `outcome`: the row at hand showed it."""
         if not which.any():
@@ -231,7 +233,7 @@ class Stack:
         self._endings.evaluate(end)
         self._outgoing.send(slots, runs, self._share_s, ends=reason != "handed_over")
         for ending, weights in self._endings.of(end):
-            self._events.ended(ending, weights)
+            self._emit(RunOver(ending, weights))
         self._live = self._live & ~which
 
     def flush(self) -> None:
@@ -243,7 +245,7 @@ class Stack:
         slots, runs = self.training()
         weights = self._endings.weights_at_rung(self.step, slots, runs)
         for run, each in zip(self.names(runs), weights, strict=True):
-            self._events.paused(run, each)
+            self._emit(RunPaused(run, each))
 
     def compact(self, kept: Slots) -> None:
         """Go on with these slots alone; no bit of theirs changes (see `compaction`)."""

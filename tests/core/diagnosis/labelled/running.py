@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,12 @@ from core.diagnosis.evidence.measured import Measured
 from core.diagnosis.remedies.effect import compare, facts
 from core.diagnosis.rules.table import examine
 from core.diagnosis.verdict import decide
+from core.messages import Ending, HistoryRows
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import merge
 from core.specs.validation.limits import Limits
-from core.train.events import Ending, SavedCheckpoint
+from core.train.events import RunEvent
 from core.train.loop import run
 from core.train.measure.measure import measure_checkpoint
 from tests.core.diagnosis.labelled.case import Case
@@ -49,27 +50,14 @@ class Received:
     """Keeps the rows; nobody asks it to stop."""
 
     stop_requested = None
+    dropped = ()
 
     def __init__(self) -> None:
         self.parts: dict[str, list[Columns]] = {"train": [], "eval": []}
 
-    def rows(self, kind: Literal["train", "eval"], first_row: int, columns: Columns) -> None:
-        self.parts[kind].append(columns)
-
-    def progress(self, *_: object) -> None:
-        return
-
-    def phase(self, name: str) -> None:
-        return
-
-    def intervened(self, *_: object) -> None:
-        return
-
-    def restarted(self, detail: str) -> None:
-        return
-
-    def checkpoint(self, saved: SavedCheckpoint) -> None:
-        return
+    def emit(self, event: RunEvent) -> None:
+        if isinstance(event, HistoryRows):
+            self.parts[event.kind].append(event.columns)
 
     def columns(self, kind: str) -> Columns | None:
         parts = self.parts[kind]
@@ -102,7 +90,7 @@ def perform(spec: JobSpec, *, full: bool = True) -> Run:
     received = Received()
     with tempfile.TemporaryDirectory() as folder:
         artifacts = LocalJob(Path(folder), JOB)
-        ending = run(spec, artifacts=artifacts, events=received, control=received, device="cpu")
+        ending = run(spec, artifacts=artifacts, emit=received.emit, control=received, device="cpu")
         measured = measure_checkpoint(spec, artifacts) if full else None
     train, evaluation = received.columns("train") or {}, received.columns("eval")
     given = (spec, ending.outcome, ending.result, train, evaluation)

@@ -23,16 +23,14 @@ from tests.core.train.auto_lr.automatic import (
 )
 
 
-class Nobody:
-    def rows(self, *_: object) -> None: ...
-    def progress(self, *_: object) -> None: ...
-    def ended(self, *_: object) -> None: ...
+def nobody(event: object) -> None:
+    """Takes events, and does nothing with them."""
 
 
 def final_losses(spec: JobSpec, rates: Iterable[float]) -> NDArray[np.float64]:
     """Of whole runs at these rates: the evaluation's where there is one; infinite if diverged."""
     specs = [settled(spec, float(rate)) for rate in rates]
-    endings = [each.ending for each in run(specs, events=Nobody(), control=Going(), device="cpu")]
+    endings = [each.ending for each in run(specs, emit=nobody, control=Going(), device="cpu")]
     losses = [
         (each.result["eval"] or {"loss": each.result["final_loss"]})["loss"]
         if each.outcome != "diverged"

@@ -21,6 +21,7 @@ class Going:
     """Asks to stop at the read after `reads`; None: never."""
 
     reads: int | None = None
+    dropped: tuple[int, ...] = ()
 
     @property
     def stop_requested(self) -> Literal["cancel", "hand_over"] | None:

@@ -42,6 +42,8 @@ def the_settings_of_torch_come_back() -> Iterator[None]:
 class Going:
     """Asks to stop at the read after `reads`; None: never."""
 
+    dropped: tuple[int, ...] = ()
+
     def __init__(self, reads: int | None = None) -> None:
         self._left = reads
 

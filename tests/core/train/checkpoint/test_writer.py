@@ -96,6 +96,8 @@ def test_the_training_does_not_wait_for_a_slow_disk_and_leaves_checkpoints_out(
     steps: list[int] = []
 
     class Release:
+        dropped: tuple[int, ...] = ()
+
         @property
         def stop_requested(self) -> None:
             steps.append(len(steps))
@@ -103,7 +105,7 @@ def test_the_training_does_not_wait_for_a_slow_disk_and_leaves_checkpoints_out(
                 artifacts.released.set()
 
     spec = parabola(0.01, 100, checkpoint={"every_steps": 1})
-    run(spec, artifacts=artifacts, events=events, control=Release(), device="cpu")
+    run(spec, artifacts=artifacts, emit=events.emit, control=Release(), device="cpu")
     resume = [saved.step for saved in events.checkpoints if saved.name == "resume"]
     # The initial weights wait too.
     assert resume[: MAX_WAITING - 1] == list(range(1, MAX_WAITING))
@@ -129,7 +131,7 @@ def test_a_checkpoint_is_of_its_step_however_late_it_is_written(
                 if self.steps == 30 and isinstance(artifacts, Blocked):
                     artifacts.released.set()
 
-        run(spec, artifacts=artifacts, events=Received(), control=Release(), clock=lambda: 0.0)
+        run(spec, artifacts=artifacts, emit=Received().emit, control=Release(), clock=lambda: 0.0)
         return {name: artifacts.read(name) for name in resume_points(artifacts)}
 
     at_once = checkpoints(LocalJob(tmp_path / "a", JOB))
@@ -148,7 +150,7 @@ def test_the_store_is_listed_once(tmp_path: Path) -> None:
 
     artifacts = Counted(tmp_path, JOB)
     spec = parabola(0.01, 60, checkpoint={"every_steps": 2})
-    run(spec, artifacts=artifacts, events=Received(), control=StopAt())
+    run(spec, artifacts=artifacts, emit=Received().emit, control=StopAt())
     assert artifacts.listed == 1
 
 
@@ -168,7 +170,9 @@ class Broken(LocalJob):
 def test_a_checkpoint_that_fails_on_the_way_does_not_end_the_training(tmp_path: Path) -> None:
     events = Received()
     spec = parabola(0.01, 10, checkpoint={"every_steps": 3})
-    ending = run(spec, artifacts=Broken(tmp_path, "checkpoints"), events=events, control=StopAt())
+    ending = run(
+        spec, artifacts=Broken(tmp_path, "checkpoints"), emit=events.emit, control=StopAt()
+    )
     assert ending.outcome == "budget_exhausted"
     assert {saved.name for saved in events.checkpoints} == {"initial", "best", "final"}
 
@@ -177,14 +181,14 @@ def test_a_checkpoint_that_fails_on_the_way_does_not_end_the_training(tmp_path: 
 def test_weights_that_cannot_be_written_raise(name: str, tmp_path: Path) -> None:
     artifacts = Broken(tmp_path, name)
     with pytest.raises(ArtifactError):
-        run(parabola(0.1, 3), artifacts=artifacts, events=Received(), control=StopAt())
+        run(parabola(0.1, 3), artifacts=artifacts, emit=Received().emit, control=StopAt())
 
 
 def test_a_hand_over_that_cannot_be_written_raises(tmp_path: Path) -> None:
     artifacts = Broken(tmp_path, "checkpoints")
     control = StopAt("hand_over", 3)
     with pytest.raises(ArtifactError):
-        run(parabola(0.1, 30), artifacts=artifacts, events=Received(), control=control)
+        run(parabola(0.1, 30), artifacts=artifacts, emit=Received().emit, control=control)
 
 
 def test_no_thread_is_left_when_the_training_fails(tmp_path: Path) -> None:

@@ -3,13 +3,21 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 
+from core.messages import Ending, PopulationProgress
 from core.specs.job import JobSpec
-from core.train.events import Columns, Ending
-from core.train.fused.events import RowBatch, RunEnding, RunWeights
+from core.train.fused.events import (
+    RowBatch,
+    RunEnding,
+    RunOver,
+    RunPaused,
+    RunRewound,
+    RunWeights,
+    StackEvent,
+)
 from core.train.fused.run import run
 from tests.core.train.harness import Received, Trained, train
 
@@ -33,31 +41,30 @@ class Gathered:
     order: list[int] = field(default_factory=list)
     progressed: list[tuple[int, int]] = field(default_factory=list)
 
-    def rows(
-        self, run: int, kind: Literal["train", "eval"], first_row: int, columns: Columns
-    ) -> None:
-        assert run not in self.endings, "rows after the ending"
-        self.received.setdefault(run, Received()).rows(kind, first_row, columns)
+    def emit(self, event: StackEvent) -> None:
+        match event:
+            case RowBatch():
+                self._rows(event)
+            case RunRewound(run, rows):
+                self.received[run].intervened([], rows, ())
+            case PopulationProgress(num_updates, num_running):
+                self.progressed.append((num_updates, num_running))
+            case RunPaused():
+                raise AssertionError("a population pauses nowhere")
+            case RunOver(ending, weights):
+                self.order.append(ending.run)
+                self.endings[ending.run] = ending
+                self.weights[ending.run] = weights
+            case _:
+                assert_never(event)
 
-    def many_rows(self, batch: RowBatch) -> None:
+    def _rows(self, batch: RowBatch) -> None:
         assert batch.share_s.shape == batch.columns["step"].shape
         for place, number in enumerate(batch.runs):
+            assert number not in self.endings, "rows after the ending"
             columns = {name: column[place] for name, column in batch.columns.items()}
-            self.rows(number, batch.kind, batch.first_row, columns)
-
-    def rewound(self, run: int, rows: dict[str, int]) -> None:
-        self.received[run].intervened([], rows, ())
-
-    def paused(self, run: int, weights: RunWeights) -> None:
-        raise AssertionError("a population pauses nowhere")
-
-    def progress(self, num_updates: int, num_running: int) -> None:
-        self.progressed.append((num_updates, num_running))
-
-    def ended(self, ending: RunEnding, weights: RunWeights) -> None:
-        self.order.append(ending.run)
-        self.endings[ending.run] = ending
-        self.weights[ending.run] = weights
+            received = self.received.setdefault(number, Received())
+            received.rows(batch.kind, batch.first_row, columns)
 
     def column(self, run: int, name: str, kind: Literal["train", "eval"] = "train") -> list[Any]:
         return self.received[run].column(name, kind)
@@ -67,7 +74,7 @@ def train_population(specs: Sequence[JobSpec], **options: Any) -> Gathered:
     gathered = Gathered()
     options.setdefault("control", Control())
     options.setdefault("device", "cpu")
-    endings = run(specs, events=gathered, **options)
+    endings = run(specs, emit=gathered.emit, **options)
     assert [ending.run for ending in endings] == sorted(gathered.endings)
     return gathered
 
@@ -114,14 +121,13 @@ def assert_same_ending(got: Ending, wanted: Ending, to: Tolerance) -> None:
     assert got.result.keys() == wanted.result.keys()
     for name in ("num_steps", "num_parameters", "final_loss", "best_loss", "value"):
         to.close(got.result.get(name), wanted.result.get(name), name)
-    for part in ("best", "eval"):
-        mine, other = (
-            ending.best if part == "best" else ending.result["eval"] for ending in (got, wanted)
-        )
+    parts: dict[str, tuple[Any, Any]] = {
+        "best": (got.best, wanted.best),
+        "eval": (got.result["eval"], wanted.result["eval"]),
+    }
+    for part, (mine, other) in parts.items():
         assert (mine is None) == (other is None), part
         for name in other or {}:
-            assert mine is not None
-            assert other is not None
             to.close(mine[name], other[name], f"{part}.{name}")
 
 

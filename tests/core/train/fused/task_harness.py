@@ -1,16 +1,28 @@
-"""Tasks of a study for tests: frames, a receiver of what they report, and ways to stop them."""
+"""Tasks of a study for tests: requests, a receiver of what they report, and ways to stop them."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from safetensors.numpy import load
 
 from core.artifacts.local import LocalJob
+from core.formats import STORE
+from core.messages import (
+    Kind,
+    PopulationProgress,
+    Reached,
+    Restarted,
+    RowsOfRuns,
+    RunEnded,
+    TaskEnding,
+    TaskReport,
+    TaskWeights,
+    TrainTask,
+)
 from core.specs.job import JobSpec
-from core.train.events import Columns
 from core.train.fused.checkpoint.writer import Pace
 from core.train.fused.task import run_task
 from tests.core.train.fused.harness import Control
@@ -18,6 +30,7 @@ from tests.core.train.harness import Received
 
 Json = dict[str, Any]
 STUDY = "study_01k2b3c4d5e6f7g8h9jkmnpqrs"
+KINDS: tuple[Kind, ...] = ("train", "eval")
 ALWAYS = Pace(every_s=0.0, share=float("inf"))
 """Saved whenever the last checkpoint is written."""
 
@@ -27,63 +40,73 @@ class Reported:
     """What a task reported, by the runs' indices."""
 
     received: dict[int, Received] = field(default_factory=dict)
-    endings: dict[int, Json] = field(default_factory=dict)
+    endings: dict[int, RunEnded] = field(default_factory=dict)
     batches: list[tuple[str, list[int]]] = field(default_factory=list)
     progressed: list[tuple[int, int]] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
 
-    def run_rows(
-        self,
-        kind: Literal["train", "eval"],
-        runs: list[int],
-        first_rows: list[int],
-        lengths: list[int],
-        columns: Columns,
-        *,
-        truncate: bool = False,
-    ) -> None:
-        self.batches.append((kind, runs))
+    def emit(self, event: TaskReport) -> None:
+        match event:
+            case RowsOfRuns():
+                self._rows(event)
+            case PopulationProgress(num_updates, num_running):
+                self.progressed.append((num_updates, num_running))
+            case RunEnded():
+                json.dumps(vars(event))
+                self.endings[event.run] = event
+            case Restarted(detail):
+                self.restarts.append(detail)
+            case _:
+                assert_never(event)
+
+    def _rows(self, rows: RowsOfRuns) -> None:
+        self.batches.append((rows.kind, rows.runs))
         start = 0
-        for run, first_row, length in zip(runs, first_rows, lengths, strict=True):
-            part = {name: column[start : start + length] for name, column in columns.items()}
+        for run, first_row, length in zip(rows.runs, rows.first_rows, rows.lengths, strict=True):
+            part = {name: column[start : start + length] for name, column in rows.columns.items()}
             received = self.received.setdefault(run, Received())
-            if truncate:
-                received.intervened([], {kind: first_row}, ())
-            received.rows(kind, first_row, part)
+            if rows.truncate:
+                received.intervened([], {rows.kind: first_row}, ())
+            received.rows(rows.kind, first_row, part)
             start += length
-        assert all(len(column) == start for column in columns.values())
-
-    def population_progress(self, num_updates: int, num_running: int) -> None:
-        self.progressed.append((num_updates, num_running))
-
-    def run_ended(self, fields: Json) -> None:
-        json.dumps(fields)
-        self.endings[fields["run"]] = fields
-
-    def restarted(self, detail: str) -> None:
-        self.restarts.append(detail)
+        assert all(len(column) == start for column in rows.columns.values())
 
     def column(self, run: int, name: str, kind: Literal["train", "eval"] = "train") -> list[Any]:
         return self.received[run].column(name, kind)
 
-    def num_rows(self) -> dict[str, dict[str, int]]:
-        """As the frame's `stored_rows`."""
+    def target(self, run: int) -> Reached:
+        """When a run that has ended reached its target."""
+        reached = self.endings[run].target
+        assert reached is not None
+        return reached
+
+    def num_rows(self) -> dict[int, dict[Kind, int]]:
+        """As the request's `stored_rows`."""
         return {
-            str(run): {kind: len(rows) for kind, rows in received.histories.items()}
+            run: {kind: len(received.histories[kind]) for kind in KINDS}
             for run, received in self.received.items()
         }
 
 
-def frame(specs: Sequence[JobSpec], **fields: Any) -> Json:
+def request(specs: Sequence[JobSpec], **fields: Any) -> TrainTask:
     """A run a spec, with indices that are not their places."""
-    return {
-        "stem": "1_0",
-        "device": "cpu",
-        "base": {},
-        "configurations": [spec.model_dump(mode="json") for spec in specs],
-        "runs": [[10 + place, place, spec.seed] for place, spec in enumerate(specs)],
-        **fields,
-    }
+    plain = TrainTask(
+        study_id=STUDY,
+        stem="1_0",
+        artifacts="",
+        device="cpu",
+        stop_step=None,
+        resume=False,
+        stored_rows=None,
+        base={},
+        format=STORE,
+        configurations=[spec.model_dump(mode="json") for spec in specs],
+        runs=[[10 + place, place, spec.seed] for place, spec in enumerate(specs)],
+        sources={},
+        target=None,
+        run=1,
+    )
+    return replace(plain, **fields)
 
 
 def artifacts_in(folder: Path) -> LocalJob:
@@ -94,16 +117,22 @@ def artifacts_in(folder: Path) -> LocalJob:
 class Done:
     """A task that came to an answer."""
 
-    ended: Json
+    ended: TaskEnding
     reported: Reported
     artifacts: LocalJob
 
+    @property
+    def places(self) -> TaskWeights:
+        """Where its weights are."""
+        assert self.ended.weights is not None
+        return self.ended.weights
+
     def weights(self) -> dict[str, Any]:
-        return load(self.artifacts.read(self.ended["weights"]["file"]))
+        return load(self.artifacts.read(self.places["file"]))
 
 
 def do_task(
-    job: Json,
+    task: TrainTask,
     folder: Path,
     *,
     reported: Reported | None = None,
@@ -113,9 +142,8 @@ def do_task(
 ) -> Done:
     reported = reported or Reported()
     artifacts = artifacts_in(folder)
-    wire = json.loads(json.dumps(job))
-    ended = run_task(wire, artifacts, reported, control or Control(), pace=pace, **options)
-    json.dumps(ended)
+    ended = run_task(task, artifacts, reported.emit, control or Control(), pace=pace, **options)
+    json.dumps(vars(ended))
     return Done(ended, reported, artifacts)
 
 
@@ -142,17 +170,17 @@ class After:
         return self._request
 
 
-def kill_and_resume(job: Json, folder: Path, kills: Sequence[int], **options: Any) -> Done:
+def kill_and_resume(task: TrainTask, folder: Path, kills: Sequence[int], **options: Any) -> Done:
     """Do a task that is killed after so many looks at its control, again and again."""
     reported = Reported()
     for number, reads in enumerate(kills):
-        attempt = {**job, "resume": number > 0, "stored_rows": reported.num_rows()}
+        attempt = replace(task, resume=number > 0, stored_rows=reported.num_rows())
         try:
             do_task(attempt, folder, reported=reported, control=After(reads), **options)
         except Killed:
             continue
         raise AssertionError("it was not killed")
-    last = {**job, "resume": True, "stored_rows": reported.num_rows()}
+    last = replace(task, resume=True, stored_rows=reported.num_rows())
     return do_task(last, folder, reported=reported, **options)
 
 
@@ -163,9 +191,9 @@ def assert_same_task(got: Done, wanted: Done) -> None:
         assert repr(got.reported.received[run].histories) == repr(received.histories), run
     assert got.reported.endings.keys() == wanted.reported.endings.keys()
     for run, ending in wanted.reported.endings.items():
-        assert repr(timeless(got.reported.endings[run])) == repr(timeless(ending)), run
-    assert repr(timeless(got.ended)) == repr(timeless(wanted.ended))
-    if wanted.ended["weights"] is not None:
+        assert repr(timeless(vars(got.reported.endings[run]))) == repr(timeless(vars(ending))), run
+    assert repr(timeless(vars(got.ended))) == repr(timeless(vars(wanted.ended)))
+    if wanted.ended.weights is not None:
         one, other = (
             {name: (array.shape, array.tobytes()) for name, array in done.weights().items()}
             for done in (got, wanted)

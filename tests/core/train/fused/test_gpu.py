@@ -1,21 +1,22 @@
 """Populations on a GPU: the same facts as on a CPU; skipped without one."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from core.messages import TrainTask
 from core.specs.job import JobSpec
 from tests.core.train.fused.harness import Gathered, Tolerance, train_population
-from tests.core.train.fused.stack.test_pause import RUNS, assert_same_reports, in_rungs, sub_frame
+from tests.core.train.fused.stack.test_pause import RUNS, assert_same_reports, in_rungs, sub_request
 from tests.core.train.fused.task_harness import (
     ALWAYS,
     assert_same_task,
     do_task,
-    frame,
     kill_and_resume,
+    request,
 )
 from tests.core.train.fused.test_isolation import POPULATIONS, assert_same_bits, with_troubles
 from tests.core.train.harness import blobs_job
@@ -26,15 +27,14 @@ pytestmark = [
 ]
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 NEAR = Tolerance(1e-9, 1e-11)
-Json = dict[str, Any]
 
 
 def on_gpu(specs: list[JobSpec]) -> Gathered:
     return train_population(specs, device="cuda:0")
 
 
-def gpu_frame(job: Json) -> Json:
-    return {**job, "device": "cuda:0"}
+def on_its_gpu(task: TrainTask) -> TrainTask:
+    return replace(task, device="cuda:0")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_run_is_the_same_as_on_a_cpu(kind: str) -> None:
 @pytest.mark.parametrize("name", ["adam", "momentum", "functions", "asgd"])
 def test_a_killed_task_goes_on_to_the_bit(name: str, tmp_path: Path) -> None:
     specs = RUNS[name]
-    job = gpu_frame(frame(specs))
+    job = on_its_gpu(request(specs))
     whole = do_task(job, tmp_path / "whole")
     parts = kill_and_resume(job, tmp_path / "parts", (2,), pace=ALWAYS)
     assert_same_task(parts, whole)
@@ -77,6 +77,6 @@ def test_a_killed_task_goes_on_to_the_bit(name: str, tmp_path: Path) -> None:
 def test_runs_that_paused_on_a_gpu_go_on_as_if_they_had_not(name: str, tmp_path: Path) -> None:
     specs = RUNS[name]
     runs = range(len(specs))
-    whole = do_task(gpu_frame(sub_frame(specs, runs)), tmp_path / "whole")
+    whole = do_task(on_its_gpu(sub_request(specs, runs)), tmp_path / "whole")
     reported, _ = in_rungs(specs, (4, 12), tmp_path / "parts", device="cuda:0")
     assert_same_reports(reported, whole.reported, runs)

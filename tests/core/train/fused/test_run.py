@@ -132,11 +132,11 @@ def test_a_request_to_stop_ends_all_that_still_train(
 def test_a_request_to_stop_before_the_beginning_leaves_every_run_untried() -> None:
     gathered = Gathered()
     control = Control(stop_requested="cancel")
-    assert run([parabola(0.1)], events=gathered, control=control, device="cpu") == []
+    assert run([parabola(0.1)], emit=gathered.emit, control=control, device="cpu") == []
 
 
 def test_no_specs_are_no_runs() -> None:
-    assert run([], events=Gathered(), control=Control()) == []
+    assert run([], emit=Gathered().emit, control=Control()) == []
 
 
 def test_runs_are_reported_as_soon_as_they_end_and_progress_counts_all() -> None:
@@ -238,13 +238,13 @@ def test_a_saved_stack_goes_on_to_the_bit(name: str, at: int) -> None:
     runs = list(range(len(specs)))
     with exact_kernels():
         whole, parts = Gathered(), Gathered()
-        Stack(specs, runs, whole, device).train(Control())
-        first = Stack(specs, runs, parts, device)
+        Stack(specs, runs, whole.emit, device).train(Control())
+        first = Stack(specs, runs, parts.emit, device)
         with pytest.raises(InterruptedError):
             first.train(_Stop(first, at))
         tensors: dict[str, torch.Tensor] = {}
         saved = json.dumps(flatten(first.state(), "stack/", tensors))
-        second = Stack(specs, runs, parts, device)
+        second = Stack(specs, runs, parts.emit, device)
         second.load_state(unflatten(json.loads(saved), tensors, "cpu"))
         second.train(Control())
     assert_same_bits(parts, whole, runs)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from core.artifacts.local import LocalJob
+from core.messages import Columns
 from core.specs.job import JobSpec
 from core.train.checkpoint.writer import ArtifactWriter
-from core.train.events import Columns
 from core.train.history.flush import Flusher
 from core.train.loop import descend, new_ledger, watching
 from core.train.periodic import PeriodicWork
@@ -66,7 +66,7 @@ def timed(
     with ArtifactWriter(LocalJob(folder, JOB), spec, {}) as saver:
         descent = OptimizationState(spec, problem)
         ledger = new_ledger(spec, problem)
-        reporter = Flusher(events, ledger, saver, time)
+        reporter = Flusher(events.emit, ledger, saver, time)
         course = PeriodicWork(spec, descent, ledger, saver, reporter, StopAt(), time)
         watch, steps = watching(descent, ledger, reporter, course, 1)
         descend(descent, steps, watch)

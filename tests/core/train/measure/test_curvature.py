@@ -322,7 +322,7 @@ def test_a_kept_checkpoint_is_measured_with_its_optimizers_state(tmp_path: Path)
     spec = model("wine", [8], batch_size=32, budget={"max_steps": 30})
     artifacts = LocalJob(tmp_path, "job_01k2b3c4d5e6f7g8h9jkmnpqrs")
     received = Received()
-    run(spec, artifacts=artifacts, events=received, control=received, device="cpu")
+    run(spec, artifacts=artifacts, emit=received.emit, control=received, device="cpu")
     found = measure_checkpoint(spec, artifacts)
     assert (found["checkpoint"], found["step"]) == ("final", 30)
     assert found["preconditioned"]["source"] == "optimizer_state"

@@ -11,7 +11,7 @@ from tests.core.train.fused.stack.test_pause import (
     RUNS,
     Json,
     ended_at,
-    sub_frame,
+    sub_request,
     varied,
 )
 from tests.core.train.fused.task_harness import (
@@ -41,19 +41,22 @@ def test_a_paused_run_has_the_weights_of_the_run_alone_that_ends_there(
     name: str, tmp_path: Path
 ) -> None:
     specs, rungs = AT_RECORDED_STEPS[name]
-    sources: dict[str, str] = {}
+    sources: dict[int, str] = {}
     for number, step in enumerate(rungs):
-        job = sub_frame(specs, range(len(specs)), stem=f"{number}_0", stop_step=step)
-        done = do_task({**job, "sources": sources}, tmp_path / "rungs")
-        paused, weights, stacked = done.ended["paused"], done.ended["weights"], done.weights()
+        runs, stem = range(len(specs)), f"{number}_0"
+        job = sub_request(specs, runs, stem=stem, stop_step=step, sources=sources)
+        done = do_task(job, tmp_path / "rungs")
+        paused, weights, stacked = done.ended.paused, done.places, done.weights()
         assert sorted(paused) == sorted(weights["rows"]) == list(range(len(specs)))
-        sources = {str(run): known["file"] for run, known in paused.items()}
+        sources = {run: known["file"] for run, known in paused.items()}
         for run, row in weights["rows"].items():
             alone = train(ended_at(specs[run], step), tmp_path / f"{step} {run}")
             best = alone.ending.best
             assert best is not None
             assert weights["steps"][run] == {"initial": 0, "best": best["step"], "final": step}
-            assert paused[run]["best"]["step"] == best["step"]
+            known = paused[run]["best"]
+            assert known is not None
+            assert known["step"] == best["step"]
             for which in ("initial", "best", "final"):
                 for key, value in alone.weights(which).items():
                     NEAR.close(stacked[f"{which}.{key}"][row], value, f"{run} {which} {key}")
@@ -70,17 +73,17 @@ TWO_KINDS = [
 def test_weights_of_stacks_that_had_paused_survive_a_kill(
     kills: tuple[int, ...], tmp_path: Path
 ) -> None:
-    job = sub_frame(TWO_KINDS, range(5), stop_step=6)
+    job = sub_request(TWO_KINDS, range(5), stop_step=6)
     whole = do_task(job, tmp_path / "whole")
-    assert sorted(whole.ended["weights"]["rows"]) == list(range(5))
+    assert sorted(whole.places["rows"]) == list(range(5))
     assert_same_task(kill_and_resume(job, tmp_path / "parts", kills, pace=ALWAYS), whole)
 
 
 def test_a_cancel_keeps_the_weights_of_runs_that_had_paused(tmp_path: Path) -> None:
-    job = sub_frame(TWO_KINDS, range(5), stop_step=6)
+    job = sub_request(TWO_KINDS, range(5), stop_step=6)
     done = do_task(job, tmp_path, control=After(9, "cancel"))
-    assert done.ended["reason"] == "cancelled"
-    assert sorted(done.ended["paused"]) == [0, 2]
-    steps = done.ended["weights"]["steps"]
+    assert done.ended.reason == "cancelled"
+    assert sorted(done.ended.paused) == [0, 2]
+    steps = done.places["steps"]
     assert [steps[run]["final"] for run in (0, 2)] == [6, 6]
     assert 0 < steps[1]["final"] < 6

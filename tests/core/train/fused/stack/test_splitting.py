@@ -19,7 +19,7 @@ from core.train.fused.stack.splitting import split_sizes
 from core.train.fused.stack.stack import Stack
 from core.train.memory import free_bytes
 from tests.core.train.fused.harness import Gathered, train_population
-from tests.core.train.fused.stack.test_pause import sub_frame, varied
+from tests.core.train.fused.stack.test_pause import sub_request, varied
 from tests.core.train.fused.task_harness import ALWAYS, assert_same_task, do_task, kill_and_resume
 from tests.core.train.fused.test_isolation import POPULATIONS, assert_same_bits
 from tests.core.train.harness import blobs_job, function_job, parabola
@@ -148,7 +148,7 @@ def test_out_of_memory_halves_a_stack_to_the_same_bits() -> None:
 @pytest.mark.parametrize("name", ["nadam", "cosine", "plateau"])
 def test_a_killed_task_goes_on_with_its_parts(name: str, tmp_path: Path) -> None:
     specs = PARTED[name]
-    job = sub_frame(specs, range(len(specs)))
+    job = sub_request(specs, range(len(specs)))
     whole = do_task(job, tmp_path / "whole")
     free = room_for(16, specs)
     parts = kill_and_resume(job, tmp_path / "parts", (5, 24), pace=ALWAYS, free=free)
@@ -161,9 +161,9 @@ def test_parts_pause_and_go_on_as_the_whole_does(kind: str, tmp_path: Path) -> N
     runs = range(len(specs))
 
     def in_two_rungs(folder: Path, **options: Any) -> list[Any]:
-        first = do_task(sub_frame(specs, runs, stop_step=6), folder, **options)
-        sources = {str(run): known["file"] for run, known in first.ended["paused"].items()}
-        last = sub_frame(specs, runs, stem="2_0", sources=sources)
+        first = do_task(sub_request(specs, runs, stop_step=6), folder, **options)
+        sources = {run: known["file"] for run, known in first.ended.paused.items()}
+        last = sub_request(specs, runs, stem="2_0", sources=sources)
         return [first, do_task(last, folder, **options)]
 
     together = in_two_rungs(tmp_path / "whole")

@@ -1,26 +1,104 @@
-"""What a worker knows of the runs of a task: their records as the trainer's reports change them.
+"""What a worker knows of a job, or of the runs of a task, from what its trainer has reported."""
 
-The study's metric of each run, as its rows and its ending give it.
-
-`loss` is of the training history and `eval.<column>` of the evaluations. At `final` it is what the
-result says; at `best` it is the best of all recorded rows (the lowest for goal `min`, the highest
-for `max`), NaN left aside as long as there is a number.
-"""
-
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
-from core.jobs import Status
+from core.jobs import JobRecord, Status
+from core.messages import (
+    Ending,
+    Json,
+    LossAt,
+    PausedRun,
+    Progress,
+    Reached,
+    RowsOfRuns,
+    RunEnded,
+    SavedCheckpoint,
+    TaskWeights,
+)
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import TaskClaim
 from core.studies import RunRecord
 
-Json = dict[str, Any]
+ReadRows = Callable[[int, HistoryKind], Columns]
+"""All stored rows of a run's history."""
 _EVAL: Final = "eval."
+
+
+class JobProgress:
+    """The record's `progress`, `latest`, `best` and `checkpoints` as of the last report; at first
+    as former attempts left them.
+
+    Attributes:
+        peak_memory_bytes: of this attempt, once the trainer has answered.
+    """
+
+    def __init__(self, job: JobRecord) -> None:
+        self.step = int(job.progress.get("step") or 0)
+        self.latest = job.latest
+        self.best = job.best
+        self.peak_memory_bytes: int | None = None
+        self._max_steps = job.progress.get("max_steps")
+        self._checkpoints: dict[str, Json] = {saved["path"]: saved for saved in job.checkpoints}
+
+    def advance(self, report: Progress) -> None:
+        """Take a report of how far it is."""
+        self.step, self.latest, self.best = report.step, _json(report.latest), _json(report.best)
+
+    def finish(self, ending: Ending) -> None:
+        """Take the trainer's answer."""
+        self.best, self.peak_memory_bytes = _json(ending.best), ending.peak_memory_bytes
+
+    def save(self, saved: SavedCheckpoint) -> None:
+        """Take a saved checkpoint: a path that comes again replaces its entry, and those that were
+        dropped for it go."""
+        self.drop(saved.dropped)
+        self._checkpoints[saved.path] = {
+            name: value for name, value in vars(saved).items() if name != "dropped"
+        }
+
+    def drop(self, paths: Iterable[str]) -> None:
+        """Forget these checkpoints, which are not there any more."""
+        for path in paths:
+            self._checkpoints.pop(path, None)
+
+    @property
+    def checkpoints(self) -> list[Json]:
+        """In order of their step."""
+        return sorted(self._checkpoints.values(), key=lambda saved: (saved["step"], saved["path"]))
+
+    def progress(self, steps_per_s: float | None) -> Json:
+        """The record's `progress`."""
+        return {"step": self.step, "max_steps": self._max_steps, "steps_per_s": steps_per_s}
+
+    def partial_result(self, train_s: float) -> Json | None:
+        """The `result` of a run that could not say it itself; None when it had reported nothing."""
+        if self.latest is None:
+            return None
+        best_loss = self.best["loss"] if self.best else None
+        return partial_result(self.latest["loss"], best_loss, self.step, train_s)
+
+
+def partial_result(
+    final_loss: float, best_loss: float | None, num_steps: int, train_s: float
+) -> Json:
+    """The `result` of a run that was heard of, but not of its end."""
+    return {
+        "final_loss": final_loss,
+        "best_loss": best_loss,
+        "num_steps": num_steps,
+        "train_s": train_s,
+        "num_parameters": None,
+        "eval": None,
+    }
+
+
+def _json(value: LossAt | Reached | None) -> Json | None:
+    """As a record has it."""
+    return None if value is None else {**value}
 
 
 class MetricWatch:
@@ -71,11 +149,11 @@ class MetricWatch:
         result = result or {}
         return self._known(result.get("final_loss"), result.get("eval"))
 
-    def at_rung(self, run: int, paused: Json) -> float | None:
-        """Of a run that paused, so far: what was known there."""
+    def at_rung(self, run: int, loss: float | None, evaluation: Json | None) -> float | None:
+        """Of a run that paused with this loss and evaluation, so far."""
         if self.needs_rows:
             return self._best.get(run)
-        return self._known(paused.get("loss"), paused.get("eval"))
+        return self._known(loss, evaluation)
 
     def _known(self, loss: float | None, evaluation: Json | None) -> float | None:
         if self.kind == "train":
@@ -86,18 +164,6 @@ class MetricWatch:
         self._best[run] = float(self._better(self._best.get(run, np.nan), value))
 
 
-log = logging.getLogger("thalweg.worker")
-
-ReadRows = Callable[[int, HistoryKind], Columns]
-"""All stored rows of a run's history."""
-
-OVERLOOKED: Final[Json] = {
-    "code": "internal_error",
-    "message": "A fault in the service; the worker's log has the details.",
-    "param": None,
-}
-
-
 class TaskProgress:
     """The runs of one claimed task.
 
@@ -106,7 +172,6 @@ class TaskProgress:
     """
 
     def __init__(self, claim: TaskClaim, stored: Iterable[RunRecord]) -> None:
-        self._claim = claim
         self._records = {run.index: run for run in stored}
         self._metric = MetricWatch(claim.study.spec["metric"])
         self._last_rows: dict[int, tuple[int, float]] = {}
@@ -118,6 +183,11 @@ class TaskProgress:
                 self._metric.go_on(run.index, run.metric)
 
     @property
+    def runs(self) -> list[RunRecord]:
+        """All of them."""
+        return list(self._records.values())
+
+    @property
     def unfinished(self) -> list[RunRecord]:
         """Those that have neither ended nor paused, as far as was heard."""
         return [
@@ -125,30 +195,6 @@ class TaskProgress:
             for run in self._records.values()
             if not run.terminal and run.index not in self._paused
         ]
-
-    def question(self) -> Json:
-        """The fields of a `population` frame that say what is to be trained."""
-        params = {run.configuration: run.params for run in self._records.values()}
-        places = {configuration: place for place, configuration in enumerate(params)}
-        return {
-            "base": self._claim.study.spec["base"],
-            "format": self._claim.study.format,
-            "configurations": list(params.values()),
-            "runs": [
-                [run.index, places[run.configuration], run.seed] for run in self._records.values()
-            ],
-            "sources": {
-                run.index: run.paused["file"]
-                for run in self._records.values()
-                if run.paused is not None
-            },
-            "target": self._target,
-        }
-
-    @property
-    def _target(self) -> Json | None:
-        metric = self._claim.study.spec["metric"]
-        return metric if metric["target"] is not None else None
 
     def go_on(self, read: ReadRows) -> None:
         """A former attempt has written rows. Those after its checkpoint come again, the same."""
@@ -161,83 +207,78 @@ class TaskProgress:
 
     # --- what the trainer reports
 
-    def look(
-        self,
-        kind: HistoryKind,
-        runs: Sequence[int],
-        lengths: Sequence[int],
-        columns: Columns,
-        *,
-        truncate: bool = False,
-    ) -> None:
-        """Rows have come (as `TaskRows.add` takes them)."""
-        if truncate and self._metric.needs_rows:
-            self.rewound.update(runs)
-        self._metric.look(kind, runs, lengths, columns)
-        if kind != "train":
+    def look(self, rows: RowsOfRuns) -> None:
+        """Rows have come."""
+        if rows.truncate and self._metric.needs_rows:
+            self.rewound.update(rows.runs)
+        self._metric.look(rows.kind, rows.runs, rows.lengths, rows.columns)
+        if rows.kind != "train":
             return
         stop = 0
-        for run, length in zip(runs, lengths, strict=True):
+        for run, length in zip(rows.runs, rows.lengths, strict=True):
             stop += length
             if length:
-                step, loss = columns["step"][stop - 1], columns["loss"][stop - 1]
+                step, loss = rows.columns["step"][stop - 1], rows.columns["loss"][stop - 1]
                 self._last_rows[run] = (int(step), float(loss))
 
-    def end(self, fields: Json, error: Json | None = None) -> list[RunRecord]:
-        """The records that a `run_ended` frame changes. `error`: of a run that did not end by
-        itself, why it failed; without one it was cancelled."""
-        run = self._records[fields["run"]]
-        if run.terminal or fields["reason"] == "handed_over":
+    def end(self, ended: RunEnded, error: Json | None = None) -> list[RunRecord]:
+        """The records that a run's end changes. `error`: of a run that did not end by itself, why
+        it failed; without one it was cancelled."""
+        run = self._records[ended.run]
+        if run.terminal or ended.reason == "handed_over":
             return []  # a resumed attempt repeats what the former has reported
-        ended = replace(
+        record = replace(
             run,
-            result=fields["result"],
-            best=fields["best"],
-            share_s=fields["share_s"],
-            fused=fields["fused"],
-            target=fields.get("target"),
+            result=ended.result,
+            best=_json(ended.best),
+            share_s=ended.share_s,
+            fused=ended.fused,
+            target=_json(ended.target),
             paused=None,
         )
-        if fields["reason"] != "finished":
-            return self._keep([_stopped(ended, error)])
-        metric = self._metric.at_end(run.index, fields["result"])
-        outcome = fields["outcome"]
+        if ended.reason != "finished":
+            return self._keep([_stopped(record, error)])
+        metric = self._metric.at_end(run.index, ended.result)
         # Weights that it has by now are of a rung: those of its end are written last.
-        succeeded = replace(ended, status="succeeded", outcome=outcome, metric=metric, weights=None)
+        succeeded = replace(
+            record, status="succeeded", outcome=ended.outcome, metric=metric, weights=None
+        )
         return self._keep([succeeded])
 
-    def pause(self, paused: Json) -> list[RunRecord]:
-        """The records of runs that paused at the rung: `paused` of the `ended` frame."""
+    def pause(self, paused: Mapping[int, PausedRun]) -> list[RunRecord]:
+        """The records of runs that paused at the rung."""
         records = []
         for index, known in paused.items():
-            run = self._records[int(index)]
-            self._paused.add(run.index)
+            run = self._records[index]
+            self._paused.add(index)
             records.append(
                 replace(
                     run,
                     status="queued",
-                    best=known["best"],
+                    best=_json(known["best"]),
                     share_s=known["share_s"],
-                    target=known.get("target"),
-                    metric=self._metric.at_rung(run.index, known),
-                    paused={name: known[name] for name in ("step", "loss", "eval", "file")},
+                    target=_json(known["target"]),
+                    metric=self._metric.at_rung(index, known["loss"], known["eval"]),
+                    paused={
+                        "step": known["step"],
+                        "loss": known["loss"],
+                        "eval": known["eval"],
+                        "file": known["file"],
+                    },
                 )
             )
         return self._keep(records)
 
-    def weigh(self, weights: Json | None) -> list[RunRecord]:
-        """The records of runs whose weights were written: `weights` of the `ended` frame."""
+    def weigh(self, weights: TaskWeights | None) -> list[RunRecord]:
+        """The records of runs whose weights were written."""
         if weights is None:
             return []
+        file, steps = weights["file"], weights["steps"]
         return self._keep(
             [
                 replace(
-                    self._records[int(index)],
-                    weights={
-                        "file": weights["file"],
-                        "row": row,
-                        "steps": weights["steps"][index],
-                    },
+                    self._records[index],
+                    weights={"file": file, "row": row, "steps": steps[index]},
                 )
                 for index, row in weights["rows"].items()
             ]
@@ -267,14 +308,7 @@ class TaskProgress:
         if index not in self._last_rows:
             return None
         step, loss = self._last_rows[index]
-        return {
-            "final_loss": loss,
-            "best_loss": None,
-            "num_steps": step,
-            "train_s": elapsed_s,
-            "num_parameters": None,
-            "eval": None,
-        }
+        return partial_result(loss, None, step, elapsed_s)
 
     def _keep(self, records: list[RunRecord]) -> list[RunRecord]:
         self._records.update((run.index, run) for run in records)

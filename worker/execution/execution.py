@@ -1,0 +1,217 @@
+"""The life of a claim, from its start to exactly one end.
+
+    claim (the runner) → start → supervise → settle
+
+What can happen on the way is said here, whatever the claim is of; its kind supplies what differs.
+
+- The trainer answers: the kind writes the end (`_end`), or why it failed (`_fail`). After a failure
+  that is `fatal` the trainer is replaced.
+- The trainer dies: if it had been asked to stop, that is the end (`_end_stopped`); if not, the
+  attempt is lost, and counts (`_lose`).
+- The worker shuts down: the work is handed over, and no attempt is counted (`_hand_over`).
+- The claim turns out to be stale, or what it is of to be deleted: nothing more is written
+  (`_leave`).
+- The store is away: it is waited for, however long that takes (`ExecutionContext.insist`); but once
+  a shutdown is overdue, the claim is left as it is, and another worker takes it when its lease has
+  expired.
+"""
+
+import contextlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, TypeVar, assert_never
+
+from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.jobs import Status
+from core.messages import Ending, Failed, JobReport, Json, Measured, TaskEnding, TaskReport, Work
+from core.store.protocols.types import Claim, TaskClaim
+from worker.execution.context import ExecutionContext
+from worker.execution.supervision import Last, Supervision
+from worker.trainer.client import TrainerDied
+
+log = logging.getLogger("thalweg.worker")
+
+T = TypeVar("T")
+Held = TypeVar("Held", bound=Claim | TaskClaim)
+
+
+class Execution(ABC):
+    """Carries out one claim. Used once; `name` is what the claim is of, in the log."""
+
+    def __init__(self, name: str, context: ExecutionContext) -> None:
+        self._name = name
+        self._context = context
+        self._closing = contextlib.ExitStack()
+        """What is closed after all, however it ended."""
+
+    def run(self) -> None:
+        """Bring the claim to its end, as this module says."""
+        try:
+            self._carry_out()
+        except (StaleAttemptError, NotFoundError):
+            self._leave()
+        except StoreUnavailableError:
+            log.warning("%s: the store is away at shutdown; another worker goes on", self._name)
+            self._context.line.client.stop()
+        finally:
+            self._closing.close()
+
+    @abstractmethod
+    def _carry_out(self) -> None:
+        """Do all of it. Raises what the store raises."""
+
+    def _leave(self) -> None:
+        """The claim is somebody else's now."""
+        log.warning("%s: no longer ours; this attempt ends at once", self._name)
+
+    def _insist(self, action: Callable[[], T]) -> T:
+        return self._context.insist(action)
+
+
+class TrainerExecution(Execution):
+    """A claim whose work the trainer does."""
+
+    def __init__(self, name: str, context: ExecutionContext, supervision: Supervision) -> None:
+        super().__init__(name, context)
+        self._supervision = supervision
+
+    @abstractmethod
+    def _begin(self) -> Work | None:
+        """What to ask of the trainer; None: nothing, the claim has come to its end."""
+
+    @abstractmethod
+    def _end(self, answer: Ending | TaskEnding | Measured) -> None:
+        """Write the end that the trainer has answered."""
+
+    @abstractmethod
+    def _fail(self, failed: Failed) -> None:
+        """Write why it came to no end."""
+
+    @abstractmethod
+    def _end_stopped(self) -> None:
+        """Write the end of what was stopped by a cancel, or by the limit on its time, and could
+        not say itself how far it had come."""
+
+    @abstractmethod
+    def _lose(self) -> None:
+        """Say that the attempt is lost: its trainer died."""
+
+    @abstractmethod
+    def _hand_over(self) -> None:
+        """Leave the claim to another worker."""
+
+    def _report(self, report: JobReport | TaskReport) -> None:
+        log.error("%s: an unexpected report: %r", self._name, report)
+
+    def _start_writing(self) -> None:
+        """The work is no short one: write what is reported on the way."""
+
+    def _stop_writing(self) -> None:
+        """No report comes any more: what was not written is left to the end."""
+
+    def _after(self, last: Last) -> Last:
+        """Ask for more, once the work is done; returns the word that counts."""
+        return last
+
+    def _carry_out(self) -> None:
+        work = self._begin()
+        if work is not None:
+            self._settle(self._after(self._ask(work)))
+
+    def _ask(self, work: Work) -> Last:
+        """Have the trainer do it; returns its last word."""
+        self._context.line.client.send(work)
+        return self._supervision.listen(self._report, self._start_writing)
+
+    def _settle(self, last: Last) -> None:
+        self._stop_writing()
+        match last:
+            case "lost":
+                self._leave()
+            case Ending(reason="handed_over") | TaskEnding(reason="handed_over"):
+                self._hand_over()
+            case Ending() | TaskEnding() | Measured():
+                self._end(last)
+            case Failed():
+                if last.fatal:
+                    self._context.line.client.stop()
+                self._fail(last)
+            case TrainerDied(status):
+                log.error("%s: its trainer ended with status %d", self._name, status)
+                self._settle_death()
+            case _:
+                assert_never(last)
+
+    def _settle_death(self) -> None:
+        match self._supervision.stopping:
+            case "cancel" | "time_limit":
+                self._end_stopped()
+            case "hand_over":
+                self._hand_over()
+            case None:
+                self._lose()
+            case _:
+                assert_never(self._supervision.stopping)
+
+
+class Training(TrainerExecution, Generic[Held]):
+    """A claim of a job, or of a task of a study: its attempt writes rows, and files of its own.
+
+    Args:
+        owner: the job or study that the files belong to.
+    """
+
+    def __init__(self, name: str, owner: str, claim: Held, context: ExecutionContext) -> None:
+        settings = context.settings
+        supervision = Supervision(name, context.line, settings, limit_s=settings.max_job_seconds)
+        super().__init__(name, context, supervision)
+        self._claim = claim
+        self._owner = owner
+        self._resumed = claim.attempt > 1
+
+    @abstractmethod
+    def _write_rest(self) -> None:
+        """Write what was reported and is not written. Repeatable."""
+
+    @abstractmethod
+    def _look_up(self) -> None:
+        """Ask the store for the owner. Raises `NotFoundError`."""
+
+    def _hand_over(self) -> None:
+        self._give_back(self._context.store.hand_over, "handed over")
+
+    def _lose(self) -> None:
+        self._give_back(self._context.store.lose, "lost")
+
+    def _give_back(self, how: Callable[[Held], Status], word: str) -> None:
+        """Write what there is and let another attempt go on from the last checkpoint."""
+        self._insist(self._write_rest)
+        status = self._insist(lambda: how(self._claim))
+        log.info("%s: %s; now %s", self._name, word, status)
+
+    def _leave(self) -> None:
+        """Nothing more of this attempt may reach the owner's files."""
+        super()._leave()
+        self._context.line.client.stop()
+        try:
+            self._look_up()
+        except NotFoundError:
+            # Deleted meanwhile: what this attempt wrote after that is known to nobody else.
+            with contextlib.suppress(ArtifactError):
+                self._context.artifacts.job(self._owner).delete_all()
+        except StoreUnavailableError:
+            return
+
+    def _time_limit(self, what: str) -> Json | None:
+        """Why it failed that was stopped for the limit on its time; None: it was not."""
+        if self._supervision.stopping != "time_limit":
+            return None
+        limit = self._context.settings.max_job_seconds
+        message = f"{what} ran for {limit:g} s, the operator's limit, and was stopped."
+        return {"code": "time_limit_exceeded", "message": message, "param": None}
+
+
+def error_of(failed: Failed) -> Json:
+    """The record's `error`."""
+    return {"code": failed.code, "message": failed.message, "param": failed.param}
