@@ -14,8 +14,8 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
@@ -23,13 +23,12 @@ from pydantic import ValidationError
 
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
-from core.broker import QUEUE, celery_config
+from core.broker import QUEUE, TASK, celery_config
 from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
 from core.log import configure
 from core.settings import Settings
 from core.store.protocols.worker import WorkerStore
 from core.store.redis import RedisStore
-from worker import tasks
 from worker.health import alive_file
 from worker.heartbeat import Heartbeat
 from worker.janitor import Janitor
@@ -75,7 +74,14 @@ def create_app(settings: Settings, runner: Runner) -> Celery:
         worker_redirect_stdouts=False,
         broker_connection_max_retries=None,
     )
-    tasks.register(app, runner)
+
+    # There is work: the message carries nothing; what to do is in the store.
+    @app.task(name=TASK, ignore_result=True, acks_late=False)
+    def work() -> None:
+        # Held until the queue is empty, so that a busy worker takes no message that would wake an
+        # idle one.
+        runner.wait(runner.wake())
+
     return app
 
 
@@ -136,9 +142,17 @@ def run_worker(
         store.disconnect()
 
 
-def _work(
-    settings: Settings, store: WorkerStore, artifacts: ArtifactStore, runner: Runner, name: str
-) -> None:
+class _Part(Protocol):
+    """A thread that begins and ends with the worker."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+def _parts_around(
+    runner: Runner, settings: Settings, store: WorkerStore, artifacts: ArtifactStore, name: str
+) -> tuple[Heartbeat, list[_Part]]:
+    """What runs beside the runner, in the order in which it ends; the heartbeat ends last."""
     heartbeat = Heartbeat(
         store,
         name,
@@ -157,18 +171,23 @@ def _work(
     listener = Listener(
         store, devices=lambda: runner.devices, idle=runner.wait_until_idle, wake=runner.wake
     )
-    janitor = Janitor(store, artifacts, settings)
-    parts: list[Callable[[], None]] = []
+    return heartbeat, [Janitor(store, artifacts, settings), listener, reconciler]
+
+
+def _work(
+    settings: Settings, store: WorkerStore, artifacts: ArtifactStore, runner: Runner, name: str
+) -> None:
+    heartbeat, parts = _parts_around(runner, settings, store, artifacts, name)
+    started: list[_Part | Runner] = []
 
     def begin(**_: Any) -> None:
-        if parts:  # Celery says so again after each reconnection
+        if started:  # Celery says so again after each reconnection
             return
         heartbeat.start()
         runner.start(heartbeat)
-        listener.start()
-        reconciler.start()
-        janitor.start()
-        parts.extend([janitor.stop, listener.stop, reconciler.stop, runner.stop, heartbeat.stop])
+        for part in reversed(parts):
+            part.start()
+        started.extend([*parts, runner, heartbeat])
         # What was imported will stay: a collection in the middle of a plan (which makes many small
         # objects) took 70 ms to look at it again.
         gc.collect()
@@ -197,8 +216,8 @@ def _work(
     try:
         worker.start()
     finally:
-        for stop in parts:
-            stop()
+        for part in started:
+            part.stop()
 
 
 def _leave_logging_alone(**_: Any) -> None:
