@@ -1,0 +1,182 @@
+"""What becomes of a claim when the store is away or the claim is another's, whatever it is of: real
+store, real processes, no torch."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import cast
+
+import pytest
+
+from core.artifacts.build import open_artifacts
+from core.errors import StoreUnavailableError
+from core.jobs import JobRecord
+from core.store.redis import RedisStore
+from core.studies import RunRecord, StudyRecord
+from tests.worker.bench import FAKE, Away, Bench, there
+from tests.worker.scenarios import Finish
+from tests.worker.study_bench import StudyBench, as_written
+from worker.execution.context import ExecutionContext, Shutdown
+from worker.execution.execution import Execution
+from worker.execution.job import JobExecution
+from worker.execution.plan import PlanExecution
+from worker.execution.requested_diagnosis import DiagnosisExecution
+from worker.execution.supervision import TrainerLine
+from worker.execution.task import TaskExecution
+from worker.trainer.client import TrainerClient
+
+Seen = JobRecord | tuple[StudyRecord, list[RunRecord]]
+
+
+@dataclass
+class Claimed:
+    """Something that was claimed by hand.
+
+    Attributes:
+        execute: carries it out.
+        lose: makes the claim stale.
+        look: what is stored of it.
+        ended: whether its end is stored.
+    """
+
+    execute: Callable[[ExecutionContext], Execution]
+    lose: Callable[[], object]
+    look: Callable[[], Seen]
+    ended: Callable[[], bool]
+
+
+def a_job(bench: Bench) -> Claimed:
+    job_id = bench.submit(Finish(5))
+    claim = bench.claim_job()
+    return Claimed(
+        lambda context: JobExecution(claim, context),
+        lambda: bench.store.lose(claim),
+        lambda: bench.get(job_id),
+        lambda: bench.get(job_id).status == "succeeded" and bench.steps(job_id) == [0, 1, 2, 3, 4],
+    )
+
+
+def a_plan(bench: Bench) -> Claimed:
+    studies = StudyBench(bench)
+    study_id = studies.submit(Finish(5), [[0]])
+    claim = bench.claim_task()
+    return Claimed(
+        lambda context: PlanExecution(claim, context, as_written),
+        lambda: bench.store.lose(claim),
+        lambda: (studies.get(study_id), studies.runs(study_id)),
+        lambda: [run.status for run in studies.runs(study_id)] == ["queued"],
+    )
+
+
+def a_task(bench: Bench) -> Claimed:
+    studies = StudyBench(bench)
+    study_id = studies.submit(Finish(5), [[0]])
+    plan = bench.claim_task()
+    bench.store.studies.plan(plan, there(as_written(plan.study, [])))
+    claim = bench.claim_task()
+    return Claimed(
+        lambda context: TaskExecution(claim, context),
+        lambda: bench.store.lose(claim),
+        lambda: (studies.get(study_id), studies.runs(study_id)),
+        lambda: [run.status for run in studies.runs(study_id)] == ["succeeded"],
+    )
+
+
+def a_diagnosis(bench: Bench) -> Claimed:
+    job_id = bench.submit(Finish(5))
+    bench.store.close(bench.claim_job(), "succeeded", "finished", outcome="converged", fields={})
+    bench.ask(job_id, "final")
+    claim = there(bench.store.diagnoses.claim(60.0))
+    return Claimed(
+        lambda context: DiagnosisExecution(claim, context, "cpu"),
+        lambda: bench.store.diagnoses.hand_over(claim),
+        lambda: bench.get(job_id),
+        lambda: there(bench.get(job_id).diagnosis)["measured"]["step"] == 50,
+    )
+
+
+KINDS = pytest.mark.parametrize("kind", [a_job, a_plan, a_task, a_diagnosis])
+
+
+@pytest.fixture
+def trainer() -> Iterator[TrainerClient]:
+    client = TrainerClient(command=FAKE)
+    client.start()
+    yield client
+    client.stop()
+
+
+def context_of(
+    bench: Bench,
+    trainer: TrainerClient,
+    refuse: Callable[[str], None] = lambda call: None,
+    shutdown: Shutdown | None = None,
+) -> ExecutionContext:
+    """What a runner would give; `refuse` is asked before each call of the store."""
+    line = TrainerLine(trainer, 1, SimpleQueue())
+    trainer.hear = line.mailbox.put
+    return ExecutionContext(
+        store=cast(RedisStore, Away(bench.store, refuse)),
+        line=line,
+        artifacts=open_artifacts(bench.settings.artifacts_location),
+        settings=bench.settings,
+        device=lambda wanted: "cpu",
+        shutdown=shutdown or Shutdown(),
+    )
+
+
+@KINDS
+def test_it_comes_to_its_end(
+    bench: Bench, trainer: TrainerClient, kind: Callable[[Bench], Claimed]
+) -> None:
+    claimed = kind(bench)
+    claimed.execute(context_of(bench, trainer)).run()
+    assert claimed.ended()
+    assert trainer.alive
+
+
+@KINDS
+def test_a_store_that_is_away_is_waited_for(
+    bench: Bench, trainer: TrainerClient, kind: Callable[[Bench], Claimed]
+) -> None:
+    claimed = kind(bench)
+    calls: Counter[str] = Counter()
+
+    def first_refused(call: str) -> None:
+        calls[call] += 1
+        if calls[call] == 1:
+            raise StoreUnavailableError("away")
+
+    claimed.execute(context_of(bench, trainer, first_refused)).run()
+    assert claimed.ended()
+    assert calls
+
+
+@KINDS
+def test_a_store_that_stays_away_through_a_shutdown_leaves_the_claim_as_it_is(
+    bench: Bench, trainer: TrainerClient, kind: Callable[[Bench], Claimed]
+) -> None:
+    """Its lease expires, and another worker takes it."""
+    claimed = kind(bench)
+    before = claimed.look()
+
+    def refused(call: str) -> None:
+        raise StoreUnavailableError("away")
+
+    overdue = Shutdown(deadline=time.monotonic())
+    claimed.execute(context_of(bench, trainer, refused, overdue)).run()
+    assert claimed.look() == before
+    assert not trainer.alive
+
+
+@KINDS
+def test_a_claim_that_is_anothers_by_now_writes_nothing(
+    bench: Bench, trainer: TrainerClient, kind: Callable[[Bench], Claimed]
+) -> None:
+    claimed = kind(bench)
+    claimed.lose()
+    before = claimed.look()
+    claimed.execute(context_of(bench, trainer)).run()
+    assert claimed.look() == before
