@@ -8,7 +8,7 @@ import logging
 from dataclasses import replace
 from typing import assert_never
 
-from core.jobs import AttemptEnd, Outcome, Status
+from core.jobs import AttemptEnd, Outcome, Status, usage_of
 from core.messages import (
     Ending,
     Failed,
@@ -225,6 +225,7 @@ class JobExecution(Training[Claim]):
             "best": self._progress.best,
             "result": result,
             "checkpoints": self._progress.checkpoints,
+            "usage": usage_of(self._progress.peak_memory_bytes),
         }
 
         def close(rows: list[Append], waiting: Json) -> Status:

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from core.jobs import AttemptEnd, Status
+from core.jobs import AttemptEnd, Status, Usage
 from core.messages import RowsOfRuns
 from core.store.history.bundles import MAX_HISTORY_BYTES, num_bytes
 from core.store.history.layout import RunRows
@@ -153,9 +153,11 @@ class TaskRows(Writer[RunRows]):
         """Once sealed: write what is left. Raises what the store raises; may be repeated."""
         self.finish(self._send)
 
-    def close_task(self, status: Status, end: AttemptEnd) -> Status:
-        """Once sealed: write what is left and close the task, as `WorkerStudies.close`. Raises what
-        the store raises; may be repeated."""
+    def close_task(self, status: Status, end: AttemptEnd, usage: Usage | None = None) -> Status:
+        """Write what is left, once sealed, and close the task, as `WorkerStudies.close`.
+
+        Raises what the store raises; may be repeated.
+        """
 
         def close(rows: list[RunRows], notes: Notes) -> Status:
             return self._studies.close(
@@ -165,6 +167,7 @@ class TaskRows(Writer[RunRows]):
                 rows=rows,
                 runs=_records(notes),
                 num_updates=notes.get(_UPDATES),
+                usage=usage,
             )
 
         return self.finish(close)
