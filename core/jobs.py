@@ -116,11 +116,6 @@ class Usage:
     """Peak memory of the process that trained, on a GPU its memory included, as it was measured."""
 
 
-def usage_of(peak_memory_bytes: int | None) -> Usage | None:
-    """Return what an attempt has used, or None where it could not be measured."""
-    return None if peak_memory_bytes is None else Usage(peak_memory_bytes)
-
-
 @dataclass(frozen=True)
 class Attempt:
     """A worker's attempt at a job. Times are RFC 3339 strings."""

@@ -8,7 +8,7 @@ import logging
 from dataclasses import replace
 from typing import assert_never
 
-from core.jobs import AttemptEnd, Outcome, Status, usage_of
+from core.jobs import AttemptEnd, Outcome, Status
 from core.messages import (
     Ending,
     Failed,
@@ -170,6 +170,7 @@ class JobExecution(Training[Claim]):
 
     def _end(self, answer: Ending | TaskEnding | Measured) -> None:
         assert isinstance(answer, Ending)
+        self._rows.used(answer.peak_memory_bytes)
         self._progress.finish(answer)
         if answer.reason == "finished":
             self._succeed(answer)
@@ -193,7 +194,7 @@ class JobExecution(Training[Claim]):
         )
 
     def _fail(self, failed: Failed) -> None:
-        self._progress.peak_memory_bytes = failed.peak_memory_bytes
+        self._rows.used(failed.peak_memory_bytes)
         self._settle_as("failed", "failed", error=error_of(failed), result=self._partial_result())
 
     def _end_stopped(self) -> None:
@@ -225,7 +226,6 @@ class JobExecution(Training[Claim]):
             "best": self._progress.best,
             "result": result,
             "checkpoints": self._progress.checkpoints,
-            "usage": usage_of(self._progress.peak_memory_bytes),
         }
 
         def close(rows: list[Append], waiting: Json) -> Status:

@@ -30,17 +30,12 @@ _EVAL: Final = "eval."
 
 class JobProgress:
     """The record's `progress`, `latest`, `best` and `checkpoints` as of the last report; at first
-    as former attempts left them.
-
-    Attributes:
-        peak_memory_bytes: of this attempt, once the trainer has answered.
-    """
+    as former attempts left them."""
 
     def __init__(self, job: JobRecord) -> None:
         self.step = int(job.progress.get("step") or 0)
         self.latest = job.latest
         self.best = job.best
-        self.peak_memory_bytes: int | None = None
         self._max_steps = job.progress.get("max_steps")
         self._checkpoints: dict[str, Json] = {saved["path"]: saved for saved in job.checkpoints}
 
@@ -50,7 +45,7 @@ class JobProgress:
 
     def finish(self, ending: Ending) -> None:
         """Take the trainer's answer."""
-        self.best, self.peak_memory_bytes = _json(ending.best), ending.peak_memory_bytes
+        self.best = _json(ending.best)
 
     def save(self, saved: SavedCheckpoint) -> None:
         """Take a saved checkpoint: a path that comes again replaces its entry, and those that were

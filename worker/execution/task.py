@@ -10,7 +10,7 @@ from typing import Final, assert_never
 
 from core.errors import StoreUnavailableError
 from core.ids import rfc3339, utc_now
-from core.jobs import TERMINAL, AttemptEnd, Status, TimelineEntry, usage_of
+from core.jobs import TERMINAL, AttemptEnd, Status, TimelineEntry
 from core.messages import (
     Ending,
     Failed,
@@ -60,7 +60,6 @@ class TaskExecution(Training[TaskClaim]):
         super().__init__(claim.task.id, claim.study.id, claim, context)
         self._store = context.store
         self._study_id = claim.study.id
-        self._peak_memory_bytes: int | None = None
 
     def _begin(self) -> TrainTask | None:
         wanted = self._claim.task.runs
@@ -151,7 +150,7 @@ class TaskExecution(Training[TaskClaim]):
 
     def _end(self, answer: Ending | TaskEnding | Measured) -> None:
         assert isinstance(answer, TaskEnding)
-        self._peak_memory_bytes = answer.peak_memory_bytes
+        self._rows.used(answer.peak_memory_bytes)
         weighed = self._progress.weigh(answer.weights)
         self._rows.record([*weighed, *self._progress.pause(answer.paused)])
         if self._progress.rewound:
@@ -167,7 +166,7 @@ class TaskExecution(Training[TaskClaim]):
             self._settle_as("succeeded", "finished")
 
     def _fail(self, failed: Failed) -> None:
-        self._peak_memory_bytes = failed.peak_memory_bytes
+        self._rows.used(failed.peak_memory_bytes)
         self._fail_with(error_of(failed))
 
     def _end_stopped(self) -> None:
@@ -184,8 +183,7 @@ class TaskExecution(Training[TaskClaim]):
         self._settle_as("failed", "failed")
 
     def _settle_as(self, status: Status, end: AttemptEnd) -> None:
-        usage = usage_of(self._peak_memory_bytes)
-        now = self._insist(lambda: self._rows.close_task(status, end, usage))
+        now = self._insist(lambda: self._rows.close_task(status, end))
         artifacts = self._context.artifacts
         if now in TERMINAL:
             runs = self._insist(lambda: self._store.studies.runs(self._study_id))

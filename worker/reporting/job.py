@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from core.ids import rfc3339, utc_now
-from core.jobs import Event, TimelineEntry
+from core.jobs import Event, TimelineEntry, Usage
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Claim, Json
 from core.store.protocols.worker import WorkerStore
@@ -76,6 +76,11 @@ class JobRows(Writer[Append]):
         if isinstance(interventions, list):
             self._tell_interventions(interventions)
         self._note(fields)
+
+    def used(self, peak_memory_bytes: int | None) -> None:
+        """What the attempt has used, as the trainer measured it."""
+        if peak_memory_bytes is not None:
+            self._note({"usage": Usage(peak_memory_bytes)})
 
     def tell(self, event: Event, detail: str) -> None:
         """Add an entry of this moment to the job's timeline."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from core.jobs import AttemptEnd, Status, Usage
-from core.messages import RowsOfRuns
 from core.store.history.bundles import MAX_HISTORY_BYTES, num_bytes
 from core.store.history.layout import RunRows
 from core.store.protocols.types import Layouts, TaskClaim
@@ -120,6 +119,7 @@ class TaskRows(Writer[RunRows]):
         self._early_bytes = early_bytes
         self._placing = RowPlacement(layouts)
         self._over: set[int] = set()
+        self._usage: Usage | None = None
         self._to_truncate = {(run, kind) for run in going_on for kind in layouts[run]}
 
     def add(self, rows: RowsOfRuns) -> None:
@@ -149,11 +149,15 @@ class TaskRows(Writer[RunRows]):
         """Where the attempt trains."""
         self._note({_DEVICE: name})
 
+    def used(self, peak_memory_bytes: int | None) -> None:
+        """What the task has used, as the trainer measured it; it is written with its close."""
+        self._usage = None if peak_memory_bytes is None else Usage(peak_memory_bytes)
+
     def write_rest(self) -> None:
         """Once sealed: write what is left. Raises what the store raises; may be repeated."""
         self.finish(self._send)
 
-    def close_task(self, status: Status, end: AttemptEnd, usage: Usage | None = None) -> Status:
+    def close_task(self, status: Status, end: AttemptEnd) -> Status:
         """Write what is left, once sealed, and close the task, as `WorkerStudies.close`.
 
         Raises what the store raises; may be repeated.
@@ -167,7 +171,7 @@ class TaskRows(Writer[RunRows]):
                 rows=rows,
                 runs=_records(notes),
                 num_updates=notes.get(_UPDATES),
-                usage=usage,
+                usage=self._usage,
             )
 
         return self.finish(close)

@@ -1,5 +1,6 @@
 """The writes of whoever holds a job or a task: the calls, and how their answers are read."""
 
+from collections.abc import Sequence
 from secrets import token_hex
 from typing import Any, cast
 
@@ -72,6 +73,14 @@ def status_in(answer: Any, claim: Claim | TaskClaim) -> Status:
     """The status in the answer of a write that gives one."""
     accept(answer, claim)
     return cast(Status, answer[1].decode())
+
+
+def accept_before_close(answers: Sequence[Any], claim: Claim | TaskClaim) -> None:
+    """As `accept`, of writes that went out with a close that holds: where they are stale, the close
+    was repeated, and they were written the first time."""
+    for answer in answers:
+        if answer[0] != b"stale":
+            accept(answer, claim)
 
 
 def accept(answer: Any, claim: Claim | TaskClaim) -> None:

@@ -10,7 +10,14 @@ from core.store.calls.job_codec import decode_job, decode_layouts, encode_worker
 from core.store.calls.nouns import JOBS, record_key
 from core.store.calls.opening import check_opened, open_call, refuse_newer
 from core.store.calls.study_codec import decode_claim
-from core.store.calls.write import accept, append_call, held, status_in, truncate_call
+from core.store.calls.write import (
+    accept,
+    accept_before_close,
+    append_call,
+    held,
+    status_in,
+    truncate_call,
+)
 from core.store.connection.client import TIMEOUT_S, Call, SyncClient, call_script, command
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows
 from core.store.protocols.types import Claim, Json, TaskClaim, WorkerInfo
@@ -102,9 +109,7 @@ class RedisStore:
             [*appends, call_script("close", *held(claim), status, end, *values)]
         )
         now = status_in(last, claim)
-        for answer in before:
-            if answer[0] != b"stale":  # stale beside a close that holds: the call was repeated
-                accept(answer, claim)
+        accept_before_close(before, claim)
         return now
 
     def hand_over(self, claim: Claim | TaskClaim) -> Status:

@@ -9,7 +9,15 @@ from core.store.calls.codec import dumps, encode_usage
 from core.store.calls.jobs import read_trash
 from core.store.calls.nouns import STUDIES, record_key
 from core.store.calls.study_codec import encode_round, encode_runs
-from core.store.calls.write import accept, append_call, bundle_call, held, status_in, truncate_call
+from core.store.calls.write import (
+    accept,
+    accept_before_close,
+    append_call,
+    bundle_call,
+    held,
+    status_in,
+    truncate_call,
+)
 from core.store.connection.client import Call, SyncClient, call_script, command
 from core.store.history.bundles import bundles
 from core.store.history.layout import HistoryKind, RunRows
@@ -110,9 +118,7 @@ class RedisStudies:
             ]
         )
         accept(last, claim)
-        for answer in earlier:
-            if answer[0] != b"stale":  # stale beside a close that holds: the call was repeated
-                accept(answer, claim)
+        accept_before_close(earlier, claim)
         return cast(Status, study_status.decode())
 
     def free(self, study_id: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.errors import StaleAttemptError, StoreUnavailableError
-from core.jobs import JobRecord, TimelineEntry
+from core.jobs import JobRecord, TimelineEntry, Usage
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Claim, Json
 from core.store.protocols.worker import WorkerStore
@@ -78,10 +78,12 @@ def test_a_short_run_is_written_once_with_its_close() -> None:
     it.add("train", 0, steps(0, 25))
     it.set(phase="training")
     it.add("train", 25, steps(25, 25))
+    it.used(2**30)
+    it.used(None)  # not measured: what was known stays
     finish(shelf, it)
     assert shelf.num_writes == 1
     assert shelf.rows["train"] == list(range(50))
-    assert shelf.fields == {"phase": "training"}
+    assert shelf.fields == {"phase": "training", "usage": Usage(2**30)}
 
 
 def test_a_long_run_is_written_on_the_way() -> None:

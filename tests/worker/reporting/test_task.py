@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.errors import StaleAttemptError, StoreUnavailableError
-from core.jobs import AttemptEnd, Status
+from core.jobs import AttemptEnd, Status, Usage
 from core.messages import Kind, RowsOfRuns
 from core.store.history.layout import Columns, HistoryLayout, RunRows
 from core.store.protocols.types import TaskClaim
@@ -40,6 +40,7 @@ class Shelf:
         self.num_updates: int | None = None
         self.device: str | None = None
         self.closed: tuple[Status, AttemptEnd] | None = None
+        self.usage: Usage | None = None
         self.num_calls = 0
         self.num_refused = 0
         self.error: Exception | None = None
@@ -91,6 +92,7 @@ class Shelf:
             before.append(num_rows)
 
     def close(self, claim: TaskClaim, status: Status, end: AttemptEnd, **written: Any) -> Status:
+        self.usage = written.pop("usage")
         self.write(claim, **written)
         self.closed = (status, end)
         return "running"
@@ -131,9 +133,11 @@ def test_a_short_task_is_written_once_with_its_close() -> None:
     it.record([run(0, status="succeeded")])
     it.progress(17)
     it.seal()
+    it.used(2**30)
     assert it.close_task("succeeded", "finished") == "running"
     it.close()
     assert shelf.num_calls == 1
+    assert shelf.usage == Usage(2**30)
     assert shelf.closed == ("succeeded", "finished")
     assert shelf.rows == {
         (0, "train"): list(range(10)),
