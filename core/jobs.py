@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from typing import Annotated, Final, Literal, NamedTuple, get_args
+
+from core.specs.base import Json
 
 Status = Literal["queued", "running", "cancelling", "succeeded", "cancelled", "failed"]
 Outcome = Literal["converged", "stalled", "budget_exhausted", "diverged"]
@@ -32,8 +34,6 @@ HELD: Final[frozenset[Status]] = frozenset({"running", "cancelling"})
 MOST_ENTRIES: Final = 100
 """Length of a timeline at most. Where there would be more, the middle ones go: `omitted` says how
 many."""
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

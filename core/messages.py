@@ -6,14 +6,14 @@ nothing of torch is in it.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.jobs import Outcome
+from core.specs.base import Json
 
-Json = dict[str, Any]
 Columns = dict[str, NDArray[np.float64]]
 """Series name -> one value a row (float64), or rows x dim for `x`. All of the same length.
 `step` is always there."""

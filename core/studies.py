@@ -6,7 +6,7 @@ claims, with a lease and a fencing token, as it claims a job: `plan` decides whi
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from core.formats import STORE
 from core.jobs import (
@@ -22,8 +22,8 @@ from core.jobs import (
     Timeline,
     Usage,
 )
+from core.specs.base import Json
 
-Json = dict[str, Any]
 TaskKind = Literal["plan", "train"]
 
 RUN_COUNTS: Final = ("queued", "running", "succeeded", "failed", "cancelled", "diverged")

@@ -153,3 +153,15 @@ def test_it_imports_where_torch_cannot_be_had(module: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_an_open_object_of_json_has_one_name() -> None:
+    """Where it is defined; the name is imported from there by everybody else."""
+    found = [
+        str(path.relative_to(ROOT))
+        for part in ("api", "core", "thalweg_service", "worker")
+        for path in sources(part)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "Json"
+    ]
+    assert found == ["core/specs/base.py"]

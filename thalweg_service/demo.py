@@ -28,8 +28,6 @@ from rich.text import Text
 
 from thalweg_service.child_process import signals_deferred, tethered
 
-Json = dict[str, Any]
-
 OUTPUT: Final = Path("demo-output")
 TERMINAL: Final = frozenset({"succeeded", "failed", "cancelled"})
 _STOP_TIMEOUT_S: Final = 12.0
@@ -37,7 +35,7 @@ _BLANK: Final = 0x2800
 # Unicode's order of the dots of a braille character: bit of the dot in row r, column c.
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
-DIGITS: Final[Json] = {
+DIGITS: Final[dict[str, Any]] = {
     "problem": {
         "kind": "supervised",
         "data": {"kind": "builtin", "name": "digits", "eval_fraction": 0.2},
@@ -48,7 +46,7 @@ DIGITS: Final[Json] = {
     "budget": {"max_steps": 2000},
     "labels": {"demo": "digits"},
 }
-ROSENBROCK: Final[Json] = {
+ROSENBROCK: Final[dict[str, Any]] = {
     "problem": {
         "kind": "function",
         "function": {"kind": "rosenbrock", "dim": 2},
@@ -159,7 +157,9 @@ def rosenbrock(client: httpx2.Client, console: Console) -> bool:
     return bool(job["status"] == "succeeded" and all(abs(x - 1) < 0.01 for x in solution))
 
 
-def run(client: httpx2.Client, console: Console, title: str, spec: Json) -> Json:
+def run(
+    client: httpx2.Client, console: Console, title: str, spec: dict[str, Any]
+) -> dict[str, Any]:
     """Send a job, follow it to its end and show it; return the job in its final state."""
     console.rule(f"[bold]{title}")
     console.print(Panel(JSON(json.dumps(spec)), title="POST /v1/jobs", title_align="left"))
@@ -173,7 +173,9 @@ def run(client: httpx2.Client, console: Console, title: str, spec: Json) -> Json
     return job
 
 
-def follow(client: httpx2.Client, console: Console, link: str) -> tuple[Json, list[float]]:
+def follow(
+    client: httpx2.Client, console: Console, link: str
+) -> tuple[dict[str, Any], list[float]]:
     """Wait until the job is terminal: a progress bar, fed by the rows that have come since."""
     losses: list[float] = []
     after: int | None = None
@@ -205,7 +207,7 @@ def follow(client: httpx2.Client, console: Console, link: str) -> tuple[Json, li
                 return job, losses
 
 
-def history(client: httpx2.Client, link: str, after: int | None) -> Json:
+def history(client: httpx2.Client, link: str, after: int | None) -> dict[str, Any]:
     """Return the next rows after a step."""
     params: dict[str, str | int] = {"series": "loss", "limit": 10_000}
     if after is not None:
@@ -213,7 +215,7 @@ def history(client: httpx2.Client, link: str, after: int | None) -> Json:
     return {**body(client.get(f"{link}/history", params=params)), "limit": params["limit"]}
 
 
-def show(console: Console, job: Json, losses: list[float]) -> None:
+def show(console: Console, job: dict[str, Any], losses: list[float]) -> None:
     """Print the job's outcome and result."""
     result = job["result"] or {}
     table = Table(show_header=False, box=None, padding=(0, 2))
@@ -232,7 +234,7 @@ def show(console: Console, job: Json, losses: list[float]) -> None:
     console.print(Text("\n".join(curve(losses)), style="cyan"), soft_wrap=True)
 
 
-def save_picture(client: httpx2.Client, console: Console, job: Json) -> None:
+def save_picture(client: httpx2.Client, console: Console, job: dict[str, Any]) -> None:
     """Save the curve as the service draws it."""
     reply = client.get(f"{job['links']['self']}/plot", params={"kind": "loss", "format": "png"})
     if reply.status_code != 200:
@@ -243,11 +245,11 @@ def save_picture(client: httpx2.Client, console: Console, job: Json) -> None:
     console.print(f"The picture: {path} ({len(reply.content):,} bytes)")
 
 
-def body(reply: httpx2.Response) -> Json:
+def body(reply: httpx2.Response) -> dict[str, Any]:
     """Return the reply's JSON. Raises `DemoError` for an error."""
     if reply.status_code >= 400:
         raise DemoError(f"{reply.request.method} {reply.url}: {reply.status_code} {reply.text}")
-    content: Json = reply.json()
+    content: dict[str, Any] = reply.json()
     return content
 
 

@@ -10,9 +10,9 @@ import orjson
 
 from api.http.schemas import Page
 from core.errors import FieldError, InvalidInputError
+from core.specs.base import Json
 
 Item = TypeVar("Item")
-Json = dict[str, Any]
 
 
 def fingerprint(*query: object) -> str:

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.http.encoding import strict
 from core.ids import JOB_PREFIX, STUDY_PREFIX, pattern_of
 from core.jobs import Event
-
-Json = dict[str, Any]
+from core.specs.base import Json
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A number; one that is not finite is a string."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from api.http.log import note
 from api.services.dependencies import Services
@@ -21,7 +21,6 @@ from core.specs.job import JobSpec
 from core.specs.parsing.continuation import differences
 from core.store.protocols.types import Created, Idempotency, NewJob, QueueFullError
 
-Json = dict[str, Any]
 _PARAM: Final = "start_from"
 
 

@@ -1,12 +1,9 @@
 """Records → the JSON that the contract shows."""
 
-from typing import Any
-
 from api.http.schemas import LEFT_OUT
 from api.jobs.schemas import Checkpoint, Job, Links, Progress
 from core.jobs import JobRecord
-
-Json = dict[str, Any]
+from core.specs.base import Json
 
 
 def job_json(job: JobRecord, queue_position: int | None = None, *, listed: bool = False) -> Json:

@@ -8,10 +8,9 @@ from statistics import fmean
 from typing import Any, Final
 
 from api.http.encoding import strict, to_json
+from core.specs.base import Json
 from core.store.protocols.api import ApiStore
 from core.studies import RunRecord, StudyRecord
-
-Json = dict[str, Any]
 
 _KEPT: Final = 64
 _LARGEST_KEPT: Final = 2**20

@@ -1,14 +1,13 @@
 """Records of studies and their runs → the JSON that the contract shows."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from api.http.schemas import LEFT_OUT
 from api.studies.schemas import Pause, Run, RunLinks, RunWithSpec, Study, StudyLinks, StudyProgress
 from core.ids import utc_now
+from core.specs.base import Json
 from core.studies import RUN_COUNTS, RunRecord, StudyRecord
-
-Json = dict[str, Any]
 
 _ENDED: Final = ("succeeded", "failed", "cancelled")
 

@@ -1,12 +1,9 @@
 """Workers as replies show them."""
 
-from typing import Any
-
 from api.system.schemas import Worker
+from core.specs.base import Json
 from core.store.protocols.types import WorkerInfo
 from core.studies import study_of
-
-Json = dict[str, Any]
 
 
 def worker_json(worker: WorkerInfo) -> Json:

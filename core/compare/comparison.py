@@ -10,7 +10,7 @@ longer, wins by that alone (Choi et al. 2019, arXiv 1910.05446; Sivaprasad et al
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -23,10 +23,9 @@ from core.compare.table import Floats, Ints, State, Table, tabulate
 from core.compare.targets import to_target
 from core.compare.winner import verdict
 from core.formats import STORE, stored_job
+from core.specs.base import Json
 from core.specs.studies.sweep import applied
 from core.studies import RunRecord
-
-Json = dict[str, Any]
 
 
 def tuning_budget(table: Table) -> Json:

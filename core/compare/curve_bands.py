@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.compare import parameters
 from core.compare.parameters import is_choice
+from core.specs.base import Json
 
-Json = dict[str, Any]
 Floats = NDArray[np.float64]
 
 CELLS: Final = 150

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-Json = dict[str, Any]
+from core.specs.base import Json
 
 _PROBLEM: Final = "problem"
 _SAME_ROWS: Final = ("problem.data.order", "problem.data.drop_last", "problem.data.standardize")

@@ -12,7 +12,7 @@ among the instances. AlgoPerf (arXiv 2306.07179) scores a solver by the integral
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from core.compare import parameters
 from core.compare.table import State, Table
 from core.compare.targets import kaplan_meier_median
+from core.specs.base import Json
 
 Floats = NDArray[np.float64]
 
@@ -57,8 +58,6 @@ def score(found: Floats) -> Floats:
     gained: Floats = np.clip((LARGEST - reached) / (LARGEST - 1.0), 0.0, 1.0).mean(axis=1)
     return gained
 
-
-Json = dict[str, Any]
 
 MOST_SOLVERS: Final = 64
 """Most solvers that are listed: those with the best scores."""

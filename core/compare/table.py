@@ -4,15 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.compare import parameters
+from core.specs.base import Json
 from core.studies import RunRecord
 
-Json = dict[str, Any]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 

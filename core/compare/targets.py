@@ -7,14 +7,12 @@ censored there: it might have. The median is that of the Kaplan-Meier estimate (
 1958, doi 10.1080/01621459.1958.10501452).
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from core.compare.table import State, Table
+from core.specs.base import Json
 
-Json = dict[str, Any]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 

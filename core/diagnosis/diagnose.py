@@ -5,11 +5,11 @@ import numpy as np
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import gather
 from core.diagnosis.evidence.measured import Measured
-from core.diagnosis.finding import Json
 from core.diagnosis.remedies.propose import propose
 from core.diagnosis.rules.table import examine
 from core.diagnosis.verdict import decide
 from core.jobs import Outcome
+from core.specs.base import Json
 from core.specs.job import JobSpec
 
 Columns = dict[str, Floats]

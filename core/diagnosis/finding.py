@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from core.diagnosis.evidence.evidence import Evidence
+from core.specs.base import Json
 
-Json = dict[str, Any]
 Status = Literal["triggered", "clear", "undetermined"]
 
 

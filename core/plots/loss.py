@@ -6,18 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from core.plots.marks import Mark
-from core.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    HUGE,
-    ORANGE,
-    RED,
-    Floats,
-    Json,
-    say_empty,
-    whole_steps,
-)
+from core.plots.style import BLUE, GREEN, GREY, HUGE, ORANGE, RED, Floats, say_empty, whole_steps
+from core.specs.base import Json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

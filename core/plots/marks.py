@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from core.plots.style import HUGE, Floats, Json
+from core.plots.style import HUGE, Floats
+from core.specs.base import Json
 
 Columns = Mapping[str, Floats]
 _STRETCHES: Final = 40

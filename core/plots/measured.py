@@ -1,17 +1,17 @@
 """Pictures of what a full diagnosis measured: eigenvalues, and the loss around the weights."""
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from core.plots.run import PlotFormat, picture, title
+from core.specs.base import Json
 from core.specs.job import JobSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Json = dict[str, Any]
 MeasuredKind = Literal["spectrum", "landscape"]
 
 _BLUE, _RED, _GREY = "#2b6cb0", "#c53030", "#718096"

@@ -15,7 +15,8 @@ import numpy as np
 from core.errors import FieldError, InvalidInputError
 from core.plots.loss import draw_loss, draw_verdict
 from core.plots.marks import marks_of
-from core.plots.style import BLUE, GREY, HUGE, ORANGE, RED, Floats, Json, say_empty, whole_steps
+from core.plots.style import BLUE, GREY, HUGE, ORANGE, RED, Floats, say_empty, whole_steps
+from core.specs.base import Json
 from core.specs.formulas.parser import parse
 from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension, domain, value_at

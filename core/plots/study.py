@@ -1,7 +1,7 @@
 """Pictures of a study: its best configurations' curves as bands, and the performance profile."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,12 @@ from core.compare.curve_bands import Band, CurvePlan, Shown, band, curve_plan
 from core.errors import FieldError, InvalidInputError
 from core.plots.run import PlotFormat, picture
 from core.plots.style import BLUE, GREEN, GREY, HUGE, ORANGE, RED, say_empty, whole_steps
+from core.specs.base import Json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Json = dict[str, Any]
 Floats = NDArray[np.float64]
 Curves = Mapping[int, tuple[Floats, Floats]]
 StudyPlotKind = Literal["curves", "profile"]

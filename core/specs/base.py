@@ -1,8 +1,12 @@
 """Base of all spec models: frozen, strict, closed to unknown fields and non-finite numbers."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Json = dict[str, Any]
+"""An object of JSON whose members nobody lists: a body as it came, a spec as it is stored, a patch.
+Where the members are known, a dataclass or a `TypedDict` says them."""
 
 
 class Spec(BaseModel):

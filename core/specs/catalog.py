@@ -4,9 +4,9 @@ Built from the spec's own models, so that what is listed is what is accepted.
 """
 
 from functools import cache
-from typing import Any, Final, get_args
+from typing import Final, NotRequired, TypedDict, get_args
 
-from core.specs.base import Spec
+from core.specs.base import Json, Spec
 from core.specs.data import Builtin, Inline
 from core.specs.formulas.classic import CLASSICS
 from core.specs.models import Activation
@@ -162,8 +162,6 @@ The classic functions' lines are in `core.specs.formulas.classic`.
 """
 
 
-Json = dict[str, Any]
-
 _UNION_OF: Final = {
     "optimizers": "optimizer",
     "schedules": "schedule",
@@ -174,6 +172,27 @@ _UNION_OF: Final = {
     "initializers": "init",
 }
 """Families that are one field's choices: the field's name in `families.UNIONS`."""
+
+
+class Supports(TypedDict):
+    """What a kind can be used with; `fused`, of optimizers: whether a study's runs with it train
+    together as one computation."""
+
+    resume: bool
+    devices: list[str]
+    precisions: list[str]
+    fused: NotRequired[bool]
+
+
+class Entry(TypedDict):
+    """A kind as the catalogue shows it."""
+
+    kind: str
+    summary: str
+    schema: Json
+    source: str
+    supports: Supports
+
 
 FAMILIES: Final = (
     "optimizers",

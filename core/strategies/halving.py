@@ -11,8 +11,6 @@ from typing import Any
 from core.specs.studies.halving import num_kept
 from core.studies import RunRecord
 
-Json = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Rung:

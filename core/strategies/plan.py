@@ -5,7 +5,6 @@ repeated after a crash decides the same.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import num_steps
@@ -16,8 +15,6 @@ from core.store.protocols.types import Round
 from core.strategies.halving import decide, grouped, waits
 from core.strategies.runs import Configuration, new_runs, train_tasks
 from core.studies import RunRecord, StudyRecord
-
-Json = dict[str, Any]
 
 
 def next_round(study: StudyRecord, runs: Sequence[RunRecord]) -> Round | None:

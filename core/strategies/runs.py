@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
+from core.specs.base import Json
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.sizes.fusing import CPU_STACK_BYTES, GPU_STACK_BYTES, stacks
 from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewRun
 from core.studies import RunRecord, StudyRecord, TaskRecord
-
-Json = dict[str, Any]
 
 MODELS_A_TASK: Final = 32
 """Models of a task for a CPU, so that a study's tasks keep several workers busy. It costs little

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from core.errors import InvalidInputError
 from core.formats import STORE
+from core.specs.base import Json
 from core.specs.studies.parse import RunSpecs, sweep_of
 from core.specs.studies.sweep import Axis
 from core.specs.study import SweepIntegers, SweepLinear, SweepLog, SweepValues, TpeStrategy
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-Json = dict[str, Any]
 
 MOST_REFUSED: Final = 500
 """A batch asks again this many times for parameters that make no job, before it stays short."""

@@ -13,8 +13,9 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
+from core.specs.base import Json
 from core.specs.job import (
     ClipOnDivergence,
     JobSpec,
@@ -32,7 +33,6 @@ SETTLING_STEPS: Final = 50
 NORMS: Final = 100
 """Gradient norms whose median is the run's own."""
 
-Json = dict[str, Any]
 Policy = RollBackOnDivergence | SkipOnDivergence | ClipOnDivergence
 
 

@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from core.jobs import Outcome
 from core.messages import Ending, PhaseBegun
+from core.specs.base import Json
 from core.train.periodic import RunParts
 from core.train.stopping import final_outcome
-
-Json = dict[str, Any]
 
 
 def hand_over(parts: RunParts) -> Ending:

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from core.messages import EndReason
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import Snapshot
 from core.train.checkpoint.writer import ArtifactWriter
@@ -25,8 +26,6 @@ LONG_BLOCK_S: Final = 0.1
 Their size never changes a result."""
 SLOW_EVALUATION_S: Final = 0.1
 """Rows leave before an evaluation that is expected to take longer."""
-
-Json = dict[str, Any]
 
 
 def step_limit(spec: JobSpec, steps_per_epoch: int) -> int:

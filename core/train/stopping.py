@@ -10,15 +10,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from core.jobs import Outcome
+from core.specs.base import Json
 from core.specs.job import Stop
 
 TAIL: Final = 10
 """Losses whose median stands for the end of a run."""
-
-Json = dict[str, Any]
 
 
 class Rules(NamedTuple):

@@ -15,9 +15,9 @@ from core.diagnosis.remedies.effect import compare, facts
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord, Outcome
 from core.messages import Measure
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.store.history.layout import Columns, HistoryKind
-from core.store.protocols.types import Json
 from core.store.protocols.worker import WorkerStore
 from worker.reporting.job import JobRows
 

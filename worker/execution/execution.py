@@ -24,7 +24,8 @@ from typing import Generic, TypeVar, assert_never
 
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import Status
-from core.messages import Ending, Failed, JobReport, Json, Measured, TaskEnding, TaskReport, Work
+from core.messages import Ending, Failed, JobReport, Measured, TaskEnding, TaskReport, Work
+from core.specs.base import Json
 from core.store.protocols.types import Claim, TaskClaim
 from worker.execution.context import ExecutionContext
 from worker.execution.supervision import Last, Supervision

@@ -28,8 +28,9 @@ from core.messages import (
     TaskReport,
     TrainJob,
 )
+from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind
-from core.store.protocols.types import Claim, Json
+from core.store.protocols.types import Claim
 from worker.execution.context import ExecutionContext
 from worker.execution.diagnosis import (
     LIMIT_S,

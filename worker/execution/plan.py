@@ -9,11 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
-from typing import Any, Final
+from typing import Final
 
 from core.compare.comparison import best_configuration
 from core.errors import JobFailure
 from core.jobs import Status
+from core.specs.base import Json
 from core.store.protocols.types import Round, TaskClaim
 from core.studies import RunRecord, StudyRecord
 from worker.execution.cleanup import drop_spent
@@ -22,7 +23,6 @@ from worker.execution.execution import Execution
 
 log = logging.getLogger("thalweg.worker")
 
-Json = dict[str, Any]
 Decide = Callable[[StudyRecord, Sequence[RunRecord]], Round | None]
 """Which runs and tasks come next; None: the study has come through."""
 

@@ -9,7 +9,6 @@ import numpy as np
 from core.jobs import JobRecord, Status
 from core.messages import (
     Ending,
-    Json,
     LossAt,
     PausedRun,
     Progress,
@@ -19,6 +18,7 @@ from core.messages import (
     SavedCheckpoint,
     TaskWeights,
 )
+from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import TaskClaim
 from core.studies import RunRecord

@@ -8,7 +8,8 @@ import logging
 
 from core.errors import StaleAttemptError, StoreUnavailableError
 from core.messages import Ending, Failed, Measure, Measured, TaskEnding
-from core.store.protocols.types import DiagnosisClaim, Json
+from core.specs.base import Json
+from core.store.protocols.types import DiagnosisClaim
 from worker.execution.context import ExecutionContext
 from worker.execution.diagnosis import (
     LIMIT_S,

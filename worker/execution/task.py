@@ -30,8 +30,9 @@ from core.messages import (
     TaskReport,
     TrainTask,
 )
+from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind
-from core.store.protocols.types import Json, TaskClaim
+from core.store.protocols.types import TaskClaim
 from core.studies import run_id
 from worker.execution.cleanup import drop_checkpoints, drop_spent
 from worker.execution.context import ExecutionContext

@@ -7,8 +7,9 @@ import numpy as np
 
 from core.ids import rfc3339, utc_now
 from core.jobs import Event, TimelineEntry, Usage
+from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind
-from core.store.protocols.types import Claim, Json
+from core.store.protocols.types import Claim
 from core.store.protocols.worker import WorkerStore
 from worker.reporting.spool import Rows, join
 from worker.reporting.writer import Notes, Writer

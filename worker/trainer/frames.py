@@ -18,7 +18,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.messages import Columns, Json
+from core.messages import Columns
+from core.specs.base import Json
 
 _LENGTHS: Final = struct.Struct("<II")
 _MAX_HEADER_BYTES: Final = 64 * 2**20

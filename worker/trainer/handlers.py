@@ -15,7 +15,6 @@ from core.ids import JOB_PREFIX, STUDY_PREFIX, new_id
 from core.messages import (
     Ending,
     JobReport,
-    Json,
     Measure,
     Measured,
     PhaseBegun,
@@ -26,6 +25,7 @@ from core.messages import (
     TrainTask,
 )
 from core.settings import Settings
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.parsing.job import Limits, parse_job
 from core.specs.validation.auto_lr import is_settled

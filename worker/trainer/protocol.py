@@ -13,7 +13,6 @@ from core.messages import (
     HandOver,
     HistoryRows,
     Intervened,
-    Json,
     Measure,
     Measured,
     PhaseBegun,
@@ -31,6 +30,7 @@ from core.messages import (
     TrainJob,
     TrainTask,
 )
+from core.specs.base import Json
 from worker.trainer import frames
 
 Sent = TypeVar("Sent")

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import TypeAdapter
 
 from core.compare.minima.stationary import near_minima
+from core.specs.base import Json
 from core.specs.formulas.values import dimension, domain, value_at
 from core.specs.functions import Function, Quadratic
 from core.studies import RunRecord
 
-Json = dict[str, Any]
 Floats = NDArray[np.float64]
 
 RADIUS: Final = 1e-3

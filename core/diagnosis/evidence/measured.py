@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-Json = dict[str, Any]
+from core.specs.base import Json
 
 TOLERANCE = 1e-6
 """Curvatures below this share of the largest in size count as 0 (as for functions)."""

@@ -7,7 +7,7 @@ the parent's best loss.
 """
 
 import math
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import Evidence, gather
 from core.diagnosis.finding import number
 from core.jobs import Outcome
+from core.specs.base import Json
 from core.specs.job import JobSpec, Supervised
 
-Json = dict[str, Any]
 Columns = dict[str, Floats]
 Verdict = Literal["improved", "no_change", "worse"]
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from core.diagnosis.evidence.evidence import Evidence
-from core.diagnosis.finding import Json
 from core.diagnosis.remedies.patches import Remedy
+from core.specs.base import Json
 from core.specs.job import Supervised
 from core.specs.models import MLP, ConstantInit, KaimingUniform, LinearModel
 

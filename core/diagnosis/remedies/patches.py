@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.diagnosis.finding import Json, number
+from core.diagnosis.finding import number
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.optimizers import settled_lr
 from core.specs.schedules import Constant

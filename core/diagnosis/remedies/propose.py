@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from core.diagnosis.evidence.evidence import Evidence
-from core.diagnosis.finding import Findings, Json
+from core.diagnosis.finding import Findings
 from core.diagnosis.remedies.model import (
     add_dropout,
     better_start,
@@ -30,6 +30,7 @@ from core.diagnosis.remedies.step_size import (
 from core.diagnosis.rules.progress import conditioning
 from core.diagnosis.rules.stability import asymptotic_speed
 from core.diagnosis.verdict import Verdict
+from core.specs.base import Json
 from core.specs.job import Supervised
 from core.specs.optimizers import SGD, settled_lr
 from core.specs.schedules import Constant

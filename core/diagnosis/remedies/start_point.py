@@ -7,8 +7,8 @@ import numpy as np
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.evidence.landscape import MAX_DIM, values_of
-from core.diagnosis.finding import Json
 from core.diagnosis.remedies.patches import Remedy, rounded
+from core.specs.base import Json
 from core.specs.formulas.parser import parse
 from core.specs.formulas.tree import variables
 from core.specs.formulas.values import domain

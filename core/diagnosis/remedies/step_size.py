@@ -6,9 +6,9 @@ import numpy as np
 
 from core.diagnosis.evidence import curves, theory
 from core.diagnosis.evidence.evidence import Evidence
-from core.diagnosis.finding import Json
 from core.diagnosis.remedies.patches import Remedy, constant_rate, rounded, scaled_rate
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
+from core.specs.base import Json
 from core.specs.optimizers import settled_lr
 
 

@@ -5,14 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from core.errors import FieldError, InvalidInputError
-from core.specs.base import Spec
+from core.specs.base import Json, Spec
 from core.specs.job import Budget, JobSpec, StartFrom
 from core.specs.parsing.body import read_as
 from core.specs.parsing.job import parse_job
 from core.specs.validation.errors import MAX_ERRORS, shown
 from core.specs.validation.limits import Limits
-
-Json = dict[str, Any]
 
 FREE: Final = frozenset(
     {"budget", "start_from", "labels", "priority", "max_attempts", "diagnose", "webhook"}

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits
@@ -25,9 +26,6 @@ def merge(target: Any, patch: Any) -> Any:
         else:
             merged[key] = merge(merged.get(key), value)
     return merged
-
-
-Json = dict[str, Any]
 
 
 def remedied(parent: Json, patch: Json, limits: Limits) -> JobSpec:

@@ -1,13 +1,10 @@
 """The common traits of a study's configurations, and the sum of what they will take."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from core.specs.job import JobSpec
 from core.specs.sizes.cost import history_bytes, memory_parts
 from core.specs.sizes.shapes import extent_of, steps_of
-
-Json = dict[str, Any]
 
 
 @dataclass

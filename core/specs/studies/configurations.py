@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from core.errors import FieldError, InvalidInputError
 from core.formats import STORE, stored_job
+from core.specs.base import Json
 from core.specs.data import Inline
 from core.specs.job import JobSpec, Supervised
 from core.specs.parsing.body import MAX_FIELDS, MAX_OBJECTS, read_as
@@ -18,8 +19,6 @@ from core.specs.parsing.job import parse_job, resolve
 from core.specs.studies.sweep import applied
 from core.specs.validation.errors import MAX_ERRORS, shown
 from core.specs.validation.limits import Limits
-
-Json = dict[str, Any]
 
 _DATA: Final = "problem.data"
 _STAND_IN: Final[Json] = {"features": [[0.0], [0.0]], "targets": [0, 1]}

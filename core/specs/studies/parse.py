@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from core.errors import FieldError, InvalidInputError
 from core.formats import STORE
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.parsing.body import read_as
 from core.specs.sizes.study import StudySummary
@@ -31,8 +32,6 @@ from core.specs.studies.validation import (
 from core.specs.study import GridStrategy, RandomStrategy, Strategy, StudySpec, TpeStrategy
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.limits import Limits
-
-Json = dict[str, Any]
 
 MAX_OBJECTS: Final = 20_000
 MAX_FIELDS: Final = 200_000

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final, assert_never
 
+from core.specs.base import Json
 from core.specs.sizes.study import StudySummary
 from core.specs.studies.halving import default_min_steps, most_updates
 from core.specs.studies.sweep import applied
@@ -20,8 +21,6 @@ from core.specs.study import (
 )
 from core.specs.validation.errors import FieldErrorList, shown, size_text
 from core.specs.validation.limits import Limits
-
-Json = dict[str, Any]
 
 _GOALS: Final[dict[str, Any]] = {"eval.accuracy": "max"}
 

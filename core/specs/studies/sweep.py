@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
+from core.specs.base import Json
 from core.specs.study import Sweep, SweepIntegers, SweepLinear, SweepLog, SweepValues
 from core.specs.validation.errors import shown
-
-Json = dict[str, Any]
 
 _BITS: Final = 53
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, islice, product
 from typing import Any, Final
 
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.studies.sweep import Axis, axes_of, num_combinations
 from core.specs.study import (
@@ -19,8 +20,6 @@ from core.specs.study import (
 )
 from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
-
-Json = dict[str, Any]
 
 RUNS_AT_A_TIME: Final = 32
 """Runs in a batch of `tpe`, unless the study says so: a stack of them costs a run little, and the

@@ -15,7 +15,8 @@ import orjson
 
 from core.formats import STORE, stored_job, stored_study
 from core.jobs import Attempt, JobRecord, Stored, Timeline, Usage
-from core.store.protocols.types import Json, NewWork
+from core.specs.base import Json
+from core.store.protocols.types import NewWork
 from core.studies import StudyRecord
 
 Fields = Mapping[str, bytes]

@@ -1,14 +1,14 @@
 """What goes into the store's calls and comes out of them."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from core.errors import StoreUnavailableError
 from core.jobs import JobRecord, Status
+from core.specs.base import Json
 from core.store.history.layout import HistoryKind, HistoryLayout
 from core.studies import RunRecord, StudyRecord, TaskRecord
 
-Json = dict[str, Any]
 Layouts = dict[HistoryKind, HistoryLayout]
 Runs = list[RunRecord]
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status, TimelineEntry, Usage
+from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows, RunRows
 from core.store.protocols.types import (
     Claim,
     DiagnosisClaim,
-    Json,
     Layouts,
     Round,
     Runs,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status
+from core.specs.base import Json
 from core.store.calls import jobs as job_calls
 from core.store.calls.codec import encode_updates, fields_of
 from core.store.calls.job_codec import decode_job, decode_layouts, encode_worker, queues_served
@@ -20,7 +21,7 @@ from core.store.calls.write import (
 )
 from core.store.connection.client import TIMEOUT_S, Call, SyncClient, call_script, command
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows
-from core.store.protocols.types import Claim, Json, TaskClaim, WorkerInfo
+from core.store.protocols.types import Claim, TaskClaim, WorkerInfo
 from core.store.redis.worker_diagnoses import MAX_ATTEMPTS, RedisDiagnoses
 from core.store.redis.worker_studies import RedisStudies
 from core.studies import study_of

@@ -3,10 +3,11 @@
 from typing import Any, Final
 
 from core.errors import StaleAttemptError
+from core.specs.base import Json
 from core.store.calls.codec import dumps, fields_of
 from core.store.calls.job_codec import decode_job
 from core.store.connection.client import Call, SyncClient, call_script
-from core.store.protocols.types import DiagnosisClaim, Json
+from core.store.protocols.types import DiagnosisClaim
 
 MAX_ATTEMPTS: Final = 3
 """A diagnosis whose worker dies this often is given up."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
 from core.jobs import AttemptEnd, Status, Timeline, TimelineEntry, Usage
+from core.specs.base import Json
 from core.store.calls import studies as calls
 from core.store.calls.codec import dumps, encode_usage
 from core.store.calls.jobs import read_trash
@@ -21,7 +22,7 @@ from core.store.calls.write import (
 from core.store.connection.client import Call, SyncClient, call_script, command
 from core.store.history.bundles import bundles
 from core.store.history.layout import HistoryKind, RunRows
-from core.store.protocols.types import Json, Layouts, Round, TaskClaim
+from core.store.protocols.types import Layouts, Round, TaskClaim
 from core.studies import RunRecord, StudyRecord, run_id
 
 WRITES_AT_A_TIME: Final = 500

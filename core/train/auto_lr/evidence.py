@@ -3,16 +3,15 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from core.diagnosis.remedies.patches import rounded
 from core.jobs import Outcome
+from core.specs.base import Json
 from core.train.auto_lr.bound import Bound
 from core.train.auto_lr.range_test import RangeTest
-
-Json = dict[str, Any]
 
 POINTS: Final = 100
 """Most points of the range test in the evidence."""

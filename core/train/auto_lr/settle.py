@@ -10,11 +10,12 @@ is posted with the settled rate is the same job to the bit.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from time import perf_counter
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import torch
 
 from core.diagnosis.remedies.patches import rounded
+from core.specs.base import Json
 from core.specs.job import (
     Budget,
     CheckpointEvery,
@@ -35,8 +36,6 @@ from core.train.devices import exact_kernels, pick_device
 from core.train.events import Control
 from core.train.history.flush import Clock
 from core.train.problems.build import build_problem
-
-Json = dict[str, Any]
 
 BELOW_THE_BOUND: Final = 0.9
 """Largest share of the largest stable rate that a candidate may have."""

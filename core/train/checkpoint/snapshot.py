@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from pydantic_core import to_json
 from torch import Tensor
@@ -14,6 +14,7 @@ from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, JobFailure, NotFoundError
 from core.formats import RESUME, STORE, as_written, check_file, format_in, is_current
 from core.messages import Kind
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import FREE
 from core.train.state import StateCopy
@@ -21,7 +22,6 @@ from core.train.tensors.tensor_file import contents, joined, parse, pieces
 from core.train.tensors.tree import flatten, map_tensors, unflatten
 
 FOLDER: Final = "checkpoints"
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

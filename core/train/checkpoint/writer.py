@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from core.artifacts.base import Buffer, JobArtifacts, Stored
 from core.errors import ArtifactError
 from core.formats import WEIGHTS
 from core.messages import CheckpointName, SavedCheckpoint
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import (
     Snapshot,
@@ -38,8 +39,6 @@ KEPT_ALWAYS: Final = 2
 KEPT_AT_MOST: Final = 20
 KEPT_BYTES: Final = 64 * 2**20
 """Resume checkpoints on disk: the last two, and older ones while all are this few and small."""
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import torch
 
 from core.errors import is_out_of_memory, out_of_memory
 from core.messages import EndReason
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.sizes.fusing import bytes_per_run
 from core.train.determinism import num_threads, set_deterministic
@@ -23,7 +24,6 @@ from core.train.history.flush import Clock
 from core.train.memory import Free, free_bytes
 from core.train.tensors.tree import Tree
 
-Json = dict[str, Any]
 Left = Literal["ended", "cancelled", "handed_over", "paused"]
 SIZEABLE: Final = 1 / 8
 """Share of the free memory: a stack that is estimated to take less is not measured."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from core.messages import (
     Restarted,
     SavedCheckpoint,
 )
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import Snapshot, decode, resume_points, step_of
 from core.train.events import Control, Emit, RunEvent
@@ -40,7 +41,6 @@ from core.train.problems.build import build_problem
 from core.train.tensors.tensor_file import parse
 from core.train.tensors.tree import Tree
 
-Json = dict[str, Any]
 Left = Literal["ended", "cancelled", "handed_over", "paused"]
 
 

@@ -1,7 +1,7 @@
 """What a task knows of its runs: rows that have left, endings, weights, targets reached."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, assert_never
+from typing import assert_never
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from core.messages import (
     TaskReport,
     TaskWeights,
 )
+from core.specs.base import Json
 from core.train.events import Emit
 from core.train.fused.checkpoint.weights import StackedWeights
 from core.train.fused.events import (
@@ -28,7 +29,6 @@ from core.train.fused.events import (
 from core.train.tensors.tree import Tree
 
 # When runs first reach what a study asks for.
-Json = dict[str, Any]
 
 
 class Target:

@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.messages import Columns
+from core.specs.base import Json
 
 MAX_ROWS: Final = 4096
 MAX_BYTES: Final = 4 * 2**20
 """A buffer holds at most this much, and at least one row beside the last."""
-
-Json = dict[str, Any]
 
 
 class RowBuffer:

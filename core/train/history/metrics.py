@@ -10,11 +10,10 @@ from torch import Tensor
 
 from core.jobs import Outcome
 from core.messages import Columns, LossAt
+from core.specs.base import Json
 from core.train.checkpoint.snapshot import Snapshot
 from core.train.history.buffer import RowBuffer
 from core.train.stopping import Rules, Trace, observe
-
-Json = dict[str, Any]
 
 _NONE: Final = -1
 

@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from core.specs.base import Json
 from core.specs.job import JobSpec, Supervised
 from core.specs.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy
 from core.specs.sizes.model import structure_of
 from core.train.measure.objective import Model, Objective
 from core.train.models.activations import activation_function
 from core.train.models.mlp import Hidden
-
-Json = dict[str, Any]
 
 _ROWS: Final = 2048
 _SATURATING: Final = {"tanh": 1.0, "sigmoid": 0.25, "softsign": 1.0}

@@ -17,6 +17,7 @@ from core.artifacts.base import JobArtifacts
 from core.diagnosis.evidence.landscape import survey
 from core.errors import ArtifactError, NotFoundError
 from core.formats import WEIGHTS, check_file
+from core.specs.base import Json
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.models import ConstantInit, KaimingUniform
 from core.specs.sizes.model import structure_of
@@ -29,7 +30,6 @@ from core.train.measure.preconditioner import preconditioner
 from core.train.state import StateCopy
 from core.train.tensors.tensor_file import parse
 
-Json = dict[str, Any]
 Tree = Any
 
 BUDGET_S: Final = 1.5

@@ -8,20 +8,19 @@ of Neural Nets", section 4.
 import math
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from core.artifacts.base import JobArtifacts
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import decode, step_name
 from core.train.determinism import generator
 from core.train.devices import exact_kernels, pick_device
 from core.train.measure.objective import Objective, build_objective, flat
 from core.train.tensors.tensor_file import parse
-
-Json = dict[str, Any]
 
 FINEST: Final = 21
 COARSEST: Final = 5

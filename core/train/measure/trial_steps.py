@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.train.measure.curvature import Ritz
 from core.train.measure.objective import Objective
 from core.train.problems.build import build_problem
 from core.train.state import OptimizationState, StateCopy
-
-Json = dict[str, Any]
 
 _STEPS: Final = tuple(10.0 ** (k / 2) for k in range(-8, 1))
 """Lengths of the steps along negative curvature, as shares of the weights' own size."""

@@ -1,7 +1,7 @@
 """Protocol of what the training loop minimizes: supervised problems and functions."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,6 @@ def copy_state(into: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in into.items():
             tensor.copy_(state[name])
-
-
-Json = dict[str, Any]
 
 
 class Problem(Protocol):

@@ -13,7 +13,8 @@ from torch import Tensor
 
 Tree = Any
 """A tree: None, bool, int, float, str, Tensor, and lists, tuples and dicts of these."""
-Json = Any
+JsonTree = Any
+"""The same without tensors."""
 
 
 def copy_tree(tree: Tree) -> Tree:
@@ -35,7 +36,7 @@ def map_tensors(tree: Tree, function: Callable[[Tensor], Tensor]) -> Tree:
             return tree
 
 
-def flatten(tree: Tree, prefix: str, tensors: dict[str, Tensor]) -> Json:
+def flatten(tree: Tree, prefix: str, tensors: dict[str, Tensor]) -> JsonTree:
     """Put the tensors of `tree` into `tensors` under names that begin with `prefix`.
 
     Returns JSON from which `unflatten` builds the same tree (Python's `json` keeps floats exactly,
@@ -62,7 +63,7 @@ def flatten(tree: Tree, prefix: str, tensors: dict[str, Tensor]) -> Json:
             raise TypeError(f"cannot save a {type(tree).__name__}")
 
 
-def unflatten(value: Json, tensors: Mapping[str, Tensor], device: str) -> Tree:
+def unflatten(value: JsonTree, tensors: Mapping[str, Tensor], device: str) -> Tree:
     """Return the tree that `flatten` took apart; tensors that were on a device go to `device`."""
     match value:
         case {"tensor": str(name), "device": saved_on}:

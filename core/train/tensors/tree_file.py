@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from torch import Tensor
 
@@ -11,8 +11,6 @@ from core.errors import ArtifactError
 from core.formats import TASK, check_file
 from core.train.tensors.tensor_file import parse, pieces, raw
 from core.train.tensors.tree import Tree, flatten, unflatten
-
-Json = dict[str, Any]
 
 
 def encode(tree: Tree, kind: str, about: str = "") -> Iterator[bytes | memoryview]:

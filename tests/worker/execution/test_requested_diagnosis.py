@@ -3,7 +3,7 @@
 import pytest
 
 from core.jobs import JobRecord
-from core.messages import Json
+from core.specs.base import Json
 from tests.worker.bench import Bench, there
 from tests.worker.scenarios import Finish, Measuring
 

@@ -10,8 +10,9 @@ import pytest
 
 from core.errors import StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord, TimelineEntry, Usage
+from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind
-from core.store.protocols.types import Claim, Json
+from core.store.protocols.types import Claim
 from core.store.protocols.worker import WorkerStore
 from worker.reporting.job import Append, JobRows
 

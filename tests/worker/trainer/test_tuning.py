@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import pytest
 
-from core.messages import Ending, Json, TrainJob
+from core.messages import Ending, TrainJob
 from core.settings import Settings
+from core.specs.base import Json
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits
 from tests.core.train.harness import JOB, Received

@@ -1,18 +1,18 @@
 """The weights of a task's runs that ended or paused, in one file with the runs stacked."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from core.artifacts.base import JobArtifacts
 from core.formats import WEIGHTS
+from core.specs.base import Json
 from core.train.fused.events import RunWeights
 from core.train.tensors.tensor_file import pieces
 from core.train.tensors.tree import Tree
 
-Json = dict[str, Any]
 WHICH: Final = ("initial", "best", "final")
 
 

@@ -1,14 +1,11 @@
 """Evaluations of many runs: when they are due, the last one, and rows on their way out."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from core.specs.base import Json
 from core.train.fused.history.buffer import Rows
 from core.train.fused.problems.base import Metrics
-
-Json = dict[str, Any]
 
 
 class Evaluations:

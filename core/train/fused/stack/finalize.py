@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core.jobs import Outcome
 from core.messages import Ending, EndReason, LossAt
+from core.specs.base import Json
 from core.train.fused.events import RunEnding, RunWeights
 from core.train.fused.history.best import StackedBest
 from core.train.fused.history.evaluations import Evaluations
@@ -18,7 +19,6 @@ from core.train.fused.problems.base import StackedProblem
 from core.train.fused.stack.stopping import Traces
 from core.train.stopping import final_outcome
 
-Json = dict[str, Any]
 Slots = NDArray[np.int64]
 Weights = dict[str, Tensor]
 

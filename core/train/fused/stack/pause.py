@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.specs.base import Json
 from core.train.fused.problems.base import Metrics
 from core.train.fused.stack.stack import Stack
 from core.train.tensors.tree import Tree, from_tree, to_tree
 
-Json = dict[str, Any]
 Columns = dict[str, Any]
 """Arrays, tensors or lists with an entry a run."""
 WEIGHTS = "weights."

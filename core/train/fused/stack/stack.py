@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -32,7 +32,6 @@ from core.train.tensors.tree import Tree, from_tree, to_tree
 
 Column = NDArray[np.float64]
 Slots = NDArray[np.int64]
-Json = dict[str, Any]
 Left = Literal["ended", "cancelled", "handed_over", "paused"]
 
 
