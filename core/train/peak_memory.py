@@ -1,5 +1,6 @@
 """The most memory that a process has held since a moment."""
 
+import contextlib
 import os
 import resource
 import sys
@@ -8,6 +9,8 @@ from typing import Final
 _RESET_PEAK: Final = b"5"
 """What `clear_refs` takes to make the peak the present size (proc(5))."""
 _STATUS_BYTES: Final = 2**14
+_NO_DEVICE: Final = (AssertionError, AttributeError, RuntimeError, ValueError)
+"""What torch raises for a GPU that is not there or has failed."""
 
 
 class PeakMemory:
@@ -17,7 +20,8 @@ class PeakMemory:
     On a CPU it is the peak of the whole process's resident set: what a warm trainer held before
     (torch's own 300 MiB, say) is in it. Linux counts anew from a reset; where it cannot be reset,
     the peak is that since the process began. On a GPU it is the peak of what torch has allocated
-    there for tensors.
+    there for tensors; `core.train.fused.memory_probe` counts there too, and what came before its
+    last look is left out.
     """
 
     def __init__(self) -> None:
@@ -31,19 +35,23 @@ class PeakMemory:
         if device.startswith("cuda"):
             import torch
 
-            torch.cuda.reset_peak_memory_stats(device)
+            with contextlib.suppress(*_NO_DEVICE):
+                torch.cuda.reset_peak_memory_stats(device)
         elif self._clear_refs is not None:
             try:
                 os.write(self._clear_refs, _RESET_PEAK)
             except OSError:  # a sandbox that does not let it
                 self._clear_refs = None
 
-    def read(self) -> int:
-        """Bytes."""
+    def read(self) -> int | None:
+        """Bytes; None or 0 where the device is not there or has failed: its work says so."""
         if self._device.startswith("cuda"):
             import torch
 
-            return int(torch.cuda.max_memory_allocated(self._device))
+            try:
+                return int(torch.cuda.max_memory_allocated(self._device))
+            except _NO_DEVICE:
+                return None
         if self._status is not None:
             status = os.pread(self._status, _STATUS_BYTES, 0)
             for line in status.splitlines():
