@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
@@ -18,6 +19,10 @@ from thalweg_service.embedded_redis import EmbeddedServer
 # Before NumPy and torch read it: a pool of threads per process would only wait for the other's.
 # Training's own threads follow from the spec.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples each time; how long one takes depends on what else has the cores.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.load_profile("suite")
 
 WHOLE_SERVICES = ("tests/e2e/", "tests/faults/", "tests/thalweg_service/")
 """Their tests start services of several processes, which fill two cores: one after another."""

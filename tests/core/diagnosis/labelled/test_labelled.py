@@ -34,6 +34,7 @@ def test_the_set_is_large_enough_and_half_of_it_is_held_out() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_nine_in_ten_held_out_runs_are_judged_rightly_and_hardly_a_healthy_one_called_sick() -> (
     None
 ):
