@@ -1,4 +1,4 @@
-"""What a trainer is asked and what it reports: two closed sets of frozen messages.
+"""The requests to a trainer and its reports: two closed sets of frozen messages.
 
 A report is also the event that leaves the training loop, so that each of its fields is named once.
 `worker.trainer.protocol` says how messages travel. The worker's main process reads this module:
@@ -18,7 +18,7 @@ Columns = dict[str, NDArray[np.float64]]
 """Series name -> one value a row (float64), or rows x dim for `x`. All of the same length.
 `step` is always there."""
 Kind = Literal["train", "eval"]
-"""Of a history."""
+"""The kind of a history."""
 CheckpointName = Literal["initial", "best", "final", "resume"]
 Phase = Literal["preparing", "training", "saving", "tuning", "diagnosing"]
 """The loop's own are `preparing`, `training` and `saving`; the others are its caller's."""
@@ -33,15 +33,16 @@ class LossAt(TypedDict):
 
 
 class Reached(TypedDict):
-    """When a run first reached what its study asks for: its step, and its share of the time."""
+    """The moment at which a run first reached what its study asks for: its step, and its share of
+    the time."""
 
     step: int
     seconds: float
 
 
 class TaskWeights(TypedDict):
-    """Where the weights of a task's runs are: the artifact, each run's row in its tensors, and the
-    updates that its `initial`, `best` and `final` weights have seen. By the runs' indices."""
+    """The place of the weights of a task's runs: the artifact, each run's row in its tensors, and
+    the updates that its `initial`, `best` and `final` weights have seen. By the runs' indices."""
 
     file: str
     rows: dict[int, int]
@@ -49,7 +50,7 @@ class TaskWeights(TypedDict):
 
 
 class PausedRun(TypedDict):
-    """What is known of a run that has paused at a rung; its state is in the artifact `file`."""
+    """The facts of a run that has paused at a rung; its state is in the artifact `file`."""
 
     step: int
     loss: float | None
@@ -142,7 +143,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class HandOver:
-    """As `Cancel`, and leave a checkpoint for another worker to go on from."""
+    """Stop as `Cancel` does, and leave a checkpoint for another worker to go on from."""
 
     run: int
 
@@ -177,8 +178,8 @@ class HistoryRows:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: updates applied, steps a second since the last such report, the last row's
-    loss and the best one (None while there is none)."""
+    """The progress of a run: updates applied, steps a second since the last such report, the last
+    row's loss and the best one (None while there is none)."""
 
     step: int
     steps_per_s: float | None
@@ -188,7 +189,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class PhaseBegun:
-    """What the run does from now on."""
+    """The phase that the run has begun."""
 
     name: Phase
 
@@ -298,7 +299,7 @@ class RunEnded:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         reason: `finished` (an outcome is set), `cancelled`, `handed_over`.
@@ -317,7 +318,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class TaskEnding:
-    """How a task ended.
+    """The end of a task.
 
     Attributes:
         reason: `finished`, `cancelled` (what had not ended by then keeps what it has) or
@@ -335,7 +336,7 @@ class TaskEnding:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of weights."""
+    """The measurements of weights."""
 
     measured: Json
 
@@ -357,9 +358,9 @@ class Failed:
 
 
 JobReport = HistoryRows | Progress | PhaseBegun | Settled | SavedCheckpoint | Intervened | Restarted
-"""What a job's training reports on the way."""
+"""The reports of a job's training on the way."""
 TaskReport = RowsOfRuns | PopulationProgress | RunEnded | Restarted
-"""What a task's training reports on the way."""
+"""The reports of a task's training on the way."""
 Answer = Ending | TaskEnding | Measured | Failed
 """The last word on a piece of work."""
 Report = Ready | JobReport | TaskReport | Answer

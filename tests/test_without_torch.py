@@ -19,6 +19,7 @@ from core.specs.parsing.job import Limits, parse_job
 from core.store.history.layout import HistoryLayout
 from core.store.protocols.types import NewJob
 from core.store.redis import AsyncRedisStore
+from tests.worker.scenarios import Finish, labels
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("api", "core", "thalweg_service", "worker")
@@ -77,7 +78,7 @@ def submit(settings: Settings) -> str:
     body = {
         "problem": {"kind": "function", "function": {"kind": "sphere", "dim": 1}},
         "optimizer": {"kind": "sgd"},
-        "labels": {"act": "finish:5"},
+        "labels": labels(Finish(5)),
     }
     spec = parse_job(json.dumps(body).encode(), Limits.of(settings))
     job = NewJob(

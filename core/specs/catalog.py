@@ -175,7 +175,7 @@ _UNION_OF: Final = {
 
 
 class Supports(TypedDict):
-    """What a kind can be used with; `fused`, of optimizers: whether a study's runs with it train
+    """The uses that a kind supports; `fused`, of optimizers: whether a study's runs with it train
     together as one computation."""
 
     resume: bool

@@ -12,7 +12,7 @@ from core.jobs import Outcome
 from core.messages import Ending, Intervened, Kind, PhaseBegun, Restarted
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import first_steps, history_widths, start_of
-from core.train.checkpoint.resume import ResumePoint, resume_point
+from core.train.checkpoint.resume import resume_point
 from core.train.checkpoint.snapshot import Snapshot, starting_point
 from core.train.checkpoint.writer import ArtifactWriter
 from core.train.devices import exact_kernels, memory_kept, pick_device, use_threads_for
@@ -91,12 +91,7 @@ def run(
         problem = build_problem(spec, where, _DTYPES[spec.precision or "float32"])
         use_threads_for(problem)
         descent = OptimizationState(spec, problem)
-        point = ResumePoint(None)
-        if resume:
-            point = resume_point(artifacts, spec, str(where), stored_rows)
-            if (detail := point.told(start_of(spec))) is not None:
-                emit(Restarted(detail))
-        snapshot = point.snapshot
+        snapshot = _resumed(artifacts, spec, str(where), stored_rows, emit) if resume else None
         if snapshot is None and spec.start_from is not None:
             snapshot = starting_point(artifacts, spec, str(where))
         with ArtifactWriter(artifacts, spec, problem.metadata()) as saver:
@@ -116,6 +111,20 @@ def run(
             if outcome is None and course.reason == "handed_over":
                 return hand_over(parts)
             return conclude(parts, outcome)
+
+
+def _resumed(
+    artifacts: JobArtifacts,
+    spec: JobSpec,
+    device: str,
+    stored_rows: Mapping[Kind, int] | None,
+    emit: Emit[RunEvent],
+) -> Snapshot | None:
+    """Read the latest usable checkpoint; what could not be read is told through `emit`."""
+    point = resume_point(artifacts, spec, device, stored_rows)
+    if (detail := point.told(start_of(spec))) is not None:
+        emit(Restarted(detail))
+    return point.snapshot
 
 
 def _go_on_from(snapshot: Snapshot, parts: RunParts, guard: DivergencePolicy | None) -> None:

@@ -7,10 +7,10 @@ import sys
 from typing import Final
 
 _RESET_PEAK: Final = b"5"
-"""What `clear_refs` takes to make the peak the present size (proc(5))."""
+"""The value that makes `clear_refs` make the peak the present size (proc(5))."""
 _STATUS_BYTES: Final = 2**14
 _NO_DEVICE: Final = (AssertionError, AttributeError, RuntimeError, ValueError)
-"""What torch raises for a GPU that is not there or has failed."""
+"""The errors that torch raises for a GPU that is not there or has failed."""
 
 
 class PeakMemory:

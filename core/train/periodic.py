@@ -233,7 +233,7 @@ class PeriodicWork:
 
 @dataclass(frozen=True)
 class RunParts:
-    """What a run consists of while it trains; `emit` takes its events."""
+    """The parts of a run while it trains; `emit` takes its events."""
 
     descent: OptimizationState
     ledger: Metrics

@@ -238,6 +238,9 @@ def test_faults_are_logged_with_their_trace_and_the_requests_id(
     settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
+        async def open(self) -> None:
+            pass
+
         async def ping(self) -> None:
             raise StoreUnavailableError("away")
 
