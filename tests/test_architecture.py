@@ -155,6 +155,20 @@ def test_it_imports_where_torch_cannot_be_had(module: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("part", ["api", "core", "worker"])
+def test_stored_specs_are_read_from_json_text(part: str) -> None:
+    """A strict model refuses a list of Python's where it declares a tuple, which JSON's are."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources(part)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"validate_python", "model_validate", "parse_obj"}
+    ]
+    assert not found, f"{found}: use core.specs.base.stored"
+
+
 def test_an_open_object_of_json_has_one_name() -> None:
     """Where it is defined; the name is imported from there by everybody else."""
     found = [

@@ -16,7 +16,7 @@ from core.errors import FieldError, InvalidInputError
 from core.plots.loss import draw_loss, draw_verdict
 from core.plots.marks import marks_of
 from core.plots.style import BLUE, GREY, HUGE, ORANGE, RED, Floats, say_empty, whole_steps
-from core.specs.base import Json
+from core.specs.base import Json, stored
 from core.specs.formulas.parser import parse
 from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension, domain, value_at
@@ -126,9 +126,8 @@ def picture(
 
 
 def _read(spec: Json) -> JobSpec:
-    import json
-
-    return JobSpec.model_validate_json(json.dumps(spec))
+    found: JobSpec = stored(JobSpec, spec)
+    return found
 
 
 def title(spec: JobSpec, outcome: str | None) -> str:

@@ -1,8 +1,10 @@
 """Base of all spec models: frozen, strict, closed to unknown fields and non-finite numbers."""
 
+import json
+from functools import cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 Json = dict[str, Any]
 """An object of JSON whose members nobody lists: a body as it came, a spec as it is stored, a patch.
@@ -26,6 +28,22 @@ class Spec(BaseModel):
         # Only the whole spec is validated as a rule; its parts' own validators can wait.
         defer_build=True,
     )
+
+
+def stored(annotation: Any, value: Any) -> Any:
+    """Read a stored spec, or a part of one, from its JSON value: the one way to do so.
+
+    Strict models take JSON's lists for tuples from JSON text only, never from Python's lists.
+
+    Args:
+        annotation: what the value is of: a model, or a union such as `Function`.
+    """
+    return _adapter(annotation).validate_json(json.dumps(value))
+
+
+@cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
 
 
 Positive = Annotated[float, Field(gt=0)]

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import TypeAdapter
 
 from core.compare.minima.stationary import near_minima
-from core.specs.base import Json
+from core.specs.base import Json, stored
 from core.specs.formulas.values import dimension, domain, value_at
 from core.specs.functions import Function, Quadratic
 from core.studies import RunRecord
@@ -20,7 +19,6 @@ RADIUS: Final = 1e-3
 """Radius of a minimum as a share of the search range, in each coordinate: Griewank's minima lie
 1/190 of its range apart."""
 MOST_LISTED: Final = 50
-_FUNCTION: Final = TypeAdapter[Any](Function)
 
 
 def minima(problem: Json, runs: Sequence[RunRecord], *, maximize: bool = False) -> Json | None:
@@ -39,7 +37,7 @@ def minima(problem: Json, runs: Sequence[RunRecord], *, maximize: bool = False) 
     ended = [run for run in runs if run.status in ("succeeded", "failed")]
     if not ended:
         return None
-    function = _FUNCTION.validate_python(problem["function"])
+    function = stored(Function, problem["function"])
     points = _points(ended, dimension(function))
     sign = -1.0 if maximize else 1.0
     values = np.array([_value(run) for run in ended])

@@ -8,7 +8,9 @@ import pytest
 
 from core.compare.comparison import compare
 from core.compare.minima.minima import distinct_minima, minima
+from core.specs.base import stored
 from core.specs.formulas.values import value_at
+from core.specs.functions import Function
 from core.studies import RunRecord
 from tests.core.compare.studies import run, study
 
@@ -99,10 +101,6 @@ def test_without_an_end_there_are_no_minima() -> None:
 
 
 def test_a_thousand_starts_of_rastrigin_fall_into_its_grid_of_minima() -> None:
-    from pydantic import TypeAdapter
-
-    from core.specs.functions import Function
-
     problem = {"kind": "function", "function": {"kind": "rastrigin", "dim": 2}}
     rng = np.random.default_rng(3)
     # Its minima lie near the whole numbers: Newton's method finds each from there.
@@ -112,7 +110,7 @@ def test_a_thousand_starts_of_rastrigin_fall_into_its_grid_of_minima() -> None:
         x -= (2 * x + 20 * math.pi * np.sin(2 * math.pi * x)) / (
             2 + 40 * math.pi**2 * np.cos(2 * math.pi * x)
         )
-    function: Any = TypeAdapter[Any](Function).validate_python(problem["function"])
+    function = stored(Function, problem["function"])
     found = minima(problem, ended(x.tolist(), value_at(function, x).tolist()))
     assert found is not None
     assert (found["num_minima"], found["num_unsettled"]) == (len(grid), 0)
