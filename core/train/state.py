@@ -1,5 +1,6 @@
 """State that a run moves: parameters, buffers, the optimizer's state and the schedule."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -61,8 +62,8 @@ class OptimizationState:
             self.needs_loss = True
             self.update = self._lbfgs
         else:
-            move = plain_step(self.optimizer)
-            self.update = lambda step, loss: move()
+            self._move = plain_step(self.optimizer)
+            self.update = self._plain
         ours = {parameter.data_ptr() for parameter in self.parameters}
         self._buffers = [w for w in self.weights.values() if w.data_ptr() not in ours]
         self._held = [buffer.clone() for buffer in self._buffers]
@@ -171,6 +172,22 @@ class OptimizationState:
         for group, saved in zip(self.optimizer.param_groups, optimizer["groups"], strict=True):
             group.update(saved)
 
+    def _plain(self, step: int, loss: Tensor) -> None:
+        try:
+            self._move()
+        except (ArithmeticError, RuntimeError) as error:
+            self._overflowed(error)
+
+    def _overflowed(self, error: Exception) -> None:
+        """An update of infinite length: torch refuses factors that overflow in the precision of the
+        parameters instead of making one. No parameter is a number after it, and the next row shows
+        that the run has diverged."""
+        if not isinstance(error, ArithmeticError) and "without overflow" not in str(error):
+            raise error
+        with torch.no_grad():
+            for parameter in self.parameters:
+                parameter.fill_(math.nan)
+
     def _lbfgs(self, step: int, loss: Tensor) -> None:
         """Make one update with as many evaluations as the line search asks for, all of this step's
         batch; the first is the row's own, which is there already."""
@@ -187,7 +204,10 @@ class OptimizationState:
             return value.item()
 
         step_with: Callable[[Callable[[], float]], object] = self.optimizer.step
-        step_with(closure)
+        try:
+            step_with(closure)
+        except (ArithmeticError, RuntimeError) as error:
+            self._overflowed(error)
 
 
 def reads_loss(schedule: Schedule) -> bool:

@@ -19,6 +19,7 @@ from core.specs.validation.run import (
     STEPS_OF_FUNCTIONS,
     Schedules,
     check_longer,
+    check_numbers,
     resolve_budget,
     resolve_optimizer,
 )
@@ -67,6 +68,7 @@ def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> JobSpec:
         schedules.resolve(spec.schedule, spec.budget.max_steps or 1)
         return spec
     problem, batch_size, precision = settled
+    check_numbers(spec, precision, faults)
     size = extent(problem, batch_size, spec.record)
     default = _default_steps(problem)
     affordable = _affordable_steps(spec.record, size, limits)

@@ -13,6 +13,8 @@ from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
 
 DEFAULT_BATCH: Final = 64
+MOST_SPREAD: Final = 1e15
+"""Squares of such numbers, and sums of them, are finite in float32 too."""
 FLOAT32_MAX: Final = 3.4028235e38
 _DATA: Final = "problem.data"
 
@@ -74,6 +76,13 @@ def _check_inline(data: Inline, faults: FieldErrorList) -> None:
 
 def _check_generator(data: Synthetic, limits: Limits, faults: FieldErrorList) -> None:
     generator = data.generator
+    for name, value in generator:
+        if isinstance(value, float) and value > MOST_SPREAD:
+            faults.add(
+                f"{_DATA}.generator.{name}", "less_than_equal",
+                f"{_DATA}.generator.{name} must be at most {MOST_SPREAD:g}, for the data's variance"
+                f" to be finite; {value:g} was given",
+            )  # fmt: skip
     if generator.num_samples > limits.max_samples:
         faults.add(
             f"{_DATA}.generator.num_samples", "less_than_equal",

@@ -3,10 +3,13 @@
 from itertools import pairwise
 from typing import Final
 
-from core.specs.job import MAX_STEPS, Budget, StartFrom
+from core.specs.base import Spec
+from core.specs.job import MAX_STEPS, Budget, JobSpec, StartFrom, Supervised
+from core.specs.models import Uniform
 from core.specs.optimizers import LBFGS, SGD, Muon, Optimizer, Rprop
 from core.specs.schedules import (
     Chained,
+    ConstantFactor,
     Cosine,
     Cyclic,
     OneCycle,
@@ -16,11 +19,16 @@ from core.specs.schedules import (
     Sequential,
     Warmup,
 )
+from core.specs.validation.data import FLOAT32_MAX
 from core.specs.validation.errors import FieldErrorList
 
 STEPS_OF_DATA: Final = 2_000
 STEPS_OF_FUNCTIONS: Final = 1_000
 STEPS_BY_TIME: Final = 1_000_000
+MOST_ITERATIONS: Final = 10_000
+"""Of LBFGS within one update."""
+MOST_PAIRS: Final = 1_000_000
+"""That LBFGS keeps: torch makes a list of this length at each update."""
 MAX_SCHEDULES: Final = 100
 MAX_SCHEDULE_DEPTH: Final = 10
 
@@ -45,6 +53,10 @@ def resolve_optimizer(optimizer: Optimizer, faults: FieldErrorList) -> Optimizer
                 "optimizer.step_sizes must be [smallest, largest];"
                 f" {list(optimizer.step_sizes)} was given",
             )  # fmt: skip
+        case LBFGS() if optimizer.max_iter > MOST_ITERATIONS:
+            _too_many(optimizer, "max_iter", MOST_ITERATIONS, faults)
+        case LBFGS() if optimizer.history_size > MOST_PAIRS:
+            _too_many(optimizer, "history_size", MOST_PAIRS, faults)
         case LBFGS(max_eval=None):
             return optimizer.model_copy(update={"max_eval": optimizer.max_iter * 5 // 4})
         case Muon(adjust_lr_fn=None):
@@ -52,6 +64,52 @@ def resolve_optimizer(optimizer: Optimizer, faults: FieldErrorList) -> Optimizer
         case _:
             pass
     return optimizer
+
+
+def _too_many(optimizer: LBFGS, name: str, most: int, faults: FieldErrorList) -> None:
+    faults.add(
+        f"optimizer.{name}", "less_than_equal",
+        f"optimizer.{name} must be at most {most:,} (it is of one update, in which nothing can be"
+        f" recorded or cancelled); {getattr(optimizer, name):,} was given: give less, and more"
+        " budget.max_steps",
+    )  # fmt: skip
+
+
+def check_numbers(spec: JobSpec, precision: str, faults: FieldErrorList) -> None:
+    """Numbers that the parameters meet must be finite in their precision; first weights (whose
+    variances are products of them) in any."""
+    if precision == "float32":
+        for name in ("optimizer", "schedule", "gradient_clip"):
+            _check_sizes(name, getattr(spec, name), faults)
+    if isinstance(spec.problem, Supervised):
+        if precision == "float32" and spec.problem.loss is not None:
+            _check_sizes("problem.loss", spec.problem.loss, faults)
+        _check_sizes("problem.model", spec.problem.model, faults)
+        init = spec.problem.model.init
+        if isinstance(init, Uniform) and init.low > init.high:
+            faults.add(
+                "problem.model.init.high", "not_ordered",
+                f"problem.model.init.high must be at least low = {init.low:g}; {init.high:g} was"
+                " given",
+            )  # fmt: skip
+
+
+def _check_sizes(path: str, value: object, faults: FieldErrorList) -> None:
+    match value:
+        case float() if abs(value) > FLOAT32_MAX:
+            faults.add(
+                path, "not_finite",
+                f"{path}: {value:g} does not fit float32; give a number of at most"
+                f" {FLOAT32_MAX:.2g}, or (but for first weights) use the precision float64",
+            )  # fmt: skip
+        case tuple():
+            for place, part in enumerate(value):
+                _check_sizes(f"{path}.{place}", part, faults)
+        case Spec():
+            for name, part in value:
+                _check_sizes(f"{path}.{name}", part, faults)
+        case _:
+            pass
 
 
 def resolve_budget(
@@ -97,6 +155,7 @@ class Schedules:
         self._kind = optimizer.kind
         fields = type(optimizer).model_fields
         self._cycles = "momentum" in fields or "betas" in fields
+        self._has_betas = "betas" in fields
         self._faults = faults
         self._count = 0
 
@@ -174,6 +233,12 @@ class Schedules:
                     " schedules whose factors multiply (for a warm-up chain linear, or put chained"
                     " into a sequential)",
                 )  # fmt: skip
+            if isinstance(part, ConstantFactor) and part.factor == 0.0 < part.total_iters:
+                self._faults.add(
+                    f"{here}.factor", "conflict",
+                    f"{here}.factor 0 cannot be chained: nothing multiplied by 0 gives the rate"
+                    " back at its end; put constant_factor and what follows into a sequential",
+                )  # fmt: skip
             inner.append(self.resolve(part, steps, here, depth + 1, last=False))
         return _with(schedule, schedules=tuple(inner))
 
@@ -187,6 +252,13 @@ class Schedules:
                 f"{path}.cycle_momentum needs an optimizer with momentum or betas;"
                 f" {self._kind} has neither: set it to false",
             )  # fmt: skip
+        for name in ("base_momentum", "max_momentum"):
+            if cycle_momentum and self._has_betas and getattr(schedule, name) == 1.0:
+                self._faults.add(
+                    f"{path}.{name}", "less_than",
+                    f"{path}.{name} must be less than 1 for {self._kind}, whose first beta it sets;"
+                    " 1 was given: give less, or set cycle_momentum to false",
+                )  # fmt: skip
         if isinstance(schedule, OneCycle):
             return _with(
                 schedule,

@@ -148,6 +148,14 @@ def _write(scheduler: LRScheduler, state: dict[str, Any]) -> None:
         _write(part, of_part)
 
 
+def _step(scheduler: LRScheduler, group: _Group) -> None:
+    """On to the next rate; one that overflows (a power of `gamma`) is infinite."""
+    try:
+        scheduler.step()
+    except OverflowError:
+        group.set({"lr": math.inf})
+
+
 class _Rates:
     """A schedule that follows from the number of steps alone."""
 
@@ -156,7 +164,7 @@ class _Rates:
         self._group = group
 
     def step(self, loss: float) -> None:
-        self._inner.step()
+        _step(self._inner, self._group)
 
     def state_dict(self) -> dict[str, Any]:
         return {"scheduler": _read(self._inner), "group": self._group.values()}
@@ -185,7 +193,7 @@ class _RatesThenPlateau:
         elif self._steps == self._start:
             self._group.reset()
         else:
-            self._first.step()
+            _step(self._first, self._group)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -240,6 +248,21 @@ def _sequence(segments: list[tuple[int, Leaf]], group: _Group) -> LRScheduler:
     return SequentialLR(group.optimizer, parts, [start for start, _ in segments[1:]])
 
 
+class _Zero(LRScheduler):
+    """The rate 0 for `total_iters` steps, then the base rate: torch's ConstantLR multiplies the
+    last rate by 1/factor to end, which a factor of 0 does not have."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, total_iters: int) -> None:
+        self._total_iters = total_iters
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        """By the closed form."""
+        if self.last_epoch < self._total_iters:
+            return [0.0] * len(self.base_lrs)
+        return list(self.base_lrs)
+
+
 class _Chain(ChainedScheduler):
     """torch's ChainedScheduler, and able to start anew in the midst of a SequentialLR."""
 
@@ -273,6 +296,10 @@ def _leaf(spec: Leaf, group: _Group) -> LRScheduler:  # noqa: C901, PLR0912 (one
         case Constant():
             return torch_schedules.ConstantLR(optimizer, factor=1.0, total_iters=0)
         case ConstantFactor():
+            if spec.total_iters == 0:
+                return torch_schedules.ConstantLR(optimizer, factor=1.0, total_iters=0)
+            if spec.factor == 0.0:
+                return _Zero(optimizer, spec.total_iters)
             return torch_schedules.ConstantLR(optimizer, **options)
         case Linear():
             return torch_schedules.LinearLR(optimizer, **options)

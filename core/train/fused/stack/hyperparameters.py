@@ -1,5 +1,6 @@
 """The runs' numbers as columns: hyperparameters from the specs, rates from the schedules."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -77,7 +78,7 @@ class _Shape:
 
     def rate(self) -> tuple[float, float]:
         low, high = (float(optimizer.param_groups[0]["lr"]) for optimizer, _ in self._pair)
-        return low, high - low
+        return (high, 0.0) if math.isinf(high) else (low, high - low)
 
     def momentum(self) -> float | None:
         return _momentum(self._pair[0][0])

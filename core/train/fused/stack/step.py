@@ -1,5 +1,6 @@
 """Moving the parameters of all runs: clipping, and the update in pieces that fit a core's cache."""
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import Any, Final, assert_never
@@ -108,9 +109,11 @@ class OptimizerStep:
         gradient = self._clip(gradient, norms)
         if self._maximize:
             gradient = -gradient
-        columns, self._memory = self._rule.coefficients(
-            self.hyper.columns, self._memory, self._updates, self._options
-        )
+        # What overflows makes its run diverge, and is no fault of the others'.
+        with np.errstate(all="ignore"):
+            columns, self._memory = self._rule.coefficients(
+                self.hyper.columns, self._memory, self._updates, self._options
+            )
         scalars = [self._scalar(column, rows) for column in columns]
         for state, moved in zip(self._states, self._moved, strict=True):
             self._update(state, rows[:, moved], gradient[:, moved], scalars, type(columns))
@@ -208,7 +211,9 @@ class OptimizerStep:
         whichever of them still train; else a column."""
         first = column[0]
         if len(column) == 1 or (not self.hyper.follows_losses and bool((column == first).all())):
-            return float(first)
+            # torch refuses a plain number that overflows in a tensor's precision; a column may.
+            fits = abs(first) <= torch.finfo(like.dtype).max
+            return float(first) if fits else math.copysign(math.inf, first)
         return self._tensor(column[self._runs], like)
 
     def _tensor(self, column: NDArray[np.float64], like: Tensor) -> Tensor:
