@@ -90,7 +90,8 @@ class RunsQuery(Query):
     after: Annotated[str, Field(max_length=1000)] | None = None
     """A reply's `next_cursor`."""
     sort: Literal["index", "metric"] = "index"
-    """`metric`: the best first, by the study's goal; those without a finite one last."""
+    """`metric`: the best first, by the study's goal; last those that diverged, failed or were
+    stopped, and those without a finite one."""
     status: Annotated[list[Status], Field(max_length=20)] = []
     """Any of these; repeatable."""
 

@@ -95,8 +95,10 @@ def _best_first(
 
 
 def _rank(run: RunRecord, maximized: bool) -> Rank:
-    """Smaller is better; each run has its own."""
-    if run.metric is None or not math.isfinite(run.metric):
+    """Smaller is better; each run has its own. As in the comparison, only what came to its end
+    without diverging has a place by its metric: what diverged, failed or was stopped is last."""
+    lost = run.status != "succeeded" or run.outcome == "diverged"
+    if lost or run.metric is None or not math.isfinite(run.metric):
         return (1, 0.0, run.index)
     return (0, -run.metric if maximized else run.metric, run.index)
 

@@ -114,6 +114,22 @@ def test_runs_are_sorted_by_the_metric_best_first(api: Api, goal: str) -> None:
     assert seen == wanted
 
 
+@pytest.mark.parametrize("goal", ["min", "max"])
+def test_what_is_best_by_metric_is_best_everywhere(api: Api, goal: str) -> None:
+    """Of one repeat each: what diverged, failed or was stopped leads nowhere."""
+    study = play(api, sweep(repeats=1, metric={"name": "eval.loss", "goal": goal}))
+    count = len(api.get(f"{study.path}/runs")["data"])
+    assert count >= 3
+    best = 0.125 if goal == "min" else 8.0
+    study.end(0, best, outcome="diverged")
+    study.end(1, 1.0)
+    stopped = {"by": "successive_halving", "step": 30, "rank": 3, "of": 3}
+    study.write(2, status="cancelled", metric=best, stopped=stopped)
+    assert indices(api, study, sort="metric")[0] == 1
+    compared = api.get(f"{study.path}/comparison")
+    assert compared["leader"] == compared["configurations"][0]["configuration"] == 1
+
+
 def test_runs_are_filtered_by_status_in_either_order(api: Api) -> None:
     study = play(api)
     study.write(0, status="running")
