@@ -179,9 +179,9 @@ class OptimizationState:
             self._overflowed(error)
 
     def _overflowed(self, error: Exception) -> None:
-        """An update of infinite length: torch refuses factors that overflow in the precision of the
-        parameters instead of making one. No parameter is a number after it, and the next row shows
-        that the run has diverged."""
+        """Make an update of infinite length: torch refuses factors that overflow in the precision
+        of the parameters instead of making one. No parameter is a number after it, and the next row
+        shows that the run has diverged."""
         if not isinstance(error, ArithmeticError) and "without overflow" not in str(error):
             raise error
         with torch.no_grad():
