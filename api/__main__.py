@@ -9,7 +9,7 @@ from core.settings import Settings
 
 
 def main() -> int:
-    """0 after an orderly end; 2 with one line on stderr where it cannot start."""
+    """Serve; return 0 after an orderly end, 2 with one line on stderr where it cannot start."""
     try:
         run(Settings())
     except ValidationError as error:

@@ -48,7 +48,7 @@ def create_app(
     *,
     poll_s: float = 2.0,
 ) -> FastAPI:
-    """The application. `poll_s`: see `EndFeed`."""
+    """Create the application. `poll_s`: see `EndFeed`."""
     services = Services(
         settings,
         store,
@@ -95,13 +95,14 @@ def create_app(
 
 
 def _own_names(host: str) -> list[str]:
-    """The address that it listens on names it too, unless that is every address."""
+    """List the names of this service. The address that it listens on names it too, unless that is
+    every address."""
     return [] if host in {"0.0.0.0", "::", ""} else [host]
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """The background parts live as long as the application."""
+    """Keep the background parts alive as long as the application."""
     services: Services = app.state.services
     services.feed.start()
     services.dispatcher.start()

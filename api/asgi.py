@@ -11,11 +11,12 @@ from core.settings import Settings
 from core.store.redis import AsyncRedisStore
 
 ARTIFACTS_PATIENCE_S: Final = 4.0
-"""A caller waits: an object store that is away is soon a 503."""
+"""Seconds for which an object store that is away is tried again: a caller waits, and gets a 503
+soon."""
 
 
 def build(settings: Settings) -> FastAPI:
-    """The application on its real parts. Nothing connects before it is served.
+    """Build the application on its real parts. Nothing connects before it is served.
 
     Raises `ArtifactError` for an object store that must not be used.
     """

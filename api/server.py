@@ -1,4 +1,4 @@
-"""Serving the application: the address, the log, an orderly end."""
+"""The server of the application: the address, the log, an orderly end."""
 
 import errno
 import gc
@@ -22,11 +22,11 @@ from core.store.calls.opening import check_format
 
 _YOUNG_OBJECTS: Final = 20_000
 GRACE_S: Final = 4
-"""Replies under way when the process is told to end have this long to finish."""
+"""Seconds that replies under way have to finish when the process is told to end."""
 
 
 class CannotServeError(Exception):
-    """Why the API cannot start, in one line."""
+    """The reason why the API cannot start, in one line."""
 
 
 def run(settings: Settings) -> None:
@@ -64,7 +64,8 @@ def run(settings: Settings) -> None:
 
 
 def refuse_open_address(settings: Settings) -> None:
-    """While there are no keys, whoever reaches the port may do everything."""
+    """Refuse an address that others can reach while there are no keys: whoever reaches the port may
+    do everything."""
     if not settings.insecure_listen and not is_loopback(settings.host.strip("[]").lower()):
         raise CannotServeError(
             f"There are no keys, so the API listens on loopback only, not on {settings.host!r}:"
@@ -74,7 +75,8 @@ def refuse_open_address(settings: Settings) -> None:
 
 
 def refuse_wrong_url(redis_url: str) -> None:
-    """One that no server could have; whether one answers is seen later, and may change."""
+    """Refuse a Redis URL that no server could have; whether a server answers is seen later, and may
+    change."""
     try:
         redis.ConnectionPool.from_url(redis_url)
     except ValueError as error:  # redis-py quotes no password in these
@@ -82,7 +84,8 @@ def refuse_wrong_url(redis_url: str) -> None:
 
 
 def refuse_newer_store(settings: Settings) -> None:
-    """One that this version would misread. One that is away is looked at once it is back."""
+    """Refuse a store that this version would misread. A store that is away is checked once it is
+    back."""
     try:
         check_format(settings.redis_url, settings.namespace)
     except NewerFormatError as error:
@@ -100,7 +103,7 @@ def _application() -> FastAPI:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address (port 0: any free one). Raises `CannotServeError`."""
+    """Bind a socket to the address (port 0: any free one). Raises `CannotServeError`."""
     host = host.strip("[]")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -1,4 +1,5 @@
-"""Which rows a view of several series shows: extremes of each, and all that is not finite."""
+"""Choice of the rows that a view of several series shows: extremes of each, and all that is not
+finite."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -7,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 METHOD: Final[Literal["minmax"]] = "minmax"
-"""What the reply calls it: the lowest and the highest row of each of equally long stretches."""
+"""The method's name in the reply: the lowest and the highest row of each of equally long
+stretches."""
 
 Column = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -17,7 +19,8 @@ _ROOM: Final = 4
 
 
 def select_rows(loss: NDArray[np.float64], num_rows: int) -> NDArray[np.int64]:
-    """Row numbers, ascending: every row whose loss is not finite, and at most `num_rows` ≥ 1 more.
+    """Choose row numbers, ascending: every row whose loss is not finite, and at most `num_rows` ≥ 1
+    more.
 
     `loss`: (rows,). The finite rows are cut into equal stretches, of which each shows its lowest
     and its highest; with the first and the last row. So from 4 rows on, the curve's extremes are
@@ -44,7 +47,8 @@ def select_rows(loss: NDArray[np.float64], num_rows: int) -> NDArray[np.int64]:
 
 
 def _extremes(values: NDArray[np.float64], num_stretches: int) -> NDArray[np.int64]:
-    """Where the lowest and the highest value of each of `num_stretches` stretches stand."""
+    """Return the places of the lowest and the highest value of each of `num_stretches`
+    stretches."""
     stretch = -(-len(values) // num_stretches)
     whole = len(values) // stretch
     table = values[: whole * stretch].reshape(whole, stretch)
@@ -56,7 +60,8 @@ def _extremes(values: NDArray[np.float64], num_stretches: int) -> NDArray[np.int
 
 
 def choose_rows(columns: Sequence[Column], num_points: int) -> Rows:
-    """Rows to keep, rising: at most `num_points`, and beyond that every one that is not finite.
+    """Choose the rows to keep, in rising order: at most `num_points`, and beyond that every one
+    that is not finite.
 
     `columns`: scalar series of equal length. The first is followed closely (see `select_rows`); the
     others keep their lowest and highest values, as far as there is room.
@@ -71,7 +76,7 @@ def choose_rows(columns: Sequence[Column], num_points: int) -> Rows:
 
 
 def _ends_of_series(column: Column) -> list[int]:
-    """Rows of the lowest and the highest finite value, the first of each."""
+    """Return the rows of the lowest and the highest finite value, the first of each."""
     finite = np.isfinite(column)
     if finite.all():
         return [int(column.argmin()), int(column.argmax())]

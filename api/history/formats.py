@@ -14,7 +14,7 @@ Format = Literal["json", "csv", "ndjson", "npz"]
 
 
 def as_json(answer: Answer) -> bytes:
-    """The contract's object; `x` is a list of lists."""
+    """Write the contract's object; `x` is a list of lists."""
     return to_json(
         {
             **answer.whose,
@@ -31,7 +31,7 @@ def as_json(answer: Answer) -> bytes:
 
 
 def as_ndjson(answer: Answer) -> bytes:
-    """One object a line and row."""
+    """Write one object per line, a line for each row."""
     names = list(answer.columns)
     columns = [_plain(numbers(column)) for column in answer.columns.values()]
     lines = (to_json(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
@@ -39,7 +39,8 @@ def as_ndjson(answer: Answer) -> bytes:
 
 
 def as_csv(answer: Answer) -> bytes:
-    """A line of names, then one a row. `x` has a column for each coordinate: `x[0]`, `x[1]`, …
+    """Write a line of names, then a line for each row. `x` has a column for each coordinate:
+    `x[0]`, `x[1]`, …
 
     Numbers are the shortest text that reads back as the same float64.
     """
@@ -53,7 +54,8 @@ def as_csv(answer: Answer) -> bytes:
 
 
 def as_npz(answer: Answer) -> bytes:
-    """NumPy's archive of arrays (no pickles in it): `step` int64, else float64, `x` rows × dim."""
+    """Write NumPy's archive of arrays (no pickles in it): `step` int64, else float64, `x` rows ×
+    dim."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **answer.columns)
     return buffer.getvalue()

@@ -29,7 +29,7 @@ _OTHERS: dict[str, Any] = {
 
 
 def announced(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a call that gives a history; `model` is its JSON."""
+    """Describe the `responses=` of a call that gives a history; `model` is its JSON."""
     return {
         200: {
             "model": model,
@@ -44,14 +44,15 @@ def announced(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
 async def history(
     request: Request, job_id: JobIdPath, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
-    """Losses as they were computed. Follow a running job with `after=` the last `next_after`."""
+    """Read losses as they were computed. Follow a running job with `after=` the last
+    `next_after`."""
     known_form(job_id)
     found = await answer(services_of(request).store, job_id, question_of(query))
     return await written(request, query, found)
 
 
 async def written(request: Request, query: HistoryQuery, found: Answer) -> Response:
-    """The reply, in the format that was asked for."""
+    """Return the reply, in the format that was asked for."""
     media_type, write = WRITERS[query.format]
     size = sum(column.size for column in found.columns.values())
     if size > (_IN_PLACE if query.format == "json" else _IN_PLACE // 10):
@@ -65,7 +66,8 @@ async def written(request: Request, query: HistoryQuery, found: Answer) -> Respo
 
 
 def question_of(query: HistoryQuery) -> Question:
-    """Raises `InvalidInputError` for parameters that contradict each other."""
+    """Read the question from the query. Raises `InvalidInputError` for parameters that contradict
+    each other."""
     mistakes = [
         FieldError(
             name,
@@ -86,7 +88,8 @@ def question_of(query: HistoryQuery) -> Question:
 
 
 def _next_page(request: Request, query: HistoryQuery, found: Answer) -> str | None:
-    """Where the rows go on that are there already (CSV and NPZ have no room for `next_after`)."""
+    """Return the link to the rows that follow and are there already (CSV and NPZ have no room for
+    `next_after`)."""
     if query.points is not None or found.reaches_end or found.next_after is None:
         return None
     url = request.url.include_query_params(after=found.next_after)

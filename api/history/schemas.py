@@ -1,4 +1,4 @@
-"""What replies with rows look like, for the OpenAPI document."""
+"""Schemas of replies with rows, for the OpenAPI document."""
 
 from typing import Literal
 
@@ -10,12 +10,12 @@ class Rows(View):
     series: dict[str, list[Number] | list[list[Number]]]
     """Equally long columns; `step` is always there."""
     total: Counter
-    """Rows that there are."""
+    """Number of rows that there are."""
     returned: Counter
     method: str
     """`exact`, or how the rows were chosen."""
     complete: bool
-    """The job or run is terminal and these rows reach the end."""
+    """True when the job or run is terminal and these rows reach the end."""
     next_after: int | None
     first_nonfinite_step: int | None
 

@@ -1,4 +1,4 @@
-"""Which rows of a history answer a question, and how they are written."""
+"""Selection of the rows of a history that answer a question."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ class Answer:
 
     @property
     def complete(self) -> bool:
-        """No row can come after these."""
+        """True when no row can come after these."""
         return self.terminal and self.reaches_end
 
     @property
@@ -70,7 +70,9 @@ class Answer:
 async def answer(
     store: ApiStore, name: str, question: Question, whose: Mapping[str, str | int] | None = None
 ) -> Answer:
-    """`name`: of a job, or of a run (`core.studies.run_id`), which needs `whose`.
+    """Answer a question about the history `name`: of a job, or of a run (`core.studies.run_id`),
+    which needs `whose`. Raises `NotFoundError`, and `InvalidInputError` for a series that there is
+    not.
 
     Raises `NotFoundError`, and `InvalidInputError` for a series that there is not.
     """
@@ -104,7 +106,8 @@ async def answer(
 
 
 def no_rows(question: Question, whose: Mapping[str, str | int], *, terminal: bool) -> Answer:
-    """Of a run that nothing is stored of: of the series that there may be, those asked for.
+    """Answer for a run of which nothing is stored: no rows of the series that were asked for, among
+    those that it may have.
 
     Raises `InvalidInputError` for one that no history has.
     """
@@ -129,7 +132,7 @@ async def _view(
     names: Sequence[str],
     most: int,
 ) -> Columns:
-    """At most `points` rows that keep the extremes, and every row that is not finite."""
+    """Read at most `points` rows that keep the extremes, and every row that is not finite."""
     assert question.points is not None
     thin = [each for each in names if meta.layout.widths[each] == 1] or ["loss"]
     whole = await store.history_rows(name, question.kind, meta, thin, 0, meta.num_rows)
@@ -144,7 +147,7 @@ async def _view(
 
 
 def wanted_series(question: Question, meta: HistoryMeta) -> list[str]:
-    """The series to read besides `step`, in the history's own order.
+    """List the series to read besides `step`, in the history's own order.
 
     Raises `InvalidInputError` naming those that there are.
     """

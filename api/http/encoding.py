@@ -13,14 +13,14 @@ PROBLEM_JSON: Final = "application/problem+json"
 
 
 def word(number: float) -> str:
-    """`"NaN"`, `"Infinity"` or `"-Infinity"`, for a number that is not finite."""
+    """Name a number that is not finite: `"NaN"`, `"Infinity"` or `"-Infinity"`."""
     if math.isnan(number):
         return "NaN"
     return "Infinity" if number > 0 else "-Infinity"
 
 
 def strict(value: Any) -> Any:
-    """`value` with every non-finite float replaced by its word, at any depth.
+    """Return `value` with every non-finite float replaced by its word, at any depth.
 
     orjson would write null for these, which is a lie. The same object comes back where there is
     nothing to replace.
@@ -37,12 +37,14 @@ def strict(value: Any) -> Any:
 
 
 def numbers(column: NDArray[Any]) -> Any:
-    """A column for `to_json`: itself when all of it is finite, else lists with the words."""
+    """Prepare a column for `to_json`: itself when all of it is finite, else lists with the
+    words."""
     if column.dtype.kind != "f" or bool(np.isfinite(column).all()):
         return np.ascontiguousarray(column)
     return strict(column.tolist())
 
 
 def to_json(value: Any) -> bytes:
-    """Bytes of `value`: built-in types and NumPy arrays. Its floats must be finite by now."""
+    """Write the bytes of `value`: built-in types and NumPy arrays. Its floats must be finite by
+    now."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,4 +1,5 @@
-"""Domain error → status and `application/problem+json` (RFC 9457), in one table."""
+"""Conversion of domain errors to a status and `application/problem+json` (RFC 9457), in one
+table."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -83,7 +84,7 @@ TABLE: Final[dict[type[ThalwegError], tuple[int, str]]] = {
     NotReadyError: (503, "Not ready"),
     ThalwegError: (500, "Internal error"),
 }
-"""The nearest class in the error's ancestry counts."""
+"""Status and title by class of error; the nearest class in the error's ancestry counts."""
 
 _INTERNAL: Final = "A fault in the service. Its log has the details under this request's id."
 
@@ -98,7 +99,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **members: Any,
 ) -> Response:
-    """A problem document; `members` are added to it."""
+    """Make a problem document; `members` are added to it."""
     raw = scope.get("raw_path") or b""
     body = _sound(
         {
@@ -121,7 +122,8 @@ def problem(
 
 
 def _sound(value: Any) -> Any:
-    """`value` with its texts in UTF-8: half a surrogate pair, quoted from a request, is in none."""
+    """Return `value` with its texts in UTF-8: half a surrogate pair, quoted from a request, is in
+    none."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
@@ -130,7 +132,7 @@ def _sound(value: Any) -> Any:
 
 
 def of_error(scope: Scope, error: ThalwegError) -> Response:
-    """The problem document of a domain error."""
+    """Make the problem document of a domain error."""
     status, title = next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
     code, detail = error.code, str(error)
     headers: dict[str, str] = {}
@@ -155,7 +157,7 @@ def of_error(scope: Scope, error: ThalwegError) -> Response:
 
 
 def internal_error(scope: Scope) -> Response:
-    """The same words for every fault: its cause is for the log."""
+    """Answer every fault with the same words: its cause is for the log."""
     return problem(scope, 500, "internal_error", "Internal error", _INTERNAL)
 
 
@@ -178,7 +180,7 @@ async def _on_invalid_parameters(request: Request, error: Exception) -> Response
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """What the framework itself refuses: no such path, no such method, and rarer things."""
+    """Answer what the framework itself refuses: no such path, no such method, and rarer things."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         missing = NotFoundError("Nothing is at this path; /openapi.json lists all calls.")
@@ -202,7 +204,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 def allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
-    """All methods of a path, whichever routes hold them (Starlette names one route's only)."""
+    """List all methods of a path, whichever routes hold them (Starlette names one route's only)."""
     methods: set[str] = set()
     for route in routes:
         if route.matches(scope)[0] is not Match.NONE:
@@ -217,7 +219,8 @@ def _summary(errors: Sequence[FieldError]) -> str:
 
 
 def _field_error(request: Request, item: Mapping[str, Any]) -> FieldError:
-    """pydantic's words for one parameter, with its name and the value given."""
+    """Say in pydantic's words what is wrong with one parameter, with its name and the value
+    given."""
     where, *path = item["loc"]
     param = str(path[0])[:_SHOWN] if path else str(where)
     code = str(item["type"])
@@ -231,14 +234,14 @@ def _field_error(request: Request, item: Mapping[str, Any]) -> FieldError:
 
 
 def unknown_parameter(name: str, known: Sequence[str]) -> FieldError:
-    """The refusal of a query parameter that a call does not take."""
+    """Make the refusal of a query parameter that a call does not take."""
     takes = f"it takes {', '.join(known)}" if known else "it takes none"
     message = f"{name[:_SHOWN]!r} is no query parameter of this call; {takes}."
     return FieldError(name[:_SHOWN], "unknown_parameter", message)
 
 
 def query_names(route: Any) -> list[str]:
-    """Names of the query parameters that a route declares."""
+    """List the names of the query parameters that a route declares."""
     names: list[str] = []
     for field in route.dependant.query_params:
         model = field.field_info.annotation

@@ -1,4 +1,4 @@
-"""What the API notes in its log; `core.log` writes the lines."""
+"""Notes of the API in its log; `core.log` writes the lines."""
 
 import logging
 from typing import Any, Final

@@ -29,13 +29,13 @@ _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 
 def host_of(authority: str) -> str:
-    """The host of `host[:port]`, in lower case, without brackets and a final dot."""
+    """Return the host of `host[:port]`, in lower case, without brackets and a final dot."""
     return _PORT.sub("", authority.strip().lower()).strip("[]").removesuffix(".")
 
 
 @lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
+    """Tell whether a host name or address can only mean this machine."""
     if host == "localhost":
         return True
     try:
@@ -124,7 +124,7 @@ class Middleware:
 
 
 class _Exchange:
-    """One request's two channels, with a count of what came and a note of what left."""
+    """The two channels of one request, with a count of what came and a note of what left."""
 
     def __init__(
         self, scope: Scope, receive: Receive, send: Send, request_id: bytes, limit: int

@@ -27,7 +27,7 @@ _RETRY_AFTER = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route: these refusals, and those that every call may give."""
+    """Describe the `responses=` of a route: these refusals, and those that every call may give."""
     found: dict[int | str, dict[str, Any]] = {}
     for status in sorted({*statuses, 403, 422, 500}):
         found[status] = {
@@ -46,13 +46,13 @@ def header(description: str, **schema: Any) -> dict[str, Any]:
 
 
 def request_body(model: str) -> dict[str, Any]:
-    """`openapi_extra=` of a route that reads its body itself."""
+    """Describe the `openapi_extra=` of a route that reads its body itself."""
     schema = {"$ref": _REF.format(model=model)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """The whole document."""
+    """Build the whole document."""
     made = get_openapi(
         title=app.title,
         version=app.version,

@@ -16,17 +16,18 @@ Item = TypeVar("Item")
 
 
 def fingerprint(*query: object) -> str:
-    """Eight characters that stand for a query: its path and its filters, but not its limit."""
+    """Compute eight characters that stand for a query: its path and its filters, but not its
+    limit."""
     return hashlib.blake2b(orjson.dumps(query), digest_size=4).hexdigest()
 
 
 def make_cursor(query: str, position: str) -> str:
-    """A cursor that continues after `position`, for the query with this fingerprint only."""
+    """Make a cursor that continues after `position`, for the query with this fingerprint only."""
     return base64.urlsafe_b64encode(f"{query}{position}".encode()).decode().rstrip("=")
 
 
 def read_cursor(query: str, cursor: str, valid: Callable[[str], bool]) -> str:
-    """The position in a cursor.
+    """Read the position in a cursor.
 
     Raises `InvalidInputError` for a cursor of another query, and for what is no cursor at all.
     """
@@ -45,7 +46,7 @@ def read_cursor(query: str, cursor: str, valid: Callable[[str], bool]) -> str:
 
 
 def page_body(data: Sequence[Any], next_cursor: str | None) -> Json:
-    """The contract's shape of a list."""
+    """Make the contract's JSON of a list."""
     more = next_cursor is not None
     return {"data": data, **Page.build(has_more=more, next_cursor=next_cursor)}
 
@@ -53,7 +54,7 @@ def page_body(data: Sequence[Any], next_cursor: str | None) -> Json:
 def page_of(
     items: Iterable[Item], key: Callable[[Item], str], query: str, limit: int, after: str | None
 ) -> tuple[list[Item], str | None]:
-    """One page of a short list that is known whole, and the next page's cursor.
+    """Cut one page out of a short list that is known whole; return it and the next page's cursor.
 
     The items are in falling order of `key`, which is different for each.
     """

@@ -1,4 +1,4 @@
-"""What may stand at a place of a path; anything else is no path of this service (404)."""
+"""Forms of what may stand at a place of a path; anything else is no path of this service (404)."""
 
 from starlette.convertors import Convertor, StringConvertor, register_url_convertor
 
@@ -28,7 +28,8 @@ class AssetConvertor(StringConvertor):
 
 
 def register() -> None:
-    """Make them known by name (`{job_id:id}`); Starlette keeps one table for the process."""
+    """Make the convertors known by name (`{job_id:id}`); Starlette keeps one table for the
+    process."""
     register_url_convertor("id", IdConvertor())
     register_url_convertor("index", IndexConvertor())
     register_url_convertor("asset", AssetConvertor())

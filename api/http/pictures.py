@@ -1,4 +1,4 @@
-"""Pictures as replies."""
+"""Replies that are pictures."""
 
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ PICTURE: Final[dict[int | str, dict[str, Any]]] = {
         },
     }
 }
-"""`responses=` of a call that gives a picture."""
+"""The `responses=` of a call that gives a picture."""
 
 
 def picture_reply(picture: bytes, form: PlotFormat) -> Response:

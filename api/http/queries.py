@@ -18,7 +18,7 @@ _LABEL = re.compile(r"^[A-Za-z0-9._/-]{1,63}:[\s\S]{0,255}$")
 
 
 def _utc(text: str) -> str:
-    """The moment as the records write it, so that texts compare as times do."""
+    """Write the moment as the records write it, so that texts compare as times do."""
     try:
         if _RFC3339.fullmatch(text):
             return rfc3339(datetime.fromisoformat(text.upper()))
@@ -37,7 +37,7 @@ def _label(text: str) -> str:
 
 
 def _digits(text: object) -> object:
-    """pydantic alone also takes `1_0`, ` 1 ` and `1.0`."""
+    """Refuse what is not digits alone: pydantic also takes `1_0`, ` 1 ` and `1.0`."""
     if isinstance(text, str) and not re.fullmatch(r"-?[0-9]{1,15}", text):
         raise PydanticCustomError("int_parsing", "must be a whole number")
     return text
@@ -60,14 +60,14 @@ class Query(BaseModel):
 
 class PageQuery(Query):
     limit: Annotated[int, Field(ge=1, le=200), DIGITS] = 20
-    """Most entries of the page."""
+    """The most entries that the page may have."""
     after: Annotated[str, Field(max_length=1000)] | None = None
-    """A reply's `next_cursor`."""
+    """The `next_cursor` of an earlier reply."""
 
 
 class JobsQuery(PageQuery):
     status: Annotated[list[Status], Field(max_length=20)] = []
-    """Any of these; repeatable."""
+    """Any of these statuses; repeatable."""
     label: Annotated[
         list[
             Annotated[
@@ -76,24 +76,24 @@ class JobsQuery(PageQuery):
         ],
         Field(max_length=64),
     ] = []
-    """`key:value`; repeatable, all must hold."""
+    """A label `key:value`; repeatable, all must hold."""
     created_after: (
         Annotated[str, AfterValidator(_utc), Field(json_schema_extra={"format": "date-time"})]
         | None
     ) = None
-    """RFC 3339, with an offset."""
+    """A time of RFC 3339, with an offset."""
 
 
 class RunsQuery(Query):
     limit: Annotated[int, Field(ge=1, le=1000), DIGITS] = 20
-    """Most entries of the page."""
+    """The most entries that the page may have."""
     after: Annotated[str, Field(max_length=1000)] | None = None
-    """A reply's `next_cursor`."""
+    """The `next_cursor` of an earlier reply."""
     sort: Literal["index", "metric"] = "index"
     """`metric`: the best first, by the study's goal; last those that diverged, failed or were
     stopped, and those without a finite one."""
     status: Annotated[list[Status], Field(max_length=20)] = []
-    """Any of these; repeatable."""
+    """Any of these statuses; repeatable."""
 
 
 class JobQuery(Query):
@@ -109,7 +109,7 @@ class HistoryQuery(Query):
     after: Annotated[int, Field(ge=-1), DIGITS] | None = None
     """Rows with a larger step only."""
     limit: Annotated[int, Field(ge=1, le=10_000), DIGITS] | None = None
-    """Most rows of a page. Left out: 1000."""
+    """The most rows that a page may have. Left out: 1000."""
     points: Annotated[int, Field(ge=1, le=10_000), DIGITS] | None = None
     """A downsampled view of at most this many rows instead of a page."""
     format: Literal["json", "csv", "ndjson", "npz"] = "json"
@@ -121,7 +121,7 @@ class ModelQuery(Query):
 
 class PlotQuery(Query):
     kind: Literal["loss", "lr", "path", "spectrum", "landscape"] = "loss"
-    """The last two show what a full diagnosis measured."""
+    """The picture; the last two show what a full diagnosis measured."""
     format: Literal["svg", "png"] = "svg"
 
 

@@ -1,4 +1,4 @@
-"""What replies of every kind are made of; and errors."""
+"""Parts of which replies of every kind are made; and errors."""
 
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -32,8 +32,8 @@ class View(BaseModel):
 
     @classmethod
     def build(cls, source: object = None, /, **computed: Any) -> Json:
-        """The reply of this class, its fields in their order: those in `computed`, and the others
-        as `source` (a record, or a mapping) has them under the same names.
+        """Make the reply of this class, its fields in their order: those in `computed`, and the
+        others as `source` (a record, or a mapping) has them under the same names.
 
         Numbers that are not finite become words. Nothing is validated: a reply is on the hot path,
         and `tests/api/http/test_openapi.py` holds replies and document together.
@@ -55,7 +55,7 @@ class View(BaseModel):
 
 
 class _Plan(NamedTuple):
-    """How replies of a view are made, where the same fields are computed.
+    """The way in which replies of a view are made, where the same fields are computed.
 
     Attributes:
         all_computed: nothing is taken, and what is computed comes in the order of the fields.
@@ -128,29 +128,31 @@ def _list_maker(view: type[View]) -> Callable[[Any], Any]:
 
 
 def _closed(annotation: Any) -> type[View] | None:
-    """The view, if it is one without fields that it does not name."""
+    """Return the view if the annotation is one without fields that it does not name."""
     if not (isinstance(annotation, type) and issubclass(annotation, View)):
         return None
     return annotation if annotation.model_config.get("extra") == "forbid" else None
 
 
 def _made(view: type[View]) -> Callable[[Any], Any]:
-    """A dictionary was made by `build` already, or is one as it was stored."""
+    """Make JSON of a value of the view. A dictionary was made by `build` already, or is one as it
+    was stored."""
     return lambda value: value if isinstance(value, dict) else view.build(value)
 
 
 class TimelineEntryView(View):
-    """What happened, and when."""
+    """An event of a timeline, and its time."""
 
     at: Time
     event: Event
-    """Where a timeline would be too long, `omitted` stands for what went out of its middle."""
+    """The kind of the event. Where a timeline would be too long, `omitted` stands for what went out
+    of its middle."""
     detail: str | None
     """The worker, the queue, the name of the phase, the status at the end, and so on."""
 
 
 class UsageView(View):
-    """What a job or study has used."""
+    """Resources that a job or study has used."""
 
     peak_memory_bytes: int | None
     """The most that the training process held, on a GPU with its memory there; of several attempts
@@ -165,7 +167,7 @@ class Mistake(View):
 
 
 class Problem(View):
-    """RFC 9457."""
+    """Problem details (RFC 9457)."""
 
     type: str
     title: str
@@ -173,11 +175,11 @@ class Problem(View):
     detail: str
     instance: str
     code: str
-    """Stable, snake_case."""
+    """The stable code of the problem, in snake_case."""
     errors: list[Mistake] = []
-    """With 422: every mistake."""
+    """All mistakes, with a 422."""
     checks: dict[str, str] = {}
-    """With 503 from /readyz: each part and `ok` or what is wrong."""
+    """Each part and `ok` or what is wrong, with 503 from /readyz."""
 
 
 class Page(View):

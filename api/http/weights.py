@@ -21,7 +21,7 @@ WEIGHTS: Final[dict[int | str, dict[str, Any]]] = {
     },
     304: {"description": "Unchanged since the ETag in If-None-Match."},
 }
-"""`responses=` of a call that gives weights."""
+"""The `responses=` of a call that gives weights."""
 
 
 async def weights_reply(
@@ -32,7 +32,7 @@ async def weights_reply(
     tag: str | None,
     if_none_match: str | None,
 ) -> Response:
-    """The file, or 304.
+    """Reply with the file, or with a 304.
 
     Args:
         open_: called in a thread, unless the client has the file already.

@@ -1,4 +1,4 @@
-"""Going on where a job stopped."""
+"""The call that goes on where a job stopped."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What went on during a descent, what may help, and the proof: a job that tries a remedy."""
+"""Calls for the diagnosis of a descent, its remedies, and the proof: a job that tries a remedy."""
 
 import asyncio
 from typing import Annotated, Any
@@ -36,7 +36,7 @@ RemedyIndex = Annotated[int, Path(ge=0, description="`index` of the remedy in th
     responses={200: {"model": Diagnosis}, **problems(404, 409, 503)},
 )
 async def diagnosis(request: Request, job_id: JobIdPath) -> Response:
-    """What went on during the descent, and what may help.
+    """Diagnose the descent: what went on, and what may help.
 
     While one that was asked for later is not done, this is a 409: the diagnosis before it stands in
     the job.
@@ -49,7 +49,7 @@ async def diagnosis(request: Request, job_id: JobIdPath) -> Response:
 
 
 def _diagnosis_of(job: JobRecord) -> dict[str, Any]:
-    """Raises `ConflictError("not_ready")`."""
+    """Return the job's diagnosis. Raises `ConflictError("not_ready")`."""
     failed = job.failed_diagnosis
     if job.diagnosis is not None:
         return job.diagnosis if failed is None else {**job.diagnosis, "later_failed": failed}
@@ -95,7 +95,7 @@ async def ask_for_diagnosis(request: Request, job_id: JobIdPath) -> Response:
 
 
 def _check_kept(job: JobRecord, wanted: str | int) -> None:
-    """Raises `ConflictError("no_checkpoint")` unless the job has kept these weights."""
+    """Raise `ConflictError("no_checkpoint")` unless the job has kept these weights."""
     names = {each["name"] for each in job.checkpoints} - {"resume"}
     steps = sorted(each["step"] for each in job.checkpoints if each["name"] == "resume")
     if wanted not in names and wanted not in steps:

@@ -1,4 +1,5 @@
-"""Where a job may start: another's resume checkpoint, which is copied before the job is queued."""
+"""The place where a job may start: another job's resume checkpoint, copied before the job is
+queued."""
 
 import asyncio
 import logging
@@ -31,7 +32,7 @@ class CheckpointGoneError(ConflictError):
         super().__init__("no_checkpoint", f"The checkpoint of {origin} is missing or damaged.")
 
     def as_refusal(self) -> InvalidInputError:
-        """The same of a posted spec, which names the checkpoint."""
+        """Return the refusal of a posted spec that names this checkpoint."""
         return _refused("step", "no_checkpoint", str(self))
 
 
@@ -49,7 +50,7 @@ class Origin:
 
 
 def origins(job: JobRecord) -> list[Origin]:
-    """Where another job may start from this one, the latest first.
+    """List the places where another job may start from this one, the latest first.
 
     Raises:
         ConflictError: `not_terminal`, `diverged` or `no_checkpoint`.
@@ -81,7 +82,7 @@ def origins(job: JobRecord) -> list[Origin]:
 
 
 async def origin_of(services: Services, spec: JobSpec) -> Origin | None:
-    """What a posted spec's `start_from` names; None when it has none.
+    """Find the place that a posted spec's `start_from` names; None when it has none.
 
     Raises:
         InvalidInputError: there is no such job or checkpoint, or the spec is not that job's.
@@ -144,7 +145,8 @@ async def copied(
 
 
 def _copy(artifacts: ArtifactStore, origin: Origin, job_id: str) -> None:
-    """Raises `CheckpointGoneError` unless it is there and its bytes are those that were written."""
+    """Copy a checkpoint to a job; raise `CheckpointGoneError` unless it is there and its bytes are
+    those that were written."""
     try:
         found = artifacts.job(origin.job.id).open(origin.path)
     except NotFoundError as error:

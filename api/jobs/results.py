@@ -1,4 +1,4 @@
-"""What a job leaves behind: weights, checkpoints and pictures."""
+"""Calls for the results of a job: weights, checkpoints and pictures."""
 
 import asyncio
 from typing import Annotated, Any
@@ -40,7 +40,7 @@ async def model(
     query: Annotated[ModelQuery, Query()],
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The trained weights."""
+    """Return the trained weights."""
     services = services_of(request)
     job = await services.store.get(known_form(job_id))
     saved = _saved(job, query.checkpoint)
@@ -56,7 +56,7 @@ async def model(
 
 
 def _saved(job: JobRecord, name: str) -> dict[str, Any]:
-    """The newest checkpoint of this name. Raises `ConflictError("not_ready")`."""
+    """Return the newest checkpoint of this name. Raises `ConflictError("not_ready")`."""
     found = [each for each in job.checkpoints if each["name"] == name]
     if not found:
         have = ", ".join(sorted({each["name"] for each in job.checkpoints} - {"resume"})) or "none"
@@ -75,7 +75,7 @@ def _saved(job: JobRecord, name: str) -> dict[str, Any]:
 async def checkpoints(
     request: Request, job_id: JobIdPath, query: Annotated[PageQuery, Query()]
 ) -> Response:
-    """The weights that were saved, the latest step first."""
+    """Return the weights that were saved, the latest step first."""
     job = await services_of(request).store.get(known_form(job_id))
     items = sorted(
         (checkpoint_json(each) for each in job.checkpoints), key=_checkpoint_key, reverse=True
@@ -97,8 +97,8 @@ def _checkpoint_key(checkpoint: dict[str, Any]) -> str:
 async def plot(
     request: Request, job_id: JobIdPath, query: Annotated[PlotQuery, Query()]
 ) -> Response:
-    """The loss, the learning rate, the path of a point in the plane; and, once a full diagnosis is
-    there, the Hessian's eigenvalues and the loss around the weights."""
+    """Draw the loss, the learning rate, the path of a point in the plane; and, once a full
+    diagnosis is there, the Hessian's eigenvalues and the loss around the weights."""
     services = services_of(request)
     job = await services.store.get(known_form(job_id))
     from core.plots import run as run_plots  # for those who ask only: it brings matplotlib

@@ -61,7 +61,7 @@ def _new_job(body: bytes, services: Services) -> tuple[NewJob, JobSpec]:
     openapi_extra=request_body("JobSpec"),
 )
 async def validate(request: Request) -> Response:
-    """What a job would be and cost. Nothing is created."""
+    """Return what a job would be and cost. Nothing is created."""
     body = await json_body(request)
     services = services_of(request)
     spec, reply = await in_thread_if_large(len(body), _validated, body, services)
@@ -77,7 +77,7 @@ def _validated(body: bytes, services: Services) -> tuple[JobSpec, bytes]:
 
 @router.get("", response_class=Json, responses={200: {"model": JobPage}, **problems(503)})
 async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
-    """Newest first; the filters apply before the limit."""
+    """List jobs, the newest first; the filters apply before the limit."""
     return await read_list(request, JOBS, query)
 
 
@@ -97,7 +97,7 @@ async def read_job(
     if_none_match: Annotated[str | None, Header()] = None,
     prefer: Annotated[str | None, Header(description="`wait=SECONDS`, as the query.")] = None,
 ) -> Response:
-    """The job, at once or once it is terminal."""
+    """Return the job, at once or once it is terminal."""
     return await read_one(request, JOBS, job_id, query, if_none_match, prefer)
 
 

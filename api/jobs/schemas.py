@@ -1,4 +1,4 @@
-"""What replies about jobs look like: the document shows these classes, and replies are made after
+"""Schemas of the replies about jobs: the document shows these classes, and replies are made after
 them (`View.build`)."""
 
 from typing import Annotated, Any, Literal
@@ -12,13 +12,13 @@ from core.specs.job import JobSpec
 
 class Progress(View):
     step: Counter
-    """Updates applied."""
+    """Number of updates applied."""
     max_steps: int | None
     fraction: float | None
     steps_per_s: Number | None
     eta_s: Number | None
     queue_position: int | None
-    """0 is next; null unless queued."""
+    """The place in the queue: 0 is next; null unless queued."""
 
 
 class LossAt(View):
@@ -76,10 +76,10 @@ class Comparison(View):
     model_config = ConfigDict(extra="allow")
     verdict: Literal["improved", "no_change", "worse"]
     measure: str
-    """What decided: `outcome`, `loss`, `eval_loss` or `steps`."""
+    """The measure that decided: `outcome`, `loss`, `eval_loss` or `steps`."""
     reason: str
     before: dict[str, Any]
-    """Of the parent."""
+    """The value of the parent."""
     after: dict[str, Any]
 
 
@@ -90,14 +90,16 @@ class Diagnosis(View):
     findings: list[Finding]
     remedies: list[Remedy]
     measured: dict[str, Any] | None = None
-    """Of a full one: of the weights of `checkpoint`, after `step` updates. null: it failed."""
+    """Measurements of a full diagnosis: of the weights of `checkpoint`, after `step` updates. null:
+    it failed."""
     compared_to_parent: Comparison | None = None
-    """Of a job that tries a remedy. null: `not_compared` says why."""
+    """The comparison of a job that tries a remedy with its parent. null: `not_compared` says
+    why."""
     not_compared: str | None = None
     live: bool = False
-    """Of a job that still runs, by the rules on its history so far."""
+    """The diagnosis of a job that still runs, by the rules on its history so far."""
     later_failed: str | None = None
-    """Why a diagnosis that was asked for later was not made; this is the one before."""
+    """The reason why a diagnosis that was asked for later was not made; this is the one before."""
 
 
 class DiagnosisLink(View):
@@ -120,9 +122,9 @@ class Intervention(View):
     lr_before: Number
     lr_after: Number
     to_step: Counter | None = None
-    """Of a rollback: the step from which the rows were made anew."""
+    """The step to which a rollback went back, and from which the rows were made anew."""
     max_norm: Number | None = None
-    """Of a clip: the largest norm of gradients from then on."""
+    """The largest norm of gradients that a clip allows from then on."""
 
 
 class Links(View):
@@ -138,7 +140,7 @@ class Job(View):
     outcome: Outcome | None
     phase: str | None
     spec: JobSpec
-    """Resolved: every default written out. POSTed again it repeats the job."""
+    """The spec, resolved: every default written out. POSTed again it repeats the job."""
     resolved: dict[str, Any]
     progress: Progress
     latest: LossAt | None
@@ -154,11 +156,11 @@ class Job(View):
     finished_at: Time | None
     cancel_requested_at: Time | None
     timeline: list[TimelineEntryView] = Field(default=[])
-    """What happened when, in order; at most 100 entries. Not in lists."""
+    """Events and their times, in order; at most 100 entries. Not in lists."""
     usage: UsageView | None = None
     links: Links
     interventions: list[Intervention] | None = None
-    """What `on_divergence` did, in order; only where it is not `stop`."""
+    """Interventions of `on_divergence`, in order; only where it is not `stop`."""
 
 
 class JobPage(Page):

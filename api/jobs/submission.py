@@ -1,4 +1,4 @@
-"""From a resolved spec to a queued job: what every call shares that makes one."""
+"""The way from a resolved spec to a queued job, shared by all calls that make one."""
 
 from typing import Any, Final
 
@@ -18,11 +18,11 @@ from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewJob
 
 ACCEPTED: Final = accepted("job", Job)
-"""`responses=` of such a call."""
+"""The `responses=` of such a call."""
 
 
 def new_job(spec: JobSpec, parent_id: str | None = None) -> NewJob:
-    """The job of a resolved spec. `parent_id`: of which job it tries a remedy."""
+    """Make the job of a resolved spec. `parent_id`: the job of which it tries a remedy."""
     origin_id = None if spec.start_from is None else spec.start_from.job
     return NewJob(
         id=new_id(JOB_PREFIX),
@@ -38,7 +38,8 @@ def new_job(spec: JobSpec, parent_id: str | None = None) -> NewJob:
 
 
 async def accept(request: Request, job: NewJob, origin: Origin | None = None) -> Json:
-    """Queue it, and reply. `origin`: where the job starts, when its spec has a `start_from`."""
+    """Queue the job, and reply. `origin`: where the job starts, when its spec has a
+    `start_from`."""
     services = services_of(request)
     # The same request: the same resolved spec, of the same parent.
     idempotency = idempotency_of(request, services, job.spec, job.parent_id)

@@ -1,4 +1,4 @@
-"""Records → the JSON that the contract shows."""
+"""Conversion of records to the JSON that the contract shows."""
 
 from api.http.schemas import LEFT_OUT
 from api.jobs.schemas import Checkpoint, Job, Links, Progress
@@ -7,7 +7,7 @@ from core.specs.base import Json
 
 
 def job_json(job: JobRecord, queue_position: int | None = None, *, listed: bool = False) -> Json:
-    """The contract's job.
+    """Make the contract's JSON of a job.
 
     Args:
         queue_position: 0 is next; None unless it is queued.
@@ -30,7 +30,8 @@ def job_json(job: JobRecord, queue_position: int | None = None, *, listed: bool 
 
 
 def progress_json(job: JobRecord, queue_position: int | None) -> Json:
-    """How far it is. `fraction` and `eta_s` are null where no number of steps bounds the run."""
+    """Make the JSON of a job's progress. `fraction` and `eta_s` are null where no number of steps
+    bounds the run."""
     step = int(job.progress.get("step") or 0)
     max_steps = job.progress.get("max_steps") or (job.spec.get("budget") or {}).get("max_steps")
     steps_per_s = job.progress.get("steps_per_s")
@@ -50,5 +51,5 @@ def progress_json(job: JobRecord, queue_position: int | None) -> Json:
 
 
 def checkpoint_json(checkpoint: Json) -> Json:
-    """One saved set of weights; where it lies is the service's own affair."""
+    """Make the JSON of one saved set of weights; where it lies is the service's own affair."""
     return Checkpoint.build(checkpoint, metrics=checkpoint.get("metrics") or {})

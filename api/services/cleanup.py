@@ -1,4 +1,5 @@
-"""What a deleted job or study leaves behind, and a study that is cancelled between its tasks."""
+"""Removal of the files and rows that a deleted job or study leaves behind, or a study that is
+cancelled between its tasks."""
 
 import asyncio
 import logging

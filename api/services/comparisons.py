@@ -1,4 +1,4 @@
-"""What is found by looking at all runs of a study: the best configuration and the comparison."""
+"""Results that need all runs of a study: the best configuration and the comparison."""
 
 import asyncio
 import math
@@ -25,21 +25,21 @@ class ComparisonCache:
         self._known: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
 
     async def best(self, store: ApiStore, study: StudyRecord) -> Json | None:
-        """The leading configuration: `configuration`, `params`, `metric` (the mean over its repeats
-        that have one). None while no run has a value of the metric, and where configurations train
-        different problems."""
+        """Return the leading configuration: `configuration`, `params`, `metric` (the mean over its
+        repeats that have one). None while no run has a value of the metric, and where
+        configurations train different problems."""
         if study.result is not None and "best" in study.result:
             return known_best(study)
         found: Json | None = await self._find("best", store, study, best_of)
         return found
 
     async def comparison(self, store: ApiStore, study: StudyRecord) -> bytes:
-        """The reply's JSON."""
+        """Return the JSON of the reply."""
         found: bytes = await self._find("comparison", store, study, comparison_bytes)
         return found
 
     async def compared(self, store: ApiStore, study: StudyRecord) -> Json:
-        """The comparison itself, made anew."""
+        """Compute the comparison itself anew."""
         return await asyncio.to_thread(comparison_of, study, await store.studies.runs(study.id))
 
     async def _find(
@@ -62,13 +62,14 @@ class ComparisonCache:
 
 
 def known_best(study: StudyRecord) -> Json | None:
-    """As far as the record alone tells: that of a study that has succeeded."""
+    """Return the leading configuration as far as the record alone tells: that of a study that has
+    succeeded."""
     best: Json | None = (study.result or {}).get("best")
     return best
 
 
 def best_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json | None:
-    """See `ComparisonCache.best`."""
+    """Find the leading configuration; see `ComparisonCache.best`."""
     from core.compare.comparison import best_configuration
 
     number = best_configuration(study.spec, runs)
@@ -88,12 +89,12 @@ def best_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json | None:
 
 
 def comparison_bytes(study: StudyRecord, runs: Sequence[RunRecord]) -> bytes:
-    """See `ComparisonCache.comparison`."""
+    """Write the comparison's reply; see `ComparisonCache.comparison`."""
     return to_json({"study_id": study.id, **strict(comparison_of(study, runs))})
 
 
 def comparison_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
-    """`core.compare.comparison.compare`; its numbers may be non-finite."""
+    """Compare the runs by `core.compare.comparison.compare`; its numbers may be non-finite."""
     from core.compare.comparison import compare
 
     return compare(study.spec, runs, complete=study.terminal, written=study.format)

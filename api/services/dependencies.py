@@ -1,4 +1,4 @@
-"""What the routes share: the services, the route class, and the reading of requests."""
+"""Parts that all routes share: the services, the route class, and the reading of requests."""
 
 import asyncio
 import inspect
@@ -36,7 +36,7 @@ LARGE_BODY: Final = 50_000
 
 @dataclass(frozen=True)
 class Services:
-    """What the composition root put together."""
+    """The services that the composition root put together."""
 
     settings: Settings
     store: ApiStore
@@ -134,7 +134,8 @@ def _list_names(route: APIRoute) -> frozenset[str]:
 
 
 def _refuse_strangers(request: Request, known: list[str], lists: frozenset[str]) -> None:
-    """A query model names its strangers itself, together with its other mistakes."""
+    """Refuse query parameters that the call does not take. A query model names its strangers
+    itself, together with its other mistakes."""
     mistakes = []
     seen = set()
     for name, _ in request.query_params.multi_items():
@@ -162,25 +163,25 @@ RunIndexPath = Annotated[int, Path(ge=0, description="`index` of the run.")]
 
 
 def known_id(id_: str, noun: str) -> str:
-    """`id_`, if it may be one of a `job` or a `study`. Raises `NotFoundError`: what has not the
-    form names nothing."""
+    """Return `id_` if it may be one of a `job` or a `study`. Raises `NotFoundError`: what has not
+    the form names nothing."""
     if not is_id(id_, noun):
         raise NotFoundError(f"No {noun} has this id: a {noun}'s id is {noun}_ and 26 characters.")
     return id_
 
 
 def known_form(job_id: str) -> str:
-    """As `known_id`, of a job."""
+    """Check the id of a job as `known_id` does."""
     return known_id(job_id, JOB_PREFIX)
 
 
 def known_study(study_id: str) -> str:
-    """As `known_id`, of a study."""
+    """Check the id of a study as `known_id` does."""
     return known_id(study_id, STUDY_PREFIX)
 
 
 async def json_body(request: Request) -> bytes:
-    """The body of a call that takes JSON, whole. Raises `UnsupportedMediaTypeError`."""
+    """Return the body of a call that takes JSON, whole. Raises `UnsupportedMediaTypeError`."""
     declared = request.headers.get("content-type", "")
     media_type, _, parameters = declared.partition(";")
     if media_type.strip().lower() != "application/json":

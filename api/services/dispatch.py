@@ -1,4 +1,4 @@
-"""Telling the workers that work is queued: hints over the broker, never in a request's path."""
+"""Messages to the workers that work is queued: hints over the broker, never in a request's path."""
 
 import logging
 import threading
@@ -10,7 +10,8 @@ from core.broker import QUEUE, TASK, celery_config
 from core.settings import Settings
 
 BURST: Final = 8
-"""Most hints at a time. One wakes one worker, which then works until nothing is queued."""
+"""Most hints sent at a time. One hint wakes one worker, which then works until nothing is
+queued."""
 _LONGEST_PAUSE_S: Final = 0.25
 _LONGEST_BACKOFF_S: Final = 5.0
 
@@ -18,12 +19,12 @@ Send = Callable[[], None]
 
 
 class Dispatcher(Protocol):
-    """Announces queued work. A lost hint costs time only: workers look by themselves as well."""
+    """Announcer of queued work. A lost hint costs time only: workers look by themselves as well."""
 
     def start(self) -> None: ...
 
     def announce(self) -> None:
-        """One more job is queued. Returns at once and never fails."""
+        """Announce that one more job is queued. Returns at once and never fails."""
         ...
 
     def stop(self) -> None: ...
@@ -39,7 +40,7 @@ class CeleryDispatcher:
     """
 
     def __init__(self, settings: Settings, connect: Callable[[Settings], Send] | None = None):
-        """`connect` makes the function that sends one hint; it is called in the thread."""
+        """Set up the thread, which calls `connect` to make the function that sends one hint."""
         self._settings = settings
         self._connect = connect or celery_sender
         self._queued = threading.Condition()
@@ -88,7 +89,8 @@ class CeleryDispatcher:
                     self._stopping.wait(pause)
 
     def _take(self) -> int | None:
-        """The hints due, waiting for the first; None once the thread shall end."""
+        """Wait for the first hint and return the number of hints due; None once the thread shall
+        end."""
         with self._queued:
             self._queued.wait_for(lambda: self._pending or self._stopping.is_set())
             if self._stopping.is_set():
@@ -98,7 +100,7 @@ class CeleryDispatcher:
 
 
 def celery_sender(settings: Settings) -> Send:
-    """A Celery application that sends the one task by its name."""
+    """Connect a Celery application that sends the one task by its name."""
     # Here, not above: it takes a third of a second, and no request needs it.
     from celery import Celery
 

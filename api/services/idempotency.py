@@ -21,7 +21,8 @@ KEY_PARAMETER: Final = {
 
 
 def idempotency_of(request: Request, services: Services, *what: Any) -> Idempotency | None:
-    """Two requests with one key are the same when `what` they resolve to is equal.
+    """Return the request's key with the fingerprint of what it asks for: two requests with one key
+    are the same when `what` they resolve to is equal.
 
     The header is read here: declared, it would take FastAPI a tenth of the whole call.
     """

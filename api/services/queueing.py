@@ -1,5 +1,5 @@
-"""What the calls of jobs and of studies share: both are queued, listed, read and waited for,
-cancelled and deleted."""
+"""Calls that jobs and studies share: both are queued, listed, read and waited for, cancelled and
+deleted."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Record_co = TypeVar("Record_co", bound=JobRecord | StudyRecord, covariant=True)
 
 
 class Made(Protocol[Record_co]):
-    """What the store answers to a creation."""
+    """The store's answer to a creation."""
 
     @property
     def record(self) -> Record_co: ...
@@ -48,7 +48,7 @@ class PageOf(Protocol[Record_co]):
 
 @dataclass(frozen=True)
 class Noun(Generic[Record]):
-    """Jobs, or studies.
+    """Description of jobs, or of studies, for the calls that both share.
 
     Attributes:
         name: in the singular, and the prefix of the ids.
@@ -77,8 +77,8 @@ class Noun(Generic[Record]):
 
 
 async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> Json:
-    """The reply to what has just been queued, or had been by the same key; workers hear of what is
-    new."""
+    """Make the reply to what has just been queued, or had been by the same key; workers hear of
+    what is new."""
     record = made.record
     headers = {"Location": f"{noun.path}/{record.id}", "Retry-After": "1"}
     if made.replayed:
@@ -89,7 +89,7 @@ async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> 
 
 
 async def read_list(request: Request, noun: Noun[Record], query: JobsQuery) -> Json:
-    """A page, the newest first."""
+    """Read a page, the newest first."""
     services = services_of(request)
     where, of, after_id = listing(query, noun.path.rpartition("/")[2], noun.name)
     page = await noun.records(services).list(where, query.limit, after_id)
@@ -107,7 +107,8 @@ async def read_one(
     if_none_match: str | None,
     prefer: str | None,
 ) -> Response:
-    """One, at once or once it is terminal; a 304 where the client has it already."""
+    """Read one job or study, at once or once it is terminal; a 304 where the client has it
+    already."""
     services = services_of(request)
     records = noun.records(services)
     known_id(id_, noun.name)
@@ -128,7 +129,7 @@ async def read_one(
 async def _unchanged(
     services: Services, noun: Noun[Record], id_: str, if_none_match: str
 ) -> str | None:
-    """The tag, if the client has it already, without reading the record.
+    """Return the tag if the client has the record already, without reading the record.
 
     A tag without a place was given when it was not queued, and what is queued again has a new
     version: so version and status alone tell. The others need the place as well.
@@ -139,7 +140,7 @@ async def _unchanged(
 
 
 async def cancel_one(request: Request, noun: Noun[Record], id_: str) -> Json:
-    """Ask one to stop. 200 where it was terminal already, and nothing changed."""
+    """Ask a job or study to stop. 200 where it was terminal already, and nothing changed."""
     services = services_of(request)
     records = noun.records(services)
     known_id(id_, noun.name)
@@ -154,7 +155,7 @@ async def cancel_one(request: Request, noun: Noun[Record], id_: str) -> Json:
 
 
 async def delete_one(request: Request, noun: Noun[Record], id_: str) -> Response:
-    """Remove a terminal one, with all that it kept."""
+    """Remove a terminal job or study, with all that it kept."""
     services = services_of(request)
     await noun.records(services).delete(known_id(id_, noun.name))
     await remove_kept(services, id_)
@@ -162,8 +163,8 @@ async def delete_one(request: Request, noun: Noun[Record], id_: str) -> Response
 
 
 class Listing(NamedTuple):
-    """A list that is asked for: which, what stands for the query in cursors, and the last id of the
-    page before."""
+    """The list that is asked for: which, what stands for the query in cursors, and the last id of
+    the page before."""
 
     where: JobFilter
     of: str
@@ -189,19 +190,19 @@ def listing(query: JobsQuery, noun: str, prefix: str) -> Listing:
 async def places(
     services: Services, page: Iterable[JobRecord | StudyRecord]
 ) -> dict[str, int | None]:
-    """By id, the places in the queue of those that wait there."""
+    """Look up the places in the queue of those of the page that wait there, by id."""
     queued = [work.id for work in page if work.status == "queued"]
     found = await services.store.queue_positions(queued) if queued else ()
     return dict(zip(queued, found, strict=True))
 
 
 async def place(services: Services, work: JobRecord | StudyRecord) -> int | None:
-    """Its place in the queue."""
+    """Look up the place of a job or study in the queue."""
     return await services.store.queue_position(work.id) if work.status == "queued" else None
 
 
 def accepted(noun: str, model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a call that queues one."""
+    """Describe the `responses=` of a call that queues one."""
     headers = {
         "Location": header(f"The {noun}'s path."),
         "Retry-After": header("Seconds.", type="integer"),

@@ -1,4 +1,4 @@
-"""Holding a reply until a job or study is terminal: one subscription a process, whoever waits."""
+"""Replies held until a job or study is terminal: one subscription a process, whoever waits."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ RETRY_S: Final = 1.0
 
 
 class Record(Protocol):
-    """What can be waited for: the record of a job or of a study."""
+    """A record that can be waited for: that of a job or of a study."""
 
     @property
     def terminal(self) -> bool: ...
@@ -41,7 +41,7 @@ class EndFeed:
         self._task = asyncio.create_task(self._listen(), name="end-feed")
 
     async def stop(self) -> None:
-        """Unsubscribe."""
+        """End the subscription of this process."""
         self.release()
         if self._task is not None:
             self._task.cancel()
@@ -49,14 +49,15 @@ class EndFeed:
                 await self._task
 
     def release(self) -> None:
-        """Answer everyone who waits now, and nobody waits any more: the process is ending."""
+        """Answer everyone who waits now; nobody waits any more, since the process is ending."""
         self._closing = True
         self._wake("")
 
     async def wait_until_terminal(
         self, name: str, seconds: float, read: Callable[[str], Awaitable[Waited]]
     ) -> Waited:
-        """The record that `read` gives once it is terminal, or as it is when the time is up.
+        """Wait for the record that `read` gives: once it is terminal, or as it is when the time is
+        up.
 
         Raises `NotFoundError` (also when it is deleted meanwhile) and `StoreUnavailableError`.
         """
@@ -96,7 +97,8 @@ class EndFeed:
             await asyncio.sleep(RETRY_S)
 
     def _wake(self, name: str) -> None:
-        """An empty id says that the subscription has begun (again): anything may have ended."""
+        """Wake those that wait for this id. An empty id says that the subscription has begun
+        (again): anything may have ended."""
         found = [self._waiting.get(name, set())] if name else list(self._waiting.values())
         for events in found:
             for event in events:

@@ -1,4 +1,4 @@
-"""What a study found: the best configuration, the comparison, pictures."""
+"""Calls for the results of a study: the best configuration, the comparison, pictures."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,14 +27,16 @@ from core.studies import StudyRecord, run_id
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 MOST_ROWS: Final = 4_000
-"""Of a run. A picture has 900 columns; of a longer history rows in equal distances are read."""
+"""Most rows read of a run. A picture has 900 columns; of a longer history rows in equal distances
+are read."""
 _AT_ONCE: Final = 16
 
 
 async def read_curves(
     store: ApiStore, study_id: str, runs: Sequence[int], kind: HistoryKind, column: str
 ) -> dict[int, Curve]:
-    """By the run's number its steps and values; runs without rows are left out."""
+    """Read the steps and values of each run, by the run's number; runs without rows are left
+    out."""
     found: dict[int, Curve] = {}
     for start in range(0, len(runs), _AT_ONCE):
         some = runs[start : start + _AT_ONCE]
@@ -72,7 +74,7 @@ router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=Route)
     responses={200: {"model": JobSpec}, **problems(404, 409, 503)},
 )
 async def best(request: Request, study_id: StudyIdPath) -> Response:
-    """The best configuration so far, as a job's full spec: `POST` it as it is.
+    """Return the best configuration so far, as a job's full spec: `POST` it as it is.
 
     Its seed is that of the first repeat. The study's `best` and `comparison` have the evidence.
     """
@@ -96,8 +98,8 @@ async def best(request: Request, study_id: StudyIdPath) -> Response:
     responses={200: {"model": StudyComparison}, **problems(404, 503)},
 )
 async def comparison(request: Request, study_id: StudyIdPath) -> Response:
-    """The configurations side by side, their repeats folded: means with intervals, what diverged
-    and failed, steps and seconds to the target, the winner or why there is none.
+    """Compare the configurations side by side, their repeats folded: means with intervals, what
+    diverged and failed, steps and seconds to the target, the winner or why there is none.
 
     While the study runs: of what is known so far.
     """
@@ -114,8 +116,8 @@ async def comparison(request: Request, study_id: StudyIdPath) -> Response:
 async def plot(
     request: Request, study_id: StudyIdPath, query: Annotated[StudyPlotQuery, Query()]
 ) -> Response:
-    """The courses of the leading configurations, with bands over their repeats; or the performance
-    profile of a study over several problems or repeats."""
+    """Draw the courses of the leading configurations, with bands over their repeats; or the
+    performance profile of a study over several problems or repeats."""
     services = services_of(request)
     study = await services.store.studies.get(known_study(study_id))
     compared = await services.findings.compared(services.store, study)
@@ -135,7 +137,7 @@ async def plot(
 async def _curves(
     services: Services, study: StudyRecord, compared: dict[str, Any]
 ) -> dict[int, Curve]:
-    """Raises `ConflictError("not_ready")` while no run has a row."""
+    """Read the curves to draw. Raises `ConflictError("not_ready")` while no run has a row."""
     from core.compare.curve_bands import curve_plan
 
     found: dict[int, Curve] = {}

@@ -45,7 +45,7 @@ until its end, and at `links.best`."""
 
 
 async def _best(services: Services, study: StudyRecord) -> dict[str, Any] | None:
-    """As far as it is known."""
+    """Return the best configuration as far as it is known."""
     if not study.counts.get("succeeded"):
         return known_best(study)
     if not study.terminal and study.num_runs > LIVE_BEST_RUNS:
@@ -91,7 +91,8 @@ async def submit(request: Request) -> Response:
 
 
 async def _resolved(request: Request, services: Services) -> ResolvedStudy:
-    """In a thread: a short body may name ten thousand runs, and each configuration is checked."""
+    """Resolve the posted study in a thread: a short body may name ten thousand runs, and each
+    configuration is checked."""
     return await asyncio.to_thread(parse_study, await json_body(request), services.limits)
 
 
@@ -116,7 +117,7 @@ def _new_study(resolved: ResolvedStudy) -> NewStudy:
     openapi_extra=request_body("StudySpec"),
 )
 async def validate(request: Request) -> Response:
-    """What a study would be and cost. Nothing is created."""
+    """Return what a study would be and cost. Nothing is created."""
     resolved = await _resolved(request, services_of(request))
     cost = StudyEstimate.build(resolved, num_steps=resolved.max_updates)
     return Json(to_json(ValidatedStudy.build(spec=resolved.spec, estimate=cost)))
@@ -124,7 +125,7 @@ async def validate(request: Request) -> Response:
 
 @router.get("", response_class=Json, responses={200: {"model": StudyPage}, **problems(503)})
 async def list_studies(request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
-    """Newest first; the filters apply before the limit."""
+    """List studies, the newest first; the filters apply before the limit."""
     return await read_list(request, STUDIES, query)
 
 
@@ -144,7 +145,7 @@ async def read_study(
     if_none_match: Annotated[str | None, Header()] = None,
     prefer: Annotated[str | None, Header(description="`wait=SECONDS`, as the query.")] = None,
 ) -> Response:
-    """The study, at once or once it is terminal."""
+    """Return the study, at once or once it is terminal."""
     return await read_one(request, STUDIES, study_id, query, if_none_match, prefer)
 
 

@@ -49,7 +49,7 @@ Rank = tuple[int, float, int]
 async def list_runs(
     request: Request, study_id: StudyIdPath, query: Annotated[RunsQuery, Query()]
 ) -> Response:
-    """Those that have been planned, in order of index, or the best first."""
+    """List the runs that have been planned, in order of index, or the best first."""
     store = services_of(request).store
     of = fingerprint("runs", known_study(study_id), query.sort, sorted(set(query.status)))
     after = None
@@ -78,8 +78,8 @@ async def list_runs(
 def _best_first(
     runs: Sequence[RunRecord], query: RunsQuery, after: str | None, maximized: bool
 ) -> tuple[list[RunRecord], str | None]:
-    """One page, and where the next begins. What changes its place while the study runs may come
-    twice or not at all; the rest neither."""
+    """Return one page, and where the next begins. A run that changes its place while the study runs
+    may come twice or not at all; the other runs come once."""
     bound = None if after is None else _rank_in(after)
     wanted = [run for run in runs if not query.status or run.status in query.status]
     ranked = sorted(
@@ -95,7 +95,7 @@ def _best_first(
 
 
 def _rank(run: RunRecord, maximized: bool) -> Rank:
-    """Smaller is better; each run has its own. As in the comparison, only what came to its end
+    """Rank a run: smaller is better; each has its own rank. As in the comparison, only what came to its end
     without diverging has a place by its metric: what diverged, failed or was stopped is last."""
     lost = run.status != "succeeded" or run.outcome == "diverged"
     if lost or run.metric is None or not math.isfinite(run.metric):
@@ -109,7 +109,7 @@ def _rank_in(position: str) -> Rank:
 
 
 def _reads(position: str, sort: str) -> bool:
-    """Whether the text of a cursor is a place in this order."""
+    """Tell whether the text of a cursor is a place in this order."""
     found = _POSITION.fullmatch(position)
     if found is None or (found[1] is None) != (sort == "index"):
         return False
@@ -125,7 +125,7 @@ def _reads(position: str, sort: str) -> bool:
     responses={200: {"model": RunWithSpec}, **problems(404, 409, 503)},
 )
 async def read_run(request: Request, study_id: StudyIdPath, index: RunIndexPath) -> Response:
-    """One run, with its full spec: `POST` that as a job to repeat the run alone.
+    """Return one run, with its full spec: `POST` that as a job to repeat the run alone.
 
     A run that is not planned yet is a 409: what it will be is not settled.
     """
@@ -135,7 +135,8 @@ async def read_run(request: Request, study_id: StudyIdPath, index: RunIndexPath)
 
 
 async def _run(services: Services, study_id: str, index: int) -> tuple[StudyRecord, RunRecord]:
-    """Raises `NotFoundError`, and `ConflictError("not_ready")` for one that is not planned yet."""
+    """Read the study and its run. Raises `NotFoundError`, and `ConflictError("not_ready")` for a
+    run that is not planned yet."""
     study = await services.store.studies.get(known_study(study_id))
     _check_index(study, index)
     found = await services.store.studies.runs(study_id, [index])
@@ -162,7 +163,7 @@ async def run_history(
     index: RunIndexPath,
     query: Annotated[HistoryQuery, Query()],
 ) -> Response:
-    """Losses as they were computed, as of a job. One that has not begun has no rows."""
+    """Read losses as they were computed, as of a job. A run that has not begun has no rows."""
     services = services_of(request)
     known_study(study_id)
     question = question_of(query)
@@ -193,8 +194,8 @@ async def run_model(
     query: Annotated[ModelQuery, Query()],
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The run's weights, as a job's. `final` is where it stopped; of a run between two rungs, or
-    one that goes on, where it paused last."""
+    """Return the run's weights, as a job's. `final` is where it stopped; of a run between two
+    rungs, or one that goes on, where it paused last."""
     services = services_of(request)
     study, run = await _run(services, study_id, index)
     weights = run.weights or {"steps": {}}

@@ -1,4 +1,4 @@
-"""What the replies of studies look like, for the OpenAPI document; see `api.jobs.schemas`."""
+"""Schemas of the replies about studies, for the OpenAPI document; see `api.jobs.schemas`."""
 
 from typing import Any
 
@@ -25,10 +25,10 @@ class RunCounts(View):
     queued: Counter
     running: Counter
     succeeded: Counter
-    """The diverged among them."""
+    """Runs that succeeded, the diverged among them."""
     failed: Counter
     cancelled: Counter
-    """By the user, or by a stopper."""
+    """Runs cancelled by the user, or by a stopper."""
     diverged: Counter
 
 
@@ -39,20 +39,20 @@ class StudyProgress(View):
     step: Counter
     """Updates applied, over all runs."""
     max_steps: Counter
-    """As many as the runs' budgets allow."""
+    """The most steps that the runs' budgets allow."""
     fraction: float | None
     steps_per_s: Number | None
-    """The mean since it began."""
+    """The mean since the study began."""
     eta_s: Number | None
     queue_position: int | None
-    """0 is next; null unless queued."""
+    """The place in the queue: 0 is next; null unless queued."""
 
 
 class BestConfiguration(View):
     model_config = ConfigDict(extra="allow")
     configuration: Counter
     params: dict[str, Any]
-    """By dotted path of the job's spec."""
+    """Parameters by dotted path of the job's spec."""
     metric: Number | None
     """The mean over its repeats that have one."""
 
@@ -69,10 +69,11 @@ class Study(View):
     id: StudyId
     status: Status
     spec: StudySpec
-    """Resolved: every default written out. POSTed again it repeats the study."""
+    """The spec, resolved: every default written out. POSTed again it repeats the study."""
     progress: StudyProgress
     best: BestConfiguration | None
-    """So far. Null in a list, and in a large study, until that has succeeded."""
+    """The best configuration so far. Null in a list, and in a large study, until that has
+    succeeded."""
     result: dict[str, Any] | None
     error: Failure | None
     labels: dict[str, str]
@@ -81,7 +82,7 @@ class Study(View):
     finished_at: Time | None
     cancel_requested_at: Time | None
     timeline: list[TimelineEntryView] = Field(default=[])
-    """What happened when, in order; at most 100 entries. Not in lists."""
+    """Events and their times, in order; at most 100 entries. Not in lists."""
     usage: UsageView | None = None
     links: StudyLinks
 
@@ -94,11 +95,11 @@ class StudyEstimate(View):
     num_configurations: Counter
     num_runs: Counter
     num_steps: Counter
-    """Over all runs, at most."""
+    """The most steps over all runs."""
     memory_bytes: Counter
-    """Of the largest run."""
+    """Memory that the largest run takes."""
     history_bytes: Counter
-    """Of all runs."""
+    """Bytes of the histories of all runs."""
 
 
 class ValidatedStudy(View):
@@ -136,28 +137,30 @@ class RunLinks(View):
 class Run(View):
     study_id: StudyId
     index: Counter
-    """configuration · repeats + repeat."""
+    """The number configuration · repeats + repeat."""
     configuration: Counter
     repeat: Counter
     params: dict[str, Any]
-    """What this configuration has of its own, by dotted path of the job's spec."""
+    """Parameters that this configuration has of its own, by dotted path of the job's spec."""
     seed: int
     status: Status
     outcome: Outcome | None
     metric: Number | None
     """The study's metric, of this run."""
     target: Target | None
-    """Where the metric first reached the study's target; null: it has not."""
+    """The step and the seconds at which the metric first reached the study's target; null: it has
+    not."""
     best: LossAt | None
     result: Result | None
     fused: bool | None
-    """Whether it trained in a stack with others."""
+    """True when the run trained in a stack with others."""
     share_s: Number | None
-    """Its share of the training time."""
+    """The run's share of the training time, in seconds."""
     paused: Pause | None
-    """Between two rungs of a stopper: what was known there. The status is `queued`."""
+    """Values that were known when the run paused between two rungs of a stopper. The status is
+    `queued`."""
     stopped: Stopped | None
-    """By a stopper; the status is `cancelled`."""
+    """The stopper that stopped the run, and the step; the status is `cancelled`."""
     error: Failure | None
     links: RunLinks
 
@@ -168,29 +171,29 @@ class RunPage(Page):
 
 class RunWithSpec(Run):
     spec: JobSpec
-    """Resolved: POST it as a job to repeat the run alone."""
+    """The spec, resolved: POST it as a job to repeat the run alone."""
 
 
 class RunHistory(Rows):
-    """Of a run that is not planned yet, `step` alone."""
+    """Rows of a run's history; of a run that is not planned yet, `step` alone."""
 
     study_id: StudyId
     run: Counter
-    """Its index."""
+    """The index of the run."""
 
 
 class Reached(View):
-    """How the runs of a configuration came to the study's target."""
+    """Counts and times of the runs of a configuration that came to the study's target."""
 
     model_config = ConfigDict(extra="allow")
     by_repeat: list[Any]
     num_reached: Counter
     num_never: Counter
-    """Ended without."""
+    """Number of runs that ended without reaching the target."""
     num_censored: Counter
-    """Cut off before: they might have."""
+    """Number of runs that were cut off before: they might have reached it."""
     median: Number | None
-    """Kaplan and Meier's."""
+    """Kaplan and Meier's estimate of the median."""
 
 
 class ComparedConfiguration(View):
@@ -202,22 +205,22 @@ class ComparedConfiguration(View):
     params: dict[str, Any]
     num_runs: Counter
     num_succeeded: Counter
-    """The diverged among them."""
+    """Number of runs that succeeded, the diverged among them."""
     num_diverged: Counter
     num_failed: Counter
     num_cancelled: Counter
-    """Those that a stopper stopped among them."""
+    """Number of cancelled runs, those that a stopper stopped among them."""
     num_stopped: Counter
     num_pending: Counter
     mean: Number | None
-    """Of the metric; null where runs were lost or stopped, lest survivors speak for them."""
+    """Mean of the metric; null where runs were lost or stopped, lest survivors speak for them."""
     ci95: list[Number] | None
-    """null for one repeat."""
+    """The 95 % interval of the mean; null for one repeat."""
     survivors: dict[str, Any] | None
     values: list[Number | None]
     """The metric of each repeat, as it was recorded."""
     difference_to_leader: dict[str, Any] | None
-    """Repeat by repeat: mean, interval, p-value."""
+    """The difference repeat by repeat: mean, interval, p-value."""
     steps_to_target: Reached | None
     seconds_to_target: Reached | None
     num_updates: Counter
@@ -226,26 +229,27 @@ class ComparedConfiguration(View):
 
 
 class StudyComparison(View):
-    """Of what is known so far, while the study runs."""
+    """The comparison of a study's configurations; of what is known so far, while the study runs."""
 
     model_config = ConfigDict(extra="allow")
     study_id: StudyId
     metric: Metric
     complete: bool
-    """The study has ended."""
+    """True when the study has ended."""
     num_runs: Counter
     level: float
-    """Of the intervals."""
+    """Level of the intervals."""
     configurations: list[ComparedConfiguration]
     leader: int | None
     """Number of the leading configuration."""
     winner: int | None
-    """Of the one that differs from all others by more than chance; null: `reason` says why."""
+    """The configuration that differs from all others by more than chance; null: `reason` says
+    why."""
     reason: str
     problems: list[dict[str, Any]] | None
-    """Where configurations train different problems: the same for each."""
+    """The same comparison for each problem, where configurations train different ones."""
     minima: dict[str, Any] | None
-    """Of a function: the distinct minima that were found."""
+    """The distinct minima of a function that were found."""
     profile: dict[str, Any] | None
     """Performance profiles (Dolan and Moré 2002) and their scores; null: `profile_reason`."""
     profile_reason: str | None

@@ -1,4 +1,4 @@
-"""Records of studies and their runs → the JSON that the contract shows."""
+"""Conversion of the records of studies and their runs to the JSON that the contract shows."""
 
 from datetime import datetime
 from typing import Final
@@ -19,7 +19,7 @@ def study_json(
     *,
     listed: bool = False,
 ) -> Json:
-    """The contract's study.
+    """Make the contract's JSON of a study.
 
     Args:
         queue_position: 0 is next; None unless it is queued.
@@ -43,7 +43,8 @@ def study_json(
 
 
 def progress_json(study: StudyRecord, queue_position: int | None) -> Json:
-    """How far it is, in runs and in steps over all of them. The rate is the mean since it began."""
+    """Make the JSON of a study's progress, in runs and in steps over all of them. The rate is the
+    mean since it began."""
     counts = {name: study.counts.get(name, 0) for name in RUN_COUNTS}
     ended = sum(counts[name] for name in _ENDED)
     if not study.terminal:  # those that are not planned yet wait too
@@ -76,7 +77,7 @@ def _rate(study: StudyRecord) -> float | None:
 
 
 def run_json(study_id: str, run: RunRecord, spec: Json | None = None) -> Json:
-    """One run; with its spec, where that is given."""
+    """Make the JSON of one run; with its spec, where that is given."""
     study, path = f"/v1/studies/{study_id}", f"/v1/studies/{study_id}/runs/{run.index}"
     paused = run.paused and {name: run.paused.get(name) for name in Pause.model_fields}
     computed: Json = {

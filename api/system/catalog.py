@@ -1,4 +1,5 @@
-"""What a spec may choose from: every kind, its fields with their defaults, and its source."""
+"""The catalogue of what a spec may choose from: every kind, its fields with their defaults, and its
+source."""
 
 from functools import cache
 
@@ -16,13 +17,13 @@ router = APIRouter(prefix="/v1/catalog", tags=["catalog"], route_class=Route)
 
 @router.get("", response_class=Json, responses={200: {"model": Counts}, **problems()})
 async def counts() -> Response:
-    """How many kinds each family has."""
+    """Return how many kinds each family has."""
     return Json(_counts())
 
 
 @router.get("/{family}", response_class=Json, responses={200: {"model": Entries}, **problems(404)})
 async def entries(family: str) -> Response:
-    """The kinds of a family: `optimizers`, `schedules`, `models`, …"""
+    """List the kinds of a family: `optimizers`, `schedules`, `models`, …"""
     from core.specs import catalog
 
     if family not in catalog.FAMILIES:
@@ -33,7 +34,8 @@ async def entries(family: str) -> Response:
 
 @cache
 def _counts() -> bytes:
-    """The catalogue is part of the program: it is written once a process."""
+    """Write the catalogue's counts, once per process, since the catalogue is part of the
+    program."""
     from core.specs import catalog
 
     return to_json({family: len(catalog.entries(family)) for family in catalog.FAMILIES})

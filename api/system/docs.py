@@ -55,7 +55,7 @@ async def docs() -> Response:
 
 @router.get("/docs/{name:asset}", response_class=Response)
 async def asset(name: str) -> Response:
-    """Swagger UI's files, from the wheel that carries them."""
+    """Serve Swagger UI's files, from the wheel that carries them."""
     content = await asyncio.to_thread((files("fastapi_offline") / "static" / name).read_bytes)
     headers = {"Cache-Control": "public, max-age=86400"}
     return Response(content, media_type=ASSETS[name], headers=headers)

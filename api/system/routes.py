@@ -1,4 +1,4 @@
-"""The service about itself: is it alive, ready, which version, who works for it."""
+"""Calls about the service itself: is it alive, ready, which version, who works for it."""
 
 import asyncio
 from importlib.metadata import version
@@ -28,13 +28,14 @@ CHECK_TIMEOUT_S = 2.0
 
 @router.get("/livez", response_class=Json, responses={200: {"model": Alive}, **problems()})
 async def livez() -> Response:
-    """This process answers. It looks at nothing else."""
+    """Answer that this process lives. It looks at nothing else."""
     return Json(b'{"status":"ok"}')
 
 
 @router.get("/readyz", response_class=Json, responses={200: {"model": Ready}, **problems(503)})
 async def readyz(request: Request) -> Response:
-    """Redis answers and the artifact store can be used; 503 names the part that fails."""
+    """Check that Redis answers and that the artifact store can be used; 503 names the part that
+    fails."""
     services = services_of(request)
     redis, artifacts = await asyncio.gather(_redis(services.store), _artifacts(services.artifacts))
     checks = {"redis": redis, "artifacts": artifacts}
@@ -67,7 +68,7 @@ async def _artifacts(artifacts: ArtifactStore) -> str:
 
 @router.get("/version", response_class=Json, responses={200: {"model": Version}, **problems()})
 async def read_version() -> Response:
-    """What runs here."""
+    """Return the versions of what runs here."""
     return Json(to_json(Version.build(name="thalweg", version=version("thalweg"), api="v1")))
 
 
@@ -75,7 +76,7 @@ async def read_version() -> Response:
     "/v1/workers", response_class=Json, responses={200: {"model": WorkerPage}, **problems(503)}
 )
 async def workers(request: Request, query: Annotated[PageQuery, Query()]) -> Response:
-    """The workers that have reported lately, the newest first."""
+    """List the workers that have reported lately, the newest first."""
     known = await services_of(request).store.workers()
     items = sorted(known, key=_worker_key, reverse=True)
     page, next_cursor = page_of(

@@ -1,4 +1,4 @@
-"""What the service says of itself, for the OpenAPI document."""
+"""Schemas of what the service says of itself, for the OpenAPI document."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ class Worker(View):
     devices: list[str]
     queues: list[str]
     current_job: JobId | StudyId | None
-    """What it works at."""
+    """The job or study that the worker works at."""
     last_heartbeat: Time
     started_at: Time
     pid: int
@@ -36,7 +36,7 @@ class Entries(View):
 
 
 class Counts(RootModel[dict[str, Counter]]):
-    """Family → how many kinds it has."""
+    """Number of kinds by family."""
 
 
 class Alive(View):

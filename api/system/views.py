@@ -1,4 +1,4 @@
-"""Workers as replies show them."""
+"""Conversion of workers to the JSON that replies show."""
 
 from api.system.schemas import Worker
 from core.specs.base import Json
@@ -7,6 +7,6 @@ from core.studies import study_of
 
 
 def worker_json(worker: WorkerInfo) -> Json:
-    """A worker. A study's task is shown as its study."""
+    """Make the JSON of a worker. A study's task is shown as its study."""
     current = worker.current_job and (study_of(worker.current_job) or worker.current_job)
     return Worker.build(worker, current_job=current)
