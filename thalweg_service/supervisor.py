@@ -96,7 +96,7 @@ class Supervisor:
         """Serve until a signal of `STOPPING`. Raises `StartError`; nothing is left running then."""
         for number in STOPPING:
             # Under nohup a hang-up is ignored, and stays so.
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _raise_stop)
         wakeup, wake = socket.socketpair()
         for end in (wakeup, wake):

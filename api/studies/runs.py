@@ -95,8 +95,9 @@ def _best_first(
 
 
 def _rank(run: RunRecord, maximized: bool) -> Rank:
-    """Rank a run: smaller is better; each has its own rank. As in the comparison, only what came to its end
-    without diverging has a place by its metric: what diverged, failed or was stopped is last."""
+    """Rank a run: smaller is better; each has its own rank. As in the comparison, only what came to
+    its end without diverging has a place by its metric: what diverged, failed or was stopped is
+    last."""
     lost = run.status != "succeeded" or run.outcome == "diverged"
     if lost or run.metric is None or not math.isfinite(run.metric):
         return (1, 0.0, run.index)

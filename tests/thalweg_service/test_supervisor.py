@@ -142,6 +142,7 @@ def test_a_part_that_dies_while_the_service_starts_is_started_again(
 def test_a_message_that_cannot_be_printed_ends_nothing_and_a_hang_up_ends_all_in_good_order(
     tmp_path: Path,
 ) -> None:
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a run of the tests under nohup
     with Path("/dev/full").open("w") as full:
         service = Service(start(tmp_path, errors=full))
         (victim,) = children(service.process.pid, "-m worker")
@@ -151,6 +152,7 @@ def test_a_message_that_cannot_be_printed_ends_nothing_and_a_hang_up_ends_all_in
         )
         assert other != victim
         assert service.end(service.post(MINIMIZE)["id"])["status"] == "succeeded"
+        signal.signal(signal.SIGHUP, ignored)
         parts = descendants(service.process.pid)
         service.stop(signal.SIGHUP)
     assert service.process.returncode == 0
