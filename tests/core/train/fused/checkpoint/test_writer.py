@@ -176,5 +176,5 @@ def test_a_tree_comes_back_from_its_file_and_every_flipped_bit_is_found(tmp_path
 @pytest.mark.parametrize(("kind", "about"), [("other", "about"), ("sort", "other")])
 def test_a_file_of_another_kind_or_task_is_refused(kind: str, about: str) -> None:
     data = b"".join(bytes(piece) for piece in encode(TREE, "sort", "about"))
-    with pytest.raises(ArtifactError, match="^no other$|of another task"):
+    with pytest.raises(ArtifactError, match=r"^no other$|of another task"):
         decode(data, kind, "cpu", about)
