@@ -1,4 +1,4 @@
-"""The worker's composition root: settings -> store, trainer, runner, Celery.
+"""Composition root of the worker: settings -> store, trainer, runner, Celery.
 
 Celery brings the messages and the life of the process. It runs the task in its main thread (pool
 `solo`), which waits there for the runner's thread, so that signals are answered while a job runs
@@ -52,11 +52,11 @@ TRAINER_ENVIRONMENT: Final = {
 
 
 class StartError(Exception):
-    """This worker cannot start; `str(error)` is one line that says why."""
+    """The reason why this worker cannot start; `str(error)` is one line that says it."""
 
 
 def create_app(settings: Settings, runner: Runner) -> Celery:
-    """The Celery application of one worker process."""
+    """Create the Celery application of one worker process."""
     app = Celery("thalweg", set_as_current=False)
     config = celery_config(settings)
     # A message is a hint: to note that it was taken would cost two more writes, each of them
@@ -86,7 +86,8 @@ def create_app(settings: Settings, runner: Runner) -> Celery:
 
 
 def choose_devices(wanted: str, found: Sequence[str]) -> tuple[str, ...]:
-    """Which of the devices found (best first) a worker started with `--device wanted` uses.
+    """Choose from the devices found (best first) those that a worker started with `--device wanted`
+    uses.
 
     `auto`: all of them. `cuda`: every GPU. A name: that one. Raises `StartError` when it is none.
     """
@@ -152,7 +153,8 @@ class _Part(Protocol):
 def _parts_around(
     runner: Runner, settings: Settings, store: WorkerStore, artifacts: ArtifactStore, name: str
 ) -> tuple[Heartbeat, list[_Part]]:
-    """What runs beside the runner, in the order in which it ends; the heartbeat ends last."""
+    """Make the parts that run beside the runner, in the order in which they end; the heartbeat ends
+    last."""
     heartbeat = Heartbeat(
         store,
         name,
@@ -221,11 +223,12 @@ def _work(
 
 
 def _leave_logging_alone(**_: Any) -> None:
-    """That somebody listens to Celery's signal is what keeps it from configuring the log."""
+    """Keep Celery from configuring the log, which it leaves alone when somebody listens to this
+    signal."""
 
 
 def main(trainer: Sequence[str] = TRAINER) -> None:
-    """The command line of `python -m worker`."""
+    """Run the command line of `python -m worker`."""
     parser = argparse.ArgumentParser(prog="thalweg worker")
     parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}")
     parser.add_argument("--device", default="auto")

@@ -11,14 +11,15 @@ from core.settings import Settings
 
 
 def alive_file(pid: int | None = None) -> Path:
-    """The file of the worker process `pid` (this one), in a folder that only its user can open."""
+    """Return the file of the worker process `pid` (this one), in a folder that only its user can
+    open."""
     folder = Path(tempfile.gettempdir()) / f"thalweg-worker-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder / str(pid or os.getpid())
 
 
 def any_alive(max_age_s: float) -> bool:
-    """Whether a worker of this user and machine has reported within `max_age_s`."""
+    """Tell whether a worker of this user and machine has reported within `max_age_s`."""
     for path in alive_file().parent.iterdir():
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime <= max_age_s:

@@ -17,7 +17,8 @@ from core.store.protocols.worker import WorkerStore
 log = logging.getLogger("thalweg.worker")
 
 _LOOK_EVERY_S = 0.5
-"""A cancel is heard at most this late; cheaper than a subscription, and it survives outages."""
+"""Seconds after which a cancel is heard at the latest; cheaper than a subscription, and it survives
+outages."""
 
 
 class Heartbeat:
@@ -54,7 +55,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Begin to beat from now on."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -74,7 +75,7 @@ class Heartbeat:
         self._held = (claim, cancelled, lost)
 
     def release(self) -> None:
-        """What is in hand is done with."""
+        """Stop renewing: the work in hand is done."""
         self._held = None
 
     def _run(self) -> None:
@@ -134,5 +135,5 @@ class Heartbeat:
 
 
 def at_work_on(claim: Claim | TaskClaim) -> str:
-    """The id of the job, or of the study, that a worker with this claim works for."""
+    """Return the id of the job, or of the study, that a worker with this claim works for."""
     return claim.study.id if isinstance(claim, TaskClaim) else claim.job.id

@@ -1,4 +1,6 @@
-"""Removes what nobody wants any more: what is left of deleted jobs, and jobs past their retention.
+"""Removal of what nobody wants any more: what is left of deleted jobs, and jobs past their
+retention. Every worker does it, and needs no agreement with the others: each step may be done
+twice.
 
 Every worker does it, and needs no agreement with the others: each step may be done twice.
 """
@@ -32,7 +34,7 @@ class Janitor:
         self._thread = threading.Thread(target=self._run, name="janitor", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to look from now on."""
         self._thread.start()
 
     def stop(self) -> None:

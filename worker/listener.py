@@ -1,4 +1,4 @@
-"""The shortest way from a new job to an idle worker: the store's own word."""
+"""The shortest way from a new job to an idle worker: a message from the store itself."""
 
 import logging
 import threading
@@ -11,7 +11,7 @@ from core.store.protocols.worker import WorkerStore
 log = logging.getLogger("thalweg.worker")
 
 _ASK_EVERY_S: Final = 1.0
-"""An end is seen this late."""
+"""Seconds after which an end is seen."""
 _BACKOFF_S: Final = 1.0
 
 
@@ -43,11 +43,11 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Begin to listen from now on."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Listen no more, and end the thread."""
         self._stopping.set()
         self._thread.join()
 

@@ -1,5 +1,5 @@
-"""What makes lost messages and dead workers harmless: every worker looks by itself, now and then,
-for jobs whose lease has expired and for queued jobs that no message announced."""
+"""The search that makes lost messages and dead workers harmless: every worker looks by itself, now
+and then, for jobs whose lease has expired and for queued jobs that no message announced."""
 
 import logging
 import threading
@@ -42,16 +42,16 @@ class Reconciler:
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to look from now on."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more, and end the thread."""
         self._stopping.set()
         self._thread.join()
 
     def look(self) -> None:
-        """Look once."""
+        """Look once for such jobs."""
         try:
             queued = self._store.num_queued()
             if time.monotonic() >= self._reap_from:

@@ -90,7 +90,7 @@ class Runner:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being run or looked for."""
+        """True when nothing is being run or looked for."""
         return self._served == self._asked and not self._working
 
     def wake(self) -> int:
@@ -101,13 +101,14 @@ class Runner:
             return self._asked
 
     def wait(self, ticket: int) -> None:
-        """Until the queue was found empty after `wake` gave this ticket, or the runner stops.
+        """Wait until the queue was found empty after `wake` gave this ticket, or the runner stops.
         Signal handlers run meanwhile."""
         with self._cond:
             self._cond.wait_for(lambda: self._stopped or self._served >= ticket)
 
     def wait_until_idle(self, timeout_s: float) -> bool:
-        """Whether, within this time, nothing is being run or looked for."""
+        """Wait until nothing is being run or looked for, at most this long; return whether that is
+        so."""
         with self._cond:
             return self._cond.wait_for(lambda: self.idle, timeout_s)
 
@@ -161,7 +162,7 @@ class Runner:
                 self._cond.notify_all()
 
     def _wait_for_work(self) -> bool:
-        """Until somebody wakes us: True; False once the worker shuts down."""
+        """Wait until somebody wakes us: True; False once the worker shuts down."""
         with self._cond:
             self._cond.wait_for(lambda: self._closing or self._asked > self._served)
         return not self._closing
@@ -187,8 +188,8 @@ class Runner:
                 return
 
     def _diagnose(self) -> bool:
-        """Make one of the diagnoses that were asked for after a job's end; whether there was one.
-        The next look is due at once, or, without any, in a while."""
+        """Make one of the diagnoses that were asked for after a job's end, and tell whether there
+        was one. The next look is due at once, or, without any, in a while."""
         claim = self._store.diagnoses.claim(self._settings.lease_s)
         if claim is None:
             self._look_at_diagnoses = time.monotonic() + _DIAGNOSES_EVERY_S
@@ -216,7 +217,8 @@ class Runner:
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[ExecutionContext]:
-        """With what work begins; the trainer and a shutdown write to its mailbox."""
+        """Open the mailbox to which the trainer and a shutdown write, and yield the context of one
+        execution."""
         mailbox: Mailbox = SimpleQueue()
         self._mailbox = mailbox
         if self._closing:  # the order came between the claim and the mailbox
@@ -236,7 +238,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _held(self, claim: Claim | TaskClaim, mailbox: Mailbox) -> Iterator[None]:
-        """The claim's lease is renewed."""
+        """Keep the claim's lease renewed meanwhile."""
         assert self._heartbeat is not None
         self._heartbeat.hold(
             claim,
@@ -249,7 +251,7 @@ class Runner:
             self._heartbeat.release()
 
     def _hear(self, heard: Heard) -> None:
-        """Called by the link's thread."""
+        """Put what the trainer says into the mailbox; the link's thread calls this."""
         mailbox = self._mailbox
         if mailbox is not None:
             mailbox.put(heard)
@@ -264,7 +266,7 @@ class Runner:
 
 
 def settle_device(wanted: str, devices: Sequence[str]) -> str:
-    """The one of `devices` (best first) that a spec's `device` means.
+    """Return the one of `devices` (best first) that a spec's `device` means.
 
     `auto` is the first of them, `cuda` the first GPU; any other name is itself.
     """

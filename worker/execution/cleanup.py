@@ -17,7 +17,7 @@ log = logging.getLogger("thalweg.worker")
 
 
 def drop_checkpoints(artifacts: ArtifactStore, study_id: str, stem: str) -> None:
-    """Of one task."""
+    """Delete the resume checkpoints of one task."""
     _drop(artifacts, study_id, lambda: checkpoint_files(stem))
 
 
@@ -27,7 +27,7 @@ def drop_spent(
     runs: Sequence[RunRecord],
     before_round: int | None = None,
 ) -> None:
-    """What has had its use, as `core.artifacts.task_files.spent`."""
+    """Delete the artifacts that have had their use, as `core.artifacts.task_files.spent` says."""
     _drop(artifacts, study_id, lambda: spent(artifacts.job(study_id).list(), runs, before_round))
 
 

@@ -1,4 +1,4 @@
-"""What a worker does its work with."""
+"""The context of an execution: the parts that a worker does its work with."""
 
 import time
 from collections.abc import Callable
@@ -18,19 +18,19 @@ _RETRY_EVERY_S: Final = 0.5
 
 @dataclass
 class Shutdown:
-    """Whether this worker is shutting down, and when it must be done (`time.monotonic`)."""
+    """The state of this worker's shutdown, and when it must be done (`time.monotonic`)."""
 
     deadline: float | None = None
 
     @property
     def overdue(self) -> bool:
-        """Whether it should be done by now."""
+        """True when the shutdown should be done by now."""
         return self.deadline is not None and time.monotonic() > self.deadline
 
 
 @dataclass(frozen=True)
 class ExecutionContext:
-    """What one claim is carried out with.
+    """The parts with which one claim is carried out.
 
     Attributes:
         device: settles the device that a spec's `device` means.
@@ -44,7 +44,7 @@ class ExecutionContext:
     shutdown: Shutdown
 
     def insist(self, action: Callable[[], T]) -> T:
-        """Do it, however long the store stays away; raises `StoreUnavailableError` once the
+        """Do the action, however long the store stays away; raises `StoreUnavailableError` once the
         shutdown is overdue."""
         while True:
             try:

@@ -23,16 +23,16 @@ from worker.reporting.job import JobRows
 
 # What the trainer is asked when weights are to be measured, and how long it may take.
 LIMIT_S: Final = 300.0
-"""A measurement bounds its own time; one that has not ended by then hangs."""
+"""Seconds after which a measurement is taken to hang: it bounds its own time."""
 LONG_RUN_S: Final = 15.0
-"""Whoever asks for a diagnosis later wants to know: its share of the training time is that of a run
-of at least this long."""
+"""Seconds of training that a diagnosis asked for later counts at least: whoever asks for it wants
+to know, so its share of the training time is that of a run of at least this long."""
 
 
 def question(
     job: JobRecord, *, artifacts: str, device: str, checkpoint: str, train_s: float, run: int
 ) -> Measure:
-    """What to ask of the trainer."""
+    """Make the request for the trainer."""
     return Measure(
         job_id=job.id,
         spec=job.spec,
@@ -57,7 +57,7 @@ _UNDETERMINED: Final[Json] = {
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a descent.
+    """The knowledge of a descent that a diagnosis needs.
 
     Attributes:
         history: reads a history's rows; None where there are none. It raises what the store does.
@@ -77,7 +77,7 @@ class Run:
 def diagnosis(
     run: Run, measured: Json | None = None, parent: Callable[[], Run] | None = None
 ) -> Json:
-    """`diagnosis` of the record.
+    """Make the record's `diagnosis`.
 
     A fault in it is logged and written down as `undetermined`, and never fails the job. What the
     store raises is passed on.
@@ -105,20 +105,21 @@ def diagnosis(
 
 
 def stored_run(store: WorkerStore, job_id: str) -> Run:
-    """A run that has ended, its rows read now. Raises `NotFoundError`."""
+    """Describe a run that has ended, its rows read now. Raises `NotFoundError`."""
     job = store.get(job_id)
     rows = {kind: store.read_columns(job_id, kind) for kind in ("train", "eval")}
     return Run(job, job.outcome, job.result, lambda kind: rows[kind] or None)
 
 
 def is_before_the_end(run: Run, measured: Json) -> bool:
-    """Whether other updates followed the weights that were measured."""
+    """Tell whether other updates followed the weights that were measured."""
     steps = (run.result or {}).get("num_steps")
     return steps is not None and measured["step"] < steps
 
 
 def _until(columns: Columns, step: int) -> Columns:
-    """The rows up to that of `step`, whose loss is that of the weights after `step` updates."""
+    """Return the rows up to that of `step`, whose loss is that of the weights after `step`
+    updates."""
     if not columns:
         return columns
     stop = int(np.searchsorted(columns["step"], step, side="right"))
@@ -126,12 +127,13 @@ def _until(columns: Columns, step: int) -> Columns:
 
 
 def tries_a_remedy(job: JobRecord) -> bool:
-    """Whether the job is another's remedy, applied. (One that goes on says where it starts.)"""
+    """Tell whether the job is another's remedy, applied. (One that goes on says where it
+    starts.)"""
     return job.parent_id is not None and job.spec.get("start_from") is None
 
 
 def _compared(run: Run, found: Json, read_parent: Callable[[], Run]) -> Json:
-    """The fields that a child's diagnosis has on top."""
+    """Return the fields that a child's diagnosis has on top."""
     try:
         parent = read_parent()
         before = _facts(parent, parent.job.diagnosis)
@@ -153,7 +155,7 @@ def _facts(run: Run, found: Json | None) -> Json:
 
 EVERY_S: Final = 2.0
 SHARE: Final = 0.005
-"""At most this share of the time goes into it (a look at 400,000 rows takes 3 ms)."""
+"""Largest share of the time that goes into it (a look at 400,000 rows takes 3 ms)."""
 
 
 class LiveDiagnosis:
@@ -178,7 +180,7 @@ class LiveDiagnosis:
         self._due = clock() + every_s if job.spec.get("diagnose") != "off" else float("inf")
 
     def look(self) -> None:
-        """Rows have come: diagnose them if it is time."""
+        """Diagnose the rows that have come, if it is time."""
         began = self._clock()
         if began < self._due:
             return

@@ -60,10 +60,10 @@ class Execution(ABC):
 
     @abstractmethod
     def _carry_out(self) -> None:
-        """Do all of it. Raises what the store raises."""
+        """Do all the work. Raises what the store raises."""
 
     def _leave(self) -> None:
-        """The claim is somebody else's now."""
+        """Leave the claim, which is somebody else's now."""
         log.warning("%s: no longer ours; this attempt ends at once", self._name)
 
     def _insist(self, action: Callable[[], T]) -> T:
@@ -79,7 +79,7 @@ class TrainerExecution(Execution):
 
     @abstractmethod
     def _begin(self) -> Work | None:
-        """What to ask of the trainer; None: nothing, the claim has come to its end."""
+        """Return what to ask of the trainer; None: nothing, the claim has come to its end."""
 
     @abstractmethod
     def _end(self, answer: Ending | TaskEnding | Measured) -> None:
@@ -87,7 +87,7 @@ class TrainerExecution(Execution):
 
     @abstractmethod
     def _fail(self, failed: Failed) -> None:
-        """Write why it came to no end."""
+        """Write why the work came to no end."""
 
     @abstractmethod
     def _end_stopped(self) -> None:
@@ -106,10 +106,10 @@ class TrainerExecution(Execution):
         log.error("%s: an unexpected report: %r", self._name, report)
 
     def _start_writing(self) -> None:
-        """The work is no short one: write what is reported on the way."""
+        """Begin to write what is reported on the way: the work is no short one."""
 
     def _stop_writing(self) -> None:
-        """No report comes any more: what was not written is left to the end."""
+        """Stop writing: no report comes any more, and what was not written is left to the end."""
 
     def _after(self, last: Last) -> Last:
         """Ask for more, once the work is done; returns the word that counts."""
@@ -121,7 +121,7 @@ class TrainerExecution(Execution):
             self._settle(self._after(self._ask(work)))
 
     def _ask(self, work: Work) -> Last:
-        """Have the trainer do it; returns its last word."""
+        """Have the trainer do the work; returns its last word."""
         self._context.line.client.send(work)
         return self._supervision.listen(self._report, self._start_writing)
 
@@ -192,7 +192,7 @@ class Training(TrainerExecution, Generic[Held]):
         log.info("%s: %s; now %s", self._name, word, status)
 
     def _leave(self) -> None:
-        """Nothing more of this attempt may reach the owner's files."""
+        """Leave the claim: nothing more of this attempt may reach the owner's files."""
         super()._leave()
         self._context.line.client.stop()
         try:
@@ -205,7 +205,7 @@ class Training(TrainerExecution, Generic[Held]):
             return
 
     def _time_limit(self, what: str) -> Json | None:
-        """Why it failed that was stopped for the limit on its time; None: it was not."""
+        """Return the error of work that was stopped for the limit on its time; None: it was not."""
         if self._supervision.stopping != "time_limit":
             return None
         limit = self._context.settings.max_job_seconds
@@ -214,5 +214,5 @@ class Training(TrainerExecution, Generic[Held]):
 
 
 def error_of(failed: Failed) -> Json:
-    """The record's `error`."""
+    """Return the record's `error`."""
     return {"code": failed.code, "message": failed.message, "param": failed.param}

@@ -81,7 +81,8 @@ class JobExecution(Training[Claim]):
         )
 
     def _stored_rows(self) -> dict[HistoryKind, int]:
-        """How far the rows of former attempts got: no checkpoint beyond them may be resumed."""
+        """Return how far the rows of former attempts got: no checkpoint beyond them may be
+        resumed."""
 
         def num_rows(kind: HistoryKind) -> int:
             return self._insist(lambda: self._store.history_meta(self._job.id, kind).num_rows)
@@ -131,7 +132,7 @@ class JobExecution(Training[Claim]):
                 assert_never(report)
 
     def _after(self, last: Last) -> Last:
-        """After training, have measured what a full diagnosis wants to know of the weights. A
+        """Have what a full diagnosis wants to know of the weights measured after training. A
         failure here, or the limit on its time, costs the job nothing but this knowledge; a cancel
         or a shutdown ends it like any other part of the job."""
         if not isinstance(last, Ending) or not self._is_to_be_measured(last):
@@ -261,7 +262,7 @@ class JobExecution(Training[Claim]):
         return columns if columns and len(columns["step"]) else None
 
     def _parent(self) -> Run:
-        """Raises `NotFoundError` when it has been deleted."""
+        """Read the parent. Raises `NotFoundError` when it has been deleted."""
         assert self._job.parent_id is not None
         parent_id = self._job.parent_id
         return self._insist(lambda: stored_run(self._store, parent_id))

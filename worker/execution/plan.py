@@ -24,7 +24,7 @@ from worker.execution.execution import Execution
 log = logging.getLogger("thalweg.worker")
 
 Decide = Callable[[StudyRecord, Sequence[RunRecord]], Round | None]
-"""Which runs and tasks come next; None: the study has come through."""
+"""Function that decides which runs and tasks come next; None: the study has come through."""
 
 _FAULT: Final = "A fault in the service; the worker's log has the details."
 
@@ -60,7 +60,7 @@ class PlanExecution(Execution):
 
 
 def _ending(study: StudyRecord, runs: Sequence[RunRecord]) -> tuple[Status, Json]:
-    """What a study becomes that has come through, and with what."""
+    """Return the status of a study that has come through, and the fields that go with it."""
     failure = failure_of(runs)
     if failure is not None:
         return "failed", {"error": failure}
@@ -68,7 +68,7 @@ def _ending(study: StudyRecord, runs: Sequence[RunRecord]) -> tuple[Status, Json
 
 
 def failure_of(runs: Sequence[RunRecord]) -> Json | None:
-    """Why a study failed that has come through: what most of its runs failed by, if all did."""
+    """Say why a study failed that has come through: what most of its runs failed by, if all did."""
     if not runs or any(run.status != "failed" for run in runs):
         return None
     codes = Counter((run.error or {}).get("code", "internal_error") for run in runs)
@@ -80,9 +80,9 @@ def failure_of(runs: Sequence[RunRecord]) -> Json | None:
 
 
 def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
-    """The `result` of a study that has come through: `best`, its leading configuration, with the
-    mean of the metric over the runs that have one; None where none leads. A fault in it is logged
-    and costs nothing but this."""
+    """Make the `result` of a study that has come through: `best`, its leading configuration, with
+    the mean of the metric over the runs that have one; None where none leads. A fault in it is
+    logged and costs nothing but this."""
     try:
         leader = best_configuration(study.spec, runs)
     except Exception:

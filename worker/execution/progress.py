@@ -1,4 +1,5 @@
-"""What a worker knows of a job, or of the runs of a task, from what its trainer has reported."""
+"""The knowledge that a worker has of a job, or of the runs of a task, from what its trainer has
+reported."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from core.store.protocols.types import TaskClaim
 from core.studies import RunRecord
 
 ReadRows = Callable[[int, HistoryKind], Columns]
-"""All stored rows of a run's history."""
+"""Function that reads all stored rows of a run's history."""
 _EVAL: Final = "eval."
 
 
@@ -40,7 +41,7 @@ class JobProgress:
         self._checkpoints: dict[str, Json] = {saved["path"]: saved for saved in job.checkpoints}
 
     def advance(self, report: Progress) -> None:
-        """Take a report of how far it is."""
+        """Take a report of how far the job is."""
         self.step, self.latest, self.best = report.step, _json(report.latest), _json(report.best)
 
     def finish(self, ending: Ending) -> None:
@@ -62,15 +63,16 @@ class JobProgress:
 
     @property
     def checkpoints(self) -> list[Json]:
-        """In order of their step."""
+        """The checkpoints in order of their step."""
         return sorted(self._checkpoints.values(), key=lambda saved: (saved["step"], saved["path"]))
 
     def progress(self, steps_per_s: float | None) -> Json:
-        """The record's `progress`."""
+        """Make the record's `progress`."""
         return {"step": self.step, "max_steps": self._max_steps, "steps_per_s": steps_per_s}
 
     def partial_result(self, train_s: float) -> Json | None:
-        """The `result` of a run that could not say it itself; None when it had reported nothing."""
+        """Make the `result` of a run that could not say it itself; None when it had reported
+        nothing."""
         if self.latest is None:
             return None
         best_loss = self.best["loss"] if self.best else None
@@ -80,7 +82,7 @@ class JobProgress:
 def partial_result(
     final_loss: float, best_loss: float | None, num_steps: int, train_s: float
 ) -> Json:
-    """The `result` of a run that was heard of, but not of its end."""
+    """Make the `result` of a run that was heard of, but not of its end."""
     return {
         "final_loss": final_loss,
         "best_loss": best_loss,
@@ -92,7 +94,7 @@ def partial_result(
 
 
 def _json(value: LossAt | Reached | None) -> Json | None:
-    """As a record has it."""
+    """Convert a value to the form that records have."""
     return None if value is None else {**value}
 
 
@@ -114,14 +116,14 @@ class MetricWatch:
         self._best: dict[int, float] = {}
 
     def go_on(self, run: int, so_far: float | None) -> None:
-        """A run goes on; `so_far` is its metric until now."""
+        """Note that a run goes on; `so_far` is its metric until now."""
         if self.needs_rows and so_far is not None:
             self._offer(run, so_far)
 
     def look(
         self, kind: HistoryKind, runs: Sequence[int], lengths: Sequence[int], columns: Columns
     ) -> None:
-        """Rows have come: `lengths[i]` of `runs[i]`, run after run. The same may come again."""
+        """Look at new rows: `lengths[i]` of `runs[i]`, run after run. The same may come again."""
         if not self.needs_rows or kind != self.kind or self._series not in columns:
             return
         some = [(run, length) for run, length in zip(runs, lengths, strict=True) if length]
@@ -133,19 +135,20 @@ class MetricWatch:
             self._offer(run, value)
 
     def of_rows(self, columns: Columns) -> float | None:
-        """The best of these rows."""
+        """Return the best value of these rows."""
         values = columns.get(self._series)
         return float(self._better.reduce(values)) if values is not None and len(values) else None
 
     def at_end(self, run: int, result: Json | None) -> float | None:
-        """Of a run that ended with this result; None where it has none. May be non-finite."""
+        """Return the metric of a run that ended with this result; None where it has none. May be
+        non-finite."""
         if self.needs_rows:
             return self._best.get(run)
         result = result or {}
         return self._known(result.get("final_loss"), result.get("eval"))
 
     def at_rung(self, run: int, loss: float | None, evaluation: Json | None) -> float | None:
-        """Of a run that paused with this loss and evaluation, so far."""
+        """Return the metric so far of a run that paused with this loss and evaluation."""
         if self.needs_rows:
             return self._best.get(run)
         return self._known(loss, evaluation)
@@ -179,12 +182,12 @@ class TaskProgress:
 
     @property
     def runs(self) -> list[RunRecord]:
-        """All of them."""
+        """The records of all runs."""
         return list(self._records.values())
 
     @property
     def unfinished(self) -> list[RunRecord]:
-        """Those that have neither ended nor paused, as far as was heard."""
+        """The records of runs that have neither ended nor paused, as far as was heard."""
         return [
             run
             for run in self._records.values()
@@ -192,7 +195,8 @@ class TaskProgress:
         ]
 
     def go_on(self, read: ReadRows) -> None:
-        """A former attempt has written rows. Those after its checkpoint come again, the same."""
+        """Read the rows that a former attempt has written. Those after its checkpoint come again,
+        the same."""
         if not self._metric.needs_rows:
             return
         kind = self._metric.kind
@@ -203,7 +207,7 @@ class TaskProgress:
     # --- what the trainer reports
 
     def look(self, rows: RowsOfRuns) -> None:
-        """Rows have come."""
+        """Look at rows that have come."""
         if rows.truncate and self._metric.needs_rows:
             self.rewound.update(rows.runs)
         self._metric.look(rows.kind, rows.runs, rows.lengths, rows.columns)
@@ -217,8 +221,8 @@ class TaskProgress:
                 self._last_rows[run] = (int(step), float(loss))
 
     def end(self, ended: RunEnded, error: Json | None = None) -> list[RunRecord]:
-        """The records that a run's end changes. `error`: of a run that did not end by itself, why
-        it failed; without one it was cancelled."""
+        """Return the records that a run's end changes. `error`: of a run that did not end by
+        itself, why it failed; without one it was cancelled."""
         run = self._records[ended.run]
         if run.terminal or ended.reason == "handed_over":
             return []  # a resumed attempt repeats what the former has reported
@@ -241,7 +245,7 @@ class TaskProgress:
         return self._keep([succeeded])
 
     def pause(self, paused: Mapping[int, PausedRun]) -> list[RunRecord]:
-        """The records of runs that paused at the rung."""
+        """Return the records of runs that paused at the rung."""
         records = []
         for index, known in paused.items():
             run = self._records[index]
@@ -265,7 +269,7 @@ class TaskProgress:
         return self._keep(records)
 
     def weigh(self, weights: TaskWeights | None) -> list[RunRecord]:
-        """The records of runs whose weights were written."""
+        """Return the records of runs whose weights were written."""
         if weights is None:
             return []
         file, steps = weights["file"], weights["steps"]
@@ -280,7 +284,7 @@ class TaskProgress:
         )
 
     def recount(self, read: ReadRows) -> list[RunRecord]:
-        """The records of runs that have `rewound`, whose rows are all stored by now."""
+        """Return the records of runs that have `rewound`, whose rows are all stored by now."""
         records = []
         for index in self.rewound:
             columns = read(index, self._metric.kind)
@@ -290,8 +294,8 @@ class TaskProgress:
         return self._keep(records)
 
     def stop(self, elapsed_s: float, error: Json | None) -> list[RunRecord]:
-        """The records of those that did not come to an end: failed with `error`, or without one
-        cancelled. They keep what was heard of them."""
+        """Return the records of runs that did not come to an end: failed with `error`, or without
+        one cancelled. They keep what was heard of them."""
         return self._keep(
             [
                 _stopped(replace(run, result=self._partial_result(run.index, elapsed_s)), error)
@@ -311,6 +315,7 @@ class TaskProgress:
 
 
 def _stopped(run: RunRecord, error: Json | None) -> RunRecord:
-    """A metric belongs to an end, or to a rung, and this is neither."""
+    """Return the record of a run that was stopped, without a metric, which belongs to an end, or to
+    a rung, and this is neither."""
     status: Status = "cancelled" if error is None else "failed"
     return replace(run, status=status, error=error, metric=None, paused=None)

@@ -33,7 +33,7 @@ class DiagnosisExecution(TrainerExecution):
     killed at any time."""
 
     def __init__(self, claim: DiagnosisClaim, context: ExecutionContext, device: str) -> None:
-        """`device`: where to measure."""
+        """Set up the answer to a claim. `device`: where to measure."""
         supervision = Supervision(
             claim.job.id,
             context.line,

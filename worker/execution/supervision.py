@@ -1,5 +1,4 @@
-"""Hearing the trainer while it is at work. Everything that can happen meanwhile comes through one
-mailbox: the trainer's reports, its death, and orders."""
+"""Supervision of the trainer while it is at work."""
 
 import logging
 import time
@@ -29,9 +28,10 @@ Last = Ending | TaskEnding | Measured | Failed | TrainerDied | Literal["lost"]
 Mailbox = SimpleQueue[Heard | Order]
 
 _HAND_OVER_RESERVE_S: Final = 1.0
-"""Kept of the shutdown's grace for writing the last rows."""
+"""Seconds of the shutdown's grace that are kept for writing the last rows."""
 _SHORT_RUN_S: Final = 0.05
-"""A run shorter than this is written by its close alone: one round trip, no thread."""
+"""Seconds below which a run is short, and is written by its close alone: one round trip, no
+thread."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class TrainerLine:
 
 
 class Supervision:
-    """One claim's work of the trainer: reports are passed on, orders carried out, deadlines kept.
+    """The supervision of one claim's work of the trainer: reports are passed on, orders carried
+    out, deadlines kept.
 
     Args:
         name: what the work is called in the log.
@@ -84,19 +85,19 @@ class Supervision:
 
     @property
     def elapsed_s(self) -> float:
-        """Since the work began."""
+        """Seconds since the work began."""
         return time.monotonic() - self._started
 
     def allow(self, seconds: float) -> None:
-        """What comes next may take no longer than this."""
+        """Set the seconds that what comes next may take at most."""
         limit = time.monotonic() + seconds
         self._deadline = limit if self._deadline is None else min(limit, self._deadline)
 
     def listen(
         self, report: Callable[[JobReport | TaskReport], None], write: Callable[[], None]
     ) -> Last:
-        """Until the last word, which is returned; every report on the way goes to `report`. `write`
-        is called once the work is no short one."""
+        """Listen until the last word, which is returned; every report on the way goes to `report`.
+        `write` is called once the work is no short one."""
         write_from: float | None = self._started + _SHORT_RUN_S
         renew_at = None if self._renew is None else time.monotonic() + self._settings.lease_s / 3
         while True:
@@ -139,7 +140,8 @@ class Supervision:
         self._deadline = time.monotonic() + grace
 
     def _overdue(self) -> None:
-        """A deadline has passed: of the work's running time, or of an order not obeyed."""
+        """Act on a deadline that has passed: that of the work's running time, or that of an order
+        not obeyed."""
         if self.stopping is None:
             self.stopping = "time_limit"
             self._line.order("cancel")

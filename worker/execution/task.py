@@ -48,7 +48,8 @@ OVERLOOKED: Final[Json] = {
     "param": None,
 }
 _NO_CHECKPOINT_S: Final = 5.0
-"""A shorter first attempt has not been saved on the way.
+"""Seconds of a first attempt below which nothing has been saved on the way.
+`core.train.fused.checkpoint.writer.Pace` says when a task is saved.
 
 `core.train.fused.checkpoint.writer.Pace` says when a task is saved.
 """
@@ -179,7 +180,7 @@ class TaskExecution(Training[TaskClaim]):
         self._settle_as("cancelled", "cancelled")
 
     def _fail_with(self, error: Json) -> None:
-        """The runs that have not ended fail; the others stay what they are."""
+        """Fail the runs that have not ended; the others stay what they are."""
         self._rows.record(self._progress.stop(self._supervision.elapsed_s, error))
         self._settle_as("failed", "failed")
 

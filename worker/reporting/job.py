@@ -1,4 +1,4 @@
-"""The training loop's reports of a job on their way into the store."""
+"""Reports of the training loop about a job on their way into the store."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,7 +50,7 @@ class JobRows(Writer[Append]):
         self._interventions = {_mark(each) for each in claim.job.interventions}
 
     def add(self, kind: HistoryKind, first_row: int, columns: Columns) -> None:
-        """Rows `first_row …` of a history."""
+        """Take the rows `first_row …` of a history."""
         rows = Rows(kind, first_row, columns, truncate=kind in self._to_truncate)
         self._to_truncate.discard(kind)
         if self._keep_bytes:
@@ -59,7 +59,8 @@ class JobRows(Writer[Append]):
         self._put([rows])
 
     def rewind(self, kind: HistoryKind, num_rows: int) -> None:
-        """The run has gone back: the rows from `num_rows` on are none of it any more."""
+        """Take back the rows from `num_rows` on: the run has gone back, and they are none of it any
+        more."""
         layout = self._claim.layouts.get(kind)
         if layout is None:
             return
@@ -69,8 +70,8 @@ class JobRows(Writer[Append]):
         self._put([Rows(kind, num_rows, {"step": np.empty(0), **columns}, truncate=True)])
 
     def set(self, **fields: object) -> None:
-        """Fields of the record (`WorkerStore.update`): the last value of each is written. A phase,
-        and each new one of the `interventions`, goes into the timeline too."""
+        """Set fields of the record (`WorkerStore.update`): the last value of each is written. A
+        phase, and each new one of the `interventions`, goes into the timeline too."""
         phase, interventions = fields.get("phase"), fields.get("interventions")
         if isinstance(phase, str):
             self.tell("phase", phase)
@@ -79,7 +80,7 @@ class JobRows(Writer[Append]):
         self._note(fields)
 
     def used(self, peak_memory_bytes: int | None) -> None:
-        """What the attempt has used, as the trainer measured it."""
+        """Note what the attempt has used, as the trainer measured it."""
         if peak_memory_bytes is not None:
             self._note({"usage": Usage(peak_memory_bytes)})
 
@@ -90,15 +91,16 @@ class JobRows(Writer[Append]):
             self._note({"timeline": tuple(self._untold)})
 
     def _tell_interventions(self, several: Sequence[Json]) -> None:
-        """A resumed run reports again what it did before its checkpoint, and repeats the rest."""
+        """Add the new interventions to the timeline. A resumed run reports again what it did before
+        its checkpoint, and repeats the rest."""
         for each in several:
             if _mark(each) not in self._interventions:
                 self._interventions.add(_mark(each))
                 self.tell("intervention", f"{each['action']} at step {each['step']}")
 
     def history(self, kind: HistoryKind) -> Columns | None:
-        """All rows of this attempt where it began at row 0 and they are few; otherwise None: they
-        are in the store."""
+        """Return all rows of this attempt where it began at row 0 and they are few; otherwise None:
+        they are in the store."""
         if not self._keep_bytes:
             return None
         rows = join([rows for rows in self._kept if rows.kind == kind])
@@ -112,8 +114,8 @@ class JobRows(Writer[Append]):
                 self._notes["timeline"] = tuple(self._untold)
 
     def _prepare(self, rows: list[Rows]) -> list[Append]:
-        """Cut histories down where batches say so, those before them written first; the batches
-        that are left to be written."""
+        """Cut histories down where batches say so, those before them written first; return the
+        batches that are left to be written."""
         left: list[Append] = []
         for batch in rows:
             if batch.truncate:
@@ -127,5 +129,5 @@ class JobRows(Writer[Append]):
 
 
 def _mark(intervention: Json) -> tuple[int, str, float | None]:
-    """What tells it from the others: the rate changes with each."""
+    """Return what tells an intervention from the others: the rate changes with each."""
     return intervention["step"], intervention["action"], intervention.get("lr_after")

@@ -16,7 +16,7 @@ from core.store.history.layout import Columns, HistoryKind
 from worker.trainer import frames
 
 History = tuple[int, HistoryKind]
-"""Whose, and which."""
+"""The run and the kind of a history."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Rows:
 
 
 Chain = deque[Rows]
-"""What waits of one history, in its order."""
+"""The rows of one history that wait, in their order."""
 
 
 def every(chain: Chain) -> bool:
-    """Wants all."""
+    """Accept the rows of every history."""
     return True
 
 
@@ -72,7 +72,7 @@ class Spool:
         return self._num_in_memory + self._num_in_file
 
     def put(self, rows: Rows) -> None:
-        """Add at the end."""
+        """Add rows at the end."""
         full = self.num_bytes + rows.num_bytes > self._max_bytes and self._waiting
         if self._num_in_file or full:
             self._spill(rows)
@@ -103,7 +103,7 @@ class Spool:
         return join(taken)
 
     def _oldest_first(self) -> Iterator[History]:
-        """The histories in memory; once they are gone, those in the file."""
+        """Yield the histories in memory; once they are gone, those in the file."""
         yield from list(self._waiting)
         while self._num_in_file and not self._waiting:
             rows = self._unspill()
@@ -111,12 +111,12 @@ class Spool:
             yield rows.run, rows.kind
 
     def holds_more(self, run: int, kind: HistoryKind) -> bool:
-        """Whether rows of this history may wait."""
+        """Tell whether rows of this history may wait."""
         return self.has_file or (run, kind) in self._waiting
 
     @property
     def has_file(self) -> bool:
-        """Whether rows wait in the file, of whatever history."""
+        """True when rows wait in the file, of whatever history."""
         return self._num_in_file > 0
 
     def put_back(self, taken: Iterable[Rows]) -> None:
@@ -128,7 +128,7 @@ class Spool:
             self._waiting.setdefault(history, deque()).extend(chain)
 
     def close(self) -> None:
-        """Drop everything."""
+        """Drop all rows."""
         self._waiting.clear()
         self._num_in_memory = self._num_in_file = self.num_bytes = 0
         if self._file is not None:
@@ -172,7 +172,7 @@ class Spool:
 
 
 def join(batches: list[Rows]) -> list[Rows]:
-    """The same rows in fewer batches: one after another of a history become one."""
+    """Join the rows into fewer batches: one after another of a history become one."""
     groups: dict[History, list[list[Rows]]] = {}
     for rows in batches:
         chains = groups.setdefault((rows.run, rows.kind), [])

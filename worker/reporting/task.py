@@ -18,14 +18,15 @@ from worker.reporting.writer import Notes, Writer
 
 # How the rows of a task's runs are to lie in the store: with other runs' rows, or in chunks.
 MAX_SEGMENTS: Final = 8
-"""Of a history, about: a segment on the way holds such a share of all rows that may come."""
+"""Segments of a history, about: one on the way holds such a share of all rows that may come."""
 LEAST_ROWS: Final = 64
-"""Of a segment on the way: one costs as much space as a few rows."""
+"""Rows that a segment on the way has at least: a segment costs as much space as a few rows."""
 
 
 class RowPlacement:
-    """Short histories lie in bundles, segment after segment, as long as their rows come in few
-    parts; the others, and those that were cut, in chunks of their own.
+    """The place of each history in the store. Short histories lie in bundles, segment after
+    segment, as long as their rows come in few parts; the others, and those that were cut, in chunks
+    of their own.
 
     Args:
         layouts: of the histories of each run.
@@ -40,8 +41,8 @@ class RowPlacement:
     def makes_segment(
         self, history: History, first_row: int, num_rows: int, *, last: bool, anew: bool = False
     ) -> bool:
-        """Whether these rows may be a history's next segment. `last`: no other row follows. `anew`:
-        what there was after `first_row` is taken back."""
+        """Tell whether these rows may be a history's next segment. `last`: no other row follows.
+        `anew`: what there was after `first_row` is taken back."""
         if anew:
             if first_row > 0:
                 return False
@@ -55,12 +56,13 @@ class RowPlacement:
         return last or num_rows >= max(LEAST_ROWS, most / MAX_SEGMENTS)
 
     def goes_to_chunks(self, history: History) -> bool:
-        """No segment follows. Whether there are rows in bundles, which have to move."""
+        """Note that no segment follows. Return whether there are rows in bundles, which have to
+        move."""
         self._chunked.add(history)
         return history in self._bundled
 
     def written(self, history: History, num_rows: int, *, bundled: bool) -> None:
-        """Its rows lie so, as many as these."""
+        """Note where the history's rows lie now, and how many they are."""
         if bundled:
             self._bundled[history] = num_rows
             self._chunked.discard(history)
@@ -75,7 +77,7 @@ HOLD_S: Final = 1.5
 with others', and that of a longer one in fewer and larger parts. A thousand histories of 1,000 rows
 took Redis 1.4 s in seven parts each, in chunks of their own, and 0.3 s in bundles."""
 EARLY_BYTES: Final = 8 * 2**20
-"""So that the store works while the training goes on."""
+"""Bytes that leave before their time, so that the store works while the training goes on."""
 BATCH_BYTES: Final = 4 * 2**20
 
 _DEVICE: Final = "device"
@@ -137,25 +139,25 @@ class TaskRows(Writer[RunRows]):
         self._put(several)
 
     def record(self, runs: Iterable[RunRecord]) -> None:
-        """Records of runs, written after the rows that came before."""
+        """Take records of runs, written after the rows that came before."""
         several = {run.index: run for run in runs}
         self._over.update(index for index, run in several.items() if run.terminal)
         self._note(several)
 
     def progress(self, num_updates: int) -> None:
-        """Updates that the task has made, in all its attempts."""
+        """Take the number of updates that the task has made, in all its attempts."""
         self._note({_UPDATES: num_updates})
 
     def device(self, name: str) -> None:
-        """Where the attempt trains."""
+        """Take the name of the device on which the attempt trains."""
         self._note({_DEVICE: name})
 
     def used(self, peak_memory_bytes: int | None) -> None:
-        """What the task has used, as the trainer measured it; it is written with its close."""
+        """Note what the task has used, as the trainer measured it; it is written with its close."""
         self._usage = None if peak_memory_bytes is None else Usage(peak_memory_bytes)
 
     def write_rest(self) -> None:
-        """Once sealed: write what is left. Raises what the store raises; may be repeated."""
+        """Write what is left, once sealed. Raises what the store raises; may be repeated."""
         self.finish(self._send)
 
     def close_task(self, status: Status, end: AttemptEnd) -> Status:
@@ -206,7 +208,8 @@ class TaskRows(Writer[RunRows]):
         return [self._placed(batch, alone=parts[batch.run, batch.kind] == 1) for batch in rows]
 
     def _placed(self, batch: Rows, *, alone: bool) -> RunRows:
-        """`alone`: no other rows of its history are written with it."""
+        """Decide where rows are to lie. `alone`: no other rows of its history are written with
+        it."""
         history: History = (batch.run, batch.kind)
         bundled = alone and self._placing.makes_segment(
             history,

@@ -23,7 +23,7 @@ T = TypeVar("T")
 Written = TypeVar("Written")
 """Rows as the store takes them."""
 Notes = dict[Any, Any]
-"""What is written beside rows: the last value of each key."""
+"""Values written beside rows: the last value of each key."""
 
 _FIRST_BACKOFF_S = 0.1
 _LAST_BACKOFF_S = 2.0
@@ -66,29 +66,29 @@ class Writer(ABC, Generic[Written]):
 
     @abstractmethod
     def _prepare(self, rows: list[Rows]) -> list[Written]:
-        """What `_send` or the close takes for them; may write what must come first. Repeatable."""
+        """Prepare rows for `_send` or the close; may write what must come first. Repeatable."""
 
     @abstractmethod
     def _send(self, rows: list[Written], notes: Notes) -> None:
         """Write; raises what the store raises, and may be repeated."""
 
     def _may_overtake(self, key: Any, note: Any) -> bool:
-        """Whether a note may be written before rows that came earlier."""
+        """Tell whether a note may be written before rows that came earlier."""
         return False
 
     def _due(self) -> Callable[[Chain], bool]:
-        """Whether what waits of a history is to leave now."""
+        """Return the test whether what waits of a history is to leave now."""
         now, pressed = time.monotonic(), self._backlog.num_bytes >= self._hold_bytes
         return lambda chain: pressed or now >= chain[0].arrived + self._hold_s
 
     def start(self) -> None:
-        """Write on the way from now on; called again, nothing."""
+        """Write on the way from now on; a second call does nothing."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
             self._thread.start()
 
     def seal(self) -> None:
-        """No more reports will come; the thread ends, and what it has not written is left to
+        """Take no more reports: the thread ends, and what it has not written is left to
         `finish`."""
         with self._cond:
             self._sealed = True
@@ -97,7 +97,7 @@ class Writer(ABC, Generic[Written]):
             self._thread.join()
 
     def finish(self, close: Callable[[list[Written], Notes], T]) -> T:
-        """Once sealed: write what is left, the last of it (all of a short run) by `close`, which
+        """Write what is left, once sealed, the last of it (all of a short run) by `close`, which
         gets the rows and notes to take along and whose answer is returned.
 
         Raises what the store raises; call it again after `StoreUnavailableError`.
@@ -118,7 +118,7 @@ class Writer(ABC, Generic[Written]):
         return answer
 
     def close(self) -> None:
-        """Drop what is left."""
+        """Drop what is left and end the thread."""
         self.seal()
         self._backlog.close()
 
@@ -156,7 +156,7 @@ class Writer(ABC, Generic[Written]):
                 return
 
     def _write_some(self) -> bool:
-        """Write a batch; whether more is left that should follow at once."""
+        """Write a batch; return whether more is left that should follow at once."""
         with self._cond:
             if self._sealed:
                 return False
@@ -177,7 +177,7 @@ class Writer(ABC, Generic[Written]):
         return waiting and bool(rows)
 
     def _more_waits(self, rows: Rows) -> bool:
-        """Whether more rows of their history may wait."""
+        """Tell whether more rows of their history may wait."""
         with self._cond:
             return self._backlog.holds_more(rows.run, rows.kind)
 

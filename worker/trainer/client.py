@@ -76,7 +76,7 @@ class TrainerClient:
 
     @property
     def alive(self) -> bool:
-        """Whether a trainer is there that can take a run."""
+        """True when a trainer is there that can take a run."""
         return self._process is not None and self._process.poll() is None and self._ready.is_set()
 
     def start(self) -> None:

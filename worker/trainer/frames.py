@@ -24,17 +24,17 @@ from core.specs.base import Json
 _LENGTHS: Final = struct.Struct("<II")
 _MAX_HEADER_BYTES: Final = 64 * 2**20
 LARGE_BYTES: Final = 2**16
-"""From here on a copy costs more than another write to the pipe."""
+"""Bytes from which on a copy costs more than another write to the pipe."""
 
 
 def pack(header: Json, columns: Columns) -> bytes:
-    """The frame's bytes. Columns are written as little-endian float64, the header as JSON with NaN
-    and infinities as Python writes them (both ends are Python)."""
+    """Return the frame's bytes. Columns are written as little-endian float64, the header as JSON
+    with NaN and infinities as Python writes them (both ends are Python)."""
     return b"".join(_parts(header, columns))
 
 
 def pieces(header: Json, columns: Columns) -> Iterator[bytes | memoryview]:
-    """The bytes of `pack` in order: a small frame's as one, large columns without a copy."""
+    """Yield the bytes of `pack` in order: a small frame's as one, large columns without a copy."""
     parts = list(_parts(header, columns))
     if sum(map(len, parts)) < LARGE_BYTES:
         yield b"".join(parts)
@@ -57,8 +57,8 @@ def _parts(header: Json, columns: Columns) -> Iterator[bytes | memoryview]:
 
 
 def read(stream: BufferedIOBase) -> tuple[Json, Columns] | None:
-    """The next frame's header and columns; None at the stream's end. Raises `ValueError` for bytes
-    that are no frame."""
+    """Read the next frame's header and columns; None at the stream's end. Raises `ValueError` for
+    bytes that are no frame."""
     lengths = stream.read(_LENGTHS.size)
     if len(lengths) < _LENGTHS.size:
         return None
@@ -74,8 +74,8 @@ def read(stream: BufferedIOBase) -> tuple[Json, Columns] | None:
 
 
 def _read_numbers(stream: BufferedIOBase, length: int) -> NDArray[np.uint8] | None:
-    """So many bytes; None when the stream ends before. NumPy asks for huge pages where they are
-    many: first touching 100 MB of small ones takes 70 ms."""
+    """Read so many bytes; None when the stream ends before. NumPy asks for huge pages where they
+    are many: first touching 100 MB of small ones takes 70 ms."""
     numbers = np.empty(length, np.uint8)
     view = numbers.data
     filled = 0

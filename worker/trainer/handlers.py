@@ -1,4 +1,4 @@
-"""What a trainer does for its worker: train a job or a task, measure weights, get warm."""
+"""Work that a trainer does for its worker: train a job or a task, measure weights, get warm."""
 
 import json
 import math
@@ -32,7 +32,7 @@ from core.specs.validation.auto_lr import is_settled
 from core.train.events import Control, Emit, StopRequest
 
 SLICE_SHARE: Final = 0.15
-"""Of a full diagnosis's time, for the picture of the loss around the weights."""
+"""Share of a full diagnosis's time for the picture of the loss around the weights."""
 SLICE_LEAST_S: Final = 0.25
 
 WARM_UP: Final[tuple[Json, ...]] = (
@@ -55,7 +55,8 @@ WARM_UP: Final[tuple[Json, ...]] = (
 
 @cache
 def artifact_store(location: str) -> ArtifactStore:
-    """One a process: an object store's connections stay open between jobs."""
+    """Open the artifact store once per process: an object store's connections stay open between
+    jobs."""
     return open_artifacts(location)
 
 
@@ -83,8 +84,8 @@ def train_job(job: TrainJob, emit: Emit[JobReport], control: Control) -> Ending:
 
 
 def _settled(spec: JobSpec, device: str, emit: Emit[JobReport], control: Control) -> JobSpec | None:
-    """The spec with its learning rate found; None: asked to stop meanwhile. Whoever tries again
-    finds the same."""
+    """Return the spec with its learning rate found; None: asked to stop meanwhile. Whoever tries
+    again finds the same."""
     from core.train.auto_lr.race import race
     from core.train.auto_lr.settle import settle
 

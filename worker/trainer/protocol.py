@@ -1,4 +1,4 @@
-"""How the messages of `core.messages` travel between a worker and its trainer: each is a frame
+"""Form of the messages of `core.messages` between a worker and its trainer: each is a frame
 (`worker.trainer.frames`) whose header holds its `type` and its fields."""
 
 from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +42,7 @@ REQUESTS: Final[Mapping[str, Callable[..., Request]]] = {
     "cancel": Cancel,
     "hand_over": HandOver,
 }
-"""By the `type` in their headers."""
+"""Requests by the `type` in their headers."""
 REPORTS: Final[Mapping[str, Callable[..., Report]]] = {
     "ready": Ready,
     "rows": HistoryRows,
@@ -59,7 +59,7 @@ REPORTS: Final[Mapping[str, Callable[..., Report]]] = {
     "measured": Measured,
     "failed": Failed,
 }
-"""By the `type` in their headers. An `ended` with `paused` is of a task."""
+"""Reports by the `type` in their headers. An `ended` with `paused` is of a task."""
 _TAGS: Final[dict[Callable[..., Request | Report], str]] = {
     **{kind: tag for tag, kind in REQUESTS.items()},
     **{kind: tag for tag, kind in REPORTS.items()},
@@ -69,12 +69,13 @@ _WITH_COLUMNS: Final[frozenset[object]] = frozenset({HistoryRows, RowsOfRuns})
 
 
 def pack(message: Request | Report) -> bytes:
-    """The message's frame."""
+    """Return the message's frame."""
     return frames.pack(*_header_and_columns(message))
 
 
 def pieces(message: Request | Report) -> Iterator[bytes | memoryview]:
-    """The bytes of `pack` in order: a small message's as one, large columns without a copy."""
+    """Yield the bytes of `pack` in order: a small message's as one, large columns without a
+    copy."""
     return frames.pieces(*_header_and_columns(message))
 
 
@@ -86,12 +87,14 @@ def _header_and_columns(message: Request | Report) -> tuple[Json, Columns]:
 
 
 def read_request(stream: BufferedIOBase) -> Request | None:
-    """The next request; None at the stream's end. Raises `ValueError` for bytes that are none."""
+    """Read the next request; None at the stream's end. Raises `ValueError` for bytes that are
+    none."""
     return _read(stream, lambda tag, header: REQUESTS.get(tag))
 
 
 def read_report(stream: BufferedIOBase) -> Report | None:
-    """The next report; None at the stream's end. Raises `ValueError` for bytes that are none."""
+    """Read the next report; None at the stream's end. Raises `ValueError` for bytes that are
+    none."""
     return _read(stream, _kind_of_report)
 
 
@@ -136,4 +139,4 @@ _FROM_JSON: Final[Mapping[object, Mapping[str, Callable[[Any], Any]]]] = {
     SavedCheckpoint: {"dropped": tuple},
     Intervened: {"dropped": tuple},
 }
-"""What JSON does not keep: numbers as keys, and tuples."""
+"""Conversions of what JSON does not keep: numbers as keys, and tuples."""

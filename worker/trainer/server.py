@@ -49,7 +49,8 @@ log = logging.getLogger("thalweg.trainer")
 
 
 class StopFlag:
-    """What the loop of one run asks between steps; the reading thread sets it.
+    """The request to stop that the loop of one run looks at between steps; the reading thread sets
+    it.
 
     Orders carry the run's number, so that one which crosses the run's answer on the wire cannot
     stop the next run.
@@ -69,7 +70,7 @@ class StopFlag:
 
 @dataclass(frozen=True)
 class Handlers:
-    """What is done with each kind of work; tests give their own."""
+    """Functions for each kind of work; tests give their own."""
 
     train_job: Callable[[TrainJob, Emit[JobReport], Control], Ending] = train_job
     train_task: Callable[[TrainTask, Emit[TaskReport], Control], TaskEnding] = train_task
@@ -147,7 +148,7 @@ class Trainer:
 
 
 def failure(error: Exception) -> Failed:
-    """What a failure is to the worker: a published code and a message that is safe to show."""
+    """Tell the worker of a failure: a published code and a message that is safe to show."""
     fatal = "CUDA error" in str(error) or type(error).__name__ == "AcceleratorError"
     match error:
         case JobFailure():
