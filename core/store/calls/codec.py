@@ -1,4 +1,4 @@
-"""Between a record and the fields of its hash in Redis, as the record's annotations say
+"""Conversion between a record and the fields of its hash in Redis, as the record's annotations say
 (`core.jobs.Stored`): for jobs and studies alike.
 
 JSON values are kept to the bit: NaN and infinities stay what they are (`json` writes them; orjson,
@@ -23,11 +23,11 @@ Fields = Mapping[str, bytes]
 Record = TypeVar("Record", JobRecord, StudyRecord)
 
 dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
-"""JSON as the records have it."""
+"""The function that writes JSON as the records have it."""
 
 
 def fields_of(flat: Sequence[bytes]) -> dict[str, bytes]:
-    """A HGETALL's reply (field, value, field, value, …) by name."""
+    """Return the reply of a HGETALL (field, value, field, value, …) by name."""
     return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
@@ -66,7 +66,7 @@ _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
 
 
 def _columns(record: type) -> Mapping[str, tuple[str, Callable[[bytes], Any]]]:
-    """By the hash's field: the record's field, and how it is read."""
+    """Map each field of the hash to the record's field, and to the function that reads it."""
     return {
         stored.key or name: (name, _READ[stored.form])
         for name, stored in _stored(record).items()
@@ -83,13 +83,14 @@ _USAGE: Final = {each.name: f"usage:{each.name}" for each in fields_in(Usage)}
 
 
 def encode_usage(usage: Usage) -> list[bytes | str]:
-    """Arguments for the scripts: of each the larger stays."""
+    """Write arguments for the scripts, which keep the larger of each value."""
     used = ((key, getattr(usage, name)) for name, key in _USAGE.items())
     return [word for key, value in used if value is not None for word in (key, str(value))]
 
 
 def encode_updates(fields: Json, *, closing: bool = False) -> list[bytes | str]:
-    """Arguments for the scripts: field, value, …; None becomes empty, which removes the field.
+    """Write arguments for the scripts: field, value, …; None becomes empty, which removes the
+    field.
 
     Raises `ValueError` for a field that an attempt may not set.
     """
@@ -109,14 +110,14 @@ def encode_updates(fields: Json, *, closing: bool = False) -> list[bytes | str]:
 
 @cache
 def _settable(closing: bool) -> Mapping[str, Stored]:
-    """What an attempt may set, of a job's record and of its own."""
+    """Return the fields that an attempt may set, of a job's record and of its own."""
     calls = {"update", "close"} if closing else {"update"}
     found = {**_stored(JobRecord), **_stored(Attempt)}
     return {name: stored for name, stored in found.items() if stored.set_by in calls}
 
 
 def encode(stored: Stored, value: Any) -> bytes | str:
-    """A field's value in the hash."""
+    """Write a field's value in the hash."""
     match stored.form:
         case "text" | "number":
             return str(value)
@@ -133,8 +134,8 @@ def encode(stored: Stored, value: Any) -> bytes | str:
 
 
 def encode_new(new: NewWork) -> dict[str, bytes | str]:
-    """The hash of a job or study about to be queued, as far as both have the same fields, and but
-    for what the script sets."""
+    """Write the hash of a job or study about to be queued, as far as both have the same fields, and
+    but for what the script sets."""
     queue = queue_of(new.device)
     return {
         "id": new.id,
@@ -149,8 +150,8 @@ def encode_new(new: NewWork) -> dict[str, bytes | str]:
 
 
 def new_record(record: type[Record], new: NewWork, **more: Any) -> Record:
-    """What `decode` gives for a job or study that has just been created. `more`: what only one of
-    them has."""
+    """Return what `decode` gives for a job or study that has just been created. `more`: what only
+    one of them has."""
     return record(
         id=new.id,
         status="queued",
@@ -164,13 +165,13 @@ def new_record(record: type[Record], new: NewWork, **more: Any) -> Record:
 
 
 def place_of(priority: int, owner_id: str, name: str = "") -> str:
-    """Where a job, or a task (`name`) of a study, stands in its queue. It sorts by priority (9
-    first), then by age, since ids sort by time: what is queued again gets its old place back. Of a
-    study: what the places of its tasks begin with."""
+    """Return the place of a job, or of a task (`name`) of a study, in its queue. It sorts by
+    priority (9 first), then by age, since ids sort by time: what is queued again gets its old place
+    back. Of a study: what the places of its tasks begin with."""
     place = f"{9 - priority}:{owner_id.partition('_')[2]}"
     return f"{place}:{name}" if name else place
 
 
 def queue_of(device: str) -> str:
-    """The queue of what asks for `device`: what any worker can run shares one."""
+    """Name the queue of what asks for `device`: what any worker can run shares one."""
     return "any" if device in {"auto", "cpu"} else device

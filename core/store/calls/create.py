@@ -1,4 +1,4 @@
-"""What is written when a job or a study is new: one call of the script, and its answer."""
+"""Creation of a job or a study: one call of the script, and its answer."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from core.store.protocols.types import Idempotency, QueueFullError
 
 @dataclass(frozen=True)
 class Creation:
-    """`earlier`: the hash (as `fields_of` takes it) of what the same key had made before; None: it
-    is new. `position`: in the queue, -1 for none."""
+    """The script's answer. `earlier`: the hash (as `fields_of` takes it) of what the same key had
+    made before; None: it is new. `position`: in the queue, -1 for none."""
 
     earlier: Any
     position: int
@@ -36,7 +36,7 @@ def create_call(
 
 
 def read_creation(answer: Any, noun: str, most: int) -> Creation:
-    """The answer to `create_call`; raises as `ApiStore.create`. `noun`: `job` or `study`."""
+    """Read the answer to `create_call`; raises as `ApiStore.create`. `noun`: `job` or `study`."""
     match answer:
         case [b"created", position]:
             return Creation(None, position)

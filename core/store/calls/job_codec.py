@@ -1,5 +1,5 @@
-"""Between a job and the fields of its hash in Redis: what `core.store.calls.codec` does not say of
-jobs and studies alike. How histories lie, and workers."""
+"""Conversion between a job and the fields of its hash in Redis, as far as `core.store.calls.codec`
+does not say it of jobs and studies alike; layouts of histories; and workers."""
 
 from collections.abc import Sequence
 from typing import Final, cast
@@ -15,7 +15,7 @@ KINDS: Final[tuple[HistoryKind, ...]] = ("train", "eval")
 
 
 def encode_new_job(job: NewJob) -> dict[str, bytes | str]:
-    """The hash of a job about to be queued, but for what the script sets."""
+    """Write the hash of a job about to be queued, but for what the script sets."""
     fields = {**encode_new(job), "place": place_of(job.priority, job.id, job.id)}
     if job.parent_id is not None:
         fields["parent_id"] = job.parent_id
@@ -27,17 +27,17 @@ def encode_new_job(job: NewJob) -> dict[str, bytes | str]:
 
 
 def new_job_record(job: NewJob) -> JobRecord:
-    """What `decode_job` gives for a job that has just been created."""
+    """Return what `decode_job` gives for a job that has just been created."""
     return new_record(JobRecord, job, parent_id=job.parent_id, resolved=job.resolved or {})
 
 
 def decode_job(fields: Fields) -> JobRecord:
-    """The record in a job's hash."""
+    """Read the record in a job's hash."""
     return decode(JobRecord, fields, attempts=_attempts(fields))
 
 
 def queues_served(devices: Sequence[str]) -> list[str]:
-    """The queues that a worker with these devices takes jobs from."""
+    """List the queues that a worker with these devices takes jobs from."""
     cuda = [device for device in devices if device.startswith("cuda")]
     return ["any", *(["cuda"] if cuda else []), *(d for d in cuda if d != "cuda")]
 
@@ -77,11 +77,12 @@ def decode_layouts(fields: Fields) -> dict[HistoryKind, HistoryLayout]:
 
 
 META_FIELDS: Final = ("status", "layout:{}", "rows:{}", "last:{}", "nonfinite:{}", "segments:{}")
-"""The hash's fields that `decode_meta` wants, in order, to be formatted with the kind."""
+"""Fields of the hash that `decode_meta` takes, in order, to be formatted with the kind."""
 
 
 def decode_meta(values: Sequence[bytes | None]) -> HistoryMeta:
-    """Of a job that exists. A kind that it has no layout for has no series and no rows."""
+    """Read the meta of a history of a job that exists. A kind that the job has no layout for has no
+    series and no rows."""
     _, layout, rows, last, nonfinite, segments = values
     return HistoryMeta(
         layout=decode_layout(layout) if layout else HistoryLayout(1, {}, 0),
@@ -93,7 +94,8 @@ def decode_meta(values: Sequence[bytes | None]) -> HistoryMeta:
 
 
 def encode_segment(segment: Segment) -> str:
-    """The script `bundle` puts one behind the other, with a `;` after each."""
+    """Write a segment as text; the script `bundle` puts one behind the other, with a `;` after
+    each."""
     return f"{segment.name} {segment.offset} {segment.num_rows};"
 
 

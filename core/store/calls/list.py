@@ -21,7 +21,7 @@ async def matching_ids(
     limit: int,
     after_id: str | None,
 ) -> list[str]:
-    """The first `limit` ids, and one more where there are more."""
+    """Find the first `limit` ids, and one more where there are more."""
     since, lower = "", "-"
     if where.created_after is not None:
         moment = datetime.fromisoformat(where.created_after).astimezone(UTC)
@@ -41,8 +41,8 @@ async def matching_ids(
 
 
 def _oldest_id(moment: datetime, prefix: str) -> str:
-    """Lower end of the ids to walk for what came after `moment`: ids carry the time of their making
-    in milliseconds, a moment before the record's `created_at`."""
+    """Return the lower end of the ids to walk for what came after `moment`: ids carry the time of
+    their making in milliseconds, a moment before the record's `created_at`."""
     try:
         stamp = str(ULID.from_datetime(moment - timedelta(seconds=1)))[:10].lower()
     except (ValueError, OverflowError):

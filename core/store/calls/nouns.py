@@ -1,4 +1,5 @@
-"""Jobs and studies as the store sees them: what tells them apart in the calls that both have."""
+"""Jobs and studies as the store sees them: the differences between them in the calls that both
+have."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,11 +46,11 @@ class Noun(Generic[New, Record, Made, Page]):
     page: Callable[[tuple[Record, ...], bool], Page]
 
     def read(self, namespace: str, id_: str) -> Call:
-        """The call that reads the hash."""
+        """Make the call that reads the hash."""
         return command("HGETALL", record_key(namespace, id_))
 
     def record_in(self, answer: Any, id_: str) -> Record:
-        """The record in the answer to `read`. Raises `NotFoundError`."""
+        """Read the record in the answer to `read`. Raises `NotFoundError`."""
         if not answer:
             raise self.not_found(id_)
         return self.decode(hash_in(answer))
@@ -58,7 +59,7 @@ class Noun(Generic[New, Record, Made, Page]):
         return NotFoundError(f"There is no {self.name} {id_!r}.")
 
     def not_terminal(self, id_: str, status: bytes) -> ConflictError:
-        """Why it is not deleted."""
+        """Say why it is not deleted."""
         return ConflictError(
             "not_terminal",
             f"{self.name.capitalize()} {id_} is {status.decode()}: cancel it and wait for its end"
@@ -75,12 +76,12 @@ STUDIES: Final = Noun[NewStudy, StudyRecord, CreatedStudy, StudyPage](
 
 
 def record_key(namespace: str, name: str) -> str:
-    """The key of a hash: of a job, a study, a study's task, or its run."""
+    """Return the key of a hash: of a job, a study, a study's task, or its run."""
     return f"{namespace}:{'study' if study_of(name) else 'job'}:{name}"
 
 
 def hash_in(answer: Any) -> dict[str, bytes]:
-    """Of a HGETALL, by whichever form redis-py gives it."""
+    """Read the answer to a HGETALL, in whichever form redis-py gives it."""
     if isinstance(answer, dict):
         return {name.decode(): value for name, value in answer.items()}
     return fields_of(answer)

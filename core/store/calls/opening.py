@@ -1,4 +1,4 @@
-"""The first call to a store: whether this version may use it."""
+"""The first call to a store, which tells whether this version may use it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def open_call() -> Call:
 
 
 def check_opened(answer: Any) -> None:
-    """Raises `NewerFormatError` when this version may not use the store."""
+    """Raise `NewerFormatError` when this version may not use the store."""
     check_store(answer.decode(errors="replace"))
 
 

@@ -1,4 +1,4 @@
-"""The calls about studies that both stores make, and how their answers are read."""
+"""Calls about studies that both stores make, and the reading of their answers."""
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
@@ -18,13 +18,13 @@ RUNS_AT_A_TIME: Final = 1_000
 
 
 def batches(indices: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The indices in parts that one round trip may ask for."""
+    """Cut the indices into parts that one round trip may ask for."""
     for start in range(0, len(indices), RUNS_AT_A_TIME):
         yield indices[start : start + RUNS_AT_A_TIME]
 
 
 def planned(found: Sequence[bytes | None], study_id: str) -> int:
-    """Of a HMGET of `id` and `planned`: all runs below this index are there. Raises
+    """Read the answer to a HMGET of `id` and `planned`: all runs below this index are there. Raises
     `NotFoundError`."""
     if found[0] is None:
         raise STUDIES.not_found(study_id)
@@ -39,7 +39,7 @@ def read_runs(namespace: str, study_id: str, indices: Sequence[int]) -> list[Cal
 
 
 def runs_in(answers: Sequence[Sequence[bytes | None]]) -> list[RunRecord]:
-    """Those that have been planned."""
+    """Read the records of the runs that have been planned."""
     return [run for run in map(decode_run, answers) if run is not None]
 
 
@@ -51,19 +51,19 @@ def read_layouts(namespace: str, study_id: str, indices: Sequence[int]) -> list[
 
 
 def layouts_in(found: Sequence[bytes | None]) -> Layouts:
-    """Of one run's histories."""
+    """Read the layouts of one run's histories."""
     named = zip(_LAYOUTS, found, strict=True)
     return decode_layouts({name: text for name, text in named if text is not None})
 
 
 def read_rest(namespace: str, study_id: str) -> list[Call]:
-    """The names of the tasks, and of the bundles."""
+    """Ask for the names of the tasks, and of the bundles."""
     key = record_key(namespace, study_id)
     return [command("SMEMBERS", f"{key}/{what}") for what in ("tasks", "bundles")]
 
 
 def planned_in(trashed: Any) -> int:
-    """How many runs a study in the trash has; the answer is that to `read_trash`."""
+    """Return how many runs a study in the trash has, from the answer to `read_trash`."""
     return int(hash_in(trashed).get("planned", b"0")) if trashed else 0
 
 
@@ -84,7 +84,8 @@ def free_runs(
     indices: Sequence[int],
     metas: Sequence[Sequence[bytes | None]],
 ) -> Iterator[list[Call]]:
-    """Calls that free these runs' rows and records, in batches that do not hold up the server."""
+    """Yield the calls that free these runs' rows and records, in batches that do not hold up the
+    server."""
     names: list[str] = []
     for index, meta in zip(indices, metas, strict=True):
         name = run_id(study_id, index)
@@ -106,7 +107,8 @@ def _chunks(
 def free_rest(
     namespace: str, study_id: str, tasks: Collection[bytes], bundled: Collection[bytes]
 ) -> Iterator[list[Call]]:
-    """Calls that free what `read_rest` found, and last of all the study's place in the trash."""
+    """Yield the calls that free what `read_rest` found, and last of all the study's place in the
+    trash."""
     key = record_key(namespace, study_id)
     names = [f"{namespace}:rows:{bundle.decode()}" for bundle in bundled]
     names += [record_key(namespace, task.decode()) for task in tasks]

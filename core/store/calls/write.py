@@ -1,4 +1,4 @@
-"""The writes of whoever holds a job or a task: the calls, and how their answers are read."""
+"""Writes of whoever holds a job or a task: the calls, and the reading of their answers."""
 
 from collections.abc import Sequence
 from secrets import token_hex
@@ -16,7 +16,7 @@ from core.studies import run_id
 
 
 def held(claim: Claim | TaskClaim) -> tuple[str, int]:
-    """What fences a write: the name of what is held, and the token."""
+    """Return what fences a write: the name of what is held, and the token."""
     return (claim.task.id if isinstance(claim, TaskClaim) else claim.job.id), claim.token
 
 
@@ -70,21 +70,21 @@ def truncate_call(
 
 
 def status_in(answer: Any, claim: Claim | TaskClaim) -> Status:
-    """The status in the answer of a write that gives one."""
+    """Read the status in the answer of a write that gives one."""
     accept(answer, claim)
     return cast(Status, answer[1].decode())
 
 
 def accept_before_close(answers: Sequence[Any], claim: Claim | TaskClaim) -> None:
-    """As `accept`, of writes that went out with a close that holds: where they are stale, the close
-    was repeated, and they were written the first time."""
+    """Accept answers as `accept`, of writes that went out with a close that holds: where they are
+    stale, the close was repeated, and they were written the first time."""
     for answer in answers:
         if answer[0] != b"stale":
             accept(answer, claim)
 
 
 def accept(answer: Any, claim: Claim | TaskClaim) -> None:
-    """Raises what the tag of a refused write says."""
+    """Raise what the tag of a refused write says."""
     name, _ = held(claim)
     match answer:
         case [b"ok", _]:

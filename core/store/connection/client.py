@@ -1,4 +1,4 @@
-"""Connections to Redis: how a script is called, and what a failure becomes.
+"""Connections to Redis: calls of scripts, and the errors that failures become.
 
 Nothing is retried here, because a write whose answer was lost may have been done. A client is made
 at the first call, so that a store may be built before a fork or before there is an event loop.
@@ -47,7 +47,7 @@ _CODE: Final = re.compile(rf"\b({'|'.join(_REFUSALS)})\b")
 
 
 def unavailable(error: Exception) -> StoreUnavailableError | None:
-    """What `error` says of the server; None when it is a fault of ours.
+    """Return the `StoreUnavailableError` that `error` stands for; None when it is a fault of ours.
 
     The message holds neither address nor credentials: callers of the API see it.
     """
@@ -75,7 +75,7 @@ def unavailable(error: Exception) -> StoreUnavailableError | None:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Turns what redis-py raises for a server that is away into `StoreUnavailableError`."""
+    """Turn what redis-py raises for a server that is away into `StoreUnavailableError`."""
     try:
         yield
     except (redis.RedisError, OSError) as error:
@@ -124,7 +124,7 @@ class _Link:
 
 
 def _answers(answers: Sequence[Any]) -> Sequence[Any]:
-    """The answers of a pipeline; raises the first error among them."""
+    """Return the answers of a pipeline; raise the first error among them."""
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
@@ -132,13 +132,13 @@ def _answers(answers: Sequence[Any]) -> Sequence[Any]:
 
 
 def _unknown_script(answers: Sequence[Any]) -> bool:
-    """Whether the server knew none of the scripts. All are loaded in one transaction, so either
-    every script of a pipeline ran or none did, and calling the pipeline again is safe."""
+    """Tell whether the server knew none of the scripts. All are loaded in one transaction, so
+    either every script of a pipeline ran or none did, and calling the pipeline again is safe."""
     return any(isinstance(answer, NoScriptError) for answer in answers)
 
 
 class SyncClient(_Link):
-    """For a worker: blocking calls, usable from several threads and after a fork."""
+    """Client for a worker: blocking calls, usable from several threads and after a fork."""
 
     @cached_property
     def client(self) -> Any:
@@ -147,7 +147,8 @@ class SyncClient(_Link):
         return redis.Redis.from_url(self._url, retry=retry, **self._options)
 
     def call(self, call: Call) -> Any:
-        """One call, one round trip (two more when the server does not know the scripts yet)."""
+        """Make one call in one round trip (two more when the server does not know the scripts
+        yet)."""
         with translated():
             try:
                 return self.client.execute_command(*self._words(call))
@@ -156,7 +157,7 @@ class SyncClient(_Link):
                 return self.client.execute_command(*self._words(call))
 
     def calls(self, calls: Sequence[Call]) -> Sequence[Any]:
-        """Several in one round trip, in order; not a transaction."""
+        """Make several calls in one round trip, in order; not a transaction."""
         with translated():
             answers = self._send(calls)
             if _unknown_script(answers):
@@ -184,8 +185,8 @@ class SyncClient(_Link):
 
 
 def _packing_fast(connection: Any) -> Any:
-    """The connection class, writing its commands in C, as redis-py's blocking ones do: 5 µs instead
-    of 30 for a job's creation."""
+    """Derive a connection class that writes its commands in C, as redis-py's blocking ones do: 5 µs
+    instead of 30 for a job's creation."""
 
     class Connection(connection):  # type: ignore[misc]
         def pack_command(self, *args: Any) -> list[bytes]:
@@ -195,7 +196,7 @@ def _packing_fast(connection: Any) -> Any:
 
 
 class AsyncClient(_Link):
-    """For an API process: one per event loop."""
+    """Client for an API process: one per event loop."""
 
     @cached_property
     def _line(self) -> Line:
@@ -214,7 +215,7 @@ class AsyncClient(_Link):
         return redis.asyncio.Redis.from_pool(pool)
 
     async def call(self, call: Call) -> Any:
-        """As `SyncClient.call`."""
+        """Make one call as `SyncClient.call` does."""
         with translated():
             try:
                 return await self.client.execute_command(*self._words(call))
@@ -223,9 +224,9 @@ class AsyncClient(_Link):
                 return await self.client.execute_command(*self._words(call))
 
     async def grouped(self, call: Call) -> Any:
-        """As `call`, for what many ask at once: all of it over one connection, so that the server
-        syncs its disk once for all that has come meanwhile. Answers are as the server sends them.
-        """
+        """Make a call as `call` does, for what many ask at once: all of it over one connection, so
+        that the server syncs its disk once for all that has come meanwhile. Answers are as the
+        server sends them."""
         with translated():
             command = hiredis.pack_command(self._words(call))
             answer = await self._line.ask(command)
@@ -235,7 +236,7 @@ class AsyncClient(_Link):
             return _answers([answer])[0]
 
     async def calls(self, calls: Sequence[Call]) -> Sequence[Any]:
-        """As `SyncClient.calls`."""
+        """Make several calls as `SyncClient.calls` does."""
         with translated():
             return _answers(await self._send_known(calls))
 
@@ -269,7 +270,7 @@ class AsyncClient(_Link):
 
 @dataclass(frozen=True)
 class Script:
-    """A Lua script, as every change of a job is one.
+    """A Lua script; every change of a job is one.
 
     Each is `lua/<name>.lua` behind `lua/lib.lua`, behind tables generated from `core.jobs` (and
     the number of `core.formats`), so that the moves are restated nowhere. They name their keys
@@ -284,7 +285,7 @@ class Script:
 
 
 def compose(body: str) -> Script:
-    """The script made of the generated tables, the library and `body`."""
+    """Make the script of the generated tables, the library and `body`."""
     library = files("core.store").joinpath("lua", "lib.lua").read_text("utf-8")
     source = f"{_tables()}\n{library}\n{body}"
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
@@ -292,7 +293,7 @@ def compose(body: str) -> Script:
 
 @cache
 def scripts() -> Mapping[str, Script]:
-    """All of them by name; read once a process, at first use."""
+    """Read all scripts by name, once per process, at first use."""
     return {
         entry.name.removesuffix(".lua"): compose(entry.read_text("utf-8"))
         for entry in files("core.store").joinpath("lua").iterdir()

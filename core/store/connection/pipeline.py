@@ -1,4 +1,4 @@
-"""One connection to Redis for what many ask at once."""
+"""A connection to Redis that many share who ask at once."""
 
 import asyncio
 import math
@@ -12,7 +12,8 @@ from redis.backoff import NoBackoff
 
 
 class Line:
-    """Commands go out as they are asked, and answers come back in their order.
+    """A connection on which commands go out as they are asked, and answers come back in their
+    order.
 
     So nobody waits for another's answer before the own command is sent, and a server that syncs
     each write to its disk takes all that has come meanwhile together, as one write. A client of
@@ -29,7 +30,8 @@ class Line:
         self._talk: _Talk | None = None
 
     async def ask(self, command: bytes) -> Any:
-        """The answer to a packed command; a refusal of the server is returned, not raised.
+        """Send a packed command and return its answer; a refusal of the server is returned, not
+        raised.
 
         Connects when need be. Raises `redis.ConnectionError`, `TimeoutError` or `OSError`; the
         next call connects again.
@@ -51,14 +53,14 @@ class Line:
             return talk
 
     async def close(self) -> None:
-        """A later call connects again."""
+        """Close the connection; a later call connects again."""
         talk, self._talk = self._talk, None
         if talk is not None:
             await talk.end()
 
 
 class _Talk:
-    """What is said over one connection, from its opening to its end or first failure."""
+    """The exchange over one connection, from its opening to its end or first failure."""
 
     def __init__(self, connection: Any, timeout_s: float) -> None:
         self._connection = connection
@@ -69,11 +71,12 @@ class _Talk:
 
     @property
     def going(self) -> bool:
-        """Whether answers are being waited for: then the connection need not be looked at."""
+        """True when answers are being waited for: then the connection need not be looked at."""
         return self._listening is not None and not self._over
 
     async def can_go_on(self) -> bool:
-        """Of one that is not going: whether it has not failed, and the server left it open."""
+        """Tell whether an exchange that is not going has not failed, and the server left it
+        open."""
         connection = self._connection
         return not self._over and connection.is_connected and not await connection.can_read()
 

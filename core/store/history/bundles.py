@@ -18,9 +18,10 @@ from core.store.history.chunks import Span, check
 from core.store.history.layout import HistoryLayout, RunRows, Segment
 
 MAX_BYTES: Final = 2**20 - 256
-"""Of a value: a little less than a size class of the allocator (jemalloc's are a fifth apart)."""
+"""Bytes of a value: a little less than a size class of the allocator (jemalloc's are a fifth
+apart)."""
 MAX_HISTORY_BYTES: Final = MAX_BYTES // 10
-"""Of a history in bundles, so that little of the last size class stays empty."""
+"""Bytes of a history in bundles, so that little of the last size class stays empty."""
 _NUMBER: Final = 8
 
 
@@ -35,12 +36,12 @@ class Bundle:
 
 
 def num_bytes(layout: HistoryLayout, num_rows: int) -> int:
-    """Of so many rows in a bundle."""
+    """Return the size of so many rows in a bundle."""
     return _NUMBER * num_rows * sum(layout.widths.values())
 
 
 def bundles(parts: Sequence[RunRows]) -> Iterator[Bundle]:
-    """Rows that are to lie together, those of a kind in common values. Raises `ValueError` as
+    """Pack rows that are to lie together, those of a kind in common values. Raises `ValueError` as
     `history.pack`."""
     by_kind: dict[str, list[RunRows]] = {}
     for rows in parts:
@@ -61,7 +62,7 @@ def bundles(parts: Sequence[RunRows]) -> Iterator[Bundle]:
 
 
 def _numbers(parts: Sequence[RunRows], num_bytes: int) -> NDArray[np.float64]:
-    """All of them one after another."""
+    """Write all numbers one after another."""
     numbers = np.empty(num_bytes // _NUMBER, dtype="<f8")
     at = 0
     for rows in parts:
@@ -79,7 +80,7 @@ def segment_spans(
     first_row: int,
     num_rows: int,
 ) -> list[Span]:
-    """What to read for rows `first_row … first_row + num_rows − 1` of a series."""
+    """Return the spans to read for rows `first_row … first_row + num_rows − 1` of a series."""
     width = _NUMBER * layout.widths[series]
     found = []
     base = 0
@@ -94,7 +95,7 @@ def segment_spans(
 
 
 def series_start(layout: HistoryLayout, segment: Segment, series: str) -> int:
-    """The byte at which a segment's rows of a series begin."""
+    """Return the byte at which a segment's rows of a series begin."""
     names = list(layout.widths)
     before = sum(layout.widths[name] for name in names[: names.index(series)])
     return segment.offset + _NUMBER * segment.num_rows * before

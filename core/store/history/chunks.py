@@ -1,4 +1,4 @@
-"""Where the rows of a history lie in Redis, as pure functions of its `HistoryLayout`.
+"""Places of a history's rows in Redis, as pure functions of its `HistoryLayout`.
 
 One packed little-endian float64 column a series, cut into chunks of whole rows: row i of a series
 of width w lies in chunk i // c at byte 8·w·(i mod c), with c = `layout.chunk_rows(series)`. Writing
@@ -22,12 +22,12 @@ _NUMBER: Final = 8
 
 
 def chunk_name(kind: HistoryKind, series: str) -> str:
-    """A chunk's key behind the job's id, up to its number."""
+    """Return a chunk's key behind the job's id, up to its number."""
     return f"{kind}:{series}:"
 
 
 def chunk_names(layout: HistoryLayout, kind: HistoryKind, num_rows: int) -> Iterator[str]:
-    """Every chunk of a history with so many rows."""
+    """Yield the name of every chunk of a history with so many rows."""
     for series in layout.widths:
         for chunk in range(-(-num_rows // layout.chunk_rows(series))):
             yield f"{chunk_name(kind, series)}{chunk}"
@@ -75,7 +75,7 @@ def pack(layout: HistoryLayout, kind: HistoryKind, first_row: int, columns: Colu
 
 
 def check(layout: HistoryLayout, kind: HistoryKind, first_row: int, columns: Columns) -> None:
-    """Raises `ValueError` when columns do not fit the layout: other series, lengths or widths, or a
+    """Raise `ValueError` when columns do not fit the layout: other series, lengths or widths, or a
     step off the grid before the last row."""
     if columns.keys() != {"step", *layout.widths}:
         raise ValueError(f"{kind} rows have {sorted(columns)}, not step and {list(layout.widths)}")
@@ -95,7 +95,7 @@ def check(layout: HistoryLayout, kind: HistoryKind, first_row: int, columns: Col
 
 
 def first_nonfinite(columns: Columns) -> int | None:
-    """The step of the first row whose loss is not finite."""
+    """Return the step of the first row whose loss is not finite."""
     finite = np.isfinite(columns["loss"])
     return None if finite.all() else int(columns["step"][finite.argmin()])
 
@@ -140,7 +140,7 @@ class Span:
 def spans(
     layout: HistoryLayout, kind: HistoryKind, series: str, first_row: int, num_rows: int
 ) -> list[Span]:
-    """What to read for rows `first_row … first_row + num_rows − 1` of one series."""
+    """Return the spans to read for rows `first_row … first_row + num_rows − 1` of one series."""
     size = layout.widths[series] * _NUMBER
     chunk_rows = layout.chunk_rows(series)
     found = []
@@ -156,7 +156,7 @@ def spans(
 def unpack(
     layout: HistoryLayout, series: str, num_rows: int, parts: Sequence[bytes]
 ) -> NDArray[np.float64] | None:
-    """The column in `parts`: (rows,), or (rows, width) where it is a list a row; read-only.
+    """Return the column in `parts`: (rows,), or (rows, width) where it is a list a row; read-only.
 
     None when bytes are missing: the job has been deleted under the reader's hands.
     """
@@ -169,7 +169,7 @@ def unpack(
 
 
 def steps_of(meta: HistoryMeta, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The steps of these rows, all of them below `meta.num_rows`."""
+    """Return the steps of these rows, all of them below `meta.num_rows`."""
     steps = (meta.layout.first_step + rows * meta.layout.every).astype(np.float64)
     if meta.last_step is not None:
         steps[rows == meta.num_rows - 1] = meta.last_step
@@ -177,7 +177,7 @@ def steps_of(meta: HistoryMeta, rows: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def row_after(meta: HistoryMeta, step: int) -> int:
-    """The first row with a larger step than `step`; `meta.num_rows` when there is none."""
+    """Return the first row with a larger step than `step`; `meta.num_rows` when there is none."""
     if meta.last_step is None or step >= meta.last_step:
         return meta.num_rows
     row = (step - meta.layout.first_step) // meta.layout.every + 1

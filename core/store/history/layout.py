@@ -1,4 +1,4 @@
-"""How the rows of a history lie in the store, and what is known of them unread."""
+"""Layouts of histories in the store, and what is known of a history without reading its rows."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,7 +21,7 @@ class of 64 KiB (65,536 bytes of value would take 80 KiB under jemalloc)."""
 
 @dataclass(frozen=True)
 class HistoryLayout:
-    """How a job's rows lie in Redis: one packed float64 column a series, in chunks
+    """The layout of a job's rows in Redis: one packed float64 column a series, in chunks
     (`core.store.history.chunks`). The series `x` is read back as a list a row, whatever its width.
 
     Row i holds step `first_step + i·every`; only the last row may fall between (its step is kept
@@ -37,11 +37,11 @@ class HistoryLayout:
     chunk_numbers: int = CHUNK_NUMBERS
 
     def step_of(self, row: int) -> int:
-        """The step of a row that is not the last."""
+        """Return the step of a row that is not the last."""
         return self.first_step + row * self.every
 
     def chunk_rows(self, series: str) -> int:
-        """Rows in a full chunk of this series; a chunk holds whole rows."""
+        """Return the number of rows in a full chunk of this series; a chunk holds whole rows."""
         return max(1, self.chunk_numbers // self.widths[series])
 
 
@@ -59,7 +59,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class HistoryMeta:
-    """What is known of a history without reading its rows.
+    """Facts about a history that are known without reading its rows.
 
     `last_step` is the last row's step (None without rows). `first_nonfinite_step` is of `loss`.
     `segments` hold all rows, one after another; none where the rows lie in chunks of their own.
@@ -78,7 +78,7 @@ _NEVER: Final = 2**53
 
 
 def layouts_of(spec: JobSpec) -> dict[HistoryKind, HistoryLayout]:
-    """One layout a kind of history that the job will have."""
+    """Return a layout for each kind of history that the job will have."""
     size = extent_of(spec)
     rows = rows_of(spec.record, size, steps_of(spec.budget, size), start_of(spec))
     widths, first = size.widths, first_steps(spec)

@@ -1,4 +1,5 @@
-"""What the API asks of its store (async); `core.store.protocols.worker` is a worker's side (sync).
+"""The calls that the API makes to its store (async); `core.store.protocols.worker` is a worker's
+side (sync).
 
 Both speak to the same Redis through the same Lua scripts. Every change of a job is one script:
 it checks the move against `core.jobs.MOVES`, bumps the record's `version`, announces the id of a
@@ -39,8 +40,8 @@ Page_co = TypeVar("Page_co", covariant=True)
 
 
 class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
-    """What is asked of jobs and of studies alike. Every method may raise `StoreUnavailableError`;
-    none is retried inside. All that name one raise `NotFoundError` where there is none."""
+    """Calls that jobs and studies share. Every method may raise `StoreUnavailableError`; none is
+    retried inside. All that name one raise `NotFoundError` where there is none."""
 
     async def create(self, new: New_contra, idempotency: Idempotency | None, /) -> Made_co:
         """Write the record and queue it, atomically, in one round trip, which those that come at
@@ -54,29 +55,32 @@ class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
 
     async def get(self, id_: str, /) -> Record_co: ...
     async def version(self, id_: str, /) -> int:
-        """The record's version alone."""
+        """Read the record's version alone."""
         ...
 
     async def status(self, id_: str, /) -> Status:
-        """The status alone."""
+        """Read the status alone."""
         ...
 
     async def stamp(self, id_: str, /) -> Stamp:
-        """What tells whether the record has changed (for a 304 without it)."""
+        """Read what tells whether the record has changed (for a 304 without it)."""
         ...
 
     async def list(self, where: JobFilter, limit: int, after_id: str | None) -> Page_co:
-        """Newest first, the filter applied before the limit; `after_id` need not exist any more."""
+        """List records, the newest first, the filter applied before the limit; `after_id` need not
+        exist any more."""
         ...
 
     async def request_cancel(self, id_: str, /) -> Record_co:
-        """queued → cancelled, running → cancelling; a terminal record is returned unchanged. Of a
-        study, queued tasks and runs are cancelled at once, and those that train are asked to stop;
-        where none is held the study is cancelled by this."""
+        """Ask for a cancel: queued → cancelled, running → cancelling; a terminal record is returned
+        unchanged. Of a study, queued tasks and runs are cancelled at once, and those that train are
+        asked to stop; where none is held the study is cancelled by this."""
         ...
 
     async def delete(self, id_: str, /) -> None:
-        """Put it into the trash: it is gone for all readers at once.
+        """Put the record into the trash: it is gone for all readers at once. Raises
+        `ConflictError("not_terminal")` unless terminal. The caller then deletes its artifacts and
+        calls `ApiStore.free`; a worker finishes what is cut off (`WorkerStore.trashed`).
 
         Raises `ConflictError("not_terminal")` unless terminal. The caller then deletes its
         artifacts and calls `ApiStore.free`; a worker finishes what is cut off
@@ -86,10 +90,10 @@ class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
 
 
 class ApiStudies(Records[NewStudy, StudyRecord, CreatedStudy, StudyPage], Protocol):
-    """`ApiStore.studies`."""
+    """The calls about studies, `ApiStore.studies`."""
 
     async def runs(self, study_id: str, indices: Sequence[int] | None = None) -> Runs:
-        """The runs that have been planned, in order of index; of `indices`, those that are."""
+        """Read the runs that have been planned, in order of index; of `indices`, those that are."""
         ...
 
 
@@ -113,12 +117,12 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
         ...
 
     async def queue_position(self, job_id: str) -> int | None:
-        """0 is next; None when it is not queued. Counted are the jobs ahead that every worker
-        able to run this one could take first."""
+        """Return the place in the queue: 0 is next; None when it is not queued. Counted are the
+        jobs ahead that every worker able to run this one could take first."""
         ...
 
     async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
-        """`queue_position` of several jobs in one round trip."""
+        """Return the `queue_position` of several jobs in one round trip."""
         ...
 
     async def request_diagnosis(self, job_id: str, checkpoint: str) -> None:
@@ -136,7 +140,8 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
         ...
 
     async def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
-        """Of a kind that the job has no layout for: no series, no rows. Raises `NotFoundError`."""
+        """Read a history's meta; of a kind that the job has no layout for: no series, no rows.
+        Raises `NotFoundError`."""
         ...
 
     async def history_rows(
@@ -148,7 +153,8 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
         first_row: int,
         num_rows: int,
     ) -> Columns:
-        """Rows `first_row … first_row+num_rows−1` (fewer at the end), `step` included if asked for.
+        """Read the rows `first_row … first_row+num_rows−1` (fewer at the end), `step` included if
+        asked for.
 
         Each is (rows,), `x` is (rows, width); read-only. Raises `NotFoundError` when they are gone.
         """
@@ -162,17 +168,18 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
         series: Sequence[str],
         rows: NDArray[np.int64],
     ) -> Columns:
-        """These rows (numbers below `meta.num_rows`, in any order); otherwise as `history_rows`."""
+        """Read these rows (numbers below `meta.num_rows`, in any order); otherwise as
+        `history_rows`."""
         ...
 
     async def workers(self) -> Sequence[WorkerInfo]:
-        """Those that have reported within their time to live, by name."""
+        """List the workers that have reported within their time to live, by name."""
         ...
 
     def ends(self) -> AsyncIterator[str]:
-        """Ids of jobs and studies that have ended or are gone, from now on (one subscription a
-        process). Other changes are not told: nobody waits for them, and every process would pay for
-        hearing of them.
+        """Yield the ids of jobs and studies that have ended or are gone, from now on (one
+        subscription a process). Other changes are not told: nobody waits for them, and every
+        process would pay for hearing of them.
 
         Never ends and does not raise when the server goes away: it subscribes again. The empty
         string says that it has (also the first time): anything may have ended before it.

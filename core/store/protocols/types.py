@@ -1,4 +1,4 @@
-"""What goes into the store's calls and comes out of them."""
+"""Types that go into the store's calls and come out of them."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -15,7 +15,7 @@ Runs = list[RunRecord]
 
 @dataclass(frozen=True, kw_only=True)
 class NewWork:
-    """What is to be queued: a job or a study."""
+    """A job or a study that is to be queued."""
 
     id: str
     spec: Json
@@ -45,7 +45,8 @@ class NewStudy(NewWork):
 
 @dataclass(frozen=True)
 class Created:
-    """`replayed`: the key was known with the same fingerprint, and this is the earlier job."""
+    """A job that was created. `replayed`: the key was known with the same fingerprint, and this is
+    the earlier job."""
 
     job: JobRecord
     replayed: bool
@@ -58,7 +59,7 @@ class Created:
 
 @dataclass(frozen=True)
 class CreatedStudy:
-    """As `Created`, of a study."""
+    """A study that was created; otherwise as `Created`."""
 
     study: StudyRecord
     replayed: bool
@@ -91,7 +92,7 @@ class StudyPage:
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells whether a record has changed, without the record."""
+    """Version and status of a record: they tell whether it has changed, without the record."""
 
     version: int
     status: Status
@@ -117,7 +118,7 @@ class NewRun:
 
 @dataclass(frozen=True)
 class Round:
-    """What a plan decides: tasks that may go side by side, and what becomes of the runs.
+    """The decision of a plan: tasks that may go side by side, and what becomes of the runs.
 
     Attributes:
         tasks: of kind `train`, all of the next round.
@@ -138,7 +139,8 @@ class QueueFullError(StoreUnavailableError):
 
 @dataclass(frozen=True)
 class Idempotency:
-    """`key` as the client sent it (scoped by caller); `fingerprint` of the body it came with."""
+    """An idempotency key: `key` as the client sent it (scoped by caller); `fingerprint` of the body
+    it came with."""
 
     key: str
     fingerprint: str
@@ -154,7 +156,7 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """What a worker says of itself. Times are RFC 3339 strings."""
+    """A worker's report of itself. Times are RFC 3339 strings."""
 
     name: str
     devices: tuple[str, ...]

@@ -1,4 +1,5 @@
-"""What a worker asks of its store (sync): claims, rows and ends of jobs, tasks, diagnoses.
+"""The calls that a worker makes to its store (sync): claims, rows and ends of jobs, tasks,
+diagnoses.
 
 What holds for every change: `core.store.protocols.api`.
 """
@@ -29,15 +30,15 @@ class Diagnoses(Protocol):
     def claim(self, lease_s: float) -> DiagnosisClaim | None: ...
     def renew(self, claim: DiagnosisClaim, lease_s: float) -> None: ...
     def finish(self, claim: DiagnosisClaim, found: Json) -> None:
-        """`found` takes the place of the job's diagnosis."""
+        """Put `found` in the place of the job's diagnosis."""
         ...
 
     def fail(self, claim: DiagnosisClaim, reason: str) -> None:
-        """The job's diagnosis stays what it was; `reason` is for the user."""
+        """Leave the job's diagnosis what it was; `reason` is for the user."""
         ...
 
     def hand_over(self, claim: DiagnosisClaim) -> None:
-        """Leave it to another worker."""
+        """Leave the diagnosis to another worker."""
         ...
 
 
@@ -106,7 +107,10 @@ class WorkerStore(Protocol):
         fields: Json,
         rows: Sequence[Rows] = (),
     ) -> Status:
-        """running/cancelling → terminal, once; ends the attempt and the lease.
+        """Close the attempt: running/cancelling → terminal, once; ends the attempt and the lease.
+        `fields` and `rows` as in `update`, and those marked as set by `close`. Returns the status
+        that the job has now: when this attempt has closed it already, nothing is changed. Raises
+        `ConflictError("illegal_move")` for a move that the table has not.
 
         `fields` and `rows` as in `update`, and those marked as set by `close`. Returns the status
         that the job has now: when this attempt has closed it already, nothing is changed.
@@ -115,12 +119,12 @@ class WorkerStore(Protocol):
         ...
 
     def hand_over(self, claim: Claim | TaskClaim) -> Status:
-        """running → queued in good order (attempt `handed_over`, not counted); a job that is
-        `cancelling` becomes `cancelled`."""
+        """Give the job back: running → queued in good order (attempt `handed_over`, not counted); a
+        job that is `cancelling` becomes `cancelled`."""
         ...
 
     def lose(self, claim: Claim | TaskClaim) -> Status:
-        """At once what `reap` does when the lease has expired (the trainer died)."""
+        """Do at once what `reap` does when the lease has expired (the trainer died)."""
         ...
 
     def reap(self) -> Sequence[str]:
@@ -135,24 +139,25 @@ class WorkerStore(Protocol):
         ...
 
     def trashed(self, limit: int) -> Sequence[str]:
-        """Some of the jobs and studies in the trash, in any order: those of deletes and of
+        """Return some of the jobs and studies in the trash, in any order: those of deletes and of
         `expire`."""
         ...
 
     def free(self, job_id: str) -> None:
-        """As `ApiStore.free`."""
+        """Free the rows as `ApiStore.free` does."""
         ...
 
     def get(self, job_id: str) -> JobRecord:
-        """Raises `NotFoundError`."""
+        """Read a job's record. Raises `NotFoundError`."""
         ...
 
     def history_meta(self, job_id: str, kind: HistoryKind) -> HistoryMeta:
-        """As `ApiStore.history_meta`."""
+        """Read a history's meta as `ApiStore.history_meta` does."""
         ...
 
     def read_columns(self, job_id: str, kind: HistoryKind) -> Columns:
-        """All rows of a history, `step` and every series of its layout. Raises `NotFoundError`."""
+        """Read all rows of a history, `step` and every series of its layout. Raises
+        `NotFoundError`."""
         ...
 
     def ping(self) -> None: ...
@@ -164,7 +169,7 @@ class WorkerStore(Protocol):
         ...
 
     def num_queued(self) -> int:
-        """Jobs, tasks of studies and diagnoses that wait for a worker."""
+        """Count the jobs, tasks of studies and diagnoses that wait for a worker."""
         ...
 
     def report_worker(self, info: WorkerInfo, ttl_s: float) -> None: ...
@@ -173,24 +178,25 @@ class WorkerStore(Protocol):
 
 
 class WorkerStudies(Protocol):
-    """`WorkerStore.studies`. Tasks are claimed by `WorkerStore.claim_next`, and `renew`,
-    `hand_over` and `lose` of `WorkerStore` take their claims too. Writes raise
-    `StaleAttemptError` when the token is stale; all may be repeated when the answer was lost."""
+    """The calls about studies, `WorkerStore.studies`. Tasks are claimed by
+    `WorkerStore.claim_next`, and `renew`, `hand_over` and `lose` of `WorkerStore` take their claims
+    too. Writes raise `StaleAttemptError` when the token is stale; all may be repeated when the
+    answer was lost."""
 
     def get(self, study_id: str) -> StudyRecord:
-        """Raises `NotFoundError`."""
+        """Read a study's record. Raises `NotFoundError`."""
         ...
 
     def runs(self, study_id: str, indices: Sequence[int] | None = None) -> Runs:
-        """As `ApiStudies.runs`."""
+        """Read runs as `ApiStudies.runs` does."""
         ...
 
     def num_rows(self, study_id: str, indices: Sequence[int]) -> dict[int, dict[HistoryKind, int]]:
-        """How many rows of each history of these runs are stored."""
+        """Count the rows of each history of these runs that are stored."""
         ...
 
     def layouts(self, study_id: str, indices: Sequence[int]) -> dict[int, Layouts]:
-        """How the histories of these runs lie, as they were planned."""
+        """Read how the histories of these runs lie, as they were planned."""
         ...
 
     def write(
@@ -212,13 +218,13 @@ class WorkerStudies(Protocol):
         ...
 
     def plan(self, claim: TaskClaim, round_: Round) -> None:
-        """A plan is done: its tasks are queued (there must be at least one)."""
+        """Close a plan that is done: its tasks are queued (there must be at least one)."""
         ...
 
     def finish(self, claim: TaskClaim, status: Status, fields: Json) -> Status:
-        """A plan is done and there is nothing more to do: the study becomes `succeeded` or
-        `failed`, with `result` or `error` in `fields`. Returns its status (`cancelled` when that
-        was asked for meanwhile)."""
+        """Close a plan that is done where there is nothing more to do: the study becomes
+        `succeeded` or `failed`, with `result` or `error` in `fields`. Returns its status
+        (`cancelled` when that was asked for meanwhile)."""
         ...
 
     def close(
@@ -232,9 +238,9 @@ class WorkerStudies(Protocol):
         num_updates: int | None = None,
         usage: Usage | None = None,
     ) -> Status:
-        """A train task is done (`succeeded`, `failed`, `cancelled`); rows and records as in
-        `write`. Of `usage` the larger of this and the study's stays in the study's record. Runs of
-        a failed or cancelled task that have not ended become so too, without more words. The last
-        task of a round to be closed queues the plan of the next; in a study that is `cancelling`
-        the last one cancels it. Returns the study's status."""
+        """Close a train task that is done (`succeeded`, `failed`, `cancelled`); rows and records as
+        in `write`. Of `usage` the larger of this and the study's stays in the study's record. Runs
+        of a failed or cancelled task that have not ended become so too, without more words. The
+        last task of a round to be closed queues the plan of the next; in a study that is
+        `cancelling` the last one cancels it. Returns the study's status."""
         ...

@@ -161,7 +161,8 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
 
 
 async def _messages(pubsub: Any, idle_ping_s: float) -> AsyncIterator[Any]:
-    """All that arrives. A silent server is asked for a sign of life, and must give it."""
+    """Yield all messages that arrive. A silent server is asked for a sign of life, and must give
+    it."""
     asked = False
     while True:
         message = await pubsub.get_message(timeout=idle_ping_s)

@@ -1,4 +1,4 @@
-"""What the API asks of jobs and of studies alike, on Redis."""
+"""The calls that jobs and studies share on the API's side, on Redis."""
 
 from collections.abc import Sequence
 from typing import Any, Generic, cast
@@ -13,7 +13,7 @@ from core.store.protocols.types import Idempotency, JobFilter, NewWork, Stamp
 
 
 class AsyncRecords(Generic[New, Record, Made, Page]):
-    """`core.store.protocols.api.Records` of one noun."""
+    """The `core.store.protocols.api.Records` of one noun."""
 
     def __init__(
         self, link: AsyncClient, noun: Noun[New, Record, Made, Page], max_queued: int
@@ -90,5 +90,5 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
 
 
 def known_position(found: int) -> int | None:
-    """A place in the queue as the scripts give it."""
+    """Read a place in the queue as the scripts give it."""
     return None if found < 0 else found

@@ -13,7 +13,7 @@ from core.studies import StudyRecord
 
 
 class AsyncRedisStudies(AsyncRecords[NewStudy, StudyRecord, CreatedStudy, StudyPage]):
-    """`core.store.protocols.api.ApiStudies` on one Redis server."""
+    """The `core.store.protocols.api.ApiStudies` on one Redis server."""
 
     def __init__(self, link: AsyncClient, max_queued: int) -> None:
         super().__init__(link, STUDIES, max_queued)

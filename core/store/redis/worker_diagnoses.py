@@ -10,11 +10,11 @@ from core.store.connection.client import Call, SyncClient, call_script
 from core.store.protocols.types import DiagnosisClaim
 
 MAX_ATTEMPTS: Final = 3
-"""A diagnosis whose worker dies this often is given up."""
+"""Number of attempts after which a diagnosis is given up whose worker dies each time."""
 
 
 class RedisDiagnoses:
-    """`core.store.protocols.api.Diagnoses` on one Redis server."""
+    """The `core.store.protocols.worker.Diagnoses` on one Redis server."""
 
     def __init__(self, link: SyncClient) -> None:
         self._link = link

@@ -31,7 +31,7 @@ RUNS_A_CALL: Final = 500
 
 
 class RedisStudies:
-    """`core.store.protocols.api.WorkerStudies` on one Redis server."""
+    """The `core.store.protocols.worker.WorkerStudies` on one Redis server."""
 
     def __init__(self, link: SyncClient) -> None:
         self._link = link
@@ -168,7 +168,8 @@ def _appends(claim: TaskClaim, rows: Sequence[RunRows]) -> Iterator[Call]:
 def _run_calls(
     claim: TaskClaim, runs: Sequence[RunRecord], num_updates: int | None, device: str | None
 ) -> Iterator[Call]:
-    """The last of them brings the record's version on; without any there is nothing to write."""
+    """Make the calls that write runs. The last of them brings the record's version on; without any
+    there is nothing to write."""
     if not runs and num_updates is None and device is None:
         return
     words = encode_runs(runs)
