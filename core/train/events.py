@@ -1,4 +1,4 @@
-"""What reaches the training loop, and the one way out of it.
+"""Requests that reach the training loop, and the one way out of it.
 
 The loop reports by calling `emit` with an event of a closed set (`RunEvent`; of fused runs
 `core.train.fused.events.StackEvent`). Calls are cheap for the loop (a pipe, never the network) and
@@ -20,20 +20,22 @@ from core.messages import (
 
 Event = TypeVar("Event")
 Emit = Callable[[Event], None]
-"""Takes one event."""
+"""A function that takes one event."""
 
 RunEvent = HistoryRows | Progress | PhaseBegun | SavedCheckpoint | Intervened | Restarted
-"""What leaves the loop of one run."""
+"""Events that leave the loop of one run."""
 StopRequest = Literal["cancel", "hand_over"]
 
 
 class Control(Protocol):
-    """What the loop asks between steps: one attribute read each, no lock, no call to the system."""
+    """Requests that the loop looks for between steps: one attribute read each, no lock, no call to
+    the system."""
 
     @property
     def stop_requested(self) -> StopRequest | None:
-        """A cancel, or an orderly shutdown (write a resume checkpoint and leave)."""
+        """The request for a cancel, or for an orderly shutdown (write a resume checkpoint and
+        leave)."""
 
     @property
     def dropped(self) -> Collection[int]:
-        """Of many runs, those that are to end as `cancelled` while the others go on."""
+        """The runs, of many, that are to end as `cancelled` while the others go on."""

@@ -32,7 +32,7 @@ from core.train.stopping import rules_of
 
 
 def descend(descent: OptimizationState, steps: Iterable[int], watch: RowCheck) -> None:
-    """Gradient descent. Row k is step k's loss, rate and gradient norm, before update k + 1."""
+    """Descend by gradients. Row k is step k's loss, rate and gradient norm, before update k + 1."""
     problem, scheduler = descent.problem, descent.scheduler
     for step in steps:
         descent.clear_gradients()
@@ -155,7 +155,7 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def new_ledger(spec: JobSpec, problem: Problem) -> Metrics:
-    """An empty ledger for the histories that the spec asks for."""
+    """Make an empty ledger for the histories that the spec asks for."""
     point = problem.point()
     dim = None if point is None else point.numel()
     record, first = spec.record, first_steps(spec)["train"]
@@ -171,7 +171,7 @@ def watching(
     course: PeriodicWork,
     block_size: int | None,
 ) -> tuple[RowCheck, Generator[int]]:
-    """How the rows are looked at, and the steps that go with it.
+    """Choose how the rows are looked at, and the steps that go with it.
 
     A step that needs its own loss (LBFGS, reduce_on_plateau) is looked at one by one on a GPU
     too, which then waits once a step.

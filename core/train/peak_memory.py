@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 _RESET_PEAK: Final = b"5"
-"""The value that makes `clear_refs` make the peak the present size (proc(5))."""
+"""The word with which `clear_refs` makes the peak the present size (proc(5))."""
 _STATUS_BYTES: Final = 2**14
 _NO_DEVICE: Final = (AssertionError, AttributeError, RuntimeError, ValueError)
 """The errors that torch raises for a GPU that is not there or has failed."""

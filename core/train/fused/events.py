@@ -1,4 +1,4 @@
-"""What leaves runs that train together."""
+"""Events that leave runs that train together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -67,7 +67,7 @@ class RunPaused:
 
 @dataclass(frozen=True)
 class RunEnding:
-    """How one run ended.
+    """The ending of one run.
 
     Attributes:
         run: its index among the specs.
@@ -91,7 +91,7 @@ class RunOver:
 
 
 StackEvent = RowBatch | RunRewound | PopulationProgress | RunPaused | RunOver
-"""What leaves a stack, and a population of stacks after stacks."""
+"""Events that leave a stack, and a population of stacks after stacks."""
 
 
 class StackEvents:
@@ -123,6 +123,6 @@ class StackEvents:
                 assert_never(event)
 
     def next_stack(self) -> None:
-        """A stack is done: the next one counts its updates from 0."""
+        """Note that a stack is done: the next one counts its updates from 0."""
         self.before += self._latest
         self._latest = 0

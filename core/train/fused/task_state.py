@@ -1,4 +1,5 @@
-"""What a task knows of its runs: rows that have left, endings, weights, targets reached."""
+"""State of a task: what it knows of its runs, which is rows that have left, endings, weights,
+targets reached."""
 
 from collections.abc import Mapping, Sequence
 from typing import assert_never
@@ -74,7 +75,8 @@ class TaskState:
     """
 
     def __init__(self, runs: Sequence[int], emit: Emit[TaskReport], wanted: Json | None) -> None:
-        """`runs`: the task's, by their indices in the study; `wanted`: as `Target` takes it."""
+        """Set up the state. `runs`: the task's, by their indices in the study; `wanted`: as
+        `Target` takes it."""
         self._places = {run: place for place, run in enumerate(runs)}
         self._runs = list(runs)
         self._emit = emit
@@ -135,7 +137,7 @@ class TaskState:
         self._emit(ended)
 
     def weights(self, file: str, places: Mapping[int, int]) -> TaskWeights:
-        """Where the kept weights of each run are in the file."""
+        """Return where the kept weights of each run are in the file."""
         return {
             "file": file,
             "rows": {self._runs[row]: place for row, place in places.items()},
@@ -143,7 +145,7 @@ class TaskState:
         }
 
     def state(self) -> Tree:
-        """Copies of everything."""
+        """Copy everything that the task must know to go on."""
         return {
             "kept": self.kept.state(),
             "reached": list(self.target.reached.items()),
@@ -162,5 +164,5 @@ class TaskState:
 
 
 def presumes(tree: Tree) -> dict[int, dict[Kind, int]]:
-    """The rows of each history that had left when `TaskState.state` was taken, by run."""
+    """Return, by run, the rows of each history that had left when `TaskState.state` was taken."""
     return dict(tree["num_rows"])
