@@ -1,4 +1,4 @@
-"""The requests to a trainer and its reports: two closed sets of frozen messages.
+"""Messages between a worker and its trainer, requests and reports: two closed sets of frozen types.
 
 A report is also the event that leaves the training loop, so that each of its fields is named once.
 `worker.trainer.protocol` says how messages travel. The worker's main process reads this module:
@@ -21,7 +21,8 @@ Kind = Literal["train", "eval"]
 """The kind of a history."""
 CheckpointName = Literal["initial", "best", "final", "resume"]
 Phase = Literal["preparing", "training", "saving", "tuning", "diagnosing"]
-"""The loop's own are `preparing`, `training` and `saving`; the others are its caller's."""
+"""The phase of a job. The loop's own are `preparing`, `training` and `saving`; the others are its
+caller's."""
 EndReason = Literal["finished", "cancelled", "handed_over"]
 
 
@@ -33,15 +34,15 @@ class LossAt(TypedDict):
 
 
 class Reached(TypedDict):
-    """The moment at which a run first reached what its study asks for: its step, and its share of
-    the time."""
+    """The moment when a run first reached what its study asks for: its step, and its share of the
+    time."""
 
     step: int
     seconds: float
 
 
 class TaskWeights(TypedDict):
-    """The place of the weights of a task's runs: the artifact, each run's row in its tensors, and
+    """The places of the weights of a task's runs: the artifact, each run's row in its tensors, and
     the updates that its `initial`, `best` and `final` weights have seen. By the runs' indices."""
 
     file: str
@@ -50,7 +51,7 @@ class TaskWeights(TypedDict):
 
 
 class PausedRun(TypedDict):
-    """The facts of a run that has paused at a rung; its state is in the artifact `file`."""
+    """The facts known of a run that has paused at a rung; its state is in the artifact `file`."""
 
     step: int
     loss: float | None
@@ -143,7 +144,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class HandOver:
-    """Stop as `Cancel` does, and leave a checkpoint for another worker to go on from."""
+    """Stop the run as `Cancel` does, and leave a checkpoint for another worker to go on from."""
 
     run: int
 
@@ -189,7 +190,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class PhaseBegun:
-    """The phase that the run has begun."""
+    """The run has begun a phase, in which it is from now on."""
 
     name: Phase
 
@@ -336,7 +337,7 @@ class TaskEnding:
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of weights."""
+    """The measurements of a job's weights."""
 
     measured: Json
 
@@ -358,9 +359,9 @@ class Failed:
 
 
 JobReport = HistoryRows | Progress | PhaseBegun | Settled | SavedCheckpoint | Intervened | Restarted
-"""The reports of a job's training on the way."""
+"""Reports of a job's training on the way."""
 TaskReport = RowsOfRuns | PopulationProgress | RunEnded | Restarted
-"""The reports of a task's training on the way."""
+"""Reports of a task's training on the way."""
 Answer = Ending | TaskEnding | Measured | Failed
 """The last word on a piece of work."""
 Report = Ready | JobReport | TaskReport | Answer

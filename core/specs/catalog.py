@@ -175,8 +175,8 @@ _UNION_OF: Final = {
 
 
 class Supports(TypedDict):
-    """The uses that a kind supports; `fused`, of optimizers: whether a study's runs with it train
-    together as one computation."""
+    """The features that a kind can be used with; `fused`, of optimizers: whether a study's runs
+    with it train together as one computation."""
 
     resume: bool
     devices: list[str]
