@@ -1,6 +1,5 @@
 """Removal of what nobody wants any more: what is left of deleted jobs, and jobs past their
-retention. Every worker does it, and needs no agreement with the others: each step may be done
-twice.
+retention.
 
 Every worker does it, and needs no agreement with the others: each step may be done twice.
 """

@@ -71,8 +71,7 @@ async def answer(
     store: ApiStore, name: str, question: Question, whose: Mapping[str, str | int] | None = None
 ) -> Answer:
     """Answer a question about the history `name`: of a job, or of a run (`core.studies.run_id`),
-    which needs `whose`. Raises `NotFoundError`, and `InvalidInputError` for a series that there is
-    not.
+    which needs `whose`.
 
     Raises `NotFoundError`, and `InvalidInputError` for a series that there is not.
     """

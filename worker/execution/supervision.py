@@ -1,4 +1,5 @@
-"""Supervision of the trainer while it is at work."""
+"""Supervision of the trainer while it is at work. Everything that can happen meanwhile comes
+through one mailbox: the trainer's reports, its death, and orders."""
 
 import logging
 import time

@@ -49,7 +49,6 @@ OVERLOOKED: Final[Json] = {
 }
 _NO_CHECKPOINT_S: Final = 5.0
 """Seconds of a first attempt below which nothing has been saved on the way.
-`core.train.fused.checkpoint.writer.Pace` says when a task is saved.
 
 `core.train.fused.checkpoint.writer.Pace` says when a task is saved.
 """

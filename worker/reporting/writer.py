@@ -70,14 +70,14 @@ class Writer(ABC, Generic[Written]):
 
     @abstractmethod
     def _send(self, rows: list[Written], notes: Notes) -> None:
-        """Write; raises what the store raises, and may be repeated."""
+        """Write rows and notes; raises what the store raises, and may be repeated."""
 
     def _may_overtake(self, key: Any, note: Any) -> bool:
         """Tell whether a note may be written before rows that came earlier."""
         return False
 
     def _due(self) -> Callable[[Chain], bool]:
-        """Return the test whether what waits of a history is to leave now."""
+        """Return the test that tells whether what waits of a history is to leave now."""
         now, pressed = time.monotonic(), self._backlog.num_bytes >= self._hold_bytes
         return lambda chain: pressed or now >= chain[0].arrived + self._hold_s
 

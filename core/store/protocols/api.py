@@ -78,9 +78,7 @@ class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
         ...
 
     async def delete(self, id_: str, /) -> None:
-        """Put the record into the trash: it is gone for all readers at once. Raises
-        `ConflictError("not_terminal")` unless terminal. The caller then deletes its artifacts and
-        calls `ApiStore.free`; a worker finishes what is cut off (`WorkerStore.trashed`).
+        """Put the record into the trash: it is gone for all readers at once.
 
         Raises `ConflictError("not_terminal")` unless terminal. The caller then deletes its
         artifacts and calls `ApiStore.free`; a worker finishes what is cut off

@@ -108,9 +108,6 @@ class WorkerStore(Protocol):
         rows: Sequence[Rows] = (),
     ) -> Status:
         """Close the attempt: running/cancelling → terminal, once; ends the attempt and the lease.
-        `fields` and `rows` as in `update`, and those marked as set by `close`. Returns the status
-        that the job has now: when this attempt has closed it already, nothing is changed. Raises
-        `ConflictError("illegal_move")` for a move that the table has not.
 
         `fields` and `rows` as in `update`, and those marked as set by `close`. Returns the status
         that the job has now: when this attempt has closed it already, nothing is changed.
