@@ -74,11 +74,11 @@ def create_app(
         title="Thalweg",
         version=version("thalweg"),
         description=_ABOUT,
-        # Flat: FastAPI's included routers match every request twice.
+        # The routes are added flat: FastAPI's included routers match every request twice.
         routes=[route for room in rooms for route in room.router.routes],
         openapi_url=None,
         redirect_slashes=False,
-        # Nobody is told of it, and asking the environment for it thrice a request takes time.
+        # Nobody receives telemetry, and three looks at the environment for it a request take time.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )

@@ -52,10 +52,10 @@ def run(settings: Settings) -> None:
             # No proxy stands in front, so nobody may speak for another address.
             proxy_headers=False,
         )
-        # What is loaded by now stays: the collector need not walk through it again and again.
+        # Modules loaded by now stay: the collector need not walk through them again and again.
         gc.collect()
         gc.freeze()
-        # A request leaves next to nothing to it either: counting ends most objects.
+        # A request leaves little to the collector: counting references frees most objects.
         gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
         note(logging.INFO, "listening", address=address, port=port, pid=os.getpid())
         _Server(config, app.state.services.feed.release).run(sockets=[listening])
@@ -96,7 +96,7 @@ def refuse_newer_store(settings: Settings) -> None:
 
 def _application() -> FastAPI:
     try:
-        from api.asgi import app  # late: what is refused is refused before a second of imports
+        from api.asgi import app  # imported late (a second): refusals come before
     except ArtifactError as error:
         raise CannotServeError(str(error)) from error
     return app
@@ -112,7 +112,7 @@ def listen(host: str, port: int) -> socket.socket:
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
-            # Now, not at uvicorn's start: two processes may bind, but only one may listen.
+            # Listen now, not at uvicorn's start: two processes may bind, but only one may listen.
             listening.listen(2048)
         except OSError:
             listening.close()
@@ -135,7 +135,7 @@ class _Server(uvicorn.Server):
         self._release = release
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Not uvicorn's own, which kills the process by the same signal after its orderly end.
+        # Replaces uvicorn's own, which kills the process by the same signal after its orderly end.
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
         self._release()

@@ -46,7 +46,7 @@ TRAINER_ENVIRONMENT: Final = {
     "OMP_DYNAMIC": "FALSE",
     "MKL_DYNAMIC": "FALSE",
     "OMP_WAIT_POLICY": "PASSIVE",
-    # What makes cuBLAS repeat itself bit for bit.
+    # With this cuBLAS gives the same bits each time.
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 
@@ -75,7 +75,7 @@ def create_app(settings: Settings, runner: Runner) -> Celery:
         broker_connection_max_retries=None,
     )
 
-    # There is work: the message carries nothing; what to do is in the store.
+    # The message says only that there is work; what to do is in the store.
     @app.task(name=TASK, ignore_result=True, acks_late=False)
     def work() -> None:
         # Held until the queue is empty, so that a busy worker takes no message that would wake an
@@ -190,8 +190,8 @@ def _work(
         for part in reversed(parts):
             part.start()
         started.extend([*parts, runner, heartbeat])
-        # What was imported will stay: a collection in the middle of a plan (which makes many small
-        # objects) took 70 ms to look at it again.
+        # Imported modules stay: a collection in the middle of a plan (which makes many small
+        # objects) took 70 ms to look at them again.
         gc.collect()
         gc.freeze()
         log.info("%s is ready: %s", name, ", ".join(runner.devices))

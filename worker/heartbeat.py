@@ -103,7 +103,7 @@ class Heartbeat:
             try:
                 status = self._store.renew(claim, self._lease_s)
             except (StaleAttemptError, NotFoundError):
-                # Also what one that was closed this very moment answers.
+                # A claim that was closed this very moment is answered so, too.
                 if self._held is held:
                     lost()
             else:

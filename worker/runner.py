@@ -178,7 +178,8 @@ class Runner:
     def _drain(self) -> None:
         while not self._closing:
             self._link.start()
-            # They are short and somebody waits: but one look at a time costs each job a trip.
+            # Diagnoses are short and somebody waits for them; but a look before each job would cost
+            # it a round trip.
             if time.monotonic() >= self._look_at_diagnoses and self._diagnose():
                 continue
             claim = self._store.claim_next(self._name, self.devices, self._settings.lease_s)

@@ -107,7 +107,7 @@ def problem(
             "title": title,
             "status": status,
             "detail": detail,
-            # Percent-encoded as it came: nothing in it can act. Long ones are of no use to anyone.
+            # The path is percent-encoded as it came, so that it is harmless. Long ones are cut.
             "instance": raw.split(b"?")[0].decode("latin-1")[:500],
             "code": code,
             **members,

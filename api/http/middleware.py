@@ -85,7 +85,7 @@ class Middleware:
                 request_id=request_id.decode(),
             )
             if exchange.status:
-                raise  # the reply has begun: all that is left is to break it off
+                raise  # the reply has begun, and can only be broken off
             await internal_error(scope)(scope, receive, exchange.send)
         level = logging.DEBUG if exchange.status < 400 else logging.INFO
         if not LOG.isEnabledFor(level):

@@ -49,7 +49,7 @@ def _decimal(text: object) -> object:
     return text
 
 
-# After the bounds in each annotation: the document then shows these.
+# These stand after the bounds in each annotation: the document then shows the bounds.
 DIGITS = BeforeValidator(_digits)
 DECIMAL = BeforeValidator(_decimal)
 

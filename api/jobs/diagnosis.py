@@ -84,7 +84,7 @@ async def ask_for_diagnosis(request: Request, job_id: JobIdPath) -> Response:
     known_form(job_id)
     asked = parse_diagnosis_request(await json_body(request))
     job = await services.store.get(job_id)
-    if job.terminal:  # else the store says so
+    if job.terminal:  # the store refuses another itself
         _check_kept(job, asked.checkpoint)
     await services.store.request_diagnosis(job_id, str(asked.checkpoint))
     services.dispatcher.announce()

@@ -49,7 +49,7 @@ async def model(
         request,
         lambda: artifacts.open(saved["path"]),
         name=f"{job_id}-{query.checkpoint}",
-        # Before that, a better checkpoint may take this one's place at any moment.
+        # Only a terminal job has a tag: before, a better checkpoint may replace this one.
         tag=f'"{saved["sha256"]}"' if job.terminal else None,
         if_none_match=if_none_match,
     )
@@ -101,7 +101,7 @@ async def plot(
     diagnosis is there, the Hessian's eigenvalues and the loss around the weights."""
     services = services_of(request)
     job = await services.store.get(known_form(job_id))
-    from core.plots import run as run_plots  # for those who ask only: it brings matplotlib
+    from core.plots import run as run_plots  # imported late: it brings matplotlib
 
     spec = await asyncio.to_thread(JobSpec.model_validate_json, to_json(job.spec))
     match query.kind:

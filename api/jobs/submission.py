@@ -41,7 +41,7 @@ async def accept(request: Request, job: NewJob, origin: Origin | None = None) ->
     """Queue the job, and reply. `origin`: where the job starts, when its spec has a
     `start_from`."""
     services = services_of(request)
-    # The same request: the same resolved spec, of the same parent.
+    # Two requests are the same when the resolved spec and the parent are.
     idempotency = idempotency_of(request, services, job.spec, job.parent_id)
     if origin is None:
         created = await services.store.create(job, idempotency)

@@ -45,7 +45,7 @@ class CeleryDispatcher:
         self._connect = connect or celery_sender
         self._queued = threading.Condition()
         self._pending = 0
-        # Not the condition: each job that is queued would wake a thread that pauses.
+        # An event of its own: by the condition each queued job would wake a thread that pauses.
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -101,7 +101,7 @@ class CeleryDispatcher:
 
 def celery_sender(settings: Settings) -> Send:
     """Connect a Celery application that sends the one task by its name."""
-    # Here, not above: it takes a third of a second, and no request needs it.
+    # Imported here: it takes a third of a second, and no request needs it.
     from celery import Celery
 
     app = Celery("thalweg-api", set_as_current=False)

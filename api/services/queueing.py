@@ -147,7 +147,8 @@ async def cancel_one(request: Request, noun: Noun[Record], id_: str) -> Json:
     await no_body(request)
     before = await records.status(id_)
     record = await records.request_cancel(id_)
-    # `cancelled` between the two was our doing; any other end was not.
+    # A record that became `cancelled` in between was cancelled by this call; one that ended
+    # otherwise was not.
     changed = before not in TERMINAL and record.status not in {"succeeded", "failed"}
     if changed and noun.after_cancel is not None:
         await noun.after_cancel(services, record)

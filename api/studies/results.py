@@ -23,7 +23,7 @@ from core.store.history.layout import HistoryKind
 from core.store.protocols.api import ApiStore
 from core.studies import StudyRecord, run_id
 
-# One column of many runs' histories, for a picture.
+# Reading one column of many runs' histories, for a picture.
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 MOST_ROWS: Final = 4_000
@@ -126,7 +126,7 @@ async def plot(
         curves = await _curves(services, study, compared)
     elif compared["profile"] is None:
         _no_profile(study, compared["profile_reason"])
-    from core.plots import study as study_plots  # for those who ask only: it brings matplotlib
+    from core.plots import study as study_plots  # imported late: it brings matplotlib
 
     picture = await asyncio.to_thread(
         study_plots.render, query.kind, query.format, compared, curves

@@ -68,7 +68,7 @@ STUDIES: Final = Noun[StudyRecord](
     lambda services: services.store.studies,
     _show,
     lambda study, position: study_json(study, position, known_best(study), listed=True),
-    weak_while_running=True,  # the rate goes on falling
+    weak_while_running=True,  # the mean rate of steps goes on falling
     after_cancel=_after_cancel,
 )
 """Studies, for the calls that they share with jobs."""

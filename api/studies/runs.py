@@ -61,7 +61,7 @@ async def list_runs(
         maximized = study.spec["metric"].get("goal") == "max"
         page, position = await asyncio.to_thread(_best_first, runs, query, after, maximized)
     else:
-        await store.studies.version(study_id)  # is it there?
+        await store.studies.version(study_id)  # raises where there is no such study
         first = 0 if after is None else int(after) + 1
         if query.status:
             runs = [run for run in await store.studies.runs(study_id) if run.index >= first]
@@ -174,7 +174,7 @@ async def run_history(
 
 async def _history(services: Services, study_id: str, index: int, question: Question) -> Answer:
     whose: dict[str, str | int] = {"study_id": study_id, "run": index}
-    await services.store.studies.version(study_id)  # is it there?
+    await services.store.studies.version(study_id)  # raises where there is no such study
     try:
         return await answer(services.store, run_id(study_id, index), question, whose)
     except NotFoundError:

@@ -21,7 +21,7 @@ from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.worker import WorkerStore
 from worker.reporting.job import JobRows
 
-# What the trainer is asked when weights are to be measured, and how long it may take.
+# The request to the trainer to measure weights, and the time that it may take.
 LIMIT_S: Final = 300.0
 """Seconds after which a measurement is taken to hang: it bounds its own time."""
 LONG_RUN_S: Final = 15.0

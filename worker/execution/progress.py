@@ -238,7 +238,7 @@ class TaskProgress:
         if ended.reason != "finished":
             return self._keep([_stopped(record, error)])
         metric = self._metric.at_end(run.index, ended.result)
-        # Weights that it has by now are of a rung: those of its end are written last.
+        # Any weights of the record are those of a rung: those of the end are written last.
         succeeded = replace(
             record, status="succeeded", outcome=ended.outcome, metric=metric, weights=None
         )

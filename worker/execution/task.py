@@ -155,7 +155,7 @@ class TaskExecution(Training[TaskClaim]):
         weighed = self._progress.weigh(answer.weights)
         self._rows.record([*weighed, *self._progress.pause(answer.paused)])
         if self._progress.rewound:
-            # Metrics that follow from rows of which some were taken back: from what is stored.
+            # Some rows were taken back: their metrics are counted anew from the stored rows.
             self._insist(self._write_rest)
             self._rows.record(self._progress.recount(self._stored_rows))
         if answer.reason != "finished":

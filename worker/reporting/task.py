@@ -16,7 +16,7 @@ from core.studies import RunRecord
 from worker.reporting.spool import Chain, History, Rows
 from worker.reporting.writer import Notes, Writer
 
-# How the rows of a task's runs are to lie in the store: with other runs' rows, or in chunks.
+# Placement of the rows of a task's runs in the store: with other runs' rows, or in chunks.
 MAX_SEGMENTS: Final = 8
 """Segments of a history, about: one on the way holds such a share of all rows that may come."""
 LEAST_ROWS: Final = 64
@@ -218,7 +218,7 @@ class TaskRows(Writer[RunRows]):
             last=batch.run in self._over and not self._more_waits(batch),
             anew=batch.truncate,
         )
-        # What lies in bundles moves into chunks when it is cut, even if nothing is cut off.
+        # Rows in bundles move into chunks when they are cut, even if nothing is cut off.
         moves = not bundled and self._placing.goes_to_chunks(history)
         return RunRows(
             index=batch.run,

@@ -139,7 +139,7 @@ class Writer(ABC, Generic[Written]):
         while True:
             with self._cond:
                 self._cond.wait_for(lambda: self._sealed or self._pending)
-                # What comes next may come at once: leave together.
+                # More reports may come at once: wait a little, so that they leave together.
                 self._cond.wait_for(lambda: self._sealed, timeout=max(self._linger_s, backoff))
             try:
                 while self._write_some():

@@ -22,7 +22,8 @@ from worker.trainer import protocol
 
 log = logging.getLogger("thalweg.worker")
 
-# By its file's path: a command line with ` worker` in it is a worker's, and a trainer is none.
+# Started by its file's path: a command line with ` worker` in it is taken for a worker's, and a
+# trainer is none.
 TRAINER: Final = (sys.executable, "-P", str(Path(__file__).with_name("server.py")))
 
 

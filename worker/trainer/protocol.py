@@ -81,7 +81,7 @@ def pieces(message: Request | Report) -> Iterator[bytes | memoryview]:
 
 def _header_and_columns(message: Request | Report) -> tuple[Json, Columns]:
     header: Json = {**vars(message), "type": _TAGS[type(message)]}
-    if header.get("truncate") is False:  # it is seldom anything else
+    if header.get("truncate") is False:  # the usual value is left out
         del header["truncate"]
     return header, header.pop("columns", {})
 

@@ -182,7 +182,7 @@ def main(handlers: Handlers | None = None) -> None:
 
     devices = available()
     warm_up(devices[0])
-    # What torch has made will stay: a collection between two jobs need not look at it again.
+    # Objects of torch stay: a collection between two jobs need not look at them again.
     gc.collect()
     gc.freeze()
     Trainer(link, Handlers(), devices).serve()

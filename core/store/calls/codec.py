@@ -103,7 +103,7 @@ def encode_updates(fields: Json, *, closing: bool = False) -> list[bytes | str]:
             flat += encode_usage(value)
         elif value is not None:
             flat += [name, encode(settable[name], value)]
-        elif settable[name].form != "usage":  # what was not measured takes nothing away
+        elif settable[name].form != "usage":  # not measured: the old value stays
             flat += [name, ""]
     return flat
 

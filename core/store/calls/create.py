@@ -29,7 +29,7 @@ def create_call(
     """Write the hash `fields` of the job or study `name`, unless `most` are queued already."""
     words = [word for pair in fields.items() for word in pair]
     marks = [f"{label}={value}" for label, value in labels.items()]
-    # A digest: the client's key may be long, and hold any character.
+    # The key is kept as a digest: the client's may be long, and hold any character.
     memory = hashlib.sha256(idempotency.key.encode()).hexdigest() if idempotency else ""
     fingerprint, ttl_s = (idempotency.fingerprint, idempotency.ttl_s) if idempotency else ("", 0)
     return call_script("create", name, most, memory, fingerprint, ttl_s, len(marks), *marks, *words)

@@ -71,7 +71,7 @@ def decode_claim(task: Fields, study: Fields) -> TaskClaim:
 
 def encode_run(run: RunRecord) -> str:
     """Write the field `record`."""
-    # Not `asdict`, which copies what is in the fields: 0.1 ms a run.
+    # `asdict` would copy the values of the fields, which takes 0.1 ms a run.
     fields = {
         name: value for name, value in vars(run).items() if value is not None and name != "status"
     }

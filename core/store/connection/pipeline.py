@@ -22,7 +22,7 @@ class Line:
     """
 
     def __init__(self, url: str, timeout_s: float, options: dict[str, Any]) -> None:
-        # One timer for all that is asked takes the place of redis-py's.
+        # One timer for all commands under way takes the place of redis-py's timeouts.
         plain = options | {"socket_timeout": None, "retry": Retry(NoBackoff(), 0)}
         self._pool: Any = redis.asyncio.ConnectionPool.from_url(url, **plain)
         self._timeout_s = timeout_s
@@ -84,14 +84,15 @@ class _Talk:
         if self._over or not self._connection.is_connected:
             raise redis.ConnectionError("The connection is lost.")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        # Nothing is awaited from here to the writing, or answers would go to others.
+        # Nothing may be awaited from here until the command is written, or answers would go to
+        # other askers.
         self._asked.append(answer)
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())
         try:
             await self._connection.send_packed_command(command)
         except BaseException:
-            # Nobody waits for it any more, nor for why it will not come.
+            # Nobody waits for the answer any more, nor for its error.
             if not answer.cancel():
                 answer.exception()
             raise

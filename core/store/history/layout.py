@@ -72,7 +72,7 @@ class HistoryMeta:
     segments: tuple[Segment, ...] = ()
 
 
-# How a job's or run's histories will lie in the store, from its resolved spec.
+# Layouts of a job's or run's histories, from its resolved spec.
 _NEVER: Final = 2**53
 """A distance between evaluations that no run reaches: the last row alone."""
 

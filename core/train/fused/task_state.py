@@ -29,7 +29,7 @@ from core.train.fused.events import (
 )
 from core.train.tensors.tree import Tree
 
-# When runs first reach what a study asks for.
+# The moments when runs first reach what a study asks for.
 
 
 class Target:
