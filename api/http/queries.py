@@ -103,9 +103,9 @@ class JobQuery(Query):
 
 class HistoryQuery(Query):
     kind: Literal["train", "eval"] = "train"
-    """A row a recorded step, or a row an evaluation."""
+    """The kind of rows: one for each recorded step, or one for each evaluation."""
     series: Annotated[str, Field(max_length=1000)] | None = None
-    """Names with commas between; left out: all."""
+    """Names of series with commas between; left out: all."""
     after: Annotated[int, Field(ge=-1), DIGITS] | None = None
     """Rows with a larger step only."""
     limit: Annotated[int, Field(ge=1, le=10_000), DIGITS] | None = None

@@ -177,7 +177,7 @@ class Problem(View):
     code: str
     """The stable code of the problem, in snake_case."""
     errors: list[Mistake] = []
-    """All mistakes, with a 422."""
+    """All mistakes of the request, with a 422."""
     checks: dict[str, str] = {}
     """Each part and `ok` or what is wrong, with 503 from /readyz."""
 

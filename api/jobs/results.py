@@ -75,7 +75,7 @@ def _saved(job: JobRecord, name: str) -> dict[str, Any]:
 async def checkpoints(
     request: Request, job_id: JobIdPath, query: Annotated[PageQuery, Query()]
 ) -> Response:
-    """Return the weights that were saved, the latest step first."""
+    """List the weights that were saved, the latest step first."""
     job = await services_of(request).store.get(known_form(job_id))
     items = sorted(
         (checkpoint_json(each) for each in job.checkpoints), key=_checkpoint_key, reverse=True

@@ -164,7 +164,8 @@ async def run_history(
     index: RunIndexPath,
     query: Annotated[HistoryQuery, Query()],
 ) -> Response:
-    """Read losses as they were computed, as of a job. A run that has not begun has no rows."""
+    """Read a run's losses as they were computed, in the form of a job's. A run that has not begun
+    has no rows."""
     services = services_of(request)
     known_study(study_id)
     question = question_of(query)
@@ -195,8 +196,8 @@ async def run_model(
     query: Annotated[ModelQuery, Query()],
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Return the run's weights, as a job's. `final` is where it stopped; of a run between two
-    rungs, or one that goes on, where it paused last."""
+    """Return the run's weights, in the form of a job's. `final` are those where it stopped; of a
+    run between two rungs, or one that goes on, those where it paused last."""
     services = services_of(request)
     study, run = await _run(services, study_id, index)
     weights = run.weights or {"steps": {}}

@@ -54,7 +54,7 @@ class BestConfiguration(View):
     params: dict[str, Any]
     """Parameters by dotted path of the job's spec."""
     metric: Number | None
-    """The mean over its repeats that have one."""
+    """The mean of the metric over the repeats that have one."""
 
 
 class StudyLinks(View):
@@ -95,7 +95,7 @@ class StudyEstimate(View):
     num_configurations: Counter
     num_runs: Counter
     num_steps: Counter
-    """The most steps over all runs."""
+    """The most steps that all runs take together."""
     memory_bytes: Counter
     """Memory that the largest run takes."""
     history_bytes: Counter
@@ -137,7 +137,7 @@ class RunLinks(View):
 class Run(View):
     study_id: StudyId
     index: Counter
-    """The number configuration · repeats + repeat."""
+    """The run's number: configuration · repeats + repeat."""
     configuration: Counter
     repeat: Counter
     params: dict[str, Any]
@@ -146,7 +146,7 @@ class Run(View):
     status: Status
     outcome: Outcome | None
     metric: Number | None
-    """The study's metric, of this run."""
+    """The value of the study's metric for this run."""
     target: Target | None
     """The step and the seconds at which the metric first reached the study's target; null: it has
     not."""

@@ -36,7 +36,7 @@ class Entries(View):
 
 
 class Counts(RootModel[dict[str, Counter]]):
-    """Number of kinds by family."""
+    """Number of kinds in each family."""
 
 
 class Alive(View):
