@@ -4,10 +4,14 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal, TypeVar
+
+import pytest
 
 from core.artifacts.build import open_artifacts
 from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
@@ -106,6 +110,27 @@ class InProcessWorker:
         self.reconciler.stop()
         self.runner.stop()
         self.heartbeat.stop()
+
+
+@contextmanager
+def no_renewal(bench: "Bench") -> Iterator[None]:
+    """Hold the next renewal of a lease back until the block has ended.
+
+    The block begins when a worker is about to renew: so it learns what has become of its claim
+    after the block, and not before.
+    """
+    renew, asks, may_ask = bench.store.renew, Event(), Event()
+
+    def renew_later(*arguments: Any) -> Any:
+        asks.set()
+        assert may_ask.wait(10)
+        return renew(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.store, "renew", renew_later)
+        assert asks.wait(10)
+        yield
+        may_ask.set()
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from threading import Event
-from typing import Any
 
 import pytest
 import redis
@@ -13,7 +11,7 @@ from core.artifacts.build import open_artifacts
 from core.errors import ArtifactError, NotFoundError
 from core.store.protocols.types import Claim
 from core.store.redis import AsyncRedisStore
-from tests.worker.bench import Bench, until
+from tests.worker.bench import Bench, no_renewal, until
 from tests.worker.scenarios import Wait
 from worker.janitor import BATCH, Janitor
 
@@ -145,24 +143,15 @@ def test_nothing_goes_unless_the_operator_says_so(bench: Bench, artifacts: Artif
 
 
 def test_what_a_stale_attempt_wrote_after_the_delete_goes_when_it_notices(
-    bench: Bench, artifacts: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, artifacts: ArtifactStore
 ) -> None:
     worker = bench.worker()
     job_id = bench.submit(Wait(), max_attempts=1)
     bench.until_status(job_id, "running")
     worker.janitor.stop()  # only the attempt itself can do it
-    renew, asks, may_ask = bench.store.renew, Event(), Event()
-
-    def renew_later(*arguments: Any) -> Any:
-        asks.set()
-        assert may_ask.wait(10)
-        return renew(*arguments)
-
-    monkeypatch.setattr(bench.store, "renew", renew_later)
-    assert asks.wait(10)
-    bench.store.lose(Claim(bench.get(job_id), token=1, attempt=1))
-    artifacts.job(job_id).write("final.safetensors", [b"too late"])
-    delete(bench, job_id)
-    bench.store.free(job_id)
-    may_ask.set()
+    with no_renewal(bench):
+        bench.store.lose(Claim(bench.get(job_id), token=1, attempt=1))
+        artifacts.job(job_id).write("final.safetensors", [b"too late"])
+        delete(bench, job_id)
+        bench.store.free(job_id)
     until(lambda: not artifacts.job(job_id).list())

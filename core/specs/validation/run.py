@@ -26,9 +26,9 @@ STEPS_OF_DATA: Final = 2_000
 STEPS_OF_FUNCTIONS: Final = 1_000
 STEPS_BY_TIME: Final = 1_000_000
 MOST_ITERATIONS: Final = 10_000
-"""Of LBFGS within one update."""
+"""Most iterations of LBFGS within one update."""
 MOST_PAIRS: Final = 1_000_000
-"""That LBFGS keeps: torch makes a list of this length at each update."""
+"""Most vectors that LBFGS keeps: torch makes a list of this length at each update."""
 MAX_SCHEDULES: Final = 100
 MAX_SCHEDULE_DEPTH: Final = 10
 

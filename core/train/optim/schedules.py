@@ -149,7 +149,7 @@ def _write(scheduler: LRScheduler, state: dict[str, Any]) -> None:
 
 
 def _step(scheduler: LRScheduler, group: _Group) -> None:
-    """On to the next rate; one that overflows (a power of `gamma`) is infinite."""
+    """Go on to the next rate; one that overflows (a power of `gamma`) is infinite."""
     try:
         scheduler.step()
     except OverflowError:
@@ -257,7 +257,7 @@ class _Zero(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[Any]:
-        """By the closed form."""
+        """Return the rate by the closed form."""
         if self.last_epoch < self._total_iters:
             return [0.0] * len(self.base_lrs)
         return list(self.base_lrs)

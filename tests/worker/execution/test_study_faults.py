@@ -13,7 +13,7 @@ import pytest
 from core.artifacts.build import open_artifacts
 from core.store.protocols.types import TaskClaim
 from core.studies import RunRecord, StudyRecord, TaskRecord, run_id
-from tests.worker.bench import Bench, there
+from tests.worker.bench import Bench, no_renewal, there
 from tests.worker.scenarios import (
     Deaf,
     Die,
@@ -282,12 +282,13 @@ def test_what_a_stale_attempt_wrote_after_the_delete_goes_when_it_notices(
     study_id = studies.submit(FirstEnds(Wait()), [[0, 1]], max_attempts=1)
     studies.until_running(study_id, 1)
     worker.janitor.stop()  # only the attempt itself can do it
-    bench.store.lose(held(studies, study_id))
     artifacts = open_artifacts(bench.settings.artifacts_location).job(study_id)
-    artifacts.write("weights/0_1.safetensors", [b"too late"])
-    bench.store.studies.finish(bench.claim_task(), "succeeded", {})
-    studies.delete(study_id)
-    bench.store.free(study_id)
+    with no_renewal(bench):
+        bench.store.lose(held(studies, study_id))
+        artifacts.write("weights/0_1.safetensors", [b"too late"])
+        bench.store.studies.finish(bench.claim_task(), "succeeded", {})
+        studies.delete(study_id)
+        bench.store.free(study_id)
     studies.until(lambda: not artifacts.list())
 
 
