@@ -121,6 +121,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def is_device_lost(error: BaseException) -> bool:
+    """Tell whether a device has failed so that this process can use it no more."""
+    return "CUDA error" in str(error) or type(error).__name__ == "AcceleratorError"
+
+
 def out_of_memory() -> JobFailure:
     """Return the failure of a job whose memory ran out, with the way out."""
     return JobFailure("out_of_memory", FAILURE_CODES["out_of_memory"])

@@ -299,6 +299,20 @@ class RunEnded:
 
 
 @dataclass(frozen=True)
+class RunFailed:
+    """A run of a task could not be computed; the others go on. After a resume it comes again.
+
+    Attributes:
+        error: the record's `error`: a published code and a message that is safe to show.
+        fused: as of `RunEnded`.
+    """
+
+    run: int
+    error: Json
+    fused: bool
+
+
+@dataclass(frozen=True)
 class Ending:
     """The end of a run.
 
@@ -360,7 +374,7 @@ class Failed:
 
 JobReport = HistoryRows | Progress | PhaseBegun | Settled | SavedCheckpoint | Intervened | Restarted
 """Reports of a job's training on the way."""
-TaskReport = RowsOfRuns | PopulationProgress | RunEnded | Restarted
+TaskReport = RowsOfRuns | PopulationProgress | RunEnded | RunFailed | Restarted
 """Reports of a task's training on the way."""
 Answer = Ending | TaskEnding | Measured | Failed
 """The last word on a piece of work."""

@@ -26,6 +26,7 @@ from core.messages import (
     Progress,
     RowsOfRuns,
     RunEnded,
+    RunFailed,
     Settled,
     TaskEnding,
     TaskReport,
@@ -43,6 +44,7 @@ from tests.worker.scenarios import (
     Fault,
     Finish,
     FirstEnds,
+    FirstFails,
     Forget,
     GoBack,
     JobScenario,
@@ -304,6 +306,15 @@ class Task:
             case _:
                 assert_never(then)
 
+    def first_fails(self) -> TaskEnding:
+        self.rows(0, 3)
+        first, *others = self.runs
+        error = {"code": "internal_error", "message": "a division by zero", "param": None}
+        self.emit(RunFailed(first, error, fused=False))
+        for run in others:
+            self.end_run(run, 3)
+        return self.ending()
+
     def go_back(self, pause_s: float) -> TaskEnding:
         self.rows(0, 12)
         time.sleep(pause_s)
@@ -322,6 +333,8 @@ class Task:
                 return self.stream()
             case FirstEnds(then):
                 return self.first_ends(then)
+            case FirstFails():
+                return self.first_fails()
             case Rung(then):
                 if self.task.sources:
                     return self.do(then)

@@ -90,10 +90,15 @@ class FirstEnds:
 
 
 @dataclass(frozen=True)
+class FirstFails:
+    """Three rows of each run of a task; the first run cannot be computed, and the others end."""
+
+
+@dataclass(frozen=True)
 class Rung:
     """Two rows of each run of a task, and all pause; runs that go on from there do this."""
 
-    then: Finish | FirstEnds = Finish(5)
+    then: Finish | FirstEnds | FirstFails = Finish(5)
 
 
 @dataclass(frozen=True)
@@ -115,14 +120,14 @@ class Measuring(StrEnum):
 
 
 JobScenario = Finish | Wait | Deaf | Die | Fail | GoBack | Stream | Settle | Tune | Allocate
-TaskScenario = Finish | Fail | GoBack | Stream | FirstEnds | Rung | Rungs
+TaskScenario = Finish | Fail | GoBack | Stream | FirstEnds | FirstFails | Rung | Rungs
 Scenario = JobScenario | TaskScenario
 
 _KINDS: Final = {
     kind.__name__: kind
     for kind in (
         Finish, Wait, Deaf, Die, Fail, GoBack, Stream, Settle, Tune, Allocate,
-        Forget, FirstEnds, Rung, Rungs,
+        Forget, FirstEnds, FirstFails, Rung, Rungs,
     )
 }  # fmt: skip
 

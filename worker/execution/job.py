@@ -22,6 +22,7 @@ from core.messages import (
     Restarted,
     RowsOfRuns,
     RunEnded,
+    RunFailed,
     SavedCheckpoint,
     Settled,
     TaskEnding,
@@ -126,7 +127,7 @@ class JobExecution(Training[Claim]):
                 self._progress.drop(dropped)
                 checkpoints = self._progress.checkpoints
                 self._rows.set(interventions=interventions, checkpoints=checkpoints)
-            case RowsOfRuns() | PopulationProgress() | RunEnded():
+            case RowsOfRuns() | PopulationProgress() | RunEnded() | RunFailed():
                 super()._report(report)
             case _:
                 assert_never(report)

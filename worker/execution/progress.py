@@ -244,6 +244,13 @@ class TaskProgress:
         )
         return self._keep([succeeded])
 
+    def fail(self, index: int, error: Json, *, fused: bool) -> list[RunRecord]:
+        """Return the record of a run that could not be computed. It keeps what it has of a rung."""
+        run = self._records[index]
+        if run.terminal:
+            return []  # as in `end`
+        return self._keep([_stopped(replace(run, fused=fused), error)])
+
     def pause(self, paused: Mapping[int, PausedRun]) -> list[RunRecord]:
         """Return the records of runs that paused at the rung."""
         records = []

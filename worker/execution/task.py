@@ -24,6 +24,7 @@ from core.messages import (
     Restarted,
     RowsOfRuns,
     RunEnded,
+    RunFailed,
     SavedCheckpoint,
     Settled,
     TaskEnding,
@@ -136,6 +137,9 @@ class TaskExecution(Training[TaskClaim]):
                 self._rows.progress(num_updates)
             case RunEnded():
                 self._rows.record(self._progress.end(report, self._time_limit("Its task")))
+            case RunFailed(run, error, fused):
+                log.warning("%s: run %d failed by itself: %s", self._name, run, error["message"])
+                self._rows.record(self._progress.fail(run, error, fused=fused))
             case Restarted(detail):
                 entry = TimelineEntry(rfc3339(utc_now()), "restarted", detail)
                 self._insist(lambda: self._context.store.studies.tell(self._claim, entry))

@@ -19,7 +19,13 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import assert_never
 
-from core.errors import ArtifactError, JobFailure, is_out_of_memory, out_of_memory
+from core.errors import (
+    ArtifactError,
+    JobFailure,
+    is_device_lost,
+    is_out_of_memory,
+    out_of_memory,
+)
 from core.log import configure
 from core.messages import (
     Answer,
@@ -148,8 +154,8 @@ class Trainer:
 
 
 def failure(error: Exception) -> Failed:
-    """Tell the worker of a failure: a published code and a message that is safe to show."""
-    fatal = "CUDA error" in str(error) or type(error).__name__ == "AcceleratorError"
+    """Describe a failure to the worker: a published code and a message that is safe to show."""
+    fatal = is_device_lost(error)
     match error:
         case JobFailure():
             return Failed(error.failure_code, str(error), error.param, fatal)

@@ -6,14 +6,21 @@ from typing import Final, Literal, Protocol
 
 import torch
 
-from core.errors import is_out_of_memory, out_of_memory
-from core.messages import EndReason
+from core.errors import (
+    ArtifactError,
+    JobFailure,
+    is_device_lost,
+    is_out_of_memory,
+    out_of_memory,
+)
+from core.messages import EndReason, Kind, RunFailed
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.sizes.fusing import bytes_per_run
+from core.specs.sizes.shapes import history_widths
 from core.train.determinism import num_threads, set_deterministic
 from core.train.events import Control, Emit
-from core.train.fused.events import StackEvent, StackEvents
+from core.train.fused.events import RunRewound, StackEvent, StackEvents
 from core.train.fused.grouping import Group, Source, source_of, source_tree
 from core.train.fused.memory_probe import MORE, bytes_a_run
 from core.train.fused.single import AloneState, SingleRun
@@ -24,6 +31,8 @@ from core.train.history.flush import Clock
 from core.train.memory import Free, free_bytes
 from core.train.tensors.tree import Tree
 
+MOST_TEXT: Final = 300
+"""Characters of what went wrong in a run that its record shows."""
 Left = Literal["ended", "cancelled", "handed_over", "paused"]
 SIZEABLE: Final = 1 / 8
 """Share of the free memory: a stack that is estimated to take less is not measured."""
@@ -88,6 +97,7 @@ class Engine:
         sources: Mapping[int, Source] | None = None,
         saves: Saves | None = None,
         free: Free = free_bytes,
+        isolate: bool = False,
     ) -> None:
         self._specs = specs
         self._units = deque(units)
@@ -100,8 +110,12 @@ class Engine:
         self._sources = sources or {}
         self._saves = saves
         self._free = free
+        self._isolates = isolate
+        """Whether what fails in one run fails that run alone."""
         self._measured: dict[int, int | None] = {}
         """Bytes that a run takes, by the first run of its stack."""
+        self._stack: Stack | None = None
+        """The stack of the first unit, once it stands where it trains on."""
         self._current: Tree = None
         """The state that the first unit goes on from, of an earlier attempt."""
         self.paused: list[tuple[list[int], Source]] = []
@@ -120,8 +134,15 @@ class Engine:
                     self._saves.save_last(lambda: self.state(self._current))
                 return "cancelled" if request == "cancel" else "handed_over"
             self._events.next_stack()
+            self._stack = None
             unit = self._units[0]
-            left = self._together(unit) if unit.fused else self._alone(unit.runs[0])
+            try:
+                left = self._together(unit) if unit.fused else self._alone(unit.runs[0])
+            except Exception as error:
+                if not self._isolates or _is_everybodys(error):
+                    raise
+                self._isolate(unit, error)
+                left = "split_sizes"
             if left == "cancelled":
                 return "cancelled"
             if left == "handed_over":
@@ -167,6 +188,38 @@ class Engine:
         self._units.popleft()
         self._units.extendleft(reversed(self._parts(unit, sizes)))
         return "split_sizes"
+
+    def _isolate(self, unit: Group, error: Exception) -> None:
+        """Go on without what failed in the first unit.
+
+        A run by itself has failed by it. Which one of several it was, nobody can tell: those that
+        have not ended train again, each by itself and from where it came into the stack, so that
+        only what fails again is lost.
+        """
+        if len(unit.runs) == 1:
+            self._units.popleft()
+            self._events.emit(RunFailed(unit.runs[0], _why(error), unit.fused))
+            return
+        if self._stack is None and self._current is not None:
+            raise error  # who of them had ended by then is not known
+        self._units.popleft()
+        at_work = unit.runs
+        if self._stack is not None:
+            at_work = self._stack.names(self._stack.training()[1])
+        left = [run for run in at_work if run not in self._events.over]
+        for run in left:
+            self._events.emit(RunRewound(run, self._rows_before(run)))
+        parts = [Group([run], fused=run in self._sources) for run in left]
+        self._units.extendleft(reversed(parts))
+
+    def _rows_before(self, run: int) -> dict[Kind, int]:
+        """Return the rows of each history that the run had when it came into this task."""
+        record, source = self._specs[run].record, self._sources.get(run)
+        step = source.step if isinstance(source, PausedRuns) else 0
+        rows: dict[Kind, int] = {"train": -(-step // record.every)}
+        if history_widths(self._specs[run])["eval"]:
+            rows["eval"] = -(-step // record.eval_every) if record.eval_every else 0
+        return rows
 
     def _sizes(self, unit: Group) -> list[int]:
         """Return how many runs fit into memory together, part after part."""
@@ -214,6 +267,7 @@ class Engine:
             stack.load_state(self._current)
         elif sources:
             resume(stack, [source for source in sources if isinstance(source, PausedRuns)])
+        self._stack = stack
         between = None if self._saves is None else self._between
         left = stack.train(self._control, stop_step=self._stop_step, between=between)
         if left == "handed_over" and self._saves is not None:
@@ -257,6 +311,21 @@ class Engine:
             self.known[run] = alone.pause()
             self.paused.append(([run], alone.state))
         return left
+
+
+def _is_everybodys(error: Exception) -> bool:
+    """Tell whether it is the fault of no run: memory, data, the way out, the device."""
+    if isinstance(error, JobFailure | ArtifactError | OSError | MemoryError):
+        return True
+    return is_out_of_memory(error) or is_device_lost(error)
+
+
+def _why(error: Exception) -> Json:
+    """Return the `error` of a run that failed by itself."""
+    first_line = f"{type(error).__name__}: {error}".partition("\n")[0]  # torch adds its stack
+    text = first_line[:MOST_TEXT]
+    message = f"This run could not be computed, by itself either ({text}); the others went on."
+    return {"code": "internal_error", "message": message, "param": None}
 
 
 class _Restarts:

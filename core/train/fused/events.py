@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.messages import Columns, Ending, Kind, PopulationProgress
+from core.messages import Columns, Ending, Kind, PopulationProgress, RunFailed
 from core.train.events import Emit
 
 
@@ -90,7 +90,7 @@ class RunOver:
     weights: RunWeights
 
 
-StackEvent = RowBatch | RunRewound | PopulationProgress | RunPaused | RunOver
+StackEvent = RowBatch | RunRewound | PopulationProgress | RunPaused | RunOver | RunFailed
 """Events that leave a stack, and a population of stacks after stacks."""
 
 
@@ -99,12 +99,14 @@ class StackEvents:
 
     Attributes:
         num_told: rows, pauses and endings that came.
+        over: the runs that have ended.
         before: updates of the stacks that are done.
     """
 
     def __init__(self, emit: Emit[StackEvent]) -> None:
         self._emit = emit
         self.num_told = 0
+        self.over: set[int] = set()
         self.before = 0
         self._latest = 0
 
@@ -116,8 +118,10 @@ class StackEvents:
                 self._emit(replace(event, num_updates=self.before + num_updates))
             case RowBatch() | RunPaused() | RunOver():
                 self.num_told += 1
+                if isinstance(event, RunOver):
+                    self.over.add(event.ending.run)
                 self._emit(event)
-            case RunRewound():
+            case RunRewound() | RunFailed():
                 self._emit(event)
             case _:
                 assert_never(event)

@@ -25,6 +25,7 @@ def run(
     clock: Clock = perf_counter,
     make_stack: MakeStack = Stack,
     free: Free = free_bytes,
+    isolate: bool = False,
 ) -> list[RunEnding]:
     """Train every spec's run to its end, those of one structure together.
 
@@ -39,10 +40,11 @@ def run(
         clock: seconds, monotonic.
         make_stack: for tests.
         free: memory that a stack could take.
+        isolate: what fails in one run fails that run (`RunFailed`), instead of all of them.
 
     Returns:
         The endings in the order of `specs`; without those that a request to stop left untried (or,
-        to hand over, a run that was not in a stack).
+        to hand over, a run that was not in a stack), and of those that failed.
 
     Raises:
         JobFailure: no such device, out of memory, data that does not load.
@@ -69,5 +71,6 @@ def run(
             clock=clock,
             make_stack=make_stack,
             free=free,
+            isolate=isolate,
         ).train()
     return sorted(endings, key=lambda ending: ending.run)

@@ -75,6 +75,7 @@ def run_task(
                 stop_step=task.stop_step,
                 sources=sources,
                 saves=_Saves(keeper, receiver),
+                isolate=True,
             )
             if saved is not None:
                 receiver.load_state(saved["receiver"])

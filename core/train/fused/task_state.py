@@ -12,6 +12,7 @@ from core.messages import (
     Reached,
     RowsOfRuns,
     RunEnded,
+    RunFailed,
     TaskReport,
     TaskWeights,
 )
@@ -85,6 +86,7 @@ class TaskState:
         self._num_rows: dict[int, dict[Kind, int]] = {}
         self._taken_back: set[tuple[int, str]] = set()
         self._endings: list[RunEnded] = []
+        self._failures: list[RunFailed] = []
 
     def emit(self, event: StackEvent) -> None:
         """Take an event of the engine."""
@@ -100,6 +102,9 @@ class TaskState:
                 self.kept.keep(self._places[run], weights)
             case RunOver(ending, weights):
                 self._end(ending, weights)
+            case RunFailed():
+                self._failures.append(event)
+                self._emit(event)
             case _:
                 assert_never(event)
 
@@ -151,6 +156,7 @@ class TaskState:
             "reached": list(self.target.reached.items()),
             "num_rows": [[run, dict(held)] for run, held in self._num_rows.items()],
             "endings": [dict(vars(ended)) for ended in self._endings],
+            "failures": [dict(vars(failed)) for failed in self._failures],
         }
 
     def load_state(self, tree: Tree) -> None:
@@ -159,8 +165,12 @@ class TaskState:
         self.target.reached = dict(tree["reached"])
         self._num_rows = {run: dict(held) for run, held in tree["num_rows"]}
         self._endings = [RunEnded(**fields) for fields in tree["endings"]]
+        # A checkpoint of before runs could fail by themselves has none.
+        self._failures = [RunFailed(**fields) for fields in tree.get("failures", [])]
         for ended in self._endings:
             self._emit(ended)
+        for failed in self._failures:
+            self._emit(failed)
 
 
 def presumes(tree: Tree) -> dict[int, dict[Kind, int]]:

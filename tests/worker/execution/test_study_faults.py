@@ -21,6 +21,7 @@ from tests.worker.scenarios import (
     Fault,
     Finish,
     FirstEnds,
+    FirstFails,
     Forget,
     Rung,
     Stream,
@@ -230,6 +231,32 @@ def test_a_tasks_failure_is_that_of_its_runs_which_had_not_ended(
     assert "secret" not in there(run.error)["message"]
     assert studies.steps(study_id, 1) == [0, 1, 2]
     bench.until_status(bench.submit(Finish(1)), "succeeded")
+
+
+def test_a_run_that_could_not_be_computed_fails_and_says_why(
+    bench: Bench, studies: StudyBench
+) -> None:
+    bench.worker()
+    study_id = studies.submit(FirstFails(), [[0, 1, 2]], metric={"at": "best"})
+    study = studies.until_status(study_id, "succeeded")
+    assert study.counts["failed"] == 1
+    assert statuses(studies, study_id) == ["failed", "succeeded", "succeeded"]
+    run = studies.runs(study_id)[0]
+    error = {"code": "internal_error", "message": "a division by zero", "param": None}
+    assert (run.error, run.metric, run.outcome, run.fused) == (error, None, None, False)
+    assert studies.steps(study_id, 0) == [0, 1, 2]
+
+
+def test_a_run_that_fails_after_a_rung_keeps_the_weights_of_the_rung(
+    bench: Bench, studies: StudyBench
+) -> None:
+    bench.worker()
+    study_id = studies.submit(Rung(FirstFails()), [[0, 1]], [[0, 1]], stop_steps=[2])
+    studies.until_status(study_id, "succeeded")
+    assert statuses(studies, study_id) == ["failed", "succeeded"]
+    failed = studies.runs(study_id)[0]
+    assert (failed.paused, failed.metric) == (None, None)
+    assert failed.weights == of_the_rung(0)
 
 
 def test_a_study_all_of_whose_runs_failed_says_by_what(bench: Bench, studies: StudyBench) -> None:

@@ -31,6 +31,7 @@ from core.messages import (
     Restarted,
     RowsOfRuns,
     RunEnded,
+    RunFailed,
     SavedCheckpoint,
     Settled,
     TaskEnding,
@@ -232,7 +233,7 @@ def test_a_frame_of_before_is_the_message(message: Request | Report, header: str
 
 def test_frames_of_before_are_of_every_kind() -> None:
     kinds = {type(message) for message, _ in OF_BEFORE}
-    came_later = {Restarted}
+    came_later = {Restarted, RunFailed}
     assert kinds == {*get_args(Request), *get_args(Report)} - came_later
 
 

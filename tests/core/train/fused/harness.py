@@ -7,7 +7,7 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 
-from core.messages import Ending, PopulationProgress
+from core.messages import Ending, PopulationProgress, RunFailed
 from core.specs.job import JobSpec
 from core.train.fused.events import (
     RowBatch,
@@ -40,13 +40,14 @@ class Gathered:
     weights: dict[int, RunWeights] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
     progressed: list[tuple[int, int]] = field(default_factory=list)
+    failures: dict[int, RunFailed] = field(default_factory=dict)
 
     def emit(self, event: StackEvent) -> None:
         match event:
             case RowBatch():
                 self._rows(event)
             case RunRewound(run, rows):
-                self.received[run].intervened([], rows, ())
+                self.received.setdefault(run, Received()).intervened([], rows, ())
             case PopulationProgress(num_updates, num_running):
                 self.progressed.append((num_updates, num_running))
             case RunPaused():
@@ -55,6 +56,8 @@ class Gathered:
                 self.order.append(ending.run)
                 self.endings[ending.run] = ending
                 self.weights[ending.run] = weights
+            case RunFailed(run):
+                self.failures[run] = event
             case _:
                 assert_never(event)
 

@@ -17,6 +17,7 @@ from core.messages import (
     Restarted,
     RowsOfRuns,
     RunEnded,
+    RunFailed,
     TaskEnding,
     TaskReport,
     TaskWeights,
@@ -41,6 +42,7 @@ class Reported:
 
     received: dict[int, Received] = field(default_factory=dict)
     endings: dict[int, RunEnded] = field(default_factory=dict)
+    failures: dict[int, RunFailed] = field(default_factory=dict)
     batches: list[tuple[str, list[int]]] = field(default_factory=list)
     progressed: list[tuple[int, int]] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
@@ -54,6 +56,9 @@ class Reported:
             case RunEnded():
                 json.dumps(vars(event))
                 self.endings[event.run] = event
+            case RunFailed(run):
+                json.dumps(vars(event))
+                self.failures[run] = event
             case Restarted(detail):
                 self.restarts.append(detail)
             case _:
