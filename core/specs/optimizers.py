@@ -11,7 +11,7 @@ it adapts weight by weight; a test that raises the rate from step to step would 
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 
 from pydantic import Discriminator, Field, Tag
 
@@ -205,3 +205,23 @@ def settled_lr(optimizer: Optimizer) -> float:
     if optimizer.lr == "auto":
         raise ValueError('optimizer.lr must be settled first; it is still "auto"')
     return optimizer.lr
+
+
+def state_vectors(optimizer: Optimizer, steps: int) -> int:
+    """Return how many vectors of the parameters' size the optimizer keeps between updates."""
+    match optimizer:
+        case SGD():
+            return 1 if optimizer.momentum else 0
+        case Adam() | AdamW():
+            return 3 if optimizer.amsgrad else 2
+        case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop() | Muon():
+            return 2  # Muon: one for the hidden layers' matrices
+        case Adagrad() | ASGD() | Adafactor():
+            return 1
+        case RMSprop():
+            return 1 + bool(optimizer.momentum) + optimizer.centered
+        case LBFGS():
+            # Two a remembered pair; direction, last gradient, and the line search's copies.
+            return 2 * min(optimizer.history_size, steps * optimizer.max_iter) + 6
+        case _:
+            assert_never(optimizer)

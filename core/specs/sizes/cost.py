@@ -6,23 +6,7 @@ from typing import Final, assert_never
 from core.specs.data import Builtin, Data, Inline, Synthetic
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.optimizers import (
-    ASGD,
-    LBFGS,
-    SGD,
-    Adadelta,
-    Adafactor,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Muon,
-    NAdam,
-    Optimizer,
-    RAdam,
-    RMSprop,
-    Rprop,
-)
+from core.specs.optimizers import state_vectors
 from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import Extent, extent_of, layer_widths, rows_of, start_of, steps_of
 
@@ -122,23 +106,3 @@ def _bytes_read(data: Data) -> int:
             return 16
         case _:
             assert_never(data)
-
-
-def state_vectors(optimizer: Optimizer, steps: int) -> int:
-    """Return how many vectors of the parameters' size the optimizer keeps between updates."""
-    match optimizer:
-        case SGD():
-            return 1 if optimizer.momentum else 0
-        case Adam() | AdamW():
-            return 3 if optimizer.amsgrad else 2
-        case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop() | Muon():
-            return 2  # Muon: one for the hidden layers' matrices
-        case Adagrad() | ASGD() | Adafactor():
-            return 1
-        case RMSprop():
-            return 1 + bool(optimizer.momentum) + optimizer.centered
-        case LBFGS():
-            # Two a remembered pair; direction, last gradient, and the line search's copies.
-            return 2 * min(optimizer.history_size, steps * optimizer.max_iter) + 6
-        case _:
-            assert_never(optimizer)

@@ -7,8 +7,8 @@ from typing import Any, Final, get_args
 from core.specs.data import Inline
 from core.specs.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
 from core.specs.models import MLP, LinearModel
-from core.specs.optimizers import Muon, NotFused
-from core.specs.sizes.cost import memory_parts, state_vectors
+from core.specs.optimizers import Muon, NotFused, state_vectors
+from core.specs.sizes.cost import memory_parts
 from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import extent_of, layer_widths, steps_of
 

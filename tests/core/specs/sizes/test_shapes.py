@@ -10,8 +10,9 @@ from torch import nn
 
 from core.specs.base import Spec
 from core.specs.models import MLP, LinearModel
+from core.specs.optimizers import state_vectors
 from core.specs.parsing.job import parse_job
-from core.specs.sizes.cost import estimate, memory_parts, state_vectors
+from core.specs.sizes.cost import estimate, memory_parts
 from core.specs.sizes.shapes import (
     DataShape,
     data_shape,
