@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from core.errors import FieldError, InvalidInputError
@@ -66,7 +67,7 @@ def continued(parent: Json, asked: Continuation, start: StartFrom, limits: Limit
         "budget": asked.budget.model_dump(mode="json"),
         "start_from": start.model_dump(mode="json"),
     }
-    return parse_job(json.dumps(spec).encode(), limits)
+    return parse_job(json.dumps(spec).encode(), replace(limits, stored=True))
 
 
 def differences(spec: Json, parent: Json) -> list[FieldError]:

@@ -1,6 +1,7 @@
 """A job that tries a remedy: its parent's resolved spec with a patch, from the same start."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from core.specs.base import Json
@@ -46,4 +47,4 @@ def remedied(parent: Json, patch: Json, limits: Limits) -> JobSpec:
     spec.pop("start_from", None)
     if spec.get("diagnose") == "off":
         spec["diagnose"] = "history"
-    return parse_job(json.dumps(spec).encode(), limits)
+    return parse_job(json.dumps(spec).encode(), replace(limits, stored=True))

@@ -118,6 +118,7 @@ def _inline(base: Json) -> Json | None:
 
 @dataclass
 class _Seen:
+    message: str
     number: int
     params: Mapping[str, Any]
     path: str | None
@@ -158,8 +159,12 @@ class ConfigurationFaults:
         """Add the mistakes of configuration `number`; their params are those of a job's spec."""
         self._failing += bool(errors)
         for error in errors:
-            key = (error.param, error.code, error.message)
-            seen = self._seen.setdefault(key, _Seen(number, params, self._path_of(error.param)))
+            # A name that no kind has is one mistake, though each kind has other fields to offer.
+            distinct = "" if error.code == "unknown_field" else error.message
+            path = self._path_of(error.param)
+            seen = self._seen.setdefault(
+                (error.param, error.code, distinct), _Seen(error.message, number, params, path)
+            )
             seen.count += 1
 
     def _path_of(self, param: str) -> str | None:
@@ -172,7 +177,10 @@ class ConfigurationFaults:
 
     def listed(self, num_checked: int) -> list[FieldError]:
         """List the mistakes in the order found. `num_checked`: configurations that were read."""
-        return [self._said(FieldError(*key), seen, num_checked) for key, seen in self._seen.items()]
+        return [
+            self._said(FieldError(param, code, seen.message), seen, num_checked)
+            for (param, code, _), seen in self._seen.items()
+        ]
 
     def _said(self, error: FieldError, seen: _Seen, num_checked: int) -> FieldError:
         message = error.message.replace(', or "auto"', "")  # which is for jobs

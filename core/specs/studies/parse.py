@@ -37,7 +37,7 @@ MAX_OBJECTS: Final = 20_000
 MAX_FIELDS: Final = 200_000
 """The most fields of a body. A study names many values; few of them can be mistaken at once."""
 
-NO_LIMITS: Final = Limits(*(2**63,) * 6)
+NO_LIMITS: Final = Limits(*(2**63,) * 6, stored=True)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Axis:
 
     def point(self, index: int) -> Any:
         """Return point number `index` of `size`; the first and the last are the given ends
-        exactly."""
+        exactly, those between them have 14 digits (32, not 31.99999999999999)."""
         match self.sweep:
             case SweepValues():
                 return self.sweep.values[index]
@@ -60,7 +60,9 @@ class Axis:
                 return self.sweep.integers[0] + index
             case SweepLog() | SweepLinear():
                 assert self.sweep.count is not None
-                return self.between(index, self.sweep.count - 1)
+                last = self.sweep.count - 1
+                found = self.between(index, last)
+                return found if index in (0, last) else _rounded(found, self.sweep)
             case _:
                 assert_never(self.sweep)
 
@@ -71,7 +73,9 @@ class Axis:
             texts = (json.dumps(each, sort_keys=True) for each in self.sweep.values)
             return next(index for index, each in enumerate(texts) if each == text)
         assert self.size is not None
-        return bisect_left(range(self.size), value, key=self.point)
+        found = bisect_left(range(self.size), value, key=self.point)
+        near = range(max(0, found - 1), min(found + 1, self.size))
+        return min(near, key=lambda index: abs(self.point(index) - value))
 
     def between(self, part: float, whole: float) -> float:
         """Return the number `part`/`whole` of the way from the first end to the second."""
@@ -105,6 +109,19 @@ class Axis:
         if size is None:
             return [self.between(0, 1), self.between(1, 1)]
         return [self.point(0), self.point(size - 1)] if size > 1 else [self.point(0)]
+
+
+def _rounded(value: float, sweep: SweepLog | SweepLinear) -> float:
+    """Round to 14 digits, in a linear range those of its larger end; it stays between the ends."""
+    match sweep:
+        case SweepLog(log=(low, high)):
+            value = float(f"{value:.14g}")
+        case SweepLinear(linear=(low, high)):
+            digits = 13 - math.frexp(max(abs(low), abs(high)))[1] * 30103 // 100000
+            value = round(value, digits) if digits > 0 else value
+        case _:
+            assert_never(sweep)
+    return min(max(value, low), high)
 
 
 def axes_of(sweep: Mapping[str, Sweep]) -> list[Axis]:

@@ -98,15 +98,14 @@ def _check_ends(axis: Axis, strategy: Strategy, faults: FieldErrorList) -> None:
     if isinstance(sweep, SweepIntegers):
         low: float = sweep.integers[0]
         high: float = sweep.integers[1]
-        name, equal_allowed = "integers", True
+        name = "integers"
     else:
         low, high = sweep.log if isinstance(sweep, SweepLog) else sweep.linear
-        name, equal_allowed = ("log" if isinstance(sweep, SweepLog) else "linear"), False
-    if low > high or (low == high and not equal_allowed):
+        name = "log" if isinstance(sweep, SweepLog) else "linear"
+    if low > high:
         faults.add(
             f"{param}.{name}", "not_ordered",
-            f"{param}.{name} must be [low, high] with low < high; [{low:g}, {high:g}] was given"
-            + ("" if low > high else " (for one value use values)"),
+            f"{param}.{name} must be [low, high] with low ≤ high; [{low:g}, {high:g}] was given",
         )  # fmt: skip
     elif isinstance(sweep, SweepLinear) and not math.isfinite(high - low):
         faults.add(

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, assert_never
 
-from core.specs.data import Blobs, Builtin, ExplicitOrder, Inline, Spirals, Synthetic
+from core.specs.data import Blobs, Builtin, Data, ExplicitOrder, Inline, Spirals, Synthetic
 from core.specs.job import JobSpec, Supervised
 from core.specs.losses import MSE, CrossEntropy, Loss
 from core.specs.models import BatchNorm
@@ -40,9 +40,13 @@ def resolve_supervised(
     shape = data_shape(problem.data)
     loss = problem.loss or (MSE(kind="mse") if shape.num_classes is None else _CROSS_ENTROPY)
     _check_loss(problem, loss, shape, faults)
-    _check_split(problem, shape, faults)
+    _check_split(problem, shape, limits, faults)
     if len(faults.errors) > before:
         return None
+    if _evaluates_nothing(problem.data, shape) and not _is_given(problem.data):
+        # The default of so few rows, written out as what it comes to.
+        data = problem.data.model_copy(update={"eval_fraction": 0.0})
+        problem = problem.model_copy(update={"data": data})
     return problem if problem.loss else problem.model_copy(update={"loss": loss})
 
 
@@ -162,9 +166,26 @@ def _check_ids(data: Inline, faults: FieldErrorList, *, chosen: bool) -> None:
         )  # fmt: skip
 
 
-def _check_split(problem: Supervised, shape: DataShape, faults: FieldErrorList) -> None:
+def _evaluates_nothing(data: Data, shape: DataShape) -> bool:
+    """Tell whether a fraction above 0 comes to no row."""
+    return split_rows(shape.num_rows, data.eval_fraction)[1] == 0 < data.eval_fraction
+
+
+def _is_given(data: Data) -> bool:
+    return "eval_fraction" in data.model_fields_set
+
+
+def _check_split(
+    problem: Supervised, shape: DataShape, limits: Limits, faults: FieldErrorList
+) -> None:
     data = problem.data
     train_rows, _ = split_rows(shape.num_rows, data.eval_fraction)
+    if _evaluates_nothing(data, shape) and _is_given(data) and not limits.stored:
+        faults.add(
+            f"{_DATA}.eval_fraction", "no_evaluation_rows",
+            f"{_DATA}.eval_fraction {data.eval_fraction:g} comes to none of the {shape.num_rows:,}"
+            f" rows, so that nothing would be evaluated; give {1 / shape.num_rows:.2g} or 0",
+        )  # fmt: skip
     if train_rows < 1:
         faults.add(
             f"{_DATA}.eval_fraction", "no_training_rows",

@@ -9,7 +9,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The operator's limits that a spec is held against (`core.settings` describes them)."""
+    """The operator's limits that a spec is held against (`core.settings` describes them).
+
+    Attributes:
+        stored: the spec, or the one that it was made from, was accepted before: what has been
+            refused only since then is left as it is.
+    """
 
     max_parameters: int = 200_000_000
     max_memory_bytes: int = 8 * 2**30
@@ -17,6 +22,7 @@ class Limits:
     max_samples: int = 10_000_000
     max_study_runs: int = 10_000
     max_study_steps: int = 1_000_000_000
+    stored: bool = False
 
     @classmethod
     def of(cls, settings: "Settings") -> "Limits":

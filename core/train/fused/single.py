@@ -1,5 +1,6 @@
 """A run that is not fused: the single run's own loop, behind the population's interface."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -162,10 +163,13 @@ class SingleRun:
         of_best = snapshot.best_weights
         metrics = self._evaluation(snapshot)
         every = self._spec.record.eval_every
-        if metrics is not None and every is not None and snapshot.step % every == 0:
-            # It comes again, as the same row, when the run goes on.
-            self._record(ledger["num_evaluations"], metrics)
-            if lowest is None or metrics["loss"] < lowest["loss"]:
+        if metrics is not None:
+            if every is not None and snapshot.step % every == 0:
+                # It comes again, as the same row, when the run goes on.
+                self._record(ledger["num_evaluations"], metrics)
+            # A run that ends here counts its last evaluation among those that may be best.
+            bound = math.inf if lowest is None else lowest["loss"]
+            if metrics["loss"] < bound:
                 lowest = {"step": snapshot.step, "loss": metrics["loss"]}
                 of_best = list(snapshot.moment.weights.values())
         self._send_weights(snapshot, of_best, -1 if lowest is None else lowest["step"])

@@ -101,18 +101,21 @@ class Endings:
                 ),
             )  # fmt: skip
 
-    def weights_at_rung(self, step: int, slots: Slots, runs: Slots) -> Iterator[RunWeights]:
+    def weights_at_rung(
+        self, step: int, slots: Slots, runs: Slots, is_best: NDArray[np.bool_]
+    ) -> Iterator[RunWeights]:
         """Yield the weights of the runs in these slots, after `step` updates; they are on the
-        CPU."""
+        CPU. `is_best`: whether the evaluation at hand is a run's best, recorded or not."""
         final, initial = _rows(self._problem.weights, slots), _rows(self._initial, runs)
         steps, _, best = self._best.of(slots, -1)
         best = {name: weight.cpu() for name, weight in best.items()}
         metadata = self._problem.metadata()
         for row, best_step in enumerate(steps.tolist()):
             of_best = _row(best, row) if best_step >= 0 else None
-            yield RunWeights(
-                _row(initial, row), of_best, _row(final, row), best_step, step, metadata
-            )
+            at = best_step
+            if is_best[row]:
+                of_best, at = _row(final, row), step
+            yield RunWeights(_row(initial, row), of_best, _row(final, row), at, step, metadata)
 
     def _lowest(
         self, slot: int, best: tuple[int, float, Weights], final: Weights

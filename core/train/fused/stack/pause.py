@@ -52,8 +52,15 @@ def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
     only where one is due), `best`, `share_s`. Their rows and weights leave the stack."""
     metrics = _evaluated(stack)
     stack.flush()
-    stack.send_weights()
     slots, numbers = stack.training()
+    steps, losses = stack.best.recorded(slots)
+    here = None if metrics is None else metrics["loss"][slots]
+    # A run that ends here counts its last evaluation among those that may be best.
+    is_best = np.zeros(len(slots), dtype=bool)
+    if here is not None:
+        is_best = np.isfinite(here) & ((steps < 0) | (here < losses))
+        steps, losses = np.where(is_best, stack.step, steps), np.where(is_best, here, losses)
+    stack.send_weights(is_best)
     index = torch.from_numpy(slots)
     columns: Columns = {
         f"{part}.{name}": column
@@ -64,7 +71,6 @@ def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
         columns[WEIGHTS + name] = weight.index_select(0, index.to(weight.device))
     train_s, share_s = stack.times(numbers)
     columns |= {"train_s": train_s, "share_s": share_s}
-    steps, losses = stack.best.recorded(slots)
     names = stack.names(numbers)
     known: dict[int, Json] = {}
     for row, (slot, run) in enumerate(zip(slots.tolist(), names, strict=True)):

@@ -239,10 +239,11 @@ class Stack:
         """Send all rows that have not left."""
         self._outgoing.flush(*self.training(), self._updates)
 
-    def send_weights(self) -> None:
-        """Send the weights of the runs that have not ended, which pause here."""
+    def send_weights(self, is_best: NDArray[np.bool_]) -> None:
+        """Send the weights of the runs that have not ended, which pause here. `is_best`: of each,
+        whether it is at its best here."""
         slots, runs = self.training()
-        weights = self._endings.weights_at_rung(self.step, slots, runs)
+        weights = self._endings.weights_at_rung(self.step, slots, runs, is_best)
         for run, each in zip(self.names(runs), weights, strict=True):
             self._emit(RunPaused(run, each))
 

@@ -28,22 +28,22 @@ def study(base: Json | None = None, sweep: Json | None = None, **parts: Any) -> 
     return {"base": job() if base is None else base, "sweep": sweep or {}, **parts}
 
 
-def parsed(body: Json, **limits: int) -> ResolvedStudy:
+def parsed(body: Json, **limits: Any) -> ResolvedStudy:
     return parse_study(json.dumps(body).encode(), Limits(**limits))
 
 
-def mistakes(body: Json | bytes, **limits: int) -> list[FieldError]:
+def mistakes(body: Json | bytes, **limits: Any) -> list[FieldError]:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(InvalidInputError) as caught:
         parse_study(raw, Limits(**limits))
     return caught.value.errors
 
 
-def found(body: Json | bytes, **limits: int) -> list[tuple[str, str]]:
+def found(body: Json | bytes, **limits: Any) -> list[tuple[str, str]]:
     return [(mistake.param, mistake.code) for mistake in mistakes(body, **limits)]
 
 
-def said(body: Json | bytes, **limits: int) -> str:
+def said(body: Json | bytes, **limits: Any) -> str:
     """The message of the one mistake that there is."""
     (mistake,) = mistakes(body, **limits)
     return mistake.message

@@ -61,7 +61,7 @@ def tpe(num_runs: int = 10, **fields: Any) -> Json:
         (study(sweep={"seed": {"integers": [3, 2]}}), "sweep.seed.integers", "not_ordered"),
         (study(sweep={"optimizer.lr": {"log": [1, 0.1], "count": 3}}), "sweep.optimizer.lr.log",
          "not_ordered"),
-        (study(sweep={"optimizer.lr": {"linear": [1, 1], "count": 3}}),
+        (study(sweep={"optimizer.lr": {"linear": [2, 1], "count": 3}}),
          "sweep.optimizer.lr.linear", "not_ordered"),
         (study(sweep={"optimizer.lr": {"linear": [-1e308, 1e308], "count": 3}}),
          "sweep.optimizer.lr.linear", "not_finite"),
@@ -353,3 +353,11 @@ def test_wrong_data_is_named_without_reading_it_for_each_configuration() -> None
     assert [(error.param, error.code) for error in errors] == [
         ("base.problem.data.targets", "length_mismatch")
     ]
+
+
+def test_a_name_that_no_kind_has_is_one_mistake() -> None:
+    kinds: Any = {"values": ["adam", "sgd", "adamw"]}
+    body = study(sweep={"optimizer.kind": kinds, "optimizer.lrr": {"values": [1, 2, 3]}})
+    (mistake,) = mistakes(body)
+    assert (mistake.param, mistake.code) == ("sweep.optimizer.lrr", "unknown_field")
+    assert "so in 8 more" in mistake.message

@@ -169,3 +169,33 @@ def test_a_path_that_leads_nowhere_says_where_it_ends(path: str, text: str) -> N
         applied(base, {path: 1})
     assert caught.value.path == path
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "count", "points"),
+    [
+        ({"log": [1, 1024]}, 11, [2.0**k for k in range(11)]),
+        ({"log": [1e-5, 1e5]}, 11, [float(f"1e{k}") for k in range(-5, 6)]),
+        ({"log": [3, 3000]}, 4, [3.0, 30.0, 300.0, 3000.0]),
+        ({"linear": [0.1, 0.5]}, 5, [0.1, 0.2, 0.3, 0.4, 0.5]),
+        ({"linear": [-1, 1]}, 21, [round(-1 + k / 10, 1) for k in range(21)]),
+        ({"linear": [0, 3e-7]}, 4, [0.0, 1e-7, 2e-7, 3e-7]),
+        ({"linear": [0, 3e20]}, 4, [0.0, 1e20, 2e20, 3e20]),
+    ],
+)
+def test_points_are_the_numbers_that_are_meant(form: Json, count: int, points: Any) -> None:
+    body = json.dumps({"base": {}, "sweep": {"optimizer.lr": {**form, "count": count}}})
+    (axis,) = axes_of(StudySpec.model_validate_json(body).sweep)
+    found = [axis.point(index) for index in range(count)]
+    assert found == points
+    assert [axis.index_of(value * (1 + 1e-15)) for value in found] == list(range(count))
+
+
+@pytest.mark.parametrize("form", ["log", "linear"])
+@pytest.mark.parametrize("kind", ["grid", "random", "tpe"])
+def test_a_range_of_one_value_is_that_value(form: str, kind: str) -> None:
+    sweep: Any = {"optimizer.lr": {form: [0.25, 0.25], "count": 3}}
+    strategy = {"kind": kind} if kind == "grid" else {"kind": kind, "num_runs": 3}
+    spec = parsed(study(sweep=sweep, strategy=strategy)).spec
+    values = {params["optimizer.lr"] for params in configurations(spec)}
+    assert values == (set() if kind == "tpe" else {0.25})

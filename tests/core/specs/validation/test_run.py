@@ -9,22 +9,26 @@ import torch
 from torch.optim import lr_scheduler
 
 from core.errors import FieldError, InvalidInputError
+from core.specs.job import StartFrom
+from core.specs.parsing.continuation import continued, parse_continuation
 from core.specs.parsing.job import parse_job
+from core.specs.parsing.remedy import remedied
 from core.specs.sizes.cost import estimate
+from core.specs.studies.parse import run_spec
 from core.specs.validation.limits import Limits
 
 
-def mistakes(body: dict[str, Any], **limits: int) -> list[FieldError]:
+def mistakes(body: dict[str, Any], **limits: Any) -> list[FieldError]:
     with pytest.raises(InvalidInputError) as caught:
         parse_job(json.dumps(body).encode(), Limits(**limits))
     return caught.value.errors
 
 
-def found(body: dict[str, Any], **limits: int) -> set[tuple[str, str]]:
+def found(body: dict[str, Any], **limits: Any) -> set[tuple[str, str]]:
     return {(mistake.param, mistake.code) for mistake in mistakes(body, **limits)}
 
 
-def accepted(body: dict[str, Any], **limits: int) -> None:
+def accepted(body: dict[str, Any], **limits: Any) -> None:
     parse_job(json.dumps(body).encode(), Limits(**limits))
 
 
@@ -298,3 +302,35 @@ def test_each_way_out_of_a_history_too_large_works(body: dict[str, Any], limit: 
     fewer = parse_job(json.dumps({**body, "budget": {"max_steps": steps}}).encode(),
                       Limits(max_history_bytes=limit))  # fmt: skip
     assert estimate(fewer).history_bytes > 0.9 * limit
+
+
+@pytest.mark.parametrize("fraction", [1e-9, 0.003])
+def test_an_eval_fraction_that_comes_to_no_row_is_refused(fraction: float) -> None:
+    body = builtin("iris", data={"eval_fraction": fraction})
+    (mistake,) = mistakes(body)
+    assert (mistake.param, mistake.code) == ("problem.data.eval_fraction", "no_evaluation_rows")
+    assert "150 rows" in mistake.message
+    accepted(builtin("iris", data={"eval_fraction": 1 / 150}))
+
+
+def test_two_rows_have_no_evaluation_and_their_resolved_spec_says_so() -> None:
+    spec = parse_job(json.dumps(inline([[0.0], [1.0]], [0.5, 1.5])).encode(), Limits())
+    problem = spec.model_dump(mode="json")["problem"]
+    assert problem["data"]["eval_fraction"] == 0.0
+    assert parse_job(spec.model_dump_json().encode(), Limits()) == spec
+
+
+def test_a_spec_that_was_stored_with_no_evaluation_rows_stays_what_it_is() -> None:
+    """The versions before wrote the default out as it was."""
+    body = inline([[0.0], [1.0]], [0.5, 1.5])
+    body["problem"]["data"]["eval_fraction"] = 0.2
+    stored = parse_job(json.dumps(body).encode(), Limits(stored=True)).model_dump(mode="json")
+    assert stored["problem"]["data"]["eval_fraction"] == 0.2
+    start = StartFrom(job="job_01k2b3c4d5e6f7g8h9jkmnpqrs", step=50)
+    longer = continued(
+        stored, parse_continuation(b'{"budget":{"max_steps":9000}}'), start, Limits()
+    )
+    other = remedied(stored, {"seed": 3}, Limits())
+    run = run_spec({"base": stored, "sweep": {}}, {}, 0)
+    for spec in (longer, other, run):
+        assert spec.model_dump(mode="json")["problem"] == stored["problem"]

@@ -174,10 +174,16 @@ def test_what_is_known_of_a_paused_run_is_that_of_a_run_that_ends_there(tmp_path
             short = [ended_at(spec, step) for spec in specs]
             runs = range(len(specs))
             wanted = do_task(sub_request(short, runs), tmp_path / "w")
-            paused = do_task(sub_request(specs, runs, stop_step=step), tmp_path / "p").ended.paused
+            at_rung = do_task(sub_request(specs, runs, stop_step=step), tmp_path / "p")
+            of_best = [each.places["steps"] for each in (at_rung, wanted)]
             for run in runs:
-                result = wanted.reported.endings[run].result
-                known = paused[run]
+                ended = wanted.reported.endings[run]
+                result, best = ended.result, ended.best
+                known = at_rung.ended.paused[run]
+                assert known["best"] is not None
+                assert best is not None
+                assert known["best"]["step"] == best["step"]
+                assert of_best[0][run]["best"] == of_best[1][run]["best"]
                 assert known["step"] == step
                 NEAR.close(known["loss"], result["final_loss"], "loss")
                 evaluation = known["eval"]
