@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import num_steps
 from core.specs.studies.halving import rungs
-from core.specs.studies.parse import RunSpecs, configurations, strategy_of
+from core.specs.studies.parse import RunSpecs, resolved_configurations, strategy_of
 from core.specs.study import SuccessiveHalving, TpeStrategy
 from core.store.protocols.types import Round
 from core.strategies.halving import decide, grouped, waits
@@ -43,11 +43,9 @@ def next_round(study: StudyRecord, runs: Sequence[RunRecord]) -> Round | None:
     elif known:
         return None
     else:
-        specs = RunSpecs(study.spec, study.format)
-        fresh = [
-            Configuration(number, params, specs.of(params, 0))
-            for number, params in enumerate(configurations(study.spec))
-        ]
+        count = study.num_runs // study.spec["repeats"]
+        found = resolved_configurations(study.spec, study.format, count)
+        fresh = [Configuration(number, *each) for number, each in enumerate(found)]
     return _new_bracket(study, fresh, strategy.stopper) if fresh else None
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from core.errors import InvalidInputError
 from core.formats import STORE
 from core.specs.base import Json
+from core.specs.studies.distinct import MOST_REDRAWS, Distinct
 from core.specs.studies.parse import RunSpecs, sweep_of
 from core.specs.studies.sweep import Axis
 from core.specs.study import SweepIntegers, SweepLinear, SweepLog, SweepValues, TpeStrategy
@@ -34,7 +35,8 @@ def asked(
     study: Json, strategy: TpeStrategy, runs: Sequence[RunRecord], written: int = STORE
 ) -> list[Configuration]:
     """Return the next batch; shorter than requested, or empty, where hardly any parameters make a
-    job (those that `core.specs.studies.parse` could not foresee).
+    job (those that `core.specs.studies.parse` could not foresee), or where no others are left: a
+    copy of a configuration is drawn anew, up to `MOST_REDRAWS` times.
 
     Args:
         study: the resolved spec.
@@ -54,9 +56,12 @@ def asked(
     trials.add_trials([told(axes, spaces, repeats, goal) for repeats in groups.values()])
     assert strategy.batch_size is not None, "the study is resolved"
     wanted = min(strategy.batch_size, strategy.num_runs - known)
-    specs, refused = RunSpecs(study, written), 0
+    specs, refused, copies = RunSpecs(study, written), 0, 0
+    distinct = Distinct()
+    for repeats in groups.values():
+        distinct.is_new(specs.of(repeats[0].params, 0))
     found: list[Configuration] = []
-    while len(found) < wanted and refused < MOST_REFUSED:
+    while len(found) < wanted and refused < MOST_REFUSED and copies <= MOST_REDRAWS:
         trial = trials.ask(spaces)
         params = {axis.path: value_of(axis, trial.params[axis.path]) for axis in axes}
         try:
@@ -65,6 +70,11 @@ def asked(
             trials.tell(trial, state=optuna.trial.TrialState.FAIL)
             refused += 1
         else:
+            if not distinct.is_new(spec):
+                trials.tell(trial, state=optuna.trial.TrialState.FAIL)
+                copies += 1
+                continue
+            copies = 0
             found.append(Configuration(known + len(found), params, spec))
     return found
 

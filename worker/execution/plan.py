@@ -80,16 +80,20 @@ def failure_of(runs: Sequence[RunRecord]) -> Json | None:
 
 
 def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
-    """Make the `result` of a study that has come through: `best`, its leading configuration, with
-    the mean of the metric over the runs that have one; None where none leads. A fault in it is
-    logged and costs nothing but this."""
+    """Make the `result` of a study that has come through.
+
+    `best` is its leading configuration, with the mean of the metric over the runs that have one;
+    None where none leads, or where there was a fault in it, which is logged and costs nothing but
+    this. `num_distinct` counts the configurations, of which no two are equal.
+    """
+    num_distinct = len({run.configuration for run in runs})
     try:
         leader = best_configuration(study.spec, runs)
     except Exception:
         log.exception("%s: its configurations could not be compared", study.id)
         leader = None
     if leader is None:
-        return {"best": None}
+        return {"best": None, "num_distinct": num_distinct}
     repeats = [run for run in runs if run.configuration == leader]
     values = [
         run.metric
@@ -97,7 +101,8 @@ def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
         if run.outcome != "diverged" and run.metric is not None and math.isfinite(run.metric)
     ]
     metric = fmean(values) if values else None
-    return {"best": {"configuration": leader, "params": repeats[0].params, "metric": metric}}
+    best = {"configuration": leader, "params": repeats[0].params, "metric": metric}
+    return {"best": best, "num_distinct": num_distinct}
 
 
 def _error(error: Exception) -> Json:

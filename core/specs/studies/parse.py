@@ -1,8 +1,8 @@
 """Reading of a request's bytes into a resolved study, and of a resolved study into its runs."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from core.errors import FieldError, InvalidInputError
@@ -12,6 +12,7 @@ from core.specs.job import JobSpec
 from core.specs.parsing.body import read_as
 from core.specs.sizes.study import StudySummary
 from core.specs.studies.configurations import ConfigurationFaults, Jobs
+from core.specs.studies.distinct import Distinct, alternatives
 from core.specs.studies.resolution import (
     check_lengths,
     check_totals,
@@ -20,7 +21,7 @@ from core.specs.studies.resolution import (
     settled_metric,
     settled_strategy,
 )
-from core.specs.studies.sweep import Axis, PathError, axes_of, drawn, grid
+from core.specs.studies.sweep import Axis, PathError, axes_of
 from core.specs.studies.validation import (
     check_base,
     check_configuration,
@@ -29,7 +30,7 @@ from core.specs.studies.validation import (
     num_configurations,
     probes,
 )
-from core.specs.study import GridStrategy, RandomStrategy, Strategy, StudySpec, TpeStrategy
+from core.specs.study import RandomStrategy, Strategy, StudySpec, TpeStrategy
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.limits import Limits
 
@@ -89,8 +90,34 @@ def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
 def configurations(spec: Json) -> list[Json]:
     """Return the parameters (dotted path: value) of every configuration of a resolved study; none
     for `tpe`, whose plans choose them."""
+    return [params for params, _ in resolved_configurations(spec)]
+
+
+def resolved_configurations(
+    spec: Json, written: int = STORE, count: int | None = None
+) -> list[tuple[Json, JobSpec]]:
+    """Return the same, each with the resolved spec of its first run; no two specs are equal.
+
+    Args:
+        written: the format in which the study was stored.
+        count: of the configurations that the study was accepted with. The versions that counted
+            copies as configurations of their own accepted it with more: it keeps them, under their
+            numbers.
+    """
     strategy = strategy_of(spec)
-    return [] if isinstance(strategy, TpeStrategy) else _listed(strategy, sweep_of(spec))
+    if isinstance(strategy, TpeStrategy):
+        return []
+    specs, known, found = RunSpecs(spec, written), Distinct(), []
+    for some in alternatives(strategy, sweep_of(spec)):
+        one = next(((p, s) for p in some if known.is_new(s := specs.of(p, 0))), None)
+        if one is not None:
+            found.append(one)
+        elif isinstance(strategy, RandomStrategy):
+            break
+    if count in (None, len(found)):
+        return found
+    listed = (next(some) for some in alternatives(strategy, sweep_of(spec)))
+    return [(params, specs.of(params, 0)) for params in listed]
 
 
 def strategy_of(spec: Json) -> Strategy:
@@ -136,13 +163,12 @@ def _resolve(asked: StudySpec, limits: Limits, faults: FieldErrorList) -> Resolv
         check_num_runs(asked, axes, limits, faults)
     # With a mistake already, the others are looked for in a few configurations only.
     few = bool(faults.errors)
-    chosen = probes(axes, most=100) if few else _listed(asked.strategy, axes)
-    numbered = not few and not isinstance(asked.strategy, TpeStrategy)
-    facts = _check_all(asked, base, chosen, dropped, numbered, limits, faults)
+    chosen = _Chosen.of(asked.strategy, axes, few=few)
+    facts = _check_all(asked, base, chosen, dropped, limits, faults)
     if facts is None:
         return None
-    check_lengths(base, chosen, facts, faults)
-    count = num_configurations(asked.strategy, axes)
+    check_lengths(base, chosen.params, facts, faults)
+    count = len(chosen.params) if chosen.numbered else num_configurations(asked.strategy, axes)
     metric = settled_metric(asked.metric, facts, faults)
     strategy = settled_strategy(asked, metric, count, facts, faults)
     if faults.errors:
@@ -174,23 +200,34 @@ def _resolve(asked: StudySpec, limits: Limits, faults: FieldErrorList) -> Resolv
     )
 
 
-def _listed(strategy: Strategy, axes: Sequence[Axis]) -> list[Json]:
-    """List the configurations; for `tpe` those in which mistakes would show."""
-    match strategy:
-        case GridStrategy():
-            return list(grid(axes))
-        case RandomStrategy():
-            return [drawn(axes, strategy.seed, number) for number in range(strategy.num_runs)]
-        case TpeStrategy():
-            return probes(axes)
+@dataclass
+class _Chosen:
+    """The configurations of a study that are looked at.
+
+    Attributes:
+        some: for each the parameters, then those to try where they make a copy.
+        numbered: whether they are the study's own, in order; else those in which mistakes show.
+        params: of those that are no copies, once they have been looked at.
+    """
+
+    some: Iterable[Iterator[Json]]
+    numbered: bool
+    params: list[Json] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, strategy: Strategy, axes: Sequence[Axis], *, few: bool) -> "_Chosen":
+        """Choose them; `few`: there is a mistake already, and the others are looked for."""
+        if few or isinstance(strategy, TpeStrategy):
+            found = probes(axes, most=100) if few else probes(axes)
+            return cls([iter((params,)) for params in found], numbered=False)
+        return cls(alternatives(strategy, axes), numbered=True)
 
 
 def _check_all(
     asked: StudySpec,
     base: Json,
-    chosen: Sequence[Json],
+    chosen: _Chosen,
     dropped: set[str],
-    numbered: bool,
     limits: Limits,
     faults: FieldErrorList,
 ) -> StudySummary | None:
@@ -199,15 +236,22 @@ def _check_all(
     Args:
         dropped: paths of the sweep that have a mistake themselves: nothing is said of what may
             come of it.
-        numbered: whether `chosen` are the study's configurations, in order.
     """
     jobs = Jobs(base, list(asked.sweep), limits)
     found = ConfigurationFaults(
-        list(asked.sweep), base, numbered=numbered, most=jobs.affordable_failures
+        list(asked.sweep), base, numbered=chosen.numbered, most=jobs.affordable_failures
     )
-    facts, number = StudySummary(), 0
-    for number, params in enumerate(chosen):
-        spec, errors = _checked(jobs, params, asked.repeats)
+    facts, known, number = StudySummary(), Distinct(), 0
+    for number, some in enumerate(chosen.some):
+        for params in some:
+            spec, errors = _checked(jobs, params, asked.repeats)
+            if errors or spec is None or not chosen.numbered or known.is_new(spec):
+                break
+        else:
+            if isinstance(asked.strategy, RandomStrategy):
+                break
+            continue
+        chosen.params.append(params)
         found.add(number, params, errors)
         if not found and spec is not None:
             facts.add(spec)

@@ -145,14 +145,16 @@ def grid(axes: Sequence[Axis]) -> Iterator[Json]:
         yield {axis.path: params[axis.path] for axis in axes}
 
 
-def drawn(axes: Sequence[Axis], seed: int, number: int) -> Json:
-    """Draw configuration `number` of a random search: it depends on nothing but its arguments."""
-    return {axis.path: axis.draw(uniform(seed, number, axis.path)) for axis in axes}
+def drawn(axes: Sequence[Axis], seed: int, number: int, again: int = 0) -> Json:
+    """Draw configuration `number` of a random search: it depends on nothing but its arguments.
+    `again`: how often it was drawn before, and was a copy."""
+    return {axis.path: axis.draw(uniform(seed, number, axis.path, again)) for axis in axes}
 
 
-def uniform(seed: int, number: int, path: str) -> float:
+def uniform(seed: int, number: int, path: str, again: int = 0) -> float:
     """Return a number from [0, 1) with 53 bits, by BLAKE2b of the arguments."""
-    digest = hashlib.blake2b(f"{seed}/sweep/{number}/{path}".encode(), digest_size=8).digest()
+    of = f"{number}.{again}" if again else f"{number}"
+    digest = hashlib.blake2b(f"{seed}/sweep/{of}/{path}".encode(), digest_size=8).digest()
     return math.ldexp(int.from_bytes(digest, "little") >> (64 - _BITS), -_BITS)
 
 

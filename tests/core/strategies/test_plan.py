@@ -250,3 +250,30 @@ def test_the_rooms_of_strategies_are_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["grid", "random"])
+def test_a_study_accepted_with_copies_keeps_their_numbers_to_its_end(kind: str) -> None:
+    """Versions before counted a value that is written twice twice, in `num_runs` too."""
+    rates = [1.0, 0.1, 0.1, 0.02, 0.02, 0.001, 0.001, 0.0001, 0.0001]
+    strategy = {**HALVING, "kind": kind, **({} if kind == "grid" else {"num_runs": 9})}
+    body = study(job(), {"optimizer.lr": {"values": rates}}, strategy=strategy, repeats=2)
+    resolved = parsed(body)
+    assert resolved.num_runs < 18
+    simulated = Simulated(replace(resolved, num_configurations=9, num_runs=18))
+    first = simulated.plan()
+    assert first is not None
+    chosen = [run.params["optimizer.lr"] for run in simulated.records[::2]]
+    if kind == "grid":
+        assert chosen == rates
+    assert len(chosen) == 9 > len(set(chosen))
+    assert [run.index for run in simulated.records] == list(range(18))
+    simulated.train(first, far_from_a_hundredth, 2000, lambda _: None)
+    simulated.go(far_from_a_hundredth)
+    assert len(simulated.rounds) == 3
+    assert not any(round_.new for round_ in simulated.rounds[1:])
+    assert {run.status for run in simulated.records} == {"succeeded", "cancelled"}
+    best = min(range(9), key=lambda number: abs(math.log10(chosen[number]) + 2))
+    succeeded = [run for run in simulated.records if run.status == "succeeded"]
+    assert configurations_of(succeeded) == [best]
+    assert [run.params["optimizer.lr"] for run in simulated.records[::2]] == chosen

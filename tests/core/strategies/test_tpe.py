@@ -229,8 +229,24 @@ def test_where_no_parameters_make_a_job_the_search_ends() -> None:
     assert asked(spec, strategy, []) == []
 
 
-def test_tpe_without_a_sweep_repeats_one_configuration() -> None:
+def test_tpe_without_a_sweep_has_one_configuration() -> None:
     strategy = {"kind": "tpe", "num_runs": 3}
     simulated = simulate(study(job(), strategy=strategy)).go(lambda *_: 1.0)
-    assert [run.params for run in simulated.records] == [{}, {}, {}]
+    assert [run.params for run in simulated.records] == [{}]
     assert isinstance(simulated.rounds[0], Round)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "distinct"),
+    [
+        ({"optimizer.lr": {"values": [0.1, 0.1, 0.2]}}, 2),
+        ({"optimizer.weight_decay": {"values": [0, 0.0]}}, 1),
+        ({"batch_size": {"integers": [4, 9]}}, 6),
+    ],
+)
+def test_tpe_ends_where_all_configurations_were_tried(sweep: Json, distinct: int) -> None:
+    strategy = {"kind": "tpe", "num_runs": 12, "batch_size": 4}
+    body = study(job(), sweep, strategy=strategy)
+    simulated = simulate(body).go(lambda run, _: float(len(str(run.params))))
+    assert configurations_of(simulated.records) == list(range(distinct))
+    assert len({str(run.params) for run in simulated.records}) == distinct
