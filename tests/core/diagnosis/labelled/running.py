@@ -27,6 +27,7 @@ from core.train.loop import run
 from core.train.measure.measure import measure_checkpoint
 from tests.core.diagnosis.labelled.case import Case
 from tests.core.diagnosis.labelled.cases import (
+    causes,
     further,
     landscapes,
     models,
@@ -42,7 +43,7 @@ JOB = "job_01k2b3c4d5e6f7g8h9jkmnpqrs"
 
 def all_cases() -> list[Case]:
     """The whole set, in a fixed order."""
-    parts = (quadratics, landscapes, models, networks, further, muon)
+    parts = (quadratics, landscapes, models, networks, further, muon, causes)
     return [case for part in parts for case in part.cases()]
 
 
