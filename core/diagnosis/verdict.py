@@ -23,16 +23,16 @@ EDGE: Final = 0.75
 """Raw confidences from here on are "beyond the threshold" (a margin of 0.7)."""
 
 TABLE: Final[dict[str, tuple[float, float]]] = {
-    "diverging": (0.719, 0.938),
-    "oscillating": (0.679, 0.857),
+    "diverging": (0.724, 0.947),
+    "oscillating": (0.717, 0.933),
     "saddle_point": (0.7, 0.9),
     "local_minimum": (0.7, 0.9),
-    "converged": (0.736, 0.971),
-    "plateau": (0.714, 0.929),
-    "too_slow": (0.719, 0.938),
+    "converged": (0.738, 0.976),
+    "plateau": (0.909, 0.957),
+    "too_slow": (0.73, 0.96),
     "overfitting": (0.705, 0.909),
-    "noise_limited": (0.679, 0.857),
-    "healthy": (0.736, 0.972),
+    "noise_limited": (0.625, 0.75),
+    "healthy": (0.738, 0.976),
 }
 
 
@@ -65,11 +65,21 @@ Table = tuple[tuple[VerdictName, tuple[str, ...]], ...]
 
 # One triggered rule of a row is enough. Between the two tables: what it is at rest at.
 _UNSTABLE: Final[Table] = (
-    ("diverging", ("diverged", "unstable_step", "no_minimum", "loss_growing")),
-    ("oscillating", ("gradients_oppose", "cycling", "bouncing")),
+    (
+        "diverging",
+        (
+            "diverged",
+            "undefined_gradient",
+            "undefined_update",
+            "unstable_step",
+            "no_minimum",
+            "loss_growing",
+        ),
+    ),
+    ("oscillating", ("gradients_oppose", "cycling", "ringing", "bouncing")),
 )
 _MOVING: Final[Table] = (
-    ("plateau", ("plateau",)),
+    ("plateau", ("plateau", "held_by_decay")),
     (
         "too_slow",
         (
@@ -77,6 +87,7 @@ _MOVING: Final[Table] = (
             "steady_slow_descent",
             "straight_path",
             "ill_conditioned",
+            "held_by_clipping",
         ),
     ),
     ("overfitting", ("overfitting",)),
@@ -100,12 +111,28 @@ class Verdict(NamedTuple):
 
 def decide(findings: Findings, e: Evidence) -> Verdict:
     """Return the first verdict of the contract's list that the findings support."""
-    return (
+    found = (
         _by_rules(findings, _UNSTABLE)
         or _at_rest(findings, e)
         or _by_rules(findings, _MOVING)
         or Verdict("undetermined", 0.0, ())
     )
+    return _learned_nothing(found, findings, e)
+
+
+def _learned_nothing(found: Verdict, findings: Findings, e: Evidence) -> Verdict:
+    """Withhold a verdict: a model no better than a constant output, or with all its units dead, is
+    neither healthy nor converged: it stands on flat ground, or it is on its way and too slow. A
+    convex loss at rest has no better weights, so that nothing can be said against the run."""
+    guess, dead = findings["constant_guess"], findings["dead_units"]
+    lifeless = dead.triggered and dead.reading.evidence["dead"] >= 1.0
+    if found.name not in ("healthy", "converged") or not (guess.triggered or lifeless):
+        return found
+    cause = guess if guess.triggered else dead
+    if found.name == "converged" and e.convex:
+        return Verdict("undetermined", 0.0, (cause.rule.id,))
+    on_its_way = e.falling and e.level.late_fall >= 0.1 and not lifeless
+    return _verdict("too_slow" if on_its_way else "plateau", cause)
 
 
 def _by_rules(findings: Findings, table: Table) -> Verdict | None:

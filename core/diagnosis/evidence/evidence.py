@@ -1,17 +1,20 @@
 """The evidence that the rules look at, drawn once from a spec and its history."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 from core.diagnosis.evidence import curves
+from core.diagnosis.evidence.box import box_of, projected_norms
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.history import WINDOW, Rows
+from core.diagnosis.evidence.landscape import slopes_of
 from core.diagnosis.evidence.measured import Measured
 from core.jobs import Outcome
-from core.specs.job import JobSpec
+from core.specs.job import FunctionProblem, JobSpec
 from core.specs.sizes.shapes import extent
 
 _FEW_BATCHES: Final = 8
@@ -51,7 +54,8 @@ class Evidence(Rows):
     def cosine(self) -> Cosine | None:
         """The cosine of successive gradients near the end; None when rows do not tell."""
         recorded = self._recorded_cosine()
-        if recorded is not None:
+        bounded = self.land is not None and self.land.box is not None
+        if recorded is not None and not bounded:  # what is recorded is not projected
             return recorded
         if self.x is not None:
             return self._cosine_of_points(self.x)
@@ -133,11 +137,31 @@ class Evidence(Rows):
         return max(known) if known and max(known) > 0 else None
 
     @cached_property
+    def secant(self) -> float:
+        """The largest change of the gradient over the length of a step near the end: where steps
+        cross a kink, the curvature at the points says nothing. 0 where it is not known."""
+        if self.x is None or self.land is None or self.land.form is not None:
+            return 0.0
+        points = self.x[self.window][-WINDOW // 2 :]
+        slopes = self.land.gradients(points)
+        if slopes is None or len(points) < 2:
+            return 0.0
+        moved = np.sqrt((np.diff(points, axis=0) ** 2).sum(axis=1))
+        turned = np.sqrt((np.diff(slopes, axis=0) ** 2).sum(axis=1))
+        # Shorter steps than the differences are wide see their rounding.
+        seen = moved > 1e-4 * np.maximum(1.0, np.abs(points[1:]).max(axis=1))
+        found = turned[seen] / moved[seen]
+        found = found[np.isfinite(found)]
+        return float(found.max()) if found.size else 0.0
+
+    @cached_property
     def remaining(self) -> float | None:
         """Share of the first gap that a minimum in reach would still take off; functions only."""
         land = self.land
         if land is None or self.rows == 0 or self.blown_up:
             return None
+        if self.zero_gradient:
+            return 0.0
         last = float(self.loss[-1])
         if land.decrement is not None:
             left = land.decrement
@@ -158,19 +182,69 @@ class Evidence(Rows):
         return land is not None and (land.decrement is not None or land.form is not None)
 
     @cached_property
+    def zero_gradient(self) -> bool:
+        """True when the gradient is exactly 0 at the end (in every batch of an epoch, and at least
+        ten, where batches are random): 0 of no first size is 0 all the same."""
+        found = self.at_end
+        if found is not None and found.grad_norm == 0.0:
+            return True
+        last = self.grad[-1 if self.deterministic else -max(10, self._batches) :]
+        return last.size > 0 and not self.blown_up and bool((last == 0.0).all())
+
+    @cached_property
+    def slope_is_small(self) -> bool:
+        """True when the gradient is at most a tenth of its first size, or a twentieth of the usual
+        around: at a kink the bottom may be near and the slope as large as ever."""
+        share = self.full_gradient_share
+        if self.zero_gradient or (share is not None and share <= 0.1):
+            return True
+        if self.deterministic and self.grad_ratio <= 0.1:
+            return True
+        typical = self.land.typical_gradient if self.land is not None else None
+        return typical is not None and bool(self.grad_end <= 0.05 * typical)
+
+    @cached_property
     def _tolerance_held(self) -> bool:
         wanted = self.spec.stop.gradient_norm
         return wanted is not None and self.rows > 0 and bool(self.grad[-1] <= wanted)
 
     @cached_property
     def _settled(self) -> bool:
-        """Tell whether the fitted limit of a full-batch descent is 1e-3 of the first gap away."""
+        """Tell whether at most 1e-3 of the first gap is left, as the fitted limit of a full-batch
+        descent and its gradient tell, and the second half took less than 1 % off the loss.
+
+        With the late rate's μ, ‖g‖²/2μ bounds what is left (Polyak and Łojasiewicz 1963): the fit
+        alone takes the first modes' limit for the last one's.
+        """
         rate = self.rate
         if not self.deterministic or rate is None or rate.kind != "linear" or rate.r2 < 0.9:
             return False
+        if self.level.late_fall >= 0.01:
+            return False
         gap = self.level.start - rate.f_star
         left = float(self.loss[-1]) - rate.f_star
-        return gap > 0 and left <= 1e-3 * gap and self.grad_ratio <= 0.05
+        low = (1.0 - math.sqrt(min(1.0, max(0.0, rate.factor_high)))) / float(self.lr[-1])
+        low *= 1.0 - self.method.beta
+        bound = self.grad_end**2 / (2.0 * low) if low > 0 else math.inf
+        return gap > 0 and max(left, bound) <= 1e-3 * gap and self.grad_ratio <= 0.05
+
+    @cached_property
+    def gain(self) -> tuple[float, float] | None:
+        """Gain of a real Newton step on a model's loss, as a share of the first gap (to where
+        it leads) and of the loss; None if not measured."""
+        found = self.at_end
+        if found is None or found.gain is None or found.loss is None or found.loss <= 0.0:
+            return None
+        first = found.first_loss if found.first_loss is not None else self.level.start
+        gap = first - (found.loss - found.gain)
+        return (found.gain / gap if gap > 0 else math.inf), found.gain / found.loss
+
+    @cached_property
+    def _nothing_to_gain(self) -> bool | None:
+        """Tell whether a step can gain less than 1e-3 of the first gap, and either 1 % of the loss
+        or 1e-5 of the gap: a loss on its way to 0 loses all of itself in the end."""
+        gain = self.gain
+        return None if gain is None else gain[0] <= 1e-3 and (gain[1] <= 1e-2 or gain[0] <= 1e-5)
 
     def _gradient_below(self, share: float) -> bool | None:
         if not np.isfinite(self.grad_start) or not self.deterministic:
@@ -182,21 +256,26 @@ class Evidence(Rows):
         """Tell whether the gradient is ≈ 0 at the end; None when that is not to be known.
 
         It is when the job's own `stop.gradient_norm` held; when what is left to gain is below 1e-8
-        of the first gap (functions; 1e-6 in float32); when a convex loss has settled at its fitted
-        limit; else when the gradient norm is below 1e-6 of its first size (1e-4 in float32).
-        Mini-batch gradients never vanish: None.
+        of the first gap (functions; 1e-6 in float32); when a convex loss of all rows has nothing
+        to gain by a Newton step, or (not measured) has settled at its fitted limit; else when the
+        gradient norm is below 1e-6 of its first size (1e-4 in float32) and a Newton step gains
+        nothing, or (not measured) the second half does not fall by 1 %. Mini-batch gradients never
+        vanish: None. A gradient of exactly 0 is always 0.
         """
-        if self._tolerance_held:
+        if self._tolerance_held or self.zero_gradient:
             return True
         single = self.spec.precision == "float32"
         if self.remaining is not None and (self._bottom_known or self.remaining <= 1e-8):
             return self.remaining <= (1e-6 if single else 1e-8)
-        if self.convex and self._settled:
+        gained = self._nothing_to_gain
+        if gained is False:
+            return False
+        if self.convex and self.deterministic and (self._settled if gained is None else gained):
             return True
-        share = self.full_gradient_share
-        if share is not None:
-            return share <= (1e-4 if single else 1e-6)
-        return self._gradient_below(1e-4 if single else 1e-6)
+        share, small = self.full_gradient_share, 1e-4 if single else 1e-6
+        below = self._gradient_below(small) if share is None else share <= small
+        # A first gradient that is huge makes any later one small: then the loss still falls.
+        return below and (gained is True or not (self.falling and self.level.late_fall >= 0.01))
 
     @cached_property
     def near_stationary(self) -> bool | None:
@@ -217,6 +296,10 @@ class Evidence(Rows):
         found = self.at_end
         if found is None or found.grad_norm is None:
             return None
+        if found.grad_norm == 0.0:
+            return 0.0
+        if self.land is not None and self.land.box is not None:
+            return None  # what was measured is not projected
         first = found.first_grad_norm or (self.grad_start if self.land is not None else None)
         return found.grad_norm / first if first else None
 
@@ -262,16 +345,43 @@ def gather(
     pair = None
     if evaluation is not None and len(evaluation.get("step", ())):
         pair = (np.asarray(evaluation["step"]), sign * np.asarray(evaluation["loss"]))
+    norms, box = column("grad_norm"), box_of(spec.problem)
+    if box is not None and points is not None and isinstance(spec.problem, FunctionProblem):
+        slopes = slopes_of(spec.problem)
+        norms = projected_norms(
+            box, points, norms, lambda at: None if (found := slopes(at)) is None else sign * found
+        )
     return Evidence(
         spec=spec,
         outcome=outcome,
         step=column("step"),
         loss=sign * loss[:rows],
         lr=column("lr"),
-        grad=column("grad_norm"),
+        grad=norms,
         x=points,
         nonfinite=rows < loss.size,
         evaluation=pair,
         measured=measured,
         turns=column("grad_cosine") if "grad_cosine" in train else None,
+        broken=None if outcome == "converged" else _broken(train, rows),
     )
+
+
+def _broken(train: dict[str, Floats], rows: int) -> Literal["gradient", "update"] | None:
+    """Tell what was not finite first at the last row with a finite loss, if that loss was no larger
+    than before: its gradient, or the update that a finite gradient gave."""
+    loss, grad = np.asarray(train.get("loss", ())), np.asarray(train.get("grad_norm", ()))
+    if rows == 0 or grad.size < rows:
+        return None
+    grown = float(loss[rows - 1] - loss[0]) > 3.0 * max(abs(float(loss[0])), 1.0)
+    if grown:
+        return None
+    if not np.isfinite(grad[rows - 1]):
+        return "gradient"
+    step = np.asarray(train.get("step", ()), dtype=np.float64)
+    if rows >= loss.size or not np.isnan(loss[rows]) or step[rows] - step[rows - 1] != 1.0:
+        return None
+    points = train.get("x")
+    if points is None:
+        return "update"
+    return None if np.isfinite(np.asarray(points)[rows]).all() else "update"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -88,6 +88,8 @@ class Rows:
     measured: Measured | None = None
     turns: Floats | None = None
     """`grad_cosine`, where it was recorded."""
+    broken: Literal["gradient", "update"] | None = None
+    """The quantity that was not finite first, where a finite loss and sound steps led to it."""
 
     @cached_property
     def at_end(self) -> Measured | None:

@@ -2,17 +2,21 @@
 minimum.
 
 Quadratics are known exactly; also an expression or a named function that turns out to be one. Other
-functions of at most `MAX_DIM` variables are measured by central differences of their formula; they
-are smooth enough there for the signs of eigenvalues, and `resolution` says how far to trust them.
+functions of at most `MAX_DIM` variables are measured by central differences of their formula;
+`resolution` says how far to trust the signs of eigenvalues, and curvature that two widths of the
+differences do not agree on (a kink) is not told. Within bounds everything is that of the
+coordinates that are free to move.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
+from core.diagnosis.evidence.box import Box, box_of
 from core.diagnosis.evidence.curves import Floats
+from core.specs.formulas.classic import CLASSICS
 from core.specs.formulas.parser import parse
 from core.specs.formulas.tree import fold, variables
 from core.specs.formulas.values import OPERATIONS, minimum_value, value_at
@@ -23,9 +27,13 @@ Values = Callable[[Floats], Floats]
 """A function on (n × dim) points."""
 
 MAX_DIM: Final = 16
+_MANY: Final = 256
 _FAR: Final = 1e60
 """Squares and cubes of larger coordinates say nothing in float64."""
 _EPS: Final = float(np.finfo(np.float64).eps)
+_KINK: Final = 1e-3
+"""A jump of the slope by this share of the usual slope is a kink: of a smooth function, slopes at
+a ten-thousandth of the scale differ by 1e-8 of it and less."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,11 @@ class Landscape:
         steepest: the largest change of the gradient over distance between those points, a lower
             bound of its Lipschitz constant.
         last_value: the function at the last point, by its formula.
+        kinked: whether the curvature at the last point depends on how closely it is looked at.
+        box: the bounds; `gradient`, `eigenvalues` and `decrement` are then those of the free
+            coordinates (0 for those that a bound holds).
+        bottom: the bottom of the bowl that the free coordinates lie in, within bounds.
+        lowest_around: the lowest value at the points drawn around.
     """
 
     values: Values | None = None
@@ -93,41 +106,124 @@ class Landscape:
     spread: float | None = None
     steepest: float | None = None
     last_value: float | None = None
+    kinked: bool = False
+    box: Box | None = None
+    bottom: float | None = None
+    lowest_around: float | None = None
 
     @property
     def floor(self) -> float | None:
         """The least value known, else the bottom of the bowl that the last point lies in."""
         if self.minimum is not None:
             return self.minimum
+        if self.box is not None:
+            return self.bottom
         bowl = self.eigenvalues is not None and bool(self.eigenvalues[0] > self.resolution)
         if bowl and self.decrement is not None and self.last_value is not None:
             return self.last_value - self.decrement
         return None
 
+    @property
+    def flat(self) -> bool:
+        """True when neither slope nor curvature can be told from 0 at the last point."""
+        if self.eigenvalues is None or self.gradient is None or np.any(self.gradient):
+            return False
+        return bool((np.abs(self.eigenvalues) <= self.resolution).all())
+
     def gradients(self, points: Floats) -> Floats | None:
-        """Return the gradients at (n × dim) points, or None."""
+        """Gradients at (n × dim) points (projected, within bounds), or None."""
         if self.form is not None and self.form.vectors is not None:
-            return self.form.gradients(points)
-        if self.values is None or points.shape[1] > MAX_DIM:
+            found = self.form.gradients(points)
+        elif self.values is None or points.shape[1] > MAX_DIM:
             return None
-        return gradients(self.values, points)
+        else:
+            found = gradients(self.values, points, self.box)
+        return found if self.box is None or found is None else self.box.projected(points, found)
 
 
 def survey(problem: FunctionProblem, first: Floats, last: Floats) -> Landscape | None:
     """Look at the function of a run from `first` to `last`; None where they are beyond sense."""
     if not (np.abs(first).max() < _FAR and np.abs(last).max() < _FAR):
         return None
+    box = box_of(problem)
     if isinstance(problem.function, Quadratic):
-        return _of_quadratic(quadratic_form(problem.function), last)
+        return _within(_of_quadratic(quadratic_form(problem.function), last), box, last)
     values = values_of(problem.function)
     least = minimum_value(problem.function)
+    if box is not None and not _minimum_within(problem.function, box, last.size):
+        least = None
     if last.size > MAX_DIM:
-        return Landscape(minimum=least)
+        return _of_many(problem, least, box, last)
     with np.errstate(all="ignore"):
         form = _recognize(values, first, last)
         if form is not None:
-            return _of_quadratic(form, last, values)
-        return _measure(values, least, first, last)
+            return _within(_of_quadratic(form, last, values), box, last)
+        return _within(_measure(values, least, first, last, box), box, last)
+
+
+def _of_many(
+    problem: FunctionProblem, least: float | None, box: Box | None, last: Floats
+) -> Landscape:
+    """Return what is known of many variables: the minimum alone, and whether the point is a corner
+    that bounds hold."""
+    slope = None if box is None else slopes_of(problem)(last[None, :])
+    if box is None or slope is None or not box.holds(last, slope[0]).all():
+        return Landscape(minimum=least, box=box)
+    flat, axes = np.zeros(last.size), np.eye(last.size)
+    return Landscape(
+        minimum=least, box=box, gradient=flat, decrement=0.0, eigenvalues=flat, vectors=axes
+    )
+
+
+def _minimum_within(function: Function, box: Box, dim: int) -> bool:
+    """Tell whether a published minimizer lies within the bounds."""
+    if function.kind not in CLASSICS:
+        return False
+    return any(box.contains(np.array(each)) for each in CLASSICS[function.kind].minimizers(dim))
+
+
+def _within(land: Landscape, box: Box | None, last: Floats) -> Landscape:
+    """Return the same of the coordinates that no bound holds at the last point (Nocedal and Wright
+    2006, section 16.7: the projected gradient and the reduced Hessian)."""
+    if box is None:
+        return land
+    minimum, form = land.minimum, land.form
+    if form is not None and (form.centre is None or not box.contains(form.centre)):
+        minimum = None
+    if land.gradient is None or land.eigenvalues is None or land.vectors is None:
+        gradient = None if land.gradient is None else box.projected(last, land.gradient)
+        return replace(land, box=box, minimum=minimum, gradient=gradient)
+    held = box.holds(last, land.gradient)
+    hessian = (land.vectors * land.eigenvalues) @ land.vectors.T
+    hessian[held] = 0.0
+    hessian[:, held] = 0.0
+    gradient = np.where(held, 0.0, land.gradient)
+    eigenvalues, vectors = np.linalg.eigh(hessian)
+    decrement = _decrement(gradient, eigenvalues, vectors)
+    value = land.last_value
+    if value is None and land.values is not None:
+        value = float(land.values(last[None, :])[0])
+    free = np.linalg.eigvalsh(hessian[np.ix_(~held, ~held)])
+    bowl = value is not None and decrement is not None and bool((free > land.resolution).all())
+    return replace(
+        land,
+        box=box,
+        minimum=minimum,
+        gradient=gradient,
+        eigenvalues=eigenvalues,
+        vectors=vectors,
+        decrement=decrement,
+        bottom=value - decrement if bowl and value is not None and decrement is not None else None,
+    )
+
+
+def slopes_of(problem: FunctionProblem) -> Callable[[Floats], Floats | None]:
+    """Return the function's gradients at (n × dim) points; None where they are not to be had."""
+    function, box = problem.function, box_of(problem)
+    if isinstance(function, Quadratic):
+        return quadratic_form(function).gradients
+    values = values_of(function)
+    return lambda points: None if points.shape[1] > _MANY else gradients(values, points, box)
 
 
 def values_of(function: Function) -> Values:
@@ -204,10 +300,16 @@ def _decrement(
     return 0.5 * float((((gradient @ vectors) ** 2) / size).sum())
 
 
-def _around(first: Floats, last: Floats, count: int) -> Floats:
-    """Draw fixed pseudo-random points in a box around the first and the last point."""
+def _around(first: Floats, last: Floats, count: int, box: Box | None = None) -> Floats:
+    """Return fixed pseudo-random points in a box around the first and the last point."""
     scale = max(1.0, float(np.abs(first).max()), float(np.abs(last).max()))
     draws = np.random.Generator(np.random.PCG64(20)).random((count, first.size))
+    if box is not None:
+        low, high = (
+            np.maximum(box.low, last - 2.0 * scale),
+            np.minimum(box.high, last + 2.0 * scale),
+        )
+        return np.asarray(low + draws * (high - low))
     return np.asarray(last + scale * (4.0 * draws - 2.0))
 
 
@@ -226,7 +328,7 @@ def _recognize(values: Values, first: Floats, last: Floats) -> QuadraticForm | N
     model = centre + points @ slope + 0.5 * np.einsum("ni,ij,nj->n", points, hessian, points)
     truth = values(points)
     size = max(top, float(np.abs(truth).max()))
-    if not np.abs(model - truth).max() <= 1e-11 * size:
+    if not (np.isfinite(size) and np.abs(model - truth).max() <= 1e-11 * size):
         return None
     # Rounding of the differences, not curvature, below this.
     hessian[np.abs(hessian) < 64 * _EPS * top / width**2] = 0.0
@@ -251,58 +353,93 @@ def _differences(
     return float(centre), (plus - minus) / (2.0 * width), hessian, float(np.abs(found).max())
 
 
-def gradients(values: Values, points: Floats) -> Floats:
-    """Compute gradients by central differences at (n × dim) points, width ε^⅓ of each coordinate's
-    size."""
+def gradients(values: Values, points: Floats, box: Box | None = None) -> Floats:
+    """Central differences at (n × dim) points, width ε^⅓ of each coordinate's size; one-sided at
+    a bound, beyond which the function need not be defined."""
     count, dim = points.shape
     with np.errstate(all="ignore"):
         width = _EPS ** (1 / 3) * np.maximum(1.0, np.abs(points))
         steps = width[:, :, None] * np.eye(dim)
         both = np.concatenate([points[:, None, :] + steps, points[:, None, :] - steps], axis=1)
+        if box is not None:
+            both = box.clip(both)
+            width = 0.5 * np.einsum("nii->ni", both[:, :dim] - both[:, dim:])
         found = values(both.reshape(-1, dim)).reshape(count, 2, dim)
-        return np.asarray((found[:, 0] - found[:, 1]) / (2.0 * width), dtype=np.float64)
+        slopes = (found[:, 0] - found[:, 1]) / (2.0 * width)
+        return np.asarray(np.where(width > 0, slopes, 0.0), dtype=np.float64)
 
 
-def _measure(values: Values, least: float | None, first: Floats, last: Floats) -> Landscape:
-    width = _EPS**0.25 * np.maximum(1.0, np.abs(last))
-    value, _, hessian, top = _differences(values, last, width)
-    gradient = gradients(values, last[None, :])[0]
-    start = _differences(values, first, _EPS**0.25 * np.maximum(1.0, np.abs(first)))[2]
+def _curvature(
+    values: Values, at: Floats, usual: float, box: Box | None
+) -> tuple[Floats | None, float]:
+    """Return the Hessian by central differences, None where two widths do not agree on it (at a
+    kink the slope jumps, and a difference over half the width doubles), and its resolution.
+
+    Args:
+        usual: the usual size of the slope around.
+    """
+    width = _EPS**0.25 * np.maximum(1.0, np.abs(at))
+    if box is not None:
+        width = np.clip(width, 1e-8, np.maximum(1e-8, 0.25 * (box.high - box.low)))
+        at = np.clip(at, box.low + 2.0 * width, np.maximum(box.low, box.high - 2.0 * width))
+    _, slope, wide, top = _differences(values, at, width)
+    close = _differences(values, at, width / 4.0)[2]
+    resolution = 8.0 * at.size * _EPS * top / float(width.min()) ** 2
+    if not np.isfinite(wide).all():
+        return None, resolution
+    change = np.abs(wide - close).max() if np.isfinite(close).all() else np.inf
+    size = max(usual, float(np.sqrt(slope @ slope)))
+    jump = change * float(width.max())
+    agree = change <= 64.0 * resolution or jump <= _KINK * size
+    return wide if agree else None, resolution
+
+
+def _measure(
+    values: Values, least: float | None, first: Floats, last: Floats, box: Box | None = None
+) -> Landscape:
+    value = float(values(last[None, :])[0])
+    gradient = gradients(values, last[None, :], box)[0]
+    around = _around(first, last, 16, box)
+    typical, spread, steepest = _surroundings(values, value, around, box)
+    hessian, resolution = _curvature(values, last, typical or 0.0, box)
+    start, _ = _curvature(values, first, typical or 0.0, box)
     eigenvalues = vectors = None
     largest: list[float] = []
     at_first: float | None = None
-    if np.isfinite(hessian).all():
+    if hessian is not None:
         eigenvalues, vectors = np.linalg.eigh(hessian)
         largest.append(float(eigenvalues[-1]))
-    if np.isfinite(start).all():
+    if start is not None:
         largest.append(float(np.linalg.eigvalsh(start)[-1]))
         at_first = largest[-1] if largest[-1] > 0 else None
     most = max(largest, default=0.0)
-    typical, spread, steepest = _surroundings(values, value, _around(first, last, 16))
+    found = values(around)
+    found = found[np.isfinite(found)]
     return Landscape(
         values=values,
         minimum=least,
         eigenvalues=eigenvalues,
         vectors=vectors,
-        resolution=8.0 * last.size * _EPS * top / float(width.min()) ** 2,
+        resolution=resolution,
         gradient=gradient,
         decrement=None if eigenvalues is None else _decrement(gradient, eigenvalues, vectors),
-        drop=_drop(values, value, last),
+        drop=_drop(values, value, last, box),
         largest=most if most > 0 else None,
         largest_at_first=at_first,
         typical_gradient=typical,
         spread=spread,
         steepest=steepest,
         last_value=value,
+        kinked=hessian is None,
+        lowest_around=float(found.min()) if found.size else None,
     )
 
 
 def _surroundings(
-    values: Values, value: float, points: Floats
+    values: Values, value: float, points: Floats, box: Box | None
 ) -> tuple[float | None, float | None, float | None]:
-    """Return the usual gradient norm, the usual difference in value, and the steepest change of the
-    gradient."""
-    slopes = gradients(values, points)
+    """Usual gradient norm, usual difference in value, steepest change of the gradient."""
+    slopes = gradients(values, points, box)
     known = np.isfinite(slopes).all(axis=1)
     points, slopes = points[known], slopes[known]
     if len(points) < 4:
@@ -314,12 +451,15 @@ def _surroundings(
     return float(np.quantile(norms, 0.9)), spread, float(np.sqrt(change.max()))
 
 
-def _drop(values: Values, value: float, last: Floats) -> float:
-    """Return how far below `value` the function lies on spheres of 1 % and 0.1 % of the scale."""
+def _drop(values: Values, value: float, last: Floats, box: Box | None) -> float:
+    """Return how far below `value` the function lies on spheres of 1 % and 0.1 % of the scale:
+    along the axes, and in 32 directions drawn."""
     draws = np.random.Generator(np.random.PCG64(21)).standard_normal((32, last.size))
+    draws = np.concatenate([draws, np.eye(last.size), -np.eye(last.size)])
     draws /= np.sqrt(np.einsum("ij,ij->i", draws, draws))[:, None]
     scale = max(1.0, float(np.abs(last).max()))
-    ring = values(np.concatenate([last + 1e-2 * scale * draws, last + 1e-3 * scale * draws]))
+    points = np.concatenate([last + 1e-2 * scale * draws, last + 1e-3 * scale * draws])
+    ring = values(points if box is None else box.clip(points))
     ring = ring[np.isfinite(ring)]
     lower = value - float(ring.min()) if ring.size else 0.0
     return max(0.0, lower - 16 * _EPS * abs(value))

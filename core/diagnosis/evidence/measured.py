@@ -84,6 +84,11 @@ class Measured:
         return self._number("negative_step", "both_sides") or 0.0
 
     @property
+    def gain(self) -> float | None:
+        """Gain of a real step along Newton's direction off the loss; models only."""
+        return self._number("newton_step", "drop")
+
+    @property
     def step(self) -> float | None:
         """Updates applied to the weights that were measured."""
         return self._number("step")

@@ -147,7 +147,12 @@ def _steps_to(one: Json, target: float | None) -> float | None:
     return next((step for step, loss in one["lows"] if loss <= near), None)
 
 
+_ENDS: Final = ("outcome", "end", "best_loss", "full_loss", "eval_end", "lows")
+
+
 def _judge(parent: Json, child: Json) -> tuple[Verdict, str, str]:
+    if all(parent.get(name) == child.get(name) for name in _ENDS):
+        return "no_change", "loss", "The runs are equal."
     blown = [one["outcome"] == "diverged" for one in (parent, child)]
     if blown[0] and blown[1]:
         return "no_change", "outcome", "Both runs diverged."
@@ -196,6 +201,9 @@ def _by_steps(parent: Json, child: Json) -> tuple[Verdict, str, str]:
     before, after = _steps_to(parent, target), _steps_to(child, target)
     if before is None or after is None:
         return "no_change", "loss", "The runs end at about the same loss."
+    if parent["verdict"] == "converged" and before <= 0.5 * parent["num_steps"]:
+        # It was at rest with half of its steps to spare: the same end sooner is no other end.
+        return "no_change", "loss", "Both runs come to the same loss and rest there."
     text = f"The parent's best loss was reached in {after:.0f} steps, where it took {before:.0f}."
     if after <= SOONER * before - 1:
         return "improved", "steps", text

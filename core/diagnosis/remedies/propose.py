@@ -1,14 +1,23 @@
 """Choice of the remedies for a verdict: patches in the order in which they should be tried."""
 
 import math
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Final
 
 import numpy as np
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import Findings
+from core.diagnosis.remedies.attempt import works
+from core.diagnosis.remedies.causes import (
+    calm,
+    defined_again,
+    learn_something,
+    loosen,
+    standardize,
+    unequal_units,
+)
 from core.diagnosis.remedies.model import (
     add_dropout,
     better_start,
@@ -28,7 +37,7 @@ from core.diagnosis.remedies.step_size import (
     raise_rate,
 )
 from core.diagnosis.rules.progress import conditioning
-from core.diagnosis.rules.stability import asymptotic_speed
+from core.diagnosis.rules.stability import asymptotic_speed, exact_form
 from core.diagnosis.verdict import Verdict
 from core.specs.base import Json
 from core.specs.job import Supervised
@@ -47,11 +56,12 @@ def propose(verdict: Verdict, findings: Findings, e: Evidence) -> list[Remedy]:
         case "diverging":
             found = _for_divergence(findings, e)
         case "oscillating":
-            found = _for_oscillation(e)
+            found = _for_oscillation(findings, e)
         case "saddle_point":
-            found = chain(leave_a_saddle(e), other_weights(e))
+            found = chain(unequal_units(findings, e), leave_a_saddle(e), other_weights(e))
         case "local_minimum":
-            found = chain(escape_a_local_minimum(e), other_weights(e))
+            better = learn_something(findings, e)
+            found = chain(better, escape_a_local_minimum(e), other_weights(e))
         case "plateau":
             found = _for_plateau(findings, e)
         case "too_slow":
@@ -62,26 +72,66 @@ def propose(verdict: Verdict, findings: Findings, e: Evidence) -> list[Remedy]:
             found = _for_noise(findings, e)
         case "converged" | "healthy" | "undetermined":
             found = iter(())
-    return list(found)[:MOST]
+    return list(islice(_tried(e, found), MOST))
+
+
+def _tried(e: Evidence, remedies: Iterable[Remedy]) -> Iterator[Remedy]:
+    """Yield those whose patch is new and whose first steps are finite and move, where that is
+    known."""
+    seen: list[Json] = []
+    for remedy in remedies:
+        if remedy.patch not in seen and works(e.spec, remedy.patch) is not False:
+            seen.append(remedy.patch)
+            yield remedy
 
 
 def _for_divergence(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     if findings["no_minimum"].triggered:
         return
+    if e.broken is not None:
+        cured = list(defined_again(e))
+        yield from cured
+        if cured:
+            return  # neither a smaller rate nor clipping makes the step defined
     exact = exact_rate(e)
+    yield from standardize(e)
     if findings["exploding_start"].triggered:
         yield from better_start(e)
     if exact is not None:
         yield exact
     else:
-        yield lower_rate(e, 0.1)
+        yield _first_that_works(e, lower_rate(e, 0.1))
     if e.spec.gradient_clip is None and exact is None:
         yield clip(e)
 
 
-def _for_oscillation(e: Evidence) -> Iterator[Remedy]:
+def _first_that_works(e: Evidence, lower: Remedy) -> Remedy:
+    """Propose the lower rate, or a tenth, a hundredth, … of it, whichever is tried with success
+    first."""
+    given = lower
+    for _ in range(4):
+        if works(e.spec, lower.patch) is not False:
+            return lower
+        now = float(lower.patch["optimizer"]["lr"]) / settled_lr(e.spec.optimizer)
+        factor = rounded(0.1 * now)
+        reason = f"The rate is far too large; {factor:g} of it takes first steps that are finite."
+        expected = {"lr_factor": factor}
+        lower = Remedy(scaled_rate(e.spec, factor), reason, expected)
+    return given
+
+
+def _for_oscillation(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+    calmer: list[Remedy] = []
+    if findings["ringing"].triggered and not findings["gradients_oppose"].triggered:
+        calmer = list(calm(e))
+        yield from calmer
+        if calmer and exact_form(e) is not None:
+            return  # at this momentum every rate swings as long
     exact = exact_rate(e)
-    yield exact if exact is not None else lower_rate(e, 0.5)
+    if exact is not None:
+        yield exact
+    elif not calmer:
+        yield lower_rate(e, 0.5)
     if exact is None and isinstance(e.spec.schedule, Constant):
         yield Remedy(
             _cosine(e),
@@ -95,6 +145,11 @@ def _cosine(e: Evidence) -> Json:
 
 
 def _for_plateau(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+    yield from loosen(findings, e)
+    yield from learn_something(findings, e)
+    yield from unequal_units(findings, e)
+    if e.convex and findings["constant_guess"].triggered and e.level.fall >= 0.2:
+        return  # it fell to what a line can tell of these labels: other steps find no more
     thrown = e.level.worst > 3.0 * e.level.start > 0
     if findings["gradient_spikes"].triggered or thrown:
         # Adaptive steps are about η long: rates beyond 0.003 are seldom right for a model.
@@ -132,6 +187,10 @@ def _for_plateau(findings: Findings, e: Evidence) -> Iterator[Remedy]:
 
 
 def _for_slowness(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+    yield from loosen(findings, e)
+    if findings["constant_guess"].triggered:
+        yield from standardize(e)
+    yield from unequal_units(findings, e)
     yield from faster_on_a_quadratic(e)
     if asymptotic_speed(e) is not None:
         return

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from core.diagnosis.evidence.box import box_of
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.evidence.landscape import MAX_DIM, values_of
@@ -27,11 +28,8 @@ def start_patch(problem: FunctionProblem, point: Floats) -> Json:
 
 
 def _within(problem: FunctionProblem, points: Floats) -> Floats:
-    if problem.bounds is None:
-        return points
-    limits = np.array(problem.bounds, dtype=np.float64)
-    low, high = (limits[0], limits[1]) if limits.ndim == 1 else (limits[:, 0], limits[:, 1])
-    return np.clip(points, low, high)
+    box = box_of(problem)
+    return points if box is None else box.clip(points)
 
 
 def leave_a_saddle(e: Evidence) -> Iterator[Remedy]:
@@ -39,25 +37,65 @@ def leave_a_saddle(e: Evidence) -> Iterator[Remedy]:
     problem, land = e.spec.problem, e.land
     if not isinstance(problem, FunctionProblem) or land is None or e.x is None:
         return
-    if land.vectors is None or land.eigenvalues is None:
-        return
-    if land.form is not None and land.minimum is None:
+    if land.form is not None and land.minimum is None and land.box is None:
         return  # A quadratic with a saddle has no minimum to go to.
     if e.at_end is not None and e.at_end.num_minima == 0.0:
         return  # Nor has a function without any: it falls for ever.
     point = e.x[e.rows - 1]
     scale = max(1.0, float(np.abs(point).max()))
-    away = 0.05 * scale * land.vectors[:, 0]
-    both = _within(problem, np.stack([point + away, point - away]))
+    known_ways = land.vectors is not None and land.eigenvalues is not None
+    found = None
+    if known_ways and land.vectors is not None:
+        found = _lowest_beside(e, problem, 0.05 * scale * land.vectors[:, :1].T)
+    text = "along its direction of negative curvature."
+    if found is None:  # no curvature leads down (a kink, or ground flat to second order)
+        found = _lowest_beside(e, problem, 0.05 * scale * _directions(point.size))
+        text = "where the function lies lower."
+    if found is not None:
+        numbers = {"first_loss": found[1]}
+        if land.eigenvalues is not None:
+            numbers["smallest_eigenvalue"] = float(land.eigenvalues[0])
+        reason = f"Starts a little off the saddle point, {text}"
+        yield Remedy(start_patch(problem, found[0]), reason, numbers)
+
+
+def _directions(dim: int) -> Floats:
+    """Return the axes and 64 drawn directions, as rows of length 1."""
+    draws = np.random.Generator(np.random.PCG64(24)).standard_normal((64, dim))
+    draws = np.concatenate([np.eye(dim), draws])
+    return np.asarray(draws / np.sqrt(np.einsum("ij,ij->i", draws, draws))[:, None])
+
+
+def beside(e: Evidence) -> Remedy | None:
+    """Propose a start a little off the last point, where the function is lower; None where it is
+    not."""
+    problem = e.spec.problem
+    if not isinstance(problem, FunctionProblem) or e.x is None or e.rows == 0:
+        return None
+    scale = max(1.0, float(np.abs(e.x[e.rows - 1]).max()))
+    found = _lowest_beside(e, problem, 0.05 * scale * _directions(e.x.shape[1]))
+    if found is None:
+        return None
+    return Remedy(
+        start_patch(problem, found[0]),
+        "Starts a little off the point without a gradient, where the function lies lower.",
+        {"first_loss": found[1]},
+    )
+
+
+def _lowest_beside(
+    e: Evidence, problem: FunctionProblem, ways: Floats
+) -> tuple[Floats, float] | None:
+    """Return the lowest of the points to either side along `ways`, with its value; None if none is
+    lower than the last one."""
+    assert e.x is not None
+    point = e.x[e.rows - 1]
+    both = _within(problem, np.concatenate([point + ways, point - ways]))
     values = values_of(problem.function)(both)
-    lower = int(np.nanargmin(values)) if np.isfinite(values).any() else 0
-    drop = float(e.loss[-1] - values[lower])
-    if drop > 0:
-        yield Remedy(
-            start_patch(problem, both[lower]),
-            "Starts a little off the saddle point, along its direction of negative curvature.",
-            {"first_loss": float(values[lower]), "smallest_eigenvalue": float(land.eigenvalues[0])},
-        )
+    if not np.isfinite(values).any():
+        return None
+    lower = int(np.nanargmin(values))
+    return (both[lower], float(values[lower])) if values[lower] < e.loss[-1] else None
 
 
 def _lowest_found(e: Evidence, problem: FunctionProblem) -> Iterator[Remedy]:

@@ -83,7 +83,9 @@ def lower_rate(e: Evidence, factor: float) -> Remedy:
         seen = seen[seen > 0]
         sharpness = float(np.median(seen)) if seen.size else None
     cautious = cautious_rate(e) if e.blown_up else None
-    if sharpness is None or not e.method.linear:
+    # A rate that the curvature seen allows does not swing because of it (a kink, momentum).
+    explained = sharpness is not None and lr * sharpness >= 0.5 * e.method.threshold()
+    if sharpness is None or not e.method.linear or not (explained or e.blown_up):
         if cautious is not None:
             factor = max(1e-4, min(factor, cautious / lr))
         reason = f"The rate is too large; {factor:g} of it damps the steps."
@@ -96,7 +98,7 @@ def lower_rate(e: Evidence, factor: float) -> Remedy:
     # grows from its first weights on.
     share = 0.5 if e.deterministic else 0.25 * (1.0 - e.method.beta)
     wanted = min(0.5, share * limit / lr, cautious / lr if cautious else math.inf)
-    wanted = max(wanted, 1e-4)
+    wanted = max(wanted, min(1e-4, share * limit / lr))
     reason = f"The curvature seen is {sharpness:.4g}, so rates above {limit:.4g} are unstable."
     expected = {
         "stable_below": limit,
@@ -118,13 +120,46 @@ def clip(e: Evidence) -> Remedy:
 
 
 def raise_rate(e: Evidence, factor: float) -> Remedy:
-    """Propose a learning rate `factor` times larger."""
+    """Propose a learning rate `factor` times larger, but at most half of the largest one that the
+    curvature seen allows, where that is larger than the present one."""
+    if e.sharpness is not None and e.method.linear and e.spec.gradient_clip is None:
+        top = 0.5 * e.method.threshold() / (max(e.sharpness, e.secant) + e.method.decay)
+        now = float(e.lr.max())
+        if top > now > 0:
+            factor = min(factor, top / now)
     lr = rounded(settled_lr(e.spec.optimizer) * factor)
     return Remedy(
         scaled_rate(e.spec, factor),
         f"A rate of {lr:g} covers {factor:.3g} times the ground.",
         {"speed_up": factor},
     )
+
+
+def calmer_on_a_quadratic(e: Evidence) -> Remedy | None:
+    """Propose, of several momenta with the best rate for each, the one with the lowest predicted
+    loss."""
+    form = exact_form(e)
+    if form is None or form.eigenvalues[0] <= 0 or e.method.decay > 0:
+        return None
+    felt = excited(e, form)
+    if felt.size == 0:
+        return None
+    low, high = float(felt[0]), float(felt[-1])
+    best = min(_balls(e, low, high, theory.best_heavy_ball(low, high)[1]), key=_reached)
+    gap = float(e.loss[-1]) - (form.least or 0.0)
+    final = best.expected.get("final_loss", math.nan) - (form.least or 0.0)
+    return best if final < 0.8 * gap else None
+
+
+def _balls(e: Evidence, low: float, high: float, polyak: float) -> list[Remedy]:
+    why = f"Heavy ball needs √κ instead of κ steps; κ is {high / low:.4g}."
+    found = []
+    for beta in (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, rounded(polyak)):
+        method = theory.Method("heavy_ball", beta)
+        rate, factor = theory.best_rate(method, low, high)
+        patch = constant_rate(e.spec, rate, momentum=beta, nesterov=False, dampening=0.0)
+        found.append(_sped_up(e, patch, why, method, rounded(rate), factor))
+    return found
 
 
 def faster_on_a_quadratic(e: Evidence) -> list[Remedy]:
@@ -143,15 +178,8 @@ def faster_on_a_quadratic(e: Evidence) -> list[Remedy]:
     why = f"The best rate for curvatures from {low:.4g} to {high:.4g}."
     found = [_sped_up(e, constant_rate(e.spec, rate), why, e.method, rounded(rate), factor)]
     if high / low >= 10.0:
-        why = f"Heavy ball needs √κ instead of κ steps; κ is {high / low:.4g}."
         polyak = theory.best_heavy_ball(low, high)[1]
-        balls = []
-        for beta in (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, rounded(polyak)):
-            method = theory.Method("heavy_ball", beta)
-            rate, factor = theory.best_rate(method, low, high)
-            patch = constant_rate(e.spec, rate, momentum=beta, nesterov=False, dampening=0.0)
-            balls.append(_sped_up(e, patch, why, method, rounded(rate), factor))
-        found.append(min(balls, key=_reached))
+        found.append(min(_balls(e, low, high, polyak), key=_reached))
     last = float(e.loss[-1]) - (form.least or 0.0)
     better = [each for each in found if _promising(each, last, form.least or 0.0)]
     return sorted(better, key=_reached)

@@ -17,6 +17,8 @@ def look_rate_far_below_threshold(e: Evidence) -> RuleAnswer:
     if e.rows < 3 or not (e.method.linear and e.deterministic) or not e.lr.size:
         return unknown("Needs three rows of a method with a known threshold, without noise.")
     sharpness = e.sharpness
+    if sharpness is not None:
+        sharpness = max(sharpness, e.secant)
     form = exact_form(e)
     if form is not None:
         felt = excited(e, form)

@@ -1,6 +1,7 @@
 """Rules on divergence and oscillation: is the step too long for the function's curvature?"""
 
 import math
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -87,6 +88,8 @@ def look_no_minimum(e: Evidence) -> RuleAnswer:
     form = e.land.form if e.land is not None else None
     if form is None or e.land is None or form.vectors is None or e.land.gradient is None:
         return unknown("The function is not known to be quadratic.")
+    if e.land.box is not None:
+        return clear("Within bounds there is always a minimum.", 5.0)
     down = form.eigenvalues < -e.land.resolution
     if not down.any():
         return clear("No eigenvalue is negative.", 5.0, smallest_eigenvalue=form.eigenvalues[0])
@@ -247,6 +250,90 @@ def _path_efficiency(e: Evidence) -> float | None:
     third = len(points) // 3
     net = points[-third:].mean(axis=0) - points[:third].mean(axis=0)
     return float(np.sqrt(net @ net)) / length
+
+
+class Swings(NamedTuple):
+    """Measure how a curve swings: how many peaks it comes down from by a third and back up to, the
+    rows from one to the next (NaN below two), and the highest gaps of its second and last quarters.
+    """
+
+    peaks: int
+    period: float
+    before: float
+    late: float
+
+
+def swings(gap: Floats) -> Swings:
+    """Count swings of at least a third of their own height, so that noise and drift count as none.
+
+    Args:
+        gap: what is left above the floor, row by row.
+    """
+    peaks: list[int] = []
+    high = low = float(gap[0])
+    at, falling = 0, False
+    for row, value in enumerate(gap.tolist()):
+        if falling:
+            low = min(low, value)
+            if value - low >= max(_DEEP * value, 0.2 * float(gap[0]) * _DEEP):
+                falling, high, at = False, value, row
+        else:
+            if value > high:
+                high, at = value, row
+            if high - value >= _DEEP * high > 0.0:
+                falling, low = True, value
+                peaks.append(at)
+    quarter = max(1, gap.size // 4)
+    period = (peaks[-1] - peaks[0]) / (len(peaks) - 1) if len(peaks) > 1 else math.nan
+    before = float(gap[quarter : 2 * quarter].max())
+    return Swings(len(peaks), period, before, float(gap[-quarter:].max()))
+
+
+_DEEP: Final = 1.0 / 3.0
+_LONG: Final = 4096
+
+
+def swings_of(e: Evidence) -> Swings | None:
+    """Return the swings of a run's loss above its floor, in steps; of means over blocks where
+    batches are random, and None where these are noisy themselves."""
+    size = max(1, -(-e.rows // _LONG))
+    if not e.deterministic:
+        size = max(size, e.rows // 64)
+        if e.noise / math.sqrt(size) > 0.05 * max(abs(e.level.end), 1e-300):
+            return None
+    view = curves.blocks(e.loss, max(1, e.rows // size))
+    base = e.level.floor if e.level.floor is not None else float(view.mean.min())
+    found = swings(np.maximum(view.mean - base, 0.0))
+    stride = view.size * float(e.step[-1] - e.step[0]) / max(1, e.rows - 1)
+    return found._replace(period=found.period * stride)
+
+
+def look_ringing(e: Evidence) -> RuleAnswer:
+    """Swings of any period above two that hardly die out: too much momentum."""
+    if e.rows < 24 or not np.isfinite(e.loss).all():
+        return unknown("Needs twenty-four rows.")
+    if e.spent:
+        return clear("Little is left of the gradient.", 1.0)
+    found = swings_of(e)
+    if found is None:
+        return unknown("The batches' noise hides any swing.")
+    base = e.level.floor if e.level.floor is not None else float(e.loss.min())
+    first = max(float(e.loss[0]) - base, 1e-300)
+    share, kept = found.late / first, found.late / max(found.before, 1e-300)
+    efficiency = _path_efficiency(e)
+    numbers = {"peaks": float(found.peaks), "period": found.period, "late_swing": share}
+    numbers["swing_kept"] = kept
+    # Many frequencies at once even the loss out, but the point still comes back.
+    circles = efficiency is not None and efficiency <= 0.1 and e.method.beta > 0.0
+    if efficiency is not None:
+        numbers["net_over_path"] = efficiency
+    if (found.peaks >= 3 or circles) and share >= 0.1 and kept >= 0.5:
+        text = f"The run swings (a period of about {found.period:.3g} steps of the loss), late"
+        if not math.isfinite(found.period):
+            text = "The run circles, late"
+        text += f" still to {share:.0%} of its first gap and to {kept:.0%} of what it was."
+        return triggered(text, 0.3 + min(over(share, 0.1), over(kept, 0.3)), **numbers)
+    return clear("The run does not swing, or its swings die out.", 0.5, **numbers)
 
 
 def look_bouncing(e: Evidence) -> RuleAnswer:

@@ -16,10 +16,14 @@ def look_stationary(e: Evidence) -> RuleAnswer:
         numbers["remaining"] = e.remaining
     if e.full_gradient_share is not None:
         numbers["full_gradient_of_first"] = e.full_gradient_share
+    if e.gain is not None:
+        numbers["step_gain_of_gap"], numbers["step_gain_of_loss"] = e.gain
     if e.stationary is None:
         return unknown("Gradients of random batches do not vanish at a minimum.", **numbers)
     if e.stationary:
         text = f"The gradient norm is {e.grad[-1]:.3g}"
+        if e.land is not None and e.land.box is not None:
+            text = f"The norm of the gradient that the bounds leave is {e.grad[-1]:.3g}"
         if e.full_gradient_share is not None:
             text = f"The gradient over all data is {e.full_gradient_share:.2g} of its first size"
         if e.remaining is not None:
@@ -36,7 +40,12 @@ def look_negative_curvature(e: Evidence) -> RuleAnswer:
         return unknown("Looked at only where the gradient is close to 0.")
     if e.convex:
         return clear("The loss is convex in the weights: no curvature is negative.", 3.0)
+    if not e.slope_is_small:
+        text = f"The gradient is still {e.grad_ratio:.2g} of its first size: no point of rest."
+        return unknown(text, gradient_of_first=e.grad_ratio)
     land = e.land
+    if land is not None and land.kinked:
+        return _at_a_kink(e, land.drop)
     if land is None or land.eigenvalues is None:
         return _measured_curvature(e)
     least, most = float(land.eigenvalues[0]), float(np.abs(land.eigenvalues).max())
@@ -46,11 +55,25 @@ def look_negative_curvature(e: Evidence) -> RuleAnswer:
         text = f"The smallest eigenvalue of the Hessian is {least:.4g}: the function falls away"
         return triggered(text + " on both sides along it.", over(-least, edge), **numbers)
     # A step of 1 % of the scale that gains far more than a Newton step would is no minimum's.
-    if land.drop > 100.0 * (land.decrement or 0.0) + 1e-12 * abs(float(e.loss[-1])):
+    reach = 0.0 if e.zero_gradient else land.decrement or 0.0
+    if land.drop > 100.0 * reach + 1e-12 * abs(float(e.loss[-1])):
         numbers["drop"] = land.drop
         text = f"The curvature is not resolved, but the function lies {land.drop:.3g} lower nearby."
         return triggered(text, 1.0, **numbers)
     return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
+
+
+def _at_a_kink(e: Evidence, drop: float) -> RuleAnswer:
+    """Judge a kink: where the slope jumps there is no curvature; with a gradient of 0 there, values
+    tell."""
+    text = "The slope jumps here (the curvature differs between two widths), so that no curvature"
+    if not e.stationary:
+        return unknown(text + " can be told.", drop=drop)
+    if drop > 1e-12 * abs(float(e.loss[-1])):
+        return triggered(
+            f"{text} says it, but the function lies {drop:.3g} lower nearby.", 1.0, drop=drop
+        )
+    return clear(text + " can be told, but no point nearby is lower.", 1.0, drop=drop)
 
 
 def _measured_curvature(e: Evidence) -> RuleAnswer:
@@ -96,7 +119,7 @@ def look_above_known_minimum(e: Evidence) -> RuleAnswer:
     least = _least_known(e)
     if e.land is None or least is None:
         return unknown("No lower minimum is known.", loss=last)
-    above, reach = last - least, e.land.decrement
+    above, reach = last - least, 0.0 if e.zero_gradient else e.land.decrement
     numbers = {"loss": last, "known_minimum": least, "above": above}
     edge = 1e-6 * max(abs(first - least), abs(least) * 1e-3, 1e-12)
     if above <= edge:
@@ -111,10 +134,14 @@ def look_above_known_minimum(e: Evidence) -> RuleAnswer:
 
 
 def _least_known(e: Evidence) -> float | None:
-    """Return the function's published minimum, else the lowest one that a multi-start found."""
+    """Return the function's published minimum, else the lowest one that a multi-start found; on
+    ground that is flat to rounding, the lowest value seen around."""
     if e.land is not None and e.land.minimum is not None:
         return e.land.minimum
-    return None if e.at_end is None else e.at_end.other_minimum
+    found = None if e.at_end is None else e.at_end.other_minimum
+    if found is None and e.land is not None and e.zero_gradient and e.land.flat:
+        return e.land.lowest_around
+    return found
 
 
 def _above_other_models(e: Evidence, first: float) -> RuleAnswer:

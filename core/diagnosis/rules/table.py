@@ -8,7 +8,7 @@ from typing import Final
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import Finding, Findings, Rule
-from core.diagnosis.rules import layers, progress, stability, stationarity
+from core.diagnosis.rules import causes, layers, progress, stability, stationarity
 
 RULES: Final[tuple[Rule, ...]] = (
     # --- is the step too long? ---
@@ -18,6 +18,21 @@ RULES: Final[tuple[Rule, ...]] = (
         "The run ended far above where it began.",
         "the outcome's own rule; E is the median of the last 10 losses",
         stability.look_diverged,
+    ),
+    Rule(
+        "undefined_gradient",
+        "a gradient that is not finite at a finite loss that had not grown",
+        "The formula has no slope where the run came to, whatever the rate.",
+        "Nocedal and Wright 2006, section 2.1 (smoothness is presumed); torch's autograd notes,"
+        " gradients of non-differentiable functions",
+        causes.look_undefined_gradient,
+    ),
+    Rule(
+        "undefined_update",
+        "a finite loss (not grown) and gradient, and an update that is not finite",
+        "The method divides by 0: an `eps` of 0, or one that underflows in the job's precision.",
+        "Kingma and Ba 2015, algorithm 1 (ε); IEEE 754 (underflow)",
+        causes.look_undefined_update,
     ),
     Rule(
         "unstable_step",
@@ -59,6 +74,15 @@ RULES: Final[tuple[Rule, ...]] = (
         stability.look_cycling,
     ),
     Rule(
+        "ringing",
+        "the loss (or the path) swings at least three times, in the last quarter still to 0.1 of"
+        " the first gap and to half of two quarters before",
+        "Momentum carries the run through the minimum again and again, whatever the rate.",
+        "O'Donoghue and Candès 2015, Adaptive Restart for Accelerated Gradient Schemes, section 3;"
+        " Goh 2017, Why Momentum Really Works (underdamped)",
+        stability.look_ringing,
+    ),
+    Rule(
         "bouncing",
         "batch noise; nothing gained; loss once 3 × its start and gradients 2 × theirs, or"
         " differences with lag-1 autocorrelation < −0.75 (white noise has −0.5)",
@@ -76,24 +100,32 @@ RULES: Final[tuple[Rule, ...]] = (
     # --- where has it come to rest? ---
     Rule(
         "stationary",
-        "stop.gradient_norm held, or 1e-8 of the first gap left (functions), or gradient norm"
-        " < 1e-6 of its first size (float32: 1e-6, 1e-4)",
+        "stop.gradient_norm held, or a gradient of exactly 0, or 1e-8 of the first gap left"
+        " (functions), or gradient norm < 1e-6 of its first size (float32: 1e-6, 1e-4) and nothing"
+        " to gain; convex losses of all rows: nothing to gain. To gain, that is: by a Newton step"
+        " over 1e-3 of the first gap, or over 1 % of the loss and 1e-5 of the gap; not measured:"
+        " the second half still takes 1 % (convex: or over 1e-3 of the gap by the fitted limit or"
+        " ‖g‖²/2μ, or a gradient above 0.05 of its first). Within bounds: the projected gradient",
         "The gradient is as good as 0.",
-        "Nocedal and Wright 2006, theorem 2.2; Newton decrement: Boyd and Vandenberghe 2004, 9.5.1",
+        "Nocedal and Wright 2006, theorem 2.2 and section 16.7 (bounds); Newton decrement: Boyd and"
+        " Vandenberghe 2004, 9.5.1; Polyak 1963 (‖g‖²/2μ)",
         stationarity.look_stationary,
     ),
     Rule(
         "negative_curvature",
-        "λ_min < −max(resolution, 1e-6·|λ|_max), or the function is lower nearby; models: and a"
-        " real step to either side gains 1 % of the loss",
+        "a gradient ≤ 0.1 of its first size (or 0.05 of the usual), and λ_min <"
+        " −max(resolution, 1e-6·|λ|_max), or the function is lower nearby; models: and a real step"
+        " to either side gains 1 % of the loss. Curvature that differs between two widths (a kink)"
+        " is not told",
         "A point of rest that is no minimum: a saddle point.",
         "Nocedal and Wright 2006, theorem 2.3; Dauphin et al. 2014 (arXiv 1406.2572)",
         stationarity.look_negative_curvature,
     ),
     Rule(
         "above_known_minimum",
-        "at rest more than 1e-6 of the first gap, and 100 × what is in reach, above the minimum;"
-        " models: 10 % above",
+        "at rest more than 1e-6 of the first gap, and 100 × what is in reach, above the minimum"
+        " (within the bounds; on ground flat to rounding: above a value around); models: 10 %"
+        " above",
         "A minimum, but not the lowest.",
         "the function's published minimum (Jamil and Yang 2013, arXiv 1308.4008), else a"
         " multi-start's; models: three other seeds",
@@ -161,6 +193,35 @@ RULES: Final[tuple[Rule, ...]] = (
         "Exploding gradients; for information and for clipping.",
         "Pascanu, Mikolov and Bengio 2013 (arXiv 1211.5063)",
         layers.look_gradient_spikes,
+    ),
+    Rule(
+        "constant_guess",
+        "loss at the end (over all rows, where measured) > 0.95 of the best constant output's",
+        "The model has learned nothing from the features: neither healthy nor converged.",
+        "Hastie, Tibshirani and Friedman 2009, section 7.4 (R² against the mean); the entropy of"
+        " the classes: Cover and Thomas 2006, section 2.1",
+        causes.look_constant_guess,
+    ),
+    Rule(
+        "equal_units",
+        "constant first weights of a model with hidden layers, without dropout",
+        "Units that begin equal stay equal: a layer is as good as one unit.",
+        "Goodfellow, Bengio and Courville 2016, Deep Learning, section 8.4 (breaking symmetry)",
+        causes.look_equal_units,
+    ),
+    Rule(
+        "held_by_clipping",
+        "a gradient 10 × the limit and ≥ 0.3 of its first size, with < 50 % of the loss gone",
+        "Clipped steps are all as long as the limit allows: the limit is the rate.",
+        "Pascanu, Mikolov and Bengio 2013 (arXiv 1211.5063); Zhang et al. 2020 (arXiv 1905.11881)",
+        causes.look_held_by_clipping,
+    ),
+    Rule(
+        "held_by_decay",
+        "Σ η·decay ≥ 3, decay ≥ 1 (coupled: η·decay ≥ 0.01), < 50 % gone, nothing gained any more",
+        "Decay takes off the weights what the gradient puts on them.",
+        "Loshchilov and Hutter 2019 (arXiv 1711.05101); Kosson et al. 2024 (arXiv 2305.17212)",
+        causes.look_held_by_decay,
     ),
     # --- inside: these explain, and choose among remedies ---
     Rule(

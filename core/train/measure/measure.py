@@ -38,6 +38,8 @@ SHARE: Final = 0.1
 LEAST_S: Final = 0.5
 MOST_S: Final = 60.0
 _DRAWS: Final = 8
+_NEWTON: Final = 60
+"""Most products for a Newton step."""
 _AT_REST: Final = 1e-2
 """A model whose gradient is below this share of its first is worth comparing with others."""
 _OTHER_STARTS: Final = 3
@@ -107,7 +109,7 @@ def measure(
 
     Returns strict JSON: `loss`, `grad_norm` (all rows, float64), `largest`, `smallest`
     (`value`, `bound`), `spectrum` (Ritz values, with the weights of a density of eigenvalues; at
-    most 64), `negative_step`, `preconditioned`, `layers`, `units`, `noise`,
+    most 64), `newton_step`, `negative_step`, `preconditioned`, `layers`, `units`, `noise`,
     `constant_loss`, `multi_start`, `initial`, each where it could be had. A maximized problem is
     measured with the other sign.
     """
@@ -178,7 +180,12 @@ def _measure(
     state = None if moment is None else moment.optimizer
     if within(0.9)():
         _preconditioned(spec, objective, product, state, squares, found, within(1.0))
+    way = None
+    if objective.model is not None and spectrum is not None and within(0.8)():
+        way = trial_steps.newton_direction(product, gradient, _NEWTON, within(0.9))
     # Last: it moves the weights for a while, which spoils the graph of the products.
+    if way is not None:
+        found["newton_step"] = trial_steps.gain(objective, way, within(1.0))
     if spectrum is not None and spectrum.smallest.value < -spectrum.rounding:
         found["negative_step"] = trial_steps.negative_step(
             objective, spectrum.smallest, gradient, within(1.0)

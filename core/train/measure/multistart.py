@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from core.diagnosis.evidence.box import Box, box_of
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.landscape import Values, gradients, values_of
 from core.specs.formulas.values import domain
@@ -58,8 +59,11 @@ def minima(
     points[::2] = np.clip(last + 0.2 * (draws[::2] - 0.5) * (high - low), low, high)
     values = values_of(problem.function)
     with np.errstate(all="ignore"):
-        points, level = _descend(values, points, low, high, problem.bounds is not None, in_time)
-        slopes = gradients(values, points)
+        box = box_of(problem)
+        points, level = _descend(values, points, low, high, box, in_time)
+        slopes = gradients(values, points, box)
+        if box is not None:
+            slopes = box.projected(points, slopes)
     scale = float(np.nanmedian(np.abs(level))) + 1.0
     size = np.sqrt(np.einsum("ij,ij->i", slopes, slopes))
     margin = 0.5 * (high - low)
@@ -93,7 +97,7 @@ def _descend(
     points: Floats,
     low: Floats,
     high: Floats,
-    bounded: bool,
+    box: Box | None,
     in_time: Callable[[], bool],
 ) -> tuple[Floats, Floats]:
     level = values(points)
@@ -102,6 +106,11 @@ def _descend(
         if not in_time():
             break
         slope, hessian = _derivatives(values, points)
+        if box is not None:
+            # What a bound holds does not move, and has no part in the others' steps.
+            slope = box.projected(points, gradients(values, points, box))
+            held = slope == 0.0
+            hessian[held[:, :, None] | held[:, None, :]] = 0.0
         bad = ~(np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(slope).all(axis=1))
         hessian[bad], slope[bad] = np.eye(points.shape[1]), 0.0
         eigenvalues, vectors = np.linalg.eigh(hessian)
@@ -112,8 +121,8 @@ def _descend(
         length = np.sqrt(np.einsum("ij,ij->i", step, step))
         step *= np.minimum(1.0, radius / np.maximum(length, 1e-300))[:, None]
         trial = points + step
-        if bounded:
-            trial = np.clip(trial, low, high)
+        if box is not None:
+            trial = box.clip(trial)
         found = values(trial)
         better = found < level
         points = np.where(better[:, None], trial, points)
