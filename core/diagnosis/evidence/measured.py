@@ -130,11 +130,6 @@ class Measured:
         return self._number("noise", "sum_of_roots")
 
     @property
-    def noise_trace(self) -> float | None:
-        """tr(Σ): the variance of one row's gradient."""
-        return self._number("noise", "trace")
-
-    @property
     def constant_loss(self) -> float | None:
         """The loss of the best constant output."""
         return self._number("constant_loss") or self._number("initial", "constant_loss")
