@@ -44,13 +44,13 @@ class View(BaseModel):
             body = plan.empty.copy()
             body.update(zip(plan.taken, plan.take(source)))  # noqa: B905 (as many by its making)
             body.update(computed)
+        for name, make in plan.makers:
+            value = body[name]
+            if value is not None and value is not LEFT_OUT:
+                body[name] = make(value)
         for name in plan.optional:
             if body[name] is LEFT_OUT:
                 del body[name]
-        for name, make in plan.makers:
-            value = body.get(name)
-            if value is not None:
-                body[name] = make(value)
         return body
 
 

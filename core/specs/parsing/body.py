@@ -5,6 +5,7 @@ import json
 import re
 from typing import Any, Final, TypeVar
 
+import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
@@ -81,13 +82,13 @@ def _not_json(detail: ErrorDetails) -> InvalidInputError:
 def _may_repeat(body: bytes) -> bool:
     """Return False where a look at the colons shows that no object of this (valid) body names a
     field twice: of a repeated name one value is left, but each has its colon."""
-    return len(body) > _SMALL or body.count(b":") > _num_fields(from_json(body))
-
-
-def _num_fields(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum([_num_fields(item) for item in value.values()])
-    return sum([_num_fields(item) for item in value]) if isinstance(value, list) else 0
+    if len(body) > _SMALL or b"\\" in body:  # a colon may be written as an escape
+        return True
+    try:
+        once = orjson.dumps(orjson.loads(body))
+    except ValueError:  # it takes less than pydantic does
+        return True
+    return body.count(b":") > once.count(b":")
 
 
 def _duplicates(body: bytes) -> list[FieldError]:

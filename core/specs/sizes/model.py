@@ -4,14 +4,12 @@ Nobody else asks whether a model is an MLP. A list of layers that every kind exp
 the place of this table (`core/specs/layers/`).
 """
 
-from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from core.specs.models import MLP, Activation, LinearModel, Model, Norm
 
 
-@dataclass(frozen=True, slots=True)
-class ModelStructure:
+class ModelStructure(NamedTuple):
     """A model's layers between features and outputs, whatever kind it is of.
 
     Attributes:

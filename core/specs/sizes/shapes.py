@@ -4,11 +4,10 @@ Torch-free, so that the API can refuse what does not fit; tests hold the counts 
 """
 
 import json
-from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from operator import mul
 from pathlib import Path
-from typing import Any, Final, Literal, assert_never
+from typing import Any, Final, Literal, NamedTuple, assert_never
 
 from core.specs.data import (
     AddingProblem,
@@ -48,8 +47,7 @@ _TABLES: Final = Path(__file__).parents[1] / "tables"
 LossFamily = Literal["classes", "binary", "values"]
 
 
-@dataclass(frozen=True, slots=True)
-class DataShape:
+class DataShape(NamedTuple):
     """The facts about a data set that are known before it is loaded.
 
     Attributes:
@@ -76,8 +74,7 @@ def data_shape(data: Data) -> DataShape:
     """Return the rows and columns of the data set. Inline rows are taken to be rectangular."""
     match data:
         case Builtin():
-            entry = builtin_table()[data.name]
-            return DataShape(entry["num_rows"], entry["num_features"], entry["num_classes"])
+            return _builtin(data.name)
         case Synthetic():
             return _generated(data.generator)
         case Inline():
@@ -87,6 +84,12 @@ def data_shape(data: Data) -> DataShape:
             return DataShape(len(data.features), len(data.features[0]), classes, width)
         case _:
             assert_never(data)
+
+
+@cache
+def _builtin(name: str) -> DataShape:
+    entry = builtin_table()[name]
+    return DataShape(entry["num_rows"], entry["num_features"], entry["num_classes"])
 
 
 def _generated(generator: Generator) -> DataShape:
@@ -156,10 +159,11 @@ def layer_widths(model: Model, num_inputs: int, num_outputs: int) -> tuple[int, 
 def num_parameters(model: Model, num_inputs: int, num_outputs: int) -> int:
     """Count the trainable numbers: weights, biases, and two a unit of each normalized hidden
     layer."""
-    widths = layer_widths(model, num_inputs, num_outputs)
-    weights = sum(a * b for a, b in pairwise(widths))
-    biases = sum(widths[1:]) if model.bias else 0
-    norms = 2 * sum(widths[1:-1]) if structure_of(model).norm else 0
+    structure = structure_of(model)
+    hidden = structure.hidden
+    weights: int = sum(map(mul, (num_inputs, *hidden), (*hidden, num_outputs)))
+    biases = sum(hidden) + num_outputs if model.bias else 0
+    norms = 2 * sum(hidden) if structure.norm else 0
     return weights + biases + norms
 
 
@@ -191,8 +195,7 @@ def steps_per_epoch(data: Data, train_rows: int, batch_size: int | Literal["full
 HistoryWidths = dict[Literal["train", "eval"], dict[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """The size of a problem, computed once (inline rows are counted here).
 
     Attributes:

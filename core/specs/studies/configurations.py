@@ -93,7 +93,20 @@ class Jobs:
         if self._data is not None and isinstance(spec.problem, Supervised):
             problem = spec.problem.model_copy(update={"data": self._data})
             spec = spec.model_copy(update={"problem": problem})
-        return resolve(spec, self._limits)
+        resolved = resolve(spec, self._limits)
+        self._share(spec, resolved)
+        return resolved
+
+    def _share(self, spec: JobSpec, resolved: JobSpec) -> None:
+        """Let those that follow begin with what this one's problem came to, where all have it."""
+        problem = spec.problem
+        if (
+            self._shared is not None
+            and problem is self._shared.problem
+            and isinstance(problem, Supervised)
+            and "problem" not in self._own
+        ):
+            self._shared = self._shared.model_copy(update={"problem": resolved.problem})
 
     def _read(self, part: Json) -> JobSpec | None:
         """Return a spec with the fields in `part`; None where one is wrong."""

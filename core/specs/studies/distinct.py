@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from core.specs.base import Json
+from core.specs.base import Json, Spec
 from core.specs.data import Inline
 from core.specs.job import JobSpec, Supervised
 from core.specs.studies.sweep import Axis, drawn, grid
@@ -17,23 +17,31 @@ class Distinct:
     """Tells the first of equal configurations from its copies."""
 
     def __init__(self) -> None:
-        self._seen: set[str] = set()
+        self._seen: set[tuple[str, ...]] = set()
+        self._last: dict[str, tuple[Any, str]] = {}
 
     def is_new(self, spec: JobSpec) -> bool:
         """Tell whether no equal one came before; from now on one has."""
-        key = _key(spec)
+        key = tuple([self._text(name, part) for name, part in vars(spec).items()])
         new = key not in self._seen
         self._seen.add(key)
         return new
 
+    def _text(self, name: str, part: Any) -> str:
+        """Return the text of a part. Most parts are the same object from one configuration to the
+        next, and then their text is known."""
+        known = self._last.get(name)
+        if known is None or known[0] is not part:
+            self._last[name] = known = part, _text(part)
+        return known[1]
 
-def _key(spec: JobSpec) -> str:
-    """Return a text that is equal for equal resolved specs."""
-    problem = spec.problem
-    if isinstance(problem, Supervised) and isinstance(problem.data, Inline):
-        without: Any = {"problem": {"data": {"features", "targets"}}}
-        return spec.model_dump_json(exclude=without) + problem.data.digest
-    return spec.model_dump_json()
+
+def _text(part: Any) -> str:
+    """Return a text that is equal for equal parts of resolved specs."""
+    if isinstance(part, Supervised) and isinstance(part.data, Inline):
+        without: Any = {"data": {"features", "targets"}}
+        return part.model_dump_json(exclude=without) + part.data.digest
+    return part.model_dump_json() if isinstance(part, Spec) else repr(part)
 
 
 def alternatives(

@@ -1,5 +1,6 @@
 """Rules of how a problem is run: optimizer, budget and schedule, with their lengths written out."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
@@ -96,13 +97,25 @@ def check_numbers(spec: JobSpec, precision: str, faults: FieldErrorList) -> None
             )  # fmt: skip
 
 
-def _fits(value: object) -> bool:
-    """Tell whether all numbers of a part of a spec fit float32: quick, since nearly all do."""
-    if isinstance(value, float):
-        return abs(value) <= FLOAT32_MAX
-    if isinstance(value, tuple):
-        return all(map(_fits, value))
-    return not isinstance(value, Spec) or all(map(_fits, vars(value).values()))
+def _fits(part: object) -> bool:
+    """Tell whether all numbers of a part of a spec fit float32: quick, since nearly all do.
+
+    Only the fields that were given are looked at: every default fits.
+    """
+    if isinstance(part, Spec):
+        fields = vars(part)
+        values: Iterable[object] = [fields[name] for name in part.model_fields_set]
+    elif isinstance(part, tuple):
+        values = part
+    else:
+        return True
+    for value in values:
+        if isinstance(value, float):
+            if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
+                return False
+        elif isinstance(value, (Spec, tuple)) and not _fits(value):
+            return False
+    return True
 
 
 def _check_sizes(path: str, value: object, faults: FieldErrorList) -> None:
