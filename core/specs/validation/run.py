@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import pairwise
+from types import NoneType
 from typing import Final
 
 from core.specs.base import Spec
@@ -110,12 +111,17 @@ def _fits(part: object) -> bool:
     else:
         return True
     for value in values:
-        if isinstance(value, float):
-            if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
+        kind = type(value)
+        if kind is float:
+            if not -FLOAT32_MAX <= value <= FLOAT32_MAX:  # type: ignore[operator]
                 return False
-        elif isinstance(value, (Spec, tuple)) and not _fits(value):
+        elif kind not in _WITHOUT_NUMBERS and not _fits(value):
             return False
     return True
+
+
+_WITHOUT_NUMBERS: Final = frozenset({str, int, bool, NoneType})
+"""Types of what holds no number that may be too large for float32."""
 
 
 def _check_sizes(path: str, value: object, faults: FieldErrorList) -> None:

@@ -272,9 +272,10 @@ class AsyncClient(_Link):
 class Script:
     """A Lua script; every change of a job is one.
 
-    Each is `lua/<name>.lua` behind `lua/lib.lua`, behind tables generated from `core.jobs` (and
-    the number of `core.formats`), so that the moves are restated nowhere. They name their keys
-    themselves, below the namespace that they are given: for one server, not for Redis Cluster.
+    Each is `lua/<name>.lua` behind what it uses of `lua/lib.lua` and of tables generated from
+    `core.jobs` (and the number of `core.formats`), so that the moves are restated nowhere. They
+    name their keys themselves, below the namespace that they are given: for one server, not for
+    Redis Cluster.
 
     Attributes:
         sha: the SHA-1 by which a server that has loaded the source knows it.
@@ -285,10 +286,28 @@ class Script:
 
 
 def compose(body: str) -> Script:
-    """Make the script of the generated tables, the library and `body`."""
-    library = files("core.store").joinpath("lua", "lib.lua").read_text("utf-8")
-    source = f"{_tables()}\n{library}\n{body}"
+    """Make the script of `body`, and of the generated tables and the library what it uses."""
+    source = f"{_needed(body)}\n{body}"
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _needed(body: str) -> str:
+    """Return what of the tables and the library `body` uses: a script runs all of its source at
+    each call, and the whole library takes the server longer than most scripts do."""
+    library = files("core.store").joinpath("lua", "lib.lua").read_text("utf-8")
+    used, needed = set(_WORD.findall(_COMMENT.sub("", body))), []
+    for part in reversed(_PART.split(f"{_tables()}\n{library}")[1:]):
+        defined = {*_WORD.findall(_HEAD_END.split(part, 1)[0])} - {"local", "function"}
+        if defined & used:
+            needed.append(_COMMENT.sub("", part).rstrip())
+            used |= set(_WORD.findall(needed[-1]))
+    return "\n".join(reversed(needed))
+
+
+_PART: Final = re.compile(r"^(?=local )", re.MULTILINE)
+_HEAD_END: Final = re.compile(r"[=(\n]")
+_WORD: Final = re.compile(r"\w+")
+_COMMENT: Final = re.compile(r"^\s*--.*\n?", re.MULTILINE)
 
 
 @cache

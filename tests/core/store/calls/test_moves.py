@@ -1,7 +1,9 @@
 """A status moves along the table, whichever call moves it."""
 
 import itertools
+import re
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import redis
 
 from core.errors import ConflictError, NotFoundError, StaleAttemptError
 from core.jobs import HELD, MOVES, STATUSES, TERMINAL, Status
-from core.store.connection.client import compose
+from core.store.connection.client import compose, scripts
 from core.store.history.layout import Columns
 from core.store.protocols.types import Claim, Stamp
 from core.store.redis import AsyncRedisStore, RedisStore
@@ -188,3 +190,17 @@ async def test_a_claim_of_nothing_leaves_a_renewal_stale(
     assert claim is not None
     with pytest.raises(StaleAttemptError):
         worker.renew(claim, 60)
+
+
+def test_a_script_defines_what_it_uses_and_no_more() -> None:
+    library = files("core.store").joinpath("lua", "lib.lua").read_text("utf-8")
+    known = set(re.findall(r"^local function (\w+)", library, re.MULTILINE))
+    for name, script in scripts().items():
+        body = files("core.store").joinpath("lua", f"{name}.lua").read_text("utf-8")
+        code = re.sub(r"^\s*--.*", "", script.source, flags=re.MULTILINE)
+        defined = set(re.findall(r"^local function (\w+)", code, re.MULTILINE)) & known
+        used = set(re.findall(r"\w+", re.sub(r"'[^']*'", "", code)))
+        assert known & used <= defined, name
+        for each in defined:
+            assert len(re.findall(rf"\b{each}\b", code)) > 1, (name, each)
+        assert script.source.endswith(body), name
