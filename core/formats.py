@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from core.errors import ArtifactError, NewerFormatError
 
-STORE: Final = 1
+STORE: Final = 2
 RESUME: Final = 1
 TASK: Final = 1
 WEIGHTS: Final = 1
@@ -26,7 +26,13 @@ WEIGHTS: Final = 1
 Spec = dict[str, Any]
 OldValues = Mapping[int, Mapping[str, Any]]
 
-OLD_VALUES: Final[dict[int, dict[str, Any]]] = {}
+OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
+    2: {
+        "study.strategy[tpe].num_startup": 10,
+        "study.strategy[tpe].num_candidates": 24,
+        "study.strategy[tpe].multivariate": True,
+    },
+}
 """Format of the store -> field that came with it -> what the versions before it did.
 
 Whoever adds a field to a spec, or changes what its being left out means, adds a line here and

@@ -43,6 +43,7 @@ class StudyRecord:
         max_updates: as many as the runs' budgets allow.
         result: of a study that has ended, written by its last plan.
         round: number of the round at hand; each plan makes one of tasks that may go side by side.
+        warnings: what was found doubtful when it was posted: `{"param", "code", "message"}` each.
         timeline: as of a job; each round of tasks is a `phase`.
         usage: the largest of its tasks.
         version: grows with every change of the record.
@@ -64,6 +65,7 @@ class StudyRecord:
     started_at: Annotated[str | None, TEXT] = None
     finished_at: Annotated[str | None, TEXT] = None
     cancel_requested_at: Annotated[str | None, TEXT] = None
+    warnings: Annotated[tuple[Json, ...], Stored("list")] = ()
     timeline: Annotated[Timeline, Stored("timeline")] = NO_TIMELINE
     usage: Annotated[Usage | None, Stored("usage")] = None
     version: Annotated[int, NUMBER] = 0

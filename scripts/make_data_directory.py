@@ -1,6 +1,6 @@
 """Make the data directory that `tests/e2e/test_stored_data.py` opens: what a version leaves behind.
 
-    python scripts/make_data_directory.py OLD/.venv/bin/thalweg tests/data/format-1.tar.xz
+    python scripts/make_data_directory.py OLD/.venv/bin/thalweg tests/data/format-2.tar.xz
 
 The first argument is the `thalweg` of the version whose directory is wanted (in a checkout of its
 own); it is spoken to over HTTP only. The archive holds the folder of `thalweg serve --data-dir` as
@@ -54,7 +54,20 @@ ROSENBROCK: Final[Json] = {
     "record": {"every": 50},
     "checkpoint": {"every_steps": 1_000},
 }
-LONG: Final[Json] = {**ROSENBROCK, "budget": {"max_steps": 16_000}, "record": {"every": 200}}
+NORMED: Final[Json] = {
+    "kind": "supervised",
+    "data": {"kind": "builtin", "name": "iris", "eval_fraction": 0.2},
+    "model": {"kind": "mlp", "hidden": [4, 4], "norm": "batch"},
+}
+LONG: Final[Json] = {
+    "problem": NORMED,
+    "optimizer": {"kind": "adam", "lr": 0.002},
+    "batch_size": "full",
+    "budget": {"max_steps": 6_000},
+    "record": {"every": 200, "eval_every": 1_000},
+    "checkpoint": {"every_steps": 500},
+}
+"""Long enough to be stopped on the way, as the studies of this name."""
 OSCILLATING: Final[Json] = {
     "problem": {
         "kind": "function",
@@ -93,10 +106,18 @@ HALVING: Final[Json] = {
     "strategy": {"kind": "grid", "stopper": {"kind": "successive_halving", "min_steps": 30}},
 }
 LONG_STUDY: Final[Json] = {
-    "base": {**ROSENBROCK, "budget": {"max_steps": 12_000}, "record": {"every": 500}},
-    "sweep": {"optimizer.lr": {"values": [0.001, 0.002]}},
+    "base": {
+        **LONG,
+        "record": {"every": 500, "eval_every": 1_000},
+        "checkpoint": {},
+    },
+    "sweep": {"problem.model.dropout": {"values": [0.0, 0.1]}},
 }
-"""Long enough to be stopped on the way; the same twice: one comes to its end."""
+TPE: Final[Json] = {
+    "base": {**ROSENBROCK, "budget": {"max_steps": 20}, "record": {"every": 5}},
+    "sweep": {"optimizer.lr": {"log": [0.001, 1.0]}, "optimizer.eps": {"linear": [0.0, 1.0]}},
+    "strategy": {"kind": "tpe", "num_runs": 24},
+}
 
 
 class Version:
@@ -169,7 +190,7 @@ def finished(service: Version) -> dict[str, str]:
         "long": LONG,
     }
     made = {use: service.post("/v1/jobs", spec)["id"] for use, spec in jobs.items()}
-    studies = {"grid": GRID, "halving": HALVING, "long_study": LONG_STUDY}
+    studies = {"grid": GRID, "halving": HALVING, "tpe": TPE, "long_study": LONG_STUDY}
     made |= {use: service.post("/v1/studies", spec)["id"] for use, spec in studies.items()}
     for use, identity in made.items():
         found = service.end(path_of(identity))

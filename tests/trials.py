@@ -34,6 +34,11 @@ TRIALS = {
         "intervals and winners are as often right as docs/comparison.md says",
         2,
     ),
+    "searches": Trial(
+        ("-m", "tests.core.strategies.searches"),
+        "tpe finds about as much as Optuna one trial after the other (docs/figures.md)",
+        2,
+    ),
     "faults": Trial(
         ("-m", "tests.faults"),
         "no job is lost, doubled or changed by 500 faults (docs/reliability.md)",

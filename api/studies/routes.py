@@ -1,6 +1,7 @@
 """Studies: submit, validate, list, read, cancel, delete."""
 
 import asyncio
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
@@ -107,6 +108,7 @@ def _new_study(resolved: ResolvedStudy) -> NewStudy:
         device=resolved.device,
         num_runs=resolved.num_runs,
         max_updates=resolved.max_updates,
+        warnings=tuple(map(asdict, resolved.warnings)),
     )
 
 
@@ -120,7 +122,8 @@ async def validate(request: Request) -> Response:
     """Return what a study would be and cost. Nothing is created."""
     resolved = await _resolved(request, services_of(request))
     cost = StudyEstimate.build(resolved, num_steps=resolved.max_updates)
-    return Json(to_json(ValidatedStudy.build(spec=resolved.spec, estimate=cost)))
+    found = ValidatedStudy.build(spec=resolved.spec, estimate=cost, warnings=resolved.warnings)
+    return Json(to_json(found))
 
 
 @router.get("", response_class=Json, responses={200: {"model": StudyPage}, **problems(503)})

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from api.history.schemas import Rows
 from api.http.schemas import (
     Counter,
+    Mistake,
     Number,
     Page,
     StudyId,
@@ -81,6 +82,8 @@ class Study(View):
     started_at: Time | None
     finished_at: Time | None
     cancel_requested_at: Time | None
+    warnings: list[Mistake]
+    """What is allowed, and doubtful."""
     timeline: list[TimelineEntryView] = Field(default=[])
     """Events and their times, in order; at most 100 entries. Not in lists."""
     usage: UsageView | None = None
@@ -105,6 +108,8 @@ class StudyEstimate(View):
 class ValidatedStudy(View):
     spec: StudySpec
     estimate: StudyEstimate
+    warnings: list[Mistake]
+    """What is allowed, and doubtful."""
 
 
 class Target(View):

@@ -5,6 +5,7 @@ from typing import Final
 
 from api.http.schemas import LEFT_OUT
 from api.studies.schemas import Pause, Run, RunLinks, RunWithSpec, Study, StudyLinks, StudyProgress
+from core.errors import FieldError
 from core.ids import utc_now
 from core.specs.base import Json
 from core.studies import RUN_COUNTS, RunRecord, StudyRecord
@@ -31,6 +32,7 @@ def study_json(
         study,
         progress=progress_json(study, queue_position),
         best=best,
+        warnings=[FieldError(**each) for each in study.warnings],
         timeline=LEFT_OUT if listed else study.timeline.entries,
         links=StudyLinks.build(
             self=path,

@@ -23,7 +23,13 @@ _AS_THEY_ARE: Final = "if the differences stay as they are"
 
 
 def verdict(table: Table, ranking: Ranking, *, complete: bool) -> tuple[int | None, str]:
-    """Return the winner (a row of the table) or None, and the reason for either."""
+    """Return the winner (a row of the table) or None, and the reason for either, with how many
+    configurations were stopped early."""
+    winner, reason = _decided(table, ranking, complete=complete)
+    return winner, reason + _stopped(ranking)
+
+
+def _decided(table: Table, ranking: Ranking, *, complete: bool) -> tuple[int | None, str]:
     waiting = _not_at_the_end(table, ranking, complete=complete)
     if waiting is not None:
         return None, waiting
@@ -36,7 +42,7 @@ def verdict(table: Table, ranking: Ranking, *, complete: bool) -> tuple[int | No
             f"No configuration went through all its repeats. {lead} lost the fewest runs, but what "
             "is left of them cannot speak for those that diverged or failed."
             if ranking.group[0] == PARTIAL
-            else f"All configurations were stopped before their end; {lead} was the last."
+            else f"No configuration came to its end in all its repeats; {lead} was the last."
         )
     if ranking.rows.size == 1:
         return None, "There is only one configuration, and nothing to compare it with."
@@ -45,8 +51,8 @@ def verdict(table: Table, ranking: Ranking, *, complete: bool) -> tuple[int | No
     open_ = _unsettled(table, ranking)
     if not open_.size and not ranking.compared.any() and (ranking.group == STOPPED).any():
         return None, (
-            f"{lead} is the only one that was trained to its end; the others were stopped before, "
-            "which does not say where they would have ended."
+            f"{lead} is the only one that was trained to its end; being stopped does not say where "
+            "the others would have ended."
         )
     if open_.size:
         return None, _tied(table, ranking, open_, lead)
@@ -127,16 +133,19 @@ def _won(table: Table, ranking: Ranking, lead: str) -> str:
 
 
 def _others(ranking: Ranking) -> str:
-    """Say what was not compared with the leader, and why."""
+    """Say what was not compared with the leader because runs of it were lost."""
     left = ~ranking.compared
     left[0] = False
-    stopped = int((left & (ranking.group == STOPPED)).sum())
     lost = int((left & np.isin(ranking.group, (PARTIAL, NOTHING))).sum())
-    text = f" {_count(lost, 'other')} lost runs and cannot win." if lost else ""
-    if stopped:
-        text += f" {_count(stopped, 'configuration was', 'configurations were')} stopped early and "
-        text += "not compared at the end."
-    return text
+    return f" {_count(lost, 'other')} lost runs and cannot win." if lost else ""
+
+
+def _stopped(ranking: Ranking) -> str:
+    stopped = int((ranking.group == STOPPED).sum())
+    if not stopped:
+        return ""
+    were = _count(stopped, "configuration was", "configurations were")
+    return f" {were} stopped early and not compared at the end."
 
 
 def _names(table: Table, ranking: Ranking, places: list[int]) -> str:

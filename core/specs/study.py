@@ -10,6 +10,7 @@ from core.specs.job import MAX_STEPS, Labels
 
 MAX_POINTS: Final = 1_000_000
 MAX_PATH: Final = 200
+MAX_CANDIDATES: Final = 10_000
 
 Count = Annotated[int, Field(ge=2, le=MAX_POINTS)]
 WholeNumber = Annotated[int, Field(ge=-MAX_INT, le=MAX_INT)]
@@ -103,8 +104,16 @@ class TpeStrategy(Spec):
     """Configurations; each runs `repeats` times."""
     seed: Seed = 0
     batch_size: PositiveInt | None = None
-    """Configurations that are chosen at a time and train together. Default: as many as give 32
-    runs, at least 4."""
+    """Configurations that are chosen at a time and train together. Default: a sixtieth of
+    `num_runs`, at least 4 (with a stopper `factor`²), at most as many as give 32 runs. Larger ones
+    train faster and choose worse."""
+    num_startup: Annotated[int, Field(ge=0, le=MAX_POINTS)] = 10
+    """Configurations that are drawn at random before the estimator chooses."""
+    num_candidates: Annotated[int, Field(gt=0, le=MAX_CANDIDATES)] = 24
+    """Draws from the density of the good configurations, of which the one with the largest ratio of
+    the densities (good to bad) is taken."""
+    multivariate: bool = True
+    """Whether the densities are of all parameters together, rather than one for each."""
     stopper: SuccessiveHalving | None = None
     """Early stopping within each batch."""
 

@@ -48,7 +48,14 @@ def asked(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     axes, groups = sweep_of(study), grouped(runs)
     known, goal = len(groups), study["metric"]["goal"]
-    sampler = optuna.samplers.TPESampler(seed=seed_of(strategy.seed, known))
+    sampler = optuna.samplers.TPESampler(
+        seed=seed_of(strategy.seed, known),
+        n_startup_trials=strategy.num_startup,
+        n_ei_candidates=strategy.num_candidates,
+        multivariate=strategy.multivariate,
+        group=False,
+        constant_liar=True,
+    )
     trials = optuna.create_study(
         direction="minimize" if goal == "min" else "maximize", sampler=sampler
     )

@@ -96,6 +96,26 @@ def test_a_study_gets_its_own_fields_and_those_of_its_base() -> None:
     }
 
 
+def test_a_field_of_a_study_may_be_of_one_kind_only() -> None:
+    table = {2: {"study.strategy[tpe].num_startup": 10, "study.strategy[tpe].stopper.eta": 3}}
+    study = {"base": SGD, "strategy": {"kind": "tpe", "stopper": {"eta": 4}}}
+    tpe = {"kind": "tpe", "stopper": {"eta": 4}, "num_startup": 10}
+    assert stored_study(study, 1, table) == {"base": SGD, "strategy": tpe}
+    random = {"base": SGD, "strategy": {"kind": "random"}}
+    assert stored_study(random, 1, table) == random
+    assert stored_study({"base": SGD}, 1, table) == {"base": SGD}
+    assert stored_job(SGD, 1, table) == SGD
+
+
+def test_a_stored_search_goes_on_as_it_began() -> None:
+    study = {"base": SGD, "strategy": {"kind": "tpe", "num_runs": 64, "batch_size": 32}}
+    assert stored_study(study, 1)["strategy"] == {
+        "kind": "tpe", "num_runs": 64, "batch_size": 32, "num_startup": 10, "num_candidates": 24,
+        "multivariate": True,
+    }  # fmt: skip
+    assert stored_study(study, 2) == study
+
+
 @pytest.mark.parametrize("path", ["optimizer", "optimizer.kind"])
 def test_a_base_whose_kind_the_sweep_chooses_is_left_to_its_runs(path: str) -> None:
     study = {"base": SGD, "sweep": {path: {"values": ["adam", "sgd"]}}}

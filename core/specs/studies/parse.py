@@ -20,6 +20,7 @@ from core.specs.studies.resolution import (
     most_updates_of,
     settled_metric,
     settled_strategy,
+    warnings_of,
 )
 from core.specs.studies.sweep import Axis, PathError, axes_of
 from core.specs.studies.validation import (
@@ -51,6 +52,7 @@ class ResolvedStudy:
         max_updates: at most, over all runs; what a stopper saves is taken off.
         memory_bytes: of the largest run by itself.
         history_bytes: of all runs, at most.
+        warnings: what is allowed and doubtful.
     """
 
     spec: Json
@@ -63,6 +65,7 @@ class ResolvedStudy:
     device: str
     memory_bytes: int
     history_bytes: int
+    warnings: tuple[FieldError, ...]
 
 
 def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
@@ -197,6 +200,7 @@ def _resolve(asked: StudySpec, limits: Limits, faults: FieldErrorList) -> Resolv
         device=first.device,
         memory_bytes=facts.memory_bytes,
         history_bytes=history,
+        warnings=tuple(warnings_of(strategy, max(facts.steps))),
     )
 
 

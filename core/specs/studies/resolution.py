@@ -2,9 +2,10 @@
 strategy, limits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, assert_never
 
+from core.errors import FieldError
 from core.specs.base import Json
 from core.specs.sizes.study import StudySummary
 from core.specs.studies.halving import default_min_steps, most_updates
@@ -22,6 +23,8 @@ from core.specs.study import (
 from core.specs.validation.errors import FieldErrorList, shown, size_text
 from core.specs.validation.limits import Limits
 
+SHORT_RUNG: Final = 8
+"""A first rung before this part of the longest run is warned of (figures: docs/figures.md)."""
 _GOALS: Final[dict[str, Any]] = {"eval.accuracy": "max"}
 
 
@@ -138,6 +141,21 @@ def _check_first(
             f"strategy.stopper.min_steps {first:,} is no multiple of record.eval_every ="
             f" {multiple:,}: the best evaluation is not known at that step; give"
             f" {-(-first // multiple) * multiple:,}",
+        )  # fmt: skip
+
+
+def warnings_of(strategy: Strategy, longest: int) -> Iterator[FieldError]:
+    """Yield what is allowed and doubtful in a resolved strategy; `longest`: updates of a run."""
+    if strategy.stopper is None or strategy.stopper.min_steps is None:
+        return
+    first = strategy.stopper.min_steps
+    if first * SHORT_RUNG < longest:
+        yield FieldError(
+            "strategy.stopper.min_steps", "short_rung",
+            f"strategy.stopper.min_steps is {first:,}, less than an eighth of the {longest:,}"
+            " updates of a run: what learns slowly at first is stopped there, often that which"
+            f" would have been best at the end; give {-(-longest // SHORT_RUNG):,} or more to be"
+            " surer",
         )  # fmt: skip
 
 

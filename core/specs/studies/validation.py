@@ -22,8 +22,12 @@ from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
 
 RUNS_AT_A_TIME: Final = 32
-"""Runs in a batch of `tpe`, unless the study says so: a stack of them costs a run little, and the
-next batch learns from it."""
+"""The most runs in a batch of `tpe`, unless the study says so: a stack of them costs a run little,
+more would not make it cheaper."""
+LEAST_AT_A_TIME: Final = 4
+BATCHES: Final = 60
+"""Batches of `tpe`, unless the study says so: so many that it finds about as much as if each
+configuration were chosen after all others (docs/figures.md)."""
 MOST_PROBES: Final = 5_000
 MOST_CATEGORIES: Final = 1_000
 
@@ -181,10 +185,17 @@ def _configurations(count: int) -> str:
 
 
 def batch_size(strategy: TpeStrategy, repeats: int) -> int:
-    """Return the number of configurations that tpe chooses at a time, written out."""
+    """Return the number of configurations that tpe chooses at a time, written out.
+
+    A batch that a stopper thins out has two rungs where it may.
+    """
     if strategy.batch_size is not None:
         return strategy.batch_size
-    return min(strategy.num_runs, max(4, RUNS_AT_A_TIME // repeats))
+    most = max(LEAST_AT_A_TIME, RUNS_AT_A_TIME // repeats)
+    least = LEAST_AT_A_TIME
+    if strategy.stopper is not None:
+        least = max(least, min(strategy.stopper.factor**2, most))
+    return min(strategy.num_runs, max(least, min(strategy.num_runs // BATCHES, most)))
 
 
 def probes(axes: Sequence[Axis], most: int = MOST_PROBES) -> list[Json]:

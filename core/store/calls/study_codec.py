@@ -34,14 +34,16 @@ def encode_new_study(study: NewStudy) -> dict[str, bytes | str]:
         "place": place_of(study.priority, study.id),
         "num_runs": str(study.num_runs),
         "max_updates": str(study.max_updates),
+        **({"warnings": dumps(study.warnings)} if study.warnings else {}),
     }
 
 
 def new_study_record(study: NewStudy) -> StudyRecord:
     """Return what `decode_study` gives for a study that has just been written."""
     counts = dict.fromkeys(RUN_COUNTS, 0)
-    own = {"num_runs": study.num_runs, "max_updates": study.max_updates, "counts": counts}
-    return new_record(StudyRecord, study, **own)
+    names = ("num_runs", "max_updates", "warnings")
+    own = {name: getattr(study, name) for name in names}
+    return new_record(StudyRecord, study, **own, counts=counts)
 
 
 def decode_study(fields: Fields) -> StudyRecord:

@@ -41,6 +41,7 @@ class NewStudy(NewWork):
 
     num_runs: int
     max_updates: int
+    warnings: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ def test_validate_creates_nothing_and_counts(api: Api) -> None:
     reply = api.http.post("/v1/studies/validate", json=sweep())
     assert reply.status_code == 200
     body = reply.json()
-    assert list(body) == ["spec", "estimate"]
+    assert list(body) == ["spec", "estimate", "warnings"]
+    assert body["warnings"] == []
     estimate = body["estimate"]
     assert list(estimate) == [
         "num_configurations", "num_runs", "num_steps", "memory_bytes", "history_bytes"
@@ -37,6 +38,19 @@ def test_validate_creates_nothing_and_counts(api: Api) -> None:
     assert estimate["history_bytes"] > 6 * 100 * 3 * 8
     assert api.get("/v1/studies")["data"] == []
     assert api.dispatcher.announced == 0
+
+
+def test_a_warning_stands_in_every_reply_about_the_study(api: Api) -> None:
+    stopper = {"kind": "successive_halving", "min_steps": 12}
+    body = sweep(strategy={"kind": "grid", "stopper": stopper})
+    (warning,) = api.http.post("/v1/studies/validate", json=body).json()["warnings"]
+    assert (warning["param"], warning["code"]) == ("strategy.stopper.min_steps", "short_rung")
+    assert warning["message"].startswith("strategy.stopper.min_steps is 12, less than an eighth")
+    made = post(api, body)
+    assert made["warnings"] == [warning]
+    assert api.get(f"/v1/studies/{made['id']}")["warnings"] == [warning]
+    assert api.get("/v1/studies")["data"][0]["warnings"] == [warning]
+    assert post(api)["warnings"] == []
 
 
 def test_the_resolved_spec_can_be_posted_again(api: Api) -> None:

@@ -186,6 +186,43 @@ def test_what_a_stopper_stopped_ranks_below_what_went_on_and_is_not_compared() -
     assert "only one that was trained to its end" in alone["reason"]
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([[1.0, 1.2], [1.1, 1.1]], "is not told apart"),
+        ([[1.0, NAN], [2.0, 3.0]], "the only one that was trained to its end"),
+        ([[1.0, NAN], [2.0, NAN]], "No configuration came to its end in all its repeats"),
+        ([[1.0, 1.1]], "the only one that was trained to its end"),
+        ([[1.0, None]], "No configuration came to its end in all its repeats"),
+        ([[NAN, NAN]], "No configuration came to its end in all its repeats"),
+        ([], "No configuration came to its end in all its repeats"),
+    ],
+)
+def test_how_many_were_stopped_is_said_whether_there_is_a_winner_or_not(
+    values: list[list[float | None]], said: str
+) -> None:
+    made = [
+        *runs(values),
+        *(stopped(7, repeat, 10, 3, 9.0) for repeat in range(2)),
+        *(stopped(8, repeat, 10, 4, 9.5) for repeat in range(2)),
+    ]
+    for complete in (True, False):
+        body = compare(study(repeats=2), made, complete=complete)
+        assert (said if complete else "not at its end") in body["reason"]
+        assert body["reason"].endswith(
+            " 2 configurations were stopped early and not compared at the end."
+        )
+        assert body["reason"].count("stopped") == 1 + ("being stopped" in body["reason"])
+
+
+def test_one_repeat_says_how_many_were_stopped() -> None:
+    made = [*runs([[1.0], [2.0]]), stopped(2, 0, 10, 3, 9.0)]
+    body = compare(study(), made, complete=True)
+    assert body["reason"].endswith(
+        "the spread. 1 configuration was stopped early and not compared at the end."
+    )
+
+
 def test_a_study_under_way_has_means_so_far_and_no_winner() -> None:
     made = [
         *runs([[1.0, 1.1, 1.2], [3.0, 3.1, 3.3]])[:5],

@@ -14,6 +14,7 @@ from core.store.protocols.types import Round
 from core.strategies.tpe import asked, distribution, internal_of, seed_of, told, value_of
 from core.studies import RunRecord
 from tests.core.specs.studies.specs_of_studies import IRIS, Json, job, parsed, study
+from tests.core.strategies.searches import ours
 from tests.core.strategies.simulated import Simulated, configurations_of, simulate
 
 SWEEP: Json = {
@@ -46,9 +47,9 @@ def finished(simulated: Simulated) -> list[list[Json]]:
     return [[new.record.params for new in round_.new] for round_ in simulated.rounds]
 
 
-def by_hand(seed: int, batches: int, size: int) -> list[list[Json]]:
+def by_hand(seed: int, batches: int, size: int, **options: Any) -> list[list[Json]]:
     """The same search as Optuna's documentation writes it (ask and tell, in batches), but for the
-    sampler: a new one for each batch."""
+    sampler: a new one for each batch. `options`: of the sampler, Optuna's defaults else."""
     space: dict[str, optuna.distributions.BaseDistribution] = {
         "optimizer": optuna.distributions.CategoricalDistribution([0, 1]),
         "optimizer.lr": optuna.distributions.FloatDistribution(1e-4, 1.0, log=True),
@@ -60,7 +61,7 @@ def by_hand(seed: int, batches: int, size: int) -> list[list[Json]]:
     search = optuna.create_study()
     found = []
     for batch in range(batches):
-        search.sampler = optuna.samplers.TPESampler(seed=seed_of(seed, batch * size))
+        search.sampler = optuna.samplers.TPESampler(seed=seed_of(seed, batch * size), **options)
         trials = [search.ask(space) for _ in range(size)]
         batch_params = []
         for trial in trials:
@@ -82,6 +83,29 @@ def test_batches_are_those_of_optuna_driven_by_hand() -> None:
     batches = finished(simulated)
     assert [len(batch) for batch in batches] == [8] * 5
     assert batches == by_hand(5, 5, 8)
+
+
+@pytest.mark.parametrize(
+    ("ours", "optunas"),
+    [
+        ({"num_startup": 24}, {"n_startup_trials": 24}),
+        ({"num_startup": 0}, {"n_startup_trials": 0}),
+        ({"num_candidates": 1}, {"n_ei_candidates": 1}),
+        ({"multivariate": False}, {"multivariate": False}),
+    ],
+)
+def test_the_samplers_settings_are_optunas(ours: Json, optunas: Json) -> None:
+    strategy = {"kind": "tpe", "num_runs": 40, "seed": 5, "batch_size": 8, **ours}
+    found = finished(simulate(body(strategy=strategy)).go(lambda run, _: value(run)))
+    assert found == by_hand(5, 5, 8, **optunas)
+    assert found != by_hand(5, 5, 8)
+
+
+def test_the_default_batch_finds_more_than_one_that_never_learns() -> None:
+    # `make trials TRIALS_ARGS=searches` has thirty seeds, and Optuna's own loop beside them.
+    found = [ours(seed, num_runs=32) for seed in range(4)]
+    at_random = [ours(seed, num_runs=32, batch_size=32) for seed in range(4)]
+    assert sum(found) < 0.5 * sum(at_random)
 
 
 def test_it_learns() -> None:
