@@ -31,6 +31,7 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
         "study.strategy[tpe].num_startup": 10,
         "study.strategy[tpe].num_candidates": 24,
         "study.strategy[tpe].multivariate": True,
+        "problem.model[mlp].norm[batch].bias_before": True,
     },
 }
 """Format of the store -> field that came with it -> what the versions before it did.
@@ -42,6 +43,10 @@ this field is read with `false`, whatever the default is by now. A posted spec g
 A field is a dotted path from the root of a job's spec; `[kind]` after a name asks for an object of
 this kind, `*` stands for each item of a list. `study.` goes before a field of a study's own spec.
 """
+
+SHORT_FORMS: Final = frozenset({"norm"})
+"""Fields in which a kind may stand alone, for an object with nothing but defaults: `"batch"`. The
+base and the sweep of a study keep them as they were posted."""
 
 _STEP: Final = re.compile(r"([a-z0-9_]+|\*)(?:\[([a-z0-9_]+)\])?")
 _STUDY: Final = "study."
@@ -180,10 +185,16 @@ def _changed(part: Any, steps: list[tuple[str, str | None]], value: Any, *, remo
             return {key: each for key, each in part.items() if key != name} if same else part
         return part if name in part else {**part, name: value}
     inner = part.get(name)
+    if name in SHORT_FORMS and isinstance(inner, str):
+        inner = {"kind": inner}
     if not _has_kind(inner, kind):
         return part
     changed = _changed(inner, rest, value, remove=remove)
-    return part if changed is inner else {**part, name: changed}
+    if changed is inner:
+        return part
+    if remove and name in SHORT_FORMS and changed.keys() == {"kind"}:
+        changed = changed["kind"]
+    return {**part, name: changed}
 
 
 def _has_kind(part: Any, kind: str | None) -> bool:

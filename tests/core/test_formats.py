@@ -5,6 +5,7 @@ import pytest
 from core.errors import ArtifactError, NewerFormatError
 from core.formats import (
     OLD_VALUES,
+    SHORT_FORMS,
     STORE,
     OldValues,
     as_written,
@@ -14,6 +15,8 @@ from core.formats import (
     stored_job,
     stored_study,
 )
+from core.specs.base import stored
+from core.specs.models import Norm
 
 SGD = {"optimizer": {"kind": "sgd", "lr": 0.1}}
 TABLE: OldValues = {
@@ -105,6 +108,40 @@ def test_a_field_of_a_study_may_be_of_one_kind_only() -> None:
     assert stored_study(random, 1, table) == random
     assert stored_study({"base": SGD}, 1, table) == {"base": SGD}
     assert stored_job(SGD, 1, table) == SGD
+
+
+NORM: OldValues = {2: {"problem.model[mlp].norm[batch].bias_before": True}}
+
+
+def normed(norm: object) -> dict[str, object]:
+    return {"problem": {"model": {"kind": "mlp", "norm": norm}}}
+
+
+@pytest.mark.parametrize(
+    ("norm", "read"),
+    [
+        ("batch", {"kind": "batch", "bias_before": True}),
+        ({"kind": "batch", "eps": 1e-3}, {"kind": "batch", "eps": 1e-3, "bias_before": True}),
+        ({"kind": "batch", "bias_before": False}, {"kind": "batch", "bias_before": False}),
+        ("layer", "layer"),
+        ({"kind": "layer"}, {"kind": "layer"}),
+        (None, None),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_kind_that_stands_alone_is_read_as_the_object_that_it_is_short_for(
+    norm: object, read: object
+) -> None:
+    before = normed(norm)
+    assert stored_job(before, 1, NORM) == normed(read)
+    assert stored_study({"base": before}, 1, NORM) == {"base": normed(read)}
+    assert as_written(normed(read), 1, NORM) == before
+    assert before == normed(norm)
+
+
+def test_short_forms_are_those_of_the_spec() -> None:
+    for name in SHORT_FORMS:
+        assert stored({"norm": Norm}[name], "batch") == stored(Norm, {"kind": "batch"})
 
 
 def test_a_stored_search_goes_on_as_it_began() -> None:

@@ -33,7 +33,7 @@ def keep_the_gradient(e: Evidence) -> Iterator[Remedy]:
     patch: Json = {"init": {"kind": "kaiming_uniform"}}
     if model.activation in _FLAT_ENDS:
         patch["activation"] = "relu"
-    if model.norm is None:
+    if _lacks_norm(model):
         patch["norm"] = {"kind": "layer"}
     yield Remedy(
         {"problem": {"model": patch}},
@@ -46,12 +46,18 @@ def keep_the_gradient(e: Evidence) -> Iterator[Remedy]:
 def normalize_layers(e: Evidence) -> Iterator[Remedy]:
     """Norms in a deep model that has none."""
     model = _with_hidden_layers(e)
-    if model is not None and model.norm is None and len(model.hidden) >= 3:
+    if model is not None and _lacks_norm(model) and len(model.hidden) >= 3:
         yield Remedy(
             {"problem": {"model": {"norm": {"kind": "layer"}}}},
             "Normalized layers keep the gradient's size on its way through a deep model.",
             {"final_loss_below": e.level.end},
         )
+
+
+def _lacks_norm(model: MLP) -> bool:
+    """Tell whether the model has no norm and may have one of layers: over one unit it is a
+    constant."""
+    return model.norm is None and 1 not in model.hidden
 
 
 def add_dropout(e: Evidence, loss: float) -> Iterator[Remedy]:

@@ -80,10 +80,11 @@ def _problem_structure(spec: JobSpec) -> Hashable:
     problem = spec.problem
     if isinstance(problem, Supervised):
         without: Any = {"model": {"init", "dropout"}}
+        shifts = structure_of(problem.model).shifts  # which dropout has a part in
         if not isinstance(problem.data, Inline):
-            return problem.model_dump_json(exclude=without)
+            return problem.model_dump_json(exclude=without), shifts
         without["data"] = {"features", "targets"}
-        return problem.model_dump_json(exclude=without), problem.data.digest
+        return problem.model_dump_json(exclude=without), shifts, problem.data.digest
     return problem.function.model_dump_json(), problem.bounds is not None
 
 

@@ -6,7 +6,7 @@ the place of this table (`core/specs/layers/`).
 
 from typing import NamedTuple, assert_never
 
-from core.specs.models import MLP, Activation, LinearModel, Model, Norm
+from core.specs.models import MLP, Activation, BatchNorm, LinearModel, Model, Norm
 
 
 class ModelStructure(NamedTuple):
@@ -17,6 +17,8 @@ class ModelStructure(NamedTuple):
         activation: of each hidden layer; None: the kind has none.
         norm: of each hidden layer, before its activation.
         dropout: the share of hidden units that a training step leaves out.
+        biases: whether each layer's linear map has a bias, that of the outputs last.
+        shifts: whether the norm of each hidden layer has a shift.
         convex: whether the kind as such is convex in its weights, whatever the loss is (all losses
             offered are convex in the outputs). An MLP is not, even where it has no hidden layers.
         kept: numbers that an update keeps for each output of a layer, from above.
@@ -26,6 +28,8 @@ class ModelStructure(NamedTuple):
     activation: Activation | None
     norm: Norm | None
     dropout: float
+    biases: tuple[bool, ...]
+    shifts: tuple[bool, ...]
     convex: bool
     kept: int
 
@@ -34,8 +38,28 @@ def structure_of(model: Model) -> ModelStructure:
     """Look up what is known of the model's kind."""
     match model:
         case LinearModel():
-            return ModelStructure((), None, None, 0.0, convex=True, kept=2)
+            return ModelStructure((), None, None, 0.0, (model.bias,), (), convex=True, kept=2)
         case MLP(hidden=hidden, activation=activation, norm=norm, dropout=dropout):
-            return ModelStructure(hidden, activation, norm, dropout, convex=False, kept=4)
+            biases = (model.bias and not centers(norm),) * len(hidden)
+            # Dropout after a shift makes it more than a constant.
+            lost = centers(norm) and activation == "identity" and not dropout
+            shifts = (norm is not None and not lost,) * (len(hidden) - 1)
+            return ModelStructure(
+                hidden,
+                activation,
+                norm,
+                dropout,
+                (*biases, model.bias),
+                (*shifts, norm is not None) if hidden else (),
+                convex=False,
+                kept=4,
+            )
         case _:
             assert_never(model)
+
+
+def centers(norm: Norm | None) -> bool:
+    """Tell whether a constant added before the norm is no parameter, since the norm takes it away
+    again: of a batch. (A layer's norm takes the mean over its units, each of which may have a bias
+    of its own.)"""
+    return isinstance(norm, BatchNorm) and not norm.bias_before

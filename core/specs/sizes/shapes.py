@@ -5,6 +5,7 @@ Torch-free, so that the API can refuse what does not fit; tests hold the counts 
 
 import json
 from functools import cache
+from itertools import compress
 from operator import mul
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, assert_never
@@ -157,14 +158,14 @@ def layer_widths(model: Model, num_inputs: int, num_outputs: int) -> tuple[int, 
 
 
 def num_parameters(model: Model, num_inputs: int, num_outputs: int) -> int:
-    """Count the trainable numbers: weights, biases, and two a unit of each normalized hidden
-    layer."""
+    """Count the trainable numbers: weights, biases, and of each normalized hidden layer a scale and
+    as a rule a shift for each unit."""
     structure = structure_of(model)
     hidden = structure.hidden
     weights: int = sum(map(mul, (num_inputs, *hidden), (*hidden, num_outputs)))
-    biases = sum(hidden) + num_outputs if model.bias else 0
-    norms = 2 * sum(hidden) if structure.norm else 0
-    return weights + biases + norms
+    biases = sum(compress((*hidden, num_outputs), structure.biases))
+    scales = sum(hidden) if structure.norm else 0
+    return weights + biases + scales + sum(compress(hidden, structure.shifts))
 
 
 def problem_parameters(problem: Supervised | FunctionProblem) -> int:

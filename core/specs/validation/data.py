@@ -5,7 +5,7 @@ from typing import Final, Literal, assert_never
 from core.specs.data import Blobs, Builtin, Data, ExplicitOrder, Inline, Spirals, Synthetic
 from core.specs.job import JobSpec, Supervised
 from core.specs.losses import MSE, CrossEntropy, Loss
-from core.specs.models import BatchNorm
+from core.specs.models import BatchNorm, LayerNorm
 from core.specs.optimizers import LBFGS, Rprop
 from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import DataShape, data_shape, inline_classes, loss_family, split_rows
@@ -41,6 +41,7 @@ def resolve_supervised(
     loss = problem.loss or (MSE(kind="mse") if shape.num_classes is None else _CROSS_ENTROPY)
     _check_loss(problem, loss, shape, faults)
     _check_split(problem, shape, limits, faults)
+    _check_layer_norm(problem, limits, faults)
     if len(faults.errors) > before:
         return None
     if _evaluates_nothing(problem.data, shape) and not _is_given(problem.data):
@@ -245,6 +246,18 @@ def _check_batch_norm(problem: Supervised, sizes: list[int], faults: FieldErrorL
             "problem.model.norm", "batch_of_one_row",
             "problem.model.norm batch cannot train on a batch of one row, which has no variance;"
             " choose another batch_size, set problem.data.drop_last, or use the norm layer",
+        )  # fmt: skip
+
+
+def _check_layer_norm(problem: Supervised, limits: Limits, faults: FieldErrorList) -> None:
+    model = structure_of(problem.model)
+    if isinstance(model.norm, LayerNorm) and 1 in model.hidden and not limits.stored:
+        place = model.hidden.index(1)
+        faults.add(
+            "problem.model.norm", "norm_of_one_unit",
+            f"problem.model.norm layer over one unit (problem.model.hidden.{place} is 1) gives the"
+            " same number for every row, so that nothing before it learns; give that layer more"
+            " units, or use the norm batch or none",
         )  # fmt: skip
 
 

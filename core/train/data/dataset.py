@@ -1,6 +1,7 @@
 """Split, standardized and cast: a data set as the training loop uses it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -48,6 +49,29 @@ class Dataset:
         """Memory of its tensors."""
         parts = (self.train_features, self.train_targets, self.eval_features, self.eval_targets)
         return sum(part.nbytes for part in parts if part is not None)
+
+
+def constant_columns(dataset: Dataset) -> list[int]:
+    """List the features that have one value, other than 0, in all training rows."""
+    x = dataset.train_features
+    constant = (x == x[0]).all(0) & (x[0] != 0)
+    return [int(column) for column in constant.nonzero().flatten()]
+
+
+def without_columns(dataset: Dataset, columns: Sequence[int]) -> Dataset:
+    """Return the data set with 0 in these features, in all rows."""
+
+    def cleared(features: Tensor) -> Tensor:
+        features = features.clone()
+        features[:, list(columns)] = 0.0
+        return features
+
+    evaluated = dataset.eval_features
+    return replace(
+        dataset,
+        train_features=cleared(dataset.train_features),
+        eval_features=None if evaluated is None else cleared(evaluated),
+    )
 
 
 def split(

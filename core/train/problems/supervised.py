@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from core.specs.job import Supervised
+from core.specs.losses import Loss
+from core.specs.sizes.model import centers, structure_of
 from core.train.data.batches import Batches
 from core.train.data.build import build_dataset
-from core.train.data.dataset import Dataset
+from core.train.data.dataset import Dataset, constant_columns, without_columns
 from core.train.determinism import key
 from core.train.losses import LossFunction, build_loss, metric_name, metric_sum, target_form
 from core.train.models.build import build_model
@@ -103,7 +105,7 @@ def build_supervised_problem(
     """Return the problem of a resolved spec: data loaded, model initialized from `seed`."""
     if spec.loss is None:
         raise ValueError("the loss must be settled before a problem is built")
-    dataset = build_dataset(spec.data, target_form(spec.loss), device, dtype)
+    dataset, ignored = data_of(spec, spec.loss, device, dtype)
     model = build_model(
         spec.model,
         dataset.train_features.shape[1],
@@ -111,6 +113,7 @@ def build_supervised_problem(
         seed=seed,
         device=device,
         dtype=dtype,
+        ignored=ignored,
     )
     batches = Batches(
         dataset.train_features,
@@ -128,6 +131,23 @@ def build_supervised_problem(
         seed=seed,
         metadata=metadata,
     )
+
+
+def data_of(
+    spec: Supervised, loss: Loss, device: torch.device, dtype: torch.dtype
+) -> tuple[Dataset, list[int]]:
+    """Return the problem's data set, and the features that its model ignores.
+
+    A feature that never changes is a constant that a norm of the batch after the first map takes
+    away again: the gradient of its weights is rounding errors. There it is read as 0, and its
+    weights are to be 0, so that the weights give the same for the features as they are.
+    """
+    dataset = build_dataset(spec.data, target_form(loss), device, dtype)
+    model = structure_of(spec.model)
+    if not (model.hidden and centers(model.norm)):
+        return dataset, []
+    ignored = constant_columns(dataset)
+    return (without_columns(dataset, ignored), ignored) if ignored else (dataset, [])
 
 
 def data_metadata(dataset: Dataset) -> dict[str, str]:

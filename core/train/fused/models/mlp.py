@@ -65,7 +65,7 @@ def _normalized(
     buffers: dict[str, Tensor] | None,
     rows: int,
 ) -> Tensor:
-    scale, shift = weights[f"{name}weight"].unsqueeze(1), weights[f"{name}bias"].unsqueeze(1)
+    scale, shift = weights[f"{name}weight"].unsqueeze(1), weights.get(f"{name}bias")
     match norm:
         case LayerNorm(eps=eps):
             normal = functional.layer_norm(x, x.shape[2:], eps=eps)
@@ -78,7 +78,7 @@ def _normalized(
             normal = _batch_normal(x, norm, weights, name, buffers, rows)
         case _:
             assert_never(norm)
-    return torch.addcmul(shift, normal, scale)
+    return normal * scale if shift is None else torch.addcmul(shift.unsqueeze(1), normal, scale)
 
 
 def _batch_normal(

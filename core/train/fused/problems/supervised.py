@@ -9,7 +9,6 @@ from torch import Tensor
 
 from core.specs.job import JobSpec, Supervised
 from core.specs.sizes.model import structure_of
-from core.train.data.build import build_dataset
 from core.train.data.dataset import Dataset
 from core.train.fused.models.backward import written_out
 from core.train.fused.models.losses import metric_sums, stacked_loss
@@ -18,9 +17,14 @@ from core.train.fused.problems.base import Index, Metrics, differentiate, keep_s
 from core.train.fused.problems.batches import DropoutMasks, StackedBatches, padded, shared
 from core.train.fused.problems.compaction import ANYWHERE, places
 from core.train.fused.problems.packing import packing_of
-from core.train.losses import metric_name, target_form
+from core.train.losses import metric_name
 from core.train.models.build import build_model
-from core.train.problems.supervised import EVAL_ROWS, data_metadata, default_generator
+from core.train.problems.supervised import (
+    EVAL_ROWS,
+    data_metadata,
+    data_of,
+    default_generator,
+)
 
 EVAL_NUMBERS: Final = 2**22
 """Activations of a layer, over all runs, that an evaluation holds at once."""
@@ -36,13 +40,13 @@ class StackedSupervised:
         problem = problem_of(specs[0])
         if problem.loss is None:
             raise ValueError("the loss must be settled before a problem is built")
-        self._dataset = build_dataset(problem.data, target_form(problem.loss), device, dtype)
+        self._dataset, ignored = data_of(problem, problem.loss, device, dtype)
         self._model = StackedMLP(problem.model)
         self._loss = stacked_loss(problem.loss)
         self._written_out = written_out(problem.model, self._loss)
         self._batches = StackedBatches(specs, self._dataset)
         self._buffers: dict[str, Tensor] = {}
-        weights, names = _initial(specs, self._dataset, device, dtype)
+        weights, names = _initial(specs, self._dataset, device, dtype, ignored)
         self._parameter_names = names
         shapes = [weights[name].shape[1:] for name in names]
         self.packing = packing_of(shapes, dtype.itemsize)
@@ -153,7 +157,11 @@ def problem_of(spec: JobSpec) -> Supervised:
 
 
 def _initial(
-    specs: Sequence[JobSpec], dataset: Dataset, device: torch.device, dtype: torch.dtype
+    specs: Sequence[JobSpec],
+    dataset: Dataset,
+    device: torch.device,
+    dtype: torch.dtype,
+    ignored: Sequence[int],
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return every run's first weights, as the run alone would draw them, and the parameters'
     names."""
@@ -172,6 +180,7 @@ def _initial(
                 seed=spec.seed,
                 device=device,
                 dtype=dtype,
+                ignored=ignored,
             )
             drawn[key] = dict(model.state_dict())
             names = [name for name, _ in model.named_parameters()]

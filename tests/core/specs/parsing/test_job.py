@@ -242,7 +242,7 @@ def test_any_job_is_refused_with_reasons_or_resolves_to_a_fixed_point(body: dict
     # The mistakes that these strategies can make, each a rule across fields.
     assert codes <= {
         "conflict", "less_than_equal", "batch_of_one_row", "no_training_rows", "history_too_large",
-        "no_evaluation_rows",
+        "no_evaluation_rows", "norm_of_one_unit",
     }  # fmt: skip
     if spec is None:
         assert codes

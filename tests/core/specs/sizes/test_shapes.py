@@ -44,8 +44,11 @@ def reference(widths: list[int], *, bias: bool, norm: type[nn.Module] | None) ->
     layers: list[nn.Module] = []
     with torch.device("meta"):
         for index, (a, b) in enumerate(itertools.pairwise(widths)):
-            layers.append(nn.Linear(a, b, bias=bias))
-            if norm is not None and index < len(widths) - 2:
+            normed = norm is not None and index < len(widths) - 2
+            # A norm of the batch takes a bias before it away again.
+            lost = normed and norm is nn.BatchNorm1d
+            layers.append(nn.Linear(a, b, bias=bias and not lost))
+            if norm is not None and normed:
                 layers.append(norm(b))
     return sum(parameter.numel() for parameter in nn.Sequential(*layers).parameters())
 

@@ -98,6 +98,8 @@ SPHERE = {"kind": "sphere"}
          "problem.model.norm", "batch_of_one_row"),
         (builtin("iris", model={"kind": "mlp", "norm": "batch"}, batch_size=17),
          "problem.model.norm", "batch_of_one_row"),
+        (builtin("iris", model={"kind": "mlp", "hidden": [8, 1], "norm": "layer"}),
+         "problem.model.norm", "norm_of_one_unit"),
         (builtin("iris", data={"order": {"kind": "explicit", "steps": [[0], [120]]}}),
          "problem.data.order.steps.1", "row_out_of_range"),
         (builtin("iris", data={"order": {"kind": "explicit", "steps": [[0]]}}, batch_size=1),

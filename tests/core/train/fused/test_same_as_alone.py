@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core.specs.job import JobSpec
+from core.specs.sizes.fusing import groups
 from tests.core.train.fused.harness import compare_with_alone
 from tests.core.train.harness import blobs_job
 
@@ -148,11 +149,55 @@ MODELS = PLAIN | BENT
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("batch_size", [10, "full"])
 def test_every_model(name: str, batch_size: int | str, tmp_path: Path) -> None:
-    # Not Adam: a bias before batch norm has a gradient of rounding errors, which Adam scales up.
     momentum = {"kind": "sgd", "lr": 0.05, "momentum": 0.9}
     model = MODELS[name]
     specs = [job(momentum, 14, seed=seed, model=model, batch_size=batch_size) for seed in (0, 0, 5)]
     compare_with_alone(specs, tmp_path)
+
+
+NORMED: dict[str, Json] = {
+    f"{norm} {activation} {dropout}": {
+        "kind": "mlp", "hidden": [6, 5] + [1] * (norm == "batch"), "norm": norm,
+        "activation": activation, "dropout": dropout,
+    }
+    for norm in ("batch", "layer")
+    for activation in ("relu", *BENT)
+    for dropout in (0.0, 0.3)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NORMED)
+def test_every_norm_with_a_method_that_makes_whole_steps_of_rounding_errors(
+    name: str, tmp_path: Path
+) -> None:
+    adam = {"kind": "adam", "lr": 0.02, "eps": 1e-12}
+    specs = [job(adam, 14, seed=seed, model=NORMED[name]) for seed in (0, 5)]
+    compare_with_alone(specs, tmp_path)
+
+
+def test_a_feature_that_never_changes_is_ignored_before_a_norm_of_the_batch(
+    tmp_path: Path,
+) -> None:
+    rows = [[0.3 * i, 0.7, (i % 5) - 2.0, 0.0] for i in range(40)]
+    data = {
+        "kind": "inline", "features": rows, "targets": [i % 3 for i in range(40)],
+        "standardize": False, "eval_fraction": 0.25,
+    }  # fmt: skip
+    model = {"kind": "mlp", "hidden": [6], "norm": "batch"}
+    adam = {"kind": "adam", "lr": 0.02, "eps": 1e-12}
+    specs = [with_data(data, job(adam, 14, seed=seed, model=model)) for seed in (0, 5)]
+    together = compare_with_alone(specs, tmp_path)
+    for weights in together.weights.values():
+        assert weights.final is not None
+        columns = weights.final["hidden.0.linear.weight"].abs().amax(0).tolist()
+        assert columns[1] == 0.0
+        assert min(columns[0], columns[2], columns[3]) > 0.0
+
+
+def test_runs_whose_dropout_gives_a_shift_its_gradient_do_not_share_a_stack() -> None:
+    model = {"kind": "mlp", "hidden": [6, 5], "norm": "batch", "activation": "identity"}
+    specs = [job(model={**model, "dropout": rate}) for rate in (0.0, 0.1, 0.2)]
+    assert groups(specs) == [[0], [1, 2]]
 
 
 def test_dropout_rates_and_initial_weights_of_their_own(tmp_path: Path) -> None:
@@ -196,6 +241,12 @@ def test_binary_cross_entropy(tmp_path: Path) -> None:
 
 def blobs(classes: int) -> Json:
     return {"kind": "blobs", "num_samples": 40, "num_features": 3, "num_classes": classes}
+
+
+def with_data(data: Json, spec: JobSpec) -> JobSpec:
+    body = spec.model_dump(mode="json")
+    body["problem"]["data"] = data
+    return JobSpec.model_validate_json(json.dumps(body))
 
 
 def supervised(generator: Json, loss: Json, seed: int) -> JobSpec:

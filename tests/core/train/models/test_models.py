@@ -44,14 +44,15 @@ def test_an_activation_is_torchs_module_of_that_name(name: Activation) -> None:
     assert torch.equal(activation_function(name)(x), MODULES[name](x))
 
 
-def sequential(model: MLP, make_norm: type[nn.Module] | None, dropout: float) -> nn.Sequential:
+def sequential(model: MLP, norm: dict[str, Any] | None, dropout: float) -> nn.Sequential:
     """The same model, written by hand."""
     layers: list[nn.Module] = []
     widths = [6, 5, 3]
+    batch = norm is not None and norm["kind"] == "batch"
     for wide, out in itertools.pairwise(widths):
-        layers.append(nn.Linear(wide, out))
-        if make_norm is not None:
-            layers.append(make_norm(out))
+        layers.append(nn.Linear(wide, out, bias=not batch or norm == KEPT))
+        if norm is not None:
+            layers.append(nn.BatchNorm1d(out) if batch else nn.LayerNorm(out))
         layers.extend([nn.Tanh(), nn.Dropout(dropout)])
     by_hand = nn.Sequential(*layers, nn.Linear(3, 4))
     by_hand.load_state_dict(
@@ -60,17 +61,18 @@ def sequential(model: MLP, make_norm: type[nn.Module] | None, dropout: float) ->
     return by_hand
 
 
+KEPT = {"kind": "batch", "bias_before": True}
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-@pytest.mark.parametrize(
-    ("norm", "module"), [(None, None), ("batch", nn.BatchNorm1d), ("layer", nn.LayerNorm)]
-)
+@pytest.mark.parametrize("norm", [None, {"kind": "batch"}, KEPT, {"kind": "layer"}])
 def test_an_mlp_computes_what_the_sequence_of_modules_does(
-    norm: str | None, module: type[nn.Module] | None, dropout: float, training: bool
+    norm: dict[str, Any] | None, dropout: float, training: bool
 ) -> None:
     spec = {"kind": "mlp", "hidden": [5, 3], "activation": "tanh", "norm": norm}
     model = build({**spec, "dropout": dropout}).train(training)
-    by_hand = sequential(model, module, dropout).train(training)
+    by_hand = sequential(model, norm, dropout).train(training)
     x = torch.randn(7, 6, generator=torch.Generator().manual_seed(0))
 
     outputs: list[Tensor] = []
@@ -91,14 +93,59 @@ def test_an_mlp_computes_what_the_sequence_of_modules_does(
 
 
 def test_parameters_have_stable_names() -> None:
-    names = list(build({"kind": "mlp", "hidden": [5], "norm": "batch"}).state_dict())
+    named = {"kind": "mlp", "hidden": [5], "norm": KEPT}
 
-    assert names == [
+    assert list(build(named).state_dict()) == [
         "hidden.0.linear.weight", "hidden.0.linear.bias", "hidden.0.norm.weight",
         "hidden.0.norm.bias", "hidden.0.norm.running_mean", "hidden.0.norm.running_var",
         "hidden.0.norm.num_batches_tracked", "output.weight", "output.bias",
     ]  # fmt: skip
+    without = list(build({**named, "norm": "batch"}).state_dict())
+    assert without == [
+        "hidden.0.linear.weight", "hidden.0.norm.weight", "hidden.0.norm.bias",
+        "hidden.0.norm.running_mean", "hidden.0.norm.running_var",
+        "hidden.0.norm.num_batches_tracked", "output.weight", "output.bias",
+    ]  # fmt: skip
     assert list(build({"kind": "linear", "bias": False}).state_dict()) == ["output.weight"]
+
+
+def parameters(spec: dict[str, Any]) -> set[str]:
+    return {name.removeprefix("hidden.") for name, _ in build(spec).named_parameters()}
+
+
+@pytest.mark.parametrize("activation", MODULES)
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_no_parameter_is_a_constant_before_a_norm_of_the_batch(
+    activation: str, norm: str, dropout: float
+) -> None:
+    spec = {"kind": "mlp", "hidden": [5, 3], "norm": norm, "activation": activation}
+    found = parameters({**spec, "dropout": dropout})
+    everywhere = {
+        *("0.linear.weight", "0.norm.weight", "1.linear.weight", "1.norm.weight"),
+        *("1.norm.bias", "output.weight", "output.bias"),
+    }
+    if norm == "layer":
+        expected = everywhere | {"0.linear.bias", "1.linear.bias", "0.norm.bias"}
+    elif activation == "identity" and not dropout:
+        expected = everywhere
+    else:
+        expected = everywhere | {"0.norm.bias"}
+    assert found == expected
+
+
+@pytest.mark.parametrize("activation", MODULES)
+@pytest.mark.parametrize("norm", ["batch", "layer", None])
+def test_every_parameter_has_a_gradient_that_is_more_than_rounding(
+    activation: str, norm: str | None
+) -> None:
+    spec = {"kind": "mlp", "hidden": [5, 3], "norm": norm, "activation": activation}
+    model = build({**spec, "init": {"kind": "torch_default"}}, dtype=torch.float64)
+    x = torch.randn(40, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.nn.functional.cross_entropy(model(x), torch.arange(40) % 4).backward()  # type: ignore[no-untyped-call]
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().max().item() > 1e-6, name
 
 
 @pytest.mark.parametrize(
@@ -107,6 +154,10 @@ def test_parameters_have_stable_names() -> None:
         {"kind": "linear"},
         {"kind": "mlp", "hidden": []},
         {"kind": "mlp", "hidden": [5, 7], "norm": "batch"},
+        {"kind": "mlp", "hidden": [5, 7], "norm": KEPT},
+        {"kind": "mlp", "hidden": [5, 7], "norm": "batch", "activation": "identity"},
+        {"kind": "mlp", "hidden": [5, 7], "norm": KEPT, "activation": "identity"},
+        {"kind": "mlp", "hidden": [], "norm": "batch"},
         {"kind": "mlp", "hidden": [3], "bias": False, "norm": "layer"},
     ],
 )

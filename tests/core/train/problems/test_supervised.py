@@ -61,7 +61,11 @@ def by_hand(job: JobSpec, problem: Problem, num_steps: int, dropout: float) -> l
     """The plain loop that a user of torch would write, over the same rows and start."""
     data = raw(job)
     model = nn.Sequential(
-        nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 10)
+        nn.Linear(64, 32, bias=False),
+        nn.BatchNorm1d(32),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(32, 10),
     )
     model.load_state_dict(dict(zip(model.state_dict(), problem.state().values(), strict=True)))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
