@@ -83,7 +83,7 @@ class Study(View):
     finished_at: Time | None
     cancel_requested_at: Time | None
     warnings: list[Mistake]
-    """What is allowed, and doubtful."""
+    """Doubts about what was allowed."""
     timeline: list[TimelineEntryView] = Field(default=[])
     """Events and their times, in order; at most 100 entries. Not in lists."""
     usage: UsageView | None = None
@@ -109,7 +109,7 @@ class ValidatedStudy(View):
     spec: StudySpec
     estimate: StudyEstimate
     warnings: list[Mistake]
-    """What is allowed, and doubtful."""
+    """Doubts about what was allowed."""
 
 
 class Target(View):

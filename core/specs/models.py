@@ -95,10 +95,10 @@ class BatchNorm(Spec):
     eps: Positive = 1e-5
     momentum: UnitInterval = 0.1
     bias_before: bool = False
-    """Whether what this norm takes away again is a parameter: the bias of the linear map before it,
-    the shift of the norm before it where only `identity` lies between them, and the weights of
-    features that never change. Their gradients are rounding errors, of which adaptive methods make
-    whole steps."""
+    """Keep parameters that this norm takes away again: the bias of the linear map before it, the
+    shift of the norm before it where only `identity` lies between them, the weights of features
+    that never change. Their gradients are rounding errors, of which adaptive methods make whole
+    steps."""
 
 
 class LayerNorm(Spec):

@@ -113,7 +113,7 @@ class TpeStrategy(Spec):
     """Draws from the density of the good configurations, of which the one with the largest ratio of
     the densities (good to bad) is taken."""
     multivariate: bool = True
-    """Whether the densities are of all parameters together, rather than one for each."""
+    """Densities of all parameters together; false: one for each."""
     stopper: SuccessiveHalving | None = None
     """Early stopping within each batch."""
 
