@@ -2,14 +2,19 @@
 
 import sys
 
-from pydantic import ValidationError
-
-from api.server import CannotServeError, run
-from core.settings import Settings
+from thalweg_service.packages import foreign
 
 
 def main() -> int:
     """Serve; return 0 after an orderly end, 2 with one line on stderr where it cannot start."""
+    if (whose := foreign()) is not None:
+        sys.stderr.write(f"thalweg api: {whose}\n")
+        return 2
+    from pydantic import ValidationError
+
+    from api.server import CannotServeError, run
+    from core.settings import Settings
+
     try:
         run(Settings())
     except ValidationError as error:

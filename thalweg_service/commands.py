@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from pydantic import ValidationError
 
-from core.settings import Settings
+from thalweg_service.packages import foreign
 
 app = typer.Typer(
     name="thalweg",
@@ -34,12 +34,15 @@ def print_version(asked: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Optimization jobs over HTTP: submit, train, follow, compare."""
+    if (whose := foreign()) is not None:
+        fail(context.invoked_subcommand or "", whose)
 
 
 @app.command()
@@ -95,6 +98,8 @@ def worker(
 @app.command()
 def settings() -> None:
     """List every setting: an environment variable, its default and its meaning."""
+    from core.settings import Settings
+
     for name, field in Settings.model_fields.items():
         print(f"THALWEG_{name.upper()}={'' if field.default is None else field.default}")
         if field.description:
@@ -106,6 +111,7 @@ def health(part: Annotated[Literal["api", "worker"], typer.Argument()]) -> None:
     """Tell by the exit status whether a part on this machine is well (for containers)."""
     if part == "worker":
         become("worker", "--check")
+    from core.settings import Settings
     from thalweg_service.supervisor import ask
 
     configured = Settings()

@@ -2,7 +2,11 @@
 
 import sys
 
+from thalweg_service.packages import foreign
+
 if __name__ == "__main__":
+    if (whose := foreign()) is not None:
+        sys.exit(f"thalweg worker: {whose}")
     if sys.argv[1:] == ["--check"]:
         from worker.health import check
 
