@@ -1,5 +1,6 @@
 """`python -m api`: serve the API with the settings of the environment."""
 
+import os
 import sys
 
 from thalweg_service.packages import foreign
@@ -13,14 +14,14 @@ def main() -> int:
     from pydantic import ValidationError
 
     from api.server import CannotServeError, run
-    from core.settings import Settings
+    from core.settings import Settings, setting_mistakes, unknown_variables
 
+    for each in unknown_variables(os.environ):
+        sys.stderr.write(f"thalweg api: {each}\n")
     try:
         run(Settings())
     except ValidationError as error:
-        for each in error.errors():
-            name = "THALWEG_" + ".".join(map(str, each["loc"])).upper()
-            sys.stderr.write(f"thalweg api: {name}: {each['msg']}\n")
+        sys.stderr.write(f"thalweg api: {setting_mistakes(error)}\n")
         return 2
     except CannotServeError as error:
         sys.stderr.write(f"thalweg api: {error}\n")

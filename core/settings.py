@@ -1,11 +1,22 @@
 """Every setting of the service: an environment variable `THALWEG_…` (`thalweg settings`)."""
 
+import difflib
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX: Final = "THALWEG_"
+OTHERS: Final = frozenset({"THALWEG_URL", "THALWEG_KEY", "THALWEG_REDIS_MAXMEMORY"})
+"""Variables with our prefix that are no settings of the service: of its clients, and of the compose
+file."""
+SECRET: Final = "***"
+_SECRETIVE: Final = frozenset({"redis_url", "artifacts"})
+"""Settings in which people write passwords and keys: their values are not quoted."""
 
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?")
 
@@ -21,15 +32,56 @@ def _location(text: str) -> str:
     return text
 
 
+def _redis_url(text: str) -> str:
+    """Check the address of a server. Its mistakes quote nothing of it: it may hold a password."""
+    parts = _parts_of(text)
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("begin the address with redis://, rediss:// or unix://")
+    user, _, place = parts.netloc.rpartition("@")
+    of_unix = parts.scheme == "unix"
+    rest = parts.query if of_unix and not place else parts.path + parts.query
+    odd = re.search(r"@|%(?![0-9A-Fa-f]{2})", user) or re.search(r"\s", text)
+    if odd or "@" in rest or parts.fragment:
+        raise ValueError(
+            "a user name or password in it must be percent-encoded: @ as %40, : as %3A, / as %2F,"
+            " ? as %3F, # as %23, % as %25, as in redis://user:p%40ss@host:6379/0"
+        )
+    if {"password", "username"} & {name for name, _ in parse_qsl(parts.query)}:
+        raise ValueError("put user and password before the host: redis://user:password@host:6379/0")
+    if of_unix and (place or parts.path in {"", "/"}):
+        raise ValueError("name the socket by its whole path: unix:///run/redis.sock")
+    if not of_unix and re.fullmatch(r"/?\d*", parts.path) is None:
+        raise ValueError("what follows the port is the number of a database: redis://host:6379/0")
+    return text
+
+
+def _parts_of(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:  # its message quotes a part of the address
+        raise ValueError(
+            "it is no address of the form redis://user:password@host:6379/0, with a port from 0 to"
+            " 65535; a password must be percent-encoded"
+        ) from None
+    return parts
+
+
 class Settings(BaseSettings):
     """Read once, in a composition root, and passed on. Sizes in bytes, times in seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix="THALWEG_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    """`redis://`, `rediss://` or `unix://` address of the store and the broker."""
+    redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
+    """`redis://`, `rediss://` or `unix://` address of the store and the broker; a password in it is
+    percent-encoded."""
     namespace: str = "thalweg"
     """Prefix of every key in Redis."""
     artifacts: Annotated[str, AfterValidator(_location)] = "./thalweg-artifacts"
@@ -92,4 +144,40 @@ class Settings(BaseSettings):
     @property
     def redis_address(self) -> str:
         """The `redis_url` without user and password: for messages and logs."""
-        return re.sub(r"//.*@", "//", self.redis_url)
+        parts = urlsplit(self.redis_url)
+        return self.redis_url.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
+
+    def shown(self, name: str) -> str:
+        """Write a setting's value as its variable has it, a password left out."""
+        value = getattr(self, name)
+        if name == "redis_url" and (password := urlsplit(self.redis_url).password):
+            return self.redis_url.replace(f":{password}@", f":{SECRET}@", 1)
+        return "" if value is None else str(value)
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def setting_mistakes(error: ValidationError) -> str:
+    """Say in one line which environment variables are wrong, and why; what may hold a secret is not
+    quoted."""
+    return "; ".join(
+        variable(name)
+        + ("" if name in _SECRETIVE else f"={mistake['input']!r}")
+        + f": {mistake['msg'].removeprefix('Value error, ')}"
+        for mistake in error.errors(include_url=False, include_context=False)
+        for name in [".".join(map(str, mistake["loc"]))]
+    )
+
+
+def unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    """Say of each variable with our prefix that is no setting so, with the setting that may be
+    meant. `names`: of the environment."""
+    known = [variable(name) for name in Settings.model_fields]
+    for name in sorted(names):
+        if name.upper().startswith(PREFIX) and name.upper() not in {*known, *OTHERS}:
+            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
+            guess = f"; did you mean {near[0]}?" if near else "; `thalweg settings` lists them"
+            yield f"{name} is no setting and has no effect{guess}"

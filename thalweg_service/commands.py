@@ -3,12 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
-from pydantic import ValidationError
 
 from thalweg_service.packages import foreign
+
+if TYPE_CHECKING:
+    from core.settings import Settings
 
 app = typer.Typer(
     name="thalweg",
@@ -65,6 +67,9 @@ def serve(
     ] = False,
 ) -> None:
     """Start everything on this machine: server, API and workers, under one supervisor."""
+    from pydantic import ValidationError
+
+    from core.settings import setting_mistakes
     from thalweg_service import supervisor as service
 
     plan = service.Plan(host, port, data_dir, workers, device, verbose)
@@ -97,13 +102,17 @@ def worker(
 
 @app.command()
 def settings() -> None:
-    """List every setting: an environment variable, its default and its meaning."""
-    from core.settings import Settings
+    """List every setting: its environment variable with the value in force, and its meaning."""
+    from core.settings import Settings, unknown_variables, variable
 
+    configured, usual = settings_of("settings"), Settings.model_construct()
     for name, field in Settings.model_fields.items():
-        print(f"THALWEG_{name.upper()}={'' if field.default is None else field.default}")
-        if field.description:
-            print(f"    {' '.join(field.description.split())}")
+        print(f"{variable(name)}={configured.shown(name)}")
+        print(f"    {' '.join((field.description or '').split())}")
+        if configured.shown(name) != usual.shown(name):
+            print(f"    (default: {usual.shown(name) or 'none'})")
+    for each in unknown_variables(os.environ):
+        print(f"thalweg settings: {each}", file=sys.stderr)
 
 
 @app.command()
@@ -111,10 +120,9 @@ def health(part: Annotated[Literal["api", "worker"], typer.Argument()]) -> None:
     """Tell by the exit status whether a part on this machine is well (for containers)."""
     if part == "worker":
         become("worker", "--check")
-    from core.settings import Settings
     from thalweg_service.supervisor import ask
 
-    configured = Settings()
+    configured = settings_of("health")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(configured.host, configured.host)
     status, reply = ask(host, configured.port, "/readyz")
     if status != 200:
@@ -138,13 +146,16 @@ def fail(command: str, message: str) -> NoReturn:
     sys.exit(1)
 
 
-def setting_mistakes(error: ValidationError) -> str:
-    """Say in one line which environment variables are wrong, and why."""
-    return "; ".join(
-        f"THALWEG_{'.'.join(map(str, mistake['loc'])).upper()}={mistake['input']!r}:"
-        f" {mistake['msg']}"
-        for mistake in error.errors()
-    )
+def settings_of(command: str) -> "Settings":
+    """Read the settings of the environment; with a mistake in them, the command fails."""
+    from pydantic import ValidationError
+
+    from core.settings import Settings, setting_mistakes
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        fail(command, setting_mistakes(error))
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from typing import Any, Final, TextIO
 
 import redis
 
-from core.settings import Settings
+from core.settings import Settings, unknown_variables
 from thalweg_service.child_process import STOPPING, Part
 from thalweg_service.embedded_redis import EmbeddedServer, EmbeddedServerError
 
@@ -179,8 +179,9 @@ class Supervisor:
                 ) as it:
                     it.ping()
             except (redis.RedisError, ValueError, OSError) as error:
+                address = Settings(redis_url=url).redis_address
                 raise StartError(
-                    f"No Redis answers at THALWEG_REDIS_URL={without_password(url)}: {error}"
+                    f"No Redis answers at THALWEG_REDIS_URL={address}: {error}"
                 ) from error
             return url
         try:
@@ -288,12 +289,6 @@ def ask(host: str, port: int, path: str) -> tuple[int, Any]:
         connection.close()
 
 
-def without_password(url: str) -> str:
-    """Return the address as it may be shown."""
-    scheme, mark, rest = url.partition("://")
-    return scheme + mark + rest.rpartition("@")[2]
-
-
 def _raise_stop(number: int, frame: FrameType | None) -> None:
     raise _Stop
 
@@ -319,6 +314,9 @@ def serve(plan: Plan) -> None:
 
     def complain(text: str) -> None:
         _tell(f"thalweg serve: {text}", sys.stderr)
+
+    for each in unknown_variables(os.environ):
+        complain(each)
 
     def progress(text: str) -> None:
         if sys.stderr is not None and sys.stderr.isatty():

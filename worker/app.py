@@ -8,6 +8,7 @@ docs/decisions): no acknowledgement after the work, no retries, no results, no t
 
 import argparse
 import gc
+import importlib.util
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
+import redis
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from pydantic import ValidationError
@@ -26,7 +28,7 @@ from core.artifacts.build import open_artifacts
 from core.broker import QUEUE, TASK, celery_config
 from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
 from core.log import configure
-from core.settings import Settings
+from core.settings import Settings, setting_mistakes, unknown_variables
 from core.store.protocols.worker import WorkerStore
 from core.store.redis import RedisStore
 from worker.health import alive_file
@@ -49,6 +51,8 @@ TRAINER_ENVIRONMENT: Final = {
     # With this cuBLAS gives the same bits each time.
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
+NEEDED: Final = ("optuna", "scipy", "sklearn", "torch")
+"""Packages of the extra `worker`."""
 
 
 class StartError(Exception):
@@ -114,6 +118,10 @@ def run_worker(
         artifacts = open_artifacts(settings.artifacts_location)
     except ArtifactError as error:
         raise StartError(str(error)) from error
+    try:
+        redis.ConnectionPool.from_url(settings.redis_url)
+    except ValueError as error:  # an option in it; the rest of it has been checked
+        raise StartError(f"THALWEG_REDIS_URL is no address of a Redis: {error}") from error
     store = RedisStore(settings.redis_url, settings.namespace)
     link = TrainerClient(command=trainer, environment=TRAINER_ENVIRONMENT)
     try:
@@ -233,14 +241,27 @@ def main(trainer: Sequence[str] = TRAINER) -> None:
     parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
+    for each in unknown_variables(os.environ):
+        sys.stderr.write(f"thalweg worker: {each}\n")
     try:
         settings = Settings()
+        if trainer is TRAINER:
+            refuse_missing_parts()
         configure(settings.log_level, "thalweg", "core")
         run_worker(settings, name=arguments.name, device=arguments.device, trainer=trainer)
     except StartError as error:
         sys.exit(f"thalweg worker: {error}")
     except ValidationError as error:
-        first = error.errors()[0]
-        sys.exit(
-            f"thalweg worker: THALWEG_{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}"
+        sys.exit(f"thalweg worker: {setting_mistakes(error)}")
+
+
+def refuse_missing_parts() -> None:
+    """Refuse to start where what a worker needs beyond the API is not installed: raise
+    `StartError`."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise StartError(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed: a worker"
+            " needs Thalweg's extra `worker` (pip install 'thalweg[worker]', in a checkout"
+            " '.[worker]')."
         )

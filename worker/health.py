@@ -7,7 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from core.settings import Settings
+from pydantic import ValidationError
+
+from core.settings import Settings, setting_mistakes
 
 
 def alive_file(pid: int | None = None) -> Path:
@@ -29,5 +31,8 @@ def any_alive(max_age_s: float) -> bool:
 
 def check() -> None:
     """End this process with status 0 if a worker is alive here, else with 1 and one line."""
-    max_age_s = 2 * Settings().lease_s
+    try:
+        max_age_s = 2 * Settings().lease_s
+    except ValidationError as error:
+        sys.exit(f"thalweg health: {setting_mistakes(error)}")
     sys.exit(0 if any_alive(max_age_s) else f"No worker has reported within {max_age_s:g} s.")

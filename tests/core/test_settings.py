@@ -1,18 +1,101 @@
-"""Settings: what may be said of them aloud."""
+"""Settings: what is refused, what is guessed, and what may be said of them aloud."""
 
 import pytest
+from pydantic import ValidationError
 
-from core.settings import Settings
+from core.settings import Settings, setting_mistakes, unknown_variables
 
 
 @pytest.mark.parametrize(
-    ("url", "address"),
+    ("url", "address", "shown"),
     [
-        ("redis://user:p@ss/word@10.0.0.1:6379/0", "redis://10.0.0.1:6379/0"),
-        ("rediss://:secret@cache:6380/1", "rediss://cache:6380/1"),
-        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
-        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("redis://user:p%40ss%2Fword@10.0.0.1:6379/0", "redis://10.0.0.1:6379/0",
+         "redis://user:***@10.0.0.1:6379/0"),
+        ("rediss://:secret@cache:6380/1", "rediss://cache:6380/1", "rediss://:***@cache:6380/1"),
+        ("rediss://user:a:b!$&'()*+,;=~@[::1]:6380", "rediss://[::1]:6380",
+         "rediss://user:***@[::1]:6380"),
+        ("redis://user@cache", "redis://cache", "redis://user@cache"),
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://h?socket_timeout=3", "redis://h?socket_timeout=3", "redis://h?socket_timeout=3"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("unix:///run/a@b:c/redis.sock?db=1", "unix:///run/a@b:c/redis.sock?db=1",
+         "unix:///run/a@b:c/redis.sock?db=1"),
+        ("unix://user:secret@/run/redis.sock", "unix:///run/redis.sock",
+         "unix://user:***@/run/redis.sock"),
+    ],
+)  # fmt: skip
+def test_the_address_of_redis_is_said_without_its_password(
+    url: str, address: str, shown: str
+) -> None:
+    settings = Settings(redis_url=url)
+    assert (settings.redis_address, settings.shown("redis_url")) == (address, shown)
+
+
+SECRETS = ("geheim@1", "geheim/1", "geheim?1", "geheim#1", "100%geheim", "geheim [1", "geheim 1")
+
+
+@pytest.mark.parametrize("password", SECRETS)
+@pytest.mark.parametrize("form", ["redis://:{}@host:6379/0", "rediss://u:{}@host/1",
+                                  "unix://u:{}@/run/redis.sock", "redis://{}:p@host"])  # fmt: skip
+def test_a_password_that_is_not_escaped_is_refused_and_not_quoted(form: str, password: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(redis_url=form.format(password))
+    said = setting_mistakes(caught.value)
+    assert "percent-encoded" in said
+    assert said.startswith("THALWEG_REDIS_URL: ")
+    assert "geheim" not in said + str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://host:6379", "begin the address with redis://"),
+        ("localhost:6379", "begin the address with redis://"),
+        ("redis://host:port/0", "with a port from 0 to 65535"),
+        ("redis://host:99999/0", "with a port from 0 to 65535"),
+        ("redis://[::1:6379", "no address of the form"),
+        ("redis://host/zero", "number of a database"),
+        ("redis://host?password=geheim", "before the host"),
+        ("unix://run/redis.sock", "by its whole path"),
+        ("unix://", "by its whole path"),
     ],
 )
-def test_the_address_of_redis_is_said_without_its_password(url: str, address: str) -> None:
-    assert Settings(redis_url=url).redis_address == address
+def test_what_is_no_address_of_redis_is_refused_in_words(url: str, said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(redis_url=url)
+    assert said in setting_mistakes(caught.value)
+    assert "geheim" not in setting_mistakes(caught.value)
+
+
+def test_all_mistakes_are_said_in_one_line_with_what_was_given() -> None:
+    given = {"port": 70_000, "lease_s": -1.0, "artifacts": "s3://KEY:geheim@x"}
+    with pytest.raises(ValidationError) as caught:
+        Settings(**given)
+    said = setting_mistakes(caught.value)
+    assert "THALWEG_PORT=70000: Input should be less than or equal to 65535; " in said
+    assert "THALWEG_LEASE_S=-1.0: Input should be greater than 0" in said
+    assert "geheim" not in said
+    assert "\n" not in said
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REDIS_URL", "PORT", "RETENTION_COUNT", "INSECURE_LISTEN"):
+        monkeypatch.setenv(f"THALWEG_{name}", "")
+    assert Settings() == Settings.model_construct()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("THALWEG_RETENTION_AGE", "; did you mean THALWEG_RETENTION_AGE_S?"),
+        ("THALWEG_LEASES", "; did you mean THALWEG_LEASE_S?"),
+        ("THALWEG_REDIS_URI", "; did you mean THALWEG_REDIS_URL?"),
+        ("thalweg_ports", "; did you mean THALWEG_PORT?"),
+        ("THALWEG_COFFEE", "; `thalweg settings` lists them"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_said_with_a_guess_that_is_near(
+    name: str, said: str
+) -> None:
+    names = ["PATH", "THALWEG_PORT", "thalweg_host", "THALWEG_URL", "THALWEG_KEY", name]
+    assert list(unknown_variables(names)) == [f"{name} is no setting and has no effect{said}"]

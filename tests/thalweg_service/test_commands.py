@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from core.settings import Settings
 
 LISTED_WITHOUT_TORCH = """
@@ -40,6 +42,79 @@ def test_every_setting_is_listed_with_its_default_and_meaning() -> None:
         assert f"THALWEG_{name.upper()}=" in done.stdout
         assert field.description, name
     assert "THALWEG_LEASE_S=6.0\n" in done.stdout
+    assert "(default:" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_values_in_force_are_listed_without_a_password() -> None:
+    done = run(
+        "settings",
+        THALWEG_LEASE_S="9",
+        THALWEG_RETENTION_COUNT="40",
+        THALWEG_REDIS_URL="redis://user:geheim@cache:6379/2",
+        THALWEG_RETENTION_AGE="60",
+    )
+    lines = done.stdout.splitlines()
+    assert "THALWEG_LEASE_S=9.0" in lines
+    assert "THALWEG_RETENTION_COUNT=40" in lines
+    assert "THALWEG_REDIS_URL=redis://user:***@cache:6379/2" in lines
+    defaults = [line for line in lines if line.startswith("    (default:")]
+    assert defaults == [
+        "    (default: redis://127.0.0.1:6379/0)", "    (default: 6.0)", "    (default: none)"
+    ]  # fmt: skip
+    assert "geheim" not in done.stdout
+    assert done.stderr == (
+        "thalweg settings: THALWEG_RETENTION_AGE is no setting and has no effect; did you mean"
+        " THALWEG_RETENTION_AGE_S?\n"
+    )
+
+
+MISTAKEN = {"THALWEG_LEASE_S": "long", "THALWEG_REDIS_URL": "redis://:geheim@1@cache"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["-m", "thalweg_service", name] for name in ("serve", "settings", "api", "worker")),
+        *(["-m", "thalweg_service", "health", part] for part in ("api", "worker")),
+    ],
+    ids=" ".join,
+)
+def test_every_command_says_in_one_line_which_settings_are_wrong(command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", *command],
+        capture_output=True, text=True, timeout=60, check=False, env=MISTAKEN,
+    )  # fmt: skip
+    assert done.returncode in {1, 2}
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("thalweg ")
+    assert "THALWEG_LEASE_S='long': Input should be a valid number" in line
+    assert "THALWEG_REDIS_URL: a user name or password in it must be percent-encoded" in line
+    assert "geheim" not in done.stdout + done.stderr
+
+
+def test_a_part_says_which_variables_have_no_effect() -> None:
+    for part in ("api", "worker"):
+        done = run(part, THALWEG_LEASE="9", THALWEG_REDIS_URL="redis://h?socket_timeout=soon")
+        first, second = done.stderr.splitlines()
+        assert first == (
+            f"thalweg {part}: THALWEG_LEASE is no setting and has no effect; did you mean"
+            " THALWEG_LEASE_S?"
+        )
+        assert second.startswith(f"thalweg {part}: THALWEG_REDIS_URL is no address of a Redis: ")
+
+
+def test_a_worker_without_torch_says_which_extra_it_needs() -> None:
+    source = "import sys; sys.modules['torch'] = None; from worker.app import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        capture_output=True, text=True, timeout=60, check=False, env={},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "thalweg worker: torch is not installed: a worker needs Thalweg's extra `worker` (pip"
+        " install 'thalweg[worker]', in a checkout '.[worker]').\n"
+    )
 
 
 def test_the_version_is_printed() -> None:
