@@ -137,7 +137,8 @@ def test_the_health_of_an_api_that_is_not_there_is_bad() -> None:
 
 
 def test_a_worker_without_redis_says_so_in_one_line() -> None:
-    done = run("worker", THALWEG_REDIS_URL="redis://127.0.0.1:1/0")
+    done = run("worker", THALWEG_REDIS_URL="redis://user:geh%40eim@127.0.0.1:1/0")
     assert done.returncode == 1
     assert done.stderr.startswith("thalweg worker: No Redis at redis://127.0.0.1:1/0")
+    assert "geh" not in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -1,10 +1,13 @@
 """Starting and stopping: one clear line when it cannot start, and no process left behind."""
 
 import os
+import pty
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -119,6 +122,23 @@ def test_an_interrupt_while_starting_leaves_nothing_running(tmp_path: Path) -> N
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=10)
     assert not any(map(alive, parts))
+
+
+@LINUX
+def test_a_terminal_is_told_that_a_start_takes_longer(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    with open(theirs, "w") as terminal:  # noqa: PTH123 (it is a descriptor)
+        process = start(tmp_path, errors=terminal)
+    began = time.monotonic()
+    assert process.stdout is not None
+    read, _, _ = select.select([ours, process.stdout], [], [], 60.0)
+    if ours in read:
+        assert os.read(ours, 500).decode().startswith("thalweg serve: starting: ")
+    else:  # no machine of today is as quick
+        assert time.monotonic() - began < 3.0
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    os.close(ours)
 
 
 @LINUX

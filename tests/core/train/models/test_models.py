@@ -5,8 +5,10 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
@@ -90,6 +92,48 @@ def test_an_mlp_computes_what_the_sequence_of_modules_does(
         model.state_dict().values(), by_hand.state_dict().values(), strict=True
     ):
         assert torch.equal(mine_state, their_state)
+
+
+def by_the_guide(spec: Model, weights: dict[str, NDArray[np.float64]], x: Any) -> Any:
+    """The outputs of a model by the names and the formula in docs/users.md, "The weights"."""
+    number = 0
+    while f"hidden.{number}.linear.weight" in weights:
+        layer = f"hidden.{number}"
+        x = x @ weights[f"{layer}.linear.weight"].T + weights.get(f"{layer}.linear.bias", 0.0)
+        norm = getattr(spec, "norm")  # noqa: B009
+        if norm is not None:
+            if norm.kind == "batch":
+                m = weights[f"{layer}.norm.running_mean"]
+                v = weights[f"{layer}.norm.running_var"]
+            else:
+                m, v = x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)
+            x = (x - m) / np.sqrt(v + norm.eps) * weights[f"{layer}.norm.weight"]
+            x = x + weights.get(f"{layer}.norm.bias", 0.0)
+        x = np.tanh(x) if getattr(spec, "activation") == "tanh" else x  # noqa: B009
+        number += 1
+    return x @ weights["output.weight"].T + weights.get("output.bias", 0.0)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("norm", [None, {"kind": "batch"}, KEPT, {"kind": "layer"}])
+@pytest.mark.parametrize("activation", ["tanh", "identity"])
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+def test_the_weights_give_the_outputs_by_the_formula_of_the_guide(
+    kind: str, activation: str, norm: dict[str, Any] | None, bias: bool
+) -> None:
+    mlp = {"hidden": [5, 3], "activation": activation, "norm": norm, "dropout": 0.5}
+    spec = {"kind": kind, "bias": bias, **(mlp if kind == "mlp" else {})}
+    model = build({**spec, "init": {"kind": "torch_default"}}, dtype=torch.float64)
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(3):  # so that there are running statistics
+        model(torch.randn(40, 6, dtype=torch.float64, generator=draw))
+    x = torch.randn(7, 6, dtype=torch.float64, generator=draw)
+    found = by_the_guide(
+        parsed(spec),
+        {name: tensor.numpy() for name, tensor in model.state_dict().items()},
+        x.numpy(),
+    )
+    np.testing.assert_allclose(found, model.eval()(x).detach().numpy(), rtol=1e-12, atol=1e-12)
 
 
 def test_parameters_have_stable_names() -> None:
