@@ -26,6 +26,7 @@ help:
 	@echo "                 labelled      297 runs of known trouble get their verdicts     4 min"
 	@echo "                 comparison    intervals and winners are as often right as told 2 min"
 	@echo "                 searches      tpe finds as much as Optuna one by one           2 min"
+	@echo "                 halving       what a short first rung costs                    3 min"
 	@echo "                 faults        500 kills, freezes and outages lose no job      25 min"
 	@echo "                 study-faults  200 of them lose no study                       15 min"
 	@echo "make faults    the part of that name"

@@ -39,6 +39,11 @@ TRIALS = {
         "tpe finds about as much as Optuna one trial after the other (docs/figures.md)",
         2,
     ),
+    "halving": Trial(
+        ("-m", "tests.core.strategies.halving_costs"),
+        "a short first rung stops the grid's best, a later one seldom (docs/figures.md)",
+        3,
+    ),
     "faults": Trial(
         ("-m", "tests.faults"),
         "no job is lost, doubled or changed by 500 faults (docs/reliability.md)",

@@ -68,9 +68,8 @@ def test_what_is_no_address_of_redis_is_refused_in_words(url: str, said: str) ->
 
 
 def test_all_mistakes_are_said_in_one_line_with_what_was_given() -> None:
-    given = {"port": 70_000, "lease_s": -1.0, "artifacts": "s3://KEY:geheim@x"}
     with pytest.raises(ValidationError) as caught:
-        Settings(**given)
+        Settings(port=70_000, lease_s=-1.0, artifacts="s3://KEY:geheim@x")
     said = setting_mistakes(caught.value)
     assert "THALWEG_PORT=70000: Input should be less than or equal to 65535; " in said
     assert "THALWEG_LEASE_S=-1.0: Input should be greater than 0" in said

@@ -131,7 +131,7 @@ def test_a_terminal_is_told_that_a_start_takes_longer(tmp_path: Path) -> None:
         process = start(tmp_path, errors=terminal)
     began = time.monotonic()
     assert process.stdout is not None
-    read, _, _ = select.select([ours, process.stdout], [], [], 60.0)
+    read, _, _ = select.select([ours, process.stdout.fileno()], [], [], 60.0)
     if ours in read:
         assert os.read(ours, 500).decode().startswith("thalweg serve: starting: ")
     else:  # no machine of today is as quick

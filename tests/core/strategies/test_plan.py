@@ -13,6 +13,7 @@ from core.specs.studies.parse import configurations, run_spec
 from core.store.history.layout import layouts_of
 from core.studies import RunRecord
 from tests.core.specs.studies.specs_of_studies import IRIS, SPHERE, Json, job, parsed, study
+from tests.core.strategies.halving_costs import cost, grid, trained
 from tests.core.strategies.simulated import STUDY_ID, Simulated, configurations_of, simulate
 
 LRS: Json = {"optimizer.lr": {"log": [1e-4, 1.0], "count": 9}}
@@ -277,3 +278,14 @@ def test_a_study_accepted_with_copies_keeps_their_numbers_to_its_end(kind: str) 
     succeeded = [run for run in simulated.records if run.status == "succeeded"]
     assert configurations_of(succeeded) == [best]
     assert [run.params["optimizer.lr"] for run in simulated.records[::2]] == chosen
+
+
+def test_a_later_first_rung_keeps_the_best_of_a_grid() -> None:
+    # `make trials TRIALS_ARGS=halving` has four data sets, two lengths and eight seeds.
+    body = grid("digits", 270, 1)
+    curves = trained(body)
+    early, late = (cost(body, curves, part) for part in (27, 3))
+    assert early.updates == 30 / 270
+    assert late.updates == 150 / 270
+    assert 1.0 <= late.loss < 1.02
+    assert early.loss >= late.loss
