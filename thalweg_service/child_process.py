@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import BinaryIO, Final
 
 _LAUNCH: Final = """
 import ctypes, os, signal, sys
@@ -109,11 +109,17 @@ class Part:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process; its output goes to its log."""
+        """Start the process; its output goes to its log, or nowhere while that cannot be written.
+        Raises `OSError`."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(signals_deferred())
-            out = stack.enter_context(self._log.open("ab")) if self._log else None
-            self._log_from = out.tell() if out else 0
+            out: BinaryIO | int | None = None
+            if self._log is not None:
+                try:
+                    out = stack.enter_context(self._log.open("ab"))
+                    self._log_from = out.tell()
+                except OSError:
+                    out = subprocess.DEVNULL
             self._process = subprocess.Popen(
                 tethered(self._command),
                 stdin=subprocess.PIPE,
@@ -132,6 +138,8 @@ class Part:
             return None
         now = time.monotonic()
         if self._start_at is None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
             self.deaths += 1
             settled = now - self._started_at > _SETTLED_S
             self._backoff = (
@@ -140,7 +148,12 @@ class Part:
             self._start_at = now + self._backoff
             return f"{self.name} ended ({describe(self._process.returncode)}); starting it again"
         if now >= self._start_at:
-            self.start()
+            try:
+                self.start()
+            except OSError as error:
+                self._backoff = min(max(2 * self._backoff, FIRST_BACKOFF_S), LAST_BACKOFF_S)
+                self._start_at = now + self._backoff
+                return f"{self.name} cannot be started ({error}); trying again"
         return None
 
     def terminate(self) -> None:
@@ -165,11 +178,14 @@ class Part:
 
         Empty where it says nothing.
         """
-        if self._log is None or not self._log.exists():
+        if self._log is None:
             return ""
-        with self._log.open("rb") as log:
-            log.seek(self._log_from)
-            lines = log.read().decode(errors="replace").splitlines()
+        try:
+            with self._log.open("rb") as log:
+                log.seek(self._log_from)
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         # The log's lines are objects (`core.log`); "thalweg worker: …" says why it cannot start.
         with contextlib.suppress(ValueError, TypeError, KeyError):

@@ -201,6 +201,8 @@ class EmbeddedServer:
                     pass_fds=(lock,),  # the lock lasts as long as the server, not as we
                     start_new_session=True,  # Ctrl-C in a terminal is for us alone
                 )
+        except OSError as error:
+            raise EmbeddedServerError(f"The server cannot be started: {error}.") from error
         finally:
             os.close(lock)
         try:
@@ -317,7 +319,10 @@ class EmbeddedServer:
         )
 
     def _last_words(self) -> str:
-        lines = self.log_path.read_text(errors="replace").splitlines()
+        try:
+            lines = self.log_path.read_text(errors="replace").splitlines()
+        except OSError:
+            lines = []
         return next((line.strip() for line in reversed(lines) if line.strip()), "no word")
 
 

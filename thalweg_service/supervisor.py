@@ -33,6 +33,7 @@ _MAX_LOG_BYTES: Final = 16 * 2**20
 _MOST_DEATHS: Final = 3
 """A part that has died so often before the service was ready will not come up."""
 _TELL_AFTER_S: Final = 2.0
+_TELL_WITHIN_S: Final = 0.2
 
 # From the start of a stop: the API's streams are cut, then a worker that has not handed over its
 # job is killed, then the server; all of it within 10 s.
@@ -143,7 +144,10 @@ class Supervisor:
             )
         self._api = Part("api", (*python, "api"), environment, self._log("api"))
         for part in self._parts:
-            part.start()
+            try:
+                part.start()
+            except OSError as error:
+                raise StartError(f"The {part.name} cannot be started: {error}.") from error
         self._wait_until_ready(port)
         host = f"[{self._plan.host}]" if ":" in self._plan.host else self._plan.host
         return f"http://{host}:{port}"
@@ -195,8 +199,9 @@ class Supervisor:
         if self._plan.verbose:
             return None
         path = self._data / "logs" / f"{name}.log"
-        if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
+        with contextlib.suppress(OSError):
+            if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
+                path.replace(path.with_suffix(".log.1"))
         return path
 
     def _wait_until_ready(self, port: int) -> None:
@@ -313,7 +318,7 @@ def serve(plan: Plan) -> None:
     Settings()  # a mistaken THALWEG_… is told here, not in a log file
 
     def complain(text: str) -> None:
-        _tell(f"thalweg serve: {text}", sys.stderr)
+        tell(f"thalweg serve: {text}", sys.stderr)
 
     for each in unknown_variables(os.environ):
         complain(each)
@@ -323,12 +328,18 @@ def serve(plan: Plan) -> None:
             complain(text)
 
     def say(text: str) -> None:
-        _tell(text, sys.stdout)
+        tell(text, sys.stdout)
 
     Supervisor(plan, say=say, complain=complain, progress=progress).run()
 
 
-def _tell(text: str, stream: TextIO | None) -> None:
-    """Print a line; a closed pipe or a full disk behind `stream` does not end the service."""
+def tell(text: str, stream: TextIO | None) -> None:
+    """Write a line; what stands behind `stream` neither ends the service nor holds it up: a closed
+    pipe, a full disk, a reader that has stopped reading, an encoding without the line's letters."""
+    if stream is None:
+        return
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=stream, flush=True)
+        line = f"{text}\n".encode(stream.encoding, "backslashreplace")
+        if select.select([], [stream], [], _TELL_WITHIN_S)[1]:
+            # Not through the stream's buffer: what stays there would fail the process's exit.
+            os.write(stream.fileno(), line)

@@ -15,6 +15,7 @@ import redis
 
 from tests.thalweg_service.running import Service, alive, children, descendants, start, until
 from thalweg_service.embedded_redis import EmbeddedServer
+from thalweg_service.supervisor import tell
 
 MINIMIZE = {
     "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}},
@@ -177,3 +178,25 @@ def test_a_message_that_cannot_be_printed_ends_nothing_and_a_hang_up_ends_all_in
         service.stop(signal.SIGHUP)
     assert service.process.returncode == 0
     assert not any(map(alive, parts))
+
+
+@LINUX
+def test_a_line_holds_nobody_up_whatever_stands_behind_the_stream() -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with os.fdopen(read) as reader, os.fdopen(write, "w", encoding="ascii") as stream:
+        tell("the folder größe", stream)
+        assert reader.readline() == "the folder gr\\xf6\\xdfe\n"
+        while True:  # a reader that does not read any more
+            try:
+                os.write(write, b"x" * 4096)
+            except BlockingIOError:
+                break
+        os.set_blocking(write, True)
+        tell("too much", stream)
+        reader.close()
+        tell("to nobody", stream)
+    tell("a closed stream", stream)
+    tell("no stream", None)
+    with Path("/dev/full").open("w") as full:
+        tell("a full disk", full)
