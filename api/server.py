@@ -4,6 +4,7 @@ import errno
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 from types import FrameType
@@ -13,6 +14,7 @@ import redis
 import uvicorn
 from fastapi import FastAPI
 
+from api.http.connection import limited
 from api.http.log import note
 from api.http.middleware import is_loopback
 from core import log
@@ -21,6 +23,9 @@ from core.settings import Settings
 from core.store.calls.opening import check_format
 
 _YOUNG_OBJECTS: Final = 20_000
+_MOST_DESCRIPTORS: Final = 2**16
+_OWN_DESCRIPTORS: Final = 200
+"""Descriptors that are kept for Redis, files and the like; all others may be connections."""
 GRACE_S: Final = 4
 """Seconds that replies under way have to finish when the process is told to end."""
 
@@ -47,7 +52,12 @@ def run(settings: Settings) -> None:
             access_log=False,
             server_header=False,
             lifespan="on",
+            http=limited(
+                settings.request_timeout_s,
+                max(_OWN_DESCRIPTORS, raise_descriptor_limit() - _OWN_DESCRIPTORS),
+            ),
             ws="none",
+            timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=GRACE_S,
             # No proxy stands in front, so nobody may speak for another address.
             proxy_headers=False,
@@ -61,6 +71,20 @@ def run(settings: Settings) -> None:
         _Server(config, app.state.services.feed.release).run(sockets=[listening])
     if app.state.refusal is not None:
         raise CannotServeError(app.state.refusal)
+
+
+def raise_descriptor_limit() -> int:
+    """Let this process have as many open files as the system lets it, and return how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    infinite = resource.RLIM_INFINITY
+    most = _MOST_DESCRIPTORS if hard == infinite else min(hard, _MOST_DESCRIPTORS)
+    if soft == infinite or soft >= most:
+        return most
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):  # some systems have a lower limit than they say
+        return soft
+    return most
 
 
 def refuse_open_address(settings: Settings) -> None:

@@ -98,6 +98,12 @@ class Settings(BaseSettings):
     """Host names, with commas between, that requests may name besides localhost and loopback
     addresses (`api,thalweg.internal`); any other `Host` or `Origin` is refused while there are no
     keys."""
+    keep_alive_s: Annotated[int, Field(gt=0)] = 75
+    """Seconds for which the API keeps an idle connection open. Longer than a proxy in front of it
+    does, so that none is closed as it is used."""
+    request_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    """Seconds in which a request's head must have come (408); a body has this and a second more for
+    each 500 bytes. Who takes nothing of a reply for three times as long is cut off."""
     max_body_bytes: Annotated[int, Field(gt=0)] = 16 * 2**20
     """Larger request bodies are refused (413)."""
     max_parameters: Annotated[int, Field(gt=0)] = 200_000_000

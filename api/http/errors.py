@@ -53,6 +53,24 @@ class ForeignOriginError(ThalwegError):
     code = "foreign_origin"
 
 
+class HeadTooLargeError(ThalwegError):
+    """The request line and the headers are larger than is taken."""
+
+    code = "head_too_large"
+
+
+class RequestTimeoutError(ThalwegError):
+    """The request did not come in time."""
+
+    code = "request_timeout"
+
+
+class TooManyConnectionsError(ThalwegError):
+    """The service holds as many connections as it can."""
+
+    code = "too_many_connections"
+
+
 class NotReadyError(ThalwegError):
     """A part of the service that it cannot do without is away; `checks` says which."""
 
@@ -75,10 +93,13 @@ TABLE: Final[dict[type[ThalwegError], tuple[int, str]]] = {
     ForeignHostError: (403, "Foreign host"),
     ForeignOriginError: (403, "Foreign origin"),
     NotFoundError: (404, "Not found"),
+    RequestTimeoutError: (408, "Request timeout"),
     ConflictError: (409, "Conflict"),
     BodyTooLargeError: (413, "Body too large"),
     UnsupportedMediaTypeError: (415, "Unsupported media type"),
     InvalidInputError: (422, "Invalid request"),
+    HeadTooLargeError: (431, "Request head too large"),
+    TooManyConnectionsError: (503, "Too many connections"),
     StoreUnavailableError: (503, "Store unavailable"),
     ArtifactError: (503, "Artifact store unavailable"),
     NotReadyError: (503, "Not ready"),

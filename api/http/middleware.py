@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.errors import (
@@ -76,6 +77,8 @@ class Middleware:
             if exchange.status:
                 raise
             await of_error(scope, error)(scope, receive, exchange.send)
+        except ClientDisconnect:  # nobody is there to answer
+            pass
         except Exception:
             note(
                 logging.ERROR,

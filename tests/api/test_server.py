@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -195,3 +197,27 @@ def test_those_who_wait_are_answered_when_the_process_ends(
         api.end()
         waiting.join()
     assert answers[0].json()["status"] == "queued"
+
+
+def test_a_caller_who_stops_is_let_go_and_an_idle_connection_is_kept_for_a_while(
+    redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    limits = {"THALWEG_REQUEST_TIMEOUT_S": "0.5", "THALWEG_KEEP_ALIVE_S": "1"}
+    head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with process(redis_url, namespace, tmp_path, THALWEG_LOG_LEVEL="debug", **limits) as api:
+        with socket.create_connection(("127.0.0.1", api.port), timeout=20) as half:
+            half.sendall(f'{head}Content-Length: 10\r\n\r\n{{"a"'.encode())
+            with httpx2.Client(base_url=api.address) as http:
+                assert http.get("/livez").status_code == 200
+                assert half.recv(2**16).startswith(b"HTTP/1.1 408 ")
+                assert half.recv(1) == b""
+                assert http.get("/livez").status_code == 200
+        with socket.create_connection(("127.0.0.1", api.port), timeout=20) as idle:
+            idle.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            began = time.monotonic()
+            while idle.recv(2**16):
+                pass
+            assert time.monotonic() - began > 0.9
+        events = [json.loads(line) for line in api.end().splitlines()]
+    assert [event["status"] for event in events if event["event"] == "request refused"] == [408]
+    assert not [event for event in events if event["level"] in {"warning", "error"}]
