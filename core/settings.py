@@ -1,6 +1,7 @@
 """Every setting of the service: an environment variable `THALWEG_…` (`thalweg settings`)."""
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -67,6 +68,30 @@ def _parts_of(text: str) -> SplitResult:
     return parts
 
 
+_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?(:\d{1,5})?")
+
+
+def _names(text: str) -> str:
+    """Check that each is the name of one host: what can match no `Host` is refused."""
+    for name in filter(None, map(str.strip, text.split(","))):
+        address, _, _ = name.removeprefix("[").partition("]")
+        if _NAME.fullmatch(name) is None and not _is_address(address):
+            raise ValueError(
+                f"{name[:80]!r} is no name of a host: list each name by itself, with commas"
+                " between (api,thalweg.internal); there are no patterns, and the probes /livez and"
+                " /readyz are answered under any name"
+            )
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 class Settings(BaseSettings):
     """Read once, in a composition root, and passed on. Sizes in bytes, times in seconds."""
 
@@ -94,10 +119,10 @@ class Settings(BaseSettings):
     insecure_listen: bool = False
     """Let the API listen on an address that is not loopback although there are no keys: for a
     container whose port is published on the host's loopback only."""
-    trusted_hosts: str = ""
+    trusted_hosts: Annotated[str, AfterValidator(_names)] = ""
     """Host names, with commas between, that requests may name besides localhost and loopback
     addresses (`api,thalweg.internal`); any other `Host` or `Origin` is refused while there are no
-    keys."""
+    keys. Names only, no patterns. The probes `/livez` and `/readyz` take any `Host`."""
     keep_alive_s: Annotated[int, Field(gt=0)] = 75
     """Seconds for which the API keeps an idle connection open. Longer than a proxy in front of it
     does, so that none is closed as it is used."""

@@ -26,12 +26,17 @@ from core.errors import ThalwegError
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PORT: Final = re.compile(r":\d{0,5}$")
+_PROBES: Final = frozenset({"/livez", "/readyz"})
+"""Paths that are asked by address, under any name: their answers tell nothing that is not plain."""
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 
 def host_of(authority: str) -> str:
     """Return the host of `host[:port]`, in lower case, without brackets and a final dot."""
-    return _PORT.sub("", authority.strip().lower()).strip("[]").removesuffix(".")
+    text = authority.strip().lower()
+    if text.count(":") < 2 or text.startswith("["):  # else an IPv6 address without its brackets
+        text = _PORT.sub("", text)
+    return text.strip("[]").removesuffix(".")
 
 
 @lru_cache(maxsize=64)
@@ -50,6 +55,7 @@ class Middleware:
 
     While there are no keys, a request is refused that names a foreign `Host` (a name that someone
     else's DNS points here) or comes from a foreign `Origin`: so no web page can reach the service.
+    The probes take any `Host`: an orchestrator asks them by address.
     Bodies are counted while they stream. An exception that nobody caught becomes a 500 that says
     nothing of its cause. HEAD replies lose their bodies. Each refusal has one line in
     the log; at `debug` each request has one.
@@ -105,7 +111,8 @@ class Middleware:
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         names = [value for name, value in scope["headers"] if name == b"host"]
-        if len(names) != 1 or not self._is_ours(host_of(names[0].decode("latin-1"))):
+        known = len(names) == 1 and self._is_ours(host_of(names[0].decode("latin-1")))
+        if not known and scope["path"] not in _PROBES:
             raise ForeignHostError(
                 "This service answers to localhost and loopback addresses, and to the names in"
                 " THALWEG_TRUSTED_HOSTS; the request's Host is another."

@@ -19,6 +19,7 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 JobId = Annotated[str, Field(pattern=pattern_of(JOB_PREFIX))]
 StudyId = Annotated[str, Field(pattern=pattern_of(STUDY_PREFIX))]
 Counter = Annotated[int, Field(ge=0)]
+WaitingFor = Literal["no_worker", "device", "queue", "limit"]
 
 
 LEFT_OUT: Final = object()

@@ -5,7 +5,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from api.http.schemas import Counter, JobId, Number, Page, Time, TimelineEntryView, UsageView, View
+from api.http.schemas import (
+    Counter,
+    JobId,
+    Number,
+    Page,
+    Time,
+    TimelineEntryView,
+    UsageView,
+    View,
+    WaitingFor,
+)
 from core.jobs import AttemptEnd, Outcome, Status
 from core.specs.job import JobSpec
 
@@ -19,6 +29,9 @@ class Progress(View):
     eta_s: Number | None
     queue_position: int | None
     """The place in the queue: 0 is next; null unless queued."""
+    waiting_for: WaitingFor | None
+    """Reason why it waits: `no_worker` is alive, none of them has its `device`, others go first in
+    the `queue`, or a `limit` on what may run at once is reached. Null unless it waits."""
 
 
 class LossAt(View):

@@ -10,6 +10,7 @@ from api.jobs.views import job_json
 from api.services import queueing
 from api.services.dependencies import Json, Services, services_of
 from api.services.idempotency import KEY_PARAMETER, idempotency_of
+from api.services.places import Place
 from api.services.queueing import Noun, accepted
 from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.jobs import JobRecord
@@ -50,8 +51,8 @@ async def accept(request: Request, job: NewJob, origin: Origin | None = None) ->
     return await queueing.accept(services, JOBS, created)
 
 
-async def _show(services: Services, job: JobRecord, position: int | None) -> dict[str, Any]:
-    return job_json(job, position)
+async def _show(services: Services, job: JobRecord, place: Place) -> dict[str, Any]:
+    return job_json(job, place)
 
 
 JOBS: Final = Noun[JobRecord](
@@ -59,7 +60,7 @@ JOBS: Final = Noun[JobRecord](
     "/v1/jobs",
     lambda services: services.store,
     _show,
-    lambda job, position: job_json(job, position, listed=True),
+    lambda job, place: job_json(job, place, listed=True),
 )
 """Jobs, for the calls that they share with studies."""
 

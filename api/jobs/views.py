@@ -2,22 +2,23 @@
 
 from api.http.schemas import LEFT_OUT
 from api.jobs.schemas import Checkpoint, Job, Links, Progress
+from api.services.places import Place
 from core.jobs import JobRecord
 from core.specs.base import Json
 
 
-def job_json(job: JobRecord, queue_position: int | None = None, *, listed: bool = False) -> Json:
+def job_json(job: JobRecord, place: Place, *, listed: bool = False) -> Json:
     """Make the contract's JSON of a job.
 
     Args:
-        queue_position: 0 is next; None unless it is queued.
+        place: in the queue.
         listed: among others, without its timeline.
     """
     path = f"/v1/jobs/{job.id}"
     guarded = (job.spec.get("on_divergence") or {}).get("action", "stop") != "stop"
     return Job.build(
         job,
-        progress=progress_json(job, queue_position),
+        progress=progress_json(job, place),
         timeline=LEFT_OUT if listed else job.timeline.entries,
         links=Links.build(
             self=path,
@@ -29,7 +30,7 @@ def job_json(job: JobRecord, queue_position: int | None = None, *, listed: bool 
     )
 
 
-def progress_json(job: JobRecord, queue_position: int | None) -> Json:
+def progress_json(job: JobRecord, place: Place) -> Json:
     """Make the JSON of a job's progress. `fraction` and `eta_s` are null where no number of steps
     bounds the run."""
     step = int(job.progress.get("step") or 0)
@@ -46,7 +47,8 @@ def progress_json(job: JobRecord, queue_position: int | None) -> Json:
         fraction=fraction,
         steps_per_s=steps_per_s,
         eta_s=eta_s,
-        queue_position=queue_position if job.status == "queued" else None,
+        queue_position=place.position,
+        waiting_for=place.waiting_for,
     )
 
 

@@ -1,7 +1,7 @@
 """Calls that jobs and studies share: both are queued, listed, read and waited for, cancelled and
 deleted."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
 from api.http.queries import JobQuery, JobsQuery
 from api.services.cleanup import remove_kept
 from api.services.dependencies import Json, Services, known_id, no_body, services_of
+from api.services.places import NOWHERE, Place, first_place, place, places
 from core.ids import is_id
 from core.jobs import TERMINAL, JobRecord, Status
 from core.store.protocols.api import Records
@@ -35,6 +36,8 @@ class Made(Protocol[Record_co]):
     def replayed(self) -> bool: ...
     @property
     def queue_position(self) -> int | None: ...
+    @property
+    def num_workers(self) -> int: ...
 
 
 class PageOf(Protocol[Record_co]):
@@ -54,7 +57,7 @@ class Noun(Generic[Record]):
         name: in the singular, and the prefix of the ids.
         path: of the list.
         records: where they are in the store.
-        show: the reply's JSON, from the record and its place in the queue.
+        show: the reply's JSON, from the record and its place.
         show_listed: the same of one in a list.
         weak_while_running: whether what the reply shows changes though the record does not.
         after_cancel: what is to be done once it has been cancelled by a call that nobody works at.
@@ -63,15 +66,16 @@ class Noun(Generic[Record]):
     name: str
     path: str
     records: Callable[[Services], Records[Any, Record, Made[Record], PageOf[Record]]]
-    show: Callable[[Services, Record, int | None], Awaitable[dict[str, Any]]]
-    show_listed: Callable[[Record, int | None], dict[str, Any]]
+    show: Callable[[Services, Record, Place], Awaitable[dict[str, Any]]]
+    show_listed: Callable[[Record, Place], dict[str, Any]]
     weak_while_running: bool = False
     after_cancel: Callable[[Services, Record], Awaitable[None]] | None = None
 
-    def tag(self, version: int, status: Status, queue_position: int | None = None) -> str:
-        """`"7"`, or `"7.2"` while it is queued: its place changes while its record does not."""
-        if status == "queued" and queue_position is not None:
-            return f'"{version}.{queue_position}"'
+    def tag(self, version: int, status: Status, place: Place = NOWHERE) -> str:
+        """`"7"`, or `"7.2.queue"` while it is queued: its place and what it waits for change while
+        its record does not."""
+        if status == "queued" and place.position is not None:
+            return f'"{version}.{place.position}.{place.waiting_for}"'
         weak = self.weak_while_running and status not in TERMINAL
         return f'W/"{version}"' if weak else f'"{version}"'
 
@@ -85,7 +89,8 @@ async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> 
         headers["Idempotent-Replayed"] = "true"
     else:
         services.dispatcher.announce()
-    return Json(to_json(await noun.show(services, record, made.queue_position)), 202, headers)
+    where = await first_place(services, record, made.queue_position, made.num_workers)
+    return Json(to_json(await noun.show(services, record, where)), 202, headers)
 
 
 async def read_list(request: Request, noun: Noun[Record], query: JobsQuery) -> Json:
@@ -94,7 +99,7 @@ async def read_list(request: Request, noun: Noun[Record], query: JobsQuery) -> J
     where, of, after_id = listing(query, noun.path.rpartition("/")[2], noun.name)
     page = await noun.records(services).list(where, query.limit, after_id)
     waiting = await places(services, page.records)
-    shown = [noun.show_listed(record, waiting.get(record.id)) for record in page.records]
+    shown = [noun.show_listed(record, waiting.get(record.id, NOWHERE)) for record in page.records]
     next_cursor = make_cursor(of, page.records[-1].id) if page.has_more else None
     return Json(to_json(page_body(shown, next_cursor)))
 
@@ -119,11 +124,11 @@ async def read_one(
         return Response(status_code=304, headers={"ETag": tag, "Cache-Control": "no-cache"})
     else:
         record = await records.get(id_)
-    position = await place(services, record)
-    headers["ETag"] = noun.tag(record.version, record.status, position)
+    where = await place(services, record)
+    headers["ETag"] = noun.tag(record.version, record.status, where)
     if if_none_match and matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers={"Cache-Control": "no-cache", **headers})
-    return Json(to_json(await noun.show(services, record, position)), headers=headers)
+    return Json(to_json(await noun.show(services, record, where)), headers=headers)
 
 
 async def _unchanged(
@@ -152,7 +157,7 @@ async def cancel_one(request: Request, noun: Noun[Record], id_: str) -> Json:
     changed = before not in TERMINAL and record.status not in {"succeeded", "failed"}
     if changed and noun.after_cancel is not None:
         await noun.after_cancel(services, record)
-    return Json(to_json(await noun.show(services, record, None)), 202 if changed else 200)
+    return Json(to_json(await noun.show(services, record, NOWHERE)), 202 if changed else 200)
 
 
 async def delete_one(request: Request, noun: Noun[Record], id_: str) -> Response:
@@ -186,20 +191,6 @@ def listing(query: JobsQuery, noun: str, prefix: str) -> Listing:
     if query.after is not None:
         after_id = read_cursor(of, query.after, lambda text: is_id(text, prefix))
     return Listing(where, of, after_id)
-
-
-async def places(
-    services: Services, page: Iterable[JobRecord | StudyRecord]
-) -> dict[str, int | None]:
-    """Look up the places in the queue of those of the page that wait there, by id."""
-    queued = [work.id for work in page if work.status == "queued"]
-    found = await services.store.queue_positions(queued) if queued else ()
-    return dict(zip(queued, found, strict=True))
-
-
-async def place(services: Services, work: JobRecord | StudyRecord) -> int | None:
-    """Look up the place of a job or study in the queue."""
-    return await services.store.queue_position(work.id) if work.status == "queued" else None
 
 
 def accepted(noun: str, model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:

@@ -22,6 +22,7 @@ from api.services.dependencies import (
     services_of,
 )
 from api.services.idempotency import KEY_PARAMETER, idempotency_of
+from api.services.places import Place
 from api.services.queueing import (
     Noun,
     accept,
@@ -54,8 +55,8 @@ async def _best(services: Services, study: StudyRecord) -> dict[str, Any] | None
     return await services.findings.best(services.store, study)
 
 
-async def _show(services: Services, study: StudyRecord, position: int | None) -> dict[str, Any]:
-    return study_json(study, position, await _best(services, study))
+async def _show(services: Services, study: StudyRecord, place: Place) -> dict[str, Any]:
+    return study_json(study, place, await _best(services, study))
 
 
 async def _after_cancel(services: Services, study: StudyRecord) -> None:
@@ -68,7 +69,7 @@ STUDIES: Final = Noun[StudyRecord](
     "/v1/studies",
     lambda services: services.store.studies,
     _show,
-    lambda study, position: study_json(study, position, known_best(study), listed=True),
+    lambda study, place: study_json(study, place, known_best(study), listed=True),
     weak_while_running=True,  # the mean rate of steps goes on falling
     after_cancel=_after_cancel,
 )

@@ -15,6 +15,7 @@ from api.http.schemas import (
     TimelineEntryView,
     UsageView,
     View,
+    WaitingFor,
 )
 from api.jobs.schemas import Failure, LossAt, Result
 from core.jobs import Outcome, Status
@@ -47,6 +48,9 @@ class StudyProgress(View):
     eta_s: Number | None
     queue_position: int | None
     """The place in the queue: 0 is next; null unless queued."""
+    waiting_for: WaitingFor | None
+    """Reason why it waits: `no_worker` is alive, none of them has its `device`, others go first in
+    the `queue`, or a `limit` on what may run at once is reached. Null unless it waits."""
 
 
 class BestConfiguration(View):

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from api.http.schemas import LEFT_OUT
+from api.services.places import Place
 from api.studies.schemas import Pause, Run, RunLinks, RunWithSpec, Study, StudyLinks, StudyProgress
 from core.errors import FieldError
 from core.ids import utc_now
@@ -15,7 +16,7 @@ _ENDED: Final = ("succeeded", "failed", "cancelled")
 
 def study_json(
     study: StudyRecord,
-    queue_position: int | None = None,
+    place: Place,
     best: Json | None = None,
     *,
     listed: bool = False,
@@ -23,14 +24,14 @@ def study_json(
     """Make the contract's JSON of a study.
 
     Args:
-        queue_position: 0 is next; None unless it is queued.
+        place: in the queue.
         best: the best configuration, as far as it is known.
         listed: among others, without its timeline.
     """
     path = f"/v1/studies/{study.id}"
     return Study.build(
         study,
-        progress=progress_json(study, queue_position),
+        progress=progress_json(study, place),
         best=best,
         warnings=[FieldError(**each) for each in study.warnings],
         timeline=LEFT_OUT if listed else study.timeline.entries,
@@ -44,7 +45,7 @@ def study_json(
     )
 
 
-def progress_json(study: StudyRecord, queue_position: int | None) -> Json:
+def progress_json(study: StudyRecord, place: Place) -> Json:
     """Make the JSON of a study's progress, in runs and in steps over all of them. The rate is the
     mean since it began."""
     counts = {name: study.counts.get(name, 0) for name in RUN_COUNTS}
@@ -66,7 +67,8 @@ def progress_json(study: StudyRecord, queue_position: int | None) -> Json:
         fraction=fraction,
         steps_per_s=steps_per_s,
         eta_s=eta_s,
-        queue_position=queue_position if study.status == "queued" else None,
+        queue_position=place.position,
+        waiting_for=place.waiting_for,
     )
 
 

@@ -46,6 +46,8 @@ class Alive(View):
 class Ready(View):
     status: Literal["ok"]
     checks: dict[str, str]
+    workers: Counter
+    """Number of workers that are alive."""
 
 
 class Version(View):

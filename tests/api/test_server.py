@@ -77,6 +77,7 @@ def test_the_process_refuses_with_one_line_and_no_trace() -> None:
             (refusal(THALWEG_PORT=port), "the port is in use"),
             (refusal(THALWEG_HOST="0.0.0.0"), "There are no keys"),
             (refusal(THALWEG_PORT="many"), "THALWEG_PORT"),
+            (refusal(THALWEG_TRUSTED_HOSTS="*"), "there are no patterns"),
             (refusal(THALWEG_REDIS_URL="http://x"), "THALWEG_REDIS_URL"),
             (refusal(THALWEG_REDIS_URL="redis://x:y"), "THALWEG_REDIS_URL"),
         ):

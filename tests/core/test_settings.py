@@ -98,3 +98,24 @@ def test_a_variable_that_is_no_setting_is_said_with_a_guess_that_is_near(
 ) -> None:
     names = ["PATH", "THALWEG_PORT", "thalweg_host", "THALWEG_URL", "THALWEG_KEY", name]
     assert list(unknown_variables(names)) == [f"{name} is no setting and has no effect{said}"]
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    ["", " , ", "api", "api, thalweg.internal,", "api:8000", "a_b.c-d.", "10.0.0.7", "fd00::7",
+     "[fd00::7]", "[fd00::7]:8000", "xn--bcher-kva.example"],
+)  # fmt: skip
+def test_names_of_hosts_may_be_trusted(hosts: str) -> None:
+    assert Settings(trusted_hosts=hosts).trusted_hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["*", "*.example.org", "api*", ".example.org", "http://api", "api/path", "a b", "a;b", "[api]",
+     "fd00::7/64", "10.0.0.0/8", "bücher.example", "a" * 500 + "!"],
+)  # fmt: skip
+@pytest.mark.parametrize("others", ["", "api, "])
+def test_what_can_match_no_host_is_refused_in_words(wrong: str, others: str) -> None:
+    with pytest.raises(ValidationError, match="list each name by itself") as caught:
+        Settings(trusted_hosts=others + wrong)
+    assert repr(wrong[:80]) in str(caught.value)

@@ -13,10 +13,11 @@ from core.store.protocols.types import Idempotency, QueueFullError
 @dataclass(frozen=True)
 class Creation:
     """The script's answer. `earlier`: the hash (as `fields_of` takes it) of what the same key had
-    made before; None: it is new. `position`: in the queue, -1 for none."""
+    made before; None: it is new. `position`: in the queue, -1 for none. `num_workers`: alive."""
 
     earlier: Any
     position: int
+    num_workers: int
 
 
 def create_call(
@@ -38,10 +39,10 @@ def create_call(
 def read_creation(answer: Any, noun: str, most: int) -> Creation:
     """Read the answer to `create_call`; raises as `ApiStore.create`. `noun`: `job` or `study`."""
     match answer:
-        case [b"created", position]:
-            return Creation(None, position)
-        case [b"replayed", position, record]:
-            return Creation(record, position)
+        case [b"created", position, num_workers]:
+            return Creation(None, position, num_workers)
+        case [b"replayed", position, num_workers, record]:
+            return Creation(record, position, num_workers)
         case [b"reused"]:
             raise ConflictError(
                 "idempotency_key_reused",

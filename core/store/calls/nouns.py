@@ -42,7 +42,7 @@ class Noun(Generic[New, Record, Made, Page]):
     encode_new: Callable[[New], dict[str, bytes | str]]
     new_record: Callable[[New], Record]
     decode: Callable[[Fields], Record]
-    made: Callable[[Record, bool, int | None], Made]
+    made: Callable[[Record, bool, int | None, int], Made]
     page: Callable[[tuple[Record, ...], bool], Page]
 
     def read(self, namespace: str, id_: str) -> Call:

@@ -1,6 +1,6 @@
 -- ARGV: id (of a job or study), most queued ones, idempotency key or '', fingerprint, seconds to remember it,
 -- number of labels, label=value ..., field, value ... (queue, place and created_at among them)
--- -> 'created', position | 'replayed', position, record | 'reused' | 'deleted', id | 'full'
+-- -> 'created', position, number of workers | 'replayed', the same, record | 'reused' | 'deleted', id | 'full'
 local id, fingerprint = ARGV[1], ARGV[4]
 local memory = NS .. 'idempotency:' .. kind_of(id) .. ARGV[3]
 if ARGV[3] ~= '' then
@@ -9,7 +9,7 @@ if ARGV[3] ~= '' then
     if known[1] ~= fingerprint then return {'reused'} end
     local record = redis.call('HGETALL', job_key(known[2]))
     if #record == 0 then return {'deleted', known[2]} end
-    return {'replayed', position(known[2]), record}
+    return {'replayed', position(known[2]), num_workers(), record}
   end
 end
 if redis.call('ZCARD', status_key('queued', id)) >= tonumber(ARGV[2]) then return {'full'} end
@@ -30,4 +30,4 @@ if ARGV[3] ~= '' then
   redis.call('HSET', memory, 'fingerprint', fingerprint, 'job', id)
   redis.call('EXPIRE', memory, ARGV[5])
 end
-return {'created', position(id)}
+return {'created', position(id), num_workers()}

@@ -312,6 +312,11 @@ local function set_fields(id, first)
   end
 end
 
+-- How many workers have reported within their time to live.
+local function num_workers()
+  return redis.call('ZCOUNT', NS .. 'workers:until', '(' .. now_ms(), '+inf')
+end
+
 -- How many queued jobs are ahead of this one in its own queue and in those that every worker
 -- serving it serves too; -1 when it is not queued.
 local function position(id)

@@ -99,14 +99,13 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
     """The API's side: jobs, and what is neither a job's nor a study's alone.
 
     The histories and the status of a study's run are read under its name (`core.studies.run_id`) as
-    those of a job under its id; `queue_position` and `free` take a study's id too.
+    those of a job under its id; `queue_positions` and `free` take a study's id too.
     """
 
     @property
     def studies(self) -> ApiStudies: ...
 
     async def aclose(self) -> None: ...
-    async def ping(self) -> None: ...
     async def open(self) -> None:
         """Look at the store's format, and note ours where there is none or an older one.
 
@@ -114,13 +113,9 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
         """
         ...
 
-    async def queue_position(self, job_id: str) -> int | None:
-        """Return the place in the queue: 0 is next; None when it is not queued. Counted are the
-        jobs ahead that every worker able to run this one could take first."""
-        ...
-
     async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
-        """Return the `queue_position` of several jobs in one round trip."""
+        """Return the place of each in the queue: 0 is next; None when it is not queued. Counted are
+        the jobs ahead that every worker able to run this one could take first."""
         ...
 
     async def request_diagnosis(self, job_id: str, checkpoint: str) -> None:

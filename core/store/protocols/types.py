@@ -47,11 +47,12 @@ class NewStudy(NewWork):
 @dataclass(frozen=True)
 class Created:
     """A job that was created. `replayed`: the key was known with the same fingerprint, and this is
-    the earlier job."""
+    the earlier job. `num_workers`: alive at that moment."""
 
     job: JobRecord
     replayed: bool
     queue_position: int | None = None
+    num_workers: int = 0
 
     @property
     def record(self) -> JobRecord:
@@ -65,6 +66,7 @@ class CreatedStudy:
     study: StudyRecord
     replayed: bool
     queue_position: int | None = None
+    num_workers: int = 0
 
     @property
     def record(self) -> StudyRecord:

@@ -15,7 +15,7 @@ from core.store.calls import jobs as job_calls
 from core.store.calls.job_codec import decode_worker
 from core.store.calls.nouns import JOBS
 from core.store.calls.opening import check_opened, open_call
-from core.store.connection.client import AsyncClient, SyncClient, call_script, command
+from core.store.connection.client import AsyncClient, SyncClient, call_script
 from core.store.history.chunks import steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
 from core.store.protocols.types import Created, JobPage, NewJob, WorkerInfo
@@ -45,14 +45,8 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
         await self._link.disconnect()
         self._bulk.disconnect()
 
-    async def ping(self) -> None:
-        await self._link.call(command("PING"))
-
     async def open(self) -> None:
         check_opened(await self._link.call(open_call()))
-
-    async def queue_position(self, job_id: str) -> int | None:
-        return (await self.queue_positions([job_id]))[0]
 
     async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
         if not ids:

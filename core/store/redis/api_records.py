@@ -27,10 +27,10 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
         work = cast(NewWork, new)
         call = create_call(work.id, work.labels, fields, self._max_queued, idempotency)
         created = read_creation(await self._link.grouped(call), noun.name, self._max_queued)
+        earlier = created.earlier
+        record = noun.new_record(new) if earlier is None else noun.decode(fields_of(earlier))
         position = known_position(created.position)
-        if created.earlier is None:
-            return noun.made(noun.new_record(new), False, position)
-        return noun.made(noun.decode(fields_of(created.earlier)), True, position)
+        return noun.made(record, earlier is not None, position, created.num_workers)
 
     async def get(self, id_: str) -> Record:
         answer = await self._link.call(self._noun.read(self._link.key(), id_))

@@ -42,6 +42,7 @@ GETS = [
     "/openapi.json",
     "/docs",
 ]
+PROBES = ["/livez", "/readyz"]
 POSTS = ["/v1/jobs", "/v1/jobs/validate", f"/v1/jobs/{NO_SUCH_JOB}/cancel"]
 
 
@@ -53,20 +54,35 @@ def test_loopback_hosts_are_answered_on_any_port(api: Api, host: str) -> None:
     assert api.http.get("/livez", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.example",
-        "localhost.evil.example",
-        "127.0.0.1.nip.io",
-        "10.0.0.1",
-        "",
-        "[::2]",
-        "a:b:c",
-    ],
-)
+FOREIGN = [
+    "evil.example",
+    "localhost.evil.example",
+    "127.0.0.1.nip.io",
+    "10.0.0.1",
+    "10.0.0.1:8000",
+    "",
+    "[::2]",
+    "[fd00::7]:8000",
+    "a:b:c",
+]
+
+
+@pytest.mark.parametrize("host", FOREIGN)
 def test_a_foreign_host_is_refused(api: Api, host: str) -> None:
-    problem_of(api.http.get("/livez", headers={"Host": host}), 403, "foreign_host")
+    for path in GETS:
+        if path not in PROBES:
+            problem_of(api.http.get(path, headers={"Host": host}), 403, "foreign_host")
+
+
+@pytest.mark.parametrize("path", PROBES)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_probes_take_any_host(api: Api, method: str, path: str) -> None:
+    for host in FOREIGN:
+        assert api.http.request(method, path, headers={"Host": host}).status_code == 200
+        headers = {"Host": host, "Origin": "https://evil.example"}
+        assert api.http.request(method, path, headers=headers).status_code == 403
+        for other in (f"{path}/", f"{path}/..%2fversion", f"/v1{path}"):
+            assert api.http.get(other, headers={"Host": host}).status_code == 403
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:9"])
@@ -83,12 +99,16 @@ def test_pages_of_other_sites_may_not(api: Api, origin: str) -> None:
 
 
 def test_trusted_hosts_are_answered_too(settings: Settings) -> None:
-    trusting = settings.model_copy(update={"trusted_hosts": "api, thalweg.internal"})
+    trusting = settings.model_copy(
+        update={"trusted_hosts": "api, thalweg.internal,10.0.0.7,fd00::7"}
+    )
     with TestClient(make_app(trusting), "http://api:8000") as http:
-        assert http.get("/livez").status_code == 200
+        assert http.get("/version").status_code == 200
         headers = {"Host": "THALWEG.internal:80", "Origin": "http://api"}
-        assert http.get("/livez", headers=headers).status_code == 200
-        problem_of(http.get("/livez", headers={"Host": "other"}), 403, "foreign_host")
+        assert http.get("/version", headers=headers).status_code == 200
+        for host in ("[fd00::7]:8000", "[fd00::7]", "10.0.0.7", "10.0.0.7:1"):
+            assert http.get("/version", headers={"Host": host}).status_code == 200
+        problem_of(http.get("/version", headers={"Host": "other"}), 403, "foreign_host")
 
 
 @pytest.mark.parametrize("path", GETS)
@@ -240,9 +260,6 @@ def test_faults_are_logged_with_their_trace_and_the_requests_id(
     class Broken:
         async def open(self) -> None:
             pass
-
-        async def ping(self) -> None:
-            raise StoreUnavailableError("away")
 
         async def aclose(self) -> None:
             pass

@@ -39,6 +39,7 @@ def test_a_job_has_exactly_the_contracts_fields(api: Api) -> None:
         "steps_per_s": None,
         "eta_s": None,
         "queue_position": 0,
+        "waiting_for": "no_worker",
     }
     assert datetime.fromisoformat(job["created_at"]).utcoffset() is not None
 
@@ -74,7 +75,8 @@ def test_a_running_job_shows_progress_and_its_attempt(api: Api) -> None:
     )
     job = api.job(job_id)
     assert (job["status"], job["phase"]) == ("running", "training")
-    assert job["progress"] == progress | {"fraction": 0.25, "eta_s": 1.5, "queue_position": None}
+    shown = {"fraction": 0.25, "eta_s": 1.5, "queue_position": None, "waiting_for": None}
+    assert job["progress"] == progress | shown
     assert job["latest"] == {"step": 24, "loss": "NaN"}
     assert job["best"] == {"step": 3, "loss": 0.25}
     (attempt,) = job["attempts"]

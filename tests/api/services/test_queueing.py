@@ -8,6 +8,7 @@ import httpx2
 import pytest
 import redis
 
+from core.store.protocols.types import WorkerInfo
 from tests.api.actors import LEASE_S, NO_SUCH_JOB, Api, Json, problem_of, rosenbrock
 from tests.api.study_actors import NO_SUCH_STUDY, sweep
 
@@ -79,10 +80,55 @@ def test_a_cancel_reads_the_record_once(twin: Twin) -> None:
 def test_a_tag_follows_the_place_while_it_waits(twin: Twin) -> None:
     first, second = (f"{twin.path}/{twin.post().json()['id']}" for _ in range(2))
     tag = twin.api.http.get(second).headers["etag"]
-    assert tag == '"1.1"'
+    assert tag == '"1.1.no_worker"'
     assert twin.api.http.get(second, headers={"If-None-Match": tag}).status_code == 304
     twin.api.http.post(f"{first}/cancel")
     assert twin.api.http.get(second, headers={"If-None-Match": tag}).status_code == 200
+
+
+def alive(twin: Twin, *devices: str, seconds: float = 60) -> None:
+    stamp = "2026-11-22T10:00:09.000000Z"
+    info = WorkerInfo("w", devices, ("thalweg",), None, stamp, stamp, 7)
+    twin.api.worker.store.report_worker(info, seconds)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
+def test_it_says_what_it_waits_for(twin: Twin, device: str) -> None:
+    """In the first reply, when it is read, and in the list; its tag changes with it."""
+    spec = rosenbrock(device=device)
+    body = spec if "base" not in twin.body else {"base": spec, "repeats": 2}
+    fits = {"auto": ("cpu",), "cpu": ("cpu",), "cuda": ("cuda:3", "cpu"), "cuda:1": ("cuda:1",)}
+    stages: list[tuple[tuple[str, ...], str]] = [((), "no_worker"), (fits[device], "queue")]
+    if device.startswith("cuda"):
+        stages.insert(1, (("cpu",), "device"))
+    tag = ""
+    for devices, waiting_for in stages:
+        if devices:
+            alive(twin, *devices)
+        made = twin.api.http.post(twin.path, json=body).json()
+        path = f"{twin.path}/{made['id']}"
+        assert made["progress"]["waiting_for"] == waiting_for
+        assert twin.api.get(path)["progress"]["waiting_for"] == waiting_for
+        listed = twin.api.get(twin.path)["data"]
+        assert {each["progress"]["waiting_for"] for each in listed} == {waiting_for}
+        oldest = f"{twin.path}/{listed[-1]['id']}"
+        changed = twin.api.http.get(oldest, headers={"If-None-Match": tag})
+        assert changed.status_code == 200
+        tag = changed.headers["etag"]
+    twin.api.worker.store.claim_next("w", fits[device], LEASE_S)
+    assert twin.api.get(oldest)["progress"]["waiting_for"] is None
+
+
+def test_a_worker_that_has_not_reported_for_long_is_none(twin: Twin) -> None:
+    alive(twin, "cpu", seconds=-1)
+    assert twin.post().json()["progress"]["waiting_for"] == "no_worker"
+
+
+def test_what_is_over_waits_for_nothing(twin: Twin) -> None:
+    path = f"{twin.path}/{twin.post().json()['id']}"
+    cancelled = twin.api.http.post(f"{path}/cancel").json()
+    assert cancelled["progress"]["waiting_for"] is None
+    assert twin.api.get(path)["progress"]["waiting_for"] is None
 
 
 def test_what_names_nothing_is_refused_in_the_same_words(twin: Twin) -> None:

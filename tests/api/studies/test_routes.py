@@ -29,6 +29,7 @@ def test_a_study_has_exactly_these_fields(api: Api) -> None:
         "steps_per_s": None,
         "eta_s": None,
         "queue_position": 0,
+        "waiting_for": "no_worker",
     }  # fmt: skip
     assert datetime.fromisoformat(study["created_at"]).utcoffset() is not None
 

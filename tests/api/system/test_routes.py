@@ -22,7 +22,11 @@ def test_livez_and_version_say_little(api: Api) -> None:
 
 
 def test_readyz_looks_at_redis_and_the_artifacts(api: Api) -> None:
-    assert api.get("/readyz") == {"status": "ok", "checks": {"redis": "ok", "artifacts": "ok"}}
+    ready = {"status": "ok", "checks": {"redis": "ok", "artifacts": "ok"}, "workers": 0}
+    assert api.get("/readyz") == ready
+    for name in ("a", "b"):
+        api.worker.store.report_worker(info(name, "2026-11-22T10:00:00.000000Z"), 60)
+    assert api.get("/readyz") == {**ready, "workers": 2}
     assert api.worker.artifacts.is_dir()
 
 

@@ -92,7 +92,7 @@ async def test_a_job_that_is_queued_again_keeps_its_place(
     held = claim(worker)
     worker.hand_over(held)
 
-    assert await api.queue_position(first.id) == 0
+    assert await api.queue_positions([first.id]) == [0]
     assert claim(worker).job.id == first.id
 
 
@@ -104,7 +104,7 @@ async def test_a_job_that_no_worker_can_run_blocks_no_other(
     await api.create(stuck, None)
     await api.create(free, None)
 
-    assert await api.queue_position(free.id) == 0
+    assert await api.queue_positions([free.id]) == [0]
     assert claim(worker).job.id == free.id
     assert worker.claim_next("w", ["cpu", "cuda:0"], 60) is None
     assert worker.num_queued() == 1

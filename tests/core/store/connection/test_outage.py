@@ -221,7 +221,7 @@ async def test_a_store_connects_only_when_it_is_used(new_job: NewJobs) -> None:
     await api.aclose()
     worker.disconnect()
     with pytest.raises(StoreUnavailableError):
-        await api.ping()
+        await api.workers()
     with pytest.raises(StoreUnavailableError):
         worker.ping()
     await api.aclose()

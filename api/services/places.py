@@ -1,0 +1,87 @@
+"""Places in the queue of what waits, and the reason why it waits."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from api.http.schemas import WaitingFor
+from api.services.dependencies import Services
+from core.errors import StoreUnavailableError
+from core.jobs import JobRecord
+from core.store.calls.codec import queue_of
+from core.store.calls.job_codec import queues_served
+from core.store.protocols.types import WorkerInfo
+from core.studies import StudyRecord
+
+Work = JobRecord | StudyRecord
+
+
+class Place(NamedTuple):
+    """`position`: 0 is next; None unless it is queued. `waiting_for`: None unless it waits."""
+
+    position: int | None = None
+    waiting_for: WaitingFor | None = None
+
+
+NOWHERE: Final = Place()
+
+
+async def places(services: Services, page: Iterable[Work]) -> dict[str, Place]:
+    """Look up the places of those of the page that wait, by id."""
+    waiting = [work for work in page if _waits(work)]
+    if not waiting:
+        return {}
+    queued = [work.id for work in waiting if work.status == "queued"]
+    positions, workers = await asyncio.gather(
+        services.store.queue_positions(queued), services.store.workers()
+    )
+    position_of = dict(zip(queued, positions, strict=True))
+    return {
+        work.id: Place(position_of.get(work.id), _waiting_for(work, workers)) for work in waiting
+    }
+
+
+async def place(services: Services, work: Work) -> Place:
+    """Look up the place of a job or study."""
+    return (await places(services, [work])).get(work.id, NOWHERE)
+
+
+async def first_place(
+    services: Services, work: Work, position: int | None, num_workers: int
+) -> Place:
+    """Return the place of what has just been queued, of which the store said the position and the
+    number of workers already: they are looked at only for what not every worker can run."""
+    if work.status != "queued":
+        return NOWHERE
+    if not num_workers:
+        return Place(position, "no_worker")
+    if _queue(work) == queue_of("auto"):
+        return Place(position, "queue")
+    try:
+        return Place(position, _waiting_for(work, await services.store.workers()))
+    except StoreUnavailableError:  # it is queued all the same
+        return Place(position)
+
+
+def _waits(work: Work) -> bool:
+    """Tell whether nobody works at it now, though somebody should."""
+    if work.status == "queued":
+        return True
+    return (
+        isinstance(work, StudyRecord)
+        and work.status == "running"
+        and not work.counts.get("running")
+    )
+
+
+def _waiting_for(work: Work, workers: Sequence[WorkerInfo]) -> WaitingFor | None:
+    if not workers:
+        return "no_worker"
+    if not any(_queue(work) in queues_served(worker.devices) for worker in workers):
+        return "device"
+    return "queue" if work.status == "queued" else None  # a study's plan may be in hand
+
+
+def _queue(work: Work) -> str:
+    spec = work.spec if isinstance(work, JobRecord) else work.spec["base"]
+    return queue_of(spec.get("device") or "auto")
