@@ -119,6 +119,16 @@ class ModelQuery(Query):
     checkpoint: Literal["final", "best", "initial"] = "final"
 
 
+class PreviewQuery(Query):
+    """The fields of the schedule stand beside these two, under their own names."""
+
+    model_config = ConfigDict(extra="allow")
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False), DECIMAL] = 0.1
+    """The base rate: the optimizer's."""
+    max_steps: Annotated[int, Field(ge=1, le=10_000), DIGITS] = 100
+    """Number of updates; lengths that a schedule leaves out follow from it."""
+
+
 class PlotQuery(Query):
     kind: Literal["loss", "lr", "path", "spectrum", "landscape"] = "loss"
     """The picture; the last two show what a full diagnosis measured."""

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
-from api.http.schemas import Counter, JobId, Page, StudyId, Time, View
+from api.http.schemas import Counter, JobId, Number, Page, StudyId, Time, View
+from core.specs.schedules import Schedule
 
 
 class Worker(View):
@@ -27,8 +28,22 @@ class Entry(View):
     kind: str
     summary: str
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
-    source: Any
+    example: dict[str, Any]
+    """A job's spec that uses this kind, ready to `POST`."""
+    source: str
     supports: dict[str, Any]
+
+
+class Preview(View):
+    """The learning rate of each update."""
+
+    kind: str
+    schedule: Schedule
+    """The schedule, resolved: every default and length written out."""
+    lr: float
+    """The base rate: of the optimizer."""
+    series: dict[str, list[Number]]
+    """Equally long columns: `step` and `lr`."""
 
 
 class Entries(View):

@@ -4,7 +4,7 @@ Built from the spec's own models, so that what is listed is what is accepted.
 """
 
 from functools import cache
-from typing import Final, NotRequired, TypedDict, get_args
+from typing import Any, Final, NotRequired, TypedDict, get_args
 
 from core.specs.base import Json, Spec
 from core.specs.data import Builtin, Inline
@@ -185,11 +185,12 @@ class Supports(TypedDict):
 
 
 class Entry(TypedDict):
-    """A kind as the catalogue shows it."""
+    """A kind as the catalogue shows it. `example`: a job's spec that uses it, ready to post."""
 
     kind: str
     summary: str
     schema: Json
+    example: Json
     source: str
     supports: Supports
 
@@ -214,8 +215,7 @@ def kinds(family: str) -> tuple[str, ...]:
 
 @cache
 def entries(family: str) -> tuple[Json, ...]:
-    """Return the contract's entries `{"kind", "summary", "schema", "source", "supports"}`. Do not
-    change them: they are shared."""
+    """Return the contract's entries, each with an example. Do not change them: they are shared."""
     found = []
     for kind, schema in _schemas(family).items():
         summary, source = _text(family, kind)
@@ -223,7 +223,8 @@ def entries(family: str) -> tuple[Json, ...]:
             {
                 "kind": kind,
                 "summary": summary,
-                "schema": schema,
+                "schema": {**schema, "examples": [choice(family, kind)]},
+                "example": minimal_example(family, kind),
                 "source": source,
                 "supports": _supports(family, kind),
             }
@@ -305,9 +306,18 @@ _INLINE: Final[Json] = {
 }
 
 
+def choice(family: str, kind: str) -> Any:
+    """Return what a spec says to choose this kind, with its defaults: what its schema describes."""
+    if family == "activations":
+        return kind
+    if family == "datasets" and kind not in members("generator"):
+        return _data(kind)
+    return {"kind": kind, **_REQUIRED.get(kind, {})}
+
+
 def minimal_example(family: str, kind: str) -> Json:
     """Return a small job spec that uses this kind with its defaults."""
-    choice: Json = {"kind": kind, **_REQUIRED.get(kind, {})}
+    chosen = choice(family, kind)
     supervised: Json = {
         "kind": "supervised",
         "data": {"kind": "builtin", "name": "iris"},
@@ -316,23 +326,23 @@ def minimal_example(family: str, kind: str) -> Json:
     spec: Json = {"problem": supervised, "optimizer": {"kind": "adam"}}
     match family:
         case "optimizers":
-            spec["optimizer"] = choice
+            spec["optimizer"] = chosen
         case "schedules":
-            spec["schedule"] = choice
+            spec["schedule"] = chosen
         case "functions":
-            spec["problem"] = {"kind": "function", "function": choice}
+            spec["problem"] = {"kind": "function", "function": chosen}
             if kind == "expression":
                 spec["problem"]["start"] = {"x1": -5.0, "x2": -2.0}
         case "models":
-            supervised["model"] = choice
+            supervised["model"] = chosen
         case "layers":
-            supervised["model"]["norm"] = choice
+            supervised["model"]["norm"] = chosen
         case "activations":
-            supervised["model"]["activation"] = kind
+            supervised["model"]["activation"] = chosen
         case "initializers":
-            supervised["model"]["init"] = choice
+            supervised["model"]["init"] = chosen
         case "losses":
-            supervised["loss"] = choice
+            supervised["loss"] = chosen
             supervised["data"]["name"] = _DATA_FOR_LOSS.get(kind, "diabetes")
         case "datasets":
             supervised["data"] = _data(kind)

@@ -12,10 +12,8 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
+from core.specs.formulas.schedules import phase_at, phases
 from core.specs.schedules import OneCycle
-
-Phase = tuple[float, float, float, float, float]
-"""Last step of the phase, rate at its start and end, momentum at its start and end."""
 
 
 class OneCycleSchedule(LRScheduler):
@@ -24,8 +22,7 @@ class OneCycleSchedule(LRScheduler):
     def __init__(
         self, optimizer: torch.optim.Optimizer, spec: OneCycle, max_lr: float, total_steps: int
     ) -> None:
-        self._phases = _phases(spec, max_lr, total_steps)
-        self._total_steps = total_steps
+        self._phases = phases(spec, max_lr, total_steps)
         self._anneal: Callable[[float, float, float], float] = (
             OneCycleLR._annealing_cos
             if spec.anneal_strategy == "cos"
@@ -39,24 +36,15 @@ class OneCycleSchedule(LRScheduler):
     def get_lr(self) -> list[Any]:
         """Return the rate of step `last_epoch`, and set the group's momentum (or first beta) with
         it."""
-        rate, momentum = self._at(min(self.last_epoch, self._total_steps - 1))
+        rate, momentum = self._at(self.last_epoch)
         for group in self.optimizer.param_groups:
             if self._cycle_momentum:
                 set_momentum(group, momentum)
         return [rate] * len(self.optimizer.param_groups)
 
     def _at(self, step: int) -> tuple[float, float]:
-        start = 0.0
-        last = len(self._phases) - 1
-        for index, (end, rate_0, rate_1, momentum_0, momentum_1) in enumerate(self._phases):
-            if step <= end or index == last:
-                part = (step - start) / (end - start) if end != start else 1.0
-                return (
-                    self._anneal(rate_0, rate_1, part),
-                    self._anneal(momentum_0, momentum_1, part),
-                )
-            start = end
-        raise AssertionError("a schedule has phases")
+        (_, rate_0, rate_1, momentum_0, momentum_1), part = phase_at(self._phases, step)
+        return self._anneal(rate_0, rate_1, part), self._anneal(momentum_0, momentum_1, part)
 
 
 def can_cycle_momentum(optimizer: torch.optim.Optimizer) -> bool:
@@ -70,18 +58,3 @@ def set_momentum(group: dict[str, Any], momentum: float) -> None:
         group["betas"] = (momentum, *group["betas"][1:])
     else:
         group["momentum"] = momentum
-
-
-def _phases(spec: OneCycle, max_lr: float, total_steps: int) -> list[Phase]:
-    initial = max_lr / spec.div_factor
-    least = initial / spec.final_div_factor
-    low, high = spec.base_momentum, spec.max_momentum
-    peak = float(spec.pct_start * total_steps) - 1
-    end = total_steps - 1
-    if not spec.three_phase:
-        return [(peak, initial, max_lr, high, low), (end, max_lr, least, low, high)]
-    return [
-        (peak, initial, max_lr, high, low),
-        (float(2 * spec.pct_start * total_steps) - 2, max_lr, initial, low, high),
-        (end, initial, least, high, high),
-    ]

@@ -4,10 +4,10 @@ import math
 from typing import Any, Final, Protocol, assert_never
 
 import torch
-from torch import nn
 from torch.optim import lr_scheduler as torch_schedules
 from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, ReduceLROnPlateau, SequentialLR
 
+from core.specs.formulas.schedules import Leaf, segments
 from core.specs.schedules import (
     Chained,
     Constant,
@@ -27,11 +27,6 @@ from core.specs.schedules import (
     Warmup,
 )
 from core.train.optim.one_cycle import OneCycleSchedule, can_cycle_momentum
-
-Leaf = (
-    Constant | ConstantFactor | Linear | Step | MultiStep | Exponential | Polynomial | Cosine
-    | CosineWarmRestarts | OneCycle | Cyclic | ReduceOnPlateau | Chained
-)  # fmt: skip
 
 
 class Scheduler(Protocol):
@@ -62,10 +57,10 @@ def build_scheduler(spec: Schedule, optimizer: torch.optim.Optimizer) -> Schedul
     """
     if isinstance(spec, Constant):
         return None
-    segments = _segments(spec, 0)
+    parts = segments(spec, 0)
     base = _Group(optimizer)
-    plateau = segments.pop() if isinstance(segments[-1][1], ReduceOnPlateau) else None
-    first = _sequence(segments, base) if segments else None
+    plateau = parts.pop() if isinstance(parts[-1][1], ReduceOnPlateau) else None
+    first = _sequence(parts, base) if parts else None
     # The loop calls the schedule after the update, so torch's check of that order, which relies
     # on a wrapped optimizer.step, has nothing to find.
     optimizer._opt_called = True  # type: ignore[attr-defined]
@@ -75,21 +70,6 @@ def build_scheduler(spec: Schedule, optimizer: torch.optim.Optimizer) -> Schedul
     start, leaf = plateau
     assert isinstance(leaf, ReduceOnPlateau)
     return _RatesThenPlateau(first, start, _plateau(leaf, optimizer), base)
-
-
-def preview(spec: Schedule, lr: float, num_steps: int) -> list[float]:
-    """Return the rate of each of `num_steps` updates, for a base rate `lr`; no model is involved.
-
-    `reduce_on_plateau` is shown for a loss that always falls.
-    """
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=lr, momentum=0.9)
-    scheduler = build_scheduler(spec, optimizer)
-    rates: list[float] = []
-    for step in range(num_steps):
-        rates.append(float(optimizer.param_groups[0]["lr"]))
-        if scheduler is not None:
-            scheduler.step(-float(step))
-    return rates
 
 
 class _Group:
@@ -209,30 +189,6 @@ class _RatesThenPlateau:
             _write(self._first, state["first"])
         _write(self._plateau, state["plateau"])
         self._group.set(state["group"])
-
-
-def _segments(spec: Schedule, start: int) -> list[tuple[int, Leaf]]:
-    """Return `spec` as (first step, schedule) pairs without nesting, each running to the next one's
-    start.
-
-    torch's SequentialLR cannot hold another one beyond its first place; flat it can.
-    """
-    match spec:
-        case Warmup():
-            rise = Linear(
-                kind="linear", start_factor=spec.start_factor, end_factor=1.0,
-                total_iters=spec.steps,
-            )  # fmt: skip
-            return [(start, rise), *_segments(spec.then, start + spec.steps)]
-        case Sequential():
-            flat: list[tuple[int, Leaf]] = []
-            for inner, begin in zip(spec.schedules, (0, *spec.milestones), strict=True):
-                # What an inner sequence still had to come is cut off by the next milestone.
-                flat = [piece for piece in flat if piece[0] < start + begin]
-                flat.extend(_segments(inner, start + begin))
-            return flat
-        case _:
-            return [(start, spec)]
 
 
 def _sequence(segments: list[tuple[int, Leaf]], group: _Group) -> LRScheduler:

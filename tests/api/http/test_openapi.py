@@ -65,6 +65,7 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/studies/{study_id}/plot"),
         ("GET", "/v1/catalog"),
         ("GET", "/v1/catalog/{family}"),
+        ("GET", "/v1/catalog/schedules/{kind}/preview"),
         ("GET", "/v1/workers"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
@@ -179,12 +180,14 @@ def test_replies_are_as_the_document_says(api: Api, document: Json) -> None:
         ("get", job, ""),
         ("get", "/v1/catalog", ""),
         ("get", "/v1/catalog/{family}", ""),
+        ("get", "/v1/catalog/schedules/{kind}/preview", "?T_max=20"),
+        ("get", "/v1/catalog/schedules/{kind}/preview", "?T_max=0"),
         ("get", "/v1/workers", ""),
         ("get", "/livez", ""),
         ("get", "/readyz", ""),
         ("get", "/version", ""),
     ]:
-        path = template.format(job_id=job_id, family="optimizers", index=0)
+        path = template.format(job_id=job_id, family="optimizers", index=0, kind="cosine")
         check(document, method, template, api.http.request(method, path + query))
     asked = api.http.post(f"/v1/jobs/{api.post()['id']}/diagnosis", json={})
     check(document, "post", f"{job}/diagnosis", asked)

@@ -1,9 +1,11 @@
 """The catalogue lists what a spec accepts, in the contract's shape."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 
 from core.specs.catalog import FAMILIES, TEXTS, entries, kinds, minimal_example
 from core.specs.parsing.job import parse_job
@@ -15,7 +17,7 @@ ENTRIES = [(family, entry) for family in FAMILIES for entry in entries(family)]
 
 @pytest.mark.parametrize(("family", "entry"), ENTRIES)
 def test_an_entry_has_the_shape_of_the_contract(family: str, entry: dict[str, Any]) -> None:
-    assert set(entry) == {"kind", "summary", "schema", "source", "supports"}
+    assert set(entry) == {"kind", "summary", "schema", "example", "source", "supports"}
     assert entry["summary"].endswith(".")
     assert entry["source"]
     assert entry["supports"]["precisions"] == ["float32", "float64"]
@@ -26,11 +28,28 @@ def test_an_entry_has_the_shape_of_the_contract(family: str, entry: dict[str, An
 def test_a_schema_is_closed_and_shows_its_defaults(family: str, entry: dict[str, Any]) -> None:
     schema = entry["schema"]
     if family == "activations":
-        assert schema == {"const": entry["kind"], "type": "string"}
+        assert schema == {"const": entry["kind"], "type": "string", "examples": [entry["kind"]]}
         return
     assert schema["additionalProperties"] is False
     optional = set(schema["properties"]) - set(schema.get("required", ()))
     assert all("default" in schema["properties"][name] for name in optional)
+
+
+@pytest.mark.parametrize(("family", "entry"), ENTRIES)
+def test_what_is_listed_works_as_its_example_says(family: str, entry: dict[str, Any]) -> None:
+    """The example is a job; what the schema describes stands somewhere in it, and fits it."""
+    spec = parse_job(json.dumps(entry["example"]).encode(), Limits())
+    assert spec.model_dump(mode="json", exclude_unset=True)
+    (chosen,) = entry["schema"]["examples"]
+    Draft202012Validator(entry["schema"]).validate(chosen)
+    assert chosen in list(parts_of(entry["example"]))
+
+
+def parts_of(value: Any) -> Iterator[Any]:
+    yield value
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from parts_of(part)
 
 
 def test_the_kinds_are_those_of_the_issue() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import lr_scheduler as torch_schedules
 
 from core.specs.schedules import Schedule
-from core.train.optim.schedules import build_scheduler, preview
+from core.train.optim.schedules import build_scheduler
 
 LR = 0.1
 STEPS = 30
@@ -48,10 +48,12 @@ def snapshot(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return {name: group[name] for name in ("lr", "momentum", "betas") if name in group}
 
 
-def ours(spec: dict[str, Any], optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+def ours(
+    spec: dict[str, Any], optimizer: torch.optim.Optimizer, num_steps: int = STEPS
+) -> list[dict[str, Any]]:
     scheduler = build_scheduler(parsed(spec), optimizer)
     seen: list[dict[str, Any]] = []
-    for step in range(STEPS):
+    for step in range(num_steps):
         seen.append(snapshot(optimizer))
         if scheduler is not None:
             scheduler.step(-float(step))
@@ -169,7 +171,7 @@ def test_a_schedule_equals_torchs_bit_for_bit_in_rate_and_momentum(
 
 
 def rates(spec: dict[str, Any], num_steps: int = STEPS) -> list[float]:
-    return preview(parsed(spec), LR, num_steps)
+    return [float(each["lr"]) for each in ours(spec, sgd(), num_steps)]
 
 
 def test_constant_needs_no_scheduler() -> None:
