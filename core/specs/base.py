@@ -4,7 +4,7 @@ import json
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 Json = dict[str, Any]
 """An object of JSON whose members nobody lists: a body as it came, a spec as it is stored, a patch.
@@ -14,7 +14,8 @@ Where the members are known, a dataclass or a `TypedDict` says them."""
 class Spec(BaseModel):
     """Base of all spec models.
 
-    Strict: `"1"` is no number and `1.0` no integer. Unknown fields, NaN and infinities are refused.
+    Strict: `"1"` is no number, and `1.5` and `true` no whole one (`1.0` is: `WHOLE`). Unknown
+    fields, NaN and infinities are refused.
     Validate JSON with `model_validate_json`: lists then become the frozen tuples declared here.
     """
 
@@ -53,9 +54,26 @@ UnitInterval = Annotated[float, Field(ge=0, le=1)]
 MAX_INT = 2**53
 """Whole numbers up to here are exact in JSON readers that use doubles."""
 
-PositiveInt = Annotated[int, Field(gt=0, le=MAX_INT)]
-NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_INT)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+def is_whole(value: object) -> bool:
+    """Tell whether a number of JSON is a whole one: `100` and `100.0` are the same number, which
+    some languages write the second way. Beyond `MAX_INT` a float does not say which one it is."""
+    if isinstance(value, float):
+        return value.is_integer() and abs(value) <= MAX_INT
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _without_point(value: object) -> object:
+    return int(value) if isinstance(value, float) and is_whole(value) else value
+
+
+WHOLE = BeforeValidator(_without_point)
+"""Stands in the annotation of every whole number, behind its bounds (so that schemas show them):
+`100.0` is taken for 100."""
+
+PositiveInt = Annotated[int, Field(gt=0, le=MAX_INT), WHOLE]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_INT), WHOLE]
+Seed = Annotated[int, Field(ge=0, lt=2**63), WHOLE]
 Betas = tuple[Fraction, Fraction]
 
 

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag
 
 from core.specs.base import (
     MAX_INT,
+    WHOLE,
     Fraction,
     NonNegative,
     NonNegativeInt,
@@ -61,8 +62,8 @@ class Builtin(DataSpec):
     name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
 
 
-NumSamples = Annotated[int, Field(ge=2, le=MAX_INT)]
-NumClasses = Annotated[int, Field(ge=2, le=MAX_INT)]
+NumSamples = Annotated[int, Field(ge=2, le=MAX_INT), WHOLE]
+NumClasses = Annotated[int, Field(ge=2, le=MAX_INT), WHOLE]
 
 
 class Blobs(Spec):
@@ -117,7 +118,7 @@ class Friedman1(Spec):
 
     kind: Literal["friedman1"]
     num_samples: NumSamples = 1000
-    num_features: Annotated[int, Field(ge=5, le=MAX_INT)] = 10
+    num_features: Annotated[int, Field(ge=5, le=MAX_INT), WHOLE] = 10
     noise: NonNegative = 1.0
 
 
@@ -146,7 +147,7 @@ class AddingProblem(Spec):
 
     kind: Literal["adding_problem"]
     num_samples: NumSamples = 1000
-    length: Annotated[int, Field(ge=2, le=MAX_INT)] = 20
+    length: Annotated[int, Field(ge=2, le=MAX_INT), WHOLE] = 20
 
 
 class Parity(Spec):
@@ -218,6 +219,13 @@ class Inline(DataSpec):
         """Facts about the rows that rules and sizes need, counted once: many specs may share
         them."""
         return count_rows(self.features, self.targets)
+
+    def with_targets(self, targets: tuple[int, ...]) -> "Inline":
+        """Return the same features with other targets."""
+        changed = self.model_copy(update={"targets": targets})
+        for computed in ("counted", "digest"):  # of the targets that there were
+            vars(changed).pop(computed, None)
+        return changed
 
     @cached_property
     def digest(self) -> str:

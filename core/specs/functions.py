@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from core.specs.base import Seed, Spec, list_or_object
+from core.specs.base import WHOLE, Seed, Spec, list_or_object
 
-Dim = Annotated[int, Field(ge=1, le=100_000)]
-DimOfTwoOrMore = Annotated[int, Field(ge=2, le=100_000)]
+Dim = Annotated[int, Field(ge=1, le=100_000), WHOLE]
+DimOfTwoOrMore = Annotated[int, Field(ge=2, le=100_000), WHOLE]
 
 
 Vector = Annotated[tuple[float, ...], Field(min_length=1, fail_fast=True)]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from core.specs.base import NonNegative, NonNegativeInt, Positive, PositiveInt, Seed, Spec
+from core.specs.base import WHOLE, NonNegative, NonNegativeInt, Positive, PositiveInt, Seed, Spec
 from core.specs.data import Data
 from core.specs.functions import Bounds, Function, Start
 from core.specs.losses import Loss
@@ -61,9 +61,9 @@ LABEL_PATTERN = r"^[A-Za-z0-9._/-]{1,63}$"
 class Budget(Spec):
     """The first limit reached ends the run (`budget_exhausted`)."""
 
-    max_steps: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
+    max_steps: Annotated[int, Field(gt=0, le=MAX_STEPS), WHOLE] | None = None
     """Updates. Default: 2,000 (supervised) or 1,000 (function), unless another limit is given."""
-    max_epochs: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
+    max_epochs: Annotated[int, Field(gt=0, le=MAX_STEPS), WHOLE] | None = None
     max_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = None
     """Seconds of training."""
 
@@ -108,7 +108,7 @@ class StartFrom(Spec):
     """Updates applied before the checkpoint. The budget counts from the origin, not from here."""
 
 
-MaxTimes = Annotated[int, Field(ge=1, le=100)]
+MaxTimes = Annotated[int, Field(ge=1, le=100), WHOLE]
 
 
 class StopOnDivergence(Spec):
@@ -199,8 +199,8 @@ class JobSpec(Spec):
     device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"
     precision: Literal["float32", "float64"] | None = None
     """Default: float32 for supervised, float64 for functions."""
-    priority: Annotated[int, Field(ge=0, le=9)] = 5
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    priority: Annotated[int, Field(ge=0, le=9), WHOLE] = 5
+    max_attempts: Annotated[int, Field(ge=1, le=100), WHOLE] = 3
     diagnose: Literal["off", "history", "full"] = "history"
     """`full` also measures the final weights (curvature, layers), before the job is terminal."""
     on_divergence: OnDivergence = StopOnDivergence()

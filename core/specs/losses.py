@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.specs.base import Fraction, NonNegative, Positive, Spec
+from core.specs.base import WHOLE, Fraction, NonNegative, Positive, Spec
 
 
 class CrossEntropy(Spec):
@@ -25,7 +25,7 @@ class MultiMargin(Spec):
     """Multi-class hinge loss of class ids (multi_margin_loss)."""
 
     kind: Literal["multi_margin"]
-    p: Literal[1, 2] = 1
+    p: Annotated[int, Field(ge=1, le=2), WHOLE] = 1
     margin: NonNegative = 1.0
 
 

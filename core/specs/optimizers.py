@@ -15,7 +15,7 @@ from typing import Annotated, Literal, assert_never
 
 from pydantic import Discriminator, Field, Tag
 
-from core.specs.base import Betas, Fraction, NonNegative, Positive, PositiveInt, Spec
+from core.specs.base import WHOLE, Betas, Fraction, NonNegative, Positive, PositiveInt, Spec
 
 
 def _rate_tag(value: object) -> str:
@@ -146,7 +146,7 @@ class Muon(Spec):
     nesterov: bool = True
     ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315)
     eps: Positive = 1e-7
-    ns_steps: Annotated[int, Field(ge=1, lt=100)] = 5
+    ns_steps: Annotated[int, Field(ge=1, lt=100), WHOLE] = 5
     adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None
     """Default: "original"."""
     adamw_betas: Betas = (0.9, 0.999)

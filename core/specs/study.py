@@ -5,15 +5,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from core.specs.base import MAX_INT, Positive, PositiveInt, Seed, Spec
+from core.specs.base import MAX_INT, WHOLE, Positive, PositiveInt, Seed, Spec
 from core.specs.job import MAX_STEPS, Labels
 
 MAX_POINTS: Final = 1_000_000
 MAX_PATH: Final = 200
 MAX_CANDIDATES: Final = 10_000
 
-Count = Annotated[int, Field(ge=2, le=MAX_POINTS)]
-WholeNumber = Annotated[int, Field(ge=-MAX_INT, le=MAX_INT)]
+Count = Annotated[int, Field(ge=2, le=MAX_POINTS), WHOLE]
+WholeNumber = Annotated[int, Field(ge=-MAX_INT, le=MAX_INT), WHOLE]
 
 
 class SweepValues(Spec):
@@ -73,8 +73,8 @@ class SuccessiveHalving(Spec):
     """
 
     kind: Literal["successive_halving"]
-    factor: Annotated[int, Field(ge=2, le=100)] = 3
-    min_steps: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
+    factor: Annotated[int, Field(ge=2, le=100), WHOLE] = 3
+    min_steps: Annotated[int, Field(gt=0, le=MAX_STEPS), WHOLE] | None = None
     """Updates to the first rung. Default: so that one configuration is left after the last rung (on
     a multiple of `record.eval_every` where the metric is the best of the evaluations)."""
 

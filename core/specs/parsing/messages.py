@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic_core import ErrorDetails
 
 from core.errors import FieldError
-from core.specs.base import Spec
+from core.specs.base import Spec, is_whole
 from core.specs.job import DEVICE_PATTERN, JOB_PATTERN, LABEL_PATTERN, JobSpec
 from core.specs.unions import NOUNS, PLAIN, SWEEP, SWEEPS, UNIONS, members, tag_of
 from core.specs.validation.errors import MAX_ERRORS, shown
@@ -153,7 +153,7 @@ _RULES: Final[dict[str, _Rule]] = {
     "less_than_equal": lambda c: f"must be at most {_number(c['le'])}",
     "finite_number": lambda _: "must be a finite number (within about ±1.8e308)",
     "float_type": lambda _: "must be a number",
-    "int_type": lambda _: "must be a whole number, written without quotes or a decimal point",
+    "int_type": lambda _: "must be a whole number, written without quotes",
     "bool_type": lambda _: "must be true or false",
     "string_type": lambda _: "must be a string",
     "tuple_type": lambda _: "must be a list",
@@ -321,5 +321,5 @@ def _is_number(value: Any, *, whole_only: bool) -> bool:
     if isinstance(value, bool):
         return False
     if whole_only:
-        return isinstance(value, int)
+        return is_whole(value)
     return isinstance(value, int) or (isinstance(value, float) and abs(value) < float("inf"))

@@ -2,6 +2,7 @@
 
 from typing import Final, Literal, assert_never
 
+from core.specs.base import is_whole
 from core.specs.data import Blobs, Builtin, Data, ExplicitOrder, Inline, Spirals, Synthetic
 from core.specs.job import JobSpec, Supervised
 from core.specs.losses import MSE, CrossEntropy, Loss
@@ -26,6 +27,7 @@ def resolve_supervised(
 ) -> Supervised | None:
     """Check data and loss and write the loss out; None where the data's shape is not known."""
     before = len(faults.errors)
+    problem = _with_ids(problem)
     match problem.data:
         case Inline():
             _check_inline(problem.data, faults)
@@ -52,6 +54,17 @@ def resolve_supervised(
 
 
 _CROSS_ENTROPY: Final = CrossEntropy(kind="cross_entropy")
+
+
+def _with_ids(problem: Supervised) -> Supervised:
+    """Take whole targets that are written as `1.0` for class ids, where the loss wants classes."""
+    data, loss = problem.data, problem.loss
+    if not isinstance(data, Inline) or loss is None or loss_family(loss) == "values":
+        return problem
+    if isinstance(data.targets[0], int) or not all(map(is_whole, data.targets)):
+        return problem
+    ids = tuple(int(target) for target in data.targets if not isinstance(target, tuple))
+    return problem.model_copy(update={"data": data.with_targets(ids)})
 
 
 def _check_inline(data: Inline, faults: FieldErrorList) -> None:
@@ -139,8 +152,8 @@ def _refuse_values(problem: Supervised, loss: Loss, faults: FieldErrorList) -> N
     faults.add(
         f"{_DATA}.targets", "loss_does_not_fit",
         f"{_DATA}.targets: {shown(problem.data.targets[first])} (row {first}) is no class id, which"
-        f" the loss {loss.kind} wants: write whole numbers 0, 1, … without a decimal point, or use"
-        " the loss mse, l1, smooth_l1 or huber",
+        f" the loss {loss.kind} wants: write whole numbers 0, 1, …, or use the loss mse, l1,"
+        " smooth_l1 or huber",
     )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def tpe(num_runs: int = 10, **fields: Any) -> Json:
          "greater_than_equal"),
         (study(sweep={"optimizer.lr": {"log": [0.1, 1], "count": 10**12}}),
          "sweep.optimizer.lr.count", "less_than_equal"),
-        (study(sweep={"optimizer.lr": {"log": [0.1, 1], "count": 2.0}}), "sweep.optimizer.lr.count",
+        (study(sweep={"optimizer.lr": {"log": [0.1, 1], "count": 2.5}}), "sweep.optimizer.lr.count",
          "int_type"),
         (study(sweep={"seed": {"integers": [0.5, 1]}}), "sweep.seed.integers.0", "int_type"),
         (study(sweep={"seed": {"integers": [0, 2**60]}}), "sweep.seed.integers.1",
@@ -154,7 +154,7 @@ def test_a_mistake_lies_where_it_is(body: Any, param: str, code: str) -> None:
             ),
         ),
         (
-            study(sweep={"batch_size": {"log": [16, 64], "count": 2}}),
+            study(sweep={"batch_size": {"log": [16, 65], "count": 3}}),
             "batch_size must be a whole number",
         ),
         (
@@ -209,8 +209,8 @@ def test_a_message_names_the_field_the_value_and_the_way_out(body: Json, text: s
 
 
 def test_whole_numbers_want_integers_or_values() -> None:
-    message = mistakes(study(sweep={"batch_size": {"log": [16, 64], "count": 2}}))[0].message
-    assert "16.0 was given; sweep whole numbers by integers or values (configuration 0:" in message
+    message = mistakes(study(sweep={"batch_size": {"log": [16, 65], "count": 3}}))[0].message
+    assert "32.249030993194 was given; sweep whole numbers by integers or values" in message
 
 
 def test_all_mistakes_come_at_once() -> None:
