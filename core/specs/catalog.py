@@ -282,7 +282,7 @@ def _supports(family: str, kind: str) -> Json:
     return supports
 
 
-_REQUIRED: Final[dict[str, Json]] = {
+REQUIRED: Final[dict[str, Json]] = {
     "step": {"step_size": 10},
     "multistep": {"milestones": [5, 10]},
     "exponential": {"gamma": 0.99},
@@ -296,8 +296,18 @@ _REQUIRED: Final[dict[str, Json]] = {
     "chained": {"schedules": [{"kind": "linear"}, {"kind": "exponential", "gamma": 0.99}]},
     "quadratic": {"eigenvalues": [1.0, 10.0]},
     "expression": {"expression": "0.1*x1**2 + 2*x2**2"},
+    "builtin": {"name": "digits"},
+    "synthetic": {"generator": {"kind": "moons"}},
+    "inline": {"features": [[0.0, 1.0], [1.0, 0.0]], "targets": [0, 1]},
+    "explicit": {"steps": [[0, 1], [2, 3]]},
+    "supervised": {"data": {"kind": "builtin", "name": "digits"}, "model": {"kind": "mlp"}},
+    "function": {"function": {"kind": "rosenbrock"}},
+    "norm": {"max_norm": 1.0},
+    "value": {"clip_value": 0.5},
+    "random": {"num_runs": 20},
+    "tpe": {"num_runs": 20},
 }
-"""Values of the fields without defaults, for the examples."""
+"""Values of the fields without defaults, for examples."""
 
 _INLINE: Final[Json] = {
     "kind": "inline",
@@ -312,7 +322,7 @@ def choice(family: str, kind: str) -> Any:
         return kind
     if family == "datasets" and kind not in members("generator"):
         return _data(kind)
-    return {"kind": kind, **_REQUIRED.get(kind, {})}
+    return {"kind": kind, **REQUIRED.get(kind, {})}
 
 
 def minimal_example(family: str, kind: str) -> Json:

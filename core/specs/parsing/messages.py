@@ -1,5 +1,7 @@
 """pydantic's errors in the product's words: dotted path, stable code, value given, way out."""
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,11 +11,20 @@ from pydantic_core import ErrorDetails
 from core.errors import FieldError
 from core.specs.base import Spec, is_whole
 from core.specs.job import DEVICE_PATTERN, JOB_PATTERN, LABEL_PATTERN, JobSpec
+from core.specs.parsing.way_out import (
+    in_full,
+    nearest_name,
+    place_of_field,
+    place_of_kind,
+    written,
+)
 from core.specs.unions import NOUNS, PLAIN, SWEEP, SWEEPS, UNIONS, members, tag_of
 from core.specs.validation.errors import MAX_ERRORS, shown
 
 _MISSING: Final = object()
 _LONGEST_NAME: Final = 80
+_LONGEST_HINT: Final = 300
+_QUOTED: Final = re.compile(r"'([^']*)'")
 
 
 @dataclass(frozen=True)
@@ -97,13 +108,13 @@ def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldE
     given = "" if place.value is _MISSING else f"; {shown(place.value)} was given"
     if place.field == SWEEP and "[key]" not in detail["loc"]:
         return FieldError(place.path, "unknown_sweep", f"{name} {_SWEEP_FORMS}{given}")
-    if kind in ("model_attributes_type", "model_type") and place.field in UNIONS:
-        example = _example(place)
+    if _CODES.get(kind) == "object_type":
         return FieldError(
-            place.path, "object_type", f"{name} must be an object such as {example}{given}"
+            place.path, "object_type", f"{name} must be an object{_in_full(place)}{given}"
         )
     if kind == "missing":
-        return FieldError(place.path, "missing", f"{name} is required")
+        example = f", such as {_example(place.field)}" if place.field in UNIONS else ""
+        return FieldError(place.path, "missing", f"{name} is required{example}")
     if kind == "extra_forbidden":
         return FieldError(place.path, "unknown_field", _unknown_field(place, model))
     if kind == "union_tag_invalid":
@@ -112,7 +123,8 @@ def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldE
     if kind == "union_tag_not_found":
         kinds = _listed(members(place.field)) if place.field in UNIONS else ""
         param = f"{place.path}.{tag_of(place.field)}"
-        return FieldError(param, "missing", f"{param} is required; one of: {kinds}")
+        message = f"{param} is required; one of: {kinds}{_write(place.field, place.value)}"
+        return FieldError(param, "missing", message)
     if "~auto" in detail["loc"] or ("~rate" in detail["loc"] and kind != "finite_number"):
         code = "float_type" if "~auto" in detail["loc"] else kind
         return FieldError(place.path, code, f'{name} must be a number above 0, or "auto"{given}')
@@ -123,8 +135,11 @@ def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldE
             place.path, "int_type", f'{name} must be a whole number above 0, or "full"{given}'
         )
     if kind == "literal_error":
+        hint = _meant_value(place, str(context["expected"]))
         return FieldError(
-            place.path, "unknown_value", f"{name} must be one of: {context['expected']}{given}"
+            place.path,
+            "unknown_value",
+            f"{name} must be one of: {context['expected']}{given}{hint}",
         )
     if "[key]" in detail["loc"]:
         name, given = f"the name {shown(detail['input'])} in {name.split('.')[0]}", ""
@@ -193,17 +208,23 @@ def _unknown_field(place: _Place, root: type[Spec]) -> str:
     fields = [field for field in model.model_fields if field != tag_of(owner)]
     where = f"of {kind or owner or NOUNS.get(root, 'this call')}"
     wanted = place.path.rsplit(".", 1)[-1]
-    hint = _did_you_mean(wanted, fields)
-    return f"{place.path} is not a field {where}{hint}; its fields: {_listed(fields) or 'none'}"
+    elsewhere = None if owner else place_of_field(root, wanted)
+    hint = "" if elsewhere else _did_you_mean(wanted, fields)
+    way_out = f"; it is written as {elsewhere}" if elsewhere else ""
+    known = _listed(fields) or "none"
+    return f"{place.path} is not a field {where}{hint}{way_out}; its fields: {known}"
 
 
 def _unknown_kind(place: _Place, context: Mapping[str, Any]) -> str:
-    given = context.get("tag")
+    given = str(context.get("tag"))
     kinds = list(members(place.field)) if place.field in UNIONS else []
     noun = "schedule" if place.field in ("then", "schedules") else place.field
     param = f"{place.path}.{tag_of(place.field)}"
-    hint = _did_you_mean(str(given), kinds)
-    return f"{param}: {shown(given)} is no {noun} here{hint}; one of: {_listed(kinds)}"
+    hint = _did_you_mean(given, kinds)
+    way_out = "" if hint else _write(place.field, place.value)
+    if not (hint or way_out) and (elsewhere := place_of_kind(place.field, given)):
+        way_out = f"; it has its place in {elsewhere}"
+    return f"{param}: {shown(given)} is no {noun} here{hint}; one of: {_listed(kinds)}{way_out}"
 
 
 def _no_range_test(place: _Place) -> str:
@@ -214,69 +235,46 @@ def _no_range_test(place: _Place) -> str:
     )
 
 
-def _example(place: _Place) -> str:
-    kinds = members(place.field)
-    known = isinstance(place.value, str) and place.value in kinds
-    tag = tag_of(place.field)
-    return f'{{"{tag}": "{place.value if known else next(iter(kinds))}"}}'
+def _in_full(place: _Place) -> str:
+    """Say what an object would be: what the value given means, or an example."""
+    if meant := _write(place.field, place.value):
+        return meant.replace("; ", ": ", 1)
+    if place.field in UNIONS:
+        return f" such as {_example(place.field)}"
+    if place.field in PLAIN:
+        return f" with the fields {_listed(PLAIN[place.field].model_fields)}"
+    return ""
+
+
+def _example(field: str) -> str:
+    return json.dumps(in_full(field, next(iter(members(field)))))
+
+
+def _write(field: str, given: Any) -> str:
+    meant = written(field, given)
+    try:
+        text = "" if meant is None else f"; write {json.dumps(meant)}"
+    except (ValueError, RecursionError):
+        return ""
+    return text if len(text) <= _LONGEST_HINT else ""
+
+
+def _meant_value(place: _Place, expected: str) -> str:
+    """Return the hint for a word that is none of the words expected."""
+    words = _QUOTED.findall(expected)
+    given = place.value.get("kind") if isinstance(place.value, Mapping) else place.value
+    if not isinstance(given, str):
+        return ""
+    if given in words:
+        return f'; write "{given}"'
+    if place.owner == ("data", "builtin") and (meant := _write("data", given)):
+        return f"{meant} as problem.data"
+    return _did_you_mean(given, words)
 
 
 def _did_you_mean(word: str, words: list[str]) -> str:
     meant = nearest_name(word[:_LONGEST_NAME], words)
     return f" (did you mean {meant}?)" if meant else ""
-
-
-def nearest_name(word: str, names: list[str]) -> str | None:
-    """Return the name that `word` is most likely a misspelling of; None when no name is near.
-
-    A name is near when it differs in its case only, in one slip of the keyboard (two in a part of 8
-    letters and more), or when `word` is its first 4 letters or more. Parts between underscores are
-    compared one by one if there are equally many: `min_epochs` is no misspelling of `max_epochs`.
-    """
-    found = [(slips, name) for name in names if (slips := _slips(word.lower(), name)) is not None]
-    return min(found, key=lambda each: each[0])[1] if found else None
-
-
-def _slips(word: str, name: str) -> int | None:
-    """Count the slips between the two; None when they are too many for one to mean the other."""
-    plain = name.lower()
-    pairs = list(zip(word.split("_"), plain.split("_"), strict=False))
-    if word.count("_") != name.count("_"):
-        pairs = [(word, plain)]
-    if all(_may_be_near(*pair) for pair in pairs):
-        slips = [_distance(given, part) for given, part in pairs]
-        if all(n <= _allowed(*pair) for n, pair in zip(slips, pairs, strict=True)):
-            return sum(slips)
-    return len(name) if len(word) >= 4 and plain.startswith(word) else None
-
-
-def _allowed(given: str, part: str) -> int:
-    longer = max(len(given), len(part))
-    return 0 if longer < 3 else 1 if longer < 8 else 2
-
-
-def _may_be_near(given: str, part: str) -> bool:
-    """Tell cheaply when the two are too far apart: each slip changes two letters at most."""
-    allowed = _allowed(given, part)
-    return abs(len(given) - len(part)) <= allowed and len(set(given) ^ set(part)) <= 2 * allowed
-
-
-def _distance(a: str, b: str) -> int:
-    """Count the letters to insert, delete, replace or swap with the next one to make `b` of `a`.
-
-    The optimal string alignment distance (Damerau 1964).
-    """
-    before: list[int] = []
-    row = list(range(len(b) + 1))
-    for i in range(1, len(a) + 1):
-        earlier, before = before, row
-        row = [i]
-        for j in range(1, len(b) + 1):
-            best = min(before[j] + 1, row[-1] + 1, before[j - 1] + (a[i - 1] != b[j - 1]))
-            if i > 1 and j > 1 and a[i - 2 : i] == b[j - 2 : j][::-1]:
-                best = min(best, earlier[j - 2] + 1)
-            row.append(best)
-    return row[-1]
 
 
 def _listed(words: Any) -> str:

@@ -158,17 +158,24 @@ def run_spec(spec: Json, params: Json, repeat: int, written: int = STORE) -> Job
     return RunSpecs(spec, written).of(params, repeat)
 
 
-def _resolve(asked: StudySpec, limits: Limits, faults: FieldErrorList) -> ResolvedStudy | None:
+def _resolve(
+    asked: StudySpec, limits: Limits, faults: FieldErrorList, *, strategy_known: bool = True
+) -> ResolvedStudy | None:
+    """Check and resolve a study. `strategy_known`: otherwise `asked` has a default in the place of
+    one with a mistake, and nothing is said of what depends on it."""
     base = check_base(asked.base, faults)
-    axes = good_axes(asked, faults)
+    axes = good_axes(asked, asked.strategy if strategy_known else None, faults)
     dropped = set(asked.sweep) - {axis.path for axis in axes}
-    if not dropped:
+    if not dropped and strategy_known:
         check_num_runs(asked, axes, limits, faults)
     # With a mistake already, the others are looked for in a few configurations only.
     few = bool(faults.errors)
-    chosen = _Chosen.of(asked.strategy, axes, few=few)
+    chosen = _Chosen.of(asked.strategy if strategy_known else None, axes, few=few)
     facts = _check_all(asked, base, chosen, dropped, limits, faults)
     if facts is None:
+        return None
+    if not strategy_known:
+        settled_metric(asked.metric, facts, faults)
         return None
     check_lengths(base, chosen.params, facts, faults)
     count = len(chosen.params) if chosen.numbered else num_configurations(asked.strategy, axes)
@@ -219,9 +226,10 @@ class _Chosen:
     params: list[Json] = field(default_factory=list)
 
     @classmethod
-    def of(cls, strategy: Strategy, axes: Sequence[Axis], *, few: bool) -> "_Chosen":
-        """Choose them; `few`: there is a mistake already, and the others are looked for."""
-        if few or isinstance(strategy, TpeStrategy):
+    def of(cls, strategy: Strategy | None, axes: Sequence[Axis], *, few: bool) -> "_Chosen":
+        """Choose them; `few`: there is a mistake already, and the others are looked for.
+        `strategy`: None where it is not known."""
+        if few or strategy is None or isinstance(strategy, TpeStrategy):
             found = probes(axes, most=100) if few else probes(axes)
             return cls([iter((params,)) for params in found], numbered=False)
         return cls(alternatives(strategy, axes), numbered=True)
@@ -337,7 +345,7 @@ def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) 
     if asked is None or more:
         return []
     faults = FieldErrorList()
-    _resolve(asked, limits, faults)
+    _resolve(asked, limits, faults, strategy_known="strategy" not in wrong)
     return [
         error for error in faults.errors
         if error.param.split(".")[0] not in wrong - {"sweep"}

@@ -61,13 +61,14 @@ def check_base(base: Json, faults: FieldErrorList) -> Json:
     return {name: part for name, part in base.items() if name not in wrong}
 
 
-def good_axes(asked: StudySpec, faults: FieldErrorList) -> list[Axis]:
-    """Return the sweep's paths; those with a mistake are left out."""
+def good_axes(asked: StudySpec, strategy: Strategy | None, faults: FieldErrorList) -> list[Axis]:
+    """Return the sweep's paths; those with a mistake are left out. `strategy`: None where the one
+    asked for is not known."""
     found = []
     for axis in axes_of(asked.sweep):
         before = len(faults.errors)
         _check_path(axis.path, faults)
-        _check_ends(axis, asked.strategy, faults)
+        _check_ends(axis, strategy, faults)
         if len(faults.errors) == before:
             found.append(axis)
     return found
@@ -89,7 +90,7 @@ def _check_path(path: str, faults: FieldErrorList) -> None:
         )
 
 
-def _check_ends(axis: Axis, strategy: Strategy, faults: FieldErrorList) -> None:
+def _check_ends(axis: Axis, strategy: Strategy | None, faults: FieldErrorList) -> None:
     param, sweep = f"sweep.{axis.path}", axis.sweep
     if isinstance(sweep, SweepValues):
         if isinstance(strategy, TpeStrategy) and len(sweep.values) > MOST_CATEGORIES:

@@ -9,7 +9,7 @@ import pytest
 from core.errors import FieldError, InvalidInputError
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
-from core.specs.parsing.messages import nearest_name
+from core.specs.parsing.way_out import nearest_name
 from core.specs.unions import PLAIN, members
 from core.specs.validation.errors import MAX_ERRORS
 from core.specs.validation.limits import Limits
@@ -246,6 +246,12 @@ SCHEDULES = [*members("schedule")]
         ("lamb", OPTIMIZERS, None),
         ("adam_mini", OPTIMIZERS, None),
         ("lt", ["lr"], None),
+        # In a short word another letter makes another word; a swapped one does not.
+        ("mae", ["mse", "l1"], None),
+        ("adan", OPTIMIZERS, None),
+        ("sdg", OPTIMIZERS, "sgd"),
+        ("gradient_accumulation", JOB, None),
+        ("gradient_accumulation_steps", JOB, None),
         ("", JOB, None),
     ],
 )
