@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from api.history import routes as history
 from api.http import errors
+from api.http.compression import Compression
 from api.http.log import note
 from api.http.middleware import Middleware
 from api.jobs import continuation, diagnosis, results
@@ -85,6 +86,7 @@ def create_app(
     app.state.services = services
     app.state.refusal = None
     app.state.documentation = docs.Documentation(app)
+    app.add_middleware(Compression)
     app.add_middleware(
         Middleware,
         max_body_bytes=settings.max_body_bytes,

@@ -53,6 +53,12 @@ class ConflictError(ThalwegError):
         self.conflict_code = code
 
 
+class ChangedError(ThalwegError):
+    """The thing is not as the call says that it must be (`If-Match`)."""
+
+    code = "precondition_failed"
+
+
 class StoreUnavailableError(ThalwegError):
     """The Redis server does not answer, or refuses writes (out of memory, still loading)."""
 

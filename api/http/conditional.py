@@ -1,4 +1,4 @@
-"""Conditional and waiting requests: `If-None-Match` and `Prefer: wait=`."""
+"""Conditional and waiting requests: `If-Match`, `If-None-Match` and `Prefer: wait=`."""
 
 import re
 from typing import Final
@@ -11,6 +11,15 @@ LONGEST_WAIT_S: Final = 60
 def matches(if_none_match: str, tag: str) -> bool:
     """Compare tags as RFC 9110 13.1.2 has it: a list of tags, compared weakly, or `*`."""
     return if_none_match.strip() == "*" or tag.removeprefix("W/") in _TAG.findall(if_none_match)
+
+
+def allows(if_match: str | None, if_none_match: str | None, tag: str) -> bool:
+    """Tell whether a call that changes what has this tag may be done (RFC 9110 13.2.2). `If-Match`
+    compares strongly: a weak tag says too little for that."""
+    if if_match is not None:
+        tags = [found[0] for found in _TAG.finditer(if_match)]
+        return if_match.strip() == "*" or (not tag.startswith("W/") and tag in tags)
+    return if_none_match is None or not matches(if_none_match, tag)
 
 
 def wait_of(wait: float | None, prefer: str | None) -> tuple[float | None, dict[str, str]]:

@@ -17,6 +17,7 @@ from starlette.types import Scope
 from api.http.encoding import PROBLEM_JSON, to_json
 from core.errors import (
     ArtifactError,
+    ChangedError,
     ConflictError,
     FieldError,
     InvalidInputError,
@@ -71,6 +72,16 @@ class TooManyConnectionsError(ThalwegError):
     code = "too_many_connections"
 
 
+class RangeNotSatisfiableError(ThalwegError):
+    """The request asks for bytes behind the end of what has `size` bytes."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"Range: nothing is there; the file has {size:,} bytes.")
+        self.size = size
+
+
 class NotReadyError(ThalwegError):
     """A part of the service that it cannot do without is away; `checks` says which."""
 
@@ -95,8 +106,10 @@ TABLE: Final[dict[type[ThalwegError], tuple[int, str]]] = {
     NotFoundError: (404, "Not found"),
     RequestTimeoutError: (408, "Request timeout"),
     ConflictError: (409, "Conflict"),
+    ChangedError: (412, "Precondition failed"),
     BodyTooLargeError: (413, "Body too large"),
     UnsupportedMediaTypeError: (415, "Unsupported media type"),
+    RangeNotSatisfiableError: (416, "Range not satisfiable"),
     InvalidInputError: (422, "Invalid request"),
     HeadTooLargeError: (431, "Request head too large"),
     TooManyConnectionsError: (503, "Too many connections"),
@@ -168,6 +181,8 @@ def of_error(scope: Scope, error: ThalwegError) -> Response:
         detail = _summary(error.errors)
     elif isinstance(error, StoreUnavailableError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    elif isinstance(error, RangeNotSatisfiableError):
+        headers["Content-Range"] = f"bytes */{error.size}"
     elif isinstance(error, NotReadyError):
         members["checks"] = error.checks
     if status == 500:

@@ -13,7 +13,7 @@ from api.http.openapi import problems
 from api.http.paging import fingerprint, page_body, page_of
 from api.http.pictures import PICTURE, picture_reply
 from api.http.queries import ModelQuery, PageQuery, PlotQuery
-from api.http.weights import WEIGHTS, weights_reply
+from api.http.weights import RANGE_PARAMETERS, WEIGHTS, weights_reply
 from api.jobs.schemas import CheckpointPage
 from api.jobs.views import checkpoint_json
 from api.services.dependencies import JobIdPath, Json, Route, known_form, services_of
@@ -32,7 +32,8 @@ PLOT_POINTS = 2_000
 @router.get(
     "/{job_id:id}/model",
     response_class=Response,
-    responses={**WEIGHTS, **problems(404, 409, 503)},
+    responses={**WEIGHTS, **problems(404, 409, 416, 503)},
+    openapi_extra={"parameters": RANGE_PARAMETERS},
 )
 async def model(
     request: Request,
@@ -52,6 +53,7 @@ async def model(
         # Only a terminal job has a tag: before, a better checkpoint may replace this one.
         tag=f'"{saved["sha256"]}"' if job.terminal else None,
         if_none_match=if_none_match,
+        read=lambda start, length: artifacts.read_range(saved["path"], start, length),
     )
 
 

@@ -122,9 +122,14 @@ async def cancel(request: Request, job_id: JobIdPath) -> Response:
     response_class=Response,
     responses={
         204: {"description": "Gone, with history and artifacts."},
-        **problems(404, 409, 503),
+        **problems(404, 409, 412, 503),
     },
 )
-async def delete(request: Request, job_id: JobIdPath) -> Response:
+async def delete(
+    request: Request,
+    job_id: JobIdPath,
+    if_match: Annotated[str | None, Header(description="Its ETag: delete it as it is.")] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
     """Remove a terminal job, its history and its artifacts."""
-    return await delete_one(request, JOBS, job_id)
+    return await delete_one(request, JOBS, job_id, if_match, if_none_match)

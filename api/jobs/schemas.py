@@ -147,7 +147,16 @@ class Links(View):
     diagnosis: str
 
 
-class Job(View):
+class Verdict(View):
+    """The verdict of a diagnosis; the whole is in the job itself."""
+
+    verdict: str
+    confidence: float | None
+
+
+class ListedJob(View):
+    """A job as lists show it: of its diagnosis the verdict alone, and no timeline."""
+
     id: JobId
     status: Status
     outcome: Outcome | None
@@ -159,7 +168,7 @@ class Job(View):
     latest: LossAt | None
     best: LossAt | None
     result: Result | None
-    diagnosis: Diagnosis | None
+    diagnosis: Verdict | None
     error: Failure | None
     attempts: list[AttemptView]
     labels: dict[str, str]
@@ -168,16 +177,20 @@ class Job(View):
     started_at: Time | None
     finished_at: Time | None
     cancel_requested_at: Time | None
-    timeline: list[TimelineEntryView] = Field(default=[])
-    """Events and their times, in order; at most 100 entries. Not in lists."""
     usage: UsageView | None = None
     links: Links
     interventions: list[Intervention] | None = None
     """Interventions of `on_divergence`, in order; only where it is not `stop`."""
 
 
+class Job(ListedJob):
+    diagnosis: Diagnosis | None  # type: ignore[assignment]
+    timeline: list[TimelineEntryView]
+    """Events and their times, in order; at most 100 entries."""
+
+
 class JobPage(Page):
-    data: list[Job]
+    data: list[ListedJob]
 
 
 class EstimateView(View):

@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from api.jobs.origin import Origin, copied
 from api.jobs.schemas import Job
-from api.jobs.views import job_json
+from api.jobs.views import job_json, listed_job_json
 from api.services import queueing
 from api.services.dependencies import Json, Services, services_of
 from api.services.idempotency import KEY_PARAMETER, idempotency_of
@@ -60,7 +60,7 @@ JOBS: Final = Noun[JobRecord](
     "/v1/jobs",
     lambda services: services.store,
     _show,
-    lambda job, place: job_json(job, place, listed=True),
+    listed_job_json,
 )
 """Jobs, for the calls that they share with studies."""
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.conditional import matches, wait_of
+from api.http.conditional import allows, matches, wait_of
 from api.http.encoding import to_json
 from api.http.openapi import header
 from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
@@ -17,6 +17,7 @@ from api.http.queries import JobQuery, JobsQuery
 from api.services.cleanup import remove_kept
 from api.services.dependencies import Json, Services, known_id, no_body, services_of
 from api.services.places import NOWHERE, Place, first_place, place, places
+from core.errors import ChangedError
 from core.ids import is_id
 from core.jobs import TERMINAL, JobRecord, Status
 from core.store.protocols.api import Records
@@ -160,10 +161,25 @@ async def cancel_one(request: Request, noun: Noun[Record], id_: str) -> Json:
     return Json(to_json(await noun.show(services, record, NOWHERE)), 202 if changed else 200)
 
 
-async def delete_one(request: Request, noun: Noun[Record], id_: str) -> Response:
-    """Remove a terminal job or study, with all that it kept."""
+async def delete_one(
+    request: Request, noun: Noun[Record], id_: str, if_match: str | None, if_none_match: str | None
+) -> Response:
+    """Remove a terminal job or study, with all that it kept; where the request says so, only as it
+    was read."""
     services = services_of(request)
-    await noun.records(services).delete(known_id(id_, noun.name))
+    records = noun.records(services)
+    known_id(id_, noun.name)
+    version = None
+    if if_match is not None or if_none_match is not None:
+        record = await records.get(id_)
+        tag = noun.tag(record.version, record.status, await place(services, record))
+        if not allows(if_match, if_none_match, tag):
+            raise ChangedError(
+                f"The {noun.name} was not deleted: its ETag is {tag} now. Read it again, and send"
+                " that ETag if it shall go as it is."
+            )
+        version = record.version
+    await records.delete(id_, version)
     await remove_kept(services, id_)
     return Response(status_code=204)
 

@@ -33,7 +33,7 @@ from api.services.queueing import (
     read_one,
 )
 from api.studies.schemas import Study, StudyEstimate, StudyPage, ValidatedStudy
-from api.studies.views import study_json
+from api.studies.views import listed_study_json, study_json
 from core.ids import STUDY_PREFIX, new_id, rfc3339, utc_now
 from core.specs.studies.parse import ResolvedStudy, parse_study
 from core.store.protocols.types import NewStudy
@@ -69,7 +69,7 @@ STUDIES: Final = Noun[StudyRecord](
     "/v1/studies",
     lambda services: services.store.studies,
     _show,
-    lambda study, place: study_json(study, place, known_best(study), listed=True),
+    lambda study, place: listed_study_json(study, place, known_best(study)),
     weak_while_running=True,  # the mean rate of steps goes on falling
     after_cancel=_after_cancel,
 )
@@ -174,9 +174,14 @@ async def cancel(request: Request, study_id: StudyIdPath) -> Response:
     response_class=Response,
     responses={
         204: {"description": "Gone, with its runs, their histories and weights."},
-        **problems(404, 409, 503),
+        **problems(404, 409, 412, 503),
     },
 )
-async def delete(request: Request, study_id: StudyIdPath) -> Response:
+async def delete(
+    request: Request,
+    study_id: StudyIdPath,
+    if_match: Annotated[str | None, Header(description="Its ETag: delete it as it is.")] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
     """Remove a terminal study, its runs, their histories and weights."""
-    return await delete_one(request, STUDIES, study_id)
+    return await delete_one(request, STUDIES, study_id, if_match, if_none_match)

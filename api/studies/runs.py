@@ -17,7 +17,7 @@ from api.http.encoding import to_json
 from api.http.openapi import problems
 from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
 from api.http.queries import HistoryQuery, ModelQuery, RunsQuery
-from api.http.weights import WEIGHTS, weights_reply
+from api.http.weights import RANGE_PARAMETERS, WEIGHTS, weights_reply
 from api.services.dependencies import (
     Json,
     Route,
@@ -187,7 +187,8 @@ async def _history(services: Services, study_id: str, index: int, question: Ques
 @router.get(
     "/{study_id:id}/runs/{index:index}/model",
     response_class=Response,
-    responses={**WEIGHTS, **problems(404, 409, 503)},
+    responses={**WEIGHTS, **problems(404, 409, 416, 503)},
+    openapi_extra={"parameters": RANGE_PARAMETERS},
 )
 async def run_model(
     request: Request,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 from api.history.schemas import Rows
 from api.http.schemas import (
@@ -70,7 +70,10 @@ class StudyLinks(View):
     plot: str
 
 
-class Study(View):
+class ListedStudy(View):
+    """A study as lists show it: without its timeline and warnings, and with the best configuration
+    once it has succeeded."""
+
     id: StudyId
     status: Status
     spec: StudySpec
@@ -86,16 +89,19 @@ class Study(View):
     started_at: Time | None
     finished_at: Time | None
     cancel_requested_at: Time | None
-    warnings: list[Mistake]
-    """Doubts about what was allowed."""
-    timeline: list[TimelineEntryView] = Field(default=[])
-    """Events and their times, in order; at most 100 entries. Not in lists."""
     usage: UsageView | None = None
     links: StudyLinks
 
 
+class Study(ListedStudy):
+    warnings: list[Mistake]
+    """Doubts about what was allowed."""
+    timeline: list[TimelineEntryView]
+    """Events and their times, in order; at most 100 entries."""
+
+
 class StudyPage(Page):
-    data: list[Study]
+    data: list[ListedStudy]
 
 
 class StudyEstimate(View):

@@ -3,9 +3,17 @@
 from datetime import datetime
 from typing import Final
 
-from api.http.schemas import LEFT_OUT
 from api.services.places import Place
-from api.studies.schemas import Pause, Run, RunLinks, RunWithSpec, Study, StudyLinks, StudyProgress
+from api.studies.schemas import (
+    ListedStudy,
+    Pause,
+    Run,
+    RunLinks,
+    RunWithSpec,
+    Study,
+    StudyLinks,
+    StudyProgress,
+)
 from core.errors import FieldError
 from core.ids import utc_now
 from core.specs.base import Json
@@ -14,35 +22,39 @@ from core.studies import RUN_COUNTS, RunRecord, StudyRecord
 _ENDED: Final = ("succeeded", "failed", "cancelled")
 
 
-def study_json(
-    study: StudyRecord,
-    place: Place,
-    best: Json | None = None,
-    *,
-    listed: bool = False,
-) -> Json:
+def study_json(study: StudyRecord, place: Place, best: Json | None) -> Json:
     """Make the contract's JSON of a study.
 
     Args:
         place: in the queue.
         best: the best configuration, as far as it is known.
-        listed: among others, without its timeline.
     """
-    path = f"/v1/studies/{study.id}"
     return Study.build(
         study,
-        progress=progress_json(study, place),
-        best=best,
+        **_computed(study, place, best),
         warnings=[FieldError(**each) for each in study.warnings],
-        timeline=LEFT_OUT if listed else study.timeline.entries,
-        links=StudyLinks.build(
+        timeline=study.timeline.entries,
+    )
+
+
+def listed_study_json(study: StudyRecord, place: Place, best: Json | None) -> Json:
+    """Make the JSON of a study among others."""
+    return ListedStudy.build(study, **_computed(study, place, best))
+
+
+def _computed(study: StudyRecord, place: Place, best: Json | None) -> Json:
+    path = f"/v1/studies/{study.id}"
+    return {
+        "progress": progress_json(study, place),
+        "best": best,
+        "links": StudyLinks.build(
             self=path,
             runs=f"{path}/runs",
             best=f"{path}/best",
             comparison=f"{path}/comparison",
             plot=f"{path}/plot",
         ),
-    )
+    }
 
 
 def progress_json(study: StudyRecord, place: Place) -> Json:
@@ -54,7 +66,9 @@ def progress_json(study: StudyRecord, place: Place) -> Json:
         counts["queued"] = study.num_runs - ended - counts["running"]
     fraction = eta_s = None
     steps_per_s = _rate(study)
-    if study.max_updates:
+    if study.terminal:
+        fraction = 1.0
+    elif study.max_updates:
         fraction = min(1.0, study.num_updates / study.max_updates)
         if study.status == "running" and steps_per_s:
             eta_s = max(0, study.max_updates - study.num_updates) / steps_per_s

@@ -253,8 +253,21 @@ def _builtins() -> dict[str, Json]:
     return found
 
 
+def any_of(schema: Any) -> Any:
+    """Return a schema in which a choice without kinds is `anyOf`: a list of whole numbers is one of
+    numbers too, and `oneOf` would refuse what fits both."""
+    if isinstance(schema, list):
+        return [any_of(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: any_of(part) for name, part in schema.items()}
+    if "oneOf" in found and "discriminator" not in found and isinstance(found["oneOf"], list):
+        found["anyOf"] = found.pop("oneOf")
+    return found
+
+
 def _schema(model: type[Spec]) -> Json:
-    schema = model.model_json_schema()
+    schema: Json = any_of(model.model_json_schema())
     if "$ref" not in schema:
         return schema
     # A model that contains itself stands among the definitions: put it at the root.

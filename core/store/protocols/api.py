@@ -77,10 +77,11 @@ class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
         asked to stop; where none is held the study is cancelled by this."""
         ...
 
-    async def delete(self, id_: str, /) -> None:
+    async def delete(self, id_: str, version: int | None = None, /) -> None:
         """Put the record into the trash: it is gone for all readers at once.
 
-        Raises `ConflictError("not_terminal")` unless terminal. The caller then deletes its
+        Raises `ConflictError("not_terminal")` unless terminal, and `ChangedError` where the record
+        has another version than `version`. The caller then deletes its
         artifacts and calls `ApiStore.free`; a worker finishes what is cut off
         (`WorkerStore.trashed`).
         """

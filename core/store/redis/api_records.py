@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Generic, cast
 
+from core.errors import ChangedError
 from core.jobs import Status
 from core.store.calls.codec import fields_of
 from core.store.calls.create import create_call, read_creation
@@ -67,10 +68,13 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
             case _:
                 raise self._noun.not_found(id_)
 
-    async def delete(self, id_: str) -> None:
-        match await self._link.call(call_script("delete", id_)):
+    async def delete(self, id_: str, version: int | None = None) -> None:
+        expected = "" if version is None else str(version)
+        match await self._link.call(call_script("delete", id_, expected)):
             case [b"ok"]:
                 return
+            case [b"changed"]:
+                raise ChangedError(f"The {self._noun.name} has changed since that version.")
             case [b"not_terminal", status]:
                 raise self._noun.not_terminal(id_, status)
             case _:

@@ -33,6 +33,24 @@ def test_lists_are_filtered_before_they_are_cut(api: Api) -> None:
     assert [job["id"] for job in both] == [wanted[1]]
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_of_a_diagnosis_lists_have_the_verdict_alone(api: Api, live: bool) -> None:
+    finding = {"rule": "r", "status": "clear", "evidence": {}, "explanation": "x" * 8_000}
+    found: Json = {"verdict": "healthy", "findings": [finding], "remedies": []}
+    for confidence in ({"confidence": 0.97}, {}):
+        job_id = api.post()["id"]
+        claim = api.worker.claim()
+        diagnosis = {**found, **confidence, "live": live}
+        api.worker.store.update(claim, {"diagnosis": diagnosis})
+        if not live:
+            api.worker.close(claim)
+        assert api.job(job_id)["diagnosis"] == diagnosis
+        reply = api.http.get("/v1/jobs")
+        assert len(reply.content) < 8_000
+        shown = {"verdict": "healthy", "confidence": confidence.get("confidence")}
+        assert reply.json()["data"][0]["diagnosis"] == shown
+
+
 def test_several_statuses_mean_any_of_them(api: Api) -> None:
     done = api.finished()["id"]
     running = api.post()["id"]

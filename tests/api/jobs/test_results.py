@@ -79,6 +79,76 @@ def test_head_of_weights_reads_none(api: Api) -> None:
     assert reply.headers["content-length"] == str(len(WEIGHTS) + 5)
 
 
+ALL = WEIGHTS + b"final"
+SIZE = len(ALL)
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=0-99", 0, 99),
+        ("bytes=1000-", 1000, SIZE - 1),
+        ("bytes=1048570-1048590", 1048570, 1048590),
+        ("bytes=500-2200000", 500, 2200000),
+        ("bytes=-5", SIZE - 5, SIZE - 1),
+        (f"bytes={SIZE - 1}-", SIZE - 1, SIZE - 1),
+        (f"bytes=7-{10**30}", 7, SIZE - 1),
+        (f"bytes=-{10**30}", 0, SIZE - 1),
+        (f"bytes=0-{SIZE + 7}", 0, SIZE - 1),
+        ("Bytes = 3 - 4", 3, 4),
+    ],
+)
+def test_weights_come_in_part_too(api: Api, asked: str, first: int, last: int) -> None:
+    path = f"/v1/jobs/{saved_job(api, 'final')}/model"
+    whole = api.http.get(path)
+    assert whole.headers["accept-ranges"] == "bytes"
+    reply = api.http.get(path, headers={"Range": asked})
+    assert reply.status_code == 206
+    assert reply.content == ALL[first : last + 1]
+    assert reply.headers["content-range"] == f"bytes {first}-{last}/{SIZE}"
+    assert reply.headers["content-length"] == str(last - first + 1)
+    assert reply.headers["etag"] == whole.headers["etag"]
+    head = api.http.head(path, headers={"Range": asked})
+    assert (head.status_code, head.headers["content-length"]) == (200, str(SIZE))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["bytes=", "bytes=-", "bytes=5-4", "bytes=a-b", "rows=0-5", "bytes=0-1,5-6", "", "bytes=0-1-2"],
+)
+def test_a_range_that_says_nothing_clear_gives_the_whole(api: Api, asked: str) -> None:
+    path = f"/v1/jobs/{saved_job(api, 'final')}/model"
+    reply = api.http.get(path, headers={"Range": asked})
+    assert (reply.status_code, reply.content) == (200, ALL)
+
+
+@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={10**30}-", "bytes=-0"])
+def test_a_range_behind_the_end_is_a_416(api: Api, asked: str) -> None:
+    path = f"/v1/jobs/{saved_job(api, 'final')}/model"
+    reply = api.http.get(path, headers={"Range": asked})
+    problem_of(reply, 416, "range_not_satisfiable")
+    assert reply.headers["content-range"] == f"bytes */{SIZE}"
+
+
+def test_a_download_goes_on_only_where_the_bytes_are_the_same(api: Api) -> None:
+    path = f"/v1/jobs/{saved_job(api, 'final')}/model"
+    tag = api.http.get(path).headers["etag"]
+    for sent, status in ((tag, 206), ('"other"', 200), (f"W/{tag}", 200), ("Mon, 1 Jan", 200)):
+        reply = api.http.get(path, headers={"Range": "bytes=5-9", "If-Range": sent})
+        assert reply.status_code == status
+        assert reply.content == (ALL[5:10] if status == 206 else ALL)
+    headers = {"Range": "bytes=5-9", "If-None-Match": tag}
+    assert api.http.get(path, headers=headers).status_code == 304
+
+
+def test_no_part_of_weights_that_may_be_replaced_meanwhile(api: Api) -> None:
+    path = f"/v1/jobs/{saved_job(api, 'best', closed=False)}/model?checkpoint=best"
+    reply = api.http.get(path, headers={"Range": "bytes=0-9"})
+    assert (reply.status_code, reply.content) == (200, WEIGHTS + b"best")
+    assert "accept-ranges" not in reply.headers
+
+
 def test_weights_that_are_not_there_yet_are_a_409(api: Api) -> None:
     job_id = saved_job(api, "initial", "resume", closed=False)
     body = problem_of(api.http.get(f"/v1/jobs/{job_id}/model"), 409, "not_ready")

@@ -8,7 +8,8 @@ import httpx2
 import pytest
 import redis
 
-from core.store.protocols.types import WorkerInfo
+from core.jobs import TERMINAL, Status
+from core.store.protocols.types import TaskClaim, WorkerInfo
 from tests.api.actors import LEASE_S, NO_SUCH_JOB, Api, Json, problem_of, rosenbrock
 from tests.api.study_actors import NO_SUCH_STUDY, sweep
 
@@ -122,6 +123,51 @@ def test_it_says_what_it_waits_for(twin: Twin, device: str) -> None:
 def test_a_worker_that_has_not_reported_for_long_is_none(twin: Twin) -> None:
     alive(twin, "cpu", seconds=-1)
     assert twin.post().json()["progress"]["waiting_for"] == "no_worker"
+
+
+@pytest.mark.parametrize("ending", sorted(TERMINAL))
+def test_what_has_ended_is_there_in_full(twin: Twin, ending: Status) -> None:
+    """Also what stopped early: `fraction` says how much of the way is done, and none is left."""
+    path = f"{twin.path}/{twin.post().json()['id']}"
+    if ending == "cancelled":
+        twin.api.http.post(f"{path}/cancel")
+    elif "base" in twin.body:
+        claim = twin.api.worker.store.claim_next("w", ("cpu",), LEASE_S)
+        assert isinstance(claim, TaskClaim)
+        failure = {"error": {"code": "internal_error", "message": "It did."}}
+        fields: Json = failure if ending == "failed" else {}
+        twin.api.worker.store.studies.finish(claim, ending, fields)
+    else:
+        twin.api.worker.close(twin.api.worker.claim(), ending)
+    for shown in (twin.api.get(path), *twin.api.get(twin.path)["data"]):
+        assert shown["finished_at"]
+        assert (shown["progress"]["fraction"], shown["progress"]["eta_s"]) == (1.0, None)
+
+
+def test_a_delete_heeds_the_tag_that_it_is_sent_with(twin: Twin) -> None:
+    http, path = twin.api.http, f"{twin.path}/{twin.post().json()['id']}"
+    queued = http.get(path).headers["etag"]
+    problem_of(http.delete(path, headers={"If-Match": queued}), 409, "not_terminal")
+    http.post(f"{path}/cancel")
+    tag = http.get(path).headers["etag"]
+    for wrong in (queued, '"other"', f"W/{tag}", "", "nonsense", tag.strip('"'), '"a", W/"b"'):
+        refused = problem_of(
+            http.delete(path, headers={"If-Match": wrong}), 412, "precondition_failed"
+        )
+        assert tag in refused["detail"]
+        assert http.get(path).status_code == 200
+    for wrong in (tag, "*", f'"other", W/{tag}'):
+        headers = {"If-None-Match": wrong}
+        problem_of(http.delete(path, headers=headers), 412, "precondition_failed")
+    assert http.delete(path, headers={"If-Match": f'"other" , {tag}'}).status_code == 204
+    problem_of(http.delete(path, headers={"If-Match": "*"}), 404, "not_found")
+
+
+@pytest.mark.parametrize("headers", [{}, {"If-Match": "*"}, {"If-None-Match": '"x"'}])
+def test_a_delete_without_a_tag_needs_none(twin: Twin, headers: dict[str, str]) -> None:
+    path = f"{twin.path}/{twin.post().json()['id']}"
+    twin.api.http.post(f"{path}/cancel")
+    assert twin.api.http.delete(path, headers=headers).status_code == 204
 
 
 def test_what_is_over_waits_for_nothing(twin: Twin) -> None:

@@ -307,6 +307,23 @@ def test_a_run_s_weights_are_a_file_of_their_own(api: Api, checkpoint: str, step
     assert metadata["class_names"] == '["0", "1"]'
 
 
+def test_a_run_s_weights_come_in_part_too(api: Api) -> None:
+    study = play(api)
+    study.save(stacked())
+    study.end(3, 0.5, weights=weights(4, initial=0, best=30, final=100))
+    path = f"{study.path}/runs/3/model"
+    whole = api.http.get(path)
+    size = len(whole.content)
+    for first in range(0, size, 97):
+        for last in (first, first + 96, size - 1):
+            sent = {"Range": f"bytes={first}-{last}", "If-Range": whole.headers["etag"]}
+            reply = api.http.get(path, headers=sent)
+            assert reply.status_code == 206
+            assert reply.content == whole.content[first : last + 1]
+    reply = api.http.get(path, headers={"Range": f"bytes={size}-"})
+    problem_of(reply, 416, "range_not_satisfiable")
+
+
 def test_weights_of_a_rung_are_served_until_later_ones_take_their_place(api: Api) -> None:
     study = play(api)
     study.save(stacked())

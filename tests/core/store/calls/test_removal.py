@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import redis
 
-from core.errors import ConflictError, NotFoundError
+from core.errors import ChangedError, ConflictError, NotFoundError
 from core.jobs import STATUSES, TERMINAL, Status
 from core.store.history.layout import HistoryLayout
 from core.store.protocols.types import Claim, JobFilter, NewJob
@@ -61,6 +61,19 @@ async def test_only_a_terminal_job_is_deleted(
             await api.delete(job_id)
         assert refused.value.conflict_code == "not_terminal"
         assert (await api.get(job_id)).status == status
+
+
+async def test_a_job_is_deleted_in_the_version_that_was_read(
+    bring_to: Bring, api: AsyncRedisStore
+) -> None:
+    job_id, _ = await bring_to("succeeded")
+    version = await api.version(job_id)
+    for other in (version - 1, version + 1):
+        with pytest.raises(ChangedError):
+            await api.delete(job_id, other)
+    assert await visible(api) == {job_id}
+    await api.delete(job_id, version)
+    assert await visible(api) == set()
 
 
 async def test_a_deleted_job_is_gone_for_readers_and_freed_to_the_last_key(
