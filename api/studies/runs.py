@@ -32,6 +32,7 @@ from api.studies.views import run_json
 from core.artifacts.base import OpenArtifact
 from core.artifacts.stacked import open_row
 from core.errors import ConflictError, NotFoundError
+from core.specs.direction import sign_of
 from core.specs.studies.parse import run_spec
 from core.studies import RunRecord, StudyRecord, run_id
 
@@ -58,8 +59,8 @@ async def list_runs(
     if query.sort == "metric":
         study = await store.studies.get(study_id)
         runs = await store.studies.runs(study_id)
-        maximized = study.spec["metric"].get("goal") == "max"
-        page, position = await asyncio.to_thread(_best_first, runs, query, after, maximized)
+        sign = sign_of(study.spec["metric"].get("goal"))
+        page, position = await asyncio.to_thread(_best_first, runs, query, after, sign)
     else:
         await store.studies.version(study_id)  # raises where there is no such study
         first = 0 if after is None else int(after) + 1
@@ -76,7 +77,7 @@ async def list_runs(
 
 
 def _best_first(
-    runs: Sequence[RunRecord], query: RunsQuery, after: str | None, maximized: bool
+    runs: Sequence[RunRecord], query: RunsQuery, after: str | None, sign: float
 ) -> tuple[list[RunRecord], str | None]:
     """Return one page, and where the next begins. A run that changes its place while the study runs
     may come twice or not at all; the other runs come once."""
@@ -84,7 +85,7 @@ def _best_first(
     wanted = [run for run in runs if not query.status or run.status in query.status]
     ranked = sorted(
         (rank, run)
-        for rank, run in ((_rank(run, maximized), run) for run in wanted)
+        for rank, run in ((_rank(run, sign), run) for run in wanted)
         if bound is None or rank > bound
     )
     page = ranked[: query.limit]
@@ -94,14 +95,14 @@ def _best_first(
     return [run for _, run in page], f"{missing} {level!r} {index}"
 
 
-def _rank(run: RunRecord, maximized: bool) -> Rank:
+def _rank(run: RunRecord, sign: float) -> Rank:
     """Rank a run: smaller is better; each has its own rank. As in the comparison, only what came to
     its end without diverging has a place by its metric: what diverged, failed or was stopped is
     last."""
     lost = run.status != "succeeded" or run.outcome == "diverged"
     if lost or run.metric is None or not math.isfinite(run.metric):
         return (1, 0.0, run.index)
-    return (0, -run.metric if maximized else run.metric, run.index)
+    return (0, sign * run.metric, run.index)
 
 
 def _rank_in(position: str) -> Rank:

@@ -71,8 +71,8 @@ class StudyLinks(View):
 
 
 class ListedStudy(View):
-    """A study as lists show it: without its timeline and warnings, and with the best configuration
-    once it has succeeded."""
+    """A study as lists show it: without its timeline, and with the best configuration once it has
+    succeeded."""
 
     id: StudyId
     status: Status
@@ -89,13 +89,13 @@ class ListedStudy(View):
     started_at: Time | None
     finished_at: Time | None
     cancel_requested_at: Time | None
+    warnings: list[Mistake]
+    """Doubts about what was allowed."""
     usage: UsageView | None = None
     links: StudyLinks
 
 
 class Study(ListedStudy):
-    warnings: list[Mistake]
-    """Doubts about what was allowed."""
     timeline: list[TimelineEntryView]
     """Events and their times, in order; at most 100 entries."""
 

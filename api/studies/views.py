@@ -29,12 +29,7 @@ def study_json(study: StudyRecord, place: Place, best: Json | None) -> Json:
         place: in the queue.
         best: the best configuration, as far as it is known.
     """
-    return Study.build(
-        study,
-        **_computed(study, place, best),
-        warnings=[FieldError(**each) for each in study.warnings],
-        timeline=study.timeline.entries,
-    )
+    return Study.build(study, **_computed(study, place, best), timeline=study.timeline.entries)
 
 
 def listed_study_json(study: StudyRecord, place: Place, best: Json | None) -> Json:
@@ -47,6 +42,7 @@ def _computed(study: StudyRecord, place: Place, best: Json | None) -> Json:
     return {
         "progress": progress_json(study, place),
         "best": best,
+        "warnings": [FieldError(**each) for each in study.warnings],
         "links": StudyLinks.build(
             self=path,
             runs=f"{path}/runs",

@@ -24,6 +24,7 @@ from core.compare.targets import to_target
 from core.compare.winner import verdict
 from core.formats import STORE, stored_job
 from core.specs.base import Json
+from core.specs.direction import goal_of_stored
 from core.specs.studies.sweep import applied
 from core.studies import RunRecord
 
@@ -86,8 +87,7 @@ def compare(
     table = tabulate(study, runs)
     own = means(table.values, floor=table.resolution / np.sqrt(12.0))
     groups, paths = _problems(table, str(study["metric"].get("name")))
-    goal = study["metric"].get("goal") or "min"
-    rankings = [rank(table, rows, own, goal=goal) for rows in groups]
+    rankings = [rank(table, rows, own, goal=study["metric"].get("goal")) for rows in groups]
     rows = _rows(table, rankings, targeted=study["metric"].get("target") is not None)
     told = [
         _told(table, ranking, study, runs, complete=complete, written=written)
@@ -121,7 +121,7 @@ def best_configuration(study: Json, runs: Sequence[RunRecord]) -> int | None:
     groups, _ = _problems(table, str(study["metric"].get("name")))
     if len(groups) != 1:
         return None
-    found = rank(table, groups[0], means(table.values), goal=study["metric"].get("goal") or "min")
+    found = rank(table, groups[0], means(table.values), goal=study["metric"].get("goal"))
     return None if found.leader is None else table.numbers[found.leader]
 
 
@@ -255,4 +255,4 @@ def _minima(
         return None
     numbers = {table.numbers[row] for row in ranking.rows.tolist()}
     mine = [run for run in runs if run.configuration in numbers]
-    return minima(problem, mine, maximize=bool((spec.get("optimizer") or {}).get("maximize")))
+    return minima(problem, mine, goal_of_stored(spec))

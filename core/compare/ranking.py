@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from core.compare.statistics.intervals import Means, means
 from core.compare.statistics.multiple_comparisons import adjusted
 from core.compare.table import State, Table
+from core.specs.direction import sign_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -61,14 +62,14 @@ class Ranking:
         return self.p_adjusted < SIGNIFICANCE
 
 
-def rank(table: Table, rows: Ints, own: Means, *, goal: str) -> Ranking:
+def rank(table: Table, rows: Ints, own: Means, *, goal: str | None) -> Ranking:
     """Order these rows of the table.
 
     Args:
         own: of all rows of the table.
-        goal: `min` or `max`.
+        goal: `min` (as None) or `max`.
     """
-    order, group = _order(table, rows, own, -1.0 if goal == "max" else 1.0)
+    order, group = _order(table, rows, own, sign_of(goal))
     rows = rows[order]
     values = table.values[rows]
     differences = values - values[:1]

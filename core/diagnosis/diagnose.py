@@ -1,5 +1,8 @@
 """A run's diagnosis from its spec, its history and, where there is one, a measurement. No torch."""
 
+import re
+from typing import Final
+
 import numpy as np
 
 from core.diagnosis.evidence.curves import Floats
@@ -10,6 +13,7 @@ from core.diagnosis.rules.table import examine
 from core.diagnosis.verdict import decide
 from core.jobs import Outcome
 from core.specs.base import Json
+from core.specs.direction import goal_of
 from core.specs.job import JobSpec
 
 Columns = dict[str, Floats]
@@ -51,6 +55,35 @@ def diagnose(
         "findings": [finding.to_json() for finding in findings.values()],
         "remedies": [{"index": index, **remedy.to_json()} for index, remedy in enumerate(remedies)],
     }
+    if goal_of(spec.optimizer) == "max":
+        _say_what_falls(found)
     if measured is not None:
         found["measured"] = measured
     return found
+
+
+_OF_LOSSES: Final = re.compile(r"\b(loss|losses|minim\w+|lower|lowest|falls?|fell|above|start)\b")
+_NEGATIVE: Final = " (Said of the negative of the loss, which this run maximizes.)"
+
+
+def _say_what_falls(found: Json) -> None:
+    """Make clear of a run that maximizes what its findings are of: the negative of its loss. What a
+    remedy promises is of the loss itself, as its history will have it."""
+    for texts, name in ((found["findings"], "explanation"), (found["remedies"], "reason")):
+        for each in texts:
+            if _OF_LOSSES.search(each[name]):
+                each[name] += _NEGATIVE
+    for remedy in found["remedies"]:
+        remedy["expected"] = dict(
+            _as_recorded(name, value) for name, value in remedy["expected"].items()
+        )
+
+
+def _as_recorded(name: str, value: float | None) -> tuple[str, float | None]:
+    """Return an expected number under the name and with the sign that it has for the loss."""
+    negative = None if value is None else -value
+    if name == "known_minimum":
+        return "known_maximum", negative
+    if name.endswith("_loss_below"):
+        return name.removesuffix("below") + "above", negative
+    return name, negative if name.endswith("_loss") else value

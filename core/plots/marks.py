@@ -44,12 +44,9 @@ class Seen(NamedTuple):
         return self.step.size // 2
 
 
-def marks_of(
-    diagnosis: Json | None, columns: Columns, *, maximized: bool = False
-) -> tuple[Mark, ...]:
+def marks_of(diagnosis: Json | None, columns: Columns, sign: float = 1.0) -> tuple[Mark, ...]:
     """Return the marks of a diagnosis on the rows `step`, `loss` (and `grad_norm`, for its spikes),
-    in the order of its findings. `maximized`: the findings are about the negative of the loss."""
-    sign = -1.0 if maximized else 1.0
+    in the order of its findings, which are of the loss times `sign` (`core.specs.direction`)."""
     step, loss = np.asarray(columns["step"]), np.asarray(columns["loss"])
     finite = np.isfinite(loss) & (np.abs(loss) < HUGE)
     found: list[Mark] = []

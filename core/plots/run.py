@@ -17,6 +17,7 @@ from core.plots.loss import draw_loss, draw_verdict
 from core.plots.marks import marks_of
 from core.plots.style import BLUE, GREY, HUGE, ORANGE, RED, Floats, say_empty, whole_steps
 from core.specs.base import Json, stored
+from core.specs.direction import sign_of_job
 from core.specs.formulas.parser import parse
 from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension, domain, value_at
@@ -95,8 +96,7 @@ def render(
 
     def draw(figure: "Figure", axes: "Axes") -> None:
         if kind == "loss":
-            maximized = getattr(model.optimizer, "maximize", False)
-            marks = marks_of(diagnosis, columns, maximized=maximized)
+            marks = marks_of(diagnosis, columns, sign_of_job(model))
             draw_loss(axes, columns, evaluation, best, marks)
             if diagnosis is not None:
                 draw_verdict(axes, diagnosis)
@@ -191,7 +191,8 @@ def draw_path(figure: "Figure", axes: "Axes", spec: JobSpec, columns: Mapping[st
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])
     if not rotated:
-        _contours(figure, axes, problem, limits, np.asarray(columns["loss"]))
+        losses = np.asarray(columns["loss"])
+        _contours(figure, axes, problem, limits, losses, sign_of_job(spec))
     few = "o" if len(shown) <= 200 else ""
     axes.plot(shown[:, 0], shown[:, 1], color=ORANGE, lw=1.4, marker=few, ms=3, zorder=4)
     axes.plot(*shown[0], marker="o", color=GREY, mec="white", ms=9, ls="", zorder=5, label="start")
@@ -241,11 +242,14 @@ def _contours(
     problem: FunctionProblem,
     limits: tuple[tuple[float, float], tuple[float, float]],
     loss: Floats,
+    sign: float,
 ) -> None:
-    """Draw filled contours, their levels evenly spaced in the logarithm above the lowest value."""
+    """Draw filled contours, their levels evenly spaced in the logarithm above the lowest value
+    (below the highest one, where the loss is maximized: `sign`)."""
     first, second = (np.linspace(*side, 160) for side in limits)
     grid = np.stack(np.meshgrid(first, second), axis=-1)
-    values = np.asarray(value_at(problem.function, grid), dtype=np.float64)
+    values = sign * np.asarray(value_at(problem.function, grid), dtype=np.float64)
+    loss = sign * loss
     values = np.where(np.abs(values) < HUGE, values, np.nan)
     known = values[np.isfinite(values)]
     if known.size == 0 or known.max() <= known.min():
@@ -260,6 +264,7 @@ def _contours(
     axes.contour(first, second, heights, levels=levels, colors="white", linewidths=0.4, alpha=0.6)
     bar = figure.colorbar(filled, ax=axes, pad=0.02, aspect=30)
     ticks = levels[::3]
-    bar.set_ticks(list(ticks), labels=[f"{low + np.exp(each) - offset:.3g}" for each in ticks])
+    shown = [sign * (low + np.exp(each) - offset) for each in ticks]
+    bar.set_ticks(list(ticks), labels=[f"{each:.3g}" for each in shown])
     bar.set_label("loss")
     bar.outline.set_visible(False)

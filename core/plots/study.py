@@ -12,6 +12,7 @@ from core.errors import FieldError, InvalidInputError
 from core.plots.run import PlotFormat, picture
 from core.plots.style import BLUE, GREEN, GREY, HUGE, ORANGE, RED, say_empty, whole_steps
 from core.specs.base import Json
+from core.specs.direction import sign_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -195,9 +196,13 @@ def _limits(
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
     starts = [float(found.middle[0]) for _, found in bands if np.isfinite(found.middle[:1]).all()]
-    if starts and metric["goal"] == "min":
+    rises = sign_of(metric["goal"]) < 0
+    if starts and not rises:
         gap = max(starts) - low
         high = min(high, max(starts) + 0.5 * gap) if gap > 0.0 else high
+    elif starts:
+        gap = high - min(starts)
+        low = max(low, min(starts) - 0.5 * gap) if gap > 0.0 else low
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 

@@ -69,18 +69,19 @@ class Budget(Spec):
 
 
 class Stop(Spec):
-    """Criteria tested on each step's row, before its update."""
+    """Criteria tested on each step's row, before its update. Where the optimizer maximizes, every
+    comparison of losses turns round."""
 
     target_loss: float | None = None
-    """`converged` once loss ≤ target_loss."""
+    """`converged` once loss ≤ target_loss (≥ where the optimizer maximizes)."""
     gradient_norm: NonNegative | None = None
     """`converged` once grad_norm ≤ gradient_norm."""
     patience: PositiveInt | None = None
     """`stalled` after this many steps in which the loss has not fallen more than `min_delta` below
-    the best one before."""
+    the best one before (risen above it where the optimizer maximizes)."""
     min_delta: NonNegative = 0.0
     max_loss: float | None = None
-    """`diverged` once loss > max_loss."""
+    """`diverged` once loss > max_loss (< where the optimizer maximizes)."""
 
 
 class Record(Spec):

@@ -102,7 +102,11 @@ class Cyclic(Spec):
 
 
 class ReduceOnPlateau(Spec):
-    """torch's ReduceLROnPlateau on the training loss of each step (`patience` counts steps)."""
+    """torch's ReduceLROnPlateau on the training loss of each step (`patience` counts steps).
+
+    Where the optimizer maximizes, the loss has to rise. A relative `threshold` is a share of the
+    best loss's size, whatever its sign.
+    """
 
     kind: Literal["reduce_on_plateau"]
     factor: Annotated[float, Field(ge=0, lt=1)] = 0.1

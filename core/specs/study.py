@@ -129,7 +129,10 @@ class Metric(Spec):
     evaluation data, else `loss`."""
     at: Literal["final", "best"] = "final"
     goal: Literal["min", "max"] | None = None
-    """Default: `max` for `eval.accuracy`, else `min`."""
+    """Default: for a loss, where the runs take it (`max` under `optimizer.maximize`; required where
+    some do and others do not); `max` for `eval.accuracy`, else `min`. A goal that is given ranks
+    the runs, whatever they do: their outcomes, best weights and stop rules go by their own
+    direction."""
     target: float | None = None
     """Steps and seconds to reach it are reported."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.specs.direction import sign_of
 from core.specs.studies.halving import num_kept
 from core.studies import RunRecord
 
@@ -79,7 +80,7 @@ def rank_key(repeats: Sequence[RunRecord], goal: str) -> tuple[bool, float]:
     value = mean_metric(repeats)
     if value is None:
         return True, 0.0
-    return False, value if goal == "min" else -value
+    return False, sign_of(goal) * value
 
 
 def mean_metric(repeats: Sequence[RunRecord]) -> float | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from core.errors import InvalidInputError
 from core.formats import STORE
 from core.specs.base import Json
+from core.specs.direction import sign_of
 from core.specs.studies.distinct import MOST_REDRAWS, Distinct
 from core.specs.studies.parse import RunSpecs, sweep_of
 from core.specs.studies.sweep import Axis
@@ -143,7 +144,7 @@ def told(
     params = {axis.path: internal_of(axis, repeats[0].params[axis.path]) for axis in axes}
     shared: dict[str, Any] = {"params": params, "distributions": dict(spaces)}
     value = mean_metric(repeats)
-    worst = math.inf if goal == "min" else -math.inf
+    worst = sign_of(goal) * math.inf
     stopped = next((run.stopped for run in repeats if run.stopped is not None), None)
     if stopped is not None:
         at = {stopped["step"]: worst if value is None else value}

@@ -16,6 +16,7 @@ from statistics import median
 from typing import Final
 
 from core.specs.base import Json
+from core.specs.direction import sign_of_job
 from core.specs.job import (
     ClipOnDivergence,
     JobSpec,
@@ -41,8 +42,7 @@ def policy_of(spec: JobSpec) -> "DivergencePolicy | None":
     policy = spec.on_divergence
     if isinstance(policy, StopOnDivergence):
         return None
-    max_loss = math.inf if spec.stop.max_loss is None else spec.stop.max_loss
-    return DivergencePolicy(policy, max_loss)
+    return DivergencePolicy(policy, spec.stop.max_loss, sign_of_job(spec))
 
 
 @dataclass
@@ -50,6 +50,7 @@ class DivergencePolicy:
     """A policy and what it has done so far.
 
     Attributes:
+        sign: of the losses (`core.specs.direction`).
         interventions: the record's entries, of this job.
         times: how often it has acted, the jobs included that this one continues.
         lr_scale: factor on every rate that the schedule gives.
@@ -60,7 +61,8 @@ class DivergencePolicy:
     """
 
     policy: Policy
-    max_loss: float
+    max_loss: float | None
+    sign: float = 1.0
     interventions: list[Json] = field(default_factory=list)
     times: int = 0
     lr_scale: float = 1.0
@@ -68,7 +70,7 @@ class DivergencePolicy:
     norms: deque[float] = field(default_factory=lambda: deque(maxlen=NORMS))
     quiet_until: int = 0
     good: Snapshot | None = None
-    _good_level: float = math.inf
+    _good_level: float | None = None
 
     def trouble(self, step: int, trace: Trace, loss: float, grad_norm: float) -> str | None:
         """Say why the row of `step`, which is not in `trace` yet, asks for an intervention; None
@@ -79,39 +81,42 @@ class DivergencePolicy:
             return "the loss is not finite"
         if not math.isfinite(grad_norm):
             return "the gradient is not finite"
-        if loss > self.max_loss:
-            return f"the loss is above stop.max_loss, {self.max_loss:g}"
+        sign = self.sign
+        side = "above" if sign > 0 else "below"
+        if self.max_loss is not None and sign * loss > sign * self.max_loss:
+            return f"the loss is {side} stop.max_loss, {self.max_loss:g}"
         if isinstance(self.policy, SkipOnDivergence) or step < self.quiet_until:
             return None
-        first, lowest = trace.first, min(trace.lowest, loss)
+        first, best = trace.first, sign * min(sign * trace.best, sign * loss)
         tail = [*trace.tail, loss][-TAIL:]
         # Clipping does a run that would have come back little harm, and must come early.
         least = 2 if isinstance(self.policy, ClipOnDivergence) else TAIL
         # First the cheap test, which few rows pass: the median needs a sort.
-        if len(tail) < least or not ended_far_above(first, lowest, [loss]):
+        if len(tail) < least or not ended_far_above(first, best, [loss], sign):
             return None
-        if not ended_far_above(first, lowest, tail):
+        if not ended_far_above(first, best, tail, sign):
             return None
-        return f"the loss stays far above where it began, {first:.4g}"
+        return f"the loss stays far {side} where it began, {first:.4g}"
 
     def is_due(self, step: int, trace: Trace) -> bool:
         """Tell whether the state before the row of `step` is to be kept to go back to: at the
-        beginning, and then every `SNAPSHOT_EVERY` steps unless the losses have risen since the last
-        one."""
+        beginning, and then every `SNAPSHOT_EVERY` steps unless the losses have become worse since
+        the last one."""
         if not isinstance(self.policy, RollBackOnDivergence):
             return False
         if self.good is None:
             return True
         if step <= self.good.step or step % SNAPSHOT_EVERY:
             return False
-        level = median(trace.tail)
-        return math.isfinite(level) and level <= max(trace.first, self._good_level)
+        level = self.sign * median(trace.tail)
+        good = math.inf if self._good_level is None else self.sign * self._good_level
+        return math.isfinite(level) and level <= max(self.sign * trace.first, good)
 
     def keep(self, snapshot: Snapshot) -> None:
         """Go back to this one from now on."""
         self.good = snapshot
         tail = snapshot.ledger["trace"]["tail"]
-        self._good_level = median(tail) if tail else -math.inf
+        self._good_level = median(tail) if tail else -self.sign * math.inf
 
     def act(self, step: int, reason: str, loss: float, lr: float) -> None:
         """Count an intervention at the row of `step`, and change what it changes for later steps.

@@ -38,7 +38,8 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     value = problem.value()
     if finished:
         finite = all_finite(descent.weights.values()) and math.isfinite(value or 0.0)
-        outcome = final_outcome(row_outcome or "budget_exhausted", ledger.trace, finite=finite)
+        shown, sign = row_outcome or "budget_exhausted", ledger.rules.sign
+        outcome = final_outcome(shown, ledger.trace, finite=finite, sign=sign)
     # To be continued: as if the run went on here, so before what only the end of one does.
     snapshot = None
     if outcome != "diverged":

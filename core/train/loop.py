@@ -10,6 +10,7 @@ from core.artifacts.base import JobArtifacts
 from core.errors import is_out_of_memory, out_of_memory
 from core.jobs import Outcome
 from core.messages import Ending, Intervened, Kind, PhaseBegun, Restarted
+from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import first_steps, history_widths, start_of
 from core.train.checkpoint.resume import resume_point
@@ -161,7 +162,7 @@ def new_ledger(spec: JobSpec, problem: Problem) -> Metrics:
     record, first = spec.record, first_steps(spec)["train"]
     rows = RowBuffer(record.every, dim, first, with_cosine=record.gradient_cosine)
     evaluates = bool(history_widths(spec)["eval"])
-    return Metrics(rows, rules_of(spec.stop), best_by_evaluation=evaluates)
+    return Metrics(rows, rules_of(spec.stop, sign_of_job(spec)), best_by_evaluation=evaluates)
 
 
 def watching(

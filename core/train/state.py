@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.specs.schedules import ReduceOnPlateau, Schedule, parts_of
 from core.train.optim.build import build_optimizer, plain_step
@@ -49,7 +50,7 @@ class OptimizationState:
         self.problem = problem
         self.parameters = problem.parameters()
         self.optimizer = build_optimizer(spec.optimizer, self.parameters)
-        self.scheduler = build_scheduler(spec.schedule, self.optimizer)
+        self.scheduler = build_scheduler(spec.schedule, self.optimizer, sign_of_job(spec))
         self.weights = problem.state()
         self.clip = clipping(spec.gradient_clip, self.parameters)
         self.turning = GradientCosine() if spec.record.gradient_cosine else None

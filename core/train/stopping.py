@@ -2,7 +2,8 @@
 
 The rules are the contract's: `stop` is tested on every step's row (step k's loss and gradient norm,
 before update k+1), recorded or not; a run that spends its budget or stalls is called diverged when
-it has ended far above where it began.
+it has ended far above where it began. For a loss that is maximized every comparison turns round
+(`core.specs.direction`): "above" is below then, and the best loss is the highest.
 """
 
 import math
@@ -21,23 +22,30 @@ TAIL: Final = 10
 
 
 class Rules(NamedTuple):
-    """`Stop` with the rules that are off turned into ones that never hold."""
+    """`Stop` with the rules that are off turned into ones that never hold.
+
+    `target_loss` and `max_loss` are multiplied by `sign`, as every loss is that they are held
+    against.
+    """
 
     target_loss: float = -math.inf
     gradient_norm: float = -math.inf
     patience: float = math.inf
     min_delta: float = 0.0
     max_loss: float = math.inf
+    sign: float = 1.0
 
 
-def rules_of(stop: Stop) -> Rules:
+def rules_of(stop: Stop, sign: float = 1.0) -> Rules:
+    """Return the rules for losses of this sign (`core.specs.direction`)."""
     never = Rules()
     return Rules(
-        never.target_loss if stop.target_loss is None else stop.target_loss,
+        never.target_loss if stop.target_loss is None else sign * stop.target_loss,
         never.gradient_norm if stop.gradient_norm is None else stop.gradient_norm,
         never.patience if stop.patience is None else stop.patience,
         stop.min_delta,
-        never.max_loss if stop.max_loss is None else stop.max_loss,
+        never.max_loss if stop.max_loss is None else sign * stop.max_loss,
+        sign,
     )
 
 
@@ -47,7 +55,7 @@ class Trace:
 
     Attributes:
         first: row 0's loss.
-        lowest: the lowest loss of all rows.
+        best: the lowest loss of all rows (the highest, where it is maximized).
         last: the latest row's loss.
         tail: the last ten losses.
         reference: the loss that patience measures against: the latest one that fell more than
@@ -56,16 +64,21 @@ class Trace:
     """
 
     first: float = math.nan
-    lowest: float = math.inf
+    best: float = math.inf
     last: float = math.nan
     tail: deque[float] = field(default_factory=lambda: deque(maxlen=TAIL))
     reference: float = math.inf
     waited: int = 0
 
+    @classmethod
+    def under(cls, rules: Rules) -> "Trace":
+        """Return the trace of no rows: the worst loss there is counts as the best."""
+        return cls(best=rules.sign * math.inf, reference=rules.sign * math.inf)
+
     def state(self) -> Json:
         return {
             "first": self.first,
-            "lowest": self.lowest,
+            "lowest": self.best,
             "last": self.last,
             "tail": list(self.tail),
             "reference": self.reference,
@@ -80,8 +93,20 @@ class Trace:
         return replace(self, tail=tail, waited=max(0, self.waited - 1))
 
     @classmethod
-    def from_state(cls, state: Json) -> "Trace":
-        return cls(**{**state, "tail": deque(state["tail"], maxlen=TAIL)})
+    def from_state(cls, state: Json, rules: Rules) -> "Trace":
+        """Return the trace whose `state` was taken.
+
+        Older versions kept the lowest of losses that are maximized, too: all others are better.
+        """
+        trace = cls.under(rules)
+        trace.first, trace.last = state["first"], state["last"]
+        trace.tail.extend(state["tail"])
+        trace.waited = state["waited"]
+        if math.isfinite(state["lowest"]):
+            trace.best = state["lowest"]
+        if math.isfinite(state["reference"]):
+            trace.reference = state["reference"]
+        return trace
 
 
 def observe(trace: Trace, loss: float, grad_norm: float, rules: Rules) -> Outcome | None:
@@ -97,41 +122,43 @@ def observe(trace: Trace, loss: float, grad_norm: float, rules: Rules) -> Outcom
     trace.tail.append(loss)
     if not math.isfinite(loss):
         return "diverged"
-    trace.lowest = min(trace.lowest, loss)
-    if loss < trace.reference - rules.min_delta:
+    level = rules.sign * loss
+    trace.best = min(trace.best, loss) if rules.sign > 0 else max(trace.best, loss)
+    if level < rules.sign * trace.reference - rules.min_delta:
         trace.reference = loss
         trace.waited = 0
     else:
         trace.waited += 1
-    if loss > rules.max_loss:
+    if level > rules.max_loss:
         return "diverged"
-    if loss <= rules.target_loss or grad_norm <= rules.gradient_norm:
+    if level <= rules.target_loss or grad_norm <= rules.gradient_norm:
         return "converged"
     if trace.waited >= rules.patience:
         return "stalled"
     return None
 
 
-def ended_far_above(first: float, lowest: float, tail: Sequence[float]) -> bool:
+def ended_far_above(first: float, best: float, tail: Sequence[float], sign: float = 1.0) -> bool:
     """Return the contract's test of a finite run: E − L₀ > 3·max(|L₀|, L₀ − L_best), E the tail's
-    median.
+    median; of losses times `sign` (`core.specs.direction`).
 
     Scaled by what the run had to descend, so that stable heavy ball, which overshoots to 12 times
     its best loss on a quadratic, is not called diverged.
     """
-    return median(tail) - first > 3.0 * max(abs(first), first - lowest)
+    return sign * (median(tail) - first) > 3.0 * max(abs(first), sign * (first - best))
 
 
-def final_outcome(outcome: Outcome, trace: Trace, *, finite: bool) -> Outcome:
+def final_outcome(outcome: Outcome, trace: Trace, *, finite: bool, sign: float = 1.0) -> Outcome:
     """Return the outcome of a finished run.
 
     Args:
         outcome: how the rows ended it (`budget_exhausted` when they did not).
+        sign: of its losses.
         finite: whether the final parameters, and the value found there, are all finite.
     """
     if not finite:
         return "diverged"
     if outcome in ("budget_exhausted", "stalled") and trace.tail:
-        far = ended_far_above(trace.first, trace.lowest, trace.tail)
+        far = ended_far_above(trace.first, trace.best, trace.tail, sign)
         return "diverged" if far else outcome
     return outcome

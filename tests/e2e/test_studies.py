@@ -63,6 +63,55 @@ def test_a_grid_with_repeats_runs_to_its_end(studies: Studies) -> None:
     assert study["best"]["metric"] == pytest.approx(max(means))
 
 
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        {"kind": "grid"},
+        {"kind": "grid", "stopper": {"kind": "successive_halving", "factor": 2, "min_steps": 40}},
+        {"kind": "tpe", "num_runs": 8, "batch_size": 4},
+    ],
+    ids=["grid", "halving", "tpe"],
+)
+def test_a_study_of_runs_that_climb_is_led_by_the_highest(studies: Studies, strategy: Json) -> None:
+    hollow = {"kind": "expression", "expression": "exp(-x1**2)"}
+    base = {
+        "problem": {"kind": "function", "function": hollow, "start": {"x1": 1.8}},
+        "optimizer": {"kind": "sgd", "lr": 0.5, "maximize": True},
+        "budget": {"max_steps": 300},
+    }
+    rates: Json = (
+        {"values": [0.5, 0.001]} if strategy == {"kind": "grid"} else {"log": [0.001, 1.0]}
+    )
+    if "stopper" in strategy:
+        rates["count"] = 4
+    study = studies.run(
+        {
+            "base": base,
+            "sweep": {"optimizer.lr": rates},
+            "strategy": strategy,
+            "repeats": 2,
+            "metric": {"target": 0.99},
+        }
+    )
+    assert study["spec"]["metric"]["goal"] == "max"
+    runs = studies.runs(study["id"], sort="metric")
+    assert {run["outcome"] for run in runs} <= {"budget_exhausted", None}
+    levels = [run["metric"] for run in runs if run["status"] == "succeeded"]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[0] == pytest.approx(1.0)
+    assert study["best"]["metric"] == pytest.approx(max(levels))
+    for run in runs:
+        if run["status"] == "succeeded":
+            losses = studies.history(study["id"], run["index"])["series"]["loss"]
+            assert run["best"]["loss"] == max(losses)
+            reached = [step for step, loss in enumerate(losses) if loss >= 0.99]
+            assert (run["target"] or {}).get("step") == (reached[0] if reached else None)
+    comparison = studies.http.get(f"/v1/studies/{study['id']}/comparison").json()
+    assert comparison["leader"] == study["best"]["configuration"]
+    assert comparison["configurations"][0]["mean"] == pytest.approx(max(levels))
+    assert comparison["minima"]["minima"][0]["value"] == pytest.approx(1.0)
+
+
 def test_runs_of_one_repeat_start_from_the_same_weights(studies: Studies) -> None:
     study = studies.run({"base": digits(steps=3), "sweep": RATES, "repeats": 2})
     first = {

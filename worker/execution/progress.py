@@ -20,6 +20,7 @@ from core.messages import (
     TaskWeights,
 )
 from core.specs.base import Json
+from core.specs.direction import sign_of
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import TaskClaim
 from core.studies import RunRecord
@@ -112,7 +113,7 @@ class MetricWatch:
         self.needs_rows: bool = metric["at"] == "best"
         """Whether it cannot be told from a run's result alone."""
         self._series = name.removeprefix(_EVAL)
-        self._better = np.fmin if metric["goal"] == "min" else np.fmax
+        self._better = np.fmin if sign_of(metric["goal"]) > 0 else np.fmax
         self._best: dict[int, float] = {}
 
     def go_on(self, run: int, so_far: float | None) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.compare.minima.stationary import near_minima
 from core.specs.base import Json, stored
+from core.specs.direction import Goal, sign_of
 from core.specs.formulas.values import dimension, domain, value_at
 from core.specs.functions import Function, Quadratic
 from core.studies import RunRecord
@@ -21,7 +22,7 @@ RADIUS: Final = 1e-3
 MOST_LISTED: Final = 50
 
 
-def minima(problem: Json, runs: Sequence[RunRecord], *, maximize: bool = False) -> Json | None:
+def minima(problem: Json, runs: Sequence[RunRecord], goal: Goal = "min") -> Json | None:
     """Return `{"num_starts", "num_minima", "num_unsettled", "num_lost", "radius", "minima":
     [{"point", "value", "share", "num_runs", "best_run"}]}`, lowest first; None where no run has
     ended.
@@ -32,14 +33,14 @@ def minima(problem: Json, runs: Sequence[RunRecord], *, maximize: bool = False) 
 
     Args:
         problem: resolved, of kind `function`.
-        maximize: the runs climbed; then these are the maxima, highest first.
+        goal: `max` where the runs climbed; then these are the maxima, highest first.
     """
     ended = [run for run in runs if run.status in ("succeeded", "failed")]
     if not ended:
         return None
     function = stored(Function, problem["function"])
     points = _points(ended, dimension(function))
-    sign = -1.0 if maximize else 1.0
+    sign = sign_of(goal)
     values = np.array([_value(run) for run in ended])
     values[[run.outcome == "diverged" for run in ended]] = np.nan
     widths = _widths(function, problem, points[np.isfinite(values)])

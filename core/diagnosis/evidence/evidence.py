@@ -14,6 +14,7 @@ from core.diagnosis.evidence.history import WINDOW, Rows
 from core.diagnosis.evidence.landscape import slopes_of
 from core.diagnosis.evidence.measured import Measured
 from core.jobs import Outcome
+from core.specs.direction import sign_of_job
 from core.specs.job import FunctionProblem, JobSpec
 from core.specs.sizes.shapes import extent
 
@@ -332,7 +333,7 @@ def gather(
     loss = np.asarray(train.get("loss", np.empty(0)), dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(loss)) if not np.isfinite(loss.sum()) else np.empty(0)
     rows = int(bad[0]) if bad.size else loss.size
-    sign = -1.0 if getattr(spec.optimizer, "maximize", False) else 1.0
+    sign = sign_of_job(spec)
 
     def column(name: str) -> Floats:
         values = train.get(name)
@@ -347,10 +348,7 @@ def gather(
         pair = (np.asarray(evaluation["step"]), sign * np.asarray(evaluation["loss"]))
     norms, box = column("grad_norm"), box_of(spec.problem)
     if box is not None and points is not None and isinstance(spec.problem, FunctionProblem):
-        slopes = slopes_of(spec.problem)
-        norms = projected_norms(
-            box, points, norms, lambda at: None if (found := slopes(at)) is None else sign * found
-        )
+        norms = projected_norms(box, points, norms, slopes_of(spec.problem, sign))
     return Evidence(
         spec=spec,
         outcome=outcome,
@@ -363,17 +361,19 @@ def gather(
         evaluation=pair,
         measured=measured,
         turns=column("grad_cosine") if "grad_cosine" in train else None,
-        broken=None if outcome == "converged" else _broken(train, rows),
+        broken=None if outcome == "converged" else _broken(train, rows, sign),
     )
 
 
-def _broken(train: dict[str, Floats], rows: int) -> Literal["gradient", "update"] | None:
+def _broken(
+    train: dict[str, Floats], rows: int, sign: float
+) -> Literal["gradient", "update"] | None:
     """Tell what was not finite first at the last row with a finite loss, if that loss was no larger
     than before: its gradient, or the update that a finite gradient gave."""
     loss, grad = np.asarray(train.get("loss", ())), np.asarray(train.get("grad_norm", ()))
     if rows == 0 or grad.size < rows:
         return None
-    grown = float(loss[rows - 1] - loss[0]) > 3.0 * max(abs(float(loss[0])), 1.0)
+    grown = sign * float(loss[rows - 1] - loss[0]) > 3.0 * max(abs(float(loss[0])), 1.0)
     if grown:
         return None
     if not np.isfinite(grad[rows - 1]):

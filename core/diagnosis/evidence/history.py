@@ -12,6 +12,7 @@ from core.diagnosis.evidence.landscape import Landscape
 from core.diagnosis.evidence.measured import Measured
 from core.diagnosis.evidence.theory import longest_stride
 from core.jobs import Outcome
+from core.specs.direction import sign_of_job
 from core.specs.job import ClipNorm, JobSpec, Supervised
 from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import data_shape, split_rows
@@ -101,6 +102,12 @@ class Rows:
         there = found.at_end or (found.step is not None and found.step >= last)
         return found if there else None
 
+    @cached_property
+    def sign(self) -> float:
+        """The sign of the losses: all that is told here is of the loss that falls, the negative of
+        one that is maximized."""
+        return sign_of_job(self.spec)
+
     @property
     def rows(self) -> int:
         return int(self.loss.size)
@@ -154,11 +161,9 @@ class Rows:
         diverged)."""
         if isinstance(self.spec.problem, Supervised) or self.x is None or self.rows == 0:
             return None
-        if getattr(self.spec.optimizer, "maximize", False):
-            return None
         # Where a run has blown up there is nothing to learn of the function.
         last = 0 if self.blown_up else self.rows - 1
-        return landscape.survey(self.spec.problem, self.x[0], self.x[last])
+        return landscape.survey(self.spec.problem, self.x[0], self.x[last], self.sign)
 
     @cached_property
     def noise(self) -> float:

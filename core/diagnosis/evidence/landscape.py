@@ -141,19 +141,24 @@ class Landscape:
         return found if self.box is None or found is None else self.box.projected(points, found)
 
 
-def survey(problem: FunctionProblem, first: Floats, last: Floats) -> Landscape | None:
-    """Look at the function of a run from `first` to `last`; None where they are beyond sense."""
+def survey(
+    problem: FunctionProblem, first: Floats, last: Floats, sign: float = 1.0
+) -> Landscape | None:
+    """Look at the function of a run from `first` to `last`; None where they are beyond sense.
+
+    `sign`: of what is minimized; the negative of the function where it is maximized.
+    """
     if not (np.abs(first).max() < _FAR and np.abs(last).max() < _FAR):
         return None
     box = box_of(problem)
     if isinstance(problem.function, Quadratic):
-        return _within(_of_quadratic(quadratic_form(problem.function), last), box, last)
-    values = values_of(problem.function)
-    least = minimum_value(problem.function)
+        return _within(_of_quadratic(quadratic_form(problem.function, sign), last), box, last)
+    values = values_of(problem.function, sign)
+    least = minimum_value(problem.function) if sign > 0 else None
     if box is not None and not _minimum_within(problem.function, box, last.size):
         least = None
     if last.size > MAX_DIM:
-        return _of_many(problem, least, box, last)
+        return _of_many(problem, least, box, last, sign)
     with np.errstate(all="ignore"):
         form = _recognize(values, first, last)
         if form is not None:
@@ -162,11 +167,11 @@ def survey(problem: FunctionProblem, first: Floats, last: Floats) -> Landscape |
 
 
 def _of_many(
-    problem: FunctionProblem, least: float | None, box: Box | None, last: Floats
+    problem: FunctionProblem, least: float | None, box: Box | None, last: Floats, sign: float
 ) -> Landscape:
     """Return what is known of many variables: the minimum alone, and whether the point is a corner
     that bounds hold."""
-    slope = None if box is None else slopes_of(problem)(last[None, :])
+    slope = None if box is None else slopes_of(problem, sign)(last[None, :])
     if box is None or slope is None or not box.holds(last, slope[0]).all():
         return Landscape(minimum=least, box=box)
     flat, axes = np.zeros(last.size), np.eye(last.size)
@@ -217,44 +222,46 @@ def _within(land: Landscape, box: Box | None, last: Floats) -> Landscape:
     )
 
 
-def slopes_of(problem: FunctionProblem) -> Callable[[Floats], Floats | None]:
-    """Return the function's gradients at (n × dim) points; None where they are not to be had."""
+def slopes_of(problem: FunctionProblem, sign: float = 1.0) -> Callable[[Floats], Floats | None]:
+    """Return the gradients at (n × dim) points of the function times `sign`; None where they are
+    not to be had."""
     function, box = problem.function, box_of(problem)
     if isinstance(function, Quadratic):
-        return quadratic_form(function).gradients
-    values = values_of(function)
+        return quadratic_form(function, sign).gradients
+    values = values_of(function, sign)
     return lambda points: None if points.shape[1] > _MANY else gradients(values, points, box)
 
 
-def values_of(function: Function) -> Values:
-    """Return the function in NumPy; an expression is parsed once for all calls."""
+def values_of(function: Function, sign: float = 1.0) -> Values:
+    """Return the function times `sign` in NumPy; an expression is parsed once for all calls."""
     if not isinstance(function, Expression):
-        return lambda points: np.asarray(value_at(function, points))
+        return lambda points: sign * np.asarray(value_at(function, points))
     expr = parse(function.expression)
     names = variables(expr)
 
     def values(points: Floats) -> Floats:
         named = {name: points[:, i] for i, name in enumerate(names)}
         value: Any = fold(expr, np.asarray, named, OPERATIONS)
-        return np.asarray(np.broadcast_to(value, points.shape[:1]), dtype=np.float64)
+        return sign * np.asarray(np.broadcast_to(value, points.shape[:1]), dtype=np.float64)
 
     return values
 
 
-def quadratic_form(function: Quadratic) -> QuadraticForm:
-    """Return the quadratic form of the spec's own matrix. A drawn rotation is not repeated here:
-    eigenvalues only."""
-    linear = None if function.linear is None else np.array(function.linear)
+def quadratic_form(function: Quadratic, sign: float = 1.0) -> QuadraticForm:
+    """Return the quadratic form of the spec's own matrix times `sign`. A drawn rotation is not
+    repeated here: eigenvalues only."""
+    linear = None if function.linear is None else sign * np.array(function.linear)
+    constant = sign * function.constant
     if function.matrix is not None:
-        eigenvalues, vectors = np.linalg.eigh(np.array(function.matrix))
-        return _form(eigenvalues, vectors, linear, function.constant)
+        eigenvalues, vectors = np.linalg.eigh(sign * np.array(function.matrix))
+        return _form(eigenvalues, vectors, linear, constant)
     assert function.eigenvalues is not None
-    given = np.array(function.eigenvalues, dtype=np.float64)
+    given = sign * np.array(function.eigenvalues, dtype=np.float64)
     order = np.argsort(given)
     if function.rotation_seed is not None or given.size > 512:
         known = linear is None and bool(given.min() > 0)
-        return QuadraticForm(given[order], None, linear, None, function.constant if known else None)
-    return _form(given[order], np.eye(given.size)[:, order], linear, function.constant)
+        return QuadraticForm(given[order], None, linear, None, constant if known else None)
+    return _form(given[order], np.eye(given.size)[:, order], linear, constant)
 
 
 def _form(

@@ -10,6 +10,7 @@ from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.landscape import MAX_DIM, slopes_of, values_of
 from core.errors import InvalidInputError
 from core.specs.base import Json
+from core.specs.direction import sign_of_job
 from core.specs.formulas.parser import parse
 from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension
@@ -43,7 +44,7 @@ def works(spec: JobSpec, patch: Json) -> bool | None:
     start = _start(problem)
     clip = patched.gradient_clip
     known = clip is None or (isinstance(clip, ClipNorm) and clip.norm_type == 2.0)
-    if start is None or optimizer.maximize or not known:
+    if start is None or not known:
         return None
     with np.errstate(all="ignore"):
         points = _steps(patched, problem, optimizer, start)
@@ -66,7 +67,8 @@ def _steps(
     spec: JobSpec, problem: FunctionProblem, optimizer: SGD | Adam, start: Floats
 ) -> Floats | None:
     """Return the first points, as torch's SGD and Adam make them (schedules have hardly begun)."""
-    slopes, box, lr = slopes_of(problem), box_of(problem), settled_lr(spec.optimizer)
+    slopes = slopes_of(problem, sign_of_job(spec))
+    box, lr = box_of(problem), settled_lr(spec.optimizer)
     x, points = start.copy(), [start]
     first, second = np.zeros_like(x), np.zeros_like(x)
     for step in range(1, STEPS + 1):

@@ -37,7 +37,7 @@ def defined_again(e: Evidence) -> Iterator[Remedy]:
     lower = beside(e)
     if e.rows > 1 and last <= lowest and lower is None:
         yield Remedy(
-            {"stop": {"target_loss": last}},
+            {"stop": {"target_loss": e.sign * last}},
             "The loss is lowest where it has no gradient: a run that ends on it is not spoilt.",
             {"final_loss": last},
         )
@@ -46,7 +46,7 @@ def defined_again(e: Evidence) -> Iterator[Remedy]:
         yield lower
     elif e.rows == 1 and isinstance(problem, FunctionProblem) and e.x is not None:
         yield Remedy(
-            {"stop": {"target_loss": last}},
+            {"stop": {"target_loss": e.sign * last}},
             "The start is where the loss is lowest, and where it has no gradient.",
             {"final_loss": last},
         )

@@ -17,6 +17,7 @@ from core.diagnosis.evidence.evidence import Evidence, gather
 from core.diagnosis.finding import number
 from core.jobs import Outcome
 from core.specs.base import Json
+from core.specs.direction import goal_of, sign_of
 from core.specs.job import JobSpec, Supervised
 
 Columns = dict[str, Floats]
@@ -40,7 +41,8 @@ def facts(
     """Return what `compare` needs to know of a run: a small strict JSON. Arguments as for
     `diagnose`.
 
-    `full_loss` is that of all training rows at the last weights, where it was measured. `lows` are
+    Losses are of what is to fall: the negative of a loss that is maximized (`goal`). `full_loss` is
+    that of all training rows at the last weights, where it was measured. `lows` are
     the record lows (step, loss), of block means where the losses are noisy, thinned to
     at most 256; `error` is the standard error of `end`, the mean of the last eighth.
     """
@@ -48,6 +50,7 @@ def facts(
         e = gather(spec, outcome, train, evaluation)
         known = e.rows > 0
         found: Json = {
+            "goal": goal_of(spec.optimizer),
             "outcome": "diverged" if e.blown_up else outcome,
             "verdict": None if diagnosis is None else diagnosis.get("verdict"),
             "first_loss": number(float(e.loss[0])) if known else None,
@@ -62,9 +65,11 @@ def facts(
             found["full_loss"] = (diagnosis.get("measured") or {}).get("loss")
         if result is not None:
             final = result.get("final_loss")
-            found["final_loss"] = number(final) if isinstance(final, (int, float)) else None
+            found["final_loss"] = (
+                number(e.sign * final) if isinstance(final, (int, float)) else None
+            )
     if evaluation is not None and len(evaluation.get("loss", ())):
-        losses = np.asarray(evaluation["loss"], dtype=np.float64)
+        losses = e.sign * np.asarray(evaluation["loss"], dtype=np.float64)
         finite = losses[np.isfinite(losses)]
         found["eval_end"] = number(float(losses[-1]))
         found["eval_best"] = number(float(finite.min())) if finite.size else None
@@ -89,10 +94,10 @@ def _error(e: Evidence) -> float:
 
 
 def _floor(e: Evidence) -> float | None:
-    """Return the least that the loss can be: a function's known minimum, 0 for supervised
-    losses."""
+    """Return the least that the loss can be: a function's known minimum, 0 for supervised losses
+    that are minimized."""
     if isinstance(e.spec.problem, Supervised):
-        return 0.0
+        return 0.0 if e.sign > 0 else None
     return None if e.land is None else e.land.minimum
 
 
@@ -128,12 +133,17 @@ def compare(parent: Json, child: Json) -> Json:
 def _summary(one: Json, target: float | None) -> Json:
     return {
         "outcome": one["outcome"],
-        "final_loss": one["end"],
-        "best_loss": one["best_loss"],
-        "full_loss": one.get("full_loss"),
-        "eval_loss": one.get("eval_end"),
+        "final_loss": _as_recorded(one, one["end"]),
+        "best_loss": _as_recorded(one, one["best_loss"]),
+        "full_loss": _as_recorded(one, one.get("full_loss")),
+        "eval_loss": _as_recorded(one, one.get("eval_end")),
         "steps_to_parents_best": _steps_to(one, target),
     }
+
+
+def _as_recorded(one: Json, loss: float | None) -> float | None:
+    """Return a loss of the facts as the history has it."""
+    return None if loss is None else sign_of(one["goal"]) * loss
 
 
 def _last_low(one: Json) -> float | None:
@@ -151,6 +161,8 @@ _ENDS: Final = ("outcome", "end", "best_loss", "full_loss", "eval_end", "lows")
 
 
 def _judge(parent: Json, child: Json) -> tuple[Verdict, str, str]:
+    if parent["goal"] != child["goal"]:
+        return "no_change", "loss", "One of the runs maximizes its loss, the other minimizes it."
     if all(parent.get(name) == child.get(name) for name in _ENDS):
         return "no_change", "loss", "The runs are equal."
     blown = [one["outcome"] == "diverged" for one in (parent, child)]
@@ -163,7 +175,7 @@ def _judge(parent: Json, child: Json) -> tuple[Verdict, str, str]:
     if parent["verdict"] == "overfitting":
         before, after = parent.get("eval_end"), child.get("eval_end")
         if before is not None and after is not None:
-            return _by_level(before, after, 0.0, abs(before), "eval_loss")
+            return _by_level(before, after, 0.0, abs(before), "eval_loss", parent["goal"])
     whole = parent.get("full_loss"), child.get("full_loss")
     measured = parent["error"] and None not in whole
     before, after = whole if measured else (parent["end"], child["end"])
@@ -178,17 +190,18 @@ def _judge(parent: Json, child: Json) -> tuple[Verdict, str, str]:
         return _by_steps(parent, child)
     gap = max(before - floor, first * 1e-6 if not floors else 0.0)
     error = 0.0 if measured else math.hypot(parent["error"] or 0.0, child["error"] or 0.0)
-    found = _by_level(before, after, error, gap, "loss")
+    found = _by_level(before, after, error, gap, "loss", parent["goal"])
     noisy = bool(parent["error"] or child["error"])
     return found if found[0] != "no_change" or noisy else _by_steps(parent, child)
 
 
 def _by_level(
-    before: float, after: float, error: float, gap: float, measure: str
+    before: float, after: float, error: float, gap: float, measure: str, goal: str
 ) -> tuple[Verdict, str, str]:
     least = max(SAME * gap, 3.0 * error)
     what = "evaluation loss" if measure == "eval_loss" else "loss"
-    text = f"The {what} at the end is {after:.4g}, where it was {before:.4g}."
+    sign = sign_of(goal)
+    text = f"The {what} at the end is {sign * after:.4g}, where it was {sign * before:.4g}."
     if after < before - least:
         return "improved", measure, text
     if after > before + least:

@@ -91,7 +91,7 @@ def _lowest_beside(
     assert e.x is not None
     point = e.x[e.rows - 1]
     both = _within(problem, np.concatenate([point + ways, point - ways]))
-    values = values_of(problem.function)(both)
+    values = values_of(problem.function, e.sign)(both)
     if not np.isfinite(values).any():
         return None
     lower = int(np.nanargmin(values))
@@ -107,7 +107,7 @@ def _lowest_found(e: Evidence, problem: FunctionProblem) -> Iterator[Remedy]:
         # A little back towards the run's end: a start on the spot has no descent to show.
         lowest = np.array([found.other_point])
         beside = _within(problem, lowest + 0.01 * (e.x[e.rows - 1] - lowest))
-        lower = values_of(problem.function)(beside)[0] < e.loss[-1]
+        lower = values_of(problem.function, e.sign)(beside)[0] < e.loss[-1]
         yield Remedy(
             start_patch(problem, (beside if lower else _within(problem, lowest))[0]),
             f"Of {found.num_minima or 0:.0f} minima that other starts found, this is the lowest.",
@@ -130,7 +130,7 @@ def escape_a_local_minimum(e: Evidence) -> Iterator[Remedy]:
     if len(limits) <= MAX_DIM:
         draws = np.random.Generator(np.random.PCG64(22)).random((1024, len(limits)))
         points = _within(problem, limits[:, 0] + draws * (limits[:, 1] - limits[:, 0]))
-        values = values_of(problem.function)(points)
+        values = values_of(problem.function, e.sign)(points)
         lowest = int(np.nanargmin(values))
         if values[lowest] < e.loss[-1]:
             yield Remedy(

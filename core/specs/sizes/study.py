@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from core.specs.direction import Goal, goal_of
 from core.specs.job import JobSpec
 from core.specs.sizes.cost import history_bytes, memory_parts
 from core.specs.sizes.shapes import extent_of, steps_of
@@ -19,6 +20,7 @@ class StudySummary:
         history_bytes: of all, one run each.
         columns: of the evaluations, those that all have.
         eval_every: the distances between evaluations that occur.
+        goals: where the runs take their loss, `min` or `max`.
     """
 
     first: JobSpec | None = None
@@ -29,6 +31,7 @@ class StudySummary:
     largest_history: int = 0
     columns: tuple[str, ...] = ()
     eval_every: set[int | None] = field(default_factory=set)
+    goals: set[Goal] = field(default_factory=set)
 
     def add(self, spec: JobSpec) -> None:
         size = extent_of(spec)
@@ -39,6 +42,7 @@ class StudySummary:
         self.history_bytes += history
         self.largest_history = max(self.largest_history, history)
         self.eval_every.add(spec.record.eval_every)
+        self.goals.add(goal_of(spec.optimizer))
         columns = tuple(size.widths["eval"])
         if self.first is None:
             self.first, self.columns = spec, columns

@@ -3,10 +3,11 @@ strategy, limits."""
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 from core.errors import FieldError
 from core.specs.base import Json
+from core.specs.direction import Goal
 from core.specs.sizes.study import StudySummary
 from core.specs.studies.halving import default_min_steps, most_updates
 from core.specs.studies.sweep import applied
@@ -25,7 +26,9 @@ from core.specs.validation.limits import Limits
 
 SHORT_RUNG: Final = 8
 """A first rung before this part of the longest run is warned of (figures: docs/figures.md)."""
-_GOALS: Final[dict[str, Any]] = {"eval.accuracy": "max"}
+_LOSSES: Final = ("loss", "eval.loss")
+"""Metrics whose goal is the runs' own direction, unless it is given."""
+_GOALS: Final[dict[str, Goal]] = {"eval.accuracy": "max"}
 
 
 def check_lengths(
@@ -67,7 +70,25 @@ def settled_metric(metric: Metric, facts: StudySummary, faults: FieldErrorList) 
             f" {', '.join(names)}{_no_evaluations(name, names)}",
         )  # fmt: skip
     goal = metric.goal or _GOALS.get(name, "min")
+    if name in _LOSSES:
+        goal = _direction(metric, name, facts, faults)
     return metric.model_copy(update={"name": name, "goal": goal})
+
+
+def _direction(metric: Metric, name: str, facts: StudySummary, faults: FieldErrorList) -> Goal:
+    """Return the goal of a loss: what is asked for, else where all runs take it."""
+    if metric.goal is not None:
+        return metric.goal
+    if len(facts.goals) > 1:
+        others = [each for each in facts.metrics if each not in _LOSSES]
+        other = f", compare them by {' or '.join(others)}" if others else ""
+        faults.add(
+            "metric.goal", "missing",
+            f"metric.goal is required: some configurations maximize their loss"
+            f" (optimizer.maximize) and others minimize it, so that {name} has no better side of"
+            f' its own; give "min" or "max"{other}, or make a study of each',
+        )  # fmt: skip
+    return next(iter(sorted(facts.goals, reverse=True)), "min")
 
 
 def _no_evaluations(name: str, names: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from core.diagnosis.evidence.curves import Floats
+from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec, Supervised
 from core.specs.schedules import Constant
 from core.specs.validation.auto_lr import with_rate
@@ -123,7 +124,7 @@ class Trial:
         self._first = {name: value.clone() for name, value in first.items()}
         self._problem: Problem = build_problem(self._spec, device, dtype)
         self.noisy = isinstance(spec.problem, Supervised) and spec.batch_size != "full"
-        self._sign = -1.0 if getattr(spec.optimizer, "maximize", False) else 1.0
+        self._sign = sign_of_job(spec)
         use_threads_for(self._problem)
         self._begin()
 

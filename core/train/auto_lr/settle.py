@@ -16,6 +16,7 @@ import torch
 
 from core.diagnosis.remedies.patches import rounded
 from core.specs.base import Json
+from core.specs.direction import sign_of_job
 from core.specs.job import (
     Budget,
     CheckpointEvery,
@@ -167,15 +168,14 @@ def _is_whole(spec: JobSpec, num_steps: int) -> bool:
 def _score(spec: JobSpec, finish: Finish, *, whole: bool) -> float:
     """Return what is to be low: the loss of the last rows (of the very last one, where that is the
     job's own) or of the evaluation, whichever is worse: a run that is thrown about may end where a
-    few rows of evaluation lose nothing. Infinite for a run that diverged (which no rule tells of a
-    loss that is maximized: it just loses)."""
+    few rows of evaluation lose nothing. Infinite for a run that diverged."""
     losses = [finish.final_loss if whole else finish.loss]
     if finish.eval_loss is not None:
         losses.append(finish.eval_loss)
-    maximized = getattr(spec.optimizer, "maximize", False)
-    if not all(map(math.isfinite, losses)) or (finish.outcome == "diverged" and not maximized):
+    if not all(map(math.isfinite, losses)) or finish.outcome == "diverged":
         return math.inf
-    return max(-loss if maximized else loss for loss in losses)
+    sign = sign_of_job(spec)
+    return max(sign * loss for loss in losses)
 
 
 def candidate(spec: JobSpec, lr: float, num_steps: int, device: torch.device) -> JobSpec:

@@ -22,6 +22,7 @@ from core.messages import (
     SavedCheckpoint,
 )
 from core.specs.base import Json
+from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import Snapshot, decode, resume_points, step_of
 from core.train.events import Control, Emit, RunEvent
@@ -158,8 +159,8 @@ class SingleRun:
         """Return what is known of a run that has paused, as of those of a stack
         (`core.train.fused.stack.pause.pause`); its weights leave."""
         snapshot = _latest(self.state.files, self._spec, self._device)
-        ledger, best = snapshot.ledger, snapshot.best
-        lowest = {"step": best["step"], "loss": best["loss"]} if best["step"] >= 0 else None
+        ledger, kept = snapshot.ledger, snapshot.best
+        best = {"step": kept["step"], "loss": kept["loss"]} if kept["step"] >= 0 else None
         of_best = snapshot.best_weights
         metrics = self._evaluation(snapshot)
         every = self._spec.record.eval_every
@@ -168,16 +169,17 @@ class SingleRun:
                 # It comes again, as the same row, when the run goes on.
                 self._record(ledger["num_evaluations"], metrics)
             # A run that ends here counts its last evaluation among those that may be best.
-            bound = math.inf if lowest is None else lowest["loss"]
-            if metrics["loss"] < bound:
-                lowest = {"step": snapshot.step, "loss": metrics["loss"]}
+            sign, level = sign_of_job(self._spec), metrics["loss"]
+            better = best is None or sign * level < sign * best["loss"]
+            if math.isfinite(level) and better:
+                best = {"step": snapshot.step, "loss": level}
                 of_best = list(snapshot.moment.weights.values())
-        self._send_weights(snapshot, of_best, -1 if lowest is None else lowest["step"])
+        self._send_weights(snapshot, of_best, -1 if best is None else best["step"])
         return {
             "step": snapshot.step,
             "loss": ledger["trace"]["last"] if snapshot.step else None,
             "eval": metrics,
-            "best": lowest,
+            "best": best,
             "share_s": self.state.share_s,
         }
 

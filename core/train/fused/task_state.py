@@ -17,6 +17,7 @@ from core.messages import (
     TaskWeights,
 )
 from core.specs.base import Json
+from core.specs.direction import sign_of
 from core.train.events import Emit
 from core.train.fused.checkpoint.weights import StackedWeights
 from core.train.fused.events import (
@@ -49,7 +50,7 @@ class Target:
         kind, _, metric = name.rpartition(".")
         self._kind: Kind = "eval" if kind else "train"
         self._metric = metric
-        self._sign = -1.0 if wanted is not None and wanted.get("goal") == "max" else 1.0
+        self._sign = sign_of(None if wanted is None else wanted.get("goal"))
         self._limit = self._sign * float(wanted["target"]) if name and wanted else -np.inf
         self.reached: dict[int, Reached] = {}
 

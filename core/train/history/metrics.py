@@ -19,26 +19,32 @@ _NONE: Final = -1
 
 
 class Best:
-    """The lowest loss so far, with a copy of its weights.
+    """The best loss so far, with a copy of its weights: the lowest one, or the highest where the
+    loss is maximized (`sign`: see `core.specs.direction`).
 
     A loss counts where it is recorded. The last row of a run is recorded whatever its step, and
-    which one is the last is known only afterwards: so an unrecorded row that is lower is kept as
+    which one is the last is known only afterwards: so an unrecorded row that is better is kept as
     a candidate until the next row.
 
     Copying is exact and cheap: one `_foreach_copy_` into tensors that are there already (5 µs for
-    a 9,000-parameter MLP), only for rows lower than all before. What a checkpoint has been given
+    a 9,000-parameter MLP), only for rows better than all before. What a checkpoint has been given
     is not written to again: the next copy after it is a new one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sign: float = 1.0) -> None:
+        self._sign = sign
         self.step = _NONE
-        self.loss = float("inf")
+        self.loss = sign * math.inf
         self.metrics: Json = {}
         self.weights: list[Tensor] | None = None
         self._candidate: list[Tensor] | None = None
         self._lent = self._candidate_lent = False
         self._candidate_step = _NONE
-        self._candidate_loss = float("inf")
+        self._candidate_loss = sign * math.inf
+
+    def is_beaten_by(self, loss: float) -> bool:
+        """Tell whether a loss is better than the best so far."""
+        return self._sign * loss < self._sign * self.loss
 
     def offer(
         self,
@@ -50,7 +56,7 @@ class Best:
         recorded: bool = True,
         last: bool = False,
     ) -> None:
-        """Take a loss lower than `self.loss`; `weights` are copied, or kept when they are the
+        """Take a loss that beats `self.loss`; `weights` are copied, or kept when they are the
         `last`, which nothing changes any more."""
         if not recorded:
             self._candidate_step, self._candidate_loss = step, loss
@@ -90,6 +96,8 @@ class Best:
 
     def resume(self, numbers: Json, best: list[Tensor], candidate: list[Tensor]) -> None:
         self.step, self.loss = numbers["step"], numbers["loss"]
+        if self.step == _NONE:
+            self.loss = self._sign * math.inf
         self.metrics = numbers["metrics"]
         self._candidate_step = numbers["candidate_step"]
         self._candidate_loss = numbers["candidate_loss"]
@@ -111,19 +119,19 @@ class Metrics:
     """All rows and evaluations of a run, in order.
 
     Args:
-        best_by_evaluation: there is evaluation data, so the best is the lowest evaluation loss.
+        best_by_evaluation: there is evaluation data, so the best is the best evaluation loss.
     """
 
     def __init__(self, rows: RowBuffer, rules: Rules, *, best_by_evaluation: bool) -> None:
         self.rows = rows
-        self.trace = Trace()
-        self.best = Best()
+        self.trace = Trace.under(rules)
+        self.best = Best(rules.sign)
         self.last_step = _NONE
         self.num_evaluations = 0
         self.evaluation: MetricValues | None = None
         self.evaluated_step = _NONE
         self.best_by_evaluation = best_by_evaluation
-        self._rules = rules
+        self.rules = rules
         self._waiting: list[MetricValues] = []
 
     def enter(
@@ -139,9 +147,9 @@ class Metrics:
         """Enter row `step`, whose weights are `weights`; returns the outcome if it ends the run."""
         recorded = self.rows.put(step, loss, lr, grad_norm, point, grad_cosine)
         self.last_step = step
-        if loss < self.best.loss and not self.best_by_evaluation:
+        if not self.best_by_evaluation and self.best.is_beaten_by(loss):
             self.best.offer(step, loss, {"loss": loss}, weights, recorded=recorded)
-        return observe(self.trace, loss, grad_norm, self._rules)
+        return observe(self.trace, loss, grad_norm, self.rules)
 
     def enter_unjudged(
         self,
@@ -165,7 +173,7 @@ class Metrics:
         """Enter the evaluation of the weights after `step` updates; `last`: no step follows."""
         self.evaluation, self.evaluated_step = metrics, step
         self._waiting.append({"step": float(step), **metrics})
-        if metrics["loss"] < self.best.loss:
+        if self.best.is_beaten_by(metrics["loss"]):
             self.best.offer(step, metrics["loss"], {"eval": metrics}, weights, last=last)
 
     def close(self) -> None:
@@ -215,7 +223,7 @@ class Metrics:
         self._waiting = []
         state = snapshot.ledger
         self.best.resume(snapshot.best, snapshot.best_weights, snapshot.candidate_weights)
-        self.trace = Trace.from_state(state["trace"])
+        self.trace = Trace.from_state(state["trace"], self.rules)
         self.rows.resume(snapshot.step, state["loose_row"])
         self.last_step = state["last_step"]
         self.num_evaluations = state["num_evaluations"]

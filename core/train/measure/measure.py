@@ -18,6 +18,7 @@ from core.diagnosis.evidence.landscape import survey
 from core.errors import ArtifactError, NotFoundError
 from core.formats import WEIGHTS, check_file
 from core.specs.base import Json
+from core.specs.direction import goal_of, sign_of_job
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.models import ConstantInit, KaimingUniform
 from core.specs.sizes.model import structure_of
@@ -191,7 +192,7 @@ def _measure(
             objective, spectrum.smallest, gradient, within(1.0)
         )
     if isinstance(spec.problem, FunctionProblem):
-        _multi_start(spec.problem, objective, found, within(1.0))
+        _multi_start(spec.problem, objective, found, within(1.0), sign_of_job(spec))
     elif found["grad_norm"] <= _AT_REST * found["initial"]["grad_norm"]:
         found["multi_start"] = _lowest_elsewhere(spec, gradient.device, within(1.0))
 
@@ -253,12 +254,16 @@ def _preconditioned(
 
 
 def _multi_start(
-    problem: FunctionProblem, objective: Objective, found: Json, in_time: Callable[[], bool]
+    problem: FunctionProblem,
+    objective: Objective,
+    found: Json,
+    in_time: Callable[[], bool],
+    sign: float,
 ) -> None:
     last = objective.parameters[0].detach().cpu().numpy()
     if survey(problem, last, last) is None:
         return
-    seen = multistart.minima(problem, last, last, in_time)
+    seen = multistart.minima(problem, last, last, in_time, sign)
     if seen is None:
         return
     found["multi_start"] = {
@@ -287,10 +292,13 @@ def _lowest_elsewhere(
     """Return the lowest loss over all rows that full-batch Adam comes to from a few other seeds.
 
     A loss below the one at rest proves a lower minimum (losses are bounded below). None for a
-    linear model, whose loss is convex, and when there was no time for a single step.
+    linear model, whose loss is convex, for a loss that is maximized, which has no bound, and when
+    there was no time for a single step.
     """
     problem = spec.problem
     if not isinstance(problem, Supervised) or structure_of(problem.model).convex:
+        return None
+    if goal_of(spec.optimizer) == "max":
         return None
     model = problem.model
     if isinstance(model.init, ConstantInit):  # other seeds would draw the same

@@ -44,10 +44,14 @@ class Minima(NamedTuple):
 
 
 def minima(
-    problem: FunctionProblem, first: Floats, last: Floats, in_time: Callable[[], bool]
+    problem: FunctionProblem,
+    first: Floats,
+    last: Floats,
+    in_time: Callable[[], bool],
+    sign: float = 1.0,
 ) -> Minima | None:
-    """Find minima within the bounds, the customary domain, or a box around the run; None for more
-    than eight variables."""
+    """Find minima of the function times `sign`, within the bounds, the customary domain, or a box
+    around the run; None for more than eight variables."""
     dim = last.size
     if dim > MOST_DIM or not np.isfinite(last).all():
         return None
@@ -57,7 +61,7 @@ def minima(
     points = low + draws * (high - low)
     # Every second one near the run's end: neighbouring minima are the likely better ones.
     points[::2] = np.clip(last + 0.2 * (draws[::2] - 0.5) * (high - low), low, high)
-    values = values_of(problem.function)
+    values = values_of(problem.function, sign)
     with np.errstate(all="ignore"):
         box = box_of(problem)
         points, level = _descend(values, points, low, high, box, in_time)

@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from core.specs.direction import sign_of_job
 from core.specs.formulas.values import dimension
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.train.data.build import build_dataset
@@ -92,14 +93,10 @@ def build_objective(
     spec: JobSpec, weights: Mapping[str, Tensor] | None, device: torch.device
 ) -> Objective:
     """Return the objective at `weights` (by the problem's names; None: the run's initial ones)."""
+    sign = sign_of_job(spec)
     if isinstance(spec.problem, Supervised):
-        return _supervised(spec.problem, weights, spec.seed, device, _sign(spec))
-    return _function(spec.problem, weights, spec.seed, device, _sign(spec))
-
-
-def _sign(spec: JobSpec) -> float:
-    """Return the sign under which the loss is minimized: a maximized loss with the other one."""
-    return -1.0 if getattr(spec.optimizer, "maximize", False) else 1.0
+        return _supervised(spec.problem, weights, spec.seed, device, sign)
+    return _function(spec.problem, weights, spec.seed, device, sign)
 
 
 def _supervised(

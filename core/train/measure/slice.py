@@ -15,6 +15,7 @@ from torch import Tensor
 
 from core.artifacts.base import JobArtifacts
 from core.specs.base import Json
+from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import decode, step_name
 from core.train.determinism import generator
@@ -55,13 +56,18 @@ def slice_checkpoint(
         weights, _ = parse(artifacts.read(f"{checkpoint}.safetensors"))
     with exact_kernels():
         objective = build_objective(spec, weights, pick_device(device))
-        return loss_slice(objective, spec.seed, budget_s, clock)
+        return loss_slice(objective, spec.seed, budget_s, clock, sign_of_job(spec))
 
 
 def loss_slice(
-    objective: Objective, seed: int, budget_s: float, clock: Callable[[], float] = perf_counter
+    objective: Objective,
+    seed: int,
+    budget_s: float,
+    clock: Callable[[], float] = perf_counter,
+    sign: float = 1.0,
 ) -> Json | None:
-    """Compute the slice of `slice_checkpoint`. The plane follows from the seed."""
+    """Compute the slice of `slice_checkpoint`. The plane follows from the seed; `sign`: by which
+    the objective is the loss."""
     begin = clock()
     first, second = (direction(objective, seed, index) for index in (0, 1))
     objective.loss_at(first)  # the first pass allocates
@@ -77,7 +83,7 @@ def loss_slice(
     offsets = [(2 * place - last) / last for place in range(points)]
     loss: list[list[float | None]] = []
     for down in offsets:
-        row = [objective.loss_at(across * first + down * second) for across in offsets]
+        row = [sign * objective.loss_at(across * first + down * second) for across in offsets]
         loss.append([value if math.isfinite(value) else None for value in row])
         if clock() - begin > 2 * budget_s:
             return None

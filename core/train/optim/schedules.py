@@ -46,10 +46,13 @@ class Scheduler(Protocol):
         ...
 
 
-def build_scheduler(spec: Schedule, optimizer: torch.optim.Optimizer) -> Scheduler | None:
+def build_scheduler(
+    spec: Schedule, optimizer: torch.optim.Optimizer, sign: float = 1.0
+) -> Scheduler | None:
     """Return the schedule over `optimizer`, already at step 0; None when the rate is constant.
 
-    Expects the optimizer fresh, with one parameter group that holds the base rate.
+    Expects the optimizer fresh, with one parameter group that holds the base rate. `sign`: of the
+    losses (`core.specs.direction`).
 
     Raises:
         ValueError: a length that the spec should have settled is None; a schedule stands where
@@ -69,7 +72,7 @@ def build_scheduler(spec: Schedule, optimizer: torch.optim.Optimizer) -> Schedul
         return _Rates(first, base)
     start, leaf = plateau
     assert isinstance(leaf, ReduceOnPlateau)
-    return _RatesThenPlateau(first, start, _plateau(leaf, optimizer), base)
+    return _RatesThenPlateau(first, start, _plateau(leaf, optimizer), base, sign)
 
 
 class _Group:
@@ -158,9 +161,15 @@ class _RatesThenPlateau:
     """`first` for `start` steps, then torch's ReduceLROnPlateau from the base rate."""
 
     def __init__(
-        self, first: LRScheduler | None, start: int, plateau: ReduceLROnPlateau, group: _Group
+        self,
+        first: LRScheduler | None,
+        start: int,
+        plateau: ReduceLROnPlateau,
+        group: _Group,
+        sign: float,
     ) -> None:
         self._first = first
+        self._sign = sign
         self._start = start
         self._plateau = plateau
         self._group = group
@@ -169,7 +178,7 @@ class _RatesThenPlateau:
     def step(self, loss: float) -> None:
         self._steps += 1
         if self._first is None or self._steps > self._start:
-            self._plateau.step(loss)
+            self._plateau.step(self._sign * loss)
         elif self._steps == self._start:
             self._group.reset()
         else:
@@ -290,9 +299,22 @@ def _leaf(spec: Leaf, group: _Group) -> LRScheduler:  # noqa: C901, PLR0912 (one
             assert_never(spec)
 
 
+class _Plateau(ReduceLROnPlateau):
+    """torch's schedule, with a relative threshold that is a share of the best loss's size.
+
+    torch multiplies the best loss by 1 − threshold: of a negative one that makes a worse loss, so
+    that no loss at all would count as a plateau.
+    """
+
+    def _is_better(self, a: float, best: float) -> bool:
+        if self.threshold_mode == "rel" and best < 0:
+            return bool(a < best * (1.0 + self.threshold))
+        return bool(super()._is_better(a, best))  # type: ignore[no-untyped-call]
+
+
 def _plateau(spec: ReduceOnPlateau, optimizer: torch.optim.Optimizer) -> ReduceLROnPlateau:
     options: dict[str, Any] = spec.model_dump(exclude={"kind"})
-    return ReduceLROnPlateau(optimizer, **options)
+    return _Plateau(optimizer, **options)
 
 
 def _settled(value: int | None, name: str) -> int:

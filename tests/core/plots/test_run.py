@@ -179,7 +179,7 @@ def test_numbers_of_a_finding_place_its_mark() -> None:
     (mark,) = marks_of(found, columns(np.array([2.0, 1.0])))
     assert mark == Mark("above_known_minimum", "a lower minimum: 0.25", 1.0, 1.0, 0.25)
     # What is maximized is diagnosed with the other sign.
-    (mark,) = marks_of(found, columns(np.array([-2.0, -1.0])), maximized=True)
+    (mark,) = marks_of(found, columns(np.array([-2.0, -1.0])), -1.0)
     assert mark.level == -0.25
 
 

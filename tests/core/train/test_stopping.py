@@ -95,5 +95,5 @@ def test_the_state_goes_through_json_unchanged() -> None:
     trace = Trace()
     for loss in [3.0, 0.1 + 0.2, 5e-324] * 5:
         observe(trace, loss, 1.0, rules_of(Stop(patience=99)))
-    assert Trace.from_state(json.loads(json.dumps(trace.state()))) == trace
-    assert Trace.from_state(json.loads(json.dumps(Trace().state()))).reference == math.inf
+    assert Trace.from_state(json.loads(json.dumps(trace.state())), Rules()) == trace
+    assert Trace.from_state(json.loads(json.dumps(Trace().state())), Rules()).reference == math.inf

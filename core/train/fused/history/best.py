@@ -1,4 +1,4 @@
-"""The lowest loss of each run so far, with its weights: `Best` of one run, many at once."""
+"""The best loss of each run so far, with its weights: `Best` of one run, many at once."""
 
 from typing import Any
 
@@ -14,21 +14,21 @@ Weights = dict[str, Tensor]
 class _Held:
     """A set of losses, steps and weights, a slot each."""
 
-    def __init__(self, slots: int) -> None:
-        self.losses = np.full(slots, np.inf)
-        self.steps = np.full(slots, -1)
+    def __init__(self, signs: Column) -> None:
+        self.losses = signs * np.inf
+        self.steps = np.full(len(signs), -1)
         self.weights: Weights | None = None
 
-    def take(self, step: int, losses: Column, lower: NDArray[np.bool_], weights: Weights) -> None:
-        self.losses = np.where(lower, losses, self.losses)
-        self.steps = np.where(lower, step, self.steps)
+    def take(self, step: int, losses: Column, better: NDArray[np.bool_], weights: Weights) -> None:
+        self.losses = np.where(better, losses, self.losses)
+        self.steps = np.where(better, step, self.steps)
         if self.weights is None:
             self.weights = {name: weight.clone() for name, weight in weights.items()}
-        elif lower.all():
+        elif better.all():
             for name, weight in weights.items():
                 self.weights[name].copy_(weight)
         else:
-            index = torch.from_numpy(np.flatnonzero(lower))
+            index = torch.from_numpy(np.flatnonzero(better))
             for name, weight in weights.items():
                 index = index.to(weight.device)
                 self.weights[name].index_copy_(0, index, weight.index_select(0, index))
@@ -52,23 +52,35 @@ class _Held:
         self.losses, self.steps = state["losses"], state["steps"]
         self.weights = state["weights"]
 
+    def forget_none(self, signs: Column) -> None:
+        """Make the losses of slots without a best one the worst there is."""
+        self.losses = np.where(self.steps < 0, signs * np.inf, self.losses)
+
 
 class StackedBest:
-    """Each slot's best; a loss counts where it is recorded, so that an unrecorded lower one is
+    """Each slot's best; a loss counts where it is recorded, so that an unrecorded better one is
     kept as a candidate until it is known whether it was the run's last."""
 
-    def __init__(self, slots: int) -> None:
-        self._held = _Held(slots)
-        self._candidate = _Held(slots)
+    def __init__(self, signs: Column) -> None:
+        """Take each slot's sign of its losses (`core.specs.direction`)."""
+        self._signs = signs
+        self._held = _Held(signs)
+        self._candidate = _Held(signs)
+
+    def beaten_by(self, losses: Column, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which of these losses are better than the best recorded ones of these slots."""
+        signs = self._signs[slots]
+        none = self._held.steps[slots] < 0
+        return np.isfinite(losses) & (none | (signs * losses < signs * self._held.losses[slots]))
 
     def offer(self, step: int, losses: Column, weights: Weights, *, recorded: bool) -> None:
-        """Take the losses that are lower than the best."""
-        lower = losses < self._held.losses
-        if lower.any():
-            (self._held if recorded else self._candidate).take(step, losses, lower, weights)
+        """Take the losses that are better than the best."""
+        better = self._signs * losses < self._signs * self._held.losses
+        if better.any():
+            (self._held if recorded else self._candidate).take(step, losses, better, weights)
 
     def recorded(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Column]:
-        """Return the steps and losses of the slots' lowest recorded losses; step −1 without any."""
+        """Return the steps and losses of the slots' best recorded losses; step −1 without any."""
         return self._held.steps[slots], self._held.losses[slots]
 
     def of(
@@ -84,9 +96,10 @@ class StackedBest:
         if last.any():
             of_last = self._candidate.at(slots)
             weights = _mixed(of_last, weights, last) if weights else of_last
-        return steps, np.where(steps < 0, np.inf, losses), weights
+        return steps, np.where(steps < 0, self._signs[slots] * np.inf, losses), weights
 
     def compact(self, kept: NDArray[np.int64]) -> None:
+        self._signs = self._signs[kept]
         self._held.compact(kept)
         self._candidate.compact(kept)
 
@@ -96,6 +109,7 @@ class StackedBest:
     def load_state(self, state: dict[str, Any]) -> None:
         self._held.load_state(state["held"])
         self._candidate.load_state(state["candidate"])
+        self._held.forget_none(self._signs)
 
     def pause(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         columns: dict[str, Any] = {}
@@ -110,6 +124,7 @@ class StackedBest:
             weights = {k.removeprefix(start): w for k, w in columns.items() if k.startswith(start)}
             losses, steps = columns[f"{name}.losses"], columns[f"{name}.steps"]
             held.load_state({"losses": losses, "steps": steps, "weights": weights or None})
+        self._held.forget_none(self._signs)
 
 
 def _mixed(one: Weights, other: Weights, takes_one: NDArray[np.bool_]) -> Weights:

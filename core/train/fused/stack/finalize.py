@@ -87,7 +87,7 @@ class Endings:
             value = None if heights is None else float(heights[row])
             of_final = _row(final, row)
             of_best = int(steps[row]), float(losses[row]), _row(best, row)
-            step, loss, weights = self._lowest(slot, of_best, of_final)
+            step, loss, weights = self._best_of(slot, of_best, of_final)
             outcome = self._outcome(end, slot, finite=bool(finite[row]))
             result = self._result(end, row, slot, loss if step >= 0 else None, value)
             summary: LossAt | None = {"step": step, "loss": loss} if step >= 0 else None
@@ -117,12 +117,13 @@ class Endings:
                 of_best, at = _row(final, row), step
             yield RunWeights(_row(initial, row), of_best, _row(final, row), at, step, metadata)
 
-    def _lowest(
+    def _best_of(
         self, slot: int, best: tuple[int, float, Weights], final: Weights
     ) -> tuple[int, float, Weights]:
         """Return the best of a run, its evaluation at the end included."""
         last = None if self._evaluations is None else self._evaluations.last(slot)
-        if last is not None and last["loss"] < best[1]:
+        sign = self._traces.sign(slot)
+        if last is not None and sign * last["loss"] < sign * best[1]:
             return last["step"], last["loss"], final
         return best
 
@@ -130,7 +131,8 @@ class Endings:
         if end.reason != "finished":
             return None
         trace = self._traces.one(slot)
-        return final_outcome(end.outcome or "budget_exhausted", trace, finite=finite)
+        shown, sign = end.outcome or "budget_exhausted", self._traces.sign(slot)
+        return final_outcome(shown, trace, finite=finite, sign=sign)
 
     def _result(
         self, end: End, row: int, slot: int, best_loss: float | None, value: float | None

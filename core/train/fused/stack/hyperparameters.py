@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.specs.optimizers import AdamW, Optimizer
 from core.specs.schedules import Constant, Cyclic, OneCycle, Schedule, parts_of
@@ -93,7 +94,7 @@ def _scheduled(spec: JobSpec, lr: float | None) -> tuple[torch.optim.Optimizer, 
     optimizer = build_optimizer(spec.optimizer, [nn.Parameter(torch.zeros(()))])
     if lr is not None:
         optimizer.param_groups[0]["lr"] = lr
-    scheduler = build_scheduler(spec.schedule, optimizer)
+    scheduler = build_scheduler(spec.schedule, optimizer, sign_of_job(spec))
     assert scheduler is not None
     return optimizer, scheduler
 

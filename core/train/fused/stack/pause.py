@@ -58,7 +58,7 @@ def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
     # A run that ends here counts its last evaluation among those that may be best.
     is_best = np.zeros(len(slots), dtype=bool)
     if here is not None:
-        is_best = np.isfinite(here) & ((steps < 0) | (here < losses))
+        is_best = stack.best.beaten_by(here, slots)
         steps, losses = np.where(is_best, stack.step, steps), np.where(is_best, here, losses)
     stack.send_weights(is_best)
     index = torch.from_numpy(slots)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from core.jobs import Outcome
 from core.messages import EndReason, PopulationProgress
+from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import history_widths
 from core.train.events import Control, Emit
@@ -74,7 +75,7 @@ class Stack:
         dim = None if points is None else points.shape[1]
         self._rows = StackedRows(count, first.record.every, dim)
         self.traces = Traces(specs)
-        self.best = StackedBest(count)
+        self.best = StackedBest(np.array([sign_of_job(spec) for spec in specs]))
         evaluates = bool(history_widths(first)["eval"])
         self.evaluations = Evaluations(first.record.eval_every) if evaluates else None
         self.parts: dict[str, Part] = {

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.jobs import Outcome
+from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.train.stopping import TAIL, Rules, Trace, rules_of
 
@@ -22,22 +23,26 @@ class Traces:
     """The traces that the rules need of each slot's losses so far; see
     `core.train.stopping.Trace`."""
 
-    _COLUMNS: Final = ("first", "lowest", "last", "reference", "waited")
+    _COLUMNS: Final = {
+        "first": "first", "lowest": "best", "last": "last",
+        "reference": "reference", "waited": "waited",
+    }  # fmt: skip
+    """Column by its name in what is stored."""
 
     def __init__(self, specs: Sequence[JobSpec]) -> None:
         runs = len(specs)
-        rules = [rules_of(spec.stop) for spec in specs]
+        rules = [rules_of(spec.stop, sign_of_job(spec)) for spec in specs]
         self._rules = Rules(*(np.array(each, dtype=float) for each in zip(*rules, strict=True)))  # type: ignore[arg-type]
         never = Rules()
         self._tests = any(
-            each._replace(patience=never.patience, min_delta=never.min_delta) != never
+            each._replace(patience=never.patience, min_delta=never.min_delta, sign=1.0) != never
             for each in rules
         )
         self._waits = bool(np.isfinite(self._rules.patience).any())
         self.first = np.full(runs, np.nan)
         self.last = np.full(runs, np.nan)
-        self.lowest = np.full(runs, np.inf)
-        self.reference = np.full(runs, np.inf)
+        self.best = self._rules.sign * np.full(runs, np.inf)
+        self.reference = self.best.copy()
         self.waited = np.zeros(runs)
         self.tail = np.full((TAIL, runs), np.nan)
         self.num_rows = 0
@@ -51,25 +56,31 @@ class Traces:
         self.num_rows += 1
         rules = self._rules
         finite = np.isfinite(losses)
-        self.lowest = np.minimum(self.lowest, np.where(finite, losses, np.inf))
+        levels = rules.sign * losses
+        better = finite & (levels < rules.sign * self.best)
+        self.best = np.where(better, losses, self.best)
         codes = np.zeros(len(losses), dtype=np.int8)
         if self._waits:
-            fell = losses < self.reference - rules.min_delta
+            fell = levels < rules.sign * self.reference - rules.min_delta
             self.reference = np.where(fell, losses, self.reference)
             self.waited = np.where(fell, 0.0, self.waited + 1.0)
             codes[self.waited >= rules.patience] = 3
         if self._tests:
-            codes[(losses <= rules.target_loss) | (norms <= rules.gradient_norm)] = 2
-            codes[losses > rules.max_loss] = 1
+            codes[(levels <= rules.target_loss) | (norms <= rules.gradient_norm)] = 2
+            codes[levels > rules.max_loss] = 1
         codes[~finite] = 1
         return codes
+
+    def sign(self, slot: int) -> float:
+        """Return the sign of the slot's losses (`core.specs.direction`)."""
+        return float(self._rules.sign[slot])  # type: ignore[index]
 
     def one(self, slot: int) -> Trace:
         """Return the slot's trace as the single run's rules know it."""
         rows = range(max(0, self.num_rows - TAIL), self.num_rows)
         trace = Trace(
             first=float(self.first[slot]),
-            lowest=float(self.lowest[slot]),
+            best=float(self.best[slot]),
             last=float(self.last[slot]),
             reference=float(self.reference[slot]),
             waited=int(self.waited[slot]),
@@ -78,21 +89,26 @@ class Traces:
         return trace
 
     def compact(self, kept: NDArray[np.int64]) -> None:
-        for name in self._COLUMNS:
+        for name in self._COLUMNS.values():
             setattr(self, name, getattr(self, name)[kept])
         self.tail = self.tail[:, kept]
         self._rules = Rules(*(np.asarray(rule)[kept] for rule in self._rules))  # type: ignore[arg-type]
 
     def state(self) -> dict[str, Any]:
-        columns = {name: getattr(self, name) for name in self._COLUMNS}
+        columns = {name: getattr(self, column) for name, column in self._COLUMNS.items()}
         return {**columns, "tail": self.tail, "num_rows": self.num_rows}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
+        """Go on where `state` was taken, by whichever version: see `Trace.from_state`."""
+        none = np.asarray(self._rules.sign) * np.inf
+        for name, column in self._COLUMNS.items():
+            value = state[name]
+            bounded = column in ("best", "reference")
+            setattr(self, column, np.where(np.isinf(value), none, value) if bounded else value)
+        self.tail, self.num_rows = state["tail"], state["num_rows"]
 
     def pause(self, slots: NDArray[np.int64]) -> dict[str, Any]:
-        columns = {name: getattr(self, name)[slots] for name in self._COLUMNS}
+        columns = {name: getattr(self, column)[slots] for name, column in self._COLUMNS.items()}
         num_rows = np.full(len(slots), self.num_rows)
         return {**columns, "tail": self.tail[:, slots].T, "num_rows": num_rows}
 

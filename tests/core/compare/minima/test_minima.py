@@ -88,7 +88,7 @@ def test_runs_that_climb_find_maxima_highest_first() -> None:
     }
     tops = [-0.9872, 1.0123]
     values = [-((x**2 - 1) ** 2) + 0.1 * x for x in tops]
-    found = minima(problem, ended([{"x": x} for x in tops], values), maximize=True)
+    found = minima(problem, ended([{"x": x} for x in tops], values), "max")
     assert found is not None
     assert [one["point"]["x"] for one in found["minima"]] == [1.0123, -0.9872]
 

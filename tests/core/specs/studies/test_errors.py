@@ -20,6 +20,7 @@ from tests.core.specs.studies.specs_of_studies import (
 )
 
 LR: Json = {"optimizer.lr": {"log": [1e-4, 1.0], "count": 4}}
+CLIMBING: Json = {"kind": "sgd", "lr": 0.1, "maximize": True}
 HALVING: Json = {"kind": "successive_halving"}
 
 
@@ -82,6 +83,10 @@ def tpe(num_runs: int = 10, **fields: Any) -> Json:
         (study(repeats=0), "repeats", "greater_than"),
         (study(metric={"nmae": "loss"}), "metric.nmae", "unknown_field"),
         (study(metric={"at": "last"}), "metric.at", "unknown_value"),
+        (study(job(), {"optimizer": {"values": [CLIMBING, {"kind": "adam"}]}}), "metric.goal",
+         "missing"),
+        (study(job(SPHERE, optimizer=CLIMBING), {"optimizer.maximize": {"values": [True, False]}},
+               strategy=tpe()), "metric.goal", "missing"),
         (study(metric={"name": "accuracy"}), "metric.name", "unknown_metric"),
         (study(metric={"name": "eval.mae"}), "metric.name", "unknown_metric"),
         (study(job(DIABETES), metric={"name": "eval.accuracy"}), "metric.name", "unknown_metric"),
@@ -185,6 +190,15 @@ def test_a_mistake_lies_where_it_is(body: Any, param: str, code: str) -> None:
             (
                 'metric.name: "eval.mae" is not recorded by every run of this study; its runs have'
                 " loss, eval.loss, eval.accuracy"
+            ),
+        ),
+        (
+            study(sweep={"optimizer": {"values": [CLIMBING, {"kind": "adam"}]}}),
+            (
+                "metric.goal is required: some configurations maximize their loss"
+                " (optimizer.maximize) and others minimize it, so that eval.loss has no better side"
+                ' of its own; give "min" or "max", compare them by eval.accuracy, or make a study'
+                " of each"
             ),
         ),
         (study(repeat=3), "repeat is not a field of a study (did you mean repeats?)"),

@@ -37,7 +37,7 @@ def test_every_row_ends_the_runs_that_it_would_end_alone() -> None:
             )
             assert OUTCOMES[codes[run]] == outcome
             mine = together.one(run)
-            for name in ("first", "lowest", "last"):
+            for name in ("first", "best", "last"):
                 np.testing.assert_equal(getattr(mine, name), getattr(alone[run], name))
             np.testing.assert_equal(list(mine.tail), list(alone[run].tail))
             if outcome is not None:
