@@ -116,17 +116,28 @@ def settings() -> None:
 
 
 @app.command()
-def health(part: Annotated[Literal["api", "worker"], typer.Argument()]) -> None:
+def health(
+    part: Annotated[Literal["api", "worker"], typer.Argument()],
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live/--ready",
+            help="Whether the process is alive, whatever became of Redis; or whether it is ready"
+            " for work: Redis is there, and artifacts can be written.",
+        ),
+    ] = False,
+) -> None:
     """Tell by the exit status whether a part on this machine is well (for containers)."""
     if part == "worker":
-        become("worker", "--check")
+        become("worker", "--check", "live" if live else "ready")
     from thalweg_service.supervisor import ask
 
     configured = settings_of("health")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(configured.host, configured.host)
-    status, reply = ask(host, configured.port, "/readyz")
+    status, reply = ask(host, configured.port, "/livez" if live else "/readyz")
     if status != 200:
-        fail("health", f"the API is not ready: {reply.get('detail', 'it does not answer')}")
+        how = "alive" if live else "ready"
+        fail("health", f"the API is not {how}: {reply.get('detail', 'it does not answer')}")
 
 
 @app.command()

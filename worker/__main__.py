@@ -1,4 +1,5 @@
-"""`python -m worker`: one worker (see `thalweg worker --help`); `--check`: is one alive here?"""
+"""`python -m worker`: one worker (see `thalweg worker --help`); `--check live` or `--check ready`:
+is one here?"""
 
 import sys
 
@@ -7,11 +8,12 @@ from thalweg_service.packages import foreign
 if __name__ == "__main__":
     if (whose := foreign()) is not None:
         sys.exit(f"thalweg worker: {whose}")
-    if sys.argv[1:] == ["--check"]:
-        from worker.health import check
+    match sys.argv[1:]:
+        case ["--check", "live" | "ready" as kind]:
+            from worker.health import check
 
-        check()
-    else:
-        from worker.app import main
+            check(kind)
+        case _:
+            from worker.app import main
 
-        main()
+            main()

@@ -7,6 +7,7 @@ docs/decisions): no acknowledgement after the work, no retries, no results, no t
 """
 
 import argparse
+import ctypes
 import gc
 import importlib.util
 import logging
@@ -16,6 +17,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import redis
@@ -31,12 +33,12 @@ from core.log import configure
 from core.settings import Settings, setting_mistakes, unknown_variables
 from core.store.protocols.worker import WorkerStore
 from core.store.redis import RedisStore
-from worker.health import alive_file
+from worker.health import HealthFiles
 from worker.heartbeat import Heartbeat
 from worker.janitor import Janitor
 from worker.listener import Listener
 from worker.reconciler import Reconciler
-from worker.runner import Runner
+from worker.runner import Runner, unwritable
 from worker.trainer.client import TRAINER, TrainerClient, TrainerUnavailableError
 
 log = logging.getLogger("thalweg.worker")
@@ -101,6 +103,20 @@ def choose_devices(wanted: str, found: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
+def refuse_missing_gpu(device: str) -> None:
+    """Refuse a GPU where there can be none, before torch is imported to look for it: raise
+    `StartError`."""
+    if device.partition(":")[0] != "cuda" or Path("/dev/kfd").exists():
+        return
+    try:
+        ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
+    except OSError as error:
+        raise StartError(
+            f"This machine has no device {device!r}: it has no NVIDIA driver (libcuda.so.1). Start"
+            " a container with access to the GPUs (--gpus all), or the worker with --device cpu."
+        ) from error
+
+
 def run_worker(
     settings: Settings,
     *,
@@ -118,6 +134,10 @@ def run_worker(
         artifacts = open_artifacts(settings.artifacts_location)
     except ArtifactError as error:
         raise StartError(str(error)) from error
+    try:
+        artifacts.try_write()
+    except ArtifactError as error:
+        raise StartError(f"{unwritable(error)} Look at THALWEG_ARTIFACTS and its owner.") from error
     try:
         redis.ConnectionPool.from_url(settings.redis_url)
     except ValueError as error:  # an option in it; the rest of it has been checked
@@ -169,7 +189,8 @@ def _parts_around(
         lease_s=settings.lease_s,
         devices=lambda: runner.devices,
         queues=(QUEUE,),
-        alive_file=alive_file(),
+        files=HealthFiles(),
+        trouble=lambda: runner.unwritable,
     )
     reconciler = Reconciler(
         store,
@@ -247,6 +268,7 @@ def main(trainer: Sequence[str] = TRAINER) -> None:
         settings = Settings()
         if trainer is TRAINER:
             refuse_missing_parts()
+            refuse_missing_gpu(arguments.device)
         configure(settings.log_level, "thalweg", "core")
         run_worker(settings, name=arguments.name, device=arguments.device, trainer=trainer)
     except StartError as error:

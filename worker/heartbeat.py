@@ -7,12 +7,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError, ThalwegError
 from core.ids import rfc3339, utc_now
 from core.store.protocols.types import Claim, TaskClaim, WorkerInfo
 from core.store.protocols.worker import WorkerStore
+from worker.health import HealthFiles
 
 log = logging.getLogger("thalweg.worker")
 
@@ -28,7 +28,9 @@ class Heartbeat:
     is heard once it is back.
 
     Args:
-        alive_file: touched after each report that arrived (the container's health check).
+        files: where it says that the process lives, and that its reports arrive (for the health
+            checks of containers).
+        trouble: why this worker takes no work, although it reports; None: it does.
     """
 
     def __init__(
@@ -39,17 +41,19 @@ class Heartbeat:
         lease_s: float,
         devices: Callable[[], tuple[str, ...]],
         queues: tuple[str, ...],
-        alive_file: Path | None = None,
+        files: HealthFiles | None = None,
+        trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._store = store
         self._name = name
         self._lease_s = lease_s
         self._devices = devices
         self._queues = queues
-        self._alive_file = alive_file
+        self._files = files
+        self._trouble = trouble
         self._started_at = rfc3339(utc_now())
         self._held: tuple[Claim | TaskClaim, Callable[[], None], Callable[[], None]] | None = None
-        self._reported: tuple[float, str | None] = (-float("inf"), None)
+        self._reported: tuple[float, str | None, str | None] = (-float("inf"), None, None)
         self._stopping = threading.Event()
         self._away = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -64,8 +68,8 @@ class Heartbeat:
         self._thread.join()
         with contextlib.suppress(ThalwegError):
             self._store.forget_worker(self._name)
-        if self._alive_file is not None:
-            self._alive_file.unlink(missing_ok=True)
+        if self._files is not None:
+            self._files.remove()
 
     def hold(
         self, claim: Claim | TaskClaim, *, cancelled: Callable[[], None], lost: Callable[[], None]
@@ -81,6 +85,8 @@ class Heartbeat:
     def _run(self) -> None:
         every = min(_LOOK_EVERY_S, self._lease_s / 3)
         while True:
+            if self._files is not None:
+                self._files.live()
             try:
                 self._beat()
             except StoreUnavailableError as error:
@@ -111,10 +117,12 @@ class Heartbeat:
                     cancelled()
         job_id = at_work_on(held[0]) if held else None
         now = time.monotonic()
-        last, last_job = self._reported
-        if job_id != last_job or now - last >= self._lease_s / 3:
+        last, last_job, last_trouble = self._reported
+        trouble = self._trouble()
+        news = (job_id, trouble) != (last_job, last_trouble)
+        if news or now - last >= self._lease_s / 3:
             self._report(job_id)
-            self._reported = (now, job_id)
+            self._reported = (now, job_id, trouble)
 
     def _report(self, job_id: str | None) -> None:
         devices = self._devices()
@@ -130,8 +138,8 @@ class Heartbeat:
             pid=os.getpid(),
         )
         self._store.report_worker(info, 2 * self._lease_s)
-        if self._alive_file is not None:
-            self._alive_file.touch()
+        if self._files is not None:
+            self._files.ready(self._trouble())
 
 
 def at_work_on(claim: Claim | TaskClaim) -> str:

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import assert_never
 
 from core.artifacts.base import ArtifactStore
-from core.errors import NewerFormatError, StoreUnavailableError
+from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
 from core.settings import Settings
 from core.store.protocols.types import Claim, TaskClaim
 from core.store.protocols.worker import WorkerStore
@@ -30,6 +30,7 @@ log = logging.getLogger("thalweg.worker")
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 30.0
 _DIAGNOSES_EVERY_S = 1.0
+_WRITE_AGAIN_S = 1.0
 
 
 class Runner:
@@ -42,6 +43,8 @@ class Runner:
 
     Attributes:
         refused: why no more work is claimed; None while it is.
+        unwritable: why artifacts cannot be written, for which no work is claimed; None while they
+            can.
         end_process: called once, when work is refused.
     """
 
@@ -65,6 +68,7 @@ class Runner:
         self._choose_devices = devices
         self._decide = decide
         self.refused: str | None = None
+        self.unwritable: str | None = None
         self.end_process: Callable[[], None] = lambda: None
         self._heartbeat: Heartbeat | None = None
         self._mailbox: Mailbox | None = None
@@ -146,6 +150,10 @@ class Runner:
                     self.wake()
                 except StoreUnavailableError as error:
                     log.warning("no job can be claimed: %s", error)
+                except ArtifactError as error:
+                    self._cannot_write(error)
+                    self._pause(_WRITE_AGAIN_S)
+                    self.wake()
                 except NewerFormatError as error:
                     self.refused = str(error)
                     self.begin_shutdown()
@@ -177,6 +185,10 @@ class Runner:
 
     def _drain(self) -> None:
         while not self._closing:
+            if self.unwritable is not None:
+                self._artifacts.try_write()
+                self.unwritable = None
+                log.info("artifacts can be written again")
             self._link.start()
             # Diagnoses are short and somebody waits for them; but a look before each job would cost
             # it a round trip.
@@ -187,6 +199,11 @@ class Runner:
                 self._work(claim)
             elif not self._diagnose():
                 return
+
+    def _cannot_write(self, error: ArtifactError) -> None:
+        if self.unwritable is None:
+            log.error("%s No work is taken until they can.", unwritable(error))
+        self.unwritable = unwritable(error)
 
     def _diagnose(self) -> bool:
         """Make one of the diagnoses that were asked for after a job's end, and tell whether there
@@ -233,6 +250,7 @@ class Runner:
                 settings=self._settings,
                 device=lambda wanted: settle_device(wanted, self.devices),
                 shutdown=self._shutdown,
+                cannot_write=self._cannot_write,
             )
         finally:
             self._mailbox = None
@@ -257,13 +275,18 @@ class Runner:
         if mailbox is not None:
             mailbox.put(heard)
         elif isinstance(heard, TrainerDied):
-            log.error("the idle trainer ended with status %d; a new one starts", heard.status)
+            log.error("while idle: %s A new one starts.", heard.words)
             self.wake()
 
     def _order(self, order: Order) -> None:
         mailbox = self._mailbox
         if mailbox is not None:
             mailbox.put(order)
+
+
+def unwritable(error: ArtifactError) -> str:
+    """Say why a worker takes no work although it is there."""
+    return f"Artifacts cannot be written ({error})."
 
 
 def settle_device(wanted: str, devices: Sequence[str]) -> str:

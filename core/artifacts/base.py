@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.errors import ArtifactError, NotFoundError
-from core.ids import JOB_PREFIX, STUDY_PREFIX, is_id
+from core.ids import JOB_PREFIX, STUDY_PREFIX, is_id, new_id
 
 Buffer = bytes | bytearray | memoryview
 
@@ -136,3 +136,13 @@ class ArtifactStore(ABC):
     @abstractmethod
     def check(self) -> None:
         """Check that the store can be used now. Raises `ArtifactError` with the reason alone."""
+
+    def try_write(self) -> None:
+        """Write an artifact of a few bytes and remove it again: a worker that cannot must take no
+        work. Raises `ArtifactError`."""
+        self.check()
+        trial = self.job(new_id(JOB_PREFIX))
+        try:
+            trial.write("trial", (b"trial",))
+        finally:
+            trial.delete_all()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +135,15 @@ def test_the_health_of_an_api_that_is_not_there_is_bad() -> None:
     done = run("health", "api", THALWEG_PORT="1")
     assert done.returncode == 1
     assert done.stderr == "thalweg health: the API is not ready: it does not answer\n"
+    done = run("health", "api", "--live", THALWEG_PORT="1")
+    assert done.stderr == "thalweg health: the API is not alive: it does not answer\n"
+
+
+def test_the_health_of_a_worker_that_is_not_there_is_bad(tmp_path: Path) -> None:
+    for flags, said in ([], "reported"), (["--ready"], "reported"), (["--live"], "been alive"):
+        done = run("health", "worker", *flags, TMPDIR=str(tmp_path))
+        assert done.returncode == 1
+        assert f"has {said} within 12 s." in done.stderr
 
 
 def test_a_worker_without_redis_says_so_in_one_line() -> None:

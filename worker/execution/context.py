@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from core.artifacts.base import ArtifactStore
-from core.errors import StoreUnavailableError
+from core.errors import ArtifactError, StoreUnavailableError
 from core.settings import Settings
 from core.store.protocols.worker import WorkerStore
 from worker.execution.supervision import TrainerLine
@@ -34,6 +34,7 @@ class ExecutionContext:
 
     Attributes:
         device: settles the device that a spec's `device` means.
+        cannot_write: told why this worker can write no artifacts, which others may be able to.
     """
 
     store: WorkerStore
@@ -42,6 +43,16 @@ class ExecutionContext:
     settings: Settings
     device: Callable[[str], str]
     shutdown: Shutdown
+    cannot_write: Callable[[ArtifactError], None]
+
+    def writes_artifacts(self) -> bool:
+        """Tell whether artifacts can be written; if not, the worker takes no more work."""
+        try:
+            self.artifacts.try_write()
+        except ArtifactError as error:
+            self.cannot_write(error)
+            return False
+        return True
 
     def insist(self, action: Callable[[], T]) -> T:
         """Do the action, however long the store stays away; raises `StoreUnavailableError` once the

@@ -6,6 +6,8 @@ What can happen on the way is said here, whatever the claim is of; its kind supp
 
 - The trainer answers: the kind writes the end (`_end`), or why it failed (`_fail`). After a failure
   that is `fatal` the trainer is replaced.
+- Artifacts cannot be written, by any job of this worker: as at a shutdown, the work is handed over,
+  and the worker takes no more until it can write (`ExecutionContext.writes_artifacts`).
 - The trainer dies: if it had been asked to stop, that is the end (`_end_stopped`); if not, the
   attempt is lost, and counts (`_lose`).
 - The worker shuts down: the work is handed over, and no attempt is counted (`_hand_over`).
@@ -95,8 +97,8 @@ class TrainerExecution(Execution):
         not say itself how far it had come."""
 
     @abstractmethod
-    def _lose(self) -> None:
-        """Say that the attempt is lost: its trainer died."""
+    def _lose(self, how: str) -> None:
+        """Say that the attempt is lost: its trainer died, as `how` says."""
 
     @abstractmethod
     def _hand_over(self) -> None:
@@ -137,21 +139,25 @@ class TrainerExecution(Execution):
             case Failed():
                 if last.fatal:
                     self._context.line.client.stop()
-                self._fail(last)
-            case TrainerDied(status):
-                log.error("%s: its trainer ended with status %d", self._name, status)
-                self._settle_death()
+                if last.code == ArtifactError.code and not self._context.writes_artifacts():
+                    self._hand_over()
+                else:
+                    self._fail(last)
+            case TrainerDied():
+                how = last.words
+                log.error("%s: %s", self._name, how)
+                self._settle_death(how)
             case _:
                 assert_never(last)
 
-    def _settle_death(self) -> None:
+    def _settle_death(self, how: str) -> None:
         match self._supervision.stopping:
             case "cancel" | "time_limit":
                 self._end_stopped()
             case "hand_over":
                 self._hand_over()
             case None:
-                self._lose()
+                self._lose(how)
             case _:
                 assert_never(self._supervision.stopping)
 
@@ -182,8 +188,8 @@ class Training(TrainerExecution, Generic[Held]):
     def _hand_over(self) -> None:
         self._give_back(self._context.store.hand_over, "handed over")
 
-    def _lose(self) -> None:
-        self._give_back(self._context.store.lose, "lost")
+    def _lose(self, how: str) -> None:
+        self._give_back(lambda claim: self._context.store.lose(claim, how), "lost")
 
     def _give_back(self, how: Callable[[Held], Status], word: str) -> None:
         """Write what there is and let another attempt go on from the last checkpoint."""

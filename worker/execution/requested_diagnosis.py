@@ -92,8 +92,8 @@ class DiagnosisExecution(TrainerExecution):
     def _end_stopped(self) -> None:
         self._fail_by(_DIED)
 
-    def _lose(self) -> None:
-        self._fail_by(_DIED)
+    def _lose(self, how: str) -> None:
+        self._fail_by(f"{_DIED} {how}")
 
     def _fail_by(self, reason: str) -> None:
         self._insist(lambda: self._diagnoses.fail(self._claim, reason))

@@ -8,6 +8,8 @@ the trainer is killed when the thread that started it ends.
 import contextlib
 import logging
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -33,12 +35,53 @@ class TrainerUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class TrainerDied:
-    """The trainer's process has ended; `status` as `subprocess` gives it (negative: a signal)."""
+    """The trainer's process has ended.
+
+    Attributes:
+        status: as `subprocess` gives it (negative: a signal).
+        out_of_memory: whether the system counted a kill for want of memory meanwhile.
+    """
 
     status: int
+    out_of_memory: bool = False
+
+    @property
+    def words(self) -> str:
+        """How it ended, in one or two sentences, with what to do about it."""
+        if self.out_of_memory:
+            return (
+                "Its trainer was killed because the memory limit of this container or machine was"
+                " reached: raise the limit, or make batch_size, the model or the data smaller."
+            )
+        if self.status == -signal.SIGKILL:
+            return (
+                "Its trainer was killed (signal 9), as the system does where memory runs out: look"
+                " at the memory limit, and at peak_memory_bytes of similar jobs."
+            )
+        if self.status < 0:
+            return f"Its trainer crashed (signal {-self.status})."
+        return f"Its trainer ended with status {self.status}."
 
 
 Heard = JobReport | TaskReport | Answer | TrainerDied
+
+
+_CGROUP_FILES: Final = (
+    Path("/sys/fs/cgroup/memory.events"),  # of a container with its own view of version 2
+    Path("/sys/fs/cgroup/memory/memory.oom_control"),  # version 1
+)
+
+
+def kills_for_memory(files: Sequence[Path] = _CGROUP_FILES) -> int:
+    """Count the processes of this container that the kernel has killed for want of memory
+    (`oom_kill` of Linux's memory controller; docs.kernel.org, "Control Group v2"); 0 where nobody
+    counts."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            found = re.search(r"^oom_kill (\d+)$", file.read_text(), re.MULTILINE)
+            if found is not None:
+                return int(found[1])
+    return 0
 
 
 class TrainerClient:
@@ -48,6 +91,7 @@ class TrainerClient:
         command: what to start; the socket's number and this process's id are appended.
         environment: variables set on top of this process's.
         start_timeout_s: how long importing torch and warming up may take.
+        kills: counts the processes of this container that were killed for want of memory.
     """
 
     def __init__(
@@ -56,12 +100,14 @@ class TrainerClient:
         command: Sequence[str] = TRAINER,
         environment: Mapping[str, str] | None = None,
         start_timeout_s: float = 120.0,
+        kills: Callable[[], int] | None = None,
     ) -> None:
         self.hear: Callable[[Heard], None] = lambda heard: None
         """Called by the client's own thread with each report but `Ready`, and with a death."""
         self._command = tuple(command)
         self._environment = dict(environment or {})
         self._start_timeout_s = start_timeout_s
+        self._kills = kills or kills_for_memory
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._listener: threading.Thread | None = None
@@ -151,6 +197,7 @@ class TrainerClient:
         ready: threading.Event,
         answered: threading.Event,
     ) -> None:
+        kills = self._kills()
         with link.makefile("rb") as stream:
             while True:
                 try:
@@ -168,8 +215,9 @@ class TrainerClient:
                     self.hear(report)
         process.kill()  # without its socket it is of no use, should it still live
         status = process.wait()
+        killed = status == -signal.SIGKILL and self._kills() > kills
         was_ready = ready.is_set()
         ready.clear()
         answered.set()
         if was_ready:
-            self.hear(TrainerDied(status))
+            self.hear(TrainerDied(status, killed))

@@ -244,8 +244,8 @@ local function leave(id, to, err)
   if is_task(id) then settle_task(id, to, err) end
 end
 
--- A held job or task whose worker is gone.
-local function lose(id, call)
+-- A held job or task whose worker is gone. `how`: a sentence without quotes, or nothing.
+local function lose(id, call, how)
   local status = field(id, 'status')
   end_attempt(id, 'lost', call)
   if status == 'cancelling' then
@@ -255,9 +255,9 @@ local function lose(id, call)
     if redis.call('HINCRBY', job_key(id), 'lost', 1) < most then
       leave(id, 'queued')
     else
-      leave(id, 'failed', string.format('{"code":"worker_lost","message":"The worker died on %s.",'
+      leave(id, 'failed', string.format('{"code":"worker_lost","message":"The worker died on %s.%s",'
         .. '"param":null}', most == 1 and 'the only attempt allowed'
-        or 'each of ' .. most .. ' attempts'))
+        or 'each of ' .. most .. ' attempts', how and how ~= '' and ' ' .. how or ''))
     end
   end
   touch(id)

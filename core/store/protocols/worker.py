@@ -120,8 +120,12 @@ class WorkerStore(Protocol):
         job that is `cancelling` becomes `cancelled`."""
         ...
 
-    def lose(self, claim: Claim | TaskClaim) -> Status:
-        """Do at once what `reap` does when the lease has expired (the trainer died)."""
+    def lose(self, claim: Claim | TaskClaim, how: str = "") -> Status:
+        """Do at once what `reap` does when the lease has expired (the trainer died).
+
+        Args:
+            how: it died, for the error of a last attempt: a sentence without quotation marks.
+        """
         ...
 
     def reap(self) -> Sequence[str]:

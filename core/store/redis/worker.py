@@ -116,8 +116,8 @@ class RedisStore:
     def hand_over(self, claim: Claim | TaskClaim) -> Status:
         return status_in(self._link.call(call_script("hand_over", *held(claim))), claim)
 
-    def lose(self, claim: Claim | TaskClaim) -> Status:
-        return status_in(self._link.call(call_script("lose", *held(claim))), claim)
+    def lose(self, claim: Claim | TaskClaim, how: str = "") -> Status:
+        return status_in(self._link.call(call_script("lose", *held(claim), how)), claim)
 
     def reap(self) -> Sequence[str]:
         reaped: list[str] = []

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import cast
 
@@ -16,7 +17,7 @@ from core.jobs import JobRecord
 from core.store.redis import RedisStore
 from core.studies import RunRecord, StudyRecord
 from tests.worker.bench import FAKE, Away, Bench, there
-from tests.worker.scenarios import Finish
+from tests.worker.scenarios import Fail, Finish
 from tests.worker.study_bench import StudyBench, as_written
 from worker.execution.context import ExecutionContext, Shutdown
 from worker.execution.execution import Execution
@@ -124,6 +125,7 @@ def context_of(
         settings=bench.settings,
         device=lambda wanted: "cpu",
         shutdown=shutdown or Shutdown(),
+        cannot_write=lambda error: None,
     )
 
 
@@ -180,3 +182,71 @@ def test_a_claim_that_is_anothers_by_now_writes_nothing(
     before = claimed.look()
     claimed.execute(context_of(bench, trainer)).run()
     assert claimed.look() == before
+
+
+@pytest.fixture
+def studies(bench: Bench) -> StudyBench:
+    return StudyBench(bench)
+
+
+@pytest.fixture
+def unwritable(bench: Bench) -> Iterator[Callable[[], None]]:
+    """Put a file where the folder of the artifacts was; the block ends with the folder back. Yields
+    what brings it back sooner."""
+    folder = Path(bench.settings.artifacts)
+    away = folder.with_name(f"{folder.name}-away")
+    folder.rename(away)
+    folder.touch()
+
+    def back() -> None:
+        if folder.is_file():
+            folder.unlink()
+            away.rename(folder)
+
+    yield back
+    back()
+
+
+@pytest.mark.parametrize("kind", ["job", "task"])
+def test_a_worker_that_cannot_write_gives_the_work_back_and_takes_no_more(
+    kind: str, bench: Bench, studies: StudyBench, unwritable: Callable[[], None]
+) -> None:
+    fails, goes_on = Fail("disk"), Finish(3)
+    if kind == "job":
+        work = bench.submit(fails, resumed=goes_on, max_attempts=1)
+    else:
+        work = studies.submit(fails, [[0]], resumed=goes_on, max_attempts=1)
+    worker = bench.worker()
+    bench.until(lambda: worker.runner.unwritable is not None)
+    assert "cannot be made" in there(worker.runner.unwritable)
+    second = bench.submit(goes_on)
+    if kind == "job":
+        job = bench.until_status(work, "queued")
+        assert [attempt.end for attempt in job.attempts] == ["handed_over"]
+    assert bench.get(second).status == "queued"
+    unwritable()
+    bench.until_status(second, "succeeded")
+    if kind == "job":
+        assert bench.until_status(work, "succeeded").error is None
+    else:
+        bench.until(lambda: studies.get(work).status == "succeeded")
+    assert worker.runner.unwritable is None
+
+
+def test_another_worker_that_can_write_does_the_work_meanwhile(
+    bench: Bench, tmp_path: Path, unwritable: Callable[[], None]
+) -> None:
+    job_id = bench.submit(Fail("disk"), resumed=Finish(3))
+    worker = bench.worker()
+    bench.until(lambda: worker.runner.unwritable is not None)
+    bench.worker(artifacts=str(tmp_path.with_name(f"{tmp_path.name}-good")))
+    bench.until_status(job_id, "succeeded")
+    assert worker.runner.unwritable is not None
+
+
+def test_what_cannot_be_written_where_others_can_fails_as_it_did(bench: Bench) -> None:
+    worker = bench.worker()
+    job = bench.until_status(bench.submit(Fail("disk")), "failed")
+    assert there(job.error)["code"] == "artifact_store_unavailable"
+    assert worker.runner.unwritable is None
+    bench.until_status(bench.submit(Finish(1)), "succeeded")

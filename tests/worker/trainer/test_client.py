@@ -23,7 +23,13 @@ from tests.worker.scenarios import (
     Wait,
     labels,
 )
-from worker.trainer.client import Heard, TrainerClient, TrainerDied, TrainerUnavailableError
+from worker.trainer.client import (
+    Heard,
+    TrainerClient,
+    TrainerDied,
+    TrainerUnavailableError,
+    kills_for_memory,
+)
 
 FAKE = (sys.executable, "-P", str(Path(__file__).parents[1] / "fake_trainer.py"))
 
@@ -187,3 +193,26 @@ def test_a_trainer_dies_with_its_worker() -> None:
         assert select.select([trainer], [], [], 5.0)[0]
     finally:
         os.close(trainer)
+
+
+@pytest.mark.parametrize(
+    ("died", "said"),
+    [
+        (TrainerDied(-9, out_of_memory=True), "memory limit of this container or machine"),
+        (TrainerDied(-9), "killed (signal 9), as the system does where memory runs out"),
+        (TrainerDied(-11), "crashed (signal 11)"),
+        (TrainerDied(3), "ended with status 3"),
+    ],
+)
+def test_a_death_says_its_cause_and_what_to_do(died: TrainerDied, said: str) -> None:
+    assert said in died.words
+    assert '"' not in died.words
+
+
+def test_kills_for_want_of_memory_are_counted_where_the_system_counts_them(tmp_path: Path) -> None:
+    second, first = tmp_path / "memory.events", tmp_path / "memory.oom_control"
+    assert kills_for_memory([second, first]) == 0
+    first.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+    assert kills_for_memory([second, first]) == 2
+    second.write_text("low 0\nhigh 0\nmax 7\noom 3\noom_kill 3\noom_group_kill 0\n")
+    assert kills_for_memory([second, first]) == 3
