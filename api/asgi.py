@@ -5,6 +5,7 @@ from typing import Final
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.services.disk import Reserve
 from api.services.dispatch import CeleryDispatcher
 from core.artifacts.build import open_artifacts
 from core.settings import Settings
@@ -21,7 +22,10 @@ def build(settings: Settings) -> FastAPI:
     Raises `ArtifactError` for an object store that must not be used.
     """
     store = AsyncRedisStore(
-        settings.redis_url, settings.namespace, max_queued=settings.max_queued_jobs
+        settings.redis_url,
+        settings.namespace,
+        max_queued=settings.max_queued_jobs,
+        is_low=Reserve(settings.store_folder, settings.reserve_bytes).is_low,
     )
     artifacts = open_artifacts(settings.artifacts_location, patience_s=ARTIFACTS_PATIENCE_S)
     return create_app(settings, store, CeleryDispatcher(settings), artifacts)

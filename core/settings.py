@@ -143,6 +143,12 @@ class Settings(BaseSettings):
     """Most runs of a study."""
     max_study_steps: Annotated[int, Field(gt=0)] = 1_000_000_000
     """Most updates of a study, over all its runs."""
+    store_folder: Path | None = None
+    """Folder of the Redis server's data, where that is on this machine (`thalweg serve` sets it):
+    new work is refused (503) while its disk has less than `reserve_bytes` free."""
+    reserve_bytes: Annotated[int, Field(ge=0)] = 128 * 2**20
+    """Free bytes of the disk in `store_folder` below which new work is refused; the server of
+    `thalweg serve` refuses all writes below a quarter of it. 0: no reserve."""
     max_queued_jobs: Annotated[int, Field(gt=0)] = 1_000_000
     """Queued jobs above which new ones are refused (503)."""
     lease_s: Annotated[float, Field(gt=0)] = 6.0
@@ -171,6 +177,12 @@ class Settings(BaseSettings):
         if "://" in self.artifacts:
             return self.artifacts
         return str(Path(self.artifacts).expanduser().resolve())
+
+    @property
+    def lost_workers_key(self) -> str:
+        """The list in Redis to which whoever sees a worker die adds its name: an idle worker takes
+        it from there, and the lease of what the dead one held need not run out."""
+        return f"{self.namespace}:lost_workers"
 
     @property
     def redis_address(self) -> str:

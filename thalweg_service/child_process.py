@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -72,6 +73,21 @@ def signals_deferred() -> Iterator[None]:
             signal.raise_signal(came[0])
 
 
+class Backoff:
+    """Pauses before a process is started again: none after a life that had settled, else longer
+    each time."""
+
+    def __init__(self) -> None:
+        self._pause_s = 0.0
+
+    def after(self, lived_s: float) -> float:
+        """Return the pause after a life that lasted so long; 0 of one that did not begin."""
+        settled = lived_s > _SETTLED_S
+        longer = min(max(2 * self._pause_s, FIRST_BACKOFF_S), LAST_BACKOFF_S)
+        self._pause_s = 0.0 if settled else longer
+        return self._pause_s
+
+
 class Part:
     """A child process of the service.
 
@@ -81,13 +97,22 @@ class Part:
     Args:
         name: for messages (`api`, `worker 1`).
         log: its standard output and error are appended here; None leaves them ours.
+        stem: with it each life of the process gets a name of its own that begins so, as `--name`.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path | None
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path | None,
+        stem: str | None = None,
     ) -> None:
         self.name = name
+        self.life = ""
+        """The name of the process's present life, or of its last one."""
         self._command = tuple(command)
+        self._stem = stem
         self._environment = dict(environment)
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +120,7 @@ class Part:
         self._started_at = 0.0
         self.deaths = 0
         """How often it has died."""
-        self._backoff = 0.0
+        self._backoff = Backoff()
         self._start_at: float | None = None
 
     @property
@@ -120,8 +145,12 @@ class Part:
                     self._log_from = out.tell()
                 except OSError:
                     out = subprocess.DEVNULL
+            command = self._command
+            if self._stem is not None:
+                self.life = f"{self._stem}-{secrets.token_hex(3)}"
+                command = (*command, "--name", self.life)
             self._process = subprocess.Popen(
-                tethered(self._command),
+                tethered(command),
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
@@ -141,18 +170,13 @@ class Part:
             assert self._process.stdin is not None
             self._process.stdin.close()
             self.deaths += 1
-            settled = now - self._started_at > _SETTLED_S
-            self._backoff = (
-                0.0 if settled else min(max(2 * self._backoff, FIRST_BACKOFF_S), LAST_BACKOFF_S)
-            )
-            self._start_at = now + self._backoff
+            self._start_at = now + self._backoff.after(now - self._started_at)
             return f"{self.name} ended ({describe(self._process.returncode)}); starting it again"
         if now >= self._start_at:
             try:
                 self.start()
             except OSError as error:
-                self._backoff = min(max(2 * self._backoff, FIRST_BACKOFF_S), LAST_BACKOFF_S)
-                self._start_at = now + self._backoff
+                self._start_at = now + self._backoff.after(0.0)
                 return f"{self.name} cannot be started ({error}); trying again"
         return None
 

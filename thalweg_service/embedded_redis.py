@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.util
+import math
 import os
 import platform
 import re
@@ -18,9 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 from urllib.parse import quote
 
 import redis
@@ -30,6 +32,8 @@ from thalweg_service.child_process import signals_deferred
 OLDEST: Final = (6, 2)
 _MAX_SOCKET_PATH: Final = 100  # sun_path holds 104 bytes on macOS, 108 on Linux, with the final NUL
 _POLL_S: Final = 0.005
+_TELL_WITHIN_S: Final = 0.5
+_LAST_BYTES: Final = 2**20
 REWRITE_FROM: Final = "512mb"
 """The histories of one large study are 100 MB: from the default of 64 MB on, the append-only file
 would be written anew in the midst of each of the first studies, which took as much time of a core
@@ -56,6 +60,18 @@ sys.exit(server.wait())
 """
 # Elsewhere: a watcher stays, and ends the server when our end of its input closes, as it does
 # however we end.
+
+
+Writes = Literal["all", "smaller", "none"]
+"""The writes that the server takes: all, those that make its data smaller, none."""
+
+
+DISK_FULL: Final = "the disk is full: the server refuses writes until there is space again"
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that are free on the disk of a folder."""
+    return shutil.disk_usage(folder).free
 
 
 class EmbeddedServerError(Exception):
@@ -129,10 +145,13 @@ class EmbeddedServer:
         max_memory_bytes: int | None = None,
         lock_timeout_s: float = 3.0,
         watched: bool = sys.platform != "linux",
+        floor_bytes: int = 0,
+        free: Callable[[Path], int] = free_bytes,
     ) -> None:
         """`fsync=False` is for tests: a loss of power may then take acknowledged writes with it.
         Beyond `max_memory_bytes` writes are refused. A server before us that is still ending has
         `lock_timeout_s` to. `watched`: tied to our life by a watching process, not by the kernel.
+        `floor_bytes`: see `keep_off_a_full_disk`; `free` tells how much a folder's disk has free.
         """
         self.folder = folder.expanduser().absolute()
         self._binary = binary
@@ -140,6 +159,9 @@ class EmbeddedServer:
         self._max_memory_bytes = max_memory_bytes
         self._lock_timeout_s = lock_timeout_s
         self._launcher = _WATCH if watched else _LAUNCH
+        self._floor_bytes = floor_bytes
+        self._free = free
+        self._writes: Writes = "all"
         self._process: subprocess.Popen[bytes] | None = None
         self.socket = self._socket_path()
 
@@ -162,6 +184,11 @@ class EmbeddedServer:
         """Tell whether the process lives; also reaps it when it has died."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def takes_writes(self) -> bool:
+        """Tell whether all writes are taken (see `keep_off_a_full_disk`)."""
+        return self._writes == "all"
+
     def start(self, timeout_s: float = 30.0) -> None:
         """Start, and return once the server answers PING. Called again after it died, restarts it.
 
@@ -171,6 +198,7 @@ class EmbeddedServer:
         if self.running:
             return
         self.stop()  # of one that died, what is left
+        self._writes = self._writes_for(self._free_bytes())
         binary = self._binary or find_server()
         if not os.access(binary, os.X_OK):
             raise EmbeddedServerError(f"{binary} is not a program that can be run.")
@@ -268,11 +296,56 @@ class EmbeddedServer:
             "appendfsync": "always" if self._fsync else "no",
             "aof-use-rdb-preamble": "yes",
             "auto-aof-rewrite-min-size": REWRITE_FROM,
-            "maxmemory": str(self._max_memory_bytes or 0),
+            **self._limits(),
             "maxmemory-policy": "noeviction",
             "lazyfree-lazy-user-del": "yes",
         }
         return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+    def keep_off_a_full_disk(self) -> str | None:
+        """Refuse writes while the disk has less than `floor_bytes` free; returns what to tell when
+        that changes. Called often.
+
+        The server ends at a write that fails, and its readers lose it. Commands that free memory (a
+        delete) are still taken until the last `_LAST_BYTES`.
+        """
+        if self._floor_bytes == 0 or not self.running:
+            return None
+        wanted = self._writes_for(self._free_bytes())
+        if wanted == self._writes:
+            return None
+        before, self._writes = self._writes, wanted
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=_TELL_WITHIN_S) as client:
+                for name, value in self._limits().items():
+                    client.config_set(name, value)
+        except redis.RedisError:
+            self._writes = before  # and again at the next call
+            return None
+        if wanted == "all":
+            return "the disk has space again; the server takes writes"
+        return DISK_FULL if before == "all" else None
+
+    def _free_bytes(self) -> float:
+        try:
+            return self._free(self.folder)
+        except OSError:
+            return math.inf
+
+    def _writes_for(self, free: float) -> "Writes":
+        if free < min(_LAST_BYTES, self._floor_bytes):
+            return "none"
+        # It takes more space to begin again than to go on, so that it does not flap.
+        enough = self._floor_bytes * (1 if self._writes == "all" else 1.5)
+        return "all" if free >= enough else "smaller"
+
+    def _limits(self) -> dict[str, str]:
+        """Return the server's settings that let only the writes through that are taken now."""
+        memory = (self._max_memory_bytes or 0) if self._writes == "all" else 1
+        return {
+            "maxmemory": str(memory),
+            "min-replicas-to-write": "1" if self._writes == "none" else "0",
+        }
 
     def _lock(self) -> int:
         """Take the folder's lock, and return the descriptor that holds it."""

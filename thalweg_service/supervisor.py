@@ -23,8 +23,8 @@ from typing import Any, Final, TextIO
 import redis
 
 from core.settings import Settings, unknown_variables
-from thalweg_service.child_process import STOPPING, Part
-from thalweg_service.embedded_redis import EmbeddedServer, EmbeddedServerError
+from thalweg_service.child_process import STOPPING, Backoff, Part
+from thalweg_service.embedded_redis import DISK_FULL, EmbeddedServer, EmbeddedServerError
 
 _READY_TIMEOUT_S: Final = 180.0
 _LOOK_EVERY_S: Final = 0.2
@@ -33,6 +33,9 @@ _MAX_LOG_BYTES: Final = 16 * 2**20
 _MOST_DEATHS: Final = 3
 """A part that has died so often before the service was ready will not come up."""
 _TELL_AFTER_S: Final = 2.0
+_REPORT_WITHIN_S: Final = 0.5
+_RESERVES_A_FLOOR: Final = 4
+_MOST_REPORTS: Final = 1_000
 _TELL_WITHIN_S: Final = 0.2
 
 # From the start of a stop: the API's streams are cut, then a worker that has not handed over its
@@ -89,6 +92,10 @@ class Supervisor:
         self._progress = progress
         self._before_ready: list[str] = []
         self._server: EmbeddedServer | None = None
+        self._server_since = 0.0
+        self._server_at: float | None = None
+        self._server_backoff = Backoff()
+        self._redis_url = ""
         self._api: Part | None = None
         self._workers: list[Part] = []
         self._lock: int | None = None
@@ -129,19 +136,20 @@ class Supervisor:
     def _start(self) -> str:
         self._prepare_folder()
         port = free_port(self._plan.host, self._plan.port)
+        self._redis_url = self._start_server()
         environment = {
             "THALWEG_HOST": self._plan.host,
             "THALWEG_PORT": str(port),
-            "THALWEG_REDIS_URL": self._start_server(),
+            "THALWEG_REDIS_URL": self._redis_url,
+            **({"THALWEG_STORE_FOLDER": str(self._server.folder)} if self._server else {}),
             "THALWEG_ARTIFACTS": os.environ.get("THALWEG_ARTIFACTS", str(self._data / "artifacts")),
         }
         # -P: a folder named `worker` or `api` where we are started is not ours.
         python = (sys.executable, "-P", "-m")
         for number in range(1, self._plan.workers + 1):
             command = (*python, "worker", "--device", self._plan.device)
-            self._workers.append(
-                Part(f"worker {number}", command, environment, self._log(f"worker-{number}"))
-            )
+            log, stem = self._log(f"worker-{number}"), f"{socket.gethostname()}-{number}"
+            self._workers.append(Part(f"worker {number}", command, environment, log, stem))
         self._api = Part("api", (*python, "api"), environment, self._log("api"))
         for part in self._parts:
             try:
@@ -189,10 +197,16 @@ class Supervisor:
                 ) from error
             return url
         try:
-            self._server = EmbeddedServer(self._data / "redis")
+            reserve_bytes = Settings().reserve_bytes
+            self._server = EmbeddedServer(
+                self._data / "redis", floor_bytes=reserve_bytes // _RESERVES_A_FLOOR
+            )
+            self._server_since = time.monotonic()
             self._server.start()
         except EmbeddedServerError as error:
             raise StartError(str(error)) from error
+        if not self._server.takes_writes:
+            self._before_ready.append(DISK_FULL)
         return self._server.url
 
     def _log(self, name: str) -> Path | None:
@@ -228,6 +242,8 @@ class Supervisor:
         """Tell whether the API is ready, and one of our workers has reported."""
         if ask(host, port, "/readyz")[0] != 200:
             return False
+        if self._server is not None and not self._server.takes_writes:
+            return True  # workers cannot report: what there is can be read
         _, reply = ask(host, port, "/v1/workers")
         pids = {part.pid for part in self._workers}
         return any(worker.get("pid") in pids for worker in reply.get("data", []))
@@ -240,15 +256,50 @@ class Supervisor:
 
     def _tend(self) -> list[str]:
         """Start again what has died; returns what is to be told."""
-        news = [told for part in self._parts if (told := part.tend())]
-        if self._server is not None and not self._server.running:
-            news.append("the server ended; starting it again")
-            try:
-                self._server.start()
-            except EmbeddedServerError as error:
-                news.append(str(error))
-                time.sleep(1.0)
+        news = []
+        for part in self._parts:
+            deaths = part.deaths
+            if told := part.tend():
+                news.append(told)
+            if part in self._workers and part.deaths > deaths:
+                self._report_lost(part.life)
+        if self._server is not None:
+            news += self._tend_server(self._server)
         return news
+
+    def _tend_server(self, server: EmbeddedServer) -> list[str]:
+        if server.running:
+            told = server.keep_off_a_full_disk()
+            return [told] if told else []
+        now = time.monotonic()
+        if self._server_at is None:
+            self._server_at = now + self._server_backoff.after(now - self._server_since)
+            return ["the server ended; starting it again"]
+        if now < self._server_at:
+            return []
+        self._server_since = now
+        try:
+            server.start()
+        except EmbeddedServerError as error:
+            self._server_at = time.monotonic() + self._server_backoff.after(0.0)
+            return [str(error)]
+        self._server_at = None
+        return []
+
+    def _report_lost(self, worker: str) -> None:
+        """Say that a worker is dead, so that its job need not wait for its lease to run out. A word
+        that is lost costs time only."""
+        key = Settings().lost_workers_key
+        with (
+            contextlib.suppress(redis.RedisError, OSError),
+            redis.Redis.from_url(
+                self._redis_url,
+                socket_connect_timeout=_REPORT_WITHIN_S,
+                socket_timeout=_REPORT_WITHIN_S,
+            ) as client,
+        ):
+            client.rpush(key, worker)
+            client.ltrim(key, -_MOST_REPORTS, -1)
 
     def _stop(self) -> None:
         began = time.monotonic()

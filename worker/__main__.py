@@ -1,7 +1,9 @@
 """`python -m worker`: one worker (see `thalweg worker --help`); `--check live` or `--check ready`:
 is one here?"""
 
+import contextlib
 import sys
+from itertools import pairwise
 
 from thalweg_service.packages import foreign
 
@@ -13,7 +15,15 @@ if __name__ == "__main__":
             from worker.health import check
 
             check(kind)
-        case _:
+        case arguments:
+            from worker.trainer.process import missing_gpu, start_trainer
+
+            begun = None
+            device = next((b for a, b in pairwise(arguments) if a == "--device"), "auto")
+            if not {"-h", "--help"} & set(arguments) and missing_gpu(device) is None:
+                with contextlib.suppress(OSError):  # said when it is tried again
+                    begun = start_trainer()
+            # Imported while the trainer imports torch.
             from worker.app import main
 
-            main()
+            main(begun=begun)

@@ -7,7 +7,6 @@ docs/decisions): no acknowledgement after the work, no retries, no results, no t
 """
 
 import argparse
-import ctypes
 import gc
 import importlib.util
 import logging
@@ -17,7 +16,6 @@ import socket
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import redis
@@ -39,20 +37,12 @@ from worker.janitor import Janitor
 from worker.listener import Listener
 from worker.reconciler import Reconciler
 from worker.runner import Runner, unwritable
-from worker.trainer.client import TRAINER, TrainerClient, TrainerUnavailableError
+from worker.trainer.client import TrainerClient, TrainerUnavailableError
+from worker.trainer.process import TRAINER, TrainerProcess, missing_gpu
 
 log = logging.getLogger("thalweg.worker")
 
 
-TRAINER_ENVIRONMENT: Final = {
-    # The number of threads follows from the spec; the libraries must not lower it under load, and
-    # their threads must not spin while others want the cores.
-    "OMP_DYNAMIC": "FALSE",
-    "MKL_DYNAMIC": "FALSE",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # With this cuBLAS gives the same bits each time.
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-}
 NEEDED: Final = ("optuna", "scipy", "sklearn", "torch")
 """Packages of the extra `worker`."""
 
@@ -103,32 +93,20 @@ def choose_devices(wanted: str, found: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
-def refuse_missing_gpu(device: str) -> None:
-    """Refuse a GPU where there can be none, before torch is imported to look for it: raise
-    `StartError`."""
-    if device.partition(":")[0] != "cuda" or Path("/dev/kfd").exists():
-        return
-    try:
-        ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
-    except OSError as error:
-        raise StartError(
-            f"This machine has no device {device!r}: it has no NVIDIA driver (libcuda.so.1). Start"
-            " a container with access to the GPUs (--gpus all), or the worker with --device cpu."
-        ) from error
-
-
 def run_worker(
     settings: Settings,
     *,
     name: str,
     device: str,
     trainer: Sequence[str] = TRAINER,
+    begun: TrainerProcess | None = None,
 ) -> None:
     """Work until SIGTERM or SIGINT. Raises `StartError`; also later, once a newer version has
     opened the store.
 
     Args:
         trainer: the command of the trainer process.
+        begun: one that has been started already.
     """
     try:
         artifacts = open_artifacts(settings.artifacts_location)
@@ -143,7 +121,7 @@ def run_worker(
     except ValueError as error:  # an option in it; the rest of it has been checked
         raise StartError(f"THALWEG_REDIS_URL is no address of a Redis: {error}") from error
     store = RedisStore(settings.redis_url, settings.namespace)
-    link = TrainerClient(command=trainer, environment=TRAINER_ENVIRONMENT)
+    link = TrainerClient(command=trainer, begun=begun)
     try:
         try:
             store.open()
@@ -256,8 +234,8 @@ def _leave_logging_alone(**_: Any) -> None:
     signal."""
 
 
-def main(trainer: Sequence[str] = TRAINER) -> None:
-    """Run the command line of `python -m worker`."""
+def main(trainer: Sequence[str] = TRAINER, begun: TrainerProcess | None = None) -> None:
+    """Run the command line of `python -m worker`; `trainer` and `begun` as of `run_worker`."""
     parser = argparse.ArgumentParser(prog="thalweg worker")
     parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}")
     parser.add_argument("--device", default="auto")
@@ -268,9 +246,16 @@ def main(trainer: Sequence[str] = TRAINER) -> None:
         settings = Settings()
         if trainer is TRAINER:
             refuse_missing_parts()
-            refuse_missing_gpu(arguments.device)
+            if (why := missing_gpu(arguments.device)) is not None:
+                raise StartError(why)
         configure(settings.log_level, "thalweg", "core")
-        run_worker(settings, name=arguments.name, device=arguments.device, trainer=trainer)
+        run_worker(
+            settings,
+            name=arguments.name,
+            device=arguments.device,
+            trainer=trainer,
+            begun=begun,
+        )
     except StartError as error:
         sys.exit(f"thalweg worker: {error}")
     except ValidationError as error:

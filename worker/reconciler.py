@@ -4,7 +4,7 @@ and then, for jobs whose lease has expired and for queued jobs that no message a
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from core.errors import StoreUnavailableError
 from core.store.protocols.worker import WorkerStore
@@ -13,7 +13,7 @@ log = logging.getLogger("thalweg.worker")
 
 
 class Reconciler:
-    """A thread that looks every `every_s`.
+    """A thread that looks at once, and then every `every_s`.
 
     After an outage of the store it lets one lease go by before it reaps: all the workers could not
     renew meanwhile, and the first one to ask must not take the others' jobs.
@@ -52,21 +52,25 @@ class Reconciler:
 
     def look(self) -> None:
         """Look once for such jobs."""
+        reaped: Sequence[str] = ()
         try:
             queued = self._store.num_queued()
             if time.monotonic() >= self._reap_from:
-                for job_id in self._store.reap():
+                reaped = self._store.reap()
+                for job_id in reaped:
                     log.warning("the lease of %s has expired: its worker is gone", job_id)
-                    queued += 1
         except StoreUnavailableError:
             self._reap_from = time.monotonic() + self._lease_s
             return
-        if queued and self._idle():
+        # What was reaped just now may have missed a look at the queue that is under way.
+        if reaped or (queued and self._idle()):
             self._wake()
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._every_s):
+        while True:
             try:
                 self.look()
             except Exception:
                 log.exception("the reconciler stumbled")
+            if self._stopping.wait(self._every_s):
+                return

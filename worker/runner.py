@@ -208,7 +208,7 @@ class Runner:
     def _diagnose(self) -> bool:
         """Make one of the diagnoses that were asked for after a job's end, and tell whether there
         was one. The next look is due at once, or, without any, in a while."""
-        claim = self._store.diagnoses.claim(self._settings.lease_s)
+        claim = self._store.diagnoses.claim(self._name, self._settings.lease_s)
         if claim is None:
             self._look_at_diagnoses = time.monotonic() + _DIAGNOSES_EVERY_S
             return False

@@ -25,6 +25,7 @@ from core.errors import (
     StoreUnavailableError,
     ThalwegError,
 )
+from core.store.protocols.types import StorageFullError
 
 MAX_ERRORS: Final = 100
 _SHOWN: Final = 80
@@ -113,6 +114,7 @@ TABLE: Final[dict[type[ThalwegError], tuple[int, str]]] = {
     InvalidInputError: (422, "Invalid request"),
     HeadTooLargeError: (431, "Request head too large"),
     TooManyConnectionsError: (503, "Too many connections"),
+    StorageFullError: (503, "Storage full"),
     StoreUnavailableError: (503, "Store unavailable"),
     ArtifactError: (503, "Artifact store unavailable"),
     NotReadyError: (503, "Not ready"),

@@ -20,7 +20,13 @@ from core.errors import (
 from core.jobs import JobRecord
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import differences
-from core.store.protocols.types import Created, Idempotency, NewJob, QueueFullError
+from core.store.protocols.types import (
+    Created,
+    Idempotency,
+    NewJob,
+    QueueFullError,
+    StorageFullError,
+)
 
 _PARAM: Final = "start_from"
 
@@ -133,7 +139,9 @@ async def copied(
         created = await services.store.create(job, idempotency)
     except StoreUnavailableError as error:
         # When only the answer was lost, the job is there and needs its copy.
-        if isinstance(error, QueueFullError) or await _is_absent(services, job.id):
+        if isinstance(error, QueueFullError | StorageFullError) or await _is_absent(
+            services, job.id
+        ):
             await _forget(services, job.id)
         raise
     except BaseException:

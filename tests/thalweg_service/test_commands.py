@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.settings import Settings
+from worker.trainer.process import missing_gpu
 
 LISTED_WITHOUT_TORCH = """
 import sys
@@ -152,3 +153,12 @@ def test_a_worker_without_redis_says_so_in_one_line() -> None:
     assert done.stderr.startswith("thalweg worker: No Redis at redis://127.0.0.1:1/0")
     assert "geh" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(missing_gpu("cuda") is None, reason="this machine has a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there_is_noticed_before_torch_is_imported(device: str) -> None:
+    done = run("worker", "--device", device, THALWEG_REDIS_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"thalweg worker: This machine has no device '{device}'")
+    assert missing_gpu("cpu") is missing_gpu("auto") is None

@@ -5,12 +5,19 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
-from thalweg_service.embedded_redis import EmbeddedServer, EmbeddedServerError, find_server
+from tests.thalweg_service.running import until
+from thalweg_service.embedded_redis import (
+    DISK_FULL,
+    EmbeddedServer,
+    EmbeddedServerError,
+    find_server,
+)
 
 
 def fake_server(folder: Path, name: str, says: str) -> Path:
@@ -165,3 +172,91 @@ def select_readable(handle: int, timeout_s: float) -> bool:
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(timeout_s * 1000))
+
+
+class Disk:
+    """A disk with as much free as a test says."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+    def __call__(self, folder: Path) -> int:
+        return self.free
+
+
+FLOOR = 2**24
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk(2 * FLOOR)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, disk: Disk) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(tmp_path, fsync=False, floor_bytes=FLOOR, free=disk) as server:
+        yield server
+
+
+def test_a_full_disk_has_writes_refused_and_everything_read_until_there_is_space_again(
+    guarded: EmbeddedServer, disk: Disk
+) -> None:
+    with redis.Redis.from_url(guarded.url) as client:
+        client.set("known", "1")
+        client.hset("hash", "field", "1")
+        assert guarded.keep_off_a_full_disk() is None
+        disk.free = FLOOR - 1
+        assert guarded.keep_off_a_full_disk() == DISK_FULL
+        assert guarded.keep_off_a_full_disk() is None
+        assert not guarded.takes_writes
+        for write in (("SET", "new", "1"), ("HSET", "hash", "field", "2"), ("ZADD", "z", 1, "a")):
+            with pytest.raises(redis.ResponseError, match=r"OOM|memory"):
+                client.execute_command(*write)
+            with pytest.raises(redis.ResponseError, match=r"OOM|memory"):
+                client.eval("return redis.call(unpack(ARGV))", 0, *map(str, write))
+        assert client.get("known") == b"1"
+        assert client.eval("return redis.call('HGET', 'hash', 'field')", 0) == b"1"
+        assert client.delete("hash") == 1  # makes space
+        disk.free = FLOOR + 1
+        assert guarded.keep_off_a_full_disk() is None  # no flapping at the limit
+        assert not guarded.takes_writes
+        disk.free = 2 * FLOOR
+        assert guarded.keep_off_a_full_disk() == (
+            "the disk has space again; the server takes writes"
+        )
+        client.set("new", "1")
+
+
+def test_the_last_bytes_of_a_disk_are_nobodys(guarded: EmbeddedServer, disk: Disk) -> None:
+    with redis.Redis.from_url(guarded.url) as client:
+        client.set("known", "1")
+        disk.free = 1000
+        assert guarded.keep_off_a_full_disk() == DISK_FULL
+        with pytest.raises(redis.ResponseError, match=r"NOREPLICAS|replicas"):
+            client.delete("known")
+        assert client.get("known") == b"1"
+        disk.free = FLOOR - 1
+        assert guarded.keep_off_a_full_disk() is None
+        assert client.delete("known") == 1
+
+
+def test_a_server_that_starts_on_a_full_disk_refuses_writes_from_its_first_moment(
+    guarded: EmbeddedServer, disk: Disk
+) -> None:
+    with redis.Redis.from_url(guarded.url) as client:
+        client.set("known", "1")
+        assert guarded.pid is not None
+        os.kill(guarded.pid, signal.SIGKILL)
+        until(lambda: not guarded.running)
+        disk.free = 0
+        guarded.start()
+        assert client.get("known") == b"1"
+        with pytest.raises(redis.ResponseError):
+            client.set("known", "2")
+
+
+def test_without_a_floor_the_disk_is_not_asked(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path, fsync=False, free=Disk(0)) as server:
+        assert server.keep_off_a_full_disk() is None
+        with redis.Redis.from_url(server.url) as client:
+            assert client.set("new", "1")

@@ -200,3 +200,22 @@ def test_a_line_holds_nobody_up_whatever_stands_behind_the_stream() -> None:
     tell("no stream", None)
     with Path("/dev/full").open("w") as full:
         tell("a full disk", full)
+
+
+@LINUX
+def test_a_dead_workers_job_does_not_wait_for_its_lease(tmp_path: Path) -> None:
+    process = start(
+        tmp_path, "--workers", "2", THALWEG_LEASE_S="600", THALWEG_RECONCILE_EVERY_S="600"
+    )
+    service = Service(process)
+    until(lambda: len(service.workers()) == 2, timeout_s=60)
+    spec = {**MINIMIZE, "budget": {"max_steps": 100_000_000}, "record": {"every": 100_000}}
+    job_id = service.post(spec)["id"]
+    service.until_step(job_id, 1)
+    os.kill(service.worker_of(job_id), signal.SIGKILL)
+    until(lambda: len(service.job(job_id)["attempts"]) == 2)
+    first, second = service.job(job_id)["attempts"]
+    assert (first["end"], second["end"]) == ("lost", None)
+    assert first["worker"] != second["worker"]
+    assert first["worker"] not in {worker["name"] for worker in service.workers()}
+    service.stop()

@@ -358,4 +358,4 @@ def train_task(task: TrainTask, emit: Emit[TaskReport], control: Control) -> Tas
 
 
 if __name__ == "__main__":
-    main(Handlers(train_job, train_task, measure))
+    main(Handlers(train_job, train_task, measure, lambda: None))

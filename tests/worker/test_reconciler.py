@@ -1,5 +1,6 @@
 """Lost messages and dead workers are noticed, and an outage is nobody's death."""
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import cast
@@ -52,6 +53,24 @@ def test_an_idle_worker_is_woken_for_a_queued_job() -> None:
 
 def test_a_job_whose_lease_expired_is_taken_up_at_once() -> None:
     assert looked(Queue(expired=["job_1"])) == 1
+
+
+def test_what_was_reaped_wakes_a_worker_that_may_just_have_looked_in_vain() -> None:
+    assert looked(Queue(expired=["job_1"]), idle=False) == 1
+
+
+def test_it_looks_as_soon_as_it_starts() -> None:
+    woken = threading.Event()
+    it = Reconciler(
+        cast(WorkerStore, Queue(expired=["job_1"])),
+        every_s=3600,
+        lease_s=6,
+        idle=lambda: True,
+        wake=woken.set,
+    )
+    it.start()
+    assert woken.wait(20)
+    it.stop()
 
 
 def test_nobody_is_woken_for_nothing_or_while_busy() -> None:

@@ -7,26 +7,21 @@ the trainer is killed when the thread that started it ends.
 
 import contextlib
 import logging
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from core.messages import Answer, JobReport, Ready, Request, TaskReport
 from worker.trainer import protocol
+from worker.trainer.process import TRAINER, TrainerProcess, start_trainer
 
 log = logging.getLogger("thalweg.worker")
-
-# Started by its file's path: a command line with ` worker` in it is taken for a worker's, and a
-# trainer is none.
-TRAINER: Final = (sys.executable, "-P", str(Path(__file__).with_name("server.py")))
 
 
 class TrainerUnavailableError(Exception):
@@ -88,8 +83,8 @@ class TrainerClient:
     """One trainer process at a time, and a new one when asked to after it has died.
 
     Args:
-        command: what to start; the socket's number and this process's id are appended.
-        environment: variables set on top of this process's.
+        command: what to start.
+        begun: a trainer that has been started already, the first to be used.
         start_timeout_s: how long importing torch and warming up may take.
         kills: counts the processes of this container that were killed for want of memory.
     """
@@ -98,14 +93,14 @@ class TrainerClient:
         self,
         *,
         command: Sequence[str] = TRAINER,
-        environment: Mapping[str, str] | None = None,
+        begun: TrainerProcess | None = None,
         start_timeout_s: float = 120.0,
         kills: Callable[[], int] | None = None,
     ) -> None:
         self.hear: Callable[[Heard], None] = lambda heard: None
         """Called by the client's own thread with each report but `Ready`, and with a death."""
         self._command = tuple(command)
-        self._environment = dict(environment or {})
+        self._begun = begun
         self._start_timeout_s = start_timeout_s
         self._kills = kills or kills_for_memory
         self._process: subprocess.Popen[bytes] | None = None
@@ -143,24 +138,16 @@ class TrainerClient:
     def launch(self) -> None:
         """Start a trainer without waiting until it is ready, in place of the one there was."""
         self.stop()
-        ours, theirs = socket.socketpair()
         try:
-            self._process = subprocess.Popen(
-                [*self._command, str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env={**os.environ, **self._environment},
-            )
+            begun = self._begun or start_trainer(self._command)
         except OSError as error:
-            ours.close()
             raise TrainerUnavailableError(f"The trainer cannot be started: {error}.") from error
-        finally:
-            theirs.close()
-        self._socket = ours
+        self._begun = None
+        self._process, self._socket = begun.process, begun.link
         self._ready, self._answered = threading.Event(), threading.Event()
         self._listener = threading.Thread(
             target=self._listen,
-            args=(self._process, ours, self._ready, self._answered),
+            args=(begun.process, begun.link, self._ready, self._answered),
             name="trainer-link",
             daemon=True,
         )

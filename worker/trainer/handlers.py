@@ -44,13 +44,23 @@ WARM_UP: Final[tuple[Json, ...]] = (
     {
         "problem": {
             "kind": "supervised",
-            "data": {"kind": "builtin", "name": "digits"},
+            "data": {"kind": "synthetic", "generator": {"kind": "blobs", "num_samples": 100}},
             "model": {"kind": "mlp", "hidden": [8]},
         },
         "optimizer": {"kind": "adam"},
         "budget": {"max_steps": 2},
     },
 )
+WARM_UP_REST: Final[Json] = {
+    "problem": {
+        "kind": "supervised",
+        "data": {"kind": "builtin", "name": "digits"},
+        "model": {"kind": "mlp", "hidden": [8]},
+    },
+    "optimizer": {"kind": "adam"},
+    "budget": {"max_steps": 2},
+}
+"""A job that needs scikit-learn, whose import takes as long as all else but torch."""
 
 
 @cache
@@ -152,36 +162,44 @@ def _nobody(report: JobReport | TaskReport) -> None:
 
 def warm_up(device: str) -> None:
     """Train a little of each kind, by itself and as two runs of a study, so that nobody pays for
-    what torch and scikit-learn import and allocate at first use. Raises what a job on this machine
-    would."""
-    limits = Limits.of(Settings())
+    what torch imports and allocates at first use. Raises what a job on this machine would."""
     for body in WARM_UP:
-        spec = parse_job(json.dumps(body).encode(), limits).model_dump(mode="json")
-        with tempfile.TemporaryDirectory(prefix="thalweg-warm-up-") as folder:
-            job = TrainJob(
-                job_id=new_id(JOB_PREFIX),
-                spec=spec,
-                artifacts=folder,
-                device=device,
-                resume=False,
-                stored_rows=None,
-                run=0,
-            )
-            train_job(job, _nobody, _NeverStop())
-            task = TrainTask(
-                study_id=new_id(STUDY_PREFIX),
-                stem="0_1",
-                artifacts=folder,
-                device=device,
-                stop_step=None,
-                resume=False,
-                stored_rows=None,
-                base=spec,
-                format=STORE,
-                configurations=[{}],
-                runs=[[0, 0, 0], [1, 0, 1]],
-                sources={},
-                target=None,
-                run=0,
-            )
-            train_task(task, _nobody, _NeverStop())
+        spec = parse_job(json.dumps(body).encode(), Limits.of(Settings())).model_dump(mode="json")
+        _train_for_warmth(spec, device)
+
+
+def warm_up_rest() -> None:
+    """Train a little of what is asked for at times, and takes long to import."""
+    spec = parse_job(json.dumps(WARM_UP_REST).encode(), Limits.of(Settings()))
+    _train_for_warmth(spec.model_dump(mode="json"), "cpu")
+
+
+def _train_for_warmth(spec: Json, device: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="thalweg-warm-up-") as folder:
+        job = TrainJob(
+            job_id=new_id(JOB_PREFIX),
+            spec=spec,
+            artifacts=folder,
+            device=device,
+            resume=False,
+            stored_rows=None,
+            run=0,
+        )
+        train_job(job, _nobody, _NeverStop())
+        task = TrainTask(
+            study_id=new_id(STUDY_PREFIX),
+            stem="0_1",
+            artifacts=folder,
+            device=device,
+            stop_step=None,
+            resume=False,
+            stored_rows=None,
+            base=spec,
+            format=STORE,
+            configurations=[{}],
+            runs=[[0, 0, 0], [1, 0, 1]],
+            sources={},
+            target=None,
+            run=0,
+        )
+        train_task(task, _nobody, _NeverStop())

@@ -16,8 +16,8 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
-from typing import assert_never
+from queue import Empty, SimpleQueue
+from typing import Final, assert_never
 
 from core.errors import (
     ArtifactError,
@@ -48,10 +48,13 @@ from core.messages import (
 from core.train.events import Control, Emit, StopRequest
 from core.train.peak_memory import PeakMemory
 from worker.trainer import protocol
-from worker.trainer.handlers import measure, train_job, train_task, warm_up
+from worker.trainer.handlers import measure, train_job, train_task, warm_up, warm_up_rest
 from worker.trainer.parent_death import end_with_parent
 
 log = logging.getLogger("thalweg.trainer")
+
+IDLE_S: Final = 1.0
+"""A trainer that was started in the place of a dead one finds that one's job at once, not later."""
 
 
 class StopFlag:
@@ -81,15 +84,27 @@ class Handlers:
     train_job: Callable[[TrainJob, Emit[JobReport], Control], Ending] = train_job
     train_task: Callable[[TrainTask, Emit[TaskReport], Control], TaskEnding] = train_task
     measure: Callable[[Measure, Control], Measured] = measure
+    warm_up_rest: Callable[[], None] = warm_up_rest
 
 
 class Trainer:
-    """Does one piece of work after another until the socket ends."""
+    """Does one piece of work after another until the socket ends.
 
-    def __init__(self, link: socket.socket, handlers: Handlers, devices: tuple[str, ...]) -> None:
+    Args:
+        idle_s: after so long without work it warms up the rest, once.
+    """
+
+    def __init__(
+        self,
+        link: socket.socket,
+        handlers: Handlers,
+        devices: tuple[str, ...],
+        idle_s: float,
+    ) -> None:
         self._link = link
         self._handlers = handlers
         self._devices = devices
+        self._idle_s: float | None = idle_s
         self._asked: SimpleQueue[tuple[Work, StopFlag]] = SimpleQueue()
 
     def serve(self) -> None:
@@ -98,13 +113,25 @@ class Trainer:
         self._emit(Ready(list(self._devices)))
         peak = PeakMemory()
         while True:
-            asked, flag = self._asked.get()
+            asked, flag = self._next()
             peak.start(asked.device)
             answer = self._answer(asked, flag)
             if not isinstance(answer, Measured):
                 answer = replace(answer, peak_memory_bytes=peak.read())
             self._emit(answer)
             gc.collect(1)
+
+    def _next(self) -> tuple[Work, StopFlag]:
+        try:
+            return self._asked.get(timeout=self._idle_s)
+        except Empty:
+            self._idle_s = None
+        try:
+            self._handlers.warm_up_rest()
+        except Exception:
+            log.exception("the rest of the warm-up failed; who needs it will say why")
+        keep_out_of_collections()
+        return self._asked.get()
 
     def _answer(self, asked: Work, flag: StopFlag) -> Answer:
         try:
@@ -153,6 +180,12 @@ class Trainer:
                         assert_never(request)
 
 
+def keep_out_of_collections() -> None:
+    """Freeze what libraries have made: a collection between two jobs need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def failure(error: Exception) -> Failed:
     """Describe a failure to the worker: a published code and a message that is safe to show."""
     fatal = is_device_lost(error)
@@ -168,11 +201,12 @@ def failure(error: Exception) -> Failed:
             return Failed("internal_error", message, None, fatal)
 
 
-def main(handlers: Handlers | None = None) -> None:
+def main(handlers: Handlers | None = None, idle_s: float = IDLE_S) -> None:
     """Start as the child of a worker: `python -m worker.trainer.server FD PARENT`.
 
     Args:
         handlers: tests give their own, which need no torch.
+        idle_s: as of `Trainer`.
     """
     fd, parent = int(sys.argv[-2]), int(sys.argv[-1])
     end_with_parent(parent)
@@ -183,15 +217,13 @@ def main(handlers: Handlers | None = None) -> None:
     configure("info", "thalweg", "core")
     link = socket.socket(fileno=fd)
     if handlers is not None:
-        Trainer(link, handlers, ("cpu",)).serve()
+        Trainer(link, handlers, ("cpu",), idle_s).serve()
     from core.train.devices import available
 
     devices = available()
     warm_up(devices[0])
-    # Objects of torch stay: a collection between two jobs need not look at them again.
-    gc.collect()
-    gc.freeze()
-    Trainer(link, Handlers(), devices).serve()
+    keep_out_of_collections()
+    Trainer(link, Handlers(), devices, idle_s).serve()
 
 
 if __name__ == "__main__":

@@ -31,12 +31,12 @@ _READ_BYTES: Final = 2**18
 _MAX_CONNECTIONS: Final = 64
 
 _REFUSALS: Final = {
-    "OOM": "is out of memory and refuses writes",
+    "OOM": "is out of memory or disk space, and refuses writes",
     "MISCONF": "cannot write to its disk and refuses writes",
     "READONLY": "is a read-only replica",
     "LOADING": "is still loading its data",
     "BUSY": "is busy with a script",
-    "NOREPLICAS": "has too few replicas and refuses writes",
+    "NOREPLICAS": "has too few replicas or no disk space, and refuses writes",
     "MASTERDOWN": "has lost its primary",
     "CLUSTERDOWN": "is down",
     "NOAUTH": "refuses the credentials of THALWEG_REDIS_URL",

@@ -271,9 +271,19 @@ end
 -- Nobody works at the diagnosis any more, and nobody will.
 local function settle_diagnosis(id, failure)
   redis.call('ZREM', DIAGNOSIS_LEASES, id)
-  unset(id, 'ask:checkpoint', 'ask:lost')
+  unset(id, 'ask:checkpoint', 'ask:lost', 'ask:worker')
   if failure == '' then unset(id, 'ask:failed') else set(id, 'ask:failed', failure) end
   touch(id)
+end
+
+-- An asked diagnosis whose worker is gone goes back to the queue; `most` attempts are enough.
+local function lose_diagnosis(id, most)
+  redis.call('ZREM', DIAGNOSIS_LEASES, id)
+  if redis.call('HINCRBY', job_key(id), 'ask:lost', 1) < tonumber(most) then
+    redis.call('ZADD', DIAGNOSES, now_ms(), id)
+  else
+    settle_diagnosis(id, 'The worker died on each of ' .. most .. ' attempts.')
+  end
 end
 
 -- Take a terminal job or study out of every index and put it into the trash, where it lies until its

@@ -13,12 +13,5 @@ end
 
 local asked = redis.call('ZRANGEBYSCORE', DIAGNOSIS_LEASES, '-inf', '(' .. now_ms(),
   'LIMIT', 0, ARGV[1])
-for _, id in ipairs(asked) do
-  redis.call('ZREM', DIAGNOSIS_LEASES, id)
-  if redis.call('HINCRBY', job_key(id), 'ask:lost', 1) < tonumber(ARGV[2]) then
-    redis.call('ZADD', DIAGNOSES, now_ms(), id)
-  else
-    settle_diagnosis(id, 'The worker died on each of ' .. ARGV[2] .. ' attempts.')
-  end
-end
+for _, id in ipairs(asked) do lose_diagnosis(id, ARGV[2]) end
 return reaped

@@ -134,6 +134,12 @@ class Round:
     changed: tuple[RunRecord, ...] = field(default=())
 
 
+class StorageFullError(StoreUnavailableError):
+    """The disk of the store has no more free than is reserved: nothing was written; try later."""
+
+    code: ClassVar[str] = "storage_full"
+
+
 class QueueFullError(StoreUnavailableError):
     """`max_queued_jobs` are waiting already: nothing was written; try later."""
 

@@ -27,7 +27,7 @@ class Diagnoses(Protocol):
     the lease was lost or the job deleted. A lease that expires goes back to the queue by
     `WorkerStore.reap`, three times at most."""
 
-    def claim(self, lease_s: float) -> DiagnosisClaim | None: ...
+    def claim(self, worker: str, lease_s: float) -> DiagnosisClaim | None: ...
     def renew(self, claim: DiagnosisClaim, lease_s: float) -> None: ...
     def finish(self, claim: DiagnosisClaim, found: Json) -> None:
         """Put `found` in the place of the job's diagnosis."""
@@ -67,7 +67,9 @@ class WorkerStore(Protocol):
         """Wait until a job for one of `devices` may be queued; False when the time is up.
 
         Of the workers that wait, each new job wakes one. It is a hint: another may be faster, and
-        one that is lost with a worker is not given again.
+        one that is lost with a worker is not given again. Who waits also hears of a worker that
+        somebody saw die (`Settings.lost_workers_key`), and does to its jobs, tasks and diagnoses
+        what `reap` would once their leases had expired.
         """
         ...
 

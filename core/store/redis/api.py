@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from core.store.connection.client import AsyncClient, SyncClient, call_script
 from core.store.history.chunks import steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
 from core.store.protocols.types import Created, JobPage, NewJob, WorkerInfo
-from core.store.redis.api_records import AsyncRecords, known_position
+from core.store.redis.api_records import AsyncRecords, Room, known_position
 from core.store.redis.api_studies import AsyncRedisStudies
 from core.studies import study_of
 
@@ -36,10 +36,20 @@ _log = logging.getLogger(__name__)
 class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
     """`ApiStore` on one Redis server. Connects at the first call; one per event loop."""
 
-    def __init__(self, url: str, namespace: str, *, max_queued: int = 1_000_000) -> None:
-        super().__init__(AsyncClient(url, namespace, "thalweg-api"), JOBS, max_queued)
+    def __init__(
+        self,
+        url: str,
+        namespace: str,
+        *,
+        max_queued: int = 1_000_000,
+        is_low: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Create no more of a noun while `max_queued` are queued, or while `is_low` says that the
+        store's disk is nearly full."""
+        room = Room(max_queued, is_low)
+        super().__init__(AsyncClient(url, namespace, "thalweg-api"), JOBS, room)
         self._bulk = SyncClient(url, namespace, "thalweg-api-bulk")
-        self.studies = AsyncRedisStudies(self._link, max_queued)
+        self.studies = AsyncRedisStudies(self._link, room)
 
     async def aclose(self) -> None:
         await self._link.disconnect()

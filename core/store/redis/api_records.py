@@ -1,7 +1,8 @@
 """The calls that jobs and studies share on the API's side, on Redis."""
 
-from collections.abc import Sequence
-from typing import Any, Generic, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, cast
 
 from core.errors import ChangedError
 from core.jobs import Status
@@ -10,24 +11,54 @@ from core.store.calls.create import create_call, read_creation
 from core.store.calls.list import matching_ids
 from core.store.calls.nouns import Made, New, Noun, Page, Record, record_key
 from core.store.connection.client import AsyncClient, Call, call_script, command
-from core.store.protocols.types import Idempotency, JobFilter, NewWork, Stamp
+from core.store.protocols.types import (
+    Idempotency,
+    JobFilter,
+    NewWork,
+    QueueFullError,
+    Stamp,
+    StorageFullError,
+)
+
+NO_SPACE: Final = (
+    "The disk of the store is nearly full, and what is left is kept for the jobs at work: delete"
+    " jobs, or make space, and try again."
+)
+RETRY_AFTER_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Room:
+    """The room that there is for new work.
+
+    Attributes:
+        is_low: whether the store's disk has no more free than is reserved. What was made before by
+            the same Idempotency-Key is answered all the same.
+    """
+
+    max_queued: int
+    is_low: Callable[[], bool]
 
 
 class AsyncRecords(Generic[New, Record, Made, Page]):
     """The `core.store.protocols.api.Records` of one noun."""
 
-    def __init__(
-        self, link: AsyncClient, noun: Noun[New, Record, Made, Page], max_queued: int
-    ) -> None:
+    def __init__(self, link: AsyncClient, noun: Noun[New, Record, Made, Page], room: Room) -> None:
         self._link = link
         self._noun = noun
-        self._max_queued = max_queued
+        self._room = room
 
     async def create(self, new: New, idempotency: Idempotency | None) -> Made:
         noun, fields = self._noun, self._noun.encode_new(new)
         work = cast(NewWork, new)
-        call = create_call(work.id, work.labels, fields, self._max_queued, idempotency)
-        created = read_creation(await self._link.grouped(call), noun.name, self._max_queued)
+        most = 0 if (low := self._room.is_low()) else self._room.max_queued
+        call = create_call(work.id, work.labels, fields, most, idempotency)
+        try:
+            created = read_creation(await self._link.grouped(call), noun.name, most)
+        except QueueFullError:
+            if low:
+                raise StorageFullError(NO_SPACE, RETRY_AFTER_S) from None
+            raise
         earlier = created.earlier
         record = noun.new_record(new) if earlier is None else noun.decode(fields_of(earlier))
         position = known_position(created.position)

@@ -8,15 +8,15 @@ from core.store.calls.jobs import read_trash
 from core.store.calls.nouns import STUDIES
 from core.store.connection.client import AsyncClient, command
 from core.store.protocols.types import CreatedStudy, NewStudy, Runs, StudyPage
-from core.store.redis.api_records import AsyncRecords
+from core.store.redis.api_records import AsyncRecords, Room
 from core.studies import StudyRecord
 
 
 class AsyncRedisStudies(AsyncRecords[NewStudy, StudyRecord, CreatedStudy, StudyPage]):
     """The `core.store.protocols.api.ApiStudies` on one Redis server."""
 
-    def __init__(self, link: AsyncClient, max_queued: int) -> None:
-        super().__init__(link, STUDIES, max_queued)
+    def __init__(self, link: AsyncClient, room: Room) -> None:
+        super().__init__(link, STUDIES, room)
 
     async def free(self, study_id: str) -> None:
         """Free what a study in the trash leaves behind; may be repeated."""

@@ -70,10 +70,16 @@ class RedisStore:
                 return None
 
     def await_work(self, devices: Sequence[str], timeout_s: float) -> bool:
-        lists = [self._link.key("wake", queue) for queue in queues_served(devices)]
+        lost = self._link.key("lost_workers")
+        lists = [lost, *(self._link.key("wake", queue) for queue in queues_served(devices))]
         # The server answers before the connection's own patience ends.
         wait_s = min(timeout_s, TIMEOUT_S / 2)
-        return self._link.call(command("BLPOP", *lists, wait_s)) is not None
+        match self._link.call(command("BLPOP", *lists, wait_s)):
+            case None:
+                return False
+            case [key, name] if key.decode() == lost:
+                self._link.call(call_script("lose_worker", name, MAX_ATTEMPTS))
+        return True
 
     def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Status:
         return status_in(self._link.call(call_script("renew", *held(claim), _ms(lease_s))), claim)

@@ -19,8 +19,8 @@ class RedisDiagnoses:
     def __init__(self, link: SyncClient) -> None:
         self._link = link
 
-    def claim(self, lease_s: float) -> DiagnosisClaim | None:
-        match self._link.call(call_script("claim_diagnosis", _ms(lease_s))):
+    def claim(self, worker: str, lease_s: float) -> DiagnosisClaim | None:
+        match self._link.call(call_script("claim_diagnosis", worker, _ms(lease_s))):
             case [b"ok", token, checkpoint, record]:
                 return DiagnosisClaim(
                     decode_job(fields_of(record)), int(token), checkpoint.decode()

@@ -236,9 +236,15 @@ def test_what_no_step_depends_on_may_differ_from_the_parent(api: Api) -> None:
     assert api.post({**spec, **free, "budget": {"max_steps": 500}})["labels"] == {"a": "b"}
 
 
-def test_a_full_queue_leaves_no_copy_behind(api: Api) -> None:
+@pytest.mark.parametrize(
+    ("why", "code"),
+    [({"max_queued": 0}, "queue_full"), ({"is_low": lambda: True}, "storage_full")],
+)
+def test_a_full_queue_or_disk_leaves_no_copy_behind(
+    api: Api, why: dict[str, Any], code: str
+) -> None:
     parent = stopped(api)
-    with TestClient(make_app(api.settings, max_queued=0), "http://localhost") as http:
+    with TestClient(make_app(api.settings, **why), "http://localhost") as http:
         reply = http.post(f"/v1/jobs/{parent['id']}/continue", json=LONGER)
-    problem_of(reply, 503, "queue_full")
+    problem_of(reply, 503, code)
     assert folders(api) == 1

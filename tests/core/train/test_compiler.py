@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.core.train.checkpoint.test_resume import OPTIMIZERS, SCHEDULES, interrupted
 from tests.core.train.harness import blobs_job
-from worker.trainer.handlers import warm_up
+from worker.trainer.handlers import warm_up, warm_up_rest
 
 
 def check(after):
@@ -23,6 +23,7 @@ def check(after):
 
 
 warm_up("cpu")  # a function and a network, each by itself and as two runs of a study
+warm_up_rest()
 check("the warm-up")
 cases = [(optimizer, {}) for optimizer in OPTIMIZERS]
 cases += [({"kind": "sgd"}, {"schedule": schedule}) for schedule in SCHEDULES]

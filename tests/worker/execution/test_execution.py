@@ -89,7 +89,7 @@ def a_diagnosis(bench: Bench) -> Claimed:
     job_id = bench.submit(Finish(5))
     bench.store.close(bench.claim_job(), "succeeded", "finished", outcome="converged", fields={})
     bench.ask(job_id, "final")
-    claim = there(bench.store.diagnoses.claim(60.0))
+    claim = there(bench.store.diagnoses.claim("w", 60.0))
     return Claimed(
         lambda context: DiagnosisExecution(claim, context, "cpu"),
         lambda: bench.store.diagnoses.hand_over(claim),

@@ -30,6 +30,7 @@ from worker.trainer.client import (
     TrainerUnavailableError,
     kills_for_memory,
 )
+from worker.trainer.process import start_trainer
 
 FAKE = (sys.executable, "-P", str(Path(__file__).parents[1] / "fake_trainer.py"))
 
@@ -119,6 +120,27 @@ def test_a_failure_has_a_published_code_and_tells_no_secrets(
     assert message in failed.message
     assert "secret" not in failed.message
     assert link.alive
+
+
+def test_a_trainer_that_was_begun_before_is_used_first_and_replaced_by_one_of_ours() -> None:
+    begun = start_trainer(FAKE)
+    link = TrainerClient(command=FAKE, begun=begun)
+    link.start()
+    assert link.pid == begun.process.pid
+    link.stop()
+    link.start()
+    assert link.pid != begun.process.pid
+    link.stop()
+
+
+def test_what_starts_a_trainer_imports_nothing_that_takes_long() -> None:
+    source = (
+        "import sys, worker.trainer.process; print('numpy' in sys.modules, 'redis' in sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "False False\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")

@@ -1,0 +1,75 @@
+"""The start of a trainer's process.
+
+This file imports next to nothing: a worker starts its trainer before it imports the rest of itself,
+since what the trainer imports takes longest.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# Started by its file's path: a command line with ` worker` in it is taken for a worker's, and a
+# trainer is none.
+TRAINER: Final = (sys.executable, "-P", str(Path(__file__).with_name("server.py")))
+
+ENVIRONMENT: Final = {
+    # The number of threads follows from the spec; the libraries must not lower it under load, and
+    # their threads must not spin while others want the cores.
+    "OMP_DYNAMIC": "FALSE",
+    "MKL_DYNAMIC": "FALSE",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # With this cuBLAS gives the same bits each time.
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+"""Variables that a trainer has on top of its worker's."""
+
+
+@dataclass(frozen=True)
+class TrainerProcess:
+    """A trainer that has been started, and our end of its socket."""
+
+    process: subprocess.Popen[bytes]
+    link: socket.socket
+
+
+def missing_gpu(device: str) -> str | None:
+    """Return why a worker cannot be given `device`, where that is a GPU and there can be none: this
+    is seen at once, and torch, which would look for one, takes seconds to import."""
+    if device.partition(":")[0] != "cuda" or Path("/dev/kfd").exists():  # of AMD
+        return None
+    import ctypes
+
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return (
+            f"This machine has no device {device!r}: it has no NVIDIA driver (libcuda.so.1). Start"
+            " a container with access to the GPUs (--gpus all), or the worker with --device cpu."
+        )
+    return None
+
+
+def start_trainer(command: Sequence[str] = TRAINER) -> TrainerProcess:
+    """Start a trainer; the socket's number and this process's id are appended to the command.
+
+    On Linux it is killed when the thread that calls this ends. Raises `OSError`.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        process = subprocess.Popen(
+            [*command, str(theirs.fileno()), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            env={**os.environ, **ENVIRONMENT},
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return TrainerProcess(process, ours)
