@@ -85,12 +85,14 @@ def create_app(
     )
     app.state.services = services
     app.state.refusal = None
-    app.state.documentation = docs.Documentation(app)
+    app.state.documentation = docs.Documentation(app, settings.root_path)
     app.add_middleware(Compression)
     app.add_middleware(
         Middleware,
         max_body_bytes=settings.max_body_bytes,
         trusted_hosts=[*settings.trusted_hosts.split(","), *_own_names(settings.host)],
+        cors_origins=[each.strip() for each in settings.cors_origins.split(",") if each.strip()],
+        root_path=settings.root_path,
     )
     errors.install(app)
     return app

@@ -84,6 +84,30 @@ def _names(text: str) -> str:
     return text
 
 
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+
+
+def _origins(text: str) -> str:
+    for origin in filter(None, map(str.strip, text.split(","))):
+        if _ORIGIN.fullmatch(origin) is None:
+            raise ValueError(
+                f"{origin[:80]!r} is no origin of a web page: list each by itself, as the browser"
+                " names it (https://app.example,http://localhost:3000), without a path; there are"
+                " no patterns"
+            )
+    return text
+
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+
+
+def _prefix(text: str) -> str:
+    path = text.rstrip("/")
+    if _PREFIX.fullmatch(path) is None or path == "/v1":
+        raise ValueError("give the path under which a proxy shows the service, such as /thalweg")
+    return path
+
+
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
@@ -129,6 +153,12 @@ class Settings(BaseSettings):
     request_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     """Seconds in which a request's head must have come (408); a body has this and a second more for
     each 500 bytes. Who takes nothing of a reply for three times as long is cut off."""
+    cors_origins: Annotated[str, AfterValidator(_origins)] = ""
+    """Origins of web pages elsewhere, with commas between, that may call the API and read its
+    replies (`https://app.example,http://localhost:3000`); none: no page of another site may."""
+    root_path: Annotated[str, AfterValidator(_prefix)] = ""
+    """Path under which a proxy shows the service (`/thalweg`): links in replies begin with it. The
+    proxy may cut it off or leave it on."""
     max_body_bytes: Annotated[int, Field(gt=0)] = 16 * 2**20
     """Larger request bodies are refused (413)."""
     max_parameters: Annotated[int, Field(gt=0)] = 200_000_000

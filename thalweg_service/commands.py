@@ -25,6 +25,15 @@ DATA_DIR = Path(".thalweg")
 service."""
 
 
+RootPath = Annotated[
+    str,
+    typer.Option(
+        help="Path under which a proxy shows the service, such as /thalweg.",
+        envvar="THALWEG_ROOT_PATH",
+    ),
+]
+
+
 def print_version(asked: bool) -> None:
     """Print the version and end, where it was asked for."""
     if asked:
@@ -62,6 +71,7 @@ def serve(
     device: Annotated[
         str, typer.Option(help="What the workers train on: auto, cpu, cuda, cuda:1.")
     ] = "auto",
+    root_path: RootPath = "",
     verbose: Annotated[
         bool, typer.Option("--verbose", help="The parts' logs on standard error, not in files.")
     ] = False,
@@ -69,6 +79,7 @@ def serve(
     """Start everything on this machine: server, API and workers, under one supervisor."""
     from pydantic import ValidationError
 
+    os.environ["THALWEG_ROOT_PATH"] = root_path  # the API reads it there
     from core.settings import setting_mistakes
     from thalweg_service import supervisor as service
 
@@ -82,8 +93,9 @@ def serve(
 
 
 @app.command()
-def api() -> None:
+def api(root_path: RootPath = "") -> None:
     """Start the API alone, against THALWEG_REDIS_URL."""
+    os.environ["THALWEG_ROOT_PATH"] = root_path
     become("api")
 
 

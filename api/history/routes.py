@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api.history.formats import WRITERS
 from api.history.schemas import History
 from api.history.selection import Answer, Question, answer
+from api.http.middleware import shown_path
 from api.http.openapi import header, problems
 from api.http.queries import HistoryQuery
 from api.services.dependencies import JobIdPath, Json, Route, known_form, services_of
@@ -40,7 +41,12 @@ def announced(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     }
 
 
-@router.get("/{job_id:id}/history", response_class=Json, responses=announced(History))
+@router.get(
+    "/{job_id:id}/history",
+    operation_id="get_job_history",
+    response_class=Json,
+    responses=announced(History),
+)
 async def history(
     request: Request, job_id: JobIdPath, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
@@ -93,4 +99,4 @@ def _next_page(request: Request, query: HistoryQuery, found: Answer) -> str | No
     if query.points is not None or found.reaches_end or found.next_after is None:
         return None
     url = request.url.include_query_params(after=found.next_after)
-    return f"{url.path}?{url.query}"
+    return f"{shown_path(request.scope)}?{url.query}"

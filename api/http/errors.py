@@ -137,6 +137,9 @@ def problem(
 ) -> Response:
     """Make a problem document; `members` are added to it."""
     raw = scope.get("raw_path") or b""
+    root = str(scope.get("root_path", ""))
+    if not raw.startswith(root.encode()):
+        raw = root.encode() + raw
     body = _sound(
         {
             "type": f"urn:thalweg:problem:{code}",

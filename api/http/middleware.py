@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,6 +29,32 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PORT: Final = re.compile(r":\d{0,5}$")
 _PROBES: Final = frozenset({"/livez", "/readyz"})
 """Paths that are asked by address, under any name: their answers tell nothing that is not plain."""
+_CORS_METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
+_CORS_HEADERS: Final = (
+    "Authorization",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "If-Range",
+    "Last-Event-ID",
+    "Prefer",
+    "Range",
+    "Traceparent",
+    "X-Request-Id",
+)
+_CORS_EXPOSED: Final = (
+    "Accept-Ranges",
+    "Allow",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Idempotent-Replayed",
+    "Link",
+    "Location",
+    "Preference-Applied",
+    "Retry-After",
+    "X-Request-Id",
+)
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 
@@ -50,6 +77,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def own_path(scope: Scope) -> str:
+    """Return the path without the prefix under which a proxy shows the service."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def shown_path(scope: Scope) -> str:
+    """Return the path as the caller knows it, whether or not a proxy has cut the prefix off."""
+    return f"{scope.get('root_path', '')}{own_path(scope)}"
+
+
 class Middleware:
     """Pure ASGI, around everything.
 
@@ -61,8 +99,19 @@ class Middleware:
     the log; at `debug` each request has one.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, trusted_hosts: Collection[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        trusted_hosts: Collection[str],
+        cors_origins: Collection[str] = (),
+        root_path: str = "",
+    ) -> None:
+        self._origins = frozenset(origin.lower() for origin in cors_origins)
+        self._reading = frozenset(origin.encode() for origin in self._origins)
         self._app = app
+        self._readable_app = _readable(app, self._origins)
+        self._root_path = root_path
         self._max_body_bytes = max_body_bytes
         self._trusted = frozenset(host_of(name) for name in trusted_hosts if name.strip())
 
@@ -76,13 +125,15 @@ class Middleware:
             request_id = b"%016x" % random.getrandbits(64)
         exchange = _Exchange(scope, receive, send, request_id, self._max_body_bytes)
         began = time.perf_counter()
+        scope["root_path"] = self._root_path
         try:
             self._admit(scope, headers)
-            await self._app(scope, exchange.receive, exchange.send)
+            app = self._readable_app if self._may_read(headers) else self._app
+            await app(scope, exchange.receive, exchange.send)
         except ThalwegError as error:
             if exchange.status:
                 raise
-            await of_error(scope, error)(scope, receive, exchange.send)
+            await self._reply(of_error(scope, error), scope, receive, exchange.send)
         except ClientDisconnect:  # nobody is there to answer
             pass
         except Exception:
@@ -95,7 +146,7 @@ class Middleware:
             )
             if exchange.status:
                 raise  # the reply has begun, and can only be broken off
-            await internal_error(scope)(scope, receive, exchange.send)
+            await self._reply(internal_error(scope), scope, receive, exchange.send)
         level = logging.DEBUG if exchange.status < 400 else logging.INFO
         if not LOG.isEnabledFor(level):
             return
@@ -112,16 +163,17 @@ class Middleware:
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         names = [value for name, value in scope["headers"] if name == b"host"]
         known = len(names) == 1 and self._is_ours(host_of(names[0].decode("latin-1")))
-        if not known and scope["path"] not in _PROBES:
+        if not known and own_path(scope) not in _PROBES:
             raise ForeignHostError(
                 "This service answers to localhost and loopback addresses, and to the names in"
                 " THALWEG_TRUSTED_HOSTS; the request's Host is another."
             )
         origin = headers.get(b"origin")
-        if origin is not None and not self._is_ours(_origin_host(origin.decode("latin-1"))):
+        ours = origin is None or self._is_ours(_origin_host(origin.decode("latin-1")))
+        if not (ours or self._may_read(headers)):
             raise ForeignOriginError(
                 "Web pages of other sites may not call this service: the request's Origin is"
-                " neither localhost nor in THALWEG_TRUSTED_HOSTS."
+                " neither localhost nor in THALWEG_TRUSTED_HOSTS or THALWEG_CORS_ORIGINS."
             )
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
@@ -129,8 +181,28 @@ class Middleware:
         if int(length) > self._max_body_bytes:
             raise _too_large(self._max_body_bytes)
 
+    async def _reply(self, reply: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._may_read(dict(scope["headers"])):
+            reply = _readable(reply, self._origins)
+        await reply(scope, receive, send)
+
+    def _may_read(self, headers: dict[bytes, bytes]) -> bool:
+        """Tell whether the request comes from a page that may read replies."""
+        return headers.get(b"origin") in self._reading
+
     def _is_ours(self, host: str) -> bool:
         return is_loopback(host) or host in self._trusted
+
+
+def _readable(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
+    """Let pages of these origins read what `app` replies (CORS)."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=_CORS_METHODS,
+        allow_headers=_CORS_HEADERS,
+        expose_headers=_CORS_EXPOSED,
+    )
 
 
 class _Exchange:

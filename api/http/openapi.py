@@ -53,14 +53,15 @@ def request_body(model: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Build the whole document."""
+def document(app: FastAPI, root: str = "") -> dict[str, Any]:
+    """Build the whole document. `root`: the path under which a proxy shows the service."""
     made = get_openapi(
         title=app.title,
         version=app.version,
         description=app.description,
         routes=app.routes,
         tags=app.openapi_tags,
+        servers=[{"url": root}] if root else None,
         separate_input_output_schemas=False,
     )
     schemas = made.setdefault("components", {}).setdefault("schemas", {})

@@ -19,6 +19,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 @router.post(
     "/{job_id:id}/continue",
     status_code=202,
+    operation_id="continue_job",
     response_class=Json,
     responses={**ACCEPTED, **problems(404, 409, 413, 415, 503)},
     openapi_extra={"parameters": [KEY_PARAMETER], **request_body("Continuation")},

@@ -32,6 +32,7 @@ RemedyIndex = Annotated[int, Path(ge=0, description="`index` of the remedy in th
 
 @router.get(
     "/{job_id:id}/diagnosis",
+    operation_id="get_job_diagnosis",
     response_class=Json,
     responses={200: {"model": Diagnosis}, **problems(404, 409, 503)},
 )
@@ -62,6 +63,7 @@ def _diagnosis_of(job: JobRecord) -> dict[str, Any]:
 @router.post(
     "/{job_id:id}/diagnosis",
     status_code=202,
+    operation_id="diagnose_job",
     response_class=Json,
     responses={
         202: {
@@ -88,7 +90,7 @@ async def ask_for_diagnosis(request: Request, job_id: JobIdPath) -> Response:
         _check_kept(job, asked.checkpoint)
     await services.store.request_diagnosis(job_id, str(asked.checkpoint))
     services.dispatcher.announce()
-    path = f"/v1/jobs/{job_id}/diagnosis"
+    path = f"{services.root}/v1/jobs/{job_id}/diagnosis"
     links = DiagnosisLink.build(diagnosis=path)
     body = AskedDiagnosis.build(job_id=job_id, checkpoint=asked.checkpoint, links=links)
     return Json(to_json(body), 202, {"Location": path, "Retry-After": "1"})
@@ -110,6 +112,7 @@ def _check_kept(job: JobRecord, wanted: str | int) -> None:
 @router.post(
     "/{job_id:id}/remedies/{index:int}/apply",
     status_code=202,
+    operation_id="apply_remedy",
     response_class=Json,
     responses={**ACCEPTED, **problems(404, 409, 413, 503)},
     openapi_extra={"parameters": [KEY_PARAMETER]},

@@ -31,6 +31,7 @@ PLOT_POINTS = 2_000
 
 @router.get(
     "/{job_id:id}/model",
+    operation_id="get_job_model",
     response_class=Response,
     responses={**WEIGHTS, **problems(404, 409, 416, 503)},
     openapi_extra={"parameters": RANGE_PARAMETERS},
@@ -71,6 +72,7 @@ def _saved(job: JobRecord, name: str) -> dict[str, Any]:
 
 @router.get(
     "/{job_id:id}/checkpoints",
+    operation_id="list_job_checkpoints",
     response_class=Json,
     responses={200: {"model": CheckpointPage}, **problems(404, 503)},
 )
@@ -93,6 +95,7 @@ def _checkpoint_key(checkpoint: dict[str, Any]) -> str:
 
 @router.get(
     "/{job_id:id}/plot",
+    operation_id="get_job_plot",
     response_class=Response,
     responses={**PICTURE, **problems(404, 409, 503)},
 )

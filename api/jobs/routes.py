@@ -33,6 +33,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 @router.post(
     "",
     status_code=202,
+    operation_id="create_job",
     response_class=Json,
     responses={**ACCEPTED, **problems(409, 413, 415, 503)},
     openapi_extra={"parameters": [KEY_PARAMETER], **request_body("JobSpec")},
@@ -56,6 +57,7 @@ def _new_job(body: bytes, services: Services) -> tuple[NewJob, JobSpec]:
 
 @router.post(
     "/validate",
+    operation_id="validate_job",
     response_class=Json,
     responses={200: {"model": Validated}, **problems(413, 415, 503)},
     openapi_extra=request_body("JobSpec"),
@@ -75,7 +77,12 @@ def _validated(body: bytes, services: Services) -> tuple[JobSpec, bytes]:
     return spec, to_json(Validated.build(spec=spec.model_dump(mode="json"), estimate=cost))
 
 
-@router.get("", response_class=Json, responses={200: {"model": JobPage}, **problems(503)})
+@router.get(
+    "",
+    operation_id="list_jobs",
+    response_class=Json,
+    responses={200: {"model": JobPage}, **problems(503)},
+)
 async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
     """List jobs, the newest first; the filters apply before the limit."""
     return await read_list(request, JOBS, query)
@@ -83,6 +90,7 @@ async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()]) -> R
 
 @router.get(
     "/{job_id:id}",
+    operation_id="get_job",
     response_class=Json,
     responses={
         200: {"model": Job, "headers": {"ETag": header("Changes whenever the job does.")}},
@@ -104,6 +112,7 @@ async def read_job(
 @router.post(
     "/{job_id:id}/cancel",
     status_code=202,
+    operation_id="cancel_job",
     response_class=Json,
     responses={
         200: {"model": Job, "description": "It was terminal already; nothing changed."},
@@ -119,6 +128,7 @@ async def cancel(request: Request, job_id: JobIdPath) -> Response:
 @router.delete(
     "/{job_id:id}",
     status_code=204,
+    operation_id="delete_job",
     response_class=Response,
     responses={
         204: {"description": "Gone, with history and artifacts."},

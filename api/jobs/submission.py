@@ -52,7 +52,7 @@ async def accept(request: Request, job: NewJob, origin: Origin | None = None) ->
 
 
 async def _show(services: Services, job: JobRecord, place: Place) -> dict[str, Any]:
-    return job_json(job, place)
+    return job_json(services, job, place)
 
 
 JOBS: Final = Noun[JobRecord](

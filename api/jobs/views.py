@@ -2,25 +2,26 @@
 
 from api.http.schemas import LEFT_OUT
 from api.jobs.schemas import Checkpoint, Job, Links, ListedJob, Progress, Verdict
+from api.services.dependencies import Services
 from api.services.places import Place
 from core.jobs import JobRecord
 from core.specs.base import Json
 
 
-def job_json(job: JobRecord, place: Place) -> Json:
+def job_json(services: Services, job: JobRecord, place: Place) -> Json:
     """Make the contract's JSON of a job. `place`: in the queue."""
-    return Job.build(job, **_computed(job, place), timeline=job.timeline.entries)
+    return Job.build(job, **_computed(services, job, place), timeline=job.timeline.entries)
 
 
-def listed_job_json(job: JobRecord, place: Place) -> Json:
+def listed_job_json(services: Services, job: JobRecord, place: Place) -> Json:
     """Make the JSON of a job among others."""
     found = job.diagnosis
     verdict = found and Verdict.build(verdict=found["verdict"], confidence=found.get("confidence"))
-    return ListedJob.build(job, **_computed(job, place), diagnosis=verdict)
+    return ListedJob.build(job, **_computed(services, job, place), diagnosis=verdict)
 
 
-def _computed(job: JobRecord, place: Place) -> Json:
-    path = f"/v1/jobs/{job.id}"
+def _computed(services: Services, job: JobRecord, place: Place) -> Json:
+    path = f"{services.root}/v1/jobs/{job.id}"
     guarded = (job.spec.get("on_divergence") or {}).get("action", "stop") != "stop"
     return {
         "progress": progress_json(job, place),

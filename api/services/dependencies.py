@@ -46,6 +46,11 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     findings: ComparisonCache = field(default_factory=ComparisonCache)
 
+    @property
+    def root(self) -> str:
+        """The beginning of every path in a reply."""
+        return self.settings.root_path
+
 
 def services_of(request: Request) -> Services:
     return cast(Services, request.app.state.services)

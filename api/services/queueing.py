@@ -68,7 +68,7 @@ class Noun(Generic[Record]):
     path: str
     records: Callable[[Services], Records[Any, Record, Made[Record], PageOf[Record]]]
     show: Callable[[Services, Record, Place], Awaitable[dict[str, Any]]]
-    show_listed: Callable[[Record, Place], dict[str, Any]]
+    show_listed: Callable[[Services, Record, Place], dict[str, Any]]
     weak_while_running: bool = False
     after_cancel: Callable[[Services, Record], Awaitable[None]] | None = None
 
@@ -85,7 +85,8 @@ async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> 
     """Make the reply to what has just been queued, or had been by the same key; workers hear of
     what is new."""
     record = made.record
-    headers = {"Location": f"{noun.path}/{record.id}", "Retry-After": "1"}
+    path = f"{services.root}{noun.path}/{record.id}"
+    headers = {"Location": path, "Retry-After": "1"}
     if made.replayed:
         headers["Idempotent-Replayed"] = "true"
     else:
@@ -100,7 +101,10 @@ async def read_list(request: Request, noun: Noun[Record], query: JobsQuery) -> J
     where, of, after_id = listing(query, noun.path.rpartition("/")[2], noun.name)
     page = await noun.records(services).list(where, query.limit, after_id)
     waiting = await places(services, page.records)
-    shown = [noun.show_listed(record, waiting.get(record.id, NOWHERE)) for record in page.records]
+    shown = [
+        noun.show_listed(services, record, waiting.get(record.id, NOWHERE))
+        for record in page.records
+    ]
     next_cursor = make_cursor(of, page.records[-1].id) if page.has_more else None
     return Json(to_json(page_body(shown, next_cursor)))
 

@@ -70,6 +70,7 @@ router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=Route)
 
 @router.get(
     "/{study_id:id}/best",
+    operation_id="get_best_configuration",
     response_class=Json,
     responses={200: {"model": JobSpec}, **problems(404, 409, 503)},
 )
@@ -94,6 +95,7 @@ async def best(request: Request, study_id: StudyIdPath) -> Response:
 
 @router.get(
     "/{study_id:id}/comparison",
+    operation_id="compare_configurations",
     response_class=Json,
     responses={200: {"model": StudyComparison}, **problems(404, 503)},
 )
@@ -110,6 +112,7 @@ async def comparison(request: Request, study_id: StudyIdPath) -> Response:
 
 @router.get(
     "/{study_id:id}/plot",
+    operation_id="get_study_plot",
     response_class=Response,
     responses={**PICTURE, **problems(404, 409, 503)},
 )

@@ -56,7 +56,7 @@ async def _best(services: Services, study: StudyRecord) -> dict[str, Any] | None
 
 
 async def _show(services: Services, study: StudyRecord, place: Place) -> dict[str, Any]:
-    return study_json(study, place, await _best(services, study))
+    return study_json(services, study, place, await _best(services, study))
 
 
 async def _after_cancel(services: Services, study: StudyRecord) -> None:
@@ -69,7 +69,7 @@ STUDIES: Final = Noun[StudyRecord](
     "/v1/studies",
     lambda services: services.store.studies,
     _show,
-    lambda study, place: listed_study_json(study, place, known_best(study)),
+    lambda services, study, place: listed_study_json(services, study, place, known_best(study)),
     weak_while_running=True,  # the mean rate of steps goes on falling
     after_cancel=_after_cancel,
 )
@@ -79,6 +79,7 @@ STUDIES: Final = Noun[StudyRecord](
 @router.post(
     "",
     status_code=202,
+    operation_id="create_study",
     response_class=Json,
     responses={**accepted("study", Study), **problems(409, 413, 415, 503)},
     openapi_extra={"parameters": [KEY_PARAMETER], **request_body("StudySpec")},
@@ -115,6 +116,7 @@ def _new_study(resolved: ResolvedStudy) -> NewStudy:
 
 @router.post(
     "/validate",
+    operation_id="validate_study",
     response_class=Json,
     responses={200: {"model": ValidatedStudy}, **problems(413, 415)},
     openapi_extra=request_body("StudySpec"),
@@ -127,7 +129,12 @@ async def validate(request: Request) -> Response:
     return Json(to_json(found))
 
 
-@router.get("", response_class=Json, responses={200: {"model": StudyPage}, **problems(503)})
+@router.get(
+    "",
+    operation_id="list_studies",
+    response_class=Json,
+    responses={200: {"model": StudyPage}, **problems(503)},
+)
 async def list_studies(request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
     """List studies, the newest first; the filters apply before the limit."""
     return await read_list(request, STUDIES, query)
@@ -135,6 +142,7 @@ async def list_studies(request: Request, query: Annotated[JobsQuery, Query()]) -
 
 @router.get(
     "/{study_id:id}",
+    operation_id="get_study",
     response_class=Json,
     responses={
         200: {"model": Study, "headers": {"ETag": header("Changes whenever the study does.")}},
@@ -156,6 +164,7 @@ async def read_study(
 @router.post(
     "/{study_id:id}/cancel",
     status_code=202,
+    operation_id="cancel_study",
     response_class=Json,
     responses={
         200: {"model": Study, "description": "It was terminal already; nothing changed."},
@@ -171,6 +180,7 @@ async def cancel(request: Request, study_id: StudyIdPath) -> Response:
 @router.delete(
     "/{study_id:id}",
     status_code=204,
+    operation_id="delete_study",
     response_class=Response,
     responses={
         204: {"description": "Gone, with its runs, their histories and weights."},

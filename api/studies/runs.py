@@ -44,6 +44,7 @@ Rank = tuple[int, float, int]
 
 @router.get(
     "/{study_id:id}/runs",
+    operation_id="list_runs",
     response_class=Json,
     responses={200: {"model": RunPage}, **problems(404, 503)},
 )
@@ -51,7 +52,8 @@ async def list_runs(
     request: Request, study_id: StudyIdPath, query: Annotated[RunsQuery, Query()]
 ) -> Response:
     """List the runs that have been planned, in order of index, or the best first."""
-    store = services_of(request).store
+    services = services_of(request)
+    store = services.store
     of = fingerprint("runs", known_study(study_id), query.sort, sorted(set(query.status)))
     after = None
     if query.after is not None:
@@ -72,7 +74,7 @@ async def list_runs(
         page = runs[: query.limit]
         position = str(page[-1].index) if len(runs) > query.limit else None
     next_cursor = None if position is None else make_cursor(of, position)
-    content = page_body([run_json(study_id, run) for run in page], next_cursor)
+    content = page_body([run_json(services, study_id, run) for run in page], next_cursor)
     return Json(to_json(content))
 
 
@@ -123,6 +125,7 @@ def _reads(position: str, sort: str) -> bool:
 
 @router.get(
     "/{study_id:id}/runs/{index:index}",
+    operation_id="get_run",
     response_class=Json,
     responses={200: {"model": RunWithSpec}, **problems(404, 409, 503)},
 )
@@ -131,9 +134,11 @@ async def read_run(request: Request, study_id: StudyIdPath, index: RunIndexPath)
 
     A run that is not planned yet is a 409: what it will be is not settled.
     """
-    study, run = await _run(services_of(request), study_id, index)
+    services = services_of(request)
+    study, run = await _run(services, study_id, index)
     spec = await asyncio.to_thread(run_spec, study.spec, run.params, run.repeat, study.format)
-    return Json(to_json(run_json(study_id, run, spec.model_dump(mode="json"))))
+    shown = run_json(services, study_id, run, spec.model_dump(mode="json"))
+    return Json(to_json(shown))
 
 
 async def _run(services: Services, study_id: str, index: int) -> tuple[StudyRecord, RunRecord]:
@@ -156,6 +161,7 @@ def _check_index(study: StudyRecord, index: int) -> None:
 
 @router.get(
     "/{study_id:id}/runs/{index:index}/history",
+    operation_id="get_run_history",
     response_class=Json,
     responses=announced(RunHistory),
 )
@@ -187,6 +193,7 @@ async def _history(services: Services, study_id: str, index: int, question: Ques
 
 @router.get(
     "/{study_id:id}/runs/{index:index}/model",
+    operation_id="get_run_model",
     response_class=Response,
     responses={**WEIGHTS, **problems(404, 409, 416, 503)},
     openapi_extra={"parameters": RANGE_PARAMETERS},

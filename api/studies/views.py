@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Final
 
+from api.services.dependencies import Services
 from api.services.places import Place
 from api.studies.schemas import (
     ListedStudy,
@@ -22,23 +23,26 @@ from core.studies import RUN_COUNTS, RunRecord, StudyRecord
 _ENDED: Final = ("succeeded", "failed", "cancelled")
 
 
-def study_json(study: StudyRecord, place: Place, best: Json | None) -> Json:
+def study_json(services: Services, study: StudyRecord, place: Place, best: Json | None) -> Json:
     """Make the contract's JSON of a study.
 
     Args:
         place: in the queue.
         best: the best configuration, as far as it is known.
     """
-    return Study.build(study, **_computed(study, place, best), timeline=study.timeline.entries)
+    computed = _computed(services, study, place, best)
+    return Study.build(study, **computed, timeline=study.timeline.entries)
 
 
-def listed_study_json(study: StudyRecord, place: Place, best: Json | None) -> Json:
+def listed_study_json(
+    services: Services, study: StudyRecord, place: Place, best: Json | None
+) -> Json:
     """Make the JSON of a study among others."""
-    return ListedStudy.build(study, **_computed(study, place, best))
+    return ListedStudy.build(study, **_computed(services, study, place, best))
 
 
-def _computed(study: StudyRecord, place: Place, best: Json | None) -> Json:
-    path = f"/v1/studies/{study.id}"
+def _computed(services: Services, study: StudyRecord, place: Place, best: Json | None) -> Json:
+    path = f"{services.root}/v1/studies/{study.id}"
     return {
         "progress": progress_json(study, place),
         "best": best,
@@ -90,9 +94,10 @@ def _rate(study: StudyRecord) -> float | None:
     return study.num_updates / seconds if seconds > 0 else None
 
 
-def run_json(study_id: str, run: RunRecord, spec: Json | None = None) -> Json:
+def run_json(services: Services, study_id: str, run: RunRecord, spec: Json | None = None) -> Json:
     """Make the JSON of one run; with its spec, where that is given."""
-    study, path = f"/v1/studies/{study_id}", f"/v1/studies/{study_id}/runs/{run.index}"
+    study = f"{services.root}/v1/studies/{study_id}"
+    path = f"{study}/runs/{run.index}"
     paused = run.paused and {name: run.paused.get(name) for name in Pause.model_fields}
     computed: Json = {
         "study_id": study_id,

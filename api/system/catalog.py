@@ -27,13 +27,23 @@ router = APIRouter(prefix="/v1/catalog", tags=["catalog"], route_class=Route)
 _SCHEDULE: Final = "schedule"
 
 
-@router.get("", response_class=Json, responses={200: {"model": Counts}, **problems()})
+@router.get(
+    "",
+    operation_id="count_catalog",
+    response_class=Json,
+    responses={200: {"model": Counts}, **problems()},
+)
 async def counts() -> Response:
     """Return how many kinds each family has."""
     return Json(_counts())
 
 
-@router.get("/{family}", response_class=Json, responses={200: {"model": Entries}, **problems(404)})
+@router.get(
+    "/{family}",
+    operation_id="list_catalog",
+    response_class=Json,
+    responses={200: {"model": Entries}, **problems(404)},
+)
 async def entries(family: str) -> Response:
     """List the kinds of a family: `optimizers`, `schedules`, `models`, …"""
     from core.specs import catalog
@@ -62,6 +72,7 @@ def _entries(family: str) -> bytes:
 
 @router.get(
     "/schedules/{kind}/preview",
+    operation_id="preview_schedule",
     response_class=Json,
     responses={200: {"model": Preview}, **problems(404)},
 )

@@ -25,15 +25,18 @@ ASSETS: Final = {
 class Documentation:
     """The document's bytes, made when they are first asked for."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, root: str) -> None:
         self._app = app
+        self._root = root
         self._lock = asyncio.Lock()
         self._bytes: bytes | None = None
 
     async def read(self) -> bytes:
         async with self._lock:
             if self._bytes is None:
-                self._bytes = await asyncio.to_thread(lambda: to_json(document(self._app)))
+                self._bytes = await asyncio.to_thread(
+                    lambda: to_json(document(self._app, self._root))
+                )
             return self._bytes
 
 
@@ -43,13 +46,14 @@ async def openapi(request: Request) -> Response:
 
 
 @router.get("/docs", response_class=Response)
-async def docs() -> Response:
+async def docs(request: Request) -> Response:
+    root = request.scope["root_path"]
     return get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url=f"{root}/openapi.json",
         title="Thalweg",
-        swagger_js_url="/docs/swagger-ui-bundle.js",
-        swagger_css_url="/docs/swagger-ui.css",
-        swagger_favicon_url="/docs/favicon.png",
+        swagger_js_url=f"{root}/docs/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}/docs/swagger-ui.css",
+        swagger_favicon_url=f"{root}/docs/favicon.png",
     )
 
 

@@ -26,13 +26,23 @@ router = APIRouter(tags=["service"], route_class=Route)
 CHECK_TIMEOUT_S = 2.0
 
 
-@router.get("/livez", response_class=Json, responses={200: {"model": Alive}, **problems()})
+@router.get(
+    "/livez",
+    operation_id="check_alive",
+    response_class=Json,
+    responses={200: {"model": Alive}, **problems()},
+)
 async def livez() -> Response:
     """Answer that this process lives. It looks at nothing else."""
     return Json(b'{"status":"ok"}')
 
 
-@router.get("/readyz", response_class=Json, responses={200: {"model": Ready}, **problems(503)})
+@router.get(
+    "/readyz",
+    operation_id="check_ready",
+    response_class=Json,
+    responses={200: {"model": Ready}, **problems(503)},
+)
 async def readyz(request: Request) -> Response:
     """Check that Redis answers and that the artifact store can be used; 503 names the part that
     fails. Without workers the service is ready all the same: jobs are accepted, and wait."""
@@ -66,14 +76,22 @@ async def _artifacts(artifacts: ArtifactStore) -> str:
     return "ok"
 
 
-@router.get("/version", response_class=Json, responses={200: {"model": Version}, **problems()})
+@router.get(
+    "/version",
+    operation_id="get_version",
+    response_class=Json,
+    responses={200: {"model": Version}, **problems()},
+)
 async def read_version() -> Response:
     """Return the versions of what runs here."""
     return Json(to_json(Version.build(name="thalweg", version=version("thalweg"), api="v1")))
 
 
 @router.get(
-    "/v1/workers", response_class=Json, responses={200: {"model": WorkerPage}, **problems(503)}
+    "/v1/workers",
+    operation_id="list_workers",
+    response_class=Json,
+    responses={200: {"model": WorkerPage}, **problems(503)},
 )
 async def workers(request: Request, query: Annotated[PageQuery, Query()]) -> Response:
     """List the workers that have reported lately, the newest first."""

@@ -119,3 +119,33 @@ def test_what_can_match_no_host_is_refused_in_words(wrong: str, others: str) -> 
     with pytest.raises(ValidationError, match="list each name by itself") as caught:
         Settings(trusted_hosts=others + wrong)
     assert repr(wrong[:80]) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("", ""), ("/", ""), ("/thalweg", "/thalweg"), ("/a/b-c.d/", "/a/b-c.d")],
+)
+def test_a_prefix_is_a_path_without_an_end(text: str, kept: str) -> None:
+    assert Settings(root_path=text).root_path == kept
+
+
+@pytest.mark.parametrize("wrong", ["thalweg", "//x", "/a b", "/a?b", "http://x/y", "/é", "/v1"])
+def test_what_is_no_path_is_no_prefix(wrong: str) -> None:
+    with pytest.raises(ValidationError, match="such as /thalweg"):
+        Settings(root_path=wrong)
+
+
+@pytest.mark.parametrize(
+    "origins", ["", "https://app.example", "http://localhost:3000, https://[fd00::7]:8443,"]
+)
+def test_origins_of_pages_may_be_named(origins: str) -> None:
+    assert Settings(cors_origins=origins).cors_origins == origins
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["*", "https://*.example", "app.example", "https://a/", "https://a/b", "null", "ftp://a"],
+)
+def test_what_is_no_origin_is_refused_in_words(wrong: str) -> None:
+    with pytest.raises(ValidationError, match="no origin of a web page"):
+        Settings(cors_origins=wrong)

@@ -1,6 +1,8 @@
 """A job's way through a worker: real store, real processes, no torch."""
 
+import logging
 import os
+import re
 import signal
 
 import pytest
@@ -25,6 +27,41 @@ def test_a_job_runs_to_its_end_and_its_rows_are_all_there(bench: Bench) -> None:
     assert job.attempts[0].device == "cpu"
     assert bench.steps(job.id) == list(range(50))
     assert ends(bench, job.id) == ["finished"]
+
+
+def lines_of(caplog: pytest.LogCaptureFixture, job_id: str) -> list[str]:
+    """What the log says of a job's beginnings and ends, without the seconds."""
+    said = [record.getMessage() for record in caplog.records if record.name == "thalweg.worker"]
+    found = [text.removeprefix(f"{job_id}: ") for text in said if text.startswith(f"{job_id}: ")]
+    return [re.sub(r"[0-9.]+ s", "… s", text) for text in found if re.match("begins|ends", text)]
+
+
+def test_the_log_has_a_line_when_a_job_begins_and_when_it_ends(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "thalweg.worker")
+    first = bench.worker()
+    done = bench.submit(Finish(5))
+    bench.until_status(done, "succeeded")
+    failed = bench.submit(Fail("data"))
+    bench.until_status(failed, "failed")
+    handed_over = bench.submit(Wait(), resumed=Finish(7))
+    bench.until_status(handed_over, "running")
+    first.stop()
+    bench.worker()
+    bench.until_status(handed_over, "succeeded")
+    cancelled = bench.submit(Wait())
+    bench.until_status(cancelled, "running")
+    bench.cancel(cancelled)
+    bench.until_status(cancelled, "cancelled")
+    bench.workers[-1].stop()
+    assert lines_of(caplog, done) == ["begins", "ends after … s: succeeded, budget_exhausted"]
+    assert lines_of(caplog, failed) == ["begins", "ends after … s: failed"]
+    assert lines_of(caplog, cancelled) == ["begins", "ends after … s: cancelled"]
+    assert lines_of(caplog, handed_over) == [
+        *("begins", "ends after … s: handed over, now queued"),
+        *("begins", "ends after … s: succeeded, budget_exhausted"),
+    ]
 
 
 def test_queued_jobs_need_no_message(bench: Bench) -> None:

@@ -20,6 +20,7 @@ What can happen on the way is said here, whatever the claim is of; its kind supp
 
 import contextlib
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, TypeVar, assert_never
@@ -40,25 +41,32 @@ Held = TypeVar("Held", bound=Claim | TaskClaim)
 
 
 class Execution(ABC):
-    """Carries out one claim. Used once; `name` is what the claim is of, in the log."""
+    """Carries out one claim. Used once; `name` is what the claim is of, in the log: a line when the
+    work begins, and one when it ends."""
 
     def __init__(self, name: str, context: ExecutionContext) -> None:
         self._name = name
         self._context = context
+        self._ended = "broken off"
+        """How it ended, for the log."""
         self._closing = contextlib.ExitStack()
         """What is closed after all, however it ended."""
 
     def run(self) -> None:
         """Bring the claim to its end, as this module says."""
+        began = time.monotonic()
+        log.info("%s: begins", self._name)
         try:
             self._carry_out()
         except (StaleAttemptError, NotFoundError):
+            self._ended = "left"
             self._leave()
         except StoreUnavailableError:
             log.warning("%s: the store is away at shutdown; another worker goes on", self._name)
             self._context.line.client.stop()
         finally:
             self._closing.close()
+            log.info("%s: ends after %.1f s: %s", self._name, time.monotonic() - began, self._ended)
 
     @abstractmethod
     def _carry_out(self) -> None:
@@ -131,6 +139,7 @@ class TrainerExecution(Execution):
         self._stop_writing()
         match last:
             case "lost":
+                self._ended = "left"
                 self._leave()
             case Ending(reason="handed_over") | TaskEnding(reason="handed_over"):
                 self._hand_over()
@@ -195,7 +204,7 @@ class Training(TrainerExecution, Generic[Held]):
         """Write what there is and let another attempt go on from the last checkpoint."""
         self._insist(self._write_rest)
         status = self._insist(lambda: how(self._claim))
-        log.info("%s: %s; now %s", self._name, word, status)
+        self._ended = f"{word}, now {status}"
 
     def _leave(self) -> None:
         """Leave the claim: nothing more of this attempt may reach the owner's files."""

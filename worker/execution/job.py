@@ -241,7 +241,8 @@ class JobExecution(Training[Claim]):
                 rows=rows,
             )
 
-        self._insist(lambda: self._rows.finish(close))
+        now = self._insist(lambda: self._rows.finish(close))
+        self._ended = now if outcome is None else f"{now}, {outcome}"
 
     def _write_rest(self) -> None:
         self._rows.finish(self._write)

@@ -50,11 +50,12 @@ class PlanExecution(Execution):
         else:
             if round_ is not None:
                 self._insist(lambda: store.plan(claim, round_))
+                self._ended = f"{len(round_.tasks)} tasks planned"
                 if claim.task.round > 1:  # the runs went on from what the round before left
                     drop_spent(artifacts, study.id, runs, claim.task.round - 1)
                 return
             status, fields = _ending(study, runs)
-        self._insist(lambda: store.finish(claim, status, fields))
+        self._ended = f"its study is {self._insist(lambda: store.finish(claim, status, fields))}"
         if claim.task.round > 1:
             drop_spent(artifacts, study.id, runs)
 

@@ -42,7 +42,7 @@ class DiagnosisExecution(TrainerExecution):
             keeps_nothing=True,
             renew=self._renew,
         )
-        super().__init__(claim.job.id, context, supervision)
+        super().__init__(f"{claim.job.id} (diagnosis)", context, supervision)
         self._claim = claim
         self._diagnoses = context.store.diagnoses
         self._device = device
@@ -85,6 +85,7 @@ class DiagnosisExecution(TrainerExecution):
             return
         found = self._insist(lambda: self._diagnosis(answer.measured))
         self._insist(lambda: self._diagnoses.finish(self._claim, found))
+        self._ended = str(found["verdict"])
 
     def _fail(self, failed: Failed) -> None:
         self._fail_by(failed.message if failed.code != "internal_error" else _FAULT)
@@ -97,9 +98,11 @@ class DiagnosisExecution(TrainerExecution):
 
     def _fail_by(self, reason: str) -> None:
         self._insist(lambda: self._diagnoses.fail(self._claim, reason))
+        self._ended = f"failed: {reason}"
 
     def _hand_over(self) -> None:
         self._insist(lambda: self._diagnoses.hand_over(self._claim))
+        self._ended = "handed over"
 
     def _diagnosis(self, measured: Json) -> Json:
         store = self._context.store

@@ -78,6 +78,7 @@ class TaskExecution(Training[TaskClaim]):
             self._insist(
                 lambda: self._store.studies.close(self._claim, "failed", "failed", runs=runs)
             )
+            self._ended = "failed"
             return None
         self._rows = TaskRows(
             self._store.studies,
@@ -189,6 +190,7 @@ class TaskExecution(Training[TaskClaim]):
 
     def _settle_as(self, status: Status, end: AttemptEnd) -> None:
         now = self._insist(lambda: self._rows.close_task(status, end))
+        self._ended = f"{status}; its study is {now}"
         artifacts = self._context.artifacts
         if now in TERMINAL:
             runs = self._insist(lambda: self._store.studies.runs(self._study_id))
