@@ -13,13 +13,14 @@ BENCH_ARGS ?=
 TRIALS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench trials faults lock clean
+.PHONY: help install demo test lint format clients bench trials faults lock clean
 
 help:
 	@echo "make install   install the locked dependencies into .venv"
 	@echo "make demo      start the service, run a job from POST to loss curve, stop it"
 	@echo "make test      run all tests, in two processes     (PYTEST_ARGS='-k spec -n 0')"
 	@echo "make lint      check: ruff, mypy, import contracts, Dockerfile, compose file, lock"
+	@echo "make clients   generate clients from the OpenAPI document and run a job with each"
 	@echo "make format    apply ruff's fixes and formatting"
 	@echo "make bench     run the benchmarks                  (BENCH_ARGS='studies' for a part)"
 	@echo "make trials    prove what takes minutes            (TRIALS_ARGS='labelled' for a part):"
@@ -65,6 +66,10 @@ lint: install
 format: install
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+# The generators are installed here only, in a folder of their own.
+clients: install
+	@$(BIN)/python -m tests.clients
 
 # The reference programs of the benchmarks (JAX, optax) are installed here only.
 bench: install

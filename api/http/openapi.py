@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.http.document.components import plain
 from api.http.schemas import Problem
 from core.specs.parsing.continuation import Continuation
 from core.specs.parsing.diagnosis import DiagnosisRequest
@@ -69,4 +70,4 @@ def document(app: FastAPI, root: str = "") -> dict[str, Any]:
         schema = model.model_json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
-    return made
+    return plain(made)

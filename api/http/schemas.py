@@ -6,8 +6,10 @@ from operator import attrgetter, itemgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
+from api.http.document.glossary import describe
 from api.http.encoding import strict
 from core.ids import JOB_PREFIX, STUDY_PREFIX, pattern_of
 from core.jobs import Event
@@ -30,6 +32,17 @@ class View(BaseModel):
     """A reply, described once: the document shows the class, and `build` makes its JSON."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", defer_build=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Json:
+        """Make the JSON Schema; fields without a docstring are described by the glossary."""
+        schema = handler(core_schema)
+        for name, field in handler.resolve_ref_schema(schema).get("properties", {}).items():
+            if words := describe(cls.__name__, name):
+                field.setdefault("description", words)
+        return schema
 
     @classmethod
     def build(cls, source: object = None, /, **computed: Any) -> Json:

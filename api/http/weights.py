@@ -49,7 +49,7 @@ RANGE_PARAMETERS: Final = [
 ]
 _RANGE: Final = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII | re.IGNORECASE)
 _DIGITS: Final = 18
-"""More are beyond every file, and would take long to read as a number."""
+"""Length of a number at most; a longer one is beyond every file, and takes long to read."""
 
 
 async def weights_reply(

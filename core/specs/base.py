@@ -4,7 +4,17 @@ import json
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+)
+from pydantic_core import CoreSchema
+
+from core.specs.glossary import describe
 
 Json = dict[str, Any]
 """An object of JSON whose members nobody lists: a body as it came, a spec as it is stored, a patch.
@@ -29,6 +39,17 @@ class Spec(BaseModel):
         # Only the whole spec is validated as a rule; its parts' own validators can wait.
         defer_build=True,
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Json:
+        """Make the JSON Schema; fields without a docstring are described by the glossary."""
+        schema = handler(core_schema)
+        for name, field in handler.resolve_ref_schema(schema).get("properties", {}).items():
+            if words := describe(cls.__name__, name):
+                field.setdefault("description", words)
+        return schema
 
 
 def stored(annotation: Any, value: Any) -> Any:

@@ -162,7 +162,7 @@ The classic functions' lines are in `core.specs.formulas.classic`.
 """
 
 
-_UNION_OF: Final = {
+FIELD_OF: Final = {
     "optimizers": "optimizer",
     "schedules": "schedule",
     "models": "model",
@@ -233,8 +233,8 @@ def entries(family: str) -> tuple[Json, ...]:
 
 
 def _schemas(family: str) -> dict[str, Json]:
-    if family in _UNION_OF:
-        models = members(_UNION_OF[family])
+    if family in FIELD_OF:
+        models = members(FIELD_OF[family])
         return {kind: _schema(model) for kind, model in models.items()}
     if family == "activations":
         return {name: {"const": name, "type": "string"} for name in get_args(Activation)}

@@ -5,15 +5,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from jsonschema_rs import Draft202012Validator, meta
 
+from core.specs.unions import members
 from tests.api.actors import NO_SUCH_JOB, Api, Json, digits, rosenbrock
 
 
-@pytest.fixture
-def document(api: Api) -> Json:
-    return api.get("/openapi.json")
+def test_the_document_is_served(api: Api, document: Json) -> None:
+    assert api.get("/openapi.json") == document
 
 
 def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
@@ -118,10 +117,119 @@ def test_the_spec_is_described_with_its_kinds_and_defaults(document: Json) -> No
     spec = schemas["JobSpec"]
     assert set(spec["required"]) == {"problem", "optimizer"}
     assert spec["additionalProperties"] is False
-    optimizers = spec["properties"]["optimizer"]["discriminator"]["mapping"]
+    assert spec["properties"]["optimizer"]["$ref"] == "#/components/schemas/Optimizer"
+    optimizers = schemas["Optimizer"]["discriminator"]["mapping"]
     assert {"sgd", "adam", "lbfgs"} <= optimizers.keys()
     adam = schemas[optimizers["adam"].rpartition("/")[2]]
-    assert adam["properties"]["betas"]["default"] == [0.9, 0.999]
+    assert adam["properties"]["eps"]["default"] == 1e-8
+    assert "Default: `[0.9, 0.999]`." in adam["properties"]["betas"]["description"]
+
+
+def objects(node: Any) -> Iterator[Json]:
+    """Every schema within, itself included."""
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from objects(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from objects(value)
+
+
+def reachable(document: Json, nodes: Any) -> set[str]:
+    """Names of the components that the nodes refer to, however far."""
+    found: set[str] = set()
+    left = list(refs(nodes))
+    while left:
+        name = left.pop().rpartition("/")[2]
+        if name not in found:
+            found.add(name)
+            schema = document["components"]["schemas"][name]
+            left += refs({k: v for k, v in schema.items() if k != "discriminator"})
+    return found
+
+
+def test_calls_have_plain_names(document: Json) -> None:
+    ids = {operation["operationId"] for _, _, operation in operations(document)}
+    assert {"create_job", "get_job", "continue_job", "create_study", "check_ready"} <= ids
+    for each in ids:
+        assert re.fullmatch(r"[a-z]+(_[a-z]+){1,2}", each)
+        assert "v1" not in each
+
+
+def test_every_property_and_parameter_is_described(document: Json) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        assert schema["title"] == name
+        for part in objects({**schema, "title": None, "examples": None}):
+            for field, shown in part.get("properties", {}).items():
+                assert shown.get("description"), (name, field)
+                assert "title" not in shown
+
+
+def test_components_are_named_for_what_they_are(document: Json) -> None:
+    schemas = document["components"]["schemas"]
+    assert schemas["Problem"]["discriminator"]["mapping"].keys() == {"supervised", "function"}
+    for field in ("schedule", "optimizer", "loss", "init", "function", "generator"):
+        for model in members(field).values():
+            assert model.__name__ not in schemas or model.__name__.lower().endswith(field[:4])
+    assert not {name for name in schemas if name.endswith("View")}
+    assert not {"Linear", "Entry", "Alive", "Record", "Function"} & schemas.keys()
+    for each in ("LinearModel", "LinearSchedule", "ProblemDetails", "AdamOptimizer", "Schedule"):
+        assert each in schemas
+
+
+def test_what_is_sent_and_what_comes_back_have_components_of_their_own(document: Json) -> None:
+    sent, replies = set[str](), set[str]()
+    for _, _, operation in operations(document):
+        sent |= reachable(document, operation.get("requestBody", {}))
+        replies |= reachable(document, operation["responses"])
+    assert {"JobSpec", "StudySpec", "AdamOptimizer", "StudyBase"} <= sent
+    assert {"Job", "ResolvedJobSpec", "ResolvedAdamOptimizer", "ResolvedStudyBase"} <= replies
+    assert not sent & replies
+    schemas = document["components"]["schemas"]
+    assert schemas.keys() == sent | replies
+    for name in replies - {"ResolvedStudyBase"}:
+        if name.startswith("Resolved") and "properties" in schemas[name]:
+            assert set(schemas[name]["required"]) == set(schemas[name]["properties"]), name
+            assert '"default"' not in json.dumps(schemas[name])
+
+
+def test_nothing_stands_in_the_document_that_generators_stumble_over(document: Json) -> None:
+    """Defaults that are objects or lists, and words by themselves in a choice."""
+    for part in objects(document["components"]["schemas"]):
+        assert not isinstance(part.get("default"), (dict, list)) or "properties" in part
+        for each in part.get("anyOf", ()):
+            assert "const" not in each
+        assert "oneOf" not in part or "discriminator" in part
+
+
+def test_examples_fit_their_schemas_and_are_taken(api: Api, document: Json) -> None:
+    schemas = document["components"]["schemas"]
+    with_examples = {name for name, schema in schemas.items() if "examples" in schema}
+    assert {
+        "JobSpec",
+        "StudySpec",
+        "Continuation",
+        "AdamOptimizer",
+        "StepSchedule",
+    } <= with_examples
+    for name in with_examples:
+        whole = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        for example in schemas[name]["examples"]:
+            Draft202012Validator(whole).validate(example)
+    for path, name in (("/v1/jobs", "JobSpec"), ("/v1/studies", "StudySpec")):
+        for example in schemas[name]["examples"]:
+            assert api.http.post(f"{path}/validate", json=example).status_code == 200
+
+
+def test_a_studys_base_has_the_types_of_a_job(api: Api, document: Json) -> None:
+    body = {"$ref": "#/components/schemas/StudySpec", "components": document["components"]}
+    validator = Draft202012Validator(body)
+    base = {"problem": rosenbrock()["problem"], "seed": 3, "optimizer": {"kind": "sgd", "lr": 0.1}}
+    for good in (base, {}, {**base, "optimizer": {"lr": 0.1}}, {"budget": {"max_steps": 5}}):
+        assert validator.is_valid({"base": good})
+    for wrong in ({"seed": "x"}, {"budget": 5}, {"optimizer": 5}, {"nonsense": 1}):
+        assert not validator.is_valid({"base": {**base, **wrong}})
 
 
 def check(document: Json, method: str, template: str, reply: Any) -> None:

@@ -4,6 +4,7 @@ import json
 from urllib.parse import quote
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 
 from core.specs.catalog import FAMILIES, choice, kinds
 from core.specs.formulas.schedules import rates
@@ -19,13 +20,17 @@ def test_the_catalogue_is_counted(api: Api) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_family_lists_its_kinds(api: Api, family: str) -> None:
+def test_each_family_lists_its_kinds(api: Api, document: Json, family: str) -> None:
+    """Each with an example that is taken, and resolved to what the document says."""
+    reference = {"$ref": "#/components/schemas/ResolvedJobSpec"}
+    resolved = Draft202012Validator({**reference, "components": document["components"]})
     entries = api.get(f"/v1/catalog/{family}")["data"]
     assert len(entries) == api.get("/v1/catalog")[family]
     for entry in entries:
         assert {"kind", "summary", "schema", "example", "source", "supports"} == entry.keys()
         reply = api.http.post("/v1/jobs/validate", json=entry["example"])
         assert reply.status_code == 200, reply.text
+        resolved.validate(reply.json()["spec"])
 
 
 def test_an_unknown_family_is_a_404_that_names_the_known(api: Api) -> None:

@@ -1,0 +1,114 @@
+"""Clients that common generators make of the OpenAPI document do a job: `make clients`.
+
+openapi-python-client and @hey-api/openapi-ts, with versions of their own, lie in `.venv/clients`;
+what they make of the document of a running service goes there too. The TypeScript is compiled
+under `strict`. About half a minute, less once the generators are there.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent
+WORK: Final = HERE.parent.parent / ".venv" / "clients"
+BIN: Final = WORK / "python" / "bin"
+TYPESCRIPT: Final = WORK / "typescript"
+
+KNOWN: Final = {"GET /v1/jobs/{job_id}/plot", "GET /v1/studies/{study_id}/plot"}
+"""Calls that openapi-python-client leaves without a reply: they have two types of picture."""
+
+
+def run(*command: object, cwd: Path = WORK) -> str:
+    """Run a command with our Node before any other; return what it printed."""
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    words = [str(word) for word in command]
+    ended = subprocess.run(
+        words, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    if ended.returncode:
+        sys.exit(f"{' '.join(words)}\n{ended.stdout}{ended.stderr}")
+    return ended.stdout + ended.stderr
+
+
+def install() -> None:
+    """Install the generators, unless these very versions are there."""
+    pins = ("requirements.txt", "package-lock.json")
+    wanted = "".join((HERE / name).read_text() for name in pins)
+    stamp = WORK / "installed"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    shutil.rmtree(WORK, ignore_errors=True)
+    TYPESCRIPT.mkdir(parents=True)
+    run(sys.executable, "-m", "venv", WORK / "python")
+    run(BIN / "pip", "install", "--quiet", "--requirement", HERE / "requirements.txt")
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(HERE / name, TYPESCRIPT)
+    run(BIN / "npm", "ci", "--no-audit", "--no-fund", cwd=TYPESCRIPT)
+    stamp.write_text(wanted)
+
+
+@contextmanager
+def service() -> Iterator[str]:
+    """Yield the address of a service of our own."""
+    with tempfile.TemporaryDirectory(prefix="thw-") as folder:
+        command = [sys.executable, "-m", "thalweg_service", "serve", "--port", "0"]
+        process = subprocess.Popen(
+            [*command, "--data-dir", folder], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert process.stdout is not None
+            address = re.search(r"http://\S+:\d+", process.stdout.readline())
+            assert address is not None
+            yield address[0]
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def python_client(document: Path, address: str) -> None:
+    """Generate the Python client, and run a job with it. Every call must be there, but for those
+    that are `KNOWN`."""
+    shutil.rmtree(WORK / "generated", ignore_errors=True)
+    (WORK / "config.json").write_text(json.dumps({"post_hooks": [], "literal_enums": True}))
+    generate = ("generate", "--path", document, "--output-path", WORK / "generated")
+    options = ("--meta", "none", "--config", WORK / "config.json")
+    said = run(BIN / "openapi-python-client", *generate, *options)
+    warned = set(re.findall(r"WARNING parsing (.+?) within", said))
+    if warned != KNOWN or said.count("WARNING") != len(KNOWN):
+        sys.exit(f"openapi-python-client says more than is known:\n{said}")
+    shutil.copy(HERE / "job.py", WORK)
+    print("openapi-python-client:", run(BIN / "python", WORK / "job.py", address).strip())
+
+
+def typescript_client(document: Path, address: str) -> None:
+    """Generate the TypeScript client, compile a program with it, and run that."""
+    shutil.copy(document, TYPESCRIPT)
+    for name in ("job.ts", "tsconfig.json", "openapi-ts.config.mjs"):
+        shutil.copy(HERE / name, TYPESCRIPT)
+    tools = TYPESCRIPT / "node_modules" / ".bin"
+    run(tools / "openapi-ts", cwd=TYPESCRIPT)
+    run(tools / "tsc", cwd=TYPESCRIPT)
+    print("@hey-api/openapi-ts:", run(BIN / "node", "dist/job.js", address, cwd=TYPESCRIPT).strip())
+
+
+def main() -> None:
+    install()
+    with service() as address:
+        document = WORK / "openapi.json"
+        with urllib.request.urlopen(f"{address}/openapi.json") as reply:
+            document.write_bytes(reply.read())
+        python_client(document, address)
+        typescript_client(document, address)
+
+
+if __name__ == "__main__":
+    main()
