@@ -6,6 +6,7 @@ ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 FROM ${PYTHON_IMAGE} AS base
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    MPLCONFIGDIR=/tmp/matplotlib \
     PATH=/opt/thalweg/bin:$PATH
 
 # The project itself, as a wheel, in its own stage: a change of code leaves the dependencies cached.

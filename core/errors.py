@@ -5,7 +5,7 @@ table, and the worker writes the codes of `JobFailure` into the job's record.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ class ChangedError(ThalwegError):
     """The thing is not as the call says that it must be (`If-Match`)."""
 
     code = "precondition_failed"
+
+
+THE_STORE: Final = "The store (Redis)"
+"""The words with which messages about it begin."""
 
 
 class StoreUnavailableError(ThalwegError):

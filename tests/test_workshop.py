@@ -214,6 +214,27 @@ def test_nothing_listens_beyond_this_machine_by_default() -> None:
         assert "network_mode" not in service
 
 
+def test_containers_are_limited_and_do_not_restart_for_ever() -> None:
+    services = compose()["services"]
+    for name, service in services.items():
+        assert re.fullmatch(r"on-failure:\d+", service["restart"]), name
+        assert service["pids_limit"] > 0, name
+        assert {"max-size", "max-file"} <= service["logging"]["options"].keys(), name
+    for name in services.keys() - {"redis"}:
+        part = services[name]
+        assert part["read_only"], name
+        assert part["tmpfs"] == ["/tmp"], name
+        assert "mem_limit" in part, name
+        assert part["env_file"] == [{"path": "thalweg.env", "required": False}], name
+
+
+def test_each_kind_of_worker_can_have_its_own_build_of_torch() -> None:
+    services = compose()["services"]
+    found = {name: services[name]["build"]["args"]["TORCH_INDEX"]
+             for name in ("worker-cpu", "worker-gpu")}  # fmt: skip
+    assert found == {"worker-cpu": "${TORCH_CPU_INDEX:-}", "worker-gpu": "${TORCH_INDEX:-}"}
+
+
 def test_the_gpu_worker_waits_for_its_profile() -> None:
     services = compose()["services"]
     assert services["worker-gpu"]["profiles"] == ["gpu"]

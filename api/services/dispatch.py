@@ -78,8 +78,9 @@ class CeleryDispatcher:
                 for _ in range((1 if pause else BURST) if merged else hints):
                     send()
             except Exception as error:  # the broker's library has many; none may end the thread
+                if not backoff:  # once for each outage
+                    note(logging.WARNING, "work is not announced; retrying", error=str(error)[:300])
                 backoff = min(max(0.1, 2 * backoff), _LONGEST_BACKOFF_S)
-                note(logging.WARNING, "work was not announced", error=repr(error), retry_s=backoff)
                 self.announce()
                 self._stopping.wait(backoff)
             else:

@@ -17,7 +17,7 @@ from api.services.dependencies import Json, Route, services_of
 from api.system.schemas import Alive, Ready, Version, WorkerPage
 from api.system.views import worker_json
 from core.artifacts.base import ArtifactStore
-from core.errors import ArtifactError, StoreUnavailableError
+from core.errors import THE_STORE, ArtifactError, StoreUnavailableError
 from core.store.protocols.api import ApiStore
 from core.store.protocols.types import WorkerInfo
 
@@ -58,11 +58,12 @@ async def _redis(store: ApiStore) -> str | int:
     """Count the workers that are alive; in words what is wrong, where Redis cannot tell."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await store.check_writes()
             return len(await store.workers())
     except TimeoutError:
         return f"did not answer within {CHECK_TIMEOUT_S:g} s"
-    except StoreUnavailableError:
-        return "does not answer"
+    except StoreUnavailableError as error:
+        return str(error).removeprefix(f"{THE_STORE} ").removesuffix(".")
 
 
 async def _artifacts(artifacts: ArtifactStore) -> str:

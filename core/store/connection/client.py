@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from core.errors import StoreUnavailableError
+from core.errors import THE_STORE, StoreUnavailableError
 from core.formats import STORE
 from core.jobs import HELD, MOST_ENTRIES, MOVES, TERMINAL
 from core.store.connection.pipeline import Line
@@ -39,6 +39,10 @@ _REFUSALS: Final = {
     "NOREPLICAS": "has too few replicas or no disk space, and refuses writes",
     "MASTERDOWN": "has lost its primary",
     "CLUSTERDOWN": "is down",
+    "DENIED": (
+        "is in protected mode and takes no connections from other machines: give it a password"
+        " (requirepass, and the same in THALWEG_REDIS_URL)"
+    ),
     "NOAUTH": "refuses the credentials of THALWEG_REDIS_URL",
     "WRONGPASS": "refuses the credentials of THALWEG_REDIS_URL",
     "NOPERM": "refuses the credentials of THALWEG_REDIS_URL",
@@ -51,26 +55,35 @@ def unavailable(error: Exception) -> StoreUnavailableError | None:
 
     The message holds neither address nor credentials: callers of the API see it.
     """
-    # redis-py takes the code off the messages that it has a class for.
-    code = getattr(error, "status_code", None)
-    if code not in _REFUSALS:
-        found = _CODE.search(str(error)) if isinstance(error, redis.ResponseError) else None
-        code = found[1] if found else None
+    code = _code_of(error)
     if code is not None:
-        return StoreUnavailableError(f"The store (Redis) {_REFUSALS[code]}.")
+        return StoreUnavailableError(f"{THE_STORE} {_REFUSALS[code]}.")
     match error:
         case redis.BusyLoadingError():
-            return StoreUnavailableError(f"The store (Redis) {_REFUSALS['LOADING']}.")
+            return StoreUnavailableError(f"{THE_STORE} {_REFUSALS['LOADING']}.")
         case redis.AuthenticationError():
-            return StoreUnavailableError(f"The store (Redis) {_REFUSALS['NOAUTH']}.")
+            return StoreUnavailableError(f"{THE_STORE} {_REFUSALS['NOAUTH']}.")
         case redis.TimeoutError() | TimeoutError():
-            return StoreUnavailableError(
-                f"The store (Redis) did not answer within {TIMEOUT_S:g} s."
-            )
+            return StoreUnavailableError(f"{THE_STORE} did not answer within {TIMEOUT_S:g} s.")
         case redis.ConnectionError() | OSError():
-            return StoreUnavailableError("The store (Redis) cannot be reached.")
+            return StoreUnavailableError(f"{THE_STORE} cannot be reached.")
         case _:
             return None
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether a server refused a write for want of memory or disk space: it can be read, and
+    may recover by itself."""
+    return _code_of(error) in {"OOM", "MISCONF"}
+
+
+def _code_of(error: BaseException | None) -> str | None:
+    # redis-py takes the code off the messages that it has a class for.
+    code = getattr(error, "status_code", None)
+    if code in _REFUSALS:
+        return str(code)
+    found = _CODE.search(str(error)) if isinstance(error, redis.ResponseError) else None
+    return found[1] if found else None
 
 
 @contextlib.contextmanager

@@ -166,6 +166,12 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
         `history_rows`."""
         ...
 
+    async def check_writes(self) -> None:
+        """Check that the server lets this user write: raises `StoreUnavailableError` where it is a
+        read-only replica, or the user may only read. One that is full now passes: it can be read,
+        and recovers."""
+        ...
+
     async def workers(self) -> Sequence[WorkerInfo]:
         """List the workers that have reported within their time to live, by name."""
         ...

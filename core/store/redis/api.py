@@ -9,13 +9,13 @@ import numpy as np
 import redis
 from numpy.typing import NDArray
 
-from core.errors import ConflictError
+from core.errors import ConflictError, StoreUnavailableError
 from core.jobs import JobRecord
 from core.store.calls import jobs as job_calls
 from core.store.calls.job_codec import decode_worker
 from core.store.calls.nouns import JOBS
 from core.store.calls.opening import check_opened, open_call
-from core.store.connection.client import AsyncClient, SyncClient, call_script
+from core.store.connection.client import AsyncClient, SyncClient, call_script, command, is_full
 from core.store.history.chunks import steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
 from core.store.protocols.types import Created, JobPage, NewJob, WorkerInfo
@@ -141,23 +141,34 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
             columns[name] = column
         return columns
 
+    async def check_writes(self) -> None:
+        # A key that is never there: nothing is written, and yet it is a write.
+        try:
+            await self._link.call(command("DEL", self._link.key("check")))
+        except StoreUnavailableError as error:
+            if not is_full(error.__cause__):
+                raise
+
     async def workers(self) -> Sequence[WorkerInfo]:
         return [decode_worker(text) for text in await self._link.call(call_script("workers"))]
 
     async def ends(self, idle_ping_s: float = IDLE_PING_S) -> AsyncIterator[str]:
         wait_s, longest_s = RECONNECT_S
+        told = False
         while True:
             pubsub = self._link.client.pubsub()
             try:
                 await pubsub.subscribe(self._link.key("ended"))
                 async for message in _messages(pubsub, idle_ping_s):
                     if message["type"] == "subscribe":
-                        wait_s = RECONNECT_S[0]
+                        wait_s, told = RECONNECT_S[0], False
                         yield ""
                     elif message["type"] == "message":
                         yield message["data"].decode()
             except (redis.RedisError, OSError) as error:
-                _log.warning("The subscription to ends broke; subscribing again: %s", error)
+                if not told:
+                    _log.warning("The subscription to ends broke; subscribing again: %s", error)
+                told = True
             finally:
                 await pubsub.aclose()
             await asyncio.sleep(wait_s)

@@ -122,7 +122,7 @@ def test_without_redis_calls_are_503_and_the_service_recovers_by_itself(
             assert int(reply.headers["retry-after"]) >= 1
             assert str(own_server.socket) not in reply.text
         reply = http.get("/readyz")
-        assert problem_of(reply, 503, "not_ready")["checks"]["redis"] == "does not answer"
+        assert problem_of(reply, 503, "not_ready")["checks"]["redis"] == "cannot be reached"
         assert http.get("/livez").status_code == 200
         own_server.start()
         assert http.get(path).json() == job

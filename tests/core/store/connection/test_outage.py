@@ -191,8 +191,24 @@ async def test_a_replica_is_named_as_the_cause(server: EmbeddedServer, new_job: 
             await api.create(new_job(), None)
         with pytest.raises(StoreUnavailableError, match="read-only replica"):
             worker.claim_next("w", ["cpu"], 60)
+        with pytest.raises(StoreUnavailableError, match="read-only replica"):
+            await api.check_writes()
+        admin.replicaof("NO", "ONE")
+        await api.check_writes()
+        admin.config_set("maxmemory", "1")
+        await api.check_writes()
     await api.aclose()
     worker.disconnect()
+
+
+async def test_a_user_that_may_only_read_is_named_as_the_cause(server: EmbeddedServer) -> None:
+    with redis.Redis.from_url(server.url) as admin:
+        rights = "on >secret ~* +@read +@connection +@scripting -@write"
+        admin.execute_command("ACL", "SETUSER", "reader", *rights.split())
+    api = AsyncRedisStore(server.url.replace("unix://", "unix://reader:secret@"), "n")
+    with pytest.raises(StoreUnavailableError, match="credentials"):
+        await api.check_writes()
+    await api.aclose()
 
 
 @pytest.mark.parametrize(
@@ -203,6 +219,11 @@ async def test_a_replica_is_named_as_the_cause(server: EmbeddedServer, new_job: 
         (redis.AuthenticationError("invalid password"), "credentials"),
         (redis.ResponseError("MISCONF Errors writing to the AOF file"), "disk"),
         (redis.ResponseError("ERR Error running script: @user_script: 1: -OOM command"), "memory"),
+        (
+            redis.ResponseError("DENIED Redis is running in protected mode because"),
+            "protected mode",
+        ),
+        (redis.ResponseError("NOPERM User reader has no permissions to run"), "credentials"),
         (redis.MaxConnectionsError("Too many connections"), "cannot be reached"),
         (ConnectionResetError(), "cannot be reached"),
     ],
