@@ -1,14 +1,21 @@
 """Selection of the rows of a history that answer a question."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from api.history.downsample import METHOD, choose_rows
+from api.history.downsample import (
+    METHOD,
+    Extremes,
+    Stretches,
+    choose_rows,
+    merged,
+    num_points_left,
+)
 from core.errors import FieldError, InvalidInputError
 from core.jobs import TERMINAL
 from core.store.history.chunks import row_after, steps_of
@@ -17,6 +24,11 @@ from core.store.protocols.api import ApiStore
 
 MAX_NUMBERS: Final = 2_000_000
 """Numbers in one reply: a page of a wide series may hold fewer rows than were asked for."""
+
+BLOCK_ROWS: Final = 2**17
+MOST_PICKED: Final = 20_000
+"""Rows that are asked for one by one; from so many on, reading all and taking some is faster."""
+_Look = TypeVar("_Look", Extremes, Stretches)
 
 _POSSIBLE: Final[dict[HistoryKind, tuple[str, ...]]] = {
     "train": ("loss", "lr", "grad_norm", "grad_cosine", "x"),
@@ -133,16 +145,73 @@ async def _view(
 ) -> Columns:
     """Read at most `points` rows that keep the extremes, and every row that is not finite."""
     assert question.points is not None
+    source = _Source(store, name, question.kind, meta)
     thin = [each for each in names if meta.layout.widths[each] == 1] or ["loss"]
-    whole = await store.history_rows(name, question.kind, meta, thin, 0, meta.num_rows)
-    rows = await asyncio.to_thread(
-        choose_rows, [whole[each] for each in thin], min(question.points, most)
-    )
-    columns = {each: column[rows] for each, column in whole.items()}
+    num_points = min(question.points, most)
+    if meta.num_rows <= BLOCK_ROWS:
+        whole = await source.rows(thin, 0, meta.num_rows)
+        rows = await asyncio.to_thread(choose_rows, [whole[each] for each in thin], num_points)
+        columns = {each: column[rows] for each, column in whole.items()}
+    else:
+        rows = await _choose_by_blocks(source, thin, num_points)
+        columns = await source.at(rows, thin)
     wide = [each for each in names if each not in columns]
     if wide:
         columns |= await store.history_pick(name, question.kind, meta, wide, rows)
     return {"step": steps_of(meta, rows), **columns}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A history of which a view is made. A long one is read by blocks of rows, one series at a
+    time: whole, the rows of a million steps are 24 MB."""
+
+    store: ApiStore
+    name: str
+    kind: HistoryKind
+    meta: HistoryMeta
+
+    async def rows(self, series: Sequence[str], first: int, count: int) -> Columns:
+        return await self.store.history_rows(self.name, self.kind, self.meta, series, first, count)
+
+    async def blocks(self, series: str) -> AsyncIterator[tuple[int, NDArray[np.float64]]]:
+        """Yield the first row of each block, and its values."""
+        for first in range(0, self.meta.num_rows, BLOCK_ROWS):
+            count = min(BLOCK_ROWS, self.meta.num_rows - first)
+            yield first, (await self.rows([series], first, count))[series]
+
+    async def look(self, found: _Look, series: str) -> _Look:
+        """Have all the blocks of a series looked at."""
+        async for first, values in self.blocks(series):
+            await asyncio.to_thread(found.add, first, values)
+        return found
+
+    async def at(self, rows: NDArray[np.int64], series: Sequence[str]) -> Columns:
+        """Read chosen rows: few by themselves, many out of their blocks."""
+        if len(rows) <= MOST_PICKED:
+            return await self.store.history_pick(self.name, self.kind, self.meta, series, rows)
+        columns: Columns = {}
+        for each in series:
+            parts = []
+            async for first, values in self.blocks(each):
+                inside = rows[(rows >= first) & (rows < first + len(values))]
+                parts.append(values[inside - first])
+            columns[each] = np.concatenate(parts)
+        return columns
+
+
+async def _choose_by_blocks(
+    source: _Source, thin: Sequence[str], num_points: int
+) -> NDArray[np.int64]:
+    """Do what `choose_rows` does, a block at a time."""
+    first, *others = thin
+    found = [await source.look(Extremes(), other) for other in others]
+    num_finite = source.meta.num_rows
+    if first != "loss" or source.meta.first_nonfinite_step is not None:
+        num_finite = (await source.look(Extremes(), first)).num_finite
+    stretches = Stretches(num_finite, num_points_left(found, num_points))
+    await source.look(stretches, first)
+    return merged(stretches.rows(), found, num_points)
 
 
 def wanted_series(question: Question, meta: HistoryMeta) -> list[str]:

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from api.history.downsample import select_rows
+from api.history.downsample import Rows, choose_rows
+
+
+def select_rows(loss: np.ndarray, num_rows: int) -> Rows:
+    return choose_rows([loss], num_rows)
 
 
 def noisy(count: int, seed: int = 0) -> np.ndarray:
