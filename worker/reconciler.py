@@ -2,6 +2,7 @@
 and then, for jobs whose lease has expired and for queued jobs that no message announced."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +16,9 @@ log = logging.getLogger("thalweg.worker")
 class Reconciler:
     """A thread that looks at once, and then every `every_s`.
 
-    After an outage of the store it lets one lease go by before it reaps: all the workers could not
-    renew meanwhile, and the first one to ask must not take the others' jobs.
+    After an outage of the store, or when the store's clock was set forward, it lets one lease go by
+    before it reaps: all the workers could not renew meanwhile, and the first one to ask must not
+    take the others' jobs. Leases that a clock set back has made too long are shortened.
 
     Args:
         idle: whether this worker could take a job now.
@@ -38,6 +40,7 @@ class Reconciler:
         self._idle = idle
         self._wake = wake
         self._reap_from = -float("inf")
+        self._ahead_s = float("inf")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
@@ -55,8 +58,11 @@ class Reconciler:
         reaped: Sequence[str] = ()
         try:
             queued = self._store.num_queued()
+            if self._clock_was_set_forward():
+                log.warning("the store's clock was set forward: leases get their time once more")
+                self._reap_from = time.monotonic() + self._lease_s
             if time.monotonic() >= self._reap_from:
-                reaped = self._store.reap()
+                reaped = self._store.reap(self._lease_s)
                 for job_id in reaped:
                     log.warning("the lease of %s has expired: its worker is gone", job_id)
         except StoreUnavailableError:
@@ -65,6 +71,13 @@ class Reconciler:
         # What was reaped just now may have missed a look at the queue that is under way.
         if reaped or (queued and self._idle()):
             self._wake()
+
+    def _clock_was_set_forward(self) -> bool:
+        """Tell whether the store's clock has gained on ours since the last look: then leases have
+        run out (also in a machine that slept) that workers had no time to renew."""
+        ahead_s = self._store.clock_s() - time.monotonic()
+        gained_s, self._ahead_s = ahead_s - self._ahead_s, ahead_s
+        return math.isfinite(gained_s) and gained_s > self._lease_s / 3
 
     def _run(self) -> None:
         while True:

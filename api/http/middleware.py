@@ -26,6 +26,15 @@ from api.http.log import LOG, note
 from core.errors import ThalwegError
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+ONCE: Final = (
+    b"authorization",
+    b"content-encoding",
+    b"content-length",
+    b"content-type",
+    b"idempotency-key",
+    b"if-match",
+)
+"""Headers that hold one value."""
 _PORT: Final = re.compile(r":\d{0,5}$")
 _PROBES: Final = frozenset({"/livez", "/readyz"})
 """Paths that are asked by address, under any name: their answers tell nothing that is not plain."""
@@ -168,6 +177,8 @@ class Middleware:
                 "This service answers to localhost and loopback addresses, and to the names in"
                 " THALWEG_TRUSTED_HOSTS; the request's Host is another."
             )
+        if len(headers) < len(scope["headers"]):
+            _refuse_repeated(scope)
         origin = headers.get(b"origin")
         ours = origin is None or self._is_ours(_origin_host(origin.decode("latin-1")))
         if not (ours or self._may_read(headers)):
@@ -203,6 +214,19 @@ def _readable(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
         allow_headers=_CORS_HEADERS,
         expose_headers=_CORS_EXPOSED,
     )
+
+
+def _refuse_repeated(scope: Scope) -> None:
+    """Refuse a header that comes more than once where one value is meant: who checks it and who
+    acts on it might not take the same one."""
+    names = [name for name, _ in scope["headers"]]
+    if names.count(b"origin") > 1:
+        raise ForeignOriginError("The header Origin came more than once: no web page sends it so.")
+    for name in ONCE:
+        if names.count(name) > 1:
+            raise MalformedRequestError(
+                f"The header {name.decode().title()} came {names.count(name)} times: send it once."
+            )
 
 
 class _Exchange:

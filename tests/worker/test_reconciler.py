@@ -20,13 +20,17 @@ class Queue:
         self.expired = list(expired)
         self.away = False
         self.num_reaps = 0
+        self.ahead_s = 1e9
 
     def num_queued(self) -> int:
         if self.away:
             raise StoreUnavailableError("away")
         return self.queued
 
-    def reap(self) -> Sequence[str]:
+    def clock_s(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+    def reap(self, lease_s: float) -> Sequence[str]:
         self.num_reaps += 1
         reaped, self.expired = self.expired, []
         return reaped
@@ -96,3 +100,25 @@ def test_after_an_outage_a_lease_goes_by_before_anything_is_reaped(
     now = 106.0
     it.look()
     assert queue.num_reaps == 1
+
+
+@pytest.mark.parametrize(("gained_s", "waits"), [(120, True), (3, True), (1, False), (-120, False)])
+def test_after_a_clock_was_set_forward_a_lease_goes_by_before_anything_is_reaped(
+    monkeypatch: pytest.MonkeyPatch, gained_s: float, waits: bool
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    queue = Queue()
+    it = Reconciler(
+        cast(WorkerStore, queue), every_s=1, lease_s=6, idle=lambda: True, wake=lambda: None
+    )
+    it.look()
+    queue.ahead_s += gained_s
+    now = 101.0
+    it.look()
+    now = 106.9
+    it.look()
+    assert queue.num_reaps == (1 if waits else 3)
+    now = 107.0
+    it.look()
+    assert queue.num_reaps == (2 if waits else 4)

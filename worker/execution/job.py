@@ -140,6 +140,7 @@ class JobExecution(Training[Claim]):
             return last
         self._rows.set(phase="diagnosing")
         self._supervision.allow(LIMIT_S)
+        self._supervision.keep_nothing()  # the training's result is in our hands
         answer = self._ask(
             question(
                 self._job,

@@ -30,6 +30,8 @@ Mailbox = SimpleQueue[Heard | Order]
 
 _HAND_OVER_RESERVE_S: Final = 1.0
 """Seconds of the shutdown's grace that are kept for writing the last rows."""
+_NOTHING_LOST_GRACE_S: Final = 1.0
+"""Seconds that work of which nothing is kept has to hear a cancel; then its trainer is replaced."""
 _SHORT_RUN_S: Final = 0.05
 """Seconds below which a run is short, and is written by its close alone: one round trip, no
 thread."""
@@ -60,7 +62,8 @@ class Supervision:
     Args:
         name: what the work is called in the log.
         limit_s: how long it may take; None: as long as it likes.
-        keeps_nothing: whether nothing is lost with the trainer, which is killed at a shutdown.
+        keeps_nothing: whether nothing is lost with the trainer, which is killed at a shutdown, and
+            soon after a cancel that it does not hear.
         renew: done every third of a lease, where nobody else keeps the claim.
     """
 
@@ -93,6 +96,10 @@ class Supervision:
         """Set the seconds that what comes next may take at most."""
         limit = time.monotonic() + seconds
         self._deadline = limit if self._deadline is None else min(limit, self._deadline)
+
+    def keep_nothing(self) -> None:
+        """Take what comes next for work of which nothing is lost with the trainer."""
+        self._keeps_nothing = True
 
     def listen(
         self, report: Callable[[JobReport | TaskReport], None], write: Callable[[], None]
@@ -133,11 +140,12 @@ class Supervision:
             self._deadline = None
             return
         self._line.order(order)
-        grace = (
-            self._settings.cancel_grace_s
-            if order == "cancel"
-            else max(0.0, self._settings.shutdown_grace_s - _HAND_OVER_RESERVE_S)
-        )
+        if order == "hand_over":
+            grace = max(0.0, self._settings.shutdown_grace_s - _HAND_OVER_RESERVE_S)
+        elif self._keeps_nothing:
+            grace = min(_NOTHING_LOST_GRACE_S, self._settings.cancel_grace_s)
+        else:
+            grace = self._settings.cancel_grace_s
         self._deadline = time.monotonic() + grace
 
     def _overdue(self) -> None:

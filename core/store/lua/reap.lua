@@ -1,5 +1,18 @@
--- ARGV: most jobs to look at, how often a diagnosis may lose its worker
+-- ARGV: most jobs to look at, how often a diagnosis may lose its worker, ms of a lease
 -- -> ids of the jobs whose lease has run out (their own, not that of a diagnosis)
+
+-- A lease that ends later than one that began now was given before the server's clock was set back.
+local function shorten(leases, longest)
+  local latest = now_ms() + longest
+  local beyond = '(' .. string.format('%.0f', latest + 1000)
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', leases, beyond, '+inf')) do
+    redis.call('ZADD', leases, latest, name)
+  end
+end
+shorten(LEASES, tonumber(ARGV[3]))
+shorten(DIAGNOSIS_LEASES, tonumber(ARGV[3]))
+shorten(NS .. 'workers:until', 2 * tonumber(ARGV[3]))
+
 local ids = redis.call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. now_ms(), 'LIMIT', 0, ARGV[1])
 local reaped = {}
 for _, id in ipairs(ids) do

@@ -130,9 +130,16 @@ class WorkerStore(Protocol):
         """
         ...
 
-    def reap(self) -> Sequence[str]:
+    def clock_s(self) -> float:
+        """Return the store's clock, which leases run out by: seconds since 1970."""
+        ...
+
+    def reap(self, lease_s: float = ...) -> Sequence[str]:
         """Requeue (or, at `max_attempts`, fail as `worker_lost`) every job or task whose lease has
-        expired; an expired `cancelling` one becomes `cancelled`. Returns the ids."""
+        expired; an expired `cancelling` one becomes `cancelled`. Returns the ids.
+
+        `lease_s`: of the leases that workers take. One that has longer to go was taken before the
+        store's clock was set back, and has so long from now on."""
         ...
 
     def expire(self, age_s: float | None, count: int | None, limit: int) -> Sequence[str]:

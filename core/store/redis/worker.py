@@ -27,6 +27,7 @@ from core.store.redis.worker_studies import RedisStudies
 from core.studies import study_of
 
 REAP_BATCH: Final = 100
+LONGEST_LEASE_S: Final = 1e9
 
 
 class RedisStore:
@@ -125,13 +126,15 @@ class RedisStore:
     def lose(self, claim: Claim | TaskClaim, how: str = "") -> Status:
         return status_in(self._link.call(call_script("lose", *held(claim), how)), claim)
 
-    def reap(self) -> Sequence[str]:
+    def clock_s(self) -> float:
+        seconds, micros = self._link.call(command("TIME"))
+        return int(seconds) + int(micros) / 1e6
+
+    def reap(self, lease_s: float = LONGEST_LEASE_S) -> Sequence[str]:
         reaped: list[str] = []
+        call = call_script("reap", REAP_BATCH, MAX_ATTEMPTS, _ms(lease_s))
         while True:
-            found = [
-                job_id.decode()
-                for job_id in self._link.call(call_script("reap", REAP_BATCH, MAX_ATTEMPTS))
-            ]
+            found = [job_id.decode() for job_id in self._link.call(call)]
             reaped += found
             if len(found) < REAP_BATCH:
                 return reaped

@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.http.middleware import ONCE
 from api.services.dependencies import Route
 from core.artifacts.local import LocalStore
 from core.errors import ArtifactError, ConflictError, StoreUnavailableError
@@ -97,6 +98,29 @@ def test_pages_of_other_sites_may_not(api: Api, origin: str) -> None:
     reply = api.http.post("/v1/jobs", json=rosenbrock(), headers={"Origin": origin})
     problem_of(reply, 403, "foreign_origin")
     assert api.get("/v1/jobs")["data"] == []
+
+
+@pytest.mark.parametrize("first", ["https://evil.example", "http://localhost", ""])
+@pytest.mark.parametrize("second", ["https://evil.example", "http://localhost", ""])
+def test_two_origins_are_none_of_ours(api: Api, first: str, second: str) -> None:
+    headers = [("Origin", first), ("Origin", second)]
+    reply = api.http.post("/v1/jobs", json=rosenbrock(), headers=headers)
+    problem_of(reply, 403, "foreign_origin")
+    assert api.get("/v1/jobs")["data"] == []
+
+
+@pytest.mark.parametrize("name", [name.decode() for name in ONCE])
+def test_a_header_of_one_value_may_come_once_only(api: Api, name: str) -> None:
+    value = {"content-type": "application/json", "content-length": "2"}.get(name, "identity")
+    headers = [(name, value), (name, value)]
+    reply = api.http.post("/v1/jobs", content=b"{}", headers=headers)
+    detail = problem_of(reply, 400, "malformed_request")["detail"]
+    assert name in detail.lower()
+
+
+def test_headers_that_are_lists_may_come_more_than_once(api: Api) -> None:
+    headers = [("Accept", "application/json"), ("Accept", "*/*"), ("Prefer", "a"), ("Prefer", "b")]
+    assert api.http.get("/v1/jobs", headers=headers).status_code == 200
 
 
 def test_trusted_hosts_are_answered_too(settings: Settings) -> None:

@@ -48,6 +48,20 @@ def test_a_cancel_ends_a_diagnosis_and_keeps_the_result(bench: Bench, measuring:
     assert bench.steps(job_id) == list(range(50))
 
 
+def test_a_diagnosis_that_hears_nothing_holds_up_neither_a_cancel_nor_a_shutdown(
+    bench: Bench,
+) -> None:
+    """Whatever time a step loop has for its last checkpoint."""
+    worker = bench.worker(cancel_grace_s=600.0, shutdown_grace_s=600.0)
+    job_id = diagnosing(bench, Measuring.DEAF)
+    bench.cancel(job_id)
+    job = bench.until_status(job_id, "cancelled")
+    assert there(job.result)["num_steps"] == 50
+    job_id = diagnosing(bench, Measuring.DEAF)
+    worker.runner.begin_shutdown()
+    assert bench.until_status(job_id, "queued").attempts[0].end == "handed_over"
+
+
 def test_a_diagnosis_beyond_the_jobs_time_limit_is_left_out(bench: Bench) -> None:
     bench.worker(max_job_seconds=0.3)
     job = bench.until_status(full(bench, Measuring.WAIT), "succeeded")

@@ -10,7 +10,7 @@ import redis
 
 from core.errors import StaleAttemptError
 from core.store.history.layout import Columns
-from core.store.protocols.types import Claim, NewJob
+from core.store.protocols.types import Claim, NewJob, WorkerInfo
 from core.store.redis import AsyncRedisStore, RedisStore
 
 pytestmark = pytest.mark.anyio
@@ -299,6 +299,34 @@ async def test_a_worker_may_give_a_job_up_for_lost_at_once(
     assert [attempt.end for attempt in job.attempts] == ["lost", "lost"]
     assert job.error is not None
     assert job.error["code"] == "worker_lost"
+
+
+async def test_a_clock_set_back_makes_no_lease_longer(
+    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str, new_job: NewJobs
+) -> None:
+    jobs = [new_job() for _ in range(3)]
+    for job in jobs:
+        await api.create(job, None)
+    dead, alive, short = (claim(worker, lease_s=6.0) for _ in jobs)
+    info = WorkerInfo("w", ("cpu",), ("any",), None, "2026-11-29T00:00:00Z", "2026", 1)
+    worker.report_worker(info, 12.0)
+    leases, until = f"{namespace}:leases", f"{namespace}:workers:until"
+    for key, name in ((leases, dead.job.id), (leases, alive.job.id), (until, "w")):
+        raw.zincrby(key, 120_000, name)  # as they look once the clock is 120 s behind
+    before = raw.zscore(leases, short.job.id)
+
+    assert worker.reap(6.0) == []
+
+    now = worker.clock_s()
+    for key, name, longest_s in ((leases, dead.job.id, 6.0), (until, "w", 12.0)):
+        found = raw.zscore(key, name)
+        assert found is not None
+        assert 0 < found / 1000 - now <= longest_s
+    assert raw.zscore(leases, short.job.id) == before
+    assert worker.renew(alive, 60.0) == "running"  # one of a worker with other settings
+    assert worker.renew(dead, 6.0) == "running"
+    expire(raw, namespace, dead.job.id)
+    assert worker.reap(6.0) == [dead.job.id]
 
 
 async def test_one_reap_takes_every_expired_lease(
