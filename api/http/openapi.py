@@ -5,7 +5,6 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.http.document.components import plain
 from api.http.schemas import Problem
 from core.specs.parsing.continuation import Continuation
 from core.specs.parsing.diagnosis import DiagnosisRequest
@@ -56,6 +55,8 @@ def request_body(model: str) -> dict[str, Any]:
 
 def document(app: FastAPI, root: str = "") -> dict[str, Any]:
     """Build the whole document. `root`: the path under which a proxy shows the service."""
+    from api.http.document.components import plain  # imported late: only this call needs it
+
     made = get_openapi(
         title=app.title,
         version=app.version,

@@ -235,12 +235,22 @@ def _no_range_test(place: _Place) -> str:
     )
 
 
+_OBJECTS: Final = {
+    "labels": '{"team": "vision"}',
+    "sweep": '{"optimizer.lr": {"log": [0.0001, 1.0], "count": 16}}',
+    "base": '{"problem": …, "optimizer": …}: the spec of a job',
+}
+"""Examples of objects whose names are free, by field."""
+
+
 def _in_full(place: _Place) -> str:
     """Say what an object would be: what the value given means, or an example."""
     if meant := _write(place.field, place.value):
         return meant.replace("; ", ": ", 1)
     if place.field in UNIONS:
         return f" such as {_example(place.field)}"
+    if place.field in _OBJECTS:
+        return f" such as {_OBJECTS[place.field]}"
     if place.field in PLAIN:
         return f" with the fields {_listed(PLAIN[place.field].model_fields)}"
     return ""

@@ -41,6 +41,7 @@ GETS = [
     f"/v1/jobs/{NO_SUCH_JOB}/plot",
     "/v1/catalog",
     "/v1/catalog/optimizers",
+    "/v1/catalog/schedules/cosine/preview",
     "/openapi.json",
     "/docs",
 ]

@@ -188,6 +188,8 @@ def test_a_bare_number_or_word_is_written_in_full(path: str, given: Any, meant: 
 @pytest.mark.parametrize(
     ("path", "given", "says"),
     [
+        ("labels", ["a"], 'such as {"team": "vision"}'),
+        ("labels", "vision", 'such as {"team": "vision"}'),
         ("budget", -1, "with the fields max_steps, max_epochs, max_seconds"),
         ("budget", 0.5, "with the fields max_steps"),
         ("stop", 0.1, "with the fields target_loss"),
@@ -221,6 +223,14 @@ def test_every_place_that_is_named_is_one() -> None:
         found = mistakes(put(body, path, None))
         fits_others = {"start", "bounds"}  # of a function: this is a supervised problem
         assert name in fits_others or "unknown_field" not in {each.code for each in found}
+
+
+@pytest.mark.parametrize("given", [[1], "optimizer.lr", 5])
+@pytest.mark.parametrize("name", ["sweep", "base"])
+def test_what_a_study_is_made_of_is_shown(name: str, given: Any) -> None:
+    found = mistakes({**body_for("strategy", "grid"), name: given})
+    (mistake,) = [each for each in found if each.param == name]
+    assert 'such as {"' in mistake.message
 
 
 def test_fields_of_a_study_are_led_to_their_places() -> None:
