@@ -141,7 +141,6 @@ def test_a_machine_without_a_usable_python_is_told_so_in_one_line(tmp_path: Path
 
 UNSEEN = {
     "fastapi-offline": "the files of the pages at /docs, served as they lie in it",
-    "httptools": "uvicorn reads requests with it",
     "uvloop": "uvicorn runs on it",
     "prometheus-client": "waits for its metrics",
 }
