@@ -42,7 +42,7 @@ class TrainerDied:
 
     @property
     def words(self) -> str:
-        """How it ended, in one or two sentences, with what to do about it."""
+        """One or two sentences: how it ended, and what to do about it."""
         if self.out_of_memory:
             return (
                 "Its trainer was killed because the memory limit of this container or machine was"
