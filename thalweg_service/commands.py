@@ -128,6 +128,35 @@ def settings() -> None:
 
 
 @app.command()
+def repair(
+    data_dir: Annotated[
+        Path, typer.Option(help="The data folder of `thalweg serve`, which must be stopped.")
+    ] = DATA_DIR,
+    yes: Annotated[bool, typer.Option("--yes", help="Cut without asking.")] = False,
+) -> None:
+    """Cut off the damaged end of the server's append-only file, after a copy was made."""
+    from thalweg_service import repair as repairing
+    from thalweg_service.embedded_redis import EmbeddedServerError
+
+    def agree(damage: repairing.Damage) -> bool:
+        print(
+            f"{damage.path} is damaged from byte {damage.sound_bytes} on, of {damage.size_bytes}."
+            f" Cut off, the last {damage.lost_bytes} bytes of what was written are lost: jobs and"
+            " rows among them. The files are copied first."
+        )
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            fail("repair", "add --yes to have it cut.")
+        return typer.confirm("Cut it off?")
+
+    try:
+        repairing.repair(data_dir, agree=agree, say=print)
+    except (repairing.RepairError, EmbeddedServerError) as error:
+        fail("repair", str(error))
+
+
+@app.command()
 def health(
     part: Annotated[Literal["api", "worker"], typer.Argument()],
     live: Annotated[

@@ -79,6 +79,14 @@ class EmbeddedServerError(Exception):
     why."""
 
 
+class DamagedDataError(EmbeddedServerError):
+    """The server cannot read its data."""
+
+
+_DAMAGED: Final = re.compile(r"Bad file format|Check RDB returned|Unexpected end of file|check-aof")
+_TRUNCATED: Final = re.compile(r"Truncating the AOF (\S+) at offset (\d+)")
+
+
 def find_server() -> Path:
     """Find the server to start: valkey-server or redis-server ≥ 6.2 on PATH, else the wheel's.
 
@@ -162,6 +170,8 @@ class EmbeddedServer:
         self._floor_bytes = floor_bytes
         self._free = free
         self._writes: Writes = "all"
+        self.cut_off: str | None = None
+        """The file whose unfinished last command was left out at the start, and from which byte."""
         self._process: subprocess.Popen[bytes] | None = None
         self.socket = self._socket_path()
 
@@ -213,6 +223,7 @@ class EmbeddedServer:
         try:
             self.socket.unlink(missing_ok=True)
             with self.log_path.open("ab") as log, signals_deferred():
+                log_from = log.tell()
                 self._process = subprocess.Popen(
                     [
                         sys.executable,
@@ -238,6 +249,7 @@ class EmbeddedServer:
         except BaseException:
             self.stop()
             raise
+        self.cut_off = self._cut_off(log_from)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the server: SIGTERM (it writes what is left), SIGKILL after `timeout_s`."""
@@ -386,10 +398,16 @@ class EmbeddedServer:
         finally:
             client.close()
         code = None if self._process is None else self._process.returncode
-        raise EmbeddedServerError(
-            f"The server ended at its start (exit {code}): {self._last_words()}; see"
-            f" {self.log_path}."
-        )
+        words = self._last_words()
+        kind = DamagedDataError if _DAMAGED.search(words) else EmbeddedServerError
+        raise kind(f"The server ended at its start (exit {code}): {words}; see {self.log_path}.")
+
+    def _cut_off(self, log_from: int) -> str | None:
+        with contextlib.suppress(OSError), self.log_path.open("rb") as log:
+            log.seek(log_from)
+            if found := _TRUNCATED.search(log.read().decode(errors="replace")):
+                return f"{found[1]} at byte {found[2]}"
+        return None
 
     def _last_words(self) -> str:
         try:

@@ -24,7 +24,12 @@ import redis
 
 from core.settings import Settings, unknown_variables
 from thalweg_service.child_process import STOPPING, Backoff, Part
-from thalweg_service.embedded_redis import DISK_FULL, EmbeddedServer, EmbeddedServerError
+from thalweg_service.embedded_redis import (
+    DISK_FULL,
+    DamagedDataError,
+    EmbeddedServer,
+    EmbeddedServerError,
+)
 
 _READY_TIMEOUT_S: Final = 180.0
 _LOOK_EVERY_S: Final = 0.2
@@ -204,10 +209,19 @@ class Supervisor:
             self._server_since = time.monotonic()
             self._server.start()
         except EmbeddedServerError as error:
-            raise StartError(str(error)) from error
+            raise StartError(self._way_out(error)) from error
         if not self._server.takes_writes:
             self._before_ready.append(DISK_FULL)
+        self._before_ready += _cut_off(self._server)
         return self._server.url
+
+    def _way_out(self, error: EmbeddedServerError) -> str:
+        if not isinstance(error, DamagedDataError):
+            return str(error)
+        return (
+            f"{error} `thalweg repair --data-dir {self._data}` copies the files and cuts a damaged"
+            " end off."
+        )
 
     def _log(self, name: str) -> Path | None:
         if self._plan.verbose:
@@ -282,9 +296,9 @@ class Supervisor:
             server.start()
         except EmbeddedServerError as error:
             self._server_at = time.monotonic() + self._server_backoff.after(0.0)
-            return [str(error)]
+            return [self._way_out(error)]
         self._server_at = None
-        return []
+        return _cut_off(server)
 
     def _report_lost(self, worker: str) -> None:
         """Say that a worker is dead, so that its job need not wait for its lease to run out. A word
@@ -313,6 +327,14 @@ class Supervisor:
             self._server.stop(_STOP_SERVER_S)
         if self._lock is not None:
             os.close(self._lock)
+
+
+def _cut_off(server: EmbeddedServer) -> list[str]:
+    """Tell what the server has left out of its data; it does so with a command that is not whole,
+    the trace of a write that nobody had an answer to."""
+    if server.cut_off is None:
+        return []
+    return [f"the server's file ended in the midst of a command and was cut: {server.cut_off}"]
 
 
 def free_port(host: str, port: int) -> int:
