@@ -1,8 +1,8 @@
 """Clients that common generators make of the OpenAPI document do a job: `make clients`.
 
-openapi-python-client and @hey-api/openapi-ts, with versions of their own, lie in `.venv/clients`;
-what they make of the document of a running service goes there too. The TypeScript is compiled
-under `strict`. About half a minute, less once the generators are there.
+openapi-python-client, @hey-api/openapi-ts and openapi-typescript, with versions of their own, lie
+in `.venv/clients`; what they make of the document of a running service goes there too. TypeScript
+is compiled under `strict`. About half a minute, less once the generators are there.
 """
 
 import json
@@ -89,15 +89,18 @@ def python_client(document: Path, address: str) -> None:
     print("openapi-python-client:", run(BIN / "python", WORK / "job.py", address).strip())
 
 
-def typescript_client(document: Path, address: str) -> None:
-    """Generate the TypeScript client, compile a program with it, and run that."""
+def typescript_clients(document: Path, address: str) -> None:
+    """Generate the TypeScript clients, compile a program with each, and run them."""
     shutil.copy(document, TYPESCRIPT)
-    for name in ("job.ts", "tsconfig.json", "openapi-ts.config.mjs"):
+    for name in ("job.ts", "fetch.ts", "tsconfig.json", "openapi-ts.config.mjs"):
         shutil.copy(HERE / name, TYPESCRIPT)
     tools = TYPESCRIPT / "node_modules" / ".bin"
     run(tools / "openapi-ts", cwd=TYPESCRIPT)
+    run(tools / "openapi-typescript", "openapi.json", "--output", "types.ts", cwd=TYPESCRIPT)
     run(tools / "tsc", cwd=TYPESCRIPT)
-    print("@hey-api/openapi-ts:", run(BIN / "node", "dist/job.js", address, cwd=TYPESCRIPT).strip())
+    for name, program in (("@hey-api/openapi-ts", "job"), ("openapi-typescript", "fetch")):
+        said = run(BIN / "node", f"dist/{program}.js", address, cwd=TYPESCRIPT)
+        print(f"{name}:", said.strip())
 
 
 def main() -> None:
@@ -107,7 +110,7 @@ def main() -> None:
         with urllib.request.urlopen(f"{address}/openapi.json") as reply:
             document.write_bytes(reply.read())
         python_client(document, address)
-        typescript_client(document, address)
+        typescript_clients(document, address)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def plain(document: Json) -> Json:
     of_specs = _reachable(schemas, {renamed.get(name, name) for name in _SENT})
     _split(document, of_specs)
     for name, schema in document["components"]["schemas"].items():
-        _simplify(schema)
+        _simplify(schema, sent=name in of_specs)
         schema["title"] = name
     document["components"]["schemas"] = dict(sorted(document["components"]["schemas"].items()))
     return document
@@ -252,30 +252,34 @@ def _split(document: Json, of_specs: set[str]) -> None:
 
 def _written_out(schema: Json, name: str) -> Json:
     schema.pop("examples", None)
-    if "properties" in schema:
-        for field in schema["properties"].values():
-            field.pop("default", None)
-        if name != "StudyBase":
-            schema["required"] = list(schema["properties"])
+    if "properties" in schema and name != "StudyBase":
+        schema["required"] = list(schema["properties"])
     return schema
 
 
-def _simplify(schema: Json) -> None:
-    """Leave out titles that say a name again; say defaults that are objects or lists in words (some
-    generators take none in a choice); write a word among a choice as a choice of one, and whole
-    bounds without a point."""
+def _simplify(schema: Json, *, sent: bool) -> None:
+    """Leave out titles that say a name again; say defaults in words, where something is `sent`: a
+    common generator takes a field with a default for one that is always there, and another takes
+    none that is an object. Write a word among a choice as a choice of one, and whole bounds without
+    a point."""
     for part in _parts(schema):
         if isinstance(part.get("title"), str):
             del part["title"]
         for bound in _BOUNDS & part.keys():
             if isinstance(part[bound], float) and part[bound].is_integer():
                 part[bound] = int(part[bound])
-        for field in part.get("properties", {}).values():
-            if not isinstance(field, dict) or not isinstance(field.get("default"), (dict, list)):
-                continue
-            if default := field.pop("default"):
-                words = f"{field.get('description', '')} Default: `{json.dumps(default)}`."
-                field["description"] = words
+        for name, field in part.get("properties", {}).items():
+            if isinstance(field, dict):
+                _say_default(name, field, sent=sent)
+                if field.get("type") == "null":  # by itself a common client takes it for no field
+                    field |= {"type": ["null", "object"], "not": {"type": "object"}}
         for each in part.get("anyOf", ()):
             if isinstance(each.get("const"), str):
                 each["enum"] = [each.pop("const")]
+
+
+def _say_default(name: str, field: Json, *, sent: bool) -> None:
+    default = field.pop("default", None)
+    if sent and name not in {"kind", "action"} and default not in (None, {}, []):
+        words = json.dumps(default, ensure_ascii=False)
+        field["description"] = f"{field.get('description', '')} Default: `{words}`.".lstrip()
