@@ -91,7 +91,7 @@ def refusal(service: Service, body: bytes | str) -> Json:
         ("batch_size", 10**9),
         ("record.every", 0),
         ("seed", -1),
-        ("seed", 1.0),
+        ("seed", 1.5),
         ("priority", 10),
         ("device", "tpu"),
         ("precision", "float8"),
