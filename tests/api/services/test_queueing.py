@@ -120,6 +120,16 @@ def test_it_says_what_it_waits_for(twin: Twin, device: str) -> None:
     assert twin.api.get(oldest)["progress"]["waiting_for"] is None
 
 
+def test_a_study_at_which_nobody_is_left_to_work_says_so(twin: Twin) -> None:
+    """A job without workers stays with the one that held it, until another finds its lease."""
+    path = f"{twin.path}/{twin.post().json()['id']}"
+    twin.api.worker.store.claim_next("w", ("cpu",), LEASE_S)
+    expected = "no_worker" if "base" in twin.body else None
+    assert twin.api.get(path)["progress"]["waiting_for"] == expected
+    alive(twin, "cpu")
+    assert twin.api.get(path)["progress"]["waiting_for"] is None
+
+
 def test_a_worker_that_has_not_reported_for_long_is_none(twin: Twin) -> None:
     alive(twin, "cpu", seconds=-1)
     assert twin.post().json()["progress"]["waiting_for"] == "no_worker"
