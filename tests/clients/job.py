@@ -4,8 +4,9 @@ import sys
 
 from generated import Client
 from generated import models as m
+from generated.api.catalog import count_catalog, list_catalog
 from generated.api.history import get_job_history
-from generated.api.jobs import continue_job, create_job, get_job
+from generated.api.jobs import continue_job, create_job, get_job, validate_job
 from generated.api.studies import create_study, get_study
 
 client = Client(base_url=sys.argv[1], timeout=70)
@@ -50,4 +51,16 @@ assert done.status == "succeeded", done
 wrong = create_job.sync(client=client, body=m.JobSpec.from_dict({**spec.to_dict(), "seed": -1}))
 assert isinstance(wrong, m.ProblemDetails), wrong
 assert wrong.errors[0].param == "seed", wrong
+# Every kind of the catalogue goes through the models unchanged, sent and resolved.
+for family in count_catalog.sync(client=client).to_dict():
+    for entry in list_catalog.sync(client=client, family=family).data:
+        example = entry.example.to_dict()
+        body = m.JobSpec.from_dict(example)
+        assert body.to_dict() == example, entry.kind
+        found = validate_job.sync(client=client, body=body)
+        assert isinstance(found, m.ValidatedJob), (entry.kind, found)
+        resolved = m.JobSpec.from_dict(found.spec.to_dict())
+        twice = validate_job.sync(client=client, body=resolved)
+        assert isinstance(twice, m.ValidatedJob), (entry.kind, twice)
+        assert twice.spec.to_dict() == found.spec.to_dict(), entry.kind
 print(made.id, posted.id)
