@@ -107,9 +107,9 @@ class TpeStrategy(Spec):
     """Configurations that are chosen at a time and train together. Default: a sixtieth of
     `num_runs`, at least 4 (with a stopper `factor`²), at most as many as give 32 runs. Larger ones
     train faster and choose worse."""
-    num_startup: Annotated[int, Field(ge=0, le=MAX_POINTS)] = 10
+    num_startup: Annotated[int, Field(ge=0, le=MAX_POINTS), WHOLE] = 10
     """Configurations that are drawn at random before the estimator chooses."""
-    num_candidates: Annotated[int, Field(gt=0, le=MAX_CANDIDATES)] = 24
+    num_candidates: Annotated[int, Field(gt=0, le=MAX_CANDIDATES), WHOLE] = 24
     """Draws from the density of the good configurations, of which the one with the largest ratio of
     the densities (good to bad) is taken."""
     multivariate: bool = True

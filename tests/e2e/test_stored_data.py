@@ -59,9 +59,10 @@ class Opened:
         return problem["kind"] == "function" or self.same_products
 
     def as_read_now(self, record: Json) -> Json:
-        """The record with what its spec is read with since fields came that it lacks."""
+        """The record with what it is read with since fields came that it lacks."""
         read = stored_study if record["id"].startswith("study_") else stored_job
-        return {**record, "spec": read(record["spec"], 1)}
+        progress = {**record["progress"], "waiting_for": None}
+        return {**record, "spec": read(record["spec"], 1), "progress": progress}
 
     def id(self, use: str) -> str:
         return str(self.contents[use]["id"])
