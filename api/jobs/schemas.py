@@ -51,6 +51,9 @@ class AttemptView(View):
 
 class Result(View):
     model_config = ConfigDict(extra="allow")
+    initial_loss: Number | None = None
+    """L₀, from which a run is found to have diverged: row 0's loss, or with mini-batches the mean
+    loss of the initial weights over the first 4,096 training rows."""
     final_loss: Number | None = None
     best_loss: Number | None = None
     num_steps: Counter | None = None

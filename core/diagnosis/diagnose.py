@@ -32,7 +32,7 @@ def diagnose(
     Args:
         spec: the resolved spec.
         outcome: how the run ended; None for one that runs or was cancelled.
-        result: the job's result; no rule on histories needs it.
+        result: the job's result; its `initial_loss` is where the run began.
         train: `step`, `loss`, `lr`, `grad_norm`, and `x` (rows × dim) for functions; equal
             lengths, any number of rows, non-finite values allowed.
         evaluation: `step`, `loss`, …, or None. measured: what `core.train.measure.measure.measure`
@@ -45,7 +45,7 @@ def diagnose(
     """
     with np.errstate(all="ignore"):
         seen = None if measured is None else Measured(measured)
-        evidence = gather(spec, outcome, train, evaluation, seen)
+        evidence = gather(spec, outcome, train, evaluation, seen, result)
         findings = examine(evidence)
         verdict = decide(findings, evidence)
         remedies = propose(verdict, findings, evidence)

@@ -13,12 +13,14 @@ from typing import Final, Literal
 import torch
 
 Purpose = Literal[
-    "init", "order", "dropout", "start", "split", "data", "rotation", "slice", "probe"
-]
+    "init", "order", "dropout", "start", "split", "data", "rotation", "slice", "probe",
+    "initial_loss",
+]  # fmt: skip
 """Purpose of a draw. Its index: `init` the parameter's number, `order` the epoch, `dropout` the
-step, `start`, `split`, `data`, `rotation` 0. `split`, `data` and `rotation` have seeds of their own
-in the spec (`split_seed`, the generator's `seed`, `rotation_seed`); the rest use the job's. `probe`
-makes the seed of the runs before the run, which look for a rate: 0 the range test, 1 the race."""
+step, `start`, `split`, `data`, `rotation` and `initial_loss` (its dropout) 0. `split`, `data` and
+`rotation` have seeds of their own in the spec (`split_seed`, the generator's `seed`,
+`rotation_seed`); the rest use the job's. `probe` makes the seed of the runs before the run, which
+look for a rate: 0 the range test, 1 the race."""
 
 MULTIPLY_ADDS_FOR_TWO_THREADS: Final = 2**28
 """Work of one forward pass from which a second thread pays: a step of some 50 ms. Below it, two

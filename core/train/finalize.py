@@ -63,6 +63,7 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     _send_files(parts)
 
     result: Json = {
+        "initial_loss": ledger.trace.began_at,
         "final_loss": ledger.trace.last if ledger.trace.tail else None,
         "best_loss": None if best.weights is None else best.loss,
         "num_steps": course.step,

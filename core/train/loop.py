@@ -96,7 +96,7 @@ def run(
         if snapshot is None and spec.start_from is not None:
             snapshot = starting_point(artifacts, spec, str(where))
         with ArtifactWriter(artifacts, spec, problem.metadata()) as saver:
-            ledger = new_ledger(spec, problem)
+            ledger = _begun_ledger(spec, problem, snapshot)
             reporter = Flusher(emit, ledger, saver, clock)
             guard = policy_of(spec)
             course = PeriodicWork(
@@ -163,6 +163,15 @@ def new_ledger(spec: JobSpec, problem: Problem) -> Metrics:
     rows = RowBuffer(record.every, dim, first, with_cosine=record.gradient_cosine)
     evaluates = bool(history_widths(spec)["eval"])
     return Metrics(rows, rules_of(spec.stop, sign_of_job(spec)), best_by_evaluation=evaluates)
+
+
+def _begun_ledger(spec: JobSpec, problem: Problem, snapshot: Snapshot | None) -> Metrics:
+    """Make a ledger that knows the initial loss, of the problem's weights, which are still the
+    initial ones, unless the snapshot says it (one of an older version does not)."""
+    ledger = new_ledger(spec, problem)
+    if snapshot is None or snapshot.ledger.get("initial_loss") is None:
+        ledger.begin(problem.initial_loss())
+    return ledger
 
 
 def watching(

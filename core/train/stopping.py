@@ -54,7 +54,7 @@ class Trace:
     """The trace of the losses so far that the rules need.
 
     Attributes:
-        first: row 0's loss.
+        first: L₀, the loss that the run began at: row 0's, unless `begin` gave it.
         best: the lowest loss of all rows (the highest, where it is maximized).
         last: the latest row's loss.
         tail: the last ten losses.
@@ -92,6 +92,17 @@ class Trace:
         tail = deque(list(self.tail)[:-1], maxlen=TAIL)
         return replace(self, tail=tail, waited=max(0, self.waited - 1))
 
+    def begin(self, initial_loss: float | None) -> None:
+        """Begin at the mean loss of the initial weights, where there is one that is finite: one
+        noisy batch tells little of where a run began."""
+        if initial_loss is not None and math.isfinite(initial_loss):
+            self.first = initial_loss
+
+    @property
+    def began_at(self) -> float | None:
+        """L₀ once it is known; NaN where row 0's loss was."""
+        return None if math.isnan(self.first) and not self.tail else self.first
+
     @classmethod
     def from_state(cls, state: Json, rules: Rules) -> "Trace":
         """Return the trace whose `state` was taken.
@@ -116,7 +127,7 @@ def observe(trace: Trace, loss: float, grad_norm: float, rules: Rules) -> Outcom
     a gradient norm at or below `gradient_norm`: converged. `patience` rows in a row that did not
     fall more than `min_delta` below the best one before them: stalled.
     """
-    if not trace.tail:
+    if not trace.tail and math.isnan(trace.first):
         trace.first = loss
     trace.last = loss
     trace.tail.append(loss)

@@ -18,18 +18,19 @@ LAST_ROWS: Final = 10
 """Rows whose median is the end of a run (CONTRACT, outcome `diverged`)."""
 
 
-def diverged(loss: Floats) -> bool:
+def diverged(loss: Floats, first: float | None = None) -> bool:
     """Tell whether a curve is a divergence: a non-finite loss, or E − L₀ > 3·max(|L₀|, L₀ −
     L_best).
 
-    E is the median of the last 10 losses. "So many times the best loss" would not do: stable
-    heavy-ball runs on a quadratic reach 12 times their best loss on the way down.
+    `first`: L₀; left out, the first loss. E is the median of the last 10 losses. "So many times the
+    best loss" would not do: stable heavy-ball runs on a quadratic reach 12 times their best loss on
+    the way down.
     """
     if loss.size == 0:
         return False
     if not bool(np.isfinite(loss[-1])) or not bool(np.isfinite(loss).all()):
         return True
-    first = float(loss[0])
+    first = float(loss[0]) if first is None else first
     end = float(np.median(loss[-LAST_ROWS:]))
     return end - first > 3.0 * max(abs(first), first - float(loss.min()))
 

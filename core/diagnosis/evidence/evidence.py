@@ -14,6 +14,7 @@ from core.diagnosis.evidence.history import WINDOW, Rows
 from core.diagnosis.evidence.landscape import slopes_of
 from core.diagnosis.evidence.measured import Measured
 from core.jobs import Outcome
+from core.specs.base import Json
 from core.specs.direction import sign_of_job
 from core.specs.job import FunctionProblem, JobSpec
 from core.specs.sizes.shapes import extent
@@ -328,6 +329,7 @@ def gather(
     train: dict[str, Floats],
     evaluation: dict[str, Floats] | None,
     measured: Measured | None = None,
+    result: Json | None = None,
 ) -> Evidence:
     """Cut the history at its first non-finite loss and wrap it. Missing columns become NaN."""
     loss = np.asarray(train.get("loss", np.empty(0)), dtype=np.float64)
@@ -349,6 +351,8 @@ def gather(
     norms, box = column("grad_norm"), box_of(spec.problem)
     if box is not None and points is not None and isinstance(spec.problem, FunctionProblem):
         norms = projected_norms(box, points, norms, slopes_of(spec.problem, sign))
+    began_at = (result or {}).get("initial_loss")
+    began_at = sign * began_at if isinstance(began_at, (int, float)) else None
     return Evidence(
         spec=spec,
         outcome=outcome,
@@ -361,19 +365,21 @@ def gather(
         evaluation=pair,
         measured=measured,
         turns=column("grad_cosine") if "grad_cosine" in train else None,
-        broken=None if outcome == "converged" else _broken(train, rows, sign),
+        broken=None if outcome == "converged" else _broken(train, rows, sign, began_at),
+        initial_loss=began_at,
     )
 
 
 def _broken(
-    train: dict[str, Floats], rows: int, sign: float
+    train: dict[str, Floats], rows: int, sign: float, began_at: float | None
 ) -> Literal["gradient", "update"] | None:
     """Tell what was not finite first at the last row with a finite loss, if that loss was no larger
     than before: its gradient, or the update that a finite gradient gave."""
     loss, grad = np.asarray(train.get("loss", ())), np.asarray(train.get("grad_norm", ()))
     if rows == 0 or grad.size < rows:
         return None
-    grown = sign * float(loss[rows - 1] - loss[0]) > 3.0 * max(abs(float(loss[0])), 1.0)
+    first = sign * float(loss[0]) if began_at is None else began_at
+    grown = sign * float(loss[rows - 1]) - first > 3.0 * max(abs(first), 1.0)
     if grown:
         return None
     if not np.isfinite(grad[rows - 1]):

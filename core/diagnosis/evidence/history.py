@@ -1,5 +1,6 @@
 """A run's rows and the plain facts about them: levels, trends, sizes of gradients."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
@@ -17,6 +18,7 @@ from core.specs.job import ClipNorm, JobSpec, Supervised
 from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import data_shape, split_rows
 
+FEW: Final = 16
 WINDOW: Final = 128
 """Most rows at the end whose steps are looked at one by one."""
 
@@ -25,8 +27,7 @@ class Level(NamedTuple):
     """The level that a run came to. All but `floor` are losses.
 
     Attributes:
-        start: the first loss; with batches below 16 rows, the mean of the first hundredth of the
-            run (at most 20 rows).
+        start: `Rows.start`.
         middle, end: means over the first and the last quarter of the run's second half.
         best, worst: the extremes.
         floor: what the loss cannot go below: a function's known minimum, 0 for a supervised loss,
@@ -91,6 +92,8 @@ class Rows:
     """`grad_cosine`, where it was recorded."""
     broken: Literal["gradient", "update"] | None = None
     """The quantity that was not finite first, where a finite loss and sound steps led to it."""
+    initial_loss: float | None = None
+    """L₀ of the outcome's rule (CONTRACT, section 2), where it is known."""
 
     @cached_property
     def at_end(self) -> Measured | None:
@@ -127,6 +130,39 @@ class Rows:
         rows, _ = split_rows(data_shape(problem.data).num_rows, problem.data.eval_fraction)
         return size >= rows
 
+    @property
+    def _few(self) -> bool:
+        """True for batches below `FEW` rows: one of them says little of where the run began."""
+        size = self.spec.batch_size
+        return isinstance(size, int) and size < FEW and not self.deterministic
+
+    @property
+    def _first_rows(self) -> int:
+        """Number of first rows that stand for the start: one, or of few rows each a hundredth of
+        the run (at most 20)."""
+        return max(1, min(20, self.rows // 100)) if self._few else 1
+
+    @cached_property
+    def start(self) -> float:
+        """The loss that the run began at: L₀ where it is known, else the first loss (of few rows
+        each, the mean of the first ones)."""
+        if self.initial_loss is not None and math.isfinite(self.initial_loss):
+            return self.initial_loss
+        return float(self.loss[: self._first_rows].mean()) if self.rows else math.nan
+
+    @cached_property
+    def first_gradient(self) -> float:
+        """The gradient norm at the start. Of few rows each, at least the lower quartile of the
+        first ten, lest one batch without a gradient stands for all."""
+        if not self.rows:
+            return math.nan
+        first = float(self.grad[0])
+        early = self.grad[:10][np.isfinite(self.grad[:10])]
+        if not self._few or not early.size:
+            return first
+        usual = float(np.quantile(early, 0.25))
+        return max(first, usual) if math.isfinite(first) else usual
+
     @cached_property
     def convex(self) -> bool:
         """Tell whether the loss is convex in the weights (a linear model: all losses offered
@@ -153,7 +189,11 @@ class Rows:
     @cached_property
     def blown_up(self) -> bool:
         """Tell whether the run diverged, by its outcome or by its rows."""
-        return self.nonfinite or self.outcome == "diverged" or curves.diverged(self.loss)
+        if self.nonfinite or self.outcome == "diverged":
+            return True
+        if self.outcome is not None and not self.deterministic and self.initial_loss is None:
+            return False  # the run knew better where it began
+        return bool(self.rows) and curves.diverged(self.loss, self.start)
 
     @cached_property
     def land(self) -> Landscape | None:
@@ -173,8 +213,6 @@ class Rows:
     def level(self) -> Level:
         n, loss = self.rows, self.loss
         half, quarter = n // 2, max(1, n // 8)
-        small_batches = isinstance(self.spec.batch_size, int) and self.spec.batch_size < 16
-        first = max(1, min(20, n // 100)) if small_batches else 1
         bounded = isinstance(self.spec.problem, Supervised) and loss[0] >= 0.0
         floor: float | None = 0.0 if bounded else None
         if self.land is not None:
@@ -182,7 +220,7 @@ class Rows:
         if floor is None and self.at_end is not None and self.land is not None:
             floor = self.at_end.other_minimum
         return Level(
-            start=float(loss[:first].mean()),
+            start=self.start,
             middle=float(loss[half : half + quarter].mean()),
             end=float(loss[n - quarter :].mean()),
             best=float(loss.min()),
@@ -238,13 +276,16 @@ class Rows:
     @cached_property
     def grad_start(self) -> float:
         """The gradient's first size: the largest of the first norm, the median of the first rows'
-        (a twentieth), and the whole run's median."""
+        (a twentieth), and the whole run's median. Of few rows each, the first norm alone says
+        little: the medians do, of at least ten rows."""
         thin = self.grad[:: max(1, self.rows // 2048)]
         finite = thin[np.isfinite(thin)]
         if finite.size == 0:
             return float("nan")
-        first = finite[: max(1, finite.size // 20)]
-        return float(max(finite[0], np.median(first), np.median(finite)))
+        least = 10 if self._few else 1
+        first = finite[: max(least, finite.size // 20)]
+        alone = 0.0 if self._few else float(finite[0])
+        return float(max(alone, np.median(first), np.median(finite)))
 
     @cached_property
     def grad_end(self) -> float:

@@ -47,13 +47,13 @@ def facts(
     at most 256; `error` is the standard error of `end`, the mean of the last eighth.
     """
     with np.errstate(all="ignore"):
-        e = gather(spec, outcome, train, evaluation)
+        e = gather(spec, outcome, train, evaluation, result=result)
         known = e.rows > 0
         found: Json = {
             "goal": goal_of(spec.optimizer),
             "outcome": "diverged" if e.blown_up else outcome,
             "verdict": None if diagnosis is None else diagnosis.get("verdict"),
-            "first_loss": number(float(e.loss[0])) if known else None,
+            "first_loss": number(e.start) if known else None,
             "end": number(_end(e)) if known else None,
             "error": number(_error(e)) if known else None,
             "best_loss": number(e.level.best) if known else None,

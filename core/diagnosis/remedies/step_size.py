@@ -110,7 +110,8 @@ def lower_rate(e: Evidence, factor: float) -> Remedy:
 
 def clip(e: Evidence) -> Remedy:
     """Propose gradient clipping at the run's first gradient norm."""
-    first = float(e.grad[0]) if e.rows and np.isfinite(e.grad[0]) and e.grad[0] > 0 else 1.0
+    known_first = math.isfinite(e.first_gradient) and e.first_gradient > 0
+    first = e.first_gradient if known_first else 1.0
     norm = rounded(max(first, 1e-6), 2)
     return Remedy(
         {"gradient_clip": {"kind": "norm", "max_norm": norm}},

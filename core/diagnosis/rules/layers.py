@@ -112,7 +112,9 @@ def look_gradient_spikes(e: Evidence) -> RuleAnswer:
     usual = float(np.median(thin[np.isfinite(thin)]))
     with np.errstate(over="ignore"):
         ratio = float(np.fmax.reduce(e.grad)) / max(usual, 1e-300)
-    first = float(e.grad[0]) / max(usual, 1e-300)
+    if usual == 0.0:
+        return clear("Most gradients are 0.", 0.5, median=usual)
+    first = e.first_gradient / max(usual, 1e-300)
     numbers = {"largest_over_median": ratio, "median": usual}
     if ratio >= 100.0 and ratio > 3.0 * first:
         text = f"A gradient norm reached {ratio:.3g} times the usual {usual:.3g}."

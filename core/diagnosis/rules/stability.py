@@ -22,8 +22,8 @@ def look_diverged(e: Evidence) -> RuleAnswer:
     numbers = {"first_loss": e.level.start, "end_loss": end, "best_loss": e.level.best}
     if e.nonfinite:
         return triggered("The loss became infinite or NaN.", 5.0, **numbers)
-    if e.outcome == "diverged" or curves.diverged(e.loss):
-        text = f"The loss ended at {end:.4g}, far above its start of {e.loss[0]:.4g}."
+    if e.blown_up:
+        text = f"The loss ended at {end:.4g}, far above its start of {e.start:.4g}."
         return triggered(text, 5.0, **numbers)
     return clear(f"The loss stayed finite and ended at {end:.4g}.", 2.0, **numbers)
 
@@ -318,7 +318,7 @@ def look_ringing(e: Evidence) -> RuleAnswer:
     if found is None:
         return unknown("The batches' noise hides any swing.")
     base = e.level.floor if e.level.floor is not None else float(e.loss.min())
-    first = max(float(e.loss[0]) - base, 1e-300)
+    first = max(e.start - base, 1e-300)
     share, kept = found.late / first, found.late / max(found.before, 1e-300)
     efficiency = _path_efficiency(e)
     numbers = {"peaks": float(found.peaks), "period": found.period, "late_swing": share}
@@ -343,7 +343,8 @@ def look_bouncing(e: Evidence) -> RuleAnswer:
         return unknown("Needs twenty rows of a run with random batches.")
     level = e.level
     thrown = level.worst / level.start if level.start > 0 else 1.0
-    grown = e.grad_end / max(float(np.median(e.grad[: max(1, e.rows // 100)])), 1e-300)
+    early = float(np.fmax(np.median(e.grad[: max(1, e.rows // 100)]), e.first_gradient))
+    grown = e.grad_end / max(early, 1e-300)
     alternating = e.wiggle is not None and e.wiggle.lag1 < -0.75 and e.wiggle.sign_changes > 0.85
     lag1 = e.wiggle.lag1 if e.wiggle is not None else math.nan
     numbers = {"worst_over_start": thrown, "gradient_growth": grown, "lag1": lag1}

@@ -101,7 +101,7 @@ def range_test(
     low, decades = (1e-7 * reach, 8) if limit is None else (1e-6 * limit, 7)
     rates = low * np.logspace(0, decades, decades * STEPS_A_DECADE + 1)
     losses: list[float] = []
-    watch = Divergence(noisy=trial.noisy)
+    watch = Divergence(noisy=trial.noisy, first=trial.initial_loss())
     for step, rate in enumerate(rates):
         if control.stop_requested is not None:
             return None
@@ -149,6 +149,11 @@ class Trial:
             return None
         return min(LARGEST, unit * size / moved)
 
+    def initial_loss(self) -> float | None:
+        """Return the loss that the run begins at; None: the first row's."""
+        found = self._problem.initial_loss()
+        return None if found is None else self._sign * found
+
     def step(self, step: int, rate: float) -> float:
         """Return the loss of the row, then make its update at this rate."""
         descent, problem = self._descent, self._problem
@@ -169,13 +174,13 @@ class Trial:
 
 class Divergence:
     """A test whether the losses have left for good: the contract's rule, on their running
-    average."""
+    average. `first`: the loss that they began at; None: the first one."""
 
-    def __init__(self, *, noisy: bool) -> None:
+    def __init__(self, *, noisy: bool, first: float | None = None) -> None:
         self.found = False
         self._keep = CAUSAL if noisy else 0.0
         self._sum = self._weight = 0.0
-        self._first = math.nan
+        self._first = math.nan if first is None else first
         self._lowest = math.inf
 
     def shows(self, loss: float) -> bool:

@@ -52,6 +52,10 @@ class Batches:
             case _:
                 assert_never(order)
         self.steps_per_epoch = len(self._indices)
+        self.covers_all = (
+            not isinstance(order, ExplicitOrder) and self._batch_size >= self._num_rows
+        )
+        """Whether each batch is all rows."""
         if self._whole:
             self._shuffled = False
 

@@ -132,7 +132,14 @@ class Metrics:
         self.evaluated_step = _NONE
         self.best_by_evaluation = best_by_evaluation
         self.rules = rules
+        self.initial_loss: float | None = None
+        """Of the problem; None: it is row 0's."""
         self._waiting: list[MetricValues] = []
+
+    def begin(self, initial_loss: float | None) -> None:
+        """Note the initial weights' loss (`Problem.initial_loss`), before the first row."""
+        self.initial_loss = initial_loss
+        self.trace.begin(initial_loss)
 
     def enter(
         self,
@@ -210,6 +217,7 @@ class Metrics:
         `row_entered`: whoever goes on from this enters the last row again.
         """
         return {
+            "initial_loss": self.initial_loss,
             "trace": (self.trace.before_last() if row_entered else self.trace).state(),
             "loose_row": self.rows.loose_row(),
             "last_step": self.last_step,
@@ -224,6 +232,8 @@ class Metrics:
         state = snapshot.ledger
         self.best.resume(snapshot.best, snapshot.best_weights, snapshot.candidate_weights)
         self.trace = Trace.from_state(state["trace"], self.rules)
+        # An older version noted row 0's loss alone: then what was computed anew stands.
+        self.begin(self.initial_loss if (known := state.get("initial_loss")) is None else known)
         self.rows.resume(snapshot.step, state["loose_row"])
         self.last_step = state["last_step"]
         self.num_evaluations = state["num_evaluations"]

@@ -57,6 +57,15 @@ class Problem(Protocol):
         """Return the loss of step `step`'s batch in training mode: 0-dim, differentiable."""
         ...
 
+    def initial_loss(self) -> float | None:
+        """Return the loss that a run is called diverged by, at the parameters as they are, which
+        should be the initial ones (CONTRACT, section 2): the mean in training mode over the first
+        training rows. None: where a step's batch is all rows, or of a function, it is row 0's.
+
+        Changes no state, and no draw of a step.
+        """
+        ...
+
     def evaluate(self) -> dict[str, float] | None:
         """Return `loss` first, then `accuracy` (classes) or `mae` (values), on the evaluation rows.
 

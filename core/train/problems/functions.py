@@ -78,6 +78,9 @@ class FunctionProblem:
     def loss(self, step: int) -> Tensor:
         return self._function(self._x)
 
+    def initial_loss(self) -> float | None:
+        return None
+
     def evaluate(self) -> dict[str, float] | None:
         return None
 

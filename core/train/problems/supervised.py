@@ -13,7 +13,7 @@ from core.specs.sizes.model import centers, structure_of
 from core.train.data.batches import Batches
 from core.train.data.build import build_dataset
 from core.train.data.dataset import Dataset, constant_columns, without_columns
-from core.train.determinism import key
+from core.train.determinism import key, one_thread
 from core.train.losses import LossFunction, build_loss, metric_name, metric_sum, target_form
 from core.train.models.build import build_model
 from core.train.models.mlp import MLP
@@ -21,6 +21,27 @@ from core.train.problems.base import copy_state
 
 EVAL_ROWS: Final = 8192
 """Rows evaluated at once. Fixed, so that memory is bounded and the sums never change."""
+
+
+INITIAL_ROWS: Final = 4096
+"""Training rows, at most, whose mean loss a run starts from."""
+
+
+def initial_loss(model: MLP, dataset: Dataset, loss: LossFunction, seed: int) -> float:
+    """Return the mean loss of a model's weights in training mode over the first `INITIAL_ROWS`
+    training rows. Dropout is drawn from a stream of its own, and running statistics stay as they
+    are; always one thread, so that a run alone and one among others have the same bits."""
+    features, targets = (
+        rows[:INITIAL_ROWS] for rows in (dataset.train_features, dataset.train_targets)
+    )
+    kept = [buffer.clone() for buffer in model.buffers()]
+    with torch.no_grad(), one_thread():
+        if model.dropout:
+            default_generator(features.device).manual_seed(key(seed, "initial_loss"))
+        found = loss(model.forward(features), targets).item()
+        for buffer, before in zip(model.buffers(), kept, strict=True):
+            buffer.copy_(before)
+    return found
 
 
 class SupervisedProblem:
@@ -52,6 +73,11 @@ class SupervisedProblem:
             # torch's dropout draws from the default generator only.
             self._dropout.manual_seed(key(self._seed, "dropout", step))
         return self._loss(self._forward(features), targets)
+
+    def initial_loss(self) -> float | None:
+        if self._batches.covers_all:
+            return None
+        return initial_loss(self._model, self._dataset, self._loss, self._seed)
 
     def evaluate(self) -> dict[str, float] | None:
         features, targets = self._dataset.eval_features, self._dataset.eval_targets

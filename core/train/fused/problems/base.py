@@ -48,6 +48,11 @@ class StackedProblem(Protocol):
         """Clamp functions' points to their bounds."""
         ...
 
+    def initial_losses(self) -> Index | None:
+        """Return `Problem.initial_loss` of every slot's initial weights: (slots,), as the run alone
+        computes it, to the bit. None: where it is row 0's."""
+        ...
+
     def evaluate(self, slots: Index | None = None) -> Metrics | None:
         """Evaluate as `Problem.evaluate`, all slots, or these: then nothing of the numbers depends
         on how many others are evaluated, or on which."""

@@ -46,6 +46,7 @@ class StackedBatches:
         first = next(iter(self._by_seed.values()))
         self.steps_per_epoch = first.steps_per_epoch
         self.rows_per_batch = first.rows_per_batch
+        self.covers_all = first.covers_all
         self._choose()
 
     def compact(self, kept: Index) -> None:

@@ -55,6 +55,9 @@ class StackedFunctions:
         if self._limits is not None:
             self.rows.clamp_(*self._limits)
 
+    def initial_losses(self) -> Index | None:
+        return None
+
     def evaluate(self, slots: Index | None = None) -> Metrics | None:
         return None
 

@@ -17,13 +17,15 @@ from core.train.fused.problems.base import Index, Metrics, differentiate, keep_s
 from core.train.fused.problems.batches import DropoutMasks, StackedBatches, padded, shared
 from core.train.fused.problems.compaction import ANYWHERE, places
 from core.train.fused.problems.packing import packing_of
-from core.train.losses import metric_name
+from core.train.losses import build_loss, metric_name
 from core.train.models.build import build_model
+from core.train.models.mlp import MLP
 from core.train.problems.supervised import (
     EVAL_ROWS,
     data_metadata,
     data_of,
     default_generator,
+    initial_loss,
 )
 
 EVAL_NUMBERS: Final = 2**22
@@ -40,13 +42,14 @@ class StackedSupervised:
         problem = problem_of(specs[0])
         if problem.loss is None:
             raise ValueError("the loss must be settled before a problem is built")
-        self._dataset, ignored = data_of(problem, problem.loss, device, dtype)
+        self._specs = list(specs)
+        self._dataset, self._ignored = data_of(problem, problem.loss, device, dtype)
         self._model = StackedMLP(problem.model)
         self._loss = stacked_loss(problem.loss)
         self._written_out = written_out(problem.model, self._loss)
         self._batches = StackedBatches(specs, self._dataset)
         self._buffers: dict[str, Tensor] = {}
-        weights, names = _initial(specs, self._dataset, device, dtype, ignored)
+        weights, names = _initial(specs, self._dataset, device, dtype, self._ignored)
         self._parameter_names = names
         shapes = [weights[name].shape[1:] for name in names]
         self.packing = packing_of(shapes, dtype.itemsize)
@@ -84,6 +87,21 @@ class StackedSupervised:
 
     def after_update(self) -> None:
         return
+
+    def initial_losses(self) -> Index | None:
+        if self._batches.covers_all:
+            return None
+        loss, known = problem_of(self._specs[0]).loss, dict[str, float]()
+        assert loss is not None
+        keys = [_first_weights_of(spec) for spec in self._specs]
+        rates = [structure_of(problem_of(spec).model).dropout for spec in self._specs]
+        for spec, of, rate in zip(self._specs, keys, rates, strict=True):
+            if (name := f"{of} {rate}") not in known:
+                model = _model_of(
+                    spec, self._dataset, self.rows.device, self.rows.dtype, self._ignored
+                )
+                known[name] = initial_loss(model, self._dataset, build_loss(loss), spec.seed)
+        return np.array([known[f"{of} {rate}"] for of, rate in zip(keys, rates, strict=True)])
 
     def evaluate(self, slots: Index | None = None) -> Metrics | None:
         features, targets = self._dataset.eval_features, self._dataset.eval_targets
@@ -129,6 +147,7 @@ class StackedSupervised:
         return None
 
     def compact(self, kept: Index) -> None:
+        self._specs = [self._specs[slot] for slot in kept]
         self._batches.compact(kept)
         if self._masks is not None:
             self._masks.compact(kept)
@@ -169,23 +188,38 @@ def _initial(
     names: list[str] = []
     keys: list[str] = []
     for spec in specs:
-        model_spec = problem_of(spec).model
-        key = f"{spec.seed} {model_spec.init.model_dump_json()}"
+        key = _first_weights_of(spec)
         keys.append(key)
         if key not in drawn:
-            model = build_model(
-                model_spec,
-                dataset.train_features.shape[1],
-                dataset.num_outputs,
-                seed=spec.seed,
-                device=device,
-                dtype=dtype,
-                ignored=ignored,
-            )
+            model = _model_of(spec, dataset, device, dtype, ignored)
             drawn[key] = dict(model.state_dict())
             names = [name for name, _ in model.named_parameters()]
     stacked = {name: torch.stack([drawn[key][name] for key in keys]) for name in drawn[keys[0]]}
     return stacked, names
+
+
+def _first_weights_of(spec: JobSpec) -> str:
+    """Return a text that is the same for runs with the same first weights."""
+    return f"{spec.seed} {problem_of(spec).model.init.model_dump_json()}"
+
+
+def _model_of(
+    spec: JobSpec,
+    dataset: Dataset,
+    device: torch.device,
+    dtype: torch.dtype,
+    ignored: Sequence[int],
+) -> MLP:
+    """Return the model of a run alone, at its first weights."""
+    return build_model(
+        problem_of(spec).model,
+        dataset.train_features.shape[1],
+        dataset.num_outputs,
+        seed=spec.seed,
+        device=device,
+        dtype=dtype,
+        ignored=ignored,
+    )
 
 
 def _masks(specs: Sequence[JobSpec], model: StackedMLP, like: Tensor) -> DropoutMasks | None:

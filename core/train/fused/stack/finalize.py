@@ -138,6 +138,7 @@ class Endings:
         self, end: End, row: int, slot: int, best_loss: float | None, value: float | None
     ) -> Json:
         result: Json = {
+            "initial_loss": self._traces.one(slot).began_at,
             "final_loss": float(self._traces.last[slot]) if self._traces.num_rows else None,
             "best_loss": best_loss,
             "num_steps": end.step,

@@ -16,6 +16,7 @@ from core.train.tensors.tree import Tree, from_tree, to_tree
 Columns = dict[str, Any]
 """Arrays, tensors or lists with an entry a run."""
 WEIGHTS = "weights."
+_INITIAL = "traces.initial"
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,13 @@ def resume(stack: Stack, paused: Sequence[PausedRuns]) -> None:
     stack and this one is which numbers are the same in all runs.
     """
     device = stack.problem.rows.device
+    parts = [each.columns for each in paused]
+    if not all(_INITIAL in part for part in parts):
+        stack.begin()  # an older version noted row 0's losses alone
+        parts = [{_INITIAL: np.full(len(part["train_s"]), np.nan)} | part for part in parts]
     columns: Columns = {
         name: column.to(device) if isinstance(column, Tensor) else column
-        for name, column in _joined([each.columns for each in paused]).items()
+        for name, column in _joined(parts).items()
     }
     for part, held in stack.parts.items():
         start = f"{part}."

@@ -135,6 +135,8 @@ class Stack:
                 Where it is given, a request to hand over ends no run.
         """
         left: Left = "ended"
+        if self.step == 0:
+            self.begin()
         while True:
             self._end_spent()
             if not self._live.any():
@@ -156,6 +158,10 @@ class Stack:
             self._take_step()
         self._emit(PopulationProgress(self._updates, 0))
         return left
+
+    def begin(self) -> None:
+        """Note the losses that the runs begin at; the weights are the initial ones."""
+        self.traces.begin(self.problem.initial_losses())
 
     def _take_step(self) -> None:
         """Make one step of gradient descent. Row k is step k's losses, rates and gradient norms,
@@ -284,6 +290,8 @@ class Stack:
     def load_state(self, tree: Tree) -> None:
         """Go on where `state` was taken, to the bit; on a new stack of the same specs."""
         state = from_tree(tree)
+        if "initial" not in state["parts"]["traces"]:
+            self.begin()  # an older version noted row 0's losses alone
         if len(state["slots"]) < len(self._slots):
             self.compact(state["slots"])
         for name, weight in state["weights"].items():

@@ -39,6 +39,8 @@ class Traces:
             for each in rules
         )
         self._waits = bool(np.isfinite(self._rules.patience).any())
+        self.initial = np.full(runs, np.nan)
+        """Losses of the initial weights; NaN where they are row 0's."""
         self.first = np.full(runs, np.nan)
         self.last = np.full(runs, np.nan)
         self.best = self._rules.sign * np.full(runs, np.inf)
@@ -47,10 +49,17 @@ class Traces:
         self.tail = np.full((TAIL, runs), np.nan)
         self.num_rows = 0
 
+    def begin(self, initial_losses: Column | None) -> None:
+        """Note the initial weights' losses (`StackedProblem.initial_losses`)."""
+        if initial_losses is not None:
+            finite = np.isfinite(initial_losses)
+            self.initial = np.where(finite, initial_losses, np.nan)
+            self.first = np.where(finite, initial_losses, self.first)
+
     def observe(self, losses: Column, norms: Column) -> NDArray[np.int8]:
         """Take in one row of every slot; a code of `OUTCOMES` for each."""
         if self.num_rows == 0:
-            self.first = losses.copy()
+            self.first = np.where(np.isnan(self.first), losses, self.first)
         self.last = losses
         self.tail[self.num_rows % TAIL] = losses
         self.num_rows += 1
@@ -89,14 +98,16 @@ class Traces:
         return trace
 
     def compact(self, kept: NDArray[np.int64]) -> None:
-        for name in self._COLUMNS.values():
+        for name in ("initial", *self._COLUMNS.values()):
             setattr(self, name, getattr(self, name)[kept])
         self.tail = self.tail[:, kept]
         self._rules = Rules(*(np.asarray(rule)[kept] for rule in self._rules))  # type: ignore[arg-type]
 
     def state(self) -> dict[str, Any]:
         columns = {name: getattr(self, column) for name, column in self._COLUMNS.items()}
-        return {**columns, "tail": self.tail, "num_rows": self.num_rows}
+        return {
+            **columns, "initial": self.initial, "tail": self.tail, "num_rows": self.num_rows
+        }  # fmt: skip
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken, by whichever version: see `Trace.from_state`."""
@@ -106,10 +117,13 @@ class Traces:
             bounded = column in ("best", "reference")
             setattr(self, column, np.where(np.isinf(value), none, value) if bounded else value)
         self.tail, self.num_rows = state["tail"], state["num_rows"]
+        initial = state.get("initial", np.nan)
+        self.begin(np.where(np.isnan(initial), self.initial, initial))
 
     def pause(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         columns = {name: getattr(self, column)[slots] for name, column in self._COLUMNS.items()}
         num_rows = np.full(len(slots), self.num_rows)
+        columns["initial"] = self.initial[slots]
         return {**columns, "tail": self.tail[:, slots].T, "num_rows": num_rows}
 
     def resume(self, columns: dict[str, Any]) -> None:

@@ -98,7 +98,7 @@ def perform(spec: JobSpec, *, full: bool = True) -> Run:
     found = diagnose(*given, measured)
     with np.errstate(all="ignore"):
         seen = None if measured is None else Measured(measured)
-        evidence = gather(spec, ending.outcome, train, evaluation, seen)
+        evidence = gather(spec, ending.outcome, train, evaluation, seen, ending.result)
         raw = decide(examine(evidence), evidence).raw
     return Run(spec, ending, train, evaluation, measured, found, facts(*given, found), raw)
 
