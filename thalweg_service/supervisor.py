@@ -239,7 +239,8 @@ class Supervisor:
         while not self._ready(host, port):
             self._before_ready += self._tend()
             for part in self._parts:
-                if part.deaths >= _MOST_DEATHS and not part.running:
+                waits_for_space = self._disk_is_full and part in self._workers
+                if part.deaths >= _MOST_DEATHS and not part.running and not waits_for_space:
                     why = part.last_words() or "its log does not say why"
                     raise StartError(f"The {part.name} did not start: {why}")
             if not told and time.monotonic() > give_up - _READY_TIMEOUT_S + _TELL_AFTER_S:
@@ -254,10 +255,10 @@ class Supervisor:
 
     def _ready(self, host: str, port: int) -> bool:
         """Tell whether the API is ready, and one of our workers has reported."""
+        if self._disk_is_full:  # no worker can report; what there is can be read
+            return ask(host, port, "/v1/jobs?limit=1")[0] == 200
         if ask(host, port, "/readyz")[0] != 200:
             return False
-        if self._server is not None and not self._server.takes_writes:
-            return True  # workers cannot report: what there is can be read
         _, reply = ask(host, port, "/v1/workers")
         pids = {part.pid for part in self._workers}
         return any(worker.get("pid") in pids for worker in reply.get("data", []))
@@ -280,6 +281,10 @@ class Supervisor:
         if self._server is not None:
             news += self._tend_server(self._server)
         return news
+
+    @property
+    def _disk_is_full(self) -> bool:
+        return self._server is not None and not self._server.takes_writes
 
     def _tend_server(self, server: EmbeddedServer) -> list[str]:
         if server.running:

@@ -93,3 +93,16 @@ def test_a_full_disk_is_read_on_and_recovers_by_itself(folder: Path) -> None:
     err = service.stop()[1]
     assert err.count("the disk is full") == 1
     assert err.count("the disk has space again") == 1
+
+    # A service that is started on a full disk reads, too.
+    filling = Filling(folder)
+    filling.leave(0)
+    service = Service(start(folder / "data", THALWEG_RESERVE_BYTES=str(RESERVE)))
+    assert service.job(known)["status"] == "succeeded"
+    refused = service.client.post("/v1/jobs", json=MINIMIZE)
+    assert (refused.status_code, refused.json()["code"]) == (503, "storage_full")
+    filling.go()
+    until(lambda: service.client.post("/v1/jobs", json=MINIMIZE).status_code == 202)
+    until(service.workers, timeout_s=60)
+    assert service.end(service.post(MINIMIZE)["id"])["status"] == "succeeded"
+    assert service.stop()[1].count("the disk is full") == 1
