@@ -6,7 +6,6 @@ head or body that does not go on held its descriptor for ever.
 
 import asyncio
 import logging
-import random
 from typing import Any, Final
 
 import httptools
@@ -27,6 +26,7 @@ from api.http.errors import (
     of_error,
 )
 from api.http.log import note
+from api.http.middleware import request_id_of
 from core.errors import ThalwegError
 
 MAX_HEAD_BYTES: Final = 2**16
@@ -239,7 +239,7 @@ class Connection(HttpToolsProtocol):
     def _answer(self, error: ThalwegError) -> None:
         scope: Scope = {"raw_path": getattr(self, "url", b"")}
         reply = of_error(scope, error)
-        request_id = b"%016x" % random.getrandbits(64)
+        request_id = request_id_of(dict(self.headers or ()).get(b"x-request-id", b""))
         lines = [STATUS_LINE[reply.status_code].rstrip()]
         lines += [name + b": " + value for name, value in reply.raw_headers]
         lines += [b"x-request-id: " + request_id, b"x-content-type-options: nosniff"]

@@ -97,6 +97,11 @@ def shown_path(scope: Scope) -> str:
     return f"{scope.get('root_path', '')}{own_path(scope)}"
 
 
+def request_id_of(given: bytes) -> bytes:
+    """Return the caller's id of a request where it is one, else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
+
+
 class Middleware:
     """Pure ASGI, around everything.
 
@@ -129,9 +134,7 @@ class Middleware:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        request_id = headers.get(b"x-request-id", b"")
-        if not _REQUEST_ID.fullmatch(request_id):
-            request_id = b"%016x" % random.getrandbits(64)
+        request_id = request_id_of(headers.get(b"x-request-id", b""))
         exchange = _Exchange(scope, receive, send, request_id, self._max_body_bytes)
         began = time.perf_counter()
         scope["root_path"] = self._root_path

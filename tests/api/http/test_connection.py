@@ -254,6 +254,11 @@ def test_a_body_that_comes_fast_enough_may_take_longer_than_a_head(service: Serv
         assert rest(caller).endswith(b"4001")
 
 
+def test_a_refusal_carries_the_callers_id_of_the_request(service: Serving) -> None:
+    head = b"POST / HTTP/1.1\r\n" + HOST + b"X-Request-Id: abc\r\nContent-Length: 10\r\n\r\n"
+    assert b"\r\nx-request-id: abc\r\n" in service.ask(head + b"12345")
+
+
 def test_the_application_hears_that_no_more_of_the_body_comes(service: Serving) -> None:
     service.app.ends.clear()
     problem_of(service.ask(CHUNKED + b"5\r\n12345\r\n"), 408, "request_timeout")
