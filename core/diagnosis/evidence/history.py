@@ -15,6 +15,7 @@ from core.diagnosis.evidence.theory import longest_stride
 from core.jobs import Outcome
 from core.specs.direction import sign_of_job
 from core.specs.job import ClipNorm, JobSpec, Supervised
+from core.specs.models import BatchNorm
 from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import data_shape, split_rows
 
@@ -129,6 +130,28 @@ class Rows:
             return size == "full"
         rows, _ = split_rows(data_shape(problem.data).num_rows, problem.data.eval_fraction)
         return size >= rows
+
+    @cached_property
+    def jitters(self) -> bool:
+        """Tell whether the training loss differs from step to step by itself, whatever the weights
+        are: with the statistics of a batch, or with what dropout leaves out."""
+        problem = self.spec.problem
+        if not isinstance(problem, Supervised):
+            return False
+        structure = structure_of(problem.model)
+        return structure.dropout > 0.0 or isinstance(structure.norm, BatchNorm)
+
+    @cached_property
+    def late_evaluations(self) -> tuple[float, float] | None:
+        """The mean of the last half of the evaluation losses, and by which share of it the second
+        half of those lies below the first; None with fewer than eight evaluations in all."""
+        if self.evaluation is None or self.evaluation[1].size < 8:
+            return None
+        late = self.evaluation[1][self.evaluation[1].size // 2 :]
+        mean, middle = float(late.mean()), late.size // 2
+        if not mean > 0.0:
+            return None
+        return mean, float(late[:middle].mean() - late[middle:].mean()) / mean
 
     @property
     def _few(self) -> bool:

@@ -1,7 +1,7 @@
 """Rules on speed and quality: too slow, overfitting, noise-limited, or a healthy descent."""
 
 import math
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,11 @@ from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
 from core.specs.job import Supervised
+
+LEAST_EXCESS_OF_JITTER: Final = 0.2
+"""Share of the evaluation losses that the steps' own noise must account for, where the training
+loss jitters by itself: usual runs of SGD with batch norm had 0.07 to 0.14, runs that noise holds up
+0.3 and more."""
 
 
 def look_rate_far_below_threshold(e: Evidence) -> RuleAnswer:
@@ -255,6 +260,8 @@ def look_noise_limited(e: Evidence) -> RuleAnswer:
         return clear("The noise is small against the loss.", over(share, 0.05), **numbers)
     if _late_gradient(e) < 0.1 * e.grad_start:
         return clear("The gradient has become small.", 0.3, **numbers)
+    if e.jitters:
+        return _noise_of_weights(e, excess * base, numbers)
     text = (
         f"The loss stays at {level.end:.4g} with a noise of {share:.0%} of it from batch to batch"
     )
@@ -263,6 +270,31 @@ def look_noise_limited(e: Evidence) -> RuleAnswer:
         if excess < 0.05:
             return clear(text + ", so the level is the data's.", over(excess, 0.05), **numbers)
     return triggered(text + ".", min(over(share, 0.03), 1.5), **numbers)
+
+
+def _noise_of_weights(e: Evidence, added: float, numbers: dict[str, Any]) -> RuleAnswer:
+    """Answer for a model whose training loss jitters by itself, from the losses in evaluation mode.
+
+    Args:
+        added: what the steps' own noise adds to the loss.
+    """
+    late = e.late_evaluations
+    if late is None or not math.isfinite(added):
+        return unknown(
+            "With batch norm or dropout the training loss jitters by itself: needs eight"
+            " evaluations (record.eval_every), and steps whose noise can be told.",
+            **numbers,
+        )
+    level, fall = late
+    share = added / level
+    numbers |= {"eval_level": level, "eval_late_fall": fall, "excess": share}
+    if fall >= 0.1:
+        return clear(f"In evaluation mode the loss still falls by {fall:.0%}.", 0.5, **numbers)
+    text = f"In evaluation mode the loss is {level:.4g}, of which the steps' own noise accounts for"
+    text += f" about {share:.0%}"
+    if share < LEAST_EXCESS_OF_JITTER:
+        return clear(text + ": the jitter is that of the training loss alone.", 0.5, **numbers)
+    return triggered(text + ".", min(over(share, LEAST_EXCESS_OF_JITTER), 1.5), **numbers)
 
 
 def _late_gradient(e: Evidence) -> float:

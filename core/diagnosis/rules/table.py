@@ -182,7 +182,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "noise_limited",
         "batch noise ≥ 5 % of a level that no longer falls, after a fall of 20 %; the steps'"
-        " own noise, where it can be told, makes ≥ 5 % of the level",
+        " own noise, where it can be told, makes ≥ 5 % of the level; with batch norm or dropout"
+        " ≥ 20 % of the evaluation losses, which stand still too",
         "Steps of this size cannot settle lower with batches of this size.",
         "Bottou, Curtis and Nocedal 2018, theorem 4.6; Mandt et al. 2017 (arXiv 1704.04289)",
         progress.look_noise_limited,

@@ -28,6 +28,7 @@ from core.train.measure.measure import measure_checkpoint
 from tests.core.diagnosis.labelled.case import Case
 from tests.core.diagnosis.labelled.cases import (
     causes,
+    directions,
     further,
     landscapes,
     models,
@@ -43,7 +44,7 @@ JOB = "job_01k2b3c4d5e6f7g8h9jkmnpqrs"
 
 def all_cases() -> list[Case]:
     """The whole set, in a fixed order."""
-    parts = (quadratics, landscapes, models, networks, further, muon, causes)
+    parts = (quadratics, landscapes, models, networks, further, muon, causes, directions)
     return [case for part in parts for case in part.cases()]
 
 

@@ -338,3 +338,40 @@ def test_a_rate_that_is_offered_is_finite_and_below_the_one_said_to_be_stable(
         after = child(run, index)
         assert after is not None
         assert math.isfinite(float(after.train["loss"][min(8, len(after.train["loss"]) - 1)]))
+
+
+# --- a training loss that jitters by itself ---
+
+
+JITTERS: list[tuple[str, Json]] = [
+    ("batch norm", {"norm": "batch"}),
+    ("dropout", {"dropout": 0.2}),
+    ("both", {"norm": "batch", "dropout": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("data", "batch"), [("breast_cancer", 32), ("iris", 16), ("wine", 16)])
+@pytest.mark.parametrize(("_", "parts"), JITTERS, ids=[name for name, _ in JITTERS])
+def test_the_jitter_of_the_training_loss_is_not_taken_for_the_steps_noise(
+    _: str, parts: Json, data: str, batch: int
+) -> None:
+    model = {"kind": "mlp", "hidden": [32], **parts}
+    run = run_of(supervised(data, model, sgd(0.1), 400, batch_size=batch))
+    assert status(run, "noise_limited") == "clear"
+    assert run.diagnosis["verdict"] in {"healthy", "converged", "overfitting"}
+
+
+def test_noise_that_holds_the_evaluation_losses_up_is_still_told() -> None:
+    data = synthetic("linear_regression", 3, num_samples=400, num_features=8, noise=1.0)
+    model = {"kind": "mlp", "hidden": [32], "norm": "batch"}
+    job = supervised(data, model, sgd(0.05), 800, batch_size=8)
+    assert run_of(job).diagnosis["verdict"] == "noise_limited"
+    seen = finding(run_of(job).diagnosis, "noise_limited")["evidence"]
+    assert seen["eval_level"] < seen["level"]  # in training mode the loss looks larger
+
+
+def test_without_evaluations_nothing_is_said_of_a_loss_that_jitters() -> None:
+    model = {"kind": "mlp", "hidden": [32], "norm": "batch"}
+    job = supervised("breast_cancer", model, sgd(0.2), 400, batch_size=32)
+    job["record"] = {"eval_every": None}
+    assert status(run_of(job), "noise_limited") == "undetermined"
