@@ -44,6 +44,11 @@ TRIALS = {
         "a short first rung stops the grid's best, a later one seldom (docs/figures.md)",
         3,
     ),
+    "auto-lr": Trial(
+        ("-m", "tests.core.train.auto_lr"),
+        "lr auto is about as good as the best of a grid with every optimizer (docs/users.md)",
+        3,
+    ),
     "faults": Trial(
         ("-m", "tests.faults"),
         "no job is lost, doubled or changed by 500 faults (docs/reliability.md)",

@@ -85,7 +85,6 @@ def partial_result(
 ) -> Json:
     """Make the `result` of a run that was heard of, but not of its end."""
     return {
-        "initial_loss": None,
         "final_loss": final_loss,
         "best_loss": best_loss,
         "num_steps": num_steps,

@@ -51,6 +51,7 @@ class Findings:
         race_steps: updates of each candidate.
         whole: whether they are the whole job at their rate.
         by_chance: whether weights and batches were drawn, so that a candidate may have been lucky.
+        horizon: factor on the winner's rate, for a job that is longer than its race.
         entrants: by their rate.
     """
 
@@ -61,6 +62,7 @@ class Findings:
     race_steps: int
     whole: bool
     by_chance: bool
+    horizon: float = 1.0
     entrants: list[Entrant] = field(default_factory=list)
 
     def unseen(self, rates: Iterable[float]) -> set[float]:
@@ -84,17 +86,19 @@ class Findings:
         return self.entrants[min(range(len(self.entrants)), key=order)]
 
     def _standing(self, place: int) -> float:
-        """Return a candidate's score; where chance has a part, the median of it and its neighbours'
-        (the higher of two at an end). Where scores fall and then rise, the lowest wins as before;
-        one that is low between two that are not does not."""
+        """Return a candidate's score; where chance has a part, at least the median of it and its
+        neighbours' (the higher of two at an end). Where scores fall and then rise, the lowest wins
+        as before; one that is low between two that are not does not, and neither does one that is
+        not low itself."""
+        own = self.entrants[place].score
         if not self.by_chance:
-            return self.entrants[place].score
+            return own
         near = sorted(each.score for each in self.entrants[max(0, place - 1) : place + 2])
-        return near[len(near) // 2]
+        return max(own, near[len(near) // 2])
 
     def winner(self, digits: int) -> float:
         """Return the settled rate."""
-        return self.best.lr if self.entrants else rounded(self.centre, digits)
+        return rounded(self.horizon * self.best.lr if self.entrants else self.centre, digits)
 
 
 def evidence(found: Findings, seconds: float) -> Json:
@@ -124,6 +128,7 @@ def evidence(found: Findings, seconds: float) -> Json:
         },
         "race": {
             "num_steps": found.race_steps,
+            "horizon_factor": rounded(found.horizon),
             "candidates": [
                 {
                     "lr": each.lr,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.jobs import Outcome
+from core.messages import Kind
 from core.specs.job import JobSpec
 from core.train.events import Control
 from core.train.fused.events import RowBatch, RunEnding, StackEvent
@@ -16,6 +17,10 @@ from core.train.fused.run import run
 
 LAST_SHARE: Final = 0.1
 """Last share of a run's rows: their mean stands for its end, which a single batch would not."""
+LAST_EVALUATIONS: Final = 3
+"""Last evaluations whose mean stands for its end: at a constant rate weights are thrown about, and
+a single evaluation of Muon's, whose steps do not shrink with the gradient, may be half or twice the
+next one."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Finish:
     Attributes:
         loss: the mean of the last tenth of its training losses.
         final_loss: the last one.
-        eval_loss: of its last evaluation; None where there is no evaluation data.
+        eval_loss: the mean of its last three evaluations; None where there is no evaluation data.
         outcome: the run's.
         num_steps: updates made.
     """
@@ -54,24 +59,25 @@ def race(specs: Sequence[JobSpec], *, control: Control, device: str) -> list[Fin
 
 @dataclass
 class _Losses:
-    """Keeps the training losses of every run."""
+    """Keeps the losses of every run, those of its training and those of its evaluations."""
 
-    of: dict[int, list[NDArray[np.float64]]] = field(default_factory=dict)
+    of: dict[tuple[int, Kind], list[NDArray[np.float64]]] = field(default_factory=dict)
 
     def emit(self, event: StackEvent) -> None:
-        if isinstance(event, RowBatch) and event.kind == "train":
+        if isinstance(event, RowBatch):
             for run, losses in zip(event.runs, event.columns["loss"], strict=True):
-                self.of.setdefault(run, []).append(losses)
+                self.of.setdefault((run, event.kind), []).append(losses)
 
     def finish(self, ended: RunEnding) -> Finish:
-        losses = np.concatenate(self.of.get(ended.run, [np.array([math.nan])]))
+        losses = np.concatenate(self.of.get((ended.run, "train"), [np.array([math.nan])]))
         last = losses[-max(1, round(LAST_SHARE * losses.size)) :]
-        result = ended.ending.result
-        evaluation = result["eval"]
+        evaluations = self.of.get((ended.run, "eval"))
         return Finish(
             float(last.mean()),
             float(losses[-1]),
-            None if evaluation is None else float(evaluation["loss"]),
+            None
+            if evaluations is None
+            else float(np.concatenate(evaluations)[-LAST_EVALUATIONS:].mean()),
             ended.ending.outcome,
-            int(result["num_steps"]),
+            int(ended.ending.result["num_steps"]),
         )

@@ -27,6 +27,7 @@ from core.specs.job import (
     StopOnDivergence,
     Supervised,
 )
+from core.specs.optimizers import Muon, Optimizer, RAdam
 from core.specs.schedules import Constant
 from core.specs.sizes.shapes import extent_of, steps_of
 from core.specs.validation.auto_lr import settled
@@ -47,6 +48,15 @@ WIDER: Final = (10**0.5, 10.0)
 MOST_ROUNDS: Final = 4
 CLOSER: Final = (10**-0.25, 10**0.25)
 """Last candidates, next to the winner, as multiples of it."""
+EVALUATIONS: Final = 10
+"""Evaluations of a candidate."""
+HORIZON: Final = 0.25
+HORIZON_OF_MUON: Final = 0.5
+"""Powers of the race's length over the job's by which the rate falls: for steps that shrink with
+the gradient, and for those that do not (the best constant rate of normalized steps falls with the
+root of their number)."""
+LEAST_HORIZON: Final = 0.5
+"""Lowest factor by which it falls: of what is longer yet, the race has shown too little."""
 DIGITS: Final = 3
 """Significant digits of a candidate."""
 SHARE: Final = 0.1
@@ -106,6 +116,7 @@ def settle(
         found = Findings(
             bound, test, top, centre, steps,
             whole=_is_whole(spec, steps), by_chance=isinstance(spec.problem, Supervised),
+            horizon=horizon(spec, steps),
         )  # fmt: skip
         if test.moves and not _raced(spec, race, found, control, where):
             return None
@@ -121,6 +132,40 @@ def race_steps(spec: JobSpec) -> int:
     if isinstance(spec.problem, FunctionProblem) and size.num_parameters <= CHEAP:
         return min(budget, MOST_CHEAP_STEPS)
     return min(budget, max(LEAST_STEPS, min(MOST_STEPS, round(SHARE * budget))))
+
+
+def horizon(spec: JobSpec, num_steps: int) -> float:
+    """Return the factor on the rate that won a race of `num_steps`, for the whole job.
+
+    At a constant rate batches throw the weights about, the further the higher the rate is, most of
+    all with methods whose steps do not shrink with the gradient; a race that is shorter than the
+    job prefers rates that are fast early. So the rate falls by a power of how much longer the job
+    is (0009 has the powers that were tried), but for where a schedule or no batches still
+    the end. RAdam's rate moreover rises by itself: what it is at the end of the race is not yet
+    what it comes to.
+    """
+    steps = steps_of(spec.budget, extent_of(spec))
+    factor = rectification(spec.optimizer, num_steps) / rectification(spec.optimizer, steps)
+    noisy = isinstance(spec.problem, Supervised) and spec.batch_size != "full"
+    if noisy and isinstance(spec.schedule, Constant):
+        power = HORIZON_OF_MUON if isinstance(spec.optimizer, Muon) else HORIZON
+        factor *= max(LEAST_HORIZON, (num_steps / steps) ** power)
+    return float(factor)
+
+
+def rectification(optimizer: Optimizer, step: int) -> float:
+    """Return RAdam's factor on its rate at an update, counted from 1: a warm-up over some
+    2/(1 − β₂) of them (Liu et al. 2020, arXiv 1908.03265, algorithm 2). 1 for other methods, and
+    before there is one."""
+    if not isinstance(optimizer, RAdam) or not 0.0 < optimizer.betas[1] < 1.0:
+        return 1.0
+    power = optimizer.betas[1] ** step
+    most = 2.0 / (1.0 - optimizer.betas[1]) - 1.0
+    length = most - 2.0 * step * power / (1.0 - power)
+    if length <= 5.0:
+        return 1.0
+    share = (length - 4.0) * (length - 2.0) * most / ((most - 4.0) * (most - 2.0) * length)
+    return math.sqrt(share)
 
 
 def _raced(
@@ -197,7 +242,7 @@ def candidate(spec: JobSpec, lr: float, num_steps: int, device: torch.device) ->
             "schedule": Constant(),
             "budget": Budget(max_steps=num_steps),
             "stop": Stop(max_loss=spec.stop.max_loss),
-            "record": Record(every=1, eval_every=None),
+            "record": Record(every=1, eval_every=max(1, -(-num_steps // EVALUATIONS))),
             "checkpoint": CheckpointEvery(every_steps=None),
             "seed": probe_seed(spec, 1),
             "diagnose": "off",

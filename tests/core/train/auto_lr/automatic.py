@@ -7,6 +7,7 @@ from typing import Any, Literal
 from core.settings import Settings
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
+from core.specs.unions import members
 from core.specs.validation.limits import Limits
 from core.train.auto_lr.race import race
 from core.train.auto_lr.settle import Settled, settle
@@ -15,6 +16,8 @@ from core.train.events import Control
 Json = dict[str, Any]
 
 LIMITS = Limits.of(Settings())
+TAKERS = [kind for kind in members("optimizer") if kind not in ("lbfgs", "rprop")]
+"""Optimizers whose rate may be left to the service."""
 
 
 @dataclass

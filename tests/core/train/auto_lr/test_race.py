@@ -85,6 +85,33 @@ def test_with_evaluation_data_the_last_evaluation_counts() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sgd", "asgd"])
+def test_the_mean_of_the_last_three_evaluations_stands_for_the_end(kind: str) -> None:
+    def specs(steps: int, every: int | None) -> list[JobSpec]:
+        problem = {
+            "kind": "supervised",
+            "data": {"kind": "builtin", "name": "iris"},
+            "model": {"kind": "linear"},
+        }
+        body = {
+            "problem": problem, "optimizer": {"kind": kind, "lr": 0.5}, "batch_size": 4,
+            "budget": {"max_steps": steps}, "record": {"eval_every": every},
+        }  # fmt: skip
+        return [parse_job(json.dumps(body).encode(), LIMITS)]
+
+    def loss_at(steps: int) -> float:
+        finishes = race(specs(steps, None), control=Going(), device="cpu")
+        assert finishes is not None
+        assert finishes[0].eval_loss is not None
+        return finishes[0].eval_loss
+
+    finishes = race(specs(20, 5), control=Going(), device="cpu")
+    assert finishes is not None
+    last = [loss_at(steps) for steps in (10, 15, 20)]
+    assert len(set(last)) == 3
+    assert finishes[0].eval_loss == pytest.approx(sum(last) / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "asgd"])
 @pytest.mark.parametrize("reads", [0, 5, 30])
 def test_asked_to_stop_it_tells_nothing(kind: str, reads: int) -> None:
     specs = [parabola(0.1, kind), parabola(0.2, kind)]

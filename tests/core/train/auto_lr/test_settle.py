@@ -13,7 +13,7 @@ from core.specs.job import FunctionProblem, JobSpec
 from core.specs.optimizers import settled_lr
 from core.specs.validation.auto_lr import settled
 from core.train.auto_lr.race import Finish, race
-from core.train.auto_lr.settle import candidate, race_steps, settle
+from core.train.auto_lr.settle import candidate, horizon, race_steps, rectification, settle
 from core.train.events import Control
 from tests.core.train.auto_lr.automatic import (
     DIGITS,
@@ -127,6 +127,61 @@ def test_a_network_that_was_lucky_between_two_that_were_not_does_not_win() -> No
     told = FakeRace(lucky)
     assert found(NETWORK, told).lr == pytest.approx(0.01, rel=0.4)
     assert any(lucky(rate) < 0 for rates in told.rounds for rate in rates)
+
+
+def unlucky(rate: float) -> float:
+    """Is low to both sides of 0.05 or so, and high at every rate in between."""
+    return 5.0 if 0.03 < rate < 0.08 else apart(0.03)(rate)
+
+
+def test_a_network_does_not_win_by_its_neighbours_alone() -> None:
+    told = FakeRace(unlucky)
+    answer = found(NETWORK, told)
+    assert unlucky(answer.lr / evidence(answer)["race"]["horizon_factor"]) < 1.0
+    assert any(unlucky(rate) == 5.0 for rates in told.rounds for rate in rates)
+
+
+@pytest.mark.parametrize(
+    ("fields", "steps", "factor"),
+    [
+        ({}, 100, 1.0),
+        ({}, 1600, (160 / 1600) ** 0.25),
+        ({}, 10_000, 0.5),
+        ({"batch_size": "full"}, 1600, 1.0),
+        ({"schedule": {"kind": "cosine"}}, 1600, 1.0),
+    ],
+)
+def test_a_job_longer_than_its_race_gets_a_lower_rate(
+    fields: Json, steps: int, factor: float
+) -> None:
+    answer = found(job(DIGITS, {"kind": "adam"}, steps, **fields), FakeRace(apart(0.01)))
+    told = evidence(answer)["race"]
+    assert told["horizon_factor"] == pytest.approx(factor, rel=1e-3)
+    best = min(told["candidates"], key=lambda each: float(each["loss"]))["lr"]
+    assert answer.lr == pytest.approx(factor * best, rel=5e-3)
+
+
+def test_a_rate_that_rises_by_itself_is_told_by_what_it_comes_to() -> None:
+    """RAdam's factor, against an update of torch's: its first moment is the gradient itself, and so
+    is the root of its second one, where the gradient is constant."""
+    spec = job(DIGITS, {"kind": "radam", "betas": [0.9, 0.99]}, 1600)
+    x = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.RAdam([x], lr=1.0, betas=(0.9, 0.99), eps=0.0)
+    for step in range(1, 200):
+        before = x.item()
+        x.grad = torch.ones_like(x)
+        optimizer.step()
+        assert rectification(spec.optimizer, step) == pytest.approx(before - x.item(), rel=1e-9)
+    rises = rectification(spec.optimizer, 160) / rectification(spec.optimizer, 1600)
+    assert horizon(spec, 160) == pytest.approx(0.1**0.25 * rises)
+    assert rises < 1.0
+    assert horizon(job(DIGITS, {"kind": "adam"}, 1600), 160) == pytest.approx(0.1**0.25)
+
+
+@pytest.mark.parametrize("problem", [ROSENBROCK, LARGE])
+def test_a_function_has_no_batches_that_throw_it_about(problem: Json) -> None:
+    answer = found(job(problem, {"kind": "adam"}, 3000), FakeRace(apart(0.01)))
+    assert evidence(answer)["race"]["horizon_factor"] == 1.0
 
 
 def test_a_functions_race_knows_no_luck() -> None:
@@ -277,7 +332,10 @@ def test_the_evidence_is_small_and_tells_the_whole_way() -> None:
     raced = told["race"]["candidates"]
     assert [each["lr"] for each in raced] == sorted(each["lr"] for each in raced)
     best = min(raced, key=lambda each: max(each["loss"], each["eval_loss"]))
-    assert answer.resolved["optimizer.lr"]["value"] == best["lr"] == answer.lr
+    assert told["race"]["horizon_factor"] == pytest.approx((100 / 300) ** 0.25, rel=1e-3)
+    settled_at = told["race"]["horizon_factor"] * best["lr"]
+    assert answer.resolved["optimizer.lr"]["value"] == answer.lr
+    assert answer.lr == pytest.approx(settled_at, rel=5e-3)
     assert cost["num_steps"] == test["num_steps"] + 100 * len(raced)
     assert 0 < cost["hessian_products"] <= 30
     assert cost["seconds"] > 0
