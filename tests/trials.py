@@ -26,7 +26,7 @@ class Trial(NamedTuple):
 TRIALS = {
     "labelled": Trial(
         ("-m", "tests.core.diagnosis.labelled", "--remedies"),
-        "297 runs of known trouble get their verdicts, and remedies help (docs/diagnosis.md)",
+        "396 runs of known trouble get their verdicts, and remedies help (docs/diagnosis.md)",
         4,
     ),
     "comparison": Trial(
