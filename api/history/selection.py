@@ -146,7 +146,8 @@ async def _view(
     """Read at most `points` rows that keep the extremes, and every row that is not finite."""
     assert question.points is not None
     source = _Source(store, name, question.kind, meta)
-    thin = [each for each in names if meta.layout.widths[each] == 1] or ["loss"]
+    # `x` is a list a row, also of one number.
+    thin = [each for each in names if each != "x" and meta.layout.widths[each] == 1] or ["loss"]
     num_points = min(question.points, most)
     if meta.num_rows <= BLOCK_ROWS:
         whole = await source.rows(thin, 0, meta.num_rows)
