@@ -83,9 +83,10 @@ def lower_rate(e: Evidence, factor: float) -> Remedy:
         seen = seen[seen > 0]
         sharpness = float(np.median(seen)) if seen.size else None
     cautious = cautious_rate(e) if e.blown_up else None
-    # A rate that the curvature seen allows does not swing because of it (a kink, momentum).
+    # A rate that the curvature seen allows neither swings nor blows up because of it (a kink,
+    # momentum, a curvature that grows on the way).
     explained = sharpness is not None and lr * sharpness >= 0.5 * e.method.threshold()
-    if sharpness is None or not e.method.linear or not (explained or e.blown_up):
+    if sharpness is None or not e.method.linear or not explained:
         if cautious is not None:
             factor = max(1e-4, min(factor, cautious / lr))
         reason = f"The rate is too large; {factor:g} of it damps the steps."

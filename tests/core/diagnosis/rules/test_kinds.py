@@ -1,12 +1,14 @@
 """Verdicts over whole kinds of runs, each trained for real: what a rule says of one it says of its
 siblings."""
 
+import copy
 import math
 from itertools import product
 from typing import Any
 
 import pytest
 
+from core.diagnosis.diagnose import diagnose
 from tests.core.diagnosis.labelled.case import Json, adam, function, sgd, supervised, synthetic
 from tests.core.diagnosis.labelled.cases.causes import within
 from tests.core.diagnosis.labelled.running import Run, child, improvement, perform, resolved
@@ -375,3 +377,26 @@ def test_without_evaluations_nothing_is_said_of_a_loss_that_jitters() -> None:
     job = supervised("breast_cancer", model, sgd(0.2), 400, batch_size=32)
     job["record"] = {"eval_every": None}
     assert status(run_of(job), "noise_limited") == "undetermined"
+
+
+# --- a rate that blew up ---
+
+
+@pytest.mark.parametrize("data", ["digits", "wine"])
+@pytest.mark.parametrize("lr", [10.0, 30.0, 100.0])
+@pytest.mark.parametrize("seen", [1.0, 1e-2, 1e-4])
+def test_no_rate_is_offered_by_a_curvature_that_would_have_allowed_the_one_that_blew_up(
+    data: str, lr: float, seen: float
+) -> None:
+    job = supervised(data, {"kind": "mlp"}, sgd(lr), 300)
+    run = run_of(job, full=True)
+    measured = copy.deepcopy(run.measured)
+    assert measured is not None
+    assert run.diagnosis["verdict"] == "diverging"
+    measured["initial"]["largest"] *= seen  # as of a measurement that was cut short
+    ending = run.ending
+    found = diagnose(run.spec, ending.outcome, ending.result, run.train, run.evaluation, measured)
+    for remedy in found["remedies"]:
+        assert remedy["expected"].get("stable_below", 0.0) <= 2.0 * lr
+        if "lr" in remedy["patch"].get("optimizer", {}):
+            assert remedy["patch"]["optimizer"]["lr"] < 0.5 * lr
