@@ -13,7 +13,7 @@ from api.http.document.glossary import describe
 from api.http.encoding import strict
 from core.ids import JOB_PREFIX, STUDY_PREFIX, pattern_of
 from core.jobs import Event
-from core.specs.base import Json
+from core.specs.base import Json, described
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A number; one that is not finite is a string."""
@@ -38,11 +38,7 @@ class View(BaseModel):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> Json:
         """Make the JSON Schema; fields without a docstring are described by the glossary."""
-        schema = handler(core_schema)
-        for name, field in handler.resolve_ref_schema(schema).get("properties", {}).items():
-            if words := describe(cls.__name__, name):
-                field.setdefault("description", words)
-        return schema
+        return described(cls.__name__, core_schema, handler, describe)
 
     @classmethod
     def build(cls, source: object = None, /, **computed: Any) -> Json:

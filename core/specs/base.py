@@ -1,6 +1,7 @@
 """Base of all spec models: frozen, strict, closed to unknown fields and non-finite numbers."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any
 
@@ -45,11 +46,22 @@ class Spec(BaseModel):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> Json:
         """Make the JSON Schema; fields without a docstring are described by the glossary."""
-        schema = handler(core_schema)
-        for name, field in handler.resolve_ref_schema(schema).get("properties", {}).items():
-            if words := describe(cls.__name__, name):
-                field.setdefault("description", words)
-        return schema
+        return described(cls.__name__, core_schema, handler, describe)
+
+
+def described(
+    model: str,
+    core_schema: CoreSchema,
+    handler: GetJsonSchemaHandler,
+    words_on: Callable[[str, str], str | None],
+) -> Json:
+    """Make a model's JSON Schema, in which `words_on(model, field)` describes the fields that do
+    not describe themselves."""
+    schema = handler(core_schema)
+    for name, field in handler.resolve_ref_schema(schema).get("properties", {}).items():
+        if words := words_on(model, name):
+            field.setdefault("description", words)
+    return schema
 
 
 def stored(annotation: Any, value: Any) -> Any:

@@ -111,11 +111,10 @@ def _fits(part: object) -> bool:
     else:
         return True
     for value in values:
-        kind = type(value)
-        if kind is float:
-            if not -FLOAT32_MAX <= value <= FLOAT32_MAX:  # type: ignore[operator]
+        if isinstance(value, float):
+            if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
                 return False
-        elif kind not in _WITHOUT_NUMBERS and not _fits(value):
+        elif type(value) not in _WITHOUT_NUMBERS and not _fits(value):
             return False
     return True
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from core.specs import models
 from core.specs.models import Activation, Model
 from core.specs.sizes.shapes import num_parameters
 from core.train.determinism import generator
@@ -98,9 +99,10 @@ def by_the_guide(spec: Model, weights: dict[str, NDArray[np.float64]], x: Any) -
     """The outputs of a model by the names and the formula in docs/users.md, "The weights"."""
     number = 0
     while f"hidden.{number}.linear.weight" in weights:
+        assert isinstance(spec, models.MLP)
         layer = f"hidden.{number}"
         x = x @ weights[f"{layer}.linear.weight"].T + weights.get(f"{layer}.linear.bias", 0.0)
-        norm = getattr(spec, "norm")  # noqa: B009
+        norm = spec.norm
         if norm is not None:
             if norm.kind == "batch":
                 m = weights[f"{layer}.norm.running_mean"]
@@ -109,7 +111,7 @@ def by_the_guide(spec: Model, weights: dict[str, NDArray[np.float64]], x: Any) -
                 m, v = x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)
             x = (x - m) / np.sqrt(v + norm.eps) * weights[f"{layer}.norm.weight"]
             x = x + weights.get(f"{layer}.norm.bias", 0.0)
-        x = np.tanh(x) if getattr(spec, "activation") == "tanh" else x  # noqa: B009
+        x = np.tanh(x) if spec.activation == "tanh" else x
         number += 1
     return x @ weights["output.weight"].T + weights.get("output.bias", 0.0)
 
