@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import Finding, Findings
 from core.specs.job import Supervised
-from core.specs.models import ConstantInit
+from core.specs.sizes.model import equal_first_weights
 
 # Confidence as a share of verdicts that were right, learned from the tuning half of the labelled
 # set (`tests/core/diagnosis/labelled`).
@@ -121,10 +121,14 @@ def decide(findings: Findings, e: Evidence) -> Verdict:
 
 
 def _learned_nothing(found: Verdict, findings: Findings, e: Evidence) -> Verdict:
-    """Withhold a verdict: a model no better than a constant output, or with all its units dead, is
-    neither healthy nor converged: it stands on flat ground, or it is on its way and too slow. A
-    convex loss at rest has no better weights, so that nothing can be said against the run."""
-    guess, dead = findings["constant_guess"], findings["dead_units"]
+    """Withhold a verdict: a model no better than a constant output, with all its units dead, or
+    with equal ones, is neither healthy nor converged: it stands on flat ground, or it is on its
+    way and too slow. A convex loss at rest has no better weights, so that nothing can be said
+    against the run."""
+    guess, dead, equal = map(findings.__getitem__, _CAUSES)
+    if equal.triggered and found.name in _SAME_WITH_EQUAL_UNITS and not _too_early(found, e):
+        on_its_way = e.falling and e.level.late_fall >= 0.1
+        return _verdict("too_slow" if on_its_way else "plateau", equal)
     lifeless = dead.triggered and dead.reading.evidence["dead"] >= 1.0
     if found.name not in ("healthy", "converged") or not (guess.triggered or lifeless):
         return found
@@ -133,6 +137,21 @@ def _learned_nothing(found: Verdict, findings: Findings, e: Evidence) -> Verdict
         return Verdict("undetermined", 0.0, (cause.rule.id,))
     on_its_way = e.falling and e.level.late_fall >= 0.1 and not lifeless
     return _verdict("too_slow" if on_its_way else "plateau", cause)
+
+
+_CAUSES: Final = ("constant_guess", "dead_units", "equal_units")
+_SAME_WITH_EQUAL_UNITS: Final = frozenset({"healthy", "converged", "noise_limited", "undetermined"})
+"""Verdicts that say nothing of what equal units keep a model from."""
+
+
+def _too_early(found: Verdict, e: Evidence) -> bool:
+    """Tell whether equal units are no fault yet: the run has hardly begun, or its loss was as low
+    as the spec asks for."""
+    arrived = e.outcome == "converged" and e.spec.stop.target_loss is not None
+    return arrived or (found.name == "undetermined" and e.rows < _FEW_ROWS)
+
+
+_FEW_ROWS: Final = 12
 
 
 def _by_rules(findings: Findings, table: Table) -> Verdict | None:
@@ -163,7 +182,10 @@ def _at_rest(findings: Findings, e: Evidence) -> Verdict | None:
     # A model's curvature is not in its history. From a random start, gradient methods almost surely
     # avoid strict saddles (Lee et al. 2016, arXiv 1602.04915); from a constant one they need not.
     problem = e.spec.problem
-    if not isinstance(problem, Supervised) or isinstance(problem.model.init, ConstantInit):
+    equal = isinstance(problem, Supervised) and (
+        equal_first_weights(problem.model.init, e.spec.precision) is not None
+    )
+    if equal or not isinstance(problem, Supervised):
         return Verdict("undetermined", 0.0, ("stationary",))
     return Verdict("converged", 0.6, ("stationary",))
 

@@ -15,7 +15,7 @@ from core.diagnosis.rules.causes import smallest_eps
 from core.diagnosis.rules.stability import swings_of
 from core.specs.data import Builtin, Inline
 from core.specs.job import ClipNorm, FunctionProblem, Supervised
-from core.specs.models import MLP, ConstantInit
+from core.specs.models import MLP
 from core.specs.optimizers import SGD
 
 _UNEVEN: Final = 10.0
@@ -104,15 +104,12 @@ def learn_something(findings: Findings, e: Evidence) -> Iterator[Remedy]:
 
 def unequal_units(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     """Random first weights where all are equal."""
-    problem = e.spec.problem
-    if not findings["equal_units"].triggered or not isinstance(problem, Supervised):
-        return
-    assert isinstance(problem.model.init, ConstantInit)
-    yield Remedy(
-        {"problem": {"model": {"init": {"kind": "kaiming_uniform"}}}},
-        "Equal first weights leave the units of a layer alike; random ones tell them apart.",
-        {"final_loss_below": e.level.end},
-    )
+    if findings["equal_units"].triggered:
+        yield Remedy(
+            {"problem": {"model": {"init": {"kind": "kaiming_uniform"}}}},
+            "Equal first weights leave the units of a layer alike; random ones tell them apart.",
+            {"final_loss_below": e.level.end} if e.rows and not e.blown_up else {},
+        )
 
 
 def loosen(findings: Findings, e: Evidence) -> Iterator[Remedy]:

@@ -7,7 +7,8 @@ from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.remedies.patches import Remedy
 from core.specs.base import Json
 from core.specs.job import Supervised
-from core.specs.models import MLP, ConstantInit, KaimingUniform, LinearModel
+from core.specs.models import MLP, KaimingUniform, LinearModel
+from core.specs.sizes.model import equal_first_weights
 
 _FLAT_ENDS = frozenset({"sigmoid", "tanh", "softsign"})
 
@@ -92,7 +93,7 @@ def other_weights(e: Evidence) -> Iterator[Remedy]:
         return
     lower = None if e.at_end is None else e.at_end.other_minimum
     expected = {"final_loss_below": e.level.end if lower is None else lower}
-    if isinstance(problem.model.init, ConstantInit):
+    if equal_first_weights(problem.model.init, e.spec.precision) is not None:
         yield Remedy(
             {"problem": {"model": {"init": {"kind": "kaiming_uniform"}}}},
             "Equal first weights leave the units of a layer alike; random ones tell them apart.",

@@ -71,8 +71,8 @@ def propose(verdict: Verdict, findings: Findings, e: Evidence) -> list[Remedy]:
         case "noise_limited":
             found = _for_noise(findings, e)
         case "converged" | "healthy" | "undetermined":
-            found = iter(())
-    return list(islice(_tried(e, found), MOST))
+            return []
+    return list(islice(_tried(e, chain(found, unequal_units(findings, e))), MOST))
 
 
 def _tried(e: Evidence, remedies: Iterable[Remedy]) -> Iterator[Remedy]:

@@ -9,8 +9,10 @@ from core.diagnosis.evidence.constant import constant_loss
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.specs.job import ClipNorm, ClipValue, JobSpec, Supervised
-from core.specs.models import MLP, ConstantInit
+from core.specs.losses import CrossEntropy
 from core.specs.optimizers import settled_lr
+from core.specs.sizes.model import equal_first_weights, structure_of
+from core.specs.sizes.shapes import extent_of
 
 GUESS: Final = 0.95
 """A loss above this share of a constant output's is not clearly better: least squares of p weights
@@ -77,15 +79,29 @@ def look_constant_guess(e: Evidence) -> RuleAnswer:
 
 
 def look_equal_units(e: Evidence) -> RuleAnswer:
-    """Equal first weights: the units of a layer stay copies of each other."""
+    """Look for equal first weights: the units of a layer stay copies of each other.
+
+    Dropout, which leaves each unit out of other rows, tells them apart. Nothing is lost where all
+    goes through one unit anyway, nor where a linear model has one output (two classes: the
+    difference of two); but weights of 0 pass nothing on in any model.
+    """
     problem = e.spec.problem
-    model = problem.model if isinstance(problem, Supervised) else None
-    if not isinstance(model, MLP) or not model.hidden:
+    if not isinstance(problem, Supervised):
         return unknown("For models with hidden layers.")
-    if isinstance(model.init, ConstantInit) and model.dropout == 0.0:
-        text = "All first weights are equal, so that the units of a layer have equal gradients and"
-        return triggered(f"{text} stay equal: the model is as narrow as one unit.", 2.0)
-    return clear("The first weights differ.", 2.0)
+    structure = structure_of(problem.model)
+    if not structure.hidden:
+        return unknown("For models with hidden layers.")
+    value = equal_first_weights(problem.model.init, e.spec.precision)
+    if value is None or structure.dropout > 0.0:
+        return clear("The first weights differ, or dropout tells the units apart.", 2.0)
+    narrow = min(structure.hidden) == 1
+    outputs = extent_of(e.spec).num_outputs
+    one_output = outputs == 1 or (outputs == 2 and isinstance(problem.loss, CrossEntropy))
+    if value != 0.0 and (narrow or (one_output and structure.activation == "identity")):
+        return clear("The first weights are equal, but one unit a layer can do as much.", 2.0)
+    text = f"All first weights are {value:g}, so that the units of a layer have equal gradients and"
+    text += " stay equal, whatever the method: a layer is as good as one unit."
+    return triggered(text, 2.0, first_weights=value, widest_layer=float(max(structure.hidden)))
 
 
 def look_held_by_clipping(e: Evidence) -> RuleAnswer:

@@ -205,8 +205,11 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "equal_units",
-        "constant first weights of a model with hidden layers, without dropout",
-        "Units that begin equal stay equal: a layer is as good as one unit.",
+        "equal first weights (a constant, or a spread of 0) of a model with hidden layers, without"
+        " dropout; not where one unit a layer can do as much (a layer of one unit; a linear model"
+        " with one output), unless they are 0",
+        "Units that begin equal stay equal: a layer is as good as one unit, and neither healthy nor"
+        " converged.",
         "Goodfellow, Bengio and Courville 2016, Deep Learning, section 8.4 (breaking symmetry)",
         causes.look_equal_units,
     ),

@@ -4,9 +4,28 @@ Nobody else asks whether a model is an MLP. A list of layers that every kind exp
 the place of this table (`core/specs/layers/`).
 """
 
-from typing import NamedTuple, assert_never
+from typing import Literal, NamedTuple, assert_never
 
-from core.specs.models import MLP, Activation, BatchNorm, LinearModel, Model, Norm
+import numpy as np
+
+from core.specs.models import (
+    MLP,
+    Activation,
+    BatchNorm,
+    ConstantInit,
+    Initializer,
+    KaimingNormal,
+    KaimingUniform,
+    LinearModel,
+    Model,
+    Norm,
+    Normal,
+    Orthogonal,
+    TorchDefault,
+    Uniform,
+    XavierNormal,
+    XavierUniform,
+)
 
 
 class ModelStructure(NamedTuple):
@@ -63,3 +82,25 @@ def centers(norm: Norm | None) -> bool:
     again: of a batch. (A layer's norm takes the mean over its units, each of which may have a bias
     of its own.)"""
     return isinstance(norm, BatchNorm) and not norm.bias_before
+
+
+def equal_first_weights(
+    init: Initializer, precision: Literal["float32", "float64"] | None
+) -> float | None:
+    """Return the value that all weights of a layer begin with; None where they differ: a constant,
+    a spread of 0, or one that the job's precision rounds away."""
+    match init:
+        case ConstantInit(value=value):
+            return value
+        case Normal(mean=mean, std=std):
+            low, high = mean - 5.0 * std, mean + 5.0 * std
+        case Uniform(low=low, high=high):
+            pass
+        case XavierUniform(gain=gain) | XavierNormal(gain=gain) | Orthogonal(gain=gain):
+            low, high = -gain, gain
+        case TorchDefault() | KaimingUniform() | KaimingNormal():
+            return None
+        case _:
+            assert_never(init)
+    kept = np.float64 if precision == "float64" else np.float32
+    return float(kept(low)) if kept(low) == kept(high) else None

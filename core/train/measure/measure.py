@@ -20,8 +20,8 @@ from core.formats import WEIGHTS, check_file
 from core.specs.base import Json
 from core.specs.direction import goal_of, sign_of_job
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.models import ConstantInit, KaimingUniform
-from core.specs.sizes.model import structure_of
+from core.specs.models import KaimingUniform
+from core.specs.sizes.model import equal_first_weights, structure_of
 from core.train.checkpoint.snapshot import decode, resume_points, step_name, step_of
 from core.train.devices import exact_kernels, pick_device
 from core.train.measure import curvature, layers, multistart, trial_steps
@@ -301,7 +301,9 @@ def _lowest_elsewhere(
     if goal_of(spec.optimizer) == "max":
         return None
     model = problem.model
-    if isinstance(model.init, ConstantInit):  # other seeds would draw the same
+    if (
+        equal_first_weights(model.init, spec.precision) is not None
+    ):  # other seeds would draw the same
         model = model.model_copy(update={"init": KaimingUniform()})
     best, starts = float("inf"), 0
     for number in range(1, _OTHER_STARTS + 1):

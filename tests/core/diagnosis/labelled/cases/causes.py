@@ -295,6 +295,23 @@ def held() -> Iterator[Case]:
             supervised(data, net, optimizer, 300),
             LEARNED_NOTHING,
         )
+    for value, activation, data, optimizer in (
+        (0.1, "relu", "digits", adam(0.01)),
+        (0.5, "tanh", "wine", sgd(0.1)),
+        (-0.1, "gelu", "iris", sgd(0.05, momentum=0.9)),
+        (0.02, "sigmoid", "digits", adam(3e-3)),
+        (0.3, "tanh", "digits", sgd(0.05, momentum=0.9)),
+        (0.01, "relu", "wine", adam(0.01)),
+    ):
+        net = {"kind": "mlp", "hidden": [16, 16], "init": {"kind": "constant", "value": value}}
+        yield Case(
+            f"equal weights of {value} on {data}, {activation}, {optimizer['kind']}",
+            "held",
+            "plateau",
+            "Equal units have equal gradients: the model stays as narrow as one unit a layer.",
+            supervised(data, {**net, "activation": activation}, optimizer, 300),
+            LEARNED_NOTHING,
+        )
 
 
 def cases() -> Iterator[Case]:
