@@ -136,6 +136,17 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class TrySteps:
+    """Take the first steps of specs that remedies make of a job's: the answer is `Measured`, its
+    `first_steps` what `core.train.measure.trial_steps.first_steps` returns, or `Failed`."""
+
+    job_id: str
+    specs: list[Json]
+    device: str
+    run: int
+
+
+@dataclass(frozen=True)
 class Cancel:
     """Stop the run between two steps; for a run that has ended it means nothing."""
 
@@ -149,7 +160,7 @@ class HandOver:
     run: int
 
 
-Work = TrainJob | TrainTask | Measure
+Work = TrainJob | TrainTask | Measure | TrySteps
 Order = Cancel | HandOver
 Request = Work | Order
 
@@ -351,7 +362,7 @@ class TaskEnding:
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of a job's weights."""
+    """The measurements of a job's weights, or of first steps."""
 
     measured: Json
 

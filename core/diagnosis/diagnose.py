@@ -8,6 +8,7 @@ import numpy as np
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import gather
 from core.diagnosis.evidence.measured import Measured
+from core.diagnosis.remedies.attempt import Attempts, TryFirstSteps
 from core.diagnosis.remedies.propose import propose
 from core.diagnosis.rules.table import examine
 from core.diagnosis.verdict import decide
@@ -26,6 +27,7 @@ def diagnose(
     train: Columns,
     evaluation: Columns | None,
     measured: Json | None = None,
+    take: TryFirstSteps | None = None,
 ) -> Json:
     """Name what is wrong with a descent (CONTRACT, section 7).
 
@@ -35,9 +37,11 @@ def diagnose(
         result: the job's result; its `initial_loss` is where the run began.
         train: `step`, `loss`, `lr`, `grad_norm`, and `x` (rows × dim) for functions; equal
             lengths, any number of rows, non-finite values allowed.
-        evaluation: `step`, `loss`, …, or None. measured: what `core.train.measure.measure.measure`
-        found at the run's weights; None: a diagnosis
-            of the history alone.
+        evaluation: `step`, `loss`, …, or None.
+        measured: what `core.train.measure.measure.measure` found at the run's weights; None: a
+            diagnosis of the history alone.
+        take: takes the first steps of models, so that their remedies are tried before they are
+            offered; None: they are not.
 
     Returns:
         `{"verdict", "confidence", "findings", "remedies"}` and, of a full one, `measured`; strict
@@ -48,7 +52,7 @@ def diagnose(
         evidence = gather(spec, outcome, train, evaluation, seen, result)
         findings = examine(evidence)
         verdict = decide(findings, evidence)
-        remedies = propose(verdict, findings, evidence)
+        remedies = propose(verdict, findings, evidence, Attempts(spec, take))
     found: Json = {
         "verdict": verdict.name,
         "confidence": verdict.confidence,
@@ -84,6 +88,6 @@ def _as_recorded(name: str, value: float | None) -> tuple[str, float | None]:
     negative = None if value is None else -value
     if name == "known_minimum":
         return "known_maximum", negative
-    if name.endswith("_loss_below"):
+    if name.endswith(("_loss_below", "level_below")):
         return name.removesuffix("below") + "above", negative
-    return name, negative if name.endswith("_loss") else value
+    return name, negative if name.endswith("_loss") or name == "level" else value

@@ -17,6 +17,7 @@ from core.artifacts.build import open_artifacts
 from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.jobs import JobRecord
 from core.settings import Settings
+from core.specs.base import Json
 from core.specs.parsing.job import Limits, parse_job
 from core.store.history.layout import HistoryLayout
 from core.store.protocols.types import Claim, NewJob, TaskClaim
@@ -32,6 +33,7 @@ from worker.trainer.client import TrainerClient
 
 T = TypeVar("T")
 
+SPHERE: Json = {"kind": "function", "function": {"kind": "sphere", "dim": 1}}
 FAKE = (sys.executable, "-P", str(Path(__file__).with_name("fake_trainer.py")))
 
 
@@ -160,6 +162,7 @@ class Bench:
         diagnose: str = "off",
         parent_id: str | None = None,
         lr: float | Literal["auto"] = 1e-3,
+        problem: Json = SPHERE,
     ) -> str:
         """A job that the trainer deals with as the scenario says.
 
@@ -168,7 +171,7 @@ class Bench:
             measuring: what is done when its weights are to be measured.
         """
         body = {
-            "problem": {"kind": "function", "function": {"kind": "sphere", "dim": 1}},
+            "problem": problem,
             "optimizer": {"kind": "sgd", "lr": lr},
             "max_attempts": max_attempts,
             "diagnose": diagnose,

@@ -33,6 +33,7 @@ from core.messages import (
     TaskWeights,
     TrainJob,
     TrainTask,
+    TrySteps,
 )
 from core.train.events import Control, Emit
 from core.train.fused.request import specs_of
@@ -202,6 +203,24 @@ def measure(asked: Measure, control: Control) -> Measured:
     return Measured(found)
 
 
+def try_steps(asked: TrySteps) -> Measured:
+    """First steps that do not move: their remedies are withheld."""
+    what = Measuring(asked.specs[0]["labels"].get("measure", Measuring.NOW))
+    match what:
+        case Measuring.NOW | Measuring.WAIT | Measuring.LONGER_THAN_A_LEASE:
+            pass
+        case Measuring.FAIL:
+            raise MemoryError
+        case Measuring.DIE:
+            die()
+        case Measuring.DEAF:
+            hear_nothing()
+        case _:
+            assert_never(what)
+    seen = {"first": 1.0, "last": 1.0, "finite": True, "moved": False}
+    return Measured({"first_steps": [seen for _ in asked.specs]})
+
+
 class Task:
     """A task at work, whose runs all make the same steps. The loss of run i after k updates is
     i + 1/(1 + k)."""
@@ -358,4 +377,4 @@ def train_task(task: TrainTask, emit: Emit[TaskReport], control: Control) -> Tas
 
 
 if __name__ == "__main__":
-    main(Handlers(train_job, train_task, measure, lambda: None))
+    main(Handlers(train_job, train_task, measure, try_steps, lambda: None))

@@ -4,17 +4,18 @@ trainer."""
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from core.diagnosis.diagnose import diagnose
+from core.diagnosis.remedies.attempt import TryFirstSteps
 from core.diagnosis.remedies.effect import compare, facts
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord, Outcome
-from core.messages import Measure
+from core.messages import Measure, TrySteps
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.store.history.layout import Columns, HistoryKind
@@ -42,6 +43,11 @@ def question(
         train_s=train_s,
         run=run,
     )
+
+
+def trial(job: JobRecord, specs: Sequence[JobSpec], *, device: str, run: int) -> TrySteps:
+    """Make the request to take the first steps of remedies."""
+    return TrySteps(job.id, [spec.model_dump(mode="json") for spec in specs], device, run)
 
 
 log = logging.getLogger("thalweg.worker")
@@ -75,7 +81,10 @@ class Run:
 
 
 def diagnosis(
-    run: Run, measured: Json | None = None, parent: Callable[[], Run] | None = None
+    run: Run,
+    measured: Json | None = None,
+    parent: Callable[[], Run] | None = None,
+    take: TryFirstSteps | None = None,
 ) -> Json:
     """Make the record's `diagnosis`.
 
@@ -86,6 +95,7 @@ def diagnosis(
         measured: of the weights; a diagnosis that is not of the last step's sees no later rows.
         parent: for a job that tries a remedy, the run that the remedy is for (`NotFoundError`: it
             has been deleted).
+        take: takes the first steps of models in the trainer; None: remedies are offered untried.
     """
     train, evaluation = run.history("train") or {}, run.history("eval")
     outcome = run.outcome
@@ -95,7 +105,7 @@ def diagnosis(
         evaluation = None if evaluation is None else _until(evaluation, measured["step"])
     try:
         spec = run.spec
-        found = diagnose(spec, outcome, run.result, train, evaluation, measured)
+        found = diagnose(spec, outcome, run.result, train, evaluation, measured, take)
     except Exception:
         log.exception("%s: the diagnosis failed", run.job.id)
         return dict(_UNDETERMINED)

@@ -22,19 +22,25 @@ import contextlib
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Generic, TypeVar, assert_never
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar, assert_never
 
+from core.diagnosis.remedies.attempt import TryFirstSteps
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
-from core.jobs import Status
+from core.jobs import JobRecord, Status
 from core.messages import Ending, Failed, JobReport, Measured, TaskEnding, TaskReport, Work
 from core.specs.base import Json
+from core.specs.job import JobSpec
 from core.store.protocols.types import Claim, TaskClaim
 from worker.execution.context import ExecutionContext
+from worker.execution.diagnosis import trial
 from worker.execution.supervision import Last, Supervision
 from worker.trainer.client import TrainerDied
 
 log = logging.getLogger("thalweg.worker")
+
+TRIAL_LIMIT_S: Final = 10.0
+"""Seconds after which first steps, which take milliseconds, are taken to hang."""
 
 T = TypeVar("T")
 Held = TypeVar("Held", bound=Claim | TaskClaim)
@@ -134,6 +140,29 @@ class TrainerExecution(Execution):
         """Have the trainer do the work; returns its last word."""
         self._context.line.client.send(work)
         return self._supervision.listen(self._report, self._start_writing)
+
+    def _first_steps(self, job: JobRecord, device: str) -> TryFirstSteps:
+        """Return the function that has the trainer take first steps. Without an answer in time
+        nothing is known of them, and nothing else is lost."""
+
+        def take(specs: Sequence[JobSpec]) -> Sequence[Json | None]:
+            unknown: list[Json | None] = [None] * len(specs)
+            line = self._context.line
+            if self._supervision.stopping is not None or not line.client.alive:
+                return unknown
+            self._supervision.allow(TRIAL_LIMIT_S)
+            self._supervision.keep_nothing()
+            line.client.send(trial(job, specs, device=device, run=line.run))
+            answer = self._supervision.listen(self._report, lambda: None)
+            if isinstance(answer, Measured):
+                found: Sequence[Json | None] = answer.measured["first_steps"]
+                return found
+            log.error("%s: no first steps of its remedies were taken", self._name)
+            if isinstance(answer, Failed) and answer.fatal:
+                line.client.stop()
+            return unknown
+
+        return take
 
     def _settle(self, last: Last) -> None:
         self._stop_writing()

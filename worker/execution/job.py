@@ -186,7 +186,8 @@ class JobExecution(Training[Claim]):
         if self._job.spec["diagnose"] != "off":
             run = Run(self._job, ending.outcome, ending.result, self._history)
             parent = self._parent if tries_a_remedy(self._job) else None
-            found = diagnosis(run, self._measured, parent)
+            take = self._first_steps(self._job, self._device)
+            found = diagnosis(run, self._measured, parent, take)
             if self._job.spec["diagnose"] == "full":
                 found.setdefault("measured", None)
         self._settle_as(

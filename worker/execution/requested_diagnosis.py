@@ -107,7 +107,8 @@ class DiagnosisExecution(TrainerExecution):
     def _diagnosis(self, measured: Json) -> Json:
         store = self._context.store
         run = stored_run(store, self._claim.job.id)
+        take = self._first_steps(run.job, self._device)
         parent_id = run.job.parent_id
         if not tries_a_remedy(run.job) or parent_id is None:
-            return diagnosis(run, measured)
-        return diagnosis(run, measured, lambda: stored_run(store, parent_id))
+            return diagnosis(run, measured, take=take)
+        return diagnosis(run, measured, lambda: stored_run(store, parent_id), take)

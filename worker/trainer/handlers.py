@@ -23,6 +23,7 @@ from core.messages import (
     TaskReport,
     TrainJob,
     TrainTask,
+    TrySteps,
 )
 from core.settings import Settings
 from core.specs.base import Json
@@ -147,6 +148,15 @@ def measure(asked: Measure, control: Control) -> Measured:
     except NotFoundError as error:
         message = f"The weights of the checkpoint {asked.checkpoint} are not there any more."
         raise JobFailure("data_unavailable", message) from error
+
+
+def try_steps(asked: TrySteps) -> Measured:
+    """Take the first steps of some runs."""
+    from core.train.measure.measure import strict
+    from core.train.measure.trial_steps import first_steps
+
+    specs = [JobSpec.model_validate_json(json.dumps(spec)) for spec in asked.specs]
+    return Measured({"first_steps": strict(first_steps(specs, device=asked.device))})
 
 
 class _NeverStop:

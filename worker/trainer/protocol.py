@@ -30,6 +30,7 @@ from core.messages import (
     TaskEnding,
     TrainJob,
     TrainTask,
+    TrySteps,
 )
 from core.specs.base import Json
 from worker.trainer import frames
@@ -40,6 +41,7 @@ REQUESTS: Final[Mapping[str, Callable[..., Request]]] = {
     "run": TrainJob,
     "population": TrainTask,
     "measure": Measure,
+    "try": TrySteps,
     "cancel": Cancel,
     "hand_over": HandOver,
 }

@@ -43,12 +43,20 @@ from core.messages import (
     TaskReport,
     TrainJob,
     TrainTask,
+    TrySteps,
     Work,
 )
 from core.train.events import Control, Emit, StopRequest
 from core.train.peak_memory import PeakMemory
 from worker.trainer import protocol
-from worker.trainer.handlers import measure, train_job, train_task, warm_up, warm_up_rest
+from worker.trainer.handlers import (
+    measure,
+    train_job,
+    train_task,
+    try_steps,
+    warm_up,
+    warm_up_rest,
+)
 from worker.trainer.parent_death import end_with_parent
 
 log = logging.getLogger("thalweg.trainer")
@@ -84,6 +92,7 @@ class Handlers:
     train_job: Callable[[TrainJob, Emit[JobReport], Control], Ending] = train_job
     train_task: Callable[[TrainTask, Emit[TaskReport], Control], TaskEnding] = train_task
     measure: Callable[[Measure, Control], Measured] = measure
+    try_steps: Callable[[TrySteps], Measured] = try_steps
     warm_up_rest: Callable[[], None] = warm_up_rest
 
 
@@ -142,6 +151,8 @@ class Trainer:
                     return self._handlers.train_task(asked, self._emit, flag)
                 case Measure():
                     return self._handlers.measure(asked, flag)
+                case TrySteps():
+                    return self._handlers.try_steps(asked)
                 case _:
                     assert_never(asked)
         except Exception as error:
@@ -169,8 +180,8 @@ class Trainer:
                 match request:
                     case None:
                         os._exit(0)
-                    case TrainJob(run=run) | TrainTask(run=run) | Measure(run=run):
-                        flag = StopFlag(run)
+                    case TrainJob() | TrainTask() | Measure() | TrySteps():
+                        flag = StopFlag(request.run)
                         self._asked.put((request, flag))
                     case Cancel(run):
                         flag.obey("cancel", run)

@@ -1,6 +1,9 @@
-"""The first steps of a patched run, tried on a function before its remedy is offered. No torch."""
+"""First steps of a patched run, tried before its remedy is offered: of functions here, of models
+where torch is. No torch."""
 
 import json
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,29 +18,78 @@ from core.specs.formulas.parser import parse
 from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension
 from core.specs.functions import Expression, Quadratic
-from core.specs.job import ClipNorm, FunctionProblem, JobSpec
+from core.specs.job import ClipNorm, FunctionProblem, JobSpec, Supervised
 from core.specs.optimizers import SGD, Adam, settled_lr
 from core.specs.parsing.remedy import remedied
 from core.specs.validation.limits import Limits
 
 STEPS: Final = 8
+WORSE: Final = 2.0
+"""A model's loss that has grown by this share of itself after the first steps makes a remedy
+clearly worse: of 215 remedies of the labelled set 15 did, and ended 2 worse than their parents, 10
+no better, and 3 at losses of a million times the first one."""
+
+TryFirstSteps = Callable[[Sequence[JobSpec]], Sequence[Json | None]]
+"""Function that takes the first steps of models, where torch is: `first` and `last` loss of the
+same rows, `finite`, `moved` of each spec; None: not known (`core.train.measure.trial_steps`)."""
 
 
-def works(spec: JobSpec, patch: Json) -> bool | None:
-    """Tell whether the patched run's first steps are finite and move the point; None: not known.
+class Attempts:
+    """The first steps of one run's patches. Each patch is tried once.
 
-    Known for gradient descent, heavy ball, Nesterov and Adam on functions of few variables from a
-    start that is given; there it takes a millisecond. A patch that makes no valid spec does not
-    work.
+    Args:
+        take: takes the first steps of models; None: only those of functions are known.
     """
-    if not isinstance(spec.problem, FunctionProblem) or dimension(spec.problem.function) > MAX_DIM:
-        return None
-    try:
-        patched = remedied(json.loads(spec.model_dump_json()), patch, Limits())
-    except InvalidInputError:
+
+    def __init__(self, spec: JobSpec, take: TryFirstSteps | None = None) -> None:
+        self._spec = spec
+        self._take = take
+        self._known: dict[str, bool | None] = {}
+
+    def try_all(self, patches: Iterable[Json]) -> None:
+        """Try those not yet tried, models' in one go."""
+        models: dict[str, JobSpec] = {}
+        for patch in patches:
+            text = json.dumps(patch, sort_keys=True)
+            if text in self._known:
+                continue
+            try:
+                patched = remedied(json.loads(self._spec.model_dump_json()), patch, Limits())
+            except InvalidInputError:
+                self._known[text] = False
+                continue
+            self._known[text] = _works_on_a_function(patched)
+            if isinstance(patched.problem, Supervised) and not patch.keys() <= _AFTER_THE_START:
+                models[text] = patched
+        if models and self._take is not None:
+            for text, seen in zip(models, self._take(list(models.values())), strict=True):
+                self._known[text] = None if seen is None else _goes_well(seen)
+
+    def works(self, patch: Json) -> bool | None:
+        """Tell whether the patched run's first steps are finite, move the point, and do not make
+        it clearly worse; None: not known. A patch that makes no valid spec does not work."""
+        self.try_all([patch])
+        return self._known[json.dumps(patch, sort_keys=True)]
+
+
+_AFTER_THE_START: Final = frozenset({"budget", "stop", "record", "checkpoint"})
+"""Fields that change nothing of the first steps."""
+
+
+def _goes_well(seen: Json) -> bool:
+    first, last = seen["first"], seen["last"]
+    if not (seen["finite"] and seen["moved"]) or last is None or not math.isfinite(last):
         return False
+    return first is None or bool(last - first <= WORSE * abs(first))
+
+
+def _works_on_a_function(patched: JobSpec) -> bool | None:
+    """Tell it of gradient descent, heavy ball, Nesterov and Adam on functions of few variables from
+    a start that is given, where it takes a millisecond."""
     problem, optimizer = patched.problem, patched.optimizer
     if not isinstance(problem, FunctionProblem) or not isinstance(optimizer, SGD | Adam):
+        return None
+    if dimension(problem.function) > MAX_DIM:
         return None
     if isinstance(problem.function, Quadratic) or patched.stop.target_loss is not None:
         return None  # theory has weighed it; a target ends before a step

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Final
 
 import numpy as np
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import Findings
-from core.diagnosis.remedies.attempt import works
+from core.diagnosis.remedies.attempt import Attempts
 from core.diagnosis.remedies.causes import (
     calm,
     defined_again,
@@ -48,13 +48,14 @@ from core.specs.sizes.shapes import data_shape, split_rows
 MOST: Final = 4
 
 
-def propose(verdict: Verdict, findings: Findings, e: Evidence) -> list[Remedy]:
-    """Propose the remedies for a verdict, the most promising first; none where nothing is wrong."""
+def propose(verdict: Verdict, findings: Findings, e: Evidence, attempts: Attempts) -> list[Remedy]:
+    """Propose the remedies for a verdict, the most promising first: none where nothing is wrong,
+    and none whose `attempts` fail."""
     if e.rows == 0 and verdict.name != "diverging":
         return []
     match verdict.name:
         case "diverging":
-            found = _for_divergence(findings, e)
+            found = _for_divergence(findings, e, attempts)
         case "oscillating":
             found = _for_oscillation(findings, e)
         case "saddle_point":
@@ -62,6 +63,8 @@ def propose(verdict: Verdict, findings: Findings, e: Evidence) -> list[Remedy]:
         case "local_minimum":
             better = learn_something(findings, e)
             found = chain(better, escape_a_local_minimum(e), other_weights(e))
+        case "plateau" | "too_slow" if verdict.rules == ("equal_units",):
+            found = unequal_units(findings, e)  # nothing else tells equal units apart
         case "plateau":
             found = _for_plateau(findings, e)
         case "too_slow":
@@ -72,20 +75,21 @@ def propose(verdict: Verdict, findings: Findings, e: Evidence) -> list[Remedy]:
             found = _for_noise(findings, e)
         case "converged" | "healthy" | "undetermined":
             return []
-    return list(islice(_tried(e, chain(found, unequal_units(findings, e))), MOST))
+    return _tried(attempts, chain(found, unequal_units(findings, e)))
 
 
-def _tried(e: Evidence, remedies: Iterable[Remedy]) -> Iterator[Remedy]:
-    """Yield those whose patch is new and whose first steps are finite and move, where that is
-    known."""
-    seen: list[Json] = []
+def _tried(attempts: Attempts, remedies: Iterable[Remedy]) -> list[Remedy]:
+    """Return the first of those whose patch is new and whose first steps are finite, move, and do
+    not make it clearly worse, where that is known."""
+    new: list[Remedy] = []
     for remedy in remedies:
-        if remedy.patch not in seen and works(e.spec, remedy.patch) is not False:
-            seen.append(remedy.patch)
-            yield remedy
+        if all(remedy.patch != other.patch for other in new):
+            new.append(remedy)
+    attempts.try_all(remedy.patch for remedy in new)
+    return [remedy for remedy in new if attempts.works(remedy.patch) is not False][:MOST]
 
 
-def _for_divergence(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+def _for_divergence(findings: Findings, e: Evidence, attempts: Attempts) -> Iterator[Remedy]:
     if findings["no_minimum"].triggered:
         return
     if e.broken is not None:
@@ -100,24 +104,34 @@ def _for_divergence(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     if exact is not None:
         yield exact
     else:
-        yield _first_that_works(e, lower_rate(e, 0.1))
+        yield _first_that_works(e, attempts, lower_rate(e, 0.1))
     if e.spec.gradient_clip is None and exact is None:
         yield clip(e)
 
 
-def _first_that_works(e: Evidence, lower: Remedy) -> Remedy:
+def _first_that_works(e: Evidence, attempts: Attempts, lower: Remedy) -> Remedy:
     """Propose the lower rate, or a tenth, a hundredth, … of it, whichever is tried with success
     first."""
-    given = lower
-    for _ in range(4):
-        if works(e.spec, lower.patch) is not False:
-            return lower
-        now = float(lower.patch["optimizer"]["lr"]) / settled_lr(e.spec.optimizer)
-        factor = rounded(0.1 * now)
-        reason = f"The rate is far too large; {factor:g} of it takes first steps that are finite."
-        expected = {"lr_factor": factor}
-        lower = Remedy(scaled_rate(e.spec, factor), reason, expected)
-    return given
+    if attempts.works(lower.patch) is not False:
+        return lower
+    now = float(lower.patch["optimizer"]["lr"]) / settled_lr(e.spec.optimizer)
+    for first in range(1, _DECADES, _AT_ONCE):
+        lower_still = [_tenths(e, now, tenths) for tenths in range(first, first + _AT_ONCE)]
+        attempts.try_all(remedy.patch for remedy in lower_still)
+        for remedy in lower_still:
+            if attempts.works(remedy.patch) is not False:
+                return remedy
+    return lower
+
+
+_DECADES: Final = 12
+_AT_ONCE: Final = 4
+
+
+def _tenths(e: Evidence, factor: float, times: int) -> Remedy:
+    factor = rounded(factor * 0.1**times)
+    reason = f"The rate is far too large; {factor:g} of it takes first steps that are finite."
+    return Remedy(scaled_rate(e.spec, factor), reason, {"lr_factor": factor})
 
 
 def _for_oscillation(findings: Findings, e: Evidence) -> Iterator[Remedy]:
@@ -217,7 +231,9 @@ def _for_slowness(findings: Findings, e: Evidence) -> Iterator[Remedy]:
         yield Remedy(
             another_optimizer(e.spec, kind="adam", lr=0.01 if e.land is not None else 1e-3),
             "Adam gives each direction a rate of its own.",
-            known({"condition_number": found.condition}) if found else {"loss_below": e.level.end},
+            known({"condition_number": found.condition})
+            if found
+            else {"final_loss_below": e.level.end},
         )
 
 

@@ -1,21 +1,119 @@
-"""Real steps on a copy of a run: its next update, and steps along negative curvature."""
+"""Real steps: the first of a patched run, a run's next update, steps along negative curvature."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from core.specs.base import Json
-from core.specs.job import JobSpec
+from core.specs.data import ExplicitOrder
+from core.specs.direction import sign_of_job
+from core.specs.job import JobSpec, Supervised
+from core.specs.sizes.shapes import extent_of
+from core.train.devices import exact_kernels, pick_device
 from core.train.measure.curvature import Product, Ritz
 from core.train.measure.objective import Objective
+from core.train.optim.gradients import gradient_norm
+from core.train.problems.base import Problem
 from core.train.problems.build import build_problem
 from core.train.state import OptimizationState, StateCopy
 
 _STEPS: Final = tuple(10.0 ** (k / 2) for k in range(-8, 1))
 """Lengths of the steps along negative curvature, as shares of the weights' own size."""
+
+
+TRIED_STEPS: Final = 4
+TRIED_WORK: Final = 2**20
+"""Most parameters × rows of a tried step: larger batches are tried with fewer rows, and models that
+have not 16 rows then are not tried. It keeps a trial at some milliseconds."""
+_LEAST_ROWS: Final = 16
+_STEADY_ROWS: Final = 64
+"""Rows whose mean loss is steady enough to be compared."""
+
+
+def first_steps(specs: Sequence[JobSpec], *, device: str = "cpu") -> list[Json | None]:
+    """Take the first steps of supervised runs, one after the other.
+
+    Returns, for each, the mean loss of the same rows before (`first`) and after (`last`; both of
+    what is to fall, perhaps not finite), whether every parameter was `finite`, and whether they
+    `moved`, by more than rounding; None where that is not cheap, or tells nothing because the
+    schedule begins at a rate of 0. Runs of the same problem share its data and first weights.
+    """
+    found: list[Json | None] = []
+    problem, of_what, start = None, None, {}
+    with exact_kernels():
+        for tried in map(_smaller, specs):
+            if tried is None:
+                found.append(None)
+                continue
+            what = (tried.problem, tried.seed, tried.batch_size, tried.precision)
+            if problem is None or what != of_what:
+                dtype = torch.float64 if tried.precision == "float64" else torch.float32
+                problem, of_what = build_problem(tried, pick_device(device), dtype), what
+                start = {name: value.clone() for name, value in problem.state().items()}
+            else:
+                problem.load_state(start)
+            found.append(_try(tried, problem))
+    return found
+
+
+def _try(spec: JobSpec, problem: Problem) -> Json | None:
+    descent = OptimizationState(spec, problem)
+    before = [parameter.detach().clone() for parameter in descent.parameters]
+    first = _probe(spec, problem)
+    if _take(descent) == 0.0:
+        return None
+    last, sign = _probe(spec, problem), sign_of_job(spec)
+    after = [parameter.detach() for parameter in descent.parameters]
+    way = [a - b for a, b in zip(after, before, strict=True)]
+    moved = float(gradient_norm(way)) > torch.finfo(before[0].dtype).eps * float(
+        gradient_norm(before)
+    )
+    finite = all(bool(each.isfinite().all()) for each in after)
+    return {
+        "first": sign * first,
+        "last": sign * last,
+        "finite": finite,
+        "moved": moved or not finite,
+    }
+
+
+def _smaller(spec: JobSpec) -> JobSpec | None:
+    """Return the spec with batches that are quickly computed; None where there are none."""
+    if not isinstance(spec.problem, Supervised):
+        return None
+    extent = extent_of(spec)
+    most = TRIED_WORK // max(1, extent.num_parameters)
+    if most < _LEAST_ROWS or isinstance(spec.problem.data.order, ExplicitOrder):
+        return None
+    rows = spec.batch_size if isinstance(spec.batch_size, int) else extent.train_rows
+    return spec if rows <= most else spec.model_copy(update={"batch_size": most})
+
+
+def _take(descent: OptimizationState) -> float:
+    """Take the steps (of LBFGS, each of many evaluations, one); returns the largest rate."""
+    largest = 0.0
+    for step in range(1 if isinstance(descent.optimizer, torch.optim.LBFGS) else TRIED_STEPS):
+        descent.clear_gradients()
+        loss = descent.problem.loss(step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if descent.clip is not None:
+            descent.clip(descent.gradient_norm())
+        largest = max(largest, descent.lr)
+        descent.update(step, loss)
+        if descent.scheduler is not None:
+            descent.scheduler.step(loss.item())
+    return largest
+
+
+def _probe(spec: JobSpec, problem: Problem) -> float:
+    """Return the mean loss of as many of the first batches as make it steady."""
+    rows = spec.batch_size if isinstance(spec.batch_size, int) else _STEADY_ROWS
+    batches = max(1, min(TRIED_STEPS, -(-_STEADY_ROWS // rows)))
+    with torch.no_grad():
+        return sum(problem.loss(step).item() for step in range(batches)) / batches
 
 
 def next_update(

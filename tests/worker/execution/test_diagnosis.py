@@ -1,5 +1,7 @@
 """The diagnosis as a part of a job: real store, real processes, no torch."""
 
+from typing import Any
+
 import pytest
 
 from tests.worker.bench import Bench, there
@@ -96,3 +98,56 @@ def test_a_parent_that_is_gone_is_said_to_be(bench: Bench) -> None:
     assert found["compared_to_parent"] is None
     assert "deleted" in found["not_compared"]
     assert found["findings"]
+
+
+EQUAL_UNITS: dict[str, Any] = {
+    "kind": "supervised",
+    "data": {"kind": "builtin", "name": "iris"},
+    "model": {"kind": "mlp", "hidden": [4], "init": {"kind": "constant", "value": 0.1}},
+}
+"""A model that has remedies whatever its rows are."""
+
+
+def with_remedies(bench: Bench, trying: Measuring, diagnose: str = "history") -> str:
+    return bench.submit(Finish(50), diagnose=diagnose, measuring=trying, problem=EQUAL_UNITS)
+
+
+@pytest.mark.parametrize("diagnose", ["history", "full"])
+def test_remedies_whose_first_steps_fail_are_withheld(bench: Bench, diagnose: str) -> None:
+    bench.worker()
+    job = bench.until_status(with_remedies(bench, Measuring.NOW, diagnose), "succeeded")
+    assert there(job.diagnosis)["verdict"] == "too_slow"
+    assert there(job.diagnosis)["remedies"] == []
+
+
+@pytest.mark.parametrize("trying", [Measuring.FAIL, Measuring.DIE])
+def test_what_cannot_be_tried_is_offered_untried(bench: Bench, trying: Measuring) -> None:
+    bench.worker()
+    job = bench.until_status(with_remedies(bench, trying), "succeeded")
+    assert there(job.diagnosis)["remedies"]
+    assert len(job.attempts) == 1
+    bench.until_status(bench.submit(Finish(1)), "succeeded")
+
+
+@pytest.mark.parametrize("stop", ["cancel", "shutdown"])
+def test_first_steps_that_hang_hold_nothing_up(bench: Bench, stop: str) -> None:
+    """The training has ended, and what there is of it is kept, however long a step loop may take
+    to hear."""
+    worker = bench.worker(cancel_grace_s=600.0, shutdown_grace_s=600.0)
+    job_id = with_remedies(bench, Measuring.DEAF)
+    bench.until(lambda: bench.get(job_id).status == "running")
+    if stop == "cancel":
+        bench.cancel(job_id)
+        job = bench.until_status(job_id, "succeeded")
+        assert there(job.result)["num_steps"] == 50
+    else:
+        worker.runner.begin_shutdown()
+        bench.until_status(job_id, "succeeded", "queued")
+
+
+def test_a_later_diagnosis_tries_remedies_too(bench: Bench) -> None:
+    bench.worker()
+    job = bench.until_status(with_remedies(bench, Measuring.NOW, "off"), "succeeded")
+    bench.ask(job.id, "final")
+    bench.until(lambda: bench.get(job.id).asked_diagnosis is None)
+    assert there(bench.get(job.id).diagnosis)["remedies"] == []

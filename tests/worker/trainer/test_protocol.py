@@ -37,6 +37,7 @@ from core.messages import (
     TaskEnding,
     TrainJob,
     TrainTask,
+    TrySteps,
 )
 from worker.trainer import frames, protocol
 
@@ -148,6 +149,10 @@ OF_BEFORE: list[tuple[Request | Report, str]] = [
         Measure("job_1", {"seed": 1}, "/data", "cpu", "final", 1.5, 5),
         ('{"job_id":"job_1","spec":{"seed":1},"artifacts":"/data","device":"cpu",'
         '"checkpoint":"final","train_s":1.5,"run":5,"type":"measure"}'),
+    ),
+    (
+        TrySteps("job_1", [{"seed": 1}], "cpu", 5),
+        '{"job_id":"job_1","specs":[{"seed":1}],"device":"cpu","run":5,"type":"try"}',
     ),
     (Cancel(5), '{"run":5,"type":"cancel"}'),
     (HandOver(5), '{"run":5,"type":"hand_over"}'),

@@ -25,6 +25,7 @@ from core.specs.validation.limits import Limits
 from core.train.events import RunEvent
 from core.train.loop import run
 from core.train.measure.measure import measure_checkpoint
+from core.train.measure.trial_steps import first_steps
 from tests.core.diagnosis.labelled.case import Case
 from tests.core.diagnosis.labelled.cases import (
     causes,
@@ -96,7 +97,7 @@ def perform(spec: JobSpec, *, full: bool = True) -> Run:
         measured = measure_checkpoint(spec, artifacts) if full else None
     train, evaluation = received.columns("train") or {}, received.columns("eval")
     given = (spec, ending.outcome, ending.result, train, evaluation)
-    found = diagnose(*given, measured)
+    found = diagnose(*given, measured, first_steps)
     with np.errstate(all="ignore"):
         seen = None if measured is None else Measured(measured)
         evidence = gather(spec, ending.outcome, train, evaluation, seen, ending.result)
