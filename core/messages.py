@@ -54,6 +54,7 @@ class PausedRun(TypedDict):
     """The facts known of a run that has paused at a rung; its state is in the artifact `file`."""
 
     step: int
+    initial_loss: float | None
     loss: float | None
     eval: Json | None
     best: LossAt | None
@@ -191,12 +192,13 @@ class HistoryRows:
 @dataclass(frozen=True)
 class Progress:
     """The progress of a run: updates applied, steps a second since the last such report, the last
-    row's loss and the best one (None while there is none)."""
+    row's loss and the best one, and the loss that the run began at (None while there is none)."""
 
     step: int
     steps_per_s: float | None
     latest: LossAt | None
     best: LossAt | None
+    initial_loss: float | None = None
 
 
 @dataclass(frozen=True)

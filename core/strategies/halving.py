@@ -97,6 +97,7 @@ def _stopped(run: RunRecord, rank: int, of: int) -> RunRecord:
     """Return the record of a run that a rung stops: it keeps what was known there."""
     paused: Mapping[str, Any] = run.paused or {}
     result = {
+        "initial_loss": paused.get("initial_loss"),
         "final_loss": paused.get("loss"),
         "best_loss": (run.best or {}).get("loss"),
         "num_steps": paused.get("step"),

@@ -246,6 +246,8 @@ def test_halving_stops_the_worst_and_goes_on_with_the_rest_where_they_paused(
             assert run["stopped"]["step"] == 20
             assert (run["stopped"]["rank"], run["stopped"]["of"]) == (place + 1, 9)
             assert studies.history(study["id"], run["index"])["total"] == 20
+        one = studies.one(whole["id"], run["index"])
+        assert run["result"]["initial_loss"] == one["result"]["initial_loss"] is not None
         got = studies.losses(study["id"], run["index"])
         assert_close(got, studies.losses(whole["id"], run["index"])[: len(got)], 1e-9)
     assert study["progress"]["step"] == 9 * 20 + 3 * 40

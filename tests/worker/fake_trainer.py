@@ -38,6 +38,7 @@ from core.messages import (
 from core.train.events import Control, Emit
 from core.train.fused.request import specs_of
 from tests.worker.scenarios import (
+    INITIAL_LOSS,
     Allocate,
     Deaf,
     Die,
@@ -105,7 +106,7 @@ class Job:
         columns = {"step": steps, "loss": loss, "lr": steps * 0 + 0.1, "grad_norm": steps}
         self.emit(HistoryRows("train", first, columns))
         last = LossAt(step=first + count - 1, loss=float(loss[-1]))
-        self.emit(Progress(first + count, 1000.0, last, last))
+        self.emit(Progress(first + count, 1000.0, last, last, INITIAL_LOSS))
 
     def end(self, steps: int, reason: EndReason = "finished") -> Ending:
         loss = 1 / max(1, steps)
@@ -271,7 +272,14 @@ class Task:
         file = f"paused/{self.task.stem}.safetensors"
         paused = {
             run: PausedRun(
-                step=step, loss=run + 0.5, eval=None, best=None, share_s=0.5, target=None, file=file
+                step=step,
+                initial_loss=run + 1.0,
+                loss=run + 0.5,
+                eval=None,
+                best=None,
+                share_s=0.5,
+                target=None,
+                file=file,
             )
             for run in self.runs
         }

@@ -107,6 +107,10 @@ class Rungs:
     rung of its own, on to the fifth row and the end."""
 
 
+INITIAL_LOSS = 1.5
+"""What a job is said to have begun at; row 0's loss is 1."""
+
+
 class Measuring(StrEnum):
     """What is done when weights are to be measured: the label `measure`."""
 

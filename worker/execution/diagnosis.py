@@ -189,15 +189,16 @@ class LiveDiagnosis:
         self._clock = clock
         self._due = clock() + every_s if job.spec.get("diagnose") != "off" else float("inf")
 
-    def look(self) -> None:
-        """Diagnose the rows that have come, if it is time."""
+    def look(self, initial_loss: float | None = None) -> None:
+        """Diagnose the rows that have come, if it is time. `initial_loss`: where the run began."""
         began = self._clock()
         if began < self._due:
             return
         if not self._recorder.history("train"):
             self._due = float("inf")
             return
-        found = diagnosis(Run(self._job, None, None, self._recorder.history))
+        known = None if initial_loss is None else {"initial_loss": initial_loss}
+        found = diagnosis(Run(self._job, None, known, self._recorder.history))
         self._recorder.set(diagnosis={**found, "live": True})
         now = self._clock()
         self._due = now + max(self._every_s, (now - began) / SHARE)

@@ -102,7 +102,6 @@ class JobExecution(Training[Claim]):
         match report:
             case HistoryRows(kind, first_row, columns):
                 self._rows.add(kind, first_row, columns)
-                self._live.look()
             case Progress():
                 self._progress.advance(report)
                 self._rows.set(
@@ -110,6 +109,7 @@ class JobExecution(Training[Claim]):
                     latest=self._progress.latest,
                     best=self._progress.best,
                 )
+                self._live.look(report.initial_loss)
             case PhaseBegun(name):
                 self._rows.set(phase=name)
             case Settled(spec, resolved):

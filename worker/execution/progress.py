@@ -38,12 +38,14 @@ class JobProgress:
         self.step = int(job.progress.get("step") or 0)
         self.latest = job.latest
         self.best = job.best
+        self.initial_loss: float | None = None
         self._max_steps = job.progress.get("max_steps")
         self._checkpoints: dict[str, Json] = {saved["path"]: saved for saved in job.checkpoints}
 
     def advance(self, report: Progress) -> None:
         """Take a report of how far the job is."""
         self.step, self.latest, self.best = report.step, _json(report.latest), _json(report.best)
+        self.initial_loss = report.initial_loss
 
     def finish(self, ending: Ending) -> None:
         """Take the trainer's answer."""
@@ -77,14 +79,20 @@ class JobProgress:
         if self.latest is None:
             return None
         best_loss = self.best["loss"] if self.best else None
-        return partial_result(self.latest["loss"], best_loss, self.step, train_s)
+        first, last = self.initial_loss, self.latest["loss"]
+        return partial_result(first, last, best_loss, self.step, train_s)
 
 
 def partial_result(
-    final_loss: float, best_loss: float | None, num_steps: int, train_s: float
+    initial_loss: float | None,
+    final_loss: float,
+    best_loss: float | None,
+    num_steps: int,
+    train_s: float,
 ) -> Json:
     """Make the `result` of a run that was heard of, but not of its end."""
     return {
+        "initial_loss": initial_loss,
         "final_loss": final_loss,
         "best_loss": best_loss,
         "num_steps": num_steps,
@@ -268,6 +276,7 @@ class TaskProgress:
                     metric=self._metric.at_rung(index, known["loss"], known["eval"]),
                     paused={
                         "step": known["step"],
+                        "initial_loss": known["initial_loss"],
                         "loss": known["loss"],
                         "eval": known["eval"],
                         "file": known["file"],
@@ -315,7 +324,8 @@ class TaskProgress:
         if index not in self._last_rows:
             return None
         step, loss = self._last_rows[index]
-        return partial_result(loss, None, step, elapsed_s)
+        first = (self._records[index].paused or {}).get("initial_loss")
+        return partial_result(first, loss, None, step, elapsed_s)
 
     def _keep(self, records: list[RunRecord]) -> list[RunRecord]:
         self._records.update((run.index, run) for run in records)

@@ -160,6 +160,7 @@ class SingleRun:
         (`core.train.fused.stack.pause.pause`); its weights leave."""
         snapshot = _latest(self.state.files, self._spec, self._device)
         ledger, kept = snapshot.ledger, snapshot.best
+        first = ledger["trace"]["first"]
         best = {"step": kept["step"], "loss": kept["loss"]} if kept["step"] >= 0 else None
         of_best = snapshot.best_weights
         metrics = self._evaluation(snapshot)
@@ -177,6 +178,7 @@ class SingleRun:
         self._send_weights(snapshot, of_best, -1 if best is None else best["step"])
         return {
             "step": snapshot.step,
+            "initial_loss": first if snapshot.step or not math.isnan(first) else None,
             "loss": ledger["trace"]["last"] if snapshot.step else None,
             "eval": metrics,
             "best": best,

@@ -49,7 +49,7 @@ class Flusher:
         if self._last_step >= 0 and now > self._last:
             speed = (step - self._last_step) / (now - self._last)
         latest, best = self._ledger.latest(), self._ledger.best.summary()
-        self._emit(Progress(step, speed, latest, best))
+        self._emit(Progress(step, speed, latest, best, self._ledger.trace.began_at))
         self._last, self._last_step = now, step
         self._interval = min(INTERVAL_S, 2 * self._interval)
         self._due = now + self._interval

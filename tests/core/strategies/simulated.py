@@ -63,7 +63,8 @@ class Simulated:
                 ended = ends(run)
                 self.updates += stop - done
                 value = metric(run, stop)
-                paused = {"step": stop, "loss": value, "eval": {"loss": value}, "file": "paused/x"}
+                paused = {"step": stop, "initial_loss": 9.0, "loss": value,
+                          "eval": {"loss": value}, "file": "paused/x"}  # fmt: skip
                 if ended is not None:
                     run = replace(run, status="succeeded", paused=None, **ended)
                 elif task.stop_step is not None:

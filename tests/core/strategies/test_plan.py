@@ -130,8 +130,8 @@ def test_a_stopped_run_keeps_what_it_had() -> None:
     assert run.metric == value
     assert run.paused is None
     assert run.result == {
-        "final_loss": value, "best_loss": value, "num_steps": 100, "train_s": 1.0,
-        "num_parameters": None, "eval": {"loss": value},
+        "initial_loss": 9.0, "final_loss": value, "best_loss": value, "num_steps": 100,
+        "train_s": 1.0, "num_parameters": None, "eval": {"loss": value},
     }  # fmt: skip
 
 

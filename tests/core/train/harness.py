@@ -44,6 +44,8 @@ class Received:
     progressed: list[tuple[int, float | None, LossAt | None, LossAt | None]] = field(
         default_factory=list
     )
+    began_at: list[float | None] = field(default_factory=list)
+    """The initial loss of each progress report."""
     phases: list[str] = field(default_factory=list)
     checkpoints: list[SavedCheckpoint] = field(default_factory=list)
     interventions: list[Json] = field(default_factory=list)
@@ -53,7 +55,8 @@ class Received:
         match event:
             case HistoryRows(kind, first_row, columns):
                 self.rows(kind, first_row, columns)
-            case Progress(step, steps_per_s, latest, best):
+            case Progress(step, steps_per_s, latest, best, initial_loss):
+                self.began_at.append(initial_loss)
                 self.progress(step, steps_per_s, latest, best)
             case PhaseBegun(name):
                 self.phase(name)

@@ -291,3 +291,11 @@ def test_a_run_that_blows_up_by_and_by_is_called_diverged() -> None:
     found = train_population(specs)
     outcomes = {ending.ending.outcome for ending in found.endings.values()}
     assert outcomes == {"diverged"}
+
+
+@pytest.mark.parametrize("batch_size", [2, 16, "full"])
+def test_it_is_told_from_the_first_report_on(batch_size: Any, tmp_path: Path) -> None:
+    """So that a live diagnosis, and the result of a run that is killed, know it as the end does."""
+    done = train(blobs_job(batch_size=batch_size, max_steps=30), tmp_path)
+    assert done.events.began_at
+    assert set(done.events.began_at) == {done.ending.result["initial_loss"]}

@@ -100,7 +100,8 @@ def test_a_paused_run_says_what_is_known_of_it(bench: Bench, studies: StudyBench
         assert run.status == "queued"
         assert run.metric == index + 0.5
         assert run.paused == {
-            "step": 2, "loss": index + 0.5, "eval": None, "file": "paused/0_1.safetensors",
+            "step": 2, "initial_loss": index + 1.0, "loss": index + 0.5, "eval": None,
+            "file": "paused/0_1.safetensors",
         }  # fmt: skip
         assert where(run) == ("weights/0_1.safetensors", index, 2)
 

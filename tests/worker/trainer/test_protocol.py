@@ -162,8 +162,9 @@ OF_BEFORE: list[tuple[Request | Report, str]] = [
         '{"kind":"train","first_row":3,"type":"rows","columns":[["step",[2]],["x",[2,2]]]}',
     ),
     (
-        Progress(8, 812.5, None, {"step": 7, "loss": math.nan}),
-        '{"step":8,"steps_per_s":812.5,"latest":null,"best":' + BEST + ',"type":"progress"}',
+        Progress(8, 812.5, None, {"step": 7, "loss": math.nan}, 2.5),
+        '{"step":8,"steps_per_s":812.5,"latest":null,"best":' + BEST + ',"initial_loss":2.5,'
+        '"type":"progress"}',
     ),
     (PhaseBegun("tuning"), '{"name":"tuning","type":"phase"}'),
     (Settled({"seed": 1}, {}), '{"spec":{"seed":1},"resolved":{},"type":"settled"}'),
@@ -202,12 +203,12 @@ OF_BEFORE: list[tuple[Request | Report, str]] = [
         TaskEnding(
             "finished",
             {"file": "weights/0_1", "rows": {4: 0}, "steps": {4: {"final": 2}}},
-            {4: {"step": 2, "loss": 0.5, "eval": None, "best": None, "share_s": 0.5,
-                 "target": None, "file": "paused/0_1"}},
+            {4: {"step": 2, "initial_loss": 2.5, "loss": 0.5, "eval": None, "best": None,
+                 "share_s": 0.5, "target": None, "file": "paused/0_1"}},
         ),
         ('{"reason":"finished","weights":{"file":"weights/0_1","rows":{"4":0},'
-        '"steps":{"4":{"final":2}}},"paused":{"4":{"step":2,"loss":0.5,"eval":null,"best":null,'
-        '"share_s":0.5,"target":null,"file":"paused/0_1"}},"type":"ended"}'),
+        '"steps":{"4":{"final":2}}},"paused":{"4":{"step":2,"initial_loss":2.5,"loss":0.5,"eval":null,'
+        '"best":null,"share_s":0.5,"target":null,"file":"paused/0_1"}},"type":"ended"}'),
     ),
     (Measured({"step": 8}), '{"measured":{"step":8},"type":"measured"}'),
     (

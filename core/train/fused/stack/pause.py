@@ -49,8 +49,9 @@ class PausedRuns:
 
 def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
     """Return the runs that still train in a stack as they are between two steps, and what is known
-    of each: `step`, the `loss` of its last row, the `eval` of its weights as they are (recorded
-    only where one is due), `best`, `share_s`. Their rows and weights leave the stack."""
+    of each: `step`, its `initial_loss`, the `loss` of its last row, the `eval` of its weights as
+    they are (recorded only where one is due), `best`, `share_s`. Their rows and weights leave the
+    stack."""
     metrics = _evaluated(stack)
     stack.flush()
     slots, numbers = stack.training()
@@ -78,6 +79,7 @@ def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
         best = {"step": int(steps[row]), "loss": float(losses[row])}
         known[run] = {
             "step": stack.step,
+            "initial_loss": stack.traces.one(slot).began_at,
             "loss": float(stack.traces.last[slot]) if stack.step else None,
             "eval": metrics and _of_slot(metrics, slot) | {"step": stack.step},
             "best": best if steps[row] >= 0 else None,

@@ -186,6 +186,7 @@ def test_what_is_known_of_a_paused_run_is_that_of_a_run_that_ends_there(tmp_path
                 assert of_best[0][run]["best"] == of_best[1][run]["best"]
                 assert known["step"] == step
                 NEAR.close(known["loss"], result["final_loss"], "loss")
+                assert known["initial_loss"] == result["initial_loss"] is not None
                 evaluation = known["eval"]
                 assert evaluation is not None
                 assert evaluation.keys() == result["eval"].keys()
