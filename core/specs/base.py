@@ -36,7 +36,6 @@ class Spec(BaseModel):
         strict=True,
         allow_inf_nan=False,
         use_attribute_docstrings=True,
-        validate_default=True,
         # Only the whole spec is validated as a rule; its parts' own validators can wait.
         defer_build=True,
     )
