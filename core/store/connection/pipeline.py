@@ -3,12 +3,15 @@
 import asyncio
 import math
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+_LATE: Final = 0.1
+"""The share of a time-out by which it may come late: so not each answer sets its timer anew."""
 
 
 class Line:
@@ -18,7 +21,7 @@ class Line:
     So nobody waits for another's answer before the own command is sent, and a server that syncs
     each write to its disk takes all that has come meanwhile together, as one write. A client of
     redis-py takes a connection of the pool for each command, or makes several wait for one another
-    in a pipeline.
+    in a pipeline. Commands that are asked in one turn of the event loop leave together.
     """
 
     def __init__(self, url: str, timeout_s: float, options: dict[str, Any]) -> None:
@@ -66,6 +69,8 @@ class _Talk:
         self._connection = connection
         self._timeout_s = timeout_s
         self._asked: deque[asyncio.Future[Any]] = deque()
+        self._unsent: list[bytes] = []
+        self._sending: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._over = False
 
@@ -81,22 +86,31 @@ class _Talk:
         return not self._over and connection.is_connected and not await connection.can_read()
 
     async def ask(self, command: bytes) -> Any:
-        if self._over or not self._connection.is_connected:
-            raise redis.ConnectionError("The connection is lost.")
+        self._check()
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        # Nothing may be awaited from here until the command is written, or answers would go to
-        # other askers.
         self._asked.append(answer)
+        self._unsent.append(command)
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send())
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())
-        try:
-            await self._connection.send_packed_command(command)
-        except BaseException:
-            # Nobody waits for the answer any more, nor for its error.
-            if not answer.cancel():
-                answer.exception()
-            raise
         return await answer
+
+    def _check(self) -> None:
+        if self._over or not self._connection.is_connected:
+            raise redis.ConnectionError("The connection is lost.")
+
+    async def _send(self) -> None:
+        """Send what has been asked; or fail all who wait."""
+        try:
+            while self._unsent:
+                self._check()  # to send by a lost connection would connect again
+                commands, self._unsent = self._unsent, []
+                await self._connection.send_packed_command(commands)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._sending = None
 
     async def _listen(self) -> None:
         """Give each asker its answer, or all of them the failure."""
@@ -106,10 +120,11 @@ class _Talk:
             async with asyncio.timeout(self._timeout_s) as patience:
                 while self._asked:
                     found = await self._answer()
-                    patience.reschedule(clock() + self._timeout_s)
                     answer = self._asked.popleft()
                     if not answer.done():
                         answer.set_result(found)
+                    if (until := clock() + self._timeout_s) > (patience.when() or 0.0):
+                        patience.reschedule(until + _LATE * self._timeout_s)
         except Exception as error:
             failure = error
         finally:
@@ -130,9 +145,13 @@ class _Talk:
             if not answer.done():
                 answer.set_exception(failure)
         self._asked.clear()
+        self._unsent.clear()
 
     async def end(self) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait([self._listening])
+        under_way = [task for task in (self._sending, self._listening) if task is not None]
+        for task in under_way:
+            task.cancel()
+        if under_way:
+            await asyncio.wait(under_way)
+        self._fail(redis.ConnectionError("The connection is closed."))  # of a task not begun
         await self._connection.disconnect()

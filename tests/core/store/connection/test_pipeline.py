@@ -67,6 +67,59 @@ async def test_nobody_waits_for_the_answer_to_another(server: EmbeddedServer) ->
     await line.close()
 
 
+async def test_what_is_asked_in_one_turn_is_sent_at_once(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Line(server.url, 5.0, {})
+    await line.ask(PING)
+    assert line._talk is not None
+    connection, sent = line._talk._connection, []
+    send = connection.send_packed_command
+
+    async def counting(commands: list[bytes]) -> None:
+        sent.append(len(commands))
+        await send(commands)
+
+    monkeypatch.setattr(connection, "send_packed_command", counting)
+    assert await asyncio.gather(*(line.ask(INCREMENT) for _ in range(8))) == list(range(1, 9))
+    assert await line.ask(INCREMENT) == 9
+    assert sent == [8, 1]
+    await line.close()
+
+
+async def test_what_is_not_sent_yet_when_it_closes_fails_and_is_not_sent(
+    server: EmbeddedServer,
+) -> None:
+    line = Line(server.url, 5.0, {})
+    assert await line.ask(INCREMENT) == 1
+    talk = line._talk
+    assert talk is not None
+    asking = [asyncio.ensure_future(talk.ask(INCREMENT)) for _ in range(2)]
+    ending = asyncio.ensure_future(line.close())  # before what was asked had its turn
+
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    assert [str(each) for each in found] == ["The connection is closed."] * 2
+    await ending
+    assert await line.ask(INCREMENT) == 2
+    await line.close()
+
+
+async def test_what_waits_to_be_sent_by_a_lost_connection_fails(server: EmbeddedServer) -> None:
+    line = Line(server.url, 5.0, {})
+    assert await line.ask(INCREMENT) == 1
+    talk = line._talk
+    assert talk is not None
+    asking = [asyncio.ensure_future(talk.ask(INCREMENT)) for _ in range(2)]
+    losing = asyncio.ensure_future(talk._connection.disconnect(nowait=True))
+
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    assert all(isinstance(each, redis.ConnectionError) for each in found)
+    await losing
+    assert not talk._connection.is_connected  # nor has it connected again
+    assert await line.ask(INCREMENT) == 2
+    await line.close()
+
+
 async def test_a_connection_that_the_server_has_closed_is_made_again(
     server: EmbeddedServer,
 ) -> None:
