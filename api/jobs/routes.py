@@ -23,7 +23,7 @@ from api.services.dependencies import (
 )
 from api.services.queueing import cancel_one, delete_one, read_list, read_one
 from core.specs.job import JobSpec
-from core.specs.parsing.job import parse_job
+from core.specs.parsing.job import parse_job, parse_sized
 from core.specs.sizes.cost import estimate
 from core.store.protocols.types import NewJob
 
@@ -51,8 +51,8 @@ async def submit(request: Request) -> Response:
 
 
 def _new_job(body: bytes, services: Services) -> tuple[NewJob, JobSpec]:
-    spec = parse_job(body, services.limits)
-    return new_job(spec), spec
+    spec, size = parse_sized(body, services.limits)
+    return new_job(spec, size=size), spec
 
 
 @router.post(

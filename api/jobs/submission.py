@@ -15,6 +15,7 @@ from api.services.queueing import Noun, accepted
 from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.jobs import JobRecord
 from core.specs.job import JobSpec
+from core.specs.sizes.shapes import Extent
 from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewJob
 
@@ -22,8 +23,9 @@ ACCEPTED: Final = accepted("job", Job)
 """The `responses=` of such a call."""
 
 
-def new_job(spec: JobSpec, parent_id: str | None = None) -> NewJob:
-    """Make the job of a resolved spec. `parent_id`: the job of which it tries a remedy."""
+def new_job(spec: JobSpec, parent_id: str | None = None, size: Extent | None = None) -> NewJob:
+    """Make the job of a resolved spec. `parent_id`: the job of which it tries a remedy; `size`: of
+    the spec, where it is known."""
     origin_id = None if spec.start_from is None else spec.start_from.job
     return NewJob(
         id=new_id(JOB_PREFIX),
@@ -33,7 +35,7 @@ def new_job(spec: JobSpec, parent_id: str | None = None) -> NewJob:
         priority=spec.priority,
         max_attempts=spec.max_attempts,
         device=spec.device,
-        layouts=layouts_of(spec),
+        layouts=layouts_of(spec, size),
         parent_id=parent_id or origin_id,
     )
 

@@ -2,7 +2,7 @@
 found."""
 
 import json
-from typing import Any, Final, Literal, assert_never
+from typing import Any, Final, Literal, NamedTuple, assert_never
 
 from core.errors import FieldError
 from core.specs.job import FunctionProblem, JobSpec, Record, Supervised
@@ -25,6 +25,13 @@ from core.specs.validation.run import (
 )
 
 
+class Sized(NamedTuple):
+    """A resolved spec with the sizes that follow from it."""
+
+    spec: JobSpec
+    size: Extent
+
+
 def parse_job(body: bytes, limits: Limits) -> JobSpec:
     """Read, check and resolve a job spec.
 
@@ -34,6 +41,11 @@ def parse_job(body: bytes, limits: Limits) -> JobSpec:
     Raises:
         InvalidInputError: with every mistake found (at most 100, then how many more).
     """
+    return parse_sized(body, limits).spec
+
+
+def parse_sized(body: bytes, limits: Limits) -> Sized:
+    """Call `parse_job`, for those who need the sizes too."""
     spec, value, mistakes = read(body)
     faults = FieldErrorList()
     faults.errors.extend(mistakes)
@@ -41,21 +53,23 @@ def parse_job(body: bytes, limits: Limits) -> JobSpec:
         faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits))
         faults.raise_any()
     assert spec is not None
-    resolved = _resolve(spec, limits, faults)
-    faults.raise_any()
-    return resolved
+    return _resolved(spec, limits, faults)
 
 
 def resolve(spec: JobSpec, limits: Limits) -> JobSpec:
     """Check and resolve a spec whose fields have been read, as `parse_job` does."""
-    faults = FieldErrorList()
-    resolved = _resolve(spec, limits, faults)
+    return _resolved(spec, limits, FieldErrorList()).spec
+
+
+def _resolved(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> Sized:
+    sized = _resolve(spec, limits, faults)
     faults.raise_any()
-    return resolved
+    assert sized is not None
+    return sized
 
 
-def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> JobSpec:
-    """Resolve each part in turn; a problem that is wrong leaves the rest unresolved."""
+def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> Sized | None:
+    """Resolve each part in turn; a problem that is wrong leaves the rest unresolved: None."""
     optimizer = resolve_optimizer(spec.optimizer, faults)
     schedules = Schedules(optimizer, faults)
     check_auto(optimizer, spec.schedule, faults)
@@ -66,7 +80,7 @@ def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> JobSpec:
     if settled is None:
         # Without the problem's size the schedule can still be checked, over any number of steps.
         schedules.resolve(spec.schedule, spec.budget.max_steps or 1)
-        return spec
+        return None
     problem, batch_size, precision = settled
     check_numbers(spec, precision, faults)
     size = extent(problem, batch_size, spec.record)
@@ -86,7 +100,7 @@ def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> JobSpec:
         }
     )
     _check_limits(resolved, size, steps, limits, faults)
-    return resolved
+    return Sized(resolved, size)
 
 
 def _default_steps(problem: Supervised | FunctionProblem) -> int:
@@ -231,4 +245,4 @@ def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) 
     return [error for error in faults.errors if error.param.split(".")[0] not in hidden]
 
 
-__all__ = ["Estimate", "Limits", "estimate", "parse_job"]
+__all__ = ["Estimate", "Limits", "estimate", "parse_job", "parse_sized"]

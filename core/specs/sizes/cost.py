@@ -8,7 +8,7 @@ from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.optimizers import state_vectors
 from core.specs.sizes.model import structure_of
-from core.specs.sizes.shapes import Extent, extent_of, layer_widths, rows_of, start_of, steps_of
+from core.specs.sizes.shapes import Extent, extent_of, rows_of, start_of, steps_of
 
 BYTES_A_NUMBER: Final = 8
 """Bytes of a number in a history: packed float64."""
@@ -92,9 +92,10 @@ def _rows_bytes(spec: JobSpec, problem: Supervised, size: Extent, item: int) -> 
     width = shape.num_features + shape.target_width
     data = shape.num_rows * width * (_bytes_read(problem.data) + 2 * item)
     batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
-    widths = layer_widths(problem.model, shape.num_features, size.num_outputs)
-    kept = structure_of(problem.model).kept
-    return data, item * max(batch, size.eval_rows) * (widths[0] + kept * sum(widths[1:]))
+    structure = structure_of(problem.model)
+    outputs = sum(structure.hidden) + size.num_outputs  # of all layers
+    kept = shape.num_features + structure.kept * outputs
+    return data, item * max(batch, size.eval_rows) * kept
 
 
 def _bytes_read(data: Data) -> int:

@@ -251,10 +251,10 @@ def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) ->
 
 
 def _check_batch_norm(problem: Supervised, sizes: list[int], faults: FieldErrorList) -> None:
-    model = structure_of(problem.model)
-    if not (isinstance(model.norm, BatchNorm) and model.hidden):
+    if min(sizes) > 1:
         return
-    if min(sizes) == 1:
+    model = structure_of(problem.model)
+    if isinstance(model.norm, BatchNorm) and model.hidden:
         faults.add(
             "problem.model.norm", "batch_of_one_row",
             "problem.model.norm batch cannot train on a batch of one row, which has no variance;"

@@ -181,10 +181,7 @@ class Schedules:
 
     def __init__(self, optimizer: Optimizer, faults: FieldErrorList) -> None:
         self._lr = None if optimizer.lr == "auto" else optimizer.lr
-        self._kind = optimizer.kind
-        fields = type(optimizer).model_fields
-        self._cycles = "momentum" in fields or "betas" in fields
-        self._has_betas = "betas" in fields
+        self._optimizer = optimizer
         self._faults = faults
         self._count = 0
 
@@ -272,20 +269,22 @@ class Schedules:
         return _with(schedule, schedules=tuple(inner))
 
     def _cycle(self, schedule: OneCycle | Cyclic, steps: int, path: str) -> Schedule:
+        kind, fields = self._optimizer.kind, type(self._optimizer).model_fields
+        cycles = "momentum" in fields or "betas" in fields
         cycle_momentum = schedule.cycle_momentum
         if cycle_momentum is None:
-            cycle_momentum = self._cycles
-        elif cycle_momentum and not self._cycles:
+            cycle_momentum = cycles
+        elif cycle_momentum and not cycles:
             self._faults.add(
                 f"{path}.cycle_momentum", "conflict",
                 f"{path}.cycle_momentum needs an optimizer with momentum or betas;"
-                f" {self._kind} has neither: set it to false",
+                f" {kind} has neither: set it to false",
             )  # fmt: skip
         for name in ("base_momentum", "max_momentum"):
-            if cycle_momentum and self._has_betas and getattr(schedule, name) == 1.0:
+            if cycle_momentum and "betas" in fields and getattr(schedule, name) == 1.0:
                 self._faults.add(
                     f"{path}.{name}", "less_than",
-                    f"{path}.{name} must be less than 1 for {self._kind}, whose first beta it sets;"
+                    f"{path}.{name} must be less than 1 for {kind}, whose first beta it sets;"
                     " 1 was given: give less, or set cycle_momentum to false",
                 )  # fmt: skip
         if isinstance(schedule, OneCycle):

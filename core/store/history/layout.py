@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.specs.job import JobSpec
-from core.specs.sizes.shapes import extent_of, first_steps, rows_of, start_of, steps_of
+from core.specs.sizes.shapes import (
+    Extent,
+    extent_of,
+    first_steps,
+    rows_of,
+    start_of,
+    steps_of,
+)
 
 Columns = dict[str, NDArray[np.float64]]
 HistoryKind = Literal["train", "eval"]
@@ -77,9 +84,10 @@ _NEVER: Final = 2**53
 """A distance between evaluations that no run reaches: the last row alone."""
 
 
-def layouts_of(spec: JobSpec) -> dict[HistoryKind, HistoryLayout]:
-    """Return a layout for each kind of history that the job will have."""
-    size = extent_of(spec)
+def layouts_of(spec: JobSpec, size: Extent | None = None) -> dict[HistoryKind, HistoryLayout]:
+    """Return a layout for each kind of history that the job will have. `size`: of the spec, where
+    it is known."""
+    size = size or extent_of(spec)
     rows = rows_of(spec.record, size, steps_of(spec.budget, size), start_of(spec))
     widths, first = size.widths, first_steps(spec)
     every: dict[HistoryKind, int] = {
