@@ -6,7 +6,7 @@ head or body that does not go on held its descriptor for ever.
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 from starlette.types import Scope
@@ -35,6 +35,45 @@ BODY_BYTES_PER_S: Final = 500
 """A body that comes faster may take as long as it takes."""
 _READER_PATIENCE: Final = 3.0
 _NO_HTTP: Final = "This is not HTTP that the service understands."
+
+
+class Joined:
+    """A transport that writes a reply's head and body together: two writes took a tenth of the time
+    of a job's submission.
+
+    What is written first waits for what follows, at most until the event loop's next turn.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.writelines([held, data])
+        elif data:
+            self._held = data
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._held) + self._transport.get_write_buffer_size()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Connection(HttpToolsProtocol):
@@ -82,7 +121,7 @@ class Connection(HttpToolsProtocol):
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Joined(transport, self.loop)))
         if len(self.connections) > self.max_connections:
             self._refuse(
                 TooManyConnectionsError(

@@ -10,13 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from api.http.connection import MAX_HEAD_BYTES, Connection
+from api.http.connection import MAX_HEAD_BYTES, Connection, Joined
 from tests.thalweg_service.running import until
 
 PATIENCE_S = 0.4
@@ -310,6 +310,64 @@ def test_a_body_that_ends_after_its_answer_leaves_the_connection_open() -> None:
         assert caller.recv(2**16).startswith(b"HTTP/1.1 200 ")
         caller.sendall(b"xxxGET / HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")
         assert rest(caller).startswith(b"HTTP/1.1 200 ")
+
+
+class FakeTransport:
+    """Keeps what is written, a list for each write."""
+
+    def __init__(self) -> None:
+        self.writes: list[list[bytes]] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.writes.append([data])
+
+    def writelines(self, several: list[bytes]) -> None:
+        assert not self.closed
+        self.writes.append(several)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return sum(len(each) for several in self.writes for each in several)
+
+
+@pytest.mark.anyio
+async def test_head_and_body_are_one_write_and_nothing_waits_longer_than_a_turn() -> None:
+    transport = FakeTransport()
+    joined = Joined(cast(asyncio.Transport, transport), asyncio.get_running_loop())
+    joined.write(b"head")
+    assert joined.get_write_buffer_size() == 4
+    joined.write(b"body")
+    assert transport.writes == [[b"head", b"body"]]
+    await asyncio.sleep(0)
+    for piece in (b"one", b"two", b"", b"three"):  # of a stream
+        joined.write(piece)
+        await asyncio.sleep(0)
+    assert transport.writes[1:] == [[b"one"], [b"two"], [b"three"]]
+    joined.write(b"head alone")
+    joined.write(b"")  # a reply without a body
+    joined.write(b"last")
+    assert joined.get_write_buffer_size() == transport.get_write_buffer_size() + 4
+    joined.close()
+    assert (transport.writes[-2:], transport.closed) == ([[b"head alone", b""], [b"last"]], True)
+
+
+@pytest.mark.anyio
+async def test_a_head_for_a_connection_that_is_lost_goes_nowhere() -> None:
+    transport = FakeTransport()
+    joined = Joined(cast(asyncio.Transport, transport), asyncio.get_running_loop())
+    joined.write(b"head")
+    transport.closed = True
+    await asyncio.sleep(0)
+    assert not transport.writes
+    assert not joined.get_write_buffer_size()
+    assert joined.is_closing()
 
 
 def test_requests_in_one_piece_are_answered_one_after_another(service: Serving) -> None:
