@@ -67,6 +67,7 @@ _CORS_EXPOSED: Final = (
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 
+@lru_cache(maxsize=64)
 def host_of(authority: str) -> str:
     """Return the host of `host[:port]`, in lower case, without brackets and a final dot."""
     text = authority.strip().lower()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, TypeVar, cast, get_origin
 from fastapi import Path
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -104,10 +104,10 @@ class Route(APIRoute):
         return match, child_scope
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._is_head(scope):
+        if scope["method"] in (self.methods or ()) or self._is_head(scope):
             await self.app(scope, receive, send)
         else:
-            await super().handle(scope, receive, send)
+            await super().handle(scope, receive, send)  # a 405
 
     def _is_head(self, scope: Scope) -> bool:
         return scope.get("method") == "HEAD" and "GET" in (self.methods or ())
@@ -198,7 +198,19 @@ async def json_body(request: Request) -> bytes:
         raise UnsupportedMediaTypeError("JSON is UTF-8: leave the charset out.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaTypeError("Bodies are taken as they are: send no Content-Encoding.")
-    return await request.body()
+    return await _whole_body(request)
+
+
+async def _whole_body(request: Request) -> bytes:
+    """Do what `request.body()` does, without its generator and its copy for a second caller."""
+    pieces, more = [], True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(pieces)
 
 
 async def no_body(request: Request) -> None:

@@ -141,7 +141,7 @@ def encode_new(new: NewWork) -> dict[str, bytes | str]:
         "id": new.id,
         "format": str(STORE),
         "spec": orjson.dumps(new.spec),
-        "labels": dumps(new.labels),
+        "labels": orjson.dumps(new.labels),
         "created_at": new.created_at,
         "max_attempts": str(new.max_attempts),
         "queue": queue,

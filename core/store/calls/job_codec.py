@@ -60,8 +60,8 @@ def _attempts(fields: Fields) -> tuple[Attempt, ...]:
     )
 
 
-def encode_layout(layout: HistoryLayout) -> str:
-    return orjson.dumps(layout).decode()  # keeps the order of the series: it is the columns'
+def encode_layout(layout: HistoryLayout) -> bytes:
+    return orjson.dumps(layout)  # keeps the order of the series: it is the columns'
 
 
 def decode_layout(text: bytes) -> HistoryLayout:

@@ -100,9 +100,9 @@ def encode_runs(runs: Iterable[RunRecord]) -> list[str | int]:
     return words
 
 
-def encode_round(round_: Round) -> list[str | int]:
+def encode_round(round_: Round) -> list[str | int | bytes]:
     """Write arguments of the script `plan`."""
-    words: list[str | int] = [len(round_.new), len(round_.changed)]
+    words: list[str | int | bytes] = [len(round_.new), len(round_.changed)]
     for new in round_.new:
         words += [new.record.index, encode_run(new.record), *_layouts(new)]
     words += encode_runs(round_.changed)
@@ -112,6 +112,6 @@ def encode_round(round_: Round) -> list[str | int]:
     return words
 
 
-def _layouts(new: NewRun) -> list[str]:
+def _layouts(new: NewRun) -> list[bytes]:
     found = (new.layouts.get("train"), new.layouts.get("eval"))
-    return ["" if layout is None else encode_layout(layout) for layout in found]
+    return [b"" if layout is None else encode_layout(layout) for layout in found]
