@@ -166,9 +166,9 @@ def _parts_around(
         name,
         lease_s=settings.lease_s,
         devices=lambda: runner.devices,
-        queues=(QUEUE,),
         files=HealthFiles(),
         trouble=lambda: runner.unwritable,
+        takes_work=lambda: runner.takes_work,
     )
     reconciler = Reconciler(
         store,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError, ThalwegError
 from core.ids import rfc3339, utc_now
+from core.store.calls.job_codec import queues_served
 from core.store.protocols.types import Claim, TaskClaim, WorkerInfo
 from core.store.protocols.worker import WorkerStore
 from worker.health import HealthFiles
@@ -30,7 +31,8 @@ class Heartbeat:
     Args:
         files: where it says that the process lives, and that its reports arrive (for the health
             checks of containers).
-        trouble: why this worker takes no work, although it reports; None: it does.
+        trouble: why this worker is not healthy, although it reports; None: it is.
+        takes_work: whether it would claim some; while not, no work is left to it.
     """
 
     def __init__(
@@ -40,20 +42,20 @@ class Heartbeat:
         *,
         lease_s: float,
         devices: Callable[[], tuple[str, ...]],
-        queues: tuple[str, ...],
         files: HealthFiles | None = None,
         trouble: Callable[[], str | None] = lambda: None,
+        takes_work: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._name = name
         self._lease_s = lease_s
         self._devices = devices
-        self._queues = queues
         self._files = files
         self._trouble = trouble
+        self._takes_work = takes_work
         self._started_at = rfc3339(utc_now())
         self._held: tuple[Claim | TaskClaim, Callable[[], None], Callable[[], None]] | None = None
-        self._reported: tuple[float, str | None, str | None] = (-float("inf"), None, None)
+        self._reported: tuple[float, object] = (0.0, None)
         self._stopping = threading.Event()
         self._away = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -117,27 +119,24 @@ class Heartbeat:
                     cancelled()
         job_id = at_work_on(held[0]) if held else None
         now = time.monotonic()
-        last, last_job, last_trouble = self._reported
-        trouble = self._trouble()
-        news = (job_id, trouble) != (last_job, last_trouble)
-        if news or now - last >= self._lease_s / 3:
-            self._report(job_id)
-            self._reported = (now, job_id, trouble)
+        last, known = self._reported
+        devices, takes_work = self._devices(), self._takes_work()
+        found = (job_id, self._trouble(), devices, takes_work)
+        if devices and (found != known or now - last >= self._lease_s / 3):
+            self._report(job_id, devices, takes_work=takes_work)
+            self._reported = (now, found)
 
-    def _report(self, job_id: str | None) -> None:
-        devices = self._devices()
-        if not devices:  # the trainer is not up yet
-            return
+    def _report(self, job_id: str | None, devices: tuple[str, ...], *, takes_work: bool) -> None:
         info = WorkerInfo(
             name=self._name,
             devices=devices,
-            queues=self._queues,
+            queues=tuple(queues_served(devices)),
             current_job=job_id,
             last_heartbeat=rfc3339(utc_now()),
             started_at=self._started_at,
             pid=os.getpid(),
         )
-        self._store.report_worker(info, 2 * self._lease_s)
+        self._store.report_worker(info, 2 * self._lease_s, takes_work=takes_work)
         if self._files is not None:
             self._files.ready(self._trouble())
 

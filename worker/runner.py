@@ -79,6 +79,7 @@ class Runner:
         self._asked = 1
         self._served = 0
         self._working = False
+        self._has_trainer = True
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
@@ -96,6 +97,11 @@ class Runner:
     def idle(self) -> bool:
         """True when nothing is being run or looked for."""
         return self._served == self._asked and not self._working
+
+    @property
+    def takes_work(self) -> bool:
+        """True when work would be claimed once the work in hand is done."""
+        return self._has_trainer and self.unwritable is None and not self._closing
 
     def wake(self) -> int:
         """Have the queue looked at. Returns a ticket for `wait`."""
@@ -144,6 +150,7 @@ class Runner:
                     self._drain()
                     backoff = _FIRST_BACKOFF_S
                 except TrainerUnavailableError as error:
+                    self._has_trainer = False
                     log.error("%s Next try in %g s.", error, backoff)
                     self._pause(backoff)
                     backoff = min(2 * backoff, _LAST_BACKOFF_S)
@@ -190,6 +197,7 @@ class Runner:
                 self.unwritable = None
                 log.info("artifacts can be written again")
             self._link.start()
+            self._has_trainer = True
             # Diagnoses are short and somebody waits for them; but a look before each job would cost
             # it a round trip.
             if time.monotonic() >= self._look_at_diagnoses and self._diagnose():
@@ -208,7 +216,7 @@ class Runner:
     def _diagnose(self) -> bool:
         """Make one of the diagnoses that were asked for after a job's end, and tell whether there
         was one. The next look is due at once, or, without any, in a while."""
-        claim = self._store.diagnoses.claim(self._name, self._settings.lease_s)
+        claim = self._store.diagnoses.claim(self._name, self.devices, self._settings.lease_s)
         if claim is None:
             self._look_at_diagnoses = time.monotonic() + _DIAGNOSES_EVERY_S
             return False

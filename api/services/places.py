@@ -8,7 +8,6 @@ from api.http.schemas import WaitingFor
 from api.services.dependencies import Services
 from core.errors import StoreUnavailableError
 from core.jobs import JobRecord
-from core.store.calls.codec import queue_of
 from core.store.calls.job_codec import queues_served
 from core.store.protocols.types import WorkerInfo
 from core.studies import StudyRecord
@@ -55,7 +54,7 @@ async def first_place(
         return NOWHERE
     if not num_workers:
         return Place(position, "no_worker")
-    if _queue(work) == queue_of("auto"):
+    if not _device(work).startswith("cuda"):
         return Place(position, "queue")
     try:
         return Place(position, _waiting_for(work, await services.store.workers()))
@@ -77,11 +76,11 @@ def _waits(work: Work) -> bool:
 def _waiting_for(work: Work, workers: Sequence[WorkerInfo]) -> WaitingFor | None:
     if not workers:
         return "no_worker"
-    if not any(_queue(work) in queues_served(worker.devices) for worker in workers):
+    if not any(_device(work) in queues_served(worker.devices) for worker in workers):
         return "device"
     return "queue" if work.status == "queued" else None  # a study's plan may be in hand
 
 
-def _queue(work: Work) -> str:
+def _device(work: Work) -> str:
     spec = work.spec if isinstance(work, JobRecord) else work.spec["base"]
-    return queue_of(spec.get("device") or "auto")
+    return spec.get("device") or "auto"

@@ -151,7 +151,7 @@ FIELDS: Final[dict[str, str]] = {
     "Synthetic.seed": "Seed of the rows.",
     "RandomStrategy.seed": "Seed of the draws of configurations.",
     "TpeStrategy.seed": "Seed of the draws of configurations.",
-    "device": "auto, cpu, cuda or cuda:N.",
+    "device": "auto (a GPU where a worker with one is alive, else the CPU), cpu, cuda or cuda:N.",
     "priority": "0 to 9; 9 goes first.",
     "max_attempts": "Attempts after which a job whose worker died each time has failed.",
     "on_divergence": "What to do when the run diverges.",

@@ -3,7 +3,8 @@
 `tests/data/format-N.tar.xz` are data directories as the last version of format N left them, killed
 at work (`scripts/make_data_directory.py` made them, and says how to make the next one). Of format 1
 there are two: `format-1` is of before records and files carried a number, `format-1-numbered` of
-after; its long runs have batch norm, and it has a study by `tpe`.
+after; its long runs have batch norm, and it has a study by `tpe`. In format 2, too, what waits
+stands in one queue for `auto` and `cpu`.
 """
 
 import json
@@ -41,6 +42,8 @@ class Opened:
     service: Service
     contents: dict[str, Json]
     folder: Path
+    written: int
+    """The format of its store."""
 
     @property
     def studies(self) -> list[str]:
@@ -62,7 +65,7 @@ class Opened:
         """The record with what it is read with since fields came that it lacks."""
         read = stored_study if record["id"].startswith("study_") else stored_job
         progress = {**record["progress"], "waiting_for": None}
-        return {**record, "spec": read(record["spec"], 1), "progress": progress}
+        return {**record, "spec": read(record["spec"], self.written), "progress": progress}
 
     def id(self, use: str) -> str:
         return str(self.contents[use]["id"])
@@ -138,7 +141,8 @@ def opened(
     with tarfile.open(request.param) as archive:
         archive.extractall(folder, filter="data")
     with serving(folder) as service:
-        yield Opened(service, json.loads((folder / "contents.json").read_text()), folder)
+        contents = json.loads((folder / "contents.json").read_text())
+        yield Opened(service, contents, folder, int(request.param.name.split("-")[1][0]))
 
 
 def test_what_had_ended_reads_as_it_did(opened: Opened) -> None:
@@ -318,7 +322,7 @@ def test_a_backup_made_at_work_is_restored_and_what_it_cannot_read_begins_anew(
     opened.service.http.post(f"{path_of(job)}/cancel")
     digits, long = path_of(opened.id("digits")), path_of(opened.id("long"))
     with serving(restored) as service:
-        again = Opened(service, opened.contents, restored)
+        again = Opened(service, opened.contents, restored, opened.written)
         before = opened.as_read_now(opened.contents["digits"]["record"])
         now = again.get(digits)
         assert {name: now[name] for name in before} == before

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +75,17 @@ class Away:
 class InProcessWorker:
     """The threads of one worker, without Celery."""
 
-    def __init__(self, name: str, store: RedisStore, settings: Settings, decide: Decide) -> None:
-        self.link = TrainerClient(command=FAKE)
+    def __init__(
+        self,
+        name: str,
+        store: RedisStore,
+        settings: Settings,
+        decide: Decide,
+        *,
+        devices: Sequence[str] | None = None,
+        trainer: Sequence[str] = FAKE,
+    ) -> None:
+        self.link = TrainerClient(command=trainer)
         self.artifacts = open_artifacts(settings.artifacts_location)
         self.runner = Runner(
             store,
@@ -84,7 +93,7 @@ class InProcessWorker:
             settings=settings,
             link=self.link,
             artifacts=self.artifacts,
-            devices=tuple,
+            devices=tuple if devices is None else lambda found: tuple(devices),
             decide=decide,
         )
         self.heartbeat = Heartbeat(
@@ -92,7 +101,8 @@ class InProcessWorker:
             name,
             lease_s=settings.lease_s,
             devices=lambda: self.runner.devices,
-            queues=("thalweg",),
+            trouble=lambda: self.runner.unwritable,
+            takes_work=lambda: self.runner.takes_work,
         )
         self.reconciler = Reconciler(
             store,
@@ -146,9 +156,19 @@ class Bench:
     decide: Decide = next_round
     """How the workers plan studies."""
 
-    def worker(self, **changes: Any) -> InProcessWorker:
+    def worker(
+        self,
+        *,
+        devices: Sequence[str] | None = None,
+        trainer: Sequence[str] = FAKE,
+        **changes: Any,
+    ) -> InProcessWorker:
+        """Start a worker. `devices`: what it says to have (None: what its trainer finds)."""
         settings = self.settings.model_copy(update=changes)
-        worker = InProcessWorker(f"worker-{len(self.workers)}", self.store, settings, self.decide)
+        name = f"worker-{len(self.workers)}"
+        worker = InProcessWorker(
+            name, self.store, settings, self.decide, devices=devices, trainer=trainer
+        )
         self.workers.append(worker)
         return worker
 

@@ -4,10 +4,13 @@ import logging
 import os
 import re
 import signal
+import sys
+from collections.abc import Sequence
 
 import pytest
 
-from core.store.protocols.types import Claim
+from core.store.protocols.types import Claim, WorkerInfo
+from core.store.redis import AsyncRedisStore
 from tests.worker.bench import Bench, there
 from tests.worker.scenarios import Deaf, Die, Fail, Fault, Finish, Wait
 from worker.runner import settle_device
@@ -189,3 +192,43 @@ def test_a_job_is_run_once_however_many_messages_announce_it(bench: Bench) -> No
 )
 def test_a_spec_names_its_device(wanted: str, device: str) -> None:
     assert settle_device(wanted, ("cuda:0", "cuda:1", "cpu")) == device
+
+
+GPU = ("cuda:0", "cpu")
+
+
+def listed(bench: Bench) -> Sequence[WorkerInfo]:
+    """The workers that have reported."""
+    found: list[WorkerInfo] = []
+
+    async def look(store: AsyncRedisStore) -> None:
+        found.extend(await store.workers())
+
+    bench.api(look)
+    return found
+
+
+def test_auto_goes_to_the_gpu_and_once_that_worker_has_left_to_the_others(bench: Bench) -> None:
+    gpu, cpu = bench.worker(devices=GPU), bench.worker(devices=("cpu",))
+    bench.until(lambda: len(listed(bench)) == 2)
+    for job_id in [bench.submit(Finish(2)) for _ in range(8)]:
+        job = bench.until_status(job_id, "succeeded")
+        assert (job.attempts[0].worker, job.attempts[0].device) == ("worker-0", "cuda:0")
+    in_hand = bench.submit(Wait(), resumed=Finish(5))
+    bench.until_status(in_hand, "running")
+    behind = bench.submit(Finish(2))  # it waits for the GPU although another worker is idle
+    cpu.runner.wait(cpu.runner.wake())
+    assert bench.get(behind).status == "queued"
+    gpu.stop()
+    for job_id in (in_hand, behind):
+        assert bench.until_status(job_id, "succeeded").attempts[-1].worker == "worker-1"
+
+
+def test_work_is_not_left_to_a_worker_whose_trainer_does_not_start(bench: Bench) -> None:
+    broken = bench.worker(devices=GPU, trainer=(sys.executable, "-c", "raise SystemExit(3)"))
+    broken.link.devices = GPU  # what an earlier trainer found
+    bench.until(lambda: not broken.runner.takes_work)
+    bench.worker(devices=("cpu",))
+    job_id = bench.submit(Finish(2))
+    assert bench.until_status(job_id, "succeeded").attempts[0].worker == "worker-1"
+    assert not broken.runner.takes_work

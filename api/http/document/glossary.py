@@ -149,7 +149,7 @@ FIELDS: Final[dict[str, str]] = {
     "version": "Version of the service.",
     "api": "Version of the API.",
     "devices": "Devices that it trains on.",
-    "queues": "Queues that it listens to.",
+    "queues": "Devices whose work it takes; the last while workers that suit it are missing.",
     "last_heartbeat": "When it reported last.",
     "Worker.started_at": "When it was started.",
     "pid": "Its process id.",

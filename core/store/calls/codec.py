@@ -135,8 +135,7 @@ def encode(stored: Stored, value: Any) -> bytes | str:
 
 def encode_new(new: NewWork) -> dict[str, bytes | str]:
     """Write the hash of a job or study about to be queued, as far as both have the same fields, and
-    but for what the script sets."""
-    queue = queue_of(new.device)
+    but for what the script sets. A device is the name of a queue."""
     return {
         "id": new.id,
         "format": str(STORE),
@@ -144,8 +143,8 @@ def encode_new(new: NewWork) -> dict[str, bytes | str]:
         "labels": orjson.dumps(new.labels),
         "created_at": new.created_at,
         "max_attempts": str(new.max_attempts),
-        "queue": queue,
-        "timeline": Timeline.begun(new.created_at, queue).text,
+        "queue": new.device,
+        "timeline": Timeline.begun(new.created_at, new.device).text,
     }
 
 
@@ -158,7 +157,7 @@ def new_record(record: type[Record], new: NewWork, **more: Any) -> Record:
         spec=new.spec,
         labels=new.labels,
         created_at=new.created_at,
-        timeline=Timeline.begun(new.created_at, queue_of(new.device)),
+        timeline=Timeline.begun(new.created_at, new.device),
         version=1,
         **more,
     )
@@ -170,8 +169,3 @@ def place_of(priority: int, owner_id: str, name: str = "") -> str:
     back. Of a study: what the places of its tasks begin with."""
     place = f"{9 - priority}:{owner_id.partition('_')[2]}"
     return f"{place}:{name}" if name else place
-
-
-def queue_of(device: str) -> str:
-    """Name the queue of what asks for `device`: what any worker can run shares one."""
-    return "any" if device in {"auto", "cpu"} else device

@@ -2,7 +2,7 @@
 does not say it of jobs and studies alike; layouts of histories; and workers."""
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 import orjson
 
@@ -36,10 +36,27 @@ def decode_job(fields: Fields) -> JobRecord:
     return decode(JobRecord, fields, attempts=_attempts(fields))
 
 
+WorkerKind = Literal["gpu", "cpu"]
+"""Kind of a worker: it has a GPU, or none. Each kind leaves work to the other that suits it."""
+
+
+def worker_kind(devices: Sequence[str]) -> WorkerKind:
+    return "gpu" if any(device.startswith("cuda") for device in devices) else "cpu"
+
+
 def queues_served(devices: Sequence[str]) -> list[str]:
-    """List the queues that a worker with these devices takes jobs from."""
-    cuda = [device for device in devices if device.startswith("cuda")]
-    return ["any", *(["cuda"] if cuda else []), *(d for d in cuda if d != "cuda")]
+    """List the queues that a worker with these devices takes jobs from. The last is left to workers
+    of the other kind while there are any."""
+    if worker_kind(devices) == "cpu":
+        return ["cpu", "auto"]
+    return ["auto", "cuda", *(device for device in devices if device.startswith("cuda:")), "cpu"]
+
+
+def wake_lists(devices: Sequence[str]) -> list[str]:
+    """List the keys, below the namespace, on which such a worker waits for words of new work: its
+    own queues', and those for all while a kind is missing."""
+    *own, _ = queues_served(devices)
+    return [*(f"wake:{queue}" for queue in own), "wake:all:auto", "wake:all:cpu"]
 
 
 def _attempts(fields: Fields) -> tuple[Attempt, ...]:

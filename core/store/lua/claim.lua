@@ -1,13 +1,42 @@
--- ARGV: worker, lease in ms, queue ...
+-- ARGV: worker, lease in ms, its kind ('gpu' or 'cpu'), queue ...
 -- -> 'job', record | 'task', record, its study's record | 'none' | 'newer', the store's format
 -- A place sorts by priority, then by age; what may be claimed stands in one queue only.
 local newer = newer_format()
 if newer then return {'newer', newer} end
+
+-- In format 2 what asks for `auto` and for `cpu` stood in one queue, `any`. At most 100 places, or
+-- 1 MB of specs, find their queue in one call.
+local num_bytes = 0
+for _, place in ipairs(redis.call('ZRANGE', queue_key('any'), 0, 99)) do
+  local id = string.match(place, '[^:]+$')
+  local owner = study_of(id) or id
+  local queue = field(owner, 'queue')
+  if queue == 'any' then
+    local spec = field(owner, 'spec') or ''
+    if num_bytes > 0 and num_bytes + #spec > 1000000 then break end
+    num_bytes = num_bytes + #spec
+    local is_read, found = pcall(cjson.decode, spec)
+    queue = is_read and (found.base or found).device == 'cpu' and 'cpu' or 'auto'
+    set(owner, 'queue', queue)
+  end
+  redis.call('ZREM', queue_key('any'), place)
+  if field(id, 'status') == 'queued' then
+    set(id, 'queue', queue)
+    redis.call('ZADD', queue_key(queue), 0, place)
+    call_workers(queue)
+  end
+end
+
+local queues = {}
+for i = 4, #ARGV do
+  local wanted = WANTED[ARGV[i]]
+  if not wanted or wanted == ARGV[3] or not takes_work(wanted) then queues[#queues + 1] = ARGV[i] end
+end
 while true do
   local best, queue
-  for i = 3, #ARGV do
-    local place = redis.call('ZRANGE', queue_key(ARGV[i]), 0, 0)[1]
-    if place and (not best or place < best) then best, queue = place, ARGV[i] end
+  for _, each in ipairs(queues) do
+    local place = redis.call('ZRANGE', queue_key(each), 0, 0)[1]
+    if place and (not best or place < best) then best, queue = place, each end
   end
   if not best then return {'none'} end
 

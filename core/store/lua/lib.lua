@@ -39,10 +39,14 @@ local function field(id, name) return redis.call('HGET', job_key(id), name) end
 local function set(id, ...) redis.call('HSET', job_key(id), ...) end
 local function unset(id, ...) redis.call('HDEL', job_key(id), ...) end
 
--- Milliseconds since 1970 by the server's clock: the only clock that leases know.
+-- Milliseconds since 1970 by the server's clock: the only clock that leases know. It is read once.
+local milliseconds
 local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  if not milliseconds then
+    local time = redis.call('TIME')
+    milliseconds = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return milliseconds
 end
 
 -- The moment of this call: RFC 3339, UTC, six fractional digits, written once. The date: Howard
@@ -108,15 +112,51 @@ local function touch(id)
   redis.call('HINCRBY', job_key(study_of(id) or id), 'version', 1)
 end
 
--- Keep a word for idle workers to wait for while the queue has jobs. One is enough: who takes a job
--- leaves another word while there are more.
-local function call_workers(queue)
-  local words = NS .. 'wake:' .. queue
-  if redis.call('EXISTS', queue_key(queue)) == 0 then
-    redis.call('DEL', words)
-  elseif redis.call('EXISTS', words) == 0 then
-    redis.call('RPUSH', words, '')
+-- The kind of worker ('gpu': it has one; 'cpu': it has none) that a queue is left to while one of
+-- that kind takes work. `cuda` and `cuda:N` are not here: no other kind can serve them.
+local WANTED = {auto = 'gpu', cpu = 'cpu'}
+
+-- Whether a worker of this kind has said, within its time to live, that it takes work.
+local known_to_take_work = {}
+local function takes_work(kind)
+  local known = known_to_take_work[kind]
+  if known == nil then
+    known = redis.call('ZCOUNT', NS .. 'workers:' .. kind, '(' .. now_ms(), '+inf') > 0
+    known_to_take_work[kind] = known
   end
+  return known
+end
+
+-- Keep a word for idle workers to wait for while the queue has jobs: for those of its own kind, or,
+-- while there is none, for all. One is enough: who takes a job leaves another word while there are
+-- more.
+local function call_workers(queue)
+  local own, everyone = NS .. 'wake:' .. queue, NS .. 'wake:all:' .. queue
+  if redis.call('EXISTS', queue_key(queue)) == 0 then
+    redis.call('DEL', own, everyone)
+    return
+  end
+  local wanted = WANTED[queue]
+  local words = (not wanted or takes_work(wanted)) and own or everyone
+  if redis.call('EXISTS', words) == 0 then redis.call('RPUSH', words, '') end
+end
+
+-- The worker takes no work now, or only as one of the kind `but`. What was left to it as the last of
+-- its kind is the others' from now on.
+local function withdraw(worker, but)
+  for queue, kind in pairs(WANTED) do
+    if kind ~= but and redis.call('ZREM', NS .. 'workers:' .. kind, worker) == 1 then
+      known_to_take_work[kind] = nil
+      call_workers(queue)
+    end
+  end
+end
+
+-- Take a worker that is gone off the list.
+local function forget(worker)
+  redis.call('HDEL', NS .. 'workers', worker)
+  redis.call('ZREM', NS .. 'workers:until', worker)
+  withdraw(worker)
 end
 
 -- The one place where a status changes. False, and nothing done, when the table has no such move.
@@ -328,18 +368,23 @@ local function num_workers()
 end
 
 -- How many queued jobs are ahead of this one in its own queue and in those that every worker
--- serving it serves too; -1 when it is not queued.
+-- serving it now serves too; -1 when it is not queued.
 local function position(id)
   if is_study(id) then id = id .. '/0.0' end  -- its first plan
   local found = redis.call('HMGET', job_key(id), 'status', 'queue', 'place')
   if found[1] ~= 'queued' then return -1 end
   local queue, before = found[2], '(' .. found[3]
-  local ahead = redis.call('ZLEXCOUNT', queue_key('any'), '-', before)
-  if queue ~= 'any' then
-    ahead = ahead + redis.call('ZLEXCOUNT', queue_key('cuda'), '-', before)
+  local gpu, cpu = takes_work('gpu'), takes_work('cpu')
+  local served
+  if WANTED[queue] == 'cpu' and (cpu or not gpu) or WANTED[queue] == 'gpu' and not gpu then
+    served = {cpu = true, auto = not gpu}
+  else
+    served = {auto = true, cuda = true, cpu = not cpu}
   end
-  if queue ~= 'any' and queue ~= 'cuda' then
-    ahead = ahead + redis.call('ZLEXCOUNT', queue_key(queue), '-', before)
+  served[queue] = true
+  local ahead = 0
+  for each, is_served in pairs(served) do
+    if is_served then ahead = ahead + redis.call('ZLEXCOUNT', queue_key(each), '-', before) end
   end
   return ahead
 end

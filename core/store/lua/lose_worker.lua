@@ -10,6 +10,5 @@ end
 for _, id in ipairs(redis.call('ZRANGE', DIAGNOSIS_LEASES, 0, -1)) do
   if field(id, 'ask:worker') == ARGV[1] then lose_diagnosis(id, ARGV[2]) end
 end
-redis.call('HDEL', NS .. 'workers', ARGV[1])
-redis.call('ZREM', NS .. 'workers:until', ARGV[1])
+forget(ARGV[1])
 return lost

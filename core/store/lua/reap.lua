@@ -11,7 +11,9 @@ local function shorten(leases, longest)
 end
 shorten(LEASES, tonumber(ARGV[3]))
 shorten(DIAGNOSIS_LEASES, tonumber(ARGV[3]))
-shorten(NS .. 'workers:until', 2 * tonumber(ARGV[3]))
+for _, list in ipairs({'until', 'gpu', 'cpu'}) do
+  shorten(NS .. 'workers:' .. list, 2 * tonumber(ARGV[3]))
+end
 
 local ids = redis.call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. now_ms(), 'LIMIT', 0, ARGV[1])
 local reaped = {}

@@ -1,9 +1,11 @@
--- ARGV: name, description, ms until it counts as gone
-local gone = redis.call('ZRANGEBYSCORE', NS .. 'workers:until', '-inf', now_ms())
-for _, name in ipairs(gone) do
-  redis.call('HDEL', NS .. 'workers', name)
-  redis.call('ZREM', NS .. 'workers:until', name)
-end
+-- ARGV: name, description, ms until it counts as gone, the kind ('gpu' or 'cpu') that it takes work
+-- as, or ''
+local ends = now_ms() + tonumber(ARGV[3])
 redis.call('HSET', NS .. 'workers', ARGV[1], ARGV[2])
-redis.call('ZADD', NS .. 'workers:until', now_ms() + tonumber(ARGV[3]), ARGV[1])
+redis.call('ZADD', NS .. 'workers:until', ends, ARGV[1])
+if ARGV[4] ~= '' then redis.call('ZADD', NS .. 'workers:' .. ARGV[4], ends, ARGV[1]) end
+withdraw(ARGV[1], ARGV[4])
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', NS .. 'workers:until', '-inf', now_ms())) do
+  forget(name)
+end
 return {'ok'}

@@ -27,7 +27,12 @@ class Diagnoses(Protocol):
     the lease was lost or the job deleted. A lease that expires goes back to the queue by
     `WorkerStore.reap`, three times at most."""
 
-    def claim(self, worker: str, lease_s: float) -> DiagnosisClaim | None: ...
+    def claim(self, worker: str, devices: Sequence[str], lease_s: float) -> DiagnosisClaim | None:
+        """Take the oldest that a worker with these devices is to make. One of a job that asks for
+        a GPU is left to workers that have one, of a job for the CPU to those that have none, as
+        long as such are alive, and for a few seconds only: they may be busy for long."""
+        ...
+
     def renew(self, claim: DiagnosisClaim, lease_s: float) -> None: ...
     def finish(self, claim: DiagnosisClaim, found: Json) -> None:
         """Put `found` in the place of the job's diagnosis."""
@@ -59,6 +64,9 @@ class WorkerStore(Protocol):
         """Take the queued job or task of a study of highest priority, oldest first, that one of
         `devices` can run (`cpu`, `cuda:0`, …): queued → running, token + 1, a new attempt, a lease
         by Redis's clock.
+
+        What asks for `auto` is left to workers with a GPU, and what asks for `cpu` to those
+        without, as long as one of them takes work (`report_worker`).
 
         Raises `NewerFormatError` once a newer version has opened the store."""
         ...
@@ -182,8 +190,15 @@ class WorkerStore(Protocol):
         """Count the jobs, tasks of studies and diagnoses that wait for a worker."""
         ...
 
-    def report_worker(self, info: WorkerInfo, ttl_s: float) -> None: ...
-    def forget_worker(self, name: str) -> None: ...
+    def report_worker(self, info: WorkerInfo, ttl_s: float, *, takes_work: bool = True) -> None:
+        """List the worker as alive for `ttl_s`. While one with a GPU `takes_work`, those without
+        leave `auto` to it; once the last of its kind takes none, the others are woken."""
+        ...
+
+    def forget_worker(self, name: str) -> None:
+        """Take the worker off the list."""
+        ...
+
     def disconnect(self) -> None: ...
 
 

@@ -7,7 +7,14 @@ from core.jobs import AttemptEnd, JobRecord, Outcome, Status
 from core.specs.base import Json
 from core.store.calls import jobs as job_calls
 from core.store.calls.codec import encode_updates, fields_of
-from core.store.calls.job_codec import decode_job, decode_layouts, encode_worker, queues_served
+from core.store.calls.job_codec import (
+    decode_job,
+    decode_layouts,
+    encode_worker,
+    queues_served,
+    wake_lists,
+    worker_kind,
+)
 from core.store.calls.nouns import JOBS, record_key
 from core.store.calls.opening import check_opened, open_call, refuse_newer
 from core.store.calls.study_codec import decode_claim
@@ -54,7 +61,8 @@ class RedisStore:
     def claim_next(
         self, worker: str, devices: Sequence[str], lease_s: float
     ) -> Claim | TaskClaim | None:
-        match self._link.call(call_script("claim", worker, _ms(lease_s), *queues_served(devices))):
+        kind, queues = worker_kind(devices), queues_served(devices)
+        match self._link.call(call_script("claim", worker, _ms(lease_s), kind, *queues)):
             case [b"job", record]:
                 fields = fields_of(record)
                 return Claim(
@@ -72,7 +80,7 @@ class RedisStore:
 
     def await_work(self, devices: Sequence[str], timeout_s: float) -> bool:
         lost = self._link.key("lost_workers")
-        lists = [lost, *(self._link.key("wake", queue) for queue in queues_served(devices))]
+        lists = [lost, *map(self._link.key, wake_lists(devices))]
         # The server answers before the connection's own patience ends.
         wait_s = min(timeout_s, TIMEOUT_S / 2)
         match self._link.call(command("BLPOP", *lists, wait_s)):
@@ -185,16 +193,13 @@ class RedisStore:
         keys = [self._link.key(*name) for name in names]
         return sum(int(each) for each in self._link.calls([command("ZCARD", key) for key in keys]))
 
-    def report_worker(self, info: WorkerInfo, ttl_s: float) -> None:
-        self._link.call(call_script("report_worker", info.name, encode_worker(info), _ms(ttl_s)))
+    def report_worker(self, info: WorkerInfo, ttl_s: float, *, takes_work: bool = True) -> None:
+        kind = worker_kind(info.devices) if takes_work else ""
+        words = (info.name, encode_worker(info), _ms(ttl_s), kind)
+        self._link.call(call_script("report_worker", *words))
 
     def forget_worker(self, name: str) -> None:
-        self._link.calls(
-            [
-                command("HDEL", self._link.key("workers"), name),
-                command("ZREM", self._link.key("workers", "until"), name),
-            ]
-        )
+        self._link.call(call_script("forget_worker", name))
 
     def _name(self, name: str) -> str:
         return record_key(self._link.key(), name)

@@ -1,16 +1,22 @@
 """Diagnoses that were asked for after a job's end: a worker's side of their queue."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from core.errors import StaleAttemptError
 from core.specs.base import Json
 from core.store.calls.codec import dumps, fields_of
-from core.store.calls.job_codec import decode_job
+from core.store.calls.job_codec import decode_job, worker_kind
 from core.store.connection.client import Call, SyncClient, call_script
 from core.store.protocols.types import DiagnosisClaim
 
 MAX_ATTEMPTS: Final = 3
 """Number of attempts after which a diagnosis is given up whose worker dies each time."""
+
+
+LEFT_S: Final = 5.0
+"""Seconds for which a diagnosis is left to workers of the kind that its job asks for, before one of
+the other kind makes it."""
 
 
 class RedisDiagnoses:
@@ -19,8 +25,9 @@ class RedisDiagnoses:
     def __init__(self, link: SyncClient) -> None:
         self._link = link
 
-    def claim(self, worker: str, lease_s: float) -> DiagnosisClaim | None:
-        match self._link.call(call_script("claim_diagnosis", worker, _ms(lease_s))):
+    def claim(self, worker: str, devices: Sequence[str], lease_s: float) -> DiagnosisClaim | None:
+        words = (worker, _ms(lease_s), worker_kind(devices), _ms(LEFT_S))
+        match self._link.call(call_script("claim_diagnosis", *words)):
             case [b"ok", token, checkpoint, record]:
                 return DiagnosisClaim(
                     decode_job(fields_of(record)), int(token), checkpoint.decode()

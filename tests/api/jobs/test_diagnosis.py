@@ -145,7 +145,7 @@ def test_a_diagnosis_asked_for_later_takes_the_old_ones_place_when_it_is_done(ap
     assert api.job(job["id"])["diagnosis"] == FOUND
     assert ask(api, job["id"], {"checkpoint": "best"}).status_code == 202
     problem_of(ask(api, job["id"], {"checkpoint": "final"}), 409, "diagnosis_pending")
-    claim = api.worker.store.diagnoses.claim("w", 60.0)
+    claim = api.worker.store.diagnoses.claim("w", ["cpu"], 60.0)
     assert claim is not None
     full = {**FOUND, "verdict": "converged", "measured": {"step": 100}}
     api.worker.store.diagnoses.finish(claim, full)
@@ -159,7 +159,7 @@ def test_a_diagnosis_that_failed_leaves_the_old_one_and_says_so(api: Api) -> Non
     job, bare = ended(api, None, "final", diagnosis=FOUND), ended(api, None, "final")
     for each in (job, bare):
         ask(api, each["id"], {})
-        claim = store.diagnoses.claim("w", 60.0)
+        claim = store.diagnoses.claim("w", ["cpu"], 60.0)
         assert claim is not None
         assert claim.checkpoint == "final"
         store.diagnoses.fail(claim, "The weights are gone.")
@@ -172,7 +172,7 @@ def test_a_diagnosis_that_failed_leaves_the_old_one_and_says_so(api: Api) -> Non
 def test_a_kept_step_may_be_asked_for(api: Api) -> None:
     job = ended(api, None, "40")
     assert ask(api, job["id"], {"checkpoint": 40}).status_code == 202
-    claim = api.worker.store.diagnoses.claim("w", 60.0)
+    claim = api.worker.store.diagnoses.claim("w", ["cpu"], 60.0)
     assert claim is not None
     assert claim.checkpoint == "40"
 

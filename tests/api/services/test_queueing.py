@@ -201,11 +201,11 @@ def test_what_names_nothing_is_refused_in_the_same_words(twin: Twin) -> None:
 def test_its_story_is_told_but_not_in_lists(twin: Twin) -> None:
     made = twin.post().json()
     assert [(each["event"], each["detail"]) for each in made["timeline"]] == [
-        ("created", None), ("queued", "any")
+        ("created", None), ("queued", "auto")
     ]  # fmt: skip
     twin.api.worker.store.claim_next("gpu-3", ("cpu",), LEASE_S)
     view = twin.api.get(f"{twin.path}/{made['id']}")
-    assert [each["detail"] for each in view["timeline"]] == [None, "any", "gpu-3"]
+    assert [each["detail"] for each in view["timeline"]] == [None, "auto", "gpu-3"]
     assert view["timeline"][0]["at"] == view["created_at"]
     assert view["timeline"][2]["at"] == view["started_at"]
     (listed,) = twin.api.get(twin.path)["data"]

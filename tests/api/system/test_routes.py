@@ -46,7 +46,7 @@ def info(name: str, started_at: str, current_job: str | None = None) -> WorkerIn
     return WorkerInfo(
         name=name,
         devices=("cuda:0", "cpu"),
-        queues=("thalweg",),
+        queues=("auto", "cuda", "cuda:0", "cpu"),
         current_job=current_job,
         last_heartbeat="2026-11-22T10:00:09.000000Z",
         started_at=started_at,
@@ -64,7 +64,7 @@ def test_workers_are_listed_newest_first_in_pages(api: Api) -> None:
     assert page["data"][0] == {
         "name": "c",
         "devices": ["cuda:0", "cpu"],
-        "queues": ["thalweg"],
+        "queues": ["auto", "cuda", "cuda:0", "cpu"],
         "current_job": job_id,
         "last_heartbeat": "2026-11-22T10:00:09.000000Z",
         "started_at": "2026-11-22T10:00:02.000000Z",

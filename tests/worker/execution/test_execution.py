@@ -89,7 +89,7 @@ def a_diagnosis(bench: Bench) -> Claimed:
     job_id = bench.submit(Finish(5))
     bench.store.close(bench.claim_job(), "succeeded", "finished", outcome="converged", fields={})
     bench.ask(job_id, "final")
-    claim = there(bench.store.diagnoses.claim("w", 60.0))
+    claim = there(bench.store.diagnoses.claim("w", ["cpu"], 60.0))
     return Claimed(
         lambda context: DiagnosisExecution(claim, context, "cpu"),
         lambda: bench.store.diagnoses.hand_over(claim),
@@ -231,6 +231,7 @@ def test_a_worker_that_cannot_write_gives_the_work_back_and_takes_no_more(
     else:
         bench.until(lambda: studies.get(work).status == "succeeded")
     assert worker.runner.unwritable is None
+    assert worker.runner.takes_work
 
 
 def test_another_worker_that_can_write_does_the_work_meanwhile(
@@ -242,6 +243,7 @@ def test_another_worker_that_can_write_does_the_work_meanwhile(
     bench.worker(artifacts=str(tmp_path.with_name(f"{tmp_path.name}-good")))
     bench.until_status(job_id, "succeeded")
     assert worker.runner.unwritable is not None
+    assert not worker.runner.takes_work
 
 
 def test_what_cannot_be_written_where_others_can_fails_as_it_did(bench: Bench) -> None:

@@ -308,17 +308,24 @@ async def test_a_clock_set_back_makes_no_lease_longer(
     for job in jobs:
         await api.create(job, None)
     dead, alive, short = (claim(worker, lease_s=6.0) for _ in jobs)
-    info = WorkerInfo("w", ("cpu",), ("any",), None, "2026-11-29T00:00:00Z", "2026", 1)
+    info = WorkerInfo("w", ("cpu",), ("cpu", "auto"), None, "2026-11-29T00:00:00Z", "2026", 1)
     worker.report_worker(info, 12.0)
-    leases, until = f"{namespace}:leases", f"{namespace}:workers:until"
-    for key, name in ((leases, dead.job.id), (leases, alive.job.id), (until, "w")):
+    leases, *lists = (f"{namespace}:{key}" for key in ("leases", "workers:until", "workers:cpu"))
+    for key, name in (
+        (leases, dead.job.id),
+        (leases, alive.job.id),
+        *((each, "w") for each in lists),
+    ):
         raw.zincrby(key, 120_000, name)  # as they look once the clock is 120 s behind
     before = raw.zscore(leases, short.job.id)
 
     assert worker.reap(6.0) == []
 
     now = worker.clock_s()
-    for key, name, longest_s in ((leases, dead.job.id, 6.0), (until, "w", 12.0)):
+    for key, name, longest_s in (
+        (leases, dead.job.id, 6.0),
+        *((each, "w", 12.0) for each in lists),
+    ):
         found = raw.zscore(key, name)
         assert found is not None
         assert 0 < found / 1000 - now <= longest_s

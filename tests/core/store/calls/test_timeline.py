@@ -49,13 +49,13 @@ async def test_a_job_tells_its_story(
     assert created.job.timeline.entries[0].at == new.created_at
     assert story((await api.get(new.id)).timeline) == [
         ("created", None),
-        ("queued", "any"),
+        ("queued", "auto"),
         ("claimed", "first"),
         ("handed_over", "first"),
-        ("queued", "any"),
+        ("queued", "auto"),
         ("claimed", "second of\u2028its name"),
         ("lost", "second of\u2028its name"),
-        ("queued", "any"),
+        ("queued", "auto"),
         ("claimed", "third"),
         ("phase", "training"),
         ("restarted", "two words"),
@@ -76,7 +76,7 @@ async def test_a_study_tells_its_story(api: AsyncRedisStore, worker: RedisStore)
 
     assert story((await api.studies.get(new.id)).timeline) == [
         ("created", None),
-        ("queued", "any"),
+        ("queued", "auto"),
         ("claimed", "planner"),
         ("phase", "round 0: 2 tasks"),
         ("lost", "a"),

@@ -69,7 +69,7 @@ async def test_nothing_is_claimed_once_a_newer_version_has_opened_the_store(
     worker.close(claim, "succeeded", "finished", outcome="converged", fields={})
     assert (await api.get(job.id)).status == "succeeded"
     await api.request_diagnosis(job.id, "final")
-    assert worker.diagnoses.claim("w", LEASE_S) is None
+    assert worker.diagnoses.claim("w", ["cpu"], LEASE_S) is None
 
 
 async def test_a_stored_job_is_read_with_what_was_done_before_a_field_was_there(

@@ -122,21 +122,21 @@ async def test_a_dead_workers_diagnosis_is_claimed_by_another_at_once(
 ) -> None:
     job_id = (await bring_to("succeeded"))[0]
     await api.request_diagnosis(job_id, "final")
-    assert worker.diagnoses.claim("dead", 60.0) is not None
+    assert worker.diagnoses.claim("dead", ["cpu"], 60.0) is not None
     raw.rpush(Settings(namespace=namespace).lost_workers_key, "other")
     while worker.await_work(["cpu"], AT_ONCE_S):
         pass
-    assert worker.diagnoses.claim("new", 60.0) is None
+    assert worker.diagnoses.claim("new", ["cpu"], 60.0) is None
     raw.rpush(Settings(namespace=namespace).lost_workers_key, "dead")
     assert worker.await_work(["cpu"], AT_ONCE_S)
-    assert worker.diagnoses.claim("new", 60.0) is not None
+    assert worker.diagnoses.claim("new", ["cpu"], 60.0) is not None
 
 
 async def test_a_worker_that_was_seen_to_die_is_on_the_list_no_more(
     api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str
 ) -> None:
     for name in ("dead", "other"):
-        info = WorkerInfo(name, ("cpu",), ("any",), None, "2026-11-29T00:00:00Z", "2026", 1)
+        info = WorkerInfo(name, ("cpu",), ("cpu", "auto"), None, "2026-11-29T00:00:00Z", "2026", 1)
         worker.report_worker(info, 60.0)
     raw.rpush(Settings(namespace=namespace).lost_workers_key, "dead")
     assert worker.await_work(["cpu"], AT_ONCE_S)

@@ -22,7 +22,7 @@ async def job_id(bring_to: BringTo) -> str:
 
 
 def claim(worker: RedisStore, lease_s: float = 60.0) -> DiagnosisClaim:
-    claimed = worker.diagnoses.claim("w", lease_s)
+    claimed = worker.diagnoses.claim("w", ["cpu"], lease_s)
     assert claimed is not None
     return claimed
 
@@ -40,7 +40,7 @@ async def test_what_was_asked_for_is_claimed_once_and_its_answer_kept(
     assert worker.num_queued() == 1
     held = claim(worker)
     assert (held.job.id, held.checkpoint, held.job.status) == (job_id, "best", "succeeded")
-    assert worker.diagnoses.claim("w", 60.0) is None
+    assert worker.diagnoses.claim("w", ["cpu"], 60.0) is None
     assert worker.num_queued() == 0
     assert (await api.get(job_id)).asked_diagnosis == "best"
     worker.diagnoses.renew(held, 60.0)
@@ -73,7 +73,7 @@ async def test_asking_again_changes_nothing_and_asking_for_another_is_a_conflict
     await api.request_diagnosis(job_id, "final")
     held = claim(worker)
     await api.request_diagnosis(job_id, "final")
-    assert worker.diagnoses.claim("w", 60.0) is None
+    assert worker.diagnoses.claim("w", ["cpu"], 60.0) is None
     with pytest.raises(ConflictError, match="final") as refused:
         await api.request_diagnosis(job_id, "best")
     assert refused.value.conflict_code == "diagnosis_pending"
@@ -90,7 +90,7 @@ async def test_a_job_that_has_not_ended_is_a_conflict(
     with pytest.raises(ConflictError) as refused:
         await api.request_diagnosis(job_id, "final")
     assert refused.value.conflict_code == "not_terminal"
-    assert worker.diagnoses.claim("w", 60.0) is None
+    assert worker.diagnoses.claim("w", ["cpu"], 60.0) is None
 
 
 async def test_a_job_that_is_not_there_is_not_found(api: AsyncRedisStore) -> None:
@@ -125,7 +125,7 @@ async def test_it_is_given_up_when_its_workers_keep_dying(
         claim(worker)
         expire(raw, namespace, job_id)
         worker.reap()
-    assert worker.diagnoses.claim("w", 60.0) is None
+    assert worker.diagnoses.claim("w", ["cpu"], 60.0) is None
     job = await api.get(job_id)
     assert job.asked_diagnosis is None
     assert job.failed_diagnosis is not None
@@ -174,6 +174,6 @@ async def test_a_deleted_job_takes_what_was_asked_with_it(
     await api.delete(other)
     with pytest.raises(StaleAttemptError):
         worker.diagnoses.finish(held, FOUND)
-    assert worker.diagnoses.claim("w", 60.0) is None
+    assert worker.diagnoses.claim("w", ["cpu"], 60.0) is None
     worker.reap()
     assert not raw.exists(f"{namespace}:job:{job_id}", f"{namespace}:job:{other}")
