@@ -43,6 +43,8 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
                  "torch.optim.Muon; Jordan et al. 2024; Liu et al. 2025, arXiv 2502.16982"),
         "lbfgs": ("Limited-memory quasi-Newton, optionally with a strong Wolfe line search.",
                   "torch.optim.LBFGS; Liu and Nocedal 1989"),
+        "lion": ("The sign of a mean of gradients: all weights move by a (small, falling) rate.",
+                 "Chen et al. 2023, arXiv 2302.06675"),
     },
     "schedules": {
         "constant": ("The optimizer's rate throughout.", "this project"),

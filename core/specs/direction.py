@@ -8,14 +8,14 @@ from typing import Literal
 
 from core.specs.base import Json
 from core.specs.job import JobSpec
-from core.specs.optimizers import Optimizer, Rprop, TorchOptimizer
+from core.specs.optimizers import Optimizer, OwnOptimizer, Rprop, TorchOptimizer
 
 Goal = Literal["min", "max"]
 
 
 def goal_of(optimizer: Optimizer) -> Goal:
     """Return where the optimizer takes the loss: `min` or `max`."""
-    climbs = isinstance(optimizer, TorchOptimizer | Rprop) and optimizer.maximize
+    climbs = isinstance(optimizer, TorchOptimizer | Rprop | OwnOptimizer) and optimizer.maximize
     return "max" if climbs else "min"
 
 

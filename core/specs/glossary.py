@@ -70,6 +70,7 @@ FIELDS: Final[dict[str, str]] = {
     "fused": "torch's option for how updates are computed, never for what they are; null: torch's"
              " choice.",
     "betas": "Decay rates of the running means of the gradient and of its square.",
+    "Lion.betas": "Weights of the mean so far: in what the sign is taken of, and in the next mean.",
     "Adamax.betas": "Decay rates of the running mean of the gradient and of its infinity norm.",
     "eps": "Added to the denominator, for numerical stability.",
     "Adafactor.eps": "Bounds from below: of squared gradients (null: by the precision), and of the"

@@ -174,6 +174,25 @@ class LBFGS(Spec):
     line_search_fn: Literal["strong_wolfe"] | None = None
 
 
+class OwnOptimizer(Spec):
+    """Options of the methods that torch does not have (`core.train.optim.rules`)."""
+
+    lr: Rate = 1e-3
+    weight_decay: NonNegative = 0.0
+    decoupled_weight_decay: bool = True
+    maximize: bool = False
+
+
+class Lion(OwnOptimizer):
+    """The options and defaults of the authors' `lion_pytorch.py`, where decay is decoupled."""
+
+    kind: Literal["lion"]
+    lr: Rate = 1e-4
+    betas: Betas = (0.9, 0.99)
+
+
+Own = Lion
+
 Optimizer = Annotated[
     SGD
     | Adam
@@ -188,7 +207,8 @@ Optimizer = Annotated[
     | ASGD
     | Adafactor
     | Muon
-    | LBFGS,
+    | LBFGS
+    | Lion,
     Field(discriminator="kind"),
 ]
 NotFused = ASGD | Adafactor | LBFGS
@@ -216,7 +236,7 @@ def state_vectors(optimizer: Optimizer, steps: int) -> int:
             return 3 if optimizer.amsgrad else 2
         case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop() | Muon():
             return 2  # Muon: one for the hidden layers' matrices
-        case Adagrad() | ASGD() | Adafactor():
+        case Adagrad() | ASGD() | Adafactor() | Lion():
             return 1
         case RMSprop():
             return 1 + bool(optimizer.momentum) + optimizer.centered

@@ -10,6 +10,7 @@ from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
 from core.specs.job import Supervised
+from core.specs.optimizers import Lion
 
 LEAST_EXCESS_OF_JITTER: Final = 0.2
 """Share of the evaluation losses that the steps' own noise must account for, where the training
@@ -307,6 +308,8 @@ def _late_gradient(e: Evidence) -> float:
 
 def _excess(e: Evidence) -> float:
     """Return η·E‖g‖²/(4(1−β)): what SGD's stationary noise adds to the loss (Mandt et al. 2017)."""
+    if isinstance(e.spec.optimizer, Lion):
+        return math.nan  # the noise of signs is no multiple of the gradient's
     if e.method.family == "adaptive" and e.at_end is not None:
         # With P = √v the same sum is η·tr(P⁻¹Σ)/4, and Σ is v where batches are mostly noise.
         roots = e.at_end.sum_of_roots

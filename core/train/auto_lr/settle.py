@@ -27,7 +27,7 @@ from core.specs.job import (
     StopOnDivergence,
     Supervised,
 )
-from core.specs.optimizers import Muon, Optimizer, RAdam
+from core.specs.optimizers import Lion, Muon, Optimizer, RAdam
 from core.specs.schedules import Constant
 from core.specs.sizes.shapes import extent_of, steps_of
 from core.specs.validation.auto_lr import settled
@@ -51,7 +51,7 @@ CLOSER: Final = (10**-0.25, 10**0.25)
 EVALUATIONS: Final = 10
 """Evaluations of a candidate."""
 HORIZON: Final = 0.25
-HORIZON_OF_MUON: Final = 0.5
+HORIZON_OF_LONG_STEPS: Final = 0.5
 """Powers of the race's length over the job's by which the rate falls: for steps that shrink with
 the gradient, and for those that do not (the best constant rate of normalized steps falls with the
 root of their number)."""
@@ -148,7 +148,7 @@ def horizon(spec: JobSpec, num_steps: int) -> float:
     factor = rectification(spec.optimizer, num_steps) / rectification(spec.optimizer, steps)
     noisy = isinstance(spec.problem, Supervised) and spec.batch_size != "full"
     if noisy and isinstance(spec.schedule, Constant):
-        power = HORIZON_OF_MUON if isinstance(spec.optimizer, Muon) else HORIZON
+        power = HORIZON_OF_LONG_STEPS if isinstance(spec.optimizer, Muon | Lion) else HORIZON
         factor *= max(LEAST_HORIZON, (num_steps / steps) ** power)
     return float(factor)
 

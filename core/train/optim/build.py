@@ -22,12 +22,15 @@ from core.specs.optimizers import (
     Muon,
     NAdam,
     Optimizer,
+    OwnOptimizer,
     RAdam,
     RMSprop,
     Rprop,
     settled_lr,
 )
+from core.train.optim.by_rule import ByRule
 from core.train.optim.muon import Muon as OwnMuon
+from core.train.optim.rules.build import own_rule
 
 
 def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
@@ -42,6 +45,8 @@ def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
         ValueError: the rate is still "auto".
     """
     options: dict[str, Any] = spec.model_dump(exclude={"kind"}) | {"lr": settled_lr(spec)}
+    if isinstance(spec, OwnOptimizer):
+        return _eager(ByRule)(params, rule=own_rule(spec), **options)
     match spec:
         case SGD():
             return _eager(torch.optim.SGD)(params, **options)

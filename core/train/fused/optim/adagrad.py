@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from core.train.fused.optim.base import Hyper, Memory, Options, Rule, decayed
+from core.train.optim.rules.base import Hyper, Memory, Options, Rule, decayed
 
 
 class State(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.train.fused.optim.base import (
+from core.train.optim.rules.base import (
     Hyper,
     Memory,
     Options,

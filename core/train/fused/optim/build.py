@@ -13,6 +13,7 @@ from core.specs.optimizers import (
     NAdam,
     NotFused,
     Optimizer,
+    OwnOptimizer,
     RAdam,
     RMSprop,
     Rprop,
@@ -29,16 +30,19 @@ from core.train.fused.optim import (
     rprop,
     sgd,
 )
-from core.train.fused.optim.base import Rule
+from core.train.optim.rules.base import Rule
+from core.train.optim.rules.build import own_rule
 
 
-def rule_of(spec: Optimizer) -> Rule | None:
+def rule_of(spec: Optimizer) -> Rule | None:  # noqa: C901, PLR0912 (one case a kind)
     """Return the rule of the optimizer; None: it has none, its runs train one by one.
 
     What it takes from `spec` beside the kind is the same in all runs of a stack.
     """
     if isinstance(spec, NotFused):
         return None
+    if isinstance(spec, OwnOptimizer):
+        return own_rule(spec)
     match spec:
         case SGD():
             return sgd.RULE

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from core.specs.optimizers import rate_factor
 from core.train.fused.optim import adam
-from core.train.fused.optim.base import Hyper, Memory, Options, Rule, Scalar, average_, shrunk
 from core.train.optim.muon import orthogonalized
+from core.train.optim.rules.base import Hyper, Memory, Options, Rule, Scalar, average_, shrunk
 
 ADAMW: Final = {"amsgrad": False, "decoupled_weight_decay": True}
 

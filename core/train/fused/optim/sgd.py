@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.train.fused.optim.base import Hyper, Memory, Options, Rule, decayed, mix_, mixed
+from core.train.optim.rules.base import Hyper, Memory, Options, Rule, decayed, mix_, mixed
 
 
 class State(NamedTuple):

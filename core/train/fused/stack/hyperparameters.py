@@ -13,19 +13,12 @@ from core.specs.job import JobSpec
 from core.specs.optimizers import AdamW, Optimizer
 from core.specs.schedules import Constant, Cyclic, OneCycle, Schedule, parts_of
 from core.specs.sizes.fusing import COMMON
-from core.train.fused.optim.base import Column, Options
 from core.train.optim.build import build_optimizer
 from core.train.optim.one_cycle import can_cycle_momentum
+from core.train.optim.rules.base import Column, Options, numbers_in, switches_in
 from core.train.optim.schedules import Scheduler, build_scheduler
 from core.train.state import reads_loss
 
-GROUPED: Final = {
-    "betas": ("beta1", "beta2"),
-    "etas": ("eta_minus", "eta_plus"),
-    "step_sizes": ("step_min", "step_max"),
-    "adamw_betas": ("adamw_beta1", "adamw_beta2"),
-    "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
-}
 IMPLEMENTATION: Final = frozenset({"foreach", "fused"})
 """Options of how torch runs an update, which a fused stack does its own way."""
 
@@ -33,19 +26,12 @@ IMPLEMENTATION: Final = frozenset({"foreach", "fused"})
 def numbers_of(spec: Optimizer) -> dict[str, float]:
     """Return the optimizer's numbers, pairs and triples taken apart; its booleans are
     `switches_of`."""
-    found: dict[str, float] = {}
-    for name, value in spec.model_dump().items():
-        if name in GROUPED:
-            found.update(zip(GROUPED[name], value, strict=True))
-        elif name not in IMPLEMENTATION | COMMON and not isinstance(value, bool):
-            found[name] = value
-    return found
+    return numbers_in(spec.model_dump(exclude=set(IMPLEMENTATION | COMMON)))
 
 
 def switches_of(spec: Optimizer) -> dict[str, bool]:
     """Return the optimizer's booleans. AdamW is Adam with `decoupled_weight_decay`."""
-    dumped = spec.model_dump().items()
-    found = {k: v for k, v in dumped if k not in IMPLEMENTATION and isinstance(v, bool)}
+    found = switches_in(spec.model_dump(exclude=set(IMPLEMENTATION)))
     return found | ({"decoupled_weight_decay": True} if isinstance(spec, AdamW) else {})
 
 
@@ -113,7 +99,7 @@ class Hyperparameters:
     Ended runs stay, so that nothing here depends on which of the others still run.
 
     Attributes:
-        columns: `core.train.fused.optim.base.Hyper`; of length 1 where the number is the same in
+        columns: `core.train.optim.rules.base.Hyper`; of length 1 where the number is the same in
             all runs and no schedule changes it.
         rates: every run's rate of the next update.
         follows_losses: some schedule depends on the losses.

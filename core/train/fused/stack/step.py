@@ -1,6 +1,5 @@
 """Moving the parameters of all runs: clipping, and the update in pieces that fit a core's cache."""
 
-import math
 from collections.abc import Sequence
 from itertools import product
 from typing import Any, Final, assert_never
@@ -11,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.specs.job import ClipNorm, ClipValue, JobSpec
-from core.train.fused.optim.base import Memory, Options, Rule
 from core.train.fused.optim.build import rule_of
 from core.train.fused.problems.packing import Packing
 from core.train.fused.stack.hyperparameters import Hyperparameters, options_of
 from core.train.optim.muon import hidden_matrices
+from core.train.optim.rules.base import Memory, Options, Rule, bounded
 
 PIECE: Final = 2**17
 """Numbers that a thread updates together, about: what an update reads of them stays in the second
@@ -211,9 +210,7 @@ class OptimizerStep:
         whichever of them still train; else a column."""
         first = column[0]
         if len(column) == 1 or (not self.hyper.follows_losses and bool((column == first).all())):
-            # torch refuses a plain number that overflows in a tensor's precision; a column may.
-            fits = abs(first) <= torch.finfo(like.dtype).max
-            return float(first) if fits else math.copysign(math.inf, first)
+            return bounded(float(first), like.dtype)  # a column may overflow
         return self._tensor(column[self._runs], like)
 
     def _tensor(self, column: NDArray[np.float64], like: Tensor) -> Tensor:

@@ -242,7 +242,6 @@ SCHEDULES = [*members("schedule")]
         ("epochs", JOB, None),
         ("learning_rate", ADAM, None),
         ("min_epochs", BUDGET, None),
-        ("lion", OPTIMIZERS, None),
         ("lamb", OPTIMIZERS, None),
         ("adam_mini", OPTIMIZERS, None),
         ("lt", ["lr"], None),

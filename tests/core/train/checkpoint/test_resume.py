@@ -25,6 +25,7 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"kind": "adafactor"},
     {"kind": "muon", "lr": 0.02},
     {"kind": "lbfgs", "lr": 0.1, "max_iter": 3, "history_size": 3},
+    {"kind": "lion", "lr": 0.01, "weight_decay": 0.1},
 ]
 STEP = {"kind": "step", "step_size": 3}
 SCHEDULES: list[dict[str, Any]] = [

@@ -93,6 +93,14 @@ PAIRS: dict[str, tuple[Json, Json]] = {
         {"kind": "muon", "lr": 0.02, "nesterov": False, "ns_steps": 3,
          "adjust_lr_fn": "match_rms_adamw", "momentum": 0.0},
     ),
+    "lion": (
+        {"kind": "lion", "lr": 0.01},
+        {"kind": "lion", "lr": 0.02, "betas": [0.8, 0.95], "weight_decay": 0.3},
+    ),
+    "lion coupled": (
+        {"kind": "lion", "lr": 0.01, "decoupled_weight_decay": False, "weight_decay": 0.1},
+        {"kind": "lion", "lr": 0.02, "decoupled_weight_decay": False},
+    ),
     "rprop": (
         {"kind": "rprop", "lr": 0.01},
         {"kind": "rprop", "lr": 0.02, "etas": [0.4, 1.1], "step_sizes": [1e-3, 0.02]},

@@ -82,6 +82,22 @@ def test_an_update_leaves_the_parameters_to_its_caller(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_gradient_that_is_no_number_touches_its_own_run_alone(name: str) -> None:
+    ends = []
+    for spoilt in (False, True):
+        packing, rows = packed()
+        moved = OptimizerStep(specs_of(OPTIMIZERS[name]), rows, packing)
+        for number in range(1, 5):
+            gradient = drawn(packing, number)
+            if spoilt and number == 2:
+                gradient[1] = torch.nan
+            moved.move(rows, gradient, torch.linalg.vector_norm(gradient, dim=1))
+        ends.append(rows)
+    others = [0, *range(2, RUNS)]
+    assert torch.equal(ends[0][others], ends[1][others])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_what_has_paused_is_not_changed_by_who_goes_on_from_it(name: str) -> None:
     packing, rows = packed()
     specs = specs_of(OPTIMIZERS[name])

@@ -1,4 +1,4 @@
-"""Form in which an optimizer is written for many runs at once.
+"""Form in which an optimizer is written for many runs at once, and our own ones for one run too.
 
 As in optax, a method is a pair of functions of their arguments alone: `init` makes the state,
 `update` turns gradients into what is to be added to the parameters. Parameters, gradients and
@@ -8,9 +8,10 @@ use only operations that are exact by IEEE 754 (and fused multiply-adds), so tha
 not depend on the row it stands in.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,39 @@ Memory = dict[str, NDArray[Any]]
 """Memory that the coefficients need, one number a run (NAdam's product)."""
 Scalar = float | Tensor
 """A number for all runs, or a column of shape (runs, 1)."""
+
+
+GROUPED: Final = {
+    "betas": ("beta1", "beta2", "beta3"),
+    "etas": ("eta_minus", "eta_plus"),
+    "step_sizes": ("step_min", "step_max"),
+    "adamw_betas": ("adamw_beta1", "adamw_beta2"),
+    "ns_coefficients": ("ns_a", "ns_b", "ns_c"),
+}
+"""Options that hold several numbers, and the names of these; a shorter one has the first names."""
+
+
+def numbers_in(options: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers among an optimizer's options, pairs and triples taken apart."""
+    found: dict[str, float] = {}
+    for name, value in options.items():
+        if name in GROUPED:
+            found.update(zip(GROUPED[name], value, strict=False))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[name] = value
+    return found
+
+
+def switches_in(options: Mapping[str, Any]) -> dict[str, bool]:
+    """Return the booleans among an optimizer's options."""
+    return {name: value for name, value in options.items() if isinstance(value, bool)}
+
+
+def bounded(number: float, dtype: torch.dtype) -> float:
+    """Return the number, or an infinite one where it overflows in `dtype`: torch refuses plain
+    numbers that do."""
+    fits = abs(number) <= torch.finfo(dtype).max
+    return number if fits else math.copysign(math.inf, number)
 
 
 class Options(NamedTuple):

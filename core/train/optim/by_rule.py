@@ -1,0 +1,73 @@
+"""Our own optimizers for one run: the rules that stacks follow, as an optimizer of torch's kind.
+
+A rule is written once (`core.train.optim.rules`), so that one run and many follow the same
+arithmetic.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.train.optim.rules.base import Options, Rule, bounded, numbers_in, switches_in
+
+
+class ByRule(torch.optim.Optimizer):
+    """An optimizer whose updates are a rule's.
+
+    A parameter's state are the tensors of the rule's `State`, by name. The group holds the options
+    (rate and momentum are read from it at each step, where schedules write them), the number of
+    `updates` made, and the rule's `memory`.
+    """
+
+    def __init__(self, params: Sequence[Tensor], *, rule: Rule, **options: Any) -> None:
+        super().__init__(params, options)
+        self._rule = rule
+        self._options = Options(switches_in(options), uses_momentum=True)
+        self._maximize = bool(options.get("maximize"))
+        first = self.param_groups[0]["params"][0].new_zeros(0)
+        hyper = {name: first.new_tensor(value) for name, value in numbers_in(options).items()}
+        self._state: Any = type(rule.init(first, hyper, self._options))
+        for group in self.param_groups:
+            memory = {name: column.item() for name, column in rule.memory(1).items()}
+            group.update(updates=0, memory=memory)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Make one update by the gradients as they are; parameters without one stay."""
+        for group in self.param_groups:
+            coefficients = self._coefficients(group)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, parameter.grad, coefficients, group)
+
+    def _coefficients(self, group: dict[str, Any]) -> Any:
+        """Count the update, and return the rule's coefficients for it: plain numbers."""
+        group["updates"] += 1
+        hyper = {name: np.array([value]) for name, value in self._numbers(group).items()}
+        memory = {name: np.array([value]) for name, value in group["memory"].items()}
+        with np.errstate(all="ignore"):
+            columns, memory = self._rule.coefficients(
+                hyper, memory, group["updates"], self._options
+            )
+        group["memory"] = {name: column.item() for name, column in memory.items()}
+        dtype = group["params"][0].dtype
+        return columns._make(bounded(column.item(), dtype) for column in columns)
+
+    def _move(
+        self, parameter: Tensor, gradient: Tensor, coefficients: Any, group: dict[str, Any]
+    ) -> None:
+        held = self.state[parameter]
+        if not held:
+            hyper = {k: parameter.new_tensor(v) for k, v in self._numbers(group).items()}
+            held |= self._rule.init(parameter, hyper, self._options)._asdict()
+        if self._maximize:
+            gradient = -gradient
+        state = self._state._make(held[name] for name in self._state._fields)
+        parameter.add_(self._rule.update(gradient, state, parameter, coefficients))
+
+    @staticmethod
+    def _numbers(group: dict[str, Any]) -> dict[str, float]:
+        return numbers_in({k: v for k, v in group.items() if k not in ("params", "updates")})

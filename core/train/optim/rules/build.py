@@ -1,0 +1,17 @@
+"""Choice of the rule of one of our own optimizers, from its spec."""
+
+from typing import assert_never
+
+from core.specs.optimizers import Lion, Own
+from core.train.optim.rules import lion
+from core.train.optim.rules.base import Rule
+
+
+def own_rule(spec: Own) -> Rule:
+    """Return the rule, for one run or many; what it takes from `spec` beside the kind is the same
+    in all of them."""
+    match spec:
+        case Lion():
+            return lion.RULE
+        case _:
+            assert_never(spec)

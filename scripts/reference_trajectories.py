@@ -1,0 +1,128 @@
+"""Reference trajectories of the optimizers that torch does not have, by other people's libraries.
+
+    python -m venv /tmp/references
+    /tmp/references/bin/pip install jax optax pytorch-optimizer lion-pytorch
+    /tmp/references/bin/python scripts/reference_trajectories.py
+
+writes tests/core/train/optim/trajectories.json: the inputs, and of each case the options, the
+library with its version, and the weights after some steps, in double precision. The gradient of
+step t at the weights w is slope·w + noise[t], number by number, so that any library can follow it.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+PAGE: Final = Path(__file__).resolve().parent.parent / "tests/core/train/optim/trajectories.json"
+SHAPES: Final = ((4, 3), (3,), ())
+STEPS: Final = 25
+SHOWN: Final = (1, 2, 10, 25)
+
+
+def drawn(source: np.random.Generator) -> list[Floats]:
+    return [source.standard_normal(shape) for shape in SHAPES]
+
+
+DRAW: Final = np.random.default_rng(20261129)
+START: Final = drawn(DRAW)
+SLOPE: Final = [np.abs(each) + 0.1 for each in drawn(DRAW)]
+NOISE: Final = [[0.3 * each for each in drawn(DRAW)] for _ in range(STEPS)]
+
+
+def gradient(step: int, weights: list[Floats]) -> list[Floats]:
+    return [s * w + n for s, w, n in zip(SLOPE, weights, NOISE[step], strict=True)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Attributes:
+    spec: as in a job's `optimizer`.
+    library: distribution that the steps are taken by.
+    follow: the steps from START.
+    """
+
+    spec: dict[str, Any]
+    library: str
+    follow: Callable[[], list[list[Floats]]]
+
+
+def by_optax(method: Any) -> list[list[Floats]]:
+    """Weights after each step."""
+    weights = [jnp.asarray(each) for each in START]
+    state = method.init(weights)
+    found = []
+    for step in range(STEPS):
+        gradients = [jnp.asarray(g) for g in gradient(step, [np.asarray(w) for w in weights])]
+        updates, state = method.update(gradients, state, weights)
+        weights = optax.apply_updates(weights, updates)
+        found.append([np.asarray(each) for each in weights])
+    return found
+
+
+def by_torch(make: Callable[[Any], Any]) -> list[list[Floats]]:
+    """Weights after each step."""
+    weights = [torch.nn.Parameter(torch.tensor(each)) for each in START]
+    method = make(weights)
+    found = []
+    for step in range(STEPS):
+        now = [each.detach().numpy() for each in weights]
+        for weight, each in zip(weights, gradient(step, now), strict=True):
+            weight.grad = torch.tensor(each)
+        method.step()
+        found.append([each.detach().numpy().copy() for each in weights])
+    return found
+
+
+def lion(**options: Any) -> Any:
+    from lion_pytorch import Lion
+
+    return lambda weights: Lion(weights, **options)
+
+
+CASES: Final = [
+    Case(
+        {"kind": "lion", "lr": 0.01, "weight_decay": 0.2}, "optax",
+        lambda: by_optax(optax.lion(0.01, weight_decay=0.2)),
+    ),
+    Case(
+        {"kind": "lion", "lr": 0.02, "betas": [0.8, 0.95]}, "lion-pytorch",
+        lambda: by_torch(lion(lr=0.02, betas=(0.8, 0.95))),
+    ),
+]  # fmt: skip
+
+
+def plain(parts: list[Floats]) -> list[Any]:
+    return [part.tolist() for part in parts]
+
+
+def main() -> None:
+    jax.config.update("jax_enable_x64", True)
+    cases = []
+    for case in CASES:
+        weights = case.follow()
+        by_step = {str(step): plain(weights[step - 1]) for step in SHOWN}
+        library = f"{case.library} {version(case.library)}"
+        cases.append({"spec": case.spec, "library": library, "weights": by_step})
+    written = {
+        "written_by": "scripts/reference_trajectories.py",
+        "start": plain(START),
+        "slope": plain(SLOPE),
+        "noise": [plain(each) for each in NOISE],
+        "cases": cases,
+    }
+    PAGE.write_text(json.dumps(written, indent=None, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()

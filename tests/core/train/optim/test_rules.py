@@ -1,0 +1,168 @@
+"""The optimizers that torch does not have: against other people's libraries, and worked by hand."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from core.specs.optimizers import Optimizer, OwnOptimizer
+from core.specs.parsing.job import parse_job
+from core.specs.unions import members
+from core.specs.validation.limits import Limits
+from core.train.optim.build import build_optimizer, plain_step
+from core.train.problems.build import build_problem
+from tests.core.train.harness import train
+
+Json = dict[str, Any]
+REFERENCE: Json = json.loads((Path(__file__).parent / "trajectories.json").read_text())
+"""Written by scripts/reference_trajectories.py, which says what it holds."""
+OWN = [kind for kind, model in members("optimizer").items() if issubclass(model, OwnOptimizer)]
+
+
+def built(parameters: list[nn.Parameter], spec: Json) -> torch.optim.Optimizer:
+    adapter: TypeAdapter[Optimizer] = TypeAdapter(Optimizer)
+    return build_optimizer(adapter.validate_json(json.dumps(spec)), parameters)
+
+
+def tensors(values: list[Any]) -> list[Tensor]:
+    return [torch.tensor(value, dtype=torch.float64) for value in values]
+
+
+# --- against other libraries
+
+
+def name_of(case: Json) -> str:
+    return f"{case['spec']['kind']} by {case['library']}"
+
+
+@pytest.mark.parametrize("case", REFERENCE["cases"], ids=name_of)
+def test_the_weights_are_those_of_an_independent_implementation(case: Json) -> None:
+    parameters = [nn.Parameter(each) for each in tensors(REFERENCE["start"])]
+    slope = tensors(REFERENCE["slope"])
+    update = plain_step(built(parameters, case["spec"]))
+    for step, noise in enumerate(REFERENCE["noise"], 1):
+        for parameter, s, n in zip(parameters, slope, tensors(noise), strict=True):
+            parameter.grad = s * parameter.detach() + n
+        update()
+        if str(step) in case["weights"]:
+            wanted = tensors(case["weights"][str(step)])
+            for mine, other in zip(parameters, wanted, strict=True):
+                torch.testing.assert_close(mine.detach(), other, rtol=1e-6, atol=1e-9)
+
+
+def test_each_of_our_own_has_a_reference() -> None:
+    assert {case["spec"]["kind"] for case in REFERENCE["cases"]} == set(OWN)
+
+
+# --- two steps worked by hand
+
+
+def lion() -> list[float]:
+    # m = 0 and g = 2: sign(0.2), decay 0.1·0.5·1. Then m = 0.02, and g = −0.1 turns the sign:
+    # 0.9·0.02 − 0.1·0.1 = 0.008 still goes down.
+    first = 1.0 - 0.1 * (1 + 0.5 * 1.0)
+    return [first, first - 0.1 * (1 + 0.5 * first)]
+
+
+BY_HAND: dict[str, tuple[Json, list[float], Callable[[], list[float]]]] = {
+    "lion": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, -0.1], lion),
+}
+"""Options, the gradients of two steps, and the weights after each, from 1."""
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_two_steps_have_the_values_worked_by_hand(kind: str) -> None:
+    options, gradients, wanted = BY_HAND[kind]
+    x = nn.Parameter(torch.ones((), dtype=torch.float64))
+    optimizer = built([x], {"kind": kind, **options})
+    found = []
+    for gradient in gradients:
+        x.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        found.append(x.item())
+    assert found == pytest.approx(wanted(), abs=1e-12)
+
+
+# --- what holds for all of them
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_maximizing_is_minimizing_the_negative(kind: str) -> None:
+    ends = []
+    for maximize, sign in ((False, 1.0), (True, -1.0)):
+        parameters = [nn.Parameter(each) for each in tensors(REFERENCE["start"])]
+        optimizer = built(parameters, {"kind": kind, "maximize": maximize, "weight_decay": 0.1})
+        for noise in REFERENCE["noise"][:5]:
+            for parameter, each in zip(parameters, tensors(noise), strict=True):
+                parameter.grad = sign * (parameter.detach() + each)
+            optimizer.step()
+        ends.append([parameter.detach() for parameter in parameters])
+    for one, other in zip(*ends, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_gradient_that_is_no_number_makes_weights_that_are_none(kind: str) -> None:
+    x = nn.Parameter(torch.ones(3, dtype=torch.float64))
+    optimizer = built([x], {"kind": kind})
+    for value in (1.0, math.nan, 1.0):
+        x.grad = torch.tensor([1.0, value, 1.0], dtype=torch.float64)
+        optimizer.step()
+    assert not math.isfinite(x[1].item())
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_parameter_without_a_gradient_stays(kind: str) -> None:
+    parameters = [nn.Parameter(each) for each in tensors(REFERENCE["start"])]
+    optimizer = built(parameters, {"kind": kind, "weight_decay": 0.1})
+    before = parameters[1].detach().clone()
+    for step in range(3):
+        parameters[0].grad = torch.full_like(parameters[0], 1.0 + step)
+        optimizer.step()
+    assert torch.equal(parameters[1].detach(), before)
+    assert not torch.equal(parameters[0].detach(), tensors(REFERENCE["start"])[0])
+
+
+# --- the optimum of a convex problem
+
+DECAY = 0.01
+OPTIMUM = 0.0630492539
+"""The cross-entropy of softmax regression on breast_cancer, all rows standardized, where it is
+least together with ½·0.01·‖w‖² of weights and biases."""
+TOGETHER = 0.0837400224263
+"""By L-BFGS of scipy in NumPy."""
+RATES: dict[str, float] = {"lion": 0.003}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_each_finds_the_optimum_of_softmax_regression(kind: str, tmp_path: Path) -> None:
+    body = {
+        "problem": {
+            "kind": "supervised",
+            "data": {"kind": "builtin", "name": "breast_cancer", "eval_fraction": 0.0},
+            "model": {"kind": "linear"},
+        },
+        "optimizer": {
+            "kind": kind, "lr": RATES[kind], "weight_decay": DECAY,
+            "decoupled_weight_decay": False,
+        },
+        "schedule": {"kind": "polynomial", "power": 4.0},
+        "batch_size": "full",
+        "budget": {"max_steps": 2500},
+        "precision": "float64",
+        "record": {"every": 100},
+    }  # fmt: skip
+    spec = parse_job(json.dumps(body).encode(), Limits())
+    trained = train(spec, tmp_path)
+    weights = trained.weights()
+    problem = build_problem(spec, torch.device("cpu"), torch.float64)
+    problem.load_state({name: torch.from_numpy(each) for name, each in weights.items()})
+    penalty = 0.5 * DECAY * sum(float((each**2).sum()) for each in weights.values())
+    assert problem.loss(0).item() == pytest.approx(OPTIMUM, abs=1e-9)
+    assert problem.loss(0).item() + penalty == pytest.approx(TOGETHER, abs=1e-12)
