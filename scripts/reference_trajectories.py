@@ -22,6 +22,7 @@ import numpy as np
 import optax
 import torch
 from numpy.typing import NDArray
+from optax import contrib
 
 Floats = NDArray[np.float64]
 PAGE: Final = Path(__file__).resolve().parent.parent / "tests/core/train/optim/trajectories.json"
@@ -90,6 +91,12 @@ def lion(**options: Any) -> Any:
     return lambda weights: Lion(weights, **options)
 
 
+def others(name: str, **options: Any) -> Any:
+    import pytorch_optimizer
+
+    return lambda weights: getattr(pytorch_optimizer, name)(weights, **options)
+
+
 CASES: Final = [
     Case(
         {"kind": "lion", "lr": 0.01, "weight_decay": 0.2}, "optax",
@@ -98,6 +105,30 @@ CASES: Final = [
     Case(
         {"kind": "lion", "lr": 0.02, "betas": [0.8, 0.95]}, "lion-pytorch",
         lambda: by_torch(lion(lr=0.02, betas=(0.8, 0.95))),
+    ),
+    Case(
+        {"kind": "adopt", "lr": 0.03, "betas": [0.8, 0.95]}, "optax",
+        lambda: by_optax(contrib.adopt(0.03, b1=0.8, b2=0.95)),
+    ),
+    Case(
+        {"kind": "adopt", "lr": 0.03, "use_clipping": False, "eps": 0.5}, "optax",
+        lambda: by_optax(contrib.adopt(0.03, use_clipping=False, eps=0.5)),
+    ),
+    Case(
+        {"kind": "adopt", "lr": 0.03, "weight_decay": 0.3}, "optax",
+        lambda: by_optax(optax.chain(optax.add_decayed_weights(0.3), contrib.adopt(0.03))),
+    ),
+    Case(
+        {"kind": "ademamix", "lr": 0.03, "betas": [0.8, 0.95, 0.99], "weight_decay": 0.2}, "optax",
+        lambda: by_optax(
+            contrib.ademamix(0.03, b1=0.8, b2=0.95, b3=0.99, alpha=2.0, weight_decay=0.2)
+        ),
+    ),
+    Case(
+        {"kind": "ademamix", "lr": 0.01, "alpha": 8.0, "alpha_warmup": 20}, "optax",
+        lambda: by_optax(
+            contrib.ademamix(0.01, alpha=lambda count: 8.0 * jnp.minimum((count + 1) / 20, 1.0))
+        ),
     ),
 ]  # fmt: skip
 

@@ -45,6 +45,10 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
                   "torch.optim.LBFGS; Liu and Nocedal 1989"),
         "lion": ("The sign of a mean of gradients: all weights move by a (small, falling) rate.",
                  "Chen et al. 2023, arXiv 2302.06675"),
+        "adopt": ("Adam that divides by past squares alone: it converges with any second beta.",
+                  "Taniguchi et al. 2024, arXiv 2411.02853"),
+        "ademamix": ("Adam with a second, slow mean of gradients.",
+                     "Pagliardini et al. 2024, arXiv 2409.03137"),
     },
     "schedules": {
         "constant": ("The optimizer's rate throughout.", "this project"),

@@ -71,7 +71,15 @@ FIELDS: Final[dict[str, str]] = {
              " choice.",
     "betas": "Decay rates of the running means of the gradient and of its square.",
     "Lion.betas": "Weights of the mean so far: in what the sign is taken of, and in the next mean.",
+    "AdEMAMix.betas": "Decay rates of the running means: of the gradient, of its square, and of the"
+                      " gradient again, slowly.",
     "Adamax.betas": "Decay rates of the running mean of the gradient and of its infinity norm.",
+    "use_clipping": "Clip the divided gradient.",
+    "clip_exponent": "The divided gradient of update t is clipped at (t − 1) to this power.",
+    "AdEMAMix.alpha": "Weight of the slow mean.",
+    "alpha_warmup": "Updates over which `alpha` rises from 0; 0: none.",
+    "beta3_warmup": "Updates over which the third beta rises from the first; 0: none.",
+    "Adopt.eps": "Least divisor.",
     "eps": "Added to the denominator, for numerical stability.",
     "Adafactor.eps": "Bounds from below: of squared gradients (null: by the precision), and of the"
                      " relative step.",

@@ -15,7 +15,16 @@ from typing import Annotated, Literal, assert_never
 
 from pydantic import Discriminator, Field, Tag
 
-from core.specs.base import WHOLE, Betas, Fraction, NonNegative, Positive, PositiveInt, Spec
+from core.specs.base import (
+    WHOLE,
+    Betas,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Spec,
+)
 
 
 def _rate_tag(value: object) -> str:
@@ -191,7 +200,30 @@ class Lion(OwnOptimizer):
     betas: Betas = (0.9, 0.99)
 
 
-Own = Lion
+class Adopt(OwnOptimizer):
+    """The options of the authors' implementation; their `clip_lambda` is t ↦ t^`clip_exponent`, and
+    None without `use_clipping`."""
+
+    kind: Literal["adopt"]
+    betas: Betas = (0.9, 0.9999)
+    eps: NonNegative = 1e-6
+    use_clipping: bool = True
+    clip_exponent: NonNegative = 0.25
+    decoupled_weight_decay: bool = False
+
+
+class AdEMAMix(OwnOptimizer):
+    """The options of the authors' implementation, with 0 for a warm-up that is None there."""
+
+    kind: Literal["ademamix"]
+    betas: tuple[Fraction, Fraction, Fraction] = (0.9, 0.999, 0.9999)
+    alpha: NonNegative = 2.0
+    beta3_warmup: NonNegativeInt = 0
+    alpha_warmup: NonNegativeInt = 0
+    eps: NonNegative = 1e-8
+
+
+Own = Lion | Adopt | AdEMAMix
 
 Optimizer = Annotated[
     SGD
@@ -208,7 +240,9 @@ Optimizer = Annotated[
     | Adafactor
     | Muon
     | LBFGS
-    | Lion,
+    | Lion
+    | Adopt
+    | AdEMAMix,
     Field(discriminator="kind"),
 ]
 NotFused = ASGD | Adafactor | LBFGS
@@ -234,12 +268,14 @@ def state_vectors(optimizer: Optimizer, steps: int) -> int:
             return 1 if optimizer.momentum else 0
         case Adam() | AdamW():
             return 3 if optimizer.amsgrad else 2
-        case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop() | Muon():
+        case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop() | Muon() | Adopt():
             return 2  # Muon: one for the hidden layers' matrices
         case Adagrad() | ASGD() | Adafactor() | Lion():
             return 1
         case RMSprop():
             return 1 + bool(optimizer.momentum) + optimizer.centered
+        case AdEMAMix():
+            return 3
         case LBFGS():
             # Two a remembered pair; direction, last gradient, and the line search's copies.
             return 2 * min(optimizer.history_size, steps * optimizer.max_iter) + 6

@@ -48,7 +48,7 @@ Family = Literal["gradient_descent", "heavy_ball", "nesterov", "adaptive", "orth
 _ADAPTIVE: Final = frozenset(
     {
         *("adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "rprop"),
-        *("adagrad", "adadelta", "adafactor", "lion"),
+        *("adagrad", "adadelta", "adafactor", "lion", "adopt", "ademamix"),
     }
 )
 

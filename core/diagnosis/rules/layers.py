@@ -79,7 +79,7 @@ def look_preconditioned(e: Evidence) -> RuleAnswer:
     """Compare η·λ_max(P⁻¹H) with the adaptive method's threshold, at this moment."""
     found = None if e.measured is None else e.measured.preconditioned
     if found is None or not e.lr.size:
-        return unknown("Known for Adam, AdamW, Adamax, RMSprop and Adagrad, when measured.")
+        return unknown("Known for Adam, AdamW, Adamax, ADOPT, RMSprop and Adagrad, when measured.")
     value, limit, source = found
     ratio = float(e.lr[-1]) * value / limit
     numbers = {"preconditioned_sharpness": value, "threshold": limit, "ratio": ratio}

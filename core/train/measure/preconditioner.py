@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from core.specs.job import JobSpec
-from core.specs.optimizers import Adagrad, Adam, Adamax, AdamW, RMSprop
+from core.specs.optimizers import Adagrad, Adam, Adamax, AdamW, Adopt, RMSprop
 from core.train.measure.objective import Objective, flat
 
 
@@ -32,7 +32,8 @@ class Preconditioner(NamedTuple):
 def preconditioner(
     spec: JobSpec, objective: Objective, state: Any, squares: Tensor | None
 ) -> Preconditioner | None:
-    """Return P of Adam, AdamW, Adamax, RMSprop or Adagrad; None for other methods or when unknown.
+    """Return P of Adam, AdamW, Adamax, ADOPT, RMSprop or Adagrad; None for other methods or when
+    unknown.
 
     Args:
         state: the optimizer's part of a resume checkpoint (`StateCopy.optimizer`), or None.
@@ -40,7 +41,7 @@ def preconditioner(
             tend to while the weights stand still, taken where there is no state.
     """
     optimizer = spec.optimizer
-    if not isinstance(optimizer, Adam | AdamW | Adamax | RMSprop | Adagrad):
+    if not isinstance(optimizer, Adam | AdamW | Adamax | Adopt | RMSprop | Adagrad):
         return None
     parts = None if state is None else _parts(objective, state.get("state", {}))
     source = "optimizer_state" if parts is not None else "reconstructed"
@@ -55,11 +56,11 @@ def preconditioner(
     return Preconditioner(diagonal, threshold(optimizer), source)
 
 
-def threshold(optimizer: Adam | AdamW | Adamax | RMSprop | Adagrad) -> float:
+def threshold(optimizer: Adam | AdamW | Adamax | Adopt | RMSprop | Adagrad) -> float:
     """Return the largest stable η·λ(P⁻¹H): (2+2β₁)/(1−β₁) where momentum is an average, 2+2β where
     a sum."""
     match optimizer:
-        case Adam() | AdamW() | Adamax():
+        case Adam() | AdamW() | Adamax() | Adopt():
             beta = optimizer.betas[0]
             return (2.0 + 2.0 * beta) / (1.0 - beta)
         case RMSprop():
@@ -100,6 +101,8 @@ def _of_state(optimizer: Any, state: dict[str, Tensor]) -> Tensor:
         case Adamax():
             decay: float = 1 - optimizer.betas[0] ** float(state["step"])
             return state["exp_inf"] * decay
+        case Adopt():
+            return state["square"].sqrt().clamp(min=optimizer.eps)
         case RMSprop():
             v = state["square_avg"]
             if optimizer.centered:

@@ -53,7 +53,7 @@ def parts_of(value: Any) -> Iterator[Any]:
 
 
 def test_the_kinds_are_those_of_the_issue() -> None:
-    assert set(kinds("optimizers")[14:]) == {"lion"}
+    assert set(kinds("optimizers")[14:]) == {"lion", "adopt", "ademamix"}
     assert {"digits", "iris", "wine", "breast_cancer", "diabetes"} <= set(kinds("datasets"))
     assert {"moons", "friedman1", "sine_sequence", "inline"} <= set(kinds("datasets"))
     assert len(kinds("functions")) >= 12

@@ -2,8 +2,8 @@
 
 from typing import assert_never
 
-from core.specs.optimizers import Lion, Own
-from core.train.optim.rules import lion
+from core.specs.optimizers import AdEMAMix, Adopt, Lion, Own
+from core.train.optim.rules import ademamix, adopt, lion
 from core.train.optim.rules.base import Rule
 
 
@@ -13,5 +13,9 @@ def own_rule(spec: Own) -> Rule:
     match spec:
         case Lion():
             return lion.RULE
+        case Adopt():
+            return adopt.RULE
+        case AdEMAMix():
+            return ademamix.RULE
         case _:
             assert_never(spec)

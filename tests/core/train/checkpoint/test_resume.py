@@ -26,6 +26,8 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"kind": "muon", "lr": 0.02},
     {"kind": "lbfgs", "lr": 0.1, "max_iter": 3, "history_size": 3},
     {"kind": "lion", "lr": 0.01, "weight_decay": 0.1},
+    {"kind": "adopt", "lr": 0.01, "weight_decay": 0.1},
+    {"kind": "ademamix", "lr": 0.01, "alpha_warmup": 9, "beta3_warmup": 9},
 ]
 STEP = {"kind": "step", "step_size": 3}
 SCHEDULES: list[dict[str, Any]] = [

@@ -101,6 +101,25 @@ PAIRS: dict[str, tuple[Json, Json]] = {
         {"kind": "lion", "lr": 0.01, "decoupled_weight_decay": False, "weight_decay": 0.1},
         {"kind": "lion", "lr": 0.02, "decoupled_weight_decay": False},
     ),
+    "adopt": (
+        {"kind": "adopt", "lr": 0.01},
+        {"kind": "adopt", "lr": 0.02, "betas": [0.8, 0.95], "weight_decay": 0.3, "eps": 1e-3,
+         "clip_exponent": 0.1},
+    ),
+    "adopt decoupled, not clipped": (
+        {"kind": "adopt", "lr": 0.01, "decoupled_weight_decay": True, "use_clipping": False,
+         "weight_decay": 0.1},
+        {"kind": "adopt", "lr": 0.02, "decoupled_weight_decay": True, "use_clipping": False},
+    ),
+    "ademamix": (
+        {"kind": "ademamix", "lr": 0.01, "alpha_warmup": 20, "beta3_warmup": 25},
+        {"kind": "ademamix", "lr": 0.02, "betas": [0.8, 0.95, 0.99], "weight_decay": 0.3,
+         "alpha": 5.0},
+    ),
+    "ademamix coupled": (
+        {"kind": "ademamix", "lr": 0.01, "decoupled_weight_decay": False, "weight_decay": 0.1},
+        {"kind": "ademamix", "lr": 0.02, "decoupled_weight_decay": False},
+    ),
     "rprop": (
         {"kind": "rprop", "lr": 0.01},
         {"kind": "rprop", "lr": 0.02, "etas": [0.4, 1.1], "step_sizes": [1e-3, 0.02]},

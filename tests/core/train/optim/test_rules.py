@@ -70,8 +70,44 @@ def lion() -> list[float]:
     return [first, first - 0.1 * (1 + 0.5 * first)]
 
 
+def adopt() -> list[float]:
+    # The first update only sets v to (2 + 0.5·1)²; the second divides by its root: 3.5/2.5 is
+    # clipped at 1, and m = 0.1·1.
+    return [1.0, 1.0 - 0.1 * 0.1]
+
+
+def ademamix() -> list[float]:
+    # m₁ = 0.2 and v = 0.004, corrected to 2 and 4; m₂ = 0.02·g. α is ½ of 4, then all of it; the
+    # half-life of β₃ is half-way between those of β₁ and β₃, then β₃'s.
+    def half_life(beta: float) -> float:
+        return math.log(0.5) / math.log(beta + 1e-8) - 1.0
+
+    beta3 = 0.5 ** (1.0 / (0.5 * half_life(0.9) + 0.5 * half_life(0.99) + 1.0))
+    slow = (1.0 - beta3) * 2.0
+    first = 1.0 - 0.1 * ((2.0 + 2.0 * slow) / 2.0 + 0.5 * 1.0)
+    mean = (0.9 * 0.2 + 0.1 * 3.0) / (1.0 - 0.9**2)
+    square = (0.999 * 0.004 + 0.001 * 9.0) / (1.0 - 0.999**2)
+    slow = 0.99 * slow + 0.01 * 3.0
+    step = (mean + 4.0 * slow) / math.sqrt(square)
+    return [first, first - 0.1 * (step + 0.5 * first)]
+
+
 BY_HAND: dict[str, tuple[Json, list[float], Callable[[], list[float]]]] = {
     "lion": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, -0.1], lion),
+    "adopt": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, 3.0], adopt),
+    "ademamix": (
+        {
+            "lr": 0.1,
+            "weight_decay": 0.5,
+            "eps": 0.0,
+            "betas": [0.9, 0.999, 0.99],
+            "alpha": 4.0,
+            "alpha_warmup": 2,
+            "beta3_warmup": 2,
+        },
+        [2.0, 3.0],
+        ademamix,
+    ),
 }
 """Options, the gradients of two steps, and the weights after each, from 1."""
 
@@ -137,7 +173,11 @@ OPTIMUM = 0.0630492539
 least together with ½·0.01·‖w‖² of weights and biases."""
 TOGETHER = 0.0837400224263
 """By L-BFGS of scipy in NumPy."""
-RATES: dict[str, float] = {"lion": 0.003}
+FOR_IT: dict[str, Json] = {
+    "lion": {"lr": 0.003},
+    "adopt": {"lr": 0.03, "betas": [0.9, 0.99]},
+    "ademamix": {"lr": 0.01, "betas": [0.9, 0.99, 0.99]},
+}
 
 
 @pytest.mark.parametrize("kind", OWN)
@@ -149,8 +189,7 @@ def test_each_finds_the_optimum_of_softmax_regression(kind: str, tmp_path: Path)
             "model": {"kind": "linear"},
         },
         "optimizer": {
-            "kind": kind, "lr": RATES[kind], "weight_decay": DECAY,
-            "decoupled_weight_decay": False,
+            "kind": kind, "weight_decay": DECAY, "decoupled_weight_decay": False, **FOR_IT[kind],
         },
         "schedule": {"kind": "polynomial", "power": 4.0},
         "batch_size": "full",

@@ -55,7 +55,7 @@ RUNS: dict[str, list[JobSpec]] = {
         kind: varied({"kind": kind})
         for kind in (
             "adam", "adamw", "adamax", "nadam", "radam", "adagrad", "adadelta", "rmsprop", "rprop",
-            "muon", "lion",
+            "muon", "lion", "adopt", "ademamix",
         )
     },
     "amsgrad": varied({"kind": "adam", "amsgrad": True}),
