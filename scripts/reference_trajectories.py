@@ -1,7 +1,7 @@
 """Reference trajectories of the optimizers that torch does not have, by other people's libraries.
 
     python -m venv /tmp/references
-    /tmp/references/bin/pip install jax optax pytorch-optimizer lion-pytorch
+    /tmp/references/bin/pip install jax optax pytorch-optimizer lion-pytorch schedulefree prodigyopt
     /tmp/references/bin/python scripts/reference_trajectories.py
 
 writes tests/core/train/optim/trajectories.json: the inputs, and of each case the options, the
@@ -91,6 +91,17 @@ def lion(**options: Any) -> Any:
     return lambda weights: Lion(weights, **options)
 
 
+def schedule_free(name: str, **options: Any) -> Any:
+    import schedulefree
+
+    def make(weights: Any) -> Any:
+        method = getattr(schedulefree, name)(weights, foreach=False, **options)
+        method.train()
+        return method
+
+    return make
+
+
 def others(name: str, **options: Any) -> Any:
     import pytorch_optimizer
 
@@ -129,6 +140,34 @@ CASES: Final = [
         lambda: by_optax(
             contrib.ademamix(0.01, alpha=lambda count: 8.0 * jnp.minimum((count + 1) / 20, 1.0))
         ),
+    ),
+    Case(
+        {"kind": "schedule_free_sgd", "lr": 0.5, "weight_decay": 0.1}, "schedulefree",
+        lambda: by_torch(schedule_free("SGDScheduleFree", lr=0.5, weight_decay=0.1)),
+    ),
+    Case(
+        {"kind": "schedule_free_sgd", "lr": 0.3, "momentum": 0.7, "warmup_steps": 8, "r": 1.0,
+         "weight_lr_power": 1.0},
+        "schedulefree",
+        lambda: by_torch(
+            schedule_free("SGDScheduleFree", lr=0.3, momentum=0.7, warmup_steps=8, r=1.0,
+                          weight_lr_power=1.0)
+        ),
+    ),
+    Case(
+        {"kind": "schedule_free_sgd", "lr": 0.4}, "optax",
+        lambda: by_optax(contrib.schedule_free_sgd(0.4)),
+    ),
+    Case(
+        {"kind": "schedule_free_adamw", "lr": 0.05, "weight_decay": 0.2, "warmup_steps": 6},
+        "schedulefree",
+        lambda: by_torch(
+            schedule_free("AdamWScheduleFree", lr=0.05, weight_decay=0.2, warmup_steps=6)
+        ),
+    ),
+    Case(
+        {"kind": "schedule_free_adamw", "lr": 0.05, "betas": [0.8, 0.9], "eps": 1e-3}, "optax",
+        lambda: by_optax(contrib.schedule_free_adamw(0.05, b1=0.8, b2=0.9, eps=1e-3)),
     ),
 ]  # fmt: skip
 

@@ -49,6 +49,10 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
                   "Taniguchi et al. 2024, arXiv 2411.02853"),
         "ademamix": ("Adam with a second, slow mean of gradients.",
                      "Pagliardini et al. 2024, arXiv 2409.03137"),
+        "schedule_free_sgd": ("SGD whose results are of a mean of its points: needs no schedule.",
+                              "Defazio et al. 2024, arXiv 2405.15682"),
+        "schedule_free_adamw": ("AdamW whose results are of a mean of its points: no schedule.",
+                                "Defazio et al. 2024, arXiv 2405.15682"),
     },
     "schedules": {
         "constant": ("The optimizer's rate throughout.", "this project"),

@@ -70,6 +70,13 @@ FIELDS: Final[dict[str, str]] = {
     "fused": "torch's option for how updates are computed, never for what they are; null: torch's"
              " choice.",
     "betas": "Decay rates of the running means of the gradient and of its square.",
+    "ScheduleFreeSGD.momentum": "Where gradients are taken: between the fast point (0) and the mean"
+                                " of these (1).",
+    "ScheduleFreeAdamW.betas": "Where gradients are taken, between the fast point (0) and the mean"
+                               " of these (1), and the decay rate of the running mean of squares.",
+    "warmup_steps": "Updates over which the rate rises to `lr`; 0: none.",
+    "r": "Point t counts in the mean by t to this power.",
+    "weight_lr_power": "A point counts in the mean by the largest rate so far to this power.",
     "Lion.betas": "Weights of the mean so far: in what the sign is taken of, and in the next mean.",
     "AdEMAMix.betas": "Decay rates of the running means: of the gradient, of its square, and of the"
                       " gradient again, slowly.",

@@ -188,7 +188,6 @@ class OwnOptimizer(Spec):
 
     lr: Rate = 1e-3
     weight_decay: NonNegative = 0.0
-    decoupled_weight_decay: bool = True
     maximize: bool = False
 
 
@@ -198,6 +197,7 @@ class Lion(OwnOptimizer):
     kind: Literal["lion"]
     lr: Rate = 1e-4
     betas: Betas = (0.9, 0.99)
+    decoupled_weight_decay: bool = True
 
 
 class Adopt(OwnOptimizer):
@@ -221,9 +221,37 @@ class AdEMAMix(OwnOptimizer):
     beta3_warmup: NonNegativeInt = 0
     alpha_warmup: NonNegativeInt = 0
     eps: NonNegative = 1e-8
+    decoupled_weight_decay: bool = True
 
 
-Own = Lion | Adopt | AdEMAMix
+class ScheduleFreeSGD(OwnOptimizer):
+    """The options and defaults of the authors' `schedulefree.SGDScheduleFree`. Decay acts at the
+    point where the gradient is taken, so that decoupled it would be the same."""
+
+    kind: Literal["schedule_free_sgd"]
+    lr: Rate = 1.0
+    momentum: Fraction = 0.9
+    warmup_steps: NonNegativeInt = 0
+    r: NonNegative = 0.0
+    weight_lr_power: NonNegative = 2.0
+
+
+class ScheduleFreeAdamW(OwnOptimizer):
+    """The options and defaults of the authors' `schedulefree.AdamWScheduleFree`."""
+
+    kind: Literal["schedule_free_adamw"]
+    lr: Rate = 2.5e-3
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    warmup_steps: NonNegativeInt = 0
+    r: NonNegative = 0.0
+    weight_lr_power: NonNegative = 2.0
+    decoupled_weight_decay: bool = True
+
+
+ScheduleFree = ScheduleFreeSGD | ScheduleFreeAdamW
+"""Methods whose evaluations and results are of another point than their gradients."""
+Own = Lion | Adopt | AdEMAMix | ScheduleFree
 
 Optimizer = Annotated[
     SGD
@@ -242,7 +270,9 @@ Optimizer = Annotated[
     | LBFGS
     | Lion
     | Adopt
-    | AdEMAMix,
+    | AdEMAMix
+    | ScheduleFreeSGD
+    | ScheduleFreeAdamW,
     Field(discriminator="kind"),
 ]
 NotFused = ASGD | Adafactor | LBFGS
@@ -268,13 +298,15 @@ def state_vectors(optimizer: Optimizer, steps: int) -> int:
             return 1 if optimizer.momentum else 0
         case Adam() | AdamW():
             return 3 if optimizer.amsgrad else 2
-        case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop() | Muon() | Adopt():
+        case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop() | Muon():
             return 2  # Muon: one for the hidden layers' matrices
         case Adagrad() | ASGD() | Adafactor() | Lion():
             return 1
         case RMSprop():
             return 1 + bool(optimizer.momentum) + optimizer.centered
-        case AdEMAMix():
+        case Adopt() | ScheduleFreeSGD():
+            return 2
+        case AdEMAMix() | ScheduleFreeAdamW():
             return 3
         case LBFGS():
             # Two a remembered pair; direction, last gradient, and the line search's copies.

@@ -35,15 +35,17 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     if row_outcome is not None:
         descent.take_row_back()
     outcome: Outcome | None = None
-    value = problem.value()
-    if finished:
+    with descent.at_result_weights():
+        value = problem.value()
         finite = all_finite(descent.weights.values()) and math.isfinite(value or 0.0)
+    if finished:
         shown, sign = row_outcome or "budget_exhausted", ledger.rules.sign
         outcome = final_outcome(shown, ledger.trace, finite=finite, sign=sign)
     # To be continued: as if the run went on here, so before what only the end of one does.
     snapshot = None
     if outcome != "diverged":
         snapshot = course.snapshot(last=True, row_entered=row_outcome is not None)
+    descent.go_to_result_weights()
     ledger.close()
     if finished:
         course.evaluate(last=True)

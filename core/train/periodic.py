@@ -171,9 +171,10 @@ class PeriodicWork:
         if self._evaluation_s > SLOW_EVALUATION_S:
             self._reporter.send_rows()
         began = self._clock()
-        metrics = self._descent.problem.evaluate()
+        with self._descent.at_result_weights():
+            metrics = self._descent.problem.evaluate()
         if metrics is not None:
-            weights = list(self._descent.weights.values())
+            weights = self._descent.result_weights()
             self._ledger.enter_evaluation(self.step, metrics, weights, last=last)
             self._saver.learned(self.step, {"eval": metrics})
         self._evaluation_s = self._clock() - began
@@ -186,11 +187,13 @@ class PeriodicWork:
     def snapshot(self, *, last: bool = False, row_entered: bool = False) -> Snapshot:
         """Copy everything that the next step depends on; the rows before it have left.
 
-        `last`: no step follows here, so nothing is copied. `row_entered`: this step's row has been
+        `last`: no step follows here, so nothing is copied (but where the results are of other
+        weights, which then take these ones' place). `row_entered`: this step's row has been
         entered, and whoever goes on enters it again.
         """
         self._reporter.send_rows()
-        return self._snapshot(copied=not last, row_entered=row_entered)
+        copied = not last or self._descent.evaluated_elsewhere
+        return self._snapshot(copied=copied, row_entered=row_entered)
 
     def _snapshot(self, *, copied: bool, row_entered: bool = False) -> Snapshot:
         best, best_weights, candidate = self._ledger.best.state()

@@ -1,7 +1,8 @@
 """State that a run moves: parameters, buffers, the optimizer's state and the schedule."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
+from core.specs.optimizers import ScheduleFree
 from core.specs.schedules import ReduceOnPlateau, Schedule, parts_of
 from core.train.optim.build import build_optimizer, plain_step
+from core.train.optim.by_rule import ByRule
 from core.train.optim.gradients import GradientCosine, clipping, gradient_norm, gradients_of
 from core.train.optim.schedules import build_scheduler
 from core.train.problems.base import Problem
@@ -70,10 +73,13 @@ class OptimizationState:
         self._held = [buffer.clone() for buffer in self._buffers]
         self._holds = False
         held = iter(self._held)
-        self.row_weights = [
+        self._row_weights = [
             w if w.data_ptr() in ours else next(held) for w in self.weights.values()
         ]
-        """The weights of the row at hand, between its loss and its update."""
+        self.evaluated_elsewhere = (
+            isinstance(self.optimizer, ByRule) and self.optimizer.evaluated() is not None
+        )
+        """Whether evaluations and results are of other weights than the gradients."""
 
     @property
     def lr(self) -> float:
@@ -102,6 +108,51 @@ class OptimizationState:
         if self.turning is None:
             return None
         return self.turning.to(gradients_of(self.parameters), norm)
+
+    @property
+    def row_weights(self) -> list[Tensor]:
+        """The weights that results are of, of the row at hand: between its loss and its update."""
+        if not self.evaluated_elsewhere:
+            return self._row_weights
+        return self._with_evaluated(self._row_weights)
+
+    def result_weights(self) -> list[Tensor]:
+        """Return the weights that results are of, between two steps, in the order of `weights`: the
+        tensors themselves."""
+        return self._with_evaluated(list(self.weights.values()))
+
+    @contextmanager
+    def at_result_weights(self) -> Iterator[None]:
+        """Have the problem hold the weights that results are of, and then its own again."""
+        held = self.go_to_result_weights()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, own in zip(self.parameters, held, strict=False):
+                    parameter.copy_(own)
+
+    def go_to_result_weights(self) -> list[Tensor]:
+        """Have the problem hold the weights that results are of, from where no step is taken.
+        Returns copies of what its parameters were; none where they stay."""
+        found = self._evaluated()
+        if found is None:
+            return []
+        held = [parameter.detach().clone() for parameter in self.parameters]
+        with torch.no_grad():
+            for parameter, point in zip(self.parameters, found, strict=True):
+                parameter.copy_(point)
+        return held
+
+    def _evaluated(self) -> list[Tensor] | None:
+        return self.optimizer.evaluated() if isinstance(self.optimizer, ByRule) else None
+
+    def _with_evaluated(self, weights: list[Tensor]) -> list[Tensor]:
+        found = self._evaluated()
+        if found is None:
+            return weights
+        points = {p.data_ptr(): each for p, each in zip(self.parameters, found, strict=True)}
+        return [points.get(weight.data_ptr(), weight) for weight in weights]
 
     def begin_row(self) -> None:
         """Remember what the row may have to give back: `take_row_back`, `put_buffers_back`."""
@@ -209,6 +260,18 @@ class OptimizationState:
             step_with(closure)
         except (ArithmeticError, RuntimeError) as error:
             self._overflowed(error)
+
+
+def result_weights(
+    spec: JobSpec, build: Callable[[], Problem], moment: StateCopy
+) -> dict[str, Tensor]:
+    """Return the weights that results are of at a moment, by name; `build` makes the spec's
+    problem, where one is needed."""
+    if not isinstance(spec.optimizer, ScheduleFree):
+        return moment.weights
+    descent = OptimizationState(spec, build())
+    descent.go_back_to(moment)
+    return dict(zip(descent.weights, descent.result_weights(), strict=True))
 
 
 def reads_loss(schedule: Schedule) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 from core.specs.data import Inline
 from core.specs.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
 from core.specs.models import MLP, LinearModel
-from core.specs.optimizers import Muon, NotFused, state_vectors
+from core.specs.optimizers import Muon, NotFused, ScheduleFree, state_vectors
 from core.specs.sizes.cost import memory_parts
 from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import extent_of, layer_widths, steps_of
@@ -112,6 +112,8 @@ def bytes_per_run(spec: JobSpec) -> int:
     vectors = 6 + isinstance(spec.problem, Supervised) + state_vectors(spec.optimizer, steps)
     if isinstance(spec.optimizer, Muon):
         vectors += MUON_SCRATCH
+    if isinstance(spec.optimizer, ScheduleFree):
+        vectors += 1  # the parameters, while evaluations take their place
     weights = vectors * item * size.num_parameters
     if not isinstance(spec.problem, Supervised):
         return weights + memory_parts(spec, size, steps)["problem.function"]

@@ -12,6 +12,7 @@ from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension, value_at
 from core.specs.functions import Bounds, Expression, Function, Quadratic, Start, UniformStart
 from core.specs.job import FunctionProblem, JobSpec
+from core.specs.optimizers import ScheduleFree
 from core.specs.validation.errors import FieldErrorList, shown
 
 _FUNCTION: Final = "problem.function"
@@ -263,4 +264,12 @@ def check_function_run(spec: JobSpec, faults: FieldErrorList) -> None:
             "budget.max_epochs", "conflict",
             "budget.max_epochs counts passes over data, which a function does not have; use"
             " budget.max_steps",
+        )  # fmt: skip
+    bounded = isinstance(spec.problem, FunctionProblem) and spec.problem.bounds is not None
+    if bounded and isinstance(spec.optimizer, ScheduleFree):
+        faults.add(
+            _BOUNDS, "conflict",
+            f"{_BOUNDS} cannot be used with {spec.optimizer.kind}, whose result is a mean of points"
+            " that bounds do not hold: leave problem.bounds out, or choose another optimizer, such"
+            " as adam",
         )  # fmt: skip

@@ -39,7 +39,9 @@ from core.train.fused.events import (
 from core.train.fused.problems.build import DTYPES
 from core.train.history.flush import Clock
 from core.train.loop import run as run_single
+from core.train.problems.base import Problem
 from core.train.problems.build import build_problem
+from core.train.state import result_weights
 from core.train.tensors.tensor_file import parse
 from core.train.tensors.tree import Tree
 
@@ -159,11 +161,12 @@ class SingleRun:
         """Return what is known of a run that has paused, as of those of a stack
         (`core.train.fused.stack.pause.pause`); its weights leave."""
         snapshot = _latest(self.state.files, self._spec, self._device)
+        final = self._result_weights(snapshot)
         ledger, kept = snapshot.ledger, snapshot.best
         first = ledger["trace"]["first"]
         best = {"step": kept["step"], "loss": kept["loss"]} if kept["step"] >= 0 else None
         of_best = snapshot.best_weights
-        metrics = self._evaluation(snapshot)
+        metrics = self._evaluation(snapshot, final)
         every = self._spec.record.eval_every
         if metrics is not None:
             if every is not None and snapshot.step % every == 0:
@@ -174,8 +177,8 @@ class SingleRun:
             better = best is None or sign * level < sign * best["loss"]
             if math.isfinite(level) and better:
                 best = {"step": snapshot.step, "loss": level}
-                of_best = list(snapshot.moment.weights.values())
-        self._send_weights(snapshot, of_best, -1 if best is None else best["step"])
+                of_best = list(final.values())
+        self._send_weights(snapshot.step, final, of_best, -1 if best is None else best["step"])
         return {
             "step": snapshot.step,
             "initial_loss": first if snapshot.step or not math.isnan(first) else None,
@@ -185,22 +188,26 @@ class SingleRun:
             "share_s": self.state.share_s,
         }
 
-    def _evaluation(self, snapshot: Snapshot) -> Json | None:
+    def _result_weights(self, snapshot: Snapshot) -> dict[str, Tensor]:
+        return result_weights(self._spec, self._problem, snapshot.moment)
+
+    def _problem(self) -> Problem:
+        return build_problem(self._spec, self._device, DTYPES[self._spec.precision or "float32"])
+
+    def _evaluation(self, snapshot: Snapshot, weights: dict[str, Tensor]) -> Json | None:
         found = snapshot.ledger["evaluation"]
         if found is None or snapshot.ledger["evaluated_step"] != snapshot.step:
-            dtype = DTYPES[self._spec.precision or "float32"]
-            problem = build_problem(self._spec, self._device, dtype)
-            problem.load_state(snapshot.moment.weights)
+            problem = self._problem()
+            problem.load_state(weights)
             found = problem.evaluate()
         return None if found is None else {**found, "step": snapshot.step}
 
-    def _send_weights(self, snapshot: Snapshot, best: list[Tensor], best_step: int) -> None:
+    def _send_weights(
+        self, step: int, final: dict[str, Tensor], best: list[Tensor], best_step: int
+    ) -> None:
         initial, metadata = parse(self.state.files.files["initial.safetensors"])
-        final = snapshot.moment.weights
         named = dict(zip(final, best, strict=True)) if best_step >= 0 else None
-        weights = RunWeights(
-            initial, named, final, best_step, snapshot.step, _of_all_weights(metadata)
-        )
+        weights = RunWeights(initial, named, final, best_step, step, _of_all_weights(metadata))
         self._emit(RunPaused(self._run, weights))
 
     def _record(self, row: int, metrics: Json) -> None:

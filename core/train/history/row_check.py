@@ -163,7 +163,10 @@ class RowBlock:
     def begin_row(self, step: int) -> None:
         """Keep the weights of this row, if they may be needed; before its forward pass."""
         if self._ring:
-            torch._foreach_copy_(self._ring[step - self._first_step], self._weights)
+            weights = self._weights
+            if self._descent.evaluated_elsewhere:
+                weights = self._descent.result_weights()
+            torch._foreach_copy_(self._ring[step - self._first_step], weights)
 
     def ends_at_loss(self, step: int, loss: Tensor) -> bool:
         self._row = step - self._first_step

@@ -26,7 +26,7 @@ from core.train.checkpoint.snapshot import decode, resume_points, step_name, ste
 from core.train.devices import exact_kernels, pick_device
 from core.train.measure import curvature, layers, multistart, trial_steps
 from core.train.measure.curvature import Product, Spectrum
-from core.train.measure.objective import Objective, build_objective
+from core.train.measure.objective import Objective, build_objective, weights_at
 from core.train.measure.preconditioner import preconditioner
 from core.train.state import StateCopy
 from core.train.tensors.tensor_file import parse
@@ -75,7 +75,8 @@ def measure_checkpoint(
     moment: StateCopy | None = None
     if checkpoint.isdigit():
         snapshot = decode(artifacts.read(step_name(int(checkpoint))), spec, where)
-        weights, moment, step = snapshot.moment.weights, snapshot.moment, snapshot.step
+        moment, step = snapshot.moment, snapshot.step
+        weights = weights_at(spec, moment, where)
     elif checkpoint in ("final", "best", "initial"):
         weights, metadata = parse(artifacts.read(f"{checkpoint}.safetensors"))
         check_file(metadata.get("thalweg_weights"), WEIGHTS, "weights")

@@ -14,7 +14,9 @@ from core.train.data.build import build_dataset
 from core.train.losses import LossFunction, target_form, twice_differentiable
 from core.train.models.build import build_model
 from core.train.models.mlp import MLP
+from core.train.problems.build import build_problem
 from core.train.problems.functions import build_function, start_point, variable_names
+from core.train.state import StateCopy, result_weights
 
 MAX_WORK: Final = 2**26
 """Parameters × rows of one pass: more rows than this allows are thinned evenly (at least 256 are
@@ -97,6 +99,13 @@ def build_objective(
     if isinstance(spec.problem, Supervised):
         return _supervised(spec.problem, weights, spec.seed, device, sign)
     return _function(spec.problem, weights, spec.seed, device, sign)
+
+
+def weights_at(spec: JobSpec, moment: StateCopy, device: str) -> Mapping[str, Tensor]:
+    """Return the weights that results are of at a moment of the run."""
+    dtype = torch.float64 if spec.precision == "float64" else torch.float32
+    where = torch.device(device)
+    return result_weights(spec, lambda: build_problem(spec, where, dtype), moment)
 
 
 def _supervised(

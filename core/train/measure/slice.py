@@ -20,7 +20,7 @@ from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import decode, step_name
 from core.train.determinism import generator
 from core.train.devices import exact_kernels, pick_device
-from core.train.measure.objective import Objective, build_objective, flat
+from core.train.measure.objective import Objective, build_objective, flat, weights_at
 from core.train.tensors.tensor_file import parse
 
 FINEST: Final = 21
@@ -50,8 +50,9 @@ def slice_checkpoint(
     """
     weights: Mapping[str, Tensor]
     if checkpoint.isdigit():
+        where = str(pick_device(device))
         data = artifacts.read(step_name(int(checkpoint)))
-        weights = decode(data, spec, str(pick_device(device))).moment.weights
+        weights = weights_at(spec, decode(data, spec, where).moment, where)
     else:
         weights, _ = parse(artifacts.read(f"{checkpoint}.safetensors"))
     with exact_kernels():

@@ -43,6 +43,15 @@ class ByRule(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     self._move(parameter, parameter.grad, coefficients, group)
 
+    def evaluated(self) -> list[Tensor] | None:
+        """Return the weights that evaluations and results are of, a tensor for each parameter, the
+        state's own; None: they are the parameters themselves."""
+        name = self._rule.evaluated
+        if name is None:
+            return None
+        parameters = [each for group in self.param_groups for each in group["params"]]
+        return [self.state[p][name] if self.state.get(p) else p.detach() for p in parameters]
+
     def _coefficients(self, group: dict[str, Any]) -> Any:
         """Count the update, and return the rule's coefficients for it: plain numbers."""
         group["updates"] += 1

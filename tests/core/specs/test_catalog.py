@@ -53,7 +53,9 @@ def parts_of(value: Any) -> Iterator[Any]:
 
 
 def test_the_kinds_are_those_of_the_issue() -> None:
-    assert set(kinds("optimizers")[14:]) == {"lion", "adopt", "ademamix"}
+    assert set(kinds("optimizers")[14:]) == {
+        "lion", "adopt", "ademamix", "schedule_free_sgd", "schedule_free_adamw",
+    }  # fmt: skip
     assert {"digits", "iris", "wine", "breast_cancer", "diabetes"} <= set(kinds("datasets"))
     assert {"moons", "friedman1", "sine_sequence", "inline"} <= set(kinds("datasets"))
     assert len(kinds("functions")) >= 12

@@ -73,6 +73,10 @@ class StackedBest:
         none = self._held.steps[slots] < 0
         return np.isfinite(losses) & (none | (signs * losses < signs * self._held.losses[slots]))
 
+    def is_beaten(self, losses: Column) -> bool:
+        """Tell whether one of these losses is better than its slot's best."""
+        return bool((self._signs * losses < self._signs * self._held.losses).any())
+
     def offer(self, step: int, losses: Column, weights: Weights, *, recorded: bool) -> None:
         """Take the losses that are better than the best."""
         better = self._signs * losses < self._signs * self._held.losses

@@ -97,7 +97,8 @@ def _evaluated(stack: Stack) -> Metrics | None:
         stack.evaluate()
     if found.known(stack.step):
         return found.latest
-    return stack.problem.evaluate()
+    with stack.at_result_weights():
+        return stack.problem.evaluate()
 
 
 def _of_slot(metrics: Metrics, slot: int) -> Json:

@@ -1,7 +1,8 @@
 """The fused training loop: one stack of runs, from its specs to the endings."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Literal
 
@@ -163,6 +164,21 @@ class Stack:
         """Note the losses that the runs begin at; the weights are the initial ones."""
         self.traces.begin(self.problem.initial_losses())
 
+    @contextmanager
+    def at_result_weights(self) -> Iterator[None]:
+        """Have the problem hold the weights that evaluations and results are of, and then its own
+        again."""
+        found, rows = self._mover.evaluated, self.problem.rows
+        if found is None:
+            yield
+            return
+        held = rows.clone()
+        rows.copy_(found)
+        try:
+            yield
+        finally:
+            rows.copy_(held)
+
     def _take_step(self) -> None:
         """Make one step of gradient descent. Row k is step k's losses, rates and gradient norms,
         before update k + 1."""
@@ -188,8 +204,10 @@ class Stack:
         where = None if points is None else points.cpu().numpy()
         rates = self._mover.rates
         kept = self._rows.put(self.step, losses, rates, norms, where, self._share_s)
-        if self.evaluations is None:
-            self.best.offer(self.step, losses, self.problem.weights, recorded=kept)
+        own = self._mover.evaluated is None
+        if self.evaluations is None and (own or self.best.is_beaten(losses)):
+            with self.at_result_weights():
+                self.best.offer(self.step, losses, self.problem.weights, recorded=kept)
         codes = self.traces.observe(losses, norms)
         if codes.any():
             for code, outcome in enumerate(OUTCOMES):
@@ -212,10 +230,11 @@ class Stack:
     def evaluate(self) -> None:
         """Evaluate every slot's weights as they are, and record it."""
         assert self.evaluations is not None
-        metrics = self.problem.evaluate()
-        if metrics is not None:
-            self.evaluations.enter(self.step, metrics, self._share_s)
-            self.best.offer(self.step, metrics["loss"], self.problem.weights, recorded=True)
+        with self.at_result_weights():
+            metrics = self.problem.evaluate()
+            if metrics is not None:
+                self.evaluations.enter(self.step, metrics, self._share_s)
+                self.best.offer(self.step, metrics["loss"], self.problem.weights, recorded=True)
 
     def _end_spent(self) -> None:
         """End the runs whose budget is spent."""
@@ -236,10 +255,11 @@ class Stack:
         train_s, share_s = self.times(runs)
         names = self._names[runs]
         end = End(self.step, slots, runs, names, reason, outcome, train_s, share_s)
-        self._endings.evaluate(end)
-        self._outgoing.send(slots, runs, self._share_s, ends=reason != "handed_over")
-        for ending, weights in self._endings.of(end):
-            self._emit(RunOver(ending, weights))
+        with self.at_result_weights():
+            self._endings.evaluate(end)
+            self._outgoing.send(slots, runs, self._share_s, ends=reason != "handed_over")
+            for ending, weights in self._endings.of(end):
+                self._emit(RunOver(ending, weights))
         self._live = self._live & ~which
 
     def flush(self) -> None:
@@ -250,9 +270,10 @@ class Stack:
         """Send the weights of the runs that have not ended, which pause here. `is_best`: of each,
         whether it is at its best here."""
         slots, runs = self.training()
-        weights = self._endings.weights_at_rung(self.step, slots, runs, is_best)
-        for run, each in zip(self.names(runs), weights, strict=True):
-            self._emit(RunPaused(run, each))
+        with self.at_result_weights():
+            weights = self._endings.weights_at_rung(self.step, slots, runs, is_best)
+            for run, each in zip(self.names(runs), weights, strict=True):
+                self._emit(RunPaused(run, each))
 
     def compact(self, kept: Slots) -> None:
         """Go on with these slots alone; no bit of theirs changes (see `compaction`)."""

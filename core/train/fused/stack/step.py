@@ -102,6 +102,14 @@ class OptimizerStep:
         ]
         self._piece = len(specs) * PIECE if rows.is_cuda else PIECE
 
+    @property
+    def evaluated(self) -> Tensor | None:
+        """The rows that evaluations and results are of, a slot each; None: they are the parameters
+        themselves."""
+        name = self._rule.evaluated
+        rows: Tensor | None = None if name is None else getattr(self._states[0], name)
+        return rows
+
     def move(self, rows: Tensor, gradient: Tensor, norms: Tensor) -> None:
         """Make one update of every slot's parameters, in place."""
         self._updates += 1

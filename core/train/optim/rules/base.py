@@ -92,6 +92,8 @@ class Rule:
         memory: number of runs -> the memory before the first update.
         elementwise: each number moves by itself, so that some runs of a stack may be updated before
             the others.
+        evaluated: of the state, the parameters that evaluations and results are of; None: these are
+            the parameters themselves. Every rule with them is elementwise.
     """
 
     init: Callable[[Tensor, Mapping[str, Tensor], Options], Any]
@@ -99,6 +101,7 @@ class Rule:
     update: Callable[[Tensor, Any, Tensor, Any], Tensor]
     memory: Callable[[int], Memory] = lambda runs: {}
     elementwise: bool = True
+    evaluated: str | None = None
 
 
 def decayed(gradient: Tensor, params: Tensor, weight_decay: Scalar) -> Tensor:

@@ -2,8 +2,8 @@
 
 from typing import assert_never
 
-from core.specs.optimizers import AdEMAMix, Adopt, Lion, Own
-from core.train.optim.rules import ademamix, adopt, lion
+from core.specs.optimizers import AdEMAMix, Adopt, Lion, Own, ScheduleFreeAdamW, ScheduleFreeSGD
+from core.train.optim.rules import ademamix, adopt, lion, schedule_free
 from core.train.optim.rules.base import Rule
 
 
@@ -17,5 +17,9 @@ def own_rule(spec: Own) -> Rule:
             return adopt.RULE
         case AdEMAMix():
             return ademamix.RULE
+        case ScheduleFreeSGD():
+            return schedule_free.SGD
+        case ScheduleFreeAdamW():
+            return schedule_free.ADAMW
         case _:
             assert_never(spec)

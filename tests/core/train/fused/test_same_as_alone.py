@@ -120,6 +120,21 @@ PAIRS: dict[str, tuple[Json, Json]] = {
         {"kind": "ademamix", "lr": 0.01, "decoupled_weight_decay": False, "weight_decay": 0.1},
         {"kind": "ademamix", "lr": 0.02, "decoupled_weight_decay": False},
     ),
+    "schedule_free_sgd": (
+        {"kind": "schedule_free_sgd", "lr": 0.3},
+        {"kind": "schedule_free_sgd", "lr": 0.5, "weight_decay": 0.1, "momentum": 0.7,
+         "warmup_steps": 5, "r": 1.0, "weight_lr_power": 1.0},
+    ),
+    "schedule_free_adamw": (
+        {"kind": "schedule_free_adamw", "lr": 0.02},
+        {"kind": "schedule_free_adamw", "lr": 0.03, "weight_decay": 0.2, "betas": [0.8, 0.9],
+         "warmup_steps": 5, "eps": 1e-5},
+    ),
+    "schedule_free_adamw coupled": (
+        {"kind": "schedule_free_adamw", "lr": 0.02, "decoupled_weight_decay": False},
+        {"kind": "schedule_free_adamw", "lr": 0.02, "decoupled_weight_decay": False,
+         "weight_decay": 0.2},
+    ),
     "rprop": (
         {"kind": "rprop", "lr": 0.01},
         {"kind": "rprop", "lr": 0.02, "etas": [0.4, 1.1], "step_sizes": [1e-3, 0.02]},

@@ -92,6 +92,21 @@ def ademamix() -> list[float]:
     return [first, first - 0.1 * (step + 0.5 * first)]
 
 
+def schedule_free_sgd() -> list[float]:
+    # z = 1 − 0.1·(2 + 0.5·1), and all of the mean. Then z = 0.75 − 0.1·(3 + 0.5·0.75), x is half of
+    # it and half of 0.75, and the gradient is taken at nine tenths of x and one of z.
+    z = 0.75 - 0.1 * (3.0 + 0.5 * 0.75)
+    return [0.75, 0.1 * z + 0.9 * (0.75 + z) / 2]
+
+
+def schedule_free_adamw() -> list[float]:
+    # The first direction is g/√g² + 0.5·1.
+    first = 1.0 - 0.1 * 1.5
+    square = (0.999 * 0.004 + 0.001 * 9.0) / (1.0 - 0.999**2)
+    z = first - 0.1 * (3.0 / math.sqrt(square) + 0.5 * first)
+    return [first, 0.1 * z + 0.9 * (first + z) / 2]
+
+
 BY_HAND: dict[str, tuple[Json, list[float], Callable[[], list[float]]]] = {
     "lion": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, -0.1], lion),
     "adopt": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, 3.0], adopt),
@@ -107,6 +122,12 @@ BY_HAND: dict[str, tuple[Json, list[float], Callable[[], list[float]]]] = {
         },
         [2.0, 3.0],
         ademamix,
+    ),
+    "schedule_free_sgd": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, 3.0], schedule_free_sgd),
+    "schedule_free_adamw": (
+        {"lr": 0.1, "weight_decay": 0.5, "eps": 0.0},
+        [2.0, 3.0],
+        schedule_free_adamw,
     ),
 }
 """Options, the gradients of two steps, and the weights after each, from 1."""
@@ -177,21 +198,23 @@ FOR_IT: dict[str, Json] = {
     "lion": {"lr": 0.003},
     "adopt": {"lr": 0.03, "betas": [0.9, 0.99]},
     "ademamix": {"lr": 0.01, "betas": [0.9, 0.99, 0.99]},
+    "schedule_free_sgd": {"lr": 3.0, "r": 10.0},
+    "schedule_free_adamw": {"lr": 0.03, "r": 10.0},
 }
 
 
 @pytest.mark.parametrize("kind", OWN)
 def test_each_finds_the_optimum_of_softmax_regression(kind: str, tmp_path: Path) -> None:
+    falling = {"kind": "polynomial", "power": 4.0}
+    coupled = {"decoupled_weight_decay": False} if kind != "schedule_free_sgd" else {}
     body = {
         "problem": {
             "kind": "supervised",
             "data": {"kind": "builtin", "name": "breast_cancer", "eval_fraction": 0.0},
             "model": {"kind": "linear"},
         },
-        "optimizer": {
-            "kind": kind, "weight_decay": DECAY, "decoupled_weight_decay": False, **FOR_IT[kind],
-        },
-        "schedule": {"kind": "polynomial", "power": 4.0},
+        "optimizer": {"kind": kind, "weight_decay": DECAY, **coupled, **FOR_IT[kind]},
+        "schedule": {"kind": "constant"} if kind.startswith("schedule_free") else falling,
         "batch_size": "full",
         "budget": {"max_steps": 2500},
         "precision": "float64",

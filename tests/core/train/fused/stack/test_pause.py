@@ -55,7 +55,8 @@ RUNS: dict[str, list[JobSpec]] = {
         kind: varied({"kind": kind})
         for kind in (
             "adam", "adamw", "adamax", "nadam", "radam", "adagrad", "adadelta", "rmsprop", "rprop",
-            "muon", "lion", "adopt", "ademamix",
+            "muon", "lion", "adopt", "ademamix", "schedule_free_sgd",
+            "schedule_free_adamw",
         )
     },
     "amsgrad": varied({"kind": "adam", "amsgrad": True}),
@@ -67,6 +68,13 @@ RUNS: dict[str, list[JobSpec]] = {
                      20 + n, record={"every": 4})
         for n in range(7)
     ],
+    "schedule_free, by rows": varied(
+        {"kind": "schedule_free_adamw"}, eval_fraction=0.0, record={"every": 4}
+    ),
+    "schedule_free, one by one": varied(
+        {"kind": "schedule_free_sgd"}, 3, record={"every": 3, "eval_every": 4,
+                                                  "gradient_cosine": True}
+    ),
     "asgd": varied({"kind": "asgd"}, 3),
     "adafactor": varied({"kind": "adafactor"}, 3),
     "lbfgs": [
