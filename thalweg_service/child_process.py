@@ -160,9 +160,9 @@ class Part:
         self._started_at = time.monotonic()
         self._start_at = None
 
-    def tend(self) -> str | None:
+    def tend(self, *, may_start: bool = True) -> str | None:
         """Look after the process: when it has died, start it again after a pause that grows while
-        it keeps dying. Returns what to tell, once a death."""
+        it keeps dying, and not before it `may_start`. Returns what to tell, once a death."""
         if self._process is None or self._process.poll() is None:
             return None
         now = time.monotonic()
@@ -172,7 +172,7 @@ class Part:
             self.deaths += 1
             self._start_at = now + self._backoff.after(now - self._started_at)
             return f"{self.name} ended ({describe(self._process.returncode)}); starting it again"
-        if now >= self._start_at:
+        if may_start and now >= self._start_at:
             try:
                 self.start()
             except OSError as error:

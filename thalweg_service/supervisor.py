@@ -33,6 +33,11 @@ from thalweg_service.embedded_redis import (
 
 _READY_TIMEOUT_S: Final = 180.0
 _LOOK_EVERY_S: Final = 0.2
+_SAY_AGAIN_S: Final = 20.0
+"""A worker that died not longer ago is reported again to the next one that is started."""
+_APART_S: Final = 3.0
+"""Seconds between the starts of two workers that died together: the first one has the cores for
+what it imports, and takes up the work, instead of all of them late."""
 _STARTING_LOOK_EVERY_S: Final = 0.02
 _MAX_LOG_BYTES: Final = 16 * 2**20
 _MOST_DEATHS: Final = 3
@@ -87,9 +92,11 @@ class Supervisor:
         say: Callable[[str], None],
         complain: Callable[[str], None],
         progress: Callable[[str], None],
+        apart_s: float = _APART_S,
     ) -> None:
         """Take what is told where to: `say` gets the one line with the address, `complain` what
-        happens to the parts, `progress` why a start takes long. None of them may raise."""
+        happens to the parts, `progress` why a start takes long. None of them may raise. Workers
+        that died together are started again `apart_s` after one another."""
         self._plan = plan
         self._data = plan.data_dir.expanduser().absolute()
         self._say = say
@@ -103,6 +110,9 @@ class Supervisor:
         self._redis_url = ""
         self._api: Part | None = None
         self._workers: list[Part] = []
+        self._apart_s = apart_s
+        self._next_worker_at = 0.0
+        self._lost: dict[str, float] = {}
         self._lock: int | None = None
 
     def run(self) -> None:
@@ -124,8 +134,9 @@ class Supervisor:
             while True:
                 select.select([wakeup], [], [], _LOOK_EVERY_S)
                 _empty(wakeup)
-                for news in self._tend():
-                    self._complain(news)
+                while told := self._tend():  # what has died is started by the next look
+                    for news in told:
+                        self._complain(news)
         except _Stop:
             pass
         finally:
@@ -273,14 +284,29 @@ class Supervisor:
         """Start again what has died; returns what is to be told."""
         news = []
         for part in self._parts:
-            deaths = part.deaths
-            if told := part.tend():
+            if part in self._workers:
+                told = self._tend_worker(part)
+            else:
+                told = part.tend()
+            if told:
                 news.append(told)
-            if part in self._workers and part.deaths > deaths:
-                self._report_lost(part.life)
         if self._server is not None:
             news += self._tend_server(self._server)
         return news
+
+    def _tend_worker(self, part: Part) -> str | None:
+        deaths, life, now = part.deaths, part.life, time.monotonic()
+        told = part.tend(may_start=now >= self._next_worker_at)
+        if part.deaths > deaths:
+            self._lost[part.life] = now
+            self._report_lost(part.life)
+        if part.life != life:
+            self._next_worker_at = now + self._apart_s
+            # Who was waiting for the word may have died with it: it is said again for the new one.
+            self._lost = {name: at for name, at in self._lost.items() if now - at < _SAY_AGAIN_S}
+            for name in self._lost:
+                self._report_lost(name)
+        return told
 
     @property
     def _disk_is_full(self) -> bool:
