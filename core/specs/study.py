@@ -75,8 +75,9 @@ class SuccessiveHalving(Spec):
     kind: Literal["successive_halving"]
     factor: Annotated[int, Field(ge=2, le=100), WHOLE] = 3
     min_steps: Annotated[int, Field(gt=0, le=MAX_STEPS), WHOLE] | None = None
-    """Updates to the first rung. Default: so that one configuration is left after the last rung (on
-    a multiple of `record.eval_every` where the metric is the best of the evaluations)."""
+    """Updates to the first rung. Default: the longest run's over the largest power of `factor` that
+    is at most 8 (3: a third; and at most the number of configurations), an eighth for a larger
+    factor; on a multiple of `record.eval_every` where the metric is the best of the evaluations."""
 
 
 class GridStrategy(Spec):

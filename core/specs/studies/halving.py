@@ -5,6 +5,11 @@ brackets are those of Hyperband (Li et al. 2018, arXiv 1603.06560), algorithm 1,
 """
 
 from collections.abc import Sequence
+from typing import Final
+
+SHORT_RUNG: Final = 8
+"""A first rung before this part of the longest run is warned of, and no default (figures:
+docs/figures.md)."""
 
 
 def rungs(num_configurations: int, min_steps: int, factor: int, max_steps: int) -> list[int]:
@@ -25,12 +30,16 @@ def num_kept(num_configurations: int, factor: int, rung: int) -> int:
 
 
 def default_min_steps(num_configurations: int, factor: int, max_steps: int, multiple: int) -> int:
-    """Return the first rung R/factor^s, with s as large as configurations and steps allow (so that
-    one configuration is left after the last rung), rounded up to a multiple of `multiple`."""
-    count = 0
-    while factor ** (count + 1) <= min(num_configurations, max_steps):
-        count += 1
-    first = max(1, max_steps // int(factor**count))
+    """Return the first rung R/factor^s, with s as large as configurations and steps allow and the
+    rung not before R/`SHORT_RUNG` (there for a larger factor), rounded up to a multiple of
+    `multiple`."""
+    most = min(num_configurations, max_steps, SHORT_RUNG)
+    parts = 1
+    while parts * factor <= most:
+        parts *= factor
+    if parts == 1:
+        parts = most
+    first = -(-max_steps // parts)
     return -(-first // multiple) * multiple
 
 

@@ -9,7 +9,7 @@ from core.errors import FieldError
 from core.specs.base import Json
 from core.specs.direction import Goal
 from core.specs.sizes.study import StudySummary
-from core.specs.studies.halving import default_min_steps, most_updates
+from core.specs.studies.halving import SHORT_RUNG, default_min_steps, most_updates
 from core.specs.studies.sweep import applied
 from core.specs.studies.validation import batch_size
 from core.specs.study import (
@@ -24,8 +24,6 @@ from core.specs.study import (
 from core.specs.validation.errors import FieldErrorList, shown, size_text
 from core.specs.validation.limits import Limits
 
-SHORT_RUNG: Final = 8
-"""A first rung before this part of the longest run is warned of (figures: docs/figures.md)."""
 _LOSSES: Final = ("loss", "eval.loss")
 """Metrics whose goal is the runs' own direction, unless it is given."""
 _GOALS: Final[dict[str, Goal]] = {"eval.accuracy": "max"}

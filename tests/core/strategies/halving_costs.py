@@ -21,7 +21,7 @@ DATA: Final = ("digits", "wine", "breast_cancer", "diabetes")
 LENGTHS: Final = (270, 2_700)
 SEEDS: Final = 8
 PARTS: Final = (27, 9, 3)
-"""The first rung comes after the budget over this number; 27: the default of 27 configurations."""
+"""The first rung comes after the budget over this number; 3: the default with factor 3."""
 
 Curve = dict[int, float]
 """The evaluation loss by step, infinite where it is not finite."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.specs.studies.halving import default_min_steps, most_updates, num_kept, rungs
+from core.specs.studies.halving import SHORT_RUNG, default_min_steps, most_updates, num_kept, rungs
 
 quick = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
@@ -28,13 +28,25 @@ def test_rungs_end_where_one_is_left_or_the_run_ends() -> None:
     assert rungs(9, 100, 3, 100) == []
 
 
-def test_the_default_leaves_one_configuration_for_the_last_stretch() -> None:
-    assert default_min_steps(81, 3, 81, 1) == 1
-    assert default_min_steps(27, 3, 2000, 1) == 74
-    assert default_min_steps(80, 3, 2000, 1) == 74
-    assert default_min_steps(27, 3, 2000, 100) == 100
-    assert default_min_steps(10**6, 10, 50, 1) == 5
-    assert default_min_steps(4, 2, 10, 1) == 2
+def test_the_default_is_the_earliest_rung_that_is_not_short() -> None:
+    assert default_min_steps(81, 3, 81, 1) == 27
+    assert default_min_steps(27, 3, 2000, 1) == 667
+    assert default_min_steps(27, 3, 2000, 100) == 700
+    assert default_min_steps(1000, 2, 800, 1) == 100
+    assert default_min_steps(4, 2, 10, 1) == 3  # a quarter: one of four is left for the end
+    assert default_min_steps(10**6, 10, 50, 1) == 7
+    assert default_min_steps(2, 2, 1, 1) == 1
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 5, 7, 8, 9, 30, 100])
+@pytest.mark.parametrize("steps", [2, 3, 5, 7, 10, 81, 270, 1_999, 10**6])
+@pytest.mark.parametrize("multiple", [1, 2, 3, 40, 100])
+def test_no_default_is_short_or_none(factor: int, steps: int, multiple: int) -> None:
+    for num in (factor, factor + 1, 27 * factor):
+        first = default_min_steps(num, factor, steps, multiple)
+        assert first * SHORT_RUNG >= steps
+        assert first % multiple == 0
+        assert first < steps or multiple >= steps
 
 
 @pytest.mark.parametrize(

@@ -267,19 +267,20 @@ def test_what_shapes_a_search_is_written_out() -> None:
 
 
 def test_the_first_rung_is_written_out() -> None:
-    # 27 configurations, factor 3: 3 rungs and one left; 2,000 / 27 = 74.
+    # A third of 2,000: by a ninth, what would be best at the end is stopped too often.
     sweep = {"optimizer.lr": {"log": [1e-4, 1.0], "count": 27}}
     halving: Json = {"kind": "successive_halving"}
     resolved = parsed(study(sweep=sweep, strategy={"kind": "grid", "stopper": halving}))
-    assert resolved.spec["strategy"]["stopper"] == {**halving, "factor": 3, "min_steps": 74}
-    # 27·74 + 9·(222 − 74) + 3·(666 − 222) + 1·(2000 − 666)
-    assert resolved.max_updates == 1998 + 1332 + 1332 + 1334
+    assert resolved.spec["strategy"]["stopper"] == {**halving, "factor": 3, "min_steps": 667}
+    assert resolved.warnings == ()
+    # 27·667 + 9·(2000 − 667)
+    assert resolved.max_updates == 18_009 + 11_997
     assert_posted_again_it_is_the_same(resolved)
     best = {"name": "eval.loss", "at": "best"}
     resolved = parsed(
         study(sweep=sweep, strategy={"kind": "grid", "stopper": halving}, metric=best)
     )
-    assert resolved.spec["strategy"]["stopper"]["min_steps"] == 100
+    assert resolved.spec["strategy"]["stopper"]["min_steps"] == 700
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,9 @@ def test_the_first_rung_is_written_out() -> None:
         (33, 270, "give 34 or more"),
         (34, 270, None),
         (250, 2_000, None),
-        (None, 2_000, "is 74, less than an eighth of the 2,000 updates"),
+        (74, 2_000, "is 74, less than an eighth of the 2,000 updates"),
+        (None, 2_000, None),
+        (None, 270, None),
         (1, 2, None),
     ],
 )
