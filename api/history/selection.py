@@ -87,8 +87,6 @@ async def answer(
 
     Raises `NotFoundError`, and `InvalidInputError` for a series that there is not.
     """
-    # The status first: once it is terminal, no row comes after the ones that are counted next.
-    terminal = await store.status(name) in TERMINAL
     meta = await store.history_meta(name, question.kind)
     names = wanted_series(question, meta)
     first = 0 if question.after is None else row_after(meta, question.after)
@@ -111,7 +109,7 @@ async def answer(
         total=meta.num_rows,
         method=method,
         reaches_end=end >= meta.num_rows,
-        terminal=terminal,
+        terminal=meta.status in TERMINAL,
         first_nonfinite_step=meta.first_nonfinite_step,
     )
 

@@ -6,7 +6,7 @@ from typing import Final, Literal, cast
 
 import orjson
 
-from core.jobs import Attempt, AttemptEnd, JobRecord
+from core.jobs import Attempt, AttemptEnd, JobRecord, Status
 from core.store.calls.codec import Fields, decode, dumps, encode_new, new_record, place_of
 from core.store.history.layout import HistoryKind, HistoryLayout, HistoryMeta, Segment
 from core.store.protocols.types import NewJob, WorkerInfo
@@ -100,8 +100,10 @@ META_FIELDS: Final = ("status", "layout:{}", "rows:{}", "last:{}", "nonfinite:{}
 def decode_meta(values: Sequence[bytes | None]) -> HistoryMeta:
     """Read the meta of a history of a job that exists. A kind that the job has no layout for has no
     series and no rows."""
-    _, layout, rows, last, nonfinite, segments = values
+    status, layout, rows, last, nonfinite, segments = values
+    assert status is not None
     return HistoryMeta(
+        status=cast(Status, status.decode()),
         layout=decode_layout(layout) if layout else HistoryLayout(1, {}, 0),
         num_rows=int(rows or 0),
         last_step=None if last is None else int(last),

@@ -6,6 +6,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.jobs import Status
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import (
     Extent,
@@ -66,12 +67,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class HistoryMeta:
-    """Facts about a history that are known without reading its rows.
+    """Facts about a history that are known without reading its rows, all of one moment.
 
-    `last_step` is the last row's step (None without rows). `first_nonfinite_step` is of `loss`.
-    `segments` hold all rows, one after another; none where the rows lie in chunks of their own.
+    `status` is the job's or run's: once it is terminal, no row comes after these. `last_step` is
+    the last row's step (None without rows). `first_nonfinite_step` is of `loss`. `segments` hold
+    all rows, one after another; none where the rows lie in chunks of their own.
     """
 
+    status: Status
     layout: HistoryLayout
     num_rows: int
     last_step: int | None

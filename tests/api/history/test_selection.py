@@ -25,13 +25,10 @@ class Stored:
         self.most_numbers = 0
         self.num_picked = 0
 
-    async def status(self, name: str) -> str:
-        return "succeeded"
-
     async def history_meta(self, name: str, kind: HistoryKind) -> HistoryMeta:
         widths = {each: column[0].size for each, column in self.columns.items() if each != "step"}
         layout = HistoryLayout(1, widths, ROWS)
-        return HistoryMeta(layout, ROWS, ROWS - 1, self.first_nonfinite)
+        return HistoryMeta("succeeded", layout, ROWS, ROWS - 1, self.first_nonfinite)
 
     async def history_rows(
         self,
