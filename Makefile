@@ -83,7 +83,9 @@ trials: install
 faults: install
 	@$(BIN)/python -m tests.trials faults
 
+# uv, which asks the registry for sums, is installed here only.
 lock: install
+	@$(PIP) install --quiet --upgrade uv
 	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[worker,embedded,dev,bench]'
 	$(BIN)/python scripts/lock.py
 	@touch $(STAMP)

@@ -5,12 +5,18 @@ torch, `worker.txt` adds the `worker` extra, `dev.txt` what tests and linters ne
 the benchmarks compare with. Each is cut from the metadata of the installed packages, so it names
 versions only, never where they came from.
 
+`image/` has the same versions for the container images, one file a layer, with the sums of all the
+registry's files of each (uv asks it): `api.txt`, `worker.txt` without torch, `torch.txt` with the
+CUDA packages that its build for Linux needs, and `build.txt`, which makes the wheel.
+
     python scripts/lock.py            write them (what `make lock` does after an upgrade)
     python scripts/lock.py --check    exit 1 when they and .venv or pyproject.toml disagree
 """
 
+import re
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 
@@ -20,6 +26,7 @@ from packaging.version import Version
 
 PROJECT = "thalweg"
 FOLDER = Path(__file__).resolve().parent.parent / "requirements"
+IMAGE = FOLDER / "image"
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("api", ()),
     ("worker", ("worker",)),
@@ -43,11 +50,11 @@ def needs(name: str, extras: Iterable[str]) -> list[Requirement]:
     ]
 
 
-def closure(extras: tuple[str, ...]) -> dict[str, str]:
-    """Every package that the project with these extras needs: canonical name -> version."""
+def closure(extras: tuple[str, ...], root: str = PROJECT) -> dict[str, str]:
+    """Every package that `root` with these extras needs: canonical name -> version."""
     found: dict[str, str] = {}
     seen: set[tuple[str, tuple[str, ...]]] = set()
-    waiting = [(PROJECT, extras)]
+    waiting = [(root, extras)]
     while waiting:
         entry = waiting.pop()
         name = entry[0]
@@ -57,7 +64,7 @@ def closure(extras: tuple[str, ...]) -> dict[str, str]:
         # A local part such as "+cpu" says which build was at hand, not which version.
         found[name] = Version(distribution(name).version).public
         waiting += [(canonicalize_name(r.name), tuple(sorted(r.extras))) for r in needs(*entry)]
-    del found[PROJECT]
+    found.pop(PROJECT, None)
     return found
 
 
@@ -72,6 +79,79 @@ def write() -> None:
         lines = sorted(own.union(ELSEWHERE.get(layer, ())), key=lambda line: line.partition("=="))
         (FOLDER / f"{layer}.txt").write_text(HEADER + base + "\n".join(lines) + "\n")
         below, base = pins, f"-r {layer}.txt\n"
+    IMAGE.mkdir(exist_ok=True)
+    of_image = image_pins()
+    for name, lines in of_image.items():
+        (IMAGE / f"{name}.txt").write_text(HEADER + with_sums(name, lines, of_image))
+
+
+def own_lines(layer: str) -> list[str]:
+    """The pins in a layer's file, without those of the layers below it."""
+    lines = (FOLDER / f"{layer}.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-r "))]
+
+
+def image_pins() -> dict[str, list[str]]:
+    """What each file of the images pins by the lock; `torch` brings the CUDA packages besides."""
+    worker = own_lines("worker")
+    build = closure((), "hatchling")
+    return {
+        "api": own_lines("api"),
+        "worker": [line for line in worker if not line.startswith("torch==")],
+        "torch": [line for line in worker if line.startswith("torch==")],
+        "build": [f"{name}=={build[name]}" for name in sorted(build)],
+    }
+
+
+def with_sums(name: str, lines: Iterable[str], of_image: Mapping[str, Iterable[str]]) -> str:
+    """The lines of one of the images' files, with the sums of what they name, from the registry."""
+    options = ["--no-deps"]
+    if name == "torch":
+        others = [line for file in ("api", "worker") for line in of_image[file]]
+        (IMAGE / "others.in").write_text("\n".join(others))
+        names = [line.partition("==")[0] for line in others]
+        options = ["--constraints", str(IMAGE / "others.in")]
+        options += [word for each in names for word in ("--no-emit-package", each)]
+    command = (
+        *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-config"),
+        *("--universal", "--python-version", "3.11", "--no-python-downloads"),
+        *("--generate-hashes", "--no-header", "--no-annotate", *options, "-"),
+    )
+    try:
+        text = "\n".join(lines)
+        done = subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=True)
+    finally:
+        (IMAGE / "others.in").unlink(missing_ok=True)
+    # What uv says below the list of packages that were left out.
+    return re.sub(r"^#.*\n", "", done.stdout, flags=re.MULTILINE).strip() + "\n"
+
+
+def hashed(name: str) -> dict[str, tuple[str, int]]:
+    """Of one of the images' files: package -> its version and the number of its sums."""
+    text = (IMAGE / f"{name}.txt").read_text().replace("\\\n", "")
+    found: dict[str, tuple[str, int]] = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            requirement = Requirement(re.sub(r"\s+--hash=.*", "", line))
+            version = str(requirement.specifier).removeprefix("==")
+            found[canonicalize_name(requirement.name)] = version, line.count("--hash=sha256:")
+    return found
+
+
+def image_faults() -> Iterable[str]:
+    """Where the images' files disagree with the lock, one line each."""
+    for name, lines in image_pins().items():
+        file, pins = f"image/{name}.txt", hashed(name)
+        wanted = {Requirement(line).name: str(Requirement(line).specifier)[2:] for line in lines}
+        for package, version in wanted.items():
+            if pins.get(package, ("", 0))[0] != version:
+                yield f"{file} does not pin {package} {version}"
+        for package in pins.keys() - wanted.keys():
+            if name != "torch" or not package.startswith(LEFT_TO_TORCH):
+                yield f"{file} pins {package}, which the lock has not"
+        for package, (_, sums) in pins.items():
+            if not sums:
+                yield f"{file} has no sum of {package}"
 
 
 def locked(layer: str) -> dict[str, str]:
@@ -108,6 +188,7 @@ def faults() -> Iterable[str]:
             continue
         if installed != pin:
             yield f"{name} {pin} is locked, but {installed} is installed"
+    yield from image_faults()
 
 
 def main(arguments: list[str]) -> int:
