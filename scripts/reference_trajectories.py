@@ -102,6 +102,12 @@ def schedule_free(name: str, **options: Any) -> Any:
     return make
 
 
+def prodigy(**options: Any) -> Any:
+    from prodigyopt import Prodigy
+
+    return lambda weights: Prodigy(weights, **options)
+
+
 def others(name: str, **options: Any) -> Any:
     import pytorch_optimizer
 
@@ -168,6 +174,25 @@ CASES: Final = [
     Case(
         {"kind": "schedule_free_adamw", "lr": 0.05, "betas": [0.8, 0.9], "eps": 1e-3}, "optax",
         lambda: by_optax(contrib.schedule_free_adamw(0.05, b1=0.8, b2=0.9, eps=1e-3)),
+    ),
+    Case(
+        {"kind": "prodigy", "weight_decay": 0.2, "d0": 1e-3}, "prodigyopt",
+        lambda: by_torch(prodigy(weight_decay=0.2, d0=1e-3)),
+    ),
+    Case(
+        {"kind": "prodigy", "lr": 0.7, "betas": [0.8, 0.95], "beta3": 0.9, "d0": 1e-2,
+         "growth_rate": 1.2, "d_coef": 2.0, "use_bias_correction": True, "safeguard_warmup": True,
+         "weight_decay": 0.3, "decoupled_weight_decay": False},
+        "prodigyopt",
+        lambda: by_torch(
+            prodigy(lr=0.7, betas=(0.8, 0.95), beta3=0.9, d0=1e-2, growth_rate=1.2, d_coef=2.0,
+                    use_bias_correction=True, safeguard_warmup=True, weight_decay=0.3,
+                    decouple=False)
+        ),
+    ),
+    Case(
+        {"kind": "prodigy", "d0": 1e-2, "use_bias_correction": True}, "optax",
+        lambda: by_optax(contrib.prodigy(1.0, estim_lr0=1e-2)),
     ),
 ]  # fmt: skip
 

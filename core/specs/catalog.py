@@ -49,6 +49,8 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
                   "Taniguchi et al. 2024, arXiv 2411.02853"),
         "ademamix": ("Adam with a second, slow mean of gradients.",
                      "Pagliardini et al. 2024, arXiv 2409.03137"),
+        "prodigy": ("Adam that finds its own step size; `lr` is a factor on it.",
+                    "Mishchenko and Defazio 2024, arXiv 2306.06101"),
         "schedule_free_sgd": ("SGD whose results are of a mean of its points: needs no schedule.",
                               "Defazio et al. 2024, arXiv 2405.15682"),
         "schedule_free_adamw": ("AdamW whose results are of a mean of its points: no schedule.",

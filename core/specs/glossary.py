@@ -74,6 +74,11 @@ FIELDS: Final[dict[str, str]] = {
                                 " of these (1).",
     "ScheduleFreeAdamW.betas": "Where gradients are taken, between the fast point (0) and the mean"
                                " of these (1), and the decay rate of the running mean of squares.",
+    "Prodigy.lr": "Factor on the step size that is found.",
+    "use_bias_correction": "Correct the bias of the means, as Adam does.",
+    "safeguard_warmup": "Leave the rate out of the sums that d is found by: for long warm-ups.",
+    "d0": "First d, a lower bound of the distance to a solution.",
+    "d_coef": "Factor on the d that is found.",
     "warmup_steps": "Updates over which the rate rises to `lr`; 0: none.",
     "r": "Point t counts in the mean by t to this power.",
     "weight_lr_power": "A point counts in the mean by the largest rate so far to this power.",

@@ -5,9 +5,10 @@ higher-order gradients), never what it computes, and the training loop uses neit
 `tables/torch_optim.json` holds torch's signatures; a test keeps both in step.
 
 `lr` may be "auto" until the job's own range test and race have settled it
-(`core.specs.validation.auto_lr`). LBFGS and Rprop take a number only: an update of LBFGS is up to
-`max_iter` steps whose length it finds itself, and Rprop's `lr` is the first of the step sizes that
-it adapts weight by weight; a test that raises the rate from step to step would measure neither.
+(`core.specs.validation.auto_lr`). LBFGS, Rprop and Prodigy take a number only: an
+update of LBFGS is up to `max_iter` steps whose length it finds itself, Rprop's `lr` is the first of
+the step sizes that it adapts weight by weight, and Prodigy's a factor on the one that it finds; a
+test that raises the rate from step to step would measure none of them.
 """
 
 import math
@@ -249,9 +250,27 @@ class ScheduleFreeAdamW(OwnOptimizer):
     decoupled_weight_decay: bool = True
 
 
+class Prodigy(OwnOptimizer):
+    """The options and defaults of the authors' `prodigyopt`, without those for several devices."""
+
+    kind: Literal["prodigy"]
+    lr: Positive = 1.0
+    betas: Betas = (0.9, 0.999)
+    beta3: Fraction | None = None
+    """Decay rate of the sums that d is found by. Default: the root of the second beta."""
+    eps: NonNegative = 1e-8
+    use_bias_correction: bool = False
+    safeguard_warmup: bool = False
+    d0: Positive = 1e-6
+    d_coef: Positive = 1.0
+    growth_rate: Annotated[float, Field(ge=1)] | None = None
+    """Largest factor by which d grows in an update; null: any."""
+    decoupled_weight_decay: bool = True
+
+
 ScheduleFree = ScheduleFreeSGD | ScheduleFreeAdamW
 """Methods whose evaluations and results are of another point than their gradients."""
-Own = Lion | Adopt | AdEMAMix | ScheduleFree
+Own = Lion | Adopt | AdEMAMix | ScheduleFree | Prodigy
 
 Optimizer = Annotated[
     SGD
@@ -272,7 +291,8 @@ Optimizer = Annotated[
     | Adopt
     | AdEMAMix
     | ScheduleFreeSGD
-    | ScheduleFreeAdamW,
+    | ScheduleFreeAdamW
+    | Prodigy,
     Field(discriminator="kind"),
 ]
 NotFused = ASGD | Adafactor | LBFGS
@@ -308,6 +328,8 @@ def state_vectors(optimizer: Optimizer, steps: int) -> int:
             return 2
         case AdEMAMix() | ScheduleFreeAdamW():
             return 3
+        case Prodigy():
+            return 4
         case LBFGS():
             # Two a remembered pair; direction, last gradient, and the line search's copies.
             return 2 * min(optimizer.history_size, steps * optimizer.max_iter) + 6

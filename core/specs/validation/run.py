@@ -1,5 +1,6 @@
 """Rules of how a problem is run: optimizer, budget and schedule, with their lengths written out."""
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 from types import NoneType
@@ -8,7 +9,7 @@ from typing import Final
 from core.specs.base import Spec
 from core.specs.job import MAX_STEPS, Budget, JobSpec, StartFrom, Supervised
 from core.specs.models import Uniform
-from core.specs.optimizers import LBFGS, SGD, Muon, Optimizer, Rprop
+from core.specs.optimizers import LBFGS, SGD, Muon, Optimizer, Prodigy, Rprop
 from core.specs.schedules import (
     Chained,
     ConstantFactor,
@@ -36,7 +37,7 @@ MAX_SCHEDULE_DEPTH: Final = 10
 
 
 def resolve_optimizer(optimizer: Optimizer, faults: FieldErrorList) -> Optimizer:
-    """Check what torch would refuse; write out what stands for LBFGS's and Muon's None."""
+    """Check what torch would refuse; write out what a None of LBFGS, Muon or Prodigy stands for."""
     if getattr(optimizer, "foreach", None) and getattr(optimizer, "fused", None):
         faults.add(
             "optimizer.fused", "conflict",
@@ -61,6 +62,8 @@ def resolve_optimizer(optimizer: Optimizer, faults: FieldErrorList) -> Optimizer
             _too_many(optimizer, "history_size", MOST_PAIRS, faults)
         case LBFGS(max_eval=None):
             return optimizer.model_copy(update={"max_eval": optimizer.max_iter * 5 // 4})
+        case Prodigy(beta3=None):
+            return optimizer.model_copy(update={"beta3": math.sqrt(optimizer.betas[1])})
         case Muon(adjust_lr_fn=None):
             return optimizer.model_copy(update={"adjust_lr_fn": "original"})
         case _:

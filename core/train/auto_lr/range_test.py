@@ -133,21 +133,30 @@ class Trial:
         self._descent = OptimizationState(self._spec, self._problem)
 
     def reach(self) -> float | None:
-        """Return the rate whose first update is as long, in its largest coordinate, as the point is
+        """Return the rate whose first move is as long, in its largest coordinate, as the point is
         large (at least 1); None when there is no update at any rate. The trial begins anew."""
         # Small, so that what the update depends on does not change on the way.
         unit = 1e-3
-        self.step(0, unit)
+        for step in range(2):  # the first update of some (ADOPT) takes measure, and moves nothing
+            self.step(step, unit)
+            moved, size = self._moved()
+            if moved != 0:
+                break
+        self._begin()
+        if not 0 < moved < math.inf:
+            return None
+        return min(LARGEST, unit * size / moved)
+
+    def _moved(self) -> tuple[float, float]:
+        """Return how far the point is from its first one in the largest coordinate, and how large
+        that one was, at least 1."""
         moved, size = 0.0, 1.0
         for name, value in self._problem.state().items():
             if value.is_floating_point():
                 before = self._first[name]
                 moved = max(moved, float((value - before).abs().max()))
                 size = max(size, float(before.abs().max()))
-        self._begin()
-        if not 0 < moved < math.inf:
-            return None
-        return min(LARGEST, unit * size / moved)
+        return moved, size
 
     def initial_loss(self) -> float | None:
         """Return the loss that the run begins at; None: the first row's."""

@@ -17,7 +17,8 @@ from core.train.optim.rules.base import Options, Rule, bounded, numbers_in, swit
 class ByRule(torch.optim.Optimizer):
     """An optimizer whose updates are a rule's.
 
-    A parameter's state are the tensors of the rule's `State`, by name. The group holds the options
+    A parameter's state are the tensors of the rule's `State`, by name (of a rule that moves a run's
+    parameters together, all of them are the first one's). The group holds the options
     (rate and momentum are read from it at each step, where schedules write them), the number of
     `updates` made, and the rule's `memory`.
     """
@@ -27,7 +28,7 @@ class ByRule(torch.optim.Optimizer):
         self._rule = rule
         self._options = Options(switches_in(options), uses_momentum=True)
         self._maximize = bool(options.get("maximize"))
-        first = self.param_groups[0]["params"][0].new_zeros(0)
+        first = self.param_groups[0]["params"][0].new_zeros(1, 1)
         hyper = {name: first.new_tensor(value) for name, value in numbers_in(options).items()}
         self._state: Any = type(rule.init(first, hyper, self._options))
         for group in self.param_groups:
@@ -39,9 +40,14 @@ class ByRule(torch.optim.Optimizer):
         """Make one update by the gradients as they are; parameters without one stay."""
         for group in self.param_groups:
             coefficients = self._coefficients(group)
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, coefficients, group)
+            moved = [each for each in group["params"] if each.grad is not None]
+            if self._rule.unit == "run":
+                self._move_together(moved, coefficients, group)
+                continue
+            for parameter in moved:
+                gradient = parameter.grad
+                held = self.state[parameter]
+                parameter.add_(self._update(parameter, gradient, held, coefficients, group))
 
     def evaluated(self) -> list[Tensor] | None:
         """Return the weights that evaluations and results are of, a tensor for each parameter, the
@@ -65,17 +71,35 @@ class ByRule(torch.optim.Optimizer):
         dtype = group["params"][0].dtype
         return columns._make(bounded(column.item(), dtype) for column in columns)
 
-    def _move(
-        self, parameter: Tensor, gradient: Tensor, coefficients: Any, group: dict[str, Any]
+    def _move_together(
+        self, parameters: Sequence[Tensor], coefficients: Any, group: dict[str, Any]
     ) -> None:
-        held = self.state[parameter]
+        """Move all as one row, whose state is the first one's."""
+        if not parameters:
+            return
+        row = torch.cat([each.reshape(1, -1) for each in parameters], dim=1)
+        gradient = torch.cat([each.grad.reshape(1, -1) for each in parameters], dim=1)  # type: ignore[union-attr]
+        update = self._update(row, gradient, self.state[parameters[0]], coefficients, group)
+        parts = torch.split(update, [each.numel() for each in parameters], dim=1)
+        for each, part in zip(parameters, parts, strict=True):
+            each.add_(part.view_as(each))
+
+    def _update(
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        held: dict[str, Any],
+        coefficients: Any,
+        group: dict[str, Any],
+    ) -> Tensor:
+        """Return what to add; `held` is the state, which this makes where there is none."""
         if not held:
             hyper = {k: parameter.new_tensor(v) for k, v in self._numbers(group).items()}
             held |= self._rule.init(parameter, hyper, self._options)._asdict()
         if self._maximize:
             gradient = -gradient
         state = self._state._make(held[name] for name in self._state._fields)
-        parameter.add_(self._rule.update(gradient, state, parameter, coefficients))
+        return self._rule.update(gradient, state, parameter, coefficients)
 
     @staticmethod
     def _numbers(group: dict[str, Any]) -> dict[str, float]:

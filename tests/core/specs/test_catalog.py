@@ -54,7 +54,7 @@ def parts_of(value: Any) -> Iterator[Any]:
 
 def test_the_kinds_are_those_of_the_issue() -> None:
     assert set(kinds("optimizers")[14:]) == {
-        "lion", "adopt", "ademamix", "schedule_free_sgd", "schedule_free_adamw",
+        "lion", "adopt", "ademamix", "schedule_free_sgd", "schedule_free_adamw", "prodigy",
     }  # fmt: skip
     assert {"digits", "iris", "wine", "breast_cancer", "diabetes"} <= set(kinds("datasets"))
     assert {"moons", "friedman1", "sine_sequence", "inline"} <= set(kinds("datasets"))

@@ -111,4 +111,4 @@ def _deep(scalar: Scalar) -> Scalar:
 def rule(*, nesterov: bool, ns_steps: int, adjust_lr_fn: str | None) -> Rule:
     """Return the rule of runs that have these in common."""
     move = partial(update, nesterov=nesterov, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn)
-    return Rule(init, coefficients, move, elementwise=False)
+    return Rule(init, coefficients, move, unit="parameter")

@@ -61,7 +61,7 @@ class Clipping:
 class OptimizerStep:
     """The optimizer of a stack.
 
-    An elementwise method moves all parameters of a run as one row; another one, each by itself.
+    Most methods move all parameters of a run as one row; some (Muon), each by itself.
 
     Attributes:
         hyper: the numbers of this step, of all runs that the stack began with.
@@ -89,13 +89,13 @@ class OptimizerStep:
         self._clip = Clipping([specs[run] for run in self._runs], rows)
         self._device = rows.device
         self._parts = packing.spans
-        self._moved = [slice(0, packing.width)] if rule.elementwise else list(packing.spans)
+        self._moved = list(packing.spans) if rule.unit == "parameter" else [slice(0, packing.width)]
         """What is updated together: columns of the rows."""
         columns = {
             name: self._tensor(column if len(column) == 1 else column[self._runs], rows)
             for name, column in self.hyper.columns.items()
         }
-        matrices = [None] if rule.elementwise else hidden_matrices(packing.shapes)
+        matrices = hidden_matrices(packing.shapes) if rule.unit == "parameter" else [None]
         self._states = [
             rule.init(rows[:, moved], columns, self._options._replace(matrix=matrix))
             for moved, matrix in zip(self._moved, matrices, strict=True)
@@ -135,19 +135,20 @@ class OptimizerStep:
             return
         for first, left in product(range(0, slots, length), range(0, width, columns)):
             some = slice(first, first + length)
-            block = some, slice(left, left + columns)
+            block = (some, slice(left, left + columns)) if columns < width else (some,)
             these = kind._make(s if isinstance(s, float) else s[some] for s in scalars)
             part, own = values[block], _at(state, block)
             part.add_(self._rule.update(gradient[block], own, part, these))
 
     def _block(self, slots: int, width: int) -> tuple[int, int]:
         """Return how many slots, and columns, are updated together."""
-        if not self._rule.elementwise:
+        if self._rule.unit == "parameter":
             return slots, width
         piece = self._piece * torch.get_num_threads()
         length = -(-slots // min(slots, max(1, round(slots * width / piece))))
-        columns = -(-width // max(1, round(width / piece))) if length == 1 else width
-        return length, columns
+        if length > 1 or self._rule.unit == "run":
+            return length, width
+        return length, -(-width // max(1, round(width / piece)))
 
     def next_step(self, losses: NDArray[np.float64]) -> None:
         """Move the schedules on; `losses` of the row before the update, a slot each."""
@@ -208,7 +209,7 @@ class OptimizerStep:
 
     def _of_parameters(self) -> list[Any]:
         """Return each parameter's state, in the storage of what is moved with it."""
-        if not self._rule.elementwise:
+        if self._rule.unit != "number":
             return self._states
         (whole,) = self._states
         return [_at(whole, (slice(None), part)) for part in self._parts]

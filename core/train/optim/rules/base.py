@@ -11,7 +11,7 @@ not depend on the row it stands in.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -39,12 +39,18 @@ GROUPED: Final = {
 """Options that hold several numbers, and the names of these; a shorter one has the first names."""
 
 
+UNBOUNDED: Final = frozenset({"growth_rate"})
+"""Options for which null stands for infinity, which JSON does not have."""
+
+
 def numbers_in(options: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers among an optimizer's options, pairs and triples taken apart."""
     found: dict[str, float] = {}
     for name, value in options.items():
         if name in GROUPED:
             found.update(zip(GROUPED[name], value, strict=False))
+        elif value is None and name in UNBOUNDED:
+            found[name] = math.inf
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found[name] = value
     return found
@@ -90,17 +96,17 @@ class Rule:
             new state takes the old one's place, which takes Adam two thirds of the time; the step
             may take the gradient's. The other arguments stay.
         memory: number of runs -> the memory before the first update.
-        elementwise: each number moves by itself, so that some runs of a stack may be updated before
-            the others.
+        unit: what moves together: a single number, so that some numbers of a stack may be updated
+            before the others; all parameters of a run; or each parameter of a run by itself.
         evaluated: of the state, the parameters that evaluations and results are of; None: these are
-            the parameters themselves. Every rule with them is elementwise.
+            the parameters themselves. The unit is then the number.
     """
 
     init: Callable[[Tensor, Mapping[str, Tensor], Options], Any]
     coefficients: Callable[[Hyper, Memory, int, Options], tuple[Any, Memory]]
     update: Callable[[Tensor, Any, Tensor, Any], Tensor]
     memory: Callable[[int], Memory] = lambda runs: {}
-    elementwise: bool = True
+    unit: Literal["number", "run", "parameter"] = "number"
     evaluated: str | None = None
 
 

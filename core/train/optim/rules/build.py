@@ -2,8 +2,16 @@
 
 from typing import assert_never
 
-from core.specs.optimizers import AdEMAMix, Adopt, Lion, Own, ScheduleFreeAdamW, ScheduleFreeSGD
-from core.train.optim.rules import ademamix, adopt, lion, schedule_free
+from core.specs.optimizers import (
+    AdEMAMix,
+    Adopt,
+    Lion,
+    Own,
+    Prodigy,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+)
+from core.train.optim.rules import ademamix, adopt, lion, prodigy, schedule_free
 from core.train.optim.rules.base import Rule
 
 
@@ -21,5 +29,7 @@ def own_rule(spec: Own) -> Rule:
             return schedule_free.SGD
         case ScheduleFreeAdamW():
             return schedule_free.ADAMW
+        case Prodigy():
+            return prodigy.RULE
         case _:
             assert_never(spec)

@@ -16,7 +16,7 @@ from core.train.events import Control
 Json = dict[str, Any]
 
 LIMITS = Limits.of(Settings())
-TAKERS = [kind for kind in members("optimizer") if kind not in ("lbfgs", "rprop")]
+TAKERS = [kind for kind in members("optimizer") if kind not in ("lbfgs", "rprop", "prodigy")]
 """Optimizers whose rate may be left to the service."""
 
 

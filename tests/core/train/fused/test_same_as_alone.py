@@ -120,6 +120,17 @@ PAIRS: dict[str, tuple[Json, Json]] = {
         {"kind": "ademamix", "lr": 0.01, "decoupled_weight_decay": False, "weight_decay": 0.1},
         {"kind": "ademamix", "lr": 0.02, "decoupled_weight_decay": False},
     ),
+    "prodigy": (
+        {"kind": "prodigy", "lr": 0.2, "d0": 1e-3, "eps": 1e-5, "beta3": 0.99},
+        {"kind": "prodigy", "lr": 0.5, "d0": 1e-3, "weight_decay": 0.2, "betas": [0.8, 0.9],
+         "beta3": 0.9, "growth_rate": 1.5, "d_coef": 2.0, "eps": 1e-5},
+    ),
+    "prodigy otherwise": (
+        {"kind": "prodigy", "d0": 0.01, "decoupled_weight_decay": False, "weight_decay": 0.1,
+         "use_bias_correction": True, "safeguard_warmup": True},
+        {"kind": "prodigy", "d0": 0.02, "decoupled_weight_decay": False, "lr": 2.0,
+         "use_bias_correction": True, "safeguard_warmup": True},
+    ),
     "schedule_free_sgd": (
         {"kind": "schedule_free_sgd", "lr": 0.3},
         {"kind": "schedule_free_sgd", "lr": 0.5, "weight_decay": 0.1, "momentum": 0.7,

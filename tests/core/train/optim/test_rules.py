@@ -107,6 +107,23 @@ def schedule_free_adamw() -> list[float]:
     return [first, 0.1 * z + 0.9 * (first + z) / 2]
 
 
+def prodigy() -> list[float]:
+    # d₀ = 0.1. At first w = w₀, so n = 0 and d stays 0.1; m = 0.1·0.1·2, v = 0.001·0.01·4, γ = 0.1.
+    mean, square, sums = 0.02, 0.001 * 0.01 * 4.0, 0.1 * 2.0
+    first = 1.0 - 0.1 * (mean / math.sqrt(square) + 0.5 * 1.0)
+    # n = γ·3·(w₀ − w), s = β₃·0.2 + 0.1·3, d̂ = n/s; γ is still 0.1.
+    number = 0.1 * 3.0 * (1.0 - first)
+    sums = math.sqrt(0.999) * sums + 0.1 * 3.0
+    assert number / sums > 0.1
+    mean, square = 0.9 * mean + 0.1 * 0.1 * 3.0, 0.999 * square + 0.001 * 0.01 * 9.0
+    second = first - 0.1 * (mean / math.sqrt(square) + 0.5 * first)
+    # d has grown to n/s; β₃ is √β₂.
+    number, sums, d = math.sqrt(0.999) * number, math.sqrt(0.999) * sums, number / sums
+    number += (d / 0.1) * d * 4.0 * (1.0 - second)
+    mean, square = 0.9 * mean + 0.1 * d * 4.0, 0.999 * square + 0.001 * d * d * 16.0
+    return [first, second, second - d * (mean / math.sqrt(square) + 0.5 * second)]
+
+
 BY_HAND: dict[str, tuple[Json, list[float], Callable[[], list[float]]]] = {
     "lion": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, -0.1], lion),
     "adopt": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, 3.0], adopt),
@@ -124,13 +141,14 @@ BY_HAND: dict[str, tuple[Json, list[float], Callable[[], list[float]]]] = {
         ademamix,
     ),
     "schedule_free_sgd": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, 3.0], schedule_free_sgd),
+    "prodigy": ({"d0": 0.1, "eps": 0.0, "weight_decay": 0.5}, [2.0, 3.0, 4.0], prodigy),
     "schedule_free_adamw": (
         {"lr": 0.1, "weight_decay": 0.5, "eps": 0.0},
         [2.0, 3.0],
         schedule_free_adamw,
     ),
 }
-"""Options, the gradients of two steps, and the weights after each, from 1."""
+"""Options, the gradients of some steps, and the weights after each, from 1."""
 
 
 @pytest.mark.parametrize("kind", OWN)
@@ -198,6 +216,7 @@ FOR_IT: dict[str, Json] = {
     "lion": {"lr": 0.003},
     "adopt": {"lr": 0.03, "betas": [0.9, 0.99]},
     "ademamix": {"lr": 0.01, "betas": [0.9, 0.99, 0.99]},
+    "prodigy": {"d0": 1e-3},
     "schedule_free_sgd": {"lr": 3.0, "r": 10.0},
     "schedule_free_adamw": {"lr": 0.03, "r": 10.0},
 }

@@ -56,7 +56,7 @@ RUNS: dict[str, list[JobSpec]] = {
         for kind in (
             "adam", "adamw", "adamax", "nadam", "radam", "adagrad", "adadelta", "rmsprop", "rprop",
             "muon", "lion", "adopt", "ademamix", "schedule_free_sgd",
-            "schedule_free_adamw",
+            "schedule_free_adamw", "prodigy",
         )
     },
     "amsgrad": varied({"kind": "adam", "amsgrad": True}),

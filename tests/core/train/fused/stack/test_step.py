@@ -1,6 +1,7 @@
 """The mover: what an update may change, what a pause shares, and in how many pieces it is made."""
 
 import copy
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_an_update_leaves_the_parameters_to_its_caller(name: str) -> None:
         seen.append(answer)
         return answer
 
-    moved._rule = type(rule)(rule.init, rule.coefficients, update, rule.memory, rule.elementwise)
+    moved._rule = replace(rule, update=update)
     step(moved, rows, packing, 1)
     assert seen
 
