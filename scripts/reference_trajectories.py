@@ -91,6 +91,12 @@ def lion(**options: Any) -> Any:
     return lambda weights: Lion(weights, **options)
 
 
+def cautious_lion(**options: Any) -> Any:
+    from lion_pytorch.cautious_lion import Lion
+
+    return lambda weights: Lion(weights, **options)
+
+
 def schedule_free(name: str, **options: Any) -> Any:
     import schedulefree
 
@@ -122,6 +128,10 @@ CASES: Final = [
     Case(
         {"kind": "lion", "lr": 0.02, "betas": [0.8, 0.95]}, "lion-pytorch",
         lambda: by_torch(lion(lr=0.02, betas=(0.8, 0.95))),
+    ),
+    Case(
+        {"kind": "lion", "lr": 0.02, "cautious": True}, "lion-pytorch",
+        lambda: by_torch(cautious_lion(lr=0.02, cautious_factor=0.0)),
     ),
     Case(
         {"kind": "adopt", "lr": 0.03, "betas": [0.8, 0.95]}, "optax",

@@ -99,6 +99,8 @@ FIELDS: Final[dict[str, str]] = {
     "momentum": "Momentum factor.",
     "dampening": "Dampening of the momentum.",
     "nesterov": "Nesterov's momentum.",
+    "cautious": "Leave out what would go up the gradient, and let the rest of the update grow by as"
+                " much, parameter by parameter.",
     "amsgrad": "Use the largest second moment so far (AMSGrad).",
     "momentum_decay": "Decay of the momentum.",
     "lr_decay": "Decay of the learning rate.",

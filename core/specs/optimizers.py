@@ -192,7 +192,11 @@ class OwnOptimizer(Spec):
     maximize: bool = False
 
 
-class Lion(OwnOptimizer):
+class Cautious(OwnOptimizer):
+    cautious: bool = False
+
+
+class Lion(Cautious):
     """The options and defaults of the authors' `lion_pytorch.py`, where decay is decoupled."""
 
     kind: Literal["lion"]
@@ -201,7 +205,7 @@ class Lion(OwnOptimizer):
     decoupled_weight_decay: bool = True
 
 
-class Adopt(OwnOptimizer):
+class Adopt(Cautious):
     """The options of the authors' implementation; their `clip_lambda` is t ↦ t^`clip_exponent`, and
     None without `use_clipping`."""
 
@@ -213,7 +217,7 @@ class Adopt(OwnOptimizer):
     decoupled_weight_decay: bool = False
 
 
-class AdEMAMix(OwnOptimizer):
+class AdEMAMix(Cautious):
     """The options of the authors' implementation, with 0 for a warm-up that is None there."""
 
     kind: Literal["ademamix"]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from core.specs.job import JobSpec
-from core.specs.optimizers import Adagrad, Adam, Adamax, AdamW, Adopt, RMSprop
+from core.specs.optimizers import Adagrad, Adam, Adamax, AdamW, Adopt, Cautious, RMSprop
 from core.train.measure.objective import Objective, flat
 
 
@@ -43,6 +43,8 @@ def preconditioner(
     optimizer = spec.optimizer
     if not isinstance(optimizer, Adam | AdamW | Adamax | Adopt | RMSprop | Adagrad):
         return None
+    if isinstance(optimizer, Cautious) and optimizer.cautious:
+        return None  # its steps are no fixed multiple of the gradient
     parts = None if state is None else _parts(objective, state.get("state", {}))
     source = "optimizer_state" if parts is not None else "reconstructed"
     if parts is not None:

@@ -45,9 +45,12 @@ class ByRule(torch.optim.Optimizer):
                 self._move_together(moved, coefficients, group)
                 continue
             for parameter in moved:
-                gradient = parameter.grad
+                values, gradient = parameter, parameter.grad
+                if self._rule.unit == "parameter":
+                    values, gradient = values.reshape(1, -1), gradient.reshape(1, -1)
                 held = self.state[parameter]
-                parameter.add_(self._update(parameter, gradient, held, coefficients, group))
+                update = self._update(values, gradient, held, coefficients, group)
+                parameter.add_(update.view_as(parameter))
 
     def evaluated(self) -> list[Tensor] | None:
         """Return the weights that evaluations and results are of, a tensor for each parameter, the

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from core.specs.job import JobSpec
-from core.specs.optimizers import settled_lr
+from core.specs.optimizers import OwnOptimizer, settled_lr
+from core.specs.unions import members
 from core.train.problems.build import build_problem
-from tests.core.train.harness import StopAt, blobs_job, function_job, parabola, train
+from tests.core.train.harness import StopAt, Trained, blobs_job, function_job, parabola, train
 
 ROLLBACK = {"action": "rollback", "lr_factor": 0.5, "max_times": 3}
 COLUMNS = ("step", "loss", "lr", "grad_norm")
@@ -219,3 +220,28 @@ def test_a_run_that_goes_well_is_the_same_to_the_bit_under_any_policy(tmp_path: 
         assert other.column("loss", "eval") == plain.column("loss", "eval")
         for name, weight in plain.weights().items():
             np.testing.assert_array_equal(weight, other.weights()[name])
+
+
+OWN = [kind for kind, model in members("optimizer").items() if issubclass(model, OwnOptimizer)]
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_with_our_own_optimizers_a_rollback_leaves_no_trace_of_what_was_left(
+    kind: str, tmp_path: Path
+) -> None:
+    policy = {"action": "rollback", "lr_factor": 2.0**-20, "max_times": 1}
+    start = {"x": 3.0, "y": -2.0}
+    optimizer: dict[str, Any] = {"kind": kind, "weight_decay": 0.01}
+
+    def run(lr: float, folder: str, **rest: Any) -> Trained:
+        chosen = {**optimizer, "lr": lr}
+        spec = function_job("x**2 + 0.5*y**2", start, chosen, 60, precision="float64", **rest)
+        return train(spec, tmp_path / folder)
+
+    tried, plain = run(2.0**16, "a", on_divergence=policy), run(2.0**-4, "b")
+    assert [entry["to_step"] for entry in tried.events.interventions] == [0]
+    for name in (*COLUMNS, "x"):
+        assert tried.column(name) == plain.column(name)
+    assert tried.ending.best == plain.ending.best
+    for name in ("best", "final"):
+        np.testing.assert_array_equal(tried.weights(name)["x"], plain.weights(name)["x"])

@@ -5,6 +5,7 @@ from typing import assert_never
 from core.specs.optimizers import (
     AdEMAMix,
     Adopt,
+    Cautious,
     Lion,
     Own,
     Prodigy,
@@ -13,11 +14,17 @@ from core.specs.optimizers import (
 )
 from core.train.optim.rules import ademamix, adopt, lion, prodigy, schedule_free
 from core.train.optim.rules.base import Rule
+from core.train.optim.rules.cautious import cautious
 
 
 def own_rule(spec: Own) -> Rule:
     """Return the rule, for one run or many; what it takes from `spec` beside the kind is the same
     in all of them."""
+    rule = _rule(spec)
+    return cautious(rule) if isinstance(spec, Cautious) and spec.cautious else rule
+
+
+def _rule(spec: Own) -> Rule:
     match spec:
         case Lion():
             return lion.RULE

@@ -28,6 +28,7 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"kind": "lion", "lr": 0.01, "weight_decay": 0.1},
     {"kind": "adopt", "lr": 0.01, "weight_decay": 0.1},
     {"kind": "ademamix", "lr": 0.01, "alpha_warmup": 9, "beta3_warmup": 9},
+    {"kind": "ademamix", "lr": 0.01, "cautious": True},
     {"kind": "prodigy", "d0": 0.01, "weight_decay": 0.1, "use_bias_correction": True},
     {"kind": "schedule_free_sgd", "lr": 0.3, "warmup_steps": 4, "r": 0.5},
     {"kind": "schedule_free_adamw", "lr": 0.02, "weight_decay": 0.1},

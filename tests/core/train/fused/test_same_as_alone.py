@@ -120,6 +120,18 @@ PAIRS: dict[str, tuple[Json, Json]] = {
         {"kind": "ademamix", "lr": 0.01, "decoupled_weight_decay": False, "weight_decay": 0.1},
         {"kind": "ademamix", "lr": 0.02, "decoupled_weight_decay": False},
     ),
+    "lion cautious": (
+        {"kind": "lion", "lr": 0.01, "cautious": True},
+        {"kind": "lion", "lr": 0.02, "cautious": True, "weight_decay": 0.3},
+    ),
+    "adopt cautious": (
+        {"kind": "adopt", "lr": 0.01, "cautious": True},
+        {"kind": "adopt", "lr": 0.02, "cautious": True, "weight_decay": 0.3},
+    ),
+    "ademamix cautious": (
+        {"kind": "ademamix", "lr": 0.01, "cautious": True},
+        {"kind": "ademamix", "lr": 0.02, "cautious": True, "weight_decay": 0.3},
+    ),
     "prodigy": (
         {"kind": "prodigy", "lr": 0.2, "d0": 1e-3, "eps": 1e-5, "beta3": 0.99},
         {"kind": "prodigy", "lr": 0.5, "d0": 1e-3, "weight_decay": 0.2, "betas": [0.8, 0.9],

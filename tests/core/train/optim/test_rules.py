@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from core.specs.optimizers import Optimizer, OwnOptimizer
+from core.specs.optimizers import Cautious, Optimizer, OwnOptimizer
 from core.specs.parsing.job import parse_job
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
@@ -162,6 +162,48 @@ def test_two_steps_have_the_values_worked_by_hand(kind: str) -> None:
         optimizer.step()
         found.append(x.item())
     assert found == pytest.approx(wanted(), abs=1e-12)
+
+
+# --- cautious updates
+
+CAUTIOUS = [kind for kind, model in members("optimizer").items() if issubclass(model, Cautious)]
+
+
+@pytest.mark.parametrize("kind", CAUTIOUS)
+def test_a_cautious_update_leaves_out_what_goes_up_and_makes_up_for_it(kind: str) -> None:
+    """Each step beside the one that the plain method makes from the same weights."""
+    gradients = ([1.0, -2.0, 3.0, 4.0], [1.0, -1.0, 2.0, 1.0], [2.0, 0.1, 2.0, -0.1])
+    options = {"kind": kind, "lr": 0.1, "weight_decay": 0.5, "decoupled_weight_decay": True}
+    own, plain = (nn.Parameter(torch.ones(4, dtype=torch.float64)) for _ in range(2))
+    cautious, other = built([own], {**options, "cautious": True}), built([plain], options)
+    for number, values in enumerate(gradients):
+        gradient = torch.tensor(values, dtype=torch.float64)
+        before = own.detach().clone()
+        with torch.no_grad():
+            plain.copy_(before)
+        own.grad, plain.grad = gradient.clone(), gradient.clone()
+        cautious.step()
+        other.step()
+        decay = 0.0 if kind == "adopt" and number == 0 else 0.1 * 0.5 * before
+        update = plain.detach() - before + decay
+        agrees = update * gradient < 0
+        if number == 2:
+            assert agrees.tolist() == [True, False, True, False]  # two means have yet to turn
+        wanted = update * agrees / max(float(agrees.double().mean()), 1e-3)
+        torch.testing.assert_close(own.detach() - before + decay, wanted, rtol=1e-12, atol=1e-14)
+
+
+def test_cautious_means_are_taken_of_each_parameter() -> None:
+    # Of two parameters, one whose numbers all agree moves as ever; of the other a half does.
+    one, two = (nn.Parameter(torch.zeros(2, dtype=torch.float64)) for _ in range(2))
+    optimizer = built([one, two], {"kind": "lion", "lr": 0.1, "cautious": True})
+    for signs in ([1.0, 1.0], [0.1, -0.01]):
+        before = two.detach().clone()
+        one.grad = torch.ones(2, dtype=torch.float64)
+        two.grad = torch.tensor(signs, dtype=torch.float64)
+        optimizer.step()
+    assert one.tolist() == pytest.approx([-0.2, -0.2])
+    assert (two.detach() - before).tolist() == pytest.approx([-0.2, 0.0])
 
 
 # --- what holds for all of them

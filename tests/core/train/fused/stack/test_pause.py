@@ -59,6 +59,7 @@ RUNS: dict[str, list[JobSpec]] = {
             "schedule_free_adamw", "prodigy",
         )
     },
+    "cautious": varied({"kind": "adopt", "cautious": True}),
     "amsgrad": varied({"kind": "adam", "amsgrad": True}),
     "momentum": varied({"kind": "sgd", "momentum": 0.9, "dampening": 0.1}),
     "clipped": varied({"kind": "adam"}, gradient_clip={"kind": "norm", "max_norm": 0.3}),
