@@ -184,6 +184,10 @@ class LBFGS(Spec):
     line_search_fn: Literal["strong_wolfe"] | None = None
 
 
+Exponent = Annotated[float, Field(ge=0, le=20)]
+"""Power of a count or a rate that stays far from overflow."""
+
+
 class OwnOptimizer(Spec):
     """Options of the methods that torch does not have (`core.train.optim.rules`)."""
 
@@ -237,8 +241,8 @@ class ScheduleFreeSGD(OwnOptimizer):
     lr: Rate = 1.0
     momentum: Fraction = 0.9
     warmup_steps: NonNegativeInt = 0
-    r: NonNegative = 0.0
-    weight_lr_power: NonNegative = 2.0
+    r: Exponent = 0.0
+    weight_lr_power: Exponent = 2.0
 
 
 class ScheduleFreeAdamW(OwnOptimizer):
@@ -249,8 +253,8 @@ class ScheduleFreeAdamW(OwnOptimizer):
     betas: Betas = (0.9, 0.999)
     eps: NonNegative = 1e-8
     warmup_steps: NonNegativeInt = 0
-    r: NonNegative = 0.0
-    weight_lr_power: NonNegative = 2.0
+    r: Exponent = 0.0
+    weight_lr_power: Exponent = 2.0
     decoupled_weight_decay: bool = True
 
 

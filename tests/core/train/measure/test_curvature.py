@@ -14,12 +14,13 @@ from core.diagnosis.diagnose import diagnose
 from core.diagnosis.evidence.measured import Measured
 from core.errors import NotFoundError
 from core.specs.job import JobSpec
-from core.specs.optimizers import Adam, RMSprop
+from core.specs.optimizers import Adam, Adopt, RMSprop
 from core.train.loop import run
 from core.train.measure import curvature
 from core.train.measure.measure import budget_for, measure, measure_checkpoint
 from core.train.measure.objective import Objective, build_objective
 from core.train.measure.preconditioner import preconditioner, threshold
+from core.train.optim.build import build_optimizer
 from tests.core.diagnosis.labelled.running import Received
 from tests.core.diagnosis.runs import resolved
 
@@ -198,6 +199,32 @@ def test_the_preconditioner_is_adams_own_and_its_threshold_38() -> None:
     assert torch.allclose(found.diagonal, (1 - 0.9**3) * root, rtol=1e-6)
     assert found.threshold == pytest.approx(38.0)
     assert threshold(RMSprop(kind="rmsprop", momentum=0.9)) == pytest.approx(3.8)
+
+
+@pytest.mark.parametrize(("share", "stable"), [(0.97, True), (1.03, False)])
+def test_adopt_is_stable_up_to_its_threshold(share: float, stable: bool) -> None:
+    """While v is all but constant, on λx²/2 from where its root, the divisor, is λ."""
+    optimizer = Adopt(kind="adopt", betas=(0.9, 1 - 1e-15), use_clipping=False)
+    spec = on_function({"kind": "quadratic", "eigenvalues": [4.0]}, [1.0])
+    rate = share * threshold(optimizer)
+    spec = spec.model_copy(update={"optimizer": optimizer.model_copy(update={"lr": rate})})
+    x = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+    method = build_optimizer(spec.optimizer, [x])
+    for _ in range(300):
+        x.grad = 4.0 * x.detach()
+        method.step()
+    assert (abs(x.item()) < 1e-3) == stable
+    assert (abs(x.item()) > 10.0) != stable
+    state = {"state": {0: method.state[x]}}
+    found = preconditioner(spec, build_objective(spec, None, CPU), state, None)
+    assert found is not None
+    assert found.source == "optimizer_state"
+    assert found.threshold == pytest.approx(38.0)
+    if stable:
+        assert found.diagonal.tolist() == pytest.approx([4.0])
+    cautious = optimizer.model_copy(update={"cautious": True})
+    other = spec.model_copy(update={"optimizer": cautious})
+    assert preconditioner(other, build_objective(spec, None, CPU), state, None) is None
 
 
 def saddle(hidden: list[int]) -> JobSpec:
