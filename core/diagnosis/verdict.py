@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import Finding, Findings
 from core.specs.job import Supervised
-from core.specs.sizes.model import equal_first_weights
+from core.specs.sizes.first_weights import equal_first_weights
 
 # Confidence as a share of verdicts that were right, learned from the tuning half of the labelled
 # set (`tests/core/diagnosis/labelled`).

@@ -12,6 +12,7 @@ test that raises the rate from step to step would measure none of them.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal, assert_never
 
 from pydantic import Discriminator, Field, Tag
@@ -163,6 +164,18 @@ class Muon(Spec):
     adamw_eps: NonNegative = 1e-8
     adamw_lr_scale: Positive = 1.0
     """AdamW's rate over `lr`, at every step of a schedule."""
+
+
+def hidden_matrices(shapes: Sequence[Sequence[int]]) -> list[tuple[int, int] | None]:
+    """Return the rows and columns of each parameter that Muon moves; None for those that are
+    AdamW's.
+
+    Args:
+        shapes: of a model's parameters in their order: the last matrix is the output layer's.
+    """
+    matrices = [(shape[0], shape[1]) if len(shape) == 2 else None for shape in shapes]
+    output = max((n for n, matrix in enumerate(matrices) if matrix is not None), default=None)
+    return [None if number == output else matrix for number, matrix in enumerate(matrices)]
 
 
 def rate_factor(rows: int, columns: int, adjust_lr_fn: str | None) -> float:

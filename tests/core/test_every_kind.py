@@ -30,7 +30,6 @@ from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import remedied
 from core.specs.sizes.cost import estimate, memory_parts
 from core.specs.sizes.fusing import bytes_per_run, fusable, groups, structure_key
-from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import extent_of, num_steps
 from core.specs.studies.parse import configurations, parse_study
 from core.specs.unions import SWEEPS, UNIONS, kind_of, members, tag_of
@@ -161,17 +160,6 @@ def test_what_is_fused_is_said_once() -> None:
         assert (rule_of(optimizer) is None) == (kind in alone), kind
     listed = {entry["kind"]: entry["supports"]["fused"] for entry in entries("optimizers")}
     assert {kind for kind, fused in listed.items() if not fused} == alone
-
-
-@pytest.mark.parametrize("kind", members("model"))
-def test_the_structure_of_a_model_is_that_of_its_fields(kind: str) -> None:
-    model: Any = members("model")[kind].model_validate({"kind": kind})
-    structure = structure_of(model)
-    for field in ("hidden", "activation", "norm", "dropout"):
-        if field in type(model).model_fields:
-            assert getattr(structure, field) == getattr(model, field)
-        else:
-            assert not getattr(structure, field)
 
 
 def holders() -> list[str]:

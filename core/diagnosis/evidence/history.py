@@ -15,9 +15,7 @@ from core.diagnosis.evidence.theory import longest_stride
 from core.jobs import Outcome
 from core.specs.direction import sign_of_job
 from core.specs.job import ClipNorm, JobSpec, Supervised
-from core.specs.models import BatchNorm
-from core.specs.sizes.model import structure_of
-from core.specs.sizes.shapes import data_shape, split_rows
+from core.specs.sizes.shapes import data_shape, layers_of, split_rows
 
 FEW: Final = 16
 WINDOW: Final = 128
@@ -123,7 +121,7 @@ class Rows:
         problem = self.spec.problem
         if not isinstance(problem, Supervised):
             return True
-        if structure_of(problem.model).dropout > 0.0 or problem.data.order.kind == "explicit":
+        if layers_of(problem).draws or problem.data.order.kind == "explicit":
             return False
         size = self.spec.batch_size
         if size == "full" or size is None:
@@ -138,8 +136,8 @@ class Rows:
         problem = self.spec.problem
         if not isinstance(problem, Supervised):
             return False
-        structure = structure_of(problem.model)
-        return structure.dropout > 0.0 or isinstance(structure.norm, BatchNorm)
+        layers = layers_of(problem)
+        return layers.draws or layers.batch_norms
 
     @cached_property
     def late_evaluations(self) -> tuple[float, float] | None:
@@ -191,7 +189,7 @@ class Rows:
         """Tell whether the loss is convex in the weights (a linear model: all losses offered
         are)."""
         problem = self.spec.problem
-        return isinstance(problem, Supervised) and structure_of(problem.model).convex
+        return isinstance(problem, Supervised) and layers_of(problem).convex
 
     @cached_property
     def method(self) -> theory.Method:

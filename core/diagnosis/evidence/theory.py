@@ -6,16 +6,14 @@ Cohen et al. 2021 (arXiv 2103.00065), section 5 and appendix B.
 """
 
 import math
-from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 from core.diagnosis.evidence.curves import Floats
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.optimizers import SGD, Muon, rate_factor
-from core.specs.sizes.model import structure_of
-from core.specs.sizes.shapes import data_shape, problem_parameters
+from core.specs.optimizers import SGD, Muon, hidden_matrices, rate_factor
+from core.specs.sizes.shapes import layers_of, problem_parameters
 
 # How long a step can be where the gradient's length has no say: adaptive methods and Muon.
 SINGULAR: Final = 1.25
@@ -35,8 +33,8 @@ def longest_stride(spec: JobSpec) -> float:
         return math.sqrt(square)
     hidden = 0.0
     if isinstance(problem, Supervised):
-        widths = (data_shape(problem.data).num_features, *structure_of(problem.model).hidden)
-        for columns, rows in pairwise(widths):
+        shapes = [parameter.shape for parameter in layers_of(problem).parameters]
+        for rows, columns in filter(None, hidden_matrices(shapes)):
             square -= rows * columns
             factor = rate_factor(rows, columns, optimizer.adjust_lr_fn)
             hidden += (SINGULAR * factor) ** 2 * min(rows, columns)

@@ -8,7 +8,7 @@ from core.diagnosis.remedies.patches import Remedy
 from core.specs.base import Json
 from core.specs.job import Supervised
 from core.specs.models import MLP, KaimingUniform, LinearModel
-from core.specs.sizes.model import equal_first_weights
+from core.specs.sizes.first_weights import equal_first_weights
 
 _FLAT_ENDS = frozenset({"sigmoid", "tanh", "softsign"})
 

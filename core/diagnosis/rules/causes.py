@@ -11,8 +11,8 @@ from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.specs.job import ClipNorm, ClipValue, JobSpec, Supervised
 from core.specs.losses import CrossEntropy
 from core.specs.optimizers import settled_lr
-from core.specs.sizes.model import equal_first_weights, structure_of
-from core.specs.sizes.shapes import extent_of
+from core.specs.sizes.first_weights import equal_first_weights
+from core.specs.sizes.shapes import extent_of, layers_of
 
 GUESS: Final = 0.95
 """A loss above this share of a constant output's is not clearly better: least squares of p weights
@@ -88,20 +88,22 @@ def look_equal_units(e: Evidence) -> RuleAnswer:
     problem = e.spec.problem
     if not isinstance(problem, Supervised):
         return unknown("For models with hidden layers.")
-    structure = structure_of(problem.model)
-    if not structure.hidden:
+    layers = layers_of(problem)
+    widths = [layers.num_units(placed) for placed in layers.activations]
+    if not widths:
         return unknown("For models with hidden layers.")
     value = equal_first_weights(problem.model.init, e.spec.precision)
-    if value is None or structure.dropout > 0.0:
+    if value is None or layers.draws:
         return clear("The first weights differ, or dropout tells the units apart.", 2.0)
-    narrow = min(structure.hidden) == 1
+    narrow = min(widths) == 1
+    linear = all(placed.layer.kind == "identity" for placed in layers.activations)
     outputs = extent_of(e.spec).num_outputs
     one_output = outputs == 1 or (outputs == 2 and isinstance(problem.loss, CrossEntropy))
-    if value != 0.0 and (narrow or (one_output and structure.activation == "identity")):
+    if value != 0.0 and (narrow or (one_output and linear)):
         return clear("The first weights are equal, but one unit a layer can do as much.", 2.0)
     text = f"All first weights are {value:g}, so that the units of a layer have equal gradients and"
     text += " stay equal, whatever the method: a layer is as good as one unit."
-    return triggered(text, 2.0, first_weights=value, widest_layer=float(max(structure.hidden)))
+    return triggered(text, 2.0, first_weights=value, widest_layer=float(max(widths)))
 
 
 def look_held_by_clipping(e: Evidence) -> RuleAnswer:

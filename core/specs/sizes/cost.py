@@ -7,7 +7,6 @@ from core.specs.data import Builtin, Data, Inline, Synthetic
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.optimizers import state_vectors
-from core.specs.sizes.model import structure_of
 from core.specs.sizes.shapes import Extent, extent_of, rows_of, start_of, steps_of
 
 BYTES_A_NUMBER: Final = 8
@@ -87,15 +86,13 @@ def _function_bytes(problem: FunctionProblem, dim: int, item: int) -> int:
 def _rows_bytes(spec: JobSpec, problem: Supervised, size: Extent, item: int) -> tuple[int, int]:
     """Return the bytes of the data, and of the activations of the larger of a batch and the
     evaluation rows."""
-    shape = size.shape
+    shape, layers = size.shape, size.layers
     assert shape is not None
+    assert layers is not None
     width = shape.num_features + shape.target_width
     data = shape.num_rows * width * (_bytes_read(problem.data) + 2 * item)
     batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
-    structure = structure_of(problem.model)
-    outputs = sum(structure.hidden) + size.num_outputs  # of all layers
-    kept = shape.num_features + structure.kept * outputs
-    return data, item * max(batch, size.eval_rows) * kept
+    return data, item * max(batch, size.eval_rows) * layers.kept
 
 
 def _bytes_read(data: Data) -> int:

@@ -2,20 +2,16 @@
 torch."""
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from core.specs.data import Inline
 from core.specs.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
-from core.specs.models import MLP, LinearModel
+from core.specs.layers.expand import Expanded
+from core.specs.layers.kinds import Dropout
 from core.specs.optimizers import Muon, NotFused, ScheduleFree, state_vectors
 from core.specs.sizes.cost import memory_parts
-from core.specs.sizes.model import structure_of
-from core.specs.sizes.shapes import extent_of, layer_widths, steps_of
+from core.specs.sizes.shapes import extent_of, layers_of, steps_of
 
-FusedModel = LinearModel | MLP
-"""Models that `core.train.fused.models` computes many of at once; the runs of others train one by
-one. Said here alone, likewise."""
-_FUSED_MODELS: Final = frozenset(get_args(FusedModel))
 COMMON: Final = frozenset({"kind", "ns_steps", "adjust_lr_fn"})
 """Options that all runs of an optimizer in a stack have in common, beside its booleans."""
 MUON_SCRATCH: Final = 2
@@ -46,7 +42,7 @@ def fusable(spec: JobSpec) -> bool:
     many, and a run from its origin that a divergence ends. A stack does not keep its last gradients
     to compare the next with."""
     problem = spec.problem
-    if isinstance(problem, Supervised) and type(problem.model) not in _FUSED_MODELS:
+    if isinstance(problem, Supervised) and not fused_layers(layers_of(problem)):
         return False
     if isinstance(spec.optimizer, NotFused) or spec.record.gradient_cosine:
         return False
@@ -79,13 +75,33 @@ def structure_key(spec: JobSpec) -> Hashable | None:
 def _problem_structure(spec: JobSpec) -> Hashable:
     problem = spec.problem
     if isinstance(problem, Supervised):
-        without: Any = {"model": {"init", "dropout"}}
-        shifts = structure_of(problem.model).shifts  # which dropout has a part in
+        without: Any = {"model": True}
+        layers = _layer_structure(layers_of(problem))
         if not isinstance(problem.data, Inline):
-            return problem.model_dump_json(exclude=without), shifts
+            return problem.model_dump_json(exclude=without), layers
         without["data"] = {"features", "targets"}
-        return problem.model_dump_json(exclude=without), shifts, problem.data.digest
+        return problem.model_dump_json(exclude=without), layers, problem.data.digest
     return problem.function.model_dump_json(), problem.bounds is not None
+
+
+def _layer_structure(layers: Expanded) -> Hashable:
+    """Return what runs that share a stack have the same of their layers: all but the probabilities
+    of dropout; a perceptron's masks may be ones, so that it may have none at all."""
+    if layers.perceptron is not None:
+        return tuple(
+            (placed.name, placed.layer)
+            for placed in layers.all_layers
+            if not isinstance(placed.layer, Dropout)
+        )
+    return tuple(
+        (placed.name, placed.layer.p > 0.0 if isinstance(placed.layer, Dropout) else placed.layer)
+        for placed in layers.all_layers
+    )
+
+
+def fused_layers(layers: Expanded) -> bool:
+    """Tell whether runs of a model with these layers train in a stack."""
+    return layers.perceptron is not None
 
 
 def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
@@ -117,13 +133,10 @@ def bytes_per_run(spec: JobSpec) -> int:
     weights = vectors * item * size.num_parameters
     if not isinstance(spec.problem, Supervised):
         return weights + memory_parts(spec, size, steps)["problem.function"]
-    shape = size.shape
-    assert shape is not None
+    assert size.layers is not None
     batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
-    widths = layer_widths(spec.problem.model, shape.num_features, size.num_outputs)
-    model = structure_of(spec.problem.model)
-    layers = 3 + 4 * (model.norm is not None) + 2 * bool(model.dropout)
-    return weights + item * batch * (widths[0] + 2 * layers * sum(widths[1:]))
+    kept = size.layers.kept + 2 * size.num_outputs  # the losses', too
+    return weights + 3 * item * batch * kept // 2
 
 
 def stacks(

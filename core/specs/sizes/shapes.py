@@ -5,8 +5,6 @@ Torch-free, so that the API can refuse what does not fit; tests hold the counts 
 
 import json
 from functools import cache
-from itertools import compress
-from operator import mul
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, assert_never
 
@@ -30,6 +28,7 @@ from core.specs.data import (
 )
 from core.specs.formulas.values import dimension
 from core.specs.job import Budget, FunctionProblem, JobSpec, Record, Supervised
+from core.specs.layers.expand import Expanded, expand
 from core.specs.losses import (
     L1,
     MSE,
@@ -40,8 +39,6 @@ from core.specs.losses import (
     MultiMargin,
     SmoothL1,
 )
-from core.specs.models import Model
-from core.specs.sizes.model import structure_of
 
 _TABLES: Final = Path(__file__).parents[1] / "tables"
 
@@ -152,28 +149,17 @@ def output_width(loss: Loss, shape: DataShape) -> int:
             return shape.target_width
 
 
-def layer_widths(model: Model, num_inputs: int, num_outputs: int) -> tuple[int, ...]:
-    """List the widths of the inputs, each hidden layer and the outputs."""
-    return (num_inputs, *structure_of(model).hidden, num_outputs)
-
-
-def num_parameters(model: Model, num_inputs: int, num_outputs: int) -> int:
-    """Count the trainable numbers: weights, biases, and of each normalized hidden layer a scale and
-    as a rule a shift for each unit."""
-    structure = structure_of(model)
-    hidden = structure.hidden
-    weights: int = sum(map(mul, (num_inputs, *hidden), (*hidden, num_outputs)))
-    biases = sum(compress((*hidden, num_outputs), structure.biases))
-    scales = sum(hidden) if structure.norm else 0
-    return weights + biases + scales + sum(compress(hidden, structure.shifts))
+def layers_of(problem: Supervised) -> Expanded:
+    """Return the layers of a resolved problem's model."""
+    shape = data_shape(problem.data)
+    return expand(problem.model, shape.num_features, output_width(_loss(problem), shape))
 
 
 def problem_parameters(problem: Supervised | FunctionProblem) -> int:
     """Count the parameters of the model (its loss resolved), or the coordinates of the point."""
     if isinstance(problem, FunctionProblem):
         return dimension(problem.function)
-    shape = data_shape(problem.data)
-    return num_parameters(problem.model, shape.num_features, output_width(_loss(problem), shape))
+    return layers_of(problem).num_parameters
 
 
 def _loss(problem: Supervised) -> Loss:
@@ -201,6 +187,7 @@ class Extent(NamedTuple):
 
     Attributes:
         num_parameters: of the model, or coordinates of the point.
+        layers: of the model; None for functions.
         shape: of the data; None for functions.
         num_outputs: of the model; 1 for functions.
         train_rows, eval_rows: after the split; 0 for functions.
@@ -210,6 +197,7 @@ class Extent(NamedTuple):
     """
 
     num_parameters: int
+    layers: Expanded | None
     shape: DataShape | None
     num_outputs: int
     train_rows: int
@@ -229,13 +217,15 @@ def extent(
         train["grad_cosine"] = 1
     if isinstance(problem, FunctionProblem):
         dim = dimension(problem.function)
-        return Extent(dim, None, 1, 0, 0, None, {"train": {**train, "x": dim}, "eval": {}})
+        return Extent(dim, None, None, 1, 0, 0, None, {"train": {**train, "x": dim}, "eval": {}})
     data, loss, shape = problem.data, _loss(problem), data_shape(problem.data)
     outputs = output_width(loss, shape)
     train_rows, eval_rows = split_rows(shape.num_rows, data.eval_fraction)
     metric = "mae" if loss_family(loss) == "values" else "accuracy"
+    layers = expand(problem.model, shape.num_features, outputs)
     return Extent(
-        num_parameters(problem.model, shape.num_features, outputs),
+        layers.num_parameters,
+        layers,
         shape,
         outputs,
         train_rows,

@@ -5,11 +5,18 @@ from typing import Final, Literal, assert_never
 from core.specs.base import is_whole
 from core.specs.data import Blobs, Builtin, Data, ExplicitOrder, Inline, Spirals, Synthetic
 from core.specs.job import JobSpec, Supervised
+from core.specs.layers.kinds import BatchNorm, LayerNorm
+from core.specs.layers.trace import LayerError
 from core.specs.losses import MSE, CrossEntropy, Loss
-from core.specs.models import BatchNorm, LayerNorm
 from core.specs.optimizers import LBFGS, Rprop
-from core.specs.sizes.model import structure_of
-from core.specs.sizes.shapes import DataShape, data_shape, inline_classes, loss_family, split_rows
+from core.specs.sizes.shapes import (
+    DataShape,
+    data_shape,
+    inline_classes,
+    layers_of,
+    loss_family,
+    split_rows,
+)
 from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
 
@@ -43,14 +50,17 @@ def resolve_supervised(
     loss = problem.loss or (MSE(kind="mse") if shape.num_classes is None else _CROSS_ENTROPY)
     _check_loss(problem, loss, shape, faults)
     _check_split(problem, shape, limits, faults)
-    _check_layer_norm(problem, limits, faults)
+    if len(faults.errors) > before:
+        return None
+    problem = problem if problem.loss else problem.model_copy(update={"loss": loss})
+    _check_layers(problem, limits, faults)
     if len(faults.errors) > before:
         return None
     if _evaluates_nothing(problem.data, shape) and not _is_given(problem.data):
         # The default of so few rows, written out as what it comes to.
         data = problem.data.model_copy(update={"eval_fraction": 0.0})
         problem = problem.model_copy(update={"data": data})
-    return problem if problem.loss else problem.model_copy(update={"loss": loss})
+    return problem
 
 
 _CROSS_ENTROPY: Final = CrossEntropy(kind="cross_entropy")
@@ -253,25 +263,35 @@ def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) ->
 def _check_batch_norm(problem: Supervised, sizes: list[int], faults: FieldErrorList) -> None:
     if min(sizes) > 1:
         return
-    model = structure_of(problem.model)
-    if isinstance(model.norm, BatchNorm) and model.hidden:
+    norm = next((p for p in layers_of(problem).all_layers if isinstance(p.layer, BatchNorm)), None)
+    if norm is not None:
         faults.add(
-            "problem.model.norm", "batch_of_one_row",
-            "problem.model.norm batch cannot train on a batch of one row, which has no variance;"
-            " choose another batch_size, set problem.data.drop_last, or use the norm layer",
+            f"problem.model.{norm.field}", "batch_of_one_row",
+            f"problem.model.{norm.field}: a norm of the batch cannot train on a batch of one row,"
+            " which has no variance; choose another batch_size, set problem.data.drop_last, or use"
+            " a norm of layers",
         )  # fmt: skip
 
 
-def _check_layer_norm(problem: Supervised, limits: Limits, faults: FieldErrorList) -> None:
-    model = structure_of(problem.model)
-    if isinstance(model.norm, LayerNorm) and 1 in model.hidden and not limits.stored:
-        place = model.hidden.index(1)
-        faults.add(
-            "problem.model.norm", "norm_of_one_unit",
-            f"problem.model.norm layer over one unit (problem.model.hidden.{place} is 1) gives the"
-            " same number for every row, so that nothing before it learns; give that layer more"
-            " units, or use the norm batch or none",
-        )  # fmt: skip
+def _check_layers(problem: Supervised, limits: Limits, faults: FieldErrorList) -> None:
+    """Check that the model's layers fit together, and that each can learn."""
+    try:
+        layers = layers_of(problem)
+    except LayerError as error:
+        param = f"problem.model.{error.field}"
+        faults.add(param, error.code, f"{param}: {error}")
+        return
+    if limits.stored:
+        return
+    for placed in layers.all_layers:
+        if isinstance(placed.layer, LayerNorm) and placed.input[-1] == 1:
+            faults.add(
+                f"problem.model.{placed.field}", "norm_of_one_unit",
+                f"problem.model.{placed.field}: a norm of layers over one unit ({placed.name})"
+                " gives the same number for every row, so that nothing before it learns; give the"
+                " layer before it more units, or use a norm of the batch or none",
+            )  # fmt: skip
+            return
 
 
 def check_float32(problem: Supervised, faults: FieldErrorList) -> None:

@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor
 
 from core.specs.base import Json
 from core.specs.job import JobSpec, Supervised
+from core.specs.layers.kinds import Activation
 from core.specs.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy
-from core.specs.sizes.model import structure_of
 from core.train.measure.objective import Model, Objective
 from core.train.models.activations import activation_function
-from core.train.models.mlp import Hidden
 
 _ROWS: Final = 2048
 _SATURATING: Final = {"tanh": 1.0, "sigmoid": 0.25, "softsign": 1.0}
@@ -24,8 +23,8 @@ _SEED: Final = 25
 def layer_table(
     objective: Objective, gradient: Tensor, update: dict[str, float] | None
 ) -> list[Json]:
-    """Return one entry a weight matrix: full-data gradient norm, per weight too, and the weights'
-    norm.
+    """Return one entry a weight matrix or kernel: full-data gradient norm, per weight too, and the
+    weights' norm.
 
     Args:
         update: norm of the next (or last) update by parameter name; None: not known.
@@ -35,7 +34,7 @@ def layer_table(
         count = parameter.numel()
         part = gradient[offset : offset + count]
         offset += count
-        if parameter.ndim != 2:
+        if parameter.ndim < 2:
             continue
         norm, size = float(part.norm()), float(parameter.detach().norm())
         row: Json = {
@@ -50,32 +49,27 @@ def layer_table(
     return found
 
 
-def units(spec: JobSpec, model: Model) -> Json | None:
+def units(model: Model) -> Json | None:
     """Share of hidden units that are dead (no slope on any row) and of (unit, row) pairs that are
     saturated (slope below 2 % of the steepest; tanh, sigmoid, softsign). None without any."""
-    problem = spec.problem
-    assert isinstance(problem, Supervised)
-    structure = structure_of(problem.model)
-    if structure.activation is None or not structure.hidden:
+    activations = model.module.layers.activations
+    if not activations:
         return None
-    activation = activation_function(structure.activation)
     x = model.features[:: max(1, len(model.features) // _ROWS)]
-    seen: list[Tensor] = []
     with torch.no_grad():
-        for layer in model.module.hidden:
-            assert isinstance(layer, Hidden)
-            x = layer.linear(x)
-            x = layer.norm(x) if hasattr(layer, "norm") else x
-            seen.append(x)
-            x = activation(x)
-    top = _SATURATING.get(structure.activation)
+        seen = model.module.before_activations(x)
     dead, flat, layers = 0, 0.0, []
-    for z in seen:
+    for placed, z in zip(activations, seen, strict=True):
+        layer = cast(Activation, placed.layer)
+        top = _SATURATING.get(layer.kind)
         at = z.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(activation(at).sum(), at)
-        gone = int((slope.abs().amax(dim=0) <= 1e-9).sum())
+        (slope,) = torch.autograd.grad(activation_function(layer)(at).sum(), at)
+        # Channels of images and features of sequences are units; each place is another row.
+        axis = model.module.layers.unit_axis(placed)
+        by_unit = slope.abs().movedim(axis, -1).flatten(0, -2)
+        gone = int((by_unit.amax(dim=0) <= 1e-9).sum())
         share = float((slope.abs() < 0.02 * top).double().mean()) if top is not None else 0.0
-        layers.append({"units": z.shape[1], "dead": gone, "saturated": share})
+        layers.append({"units": by_unit.shape[-1], "dead": gone, "saturated": share})
         dead, flat = dead + gone, flat + share
     total = sum(row["units"] for row in layers)
     return {"dead": dead / total, "saturated": flat / len(layers), "layers": layers}

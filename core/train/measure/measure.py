@@ -21,7 +21,8 @@ from core.specs.base import Json
 from core.specs.direction import goal_of, sign_of_job
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.models import KaimingUniform
-from core.specs.sizes.model import equal_first_weights, structure_of
+from core.specs.sizes.first_weights import equal_first_weights
+from core.specs.sizes.shapes import layers_of
 from core.train.checkpoint.snapshot import decode, resume_points, step_name, step_of
 from core.train.devices import exact_kernels, pick_device
 from core.train.measure import curvature, layers, multistart, trial_steps
@@ -165,7 +166,7 @@ def _measure(
     size = spec.batch_size
     if objective.model is not None:
         found["initial"] = _initial(spec, gradient.device, None)
-        found["units"] = layers.units(spec, objective.model)
+        found["units"] = layers.units(objective.model)
         found["constant_loss"] = layers.constant_loss(spec, objective.model)
         if isinstance(size, int) and size < objective.rows and within(0.2)():
             noise = layers.noise_scale(objective, gradient, size, _DRAWS, within(0.4))
@@ -297,7 +298,7 @@ def _lowest_elsewhere(
     there was no time for a single step.
     """
     problem = spec.problem
-    if not isinstance(problem, Supervised) or structure_of(problem.model).convex:
+    if not isinstance(problem, Supervised) or layers_of(problem).convex:
         return None
     if goal_of(spec.optimizer) == "max":
         return None

@@ -13,7 +13,7 @@ from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.train.data.build import build_dataset
 from core.train.losses import LossFunction, target_form, twice_differentiable
 from core.train.models.build import build_model
-from core.train.models.mlp import MLP
+from core.train.models.layered import LayeredModel
 from core.train.problems.build import build_problem
 from core.train.problems.functions import build_function, start_point, variable_names
 from core.train.state import StateCopy, result_weights
@@ -28,7 +28,7 @@ LEAST_ROWS: Final = 256
 class Model:
     """A supervised problem's model and rows."""
 
-    module: MLP
+    module: LayeredModel
     features: Tensor
     targets: Tensor
     loss: LossFunction
@@ -128,7 +128,7 @@ def _supervised(
     if weights is not None:
         module.load_state_dict(dict(weights))
     # The weights' loss: batch norm as in training, but no units left out.
-    module.dropout = 0.0
+    module.leave_nothing_out()
     module.train()
     total = len(data.train_features)
     size = sum(p.numel() for p in module.parameters())

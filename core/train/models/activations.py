@@ -1,46 +1,47 @@
-"""The activations by name, as plain functions."""
+"""The activations, as plain functions."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import assert_never
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.specs.models import Activation
+from core.specs.layers import kinds as k
 
 
-def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:  # noqa: C901, PLR0912 (one case a name)
-    """Return torch's function of this name with torch's default options."""
-    match name:
-        case "relu":
+def activation_function(layer: k.Activation) -> Callable[[Tensor], Tensor]:  # noqa: C901, PLR0912 (one case a kind)
+    """Return torch's function of this layer, with its options."""
+    match layer:
+        case k.ReLU():
             return torch.relu
-        case "leaky_relu":
-            return functional.leaky_relu
-        case "elu":
-            return functional.elu
-        case "selu":
+        case k.LeakyReLU(negative_slope=slope):
+            return partial(functional.leaky_relu, negative_slope=slope)
+        case k.ELU(alpha=alpha):
+            return partial(functional.elu, alpha=alpha)
+        case k.SELU():
             return torch.selu
-        case "gelu":
-            return functional.gelu
-        case "silu":
+        case k.GELU(approximate=approximate):
+            return partial(functional.gelu, approximate=approximate)
+        case k.SiLU():
             return functional.silu
-        case "mish":
+        case k.Mish():
             return functional.mish
-        case "softplus":
+        case k.Softplus():
             return functional.softplus
-        case "softsign":
+        case k.Softsign():
             return functional.softsign
-        case "tanh":
+        case k.Tanh():
             return torch.tanh
-        case "sigmoid":
+        case k.Sigmoid():
             return torch.sigmoid
-        case "hardswish":
+        case k.Hardswish():
             return functional.hardswish
-        case "identity":
+        case k.Identity():
             return _identity
         case _:
-            assert_never(name)
+            assert_never(layer)
 
 
 def _identity(x: Tensor) -> Tensor:

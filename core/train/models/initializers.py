@@ -2,11 +2,13 @@
 cast."""
 
 import math
-from typing import assert_never
+from collections.abc import Sequence
+from typing import Final, assert_never
 
 import torch
 from torch import Tensor, nn
 
+from core.specs.layers.effects import Parameter
 from core.specs.models import (
     ConstantInit,
     Initializer,
@@ -21,35 +23,57 @@ from core.specs.models import (
 )
 from core.train.determinism import generator, one_thread
 
+POSITIONS_STD: Final = 0.02
+"""Deviation of learned positions, as in Devlin et al. 2018 (arXiv 1810.04805)."""
 
-def initialize(model: nn.Module, spec: Initializer, seed: int) -> None:
-    """Fill the linear maps of `model` in place; norms keep their ones and zeros.
 
-    Parameter number i (in the order of `model.parameters()`) draws from
-    `generator(seed, "init", i)`, so that no layer's start depends on another's size. Biases are
-    zero, but for `torch_default`. float32 and float64 models start at the same (rounded) point.
+def initialize(
+    model: nn.Module, parameters: Sequence[Parameter], spec: Initializer, seed: int
+) -> None:
+    """Fill the parameters of `model` in place; norms begin with ones and zeros.
+
+    Parameter number i draws from `generator(seed, "init", i)`, so that no layer's start depends on
+    another's size. Biases are zero, but for `torch_default`. float32 and float64 models start at
+    the same (rounded) point.
     """
-    indexes = {id(parameter): index for index, parameter in enumerate(model.parameters())}
+    tensors = dict(model.named_parameters())
     # Orthogonal matrices come from a factorization whose sums depend on the number of threads.
     with torch.no_grad(), one_thread():
-        for module in model.modules():
-            if isinstance(module, nn.Linear):
-                _fill(module.weight, spec, generator(seed, "init", indexes[id(module.weight)]))
-                if module.bias is not None:
-                    source = generator(seed, "init", indexes[id(module.bias)])
-                    _fill_bias(module.bias, module.in_features, spec, source)
+        for index, parameter in enumerate(parameters):
+            drawn = torch.empty(parameter.shape, dtype=torch.float64)
+            source = generator(seed, "init", index)
+            tensors[parameter.name].copy_(_filled(parameter, drawn, spec, source))
 
 
-def _fill(weight: Tensor, spec: Initializer, source: torch.Generator) -> None:
-    drawn = torch.empty(weight.shape, dtype=torch.float64)
-    weight.copy_(_draw(drawn, spec, source))
+def _filled(
+    parameter: Parameter, empty: Tensor, spec: Initializer, source: torch.Generator
+) -> Tensor:
+    """Fill `empty` as this parameter begins; with `torch_default` as torch's own modules do."""
+    default = isinstance(spec, TorchDefault)
+    match parameter.fill:
+        case "one":
+            return empty.fill_(1.0)
+        case "zero":
+            return empty.zero_()
+        case "bias" if not default:
+            return empty.zero_()
+        case "recurrent" if not default and empty.dim() == 1:
+            return empty.zero_()
+        case "attention" if default:
+            return nn.init.xavier_uniform_(empty, generator=source)
+        case "positions":
+            return nn.init.normal_(empty, 0.0, POSITIONS_STD, generator=source)
+        case "weight" | "bias" | "recurrent" | "attention":
+            return _draw(empty, spec, parameter.fan_in, source)
+        case _:
+            assert_never(parameter.fill)
 
 
-def _draw(empty: Tensor, spec: Initializer, source: torch.Generator) -> Tensor:
+def _draw(empty: Tensor, spec: Initializer, fan_in: int, source: torch.Generator) -> Tensor:
     init = nn.init
     match spec:
         case TorchDefault():
-            bound = 1 / math.sqrt(empty.shape[1])
+            bound = 1 / math.sqrt(fan_in)
             return init.uniform_(empty, -bound, bound, generator=source)
         case KaimingUniform():
             return init.kaiming_uniform_(empty, nonlinearity="relu", generator=source)
@@ -69,12 +93,3 @@ def _draw(empty: Tensor, spec: Initializer, source: torch.Generator) -> Tensor:
             return init.constant_(empty, spec.value)
         case _:
             assert_never(spec)
-
-
-def _fill_bias(bias: nn.Parameter, fan_in: int, spec: Initializer, source: torch.Generator) -> None:
-    if not isinstance(spec, TorchDefault):
-        bias.zero_()
-        return
-    bound = 1 / math.sqrt(fan_in)
-    drawn = torch.empty(bias.shape, dtype=torch.float64)
-    bias.copy_(nn.init.uniform_(drawn, -bound, bound, generator=source))

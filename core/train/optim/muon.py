@@ -25,22 +25,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.specs.optimizers import rate_factor
+from core.specs.optimizers import hidden_matrices, rate_factor
 
 Scalar = float | Tensor
 """A number, or one a matrix: (…, 1, 1)."""
-
-
-def hidden_matrices(shapes: Sequence[Sequence[int]]) -> list[tuple[int, int] | None]:
-    """Return the rows and columns of each parameter that Muon moves; None for those that are
-    AdamW's.
-
-    Args:
-        shapes: of a model's parameters in their order: the last matrix is the output layer's.
-    """
-    matrices = [(shape[0], shape[1]) if len(shape) == 2 else None for shape in shapes]
-    output = max((n for n, matrix in enumerate(matrices) if matrix is not None), default=None)
-    return [None if number == output else matrix for number, matrix in enumerate(matrices)]
 
 
 def orthogonalized(

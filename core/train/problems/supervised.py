@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from core.specs.job import Supervised
 from core.specs.losses import Loss
-from core.specs.sizes.model import centers, structure_of
+from core.specs.sizes.shapes import layers_of
 from core.train.data.batches import Batches
 from core.train.data.build import build_dataset
 from core.train.data.dataset import Dataset, constant_columns, without_columns
 from core.train.determinism import key, one_thread
 from core.train.losses import LossFunction, build_loss, metric_name, metric_sum, target_form
 from core.train.models.build import build_model
-from core.train.models.mlp import MLP
+from core.train.models.layered import LayeredModel
 from core.train.problems.base import copy_state
 
 EVAL_ROWS: Final = 8192
@@ -27,7 +27,7 @@ INITIAL_ROWS: Final = 4096
 """Training rows, at most, whose mean loss a run starts from."""
 
 
-def initial_loss(model: MLP, dataset: Dataset, loss: LossFunction, seed: int) -> float:
+def initial_loss(model: LayeredModel, dataset: Dataset, loss: LossFunction, seed: int) -> float:
     """Return the mean loss of a model's weights in training mode over the first `INITIAL_ROWS`
     training rows. Dropout is drawn from a stream of its own, and running statistics stay as they
     are; always one thread, so that a run alone and one among others have the same bits."""
@@ -36,7 +36,7 @@ def initial_loss(model: MLP, dataset: Dataset, loss: LossFunction, seed: int) ->
     )
     kept = [buffer.clone() for buffer in model.buffers()]
     with torch.no_grad(), one_thread():
-        if model.dropout:
+        if model.layers.draws:
             default_generator(features.device).manual_seed(key(seed, "initial_loss"))
         found = loss(model.forward(features), targets).item()
         for buffer, before in zip(model.buffers(), kept, strict=True):
@@ -48,9 +48,15 @@ class SupervisedProblem:
     """A model, a data set and a loss; satisfies `core.train.problems.base.Problem`."""
 
     def __init__(
-        self, model: MLP, dataset: Dataset, batches: Batches, loss: LossFunction, *, seed: int,
+        self,
+        model: LayeredModel,
+        dataset: Dataset,
+        batches: Batches,
+        loss: LossFunction,
+        *,
+        seed: int,
         metadata: dict[str, str],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._model = model
         self._forward = model.forward
         self._dataset = dataset
@@ -59,10 +65,12 @@ class SupervisedProblem:
         self._seed = seed
         self._metadata = metadata
         self._parameters = list(model.parameters())
-        self._dropout = default_generator(dataset.train_features.device) if model.dropout else None
+        self._dropout = (
+            default_generator(dataset.train_features.device) if model.layers.draws else None
+        )
         self.num_parameters = sum(p.numel() for p in self._parameters)
         self.steps_per_epoch = batches.steps_per_epoch
-        self.multiply_adds = self.num_parameters * batches.rows_per_batch
+        self.multiply_adds = model.layers.multiply_adds * batches.rows_per_batch
 
     def parameters(self) -> list[nn.Parameter]:
         return self._parameters
@@ -169,8 +177,7 @@ def data_of(
     weights are to be 0, so that the weights give the same for the features as they are.
     """
     dataset = build_dataset(spec.data, target_form(loss), device, dtype)
-    model = structure_of(spec.model)
-    if not (model.hidden and centers(model.norm)):
+    if not layers_of(spec).centered:
         return dataset, []
     ignored = constant_columns(dataset)
     return (without_columns(dataset, ignored), ignored) if ignored else (dataset, [])

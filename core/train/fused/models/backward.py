@@ -1,20 +1,19 @@
 """The gradients of many multilayer perceptrons, written out.
 
-The same products and sums as automatic differentiation of `StackedMLP.forward` does, in the same
-order and to the same bits, without its bookkeeping, which costs a step of small models a fifth of
-its time. For models without normalization, and for activations whose derivative follows from what
-they gave.
+The same products and sums as automatic differentiation of `StackedPerceptron.forward` does, in the
+same order and to the same bits, without its bookkeeping, which costs a step of small models a fifth
+of its time. For models without normalization, and for activations whose derivative follows from
+what they gave.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.specs.models import MLP, LinearModel
-from core.specs.sizes.fusing import FusedModel
+from core.specs.layers.expand import Perceptron
 from core.train.fused.models.linear import affine_values, output_values
 from core.train.fused.models.losses import StackedLoss, with_gradient
 
@@ -59,10 +58,13 @@ ACTIVATIONS: Final[Mapping[str, _Activation]] = {
 class WrittenOut:
     """Losses and gradients of a model's runs on a batch; see `written_out`."""
 
-    def __init__(self, layers: Sequence[str], activation: _Activation, loss: StackedLoss) -> None:
-        """Take the names that the hidden layers' parameters begin with as `layers`."""
-        self._layers = layers
-        self._activation = activation
+    def __init__(
+        self, perceptron: Perceptron, activations: Sequence[_Activation], loss: StackedLoss
+    ) -> None:
+        """Take an activation a hidden layer."""
+        self._layers = [f"{hidden.linear.name}." for hidden in perceptron.hidden]
+        self._output = f"{perceptron.output.name}."
+        self._activations = activations
         self._loss = loss
 
     @torch.no_grad()
@@ -79,32 +81,33 @@ class WrittenOut:
         Args:
             weights: parameters by name, each with a leading run axis.
             x: features (runs, padded rows, inputs); rows beyond `targets`' count for nothing.
-            masks: as `StackedMLP.forward` takes them.
+            masks: as `StackedPerceptron.forward` takes them.
             gradients: receive each run's, by the parameters' names.
         """
         inputs, activated = [x], []
         for number, layer in enumerate(self._layers):
-            weight, bias = weights[f"{layer}linear.weight"], weights.get(f"{layer}linear.bias")
-            y = self._activation.apply(affine_values(inputs[-1], weight, bias))
+            weight, bias = weights[f"{layer}weight"], weights.get(f"{layer}bias")
+            y = self._activations[number].apply(affine_values(inputs[-1], weight, bias))
             activated.append(y)
             inputs.append(y if masks is None else y * masks[number])
-        z = output_values(inputs[-1], weights["output.weight"], weights.get("output.bias"))
+        last, last_bias = f"{self._output}weight", f"{self._output}bias"
+        z = output_values(inputs[-1], weights[last], weights.get(last_bias))
         padded, rows = z.shape[2], targets.shape[1]
         losses, g = with_gradient(
             self._loss, z if padded == rows else z[:, :, :rows].contiguous(), targets
         )
         if padded != rows:
             g = functional.pad(g, (0, padded - rows))
-        _multiply(g, inputs[-1], gradients["output.weight"])
-        if "output.bias" in weights:
-            torch.sum(g, 2, out=gradients["output.bias"])
+        _multiply(g, inputs[-1], gradients[last])
+        if last_bias in weights:
+            torch.sum(g, 2, out=gradients[last_bias])
         if self._layers:
-            g = torch.bmm(g.transpose(1, 2), weights["output.weight"])
+            g = torch.bmm(g.transpose(1, 2), weights[last])
         for number in range(len(self._layers) - 1, -1, -1):
             if masks is not None:
                 g.mul_(masks[number])
-            g = self._activation.backward(g, activated[number])
-            name = f"{self._layers[number]}linear."
+            g = self._activations[number].backward(g, activated[number])
+            name = self._layers[number]
             _multiply(g.transpose(1, 2), inputs[number], gradients[f"{name}weight"])
             if f"{name}bias" in weights:
                 torch.sum(g, 1, out=gradients[f"{name}bias"])
@@ -121,15 +124,13 @@ def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
         out.copy_(torch.bmm(left, right))
 
 
-def written_out(model: FusedModel, loss: StackedLoss) -> WrittenOut | None:
+def written_out(perceptron: Perceptron, loss: StackedLoss) -> WrittenOut | None:
     """Return the gradients of this model's runs; None: only automatic differentiation has them."""
-    match model:
-        case LinearModel():
-            return WrittenOut([], ACTIVATIONS["identity"], loss)
-        case MLP(norm=None) if model.activation in ACTIVATIONS:
-            layers = [f"hidden.{index}." for index in range(len(model.hidden))]
-            return WrittenOut(layers, ACTIVATIONS[model.activation], loss)
-        case MLP():
+    found = []
+    for hidden in perceptron.hidden:
+        activation = hidden.activation
+        known = ACTIVATIONS.get("identity" if activation is None else activation.layer.kind)
+        if hidden.norm is not None or known is None:
             return None
-        case _:
-            assert_never(model)
+        found.append(known)
+    return WrittenOut(perceptron, found, loss)

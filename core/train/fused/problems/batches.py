@@ -110,14 +110,15 @@ class DropoutMasks:
     def __init__(
         self,
         specs: Sequence[JobSpec],
-        rates: Sequence[float],
-        widths: Sequence[int],
+        rates: Sequence[tuple[float, ...]],
+        shapes: Sequence[tuple[int, ...]],
         like: Tensor,
         default: torch.Generator,
     ) -> None:
-        """Take the runs' dropout rates as `rates`; `like` has the device and dtype of the masks."""
+        """Take as `rates` each run's probabilities, one a layer that leaves numbers out, and as
+        `shapes` what of a row these layers get; `like` has the device and dtype of the masks."""
         self._keys = [(spec.seed, rate) for spec, rate in zip(specs, rates, strict=True)]
-        self._widths = widths
+        self._shapes = shapes
         self._like = like
         self._default = default
         self._choose()
@@ -132,15 +133,18 @@ class DropoutMasks:
         self._slots = torch.tensor([places[k] for k in self._keys], device=self._like.device)
 
     def at(self, step: int, rows: int) -> list[Tensor]:
-        """Draw one mask a hidden layer: (runs, padded rows, width)."""
-        ones = [self._like.new_ones((rows, width)) for width in self._widths]
-        drawn: list[list[Tensor]] = [[] for _ in self._widths]
-        for seed, rate in self._distinct:
+        """Draw one mask a layer: (runs, padded rows, …)."""
+        ones = [self._like.new_ones((rows, *shape)) for shape in self._shapes]
+        drawn: list[list[Tensor]] = [[] for _ in self._shapes]
+        for seed, rates in self._distinct:
             self._default.manual_seed(key(seed, "dropout", step))
-            for layer, one in enumerate(ones):
+            for layer, (one, rate) in enumerate(zip(ones, rates, strict=True)):
                 drawn[layer].append(functional.dropout(one, rate) if rate else one)
         missing = -rows % ALIGNED
-        stacked = [functional.pad(torch.stack(m), (0, 0, 0, missing), value=1.0) for m in drawn]
+        stacked = [
+            functional.pad(torch.stack(m), (*(0, 0) * (m[0].dim() - 1), 0, missing), value=1.0)
+            for m in drawn
+        ]
         if len(self._distinct) == len(self._keys):
             return stacked
         return [masks.index_select(0, self._slots) for masks in stacked]

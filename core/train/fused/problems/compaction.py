@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.optimizers import Muon
-from core.specs.sizes.model import structure_of
+from core.specs.optimizers import Muon, hidden_matrices
+from core.specs.sizes.shapes import layers_of
 from core.train.fused.problems.batches import ALIGNED
 from core.train.fused.problems.packing import LINE_BYTES
-from core.train.optim.muon import hidden_matrices
 
 VECTOR: Final = 32
 """Numbers that torch's loops take at a time, at most."""
@@ -52,6 +51,8 @@ class Places:
 
 
 ANYWHERE: Final = Places(1, 1)
+NOWHERE: Final = Places(1, 2**30)
+"""No slot moves: of models other than perceptrons it has not been measured when they may."""
 
 
 def places(spec: JobSpec, shapes: Sequence[torch.Size], dtype: torch.dtype) -> Places:
@@ -69,10 +70,12 @@ def places(spec: JobSpec, shapes: Sequence[torch.Size], dtype: torch.dtype) -> P
         case FunctionProblem():
             return Places(phase, VECTOR)
         case Supervised():
-            model = structure_of(problem.model)
-            if model.activation is None or model.activation in EXACT:
+            layers = layers_of(problem)
+            if layers.perceptron is None:
+                return NOWHERE
+            if all(placed.layer.kind in EXACT for placed in layers.activations):
                 return Places(phase, 1)
-            numbers = [ALIGNED * width for width in model.hidden]
+            numbers = [ALIGNED * placed.output[0] for placed in layers.activations]
             return Places(phase, VECTOR // gcd(VECTOR, *numbers))
         case _:
             assert_never(problem)

@@ -1,6 +1,7 @@
 """Supervised learning of many models of one structure on one data set."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -8,18 +9,22 @@ import torch
 from torch import Tensor
 
 from core.specs.job import JobSpec, Supervised
-from core.specs.sizes.model import structure_of
+from core.specs.layers.expand import Expanded, dropout_of
+from core.specs.layers.kinds import Dropout
+from core.specs.layers.trace import Placed
+from core.specs.sizes.shapes import layers_of
 from core.train.data.dataset import Dataset
-from core.train.fused.models.backward import written_out
+from core.train.fused.models.backward import WrittenOut, written_out
+from core.train.fused.models.layered import StackedLayers
 from core.train.fused.models.losses import metric_sums, stacked_loss
-from core.train.fused.models.mlp import StackedMLP
+from core.train.fused.models.perceptron import StackedPerceptron
 from core.train.fused.problems.base import Index, Metrics, differentiate, keep_slots
 from core.train.fused.problems.batches import DropoutMasks, StackedBatches, padded, shared
 from core.train.fused.problems.compaction import ANYWHERE, places
 from core.train.fused.problems.packing import packing_of
 from core.train.losses import build_loss, metric_name
 from core.train.models.build import build_model
-from core.train.models.mlp import MLP
+from core.train.models.layered import LayeredModel
 from core.train.problems.supervised import (
     EVAL_ROWS,
     data_metadata,
@@ -44,9 +49,15 @@ class StackedSupervised:
             raise ValueError("the loss must be settled before a problem is built")
         self._specs = list(specs)
         self._dataset, self._ignored = data_of(problem, problem.loss, device, dtype)
-        self._model = StackedMLP(problem.model)
+        layers = layers_of(problem)
         self._loss = stacked_loss(problem.loss)
-        self._written_out = written_out(problem.model, self._loss)
+        self._model: StackedPerceptron | StackedLayers
+        self._written_out: WrittenOut | None = None
+        if layers.perceptron is not None:
+            self._model = StackedPerceptron(layers.perceptron)
+            self._written_out = written_out(layers.perceptron, self._loss)
+        else:
+            self._model = StackedLayers(layers, device, dtype)
         self._batches = StackedBatches(specs, self._dataset)
         self._buffers: dict[str, Tensor] = {}
         weights, names = _initial(specs, self._dataset, device, dtype, self._ignored)
@@ -54,13 +65,14 @@ class StackedSupervised:
         shapes = [weights[name].shape[1:] for name in names]
         self.packing = packing_of(shapes, dtype.itemsize)
         self._hold(weights)
-        self._masks = _masks(specs, self._model, self.rows)
+        self._masks = _masks(specs, self.rows)
         self._anywhere = device.type == "cpu" and places(specs[0], shapes, dtype) == ANYWHERE
         """Whether a run's numbers are the same wherever it stands."""
         self.num_parameters = sum(shape.numel() for shape in shapes)
         self.steps_per_epoch = self._batches.steps_per_epoch
-        self.multiply_adds = len(specs) * self.num_parameters * self._batches.rows_per_batch
-        widest = max((1, self._dataset.train_features.shape[1], *self._model.widths))
+        self.multiply_adds = len(specs) * layers.multiply_adds * self._batches.rows_per_batch
+        numbers = [prod(placed.output) for placed in layers.all_layers[:-1]]
+        widest = max(1, prod(layers.input), *numbers)
         self._eval_rows = max(64, min(EVAL_ROWS, EVAL_NUMBERS // (num_runs * widest)))
 
     def gradients(self, step: int) -> tuple[Tensor, Tensor]:
@@ -94,7 +106,7 @@ class StackedSupervised:
         loss, known = problem_of(self._specs[0]).loss, dict[str, float]()
         assert loss is not None
         keys = [_first_weights_of(spec) for spec in self._specs]
-        rates = [structure_of(problem_of(spec).model).dropout for spec in self._specs]
+        rates = [_rates(layers_of(problem_of(spec))) for spec in self._specs]
         for spec, of, rate in zip(self._specs, keys, rates, strict=True):
             if (name := f"{of} {rate}") not in known:
                 model = _model_of(
@@ -121,7 +133,7 @@ class StackedSupervised:
         return keep_slots(self.weights, index)
 
     def _evaluated(self, weights: dict[str, Tensor], features: Tensor, targets: Tensor) -> Metrics:
-        runs = len(weights["output.weight"])
+        runs = len(weights[self._parameter_names[0]])
         total, metric, form = np.zeros(runs), np.zeros(runs), self._dataset.form
         with torch.no_grad():
             for some, wanted in zip(
@@ -209,7 +221,7 @@ def _model_of(
     device: torch.device,
     dtype: torch.dtype,
     ignored: Sequence[int],
-) -> MLP:
+) -> LayeredModel:
     """Return the model of a run alone, at its first weights."""
     return build_model(
         problem_of(spec).model,
@@ -222,9 +234,28 @@ def _model_of(
     )
 
 
-def _masks(specs: Sequence[JobSpec], model: StackedMLP, like: Tensor) -> DropoutMasks | None:
-    rates = [structure_of(problem_of(spec).model).dropout for spec in specs]
-    if not any(rates):
+def _masks(specs: Sequence[JobSpec], like: Tensor) -> DropoutMasks | None:
+    models = [layers_of(problem_of(spec)) for spec in specs]
+    rates = [_rates(layers) for layers in models]
+    if not any(map(any, rates)):
         return None
+    first = models[0]
+    if first.perceptron is not None:
+        shapes = [hidden.linear.output for hidden in first.perceptron.hidden]
+    else:
+        shapes = [placed.output for placed in _dropouts(first)]
     default = default_generator(like.device)
-    return DropoutMasks(specs, rates, model.widths, like.detach(), default)
+    return DropoutMasks(specs, rates, shapes, like.detach(), default)
+
+
+def _rates(layers: Expanded) -> tuple[float, ...]:
+    """Return the probabilities of dropout: of a perceptron one a hidden layer, be it 0."""
+    if layers.perceptron is not None:
+        hidden = [each.dropout for each in layers.perceptron.hidden]
+        return tuple(0.0 if placed is None else dropout_of(placed.layer) for placed in hidden)
+    return tuple(dropout_of(placed.layer) for placed in _dropouts(layers))
+
+
+def _dropouts(layers: Expanded) -> list[Placed]:
+    found = [placed for placed in layers.all_layers if isinstance(placed.layer, Dropout)]
+    return [placed for placed in found if dropout_of(placed.layer)]

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.specs.job import ClipNorm, ClipValue, JobSpec
+from core.specs.optimizers import hidden_matrices
 from core.train.fused.optim.build import rule_of
 from core.train.fused.problems.packing import Packing
 from core.train.fused.stack.hyperparameters import Hyperparameters, options_of
-from core.train.optim.muon import hidden_matrices
 from core.train.optim.rules.base import Memory, Options, Rule, bounded
 
 PIECE: Final = 2**17

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from core.specs.base import Spec
+from core.specs.layers.expand import expand
 from core.specs.models import MLP, LinearModel
 from core.specs.optimizers import state_vectors
 from core.specs.parsing.job import parse_job
@@ -19,7 +20,6 @@ from core.specs.sizes.shapes import (
     expected_rows,
     extent,
     history_widths,
-    num_parameters,
     num_steps,
     split_rows,
 )
@@ -63,13 +63,14 @@ def test_an_mlp_has_as_many_parameters_as_torch_gives_it(
     text = json.dumps({"kind": "mlp", "hidden": hidden, "norm": norm, "bias": bias})
     modules = {None: None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
     counted = reference([inputs, *hidden, outputs], bias=bias, norm=modules[norm])
-    assert num_parameters(MLP.model_validate_json(text), inputs, outputs) == counted
+    model = MLP.model_validate_json(text)
+    assert expand(model, inputs, outputs).num_parameters == counted
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_linear_model_has_as_many_parameters_as_torch_gives_it(bias: bool) -> None:
     model = LinearModel(kind="linear", bias=bias)
-    assert num_parameters(model, 30, 4) == reference([30, 4], bias=bias, norm=None)
+    assert expand(model, 30, 4).num_parameters == reference([30, 4], bias=bias, norm=None)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from core.specs import models
+from core.specs.layers.expand import ACTIVATION, expand
 from core.specs.models import Activation, Model
-from core.specs.sizes.shapes import num_parameters
 from core.train.determinism import generator
 from core.train.models.activations import activation_function
 from core.train.models.build import build_model
-from core.train.models.mlp import MLP
+from core.train.models.layered import LayeredModel
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ def parsed(spec: dict[str, Any]) -> Model:
     return adapter.validate_json(json.dumps(spec))
 
 
-def build(spec: dict[str, Any], seed: int = 0, dtype: torch.dtype = torch.float32) -> MLP:
+def build(spec: dict[str, Any], seed: int = 0, dtype: torch.dtype = torch.float32) -> LayeredModel:
     return build_model(parsed(spec), 6, 4, seed=seed, device=CPU, dtype=dtype)
 
 
@@ -44,10 +44,10 @@ MODULES: dict[Activation, nn.Module] = {
 def test_an_activation_is_torchs_module_of_that_name(name: Activation) -> None:
     x = torch.linspace(-4, 4, 33)
 
-    assert torch.equal(activation_function(name)(x), MODULES[name](x))
+    assert torch.equal(activation_function(ACTIVATION[name])(x), MODULES[name](x))
 
 
-def sequential(model: MLP, norm: dict[str, Any] | None, dropout: float) -> nn.Sequential:
+def sequential(model: LayeredModel, norm: dict[str, Any] | None, dropout: float) -> nn.Sequential:
     """The same model, written by hand."""
     layers: list[nn.Module] = []
     widths = [6, 5, 3]
@@ -210,7 +210,7 @@ def test_every_parameter_has_a_gradient_that_is_more_than_rounding(
 def test_the_number_of_parameters_is_what_the_spec_foretells(spec: dict[str, Any]) -> None:
     model = build(spec)
 
-    assert sum(p.numel() for p in model.parameters()) == num_parameters(parsed(spec), 6, 4)
+    assert sum(p.numel() for p in model.parameters()) == expand(parsed(spec), 6, 4).num_parameters
 
 
 def weights(init: dict[str, Any], dtype: torch.dtype = torch.float64) -> Tensor:

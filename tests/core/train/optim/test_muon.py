@@ -8,9 +8,9 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from core.specs.optimizers import Optimizer, rate_factor
+from core.specs.optimizers import Optimizer, hidden_matrices, rate_factor
 from core.train.optim.build import build_optimizer
-from core.train.optim.muon import Scalar, hidden_matrices, orthogonalized
+from core.train.optim.muon import Scalar, orthogonalized
 
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 SHAPES = [(4, 4), (7, 3), (3, 7), (32, 20), (1, 5), (5, 1)]

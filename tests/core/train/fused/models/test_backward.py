@@ -4,17 +4,24 @@ import pytest
 import torch
 from torch import Tensor
 
+from core.specs.layers.expand import Perceptron, expand
 from core.specs.losses import MSE, BinaryCrossEntropy, CrossEntropy, Loss, MultiMargin
 from core.specs.models import MLP, LayerNorm, LinearModel, Model
 from core.train.fused.models.backward import ACTIVATIONS, written_out
 from core.train.fused.models.losses import stacked_loss
-from core.train.fused.models.mlp import StackedMLP
+from core.train.fused.models.perceptron import StackedPerceptron
 from core.train.fused.problems.base import differentiate
 from core.train.fused.problems.packing import packing_of
 from core.train.losses import TargetForm, target_form
 
 CROSS_ENTROPY = CrossEntropy(kind="cross_entropy")
 RUNS, INPUTS, OUTPUTS, PADDED = 6, 5, 3, 16
+
+
+def perceptron_of(model: Model) -> Perceptron:
+    found = expand(model, INPUTS, OUTPUTS).perceptron
+    assert found is not None
+    return found
 
 
 def weights_of(model: Model, *, bias: bool, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -52,7 +59,8 @@ def assert_the_same(
         masks = [(uniform > dropout).to(dtype) / (1 - dropout) for uniform in drawn]
     targets = targets_of(target_form(loss), rows, dtype)
     of_loss = stacked_loss(loss)
-    by_hand = written_out(model, of_loss)
+    perceptron = perceptron_of(model)
+    by_hand = written_out(perceptron, of_loss)
     assert by_hand is not None
     packing = packing_of([weight.shape[1:] for weight in weights.values()], dtype.itemsize)
     held = torch.zeros(RUNS, packing.width, dtype=dtype)
@@ -60,7 +68,7 @@ def assert_the_same(
     losses = by_hand(weights, x, masks, targets, gradients)
 
     leaves = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
-    outputs = StackedMLP(model).forward(leaves, x, masks, {}, rows)
+    outputs = StackedPerceptron(perceptron).forward(leaves, x, masks, {}, rows)
     expected, found = differentiate(of_loss(outputs, targets), list(leaves.values()))
     assert torch.equal(losses, expected)
     for name, gradient in zip(leaves, found, strict=True):
@@ -110,5 +118,5 @@ def test_with_dropout() -> None:
 def test_what_is_not_written_out_is_left_to_automatic_differentiation() -> None:
     loss = stacked_loss(CROSS_ENTROPY)
     normal = MLP(kind="mlp", hidden=(8,), norm=LayerNorm(kind="layer"))
-    assert written_out(normal, loss) is None
-    assert written_out(MLP(kind="mlp", hidden=(8,), activation="gelu"), loss) is None
+    assert written_out(perceptron_of(normal), loss) is None
+    assert written_out(perceptron_of(MLP(kind="mlp", hidden=(8,), activation="gelu")), loss) is None

@@ -1,15 +1,14 @@
-"""The forward pass of many models of one structure: core.train.models.mlp.MLP with a run axis."""
+"""The forward pass of many perceptrons of one structure: the layers' with a run axis."""
 
-from collections.abc import Mapping, Sequence
-from typing import assert_never
+from collections.abc import Callable, Mapping, Sequence
+from typing import assert_never, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.specs.models import BatchNorm, LayerNorm, Norm
-from core.specs.sizes.fusing import FusedModel
-from core.specs.sizes.model import structure_of
+from core.specs.layers import kinds as k
+from core.specs.layers.expand import Hidden, Perceptron
 from core.train.fused.models.linear import affine, outputs
 from core.train.models.activations import activation_function
 
@@ -17,19 +16,12 @@ Weights = Mapping[str, Tensor]
 """Parameters and buffers by the names that the single model has, with a leading run axis."""
 
 
-class StackedMLP:
-    """Features (runs, rows, inputs) -> outputs (runs, outputs, rows).
+class StackedPerceptron:
+    """Features (runs, rows, inputs) -> outputs (runs, outputs, rows)."""
 
-    Attributes:
-        widths: of the hidden layers.
-    """
-
-    def __init__(self, spec: FusedModel) -> None:
-        structure = structure_of(spec)
-        self.widths = structure.hidden
-        self._norm: Norm | None = structure.norm
-        self._activation = activation_function(structure.activation or "identity")
-        self._layers = [f"hidden.{index}." for index in range(len(self.widths))]
+    def __init__(self, perceptron: Perceptron) -> None:
+        self._output = perceptron.output.name
+        self._hidden = [(hidden, _activation_of(hidden)) for hidden in perceptron.hidden]
 
     def forward(
         self,
@@ -46,44 +38,54 @@ class StackedMLP:
             buffers: receives the running statistics as they are after this pass, which are not
                 written into `weights`.
         """
-        for index, layer in enumerate(self._layers):
-            x = affine(x, weights[f"{layer}linear.weight"], weights.get(f"{layer}linear.bias"))
-            if self._norm is not None:
-                x = _normalized(x, self._norm, weights, f"{layer}norm.", buffers, rows)
-            x = self._activation(x)
+        for index, (hidden, activation) in enumerate(self._hidden):
+            name = hidden.linear.name
+            x = affine(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
+            if hidden.norm is not None:
+                norm = cast(k.BatchNorm | k.LayerNorm, hidden.norm.layer)
+                x = _normalized(x, norm, weights, f"{hidden.norm.name}.", buffers, rows)
+            x = activation(x)
             if masks is not None:
                 x = x * masks[index]
-        z = outputs(x, weights["output.weight"], weights.get("output.bias"))
+        z = outputs(x, weights[f"{self._output}.weight"], weights.get(f"{self._output}.bias"))
         return z if z.shape[2] == rows else z[:, :, :rows].contiguous()
+
+
+def _activation_of(hidden: Hidden) -> Callable[[Tensor], Tensor]:
+    placed = hidden.activation
+    return activation_function(k.Identity() if placed is None else cast(k.Activation, placed.layer))
 
 
 def _normalized(
     x: Tensor,
-    norm: Norm,
+    norm: k.BatchNorm | k.LayerNorm,
     weights: Weights,
     name: str,
     buffers: dict[str, Tensor] | None,
     rows: int,
 ) -> Tensor:
-    scale, shift = weights[f"{name}weight"].unsqueeze(1), weights.get(f"{name}bias")
+    scale, shift = weights.get(f"{name}weight"), weights.get(f"{name}bias")
     match norm:
-        case LayerNorm(eps=eps):
+        case k.LayerNorm(eps=eps):
             normal = functional.layer_norm(x, x.shape[2:], eps=eps)
-        case BatchNorm() if buffers is None:
+        case k.BatchNorm() if buffers is None:
             mean = weights[f"{name}running_mean"].unsqueeze(1)
             variance = weights[f"{name}running_var"].unsqueeze(1)
             normal = (x - mean) / (variance + norm.eps).sqrt()
-        case BatchNorm():
+        case k.BatchNorm():
             assert buffers is not None
             normal = _batch_normal(x, norm, weights, name, buffers, rows)
         case _:
             assert_never(norm)
-    return normal * scale if shift is None else torch.addcmul(shift.unsqueeze(1), normal, scale)
+    if scale is None:
+        return normal
+    scaled = scale.unsqueeze(1)
+    return normal * scaled if shift is None else torch.addcmul(shift.unsqueeze(1), normal, scaled)
 
 
 def _batch_normal(
     x: Tensor,
-    norm: BatchNorm,
+    norm: k.BatchNorm,
     weights: Weights,
     name: str,
     buffers: dict[str, Tensor],

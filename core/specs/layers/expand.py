@@ -1,0 +1,219 @@
+"""Every kind of model as a list of layers: what sizes, training, fusing and diagnosis read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Final, NamedTuple, assert_never, get_args
+
+from core.specs import models
+from core.specs.base import Spec
+from core.specs.layers import kinds as k
+from core.specs.layers.effects import Parameter, Shape
+from core.specs.layers.trace import Named, Placed, leaves, trace
+
+ACTIVATION: Final[dict[models.Activation, k.Activation]] = {
+    layer.model_fields["kind"].default: layer() for layer in get_args(k.Activation)
+}
+"""The layer of each activation's name, with torch's default options."""
+
+
+_BY_CHANNELS: Final = (
+    k.Conv1d,
+    k.Conv2d,
+    k.ConvTranspose1d,
+    k.ConvTranspose2d,
+    k.BatchNorm,
+    k.GroupNorm,
+)
+
+
+class Hidden(NamedTuple):
+    """A hidden layer of a perceptron."""
+
+    linear: Placed
+    norm: Placed | None
+    activation: Placed | None
+    dropout: Placed | None
+
+
+class Perceptron(NamedTuple):
+    """A model that is nothing but linear → norm → activation → dropout, …, linear, of plain rows.
+
+    Attributes:
+        output: its last linear map.
+    """
+
+    hidden: tuple[Hidden, ...]
+    output: Placed
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """A model as the layers that a row goes through.
+
+    Attributes:
+        layers: in order, each with the lists in it.
+        input: a row's shape.
+    """
+
+    layers: tuple[Placed, ...]
+    input: Shape
+
+    @cached_property
+    def all_layers(self) -> tuple[Placed, ...]:
+        """The layers and those in them."""
+        return tuple(leaves(self.layers))
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All parameters, in the order in which torch's module has them."""
+        return tuple(parameter for placed in self.all_layers for parameter in placed.parameters)
+
+    @cached_property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel for parameter in self.parameters)
+
+    @cached_property
+    def multiply_adds(self) -> int:
+        """Work of the forward pass of a row."""
+        return sum(placed.multiply_adds for placed in self.all_layers)
+
+    @cached_property
+    def kept(self) -> int:
+        """Numbers that a training step keeps for a row, its features among them; from above."""
+        features = 1
+        for size in self.input:
+            features *= size
+        return features + sum(placed.kept for placed in self.all_layers)
+
+    @cached_property
+    def draws(self) -> bool:
+        """Tell whether a forward pass in training draws random numbers: dropout of any kind."""
+        return any(dropout_of(placed.layer) > 0.0 for placed in self.all_layers)
+
+    @cached_property
+    def batch_norms(self) -> bool:
+        """Tell whether a row's output in training depends on the other rows of its batch."""
+        return any(isinstance(placed.layer, k.BatchNorm) for placed in self.all_layers)
+
+    @cached_property
+    def activations(self) -> tuple[Placed, ...]:
+        """The layers whose outputs are the model's units."""
+        kinds = get_args(k.Activation)
+        return tuple(placed for placed in self.all_layers if isinstance(placed.layer, kinds))
+
+    def unit_axis(self, activation: Placed) -> int:
+        """Return the axis of a batch along which the activation's units lie: channels of images and
+        of what convolutions give, else the last."""
+        if len(activation.input) != 2:
+            return 1
+        axis = -1
+        for placed in self.all_layers:
+            if placed is activation:
+                break
+            if placed.parameters or isinstance(placed.layer, k.BatchNorm):
+                axis = 1 if isinstance(placed.layer, _BY_CHANNELS) else -1
+        return axis
+
+    def num_units(self, activation: Placed) -> int:
+        """Count the activation's units: features, or channels."""
+        return activation.input[0 if self.unit_axis(activation) == 1 else -1]
+
+    @cached_property
+    def convex(self) -> bool:
+        """Tell whether the outputs are linear in the weights, so that the loss is convex in them
+        (all losses offered are convex in the outputs): one linear map and no other weights."""
+        return len(self.all_layers) == 1 and isinstance(self.layers[0].layer, k.Linear)
+
+    @cached_property
+    def centered(self) -> bool:
+        """Tell whether a norm of the batch takes away again what a constant feature adds: the first
+        layer is a linear map without a bias, and the norm stands right behind it."""
+        if len(self.layers) < 2:
+            return False
+        first, second = self.layers[0].layer, self.layers[1].layer
+        linear = isinstance(first, k.Linear) and first.bias is False and len(self.input) == 1
+        return linear and isinstance(second, k.BatchNorm)
+
+    @cached_property
+    def perceptron(self) -> Perceptron | None:
+        """The model as a plain perceptron; None where it is something else."""
+        if len(self.input) != 1:
+            return None
+        *inner, last = self.layers
+        if not isinstance(last.layer, k.Linear):
+            return None
+        hidden: list[Hidden] = []
+        rest = list(inner)
+        while rest:
+            linear = rest.pop(0)
+            if not isinstance(linear.layer, k.Linear):
+                return None
+            norm = _next(rest, k.BatchNorm, k.LayerNorm)
+            activation = _next(rest, *get_args(k.Activation))
+            hidden.append(Hidden(linear, norm, activation, _next(rest, k.Dropout)))
+        return Perceptron(tuple(hidden), last)
+
+
+def _next(rest: list[Placed], *kinds: type[Spec]) -> Placed | None:
+    return rest.pop(0) if rest and isinstance(rest[0].layer, kinds) else None
+
+
+def dropout_of(layer: k.Layer) -> float:
+    """Return the probability with which the layer leaves numbers out in training."""
+    match layer:
+        case k.Dropout(p=p):
+            return p
+        case k.RNN() | k.LSTM() | k.GRU() | k.MultiheadAttention():
+            return layer.dropout
+        case _:
+            return 0.0
+
+
+@lru_cache(maxsize=1024)
+def expand(model: models.Model, num_inputs: int, num_outputs: int) -> Expanded:
+    """Return a resolved model's layers for rows of features, up to its outputs.
+
+    Raises:
+        LayerError: two layers do not fit together.
+    """
+    shape = (num_inputs,)
+    return Expanded(trace(list(_layers(model, num_outputs)), shape), shape)
+
+
+def _layers(model: models.Model, num_outputs: int) -> Iterator[Named]:
+    match model:
+        case models.LinearModel():
+            yield Named("output", k.Linear(out_features=num_outputs, bias=model.bias), "bias")
+        case models.MLP():
+            yield from _perceptron(model)
+            yield Named("output", k.Linear(out_features=num_outputs, bias=model.bias), "bias")
+        case _:
+            assert_never(model)
+
+
+def _perceptron(model: models.MLP) -> Iterator[Named]:
+    norm, activation = model.norm, ACTIVATION[model.activation]
+    centered = isinstance(norm, models.BatchNorm) and not norm.bias_before
+    last = len(model.hidden) - 1
+    dropout = k.Dropout(p=model.dropout) if model.dropout else None
+    for number, width in enumerate(model.hidden):
+        name = f"hidden.{number}."
+        linear = k.Linear(out_features=width, bias=model.bias and not centered)
+        yield Named(f"{name}linear", linear, f"hidden.{number}")
+        # The next norm takes the shift away again where nothing but `identity` lies between them;
+        # dropout makes it more than a constant.
+        lost = centered and model.activation == "identity" and dropout is None and number < last
+        match norm:
+            case None:
+                pass
+            case models.BatchNorm(eps=eps, momentum=momentum):
+                batch = k.BatchNorm(eps=eps, momentum=momentum, bias=not lost)
+                yield Named(f"{name}norm", batch, "norm")
+            case models.LayerNorm(eps=eps):
+                yield Named(f"{name}norm", k.LayerNorm(eps=eps), "norm")
+            case _:
+                assert_never(norm)
+        yield Named(f"{name}activation", activation, "activation")
+        if dropout is not None:
+            yield Named(f"{name}dropout", dropout, "dropout")

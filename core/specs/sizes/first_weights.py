@@ -1,0 +1,40 @@
+"""What is known of a model's first weights before they are drawn."""
+
+from typing import Literal, assert_never
+
+import numpy as np
+
+from core.specs.models import (
+    ConstantInit,
+    Initializer,
+    KaimingNormal,
+    KaimingUniform,
+    Normal,
+    Orthogonal,
+    TorchDefault,
+    Uniform,
+    XavierNormal,
+    XavierUniform,
+)
+
+
+def equal_first_weights(
+    init: Initializer, precision: Literal["float32", "float64"] | None
+) -> float | None:
+    """Return the value that all weights of a layer begin with; None where they differ: a constant,
+    a spread of 0, or one that the job's precision rounds away."""
+    match init:
+        case ConstantInit(value=value):
+            return value
+        case Normal(mean=mean, std=std):
+            low, high = mean - 5.0 * std, mean + 5.0 * std
+        case Uniform(low=low, high=high):
+            pass
+        case XavierUniform(gain=gain) | XavierNormal(gain=gain) | Orthogonal(gain=gain):
+            low, high = -gain, gain
+        case TorchDefault() | KaimingUniform() | KaimingNormal():
+            return None
+        case _:
+            assert_never(init)
+    kept = np.float64 if precision == "float64" else np.float32
+    return float(kept(low)) if kept(low) == kept(high) else None
