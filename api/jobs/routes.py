@@ -10,8 +10,9 @@ from api.http.encoding import to_json
 from api.http.openapi import header, problems, request_body
 from api.http.queries import JobQuery, JobsQuery
 from api.jobs.origin import CheckpointGoneError, origin_of
-from api.jobs.schemas import EstimateView, Job, JobPage, Validated
+from api.jobs.schemas import Job, JobPage, Validated
 from api.jobs.submission import ACCEPTED, JOBS, KEY_PARAMETER, accept, new_job
+from api.jobs.views import validated
 from api.services.dependencies import (
     JobIdPath,
     Json,
@@ -24,7 +25,6 @@ from api.services.dependencies import (
 from api.services.queueing import cancel_one, delete_one, read_list, read_one
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job, parse_sized
-from core.specs.sizes.cost import estimate
 from core.store.protocols.types import NewJob
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
@@ -73,8 +73,7 @@ async def validate(request: Request) -> Response:
 
 def _validated(body: bytes, services: Services) -> tuple[JobSpec, bytes]:
     spec = parse_job(body, services.limits)
-    cost = EstimateView.build(estimate(spec))
-    return spec, to_json(Validated.build(spec=spec.model_dump(mode="json"), estimate=cost))
+    return spec, to_json(validated(spec))
 
 
 @router.get(

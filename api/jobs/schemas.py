@@ -203,9 +203,22 @@ class EstimateView(View):
     history_bytes: int
 
 
+class LayerView(View):
+    name: str
+    """What the names of its parameters begin with."""
+    kind: str
+    output_shape: list[Counter]
+    """Of one row."""
+    num_parameters: Counter
+    parameters: dict[str, list[Counter]]
+    """Shape of each, by name: the names that the weights have."""
+
+
 class Validated(View):
     spec: JobSpec
     estimate: EstimateView
+    layers: list[LayerView] | None = None
+    """The model, layer by layer, each before those in it; left out for functions."""
 
 
 class Checkpoint(View):

@@ -1,11 +1,26 @@
 """Conversion of records to the JSON that the contract shows."""
 
+from typing import NamedTuple
+
 from api.http.schemas import LEFT_OUT
-from api.jobs.schemas import Checkpoint, Job, Links, ListedJob, Progress, Verdict
+from api.jobs.schemas import (
+    Checkpoint,
+    EstimateView,
+    Job,
+    Links,
+    ListedJob,
+    Progress,
+    Validated,
+    Verdict,
+)
 from api.services.dependencies import Services
 from api.services.places import Place
 from core.jobs import JobRecord
 from core.specs.base import Json
+from core.specs.job import JobSpec, Supervised
+from core.specs.layers.trace import Placed
+from core.specs.sizes.cost import estimate
+from core.specs.sizes.shapes import layers_of
 
 
 def job_json(services: Services, job: JobRecord, place: Place) -> Json:
@@ -62,3 +77,29 @@ def progress_json(job: JobRecord, place: Place) -> Json:
 def checkpoint_json(checkpoint: Json) -> Json:
     """Make the JSON of one saved set of weights; where it lies is the service's own affair."""
     return Checkpoint.build(checkpoint, metrics=checkpoint.get("metrics") or {})
+
+
+def validated(spec: JobSpec) -> Json:
+    """Return what a job of this resolved spec would be and cost."""
+    model = layers_of(spec.problem).all_layers if isinstance(spec.problem, Supervised) else None
+    return Validated.build(
+        spec=spec.model_dump(mode="json"),
+        estimate=EstimateView.build(estimate(spec)),
+        layers=LEFT_OUT if model is None else list(map(_layer, model)),
+    )
+
+
+class _Layer(NamedTuple):
+    """What `LayerView` shows."""
+
+    name: str
+    kind: str
+    output_shape: list[int]
+    num_parameters: int
+    parameters: dict[str, list[int]]
+
+
+def _layer(placed: Placed) -> _Layer:
+    parameters = {parameter.name: list(parameter.shape) for parameter in placed.parameters}
+    count = sum(parameter.numel for parameter in placed.parameters)
+    return _Layer(placed.name, placed.layer.kind, list(placed.output), count, parameters)

@@ -86,8 +86,57 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "models": {
         "linear": ("One affine map: linear, logistic or softmax regression.", "torch.nn.Linear"),
         "mlp": ("Fully connected layers with activation, norm and dropout.", "torch.nn.Linear"),
+        "layers": ("Any model, said layer by layer.", "torch.nn.Sequential"),
     },
     "layers": {
+        "linear": ("An affine map of the last axis.", "torch.nn.Linear"),
+        "conv1d": ("A convolution of (channels, length).", "torch.nn.Conv1d"),
+        "conv2d": ("A convolution of (channels, height, width).",
+                   "torch.nn.Conv2d; LeCun et al. 1998"),
+        "conv_transpose1d": ("The transpose of a convolution of (channels, length).",
+                             "torch.nn.ConvTranspose1d; arXiv 1603.07285"),
+        "conv_transpose2d": ("The transpose of a convolution of (channels, height, width).",
+                             "torch.nn.ConvTranspose2d; arXiv 1603.07285"),
+        "rnn": ("Elman's recurrent layer of (time, features).", "torch.nn.RNN; Elman 1990"),
+        "lstm": ("Long short-term memory of (time, features).",
+                 "torch.nn.LSTM; Hochreiter and Schmidhuber 1997"),
+        "gru": ("Gated recurrent units of (time, features).",
+                "torch.nn.GRU; Cho et al. 2014, arXiv 1406.1078"),
+        "multihead_attention": ("Self-attention of (time, features).",
+                                "torch.nn.MultiheadAttention; arXiv 1706.03762"),
+        "positions": ("A learned vector for each time.", "Devlin et al. 2018, arXiv 1810.04805"),
+        "batch_norm": ("Each feature or channel normalized over the batch.",
+                       "torch.nn.BatchNorm2d; Ioffe and Szegedy 2015, arXiv 1502.03167"),
+        "layer_norm": ("Each row normalized over the last axis.",
+                       "torch.nn.LayerNorm; Ba et al. 2016, arXiv 1607.06450"),
+        "rms_norm": ("Each row divided by the root mean square of the last axis.",
+                     "torch.nn.RMSNorm; Zhang and Sennrich 2019, arXiv 1910.07467"),
+        "group_norm": ("Groups of channels normalized in each row.",
+                       "torch.nn.GroupNorm; Wu and He 2018, arXiv 1803.08494"),
+        "max_pool1d": ("The largest of each window of (channels, length).", "torch.nn.MaxPool1d"),
+        "max_pool2d": ("The largest of each window of (channels, height, width).",
+                       "torch.nn.MaxPool2d"),
+        "avg_pool1d": ("The mean of each window of (channels, length).", "torch.nn.AvgPool1d"),
+        "avg_pool2d": ("The mean of each window of (channels, height, width).",
+                       "torch.nn.AvgPool2d"),
+        "adaptive_avg_pool1d": ("Means over as many windows as are asked for.",
+                                "torch.nn.AdaptiveAvgPool1d"),
+        "adaptive_avg_pool2d": ("Means over as many windows as are asked for.",
+                                "torch.nn.AdaptiveAvgPool2d"),
+        "upsample": ("Numbers repeated to an axis several times as long.", "torch.nn.Upsample"),
+        "dropout": ("Numbers left out at random in training.",
+                    "torch.nn.Dropout; Srivastava et al. 2014"),
+        "flatten": ("Several axes become one.", "torch.nn.Flatten"),
+        "unflatten": ("One axis becomes several.", "torch.nn.Unflatten"),
+        "transpose": ("Two axes change places.", "torch.transpose"),
+        "select": ("One place of an axis, the last time of a sequence, say.", "torch.select"),
+        "mean": ("The mean over an axis.", "torch.mean"),
+        "residual": ("Layers whose output is added to their input.",
+                     "He et al. 2015, arXiv 1512.03385"),
+        "branches": ("Lists of layers with one input, whose outputs are put together.",
+                     "Szegedy et al. 2014, arXiv 1409.4842"),
+        "skip": ("The output of an earlier layer, added here or put behind.",
+                 "Ronneberger et al. 2015, arXiv 1505.04597"),
         "batch": ("Batch normalization after each hidden layer (`problem.model.norm`).",
                   "torch.nn.BatchNorm1d; Ioffe and Szegedy 2015, arXiv 1502.03167"),
         "layer": ("Layer normalization after each hidden layer (`problem.model.norm`).",
@@ -178,7 +227,7 @@ FIELD_OF: Final = {
     "optimizers": "optimizer",
     "schedules": "schedule",
     "models": "model",
-    "layers": "norm",
+    "layers": "layers",
     "losses": "loss",
     "functions": "function",
     "initializers": "init",
@@ -246,12 +295,18 @@ def entries(family: str) -> tuple[Json, ...]:
 
 def _schemas(family: str) -> dict[str, Json]:
     if family in FIELD_OF:
-        models = members(FIELD_OF[family])
-        return {kind: _schema(model) for kind, model in models.items()}
+        return {kind: _schema(model) for kind, model in models_of(family).items()}
     if family == "activations":
         return {name: {"const": name, "type": "string"} for name in get_args(Activation)}
     generators = {kind: _schema(model) for kind, model in members("generator").items()}
     return {**_builtins(), **generators, "inline": _schema(Inline)}
+
+
+def models_of(family: str) -> dict[str, type[Spec]]:
+    """Return the models of a family of `FIELD_OF` by kind. Among the layers are the norms that the
+    hidden layers of other models may have."""
+    norms = members("norm") if family == "layers" else {}
+    return {**members(FIELD_OF[family]), **norms}
 
 
 def _builtins() -> dict[str, Json]:
@@ -292,7 +347,8 @@ def _text(family: str, kind: str) -> tuple[str, str]:
         classic = CLASSICS[kind]
         dim = classic.fixed_dim or 2
         return f"{classic.formula}; minimum {classic.minimum(dim):g} (n = {dim}).", classic.source
-    return TEXTS[family][kind]
+    texts = TEXTS[family]
+    return texts[kind] if kind in texts else TEXTS["activations"][kind]
 
 
 def _supports(family: str, kind: str) -> Json:
@@ -327,6 +383,29 @@ REQUIRED: Final[dict[str, Json]] = {
     "explicit": {"steps": [[0, 1], [2, 3]]},
     "supervised": {"data": {"kind": "builtin", "name": "digits"}, "model": {"kind": "mlp"}},
     "function": {"function": {"kind": "rosenbrock"}},
+    "layers": {
+        "layers": [{"kind": "linear", "out_features": 8}, {"kind": "relu"}, {"kind": "linear"}]
+    },
+    "conv1d": {"out_channels": 2, "kernel_size": 2},
+    "conv2d": {"out_channels": 2, "kernel_size": 2},
+    "conv_transpose1d": {"out_channels": 2, "kernel_size": 2},
+    "conv_transpose2d": {"out_channels": 2, "kernel_size": 2},
+    "rnn": {"hidden_size": 4},
+    "lstm": {"hidden_size": 4},
+    "gru": {"hidden_size": 4},
+    "multihead_attention": {"num_heads": 2},
+    "group_norm": {"num_groups": 2},
+    "max_pool1d": {"kernel_size": 2},
+    "max_pool2d": {"kernel_size": 2},
+    "avg_pool1d": {"kernel_size": 2},
+    "avg_pool2d": {"kernel_size": 2},
+    "adaptive_avg_pool1d": {"output_size": 2},
+    "adaptive_avg_pool2d": {"output_size": 1},
+    "upsample": {"scale_factor": 2},
+    "unflatten": {"unflattened_size": [2, 2]},
+    "residual": {"layers": [{"kind": "linear", "out_features": 8}, {"kind": "relu"}]},
+    "branches": {"branches": [[{"kind": "relu"}], [{"kind": "tanh"}]]},
+    "skip": {"source": "first"},
     "norm": {"max_norm": 1.0},
     "value": {"clip_value": 0.5},
     "random": {"num_runs": 20},
@@ -370,8 +449,10 @@ def minimal_example(family: str, kind: str) -> Json:
                 spec["problem"]["start"] = {"x1": -5.0, "x2": -2.0}
         case "models":
             supervised["model"] = chosen
-        case "layers":
+        case "layers" if kind in members("norm"):
             supervised["model"]["norm"] = chosen
+        case "layers":
+            supervised["model"] = {"kind": "layers", "layers": _list_with(kind, chosen)}
         case "activations":
             supervised["model"]["activation"] = chosen
         case "initializers":
@@ -385,6 +466,34 @@ def minimal_example(family: str, kind: str) -> Json:
             raise ValueError(f"no family {family!r}")
     return spec
 
+
+def _list_with(kind: str, layer: Json) -> list[Json]:
+    """Return a small model of rows of four features with this layer in a place where it can stand:
+    of features, of a line or an image of them, or of a sequence."""
+    wide: Json = {"kind": "linear", "out_features": 8}
+    end: list[Json] = [{"kind": "linear"}]
+    if kind in _OF_SEQUENCES:
+        axes = {"kind": "unflatten", "unflattened_size": [4, 1]}
+        return [axes, wide, layer, {"kind": "flatten"}, *end]
+    if kind.endswith(("1d", "2d")) or kind == "upsample":
+        sizes = [1, 4] if kind.endswith("1d") else [1, 2, 2]
+        axes = {"kind": "unflatten", "unflattened_size": sizes}
+        return [axes, layer, {"kind": "flatten"}, *end]
+    match kind:
+        case "linear":
+            return [wide, {"kind": "relu"}, layer]
+        case "unflatten":
+            return [layer, {"kind": "flatten"}, *end]
+        case "transpose" | "select" | "mean" | "flatten":
+            axes = {"kind": "unflatten", "unflattened_size": [2, 2]}
+            return [axes, layer, {"kind": "flatten"}, *end]
+        case "skip":
+            return [{**wide, "name": "first"}, {"kind": "relu"}, layer, *end]
+        case _:
+            return [wide, layer, {"kind": "relu"}, *end]
+
+
+_OF_SEQUENCES: Final = frozenset({"rnn", "lstm", "gru", "multihead_attention", "positions"})
 
 _DATA_FOR_LOSS: Final = {
     "cross_entropy": "iris",

@@ -1,10 +1,11 @@
 """Models: what maps a row of features to outputs. Input and output widths follow from the data."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import BeforeValidator, Field
 
 from core.specs.base import Fraction, NonNegative, Positive, PositiveInt, Spec, UnitInterval
+from core.specs.layers.kinds import Layer
 
 Activation = Literal[
     "relu",
@@ -137,4 +138,26 @@ class MLP(Spec):
     init: Initializer = KaimingUniform()
 
 
-Model = Annotated[LinearModel | MLP, Field(discriminator="kind")]
+@runtime_checkable
+class HiddenLayers(Protocol):
+    """A kind of model whose hidden layers have one activation, norm and dropout."""
+
+    @property
+    def hidden(self) -> tuple[int, ...]: ...
+    @property
+    def activation(self) -> Activation: ...
+    @property
+    def norm(self) -> BatchNorm | LayerNorm | None: ...
+    @property
+    def dropout(self) -> float: ...
+
+
+class LayerList(Spec):
+    """Any model, said layer by layer; the last one gives the outputs."""
+
+    kind: Literal["layers"]
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=1000)]
+    init: Initializer = TorchDefault(kind="torch_default")
+
+
+Model = Annotated[LinearModel | MLP | LayerList, Field(discriminator="kind")]

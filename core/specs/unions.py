@@ -17,6 +17,7 @@ from core.specs.job import (
     StartFrom,
     Stop,
 )
+from core.specs.layers.kinds import Layer
 from core.specs.losses import Loss
 from core.specs.models import Initializer, Model, Norm
 from core.specs.optimizers import Optimizer
@@ -38,6 +39,9 @@ UNIONS: Final[dict[str, Any]] = {
     "generator": Generator,
     "order": Order,
     "model": Model,
+    "layers": Layer,
+    "shortcut": Layer,
+    "branches": Layer,
     "norm": Norm,
     "init": Initializer,
     "loss": Loss,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from core.specs.base import Json
-from core.specs.catalog import FAMILIES, FIELD_OF, any_of, choice, kinds, minimal_example
+from core.specs.catalog import FAMILIES, FIELD_OF, any_of, choice, minimal_example, models_of
 from core.specs.job import JobSpec
 from core.specs.study import StudySpec
 from core.specs.unions import members
@@ -21,6 +21,7 @@ UNION_NAMES: Final = {
     "order": "DataOrder",
     "model": "Model",
     "norm": "Normalization",
+    "layers": "Layer",
     "init": "Initializer",
     "loss": "Loss",
     "function": "ObjectiveFunction",
@@ -38,6 +39,7 @@ _SUFFIXES: Final = {
     "generator": "Generator",
     "order": "Order",
     "model": "Model",
+    "layers": "Layer",
     "init": "Initializer",
     "loss": "Loss",
     "function": "Function",
@@ -58,6 +60,7 @@ NAMES: Final = {
     "StartFrom": "StartPoint",
     "AttemptView": "Attempt",
     "EstimateView": "JobEstimate",
+    "LayerView": "ModelLayer",
     "TimelineEntryView": "TimelineEntry",
     "UsageView": "Usage",
     "Comparison": "ComparisonToParent",
@@ -135,10 +138,9 @@ def _type_the_base(schemas: Json) -> None:
 
 def _add_examples(schemas: Json) -> None:
     for family in FAMILIES:
-        field = FIELD_OF.get(family)
-        if field is not None:
-            for kind in kinds(family):
-                schemas[members(field)[kind].__name__]["examples"] = [choice(family, kind)]
+        if family in FIELD_OF:
+            for kind, model in models_of(family).items():
+                schemas[model.__name__]["examples"] = [choice(family, kind)]
     job = minimal_example("optimizers", "adam")
     sweep = {"optimizer.lr": {"log": [0.0001, 1.0], "count": 16}}
     examples: dict[str, list[Json]] = {

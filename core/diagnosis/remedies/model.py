@@ -1,13 +1,12 @@
 """Remedies that change the model rather than the steps: initial weights, activations, norms."""
 
 from collections.abc import Iterator
-from typing import assert_never
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.remedies.patches import Remedy
 from core.specs.base import Json
 from core.specs.job import Supervised
-from core.specs.models import MLP, KaimingUniform, LinearModel
+from core.specs.models import HiddenLayers, KaimingUniform
 from core.specs.sizes.first_weights import equal_first_weights
 
 _FLAT_ENDS = frozenset({"sigmoid", "tanh", "softsign"})
@@ -55,7 +54,7 @@ def normalize_layers(e: Evidence) -> Iterator[Remedy]:
         )
 
 
-def _lacks_norm(model: MLP) -> bool:
+def _lacks_norm(model: HiddenLayers) -> bool:
     """Tell whether the model has no norm and may have one of layers: over one unit it is a
     constant."""
     return model.norm is None and 1 not in model.hidden
@@ -72,18 +71,12 @@ def add_dropout(e: Evidence, loss: float) -> Iterator[Remedy]:
         )
 
 
-def _with_hidden_layers(e: Evidence) -> MLP | None:
+def _with_hidden_layers(e: Evidence) -> HiddenLayers | None:
     """Return the run's model if it has activation, norm and dropout to change, else None."""
     problem = e.spec.problem
-    if not isinstance(problem, Supervised):
+    if not isinstance(problem, Supervised) or not isinstance(problem.model, HiddenLayers):
         return None
-    match problem.model:
-        case MLP():
-            return problem.model
-        case LinearModel():
-            return None
-        case _:
-            assert_never(problem.model)
+    return problem.model
 
 
 def other_weights(e: Evidence) -> Iterator[Remedy]:

@@ -61,7 +61,7 @@ def effect(layer: k.Leaf, shape: Shape) -> Effect:  # noqa: C901, PLR0912 (one c
         ShapeError: it cannot take it.
     """
     match layer:
-        case k.Linear():
+        case k.LinearLayer():
             return _linear(layer, shape)
         case k.Conv1d() | k.Conv2d():
             return _convolution(layer, shape)
@@ -75,7 +75,7 @@ def effect(layer: k.Leaf, shape: Shape) -> Effect:  # noqa: C901, PLR0912 (one c
             _axes(layer, shape, 2, "(time, features)")
             numbers = math.prod(shape)
             return Effect(shape, (Parameter("weight", shape, "positions", 1),), numbers, numbers)
-        case k.BatchNorm() | k.GroupNorm() | k.LayerNorm() | k.RMSNorm():
+        case k.BatchNormLayer() | k.GroupNorm() | k.LayerNormLayer() | k.RMSNorm():
             return _norm(layer, shape)
         case k.MaxPool1d() | k.MaxPool2d() | k.AvgPool1d() | k.AvgPool2d():
             return _pool(layer, shape)
@@ -132,10 +132,12 @@ def _moved(shape: Shape) -> Effect:
     return Effect(shape, kept=math.prod(shape))
 
 
-def _linear(layer: k.Linear, shape: Shape) -> Effect:
+def _linear(layer: k.LinearLayer, shape: Shape) -> Effect:
     if not shape:
         raise ShapeError(_takes("(…, features)", shape))
-    outputs, inputs = layer.out_features or 0, shape[-1]
+    if layer.out_features is None:
+        raise ShapeError("has no out_features; only a model's last layer may leave them out")
+    outputs, inputs = layer.out_features, shape[-1]
     output = (*shape[:-1], outputs)
     return _weighted(output, (outputs, inputs), outputs, layer.bias, math.prod(output))
 
@@ -204,7 +206,11 @@ def _convolution(layer: k.Conv1d | k.Conv2d, shape: Shape) -> Effect:
         sizes.append((padded - wide) // step + 1)
     output = (layer.out_channels, *sizes)
     weight = (layer.out_channels, shape[0] // layer.groups, *window.size)
-    return _weighted(output, weight, layer.out_channels, layer.bias, math.prod(output))
+    found = _weighted(output, weight, layer.out_channels, layer.bias, math.prod(output))
+    if layer.padding_mode == "zeros":
+        return found
+    padded = [size + both_sides * pad for size, pad in zip(shape[1:], window.padding, strict=True)]
+    return found._replace(kept=found.kept + shape[0] * math.prod(padded))  # it is made
 
 
 def _transposed(layer: k.ConvTranspose1d | k.ConvTranspose2d, shape: Shape) -> Effect:
@@ -293,13 +299,15 @@ def _attention(layer: k.MultiheadAttention, shape: Shape) -> Effect:
     return Effect(shape, tuple(parameters), work, kept)
 
 
-def _norm(layer: k.BatchNorm | k.GroupNorm | k.LayerNorm | k.RMSNorm, shape: Shape) -> Effect:
+def _norm(
+    layer: k.BatchNormLayer | k.GroupNorm | k.LayerNormLayer | k.RMSNorm, shape: Shape
+) -> Effect:
     if not shape:
         raise ShapeError(_takes("(…, features)", shape))
-    by_channels = isinstance(layer, (k.BatchNorm, k.GroupNorm))
+    by_channels = isinstance(layer, (k.BatchNormLayer, k.GroupNorm))
     width = shape[0] if by_channels else shape[-1]
     match layer:
-        case k.BatchNorm(affine=scaled, bias=shifted):
+        case k.BatchNormLayer(affine=scaled, bias=shifted):
             if len(shape) > 3:
                 raise ShapeError(
                     _takes("(features,), (channels, length) or (channels, height, width)", shape)
@@ -308,9 +316,7 @@ def _norm(layer: k.BatchNorm | k.GroupNorm | k.LayerNorm | k.RMSNorm, shape: Sha
             shifted = scaled
             if width % layer.num_groups:
                 raise ShapeError(f"has num_groups {layer.num_groups}, which do not divide {width}")
-            if math.prod(shape) == layer.num_groups:
-                raise ShapeError("has groups of one number, of which a norm leaves nothing")
-        case k.LayerNorm(elementwise_affine=scaled, bias=shifted):
+        case k.LayerNormLayer(elementwise_affine=scaled, bias=shifted):
             pass
         case k.RMSNorm(elementwise_affine=scaled):
             shifted = False
@@ -339,15 +345,14 @@ def _pool(layer: k.MaxPool1d | k.MaxPool2d | k.AvgPool1d | k.AvgPool2d, shape: S
     for length, wide, step, pad, kernel in zip(
         shape[1:], window.extents, stride, pads, size, strict=True
     ):
-        # torch counts the dilation in two dimensions, and not in one.
-        if pad > (kernel if len(size) == 1 else wide) // 2:
+        if pad > kernel // 2:
             raise ShapeError(f"has padding {pad}, more than half of its kernel")
         left = length + 2 * pad - wide
-        if left < 0:
+        places = (left + (step - 1 if layer.ceil_mode else 0)) // step + 1
+        if layer.ceil_mode and (places - 1) * step >= length + pad:
+            places -= 1  # its window would begin in the padding behind
+        if places < 1:
             raise ShapeError(f"has a kernel of {wide} for {length + 2 * pad} places")
-        places = left // step + 1
-        if layer.ceil_mode and left % step and places * step < length + pad:
-            places += 1  # unless its window began in the padding behind
         sizes.append(places)
     return _moved((shape[0], *sizes))
 

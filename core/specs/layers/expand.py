@@ -8,8 +8,8 @@ from typing import Final, NamedTuple, assert_never, get_args
 from core.specs import models
 from core.specs.base import Spec
 from core.specs.layers import kinds as k
-from core.specs.layers.effects import Parameter, Shape
-from core.specs.layers.trace import Named, Placed, leaves, trace
+from core.specs.layers.effects import Parameter, Shape, shown
+from core.specs.layers.trace import LayerError, Named, Placed, leaves, named, trace
 
 ACTIVATION: Final[dict[models.Activation, k.Activation]] = {
     layer.model_fields["kind"].default: layer() for layer in get_args(k.Activation)
@@ -22,7 +22,7 @@ _BY_CHANNELS: Final = (
     k.Conv2d,
     k.ConvTranspose1d,
     k.ConvTranspose2d,
-    k.BatchNorm,
+    k.BatchNormLayer,
     k.GroupNorm,
 )
 
@@ -94,7 +94,7 @@ class Expanded:
     @cached_property
     def batch_norms(self) -> bool:
         """Tell whether a row's output in training depends on the other rows of its batch."""
-        return any(isinstance(placed.layer, k.BatchNorm) for placed in self.all_layers)
+        return any(isinstance(placed.layer, k.BatchNormLayer) for placed in self.all_layers)
 
     @cached_property
     def activations(self) -> tuple[Placed, ...]:
@@ -111,7 +111,7 @@ class Expanded:
         for placed in self.all_layers:
             if placed is activation:
                 break
-            if placed.parameters or isinstance(placed.layer, k.BatchNorm):
+            if placed.parameters or isinstance(placed.layer, k.BatchNormLayer):
                 axis = 1 if isinstance(placed.layer, _BY_CHANNELS) else -1
         return axis
 
@@ -123,7 +123,7 @@ class Expanded:
     def convex(self) -> bool:
         """Tell whether the outputs are linear in the weights, so that the loss is convex in them
         (all losses offered are convex in the outputs): one linear map and no other weights."""
-        return len(self.all_layers) == 1 and isinstance(self.layers[0].layer, k.Linear)
+        return len(self.all_layers) == 1 and isinstance(self.layers[0].layer, k.LinearLayer)
 
     @cached_property
     def centered(self) -> bool:
@@ -132,8 +132,8 @@ class Expanded:
         if len(self.layers) < 2:
             return False
         first, second = self.layers[0].layer, self.layers[1].layer
-        linear = isinstance(first, k.Linear) and first.bias is False and len(self.input) == 1
-        return linear and isinstance(second, k.BatchNorm)
+        linear = isinstance(first, k.LinearLayer) and first.bias is False and len(self.input) == 1
+        return linear and isinstance(second, k.BatchNormLayer)
 
     @cached_property
     def perceptron(self) -> Perceptron | None:
@@ -141,15 +141,15 @@ class Expanded:
         if len(self.input) != 1:
             return None
         *inner, last = self.layers
-        if not isinstance(last.layer, k.Linear):
+        if not isinstance(last.layer, k.LinearLayer):
             return None
         hidden: list[Hidden] = []
         rest = list(inner)
         while rest:
             linear = rest.pop(0)
-            if not isinstance(linear.layer, k.Linear):
+            if not isinstance(linear.layer, k.LinearLayer):
                 return None
-            norm = _next(rest, k.BatchNorm, k.LayerNorm)
+            norm = _next(rest, k.BatchNormLayer, k.LayerNormLayer)
             activation = _next(rest, *get_args(k.Activation))
             hidden.append(Hidden(linear, norm, activation, _next(rest, k.Dropout)))
         return Perceptron(tuple(hidden), last)
@@ -178,16 +178,68 @@ def expand(model: models.Model, num_inputs: int, num_outputs: int) -> Expanded:
         LayerError: two layers do not fit together.
     """
     shape = (num_inputs,)
-    return Expanded(trace(list(_layers(model, num_outputs)), shape), shape)
+    found = Expanded(trace(list(_layers(model, num_outputs)), shape), shape)
+    if not found.parameters:
+        text = "the layers have no parameters, so that nothing can be trained"
+        raise LayerError("layers", "no_parameters", text)
+    last = found.layers[-1]
+    if last.output != (num_outputs,):
+        raise LayerError(
+            last.field, "shapes_do_not_meet",
+            f"layer {last.name} ({last.layer.kind}) is the last and gives {shown(last.output)}; the"
+            f" problem asks for {shown((num_outputs,))}: end with a linear layer of"
+            f" {num_outputs} out_features, which is what it has when they are left out",
+        )  # fmt: skip
+    return found
+
+
+def settled(model: models.Model, num_outputs: int) -> models.Model:
+    """Return the model with what its layers leave open written out: the width of the last linear
+    map, and which maps have a bias."""
+    if not isinstance(model, models.LayerList):
+        return model
+    layers = _settled(model.layers)
+    last = layers[-1]
+    if isinstance(last, k.LinearLayer) and last.out_features is None:
+        layers = (*layers[:-1], last.model_copy(update={"out_features": num_outputs}))
+    return model if layers == model.layers else model.model_copy(update={"layers": layers})
+
+
+def _settled(layers: tuple[k.Layer, ...]) -> tuple[k.Layer, ...]:
+    """Settle each bias: none where a norm of the batch behind it takes it away again."""
+    found: list[k.Layer] = []
+    for number, layer in enumerate(layers):
+        match layer:
+            case k.Residual():
+                inner = {"layers": _settled(layer.layers), "shortcut": _settled(layer.shortcut)}
+                found.append(layer.model_copy(update=inner))
+            case k.Branches():
+                branches = tuple(map(_settled, layer.branches))
+                found.append(layer.model_copy(update={"branches": branches}))
+            case (
+                k.LinearLayer() | k.Conv1d() | k.Conv2d() | k.ConvTranspose1d()
+                | k.ConvTranspose2d()
+            ) if layer.bias is None:  # fmt: skip
+                following = next(
+                    (each for each in layers[number + 1 :] if not isinstance(each, k.Identity)),
+                    None,
+                )
+                bias = not isinstance(following, k.BatchNormLayer)
+                found.append(layer.model_copy(update={"bias": bias}))
+            case _:
+                found.append(layer)
+    return tuple(found)
 
 
 def _layers(model: models.Model, num_outputs: int) -> Iterator[Named]:
     match model:
         case models.LinearModel():
-            yield Named("output", k.Linear(out_features=num_outputs, bias=model.bias), "bias")
+            yield Named("output", k.LinearLayer(out_features=num_outputs, bias=model.bias), "bias")
         case models.MLP():
             yield from _perceptron(model)
-            yield Named("output", k.Linear(out_features=num_outputs, bias=model.bias), "bias")
+            yield Named("output", k.LinearLayer(out_features=num_outputs, bias=model.bias), "bias")
+        case models.LayerList():
+            yield from named(model.layers)
         case _:
             assert_never(model)
 
@@ -199,7 +251,7 @@ def _perceptron(model: models.MLP) -> Iterator[Named]:
     dropout = k.Dropout(p=model.dropout) if model.dropout else None
     for number, width in enumerate(model.hidden):
         name = f"hidden.{number}."
-        linear = k.Linear(out_features=width, bias=model.bias and not centered)
+        linear = k.LinearLayer(out_features=width, bias=model.bias and not centered)
         yield Named(f"{name}linear", linear, f"hidden.{number}")
         # The next norm takes the shift away again where nothing but `identity` lies between them;
         # dropout makes it more than a constant.
@@ -208,10 +260,10 @@ def _perceptron(model: models.MLP) -> Iterator[Named]:
             case None:
                 pass
             case models.BatchNorm(eps=eps, momentum=momentum):
-                batch = k.BatchNorm(eps=eps, momentum=momentum, bias=not lost)
+                batch = k.BatchNormLayer(eps=eps, momentum=momentum, bias=not lost)
                 yield Named(f"{name}norm", batch, "norm")
             case models.LayerNorm(eps=eps):
-                yield Named(f"{name}norm", k.LayerNorm(eps=eps), "norm")
+                yield Named(f"{name}norm", k.LayerNormLayer(eps=eps), "norm")
             case _:
                 assert_never(norm)
         yield Named(f"{name}activation", activation, "activation")

@@ -13,7 +13,6 @@ from core.specs.base import (
     WHOLE,
     Fraction,
     NonNegative,
-    NonNegativeInt,
     Positive,
     PositiveInt,
     Spec,
@@ -27,6 +26,12 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Dim = Annotated[int, Field(ge=-4, le=4), WHOLE]
 
 
+LONGEST: Final = 10_000
+"""Largest size of a window, and largest distance between its places or between two windows."""
+Window = Annotated[int, Field(gt=0, le=LONGEST), WHOLE]
+Pad = Annotated[int, Field(ge=0, le=LONGEST), WHOLE]
+
+
 def _pair(value: object) -> object:
     """Take `3` for `[3, 3]`, as torch does."""
     if isinstance(value, list):
@@ -35,13 +40,13 @@ def _pair(value: object) -> object:
 
 
 def _or_several(minimum: int) -> WithJsonSchema:
-    number: dict[str, Any] = {"type": "integer", "minimum": minimum}
+    number: dict[str, Any] = {"type": "integer", "minimum": minimum, "maximum": LONGEST}
     several = {"type": "array", "items": number, "minItems": 2, "maxItems": 2}
     return WithJsonSchema({"anyOf": [number, several]}, mode="validation")
 
 
-Pair = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_pair), _or_several(1)]
-PadPair = Annotated[tuple[NonNegativeInt, NonNegativeInt], BeforeValidator(_pair), _or_several(0)]
+Pair = Annotated[tuple[Window, Window], BeforeValidator(_pair), _or_several(1)]
+PadPair = Annotated[tuple[Pad, Pad], BeforeValidator(_pair), _or_several(0)]
 
 
 def _padding_tag(value: object) -> str:
@@ -49,9 +54,7 @@ def _padding_tag(value: object) -> str:
 
 
 _Same = Annotated[Literal["same"], Tag("~same")]
-Padding1d = Annotated[
-    Annotated[NonNegativeInt, Tag("~padding")] | _Same, Discriminator(_padding_tag)
-]
+Padding1d = Annotated[Annotated[Pad, Tag("~padding")] | _Same, Discriminator(_padding_tag)]
 Padding2d = Annotated[Annotated[PadPair, Tag("~padding")] | _Same, Discriminator(_padding_tag)]
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
@@ -65,7 +68,7 @@ class _Layer(Spec):
 # ---- maps with weights
 
 
-class Linear(_Layer):
+class LinearLayer(_Layer):
     """An affine map of the last axis."""
 
     kind: Literal["linear"] = "linear"
@@ -81,10 +84,10 @@ class Conv1d(_Layer):
 
     kind: Literal["conv1d"] = "conv1d"
     out_channels: PositiveInt
-    kernel_size: PositiveInt
-    stride: PositiveInt = 1
+    kernel_size: Window
+    stride: Window = 1
     padding: Padding1d = 0
-    dilation: PositiveInt = 1
+    dilation: Window = 1
     groups: PositiveInt = 1
     bias: bool | None = None
     padding_mode: PaddingMode = "zeros"
@@ -109,11 +112,11 @@ class ConvTranspose1d(_Layer):
 
     kind: Literal["conv_transpose1d"] = "conv_transpose1d"
     out_channels: PositiveInt
-    kernel_size: PositiveInt
-    stride: PositiveInt = 1
-    padding: NonNegativeInt = 0
-    output_padding: NonNegativeInt = 0
-    dilation: PositiveInt = 1
+    kernel_size: Window
+    stride: Window = 1
+    padding: Pad = 0
+    output_padding: Pad = 0
+    dilation: Window = 1
     groups: PositiveInt = 1
     bias: bool | None = None
 
@@ -187,7 +190,7 @@ class Positions(_Layer):
 # ---- norms
 
 
-class BatchNorm(_Layer):
+class BatchNormLayer(_Layer):
     """torch's BatchNorm of (features,), (channels, length) or (channels, height, width)."""
 
     kind: Literal["batch_norm"] = "batch_norm"
@@ -197,7 +200,7 @@ class BatchNorm(_Layer):
     bias: bool = True
 
 
-class LayerNorm(_Layer):
+class LayerNormLayer(_Layer):
     """torch's LayerNorm over the last axis."""
 
     kind: Literal["layer_norm"] = "layer_norm"
@@ -230,11 +233,11 @@ class MaxPool1d(_Layer):
     """The largest of each window of (channels, length)."""
 
     kind: Literal["max_pool1d"] = "max_pool1d"
-    kernel_size: PositiveInt
-    stride: PositiveInt | None = None
+    kernel_size: Window
+    stride: Window | None = None
     """Left out: the kernel's size."""
-    padding: NonNegativeInt = 0
-    dilation: PositiveInt = 1
+    padding: Pad = 0
+    dilation: Window = 1
     ceil_mode: bool = False
 
 
@@ -254,10 +257,10 @@ class AvgPool1d(_Layer):
     """The mean of each window of (channels, length)."""
 
     kind: Literal["avg_pool1d"] = "avg_pool1d"
-    kernel_size: PositiveInt
-    stride: PositiveInt | None = None
+    kernel_size: Window
+    stride: Window | None = None
     """Left out: the kernel's size."""
-    padding: NonNegativeInt = 0
+    padding: Pad = 0
     ceil_mode: bool = False
     count_include_pad: bool = True
 
@@ -278,7 +281,7 @@ class AdaptiveAvgPool1d(_Layer):
     """Means of (channels, length) over as many windows as are asked for."""
 
     kind: Literal["adaptive_avg_pool1d"] = "adaptive_avg_pool1d"
-    output_size: PositiveInt
+    output_size: Window
 
 
 class AdaptiveAvgPool2d(_Layer):
@@ -454,7 +457,7 @@ Activation = (
 )
 
 Leaf = (
-    Linear
+    LinearLayer
     | Conv1d
     | Conv2d
     | ConvTranspose1d
@@ -464,8 +467,8 @@ Leaf = (
     | GRU
     | MultiheadAttention
     | Positions
-    | BatchNorm
-    | LayerNorm
+    | BatchNormLayer
+    | LayerNormLayer
     | RMSNorm
     | GroupNorm
     | MaxPool1d

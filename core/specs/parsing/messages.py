@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from core.errors import FieldError
 from core.specs.base import Spec, is_whole
 from core.specs.job import DEVICE_PATTERN, JOB_PATTERN, LABEL_PATTERN, JobSpec
+from core.specs.layers.kinds import NAME_PATTERN
 from core.specs.parsing.way_out import (
     in_full,
     nearest_name,
@@ -57,7 +58,7 @@ def field_errors(
             loc != detail["loc"] and loc[: len(detail["loc"])] == detail["loc"] for loc in locations
         ):
             continue  # pydantic counts only the good items
-        found.append(_translate(detail, place, model))
+        found.append(_pair_error(detail, place) or _translate(detail, place, model))
         if detail["loc"] and isinstance(detail["loc"][-1], int):
             found.extend(_later_mistakes(detail, place, body))
     return found
@@ -148,11 +149,40 @@ def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldE
     return FieldError(place.path, _CODES.get(kind, kind), f"{name} {text}{given}")
 
 
+def _pair_error(detail: ErrorDetails, place: _Place) -> FieldError | None:
+    """Translate what is wrong with a field of layers that takes a number for both axes, or one
+    each; None: it is something else."""
+    given = "" if place.value is _MISSING else f"; {shown(place.value)} was given"
+    if "~same" in detail["loc"]:
+        text = f'{place.path} must be a whole number, a list of two, or "same"{given}'
+        return FieldError(place.path, "unknown_value", text)
+    missing = detail["type"] == "missing" and place.path.rsplit(".", 1)[-1].isdigit()
+    if place.field in PAIRS and (missing or detail["type"] in ("tuple_type", "too_long")):
+        text = f"{place.path} must be a whole number, or a list of two{given}"
+        return FieldError(place.path, "list_type", text)
+    return None
+
+
+_NOUN_OF: Final = {
+    "then": "schedule",
+    "schedules": "schedule",
+    "layers": "layer",
+    "shortcut": "layer",
+    "branches": "layer",
+}
+"""The noun for a field that holds several of a kind."""
+
 _PATTERNS: Final[dict[str, str]] = {
+    NAME_PATTERN: "must be a letter or _, then up to 62 letters, digits and _",
     DEVICE_PATTERN: "must be auto, cpu, cuda or cuda:N",
     JOB_PATTERN: "must be a job's id: job_ and 26 characters",
     LABEL_PATTERN: "must be 1 to 63 letters, digits and . _ / -",
 }
+
+PAIRS: Final = frozenset(
+    {"kernel_size", "stride", "padding", "output_padding", "dilation", "output_size"}
+)
+"""Fields of layers that take a number for both axes, or one each."""
 
 _SWEEP_FORMS: Final = (
     'must be one of {"values": […]}, {"log": [low, high], "count": n},'
@@ -218,7 +248,7 @@ def _unknown_field(place: _Place, root: type[Spec]) -> str:
 def _unknown_kind(place: _Place, context: Mapping[str, Any]) -> str:
     given = str(context.get("tag"))
     kinds = list(members(place.field)) if place.field in UNIONS else []
-    noun = "schedule" if place.field in ("then", "schedules") else place.field
+    noun = _NOUN_OF.get(place.field, place.field)
     param = f"{place.path}.{tag_of(place.field)}"
     hint = _did_you_mean(given, kinds)
     way_out = "" if hint else _write(place.field, place.value)
@@ -248,7 +278,8 @@ def _in_full(place: _Place) -> str:
     if meant := _write(place.field, place.value):
         return meant.replace("; ", ": ", 1)
     if place.field in UNIONS:
-        return f" such as {_example(place.field)}"
+        item = place.path.rsplit(".", 1)[-1].isdigit()
+        return f" such as {_example(place.field, item=item)}"
     if place.field in _OBJECTS:
         return f" such as {_OBJECTS[place.field]}"
     if place.field in PLAIN:
@@ -256,8 +287,11 @@ def _in_full(place: _Place) -> str:
     return ""
 
 
-def _example(field: str) -> str:
-    return json.dumps(in_full(field, next(iter(members(field)))))
+def _example(field: str, *, item: bool = False) -> str:
+    """Write an example of the field, or of an item of it."""
+    one = in_full(field, next(iter(members(field))))
+    lists = {"layers": [one], "shortcut": [one], "branches": [[one]]}
+    return json.dumps(one if item else lists.get(field, one))
 
 
 def _write(field: str, given: Any) -> str:

@@ -30,6 +30,7 @@ _PLACES: Final = {
     "loss": "problem.loss",
     "init": "problem.model.init",
     "norm": "problem.model.norm",
+    "layers": "problem.model.layers",
     "data": "problem.data",
     "generator": "problem.data.generator",
     "order": "problem.data.order",

@@ -1,12 +1,14 @@
 """Rules of supervised problems: data, loss, model and batch must fit one another."""
 
+from math import prod
 from typing import Final, Literal, assert_never
 
 from core.specs.base import is_whole
 from core.specs.data import Blobs, Builtin, Data, ExplicitOrder, Inline, Spirals, Synthetic
 from core.specs.job import JobSpec, Supervised
-from core.specs.layers.kinds import BatchNorm, LayerNorm
-from core.specs.layers.trace import LayerError
+from core.specs.layers.expand import settled
+from core.specs.layers.kinds import BatchNormLayer, GroupNorm, LayerNormLayer
+from core.specs.layers.trace import LayerError, Placed
 from core.specs.losses import MSE, CrossEntropy, Loss
 from core.specs.optimizers import LBFGS, Rprop
 from core.specs.sizes.shapes import (
@@ -15,6 +17,7 @@ from core.specs.sizes.shapes import (
     inline_classes,
     layers_of,
     loss_family,
+    output_width,
     split_rows,
 )
 from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
@@ -53,6 +56,9 @@ def resolve_supervised(
     if len(faults.errors) > before:
         return None
     problem = problem if problem.loss else problem.model_copy(update={"loss": loss})
+    model = settled(problem.model, output_width(loss, shape))
+    if model is not problem.model:
+        problem = problem.model_copy(update={"model": model})
     _check_layers(problem, limits, faults)
     if len(faults.errors) > before:
         return None
@@ -263,7 +269,7 @@ def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) ->
 def _check_batch_norm(problem: Supervised, sizes: list[int], faults: FieldErrorList) -> None:
     if min(sizes) > 1:
         return
-    norm = next((p for p in layers_of(problem).all_layers if isinstance(p.layer, BatchNorm)), None)
+    norm = next((placed for placed in layers_of(problem).all_layers if _by_rows(placed)), None)
     if norm is not None:
         faults.add(
             f"problem.model.{norm.field}", "batch_of_one_row",
@@ -284,14 +290,29 @@ def _check_layers(problem: Supervised, limits: Limits, faults: FieldErrorList) -
     if limits.stored:
         return
     for placed in layers.all_layers:
-        if isinstance(placed.layer, LayerNorm) and placed.input[-1] == 1:
+        if _of_one_unit(placed):
             faults.add(
                 f"problem.model.{placed.field}", "norm_of_one_unit",
-                f"problem.model.{placed.field}: a norm of layers over one unit ({placed.name})"
-                " gives the same number for every row, so that nothing before it learns; give the"
-                " layer before it more units, or use a norm of the batch or none",
+                f"problem.model.{placed.field}: a norm over one unit ({placed.name}) gives the same"
+                " number for every row, so that nothing before it learns; give the layer before it"
+                " more units, or use a norm of the batch or none",
             )  # fmt: skip
             return
+
+
+def _by_rows(placed: Placed) -> bool:
+    """Tell whether the layer is a norm that takes one number a row."""
+    return isinstance(placed.layer, BatchNormLayer) and prod(placed.input[1:]) == 1
+
+
+def _of_one_unit(placed: Placed) -> bool:
+    match placed.layer:
+        case LayerNormLayer():
+            return placed.input[-1] == 1
+        case GroupNorm(num_groups=groups):
+            return prod(placed.input) == groups
+        case _:
+            return False
 
 
 def check_float32(problem: Supervised, faults: FieldErrorList) -> None:

@@ -126,7 +126,7 @@ class LayeredModel(nn.Module):
                 return lambda x: combined([branch(x) for branch in branches], combine, dim)
             case k.Skip():
                 return _same
-            case k.Linear():
+            case k.LinearLayer():
                 return _linear(cast(nn.Linear, self._modules_of[placed.name]))
             case k.Dropout(p=p):
                 return _dropout(p, self._pass) if p else _same

@@ -115,7 +115,7 @@ def module_of(placed: Placed, dtype: torch.dtype) -> nn.Module | None:
     """Return the layer's module, on the CPU; None: it has neither parameters nor statistics."""
     layer, shape = placed.layer, placed.input
     match layer:
-        case k.Linear(out_features=outputs, bias=bias):
+        case k.LinearLayer(out_features=outputs, bias=bias):
             assert outputs is not None
             return Affine(shape[-1], outputs, bias=bias is not False, dtype=dtype)
         case k.Conv1d() | k.Conv2d() | k.ConvTranspose1d() | k.ConvTranspose2d():
@@ -126,7 +126,7 @@ def module_of(placed: Placed, dtype: torch.dtype) -> nn.Module | None:
             return Attention(layer, shape[-1], dtype)
         case k.Positions():
             return Positions(shape, dtype)
-        case k.BatchNorm() | k.GroupNorm() | k.LayerNorm() | k.RMSNorm():
+        case k.BatchNormLayer() | k.GroupNorm() | k.LayerNormLayer() | k.RMSNorm():
             return _norm(layer, shape, dtype)
         case _:
             return None
@@ -162,19 +162,19 @@ def _recurrent(layer: k.RNN | k.LSTM | k.GRU, width: int, dtype: torch.dtype) ->
 
 
 def _norm(
-    layer: k.BatchNorm | k.GroupNorm | k.LayerNorm | k.RMSNorm,
+    layer: k.BatchNormLayer | k.GroupNorm | k.LayerNormLayer | k.RMSNorm,
     shape: tuple[int, ...],
     dtype: torch.dtype,
 ) -> nn.Module:
     match layer:
-        case k.BatchNorm(eps=eps, momentum=momentum, affine=affine, bias=bias):
+        case k.BatchNormLayer(eps=eps, momentum=momentum, affine=affine, bias=bias):
             of_shape = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
             return of_shape(
                 shape[0], eps=eps, momentum=momentum, affine=affine, bias=bias, dtype=dtype
             )
         case k.GroupNorm(num_groups=groups, eps=eps, affine=affine):
             return nn.GroupNorm(groups, shape[0], eps=eps, affine=affine, dtype=dtype)
-        case k.LayerNorm(eps=eps, elementwise_affine=affine, bias=bias):
+        case k.LayerNormLayer(eps=eps, elementwise_affine=affine, bias=bias):
             return nn.LayerNorm(
                 shape[-1], eps=eps, elementwise_affine=affine, bias=bias, dtype=dtype
             )

@@ -118,6 +118,23 @@ def test_validate_creates_nothing(api: Api) -> None:
     assert api.dispatcher.announced == 0
 
 
+def test_validate_lists_the_layers_of_a_model(api: Api) -> None:
+    body = digits()
+    body["problem"]["model"] = {"kind": "mlp", "hidden": [12], "norm": "batch"}
+    reply = api.http.post("/v1/jobs/validate", json=body)
+    listed = reply.json()["layers"]
+    assert [(each["name"], each["kind"], each["output_shape"]) for each in listed] == [
+        ("hidden.0.linear", "linear", [12]),
+        ("hidden.0.norm", "batch_norm", [12]),
+        ("hidden.0.activation", "relu", [12]),
+        ("output", "linear", [10]),
+    ]
+    assert [each["num_parameters"] for each in listed] == [768, 24, 0, 130]
+    assert listed[3]["parameters"] == {"output.weight": [10, 12], "output.bias": [10]}
+    estimate = reply.json()["estimate"]
+    assert sum(each["num_parameters"] for each in listed) == estimate["num_parameters"]
+
+
 def test_the_resolved_spec_can_be_posted_again(api: Api) -> None:
     first = api.post()
     assert api.post(first["spec"])["spec"] == first["spec"]

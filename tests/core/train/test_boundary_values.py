@@ -46,6 +46,7 @@ PLACES: Final = {
     "function": "problem.function",
     "generator": "problem.data.generator",
     "order": "problem.data.order",
+    "layers": "problem.model.layers",
 }
 """Where a field of `UNIONS` stands in a spec. The others hold what these are tried in."""
 FAMILY_OF: Final = {
@@ -57,7 +58,13 @@ FAMILY_OF: Final = {
     "loss": "losses",
     "function": "functions",
     "generator": "datasets",
+    "layers": "layers",
 }
+FOUR_FEATURES: Final[Json] = {
+    **ROWS,
+    "features": [[0.0, 1.0, 0.5, -1.0], [1.0, 0.5, 2.0, 0.0], [0.5, -1.0, 0.0, 1.0],
+                 [2.0, 1.0, -0.5, 0.5], [1.5, 1.0, 1.0, -2.0]],
+}  # fmt: skip
 NEEDED: Final[dict[str, Json]] = {
     "norm": {"max_norm": 1.0},
     "value": {"clip_value": 1.0},
@@ -67,7 +74,7 @@ NEEDED: Final[dict[str, Json]] = {
 
 
 def test_every_union_of_kinds_is_tried_or_holds_what_is() -> None:
-    holders = {"problem", "data", "then", "schedules", "strategy"}
+    holders = {"problem", "data", "then", "schedules", "strategy", "shortcut", "branches"}
     assert PLACES.keys() | holders == UNIONS.keys()
 
 
@@ -84,7 +91,8 @@ def base_of(field: str, kind: str) -> Json:
         if field == "generator":
             own["generator"]["num_samples"] = 20
         else:
-            problem["data"] = {**ROWS, **{k: own[k] for k in ("order",) if k in own}}
+            rows = FOUR_FEATURES if field == "layers" else ROWS
+            problem["data"] = {**rows, **{k: own[k] for k in ("order",) if k in own}}
             if own.get("name") == "diabetes":
                 problem["data"]["targets"] = [0.0, 1.5, 1.0, 0.0, -1.0]
         if problem["model"]["kind"] == "mlp":
@@ -150,6 +158,8 @@ def switched(schema: Json, choice: Json) -> Iterator[Json]:
 def tried(field: str, kind: str) -> Iterator[tuple[str, JobSpec]]:
     """What was set, and the accepted spec; what is refused says where and why."""
     base, path = base_of(field, kind), PLACES[field]
+    if field == "layers":
+        path = f"{path}.{[layer['kind'] for layer in at(base, path)].index(kind)}"
     schema = members(field)[kind].model_json_schema()
     if "$ref" in schema:
         schema = schema["$defs"][schema["$ref"].rsplit("/", 1)[-1]]

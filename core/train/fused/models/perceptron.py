@@ -42,7 +42,7 @@ class StackedPerceptron:
             name = hidden.linear.name
             x = affine(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
             if hidden.norm is not None:
-                norm = cast(k.BatchNorm | k.LayerNorm, hidden.norm.layer)
+                norm = cast(k.BatchNormLayer | k.LayerNormLayer, hidden.norm.layer)
                 x = _normalized(x, norm, weights, f"{hidden.norm.name}.", buffers, rows)
             x = activation(x)
             if masks is not None:
@@ -58,7 +58,7 @@ def _activation_of(hidden: Hidden) -> Callable[[Tensor], Tensor]:
 
 def _normalized(
     x: Tensor,
-    norm: k.BatchNorm | k.LayerNorm,
+    norm: k.BatchNormLayer | k.LayerNormLayer,
     weights: Weights,
     name: str,
     buffers: dict[str, Tensor] | None,
@@ -66,13 +66,13 @@ def _normalized(
 ) -> Tensor:
     scale, shift = weights.get(f"{name}weight"), weights.get(f"{name}bias")
     match norm:
-        case k.LayerNorm(eps=eps):
+        case k.LayerNormLayer(eps=eps):
             normal = functional.layer_norm(x, x.shape[2:], eps=eps)
-        case k.BatchNorm() if buffers is None:
+        case k.BatchNormLayer() if buffers is None:
             mean = weights[f"{name}running_mean"].unsqueeze(1)
             variance = weights[f"{name}running_var"].unsqueeze(1)
             normal = (x - mean) / (variance + norm.eps).sqrt()
-        case k.BatchNorm():
+        case k.BatchNormLayer():
             assert buffers is not None
             normal = _batch_normal(x, norm, weights, name, buffers, rows)
         case _:
@@ -85,7 +85,7 @@ def _normalized(
 
 def _batch_normal(
     x: Tensor,
-    norm: k.BatchNorm,
+    norm: k.BatchNormLayer,
     weights: Weights,
     name: str,
     buffers: dict[str, Tensor],

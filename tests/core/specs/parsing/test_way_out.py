@@ -34,11 +34,22 @@ PLACES: dict[str, tuple[str, str]] = {
     "schedules": ("schedule.schedules.1", "schedules"),
     "gradient_clip": ("gradient_clip", "optimizers"),
     "on_divergence": ("on_divergence", "optimizers"),
+    "layers": ("problem.model.layers.0", "layers"),
+    "shortcut": ("problem.model.layers.1.shortcut.0", "layers"),
+    "branches": ("problem.model.layers.1.branches.0.0", "layers"),
     "strategy": ("strategy", "studies"),
 }
 """Where a union stands, and of which family an example is that it may stand in."""
 
-BASES = {"generator": "moons", "then": "warmup", "schedules": "sequential", "function": "sphere"}
+BASES = {
+    "generator": "moons",
+    "then": "warmup",
+    "schedules": "sequential",
+    "function": "sphere",
+    "layers": "tanh",
+    "shortcut": "residual",
+    "branches": "branches",
+}
 KINDS = [(field, kind) for field in UNIONS for kind in members(field)]
 
 
@@ -49,7 +60,10 @@ def body_for(field: str, kind: str) -> Json:
         sweep = {"optimizer.lr": {"log": [0.001, 1], "count": 3}}
         return {"base": minimal_example("optimizers", "sgd"), "sweep": sweep}
     example = kind if field == "loss" else BASES.get(field, "sgd")
-    return copy.deepcopy(minimal_example(family, example))
+    body = copy.deepcopy(minimal_example(family, example))
+    if field == "shortcut":
+        body["problem"]["model"]["layers"][1]["shortcut"] = [{"kind": "tanh"}]
+    return body
 
 
 def put(body: Json, path: str, value: Any) -> Json:
@@ -106,7 +120,13 @@ def test_a_kind_by_its_name_alone_is_written_in_full(field: str, kind: str) -> N
         better = put(body, path, meant)
         if expression:
             better["problem"]["start"] = {"x1": 1, "x2": 1}
-        assert mistakes(better) == []
+        assert_in_place(better)
+
+
+def assert_in_place(body: Json) -> None:
+    """Nothing is wrong with it but, of layers, that they may not fit the others."""
+    codes = {mistake.code for mistake in mistakes(body)}
+    assert codes <= {"shapes_do_not_meet", "unknown_layer"}
 
 
 @pytest.mark.parametrize("field", [field for field in UNIONS if field != "norm"])
@@ -118,7 +138,7 @@ def test_what_is_no_kind_at_all_is_answered_with_an_example(field: str, given: A
     _, said, rest = mistake.message.partition("{")
     assert said, mistake.message
     example = json.JSONDecoder().raw_decode(said + rest)[0]
-    assert mistakes(put(body, path, example)) == []
+    assert_in_place(put(body, path, example))
 
 
 @pytest.mark.parametrize("name", [*DATA_SETS, *members("generator")])

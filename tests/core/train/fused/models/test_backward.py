@@ -26,13 +26,13 @@ def perceptron_of(model: Model) -> Perceptron:
 
 def weights_of(model: Model, *, bias: bool, dtype: torch.dtype) -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(1)
-    widths = [INPUTS, *(() if isinstance(model, LinearModel) else model.hidden), OUTPUTS]
-    names = [f"hidden.{n}.linear." for n in range(len(widths) - 2)] + ["output."]
+    perceptron = perceptron_of(model)
     found: dict[str, Tensor] = {}
-    for name, inputs, outputs in zip(names, widths, widths[1:], strict=False):
-        found[f"{name}weight"] = torch.randn(RUNS, outputs, inputs, generator=draw, dtype=dtype)
+    for placed in (*(hidden.linear for hidden in perceptron.hidden), perceptron.output):
+        weight, shift = placed.parameters
+        found[weight.name] = torch.randn(RUNS, *weight.shape, generator=draw, dtype=dtype)
         if bias:
-            found[f"{name}bias"] = torch.randn(RUNS, outputs, generator=draw, dtype=dtype)
+            found[shift.name] = torch.randn(RUNS, *shift.shape, generator=draw, dtype=dtype)
     return found
 
 
@@ -52,7 +52,7 @@ def assert_the_same(
     weights = weights_of(model, bias=bias, dtype=dtype)
     draw = torch.Generator().manual_seed(3)
     x = torch.randn(RUNS, PADDED, INPUTS, generator=draw, dtype=dtype)
-    hidden = () if isinstance(model, LinearModel) else model.hidden
+    hidden = [each.linear.output[0] for each in perceptron_of(model).hidden]
     masks = None
     if dropout:
         drawn = [torch.rand(RUNS, PADDED, width, generator=draw) for width in hidden]
