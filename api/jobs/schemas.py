@@ -205,10 +205,10 @@ class EstimateView(View):
 
 class LayerView(View):
     name: str
-    """What the names of its parameters begin with."""
+    """Beginning of its parameters' names."""
     kind: str
     output_shape: list[Counter]
-    """Of one row."""
+    """Shape of one row."""
     num_parameters: Counter
     parameters: dict[str, list[Counter]]
     """Shape of each, by name: the names that the weights have."""

@@ -90,7 +90,7 @@ def validated(spec: JobSpec) -> Json:
 
 
 class _Layer(NamedTuple):
-    """What `LayerView` shows."""
+    """The source of a `LayerView`."""
 
     name: str
     kind: str

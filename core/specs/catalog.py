@@ -236,8 +236,8 @@ FIELD_OF: Final = {
 
 
 class Supports(TypedDict):
-    """The features that a kind can be used with; `fused`, of optimizers: whether a study's runs
-    with it train together as one computation."""
+    """The features that a kind can be used with; `fused`, of optimizers, models and layers: whether
+    a study's runs with it train together as one computation, where that is faster."""
 
     resume: bool
     devices: list[str]
@@ -360,6 +360,8 @@ def _supports(family: str, kind: str) -> Json:
     }
     if family == "optimizers":
         supports["fused"] = kind not in {kind_of(model) for model in get_args(NotFused)}
+    if family in ("models", "layers"):
+        supports["fused"] = kind != "lstm"
     return supports
 
 

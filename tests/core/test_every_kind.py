@@ -163,6 +163,13 @@ def test_what_is_fused_is_said_once() -> None:
     assert {kind for kind, fused in listed.items() if not fused} == alone
 
 
+@pytest.mark.parametrize("family", ["models", "layers"])
+def test_what_the_catalogue_says_of_stacks_is_what_is_done(family: str) -> None:
+    for entry in entries(family):
+        spec = parse_job(json.dumps(entry["example"]).encode(), Limits())
+        assert fusable(spec) == entry["supports"]["fused"], entry["kind"]
+
+
 def holders() -> list[str]:
     """Schedules that hold others, told by their fields."""
     fields = {"then", "schedules"}

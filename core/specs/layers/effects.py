@@ -1,4 +1,4 @@
-"""What one layer does to a row: the output's shape, its parameters, its work.
+"""Effects of one layer on a row: the output's shape, its parameters, its work.
 
 The rules are those of torch 2.13's modules; a property test holds them against torch's meta device.
 """
@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple, assert_never
 from core.specs.layers import kinds as k
 
 Shape = tuple[int, ...]
-"""Of one row: without the axis of the rows."""
+"""Shape of one row: without the axis of the rows."""
 
 Fill = Literal["weight", "bias", "one", "zero", "recurrent", "attention", "positions"]
-"""How a parameter begins: as the model's `init` says (weights, and the biases beside them), at 1 or
+"""Beginning of a parameter: as the model's `init` says (weights, and the biases beside them), at 1 or
 0, or as torch draws it where `init` is `torch_default`."""
 
 
@@ -36,7 +36,7 @@ class Parameter(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """What a layer does to a row.
+    """The effect of a layer on a row.
 
     Attributes:
         multiply_adds: of one row's forward pass: of products with weights, and of what is added to
@@ -209,8 +209,10 @@ def _convolution(layer: k.Conv1d | k.Conv2d, shape: Shape) -> Effect:
     found = _weighted(output, weight, layer.out_channels, layer.bias, math.prod(output))
     if layer.padding_mode == "zeros":
         return found
-    padded = [size + both_sides * pad for size, pad in zip(shape[1:], window.padding, strict=True)]
-    return found._replace(kept=found.kept + shape[0] * math.prod(padded))  # it is made
+    with_padding = [
+        size + both_sides * pad for size, pad in zip(shape[1:], window.padding, strict=True)
+    ]
+    return found._replace(kept=found.kept + shape[0] * math.prod(with_padding))  # it is made
 
 
 def _transposed(layer: k.ConvTranspose1d | k.ConvTranspose2d, shape: Shape) -> Effect:
@@ -325,7 +327,7 @@ def _norm(
     parameters = []
     if scaled:
         parameters.append(Parameter("weight", (width,), "one", width))
-        if shifted:
+        if shifted is not False:
             parameters.append(Parameter("bias", (width,), "zero", width))
     numbers = math.prod(shape)
     return Effect(shape, tuple(parameters), len(parameters) * numbers, 4 * numbers)

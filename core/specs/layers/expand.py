@@ -1,6 +1,6 @@
 """Every kind of model as a list of layers: what sizes, training, fusing and diagnosis read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final, NamedTuple, assert_never, get_args
@@ -17,14 +17,9 @@ ACTIVATION: Final[dict[models.Activation, k.Activation]] = {
 """The layer of each activation's name, with torch's default options."""
 
 
-_BY_CHANNELS: Final = (
-    k.Conv1d,
-    k.Conv2d,
-    k.ConvTranspose1d,
-    k.ConvTranspose2d,
-    k.BatchNormLayer,
-    k.GroupNorm,
-)
+_CONVOLUTIONS: Final = (k.Conv1d, k.Conv2d, k.ConvTranspose1d, k.ConvTranspose2d)
+_BY_CHANNELS: Final = (*_CONVOLUTIONS, k.BatchNormLayer, k.GroupNorm)
+_BIASED: Final = (k.LinearLayer, *_CONVOLUTIONS, k.BatchNormLayer, k.LayerNormLayer)
 
 
 class Hidden(NamedTuple):
@@ -205,6 +200,33 @@ def settled(model: models.Model, num_outputs: int) -> models.Model:
     return model if layers == model.layers else model.model_copy(update={"layers": layers})
 
 
+def _is_taken_away(layer: k.Layer, behind: Sequence[k.Layer]) -> bool:
+    """Tell whether a norm takes away again what the layer's bias adds: a constant, in each channel
+    or unit, that only linear maps lead to the norm."""
+    channels = isinstance(layer, _CONVOLUTIONS)
+    for following in behind:
+        match following:
+            case k.Identity():
+                pass
+            case k.BatchNormLayer():
+                return True
+            case k.GroupNorm(num_groups=groups):
+                return getattr(layer, "out_channels", None) == groups
+            case k.Flatten():
+                channels = False
+            case k.LinearLayer() if not channels:
+                pass
+            case k.Conv1d(padding=0) | k.Conv2d(padding=(0, 0)):
+                channels, layer = True, following
+            case k.AvgPool1d(padding=0) | k.AvgPool2d(padding=(0, 0)):
+                pass
+            case k.AdaptiveAvgPool1d() | k.AdaptiveAvgPool2d() | k.Upsample():
+                pass
+            case _:
+                return False
+    return False
+
+
 def _settled(layers: tuple[k.Layer, ...]) -> tuple[k.Layer, ...]:
     """Settle each bias: none where a norm of the batch behind it takes it away again."""
     found: list[k.Layer] = []
@@ -216,15 +238,8 @@ def _settled(layers: tuple[k.Layer, ...]) -> tuple[k.Layer, ...]:
             case k.Branches():
                 branches = tuple(map(_settled, layer.branches))
                 found.append(layer.model_copy(update={"branches": branches}))
-            case (
-                k.LinearLayer() | k.Conv1d() | k.Conv2d() | k.ConvTranspose1d()
-                | k.ConvTranspose2d()
-            ) if layer.bias is None:  # fmt: skip
-                following = next(
-                    (each for each in layers[number + 1 :] if not isinstance(each, k.Identity)),
-                    None,
-                )
-                bias = not isinstance(following, k.BatchNormLayer)
+            case _ if isinstance(layer, _BIASED) and layer.bias is None:
+                bias = not _is_taken_away(layer, layers[number + 1 :])
                 found.append(layer.model_copy(update={"bias": bias}))
             case _:
                 found.append(layer)

@@ -62,7 +62,7 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 class _Layer(Spec):
     name: Name | None = None
-    """What parameters, errors and `skip` call the layer; left out: its number in the list."""
+    """The layer's name, for its parameters, errors and `skip`; left out: its number in the list."""
 
 
 # ---- maps with weights
@@ -75,8 +75,8 @@ class LinearLayer(_Layer):
     out_features: PositiveInt | None = None
     """Left out (in a model's last layer): as many as the problem asks for."""
     bias: bool | None = None
-    """Left out: true, but for a layer whose bias a norm of the batch right behind it takes away
-    again."""
+    """Add a bias. Left out: true, but where a norm of the batch further on takes it
+    away again."""
 
 
 class Conv1d(_Layer):
@@ -142,7 +142,7 @@ class Recurrent(_Layer):
     num_layers: Annotated[int, Field(ge=1, le=100), WHOLE] = 1
     bias: bool = True
     dropout: Fraction = 0.0
-    """Between the layers: needs two or more."""
+    """Dropout between the layers, of which it needs two or more."""
     bidirectional: bool = False
 
 
@@ -173,7 +173,7 @@ class MultiheadAttention(_Layer):
     kind: Literal["multihead_attention"] = "multihead_attention"
     num_heads: PositiveInt
     dropout: Fraction = 0.0
-    """Of the attention weights."""
+    """Dropout of the attention weights."""
     bias: bool = True
     causal: bool = False
     """Each time sees itself and those before it alone."""
@@ -197,7 +197,9 @@ class BatchNormLayer(_Layer):
     eps: Positive = 1e-5
     momentum: UnitInterval = 0.1
     affine: bool = True
-    bias: bool = True
+    bias: bool | None = None
+    """Add a shift beside the scale. Left out: true, but where a norm of the batch
+    further on takes it away again."""
 
 
 class LayerNormLayer(_Layer):
@@ -206,7 +208,9 @@ class LayerNormLayer(_Layer):
     kind: Literal["layer_norm"] = "layer_norm"
     eps: Positive = 1e-5
     elementwise_affine: bool = True
-    bias: bool = True
+    bias: bool | None = None
+    """Add a shift beside the scale. Left out: true, but where a norm of the batch
+    further on takes it away again."""
 
 
 class RMSNorm(_Layer):

@@ -1,4 +1,4 @@
-"""What is known of a model's first weights before they are drawn."""
+"""A model's first weights, as far as they are known before they are drawn."""
 
 from typing import Literal, assert_never
 

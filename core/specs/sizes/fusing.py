@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from core.specs.data import Inline
 from core.specs.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
-from core.specs.layers.expand import Expanded
-from core.specs.layers.kinds import Dropout
+from core.specs.layers.expand import Expanded, dropout_of
+from core.specs.layers.kinds import LSTM, Dropout
 from core.specs.optimizers import Muon, NotFused, ScheduleFree, state_vectors
 from core.specs.sizes.cost import memory_parts
-from core.specs.sizes.shapes import extent_of, layers_of, steps_of
+from core.specs.sizes.shapes import Extent, extent_of, layers_of, steps_of
 
 COMMON: Final = frozenset({"kind", "ns_steps", "adjust_lr_fn"})
 """Options that all runs of an optimizer in a stack have in common, beside its booleans."""
@@ -28,6 +28,12 @@ that leave room for fewer in `CPU_STACK_BYTES` are too large for a cache in any 
 once give both cores work (see `core.train.determinism`). An MLP of 3 x 512 with batches of 256, ms
 a step of one of 8 runs on 2 cores: one after another 15.8 (two threads: 13.5); in stacks of 2 with
 two threads 10.4, of 4 8.4, of 8 8.4; in two processes with one thread each 8.1."""
+MOST_PARAMETERS: Final = 2**18
+"""Most parameters of a model that is no perceptron and trains in a stack."""
+MOST_WORK: Final = 2**24
+"""Most multiply-adds of a step of one of its runs."""
+MOST_KEPT: Final = 3 * 2**19
+"""Most numbers that a step of one of its runs keeps."""
 FREE: Final = frozenset(
     {
         "labels", "priority", "max_attempts", "diagnose", "webhook", "checkpoint",
@@ -42,7 +48,7 @@ def fusable(spec: JobSpec) -> bool:
     many, and a run from its origin that a divergence ends. A stack does not keep its last gradients
     to compare the next with."""
     problem = spec.problem
-    if isinstance(problem, Supervised) and not fused_layers(layers_of(problem)):
+    if isinstance(problem, Supervised) and not _fused_layers(spec, problem):
         return False
     if isinstance(spec.optimizer, NotFused) or spec.record.gradient_cosine:
         return False
@@ -99,9 +105,34 @@ def _layer_structure(layers: Expanded) -> Hashable:
     )
 
 
-def fused_layers(layers: Expanded) -> bool:
-    """Tell whether runs of a model with these layers train in a stack."""
-    return layers.perceptron is not None
+def _fused_layers(spec: JobSpec, problem: Supervised) -> bool:
+    size = extent_of(spec)
+    assert size.layers is not None
+    return fused_layers(size.layers, _batch_rows(spec, size))
+
+
+def fused_layers(layers: Expanded, rows: int) -> bool:
+    """Tell whether runs of a model with these layers, on batches of this size, train in a stack.
+
+    Perceptrons do. Of other models it must be right (dropout within a recurrent layer or of
+    attention weights draws for itself) and faster: many small operations become as many larger
+    ones, which gains nothing once they are large. torch's own LSTM is faster than one written out
+    step by step. docs/figures.md has the table that the bounds are from.
+    """
+    if layers.perceptron is not None:
+        return True
+    kinds = {type(placed.layer) for placed in layers.all_layers}
+    own_dropout = any(
+        dropout_of(placed.layer) and not isinstance(placed.layer, Dropout)
+        for placed in layers.all_layers
+    )
+    return (
+        not own_dropout
+        and LSTM not in kinds
+        and layers.num_parameters <= MOST_PARAMETERS
+        and layers.multiply_adds * rows <= MOST_WORK
+        and layers.kept * rows <= MOST_KEPT
+    )
 
 
 def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
@@ -134,9 +165,13 @@ def bytes_per_run(spec: JobSpec) -> int:
     if not isinstance(spec.problem, Supervised):
         return weights + memory_parts(spec, size, steps)["problem.function"]
     assert size.layers is not None
-    batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
+    batch = _batch_rows(spec, size)
     kept = size.layers.kept + 2 * size.num_outputs  # the losses', too
     return weights + 3 * item * batch * kept // 2
+
+
+def _batch_rows(spec: JobSpec, size: Extent) -> int:
+    return spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
 
 
 def stacks(

@@ -21,7 +21,7 @@ Apply = Callable[[Tensor], Tensor]
 
 @dataclass
 class _Pass:
-    """How the present forward pass is made. Layers hold it, and not the model, which would then
+    """State of the present forward pass. Layers hold it, and not the model, which would then
     hold itself and live until its garbage is collected.
 
     Attributes:

@@ -81,7 +81,13 @@ class Attention(nn.Module):
         """Attend; `dropout`: the share of the attention weights that are left out."""
         layer, width = self._layer, x.shape[-1]
         heads = layer.num_heads
-        parts = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+        bias: Tensor | None = self.in_proj_bias
+        if bias is not None and not layer.rotary:
+            # What it adds to all keys the softmax takes away again: its gradient would be rounding
+            # errors, of which adaptive methods make whole steps.
+            queries, keys, values = bias.chunk(3)
+            bias = torch.cat([queries, keys.detach(), values])
+        parts = functional.linear(x, self.in_proj_weight, bias).chunk(3, -1)
         q, key, v = (
             part.reshape(*x.shape[:-1], heads, width // heads).transpose(-3, -2) for part in parts
         )
@@ -166,15 +172,16 @@ def _norm(
     shape: tuple[int, ...],
     dtype: torch.dtype,
 ) -> nn.Module:
+    bias = getattr(layer, "bias", None) is not False
     match layer:
-        case k.BatchNormLayer(eps=eps, momentum=momentum, affine=affine, bias=bias):
+        case k.BatchNormLayer(eps=eps, momentum=momentum, affine=affine):
             of_shape = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
             return of_shape(
                 shape[0], eps=eps, momentum=momentum, affine=affine, bias=bias, dtype=dtype
             )
         case k.GroupNorm(num_groups=groups, eps=eps, affine=affine):
             return nn.GroupNorm(groups, shape[0], eps=eps, affine=affine, dtype=dtype)
-        case k.LayerNormLayer(eps=eps, elementwise_affine=affine, bias=bias):
+        case k.LayerNormLayer(eps=eps, elementwise_affine=affine):
             return nn.LayerNorm(
                 shape[-1], eps=eps, elementwise_affine=affine, bias=bias, dtype=dtype
             )

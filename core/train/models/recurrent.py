@@ -10,7 +10,7 @@ from torch.nn import functional
 from core.specs.layers import kinds as k
 
 Cell = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
-"""(what the input adds to the gates, the state, the cell) → the next state, the next cell."""
+"""Map from what the input adds to the gates, the state and the cell to the next two."""
 
 
 def written_out(layer: k.RNN | k.LSTM | k.GRU, module: nn.RNNBase, x: Tensor) -> Tensor:
@@ -58,21 +58,25 @@ def _cell(layer: k.RNN | k.LSTM | k.GRU, weight: Tensor, bias: Tensor | None) ->
 
             def lstm(added: Tensor, state: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor]:
                 gates = added + functional.linear(state, weight, bias)
-                i, f, g, o = gates.chunk(4, -1)
+                i, f, _, o = gates.sigmoid().chunk(4, -1)
+                new = gates.narrow(-1, 2 * layer.hidden_size, layer.hidden_size).tanh()
                 assert cell is not None
-                cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-                return o.sigmoid() * cell.tanh(), cell
+                cell = torch.addcmul(f * cell, i, new)
+                return o * cell.tanh(), cell
 
             return lstm
         case k.GRU():
 
             def gru(added: Tensor, state: Tensor, cell: Tensor | None) -> tuple[Tensor, None]:
-                from_input, from_state = added.chunk(3, -1), functional.linear(state, weight, bias)
-                r, z, n = from_state.chunk(3, -1)
-                reset = (from_input[0] + r).sigmoid()
-                update = (from_input[1] + z).sigmoid()
-                new = (from_input[2] + reset * n).tanh()
-                return new + update * (state - new), None
+                from_state = functional.linear(state, weight, bias)
+                width = 2 * layer.hidden_size
+                gates = (added.narrow(-1, 0, width) + from_state.narrow(-1, 0, width)).sigmoid()
+                reset, update = gates.chunk(2, -1)
+                last = added.narrow(-1, width, layer.hidden_size)
+                new = torch.addcmul(
+                    last, reset, from_state.narrow(-1, width, layer.hidden_size)
+                ).tanh()
+                return torch.lerp(new, state, update), None
 
             return gru
         case _:

@@ -50,6 +50,9 @@ def parts_of(value: Any) -> Iterator[Any]:
     if isinstance(value, dict):
         for part in value.values():
             yield from parts_of(part)
+    if isinstance(value, list):
+        for part in value:
+            yield from parts_of(part)
 
 
 def test_the_kinds_are_those_of_the_issue() -> None:

@@ -52,7 +52,8 @@ class Places:
 
 ANYWHERE: Final = Places(1, 1)
 NOWHERE: Final = Places(1, 2**30)
-"""No slot moves: of models other than perceptrons it has not been measured when they may."""
+"""Places for slots that never move: of models other than perceptrons it has not been measured when
+they may."""
 
 
 def places(spec: JobSpec, shapes: Sequence[torch.Size], dtype: torch.dtype) -> Places:

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from core.specs.job import JobSpec
+from core.specs.parsing.job import parse_job
+from core.specs.validation.limits import Limits
 from core.train.fused.problems.build import build_stacked
 from core.train.fused.problems.compaction import Places, kept_slots, places
 from tests.core.train.fused.harness import Control, Gathered, train_population
 from tests.core.train.harness import blobs_job
+from tests.core.train.layer_lists import FUSED, model
 
 Json = dict[str, Any]
 STEPS = 24
@@ -61,6 +64,11 @@ def supervised(precision: str, optimizer: Json, **rest: Any) -> list[JobSpec]:
     ]  # fmt: skip
 
 
+def layered(layers: list[Json], precision: str = "float32") -> list[JobSpec]:
+    found = supervised(precision, {"kind": "adam"}, model=model(layers), batch_size=11)
+    return [parse_job(spec.model_dump_json().encode(), Limits()) for spec in found]
+
+
 def functions(function: Json, low: float = -2.0) -> list[JobSpec]:
     def body(seed: int) -> Json:
         start = {"kind": "uniform", "low": low, "high": 2.0}
@@ -108,6 +116,8 @@ POPULATIONS: dict[str, list[JobSpec]] = {
     "muon of odd sizes in float64": supervised("float64", MUON, model=mlp(17, 65), batch_size=33),
     "muon with an odd side": supervised("float32", MUON, model=mlp(16, 5, 16)),
     "muon, wide": supervised("float32", MUON, model=mlp(64, 64), batch_size=25),
+    **{name: layered(layers) for name, layers in FUSED.items()},
+    "conv in float64": layered(FUSED["conv, batch norm"], "float64"),
     "clipped": supervised("float32", ADAM, gradient_clip={"kind": "norm", "max_norm": 0.1}),
     "by rows": supervised("float32", ADAM, eval_fraction=0.0, record={"every": 5}),
     "plateau": supervised("float32", ADAM, schedule={"kind": "reduce_on_plateau", "patience": 1}),

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from core.specs.job import JobSpec
+from core.specs.parsing.job import parse_job
 from core.specs.sizes.fusing import groups
+from core.specs.validation.limits import Limits
 from tests.core.train.fused.harness import compare_with_alone
 from tests.core.train.harness import blobs_job
+from tests.core.train.layer_lists import ALONE, END, FUSED, RELU, model, wide
 
 Json = dict[str, Any]
 
@@ -289,6 +292,39 @@ def test_dropout_rates_and_initial_weights_of_their_own(tmp_path: Path) -> None:
 def test_every_loss_of_classes(loss: Json, tmp_path: Path) -> None:
     specs = [supervised(blobs(3), loss, seed) for seed in (0, 1)]
     compare_with_alone(specs, tmp_path)
+
+
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("batch_size", [10, "full"])
+def test_every_list_of_layers(name: str, batch_size: int | str, tmp_path: Path) -> None:
+    """With steps that would make whole ones of rounding errors, too."""
+    adam = {"kind": "adam", "lr": 0.02, "eps": 1e-12}
+    specs = [
+        resolved(job(adam, 14, seed=seed, model=model(FUSED[name]), batch_size=batch_size))
+        for seed in (0, 0, 5)
+    ]
+    together = compare_with_alone(specs, tmp_path)
+    assert all(ending.fused for ending in together.endings.values())
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_lists_that_train_one_by_one(name: str, tmp_path: Path) -> None:
+    specs = [resolved(job(model=model(ALONE[name]), seed=seed)) for seed in (0, 5)]
+    together = compare_with_alone(specs, tmp_path)
+    assert not any(ending.fused for ending in together.endings.values())
+
+
+def test_runs_with_other_probabilities_of_dropout_share_a_stack(tmp_path: Path) -> None:
+    def spec(p: float) -> JobSpec:
+        layers = [wide(6), RELU, {"kind": "dropout", "p": p}, {"kind": "batch_norm"}, END]
+        return resolved(job(model=model(layers)))
+
+    together = compare_with_alone([spec(0.1), spec(0.6)], tmp_path)
+    assert all(ending.fused for ending in together.endings.values())
+
+
+def resolved(spec: JobSpec) -> JobSpec:
+    return parse_job(spec.model_dump_json().encode(), Limits())
 
 
 @pytest.mark.parametrize("kind", ["mse", "l1", "smooth_l1", "huber"])
