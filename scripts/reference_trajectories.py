@@ -1,8 +1,8 @@
 """Reference trajectories of the optimizers that torch does not have, by other people's libraries.
 
-    python -m venv /tmp/references
-    /tmp/references/bin/pip install jax optax pytorch-optimizer lion-pytorch schedulefree prodigyopt
-    /tmp/references/bin/python scripts/reference_trajectories.py
+    python -m venv .references
+    .references/bin/pip install '.[worker,references]'
+    .references/bin/python scripts/reference_trajectories.py
 
 writes tests/core/train/optim/trajectories.json: the inputs, and of each case the options, the
 library with its version, and the weights after some steps, in double precision. The gradient of

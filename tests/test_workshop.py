@@ -86,7 +86,7 @@ def imported_packages(*rooms: str) -> set[str]:
     [
         (("api", "thalweg_service"), ()),
         (ROOMS, ("worker",)),
-        (("scripts", "tests"), ("worker", "dev")),
+        (("scripts", "tests"), ("worker", "dev", "references")),
         (("benchmarks",), ("worker", "bench")),
     ],
 )

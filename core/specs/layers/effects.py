@@ -13,8 +13,8 @@ Shape = tuple[int, ...]
 """Shape of one row: without the axis of the rows."""
 
 Fill = Literal["weight", "bias", "one", "zero", "recurrent", "attention", "positions"]
-"""Beginning of a parameter: as the model's `init` says (weights, and the biases beside them), at 1 or
-0, or as torch draws it where `init` is `torch_default`."""
+"""Beginning of a parameter: as the model's `init` says (weights, and the biases beside them), at 1
+or 0, or as torch draws it where `init` is `torch_default`."""
 
 
 class Parameter(NamedTuple):

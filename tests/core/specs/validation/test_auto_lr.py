@@ -23,7 +23,7 @@ DIGITS: Json = {
     "data": {"kind": "builtin", "name": "digits"},
     "model": {"kind": "mlp", "hidden": [8]},
 }
-NUMBERS_ONLY = ("lbfgs", "rprop")
+NUMBERS_ONLY = ("lbfgs", "rprop", "prodigy")
 
 
 def parse(optimizer: Json, problem: Json = FUNCTION, **rest: Any) -> JobSpec:
