@@ -493,6 +493,3 @@ Leaf = (
 """Layers that hold no others."""
 
 Layer = Annotated[Leaf | Residual | Branches | Skip, Field(discriminator="kind")]
-
-Residual.model_rebuild()
-Branches.model_rebuild()
