@@ -17,7 +17,7 @@ from core.train.fused.history.best import StackedBest
 from core.train.fused.history.evaluations import Evaluations
 from core.train.fused.problems.base import StackedProblem
 from core.train.fused.stack.stopping import Traces
-from core.train.stopping import final_outcome
+from core.train.stopping import Trace, final_outcome
 
 Slots = NDArray[np.int64]
 Weights = dict[str, Tensor]
@@ -88,8 +88,9 @@ class Endings:
             of_final = _row(final, row)
             of_best = int(steps[row]), float(losses[row]), _row(best, row)
             step, loss, weights = self._best_of(slot, of_best, of_final)
-            outcome = self._outcome(end, slot, finite=bool(finite[row]))
-            result = self._result(end, row, slot, loss if step >= 0 else None, value)
+            trace = self._traces.one(slot)
+            outcome = self._outcome(end, slot, trace, finite=bool(finite[row]))
+            result = self._result(end, row, slot, trace, loss if step >= 0 else None, value)
             summary: LossAt | None = {"step": step, "loss": loss} if step >= 0 else None
             handed_over = end.reason == "handed_over"
             ending = Ending(end.reason, outcome, {} if handed_over else result, summary)
@@ -127,18 +128,23 @@ class Endings:
             return last["step"], last["loss"], final
         return best
 
-    def _outcome(self, end: End, slot: int, *, finite: bool) -> Outcome | None:
+    def _outcome(self, end: End, slot: int, trace: Trace, *, finite: bool) -> Outcome | None:
         if end.reason != "finished":
             return None
-        trace = self._traces.one(slot)
         shown, sign = end.outcome or "budget_exhausted", self._traces.sign(slot)
         return final_outcome(shown, trace, finite=finite, sign=sign)
 
     def _result(
-        self, end: End, row: int, slot: int, best_loss: float | None, value: float | None
+        self,
+        end: End,
+        row: int,
+        slot: int,
+        trace: Trace,
+        best_loss: float | None,
+        value: float | None,
     ) -> Json:
         result: Json = {
-            "initial_loss": self._traces.one(slot).began_at,
+            "initial_loss": trace.began_at,
             "final_loss": float(self._traces.last[slot]) if self._traces.num_rows else None,
             "best_loss": best_loss,
             "num_steps": end.step,

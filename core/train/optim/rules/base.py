@@ -11,6 +11,7 @@ not depend on the row it stands in.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -64,8 +65,12 @@ def switches_in(options: Mapping[str, Any]) -> dict[str, bool]:
 def bounded(number: float, dtype: torch.dtype) -> float:
     """Return the number, or an infinite one where it overflows in `dtype`: torch refuses plain
     numbers that do."""
-    fits = abs(number) <= torch.finfo(dtype).max
-    return number if fits else math.copysign(math.inf, number)
+    return number if abs(number) <= _largest(dtype) else math.copysign(math.inf, number)
+
+
+@cache
+def _largest(dtype: torch.dtype) -> float:
+    return float(torch.finfo(dtype).max)
 
 
 class Options(NamedTuple):
