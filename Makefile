@@ -10,10 +10,11 @@ LOCKS := requirements/api.txt requirements/worker.txt requirements/dev.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+CONTAINERS_ARGS ?=
 TRIALS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clients bench trials faults lock clean
+.PHONY: help install demo test lint format clients containers bench trials faults lock clean
 
 help:
 	@echo "make install   install the locked dependencies into .venv"
@@ -21,6 +22,7 @@ help:
 	@echo "make test      run all tests, in two processes     (PYTEST_ARGS='-k spec -n 0')"
 	@echo "make lint      check: ruff, mypy, import contracts, Dockerfile, compose file, lock"
 	@echo "make clients   generate clients from the OpenAPI document and run a job with each"
+	@echo "make containers build the images and run the service in containers (needs an engine)"
 	@echo "make format    apply ruff's fixes and formatting"
 	@echo "make bench     run the benchmarks                  (BENCH_ARGS='studies' for a part)"
 	@echo "make trials    prove what takes minutes            (TRIALS_ARGS='labelled' for a part):"
@@ -71,6 +73,10 @@ format: install
 # The generators are installed here only, in a folder of their own.
 clients: install
 	@$(BIN)/python -m tests.clients
+
+# Needs a container engine; scripts/engine.sh starts one on a machine that has none.
+containers: install
+	@$(BIN)/python -m tests.containers $(CONTAINERS_ARGS)
 
 # The reference programs of the benchmarks (JAX, optax) are installed here only.
 bench: install

@@ -16,6 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from scripts import lock
+from tests.containers import API, WORKER, Stack
 from thalweg_service.commands import app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -268,3 +269,19 @@ def test_nothing_asks_for_the_tests_of_a_package() -> None:
     command = [sys.executable, "-P", "-c", NO_TESTS, *sorted(modules)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_engine_that_is_started_by_hand_says_how() -> None:
+    """It is run by hand only (docs/containers.md); here it is read, and asked without a folder."""
+    script = ROOT / "scripts" / "engine.sh"
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    done = subprocess.run([str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, "FOLDER" in done.stdout) == (2, True)
+
+
+def test_what_is_tried_on_an_engine_names_services_that_there_are(tmp_path: Path) -> None:
+    Stack(tmp_path)
+    named = json.loads((tmp_path / "images.json").read_text())["services"]
+    compose: dict[str, Any] = yaml.safe_load((tmp_path / "docker-compose.yml").read_text())
+    assert named.keys() < compose["services"].keys()
+    assert {settings["image"] for settings in named.values()} == {API, WORKER}

@@ -200,7 +200,8 @@ def test_acknowledged_jobs_survive_the_servers_restart() -> None:
     config = compose()
     redis = config["services"]["redis"]
     command = " ".join(redis["command"])
-    for option in ("appendonly yes", "appendfsync always", "maxmemory-policy noeviction"):
+    options = ("appendonly yes", "appendfsync always", "maxmemory-policy noeviction")
+    for option in (*options, "protected-mode no"):  # the last: other containers must reach it
         assert f"--{option}" in command
     mounts = dict(mount.split(":") for mount in redis["volumes"])
     assert mounts == {"redis": "/data"}
