@@ -69,7 +69,7 @@ RARE: Final = {
         {"kind": "sgd", "lr": 0.01},
     ),
 }
-"""Runs for rules that no case of the labelled set triggers."""
+"""Runs for rules that no case of the labelled set triggers, or shows as well."""
 
 
 def rules() -> str:
@@ -116,11 +116,11 @@ def pictures() -> None:
 
 
 def pictures_of_rules() -> None:
-    """For each rule the first case of the labelled set that triggers it; some have none."""
+    """For each rule its own run, or the first case of the labelled set that triggers it."""
     from core.diagnosis.rules.table import RULES
     from tests.core.diagnosis.labelled.running import all_cases, perform, resolved
 
-    missing = {rule.id for rule in RULES}
+    missing = {rule.id for rule in RULES} - RARE.keys()
     for case in all_cases():
         if not missing:
             break
@@ -133,8 +133,8 @@ def pictures_of_rules() -> None:
         for rule in sorted(missing & found):
             draw(FOLDER / f"rule_{rule}.svg", f"{rule}: {case.id}", run.train, run.evaluation)
         missing -= found
-    for rule in sorted(missing & RARE.keys()):
-        run = perform(resolved({**RARE[rule], "diagnose": "full"}))
+    for rule, job in RARE.items():
+        run = perform(resolved({**job, "diagnose": "full"}))
         draw(FOLDER / f"rule_{rule}.svg", rule.replace("_", " "), run.train, run.evaluation)
 
 

@@ -1,5 +1,6 @@
 """A run's diagnosis from its spec, its history and, where there is one, a measurement. No torch."""
 
+import math
 import re
 from typing import Final
 
@@ -52,7 +53,9 @@ def diagnose(
         evidence = gather(spec, outcome, train, evaluation, seen, result)
         findings = examine(evidence)
         verdict = decide(findings, evidence)
-        remedies = propose(verdict, findings, evidence, Attempts(spec, take))
+        early = evidence.loss[:_FIRST_ROWS]
+        survived = float(early.max()) if early.size and not evidence.blown_up else -math.inf
+        remedies = propose(verdict, findings, evidence, Attempts(spec, take, survived))
     found: Json = {
         "verdict": verdict.name,
         "confidence": verdict.confidence,
@@ -66,6 +69,7 @@ def diagnose(
     return found
 
 
+_FIRST_ROWS: Final = 5
 _OF_LOSSES: Final = re.compile(r"\b(loss|losses|minim\w+|lower|lowest|falls?|fell|above|start)\b")
 _NEGATIVE: Final = " (Said of the negative of the loss, which this run maximizes.)"
 

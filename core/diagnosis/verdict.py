@@ -23,16 +23,16 @@ EDGE: Final = 0.75
 """Raw confidences from here on are "beyond the threshold" (a margin of 0.7)."""
 
 TABLE: Final[dict[str, tuple[float, float]]] = {
-    "diverging": (0.724, 0.947),
+    "diverging": (0.726, 0.952),
     "oscillating": (0.717, 0.933),
     "saddle_point": (0.7, 0.9),
     "local_minimum": (0.7, 0.9),
-    "converged": (0.738, 0.976),
-    "plateau": (0.909, 0.957),
-    "too_slow": (0.73, 0.96),
+    "converged": (0.739, 0.977),
+    "plateau": (0.807, 0.958),
+    "too_slow": (0.733, 0.966),
     "overfitting": (0.705, 0.909),
     "noise_limited": (0.625, 0.75),
-    "healthy": (0.738, 0.976),
+    "healthy": (0.739, 0.978),
 }
 
 

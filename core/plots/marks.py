@@ -147,11 +147,37 @@ def _spike(seen: Seen) -> Mark | None:
     return Mark("", f"gradient {norms[at]:.3g} at step {step:,.0f}", step, step)
 
 
+def _undefined(what: str) -> Callable[[Seen], Mark | None]:
+    """Mark the last row with a finite loss: what followed from it was not."""
+
+    def place(seen: Seen) -> Mark | None:
+        last = float(seen.step[-1])
+        return Mark("", f"{what} at step {last:,.0f}", last, last)
+
+    return place
+
+
+def _swings(seen: Seen) -> Mark | None:
+    period = seen.numbers.get("period")
+    told = "" if period is None else f", one in {period:,.0f} steps"
+    return Mark("", f"swings{told}", seen.step[seen.half], seen.step[-1])
+
+
+def _constant(seen: Seen) -> Mark | None:
+    level = seen.numbers.get("constant_loss")
+    if level is None:
+        return None
+    return Mark("", f"a constant output: {level:.4g}", seen.step[-1], seen.step[-1], level)
+
+
 _PLACES: Final[Mapping[str, Callable[[Seen], Mark | None]]] = {
     "diverged": _above_start,
+    "undefined_gradient": _undefined("no finite gradient"),
+    "undefined_update": _undefined("no finite update"),
     "loss_growing": _rise,
     "gradients_oppose": _second_half("consecutive gradients oppose each other"),
     "cycling": _second_half("circling"),
+    "ringing": _swings,
     "bouncing": _thrown,
     "stationary": _end("at rest"),
     "negative_curvature": _saddle,
@@ -160,6 +186,10 @@ _PLACES: Final[Mapping[str, Callable[[Seen], Mark | None]]] = {
     "overfitting": _best_evaluation,
     "noise_limited": _flat("held up by noise"),
     "gradient_spikes": _spike,
+    "constant_guess": _constant,
+    "equal_units": _start("equal first weights"),
+    "held_by_clipping": _second_half("clipping sets the pace"),
+    "held_by_decay": _second_half("held by weight decay"),
     "vanishing_gradients": _start("gradients vanish in the first layers"),
     "exploding_start": _start("first weights too large"),
 }

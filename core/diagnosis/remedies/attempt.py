@@ -39,11 +39,16 @@ class Attempts:
 
     Args:
         take: takes the first steps of models; None: only those of functions are known.
+        survived: the largest loss (of what is to fall) that the run itself saw at first and came
+            back from: a remedy that stays below it makes nothing worse.
     """
 
-    def __init__(self, spec: JobSpec, take: TryFirstSteps | None = None) -> None:
+    def __init__(
+        self, spec: JobSpec, take: TryFirstSteps | None = None, survived: float = -math.inf
+    ) -> None:
         self._spec = spec
         self._take = take
+        self._survived = survived
         self._known: dict[str, bool | None] = {}
 
     def try_all(self, patches: Iterable[Json]) -> None:
@@ -63,7 +68,7 @@ class Attempts:
                 models[text] = patched
         if models and self._take is not None:
             for text, seen in zip(models, self._take(list(models.values())), strict=True):
-                self._known[text] = None if seen is None else _goes_well(seen)
+                self._known[text] = None if seen is None else _goes_well(seen, self._survived)
 
     def works(self, patch: Json) -> bool | None:
         """Tell whether the patched run's first steps are finite, move the point, and do not make
@@ -76,11 +81,11 @@ _AFTER_THE_START: Final = frozenset({"budget", "stop", "record", "checkpoint"})
 """Fields that change nothing of the first steps."""
 
 
-def _goes_well(seen: Json) -> bool:
+def _goes_well(seen: Json, survived: float) -> bool:
     first, last = seen["first"], seen["last"]
     if not (seen["finite"] and seen["moved"]) or last is None or not math.isfinite(last):
         return False
-    return first is None or bool(last - first <= WORSE * abs(first))
+    return first is None or bool(last - first <= WORSE * abs(first) or last <= survived)
 
 
 def _works_on_a_function(patched: JobSpec) -> bool | None:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from core.diagnosis.rules.table import RULES
 from core.errors import InvalidInputError
-from core.plots.marks import Mark, marks_of
+from core.plots.marks import _PLACES, Mark, marks_of
 from core.plots.run import PLOT_FORMATS, PLOT_KINDS, PlotFormat, PlotKind, path_is_possible, render
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
@@ -165,6 +166,12 @@ INF = float("inf")
         ("negative_curvature", [4, 2, 1, 1], (3, 3)),
         ("gradient_spikes", [4, 2, 90, 1, 1], (2, 2)),
         ("exploding_start", [4, 2, 1, 1], (0, 0)),
+        ("undefined_gradient", [4, 2, 1, INF], (2, 2)),
+        ("undefined_update", [4, 2, 1, 1, INF, INF], (3, 3)),
+        ("ringing", [4, 1, 3, 1, 2, 1], (3, 5)),
+        ("equal_units", [4, 2, 1, 1], (0, 0)),
+        ("held_by_clipping", [4, 4, 4, 3], (2, 3)),
+        ("held_by_decay", [4, 2, 2, 2], (2, 3)),
     ],
 )
 def test_a_finding_is_marked_where_it_lies(
@@ -174,6 +181,12 @@ def test_a_finding_is_marked_where_it_lies(
 
 
 def test_numbers_of_a_finding_place_its_mark() -> None:
+    found = diagnosed("plateau", ("constant_guess", {"constant_loss": 0.5}))
+    (mark,) = marks_of(found, columns(np.array([2.0, 0.5])))
+    assert mark == Mark("constant_guess", "a constant output: 0.5", 1.0, 1.0, 0.5)
+    found = diagnosed("oscillating", ("ringing", {"period": 41.9}))
+    (mark,) = marks_of(found, columns(np.array([2.0, 0.5, 1.0])))
+    assert mark.label == "swings, one in 42 steps"
     assert places([5, 4, 3, 2, 1], "overfitting", best_step=2, best_eval_loss=3.5) == [(2, 4)]
     found = diagnosed("local_minimum", ("above_known_minimum", {"known_minimum": 0.25}))
     (mark,) = marks_of(found, columns(np.array([2.0, 1.0])))
@@ -183,7 +196,13 @@ def test_numbers_of_a_finding_place_its_mark() -> None:
     assert mark.level == -0.25
 
 
-@pytest.mark.parametrize("rule", ["diverged", "overfitting", "too_steep", "gradient_spikes"])
+def test_each_rule_that_is_marked_is_a_rule() -> None:
+    assert set(_PLACES) <= {rule.id for rule in RULES}
+
+
+@pytest.mark.parametrize(
+    "rule", ["diverged", "overfitting", "constant_guess", "too_steep", "gradient_spikes"]
+)
 def test_a_finding_without_a_place_is_not_marked(rule: str) -> None:
     assert marks_of(diagnosed("diverging", (rule, {})), columns(np.array([INF, INF]))) == ()
     assert marks_of(diagnosed("diverging", (rule, {})), columns(np.array([2.0, 1.0]))) == ()
@@ -208,8 +227,6 @@ def test_the_verdict_and_each_mark_change_the_picture_of_the_loss_alone() -> Non
 
 @pytest.mark.parametrize("case", range(len(ODD)))
 def test_any_history_has_a_picture_with_every_finding(case: int) -> None:
-    from core.plots.marks import _PLACES
-
     numbers = {"best_step": 1.0, "best_eval_loss": 1.0, "known_minimum": -3.0}
     found = diagnosed("diverging", *((rule, numbers) for rule in _PLACES))
     rows = columns(ODD[case]) | {"grad_norm": ODD[case]}

@@ -52,6 +52,12 @@ def test_what_the_first_steps_show_decides(change: Json, works: bool) -> None:
     assert attempts.works({"optimizer": {"lr": 0.05}}) is works
 
 
+@pytest.mark.parametrize(("survived", "works"), [(9.9, False), (10.1, True)])
+def test_what_the_run_itself_came_back_from_is_no_harm(survived: float, works: bool) -> None:
+    attempts = Attempts(digits_job(gd(0.1)), Seen({**WELL, "last": 10.0}), survived)
+    assert attempts.works({"optimizer": {"lr": 0.05}}) is works
+
+
 def test_each_patch_is_tried_once_and_all_in_one_go() -> None:
     seen = Seen(WELL)
     attempts = Attempts(digits_job(gd(0.1)), seen)
