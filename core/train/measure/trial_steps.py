@@ -37,9 +37,10 @@ def first_steps(specs: Sequence[JobSpec], *, device: str = "cpu") -> list[Json |
     """Take the first steps of supervised runs, one after the other.
 
     Returns, for each, the mean loss of the same rows before (`first`) and after (`last`; both of
-    what is to fall, perhaps not finite), whether every parameter was `finite`, and whether they
-    `moved`, by more than rounding; None where that is not cheap, or tells nothing because the
-    schedule begins at a rate of 0. Runs of the same problem share its data and first weights.
+    what is to fall, perhaps not finite, and at the weights that results are of), whether every
+    parameter was `finite`, and whether they `moved`, by more than rounding; None where that is not
+    cheap, or tells nothing because the schedule begins at a rate of 0. Runs of the same problem
+    share its data and first weights.
     """
     found: list[Json | None] = []
     problem, of_what, start = None, None, {}
@@ -65,6 +66,7 @@ def _try(spec: JobSpec, problem: Problem) -> Json | None:
     first = _probe(spec, problem)
     if _take(descent) == 0.0:
         return None
+    descent.go_to_result_weights()
     last, sign = _probe(spec, problem), sign_of_job(spec)
     after = [parameter.detach() for parameter in descent.parameters]
     way = [a - b for a, b in zip(after, before, strict=True)]
