@@ -31,14 +31,14 @@ LEFT_OUT: Final = object()
 class View(BaseModel):
     """A reply, described once: the document shows the class, and `build` makes its JSON."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> Json:
         """Make the JSON Schema; fields without a docstring are described by the glossary."""
-        return described(cls.__name__, core_schema, handler, describe)
+        return described(cls, core_schema, handler, describe)
 
     @classmethod
     def build(cls, source: object = None, /, **computed: Any) -> Json:

@@ -1,8 +1,12 @@
 """Base of all spec models: frozen, strict, closed to unknown fields and non-finite numbers."""
 
+import ast
+import inspect
 import json
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import (
@@ -35,7 +39,6 @@ class Spec(BaseModel):
         extra="forbid",
         strict=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         # Only the whole spec is validated as a rule; its parts' own validators can wait.
         defer_build=True,
     )
@@ -45,22 +48,49 @@ class Spec(BaseModel):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> Json:
         """Make the JSON Schema; fields without a docstring are described by the glossary."""
-        return described(cls.__name__, core_schema, handler, describe)
+        return described(cls, core_schema, handler, describe)
 
 
 def described(
-    model: str,
+    model: type[BaseModel],
     core_schema: CoreSchema,
     handler: GetJsonSchemaHandler,
     words_on: Callable[[str, str], str | None],
 ) -> Json:
-    """Make a model's JSON Schema, in which `words_on(model, field)` describes the fields that do
-    not describe themselves."""
+    """Make a model's JSON Schema: fields are described by their docstrings, else by
+    `words_on(model, field)`."""
     schema = handler(core_schema)
+    docstrings = field_docstrings(model)
     for name, field in handler.resolve_ref_schema(schema).get("properties", {}).items():
-        if words := words_on(model, name):
+        if words := docstrings.get(name) or words_on(model.__name__, name):
             field.setdefault("description", words)
     return schema
+
+
+@cache
+def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Read the docstrings behind the model's fields, its own and those of its bases, from the
+    source. pydantic can do so when it makes a class: for all of them that takes each import 50 ms.
+    """
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if issubclass(base, BaseModel) and base is not BaseModel:
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+            assert isinstance(tree, ast.ClassDef)
+            found |= dict(_behind_fields(tree.body))
+    return found
+
+
+def _behind_fields(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
+    for field, after in pairwise(body):
+        match field, after:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                yield name, inspect.cleandoc(text)
+            case _:
+                pass
 
 
 def stored(annotation: Any, value: Any) -> Any:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from core.specs.base import Json
+from core.specs.base import Json, field_docstrings
 from core.specs.catalog import FAMILIES, FIELD_OF, any_of, choice, minimal_example, models_of
 from core.specs.job import JobSpec
 from core.specs.study import StudySpec
@@ -122,7 +122,7 @@ def _type_the_base(schemas: Json) -> None:
     gives."""
     base = copy.deepcopy(schemas[JobSpec.__name__])
     base.pop("required", None)
-    base["description"] = StudySpec.model_fields["base"].description
+    base["description"] = field_docstrings(StudySpec)["base"]
     for name in ("problem", "optimizer", "schedule"):
         whole = base["properties"][name]
         said = {key: whole.pop(key) for key in ("description", "default") if key in whole}
