@@ -115,7 +115,7 @@ def _fields(request: Request, kind: str) -> dict[str, str]:
 
 def _preview(kind: str, fields: dict[str, str], lr: float, max_steps: int) -> bytes:
     """Compute the reply, by the rules and in the words of a job with this schedule."""
-    from core.specs.catalog import choice, minimal_example
+    from core.specs.examples import choice, minimal_example
     from core.specs.formulas.schedules import rates
 
     properties = members(_SCHEDULE)[kind].model_json_schema(ref_template="{model}")

@@ -23,7 +23,8 @@ from core.diagnosis.remedies.model import (
     normalize_layers,
     other_weights,
 )
-from core.specs.catalog import FAMILIES, entries, kinds, minimal_example
+from core.specs.catalog import FAMILIES, entries, kinds
+from core.specs.examples import minimal_example
 from core.specs.job import JobSpec, Supervised
 from core.specs.optimizers import NotFused
 from core.specs.parsing.job import parse_job

@@ -12,7 +12,8 @@ import httpx2
 import numpy as np
 import pytest
 
-from core.specs.catalog import FAMILIES, kinds, minimal_example
+from core.specs.catalog import FAMILIES, kinds
+from core.specs.examples import minimal_example
 from tests.e2e.client import Json, Service
 from tests.e2e.studies import Studies
 

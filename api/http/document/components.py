@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from core.specs.base import Json, field_docstrings
-from core.specs.catalog import FAMILIES, FIELD_OF, any_of, choice, minimal_example, models_of
+from core.specs.catalog import FAMILIES, FIELD_OF, any_of, models_of
+from core.specs.examples import choice, minimal_example
 from core.specs.job import JobSpec
 from core.specs.study import StudySpec
 from core.specs.unions import members

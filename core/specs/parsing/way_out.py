@@ -5,8 +5,8 @@ from functools import cache
 from typing import Any, Final, get_args
 
 from core.specs.base import Json, Spec, is_whole
-from core.specs.catalog import REQUIRED
 from core.specs.data import Builtin, DataSpec
+from core.specs.examples import REQUIRED
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.models import Activation
 from core.specs.study import StudySpec

@@ -6,7 +6,8 @@ from urllib.parse import quote
 import pytest
 from jsonschema_rs import Draft202012Validator
 
-from core.specs.catalog import FAMILIES, choice, kinds
+from core.specs.catalog import FAMILIES, kinds
+from core.specs.examples import choice
 from core.specs.formulas.schedules import rates
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits

@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from core.specs.base import Spec
-from core.specs.catalog import FAMILIES, kinds, minimal_example
+from core.specs.catalog import FAMILIES, kinds
+from core.specs.examples import minimal_example
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import Continuation
 from core.specs.parsing.diagnosis import DiagnosisRequest

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft202012Validator
 
-from core.specs.catalog import FAMILIES, TEXTS, entries, kinds, minimal_example
+from core.specs.catalog import FAMILIES, TEXTS, entries, kinds
+from core.specs.examples import minimal_example
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.fusing import fusable
 from core.specs.validation.limits import Limits

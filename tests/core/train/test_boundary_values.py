@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from core.errors import InvalidInputError
-from core.specs.catalog import minimal_example
+from core.specs.examples import minimal_example
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.unions import UNIONS, members, tag_of

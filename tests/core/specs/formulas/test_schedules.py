@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from core.specs.catalog import kinds, minimal_example
+from core.specs.catalog import kinds
+from core.specs.examples import minimal_example
 from core.specs.formulas.schedules import rates
 from core.specs.parsing.job import parse_job
 from core.specs.schedules import Schedule

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidInputError
 from core.settings import Settings
-from core.specs.catalog import FAMILIES, kinds, minimal_example
+from core.specs.catalog import FAMILIES, kinds
+from core.specs.examples import minimal_example
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate

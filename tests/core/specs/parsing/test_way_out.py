@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.errors import FieldError, InvalidInputError
-from core.specs.catalog import minimal_example
+from core.specs.examples import minimal_example
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.way_out import DATA_SETS, in_full
