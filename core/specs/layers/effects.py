@@ -88,7 +88,7 @@ def effect(layer: k.Leaf, shape: Shape) -> Effect:  # noqa: C901, PLR0912 (one c
                 raise ShapeError(_takes("(channels, length) or (channels, height, width)", shape))
             return _moved((shape[0], *(factor * size for size in shape[1:])))
         case k.Dropout(p=p):
-            return Effect(shape, kept=2 * math.prod(shape) if p else 0)
+            return Effect(shape, kept=3 * math.prod(shape) if p else 0)
         case k.Flatten() | k.Unflatten() | k.Transpose() | k.Select() | k.Mean():
             return _rearranged(layer, shape)
         case k.Identity():
@@ -330,7 +330,7 @@ def _norm(
         if shifted is not False:
             parameters.append(Parameter("bias", (width,), "zero", width))
     numbers = math.prod(shape)
-    return Effect(shape, tuple(parameters), len(parameters) * numbers, 4 * numbers)
+    return Effect(shape, tuple(parameters), len(parameters) * numbers, 5 * numbers)
 
 
 def _pool(layer: k.MaxPool1d | k.MaxPool2d | k.AvgPool1d | k.AvgPool2d, shape: Shape) -> Effect:

@@ -116,7 +116,7 @@ POPULATIONS: dict[str, list[JobSpec]] = {
     "muon of odd sizes in float64": supervised("float64", MUON, model=mlp(17, 65), batch_size=33),
     "muon with an odd side": supervised("float32", MUON, model=mlp(16, 5, 16)),
     "muon, wide": supervised("float32", MUON, model=mlp(64, 64), batch_size=25),
-    **{name: layered(layers) for name, layers in FUSED.items()},
+    **{f"layers: {name}": layered(layers) for name, layers in FUSED.items()},
     "conv in float64": layered(FUSED["conv, batch norm"], "float64"),
     "clipped": supervised("float32", ADAM, gradient_clip={"kind": "norm", "max_norm": 0.1}),
     "by rows": supervised("float32", ADAM, eval_fraction=0.0, record={"every": 5}),

@@ -26,8 +26,10 @@ from tests.core.train.fused.task_harness import (
     kill_and_resume,
     request,
 )
+from tests.core.train.fused.test_isolation import layered
 from tests.core.train.fused.test_run import POPULATION, SAVED
 from tests.core.train.harness import blobs_job, function_job, parabola, train
+from tests.core.train.layer_lists import FUSED
 
 Json = dict[str, Any]
 ADAM = {"kind": "adam"}
@@ -42,6 +44,10 @@ TASKS: dict[str, list[JobSpec]] = {
         blobs_job({"kind": kind, "lr": 0.05}, 9, model=MIXED, record={"every": 2})
         for kind in ("adam", "adafactor", "adam", "sgd")
     ],
+    **{
+        f"layers: {name}": layered(FUSED[name])[:7]
+        for name in ("conv, batch norm", "gru", "dropout")
+    },
 }
 
 
