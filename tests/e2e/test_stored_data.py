@@ -4,7 +4,7 @@
 at work (`scripts/make_data_directory.py` made them, and says how to make the next one). Of format 1
 there are two: `format-1` is of before records and files carried a number, `format-1-numbered` of
 after; its long runs have batch norm, and it has a study by `tpe`. In format 2, too, what waits
-stands in one queue for `auto` and `cpu`.
+stands in one queue for `auto` and `cpu`; from format 3 on each device has its own.
 """
 
 import json
