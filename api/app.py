@@ -93,6 +93,7 @@ def create_app(
         trusted_hosts=[*settings.trusted_hosts.split(","), *_own_names(settings.host)],
         cors_origins=[each.strip() for each in settings.cors_origins.split(",") if each.strip()],
         root_path=settings.root_path,
+        counts=services.counts,
     )
     errors.install(app)
     return app

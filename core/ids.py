@@ -37,3 +37,9 @@ def rfc3339(moment: datetime) -> str:
     """Format a time as `2026-11-22T10:15:30.123456Z`: RFC 3339, UTC, always six fractional
     digits."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def made_at(tail: str) -> float:
+    """Return when the id with these 26 characters behind its prefix was made: seconds since
+    1970."""
+    return ULID.from_str(tail.upper()).timestamp

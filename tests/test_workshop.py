@@ -142,7 +142,6 @@ def test_a_machine_without_a_usable_python_is_told_so_in_one_line(tmp_path: Path
 UNSEEN = {
     "fastapi-offline": "the files of the pages at /docs, served as they lie in it",
     "uvloop": "uvicorn runs on it",
-    "prometheus-client": "waits for its metrics",
 }
 """Dependencies that no source imports by name, and what they are for."""
 

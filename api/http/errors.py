@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from api.http.encoding import PROBLEM_JSON, to_json
+from api.http.log import PROBLEM, REQUEST_ID
 from core.errors import (
     ArtifactError,
     ChangedError,
@@ -136,6 +137,7 @@ def problem(
     **members: Any,
 ) -> Response:
     """Make a problem document; `members` are added to it."""
+    scope[PROBLEM] = code
     raw = scope.get("raw_path") or b""
     root = str(scope.get("root_path", ""))
     if not raw.startswith(root.encode()):
@@ -149,6 +151,7 @@ def problem(
             # The path is percent-encoded as it came, so that it is harmless. Long ones are cut.
             "instance": raw.split(b"?")[0].decode("latin-1")[:500],
             "code": code,
+            "request_id": scope.get(REQUEST_ID),
             **members,
         }
     )

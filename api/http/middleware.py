@@ -22,7 +22,7 @@ from api.http.errors import (
     internal_error,
     of_error,
 )
-from api.http.log import LOG, note
+from api.http.log import LOG, REQUEST_ID, RequestCounts, note
 from core.errors import ThalwegError
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -121,9 +121,11 @@ class Middleware:
         trusted_hosts: Collection[str],
         cors_origins: Collection[str] = (),
         root_path: str = "",
+        counts: RequestCounts | None = None,
     ) -> None:
         self._origins = frozenset(origin.lower() for origin in cors_origins)
         self._reading = frozenset(origin.encode() for origin in self._origins)
+        self._counts = RequestCounts() if counts is None else counts
         self._app = app
         self._readable_app = _readable(app, self._origins)
         self._root_path = root_path
@@ -136,6 +138,7 @@ class Middleware:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = request_id_of(headers.get(b"x-request-id", b""))
+        scope[REQUEST_ID] = request_id.decode()
         exchange = _Exchange(scope, receive, send, request_id, self._max_body_bytes)
         began = time.perf_counter()
         scope["root_path"] = self._root_path
@@ -160,6 +163,8 @@ class Middleware:
             if exchange.status:
                 raise  # the reply has begun, and can only be broken off
             await self._reply(internal_error(scope), scope, receive, exchange.send)
+        seconds = time.perf_counter() - began
+        self._counts.add(scope, exchange.status, seconds)
         level = logging.DEBUG if exchange.status < 400 else logging.INFO
         if not LOG.isEnabledFor(level):
             return
@@ -169,7 +174,7 @@ class Middleware:
             method=scope["method"],
             path=scope["path"][:200],
             status=exchange.status,
-            duration_ms=round(1000 * (time.perf_counter() - began), 2),
+            duration_ms=round(1000 * seconds, 2),
             request_id=request_id.decode(),
         )
 

@@ -186,6 +186,8 @@ class Problem(View):
     instance: str
     code: str
     """The stable code of the problem, in snake_case."""
+    request_id: str | None
+    """The id of the request, as in the reply's `X-Request-Id` and in the log."""
     errors: list[Mistake] = []
     """All mistakes of the request, with a 422."""
     checks: dict[str, str] = {}

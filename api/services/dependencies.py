@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import api.http.path_parameters  # noqa: F401  (the names of what may stand in a path)
 from api.http.errors import UnsupportedMediaTypeError, query_names, unknown_parameter
+from api.http.log import RequestCounts
 from api.services.comparisons import ComparisonCache
 from api.services.dispatch import Dispatcher
 from api.services.waiting import EndFeed
@@ -45,6 +46,7 @@ class Services:
     feed: EndFeed
     limits: Limits = field(default_factory=Limits)
     findings: ComparisonCache = field(default_factory=ComparisonCache)
+    counts: RequestCounts = field(default_factory=RequestCounts)
 
     @property
     def root(self) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from api.http.encoding import to_json
 from api.http.errors import NotReadyError
@@ -19,7 +19,7 @@ from api.system.views import worker_json
 from core.artifacts.base import ArtifactStore
 from core.errors import THE_STORE, ArtifactError, StoreUnavailableError
 from core.store.protocols.api import ApiStore
-from core.store.protocols.types import WorkerInfo
+from core.store.protocols.types import ServiceState, WorkerInfo
 
 router = APIRouter(tags=["service"], route_class=Route)
 
@@ -75,6 +75,40 @@ async def _artifacts(artifacts: ArtifactStore) -> str:
     except ArtifactError as error:
         return str(error)
     return "ok"
+
+
+@router.get(
+    "/metrics",
+    operation_id="read_metrics",
+    response_class=PlainTextResponse,
+    responses={
+        200: {
+            "description": "Metrics in the text format of Prometheus.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        },
+        **problems(),
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Return metrics for Prometheus: of the whole service, from its records, and of this process.
+
+    While the store is away `thalweg_store_up` is 0, and what only the store knows is missing."""
+    from api.system.metrics import CONTENT_TYPE, exposition  # its library is for this call alone
+
+    services = services_of(request)
+    text = exposition(services.counts, await _state(services.store))
+    return Response(text, media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+
+
+async def _state(store: ApiStore) -> ServiceState | None:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            totals, workers, memory = await asyncio.gather(
+                store.totals(), store.workers(), store.memory()
+            )
+    except (TimeoutError, StoreUnavailableError):
+        return None
+    return ServiceState(totals, workers, memory)
 
 
 @router.get(

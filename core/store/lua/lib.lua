@@ -35,6 +35,18 @@ local function newer_format()
   return found and (tonumber(found) or 0) > FORMAT and found
 end
 
+-- Counts of what has happened since the store was made, which no record may tell any more. They are
+-- for whoever watches the service: nothing is decided by them.
+local TOTALS = NS .. 'totals'
+local function add_to_total(...)
+  redis.call('HINCRBY', TOTALS, table.concat({...}, ' '), 1)
+end
+
+-- The class of the device that a queue is for, or that an attempt runs on.
+local function device_class(name)
+  return (name == 'any' or name == 'auto') and 'auto' or name == 'cpu' and 'cpu' or 'gpu'
+end
+
 local function field(id, name) return redis.call('HGET', job_key(id), name) end
 local function set(id, ...) redis.call('HSET', job_key(id), ...) end
 local function unset(id, ...) redis.call('HDEL', job_key(id), ...) end
@@ -178,6 +190,7 @@ local function move(id, to)
     if not is_task(id) then
       tell(id, 'ended', to)
       redis.call('ZADD', FINISHED, now_ms(), id)
+      add_to_total('ended', is_study(id) and 'study' or 'job', to, field(id, 'outcome') or 'none')
       publish(id)
     end
   end
@@ -204,6 +217,8 @@ local function end_attempt(id, ending, call)
   set(id, attempt_field(id, 'ended_at'), timestamp(), attempt_field(id, 'end'), ending,
     'ended_by', call)
   redis.call('ZREM', LEASES, id)
+  add_to_total('attempt', ending,
+    device_class(field(id, attempt_field(id, 'device')) or field(id, 'queue') or 'auto'))
   if ending == 'lost' or ending == 'handed_over' then
     tell(id, ending, field(id, attempt_field(id, 'worker')) or '')
   end

@@ -28,7 +28,9 @@ from core.store.protocols.types import (
     NewStudy,
     Runs,
     Stamp,
+    StoreMemory,
     StudyPage,
+    Totals,
     WorkerInfo,
 )
 from core.studies import StudyRecord
@@ -174,6 +176,16 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
 
     async def workers(self) -> Sequence[WorkerInfo]:
         """List the workers that have reported within their time to live, by name."""
+        ...
+
+    async def totals(self) -> Totals:
+        """Read the state of the whole service: one call, its cost bounded by the statuses, the
+        queues and what is at work, however much is stored."""
+        ...
+
+    async def memory(self) -> StoreMemory | None:
+        """Read the memory of the store's server; None where it does not tell (its `INFO` may be
+        forbidden to callers)."""
         ...
 
     def ends(self) -> AsyncIterator[str]:

@@ -1,5 +1,6 @@
 """Types that go into the store's calls and come out of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -174,6 +175,58 @@ class WorkerInfo:
     last_heartbeat: str
     started_at: str
     pid: int
+
+
+@dataclass(frozen=True)
+class DeviceLoad:
+    """The load of one class of devices.
+
+    Attributes:
+        queued: jobs and tasks of studies that wait for one.
+        oldest_s: age of the oldest of them, from the time its job or study was created; 0 without.
+        running: jobs and tasks that are at work on one.
+        steps_per_s: updates a second, all that runs together.
+    """
+
+    queued: int
+    oldest_s: float
+    running: int
+    steps_per_s: float
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The state of the whole service, for whoever watches it.
+
+    Attributes:
+        counts: what has happened since the store was made, by words with spaces between:
+            `created job cpu`, `ended job succeeded converged`, `attempt lost gpu`.
+        records: how many there are, by noun (`job`, `study`) and status.
+        devices: by class: `cpu`, `gpu`, and `auto` (waits for either).
+        queued_diagnoses: asked for after the end of their jobs, and not begun.
+    """
+
+    counts: dict[str, int]
+    records: dict[tuple[str, str], int]
+    devices: dict[str, DeviceLoad]
+    queued_diagnoses: int
+
+
+@dataclass(frozen=True)
+class StoreMemory:
+    """The memory that the store's server uses and may use, in bytes; `limit_bytes` 0: no limit."""
+
+    used_bytes: int
+    limit_bytes: int
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """The store's answers about the whole service; `memory` None: its server does not tell."""
+
+    totals: Totals
+    workers: Sequence[WorkerInfo]
+    memory: StoreMemory | None
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,31 @@ import redis
 from numpy.typing import NDArray
 
 from core.errors import ConflictError, StoreUnavailableError
+from core.ids import utc_now
 from core.jobs import JobRecord
 from core.store.calls import jobs as job_calls
 from core.store.calls.job_codec import decode_worker
 from core.store.calls.nouns import JOBS
 from core.store.calls.opening import check_opened, open_call
-from core.store.connection.client import AsyncClient, SyncClient, call_script, command, is_full
+from core.store.calls.totals import totals_call, totals_in
+from core.store.connection.client import (
+    AsyncClient,
+    SyncClient,
+    call_script,
+    command,
+    is_full,
+    unavailable,
+)
 from core.store.history.chunks import steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
-from core.store.protocols.types import Created, JobPage, NewJob, WorkerInfo
+from core.store.protocols.types import (
+    Created,
+    JobPage,
+    NewJob,
+    StoreMemory,
+    Totals,
+    WorkerInfo,
+)
 from core.store.redis.api_records import AsyncRecords, Room, known_position
 from core.store.redis.api_studies import AsyncRedisStudies
 from core.studies import study_of
@@ -151,6 +167,18 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
 
     async def workers(self) -> Sequence[WorkerInfo]:
         return [decode_worker(text) for text in await self._link.call(call_script("workers"))]
+
+    async def totals(self) -> Totals:
+        return totals_in(await self._link.call(totals_call()), utc_now().timestamp())
+
+    async def memory(self) -> StoreMemory | None:
+        try:
+            found = await self._link.client.info("memory")
+        except redis.ResponseError:
+            return None
+        except (redis.RedisError, OSError) as error:
+            raise unavailable(error) or error from error
+        return StoreMemory(int(found["used_memory"]), int(found["maxmemory"]))
 
     async def ends(self, idle_ping_s: float = IDLE_PING_S) -> AsyncIterator[str]:
         wait_s, longest_s = RECONNECT_S

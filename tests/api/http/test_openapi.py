@@ -68,6 +68,7 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/workers"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
+        ("GET", "/metrics"),
         ("GET", "/version"),
     }
 

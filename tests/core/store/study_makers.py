@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import redis
 
 from core.ids import new_id, rfc3339, utc_now
 from core.store.history.layout import Columns, HistoryLayout
@@ -66,3 +67,9 @@ async def planned(
     assert claim.task.kind == "plan"
     worker.studies.plan(claim, round_of(claim.study, *groups))
     return new.id
+
+
+def keys_left(raw: redis.Redis, namespace: str) -> list[str]:
+    """The keys of the namespace, but for the counts of what has happened, which outlive records."""
+    found = sorted(key.decode() for key in raw.scan_iter(f"{namespace}:*"))
+    return [key for key in found if key != f"{namespace}:totals"]

@@ -12,6 +12,7 @@ from core.jobs import STATUSES, TERMINAL, Status
 from core.store.history.layout import HistoryLayout
 from core.store.protocols.types import Claim, JobFilter, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
+from tests.core.store.study_makers import keys_left
 
 pytestmark = pytest.mark.anyio
 Bring = Callable[[Status], Awaitable[tuple[str, Claim | None]]]
@@ -88,9 +89,9 @@ async def test_a_deleted_job_is_gone_for_readers_and_freed_to_the_last_key(
         await api.get(job_id)
     await api.delete(job_id)  # until it is freed, it may be asked for again
     await api.free(job_id)
-    assert list(raw.scan_iter(f"{namespace}:*")) == []
+    assert keys_left(raw, namespace) == []
     await api.free(job_id)
-    assert list(raw.scan_iter(f"{namespace}:*")) == []
+    assert keys_left(raw, namespace) == []
     with pytest.raises(NotFoundError):
         await api.delete(job_id)
 
@@ -106,7 +107,7 @@ async def test_a_delete_that_was_cut_off_is_finished_by_a_worker(
     worker.free(job_id)
 
     assert worker.trashed(10) == []
-    assert list(raw.scan_iter(f"{namespace}:*")) == []
+    assert keys_left(raw, namespace) == []
 
 
 async def test_a_free_that_was_cut_off_can_be_repeated(
@@ -116,7 +117,7 @@ async def test_a_free_that_was_cut_off_can_be_repeated(
     await api.delete(job_id)
     raw.delete(f"{namespace}:rows:{job_id}:train:loss:0", f"{namespace}:rows:{job_id}:train:x:3")
     worker.free(job_id)
-    assert list(raw.scan_iter(f"{namespace}:*")) == []
+    assert keys_left(raw, namespace) == []
 
 
 async def test_jobs_past_the_age_expire_and_later_ones_stay(

@@ -6,7 +6,7 @@ import redis
 from core.errors import ConflictError, NotFoundError
 from core.store.history.layout import RunRows
 from core.store.redis import AsyncRedisStore, RedisStore
-from tests.core.store.study_makers import LAYOUT, new_study, planned, rows, run_of, take
+from tests.core.store.study_makers import LAYOUT, keys_left, new_study, planned, rows, run_of, take
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ async def test_nothing_of_a_deleted_study_stays(
         await api.studies.get(study_id)
     await api.free(study_id)
     worker.free(study_id)
-    assert [key.decode() for key in raw.scan_iter(f"{namespace}:*")] == []
+    assert keys_left(raw, namespace) == []
 
 
 async def test_the_retention_takes_studies_too(api: AsyncRedisStore, worker: RedisStore) -> None:
@@ -60,4 +60,4 @@ async def test_a_study_of_ten_thousand_runs_is_planned_and_freed(
     assert (await api.studies.get(study_id)).counts["cancelled"] == 10_000
     await api.studies.delete(study_id)
     await api.free(study_id)
-    assert [key.decode() for key in raw.scan_iter(f"{namespace}:*")] == []
+    assert keys_left(raw, namespace) == []
