@@ -46,10 +46,11 @@ RUN $INSTALL --require-hashes --requirement /requirements/build.txt
 WORKDIR /src
 COPY pyproject.toml LICENSE ./
 COPY api api
+COPY client client
 COPY core core
 COPY thalweg_service thalweg_service
 COPY worker worker
-RUN $INSTALL --no-index --no-build-isolation --root /layer .
+RUN $INSTALL --no-index --no-build-isolation --root /layer ./client .
 
 FROM base AS runtime
 # Nothing is installed into an image that runs: pip goes, and the copy that `venv` would bring.

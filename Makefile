@@ -39,7 +39,7 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): $(LOCKS) pyproject.toml
+$(STAMP): $(LOCKS) pyproject.toml client/pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 		p="$(PYTHON)"; \
 		"$${p:-false}" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
@@ -47,7 +47,7 @@ $(STAMP): $(LOCKS) pyproject.toml
 		rm -rf .venv; "$$p" -m venv .venv; }
 	@echo "Installing the locked dependencies into .venv"
 	@$(PIP) install --quiet --requirement requirements/dev.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable client --editable .
 	@touch $@
 
 demo: install
@@ -92,7 +92,7 @@ faults: install
 # uv, which asks the registry for sums, is installed here only.
 lock: install
 	@$(PIP) install --quiet --upgrade uv
-	$(PIP) install --upgrade --upgrade-strategy eager --editable '.[worker,embedded,dev,bench]'
+	$(PIP) install --upgrade --upgrade-strategy eager --editable client --editable '.[worker,embedded,dev,bench]'
 	$(BIN)/python scripts/lock.py
 	@touch $(STAMP)
 

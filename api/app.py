@@ -73,7 +73,7 @@ def create_app(
     )
     app = FastAPI(
         title="Thalweg",
-        version=version("thalweg"),
+        version=version("thalweg-service"),
         description=_ABOUT,
         # The routes are added flat: FastAPI's included routers match every request twice.
         routes=[route for room in rooms for route in room.router.routes],

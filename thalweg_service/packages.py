@@ -12,6 +12,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution,
 from pathlib import Path
 from typing import Final
 
+DISTRIBUTION: Final = "thalweg-service"
 NAMES: Final = ("api", "core", "worker")
 """Packages of ours with a general name. (`thalweg_service` is nobody else's.)"""
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -57,7 +58,7 @@ def _owners(name: str, found: Path | None = None) -> list[str]:
     """Name the distributions that have installed a package of this name there, but for ours."""
     owners = []
     for each in distributions():
-        if each.metadata["Name"] == "thalweg":
+        if each.metadata["Name"] == DISTRIBUTION:
             continue
         paths = [path for path in each.files or () if path.parts[0] in (name, f"{name}.py")]
         if paths and (found is None or _lies_in(each, paths[0].parts[0], found)):
@@ -74,7 +75,7 @@ def _damaged(root: Path) -> Iterator[tuple[str, str | None]]:
     and that another distribution has too, with its name. A file that was changed by hand is nobody
     else's."""
     try:
-        ours = distribution("thalweg").files or ()
+        ours = distribution(DISTRIBUTION).files or ()
     except PackageNotFoundError:
         return
     changed = set()
@@ -86,7 +87,7 @@ def _damaged(root: Path) -> Iterator[tuple[str, str | None]]:
                 changed.add(str(path))
     if changed:
         for each in distributions():
-            if each.metadata["Name"] != "thalweg":
+            if each.metadata["Name"] != DISTRIBUTION:
                 for path in each.files or ():
                     if str(path) in changed:
                         yield str(path), f"{each.metadata['Name']} {each.version}"

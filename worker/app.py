@@ -269,6 +269,6 @@ def refuse_missing_parts() -> None:
     if missing:
         raise StartError(
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed: a worker"
-            " needs Thalweg's extra `worker` (pip install 'thalweg[worker]', in a checkout"
-            " '.[worker]')."
+            " needs Thalweg's extra `worker` (pip install 'thalweg-service[worker]', in a checkout"
+            " './client' and '.[worker]')."
         )

@@ -39,7 +39,7 @@ class _Families(Collector):
 
     def collect(self) -> Iterator[Metric]:
         build = GaugeMetricFamily("thalweg_build_info", "Its version.", labels=["version"])
-        build.add_metric([version("thalweg")], 1)
+        build.add_metric([version("thalweg-service")], 1)
         yield build
         yield from _of_requests(self._counts)
         yield GaugeMetricFamily(

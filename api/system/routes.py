@@ -119,7 +119,9 @@ async def _state(store: ApiStore) -> ServiceState | None:
 )
 async def read_version() -> Response:
     """Return the versions of what runs here."""
-    return Json(to_json(Version.build(name="thalweg", version=version("thalweg"), api="v1")))
+    return Json(
+        to_json(Version.build(name="thalweg", version=version("thalweg-service"), api="v1"))
+    )
 
 
 @router.get(

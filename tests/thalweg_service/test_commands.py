@@ -12,7 +12,7 @@ from worker.trainer.process import missing_gpu
 LISTED_WITHOUT_TORCH = """
 import sys
 sys.argv = ["thalweg", "settings"]
-from thalweg_service.commands import main
+from thalweg.cli import main
 try:
     main()
 finally:
@@ -115,7 +115,7 @@ def test_a_worker_without_torch_says_which_extra_it_needs() -> None:
     assert done.returncode == 1
     assert done.stderr == (
         "thalweg worker: torch is not installed: a worker needs Thalweg's extra `worker` (pip"
-        " install 'thalweg[worker]', in a checkout '.[worker]').\n"
+        " install 'thalweg-service[worker]', in a checkout './client' and '.[worker]').\n"
     )
 
 

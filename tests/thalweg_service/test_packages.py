@@ -45,7 +45,7 @@ def install(folder: Path, name: str, files: Mapping[str, str]) -> None:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
         rows.append(f"{path},sha256=x,{len(text)}")
-    noted = folder / f"{name}-1.0.dist-info"
+    noted = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     noted.mkdir()
     (noted / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (noted / "RECORD").write_text("\n".join([*rows, f"{noted.name}/RECORD,,"]) + "\n")
@@ -55,7 +55,7 @@ def install(folder: Path, name: str, files: Mapping[str, str]) -> None:
 def site(tmp_path: Path) -> Path:
     """A site-packages with Thalweg's names, a line of text each, and this package as it is."""
     files = [f"{name}/{file}" for name in NAMES for file in ("__init__.py", "app.py")]
-    install(tmp_path, "thalweg", {path: f"# {path}\n" for path in files})
+    install(tmp_path, "thalweg-service", {path: f"# {path}\n" for path in files})
     shutil.copytree(ROOT / "thalweg_service", tmp_path / "thalweg_service")
     return tmp_path
 

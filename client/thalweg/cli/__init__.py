@@ -1,0 +1,5 @@
+"""The command `thalweg`."""
+
+from thalweg.cli.app import main
+
+__all__ = ["main"]

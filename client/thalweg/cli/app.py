@@ -1,0 +1,111 @@
+"""The command `thalweg`: its options, and where its commands come from.
+
+Commands of the client are registered here. Commands of other distributions, such as `serve` of
+`thalweg-service`, are found by the entry-point group `thalweg.commands`: the name of an entry point
+is the command's, and what it leads to is a function that Typer can read.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from thalweg import __version__
+
+GROUP: Final = "thalweg.commands"
+OF_THE_SERVICE: Final = frozenset(
+    {"api", "demo", "doctor", "health", "keys", "repair", "serve", "settings", "webhooks", "worker"}
+)
+"""Commands that `thalweg-service` brings."""
+SETTINGS: Final[dict[str, Any]] = {
+    "no_args_is_help": True,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+class Commands(TyperGroup):
+    """The client's commands, then those of other distributions.
+
+    What another distribution brings is imported when it is called or listed.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """List the commands in the order of the help."""
+        found = super().list_commands(ctx)
+        return [*found, *(name for name in plugins() if name not in found)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; None where there is none of this name."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in plugins():
+            return own
+        made = command_of(cmd_name, plugins()[cmd_name].load())
+        self.commands[cmd_name] = made
+        return made
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that was typed; of one that is not installed, say what to install."""
+        if args[0] in OF_THE_SERVICE and not OF_THE_SERVICE & plugins().keys():
+            ctx.fail(
+                f"`thalweg {args[0]}` belongs to the service, which is not installed here: pip"
+                " install 'thalweg-service[worker,embedded]'"
+            )
+        for name in plugins():  # so that a typo is compared with them too
+            self.get_command(ctx, name)
+        return super().resolve_command(ctx, args)
+
+
+_found: dict[str, EntryPoint] = {}
+
+
+def plugins() -> dict[str, EntryPoint]:
+    """Find the commands of other distributions."""
+    if not _found:
+        _found.update({point.name: point for point in entry_points(group=GROUP)})
+    return _found
+
+
+def command_of(name: str, function: Callable[..., Any]) -> Any:
+    """Make a command of a function, or of a Typer application with commands of its own."""
+    if isinstance(function, typer.Typer):
+        return typer.main.get_group(function)
+    single = typer.Typer(add_completion=False, **SETTINGS)
+    single.command(name, context_settings=SETTINGS["context_settings"])(function)
+    made = typer.main.get_command(single)
+    made.rich_help_panel = "Service"  # type: ignore[attr-defined]
+    return made
+
+
+def print_version(asked: bool) -> None:
+    """Print the version and end, where it was asked for."""
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
+app = typer.Typer(name="thalweg", cls=Commands, **SETTINGS)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Optimization jobs over HTTP: submit, train, follow, compare."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print_version(True)
+
+
+def main() -> None:
+    """Run the `thalweg` command."""
+    sys.exit(app(prog_name="thalweg"))
