@@ -179,6 +179,29 @@ def demo() -> None:
     demonstration.main()
 
 
+@checked
+def doctor(
+    url: Annotated[
+        str, typer.Option(help="Address of the service.", envvar="THALWEG_URL")
+    ] = "http://127.0.0.1:8000",
+    jobs: Annotated[
+        bool,
+        typer.Option(
+            "--jobs/--no-jobs",
+            help="Whether to have it do three small jobs whose answers are known.",
+        ),
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Examine a service, its store and this machine: what is wrong, and what to do about it."""
+    from thalweg_service import doctor as examination
+
+    configured = settings_of("doctor")
+    redis_url = configured.redis_url if os.environ.get("THALWEG_REDIS_URL") else None
+    artifacts = configured.artifacts
+    sys.exit(examination.main(url, redis_url, artifacts, jobs=jobs, as_json=as_json))
+
+
 def become(module: str, *arguments: str) -> NoReturn:
     """Turn this process into a part (-P: whatever folder it is started in)."""
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])

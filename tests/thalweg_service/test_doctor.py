@@ -1,0 +1,210 @@
+"""`thalweg doctor`: what it says of a healthy service, and of each thing that can be wrong."""
+
+import json
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+
+from tests.thalweg_service.running import Service
+from thalweg_service import doctor
+from thalweg_service.doctor import Check, KnownJob
+
+Json = dict[str, Any]
+Handler = Callable[[httpx2.Request], httpx2.Response]
+
+
+def client(handler: Handler) -> httpx2.Client:
+    return httpx2.Client(base_url="http://test", transport=httpx2.MockTransport(handler))
+
+
+def answering(body: Json, status: int = 200, **headers: str) -> httpx2.Client:
+    return client(lambda request: httpx2.Response(status, json=body, headers=headers))
+
+
+def by_name(checks: Iterator[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def test_a_healthy_service_passes_and_keeps_none_of_the_jobs(service: Service) -> None:
+    url = str(service.client.base_url)
+    before = service.client.get("/v1/jobs").json()["data"]
+
+    found = by_name(doctor.examine(url, None, "./artifacts", jobs=True))
+
+    known = {job.name for job in doctor.KNOWN_JOBS}
+    assert known | {"service", "ready", "workers", "clock", "disk", "GPU"} <= found.keys()
+    assert {check.status for check in found.values()} <= {"ok", "skipped"}, found
+    assert [found[name].status for name in known] == ["ok"] * 3
+    assert service.client.get("/v1/jobs").json()["data"] == before
+
+
+def test_the_command_prints_json_and_fails_where_nobody_answers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status = doctor.main("http://127.0.0.1:1", None, "./artifacts", jobs=True, as_json=True)
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert status == 1
+    assert found["service"]["status"] == "failed"
+    assert "--url" in found["service"]["words"]
+    assert "quadratic" not in found
+
+
+def test_the_known_answers_are_the_closed_forms() -> None:
+    quadratic, rosenbrock, saddle = doctor.KNOWN_JOBS
+    assert quadratic.answer["x1"] == pytest.approx(10 * 0.6**10, rel=1e-14)
+    assert saddle.answer["x1"] == pytest.approx(0.8**200, rel=1e-12)
+    assert saddle.answer["x2"] == 0
+    value = (1 - rosenbrock.answer["x1"]) ** 2
+    assert 0 < value < 24.2
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ({"status": "succeeded", "result": {"solution": {"x1": 0.07}}}, "should be"),
+        ({"status": "succeeded", "result": {"solution": {"x1": "NaN"}}}, "should be"),
+        ({"status": "failed", "error": {"message": "the trainer died"}}, "the trainer died"),
+        ({"status": "queued", "progress": {"waiting_for": "device"}}, "device"),
+        (
+            {
+                "status": "succeeded",
+                "result": {"solution": {"x1": 0.5}},
+                "diagnosis": {"verdict": "healthy"},
+            },
+            "healthy",
+        ),
+    ],
+)
+def test_a_job_that_comes_out_otherwise_is_told(job: Json, words: str) -> None:
+    calls: list[str] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        calls.append(request.method)
+        if request.method == "POST" and request.url.path == "/v1/jobs":
+            return httpx2.Response(202, json={"links": {"self": "/v1/jobs/job_1"}})
+        return httpx2.Response(200, json={"diagnosis": None, "error": None, **job})
+
+    known = KnownJob("known", {}, {"x1": 0.5}, verdict="converged")
+    found = doctor.do(client(handler), known)
+    assert found.status == "failed"
+    assert words in found.words
+    assert ("DELETE" in calls) == (job["status"] != "queued")
+
+
+def test_a_job_that_is_refused_is_told() -> None:
+    found = doctor.do(answering({"detail": "the store is full"}, 503), doctor.KNOWN_JOBS[0])
+    assert found == Check("quadratic", "failed", "the store is full")
+
+
+def test_other_versions_clocks_and_absent_workers_are_told() -> None:
+    assert doctor.look_at_version(answering({"version": "99"})).status == "warning"
+    late = answering({}, Date="Sun, 29 Nov 2015 10:00:00 GMT")
+    assert doctor.look_at_clock(late).status == "warning"
+    assert "NTP" in doctor.look_at_clock(late).words
+    assert doctor.look_at_workers(answering({"data": []})).status == "failed"
+    ahead = {"last_heartbeat": "2999-01-01T00:00:00.000000Z", "devices": ["cpu"]}
+    assert doctor.look_at_workers(answering({"data": [ahead]})).status == "warning"
+    broken = answering({"checks": {"redis": "ok", "artifacts": "cannot be made"}}, 503)
+    assert doctor.look_at_readiness(broken) == Check(
+        "ready", "failed", "redis ok, artifacts cannot be made"
+    )
+
+
+@pytest.fixture
+def configured(redis_url: str) -> Iterator[redis.Redis]:
+    """The tests' server, whose settings are put back afterwards."""
+    with redis.Redis.from_url(redis_url) as server:
+        names = ("appendonly", "appendfsync", "maxmemory-policy", "maxmemory")
+        before = {name: server.config_get(name)[name] for name in names}
+        yield server
+        for name, value in before.items():
+            server.config_set(name, value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "check", "status"),
+    [
+        ({}, "store durability", "ok"),
+        ({"appendfsync": "everysec"}, "store durability", "warning"),
+        ({"maxmemory-policy": "allkeys-lru"}, "store durability", "failed"),
+        ({"maxmemory": "1000000000"}, "store memory", "ok"),
+        ({"maxmemory": "1000"}, "store memory", "warning"),
+    ],
+)
+def test_the_store_is_looked_at(
+    configured: redis.Redis, redis_url: str, settings: Json, check: str, status: str
+) -> None:
+    usual = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+    for name, value in {**usual, **settings}.items():
+        configured.config_set(name, value)
+    found = by_name(doctor.look_at_store(redis_url))
+    assert found[check].status == status, found[check]
+    assert found["store"].status == "ok"
+    assert found["store version"].status == "ok"
+    assert found["store clock"].status == "ok"
+
+
+def test_a_server_that_keeps_silent_about_itself_is_no_failure(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as server:
+        server.execute_command(
+            "ACL", "SETUSER", "doctor", "on", ">secret", "~*", "+@all", "-@dangerous"
+        )
+        try:
+            url = redis_url.replace("://", "://doctor:secret@", 1)
+            found = by_name(doctor.look_at_store(url))
+        finally:
+            server.execute_command("ACL", "DELUSER", "doctor")
+    assert found["store"].status == "ok"
+    for name in ("store version", "store durability", "store memory"):
+        assert found[name].status == "skipped"
+
+
+def test_a_store_that_is_away_is_told_without_its_password() -> None:
+    (found,) = doctor.look_at_store("redis://user:geheim@127.0.0.1:1/0")
+    assert found.status == "failed"
+    assert "geheim" not in found.words
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    assert doctor.look_at_disk(str(tmp_path / "not" / "made" / "yet")).status == "ok"
+    (tmp_path / "file").touch()
+    assert doctor.look_at_disk(str(tmp_path / "file" / "below")).status == "failed"
+    assert doctor.look_at_disk("s3://bucket/prefix").status == "skipped"
+
+
+def test_few_open_files_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 512))
+    monkeypatch.setattr(doctor, "look_at_gpus", lambda: Check("GPU", "ok", ""))
+    assert by_name(doctor.look_at_machine(str(tmp_path)))["open files"].status == "warning"
+
+
+@pytest.mark.parametrize(
+    ("listed", "torch", "status"),
+    [
+        ("", "2.13.0 0", "ok"),
+        ("H200, 143771 MiB", "2.13.0 1", "ok"),
+        ("H200, 143771 MiB", "2.13.0+cpu 0", "failed"),
+        ("", "", "failed"),
+    ],
+)
+def test_gpus_of_the_driver_are_compared_with_those_of_torch(
+    monkeypatch: pytest.MonkeyPatch, listed: str, torch: str, status: str
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if listed else None)
+    monkeypatch.setattr(
+        doctor, "_output_of", lambda command: listed if command[0] == "nvidia-smi" else torch
+    )
+    found = doctor.look_at_gpus()
+    assert found.status == status, found
+
+
+def test_differences_say_which_clock_is_ahead() -> None:
+    assert doctor._difference("the store's", 3.0)[1].startswith("the store's is 3.0 s ahead of")
+    assert doctor._difference("the store's", -3.0)[1].startswith("the store's is 3.0 s behind")
