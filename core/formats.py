@@ -33,6 +33,23 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
         "study.strategy[tpe].multivariate": True,
         "problem.model[mlp].norm[batch].bias_before": True,
     },
+    4: {
+        **dict.fromkeys(
+            (
+                f"optimizer[{kind}].cautious"
+                for kind in ("sgd", "adam", "adamw", "adamax", "nadam", "radam", "rmsprop")
+            ),
+            False,
+        ),
+        **dict.fromkeys(
+            (
+                f"optimizer[{kind}].decoupled_weight_decay"
+                for kind in ("sgd", "adamax", "adagrad", "adadelta", "rmsprop")
+            ),
+            False,
+        ),
+        "optimizer[adamw].decoupled_weight_decay": True,
+    },
 }
 """Format of the store -> field that came with it -> what the versions before it did.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -71,17 +72,29 @@ def by_optax(method: Any) -> list[list[Floats]]:
     return found
 
 
-def by_torch(make: Callable[[Any], Any]) -> list[list[Floats]]:
-    """Weights after each step."""
+def by_torch(make: Callable[[Any], Any], *, least_axes: int = 0) -> list[list[Floats]]:
+    """Weights after each step; `least_axes`: 1 where the method needs one."""
     weights = [torch.nn.Parameter(torch.tensor(each)) for each in START]
+    if least_axes:
+        weights = [
+            torch.nn.Parameter(each.detach().reshape(each.shape or (1,))) for each in weights
+        ]
     method = make(weights)
     found = []
     for step in range(STEPS):
-        now = [each.detach().numpy() for each in weights]
+        now = [
+            each.detach().numpy().reshape(start.shape)
+            for each, start in zip(weights, START, strict=True)
+        ]
         for weight, each in zip(weights, gradient(step, now), strict=True):
-            weight.grad = torch.tensor(each)
+            weight.grad = torch.tensor(each).view_as(weight)
         method.step()
-        found.append([each.detach().numpy().copy() for each in weights])
+        found.append(
+            [
+                each.detach().numpy().reshape(start.shape).copy()
+                for each, start in zip(weights, START, strict=True)
+            ]
+        )
     return found
 
 
@@ -120,7 +133,39 @@ def others(name: str, **options: Any) -> Any:
     return lambda weights: getattr(pytorch_optimizer, name)(weights, **options)
 
 
+def soap(**options: Any) -> list[list[Floats]]:
+    """SOAP of pytorch-optimizer, whose QR decomposition is made in single precision: here it is in
+    double, so that digits can be compared."""
+    with mock.patch("torch.float32", torch.float64):
+        return by_torch(others("SOAP", **options))
+
+
 CASES: Final = [
+    Case(
+        {"kind": "shampoo", "lr": 0.3, "momentum": 0.0, "eps": 1e-3, "precondition_frequency": 1},
+        "pytorch-optimizer",
+        lambda: by_torch(others("Shampoo", lr=0.3, matrix_eps=1e-3), least_axes=1),
+    ),
+    Case(
+        {"kind": "shampoo", "lr": 0.1, "momentum": 0.0, "weight_decay": 0.2,
+         "decoupled_weight_decay": True, "precondition_frequency": 1},
+        "pytorch-optimizer",
+        lambda: by_torch(
+            others("Shampoo", lr=0.1, matrix_eps=1e-4, weight_decay=0.2, weight_decouple=True),
+            least_axes=1,
+        ),
+    ),
+    Case(
+        {"kind": "soap", "lr": 0.03, "precondition_frequency": 4}, "pytorch-optimizer",
+        lambda: soap(lr=0.03, precondition_frequency=4),
+    ),
+    Case(
+        {"kind": "soap", "lr": 0.02, "betas": [0.8, 0.9], "shampoo_beta": 0.7, "weight_decay": 0.3,
+         "eps": 1e-4, "precondition_1d": True, "correct_bias": False, "precondition_frequency": 1},
+        "pytorch-optimizer",
+        lambda: soap(lr=0.02, betas=(0.8, 0.9), shampoo_beta=0.7, weight_decay=0.3, eps=1e-4,
+                     precondition_1d=True, correct_bias=False, precondition_frequency=1),
+    ),
     Case(
         {"kind": "lion", "lr": 0.01, "weight_decay": 0.2}, "optax",
         lambda: by_optax(optax.lion(0.01, weight_decay=0.2)),

@@ -24,7 +24,7 @@ KINDS: Final[dict[str, str]] = {
     "core/diagnosis/remedies": "cures of verdicts",
     "core/diagnosis/rules": "rules of the diagnosis",
     "core/train/data": "data sources",
-    "core/train/fused/optim": "optimizers of many runs",
+    "core/train/optim/torch_rules": "rules of torch's optimizers",
 }
 """Folders of kinds."""
 

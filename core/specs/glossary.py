@@ -120,6 +120,14 @@ FIELDS: Final[dict[str, str]] = {
     "ScheduleFreeAdamW.betas": "Where gradients are taken, between the fast point (0) and the mean"
                                " of these (1), and the decay rate of the running mean of squares.",
     "Prodigy.lr": "Factor on the step size that is found.",
+    "Shampoo.momentum": "Decay rate of the mean of gradients that is preconditioned.",
+    "Shampoo.eps": "What the statistics begin with on their diagonals.",
+    "precondition_frequency": "Updates between two decompositions of the statistics.",
+    "max_preconditioner_dim": "Longest axis that has a whole matrix; of longer ones Shampoo keeps"
+                              " the diagonal, and SOAP nothing.",
+    "precondition_1d": "Turn vectors (biases, points of functions), too.",
+    "normalize_grads": "Divide each parameter's update by its root mean square.",
+    "correct_bias": "Correct the bias of the means, as Adam does.",
     "use_bias_correction": "Correct the bias of the means, as Adam does.",
     "safeguard_warmup": "Leave the rate out of the sums that d is found by: for long warm-ups.",
     "d0": "First d, a lower bound of the distance to a solution.",

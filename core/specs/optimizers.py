@@ -12,8 +12,8 @@ test that raises the rate from step to step would measure none of them.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, Literal, assert_never
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Final, Literal, assert_never
 
 from pydantic import Discriminator, Field, Tag
 
@@ -47,15 +47,23 @@ class TorchOptimizer(Spec):
     foreach: bool | None = None
 
 
-class SGD(TorchOptimizer):
+class Momentum(TorchOptimizer):
+    """Methods with a momentum, whose updates may be cautious (Liang et al. 2024, arXiv
+    2411.16085)."""
+
+    cautious: bool = False
+
+
+class SGD(Momentum):
     kind: Literal["sgd"]
     momentum: NonNegative = 0.0
     dampening: float = 0.0
     nesterov: bool = False
     fused: bool | None = None
+    decoupled_weight_decay: bool = False
 
 
-class Adam(TorchOptimizer):
+class Adam(Momentum):
     kind: Literal["adam"]
     betas: Betas = (0.9, 0.999)
     eps: NonNegative = 1e-8
@@ -64,23 +72,27 @@ class Adam(TorchOptimizer):
     fused: bool | None = None
 
 
-class AdamW(TorchOptimizer):
+class AdamW(Momentum):
+    """Adam with another default of `decoupled_weight_decay`; without it, it is Adam."""
+
     kind: Literal["adamw"]
     betas: Betas = (0.9, 0.999)
     eps: NonNegative = 1e-8
     weight_decay: NonNegative = 1e-2
     amsgrad: bool = False
+    decoupled_weight_decay: bool = True
     fused: bool | None = None
 
 
-class Adamax(TorchOptimizer):
+class Adamax(Momentum):
     kind: Literal["adamax"]
     lr: Rate = 2e-3
     betas: Betas = (0.9, 0.999)
     eps: NonNegative = 1e-8
+    decoupled_weight_decay: bool = False
 
 
-class NAdam(TorchOptimizer):
+class NAdam(Momentum):
     kind: Literal["nadam"]
     lr: Rate = 2e-3
     betas: Betas = (0.9, 0.999)
@@ -89,7 +101,7 @@ class NAdam(TorchOptimizer):
     decoupled_weight_decay: bool = False
 
 
-class RAdam(TorchOptimizer):
+class RAdam(Momentum):
     kind: Literal["radam"]
     betas: Betas = (0.9, 0.999)
     eps: NonNegative = 1e-8
@@ -103,6 +115,7 @@ class Adagrad(TorchOptimizer):
     initial_accumulator_value: NonNegative = 0.0
     eps: NonNegative = 1e-10
     fused: bool | None = None
+    decoupled_weight_decay: bool = False
 
 
 class Adadelta(TorchOptimizer):
@@ -110,15 +123,17 @@ class Adadelta(TorchOptimizer):
     lr: Rate = 1.0
     rho: Annotated[float, Field(ge=0, le=1)] = 0.9
     eps: NonNegative = 1e-6
+    decoupled_weight_decay: bool = False
 
 
-class RMSprop(TorchOptimizer):
+class RMSprop(Momentum):
     kind: Literal["rmsprop"]
     lr: Rate = 1e-2
     alpha: NonNegative = 0.99
     eps: NonNegative = 1e-8
     momentum: NonNegative = 0.0
     centered: bool = False
+    decoupled_weight_decay: bool = False
 
 
 class Rprop(Spec):
@@ -289,6 +304,44 @@ class Prodigy(OwnOptimizer):
     decoupled_weight_decay: bool = True
 
 
+MOST_LENGTH: Final = 4096
+"""Longest axis that has a matrix: larger ones take many seconds to decompose."""
+Length = Annotated[int, Field(ge=1, le=MOST_LENGTH), WHOLE]
+
+
+class Shampoo(Cautious):
+    """The method of Gupta et al. 2018 (`core.train.optim.by_axes`), with the rate and `eps` (their
+    ε) of the authors' TensorFlow implementation; `momentum` averages the gradients that are
+    preconditioned."""
+
+    kind: Literal["shampoo"]
+    lr: Rate = 1.0
+    momentum: Fraction = 0.9
+    eps: Positive = 1e-4
+    precondition_frequency: PositiveInt = 1
+    max_preconditioner_dim: Length = 1200
+    decoupled_weight_decay: bool = False
+
+
+class SOAP(Cautious):
+    """The options and defaults of the authors' `soap.py`, where the longest axis with a matrix is
+    10,000 long, `shampoo_beta` −1 stands for the second beta, and no axes are merged."""
+
+    kind: Literal["soap"]
+    lr: Rate = 3e-3
+    betas: Betas = (0.95, 0.95)
+    shampoo_beta: Fraction | None = None
+    """Decay rate of the statistics. Default: the second beta."""
+    eps: NonNegative = 1e-8
+    weight_decay: NonNegative = 1e-2
+    precondition_frequency: PositiveInt = 10
+    max_preconditioner_dim: Length = 1200
+    precondition_1d: bool = False
+    normalize_grads: bool = False
+    correct_bias: bool = True
+    decoupled_weight_decay: bool = True
+
+
 ScheduleFree = ScheduleFreeSGD | ScheduleFreeAdamW
 """Methods whose evaluations and results are of another point than their gradients."""
 Own = Lion | Adopt | AdEMAMix | ScheduleFree | Prodigy
@@ -313,12 +366,16 @@ Optimizer = Annotated[
     | AdEMAMix
     | ScheduleFreeSGD
     | ScheduleFreeAdamW
-    | Prodigy,
+    | Prodigy
+    | Shampoo
+    | SOAP,
     Field(discriminator="kind"),
 ]
-NotFused = ASGD | Adafactor | LBFGS
+ByAxes = Shampoo | SOAP
+"""Methods that keep a matrix for each axis of each parameter."""
+NotFused = ASGD | Adafactor | LBFGS | ByAxes
 """Optimizers without a rule for many runs at once: their runs train one by one. Said here alone:
-the catalogue reads it, and `core.train.fused.optim.build` has a rule for each of the others."""
+the catalogue reads it, and `core.train.optim.torch_rules.build` has a rule for each other kind."""
 
 
 def settled_lr(optimizer: Optimizer) -> float:
@@ -345,8 +402,10 @@ def state_vectors(optimizer: Optimizer, steps: int) -> int:
             return 1
         case RMSprop():
             return 1 + bool(optimizer.momentum) + optimizer.centered
-        case Adopt() | ScheduleFreeSGD():
+        case Adopt() | ScheduleFreeSGD() | SOAP():
             return 2
+        case Shampoo():
+            return 1
         case AdEMAMix() | ScheduleFreeAdamW():
             return 3
         case Prodigy():
@@ -356,3 +415,30 @@ def state_vectors(optimizer: Optimizer, steps: int) -> int:
             return 2 * min(optimizer.history_size, steps * optimizer.max_iter) + 6
         case _:
             assert_never(optimizer)
+
+
+def matrix_numbers(optimizer: Optimizer, shapes: Iterable[Sequence[int]]) -> int:
+    """Return how many numbers the optimizer keeps for the axes of parameters of these shapes, what
+    it takes to decompose the largest included."""
+    if not isinstance(optimizer, ByAxes):
+        return 0
+    kept = largest = 0
+    for shape in shapes:
+        if isinstance(optimizer, SOAP) and len(shape) < 2 and not optimizer.precondition_1d:
+            continue
+        for length in shape or ((1,) if isinstance(optimizer, Shampoo) else ()):
+            whole = length <= optimizer.max_preconditioner_dim
+            if whole or isinstance(optimizer, Shampoo):
+                kept += 2 * (length**2 if whole else length)
+            largest = max(largest, length if whole else 0)
+    return kept + 8 * largest**2  # in double precision: the matrix, its vectors, work space
+
+
+def follows_torch(optimizer: Optimizer) -> bool:
+    """Tell whether torch's own optimizer makes the updates of one of its kinds; else a rule of ours
+    does (`core.train.optim.torch_rules`)."""
+    if isinstance(optimizer, Momentum) and optimizer.cautious:
+        return False
+    if isinstance(optimizer, Adam | AdamW | NAdam | RAdam):
+        return True  # which have the flag
+    return not getattr(optimizer, "decoupled_weight_decay", False)

@@ -36,10 +36,10 @@ from core.specs.studies.parse import configurations, parse_study
 from core.specs.unions import SWEEPS, UNIONS, kind_of, members, tag_of
 from core.specs.validation.auto_lr import settled
 from core.specs.validation.limits import Limits
-from core.train.fused.optim.build import rule_of
 from core.train.fused.problems.build import build_stacked
 from core.train.fused.stack.stack import Stack
 from core.train.measure.measure import measure
+from core.train.optim.torch_rules.build import rule_of
 from core.train.state import reads_loss
 from tests.core.train.fused.harness import train_population
 from tests.core.train.harness import train

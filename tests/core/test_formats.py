@@ -150,7 +150,8 @@ def test_a_stored_search_goes_on_as_it_began() -> None:
         "kind": "tpe", "num_runs": 64, "batch_size": 32, "num_startup": 10, "num_candidates": 24,
         "multivariate": True,
     }  # fmt: skip
-    assert stored_study(study, 2) == study
+    assert stored_study(study, STORE) == study
+    assert stored_study(study, 2)["strategy"] == study["strategy"]
 
 
 @pytest.mark.parametrize("path", ["optimizer", "optimizer.kind"])

@@ -45,7 +45,7 @@ Family = Literal["gradient_descent", "heavy_ball", "nesterov", "adaptive", "orth
 
 _ADAPTIVE: Final = frozenset(
     {
-        *("adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "rprop"),
+        *("adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "rprop", "soap"),
         *("adagrad", "adadelta", "adafactor", "lion", "adopt", "ademamix"),
     }
 )
@@ -86,12 +86,15 @@ def method_of(spec: JobSpec) -> Method:
     is AdamW where there are no layers, is `orthogonal` on models."""
     optimizer = spec.optimizer
     if isinstance(optimizer, SGD):
+        if optimizer.cautious:
+            return Method("other")
         if getattr(spec.schedule, "cycle_momentum", False) and optimizer.momentum > 0:
             return Method("other")
         if optimizer.momentum == 0:
             return Method("gradient_descent", decay=optimizer.weight_decay)
         scale = 1.0 - optimizer.dampening
-        if scale <= 0 or optimizer.momentum >= 1:
+        beside = optimizer.decoupled_weight_decay and optimizer.weight_decay > 0
+        if scale <= 0 or optimizer.momentum >= 1 or beside:
             return Method("other")
         family: Family = "nesterov" if optimizer.nesterov else "heavy_ball"
         return Method(family, optimizer.momentum, scale, optimizer.weight_decay)

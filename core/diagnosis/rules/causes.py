@@ -10,7 +10,7 @@ from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.specs.job import ClipNorm, ClipValue, JobSpec, Supervised
 from core.specs.losses import CrossEntropy
-from core.specs.optimizers import settled_lr
+from core.specs.optimizers import ByAxes, settled_lr
 from core.specs.sizes.first_weights import equal_first_weights
 from core.specs.sizes.shapes import extent_of, layers_of
 
@@ -95,6 +95,8 @@ def look_equal_units(e: Evidence) -> RuleAnswer:
     value = equal_first_weights(problem.model.init, e.spec.precision)
     if value is None or layers.draws:
         return clear("The first weights differ, or dropout tells the units apart.", 2.0)
+    if isinstance(e.spec.optimizer, ByAxes):
+        return unknown("Rounding of eigenvectors may tell equal units apart.")
     narrow = min(widths) == 1
     linear = all(placed.layer.kind == "identity" for placed in layers.activations)
     outputs = extent_of(e.spec).num_outputs

@@ -9,7 +9,7 @@ from typing import Final
 from core.specs.base import Spec
 from core.specs.job import MAX_STEPS, Budget, JobSpec, StartFrom, Supervised
 from core.specs.models import Uniform
-from core.specs.optimizers import LBFGS, SGD, Muon, Optimizer, Prodigy, Rprop
+from core.specs.optimizers import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
 from core.specs.schedules import (
     Chained,
     ConstantFactor,
@@ -43,6 +43,12 @@ def resolve_optimizer(optimizer: Optimizer, faults: FieldErrorList) -> Optimizer
             "optimizer.fused", "conflict",
             "optimizer.foreach and optimizer.fused cannot both be true; leave one out",
         )  # fmt: skip
+    if isinstance(optimizer, SGD | RMSprop) and optimizer.cautious and optimizer.momentum <= 0:
+        faults.add(
+            "optimizer.cautious", "conflict",
+            "optimizer.cautious needs momentum > 0: a step without one goes down its gradient in"
+            f" any case; momentum {optimizer.momentum:g} was given",
+        )  # fmt: skip
     match optimizer:
         case SGD(nesterov=True) if optimizer.momentum <= 0 or optimizer.dampening != 0:
             faults.add(
@@ -64,6 +70,8 @@ def resolve_optimizer(optimizer: Optimizer, faults: FieldErrorList) -> Optimizer
             return optimizer.model_copy(update={"max_eval": optimizer.max_iter * 5 // 4})
         case Prodigy(beta3=None):
             return optimizer.model_copy(update={"beta3": math.sqrt(optimizer.betas[1])})
+        case SOAP(shampoo_beta=None):
+            return optimizer.model_copy(update={"shampoo_beta": optimizer.betas[1]})
         case Muon(adjust_lr_fn=None):
             return optimizer.model_copy(update={"adjust_lr_fn": "original"})
         case _:

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from core.specs.job import JobSpec
-from core.specs.optimizers import Adagrad, Adam, Adamax, AdamW, Adopt, Cautious, RMSprop
+from core.specs.optimizers import (
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Adopt,
+    RMSprop,
+    follows_torch,
+)
 from core.train.measure.objective import Objective, flat
 
 
@@ -43,9 +51,10 @@ def preconditioner(
     optimizer = spec.optimizer
     if not isinstance(optimizer, Adam | AdamW | Adamax | Adopt | RMSprop | Adagrad):
         return None
-    if isinstance(optimizer, Cautious) and optimizer.cautious:
+    if getattr(optimizer, "cautious", False):
         return None  # its steps are no fixed multiple of the gradient
-    parts = None if state is None else _parts(objective, state.get("state", {}))
+    by_rule = not isinstance(optimizer, Adopt) and not follows_torch(optimizer)
+    parts = None if state is None else _parts(objective, state.get("state", {}), by_rule=by_rule)
     source = "optimizer_state" if parts is not None else "reconstructed"
     if parts is not None:
         diagonal = flat([_of_state(optimizer, p) for p in parts])
@@ -71,7 +80,12 @@ def threshold(optimizer: Adam | AdamW | Adamax | Adopt | RMSprop | Adagrad) -> f
             return 2.0
 
 
-def _parts(objective: Objective, state: dict[int, Any]) -> Sequence[dict[str, Tensor]] | None:
+def _parts(
+    objective: Objective, state: dict[int, Any], *, by_rule: bool
+) -> Sequence[dict[str, Tensor]] | None:
+    """Return the state of each parameter by torch's names; None where it is not known."""
+    if by_rule:
+        return None  # which names it otherwise
     device = objective.parameters[0].device
     found = []
     for index, parameter in enumerate(objective.parameters):

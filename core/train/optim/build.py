@@ -4,7 +4,7 @@ be."""
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from core.specs.optimizers import (
     ASGD,
     LBFGS,
     SGD,
+    SOAP,
     Adadelta,
     Adafactor,
     Adagrad,
@@ -26,11 +27,20 @@ from core.specs.optimizers import (
     RAdam,
     RMSprop,
     Rprop,
+    Shampoo,
+    follows_torch,
     settled_lr,
 )
+from core.train.optim.by_axes import Shampoo as OwnShampoo
+from core.train.optim.by_axes import Soap
 from core.train.optim.by_rule import ByRule
 from core.train.optim.muon import Muon as OwnMuon
+from core.train.optim.rules.base import IMPLEMENTATION
 from core.train.optim.rules.build import own_rule
+from core.train.optim.torch_rules.build import rule_of
+
+OURS: Final = frozenset({"cautious", "decoupled_weight_decay"})
+"""Options of torch's kinds that torch's optimizers do not all have."""
 
 
 def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
@@ -45,21 +55,36 @@ def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
         ValueError: the rate is still "auto".
     """
     options: dict[str, Any] = spec.model_dump(exclude={"kind"}) | {"lr": settled_lr(spec)}
-    if isinstance(spec, OwnOptimizer):
-        return _eager(ByRule)(params, rule=own_rule(spec), **options)
+    match spec:
+        case Shampoo():
+            return _eager(OwnShampoo)(params, **options)
+        case SOAP():
+            return _eager(Soap)(params, **options)
+        case OwnOptimizer():
+            return _eager(ByRule)(params, rule=own_rule(spec), **options)
+        case _ if not follows_torch(spec):
+            rule = rule_of(spec)
+            assert rule is not None, "a kind with options of ours has a rule"
+            ours = {name: each for name, each in options.items() if name not in IMPLEMENTATION}
+            return _eager(ByRule)(params, rule=rule, **ours)
+        case _:
+            pass
+    options = {name: each for name, each in options.items() if name not in OURS}
     match spec:
         case SGD():
             return _eager(torch.optim.SGD)(params, **options)
-        case Adam():
+        case Adam(decoupled_weight_decay=decoupled):
+            return _eager(torch.optim.Adam)(params, **options, decoupled_weight_decay=decoupled)
+        case AdamW(decoupled_weight_decay=False):
             return _eager(torch.optim.Adam)(params, **options)
         case AdamW():
             return _eager(torch.optim.AdamW)(params, **options)
         case Adamax():
             return _eager(torch.optim.Adamax)(params, **options)
-        case NAdam():
-            return _eager(torch.optim.NAdam)(params, **options)
-        case RAdam():
-            return _eager(torch.optim.RAdam)(params, **options)
+        case NAdam(decoupled_weight_decay=decoupled):
+            return _eager(torch.optim.NAdam)(params, **options, decoupled_weight_decay=decoupled)
+        case RAdam(decoupled_weight_decay=decoupled):
+            return _eager(torch.optim.RAdam)(params, **options, decoupled_weight_decay=decoupled)
         case Adagrad():
             return _eager(torch.optim.Adagrad)(params, **options)
         case Adadelta():

@@ -1,4 +1,5 @@
-"""Our own optimizers for one run: the rules that stacks follow, as an optimizer of torch's kind.
+"""Optimizers of one run by the rules that stacks follow, in torch's form: our own, and torch's
+with options that torch does not have.
 
 A rule is written once (`core.train.optim.rules`), so that one run and many follow the same
 arithmetic.
@@ -31,8 +32,10 @@ class ByRule(torch.optim.Optimizer):
         first = self.param_groups[0]["params"][0].new_zeros(1, 1)
         hyper = {name: first.new_tensor(value) for name, value in numbers_in(options).items()}
         self._state: Any = type(rule.init(first, hyper, self._options))
+        columns = rule.memory(1)
+        self._kinds = {name: column.dtype for name, column in columns.items()}
         for group in self.param_groups:
-            memory = {name: column.item() for name, column in rule.memory(1).items()}
+            memory = {name: column.item() for name, column in columns.items()}
             group.update(updates=0, memory=memory)
 
     @torch.no_grad()
@@ -65,7 +68,8 @@ class ByRule(torch.optim.Optimizer):
         """Count the update, and return the rule's coefficients for it: plain numbers."""
         group["updates"] += 1
         hyper = {name: np.array([value]) for name, value in self._numbers(group).items()}
-        memory = {name: np.array([value]) for name, value in group["memory"].items()}
+        held = group["memory"]
+        memory = {name: np.array([held[name]], dtype=kind) for name, kind in self._kinds.items()}
         with np.errstate(all="ignore"):
             columns, memory = self._rule.coefficients(
                 hyper, memory, group["updates"], self._options

@@ -59,6 +59,7 @@ def parts_of(value: Any) -> Iterator[Any]:
 def test_the_kinds_are_those_of_the_issue() -> None:
     assert set(kinds("optimizers")[14:]) == {
         "lion", "adopt", "ademamix", "schedule_free_sgd", "schedule_free_adamw", "prodigy",
+        "shampoo", "soap",
     }  # fmt: skip
     assert {"digits", "iris", "wine", "breast_cancer", "diabetes"} <= set(kinds("datasets"))
     assert {"moons", "friedman1", "sine_sequence", "inline"} <= set(kinds("datasets"))
@@ -75,4 +76,4 @@ def test_an_optimizer_says_whether_runs_with_it_share_a_stack() -> None:
         body = json.dumps(minimal_example("optimizers", entry["kind"])).encode()
         assert entry["supports"]["fused"] == fusable(parse_job(body, Limits())), entry["kind"]
     alone = {e["kind"] for e in entries("optimizers") if not e["supports"]["fused"]}
-    assert alone == {"asgd", "adafactor", "lbfgs"}
+    assert alone == {"asgd", "adafactor", "lbfgs", "shampoo", "soap"}

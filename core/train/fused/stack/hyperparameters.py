@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,17 +10,14 @@ from torch import nn
 
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
-from core.specs.optimizers import AdamW, Optimizer
+from core.specs.optimizers import Optimizer
 from core.specs.schedules import Constant, Cyclic, OneCycle, Schedule, parts_of
 from core.specs.sizes.fusing import COMMON
 from core.train.optim.build import build_optimizer
 from core.train.optim.one_cycle import can_cycle_momentum
-from core.train.optim.rules.base import Column, Options, numbers_in, switches_in
+from core.train.optim.rules.base import IMPLEMENTATION, Column, Options, numbers_in, switches_in
 from core.train.optim.schedules import Scheduler, build_scheduler
 from core.train.state import reads_loss
-
-IMPLEMENTATION: Final = frozenset({"foreach", "fused"})
-"""Options of how torch runs an update, which a fused stack does its own way."""
 
 
 def numbers_of(spec: Optimizer) -> dict[str, float]:
@@ -30,9 +27,8 @@ def numbers_of(spec: Optimizer) -> dict[str, float]:
 
 
 def switches_of(spec: Optimizer) -> dict[str, bool]:
-    """Return the optimizer's booleans. AdamW is Adam with `decoupled_weight_decay`."""
-    found = switches_in(spec.model_dump(exclude=set(IMPLEMENTATION)))
-    return found | ({"decoupled_weight_decay": True} if isinstance(spec, AdamW) else {})
+    """Return the optimizer's booleans."""
+    return switches_in(spec.model_dump(exclude=set(IMPLEMENTATION)))
 
 
 def options_of(specs: Sequence[JobSpec]) -> Options:

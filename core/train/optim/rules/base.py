@@ -40,6 +40,8 @@ GROUPED: Final = {
 """Options that hold several numbers, and the names of these; a shorter one has the first names."""
 
 
+IMPLEMENTATION: Final = frozenset({"foreach", "fused"})
+"""Options of how torch runs an update, which a rule does its own way."""
 UNBOUNDED: Final = frozenset({"growth_rate"})
 """Options for which null stands for infinity, which JSON does not have."""
 

@@ -26,8 +26,13 @@ def cautious(rule: Rule) -> Rule:
         gradient = decayed(gradient, params, c.weight_decay)
         own = c._replace(weight_decay=0.0, decay=0.0)
         step = rule.update(gradient.clone(), state, params, own)  # which may take its place
-        agrees = (step * gradient < 0.0).to(step.dtype)
-        share = agrees.mean(dim=1, keepdim=True).clamp_(min=LEAST_SHARE)
-        return shrunk(step.mul_(agrees).div_(share), params, c.decay)
+        return shrunk(masked(step, gradient), params, c.decay)
 
     return replace(rule, update=update, unit="parameter")
+
+
+def masked(step: Tensor, gradient: Tensor) -> Tensor:
+    """Write u·φ/max(mean φ, 1/1000) in the place of `step`; both are (rows, n), each row alone."""
+    agrees = (step * gradient < 0.0).to(step.dtype)
+    share = agrees.mean(dim=1, keepdim=True).clamp_(min=LEAST_SHARE)
+    return step.mul_(agrees).div_(share)

@@ -372,7 +372,18 @@ def test_a_target_that_equal_units_reached_is_reached() -> None:
     assert run.diagnosis["verdict"] == "healthy"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds("optimizers") if kind != "lbfgs"])
+TURNING = {"lbfgs", "shampoo", "soap"}
+"""Methods that make whole steps of rounding errors: of what a few pairs, or eigenvectors, tell."""
+
+
+@pytest.mark.parametrize("kind", ["shampoo", "soap"])
+def test_of_methods_that_turn_equal_units_nothing_is_said(kind: str) -> None:
+    net = equal_start({"kind": "constant", "value": 0.1}, activation="tanh")
+    run = run_of(supervised("wine", net, {"kind": kind}, 40))
+    assert status(run, "equal_units") == "undetermined"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds("optimizers") if kind not in TURNING])
 def test_units_that_begin_equal_stay_equal_with_every_optimizer(kind: str, tmp_path: Path) -> None:
     """What the rule says, seen in the weights; dropout is what tells units apart."""
     net = equal_start({"kind": "constant", "value": 0.1}, activation="tanh")

@@ -47,7 +47,11 @@ def test_a_checkpoint_from_before_the_numbers_is_gone_on_from(tmp_path: Path) ->
     spec = blobs_job({"kind": "adam"}, checkpoint={"every_steps": 5})
     whole = train(spec, tmp_path)
     for name in resume_points(whole.artifacts):
-        rewrite(whole.artifacts, name, lambda found: found.pop("spec_format"))
+        rewrite(
+            whole.artifacts,
+            name,
+            lambda found: (found.pop("spec_format"), found.update(spec=fingerprint(spec, 1))),
+        )
     again = train(spec, tmp_path, resume=True, stored_rows={"train": 10, "eval": 3})
     assert again.events.batches[0][:2] == ("train", 10)
     assert again.events.restarts == []

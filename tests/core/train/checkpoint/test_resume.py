@@ -30,6 +30,12 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"kind": "ademamix", "lr": 0.01, "alpha_warmup": 9, "beta3_warmup": 9},
     {"kind": "ademamix", "lr": 0.01, "cautious": True},
     {"kind": "prodigy", "d0": 0.01, "weight_decay": 0.1, "use_bias_correction": True},
+    {"kind": "shampoo", "lr": 0.3, "precondition_frequency": 3, "max_preconditioner_dim": 5},
+    {"kind": "soap", "lr": 0.02, "precondition_frequency": 3, "precondition_1d": True},
+    {"kind": "soap", "lr": 0.02, "cautious": True},
+    {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "cautious": True},
+    {"kind": "nadam", "lr": 0.01, "cautious": True},
+    {"kind": "rmsprop", "lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True},
     {"kind": "schedule_free_sgd", "lr": 0.3, "warmup_steps": 4, "r": 0.5},
     {"kind": "schedule_free_adamw", "lr": 0.02, "weight_decay": 0.1},
 ]

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from core.specs.job import JobSpec
+from core.specs.optimizers import TorchOptimizer
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.fusing import groups
+from core.specs.unions import members
 from core.specs.validation.limits import Limits
 from tests.core.train.fused.harness import compare_with_alone
 from tests.core.train.harness import blobs_job
@@ -16,6 +18,13 @@ from tests.core.train.layer_lists import ALONE, END, FUSED, RELU, model, wide
 
 Json = dict[str, Any]
 
+MOMENTUM: dict[str, Json] = {"sgd": {"momentum": 0.9}, "rmsprop": {"momentum": 0.5}}
+OPTIONS: dict[str, Json] = {
+    "cautious": {"cautious": True},
+    "decoupled": {"decoupled_weight_decay": True},
+    "coupled": {"decoupled_weight_decay": False},
+    "both": {"cautious": True, "decoupled_weight_decay": True},
+}
 PAIRS: dict[str, tuple[Json, Json]] = {
     "sgd": ({"kind": "sgd", "lr": 0.1}, {"kind": "sgd", "lr": 0.3, "weight_decay": 0.1}),
     "sgd momentum": (
@@ -168,13 +177,26 @@ PAIRS: dict[str, tuple[Json, Json]] = {
 }  # fmt: skip
 
 
+OF_OURS: dict[str, tuple[Json, Json]] = {
+    f"{kind} {name}": (
+        {"kind": kind, "lr": 0.01, **MOMENTUM.get(kind, {}), **options},
+        {"kind": kind, "lr": 0.02, "weight_decay": 0.2, **MOMENTUM.get(kind, {}), **options},
+    )
+    for kind, model in members("optimizer").items()
+    if issubclass(model, TorchOptimizer)
+    for name, options in OPTIONS.items()
+    if set(options) <= set(model.model_fields)
+}
+"""Every torch kind with each option that torch's optimizer does not have."""
+
+
 def job(optimizer: Json | None = None, steps: int = 30, **rest: Any) -> JobSpec:
     return blobs_job(optimizer, steps, **{"precision": "float64", **rest})
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", [*PAIRS, *OF_OURS])
 def test_every_fused_optimizer(name: str, tmp_path: Path) -> None:
-    one, other = PAIRS[name]
+    one, other = {**PAIRS, **OF_OURS}[name]
     together = compare_with_alone(
         [job(one), job(other, seed=1), job(one, seed=1)], tmp_path
     )  # fmt: skip

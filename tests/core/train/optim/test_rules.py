@@ -11,7 +11,15 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from core.specs.optimizers import Cautious, Optimizer, OwnOptimizer
+from core.errors import InvalidInputError
+from core.specs.optimizers import (
+    Cautious,
+    Momentum,
+    Optimizer,
+    OwnOptimizer,
+    TorchOptimizer,
+    follows_torch,
+)
 from core.specs.parsing.job import parse_job
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
@@ -124,6 +132,25 @@ def prodigy() -> list[float]:
     return [first, second, second - d * (mean / math.sqrt(square) + 0.5 * second)]
 
 
+def shampoo() -> list[float]:
+    # A number has one axis of length 1: L = ε + Σg², and the mean of gradients is divided by its
+    # root. Decay is added to the gradient: 2 + 0.5·1.
+    seen, mean = 0.01 + 2.5**2, 0.5 * 2.5
+    first = 1.0 - 0.1 * mean / math.sqrt(seen)
+    gradient = 3.0 + 0.5 * first
+    seen, mean = seen + gradient**2, 0.5 * mean + 0.5 * gradient
+    return [first, first - 0.1 * mean / math.sqrt(seen)]
+
+
+def soap() -> list[float]:
+    # The first gradient moves nothing; then it is Adam (a number has nothing to turn), and the
+    # decay is of the weight after the update.
+    first = (1.0 - 0.1) * (1.0 - 0.1 * 0.5)
+    mean = (0.95 * 0.05 * 3.0 + 0.05 * 4.0) / (1.0 - 0.95**2)
+    square = (0.95 * 0.05 * 9.0 + 0.05 * 16.0) / (1.0 - 0.95**2)
+    return [1.0, first, (first - 0.1 * mean / math.sqrt(square)) * (1.0 - 0.1 * 0.5)]
+
+
 BY_HAND: dict[str, tuple[Json, list[float], Callable[[], list[float]]]] = {
     "lion": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, -0.1], lion),
     "adopt": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, 3.0], adopt),
@@ -141,6 +168,12 @@ BY_HAND: dict[str, tuple[Json, list[float], Callable[[], list[float]]]] = {
         ademamix,
     ),
     "schedule_free_sgd": ({"lr": 0.1, "weight_decay": 0.5}, [2.0, 3.0], schedule_free_sgd),
+    "shampoo": (
+        {"lr": 0.1, "weight_decay": 0.5, "momentum": 0.5, "eps": 0.01},
+        [2.0, 3.0],
+        shampoo,
+    ),
+    "soap": ({"lr": 0.1, "weight_decay": 0.5, "eps": 0.0}, [2.0, 3.0, 4.0], soap),
     "prodigy": ({"d0": 0.1, "eps": 0.0, "weight_decay": 0.5}, [2.0, 3.0, 4.0], prodigy),
     "schedule_free_adamw": (
         {"lr": 0.1, "weight_decay": 0.5, "eps": 0.0},
@@ -166,7 +199,11 @@ def test_two_steps_have_the_values_worked_by_hand(kind: str) -> None:
 
 # --- cautious updates
 
-CAUTIOUS = [kind for kind, model in members("optimizer").items() if issubclass(model, Cautious)]
+CAUTIOUS = [
+    kind for kind, model in members("optimizer").items() if issubclass(model, Cautious | Momentum)
+]
+WITH_MOMENTUM: dict[str, Json] = {"sgd": {"momentum": 0.9}, "rmsprop": {"momentum": 0.9}}
+"""Options without which a kind has no momentum."""
 
 
 @pytest.mark.parametrize("kind", CAUTIOUS)
@@ -174,6 +211,7 @@ def test_a_cautious_update_leaves_out_what_goes_up_and_makes_up_for_it(kind: str
     """Each step beside the one that the plain method makes from the same weights."""
     gradients = ([1.0, -2.0, 3.0, 4.0], [1.0, -1.0, 2.0, 1.0], [2.0, 0.1, 2.0, -0.1])
     options = {"kind": kind, "lr": 0.1, "weight_decay": 0.5, "decoupled_weight_decay": True}
+    options |= WITH_MOMENTUM.get(kind, {})
     own, plain = (nn.Parameter(torch.ones(4, dtype=torch.float64)) for _ in range(2))
     cautious, other = built([own], {**options, "cautious": True}), built([plain], options)
     for number, values in enumerate(gradients):
@@ -184,13 +222,20 @@ def test_a_cautious_update_leaves_out_what_goes_up_and_makes_up_for_it(kind: str
         own.grad, plain.grad = gradient.clone(), gradient.clone()
         cautious.step()
         other.step()
-        decay = 0.0 if kind == "adopt" and number == 0 else 0.1 * 0.5 * before
-        update = plain.detach() - before + decay
+        found, wanted = own.detach(), plain.detach()
+        if kind in ("adopt", "soap") and number == 0:
+            assert torch.equal(found, wanted)  # nothing moves
+            continue
+        if kind == "soap":  # its decay is of what the update leaves
+            found, wanted = found / (1.0 - 0.1 * 0.5), wanted / (1.0 - 0.1 * 0.5)
+        else:
+            found, wanted = found + 0.1 * 0.5 * before, wanted + 0.1 * 0.5 * before
+        update = wanted - before
         agrees = update * gradient < 0
         if number == 2:
             assert agrees.tolist() == [True, False, True, False]  # two means have yet to turn
         wanted = update * agrees / max(float(agrees.double().mean()), 1e-3)
-        torch.testing.assert_close(own.detach() - before + decay, wanted, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(found - before, wanted, rtol=1e-12, atol=1e-14)
 
 
 def test_cautious_means_are_taken_of_each_parameter() -> None:
@@ -204,6 +249,82 @@ def test_cautious_means_are_taken_of_each_parameter() -> None:
         optimizer.step()
     assert one.tolist() == pytest.approx([-0.2, -0.2])
     assert (two.detach() - before).tolist() == pytest.approx([-0.2, 0.0])
+
+
+# --- decoupled decay of torch's kinds
+
+DECOUPLING = [
+    kind
+    for kind, model in members("optimizer").items()
+    if issubclass(model, TorchOptimizer) and "decoupled_weight_decay" in model.model_fields
+]
+
+
+@pytest.mark.parametrize("kind", DECOUPLING)
+@pytest.mark.parametrize("extra", [{}, {"lr_decay": 0.5}], ids=["plain", "lr decay"])
+def test_decoupled_decay_is_beside_the_step_of_the_method_without_decay(
+    kind: str, extra: Json
+) -> None:
+    if extra and kind != "adagrad":
+        return
+    options: Json = {"kind": kind, "lr": 0.1, **WITH_MOMENTUM.get(kind, {}), **extra}
+    own, plain = (nn.Parameter(torch.ones(3, dtype=torch.float64)) for _ in range(2))
+    decoupled = built([own], {**options, "weight_decay": 0.5, "decoupled_weight_decay": True})
+    other = built([plain], {**options, "weight_decay": 0.0, "decoupled_weight_decay": False})
+    assert type(other).__name__ != "ByRule"
+    for number in range(4):
+        before = own.detach().clone()
+        with torch.no_grad():
+            plain.copy_(before)
+        for each in (own, plain):
+            each.grad = torch.tensor([1.0, -2.0, 0.5 * number], dtype=torch.float64)
+        decoupled.step()
+        other.step()
+        rate = 0.1 / (1.0 + number * extra.get("lr_decay", 0.0))
+        wanted = plain.detach() - rate * 0.5 * before
+        torch.testing.assert_close(own.detach(), wanted, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_and_adamw_differ_by_their_defaults_alone(decoupled: bool) -> None:
+    ends = []
+    for kind in ("adam", "adamw"):
+        parameters = [nn.Parameter(each) for each in tensors(REFERENCE["start"])]
+        optimizer = built(
+            parameters,
+            {"kind": kind, "weight_decay": 0.3, "decoupled_weight_decay": decoupled},
+        )
+        for noise in REFERENCE["noise"][:5]:
+            for parameter, each in zip(parameters, tensors(noise), strict=True):
+                parameter.grad = each
+            optimizer.step()
+        ends.append([parameter.detach() for parameter in parameters])
+    for one, other in zip(*ends, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", DECOUPLING)
+def test_a_kind_of_torchs_is_torchs_own_as_long_as_torch_has_what_is_asked_for(kind: str) -> None:
+    adapter: TypeAdapter[Optimizer] = TypeAdapter(Optimizer)
+    spec = adapter.validate_python({"kind": kind})
+    assert follows_torch(spec)
+    parameters = [nn.Parameter(torch.ones(2))]
+    cls = type(build_optimizer(spec, parameters)).__mro__[1]
+    assert cls.__module__.startswith("torch.optim")
+    assert cls.__name__.lower() == kind
+
+
+@pytest.mark.parametrize("kind", ["sgd", "rmsprop"])
+def test_cautious_without_a_momentum_is_refused_with_the_way_out(kind: str) -> None:
+    body = {
+        "problem": {"kind": "function", "function": {"kind": "sphere"}},
+        "optimizer": {"kind": kind, "cautious": True},
+    }
+    with pytest.raises(InvalidInputError) as caught:
+        parse_job(json.dumps(body).encode(), Limits())
+    (error,) = caught.value.errors
+    assert (error.param, error.code) == ("optimizer.cautious", "conflict")
+    assert "momentum > 0" in error.message
 
 
 # --- what holds for all of them
@@ -256,6 +377,8 @@ TOGETHER = 0.0837400224263
 """By L-BFGS of scipy in NumPy."""
 FOR_IT: dict[str, Json] = {
     "lion": {"lr": 0.003},
+    "shampoo": {"lr": 3.0},
+    "soap": {"lr": 0.03},
     "adopt": {"lr": 0.03, "betas": [0.9, 0.99]},
     "ademamix": {"lr": 0.01, "betas": [0.9, 0.99, 0.99]},
     "prodigy": {"d0": 1e-3},

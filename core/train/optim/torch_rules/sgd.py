@@ -1,4 +1,5 @@
-"""Gradient descent with momentum (Polyak 1964; Nesterov 1983; Sutskever et al. 2013)."""
+"""Gradient descent with momentum (Polyak 1964; Nesterov 1983; Sutskever et al. 2013); with
+decoupled decay SGDW (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 1)."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -7,7 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.train.optim.rules.base import Hyper, Memory, Options, Rule, decayed, mix_, mixed
+from core.train.optim.rules.base import (
+    Hyper,
+    Memory,
+    Options,
+    Rule,
+    decayed,
+    mix_,
+    mixed,
+    shrunk,
+    split_decay,
+)
 
 
 class State(NamedTuple):
@@ -20,6 +31,7 @@ class Coefficients(NamedTuple):
     """v ← keep·v + take·g; the step is −lr·(from_gradient·g + from_velocity·v)."""
 
     weight_decay: Any
+    decay: Any
     lr: Any
     keep: Any
     take: Any
@@ -39,8 +51,10 @@ def coefficients(
     momentum, moved = hyper["momentum"], memory["moved"]
     still = momentum == 0
     nesterov = options.switches["nesterov"]
+    coupled, decoupled = split_decay(hyper, options)
     values = Coefficients(
-        weight_decay=hyper["weight_decay"],
+        weight_decay=coupled,
+        decay=decoupled,
         lr=hyper["lr"],
         keep=np.where(still, 1.0, np.where(moved, momentum, 0.0)),
         take=np.where(still, 0.0, np.where(moved, 1.0 - hyper["dampening"], 1.0)),
@@ -54,10 +68,10 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> T
     """Apply p ← p − lr·d, where v ← μv + (1 − τ)g, and d is g, v, or g + μv (Nesterov)."""
     gradient = decayed(gradient, params, c.weight_decay)
     if state.velocity is None:
-        return torch.mul(gradient, -c.lr)
+        return shrunk(torch.mul(gradient, -c.lr), params, c.decay)
     velocity = mix_(state.velocity, c.keep, gradient, c.take)
     direction = mixed(gradient, c.from_gradient, velocity, c.from_velocity)
-    return torch.mul(direction, -c.lr)
+    return shrunk(torch.mul(direction, -c.lr), params, c.decay)
 
 
 def _memory(runs: int) -> Memory:

@@ -6,7 +6,16 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from core.train.optim.rules.base import Hyper, Memory, Options, Rule, average_, decayed
+from core.train.optim.rules.base import (
+    Hyper,
+    Memory,
+    Options,
+    Rule,
+    average_,
+    decayed,
+    shrunk,
+    split_decay,
+)
 
 
 class State(NamedTuple):
@@ -18,6 +27,7 @@ class State(NamedTuple):
 
 class Coefficients(NamedTuple):
     weight_decay: Any
+    decay: Any
     take_mean: Any
     keep_bound: Any
     step: Any
@@ -33,7 +43,8 @@ def coefficients(
 ) -> tuple[Coefficients, Memory]:
     beta1 = hyper["beta1"]
     step = hyper["lr"] / (1.0 - beta1**t)
-    values = Coefficients(hyper["weight_decay"], 1.0 - beta1, hyper["beta2"], step, hyper["eps"])
+    coupled, decoupled = split_decay(hyper, options)
+    values = Coefficients(coupled, decoupled, 1.0 - beta1, hyper["beta2"], step, hyper["eps"])
     return values, memory
 
 
@@ -43,7 +54,7 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> T
     mean = average_(state.mean, gradient, c.take_mean)
     bound = state.bound.mul_(c.keep_bound)
     torch.maximum(bound, gradient.abs().add_(c.eps), out=bound)
-    return torch.mul(mean, -c.step).div_(bound)
+    return shrunk(torch.mul(mean, -c.step).div_(bound), params, c.decay)
 
 
 RULE: Final = Rule(init, coefficients, update)

@@ -1,4 +1,4 @@
-"""Choice of the rule that updates many runs at once, from an optimizer's spec."""
+"""Choice of the rule of an optimizer, for many runs at once, from its spec."""
 
 from typing import assert_never
 
@@ -9,6 +9,7 @@ from core.specs.optimizers import (
     Adam,
     Adamax,
     AdamW,
+    Momentum,
     Muon,
     NAdam,
     NotFused,
@@ -18,7 +19,10 @@ from core.specs.optimizers import (
     RMSprop,
     Rprop,
 )
-from core.train.fused.optim import (
+from core.train.optim.rules.base import Rule
+from core.train.optim.rules.build import own_rule
+from core.train.optim.rules.cautious import cautious
+from core.train.optim.torch_rules import (
     adadelta,
     adagrad,
     adam,
@@ -30,11 +34,9 @@ from core.train.fused.optim import (
     rprop,
     sgd,
 )
-from core.train.optim.rules.base import Rule
-from core.train.optim.rules.build import own_rule
 
 
-def rule_of(spec: Optimizer) -> Rule | None:  # noqa: C901, PLR0912 (one case a kind)
+def rule_of(spec: Optimizer) -> Rule | None:
     """Return the rule of the optimizer; None: it has none, its runs train one by one.
 
     What it takes from `spec` beside the kind is the same in all runs of a stack.
@@ -43,6 +45,13 @@ def rule_of(spec: Optimizer) -> Rule | None:  # noqa: C901, PLR0912 (one case a 
         return None
     if isinstance(spec, OwnOptimizer):
         return own_rule(spec)
+    rule = _rule(spec)
+    return cautious(rule) if isinstance(spec, Momentum) and spec.cautious else rule
+
+
+def _rule(
+    spec: SGD | Adam | AdamW | Adamax | NAdam | RAdam | Adagrad | Adadelta | RMSprop | Rprop | Muon,
+) -> Rule:
     match spec:
         case SGD():
             return sgd.RULE

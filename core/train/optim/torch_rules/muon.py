@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from core.specs.optimizers import rate_factor
-from core.train.fused.optim import adam
 from core.train.optim.muon import orthogonalized
 from core.train.optim.rules.base import Hyper, Memory, Options, Rule, Scalar, average_, shrunk
+from core.train.optim.torch_rules import adam
 
 ADAMW: Final = {"amsgrad": False, "decoupled_weight_decay": True}
 

@@ -14,6 +14,8 @@ from core.train.optim.rules.base import (
     average_,
     average_of_squares_,
     decayed,
+    shrunk,
+    split_decay,
 )
 
 
@@ -28,6 +30,7 @@ class State(NamedTuple):
 
 class Coefficients(NamedTuple):
     weight_decay: Any
+    decay: Any
     lr: Any
     keep: Any
     take: Any
@@ -47,8 +50,9 @@ def coefficients(
     hyper: Hyper, memory: Memory, t: int, options: Options
 ) -> tuple[Coefficients, Memory]:
     alpha = hyper["alpha"]
+    coupled, decoupled = split_decay(hyper, options)
     values = Coefficients(
-        hyper["weight_decay"], hyper["lr"], alpha, 1.0 - alpha, hyper["eps"], hyper["momentum"]
+        coupled, decoupled, hyper["lr"], alpha, 1.0 - alpha, hyper["eps"], hyper["momentum"]
     )
     return values, memory
 
@@ -63,7 +67,7 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> T
     step = gradient / spread.sqrt().add_(c.eps)
     velocity = None if state.velocity is None else state.velocity.mul_(c.momentum).add_(step)
     moved = step if velocity is None else velocity
-    return torch.mul(moved, -c.lr)
+    return shrunk(torch.mul(moved, -c.lr), params, c.decay)
 
 
 RULE: Final = Rule(init, coefficients, update)

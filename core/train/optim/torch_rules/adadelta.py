@@ -6,7 +6,16 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from core.train.optim.rules.base import Hyper, Memory, Options, Rule, average_of_squares_, decayed
+from core.train.optim.rules.base import (
+    Hyper,
+    Memory,
+    Options,
+    Rule,
+    average_of_squares_,
+    decayed,
+    shrunk,
+    split_decay,
+)
 
 
 class State(NamedTuple):
@@ -18,6 +27,7 @@ class State(NamedTuple):
 
 class Coefficients(NamedTuple):
     weight_decay: Any
+    decay: Any
     lr: Any
     keep: Any
     take: Any
@@ -32,7 +42,8 @@ def coefficients(
     hyper: Hyper, memory: Memory, t: int, options: Options
 ) -> tuple[Coefficients, Memory]:
     rho = hyper["rho"]
-    values = Coefficients(hyper["weight_decay"], hyper["lr"], rho, 1.0 - rho, hyper["eps"])
+    coupled, decoupled = split_decay(hyper, options)
+    values = Coefficients(coupled, decoupled, hyper["lr"], rho, 1.0 - rho, hyper["eps"])
     return values, memory
 
 
@@ -43,7 +54,7 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> T
     below = (square + c.eps).sqrt_()
     step: Tensor = (state.steps + c.eps).sqrt_().div_(below).mul_(gradient)
     average_of_squares_(state.steps, step, c.keep, c.take)
-    return step.mul_(-c.lr)
+    return shrunk(step.mul_(-c.lr), params, c.decay)
 
 
 RULE: Final = Rule(init, coefficients, update)

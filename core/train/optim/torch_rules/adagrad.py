@@ -6,7 +6,15 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from core.train.optim.rules.base import Hyper, Memory, Options, Rule, decayed
+from core.train.optim.rules.base import (
+    Hyper,
+    Memory,
+    Options,
+    Rule,
+    decayed,
+    shrunk,
+    split_decay,
+)
 
 
 class State(NamedTuple):
@@ -17,6 +25,7 @@ class State(NamedTuple):
 
 class Coefficients(NamedTuple):
     weight_decay: Any
+    decay: Any
     step: Any
     eps: Any
 
@@ -29,14 +38,16 @@ def coefficients(
     hyper: Hyper, memory: Memory, t: int, options: Options
 ) -> tuple[Coefficients, Memory]:
     step = hyper["lr"] / (1.0 + (t - 1) * hyper["lr_decay"])
-    return Coefficients(hyper["weight_decay"], step, hyper["eps"]), memory
+    coupled, decoupled = split_decay({**hyper, "lr": step}, options)
+    return Coefficients(coupled, decoupled, step, hyper["eps"]), memory
 
 
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """Apply s ← s + g², p ← p − lr/(1 + (t−1)·lr_decay)·g/(√s + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
     total = state.total.addcmul_(gradient, gradient)
-    return torch.mul(gradient, -c.step).div_(total.sqrt().add_(c.eps))
+    step = torch.mul(gradient, -c.step).div_(total.sqrt().add_(c.eps))
+    return shrunk(step, params, c.decay)
 
 
 RULE: Final = Rule(init, coefficients, update)
