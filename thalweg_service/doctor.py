@@ -24,8 +24,6 @@ from typing import Any, Final, Literal
 import httpx2
 import redis
 
-from core.specs.base import Json
-
 Status = Literal["ok", "warning", "failed", "skipped"]
 
 OLDEST_SERVER: Final = (6, 2)
@@ -58,7 +56,7 @@ class KnownJob:
     """
 
     name: str
-    spec: Json
+    spec: dict[str, Any]
     answer: dict[str, float]
     verdict: str | None = None
 
@@ -300,19 +298,19 @@ def do(http: httpx2.Client, known: KnownJob) -> Check:
     if reply.status_code != 202:
         return Check(known.name, "failed", _json(reply).get("detail", f"{reply.status_code}"))
     path = reply.json()["links"]["self"]
-    job: Json = http.get(path, params={"wait": int(JOB_S) - 5}).json()
+    job: dict[str, Any] = http.get(path, params={"wait": int(JOB_S) - 5}).json()
     if job["status"] not in {"succeeded", "failed", "cancelled"}:
         why = job["progress"].get("waiting_for") or job["status"]
         http.post(f"{path}/cancel")
         return Check(known.name, "failed", f"not done after {JOB_S - 5:.0f} s: {why}")
     http.delete(path)
     if job["status"] != "succeeded":
-        error: Json = job["error"] or {"message": f"it was {job['status']}"}
+        error: dict[str, Any] = job["error"] or {"message": f"it was {job['status']}"}
         return Check(known.name, "failed", str(error["message"]))
     return _compared(known, job)
 
 
-def _compared(known: KnownJob, job: Json) -> Check:
+def _compared(known: KnownJob, job: dict[str, Any]) -> Check:
     solution = job["result"]["solution"]
     if isinstance(solution, list):
         solution = {f"x{number}": value for number, value in enumerate(solution, start=1)}
@@ -328,11 +326,11 @@ def _compared(known: KnownJob, job: Json) -> Check:
     return Check(known.name, "ok", f"{said}{f', {verdict}' if known.verdict else ''}")
 
 
-def _read(http: httpx2.Client, path: str, **query: Any) -> Json:
+def _read(http: httpx2.Client, path: str, **query: Any) -> dict[str, Any]:
     return _json(http.get(path, params=query))
 
 
-def _json(reply: httpx2.Response) -> Json:
+def _json(reply: httpx2.Response) -> dict[str, Any]:
     try:
         found = reply.json()
     except ValueError:
@@ -358,7 +356,9 @@ def _of_rosenbrock(point: tuple[float, ...]) -> tuple[float, ...]:
     return -2 * (1 - x) - 400 * x * (y - x * x), 200 * (y - x * x)
 
 
-def _job(function: Json, start: Any, lr: float, steps: int, **more: Any) -> Json:
+def _job(
+    function: dict[str, Any], start: Any, lr: float, steps: int, **more: Any
+) -> dict[str, Any]:
     return {
         "problem": {"kind": "function", "function": function, "start": start},
         "optimizer": {"kind": "sgd", "lr": lr},
