@@ -33,6 +33,7 @@ help:
 	@echo "                 auto-lr       rates that are found are as good as a grid's     3 min"
 	@echo "                 faults        500 kills, freezes and outages lose no job      12 min"
 	@echo "                 study-faults  200 of them lose no study                        7 min"
+	@echo "                 job-life      any calls in any order keep to the statuses      6 min"
 	@echo "make faults    the part of that name"
 	@echo "make lock      lock the newest versions that pyproject.toml allows"
 	@echo "make clean     remove .venv and caches"

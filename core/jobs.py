@@ -7,20 +7,21 @@ from typing import Annotated, Final, Literal, NamedTuple, get_args
 
 from core.specs.base import Json
 
-Status = Literal["queued", "running", "cancelling", "succeeded", "cancelled", "failed"]
+Status = Literal["queued", "running", "paused", "cancelling", "succeeded", "cancelled", "failed"]
 Outcome = Literal["converged", "stalled", "budget_exhausted", "diverged"]
-AttemptEnd = Literal["finished", "lost", "handed_over", "cancelled", "failed"]
+AttemptEnd = Literal["finished", "lost", "handed_over", "paused", "cancelled", "failed"]
 Event = Literal[
-    "created", "queued", "claimed", "phase", "intervention", "restarted", "cancel_requested",
-    "handed_over", "lost", "ended", "omitted",
+    "created", "queued", "claimed", "phase", "intervention", "restarted", "pause_requested",
+    "paused", "resumed", "cancel_requested", "handed_over", "lost", "ended", "omitted",
 ]  # fmt: skip
 
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 TERMINAL: Final[frozenset[Status]] = frozenset({"succeeded", "cancelled", "failed"})
 
 MOVES: Final[dict[Status, frozenset[Status]]] = {
-    "queued": frozenset({"running", "cancelled", "failed"}),
-    "running": frozenset({"queued", "cancelling", "succeeded", "failed"}),
+    "queued": frozenset({"running", "paused", "cancelled", "failed"}),
+    "running": frozenset({"queued", "paused", "cancelling", "succeeded", "failed"}),
+    "paused": frozenset({"queued", "cancelled"}),
     "cancelling": frozenset({"cancelled", "succeeded", "failed"}),
     "succeeded": frozenset(),
     "cancelled": frozenset(),
@@ -161,6 +162,8 @@ class JobRecord:
     started_at: Annotated[str | None, TEXT] = None
     finished_at: Annotated[str | None, TEXT] = None
     cancel_requested_at: Annotated[str | None, TEXT] = None
+    pause_requested_at: Annotated[str | None, TEXT] = None
+    """The time of the last pause that was asked for, unless it was resumed since."""
     asked_diagnosis: Annotated[str | None, Stored("text", key="ask:checkpoint")] = None
     """The checkpoint for which a diagnosis was asked after the end, until it is there or has
     failed (`failed_diagnosis` then says why)."""

@@ -65,6 +65,7 @@ class StudyRecord:
     started_at: Annotated[str | None, TEXT] = None
     finished_at: Annotated[str | None, TEXT] = None
     cancel_requested_at: Annotated[str | None, TEXT] = None
+    pause_requested_at: Annotated[str | None, TEXT] = None
     warnings: Annotated[tuple[Json, ...], Stored("list")] = ()
     timeline: Annotated[Timeline, Stored("timeline")] = NO_TIMELINE
     usage: Annotated[Usage | None, Stored("usage")] = None

@@ -54,6 +54,11 @@ TRIALS = {
         "no job is lost, doubled or changed by 500 faults (docs/reliability.md)",
         12,
     ),
+    "job-life": Trial(
+        ("-m", "tests.e2e.job_life", "--examples", "60"),
+        "whatever is called, jobs and studies move along the table (docs/job-life.md)",
+        6,
+    ),
     "study-faults": Trial(
         ("-m", "tests.faults", "--studies", "--faults", "200", "--per-trial", "20"),
         "no study is lost, doubled or changed by 200 faults (docs/reliability.md)",

@@ -1,5 +1,5 @@
 """The worker's heartbeat: it keeps the lease of the job or task in hand, hears that it is to be
-cancelled or is no longer this worker's, and reports the worker as alive."""
+cancelled, to pause, or no longer this worker's, and reports the worker as alive."""
 
 import contextlib
 import logging
@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError, ThalwegError
 from core.ids import rfc3339, utc_now
@@ -17,9 +18,11 @@ from worker.health import HealthFiles
 
 log = logging.getLogger("thalweg.worker")
 
+Told = Literal["cancel", "pause", "lost"]
+"""Word to the work in hand: to stop, to be handed over, or that it is another's now."""
 _LOOK_EVERY_S = 0.5
-"""Seconds after which a cancel is heard at the latest; cheaper than a subscription, and it survives
-outages."""
+"""Seconds after which a cancel or a pause is heard at the latest; cheaper than a subscription, and
+it survives outages."""
 
 
 class Heartbeat:
@@ -54,7 +57,7 @@ class Heartbeat:
         self._trouble = trouble
         self._takes_work = takes_work
         self._started_at = rfc3339(utc_now())
-        self._held: tuple[Claim | TaskClaim, Callable[[], None], Callable[[], None]] | None = None
+        self._held: tuple[Claim | TaskClaim, Callable[[Told], None]] | None = None
         self._reported: tuple[float, object] = (0.0, None)
         self._stopping = threading.Event()
         self._away = False
@@ -73,12 +76,10 @@ class Heartbeat:
         if self._files is not None:
             self._files.remove()
 
-    def hold(
-        self, claim: Claim | TaskClaim, *, cancelled: Callable[[], None], lost: Callable[[], None]
-    ) -> None:
-        """Renew this claim from now on. The callbacks come from the heartbeat's thread, and may
-        come more than once."""
-        self._held = (claim, cancelled, lost)
+    def hold(self, claim: Claim | TaskClaim, tell: Callable[[Told], None]) -> None:
+        """Renew this claim from now on. `tell` is called from the heartbeat's thread when the work
+        is to stop, and may be called more than once for the same."""
+        self._held = (claim, tell)
 
     def release(self) -> None:
         """Stop renewing: the work in hand is done."""
@@ -107,16 +108,16 @@ class Heartbeat:
     def _beat(self) -> None:
         held = self._held
         if held is not None:
-            claim, cancelled, lost = held
+            claim, tell = held
             try:
-                status = self._store.renew(claim, self._lease_s)
+                wanted = self._store.renew(claim, self._lease_s)
             except (StaleAttemptError, NotFoundError):
                 # A claim that was closed this very moment is answered so, too.
                 if self._held is held:
-                    lost()
+                    tell("lost")
             else:
-                if status == "cancelling":
-                    cancelled()
+                if wanted != "running":
+                    tell("cancel" if wanted == "cancelling" else "pause")
         job_id = at_work_on(held[0]) if held else None
         now = time.monotonic()
         last, known = self._reported

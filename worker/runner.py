@@ -267,11 +267,7 @@ class Runner:
     def _held(self, claim: Claim | TaskClaim, mailbox: Mailbox) -> Iterator[None]:
         """Keep the claim's lease renewed meanwhile."""
         assert self._heartbeat is not None
-        self._heartbeat.hold(
-            claim,
-            cancelled=lambda: mailbox.put("cancel"),
-            lost=lambda: mailbox.put("lost"),
-        )
+        self._heartbeat.hold(claim, mailbox.put)
         try:
             yield
         finally:

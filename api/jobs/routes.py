@@ -1,4 +1,4 @@
-"""Jobs: submit, validate, list, read, cancel, delete."""
+"""Jobs: submit, validate, list, read, cancel, pause and resume, delete."""
 
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from api.jobs.origin import CheckpointGoneError, origin_of
 from api.jobs.schemas import Job, JobPage, Validated
 from api.jobs.submission import ACCEPTED, JOBS, KEY_PARAMETER, accept, new_job
 from api.jobs.views import validated
+from api.services.changes import cancel_one, pause_one, resume_one
 from api.services.dependencies import (
     JobIdPath,
     Json,
@@ -22,7 +23,7 @@ from api.services.dependencies import (
     json_body,
     services_of,
 )
-from api.services.queueing import cancel_one, delete_one, read_list, read_one
+from api.services.queueing import delete_one, read_list, read_one
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job, parse_sized
 from core.store.protocols.types import NewJob
@@ -122,6 +123,39 @@ async def read_job(
 async def cancel(request: Request, job_id: JobIdPath) -> Response:
     """Ask a job to stop: a queued one is cancelled at once, a running one keeps what it had."""
     return await cancel_one(request, JOBS, job_id)
+
+
+@router.post(
+    "/{job_id:id}/pause",
+    status_code=202,
+    operation_id="pause_job",
+    response_class=Json,
+    responses={
+        200: {"model": Job, "description": "It is paused."},
+        202: {"model": Job, "description": "It will be, once it is handed over."},
+        **problems(404, 409, 413, 503),
+    },
+)
+async def pause(request: Request, job_id: JobIdPath) -> Response:
+    """Pause a job: one that waits is paused at once; a running one leaves a checkpoint
+    at its next step, and goes on from there once it is resumed."""
+    return await pause_one(request, JOBS, job_id)
+
+
+@router.post(
+    "/{job_id:id}/resume",
+    status_code=202,
+    operation_id="resume_job",
+    response_class=Json,
+    responses={
+        200: {"model": Job, "description": "It was not paused; a pause under way is withdrawn."},
+        202: {"model": Job, "description": "It waits again."},
+        **problems(404, 409, 413, 503),
+    },
+)
+async def resume(request: Request, job_id: JobIdPath) -> Response:
+    """End a pause: the job waits behind all others of its priority; its bits are the same."""
+    return await resume_one(request, JOBS, job_id)
 
 
 @router.delete(

@@ -180,6 +180,7 @@ class ListedJob(View):
     started_at: Time | None
     finished_at: Time | None
     cancel_requested_at: Time | None
+    pause_requested_at: Time | None
     usage: UsageView | None = None
     links: Links
     interventions: list[Intervention] | None = None

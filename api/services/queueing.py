@@ -1,5 +1,4 @@
-"""Calls that jobs and studies share: both are queued, listed, read and waited for, cancelled and
-deleted."""
+"""Calls that jobs and studies share: both are queued, listed, read and waited for, and deleted."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from api.http.openapi import header
 from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
 from api.http.queries import JobQuery, JobsQuery
 from api.services.cleanup import remove_kept
-from api.services.dependencies import Json, Services, known_id, no_body, services_of
+from api.services.dependencies import Json, Services, known_id, services_of
 from api.services.places import NOWHERE, Place, first_place, place, places
 from core.errors import ChangedError
 from core.ids import is_id
@@ -147,22 +146,6 @@ async def _unchanged(
     stamp = await noun.records(services).stamp(id_)
     tag = noun.tag(stamp.version, stamp.status)
     return tag if matches(if_none_match, tag) and "*" not in if_none_match else None
-
-
-async def cancel_one(request: Request, noun: Noun[Record], id_: str) -> Json:
-    """Ask a job or study to stop. 200 where it was terminal already, and nothing changed."""
-    services = services_of(request)
-    records = noun.records(services)
-    known_id(id_, noun.name)
-    await no_body(request)
-    before = await records.status(id_)
-    record = await records.request_cancel(id_)
-    # A record that became `cancelled` in between was cancelled by this call; one that ended
-    # otherwise was not.
-    changed = before not in TERMINAL and record.status not in {"succeeded", "failed"}
-    if changed and noun.after_cancel is not None:
-        await noun.after_cancel(services, record)
-    return Json(to_json(await noun.show(services, record, NOWHERE)), 202 if changed else 200)
 
 
 async def delete_one(

@@ -1,4 +1,4 @@
-"""Studies: submit, validate, list, read, cancel, delete."""
+"""Studies: submit, validate, list, read, cancel, pause and resume, delete."""
 
 import asyncio
 from dataclasses import asdict
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api.http.encoding import to_json
 from api.http.openapi import header, problems, request_body
 from api.http.queries import JobQuery, JobsQuery
+from api.services.changes import cancel_one, pause_one, resume_one
 from api.services.cleanup import remove_spent
 from api.services.comparisons import known_best
 from api.services.dependencies import (
@@ -27,7 +28,6 @@ from api.services.queueing import (
     Noun,
     accept,
     accepted,
-    cancel_one,
     delete_one,
     read_list,
     read_one,
@@ -175,6 +175,39 @@ async def read_study(
 async def cancel(request: Request, study_id: StudyIdPath) -> Response:
     """Ask a study to stop: what waits is cancelled at once, what trains keeps what it had."""
     return await cancel_one(request, STUDIES, study_id)
+
+
+@router.post(
+    "/{study_id:id}/pause",
+    status_code=202,
+    operation_id="pause_study",
+    response_class=Json,
+    responses={
+        200: {"model": Study, "description": "It is paused."},
+        202: {"model": Study, "description": "It will be, once it is handed over."},
+        **problems(404, 409, 413, 503),
+    },
+)
+async def pause(request: Request, study_id: StudyIdPath) -> Response:
+    """Pause a study: no more of its work begins; what trains leaves a checkpoint at its next
+    step, and goes on from there once it is resumed."""
+    return await pause_one(request, STUDIES, study_id)
+
+
+@router.post(
+    "/{study_id:id}/resume",
+    status_code=202,
+    operation_id="resume_study",
+    response_class=Json,
+    responses={
+        200: {"model": Study, "description": "It was not paused; a pause under way is withdrawn."},
+        202: {"model": Study, "description": "It waits again."},
+        **problems(404, 409, 413, 503),
+    },
+)
+async def resume(request: Request, study_id: StudyIdPath) -> Response:
+    """End a pause: the study waits behind all others of its priority; its bits are the same."""
+    return await resume_one(request, STUDIES, study_id)
 
 
 @router.delete(

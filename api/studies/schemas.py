@@ -89,6 +89,7 @@ class ListedStudy(View):
     started_at: Time | None
     finished_at: Time | None
     cancel_requested_at: Time | None
+    pause_requested_at: Time | None
     warnings: list[Mistake]
     """Doubts about what was allowed."""
     usage: UsageView | None = None

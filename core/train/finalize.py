@@ -15,12 +15,14 @@ from core.train.stopping import final_outcome
 
 def hand_over(parts: RunParts) -> Ending:
     """Leave everything for another worker to go on from; the last row stays unrecorded unless its
-    step is a multiple of `record.every`."""
+    step is a multiple of `record.every`. The result is that of a run which nobody goes on with."""
     parts.emit(PhaseBegun("saving"))
     snapshot = parts.course.snapshot()
     parts.saver.save_resume(snapshot, parts.course.metrics())
     _send_files(parts)
-    return Ending("handed_over", None, {}, parts.ledger.best.summary())
+    with parts.descent.at_result_weights():
+        result = _result(parts, parts.descent.problem.value(), parts.course.elapsed_s)
+    return Ending("handed_over", None, result, parts.ledger.best.summary())
 
 
 def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
@@ -64,18 +66,25 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     parts.saver.save_model("final", course.step, descent.weights, known)
     _send_files(parts)
 
+    result = _result(parts, value, train_s)
+    return Ending("finished" if finished else "cancelled", outcome, result, best.summary())
+
+
+def _result(parts: RunParts, value: float | None, train_s: float) -> Json:
+    """Make the contract's `result`; `value`: of a function, at the weights that stand now."""
+    ledger, best, problem = parts.ledger, parts.ledger.best, parts.descent.problem
     result: Json = {
         "initial_loss": ledger.trace.began_at,
         "final_loss": ledger.trace.last if ledger.trace.tail else None,
         "best_loss": None if best.weights is None else best.loss,
-        "num_steps": course.step,
+        "num_steps": parts.course.step,
         "train_s": train_s,
         "num_parameters": problem.num_parameters,
         "eval": ledger.last_evaluation(),
     }
     if value is not None:
         result |= {"solution": problem.solution(), "value": value}
-    return Ending("finished" if finished else "cancelled", outcome, result, best.summary())
+    return result
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:

@@ -1,5 +1,11 @@
 """The calls that the end-to-end tests make."""
 
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -49,3 +55,25 @@ class Service:
         reply = self.http.get(f"/v1/jobs/{job_id}/model", params={"checkpoint": checkpoint})
         assert reply.status_code == 200, reply.text
         return load(reply.content)
+
+
+@contextmanager
+def serving(folder: Path, workers: int = 1) -> Iterator[Service]:
+    """Start `thalweg serve` on this data directory, and stop it afterwards."""
+    command = [
+        *(sys.executable, "-m", "thalweg_service", "serve", "--port", "0"),
+        *("--data-dir", str(folder), "--workers", str(workers)),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        address = re.search(r"http://\S+:\d+", line)
+        assert address is not None, f"thalweg serve printed {line!r}"
+        running = Service(address[0])
+        yield running
+        running.http.close()
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        process.stdout.close()

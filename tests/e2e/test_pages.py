@@ -19,8 +19,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.client import Service
-from tests.e2e.test_stored_data import serving
+from tests.e2e.client import Service, serving
 
 pytestmark = pytest.mark.timeout(400)  # the service starts, as slowly as the machine lets it
 ROOT: Final = Path(__file__).resolve().parents[2]

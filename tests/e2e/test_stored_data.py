@@ -10,11 +10,9 @@ stands in one queue for `auto` and `cpu`; from format 3 on each device has its o
 import json
 import re
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from safetensors.numpy import load
 
 from core.formats import STORE, stored_job, stored_study
 from scripts.make_data_directory import path_of, processor
-from tests.e2e.client import Service
+from tests.e2e.client import Service, serving
 
 Json = dict[str, Any]
 
@@ -107,28 +105,6 @@ class Opened:
 def events(record: Json) -> dict[str, str | None]:
     """The last detail of each event of the timeline."""
     return {entry["event"]: entry["detail"] for entry in record["timeline"]}
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[Service]:
-    """A service with one worker on this data directory."""
-    command = [
-        *(sys.executable, "-m", "thalweg_service", "serve", "--port", "0"),
-        *("--data-dir", str(folder), "--workers", "1"),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        address = re.search(r"http://\S+:\d+", line)
-        assert address is not None, f"thalweg serve printed {line!r}"
-        service = Service(address[0])
-        yield service
-        service.http.close()
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        process.stdout.close()
 
 
 @pytest.fixture(

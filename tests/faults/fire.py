@@ -11,6 +11,8 @@ from tests.faults.harm import HARMS, schedule
 from tests.faults.jobs import TERMINAL, Client, Json
 from tests.faults.stack import Stack, marked_processes, wait_for
 
+PAUSED_SHARE = 0.4
+"""Share of what is posted that is paused and resumed a few times."""
 Posted = list[tuple[str, str]]
 """Template and id of each."""
 
@@ -57,18 +59,32 @@ def _keep_busy(
     over: threading.Event,
     cancelled_share: float,
 ) -> Posted:
-    """One caller: posts, sometimes cancels, waits, posts again."""
+    """One caller: posts, sometimes pauses or cancels, waits, posts again."""
     posted: Posted = []
     while not over.is_set():
         name = dice.choice(list(templates))
         found = client.post(templates[name], f"{mark}-{len(posted)}")
         posted.append((name, found))
+        if dice.random() < PAUSED_SHARE:
+            _pause_and_resume(client, found, dice, over)
         if dice.random() < cancelled_share:
             over.wait(dice.uniform(0, 4))
             client.call("POST", f"/v1/{client.noun}/{found}/cancel")
         while client.get(found, wait_s=1)["status"] not in TERMINAL and not over.is_set():
             pass
     return posted
+
+
+def _pause_and_resume(
+    client: Client, found: str, dice: random.Random, over: threading.Event
+) -> None:
+    """Pause it, and resume it, whether the pause was reached by then or not."""
+    path = f"/v1/{client.noun}/{found}"
+    for _ in range(dice.randint(1, 3)):
+        over.wait(dice.uniform(0, 1.5))
+        client.call("POST", f"{path}/pause")
+        over.wait(dice.uniform(0, 1.5))
+        client.call("POST", f"{path}/resume")
 
 
 def strangers(client: Client, posted: Posted) -> list[str]:

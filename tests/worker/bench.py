@@ -218,6 +218,12 @@ class Bench:
     def cancel(self, job_id: str) -> None:
         self.api(lambda store: store.request_cancel(job_id))
 
+    def pause(self, job_id: str) -> None:
+        self.api(lambda store: store.request_pause(job_id))
+
+    def resume(self, job_id: str) -> None:
+        self.api(lambda store: store.request_resume(job_id))
+
     def get(self, job_id: str) -> JobRecord:
         return self.store.get(job_id)
 

@@ -104,6 +104,12 @@ class StudyBench:
     def cancel(self, study_id: str) -> None:
         self.bench.api(lambda store: store.studies.request_cancel(study_id))
 
+    def pause(self, study_id: str) -> None:
+        self.bench.api(lambda store: store.studies.request_pause(study_id))
+
+    def resume(self, study_id: str) -> None:
+        self.bench.api(lambda store: store.studies.request_resume(study_id))
+
     def delete(self, study_id: str) -> None:
         self.bench.api(lambda store: store.studies.delete(study_id))
 

@@ -10,7 +10,8 @@ What can happen on the way is said here, whatever the claim is of; its kind supp
   and the worker takes no more until it can write (`ExecutionContext.writes_artifacts`).
 - The trainer dies: if it had been asked to stop, that is the end (`_end_stopped`); if not, the
   attempt is lost, and counts (`_lose`).
-- The worker shuts down: the work is handed over, and no attempt is counted (`_hand_over`).
+- The worker shuts down, or a pause is asked for: the work is handed over, and no attempt is counted
+  (`_hand_over`). The store knows which it was: what is to pause is not queued again.
 - The claim turns out to be stale, or what it is of to be deleted: nothing more is written
   (`_leave`).
 - The store is away: it is waited for, however long that takes (`ExecutionContext.insist`); but once
@@ -115,8 +116,8 @@ class TrainerExecution(Execution):
         """Say that the attempt is lost: its trainer died, as `how` says."""
 
     @abstractmethod
-    def _hand_over(self) -> None:
-        """Leave the claim to another worker."""
+    def _hand_over(self, result: Json | None = None) -> None:
+        """Leave the claim to another worker. `result`: what the trainer said of a job so far."""
 
     def _report(self, report: JobReport | TaskReport) -> None:
         log.error("%s: an unexpected report: %r", self._name, report)
@@ -170,7 +171,9 @@ class TrainerExecution(Execution):
             case "lost":
                 self._ended = "left"
                 self._leave()
-            case Ending(reason="handed_over") | TaskEnding(reason="handed_over"):
+            case Ending(reason="handed_over"):
+                self._hand_over(last.result or None)
+            case TaskEnding(reason="handed_over"):
                 self._hand_over()
             case Ending() | TaskEnding() | Measured():
                 self._end(last)
@@ -192,7 +195,7 @@ class TrainerExecution(Execution):
         match self._supervision.stopping:
             case "cancel" | "time_limit":
                 self._end_stopped()
-            case "hand_over":
+            case "hand_over" | "pause":
                 self._hand_over()
             case None:
                 self._lose(how)
@@ -223,8 +226,8 @@ class Training(TrainerExecution, Generic[Held]):
     def _look_up(self) -> None:
         """Ask the store for the owner. Raises `NotFoundError`."""
 
-    def _hand_over(self) -> None:
-        self._give_back(self._context.store.hand_over, "handed over")
+    def _hand_over(self, result: Json | None = None) -> None:
+        self._give_back(lambda claim: self._context.store.hand_over(claim, result), "handed over")
 
     def _lose(self, how: str) -> None:
         self._give_back(lambda claim: self._context.store.lose(claim, how), "lost")

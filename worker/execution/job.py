@@ -156,7 +156,7 @@ class JobExecution(Training[Claim]):
                 return "lost"
             case _, "cancel":
                 return replace(last, reason="cancelled")
-            case _, "hand_over":
+            case _, "hand_over" | "pause":
                 return replace(last, reason="handed_over")
             case Measured(measured), None:
                 self._measured = measured
@@ -245,6 +245,9 @@ class JobExecution(Training[Claim]):
 
         now = self._insist(lambda: self._rows.finish(close))
         self._ended = now if outcome is None else f"{now}, {outcome}"
+
+    def _hand_over(self, result: Json | None = None) -> None:
+        super()._hand_over(result or self._partial_result())
 
     def _write_rest(self) -> None:
         self._rows.finish(self._write)

@@ -100,7 +100,7 @@ class DiagnosisExecution(TrainerExecution):
         self._insist(lambda: self._diagnoses.fail(self._claim, reason))
         self._ended = f"failed: {reason}"
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, result: Json | None = None) -> None:
         self._insist(lambda: self._diagnoses.hand_over(self._claim))
         self._ended = "handed over"
 

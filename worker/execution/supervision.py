@@ -23,7 +23,8 @@ from worker.trainer.client import Heard, TrainerClient, TrainerDied
 
 log = logging.getLogger("thalweg.worker")
 
-Order = Literal["cancel", "hand_over", "lost"]
+Order = Literal["cancel", "hand_over", "pause", "lost"]
+"""A pause hands over as a shutdown does, but has all the time it needs."""
 Last = Ending | TaskEnding | Measured | Failed | TrainerDied | Literal["lost"]
 """The trainer's answer, its death, or that the work is another's now."""
 Mailbox = SimpleQueue[Heard | Order]
@@ -77,7 +78,7 @@ class Supervision:
         keeps_nothing: bool = False,
         renew: Callable[[], None] | None = None,
     ) -> None:
-        self.stopping: Literal["cancel", "hand_over", "time_limit"] | None = None
+        self.stopping: Literal["cancel", "hand_over", "pause", "time_limit"] | None = None
         """Why the trainer was asked to stop."""
         self._name = name
         self._line = line
@@ -124,22 +125,26 @@ class Supervision:
             except Empty:
                 continue
             match message:
-                case "cancel" | "hand_over":
+                case "cancel" | "hand_over" | "pause":
                     self._obey(message)
                 case Ending() | TaskEnding() | Measured() | Failed() | TrainerDied() | "lost":
                     return message
                 case _:
                     report(message)
 
-    def _obey(self, order: Literal["cancel", "hand_over"]) -> None:
+    def _obey(self, order: Literal["cancel", "hand_over", "pause"]) -> None:
         if self.stopping in {"cancel", "time_limit"} or self.stopping == order:
             return
+        if order == "pause" and self.stopping == "hand_over":
+            return
         self.stopping = order
-        if order == "hand_over" and self._keeps_nothing:
+        if order != "cancel" and self._keeps_nothing:
             self._line.client.kill()
             self._deadline = None
             return
-        self._line.order(order)
+        self._line.order("cancel" if order == "cancel" else "hand_over")
+        if order == "pause":
+            return  # nobody waits for the worker: the limit on the running time still holds
         if order == "hand_over":
             grace = max(0.0, self._settings.shutdown_grace_s - _HAND_OVER_RESERVE_S)
         elif self._keeps_nothing:
@@ -151,7 +156,7 @@ class Supervision:
     def _overdue(self) -> None:
         """Act on a deadline that has passed: that of the work's running time, or that of an order
         not obeyed."""
-        if self.stopping is None:
+        if self.stopping in {None, "pause"}:
             self.stopping = "time_limit"
             self._line.order("cancel")
             self._deadline = time.monotonic() + self._settings.cancel_grace_s

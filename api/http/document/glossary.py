@@ -26,6 +26,7 @@ FIELDS: Final[dict[str, str]] = {
     "started_at": "When work began; null before.",
     "finished_at": "When it ended; null before.",
     "cancel_requested_at": "When a cancel was asked for; null otherwise.",
+    "pause_requested_at": "When a pause was asked for; null otherwise, and once it was resumed.",
     "usage": "Resources used; null while nothing was measured.",
     "links": "Paths of what belongs to it.",
     "step": "Number of updates applied.",

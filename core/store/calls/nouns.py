@@ -66,6 +66,16 @@ class Noun(Generic[New, Record, Made, Page]):
             " before deleting it.",
         )
 
+    def is_over(self, id_: str, status: str, what: str) -> ConflictError:
+        """Say why it cannot be `what` (paused, …): it has ended, or is being cancelled."""
+        name = f"{self.name.capitalize()} {id_}"
+        if status == "cancelling":
+            message = f"{name} is being cancelled: it cannot be {what} any more."
+            return ConflictError("cancelling", message)
+        return ConflictError(
+            "already_ended", f"{name} has ended ({status}): it cannot be {what} any more."
+        )
+
 
 JOBS: Final = Noun[NewJob, JobRecord, Created, JobPage](
     JOB_PREFIX, encode_new_job, new_job_record, decode_job, Created, JobPage

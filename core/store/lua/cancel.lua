@@ -3,11 +3,13 @@
 local id = ARGV[1]
 local status = field(id, 'status')
 if not status then return {'missing'} end
-if status == 'queued' or status == 'running' then
+if not TERMINAL[status] and status ~= 'cancelling' then
   set(id, 'cancel_requested_at', timestamp())
   tell(id, 'cancel_requested', '')
   if not is_study(id) then
-    move(id, status == 'queued' and 'cancelled' or 'cancelling')
+    move(id, status == 'running' and 'cancelling' or 'cancelled')
+    local partial = field(id, 'partial')
+    if partial and status ~= 'running' then set(id, 'result', partial) end
   else
     if status == 'running' then move(id, 'cancelling') end
     for _, task in ipairs(redis.call('SMEMBERS', open_key(id))) do

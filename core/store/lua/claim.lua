@@ -54,7 +54,7 @@ while true do
     else
       if field(study, 'status') == 'queued' then
         move(study, 'running')
-        set(study, 'started_at', stamp)
+        redis.call('HSETNX', job_key(study), 'started_at', stamp)
         tell(study, 'claimed', ARGV[1])
       end
       for index in string.gmatch(field(id, 'runs') or '', '%d+') do

@@ -183,8 +183,9 @@ local function move(id, to)
     redis.call(to == 'queued' and 'ZADD' or 'ZREM', queue_key(where[1]),
       unpack(to == 'queued' and {0, where[2]} or {where[2]}))
     call_workers(where[1])
-    if to == 'queued' and not is_task(id) then tell(id, 'queued', where[1]) end
   end
+  if to == 'queued' and not is_task(id) then tell(id, 'queued', field(id, 'queue')) end
+  if to == 'paused' and not is_task(id) then tell(id, 'paused', '') end
   if TERMINAL[to] then
     set(id, 'finished_at', timestamp())
     if not is_task(id) then
@@ -210,6 +211,9 @@ local function ended_already(id, token, status, call)
   if field(id, 'token') == token and field(id, 'ended_by') == call then return {'ok', status} end
   return {'stale'}
 end
+
+-- Whether a pause was asked for, of a task's study, and not withdrawn since.
+local function pause_asked(id) return field(study_of(id) or id, 'pause_requested_at') end
 
 local function attempt_field(id, name) return 'a:' .. field(id, 'attempts') .. ':' .. name end
 
@@ -244,15 +248,18 @@ local function set_run(study, index, status, outcome)
   return true
 end
 
--- Queue a task. `fields`: of its record, besides those that every task has.
+-- Add a task, which is queued unless its study is to pause. `fields`: of its record, besides those
+-- that every task has.
 local function add_task(study, round, number, ...)
   local id = study .. '/' .. round .. '.' .. number
   local found = redis.call('HMGET', job_key(study), 'queue', 'place', 'max_attempts')
-  set(id, 'id', id, 'status', 'queued', 'round', round, 'number', number, 'queue', found[1],
+  local status = pause_asked(study) and 'paused' or 'queued'
+  set(id, 'id', id, 'status', status, 'round', round, 'number', number, 'queue', found[1],
     'place', found[2] .. ':' .. id, 'max_attempts', found[3], ...)
   redis.call('SADD', open_key(study), id)
   redis.call('SADD', tasks_key(study), id)
-  redis.call('ZADD', status_key('queued', id), 0, id)
+  redis.call('ZADD', status_key(status, id), 0, id)
+  if status == 'paused' then return end
   redis.call('ZADD', queue_key(found[1]), 0, found[2] .. ':' .. id)
   call_workers(found[1])
 end
@@ -266,30 +273,50 @@ local function end_study(study, to, err)
   move(study, to)
 end
 
+-- The tasks of a study that are not over; and how many of them a worker holds.
+local function open_tasks(study)
+  local tasks, num_held = redis.call('SMEMBERS', open_key(study)), 0
+  table.sort(tasks)
+  for _, task in ipairs(tasks) do
+    if HELD[field(task, 'status')] then num_held = num_held + 1 end
+  end
+  return tasks, num_held
+end
+
+-- A study that is to pause is paused once no worker holds a task of it.
+local function settle_pause(study)
+  if field(study, 'status') ~= 'running' or not pause_asked(study) then return end
+  local _, num_held = open_tasks(study)
+  if num_held == 0 then move(study, 'paused') end
+end
+
 -- What a study becomes when a task of it has left its worker. A round is over with its last task;
 -- the next plan, or the study's end, follows in the same breath.
 local function settle_task(id, to, err)
   local study = study_of(id)
   local runs = field(id, 'runs')
   for index in string.gmatch(runs or '', '%d+') do
-    if to == 'queued' then
+    if to == 'queued' or to == 'paused' then
       if field(run_of(study, index), 'status') == 'running' then set_run(study, index, 'queued') end
     elseif to ~= 'succeeded' then
       if set_run(study, index, to) and err then set(run_of(study, index), 'error', err) end
     end
   end
-  if not TERMINAL[to] then return end
-  redis.call('SREM', open_key(study), id)
-  if redis.call('SCARD', open_key(study)) > 0 then return end
-  if field(study, 'status') == 'cancelling' then
+  if TERMINAL[to] then redis.call('SREM', open_key(study), id) end
+  if redis.call('SCARD', open_key(study)) > 0 then return settle_pause(study) end
+  if field(study, 'status') == 'cancelling' or to == 'cancelled' then
     end_study(study, 'cancelled')
   elseif field(id, 'kind') == 'train' then
     local round = redis.call('HINCRBY', job_key(study), 'round', 1)
     add_task(study, round, 0, 'kind', 'plan')
+    settle_pause(study)
   elseif to ~= 'succeeded' then
     end_study(study, to, err)
   end
 end
+
+-- Where a job or task goes that somebody else is to go on with.
+local function waits_as(id) return pause_asked(id) and 'paused' or 'queued' end
 
 -- A held job or task goes where it must when nobody works at it any more; what its study becomes
 -- of it. `err`: JSON, of one that failed.
@@ -303,12 +330,13 @@ end
 local function lose(id, call, how)
   local status = field(id, 'status')
   end_attempt(id, 'lost', call)
+  unset(id, 'partial')  -- later rows have come since
   if status == 'cancelling' then
     leave(id, 'cancelled')
   else
     local most = tonumber(field(id, 'max_attempts'))
     if redis.call('HINCRBY', job_key(id), 'lost', 1) < most then
-      leave(id, 'queued')
+      leave(id, waits_as(id))
     else
       leave(id, 'failed', string.format('{"code":"worker_lost","message":"The worker died on %s.%s",'
         .. '"param":null}', most == 1 and 'the only attempt allowed'
@@ -385,7 +413,9 @@ end
 -- How many queued jobs are ahead of this one in its own queue and in those that every worker
 -- serving it now serves too; -1 when it is not queued.
 local function position(id)
-  if is_study(id) then id = id .. '/0.0' end  -- its first plan
+  if is_study(id) then  -- its first task
+    id = id .. '/' .. (field(id, 'first_task') or '0.0')
+  end
   local found = redis.call('HMGET', job_key(id), 'status', 'queue', 'place')
   if found[1] ~= 'queued' then return -1 end
   local queue, before = found[2], '(' .. found[3]

@@ -73,10 +73,25 @@ class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
         exist any more."""
         ...
 
+    async def request_pause(self, id_: str, /) -> Record_co:
+        """Ask for a pause: queued → paused; of a running one, whoever holds it is asked to hand it
+        over. Of a study no more tasks are claimed, and it is paused once none is held. Asking again
+        changes nothing.
+
+        Raises `ConflictError` for one that is `cancelling` or terminal (`already_ended`).
+        """
+        ...
+
+    async def request_resume(self, id_: str, /) -> Record_co:
+        """End a pause: paused → queued, behind all that wait with its priority; one that was not
+        reached is withdrawn. One without a pause is returned unchanged. Raises as
+        `request_pause`."""
+        ...
+
     async def request_cancel(self, id_: str, /) -> Record_co:
-        """Ask for a cancel: queued → cancelled, running → cancelling; a terminal record is returned
-        unchanged. Of a study, queued tasks and runs are cancelled at once, and those that train are
-        asked to stop; where none is held the study is cancelled by this."""
+        """Ask for a cancel: queued or paused → cancelled, running → cancelling; a terminal record
+        is returned unchanged. Of a study, tasks that wait and their runs are cancelled at once, and
+        those that train are asked to stop; where none is held the study is cancelled by this."""
         ...
 
     async def delete(self, id_: str, version: int | None = None, /) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from core.errors import StoreUnavailableError
 from core.jobs import JobRecord, Status
@@ -240,6 +240,10 @@ class Claim:
     token: int
     attempt: int
     layouts: dict[HistoryKind, HistoryLayout] = field(default_factory=dict)
+
+
+Wanted = Literal["running", "pausing", "cancelling"]
+"""Request to whoever holds a claim: to go on, to hand it over for a pause, or to stop."""
 
 
 @dataclass(frozen=True)

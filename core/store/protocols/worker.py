@@ -17,6 +17,7 @@ from core.store.protocols.types import (
     Round,
     Runs,
     TaskClaim,
+    Wanted,
     WorkerInfo,
 )
 from core.studies import RunRecord, StudyRecord
@@ -81,9 +82,9 @@ class WorkerStore(Protocol):
         """
         ...
 
-    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Status:
-        """Prolong the lease; returns the job's or task's status now (`cancelling` asks the attempt
-        to stop). The record's version does not show it."""
+    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Wanted:
+        """Prolong the lease; returns what is wanted of the attempt now. The record's version does
+        not show it."""
         ...
 
     def append_rows(
@@ -125,9 +126,14 @@ class WorkerStore(Protocol):
         """
         ...
 
-    def hand_over(self, claim: Claim | TaskClaim) -> Status:
-        """Give the job back: running → queued in good order (attempt `handed_over`, not counted); a
-        job that is `cancelling` becomes `cancelled`."""
+    def hand_over(self, claim: Claim | TaskClaim, result: Json | None = None) -> Status:
+        """Give the job or task back in good order, which uses up no attempt: running → queued
+        (attempt `handed_over`), or paused where a pause was asked for (`paused`); what is
+        `cancelling` becomes `cancelled`.
+
+        Args:
+            result: that a job has if it is cancelled before anybody goes on with it.
+        """
         ...
 
     def lose(self, claim: Claim | TaskClaim, how: str = "") -> Status:
@@ -144,7 +150,8 @@ class WorkerStore(Protocol):
 
     def reap(self, lease_s: float = ...) -> Sequence[str]:
         """Requeue (or, at `max_attempts`, fail as `worker_lost`) every job or task whose lease has
-        expired; an expired `cancelling` one becomes `cancelled`. Returns the ids.
+        expired; an expired `cancelling` one becomes `cancelled`, and one that was to pause
+        `paused` instead of queued. Returns the ids.
 
         `lease_s`: of the leases that workers take. One that has longer to go was taken before the
         store's clock was set back, and has so long from now on."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, cast
 
 from core.errors import ChangedError
+from core.ids import new_id
 from core.jobs import Status
 from core.store.calls.codec import fields_of
 from core.store.calls.create import create_call, read_creation
@@ -96,6 +97,24 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
         match await self._link.call(call_script("cancel", id_)):
             case [b"ok", record]:
                 return self._noun.decode(fields_of(record))
+            case _:
+                raise self._noun.not_found(id_)
+
+    async def request_pause(self, id_: str) -> Record:
+        return self._changed(await self._link.call(call_script("pause", id_)), id_, "paused")
+
+    async def request_resume(self, id_: str) -> Record:
+        stamp = new_id(self._noun.name).partition("_")[2]
+        answer = await self._link.call(call_script("resume", id_, stamp))
+        return self._changed(answer, id_, "resumed")
+
+    def _changed(self, answer: Any, id_: str, what: str) -> Record:
+        """Read the answer of a script that changes a record which has not ended."""
+        match answer:
+            case [b"ok", record]:
+                return self._noun.decode(fields_of(record))
+            case [b"illegal", status]:
+                raise self._noun.is_over(id_, status.decode(), what)
             case _:
                 raise self._noun.not_found(id_)
 

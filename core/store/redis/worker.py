@@ -1,12 +1,12 @@
 """A worker's store on Redis."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status
 from core.specs.base import Json
 from core.store.calls import jobs as job_calls
-from core.store.calls.codec import encode_updates, fields_of
+from core.store.calls.codec import dumps, encode_updates, fields_of
 from core.store.calls.job_codec import (
     decode_job,
     decode_layouts,
@@ -28,7 +28,7 @@ from core.store.calls.write import (
 )
 from core.store.connection.client import TIMEOUT_S, Call, SyncClient, call_script, command
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows
-from core.store.protocols.types import Claim, TaskClaim, WorkerInfo
+from core.store.protocols.types import Claim, TaskClaim, Wanted, WorkerInfo
 from core.store.redis.worker_diagnoses import MAX_ATTEMPTS, RedisDiagnoses
 from core.store.redis.worker_studies import RedisStudies
 from core.studies import study_of
@@ -90,8 +90,10 @@ class RedisStore:
                 self._link.call(call_script("lose_worker", name, MAX_ATTEMPTS))
         return True
 
-    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Status:
-        return status_in(self._link.call(call_script("renew", *held(claim), _ms(lease_s))), claim)
+    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Wanted:
+        answer = self._link.call(call_script("renew", *held(claim), _ms(lease_s)))
+        accept(answer, claim)
+        return cast(Wanted, answer[1].decode())
 
     def append_rows(
         self, claim: Claim, kind: HistoryKind, first_row: int, columns: Columns
@@ -128,8 +130,9 @@ class RedisStore:
         accept_before_close(before, claim)
         return now
 
-    def hand_over(self, claim: Claim | TaskClaim) -> Status:
-        return status_in(self._link.call(call_script("hand_over", *held(claim))), claim)
+    def hand_over(self, claim: Claim | TaskClaim, result: Json | None = None) -> Status:
+        partial = "" if result is None else dumps(result)
+        return status_in(self._link.call(call_script("hand_over", *held(claim), partial)), claim)
 
     def lose(self, claim: Claim | TaskClaim, how: str = "") -> Status:
         return status_in(self._link.call(call_script("lose", *held(claim), how)), claim)

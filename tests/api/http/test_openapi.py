@@ -41,6 +41,8 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/jobs/{job_id}"),
         ("DELETE", "/v1/jobs/{job_id}"),
         ("POST", "/v1/jobs/{job_id}/cancel"),
+        ("POST", "/v1/jobs/{job_id}/pause"),
+        ("POST", "/v1/jobs/{job_id}/resume"),
         ("POST", "/v1/jobs/{job_id}/continue"),
         ("POST", "/v1/jobs/{job_id}/diagnosis"),
         ("POST", "/v1/jobs/{job_id}/remedies/{index}/apply"),
@@ -55,6 +57,8 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/studies/{study_id}"),
         ("DELETE", "/v1/studies/{study_id}"),
         ("POST", "/v1/studies/{study_id}/cancel"),
+        ("POST", "/v1/studies/{study_id}/pause"),
+        ("POST", "/v1/studies/{study_id}/resume"),
         ("GET", "/v1/studies/{study_id}/runs"),
         ("GET", "/v1/studies/{study_id}/runs/{index}"),
         ("GET", "/v1/studies/{study_id}/runs/{index}/history"),
@@ -97,7 +101,7 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
         named = set(re.findall(r"{(\w+)}", path))
         declared = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
         assert named == declared
-        if method == "post" and not path.endswith(("cancel", "apply")):
+        if method == "post" and not path.endswith(("cancel", "pause", "resume", "apply")):
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             special = {"continue": "Continuation", "diagnosis": "DiagnosisRequest"}
             usual = "StudySpec" if path.startswith("/v1/studies") else "JobSpec"
@@ -284,6 +288,8 @@ def test_replies_are_as_the_document_says(api: Api, document: Json) -> None:
         ("get", f"{job}/checkpoints", ""),
         ("get", f"{job}/diagnosis", ""),
         ("post", f"{job}/remedies/{{index}}/apply", ""),
+        ("post", f"{job}/pause", ""),
+        ("post", f"{job}/resume", ""),
         ("post", f"{job}/cancel", ""),
         ("delete", job, ""),
         ("delete", job, ""),

@@ -28,7 +28,8 @@ def test_a_job_has_exactly_the_contracts_fields(api: Api) -> None:
     assert list(job) == [
         *("id", "status", "outcome", "phase", "spec", "resolved", "progress", "latest", "best"),
         *("result", "diagnosis", "error", "attempts", "labels", "parent_id", "created_at"),
-        *("started_at", "finished_at", "cancel_requested_at", "usage", "links", "timeline"),
+        *("started_at", "finished_at", "cancel_requested_at", "pause_requested_at", "usage"),
+        *("links", "timeline"),
     ]
     (listed,) = api.get("/v1/jobs")["data"]
     assert listed == {name: value for name, value in job.items() if name != "timeline"}

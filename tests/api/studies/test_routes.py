@@ -14,7 +14,8 @@ def test_a_study_has_exactly_these_fields(api: Api) -> None:
     study = post(api)
     assert list(study) == [
         *("id", "status", "spec", "progress", "best", "result", "error", "labels", "created_at"),
-        *("started_at", "finished_at", "cancel_requested_at", "warnings", "usage", "links"),
+        *("started_at", "finished_at", "cancel_requested_at", "pause_requested_at", "warnings"),
+        *("usage", "links"),
         "timeline",
     ]
     assert study["progress"] == {

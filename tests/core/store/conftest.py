@@ -108,7 +108,9 @@ def bring_to(
 
     async def bring(status: Status) -> tuple[str, Claim | None]:
         job = (await api.create(new_job(), None)).job
-        if status == "queued":
+        if status in {"queued", "paused"}:
+            if status == "paused":
+                await api.request_pause(job.id)
             return job.id, None
         claim = worker.claim_next("w", ["cpu"], LEASE_S)
         assert isinstance(claim, Claim)
@@ -123,6 +125,8 @@ def bring_to(
                 worker.close(claim, "failed", "failed", outcome=None, fields={})
             case "running":
                 pass
+            case _:
+                raise AssertionError(status)
         return job.id, claim
 
     return bring

@@ -43,7 +43,7 @@ async def test_the_scripts_make_the_moves_of_the_table_and_no_other(
 
 
 @pytest.mark.parametrize("start", STATUSES)
-async def test_cancel_stops_a_queued_job_asks_a_running_one_and_leaves_the_rest(
+async def test_cancel_stops_a_job_that_waits_asks_a_running_one_and_leaves_the_rest(
     start: Status, bring_to: Bring, api: AsyncRedisStore
 ) -> None:
     job_id, _ = await bring_to(start)
@@ -51,7 +51,9 @@ async def test_cancel_stops_a_queued_job_asks_a_running_one_and_leaves_the_rest(
 
     after = await api.request_cancel(job_id)
 
-    expected = {"queued": "cancelled", "running": "cancelling"}.get(start, start)
+    expected = {
+        "queued": "cancelled", "paused": "cancelled", "running": "cancelling"
+    }.get(start, start)  # fmt: skip
     assert after.status == expected
     assert after == await api.get(job_id)
     if expected == start:

@@ -1,0 +1,61 @@
+"""Changes of a job or study that a caller asks for: it is cancelled, paused or resumed."""
+
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from api.http.encoding import to_json
+from api.services.dependencies import Json, Services, known_id, no_body, services_of
+from api.services.places import NOWHERE, place
+from api.services.queueing import Noun
+from core.jobs import TERMINAL, JobRecord
+from core.studies import StudyRecord
+
+Record = TypeVar("Record", JobRecord, StudyRecord)
+
+
+async def cancel_one(request: Request, noun: Noun[Record], id_: str) -> Json:
+    """Ask a job or study to stop. 200 where it was terminal already, and nothing changed."""
+    services = services_of(request)
+    records = noun.records(services)
+    known_id(id_, noun.name)
+    await no_body(request)
+    before = await records.status(id_)
+    record = await records.request_cancel(id_)
+    # A record that became `cancelled` in between was cancelled by this call; one that ended
+    # otherwise was not.
+    changed = before not in TERMINAL and record.status not in {"succeeded", "failed"}
+    if changed and noun.after_cancel is not None:
+        await noun.after_cancel(services, record)
+    return Json(to_json(await noun.show(services, record, NOWHERE)), 202 if changed else 200)
+
+
+async def pause_one(request: Request, noun: Noun[Record], id_: str) -> Json:
+    """Ask a job or study to pause. 200 where it is paused by now, 202 where whoever works at it is
+    asked to hand it over."""
+    services = services_of(request)
+    known_id(id_, noun.name)
+    await no_body(request)
+    record = await noun.records(services).request_pause(id_)
+    return await _shown(services, noun, record, 200 if record.status == "paused" else 202)
+
+
+async def resume_one(request: Request, noun: Noun[Record], id_: str) -> Json:
+    """End a pause. 202 where it was paused, and waits again; 200 where it was not, or not yet: then
+    the pause is withdrawn."""
+    services = services_of(request)
+    records = noun.records(services)
+    known_id(id_, noun.name)
+    await no_body(request)
+    was_paused = await records.status(id_) == "paused"
+    record = await records.request_resume(id_)
+    if record.status == "queued":
+        services.dispatcher.announce()
+    return await _shown(services, noun, record, 202 if was_paused else 200)
+
+
+async def _shown(services: Services, noun: Noun[Record], record: Record, status: int) -> Json:
+    where = await place(services, record)
+    headers = {"ETag": noun.tag(record.version, record.status, where)}
+    shown: dict[str, Any] = await noun.show(services, record, where)
+    return Json(to_json(shown), status, headers)
