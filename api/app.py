@@ -32,6 +32,7 @@ from core.errors import NewerFormatError, StoreUnavailableError
 from core.settings import Settings
 from core.specs.validation.limits import Limits
 from core.store.protocols.api import ApiStore
+from core.tracing import Tracing
 
 _ABOUT: Final = """Optimization jobs: submit a problem and an optimizer, follow the descent, take
 the result. Studies: many descents as one, and what they say about each other. Errors are
@@ -48,8 +49,9 @@ def create_app(
     artifacts: ArtifactStore,
     *,
     poll_s: float = 2.0,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
-    """Create the application. `poll_s`: see `EndFeed`."""
+    """Create the application. `poll_s`: see `EndFeed`; `tracing` is closed with it."""
     services = Services(
         settings,
         store,
@@ -85,6 +87,7 @@ def create_app(
     )
     app.state.services = services
     app.state.refusal = None
+    app.state.tracing = tracing
     app.state.documentation = docs.Documentation(app, settings.root_path)
     app.add_middleware(Compression)
     app.add_middleware(
@@ -94,6 +97,7 @@ def create_app(
         cors_origins=[each.strip() for each in settings.cors_origins.split(",") if each.strip()],
         root_path=settings.root_path,
         counts=services.counts,
+        tracing=tracing,
     )
     errors.install(app)
     return app
@@ -127,6 +131,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.dispatcher.stop()
         await services.feed.stop()
         await services.store.aclose()
+        if app.state.tracing is not None:
+            await asyncio.to_thread(app.state.tracing.close)
 
 
 async def _open_later(app: FastAPI) -> None:

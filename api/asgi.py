@@ -1,5 +1,6 @@
 """Composition root of the API: `uvicorn api.asgi:app`, or `python -m api`."""
 
+import os
 from typing import Final
 
 from fastapi import FastAPI
@@ -10,6 +11,7 @@ from api.services.dispatch import CeleryDispatcher
 from core.artifacts.build import open_artifacts
 from core.settings import Settings
 from core.store.redis import AsyncRedisStore
+from core.tracing import tracing_of
 
 ARTIFACTS_PATIENCE_S: Final = 4.0
 """Seconds for which an object store that is away is tried again: a caller waits, and gets a 503
@@ -28,7 +30,13 @@ def build(settings: Settings) -> FastAPI:
         is_low=Reserve(settings.store_folder, settings.reserve_bytes).is_low,
     )
     artifacts = open_artifacts(settings.artifacts_location, patience_s=ARTIFACTS_PATIENCE_S)
-    return create_app(settings, store, CeleryDispatcher(settings), artifacts)
+    return create_app(
+        settings,
+        store,
+        CeleryDispatcher(settings),
+        artifacts,
+        tracing=tracing_of("api", os.environ),
+    )
 
 
 app = build(Settings())

@@ -9,6 +9,7 @@ from ulid import ULID
 JOB_PREFIX: Final = "job"
 STUDY_PREFIX: Final = "study"
 
+ULID_LENGTH: Final = 26
 _TAIL: Final = "[0-9a-hjkmnp-tv-z]{26}"
 _ID = re.compile(f"[a-z]+_{_TAIL}")
 

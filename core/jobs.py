@@ -170,6 +170,9 @@ class JobRecord:
     failed_diagnosis: Annotated[str | None, Stored("text", key="ask:failed")] = None
     timeline: Annotated[Timeline, Stored("timeline", "update")] = NO_TIMELINE
     usage: Annotated[Usage | None, Stored("usage", "update")] = None
+    request_id: Annotated[str | None, TEXT] = None
+    """Id of the request that created it, for the log."""
+    traceparent: Annotated[str | None, TEXT] = None
     version: Annotated[int, NUMBER] = 0
     """Grows with every change of the record; the API's ETag."""
 

@@ -27,6 +27,14 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(line, default=repr).decode()
 
 
+def note(log: logging.Logger, level: int, event: str, **fields: Any) -> None:
+    """Log an event with its fields, those that are None left out; inside an `except` block at
+    ERROR, with the trace."""
+    if log.isEnabledFor(level):
+        known = {name: value for name, value in fields.items() if value is not None}
+        log.log(level, event, extra={"fields": known}, exc_info=level >= logging.ERROR)
+
+
 def configure(level: str, *names: str) -> None:
     """Set the process's log up, once, by who serves: the loggers `names` and those below them are
     heard from `level` on (`info` where it is no level), libraries from `warning` on."""

@@ -69,6 +69,9 @@ class StudyRecord:
     warnings: Annotated[tuple[Json, ...], Stored("list")] = ()
     timeline: Annotated[Timeline, Stored("timeline")] = NO_TIMELINE
     usage: Annotated[Usage | None, Stored("usage")] = None
+    request_id: Annotated[str | None, TEXT] = None
+    """Id of the request that created it, for the log."""
+    traceparent: Annotated[str | None, TEXT] = None
     version: Annotated[int, NUMBER] = 0
     format: Annotated[int, APART] = STORE
 

@@ -31,6 +31,7 @@ from core.log import configure
 from core.settings import Settings, setting_mistakes, unknown_variables
 from core.store.protocols.worker import WorkerStore
 from core.store.redis import RedisStore
+from core.tracing import tracing_of
 from worker.health import HealthFiles
 from worker.heartbeat import Heartbeat
 from worker.janitor import Janitor
@@ -122,6 +123,7 @@ def run_worker(
         raise StartError(f"THALWEG_REDIS_URL is no address of a Redis: {error}") from error
     store = RedisStore(settings.redis_url, settings.namespace)
     link = TrainerClient(command=trainer, begun=begun)
+    tracing = tracing_of("worker", os.environ)
     try:
         try:
             store.open()
@@ -139,6 +141,7 @@ def run_worker(
             link=link,
             artifacts=artifacts,
             devices=lambda found: choose_devices(device, found),
+            tracing=tracing,
         )
         runner.end_process = lambda: os.kill(os.getpid(), signal.SIGTERM)
         _work(settings, store, artifacts, runner, name)
@@ -147,6 +150,8 @@ def run_worker(
     finally:
         link.stop()
         store.disconnect()
+        if tracing is not None:
+            tracing.close()
 
 
 class _Part(Protocol):

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from core.errors import StoreUnavailableError
+from core.log import note
 from core.store.protocols.worker import WorkerStore
+from core.studies import study_of
 
 log = logging.getLogger("thalweg.worker")
 
@@ -64,7 +66,16 @@ class Reconciler:
             if time.monotonic() >= self._reap_from:
                 reaped = self._store.reap(self._lease_s)
                 for job_id in reaped:
-                    log.warning("the lease of %s has expired: its worker is gone", job_id)
+                    study = study_of(job_id)
+                    note(
+                        log,
+                        logging.WARNING,
+                        f"the lease of {job_id} has expired: its worker is gone",
+                        what="lost",
+                        job_id=None if study else job_id,
+                        study_id=study,
+                        task=job_id.partition("/")[2] or None,
+                    )
         except StoreUnavailableError:
             self._reap_from = time.monotonic() + self._lease_s
             return

@@ -15,6 +15,7 @@ from core.settings import Settings
 from core.store.protocols.types import Claim, TaskClaim
 from core.store.protocols.worker import WorkerStore
 from core.strategies.plan import next_round
+from core.tracing import Tracing
 from worker.execution.context import ExecutionContext, Shutdown
 from worker.execution.execution import Execution
 from worker.execution.job import JobExecution
@@ -40,6 +41,7 @@ class Runner:
         link: the trainer, heard by nobody else.
         devices: settles which of the devices that the trainer found this worker uses.
         decide: what a study's plan is.
+        tracing: where the spans of attempts go; None: nowhere.
 
     Attributes:
         refused: why no more work is claimed; None while it is.
@@ -58,6 +60,7 @@ class Runner:
         artifacts: ArtifactStore,
         devices: Callable[[Sequence[str]], tuple[str, ...]],
         decide: Decide = next_round,
+        tracing: Tracing | None = None,
     ) -> None:
         self._store = store
         self._name = name
@@ -67,6 +70,7 @@ class Runner:
         self._artifacts = artifacts
         self._choose_devices = devices
         self._decide = decide
+        self._tracing = tracing
         self.refused: str | None = None
         self.unwritable: str | None = None
         self.end_process: Callable[[], None] = lambda: None
@@ -259,6 +263,8 @@ class Runner:
                 device=lambda wanted: settle_device(wanted, self.devices),
                 shutdown=self._shutdown,
                 cannot_write=self._cannot_write,
+                worker=self._name,
+                tracing=self._tracing,
             )
         finally:
             self._mailbox = None

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from starlette.types import Scope
 
+from core import log
+
 LOG: Final = logging.getLogger("api")
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 """Upper ends of the histogram of durations, in seconds; what takes longer has a bucket more."""
@@ -20,12 +22,19 @@ PROBLEM: Final = "thalweg.problem"
 
 REQUEST_ID: Final = "thalweg.request_id"
 """Name, in a request's scope, of its id, as text."""
+TRACEPARENT: Final = "thalweg.traceparent"
+"""Name, in a request's scope, of what its work takes for the parent of its spans; None: nothing."""
 
 
 def note(level: int, event: str, **fields: Any) -> None:
-    """Log an event with its fields; inside an `except` block at ERROR, with the trace."""
-    if LOG.isEnabledFor(level):
-        LOG.log(level, event, extra={"fields": fields}, exc_info=level >= logging.ERROR)
+    """Log an event of the API, as `core.log.note` does."""
+    log.note(LOG, level, event, **fields)
+
+
+def route_of(scope: Scope) -> str:
+    """Return the template of the route that a request took; `none` where it matched none."""
+    route: Any = scope.get("route")
+    return "none" if route is None else str(route.path_format)
 
 
 class RequestCounts:
@@ -49,8 +58,7 @@ class RequestCounts:
 
     def add(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one that has ended; `status` 0: its caller had gone before."""
-        route: Any = scope.get("route")
-        name = "none" if route is None else route.path_format
+        name = route_of(scope)
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.requests[method, name, status or HUNG_UP] += 1
         if status >= 400 and (code := scope.get(PROBLEM)):

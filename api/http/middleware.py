@@ -22,8 +22,9 @@ from api.http.errors import (
     internal_error,
     of_error,
 )
-from api.http.log import LOG, REQUEST_ID, RequestCounts, note
+from api.http.log import LOG, REQUEST_ID, TRACEPARENT, RequestCounts, note, route_of
 from core.errors import ThalwegError
+from core.tracing import Span, Tracing, traceparent_in
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 ONCE: Final = (
@@ -122,7 +123,9 @@ class Middleware:
         cors_origins: Collection[str] = (),
         root_path: str = "",
         counts: RequestCounts | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._origins = frozenset(origin.lower() for origin in cors_origins)
         self._reading = frozenset(origin.encode() for origin in self._origins)
         self._counts = RequestCounts() if counts is None else counts
@@ -139,6 +142,7 @@ class Middleware:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = request_id_of(headers.get(b"x-request-id", b""))
         scope[REQUEST_ID] = request_id.decode()
+        span = self._begun(scope, headers.get(b"traceparent"))
         exchange = _Exchange(scope, receive, send, request_id, self._max_body_bytes)
         began = time.perf_counter()
         scope["root_path"] = self._root_path
@@ -165,6 +169,8 @@ class Middleware:
             await self._reply(internal_error(scope), scope, receive, exchange.send)
         seconds = time.perf_counter() - began
         self._counts.add(scope, exchange.status, seconds)
+        if span is not None:
+            _end(span, scope, exchange.status)
         level = logging.DEBUG if exchange.status < 400 else logging.INFO
         if not LOG.isEnabledFor(level):
             return
@@ -177,6 +183,16 @@ class Middleware:
             duration_ms=round(1000 * seconds, 2),
             request_id=request_id.decode(),
         )
+
+    def _begun(self, scope: Scope, given: bytes | None) -> Span | None:
+        """Begin the request's span, where there is tracing; note what its work is to follow."""
+        parent = None if given is None else traceparent_in(given.decode("latin-1"))
+        span = None
+        if self._tracing is not None:
+            span = self._tracing.start(scope["method"], "server", parent)
+            parent = span.traceparent
+        scope[TRACEPARENT] = parent
+        return span
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         names = [value for name, value in scope["headers"] if name == b"host"]
@@ -223,6 +239,19 @@ def _readable(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
         allow_headers=_CORS_HEADERS,
         expose_headers=_CORS_EXPOSED,
     )
+
+
+def _end(span: Span, scope: Scope, status: int) -> None:
+    """End a request's span, by OpenTelemetry's conventions for HTTP."""
+    route = route_of(scope)
+    span.rename(f"{scope['method']} {route}")
+    span.note(
+        request_id=scope[REQUEST_ID],
+        http__request__method=scope["method"],
+        http__route=route,
+        http__response__status_code=status or None,
+    )
+    span.end("a fault in the service" if status >= 500 else None)
 
 
 def _refuse_repeated(scope: Scope) -> None:

@@ -11,7 +11,7 @@ from api.services import queueing
 from api.services.dependencies import Json, Services, services_of
 from api.services.idempotency import KEY_PARAMETER, idempotency_of
 from api.services.places import Place
-from api.services.queueing import Noun, accepted
+from api.services.queueing import Noun, accepted, marked
 from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.jobs import JobRecord
 from core.specs.job import JobSpec
@@ -44,6 +44,7 @@ async def accept(request: Request, job: NewJob, origin: Origin | None = None) ->
     """Queue the job, and reply. `origin`: where the job starts, when its spec has a
     `start_from`."""
     services = services_of(request)
+    job = marked(job, request)
     # Two requests are the same when the resolved spec and the parent are.
     idempotency = idempotency_of(request, services, job.spec, job.parent_id)
     if origin is None:

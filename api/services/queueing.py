@@ -1,7 +1,7 @@
 """Calls that jobs and studies share: both are queued, listed, read and waited for, and deleted."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from api.http.conditional import allows, matches, wait_of
 from api.http.encoding import to_json
+from api.http.log import REQUEST_ID, TRACEPARENT
 from api.http.openapi import header
 from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
 from api.http.queries import JobQuery, JobsQuery
@@ -20,9 +21,10 @@ from core.errors import ChangedError
 from core.ids import is_id
 from core.jobs import TERMINAL, JobRecord, Status
 from core.store.protocols.api import Records
-from core.store.protocols.types import JobFilter
+from core.store.protocols.types import JobFilter, NewWork
 from core.studies import StudyRecord
 
+New = TypeVar("New", bound=NewWork)
 Record = TypeVar("Record", JobRecord, StudyRecord)
 Record_co = TypeVar("Record_co", bound=JobRecord | StudyRecord, covariant=True)
 
@@ -92,6 +94,12 @@ async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> 
         services.dispatcher.announce()
     where = await first_place(services, record, made.queue_position, made.num_workers)
     return Json(to_json(await noun.show(services, record, where)), 202, headers)
+
+
+def marked(new: New, request: Request) -> New:
+    """Return new work with what it keeps of the request that it comes from."""
+    scope = request.scope
+    return replace(new, request_id=scope.get(REQUEST_ID), traceparent=scope.get(TRACEPARENT))
 
 
 async def read_list(request: Request, noun: Noun[Record], query: JobsQuery) -> Json:

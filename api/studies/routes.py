@@ -29,6 +29,7 @@ from api.services.queueing import (
     accept,
     accepted,
     delete_one,
+    marked,
     read_list,
     read_one,
 )
@@ -89,7 +90,8 @@ async def submit(request: Request) -> Response:
     services = services_of(request)
     resolved = await _resolved(request, services)
     idempotency = idempotency_of(request, services, "study", resolved.spec)
-    created = await services.store.studies.create(_new_study(resolved), idempotency)
+    new = marked(_new_study(resolved), request)
+    created = await services.store.studies.create(new, idempotency)
     return await accept(services, STUDIES, created)
 
 

@@ -9,6 +9,7 @@ from core.artifacts.base import ArtifactStore
 from core.errors import ArtifactError, StoreUnavailableError
 from core.settings import Settings
 from core.store.protocols.worker import WorkerStore
+from core.tracing import Tracing
 from worker.execution.supervision import TrainerLine
 
 T = TypeVar("T")
@@ -35,6 +36,8 @@ class ExecutionContext:
     Attributes:
         device: settles the device that a spec's `device` means.
         cannot_write: told why this worker can write no artifacts, which others may be able to.
+        worker: this worker's name.
+        tracing: where the spans of attempts go; None: nowhere.
     """
 
     store: WorkerStore
@@ -44,6 +47,8 @@ class ExecutionContext:
     device: Callable[[str], str]
     shutdown: Shutdown
     cannot_write: Callable[[ArtifactError], None]
+    worker: str = ""
+    tracing: Tracing | None = None
 
     def writes_artifacts(self) -> bool:
         """Tell whether artifacts can be written; if not, the worker takes no more work."""

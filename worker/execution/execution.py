@@ -24,15 +24,18 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, TypeVar, assert_never
+from typing import Final, Generic, Literal, TypeVar, assert_never
 
 from core.diagnosis.remedies.attempt import TryFirstSteps
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord, Status
+from core.log import note
 from core.messages import Ending, Failed, JobReport, Measured, TaskEnding, TaskReport, Work
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.store.protocols.types import Claim, TaskClaim
+from core.studies import StudyRecord
+from core.tracing import Span
 from worker.execution.context import ExecutionContext
 from worker.execution.diagnosis import trial
 from worker.execution.supervision import Last, Supervision
@@ -51,29 +54,65 @@ class Execution(ABC):
     """Carries out one claim. Used once; `name` is what the claim is of, in the log: a line when the
     work begins, and one when it ends."""
 
-    def __init__(self, name: str, context: ExecutionContext) -> None:
+    def __init__(
+        self, name: str, context: ExecutionContext, record: JobRecord | StudyRecord
+    ) -> None:
         self._name = name
+        self._record = record
         self._context = context
         self._ended = "broken off"
         """How it ended, for the log."""
+        self._kind_of_end: Literal["ended", "lost", "handed_over", "left"] = "ended"
         self._closing = contextlib.ExitStack()
         """What is closed after all, however it ended."""
 
     def run(self) -> None:
         """Bring the claim to its end, as this module says."""
         began = time.monotonic()
-        log.info("%s: begins", self._name)
+        ids = self._ids()
+        span = self._begun(ids)
+        note(log, logging.INFO, f"{self._name}: begins", what="claimed", **ids)
         try:
             self._carry_out()
         except (StaleAttemptError, NotFoundError):
-            self._ended = "left"
+            self._ended, self._kind_of_end = "left", "left"
             self._leave()
         except StoreUnavailableError:
             log.warning("%s: the store is away at shutdown; another worker goes on", self._name)
+            self._kind_of_end = "left"
             self._context.line.client.stop()
         finally:
             self._closing.close()
-            log.info("%s: ends after %.1f s: %s", self._name, time.monotonic() - began, self._ended)
+            seconds = time.monotonic() - began
+            words = f"{self._name}: ends after {seconds:.1f} s: {self._ended}"
+            what = self._kind_of_end
+            level = logging.WARNING if what == "lost" else logging.INFO
+            note(log, level, words, what=what, how=self._ended, seconds=round(seconds, 3), **ids)
+            if span is not None:
+                span.note(what=what, how=self._ended)
+                failed = what == "lost" or self._ended.startswith(("failed", "broken off"))
+                span.end(self._ended if failed else None)
+
+    def _ids(self) -> dict[str, str | None]:
+        """Return what tells this line of the log from others."""
+        of_study = isinstance(self._record, StudyRecord)
+        return {
+            "job_id": None if of_study else self._record.id,
+            "study_id": self._record.id if of_study else None,
+            "task": self._name.partition("/")[2] or None,
+            "worker": self._context.worker or None,
+            "request_id": self._record.request_id,
+        }
+
+    def _begun(self, ids: dict[str, str | None]) -> Span | None:
+        """Begin the attempt's span, where there is tracing, below that of the request which created
+        the job or study."""
+        if self._context.tracing is None:
+            return None
+        name = "job" if ids["study_id"] is None else "study task"
+        span = self._context.tracing.start(name, "consumer", self._record.traceparent)
+        span.note(**ids)
+        return span
 
     @abstractmethod
     def _carry_out(self) -> None:
@@ -90,8 +129,14 @@ class Execution(ABC):
 class TrainerExecution(Execution):
     """A claim whose work the trainer does."""
 
-    def __init__(self, name: str, context: ExecutionContext, supervision: Supervision) -> None:
-        super().__init__(name, context)
+    def __init__(
+        self,
+        name: str,
+        context: ExecutionContext,
+        record: JobRecord | StudyRecord,
+        supervision: Supervision,
+    ) -> None:
+        super().__init__(name, context, record)
         self._supervision = supervision
 
     @abstractmethod
@@ -169,7 +214,7 @@ class TrainerExecution(Execution):
         self._stop_writing()
         match last:
             case "lost":
-                self._ended = "left"
+                self._ended, self._kind_of_end = "left", "left"
                 self._leave()
             case Ending(reason="handed_over"):
                 self._hand_over(last.result or None)
@@ -213,7 +258,8 @@ class Training(TrainerExecution, Generic[Held]):
     def __init__(self, name: str, owner: str, claim: Held, context: ExecutionContext) -> None:
         settings = context.settings
         supervision = Supervision(name, context.line, settings, limit_s=settings.max_job_seconds)
-        super().__init__(name, context, supervision)
+        record = claim.study if isinstance(claim, TaskClaim) else claim.job
+        super().__init__(name, context, record, supervision)
         self._claim = claim
         self._owner = owner
         self._resumed = claim.attempt > 1
@@ -237,6 +283,7 @@ class Training(TrainerExecution, Generic[Held]):
         self._insist(self._write_rest)
         status = self._insist(lambda: how(self._claim))
         self._ended = f"{word}, now {status}"
+        self._kind_of_end = "lost" if word == "lost" else "handed_over"
 
     def _leave(self) -> None:
         """Leave the claim: nothing more of this attempt may reach the owner's files."""

@@ -33,7 +33,7 @@ class PlanExecution(Execution):
     """Carries out a claimed plan. Used once."""
 
     def __init__(self, claim: TaskClaim, context: ExecutionContext, decide: Decide) -> None:
-        super().__init__(claim.task.id, context)
+        super().__init__(claim.task.id, context, claim.study)
         self._claim = claim
         self._decide = decide
 

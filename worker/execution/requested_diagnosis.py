@@ -42,7 +42,7 @@ class DiagnosisExecution(TrainerExecution):
             keeps_nothing=True,
             renew=self._renew,
         )
-        super().__init__(f"{claim.job.id} (diagnosis)", context, supervision)
+        super().__init__(f"{claim.job.id} (diagnosis)", context, claim.job, supervision)
         self._claim = claim
         self._diagnoses = context.store.diagnoses
         self._device = device
@@ -102,7 +102,7 @@ class DiagnosisExecution(TrainerExecution):
 
     def _hand_over(self, result: Json | None = None) -> None:
         self._insist(lambda: self._diagnoses.hand_over(self._claim))
-        self._ended = "handed over"
+        self._ended, self._kind_of_end = "handed over", "handed_over"
 
     def _diagnosis(self, measured: Json) -> Json:
         store = self._context.store

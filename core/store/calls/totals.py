@@ -7,7 +7,7 @@ from datetime import datetime
 from math import isfinite
 from typing import Any, Final
 
-from core.ids import made_at
+from core.ids import ULID_LENGTH, made_at
 from core.store.calls.codec import fields_of
 from core.store.connection.client import Call, call_script
 from core.store.protocols.types import DeviceLoad, Totals
@@ -46,7 +46,7 @@ def _loads(queues: Sequence[Any], held: Sequence[Any], now_s: float) -> dict[str
         of = device_class(queue.decode())
         queued[of] += length
         for place in places:
-            age = max(0.0, now_s - made_at(place.decode().split(":")[1]))
+            age = max(0.0, now_s - made_at(place.decode().split(":")[1][:ULID_LENGTH]))
             oldest[of] = max(age, oldest.get(of, 0.0))
     running: Counter[str] = Counter()
     steps: dict[str, float] = defaultdict(float)

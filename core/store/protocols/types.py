@@ -25,6 +25,10 @@ class NewWork:
     priority: int
     max_attempts: int
     device: str
+    request_id: str | None = None
+    """Id of the request that creates it, for the log."""
+    traceparent: str | None = None
+    """Parent of the spans of its attempts: that request's span, or its caller's."""
 
 
 @dataclass(frozen=True, kw_only=True)

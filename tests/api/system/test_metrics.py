@@ -254,3 +254,14 @@ def test_the_dashboard_can_be_imported() -> None:
         taken |= cells
         assert panel["datasource"]["uid"] == "${datasource}"
     assert [variable["name"] for variable in dashboard["templating"]["list"]] == ["datasource"]
+
+
+def test_a_job_that_was_resumed_keeps_a_readable_place(api: Api) -> None:
+    first, other = api.post()["id"], api.post()["id"]
+    for _ in range(2):
+        assert api.http.post(f"/v1/jobs/{first}/pause").status_code == 200
+        assert api.http.post(f"/v1/jobs/{first}/resume").status_code in {200, 202}
+        assert api.http.post(f"/v1/jobs/{other}/pause").status_code == 200
+        assert api.http.post(f"/v1/jobs/{other}/resume").status_code in {200, 202}
+    assert value(samples(api), "thalweg_queued", device="auto") == 2
+    assert value(samples(api), "thalweg_queued_oldest_seconds", device="auto") < 60
