@@ -34,6 +34,22 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+_RFC3339: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def utc_text(text: str) -> str | None:
+    """Write a time of RFC 3339 as the records write it (`rfc3339`), so that texts compare as times
+    do; None where it is none, or has no offset."""
+    try:
+        if _RFC3339.fullmatch(text):
+            return rfc3339(datetime.fromisoformat(text.upper()))
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
 def rfc3339(moment: datetime) -> str:
     """Format a time as `2026-11-22T10:15:30.123456Z`: RFC 3339, UTC, always six fractional
     digits."""

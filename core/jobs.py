@@ -164,6 +164,13 @@ class JobRecord:
     cancel_requested_at: Annotated[str | None, TEXT] = None
     pause_requested_at: Annotated[str | None, TEXT] = None
     """The time of the last pause that was asked for, unless it was resumed since."""
+    name: Annotated[str | None, TEXT] = None
+    """The name that its maker gave it, and `note` the words; neither is a part of the spec."""
+    note: Annotated[str | None, TEXT] = None
+    keep_until: Annotated[str | None, TEXT] = None
+    """Until then neither `DELETE` nor the retention takes it."""
+    priority: Annotated[int | None, NUMBER] = None
+    """The priority that it was given later; None: the spec's."""
     asked_diagnosis: Annotated[str | None, Stored("text", key="ask:checkpoint")] = None
     """The checkpoint for which a diagnosis was asked after the end, until it is there or has
     failed (`failed_diagnosis` then says why)."""
@@ -179,3 +186,20 @@ class JobRecord:
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def current_priority(self) -> int:
+        """The priority that it waits with."""
+        return priority_of(self.spec) if self.priority is None else self.priority
+
+    @property
+    def current_spec(self) -> Json:
+        """The spec with the priority that it has now, as it is shown."""
+        if self.priority is None:
+            return self.spec
+        return {**self.spec, "priority": self.priority}
+
+
+def priority_of(spec: Json) -> int:
+    """Return the priority in a job's spec."""
+    return int(spec.get("priority", 5))

@@ -21,6 +21,7 @@ from core.jobs import (
     Stored,
     Timeline,
     Usage,
+    priority_of,
 )
 from core.specs.base import Json
 
@@ -46,6 +47,8 @@ class StudyRecord:
         warnings: what was found doubtful when it was posted: `{"param", "code", "message"}` each.
         timeline: as of a job; each round of tasks is a `phase`.
         usage: the largest of its tasks.
+        parent_id: the study of whose spec this one's was made.
+        name, note, keep_until, priority: as of a job.
         version: grows with every change of the record.
         format: in which it was written (`core.formats`): what a run's spec lacks is read by it.
     """
@@ -66,6 +69,11 @@ class StudyRecord:
     finished_at: Annotated[str | None, TEXT] = None
     cancel_requested_at: Annotated[str | None, TEXT] = None
     pause_requested_at: Annotated[str | None, TEXT] = None
+    parent_id: Annotated[str | None, TEXT] = None
+    name: Annotated[str | None, TEXT] = None
+    note: Annotated[str | None, TEXT] = None
+    keep_until: Annotated[str | None, TEXT] = None
+    priority: Annotated[int | None, NUMBER] = None
     warnings: Annotated[tuple[Json, ...], Stored("list")] = ()
     timeline: Annotated[Timeline, Stored("timeline")] = NO_TIMELINE
     usage: Annotated[Usage | None, Stored("usage")] = None
@@ -78,6 +86,18 @@ class StudyRecord:
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def current_priority(self) -> int:
+        """The priority that its tasks wait with."""
+        return priority_of(self.spec["base"]) if self.priority is None else self.priority
+
+    @property
+    def current_spec(self) -> Json:
+        """The spec with the priority that it has now, as it is shown."""
+        if self.priority is None:
+            return self.spec
+        return {**self.spec, "base": {**self.spec["base"], "priority": self.priority}}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
+_VERSION: Final = re.compile(r'"([^"]*)"')
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.IGNORECASE)
 LONGEST_WAIT_S: Final = 60
 
@@ -20,6 +21,14 @@ def allows(if_match: str | None, if_none_match: str | None, tag: str) -> bool:
         tags = [found[0] for found in _TAG.finditer(if_match)]
         return if_match.strip() == "*" or (not tag.startswith("W/") and tag in tags)
     return if_none_match is None or not matches(if_none_match, tag)
+
+
+def names_version(if_match: str, version: int) -> bool:
+    """Tell whether `If-Match` names this version of a record, in whatever tag its replies had: `*`,
+    or one that begins with the version. A tag says more (a place in a queue, or that the reply's
+    rates go on changing); a change of the record depends on the record alone."""
+    versions = (found[1].partition(".")[0] for found in _VERSION.finditer(if_match))
+    return if_match.strip() == "*" or str(version) in versions
 
 
 def wait_of(wait: float | None, prefer: str | None) -> tuple[float | None, dict[str, str]]:

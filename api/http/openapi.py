@@ -6,6 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.http.schemas import Problem
+from core.specs.parsing.change import RecordChange
+from core.specs.parsing.clone import JobClone, StudyClone
 from core.specs.parsing.continuation import Continuation
 from core.specs.parsing.diagnosis import DiagnosisRequest
 
@@ -47,10 +49,13 @@ def header(description: str, **schema: Any) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string", **schema}}
 
 
-def request_body(model: str) -> dict[str, Any]:
-    """Describe the `openapi_extra=` of a route that reads its body itself."""
-    schema = {"$ref": _REF.format(model=model)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def request_body(*models: str, also: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Describe the `openapi_extra=` of a route that reads its body itself: one of these models.
+    `also`: media types beside application/json."""
+    refs = [{"$ref": _REF.format(model=model)} for model in models]
+    schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
+    content = {media_type: {"schema": schema} for media_type in ("application/json", *also)}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def document(app: FastAPI, root: str = "") -> dict[str, Any]:
@@ -67,7 +72,7 @@ def document(app: FastAPI, root: str = "") -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    for model in (Problem, Continuation, DiagnosisRequest):
+    for model in (Problem, Continuation, DiagnosisRequest, RecordChange, JobClone, StudyClone):
         schema = model.model_json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema

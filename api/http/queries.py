@@ -1,29 +1,21 @@
 """The query parameters of the calls, as models that refuse what they do not know."""
 
 import re
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from core.ids import rfc3339
+from core.ids import utc_text
 from core.jobs import Status
 
-_RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
 _LABEL = re.compile(r"^[A-Za-z0-9._/-]{1,63}:[\s\S]{0,255}$")
 
 
 def _utc(text: str) -> str:
-    """Write the moment as the records write it, so that texts compare as times do."""
-    try:
-        if _RFC3339.fullmatch(text):
-            return rfc3339(datetime.fromisoformat(text.upper()))
-    except (ValueError, OverflowError):
-        pass
+    if (found := utc_text(text)) is not None:
+        return found
     raise PydanticCustomError(
         "rfc3339",
         "must be an RFC 3339 time with an offset, such as 2026-11-22T10:00:00Z (write + as %2B)",

@@ -1,5 +1,6 @@
-"""Jobs: submit, validate, list, read, cancel, pause and resume, delete."""
+"""Jobs: submit, validate, list, read, cancel, pause and resume, change, delete."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -13,7 +14,7 @@ from api.jobs.origin import CheckpointGoneError, origin_of
 from api.jobs.schemas import Job, JobPage, Validated
 from api.jobs.submission import ACCEPTED, JOBS, KEY_PARAMETER, accept, new_job
 from api.jobs.views import validated
-from api.services.changes import cancel_one, pause_one, resume_one
+from api.services.changes import MERGE_PATCH, cancel_one, patch_one, pause_one, resume_one
 from api.services.dependencies import (
     JobIdPath,
     Json,
@@ -23,9 +24,12 @@ from api.services.dependencies import (
     json_body,
     services_of,
 )
-from api.services.queueing import delete_one, read_list, read_one
+from api.services.queueing import delete_one, read_list, read_one, source_of
+from core.jobs import JobRecord
 from core.specs.job import JobSpec
+from core.specs.parsing.clone import JobClone, cloned, parse_clone
 from core.specs.parsing.job import parse_job, parse_sized
+from core.specs.validation.limits import Limits
 from core.store.protocols.types import NewJob
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
@@ -37,13 +41,21 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
     operation_id="create_job",
     response_class=Json,
     responses={**ACCEPTED, **problems(409, 413, 415, 503)},
-    openapi_extra={"parameters": [KEY_PARAMETER], **request_body("JobSpec")},
+    openapi_extra={"parameters": [KEY_PARAMETER], **request_body("JobSpec", "JobClone")},
 )
 async def submit(request: Request) -> Response:
-    """Queue a job. The reply carries its spec with every default written out."""
+    """Queue a job. The reply carries its spec with every default written out.
+
+    Instead of a spec the body may name another job and a patch of its spec.
+    """
     services = services_of(request)
     body = await json_body(request)
-    job, spec = await in_thread_if_large(len(body), _new_job, body, services)
+    clone = parse_clone(JobClone, body)
+    if clone is None:
+        job, spec = await in_thread_if_large(len(body), _new_job, body, services.limits)
+    else:
+        source = await source_of(services, JOBS, clone.source)
+        job, spec = await asyncio.to_thread(_new_clone, source, clone, services)
     origin = await origin_of(services, spec)
     try:
         return await accept(request, job, origin)
@@ -51,9 +63,14 @@ async def submit(request: Request) -> Response:
         raise error.as_refusal() from error
 
 
-def _new_job(body: bytes, services: Services) -> tuple[NewJob, JobSpec]:
-    spec, size = parse_sized(body, services.limits)
-    return new_job(spec, size=size), spec
+def _new_job(body: bytes, limits: Limits, parent_id: str | None = None) -> tuple[NewJob, JobSpec]:
+    sized = parse_sized(body, limits)
+    job = new_job(sized.spec, parent_id, sized.size, name=sized.name, note=sized.note)
+    return job, sized.spec
+
+
+def _new_clone(source: JobRecord, asked: JobClone, services: Services) -> tuple[NewJob, JobSpec]:
+    return _new_job(*cloned(source.current_spec, asked, services.limits), source.id)
 
 
 @router.post(
@@ -156,6 +173,22 @@ async def pause(request: Request, job_id: JobIdPath) -> Response:
 async def resume(request: Request, job_id: JobIdPath) -> Response:
     """End a pause: the job waits behind all others of its priority; its bits are the same."""
     return await resume_one(request, JOBS, job_id)
+
+
+@router.patch(
+    "/{job_id:id}",
+    operation_id="change_job",
+    response_class=Json,
+    responses={200: {"model": Job}, **problems(404, 409, 412, 413, 415, 503)},
+    openapi_extra=request_body("RecordChange", also=(MERGE_PATCH,)),
+)
+async def change(
+    request: Request,
+    job_id: JobIdPath,
+    if_match: Annotated[str | None, Header(description="Its ETag: change it as it is.")] = None,
+) -> Response:
+    """Change name, note, labels, `keep_until` and, while it waits, the priority; the spec stays."""
+    return await patch_one(request, JOBS, job_id, if_match)
 
 
 @router.delete(

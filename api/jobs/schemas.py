@@ -175,6 +175,10 @@ class ListedJob(View):
     error: Failure | None
     attempts: list[AttemptView]
     labels: dict[str, str]
+    name: str | None
+    note: str | None
+    priority: int
+    keep_until: Time | None
     parent_id: JobId | None
     created_at: Time
     started_at: Time | None

@@ -23,9 +23,16 @@ ACCEPTED: Final = accepted("job", Job)
 """The `responses=` of such a call."""
 
 
-def new_job(spec: JobSpec, parent_id: str | None = None, size: Extent | None = None) -> NewJob:
-    """Make the job of a resolved spec. `parent_id`: the job of which it tries a remedy; `size`: of
-    the spec, where it is known."""
+def new_job(
+    spec: JobSpec,
+    parent_id: str | None = None,
+    size: Extent | None = None,
+    *,
+    name: str | None = None,
+    note: str | None = None,
+) -> NewJob:
+    """Make the job of a resolved spec. `parent_id`: the job of which it is a clone, or tries a
+    remedy; `size`: of the spec, where it is known."""
     origin_id = None if spec.start_from is None else spec.start_from.job
     return NewJob(
         id=new_id(JOB_PREFIX),
@@ -37,6 +44,8 @@ def new_job(spec: JobSpec, parent_id: str | None = None, size: Extent | None = N
         device=spec.device,
         layouts=layouts_of(spec, size),
         parent_id=parent_id or origin_id,
+        name=name,
+        note=note,
     )
 
 
@@ -45,8 +54,9 @@ async def accept(request: Request, job: NewJob, origin: Origin | None = None) ->
     `start_from`."""
     services = services_of(request)
     job = marked(job, request)
-    # Two requests are the same when the resolved spec and the parent are.
-    idempotency = idempotency_of(request, services, job.spec, job.parent_id)
+    # Two requests are the same when the resolved spec, the parent, and any name and note are.
+    own = () if job.name is job.note is None else (job.name, job.note)
+    idempotency = idempotency_of(request, services, job.spec, job.parent_id, *own)
     if origin is None:
         created = await services.store.create(job, idempotency)
     else:

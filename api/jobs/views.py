@@ -39,6 +39,8 @@ def _computed(services: Services, job: JobRecord, place: Place) -> Json:
     path = f"{services.root}/v1/jobs/{job.id}"
     guarded = (job.spec.get("on_divergence") or {}).get("action", "stop") != "stop"
     return {
+        "spec": job.current_spec,
+        "priority": job.current_priority,
         "progress": progress_json(job, place),
         "links": Links.build(
             self=path,

@@ -1,17 +1,33 @@
-"""Changes of a job or study that a caller asks for: it is cancelled, paused or resumed."""
+"""Changes of a job or study that a caller asks for: it is cancelled, paused or resumed, or gets
+another name, labels, priority or time to be kept."""
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
+from api.http.conditional import names_version
 from api.http.encoding import to_json
-from api.services.dependencies import Json, Services, known_id, no_body, services_of
+from api.services.dependencies import (
+    Json,
+    Services,
+    json_body,
+    known_id,
+    no_body,
+    services_of,
+)
 from api.services.places import NOWHERE, place
 from api.services.queueing import Noun
+from core.errors import ChangedError
 from core.jobs import TERMINAL, JobRecord
+from core.specs.parsing.change import RecordChange, merged_labels, parse_change
+from core.store.protocols.types import Changes
 from core.studies import StudyRecord
 
 Record = TypeVar("Record", JobRecord, StudyRecord)
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+ATTEMPTS: Final = 50
+"""Times that a change is tried again, where the record changed between reading and writing."""
 
 
 async def cancel_one(request: Request, noun: Noun[Record], id_: str) -> Json:
@@ -52,6 +68,47 @@ async def resume_one(request: Request, noun: Noun[Record], id_: str) -> Json:
     if record.status == "queued":
         services.dispatcher.announce()
     return await _shown(services, noun, record, 202 if was_paused else 200)
+
+
+async def patch_one(request: Request, noun: Noun[Record], id_: str, if_match: str | None) -> Json:
+    """Change what the body names; where the request says so, only as it was read."""
+    services = services_of(request)
+    records = noun.records(services)
+    known_id(id_, noun.name)
+    asked = parse_change(await json_body(request, MERGE_PATCH))
+    for _ in range(ATTEMPTS):
+        record = await records.get(id_)
+        if if_match is not None and not names_version(if_match, record.version):
+            break
+        changes = _changes(record, asked)
+        if changes is None:
+            return await _shown(services, noun, record, 200)
+        try:
+            record = await records.change(id_, record.version, changes)
+        except ChangedError:
+            continue
+        return await _shown(services, noun, record, 200)
+    raise ChangedError(
+        f"The {noun.name} was not changed: its ETag is {noun.tag(record.version, record.status)}"
+        " now. Read it again, and send that ETag if it shall change as it is."
+    )
+
+
+def _changes(record: JobRecord | StudyRecord, asked: RecordChange) -> Changes | None:
+    """Return what the change alters; None: nothing."""
+    given = asked.model_fields_set
+    fields: dict[str, str | None] = {
+        name: getattr(asked, name)
+        for name in ("name", "note", "keep_until")
+        if name in given and getattr(asked, name) != getattr(record, name)
+    }
+    labels = merged_labels(record.labels, asked)
+    priority = asked.priority if "priority" in given else None
+    if priority == record.current_priority:
+        priority = None
+    if not fields and labels is None and priority is None:
+        return None
+    return Changes(fields=fields, labels=labels, priority=priority)
 
 
 async def _shown(services: Services, noun: Noun[Record], record: Record, status: int) -> Json:

@@ -187,11 +187,15 @@ def known_study(study_id: str) -> str:
     return known_id(study_id, STUDY_PREFIX)
 
 
-async def json_body(request: Request) -> bytes:
-    """Return the body of a call that takes JSON, whole. Raises `UnsupportedMediaTypeError`."""
+async def json_body(request: Request, *also: str) -> bytes:
+    """Return the body of a call that takes JSON, whole. Raises `UnsupportedMediaTypeError`.
+
+    Args:
+        also: other media types of JSON that it takes.
+    """
     declared = request.headers.get("content-type", "")
     media_type, _, parameters = declared.partition(";")
-    if media_type.strip().lower() != "application/json":
+    if media_type.strip().lower() not in {"application/json", *also}:
         raise UnsupportedMediaTypeError(
             "This call takes JSON: send the header Content-Type: application/json."
         )

@@ -17,7 +17,7 @@ from api.http.queries import JobQuery, JobsQuery
 from api.services.cleanup import remove_kept
 from api.services.dependencies import Json, Services, known_id, services_of
 from api.services.places import NOWHERE, Place, first_place, place, places
-from core.errors import ChangedError
+from core.errors import ChangedError, FieldError, InvalidInputError, NotFoundError
 from core.ids import is_id
 from core.jobs import TERMINAL, JobRecord, Status
 from core.store.protocols.api import Records
@@ -100,6 +100,15 @@ def marked(new: New, request: Request) -> New:
     """Return new work with what it keeps of the request that it comes from."""
     scope = request.scope
     return replace(new, request_id=scope.get(REQUEST_ID), traceparent=scope.get(TRACEPARENT))
+
+
+async def source_of(services: Services, noun: Noun[Record], id_: str) -> Record:
+    """Read the job or study that a body names in `from`. Raises `InvalidInputError`."""
+    try:
+        return await noun.records(services).get(id_)
+    except NotFoundError:
+        message = f"from: there is no {noun.name} {id_} (any more)"
+        raise InvalidInputError([FieldError("from", f"unknown_{noun.name}", message)]) from None
 
 
 async def read_list(request: Request, noun: Noun[Record], query: JobsQuery) -> Json:

@@ -1,4 +1,4 @@
-"""Studies: submit, validate, list, read, cancel, pause and resume, delete."""
+"""Studies: submit, validate, list, read, cancel, pause and resume, change, delete."""
 
 import asyncio
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.http.encoding import to_json
 from api.http.openapi import header, problems, request_body
 from api.http.queries import JobQuery, JobsQuery
-from api.services.changes import cancel_one, pause_one, resume_one
+from api.services.changes import MERGE_PATCH, cancel_one, patch_one, pause_one, resume_one
 from api.services.cleanup import remove_spent
 from api.services.comparisons import known_best
 from api.services.dependencies import (
@@ -32,11 +32,14 @@ from api.services.queueing import (
     marked,
     read_list,
     read_one,
+    source_of,
 )
 from api.studies.schemas import Study, StudyEstimate, StudyPage, ValidatedStudy
 from api.studies.views import listed_study_json, study_json
 from core.ids import STUDY_PREFIX, new_id, rfc3339, utc_now
+from core.specs.parsing.clone import StudyClone, cloned, parse_clone
 from core.specs.studies.parse import ResolvedStudy, parse_study
+from core.specs.validation.limits import Limits
 from core.store.protocols.types import NewStudy
 from core.studies import StudyRecord
 
@@ -83,25 +86,35 @@ STUDIES: Final = Noun[StudyRecord](
     operation_id="create_study",
     response_class=Json,
     responses={**accepted("study", Study), **problems(409, 413, 415, 503)},
-    openapi_extra={"parameters": [KEY_PARAMETER], **request_body("StudySpec")},
+    openapi_extra={"parameters": [KEY_PARAMETER], **request_body("StudySpec", "StudyClone")},
 )
 async def submit(request: Request) -> Response:
-    """Queue a study. The reply carries its spec with every default written out."""
+    """Queue a study. The reply carries its spec with every default written out.
+
+    Instead of a spec the body may name another study and a patch of its spec.
+    """
     services = services_of(request)
-    resolved = await _resolved(request, services)
-    idempotency = idempotency_of(request, services, "study", resolved.spec)
-    new = marked(_new_study(resolved), request)
+    body, limits, parent_id = await json_body(request), services.limits, None
+    clone = parse_clone(StudyClone, body)
+    if clone is not None:
+        source = await source_of(services, STUDIES, clone.source)
+        parent_id = source.id
+        body, limits = await asyncio.to_thread(cloned, source.current_spec, clone, limits)
+    new = marked(_new_study(await _resolved(body, limits), parent_id), request)
+    own = {"parent_id": new.parent_id, "name": new.name, "note": new.note}
+    more = [own] if any(own.values()) else []
+    idempotency = idempotency_of(request, services, "study", new.spec, *more)
     created = await services.store.studies.create(new, idempotency)
     return await accept(services, STUDIES, created)
 
 
-async def _resolved(request: Request, services: Services) -> ResolvedStudy:
+async def _resolved(body: bytes, limits: Limits) -> ResolvedStudy:
     """Resolve the posted study in a thread: a short body may name ten thousand runs, and each
     configuration is checked."""
-    return await asyncio.to_thread(parse_study, await json_body(request), services.limits)
+    return await asyncio.to_thread(parse_study, body, limits)
 
 
-def _new_study(resolved: ResolvedStudy) -> NewStudy:
+def _new_study(resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
     return NewStudy(
         id=new_id(STUDY_PREFIX),
         spec=resolved.spec,
@@ -110,6 +123,9 @@ def _new_study(resolved: ResolvedStudy) -> NewStudy:
         priority=resolved.priority,
         max_attempts=resolved.max_attempts,
         device=resolved.device,
+        parent_id=parent_id,
+        name=resolved.name,
+        note=resolved.note,
         num_runs=resolved.num_runs,
         max_updates=resolved.max_updates,
         warnings=tuple(map(asdict, resolved.warnings)),
@@ -125,7 +141,7 @@ def _new_study(resolved: ResolvedStudy) -> NewStudy:
 )
 async def validate(request: Request) -> Response:
     """Return what a study would be and cost. Nothing is created."""
-    resolved = await _resolved(request, services_of(request))
+    resolved = await _resolved(await json_body(request), services_of(request).limits)
     cost = StudyEstimate.build(resolved, num_steps=resolved.max_updates)
     found = ValidatedStudy.build(spec=resolved.spec, estimate=cost, warnings=resolved.warnings)
     return Json(to_json(found))
@@ -210,6 +226,22 @@ async def pause(request: Request, study_id: StudyIdPath) -> Response:
 async def resume(request: Request, study_id: StudyIdPath) -> Response:
     """End a pause: the study waits behind all others of its priority; its bits are the same."""
     return await resume_one(request, STUDIES, study_id)
+
+
+@router.patch(
+    "/{study_id:id}",
+    operation_id="change_study",
+    response_class=Json,
+    responses={200: {"model": Study}, **problems(404, 409, 412, 413, 415, 503)},
+    openapi_extra=request_body("RecordChange", also=(MERGE_PATCH,)),
+)
+async def change(
+    request: Request,
+    study_id: StudyIdPath,
+    if_match: Annotated[str | None, Header(description="Its ETag: change it as it is.")] = None,
+) -> Response:
+    """Change name, note, labels, `keep_until` and, while it waits, the priority; the spec stays."""
+    return await patch_one(request, STUDIES, study_id, if_match)
 
 
 @router.delete(

@@ -85,6 +85,11 @@ class ListedStudy(View):
     result: dict[str, Any] | None
     error: Failure | None
     labels: dict[str, str]
+    name: str | None
+    note: str | None
+    priority: int
+    keep_until: Time | None
+    parent_id: StudyId | None
     created_at: Time
     started_at: Time | None
     finished_at: Time | None

@@ -44,6 +44,8 @@ def listed_study_json(
 def _computed(services: Services, study: StudyRecord, place: Place, best: Json | None) -> Json:
     path = f"{services.root}/v1/studies/{study.id}"
     return {
+        "spec": study.current_spec,
+        "priority": study.current_priority,
         "progress": progress_json(study, place),
         "best": best,
         "warnings": [FieldError(**each) for each in study.warnings],

@@ -55,6 +55,8 @@ GradientClip = Annotated[ClipNorm | ClipValue, Field(discriminator="kind")]
 MAX_STEPS = 100_000_000
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,2})?)$"
 JOB_PATTERN = r"^job_[0-9a-hjkmnp-tv-z]{26}$"
+STUDY_PATTERN = r"^study_[0-9a-hjkmnp-tv-z]{26}$"
+ONE_LINE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 LABEL_PATTERN = r"^[A-Za-z0-9._/-]{1,63}$"
 
 
@@ -210,4 +212,24 @@ class JobSpec(Spec):
     webhook: None = None
 
 
-JobSpec.model_rebuild()  # built with the import, not with the first request
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE_PATTERN)]
+Note = Annotated[str, Field(min_length=1, max_length=10_000)]
+
+
+class PostedJob(JobSpec):
+    """A job's spec as it is posted: what stands beside it is the job's, and no part of the spec."""
+
+    name: Name | None = None
+    """The name to show for it; one line."""
+    note: Note | None = None
+    """Words about it."""
+
+    @property
+    def spec(self) -> JobSpec:
+        """The spec alone."""
+        fields = {name: getattr(self, name) for name in JobSpec.model_fields}
+        return JobSpec.model_construct(self.model_fields_set & fields.keys(), **fields)
+
+
+JobSpec.model_rebuild()
+PostedJob.model_rebuild()  # built with the import, not with the first request

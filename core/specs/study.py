@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Discriminator, Field, Tag
 
 from core.specs.base import MAX_INT, WHOLE, Positive, PositiveInt, Seed, Spec
-from core.specs.job import MAX_STEPS, Labels
+from core.specs.job import MAX_STEPS, Labels, Name, Note
 
 MAX_POINTS: Final = 1_000_000
 MAX_PATH: Final = 200
@@ -156,4 +156,15 @@ class StudySpec(Spec):
     webhook: None = None
 
 
+class PostedStudy(StudySpec):
+    """A study's spec as it is posted: what stands beside it is the study's, and no part of the
+    spec."""
+
+    name: Name | None = None
+    """The name to show for it; one line."""
+    note: Note | None = None
+    """Words about it."""
+
+
 StudySpec.model_rebuild()
+PostedStudy.model_rebuild()

@@ -12,6 +12,7 @@ from core.specs.job import (
     GradientClip,
     JobSpec,
     OnDivergence,
+    PostedJob,
     Problem,
     Record,
     StartFrom,
@@ -24,6 +25,7 @@ from core.specs.optimizers import Optimizer
 from core.specs.schedules import Schedule
 from core.specs.study import (
     Metric,
+    PostedStudy,
     Strategy,
     StudySpec,
     SuccessiveHalving,
@@ -67,7 +69,12 @@ PLAIN: Final[dict[str, type[Spec]]] = {
 }
 """Fields that take one model, by name."""
 
-NOUNS: Final[dict[type[Spec], str]] = {JobSpec: "a job", StudySpec: "a study"}
+NOUNS: Final[dict[type[Spec], str]] = {
+    JobSpec: "a job",
+    PostedJob: "a job",
+    StudySpec: "a study",
+    PostedStudy: "a study",
+}
 """The noun for a body, by the model that it is validated as."""
 
 SWEEP: Final = "~sweep"

@@ -137,8 +137,8 @@ def _until(columns: Columns, step: int) -> Columns:
 
 
 def tries_a_remedy(job: JobRecord) -> bool:
-    """Tell whether the job is another's remedy, applied. (One that goes on says where it
-    starts.)"""
+    """Tell whether the job may be compared with its parent: it is the parent's remedy, applied, or
+    a clone. (One that goes on says where it starts.)"""
     return job.parent_id is not None and job.spec.get("start_from") is None
 
 
@@ -146,6 +146,8 @@ def _compared(run: Run, found: Json, read_parent: Callable[[], Run]) -> Json:
     """Return the fields that a child's diagnosis has on top."""
     try:
         parent = read_parent()
+        if (why := _not_comparable(run.job, parent.job)) is not None:
+            return {"compared_to_parent": None, "not_compared": why}
         before = _facts(parent, parent.job.diagnosis)
         return {"compared_to_parent": compare(before, _facts(run, found))}
     except NotFoundError:
@@ -156,6 +158,16 @@ def _compared(run: Run, found: Json, read_parent: Callable[[], Run]) -> Json:
         log.exception("%s: it could not be compared to its parent", run.job.id)
         why = "A fault in the service."
     return {"compared_to_parent": None, "not_compared": why}
+
+
+def _not_comparable(job: JobRecord, parent: JobRecord) -> str | None:
+    """Say why two jobs' results are not of the same thing; None: they are."""
+    if not parent.terminal:
+        return f"The parent job {parent.id} had not ended."
+    for name in ("kind", "data", "loss", "function"):
+        if job.spec["problem"].get(name) != parent.spec["problem"].get(name):
+            return f"problem.{name} is another one than the parent's."
+    return None
 
 
 def _facts(run: Run, found: Json | None) -> Json:

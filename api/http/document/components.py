@@ -96,6 +96,7 @@ def plain(document: Json) -> Json:
     schemas |= {name: _union(part, name) for name, part in unions.items()}
     of_specs = _reachable(schemas, {renamed.get(name, name) for name in _SENT})
     _split(document, of_specs)
+    _add_own_fields(schemas)
     for name, schema in document["components"]["schemas"].items():
         _simplify(schema, sent=name in of_specs)
         schema["title"] = name
@@ -104,7 +105,10 @@ def plain(document: Json) -> Json:
 
 
 _BOUNDS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
-_SENT: Final = ("JobSpec", "StudySpec", "Continuation", "DiagnosisRequest")
+_SENT: Final = (
+    "JobSpec", "StudySpec", "Continuation", "DiagnosisRequest", "RecordChange", "JobClone",
+    "StudyClone",
+)  # fmt: skip
 """Bodies of requests."""
 
 
@@ -137,6 +141,9 @@ def _type_the_base(schemas: Json) -> None:
     }
 
 
+_SOME_ID: Final = "01k0c8f5w3t9q7x2m4n6p8r0sa"
+
+
 def _add_examples(schemas: Json) -> None:
     for family in FAMILIES:
         if family in FIELD_OF:
@@ -150,6 +157,9 @@ def _add_examples(schemas: Json) -> None:
         "StudyBase": [job],
         "Continuation": [{"budget": {"max_steps": 5000}}],
         "DiagnosisRequest": [{"checkpoint": "final"}],
+        "RecordChange": [{"name": "baseline", "labels": {"team": "vision", "draft": None}}],
+        "JobClone": [{"from": f"job_{_SOME_ID}", "patch": {"optimizer": {"lr": 0.01}}}],
+        "StudyClone": [{"from": f"study_{_SOME_ID}", "patch": {"repeats": 5}}],
     }
     for name, found in examples.items():
         schemas[name]["examples"] = found
@@ -251,6 +261,13 @@ def _split(document: Json, of_specs: set[str]) -> None:
         schemas[resolved(name)] = _written_out(_with_refs(schemas[name], resolved), name)
     for name, part in views.items():
         schemas[name] = _with_refs(part, resolved)
+
+
+def _add_own_fields(schemas: Json) -> None:
+    """Add what stands beside a posted spec, and is no part of the spec that comes back."""
+    fields = schemas["JobClone"]["properties"]
+    for spec in ("JobSpec", "StudySpec"):
+        schemas[spec]["properties"] |= {name: dict(fields[name]) for name in ("name", "note")}
 
 
 def _written_out(schema: Json, name: str) -> Json:

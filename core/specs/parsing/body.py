@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails, from_json
 
 from core.errors import FieldError, InvalidInputError
 from core.specs.base import Spec
-from core.specs.job import JobSpec
+from core.specs.job import PostedJob
 from core.specs.parsing.messages import field_errors
 from core.specs.validation.errors import MAX_ERRORS
 
@@ -24,9 +24,9 @@ _LARGE: Final = 64 * 1024
 _NUMBERS: Final = re.compile(rb"\[[-+0-9.eE,\s]*\]")
 
 
-def read(body: bytes) -> tuple[JobSpec | None, Any, list[FieldError]]:
-    """Call `read_as` for a job's spec."""
-    return read_as(JobSpec, body)
+def read(body: bytes) -> tuple[PostedJob | None, Any, list[FieldError]]:
+    """Call `read_as` for a job's spec, as it is posted."""
+    return read_as(PostedJob, body)
 
 
 def read_as(

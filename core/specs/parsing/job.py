@@ -30,6 +30,9 @@ class Sized(NamedTuple):
 
     spec: JobSpec
     size: Extent
+    name: str | None = None
+    """The name and the note that it was posted with."""
+    note: str | None = None
 
 
 def parse_job(body: bytes, limits: Limits) -> JobSpec:
@@ -46,14 +49,15 @@ def parse_job(body: bytes, limits: Limits) -> JobSpec:
 
 def parse_sized(body: bytes, limits: Limits) -> Sized:
     """Call `parse_job`, for those who need the sizes too."""
-    spec, value, mistakes = read(body)
+    posted, value, mistakes = read(body)
     faults = FieldErrorList()
     faults.errors.extend(mistakes)
-    if spec is None:
+    if posted is None:
         faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits))
         faults.raise_any()
-    assert spec is not None
-    return _resolved(spec, limits, faults)
+    assert posted is not None
+    sized = _resolved(posted.spec, limits, faults)
+    return sized._replace(name=posted.name, note=posted.note)
 
 
 def resolve(spec: JobSpec, limits: Limits) -> JobSpec:

@@ -10,7 +10,14 @@ from pydantic_core import ErrorDetails
 
 from core.errors import FieldError
 from core.specs.base import Spec, is_whole
-from core.specs.job import DEVICE_PATTERN, JOB_PATTERN, LABEL_PATTERN, JobSpec
+from core.specs.job import (
+    DEVICE_PATTERN,
+    JOB_PATTERN,
+    LABEL_PATTERN,
+    ONE_LINE_PATTERN,
+    STUDY_PATTERN,
+    JobSpec,
+)
 from core.specs.layers.kinds import NAME_PATTERN
 from core.specs.parsing.way_out import (
     in_full,
@@ -176,6 +183,8 @@ _PATTERNS: Final[dict[str, str]] = {
     NAME_PATTERN: "must be a letter or _, then up to 62 letters, digits and _",
     DEVICE_PATTERN: "must be auto, cpu, cuda or cuda:N",
     JOB_PATTERN: "must be a job's id: job_ and 26 characters",
+    ONE_LINE_PATTERN: "must be one line, without control characters",
+    STUDY_PATTERN: "must be a study's id: study_ and 26 characters",
     LABEL_PATTERN: "must be 1 to 63 letters, digits and . _ / -",
 }
 

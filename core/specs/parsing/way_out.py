@@ -161,13 +161,13 @@ def _places(root: type[Spec]) -> dict[str, str]:
 
 
 def _paths(root: type[Spec]) -> Iterator[str]:
-    if root is StudySpec:
+    if issubclass(root, StudySpec):
         yield from (f"strategy.{name}" for model in members("strategy").values()
                     for name in model.model_fields if name != "kind")  # fmt: skip
         yield from (f"metric.{name}" for name in PLAIN["metric"].model_fields)
         yield from (f"base.{name}" for name in JobSpec.model_fields)
         yield from (f"base.{path}" for path in _paths(JobSpec))
-    if root is JobSpec:
+    if issubclass(root, JobSpec):
         for part in ("budget", "stop", "record", "checkpoint"):
             yield from (f"{part}.{name}" for name in PLAIN[part].model_fields)
         problems = (Supervised, FunctionProblem)

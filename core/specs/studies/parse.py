@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from core.errors import FieldError, InvalidInputError
@@ -31,7 +31,7 @@ from core.specs.studies.validation import (
     num_configurations,
     probes,
 )
-from core.specs.study import RandomStrategy, Strategy, StudySpec, TpeStrategy
+from core.specs.study import PostedStudy, RandomStrategy, Strategy, StudySpec, TpeStrategy
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.limits import Limits
 
@@ -53,6 +53,7 @@ class ResolvedStudy:
         memory_bytes: of the largest run by itself.
         history_bytes: of all runs, at most.
         warnings: what is allowed and doubtful.
+        name, note: that it was posted with.
     """
 
     spec: Json
@@ -66,6 +67,8 @@ class ResolvedStudy:
     memory_bytes: int
     history_bytes: int
     warnings: tuple[FieldError, ...]
+    name: str | None = None
+    note: str | None = None
 
 
 def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
@@ -76,7 +79,7 @@ def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
         InvalidInputError: with every mistake found (at most 100, then how many more).
     """
     asked, value, mistakes = read_as(
-        StudySpec, body, max_objects=MAX_OBJECTS, max_fields=MAX_FIELDS
+        PostedStudy, body, max_objects=MAX_OBJECTS, max_fields=MAX_FIELDS
     )
     faults = FieldErrorList()
     faults.errors.extend(mistakes)
@@ -87,7 +90,7 @@ def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
     resolved = _resolve(asked, limits, faults)
     faults.raise_any()
     assert resolved is not None
-    return resolved
+    return replace(resolved, name=asked.name, note=asked.note)
 
 
 def configurations(spec: Json) -> list[Json]:
@@ -197,7 +200,7 @@ def _resolve(
         }
     )
     return ResolvedStudy(
-        spec=storable(settled.model_dump(mode="json")),
+        spec=storable(settled.model_dump(mode="json", include=set(StudySpec.model_fields))),
         labels=dict(asked.labels),
         num_configurations=count,
         num_runs=num_runs,

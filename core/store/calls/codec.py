@@ -133,14 +133,13 @@ def encode(stored: Stored, value: Any) -> bytes | str:
             assert_never(stored.form)
 
 
+OWN: Final = ("parent_id", "name", "note", "request_id", "traceparent")
+"""Fields of what is new that the spec does not say; they may be None."""
+
+
 def encode_new(new: NewWork) -> dict[str, bytes | str]:
     """Write the hash of a job or study about to be queued, as far as both have the same fields, and
     but for what the script sets. A device is the name of a queue."""
-    traced = {
-        name: value
-        for name, value in (("request_id", new.request_id), ("traceparent", new.traceparent))
-        if value is not None
-    }
     return {
         "id": new.id,
         "format": str(STORE),
@@ -150,7 +149,7 @@ def encode_new(new: NewWork) -> dict[str, bytes | str]:
         "max_attempts": str(new.max_attempts),
         "queue": new.device,
         "timeline": Timeline.begun(new.created_at, new.device).text,
-        **traced,
+        **{name: value for name in OWN if (value := getattr(new, name)) is not None},
     }
 
 
@@ -165,8 +164,7 @@ def new_record(record: type[Record], new: NewWork, **more: Any) -> Record:
         created_at=new.created_at,
         timeline=Timeline.begun(new.created_at, new.device),
         version=1,
-        request_id=new.request_id,
-        traceparent=new.traceparent,
+        **{name: getattr(new, name) for name in OWN},
         **more,
     )
 

@@ -17,8 +17,6 @@ KINDS: Final[tuple[HistoryKind, ...]] = ("train", "eval")
 def encode_new_job(job: NewJob) -> dict[str, bytes | str]:
     """Write the hash of a job about to be queued, but for what the script sets."""
     fields = {**encode_new(job), "place": place_of(job.priority, job.id, job.id)}
-    if job.parent_id is not None:
-        fields["parent_id"] = job.parent_id
     if job.resolved:
         fields["resolved"] = dumps(job.resolved)
     for kind, layout in job.layouts.items():
@@ -28,7 +26,7 @@ def encode_new_job(job: NewJob) -> dict[str, bytes | str]:
 
 def new_job_record(job: NewJob) -> JobRecord:
     """Return what `decode_job` gives for a job that has just been created."""
-    return new_record(JobRecord, job, parent_id=job.parent_id, resolved=job.resolved or {})
+    return new_record(JobRecord, job, resolved=job.resolved or {})
 
 
 def decode_job(fields: Fields) -> JobRecord:

@@ -1,6 +1,9 @@
 -- ARGV: oldest age of a terminal job in ms or '', how many of them to keep or '', most to take
 -- -> ids that were put into the trash: those that ended first
 local most = tonumber(ARGV[3])
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEPT, '-inf', now_ms(), 'LIMIT', 0, most)) do
+  set_apart_or_not(id)
+end
 local by_count, by_age = {}, {}
 if ARGV[2] ~= '' then
   local excess = math.min(most, redis.call('ZCARD', FINISHED) - tonumber(ARGV[2]))

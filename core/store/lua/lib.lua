@@ -7,6 +7,8 @@ local NS = KEYS[1] .. ':'
 local JOBS, LEASES, TRASH = NS .. 'jobs', NS .. 'leases', NS .. 'trash'
 -- Terminal jobs and studies by the time of their end, for the retention.
 local FINISHED = NS .. 'finished'
+-- Those that the retention must leave, by the time (ms) until which they are kept.
+local KEPT = NS .. 'kept'
 -- Terminal jobs for which a diagnosis was asked, by the time of asking; and those being diagnosed,
 -- by the end of their lease. A job's own fields say what was asked: `ask:checkpoint`, and the
 -- fencing token of whoever works at it, `ask:token`.
@@ -171,6 +173,21 @@ local function forget(worker)
   withdraw(worker)
 end
 
+-- Put what has ended where the retention finds it, or apart while it is to be kept. `ended_ms`: when
+-- it ended, where that is not known yet.
+local function set_apart_or_not(id, ended_ms)
+  local until_ms = tonumber(field(id, 'keep_ms'))
+  ended_ms = ended_ms or redis.call('ZSCORE', FINISHED, id) or field(id, 'ended_ms')
+  if until_ms and until_ms > now_ms() then
+    set(id, 'ended_ms', string.format('%.0f', ended_ms))
+    redis.call('ZADD', KEPT, until_ms, id)
+    redis.call('ZREM', FINISHED, id)
+  else
+    redis.call('ZADD', FINISHED, ended_ms, id)
+    redis.call('ZREM', KEPT, id)
+  end
+end
+
 -- The one place where a status changes. False, and nothing done, when the table has no such move.
 local function move(id, to)
   local from = field(id, 'status')
@@ -190,7 +207,7 @@ local function move(id, to)
     set(id, 'finished_at', timestamp())
     if not is_task(id) then
       tell(id, 'ended', to)
-      redis.call('ZADD', FINISHED, now_ms(), id)
+      set_apart_or_not(id, now_ms())
       add_to_total('ended', is_study(id) and 'study' or 'job', to, field(id, 'outcome') or 'none')
       publish(id)
     end
@@ -374,6 +391,7 @@ end
 local function discard(id)
   redis.call('ZREM', index_key(id), id)
   redis.call('ZREM', FINISHED, id)
+  redis.call('ZREM', KEPT, id)
   redis.call('ZREM', DIAGNOSES, id)
   redis.call('ZREM', DIAGNOSIS_LEASES, id)
   redis.call('ZREM', status_key(field(id, 'status'), id), id)

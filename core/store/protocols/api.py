@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from core.jobs import JobRecord, Status
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
 from core.store.protocols.types import (
+    Changes,
     Created,
     CreatedStudy,
     Idempotency,
@@ -94,10 +95,20 @@ class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
         those that train are asked to stop; where none is held the study is cancelled by this."""
         ...
 
+    async def change(self, id_: str, version: int, changes: Changes, /) -> Record_co:
+        """Make the changes to the record of this version. A new priority puts what waits elsewhere
+        in its queue; labels are what lists are filtered by.
+
+        Raises `ChangedError` where it has another version, and `ConflictError("not_waiting")` for a
+        priority of what is neither queued nor paused.
+        """
+        ...
+
     async def delete(self, id_: str, version: int | None = None, /) -> None:
         """Put the record into the trash: it is gone for all readers at once.
 
-        Raises `ConflictError("not_terminal")` unless terminal, and `ChangedError` where the record
+        Raises `ConflictError("not_terminal")` unless terminal, `ConflictError("kept")` before its
+        `keep_until`, and `ChangedError` where the record
         has another version than `version`. The caller then deletes its
         artifacts and calls `ApiStore.free`; a worker finishes what is cut off
         (`WorkerStore.trashed`).

@@ -25,6 +25,9 @@ class NewWork:
     priority: int
     max_attempts: int
     device: str
+    parent_id: str | None = None
+    name: str | None = None
+    note: str | None = None
     request_id: str | None = None
     """Id of the request that creates it, for the log."""
     traceparent: str | None = None
@@ -32,11 +35,25 @@ class NewWork:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Changes of a job's or study's record that its maker asks for, whatever it is at.
+
+    Attributes:
+        fields: of `name`, `note` and `keep_until` (RFC 3339, UTC), those that change; None removes.
+        labels: all that it has from then on; None: they stay.
+        priority: None: it stays.
+    """
+
+    fields: dict[str, str | None] = field(default_factory=dict)
+    labels: dict[str, str] | None = None
+    priority: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class NewJob(NewWork):
     """A job about to be written. `layouts` says how its histories will lie."""
 
     layouts: Layouts
-    parent_id: str | None = None
     resolved: Json | None = None
 
 

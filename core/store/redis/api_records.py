@@ -4,15 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, cast
 
-from core.errors import ChangedError
+from core.errors import ChangedError, ConflictError
 from core.ids import new_id
 from core.jobs import Status
+from core.store.calls.change import change_call
 from core.store.calls.codec import fields_of
 from core.store.calls.create import create_call, read_creation
 from core.store.calls.list import matching_ids
 from core.store.calls.nouns import Made, New, Noun, Page, Record, record_key
 from core.store.connection.client import AsyncClient, Call, call_script, command
 from core.store.protocols.types import (
+    Changes,
     Idempotency,
     JobFilter,
     NewWork,
@@ -118,6 +120,19 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
             case _:
                 raise self._noun.not_found(id_)
 
+    async def change(self, id_: str, version: int, changes: Changes) -> Record:
+        match await self._link.call(change_call(id_, version, changes)):
+            case [b"changed"]:
+                raise ChangedError(f"The {self._noun.name} has changed since that version.")
+            case [b"not_waiting", status]:
+                raise ConflictError(
+                    "not_waiting",
+                    f"priority: the {self._noun.name} is {status.decode()}; only what is queued or"
+                    " paused waits, and can be given another.",
+                )
+            case answer:
+                return self._changed(answer, id_, "changed")
+
     async def delete(self, id_: str, version: int | None = None) -> None:
         expected = "" if version is None else str(version)
         match await self._link.call(call_script("delete", id_, expected)):
@@ -127,6 +142,12 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
                 raise ChangedError(f"The {self._noun.name} has changed since that version.")
             case [b"not_terminal", status]:
                 raise self._noun.not_terminal(id_, status)
+            case [b"kept", until]:
+                raise ConflictError(
+                    "kept",
+                    f"The {self._noun.name} is kept until {until.decode()}: PATCH its keep_until to"
+                    " null, and then delete it.",
+                )
             case _:
                 raise self._noun.not_found(id_)
 

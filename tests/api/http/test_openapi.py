@@ -40,6 +40,7 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("POST", "/v1/jobs/validate"),
         ("GET", "/v1/jobs/{job_id}"),
         ("DELETE", "/v1/jobs/{job_id}"),
+        ("PATCH", "/v1/jobs/{job_id}"),
         ("POST", "/v1/jobs/{job_id}/cancel"),
         ("POST", "/v1/jobs/{job_id}/pause"),
         ("POST", "/v1/jobs/{job_id}/resume"),
@@ -56,6 +57,7 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("POST", "/v1/studies/validate"),
         ("GET", "/v1/studies/{study_id}"),
         ("DELETE", "/v1/studies/{study_id}"),
+        ("PATCH", "/v1/studies/{study_id}"),
         ("POST", "/v1/studies/{study_id}/cancel"),
         ("POST", "/v1/studies/{study_id}/pause"),
         ("POST", "/v1/studies/{study_id}/resume"),
@@ -106,7 +108,11 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
             special = {"continue": "Continuation", "diagnosis": "DiagnosisRequest"}
             usual = "StudySpec" if path.startswith("/v1/studies") else "JobSpec"
             model = special.get(path.rpartition("/")[2], usual)
-            assert schema == {"$ref": f"#/components/schemas/{model}"}
+            models = [model]
+            if path in {"/v1/jobs", "/v1/studies"}:
+                models.append(model.replace("Spec", "Clone"))
+            refs = [{"$ref": f"#/components/schemas/{each}"} for each in models]
+            assert schema == (refs[0] if len(refs) == 1 else {"anyOf": refs})
             assert {"413", "415"} <= responses.keys()
 
 
@@ -305,6 +311,11 @@ def test_replies_are_as_the_document_says(api: Api, document: Json) -> None:
     ]:
         path = template.format(job_id=job_id, family="optimizers", index=0, kind="cosine")
         check(document, method, template, api.http.request(method, path + query))
+    other = api.post(rosenbrock(name="one", note="of two"))["id"]
+    for change in ({"labels": {"a": "b"}, "keep_until": "2100-01-01T00:00:00Z"}, {"x": 1}):
+        check(document, "patch", job, api.http.patch(f"/v1/jobs/{other}", json=change))
+    for clone in ({"from": other}, {"from": other, "patch": {"x": 1}}):
+        check(document, "post", "/v1/jobs", api.http.post("/v1/jobs", json=clone))
     asked = api.http.post(f"/v1/jobs/{api.post()['id']}/diagnosis", json={})
     check(document, "post", f"{job}/diagnosis", asked)
     for body in (rosenbrock(), rosenbrock(x=1)):

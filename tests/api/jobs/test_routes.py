@@ -27,7 +27,8 @@ def test_a_job_has_exactly_the_contracts_fields(api: Api) -> None:
     job = api.post()
     assert list(job) == [
         *("id", "status", "outcome", "phase", "spec", "resolved", "progress", "latest", "best"),
-        *("result", "diagnosis", "error", "attempts", "labels", "parent_id", "created_at"),
+        *("result", "diagnosis", "error", "attempts", "labels", "name", "note", "priority"),
+        *("keep_until", "parent_id", "created_at"),
         *("started_at", "finished_at", "cancel_requested_at", "pause_requested_at", "usage"),
         *("links", "timeline"),
     ]

@@ -43,7 +43,7 @@ def test_a_jobs_id_is_no_studys(api: Api) -> None:
         ("PUT", "", "GET, HEAD, POST"),
         ("DELETE", "", "GET, HEAD, POST"),
         ("GET", "/validate", "POST"),
-        ("POST", f"/{NO_SUCH_STUDY}", "DELETE, GET, HEAD"),
+        ("POST", f"/{NO_SUCH_STUDY}", "DELETE, GET, HEAD, PATCH"),
         ("GET", f"/{NO_SUCH_STUDY}/cancel", "POST"),
         ("POST", f"/{NO_SUCH_STUDY}/runs", "GET, HEAD"),
         ("DELETE", f"/{NO_SUCH_STUDY}/runs/0", "GET, HEAD"),

@@ -13,7 +13,8 @@ from tests.api.study_actors import RATES, play, post, sweep, take
 def test_a_study_has_exactly_these_fields(api: Api) -> None:
     study = post(api)
     assert list(study) == [
-        *("id", "status", "spec", "progress", "best", "result", "error", "labels", "created_at"),
+        *("id", "status", "spec", "progress", "best", "result", "error", "labels"),
+        *("name", "note", "priority", "keep_until", "parent_id", "created_at"),
         *("started_at", "finished_at", "cancel_requested_at", "pause_requested_at", "warnings"),
         *("usage", "links"),
         "timeline",
