@@ -12,7 +12,8 @@ Outcome = Literal["converged", "stalled", "budget_exhausted", "diverged"]
 AttemptEnd = Literal["finished", "lost", "handed_over", "paused", "cancelled", "failed"]
 Event = Literal[
     "created", "queued", "claimed", "phase", "intervention", "restarted", "pause_requested",
-    "paused", "resumed", "cancel_requested", "handed_over", "lost", "ended", "omitted",
+    "paused", "resumed", "checkpoint_requested", "cancel_requested", "handed_over", "lost", "ended",
+    "omitted",
 ]  # fmt: skip
 
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
@@ -154,6 +155,8 @@ class JobRecord:
     error: Annotated[Json | None, Stored("json", "close")] = None
     attempts: Annotated[tuple[Attempt, ...], APART] = ()
     checkpoints: Annotated[tuple[Json, ...], Stored("list", "update")] = ()
+    checkpoints_kept: Annotated[int, Stored("number", "update")] = 0
+    """The number of the last request for a checkpoint that was answered."""
     interventions: Annotated[tuple[Json, ...], Stored("list", "update")] = ()
     """Interventions of `on_divergence`, in order: `step`, `action`, `reason`, rates before and
     after."""
@@ -168,7 +171,7 @@ class JobRecord:
     """The name that its maker gave it, and `note` the words; neither is a part of the spec."""
     note: Annotated[str | None, TEXT] = None
     keep_until: Annotated[str | None, TEXT] = None
-    """Until then neither `DELETE` nor the retention takes it."""
+    """The time until which neither `DELETE` nor the retention takes it."""
     priority: Annotated[int | None, NUMBER] = None
     """The priority that it was given later; None: the spec's."""
     asked_diagnosis: Annotated[str | None, Stored("text", key="ask:checkpoint")] = None

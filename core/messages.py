@@ -19,7 +19,7 @@ Columns = dict[str, NDArray[np.float64]]
 `step` is always there."""
 Kind = Literal["train", "eval"]
 """The kind of a history."""
-CheckpointName = Literal["initial", "best", "final", "resume"]
+CheckpointName = Literal["initial", "best", "final", "kept", "resume"]
 Phase = Literal["preparing", "training", "saving", "tuning", "diagnosing"]
 """The phase of a job. The loop's own are `preparing`, `training` and `saving`; the others are its
 caller's."""
@@ -161,8 +161,17 @@ class HandOver:
     run: int
 
 
+@dataclass(frozen=True)
+class KeepCheckpoint:
+    """Leave a checkpoint at the next step, which stays: the answer to the request of this number.
+    The run goes on."""
+
+    run: int
+    number: int
+
+
 Work = TrainJob | TrainTask | Measure | TrySteps
-Order = Cancel | HandOver
+Order = Cancel | HandOver | KeepCheckpoint
 Request = Work | Order
 
 # --- what a trainer reports. Losses and values in here may be non-finite.
@@ -221,7 +230,7 @@ class SavedCheckpoint:
     """A file that the loop has had written, complete and checksummed.
 
     Attributes:
-        name: `initial`, `best`, `final`, or `resume` (one of the kept ones on the way).
+        name: `initial`, `best`, `final`, `kept` (it was asked for), or `resume` (to go on from).
         step: updates applied to these weights.
         path: the artifact's name below the job's folder.
         metrics: what was known of these weights (`loss`, `accuracy`, …).

@@ -18,8 +18,9 @@ from worker.health import HealthFiles
 
 log = logging.getLogger("thalweg.worker")
 
-Told = Literal["cancel", "pause", "lost"]
-"""Word to the work in hand: to stop, to be handed over, or that it is another's now."""
+Told = Literal["cancel", "pause", "lost"] | int
+"""Word to the work in hand: to stop, to be handed over, that it is another's now; or to leave a
+checkpoint, by its number."""
 _LOOK_EVERY_S = 0.5
 """Seconds after which a cancel or a pause is heard at the latest; cheaper than a subscription, and
 it survives outages."""
@@ -116,8 +117,15 @@ class Heartbeat:
                 if self._held is held:
                     tell("lost")
             else:
-                if wanted != "running":
-                    tell("cancel" if wanted == "cancelling" else "pause")
+                match wanted:
+                    case "running":
+                        pass
+                    case "cancelling":
+                        tell("cancel")
+                    case "pausing":
+                        tell("pause")
+                    case _:
+                        tell(wanted)
         job_id = at_work_on(held[0]) if held else None
         now = time.monotonic()
         last, known = self._reported

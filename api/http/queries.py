@@ -10,6 +10,7 @@ from core.ids import utc_text
 from core.jobs import Status
 
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
+_STEP = re.compile(r"[0-9]{1,15}", re.ASCII)
 _LABEL = re.compile(r"^[A-Za-z0-9._/-]{1,63}:[\s\S]{0,255}$")
 
 
@@ -109,6 +110,23 @@ class HistoryQuery(Query):
 
 class ModelQuery(Query):
     checkpoint: Literal["final", "best", "initial"] = "final"
+
+
+def _checkpoint(text: str) -> str:
+    if text not in {"final", "best", "initial"} and not _STEP.fullmatch(text):
+        raise PydanticCustomError(
+            "checkpoint", "must be final, best, initial, or the step of a kept checkpoint"
+        )
+    return text
+
+
+class JobModelQuery(Query):
+    checkpoint: Annotated[
+        str,
+        AfterValidator(_checkpoint),
+        Field(json_schema_extra={"pattern": "^(final|best|initial|[0-9]{1,15})$"}),
+    ] = "final"
+    """Weights by name, or the step of one of the kept checkpoints."""
 
 
 class PreviewQuery(Query):

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
     openapi_extra={"parameters": [KEY_PARAMETER], **request_body("Continuation")},
 )
 async def go_on(request: Request, job_id: JobIdPath) -> Response:
-    """Queue a job that goes on from a terminal one's latest checkpoint, with a longer budget.
+    """Queue a job that goes on from a terminal one's checkpoint, with a longer budget.
 
     Budgets count from the origin. The new job owns a copy of the checkpoint; its rows start at the
     checkpoint's step.
@@ -34,7 +34,7 @@ async def go_on(request: Request, job_id: JobIdPath) -> Response:
     known_form(job_id)
     asked = parse_continuation(await json_body(request))
     parent = await services.store.get(job_id)
-    left = origins(parent)
+    left = origins(parent, asked.checkpoint)
     while True:
         origin = left.pop(0)
         start = StartFrom(job=job_id, step=origin.step)

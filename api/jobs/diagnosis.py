@@ -98,7 +98,7 @@ async def ask_for_diagnosis(request: Request, job_id: JobIdPath) -> Response:
 
 def _check_kept(job: JobRecord, wanted: str | int) -> None:
     """Raise `ConflictError("no_checkpoint")` unless the job has kept these weights."""
-    names = {each["name"] for each in job.checkpoints} - {"resume"}
+    names = {each["name"] for each in job.checkpoints} - {"kept", "resume"}
     steps = sorted(each["step"] for each in job.checkpoints if each["name"] == "resume")
     if wanted not in names and wanted not in steps:
         kept = [*sorted(names), *(str(step) for step in steps)]

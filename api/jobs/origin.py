@@ -4,7 +4,7 @@ queued."""
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from api.http.log import note
 from api.services.dependencies import Services
@@ -55,8 +55,9 @@ class Origin:
         return f"{self.job.id} at step {self.step:,}"
 
 
-def origins(job: JobRecord) -> list[Origin]:
-    """List the places where another job may start from this one, the latest first.
+def origins(job: JobRecord, wanted: int | Literal["final"] = "final") -> list[Origin]:
+    """List the places where another job may start from this one, the latest first. `wanted`: the
+    step of the only one to be listed.
 
     Raises:
         ConflictError: `not_terminal`, `diverged` or `no_checkpoint`.
@@ -84,7 +85,15 @@ def origins(job: JobRecord) -> list[Origin]:
             "no_checkpoint",
             f"The job is {job.status} and left no checkpoint to go on from; POST its spec again.",
         )
-    return [found[step] for step in sorted(found, reverse=True)]
+    if wanted == "final":
+        return [found[step] for step in sorted(found, reverse=True)]
+    if wanted not in found:
+        raise ConflictError(
+            "no_checkpoint",
+            f"The job has no checkpoint of step {wanted} to go on from; those that there are:"
+            f" {', '.join(map(str, sorted(found)))}.",
+        )
+    return [found[wanted]]
 
 
 async def origin_of(services: Services, spec: JobSpec) -> Origin | None:

@@ -1,7 +1,7 @@
 """Calls for the results of a job: weights, checkpoints and pictures."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, get_args
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
@@ -9,24 +9,38 @@ from starlette.responses import Response
 
 from api.history.selection import Question, answer
 from api.http.encoding import to_json
-from api.http.openapi import problems
+from api.http.openapi import header, problems
 from api.http.paging import fingerprint, page_body, page_of
 from api.http.pictures import PICTURE, picture_reply
-from api.http.queries import ModelQuery, PageQuery, PlotQuery
+from api.http.queries import JobModelQuery, PageQuery, PlotQuery
 from api.http.weights import RANGE_PARAMETERS, WEIGHTS, weights_reply
-from api.jobs.schemas import CheckpointPage
-from api.jobs.views import checkpoint_json
-from api.services.dependencies import JobIdPath, Json, Route, known_form, services_of
+from api.jobs.schemas import CheckpointPage, Job
+from api.jobs.views import checkpoint_json, job_json
+from api.services.dependencies import (
+    JobIdPath,
+    Json,
+    Route,
+    known_form,
+    no_body,
+    services_of,
+)
+from api.services.places import NOWHERE
+from core.artifacts.stacked import open_resumed
 from core.errors import ConflictError, FieldError, InvalidInputError
 from core.jobs import JobRecord
 from core.plots import measured as measured_plots
 from core.plots.measured import MeasuredKind
 from core.plots.run import PlotFormat
 from core.specs.job import JobSpec
+from core.specs.optimizers import ScheduleFree
+from core.specs.unions import kind_of
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
 PLOT_POINTS = 2_000
+_INITIAL: Final = "initial.safetensors"
+_EVALUATED_ELSEWHERE: Final = frozenset(kind_of(model) for model in get_args(ScheduleFree))
+"""Optimizers whose results are of other weights than their gradients."""
 
 
 @router.get(
@@ -39,20 +53,29 @@ PLOT_POINTS = 2_000
 async def model(
     request: Request,
     job_id: JobIdPath,
-    query: Annotated[ModelQuery, Query()],
+    query: Annotated[JobModelQuery, Query()],
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return the trained weights."""
     services = services_of(request)
     job = await services.store.get(known_form(job_id))
-    saved = _saved(job, query.checkpoint)
+    wanted = query.checkpoint
+    saved = _saved_at(job, int(wanted)) if wanted.isdigit() else _saved(job, wanted)
     artifacts = services.artifacts.job(job_id)
+    if saved["name"] == "resume":  # the weights are a part of it
+        return await weights_reply(
+            request,
+            lambda: open_resumed(artifacts, saved["path"], _INITIAL, saved["step"]),
+            name=f"{job_id}-{wanted}",
+            tag=f'"{saved["sha256"]}.weights"',
+            if_none_match=if_none_match,
+        )
     return await weights_reply(
         request,
         lambda: artifacts.open(saved["path"]),
-        name=f"{job_id}-{query.checkpoint}",
+        name=f"{job_id}-{wanted}",
         # Only a terminal job has a tag: before, a better checkpoint may replace this one.
-        tag=f'"{saved["sha256"]}"' if job.terminal else None,
+        tag=f'"{saved["sha256"]}"' if job.terminal or wanted.isdigit() else None,
         if_none_match=if_none_match,
         read=lambda start, length: artifacts.read_range(saved["path"], start, length),
     )
@@ -68,6 +91,30 @@ def _saved(job: JobRecord, name: str) -> dict[str, Any]:
             f"The job is {job.status} and has no {name} weights; those that there are: {have}.",
         )
     return max(found, key=lambda each: int(each["step"]))
+
+
+def _saved_at(job: JobRecord, step: int) -> dict[str, Any]:
+    """Return the checkpoint of a step, best one with nothing but weights. Raises
+    `ConflictError("no_checkpoint")`."""
+    found = {each["name"]: each for each in job.checkpoints if each["step"] == step}
+    for name in ("kept", "final", "best", "initial", "resume"):
+        if name in found:
+            break
+    else:
+        steps = ", ".join(map(str, sorted({each["step"] for each in job.checkpoints})))
+        raise ConflictError(
+            "no_checkpoint",
+            f"The job is {job.status} and has no checkpoint of step {step}; those that there are:"
+            f" {steps or 'none'}.",
+        )
+    if name == "resume" and job.spec["optimizer"]["kind"] in _EVALUATED_ELSEWHERE:
+        raise ConflictError(
+            "no_checkpoint",
+            f"The job's checkpoint of step {step} holds the weights at which this optimizer takes"
+            " gradients, and not those that its results are of: POST the job's checkpoints while it"
+            " runs, and those are kept.",
+        )
+    return found[name]
 
 
 @router.get(
@@ -87,6 +134,26 @@ async def checkpoints(
     of = fingerprint("checkpoints", job_id)
     page, next_cursor = page_of(items, _checkpoint_key, of, query.limit, query.after)
     return Json(to_json(page_body(page, next_cursor)))
+
+
+@router.post(
+    "/{job_id:id}/checkpoints",
+    status_code=202,
+    operation_id="keep_job_checkpoint",
+    response_class=Json,
+    responses={
+        202: {"model": Job, "headers": {"Location": header("Path of the checkpoints.")}},
+        **problems(404, 409, 413, 503),
+    },
+)
+async def keep_checkpoint(request: Request, job_id: JobIdPath) -> Response:
+    """Have a running job leave a checkpoint at its next step, which stays as long as the job."""
+    services = services_of(request)
+    known_form(job_id)
+    await no_body(request)
+    job = await services.store.request_checkpoint(job_id)
+    location = f"{services.root}/v1/jobs/{job_id}/checkpoints"
+    return Json(to_json(job_json(services, job, NOWHERE)), 202, {"Location": location})
 
 
 def _checkpoint_key(checkpoint: dict[str, Any]) -> str:

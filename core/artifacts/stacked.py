@@ -1,5 +1,5 @@
-"""Extraction of one run's weights from a file that holds those of many: only the bytes of its row
-are read.
+"""Extraction of weights from a file that holds more: of one run from those of many, or of a step
+from what training goes on from. Only their bytes are read.
 
 The stacked file is a safetensors file (8 bytes of length, a JSON header, the data) whose tensors
 `<checkpoint>.<name>` have the runs along their first axis; what comes out is the plain safetensors
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from core.artifacts.base import JobArtifacts, OpenArtifact
 from core.errors import ArtifactError
-from core.formats import WEIGHTS, check_file
+from core.formats import RESUME, WEIGHTS, check_file
 
 _FIRST_READ: Final = 64 * 2**10
 """Holds the header of most files."""
@@ -62,6 +62,37 @@ def open_row(
     # In the stacked file's order: widest numbers first, so that all stay aligned.
     parts.sort(key=lambda part: part.start)
     head = _head(parts, {**shared, **metadata})
+    size = len(head) + sum(part.length for part in parts)
+    return OpenArtifact(size, _pieces(artifacts, name, head, parts), lambda: None)
+
+
+def open_resumed(artifacts: JobArtifacts, name: str, like: str, step: int) -> OpenArtifact:
+    """Open the weights in a resume checkpoint, as a file of their own.
+
+    Args:
+        name: of the checkpoint, whose metadata say which tensor holds which weight.
+        like: name of a file of weights of the same job, whose metadata hold of these too.
+        step: of the checkpoint.
+
+    Raises:
+        NotFoundError: there is no such artifact.
+        ArtifactError: it cannot be read, or is damaged. Reading raises it too.
+    """
+    header, data_start = _header(artifacts, name)
+    shared = _header(artifacts, like)[0].get("__metadata__", {})
+    try:
+        saved = header["__metadata__"]
+        check_file(saved["thalweg_resume"], RESUME, f"{name} holds a resume checkpoint")
+        parts = []
+        for weight, place in json.loads(saved["state"])["weights"]["dict"]:
+            entry = header[place["tensor"]]
+            begin, end = entry["data_offsets"]
+            start = data_start + begin
+            parts.append(_Part(weight, entry["dtype"], entry["shape"], start, end - begin))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(name) from error
+    parts.sort(key=lambda part: part.start)
+    head = _head(parts, {**shared, "step": str(step), "checkpoint": str(step)})
     size = len(head) + sum(part.length for part in parts)
     return OpenArtifact(size, _pieces(artifacts, name, head, parts), lambda: None)
 

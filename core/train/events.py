@@ -7,6 +7,7 @@ its update has not begun. All come from the thread that runs the loop.
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from core.messages import (
@@ -27,6 +28,21 @@ RunEvent = HistoryRows | Progress | PhaseBegun | SavedCheckpoint | Intervened | 
 StopRequest = Literal["cancel", "hand_over"]
 
 
+class CheckpointRequests(Protocol):
+    """Requests for a checkpoint that stays, which the loop looks for between steps."""
+
+    @property
+    def keep(self) -> int:
+        """The number of the latest one; it grows with each."""
+
+
+@dataclass(frozen=True)
+class NoRequests:
+    """Requests that are never made."""
+
+    keep: int = 0
+
+
 class Control(Protocol):
     """Requests that the loop looks for between steps: one attribute read each, no lock, no call to
     the system."""
@@ -39,3 +55,7 @@ class Control(Protocol):
     @property
     def dropped(self) -> Collection[int]:
         """The runs, of many, that are to end as `cancelled` while the others go on."""
+
+
+class JobControl(Control, CheckpointRequests, Protocol):
+    """All requests that reach the loop of one job."""

@@ -18,7 +18,7 @@ from core.train.checkpoint.snapshot import Snapshot, starting_point
 from core.train.checkpoint.writer import ArtifactWriter
 from core.train.devices import exact_kernels, memory_kept, pick_device, use_threads_for
 from core.train.divergence_policy import DivergencePolicy, policy_of
-from core.train.events import Control, Emit, RunEvent
+from core.train.events import CheckpointRequests, Control, Emit, RunEvent
 from core.train.finalize import conclude, hand_over
 from core.train.guarded_descent import GuardedDescent
 from core.train.history.buffer import RowBuffer
@@ -63,6 +63,7 @@ def run(
     device: str | None = None,
     block_size: int | None = None,
     stop_step: int | None = None,
+    asked: CheckpointRequests | None = None,
     clock: Clock = perf_counter,
 ) -> Ending:
     """Train what `spec` describes, to its end or until `control` asks to stop.
@@ -80,7 +81,7 @@ def run(
         block_size: steps between two looks at the rows; left out, 1 on a CPU and up to
             `BLOCK_STEPS` on a GPU. It never changes a result.
         stop_step: after so many updates, a run that has not ended is handed over.
-        clock: seconds, monotonic.
+        asked: checkpoints to keep on the way.
 
     Raises:
         ArtifactError: the weights cannot be written.
@@ -100,7 +101,7 @@ def run(
             reporter = Flusher(emit, ledger, saver, clock)
             guard = policy_of(spec)
             course = PeriodicWork(
-                spec, descent, ledger, saver, reporter, control, clock, guard, stop_step
+                spec, descent, ledger, saver, reporter, control, clock, guard, stop_step, asked
             )
             parts = RunParts(descent, ledger, saver, reporter, course, emit)
             if snapshot is not None:
@@ -109,9 +110,8 @@ def run(
                 saver.save_model("initial", course.step, descent.moment().weights, {})
             emit(PhaseBegun("training"))
             outcome = _descend(parts, guard, block_size)
-            if outcome is None and course.reason == "handed_over":
-                return hand_over(parts)
-            return conclude(parts, outcome)
+            leaves = outcome is None and course.reason == "handed_over"
+            return hand_over(parts) if leaves else conclude(parts, outcome)
 
 
 def _resumed(

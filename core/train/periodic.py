@@ -11,11 +11,12 @@ from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import Snapshot
 from core.train.checkpoint.writer import ArtifactWriter
 from core.train.divergence_policy import DivergencePolicy
-from core.train.events import Control, Emit, RunEvent
+from core.train.events import CheckpointRequests, Control, Emit, NoRequests, RunEvent
 from core.train.history.flush import Clock, Flusher
 from core.train.history.metrics import Metrics
 from core.train.history.row_check import RowBlock
 from core.train.state import OptimizationState
+from core.train.tensors.tree import copy_tree
 
 NO_LIMIT: Final = 2**62
 BLOCK_STEPS: Final = 32
@@ -76,6 +77,7 @@ class PeriodicWork:
         clock: Clock,
         guard: DivergencePolicy | None = None,
         stop_step: int | None = None,
+        asked: CheckpointRequests | None = None,
     ) -> None:
         self.step = 0
         self.reason: EndReason = "finished"
@@ -95,6 +97,8 @@ class PeriodicWork:
         self._next_checkpoint = self._checkpoint_every or NO_LIMIT
         self._evaluation_s = 0.0
         self._state_bytes = 0
+        self._asked = asked or NoRequests()
+        self._answered = 0
         self.began = clock()
 
     @property
@@ -130,6 +134,8 @@ class PeriodicWork:
         """
         while self.step < self._limit and not self._asked_to_stop():
             self._do_what_is_due()
+            if (asked := self._asked.keep) != self._answered:
+                self._keep(asked)
             self._descent.begin_row()
             yield self.step
             self.step += 1
@@ -143,6 +149,8 @@ class PeriodicWork:
         """
         while self.step < self._limit and not self._asked_to_stop():
             self._do_what_is_due()
+            if (asked := self._asked.keep) != self._answered:
+                self._keep(asked)
             start = self.step
             due = min(self._limit, self._stop_step, self._next_evaluation, self._next_checkpoint)
             stop = min(start + size.now, due)
@@ -232,6 +240,17 @@ class PeriodicWork:
                 snapshot = self._snapshot(copied=False)
                 self._state_bytes = snapshot.size_bytes
                 self._saver.save_resume(snapshot, self.metrics(), passing=True)
+
+    def _keep(self, number: int) -> None:
+        """Write the checkpoint that was asked for, once there is room for it on the way to disk."""
+        if not self._saver.has_room(self._state_bytes):
+            return
+        self._answered = number
+        snapshot = self._snapshot(copied=False)
+        self._state_bytes = snapshot.size_bytes
+        weights = self._descent.result_weights()
+        named = dict(zip(self._descent.weights, copy_tree(weights), strict=True))
+        self._saver.save_kept(snapshot, named, self.metrics())
 
 
 @dataclass(frozen=True)

@@ -158,3 +158,45 @@ def _is_over(service: Service, path: str) -> bool:
 @pytest.mark.timeout(300)
 def test_statuses_move_along_the_table_whatever_is_called(service: Service) -> None:
     play(service, examples=2, steps=12)
+
+
+def test_a_checkpoint_that_was_asked_for_is_named_by_its_step_everywhere(service: Service) -> None:
+    spec = {**_digits({"kind": "adam", "lr": 0.002}, 4000), "checkpoint": {"every_steps": None}}
+    job_id = service.post(spec)["id"]
+    path = f"/v1/jobs/{job_id}"
+    until_fraction(service, path, 0.02)
+    assert service.http.post(f"{path}/checkpoints").status_code == 202
+    kept: Json = until(lambda: _kept(service, path))
+    pause(service, path)
+    assert service.http.post(f"{path}/checkpoints").status_code == 409
+    service.http.post(f"{path}/resume")
+    job = service.wait(job_id)
+    assert (job["status"], kept["step"] > 0, _kept(service, path)) == ("succeeded", True, kept)
+
+    step = kept["step"]
+    until_there = service.run({**job["spec"], "budget": {"max_steps": step}})
+    weights = service.weights(job_id, str(step))
+    ended = service.weights(until_there["id"], "final")
+    assert all(np.array_equal(weights[name], ended[name]) for name in ended)
+
+    body = {"budget": {"max_steps": step + 200}, "checkpoint": step}
+    reply = service.http.post(f"{path}/continue", json=body)
+    assert reply.status_code == 202, reply.text
+    child = service.wait(reply.json()["id"])
+    assert child["spec"]["start_from"] == {"job": job_id, "step": step}
+    losses = dict(zip(*(service.series(job_id, name) for name in ("step", "loss")), strict=True))
+    again = zip(*(service.series(child["id"], name) for name in ("step", "loss")), strict=True)
+    assert all(losses[at] == loss for at, loss in again if at in losses)
+
+    assert service.http.post(f"{path}/diagnosis", json={"checkpoint": step}).status_code == 202
+    until(lambda: service.http.get(f"{path}/diagnosis").status_code == 200)
+    assert get(service, f"{path}/diagnosis")["measured"]["checkpoint"] == str(step)
+    for wrong in ({"checkpoint": step + 1}, {"checkpoint": "best"}, {"checkpoint": -1}):
+        reply = service.http.post(f"{path}/continue", json={**body, **wrong})
+        assert reply.status_code in {409, 422}, reply.text
+        assert "step" in reply.json()["detail"] or "checkpoint" in reply.text
+
+
+def _kept(service: Service, path: str) -> Json | None:
+    listed = get(service, f"{path}/checkpoints")["data"]
+    return next((each for each in listed if each["name"] == "kept"), None)

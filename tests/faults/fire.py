@@ -83,7 +83,7 @@ def _pause_and_resume(
     for _ in range(dice.randint(1, 3)):
         over.wait(dice.uniform(0, 1.5))
         client.call("POST", f"{path}/pause")
-        over.wait(dice.uniform(0, 1.5))
+        over.wait(dice.uniform(0, 3))
         client.call("POST", f"{path}/resume")
 
 

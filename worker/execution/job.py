@@ -121,6 +121,8 @@ class JobExecution(Training[Claim]):
             case SavedCheckpoint():
                 self._progress.save(report)
                 self._rows.set(checkpoints=self._progress.checkpoints)
+                if report.name == "kept":
+                    self._rows.set(checkpoints_kept=self._supervision.kept)
             case Intervened(interventions, rewound, dropped):
                 for kind, num_rows in (rewound or {}).items():
                     self._rows.rewind(kind, num_rows)

@@ -14,6 +14,7 @@ from core.messages import (
     Failed,
     HandOver,
     JobReport,
+    KeepCheckpoint,
     Measured,
     TaskEnding,
     TaskReport,
@@ -23,8 +24,9 @@ from worker.trainer.client import Heard, TrainerClient, TrainerDied
 
 log = logging.getLogger("thalweg.worker")
 
-Order = Literal["cancel", "hand_over", "pause", "lost"]
-"""A pause hands over as a shutdown does, but has all the time it needs."""
+Order = Literal["cancel", "hand_over", "pause", "lost"] | int
+"""A pause hands over as a shutdown does, but has all the time it needs. A number asks for a
+checkpoint on the way."""
 Last = Ending | TaskEnding | Measured | Failed | TrainerDied | Literal["lost"]
 """The trainer's answer, its death, or that the work is another's now."""
 Mailbox = SimpleQueue[Heard | Order]
@@ -80,6 +82,8 @@ class Supervision:
     ) -> None:
         self.stopping: Literal["cancel", "hand_over", "pause", "time_limit"] | None = None
         """Why the trainer was asked to stop."""
+        self.kept = 0
+        """The number of the last checkpoint that the trainer was asked for."""
         self._name = name
         self._line = line
         self._settings = settings
@@ -127,10 +131,18 @@ class Supervision:
             match message:
                 case "cancel" | "hand_over" | "pause":
                     self._obey(message)
+                case int():
+                    self._keep(message)
                 case Ending() | TaskEnding() | Measured() | Failed() | TrainerDied() | "lost":
                     return message
                 case _:
                     report(message)
+
+    def _keep(self, number: int) -> None:
+        """Have the trainer leave a checkpoint, once for each number."""
+        if number > self.kept:
+            self.kept = number
+            self._line.client.send(KeepCheckpoint(self._line.run, number))
 
     def _obey(self, order: Literal["cancel", "hand_over", "pause"]) -> None:
         if self.stopping in {"cancel", "time_limit"} or self.stopping == order:

@@ -30,7 +30,7 @@ from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.parsing.job import Limits, parse_job
 from core.specs.validation.auto_lr import is_settled
-from core.train.events import Control, Emit, StopRequest
+from core.train.events import Control, Emit, JobControl, StopRequest
 
 SLICE_SHARE: Final = 0.15
 """Share of a full diagnosis's time for the picture of the loss around the weights."""
@@ -71,7 +71,7 @@ def artifact_store(location: str) -> ArtifactStore:
     return open_artifacts(location)
 
 
-def train_job(job: TrainJob, emit: Emit[JobReport], control: Control) -> Ending:
+def train_job(job: TrainJob, emit: Emit[JobReport], control: JobControl) -> Ending:
     """Train a job. What is "auto" in its spec is settled first."""
     from core.train.loop import run
 
@@ -91,6 +91,7 @@ def train_job(job: TrainJob, emit: Emit[JobReport], control: Control) -> Ending:
         resume=job.resume,
         stored_rows=job.stored_rows,
         device=job.device,
+        asked=control,
     )
 
 
@@ -164,6 +165,7 @@ class _NeverStop:
 
     stop_requested: StopRequest | None = None
     dropped: tuple[int, ...] = ()
+    keep = 0
 
 
 def _nobody(report: JobReport | TaskReport) -> None:

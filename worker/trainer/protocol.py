@@ -13,6 +13,7 @@ from core.messages import (
     HandOver,
     HistoryRows,
     Intervened,
+    KeepCheckpoint,
     Measure,
     Measured,
     PhaseBegun,
@@ -44,6 +45,7 @@ REQUESTS: Final[Mapping[str, Callable[..., Request]]] = {
     "try": TrySteps,
     "cancel": Cancel,
     "hand_over": HandOver,
+    "keep": KeepCheckpoint,
 }
 """Requests by the `type` in their headers."""
 REPORTS: Final[Mapping[str, Callable[..., Report]]] = {

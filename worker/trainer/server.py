@@ -34,6 +34,7 @@ from core.messages import (
     Failed,
     HandOver,
     JobReport,
+    KeepCheckpoint,
     Measure,
     Measured,
     Ready,
@@ -46,7 +47,7 @@ from core.messages import (
     TrySteps,
     Work,
 )
-from core.train.events import Control, Emit, StopRequest
+from core.train.events import Control, Emit, JobControl, StopRequest
 from core.train.peak_memory import PeakMemory
 from worker.trainer import protocol
 from worker.trainer.handlers import (
@@ -78,6 +79,8 @@ class StopFlag:
     def __init__(self, run: int) -> None:
         self.run = run
         self.stop_requested: StopRequest | None = None
+        self.keep = 0
+        """The latest checkpoint that was asked for, by its number."""
 
     def obey(self, order: StopRequest, run: int) -> None:
         """Take an order meant for `run`. A cancel weighs more than a shutdown."""
@@ -89,7 +92,7 @@ class StopFlag:
 class Handlers:
     """Functions for each kind of work; tests give their own."""
 
-    train_job: Callable[[TrainJob, Emit[JobReport], Control], Ending] = train_job
+    train_job: Callable[[TrainJob, Emit[JobReport], JobControl], Ending] = train_job
     train_task: Callable[[TrainTask, Emit[TaskReport], Control], TaskEnding] = train_task
     measure: Callable[[Measure, Control], Measured] = measure
     try_steps: Callable[[TrySteps], Measured] = try_steps
@@ -187,6 +190,9 @@ class Trainer:
                         flag.obey("cancel", run)
                     case HandOver(run):
                         flag.obey("hand_over", run)
+                    case KeepCheckpoint(run, number):
+                        if run == flag.run:
+                            flag.keep = number
                     case _:
                         assert_never(request)
 

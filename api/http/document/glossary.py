@@ -98,7 +98,8 @@ FIELDS: Final[dict[str, str]] = {
     "memory_bytes": "Memory that it takes, by an estimate.",
     "history_bytes": "Bytes of its rows, at most.",
     "name": "Its name.",
-    "Checkpoint.name": "`initial`, `best`, `final`, or `resume` for one to go on from.",
+    "Checkpoint.name": "`initial`, `best`, `final`, `kept` (it was asked for), or `resume` for one"
+    " to go on from.",
     "Checkpoint.step": "Updates before these weights.",
     "size_bytes": "Size of the file.",
     "sha256": "Digest of the file.",

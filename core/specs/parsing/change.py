@@ -44,7 +44,7 @@ class RecordChange(Spec):
         Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
         | None
     ) = None
-    """Until this time neither `DELETE` nor the retention removes it."""
+    """The time until which neither `DELETE` nor the retention removes it."""
     priority: Annotated[int, Field(ge=0, le=9), WHOLE] = 5
     """Priority to wait with: 0 to 9, 9 first. While it is queued or paused only."""
 

@@ -18,7 +18,7 @@ FROM: Final = "from"
 
 
 class Clone(Spec):
-    """What both bodies have besides their source."""
+    """Fields that both bodies have besides their source."""
 
     patch: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
     """JSON merge patch (RFC 7396) on the resolved spec; an object with another `kind` replaces the

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Discriminator, Tag
 
 from core.errors import FieldError, InvalidInputError
-from core.specs.base import Json, Spec
+from core.specs.base import Json, NonNegativeInt, Spec
 from core.specs.job import Budget, JobSpec, StartFrom
 from core.specs.parsing.body import read_as
 from core.specs.parsing.job import parse_job
@@ -19,12 +21,21 @@ FREE: Final = frozenset(
 """Fields of a spec that no step depends on: they may differ from those of the job continued."""
 
 
+def _tag(value: object) -> str:
+    return "~word" if isinstance(value, str) else "~number"
+
+
 class Continuation(Spec):
     """The body of `POST /v1/jobs/{id}/continue`."""
 
     budget: Budget
     """Budget that replaces the job's own. It counts from the origin: to do 500 more updates after
     1,000, `max_steps` is 1,500."""
+    checkpoint: Annotated[
+        Annotated[Literal["final"], Tag("~word")] | Annotated[NonNegativeInt, Tag("~number")],
+        Discriminator(_tag),
+    ] = "final"
+    """The place to go on from: the latest, or a kept checkpoint by its step."""
 
 
 def parse_continuation(body: bytes) -> Continuation:
@@ -33,8 +44,8 @@ def parse_continuation(body: bytes) -> Continuation:
     Raises:
         InvalidInputError: with every mistake found.
     """
-    asked, _, mistakes = read_as(Continuation, body)
-    errors = [_renamed(error) for error in mistakes]
+    asked, value, mistakes = read_as(Continuation, body)
+    errors = [_renamed(error, value) for error in mistakes]
     if asked is not None and asked.budget == Budget():
         message = "budget names no limit; give max_steps, max_epochs or max_seconds"
         errors.append(FieldError("budget", "missing", message))
@@ -44,11 +55,19 @@ def parse_continuation(body: bytes) -> Continuation:
     return asked
 
 
-def _renamed(error: FieldError) -> FieldError:
-    """Put the reader's error for an unknown field into the words of a job."""
+def _renamed(error: FieldError, value: Any) -> FieldError:
+    """Put the reader's error into the words of this call."""
+    if error.param == "checkpoint" and isinstance(value, dict):
+        message = (
+            "checkpoint must be final, or the step of a kept checkpoint (other weights have no"
+            f" optimizer's state to go on with); {shown(value.get('checkpoint'))} was given"
+        )
+        return FieldError("checkpoint", "unknown_value", message)
     if error.code != "unknown_field" or "." in error.param:
         return error
-    message = f"{error.param} cannot be changed by continuing; the only field here is budget"
+    message = (
+        f"{error.param} cannot be changed by continuing; the fields here are budget and checkpoint"
+    )
     return FieldError(error.param, error.code, message)
 
 

@@ -147,6 +147,13 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
         the jobs ahead that every worker able to run this one could take first."""
         ...
 
+    async def request_checkpoint(self, job_id: str) -> JobRecord:
+        """Ask whoever holds a running job to leave a checkpoint that stays.
+
+        Raises `NotFoundError`, and `ConflictError("not_running")`.
+        """
+        ...
+
     async def request_diagnosis(self, job_id: str, checkpoint: str) -> None:
         """Have a worker diagnose a terminal job's checkpoint. Asking again while that is not done
         changes nothing.

@@ -82,9 +82,10 @@ class WorkerStore(Protocol):
         """
         ...
 
-    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Wanted:
-        """Prolong the lease; returns what is wanted of the attempt now. The record's version does
-        not show it."""
+    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Wanted | int:
+        """Prolong the lease; returns what is wanted of the attempt now: a number asks it to leave a
+        checkpoint that stays, and to say so (`checkpoints_kept`). The record's version does not
+        show it."""
         ...
 
     def append_rows(

@@ -81,6 +81,17 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
             known_position(found) for found in await self._link.call(call_script("positions", *ids))
         ]
 
+    async def request_checkpoint(self, job_id: str) -> JobRecord:
+        match await self._link.call(call_script("request_checkpoint", job_id)):
+            case [b"not_running", status]:
+                raise ConflictError(
+                    "not_running",
+                    f"Job {job_id} is {status.decode()}: only one that is running writes"
+                    " checkpoints.",
+                )
+            case answer:
+                return self._changed(answer, job_id, "asked")
+
     async def request_diagnosis(self, job_id: str, checkpoint: str) -> None:
         match await self._link.call(call_script("request_diagnosis", job_id, checkpoint)):
             case [b"ok"]:

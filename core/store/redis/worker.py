@@ -90,10 +90,11 @@ class RedisStore:
                 self._link.call(call_script("lose_worker", name, MAX_ATTEMPTS))
         return True
 
-    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Wanted:
+    def renew(self, claim: Claim | TaskClaim, lease_s: float) -> Wanted | int:
         answer = self._link.call(call_script("renew", *held(claim), _ms(lease_s)))
         accept(answer, claim)
-        return cast(Wanted, answer[1].decode())
+        wanted = answer[1].decode()
+        return int(wanted) if wanted.isdigit() else cast(Wanted, wanted)
 
     def append_rows(
         self, claim: Claim, kind: HistoryKind, first_row: int, columns: Columns

@@ -22,6 +22,7 @@ from core.train.tensors.tensor_file import contents, joined, parse, pieces
 from core.train.tensors.tree import flatten, map_tensors, unflatten
 
 FOLDER: Final = "checkpoints"
+KEPT: Final = "kept"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,18 @@ def latest_first(names: Iterable[str]) -> list[str]:
 def step_name(step: int) -> str:
     """Return the artifact's name of the resume checkpoint after `step` updates."""
     return f"{FOLDER}/step_{step}.safetensors"
+
+
+def kept_name(step: int) -> str:
+    """Return the artifact's name of the weights that are kept of this step, because somebody asked
+    for them. The resume checkpoint of this step is kept as well."""
+    return f"{KEPT}/step_{step}.safetensors"
+
+
+def kept_step(name: str) -> int | None:
+    """Return the step in the name of kept weights; None: it is none."""
+    found = name.removeprefix(f"{KEPT}/step_").removesuffix(".safetensors")
+    return int(found) if found != name and found.isdigit() else None
 
 
 def step_of(name: str) -> int:

@@ -19,8 +19,9 @@ from core.train.checkpoint.snapshot import (
     Snapshot,
     encode,
     fingerprint,
+    kept_name,
+    kept_step,
     latest_first,
-    resume_points,
     step_of,
 )
 from core.train.tensors.tensor_file import pieces
@@ -53,8 +54,8 @@ class ArtifactWriter:
     """Writes a run's model files and resume checkpoints; use it as a context manager.
 
     Model files hold the weights alone, with the problem's metadata and `step` and `checkpoint`;
-    a resume checkpoint is a file of its own. Only the final files are waited for. A resume
-    checkpoint that fails on the way is left out: the training is worth more, and a disk that stays
+    a resume checkpoint is a file of its own. Only the final files are waited for. A checkpoint on
+    the way that fails is left out: the training is worth more, and a disk that stays
     full fails the final files. Every other file that fails raises.
     """
 
@@ -66,6 +67,7 @@ class ArtifactWriter:
         self._resumes = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._writing: deque[_Writing] = deque()
         self._on_disk: dict[str, int] | None = None
+        self._kept_steps: set[int] = set()
         self.awaited: dict[int, Json] = {}
         """Steps whose files are on their way, and what is known of their weights."""
 
@@ -93,6 +95,13 @@ class ArtifactWriter:
         """Hand in a model file. `weights` must not change any more."""
         size = sum(weight.numel() * weight.element_size() for weight in weights.values())
         self._hand_in(name, step, size, metrics, lambda: self._model(name, step, weights))
+
+    def save_kept(self, snapshot: Snapshot, weights: Mapping[str, Tensor], metrics: Json) -> None:
+        """Hand in a checkpoint that stays: its weights, which must not change any more, and all to
+        go on from, whose tensors may."""
+        self._kept_steps.add(snapshot.step)
+        self.save_model("kept", snapshot.step, weights, metrics)
+        self.save_resume(snapshot, metrics, passing=True)
 
     def save_resume(self, snapshot: Snapshot, metrics: Json, *, passing: bool = False) -> None:
         """Hand in a resume checkpoint; `passing`: its moment's tensors will change."""
@@ -146,7 +155,9 @@ class ArtifactWriter:
         while self._writing:
             self._take(saved)
         self._on_disk = None
-        dropped = [name for name in resume_points(self._artifacts) if step_of(name) > step]
+        names = self._artifacts.list()
+        later = [name for name in names if (at := kept_step(name)) is not None and at > step]
+        dropped = [*(name for name in latest_first(names) if step_of(name) > step), *later]
         for name in dropped:
             self._artifacts.delete(name)
         return saved, tuple(dropped)
@@ -157,7 +168,7 @@ class ArtifactWriter:
         failure = writing.done.exception()
         if failure is None:
             saved.append(self._saved(writing))
-        elif last or writing.name != "resume":
+        elif last or writing.name not in {"resume", "kept"}:
             raise failure
 
     def _hand_in(
@@ -197,7 +208,8 @@ class ArtifactWriter:
             "step": str(step),
             "thalweg_weights": str(WEIGHTS),
         }
-        return self._artifacts.write(f"{name}.safetensors", pieces(weights, metadata)), ()
+        file = kept_name(step) if name == "kept" else f"{name}.safetensors"
+        return self._artifacts.write(file, pieces(weights, metadata)), ()
 
     def _resume(self, name: str, pieces: Iterable[Buffer]) -> tuple[Stored, tuple[str, ...]]:
         stored = self._artifacts.write(name, pieces)
@@ -209,10 +221,14 @@ class ArtifactWriter:
         The store is listed once: this saver alone writes here while the job runs.
         """
         if self._on_disk is None:
-            sizes = self._artifacts.list()
-            self._on_disk = {name: sizes[name] for name in latest_first(sizes)}
-        sizes = self._on_disk
-        sizes[stored.name] = stored.size_bytes
+            found = self._artifacts.list()
+            self._on_disk = {name: found[name] for name in latest_first(found)}
+            self._kept_steps |= {at for name in found if (at := kept_step(name)) is not None}
+        kept = self._kept_steps
+        sizes = {name: size for name, size in self._on_disk.items() if step_of(name) not in kept}
+        if step_of(stored.name) in kept:
+            return ()
+        self._on_disk[stored.name] = sizes[stored.name] = stored.size_bytes
         if len(sizes) <= KEPT_ALWAYS:
             return ()
         dropped, kept_bytes = [], 0
@@ -226,5 +242,5 @@ class ArtifactWriter:
             except ArtifactError:
                 dropped.remove(name)
             else:
-                del sizes[name]
+                del self._on_disk[name]
         return tuple(dropped)

@@ -50,6 +50,7 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/jobs/{job_id}/history"),
         ("GET", "/v1/jobs/{job_id}/model"),
         ("GET", "/v1/jobs/{job_id}/checkpoints"),
+        ("POST", "/v1/jobs/{job_id}/checkpoints"),
         ("GET", "/v1/jobs/{job_id}/diagnosis"),
         ("GET", "/v1/jobs/{job_id}/plot"),
         ("POST", "/v1/studies"),
@@ -89,6 +90,9 @@ def test_all_references_lead_somewhere_and_all_schemas_are_schemas(document: Jso
         assert "HTTPValidationError" not in name
 
 
+NO_BODY = ("cancel", "pause", "resume", "apply", "checkpoints")
+
+
 def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(ids)) == len(ids)
@@ -103,7 +107,7 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
         named = set(re.findall(r"{(\w+)}", path))
         declared = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
         assert named == declared
-        if method == "post" and not path.endswith(("cancel", "pause", "resume", "apply")):
+        if method == "post" and not path.endswith(NO_BODY):
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             special = {"continue": "Continuation", "diagnosis": "DiagnosisRequest"}
             usual = "StudySpec" if path.startswith("/v1/studies") else "JobSpec"
@@ -294,6 +298,7 @@ def test_replies_are_as_the_document_says(api: Api, document: Json) -> None:
         ("get", f"{job}/checkpoints", ""),
         ("get", f"{job}/diagnosis", ""),
         ("post", f"{job}/remedies/{{index}}/apply", ""),
+        ("post", f"{job}/checkpoints", ""),
         ("post", f"{job}/pause", ""),
         ("post", f"{job}/resume", ""),
         ("post", f"{job}/cancel", ""),

@@ -286,3 +286,34 @@ def test_a_path_is_drawn_in_two_dimensions_only(api: Api, spec: Json) -> None:
 def test_a_picture_that_is_not_built_is_refused(api: Api, query: str) -> None:
     reply = api.http.get(f"/v1/jobs/{with_rows(api)}/plot?{query}")
     assert refused_params(reply) == [query.split("=", maxsplit=1)[0]]
+
+
+def test_a_running_job_is_asked_for_a_checkpoint(api: Api) -> None:
+    job_id = api.post()["id"]
+    path = f"/v1/jobs/{job_id}/checkpoints"
+    body = problem_of(api.http.post(path), 409, "not_running")
+    assert "queued" in body["detail"]
+    claim = api.worker.claim()
+    reply = api.http.post(path)
+    assert (reply.status_code, reply.headers["location"]) == (202, path)
+    assert reply.json()["timeline"][-1]["event"] == "checkpoint_requested"
+    assert api.worker.store.renew(claim, 60) == 1
+    assert refused_params(api.http.post(path, json={"step": 5})) == [""]
+    api.worker.close(claim)
+    problem_of(api.http.post(path), 409, "not_running")
+
+
+def test_a_step_names_the_weights_that_are_kept_of_it(api: Api) -> None:
+    job_id = saved_job(api, "initial", "best", "kept", "final", closed=False)
+    for step, name in enumerate(("initial", "best", "kept", "final")):
+        reply = api.http.get(f"/v1/jobs/{job_id}/model", params={"checkpoint": step})
+        assert reply.content == WEIGHTS + name.encode()
+        assert reply.headers["etag"]
+    for wrong, code in ((7, "no_checkpoint"), (10**14, "no_checkpoint")):
+        reply = api.http.get(f"/v1/jobs/{job_id}/model", params={"checkpoint": wrong})
+        assert "0, 1, 2, 3" in problem_of(reply, 409, code)["detail"]
+    for word in ("raw", "-1", "1.5", "kept", "resume", "", "9" * 16):
+        reply = api.http.get(f"/v1/jobs/{job_id}/model", params={"checkpoint": word})
+        assert refused_params(reply) == ["checkpoint"]
+    listed = [each["name"] for each in api.get(f"/v1/jobs/{job_id}/checkpoints")["data"]]
+    assert listed == ["final", "kept", "best", "initial"]

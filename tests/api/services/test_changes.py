@@ -180,7 +180,14 @@ def test_labels_are_merged_and_lists_follow_them(twin: Twin) -> None:
 def test_a_change_of_nothing_changes_nothing(twin: Twin) -> None:
     path = post(twin)
     before = twin.api.http.get(path)
-    for body in ({}, {"labels": {}}, {"name": None}, {"labels": {"gone": None}}, {"priority": 5}):
+    bodies: list[Json] = [
+        {},
+        {"labels": {}},
+        {"name": None},
+        {"labels": {"gone": None}},
+        {"priority": 5},
+    ]
+    for body in bodies:
         reply = patch(twin, path, body)
         assert (reply.status_code, reply.json()) == (200, before.json())
         assert reply.headers["etag"] == before.headers["etag"]
@@ -263,13 +270,13 @@ def test_what_was_kept_is_found_once_its_time_is_over(twin: Twin) -> None:
     path = post(twin)
     twin.api.http.post(f"{path}/cancel")
     patched(twin, path, {"keep_until": LONG_AFTER})
-    namespace = twin.api.settings.namespace
     id_ = path.rpartition("/")[2]
-    (ended,) = (twin.raw.hget(f"{namespace}:{noun}:{id_}", "ended_ms") for noun in
-                (["job"] if "job" in id_ else ["study"]))  # fmt: skip
-    noun = "job" if "job" in id_ else "study"
+    namespace = twin.api.settings.namespace
+    key = f"{namespace}:{id_.partition('_')[0]}:{id_}"
+    ended = twin.raw.hget(key, "ended_ms")
+    assert isinstance(ended, bytes)
     assert list(twin.api.worker.store.expire(None, 0, 100)) == []
-    twin.raw.hset(f"{namespace}:{noun}:{id_}", "keep_ms", 1)
+    twin.raw.hset(key, "keep_ms", 1)
     twin.raw.zadd(f"{namespace}:kept", {id_: 1})
     assert list(twin.api.worker.store.expire(1e6, None, 100)) == []
     assert twin.raw.zscore(f"{namespace}:finished", id_) == float(ended)

@@ -24,7 +24,7 @@ from core.messages import (
     Settled,
 )
 from core.specs.job import JobSpec
-from core.train.events import Control, RunEvent
+from core.train.events import CheckpointRequests, Control, RunEvent
 from core.train.loop import run
 
 Json = dict[str, Any]
@@ -144,6 +144,7 @@ def train(
     resume: bool = False,
     stored_rows: dict[Kind, int] | None = None,
     block_size: int | None = None,
+    asked: CheckpointRequests | None = None,
     clock: Callable[[], float] = perf_counter,
 ) -> Trained:
     artifacts = LocalJob(folder, JOB)
@@ -157,6 +158,7 @@ def train(
         stored_rows=stored_rows,
         device="cpu",
         block_size=block_size,
+        asked=asked,
         clock=clock,
     )
     return Trained(ending, received, artifacts)

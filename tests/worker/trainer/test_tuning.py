@@ -76,6 +76,7 @@ class Control:
     """Asks to stop at the read after `reads`; None: never."""
 
     dropped: tuple[int, ...] = ()
+    keep = 0
 
     def __init__(self, request: Literal["cancel", "hand_over"], reads: int | None) -> None:
         self._request = request

@@ -1,4 +1,5 @@
-"""Pauses in the store: of jobs and studies, wherever they stand and whatever comes in between."""
+"""Pauses in the store, of jobs and studies, wherever they stand and whatever comes in between; and
+checkpoints that are asked for."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,8 +10,8 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.errors import ConflictError
-from core.jobs import HELD, TERMINAL, Status
+from core.errors import ConflictError, NotFoundError
+from core.jobs import HELD, STATUSES, TERMINAL, Status
 from core.store.protocols.types import Claim, NewJob, TaskClaim
 from core.store.redis import AsyncRedisStore, RedisStore
 from tests.core.store.conftest import Twin
@@ -287,6 +288,48 @@ async def test_a_study_that_was_paused_between_tasks_is_cancelled_whole(
     assert (study.status, study.counts["cancelled"]) == ("cancelled", 4)
     assert worker.num_queued() == 0
     await api.studies.delete(study_id)
+
+
+# --- checkpoints that are asked for
+
+
+async def test_a_request_is_told_until_it_is_answered(
+    bring_to: Bring, api: AsyncRedisStore, worker: RedisStore
+) -> None:
+    job_id, claim = await bring_to("running")
+    assert worker.renew(claim, 60) == "running"
+
+    job = await api.request_checkpoint(job_id)
+
+    assert (job.status, job.timeline.entries[-1].event) == ("running", "checkpoint_requested")
+    assert worker.renew(claim, 60) == 1
+    await api.request_checkpoint(job_id)
+    assert worker.renew(claim, 60) == 2
+    worker.update(claim, {"checkpoints_kept": 1})
+    assert worker.renew(claim, 60) == 2
+    worker.lose(claim)
+    again = hold(worker)
+    assert worker.renew(again, 60) == 2
+    await api.request_pause(job_id)
+    assert worker.renew(again, 60) == "pausing"
+    await api.request_resume(job_id)
+    assert isinstance(again, Claim)
+    worker.update(again, {"checkpoints_kept": 2})
+    assert worker.renew(again, 60) == "running"
+
+
+@pytest.mark.parametrize("status", sorted({*STATUSES} - {"running"}))
+async def test_only_a_running_job_is_asked_for_one(
+    status: Status, bring_to: Bring, api: AsyncRedisStore
+) -> None:
+    job_id, _ = await bring_to(status)
+    before = await api.get(job_id)
+    with pytest.raises(ConflictError, match=status) as refused:
+        await api.request_checkpoint(job_id)
+    assert refused.value.conflict_code == "not_running"
+    assert await api.get(job_id) == before
+    with pytest.raises(NotFoundError):
+        await api.request_checkpoint("job_nowhere")
 
 
 # --- whatever comes in between
