@@ -235,21 +235,25 @@ class TaskProgress:
         run = self._records[ended.run]
         if run.terminal or ended.reason == "handed_over":
             return []  # a resumed attempt repeats what the former has reported
-        record = replace(
-            run,
-            result=ended.result,
-            best=_json(ended.best),
-            share_s=ended.share_s,
-            fused=ended.fused,
-            target=_json(ended.target),
-            paused=None,
-        )
+        reported: Json = {
+            "result": ended.result,
+            "best": _json(ended.best),
+            "share_s": ended.share_s,
+            "fused": ended.fused,
+            "target": _json(ended.target),
+            "paused": None,
+        }
         if ended.reason != "finished":
-            return self._keep([_stopped(record, error)])
+            return self._keep([_stopped(replace(run, **reported), error)])
         metric = self._metric.at_end(run.index, ended.result)
         # Any weights of the record are those of a rung: those of the end are written last.
         succeeded = replace(
-            record, status="succeeded", outcome=ended.outcome, metric=metric, weights=None
+            run,
+            status="succeeded",
+            outcome=ended.outcome,
+            metric=metric,
+            weights=None,
+            **reported,
         )
         return self._keep([succeeded])
 

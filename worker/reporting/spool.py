@@ -4,9 +4,11 @@ While a file holds rows, later ones join it, so that the order stays.
 """
 
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from io import BufferedRandom
 from pathlib import Path
 
@@ -30,13 +32,13 @@ class Rows:
     columns: Columns
     truncate: bool = False
     run: int = 0
-    arrived: float = 0.0
+    arrived: float = field(default_factory=time.monotonic)
 
     @property
     def num_rows(self) -> int:
         return len(self.columns["step"])
 
-    @property
+    @cached_property
     def num_bytes(self) -> int:
         return sum(column.nbytes for column in self.columns.values())
 
@@ -168,7 +170,7 @@ class Spool:
             self._read_at = 0
         header, columns = frame
         del header["type"]
-        return Rows(columns=columns, **header)
+        return Rows(columns=columns, arrived=0.0, **header)
 
 
 def join(batches: list[Rows]) -> list[Rows]:

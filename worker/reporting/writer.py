@@ -10,7 +10,6 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -123,10 +122,9 @@ class Writer(ABC, Generic[Written]):
         self._backlog.close()
 
     def _put(self, several: list[Rows]) -> None:
-        now = time.monotonic()
         with self._cond:
             for rows in several:
-                self._backlog.put(replace(rows, arrived=now))
+                self._backlog.put(rows)
             self._cond.notify_all()
 
     def _note(self, notes: Notes) -> None:

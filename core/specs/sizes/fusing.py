@@ -2,6 +2,7 @@
 torch."""
 
 from collections.abc import Hashable, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from core.specs.data import Inline
@@ -135,13 +136,16 @@ def fused_layers(layers: Expanded, rows: int) -> bool:
     )
 
 
+_ALL_BUT_SEED: Final = itemgetter(*(name for name in JobSpec.model_fields if name != "seed"))
+
+
 def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
     """Return the specs' numbers by stack, each in order and the stacks by their first; a run that
     cannot be fused is a group of its own."""
     found: dict[Hashable, list[int]] = {}
     keys: dict[tuple[int, ...], Hashable | None] = {}  # repeats share all but their seed
     for number, spec in enumerate(specs):
-        parts = tuple(id(part) for name, part in spec if name != "seed")
+        parts = tuple(map(id, _ALL_BUT_SEED(vars(spec))))
         if parts not in keys:
             keys[parts] = structure_key(spec)
         key = keys[parts]

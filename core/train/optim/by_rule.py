@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.train.optim.rules.base import Options, Rule, bounded, numbers_in, switches_in
+from core.train.optim.rules.base import Options, Rule, bounded, largest, numbers_in, switches_in
 
 
 class ByRule(torch.optim.Optimizer):
@@ -75,8 +75,8 @@ class ByRule(torch.optim.Optimizer):
                 hyper, memory, group["updates"], self._options
             )
         group["memory"] = {name: column.item() for name, column in memory.items()}
-        dtype = group["params"][0].dtype
-        return columns._make(bounded(column.item(), dtype) for column in columns)
+        most = largest(group["params"][0].dtype)
+        return columns._make(bounded(column.item(), most) for column in columns)
 
     def _move_together(
         self, parameters: Sequence[Tensor], coefficients: Any, group: dict[str, Any]

@@ -24,11 +24,11 @@ class _Held:
         self.steps = np.where(better, step, self.steps)
         if self.weights is None:
             self.weights = {name: weight.clone() for name, weight in weights.items()}
-        elif better.all():
+        elif np.count_nonzero(better) == len(better):
             for name, weight in weights.items():
                 self.weights[name].copy_(weight)
         else:
-            index = torch.from_numpy(np.flatnonzero(better))
+            index = torch.from_numpy(better.nonzero()[0])
             for name, weight in weights.items():
                 index = index.to(weight.device)
                 self.weights[name].index_copy_(0, index, weight.index_select(0, index))
@@ -64,6 +64,8 @@ class StackedBest:
     def __init__(self, signs: Column) -> None:
         """Take each slot's sign of its losses (`core.specs.direction`)."""
         self._signs = signs
+        self._falls = bool((signs == 1.0).all())
+        """Whether all losses are to fall: their sign changes nothing then."""
         self._held = _Held(signs)
         self._candidate = _Held(signs)
 
@@ -75,13 +77,18 @@ class StackedBest:
 
     def is_beaten(self, losses: Column) -> bool:
         """Tell whether one of these losses is better than its slot's best."""
-        return bool((self._signs * losses < self._signs * self._held.losses).any())
+        return bool(self._better(losses).any())
 
     def offer(self, step: int, losses: Column, weights: Weights, *, recorded: bool) -> None:
         """Take the losses that are better than the best."""
-        better = self._signs * losses < self._signs * self._held.losses
-        if better.any():
+        better = self._better(losses)
+        if np.count_nonzero(better):
             (self._held if recorded else self._candidate).take(step, losses, better, weights)
+
+    def _better(self, losses: Column) -> NDArray[np.bool_]:
+        held, signs = self._held.losses, self._signs
+        found: NDArray[np.bool_] = losses < held if self._falls else signs * losses < signs * held
+        return found
 
     def recorded(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Column]:
         """Return the steps and losses of the slots' best recorded losses; step −1 without any."""

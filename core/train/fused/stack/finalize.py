@@ -83,10 +83,13 @@ class Endings:
         found = self._best.of(end.slots, last_row if self._evaluations is None else -1)
         steps, losses, best = found[0], found[1], {k: w.cpu() for k, w in found[2].items()}
         metadata = problem.metadata()
+        count = len(end.slots)
+        each_initial, each_final = _each(initial, count), _each(final, count)
+        each_best = _each(best, count)
         for row, slot in enumerate(end.slots.tolist()):
             value = None if heights is None else float(heights[row])
-            of_final = _row(final, row)
-            of_best = int(steps[row]), float(losses[row]), _row(best, row)
+            of_final = each_final[row]
+            of_best = int(steps[row]), float(losses[row]), each_best[row]
             step, loss, weights = self._best_of(slot, of_best, of_final)
             trace = self._traces.one(slot)
             outcome = self._outcome(end, slot, trace, finite=bool(finite[row]))
@@ -97,7 +100,7 @@ class Endings:
             yield (
                 RunEnding(int(end.names[row]), ending, True, float(end.share_s[row])),
                 RunWeights(
-                    _row(initial, row), weights if step >= 0 else None, of_final, step, end.step,
+                    each_initial[row], weights if step >= 0 else None, of_final, step, end.step,
                     metadata,
                 ),
             )  # fmt: skip
@@ -111,12 +114,15 @@ class Endings:
         steps, _, best = self._best.of(slots, -1)
         best = {name: weight.cpu() for name, weight in best.items()}
         metadata = self._problem.metadata()
+        count = len(slots)
+        each_initial, each_final = _each(initial, count), _each(final, count)
+        each_best = _each(best, count)
         for row, best_step in enumerate(steps.tolist()):
-            of_best = _row(best, row) if best_step >= 0 else None
+            of_best = each_best[row] if best_step >= 0 else None
             at = best_step
             if is_best[row]:
-                of_best, at = _row(final, row), step
-            yield RunWeights(_row(initial, row), of_best, _row(final, row), at, step, metadata)
+                of_best, at = each_final[row], step
+            yield RunWeights(each_initial[row], of_best, each_final[row], at, step, metadata)
 
     def _best_of(
         self, slot: int, best: tuple[int, float, Weights], final: Weights
@@ -163,8 +169,10 @@ def _rows(weights: Weights, index: Slots) -> Weights:
     return {name: w.index_select(0, at.to(w.device)).cpu() for name, w in weights.items()}
 
 
-def _row(weights: Weights, row: int) -> Weights:
-    return {name: weight[row] for name, weight in weights.items()}
+def _each(weights: Weights, count: int) -> list[Weights]:
+    """Return the weights row by row, of so many rows; none of any weights are none of each."""
+    rows = {name: weight.unbind() for name, weight in weights.items()}
+    return [{name: its[row] for name, its in rows.items()} for row in range(count)]
 
 
 def _all_finite(weights: Weights) -> NDArray[np.bool_]:

@@ -125,8 +125,11 @@ class Hyperparameters:
         }
         self._read()
 
-    def step(self, losses: Column, running: np.ndarray[Any, Any]) -> None:
-        """Go on to the next update. `losses` of the rows before it, of the runs `running`."""
+    def step(self, losses: Column, running: np.ndarray[Any, Any]) -> bool:
+        """Go on to the next update; tell whether a number may be another one for it. `losses` of
+        the rows before it, of the runs `running`."""
+        if not (self._shapes or self._alone):
+            return False
         for shape, _ in self._shapes:
             shape.step()
         if self._alone:
@@ -134,6 +137,7 @@ class Hyperparameters:
                 if run in self._alone:
                     self._alone[run][1].step(loss)
         self._read()
+        return True
 
     def _read(self) -> None:
         """Take over what the schedules say."""

@@ -93,7 +93,10 @@ class Stack:
         self._endings = Endings(self.problem, self.traces, self.best, self.evaluations, initial)
         self._slots = np.arange(count)
         """The number of the run in each slot."""
-        self._live = np.ones(count, dtype=bool)
+        self._live, self._running = np.ones(count, dtype=bool), count
+        self._first_limit = int(self._limits.min())
+        self._evaluates_own = self._mover.evaluated is None
+        """Whether evaluations and results are of the parameters themselves."""
         self._places = places(first, self.problem.packing.shapes, self.problem.rows.dtype)
         self._compacts = device.type == "cpu"
         self._updates = 0
@@ -138,25 +141,26 @@ class Stack:
         left: Left = "ended"
         if self.step == 0:
             self.begin()
-        while True:
-            self._end_spent()
-            if not self._live.any():
-                break
-            if self.step == stop_step:
-                return "paused"
-            request = control.stop_requested
-            if request == "hand_over" and between is not None:
-                return "handed_over"
-            if request is not None:
-                left = "cancelled" if request == "cancel" else "handed_over"
-                self._end(self._live, "cancelled" if request == "cancel" else "handed_over")
-                break
-            if control.dropped:
-                dropped = np.isin(self._names[self._slots], list(control.dropped))
-                self._end(self._live & dropped, "cancelled")
-            if between is not None:
-                between(self, self._marked)
-            self._take_step()
+        with np.errstate(all="ignore"):  # set once: it costs as much as several of a step's sums
+            while True:
+                self._end_spent()
+                if not self._running:
+                    break
+                if self.step == stop_step:
+                    return "paused"
+                request = control.stop_requested
+                if request == "hand_over" and between is not None:
+                    return "handed_over"
+                if request is not None:
+                    left = "cancelled" if request == "cancel" else "handed_over"
+                    self._end(self._live, "cancelled" if request == "cancel" else "handed_over")
+                    break
+                if control.dropped:
+                    dropped = np.isin(self._names[self._slots], list(control.dropped))
+                    self._end(self._live & dropped, "cancelled")
+                if between is not None:
+                    between(self, self._marked)
+                self._take_step()
         self._emit(PopulationProgress(self._updates, 0))
         return left
 
@@ -189,7 +193,7 @@ class Stack:
         norms: torch.Tensor = torch.linalg.vector_norm(gradient, dim=1)
         row = torch.stack([losses, norms]).double().cpu().numpy()
         self._enter(row[0], np.where(np.isfinite(row[0]), row[1], math.nan))
-        if not self._live.any():
+        if not self._running:
             return
         self._mover.move(problem.rows, gradient, norms)
         problem.commit()
@@ -204,12 +208,14 @@ class Stack:
         where = None if points is None else points.cpu().numpy()
         rates = self._mover.rates
         kept = self._rows.put(self.step, losses, rates, norms, where, self._share_s)
-        own = self._mover.evaluated is None
-        if self.evaluations is None and (own or self.best.is_beaten(losses)):
-            with self.at_result_weights():
+        if self.evaluations is None:
+            if self._evaluates_own:
                 self.best.offer(self.step, losses, self.problem.weights, recorded=kept)
+            elif self.best.is_beaten(losses):
+                with self.at_result_weights():
+                    self.best.offer(self.step, losses, self.problem.weights, recorded=kept)
         codes = self.traces.observe(losses, norms)
-        if codes.any():
+        if np.count_nonzero(codes):
             for code, outcome in enumerate(OUTCOMES):
                 if outcome is not None:
                     self._end(self._live & (codes == code), "finished", outcome)
@@ -218,7 +224,7 @@ class Stack:
 
     def _account(self) -> None:
         """Count what the step cost, and let ended slots go."""
-        now, running = self._clock(), int(self._live.sum())
+        now, running = self._clock(), self._running
         self._updates += running
         self._share_s += (now - self._marked) / max(1, running)
         self._marked = now
@@ -238,6 +244,8 @@ class Stack:
 
     def _end_spent(self) -> None:
         """End the runs whose budget is spent."""
+        if self.step < self._first_limit and not self._timed:
+            return
         spent = self._live & (self._limits[self._slots] <= self.step)
         if self._timed and self.step > 0:
             elapsed, _ = self.times(self._slots)
@@ -248,7 +256,7 @@ class Stack:
         self, which: NDArray[np.bool_], reason: EndReason, outcome: Outcome | None = None
     ) -> None:
         """End the runs in these slots; `outcome`: the row at hand showed it."""
-        if not which.any():
+        if not np.count_nonzero(which):
             return
         slots = np.flatnonzero(which)
         runs = self._slots[slots]
@@ -261,6 +269,7 @@ class Stack:
             for ending, weights in self._endings.of(end):
                 self._emit(RunOver(ending, weights))
         self._live = self._live & ~which
+        self._running = int(self._live.sum())
 
     def flush(self) -> None:
         """Send all rows that have not left."""
@@ -317,7 +326,7 @@ class Stack:
             self.compact(state["slots"])
         for name, weight in state["weights"].items():
             self.problem.weights[name].copy_(weight)
-        self._live = state["live"]
+        self._live, self._running = state["live"], int(state["live"].sum())
         for name, part in self.parts.items():
             part.load_state(state["parts"][name])
         self.step, self._updates = state["step"], state["updates"]

@@ -13,7 +13,7 @@ from core.specs.job import ClipNorm, ClipValue, JobSpec
 from core.specs.optimizers import hidden_matrices
 from core.train.fused.problems.packing import Packing
 from core.train.fused.stack.hyperparameters import Hyperparameters, options_of
-from core.train.optim.rules.base import Memory, Options, Rule, bounded
+from core.train.optim.rules.base import Memory, Options, Rule, bounded, largest
 from core.train.optim.torch_rules.build import rule_of
 
 PIECE: Final = 2**17
@@ -88,6 +88,9 @@ class OptimizerStep:
         self._maximize = self._options.switches.get("maximize", False)
         self._clip = Clipping([specs[run] for run in self._runs], rows)
         self._device = rows.device
+        self._largest = largest(rows.dtype)
+        self._rates: NDArray[np.float64] | None = None
+        """Each slot's rate, as long as it stays."""
         self._parts = packing.spans
         self._moved = list(packing.spans) if rule.unit == "parameter" else [slice(0, packing.width)]
         """What is updated together: columns of the rows."""
@@ -111,16 +114,15 @@ class OptimizerStep:
         return rows
 
     def move(self, rows: Tensor, gradient: Tensor, norms: Tensor) -> None:
-        """Make one update of every slot's parameters, in place."""
+        """Make one update of every slot's parameters, in place. What overflows in NumPy makes its
+        run diverge, and is no fault of the others': who calls this many times keeps it quiet."""
         self._updates += 1
         gradient = self._clip(gradient, norms)
         if self._maximize:
             gradient = -gradient
-        # What overflows makes its run diverge, and is no fault of the others'.
-        with np.errstate(all="ignore"):
-            columns, self._memory = self._rule.coefficients(
-                self.hyper.columns, self._memory, self._updates, self._options
-            )
+        columns, self._memory = self._rule.coefficients(
+            self.hyper.columns, self._memory, self._updates, self._options
+        )
         scalars = [self._scalar(column, rows) for column in columns]
         for state, moved in zip(self._states, self._moved, strict=True):
             self._update(state, rows[:, moved], gradient[:, moved], scalars, type(columns))
@@ -152,15 +154,18 @@ class OptimizerStep:
 
     def next_step(self, losses: NDArray[np.float64]) -> None:
         """Move the schedules on; `losses` of the row before the update, a slot each."""
-        self.hyper.step(losses, self._runs)
+        if self.hyper.step(losses, self._runs):
+            self._rates = None
 
     @property
     def rates(self) -> NDArray[np.float64]:
         """Each slot's rate of the next update."""
-        return self.hyper.rates[self._runs]
+        if self._rates is None:
+            self._rates = self.hyper.rates[self._runs]
+        return self._rates
 
     def compact(self, kept: NDArray[np.int64]) -> None:
-        self._runs = self._runs[kept]
+        self._runs, self._rates = self._runs[kept], None
         index = torch.from_numpy(kept).to(self._device)
         self._clip.compact(index)
         self._states = [_at(state, index) for state in self._states]
@@ -176,6 +181,7 @@ class OptimizerStep:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self._updates, self._memory, self._runs = state["updates"], state["memory"], state["runs"]
+        self._rates = None
         for mine, saved in zip(self._of_parameters(), state["states"], strict=True):
             for tensor, column in zip(mine, saved, strict=True):
                 if tensor is not None:
@@ -197,7 +203,7 @@ class OptimizerStep:
     def resume(self, columns: dict[str, Any]) -> None:
         """Resume from columns. A state that was not kept where a run comes from is 0: it was
         without effect there."""
-        self._updates = int(columns["updates"][0])
+        self._updates, self._rates = int(columns["updates"][0]), None
         for name, column in self._memory.items():
             column[self._runs] = columns[f"memory.{name}"]
         for number, states in enumerate(self._of_parameters()):
@@ -217,9 +223,11 @@ class OptimizerStep:
     def _scalar(self, column: NDArray[np.float64], like: Tensor) -> float | Tensor:
         """Return a plain number where it is the same in all runs that the stack began with,
         whichever of them still train; else a column."""
-        first = column[0]
-        if len(column) == 1 or (not self.hyper.follows_losses and bool((column == first).all())):
-            return bounded(float(first), like.dtype)  # a column may overflow
+        same = len(column) == 1 or (
+            not self.hyper.follows_losses and bool((column == column[0]).all())
+        )
+        if same:
+            return bounded(column.item(0), self._largest)  # a column may overflow
         return self._tensor(column[self._runs], like)
 
     def _tensor(self, column: NDArray[np.float64], like: Tensor) -> Tensor:

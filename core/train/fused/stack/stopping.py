@@ -38,6 +38,8 @@ class Traces:
             each._replace(patience=never.patience, min_delta=never.min_delta, sign=1.0) != never
             for each in rules
         )
+        self._falls = all(each.sign == 1.0 for each in rules)
+        """Whether all losses are to fall: their sign changes nothing then."""
         self._waits = bool(np.isfinite(self._rules.patience).any())
         self.initial = np.full(runs, np.nan)
         """Losses of the initial weights; NaN where they are row 0's."""
@@ -65,8 +67,8 @@ class Traces:
         self.num_rows += 1
         rules = self._rules
         finite = np.isfinite(losses)
-        levels = rules.sign * losses
-        better = finite & (levels < rules.sign * self.best)
+        levels = losses if self._falls else rules.sign * losses
+        better = finite & (levels < (self.best if self._falls else rules.sign * self.best))
         self.best = np.where(better, losses, self.best)
         codes = np.zeros(len(losses), dtype=np.int8)
         if self._waits:
@@ -94,7 +96,8 @@ class Traces:
             reference=float(self.reference[slot]),
             waited=int(self.waited[slot]),
         )
-        trace.tail.extend(float(self.tail[row % TAIL, slot]) for row in rows)
+        tail = self.tail[:, slot].tolist()
+        trace.tail.extend(tail[row % TAIL] for row in rows)
         return trace
 
     def compact(self, kept: NDArray[np.int64]) -> None:

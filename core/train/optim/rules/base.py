@@ -64,14 +64,15 @@ def switches_in(options: Mapping[str, Any]) -> dict[str, bool]:
     return {name: value for name, value in options.items() if isinstance(value, bool)}
 
 
-def bounded(number: float, dtype: torch.dtype) -> float:
-    """Return the number, or an infinite one where it overflows in `dtype`: torch refuses plain
-    numbers that do."""
-    return number if abs(number) <= _largest(dtype) else math.copysign(math.inf, number)
+def bounded(number: float, most: float) -> float:
+    """Return the number, or an infinite one where it exceeds `most`, the `largest` of its dtype:
+    torch refuses plain numbers that do."""
+    return number if -most <= number <= most else math.copysign(math.inf, number)
 
 
 @cache
-def _largest(dtype: torch.dtype) -> float:
+def largest(dtype: torch.dtype) -> float:
+    """Return the largest finite number of the dtype."""
     return float(torch.finfo(dtype).max)
 
 
@@ -171,7 +172,7 @@ def as_tensor(value: Scalar, like: Tensor) -> Tensor:
 def split_decay(hyper: Hyper, options: Options) -> tuple[Column, Column]:
     """Split weight decay into a part of the gradient, and a part of the update (decoupled)."""
     decay = hyper["weight_decay"]
-    none = np.zeros_like(decay)
+    none = np.zeros(len(decay))
     if options.switches["decoupled_weight_decay"]:
         return none, hyper["lr"] * decay
     return decay, none
