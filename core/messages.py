@@ -5,7 +5,7 @@ A report is also the event that leaves the training loop, so that each of its fi
 nothing of torch is in it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -19,6 +19,10 @@ Columns = dict[str, NDArray[np.float64]]
 `step` is always there."""
 Kind = Literal["train", "eval"]
 """The kind of a history."""
+Times = list[list[float]]
+"""Times at which a run came to its steps: (step, seconds of training since step 0) each, in the
+order of the seconds. One that has the step of an earlier one, or a smaller, says that the run went
+back: the earlier ones from that step on hold no more."""
 CheckpointName = Literal["initial", "best", "final", "kept", "resume"]
 Phase = Literal["preparing", "training", "saving", "tuning", "diagnosing"]
 """The phase of a job. The loop's own are `preparing`, `training` and `saving`; the others are its
@@ -196,6 +200,8 @@ class HistoryRows:
     kind: Kind
     first_row: int
     columns: Columns
+    times: Times = field(default_factory=list)
+    """Times at which the run came to these rows and to those before them."""
 
 
 @dataclass(frozen=True)
@@ -282,6 +288,9 @@ class RowsOfRuns:
 
     Attributes:
         truncate: what is stored from these rows on is of steps that were taken back.
+        times: when they came to these rows, together: seconds since they began to train together.
+        unit: which of the task's groups of runs they are, each of which has times of its own.
+        earlier_s: of each run, the seconds of training before that.
     """
 
     kind: Kind
@@ -290,6 +299,9 @@ class RowsOfRuns:
     lengths: list[int]
     columns: Columns
     truncate: bool = False
+    times: Times = field(default_factory=list)
+    unit: int = 0
+    earlier_s: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,16 @@ from api.history.downsample import (
     merged,
     num_points_left,
 )
+from api.http.encoding import to_json
 from core.errors import FieldError, InvalidInputError
 from core.jobs import TERMINAL
+from core.specs.job import JobSpec
+from core.specs.sizes.shapes import epochs_at
+from core.specs.studies.parse import run_spec
 from core.store.history.chunks import row_after, steps_of
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
 from core.store.protocols.api import ApiStore
+from core.studies import study_of
 
 MAX_NUMBERS: Final = 2_000_000
 """Numbers in one reply: a page of a wide series may hold fewer rows than were asked for."""
@@ -35,6 +40,8 @@ _POSSIBLE: Final[dict[HistoryKind, tuple[str, ...]]] = {
     "eval": ("loss", "accuracy", "mae"),
 }
 """Every series that a history may have (`core.specs.sizes.shapes.history_widths`)."""
+DERIVED: Final = ("time_s", "epoch")
+"""Series that every history has, made from the steps of its rows for those who name them."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,8 @@ async def answer(
     meta = await store.history_meta(name, question.kind)
     names = wanted_series(question, meta)
     first = 0 if question.after is None else row_after(meta, question.after)
-    width = 1 + sum(meta.layout.widths[name] for name in names)
+    derived = [each for each in DERIVED if each in (question.series or ())]
+    width = 1 + len(derived) + sum(meta.layout.widths[name] for name in names)
     most = max(1, MAX_NUMBERS // width)
     method: Literal["exact", "minmax"] = "exact"
     if question.points is None or meta.num_rows <= min(question.points, most):
@@ -101,17 +109,51 @@ async def answer(
     else:
         columns = await _view(store, name, question, meta, names, most)
         method, end = METHOD, meta.num_rows
+    more = {each: await _derived(each, store, name, meta, columns["step"]) for each in derived}
     return Answer(
         whose=whose or {"job_id": name},
         kind=question.kind,
         columns={"step": columns["step"].astype(np.int64)}
-        | {series: columns[series] for series in names},
+        | {series: columns[series] for series in names}
+        | more,
         total=meta.num_rows,
         method=method,
         reaches_end=end >= meta.num_rows,
         terminal=meta.status in TERMINAL,
         first_nonfinite_step=meta.first_nonfinite_step,
     )
+
+
+async def _derived(
+    series: str,
+    store: ApiStore,
+    name: str,
+    meta: HistoryMeta,
+    steps: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Make a series of `DERIVED` for rows with these steps."""
+    if series == "epoch":
+        found = epochs_at(await _spec(store, name), steps.astype(np.int64))
+        if found is None:
+            why = "epoch is of passes over rows of data, and a function has none"
+            raise InvalidInputError([FieldError("series", "unsupported", f"series: {why}.")])
+        return found
+    line = await store.history_times(name)
+    first = np.arange(min(1, meta.num_rows))
+    if not line.covers(steps_of(meta, first)):
+        why = "time_s was not recorded where this began (by an older version): leave it out"
+        raise InvalidInputError([FieldError("series", "not_recorded", f"series: {why}.")])
+    return line.at(steps)
+
+
+async def _spec(store: ApiStore, name: str) -> JobSpec:
+    study_id = study_of(name)
+    if study_id is None:
+        job = await store.get(name)
+        return await asyncio.to_thread(JobSpec.model_validate_json, to_json(job.spec))
+    study = await store.studies.get(study_id)
+    (run,) = await store.studies.runs(study_id, [int(name.removeprefix(f"{study_id}:"))])
+    return await asyncio.to_thread(run_spec, study.spec, run.params, run.repeat, study.format)
 
 
 def no_rows(question: Question, whose: Mapping[str, str | int], *, terminal: bool) -> Answer:
@@ -121,6 +163,7 @@ def no_rows(question: Question, whose: Mapping[str, str | int], *, terminal: boo
     Raises `InvalidInputError` for one that no history has.
     """
     names = [] if question.series is None else _chosen(question.series, _POSSIBLE[question.kind])
+    names += [each for each in DERIVED if each in (question.series or ())]
     return Answer(
         whose=whose,
         kind=question.kind,
@@ -227,10 +270,11 @@ def _chosen(series: Sequence[str], known: Sequence[str]) -> list[str]:
         FieldError(
             "series",
             "unknown_series",
-            f"series: {name[:80]!r} is none of this history's: step, {', '.join(known)}.",
+            f"series: {name[:80]!r} is none of this history's: step, {', '.join(known)}; and"
+            f" {', '.join(DERIVED)}.",
         )
         for name in dict.fromkeys(series)
-        if name != "step" and name not in known
+        if name not in ("step", *DERIVED, *known)
     ]
     if mistakes:
         raise InvalidInputError(mistakes[:100])

@@ -98,7 +98,9 @@ class HistoryQuery(Query):
     kind: Literal["train", "eval"] = "train"
     """The kind of rows: one for each recorded step, or one for each evaluation."""
     series: Annotated[str, Field(max_length=1000)] | None = None
-    """Names of series with commas between; left out: all."""
+    """Names of series with commas between; left out: all that are stored. `time_s` (seconds of
+    training since step 0) and `epoch` (examples seen by training rows) come only where they are
+    named."""
     after: Annotated[int, Field(ge=-1), DIGITS] | None = None
     """Rows with a larger step only."""
     limit: Annotated[int, Field(ge=1, le=10_000), DIGITS] | None = None

@@ -100,6 +100,7 @@ class PeriodicWork:
         self._asked = asked or NoRequests()
         self._answered = 0
         self.began = clock()
+        reporter.begin(0, 0.0)
 
     @property
     def elapsed_s(self) -> float:
@@ -110,6 +111,7 @@ class PeriodicWork:
         """Go on after `snapshot.step` updates, whose evaluation and checkpoint are done."""
         self.step = snapshot.step
         self.began = self._clock() - snapshot.elapsed_s
+        self._reporter.begin(snapshot.step, snapshot.elapsed_s)
         self._look_ahead()
 
     def go_back(self, step: int) -> None:
@@ -177,7 +179,7 @@ class PeriodicWork:
         if not self._ledger.best_by_evaluation or self._ledger.evaluated_step == self.step:
             return
         if self._evaluation_s > SLOW_EVALUATION_S:
-            self._reporter.send_rows()
+            self._reporter.send_rows(self.step)
         began = self._clock()
         with self._descent.at_result_weights():
             metrics = self._descent.problem.evaluate()
@@ -199,7 +201,7 @@ class PeriodicWork:
         weights, which then take these ones' place). `row_entered`: this step's row has been
         entered, and whoever goes on enters it again.
         """
-        self._reporter.send_rows()
+        self._reporter.send_rows(self.step)
         copied = not last or self._descent.evaluated_elsewhere
         return self._snapshot(copied=copied, row_entered=row_entered)
 

@@ -100,8 +100,8 @@ class JobExecution(Training[Claim]):
 
     def _report(self, report: JobReport | TaskReport) -> None:
         match report:
-            case HistoryRows(kind, first_row, columns):
-                self._rows.add(kind, first_row, columns)
+            case HistoryRows(kind, first_row, columns, times):
+                self._rows.add(kind, first_row, columns, times)
             case Progress():
                 self._progress.advance(report)
                 self._rows.set(
@@ -243,6 +243,7 @@ class JobExecution(Training[Claim]):
                 outcome=outcome,
                 fields={**waiting, **last, **fields},
                 rows=rows,
+                times=self._rows.times,
             )
 
         now = self._insist(lambda: self._rows.finish(close))
@@ -256,7 +257,7 @@ class JobExecution(Training[Claim]):
 
     def _write(self, rows: list[Append], fields: Json) -> None:
         if rows or fields:
-            self._store.update(self._claim, fields, rows=rows)
+            self._store.update(self._claim, fields, rows=rows, times=self._rows.times)
 
     def _look_up(self) -> None:
         self._store.get(self._job.id)

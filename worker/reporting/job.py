@@ -9,6 +9,7 @@ from core.ids import rfc3339, utc_now
 from core.jobs import Event, TimelineEntry, Usage
 from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind
+from core.store.history.times import Times
 from core.store.protocols.types import Claim
 from core.store.protocols.worker import WorkerStore
 from worker.reporting.spool import Rows, join
@@ -47,11 +48,14 @@ class JobRows(Writer[Append]):
         self._kept: list[Rows] = []
         self._keep_bytes = 0 if resumed else keep_bytes
         self._untold: list[TimelineEntry] = []
+        self.times: Times = ()
+        """Times of the rows that are being written."""
         self._interventions = {_mark(each) for each in claim.job.interventions}
 
-    def add(self, kind: HistoryKind, first_row: int, columns: Columns) -> None:
-        """Take the rows `first_row …` of a history."""
-        rows = Rows(kind, first_row, columns, truncate=kind in self._to_truncate)
+    def add(self, kind: HistoryKind, first_row: int, columns: Columns, times: Times = ()) -> None:
+        """Take the rows `first_row …` of a history, and when the job came to them."""
+        cut = kind in self._to_truncate
+        rows = Rows(kind, first_row, columns, truncate=cut, times=times)
         self._to_truncate.discard(kind)
         if self._keep_bytes:
             self._keep_bytes = max(0, self._keep_bytes - rows.num_bytes)
@@ -107,7 +111,7 @@ class JobRows(Writer[Append]):
         return rows[0].columns if rows else {}
 
     def _send(self, rows: list[Append], notes: Notes) -> None:
-        self._store.update(self._claim, notes, rows=rows)
+        self._store.update(self._claim, notes, rows=rows, times=self.times)
         with self._cond:
             del self._untold[: len(notes.get("timeline", ()))]
             if "timeline" in self._notes:  # more was told meanwhile
@@ -116,6 +120,7 @@ class JobRows(Writer[Append]):
     def _prepare(self, rows: list[Rows]) -> list[Append]:
         """Cut histories down where batches say so, those before them written first; return the
         batches that are left to be written."""
+        self.times = [time for batch in rows for time in batch.times]
         left: list[Append] = []
         for batch in rows:
             if batch.truncate:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from core.store.history.layout import Columns, HistoryKind
+from core.store.history.times import Times
 from worker.trainer import frames
 
 History = tuple[int, HistoryKind]
@@ -25,7 +26,7 @@ History = tuple[int, HistoryKind]
 class Rows:
     """Rows `first_row …` of a history. `truncate`: the history is first cut down to `first_row`.
     `run`: whose it is, where there are several. `arrived`: when, on a monotonic clock; of rows that
-    were in a file, long ago."""
+    were in a file, long ago. `times`: when a job came to them and to those before them."""
 
     kind: HistoryKind
     first_row: int
@@ -33,6 +34,7 @@ class Rows:
     truncate: bool = False
     run: int = 0
     arrived: float = field(default_factory=time.monotonic)
+    times: Times = ()
 
     @property
     def num_rows(self) -> int:
@@ -151,6 +153,7 @@ class Spool:
             "first_row": rows.first_row,
             "truncate": rows.truncate,
             "run": rows.run,
+            "times": rows.times,
             "type": "rows",
         }
         self._file.write(frames.pack(header, rows.columns))
@@ -191,4 +194,4 @@ def _joined(chain: list[Rows]) -> Rows:
         return chain[0]
     names = chain[0].columns
     columns = {name: np.concatenate([rows.columns[name] for rows in chain]) for name in names}
-    return replace(chain[0], columns=columns)
+    return replace(chain[0], columns=columns, times=[t for rows in chain for t in rows.times])

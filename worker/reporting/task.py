@@ -1,7 +1,7 @@
 """The reports of a study's task on their way into the store."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -10,6 +10,7 @@ from core.jobs import AttemptEnd, Status, Usage
 from core.messages import RowsOfRuns
 from core.store.history.bundles import MAX_HISTORY_BYTES, num_bytes
 from core.store.history.layout import RunRows
+from core.store.history.times import RunTimes
 from core.store.protocols.types import Layouts, TaskClaim
 from core.store.protocols.worker import WorkerStudies
 from core.studies import RunRecord
@@ -82,6 +83,8 @@ BATCH_BYTES: Final = 4 * 2**20
 
 _DEVICE: Final = "device"
 _UPDATES: Final = "num_updates"
+_TIMES: Final = "times"
+_TIMED: Final = "timed"
 
 
 class TaskRows(Writer[RunRows]):
@@ -123,6 +126,11 @@ class TaskRows(Writer[RunRows]):
         self._placing = RowPlacement(layouts)
         self._over: set[int] = set()
         self._usage: Usage | None = None
+        self._times: dict[int, list[Sequence[float]]] = {}
+        """Times that have not been written, of each group of runs."""
+        self._timed: dict[int, RunTimes] = {}
+        """The group of each run whose rows came with times; and what of it was not written."""
+        self._untold: dict[int, RunTimes] = {}
         self._to_truncate = {(run, kind) for run in going_on for kind in layouts[run]}
 
     def add(self, rows: RowsOfRuns) -> None:
@@ -136,7 +144,34 @@ class TaskRows(Writer[RunRows]):
             several.append(Rows(rows.kind, first_row, its_own, cut, run))
             self._to_truncate.discard((run, rows.kind))
             start = stop
+        if rows.times:
+            self._note_times(rows)
         self._put(several)
+
+    def _note_times(self, rows: RowsOfRuns) -> None:
+        task = self._claim.task
+        with self._cond:
+            self._times.setdefault(rows.unit, []).extend(rows.times)
+            for run, earlier_s in zip(rows.runs, rows.earlier_s, strict=True):
+                entry = RunTimes(f"{task.round}.{task.number}", rows.unit, earlier_s)
+                if self._timed.get(run) != entry:
+                    self._timed[run] = self._untold[run] = entry
+            times = {unit: tuple(pairs) for unit, pairs in self._times.items()}
+            self._note({_TIMES: times, _TIMED: dict(self._untold)})
+
+    def _forget_times(self, notes: Notes) -> None:
+        """Forget what has been written."""
+        with self._cond:
+            for unit, pairs in notes.get(_TIMES, {}).items():
+                del self._times[unit][: len(pairs)]
+                if not self._times[unit]:
+                    del self._times[unit]
+            for run, entry in notes.get(_TIMED, {}).items():
+                if self._untold.get(run) == entry:
+                    del self._untold[run]
+            if _TIMES in self._notes:  # more came meanwhile
+                self._notes[_TIMES] = {unit: tuple(all_) for unit, all_ in self._times.items()}
+                self._notes[_TIMED] = dict(self._untold)
 
     def record(self, runs: Iterable[RunRecord]) -> None:
         """Take records of runs, written after the rows that came before."""
@@ -175,6 +210,8 @@ class TaskRows(Writer[RunRows]):
                 runs=_records(notes),
                 num_updates=notes.get(_UPDATES),
                 usage=self._usage,
+                times=notes.get(_TIMES),
+                timed=notes.get(_TIMED),
             )
 
         return self.finish(close)
@@ -238,7 +275,10 @@ class TaskRows(Writer[RunRows]):
                 runs=_records(notes),
                 num_updates=notes.get(_UPDATES),
                 device=notes.get(_DEVICE),
+                times=notes.get(_TIMES),
+                timed=notes.get(_TIMED),
             )
+            self._forget_times(notes)
         for each in rows:
             stop = each.first_row + len(each.columns["step"])
             self._placing.written((each.index, each.kind), stop, bundled=each.bundled)

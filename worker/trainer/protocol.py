@@ -71,6 +71,8 @@ _TAGS: Final[dict[Callable[..., Request | Report], str]] = {
     **{kind: tag for tag, kind in REPORTS.items()},
     TaskEnding: "ended",
 }
+_USUAL: Final[Json] = {"truncate": False, "times": [], "unit": 0, "earlier_s": []}
+"""Values of fields that are left out of a header."""
 _WITH_COLUMNS: Final[frozenset[object]] = frozenset({HistoryRows, RowsOfRuns})
 
 
@@ -87,8 +89,9 @@ def pieces(message: Request | Report) -> Iterator[bytes | memoryview]:
 
 def _header_and_columns(message: Request | Report) -> tuple[Json, Columns]:
     header: Json = {**vars(message), "type": _TAGS[type(message)]}
-    if header.get("truncate") is False:  # the usual value is left out
-        del header["truncate"]
+    for name, usual in _USUAL.items():
+        if name in header and header[name] == usual:
+            del header[name]
     return header, header.pop("columns", {})
 
 

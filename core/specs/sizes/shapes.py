@@ -8,6 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, assert_never
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.specs.data import (
     AddingProblem,
     Blobs,
@@ -177,6 +180,26 @@ def steps_per_epoch(data: Data, train_rows: int, batch_size: int | Literal["full
         return 1
     full, rest = divmod(train_rows, batch_size)
     return full + (1 if rest and not data.drop_last else 0)
+
+
+def epochs_at(spec: JobSpec, steps: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """Return how often the training rows have been seen after so many updates: the examples in all
+    batches by the training rows. None for functions. `spec`: resolved."""
+    if isinstance(spec.problem, FunctionProblem):
+        return None
+    size, data = extent_of(spec), spec.problem.data
+    if isinstance(data.order, ExplicitOrder):
+        batches = np.array([len(rows) for rows in data.order.steps])
+    elif isinstance(spec.batch_size, int):
+        assert size.steps_per_epoch is not None
+        ends = np.arange(1, size.steps_per_epoch + 1) * spec.batch_size
+        batches = np.diff(np.minimum(ends, size.train_rows), prepend=0)
+    else:
+        batches = np.array([size.train_rows])
+    seen = np.concatenate([[0], np.cumsum(batches)])
+    passes, rest = np.divmod(steps, len(batches))
+    examples: NDArray[np.float64] = (passes * seen[-1] + seen[rest]) / size.train_rows
+    return examples
 
 
 HistoryWidths = dict[Literal["train", "eval"], dict[str, int]]

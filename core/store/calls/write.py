@@ -1,6 +1,6 @@
 """Writes of whoever holds a job or a task: the calls, and the reading of their answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from secrets import token_hex
 from typing import Any, cast
 
@@ -11,6 +11,8 @@ from core.store.connection.client import Call, call_script
 from core.store.history.bundles import Bundle
 from core.store.history.chunks import chunk_name, first_nonfinite, pack
 from core.store.history.layout import Columns, HistoryKind, HistoryLayout, Segment
+from core.store.history.times import RunTimes, Times, job_name, unit_name
+from core.store.history.times import pack as pack_times
 from core.store.protocols.types import Claim, TaskClaim
 from core.studies import run_id
 
@@ -56,6 +58,29 @@ def bundle_call(claim: TaskClaim, bundle: Bundle) -> Call:
             encode_segment(Segment(name, offset, len(steps))),
         ]  # fmt: skip
     return call_script("bundle", *held(claim), kind, name, bundle.data, *words)
+
+
+def time_calls(claim: Claim, times: Times) -> list[Call]:
+    """Note when the claimed job came to its steps."""
+    if not times:
+        return []
+    words = (1, job_name(claim.job.id), pack_times(times))
+    return [call_script("stamp", *held(claim), *words)]
+
+
+def task_time_calls(
+    claim: TaskClaim, times: Mapping[int, Times], runs: Mapping[int, RunTimes]
+) -> list[Call]:
+    """Note when the groups of the claimed task's runs came to their steps, and which group each run
+    is in."""
+    if not times and not runs:
+        return []
+    words: list[Any] = [len(times)]
+    for unit, pairs in times.items():
+        words += [unit_name(claim.task.id, unit), pack_times(pairs)]
+    for index, entry in runs.items():
+        words += [run_id(claim.study.id, index), f"{entry.task} ", entry.text]
+    return [call_script("stamp", *held(claim), *words)]
 
 
 def truncate_call(

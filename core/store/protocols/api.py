@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from core.jobs import JobRecord, Status
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
+from core.store.history.times import TimeLine
 from core.store.protocols.types import (
     Changes,
     Created,
@@ -199,6 +200,10 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
     ) -> Columns:
         """Read these rows (numbers below `meta.num_rows`, in any order); otherwise as
         `history_rows`."""
+        ...
+
+    async def history_times(self, job_id: str) -> TimeLine:
+        """Read when the job, or the run, came to which step; empty where that was not noted."""
         ...
 
     async def check_writes(self) -> None:

@@ -4,12 +4,13 @@ diagnoses.
 What holds for every change: `core.store.protocols.api`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status, TimelineEntry, Usage
 from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows, RunRows
+from core.store.history.times import RunTimes, Times
 from core.store.protocols.types import (
     Claim,
     DiagnosisClaim,
@@ -102,11 +103,14 @@ class WorkerStore(Protocol):
         """Forget rows from `num_rows` on (a resumed attempt starts below them)."""
         ...
 
-    def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
+    def update(
+        self, claim: Claim, fields: Json, rows: Sequence[Rows] = (), times: Times = ()
+    ) -> None:
         """Set fields of the record (those that `core.jobs.JobRecord` marks as set by `update`), or
         the attempt's `device`; None removes. `timeline` holds entries (`TimelineEntry`) that are
         added to those that there are; one that is there already is not added again. Of `usage` the
-        larger value stays. `rows` are appended first, in the same round trip."""
+        larger value stays. `rows` are appended first, in the same round trip, and before them
+        `times`, which say when the job came to its steps (`core.messages.Times`)."""
         ...
 
     def close(
@@ -118,11 +122,12 @@ class WorkerStore(Protocol):
         outcome: Outcome | None,
         fields: Json,
         rows: Sequence[Rows] = (),
+        times: Times = (),
     ) -> Status:
         """Close the attempt: running/cancelling → terminal, once; ends the attempt and the lease.
 
-        `fields` and `rows` as in `update`, and those marked as set by `close`. Returns the status
-        that the job has now: when this attempt has closed it already, nothing is changed.
+        `fields`, `rows` and `times` as in `update`, and those marked as set by `close`. Returns the
+        status that the job has now: when this attempt has closed it already, nothing is changed.
         Raises `ConflictError("illegal_move")` for a move that the table has not.
         """
         ...
@@ -240,10 +245,14 @@ class WorkerStudies(Protocol):
         runs: Sequence[RunRecord] = (),
         num_updates: int | None = None,
         device: str | None = None,
+        times: Mapping[int, Times] | None = None,
+        timed: Mapping[int, RunTimes] | None = None,
     ) -> None:
         """Append rows, replace runs' records, and say how many updates this task has applied (in
-        all its attempts, and only its own). A terminal record is replaced by one of the same
-        status only (its weights are known later than its end)."""
+        all its attempts, and only its own). `times` say when the groups of the task's runs came to
+        their steps, `timed` of runs which group they are in; both are written first. A terminal
+        record is replaced by one of the same status only (its weights are known later than its
+        end)."""
         ...
 
     def tell(self, claim: TaskClaim, entry: TimelineEntry) -> None:
@@ -270,10 +279,12 @@ class WorkerStudies(Protocol):
         runs: Sequence[RunRecord] = (),
         num_updates: int | None = None,
         usage: Usage | None = None,
+        times: Mapping[int, Times] | None = None,
+        timed: Mapping[int, RunTimes] | None = None,
     ) -> Status:
-        """Close a train task that is done (`succeeded`, `failed`, `cancelled`); rows and records as
-        in `write`. Of `usage` the larger of this and the study's stays in the study's record. Runs
-        of a failed or cancelled task that have not ended become so too, without more words. The
-        last task of a round to be closed queues the plan of the next; in a study that is
-        `cancelling` the last one cancels it. Returns the study's status."""
+        """Close a train task that is done (`succeeded`, `failed`, `cancelled`); rows, records and
+        times as in `write`. Of `usage` the larger of this and the study's stays in the study's
+        record. Runs of a failed or cancelled task that have not ended become so too, without more
+        words. The last task of a round to be closed queues the plan of the next; in a study that
+        is `cancelling` the last one cancels it. Returns the study's status."""
         ...

@@ -27,6 +27,8 @@ from core.store.connection.client import (
 )
 from core.store.history.chunks import steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
+from core.store.history.times import TimeLine, entries_in, job_name, joined
+from core.store.history.times import unpack as times_in
 from core.store.protocols.types import (
     Created,
     JobPage,
@@ -167,6 +169,19 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
                 raise JOBS.not_found(job_id)
             columns[name] = column
         return columns
+
+    async def history_times(self, job_id: str) -> TimeLine:
+        study = study_of(job_id)
+        if study is None:
+            data = await self._link.call(command("GET", self._link.key("rows", job_name(job_id))))
+            return times_in(data)
+        entries = entries_in(await self._link.call(command("HGET", self._key(job_id), "times")))
+        if not entries:
+            return times_in(None)
+        names = [self._link.key("rows", entry.name(study)) for entry in entries]
+        found = await self._link.call(command("MGET", *names))
+        parts = zip(found, entries, strict=True)
+        return joined([(times_in(data), entry.earlier_s) for data, entry in parts])
 
     async def check_writes(self) -> None:
         # A key that is never there: nothing is written, and yet it is a write.

@@ -24,10 +24,12 @@ from core.store.calls.write import (
     append_call,
     held,
     status_in,
+    time_calls,
     truncate_call,
 )
 from core.store.connection.client import TIMEOUT_S, Call, SyncClient, call_script, command
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows
+from core.store.history.times import Times
 from core.store.protocols.types import Claim, TaskClaim, Wanted, WorkerInfo
 from core.store.redis.worker_diagnoses import MAX_ATTEMPTS, RedisDiagnoses
 from core.store.redis.worker_studies import RedisStudies
@@ -104,8 +106,10 @@ class RedisStore:
     def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
         self._write([truncate_call(claim, "", kind, claim.layouts[kind], num_rows)], claim)
 
-    def update(self, claim: Claim, fields: Json, rows: Sequence[Rows] = ()) -> None:
-        several = [self._append(claim, each) for each in rows]
+    def update(
+        self, claim: Claim, fields: Json, rows: Sequence[Rows] = (), times: Times = ()
+    ) -> None:
+        several = [*time_calls(claim, times), *(self._append(claim, each) for each in rows)]
         if fields or not rows:  # rows alone are no change of the record
             several.append(call_script("update", *held(claim), *encode_updates(fields)))
         self._write(several, claim)
@@ -119,11 +123,12 @@ class RedisStore:
         outcome: Outcome | None,
         fields: Json,
         rows: Sequence[Rows] = (),
+        times: Times = (),
     ) -> Status:
         if (outcome is not None) != (status == "succeeded"):
             raise ValueError(f"outcome {outcome!r} does not go with status {status!r}")
         values = encode_updates({**fields, "outcome": outcome}, closing=True)
-        appends = [self._append(claim, each) for each in rows]
+        appends = [*time_calls(claim, times), *(self._append(claim, each) for each in rows)]
         *before, last = self._link.calls(
             [*appends, call_script("close", *held(claim), status, end, *values)]
         )

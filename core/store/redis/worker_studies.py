@@ -1,6 +1,6 @@
 """A worker's side of studies, on Redis."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from core.jobs import AttemptEnd, Status, Timeline, TimelineEntry, Usage
@@ -17,11 +17,13 @@ from core.store.calls.write import (
     bundle_call,
     held,
     status_in,
+    task_time_calls,
     truncate_call,
 )
 from core.store.connection.client import Call, SyncClient, call_script, command
 from core.store.history.bundles import bundles
 from core.store.history.layout import HistoryKind, RunRows
+from core.store.history.times import RunTimes, Times
 from core.store.protocols.types import Layouts, Round, TaskClaim
 from core.studies import RunRecord, StudyRecord, run_id
 
@@ -74,8 +76,11 @@ class RedisStudies:
         runs: Sequence[RunRecord] = (),
         num_updates: int | None = None,
         device: str | None = None,
+        times: Mapping[int, Times] | None = None,
+        timed: Mapping[int, RunTimes] | None = None,
     ) -> None:
-        writes = [*_appends(claim, rows), *_run_calls(claim, runs, num_updates, device)]
+        stamps = task_time_calls(claim, times or {}, timed or {})
+        writes = [*stamps, *_appends(claim, rows), *_run_calls(claim, runs, num_updates, device)]
         for answer in self._send(writes):
             accept(answer, claim)
 
@@ -108,9 +113,12 @@ class RedisStudies:
         runs: Sequence[RunRecord] = (),
         num_updates: int | None = None,
         usage: Usage | None = None,
+        times: Mapping[int, Times] | None = None,
+        timed: Mapping[int, RunTimes] | None = None,
     ) -> Status:
         used = [] if usage is None else encode_usage(usage)
-        before = [*_appends(claim, rows), *_run_calls(claim, runs, num_updates, None)]
+        stamps = task_time_calls(claim, times or {}, timed or {})
+        before = [*stamps, *_appends(claim, rows), *_run_calls(claim, runs, num_updates, None)]
         *earlier, last, study_status = self._send(
             [
                 *before,

@@ -148,6 +148,7 @@ class Engine:
             if left == "handed_over":
                 return "handed_over"
             self._current = None
+            self._events.unit += 1
             if left != "split_sizes":
                 self._units.popleft()
         return "finished"
@@ -158,6 +159,7 @@ class Engine:
             "units": [list(unit) for unit in self._units],
             "current": current,
             "updates": self._events.before,
+            "unit": self._events.unit,
             "paused": [[runs, source_tree(source)] for runs, source in self.paused],
             "known": list(self.known.items()),
         }
@@ -167,6 +169,7 @@ class Engine:
         self._units = deque(Group(*fields) for fields in tree["units"])
         self._current = tree["current"]
         self._events.before = tree["updates"]
+        self._events.unit = tree.get("unit", 0)  # an older version counted none
         self.paused = [(runs, source_of(saved)) for runs, saved in tree["paused"]]
         self.known = dict(tree["known"])
 

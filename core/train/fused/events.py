@@ -1,14 +1,14 @@
 """Events that leave runs that train together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.messages import Columns, Ending, Kind, PopulationProgress, RunFailed
+from core.messages import Columns, Ending, Kind, PopulationProgress, RunFailed, Times
 from core.train.events import Emit
 
 
@@ -40,6 +40,9 @@ class RowBatch:
         first_row: the index of the first row, the same in all of them.
         columns: (runs, rows) each, `x` (runs, rows, dim).
         share_s: a run's share of the time when a row came: (runs, rows).
+        times: when they came to these rows, from the moment on at which they began to train
+            together; before, each had trained for `earlier_s`.
+        unit: the number of their stack, among those that train one after another.
     """
 
     kind: Kind
@@ -47,6 +50,9 @@ class RowBatch:
     first_row: int
     columns: Columns
     share_s: NDArray[np.float64]
+    times: Times = field(default_factory=list)
+    earlier_s: list[float] = field(default_factory=list)
+    unit: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ class StackEvents:
         num_told: rows, pauses and endings that came.
         over: the runs that have ended.
         before: updates of the stacks that are done.
+        unit: the number of the stack at hand: no other has it, of whichever attempt.
     """
 
     def __init__(self, emit: Emit[StackEvent]) -> None:
@@ -108,6 +115,7 @@ class StackEvents:
         self.num_told = 0
         self.over: set[int] = set()
         self.before = 0
+        self.unit = 0
         self._latest = 0
 
     def emit(self, event: StackEvent) -> None:
@@ -116,7 +124,10 @@ class StackEvents:
             case PopulationProgress(num_updates):
                 self._latest = num_updates
                 self._emit(replace(event, num_updates=self.before + num_updates))
-            case RowBatch() | RunPaused() | RunOver():
+            case RowBatch():
+                self.num_told += 1
+                self._emit(replace(event, unit=self.unit))
+            case RunPaused() | RunOver():
                 self.num_told += 1
                 if isinstance(event, RunOver):
                     self.over.add(event.ending.run)

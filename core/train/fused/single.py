@@ -252,7 +252,9 @@ class _Relay:
         # Between two reports, the time of a row is as its step.
         share_s = np.interp(steps, self._steps, self._times)[None]
         together = {name: column[None] for name, column in rows.columns.items()}
-        self._emit(RowBatch(rows.kind, [self._run], rows.first_row, together, share_s))
+        self._emit(
+            RowBatch(rows.kind, [self._run], rows.first_row, together, share_s, rows.times, [0.0])
+        )
 
     def restarted(self, detail: str) -> None:
         return

@@ -122,7 +122,12 @@ class TaskState:
         truncate = (batch.runs[0], batch.kind) in self._taken_back
         self._taken_back.discard((batch.runs[0], batch.kind))
         first_rows, lengths = [batch.first_row] * count, [length] * count
-        self._emit(RowsOfRuns(batch.kind, list(batch.runs), first_rows, lengths, joined, truncate))
+        self._emit(
+            RowsOfRuns(
+                batch.kind, list(batch.runs), first_rows, lengths, joined, truncate,
+                batch.times, batch.unit, batch.earlier_s,
+            )
+        )  # fmt: skip
 
     def _end(self, run: RunEnding, weights: RunWeights) -> None:
         ending = run.ending

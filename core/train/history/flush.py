@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from core.messages import HistoryRows, Progress
+from core.messages import HistoryRows, Progress, Times
 from core.train.checkpoint.writer import ArtifactWriter
 from core.train.events import Emit, RunEvent
 from core.train.history.metrics import Metrics
@@ -29,6 +29,17 @@ class Flusher:
         self._last = clock()
         self._last_step = -1
         self._due = self._last + self._interval
+        self._began = self._last
+        self._times: Times = []
+        """Times that have not left: they leave with rows."""
+        self._noted = -1
+        """The step of the latest of all."""
+
+    def begin(self, step: int, elapsed_s: float) -> None:
+        """Note that training begins, or goes on: `step` updates have taken so long."""
+        self._began = self._clock() - elapsed_s
+        self._times = [[step, elapsed_s]]
+        self._noted = step
 
     def row_entered(self, step: int) -> None:
         """Report if it is time, or there is no room for another row.
@@ -42,7 +53,7 @@ class Flusher:
     def report(self, step: int) -> None:
         """Send everything now; `step` updates are applied."""
         now = self._clock()
-        self.send_rows()
+        self.send_rows(step)
         for saved in self._saver.finished():
             self._emit(saved)
         speed = None
@@ -57,12 +68,21 @@ class Flusher:
     def went_back(self, step: int) -> None:
         """Go back: the run goes on after `step` updates, earlier than the last report said."""
         self._last, self._last_step = self._clock(), step
+        self._times = [time for time in self._times if time[0] < step]
+        self._times.append([step, self._last - self._began])
+        self._noted = step
 
-    def send_rows(self) -> None:
-        """Send the rows of both histories that have not left."""
+    def send_rows(self, step: int) -> None:
+        """Send the rows of both histories that have not left; `step` updates are applied."""
+        if step != self._noted:  # of a step, the first moment counts: it begins at zero
+            self._times.append([step, self._clock() - self._began])
+            self._noted = step
+        times = self._times
         train = self._ledger.rows.take()
         if train is not None:
-            self._emit(HistoryRows("train", *train))
+            self._emit(HistoryRows("train", *train, times))
+            self._times, times = [], []
         evaluations = self._ledger.take_evaluations()
         if evaluations is not None:
-            self._emit(HistoryRows("eval", *evaluations))
+            self._emit(HistoryRows("eval", *evaluations, times))
+            self._times = []

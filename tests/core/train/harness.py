@@ -33,6 +33,13 @@ Kind = Literal["train", "eval"]
 Request = Literal["cancel", "hand_over"]
 
 
+def folded(times: list[list[float]], added: list[list[float]]) -> list[list[float]]:
+    """The times that hold once those `added` have come, as `core.messages.Times` says."""
+    for step, seconds in added:
+        times = [*(time for time in times if time[0] < step), [step, seconds]]
+    return times
+
+
 @dataclass
 class Received:
     """Events as a store would keep them: rows by index, so that a row that comes again replaces."""
@@ -50,11 +57,13 @@ class Received:
     checkpoints: list[SavedCheckpoint] = field(default_factory=list)
     interventions: list[Json] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
+    times: list[list[float]] = field(default_factory=list)
 
     def emit(self, event: RunEvent | Settled) -> None:
         match event:
-            case HistoryRows(kind, first_row, columns):
+            case HistoryRows(kind, first_row, columns, times):
                 self.rows(kind, first_row, columns)
+                self.times = folded(self.times, times)
             case Progress(step, steps_per_s, latest, best, initial_loss):
                 self.began_at.append(initial_loss)
                 self.progress(step, steps_per_s, latest, best)

@@ -41,7 +41,9 @@ class Log:
             self.refusals -= 1
             raise StoreUnavailableError("away")
 
-    def update(self, claim: Claim, fields: Any, rows: Sequence[Append] = ()) -> None:
+    def update(
+        self, claim: Claim, fields: Any, rows: Sequence[Append] = (), times: Any = ()
+    ) -> None:
         self._check()
         for _, first_row, columns in rows:
             assert first_row <= len(self.rows), "a gap"

@@ -38,7 +38,13 @@ class Shelf:
                 self.changed.notify_all()
                 raise self.error
 
-    def update(self, claim: Claim, fields: dict[str, Any], rows: Sequence[Append] = ()) -> None:
+    def update(
+        self,
+        claim: Claim,
+        fields: dict[str, Any],
+        rows: Sequence[Append] = (),
+        times: Any = (),
+    ) -> None:
         self._check()
         with self.changed:
             self.num_writes += 1

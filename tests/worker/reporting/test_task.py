@@ -1,7 +1,7 @@
 """The reports of many runs reach the store in order, whatever becomes of it meanwhile."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from core.errors import StaleAttemptError, StoreUnavailableError
 from core.jobs import AttemptEnd, Status, Usage
 from core.messages import Kind, RowsOfRuns
 from core.store.history.layout import Columns, HistoryLayout, RunRows
+from core.store.history.times import RunTimes, Times
 from core.store.protocols.types import TaskClaim
 from core.store.protocols.worker import WorkerStudies
 from core.store.redis import RedisStore
@@ -41,6 +42,8 @@ class Shelf:
         self.device: str | None = None
         self.closed: tuple[Status, AttemptEnd] | None = None
         self.usage: Usage | None = None
+        self.times: dict[int, list[Any]] = {}
+        self.timed: dict[int, RunTimes] = {}
         self.num_calls = 0
         self.num_refused = 0
         self.error: Exception | None = None
@@ -54,6 +57,8 @@ class Shelf:
         runs: Sequence[RunRecord] = (),
         num_updates: int | None = None,
         device: str | None = None,
+        times: Mapping[int, Times] | None = None,
+        timed: Mapping[int, RunTimes] | None = None,
     ) -> None:
         with self.changed:
             self.changed.notify_all()
@@ -61,6 +66,9 @@ class Shelf:
                 self.num_refused += 1
                 raise self.error
             self.num_calls += 1
+            for unit, pairs in (times or {}).items():
+                self.times.setdefault(unit, []).extend(pairs)
+            self.timed.update(timed or {})
             for batch in rows:
                 held = self.rows.setdefault((batch.index, batch.kind), [])
                 if batch.truncate:

@@ -88,7 +88,13 @@ class Stack:
         if self.evaluations is not None:
             self.parts["evaluations"] = self.evaluations
         self._outgoing = StackFlush(
-            self._rows, self.evaluations, emit, self._names, self.earlier_share_s, clock
+            self._rows,
+            self.evaluations,
+            emit,
+            self._names,
+            self.earlier_s,
+            self.earlier_share_s,
+            clock,
         )
         self._endings = Endings(self.problem, self.traces, self.best, self.evaluations, initial)
         self._slots = np.arange(count)
@@ -101,6 +107,8 @@ class Stack:
         self._compacts = device.type == "cpu"
         self._updates = 0
         self._share_s = 0.0
+        self._elapsed_s = 0.0
+        """How long it had trained when it last went on from a checkpoint."""
         self._began = self._marked = clock()
 
     @property
@@ -141,6 +149,7 @@ class Stack:
         left: Left = "ended"
         if self.step == 0:
             self.begin()
+        self._outgoing.begin(self.step, self._elapsed_s)
         with np.errstate(all="ignore"):  # set once: it costs as much as several of a step's sums
             while True:
                 self._end_spent()
@@ -259,13 +268,13 @@ class Stack:
         if not np.count_nonzero(which):
             return
         slots = np.flatnonzero(which)
-        runs = self._slots[slots]
+        runs, now = self._slots[slots], self._now
         train_s, share_s = self.times(runs)
         names = self._names[runs]
         end = End(self.step, slots, runs, names, reason, outcome, train_s, share_s)
         with self.at_result_weights():
             self._endings.evaluate(end)
-            self._outgoing.send(slots, runs, self._share_s, ends=reason != "handed_over")
+            self._outgoing.send(slots, runs, now, self._share_s, ends=reason != "handed_over")
             for ending, weights in self._endings.of(end):
                 self._emit(RunOver(ending, weights))
         self._live = self._live & ~which
@@ -273,7 +282,12 @@ class Stack:
 
     def flush(self) -> None:
         """Send all rows that have not left."""
-        self._outgoing.flush(*self.training(), self._updates)
+        self._outgoing.flush(*self.training(), self._now, self._updates)
+
+    @property
+    def _now(self) -> list[float]:
+        """The step, and how long the stack has trained."""
+        return [self.step, self._clock() - self._began]
 
     def send_weights(self, is_best: NDArray[np.bool_]) -> None:
         """Send the weights of the runs that have not ended, which pause here. `is_best`: of each,
@@ -334,4 +348,5 @@ class Stack:
         self.earlier_s[:] = state["earlier_s"]
         self.earlier_share_s[:] = state["earlier_share_s"]
         self._marked = self._clock()
-        self._began = self._marked - state["elapsed"]
+        self._elapsed_s = state["elapsed"]
+        self._began = self._marked - self._elapsed_s

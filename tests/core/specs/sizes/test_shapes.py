@@ -4,6 +4,7 @@ import itertools
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from core.specs.sizes.cost import estimate, memory_parts
 from core.specs.sizes.shapes import (
     DataShape,
     data_shape,
+    epochs_at,
     expected_rows,
     extent,
     history_widths,
@@ -25,6 +27,7 @@ from core.specs.sizes.shapes import (
 )
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
+from core.train.data.batches import Batches
 from core.train.optim.build import build_optimizer
 
 
@@ -211,3 +214,56 @@ def test_the_memory_estimate_covers_weights_gradients_and_data() -> None:
     weights = 4 * estimate(spec).num_parameters
     data = 4 * 1797 * 65
     assert estimate(spec).memory_bytes >= 4 * weights + data
+
+
+@pytest.mark.parametrize(
+    ("data", "batch_size"),
+    [
+        ({}, 64),
+        ({"drop_last": True}, 64),
+        ({"eval_fraction": 0.5, "order": {"kind": "sequential"}}, 100),
+        ({}, "full"),
+        ({"order": {"kind": "explicit", "steps": [[0, 1, 2], [5], [7, 7, 8, 9]]}}, None),
+    ],
+)
+def test_epochs_count_the_rows_of_the_batches(data: dict[str, Any], batch_size: Any) -> None:
+    problem = {
+        "kind": "supervised",
+        "data": {"kind": "builtin", "name": "digits", **data},
+        "model": {"kind": "linear"},
+    }
+    spec = job(problem=problem, budget={"max_steps": 70}, batch_size=batch_size)
+    num_rows = data_shape(spec.problem.data).num_rows
+    num_train, _ = split_rows(num_rows, spec.problem.data.eval_fraction)
+    batches = Batches(
+        torch.zeros(num_train, 1),
+        torch.zeros(num_train),
+        order=spec.problem.data.order,
+        batch_size=spec.batch_size,
+        drop_last=spec.problem.data.drop_last,
+        seed=0,
+    )
+    sizes = [len(batches.at(step)[0]) for step in range(70)]
+    seen = np.concatenate([[0], np.cumsum(sizes)])
+    found = epochs_at(spec, np.arange(71))
+    assert found is not None
+    assert found.tolist() == (seen / num_train).tolist()
+
+
+def test_epochs_of_small_cases_by_hand() -> None:
+    data = {"kind": "inline", "features": [[0], [1], [2], [3], [4]], "targets": [0, 1, 2, 3, 4.5]}
+    problem: dict[str, Any] = {
+        "kind": "supervised",
+        "data": {**data, "eval_fraction": 0.0},
+        "model": {"kind": "linear"},
+    }
+    steps = np.arange(5)
+    found = epochs_at(job(problem=problem, batch_size=2, budget={"max_steps": 5}), steps)
+    assert found is not None
+    assert found.tolist() == [0.0, 0.4, 0.8, 1.0, 1.4]
+    problem["data"]["drop_last"] = True
+    found = epochs_at(job(problem=problem, batch_size=2, budget={"max_steps": 5}), steps)
+    assert found is not None
+    assert found.tolist() == [0.0, 0.4, 0.8, 1.2, 1.6]
+    function = {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}}
+    assert epochs_at(job(problem=function, budget={"max_steps": 5}), steps) is None

@@ -27,7 +27,7 @@ from core.specs.job import JobSpec
 from core.train.fused.checkpoint.writer import Pace
 from core.train.fused.task import run_task
 from tests.core.train.fused.harness import Control
-from tests.core.train.harness import Received
+from tests.core.train.harness import Received, folded
 
 Json = dict[str, Any]
 STUDY = "study_01k2b3c4d5e6f7g8h9jkmnpqrs"
@@ -46,6 +46,10 @@ class Reported:
     batches: list[tuple[str, list[int]]] = field(default_factory=list)
     progressed: list[tuple[int, int]] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
+    times: dict[int, list[list[float]]] = field(default_factory=dict)
+    """By unit."""
+    timed: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """By run, its unit and what it had trained before."""
 
     def emit(self, event: TaskReport) -> None:
         match event:
@@ -66,6 +70,10 @@ class Reported:
 
     def _rows(self, rows: RowsOfRuns) -> None:
         self.batches.append((rows.kind, rows.runs))
+        if rows.times:
+            self.times[rows.unit] = folded(self.times.get(rows.unit, []), rows.times)
+            for run, earlier_s in zip(rows.runs, rows.earlier_s, strict=True):
+                self.timed[run] = rows.unit, earlier_s
         start = 0
         for run, first_row, length in zip(rows.runs, rows.first_rows, rows.lengths, strict=True):
             part = {name: column[start : start + length] for name, column in rows.columns.items()}
