@@ -214,6 +214,11 @@ class Progress:
     latest: LossAt | None
     best: LossAt | None
     initial_loss: float | None = None
+    device_percent: float | None = None
+    """Share of the last moments in which the GPU was at work; None: it has none, or was not
+    looked at."""
+    device_memory_bytes: int | None = None
+    """Memory of the GPU that the process holds."""
 
 
 @dataclass(frozen=True)

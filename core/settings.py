@@ -186,6 +186,9 @@ class Settings(BaseSettings):
     reconcile_every_s: Annotated[float, Field(gt=0)] = 1.0
     """Interval at which each worker looks for expired leases and for queued jobs whose message was
     lost."""
+    system_every_s: Annotated[float, Field(gt=0)] = 5.0
+    """Interval at which a job's process is looked at while it trains: the rows of its history with
+    `kind=system`, of which the last 2,000 are kept."""
     cancel_grace_s: Annotated[float, Field(gt=0)] = 10.0
     """A step loop that has not answered a cancel for this long is killed."""
     shutdown_grace_s: Annotated[float, Field(gt=0)] = 8.0

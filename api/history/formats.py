@@ -1,6 +1,7 @@
 """A history's answer as JSON, CSV, NDJSON or NPZ."""
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
 
@@ -19,7 +20,7 @@ def as_json(answer: Answer) -> bytes:
         {
             **answer.whose,
             "kind": answer.kind,
-            "series": {name: numbers(column) for name, column in answer.columns.items()},
+            "series": {name: _numbers(answer, name) for name in answer.columns},
             "total": answer.total,
             "returned": answer.returned,
             "method": answer.method,
@@ -33,7 +34,7 @@ def as_json(answer: Answer) -> bytes:
 def as_ndjson(answer: Answer) -> bytes:
     """Write one object per line, a line for each row."""
     names = list(answer.columns)
-    columns = [_plain(numbers(column)) for column in answer.columns.values()]
+    columns = [_plain(_numbers(answer, name)) for name in names]
     lines = (to_json(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
     return b"".join(line + b"\n" for line in lines)
 
@@ -48,7 +49,7 @@ def as_csv(answer: Answer) -> bytes:
     columns: list[list[str]] = []
     for name, column in _flat(answer):
         names.append(name)
-        columns.append(_words(column))
+        columns.append(_words(column, "" if answer.kind == "system" else None))
     lines = map(",".join, zip(*columns, strict=True))
     return ("\r\n".join([",".join(names), *lines]) + "\r\n").encode()
 
@@ -78,11 +79,19 @@ def _flat(answer: Answer) -> Iterator[tuple[str, NDArray[Any]]]:
                 yield f"{name}[{index}]", column[:, index]
 
 
-def _words(column: NDArray[Any]) -> list[str]:
+def _numbers(answer: Answer, name: str) -> Any:
+    """Prepare a column for JSON; of samples, what is not known is null."""
+    column = answer.columns[name]
+    if answer.kind != "system" or bool(np.isfinite(column).all()):
+        return numbers(column)
+    return [None if math.isnan(value) else value for value in column.tolist()]
+
+
+def _words(column: NDArray[Any], unknown: str | None) -> list[str]:
     texts = [repr(number) for number in column.tolist()]
     if column.dtype.kind == "f":
         for row in np.flatnonzero(~np.isfinite(column)):
-            texts[row] = word(float(column[row]))
+            texts[row] = word(float(column[row])) if unknown is None else unknown
     return texts
 
 

@@ -10,12 +10,13 @@ from starlette.responses import Response
 
 from api.history.formats import WRITERS
 from api.history.schemas import History
-from api.history.selection import Answer, Question, answer
+from api.history.selection import Answer, Question, answer, answer_system
 from api.http.middleware import shown_path
 from api.http.openapi import header, problems
 from api.http.queries import HistoryQuery
 from api.services.dependencies import JobIdPath, Json, Route, known_form, services_of
 from core.errors import FieldError, InvalidInputError
+from core.store.history.layout import HistoryKind
 
 router = APIRouter(prefix="/v1/jobs", tags=["history"], route_class=Route)
 
@@ -50,10 +51,14 @@ def announced(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
 async def history(
     request: Request, job_id: JobIdPath, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
-    """Read losses as they were computed. Follow a running job with `after=` the last
-    `next_after`."""
+    """Read losses as they were computed; with `kind=system` what the job's process used, now and
+    then. Follow a running job with `after=` the last `next_after`."""
     known_form(job_id)
-    found = await answer(services_of(request).store, job_id, question_of(query))
+    store, question = services_of(request).store, question_of(query)
+    if query.kind == "system":
+        found = await answer_system(store, job_id, question)
+    else:
+        found = await answer(store, job_id, question)
     return await written(request, query, found)
 
 
@@ -88,9 +93,13 @@ def question_of(query: HistoryQuery) -> Question:
         given = ",".join(series)[:80]
         message = f"series: needs different names with commas between; given {given!r}."
         mistakes.append(FieldError("series", "malformed", message))
+    if query.kind != "system" and query.after is not None and not query.after.is_integer():
+        message = f"after: must be a whole number, a step; given {query.after:g}."
+        mistakes.append(FieldError("after", "int_parsing", message))
     if mistakes:
         raise InvalidInputError(mistakes)
-    return Question(query.kind, series, query.after, query.limit or DEFAULT_LIMIT, query.points)
+    kind: HistoryKind = "eval" if query.kind == "eval" else "train"
+    return Question(kind, series, query.after, query.limit or DEFAULT_LIMIT, query.points)
 
 
 def _next_page(request: Request, query: HistoryQuery, found: Answer) -> str | None:

@@ -6,9 +6,10 @@ from api.http.schemas import Counter, JobId, Number, View
 
 
 class Rows(View):
-    kind: Literal["train", "eval"]
-    series: dict[str, list[Number] | list[list[Number]]]
-    """Equally long columns; `step` is always there."""
+    kind: Literal["train", "eval", "system"]
+    series: dict[str, list[Number | None] | list[list[Number]]]
+    """Equally long columns; `step` (of `system` rows `time_s`) is always there. Null in `system`
+    rows: not known, as of a GPU where there is none."""
     total: Counter
     """Number of rows that there are."""
     returned: Counter
@@ -16,7 +17,7 @@ class Rows(View):
     """`exact`, or how the rows were chosen."""
     complete: bool
     """True when the job or run is terminal and these rows reach the end."""
-    next_after: int | None
+    next_after: float | None
     first_nonfinite_step: int | None
 
 

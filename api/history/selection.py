@@ -24,6 +24,7 @@ from core.specs.sizes.shapes import epochs_at
 from core.specs.studies.parse import run_spec
 from core.store.history.chunks import row_after, steps_of
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
+from core.store.history.samples import SERIES
 from core.store.protocols.api import ApiStore
 from core.studies import study_of
 
@@ -50,20 +51,21 @@ class Question:
 
     kind: HistoryKind
     series: tuple[str, ...] | None
-    after: int | None
+    after: float | None
     limit: int
     points: int | None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Rows of a history: equally long columns, `step` (int64) first, `x` with a row's list each.
+    """Rows of a history: equally long columns, `step` (int64) or `time_s` first, `x` with a row's
+    list each. Of samples of a process NaN is what is not known.
 
     `whose`: the fields that name the job or the run.
     """
 
     whose: Mapping[str, str | int]
-    kind: HistoryKind
+    kind: HistoryKind | Literal["system"]
     columns: Mapping[str, NDArray[Any]]
     total: int
     method: Literal["exact", "minmax"]
@@ -78,12 +80,16 @@ class Answer:
 
     @property
     def returned(self) -> int:
-        return len(self.columns["step"])
+        return len(self._axis)
 
     @property
-    def next_after(self) -> int | None:
-        steps = self.columns["step"]
-        return int(steps[-1]) if len(steps) else None
+    def next_after(self) -> float | None:
+        """The last row's step, or time."""
+        return self._axis[-1].item() if len(self._axis) else None
+
+    @property
+    def _axis(self) -> NDArray[Any]:
+        return next(iter(self.columns.values()))
 
 
 async def answer(
@@ -96,7 +102,7 @@ async def answer(
     """
     meta = await store.history_meta(name, question.kind)
     names = wanted_series(question, meta)
-    first = 0 if question.after is None else row_after(meta, question.after)
+    first = 0 if question.after is None else row_after(meta, int(question.after))
     derived = [each for each in DERIVED if each in (question.series or ())]
     width = 1 + len(derived) + sum(meta.layout.widths[name] for name in names)
     most = max(1, MAX_NUMBERS // width)
@@ -122,6 +128,52 @@ async def answer(
         terminal=meta.status in TERMINAL,
         first_nonfinite_step=meta.first_nonfinite_step,
     )
+
+
+async def answer_system(store: ApiStore, job_id: str, question: Question) -> Answer:
+    """Answer a question about the samples of a job's process. Raises as `answer`."""
+    status = await store.status(job_id)
+    found = await store.samples(job_id)
+    axis, *others = SERIES
+    names = others if question.series is None else _chosen_samples(question.series, others)
+    total = len(found[axis])
+    method: Literal["exact", "minmax"] = "exact"
+    if question.points is not None and total > question.points:
+        known = [found[name] for name in names if np.isfinite(found[name]).all()]
+        rows, method = choose_rows(known or [found[axis]], question.points), METHOD
+        end = total
+    else:
+        after = -np.inf if question.after is None else question.after
+        first = int(np.searchsorted(found[axis], after, side="right"))
+        end = total if question.points is not None else min(total, first + question.limit)
+        rows = np.arange(first, end)
+    return Answer(
+        whose={"job_id": job_id},
+        kind="system",
+        columns={name: found[name][rows] for name in (axis, *names)},
+        total=total,
+        method=method,
+        reaches_end=end >= total,
+        terminal=status in TERMINAL,
+        first_nonfinite_step=None,
+    )
+
+
+def _chosen_samples(series: Sequence[str], known: Sequence[str]) -> list[str]:
+    unknown = [name for name in series if name not in SERIES]
+    if unknown:
+        there = ", ".join(SERIES)
+        raise InvalidInputError(
+            [
+                FieldError(
+                    "series",
+                    "unknown_series",
+                    f"series: {name[:80]!r} is none of the system's: {there}.",
+                )
+                for name in unknown[:100]
+            ]
+        )
+    return [name for name in known if name in series]
 
 
 async def _derived(

@@ -95,14 +95,15 @@ class JobQuery(Query):
 
 
 class HistoryQuery(Query):
-    kind: Literal["train", "eval"] = "train"
-    """The kind of rows: one for each recorded step, or one for each evaluation."""
+    kind: Literal["train", "eval", "system"] = "train"
+    """The kind of rows: one for each recorded step, one for each evaluation; or, of jobs, what the
+    process that trains used, every few seconds (its axis is `time_s`)."""
     series: Annotated[str, Field(max_length=1000)] | None = None
     """Names of series with commas between; left out: all that are stored. `time_s` (seconds of
     training since step 0) and `epoch` (examples seen by training rows) come only where they are
     named."""
-    after: Annotated[int, Field(ge=-1), DIGITS] | None = None
-    """Rows with a larger step only."""
+    after: Annotated[float, Field(ge=-1, le=1e15), DECIMAL] | None = None
+    """Rows with a larger step only; with `kind=system`, later ones (seconds)."""
     limit: Annotated[int, Field(ge=1, le=10_000), DIGITS] | None = None
     """The most rows that a page may have. Left out: 1000."""
     points: Annotated[int, Field(ge=1, le=10_000), DIGITS] | None = None

@@ -31,7 +31,7 @@ from api.studies.schemas import RunHistory, RunPage, RunWithSpec
 from api.studies.views import run_json
 from core.artifacts.base import OpenArtifact
 from core.artifacts.stacked import open_row
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from core.specs.direction import sign_of
 from core.specs.studies.parse import run_spec
 from core.studies import RunRecord, StudyRecord, run_id
@@ -176,6 +176,9 @@ async def run_history(
     services = services_of(request)
     known_study(study_id)
     question = question_of(query)
+    if query.kind == "system":
+        message = "kind: system is of jobs; the runs of a study share a process. Ask for train or"
+        raise InvalidInputError([FieldError("kind", "unsupported", f"{message} eval.")])
     found = await _history(services, study_id, index, question)
     return await written(request, query, found)
 

@@ -1,7 +1,7 @@
 """Devices of this machine, and how torch runs on them for a job."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -38,6 +38,35 @@ def pick_device(wanted: str) -> torch.device:
     if name not in devices:
         raise JobFailure("device_unavailable", f"this worker has no device {name!r}", "device")
     return torch.device(name)
+
+
+class GpuUse:
+    """The use of a GPU, as torch and NVML tell it; of another device there is none to tell.
+
+    NVML is asked once a second at most, and only where its package for Python is installed.
+    """
+
+    _EVERY_S: Final = 1.0
+
+    def __init__(self, device: torch.device, clock: Callable[[], float]) -> None:
+        self._device = device
+        self._clock = clock
+        self._asked: float | None = None
+        self._percent: float | None = None
+
+    def look(self) -> tuple[float | None, int | None]:
+        """Return the share of the last moments in which it was at work, in percent, and the bytes
+        of its memory that this process holds for tensors."""
+        if self._device.type != "cuda":
+            return None, None
+        now = self._clock()
+        if self._asked is None or now >= self._asked + self._EVERY_S:
+            self._asked = now
+            try:
+                self._percent = float(torch.cuda.utilization(self._device))
+            except (ImportError, RuntimeError):
+                self._percent = None
+        return self._percent, int(torch.cuda.memory_reserved(self._device))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from core.specs.sizes.shapes import first_steps, history_widths, start_of
 from core.train.checkpoint.resume import resume_point
 from core.train.checkpoint.snapshot import Snapshot, starting_point
 from core.train.checkpoint.writer import ArtifactWriter
-from core.train.devices import exact_kernels, memory_kept, pick_device, use_threads_for
+from core.train.devices import GpuUse, exact_kernels, memory_kept, pick_device, use_threads_for
 from core.train.divergence_policy import DivergencePolicy, policy_of
 from core.train.events import CheckpointRequests, Control, Emit, RunEvent
 from core.train.finalize import conclude, hand_over
@@ -98,7 +98,7 @@ def run(
             snapshot = starting_point(artifacts, spec, str(where))
         with ArtifactWriter(artifacts, spec, problem.metadata()) as saver:
             ledger = _begun_ledger(spec, problem, snapshot)
-            reporter = Flusher(emit, ledger, saver, clock)
+            reporter = Flusher(emit, ledger, saver, clock, GpuUse(where, clock).look)
             guard = policy_of(spec)
             course = PeriodicWork(
                 spec, descent, ledger, saver, reporter, control, clock, guard, stop_step, asked

@@ -257,12 +257,21 @@ class Training(TrainerExecution, Generic[Held]):
 
     def __init__(self, name: str, owner: str, claim: Held, context: ExecutionContext) -> None:
         settings = context.settings
-        supervision = Supervision(name, context.line, settings, limit_s=settings.max_job_seconds)
+        supervision = Supervision(
+            name,
+            context.line,
+            settings,
+            limit_s=settings.max_job_seconds,
+            watch=(settings.system_every_s, self._watch),
+        )
         record = claim.study if isinstance(claim, TaskClaim) else claim.job
         super().__init__(name, context, record, supervision)
         self._claim = claim
         self._owner = owner
         self._resumed = claim.attempt > 1
+
+    def _watch(self) -> None:
+        """Look at the trainer, every `Settings.system_every_s`."""
 
     @abstractmethod
     def _write_rest(self) -> None:

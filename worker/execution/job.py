@@ -43,6 +43,7 @@ from worker.execution.diagnosis import (
     tries_a_remedy,
 )
 from worker.execution.execution import Training, error_of
+from worker.execution.process_use import Sampler, process_use
 from worker.execution.progress import JobProgress
 from worker.execution.supervision import Last
 from worker.reporting.job import Append, JobRows
@@ -68,6 +69,7 @@ class JobExecution(Training[Claim]):
         self._progress = JobProgress(claim.job)
         self._live = LiveDiagnosis(claim.job, self._rows)
         self._measured: Json | None = None
+        self._sampler = Sampler(lambda: process_use(context.line.client.pid))
 
     def _begin(self) -> TrainJob:
         self._rows.set(device=self._device)
@@ -102,8 +104,10 @@ class JobExecution(Training[Claim]):
         match report:
             case HistoryRows(kind, first_row, columns, times):
                 self._rows.add(kind, first_row, columns, times)
+                self._sampler.came(times)
             case Progress():
                 self._progress.advance(report)
+                self._sampler.device = report.device_percent, report.device_memory_bytes
                 self._rows.set(
                     progress=self._progress.progress(report.steps_per_s),
                     latest=self._progress.latest,
@@ -111,6 +115,7 @@ class JobExecution(Training[Claim]):
                 )
                 self._live.look(report.initial_loss)
             case PhaseBegun(name):
+                self._sampler.enter(name)
                 self._rows.set(phase=name)
             case Settled(spec, resolved):
                 self._job = replace(self._job, spec=spec, resolved=resolved)
@@ -133,6 +138,11 @@ class JobExecution(Training[Claim]):
                 super()._report(report)
             case _:
                 assert_never(report)
+
+    def _watch(self) -> None:
+        row = self._sampler.sample()
+        if row is not None:
+            self._rows.sample(row)
 
     def _after(self, last: Last) -> Last:
         """Have what a full diagnosis wants to know of the weights measured after training. A
@@ -236,6 +246,8 @@ class JobExecution(Training[Claim]):
         }
 
         def close(rows: list[Append], waiting: Json) -> Status:
+            if samples := waiting.pop("samples", ()):
+                self._store.update(self._claim, {}, samples=samples)
             return self._store.close(
                 self._claim,
                 status,
@@ -256,8 +268,10 @@ class JobExecution(Training[Claim]):
         self._rows.finish(self._write)
 
     def _write(self, rows: list[Append], fields: Json) -> None:
-        if rows or fields:
-            self._store.update(self._claim, fields, rows=rows, times=self._rows.times)
+        samples = fields.pop("samples", ())
+        if rows or fields or samples:
+            times = self._rows.times
+            self._store.update(self._claim, fields, rows=rows, times=times, samples=samples)
 
     def _look_up(self) -> None:
         self._store.get(self._job.id)

@@ -67,6 +67,7 @@ class Supervision:
         limit_s: how long it may take; None: as long as it likes.
         keeps_nothing: whether nothing is lost with the trainer, which is killed at a shutdown, and
             soon after a cancel that it does not hear.
+        watch: done every so many seconds, while the work goes on.
         renew: done every third of a lease, where nobody else keeps the claim.
     """
 
@@ -79,6 +80,7 @@ class Supervision:
         limit_s: float | None,
         keeps_nothing: bool = False,
         renew: Callable[[], None] | None = None,
+        watch: tuple[float, Callable[[], None]] | None = None,
     ) -> None:
         self.stopping: Literal["cancel", "hand_over", "pause", "time_limit"] | None = None
         """Why the trainer was asked to stop."""
@@ -89,6 +91,8 @@ class Supervision:
         self._settings = settings
         self._keeps_nothing = keeps_nothing
         self._renew = renew
+        self._watch_every_s = 0.0 if watch is None else watch[0]
+        self._watch = None if watch is None else watch[1]
         self._started = time.monotonic()
         self._deadline = None if limit_s is None else self._started + limit_s
 
@@ -113,6 +117,7 @@ class Supervision:
         `write` is called once the work is no short one."""
         write_from: float | None = self._started + _SHORT_RUN_S
         renew_at = None if self._renew is None else time.monotonic() + self._settings.lease_s / 3
+        watch_at = None if self._watch is None else time.monotonic() + self._watch_every_s
         while True:
             now = time.monotonic()
             if write_from is not None and now >= write_from:
@@ -121,9 +126,12 @@ class Supervision:
             if self._renew is not None and renew_at is not None and now >= renew_at:
                 self._renew()
                 renew_at = now + self._settings.lease_s / 3
+            if self._watch is not None and watch_at is not None and now >= watch_at:
+                self._watch()
+                watch_at = now + self._watch_every_s
             if self._deadline is not None and now >= self._deadline:
                 self._overdue()
-            due = [at for at in (write_from, renew_at, self._deadline) if at is not None]
+            due = [at for at in (write_from, renew_at, watch_at, self._deadline) if at is not None]
             try:
                 message = self._line.mailbox.get(timeout=max(0.0, min(due) - now) if due else None)
             except Empty:

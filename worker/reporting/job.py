@@ -50,6 +50,7 @@ class JobRows(Writer[Append]):
         self._untold: list[TimelineEntry] = []
         self.times: Times = ()
         """Times of the rows that are being written."""
+        self._samples: list[Sequence[float | None]] = []
         self._interventions = {_mark(each) for each in claim.job.interventions}
 
     def add(self, kind: HistoryKind, first_row: int, columns: Columns, times: Times = ()) -> None:
@@ -88,6 +89,12 @@ class JobRows(Writer[Append]):
         if peak_memory_bytes is not None:
             self._note({"usage": Usage(peak_memory_bytes)})
 
+    def sample(self, row: Sequence[float | None]) -> None:
+        """Take a sample of the job's process (`core.store.history.samples`)."""
+        with self._cond:
+            self._samples.append(row)
+            self._note({"samples": tuple(self._samples)})
+
     def tell(self, event: Event, detail: str) -> None:
         """Add an entry of this moment to the job's timeline."""
         with self._cond:
@@ -111,8 +118,13 @@ class JobRows(Writer[Append]):
         return rows[0].columns if rows else {}
 
     def _send(self, rows: list[Append], notes: Notes) -> None:
-        self._store.update(self._claim, notes, rows=rows, times=self.times)
+        fields = {name: note for name, note in notes.items() if name != "samples"}
+        samples = notes.get("samples", ())
+        self._store.update(self._claim, fields, rows=rows, times=self.times, samples=samples)
         with self._cond:
+            del self._samples[: len(samples)]
+            if "samples" in self._notes:  # more came meanwhile
+                self._notes["samples"] = tuple(self._samples)
             del self._untold[: len(notes.get("timeline", ()))]
             if "timeline" in self._notes:  # more was told meanwhile
                 self._notes["timeline"] = tuple(self._untold)

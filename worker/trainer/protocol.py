@@ -71,7 +71,9 @@ _TAGS: Final[dict[Callable[..., Request | Report], str]] = {
     **{kind: tag for tag, kind in REPORTS.items()},
     TaskEnding: "ended",
 }
-_USUAL: Final[Json] = {"truncate": False, "times": [], "unit": 0, "earlier_s": []}
+_USUAL: Final[Json] = {"truncate": False, "times": [], "unit": 0, "earlier_s": [],
+    "device_percent": None, "device_memory_bytes": None,
+}  # fmt: skip
 """Values of fields that are left out of a header."""
 _WITH_COLUMNS: Final[frozenset[object]] = frozenset({HistoryRows, RowsOfRuns})
 

@@ -11,6 +11,7 @@ from core.store.connection.client import Call, command
 from core.store.history.bundles import segment_spans, series_start
 from core.store.history.chunks import Span, chunk_name, chunk_names, spans, steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
+from core.store.history.samples import samples_name
 from core.store.history.times import job_name
 
 UNLINK_BATCH: Final = 500
@@ -133,7 +134,7 @@ def free(trashed: Any, job_id: str, namespace: str) -> list[list[Call]]:
         for kind, layout in decode_layouts(fields).items()
         for name in chunk_names(layout, kind, int(fields.get(f"rows:{kind}", b"0")))
     ]
-    names.append(f"{namespace}:rows:{job_name(job_id)}")
+    names += [f"{namespace}:rows:{name(job_id)}" for name in (job_name, samples_name)]
     batches = [
         [command("UNLINK", *names[i : i + UNLINK_BATCH])]
         for i in range(0, len(names), UNLINK_BATCH)

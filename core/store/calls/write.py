@@ -11,6 +11,7 @@ from core.store.connection.client import Call, call_script
 from core.store.history.bundles import Bundle
 from core.store.history.chunks import chunk_name, first_nonfinite, pack
 from core.store.history.layout import Columns, HistoryKind, HistoryLayout, Segment
+from core.store.history.samples import Samples, pack_samples
 from core.store.history.times import RunTimes, Times, job_name, unit_name
 from core.store.history.times import pack as pack_times
 from core.store.protocols.types import Claim, TaskClaim
@@ -66,6 +67,13 @@ def time_calls(claim: Claim, times: Times) -> list[Call]:
         return []
     words = (1, job_name(claim.job.id), pack_times(times))
     return [call_script("stamp", *held(claim), *words)]
+
+
+def sample_calls(claim: Claim, samples: Samples) -> list[Call]:
+    """Write samples of the claimed job's process."""
+    if not samples:
+        return []
+    return [call_script("sample", *held(claim), *pack_samples(samples))]
 
 
 def task_time_calls(

@@ -206,6 +206,11 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
         """Read when the job, or the run, came to which step; empty where that was not noted."""
         ...
 
+    async def samples(self, job_id: str) -> Columns:
+        """Read the samples of the job's process (`core.store.history.samples`), the oldest first;
+        NaN: not known. None are there of a job that there is not."""
+        ...
+
     async def check_writes(self) -> None:
         """Check that the server lets this user write: raises `StoreUnavailableError` where it is a
         read-only replica, or the user may only read. One that is full now passes: it can be read,

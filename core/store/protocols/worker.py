@@ -10,6 +10,7 @@ from typing import Protocol
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status, TimelineEntry, Usage
 from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows, RunRows
+from core.store.history.samples import Samples
 from core.store.history.times import RunTimes, Times
 from core.store.protocols.types import (
     Claim,
@@ -104,13 +105,19 @@ class WorkerStore(Protocol):
         ...
 
     def update(
-        self, claim: Claim, fields: Json, rows: Sequence[Rows] = (), times: Times = ()
+        self,
+        claim: Claim,
+        fields: Json,
+        rows: Sequence[Rows] = (),
+        times: Times = (),
+        samples: Samples = (),
     ) -> None:
         """Set fields of the record (those that `core.jobs.JobRecord` marks as set by `update`), or
         the attempt's `device`; None removes. `timeline` holds entries (`TimelineEntry`) that are
         added to those that there are; one that is there already is not added again. Of `usage` the
         larger value stays. `rows` are appended first, in the same round trip, and before them
-        `times`, which say when the job came to its steps (`core.messages.Times`)."""
+        `times`, which say when the job came to its steps (`core.messages.Times`), and `samples` of
+        its process."""
         ...
 
     def close(

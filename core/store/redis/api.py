@@ -27,6 +27,7 @@ from core.store.connection.client import (
 )
 from core.store.history.chunks import steps_of, unpack
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
+from core.store.history.samples import samples_name, unpack_samples
 from core.store.history.times import TimeLine, entries_in, job_name, joined
 from core.store.history.times import unpack as times_in
 from core.store.protocols.types import (
@@ -182,6 +183,10 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
         found = await self._link.call(command("MGET", *names))
         parts = zip(found, entries, strict=True)
         return joined([(times_in(data), entry.earlier_s) for data, entry in parts])
+
+    async def samples(self, job_id: str) -> Columns:
+        key = self._link.key("rows", samples_name(job_id))
+        return unpack_samples(await self._link.call(command("LRANGE", key, 0, -1)))
 
     async def check_writes(self) -> None:
         # A key that is never there: nothing is written, and yet it is a write.

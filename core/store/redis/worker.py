@@ -23,12 +23,14 @@ from core.store.calls.write import (
     accept_before_close,
     append_call,
     held,
+    sample_calls,
     status_in,
     time_calls,
     truncate_call,
 )
 from core.store.connection.client import TIMEOUT_S, Call, SyncClient, call_script, command
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows
+from core.store.history.samples import Samples
 from core.store.history.times import Times
 from core.store.protocols.types import Claim, TaskClaim, Wanted, WorkerInfo
 from core.store.redis.worker_diagnoses import MAX_ATTEMPTS, RedisDiagnoses
@@ -107,10 +109,16 @@ class RedisStore:
         self._write([truncate_call(claim, "", kind, claim.layouts[kind], num_rows)], claim)
 
     def update(
-        self, claim: Claim, fields: Json, rows: Sequence[Rows] = (), times: Times = ()
+        self,
+        claim: Claim,
+        fields: Json,
+        rows: Sequence[Rows] = (),
+        times: Times = (),
+        samples: Samples = (),
     ) -> None:
-        several = [*time_calls(claim, times), *(self._append(claim, each) for each in rows)]
-        if fields or not rows:  # rows alone are no change of the record
+        several = [*sample_calls(claim, samples), *time_calls(claim, times)]
+        several += [self._append(claim, each) for each in rows]
+        if fields or not several:  # rows alone are no change of the record
             several.append(call_script("update", *held(claim), *encode_updates(fields)))
         self._write(several, claim)
 

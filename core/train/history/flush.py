@@ -12,6 +12,15 @@ FIRST_INTERVAL_S: Final = 0.02
 INTERVAL_S: Final = 0.25
 """A row waits for at most this long and one step more. A slower step's row leaves at once."""
 
+DeviceUse = tuple[float | None, int | None]
+"""Use of a GPU: percent, and bytes of memory."""
+
+
+def no_device_use() -> DeviceUse:
+    """Say that there is no GPU."""
+    return None, None
+
+
 Clock = Callable[[], float]
 
 
@@ -19,12 +28,18 @@ class Flusher:
     """Reports what the ledger has gathered."""
 
     def __init__(
-        self, emit: Emit[RunEvent], ledger: Metrics, saver: ArtifactWriter, clock: Clock
+        self,
+        emit: Emit[RunEvent],
+        ledger: Metrics,
+        saver: ArtifactWriter,
+        clock: Clock,
+        device_use: Callable[[], DeviceUse] = no_device_use,
     ) -> None:
         self._emit = emit
         self._ledger = ledger
         self._saver = saver
         self._clock = clock
+        self._device_use = device_use
         self._interval = FIRST_INTERVAL_S
         self._last = clock()
         self._last_step = -1
@@ -60,7 +75,8 @@ class Flusher:
         if self._last_step >= 0 and now > self._last:
             speed = (step - self._last_step) / (now - self._last)
         latest, best = self._ledger.latest(), self._ledger.best.summary()
-        self._emit(Progress(step, speed, latest, best, self._ledger.trace.began_at))
+        began_at = self._ledger.trace.began_at
+        self._emit(Progress(step, speed, latest, best, began_at, *self._device_use()))
         self._last, self._last_step = now, step
         self._interval = min(INTERVAL_S, 2 * self._interval)
         self._due = now + self._interval

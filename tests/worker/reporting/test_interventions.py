@@ -42,7 +42,12 @@ class Log:
             raise StoreUnavailableError("away")
 
     def update(
-        self, claim: Claim, fields: Any, rows: Sequence[Append] = (), times: Any = ()
+        self,
+        claim: Claim,
+        fields: Any,
+        rows: Sequence[Append] = (),
+        times: Any = (),
+        samples: Any = (),
     ) -> None:
         self._check()
         for _, first_row, columns in rows:

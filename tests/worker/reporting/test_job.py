@@ -28,6 +28,7 @@ class Shelf:
         self.timeline: list[TimelineEntry] = []
         self.num_writes = 0
         self.num_refused = 0
+        self.samples: list[Any] = []
         self.error: Exception | None = None
         self.changed = threading.Condition()
 
@@ -44,10 +45,12 @@ class Shelf:
         fields: dict[str, Any],
         rows: Sequence[Append] = (),
         times: Any = (),
+        samples: Any = (),
     ) -> None:
         self._check()
         with self.changed:
             self.num_writes += 1
+            self.samples += samples
             entries = fields.get("timeline", ())
             self.timeline += [entry for entry in entries if entry not in self.timeline]
             self.fields.update({name: fields[name] for name in fields if name != "timeline"})
@@ -202,3 +205,19 @@ def test_the_history_stays_at_hand_while_it_is_small() -> None:
     it.add("train", 100, steps(100, 50))
     assert it.history("train") is None
     it.close()
+
+
+def test_samples_wait_for_the_store_and_come_once() -> None:
+    shelf = Shelf()
+    it = recorder(shelf)
+    shelf.error = StoreUnavailableError("away")
+    it.start()
+    it.sample([5.0, 99.0, 1.0, None, None])
+    shelf.wait_for(lambda: shelf.num_refused)
+    it.sample([10.0, 99.0, 1.0, None, None])
+    shelf.error = None
+    shelf.wait_for(lambda: len(shelf.samples) >= 2)
+    it.sample([15.0, 99.0, 1.0, None, None])
+    shelf.wait_for(lambda: len(shelf.samples) >= 3)
+    it.close()
+    assert [row[0] for row in shelf.samples] == [5.0, 10.0, 15.0]
