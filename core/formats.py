@@ -49,6 +49,7 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
             False,
         ),
         "optimizer[adamw].decoupled_weight_decay": True,
+        "optimizer.wrap": [],
     },
 }
 """Format of the store -> field that came with it -> what the versions before it did.

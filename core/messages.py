@@ -23,7 +23,7 @@ Times = list[list[float]]
 """Times at which a run came to its steps: (step, seconds of training since step 0) each, in the
 order of the seconds. One that has the step of an earlier one, or a smaller, says that the run went
 back: the earlier ones from that step on hold no more."""
-CheckpointName = Literal["initial", "best", "final", "kept", "resume"]
+CheckpointName = Literal["initial", "best", "final", "raw", "kept", "resume"]
 Phase = Literal["preparing", "training", "saving", "tuning", "diagnosing"]
 """The phase of a job. The loop's own are `preparing`, `training` and `saving`; the others are its
 caller's."""

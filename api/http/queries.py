@@ -112,6 +112,11 @@ class HistoryQuery(Query):
 
 
 class ModelQuery(Query):
+    checkpoint: Literal["final", "best", "initial", "raw"] = "final"
+    """raw: the last weights that were trained, of a job whose results are of their average."""
+
+
+class RunModelQuery(Query):
     checkpoint: Literal["final", "best", "initial"] = "final"
 
 

@@ -16,7 +16,7 @@ from api.history.selection import Answer, Question, answer, no_rows
 from api.http.encoding import to_json
 from api.http.openapi import problems
 from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
-from api.http.queries import HistoryQuery, ModelQuery, RunsQuery
+from api.http.queries import HistoryQuery, RunModelQuery, RunsQuery
 from api.http.weights import RANGE_PARAMETERS, WEIGHTS, weights_reply
 from api.services.dependencies import (
     Json,
@@ -205,7 +205,7 @@ async def run_model(
     request: Request,
     study_id: StudyIdPath,
     index: RunIndexPath,
-    query: Annotated[ModelQuery, Query()],
+    query: Annotated[RunModelQuery, Query()],
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return the run's weights, in the form of a job's. `final` are those where it stopped; of a

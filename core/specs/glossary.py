@@ -177,6 +177,7 @@ FIELDS: Final[dict[str, str]] = {
     "tolerance_change": "Largest change at which an update's iterations end.",
     "history_size": "Number of pairs that are remembered.",
     "line_search_fn": "Line search; null: none, every iteration steps by `lr`.",
+    "wrap": "What is put around the optimizer: averages of the weights, slow weights, sharpness.",
     # schedules
     "schedule": "The learning rate's course over the updates.",
     "then": "The schedule after the rise.",

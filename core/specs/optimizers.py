@@ -40,7 +40,59 @@ Rate = Annotated[
 """A learning rate, or "auto": found by the job itself before its first step."""
 
 
-class TorchOptimizer(Spec):
+class Ema(Spec):
+    """Exponential moving average of the weights, as `torch.optim.swa_utils.get_ema_avg_fn`: it
+    begins with the weights after the first update."""
+
+    kind: Literal["ema"]
+    decay: Fraction = 0.999
+    """Share of the average that stays at each update."""
+
+
+class Swa(Spec):
+    """Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407): the mean of the weights
+    after updates `start`, `start + every`, and so on."""
+
+    kind: Literal["swa"]
+    start: NonNegativeInt | None = None
+    """First update whose weights count. Default: three quarters of the budget's updates."""
+    every: PositiveInt = 1
+    """Updates from one that counts to the next."""
+
+
+class Lookahead(Spec):
+    """Slow weights that go a part of the way of k updates (Zhang et al. 2019, arXiv 1907.08610)."""
+
+    kind: Literal["lookahead"]
+    k: PositiveInt = 5
+    """Updates until the slow weights follow, and the fast ones begin there."""
+    alpha: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the way that the slow weights go."""
+
+
+class Sam(Spec):
+    """Sharpness-aware minimization (Foret et al. 2021, arXiv 2010.01412): the update is made by the
+    gradient at the point `rho` up the gradient, and costs two gradients."""
+
+    kind: Literal["sam"]
+    rho: Positive = 0.05
+    """Length of the step up."""
+
+
+Average = Ema | Swa
+"""Wrappers by which evaluations and results are of other weights than those that are trained."""
+Wrapper = Annotated[Ema | Swa | Lookahead | Sam, Field(discriminator="kind")]
+MOST_WRAPPERS = 4
+
+
+class Wrapped(Spec):
+    """Options that every optimizer has: what is put around it."""
+
+    wrap: Annotated[tuple[Wrapper, ...], Field(max_length=MOST_WRAPPERS)] = ()
+    """The first is innermost; at most one of a kind."""
+
+
+class TorchOptimizer(Wrapped):
     lr: Rate = 1e-3
     weight_decay: NonNegative = 0.0
     maximize: bool = False
@@ -136,7 +188,7 @@ class RMSprop(Momentum):
     decoupled_weight_decay: bool = False
 
 
-class Rprop(Spec):
+class Rprop(Wrapped):
     kind: Literal["rprop"]
     lr: Positive = 1e-2
     etas: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=1)]] = (0.5, 1.2)
@@ -161,7 +213,7 @@ class Adafactor(TorchOptimizer):
     d: Annotated[float, Field(ge=1)] = 1.0
 
 
-class Muon(Spec):
+class Muon(Wrapped):
     """torch's options for the hidden layers' matrices; `adamw_…` for all other parameters, the
     output layer's matrix among them (see `core.train.optim.muon`)."""
 
@@ -200,7 +252,7 @@ def rate_factor(rows: int, columns: int, adjust_lr_fn: str | None) -> float:
     return math.sqrt(max(1.0, rows / columns))
 
 
-class LBFGS(Spec):
+class LBFGS(Wrapped):
     kind: Literal["lbfgs"]
     lr: Positive = 1.0
     max_iter: PositiveInt = 20
@@ -216,7 +268,7 @@ Exponent = Annotated[float, Field(ge=0, le=20)]
 """Power of a count or a rate that stays far from overflow."""
 
 
-class OwnOptimizer(Spec):
+class OwnOptimizer(Wrapped):
     """Options of the methods that torch does not have (`core.train.optim.rules`)."""
 
     lr: Rate = 1e-3
@@ -387,6 +439,18 @@ def settled_lr(optimizer: Optimizer) -> float:
     if optimizer.lr == "auto":
         raise ValueError('optimizer.lr must be settled first; it is still "auto"')
     return optimizer.lr
+
+
+def wrapper_vectors(wrap: tuple[Wrapper, ...]) -> int:
+    """Return how many vectors of the parameters' size the wrappers keep, those of an evaluation
+    included."""
+    averages = sum(isinstance(each, Average) for each in wrap)
+    return len(wrap) + bool(averages)
+
+
+def averages(optimizer: Optimizer) -> bool:
+    """Tell whether a wrapper averages the weights, so that results are of the average."""
+    return any(isinstance(each, Average) for each in optimizer.wrap)
 
 
 def state_vectors(optimizer: Optimizer, steps: int) -> int:

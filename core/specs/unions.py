@@ -21,7 +21,7 @@ from core.specs.job import (
 from core.specs.layers.kinds import Layer
 from core.specs.losses import Loss
 from core.specs.models import Initializer, Model, Norm
-from core.specs.optimizers import Optimizer
+from core.specs.optimizers import Optimizer, Wrapper
 from core.specs.schedules import Schedule
 from core.specs.study import (
     Metric,
@@ -49,6 +49,7 @@ UNIONS: Final[dict[str, Any]] = {
     "loss": Loss,
     "function": Function,
     "optimizer": Optimizer,
+    "wrap": Wrapper,
     "schedule": Schedule,
     "then": Schedule,
     "schedules": Schedule,

@@ -47,6 +47,7 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     snapshot = None
     if outcome != "diverged":
         snapshot = course.snapshot(last=True, row_entered=row_outcome is not None)
+    raw = descent.raw_weights()
     descent.go_to_result_weights()
     ledger.close()
     if finished:
@@ -64,6 +65,8 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     if row_outcome is not None:
         known = {"loss": ledger.trace.last, **known}
     parts.saver.save_model("final", course.step, descent.weights, known)
+    if raw is not None:
+        parts.saver.save_model("raw", course.step, raw, {})
     _send_files(parts)
 
     result = _result(parts, value, train_s)

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
-from core.specs.optimizers import ScheduleFree
+from core.specs.optimizers import ScheduleFree, averages
 from core.specs.schedules import ReduceOnPlateau, Schedule, parts_of
 from core.train.optim.build import build_optimizer, plain_step
 from core.train.optim.by_rule import ByRule
 from core.train.optim.gradients import GradientCosine, clipping, gradient_norm, gradients_of
 from core.train.optim.schedules import build_scheduler
+from core.train.optim.wrappers import Wrappers
 from core.train.problems.base import Problem
 from core.train.tensors.tree import Tree, copy_tree
 
@@ -62,6 +63,7 @@ class OptimizationState:
         self.needs_loss = reads_loss(spec.schedule)
         """Whether a step needs its loss on the host (a GPU then waits for it each step)."""
         self.update: Callable[[int, Tensor], object]
+        self._place = {weight.data_ptr(): n for n, weight in enumerate(self.weights.values())}
         if isinstance(self.optimizer, torch.optim.LBFGS):
             self.needs_loss = True
             self.update = self._lbfgs
@@ -76,10 +78,31 @@ class OptimizationState:
         self._row_weights = [
             w if w.data_ptr() in ours else next(held) for w in self.weights.values()
         ]
-        self.evaluated_elsewhere = (
-            isinstance(self.optimizer, ByRule) and self.optimizer.evaluated() is not None
-        )
+        self._wrappers: Wrappers | None = None
+        if spec.optimizer.wrap:
+            self._wrap(spec)
+        self.evaluated_elsewhere = _evaluates_elsewhere(spec)
         """Whether evaluations and results are of other weights than the gradients."""
+
+    def _wrap(self, spec: JobSpec) -> None:
+        """Put the spec's wrappers around the update. With SAM it is the second gradient, by which
+        the update is made, that is clipped."""
+        weights, sign = list(self.weights.values()), sign_of_job(spec)
+        wrappers = Wrappers(spec.optimizer.wrap, self.parameters, weights, self._buffers, sign)
+        clip, ascent, plain, problem = self.clip, wrappers.ascent, self.update, self.problem
+        if ascent is not None:
+            self.clip = None
+
+        def update(step: int, loss: Tensor) -> None:
+            if ascent is not None:
+                ascent.climb(lambda: problem.loss(step))
+                if clip is not None:
+                    clip(self.gradient_norm())
+            plain(step, loss)
+            problem.after_update()  # so that an average stays within bounds
+            wrappers.after_update()
+
+        self.update, self._wrappers = update, wrappers
 
     @property
     def lr(self) -> float:
@@ -129,30 +152,39 @@ class OptimizationState:
             yield
         finally:
             with torch.no_grad():
-                for parameter, own in zip(self.parameters, held, strict=False):
-                    parameter.copy_(own)
+                for weight, own in held:
+                    weight.copy_(own)
 
-    def go_to_result_weights(self) -> list[Tensor]:
+    def go_to_result_weights(self) -> list[tuple[Tensor, Tensor]]:
         """Have the problem hold the weights that results are of, from where no step is taken.
-        Returns copies of what its parameters were; none where they stay."""
-        found = self._evaluated()
-        if found is None:
-            return []
-        held = [parameter.detach().clone() for parameter in self.parameters]
+        Returns what changed, each with a copy of what it was."""
+        found = self._evaluated() or []
+        held = [(weight, weight.detach().clone()) for weight, _ in found]
         with torch.no_grad():
-            for parameter, point in zip(self.parameters, found, strict=True):
-                parameter.copy_(point)
+            for weight, point in found:
+                weight.copy_(point)
         return held
 
-    def _evaluated(self) -> list[Tensor] | None:
-        return self.optimizer.evaluated() if isinstance(self.optimizer, ByRule) else None
+    def raw_weights(self) -> dict[str, Tensor] | None:
+        """Return copies of the weights that are trained, where a wrapper averages them."""
+        if self._wrappers is None or not self._wrappers.averages:
+            return None
+        return {name: weight.detach().clone() for name, weight in self.weights.items()}
+
+    def _evaluated(self) -> list[tuple[Tensor, Tensor]] | None:
+        """Return the weights whose place others take in results, each with that one; None: all are
+        their own."""
+        if self._wrappers is not None and (found := self._wrappers.evaluated()) is not None:
+            return found
+        points = self.optimizer.evaluated() if isinstance(self.optimizer, ByRule) else None
+        return None if points is None else list(zip(self.parameters, points, strict=True))
 
     def _with_evaluated(self, weights: list[Tensor]) -> list[Tensor]:
-        found = self._evaluated()
-        if found is None:
-            return weights
-        points = {p.data_ptr(): each for p, each in zip(self.parameters, found, strict=True)}
-        return [points.get(weight.data_ptr(), weight) for weight in weights]
+        """Return the list, in the order of `weights`, with what takes their place in results."""
+        found = list(weights)
+        for weight, point in self._evaluated() or []:
+            found[self._place[weight.data_ptr()]] = point
+        return found
 
     def begin_row(self) -> None:
         """Remember what the row may have to give back: `take_row_back`, `put_buffers_back`."""
@@ -201,9 +233,10 @@ class OptimizationState:
         ]
         schedule = None if self.scheduler is None else self.scheduler.state_dict()
         gradient = None if self.turning is None else self.turning.last
-        moment = StateCopy(
-            dict(self.weights), {"state": state, "groups": groups}, schedule, gradient
-        )
+        optimizer: dict[str, Any] = {"state": state, "groups": groups}
+        if self._wrappers is not None:
+            optimizer["wrap"] = self._wrappers.state()
+        moment = StateCopy(dict(self.weights), optimizer, schedule, gradient)
         return moment.copy() if copied else moment
 
     def go_back_to(self, moment: StateCopy) -> None:
@@ -223,6 +256,8 @@ class OptimizationState:
             self.optimizer.state[self.parameters[index]] = state
         for group, saved in zip(self.optimizer.param_groups, optimizer["groups"], strict=True):
             group.update(saved)
+        if self._wrappers is not None:
+            self._wrappers.load_state(moment.optimizer["wrap"])
 
     def _plain(self, step: int, loss: Tensor) -> None:
         try:
@@ -267,11 +302,15 @@ def result_weights(
 ) -> dict[str, Tensor]:
     """Return the weights that results are of at a moment, by name; `build` makes the spec's
     problem, where one is needed."""
-    if not isinstance(spec.optimizer, ScheduleFree):
+    if not _evaluates_elsewhere(spec):
         return moment.weights
     descent = OptimizationState(spec, build())
     descent.go_back_to(moment)
     return dict(zip(descent.weights, descent.result_weights(), strict=True))
+
+
+def _evaluates_elsewhere(spec: JobSpec) -> bool:
+    return isinstance(spec.optimizer, ScheduleFree) or averages(spec.optimizer)
 
 
 def reads_loss(schedule: Schedule) -> bool:

@@ -52,6 +52,7 @@ OWN: Final[dict[str, Json]] = {
     "gradient_clip": {"norm": {"max_norm": 1.0}, "value": {"clip_value": 0.5}},
     "on_divergence": {},
     "order": {"explicit": {"steps": [[0, 1], [2, 3, 4]]}},
+    "wrap": {},
 }
 """Unions of a job that the catalogue does not list: fields without a default, by kind."""
 IN_FAMILIES: Final = {
@@ -66,6 +67,9 @@ def own_example(field: str, kind: str) -> Json:
     body = minimal_example("optimizers", "sgd")
     if field == "order":
         body["problem"]["data"]["order"] = choice
+        return body
+    if field == "wrap":
+        body["optimizer"] = {**body["optimizer"], "wrap": [choice]}
         return body
     return {**body, field: choice}
 

@@ -27,6 +27,7 @@ UNION_NAMES: Final = {
     "loss": "Loss",
     "function": "ObjectiveFunction",
     "optimizer": "Optimizer",
+    "wrap": "OptimizerWrapper",
     "schedule": "Schedule",
     "gradient_clip": "GradientClip",
     "on_divergence": "OnDivergence",
@@ -45,6 +46,7 @@ _SUFFIXES: Final = {
     "loss": "Loss",
     "function": "Function",
     "optimizer": "Optimizer",
+    "wrap": "Wrapper",
     "schedule": "Schedule",
 }
 """Field of `UNIONS` -> the end of its kinds' names: a linear model is no linear schedule."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from core.diagnosis.evidence.curves import Floats
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.optimizers import SGD, Muon, hidden_matrices, rate_factor
+from core.specs.optimizers import SGD, Lookahead, Muon, Sam, hidden_matrices, rate_factor
 from core.specs.sizes.shapes import layers_of, problem_parameters
 
 # How long a step can be where the gradient's length has no say: adaptive methods and Muon.
@@ -82,9 +82,12 @@ class Method(NamedTuple):
 
 
 def method_of(spec: JobSpec) -> Method:
-    """Return the method of a spec. A schedule that moves the momentum makes it `other`. Muon, which
+    """Return the method of a spec. A schedule that moves the momentum makes it `other`,
+    and so do slow weights and a gradient of another point. Muon, which
     is AdamW where there are no layers, is `orthogonal` on models."""
     optimizer = spec.optimizer
+    if any(isinstance(each, Lookahead | Sam) for each in optimizer.wrap):
+        return Method("other")
     if isinstance(optimizer, SGD):
         if optimizer.cautious:
             return Method("other")

@@ -94,7 +94,11 @@ def _works_on_a_function(patched: JobSpec) -> bool | None:
     problem, optimizer = patched.problem, patched.optimizer
     if not isinstance(problem, FunctionProblem) or not isinstance(optimizer, SGD | Adam):
         return None
-    if optimizer.cautious or (optimizer.decoupled_weight_decay and optimizer.weight_decay > 0):
+    if (
+        optimizer.wrap
+        or optimizer.cautious
+        or (optimizer.decoupled_weight_decay and optimizer.weight_decay > 0)
+    ):
         return None
     if dimension(problem.function) > MAX_DIM:
         return None

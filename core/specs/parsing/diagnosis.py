@@ -9,8 +9,8 @@ from core.specs.base import NonNegativeInt, Spec
 from core.specs.parsing.body import read_as
 from core.specs.validation.errors import shown
 
-_NAMES: Final = ("final", "best", "initial")
-_WORDS: Final = "must be final, best, initial, or the step of a kept checkpoint"
+_NAMES: Final = ("final", "best", "initial", "raw")
+_WORDS: Final = "must be final, best, initial, raw, or the step of a kept checkpoint"
 
 
 def _tag(value: object) -> str:
@@ -21,7 +21,7 @@ class DiagnosisRequest(Spec):
     """The body of `POST /v1/jobs/{id}/diagnosis`."""
 
     checkpoint: Annotated[
-        Annotated[Literal["final", "best", "initial"], Tag("~word")]
+        Annotated[Literal["final", "best", "initial", "raw"], Tag("~word")]
         | Annotated[NonNegativeInt, Tag("~number")],
         Discriminator(_tag),
     ] = "final"

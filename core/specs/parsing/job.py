@@ -23,6 +23,7 @@ from core.specs.validation.run import (
     resolve_budget,
     resolve_optimizer,
 )
+from core.specs.validation.wrappers import resolve_wrap
 
 
 class Sized(NamedTuple):
@@ -96,7 +97,7 @@ def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> Sized | N
     resolved = spec.model_copy(
         update={
             "problem": problem,
-            "optimizer": optimizer,
+            "optimizer": resolve_wrap(optimizer, spec, steps, faults),
             "schedule": schedules.resolve(spec.schedule, steps),
             "batch_size": batch_size,
             "budget": budget,

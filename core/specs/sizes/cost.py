@@ -6,7 +6,7 @@ from typing import Final, assert_never
 from core.specs.data import Builtin, Data, Inline, Synthetic
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.optimizers import matrix_numbers, state_vectors
+from core.specs.optimizers import matrix_numbers, state_vectors, wrapper_vectors
 from core.specs.sizes.shapes import Extent, extent_of, rows_of, start_of, steps_of
 
 BYTES_A_NUMBER: Final = 8
@@ -58,7 +58,8 @@ def memory_parts(spec: JobSpec, size: Extent, steps: int) -> dict[str, int]:
     """
     item = 4 if spec.precision == "float32" else 8
     count = size.num_parameters
-    numbers = count * state_vectors(spec.optimizer, steps)
+    around = wrapper_vectors(spec.optimizer.wrap)
+    numbers = count * (state_vectors(spec.optimizer, steps) + around)
     shapes = [(count,)] if size.layers is None else [p.shape for p in size.layers.parameters]
     parts = {"optimizer": item * (numbers + matrix_numbers(spec.optimizer, shapes))}
     if spec.record.gradient_cosine:

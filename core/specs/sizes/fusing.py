@@ -46,12 +46,14 @@ FREE: Final = frozenset(
 
 def fusable(spec: JobSpec) -> bool:
     """Tell whether the run can train in a stack: a model and an optimizer that have a rule for
-    many, and a run from its origin that a divergence ends. A stack does not keep its last gradients
-    to compare the next with."""
+    many, nothing around it, and a run from its origin that a divergence ends. A stack does not keep
+    its last gradients to compare the next with."""
     problem = spec.problem
     if isinstance(problem, Supervised) and not _fused_layers(spec, problem):
         return False
     if isinstance(spec.optimizer, NotFused) or spec.record.gradient_cosine:
+        return False
+    if spec.optimizer.wrap:
         return False
     return spec.start_from is None and isinstance(spec.on_divergence, StopOnDivergence)
 

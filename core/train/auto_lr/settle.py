@@ -92,7 +92,8 @@ def settle(
     device: str | None = None,
     clock: Clock = perf_counter,
 ) -> Settled | None:
-    """Find the rate of a spec that leaves it to the service. None: asked to stop on the way.
+    """Find the rate of a spec that leaves it to the service: that of the optimizer itself, without
+    what is around it. None: asked to stop on the way.
 
     Args:
         spec: resolved, its rate "auto".
@@ -103,7 +104,8 @@ def settle(
     Raises:
         JobFailure: no such device, out of memory, data that does not load.
     """
-    began = clock()
+    began, asked = clock(), spec
+    spec = spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"wrap": ()})})
     with exact_kernels():
         where = pick_device(device or spec.device)
         bound = curvature_bound(spec, where, control)
@@ -120,7 +122,7 @@ def settle(
         )  # fmt: skip
         if test.moves and not _raced(spec, race, found, control, where):
             return None
-    return Settled(spec, found.winner(DIGITS), evidence(found, clock() - began))
+    return Settled(asked, found.winner(DIGITS), evidence(found, clock() - began))
 
 
 def race_steps(spec: JobSpec) -> int:

@@ -64,7 +64,7 @@ def measure_checkpoint(
     budget_s: float = BUDGET_S,
     clock: Callable[[], float] = perf_counter,
 ) -> Json:
-    """Measure a kept checkpoint: `final`, `best`, `initial`, or a step as digits.
+    """Measure a kept checkpoint: `final`, `best`, `initial`, `raw`, or a step as digits.
 
     `final` uses the optimizer's state where the last resume checkpoint is of the same step.
 
@@ -78,7 +78,7 @@ def measure_checkpoint(
         snapshot = decode(artifacts.read(step_name(int(checkpoint))), spec, where)
         moment, step = snapshot.moment, snapshot.step
         weights = weights_at(spec, moment, where)
-    elif checkpoint in ("final", "best", "initial"):
+    elif checkpoint in ("final", "best", "initial", "raw"):
         weights, metadata = parse(artifacts.read(f"{checkpoint}.safetensors"))
         check_file(metadata.get("thalweg_weights"), WEIGHTS, "weights")
         step = int(metadata.get("step", "0"))

@@ -54,7 +54,7 @@ def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
     Raises:
         ValueError: the rate is still "auto".
     """
-    options: dict[str, Any] = spec.model_dump(exclude={"kind"}) | {"lr": settled_lr(spec)}
+    options: dict[str, Any] = spec.model_dump(exclude={"kind", "wrap"}) | {"lr": settled_lr(spec)}
     match spec:
         case Shampoo():
             return _eager(OwnShampoo)(params, **options)
