@@ -14,10 +14,11 @@ CONTAINERS_ARGS ?=
 TRIALS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clients containers bench trials faults lock clean
+.PHONY: help install models demo test lint format clients containers bench trials faults lock clean
 
 help:
 	@echo "make install   install the locked dependencies into .venv"
+	@echo "make models    write the client's types, and its half that does not wait, where they are stale"
 	@echo "make demo      start the service, run a job from POST to loss curve, stop it"
 	@echo "make test      run all tests, in two processes     (PYTEST_ARGS='-k spec -n 0')"
 	@echo "make lint      check: ruff, mypy, import contracts, Dockerfile, compose file, lock"
@@ -49,16 +50,21 @@ $(STAMP): $(LOCKS) pyproject.toml client/pyproject.toml
 	@echo "Installing the locked dependencies into .venv"
 	@$(PIP) install --quiet --requirement requirements/dev.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable client --editable .
+	@$(BIN)/python scripts/client_code.py
 	@touch $@
+
+# The types of what is sent follow from the service's document, `_sync` from `_async`.
+models: install
+	@$(BIN)/python scripts/client_code.py
 
 demo: install
 	@$(BIN)/python -m thalweg_service.demo
 
 # Two processes: a later -n in PYTEST_ARGS counts, and -n 0 is one.
-test: install
+test: models
 	@$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
-lint: install
+lint: models
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
@@ -72,7 +78,7 @@ format: install
 	@$(BIN)/ruff format
 
 # The generators are installed here only, in a folder of their own.
-clients: install
+clients: models
 	@$(BIN)/python -m tests.clients
 
 # Needs a container engine; scripts/engine.sh starts one on a machine that has none.

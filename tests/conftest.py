@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 settings.load_profile("suite")
 
-WHOLE_SERVICES = ("tests/e2e/", "tests/faults/", "tests/thalweg_service/")
+WHOLE_SERVICES = ("tests/client/", "tests/e2e/", "tests/faults/", "tests/thalweg_service/")
 """Their tests start services of several processes, which fill two cores: one after another."""
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
-from thalweg.cli.app import app
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from scripts import lock
 from tests.containers import API, WORKER, Stack
+from thalweg.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text()).splitlines()

@@ -92,7 +92,7 @@ def test_a_wheel_holds_its_own_packages_and_no_other(wheels: dict[str, Path]) ->
     assert of["thalweg"] == {"thalweg"}
     assert of["thalweg-service"] == {"api", "core", "thalweg_service", "worker"}
     with zipfile.ZipFile(wheels["thalweg"]) as archive:
-        assert {"thalweg/py.typed"} < set(archive.namelist())
+        assert {"thalweg/py.typed", "thalweg/specs.py"} < set(archive.namelist())
 
 
 def test_the_service_needs_the_client_of_its_own_version() -> None:

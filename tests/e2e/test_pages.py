@@ -3,7 +3,8 @@
 A `console` block is run: a line that begins with `$ ` begins a command, which goes on while the
 shell finds it unfinished; the lines after it are what it prints, with `…` for what varies. A `json`
 block that is a job's spec is validated. A block that cannot be run here says so in the line before
-it: `<!-- not run: why -->`. Blocks of no language are not for a shell.
+it: `<!-- not run: why -->`. Blocks of no language are not for a shell; those of `pycon` are run by
+`tests/client/test_examples.py`.
 """
 
 import json
@@ -30,7 +31,7 @@ PAGES: Final = list(
     )
 )
 """In the order in which they are read: later ones may use what the guide has defined."""
-LANGUAGES: Final = {"", "console", "json"}
+LANGUAGES: Final = {"", "console", "json", "pycon"}
 NOT_RUN: Final = re.compile(r"<!-- not run: \S.* -->")
 ADDRESS: Final = re.compile(r"(http://)?(localhost|127\.0\.0\.1):8000")
 # A reply that says no ends the snippet: curl's own status does not.

@@ -1,0 +1,346 @@
+"""Jobs: one descent each."""
+
+from asyncio import sleep
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from thalweg._async import calls
+from thalweg._async.transport import AsyncTransport, deadline, listed
+from thalweg.errors import ConflictError, WaitTimeoutError
+from thalweg.events import POLL_S, Event
+from thalweg.history import History
+from thalweg.records import Finding, JobRecord, numbers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from thalweg.specs import Budget, JobSpec
+
+Kind = Literal["train", "eval", "system"]
+
+
+class AsyncJob(JobRecord):
+    """A job. Its properties are as it was when it was last read; its calls ask the service.
+
+    Example:
+        >>> job = await client.jobs.create({
+        ...     "problem": {"kind": "function", "function": {"kind": "rosenbrock"}},
+        ...     "optimizer": {"kind": "adam", "lr": 0.05},
+        ...     "budget": {"max_steps": 200},
+        ... })
+        >>> (await job.wait()).status
+        'succeeded'
+    """
+
+    def __init__(self, transport: AsyncTransport, data: dict[str, Any]) -> None:
+        super().__init__(data)
+        self._transport = transport
+        self._path = f"/v1/jobs/{self.id}"
+
+    async def refresh(self) -> Self:
+        """Read the job anew."""
+        self.data = await self._transport.json("GET", self._path)
+        return self
+
+    async def wait(self, timeout_s: float | None = None, *, progress: bool = False) -> Self:
+        """Wait until the job has ended, and return it.
+
+        Args:
+            timeout_s: seconds to wait; None waits as long as it takes.
+            progress: whether to show a bar, in a terminal or a notebook.
+
+        Raises `WaitTimeoutError` when it has not ended in time; it goes on.
+        """
+        await calls.wait_for(self._transport, self._path, self, timeout_s, progress)
+        return self
+
+    async def stream(
+        self,
+        *,
+        after: int | Literal["latest"] | None = None,
+        series: str | Sequence[str] | None = None,
+        kind: Kind | None = None,
+    ) -> AsyncIterator[Event]:
+        """Go through what happens to the job, from its first row on, until it has ended.
+
+        Args:
+            after: rows with a larger step only; `latest` leaves out those that are there already.
+            series: names of series; left out: all.
+            kind: the kind of rows.
+
+        A connection that breaks is made again, without a gap or a repeat. Where the service has no
+        streams, it is asked again and again.
+
+        Example:
+            >>> losses = []
+            >>> async for event in job.stream(series="loss"):
+            ...     if event.type == "points":
+            ...         losses.extend(event.rows["loss"])
+            >>> len(losses)
+            200
+        """
+        query = {"after": after, "series": calls.series_of(series), "kind": kind}
+        async for event in calls.events(self._transport, self._path, query, polled=True):
+            if event.type in {"status", "end"} and event.data.get("id") == self.id:
+                self.data = event.data
+            yield event
+
+    async def history(
+        self,
+        kind: Kind = "train",
+        *,
+        series: str | Sequence[str] | None = None,
+        after: int | None = None,
+        points: int | None = None,
+    ) -> History:
+        """Read the rows that there are, as arrays.
+
+        Args:
+            kind: the kind of rows.
+            series: names of series; left out: all.
+            after: rows with a larger step only.
+            points: a view of at most so many rows that keeps extremes, instead of all.
+
+        Example:
+            >>> history = await job.history()
+            >>> history["loss"].shape
+            (200,)
+            >>> bool(history["loss"][-1] < history["loss"][0])
+            True
+        """
+        path = f"{self._path}/history"
+        return await calls.read_history(self._transport, path, self.id, kind, series, after, points)
+
+    async def weights(self, checkpoint: str | int = "final") -> "dict[str, NDArray[Any]]":
+        """Read the trained weights as arrays, by name.
+
+        `checkpoint`: `final`, `best`, `initial`, or another that `checkpoints` lists.
+        """
+        return await calls.read_weights(self._transport, f"{self._path}/model", checkpoint)
+
+    async def save_weights(self, path: str | Path, checkpoint: str | int = "final") -> Path:
+        """Write the trained weights into a file (safetensors)."""
+        return await calls.save(self._transport, f"{self._path}/model", path, checkpoint=checkpoint)
+
+    async def checkpoints(self) -> list[dict[str, Any]]:
+        """List the weights that are kept: name, step, metrics, size and SHA-256."""
+        found = self._transport.pages(f"{self._path}/checkpoints", numbers, {}, None)
+        return [each async for each in found]
+
+    async def plot(
+        self,
+        kind: Literal["loss", "lr", "path", "spectrum", "landscape"] = "loss",
+        format: Literal["svg", "png"] = "png",  # noqa: A002
+    ) -> bytes:
+        """Return a picture, as the service draws it."""
+        query = {"kind": kind, "format": format}
+        return (await self._transport.send("GET", f"{self._path}/plot", params=query)).content
+
+    async def diagnosis(self) -> "AsyncDiagnosis":
+        """Read the diagnosis. Raises `ConflictError` (`not_ready`) while there is none."""
+        found = await self._transport.json("GET", f"{self._path}/diagnosis")
+        return AsyncDiagnosis.of(self, found)
+
+    async def diagnose(
+        self, checkpoint: str | int = "final", timeout_s: float | None = None
+    ) -> "AsyncDiagnosis":
+        """Have the weights of a job that has ended measured, and return the diagnosis.
+
+        Raises `WaitTimeoutError` when it is not made in time; it goes on.
+        """
+        path, left = f"{self._path}/diagnosis", deadline(timeout_s)
+        await self._transport.json("POST", path, body={"checkpoint": checkpoint})
+        while left() > 0:
+            try:
+                found = await self.diagnosis()
+            except ConflictError as error:
+                if error.code != "not_ready":
+                    raise
+            else:
+                await self.refresh()
+                return found
+            await sleep(max(0.0, min(POLL_S, left())))
+        raise WaitTimeoutError(f"The diagnosis of {self.id} is not made after {timeout_s:g} s")
+
+    @property
+    def remedies(self) -> "tuple[AsyncRemedy, ...]":
+        """Changes that the diagnosis proposes, the most promising first."""
+        diagnosis = self.data.get("diagnosis") or {}
+        return tuple(AsyncRemedy.of(self, each) for each in diagnosis.get("remedies") or ())
+
+    async def apply(self, index: int = 0) -> "AsyncJob":
+        """Try a remedy: return a new job, with the remedy's patch."""
+        return await self._child(f"remedies/{index}/apply", None)
+
+    async def continue_(self, budget: "Budget | None" = None, **limits: Any) -> "AsyncJob":
+        """Go on where the job stopped, with a longer budget; return the new job.
+
+        Budgets count from the origin: `continue_(max_steps=4000)` of a job of 2,000 steps adds as
+        many.
+        """
+        return await self._child("continue", {"budget": {**(budget or {}), **limits}})
+
+    async def _child(self, call: str, body: Any) -> "AsyncJob":
+        path, headers = f"{self._path}/{call}", calls.keyed(None)
+        data = await self._transport.json("POST", path, body=body, headers=headers)
+        return AsyncJob(self._transport, data)
+
+    async def cancel(self) -> Self:
+        """Ask for an end; one that has ended stays as it is."""
+        self.data = await self._transport.json("POST", f"{self._path}/cancel")
+        return self
+
+    async def delete(self) -> None:
+        """Remove a job that has ended, with its history and weights."""
+        await self._transport.send("DELETE", self._path)
+
+
+@dataclass(frozen=True, repr=False)
+class AsyncRemedy:
+    """A change of the spec that may help.
+
+    Attributes:
+        index: its place in the diagnosis.
+        patch: a JSON merge patch on the spec.
+        reason: why it may help.
+        expected: numbers that it should lead to.
+    """
+
+    job: AsyncJob
+    index: int
+    patch: dict[str, Any]
+    reason: str
+    expected: dict[str, Any]
+
+    @classmethod
+    def of(cls, job: AsyncJob, data: Mapping[str, Any]) -> Self:
+        """Read a remedy from a reply."""
+        expected = numbers(data.get("expected") or {})
+        return cls(job, data["index"], data["patch"], data["reason"], expected)
+
+    async def apply(self) -> AsyncJob:
+        """Try it: return a new job with the patch."""
+        return await self.job.apply(self.index)
+
+    def __repr__(self) -> str:
+        return f"<Remedy {self.index}: {self.patch}, {self.reason}>"
+
+
+@dataclass(frozen=True, repr=False)
+class AsyncDiagnosis:
+    """The service's diagnosis of a descent.
+
+    Attributes:
+        verdict: what went on, in one word.
+        confidence: from 0 to 1, or None.
+        findings: what each rule found.
+        remedies: what may help, the most promising first.
+        data: the whole reply.
+    """
+
+    verdict: str
+    confidence: float | None
+    findings: tuple[Finding, ...]
+    remedies: tuple[AsyncRemedy, ...]
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, job: AsyncJob, data: dict[str, Any]) -> Self:
+        """Read a diagnosis from a reply."""
+        return cls(
+            data["verdict"],
+            data.get("confidence"),
+            tuple(Finding.of(each) for each in data["findings"]),
+            tuple(AsyncRemedy.of(job, each) for each in data["remedies"]),
+            data,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Diagnosis: {self.verdict}, {len(self.remedies)} remedies>"
+
+    def _repr_html_(self) -> str:
+        from thalweg.notebook import diagnosis_html
+
+        return diagnosis_html(self.data)
+
+
+class AsyncJobs:
+    """The jobs of a service: `client.jobs`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def create(
+        self,
+        spec: "JobSpec",
+        *,
+        name: str | None = None,
+        note: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncJob:
+        """Queue a job, and return it.
+
+        Args:
+            spec: what to do, as typed models (`thalweg.specs`) or a plain dict.
+            name: a name to find it by.
+            note: anything to remember.
+            idempotency_key: the same key makes the same job, however often it is sent. Left out,
+                each call has one of its own, so that what is sent again makes one job.
+
+        Raises `InvalidRequestError` with every mistake.
+
+        Example:
+            >>> job = await client.jobs.create({
+            ...     "problem": {"kind": "function", "function": {"kind": "sphere", "dim": 2}},
+            ...     "optimizer": {"kind": "sgd", "lr": 0.1},
+            ... })
+            >>> job.spec["schedule"]
+            {'kind': 'constant'}
+        """
+        beside = {"name": name, "note": note}
+        body = {**spec, **{field: text for field, text in beside.items() if text is not None}}
+        headers = calls.keyed(idempotency_key)
+        data = await self._transport.json("POST", "/v1/jobs", body=body, headers=headers)
+        return AsyncJob(self._transport, data)
+
+    async def validate(self, spec: "JobSpec") -> dict[str, Any]:
+        """Check a spec: return it resolved, an estimate of its cost, and its model's layers.
+
+        Raises `InvalidRequestError` with every mistake. Nothing is created.
+        """
+        found: dict[str, Any] = await self._transport.json("POST", "/v1/jobs/validate", body=spec)
+        return found
+
+    async def get(self, id: str) -> AsyncJob:  # noqa: A002
+        """Read a job. Raises `NotFoundError`."""
+        return AsyncJob(self._transport, await self._transport.json("GET", f"/v1/jobs/{id}"))
+
+    async def list(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        label: str | Sequence[str] | None = None,
+        created_after: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[AsyncJob]:
+        """Go through the jobs, the newest first.
+
+        Args:
+            status: any of these.
+            label: `key:value`; all of these.
+            created_after: a time of RFC 3339.
+            limit: the most jobs; None goes through all.
+
+        Example:
+            >>> [job.status async for job in client.jobs.list(status="succeeded", limit=1)]
+            ['succeeded']
+        """
+        query = {"status": listed(status), "label": listed(label), "created_after": created_after}
+        make = self._made
+        async for job in self._transport.pages("/v1/jobs", make, query, limit):
+            yield job
+
+    def _made(self, data: dict[str, Any]) -> AsyncJob:
+        return AsyncJob(self._transport, data)

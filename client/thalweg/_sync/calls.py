@@ -1,0 +1,191 @@
+# Written by scripts/client_code.py from _async/calls.py. Do not edit by hand.
+"""Calls that jobs, studies and runs share."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import httpx2
+
+from thalweg._sync.transport import Transport, deadline
+from thalweg.errors import NotFoundError, ThalwegError, WaitTimeoutError
+from thalweg.events import POLL_S, SILENT_S, Event
+from thalweg.history import History, joined, read_npz
+from thalweg.progress import Progress
+from thalweg.records import TERMINAL, WorkRecord
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PAGE_ROWS = 10_000
+"""Rows of a page of a history."""
+HOLD_S = 20.0
+"""Seconds for which the service holds a reply until something has ended."""
+
+
+def keyed(key: str | None) -> dict[str, str]:
+    """Return the header by which a request that is sent twice makes one thing only."""
+    return {"Idempotency-Key": key or uuid4().hex}
+
+
+def series_of(series: str | Sequence[str] | None) -> str | None:
+    """Return names of series as a query has them."""
+    return series if series is None or isinstance(series, str) else ",".join(series)
+
+
+def read_history(
+    transport: Transport,
+    path: str,
+    of: str,
+    kind: str,
+    series: str | Sequence[str] | None,
+    after: int | None,
+    points: int | None,
+) -> History:
+    """Read rows: all that there are behind `after`, or a view of at most so many points."""
+    query: dict[str, Any] = {"kind": kind, "series": series_of(series), "format": "npz"}
+    query |= {"points": points} if points is not None else {"limit": PAGE_ROWS}
+    pages = []
+    while True:
+        reply = transport.send("GET", path, params={**query, "after": after})
+        pages.append(read_npz(reply.content))
+        next_after = re.search(
+            r"[?&]after=(-?\d+)[^>]*>; rel=\"next\"", reply.headers.get("link", "")
+        )
+        if next_after is None:
+            return History(of, kind, joined(pages))
+        after = int(next_after[1])
+
+
+def read_weights(
+    transport: Transport, path: str, checkpoint: str | int
+) -> "dict[str, NDArray[Any]]":
+    """Read weights as arrays, by name."""
+    from safetensors.numpy import load
+
+    reply = transport.send("GET", path, params={"checkpoint": checkpoint})
+    found: dict[str, NDArray[Any]] = load(reply.content)
+    return found
+
+
+def save(transport: Transport, path: str, target: str | Path, **query: Any) -> Path:
+    """Write what a call gives into a file, which is there whole or not at all."""
+    to = Path(target)
+    part = to.with_name(f"{to.name}.part")
+    tries = 0
+    while True:
+        try:
+            with transport.open(path, params=query) as reply:
+                with part.open("wb") as file:
+                    for chunk in reply.iter_bytes():
+                        file.write(chunk)
+            break
+        except httpx2.TransportError as error:
+            part.unlink(missing_ok=True)
+            tries += 1
+            if tries > 5:
+                raise transport.unreachable(error) from error
+    part.replace(to)
+    return to
+
+
+def wait_for(
+    transport: Transport,
+    path: str,
+    record: WorkRecord,
+    timeout_s: float | None,
+    progress: bool,
+) -> None:
+    """Wait until a job or a study has ended; `record` then tells of its end.
+
+    Raises `WaitTimeoutError` when it has not ended in time; it goes on.
+    """
+    left = deadline(timeout_s)
+    with Progress(record, shown=progress) as bar:
+        while not record.ended:
+            if left() <= 0:
+                raise WaitTimeoutError(f"{record.id} is {record.status} after {timeout_s:g} s")
+            hold = max(0.0, min(POLL_S if progress else HOLD_S, left()))
+            query = {"wait": f"{hold:.3f}"}
+            record.data = transport.json("GET", path, params=query, wait_s=hold)
+            bar.update(record)
+
+
+def stream(transport: Transport, path: str, query: dict[str, Any]) -> Iterator[Event]:
+    """Read events until the last one; a stream that breaks is gone on with behind the last event.
+
+    Raises `NotFoundError` where there is no such stream.
+    """
+    last: str | None = None
+    lost = 0
+    while True:
+        headers = {"Accept": "text/event-stream"} | (
+            {} if last is None else {"Last-Event-ID": last}
+        )
+        try:
+            with transport.open(path, params=query, headers=headers, silent_s=SILENT_S) as reply:
+                for each in httpx2.EventSource(reply, max_event_size=None):
+                    lost = 0
+                    last = each.id or last
+                    if each.data:
+                        yield Event.of(each.event, json.loads(each.data), each.id or None)
+                    if each.event == "end":
+                        return
+            broken: Exception = ThalwegError("the stream ended before its last event")
+        except httpx2.TransportError as error:
+            broken = error
+        lost += 1
+        if lost > 20:
+            raise transport.unreachable(broken) from broken
+        sleep(min(0.05 * 2.0**lost, 5.0))
+
+
+def poll(
+    transport: Transport,
+    path: str,
+    query: dict[str, Any],
+) -> Iterator[Event]:
+    """Tell of a job as `stream` does, by asking again and again."""
+    after = query.get("after")
+    if after == "latest":
+        job = transport.json("GET", path)
+        after = (job["latest"] or {"step": -1})["step"]
+    kind, seen = query.get("kind") or "train", None
+    while True:
+        job = transport.json("GET", path, params={"wait": POLL_S}, wait_s=POLL_S)
+        if (job["status"], job["phase"]) != seen:
+            seen = (job["status"], job["phase"])
+            yield Event.of("status", job, None)
+        rows = read_history(
+            transport, f"{path}/history", job["id"], kind, query.get("series"), after, None
+        )
+        if rows.num_rows:
+            after = int(rows["step"][-1])
+            yield Event("points", {}, rows)
+        if job["status"] in TERMINAL:
+            if job["diagnosis"] is not None:
+                yield Event.of("diagnosis", job["diagnosis"], None)
+            yield Event.of("end", job, None)
+            return
+
+
+def events(
+    transport: Transport, path: str, query: dict[str, Any], *, polled: bool
+) -> Iterator[Event]:
+    """Read the events of a job; of a service without streams by asking."""
+    begun = False
+    try:
+        for event in stream(transport, f"{path}/events", query):
+            begun = True
+            yield event
+    except NotFoundError:
+        if begun or not polled:
+            raise
+    else:
+        return
+    for event in poll(transport, path, query):
+        yield event

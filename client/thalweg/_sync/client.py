@@ -1,0 +1,110 @@
+# Written by scripts/client_code.py from _async/client.py. Do not edit by hand.
+"""The client: where everything begins."""
+
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx2
+
+from thalweg._sync.jobs import Jobs
+from thalweg._sync.studies import Studies
+from thalweg._sync.transport import Transport
+
+Family = Literal[
+    "optimizers",
+    "schedules",
+    "models",
+    "layers",
+    "activations",
+    "losses",
+    "functions",
+    "datasets",
+    "initializers",
+]
+
+
+class Client:
+    """A client of one service.
+
+    Args:
+        url: the service's address; left out, `THALWEG_URL`, else `http://127.0.0.1:8000`.
+        key: a key of the service; left out, `THALWEG_KEY`, else none.
+        timeout_s: seconds until a try to connect, or a silence, is a failure.
+        retry_for_s: seconds for which a call that failed is tried again, with growing pauses: after
+            429, 500, 502, 503, 504 and lost connections, never before `Retry-After` says. What
+            would make something twice is sent again under its `Idempotency-Key`.
+        http: a client of httpx2 to use instead of one of its own.
+
+    It keeps connections open; close it, or use it as a context.
+
+    Example:
+        >>> from thalweg import Client
+        >>> with Client() as client:
+        ...     spec = {
+        ...         "problem": {"kind": "function", "function": {"kind": "rosenbrock"}},
+        ...         "optimizer": {"kind": "adam", "lr": 0.05},
+        ...     }
+        ...     job = client.jobs.create(spec)
+        ...     job = job.wait()
+        >>> job.status
+        'succeeded'
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        retry_for_s: float = 30.0,
+        http: httpx2.Client | None = None,
+    ) -> None:
+        self._transport = Transport(url, key, timeout_s, retry_for_s, http)
+        self.jobs = Jobs(self._transport)
+        """The jobs."""
+        self.studies = Studies(self._transport)
+        """The studies."""
+
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return self._transport.url
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.url}>"
+
+    def catalog(self, family: Family) -> list[dict[str, Any]]:
+        """List what there is of a family: kind, summary, schema, source, what it supports, and an
+        example.
+
+        Example:
+            >>> "adam" in [entry["kind"] for entry in client.catalog("optimizers")]
+            True
+        """
+        found: list[dict[str, Any]] = (self._transport.json("GET", f"/v1/catalog/{family}"))["data"]
+        return found
+
+    def workers(self) -> list[dict[str, Any]]:
+        """List the workers: name, devices, current job, last heartbeat."""
+        found = self._transport.pages("/v1/workers", dict, {}, None)
+        return [each for each in found]
+
+    def version(self) -> dict[str, Any]:
+        """Return the service's version."""
+        found: dict[str, Any] = self._transport.json("GET", "/version")
+        return found
