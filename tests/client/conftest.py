@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.client.flaky import FlakyProxy
-from tests.e2e.test_stored_data import serving
+from tests.e2e.client import serving
 from thalweg import Client
 
 
