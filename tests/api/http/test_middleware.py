@@ -174,7 +174,7 @@ def test_no_path_is_a_404_and_never_a_redirect(api: Api, path: str) -> None:
     ("method", "path", "allow"),
     [
         ("PUT", "/v1/jobs", "GET, HEAD, POST"),
-        ("PATCH", f"/v1/jobs/{NO_SUCH_JOB}", "DELETE, GET, HEAD"),
+        ("PUT", f"/v1/jobs/{NO_SUCH_JOB}", "DELETE, GET, HEAD, PATCH"),
         ("GET", "/v1/jobs/validate", "POST"),
         ("DELETE", "/v1/jobs/validate", "POST"),
         ("GET", f"/v1/jobs/{NO_SUCH_JOB}/cancel", "POST"),

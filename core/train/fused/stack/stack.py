@@ -79,14 +79,7 @@ class Stack:
         self.best = StackedBest(np.array([sign_of_job(spec) for spec in specs]))
         evaluates = bool(history_widths(first)["eval"])
         self.evaluations = Evaluations(first.record.eval_every) if evaluates else None
-        self.parts: dict[str, Part] = {
-            "mover": self._mover,
-            "rows": self._rows,
-            "traces": self.traces,
-            "best": self.best,
-        }
-        if self.evaluations is not None:
-            self.parts["evaluations"] = self.evaluations
+        self.parts = self._parts()
         self._outgoing = StackFlush(
             self._rows,
             self.evaluations,
@@ -110,6 +103,18 @@ class Stack:
         self._elapsed_s = 0.0
         """How long it had trained when it last went on from a checkpoint."""
         self._began = self._marked = clock()
+
+    def _parts(self) -> dict[str, Part]:
+        """Return what a checkpoint keeps of the stack, by name."""
+        parts: dict[str, Part] = {
+            "mover": self._mover,
+            "rows": self._rows,
+            "traces": self.traces,
+            "best": self.best,
+        }
+        if self.evaluations is not None:
+            parts["evaluations"] = self.evaluations
+        return parts
 
     @property
     def allows_threads(self) -> bool:

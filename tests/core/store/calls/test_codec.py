@@ -27,6 +27,7 @@ UPDATE: dict[str, Any] = {
     "best": {"step": 1, "loss": 0.1},
     "diagnosis": {"verdict": "healthy"},
     "checkpoints": ({"name": "final", "step": 3},),
+    "checkpoints_kept": 4,
     "interventions": ({"step": 2, "action": "skip"},),
 }
 CLOSE: dict[str, Any] = {
@@ -60,7 +61,7 @@ def test_each_field_that_an_attempt_may_set_is_tried_above() -> None:
     others = {"outcome", "timeline", "usage", "device"}
     at = TimelineEntry("2026-11-22T10:00:00.000000Z", "restarted")
     for name in (field.name for field in fields(JobRecord)):
-        value = {"timeline": [at], "usage": Usage(1)}.get(name, "x")
+        value = {"timeline": [at], "usage": Usage(1), "checkpoints_kept": 1}.get(name, "x")
         for closing, known in ((False, UPDATE), (True, {**UPDATE, **CLOSE})):
             if name in known or name in others - ({"outcome"} if not closing else set()):
                 assert encode_updates({name: value}, closing=closing)
