@@ -53,6 +53,9 @@ EXCEPTIONS = {
 }
 """The check that the packages are our own, which imports nothing of ours: of four names only
 `thalweg_service` is nobody else's. And the service's command, which is the client's."""
+PARSES_UPLOADS = ("core/uploads/parse", "core/uploads/tables")
+"""Folders of the process that parses uploaded files; its libraries are met nowhere else, and
+nothing else imports them."""
 TRAINER_PROCESS = frozenset(
     {ROOT / "worker/trainer/server.py", ROOT / "worker/trainer/handlers.py"}
 )
@@ -134,6 +137,17 @@ def test_the_import_contracts_have_the_same_wall() -> None:
     assert {ROOT / f"{each.replace('.', '/')}.py" for each in allowed} == TRAINER_PROCESS
 
 
+def test_the_libraries_that_parse_uploads_are_met_in_their_process_only() -> None:
+    inside = frozenset({"core.uploads.parse", "core.uploads.tables"})
+    found = [
+        line
+        for part in ("api", "core", "thalweg_service", "worker")
+        for line in crossings(part, frozenset({"PIL", "pyarrow"}) | inside)
+        if not line.startswith(PARSES_UPLOADS)
+    ]
+    assert found == []
+
+
 def test_core_itself_is_empty() -> None:
     # Its code would run before every part's, and bring whatever it imports into the API.
     assert (ROOT / "core" / "__init__.py").read_bytes() == b""
@@ -149,7 +163,7 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 import %s
-heavy = {"torch", "torchvision", "sklearn", "scipy"} & {m.partition(".")[0] for m in sys.modules}
+heavy = {"PIL", "pyarrow", "torch", "torchvision", "sklearn", "scipy"} & {m.partition(".")[0] for m in sys.modules}
 sys.exit(f"imported {sorted(heavy)}" if heavy else 0)
 """
 

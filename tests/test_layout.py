@@ -25,6 +25,7 @@ KINDS: Final[dict[str, str]] = {
     "core/diagnosis/rules": "rules of the diagnosis",
     "core/train/data": "data sources",
     "core/train/optim/torch_rules": "rules of torch's optimizers",
+    "core/uploads/parse": "readers of uploaded files",
 }
 """Folders of kinds."""
 

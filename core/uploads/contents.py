@@ -4,6 +4,7 @@ A record of a dataset holds `Contents` as JSON; widths and the validation of a j
 alone, so nobody opens the file for them.
 """
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, Self, get_args
 
@@ -166,6 +167,11 @@ class RefusedFile(ThalwegError):
         """Read what `to_json` returned."""
         code, message = stored["code"], stored["message"]
         return cls(code, message, row=stored["row"], column=stored["column"], entry=stored["entry"])
+
+
+def quoted(text: str) -> str:
+    """Return a name or a cell as messages show it: in quotes, and shortened."""
+    return json.dumps(text if len(text) <= 80 else text[:77] + "...", ensure_ascii=False)
 
 
 REFUSALS: Final[dict[str, str]] = {

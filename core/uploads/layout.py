@@ -1,0 +1,79 @@
+"""The layout of a stored form: a safetensors file with the contents in its metadata.
+
+Column `i` is the tensor named `i`, its rows the first axis. A column of texts has the UTF-8 bytes
+of all rows there and, in `i.ends`, where each row's end. Tensors of wide numbers lie first, so
+that each begins at a multiple of its numbers' size.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.specs.base import Json
+from core.uploads.contents import Contents
+
+CONTENTS_KEY: Final = "thalweg.contents"
+
+NUMPY_NAMES: Final = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "|i1",
+    "U8": "|u1",
+}
+"""safetensors' names of the types that a stored form has, and NumPy's."""
+_NAMES: Final = {np.dtype(name).str: code for code, name in NUMPY_NAMES.items()}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that is to be written; `pieces` yields its bytes in order."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    pieces: Callable[[], Iterable[NDArray[Any] | bytes]]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the tensor."""
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+
+def write_stored(path: Path, contents: Contents, tensors: Iterable[Tensor]) -> Contents:
+    """Write a stored form; return the contents with its size.
+
+    Raises:
+        ValueError: a tensor's pieces are not as many bytes as its shape says.
+        OSError: the disk is full, or the file larger than it may be.
+    """
+    ordered = sorted(tensors, key=lambda tensor: -tensor.dtype.itemsize)
+    header: Json = {"__metadata__": {CONTENTS_KEY: json.dumps(contents.to_json())}}
+    end = 0
+    for tensor in ordered:
+        start, end = end, end + tensor.num_bytes
+        header[tensor.name] = {
+            "dtype": _NAMES[tensor.dtype.str],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in ordered:
+            written = sum(file.write(_bytes(piece)) for piece in tensor.pieces())
+            if written != tensor.num_bytes:
+                raise ValueError(f"{tensor.name}: {written} bytes for {tensor.num_bytes}")
+    return replace(contents, num_bytes=8 + len(text) + end)
+
+
+def _bytes(piece: NDArray[Any] | bytes) -> Any:
+    return piece if isinstance(piece, bytes) else np.ascontiguousarray(piece).data

@@ -1,0 +1,174 @@
+"""Zips of images in a folder a class: PNG and JPEG, of one size and one mode."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from core.uploads.contents import MOST_CATEGORIES, Column, Contents, RefusedFile, quoted
+from core.uploads.layout import Tensor, write_stored
+from core.uploads.parse.zipped import Archive
+
+MOST_PIXELS: Final = 2**24
+MOST_IMAGE_BYTES: Final = 64 * 2**20
+_MODES: Final = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+"""Modes of pixels, and how many channels each has."""
+_JUNK: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_FORMATS: Final = ("PNG", "JPEG")
+
+
+def store_images(path: Path, target: Path) -> Contents:
+    """Check a zip of images and write their pixels at `target`, in the order of their names.
+
+    Raises:
+        RefusedFile: the file breaks a rule.
+    """
+    archive = Archive(path)
+    files = sorted((f for f in archive.files if not _is_junk(f.filename)), key=lambda f: f.filename)
+    if not files:
+        raise RefusedFile("no_rows", "The zip has no images.")
+    classes = _classes(files)
+    names = tuple(sorted(set(classes)))
+    if len(names) > MOST_CATEGORIES:
+        raise RefusedFile(
+            "too_many_categories",
+            f"The zip has {len(names):,} folders of images, and there are at most"
+            f" {MOST_CATEGORIES:,} classes.",
+        )
+    place = {name: i for i, name in enumerate(names)}
+    codes = np.array([place[name] for name in classes], np.int16)
+    first = _pixels(archive, files[0])
+    shape = (first.shape[2], *first.shape[:2])
+
+    def pixels() -> Iterator[NDArray[Any]]:
+        for info in files:
+            found = _pixels(archive, info)
+            _refuse_unlike(found, first, info.filename, files[0].filename)
+            yield found.transpose(2, 0, 1)
+
+    contents = Contents(
+        "images",
+        len(files),
+        (Column("image", "integer", shape), Column("class", "category", categories=names)),
+        0,
+    )
+    tensors = [
+        Tensor("0", np.dtype(np.uint8), (len(files), *shape), pixels),
+        Tensor("1", codes.dtype, codes.shape, lambda: [codes]),
+    ]
+    return write_stored(target, contents, tensors)
+
+
+def _is_junk(name: str) -> bool:
+    """Tell whether an entry is what systems add to folders by themselves."""
+    parts = name.split("/")
+    return parts[0] == "__MACOSX" or parts[-1] in _JUNK
+
+
+def _classes(files: list[zipfile.ZipInfo]) -> list[str]:
+    """Return each image's class: the folder that it lies in; one folder around all is fine."""
+    paths = [info.filename.split("/") for info in files]
+    if all(len(parts) == 3 for parts in paths) and len({parts[0] for parts in paths}) == 1:
+        paths = [parts[1:] for parts in paths]
+    for info, parts in zip(files, paths, strict=True):
+        if len(parts) != 2:
+            raise RefusedFile(
+                "no_classes",
+                f"Entry {quoted(info.filename)} does not lie in a folder that names its class. Put"
+                " every image into one, such as cats/1.png, and no folders within.",
+                entry=info.filename,
+            )
+    return [parts[0] for parts in paths]
+
+
+def _pixels(archive: Archive, info: zipfile.ZipInfo) -> NDArray[np.uint8]:
+    """Return an image's pixels: height, width, channels."""
+    name = info.filename
+    data = archive.read(info, MOST_IMAGE_BYTES)
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise RefusedFile(
+            "not_an_image",
+            f"Entry {quoted(name)} is no PNG or JPEG image. Convert it, or leave it out.",
+            entry=name,
+        ) from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _damaged(name, error) from None
+    if image.width * image.height > MOST_PIXELS:
+        raise RefusedFile(
+            "image_too_large",
+            f"Entry {quoted(name)} has {image.width} × {image.height} pixels, and at most"
+            f" {MOST_PIXELS:,} are read. Make the image smaller.",
+            entry=name,
+        )
+    if image.format == "PNG" and b"IEND" not in data[-64:]:
+        raise _damaged(name, "it ends too early")
+    _refuse_mode(image, name)
+    try:
+        plain = ImageOps.exif_transpose(_plain(image))
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
+        raise _damaged(name, error) from None
+    return np.asarray(plain, np.uint8).reshape(plain.height, plain.width, -1)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return the image in one of `_MODES`: colours for a palette, 0 and 255 for single bits."""
+    if image.mode == "P":
+        return image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode == "1":
+        return image.convert("L")
+    image.load()
+    return image
+
+
+def _refuse_mode(image: Image.Image, name: str) -> None:
+    ways = {
+        "CMYK": "Convert it to RGB",
+        "I;16": "Save it with 8 bits a channel",
+        "I;16B": "Save it with 8 bits a channel",
+        "I": "Save it with 8 bits a channel",
+        "F": "Save it with 8 bits a channel",
+    }
+    animated = getattr(image, "n_frames", 1) > 1 and image.format == "PNG"
+    if animated or image.mode not in {*_MODES, "P", "1"}:
+        what = "animated" if animated else f"of the mode {image.mode}"
+        way = "Save one frame" if animated else ways.get(image.mode, "Convert it to RGB")
+        raise RefusedFile(
+            "unsupported_mode",
+            f"Entry {quoted(name)} is {what}; images are grey or RGB with 8 bits, with or without"
+            f" transparency. {way}.",
+            entry=name,
+        )
+
+
+def _refuse_unlike(
+    found: NDArray[np.uint8], first: NDArray[np.uint8], name: str, first_name: str
+) -> None:
+    if found.shape == first.shape:
+        return
+    modes = {channels: mode for mode, channels in _MODES.items()}
+    raise RefusedFile(
+        "unlike_images",
+        f"Entry {quoted(name)} has {_size(found)} pixels in {modes[found.shape[2]]}, and"
+        f" {quoted(first_name)} has {_size(first)} in {modes[first.shape[2]]}. Bring all images to"
+        " one size and one mode.",
+        entry=name,
+    )
+
+
+def _size(pixels: NDArray[np.uint8]) -> str:
+    return f"{pixels.shape[1]} × {pixels.shape[0]}"
+
+
+def _damaged(name: str, error: object) -> RefusedFile:
+    return RefusedFile(
+        "cannot_be_read",
+        f"Entry {quoted(name)} cannot be decoded: {error}. It may be cut; save it again.",
+        entry=name,
+    )
