@@ -163,7 +163,8 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 import %s
-heavy = {"PIL", "pyarrow", "torch", "torchvision", "sklearn", "scipy"} & {m.partition(".")[0] for m in sys.modules}
+heavy = {"PIL", "pyarrow", "torch", "torchvision", "sklearn", "scipy"}
+heavy &= {m.partition(".")[0] for m in sys.modules}
 sys.exit(f"imported {sorted(heavy)}" if heavy else 0)
 """
 

@@ -5,7 +5,7 @@ alone, so nobody opens the file for them.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final, Literal, Self, get_args
 
 from core.errors import ThalwegError
@@ -68,7 +68,14 @@ class Column:
 
     def to_json(self) -> Json:
         """Return the column as JSON has it."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "num_missing": self.num_missing,
+            "categories": None if self.categories is None else list(self.categories),
+            "values": None if self.values is None else list(self.values),
+        }
 
     @classmethod
     def from_json(cls, stored: Json) -> Self:

@@ -32,12 +32,12 @@ class StoredFile:
         contents: what the check found (it stands in the file too).
     """
 
-    def __init__(self, read: Read, path: Path | None = None) -> None:
+    def __init__(self, read: Read, mapped: NDArray[np.uint8] | None = None) -> None:
         length = int.from_bytes(_exactly(read, 0, 8), "little")
         header: Json = json.loads(_exactly(read, 8, length))
         stored: Json = json.loads(header.pop("__metadata__")[CONTENTS_KEY])
         self._read = read
-        self._path = path
+        self._mapped = mapped
         self._header = header
         self._start = 8 + length
         stored["num_bytes"] = self._start + max(
@@ -51,15 +51,10 @@ class StoredFile:
         """Open a file of this machine; arrays are then views of a memory map, read-only.
 
         Raises:
-            OSError: it cannot be read.
+            OSError, ValueError: it cannot be read, or is empty.
         """
-
-        def read(start: int, length: int) -> bytes:
-            with path.open("rb") as file:
-                file.seek(start)
-                return file.read(length)
-
-        return cls(read, path)
+        mapped = np.memmap(path, np.uint8, "r")
+        return cls(lambda start, length: mapped[start : start + length].tobytes(), mapped)
 
     @classmethod
     def from_ranges(cls, read: Read) -> Self:
@@ -142,8 +137,9 @@ class StoredFile:
         shape = (count, *shape[1:])
         if not count * width:
             return np.empty(shape, dtype)
-        if self._path is not None:
-            return np.memmap(self._path, dtype, "r", begin + start * width, shape)
+        if self._mapped is not None:
+            first = begin + start * width
+            return self._mapped[first : first + count * width].view(dtype).reshape(shape)
         data = _exactly(self._read, begin + start * width, count * width)
         return np.frombuffer(data, dtype).reshape(shape)
 

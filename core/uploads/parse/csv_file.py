@@ -174,11 +174,11 @@ class CsvFile(TableSource):
         if "straddling" in message or "cannot infer" in message:
             if line := open_quote(self._path, self._delimiter):
                 return _unclosed(line)
+            row = long_line(self._path) or rows.row(rows.next_row)
             return RefusedFile(
                 "too_long",
-                f"A row after row {rows.row(rows.next_row - 1)} is longer than {BLOCK_BYTES:,}"
-                " bytes. Shorten its cells.",
-                row=rows.row(rows.next_row),
+                f"Row {row} is longer than {BLOCK_BYTES:,} bytes. Shorten its cells.",
+                row=row,
             )
         return RefusedFile("cannot_be_read", f"The file is no CSV file: {message[:200]}")
 
@@ -236,6 +236,17 @@ def open_quote(path: Path, delimiter: str) -> int:
             data[start : min(start + 2**20, opened)].count(b"\n")
             for start in range(0, opened, 2**20)
         )
+
+
+def long_line(path: Path) -> int:
+    """Return the first line that is longer than a block; 0: there is none."""
+    with path.open("rb") as file:
+        number = 1
+        while line := file.readline(BLOCK_BYTES):
+            if not line.endswith(b"\n") and len(line) == BLOCK_BYTES:
+                return number
+            number += 1
+    return 0
 
 
 def _unclosed(line: int) -> RefusedFile:

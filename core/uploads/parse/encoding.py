@@ -68,7 +68,11 @@ class CheckedText:
         try:
             self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
-            at = min(error.start, max(len(data) - 1, 0))
+            if not data:
+                row = self.num_lines + 1
+                message = f"Row {row}, the last one, ends within a character: the file is cut."
+                raise RefusedFile("cut_file", message, row=row) from None
+            at = min(error.start, len(data) - 1)
             byte = error.object[error.start]
             self._refuse(
                 data,

@@ -1,5 +1,6 @@
 """NDJSON files: an object a line. Their values say themselves what they are."""
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -23,6 +24,7 @@ LINES: Final = 4096
 MOST_LINE_BYTES: Final = 2**20
 MOST_BYTES: Final = 4 * 2**20
 _NOT_FINITE: Final = re.compile(rb"[:,\[]\s*-?(NaN|Infinity)\b")
+_LARGE: Final = re.compile(rb'"([^"]*)"\s*:\s*(-?\d{19,})\s*[,}]')
 _JSON_NAMES: Final = {str: "text", bool: "bool", int: "number", float: "number"}
 
 
@@ -79,7 +81,7 @@ class NdjsonFile(TableSource):
         if not kinds:
             builder.add_missing(len(values))
         elif builder.given is not None or builder.again or builder.form in TEXTS:
-            if builder.given is None and kinds != {str}:
+            if builder.given is None and not builder.as_text and kinds != {str}:
                 _refuse_mixed(builder, values, numbers)
             texts = [None if v is None else v if isinstance(v, str) else _text(v) for v in values]
             builder.add_cells(pa.array(texts, pa.string()), numbers.__getitem__)
@@ -114,17 +116,6 @@ def _add_numbers(
     builder: ColumnBuilder, values: list[Any], kinds: set[type], numbers: list[int]
 ) -> None:
     if kinds == {int} and builder.form is not Form.FLOATS:
-        large = [i for i, v in enumerate(values) if v is not None and not -(2**63) < v < 2**63]
-        if large:
-            row = numbers[large[0]]
-            raise RefusedFile(
-                "not_finite",
-                f"Line {row}, column {quoted(builder.name)}: {values[large[0]]} is a whole number"
-                " beyond 64 bits, which would not be kept exactly. Write it as a text, or with a"
-                f' fraction; or send the schema {{{quoted(builder.name)}: "text"}}.',
-                row=row,
-                column=builder.name,
-            )
         whole = np.array([NO_INT if v is None else v for v in values], np.int64)
         builder.add_values(Form.INTS, whole, numbers.__getitem__)
     else:
@@ -197,11 +188,11 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        if _NOT_FINITE.search(line):
+        if _NOT_FINITE.search(line) or "infinity" in str(error):
             raise RefusedFile(
                 "not_finite",
-                f"Line {number} has NaN or Infinity, which JSON has not. Write null for a missing"
-                " value.",
+                f"Line {number} has NaN, Infinity, or a number beyond float64, which JSON has not."
+                " Write null for a missing value.",
                 row=number,
             ) from None
         raise RefusedFile(
@@ -215,6 +206,19 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
             f'Line {number} is no JSON object: it is {_text(found)[:80]}. Write one as {{"x": 1}}.',
             row=number,
         )
+    if line.count(b'":') > len(found):
+        _refuse_duplicates(line, number)
+    for name, digits in _LARGE.findall(line):
+        if not -(2**63) < int(digits[:400]) < 2**63:
+            column = name.decode()[:200]
+            raise RefusedFile(
+                "not_finite",
+                f"Line {number}, column {quoted(column)}: {digits.decode()[:40]} is a whole number"
+                " beyond 64 bits, which would not be kept exactly. Write it as a text, or with an"
+                " exponent.",
+                row=number,
+                column=column,
+            )
     if len(found) > MOST_COLUMNS:
         raise RefusedFile(
             "too_many_columns",
@@ -222,3 +226,21 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
             row=number,
         )
     return found
+
+
+def _refuse_duplicates(line: bytes, number: int) -> None:
+    """Refuse an object that has a key twice."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise RefusedFile(
+                    "duplicate_column",
+                    f"Line {number} has the key {quoted(name)} twice. Rename one of them.",
+                    row=number,
+                    column=name[:200],
+                )
+            seen.add(name)
+
+    json.loads(line, object_pairs_hook=check)

@@ -4,6 +4,7 @@ import io
 import operator
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from math import isnan
@@ -61,11 +62,14 @@ def store_arrays(path: Path, schema: Schema, work: Path, target: Path) -> Conten
     Raises:
         RefusedFile: the file breaks a rule.
     """
-    archive = Archive(path)
+    with closing(Archive(path)) as archive, closing(Spill(work / "spill")) as spill:
+        return _store(archive, spill, schema, work, target)
+
+
+def _store(archive: Archive, spill: Spill, schema: Schema, work: Path, target: Path) -> Contents:
     arrays = [_array(archive, info) for info in archive.files]
     _check(arrays, schema)
     num_rows = arrays[0].shape[0]
-    spill = Spill(work / "spill")
     columns: list[Column] = []
     tensors: list[Tensor] = []
     for place, array in enumerate(arrays):
@@ -273,7 +277,7 @@ def _as_array(
 
 def _stored_kind(dtype: np.dtype[Any], low: int, high: int) -> np.dtype[Any]:
     if dtype.kind == "f":
-        return _FLOATS[dtype.itemsize]
+        return np.dtype(_FLOATS[dtype.itemsize])
     if dtype.kind == "b":
         return np.dtype(np.int8)
     if dtype == np.uint8:

@@ -1,6 +1,7 @@
 """Parquet files with plain columns: their types are the file's."""
 
 import operator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from core.uploads.tables.looks import Rows
 from core.uploads.tables.spilled import TEXTS, Form
 from core.uploads.tables.table import Builders, TableSource, unique
 
+_MAGIC: Final = b"PAR1"
 CELLS: Final = 2**20
 """Cells that are read at a time, about."""
 _UNITS: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -38,14 +40,15 @@ class ParquetFile(TableSource):
                 page_checksum_verification=True,
             )
         except (pa.ArrowException, OSError) as error:
-            raise _damaged(error) from None
+            raise _damaged(path, error) from None
+        self._path = path
         fields = self._file.schema_arrow
         if len(fields) > MOST_COLUMNS:
             raise RefusedFile(
                 "too_many_columns",
                 f"The file has {len(fields):,} columns, and a table at most {MOST_COLUMNS:,}.",
             )
-        unique(fields.names, row=0)
+        unique(fields.names)
         for field in fields:
             _form(field.name, field.type)
 
@@ -56,18 +59,23 @@ class ParquetFile(TableSource):
         wanted = [each for each in found if each is not None]
         size = max(1, min(65_536, CELLS // max(len(wanted), 1)))
         begin = 1
-        try:
-            for batch in self._file.iter_batches(
-                size, columns=[each.name for each in wanted], use_threads=False
-            ):
-                rows = partial(operator.add, begin)
-                for builder, column in zip(wanted, batch.columns, strict=True):
-                    self._add(builder, column, rows)
-                begin += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, MemoryError):
+        for batch in self._batches(size, [each.name for each in wanted]):
+            rows = partial(operator.add, begin)
+            for builder, column in zip(wanted, batch.columns, strict=True):
+                self._add(builder, column, rows)
+            begin += batch.num_rows
+
+    def _batches(self, size: int, names: list[str]) -> Iterator[Any]:
+        batches = self._file.iter_batches(size, columns=names, use_threads=False)
+        while True:
+            try:
+                yield next(batches)
+            except StopIteration:
+                return
+            except MemoryError:
                 raise
-            raise _damaged(error) from None
+            except (pa.ArrowException, OSError) as error:
+                raise _damaged(self._path, error) from None
 
     def _add(self, builder: ColumnBuilder, column: Any, rows: Rows) -> None:
         if self._schema.missing is not None:
@@ -89,7 +97,21 @@ class ParquetFile(TableSource):
         elif form is Form.UNKNOWN:
             builder.add_missing(len(column))
         else:
+            _refuse_unsigned(builder.name, column, rows)
             builder.add_values(form, _values(form, column), rows)
+
+
+def _refuse_unsigned(name: str, column: Any, rows: Rows) -> None:
+    if column.type != pa.uint64() or (pc.max(column).as_py() or 0) < 2**63:
+        return
+    place = int(pc.index(column, pc.max(column)).as_py())
+    raise RefusedFile(
+        "unsupported_type",
+        f"Row {rows(place)}, column {quoted(name)}: {column[place]} is beyond int64. Declare the"
+        f' column in the schema, {{{quoted(name)}: "text"}} or {{{quoted(name)}: "number"}}.',
+        row=rows(place),
+        column=name,
+    )
 
 
 def _values(form: Form, column: Any) -> Any:
@@ -161,9 +183,17 @@ def _form(name: str, kind: Any) -> Form:
     )
 
 
-def _damaged(error: BaseException) -> RefusedFile:
-    text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+def _damaged(path: Path, error: BaseException) -> RefusedFile:
+    with path.open("rb") as file:
+        begins = file.read(4) == _MAGIC
+        file.seek(max(0, path.stat().st_size - 4))
+        ends = file.read() == _MAGIC
+    if begins and not ends:
+        return RefusedFile(
+            "cut_file",
+            "The file begins as a Parquet file and ends too early. Upload it again, whole.",
+        )
+    text = str(error).splitlines()[0][:200].rstrip(".") if str(error) else type(error).__name__
     return RefusedFile(
-        "cannot_be_read",
-        f"The file is no Parquet file, or is cut or damaged: {text}. Write it again.",
+        "cannot_be_read", f"The file is no Parquet file, or is damaged: {text}. Write it again."
     )

@@ -1,7 +1,6 @@
 """Files of weights in safetensors' format; the stored form is the file itself."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +28,18 @@ _EXPONENTS: Final[dict[str, tuple[str, int]]] = {
     "F16": ("<u2", 0x1F << 10),
     "BF16": ("<u2", 0xFF << 7),
 }
-"""Floats as they are stored: their bits as whole numbers, and the bits that are all 1 in NaN and infinities."""
+"""Floats as whole numbers of the same bits, and the bits that are all 1 in NaN and infinities."""
+_BITS: Final = {
+    "F64": 64,
+    "F32": 32,
+    "F16": 16,
+    "BF16": 16,
+    "I64": 64,
+    "I32": 32,
+    "I16": 16,
+    "I8": 8,
+}
+MOST_HEADER_BYTES: Final = 100_000_000
 _PIECE: Final = 2**18
 
 
@@ -61,13 +71,40 @@ def _header(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="numpy"):
             pass
     except SafetensorError as error:
-        raise _refusal(str(error)) from None
+        raise _refusal(str(error), _blamed(path)) from None
     with path.open("rb") as file:
         text = file.read(int.from_bytes(file.read(8), "little"))
     try:
         return dict(json.loads(text, object_pairs_hook=_unique))
     except ValueError as error:
-        raise _refusal(str(error)) from None
+        raise _refusal(str(error), (None, False)) from None
+
+
+def _blamed(path: Path) -> tuple[str | None, bool]:
+    """Return the first tensor whose bytes are not as its header says, and whether it is that the
+    file ends too early."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > size:
+            return None, length <= MOST_HEADER_BYTES
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+        entries = [(n, *e["data_offsets"], e) for n, e in header.items() if n != "__metadata__"]
+        at = 0
+        for name, begin, end, entry in sorted(entries, key=lambda each: each[1:3]):
+            bits = _BITS.get(entry["dtype"], 8 * (end - begin))
+            if begin != at or 8 * (end - begin) != bits * int(
+                np.prod(entry["shape"], dtype=object)
+            ):
+                return name[:200], False
+            at = end
+            if 8 + length + end > size:
+                return name[:200], True
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass  # it is no header at all
+    return None, False
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -98,7 +135,7 @@ def _column(file: Any, start: int, name: str, entry: dict[str, Any]) -> Column:
         while left:
             bits = np.fromfile(file, dtype, min(left, _PIECE))
             if not len(bits):
-                raise _refusal("it ends too early")
+                raise _refusal("it ends too early", (name, True))
             left -= len(bits)
             if bool(((bits & np.array(mask, bits.dtype)) == mask).any()):
                 raise RefusedFile(
@@ -110,12 +147,12 @@ def _column(file: Any, start: int, name: str, entry: dict[str, Any]) -> Column:
     return Column(name, _TORCH_NAMES[kind], tuple(entry["shape"]))
 
 
-def _refusal(why: str) -> RefusedFile:
-    named = re.search(r'(?:InvalidOffset|InvalidTensor|TensorNotFound)\("?([^")]*)', why)
-    cut = "MetadataIncompleteBuffer" in why or "too early" in why
+def _refusal(why: str, blamed: tuple[str | None, bool]) -> RefusedFile:
+    column, cut = blamed
+    named = "" if column is None else f" (tensor {quoted(column)})"
     return RefusedFile(
         "cut_file" if cut else "cannot_be_read",
-        f"The file is no valid safetensors file: {why[:200]}. "
-        + ("It may be cut; save it again." if cut else "Save it with safetensors' own functions."),
-        column=named[1] if named else None,
+        f"The file is no valid safetensors file: {why[:200]}{named}. "
+        + ("It is cut; save it again." if cut else "Save it with safetensors' own functions."),
+        column=column,
     )

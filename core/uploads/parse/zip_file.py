@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,11 @@ def store_images(path: Path, target: Path) -> Contents:
     Raises:
         RefusedFile: the file breaks a rule.
     """
-    archive = Archive(path)
+    with closing(Archive(path)) as archive:
+        return _store(archive, target)
+
+
+def _store(archive: Archive, target: Path) -> Contents:
     files = sorted((f for f in archive.files if not _is_junk(f.filename)), key=lambda f: f.filename)
     if not files:
         raise RefusedFile("no_rows", "The zip has no images.")

@@ -39,6 +39,17 @@ class Archive:
                 if begins
                 else f"The file is no zip: {error}.",
             ) from None
+        try:
+            self.files = self._checked()
+        except RefusedFile:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+
+    def _checked(self) -> list[zipfile.ZipInfo]:
         infos = self._zip.infolist()
         if len(infos) > MOST_ENTRIES:
             raise RefusedFile(
@@ -56,8 +67,9 @@ class Archive:
                     entry=info.filename,
                 )
             seen.add(info.filename)
-        self.files = [info for info in infos if not info.is_dir()]
-        self._check_ratio(sum(info.file_size for info in self.files), None)
+        files = [info for info in infos if not info.is_dir()]
+        self._check_ratio(sum(info.file_size for info in files), None)
+        return files
 
     def pieces(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         """Yield the bytes of an entry, as many as its header says.

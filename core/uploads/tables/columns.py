@@ -39,6 +39,7 @@ class ColumnBuilder:
         as_text: the column is category or text, by its type or by what an earlier pass found.
 
     Attributes:
+        as_text: as given.
         again: its kind turned out to be text only after cells had been read as something else: the
             file must be read once more, with `as_text`.
         looks: of a column of texts.
@@ -59,6 +60,7 @@ class ColumnBuilder:
         self._cells = SpilledColumn(
             name, place, spill, Form.CODES if as_text or _is_text(given) else Form.UNKNOWN
         )
+        self.as_text = as_text
         self._looking = not as_text and given is None
         self._passed = 0
         self._zoned: bool | None = None

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -84,14 +85,14 @@ class Builders:
             raise RefusedFile(
                 "too_long",
                 f"The name of column {len(self._places) + 1}, {quoted(name)}, has {len(name):,}"
-                f" characters; at most {MOST_NAME_CHARACTERS} are read. Is the first row one of"
-                " names?",
+                f" characters; at most {MOST_NAME_CHARACTERS} are read. Shorten it; if the first"
+                " row is one of cells, add a row of names.",
                 row=1,
                 column=name[:MOST_NAME_CHARACTERS],
             )
 
 
-def unique(names: Sequence[str], row: int) -> None:
+def unique(names: Sequence[str], row: int | None = None) -> None:
     """Check that no two columns have the same name. Raises `RefusedFile`."""
     seen: set[str] = set()
     for place, name in enumerate(names, 1):
@@ -113,12 +114,25 @@ def store_table(source: TableSource, schema: Schema, work: Path, target: Path) -
     Raises:
         RefusedFile: the file breaks a rule.
     """
-    spill = Spill(work / "spill")
+    with closing(Spill(work / "spill")) as spill:
+        columns = _parsed(source, schema, spill)
+        finished = [column.finish() for column in columns]
+        _check_categories([column for column, _ in finished])
+        tensors: list[Tensor] = [tensor for _, some in finished for tensor in some]
+        shown = tuple(column for column, _ in finished)
+        contents = Contents("table", columns[0].num_rows, shown, 0)
+        return write_stored(target, contents, tensors)
+
+
+def _parsed(source: TableSource, schema: Schema, spill: Spill) -> list[ColumnBuilder]:
+    """Return the columns, all of their cells in the spill."""
     first = Builders(schema, spill)
     source.parse(first)
     columns = list(first.found.values())
     _check_schema(schema, first)
-    if not columns or not columns[0].num_rows:
+    if not columns:
+        raise RefusedFile("no_rows", "The file has no columns.")
+    if not columns[0].num_rows:
         raise RefusedFile("no_rows", "The file names columns and has no rows.")
     if source.row_after_header is not None:
         _refuse_two_headers(columns, source.row_after_header)
@@ -128,11 +142,7 @@ def store_table(source: TableSource, schema: Schema, work: Path, target: Path) -
         second = Builders(schema, spill, late)
         source.parse(second)
         columns = [second.found.get(column.name, column) for column in columns]
-    finished = [column.finish() for column in columns]
-    _check_categories([column for column, _ in finished])
-    tensors: list[Tensor] = [tensor for _, some in finished for tensor in some]
-    shown = tuple(column for column, _ in finished)
-    return write_stored(target, Contents("table", columns[0].num_rows, shown, 0), tensors)
+    return columns
 
 
 def _check_schema(schema: Schema, builders: Builders) -> None:

@@ -1,0 +1,69 @@
+"""What breaks a rule is refused with the place, the value and the way out, and leaves nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from core.uploads.contents import REFUSALS, RefusedFile
+from core.uploads.parse.kinds import parse
+from core.uploads.schema import parse_schema
+from tests.core.uploads.samples import REFUSED
+
+UPLOADS = Path(__file__).resolve().parents[3] / "core" / "uploads"
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if name != "empty"])
+def test_it_is_refused_with_its_place(tmp_path: Path, name: str) -> None:
+    sample = REFUSED[name]
+    path = tmp_path / "file"
+    path.write_bytes(sample.data)
+    with pytest.raises(RefusedFile) as caught:
+        parse(sample.media_type, path, parse_schema(sample.schema), tmp_path, tmp_path / "stored")
+    found = caught.value
+    assert (found.refusal_code, found.row, found.column, found.entry) == (
+        sample.code,
+        sample.row,
+        sample.column,
+        sample.entry,
+    ), found.message
+    assert found.message.endswith(".")
+    for place in (sample.row, sample.entry, sample.column):
+        assert place in {None, 1} or str(place)[:60] in found.message
+
+
+def test_a_refusal_stays_itself_as_json() -> None:
+    refused = RefusedFile("mixed_column", "Row 3: x.", row=3, column="a")
+    again = RefusedFile.from_json(refused.to_json())
+    assert again.to_json() == refused.to_json()
+    assert str(again) == "Row 3: x."
+
+
+def test_no_code_is_given_that_is_not_published() -> None:
+    with pytest.raises(ValueError, match="unpublished"):
+        RefusedFile("surprise", "x")
+
+
+def test_every_published_code_is_given_somewhere_and_no_other() -> None:
+    text = (UPLOADS / "contents.py").read_text()
+    listed = text[text.index("REFUSALS: Final") :]
+    for code in REFUSALS:
+        others = sum(
+            f'"{code}"' in path.read_text()
+            for path in UPLOADS.rglob("*.py")
+            if path.name != "contents.py"
+        )
+        assert others, f"{code} is published and never given"
+        assert f'"{code}"' in listed
+
+
+def test_every_rule_of_a_file_has_a_sample() -> None:
+    """Limits and the state of a check are tried elsewhere."""
+    without = {
+        "memory_limit",
+        "size_limit",
+        "stopped",
+        "time_limit",
+        "too_many_entries",
+        "unsupported_media_type",
+    }
+    assert REFUSALS.keys() - {each.code for each in REFUSED.values()} == without
