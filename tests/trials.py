@@ -49,6 +49,11 @@ TRIALS = {
         "lr auto is about as good as the best of a grid with every optimizer (docs/users.md)",
         3,
     ),
+    "large-csv": Trial(
+        ("-m", "tests.core.uploads.large_csv"),
+        "a CSV of 1 GB is checked in at most 4 x the library's own time (docs/figures.md)",
+        3,
+    ),
     "faults": Trial(
         ("-m", "tests.faults"),
         "no job is lost, doubled or changed by 500 faults (docs/reliability.md)",

@@ -55,7 +55,7 @@ class Column:
             weights the tensor's shape.
         num_missing: rows without a value.
         categories: of a `category`, sorted; else None.
-        values: the distinct values of an `integer` or `bool` with shape (), sorted, without missing
+        values: the distinct values of an `integer` with shape (), sorted, without missing
             ones, where there are at most `MOST_CATEGORIES`; else None.
     """
 

@@ -248,7 +248,7 @@ def _as_array(
             missing += int(np.isnan(flat).any(axis=1).sum())
         elif array.dtype.kind in "iu":
             low, high = min(low, int(rows.min())), max(high, int(rows.max()))
-        if few and array.dtype.kind in "iub":
+        if few and array.dtype.kind in "iu":
             values.update(np.unique(rows).astype(object).tolist())
             few = len(values) <= MOST_CATEGORIES
         begin += len(rows)
@@ -260,7 +260,7 @@ def _as_array(
         )
     dtype: Dtype = {"f": "number", "b": "bool"}.get(array.dtype.kind, "integer")  # type: ignore[assignment]
     kind = _stored_kind(array.dtype, low, high)
-    known = few and array.dtype.kind in "iub"
+    known = few and array.dtype.kind in "iu"
     column = Column(
         array.name,
         dtype,

@@ -88,7 +88,7 @@ def answer(request: Json) -> Json:
         work = Path(request["work"])
         target = work / STORED_NAME
         path = Path(request["path"])
-        if not path.stat().st_size:
+        if path.is_file() and not path.stat().st_size:
             raise RefusedFile("empty_file", "The file has no bytes.")
         found: Contents = parse(media_type, path, schema, work, target)
         descriptor = os.open(target, os.O_RDONLY)

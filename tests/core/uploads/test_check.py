@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,18 @@ from core.uploads.check import STORED_NAME, Limits, check_file, start_check
 from core.uploads.contents import Contents, RefusedFile
 from core.uploads.schema import Schema
 from core.uploads.stored import StoredFile, read_columns
-from tests.core.uploads.samples import CSV, PARQUET, REFUSED, ROWS, ZIP, image, parquet, zipped
+from tests.core.uploads import large_csv
+from tests.core.uploads.samples import (
+    CSV,
+    PARQUET,
+    REFUSED,
+    ROWS,
+    TEXT,
+    ZIP,
+    image,
+    parquet,
+    zipped,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 MIB = 2**20
@@ -35,7 +48,7 @@ def table(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def endless(tmp_path: Path) -> Path:
-    """A file whose check does not end, since it waits for its bytes."""
+    """A file whose check does not end while nobody writes to it."""
     path = tmp_path / "endless"
     os.mkfifo(path)
     return path
@@ -114,10 +127,16 @@ def test_memory_of_images_is_limited(tmp_path: Path, target: Path) -> None:
     assert found.refusal_code == "memory_limit"
 
 
-def test_time_is_limited(tmp_path: Path, target: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"a\n" + b"".join(b"text %d\n" % i for i in range(500_000)) * 6)
-    found = refusal(path, CSV, target, Limits(cpu_s=1))
+def test_time_is_limited(endless: Path, target: Path) -> None:
+    def write() -> None:
+        with suppress(BrokenPipeError), endless.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"text\n" * 50_000)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found = refusal(endless, TEXT, target, Limits(cpu_s=1))
+    writer.join()
     assert found.refusal_code == "time_limit"
     assert "1 processor seconds" in found.message
 
@@ -160,6 +179,16 @@ def test_many_wait_without_holding_up_the_loop(table: Path, target: Path) -> Non
     first, *others = asyncio.run(all_of_them())
     assert first is not None
     assert others == [first, first]
+
+
+def test_the_trial_of_a_large_file_measures(tmp_path: Path) -> None:
+    block = large_csv.write_csv(tmp_path / "large.csv", 1000)
+    found = large_csv.measure(tmp_path / "large.csv", tmp_path / "stored", pairs=1)
+    assert found.ratio > 0
+    assert found.check_peak_bytes > 10 * MIB
+    stored = StoredFile.open(tmp_path / "stored" / STORED_NAME)
+    names = [column.name for column in stored.contents.columns]
+    assert np.array_equal(stored.matrix(names, np.float64), block)
 
 
 PARENT = """
