@@ -4,9 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from core.uploads.contents import REFUSALS, RefusedFile
+from core.uploads.contents import (
+    DTYPES,
+    MEDIA_TYPES,
+    MOST_CATEGORIES,
+    MOST_COLUMNS,
+    REFUSALS,
+    RefusedFile,
+)
 from core.uploads.parse.kinds import parse
-from core.uploads.schema import parse_schema
+from core.uploads.parse.zipped import MOST_ENTRIES
+from core.uploads.schema import MISSING, parse_schema
 from tests.core.uploads.samples import REFUSED
 
 UPLOADS = Path(__file__).resolve().parents[3] / "core" / "uploads"
@@ -54,6 +62,16 @@ def test_every_published_code_is_given_somewhere_and_no_other() -> None:
         )
         assert others, f"{code} is published and never given"
         assert f'"{code}"' in listed
+
+
+def test_the_page_lists_every_code_and_every_media_type() -> None:
+    page = (UPLOADS.parents[1] / "docs" / "data.md").read_text()
+    for code, meaning in REFUSALS.items():
+        assert f"| `{code}` | {meaning} |" in page
+    for name in (*MEDIA_TYPES, *DTYPES, *filter(None, MISSING)):
+        assert f"`{name}`" in page
+    for limit in (MOST_COLUMNS, MOST_CATEGORIES, MOST_ENTRIES):
+        assert f"{limit:,}" in page
 
 
 def test_every_rule_of_a_file_has_a_sample() -> None:
