@@ -178,6 +178,7 @@ FIELDS: Final[dict[str, str]] = {
     "history_size": "Number of pairs that are remembered.",
     "line_search_fn": "Line search; null: none, every iteration steps by `lr`.",
     "wrap": "What is put around the optimizer: averages of the weights, slow weights, sharpness.",
+    "Wrapped.groups": "Parameters with a weight decay, a rate or a beginning of their own.",
     # schedules
     "schedule": "The learning rate's course over the updates.",
     "then": "The schedule after the rise.",

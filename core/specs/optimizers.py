@@ -85,11 +85,28 @@ Wrapper = Annotated[Ema | Swa | Lookahead | Sam, Field(discriminator="kind")]
 MOST_WRAPPERS = 4
 
 
+class ParameterGroup(Spec):
+    """Parameters of a model by name, and what is theirs."""
+
+    match: Annotated[str, Field(min_length=1, max_length=500)]
+    """Pattern of the names: `*` stands for any characters, `?` for one; alternatives stand with `|`
+    between. The first group that matches takes a parameter."""
+    weight_decay: NonNegative | None = None
+    """Weight decay; null: the optimizer's."""
+    lr_scale: Positive = 1.0
+    """Factor on the rate, at every step of a schedule."""
+    frozen_steps: NonNegativeInt = 0
+    """First updates in which they stay as they are."""
+    parameters: Annotated[tuple[str, ...], Field(max_length=100_000)] = ()
+    """Names that fell here: found anew for each spec, whatever is given."""
+
+
 class Wrapped(Spec):
-    """Options that every optimizer has: what is put around it."""
+    """Options that every optimizer has: what is put around it, and groups."""
 
     wrap: Annotated[tuple[Wrapper, ...], Field(max_length=MOST_WRAPPERS)] = ()
     """The first is innermost; at most one of a kind."""
+    groups: Annotated[tuple[ParameterGroup, ...], Field(max_length=100)] = ()
 
 
 class TorchOptimizer(Wrapped):

@@ -21,7 +21,7 @@ from core.specs.job import (
 from core.specs.layers.kinds import Layer
 from core.specs.losses import Loss
 from core.specs.models import Initializer, Model, Norm
-from core.specs.optimizers import Optimizer, Wrapper
+from core.specs.optimizers import Optimizer, ParameterGroup, Wrapper
 from core.specs.schedules import Schedule
 from core.specs.study import (
     Metric,
@@ -65,6 +65,7 @@ PLAIN: Final[dict[str, type[Spec]]] = {
     "record": Record,
     "checkpoint": CheckpointEvery,
     "start_from": StartFrom,
+    "groups": ParameterGroup,
     "metric": Metric,
     "stopper": SuccessiveHalving,
 }

@@ -16,6 +16,7 @@ from core.specs.schedules import ReduceOnPlateau, Schedule, parts_of
 from core.train.optim.build import build_optimizer, plain_step
 from core.train.optim.by_rule import ByRule
 from core.train.optim.gradients import GradientCosine, clipping, gradient_norm, gradients_of
+from core.train.optim.groups import Groups, names_of
 from core.train.optim.schedules import build_scheduler
 from core.train.optim.wrappers import Wrappers
 from core.train.problems.base import Problem
@@ -54,8 +55,15 @@ class OptimizationState:
         self.problem = problem
         self.parameters = problem.parameters()
         self.optimizer = build_optimizer(spec.optimizer, self.parameters)
-        self.scheduler = build_scheduler(spec.schedule, self.optimizer, sign_of_job(spec))
         self.weights = problem.state()
+        self._groups: Groups | None = None
+        self._rated = self.optimizer
+        """What the schedule moves the rate of."""
+        if spec.optimizer.groups:
+            names = names_of(self.parameters, self.weights)
+            self._groups = Groups(spec.optimizer, self.optimizer, names)
+            self._rated = self._groups.leader
+        self.scheduler = build_scheduler(spec.schedule, self._rated, sign_of_job(spec))
         self.clip = clipping(spec.gradient_clip, self.parameters)
         self.turning = GradientCosine() if spec.record.gradient_cosine else None
         self.lr_scale = 1.0
@@ -78,11 +86,25 @@ class OptimizationState:
         self._row_weights = [
             w if w.data_ptr() in ours else next(held) for w in self.weights.values()
         ]
+        if self._groups is not None:
+            self._in_groups(self._groups)
         self._wrappers: Wrappers | None = None
         if spec.optimizer.wrap:
             self._wrap(spec)
         self.evaluated_elsewhere = _evaluates_elsewhere(spec)
         """Whether evaluations and results are of other weights than the gradients."""
+
+    def _in_groups(self, groups: Groups) -> None:
+        """Make each update with the groups' own rates, and count it."""
+        plain = self.update
+
+        def update(step: int, loss: Tensor) -> None:
+            groups.share()
+            plain(step, loss)
+            if groups.after_update() and self.turning is not None:
+                self.turning.forget()  # the next gradient is longer
+
+        self.update = update
 
     def _wrap(self, spec: JobSpec) -> None:
         """Put the spec's wrappers around the update. With SAM it is the second gradient, by which
@@ -107,12 +129,12 @@ class OptimizationState:
     @property
     def lr(self) -> float:
         """The rate of the next update."""
-        return float(self.optimizer.param_groups[0]["lr"]) * self.lr_scale
+        return float(self._rated.param_groups[0]["lr"]) * self.lr_scale
 
     def update_scaled(self, step: int, loss: Tensor) -> None:
         """Make the `update` at `lr_scale` times the schedule's rate, which itself is left alone:
         many schedules compute the next rate from the last."""
-        groups = self.optimizer.param_groups
+        groups = self._rated.param_groups
         rates = [group["lr"] for group in groups]
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * self.lr_scale
@@ -236,6 +258,8 @@ class OptimizationState:
         optimizer: dict[str, Any] = {"state": state, "groups": groups}
         if self._wrappers is not None:
             optimizer["wrap"] = self._wrappers.state()
+        if self._groups is not None:
+            optimizer["of_groups"] = self._groups.state()
         moment = StateCopy(dict(self.weights), optimizer, schedule, gradient)
         return moment.copy() if copied else moment
 
@@ -258,6 +282,8 @@ class OptimizationState:
             group.update(saved)
         if self._wrappers is not None:
             self._wrappers.load_state(moment.optimizer["wrap"])
+        if self._groups is not None:
+            self._groups.load_state(moment.optimizer["of_groups"])
 
     def _plain(self, step: int, loss: Tensor) -> None:
         try:

@@ -83,10 +83,10 @@ class Method(NamedTuple):
 
 def method_of(spec: JobSpec) -> Method:
     """Return the method of a spec. A schedule that moves the momentum makes it `other`,
-    and so do slow weights and a gradient of another point. Muon, which
+    and so do groups, slow weights and a gradient of another point. Muon, which
     is AdamW where there are no layers, is `orthogonal` on models."""
     optimizer = spec.optimizer
-    if any(isinstance(each, Lookahead | Sam) for each in optimizer.wrap):
+    if optimizer.groups or any(isinstance(each, Lookahead | Sam) for each in optimizer.wrap):
         return Method("other")
     if isinstance(optimizer, SGD):
         if optimizer.cautious:

@@ -23,7 +23,7 @@ from core.specs.validation.run import (
     resolve_budget,
     resolve_optimizer,
 )
-from core.specs.validation.wrappers import resolve_wrap
+from core.specs.validation.wrappers import resolve_groups, resolve_wrap
 
 
 class Sized(NamedTuple):
@@ -97,7 +97,9 @@ def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> Sized | N
     resolved = spec.model_copy(
         update={
             "problem": problem,
-            "optimizer": resolve_wrap(optimizer, spec, steps, faults),
+            "optimizer": resolve_groups(
+                resolve_wrap(optimizer, spec, steps, faults), problem, faults
+            ),
             "schedule": schedules.resolve(spec.schedule, steps),
             "batch_size": batch_size,
             "budget": budget,

@@ -53,7 +53,7 @@ def fusable(spec: JobSpec) -> bool:
         return False
     if isinstance(spec.optimizer, NotFused) or spec.record.gradient_cosine:
         return False
-    if spec.optimizer.wrap:
+    if spec.optimizer.wrap or spec.optimizer.groups:
         return False
     return spec.start_from is None and isinstance(spec.on_divergence, StopOnDivergence)
 

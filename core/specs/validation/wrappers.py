@@ -1,19 +1,25 @@
-"""Rules of what is put around an optimizer; lengths that follow from the budget are written out."""
+"""Rules of what is put around an optimizer, and of groups; what follows from the budget and the
+model is written out."""
 
+from fnmatch import fnmatchcase
 from typing import Final
 
-from core.specs.job import ClipOnDivergence, JobSpec
+from core.specs.job import ClipOnDivergence, FunctionProblem, JobSpec, Supervised
 from core.specs.optimizers import (
     LBFGS,
     Average,
     Lookahead,
     Optimizer,
+    ParameterGroup,
+    Prodigy,
+    Rprop,
     Sam,
     ScheduleFree,
     Swa,
     Wrapper,
 )
-from core.specs.validation.errors import FieldErrorList
+from core.specs.sizes.shapes import layers_of
+from core.specs.validation.errors import FieldErrorList, shown
 
 SHARE: Final = 0.75
 """Share of the budget after which SWA begins, as in the paper's experiments."""
@@ -88,3 +94,63 @@ def _swa(each: Swa, here: str, spec: JobSpec, steps: int, faults: FieldErrorList
             f" averaged; {start:,} was given",
         )  # fmt: skip
     return each
+
+
+def resolve_groups(
+    optimizer: Optimizer, problem: Supervised | FunctionProblem, faults: FieldErrorList
+) -> Optimizer:
+    """Return the optimizer with the names that fell into each group, of a resolved problem."""
+    if not optimizer.groups:
+        return optimizer
+    if isinstance(problem, FunctionProblem):
+        faults.add(
+            "optimizer.groups", "conflict",
+            "optimizer.groups are of a model's parameters, and a function has one point: leave them"
+            " out",
+        )  # fmt: skip
+        return optimizer
+    if isinstance(optimizer, LBFGS | Prodigy):
+        faults.add(
+            "optimizer.groups", "conflict",
+            f"optimizer.groups cannot be used with {optimizer.kind}, which finds one step for all"
+            " parameters together: leave them out, or choose another optimizer, such as adamw",
+        )  # fmt: skip
+        return optimizer
+    left = [parameter.name for parameter in layers_of(problem).parameters]
+    found: list[ParameterGroup] = []
+    for place, group in enumerate(optimizer.groups):
+        here = f"optimizer.groups.{place}"
+        mine = tuple(name for name in left if matches(group.match, name))
+        if not mine:
+            faults.add(
+                f"{here}.match", "no_match",
+                f"{here}.match: {shown(group.match)} is left with no parameter; those that no group"
+                f" before it took are {_listed(left)}",
+            )  # fmt: skip
+        if group.weight_decay is not None and isinstance(optimizer, Rprop):
+            faults.add(
+                f"{here}.weight_decay", "conflict",
+                f"{here}.weight_decay: {optimizer.kind} has no weight decay; leave it out",
+            )  # fmt: skip
+        left = [name for name in left if name not in set(mine)]
+        found.append(group.model_copy(update={"parameters": mine}))
+    if not left and all(group.frozen_steps for group in found):
+        faults.add(
+            "optimizer.groups", "conflict",
+            "optimizer.groups freeze every parameter at first: nothing would be trained; set"
+            " frozen_steps of one group to 0",
+        )  # fmt: skip
+    return optimizer.model_copy(update={"groups": tuple(found)})
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Tell whether one of the pattern's alternatives is the name: `*` any characters, `?` one."""
+    return any(fnmatchcase(name, part.replace("[", "[[]")) for part in pattern.split("|"))
+
+
+def _listed(names: list[str]) -> str:
+    """Return the first few names, for a message."""
+    if not names:
+        return "none"
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more

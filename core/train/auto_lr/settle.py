@@ -105,7 +105,8 @@ def settle(
         JobFailure: no such device, out of memory, data that does not load.
     """
     began, asked = clock(), spec
-    spec = spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"wrap": ()})})
+    bare = spec.optimizer.model_copy(update={"wrap": (), "groups": ()})
+    spec = spec.model_copy(update={"optimizer": bare})
     with exact_kernels():
         where = pick_device(device or spec.device)
         bound = curvature_bound(spec, where, control)

@@ -189,6 +189,8 @@ class ArtifactWriter:
             metrics = self.awaited.pop(writing.step)
         else:
             metrics = dict(self.awaited[writing.step])
+        if writing.name == "raw":
+            metrics = {}  # what is known at this step is of the average
         return SavedCheckpoint(
             writing.name,
             writing.step,

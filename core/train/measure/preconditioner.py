@@ -51,7 +51,7 @@ def preconditioner(
     optimizer = spec.optimizer
     if not isinstance(optimizer, Adam | AdamW | Adamax | Adopt | RMSprop | Adagrad):
         return None
-    if getattr(optimizer, "cautious", False) or optimizer.wrap:
+    if getattr(optimizer, "cautious", False) or optimizer.wrap or optimizer.groups:
         return None  # its steps are no fixed multiple of the gradient
     by_rule = not isinstance(optimizer, Adopt) and not follows_torch(optimizer)
     parts = None if state is None else _parts(objective, state.get("state", {}), by_rule=by_rule)

@@ -39,13 +39,27 @@ from core.train.optim.rules.base import IMPLEMENTATION
 from core.train.optim.rules.build import own_rule
 from core.train.optim.torch_rules.build import rule_of
 
+TorchKind = (
+    SGD
+    | Adam
+    | AdamW
+    | Adamax
+    | NAdam
+    | RAdam
+    | Adagrad
+    | Adadelta
+    | RMSprop
+    | Rprop
+    | ASGD
+    | Adafactor
+    | Muon
+    | LBFGS
+)
 OURS: Final = frozenset({"cautious", "decoupled_weight_decay"})
 """Options of torch's kinds that torch's optimizers do not all have."""
 
 
-def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
-    spec: Optimizer, params: Sequence[nn.Parameter]
-) -> torch.optim.Optimizer:
+def build_optimizer(spec: Optimizer, params: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     """Return the optimizer that `spec` names, over `params` as one group.
 
     The spec's fields have torch's names and defaults, `foreach` and `fused` included: left out
@@ -54,7 +68,9 @@ def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
     Raises:
         ValueError: the rate is still "auto".
     """
-    options: dict[str, Any] = spec.model_dump(exclude={"kind", "wrap"}) | {"lr": settled_lr(spec)}
+    options: dict[str, Any] = spec.model_dump(exclude={"kind", "wrap", "groups"}) | {
+        "lr": settled_lr(spec)
+    }
     match spec:
         case Shampoo():
             return _eager(OwnShampoo)(params, **options)
@@ -69,7 +85,13 @@ def build_optimizer(  # noqa: C901, PLR0912 (one case a kind)
             return _eager(ByRule)(params, rule=rule, **ours)
         case _:
             pass
-    options = {name: each for name, each in options.items() if name not in OURS}
+    own = {name: each for name, each in options.items() if name not in OURS}
+    return _of_torch(spec, params, own)
+
+
+def _of_torch(  # noqa: C901, PLR0912 (one case a kind)
+    spec: TorchKind, params: Sequence[nn.Parameter], options: dict[str, Any]
+) -> torch.optim.Optimizer:
     match spec:
         case SGD():
             return _eager(torch.optim.SGD)(params, **options)

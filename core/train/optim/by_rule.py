@@ -32,6 +32,7 @@ class ByRule(torch.optim.Optimizer):
         first = self.param_groups[0]["params"][0].new_zeros(1, 1)
         hyper = {name: first.new_tensor(value) for name, value in numbers_in(options).items()}
         self._state: Any = type(rule.init(first, hyper, self._options))
+        self._in_order = list(self.param_groups[0]["params"])
         columns = rule.memory(1)
         self._kinds = {name: column.dtype for name, column in columns.items()}
         for group in self.param_groups:
@@ -42,8 +43,10 @@ class ByRule(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Make one update by the gradients as they are; parameters without one stay."""
         for group in self.param_groups:
-            coefficients = self._coefficients(group)
             moved = [each for each in group["params"] if each.grad is not None]
+            if not moved:
+                continue  # nor does the group count an update
+            coefficients = self._coefficients(group)
             if self._rule.unit == "run":
                 self._move_together(moved, coefficients, group)
                 continue
@@ -56,12 +59,12 @@ class ByRule(torch.optim.Optimizer):
                 parameter.add_(update.view_as(parameter))
 
     def evaluated(self) -> list[Tensor] | None:
-        """Return the weights that evaluations and results are of, a tensor for each parameter, the
-        state's own; None: they are the parameters themselves."""
+        """Return the weights that evaluations and results are of, the state's own tensors, in the
+        order of the parameters; None: they are the parameters themselves."""
         name = self._rule.evaluated
         if name is None:
             return None
-        parameters = [each for group in self.param_groups for each in group["params"]]
+        parameters = self._in_order
         return [self.state[p][name] if self.state.get(p) else p.detach() for p in parameters]
 
     def _coefficients(self, group: dict[str, Any]) -> Any:

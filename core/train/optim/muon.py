@@ -59,7 +59,7 @@ def _with_product(base: Tensor, beta: Scalar, left: Tensor, right: Tensor, alpha
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for the hidden layers' matrices of each group, AdamW for its other parameters.
+    """Muon for the hidden layers' matrices, AdamW for the other parameters.
 
     The options have `torch.optim.Muon`'s names; `adamw_…` are the other parameters' own, which
     share `lr` (times `adamw_lr_scale`) and `weight_decay`. The rate and momentum are read from the
@@ -82,6 +82,10 @@ class Muon(torch.optim.Optimizer):
         adamw_eps: float,
         adamw_lr_scale: float,
     ) -> None:
+        params = list(params)
+        self._hidden = dict(
+            zip(params, hidden_matrices([each.shape for each in params]), strict=True)
+        )
         super().__init__(
             params,
             {
@@ -103,12 +107,10 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Make one update by the gradients as they are; parameters without one stay."""
         for group in self.param_groups:
-            parameters = group["params"]
-            shapes = hidden_matrices([parameter.shape for parameter in parameters])
-            for parameter, matrix in zip(parameters, shapes, strict=True):
+            for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                move = _by_adamw if matrix is None else _by_muon
+                move = _by_adamw if self._hidden[parameter] is None else _by_muon
                 move(parameter, parameter.grad, self.state[parameter], group)
 
 

@@ -31,7 +31,7 @@ NOT_FOR_PLAIN_PARAMETER_LISTS = {
     "SparseAdam": "wants sparse gradients",
 }
 OF_PARAMETERS_THAT_TORCH_LEAVES_OUT = {"adamw_betas", "adamw_eps", "adamw_lr_scale"}
-OF_OURS = {"cautious", "decoupled_weight_decay", "wrap"}
+OF_OURS = {"cautious", "decoupled_weight_decay", "wrap", "groups"}
 """Options that a kind may have where torch's has not."""
 NEVER_CHANGE_THE_RESULT = {"capturable", "differentiable"}
 

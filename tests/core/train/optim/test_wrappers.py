@@ -279,6 +279,13 @@ def test_a_guarded_run_that_is_interrupted_has_the_same_bits(
     assert_same(whole, train(spec, tmp_path / "parts", events=begun.events, resume=True))
 
 
+def test_of_the_raw_weights_no_metric_of_the_average_is_told(tmp_path: Path) -> None:
+    saved = train(blobs_job({**MOMENTUM, "wrap": WRAPS["ema"]}), tmp_path).events.checkpoints
+    metrics = {each.name: each.metrics for each in saved}
+    assert metrics["raw"] == {}
+    assert "eval" in metrics["final"]
+
+
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_blocks_change_no_bit(wrap: str, tmp_path: Path) -> None:
     spec = wrapped("adam", wrap)
