@@ -15,7 +15,7 @@ from core.specs.job import JobSpec
 from core.specs.sizes.shapes import first_steps, history_widths, start_of
 from core.train.checkpoint.resume import resume_point
 from core.train.checkpoint.snapshot import Snapshot, starting_point
-from core.train.checkpoint.writer import ArtifactWriter
+from core.train.checkpoint.writer import ArtifactWriter, WriterThreads
 from core.train.devices import GpuUse, exact_kernels, memory_kept, pick_device, use_threads_for
 from core.train.divergence_policy import DivergencePolicy, policy_of
 from core.train.events import CheckpointRequests, Control, Emit, RunEvent
@@ -65,14 +65,14 @@ def run(
     stop_step: int | None = None,
     asked: CheckpointRequests | None = None,
     clock: Clock = perf_counter,
+    threads: WriterThreads | None = None,
 ) -> Ending:
-    """Train what `spec` describes, to its end or until `control` asks to stop.
+    """Train what the resolved `spec` describes, to its end or until `control` asks to stop.
 
     Rows, progress and checkpoints leave through `emit`; the weights are in `artifacts` when
     this returns. The settings that torch had in this process come back at the end.
 
     Args:
-        spec: resolved.
         resume: go on after the latest usable resume checkpoint; without any, from the beginning
             (a `start_from` is one: its checkpoint has been copied here).
         stored_rows: rows of the histories `train` and `eval` that have arrived where `emit`
@@ -82,6 +82,7 @@ def run(
             `BLOCK_STEPS` on a GPU. It never changes a result.
         stop_step: after so many updates, a run that has not ended is handed over.
         asked: checkpoints to keep on the way.
+        threads: which write the files; left out, the run starts its own.
 
     Raises:
         ArtifactError: the weights cannot be written.
@@ -96,7 +97,7 @@ def run(
         snapshot = _resumed(artifacts, spec, str(where), stored_rows, emit) if resume else None
         if snapshot is None and spec.start_from is not None:
             snapshot = starting_point(artifacts, spec, str(where))
-        with ArtifactWriter(artifacts, spec, problem.metadata()) as saver:
+        with ArtifactWriter(artifacts, spec, problem.metadata(), threads) as saver:
             ledger = _begun_ledger(spec, problem, snapshot)
             reporter = Flusher(emit, ledger, saver, clock, GpuUse(where, clock).look)
             guard = policy_of(spec)

@@ -5,7 +5,7 @@ import math
 import tempfile
 from functools import cache
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
@@ -31,6 +31,9 @@ from core.specs.job import JobSpec
 from core.specs.parsing.job import Limits, parse_job
 from core.specs.validation.auto_lr import is_settled
 from core.train.events import Control, Emit, JobControl, StopRequest
+
+if TYPE_CHECKING:
+    from core.train.checkpoint.writer import WriterThreads
 
 SLICE_SHARE: Final = 0.15
 """Share of a full diagnosis's time for the picture of the loss around the weights."""
@@ -71,6 +74,14 @@ def artifact_store(location: str) -> ArtifactStore:
     return open_artifacts(location)
 
 
+@cache
+def _writer_threads() -> "WriterThreads":
+    """Start the threads that write a job's files once per process."""
+    from core.train.checkpoint.writer import WriterThreads
+
+    return WriterThreads()
+
+
 def train_job(job: TrainJob, emit: Emit[JobReport], control: JobControl) -> Ending:
     """Train a job. What is "auto" in its spec is settled first."""
     from core.train.loop import run
@@ -92,6 +103,7 @@ def train_job(job: TrainJob, emit: Emit[JobReport], control: JobControl) -> Endi
         stored_rows=job.stored_rows,
         device=job.device,
         asked=control,
+        threads=_writer_threads(),
     )
 
 

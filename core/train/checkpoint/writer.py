@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -42,6 +42,20 @@ KEPT_BYTES: Final = 64 * 2**20
 """Resume checkpoints on disk: the last two, and older ones while all are this few and small."""
 
 
+class WriterThreads:
+    """Threads that write files beside the training, for one run after another: to start them takes
+    up to a millisecond each where the cores are busy."""
+
+    def __init__(self) -> None:
+        self.models = ThreadPoolExecutor(MODEL_THREADS, thread_name_prefix="saver")
+        self.resumes = ThreadPoolExecutor(1, thread_name_prefix="saver")
+
+    def close(self) -> None:
+        """End the threads, once what they write is written."""
+        self.models.shutdown()
+        self.resumes.shutdown()
+
+
 @dataclass(frozen=True)
 class _Writing:
     name: CheckpointName
@@ -57,14 +71,23 @@ class ArtifactWriter:
     a resume checkpoint is a file of its own. Only the final files are waited for. A checkpoint on
     the way that fails is left out: the training is worth more, and a disk that stays
     full fails the final files. Every other file that fails raises.
+
+    Args:
+        threads: which write; left out, threads of its own.
     """
 
-    def __init__(self, artifacts: JobArtifacts, spec: JobSpec, metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        artifacts: JobArtifacts,
+        spec: JobSpec,
+        metadata: Mapping[str, str],
+        threads: WriterThreads | None = None,
+    ) -> None:
         self._artifacts = artifacts
         self._spec = spec
         self._metadata = dict(metadata)
-        self._models = ThreadPoolExecutor(MODEL_THREADS, thread_name_prefix="saver")
-        self._resumes = ThreadPoolExecutor(1, thread_name_prefix="saver")
+        self._threads = threads or WriterThreads()
+        self._owns_threads = threads is None
         self._writing: deque[_Writing] = deque()
         self._on_disk: dict[str, int] | None = None
         self._kept_steps: set[int] = set()
@@ -75,8 +98,11 @@ class ArtifactWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._models.shutdown(wait=True, cancel_futures=True)
-        self._resumes.shutdown(wait=True, cancel_futures=True)
+        for writing in self._writing:
+            writing.done.cancel()
+        wait([writing.done for writing in self._writing])
+        if self._owns_threads:
+            self._threads.close()
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -180,7 +206,7 @@ class ArtifactWriter:
         write: Callable[[], tuple[Stored, tuple[str, ...]]],
     ) -> None:
         self.awaited.setdefault(step, {}).update(metrics)
-        threads = self._resumes if name == "resume" else self._models
+        threads = self._threads.resumes if name == "resume" else self._threads.models
         self._writing.append(_Writing(name, step, size, threads.submit(write)))
 
     def _saved(self, writing: _Writing) -> SavedCheckpoint:

@@ -17,7 +17,7 @@ from core.artifacts.local import LocalJob
 from core.errors import ArtifactError
 from core.train.checkpoint import writer
 from core.train.checkpoint.snapshot import resume_points
-from core.train.checkpoint.writer import MAX_WAITING, ArtifactWriter
+from core.train.checkpoint.writer import MAX_WAITING, ArtifactWriter, WriterThreads
 from core.train.loop import run
 from core.train.tensors.tensor_file import parse, pieces
 from tests.core.train.harness import JOB, Received, StopAt, blobs_job, parabola, train
@@ -249,3 +249,51 @@ def test_waiting_bytes_are_bounded(tmp_path: Path) -> None:
         artifacts.released.set()
         assert [saved.name for saved in saver.wait()] == ["initial"]
     assert np.array_equal(load(artifacts.read("initial.safetensors"))["x"].numpy(), [0.0])
+
+
+def test_threads_serve_one_run_after_another(tmp_path: Path) -> None:
+    threads = WriterThreads()
+    names = []
+    for place in ("first", "second"):
+        received, artifacts = Received(), LocalJob(tmp_path / place, JOB)
+        run(
+            blobs_job(),
+            artifacts=artifacts,
+            emit=received.emit,
+            control=StopAt(),
+            threads=threads,
+        )
+        names.append({saved.path for saved in received.checkpoints})
+        assert names[-1] <= artifacts.list().keys()
+    threads.close()
+    assert len(names[0]) == 4
+    assert names[0] == names[1]
+
+
+def test_a_run_that_fails_leaves_no_file_to_threads_that_go_on(tmp_path: Path) -> None:
+    written: list[str] = []
+
+    class Counted(Blocked):
+        def write(self, name: str, pieces: Iterable[Buffer]) -> Stored:
+            stored = super().write(name, pieces)
+            written.append(name)
+            return stored
+
+    threads, blocked = WriterThreads(), Counted(tmp_path / "blocked")
+    weights = {"x": torch.zeros(1)}
+
+    def fail() -> None:
+        with ArtifactWriter(blocked, parabola(0.1), {}, threads) as saver:
+            for step in range(writer.MODEL_THREADS + 3):
+                saver.save_model("initial", step, weights, {})
+            threading.Thread(target=blocked.released.set).start()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    before = len(written)
+    with ArtifactWriter(LocalJob(tmp_path / "next", JOB), parabola(0.1), {}, threads) as saver:
+        saver.save_model("final", 1, weights, {})
+        assert [saved.name for saved in saver.wait()] == ["final"]
+    assert len(written) == before, "nothing is written after the run has left"
+    threads.close()
