@@ -81,8 +81,7 @@ def run(
         block_size: steps between two looks at the rows; left out, 1 on a CPU and up to
             `BLOCK_STEPS` on a GPU. It never changes a result.
         stop_step: after so many updates, a run that has not ended is handed over.
-        asked: checkpoints to keep on the way.
-        threads: which write the files; left out, the run starts its own.
+        asked: checkpoints to keep on the way. threads: write the files; left out, its own.
 
     Raises:
         ArtifactError: the weights cannot be written.
