@@ -25,7 +25,7 @@ from api.services.waiting import EndFeed
 from api.studies import results as study_results
 from api.studies import routes as studies
 from api.studies import runs as study_runs
-from api.system import catalog, docs
+from api.system import catalog, docs, usage
 from api.system import routes as system
 from core.artifacts.base import ArtifactStore
 from core.errors import NewerFormatError, StoreUnavailableError
@@ -71,6 +71,7 @@ def create_app(
         study_results,
         catalog,
         system,
+        usage,
         docs,
     )
     app = FastAPI(

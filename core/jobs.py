@@ -112,10 +112,18 @@ NO_TIMELINE: Final = Timeline()
 
 @dataclass(frozen=True)
 class Usage:
-    """The resources that a job or study has used; of several attempts or tasks the largest."""
+    """The resources that a job or study has used; None: not measured."""
 
-    peak_memory_bytes: int
-    """Peak memory of the process that trained, on a GPU its memory included, as it was measured."""
+    peak_memory_bytes: int | None = None
+    """Peak memory of the process that trained, on a GPU its memory included, as it was measured; of
+    several attempts or tasks the largest."""
+    cpu_s: float | None = None
+    """Processor time of the process that trained, over all attempts that came to an answer."""
+    stored_bytes: int | None = None
+    """Bytes of kept weights and checkpoints, and of rows."""
+    device_s: float | None = None
+    """Time for which attempts have held a device, by the store's clock, of those that have ended.
+    The store counts it."""
 
 
 @dataclass(frozen=True)

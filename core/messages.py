@@ -361,6 +361,7 @@ class Ending:
         result: the contract's `result` object.
         best: the contract's `best`; None when no finite loss was seen.
         peak_memory_bytes: see `core.train.peak_memory`; the trainer's server sets it.
+        cpu_s: processor time of the trainer for this work; its server sets it.
     """
 
     reason: EndReason
@@ -368,6 +369,7 @@ class Ending:
     result: Json
     best: LossAt | None
     peak_memory_bytes: int | None = None
+    cpu_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -379,13 +381,14 @@ class TaskEnding:
             `handed_over`.
         weights: of the runs that ended or paused; None without any.
         paused: the runs that paused, by their indices.
-        peak_memory_bytes: as of `Ending`.
+        peak_memory_bytes, cpu_s: as of `Ending`.
     """
 
     reason: EndReason
     weights: TaskWeights | None
     paused: dict[int, PausedRun]
     peak_memory_bytes: int | None = None
+    cpu_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -401,7 +404,7 @@ class Failed:
 
     Attributes:
         fatal: asks the worker for a fresh trainer: after a CUDA error this one is of no more use.
-        peak_memory_bytes: as of `Ending`.
+        peak_memory_bytes, cpu_s: as of `Ending`.
     """
 
     code: str
@@ -409,6 +412,7 @@ class Failed:
     param: str | None
     fatal: bool
     peak_memory_bytes: int | None = None
+    cpu_s: float | None = None
 
 
 JobReport = HistoryRows | Progress | PhaseBegun | Settled | SavedCheckpoint | Intervened | Restarted

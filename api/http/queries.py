@@ -89,6 +89,20 @@ class RunsQuery(Query):
     """Any of these statuses; repeatable."""
 
 
+class UsageQuery(Query):
+    by: Annotated[str, Field(pattern=r"^(key|label:[A-Za-z0-9._/-]{1,63})$")] = "key"
+    """What to group by: `key`, or `label:NAME`."""
+    since: (
+        Annotated[str, AfterValidator(_utc), Field(json_schema_extra={"format": "date-time"})]
+        | None
+    ) = None
+    """Only what was created then or later: a time of RFC 3339, with an offset."""
+    limit: Annotated[int, Field(ge=1, le=200), DIGITS] = 20
+    """The most entries that the page may have."""
+    after: Annotated[str, Field(max_length=1000)] | None = None
+    """The `next_cursor` of an earlier reply."""
+
+
 class JobQuery(Query):
     wait: Annotated[float, Field(ge=0, le=60), DECIMAL] | None = None
     """Hold the reply until the job is terminal, at most this many seconds."""

@@ -162,11 +162,17 @@ class TimelineEntryView(View):
 
 
 class UsageView(View):
-    """Resources that a job or study has used."""
+    """Resources that a job or study has used; null: not measured."""
 
+    device_s: float | None
+    """Seconds for which attempts have held a device (a CPU, too), of those that have ended."""
+    cpu_s: float | None
+    """Processor time of the processes that trained, of attempts that came to an answer."""
     peak_memory_bytes: int | None
     """The most that the training process held, on a GPU with its memory there; of several attempts
     or tasks the largest. Null where it was not measured."""
+    stored_bytes: int | None
+    """Weights and checkpoints that are kept, and rows; known at the end."""
 
 
 class Mistake(View):

@@ -69,3 +69,31 @@ class Version(View):
     name: str
     version: str
     api: str
+
+
+class UsageSums(View):
+    """Sums of what jobs and studies have used."""
+
+    num_jobs: Counter
+    num_studies: Counter
+    device_s: float
+    """Seconds for which attempts have held a device (a CPU, too), of those that have ended."""
+    cpu_s: float
+    """Processor time of the processes that trained."""
+    peak_memory_bytes: int | None
+    """The largest of the peaks; null where none was measured."""
+    stored_bytes: Counter
+    """Weights, checkpoints and rows of what has ended."""
+
+
+class UsageGroup(UsageSums):
+    group: str | None
+    """The label's value, or the key's id; null: of what has none."""
+
+
+class UsagePage(Page):
+    by: str
+    since: str | None
+    total: UsageSums
+    """Sums of all groups, on whichever page."""
+    data: list[UsageGroup]

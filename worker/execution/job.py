@@ -8,7 +8,7 @@ import logging
 from dataclasses import replace
 from typing import assert_never
 
-from core.jobs import AttemptEnd, Outcome, Status
+from core.jobs import AttemptEnd, Outcome, Status, Usage
 from core.messages import (
     Ending,
     Failed,
@@ -186,7 +186,7 @@ class JobExecution(Training[Claim]):
 
     def _end(self, answer: Ending | TaskEnding | Measured) -> None:
         assert isinstance(answer, Ending)
-        self._rows.used(answer.peak_memory_bytes)
+        self._rows.used(Usage(answer.peak_memory_bytes, answer.cpu_s))
         self._progress.finish(answer)
         if answer.reason == "finished":
             self._succeed(answer)
@@ -211,7 +211,7 @@ class JobExecution(Training[Claim]):
         )
 
     def _fail(self, failed: Failed) -> None:
-        self._rows.used(failed.peak_memory_bytes)
+        self._rows.used(Usage(failed.peak_memory_bytes, failed.cpu_s))
         self._settle_as("failed", "failed", error=error_of(failed), result=self._partial_result())
 
     def _end_stopped(self) -> None:
@@ -236,6 +236,8 @@ class JobExecution(Training[Claim]):
     ) -> None:
         if result is not None:
             self._progress.step = result["num_steps"]
+        saved = sum(each["size_bytes"] for each in self._progress.checkpoints)
+        self._rows.used(Usage(stored_bytes=saved + self._rows.num_bytes))
         last = {
             "phase": None,
             "diagnosis": None,  # a live one says nothing of how the job ended

@@ -8,9 +8,10 @@ have in common is in `worker.execution.execution`.
 import logging
 from typing import Final, assert_never
 
+from core.artifacts.task_files import weights_file
 from core.errors import StoreUnavailableError
 from core.ids import rfc3339, utc_now
-from core.jobs import TERMINAL, AttemptEnd, Status, TimelineEntry
+from core.jobs import TERMINAL, AttemptEnd, Status, TimelineEntry, Usage
 from core.messages import (
     Ending,
     Failed,
@@ -32,6 +33,7 @@ from core.messages import (
     TrainTask,
 )
 from core.specs.base import Json
+from core.store.history.bundles import num_bytes
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import TaskClaim
 from core.studies import run_id
@@ -67,6 +69,9 @@ class TaskExecution(Training[TaskClaim]):
         wanted = self._claim.task.runs
         stored = self._insist(lambda: self._store.studies.runs(self._study_id, wanted))
         layouts = self._insist(lambda: self._store.studies.layouts(self._study_id, wanted))
+        self._layouts = layouts
+        self._came_at = {run.index: run.paused["step"] for run in stored if run.paused}
+        """By run, the updates that it had before this task."""
         self._progress = TaskProgress(self._claim, stored)
         try:
             request = self._request()
@@ -156,7 +161,7 @@ class TaskExecution(Training[TaskClaim]):
 
     def _end(self, answer: Ending | TaskEnding | Measured) -> None:
         assert isinstance(answer, TaskEnding)
-        self._rows.used(answer.peak_memory_bytes)
+        self._rows.used(Usage(answer.peak_memory_bytes, answer.cpu_s))
         weighed = self._progress.weigh(answer.weights)
         self._rows.record([*weighed, *self._progress.pause(answer.paused)])
         if self._progress.rewound:
@@ -172,7 +177,7 @@ class TaskExecution(Training[TaskClaim]):
             self._settle_as("succeeded", "finished")
 
     def _fail(self, failed: Failed) -> None:
-        self._rows.used(failed.peak_memory_bytes)
+        self._rows.used(Usage(failed.peak_memory_bytes, failed.cpu_s))
         self._fail_with(error_of(failed))
 
     def _end_stopped(self) -> None:
@@ -189,6 +194,8 @@ class TaskExecution(Training[TaskClaim]):
         self._settle_as("failed", "failed")
 
     def _settle_as(self, status: Status, end: AttemptEnd) -> None:
+        self._insist(self._write_rest)
+        self._rows.used(Usage(stored_bytes=self._insist(self._stored_bytes)))
         now = self._insist(lambda: self._rows.close_task(status, end))
         self._ended = f"{status}; its study is {now}"
         artifacts = self._context.artifacts
@@ -197,6 +204,19 @@ class TaskExecution(Training[TaskClaim]):
             drop_spent(artifacts, self._study_id, runs)
         elif self._resumed or self._supervision.elapsed_s > _NO_CHECKPOINT_S:
             drop_checkpoints(artifacts, self._study_id, self._claim.task.stem)
+
+    def _stored_bytes(self) -> int:
+        """Count what this task stores: its weights, and the rows that its runs did not have when
+        they came."""
+        task = self._claim.task
+        rows = self._store.studies.num_rows(self._study_id, task.runs)
+        files = self._context.artifacts.job(self._study_id).list()
+        total = files.get(weights_file(task.stem), 0)
+        for run, layouts in self._layouts.items():
+            for kind, layout in layouts.items():
+                before = -(-self._came_at.get(run, 0) // layout.every)
+                total += num_bytes(layout, max(0, rows[run][kind] - before))
+        return total
 
     def _write_rest(self) -> None:
         self._rows.write_rest()

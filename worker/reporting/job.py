@@ -1,6 +1,7 @@
 """Reports of the training loop about a job on their way into the store."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from core.ids import rfc3339, utc_now
 from core.jobs import Event, TimelineEntry, Usage
 from core.specs.base import Json
+from core.store.history.bundles import num_bytes
 from core.store.history.layout import Columns, HistoryKind
 from core.store.history.times import Times
 from core.store.protocols.types import Claim
@@ -50,18 +52,31 @@ class JobRows(Writer[Append]):
         self._untold: list[TimelineEntry] = []
         self.times: Times = ()
         """Times of the rows that are being written."""
+        self._num_rows: dict[HistoryKind, int] = {}
         self._samples: list[Sequence[float | None]] = []
         self._interventions = {_mark(each) for each in claim.job.interventions}
 
     def add(self, kind: HistoryKind, first_row: int, columns: Columns, times: Times = ()) -> None:
         """Take the rows `first_row …` of a history, and when the job came to them."""
         cut = kind in self._to_truncate
+        stop = first_row + len(columns["step"])
+        self._num_rows[kind] = stop
         rows = Rows(kind, first_row, columns, truncate=cut, times=times)
         self._to_truncate.discard(kind)
         if self._keep_bytes:
             self._keep_bytes = max(0, self._keep_bytes - rows.num_bytes)
             self._kept = [*self._kept, rows] if self._keep_bytes else []
         self._put([rows])
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the job's rows in the store, once all are there."""
+        layouts = self._claim.layouts
+        return sum(
+            num_bytes(layouts[kind], count)
+            for kind, count in self._num_rows.items()
+            if kind in layouts
+        )
 
     def rewind(self, kind: HistoryKind, num_rows: int) -> None:
         """Take back the rows from `num_rows` on: the run has gone back, and they are none of it any
@@ -70,6 +85,7 @@ class JobRows(Writer[Append]):
         if layout is None:
             return
         widths = layout.widths.items()
+        self._num_rows[kind] = num_rows
         columns = {name: np.empty((0, width) if name == "x" else 0) for name, width in widths}
         self._keep_bytes, self._kept = 0, []
         self._put([Rows(kind, num_rows, {"step": np.empty(0), **columns}, truncate=True)])
@@ -84,10 +100,12 @@ class JobRows(Writer[Append]):
             self._tell_interventions(interventions)
         self._note(fields)
 
-    def used(self, peak_memory_bytes: int | None) -> None:
-        """Note what the attempt has used, as the trainer measured it."""
-        if peak_memory_bytes is not None:
-            self._note({"usage": Usage(peak_memory_bytes)})
+    def used(self, usage: Usage) -> None:
+        """Note what the attempt has used; what was not measured stays what it was."""
+        with self._cond:
+            known = {name: value for name, value in vars(usage).items() if value is not None}
+            before = self._notes.get("usage", Usage())
+            self._note({"usage": replace(before, **known)})
 
     def sample(self, row: Sequence[float | None]) -> None:
         """Take a sample of the job's process (`core.store.history.samples`)."""

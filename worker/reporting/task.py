@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -125,7 +126,7 @@ class TaskRows(Writer[RunRows]):
         self._early_bytes = early_bytes
         self._placing = RowPlacement(layouts)
         self._over: set[int] = set()
-        self._usage: Usage | None = None
+        self._usage = Usage()
         self._times: dict[int, list[Sequence[float]]] = {}
         """Times that have not been written, of each group of runs."""
         self._timed: dict[int, RunTimes] = {}
@@ -187,9 +188,10 @@ class TaskRows(Writer[RunRows]):
         """Take the name of the device on which the attempt trains."""
         self._note({_DEVICE: name})
 
-    def used(self, peak_memory_bytes: int | None) -> None:
-        """Note what the task has used, as the trainer measured it; it is written with its close."""
-        self._usage = None if peak_memory_bytes is None else Usage(peak_memory_bytes)
+    def used(self, usage: Usage) -> None:
+        """Note what the task has used; it is written with its close."""
+        known = {name: value for name, value in vars(usage).items() if value is not None}
+        self._usage = replace(self._usage, **known)
 
     def write_rest(self) -> None:
         """Write what is left, once sealed. Raises what the store raises; may be repeated."""

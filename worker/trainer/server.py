@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -127,9 +128,11 @@ class Trainer:
         while True:
             asked, flag = self._next()
             peak.start(asked.device)
+            cpu_s = time.process_time()
             answer = self._answer(asked, flag)
             if not isinstance(answer, Measured):
-                answer = replace(answer, peak_memory_bytes=peak.read())
+                cpu_s = time.process_time() - cpu_s
+                answer = replace(answer, peak_memory_bytes=peak.read(), cpu_s=cpu_s)
             self._emit(answer)
             gc.collect(1)
 

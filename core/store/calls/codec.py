@@ -40,8 +40,16 @@ def decode(record: type[Record], fields: Fields, **apart: Any) -> Record:
         if key in fields:
             apart[name] = read(fields[key])
     apart["spec"] = _COMPLETE[record](apart["spec"], format_of(fields))
-    used = {name: int(fields[key]) for name, key in _USAGE.items() if key in fields}
+    used: dict[str, Any] = {
+        name: _number(fields[key], whole=name.endswith("_bytes"))
+        for name, key in _USAGE.items()
+        if key in fields
+    }
     return record(**apart, usage=Usage(**used) if used else None)
+
+
+def _number(text: bytes, *, whole: bool) -> int | float:
+    return int(text) if whole else float(text)
 
 
 def format_of(fields: Fields) -> int:
@@ -83,7 +91,7 @@ _USAGE: Final = {each.name: f"usage:{each.name}" for each in fields_in(Usage)}
 
 
 def encode_usage(usage: Usage) -> list[bytes | str]:
-    """Write arguments for the scripts, which keep the larger of each value."""
+    """Write arguments for the scripts, which keep the larger peak, and add up the rest."""
     used = ((key, getattr(usage, name)) for name, key in _USAGE.items())
     return [word for key, value in used if value is not None for word in (key, str(value))]
 

@@ -22,10 +22,7 @@ async def matching_ids(
     after_id: str | None,
 ) -> list[str]:
     """Find the first `limit` ids, and one more where there are more."""
-    since, lower = "", "-"
-    if where.created_after is not None:
-        moment = datetime.fromisoformat(where.created_after).astimezone(UTC)
-        since, lower = rfc3339(moment), _oldest_id(moment, prefix)
+    since, lower = since_of(where.created_after, prefix)
     labels = [f"{name}={value}" for name, value in where.labels]
     ids: list[bytes] = []
     upper: bytes | str = f"({after_id}" if after_id is not None else "+"
@@ -38,6 +35,15 @@ async def matching_ids(
         )  # fmt: skip
         ids += found
     return [name.decode() for name in ids]
+
+
+def since_of(moment: str | None, prefix: str) -> tuple[str, str]:
+    """Return a moment as the records write it, and the lower end of the ids to walk for what came
+    after it."""
+    if moment is None:
+        return "", "-"
+    at = datetime.fromisoformat(moment).astimezone(UTC)
+    return rfc3339(at), _oldest_id(at, prefix)
 
 
 def _oldest_id(moment: datetime, prefix: str) -> str:

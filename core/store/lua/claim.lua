@@ -46,7 +46,8 @@ while true do
     local stamp = timestamp()
     redis.call('HINCRBY', job_key(id), 'token', 1)
     redis.call('HSETNX', job_key(id), 'started_at', stamp)
-    set(id, 'a:' .. number .. ':worker', ARGV[1], 'a:' .. number .. ':started_at', stamp)
+    set(id, 'a:' .. number .. ':worker', ARGV[1], 'a:' .. number .. ':started_at', stamp,
+      'began', now_ms())
     redis.call('ZADD', LEASES, now_ms() + tonumber(ARGV[2]), id)
     local study = study_of(id)
     if not study then

@@ -234,7 +234,20 @@ local function pause_asked(id) return field(study_of(id) or id, 'pause_requested
 
 local function attempt_field(id, name) return 'a:' .. field(id, 'attempts') .. ':' .. name end
 
+-- What `id` uses of something is `value` by now: the record of `whose` has the sum.
+local function add_usage(whose, id, own, what, value)
+  local more = tonumber(value) - (tonumber(field(id, own)) or 0)
+  local sum = (tonumber(field(whose, 'usage:' .. what)) or 0) + more
+  set(id, own, value)
+  set(whose, 'usage:' .. what, string.format('%.17g', sum))
+end
+
 local function end_attempt(id, ending, call)
+  local began = field(id, 'began')
+  if began and field(id, 'kind') ~= 'plan' then
+    local held_s = math.max(0, now_ms() - began) / 1000
+    add_usage(study_of(id) or id, id, attempt_field(id, 'device_s'), 'device_s', held_s)
+  end
   set(id, attempt_field(id, 'ended_at'), timestamp(), attempt_field(id, 'end'), ending,
     'ended_by', call)
   redis.call('ZREM', LEASES, id)
@@ -404,8 +417,9 @@ local function discard(id)
 end
 
 -- ARGV from `first` on: field, value, ... An empty value removes the field; `device` is the
--- running attempt's, and lines of the `timeline` are added to those that there are. Of what was
--- used (`usage:...`) the largest value stays, of a task in its study's record.
+-- running attempt's, and lines of the `timeline` are added to those that there are. What was used
+-- (`usage:...`) is in the record of the job, or of a task in its study's: the largest peak, the sum
+-- of all attempts' processor time, and of what each job or task stores.
 local function set_fields(id, first)
   for i = first, #ARGV, 2 do
     local name, value = ARGV[i], ARGV[i + 1]
@@ -414,7 +428,12 @@ local function set_fields(id, first)
       tell_lines(id, value)
     elseif string.sub(name, 1, 6) == 'usage:' then
       local whose = study_of(id) or id
-      if tonumber(value) > (tonumber(field(whose, name)) or -1) then set(whose, name, value) end
+      if name == 'usage:peak_memory_bytes' then
+        if tonumber(value) > (tonumber(field(whose, name)) or -1) then set(whose, name, value) end
+      else
+        local what = string.sub(name, 7)
+        add_usage(whose, id, what == 'cpu_s' and attempt_field(id, what) or what, what, value)
+      end
     elseif value == '' then
       unset(id, name)
     else

@@ -10,7 +10,7 @@ A run's history is read through `ApiStore.status`, `history_meta`, `history_rows
 its id.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -33,6 +33,7 @@ from core.store.protocols.types import (
     StoreMemory,
     StudyPage,
     Totals,
+    Used,
     WorkerInfo,
 )
 from core.studies import StudyRecord
@@ -88,6 +89,12 @@ class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
         """End a pause: paused → queued, behind all that wait with its priority; one that was not
         reached is withdrawn. One without a pause is returned unchanged. Raises as
         `request_pause`."""
+        ...
+
+    async def usage(self, since: str | None, label: str | None) -> Mapping[str | None, Used]:
+        """Add up what the records made at that moment or later have used, by the value of a label
+        (None: of those without it; without a label, of all). It looks at all of them, some at a
+        time."""
         ...
 
     async def request_cancel(self, id_: str, /) -> Record_co:

@@ -116,6 +116,26 @@ class StudyPage:
 
 
 @dataclass(frozen=True)
+class Used:
+    """Sums of what records have used, and how many they are; of the peaks the largest."""
+
+    count: int = 0
+    device_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
+    stored_bytes: int = 0
+
+    def __add__(self, other: "Used") -> "Used":
+        return Used(
+            self.count + other.count,
+            self.device_s + other.device_s,
+            self.cpu_s + other.cpu_s,
+            max(self.peak_memory_bytes, other.peak_memory_bytes),
+            self.stored_bytes + other.stored_bytes,
+        )
+
+
+@dataclass(frozen=True)
 class Stamp:
     """Version and status of a record: they tell whether it has changed, without the record."""
 

@@ -1,6 +1,6 @@
 """The calls that jobs and studies share on the API's side, on Redis."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, cast
 
@@ -10,7 +10,7 @@ from core.jobs import Status
 from core.store.calls.change import change_call
 from core.store.calls.codec import fields_of
 from core.store.calls.create import create_call, read_creation
-from core.store.calls.list import matching_ids
+from core.store.calls.list import matching_ids, since_of
 from core.store.calls.nouns import Made, New, Noun, Page, Record, record_key
 from core.store.connection.client import AsyncClient, Call, call_script, command
 from core.store.protocols.types import (
@@ -21,12 +21,15 @@ from core.store.protocols.types import (
     QueueFullError,
     Stamp,
     StorageFullError,
+    Used,
 )
 
 NO_SPACE: Final = (
     "The disk of the store is nearly full, and what is left is kept for the jobs at work: delete"
     " jobs, or make space, and try again."
 )
+USAGE_LOOK: Final = 1_000
+"""Records that one call adds up: some milliseconds of the server's time."""
 RETRY_AFTER_S: Final = 30.0
 
 
@@ -94,6 +97,22 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
             if answer  # else deleted in between
         ]
         return self._noun.page(tuple(records), len(ids) > limit)
+
+    async def usage(self, since: str | None, label: str | None) -> Mapping[str | None, Used]:
+        found: dict[str | None, Used] = {}
+        since_, lower = since_of(since, self._noun.name)
+        upper: bytes | str = "+"
+        while upper:
+            call = call_script(
+                "usage", f"{self._noun.name}_", USAGE_LOOK, upper, lower, since_, label or ""
+            )
+            upper, *words = await self._link.call(call)
+            for at in range(0, len(words), 6):
+                value, count, device_s, cpu_s, peak, stored = words[at : at + 6]
+                group = value.decode()[1:] if value else None
+                used = Used(int(count), float(device_s), float(cpu_s), int(peak), int(stored))
+                found[group] = found.get(group, Used()) + used
+        return found
 
     async def request_cancel(self, id_: str) -> Record:
         match await self._link.call(call_script("cancel", id_)):

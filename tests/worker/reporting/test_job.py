@@ -88,12 +88,12 @@ def test_a_short_run_is_written_once_with_its_close() -> None:
     it.add("train", 0, steps(0, 25))
     it.set(phase="training")
     it.add("train", 25, steps(25, 25))
-    it.used(2**30)
-    it.used(None)  # not measured: what was known stays
+    it.used(Usage(2**30, 1.5))
+    it.used(Usage(stored_bytes=7))  # what was known stays
     finish(shelf, it)
     assert shelf.num_writes == 1
     assert shelf.rows["train"] == list(range(50))
-    assert shelf.fields == {"phase": "training", "usage": Usage(2**30)}
+    assert shelf.fields == {"phase": "training", "usage": Usage(2**30, 1.5, 7)}
 
 
 def test_a_long_run_is_written_on_the_way() -> None:

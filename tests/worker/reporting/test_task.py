@@ -141,7 +141,7 @@ def test_a_short_task_is_written_once_with_its_close() -> None:
     it.record([run(0, status="succeeded")])
     it.progress(17)
     it.seal()
-    it.used(2**30)
+    it.used(Usage(2**30))
     assert it.close_task("succeeded", "finished") == "running"
     it.close()
     assert shelf.num_calls == 1
