@@ -143,6 +143,22 @@ def _of_devices(totals: Totals) -> Iterator[Metric]:
         for family, value in zip(families, values, strict=True):
             family.add_metric([of], value)
     yield from families
+    memory = GaugeMetricFamily(
+        "thalweg_gpu_memory_bytes",
+        "Memory of a GPU that the job on it holds.",
+        labels=["worker", "device"],
+    )
+    busy = GaugeMetricFamily(
+        "thalweg_gpu_utilization_ratio",
+        "Share of the time in which a GPU was at work, 0 to 1.",
+        labels=["worker", "device"],
+    )
+    for use in totals.uses:
+        if use.memory_bytes is not None:
+            memory.add_metric([use.worker, use.device], use.memory_bytes)
+        if use.percent is not None:
+            busy.add_metric([use.worker, use.device], use.percent / 100)
+    yield from (memory, busy)
 
 
 def _of_workers(workers: Sequence[WorkerInfo]) -> Iterator[Metric]:

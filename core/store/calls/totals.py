@@ -2,15 +2,16 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any, Final
 
 from core.ids import ULID_LENGTH, made_at
 from core.store.calls.codec import fields_of
 from core.store.connection.client import Call, call_script
-from core.store.protocols.types import DeviceLoad, Totals
+from core.store.history.samples import unpack_samples
+from core.store.protocols.types import DeviceLoad, DeviceUse, Totals
 
 _CLASSES: Final = {"any": "auto", "auto": "auto", "cpu": "cpu"}
 
@@ -35,6 +36,7 @@ def totals_in(answer: Any, now_s: float) -> Totals:
             sorted(((noun.decode(), status.decode()), number) for noun, status, number in records)
         ),
         devices=_loads(queues, held, now_s),
+        uses=tuple(_uses(held)),
         queued_diagnoses=diagnoses,
     )
 
@@ -51,7 +53,7 @@ def _loads(queues: Sequence[Any], held: Sequence[Any], now_s: float) -> dict[str
     running: Counter[str] = Counter()
     steps: dict[str, float] = defaultdict(float)
     counted: set[bytes] = set()
-    for queue, device, owner, progress, updates, started_at in held:
+    for queue, device, owner, progress, updates, started_at, *_ in held:
         of = device_class((device or queue).decode())
         running[of] += 1
         if owner not in counted:
@@ -61,6 +63,19 @@ def _loads(queues: Sequence[Any], held: Sequence[Any], now_s: float) -> dict[str
         of: DeviceLoad(queued[of], oldest.get(of, 0.0), running[of], steps[of])
         for of in ("auto", "cpu", "gpu")
     }
+
+
+def _uses(held: Sequence[Any]) -> Iterator[DeviceUse]:
+    """Yield the use of each device that has told any: GPUs do."""
+    for _, device, *_, worker, sample in held:
+        if sample:
+            found = unpack_samples([sample])
+            percent, memory = (
+                None if isnan(value := found[name][0]) else float(value)
+                for name in ("device_percent", "device_memory_bytes")
+            )
+            if (percent, memory) != (None, None):
+                yield DeviceUse(worker.decode(), device.decode(), percent, memory)
 
 
 def _steps_per_s(progress: bytes, updates: bytes, started_at: bytes, now_s: float) -> float:

@@ -1,6 +1,7 @@
 -- -> counts (field, value, ...), records {noun, status, number} ..., queues {queue, length, place of
 -- the first of each priority ...} ..., held {queue, attempt's device or '', job or study, a job's
--- progress or '', a study's updates and start or ''} ..., asked diagnoses that wait
+-- progress or '', a study's updates and start or '',
+-- worker, latest sample of a job's process or ''} ..., asked diagnoses that wait
 local records = {}
 for noun, id in pairs({job = 'job_', study = 'study_'}) do
   for status in pairs(MOVES) do
@@ -32,6 +33,8 @@ for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
     field(id, 'progress') or '',
     study_of(id) and field(study_of(id), 'updates') or '',
     study_of(id) and field(study_of(id), 'started_at') or '',
+    field(id, attempt_field(id, 'worker')) or '',
+    redis.call('LINDEX', NS .. 'rows:' .. id .. ':system', -1) or '',
   }
 end
 return {redis.call('HGETALL', TOTALS), records, queues, held, redis.call('ZCARD', DIAGNOSES)}

@@ -236,6 +236,17 @@ class DeviceLoad:
 
 
 @dataclass(frozen=True)
+class DeviceUse:
+    """The use that a running job makes of its device (`cuda:0`): the latest sample's. None: it is
+    not told."""
+
+    worker: str
+    device: str
+    percent: float | None
+    memory_bytes: float | None
+
+
+@dataclass(frozen=True)
 class Totals:
     """The state of the whole service, for whoever watches it.
 
@@ -251,6 +262,7 @@ class Totals:
     records: dict[tuple[str, str], int]
     devices: dict[str, DeviceLoad]
     queued_diagnoses: int
+    uses: tuple[DeviceUse, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,22 @@ def test_what_runs_is_counted_by_the_device_of_its_attempt(api: Api) -> None:
     assert value(samples(api), "thalweg_attempts_ended_total", **lost) == 1
 
 
+def test_the_use_of_a_gpu_is_that_of_the_latest_sample(api: Api) -> None:
+    api.post()
+    claim = api.worker.claim()
+    store = api.worker.store
+    labels = {"worker": "worker-1", "device": "cuda:0"}
+    store.update(claim, {"device": "cuda:0"}, samples=[[0.0, 90.0, 1e9, None, None]])
+    assert ("thalweg_gpu_memory_bytes", frozenset(labels.items())) not in samples(api)
+    latest = [[5.0, 90.0, 1e9, 10.0, 1e8], [10.0, 90.0, 1e9, 75.0, 2e9]]
+    store.update(claim, {}, samples=latest)
+    found = samples(api)
+    assert value(found, "thalweg_gpu_utilization_ratio", **labels) == 0.75
+    assert value(found, "thalweg_gpu_memory_bytes", **labels) == 2e9
+    store.hand_over(claim)
+    assert ("thalweg_gpu_memory_bytes", frozenset(labels.items())) not in samples(api)
+
+
 @pytest.mark.parametrize("rate", [None, float("nan")])
 def test_a_rate_that_is_not_known_counts_nothing(api: Api, rate: float | None) -> None:
     api.post()
@@ -207,6 +223,8 @@ def everything(api: Api) -> str:
     """The text once each family has a sample."""
     api.finished()
     api.post()
+    use = [[5.0, 90.0, 1e9, 10.0, 1e8]]
+    api.worker.store.update(api.worker.claim(), {"device": "cuda:0"}, samples=use)
     api.http.get("/nowhere")
     return api.http.get("/metrics").text
 
