@@ -51,6 +51,7 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
         "optimizer[adamw].decoupled_weight_decay": True,
         "optimizer.wrap": [],
         "optimizer.groups": [],
+        "accumulate": 1,
     },
 }
 """Format of the store -> field that came with it -> what the versions before it did.

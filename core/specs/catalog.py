@@ -363,6 +363,8 @@ def _supports(family: str, kind: str) -> Json:
         "devices": ["cpu", "cuda"],
         "precisions": ["float32", "float64"],
     }
+    if family != "functions" and kind != "lbfgs":
+        supports["precisions"].append("bfloat16")
     if family == "optimizers":
         supports["fused"] = kind not in {kind_of(model) for model in get_args(NotFused)}
     if family in ("models", "layers"):

@@ -49,6 +49,7 @@ REQUIRED: Final[dict[str, Json]] = {
     "branches": {"branches": [[{"kind": "relu"}], [{"kind": "tanh"}]]},
     "skip": {"source": "first"},
     "norm": {"max_norm": 1.0},
+    "per_parameter": {"max_norm": 1.0},
     "value": {"clip_value": 0.5},
     "random": {"num_runs": 20},
     "tpe": {"num_runs": 20},

@@ -215,10 +215,12 @@ FIELDS: Final[dict[str, str]] = {
     "min_lr": "Lowest rate.",
     "Warmup.steps": "Updates in which the rate rises.",
     # the run
+    "accumulate": "Micro batches of a step.",
     "gradient_clip": "Bound on the gradients; null: none.",
     "max_norm": "Largest norm.",
     "norm_type": "The p of the p-norm.",
     "clip_value": "Largest component.",
+    "clipping": "Largest norm of a unit's gradient, as a share of its weights' norm.",
     "budget": "When the run ends at the latest.",
     "max_epochs": "Passes over the training rows.",
     "stop": "Criteria that end the run early.",

@@ -50,7 +50,28 @@ class ClipValue(Spec):
     clip_value: Positive
 
 
-GradientClip = Annotated[ClipNorm | ClipValue, Field(discriminator="kind")]
+class ClipPerParameter(Spec):
+    """Scale the gradient of each parameter by itself to a norm of at most `max_norm`."""
+
+    kind: Literal["per_parameter"]
+    max_norm: Positive
+    norm_type: Positive = 2.0
+
+
+class ClipAdaptive(Spec):
+    """Scale the gradient of each output unit to at most `clipping` of its weights' norm (Brock et
+    al. 2021, arXiv 2102.06171, section 4.1): rows of matrices and channels of convolutions, along
+    the first axis; vectors as a whole."""
+
+    kind: Literal["adaptive"]
+    clipping: Positive = 0.01
+    eps: Positive = 1e-3
+    """Least norm of weights that counts, so that those of 0 can begin to move."""
+
+
+GradientClip = Annotated[
+    ClipNorm | ClipValue | ClipPerParameter | ClipAdaptive, Field(discriminator="kind")
+]
 
 MAX_STEPS = 100_000_000
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:\d{1,2})?)$"
@@ -186,6 +207,9 @@ Labels = Annotated[
 ]
 
 
+Precision = Literal["float32", "float64", "bfloat16"]
+
+
 class JobSpec(Spec):
     problem: Problem
     optimizer: Optimizer
@@ -193,6 +217,9 @@ class JobSpec(Spec):
     batch_size: BatchSize | None = None
     """Default: 64 for supervised (all rows if there are fewer; "full" for lbfgs and rprop, which
     need exact gradients), "full" for functions. An explicit order replaces it: it stays null."""
+    accumulate: Annotated[int, Field(ge=1, le=100_000), WHOLE] = 1
+    """Micro batches of a step: each is `batch_size` / `accumulate` rows, and the step's loss and
+    gradient are those of the whole batch."""
     gradient_clip: GradientClip | None = None
     budget: Budget = Budget()
     stop: Stop = Stop()
@@ -200,8 +227,9 @@ class JobSpec(Spec):
     checkpoint: CheckpointEvery = CheckpointEvery()
     seed: Seed = 0
     device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"
-    precision: Literal["float32", "float64"] | None = None
-    """Default: float32 for supervised, float64 for functions."""
+    precision: Precision | None = None
+    """Default: float32 for supervised, float64 for functions. `bfloat16` computes a model's forward
+    pass by autocast, and keeps weights, losses and optimizer in float32."""
     priority: Annotated[int, Field(ge=0, le=9), WHOLE] = 5
     max_attempts: Annotated[int, Field(ge=1, le=100), WHOLE] = 3
     diagnose: Literal["off", "history", "full"] = "history"

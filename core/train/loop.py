@@ -152,7 +152,11 @@ def _descend(
     return watch.outcome
 
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.float32,
+}
 
 
 def new_ledger(spec: JobSpec, problem: Problem) -> Metrics:

@@ -49,7 +49,12 @@ Json = dict[str, Any]
 STEPS: Final = 4
 DEVICE: Final = torch.device("cpu")
 OWN: Final[dict[str, Json]] = {
-    "gradient_clip": {"norm": {"max_norm": 1.0}, "value": {"clip_value": 0.5}},
+    "gradient_clip": {
+        "norm": {"max_norm": 1.0},
+        "value": {"clip_value": 0.5},
+        "per_parameter": {"max_norm": 0.5},
+        "adaptive": {},
+    },
     "on_divergence": {},
     "order": {"explicit": {"steps": [[0, 1], [2, 3, 4]]}},
     "wrap": {},

@@ -266,7 +266,7 @@ class Evidence(Rows):
         """
         if self._tolerance_held or self.zero_gradient:
             return True
-        single = self.spec.precision == "float32"
+        single = self.spec.precision != "float64"
         if self.remaining is not None and (self._bottom_known or self.remaining <= 1e-8):
             return self.remaining <= (1e-6 if single else 1e-8)
         gained = self._nothing_to_gain

@@ -113,11 +113,13 @@ def look_held_by_clipping(e: Evidence) -> RuleAnswer:
     clip = e.spec.gradient_clip
     if clip is None or e.rows < 12:
         return unknown("Needs twelve rows of a run with clipping.")
-    if isinstance(clip, ClipNorm):
-        limit = clip.max_norm
-    else:
-        assert isinstance(clip, ClipValue)
-        limit = clip.clip_value
+    match clip:
+        case ClipNorm():
+            limit = clip.max_norm
+        case ClipValue():
+            limit = clip.clip_value
+        case _:
+            return unknown("Of limits of each parameter or unit the norm of all says nothing.")
     late = e.grad[e.rows // 2 :]
     late = late[np.isfinite(late)]
     ratio = float(np.median(late)) / limit if late.size else math.nan

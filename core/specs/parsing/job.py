@@ -2,15 +2,21 @@
 found."""
 
 import json
-from typing import Any, Final, Literal, NamedTuple, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
 from core.errors import FieldError
-from core.specs.job import FunctionProblem, JobSpec, Record, Supervised
+from core.specs.job import FunctionProblem, JobSpec, Precision, Record, Supervised
 from core.specs.parsing.body import read
 from core.specs.sizes.cost import BYTES_A_NUMBER, Estimate, estimate, history_bytes, memory_parts
 from core.specs.sizes.shapes import Extent, extent, start_of, steps_of
 from core.specs.validation.auto_lr import check_auto
-from core.specs.validation.data import BatchSize, check_float32, resolve_batch, resolve_supervised
+from core.specs.validation.data import (
+    BatchSize,
+    check_accumulate,
+    check_float32,
+    resolve_batch,
+    resolve_supervised,
+)
 from core.specs.validation.errors import FieldErrorList, size_text
 from core.specs.validation.function import check_function_run, resolve_function
 from core.specs.validation.limits import Limits
@@ -18,6 +24,7 @@ from core.specs.validation.run import (
     STEPS_OF_DATA,
     STEPS_OF_FUNCTIONS,
     Schedules,
+    check_bfloat16,
     check_longer,
     check_numbers,
     resolve_budget,
@@ -88,6 +95,7 @@ def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> Sized | N
         return None
     problem, batch_size, precision = settled
     check_numbers(spec, precision, faults)
+    check_bfloat16(spec, precision, faults)
     size = extent(problem, batch_size, spec.record)
     default = _default_steps(problem)
     affordable = _affordable_steps(spec.record, size, limits)
@@ -120,7 +128,7 @@ def _default_steps(problem: Supervised | FunctionProblem) -> int:
             assert_never(problem)
 
 
-_Settled = tuple[Supervised | FunctionProblem, BatchSize, Literal["float32", "float64"]]
+_Settled = tuple[Supervised | FunctionProblem, BatchSize, Precision]
 
 
 def _resolve_function(
@@ -141,9 +149,10 @@ def _resolve_supervised(
     if resolved is None:
         return None
     before = len(faults.errors)
-    if precision == "float32":
+    if precision != "float64":
         check_float32(resolved, faults)
     batch_size = resolve_batch(spec, resolved, faults)
+    check_accumulate(spec, resolved, batch_size, faults)
     return (resolved, batch_size, precision) if len(faults.errors) == before else None
 
 

@@ -56,12 +56,14 @@ def memory_parts(spec: JobSpec, size: Extent, steps: int) -> dict[str, int]:
     Weights are counted with their gradients and the copy of the best ones; data with the float64
     rows that they are read or drawn into.
     """
-    item = 4 if spec.precision == "float32" else 8
+    item = 8 if spec.precision == "float64" else 4
     count = size.num_parameters
     around = wrapper_vectors(spec.optimizer.wrap)
     numbers = count * (state_vectors(spec.optimizer, steps) + around)
     shapes = [(count,)] if size.layers is None else [p.shape for p in size.layers.parameters]
     parts = {"optimizer": item * (numbers + matrix_numbers(spec.optimizer, shapes))}
+    if spec.accumulate > 1:
+        parts["optimizer"] += item * count  # the gradients so far
     if spec.record.gradient_cosine:
         parts["record.gradient_cosine"] = 3 * item * count
     if isinstance(spec.problem, FunctionProblem):
@@ -95,7 +97,8 @@ def _rows_bytes(spec: JobSpec, problem: Supervised, size: Extent, item: int) -> 
     width = shape.num_features + shape.target_width
     data = shape.num_rows * width * (_bytes_read(problem.data) + 2 * item)
     batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
-    return data, item * max(batch, size.eval_rows) * layers.kept
+    micro = -(-batch // spec.accumulate)
+    return data, item * max(micro, size.eval_rows) * layers.kept
 
 
 def _bytes_read(data: Data) -> int:

@@ -1,6 +1,6 @@
 """A model's first weights, as far as they are known before they are drawn."""
 
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 
@@ -18,9 +18,7 @@ from core.specs.models import (
 )
 
 
-def equal_first_weights(
-    init: Initializer, precision: Literal["float32", "float64"] | None
-) -> float | None:
+def equal_first_weights(init: Initializer, precision: str | None) -> float | None:
     """Return the value that all weights of a layer begin with; None where they differ: a constant,
     a spread of 0, or one that the job's precision rounds away."""
     match init:

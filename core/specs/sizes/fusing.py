@@ -6,7 +6,14 @@ from operator import itemgetter
 from typing import Any, Final
 
 from core.specs.data import Inline
-from core.specs.job import ClipNorm, JobSpec, StopOnDivergence, Supervised
+from core.specs.job import (
+    ClipAdaptive,
+    ClipNorm,
+    ClipPerParameter,
+    JobSpec,
+    StopOnDivergence,
+    Supervised,
+)
 from core.specs.layers.expand import Expanded, dropout_of
 from core.specs.layers.kinds import LSTM, Dropout
 from core.specs.optimizers import Muon, NotFused, ScheduleFree, state_vectors
@@ -46,14 +53,19 @@ FREE: Final = frozenset(
 
 def fusable(spec: JobSpec) -> bool:
     """Tell whether the run can train in a stack: a model and an optimizer that have a rule for
-    many, nothing around it, and a run from its origin that a divergence ends. A stack does not keep
-    its last gradients to compare the next with."""
+    many, nothing around it, batches and gradients in one piece, and a run from its origin that a
+    divergence ends. A stack does not keep its last gradients to compare the next with, and
+    autocast has no effect on it."""
     problem = spec.problem
     if isinstance(problem, Supervised) and not _fused_layers(spec, problem):
         return False
     if isinstance(spec.optimizer, NotFused) or spec.record.gradient_cosine:
         return False
     if spec.optimizer.wrap or spec.optimizer.groups:
+        return False
+    if spec.accumulate > 1 or spec.precision == "bfloat16":
+        return False
+    if isinstance(spec.gradient_clip, ClipPerParameter | ClipAdaptive):
         return False
     return spec.start_from is None and isinstance(spec.on_divergence, StopOnDivergence)
 
@@ -161,7 +173,7 @@ def bytes_per_run(spec: JobSpec) -> int:
     candidate, optimizer state, activations with their gradients."""
     size = extent_of(spec)
     steps = steps_of(spec.budget, size)
-    item = 4 if spec.precision == "float32" else 8
+    item = 8 if spec.precision == "float64" else 4
     vectors = 6 + isinstance(spec.problem, Supervised) + state_vectors(spec.optimizer, steps)
     if isinstance(spec.optimizer, Muon):
         vectors += MUON_SCRATCH

@@ -6,7 +6,7 @@ from typing import Final, Literal, assert_never
 from core.specs.base import is_whole
 from core.specs.data import Blobs, Builtin, Data, ExplicitOrder, Inline, Spirals, Synthetic
 from core.specs.job import JobSpec, Supervised
-from core.specs.layers.expand import settled
+from core.specs.layers.expand import dropout_of, settled
 from core.specs.layers.kinds import BatchNormLayer, GroupNorm, LayerNormLayer
 from core.specs.layers.trace import LayerError, Placed
 from core.specs.losses import MSE, CrossEntropy, Loss
@@ -264,6 +264,43 @@ def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) ->
     rest = 0 if data.drop_last else train_rows % size
     _check_batch_norm(problem, [size, rest] if rest else [size], faults)
     return given
+
+
+def check_accumulate(
+    spec: JobSpec, problem: Supervised, batch_size: BatchSize, faults: FieldErrorList
+) -> None:
+    """Check that a batch can be cut into micro batches which compute what it does."""
+    count = spec.accumulate
+    if count == 1:
+        return
+    if isinstance(spec.optimizer, LBFGS):
+        faults.add(
+            "accumulate", "conflict",
+            f"accumulate {count:,} cannot be used with lbfgs, which computes the loss many times in"
+            " a step: leave it out, or choose another optimizer, such as adam",
+        )  # fmt: skip
+    layers = layers_of(problem)
+    if layers.batch_norms:
+        faults.add(
+            "accumulate", "conflict",
+            f"accumulate {count:,} cannot be used with a norm of the batch, whose statistics are of"
+            " all its rows: leave it out, or use a norm of layers or groups",
+        )  # fmt: skip
+    inside = [p for p in layers.all_layers if dropout_of(p.layer) and p.layer.kind != "dropout"]
+    if inside:
+        faults.add(
+            "accumulate", "conflict",
+            f"accumulate {count:,} cannot be used with dropout within {inside[0].layer.kind}"
+            f" (problem.model.{inside[0].field}), which is drawn for all rows at once: use layers"
+            " of dropout",
+        )  # fmt: skip
+    train_rows, _ = split_rows(data_shape(problem.data).num_rows, problem.data.eval_fraction)
+    rows = train_rows if batch_size == "full" else batch_size
+    if rows is not None and rows % count:
+        faults.add(
+            "accumulate", "not_divisible",
+            f"accumulate must divide the batch of {rows:,} rows; {count:,} was given",
+        )  # fmt: skip
 
 
 def _check_batch_norm(problem: Supervised, sizes: list[int], faults: FieldErrorList) -> None:

@@ -259,6 +259,12 @@ def check_function_run(spec: JobSpec, faults: FieldErrorList) -> None:
             f'batch_size must be "full" for a function, which has no rows; {spec.batch_size} was'
             " given: leave it out",
         )  # fmt: skip
+    if spec.accumulate != 1:
+        faults.add(
+            "accumulate", "conflict",
+            f"accumulate {spec.accumulate:,} cuts batches of rows, which a function does not have:"
+            " leave it out",
+        )  # fmt: skip
     if spec.budget.max_epochs is not None:
         faults.add(
             "budget.max_epochs", "conflict",

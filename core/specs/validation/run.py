@@ -91,12 +91,12 @@ def _too_many(optimizer: LBFGS, name: str, most: int, faults: FieldErrorList) ->
 def check_numbers(spec: JobSpec, precision: str, faults: FieldErrorList) -> None:
     """Numbers that the parameters meet must be finite in their precision; first weights (whose
     variances are products of them) in any."""
-    if precision == "float32":
+    if precision != "float64":
         for name in ("optimizer", "schedule", "gradient_clip"):
             if not _fits(getattr(spec, name)):
                 _check_sizes(name, getattr(spec, name), faults)
     if isinstance(spec.problem, Supervised):
-        if precision == "float32" and not _fits(spec.problem.loss):
+        if precision != "float64" and not _fits(spec.problem.loss):
             _check_sizes("problem.loss", spec.problem.loss, faults)
         if not _fits(spec.problem.model):
             _check_sizes("problem.model", spec.problem.model, faults)
@@ -107,6 +107,23 @@ def check_numbers(spec: JobSpec, precision: str, faults: FieldErrorList) -> None
                 f"problem.model.init.high must be at least low = {init.low:g}; {init.high:g} was"
                 " given",
             )  # fmt: skip
+
+
+def check_bfloat16(spec: JobSpec, precision: str, faults: FieldErrorList) -> None:
+    """Refuse bfloat16 where eight bits are too few."""
+    if precision != "bfloat16":
+        return
+    if not isinstance(spec.problem, Supervised):
+        faults.add(
+            "precision", "conflict",
+            'precision "bfloat16" is for models; a function is computed in float32 or float64',
+        )  # fmt: skip
+    if isinstance(spec.optimizer, LBFGS):
+        faults.add(
+            "precision", "conflict",
+            'precision "bfloat16" cannot be used with lbfgs, which compares losses and gradients of'
+            " near points: use float32, or another optimizer, such as adam",
+        )  # fmt: skip
 
 
 def _fits(part: object) -> bool:

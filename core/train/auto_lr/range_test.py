@@ -36,7 +36,11 @@ wide to both sides, so that the curve does not lag (a running average of 0.9 lag
 CAUSAL: Final = 0.9
 """A running average, its start corrected for, tells divergence from a bad batch."""
 BELOW_THE_MINIMUM: Final = 10.0
-DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
+DTYPES: Final = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.float32,
+}
 
 
 @dataclass(frozen=True)

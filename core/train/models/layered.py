@@ -138,6 +138,11 @@ class LayeredModel(nn.Module):
             case k.MultiheadAttention():
                 attention = cast(Attention, self._modules_of[placed.name])
                 return _attention(layer, attention, self._pass)
+            case k.RMSNorm():
+                norm = self._modules_of[placed.name]
+                # Which autocast, unlike torch's other norms, does not compute in float32.
+                kept = next((each.dtype for each in norm.parameters()), torch.float32)
+                return lambda x: norm(x.to(kept) if x.dtype == torch.bfloat16 else x)
             case _ if isinstance(layer, get_args(k.Activation)):
                 return _activation(cast(k.Activation, layer), self._pass)
             case _:

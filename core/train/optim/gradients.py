@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import assert_never
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import (
+    clip_grad_norm_,
+    clip_grad_value_,
+    clip_grads_with_norm_,
+    get_total_norm,
+)
 
-from core.specs.job import ClipNorm, ClipValue, GradientClip
+from core.specs.job import ClipAdaptive, ClipNorm, ClipPerParameter, ClipValue, GradientClip
 
 
 def gradients_of(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
@@ -93,5 +99,34 @@ def clipping(
                 clip_grad_value_(parameters, clip_value)
 
             return clip_value_only
+        case ClipPerParameter(max_norm=max_norm, norm_type=norm_type):
+            return partial(_clip_each, parameters, max_norm, norm_type)
+        case ClipAdaptive(clipping=share, eps=eps):
+            return partial(_clip_units, parameters, share, eps)
         case _:
             assert_never(spec)
+
+
+def _clip_each(
+    parameters: Sequence[nn.Parameter], max_norm: float, norm_type: float, norm: Tensor
+) -> None:
+    for parameter in parameters:
+        clip_grad_norm_(parameter, max_norm, norm_type)
+
+
+@torch.no_grad()
+def _clip_units(parameters: Sequence[nn.Parameter], share: float, eps: float, norm: Tensor) -> None:
+    """Scale each unit's gradient to at most share · max(‖w‖, eps), in place.
+
+    As optax.adaptive_grad_clip, but for the axis: torch's first is optax's last.
+    """
+    for parameter in parameters:
+        if (gradient := parameter.grad) is None:
+            continue
+        axes = tuple(range(1, parameter.dim())) or None
+        own, size = (
+            torch.linalg.vector_norm(each, dim=axes, keepdim=axes is not None)
+            for each in (parameter, gradient)
+        )
+        limit = own.clamp_(min=eps).mul_(share)
+        gradient.mul_(torch.where(size > limit, limit / size.clamp(min=1e-6), 1.0))

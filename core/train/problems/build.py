@@ -22,6 +22,8 @@ def build_problem(spec: JobSpec, device: torch.device, dtype: torch.dtype) -> Pr
                 device=device,
                 dtype=dtype,
                 metadata=metadata,
+                micro_batches=spec.accumulate,
+                autocast=spec.precision == "bfloat16",
             )
         case FunctionProblem():
             return build_function_problem(

@@ -1,13 +1,15 @@
 """Supervised learning as a problem: a model's mean loss over the rows of each step's batch."""
 
 import json
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from core.specs.job import Supervised
+from core.specs.layers.kinds import Dropout
 from core.specs.losses import Loss
 from core.specs.sizes.shapes import layers_of
 from core.train.data.batches import Batches
@@ -19,6 +21,7 @@ from core.train.models.build import build_model
 from core.train.models.layered import LayeredModel
 from core.train.problems.base import copy_state
 
+Forward = Callable[..., Tensor]
 EVAL_ROWS: Final = 8192
 """Rows evaluated at once. Fixed, so that memory is bounded and the sums never change."""
 
@@ -56,9 +59,12 @@ class SupervisedProblem:
         *,
         seed: int,
         metadata: dict[str, str],
+        micro_batches: int = 1,
+        autocast: bool = False,
     ) -> None:
         self._model = model
-        self._forward = model.forward
+        self._forward: Forward = _autocast(model) if autocast else model.forward
+        self._micro_batches = micro_batches
         self._dataset = dataset
         self._batches = batches
         self._loss = loss
@@ -80,7 +86,25 @@ class SupervisedProblem:
         if self._dropout is not None:
             # torch's dropout draws from the default generator only.
             self._dropout.manual_seed(key(self._seed, "dropout", step))
+        if self._micro_batches > 1:
+            return self._accumulated(features, targets)
         return self._loss(self._forward(features), targets)
+
+    def _accumulated(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Return the batch's loss, whose gradient is computed here, one micro batch at a time."""
+        masks = None if self._dropout is None else dropout_masks(self._model, features)
+        parts = torch.tensor_split(torch.arange(len(features)), self._micro_batches)
+        spans = [slice(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
+
+        def losses() -> Iterator[Tensor]:
+            for rows in spans:
+                some = None if masks is None else [mask[rows] for mask in masks]
+                loss = self._loss(self._forward(features[rows], some), targets[rows])
+                yield loss * ((rows.stop - rows.start) / len(features))
+
+        moved = [parameter for parameter in self._parameters if parameter.requires_grad]
+        total: Tensor = _Accumulated.apply(losses, *moved)  # type: ignore[no-untyped-call]
+        return total
 
     def initial_loss(self) -> float | None:
         if self._batches.covers_all:
@@ -135,6 +159,8 @@ def build_supervised_problem(
     device: torch.device,
     dtype: torch.dtype,
     metadata: dict[str, str],
+    micro_batches: int = 1,
+    autocast: bool = False,
 ) -> SupervisedProblem:
     """Return the problem of a resolved spec: data loaded, model initialized from `seed`."""
     if spec.loss is None:
@@ -164,7 +190,55 @@ def build_supervised_problem(
         build_loss(spec.loss),
         seed=seed,
         metadata=metadata,
+        micro_batches=micro_batches,
+        autocast=autocast,
     )
+
+
+class _Accumulated(torch.autograd.Function):
+    """The sum of losses, each of which is computed, differentiated and freed before the next."""
+
+    @staticmethod
+    def forward(ctx: Any, losses: Callable[[], Iterator[Tensor]], *parameters: Tensor) -> Tensor:
+        total: Tensor | None = None
+        sums: list[Tensor | None] = [None] * len(parameters)
+        with torch.enable_grad():
+            for loss in losses():
+                found = torch.autograd.grad(loss, parameters, allow_unused=True)
+                total = loss.detach() if total is None else total + loss.detach()
+                for place, gradient in enumerate(found):
+                    before = sums[place]
+                    if gradient is not None:
+                        sums[place] = gradient if before is None else before + gradient
+        ctx.sums = sums
+        assert total is not None, "a batch has rows"
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *of: Tensor) -> Any:
+        (factor,) = of
+        return None, *(None if each is None else each * factor for each in ctx.sums)
+
+
+def dropout_masks(model: LayeredModel, features: Tensor) -> list[Tensor]:
+    """Draw what layers of dropout draw for all these rows in one pass, to the bit: from the default
+    generator, 0 or 1/(1 − p)."""
+    return [
+        functional.dropout(features.new_ones(len(features), *placed.output), placed.layer.p)
+        for placed in model.layers.all_layers
+        if isinstance(placed.layer, Dropout) and placed.layer.p > 0.0
+    ]
+
+
+def _autocast(model: LayeredModel) -> Forward:
+    """Return the forward pass in bfloat16, as torch.autocast has it, with outputs in float32."""
+    device = next(model.parameters()).device.type
+
+    def forward(x: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
+        with torch.autocast(device, torch.bfloat16):
+            return model.forward(x, masks).float()
+
+    return forward
 
 
 def data_of(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft202012Validator
 
+from core.errors import InvalidInputError
 from core.specs.catalog import FAMILIES, TEXTS, entries, kinds
 from core.specs.examples import minimal_example
 from core.specs.parsing.job import parse_job
@@ -21,7 +22,14 @@ def test_an_entry_has_the_shape_of_the_contract(family: str, entry: dict[str, An
     assert set(entry) == {"kind", "summary", "schema", "example", "source", "supports"}
     assert entry["summary"].endswith(".")
     assert entry["source"]
-    assert entry["supports"]["precisions"] == ["float32", "float64"]
+    for precision in ("float32", "float64", "bfloat16"):
+        body = {**entry["example"], "precision": precision}
+        try:
+            parse_job(json.dumps(body).encode(), Limits())
+        except InvalidInputError:
+            assert precision not in entry["supports"]["precisions"]
+        else:
+            assert precision in entry["supports"]["precisions"]
     assert entry["supports"]["resume"] is True
 
 

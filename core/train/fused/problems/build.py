@@ -10,7 +10,11 @@ from core.train.fused.problems.base import StackedProblem
 from core.train.fused.problems.functions import StackedFunctions
 from core.train.fused.problems.supervised import StackedSupervised
 
-DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
+DTYPES: Final = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.float32,
+}
 
 
 def build_stacked(

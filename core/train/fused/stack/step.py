@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.specs.job import ClipNorm, ClipValue, JobSpec
+from core.specs.job import ClipAdaptive, ClipNorm, ClipPerParameter, ClipValue, JobSpec
 from core.specs.optimizers import hidden_matrices
 from core.train.fused.problems.packing import Packing
 from core.train.fused.stack.hyperparameters import Hyperparameters, options_of
@@ -38,6 +38,8 @@ class Clipping:
                 limits = [clip.max_norm for clip in clips if isinstance(clip, ClipNorm)]
             case ClipValue():
                 limits = [clip.clip_value for clip in clips if isinstance(clip, ClipValue)]
+            case ClipPerParameter() | ClipAdaptive():
+                raise ValueError("runs that clip by parameter or unit train alone")
             case _:
                 assert_never(clips[0])
         self._limit = torch.tensor(limits, dtype=like.dtype, device=like.device).view(-1, 1)

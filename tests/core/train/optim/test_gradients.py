@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.specs.job import ClipNorm, ClipValue
+from core.specs.job import ClipAdaptive, ClipNorm, ClipPerParameter, ClipValue
 from core.train.optim.gradients import clipping, gradient_norm, gradients_of
 
 
@@ -61,3 +61,44 @@ def test_clipping_by_value_clamps() -> None:
     clip(gradient_norm(gradients_of(some)))
     assert max(gradient.abs().max().item() for gradient in gradients_of(some)) == 1.5
     assert clipping(None, some) is None
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0])
+def test_each_parameter_is_clipped_as_if_it_were_alone(norm_type: float) -> None:
+    mine, theirs = parameters(), parameters()
+    clip = clipping(ClipPerParameter(kind="per_parameter", max_norm=2.0, norm_type=norm_type), mine)
+    assert clip is not None
+    clip(torch.tensor(0.0))
+    for one, other in zip(mine, theirs, strict=True):
+        nn.utils.clip_grad_norm_([other], 2.0, norm_type)
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.equal(one.grad, other.grad)
+
+
+def test_adaptive_clipping_by_hand() -> None:
+    # Rows of norm 5 and 0 with gradients of norm 10 and 2: limits are 0.1·5 and 0.1·0.5. A vector
+    # is one unit, and what is below its limit stays.
+    matrix = nn.Parameter(torch.tensor([[3.0, 4.0], [0.0, 0.0]], dtype=torch.float64))
+    matrix.grad = torch.tensor([[6.0, 8.0], [2.0, 0.0]], dtype=torch.float64)
+    vector = nn.Parameter(torch.tensor([30.0, 40.0], dtype=torch.float64))
+    vector.grad = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    clip = clipping(ClipAdaptive(kind="adaptive", clipping=0.1, eps=0.5), [matrix, vector])
+    assert clip is not None
+    clip(torch.tensor(0.0))
+    assert matrix.grad.tolist() == [pytest.approx([0.3, 0.4]), pytest.approx([0.05, 0.0])]
+    assert vector.grad.tolist() == [3.0, 4.0]
+
+
+def test_adaptive_clipping_of_a_convolution_is_by_output_channel() -> None:
+    draw = torch.Generator().manual_seed(0)
+    weight = nn.Parameter(torch.randn(3, 2, 2, 2, generator=draw, dtype=torch.float64))
+    weight.grad = torch.randn(3, 2, 2, 2, generator=draw, dtype=torch.float64)
+    before = weight.grad.clone()
+    clip = clipping(ClipAdaptive(kind="adaptive"), [weight])
+    assert clip is not None
+    clip(torch.tensor(0.0))
+    for channel in range(3):
+        limit = 0.01 * weight[channel].norm().item()
+        wanted = before[channel] * min(1.0, limit / before[channel].norm().item())
+        torch.testing.assert_close(weight.grad[channel], wanted)
