@@ -48,6 +48,7 @@ FORBIDDEN: dict[str, frozenset[str]] = {
 }
 EXCEPTIONS = {
     ROOT / "thalweg_service/__main__.py": "thalweg.cli",
+    ROOT / "thalweg_service/demo.py": "thalweg.curves",
     ROOT / "api/__main__.py": "thalweg_service.packages",
     ROOT / "worker/__main__.py": "thalweg_service.packages",
 }

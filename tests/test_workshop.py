@@ -21,6 +21,8 @@ from tests.trials import TRIALS
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("api", "core", "thalweg_service", "worker")
 CLIENT = ROOT / "client"
+ELSEWHERE = {"generated", "pandas", "polars", "tensorboard", "IPython"}
+"""Modules that `make clients` makes or installs, and a notebook's own."""
 LAYERS = ("api", "worker", "dev")
 PIN = re.compile(r"[a-z0-9-]+==[0-9][a-z0-9.]*( ; python_full_version < \"[0-9.]+\")?")
 
@@ -106,10 +108,7 @@ def test_what_is_imported_is_asked_for(
     asked = {str(canonicalize_name(Requirement(text).name)) for text in texts}
     asked.add("pydantic-core")  # pydantic's other half, pinned by it
     providers = packages_distributions()
-    for module in imported_packages(*rooms) - {
-        "generated",
-        "IPython",
-    }:  # `make clients`; a notebook's own
+    for module in imported_packages(*rooms) - ELSEWHERE:
         # What only benchmarks need is not installed for the tests: its modules have its name.
         assert {canonicalize_name(name) for name in providers.get(module, [module])} & asked, module
 
@@ -169,6 +168,10 @@ def test_what_is_asked_for_is_used() -> None:
         for name in providers.get(module, [module])
     }
     assert asked - used == set(UNSEEN)
+    texts = project(CLIENT)["dependencies"]
+    modules = imported_packages("client/thalweg")
+    used = {canonicalize_name(name) for module in modules for name in providers.get(module, ())}
+    assert {canonicalize_name(Requirement(text).name) for text in texts} <= used
 
 
 def test_ci_runs_what_a_developer_runs() -> None:

@@ -1,5 +1,8 @@
 """Clients that common generators make of the OpenAPI document do a job: `make clients`.
 
+Our own client is tried there too: what it exports is read by TensorBoard, pandas and Polars, and
+its types by basedpyright.
+
 openapi-python-client, @hey-api/openapi-ts and openapi-typescript, with versions of their own, lie
 in `.venv/clients`; what they make of the document of a running service goes there too. TypeScript
 is compiled under `strict`. About half a minute, less once the generators are there.
@@ -21,6 +24,7 @@ from typing import Final
 HERE: Final = Path(__file__).resolve().parent
 WORK: Final = HERE.parent.parent / ".venv" / "clients"
 BIN: Final = WORK / "python" / "bin"
+OWN: Final = WORK / "own" / "bin"
 TYPESCRIPT: Final = WORK / "typescript"
 
 KNOWN: Final = {"GET /v1/jobs/{job_id}/plot", "GET /v1/studies/{study_id}/plot"}
@@ -41,7 +45,7 @@ def run(*command: object, cwd: Path = WORK) -> str:
 
 def install() -> None:
     """Install the generators, unless these very versions are there."""
-    pins = ("requirements.txt", "package-lock.json")
+    pins = ("requirements.txt", "package-lock.json", "own.txt")
     wanted = "".join((HERE / name).read_text() for name in pins)
     stamp = WORK / "installed"
     if stamp.is_file() and stamp.read_text() == wanted:
@@ -50,6 +54,8 @@ def install() -> None:
     TYPESCRIPT.mkdir(parents=True)
     run(sys.executable, "-m", "venv", WORK / "python")
     run(BIN / "pip", "install", "--quiet", "--requirement", HERE / "requirements.txt")
+    run(sys.executable, "-m", "venv", WORK / "own")
+    run(OWN / "pip", "install", "--quiet", "--requirement", HERE / "own.txt")
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(HERE / name, TYPESCRIPT)
     run(BIN / "npm", "ci", "--no-audit", "--no-fund", cwd=TYPESCRIPT)
@@ -103,6 +109,18 @@ def typescript_clients(document: Path, address: str) -> None:
         print(f"{name}:", said.strip())
 
 
+def own_client(address: str) -> None:
+    """Have what our own client exports read by others, and its types by basedpyright."""
+    client = HERE.parents[1] / "client"
+    run(OWN / "pip", "install", "--quiet", client)
+    run(OWN / "pip", "install", "--quiet", "--force-reinstall", "--no-deps", client)
+    for name in ("exported.py", "typed.py"):
+        shutil.copy(HERE / name, WORK)
+    with tempfile.TemporaryDirectory(prefix="thw-") as folder:
+        said = run(OWN / "python", WORK / "exported.py", address, folder)
+    print("our own:", said.strip().splitlines()[-1])
+
+
 def main() -> None:
     install()
     with service() as address:
@@ -111,6 +129,7 @@ def main() -> None:
             document.write_bytes(reply.read())
         python_client(document, address)
         typescript_clients(document, address)
+        own_client(address)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,15 @@ class AsyncClient:
         """The service's address."""
         return self._transport.url
 
+    @property
+    def retry_for_s(self) -> float:
+        """Seconds for which a call that failed is tried again."""
+        return self._transport.retry_for_s
+
+    @retry_for_s.setter
+    def retry_for_s(self, seconds: float) -> None:
+        self._transport.retry_for_s = seconds
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
@@ -104,6 +113,11 @@ class AsyncClient:
         """List the workers: name, devices, current job, last heartbeat."""
         found = self._transport.pages("/v1/workers", dict, {}, None)
         return [each async for each in found]
+
+    async def document(self) -> dict[str, Any]:
+        """Return the service's OpenAPI document."""
+        found: dict[str, Any] = await self._transport.json("GET", "/openapi.json")
+        return found
 
     async def version(self) -> dict[str, Any]:
         """Return the service's version."""

@@ -187,6 +187,16 @@ class AsyncJob(JobRecord):
         data = await self._transport.json("POST", path, body=body, headers=headers)
         return AsyncJob(self._transport, data)
 
+    async def pause(self) -> Self:
+        """Pause: no work is lost, and `resume` goes on to the same bits."""
+        self.data = await self._transport.json("POST", f"{self._path}/pause")
+        return self
+
+    async def resume(self) -> Self:
+        """Go on after a pause."""
+        self.data = await self._transport.json("POST", f"{self._path}/resume")
+        return self
+
     async def cancel(self) -> Self:
         """Ask for an end; one that has ended stays as it is."""
         self.data = await self._transport.json("POST", f"{self._path}/cancel")

@@ -138,6 +138,16 @@ class AsyncStudy(StudyRecord):
         query = {"kind": kind, "format": format}
         return (await self._transport.send("GET", f"{self._path}/plot", params=query)).content
 
+    async def pause(self) -> Self:
+        """Pause: no work is lost, and `resume` goes on to the same bits."""
+        self.data = await self._transport.json("POST", f"{self._path}/pause")
+        return self
+
+    async def resume(self) -> Self:
+        """Go on after a pause."""
+        self.data = await self._transport.json("POST", f"{self._path}/resume")
+        return self
+
     async def cancel(self) -> Self:
         """Ask for an end; one that has ended stays as it is."""
         self.data = await self._transport.json("POST", f"{self._path}/cancel")

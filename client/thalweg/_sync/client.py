@@ -70,6 +70,15 @@ class Client:
         """The service's address."""
         return self._transport.url
 
+    @property
+    def retry_for_s(self) -> float:
+        """Seconds for which a call that failed is tried again."""
+        return self._transport.retry_for_s
+
+    @retry_for_s.setter
+    def retry_for_s(self, seconds: float) -> None:
+        self._transport.retry_for_s = seconds
+
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
@@ -103,6 +112,11 @@ class Client:
         """List the workers: name, devices, current job, last heartbeat."""
         found = self._transport.pages("/v1/workers", dict, {}, None)
         return [each for each in found]
+
+    def document(self) -> dict[str, Any]:
+        """Return the service's OpenAPI document."""
+        found: dict[str, Any] = self._transport.json("GET", "/openapi.json")
+        return found
 
     def version(self) -> dict[str, Any]:
         """Return the service's version."""

@@ -188,6 +188,16 @@ class Job(JobRecord):
         data = self._transport.json("POST", path, body=body, headers=headers)
         return Job(self._transport, data)
 
+    def pause(self) -> Self:
+        """Pause: no work is lost, and `resume` goes on to the same bits."""
+        self.data = self._transport.json("POST", f"{self._path}/pause")
+        return self
+
+    def resume(self) -> Self:
+        """Go on after a pause."""
+        self.data = self._transport.json("POST", f"{self._path}/resume")
+        return self
+
     def cancel(self) -> Self:
         """Ask for an end; one that has ended stays as it is."""
         self.data = self._transport.json("POST", f"{self._path}/cancel")

@@ -137,6 +137,16 @@ class Study(StudyRecord):
         query = {"kind": kind, "format": format}
         return (self._transport.send("GET", f"{self._path}/plot", params=query)).content
 
+    def pause(self) -> Self:
+        """Pause: no work is lost, and `resume` goes on to the same bits."""
+        self.data = self._transport.json("POST", f"{self._path}/pause")
+        return self
+
+    def resume(self) -> Self:
+        """Go on after a pause."""
+        self.data = self._transport.json("POST", f"{self._path}/resume")
+        return self
+
     def cancel(self) -> Self:
         """Ask for an end; one that has ended stays as it is."""
         self.data = self._transport.json("POST", f"{self._path}/cancel")

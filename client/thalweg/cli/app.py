@@ -14,6 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from thalweg import __version__
+from thalweg.cli import catalog, jobs, studies
+from thalweg.cli.session import AsJson, Key, Status, Url, told_by
 
 GROUP: Final = "thalweg.commands"
 OF_THE_SERVICE: Final = frozenset(
@@ -76,7 +78,7 @@ def command_of(name: str, function: Callable[..., Any]) -> Any:
     single = typer.Typer(add_completion=False, **SETTINGS)
     single.command(name, context_settings=SETTINGS["context_settings"])(function)
     made = typer.main.get_command(single)
-    made.rich_help_panel = "Service"  # type: ignore[attr-defined]
+    made.rich_help_panel = "Operators"  # type: ignore[attr-defined]
     return made
 
 
@@ -92,12 +94,17 @@ app = typer.Typer(name="thalweg", cls=Commands, **SETTINGS)
 
 @app.callback()
 def options(
+    context: typer.Context,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Optimization jobs over HTTP: submit, train, follow, compare."""
+    context.obj = {"url": url, "key": key, "as_json": as_json}
 
 
 @app.command()
@@ -106,6 +113,20 @@ def version() -> None:
     print_version(True)
 
 
+jobs.register(app)
+studies.register(app, SETTINGS)
+catalog.register(app)
+
+
 def main() -> None:
     """Run the `thalweg` command."""
-    sys.exit(app(prog_name="thalweg"))
+    from thalweg.errors import ThalwegError
+
+    try:
+        sys.exit(app(prog_name="thalweg"))
+    except ThalwegError as error:
+        text, status = told_by(error)
+        print(f"thalweg: {text}", file=sys.stderr)
+        sys.exit(status)
+    except KeyboardInterrupt:
+        sys.exit(Status.INTERRUPTED)

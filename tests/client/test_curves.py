@@ -2,7 +2,7 @@
 
 import math
 
-from thalweg_service.demo import curve
+from thalweg.curves import curve
 
 
 def column(lines: list[str], number: int) -> str:

@@ -1,0 +1,208 @@
+"""Commands about studies: `thalweg study …`."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from thalweg.cli.files import FileError, changed, read_spec
+from thalweg.cli.jobs import Labels, Limit, Sets, SpecFile, Statuses, Timeout, Wait
+from thalweg.cli.session import Function, Session, Status, command
+from thalweg.cli.watching import end_of, watch_study
+
+StudyId = Annotated[
+    str, typer.Argument(metavar="STUDY", help="The study's id, or `last` for the newest.")
+]
+PANEL = "Studies"
+
+
+def find(session: Session, study: str) -> Any:
+    """Read a study; `last` is the newest. Raises `FileError` where there is none."""
+    if study != "last":
+        return session.client.studies.get(study)
+    found = next(session.client.studies.list(limit=1), None)
+    if found is None:
+        raise FileError("There are no studies yet")
+    return found.refresh()
+
+
+def register(app: typer.Typer, settings: dict[str, Any]) -> None:
+    """Register `study` with its own commands."""
+    group = typer.Typer(help="Many descents as one.", **settings)
+    app.add_typer(group, name="study", rich_help_panel=PANEL)
+    commands: dict[str, Function] = {
+        "submit": submit,
+        "list": list_,
+        "show": show,
+        "watch": watch,
+        "runs": runs,
+        "best": best,
+        "comparison": comparison,
+        "pause": pause,
+        "resume": resume,
+        "cancel": cancel,
+        "delete": delete,
+    }
+    for name, function in commands.items():
+        command(group, name, "Commands")(function)
+
+
+def submit(
+    session: Session,
+    file: SpecFile,
+    set: Sets = [],  # noqa: A002, B006
+    watch: Wait = False,
+    timeout: Timeout = None,
+) -> None:
+    """Queue a study from a file. Prints its id."""
+    spec: Any = changed(read_spec(file), set)
+    study = session.client.studies.create(spec)
+    if watch:
+        watch_study(session, study, timeout)
+    session.show(study.data, study.id)
+    session.finish(end_of(study) if watch else Status.DONE)
+
+
+def list_(
+    session: Session,
+    status: Statuses = [],  # noqa: B006
+    label: Labels = [],  # noqa: B006
+    limit: Limit = 20,
+) -> None:
+    """List studies, the newest first."""
+    found = list(session.client.studies.list(status=status, label=label, limit=limit))
+
+    def rows() -> None:
+        session.table(
+            ("study", "status", "runs", "of"),
+            (
+                (
+                    study.id,
+                    study.status,
+                    study.progress["num_finished_runs"],
+                    study.progress["num_runs"],
+                )
+                for study in found
+            ),
+        )
+
+    session.show([study.data for study in found], rows)
+
+
+def show(session: Session, study: StudyId) -> None:
+    """Show a study."""
+    found = find(session, study)
+    best = found.data["best"] or {}
+    progress = found.progress
+    rows = [
+        ("id", found.id),
+        ("status", found.status),
+        ("runs", f"{progress['num_finished_runs']} of {progress['num_runs']}"),
+        ("best", best.get("params")),
+        ("its metric", best.get("metric")),
+        ("waiting for", progress.get("waiting_for")),
+        ("error", (found.error or {}).get("message")),
+        ("created", found.created_at),
+    ]
+    shown = [row for row in rows if row[1] is not None]
+    session.show(found.data, lambda: session.table(("", ""), shown))
+
+
+def watch(session: Session, study: StudyId, timeout: Timeout = None) -> None:
+    """Follow a study to its end. Status 3: it has not succeeded."""
+    found = find(session, study)
+    watch_study(session, found, timeout)
+    session.show(found.data, repr(found)[1:-1])
+    session.finish(end_of(found))
+
+
+def runs(
+    session: Session,
+    study: StudyId,
+    sort: Annotated[str, typer.Option(help="index, or metric for the best first.")] = "index",
+    limit: Limit = 1000,
+) -> None:
+    """List a study's runs with their parameters and metric."""
+    order: Any = sort
+    found = list(find(session, study).runs(sort=order, limit=limit))
+
+    def rows() -> None:
+        session.table(
+            ("run", "status", "outcome", "metric", "parameters"),
+            (
+                (
+                    run.index,
+                    run.status,
+                    run.outcome,
+                    run.metric,
+                    " ".join(f"{name}={value}" for name, value in run.params.items()),
+                )
+                for run in found
+            ),
+        )
+
+    session.show([run.data for run in found], rows)
+
+
+def best(session: Session, study: StudyId) -> None:
+    """Print the best configuration as a job's spec: JSON that `thalweg submit -` takes."""
+    from thalweg.cli.session import print_json
+
+    print_json(find(session, study).best())
+
+
+def comparison(session: Session, study: StudyId) -> None:
+    """Compare the configurations of a study, and name the winner or why there is none."""
+    found = find(session, study).comparison()
+
+    def words() -> None:
+        session.table(
+            ("parameters", "mean", "diverged", "failed"),
+            (
+                (
+                    " ".join(f"{name}={value}" for name, value in each["params"].items()),
+                    each.get("mean"),
+                    each.get("num_diverged"),
+                    each.get("num_failed"),
+                )
+                for each in found["configurations"]
+            ),
+        )
+        if found.get("reason"):
+            print(found["reason"])
+
+    session.show(found, words)
+
+
+def _told(session: Session, study: Any) -> None:
+    session.show(study.data, study.id if not session.is_watched else repr(study)[1:-1])
+
+
+def pause(session: Session, study: StudyId) -> None:
+    """Pause a study: no new runs begin, and those at work are handed over."""
+    _told(session, find(session, study).pause())
+
+
+def resume(session: Session, study: StudyId) -> None:
+    """Have a paused study go on."""
+    _told(session, find(session, study).resume())
+
+
+def cancel(session: Session, study: StudyId) -> None:
+    """End a study; it keeps what it has."""
+    _told(session, find(session, study).cancel())
+
+
+def delete(
+    session: Session,
+    study: StudyId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a study that has ended, with its runs."""
+    found = find(session, study)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("add --yes to delete without being asked")
+        typer.confirm(f"Delete {found.id} with its runs?", abort=True)
+    found.delete()
+    session.show({"deleted": found.id}, found.id)

@@ -1,0 +1,313 @@
+"""The command `thalweg` as a user has it: run as a process, against a real service."""
+
+import csv
+import json
+import math
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema_rs
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from thalweg import Client
+from thalweg.cli.app import OF_THE_SERVICE, app
+from thalweg.cli.files import FileError, changed, parse, read_spec
+
+THALWEG: Final = str(Path(sys.executable).parent / "thalweg")
+JOB: Final = """# a comment
+problem:
+  kind: function
+  function: {kind: sphere, dim: 2}
+  start: [1.0, -2.0]
+optimizer: {kind: sgd, lr: 1e-1}
+budget: {max_steps: 30}
+"""
+
+
+class Shell:
+    """Runs the command in a folder, with the address of the service in the environment."""
+
+    def __init__(self, address: str, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {"PATH": os.environ["PATH"], "THALWEG_URL": address, "COLUMNS": "150"}
+
+    def run(
+        self, *words: str, status: int = 0, given: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [THALWEG, *words], cwd=self.folder, env=self.environment | environment, input=given,
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == status, (words, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *words: str, **options: Any) -> Any:
+        return json.loads(self.run(*words, "--json", **options).stdout)
+
+    def on_a_terminal(self, *words: str, **environment: str) -> str:
+        """What the command writes to a terminal."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [THALWEG, *words], cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs,
+            env=self.environment | {"TERM": "xterm-256color"} | environment,
+        )  # fmt: skip
+        os.close(theirs)
+        found = b""
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                found += os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+        os.close(ours)
+        assert process.wait(30) == 0, found
+        return found.decode()
+
+
+@pytest.fixture
+def shell(address: str, tmp_path: Path) -> Shell:
+    (tmp_path / "job.yaml").write_text(JOB)
+    return Shell(address, tmp_path)
+
+
+@pytest.fixture
+def done(shell: Shell) -> str:
+    return shell.run("submit", "job.yaml", "--watch").stdout.split("\t")[0]
+
+
+def test_a_job_is_submitted_followed_and_read(shell: Shell, client: Client) -> None:
+    (line,) = shell.run(
+        "submit", "job.yaml", "--set", "optimizer.lr=0.2", "--watch"
+    ).stdout.splitlines()
+    job, status, outcome, loss = line.split("\t")
+    assert (status, outcome) == ("succeeded", "budget_exhausted")
+    assert float(loss) == pytest.approx(5.0 * 0.6**58, rel=1e-4)
+    assert client.jobs.get(job).spec["optimizer"]["lr"] == 0.2
+    shown = dict(row.split("\t") for row in shell.run("show", job).stdout.splitlines())
+    assert (shown["id"], shown["optimizer"], shown["step"]) == (job, "sgd", "30 of 30")
+    assert shell.json("show", job)["id"] == job
+    assert shell.run("show", "last").stdout == shell.run("show", job).stdout
+    assert shell.run("watch", job).stdout == line + "\n"
+    assert shell.run("open", job).stdout.endswith(f"/jobs/{job}\n")
+
+
+def test_json_and_a_pipe_have_what_programs_read(shell: Shell, done: str) -> None:
+    rows = list(csv.DictReader(shell.run("history", done, "--csv").stdout.splitlines()))
+    assert len(rows) == 30
+    assert float(rows[1]["loss"]) == 5.0 * 0.8**2 or math.isclose(float(rows[1]["loss"]), 3.2)
+    assert list(rows[0]) == ["step", "loss", "lr", "grad_norm", "x[0]", "x[1]"]
+    assert shell.run("history", done).stdout == shell.run("history", done, "--csv").stdout
+    assert shell.json("history", done, "--series", "loss")["step"] == list(range(30))
+    assert [each["id"] for each in shell.json("jobs", "-n", "1")] == [done]
+    assert shell.run("jobs", "--status", "succeeded", "-n", "1").stdout.startswith(
+        f"{done}\tsucceeded\t"
+    )
+    assert shell.json("--url", shell.environment["THALWEG_URL"], "workers")[0]["devices"] == ["cpu"]
+
+
+def test_every_command_of_the_client_has_help_and_json(shell: Shell) -> None:
+    listed = set(re.findall(r"^│ (\w+) ", shell.run("--help").stdout, re.MULTILINE))
+    ours = listed - OF_THE_SERVICE - {"version", "study", "data"}
+    assert {"submit", "jobs", "show", "watch", "history", "cancel", "pause", "continue"} < ours
+    for name in sorted(ours):
+        done = CliRunner().invoke(app, [name, "-h"])
+        assert (done.exit_code, "--json" in done.stdout) == (0, True)
+
+
+def test_a_job_goes_on_and_ends_on_command(shell: Shell, done: str, client: Client) -> None:
+    (longer,) = shell.run("continue", done, "--max-steps", "40").stdout.splitlines()
+    assert client.jobs.get(longer).wait(30).history()["step"].tolist() == list(range(30, 40))
+    endless = shell.run("submit", "job.yaml", "--set", "budget.max_steps=5000000").stdout.strip()
+    shell.run("watch", endless, "--timeout", "0.1", status=5)
+    assert shell.run("pause", endless).stdout == f"{endless}\n"
+    shell.run("resume", endless)
+    shell.run("cancel", endless)
+    shell.run("watch", endless, status=3)
+    shell.run("delete", endless, status=2)
+    assert shell.run("delete", endless, "--yes").stdout == f"{endless}\n"
+    assert "not_found" in shell.run("show", endless, status=1).stderr
+
+
+def test_weights_diagnosis_and_remedy(shell: Shell, done: str) -> None:
+    path = Path(shell.run("weights", done, "-o", "w.safetensors").stdout.strip())
+    assert (shell.folder / path).stat().st_size > 50
+    slow = shell.run("submit", "job.yaml", "-s", "optimizer.lr=1e-5", "-s", "budget.max_steps=300",
+                     "-w").stdout.split("\t")[0]  # fmt: skip
+    assert shell.run("diagnose", slow).stdout.startswith("too_slow")
+    assert shell.json("diagnose", slow, "--full")["measured"] is not None
+    child = shell.json("apply", slow, "0", "--watch")
+    assert (child["parent_id"], child["status"]) == (slow, "succeeded")
+
+
+def test_a_study_from_file_to_best(shell: Shell, client: Client) -> None:
+    base = yaml.safe_load(JOB.replace("1e-1", "0.1"))
+    study: Any = {"base": base, "sweep": {"optimizer.lr": {"values": [0.01, 0.1]}}}
+    (shell.folder / "study.json").write_text(json.dumps(study))
+    (made,) = shell.run("study", "submit", "study.json", "--watch").stdout.splitlines()
+    assert client.studies.get(made).status == "succeeded"
+    assert [run["params"] for run in shell.json("study", "runs", made, "--sort", "metric")] == [
+        {"optimizer.lr": 0.1}, {"optimizer.lr": 0.01}
+    ]  # fmt: skip
+    best = shell.run("study", "best", made).stdout
+    job = shell.run("submit", "-", "--watch", given=best).stdout
+    assert "succeeded" in job
+    assert "optimizer.lr=0.1" in shell.run("study", "comparison", made).stdout
+    rows = shell.run("history", f"{made}/1", "--csv").stdout.splitlines()
+    assert len(rows) == 31
+    assert made in shell.run("study", "list").stdout
+    assert shell.json("study", "show", "last")["id"] == made
+    shell.run("study", "watch", made)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["jbos"], "Did you mean 'jobs'?"),
+        (["studdy"], "Did you mean 'study'?"),
+        (["srve"], "Did you mean 'serve'?"),
+        (["jobs", "--limt", "3"], "--limit"),
+        (["catalog", "optimiser"], "Did you mean optimizers?"),
+        (["catalog", "optimizers", "adm"], "Did you mean adam?"),
+        (["continue", "last"], "--max-steps"),
+        (["export", "last", "--to", "excel"], "tensorboard, csv, parquet"),
+    ],
+    ids=" ".join,
+)
+def test_a_typo_is_told_with_what_was_meant(
+    words: list[str], said: str, shell: Shell, done: str
+) -> None:
+    assert said in shell.run(*words, status=2).stderr
+
+
+def test_a_mistake_in_a_spec_is_told_without_a_trace(shell: Shell) -> None:
+    done = shell.run("submit", "job.yaml", "--set", "optimizer.learning_rate=0.1", status=1)
+    assert "optimizer.learning_rate = 0.1). Did you mean lr?" in done.stderr
+    assert done.stdout == ""
+    shell.run("submit", "job.yaml", "--set", "optimizer=adam", status=1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("optimizer.lr", "write a path and a value"),
+        (".lr=3", "write a path and a value"),
+        ("hidden.7=1", "7 is no entry of a list of 2"),
+        ("optimizer.kind.x=1", "kind is 'sgd', which has no fields"),
+        ("optimizer.lr=[1", "--set optimizer.lr=[1, line 1"),
+    ],
+)
+def test_a_wrong_change_is_told_with_its_place(setting: str, said: str) -> None:
+    spec = {"optimizer": {"kind": "sgd"}, "hidden": [1, 2]}
+    with pytest.raises(FileError, match=re.escape(said)):
+        changed(spec, [setting])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1\nb: 2", ", line 2"),
+        ("a: 1\na: 2", "the key 'a' stands twice"),
+        ("- 1", "holds no spec"),
+        ("", "holds no spec"),
+        ("!!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("a: \x00", "unacceptable character"),
+    ],
+)
+def test_a_file_that_is_none_is_told_with_its_place(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    with pytest.raises(FileError, match=re.escape(said)) as caught:
+        read_spec(path)
+    assert "job.yaml" in str(caught.value)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(FileError, match=r"job\.yaml"):
+        read_spec(path)
+    with pytest.raises(FileError, match="cannot be read"):
+        read_spec(tmp_path)
+
+
+def test_a_service_that_is_not_there_is_told(shell: Shell) -> None:
+    done = shell.run("jobs", status=4, THALWEG_URL="http://127.0.0.1:9")
+    assert "No service answers at http://127.0.0.1:9" in done.stderr
+    assert "no address of a service" in shell.run("jobs", "--url", "nonsense", status=1).stderr
+    shell.run("submit", "none.yaml", status=1)
+
+
+def test_numbers_and_dates_of_a_file_are_those_of_json() -> None:
+    found = parse("a: 1e-3\nb: 2024-01-01\nc: yes\nd: null\ne: 5\nf: 1.5\ng: .5e+2", "x")
+    assert found == {
+        "a": 1e-3,
+        "b": "2024-01-01",
+        "c": True,
+        "d": None,
+        "e": 5,
+        "f": 1.5,
+        "g": 50.0,
+    }
+    spec = {"optimizer": {"kind": "adam"}, "hidden": [1, 2]}
+    assert changed(spec, ["optimizer.lr=auto", "hidden.1=7", "new.deep.x={a: 1}"]) == {
+        "optimizer": {"kind": "adam", "lr": "auto"}, "hidden": [1, 7],
+        "new": {"deep": {"x": {"a": 1}}},
+    }  # fmt: skip
+    assert spec == {"optimizer": {"kind": "adam"}, "hidden": [1, 2]}
+    with pytest.raises(FileError):
+        changed(spec, ["=3"])
+
+
+def test_a_new_file_is_complete_and_editors_can_check_it(shell: Shell) -> None:
+    for what, words in (("job", ()), ("study", ("--study",))):
+        shell.run("new", f"my-{what}.yaml", *words)
+        path = shell.folder / f"my-{what}.yaml"
+        first = path.read_text().splitlines()[0]
+        named = first.removeprefix("# yaml-language-server: $schema=")
+        schema = json.loads((shell.folder / named).read_text())
+        checker = jsonschema_rs.validator_for(schema)
+        spec = yaml.safe_load(path.read_text())
+        assert checker.is_valid(spec)
+        inner = spec if what == "job" else spec["base"]
+        inner["budjet"] = {}
+        assert not checker.is_valid(spec)
+        shell.run("validate", path.name)
+        shell.run("new", path.name, *words, status=1)
+    assert json.loads(shell.run("schema", "job").stdout)["$defs"]["JobSpec"]
+
+
+def test_a_terminal_shows_a_curve_and_colours_unless_they_are_not_wanted(
+    shell: Shell, done: str
+) -> None:
+    shown = shell.on_a_terminal("submit", "job.yaml", "--watch")
+    assert "⠀" in shown
+    assert "succeeded, budget_exhausted" in shown
+    assert "\x1b[" in shell.on_a_terminal("jobs")
+    plain = shell.on_a_terminal("jobs", NO_COLOR="1")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", plain)
+    assert "┤" in shell.on_a_terminal("history", done)
+
+
+def test_shells_complete_commands_and_families(shell: Shell) -> None:
+    def completed(words: str, place: int) -> str:
+        return shell.run(
+            _THALWEG_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(place)
+        ).stdout
+
+    assert "submit" in completed("thalweg su", 1)
+    assert "serve" in completed("thalweg se", 1)
+    assert "optimizers" in completed("thalweg catalog opt", 2)
+    assert "complete" in shell.run("--show-completion", "bash").stdout
+
+
+def test_exports_are_read(shell: Shell, done: str) -> None:
+    (path,) = shell.run("export", done, "--to", "csv", "-o", "out").stdout.split()
+    rows = list(csv.DictReader((shell.folder / path).read_text().splitlines()))
+    assert len(rows) == 30
+    (event_file,) = shell.run("export", done).stdout.split()
+    assert "tfevents" in event_file
+    assert (shell.folder / event_file).stat().st_size > 30 * 4 * 30
