@@ -15,7 +15,7 @@ from api.jobs.schemas import (
 )
 from api.services.dependencies import Services
 from api.services.places import Place
-from core.jobs import JobRecord
+from core.jobs import HELD, JobRecord
 from core.specs.base import Json
 from core.specs.job import JobSpec, Supervised
 from core.specs.layers.trace import Placed
@@ -57,7 +57,7 @@ def progress_json(job: JobRecord, place: Place) -> Json:
     bounds the run; of a job that ended `fraction` is 1."""
     step = int(job.progress.get("step") or 0)
     max_steps = job.progress.get("max_steps") or (job.spec.get("budget") or {}).get("max_steps")
-    steps_per_s = job.progress.get("steps_per_s")
+    steps_per_s = job.progress.get("steps_per_s") if job.status in HELD else None
     fraction = eta_s = None
     if job.terminal:
         fraction = 1.0

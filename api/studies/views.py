@@ -67,7 +67,7 @@ def progress_json(study: StudyRecord, place: Place) -> Json:
     if not study.terminal:  # those that are not planned yet wait too
         counts["queued"] = study.num_runs - ended - counts["running"]
     fraction = eta_s = None
-    steps_per_s = _rate(study)
+    steps_per_s = None if study.status in {"queued", "paused"} else _rate(study)
     if study.terminal:
         fraction = 1.0
     elif study.max_updates:

@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.specs.catalog import FAMILIES, kinds
 from core.specs.examples import minimal_example
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.parsing.job import parse_job
+from core.specs.parsing.job import parse_job, parse_sized
 from core.specs.sizes.cost import estimate
 from core.specs.sizes.shapes import num_steps
 from core.specs.unions import members
@@ -271,3 +271,17 @@ def test_the_light_half_loads_neither_torch_nor_scipy_nor_scikit_learn() -> None
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_name_and_a_note_leave_the_spec_what_it_is() -> None:
+    plain = parse(digits(seed=3))
+    body = {**digits(seed=3), "name": "one", "note": "of many"}
+    sized = parse_sized(json.dumps(body).encode(), LIMITS)
+    assert (sized.name, sized.note) == ("one", "of many")
+    spec = sized.spec
+    assert type(spec) is type(plain) is JobSpec
+    assert spec == plain
+    assert spec.model_dump_json() == plain.model_dump_json()
+    assert spec.model_fields_set == plain.model_fields_set
+    assert spec.model_copy(update={"seed": 4}) == parse(digits(seed=4))
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == plain
