@@ -47,6 +47,7 @@ class StudyRecord:
         warnings: what was found doubtful when it was posted: `{"param", "code", "message"}` each.
         timeline: as of a job; each round of tasks is a `phase`.
         usage: the largest of its tasks.
+        idle_ms: from pauses to when work went on, of those that are over.
         parent_id: the study of whose spec this one's was made.
         name, note, keep_until, priority: as of a job.
         version: grows with every change of the record.
@@ -69,6 +70,7 @@ class StudyRecord:
     finished_at: Annotated[str | None, TEXT] = None
     cancel_requested_at: Annotated[str | None, TEXT] = None
     pause_requested_at: Annotated[str | None, TEXT] = None
+    idle_ms: Annotated[int, NUMBER] = 0
     parent_id: Annotated[str | None, TEXT] = None
     name: Annotated[str | None, TEXT] = None
     note: Annotated[str | None, TEXT] = None

@@ -44,7 +44,7 @@ class StudyProgress(View):
     """The most steps that the runs' budgets allow."""
     fraction: float | None
     steps_per_s: Number | None
-    """The mean since the study began."""
+    """The mean since the study began, pauses left out; null while it waits."""
     eta_s: Number | None
     queue_position: int | None
     """The place in the queue: 0 is next; null unless queued."""

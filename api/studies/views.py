@@ -61,7 +61,7 @@ def _computed(services: Services, study: StudyRecord, place: Place, best: Json |
 
 def progress_json(study: StudyRecord, place: Place) -> Json:
     """Make the JSON of a study's progress, in runs and in steps over all of them. The rate is the
-    mean since it began."""
+    mean since it began, pauses left out."""
     counts = {name: study.counts.get(name, 0) for name in RUN_COUNTS}
     ended = sum(counts[name] for name in _ENDED)
     if not study.terminal:  # those that are not planned yet wait too
@@ -92,7 +92,8 @@ def _rate(study: StudyRecord) -> float | None:
     if study.started_at is None or not study.num_updates:
         return None
     until = utc_now() if study.finished_at is None else datetime.fromisoformat(study.finished_at)
-    seconds = (until - datetime.fromisoformat(study.started_at)).total_seconds()
+    since = datetime.fromisoformat(study.started_at)
+    seconds = (until - since).total_seconds() - study.idle_ms / 1000
     return study.num_updates / seconds if seconds > 0 else None
 
 

@@ -120,6 +120,23 @@ def test_a_killed_workers_job_is_resumed_with_the_same_bits(
 
 
 @LINUX
+def test_a_worker_that_is_killed_beside_a_pause_leaves_the_job_paused(
+    service: Service, reference: Json
+) -> None:
+    job_id = service.post(LONG)["id"]
+    path = f"/v1/jobs/{job_id}"
+    service.until_step(job_id, 2000)
+    worker = service.worker_of(job_id)
+    assert service.client.post(f"{path}/pause").status_code == 202
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: service.client.get(path).json()["status"] == "paused")
+    assert service.client.post(f"{path}/resume").status_code == 202
+    job = service.end(job_id)
+    assert ends(job) in (["lost", "finished"], ["paused", "finished"])
+    same_bits(service, job_id, reference)
+
+
+@LINUX
 def test_a_killed_trainers_job_is_resumed_with_the_same_bits(
     service: Service, reference: Json
 ) -> None:

@@ -264,6 +264,9 @@ class JobExecution(Training[Claim]):
         self._ended = now if outcome is None else f"{now}, {outcome}"
 
     def _hand_over(self, result: Json | None = None) -> None:
+        if result is not None:
+            self._progress.step = result["num_steps"]
+            self._rows.set(progress=self._progress.progress(None))
         super()._hand_over(result or self._partial_result())
 
     def _write_rest(self) -> None:

@@ -55,7 +55,10 @@ while true do
     else
       if field(study, 'status') == 'queued' then
         move(study, 'running')
-        redis.call('HSETNX', job_key(study), 'started_at', stamp)
+        local is_first = redis.call('HSETNX', job_key(study), 'started_at', stamp) == 1
+        local since = not is_first and field(study, 'paused_ms')
+        if since then redis.call('HINCRBY', job_key(study), 'idle_ms', math.max(0, now_ms() - since)) end
+        unset(study, 'paused_ms')
         tell(study, 'claimed', ARGV[1])
       end
       for index in string.gmatch(field(id, 'runs') or '', '%d+') do

@@ -202,7 +202,10 @@ local function move(id, to)
     call_workers(where[1])
   end
   if to == 'queued' and not is_task(id) then tell(id, 'queued', field(id, 'queue')) end
-  if to == 'paused' and not is_task(id) then tell(id, 'paused', '') end
+  if to == 'paused' and not is_task(id) then
+    tell(id, 'paused', '')
+    if is_study(id) then set(id, 'paused_ms', now_ms()) end
+  end
   if TERMINAL[to] then
     set(id, 'finished_at', timestamp())
     if not is_task(id) then

@@ -2,9 +2,10 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
+import redis
 
 from tests.api.actors import Api, Json, refused_params
 from tests.api.study_actors import RATES, play, post, sweep, take
@@ -159,3 +160,21 @@ def test_rates_are_what_the_sweep_says(api: Api) -> None:
     study = play(api)
     runs = api.get(f"{study.path}/runs")["data"]
     assert [run["params"]["optimizer.lr"] for run in runs] == [r for r in RATES for _ in range(2)]
+
+
+def test_a_studys_mean_rate_leaves_pauses_out(api: Api) -> None:
+    study = play(api)
+    study.write(updates=300)
+    key = f"{api.settings.namespace}:study:{study.id}"
+    with redis.Redis.from_url(api.settings.redis_url) as raw:
+        api.http.post(f"{study.path}/pause")
+        api.worker.store.hand_over(study.claim)
+        paused = api.get(study.path)
+        assert (paused["status"], paused["progress"]["steps_per_s"]) == ("paused", None)
+        assert paused["progress"]["eta_s"] is None
+        raw.hincrby(key, "paused_ms", -3_600_000)  # it was an hour ago
+        earlier = datetime.fromisoformat(paused["started_at"]) - timedelta(seconds=3700)
+        raw.hset(key, "started_at", earlier.isoformat().replace("+00:00", "Z"))
+    api.http.post(f"{study.path}/resume")
+    take(api)
+    assert 1.5 < study.view()["progress"]["steps_per_s"] <= 3.0

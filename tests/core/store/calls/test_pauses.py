@@ -224,6 +224,7 @@ async def test_of_a_study_no_task_begins_and_those_at_work_are_handed_over(
     assert (again.task, again.attempt) == (first.task, 2)
     study = await api.studies.get(study_id)
     assert (study.status, study.started_at) == ("running", started)
+    assert study.idle_ms >= 0
     assert take(worker).task.runs == (3,)
 
 
