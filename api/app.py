@@ -17,7 +17,7 @@ from api.http import errors
 from api.http.compression import Compression
 from api.http.log import note
 from api.http.middleware import Middleware
-from api.jobs import continuation, diagnosis, results
+from api.jobs import comparison, continuation, diagnosis, results
 from api.jobs import routes as jobs
 from api.services.dependencies import Services
 from api.services.dispatch import Dispatcher
@@ -61,19 +61,9 @@ def create_app(
         Limits.of(settings),
     )
     rooms = (
-        jobs,
-        continuation,
-        history,
-        results,
-        diagnosis,
-        studies,
-        study_runs,
-        study_results,
-        catalog,
-        system,
-        usage,
-        docs,
-    )
+        jobs, continuation, history, results, comparison, diagnosis, studies, study_runs,
+        study_results, catalog, system, usage, docs,
+    )  # fmt: skip
     app = FastAPI(
         title="Thalweg",
         version=version("thalweg-service"),

@@ -91,16 +91,44 @@ class RunsQuery(Query):
 
 class UsageQuery(Query):
     by: Annotated[str, Field(pattern=r"^(key|label:[A-Za-z0-9._/-]{1,63})$")] = "key"
-    """What to group by: `key`, or `label:NAME`."""
+    """Grouping: `key`, or `label:NAME`."""
     since: (
         Annotated[str, AfterValidator(_utc), Field(json_schema_extra={"format": "date-time"})]
         | None
     ) = None
-    """Only what was created then or later: a time of RFC 3339, with an offset."""
+    """A time of RFC 3339, with an offset: what was created then or later is counted."""
     limit: Annotated[int, Field(ge=1, le=200), DIGITS] = 20
     """The most entries that the page may have."""
     after: Annotated[str, Field(max_length=1000)] | None = None
     """The `next_cursor` of an earlier reply."""
+
+
+class ComparisonQuery(Query):
+    job: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=101)] = []
+    """The id of a job; repeatable: 2 to 100 different ones."""
+    label: Annotated[
+        list[
+            Annotated[
+                str, AfterValidator(_label), Field(json_schema_extra={"pattern": _LABEL.pattern})
+            ]
+        ],
+        Field(max_length=64),
+    ] = []
+    """A label `key:value`, in place of ids; repeatable, all must hold."""
+    baseline: Annotated[str, Field(max_length=200)] | None = None
+    """The id of the job whose metrics the others' are compared with; it is one of the jobs in any
+    case."""
+    x: Literal["step", "epoch", "time_s"] = "step"
+    """The common axis of the curves."""
+    points: Annotated[int, Field(ge=2, le=2_000), DIGITS] = 200
+    """The most places of the axis in equal distances; last rows and rows that are not finite come
+    on top."""
+
+
+class ComparisonPlotQuery(ComparisonQuery):
+    metric: Annotated[str, Field(max_length=100)] = "loss"
+    """The metric to draw: `loss`, or `eval.loss` and the other metrics of evaluations."""
+    format: Literal["svg", "png"] = "svg"
 
 
 class JobQuery(Query):

@@ -201,6 +201,80 @@ class JobPage(Page):
     data: list[ListedJob]
 
 
+class Change(View):
+    """Differences from the baseline: this job's value less the baseline's."""
+
+    final: Number
+    """Difference of the last rows."""
+    best: Number | None
+    """Difference of the best values; null where one has none."""
+
+
+class ComparedMetric(View):
+    goal: Literal["min", "max"]
+    """Direction in which it is better."""
+    final: Number
+    """The last row's value."""
+    best: Number | None
+    """The best of the finite rows, by the goal."""
+    best_step: Counter | None
+    """Step of the first best."""
+    change: Change | None
+    """Null without a baseline, and where the baseline has no such metric."""
+
+
+class ComparedJob(View):
+    id: JobId
+    name: str | None
+    status: Status
+    outcome: Outcome | None
+    verdict: str | None
+    num_steps: Counter
+    train_s: float | None
+    differs: dict[str, Any]
+    """Parts that are not the same in all resolved specs, by dotted path; long values as their size
+    and digest."""
+    metrics: dict[str, ComparedMetric]
+    """`loss` of the training rows, `eval.loss` and the other metrics of evaluations."""
+
+
+class Band(View):
+    """A band over jobs, at each place of the axis: the least, the median and the largest of those
+    that have a row there. Null where fewer than half have; what is not finite is worse than all
+    else."""
+
+    low: list[Number | None]
+    """The least."""
+    mid: list[Number | None]
+    """The median."""
+    high: list[Number | None]
+    """The largest."""
+
+
+class SeedGroup(View):
+    jobs: list[JobId]
+    """The jobs of the group."""
+    band: Band
+    """The band of their losses, at each place of the axis."""
+
+
+class JobComparison(View):
+    jobs: list[ComparedJob]
+    """The jobs, in the order in which they were named; of a label the oldest first."""
+    same: dict[str, Any]
+    """Parts that all resolved specs have in common, by dotted path."""
+    baseline: JobId | None
+    """The job with which the metrics are compared."""
+    axis: Literal["step", "epoch", "time_s"]
+    """The unit of the common axis."""
+    curves: dict[str, list[float] | dict[str, list[Number | None]]]
+    """Common axis `x`, and of each metric by job the value of the last row at or before each place;
+    null where it has none yet, and after its last one."""
+    groups: list[SeedGroup]
+    """Jobs whose resolved specs differ by nothing but the seed (labels, priority and the like
+    apart), with the band of their losses."""
+
+
 class EstimateView(View):
     num_parameters: int
     num_steps: int

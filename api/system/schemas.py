@@ -75,7 +75,9 @@ class UsageSums(View):
     """Sums of what jobs and studies have used."""
 
     num_jobs: Counter
+    """Number of jobs."""
     num_studies: Counter
+    """Number of studies."""
     device_s: float
     """Seconds for which attempts have held a device (a CPU, too), of those that have ended."""
     cpu_s: float
@@ -94,6 +96,7 @@ class UsageGroup(UsageSums):
 class UsagePage(Page):
     by: str
     since: str | None
+    """The earliest creation that counts; null: all do."""
     total: UsageSums
     """Sums of all groups, on whichever page."""
     data: list[UsageGroup]

@@ -1,4 +1,4 @@
-"""What jobs and studies have used, added up."""
+"""Sums of what jobs and studies have used."""
 
 from typing import Annotated, Any, Final
 

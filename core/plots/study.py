@@ -10,7 +10,7 @@ from core.compare import parameters
 from core.compare.curve_bands import Band, CurvePlan, Shown, band, curve_plan
 from core.errors import FieldError, InvalidInputError
 from core.plots.run import PlotFormat, picture
-from core.plots.style import BLUE, GREEN, GREY, HUGE, ORANGE, RED, say_empty, whole_steps
+from core.plots.style import COLOURS, GREY, HUGE, STYLES, draw_key, say_empty, whole_steps
 from core.specs.base import Json
 from core.specs.direction import sign_of
 
@@ -23,12 +23,6 @@ Curves = Mapping[int, tuple[Floats, Floats]]
 StudyPlotKind = Literal["curves", "profile"]
 
 STUDY_PLOT_KINDS: Final[tuple[StudyPlotKind, ...]] = ("curves", "profile")
-
-_COLOURS: Final = (BLUE, ORANGE, GREEN, RED, "#6b46c1", "#0987a0", "#975a16", "#d53f8c")
-_LETTERS_A_COLUMN: Final = 52
-"""Letters of size 10, of which two columns fit; and the least size that can be read."""
-_LEAST_LETTERS: Final = 6.0
-_STYLES: Final = ("-", "-", "-", "-", "--", "--", "--", "--")
 
 
 def render(
@@ -127,12 +121,12 @@ def _curves(axes: "Axes", comparison: Json, plan: CurvePlan, curves: Curves) -> 
     repeats = max(len(one.runs) for one in plan.shown)
     told = "line: median of the repeats, band: least to largest" if repeats > 1 else None
     told = told and f"{told}, number: mean of the metric [95 % interval]"
-    _key(axes, told)
+    draw_key(axes, told)
     return None
 
 
 def _draw_band(axes: "Axes", found: Band, place: int, label: str) -> None:
-    colour = _COLOURS[place % len(_COLOURS)]
+    colour = COLOURS[place % len(COLOURS)]
     middle = np.where(np.abs(found.middle) < HUGE, found.middle, np.nan)
     few = "o" if found.step.size <= 60 else ""
     axes.plot(
@@ -140,7 +134,7 @@ def _draw_band(axes: "Axes", found: Band, place: int, label: str) -> None:
         middle,
         color=colour,
         lw=1.7,
-        ls=_STYLES[place % len(_STYLES)],
+        ls=STYLES[place % len(STYLES)],
         marker=few,
         ms=3,
         zorder=4 - 0.1 * place,
@@ -154,16 +148,6 @@ def _draw_band(axes: "Axes", found: Band, place: int, label: str) -> None:
     top = np.clip(found.high, -HUGE, HUGE)
     axes.fill_between(
         found.step, np.clip(found.low, -HUGE, HUGE), top, color=colour, alpha=0.16, lw=0, zorder=2
-    )
-
-
-def _key(axes: "Axes", title: str | None) -> None:
-    """Draw the legend below the axes: two columns, whose letters shrink until the picture holds
-    them."""
-    longest = max((len(label) for label in axes.get_legend_handles_labels()[1]), default=0)
-    size = max(_LEAST_LETTERS, min(10.0, 10.0 * _LETTERS_A_COLUMN / max(1, longest)))
-    axes.figure.legend(
-        loc="outside lower center", ncols=2, fontsize=size, title=title, title_fontsize=10
     )
 
 
@@ -211,24 +195,24 @@ def _profile(axes: "Axes", profile: Json) -> None:
     taus = np.asarray(profile["taus"], dtype=np.float64)
     lines = sorted(lines, key=lambda line: -float(line["steps"]["score"]))
     paths = parameters.varying([line["params"] for line in lines])
-    for place, line in enumerate(lines[: len(_COLOURS)]):
+    for place, line in enumerate(lines[: len(COLOURS)]):
         name = parameters.label(parameters.pick(line["params"], paths)) or "as in the base"
         axes.plot(
             taus,
             line["steps"]["rho"],
-            color=_COLOURS[place],
-            ls=_STYLES[place],
+            color=COLOURS[place],
+            ls=STYLES[place],
             lw=1.9,
             drawstyle="steps-post",
             zorder=4 - 0.1 * place,
             label=f"{name}: {line['steps']['score']:.3f}",
             clip_on=False,
         )
-    if len(lines) > len(_COLOURS):
-        axes.plot([], [], ls="", label=f"{len(lines) - len(_COLOURS):,} more with lower scores")
+    if len(lines) > len(COLOURS):
+        axes.plot([], [], ls="", label=f"{len(lines) - len(COLOURS):,} more with lower scores")
     axes.set_xlim(1.0, float(taus[-1]))
     axes.set_ylim(0.0, 1.02)
     axes.set_xlabel("τ: at most so many times the steps of the fastest")
     many = profile["num_instances"]
     axes.set_ylabel(f"share of {many:,} instance{'s' if many != 1 else ''} at the target")
-    _key(axes, "score: area under the profile")
+    draw_key(axes, "score: area under the profile")

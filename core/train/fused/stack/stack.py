@@ -81,14 +81,9 @@ class Stack:
         self.evaluations = Evaluations(first.record.eval_every) if evaluates else None
         self.parts = self._parts()
         self._outgoing = StackFlush(
-            self._rows,
-            self.evaluations,
-            emit,
-            self._names,
-            self.earlier_s,
-            self.earlier_share_s,
-            clock,
-        )
+            self._rows, self.evaluations, emit, self._names, self.earlier_s,
+            self.earlier_share_s, clock,
+        )  # fmt: skip
         self._endings = Endings(self.problem, self.traces, self.best, self.evaluations, initial)
         self._slots = np.arange(count)
         """The number of the run in each slot."""
