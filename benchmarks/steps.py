@@ -46,7 +46,7 @@ def side_by_side(
 
 def measure() -> list[Figure]:
     """The digits MLP with every default recorded, and a large MLP (4 × 2,048, batch 1,024)."""
-    from core.train.determinism import num_threads  # torch: only this figure needs it
+    from core.specs.sizes.cost import num_threads
 
     small = {"hidden": [64], "batch": 64, "steps": 4000, "samples": None, "features": 64}
     large = {"hidden": [2048] * 4, "batch": 1024, "steps": 12, "samples": 4096, "features": 64}
@@ -71,14 +71,14 @@ def measure() -> list[Figure]:
                 service,
                 "a step of the digits MLP, everything recorded",
                 digits_job(budget={"max_steps": small["steps"]}),
-                small | {"threads": num_threads(4810, 64)},
+                small | {"threads": num_threads(4810 * 64)},
                 0.65,
             ),
             side_by_side(
                 service,
                 "a step of a large MLP (4 × 2,048, batch 1,024)",
                 large_spec,
-                large | {"threads": num_threads(12_700_000, 1024)},
+                large | {"threads": num_threads(12_700_000 * 1024)},
                 1.02,
             ),
         ]

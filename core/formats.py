@@ -52,6 +52,7 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
         "optimizer.wrap": [],
         "optimizer.groups": [],
         "accumulate": 1,
+        "threads": None,
     },
 }
 """Format of the store -> field that came with it -> what the versions before it did.

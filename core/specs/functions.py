@@ -116,6 +116,11 @@ class Quadratic(Spec):
     linear: Vector | None = None
     constant: float = 0.0
 
+    @property
+    def is_diagonal(self) -> bool:
+        """Tell whether A has nothing but eigenvalues."""
+        return self.eigenvalues is not None and self.rotation_seed is None
+
 
 class Expression(Spec):
     """A formula in named variables, parsed by a whitelist."""

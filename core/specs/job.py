@@ -230,6 +230,9 @@ class JobSpec(Spec):
     precision: Precision | None = None
     """Default: float32 for supervised, float64 for functions. `bfloat16` computes a model's forward
     pass by autocast, and keeps weights, losses and optimizer in float32."""
+    threads: Annotated[int, Field(ge=1, le=64), WHOLE] | None = None
+    """Threads of a CPU. Default: one for small models and batches, two for large ones. Another
+    number changes the last bits, and has the run train by itself."""
     priority: Annotated[int, Field(ge=0, le=9), WHOLE] = 5
     max_attempts: Annotated[int, Field(ge=1, le=100), WHOLE] = 3
     diagnose: Literal["off", "history", "full"] = "history"

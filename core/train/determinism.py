@@ -8,7 +8,7 @@ many were consumed before.
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Literal
 
 import torch
 
@@ -21,10 +21,6 @@ step, `start`, `split`, `data`, `rotation` and `initial_loss` (its dropout) 0. `
 `rotation` have seeds of their own in the spec (`split_seed`, the generator's `seed`,
 `rotation_seed`); the rest use the job's. `probe` makes the seed of the runs before the run, which
 look for a rate: 0 the range test, 1 the race."""
-
-MULTIPLY_ADDS_FOR_TWO_THREADS: Final = 2**28
-"""Work of one forward pass from which a second thread pays: a step of some 50 ms. Below it, two
-threads wait for each other longer than they work whenever the machine is busy."""
 
 
 def key(seed: int, purpose: Purpose, index: int = 0) -> int:
@@ -39,15 +35,6 @@ def key(seed: int, purpose: Purpose, index: int = 0) -> int:
 def generator(seed: int, purpose: Purpose, index: int = 0) -> torch.Generator:
     """Return a fresh CPU generator for the draws of `purpose` number `index`."""
     return torch.Generator().manual_seed(key(seed, purpose, index))
-
-
-def num_threads(num_parameters: int, batch_rows: int) -> int:
-    """Return the number of threads that a job's torch may use: 1 for small work, 2 for large.
-
-    float32 sums differ in their last bits between thread counts, so this follows from the spec's
-    sizes and never from the machine's cores or load.
-    """
-    return 2 if num_parameters * batch_rows >= MULTIPLY_ADDS_FOR_TWO_THREADS else 1
 
 
 def set_deterministic(threads: int) -> None:

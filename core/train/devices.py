@@ -9,7 +9,8 @@ import torch
 import torch.utils.deterministic
 
 from core.errors import JobFailure
-from core.train.determinism import num_threads, set_deterministic
+from core.specs.sizes.cost import num_threads
+from core.train.determinism import set_deterministic
 from core.train.problems.base import Problem
 
 _TRIM_THRESHOLD: Final = -1
@@ -119,6 +120,6 @@ def memory_kept() -> Iterator[None]:
         mallopt(_TRIM_THRESHOLD, KEPT_OTHERWISE)
 
 
-def use_threads_for(problem: Problem) -> None:
-    """Give torch the number of threads that the problem's size asks for."""
-    set_deterministic(num_threads(1, problem.multiply_adds))
+def use_threads_for(problem: Problem, threads: int | None = None) -> None:
+    """Give torch so many threads; None: the number that the problem's size asks for."""
+    set_deterministic(threads or num_threads(problem.multiply_adds))

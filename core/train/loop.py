@@ -91,7 +91,7 @@ def run(
         emit(PhaseBegun("preparing"))
         where = pick_device(device or spec.device)
         problem = build_problem(spec, where, _DTYPES[spec.precision or "float32"])
-        use_threads_for(problem)
+        use_threads_for(problem, spec.threads)
         descent = OptimizationState(spec, problem)
         snapshot = _resumed(artifacts, spec, str(where), stored_rows, emit) if resume else None
         if snapshot is None and spec.start_from is not None:

@@ -7,7 +7,14 @@ from typing import Any, Final, NamedTuple, assert_never
 from core.errors import FieldError
 from core.specs.job import FunctionProblem, JobSpec, Precision, Record, Supervised
 from core.specs.parsing.body import read
-from core.specs.sizes.cost import BYTES_A_NUMBER, Estimate, estimate, history_bytes, memory_parts
+from core.specs.sizes.cost import (
+    BYTES_A_NUMBER,
+    Estimate,
+    estimate,
+    history_bytes,
+    memory_parts,
+    threads_of,
+)
 from core.specs.sizes.shapes import Extent, extent, start_of, steps_of
 from core.specs.validation.auto_lr import check_auto
 from core.specs.validation.data import (
@@ -112,6 +119,7 @@ def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> Sized | N
             "batch_size": batch_size,
             "budget": budget,
             "precision": precision,
+            "threads": spec.threads or threads_of(problem, batch_size, size),
         }
     )
     _check_limits(resolved, size, steps, limits, faults)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from core.specs.data import Builtin, Data, Inline, Synthetic
+from core.specs.data import Builtin, Data, ExplicitOrder, Inline, Synthetic
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.optimizers import matrix_numbers, state_vectors, wrapper_vectors
@@ -11,6 +11,37 @@ from core.specs.sizes.shapes import Extent, extent_of, rows_of, start_of, steps_
 
 BYTES_A_NUMBER: Final = 8
 """Bytes of a number in a history: packed float64."""
+
+
+MULTIPLY_ADDS_FOR_TWO_THREADS: Final = 2**28
+"""Work of one forward pass from which a second thread pays: a step of some 50 ms. Below it, two
+threads wait for each other longer than they work whenever the machine is busy."""
+
+
+def num_threads(multiply_adds: int) -> int:
+    """Return the number of threads for steps whose forward pass is so much work: 1 or 2.
+
+    float32 sums differ in their last bits between thread counts, so this follows from the spec's
+    sizes and never from the machine's cores or load.
+    """
+    return 2 if multiply_adds >= MULTIPLY_ADDS_FOR_TWO_THREADS else 1
+
+
+def threads_of(
+    problem: Supervised | FunctionProblem, batch_size: int | str | None, size: Extent
+) -> int:
+    """Return the threads that follow from the sizes of a resolved problem and its batches."""
+    if isinstance(problem, FunctionProblem):
+        function, dim = problem.function, size.num_parameters
+        dense = isinstance(function, Quadratic) and not function.is_diagonal
+        return num_threads(dim * dim if dense else dim)
+    assert size.layers is not None
+    order = problem.data.order
+    if isinstance(order, ExplicitOrder):
+        rows = max(len(step) for step in order.steps)
+    else:
+        rows = batch_size if isinstance(batch_size, int) else size.train_rows
+    return num_threads(size.layers.multiply_adds * rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from core.specs.job import (
 from core.specs.layers.expand import Expanded, dropout_of
 from core.specs.layers.kinds import LSTM, Dropout
 from core.specs.optimizers import Muon, NotFused, ScheduleFree, state_vectors
-from core.specs.sizes.cost import memory_parts
+from core.specs.sizes.cost import memory_parts, threads_of
 from core.specs.sizes.shapes import Extent, extent_of, layers_of, steps_of
 
 COMMON: Final = frozenset({"kind", "ns_steps", "adjust_lr_fn"})
@@ -44,7 +44,7 @@ MOST_KEPT: Final = 3 * 2**19
 """Most numbers that a step of one of its runs keeps."""
 FREE: Final = frozenset(
     {
-        "labels", "priority", "max_attempts", "diagnose", "webhook", "checkpoint",
+        "labels", "priority", "threads", "max_attempts", "diagnose", "webhook", "checkpoint",
         "seed", "budget", "stop", "schedule", "gradient_clip", "optimizer", "problem",
     }
 )  # fmt: skip
@@ -63,6 +63,10 @@ def fusable(spec: JobSpec) -> bool:
         return False
     if spec.optimizer.wrap or spec.optimizer.groups:
         return False
+    if spec.threads is not None:
+        size = extent_of(spec)
+        if spec.threads != threads_of(problem, spec.batch_size, size):
+            return False
     if spec.accumulate > 1 or spec.precision == "bfloat16":
         return False
     if isinstance(spec.gradient_clip, ClipPerParameter | ClipAdaptive):

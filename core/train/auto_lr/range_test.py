@@ -129,7 +129,7 @@ class Trial:
         self._problem: Problem = build_problem(self._spec, device, dtype)
         self.noisy = isinstance(spec.problem, Supervised) and spec.batch_size != "full"
         self._sign = sign_of_job(spec)
-        use_threads_for(self._problem)
+        use_threads_for(self._problem, spec.threads)
         self._begin()
 
     def _begin(self) -> None:

@@ -17,6 +17,8 @@ from core.messages import Kind
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import FREE
+from core.specs.sizes.cost import threads_of
+from core.specs.sizes.shapes import extent_of
 from core.train.state import StateCopy
 from core.train.tensors.tensor_file import contents, joined, parse, pieces
 from core.train.tensors.tree import flatten, map_tensors, unflatten
@@ -212,8 +214,12 @@ def fingerprint(spec: JobSpec, written: int = STORE) -> str:
     continued.
 
     `written`: the format of specs by whose version it was first made: fields that came later, and
-    have the value that says what was done before, are left out.
+    have the value that says what was done before, are left out. So is a number of threads that
+    follows from the sizes: before there was the field, it did.
     """
+    sized = spec.problem, spec.batch_size, extent_of(spec)
+    if spec.threads is not None and spec.threads == threads_of(*sized):
+        spec = spec.model_copy(update={"threads": None})
     text = spec.model_dump_json(exclude=set(FREE)).encode()
     if not is_current(written):
         text = to_json(as_written(spec.model_dump(mode="json", exclude=set(FREE)), written))

@@ -16,9 +16,10 @@ from core.errors import (
 from core.messages import EndReason, Kind, RunFailed
 from core.specs.base import Json
 from core.specs.job import JobSpec
+from core.specs.sizes.cost import num_threads
 from core.specs.sizes.fusing import bytes_per_run
 from core.specs.sizes.shapes import history_widths
-from core.train.determinism import num_threads, set_deterministic
+from core.train.determinism import set_deterministic
 from core.train.events import Control, Emit
 from core.train.fused.events import RunRewound, StackEvent, StackEvents
 from core.train.fused.grouping import Group, Source, source_of, source_tree
@@ -264,7 +265,7 @@ class Engine:
         stack = self._make_stack(specs, runs, self._events.emit, self._device, self._clock, whole)
         if stack.allows_threads:
             work = stack.problem.multiply_adds * len(of) // len(runs)
-            set_deterministic(num_threads(1, work))
+            set_deterministic(num_threads(work))
         sources = [self._sources[run] for run in runs if run in self._sources]
         if self._current is not None:
             stack.load_state(self._current)

@@ -125,7 +125,7 @@ def build_function_problem(
         raise ValueError("the start must be settled before a problem is built")
     dim = dimension(spec.function)
     start = start_point(spec.start, dim, names, seed).to(dtype).to(device)
-    dense = isinstance(spec.function, Quadratic) and not _is_diagonal(spec.function)
+    dense = isinstance(spec.function, Quadratic) and not spec.function.is_diagonal
     return FunctionProblem(
         build_function(spec.function, device, dtype),
         start,
@@ -211,10 +211,6 @@ def _classic(spec: Function) -> Evaluable:  # noqa: C901, PLR0912 (one case a ki
             raise AssertionError("built elsewhere")
         case _:
             assert_never(spec)
-
-
-def _is_diagonal(spec: Quadratic) -> bool:
-    return spec.eigenvalues is not None and spec.rotation_seed is None
 
 
 def quadratic_matrix(spec: Quadratic) -> Tensor:

@@ -5,11 +5,11 @@ import itertools
 import pytest
 import torch
 
+from core.specs.sizes.cost import num_threads
 from core.train.determinism import (
     Purpose,
     generator,
     key,
-    num_threads,
     one_thread,
     set_deterministic,
 )
@@ -53,7 +53,7 @@ def test_drawing_leaves_torchs_default_generator_alone() -> None:
 def test_threads_follow_from_the_size_of_the_work(
     num_parameters: int, rows: int, threads: int
 ) -> None:
-    assert num_threads(num_parameters, rows) == threads
+    assert num_threads(num_parameters * rows) == threads
 
 
 def test_one_thread_holds_within_its_block_only() -> None:

@@ -237,7 +237,7 @@ SCHEDULES = [*members("schedule")]
         # Other words, however many letters they share.
         ("texts", INLINE, None),
         ("labels_", INLINE, None),
-        ("accumulate", JOB, None),
+        ("warm_restarts", JOB, None),
         ("layers", JOB, None),
         ("epochs", JOB, None),
         ("learning_rate", ADAM, None),

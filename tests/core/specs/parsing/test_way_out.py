@@ -29,6 +29,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "loss": ("problem.loss", "losses"),
     "function": ("problem.function", "functions"),
     "optimizer": ("optimizer", "optimizers"),
+    "wrap": ("optimizer.wrap.0", "optimizers"),
     "schedule": ("schedule", "optimizers"),
     "then": ("schedule.then", "schedules"),
     "schedules": ("schedule.schedules.1", "schedules"),
@@ -63,6 +64,8 @@ def body_for(field: str, kind: str) -> Json:
     body = copy.deepcopy(minimal_example(family, example))
     if field == "shortcut":
         body["problem"]["model"]["layers"][1]["shortcut"] = [{"kind": "tanh"}]
+    if field == "wrap":
+        body["optimizer"]["wrap"] = [{"kind": "ema"}]
     return body
 
 

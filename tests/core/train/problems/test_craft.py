@@ -14,14 +14,15 @@ from core.specs.catalog import kinds
 from core.specs.examples import minimal_example
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
-from core.specs.sizes.cost import estimate, memory_parts
+from core.specs.sizes.cost import estimate, memory_parts, num_threads
 from core.specs.sizes.fusing import fusable
 from core.specs.sizes.shapes import extent_of
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
+from core.train.checkpoint.snapshot import fingerprint
 from core.train.problems.build import build_problem
 from tests.core.train.checkpoint.test_resume import assert_same, interrupted
-from tests.core.train.harness import blobs_job, train
+from tests.core.train.harness import StopAt, blobs_job, train
 
 Json = dict[str, Any]
 DROPS: Json = {"kind": "mlp", "hidden": [6, 5], "dropout": 0.3}
@@ -176,3 +177,60 @@ def test_a_function_has_neither(field: Json) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_job(json.dumps({**body, **field}).encode(), Limits())
     assert [e.param for e in caught.value.errors] == list(field)
+
+
+# --- threads
+
+
+@pytest.mark.parametrize(("width", "threads"), [(8, 1), (4096, 2)])
+def test_the_threads_that_follow_from_the_sizes_are_written_out(width: int, threads: int) -> None:
+    body = minimal_example("optimizers", "sgd")
+    body["problem"]["data"] = {"kind": "builtin", "name": "digits"}
+    body["problem"]["model"]["hidden"] = [width]
+    body |= {"batch_size": 1024}
+    spec = parse_job(json.dumps(body).encode(), Limits())
+    assert spec.threads == threads
+    problem = build_problem(spec, torch.device("cpu"), torch.float32)
+    assert num_threads(problem.multiply_adds) == threads
+    assert parse_job(spec.model_dump_json().encode(), Limits()) == spec
+    assert fusable(spec)
+
+
+@pytest.mark.parametrize("family", ["functions", "models", "datasets"])
+def test_what_a_problem_takes_is_known_without_it(family: str) -> None:
+    for kind in kinds(family):
+        spec = parse_job(json.dumps(minimal_example(family, kind)).encode(), Limits())
+        assert spec.threads == 1
+        problem = build_problem(spec, torch.device("cpu"), torch.float64)
+        assert num_threads(problem.multiply_adds) == 1
+
+
+def test_other_threads_than_those_train_alone_and_are_used(tmp_path: Path) -> None:
+    spec = job(threads=2)
+    assert not fusable(spec)
+    assert fusable(job(threads=1))
+    seen: list[int] = []
+
+    class Looks(StopAt):
+        @property
+        def stop_requested(self) -> Any:
+            seen.append(torch.get_num_threads())
+            return super().stop_requested
+
+    before = torch.get_num_threads()
+    train(spec, tmp_path, control=Looks())
+    assert set(seen) == {2}
+    assert torch.get_num_threads() == before
+
+
+def test_a_run_from_before_threads_were_in_the_spec_is_the_same_run() -> None:
+    spec = job()
+    assert fingerprint(spec) == fingerprint(spec.model_copy(update={"threads": None}))
+    assert fingerprint(spec) != fingerprint(spec.model_copy(update={"threads": 2}))
+
+
+@pytest.mark.parametrize("threads", [0, 65, 1.5, "auto"])
+def test_a_number_of_threads_is_a_small_one(threads: Any) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        job(threads=threads)
+    assert [e.param for e in caught.value.errors] == ["threads"]
