@@ -7,8 +7,9 @@ import mmap
 import re
 from bisect import bisect_right
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
@@ -43,7 +44,7 @@ class CsvFile(TableSource):
         columns = [builders.add(name) for name in self._names]
         wanted = [(i, column) for i, column in enumerate(columns) if column is not None]
         with self._path.open("rb") as file:
-            text = CheckedText(file)
+            text = CsvText(file, self._delimiter)
             rows = _RowNumbers(text)
             try:
                 self._parse(text, wanted, rows)
@@ -191,6 +192,55 @@ class CsvFile(TableSource):
                 " the file may be cut. If its last cell is missing, end the row with a line end.",
                 row=row,
                 column=self._names[-1],
+            )
+
+
+class CsvText(CheckedText):
+    """The bytes of a CSV file, in which what follows a closing quote is looked at.
+
+    Quotes come in pairs, a doubled one within a cell being a pair of its own. Where a quote stands
+    within a cell that is not quoted (5" pipe) they do not, and nothing more is looked at.
+    """
+
+    def __init__(self, file: BinaryIO, delimiter: str) -> None:
+        super().__init__(file)
+        self._before = np.frombuffer(f'{delimiter}\n\r"'.encode(), np.uint8)
+        self._paired = True
+        self._last = b"\n"
+        self._closes = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as `CheckedText.read` does. Raises `RefusedFile` too for a cell such as "x"y."""
+        lines, quotes = self.num_lines, self.num_quotes
+        data = super().read(size)
+        if self._paired and data and (self.num_quotes > quotes or self._closes):
+            self._check_pairs(data, lines, quotes % 2)
+        self._last = data[-1:] or self._last
+        return data
+
+    def _check_pairs(self, data: bytes, lines: int, opened: int) -> None:
+        """Check the quotes of a piece of the file, before which a cell was opened or not."""
+        around = np.frombuffer(self._last + data, np.uint8)
+        at = np.flatnonzero(around[1:] == ord('"'))  # counted in `data`
+        opening, closing = at[opened::2], at[1 - opened :: 2]
+        fine = np.isin(around[opening], self._before)
+        stray = int(opening[int(fine.argmin())]) if not fine.all() else len(data)
+        self._paired = bool(fine.all())
+        if self._closes:
+            closing = np.concatenate([[-1], closing])
+        ends_here = closing[closing + 1 < min(stray, len(data))]
+        self._closes = bool(len(closing)) and int(closing[-1]) == len(data) - 1
+        wrong = ends_here[~np.isin(around[ends_here + 2], self._before)]
+        if len(wrong):
+            row = lines + data[: int(wrong[0]) + 1].count(b"\n") + 1
+            begin = max(0, int(wrong[0]) - 20)
+            near = data[begin : int(wrong[0]) + 20].decode("utf-8", "replace")
+            raise RefusedFile(
+                "unclosed_quote",
+                f'On line {row}, near {quoted(near)}, a closing quote (") has more of the cell'
+                " after it. Close each quote at the end of its cell; within quotes a quote is"
+                ' written twice ("").',
+                row=row,
             )
 
 

@@ -9,6 +9,16 @@ from core.uploads.contents import RefusedFile
 
 _BLANK: Final = re.compile(rb"\n(?=\r?\n)")
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_NO_TEXTS: Final = {
+    b"\x1f\x8b": "a gzip file",
+    b"PK\x03\x04": "a zip or an Excel file",
+    b"PAR1": "a Parquet file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"\x93NUMPY": "an array of NumPy's",
+    b"%PDF": "a PDF",
+    b"SQLite": "a database",
+}
+"""First bytes of files that are sent as texts by mistake."""
 MOST_BLANK_LINES: Final = 1_000_000
 
 
@@ -49,6 +59,13 @@ class CheckedText:
 
     def _begin(self, data: bytes, size: int) -> bytes:
         self._at_start = False
+        for magic, name in _NO_TEXTS.items():
+            if data.startswith(magic):
+                raise RefusedFile(
+                    "cannot_be_read",
+                    f"The file is no text: it begins as {name} does. Send it unpacked, or with its"
+                    " own media type.",
+                )
         if data.startswith(_UTF_16) or _is_utf_16(data[:1024]):
             raise RefusedFile(
                 "wrong_encoding",

@@ -21,6 +21,9 @@ EXACT: Final = 2**53
 NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 WHOLE: Final = r"^[+-]?\d+$"
 DATE: Final = r"^\d{4}-\d{2}-\d{2}([T ]|$)"
+_ZONE: Final = r":\d{2}(\.\d+)?([zZ]|[+-]\d{2}(:?\d{2})?)$"
+_PLAIN: Final = pa.timestamp("us")
+_ZONED: Final = pa.timestamp("us", "UTC")
 _TRUE: Final = pa.array(["true", "yes", "1"])
 _FALSE: Final = pa.array(["false", "no", "0"])
 
@@ -102,26 +105,30 @@ def _bools(cells: Strings, trues: Strings, falses: Strings) -> NDArray[np.int8] 
     return found if int((found < 0).sum()) == cells.null_count else None
 
 
-def dates(cells: Strings, zoned: bool | None) -> tuple[NDArray[np.float64], bool] | None:
-    """Read ISO 8601 dates, with or without a time, as seconds since 1970; missing ones are NaN.
+def dates(cells: Strings) -> NDArray[np.float64] | None:
+    """Read ISO 8601 dates, with or without a time and a zone (UTC where there is none), as seconds
+    since 1970; missing ones are NaN."""
+    found = _seconds(cells, _PLAIN)
+    if found is None:
+        found = _seconds(cells, _ZONED)
+    if found is None:
+        zoned = pc.match_substring_regex(cells, _ZONE)
+        nothing = pa.nulls(len(cells), pa.string())
+        plain = _seconds(pc.if_else(zoned, nothing, cells), _PLAIN)
+        others = _seconds(pc.if_else(zoned, cells, nothing), _ZONED)
+        if plain is not None and others is not None:
+            found = np.where(np.isnan(plain), others, plain)
+    return found
 
-    Args:
-        zoned: whether each cell has a zone (None: find out). Without one it is taken as UTC.
 
-    Returns:
-        The seconds, and whether the cells have zones.
-    """
-    for attempt in (False, True) if zoned is None else (zoned,):
-        kind = pa.timestamp("us", "UTC") if attempt else pa.timestamp("us")
-        try:
-            found = pc.cast(pc.cast(cells, kind), pa.int64())
-        except pa.ArrowInvalid:
-            continue
-        micro = pc.fill_null(found, 0).to_numpy(zero_copy_only=False)
-        seconds = micro / 1e6
-        seconds[pc.is_null(found).to_numpy(zero_copy_only=False)] = np.nan
-        return seconds, attempt
-    return None
+def _seconds(cells: Strings, kind: Any) -> NDArray[np.float64] | None:
+    try:
+        found = pc.cast(pc.cast(cells, kind), pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    seconds = pc.fill_null(found, 0).to_numpy(zero_copy_only=False) / 1e6
+    seconds[pc.is_null(found).to_numpy(zero_copy_only=False)] = np.nan
+    return np.asarray(seconds, np.float64)
 
 
 def matching(cells: Strings, pattern: str) -> NDArray[np.bool_]:

@@ -63,7 +63,6 @@ class ColumnBuilder:
         self.as_text = as_text
         self._looking = not as_text and given is None
         self._passed = 0
-        self._zoned: bool | None = None
         self._large = False
         self._fractions = False
         self._first_missing = False
@@ -183,8 +182,7 @@ class ColumnBuilder:
                 return Form.FLOATS, values
             if (truths := read.bools(cells)) is not None:
                 return Form.BOOLS, truths
-        if (dates := read.dates(cells, self._zoned)) is not None:
-            seconds, self._zoned = dates
+        if (seconds := read.dates(cells)) is not None:
             return Form.DATES, seconds
         return Form.STRINGS, None
 
@@ -235,17 +233,10 @@ class ColumnBuilder:
                 truths = self._given(cells, rows, read.wide_bools, "true or false")
                 self._cells.put(Form.BOOLS, truths)
             case "date":
-                seconds = self._given(cells, rows, self._seconds, "an ISO 8601 date")
+                seconds = self._given(cells, rows, read.dates, "an ISO 8601 date")
                 self._cells.put(Form.DATES, seconds)
             case None:
                 raise AssertionError("its kind is inferred")
-
-    def _seconds(self, cells: read.Strings) -> NDArray[np.float64] | None:
-        found = read.dates(cells, self._zoned)
-        if found is None:
-            return None
-        self._zoned = found[1]
-        return found[0]
 
     def _given(
         self,

@@ -126,6 +126,13 @@ REFUSED: Final[dict[str, Refused]] = {
     "unclosed quote at the end": Refused(CSV, b'a,b\n1,2\n3,"x,4\n5,6\n', "unclosed_quote", 3),
     "unclosed quote": Refused(CSV, b'a,b\n1,2\n"3,x,4\n5,6\n', "unclosed_quote", 3),
     "unclosed quote before many rows": Refused(CSV, b'a,b\n1,"2\n' + ROWS * 4, "unclosed_quote", 2),
+    "quote before more of a cell": Refused(CSV, b'a,b\n"x"y,2\n', "unclosed_quote", 2),
+    "two unclosed quotes": Refused(CSV, b'a,b\n1,1\n"2,1\n"3,2\n', "unclosed_quote", 4),
+    "two unclosed quotes far apart": Refused(
+        CSV, b'a,b\n1,"2\n' + ROWS + b'x,"2\n', "unclosed_quote", 50_003
+    ),
+    "gzip": Refused(CSV, b"\x1f\x8b\x08\0" + bytes(20), "cannot_be_read"),
+    "a zip as NDJSON": Refused(NDJSON, zipped([("a", b"x")]), "cannot_be_read"),
     "latin-1": Refused(CSV, "a,b\n1,café\n".encode("latin-1"), "wrong_encoding", 2),
     "latin-1 late": Refused(CSV, b"a,b\n" + ROWS * 3 + b"\xe9,1\n", "wrong_encoding", 150_002),
     "UTF-16": Refused(CSV, "a,b\n1,2\n".encode("utf-16"), "wrong_encoding", 1),

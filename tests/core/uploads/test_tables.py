@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.uploads.contents import Column, Contents, RefusedFile
+from core.uploads.parse.csv_file import CsvText
 from core.uploads.parse.kinds import parse
 from core.uploads.schema import Schema, parse_schema
 from core.uploads.stored import StoredFile
@@ -71,6 +72,7 @@ def shown(stored: StoredFile) -> dict[str, tuple[str, int]]:
         ),
         (["2024-01-01T12:00:00Z", "2024-01-01T12:00:00+02:00"], "date", 0, None),
         (["2024-01-01 12:30", "2024-01-01"], "date", 0, None),
+        (["2024-01-01T00:00:00Z", "2024-01-01", "2024-01-01T01:00:00+0100"], "date", 0, None),
         (["01/02/2024", "03/02/2024"], "category", 0, None),
         (["NA", "", "null"], "number", 3, [None, None, None]),
         (["1", "a", "b", "c"], "category", 0, ["1", "a", "b", "c"]),
@@ -316,3 +318,25 @@ def test_contents_stay_themselves_as_json() -> None:
     assert Contents.from_json(json.loads(json.dumps(contents.to_json()))) == contents
     assert contents.column("b") == columns[1]
     assert contents.column("c") is None
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 2**20])
+def test_quotes_of_every_kind_are_read_as_another_reader_does(block: int) -> None:
+    """In pieces of any size: quotes at a piece's end or beginning too."""
+    cells = ['"', '""', 'a"b', "a,b", "a\nb", "", ",", '",', ',"', 'x"', '"x', "\n", "plain"]
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([[a, b] for a in cells for b in cells])
+    data = file.getvalue().encode()
+    text = CsvText(io.BytesIO(data), ",")
+    assert b"".join(iter(lambda: text.read(block), b"")) == data
+    broken = data.replace(b"plain,", b'"plain"s,', 1)
+    text = CsvText(io.BytesIO(broken), ",")
+    with pytest.raises(RefusedFile) as caught:
+        list(iter(lambda: text.read(block), b""))
+    assert caught.value.row == broken[: broken.index(b'plain"s')].count(b"\n") + 1
+
+
+def test_quotes_within_cells_that_are_not_quoted_are_part_of_them(check: Check) -> None:
+    stored = check(b'a,b\n5" pipe,"x"\n6" pipe,"y, z"\n')
+    assert [row["a"] for row in stored.preview(2)] == ['5" pipe', '6" pipe']
+    assert [row["b"] for row in stored.preview(2)] == ["x", "y, z"]
