@@ -29,7 +29,6 @@ UPDATE: dict[str, Any] = {
     "checkpoints": ({"name": "final", "step": 3},),
     "checkpoints_kept": 4,
     "interventions": ({"step": 2, "action": "skip"},),
-    "checkpoints_kept": 3,
 }
 CLOSE: dict[str, Any] = {
     "result": {"final_loss": math.inf},
