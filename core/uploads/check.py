@@ -15,6 +15,7 @@ import tempfile
 import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -129,28 +130,24 @@ class Check:
             if self._stopped:
                 raise _stopped()
             # Its input stays open as long as we live: the end of it ends the process.
-            self._process = subprocess.Popen(
-                [*_PROCESS, str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**os.environ, **_ENVIRONMENT},
-            )
+            with (work / "errors").open("wb") as errors:
+                self._process = subprocess.Popen(
+                    [*_PROCESS, str(os.getpid())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env={**os.environ, **_ENVIRONMENT},
+                )
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died; its status says how
-        reply = process.stdout.read()
-        errors = process.stderr.read()
-        status = process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            stream.close()
-        return self._read(reply, status, errors)
+        with process.stdout, suppress(BrokenPipeError), process.stdin:
+            with suppress(BrokenPipeError):  # it died; its status says how
+                process.stdin.write(json.dumps(request).encode() + b"\n")
+                process.stdin.flush()
+            reply = process.stdout.read()
+            status = process.wait()
+        return self._read(reply, status, (work / "errors").read_bytes()[-4000:])
 
     def _read(self, reply: bytes, status: int, errors: bytes) -> Contents:
         answer = json.loads(reply) if status == 0 and reply else {}
@@ -173,7 +170,7 @@ class Check:
         _log.error(
             "the check of an upload ended with status %d: %s",
             status,
-            errors[-4000:].decode(errors="replace"),
+            errors.decode(errors="replace"),
         )
         raise RefusedFile(
             "cannot_be_read",

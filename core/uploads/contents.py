@@ -214,7 +214,7 @@ REFUSALS: Final[dict[str, str]] = {
     "unsafe_entry": "An entry of a zip is a link, encrypted, or no plain file.",
     "duplicate_entry": "Two entries of a zip have the same name.",
     "too_many_entries": "A zip has more entries than it may have.",
-    "zip_bomb": "A zip expands to much more than it may.",
+    "zip_bomb": "The file expands to much more than it may.",
     "no_classes": "The images of a zip do not lie in one folder a class.",
     "not_an_image": "An entry of a zip is no PNG or JPEG image.",
     "image_too_large": "An image has more pixels than it may have.",

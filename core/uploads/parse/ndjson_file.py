@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -22,7 +21,7 @@ from core.uploads.tables.table import Builders, TableSource
 LINES: Final = 4096
 """Most lines that are parsed at a time."""
 MOST_LINE_BYTES: Final = 2**20
-MOST_BYTES: Final = 4 * 2**20
+MOST_BYTES: Final = 2**20
 _NOT_FINITE: Final = re.compile(rb"[:,\[]\s*-?(NaN|Infinity)\b")
 _LARGE: Final = re.compile(rb'"([^"]*)"\s*:\s*(-?\d{19,})\s*[,}]')
 _JSON_NAMES: Final = {str: "text", bool: "bool", int: "number", float: "number"}
@@ -160,9 +159,17 @@ def _text(value: Any) -> str:
 
 def _blocks(file: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
     """Yield the lines that are not blank, with their numbers, some at a time."""
-    lines = enumerate(_lines(file), 1)
-    while block := list(islice(lines, LINES)):
-        yield [(number, line) for number, line in block if line and not line.isspace()]
+    block: list[tuple[int, bytes]] = []
+    num_bytes = 0
+    for number, line in enumerate(_lines(file), 1):
+        if line and not line.isspace():
+            block.append((number, line))
+            num_bytes += len(line)
+        if len(block) == LINES or num_bytes > MOST_BYTES:
+            yield block
+            block, num_bytes = [], 0
+    if block:
+        yield block
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

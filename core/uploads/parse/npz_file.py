@@ -33,6 +33,7 @@ from core.uploads.tables.spill import Spill
 from core.uploads.tables.spilled import smallest_integer
 
 PIECE_BYTES: Final = 2**20
+MOST_ROW_BYTES: Final = 64 * 2**20
 _FLOATS: Final[dict[int, np.dtype[Any]]] = {
     2: np.dtype("<f4"),
     4: np.dtype("<f4"),
@@ -172,6 +173,14 @@ def _check_size(array: Array) -> None:
             f" {array.shape}, and its entry has {array.info.file_size:,}. Save the file again.",
             column=array.name,
         )
+    if array.row_bytes > MOST_ROW_BYTES:
+        raise RefusedFile(
+            "too_long",
+            f"A row of array {quoted(array.name)}, of the shape {array.shape}, has"
+            f" {array.row_bytes:,} bytes, and at most {MOST_ROW_BYTES:,} are read. Give every array"
+            " one row a sample.",
+            column=array.name,
+        )
     if not all(array.shape[1:]):
         raise RefusedFile(
             "no_rows",
@@ -185,22 +194,17 @@ def _rows(archive: Archive, array: Array, work: Path | None = None) -> Iterator[
     if array.fortran and len(array.shape) > 1:
         yield from _rows_of_columns(archive, array, work)
         return
-    size = max(1, PIECE_BYTES // max(array.row_bytes, 1))
-    with archive.opened(array.info) as file:
-        _header(archive, file, array.info, array.name)
-    start = _data_start(archive, array)
-    rest, left = b"", array.shape[0]
-    skip = start
+    size = max(1, PIECE_BYTES // array.row_bytes)
+    rest, left = bytearray(), array.shape[0]
+    skip = _data_start(archive, array)
     for piece in archive.pieces(array.info):
-        data = rest + piece
-        if skip:
-            data, skip = data[skip:], max(0, skip - len(data))
-        count = min(left, len(data) // array.row_bytes)
-        cut = count * array.row_bytes
-        rest = data[cut:]
+        rest += piece[skip:]
+        skip = max(0, skip - len(piece))
+        count = min(left, len(rest) // array.row_bytes)
         for at in range(0, count, size):
-            some = data[at * array.row_bytes : min(at + size, count) * array.row_bytes]
+            some = bytes(rest[at * array.row_bytes : min(at + size, count) * array.row_bytes])
             yield np.frombuffer(some, array.dtype).reshape(-1, *array.shape[1:])
+        del rest[: count * array.row_bytes]
         left -= count
     if left or rest:
         raise RefusedFile(

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.uploads.contents import MOST_COLUMNS, RefusedFile, quoted
+from core.uploads.parse.zipped import refuse_expansion
 from core.uploads.schema import Schema
 from core.uploads.tables.cells import NO_INT
 from core.uploads.tables.columns import ColumnBuilder
@@ -43,6 +44,7 @@ class ParquetFile(TableSource):
             raise _damaged(path, error) from None
         self._path = path
         fields = self._file.schema_arrow
+        refuse_expansion(path.stat().st_size, 8 * self._file.metadata.num_rows * len(fields))
         if len(fields) > MOST_COLUMNS:
             raise RefusedFile(
                 "too_many_columns",

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core.uploads.contents import MOST_CATEGORIES, Column, Contents, RefusedFile, quoted
 from core.uploads.layout import Tensor, write_stored
-from core.uploads.parse.zipped import Archive
+from core.uploads.parse.zipped import Archive, refuse_expansion
 
 MOST_PIXELS: Final = 2**24
 MOST_IMAGE_BYTES: Final = 64 * 2**20
@@ -49,6 +49,8 @@ def _store(archive: Archive, target: Path) -> Contents:
     codes = np.array([place[name] for name in classes], np.int16)
     first = _pixels(archive, files[0])
     shape = (first.shape[2], *first.shape[:2])
+
+    refuse_expansion(archive.num_bytes, len(files) * first.size)
 
     def pixels() -> Iterator[NDArray[Any]]:
         for info in files:

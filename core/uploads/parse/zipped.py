@@ -12,8 +12,10 @@ from core.uploads.contents import RefusedFile, quoted
 
 MOST_ENTRIES: Final = 200_000
 MOST_RATIO: Final = 100
-"""Most bytes that a byte of the zip may expand to, beyond `ALWAYS_BYTES`."""
+"""Most bytes that a byte of a file may expand to, where it expands to many."""
 ALWAYS_BYTES: Final = 100 * 2**20
+ALWAYS_DECODED_BYTES: Final = 2**30
+"""Bytes to which the images of any zip, and the rows of any Parquet file, may expand."""
 PIECE_BYTES: Final = 2**20
 
 
@@ -21,12 +23,13 @@ class Archive:
     """A zip file, open for reading.
 
     Attributes:
+        num_bytes: of the zip.
         files: its entries that are files, in order.
     """
 
     def __init__(self, path: Path) -> None:
         """Open it. Raises `RefusedFile` for what is no zip and for entries that may not be read."""
-        self._num_bytes = path.stat().st_size
+        self.num_bytes = path.stat().st_size
         self._expanded = 0
         try:
             self._zip = zipfile.ZipFile(path)
@@ -117,15 +120,25 @@ class Archive:
         return piece
 
     def _check_ratio(self, expanded: int, entry: str | None) -> None:
-        most = max(ALWAYS_BYTES, MOST_RATIO * self._num_bytes)
-        if expanded > most:
-            raise RefusedFile(
-                "zip_bomb",
-                f"The {self._num_bytes:,} bytes of the zip expand to {expanded:,} or more, and at"
-                f" most {most:,} are read. Store the entries with less compression, or upload"
-                " fewer.",
-                entry=entry,
-            )
+        refuse_expansion(self.num_bytes, expanded, ALWAYS_BYTES, entry)
+
+
+def refuse_expansion(
+    num_bytes: int, expanded: int, always: int = ALWAYS_DECODED_BYTES, entry: str | None = None
+) -> None:
+    """Refuse a file of so many bytes that expands to many more. Raises `RefusedFile`.
+
+    Args:
+        always: bytes to which any file may expand.
+    """
+    most = max(always, MOST_RATIO * num_bytes)
+    if expanded > most:
+        raise RefusedFile(
+            "zip_bomb",
+            f"The {num_bytes:,} bytes of the file expand to {expanded:,} or more, and at most"
+            f" {most:,} are read. Save it with less compression, or upload it in parts.",
+            entry=entry,
+        )
 
 
 _ERRORS: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError)

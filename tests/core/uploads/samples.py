@@ -103,6 +103,7 @@ def npy(header: str, version: int = 1, length: int | None = None) -> bytes:
 
 
 OK = image()
+BLANK = image((4000, 4000), "L")
 JPEG = image((64, 64), kind="JPEG")
 ROWS = b"".join(b"%d,%d.5\n" % (i, i) for i in range(50_000))
 """Rows of more than one block."""
@@ -208,6 +209,9 @@ REFUSED: Final[dict[str, Refused]] = {
     "Parquet: beyond int64": Refused(
         PARQUET, parquet({"a": pa.array([1, 2**63], pa.uint64())}), "unsupported_type", 2, "a"
     ),
+    "Parquet: bomb": Refused(
+        PARQUET, parquet({f"x{i}": pa.nulls(1_500_000) for i in range(90)}), "zip_bomb"
+    ),
     "Parquet: no rows": Refused(PARQUET, parquet({"a": pa.array([], pa.int64())}), "no_rows"),
     # --- NPZ
     "NPZ: objects": Refused(NPZ, npz(x=np.array([1, None], object)), "objects_in_file", None, "x"),
@@ -241,7 +245,8 @@ REFUSED: Final[dict[str, Refused]] = {
         None,
         "x",
     ),
-    "NPZ: bomb": Refused(NPZ, npz(True, x=np.zeros(20_000_000)), "zip_bomb"),
+    "NPZ: long row": Refused(NPZ, npz(x=np.zeros((1, 9_000_000))), "too_long", None, "x"),
+    "NPZ: bomb": Refused(NPZ, npz(True, x=np.zeros(13_500_000)), "zip_bomb"),
     # --- texts
     "text: latin-1": Refused(TEXT, b"one\ncaf\xe9 two\n", "wrong_encoding", 2),
     "text: NUL byte": Refused(TEXT, b"one\n\0", "wrong_encoding", 2),
@@ -267,7 +272,7 @@ REFUSED: Final[dict[str, Refused]] = {
         ZIP, zipped([("a/1.png", OK), ("a/1.png", OK)]), "duplicate_entry", entry="a/1.png"
     ),
     "zip: bomb": Refused(
-        ZIP, zipped([("a/1.png", b"\0" * 150_000_000)], zipfile.ZIP_DEFLATED), "zip_bomb"
+        ZIP, zipped([("a/1.png", b"\0" * 106_000_000)], zipfile.ZIP_DEFLATED), "zip_bomb"
     ),
     "zip: text": Refused(ZIP, zipped([("a/x.txt", b"hi")]), "not_an_image", entry="a/x.txt"),
     "zip: GIF": Refused(
@@ -293,6 +298,9 @@ REFUSED: Final[dict[str, Refused]] = {
     ),
     "zip: many pixels": Refused(
         ZIP, zipped([("a/1.png", image((5000, 5000), "1"))]), "image_too_large", entry="a/1.png"
+    ),
+    "zip: images that expand": Refused(
+        ZIP, zipped((f"a/{i}.png", BLANK) for i in range(70)), "zip_bomb"
     ),
     "zip: PNG cut": Refused(ZIP, zipped([("a/1.png", OK[:-6])]), "cannot_be_read", entry="a/1.png"),
     "zip: JPEG cut": Refused(
