@@ -20,6 +20,7 @@ from core.uploads.tables.looks import Rows
 from core.uploads.tables.spilled import TEXTS, Form
 from core.uploads.tables.table import Builders, TableSource, unique
 
+_ERRORS: Final = (pa.ArrowException, OSError, ValueError)
 _MAGIC: Final = b"PAR1"
 CELLS: Final = 2**20
 """Cells that are read at a time, about."""
@@ -40,7 +41,7 @@ class ParquetFile(TableSource):
                 memory_map=False,
                 page_checksum_verification=True,
             )
-        except (pa.ArrowException, OSError) as error:
+        except _ERRORS as error:
             raise _damaged(path, error) from None
         self._path = path
         fields = self._file.schema_arrow
@@ -71,13 +72,15 @@ class ParquetFile(TableSource):
         batches = self._file.iter_batches(size, columns=names, use_threads=False)
         while True:
             try:
-                yield next(batches)
+                batch = next(batches)
+                batch.validate(full=True)  # texts are UTF-8, say
             except StopIteration:
                 return
             except MemoryError:
                 raise
-            except (pa.ArrowException, OSError) as error:
+            except _ERRORS as error:
                 raise _damaged(self._path, error) from None
+            yield batch
 
     def _add(self, builder: ColumnBuilder, column: Any, rows: Rows) -> None:
         if self._schema.missing is not None:

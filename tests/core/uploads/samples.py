@@ -108,6 +108,17 @@ JPEG = image((64, 64), kind="JPEG")
 ROWS = b"".join(b"%d,%d.5\n" % (i, i) for i in range(50_000))
 """Rows of more than one block."""
 
+GOOD: Final[dict[str, bytes]] = {
+    CSV: b'a,b,c,d\n1,x,2024-01-01,"q ""z"""\n2.5,y,2024-01-02,"a\nb"\n,z,,\n',
+    NDJSON: b'{"a":1,"b":"x"}\n{"a":2.5,"c":true}\n',
+    PARQUET: parquet({"a": [1, 2, None], "b": ["x", "y", None], "c": [1.5, 2.5, np.nan]}),
+    NPZ: npz(x=np.zeros((5, 3)), y=np.arange(5)),
+    ZIP: zipped([("a/1.png", OK), ("b/1.jpg", image(kind="JPEG"))]),
+    WEIGHTS: save({"a": np.ones((2, 3)), "b": np.zeros(3)}),
+    TEXT: "héllo\nworld\n".encode(),
+}
+"""A file of each media type that is fine."""
+
 REFUSED: Final[dict[str, Refused]] = {
     # --- CSV
     "empty": Refused(CSV, b"", "empty_file"),

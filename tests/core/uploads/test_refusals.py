@@ -1,5 +1,6 @@
 """What breaks a rule is refused with the place, the value and the way out, and leaves nothing."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from core.uploads.contents import (
 )
 from core.uploads.parse.kinds import parse
 from core.uploads.parse.zipped import MOST_ENTRIES
-from core.uploads.schema import MISSING, parse_schema
-from tests.core.uploads.samples import REFUSED
+from core.uploads.schema import MISSING, Schema, parse_schema
+from core.uploads.stored import StoredFile
+from tests.core.uploads.samples import GOOD, REFUSED, WEIGHTS
 
 UPLOADS = Path(__file__).resolve().parents[3] / "core" / "uploads"
 
@@ -85,3 +87,47 @@ def test_every_rule_of_a_file_has_a_sample() -> None:
         "unsupported_media_type",
     }
     assert REFUSALS.keys() - {each.code for each in REFUSED.values()} == without
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """Change, insert, remove or double some bytes, or cut the file."""
+    found = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        place, length = rng.randrange(len(found) + 1), rng.randint(1, 20)
+        match rng.randrange(4):
+            case 0:
+                found[place:place] = rng.choice(
+                    [b",", b'"', b"\n", b"\xff", b"\0", b"{", b"-", b"e"]
+                )
+            case 1:
+                del found[place : place + length]
+            case 2:
+                found[place:place] = found[place : place + length]
+            case _:
+                found[place : place + 1] = rng.randbytes(1)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("media_type", sorted(GOOD))
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(
+    tmp_path: Path, media_type: str
+) -> None:
+    rng = random.Random(0)
+    path, stored = tmp_path / "file", tmp_path / "stored"
+    path.write_bytes(GOOD[media_type])
+    parse(media_type, path, Schema(), tmp_path, stored)
+    num_refused = 0
+    for _ in range(100):
+        path.write_bytes(damaged(GOOD[media_type], rng) or b" ")
+        try:
+            parse(media_type, path, Schema(), tmp_path, stored)
+        except RefusedFile:
+            num_refused += 1
+            continue
+        if media_type != WEIGHTS:
+            assert StoredFile.open(stored).preview(3)
+    assert num_refused
+
+
+def test_every_media_type_has_a_file_that_is_fine() -> None:
+    assert GOOD.keys() == MEDIA_TYPES.keys()
