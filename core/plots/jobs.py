@@ -59,14 +59,14 @@ def _draw(axes: "Axes", comparison: Json, metric: str) -> None:
     groups = comparison["groups"] if metric == "loss" else []
     of_group = {job: at for at, group in enumerate(groups) for job in group["jobs"]}
     place = 0
-    for row in comparison["jobs"]:
+    for group in groups:
+        _draw_group(axes, x, comparison, group, place)
+        place += 1
+    for row in _in_order(comparison, metric):
         if row["id"] in curves and row["id"] not in of_group:
             label = _label(row, comparison, metric)
             _draw_job(axes, x, curves[row["id"]], place, label, metric)
             place += 1
-    for group in groups:
-        _draw_group(axes, x, comparison, group, place)
-        place += 1
     if place > _MOST_NAMED:
         axes.plot([], [], color=_GREY, lw=1.0, label=f"{place - _MOST_NAMED:,} others")
     axes.set_xlabel(_AXES[comparison["axis"]])
@@ -77,6 +77,22 @@ def _draw(axes: "Axes", comparison: Json, metric: str) -> None:
     told = "line: median of the seeds, band: least to largest" if groups else None
     draw_key(axes, told)
     return None
+
+
+def _in_order(comparison: Json, metric: str) -> list[Json]:
+    """Return the jobs that have the metric in the order in which they get colours: as they are
+    named; where they are too many, the baseline and those that end best."""
+    rows = [row for row in comparison["jobs"] if metric in row["metrics"]]
+    if len(rows) <= _MOST_NAMED:
+        return rows
+    sign = 1.0 if _falls(comparison, metric) else -1.0
+
+    def rank(row: Json) -> tuple[bool, bool, float]:
+        final = row["metrics"][metric]["final"]
+        finite = math.isfinite(final)
+        return row["id"] != comparison["baseline"], not finite, sign * final if finite else 0.0
+
+    return sorted(rows, key=rank)
 
 
 def _falls(comparison: Json, metric: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.plots.jobs import render
+from core.plots.jobs import _in_order, render
 from core.specs.base import Json
 
 NAN, INF = math.nan, math.inf
@@ -68,3 +68,14 @@ def test_a_metric_that_is_to_rise_is_drawn_too() -> None:
     for job in body["jobs"]:
         job["metrics"]["loss"]["goal"] = "max"
     assert render("svg", body, "loss") == render("svg", body, "loss")
+
+
+def test_of_many_jobs_the_baseline_and_the_best_get_colours() -> None:
+    ends = [5.0, 3.0, NAN, 4.0, 1.0, 2.0, 8.0, 7.0, 6.0]
+    body = comparison([[9.0, end] for end in ends], baseline="job_6")
+    for job, end in zip(body["jobs"], ends, strict=True):
+        job["metrics"]["loss"]["final"] = end
+    order = [row["id"] for row in _in_order(body, "loss")]
+    assert order == [f"job_{at}" for at in (6, 4, 5, 1, 3, 0, 8, 7, 2)]
+    body["jobs"] = body["jobs"][:8]
+    assert _in_order(body, "loss") == body["jobs"]
