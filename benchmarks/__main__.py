@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import accept, durability, imports, latency, rows, steps, studies
+from benchmarks import accept, client, durability, imports, latency, rows, steps, studies
 from benchmarks.table import Figure, show
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
@@ -14,6 +14,7 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "steps": steps.measure,
     "durability": durability.measure,
     "studies": studies.measure,
+    "client": client.measure,
 }
 
 

@@ -128,6 +128,37 @@ def test_a_job_is_continued_cancelled_deleted(client: Client, done: Job) -> None
         client.jobs.get("job_00000000000000000000000000")
 
 
+def test_a_job_is_paused_changed_and_cloned(client: Client) -> None:
+    job = create(client, SPHERE, budget={"max_steps": 5_000_000})
+    job.pause()
+    while job.refresh().status != "paused":
+        assert job.status in {"queued", "running"}
+    job.update(name="mine", labels={"team": "vision"}, priority=7)
+    assert (job.name, job.labels) == ("mine", {"team": "vision"})
+    assert job.update(name=None).name is None
+    with pytest.raises(thalweg.InvalidRequestError):
+        job.update(nmae="x")
+    with pytest.raises(thalweg.ConflictError):
+        job.keep_checkpoint()
+    child = job.clone({"budget": {"max_steps": 4}}, name="short").wait(60)
+    assert (child.name, child.spec["optimizer"]) == ("short", job.spec["optimizer"])
+    assert child.history()["step"].tolist() == [0, 1, 2, 3]
+    assert job.resume().status in {"queued", "running"}
+    assert job.cancel().wait(30).status == "cancelled"
+
+
+def test_times_epochs_and_what_was_used(client: Client) -> None:
+    job = client.jobs.create(DIGITS).wait(60)
+    rows = job.history(series=["loss", "time_s", "epoch"])
+    assert np.all(np.diff(rows["time_s"]) >= 0)
+    assert rows["epoch"][-1] == pytest.approx(39 * 64 / 120, rel=0.2)
+    assert set(job.history("system")) >= {"time_s", "cpu_percent"}
+    used = client.usage()
+    assert used["total"]["num_jobs"] >= 1
+    assert used["data"][0]["device_s"] >= 0
+    assert client.usage("label:team")["data"]
+
+
 def test_lists_are_gone_through_page_by_page(client: Client) -> None:
     change = {"labels": {"test": "pages"}, "budget": {"max_steps": 1}}
     made = [create(client, SPHERE, **change).id for _ in range(5)]

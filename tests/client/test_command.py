@@ -134,6 +134,9 @@ def test_a_job_goes_on_and_ends_on_command(shell: Shell, done: str, client: Clie
     shell.run("delete", endless, status=2)
     assert shell.run("delete", endless, "--yes").stdout == f"{endless}\n"
     assert "not_found" in shell.run("show", endless, status=1).stderr
+    again = shell.json("clone", done, "-s", "optimizer.lr=0.3", "-s", "seed=4", "--watch")
+    assert (again["spec"]["optimizer"]["lr"], again["spec"]["seed"]) == (0.3, 4)
+    assert shell.run("usage").stdout.splitlines()[-1].startswith("total\t")
 
 
 def test_weights_diagnosis_and_remedy(shell: Shell, done: str) -> None:

@@ -114,6 +114,18 @@ class AsyncClient:
         found = self._transport.pages("/v1/workers", dict, {}, None)
         return [each async for each in found]
 
+    async def usage(self, by: str = "key", since: str | None = None) -> dict[str, Any]:
+        """Add up what jobs and studies have used: `total`, and `data` with a group each.
+
+        Args:
+            by: `key`, or `label:NAME`.
+            since: a time of RFC 3339; what was made before is left out.
+        """
+        query = {"by": by, "since": since}
+        first = await self._transport.json("GET", "/v1/usage", params={**query, "limit": 1})
+        groups = self._transport.pages("/v1/usage", dict, query, None)
+        return {"total": first["total"], "data": [each async for each in groups]}
+
     async def document(self) -> dict[str, Any]:
         """Return the service's OpenAPI document."""
         found: dict[str, Any] = await self._transport.json("GET", "/openapi.json")

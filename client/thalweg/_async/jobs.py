@@ -92,15 +92,16 @@ class AsyncJob(JobRecord):
         kind: Kind = "train",
         *,
         series: str | Sequence[str] | None = None,
-        after: int | None = None,
+        after: float | None = None,
         points: int | None = None,
     ) -> History:
         """Read the rows that there are, as arrays.
 
         Args:
-            kind: the kind of rows.
-            series: names of series; left out: all.
-            after: rows with a larger step only.
+            kind: `train` (a row a recorded step), `eval` (a row an evaluation) or `system` (what
+                the job's processes use, a row every few seconds).
+            series: names of series; left out: all but `time_s` and `epoch`.
+            after: rows with a larger step only; of `system`, with a later `time_s`.
             points: a view of at most so many rows that keeps extremes, instead of all.
 
         Example:
@@ -128,6 +129,26 @@ class AsyncJob(JobRecord):
         """List the weights that are kept: name, step, metrics, size and SHA-256."""
         found = self._transport.pages(f"{self._path}/checkpoints", numbers, {}, None)
         return [each async for each in found]
+
+    async def keep_checkpoint(self) -> Self:
+        """Have a running job write a checkpoint at its next step, which stays as long as the job.
+
+        Raises `ConflictError` when it does not run.
+        """
+        path = f"{self._path}/checkpoints"
+        self.data = await self._transport.json("POST", path, repeatable=False)
+        return self
+
+    async def clone(
+        self, patch: Mapping[str, Any] | None = None, *, name: str | None = None
+    ) -> "AsyncJob":
+        """Queue a job of the same resolved spec, with changes (a JSON merge patch); return it."""
+        body: dict[str, Any] = {"from": self.id, "patch": dict(patch or {})}
+        if name is not None:
+            body["name"] = name
+        headers = calls.keyed(None)
+        data = await self._transport.json("POST", "/v1/jobs", body=body, headers=headers)
+        return AsyncJob(self._transport, data)
 
     async def plot(
         self,
@@ -186,6 +207,15 @@ class AsyncJob(JobRecord):
         path, headers = f"{self._path}/{call}", calls.keyed(None)
         data = await self._transport.json("POST", path, body=body, headers=headers)
         return AsyncJob(self._transport, data)
+
+    async def update(self, **changes: Any) -> Self:
+        """Change what is known of it: `name`, `note`, `labels` (a value of None removes one),
+        `keep_until` (until then nothing deletes it) and, while it waits, `priority`.
+
+        None removes a value; what is not named stays. The spec stays as it is.
+        """
+        self.data = await self._transport.json("PATCH", self._path, body=changes)
+        return self
 
     async def pause(self) -> Self:
         """Pause: no work is lost, and `resume` goes on to the same bits."""

@@ -138,6 +138,15 @@ class AsyncStudy(StudyRecord):
         query = {"kind": kind, "format": format}
         return (await self._transport.send("GET", f"{self._path}/plot", params=query)).content
 
+    async def update(self, **changes: Any) -> Self:
+        """Change what is known of it: `name`, `note`, `labels` (a value of None removes one),
+        `keep_until` (until then nothing deletes it) and, while it waits, `priority`.
+
+        None removes a value; what is not named stays. The spec stays as it is.
+        """
+        self.data = await self._transport.json("PATCH", self._path, body=changes)
+        return self
+
     async def pause(self) -> Self:
         """Pause: no work is lost, and `resume` goes on to the same bits."""
         self.data = await self._transport.json("POST", f"{self._path}/pause")

@@ -43,22 +43,23 @@ def read_history(
     of: str,
     kind: str,
     series: str | Sequence[str] | None,
-    after: int | None,
+    after: float | None,
     points: int | None,
 ) -> History:
     """Read rows: all that there are behind `after`, or a view of at most so many points."""
     query: dict[str, Any] = {"kind": kind, "series": series_of(series), "format": "npz"}
     query |= {"points": points} if points is not None else {"limit": PAGE_ROWS}
     pages = []
+    from_row: float | str | None = after
     while True:
-        reply = transport.send("GET", path, params={**query, "after": after})
+        reply = transport.send("GET", path, params={**query, "after": from_row})
         pages.append(read_npz(reply.content))
         next_after = re.search(
-            r"[?&]after=(-?\d+)[^>]*>; rel=\"next\"", reply.headers.get("link", "")
+            r"[?&]after=([-+.\de]+)[^>]*>; rel=\"next\"", reply.headers.get("link", "")
         )
         if next_after is None:
             return History(of, kind, joined(pages))
-        after = int(next_after[1])
+        from_row = next_after[1]
 
 
 def read_weights(

@@ -137,6 +137,15 @@ class Study(StudyRecord):
         query = {"kind": kind, "format": format}
         return (self._transport.send("GET", f"{self._path}/plot", params=query)).content
 
+    def update(self, **changes: Any) -> Self:
+        """Change what is known of it: `name`, `note`, `labels` (a value of None removes one),
+        `keep_until` (until then nothing deletes it) and, while it waits, `priority`.
+
+        None removes a value; what is not named stays. The spec stays as it is.
+        """
+        self.data = self._transport.json("PATCH", self._path, body=changes)
+        return self
+
     def pause(self) -> Self:
         """Pause: no work is lost, and `resume` goes on to the same bits."""
         self.data = self._transport.json("POST", f"{self._path}/pause")

@@ -43,7 +43,12 @@ repeats: 3
 
 def register(app: typer.Typer) -> None:
     """Register the commands about the service."""
-    commands: dict[str, Function] = {"new": new, "catalog": catalog, "workers": workers}
+    commands: dict[str, Function] = {
+        "new": new,
+        "catalog": catalog,
+        "workers": workers,
+        "usage": usage,
+    }
     for name, function in commands.items():
         command(app, name, "Service")(function)
     command(app, "schema", "Service")(schema)
@@ -94,6 +99,19 @@ def workers(session: Session) -> None:
     found = session.client.workers()
     rows = [(each["name"], " ".join(each["devices"]), each["current_job"]) for each in found]
     session.show(found, lambda: session.table(("worker", "devices", "current job"), rows))
+
+
+def usage(
+    session: Session,
+    by: Annotated[str, typer.Option(help="key, or label:NAME.")] = "key",
+    since: Annotated[str | None, typer.Option(help="A time, as 2026-11-01T00:00:00Z.")] = None,
+) -> None:
+    """Add up what jobs and studies have used."""
+    found = session.client.usage(by, since)
+    names = ("num_jobs", "num_studies", "device_s", "cpu_s", "stored_bytes")
+    groups = [*found["data"], {**found["total"], "group": "total"}]
+    rows = [(each["group"], *(each[name] for name in names)) for each in groups]
+    session.show(found, lambda: session.table((by, *names), rows))
 
 
 def schema_of(session: Session, what: str) -> dict[str, Any]:

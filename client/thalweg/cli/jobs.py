@@ -67,6 +67,7 @@ def register(app: typer.Typer) -> None:
         "weights": weights,
         "diagnose": diagnose,
         "apply": apply,
+        "clone": clone,
         "continue": continue_,
         "pause": pause,
         "resume": resume,
@@ -271,6 +272,17 @@ def apply(
 ) -> None:
     """Try a remedy of the diagnosis in a new job. Prints its id."""
     _child(session, find(session, job).apply(remedy), watch, timeout)
+
+
+def clone(
+    session: Session,
+    job: JobId,
+    set: Sets = [],  # noqa: A002, B006
+    watch: Wait = False,
+    timeout: Timeout = None,
+) -> None:
+    """Queue a job of the same spec, with changes. Prints its id."""
+    _child(session, find(session, job).clone(changed({}, set)), watch, timeout)
 
 
 def continue_(
