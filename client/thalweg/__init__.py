@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ServiceError,
         ThalwegError,
         UnreachableError,
+        UnsendableError,
         WaitTimeoutError,
     )
     from thalweg.events import Event
@@ -65,6 +66,7 @@ __all__ = [
     "Study",
     "ThalwegError",
     "UnreachableError",
+    "UnsendableError",
     "WaitTimeoutError",
 ]
 

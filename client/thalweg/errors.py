@@ -19,6 +19,10 @@ class UnreachableError(ThalwegError):
     """The service did not answer, however often it was asked."""
 
 
+class UnsendableError(ThalwegError, ValueError):
+    """What was to be sent has values that JSON has not; nothing was sent."""
+
+
 class WaitTimeoutError(ThalwegError, TimeoutError):
     """Something has not ended within the time that the caller would wait."""
 

@@ -273,8 +273,30 @@ def test_all_mistakes_come_at_once(client: Client) -> None:
     with pytest.raises(thalweg.InvalidRequestError) as caught:
         client.studies.create(cast("Any", wrong))
     assert len(caught.value.errors) == 2
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        create(client, SPHERE, seed=math.nan)
+
+
+def test_what_json_has_not_is_told_with_its_place_and_not_sent(client: Client) -> None:
+    ring: list[Any] = []
+    ring.append(ring)
+    for value, said in (
+        (math.nan, "seed is nan: give a finite number"),
+        ([1, {"a": -math.inf}], r"seed\[1\].a is -inf"),
+        (np.array([1.0, math.inf]), r"seed\[1\] is inf"),
+        ({1, 2}, "seed is {1, 2}, a set, which JSON has not"),
+        (b"x", "a bytes, which"),
+        (ring, "holds itself"),
+    ):
+        with pytest.raises(thalweg.UnsendableError, match=said):
+            create(client, SPHERE, seed=value)
+
+
+@pytest.mark.parametrize(
+    "odd", ["../../livez", "job_1?wait=60", "job_1/history", "#", "", "%2e", "job_ü", "a b", "\n"]
+)
+def test_an_id_is_one_step_of_a_path_whatever_it_holds(odd: str, client: Client) -> None:
+    for get in (client.jobs.get, client.studies.get):
+        with pytest.raises(thalweg.NotFoundError):
+            get(odd)
 
 
 def test_values_of_numpy_are_taken(client: Client) -> None:

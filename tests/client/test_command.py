@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -195,6 +196,32 @@ def test_a_mistake_in_a_spec_is_told_without_a_trace(shell: Shell) -> None:
     assert "optimizer.learning_rate = 0.1). Did you mean lr?" in done.stderr
     assert done.stdout == ""
     shell.run("submit", "job.yaml", "--set", "optimizer=adam", status=1)
+    done = shell.run("submit", "job.yaml", "--set", "optimizer.lr=.nan", status=1)
+    assert done.stderr == "thalweg: optimizer.lr is nan: give a finite number\n"
+
+
+def test_a_file_that_cannot_be_written_is_told_in_a_line(shell: Shell, done: str) -> None:
+    for words in (["weights", done, "-o"], ["export", done, "-o"], ["new"]):
+        (line,) = shell.run(*words, "job.yaml/x", status=1).stderr.splitlines()
+        assert line.startswith("thalweg: ")
+        assert "job.yaml/x" in line
+
+
+def test_an_interrupt_ends_the_command_and_not_the_job(shell: Shell, client: Client) -> None:
+    endless = shell.run("submit", "job.yaml", "--set", "budget.max_steps=5000000").stdout.strip()
+    watcher = subprocess.Popen(
+        [THALWEG, "watch", endless], env=shell.environment, stderr=subprocess.PIPE, text=True
+    )
+    job = client.jobs.get(endless)
+    while job.refresh().status != "running":
+        assert job.status == "queued"
+    with pytest.raises(subprocess.TimeoutExpired):
+        watcher.wait(1.5)  # it has begun to wait, and goes on
+    watcher.send_signal(signal.SIGINT)
+    _, said = watcher.communicate(timeout=20)
+    assert (watcher.returncode, "Traceback" in said) == (130, False)
+    assert not job.refresh().ended
+    job.cancel()
 
 
 @pytest.mark.parametrize(
@@ -220,6 +247,7 @@ def test_a_wrong_change_is_told_with_its_place(setting: str, said: str) -> None:
         ("a: 1\na: 2", "the key 'a' stands twice"),
         ("- 1", "holds no spec"),
         ("", "holds no spec"),
+        ("[" * 2000, "nested too deeply"),
         ("!!python/object/apply:os.system [ls]", "could not determine a constructor"),
         ("a: \x00", "unacceptable character"),
     ],

@@ -7,7 +7,7 @@ import httpx2
 
 from thalweg._async.jobs import AsyncJobs
 from thalweg._async.studies import AsyncStudies
-from thalweg._async.transport import AsyncTransport
+from thalweg._async.transport import AsyncTransport, place
 
 Family = Literal[
     "optimizers",
@@ -104,7 +104,7 @@ class AsyncClient:
             >>> "adam" in [entry["kind"] for entry in await client.catalog("optimizers")]
             True
         """
-        found: list[dict[str, Any]] = (await self._transport.json("GET", f"/v1/catalog/{family}"))[
+        found: list[dict[str, Any]] = (await self._transport.json("GET", place("catalog", family)))[
             "data"
         ]
         return found

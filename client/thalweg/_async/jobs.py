@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from thalweg._async import calls
-from thalweg._async.transport import AsyncTransport, deadline, listed
+from thalweg._async.transport import AsyncTransport, deadline, listed, place
 from thalweg.errors import ConflictError, WaitTimeoutError
 from thalweg.events import POLL_S, Event
 from thalweg.history import History
@@ -37,7 +37,7 @@ class AsyncJob(JobRecord):
     def __init__(self, transport: AsyncTransport, data: dict[str, Any]) -> None:
         super().__init__(data)
         self._transport = transport
-        self._path = f"/v1/jobs/{self.id}"
+        self._path = place("jobs", self.id)
 
     async def refresh(self) -> Self:
         """Read the job anew."""
@@ -355,7 +355,7 @@ class AsyncJobs:
 
     async def get(self, id: str) -> AsyncJob:  # noqa: A002
         """Read a job. Raises `NotFoundError`."""
-        return AsyncJob(self._transport, await self._transport.json("GET", f"/v1/jobs/{id}"))
+        return AsyncJob(self._transport, await self._transport.json("GET", place("jobs", id)))
 
     async def list(
         self,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from thalweg._async import calls
-from thalweg._async.transport import AsyncTransport, listed
+from thalweg._async.transport import AsyncTransport, listed, place
 from thalweg.events import Event
 from thalweg.history import History
 from thalweg.records import RunRecord, StudyRecord, numbers
@@ -22,7 +22,7 @@ class AsyncRun(RunRecord):
     def __init__(self, transport: AsyncTransport, data: dict[str, Any]) -> None:
         super().__init__(data)
         self._transport = transport
-        self._path = f"/v1/studies/{self.study_id}/runs/{self.index}"
+        self._path = place("studies", self.study_id, "runs", self.index)
 
     async def spec(self) -> "JobSpec":
         """Return the run's spec, resolved: created as a job it repeats the run alone."""
@@ -72,7 +72,7 @@ class AsyncStudy(StudyRecord):
     def __init__(self, transport: AsyncTransport, data: dict[str, Any]) -> None:
         super().__init__(data)
         self._transport = transport
-        self._path = f"/v1/studies/{self.id}"
+        self._path = place("studies", self.id)
 
     async def refresh(self) -> Self:
         """Read the study anew."""
@@ -113,7 +113,7 @@ class AsyncStudy(StudyRecord):
 
     async def run(self, index: int) -> AsyncRun:
         """Read one run. Raises `NotFoundError`."""
-        data = await self._transport.json("GET", f"{self._path}/runs/{index}")
+        data = await self._transport.json("GET", place("studies", self.id, "runs", index))
         return AsyncRun(self._transport, data)
 
     async def best(self) -> "JobSpec":
@@ -194,7 +194,7 @@ class AsyncStudies:
 
     async def get(self, id: str) -> AsyncStudy:  # noqa: A002
         """Read a study. Raises `NotFoundError`."""
-        return AsyncStudy(self._transport, await self._transport.json("GET", f"/v1/studies/{id}"))
+        return AsyncStudy(self._transport, await self._transport.json("GET", place("studies", id)))
 
     async def list(
         self,

@@ -8,7 +8,7 @@ import httpx2
 
 from thalweg._sync.jobs import Jobs
 from thalweg._sync.studies import Studies
-from thalweg._sync.transport import Transport
+from thalweg._sync.transport import Transport, place
 
 Family = Literal[
     "optimizers",
@@ -105,7 +105,9 @@ class Client:
             >>> "adam" in [entry["kind"] for entry in client.catalog("optimizers")]
             True
         """
-        found: list[dict[str, Any]] = (self._transport.json("GET", f"/v1/catalog/{family}"))["data"]
+        found: list[dict[str, Any]] = (self._transport.json("GET", place("catalog", family)))[
+            "data"
+        ]
         return found
 
     def workers(self) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from thalweg._sync import calls
-from thalweg._sync.transport import Transport, deadline, listed
+from thalweg._sync.transport import Transport, deadline, listed, place
 from thalweg.errors import ConflictError, WaitTimeoutError
 from thalweg.events import POLL_S, Event
 from thalweg.history import History
@@ -38,7 +38,7 @@ class Job(JobRecord):
     def __init__(self, transport: Transport, data: dict[str, Any]) -> None:
         super().__init__(data)
         self._transport = transport
-        self._path = f"/v1/jobs/{self.id}"
+        self._path = place("jobs", self.id)
 
     def refresh(self) -> Self:
         """Read the job anew."""
@@ -354,7 +354,7 @@ class Jobs:
 
     def get(self, id: str) -> Job:  # noqa: A002
         """Read a job. Raises `NotFoundError`."""
-        return Job(self._transport, self._transport.json("GET", f"/v1/jobs/{id}"))
+        return Job(self._transport, self._transport.json("GET", place("jobs", id)))
 
     def list(
         self,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from thalweg._sync import calls
-from thalweg._sync.transport import Transport, listed
+from thalweg._sync.transport import Transport, listed, place
 from thalweg.events import Event
 from thalweg.history import History
 from thalweg.records import RunRecord, StudyRecord, numbers
@@ -23,7 +23,7 @@ class Run(RunRecord):
     def __init__(self, transport: Transport, data: dict[str, Any]) -> None:
         super().__init__(data)
         self._transport = transport
-        self._path = f"/v1/studies/{self.study_id}/runs/{self.index}"
+        self._path = place("studies", self.study_id, "runs", self.index)
 
     def spec(self) -> "JobSpec":
         """Return the run's spec, resolved: created as a job it repeats the run alone."""
@@ -73,7 +73,7 @@ class Study(StudyRecord):
     def __init__(self, transport: Transport, data: dict[str, Any]) -> None:
         super().__init__(data)
         self._transport = transport
-        self._path = f"/v1/studies/{self.id}"
+        self._path = place("studies", self.id)
 
     def refresh(self) -> Self:
         """Read the study anew."""
@@ -114,7 +114,7 @@ class Study(StudyRecord):
 
     def run(self, index: int) -> Run:
         """Read one run. Raises `NotFoundError`."""
-        data = self._transport.json("GET", f"{self._path}/runs/{index}")
+        data = self._transport.json("GET", place("studies", self.id, "runs", index))
         return Run(self._transport, data)
 
     def best(self) -> "JobSpec":
@@ -191,7 +191,7 @@ class Studies:
 
     def get(self, id: str) -> Study:  # noqa: A002
         """Read a study. Raises `NotFoundError`."""
-        return Study(self._transport, self._transport.json("GET", f"/v1/studies/{id}"))
+        return Study(self._transport, self._transport.json("GET", place("studies", id)))
 
     def list(
         self,

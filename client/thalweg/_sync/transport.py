@@ -2,17 +2,19 @@
 """Requests on their way to the service, and replies on their way back."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import sleep
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import httpx2
 
 from thalweg import __version__
-from thalweg.errors import ThalwegError, UnreachableError, error_of
+from thalweg.errors import ThalwegError, UnreachableError, UnsendableError, error_of
 from thalweg.retries import Tries, retry_after
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
@@ -71,7 +73,7 @@ class Transport:
         """Make a request. `wait_s`: how long the service may hold the reply by agreement."""
         known = {**self._headers, **headers}
         if body is not None:
-            content = json.dumps(body, allow_nan=False, default=plain).encode()
+            content = encoded(body)
             known["Content-Type"] = "application/json"
         return self._http.build_request(
             method,
@@ -210,11 +212,44 @@ def word(value: Any) -> str:
     return str(value)
 
 
+def encoded(body: Any) -> bytes:
+    """Return JSON. Raises `UnsendableError` with every value that JSON has not, and its path."""
+    try:
+        return json.dumps(body, allow_nan=False, default=plain).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        try:
+            found = list(unsendable(body, ""))
+        except RecursionError:
+            found = ["it is nested too deeply, or holds itself"]
+        raise UnsendableError("; ".join(found) or str(error)) from error
+
+
+def unsendable(value: Any, path: str) -> Iterator[str]:
+    """Yield what is wrong with each value that JSON has not."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from unsendable(each, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from unsendable(each, f"{path}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{path} is {value}: give a finite number"
+    elif not isinstance(value, str | int | float | None):
+        yield f"{path} is {value!r:.60}, a {type(value).__name__}, which JSON has not"
+
+
 def plain(value: Any) -> Any:
     """Return a value of NumPy's as JSON has it. Raises `TypeError` for anything else."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} {value!r} is no value of JSON")
+    raise TypeError(type(value).__name__)
+
+
+def place(*names: Any) -> str:
+    """Return a path below `/v1`: each name is one step of it, whatever characters it has."""
+    return "/v1/" + "/".join(quote(str(name), safe="") for name in names)
 
 
 def refusal(reply: httpx2.Response, sent: Any) -> ThalwegError:

@@ -128,5 +128,7 @@ def main() -> None:
         text, status = told_by(error)
         print(f"thalweg: {text}", file=sys.stderr)
         sys.exit(status)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"thalweg: {named}{error.strerror or error}", file=sys.stderr)
+        sys.exit(Status.REFUSED)

@@ -1,6 +1,6 @@
 """Files of jobs and studies, and changes of them on the command line."""
 
-import json
+import copy
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,6 +39,8 @@ def parse(text: str, name: str) -> Any:
 
     try:
         return yaml.load(text, loader())  # noqa: S506
+    except RecursionError as error:
+        raise FileError(f"{name} is nested too deeply") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
@@ -81,7 +83,7 @@ def loader() -> Any:
 def changed(spec: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Return a spec with changes such as `optimizer.lr=0.01`. The value is YAML: a number, a word,
     `[64, 32]`, `{kind: adam}`; `null` for nothing. Raises `FileError`."""
-    made = json.loads(json.dumps(spec))
+    made = copy.deepcopy(spec)
     for setting in settings:
         path, equals, text = setting.partition("=")
         names = path.strip().split(".")
@@ -91,8 +93,7 @@ def changed(spec: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
         for name in names[:-1]:
             place = _within(place, name, setting)
         _put(place, names[-1], parse(text, f"--set {setting}"), setting)
-    found: dict[str, Any] = made
-    return found
+    return made
 
 
 def _within(place: Any, name: str, setting: str) -> Any:
