@@ -33,6 +33,7 @@ help:
 	@echo "                 halving       what a short first rung costs                    3 min"
 	@echo "                 auto-lr       rates that are found are as good as a grid's     3 min"
 	@echo "                 large-csv     a CSV of 1 GB is checked soon enough              3 min"
+	@echo "                 streams       500 readers of one job lose nothing              1 min"
 	@echo "                 faults        500 kills, freezes and outages lose no job      12 min"
 	@echo "                 study-faults  200 of them lose no study                        7 min"
 	@echo "                 job-life      any calls in any order keep to the statuses      6 min"

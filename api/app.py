@@ -12,6 +12,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from api.events import routes as events
 from api.history import routes as history
 from api.http import errors
 from api.http.compression import Compression
@@ -21,6 +22,7 @@ from api.jobs import comparison, continuation, diagnosis, results
 from api.jobs import routes as jobs
 from api.services.dependencies import Services
 from api.services.dispatch import Dispatcher
+from api.services.hub import EventHub
 from api.services.waiting import EndFeed
 from api.studies import results as study_results
 from api.studies import routes as studies
@@ -58,11 +60,12 @@ def create_app(
         artifacts,
         dispatcher,
         EndFeed(store, poll_s),
+        EventHub.of(settings, store.events),
         Limits.of(settings),
     )
     rooms = (
         jobs, continuation, history, results, comparison, diagnosis, studies, study_runs,
-        study_results, catalog, system, usage, docs,
+        study_results, events, catalog, system, usage, docs,
     )  # fmt: skip
     app = FastAPI(
         title="Thalweg",
@@ -79,6 +82,7 @@ def create_app(
     app.state.services = services
     app.state.refusal = None
     app.state.tracing = tracing
+    app.state.models = events.MODELS  # that no reply has by itself
     app.state.documentation = docs.Documentation(app, settings.root_path)
     app.add_middleware(Compression)
     app.add_middleware(
@@ -105,6 +109,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Keep the background parts alive as long as the application."""
     services: Services = app.state.services
     services.feed.start()
+    services.hub.start()
     services.dispatcher.start()
     opening: asyncio.Task[None] | None = None
     try:
@@ -120,6 +125,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             with contextlib.suppress(asyncio.CancelledError):
                 await opening
         services.dispatcher.stop()
+        await services.hub.stop()
         await services.feed.stop()
         await services.store.aclose()
         if app.state.tracing is not None:

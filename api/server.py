@@ -68,7 +68,7 @@ def run(settings: Settings) -> None:
         # A request leaves little to the collector: counting references frees most objects.
         gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
         note(logging.INFO, "listening", address=address, port=port, pid=os.getpid())
-        _Server(config, app.state.services.feed.release).run(sockets=[listening])
+        _Server(config, app.state.services.release).run(sockets=[listening])
     if app.state.refusal is not None:
         raise CannotServeError(app.state.refusal)
 
@@ -152,7 +152,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Answers those who wait for a job as soon as it is told to end."""
+    """Answers those who wait for a job, and ends streams, as soon as it is told to end."""
 
     def __init__(self, config: uvicorn.Config, release: Any) -> None:
         super().__init__(config)

@@ -54,6 +54,11 @@ TRIALS = {
         "a CSV of 1 GB is checked in at most 4 x the library's own time (docs/figures.md)",
         3,
     ),
+    "streams": Trial(
+        ("-m", "tests.api.events"),
+        "500 readers of one job lose nothing, 2,000 idle ones cost little (docs/figures.md)",
+        1,
+    ),
     "faults": Trial(
         ("-m", "tests.faults"),
         "no job is lost, doubled or changed by 500 faults (docs/reliability.md)",

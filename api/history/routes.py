@@ -88,11 +88,11 @@ def question_of(query: HistoryQuery) -> Question:
         for name in ("after", "limit")
         if query.points is not None and getattr(query, name) is not None
     ]
-    series = None if query.series is None else tuple(query.series.split(","))
-    if series and (len(set(series)) < len(series) or "" in series):
-        given = ",".join(series)[:80]
-        message = f"series: needs different names with commas between; given {given!r}."
-        mistakes.append(FieldError("series", "malformed", message))
+    series = None
+    try:
+        series = series_in(query.series)
+    except InvalidInputError as error:
+        mistakes += error.errors
     if query.kind != "system" and query.after is not None and not query.after.is_integer():
         message = f"after: must be a whole number, a step; given {query.after:g}."
         mistakes.append(FieldError("after", "int_parsing", message))
@@ -100,6 +100,17 @@ def question_of(query: HistoryQuery) -> Question:
         raise InvalidInputError(mistakes)
     kind: HistoryKind = "eval" if query.kind == "eval" else "train"
     return Question(kind, series, query.after, query.limit or DEFAULT_LIMIT, query.points)
+
+
+def series_in(text: str | None) -> tuple[str, ...] | None:
+    """Read the names of series; None: all. Raises `InvalidInputError`."""
+    if text is None:
+        return None
+    series = tuple(text.split(","))
+    if len(set(series)) < len(series) or "" in series:
+        message = f"series: needs different names with commas between; given {text[:80]!r}."
+        raise InvalidInputError([FieldError("series", "malformed", message)])
+    return series
 
 
 def _next_page(request: Request, query: HistoryQuery, found: Answer) -> str | None:

@@ -115,13 +115,28 @@ async def answer(
     else:
         columns = await _view(store, name, question, meta, names, most)
         method, end = METHOD, meta.num_rows
-    more = {each: await _derived(each, store, name, meta, columns["step"]) for each in derived}
+    steps = columns["step"]
+    more = {each: await derived_series(each, store, name, meta, steps) for each in derived}
+    whose = whose or {"job_id": name}
+    return answer_of(whose, question.kind, meta, [*names, *derived], columns | more, end, method)
+
+
+def answer_of(
+    whose: Mapping[str, str | int],
+    kind: HistoryKind,
+    meta: HistoryMeta,
+    names: Sequence[str],
+    columns: Columns,
+    end: int,
+    method: Literal["exact", "minmax"] = "exact",
+) -> Answer:
+    """Make the answer of `columns`, which have `step` and the series `names`. `end`: the row after
+    the last of them."""
     return Answer(
-        whose=whose or {"job_id": name},
-        kind=question.kind,
+        whose=whose,
+        kind=kind,
         columns={"step": columns["step"].astype(np.int64)}
-        | {series: columns[series] for series in names}
-        | more,
+        | {series: columns[series] for series in names},
         total=meta.num_rows,
         method=method,
         reaches_end=end >= meta.num_rows,
@@ -176,7 +191,7 @@ def _chosen_samples(series: Sequence[str], known: Sequence[str]) -> list[str]:
     return [name for name in known if name in series]
 
 
-async def _derived(
+async def derived_series(
     series: str,
     store: ApiStore,
     name: str,
@@ -214,7 +229,7 @@ def no_rows(question: Question, whose: Mapping[str, str | int], *, terminal: boo
 
     Raises `InvalidInputError` for one that no history has.
     """
-    names = [] if question.series is None else _chosen(question.series, _POSSIBLE[question.kind])
+    names = [] if question.series is None else possible_series(question.series, question.kind)
     names += [each for each in DERIVED if each in (question.series or ())]
     return Answer(
         whose=whose,
@@ -315,6 +330,12 @@ def wanted_series(question: Question, meta: HistoryMeta) -> list[str]:
     """
     known = list(meta.layout.widths)
     return known if question.series is None else _chosen(question.series, known)
+
+
+def possible_series(series: Sequence[str], kind: HistoryKind) -> list[str]:
+    """List those of `series` that any history of this kind may have. Raises `InvalidInputError`
+    for others."""
+    return _chosen(series, _POSSIBLE[kind])
 
 
 def _chosen(series: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -34,6 +34,8 @@ MAX_HEAD_BYTES: Final = 2**16
 BODY_BYTES_PER_S: Final = 500
 """A body that comes faster may take as long as it takes."""
 _READER_PATIENCE: Final = 3.0
+ABORT: Final = "thalweg.abort"
+"""The scope's extension by which a reply breaks its connection off."""
 _NO_HTTP: Final = "This is not HTTP that the service understands."
 
 
@@ -174,6 +176,7 @@ class Connection(HttpToolsProtocol):
             self._begin()
             self._overhead = self._piece
         super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"call": self.transport.abort}}
 
     def on_headers_complete(self) -> None:
         if self._overhead > MAX_HEAD_BYTES:  # the head may be; most are not worth the sum

@@ -72,7 +72,8 @@ def document(app: FastAPI, root: str = "") -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    for model in (Problem, Continuation, DiagnosisRequest, RecordChange, JobClone, StudyClone):
+    own = (Problem, Continuation, DiagnosisRequest, RecordChange, JobClone, StudyClone)
+    for model in (*own, *app.state.models):
         schema = model.model_json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema

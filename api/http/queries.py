@@ -153,6 +153,38 @@ class HistoryQuery(Query):
     format: Literal["json", "csv", "ndjson", "npz"] = "json"
 
 
+def _step_or_latest(text: str) -> str:
+    if not re.fullmatch(r"-1|[0-9]{1,15}|latest", text):
+        raise PydanticCustomError("after", "must be a step (-1 or more), or latest")
+    return text
+
+
+class RowsQuery(Query):
+    kind: Literal["train", "eval"] = "train"
+    """The kind of rows: one for each recorded step, or one for each evaluation."""
+    series: Annotated[str, Field(max_length=1000)] | None = None
+    """Names of series with commas between; left out: all."""
+    after: (
+        Annotated[
+            str,
+            AfterValidator(_step_or_latest),
+            Field(json_schema_extra={"pattern": "^(-1|[0-9]{1,15}|latest)$"}),
+        ]
+        | None
+    ) = None
+    """Rows with a larger step only; `latest`: those that come from now on."""
+
+
+class StudyEventsQuery(RowsQuery):
+    run: Annotated[int, Field(ge=0), DIGITS] | None = None
+    """`index` of the run whose rows come too."""
+
+
+class EverythingQuery(RowsQuery):
+    job: Annotated[list[str], Field(max_length=100)] = []
+    """Id of a job whose rows come too; repeatable."""
+
+
 class ModelQuery(Query):
     checkpoint: Literal["final", "best", "initial", "raw"] = "final"
     """raw: the last weights that were trained, of a job whose results are of their average."""

@@ -118,6 +118,10 @@ class Diagnosis(View):
     """The reason why a diagnosis that was asked for later was not made; this is the one before."""
 
 
+class JobDiagnosis(Diagnosis):
+    job_id: JobId
+
+
 class DiagnosisLink(View):
     diagnosis: str
 
@@ -146,6 +150,7 @@ class Intervention(View):
 class Links(View):
     self: str
     history: str
+    events: str
     model: str
     diagnosis: str
 

@@ -45,6 +45,7 @@ def _computed(services: Services, job: JobRecord, place: Place) -> Json:
         "links": Links.build(
             self=path,
             history=f"{path}/history",
+            events=f"{path}/events",
             model=f"{path}/model",
             diagnosis=f"{path}/diagnosis",
         ),

@@ -20,6 +20,7 @@ from api.http.errors import UnsupportedMediaTypeError, query_names, unknown_para
 from api.http.log import RequestCounts
 from api.services.comparisons import ComparisonCache
 from api.services.dispatch import Dispatcher
+from api.services.hub import EventHub
 from api.services.waiting import EndFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import FieldError, InvalidInputError, NotFoundError
@@ -44,9 +45,15 @@ class Services:
     artifacts: ArtifactStore
     dispatcher: Dispatcher
     feed: EndFeed
+    hub: EventHub
     limits: Limits = field(default_factory=Limits)
     findings: ComparisonCache = field(default_factory=ComparisonCache)
     counts: RequestCounts = field(default_factory=RequestCounts)
+
+    def release(self) -> None:
+        """Answer all who wait, and end all streams: the process is ending."""
+        self.feed.release()
+        self.hub.close()
 
     @property
     def root(self) -> str:

@@ -65,6 +65,7 @@ class BestConfiguration(View):
 class StudyLinks(View):
     self: str
     runs: str
+    events: str
     best: str
     comparison: str
     plot: str

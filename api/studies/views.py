@@ -52,6 +52,7 @@ def _computed(services: Services, study: StudyRecord, place: Place, best: Json |
         "links": StudyLinks.build(
             self=path,
             runs=f"{path}/runs",
+            events=f"{path}/events",
             best=f"{path}/best",
             comparison=f"{path}/comparison",
             plot=f"{path}/plot",

@@ -130,7 +130,7 @@ class JobExecution(Training[Claim]):
                     self._rows.set(checkpoints_kept=self._supervision.kept)
             case Intervened(interventions, rewound, dropped):
                 for kind, num_rows in (rewound or {}).items():
-                    self._rows.rewind(kind, num_rows)
+                    self._rows.rewind(kind, num_rows, interventions)
                 self._progress.drop(dropped)
                 checkpoints = self._progress.checkpoints
                 self._rows.set(interventions=interventions, checkpoints=checkpoints)

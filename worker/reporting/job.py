@@ -47,6 +47,7 @@ class JobRows(Writer[Append]):
         self._store = store
         self._claim = claim
         self._to_truncate: set[HistoryKind] = {"train", "eval"} if resumed else set()
+        self._rewinds = 0
         self._kept: list[Rows] = []
         self._keep_bytes = 0 if resumed else keep_bytes
         self._untold: list[TimelineEntry] = []
@@ -61,7 +62,7 @@ class JobRows(Writer[Append]):
         cut = kind in self._to_truncate
         stop = first_row + len(columns["step"])
         self._num_rows[kind] = stop
-        rows = Rows(kind, first_row, columns, truncate=cut, times=times)
+        rows = Rows(kind, first_row, columns, truncate=cut, times=times, rewinds=self._rewinds)
         self._to_truncate.discard(kind)
         if self._keep_bytes:
             self._keep_bytes = max(0, self._keep_bytes - rows.num_bytes)
@@ -78,9 +79,10 @@ class JobRows(Writer[Append]):
             if kind in layouts
         )
 
-    def rewind(self, kind: HistoryKind, num_rows: int) -> None:
+    def rewind(self, kind: HistoryKind, num_rows: int, interventions: Sequence[Json]) -> None:
         """Take back the rows from `num_rows` on: the run has gone back, and they are none of it any
-        more."""
+        more. `interventions`: all so far, that which made it go back included."""
+        self._rewinds = _num_rewinds(interventions)
         layout = self._claim.layouts.get(kind)
         if layout is None:
             return
@@ -88,7 +90,9 @@ class JobRows(Writer[Append]):
         self._num_rows[kind] = num_rows
         columns = {name: np.empty((0, width) if name == "x" else 0) for name, width in widths}
         self._keep_bytes, self._kept = 0, []
-        self._put([Rows(kind, num_rows, {"step": np.empty(0), **columns}, truncate=True)])
+        nothing = {"step": np.empty(0), **columns}
+        back = Rows(kind, num_rows, nothing, truncate=True, rewinds=self._rewinds, is_rewind=True)
+        self._put([back])
 
     def set(self, **fields: object) -> None:
         """Set fields of the record (`WorkerStore.update`): the last value of each is written. A
@@ -97,6 +101,7 @@ class JobRows(Writer[Append]):
         if isinstance(phase, str):
             self.tell("phase", phase)
         if isinstance(interventions, list):
+            self._rewinds = _num_rewinds(interventions)
             self._tell_interventions(interventions)
         self._note(fields)
 
@@ -157,10 +162,20 @@ class JobRows(Writer[Append]):
                 if left:
                     self._store.update(self._claim, {}, rows=left)
                 left = []
-                self._store.truncate_rows(self._claim, batch.kind, batch.first_row)
+                self._store.truncate_rows(
+                    self._claim,
+                    batch.kind,
+                    batch.first_row,
+                    batch.rewinds,
+                    is_rewind=batch.is_rewind,
+                )
             if batch.num_rows:
                 left.append((batch.kind, batch.first_row, batch.columns))
         return left
+
+
+def _num_rewinds(interventions: Sequence[Json]) -> int:
+    return sum(each["action"] == "rollback" for each in interventions)
 
 
 def _mark(intervention: Json) -> tuple[int, str, float | None]:

@@ -24,9 +24,10 @@ History = tuple[int, HistoryKind]
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows `first_row …` of a history. `truncate`: the history is first cut down to `first_row`.
-    `run`: whose it is, where there are several. `arrived`: when, on a monotonic clock; of rows that
-    were in a file, long ago. `times`: when a job came to them and to those before them."""
+    """Rows `first_row …` of a history. `truncate`: the history is first cut down to `first_row`,
+    after so many `rewinds` of the run; `is_rewind`: this is the last of them. `run`: whose it is,
+    where there are several. `arrived`: when, on a monotonic clock; of rows that were in a file,
+    long ago. `times`: when a job came to them and to those before them."""
 
     kind: HistoryKind
     first_row: int
@@ -35,6 +36,8 @@ class Rows:
     run: int = 0
     arrived: float = field(default_factory=time.monotonic)
     times: Times = ()
+    rewinds: int | None = None
+    is_rewind: bool = False
 
     @property
     def num_rows(self) -> int:
@@ -154,6 +157,8 @@ class Spool:
             "truncate": rows.truncate,
             "run": rows.run,
             "times": rows.times,
+            "rewinds": rows.rewinds,
+            "is_rewind": rows.is_rewind,
             "type": "rows",
         }
         self._file.write(frames.pack(header, rows.columns))

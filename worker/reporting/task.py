@@ -142,7 +142,8 @@ class TaskRows(Writer[RunRows]):
             stop = start + length
             its_own = {name: column[start:stop] for name, column in rows.columns.items()}
             cut = rows.truncate or (run, rows.kind) in self._to_truncate
-            several.append(Rows(rows.kind, first_row, its_own, cut, run))
+            batch = Rows(rows.kind, first_row, its_own, cut, run, is_rewind=rows.truncate)
+            several.append(batch)
             self._to_truncate.discard((run, rows.kind))
             start = stop
         if rows.times:
@@ -250,12 +251,16 @@ class TaskRows(Writer[RunRows]):
         """Decide where rows are to lie. `alone`: no other rows of its history are written with
         it."""
         history: History = (batch.run, batch.kind)
-        bundled = alone and self._placing.makes_segment(
-            history,
-            batch.first_row,
-            batch.num_rows,
-            last=batch.run in self._over and not self._more_waits(batch),
-            anew=batch.truncate,
+        bundled = (
+            alone
+            and not batch.is_rewind
+            and self._placing.makes_segment(
+                history,
+                batch.first_row,
+                batch.num_rows,
+                last=batch.run in self._over and not self._more_waits(batch),
+                anew=batch.truncate,
+            )
         )
         # Rows in bundles move into chunks when they are cut, even if nothing is cut off.
         moves = not bundled and self._placing.goes_to_chunks(history)
@@ -267,6 +272,7 @@ class TaskRows(Writer[RunRows]):
             columns=batch.columns,
             truncate=batch.truncate or moves,
             bundled=bundled,
+            is_rewind=batch.is_rewind,
         )
 
     def _send(self, rows: list[RunRows], notes: Notes) -> None:

@@ -85,6 +85,7 @@ FIELDS: Final[dict[str, str]] = {
     "lr_after": "Factor on the rate from then on.",
     "self": "Itself.",
     "history": "Its rows.",
+    "events": "Its stream of events (server-sent).",
     "model": "Its weights.",
     "Links.diagnosis": "Its diagnosis.",
     "DiagnosisLink.diagnosis": "Where the diagnosis will be.",

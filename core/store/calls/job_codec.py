@@ -91,14 +91,22 @@ def decode_layouts(fields: Fields) -> dict[HistoryKind, HistoryLayout]:
     }
 
 
-META_FIELDS: Final = ("status", "layout:{}", "rows:{}", "last:{}", "nonfinite:{}", "segments:{}")
+META_FIELDS: Final = (
+    "status",
+    "layout:{}",
+    "rows:{}",
+    "last:{}",
+    "nonfinite:{}",
+    "segments:{}",
+    "rewinds:{}",
+)
 """Fields of the hash that `decode_meta` takes, in order, to be formatted with the kind."""
 
 
 def decode_meta(values: Sequence[bytes | None]) -> HistoryMeta:
     """Read the meta of a history of a job that exists. A kind that the job has no layout for has no
     series and no rows."""
-    status, layout, rows, last, nonfinite, segments = values
+    status, layout, rows, last, nonfinite, segments, rewinds = values
     assert status is not None
     return HistoryMeta(
         status=cast(Status, status.decode()),
@@ -107,6 +115,7 @@ def decode_meta(values: Sequence[bytes | None]) -> HistoryMeta:
         last_step=None if last is None else int(last),
         first_nonfinite_step=None if nonfinite is None else int(nonfinite),
         segments=() if segments is None else decode_segments(segments),
+        rewinds=tuple(int(row) for row in (rewinds or b"").split(b";")[:-1]),
     )
 
 

@@ -115,7 +115,7 @@ def free_rest(
     for start in range(0, len(names), UNLINK_BATCH):
         yield [command("UNLINK", *names[start : start + UNLINK_BATCH])]
     yield [
-        command("UNLINK", *(f"{key}/{what}" for what in ("tasks", "open", "bundles"))),
+        command("UNLINK", *(f"{key}/{what}" for what in ("tasks", "open", "bundles", "ended"))),
         command("UNLINK", f"{namespace}:trash:{study_id}"),
         command("SREM", f"{namespace}:trash", study_id),
     ]

@@ -92,14 +92,22 @@ def task_time_calls(
 
 
 def truncate_call(
-    claim: Claim | TaskClaim, of_run: str, kind: HistoryKind, layout: HistoryLayout, num_rows: int
+    claim: Claim | TaskClaim,
+    of_run: str,
+    kind: HistoryKind,
+    layout: HistoryLayout,
+    num_rows: int,
+    rewinds: int | None = None,
+    *,
+    is_rewind: bool = False,
 ) -> Call:
-    """Forget the rows from `num_rows` on."""
+    """Forget the rows from `num_rows` on; the others as of `WorkerStore.truncate_rows`."""
     last = layout.step_of(num_rows - 1) if num_rows else ""
     names: list[Any] = []
     for series in layout.widths:
         names += [chunk_name(kind, series), layout.chunk_rows(series), 8 * layout.widths[series]]
-    return call_script("truncate", *held(claim), of_run, kind, num_rows, last, *names)
+    counted = ("" if rewinds is None else rewinds, "1" if is_rewind else "")
+    return call_script("truncate", *held(claim), of_run, kind, num_rows, last, *counted, *names)
 
 
 def status_in(answer: Any, claim: Claim | TaskClaim) -> Status:

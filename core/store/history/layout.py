@@ -71,7 +71,8 @@ class HistoryMeta:
 
     `status` is the job's or run's: once it is terminal, no row comes after these. `last_step` is
     the last row's step (None without rows). `first_nonfinite_step` is of `loss`. `segments` hold
-    all rows, one after another; none where the rows lie in chunks of their own.
+    all rows, one after another; none where the rows lie in chunks of their own. `rewinds`: the row
+    that it went back to, each time that `on_divergence` took rows back and others came.
     """
 
     status: Status
@@ -80,6 +81,7 @@ class HistoryMeta:
     last_step: int | None
     first_nonfinite_step: int | None
     segments: tuple[Segment, ...] = ()
+    rewinds: tuple[int, ...] = ()
 
 
 # Layouts of a job's or run's histories, from its resolved spec.
@@ -106,9 +108,9 @@ def layouts_of(spec: JobSpec, size: Extent | None = None) -> dict[HistoryKind, H
 
 @dataclass(frozen=True)
 class RunRows:
-    """Rows of one run's history, from `first_row` on. `truncate`: it is first cut down to there.
-    `bundled`: they lie with other runs' rows, as do all before them
-    (`core.store.history.bundles`)."""
+    """Rows of one run's history, from `first_row` on. `truncate`: it is first cut down to there,
+    `is_rewind`: since what came after was taken back (`HistoryMeta.rewinds`). `bundled`: they lie
+    with other runs' rows, as do all before them (`core.store.history.bundles`)."""
 
     index: int
     kind: HistoryKind
@@ -117,3 +119,4 @@ class RunRows:
     columns: Columns
     truncate: bool = False
     bundled: bool = False
+    is_rewind: bool = False

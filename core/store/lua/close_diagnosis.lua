@@ -7,6 +7,9 @@ if ARGV[3] == '' and ARGV[4] == '' then
   redis.call('ZADD', DIAGNOSES, now_ms(), id)
   return {'ok'}
 end
-if ARGV[3] ~= '' then set(id, 'diagnosis', ARGV[3]) end
+if ARGV[3] ~= '' then
+  set(id, 'diagnosis', ARGV[3])
+  note_event('diagnosis', id)
+end
 settle_diagnosis(id, ARGV[4])
 return {'ok'}

@@ -27,6 +27,7 @@ end
 redis.call('ZADD', status_key('queued', id), 0, id)
 redis.call('ZADD', index_key(id), 0, id)
 add_to_total('created', is_study(id) and 'study' or 'job', device_class(field(id, 'queue')))
+note_event('status', id)
 if ARGV[3] ~= '' then
   redis.call('HSET', memory, 'fingerprint', fingerprint, 'job', id)
   redis.call('EXPIRE', memory, ARGV[5])

@@ -118,6 +118,13 @@ local function tell(id, event, detail)
   tell_lines(study_of(id) or id, timestamp() .. ' ' .. event .. ' ' .. string.gsub(detail, '%c', ' '))
 end
 
+-- The log of what happened to jobs, studies and runs: the last LOG_LENGTH entries at least, numbered
+-- 1-1, 1-2, ... without a gap. An entry says what (`status`, `diagnosis`, `end`, `run`), and to whom.
+local LOG_LENGTH = 10000
+local function note_event(what, name)
+  redis.call('XADD', NS .. 'events', 'MAXLEN', '~', LOG_LENGTH, '1-*', 'e', what .. ' ' .. name)
+end
+
 -- Tell those who wait for its end.
 local function publish(id) redis.call('PUBLISH', NS .. 'ended', id) end
 
@@ -193,6 +200,7 @@ local function move(id, to)
   local from = field(id, 'status')
   if not (from and MOVES[from][to]) then return false end
   set(id, 'status', to)
+  if not is_task(id) then note_event('status', id) end
   redis.call('ZREM', status_key(from, id), id)
   if not (is_task(id) and TERMINAL[to]) then redis.call('ZADD', status_key(to, id), 0, id) end
   if not is_study(id) and (from == 'queued' or to == 'queued') then
@@ -212,6 +220,7 @@ local function move(id, to)
       tell(id, 'ended', to)
       set_apart_or_not(id, now_ms())
       add_to_total('ended', is_study(id) and 'study' or 'job', to, field(id, 'outcome') or 'none')
+      note_event('end', id)
       publish(id)
     end
   end
@@ -262,10 +271,12 @@ local function end_attempt(id, ending, call)
 end
 
 -- Studies. The study's hash counts its runs by status (`count:...`); a set holds its open tasks,
--- another all that there were, and a third the names of its bundles of histories.
+-- another all that there were, and a third the names of its bundles of histories. A list holds the
+-- indices of the runs that have ended, in the order of their ends.
 local function open_key(study) return job_key(study) .. '/open' end
 local function tasks_key(study) return job_key(study) .. '/tasks' end
 local function bundles_key(study) return job_key(study) .. '/bundles' end
+local function ended_key(study) return job_key(study) .. '/ended' end
 local function run_of(study, index) return study .. ':' .. index end
 local function count(study, what, by) redis.call('HINCRBY', job_key(study), 'count:' .. what, by) end
 
@@ -278,6 +289,10 @@ local function set_run(study, index, status, outcome)
   count(study, old, -1)
   count(study, status, 1)
   if outcome == 'diverged' then count(study, 'diverged', 1) end
+  if TERMINAL[status] then
+    redis.call('RPUSH', ended_key(study), index)
+    note_event('run', run)
+  end
   return true
 end
 
@@ -440,6 +455,7 @@ local function set_fields(id, first)
     elseif value == '' then
       unset(id, name)
     else
+      if name == 'diagnosis' and field(id, name) ~= value then note_event('diagnosis', id) end
       set(id, name, value)
     end
   end

@@ -11,7 +11,7 @@ its id.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,11 @@ from core.store.protocols.types import (
     Idempotency,
     JobFilter,
     JobPage,
+    LogPage,
     NewJob,
     NewStudy,
     Runs,
+    Snapshot,
     Stamp,
     StoreMemory,
     StudyPage,
@@ -132,6 +134,36 @@ class ApiStudies(Records[NewStudy, StudyRecord, CreatedStudy, StudyPage], Protoc
         ...
 
 
+LOG: Final = "events"
+"""The name of the log in `ApiEvents.changed`."""
+
+
+class ApiEvents(Protocol):
+    """The calls of those who follow changes, `ApiStore.events`. Each is one round trip, and all may
+    raise `StoreUnavailableError`."""
+
+    async def changed(self, stamps: Mapping[str, str]) -> Mapping[str, Snapshot | str | None]:
+        """Read what has changed of these jobs, studies and runs since it had this stamp (empty:
+        never seen), and nothing of the others; None for what is not there (any more). Of the log
+        (`LOG`) the number of its last entry, which is its stamp."""
+        ...
+
+    async def log(self, after: int, limit: int) -> LogPage:
+        """Read the entries after this number, at most `limit`. At least the last 10,000 are
+        kept."""
+        ...
+
+    async def present(self, num_ended: int) -> Sequence[str]:
+        """List the ids of all jobs and studies that have not ended, and of the `num_ended` that
+        ended last, those made first before the others, jobs before studies."""
+        ...
+
+    async def ended_runs(self, study_id: str, first: int, limit: int) -> Sequence[int]:
+        """List the indices of runs that have ended, in the order of their ends, from the
+        `first`th on. Runs that ended before the order was kept stand in no such list."""
+        ...
+
+
 class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
     """The API's side: jobs, and what is neither a job's nor a study's alone.
 
@@ -141,6 +173,9 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
 
     @property
     def studies(self) -> ApiStudies: ...
+
+    @property
+    def events(self) -> ApiEvents: ...
 
     async def aclose(self) -> None: ...
     async def open(self) -> None:

@@ -1,13 +1,13 @@
 """Types that go into the store's calls and come out of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from core.errors import StoreUnavailableError
 from core.jobs import JobRecord, Status
 from core.specs.base import Json
-from core.store.history.layout import HistoryKind, HistoryLayout
+from core.store.history.layout import HistoryKind, HistoryLayout, HistoryMeta
 from core.studies import RunRecord, StudyRecord, TaskRecord
 
 Layouts = dict[HistoryKind, HistoryLayout]
@@ -141,6 +141,46 @@ class Stamp:
 
     version: int
     status: Status
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """State of a job, a study or a run at one moment, as it is stored, but for rows.
+
+    Attributes:
+        stamp: changes with everything that is here.
+        record: of the job, study or run.
+        histories: by kind; none of a study.
+        diagnosis_mark: changes with the job's diagnosis; empty while there is none.
+    """
+
+    stamp: str
+    record: JobRecord | StudyRecord | RunRecord
+    histories: Mapping[HistoryKind, HistoryMeta] = field(default_factory=dict)
+    diagnosis_mark: str = ""
+
+
+EventKind = Literal["status", "diagnosis", "end", "run"]
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """An entry of the log: what happened, and to which job, study or run (`core.studies.run_id`).
+    Entries are numbered one after another, from 1 on."""
+
+    number: int
+    what: EventKind
+    name: str
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """Entries of the log. `first`: the number of the oldest that there is, of `last` the newest;
+    0 while there is none."""
+
+    entries: tuple[LogEntry, ...]
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,23 @@ class WorkerStore(Protocol):
         """
         ...
 
-    def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
-        """Forget rows from `num_rows` on (a resumed attempt starts below them)."""
+    def truncate_rows(
+        self,
+        claim: Claim,
+        kind: HistoryKind,
+        num_rows: int,
+        rewinds: int | None = None,
+        *,
+        is_rewind: bool = False,
+    ) -> None:
+        """Forget rows from `num_rows` on (a resumed attempt starts below them).
+
+        Args:
+            rewinds: how often the run, as the attempt has it, has gone back (`on_divergence`); None
+                where nobody counts.
+            is_rewind: this cut is the last of these times: the rows that follow are others than
+                those that were there (`HistoryMeta.rewinds`).
+        """
         ...
 
     def update(

@@ -105,8 +105,18 @@ class RedisStore:
     ) -> None:
         self._write([self._append(claim, (kind, first_row, columns))], claim)
 
-    def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
-        self._write([truncate_call(claim, "", kind, claim.layouts[kind], num_rows)], claim)
+    def truncate_rows(
+        self,
+        claim: Claim,
+        kind: HistoryKind,
+        num_rows: int,
+        rewinds: int | None = None,
+        *,
+        is_rewind: bool = False,
+    ) -> None:
+        layout = claim.layouts[kind]
+        cut = truncate_call(claim, "", kind, layout, num_rows, rewinds, is_rewind=is_rewind)
+        self._write([cut], claim)
 
     def update(
         self,

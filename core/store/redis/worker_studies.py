@@ -162,7 +162,9 @@ def _appends(claim: TaskClaim, rows: Sequence[RunRows]) -> Iterator[Call]:
     for each in rows:
         name = run_id(claim.study.id, each.index)
         if each.truncate:
-            yield truncate_call(claim, name, each.kind, each.layout, each.first_row)
+            yield truncate_call(
+                claim, name, each.kind, each.layout, each.first_row, is_rewind=each.is_rewind
+            )
         if not len(each.columns["step"]):
             continue
         if each.bundled:

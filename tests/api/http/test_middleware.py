@@ -284,6 +284,8 @@ def test_faults_are_logged_with_their_trace_and_the_requests_id(
     settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
+        events = None
+
         async def open(self) -> None:
             pass
 

@@ -51,6 +51,9 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("POST", "/v1/jobs/{job_id}/diagnosis"),
         ("POST", "/v1/jobs/{job_id}/remedies/{index}/apply"),
         ("GET", "/v1/jobs/{job_id}/history"),
+        ("GET", "/v1/jobs/{job_id}/events"),
+        ("GET", "/v1/studies/{study_id}/events"),
+        ("GET", "/v1/events"),
         ("GET", "/v1/jobs/{job_id}/model"),
         ("GET", "/v1/jobs/{job_id}/checkpoints"),
         ("POST", "/v1/jobs/{job_id}/checkpoints"),
@@ -182,6 +185,22 @@ def test_every_property_and_parameter_is_described(document: Json) -> None:
             for field, shown in part.get("properties", {}).items():
                 assert shown.get("description"), (name, field)
                 assert "title" not in shown
+
+
+def test_streams_say_the_schema_of_each_event(document: Json) -> None:
+    wanted = {
+        "/v1/jobs/{job_id}/events": "diagnosis end points status",
+        "/v1/studies/{study_id}/events": "end points run status",
+        "/v1/events": "diagnosis end points reset run status",
+    }
+    for path, events in wanted.items():
+        content = document["paths"][path]["get"]["responses"]["200"]["content"]
+        (stream,) = content.values()
+        assert sorted(stream["x-events"]) == events.split()
+        named = {each for shown in stream["x-events"].values() for each in refs(shown)}
+        assert {each.rpartition("/")[2] for each in named} <= document["components"][
+            "schemas"
+        ].keys()
 
 
 def test_components_are_named_for_what_they_are(document: Json) -> None:

@@ -16,6 +16,8 @@ from tests.worker.scenarios import GoBack
 from worker.reporting.job import Append, JobRows
 
 LAYOUT = HistoryLayout(1, {"loss": 1, "x": 2}, 100)
+ROLLBACK = {"action": "rollback", "step": 9, "lr_after": 0.1}
+SKIP = {"action": "skip", "step": 9, "lr_after": 0.1}
 CLAIM = Claim(JobRecord("job_1", "running", {}, ""), 1, 1, {"train": LAYOUT})
 
 
@@ -34,6 +36,7 @@ class Log:
 
     def __init__(self, refusals: int) -> None:
         self.rows: list[float] = []
+        self.cuts: list[tuple[int, int | None, bool]] = []
         self.refusals = refusals
 
     def _check(self) -> None:
@@ -55,8 +58,17 @@ class Log:
             steps = columns["step"].tolist()
             self.rows[first_row : first_row + len(steps)] = steps
 
-    def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
+    def truncate_rows(
+        self,
+        claim: Claim,
+        kind: HistoryKind,
+        num_rows: int,
+        rewinds: int | None = None,
+        *,
+        is_rewind: bool = False,
+    ) -> None:
         self._check()
+        self.cuts.append((num_rows, rewinds, is_rewind))
         del self.rows[num_rows:]
 
 
@@ -70,10 +82,10 @@ def test_rows_are_written_and_cut_in_order_whatever_fails(refusals: int) -> None
     log = Log(refusals)
     recorder = JobRows(cast(WorkerStore, log), CLAIM, lost=lambda: None)
     recorder.add("train", 0, columns(0, 10))
-    recorder.rewind("train", 4)
-    recorder.rewind("eval", 0)  # a history that the job has not
+    recorder.rewind("train", 4, [ROLLBACK])
+    recorder.rewind("eval", 0, [ROLLBACK])  # a history that the job has not
     recorder.add("train", 4, columns(4, 8))
-    recorder.rewind("train", 6)
+    recorder.rewind("train", 6, [ROLLBACK, SKIP, ROLLBACK])
     recorder.add("train", 6, columns(6, 1))
     recorder.seal()
     while True:
@@ -84,3 +96,15 @@ def test_rows_are_written_and_cut_in_order_whatever_fails(refusals: int) -> None
             continue
     assert log.rows == list(range(7))
     assert recorder.history("train") is None
+    assert log.cuts == [(4, 1, True), (6, 2, True)]
+
+
+def test_a_resumed_attempt_says_how_often_its_run_has_gone_back() -> None:
+    log = Log(0)
+    recorder = JobRows(cast(WorkerStore, log), CLAIM, lost=lambda: None, resumed=True)
+    log.rows = [0.0, 1.0, 2.0]
+    recorder.set(interventions=[ROLLBACK, SKIP])
+    recorder.add("train", 2, columns(2, 3))
+    recorder.seal()
+    recorder.finish(lambda rows, fields: log.update(CLAIM, fields, rows))
+    assert (log.cuts, log.rows) == ([(2, 1, False)], [0, 1, 2, 3, 4])

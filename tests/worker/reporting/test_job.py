@@ -58,7 +58,15 @@ class Shelf:
                 self.rows[kind][first_row:] = columns["step"].tolist()
             self.changed.notify_all()
 
-    def truncate_rows(self, claim: Claim, kind: HistoryKind, num_rows: int) -> None:
+    def truncate_rows(
+        self,
+        claim: Claim,
+        kind: HistoryKind,
+        num_rows: int,
+        rewinds: int | None = None,
+        *,
+        is_rewind: bool = False,
+    ) -> None:
         self._check()
         del self.rows[kind][num_rows:]
 

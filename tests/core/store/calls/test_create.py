@@ -57,6 +57,7 @@ async def test_creating_a_job_is_one_call_to_the_server(twin: Twin, raw: redis.R
         "exists",
         "rpush",
         "sadd",
+        "xadd",
     }
     assert {name.removeprefix("cmdstat_") for name in stats} <= {
         *from_scripts, "evalsha", "config|resetstat", "info", "zlexcount", "zcount", "time"
