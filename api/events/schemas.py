@@ -5,4 +5,4 @@ from api.http.schemas import View
 
 class Reset(View):
     reason: str
-    """What was lost, and what follows."""
+    """Explanation of what was lost, and of what follows."""
