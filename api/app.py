@@ -12,6 +12,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from api.datasets import routes as datasets
 from api.events import routes as events
 from api.history import routes as history
 from api.http import errors
@@ -23,6 +24,7 @@ from api.jobs import routes as jobs
 from api.services.dependencies import Services
 from api.services.dispatch import Dispatcher
 from api.services.hub import EventHub
+from api.services.uploads import StartCheck, Uploads
 from api.services.waiting import EndFeed
 from api.studies import results as study_results
 from api.studies import routes as studies
@@ -35,6 +37,7 @@ from core.settings import Settings
 from core.specs.validation.limits import Limits
 from core.store.protocols.api import ApiStore
 from core.tracing import Tracing
+from core.uploads.check import start_check
 
 _ABOUT: Final = """Optimization jobs: submit a problem and an optimizer, follow the descent, take
 the result. Studies: many descents as one, and what they say about each other. Errors are
@@ -52,8 +55,10 @@ def create_app(
     *,
     poll_s: float = 2.0,
     tracing: Tracing | None = None,
+    check: StartCheck = start_check,
 ) -> FastAPI:
-    """Create the application. `poll_s`: see `EndFeed`; `tracing` is closed with it."""
+    """Create the application. `poll_s`: see `EndFeed`; `tracing` is closed with it; `check`: see
+    `Uploads`."""
     services = Services(
         settings,
         store,
@@ -61,11 +66,12 @@ def create_app(
         dispatcher,
         EndFeed(store, poll_s),
         EventHub.of(settings, store.events),
+        Uploads(store.datasets, artifacts, settings, check),
         Limits.of(settings),
     )
     rooms = (
         jobs, continuation, history, results, comparison, diagnosis, studies, study_runs,
-        study_results, events, catalog, system, usage, docs,
+        study_results, datasets, events, catalog, system, usage, docs,
     )  # fmt: skip
     app = FastAPI(
         title="Thalweg",
@@ -88,6 +94,7 @@ def create_app(
     app.add_middleware(
         Middleware,
         max_body_bytes=settings.max_body_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
         trusted_hosts=[*settings.trusted_hosts.split(","), *_own_names(settings.host)],
         cors_origins=[each.strip() for each in settings.cors_origins.split(",") if each.strip()],
         root_path=settings.root_path,
@@ -111,6 +118,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     services.feed.start()
     services.hub.start()
     services.dispatcher.start()
+    services.uploads.start()
     opening: asyncio.Task[None] | None = None
     try:
         await services.store.open()
@@ -126,6 +134,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
                 await opening
         services.dispatcher.stop()
         await services.hub.stop()
+        await services.uploads.stop()
         await services.feed.stop()
         await services.store.aclose()
         if app.state.tracing is not None:

@@ -53,6 +53,18 @@ class ConflictError(ThalwegError):
         self.conflict_code = code
 
 
+class DataGoneError(ConflictError):
+    """A data set that the call needs is not there (any more), or not ready."""
+
+    def __init__(self, dataset_id: str) -> None:
+        super().__init__(
+            "data_unavailable",
+            f"There is no data set {dataset_id} (any more): upload it again, and post the spec with"
+            " the new id.",
+        )
+        self.dataset_id = dataset_id
+
+
 class ChangedError(ThalwegError):
     """The thing is not as the call says that it must be (`If-Match`)."""
 

@@ -8,6 +8,10 @@ from ulid import ULID
 
 JOB_PREFIX: Final = "job"
 STUDY_PREFIX: Final = "study"
+DATA_PREFIX: Final = "data"
+FILE_PREFIX: Final = "file"
+"""Prefix of the names of stored contents, which data sets with the same bytes share. No reply shows
+one."""
 
 ULID_LENGTH: Final = 26
 _TAIL: Final = "[0-9a-hjkmnp-tv-z]{26}"

@@ -155,6 +155,8 @@ class JobRecord:
     outcome: Annotated[Outcome | None, Stored("text", "close")] = None
     phase: Annotated[str | None, Stored("text", "update")] = None
     resolved: Annotated[Json, Stored("json", "update")] = field(default_factory=dict)
+    data: Annotated[Json | None, Stored("json", "update")] = None
+    """Rows of each part, features and classes; None before they are loaded, and of functions."""
     progress: Annotated[Json, Stored("json", "update")] = field(default_factory=dict)
     latest: Annotated[Json | None, Stored("json", "update")] = None
     best: Annotated[Json | None, Stored("json", "update")] = None

@@ -149,6 +149,7 @@ class TrySteps:
     specs: list[Json]
     device: str
     run: int
+    artifacts: str = ""
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,13 @@ class PhaseBegun:
     """The run has begun a phase, in which it is from now on."""
 
     name: Phase
+
+
+@dataclass(frozen=True)
+class DataLoaded:
+    """The data are in memory; `data` is the record's: rows of each part, features, classes."""
+
+    data: Json
 
 
 @dataclass(frozen=True)
@@ -415,7 +423,16 @@ class Failed:
     cpu_s: float | None = None
 
 
-JobReport = HistoryRows | Progress | PhaseBegun | Settled | SavedCheckpoint | Intervened | Restarted
+JobReport = (
+    HistoryRows
+    | Progress
+    | PhaseBegun
+    | DataLoaded
+    | Settled
+    | SavedCheckpoint
+    | Intervened
+    | Restarted
+)
 """Reports of a job's training on the way."""
 TaskReport = RowsOfRuns | PopulationProgress | RunEnded | RunFailed | Restarted
 """Reports of a task's training on the way."""

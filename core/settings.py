@@ -166,7 +166,21 @@ class Settings(BaseSettings):
     """Path under which a proxy shows the service (`/thalweg`): links in replies begin with it. The
     proxy may cut it off or leave it on."""
     max_body_bytes: Annotated[int, Field(gt=0)] = 16 * 2**20
-    """Larger request bodies are refused (413)."""
+    """Larger request bodies are refused (413); uploads have a limit of their own."""
+    max_upload_bytes: Annotated[int, Field(gt=0)] = 2 * 2**30
+    """Larger uploads are refused (413)."""
+    upload_folder: Path | None = None
+    """Folder in which uploads lie until they have been checked; none: `.uploads` in the folder of
+    the artifacts, or, where those are in an object store, a folder of the system's temporary
+    one."""
+    upload_wait_s: Annotated[float, Field(ge=0)] = 10.0
+    """Seconds for which an upload waits for the end of its check; then the reply says `checking`,
+    and the check goes on."""
+    max_checks: Annotated[int, Field(gt=0)] = 2
+    """Uploads that one API checks at the same time; others wait."""
+    dataset_age_s: Annotated[float, Field(ge=0)] = 30 * 86_400.0
+    """Seconds after which a data set expires, counted from its upload and from each job or study
+    that is made with it; one that uses it and has not ended puts that off. 0: it never does."""
     max_parameters: Annotated[int, Field(gt=0)] = 200_000_000
     """Most parameters of a model."""
     max_memory_bytes: Annotated[int, Field(gt=0)] = 8 * 2**30

@@ -61,9 +61,11 @@ def document() -> dict[str, Any]:
     from api.app import create_app
     from api.http.openapi import document as made
     from core.settings import Settings
+    from core.store.redis import AsyncRedisStore
 
-    nothing = cast("Any", None)
-    return made(create_app(Settings.model_construct(), nothing, nothing, nothing))
+    settings, nothing = Settings.model_construct(), cast("Any", None)
+    store = AsyncRedisStore(settings.redis_url, settings.namespace)  # it connects when it is asked
+    return made(create_app(settings, store, nothing, nothing))
 
 
 def reachable(schemas: Mapping[str, Any], roots: list[str]) -> list[str]:

@@ -1,5 +1,5 @@
-"""Removal of what nobody wants any more: what is left of deleted jobs, and jobs past their
-retention.
+"""Removal of what nobody wants any more: what is left of deleted jobs, jobs past their retention,
+and data sets past their age.
 
 Every worker does it, and needs no agreement with the others: each step may be done twice.
 """
@@ -48,6 +48,9 @@ class Janitor:
             expired = self._store.expire(age_s, count, BATCH)
             if expired:
                 log.info("%d jobs are past their retention", len(expired))
+        gone = self._store.expire_datasets(BATCH)
+        if gone:
+            log.info("%d data sets have expired", len(gone))
         num_freed = 0
         for job_id in self._store.trashed(BATCH):
             try:

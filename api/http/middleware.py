@@ -65,6 +65,8 @@ _CORS_EXPOSED: Final = (
     "Retry-After",
     "X-Request-Id",
 )
+UPLOADS: Final = "/v1/datasets"
+"""The path to which files are posted, which may be larger than other bodies."""
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 
@@ -119,6 +121,7 @@ class Middleware:
         self,
         app: ASGIApp,
         max_body_bytes: int,
+        max_upload_bytes: int,
         trusted_hosts: Collection[str],
         cors_origins: Collection[str] = (),
         root_path: str = "",
@@ -133,6 +136,7 @@ class Middleware:
         self._readable_app = _readable(app, self._origins)
         self._root_path = root_path
         self._max_body_bytes = max_body_bytes
+        self._max_upload_bytes = max_upload_bytes
         self._trusted = frozenset(host_of(name) for name in trusted_hosts if name.strip())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,11 +147,12 @@ class Middleware:
         request_id = request_id_of(headers.get(b"x-request-id", b""))
         scope[REQUEST_ID] = request_id.decode()
         span = self._begun(scope, headers.get(b"traceparent"))
-        exchange = _Exchange(scope, receive, send, request_id, self._max_body_bytes)
-        began = time.perf_counter()
         scope["root_path"] = self._root_path
+        limit = self._limit(scope)
+        exchange = _Exchange(scope, receive, send, request_id, limit)
+        began = time.perf_counter()
         try:
-            self._admit(scope, headers)
+            self._admit(scope, headers, limit)
             app = self._readable_app if self._may_read(headers) else self._app
             await app(scope, exchange.receive, exchange.send)
         except ThalwegError as error:
@@ -194,7 +199,13 @@ class Middleware:
         scope[TRACEPARENT] = parent
         return span
 
-    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+    def _limit(self, scope: Scope) -> int:
+        """Return how many bytes the request's body may have."""
+        if scope["method"] == "POST" and own_path(scope) == UPLOADS:
+            return self._max_upload_bytes
+        return self._max_body_bytes
+
+    def _admit(self, scope: Scope, headers: dict[bytes, bytes], limit: int) -> None:
         names = [value for name, value in scope["headers"] if name == b"host"]
         known = len(names) == 1 and self._is_ours(host_of(names[0].decode("latin-1")))
         if not known and own_path(scope) not in _PROBES:
@@ -214,8 +225,8 @@ class Middleware:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             raise MalformedRequestError("Content-Length is not a number.")
-        if int(length) > self._max_body_bytes:
-            raise _too_large(self._max_body_bytes)
+        if int(length) > limit:
+            raise _too_large(limit)
 
     async def _reply(self, reply: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         if self._may_read(dict(scope["headers"])):

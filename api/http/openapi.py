@@ -9,6 +9,7 @@ from api.http.schemas import Problem
 from core.specs.parsing.change import RecordChange
 from core.specs.parsing.clone import JobClone, StudyClone
 from core.specs.parsing.continuation import Continuation
+from core.specs.parsing.dataset import DatasetPatch
 from core.specs.parsing.diagnosis import DiagnosisRequest
 
 _REF = "#/components/schemas/{model}"
@@ -72,7 +73,15 @@ def document(app: FastAPI, root: str = "") -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    own = (Problem, Continuation, DiagnosisRequest, RecordChange, JobClone, StudyClone)
+    own = (
+        Problem,
+        Continuation,
+        DiagnosisRequest,
+        RecordChange,
+        JobClone,
+        StudyClone,
+        DatasetPatch,
+    )
     for model in (*own, *app.state.models):
         schema = model.model_json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from core.datasets import DatasetStatus
 from core.ids import utc_text
 from core.jobs import Status
 
@@ -26,6 +27,12 @@ def _utc(text: str) -> str:
 def _label(text: str) -> str:
     if not _LABEL.fullmatch(text):
         raise PydanticCustomError("label", "must be key:value")
+    return text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise PydanticCustomError("name", "must be printable text")
     return text
 
 
@@ -58,23 +65,44 @@ class PageQuery(Query):
     """The `next_cursor` of an earlier reply."""
 
 
+Label = Annotated[str, AfterValidator(_label), Field(json_schema_extra={"pattern": _LABEL.pattern})]
+
+
+CreatedAfter = Annotated[
+    str, AfterValidator(_utc), Field(json_schema_extra={"format": "date-time"})
+]
+
+
 class JobsQuery(PageQuery):
     status: Annotated[list[Status], Field(max_length=20)] = []
     """Any of these statuses; repeatable."""
-    label: Annotated[
-        list[
-            Annotated[
-                str, AfterValidator(_label), Field(json_schema_extra={"pattern": _LABEL.pattern})
-            ]
-        ],
-        Field(max_length=64),
-    ] = []
+    label: Annotated[list[Label], Field(max_length=64)] = []
     """A label `key:value`; repeatable, all must hold."""
-    created_after: (
-        Annotated[str, AfterValidator(_utc), Field(json_schema_extra={"format": "date-time"})]
-        | None
-    ) = None
+    created_after: CreatedAfter | None = None
     """A time of RFC 3339, with an offset."""
+
+
+class DatasetsQuery(PageQuery):
+    status: Annotated[list[DatasetStatus], Field(max_length=20)] = []
+    """Any of these statuses; repeatable."""
+    label: Annotated[list[Label], Field(max_length=64)] = []
+    """A label `key:value`; repeatable, all must hold."""
+    created_after: CreatedAfter | None = None
+    """A time of RFC 3339, with an offset."""
+
+
+class UploadQuery(Query):
+    name: Annotated[str, Field(max_length=200), AfterValidator(_printable)] | None = None
+    """A name to know it by; it need not be its own."""
+    upload_schema: Annotated[str | None, Field(alias="schema", max_length=1_000_000)] = None
+    """JSON that overrides what would be inferred: column and kind (`{"zip": "category"}`)."""
+    label: Annotated[list[Label], Field(max_length=64)] = []
+    """A label `key:value`; repeatable."""
+
+
+class PreviewQuery(Query):
+    rows: Annotated[int, Field(ge=1, le=1000), DIGITS] = 20
+    """The most rows that are shown."""
 
 
 class RunsQuery(Query):

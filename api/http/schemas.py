@@ -14,6 +14,7 @@ from api.http.encoding import strict
 from core.ids import JOB_PREFIX, STUDY_PREFIX, pattern_of
 from core.jobs import Event
 from core.specs.base import Json, described
+from core.specs.sizes.uploads import as_posted
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A number; one that is not finite is a string."""
@@ -118,7 +119,7 @@ def _maker(annotation: Any) -> Callable[[Any], Any] | None:
         return None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not issubclass(annotation, View):
-            return None  # a resolved spec, which holds no number that is not finite
+            return as_posted  # a resolved spec, which holds no number that is not finite
         view = _closed(annotation)
         return strict if view is None else _made(view)
     if origin in {Union, UnionType}:

@@ -10,6 +10,7 @@ from api.http.openapi import problems, request_body
 from api.jobs.origin import CheckpointGoneError, check_time, origins
 from api.jobs.submission import ACCEPTED, KEY_PARAMETER, accept, new_job
 from api.services.dependencies import JobIdPath, Json, Route, json_body, known_form, services_of
+from api.services.named_data import check_data
 from core.specs.job import StartFrom
 from core.specs.parsing.continuation import continued, parse_continuation
 
@@ -35,6 +36,7 @@ async def go_on(request: Request, job_id: JobIdPath) -> Response:
     asked = parse_continuation(await json_body(request))
     parent = await services.store.get(job_id)
     left = origins(parent, asked.checkpoint)
+    await check_data(parent.spec, services.store.datasets)
     while True:
         origin = left.pop(0)
         start = StartFrom(job=job_id, step=origin.step)

@@ -20,6 +20,7 @@ from api.services.dependencies import (
     no_body,
     services_of,
 )
+from api.services.named_data import check_data
 from core.errors import ConflictError, NotFoundError
 from core.jobs import JobRecord
 from core.specs.parsing.diagnosis import parse_diagnosis_request
@@ -88,6 +89,7 @@ async def ask_for_diagnosis(request: Request, job_id: JobIdPath) -> Response:
     job = await services.store.get(job_id)
     if job.terminal:  # the store refuses another itself
         _check_kept(job, asked.checkpoint)
+        await check_data(job.spec, services.store.datasets)
     await services.store.request_diagnosis(job_id, str(asked.checkpoint))
     services.dispatcher.announce()
     path = f"{services.root}/v1/jobs/{job_id}/diagnosis"
@@ -136,5 +138,6 @@ async def apply(request: Request, job_id: JobIdPath, index: RemedyIndex) -> Resp
         there = ", ".join(str(each["index"]) for each in remedies)
         known = f"the remedies {there}" if remedies else "none"
         raise NotFoundError(f"There is no remedy {index}; this diagnosis has {known}.")
+    await check_data(parent.spec, services.store.datasets)
     spec = await asyncio.to_thread(remedied, parent.spec, patch, services.limits)
     return await accept(request, new_job(spec, parent_id=job_id))

@@ -24,11 +24,13 @@ from api.services.dependencies import (
     json_body,
     services_of,
 )
+from api.services.named_data import named_data
 from api.services.queueing import delete_one, read_list, read_one, source_of
 from core.jobs import JobRecord
 from core.specs.job import JobSpec
 from core.specs.parsing.clone import JobClone, cloned, parse_clone
 from core.specs.parsing.job import parse_job, parse_sized
+from core.specs.sizes.uploads import Uploads, as_posted
 from core.specs.validation.limits import Limits
 from core.store.protocols.types import NewJob
 
@@ -52,10 +54,13 @@ async def submit(request: Request) -> Response:
     body = await json_body(request)
     clone = parse_clone(JobClone, body)
     if clone is None:
-        job, spec = await in_thread_if_large(len(body), _new_job, body, services.limits)
+        uploads = await named_data(body, services.store.datasets)
+        job, spec = await in_thread_if_large(len(body), _new_job, body, services.limits, uploads)
     else:
         source = await source_of(services, JOBS, clone.source)
-        job, spec = await asyncio.to_thread(_new_clone, source, clone, services)
+        named = to_json([source.current_spec, clone.patch])
+        uploads = await named_data(named, services.store.datasets)
+        job, spec = await asyncio.to_thread(_new_clone, source, clone, services, uploads)
     origin = await origin_of(services, spec)
     try:
         return await accept(request, job, origin)
@@ -63,14 +68,19 @@ async def submit(request: Request) -> Response:
         raise error.as_refusal() from error
 
 
-def _new_job(body: bytes, limits: Limits, parent_id: str | None = None) -> tuple[NewJob, JobSpec]:
-    sized = parse_sized(body, limits)
+def _new_job(
+    body: bytes, limits: Limits, uploads: Uploads, parent_id: str | None = None
+) -> tuple[NewJob, JobSpec]:
+    sized = parse_sized(body, limits, uploads)
     job = new_job(sized.spec, parent_id, sized.size, name=sized.name, note=sized.note)
     return job, sized.spec
 
 
-def _new_clone(source: JobRecord, asked: JobClone, services: Services) -> tuple[NewJob, JobSpec]:
-    return _new_job(*cloned(source.current_spec, asked, services.limits), source.id)
+def _new_clone(
+    source: JobRecord, asked: JobClone, services: Services, uploads: Uploads
+) -> tuple[NewJob, JobSpec]:
+    body, limits = cloned(as_posted(source.current_spec), asked, services.limits)
+    return _new_job(body, limits, uploads, source.id)
 
 
 @router.post(
@@ -84,13 +94,14 @@ async def validate(request: Request) -> Response:
     """Return what a job would be and cost. Nothing is created."""
     body = await json_body(request)
     services = services_of(request)
-    spec, reply = await in_thread_if_large(len(body), _validated, body, services)
+    uploads = await named_data(body, services.store.datasets)
+    spec, reply = await in_thread_if_large(len(body), _validated, body, services, uploads)
     await origin_of(services, spec)
     return Json(reply)
 
 
-def _validated(body: bytes, services: Services) -> tuple[JobSpec, bytes]:
-    spec = parse_job(body, services.limits)
+def _validated(body: bytes, services: Services, uploads: Uploads) -> tuple[JobSpec, bytes]:
+    spec = parse_job(body, services.limits, uploads)
     return spec, to_json(validated(spec))
 
 

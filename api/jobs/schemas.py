@@ -147,6 +147,22 @@ class Intervention(View):
     """The largest norm of gradients that a clip allows from then on."""
 
 
+class RowCounts(View):
+    train: Counter
+    eval: Counter
+    test: Counter
+
+
+class DataView(View):
+    """The data of a job as they were loaded."""
+
+    num_rows: RowCounts
+    num_features: Counter
+    """Numbers in each row of features, categories coded."""
+    classes: list[str] | None
+    """The classes' names, in the order of the model's outputs; null for values."""
+
+
 class Links(View):
     self: str
     history: str
@@ -172,6 +188,8 @@ class ListedJob(View):
     spec: JobSpec
     """The spec, resolved: every default written out. POSTed again it repeats the job."""
     resolved: dict[str, Any]
+    data: DataView | None
+    """Rows, features and classes; null until they are loaded, and of functions."""
     progress: Progress
     latest: LossAt | None
     best: LossAt | None

@@ -14,7 +14,8 @@ from api.services.places import Place
 from api.services.queueing import Noun, accepted, marked
 from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.jobs import JobRecord
-from core.specs.job import JobSpec
+from core.specs.data import Upload
+from core.specs.job import JobSpec, Supervised
 from core.specs.sizes.shapes import Extent
 from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewJob
@@ -46,7 +47,16 @@ def new_job(
         parent_id=parent_id or origin_id,
         name=name,
         note=note,
+        datasets=_datasets(spec),
     )
+
+
+def _datasets(spec: JobSpec) -> tuple[str, ...]:
+    """List the data sets that a job of this spec uses."""
+    problem = spec.problem
+    if isinstance(problem, Supervised) and isinstance(problem.data, Upload):
+        return (problem.data.id,)
+    return ()
 
 
 async def accept(request: Request, job: NewJob, origin: Origin | None = None) -> Json:
@@ -74,6 +84,7 @@ JOBS: Final = Noun[JobRecord](
     lambda services: services.store,
     _show,
     listed_job_json,
+    queue=lambda services: services.store,
 )
 """Jobs, for the calls that they share with studies."""
 

@@ -33,7 +33,7 @@ ATTEMPTS: Final = 50
 async def cancel_one(request: Request, noun: Noun[Record], id_: str) -> Json:
     """Ask a job or study to stop. 200 where it was terminal already, and nothing changed."""
     services = services_of(request)
-    records = noun.records(services)
+    records = noun.queue(services)
     known_id(id_, noun.name)
     await no_body(request)
     before = await records.status(id_)
@@ -52,7 +52,7 @@ async def pause_one(request: Request, noun: Noun[Record], id_: str) -> Json:
     services = services_of(request)
     known_id(id_, noun.name)
     await no_body(request)
-    record = await noun.records(services).request_pause(id_)
+    record = await noun.queue(services).request_pause(id_)
     return await _shown(services, noun, record, 200 if record.status == "paused" else 202)
 
 
@@ -60,7 +60,7 @@ async def resume_one(request: Request, noun: Noun[Record], id_: str) -> Json:
     """End a pause. 202 where it was paused, and waits again; 200 where it was not, or not yet: then
     the pause is withdrawn."""
     services = services_of(request)
-    records = noun.records(services)
+    records = noun.queue(services)
     known_id(id_, noun.name)
     await no_body(request)
     was_paused = await records.status(id_) == "paused"
@@ -73,7 +73,7 @@ async def resume_one(request: Request, noun: Noun[Record], id_: str) -> Json:
 async def patch_one(request: Request, noun: Noun[Record], id_: str, if_match: str | None) -> Json:
     """Change what the body names; where the request says so, only as it was read."""
     services = services_of(request)
-    records = noun.records(services)
+    records = noun.queue(services)
     known_id(id_, noun.name)
     asked = parse_change(await json_body(request, MERGE_PATCH))
     for _ in range(ATTEMPTS):

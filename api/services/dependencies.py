@@ -21,10 +21,11 @@ from api.http.log import RequestCounts
 from api.services.comparisons import ComparisonCache
 from api.services.dispatch import Dispatcher
 from api.services.hub import EventHub
+from api.services.uploads import Uploads
 from api.services.waiting import EndFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import FieldError, InvalidInputError, NotFoundError
-from core.ids import JOB_PREFIX, STUDY_PREFIX, is_id, pattern_of
+from core.ids import DATA_PREFIX, JOB_PREFIX, STUDY_PREFIX, is_id, pattern_of
 from core.settings import Settings
 from core.specs.validation.limits import Limits
 from core.store.protocols.api import ApiStore
@@ -46,6 +47,7 @@ class Services:
     dispatcher: Dispatcher
     feed: EndFeed
     hub: EventHub
+    uploads: Uploads
     limits: Limits = field(default_factory=Limits)
     findings: ComparisonCache = field(default_factory=ComparisonCache)
     counts: RequestCounts = field(default_factory=RequestCounts)
@@ -173,11 +175,12 @@ def _id_path(noun: str) -> Any:
 
 JobIdPath = Annotated[str, _id_path(JOB_PREFIX)]
 StudyIdPath = Annotated[str, _id_path(STUDY_PREFIX)]
+DataIdPath = Annotated[str, _id_path(DATA_PREFIX)]
 RunIndexPath = Annotated[int, Path(ge=0, description="`index` of the run.")]
 
 
 def known_id(id_: str, noun: str) -> str:
-    """Return `id_` if it may be one of a `job` or a `study`. Raises `NotFoundError`: what has not
+    """Return `id_` if it may be one with the prefix `noun`. Raises `NotFoundError`: what has not
     the form names nothing."""
     if not is_id(id_, noun):
         raise NotFoundError(f"No {noun} has this id: a {noun}'s id is {noun}_ and 26 characters.")

@@ -6,13 +6,14 @@ from typing import Final, NamedTuple
 
 from api.http.schemas import WaitingFor
 from api.services.dependencies import Services
+from core.datasets import DatasetRecord
 from core.errors import StoreUnavailableError
 from core.jobs import JobRecord
 from core.store.calls.job_codec import queues_served
 from core.store.protocols.types import WorkerInfo
 from core.studies import StudyRecord
 
-Work = JobRecord | StudyRecord
+Work = JobRecord | StudyRecord | DatasetRecord
 
 
 class Place(NamedTuple):
@@ -82,5 +83,6 @@ def _waiting_for(work: Work, workers: Sequence[WorkerInfo]) -> WaitingFor | None
 
 
 def _device(work: Work) -> str:
+    assert not isinstance(work, DatasetRecord)
     spec = work.spec if isinstance(work, JobRecord) else work.spec["base"]
     return spec.get("device") or "auto"

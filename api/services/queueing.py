@@ -1,7 +1,7 @@
 """Calls that jobs and studies share: both are queued, listed, read and waited for, and deleted."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -13,19 +13,22 @@ from api.http.encoding import to_json
 from api.http.log import REQUEST_ID, TRACEPARENT
 from api.http.openapi import header
 from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
-from api.http.queries import JobQuery, JobsQuery
+from api.http.queries import DatasetsQuery, JobQuery, JobsQuery
 from api.services.cleanup import remove_kept
 from api.services.dependencies import Json, Services, known_id, services_of
 from api.services.places import NOWHERE, Place, first_place, place, places
+from core.datasets import DatasetRecord
 from core.errors import ChangedError, FieldError, InvalidInputError, NotFoundError
 from core.ids import is_id
-from core.jobs import TERMINAL, JobRecord, Status
-from core.store.protocols.api import Records
+from core.jobs import TERMINAL, JobRecord
+from core.store.protocols.api import ListedRecords, Records
 from core.store.protocols.types import JobFilter, NewWork
 from core.studies import StudyRecord
 
 New = TypeVar("New", bound=NewWork)
 Record = TypeVar("Record", JobRecord, StudyRecord)
+Listed = TypeVar("Listed", JobRecord, StudyRecord, DatasetRecord)
+Listed_co = TypeVar("Listed_co", bound=JobRecord | StudyRecord | DatasetRecord, covariant=True)
 Record_co = TypeVar("Record_co", bound=JobRecord | StudyRecord, covariant=True)
 
 
@@ -42,44 +45,59 @@ class Made(Protocol[Record_co]):
     def num_workers(self) -> int: ...
 
 
-class PageOf(Protocol[Record_co]):
+class PageOf(Protocol[Listed_co]):
     """A page of a list, as the store gives it."""
 
     @property
-    def records(self) -> tuple[Record_co, ...]: ...
+    def records(self) -> tuple[Listed_co, ...]: ...
     @property
     def has_more(self) -> bool: ...
 
 
 @dataclass(frozen=True)
-class Noun(Generic[Record]):
-    """Description of jobs, or of studies, for the calls that both share.
+class ListedNoun(Generic[Listed]):
+    """Description of a kind of records, for the calls that read them.
 
     Attributes:
-        name: in the singular, and the prefix of the ids.
+        name: the prefix of the ids.
         path: of the list.
         records: where they are in the store.
         show: the reply's JSON, from the record and its place.
         show_listed: the same of one in a list.
         weak_while_running: whether what the reply shows changes though the record does not.
-        after_cancel: what is to be done once it has been cancelled by a call that nobody works at.
+        title: in messages, where that is not the name.
     """
 
     name: str
     path: str
-    records: Callable[[Services], Records[Any, Record, Made[Record], PageOf[Record]]]
-    show: Callable[[Services, Record, Place], Awaitable[dict[str, Any]]]
-    show_listed: Callable[[Services, Record, Place], dict[str, Any]]
+    records: Callable[[Services], ListedRecords[Listed, PageOf[Listed]]]
+    show: Callable[[Services, Listed, Place], Awaitable[dict[str, Any]]]
+    show_listed: Callable[[Services, Listed, Place], dict[str, Any]]
     weak_while_running: bool = False
-    after_cancel: Callable[[Services, Record], Awaitable[None]] | None = None
+    title: str = ""
 
-    def tag(self, version: int, status: Status, place: Place = NOWHERE) -> str:
+    def tag(self, version: int, status: str, place: Place = NOWHERE) -> str:
         """`"7"`, or `"7.2.queue"` while it is queued: its place and what it waits for change while
         its record does not."""
         if status == "queued" and place.position is not None:
             return f'"{version}.{place.position}.{place.waiting_for}"'
         weak = self.weak_while_running and status not in TERMINAL
         return f'W/"{version}"' if weak else f'"{version}"'
+
+
+@dataclass(frozen=True)
+class Noun(ListedNoun[Record]):
+    """Description of jobs, or of studies, for the calls that both share.
+
+    Attributes:
+        queue: where they are in the store, for the calls that change them.
+        after_cancel: what is to be done once it has been cancelled by a call that nobody works at.
+    """
+
+    queue: Callable[[Services], Records[Any, Record, Made[Record], PageOf[Record]]] = field(
+        kw_only=True
+    )
+    after_cancel: Callable[[Services, Record], Awaitable[None]] | None = None
 
 
 async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> Json:
@@ -111,12 +129,14 @@ async def source_of(services: Services, noun: Noun[Record], id_: str) -> Record:
         raise InvalidInputError([FieldError("from", f"unknown_{noun.name}", message)]) from None
 
 
-async def read_list(request: Request, noun: Noun[Record], query: JobsQuery) -> Json:
+async def read_list(
+    request: Request, noun: ListedNoun[Listed], query: JobsQuery | DatasetsQuery
+) -> Json:
     """Read a page, the newest first."""
     services = services_of(request)
     where, of, after_id = listing(query, noun.path.rpartition("/")[2], noun.name)
-    page = await noun.records(services).list(where, query.limit, after_id)
-    waiting = await places(services, page.records)
+    page: PageOf[Listed] = await noun.records(services).list(where, query.limit, after_id)
+    waiting = await places(services, [*page.records])
     shown = [
         noun.show_listed(services, record, waiting.get(record.id, NOWHERE))
         for record in page.records
@@ -127,13 +147,13 @@ async def read_list(request: Request, noun: Noun[Record], query: JobsQuery) -> J
 
 async def read_one(
     request: Request,
-    noun: Noun[Record],
+    noun: ListedNoun[Listed],
     id_: str,
     query: JobQuery,
     if_none_match: str | None,
     prefer: str | None,
 ) -> Response:
-    """Read one job or study, at once or once it is terminal; a 304 where the client has it
+    """Read one record, at once or once it is terminal; a 304 where the client has it
     already."""
     services = services_of(request)
     records = noun.records(services)
@@ -153,7 +173,7 @@ async def read_one(
 
 
 async def _unchanged(
-    services: Services, noun: Noun[Record], id_: str, if_none_match: str
+    services: Services, noun: ListedNoun[Listed], id_: str, if_none_match: str
 ) -> str | None:
     """Return the tag if the client has the record already, without reading the record.
 
@@ -171,21 +191,32 @@ async def delete_one(
     """Remove a terminal job or study, with all that it kept; where the request says so, only as it
     was read."""
     services = services_of(request)
-    records = noun.records(services)
     known_id(id_, noun.name)
-    version = None
-    if if_match is not None or if_none_match is not None:
-        record = await records.get(id_)
-        tag = noun.tag(record.version, record.status, await place(services, record))
-        if not allows(if_match, if_none_match, tag):
-            raise ChangedError(
-                f"The {noun.name} was not deleted: its ETag is {tag} now. Read it again, and send"
-                " that ETag if it shall go as it is."
-            )
-        version = record.version
-    await records.delete(id_, version)
+    version = await expected_version(services, noun, id_, if_match, if_none_match)
+    await noun.queue(services).delete(id_, version)
     await remove_kept(services, id_)
     return Response(status_code=204)
+
+
+async def expected_version(
+    services: Services,
+    noun: ListedNoun[Listed],
+    id_: str,
+    if_match: str | None,
+    if_none_match: str | None,
+) -> int | None:
+    """Return the version that the record must have for a change of it; None: any. Raises
+    `ChangedError` where it has another ETag than the request wants."""
+    if if_match is None and if_none_match is None:
+        return None
+    record = await noun.records(services).get(id_)
+    tag = noun.tag(record.version, record.status, await place(services, record))
+    if not allows(if_match, if_none_match, tag):
+        raise ChangedError(
+            f"The {noun.title or noun.name} was not changed: its ETag is {tag} now. Read it again,"
+            " and send that ETag if it shall be changed as it is."
+        )
+    return record.version
 
 
 class Listing(NamedTuple):
@@ -197,7 +228,7 @@ class Listing(NamedTuple):
     after_id: str | None
 
 
-def listing(query: JobsQuery, noun: str, prefix: str) -> Listing:
+def listing(query: JobsQuery | DatasetsQuery, noun: str, prefix: str) -> Listing:
     """`noun`: of the list's path; `prefix`: of its ids."""
     where = JobFilter(
         statuses=tuple(query.status),

@@ -18,6 +18,7 @@ from api.services.dependencies import Json, Route, Services, StudyIdPath, known_
 from api.studies.schemas import StudyComparison
 from core.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from core.specs.job import JobSpec
+from core.specs.sizes.uploads import as_posted
 from core.specs.studies.parse import run_spec
 from core.store.history.layout import HistoryKind
 from core.store.protocols.api import ApiStore
@@ -90,7 +91,7 @@ async def best(request: Request, study_id: StudyIdPath) -> Response:
             " cannot be compared (see comparison).",
         )
     spec = await asyncio.to_thread(run_spec, study.spec, found["params"], 0, study.format)
-    return Json(to_json(spec.model_dump(mode="json")))
+    return Json(to_json(as_posted(spec.model_dump(mode="json"))))
 
 
 @router.get(

@@ -23,6 +23,7 @@ from api.services.dependencies import (
     services_of,
 )
 from api.services.idempotency import KEY_PARAMETER, idempotency_of
+from api.services.named_data import data_used, named_data
 from api.services.places import Place
 from api.services.queueing import (
     Noun,
@@ -38,6 +39,7 @@ from api.studies.schemas import Study, StudyEstimate, StudyPage, ValidatedStudy
 from api.studies.views import listed_study_json, study_json
 from core.ids import STUDY_PREFIX, new_id, rfc3339, utc_now
 from core.specs.parsing.clone import StudyClone, cloned, parse_clone
+from core.specs.sizes.uploads import as_posted
 from core.specs.studies.parse import ResolvedStudy, parse_study
 from core.specs.validation.limits import Limits
 from core.store.protocols.types import NewStudy
@@ -75,6 +77,7 @@ STUDIES: Final = Noun[StudyRecord](
     _show,
     lambda services, study, place: listed_study_json(services, study, place, known_best(study)),
     weak_while_running=True,  # the mean rate of steps goes on falling
+    queue=lambda services: services.store.studies,
     after_cancel=_after_cancel,
 )
 """Studies, for the calls that they share with jobs."""
@@ -99,8 +102,9 @@ async def submit(request: Request) -> Response:
     if clone is not None:
         source = await source_of(services, STUDIES, clone.source)
         parent_id = source.id
-        body, limits = await asyncio.to_thread(cloned, source.current_spec, clone, limits)
-    new = marked(_new_study(await _resolved(body, limits), parent_id), request)
+        spec = as_posted(source.current_spec)
+        body, limits = await asyncio.to_thread(cloned, spec, clone, limits)
+    new = marked(_new_study(await _resolved(body, limits, services), parent_id), request)
     own = {"parent_id": new.parent_id, "name": new.name, "note": new.note}
     more = [own] if any(own.values()) else []
     idempotency = idempotency_of(request, services, "study", new.spec, *more)
@@ -108,10 +112,11 @@ async def submit(request: Request) -> Response:
     return await accept(services, STUDIES, created)
 
 
-async def _resolved(body: bytes, limits: Limits) -> ResolvedStudy:
+async def _resolved(body: bytes, limits: Limits, services: Services) -> ResolvedStudy:
     """Resolve the posted study in a thread: a short body may name ten thousand runs, and each
     configuration is checked."""
-    return await asyncio.to_thread(parse_study, body, limits)
+    uploads = await named_data(body, services.store.datasets)
+    return await asyncio.to_thread(parse_study, body, limits, uploads)
 
 
 def _new_study(resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
@@ -129,6 +134,7 @@ def _new_study(resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
         num_runs=resolved.num_runs,
         max_updates=resolved.max_updates,
         warnings=tuple(map(asdict, resolved.warnings)),
+        datasets=data_used([resolved.spec["base"].get("problem"), resolved.spec["sweep"]]),
     )
 
 
@@ -141,7 +147,9 @@ def _new_study(resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
 )
 async def validate(request: Request) -> Response:
     """Return what a study would be and cost. Nothing is created."""
-    resolved = await _resolved(await json_body(request), services_of(request).limits)
+    resolved = await _resolved(
+        await json_body(request), services_of(request).limits, services_of(request)
+    )
     cost = StudyEstimate.build(resolved, num_steps=resolved.max_updates)
     found = ValidatedStudy.build(spec=resolved.spec, estimate=cost, warnings=resolved.warnings)
     return Json(to_json(found))

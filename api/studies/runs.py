@@ -33,6 +33,7 @@ from core.artifacts.base import OpenArtifact
 from core.artifacts.stacked import open_row
 from core.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from core.specs.direction import sign_of
+from core.specs.sizes.uploads import spec_text
 from core.specs.studies.parse import run_spec
 from core.studies import RunRecord, StudyRecord, run_id
 
@@ -224,7 +225,7 @@ async def run_model(
     def open_() -> OpenArtifact:
         spec = run_spec(study.spec, run.params, run.repeat, study.format)
         metadata = {
-            "spec": spec.model_dump_json(),
+            "spec": spec_text(spec),
             "checkpoint": query.checkpoint,
             "step": str(weights["steps"][query.checkpoint]),
         }

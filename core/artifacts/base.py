@@ -1,17 +1,19 @@
-"""Weights and checkpoints: what every artifact store offers, whatever stands behind it. Torch-free.
+"""Weights, checkpoints and uploads: what every artifact store offers, whatever stands behind it.
+Torch-free.
 
-An artifact is named by its job, or its study, and by one or two plain parts (`final.safetensors`,
-`checkpoints/step_500.safetensors`). It appears whole or not at all.
+An artifact is named by its job, its study or its stored upload, and by one or two plain parts
+(`final.safetensors`, `checkpoints/step_500.safetensors`). It appears whole or not at all.
 """
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from core.errors import ArtifactError, NotFoundError
-from core.ids import JOB_PREFIX, STUDY_PREFIX, is_id, new_id
+from core.ids import FILE_PREFIX, JOB_PREFIX, STUDY_PREFIX, is_id, new_id
 
 Buffer = bytes | bytearray | memoryview
 
@@ -50,16 +52,16 @@ class OpenArtifact:
 
 
 class JobArtifacts(ABC):
-    """The artifacts of one job or study. Every method may raise `ArtifactError`: what could not be
-    done and why, in words that show no path of the machine and nothing secret.
+    """The artifacts of one job, study or stored upload. Every method may raise `ArtifactError`:
+    what could not be done and why, in words that show no path of the machine and nothing secret.
 
     Raises:
-        NotFoundError: `job_id` is no id of a job or study (nothing of others can be named).
+        NotFoundError: `job_id` is no such id (nothing of others can be named).
     """
 
     def __init__(self, job_id: str) -> None:
-        if not (is_id(job_id, JOB_PREFIX) or is_id(job_id, STUDY_PREFIX)):
-            raise NotFoundError(f"no job or study {job_id!r}")
+        if not any(is_id(job_id, prefix) for prefix in (JOB_PREFIX, STUDY_PREFIX, FILE_PREFIX)):
+            raise NotFoundError(f"no job, study or stored upload {job_id!r}")
         self.job_id = job_id
 
     @abstractmethod
@@ -69,6 +71,19 @@ class JobArtifacts(ABC):
         It is durable when this returns: a job that is recorded as succeeded must still have its
         weights after a power cut. What `pieces` raises is passed on, and nothing has changed.
         """
+
+    def adopt(self, name: str, path: Path) -> None:
+        """Make a file of this machine an artifact, as `write` does; it is not at `path` any
+        more."""
+        with path.open("rb") as stream:
+            self.write(name, iter(lambda: stream.read(PIECE_BYTES), b""))
+        path.unlink()
+
+    def local_path(self, name: str) -> Path | None:
+        """Return the path of an artifact that is a file of this machine, there or not; None where
+        artifacts are no files."""
+        self._checked(name)
+        return None
 
     @abstractmethod
     def open(self, name: str) -> OpenArtifact:
@@ -126,12 +141,13 @@ class JobArtifacts(ABC):
 
 
 class ArtifactStore(ABC):
-    """The store in which all jobs and studies have their artifacts. Threads may share it."""
+    """The store in which all jobs, studies and stored uploads have their artifacts. Threads may
+    share it."""
 
     @abstractmethod
     def job(self, job_id: str) -> JobArtifacts:
-        """Return the artifacts of one job, or of one study; nothing is made or looked at before it
-        is used."""
+        """Return the artifacts of one job, study or stored upload; nothing is made or looked at
+        before it is used."""
 
     @abstractmethod
     def check(self) -> None:

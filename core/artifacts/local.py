@@ -85,6 +85,29 @@ class LocalJob(JobArtifacts):
                 _sync_folder(changed)
         return Stored(name, size, digest.hexdigest())
 
+    def adopt(self, name: str, path: Path) -> None:
+        """Move the file to its place; it is copied where that is on another disk."""
+        target = self._path(name)
+        with self._errors(name, "written"):
+            new_names_in = self._make_folders(target.parent)
+            try:
+                path.replace(target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                super().adopt(name, path)
+                return
+            descriptor = os.open(target, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            for changed in (target.parent, *new_names_in):
+                _sync_folder(changed)
+
+    def local_path(self, name: str) -> Path | None:
+        return self._path(name)
+
     def open(self, name: str) -> OpenArtifact:
         with self._errors(name, "read"):
             try:

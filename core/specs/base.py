@@ -17,6 +17,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     TypeAdapter,
 )
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import CoreSchema
 
 from core.specs.glossary import describe
@@ -91,6 +92,15 @@ def _behind_fields(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
                 yield name, inspect.cleandoc(text)
             case _:
                 pass
+
+
+def fields_shown(model: type[BaseModel]) -> list[str]:
+    """List the fields that a caller may give: not those that the service writes for itself."""
+    return [
+        name
+        for name, field in model.model_fields.items()
+        if not any(type(each).__name__ == SkipJsonSchema.__name__ for each in field.metadata)
+    ]
 
 
 def stored(annotation: Any, value: Any) -> Any:

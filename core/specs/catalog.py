@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final, NotRequired, TypedDict, get_args
 
 from core.specs.base import Json, Spec
-from core.specs.data import Builtin, Inline
+from core.specs.data import Builtin, Inline, Upload
 from core.specs.examples import choice, minimal_example
 from core.specs.formulas.classic import CLASSICS
 from core.specs.models import Activation
@@ -204,6 +204,8 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
                            "Hochreiter and Schmidhuber 1997"),
         "parity": ("The parity of a sequence of bits; 2 classes.", "this project"),
         "inline": ("Rows in the request itself.", "this project"),
+        "dataset": ("Rows of a file that was uploaded: POST /v1/datasets gives its id.",
+                    "this project"),
     },
     "initializers": {
         "torch_default": ("What torch.nn.Linear does itself.", "torch.nn.Linear"),
@@ -304,7 +306,7 @@ def _schemas(family: str) -> dict[str, Json]:
     if family == "activations":
         return {name: {"const": name, "type": "string"} for name in get_args(Activation)}
     generators = {kind: _schema(model) for kind, model in members("generator").items()}
-    return {**_builtins(), **generators, "inline": _schema(Inline)}
+    return {**_builtins(), **generators, "inline": _schema(Inline), "dataset": _schema(Upload)}
 
 
 def models_of(family: str) -> dict[str, type[Spec]]:

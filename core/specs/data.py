@@ -5,9 +5,10 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Discriminator, Field, Tag
+from pydantic.json_schema import SkipJsonSchema
 
 from core.specs.base import (
     MAX_INT,
@@ -271,4 +272,75 @@ def count_rows(
     )
 
 
-Data = Annotated[Builtin | Synthetic | Inline, Field(discriminator="kind")]
+DATA_PATTERN: Final = r"^data_[0-9a-hjkmnp-tv-z]{26}$"
+
+ColumnName = Annotated[str, Field(min_length=1)]
+ColumnNames = Annotated[tuple[ColumnName, ...], Field(min_length=1, fail_fast=True)]
+
+
+class StoredRows(Spec):
+    """Facts that follow from the data set's record, and the name of the stored content: the service
+    writes them, and no reply shows them.
+
+    Attributes:
+        num_rows: at most (`missing: "drop"` leaves rows out, of which the record does not say how
+            many together).
+        num_features: numbers a row, categories coded.
+        num_classes: None for targets that are values.
+        sample_shape: of a row, where the only feature is an array or an image.
+    """
+
+    file: str
+    num_rows: PositiveInt
+    num_features: PositiveInt
+    num_classes: NumClasses | None
+    target_width: PositiveInt
+    sample_shape: tuple[PositiveInt, ...] | None
+
+
+class Upload(DataSpec):
+    """Rows of a data set that was uploaded (`POST /v1/datasets`).
+
+    Numbers, dates (seconds since 1970) and arrays are features as they are. Classes are the
+    categories of the target's column, or its distinct whole numbers.
+    """
+
+    kind: Literal["dataset"]
+    id: Annotated[str, Field(pattern=DATA_PATTERN)]
+    target: (
+        Annotated[
+            Annotated[ColumnName, Tag("~name")] | Annotated[ColumnNames, Tag("~names")],
+            Discriminator(lambda value: "~name" if isinstance(value, str) else "~names"),
+        ]
+        | None
+    ) = None
+    """Column to predict, or several of values. Default: `class`, for images."""
+    features: ColumnNames | None = None
+    """Columns to predict from, in this order. Default: all but the target."""
+    missing: Literal["refuse", "mean", "most_frequent", "drop"] = "refuse"
+    """Way to deal with missing features: `mean` puts the column's mean in their place
+    (of categories and truth values the most frequent one), `most_frequent` its most frequent value,
+    both of the training rows; `drop` leaves the rows out; `refuse` refuses such features."""
+    categorical: Literal["one_hot", "ordinal"] = "one_hot"
+    """The coding of categories: a feature of 0 or 1 for each, or one with their number; with one
+    place more, for values that the file does not have."""
+    stored: SkipJsonSchema[StoredRows | None] = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns to predict; empty where the default is not written out yet."""
+        if self.target is None:
+            return ()
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    @property
+    def sizes(self) -> StoredRows:
+        """The facts that follow from the record. Raises `ValueError` before it is resolved."""
+        if self.stored is None:
+            raise ValueError("resolve the spec first: the data set's sizes are not known")
+        return self.stored
+
+
+Data = Annotated[Builtin | Synthetic | Inline | Upload, Field(discriminator="kind")]

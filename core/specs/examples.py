@@ -22,6 +22,7 @@ REQUIRED: Final[dict[str, Json]] = {
     "builtin": {"name": "digits"},
     "synthetic": {"generator": {"kind": "moons"}},
     "inline": {"features": [[0.0, 1.0], [1.0, 0.0]], "targets": [0, 1]},
+    "dataset": {"id": "data_01k2m3n4p5q6r7s8t9v0w1x2y3", "target": "price"},
     "explicit": {"steps": [[0, 1], [2, 3]]},
     "supervised": {"data": {"kind": "builtin", "name": "digits"}, "model": {"kind": "mlp"}},
     "function": {"function": {"kind": "rosenbrock"}},
@@ -148,6 +149,8 @@ _DATA_FOR_LOSS: Final = {
 def _data(kind: str) -> Json:
     if kind == "inline":
         return _INLINE
+    if kind == "dataset":
+        return {"kind": kind, **REQUIRED[kind]}
     if kind in members("generator"):
         return {"kind": "synthetic", "generator": {"kind": kind}}
     return {"kind": "builtin", "name": kind}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from core.messages import (
+    DataLoaded,
     HistoryRows,
     Intervened,
     PhaseBegun,
@@ -23,7 +24,9 @@ Event = TypeVar("Event")
 Emit = Callable[[Event], None]
 """A function that takes one event."""
 
-RunEvent = HistoryRows | Progress | PhaseBegun | SavedCheckpoint | Intervened | Restarted
+RunEvent = (
+    HistoryRows | Progress | PhaseBegun | DataLoaded | SavedCheckpoint | Intervened | Restarted
+)
 """Events that leave the loop of one run."""
 StopRequest = Literal["cancel", "hand_over"]
 

@@ -9,7 +9,7 @@ import torch
 from core.artifacts.base import JobArtifacts
 from core.errors import is_out_of_memory, out_of_memory
 from core.jobs import Outcome
-from core.messages import Ending, Intervened, Kind, PhaseBegun, Restarted
+from core.messages import DataLoaded, Ending, Intervened, Kind, PhaseBegun, Restarted
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import first_steps, history_widths, start_of
@@ -90,8 +90,7 @@ def run(
     with exact_kernels(), memory_kept(), _memory_failures():
         emit(PhaseBegun("preparing"))
         where = pick_device(device or spec.device)
-        problem = build_problem(spec, where, _DTYPES[spec.precision or "float32"])
-        use_threads_for(problem, spec.threads)
+        problem = _built(spec, where, emit)
         descent = OptimizationState(spec, problem)
         snapshot = _resumed(artifacts, spec, str(where), stored_rows, emit) if resume else None
         if snapshot is None and spec.start_from is not None:
@@ -112,6 +111,15 @@ def run(
             outcome = _descend(parts, guard, block_size)
             leaves = outcome is None and course.reason == "handed_over"
             return hand_over(parts) if leaves else conclude(parts, outcome)
+
+
+def _built(spec: JobSpec, where: torch.device, emit: Emit[RunEvent]) -> Problem:
+    """Build the problem, tell of its data, and set the threads that it wants."""
+    problem = build_problem(spec, where, _DTYPES[spec.precision or "float32"])
+    if (data := problem.data()) is not None:
+        emit(DataLoaded(data))
+    use_threads_for(problem, spec.threads)
+    return problem
 
 
 def _resumed(

@@ -10,12 +10,14 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.services.uploads import StartCheck
 from core.artifacts.local import LocalJob, LocalStore
 from core.jobs import Outcome, Status
 from core.settings import Settings
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Claim
 from core.store.redis import AsyncRedisStore, RedisStore
+from core.uploads.check import start_check
 
 Json = dict[str, Any]
 LEASE_S = 600.0
@@ -62,13 +64,18 @@ class CountingDispatcher:
 
 
 def make_app(
-    settings: Settings, dispatcher: CountingDispatcher | None = None, **options: Any
+    settings: Settings,
+    dispatcher: CountingDispatcher | None = None,
+    *,
+    check: StartCheck = start_check,
+    **options: Any,
 ) -> FastAPI:
-    """The application on real parts, but for the dispatcher."""
+    """The application on real parts, but for the dispatcher; `options` are the store's."""
     store = AsyncRedisStore(settings.redis_url, settings.namespace, **options)
     artifacts = LocalStore(Path(settings.artifacts_location))
     # The safety poll is far beyond the tests' patience: what wakes a waiter is the feed.
-    return create_app(settings, store, dispatcher or CountingDispatcher(), artifacts, poll_s=300.0)
+    dispatcher = dispatcher or CountingDispatcher()
+    return create_app(settings, store, dispatcher, artifacts, poll_s=300.0, check=check)
 
 
 @dataclass

@@ -5,6 +5,7 @@ where it was forgotten (or in mypy, where a match ends in `assert_never`).
 """
 
 import json
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -36,11 +37,13 @@ from core.specs.studies.parse import configurations, parse_study
 from core.specs.unions import SWEEPS, UNIONS, kind_of, members, tag_of
 from core.specs.validation.auto_lr import settled
 from core.specs.validation.limits import Limits
+from core.train.data.uploaded import uploads_from
 from core.train.fused.problems.build import build_stacked
 from core.train.fused.stack.stack import Stack
 from core.train.measure.measure import measure
 from core.train.optim.torch_rules.build import rule_of
 from core.train.state import reads_loss
+from tests.core.train.data.uploads import EXAMPLE_ID, Stored, stored
 from tests.core.train.fused.harness import train_population
 from tests.core.train.harness import train
 
@@ -93,14 +96,28 @@ def bodies() -> dict[str, Json]:
 BODIES: Final = bodies()
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    """The data set that the catalogue's example names."""
+    lines = "".join(f"{i}.5,{i % 7},{3 * i}.25\n" for i in range(40))
+    folder = tmp_path_factory.mktemp("upload")
+    return stored(folder, f"size,rooms,price\n{lines}".encode())
+
+
+@pytest.fixture(autouse=True)
+def reading(file: Stored) -> Iterator[None]:
+    with uploads_from(file.store):
+        yield
+
+
 @pytest.fixture(params=BODIES)
-def spec(request: pytest.FixtureRequest) -> JobSpec:
+def spec(request: pytest.FixtureRequest, file: Stored) -> JobSpec:
     body = {"precision": "float64", **BODIES[request.param], "budget": {"max_steps": STEPS}}
     data = body["problem"].get("data", {})
     if "generator" in data:
         data = {**data, "generator": {**data["generator"], "num_samples": 40}}
         body["problem"] = {**body["problem"], "data": data}
-    return parse_job(json.dumps(body).encode(), Limits())
+    return parse_job(json.dumps(body).encode(), Limits(), {EXAMPLE_ID: file.facts})
 
 
 def test_every_union_of_a_job_has_its_examples() -> None:

@@ -26,6 +26,16 @@ class Service:
         job: Json = reply.json()
         return job
 
+    def upload(self, content: bytes, media_type: str = "text/csv", **query: Any) -> Json:
+        headers = {"Content-Type": media_type}
+        reply = self.http.post("/v1/datasets", content=content, headers=headers, params=query)
+        assert reply.status_code in {201, 202}, reply.text
+        data: Json = reply.json()
+        while data["status"] == "checking":
+            data = self.http.get(f"/v1/datasets/{data['id']}?wait=30").json()
+        assert data["status"] == "ready", data["error"]
+        return data
+
     def wait(self, job_id: str) -> Json:
         """The job once it is terminal."""
         while True:

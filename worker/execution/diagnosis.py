@@ -45,9 +45,12 @@ def question(
     )
 
 
-def trial(job: JobRecord, specs: Sequence[JobSpec], *, device: str, run: int) -> TrySteps:
+def trial(
+    job: JobRecord, specs: Sequence[JobSpec], *, artifacts: str, device: str, run: int
+) -> TrySteps:
     """Make the request to take the first steps of remedies."""
-    return TrySteps(job.id, [spec.model_dump(mode="json") for spec in specs], device, run)
+    several = [spec.model_dump(mode="json") for spec in specs]
+    return TrySteps(job.id, several, device, run, artifacts)
 
 
 log = logging.getLogger("thalweg.worker")

@@ -198,7 +198,8 @@ class TrainerExecution(Execution):
                 return unknown
             self._supervision.allow(TRIAL_LIMIT_S)
             self._supervision.keep_nothing()
-            line.client.send(trial(job, specs, device=device, run=line.run))
+            artifacts = self._context.settings.artifacts_location
+            line.client.send(trial(job, specs, artifacts=artifacts, device=device, run=line.run))
             answer = self._supervision.listen(self._report, lambda: None)
             if isinstance(answer, Measured):
                 found: Sequence[Json | None] = answer.measured["first_steps"]

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from core.jobs import AttemptEnd, Outcome, Status, Usage
 from core.messages import (
+    DataLoaded,
     Ending,
     Failed,
     HistoryRows,
@@ -117,6 +118,8 @@ class JobExecution(Training[Claim]):
             case PhaseBegun(name):
                 self._sampler.enter(name)
                 self._rows.set(phase=name)
+            case DataLoaded(data):
+                self._rows.set(data=data)
             case Settled(spec, resolved):
                 self._job = replace(self._job, spec=spec, resolved=resolved)
                 self._live = LiveDiagnosis(self._job, self._rows)

@@ -13,6 +13,7 @@ from core.errors import StoreUnavailableError
 from core.ids import rfc3339, utc_now
 from core.jobs import TERMINAL, AttemptEnd, Status, TimelineEntry, Usage
 from core.messages import (
+    DataLoaded,
     Ending,
     Failed,
     HistoryRows,
@@ -150,8 +151,8 @@ class TaskExecution(Training[TaskClaim]):
                 entry = TimelineEntry(rfc3339(utc_now()), "restarted", detail)
                 self._insist(lambda: self._context.store.studies.tell(self._claim, entry))
             case (
-                HistoryRows() | Progress() | PhaseBegun() | Settled() | SavedCheckpoint()
-                | Intervened()
+                HistoryRows() | Progress() | PhaseBegun() | DataLoaded() | Settled()
+                | SavedCheckpoint() | Intervened()
             ):  # fmt: skip
                 super()._report(report)
             case _:

@@ -84,27 +84,33 @@ def _writer_threads() -> "WriterThreads":
 
 def train_job(job: TrainJob, emit: Emit[JobReport], control: JobControl) -> Ending:
     """Train a job. What is "auto" in its spec is settled first."""
+    from core.train.data.uploaded import exact_rows, uploads_from
     from core.train.loop import run
 
     # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
-    spec = JobSpec.model_validate_json(json.dumps(job.spec))
-    if not is_settled(spec):
-        settled = _settled(spec, job.device, emit, control)
-        if settled is None:
-            cancelled = control.stop_requested == "cancel"
-            return Ending("cancelled" if cancelled else "handed_over", None, {}, None)
-        spec = settled
-    return run(
-        spec,
-        artifacts=artifact_store(job.artifacts).job(job.job_id),
-        emit=emit,
-        control=control,
-        resume=job.resume,
-        stored_rows=job.stored_rows,
-        device=job.device,
-        asked=control,
-        threads=_writer_threads(),
-    )
+    posted = JobSpec.model_validate_json(json.dumps(job.spec))
+    store = artifact_store(job.artifacts)
+    with uploads_from(store):
+        spec = exact_rows(posted)
+        if not is_settled(spec):
+            settled = _settled(spec, job.device, emit, control)
+            if settled is None:
+                cancelled = control.stop_requested == "cancel"
+                return Ending("cancelled" if cancelled else "handed_over", None, {}, None)
+            spec = settled
+        elif spec is not posted:
+            emit(Settled(spec.model_dump(mode="json"), {}))
+        return run(
+            spec,
+            artifacts=store.job(job.job_id),
+            emit=emit,
+            control=control,
+            resume=job.resume,
+            stored_rows=job.stored_rows,
+            device=job.device,
+            asked=control,
+            threads=_writer_threads(),
+        )
 
 
 def _settled(spec: JobSpec, device: str, emit: Emit[JobReport], control: Control) -> JobSpec | None:
@@ -123,14 +129,17 @@ def _settled(spec: JobSpec, device: str, emit: Emit[JobReport], control: Control
 
 def train_task(task: TrainTask, emit: Emit[TaskReport], control: Control) -> TaskEnding:
     """Train the runs of a study's task."""
+    from core.train.data.uploaded import uploads_from
     from core.train.fused.task import run_task
 
-    artifacts = artifact_store(task.artifacts).job(task.study_id)
-    return run_task(task, artifacts, emit, control)
+    store = artifact_store(task.artifacts)
+    with uploads_from(store):
+        return run_task(task, store.job(task.study_id), emit, control)
 
 
 def measure(asked: Measure, control: Control) -> Measured:
     """Measure weights for a full diagnosis. Asked to stop, it begins nothing new."""
+    from core.train.data.uploaded import uploads_from
     from core.train.measure.measure import budget_for, measure_checkpoint
     from core.train.measure.slice import slice_checkpoint
 
@@ -138,26 +147,28 @@ def measure(asked: Measure, control: Control) -> Measured:
         return math.inf if control.stop_requested else perf_counter()
 
     spec = JobSpec.model_validate_json(json.dumps(asked.spec))
-    artifacts = artifact_store(asked.artifacts).job(asked.job_id)
+    store = artifact_store(asked.artifacts)
+    artifacts = store.job(asked.job_id)
     budget_s = budget_for(asked.train_s)
     try:
-        found = measure_checkpoint(
-            spec,
-            artifacts,
-            asked.checkpoint,
-            device=asked.device,
-            budget_s=(1 - SLICE_SHARE) * budget_s,
-            clock=clock,
-        )
-        found["slice"] = slice_checkpoint(
-            spec,
-            artifacts,
-            asked.checkpoint,
-            device=asked.device,
-            budget_s=max(SLICE_LEAST_S, SLICE_SHARE * budget_s),
-            clock=clock,
-        )
-        return Measured(found)
+        with uploads_from(store):
+            found = measure_checkpoint(
+                spec,
+                artifacts,
+                asked.checkpoint,
+                device=asked.device,
+                budget_s=(1 - SLICE_SHARE) * budget_s,
+                clock=clock,
+            )
+            found["slice"] = slice_checkpoint(
+                spec,
+                artifacts,
+                asked.checkpoint,
+                device=asked.device,
+                budget_s=max(SLICE_LEAST_S, SLICE_SHARE * budget_s),
+                clock=clock,
+            )
+            return Measured(found)
     except NotFoundError as error:
         message = f"The weights of the checkpoint {asked.checkpoint} are not there any more."
         raise JobFailure("data_unavailable", message) from error
@@ -165,11 +176,13 @@ def measure(asked: Measure, control: Control) -> Measured:
 
 def try_steps(asked: TrySteps) -> Measured:
     """Take the first steps of some runs."""
+    from core.train.data.uploaded import uploads_from
     from core.train.measure.measure import strict
     from core.train.measure.trial_steps import first_steps
 
     specs = [JobSpec.model_validate_json(json.dumps(spec)) for spec in asked.specs]
-    return Measured({"first_steps": strict(first_steps(specs, device=asked.device))})
+    with uploads_from(artifact_store(asked.artifacts)):
+        return Measured({"first_steps": strict(first_steps(specs, device=asked.device))})
 
 
 class _NeverStop:

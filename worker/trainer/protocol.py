@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from core.messages import (
     Cancel,
     Columns,
+    DataLoaded,
     Ending,
     Failed,
     HandOver,
@@ -53,6 +54,7 @@ REPORTS: Final[Mapping[str, Callable[..., Report]]] = {
     "rows": HistoryRows,
     "progress": Progress,
     "phase": PhaseBegun,
+    "data": DataLoaded,
     "settled": Settled,
     "checkpoint": SavedCheckpoint,
     "intervened": Intervened,
@@ -72,7 +74,7 @@ _TAGS: Final[dict[Callable[..., Request | Report], str]] = {
     TaskEnding: "ended",
 }
 _USUAL: Final[Json] = {"truncate": False, "times": [], "unit": 0, "earlier_s": [],
-    "device_percent": None, "device_memory_bytes": None,
+    "device_percent": None, "device_memory_bytes": None, "artifacts": "",
 }  # fmt: skip
 """Values of fields that are left out of a header."""
 _WITH_COLUMNS: Final[frozenset[object]] = frozenset({HistoryRows, RowsOfRuns})

@@ -22,6 +22,10 @@ def _moment(text: str) -> str:
     return found
 
 
+Moment = Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
+"""A time of RFC 3339, with an offset."""
+
+
 class RecordChange(Spec):
     """The body of `PATCH`: what is given changes, null removes, all else stays."""
 
@@ -40,10 +44,7 @@ class RecordChange(Spec):
         | None
     ) = None
     """Labels to set, or with null to remove; null for all of them. `spec.labels` stays."""
-    keep_until: (
-        Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
-        | None
-    ) = None
+    keep_until: Moment | None = None
     """The time until which neither `DELETE` nor the retention removes it."""
     priority: Annotated[int, Field(ge=0, le=9), WHOLE] = 5
     """Priority to wait with: 0 to 9, 9 first. While it is queued or paused only."""

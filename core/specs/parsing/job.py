@@ -16,6 +16,7 @@ from core.specs.sizes.cost import (
     threads_of,
 )
 from core.specs.sizes.shapes import Extent, extent, start_of, steps_of
+from core.specs.sizes.uploads import Uploads
 from core.specs.validation.auto_lr import check_auto
 from core.specs.validation.data import (
     BatchSize,
@@ -50,44 +51,49 @@ class Sized(NamedTuple):
     note: str | None = None
 
 
-def parse_job(body: bytes, limits: Limits) -> JobSpec:
+NO_UPLOADS: Final[Uploads] = {}
+
+
+def parse_job(body: bytes, limits: Limits, uploads: Uploads = NO_UPLOADS) -> JobSpec:
     """Read, check and resolve a job spec.
 
     The result has every default written out: parsing its `model_dump_json()` again gives an equal
-    spec.
+    spec. `uploads`: the data sets that it may name (`core.specs.sizes.uploads`).
 
     Raises:
         InvalidInputError: with every mistake found (at most 100, then how many more).
     """
-    return parse_sized(body, limits).spec
+    return parse_sized(body, limits, uploads).spec
 
 
-def parse_sized(body: bytes, limits: Limits) -> Sized:
+def parse_sized(body: bytes, limits: Limits, uploads: Uploads = NO_UPLOADS) -> Sized:
     """Call `parse_job`, for those who need the sizes too."""
     posted, value, mistakes = read(body)
     faults = FieldErrorList()
     faults.errors.extend(mistakes)
     if posted is None:
-        faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits))
+        faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits, uploads))
         faults.raise_any()
     assert posted is not None
-    sized = _resolved(posted.spec, limits, faults)
+    sized = _resolved(posted.spec, limits, faults, uploads)
     return sized._replace(name=posted.name, note=posted.note)
 
 
-def resolve(spec: JobSpec, limits: Limits) -> JobSpec:
+def resolve(spec: JobSpec, limits: Limits, uploads: Uploads = NO_UPLOADS) -> JobSpec:
     """Check and resolve a spec whose fields have been read, as `parse_job` does."""
-    return _resolved(spec, limits, FieldErrorList()).spec
+    return _resolved(spec, limits, FieldErrorList(), uploads).spec
 
 
-def _resolved(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> Sized:
-    sized = _resolve(spec, limits, faults)
+def _resolved(spec: JobSpec, limits: Limits, faults: FieldErrorList, uploads: Uploads) -> Sized:
+    sized = _resolve(spec, limits, faults, uploads)
     faults.raise_any()
     assert sized is not None
     return sized
 
 
-def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> Sized | None:
+def _resolve(
+    spec: JobSpec, limits: Limits, faults: FieldErrorList, uploads: Uploads
+) -> Sized | None:
     """Resolve each part in turn; a problem that is wrong leaves the rest unresolved: None."""
     optimizer = resolve_optimizer(spec.optimizer, faults)
     schedules = Schedules(optimizer, faults)
@@ -95,7 +101,7 @@ def _resolve(spec: JobSpec, limits: Limits, faults: FieldErrorList) -> Sized | N
     if isinstance(spec.problem, FunctionProblem):
         settled = _resolve_function(spec, spec.problem, faults)
     else:
-        settled = _resolve_supervised(spec, spec.problem, limits, faults)
+        settled = _resolve_supervised(spec, spec.problem, limits, faults, uploads)
     if settled is None:
         # Without the problem's size the schedule can still be checked, over any number of steps.
         schedules.resolve(spec.schedule, spec.budget.max_steps or 1)
@@ -150,10 +156,14 @@ def _resolve_function(
 
 
 def _resolve_supervised(
-    spec: JobSpec, problem: Supervised, limits: Limits, faults: FieldErrorList
+    spec: JobSpec,
+    problem: Supervised,
+    limits: Limits,
+    faults: FieldErrorList,
+    uploads: Uploads,
 ) -> _Settled | None:
     precision = spec.precision or "float32"
-    resolved = resolve_supervised(problem, limits, faults)
+    resolved = resolve_supervised(problem, limits, faults, uploads)
     if resolved is None:
         return None
     before = len(faults.errors)
@@ -243,7 +253,9 @@ _STAND_INS: Final[dict[str, Any]] = {
 }
 
 
-def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) -> list[FieldError]:
+def _mistakes_elsewhere(
+    value: Any, mistakes: list[FieldError], limits: Limits, uploads: Uploads
+) -> list[FieldError]:
     """List what the rules find in the parts of a body whose fields are right.
 
     A wrong part is replaced by its default, and then nothing is said of that part, nor (for a
@@ -264,7 +276,7 @@ def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) 
     if spec is None:
         return []
     faults = FieldErrorList()
-    _resolve(spec, limits, faults)
+    _resolve(spec, limits, faults, uploads)
     hidden = {*wrong, "record"} if wrong & {"problem", "budget", "record"} else wrong
     return [error for error in faults.errors if error.param.split(".")[0] not in hidden]
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 from pydantic_core import ErrorDetails
 
 from core.errors import FieldError
-from core.specs.base import Spec, is_whole
+from core.specs.base import Spec, fields_shown, is_whole
+from core.specs.data import DATA_PATTERN
 from core.specs.job import (
     DEVICE_PATTERN,
     JOB_PATTERN,
@@ -185,6 +186,7 @@ _PATTERNS: Final[dict[str, str]] = {
     JOB_PATTERN: "must be a job's id: job_ and 26 characters",
     ONE_LINE_PATTERN: "must be one line, without control characters",
     STUDY_PATTERN: "must be a study's id: study_ and 26 characters",
+    DATA_PATTERN: "must be a data set's id: data_ and 26 characters",
     LABEL_PATTERN: "must be 1 to 63 letters, digits and . _ / -",
 }
 
@@ -244,7 +246,7 @@ def _unknown_field(place: _Place, root: type[Spec]) -> str:
         model = PLAIN.get(owner) if owner else root
     if model is None:
         return f"{place.path} is not a known field"
-    fields = [field for field in model.model_fields if field != tag_of(owner)]
+    fields = [field for field in fields_shown(model) if field != tag_of(owner)]
     where = f"of {kind or owner or NOUNS.get(root, 'this call')}"
     wanted = place.path.rsplit(".", 1)[-1]
     elsewhere = None if owner else place_of_field(root, wanted)

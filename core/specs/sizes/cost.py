@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from core.specs.data import Builtin, Data, ExplicitOrder, Inline, Synthetic
+from core.specs.data import Builtin, Data, ExplicitOrder, Inline, Synthetic, Upload
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.optimizers import matrix_numbers, state_vectors, wrapper_vectors
@@ -137,7 +137,7 @@ def _bytes_read(data: Data) -> int:
     match data:
         case Synthetic():
             return 24
-        case Builtin() | Inline():
+        case Builtin() | Inline() | Upload():
             return 16
         case _:
             assert_never(data)

@@ -28,6 +28,7 @@ from core.specs.data import (
     Sinusoid,
     Spirals,
     Synthetic,
+    Upload,
 )
 from core.specs.formulas.values import dimension
 from core.specs.job import Budget, FunctionProblem, JobSpec, Record, Supervised
@@ -83,6 +84,11 @@ def data_shape(data: Data) -> DataShape:
             width = len(first) if isinstance(first, tuple) else 1
             classes = max(2, inline_classes(data)) if isinstance(first, int) else None
             return DataShape(len(data.features), len(data.features[0]), classes, width)
+        case Upload():
+            sizes = data.sizes
+            return DataShape(
+                sizes.num_rows, sizes.num_features, sizes.num_classes, sizes.target_width
+            )
         case _:
             assert_never(data)
 

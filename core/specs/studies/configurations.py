@@ -16,6 +16,7 @@ from core.specs.data import Inline
 from core.specs.job import JobSpec, Supervised
 from core.specs.parsing.body import MAX_FIELDS, MAX_OBJECTS, read_as
 from core.specs.parsing.job import parse_job, resolve
+from core.specs.sizes.uploads import UploadFacts, Uploads
 from core.specs.studies.sweep import applied
 from core.specs.validation.errors import MAX_ERRORS, shown
 from core.specs.validation.limits import Limits
@@ -32,6 +33,16 @@ _BYTES_OF_FAILURES: Final = 32 * 2**20
 _PARAMS_SHOWN: Final = 4
 
 
+UPLOADS: Final = "datasets"
+"""Field of a stored study's base: the facts about the data sets that its runs may name, by id. The
+service writes it where a sweep leads into the problem, and no reply shows it."""
+
+
+def uploads_of(base: Json) -> Uploads:
+    """Read the facts that a base holds."""
+    return {id_: UploadFacts.from_json(facts) for id_, facts in base.get(UPLOADS, {}).items()}
+
+
 class Jobs:
     """Resolver of one configuration after the other, each as `parse_job` does.
 
@@ -46,6 +57,8 @@ class Jobs:
     def __init__(
         self, base: Json, paths: Sequence[str], limits: Limits, written: int = STORE
     ) -> None:
+        self._uploads = uploads_of(base)
+        base = {name: part for name, part in base.items() if name != UPLOADS}
         self._base, self._limits, self._written = base, limits, written
         self._data: Inline | None = None
         self._size = 0
@@ -87,13 +100,13 @@ class Jobs:
         own = self._read({**self._others, **applied(self._varied, params)})
         if own is None or self._shared is None:
             whole = stored_job(applied(self._base, params), self._written)
-            return parse_job(json.dumps(whole).encode(), self._limits)
+            return parse_job(json.dumps(whole).encode(), self._limits, self._uploads)
         parts = {name: getattr(own, name) for name in self._own}
         spec = self._shared.model_copy(update=parts)
         if self._data is not None and isinstance(spec.problem, Supervised):
             problem = spec.problem.model_copy(update={"data": self._data})
             spec = spec.model_copy(update={"problem": problem})
-        resolved = resolve(spec, self._limits)
+        resolved = resolve(spec, self._limits, self._uploads)
         self._share(spec, resolved)
         return resolved
 

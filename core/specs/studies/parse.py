@@ -10,8 +10,10 @@ from core.formats import STORE
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.parsing.body import read_as
+from core.specs.parsing.job import NO_UPLOADS
 from core.specs.sizes.study import StudySummary
-from core.specs.studies.configurations import ConfigurationFaults, Jobs
+from core.specs.sizes.uploads import Uploads
+from core.specs.studies.configurations import UPLOADS, ConfigurationFaults, Jobs
 from core.specs.studies.distinct import Distinct, alternatives
 from core.specs.studies.resolution import (
     check_lengths,
@@ -71,9 +73,9 @@ class ResolvedStudy:
     note: str | None = None
 
 
-def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
+def parse_study(body: bytes, limits: Limits, uploads: Uploads = NO_UPLOADS) -> ResolvedStudy:
     """Read, check and resolve a study, and every one of its configurations (of `tpe`, which
-    chooses them later, those in which mistakes would show).
+    chooses them later, those in which mistakes would show). `uploads`: as of `parse_job`.
 
     Raises:
         InvalidInputError: with every mistake found (at most 100, then how many more).
@@ -84,10 +86,10 @@ def parse_study(body: bytes, limits: Limits) -> ResolvedStudy:
     faults = FieldErrorList()
     faults.errors.extend(mistakes)
     if asked is None:
-        faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits))
+        faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits, uploads))
         faults.raise_any()
     assert asked is not None
-    resolved = _resolve(asked, limits, faults)
+    resolved = _resolve(asked, limits, faults, uploads)
     faults.raise_any()
     assert resolved is not None
     return replace(resolved, name=asked.name, note=asked.note)
@@ -162,11 +164,18 @@ def run_spec(spec: Json, params: Json, repeat: int, written: int = STORE) -> Job
 
 
 def _resolve(
-    asked: StudySpec, limits: Limits, faults: FieldErrorList, *, strategy_known: bool = True
+    asked: StudySpec,
+    limits: Limits,
+    faults: FieldErrorList,
+    uploads: Uploads,
+    *,
+    strategy_known: bool = True,
 ) -> ResolvedStudy | None:
     """Check and resolve a study. `strategy_known`: otherwise `asked` has a default in the place of
     one with a mistake, and nothing is said of what depends on it."""
     base = check_base(asked.base, faults)
+    if uploads:
+        base = {**base, UPLOADS: {id_: facts.to_json() for id_, facts in uploads.items()}}
     axes = good_axes(asked, asked.strategy if strategy_known else None, faults)
     dropped = set(asked.sweep) - {axis.path for axis in axes}
     if not dropped and strategy_known:
@@ -308,7 +317,10 @@ def _shared(base: Json, facts: StudySummary, sweep: Mapping[str, Any]) -> Json:
     swept = {path.split(".")[0] for path in sweep}
     resolved = facts.first.model_dump(mode="json", exclude=swept | facts.varying)
     kept = {name: part for name, part in base.items() if name not in resolved}
-    return {name: {**resolved, **kept}[name] for name in JobSpec.model_fields
+    names = [*JobSpec.model_fields]
+    if "problem" not in resolved:  # each run's rows follow from its own
+        names.append(UPLOADS)
+    return {name: {**resolved, **kept}[name] for name in names
             if name in resolved or name in kept}  # fmt: skip
 
 
@@ -323,7 +335,9 @@ def storable(value: Any) -> Any:
     return value
 
 
-def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) -> list[FieldError]:
+def _mistakes_elsewhere(
+    value: Any, mistakes: list[FieldError], limits: Limits, uploads: Uploads
+) -> list[FieldError]:
     """List what the rules find in the parts of a body whose fields are right."""
     if not isinstance(value, dict) or not isinstance(value.get("base"), dict):
         return []
@@ -348,7 +362,7 @@ def _mistakes_elsewhere(value: Any, mistakes: list[FieldError], limits: Limits) 
     if asked is None or more:
         return []
     faults = FieldErrorList()
-    _resolve(asked, limits, faults, strategy_known="strategy" not in wrong)
+    _resolve(asked, limits, faults, uploads, strategy_known="strategy" not in wrong)
     return [
         error for error in faults.errors
         if error.param.split(".")[0] not in wrong - {"sweep"}

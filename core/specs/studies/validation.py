@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from core.specs.base import Json
 from core.specs.job import JobSpec
+from core.specs.studies.configurations import UPLOADS
 from core.specs.studies.sweep import Axis, axes_of, num_combinations
 from core.specs.study import (
     GridStrategy,
@@ -51,6 +52,11 @@ def check_base(base: Json, faults: FieldErrorList) -> Json:
                 f"base.{name}", "not_in_studies",
                 f"base.{name} {shown(base[name])}: runs are no jobs; {_OF_THE_STUDY[name]}",
             )  # fmt: skip
+    if UPLOADS in base:
+        faults.add(
+            f"base.{UPLOADS}", "unknown_field",
+            f"base.{UPLOADS} is not a field of a job; data sets are named by problem.data.id",
+        )  # fmt: skip
     if base.get("diagnose") == "full":
         faults.add(
             "base.diagnose", "not_in_studies",

@@ -4,7 +4,16 @@ from math import prod
 from typing import Final, Literal, assert_never
 
 from core.specs.base import is_whole
-from core.specs.data import Blobs, Builtin, Data, ExplicitOrder, Inline, Spirals, Synthetic
+from core.specs.data import (
+    Blobs,
+    Builtin,
+    Data,
+    ExplicitOrder,
+    Inline,
+    Spirals,
+    Synthetic,
+    Upload,
+)
 from core.specs.job import JobSpec, Supervised
 from core.specs.layers.expand import dropout_of, settled
 from core.specs.layers.kinds import BatchNormLayer, GroupNorm, LayerNormLayer
@@ -20,6 +29,8 @@ from core.specs.sizes.shapes import (
     output_width,
     split_rows,
 )
+from core.specs.sizes.uploads import Uploads
+from core.specs.validation.dataset import resolve_upload
 from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
 
@@ -33,9 +44,10 @@ BatchSize = int | Literal["full"] | None
 
 
 def resolve_supervised(
-    problem: Supervised, limits: Limits, faults: FieldErrorList
+    problem: Supervised, limits: Limits, faults: FieldErrorList, uploads: Uploads
 ) -> Supervised | None:
-    """Check data and loss and write the loss out; None where the data's shape is not known."""
+    """Check data and loss and write the loss out; None where the data's shape is not known.
+    `uploads`: the data sets that it may name."""
     before = len(faults.errors)
     problem = _with_ids(problem)
     match problem.data:
@@ -45,6 +57,12 @@ def resolve_supervised(
             _check_generator(problem.data, limits, faults)
         case Builtin():
             pass
+        case Upload() as named:
+            found = resolve_upload(named, uploads, problem.loss, limits, faults)
+            if found is None:
+                return None
+            if found is not named:
+                problem = problem.model_copy(update={"data": found})
         case _:
             assert_never(problem.data)
     if len(faults.errors) > before:
@@ -376,5 +394,7 @@ def _name(problem: Supervised) -> str:
             return "the inline data"
         case Builtin(name=name):
             return name
+        case Upload(target=target):
+            return shown(target)
         case _:
             assert_never(problem.data)

@@ -57,7 +57,8 @@ def format_of(fields: Fields) -> int:
     return int(fields.get("format", b"1"))
 
 
-def _stored(record: type) -> Mapping[str, Stored]:
+def stored_fields(record: type) -> Mapping[str, Stored]:
+    """Map the fields of a record to how they lie in its hash."""
     hints = get_type_hints(record, include_extras=True)
     notes = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
     return {name: stored for name in notes for stored in notes[name] if isinstance(stored, Stored)}
@@ -73,11 +74,11 @@ _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
 }
 
 
-def _columns(record: type) -> Mapping[str, tuple[str, Callable[[bytes], Any]]]:
+def columns_of(record: type) -> Mapping[str, tuple[str, Callable[[bytes], Any]]]:
     """Map each field of the hash to the record's field, and to the function that reads it."""
     return {
         stored.key or name: (name, _READ[stored.form])
-        for name, stored in _stored(record).items()
+        for name, stored in stored_fields(record).items()
         if stored.form in _READ
     }
 
@@ -86,7 +87,7 @@ _COMPLETE: Final[Mapping[type, Callable[[Json, int], Json]]] = {
     JobRecord: stored_job,
     StudyRecord: stored_study,
 }
-_COLUMNS: Final = {record: _columns(record) for record in (JobRecord, StudyRecord)}
+_COLUMNS: Final = {record: columns_of(record) for record in (JobRecord, StudyRecord)}
 _USAGE: Final = {each.name: f"usage:{each.name}" for each in fields_in(Usage)}
 
 
@@ -120,7 +121,7 @@ def encode_updates(fields: Json, *, closing: bool = False) -> list[bytes | str]:
 def _settable(closing: bool) -> Mapping[str, Stored]:
     """Return the fields that an attempt may set, of a job's record and of its own."""
     calls = {"update", "close"} if closing else {"update"}
-    found = {**_stored(JobRecord), **_stored(Attempt)}
+    found = {**stored_fields(JobRecord), **stored_fields(Attempt)}
     return {name: stored for name, stored in found.items() if stored.set_by in calls}
 
 

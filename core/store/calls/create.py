@@ -1,11 +1,11 @@
 """Creation of a job or a study: one call of the script, and its answer."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import ConflictError
+from core.errors import ConflictError, DataGoneError
 from core.store.connection.client import Call, call_script
 from core.store.protocols.types import Idempotency, QueueFullError
 
@@ -26,14 +26,19 @@ def create_call(
     fields: Mapping[str, bytes | str],
     most: int,
     idempotency: Idempotency | None,
+    datasets: Sequence[str] = (),
 ) -> Call:
-    """Write the hash `fields` of the job or study `name`, unless `most` are queued already."""
+    """Write the hash `fields` of the job or study `name`, unless `most` are queued already.
+    `datasets`: ids of those that it uses, which stay until it has ended."""
     words = [word for pair in fields.items() for word in pair]
     marks = [f"{label}={value}" for label, value in labels.items()]
     # The key is kept as a digest: the client's may be long, and hold any character.
     memory = hashlib.sha256(idempotency.key.encode()).hexdigest() if idempotency else ""
     fingerprint, ttl_s = (idempotency.fingerprint, idempotency.ttl_s) if idempotency else ("", 0)
-    return call_script("create", name, most, memory, fingerprint, ttl_s, len(marks), *marks, *words)
+    return call_script(
+        "create", name, most, memory, fingerprint, ttl_s, " ".join(datasets),
+        len(marks), *marks, *words,
+    )  # fmt: skip
 
 
 def read_creation(answer: Any, noun: str, most: int) -> Creation:
@@ -44,18 +49,29 @@ def read_creation(answer: Any, noun: str, most: int) -> Creation:
         case [b"replayed", position, num_workers, record]:
             return Creation(record, position, num_workers)
         case [b"reused"]:
-            raise ConflictError(
-                "idempotency_key_reused",
-                "This Idempotency-Key came before with another body: send a new key with"
-                " a new body.",
-            )
+            raise key_reused()
         case [b"deleted", name]:
-            raise ConflictError(
-                f"idempotent_{noun}_deleted",
-                f"This Idempotency-Key made the {noun} {name.decode()}, which has been"
-                " deleted since: send a new key to make another.",
-            )
+            raise made_deleted(noun, noun, name.decode())
+        case [b"no_data", name]:
+            raise DataGoneError(name.decode())
         case [b"full"]:
             raise QueueFullError(f"{most} of them are queued already: try again later.", 30.0)
         case _:
             raise AssertionError(answer)
+
+
+def key_reused() -> ConflictError:
+    """Return the refusal of a key that came before with another body."""
+    return ConflictError(
+        "idempotency_key_reused",
+        "This Idempotency-Key came before with another body: send a new key with a new body.",
+    )
+
+
+def made_deleted(noun: str, code: str, name: str) -> ConflictError:
+    """Return the refusal of a key whose record is gone."""
+    return ConflictError(
+        f"idempotent_{code}_deleted",
+        f"This Idempotency-Key made the {noun} {name}, which has been"
+        " deleted since: send a new key to make another.",
+    )

@@ -33,7 +33,8 @@ class Noun(Generic[New, Record, Made, Page]):
     """A kind of record.
 
     Attributes:
-        name: in messages, and the prefix of its ids.
+        name: the prefix of its ids.
+        title: its name in messages, where that is another.
         encode_new: the hash of a new one, but for what the script sets.
         new_record: what `decode` gives for it.
     """
@@ -44,6 +45,7 @@ class Noun(Generic[New, Record, Made, Page]):
     decode: Callable[[Fields], Record]
     made: Callable[[Record, bool, int | None, int], Made]
     page: Callable[[tuple[Record, ...], bool], Page]
+    title: str = ""
 
     def read(self, namespace: str, id_: str) -> Call:
         """Make the call that reads the hash."""
@@ -56,7 +58,7 @@ class Noun(Generic[New, Record, Made, Page]):
         return self.decode(hash_in(answer))
 
     def not_found(self, id_: str) -> NotFoundError:
-        return NotFoundError(f"There is no {self.name} {id_!r}.")
+        return NotFoundError(f"There is no {self.title or self.name} {id_!r}.")
 
     def not_terminal(self, id_: str, status: bytes) -> ConflictError:
         """Say why it is not deleted."""
@@ -86,8 +88,9 @@ STUDIES: Final = Noun[NewStudy, StudyRecord, CreatedStudy, StudyPage](
 
 
 def record_key(namespace: str, name: str) -> str:
-    """Return the key of a hash: of a job, a study, a study's task, or its run."""
-    return f"{namespace}:{'study' if study_of(name) else 'job'}:{name}"
+    """Return the key of a hash: of a job, a study, a study's task or its run, or a data set."""
+    noun = "study" if study_of(name) else "data" if name.startswith("data_") else "job"
+    return f"{namespace}:{noun}:{name}"
 
 
 def hash_in(answer: Any) -> dict[str, bytes]:

@@ -1,6 +1,8 @@
 -- ARGV: id (of a job or study), most queued ones, idempotency key or '', fingerprint, seconds to remember it,
--- number of labels, label=value ..., field, value ... (queue, place and created_at among them)
+-- data sets that it uses (with spaces between), number of labels, label=value ..., field, value ...
+-- (queue, place and created_at among them)
 -- -> 'created', position, number of workers | 'replayed', the same, record | 'reused' | 'deleted', id | 'full'
+-- | 'no_data', id of a data set that is not there (any more)
 local id, fingerprint = ARGV[1], ARGV[4]
 local memory = NS .. 'idempotency:' .. kind_of(id) .. ARGV[3]
 if ARGV[3] ~= '' then
@@ -14,9 +16,17 @@ if ARGV[3] ~= '' then
 end
 if redis.call('ZCARD', status_key('queued', id)) >= tonumber(ARGV[2]) then return {'full'} end
 
-local num_labels = tonumber(ARGV[6])
-for i = 7, 6 + num_labels do redis.call('ZADD', label_key(id, ARGV[i]), 0, id) end
-set(id, 'status', 'queued', 'version', 1, unpack(ARGV, 7 + num_labels))
+for used in string.gmatch(ARGV[6], '%S+') do
+  if field(used, 'status') ~= 'ready' then return {'no_data', used} end
+end
+for used in string.gmatch(ARGV[6], '%S+') do
+  redis.call('SADD', users_key(used), id)
+  put_off(used)
+end
+
+local num_labels = tonumber(ARGV[7])
+for i = 8, 7 + num_labels do redis.call('ZADD', label_key(id, ARGV[i]), 0, id) end
+set(id, 'status', 'queued', 'version', 1, unpack(ARGV, 8 + num_labels))
 if is_study(id) then
   add_task(id, 0, 0, 'kind', 'plan')
 else

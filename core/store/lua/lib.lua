@@ -15,18 +15,24 @@ local KEPT = NS .. 'kept'
 local DIAGNOSES, DIAGNOSIS_LEASES = NS .. 'diagnoses', NS .. 'diagnosis:leases'
 
 -- A name tells what it is of: a job ('job_...'), a study ('study_...'), a study's task
--- ('study_.../1.0') or its run ('study_...:7'). Jobs and tasks are what workers claim.
+-- ('study_.../1.0') or its run ('study_...:7'), a data set ('data_...'). Jobs and tasks are what
+-- workers claim.
 local function study_of(name) return string.sub(name, 1, 6) == 'study_' and string.sub(name, 1, 32) end
 local function is_task(name) return string.find(name, '/', 1, true) ~= nil end
 local function is_study(name) return #name == 32 and string.sub(name, 1, 6) == 'study_' end
+local function is_data(name) return string.sub(name, 1, 5) == 'data_' end
 
 -- The part of an index's name that tells whose it is: jobs have none.
 local function kind_of(name)
-  return is_task(name) and 'task-' or study_of(name) and 'study-' or ''
+  return is_task(name) and 'task-' or study_of(name) and 'study-' or is_data(name) and 'data-' or ''
 end
 
-local function job_key(id) return NS .. (study_of(id) and 'study:' or 'job:') .. id end
-local function index_key(id) return study_of(id) and NS .. 'studies' or JOBS end
+local function job_key(id)
+  return NS .. (study_of(id) and 'study:' or is_data(id) and 'data:' or 'job:') .. id
+end
+local function index_key(id)
+  return study_of(id) and NS .. 'studies' or is_data(id) and NS .. 'datasets' or JOBS
+end
 local function label_key(id, label) return NS .. kind_of(id) .. 'label:' .. label end
 local function status_key(status, id) return NS .. kind_of(id) .. 'status:' .. status end
 local function queue_key(queue) return NS .. 'queue:' .. queue end
@@ -488,4 +494,91 @@ local function position(id)
     if is_served then ahead = ahead + redis.call('ZLEXCOUNT', queue_key(each), '-', before) end
   end
   return ahead
+end
+
+-- Data sets. Those being checked have a lease, which the API that checks them renews; those that
+-- expire stand in an index by that time. A set holds the jobs and studies that were made with one.
+-- What is stored of a file's content (`file_...`) has the digest of the content, and a set of the
+-- data sets that have it: the last one takes it along. What is being stored stands in PENDING until
+-- a data set has it, with the time from which on none will.
+local CHECKS, EXPIRIES, CONTENTS = NS .. 'data-checks', NS .. 'data-expiries', NS .. 'data-contents'
+local PENDING = NS .. 'files-pending'
+local function users_key(id) return job_key(id) .. '/users' end
+local function owners_key(file) return NS .. 'file:' .. file .. '/datasets' end
+
+-- A job or study that has not ended and uses the data set; those that have are forgotten.
+local function user_of(id)
+  for _, user in ipairs(redis.call('SMEMBERS', users_key(id))) do
+    local status = field(user, 'status')
+    if status and not TERMINAL[status] then return user end
+    redis.call('SREM', users_key(id), user)
+  end
+  return false
+end
+
+-- The time (ms) until which the data set is kept whatever its age; 0: none is set.
+local function kept_until(id) return tonumber(field(id, 'keep_ms') or 0) end
+
+-- Enter the time at which the data set expires; without an age it never does.
+local function enter_expiry(id)
+  local expires = tonumber(field(id, 'expires_ms') or 0)
+  if expires > 0 then
+    redis.call('ZADD', EXPIRIES, math.max(expires, kept_until(id)), id)
+  end
+end
+
+-- Let its age count from now, as far as that is later.
+local function put_off(id)
+  local age = tonumber(field(id, 'age_ms') or 0)
+  if age == 0 then return end
+  local expires = string.format('%.0f', now_ms() + age)
+  if tonumber(expires) <= tonumber(field(id, 'expires_ms') or 0) then return end
+  set(id, 'expires_ms', expires)
+  enter_expiry(id)
+  touch(id)
+end
+
+-- Give the data set the stored content with this digest: `file`, or the one that is there already.
+local function attach(id, file, digest)
+  local known = redis.call('HGET', CONTENTS, digest)
+  if known then
+    file = known
+  else
+    redis.call('HSET', CONTENTS, digest, file)
+    redis.call('ZREM', PENDING, file)
+  end
+  redis.call('SADD', owners_key(file), id)
+  set(id, 'file', file, 'digest', digest)
+  return file
+end
+
+-- Put a data set in another status, and tell those who wait.
+local function settle_data(id, status)
+  redis.call('ZREM', CHECKS, id)
+  redis.call('ZREM', status_key(field(id, 'status'), id), id)
+  redis.call('ZADD', status_key(status, id), 0, id)
+  set(id, 'status', status)
+  touch(id)
+  publish(id)
+end
+
+-- Take a data set out of every index, and its content to the trash with the last that has it.
+-- -> the content that nobody has any more, or ''
+local function drop_data(id)
+  local found = redis.call('HMGET', job_key(id), 'status', 'file', 'digest', 'labels')
+  for _, key in ipairs({index_key(id), status_key(found[1], id), CHECKS, EXPIRIES}) do
+    redis.call('ZREM', key, id)
+  end
+  for name, value in pairs(cjson.decode(found[4] or '{}')) do
+    redis.call('ZREM', label_key(id, name .. '=' .. value), id)
+  end
+  redis.call('DEL', job_key(id), users_key(id))
+  publish(id)
+  local file = found[2]
+  if not file then return '' end
+  redis.call('SREM', owners_key(file), id)
+  if redis.call('SCARD', owners_key(file)) > 0 then return '' end
+  redis.call('HDEL', CONTENTS, found[3])
+  redis.call('SADD', TRASH, file)
+  return file
 end

@@ -16,13 +16,16 @@ from typing import Final, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from core.datasets import DatasetRecord
 from core.jobs import JobRecord, Status
+from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
 from core.store.history.times import TimeLine
 from core.store.protocols.types import (
     Changes,
     Created,
     CreatedStudy,
+    DatasetPage,
     Idempotency,
     JobFilter,
     JobPage,
@@ -46,27 +49,13 @@ Made_co = TypeVar("Made_co", covariant=True)
 Page_co = TypeVar("Page_co", covariant=True)
 
 
-class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
-    """Calls that jobs and studies share. Every method may raise `StoreUnavailableError`; none is
-    retried inside. All that name one raise `NotFoundError` where there is none."""
-
-    async def create(self, new: New_contra, idempotency: Idempotency | None, /) -> Made_co:
-        """Write the record and queue it, atomically, in one round trip, which those that come at
-        once share.
-
-        Raises `ConflictError("idempotency_key_reused")` when the key came with another body,
-        `ConflictError("idempotent_job_deleted")` (or `…_study_…`) when what it made is gone, and
-        `QueueFullError`.
-        """
-        ...
+class ListedRecords(Protocol[Record_co, Page_co]):
+    """Calls that read records, of whatever kind. Every method may raise `StoreUnavailableError`;
+    none is retried inside. All that name one raise `NotFoundError` where there is none."""
 
     async def get(self, id_: str, /) -> Record_co: ...
     async def version(self, id_: str, /) -> int:
         """Read the record's version alone."""
-        ...
-
-    async def status(self, id_: str, /) -> Status:
-        """Read the status alone."""
         ...
 
     async def stamp(self, id_: str, /) -> Stamp:
@@ -76,6 +65,25 @@ class Records(Protocol[New_contra, Record_co, Made_co, Page_co]):
     async def list(self, where: JobFilter, limit: int, after_id: str | None) -> Page_co:
         """List records, the newest first, the filter applied before the limit; `after_id` need not
         exist any more."""
+        ...
+
+
+class Records(ListedRecords[Record_co, Page_co], Protocol[New_contra, Record_co, Made_co, Page_co]):
+    """Calls that jobs and studies share; otherwise as `ListedRecords`."""
+
+    async def create(self, new: New_contra, idempotency: Idempotency | None, /) -> Made_co:
+        """Write the record and queue it, atomically, in one round trip, which those that come at
+        once share.
+
+        Raises `ConflictError("idempotency_key_reused")` when the key came with another body,
+        `ConflictError("idempotent_job_deleted")` (or `…_study_…`) when what it made is gone,
+        `DataGoneError` when a data set that it uses is not there or not ready, and
+        `QueueFullError`.
+        """
+        ...
+
+    async def status(self, id_: str, /) -> Status:
+        """Read the status alone."""
         ...
 
     async def request_pause(self, id_: str, /) -> Record_co:
@@ -164,6 +172,61 @@ class ApiEvents(Protocol):
         ...
 
 
+class ApiDatasets(ListedRecords[DatasetRecord, DatasetPage], Protocol):
+    """The calls about data sets, `ApiStore.datasets`."""
+
+    async def add(
+        self,
+        record: DatasetRecord,
+        idempotency: Idempotency | None,
+        file: str | None,
+        lease_s: float,
+        /,
+    ) -> tuple[DatasetRecord, bool]:
+        """Write the record of a data set that is `ready`, with its stored content `file`, or
+        `checking`, with a lease. Returns it, with the content that it has: where the same is there
+        already, that one, and then nobody needs `file`. True with it: the key had made it before.
+
+        Raises `ConflictError` as `create` does, and `StorageFullError`.
+        """
+        ...
+
+    async def reserve(self, file: str, /) -> None:
+        """Note that a content of this name is about to be stored: workers remove it, unless a data
+        set has it within the hour."""
+        ...
+
+    async def settle(self, record: DatasetRecord, file: str | None, /) -> str | None:
+        """Write the end of a check: `record` is `ready`, with its contents, or `refused`, with its
+        error. Returns the content that it has (see `add`; empty of a refused one), or None where
+        nobody waits for this end any more: it was deleted, or its lease had run out."""
+        ...
+
+    async def renew_checks(self, ids: Sequence[str], lease_s: float, /) -> None:
+        """Renew the leases of checks."""
+        ...
+
+    async def reap_checks(self) -> None:
+        """Refuse the data sets whose check has lost its lease: who did it has died."""
+        ...
+
+    async def update(
+        self, id_: str, version: int | None, labels: Json | None, changes: Json, /
+    ) -> DatasetRecord:
+        """Change fields of the record (None removes one), and its labels unless None. Raises
+        `ChangedError` where it has another version than `version`."""
+        ...
+
+    async def remove(self, id_: str, version: int | None, /) -> str | None:
+        """Remove a data set; returns its stored content where that was the last that had it: the
+        content lies in the trash, as `delete` puts things there.
+
+        Raises `ConflictError` (`in_use` by a job or study that has not ended, `kept`) and
+        `ChangedError`.
+        """
+        ...
+
+
 class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
     """The API's side: jobs, and what is neither a job's nor a study's alone.
 
@@ -173,6 +236,8 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
 
     @property
     def studies(self) -> ApiStudies: ...
+    @property
+    def datasets(self) -> ApiDatasets: ...
 
     @property
     def events(self) -> ApiEvents: ...

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from core.datasets import DatasetRecord, DatasetStatus
 from core.errors import StoreUnavailableError
 from core.jobs import JobRecord, Status
 from core.specs.base import Json
@@ -32,6 +33,8 @@ class NewWork:
     """Id of the request that creates it, for the log."""
     traceparent: str | None = None
     """Parent of the spans of its attempts: that request's span, or its caller's."""
+    datasets: tuple[str, ...] = ()
+    """Ids of the data sets that it uses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +119,16 @@ class StudyPage:
 
 
 @dataclass(frozen=True)
+class DatasetPage:
+    datasets: tuple[DatasetRecord, ...]
+    has_more: bool
+
+    @property
+    def records(self) -> tuple[DatasetRecord, ...]:
+        return self.datasets
+
+
+@dataclass(frozen=True)
 class Used:
     """Sums of what records have used, and how many they are; of the peaks the largest."""
 
@@ -140,7 +153,7 @@ class Stamp:
     """Version and status of a record: they tell whether it has changed, without the record."""
 
     version: int
-    status: Status
+    status: Status | DatasetStatus
 
 
 @dataclass(frozen=True)
@@ -240,7 +253,7 @@ class Idempotency:
 
 @dataclass(frozen=True)
 class JobFilter:
-    statuses: tuple[Status, ...] = ()
+    statuses: tuple[Status | DatasetStatus, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     created_after: str | None = None
 

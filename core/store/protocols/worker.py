@@ -191,6 +191,12 @@ class WorkerStore(Protocol):
         their ids, at most `limit`."""
         ...
 
+    def expire_datasets(self, limit: int) -> Sequence[str]:
+        """Remove data sets past their age that no job or study which has not ended uses; returns
+        their ids. The contents that nobody has any more go to the trash. Data sets whose check has
+        lost its lease are refused."""
+        ...
+
     def trashed(self, limit: int) -> Sequence[str]:
         """Return some of the jobs and studies in the trash, in any order: those of deletes and of
         `expire`."""

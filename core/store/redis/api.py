@@ -38,6 +38,7 @@ from core.store.protocols.types import (
     Totals,
     WorkerInfo,
 )
+from core.store.redis.api_datasets import AsyncRedisDatasets
 from core.store.redis.api_events import AsyncRedisEvents
 from core.store.redis.api_records import AsyncRecords, Room, known_position
 from core.store.redis.api_studies import AsyncRedisStudies
@@ -71,6 +72,7 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
         self._bulk = SyncClient(url, namespace, "thalweg-api-bulk")
         self.studies = AsyncRedisStudies(self._link, room)
         self.events = AsyncRedisEvents(self._link)
+        self.datasets = AsyncRedisDatasets(self._link, room)
 
     async def aclose(self) -> None:
         await self._link.disconnect()

@@ -58,7 +58,7 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
         noun, fields = self._noun, self._noun.encode_new(new)
         work = cast(NewWork, new)
         most = 0 if (low := self._room.is_low()) else self._room.max_queued
-        call = create_call(work.id, work.labels, fields, most, idempotency)
+        call = create_call(work.id, work.labels, fields, most, idempotency, work.datasets)
         try:
             created = read_creation(await self._link.grouped(call), noun.name, most)
         except QueueFullError:

@@ -7,6 +7,7 @@ from core.jobs import AttemptEnd, JobRecord, Outcome, Status
 from core.specs.base import Json
 from core.store.calls import jobs as job_calls
 from core.store.calls.codec import dumps, encode_updates, fields_of
+from core.store.calls.datasets import INTERRUPTED
 from core.store.calls.job_codec import (
     decode_job,
     decode_layouts,
@@ -178,6 +179,10 @@ class RedisStore:
         age_ms = "" if age_s is None else _ms(age_s)
         call = call_script("expire", age_ms, "" if count is None else count, limit)
         return [job_id.decode() for job_id in self._link.call(call)]
+
+    def expire_datasets(self, limit: int) -> Sequence[str]:
+        self._link.call(call_script("reap_checks", limit, dumps(INTERRUPTED)))
+        return [name.decode() for name in self._link.call(call_script("expire_datasets", limit))]
 
     def trashed(self, limit: int) -> Sequence[str]:
         found = self._link.call(command("SRANDMEMBER", self._link.key("trash"), limit))

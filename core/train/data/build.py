@@ -6,12 +6,13 @@ from typing import Final, assert_never
 
 import torch
 
-from core.specs.data import Builtin, Data, Inline, Synthetic
+from core.specs.data import Builtin, Data, Inline, Synthetic, Upload
 from core.train.data.builtin import load_builtin
 from core.train.data.dataset import Dataset, prepare
 from core.train.data.inline import load_inline
 from core.train.data.rows import Rows
 from core.train.data.synthetic import load_synthetic
+from core.train.data.uploaded import check_finite, load_upload
 from core.train.losses import TargetForm
 
 CACHE_BYTES: Final = 256 * 2**20
@@ -57,7 +58,7 @@ def build_dataset(
 
 def load(spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype) -> Dataset:
     """Make the data set anew."""
-    return prepare(
+    made = prepare(
         _rows(spec, form),
         form,
         eval_fraction=spec.eval_fraction,
@@ -66,6 +67,9 @@ def load(spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype)
         device=device,
         dtype=dtype,
     )
+    if isinstance(spec, Upload):
+        check_finite(made, spec)
+    return made
 
 
 def _rows(spec: Data, form: TargetForm) -> Rows:
@@ -76,5 +80,7 @@ def _rows(spec: Data, form: TargetForm) -> Rows:
             return load_synthetic(spec)
         case Inline():
             return load_inline(spec, classes=form != "values")
+        case Upload():
+            return load_upload(spec, form)
         case _:
             assert_never(spec)

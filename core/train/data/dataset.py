@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.specs.base import Json
 from core.specs.sizes.shapes import split_rows
 from core.train.data.rows import Float, Rows
 from core.train.determinism import generator
@@ -21,7 +22,7 @@ class Dataset:
     `train_features` is rows x columns; targets have the shape that their `TargetForm` names.
     The evaluation part is None when `eval_fraction` leaves no row for it. `mean` and `scale`
     (float64, one a column) are None when nothing was standardized: the features here are
-    (raw − mean) / scale.
+    (raw − mean) / scale. `preprocessing` says how the columns of a file became features.
     """
 
     train_features: Tensor
@@ -33,6 +34,7 @@ class Dataset:
     mean: Float | None
     scale: Float | None
     form: TargetForm
+    preprocessing: Json | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -43,6 +45,16 @@ class Dataset:
                 return len(self.class_names)
             case _:
                 return self.train_targets.shape[1]
+
+    @property
+    def facts(self) -> Json:
+        """The facts that a job's record shows of its data."""
+        held_out = 0 if self.eval_features is None else len(self.eval_features)
+        return {
+            "num_rows": {"train": len(self.train_features), "eval": held_out, "test": 0},
+            "num_features": self.train_features.shape[1],
+            "classes": None if self.class_names is None else list(self.class_names),
+        }
 
     @property
     def size_bytes(self) -> int:
@@ -137,4 +149,5 @@ def prepare(
         mean=mean,
         scale=scale,
         form=form,
+        preprocessing=rows.preprocessing,
     )

@@ -8,6 +8,7 @@ from core.messages import TrainTask
 from core.specs.job import JobSpec
 from core.specs.studies.configurations import Jobs
 from core.specs.studies.parse import NO_LIMITS
+from core.train.data.uploaded import exact_rows
 
 
 def specs_of(task: TrainTask) -> dict[int, JobSpec]:
@@ -15,7 +16,7 @@ def specs_of(task: TrainTask) -> dict[int, JobSpec]:
     parts."""
     paths = dict.fromkeys(path for params in task.configurations for path in params)
     jobs = Jobs(task.base, list(paths), NO_LIMITS, task.format)
-    specs = [jobs.resolved(params) for params in task.configurations]
+    specs = [exact_rows(jobs.resolved(params)) for params in task.configurations]
     return {
         index: specs[place].model_copy(update={"seed": seed}) for index, place, seed in task.runs
     }

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.errors import ArtifactError
 from core.messages import (
+    DataLoaded,
     Ending,
     HistoryRows,
     Intervened,
@@ -238,7 +239,7 @@ class _Relay:
             case Intervened(_, rewound):
                 if rewound is not None:
                     self._emit(RunRewound(self._run, rewound))
-            case PhaseBegun() | SavedCheckpoint() | Restarted():
+            case PhaseBegun() | DataLoaded() | SavedCheckpoint() | Restarted():
                 return
             case _:
                 assert_never(event)

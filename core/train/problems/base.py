@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from core.specs.base import Json
+
 
 # Copying weights into a problem.
 def copy_state(into: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
@@ -103,7 +105,13 @@ class Problem(Protocol):
         """
         ...
 
+    def data(self) -> Json | None:
+        """Return what the job's record says of its data: rows, features, classes. None: a
+        function."""
+        ...
+
     def metadata(self) -> dict[str, str]:
         """Return the metadata for the safetensors file: `spec`, and for supervised problems
-        `class_names`, `feature_names`, `standardization`, each a JSON text."""
+        `class_names`, `feature_names`, `standardization`, of uploads `preprocessing`, each a JSON
+        text."""
         ...

@@ -5,6 +5,7 @@ from typing import assert_never
 import torch
 
 from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.sizes.uploads import spec_text
 from core.train.problems.base import Problem
 from core.train.problems.functions import build_function_problem
 from core.train.problems.supervised import build_supervised_problem
@@ -12,7 +13,7 @@ from core.train.problems.supervised import build_supervised_problem
 
 def build_problem(spec: JobSpec, device: torch.device, dtype: torch.dtype) -> Problem:
     """Return the problem of a resolved spec, its parameters initialized from `spec.seed`."""
-    metadata = {"spec": spec.model_dump_json()}
+    metadata = {"spec": spec_text(spec)}
     match spec.problem:
         case Supervised():
             return build_supervised_problem(

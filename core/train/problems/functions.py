@@ -6,6 +6,7 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
+from core.specs.base import Json
 from core.specs.formulas.parser import parse
 from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension
@@ -106,6 +107,9 @@ class FunctionProblem:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         copy_state(self.state(), state)
+
+    def data(self) -> Json | None:
+        return None
 
     def metadata(self) -> dict[str, str]:
         return dict(self._metadata)

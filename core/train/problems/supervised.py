@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.specs.base import Json
 from core.specs.job import Supervised
 from core.specs.layers.kinds import Dropout
 from core.specs.losses import Loss
@@ -147,6 +148,9 @@ class SupervisedProblem:
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         copy_state(self.state(), state)
 
+    def data(self) -> Json | None:
+        return self._dataset.facts
+
     def metadata(self) -> dict[str, str]:
         return self._metadata | data_metadata(self._dataset)
 
@@ -266,6 +270,8 @@ def data_metadata(dataset: Dataset) -> dict[str, str]:
         found["standardization"] = json.dumps(
             {"mean": dataset.mean.tolist(), "scale": dataset.scale.tolist()}
         )
+    if dataset.preprocessing is not None:
+        found["preprocessing"] = json.dumps(dataset.preprocessing)
     return found
 
 

@@ -26,9 +26,9 @@ def test_a_posted_job_is_accepted_queued_and_announced(api: Api) -> None:
 def test_a_job_has_exactly_the_contracts_fields(api: Api) -> None:
     job = api.post()
     assert list(job) == [
-        *("id", "status", "outcome", "phase", "spec", "resolved", "progress", "latest", "best"),
-        *("result", "diagnosis", "error", "attempts", "labels", "name", "note", "priority"),
-        *("keep_until", "parent_id", "created_at"),
+        *("id", "status", "outcome", "phase", "spec", "resolved", "data", "progress", "latest"),
+        *("best", "result", "diagnosis", "error", "attempts", "labels", "name", "note"),
+        *("priority", "keep_until", "parent_id", "created_at"),
         *("started_at", "finished_at", "cancel_requested_at", "pause_requested_at", "usage"),
         *("links", "timeline"),
     ]
@@ -303,7 +303,7 @@ def test_an_id_that_names_nothing_is_a_404(api: Api, job_id: str, method: str, r
 def test_what_is_not_built_is_refused_like_any_unknown_call(api: Api) -> None:
     path = f"/v1/jobs/{api.finished()['id']}"
     problem_of(api.http.get(f"{path}/events"), 404, "not_found")
-    problem_of(api.http.get("/v1/datasets"), 404, "not_found")
+    problem_of(api.http.get("/v1/predictions"), 404, "not_found")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from core.specs.parsing.job import parse_job
 from core.specs.study import StudySpec
 from core.specs.unions import PLAIN, SWEEPS, UNIONS, members
 from core.specs.validation.limits import Limits
+from tests.core.specs.example_uploads import EXAMPLE_UPLOADS
 
 MODELS: list[type[Spec]] = [
     *(model for field in UNIONS for model in members(field).values()),
@@ -110,9 +111,9 @@ def with_points(value: Any) -> Any:
     ("family", "kind"), [(family, kind) for family in FAMILIES for kind in kinds(family)]
 )
 def test_a_resolved_spec_written_with_points_is_the_same_spec(family: str, kind: str) -> None:
-    spec = parse_job(json.dumps(minimal_example(family, kind)).encode(), Limits())
+    spec = parse_job(json.dumps(minimal_example(family, kind)).encode(), Limits(), EXAMPLE_UPLOADS)
     pointed = json.dumps(with_points(spec.model_dump(mode="json")))
-    again = parse_job(pointed.encode(), Limits())
+    again = parse_job(pointed.encode(), Limits(), EXAMPLE_UPLOADS)
     assert again.model_dump_json() == spec.model_dump_json()
 
 

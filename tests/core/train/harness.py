@@ -13,6 +13,7 @@ from safetensors.numpy import load
 from core.artifacts.local import LocalJob
 from core.messages import (
     Columns,
+    DataLoaded,
     Ending,
     HistoryRows,
     Intervened,
@@ -58,6 +59,7 @@ class Received:
     interventions: list[Json] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
     times: list[list[float]] = field(default_factory=list)
+    data: Json | None = None
 
     def emit(self, event: RunEvent | Settled) -> None:
         match event:
@@ -69,6 +71,8 @@ class Received:
                 self.progress(step, steps_per_s, latest, best)
             case PhaseBegun(name):
                 self.phase(name)
+            case DataLoaded(data):
+                self.data = data
             case Settled(spec, resolved):
                 self.settled(spec, resolved)
             case SavedCheckpoint():

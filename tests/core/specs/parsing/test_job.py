@@ -19,6 +19,7 @@ from core.specs.sizes.cost import estimate
 from core.specs.sizes.shapes import num_steps
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
+from tests.core.specs.example_uploads import EXAMPLE_UPLOADS
 
 few = settings(
     max_examples=120, deadline=None, derandomize=True, database=None,
@@ -28,7 +29,7 @@ LIMITS = Limits()
 
 
 def parse(body: dict[str, Any], limits: Limits = LIMITS) -> JobSpec:
-    return parse_job(json.dumps(body).encode(), limits)
+    return parse_job(json.dumps(body).encode(), limits, EXAMPLE_UPLOADS)
 
 
 def digits(**parts: Any) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def sphere(**parts: Any) -> dict[str, Any]:
 
 
 def again(spec: JobSpec, limits: Limits = LIMITS) -> JobSpec:
-    return parse_job(spec.model_dump_json().encode(), limits)
+    return parse_job(spec.model_dump_json().encode(), limits, EXAMPLE_UPLOADS)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from core.specs.parsing.way_out import DATA_SETS, in_full
 from core.specs.studies.parse import parse_study
 from core.specs.unions import UNIONS, members, tag_of
 from core.specs.validation.limits import Limits
+from tests.core.specs.example_uploads import EXAMPLE_UPLOADS
 
 Json = dict[str, Any]
 
@@ -83,9 +84,9 @@ def put(body: Json, path: str, value: Any) -> Json:
 def mistakes(body: Json) -> list[FieldError]:
     try:
         if "base" in body:
-            parse_study(json.dumps(body).encode(), Limits())
+            parse_study(json.dumps(body).encode(), Limits(), EXAMPLE_UPLOADS)
         else:
-            parse_job(json.dumps(body).encode(), Limits())
+            parse_job(json.dumps(body).encode(), Limits(), EXAMPLE_UPLOADS)
     except InvalidInputError as error:
         return error.errors
     return []

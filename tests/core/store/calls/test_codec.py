@@ -26,6 +26,7 @@ UPDATE: dict[str, Any] = {
     "latest": {"step": 2, "loss": -math.inf},
     "best": {"step": 1, "loss": 0.1},
     "diagnosis": {"verdict": "healthy"},
+    "data": {"num_rows": {"train": 3, "eval": 1, "test": 0}, "num_features": 2, "classes": None},
     "checkpoints": ({"name": "final", "step": 3},),
     "checkpoints_kept": 4,
     "interventions": ({"step": 2, "action": "skip"},),

@@ -1,0 +1,62 @@
+"""Data sets that a body names: their records are read before the body is parsed."""
+
+import asyncio
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from core.errors import DataGoneError, NotFoundError
+from core.ids import DATA_PREFIX, pattern_of
+from core.specs.base import Json
+from core.specs.sizes.uploads import UploadFacts, Uploads
+from core.store.protocols.api import ApiDatasets
+
+_ID: Final = re.compile(rf'"({pattern_of(DATA_PREFIX)[1:-1]})"'.encode())
+MOST_LOOKED_UP: Final = 1_000
+"""Data sets of one body, at most; the others are taken for unknown."""
+
+
+async def named_data(body: bytes, datasets: ApiDatasets) -> Uploads:
+    """Look up the data sets whose ids stand in a body; those that do not exist are left out."""
+    if b"data_" not in body:
+        return {}
+    names = list(dict.fromkeys(found.decode() for found in _ID.findall(body)))[:MOST_LOOKED_UP]
+    found = await asyncio.gather(*(_facts(datasets, name) for name in names))
+    return {name: facts for name, facts in zip(names, found, strict=True) if facts is not None}
+
+
+async def _facts(datasets: ApiDatasets, name: str) -> UploadFacts | None:
+    try:
+        return (await datasets.get(name)).facts
+    except NotFoundError:
+        return None
+
+
+def data_used(problems: Iterable[object]) -> tuple[str, ...]:
+    """List the ids of the data sets that stand in (parts of) problems, as JSON."""
+    found: dict[str, None] = {}
+    rest = list(problems)
+    while rest:
+        part = rest.pop()
+        if isinstance(part, dict):
+            rest += part.values()
+        elif isinstance(part, (list, tuple)):
+            rest += part
+        elif isinstance(part, str) and _ID.fullmatch(f'"{part}"'.encode()):
+            found[part] = None
+    return tuple(sorted(found))
+
+
+async def check_data(spec: Json, datasets: ApiDatasets) -> None:
+    """Check that the data set of a job's spec is still there.
+
+    Raises:
+        DataGoneError: it is not.
+    """
+    data = (spec.get("problem") or {}).get("data") or {}
+    if data.get("kind") != "dataset":
+        return
+    try:
+        await datasets.stamp(data["id"])
+    except NotFoundError:
+        raise DataGoneError(data["id"]) from None

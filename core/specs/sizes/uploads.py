@@ -1,0 +1,101 @@
+"""Facts about uploaded data sets that a spec is held against; they come from the records alone."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from core.specs.base import Json, Spec
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """Facts about a column (`core.uploads.contents.Column`).
+
+    Attributes:
+        num_categories: of a `category`; else None.
+        values: the distinct values of an `integer` or `bool`, where they are few; else None.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()
+    num_missing: int = 0
+    num_categories: int | None = None
+    values: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class UploadFacts:
+    """Facts about a data set.
+
+    Attributes:
+        status: `checking`, `ready` or `refused`.
+        kind: of the contents.
+        file: name of the stored content; empty unless it is ready.
+        num_rows: 0 where there are none, or none are known.
+    """
+
+    status: str
+    kind: str
+    file: str
+    num_rows: int
+    columns: tuple[ColumnFacts, ...]
+
+    @classmethod
+    def of(cls, status: str, kind: str, file: str | None, contents: Json | None) -> Self:
+        """Return the facts of a record; `contents`: as the check found them."""
+        found = contents or {}
+        columns = tuple(
+            ColumnFacts(
+                name=each["name"],
+                dtype=each["dtype"],
+                shape=tuple(each["shape"]),
+                num_missing=each["num_missing"],
+                num_categories=None if each["categories"] is None else len(each["categories"]),
+                values=None if each["values"] is None else tuple(each["values"]),
+            )
+            for each in found.get("columns", ())
+        )
+        return cls(status, kind, file or "", found.get("num_rows") or 0, columns)
+
+    def to_json(self) -> Json:
+        """Return the facts as JSON has them."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Json) -> Self:
+        """Read what `to_json` returned, once written and read as JSON."""
+        columns = tuple(
+            ColumnFacts(
+                **{
+                    **each,
+                    "shape": tuple(each["shape"]),
+                    "values": None if each["values"] is None else tuple(each["values"]),
+                }
+            )
+            for each in stored["columns"]
+        )
+        return cls(**{**stored, "columns": columns})
+
+
+Uploads = Mapping[str, UploadFacts]
+"""Facts about the data sets that a spec names, by id; one that is missing does not exist."""
+
+
+def as_posted(spec: Json) -> Json:
+    """Return a job's or a study's stored spec as a caller may post it: without what the service
+    wrote for itself."""
+    if "base" in spec:
+        base = {name: part for name, part in spec["base"].items() if name != "datasets"}
+        return {**spec, "base": as_posted(base)}
+    problem = spec.get("problem")
+    data = problem.get("data") if isinstance(problem, dict) else None
+    if not isinstance(problem, dict) or not isinstance(data, dict) or "stored" not in data:
+        return spec
+    shown = {name: part for name, part in data.items() if name != "stored"}
+    return {**spec, "problem": {**problem, "data": shown}}
+
+
+def spec_text(spec: Spec) -> str:
+    """Write a job's resolved spec as JSON that a caller may post."""
+    return spec.model_dump_json(exclude={"problem": {"data": {"stored"}}})

@@ -1,0 +1,300 @@
+"""Rules of uploaded data: target and features must be columns that fit the loss, and all widths
+follow from the record."""
+
+import difflib
+from collections.abc import Sequence
+from math import prod
+from typing import Final, NamedTuple
+
+from core.specs.data import StoredRows, Upload
+from core.specs.losses import Loss
+from core.specs.sizes.shapes import LossFamily, loss_family
+from core.specs.sizes.uploads import ColumnFacts, UploadFacts, Uploads
+from core.specs.validation.errors import FieldErrorList, shown
+from core.specs.validation.limits import Limits
+
+_DATA: Final = "problem.data"
+_MOST_LISTED: Final = 20
+IMAGE_COLUMN, CLASS_COLUMN = "image", "class"
+"""Columns of a file of images."""
+
+
+def resolve_upload(
+    data: Upload, uploads: Uploads, loss: Loss | None, limits: Limits, faults: FieldErrorList
+) -> Upload | None:
+    """Check the columns that are named and write out what follows from the record; None with a
+    mistake. A spec that was accepted before keeps what was written then."""
+    facts = uploads.get(data.id)
+    if facts is None and data.stored is not None and limits.stored:
+        return data
+    before = len(faults.errors)
+    if facts is None or not _is_table(data, facts, faults):
+        if facts is None:
+            faults.add(
+                f"{_DATA}.id", "unknown_dataset",
+                f"{_DATA}.id: there is no data set {data.id} (any more); GET /v1/datasets lists"
+                " those that there are",
+            )  # fmt: skip
+        return None
+    family = None if loss is None else loss_family(loss)
+    targets = _targets(data, facts, faults)
+    # Without a target, what is left for features is not known.
+    known = bool(targets) or data.features is not None
+    names = [each.name for each in targets]
+    features = _features(data, facts, names, faults) if known else []
+    form = _target_form(targets, family, faults) if targets else None
+    rows = _rows(data, facts, features, faults)
+    if len(faults.errors) > before or form is None:
+        return None
+    shapes = [each.shape for each in features]
+    sizes = StoredRows(
+        file=facts.file,
+        num_rows=rows,
+        num_features=sum(width(each, data) for each in features),
+        num_classes=form.num_classes,
+        target_width=form.width,
+        sample_shape=shapes[0] if len(shapes) == 1 and shapes[0] else None,
+    )
+    if data.stored not in (None, sizes) and not limits.stored:
+        faults.add(f"{_DATA}.stored", "unknown_field", f"{_DATA}.stored is not a field of dataset")
+        return None
+    target = data.target if data.target is not None else names[0]
+    return data.model_copy(update={"target": target, "stored": sizes})
+
+
+def _is_table(data: Upload, facts: UploadFacts, faults: FieldErrorList) -> bool:
+    """Tell whether the data set is there to be used, and has rows of features and targets."""
+    param = f"{_DATA}.id"
+    if facts.status == "checking":
+        faults.add(
+            param, "not_ready",
+            f"{param}: data set {data.id} is still being checked; wait until it is ready (GET it"
+            " with ?wait=60)",
+        )  # fmt: skip
+    elif facts.status != "ready":
+        faults.add(
+            param, "not_ready",
+            f"{param}: data set {data.id} was refused when it was checked; its error says why, mend"
+            " the file and upload it again",
+        )  # fmt: skip
+    elif facts.kind not in {"table", "arrays", "images"}:
+        faults.add(
+            param, "wrong_kind",
+            f"{param}: data set {data.id} is of the kind {facts.kind}, and supervised problems need"
+            " rows with columns: a table, arrays or images",
+        )  # fmt: skip
+    elif facts.num_rows < 2:
+        faults.add(
+            param, "too_few_rows",
+            f"{param}: data set {data.id} has {facts.num_rows} row; training needs at least 2",
+        )  # fmt: skip
+    else:
+        return True
+    return False
+
+
+def _targets(data: Upload, facts: UploadFacts, faults: FieldErrorList) -> list[ColumnFacts]:
+    param, names = f"{_DATA}.target", data.targets
+    if not names and facts.kind == "images":
+        names = (CLASS_COLUMN,)
+    if not names:
+        faults.add(
+            param, "missing", f"{param} is required; one of the columns: {_listed(facts.columns)}"
+        )
+    found = _columns(param, names, facts, faults)
+    for column in found:
+        if column.dtype == "text":
+            faults.add(
+                param, "text_target",
+                f"{param}: {shown(column.name)} is text, which is neither classes nor values; a"
+                " column of at most 1,000 different texts can be uploaded as a category"
+                f" (?schema={{{shown(column.name)}: \"category\"}})",
+            )  # fmt: skip
+        if column.num_missing:
+            faults.add(
+                param, "missing_targets",
+                f"{param}: {shown(column.name)} is missing in {column.num_missing:,} of the"
+                f" {facts.num_rows:,} rows, and every row needs a target; upload the file without"
+                " these rows",
+            )  # fmt: skip
+    return found
+
+
+def _features(
+    data: Upload, facts: UploadFacts, targets: Sequence[str], faults: FieldErrorList
+) -> list[ColumnFacts]:
+    param = f"{_DATA}.features"
+    if data.features is None:
+        found = [each for each in facts.columns if each.name not in {*data.targets, *targets}]
+        if not found and targets:
+            faults.add(param, "no_features", f"{param}: the data set has no column but the target")
+    else:
+        found = _columns(param, data.features, facts, faults)
+        for column in found:
+            if column.name in targets:
+                faults.add(
+                    param, "target_as_feature",
+                    f"{param}: {shown(column.name)} is the target; leave it out of the features",
+                )  # fmt: skip
+    texts = [each for each in found if each.dtype == "text"]
+    if texts:
+        rest = "name the features without it" if len(texts) == 1 else "name those without them"
+        faults.add(
+            param, "text_feature",
+            f"{param}: {_listed(texts)} {'is' if len(texts) == 1 else 'are'} text, from which"
+            f" nothing is learned here; {rest}, or upload with a schema that says"
+            " category (at most 1,000 different ones) or number",
+        )  # fmt: skip
+    return found
+
+
+def _columns(
+    param: str, names: Sequence[str], facts: UploadFacts, faults: FieldErrorList
+) -> list[ColumnFacts]:
+    """Look up the columns; names that there are not, or twice, are mistakes."""
+    by_name = {each.name: each for each in facts.columns}
+    found: dict[str, ColumnFacts] = {}
+    for name in names:
+        if name in found:
+            faults.add(param, "repeated", f"{param}: {shown(name)} is named twice; name it once")
+        elif name in by_name:
+            found[name] = by_name[name]
+        else:
+            near = _near(name, list(by_name))
+            hint = f" (did you mean {shown(near)}?)" if near else ""
+            faults.add(
+                param, "unknown_column",
+                f"{param}: the data set has no column {shown(name)}{hint}; its columns:"
+                f" {_listed(facts.columns)}",
+            )  # fmt: skip
+    return list(found.values())
+
+
+def _near(name: str, names: list[str]) -> str | None:
+    """Return the column that the name is most likely meant for; None where none is near."""
+    plain = {each.strip().lower(): each for each in names}
+    if (same := plain.get(name.strip().lower())) is not None:
+        return same
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    return found[0] if found else None
+
+
+class _Form(NamedTuple):
+    """`num_classes` is None for values."""
+
+    num_classes: int | None
+    width: int
+
+
+def _target_form(
+    targets: Sequence[ColumnFacts], family: LossFamily | None, faults: FieldErrorList
+) -> _Form | None:
+    """Tell whether the targets are classes or values, as the loss wants; None where neither fits.
+
+    Without a loss, categories, truth values and the whole numbers 0 … C−1 are classes.
+    """
+    param, first = f"{_DATA}.target", targets[0]
+    wants_classes = family in ("classes", "binary")
+    if len(targets) > 1 and wants_classes:
+        faults.add(
+            param, "loss_does_not_fit",
+            f"{param} names {len(targets)} columns, and the loss wants the classes of one; name"
+            " one, or use the loss mse, l1, smooth_l1 or huber",
+        )  # fmt: skip
+        return None
+    if wants_classes or (family is None and len(targets) == 1 and _looks_like_classes(first)):
+        return _classes(first, family, faults)
+    categories = [each for each in targets if each.dtype == "category"]
+    if categories:
+        use = "binary_cross_entropy or " if categories[0].num_categories == 2 else ""
+        faults.add(
+            param if family is None else "problem.loss", "loss_does_not_fit",
+            f"{param}: {_listed(categories)} holds categories, and the loss wants values; use"
+            f" {use}cross_entropy, with one target",
+        )  # fmt: skip
+        return None
+    return _Form(None, sum(prod(each.shape) for each in targets))
+
+
+def _looks_like_classes(column: ColumnFacts) -> bool:
+    if column.dtype in ("category", "bool"):
+        return True
+    values = column.values
+    return values is not None and len(values) > 1 and values == tuple(range(len(values)))
+
+
+def _classes(
+    column: ColumnFacts, family: LossFamily | None, faults: FieldErrorList
+) -> _Form | None:
+    param, name = f"{_DATA}.target", shown(column.name)
+    count = column.num_categories
+    if count is None and column.values is not None:
+        count = len(column.values)
+    elif column.dtype == "bool":
+        count = 2
+    if column.shape or count is None:
+        kind = {"number": "numbers with a point", "date": "dates"}.get(column.dtype, "")
+        if column.shape:
+            kind = f"an array of the shape {list(column.shape)} a row"
+        elif not kind:
+            kind = "more different whole numbers than a thousand classes"
+        faults.add(
+            param, "loss_does_not_fit",
+            f"{param}: {name} holds {kind}, and the loss wants classes; choose a"
+            " column of categories or few whole numbers, or use the loss mse, l1, smooth_l1 or"
+            " huber",
+        )  # fmt: skip
+        return None
+    if count < 2:
+        faults.add(
+            param, "one_class",
+            f"{param}: {name} has one class only; upload rows of at least two",
+        )  # fmt: skip
+        return None
+    if family == "binary" and count != 2:
+        faults.add(
+            "problem.loss", "loss_does_not_fit",
+            f"problem.loss binary_cross_entropy wants 2 classes; {name} has {count}; use"
+            " cross_entropy",
+        )  # fmt: skip
+        return None
+    return _Form(count, 1)
+
+
+def _rows(
+    data: Upload, facts: UploadFacts, features: Sequence[ColumnFacts], faults: FieldErrorList
+) -> int:
+    """Return how many rows there are at most once those without a feature are dealt with."""
+    gaps = [each for each in features if each.num_missing]
+    empty = [each for each in gaps if each.num_missing == facts.num_rows]
+    if gaps and data.missing == "refuse":
+        worst = max(gaps, key=lambda each: each.num_missing)
+        faults.add(
+            f"{_DATA}.missing", "missing_values",
+            f"{_DATA}.missing \"refuse\": {_listed(gaps)} {'has' if len(gaps) == 1 else 'have'}"
+            f" missing values ({shown(worst.name)} in {worst.num_missing:,} of"
+            f" {facts.num_rows:,} rows); choose mean, most_frequent or drop, or features without"
+            " gaps",
+        )  # fmt: skip
+    elif empty:
+        faults.add(
+            f"{_DATA}.features", "no_values",
+            f"{_DATA}.features: {_listed(empty)} {'has' if len(empty) == 1 else 'have'} no value in"
+            " any row; choose features without",
+        )  # fmt: skip
+    if data.missing != "drop":
+        return facts.num_rows
+    return facts.num_rows - max((each.num_missing for each in gaps), default=0)
+
+
+def width(column: ColumnFacts, data: Upload) -> int:
+    """Return how many numbers a feature is in each row."""
+    if column.num_categories is not None:
+        return column.num_categories + 1 if data.categorical == "one_hot" else 1
+    return prod(column.shape)
+
+
+def _listed(columns: Sequence[ColumnFacts]) -> str:
+    names = [shown(each.name) for each in columns[:_MOST_LISTED]]
+    more = len(columns) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")

@@ -1,0 +1,306 @@
+"""Rows of an uploaded data set, read from its stored form: no text is parsed.
+
+Categories are those of the whole file, as the record has them; what takes the place of a missing
+value is fitted on the training rows.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.artifacts.base import ArtifactStore
+from core.errors import JobFailure, NotFoundError
+from core.specs.base import Json
+from core.specs.data import Upload
+from core.specs.job import JobSpec, Supervised
+from core.train.data.dataset import Dataset, split
+from core.train.data.rows import Float, Rows
+from core.train.losses import TargetForm
+from core.uploads.check import STORED_NAME
+from core.uploads.contents import Column
+from core.uploads.stored import StoredFile
+
+BLOCK_ROWS: Final = 8_192
+"""Rows that are written into the matrix at a time: column by column over all rows, each number
+would be in a cache line of its own."""
+
+_SOURCE: ContextVar[ArtifactStore] = ContextVar("uploads")
+
+
+@contextmanager
+def uploads_from(artifacts: ArtifactStore) -> Iterator[None]:
+    """Read uploads from this store as long as the context lasts."""
+    before = _SOURCE.set(artifacts)
+    try:
+        yield
+    finally:
+        _SOURCE.reset(before)
+
+
+def open_upload(spec: Upload) -> StoredFile:
+    """Open the stored form.
+
+    Raises:
+        JobFailure: it is gone.
+    """
+    try:
+        artifacts = _SOURCE.get().job(spec.sizes.file)
+        path = artifacts.local_path(STORED_NAME)
+        if path is None:
+            return StoredFile.from_ranges(
+                lambda start, length: artifacts.read_range(STORED_NAME, start, length)
+            )
+        if not artifacts.exists(STORED_NAME):
+            raise NotFoundError(STORED_NAME)
+        return StoredFile.open(path)
+    except NotFoundError as error:
+        raise JobFailure(
+            "data_unavailable",
+            f"The content of the data set {spec.id} is gone: upload it again, and post the spec"
+            " with the new id.",
+            "problem.data.id",
+        ) from error
+
+
+def load_upload(spec: Upload, form: TargetForm) -> Rows:
+    """Read the rows that the spec asks for, coded as numbers.
+
+    Raises:
+        JobFailure: the content is gone, or leaving out rows leaves too few.
+    """
+    stored = open_upload(spec)
+    features = _columns(spec, stored)
+    kept = kept_rows(spec, features)
+    num_rows = len(kept) if kept is not None else len(features[0].values)
+    train, _ = split(num_rows, spec.eval_fraction, spec.split_seed)
+    parts = [_coded(each, kept, train, spec) for each in features]
+    targets, class_names = _targets(spec, form, stored, kept)
+    return Rows(
+        _matrix(parts, num_rows),
+        targets,
+        feature_names=tuple(name for part in parts for name in part.names),
+        class_names=class_names,
+        preprocessing={
+            "features": [part.about for part in parts],
+            "targets": list(spec.targets),
+            "missing": spec.missing,
+            "categorical": spec.categorical,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Feature:
+    """A column and its values in all rows. `gaps`: the rows without one; None where none is."""
+
+    column: Column
+    values: NDArray[Any]
+    gaps: NDArray[np.bool_] | None
+
+
+def _columns(spec: Upload, stored: StoredFile) -> list[_Feature]:
+    names = spec.features
+    if names is None:
+        targets = set(spec.targets)
+        names = tuple(each.name for each in stored.contents.columns if each.name not in targets)
+    found = []
+    for name in names:
+        column = stored.contents.column(name)
+        assert column is not None  # the record has it
+        values = stored.column(name)
+        found.append(_Feature(column, values, _gaps(values) if column.num_missing else None))
+    return found
+
+
+def _gaps(values: NDArray[Any]) -> NDArray[np.bool_]:
+    missing = np.isnan(values) if values.dtype.kind == "f" else values < 0
+    return np.asarray(missing.reshape(len(values), -1).any(axis=1), dtype=np.bool_)
+
+
+def kept_rows(spec: Upload, features: list[_Feature]) -> NDArray[np.int64] | None:
+    """Return the rows in which no feature is missing; None: all. Raises `JobFailure`."""
+    gaps = [each.gaps for each in features if each.gaps is not None]
+    if spec.missing != "drop" or not gaps:
+        return None
+    kept = np.flatnonzero(~np.logical_or.reduce(gaps))
+    if len(kept) < 2:
+        raise JobFailure(
+            "data_unavailable",
+            f"Leaving out the rows in which a feature is missing leaves {len(kept)} of"
+            f" {len(gaps[0]):,}: choose another `missing`, or features without so many gaps.",
+            "problem.data.missing",
+        )
+    return kept
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A feature as numbers: rows x `width`, or one code a row of which `width` columns come.
+
+    Attributes:
+        names: of its columns.
+        about: how it was coded, for the weights' metadata.
+    """
+
+    values: NDArray[Any]
+    width: int
+    one_hot: bool
+    fill: Float | None
+    names: tuple[str, ...]
+    about: Json
+
+
+def _coded(
+    feature: _Feature, kept: NDArray[np.int64] | None, train: NDArray[np.int64], spec: Upload
+) -> _Part:
+    column, values = feature.column, feature.values
+    if kept is not None:
+        values = values[kept]
+    values = values.reshape(len(values), -1)
+    gaps = None if feature.gaps is None or kept is not None else feature.gaps
+    fill = None if gaps is None else _fill(column, values, gaps, train, spec)
+    about: Json = {
+        "name": column.name,
+        "dtype": column.dtype,
+        "shape": list(column.shape),
+        "categories": None if column.categories is None else list(column.categories),
+        "fill": None if fill is None else fill.tolist() if column.shape else float(fill[0]),
+    }
+    if column.categories is None:
+        names = _names(column)
+        return _Part(values, values.shape[1], False, fill, names, about)
+    if spec.categorical == "ordinal":
+        return _Part(values, 1, False, fill, (column.name,), about)
+    names = tuple(f"{column.name}={each}" for each in (*column.categories, "(other)"))
+    return _Part(values, len(names), True, fill, names, about)
+
+
+def _names(column: Column) -> tuple[str, ...]:
+    if not column.shape:
+        return (column.name,)
+    places = np.ndindex(*column.shape)
+    return tuple(f"{column.name}[{','.join(map(str, place))}]" for place in places)
+
+
+def _fill(
+    column: Column,
+    values: NDArray[Any],
+    gaps: NDArray[np.bool_],
+    train: NDArray[np.int64],
+    spec: Upload,
+) -> Float:
+    """Return what a missing value becomes, by the training rows."""
+    known = values[train[~gaps[train]]]
+    if len(known) == 0:
+        raise JobFailure(
+            "data_unavailable",
+            f"The column {column.name!r} has no value in any training row, so that nothing can take"
+            " the place of missing ones: leave it out of the features, or choose another"
+            " split_seed.",
+            "problem.data.features",
+        )
+    if spec.missing == "mean" and column.dtype in {"number", "integer", "date"}:
+        mean: Float = known.astype(np.float64).mean(axis=0)
+        return mean
+    # Of values that are equally frequent the smallest.
+    each = [np.unique(known[:, i], return_counts=True) for i in range(known.shape[1])]
+    return np.array([found[counts.argmax()] for found, counts in each], dtype=np.float64)
+
+
+def _matrix(parts: list[_Part], num_rows: int) -> Float:
+    """Write the parts side by side, missing values filled."""
+    matrix = np.empty((num_rows, sum(part.width for part in parts)))
+    for start in range(0, num_rows, BLOCK_ROWS):
+        block = matrix[start : start + BLOCK_ROWS]
+        at = 0
+        for part in parts:
+            values = part.values[start : start + BLOCK_ROWS]
+            if part.fill is not None:
+                missing = np.isnan(values) if values.dtype.kind == "f" else values < 0
+                values = np.where(missing, part.fill, values)
+            into = block[:, at : at + part.width]
+            if part.one_hot:
+                into[:] = values == np.arange(part.width)
+            else:
+                into[:] = values
+            at += part.width
+    return matrix
+
+
+def _targets(
+    spec: Upload, form: TargetForm, stored: StoredFile, kept: NDArray[np.int64] | None
+) -> tuple[Float, tuple[str, ...] | None]:
+    columns, names = [], None
+    for name in spec.targets:
+        column, values = stored.contents.column(name), stored.column(name)
+        assert column is not None
+        values = values if kept is None else values[kept]
+        if form != "values":
+            values, names = _classes(column, values)
+        columns.append(values.reshape(len(values), -1).astype(np.float64))
+    return np.concatenate(columns, axis=1) if len(columns) > 1 else columns[0], names
+
+
+def _classes(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return ids from 0 on, and the classes' names in their order."""
+    if column.categories is not None:
+        return values, column.categories
+    known = (0, 1) if column.dtype == "bool" and column.values is None else column.values
+    assert known is not None  # validation has seen to it
+    ids = np.searchsorted(np.array(known), values)
+    if column.dtype == "bool":
+        return ids, tuple(("false", "true")[value] for value in known)
+    return ids, tuple(map(str, known))
+
+
+def check_finite(dataset: Dataset, spec: Upload) -> None:
+    """Check that the numbers fit the precision that they are trained in. Raises `JobFailure`."""
+    parts = (dataset.train_features, dataset.eval_features)
+    for part in parts:
+        # Every number of the file is finite; its range is looked at, without a copy of its size.
+        if part is None or part.numel() == 0 or math.isfinite(part.abs().max().item()):
+            continue
+        column = int(part.abs().max(dim=0).values.isinf().nonzero()[0])
+        raise JobFailure(
+            "data_unavailable",
+            f"The feature {dataset.feature_names[column]!r} has numbers that do not fit"
+            f" {str(part.dtype).removeprefix('torch.')}: standardize the features, scale them, or"
+            " use the precision float64.",
+            "problem.data.features",
+        )
+    targets = dataset.train_targets
+    if targets.is_floating_point() and not math.isfinite(targets.abs().max().item()):
+        raise JobFailure(
+            "data_unavailable",
+            f"The target {', '.join(spec.targets)} has numbers that do not fit"
+            f" {str(targets.dtype).removeprefix('torch.')}: scale them, or use the precision"
+            " float64.",
+            "problem.data.target",
+        )
+
+
+def exact_rows(spec: JobSpec) -> JobSpec:
+    """Return the spec with the number of rows that its data have once those with gaps are left out:
+    the record says an upper bound only.
+
+    Raises:
+        JobFailure: the content is gone, or too few rows are left.
+    """
+    problem = spec.problem
+    if not isinstance(problem, Supervised) or not isinstance(problem.data, Upload):
+        return spec
+    data = problem.data
+    if data.missing != "drop":
+        return spec
+    kept = kept_rows(data, _columns(data, open_upload(data)))
+    if kept is None or len(kept) == data.sizes.num_rows:
+        return spec
+    sizes = data.sizes.model_copy(update={"num_rows": len(kept)})
+    exact = problem.model_copy(update={"data": data.model_copy(update={"stored": sizes})})
+    return spec.model_copy(update={"problem": exact})
