@@ -15,7 +15,7 @@ from api.datasets.views import columns_of, dataset_json
 from api.http.encoding import to_json
 from api.http.errors import UnsupportedMediaTypeError
 from api.http.openapi import header, problems, request_body
-from api.http.queries import DatasetsQuery, JobQuery, PreviewQuery, UploadQuery
+from api.http.queries import DatasetsQuery, FirstRowsQuery, JobQuery, UploadQuery
 from api.services.changes import MERGE_PATCH
 from api.services.cleanup import remove_kept
 from api.services.dependencies import (
@@ -268,7 +268,7 @@ async def read_dataset(
     responses={200: {"model": Preview}, **problems(404, 409, 503)},
 )
 async def preview(
-    request: Request, data_id: DataIdPath, query: Annotated[PreviewQuery, Query()]
+    request: Request, data_id: DataIdPath, query: Annotated[FirstRowsQuery, Query()]
 ) -> Response:
     """Return the first rows of a data set."""
     services = services_of(request)

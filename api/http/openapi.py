@@ -73,16 +73,9 @@ def document(app: FastAPI, root: str = "") -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    own = (
-        Problem,
-        Continuation,
-        DiagnosisRequest,
-        RecordChange,
-        JobClone,
-        StudyClone,
-        DatasetPatch,
-    )
-    for model in (*own, *app.state.models):
+    own = (Problem, Continuation, DiagnosisRequest, RecordChange)
+    posted = (JobClone, StudyClone, DatasetPatch)
+    for model in (*own, *posted, *app.state.models):
         schema = model.model_json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema

@@ -100,7 +100,7 @@ class UploadQuery(Query):
     """A label `key:value`; repeatable."""
 
 
-class PreviewQuery(Query):
+class FirstRowsQuery(Query):
     rows: Annotated[int, Field(ge=1, le=1000), DIGITS] = 20
     """The most rows that are shown."""
 

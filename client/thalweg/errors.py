@@ -20,7 +20,7 @@ class UnreachableError(ThalwegError):
 
 
 class UnsendableError(ThalwegError, ValueError):
-    """What was to be sent has values that JSON has not; nothing was sent."""
+    """The request has values that JSON has not, and was not sent."""
 
 
 class WaitTimeoutError(ThalwegError, TimeoutError):
