@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from thalweg._sync.client import Client
     from thalweg._sync.jobs import Diagnosis, Job, Remedy
     from thalweg._sync.studies import Run, Study
+    from thalweg.comparison import Comparison
     from thalweg.errors import (
         BusyError,
         ConflictError,
@@ -50,6 +51,7 @@ __all__ = [
     "AsyncStudy",
     "BusyError",
     "Client",
+    "Comparison",
     "ConflictError",
     "Diagnosis",
     "Event",
@@ -77,6 +79,7 @@ _PLACES: Final = {
     "thalweg._sync.client": ("Client",),
     "thalweg._sync.jobs": ("Diagnosis", "Job", "Remedy"),
     "thalweg._sync.studies": ("Run", "Study"),
+    "thalweg.comparison": ("Comparison",),
     "thalweg.events": ("Event",),
     "thalweg.history": ("History",),
     "thalweg.records": ("Finding",),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from thalweg.progress import told
 
 if TYPE_CHECKING:
+    from thalweg.comparison import Comparison
     from thalweg.history import History
     from thalweg.records import JobRecord, StudyRecord
 
@@ -78,6 +79,17 @@ def diagnosis_html(diagnosis: Mapping[str, Any]) -> str:
     parts = [head, table(("rule", "finding"), rows)] if rows else [head]
     if diagnosis["remedies"]:
         parts.append(_remedies(diagnosis["remedies"]))
+    return _block(parts)
+
+
+def comparison_html(comparison: "Comparison") -> str:
+    """Show a comparison: a line for each job, and the curves of the loss."""
+    from thalweg.comparison import HEAD
+
+    parts = [table(HEAD, [[number(cell) for cell in row] for row in comparison.rows()])]
+    if "loss" in comparison.data["curves"]:
+        curves = {name: values.tolist() for name, values in comparison.curves().items()}
+        parts.append(curve(curves.pop("x"), curves))
     return _block(parts)
 
 

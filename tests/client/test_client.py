@@ -147,6 +147,28 @@ def test_a_job_is_paused_changed_and_cloned(client: Client) -> None:
     assert job.cancel().wait(30).status == "cancelled"
 
 
+def test_jobs_are_compared(client: Client) -> None:
+    rates = [0.1, 0.2, 0.3]
+    jobs = [
+        create(client, SPHERE, optimizer={"kind": "sgd", "lr": lr}, labels={"test": "compared"})
+        for lr in rates
+    ]
+    for job in jobs:
+        job.wait(60)
+    found = client.compare(jobs, baseline=jobs[0])
+    assert [each["differs"] for each in found.jobs] == [{"optimizer.lr": lr} for lr in rates]
+    assert found.baseline == jobs[0].id
+    curves = found.curves()
+    np.testing.assert_allclose(curves[jobs[1].id][:2], [5.0, 5.0 * 0.36])
+    assert curves["x"][-1] == 49
+    assert {row[0] for row in client.compare(label="test:compared").rows()} == {j.id for j in jobs}
+    with pytest.raises(KeyError, match="the comparison has loss"):
+        found.curves("accuracy")
+    with pytest.raises(thalweg.InvalidRequestError):
+        client.compare([jobs[0].id])
+    assert "<polyline" in found._repr_html_()
+
+
 def test_times_epochs_and_what_was_used(client: Client) -> None:
     job = client.jobs.create(DIGITS).wait(60)
     rows = job.history(series=["loss", "time_s", "epoch"])

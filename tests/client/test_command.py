@@ -137,6 +137,9 @@ def test_a_job_goes_on_and_ends_on_command(shell: Shell, done: str, client: Clie
     assert "not_found" in shell.run("show", endless, status=1).stderr
     again = shell.json("clone", done, "-s", "optimizer.lr=0.3", "-s", "seed=4", "--watch")
     assert (again["spec"]["optimizer"]["lr"], again["spec"]["seed"]) == (0.3, 4)
+    compared = shell.run("compare", done, again["id"]).stdout.splitlines()
+    assert len(compared) == 2
+    assert "optimizer.lr=0.3 seed=4" in compared[1]
     assert shell.run("usage").stdout.splitlines()[-1].startswith("total\t")
 
 

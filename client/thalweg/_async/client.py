@@ -1,13 +1,15 @@
 """The client: where everything begins."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx2
 
-from thalweg._async.jobs import AsyncJobs
+from thalweg._async.jobs import AsyncJob, AsyncJobs
 from thalweg._async.studies import AsyncStudies
-from thalweg._async.transport import AsyncTransport, place
+from thalweg._async.transport import AsyncTransport, listed, place
+from thalweg.comparison import Comparison
 
 Family = Literal[
     "optimizers",
@@ -20,6 +22,11 @@ Family = Literal[
     "datasets",
     "initializers",
 ]
+
+
+def id_of(job: str | AsyncJob) -> str:
+    """Return the id of a job that is named by it, or is there itself."""
+    return job if isinstance(job, str) else job.id
 
 
 class AsyncClient:
@@ -113,6 +120,33 @@ class AsyncClient:
         """List the workers: name, devices, current job, last heartbeat."""
         found = self._transport.pages("/v1/workers", dict, {}, None)
         return [each async for each in found]
+
+    async def compare(
+        self,
+        jobs: Sequence[str | AsyncJob] = (),
+        *,
+        label: str | Sequence[str] | None = None,
+        baseline: str | AsyncJob | None = None,
+        x: Literal["step", "epoch", "time_s"] = "step",
+        points: int | None = None,
+    ) -> Comparison:
+        """Compare 2 to 100 jobs: what differs in their specs, their metrics and their curves.
+
+        Args:
+            jobs: jobs, or their ids.
+            label: `key:value` that the jobs have, in place of `jobs`.
+            baseline: the job that the others' metrics are compared with.
+            x: the common axis of the curves.
+            points: the most places of the axis; left out: 200.
+        """
+        query = {
+            "job": [id_of(job) for job in jobs],
+            "label": listed(label),
+            "baseline": None if baseline is None else id_of(baseline),
+            "x": x,
+            "points": points,
+        }
+        return Comparison(await self._transport.json("GET", "/v1/comparison", params=query))
 
     async def usage(self, by: str = "key", since: str | None = None) -> dict[str, Any]:
         """Add up what jobs and studies have used: `total`, and `data` with a group each.

@@ -1,14 +1,16 @@
 # Written by scripts/client_code.py from _async/client.py. Do not edit by hand.
 """The client: where everything begins."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx2
 
-from thalweg._sync.jobs import Jobs
+from thalweg._sync.jobs import Job, Jobs
 from thalweg._sync.studies import Studies
-from thalweg._sync.transport import Transport, place
+from thalweg._sync.transport import Transport, listed, place
+from thalweg.comparison import Comparison
 
 Family = Literal[
     "optimizers",
@@ -21,6 +23,11 @@ Family = Literal[
     "datasets",
     "initializers",
 ]
+
+
+def id_of(job: str | Job) -> str:
+    """Return the id of a job that is named by it, or is there itself."""
+    return job if isinstance(job, str) else job.id
 
 
 class Client:
@@ -114,6 +121,33 @@ class Client:
         """List the workers: name, devices, current job, last heartbeat."""
         found = self._transport.pages("/v1/workers", dict, {}, None)
         return [each for each in found]
+
+    def compare(
+        self,
+        jobs: Sequence[str | Job] = (),
+        *,
+        label: str | Sequence[str] | None = None,
+        baseline: str | Job | None = None,
+        x: Literal["step", "epoch", "time_s"] = "step",
+        points: int | None = None,
+    ) -> Comparison:
+        """Compare 2 to 100 jobs: what differs in their specs, their metrics and their curves.
+
+        Args:
+            jobs: jobs, or their ids.
+            label: `key:value` that the jobs have, in place of `jobs`.
+            baseline: the job that the others' metrics are compared with.
+            x: the common axis of the curves.
+            points: the most places of the axis; left out: 200.
+        """
+        query = {
+            "job": [id_of(job) for job in jobs],
+            "label": listed(label),
+            "baseline": None if baseline is None else id_of(baseline),
+            "x": x,
+            "points": points,
+        }
+        return Comparison(self._transport.json("GET", "/v1/comparison", params=query))
 
     def usage(self, by: str = "key", since: str | None = None) -> dict[str, Any]:
         """Add up what jobs and studies have used: `total`, and `data` with a group each.

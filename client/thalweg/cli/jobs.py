@@ -64,6 +64,7 @@ def register(app: typer.Typer) -> None:
         "show": show,
         "watch": watch,
         "history": history,
+        "compare": compare,
         "weights": weights,
         "diagnose": diagnose,
         "apply": apply,
@@ -224,6 +225,21 @@ def history(
         name = "loss" if "loss" in drawn else drawn[0]
         print(f"{name}, {rows.num_rows} rows")
         print("\n".join(curve(rows[name].tolist())))
+
+
+def compare(
+    session: Session,
+    jobs: Annotated[
+        list[str], typer.Argument(metavar="JOB...", help="2 to 100 jobs.", show_default=False)
+    ] = [],  # noqa: B006
+    label: Labels = [],  # noqa: B006
+    baseline: Annotated[str | None, typer.Option(help="A job to compare the others with.")] = None,
+) -> None:
+    """Compare jobs: what differs in their specs, their last and their best loss."""
+    from thalweg.comparison import HEAD
+
+    found = session.client.compare(jobs, label=label, baseline=baseline)
+    session.show(found.data, lambda: session.table(HEAD, found.rows()))
 
 
 def weights(
