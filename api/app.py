@@ -45,6 +45,11 @@ the result. Studies: many descents as one, and what they say about each other. E
 `"-Infinity"`."""
 
 OPEN_EVERY_S: Final = 1.0
+_ROOMS: Final = (
+    jobs, continuation, history, results, comparison, diagnosis, studies, study_runs,
+    study_results, datasets, events, catalog, system, usage, docs,
+)  # fmt: skip
+"""Modules with the routes, in the order in which paths are looked up."""
 
 
 def create_app(
@@ -69,16 +74,12 @@ def create_app(
         Uploads(store.datasets, artifacts, settings, check),
         Limits.of(settings),
     )
-    rooms = (
-        jobs, continuation, history, results, comparison, diagnosis, studies, study_runs,
-        study_results, datasets, events, catalog, system, usage, docs,
-    )  # fmt: skip
     app = FastAPI(
         title="Thalweg",
         version=version("thalweg-service"),
         description=_ABOUT,
         # The routes are added flat: FastAPI's included routers match every request twice.
-        routes=[route for room in rooms for route in room.router.routes],
+        routes=[route for room in _ROOMS for route in room.router.routes],
         openapi_url=None,
         redirect_slashes=False,
         # Nobody receives telemetry, and three looks at the environment for it a request take time.

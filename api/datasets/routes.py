@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.datasets.schemas import Dataset, DatasetPage, Preview
+from api.datasets.schemas import Dataset, DatasetPage, DatasetPreview
 from api.datasets.views import columns_of, dataset_json
 from api.http.encoding import to_json
 from api.http.errors import UnsupportedMediaTypeError
@@ -265,7 +265,7 @@ async def read_dataset(
     "/{data_id:id}/preview",
     operation_id="preview_dataset",
     response_class=Json,
-    responses={200: {"model": Preview}, **problems(404, 409, 503)},
+    responses={200: {"model": DatasetPreview}, **problems(404, 409, 503)},
 )
 async def preview(
     request: Request, data_id: DataIdPath, query: Annotated[FirstRowsQuery, Query()]
@@ -280,7 +280,7 @@ async def preview(
     rows = []
     if record.kind != "weights":  # which have no rows
         rows = await asyncio.to_thread(_first_rows, services, record.file, query.rows)
-    body = Preview.build(
+    body = DatasetPreview.build(
         columns=columns_of(record), num_rows=(record.contents or {}).get("num_rows"), rows=rows
     )
     return Json(to_json(body))

@@ -72,7 +72,7 @@ class DatasetPage(Page):
     data: list[Dataset]
 
 
-class Preview(View):
+class DatasetPreview(View):
     """The first rows of a data set."""
 
     columns: list[ColumnView]

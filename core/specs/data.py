@@ -307,6 +307,7 @@ class Upload(DataSpec):
 
     kind: Literal["dataset"]
     id: Annotated[str, Field(pattern=DATA_PATTERN)]
+    """Id of the data set."""
     target: (
         Annotated[
             Annotated[ColumnName, Tag("~name")] | Annotated[ColumnNames, Tag("~names")],

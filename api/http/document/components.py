@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from core.specs.base import Json, field_docstrings
 from core.specs.catalog import FAMILIES, FIELD_OF, any_of, models_of
+from core.specs.data import StoredRows
 from core.specs.examples import choice, minimal_example
 from core.specs.job import JobSpec
 from core.specs.study import StudySpec
@@ -62,6 +63,9 @@ NAMES: Final = {
     "Stop": "StopCriteria",
     "StartFrom": "StartPoint",
     "AttemptView": "Attempt",
+    "ColumnView": "DatasetColumn",
+    "DataView": "JobData",
+    "RefusalView": "FileRefusal",
     "EstimateView": "JobEstimate",
     "LayerView": "ModelLayer",
     "TimelineEntryView": "TimelineEntry",
@@ -85,6 +89,7 @@ def plain(document: Json) -> Json:
     they are."""
     document = any_of(document)
     schemas = document["components"]["schemas"]
+    schemas.pop(StoredRows.__name__, None)  # of a field that the service writes for itself
     _type_the_base(schemas)
     _add_examples(schemas)
     renamed = _new_names()
@@ -109,7 +114,7 @@ def plain(document: Json) -> Json:
 _BOUNDS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _SENT: Final = (
     "JobSpec", "StudySpec", "Continuation", "DiagnosisRequest", "RecordChange", "JobClone",
-    "StudyClone",
+    "StudyClone", "DatasetPatch",
 )  # fmt: skip
 """Bodies of requests."""
 

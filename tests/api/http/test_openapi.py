@@ -8,6 +8,7 @@ from typing import Any
 from jsonschema_rs import Draft202012Validator, meta
 
 from core.specs.unions import members
+from core.uploads.contents import MEDIA_TYPES
 from tests.api.actors import NO_SUCH_JOB, Api, Json, digits, rosenbrock
 
 
@@ -75,6 +76,12 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/studies/{study_id}/best"),
         ("GET", "/v1/studies/{study_id}/comparison"),
         ("GET", "/v1/studies/{study_id}/plot"),
+        ("GET", "/v1/datasets"),
+        ("POST", "/v1/datasets"),
+        ("GET", "/v1/datasets/{data_id}"),
+        ("PATCH", "/v1/datasets/{data_id}"),
+        ("DELETE", "/v1/datasets/{data_id}"),
+        ("GET", "/v1/datasets/{data_id}/preview"),
         ("GET", "/v1/catalog"),
         ("GET", "/v1/catalog/{family}"),
         ("GET", "/v1/catalog/schedules/{kind}/preview"),
@@ -114,6 +121,9 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
         declared = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
         assert named == declared
         if method == "post" and not path.endswith(NO_BODY):
+            if path == "/v1/datasets":  # takes files
+                assert operation["requestBody"]["content"].keys() == MEDIA_TYPES.keys()
+                continue
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             special = {"continue": "Continuation", "diagnosis": "DiagnosisRequest"}
             usual = "StudySpec" if path.startswith("/v1/studies") else "JobSpec"
