@@ -8,9 +8,9 @@ from typing import assert_type
 
 import numpy as np
 from numpy.typing import NDArray
-from thalweg.specs import AdamOptimizer, JobSpec, StudySpec
 
 from thalweg import AsyncClient, Client, Event, History, Job
+from thalweg.specs import AdamOptimizer, JobSpec, StudySpec
 
 client = Client("http://127.0.0.1:8000", timeout_s=5.0)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,14 @@ from core.errors import JobFailure, NotFoundError
 from core.specs.base import Json
 from core.specs.data import Upload
 from core.specs.job import JobSpec, Supervised
-from core.train.data.dataset import Dataset, split
 from core.train.data.rows import Float, Rows
-from core.train.losses import TargetForm
 from core.uploads.check import STORED_NAME
 from core.uploads.contents import Column
 from core.uploads.stored import StoredFile
+
+if TYPE_CHECKING:  # rows are read, and counted for a task, without torch
+    from core.train.data.dataset import Dataset
+    from core.train.losses import TargetForm
 
 BLOCK_ROWS: Final = 8_192
 """Rows that are written into the matrix at a time: column by column over all rows, each number
@@ -68,12 +70,14 @@ def open_upload(spec: Upload) -> StoredFile:
         ) from error
 
 
-def load_upload(spec: Upload, form: TargetForm) -> Rows:
+def load_upload(spec: Upload, form: "TargetForm") -> Rows:
     """Read the rows that the spec asks for, coded as numbers.
 
     Raises:
         JobFailure: the content is gone, or leaving out rows leaves too few.
     """
+    from core.train.data.dataset import split
+
     stored = open_upload(spec)
     features = _columns(spec, stored)
     kept = kept_rows(spec, features)
@@ -234,7 +238,7 @@ def _matrix(parts: list[_Part], num_rows: int) -> Float:
 
 
 def _targets(
-    spec: Upload, form: TargetForm, stored: StoredFile, kept: NDArray[np.int64] | None
+    spec: Upload, form: "TargetForm", stored: StoredFile, kept: NDArray[np.int64] | None
 ) -> tuple[Float, tuple[str, ...] | None]:
     columns, names = [], None
     for name in spec.targets:
@@ -259,7 +263,7 @@ def _classes(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], tuple[
     return ids, tuple(map(str, known))
 
 
-def check_finite(dataset: Dataset, spec: Upload) -> None:
+def check_finite(dataset: "Dataset", spec: Upload) -> None:
     """Check that the numbers fit the precision that they are trained in. Raises `JobFailure`."""
     parts = (dataset.train_features, dataset.eval_features)
     for part in parts:
