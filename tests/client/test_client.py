@@ -231,6 +231,16 @@ def test_a_study_goes_from_sweep_to_winner(client: Client, tmp_path: Path) -> No
         client.studies.get(study.id)
 
 
+def test_a_study_is_streamed_to_its_end(client: Client) -> None:
+    study = client.studies.create(STUDY)
+    events = list(study.stream())
+    assert events[-1].type == "end"
+    assert study.status == "succeeded"
+    runs = {each.data["index"] for each in events if each.type == "run"}
+    assert runs <= {0, 1, 2, 3}
+    assert [each.type for each in study.stream(run=1)][-1] == "end"
+
+
 def test_the_catalogue_and_the_service_are_read(client: Client) -> None:
     entries = client.catalog("optimizers")
     assert {"kind", "summary", "schema", "source", "supports", "example"} <= entries[0].keys()

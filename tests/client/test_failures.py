@@ -44,6 +44,7 @@ def test_a_stream_that_is_cut_has_no_gap_and_no_repeat(flaky: FlakyProxy) -> Non
         job = create(client, SPHERE, **change)
         rows = [each.rows["step"] for each in job.stream(series="loss") if each.rows is not None]
     np.testing.assert_array_equal(np.concatenate(rows), np.arange(2_000))
+    assert flaky.seen["cut"] >= 2
 
 
 def test_a_delete_whose_reply_was_lost_is_done(flaky: FlakyProxy) -> None:
