@@ -128,7 +128,10 @@ end
 -- 1-1, 1-2, ... without a gap. An entry says what (`status`, `diagnosis`, `end`, `run`), and to whom.
 local LOG_LENGTH = 10000
 local function note_event(what, name)
-  redis.call('XADD', NS .. 'events', 'MAXLEN', '~', LOG_LENGTH, '1-*', 'e', what .. ' ' .. name)
+  -- Numbered here: servers before Redis 7 do not number the second half of an id themselves.
+  local number = redis.call('INCR', NS .. 'events:last')
+  redis.call('XADD', NS .. 'events', 'MAXLEN', '~', LOG_LENGTH, '1-' .. number,
+    'e', what .. ' ' .. name)
 end
 
 -- Tell those who wait for its end.

@@ -1,5 +1,7 @@
 """The stream of all jobs and studies: the present state, what happens, and the log."""
 
+from typing import Any
+
 import redis
 
 from tests.api import study_actors
@@ -66,7 +68,9 @@ def test_the_log_keeps_the_last_ten_thousand(live: Live, redis_url: str) -> None
     with redis.Redis.from_url(redis_url) as raw:
         key = f"{live.settings.namespace}:events"
         for _ in range(12_000):
-            raw.xadd(key, {"e": f"status {study}"}, id="1-*", maxlen=10_000, approximate=True)
+            number = raw.incr(f"{key}:last")
+            entry: Any = {"e": f"status {study}"}
+            raw.xadd(key, entry, id=f"1-{number}", maxlen=10_000, approximate=True)
         assert 10_000 <= raw.xlen(key) < 10_300
         first = int(raw.xrange(key, count=1)[0][0].split(b"-")[1])
     live.post()

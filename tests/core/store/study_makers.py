@@ -70,6 +70,7 @@ async def planned(
 
 
 def keys_left(raw: redis.Redis, namespace: str) -> list[str]:
-    """The keys of the namespace, but for the counts of what has happened, which outlive records."""
+    """The keys of the namespace, but for what outlives records: counts, and the log of events."""
     found = sorted(key.decode() for key in raw.scan_iter(f"{namespace}:*"))
-    return [key for key in found if key not in {f"{namespace}:totals", f"{namespace}:events"}]
+    staying = {f"{namespace}:{name}" for name in ("totals", "events", "events:last")}
+    return [key for key in found if key not in staying]

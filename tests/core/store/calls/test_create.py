@@ -54,6 +54,7 @@ async def test_creating_a_job_is_one_call_to_the_server(twin: Twin, raw: redis.R
         "publish",
         "expire",
         "hincrby",
+        "incr",
         "exists",
         "rpush",
         "sadd",
