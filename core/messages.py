@@ -149,7 +149,8 @@ class TrySteps:
     specs: list[Json]
     device: str
     run: int
-    artifacts: str = ""
+    uploads: str = ""
+    """Where the artifact store is, for the data sets that the specs name."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def trial(
 ) -> TrySteps:
     """Make the request to take the first steps of remedies."""
     several = [spec.model_dump(mode="json") for spec in specs]
-    return TrySteps(job.id, several, device, run, artifacts)
+    return TrySteps(job.id, several, device, run, uploads=artifacts)
 
 
 log = logging.getLogger("thalweg.worker")

@@ -181,7 +181,7 @@ def try_steps(asked: TrySteps) -> Measured:
     from core.train.measure.trial_steps import first_steps
 
     specs = [JobSpec.model_validate_json(json.dumps(spec)) for spec in asked.specs]
-    with uploads_from(artifact_store(asked.artifacts)):
+    with uploads_from(artifact_store(asked.uploads)):
         return Measured({"first_steps": strict(first_steps(specs, device=asked.device))})
 
 

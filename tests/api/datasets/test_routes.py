@@ -200,10 +200,8 @@ def test_lists_come_newest_first_by_pages_and_filters(data: DataApi) -> None:
     assert data.get("/v1/datasets", status="checking")["data"] == []
     after = data.get("/v1/datasets", created_after=made[3]["created_at"])["data"]
     assert [each["name"] for each in after] == ["n4"]
-    assert refused_params(data.http.get("/v1/datasets?status=queued&limit=0")) == [
-        "status",
-        "limit",
-    ]
+    refused = refused_params(data.http.get("/v1/datasets?status=queued&limit=0"))
+    assert set(refused) == {"status", "limit"}
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
