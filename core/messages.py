@@ -150,7 +150,7 @@ class TrySteps:
     device: str
     run: int
     uploads: str = ""
-    """Where the artifact store is, for the data sets that the specs name."""
+    """Location of the artifact store, which has the data sets that the specs name."""
 
 
 @dataclass(frozen=True)

@@ -311,7 +311,7 @@ class Upload(DataSpec):
     target: (
         Annotated[
             Annotated[ColumnName, Tag("~name")] | Annotated[ColumnNames, Tag("~names")],
-            Discriminator(lambda value: "~name" if isinstance(value, str) else "~names"),
+            Discriminator(lambda value: "~names" if isinstance(value, (list, tuple)) else "~name"),
         ]
         | None
     ) = None

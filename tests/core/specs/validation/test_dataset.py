@@ -133,6 +133,7 @@ def test_arrays_have_a_sample_shape_and_targets_of_several_values() -> None:
     ("data", "loss", "param", "code", "said"),
     [
         ({}, None, "target", "missing", '"price"'),
+        ({"target": 1, "features": ["size"]}, None, "target", "string_type", "1 was given"),
         ({"target": "pirce"}, None, "target", "unknown_column", 'did you mean "price"'),
         ({"target": "Price"}, None, "target", "unknown_column", 'did you mean "price"'),
         ({"target": "zzz"}, None, "target", "unknown_column", '"zzz"'),
