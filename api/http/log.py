@@ -15,6 +15,9 @@ BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 HUNG_UP: Final = 499
 """The status under which a request counts whose caller had gone before a reply began (as nginx
 notes it)."""
+STREAMS: Final = "/events"
+"""End of the routes whose replies go on for as long as their callers listen: they have no
+duration that says anything."""
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 PROBLEM: Final = "thalweg.problem"
 """Name, in a request's scope, of the code of the problem that it was answered with."""
@@ -46,7 +49,8 @@ class RequestCounts:
     Attributes:
         requests: (method, route, status) -> how many.
         problems: code -> how many.
-        durations: route -> how many in each bucket of `BUCKETS_S`, then those beyond.
+        durations: route -> how many in each bucket of `BUCKETS_S`, then those beyond; of all routes
+            but streams.
         seconds: route -> their sum.
     """
 
@@ -63,6 +67,8 @@ class RequestCounts:
         self.requests[method, name, status or HUNG_UP] += 1
         if status >= 400 and (code := scope.get(PROBLEM)):
             self.problems[code] += 1
+        if name.endswith(STREAMS):
+            return
         if (buckets := self.durations.get(name)) is None:
             buckets = self.durations[name] = [0] * (len(BUCKETS_S) + 1)
             self.seconds[name] = 0.0

@@ -180,6 +180,16 @@ def test_durations_fall_into_the_bucket_whose_end_they_do_not_pass() -> None:
     assert counts.seconds["none"] == pytest.approx(121.0101)
 
 
+def test_a_stream_has_no_duration() -> None:
+    class Stream:
+        path_format = "/v1/jobs/{job_id}/events"
+
+    counts = RequestCounts()
+    counts.add({"type": "http", "method": "GET", "route": Stream()}, 200, 3600.0)
+    assert counts.requests == {("GET", Stream.path_format, 200): 1}
+    assert counts.durations == {}
+
+
 def test_a_caller_that_had_gone_is_counted_so() -> None:
     counts = RequestCounts()
     counts.add({"type": "http", "method": "GET"}, 0, 0.1)
