@@ -33,6 +33,10 @@ ENDED = ("digits", "rosenbrock", "oscillating", "diverged", "auto", "long", "con
 STUDIES = ("grid", "halving", "long_study", "tpe")
 
 
+NOT_MEASURED = {"cpu_s": None, "stored_bytes": None, "device_s": None}
+"""Fields of `usage` that the versions of these directories did not have."""
+
+
 @dataclass(frozen=True)
 class Opened:
     """A copy of the directory with a service on it; `contents`: what its makers saw in it."""
@@ -62,8 +66,13 @@ class Opened:
     def as_read_now(self, record: Json) -> Json:
         """The record with what it is read with since fields came that it lacks."""
         read = stored_study if record["id"].startswith("study_") else stored_job
-        progress = {**record["progress"], "waiting_for": None}
-        return {**record, "spec": read(record["spec"], self.written), "progress": progress}
+        return {
+            **record,
+            "spec": read(record["spec"], self.written),
+            "progress": {**record["progress"], "waiting_for": None},
+            "links": {**record["links"], "events": f"{record['links']['self']}/events"},
+            "usage": record.get("usage") and {**NOT_MEASURED, **record["usage"]},
+        }
 
     def id(self, use: str) -> str:
         return str(self.contents[use]["id"])
