@@ -27,8 +27,17 @@ BIN: Final = WORK / "python" / "bin"
 OWN: Final = WORK / "own" / "bin"
 TYPESCRIPT: Final = WORK / "typescript"
 
-KNOWN: Final = {"GET /v1/jobs/{job_id}/plot", "GET /v1/studies/{study_id}/plot"}
+KNOWN: Final = {
+    "GET /v1/comparison/plot",
+    "GET /v1/jobs/{job_id}/plot",
+    "GET /v1/studies/{study_id}/plot",
+}
 """Calls that openapi-python-client leaves without a reply: they have two types of picture."""
+FILES: Final = (
+    "text/csv", "application/vnd.apache.parquet", "application/x-ndjson", "application/x-npz",
+    "text/plain", "application/zip", "application/x-safetensors",
+)  # fmt: skip
+"""Types of what is uploaded; openapi-python-client has to be told that they are bytes."""
 
 
 def run(*command: object, cwd: Path = WORK) -> str:
@@ -84,7 +93,9 @@ def python_client(document: Path, address: str) -> None:
     """Generate the Python client, and run a job with it. Every call must be there, but for those
     that are `KNOWN`."""
     shutil.rmtree(WORK / "generated", ignore_errors=True)
-    (WORK / "config.json").write_text(json.dumps({"post_hooks": [], "literal_enums": True}))
+    overrides = dict.fromkeys(FILES, "application/octet-stream")
+    config = {"post_hooks": [], "literal_enums": True, "content_type_overrides": overrides}
+    (WORK / "config.json").write_text(json.dumps(config))
     generate = ("generate", "--path", document, "--output-path", WORK / "generated")
     options = ("--meta", "none", "--config", WORK / "config.json")
     said = run(BIN / "openapi-python-client", *generate, *options)

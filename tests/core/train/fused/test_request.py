@@ -29,7 +29,12 @@ def test_configurations_that_share_their_rows_hold_them_once() -> None:
     )
     found = specs_of(job)
     for index, place, seed in job.runs:
-        alone = {**base, "optimizer": {**base["optimizer"], "lr": rates[place]}, "seed": seed}
+        alone = {
+            **base,
+            "optimizer": {**base["optimizer"], "lr": rates[place]},
+            "seed": seed,
+            "threads": 1,
+        }
         assert found[index] == JobSpec.model_validate_json(json.dumps(alone))
     problems = [spec.problem for spec in found.values()]
     assert len({id(problem.data) for problem in problems}) == 1  # type: ignore[union-attr]
