@@ -285,6 +285,7 @@ def test_faults_are_logged_with_their_trace_and_the_requests_id(
 ) -> None:
     class Broken:
         events = None
+        datasets = None
 
         async def open(self) -> None:
             pass
@@ -390,6 +391,7 @@ def test_behind_a_proxy_every_path_in_a_reply_has_its_prefix(settings: Settings,
             assert made.status_code == 202
             path = made.headers["location"]
             assert call("GET", path).json()["id"] == made.json()["id"]
+            assert call("POST", f"{path}/cancel").status_code == 202  # so that its stream ends
             listed = call("GET", path.rpartition("/")[0]).json()
             for link in [*links_in(made.json()), *links_in(listed)]:
                 assert call("GET", link).status_code in {200, 409}
