@@ -65,7 +65,7 @@ def study_of(service: Service, base: Json, sweep: Json) -> str:
     path: str = reply.json()["links"]["self"]
     done = service.http.get(path, params={"wait": 60}).json()
     assert done["status"] == "succeeded", done
-    assert "stored" not in json.dumps(done)
+    assert '"stored"' not in json.dumps(done)
     return path
 
 
@@ -91,7 +91,7 @@ def test_a_study_sweeps_the_columns_of_an_upload(service: Service) -> None:
     path = study_of(service, regression(data), sweep)
     for number, names in enumerate(wanted):
         run = service.http.get(f"{path}/runs/{number}").json()
-        assert "stored" not in json.dumps(run)
+        assert '"stored"' not in json.dumps(run)
         assert run["spec"]["problem"]["data"]["features"] == names
         assert run["result"]["num_parameters"] == len(names) + 1
         alone = service.run(run["spec"])
