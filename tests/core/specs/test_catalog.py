@@ -13,6 +13,7 @@ from core.specs.examples import minimal_example
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.fusing import fusable
 from core.specs.validation.limits import Limits
+from tests.core.specs.example_uploads import EXAMPLE_UPLOADS
 
 ENTRIES = [(family, entry) for family in FAMILIES for entry in entries(family)]
 
@@ -25,7 +26,7 @@ def test_an_entry_has_the_shape_of_the_contract(family: str, entry: dict[str, An
     for precision in ("float32", "float64", "bfloat16"):
         body = {**entry["example"], "precision": precision}
         try:
-            parse_job(json.dumps(body).encode(), Limits())
+            parse_job(json.dumps(body).encode(), Limits(), EXAMPLE_UPLOADS)
         except InvalidInputError:
             assert precision not in entry["supports"]["precisions"]
         else:
@@ -47,7 +48,7 @@ def test_a_schema_is_closed_and_shows_its_defaults(family: str, entry: dict[str,
 @pytest.mark.parametrize(("family", "entry"), ENTRIES)
 def test_what_is_listed_works_as_its_example_says(family: str, entry: dict[str, Any]) -> None:
     """The example is a job; what the schema describes stands somewhere in it, and fits it."""
-    spec = parse_job(json.dumps(entry["example"]).encode(), Limits())
+    spec = parse_job(json.dumps(entry["example"]).encode(), Limits(), EXAMPLE_UPLOADS)
     assert spec.model_dump(mode="json", exclude_unset=True)
     (chosen,) = entry["schema"]["examples"]
     Draft202012Validator(entry["schema"]).validate(chosen)
