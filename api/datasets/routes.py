@@ -13,7 +13,7 @@ from starlette.responses import Response
 from api.datasets.schemas import Dataset, DatasetPage, DatasetPreview
 from api.datasets.views import columns_of, dataset_json
 from api.http.encoding import to_json
-from api.http.errors import UnsupportedMediaTypeError
+from api.http.errors import RefusedUploadError, UnsupportedMediaTypeError
 from api.http.openapi import header, problems, request_body
 from api.http.queries import DatasetsQuery, FirstRowsQuery, JobQuery, UploadQuery
 from api.services.changes import MERGE_PATCH
@@ -221,7 +221,8 @@ def _record(
 def _refused(refusal: RefusedFile) -> InvalidInputError:
     """Return the refusal of a file as one of the request: its place is the field."""
     param = refusal.column or refusal.entry or "body"
-    return InvalidInputError([FieldError(param, refusal.refusal_code, refusal.message)])
+    mistake = FieldError(param, refusal.refusal_code, refusal.message)
+    return RefusedUploadError(mistake, refusal.to_json())
 
 
 @router.get(

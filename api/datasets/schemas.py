@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from api.http.schemas import Counter, Page, Time, View
+from api.http.schemas import Counter, Page, RefusalView, Time, View
 from core.datasets import DatasetStatus
 from core.ids import DATA_PREFIX, pattern_of
 
@@ -23,18 +23,6 @@ class ColumnView(View):
     """Rows without a value."""
     categories: list[str] | None
     """The categories of the whole file, sorted; null unless `dtype` is `category`."""
-
-
-class RefusalView(View):
-    """The reason why a file was refused, and the place of it where one is known."""
-
-    code: str
-    message: str
-    row: int | None
-    """The row as a spreadsheet counts: the first one, of a CSV file its header, is row 1."""
-    column: str | None
-    entry: str | None
-    """The entry of a zip."""
 
 
 class DatasetLinks(View):

@@ -1,6 +1,7 @@
 """Conversion of a data set's record to the JSON that the contract shows."""
 
-from api.datasets.schemas import Dataset, DatasetLinks, RefusalView
+from api.datasets.schemas import Dataset, DatasetLinks
+from api.http.schemas import RefusalView
 from api.services.dependencies import Services
 from core.datasets import DatasetRecord
 from core.specs.base import Json

@@ -84,6 +84,14 @@ class RangeNotSatisfiableError(ThalwegError):
         self.size = size
 
 
+class RefusedUploadError(InvalidInputError):
+    """An uploaded file that breaks a rule; `refusal` says where, as a data set's `error` does."""
+
+    def __init__(self, mistake: FieldError, refusal: Mapping[str, Any]) -> None:
+        super().__init__([mistake])
+        self.refusal = dict(refusal)
+
+
 class NotReadyError(ThalwegError):
     """A part of the service that it cannot do without is away; `checks` says which."""
 
@@ -187,6 +195,8 @@ def of_error(scope: Scope, error: ThalwegError) -> Response:
             for each in error.errors
         ]
         detail = _summary(error.errors)
+        if isinstance(error, RefusedUploadError):
+            members["refusal"] = error.refusal
     elif isinstance(error, StoreUnavailableError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     elif isinstance(error, RangeNotSatisfiableError):

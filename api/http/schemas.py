@@ -183,6 +183,18 @@ class Mistake(View):
     message: str
 
 
+class RefusalView(View):
+    """The reason why a file was refused, and the place of it where one is known."""
+
+    code: str
+    message: str
+    row: int | None
+    """The row as a spreadsheet counts: the first one, of a CSV file its header, is row 1."""
+    column: str | None
+    entry: str | None
+    """The entry of a zip."""
+
+
 class Problem(View):
     """Problem details (RFC 9457)."""
 
@@ -197,6 +209,8 @@ class Problem(View):
     """The id of the request, as in the reply's `X-Request-Id` and in the log."""
     errors: list[Mistake] = []
     """All mistakes of the request, with a 422."""
+    refusal: RefusalView | None = None
+    """The place of the mistake in an uploaded file that was refused, with a 422."""
     checks: dict[str, str] = {}
     """Each part and `ok` or what is wrong, with 503 from /readyz."""
 

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from thalweg._async.client import AsyncClient
+    from thalweg._async.datasets import AsyncDataset
     from thalweg._async.jobs import AsyncDiagnosis, AsyncJob, AsyncRemedy
     from thalweg._async.studies import AsyncRun, AsyncStudy
     from thalweg._sync.client import Client
+    from thalweg._sync.datasets import Dataset
     from thalweg._sync.jobs import Diagnosis, Job, Remedy
     from thalweg._sync.studies import Run, Study
     from thalweg.comparison import Comparison
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         Mistake,
         NotAllowedError,
         NotFoundError,
+        RefusedFileError,
         ServiceError,
         ThalwegError,
         UnreachableError,
@@ -44,6 +47,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncClient",
+    "AsyncDataset",
     "AsyncDiagnosis",
     "AsyncJob",
     "AsyncRemedy",
@@ -53,6 +57,7 @@ __all__ = [
     "Client",
     "Comparison",
     "ConflictError",
+    "Dataset",
     "Diagnosis",
     "Event",
     "Finding",
@@ -62,6 +67,7 @@ __all__ = [
     "Mistake",
     "NotAllowedError",
     "NotFoundError",
+    "RefusedFileError",
     "Remedy",
     "Run",
     "ServiceError",
@@ -74,9 +80,11 @@ __all__ = [
 
 _PLACES: Final = {
     "thalweg._async.client": ("AsyncClient",),
+    "thalweg._async.datasets": ("AsyncDataset",),
     "thalweg._async.jobs": ("AsyncDiagnosis", "AsyncJob", "AsyncRemedy"),
     "thalweg._async.studies": ("AsyncRun", "AsyncStudy"),
     "thalweg._sync.client": ("Client",),
+    "thalweg._sync.datasets": ("Dataset",),
     "thalweg._sync.jobs": ("Diagnosis", "Job", "Remedy"),
     "thalweg._sync.studies": ("Run", "Study"),
     "thalweg.comparison": ("Comparison",),

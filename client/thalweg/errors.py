@@ -20,7 +20,8 @@ class UnreachableError(ThalwegError):
 
 
 class UnsendableError(ThalwegError, ValueError):
-    """The request has values that JSON has not, and was not sent."""
+    """The request has values that JSON has not, or names no file that can be uploaded. It was not
+    sent, or not to its end."""
 
 
 class WaitTimeoutError(ThalwegError, TimeoutError):
@@ -95,6 +96,27 @@ class InvalidRequestError(ServiceError):
     """The request has mistakes (422); `errors` lists all of them."""
 
 
+class RefusedFileError(InvalidRequestError):
+    """An uploaded file breaks a rule: nothing of it is kept.
+
+    Attributes:
+        code: the kind of mistake (`mixed_column`), in place of the problem's code.
+        row: where it stands, as a spreadsheet counts: a CSV file's header is row 1; None where no
+            row is to blame, as for `column` and `entry`.
+        column: the column, array or tensor.
+        entry: the entry of a zip.
+    """
+
+    def __init__(
+        self, refusal: Mapping[str, Any], *, status: int = 422, request_id: str | None = None
+    ) -> None:
+        self.row: int | None = refusal.get("row")
+        self.column: str | None = refusal.get("column")
+        self.entry: str | None = refusal.get("entry")
+        said = {"code": refusal.get("code"), "detail": refusal.get("message")}
+        super().__init__(status, said, request_id=request_id)
+
+
 class NotFoundError(ServiceError):
     """The id, or the path, is nobody's (404)."""
 
@@ -134,6 +156,8 @@ def error_of(
     """Return the error of a reply. `problem`: its body; `sent`: what the request was."""
     if not isinstance(problem, Mapping):
         problem = {"detail": str(problem)[:500] if problem else f"HTTP status {status}"}
+    if isinstance(refusal := problem.get("refusal"), Mapping):
+        return RefusedFileError(refusal, status=status, request_id=request_id)
     kind = _BY_STATUS.get(status, ServiceError)
     return kind(status, problem, sent=sent, request_id=request_id, retry_after_s=retry_after_s)
 

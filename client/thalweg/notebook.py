@@ -10,13 +10,15 @@ from thalweg.progress import told
 if TYPE_CHECKING:
     from thalweg.comparison import Comparison
     from thalweg.history import History
-    from thalweg.records import JobRecord, StudyRecord
+    from thalweg.records import DatasetRecord, JobRecord, StudyRecord
 
 WIDTH: Final = 480
 HEIGHT: Final = 160
 MARGIN: Final = 48
 MOST_POINTS: Final = 2 * WIDTH
 """Points of a curve: of each of so many stretches the lowest and the highest are drawn."""
+MOST_COLUMNS: Final = 50
+"""Columns of a data set that are listed."""
 _STYLE: Final = "font-family:sans-serif;font-size:13px"
 _COLOURS: Final = ("#1f6feb", "#d1622b", "#2f8f4e", "#8250df", "#b3225c", "#57606a")
 
@@ -64,6 +66,30 @@ def study_html(study: "StudyRecord") -> str:
     if best:
         parts.append(f"best: {escape(str(best['params']))}, {escape(number(best['metric']))}")
     return _block(parts)
+
+
+def dataset_html(data: "DatasetRecord") -> str:
+    """Show a data set: what it is, and its columns."""
+    head = f"<b>{escape(data.name or data.id)}</b> {_badge(data.status)} {_badge(data.kind)}"
+    parts = [head, escape(data.id)]
+    if data.num_rows is not None:
+        parts[1] += f", {data.num_rows:,} rows"
+    if data.error is not None:
+        parts.append(f"<b>{escape(data.error['code'])}</b>: {escape(data.error['message'])}")
+    if data.columns:
+        rows = [column_row(column) for column in data.columns[:MOST_COLUMNS]]
+        parts.append(table(("column", "dtype", "shape", "missing", "categories"), rows))
+    if len(data.columns) > MOST_COLUMNS:
+        parts.append(f"and {len(data.columns) - MOST_COLUMNS:,} columns more")
+    return _block(parts)
+
+
+def column_row(column: Mapping[str, Any]) -> tuple[str, str, str, int, str]:
+    """Return what a table shows of a column: a few of its categories, of one that has many."""
+    categories = column["categories"] or []
+    few = ", ".join(categories[:8]) + (", …" if len(categories) > 8 else "")
+    shape = "×".join(map(str, column["shape"])) or "–"
+    return (column["name"], column["dtype"], shape, column["num_missing"], few or "–")
 
 
 def diagnosis_html(diagnosis: Mapping[str, Any]) -> str:

@@ -1,19 +1,64 @@
-"""A bar that shows how far a job or a study has come: in a notebook, or in a terminal."""
+"""A bar that shows how far a job, a study or an upload is: in a notebook, or in a terminal."""
 
 import sys
+from html import escape
 from types import TracebackType
 from typing import Any, Self
 
-from thalweg.records import JobRecord, WorkRecord
+from thalweg.records import DatasetRecord, JobRecord, WorkRecord
+
+
+class Upload:
+    """A file on its way to the service: a thing that has a bar, as a job.
+
+    Attributes:
+        sent: bytes that have left.
+    """
+
+    def __init__(self, name: str, size: int | None) -> None:
+        self._name, self._size = name, size
+        self.sent = 0
+
+    @property
+    def ended(self) -> bool:
+        """True once all has left."""
+        return self.sent == self._size
+
+    @property
+    def status(self) -> str:
+        """The status: `checking` once the service has all of it."""
+        return "checking" if self.ended else "uploading"
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """The fraction that has left; None where the whole is not known."""
+        return {"fraction": self.sent / self._size if self._size else None}
+
+    def told(self) -> str:
+        """Say how much has left."""
+        whole = "" if self._size is None else f" of {megabytes(self._size)}"
+        return f"{megabytes(self.sent)}{whole}"
+
+    def _repr_html_(self) -> str:
+        return f"{escape(self._name)}: {self.status}, {self.told()}"
+
+
+def megabytes(size: int) -> str:
+    """Return a number of bytes in megabytes."""
+    return f"{size / 1e6:,.1f} MB"
+
+
+Shown = WorkRecord | DatasetRecord | Upload
+"""Things that have a bar."""
 
 
 class Progress:
-    """A bar for one job or study; nothing is shown where nobody looks (a pipe, a log).
+    """A bar for one job, study or upload; nothing is shown where nobody looks (a pipe, a log).
 
     `shown`: whether it is wanted at all.
     """
 
-    def __init__(self, record: WorkRecord, *, shown: bool) -> None:
+    def __init__(self, record: Shown, *, shown: bool) -> None:
         self._record = record
         self._notebook: Any = in_notebook() if shown else None
         terminal = shown and self._notebook is None and sys.stderr.isatty()
@@ -27,7 +72,7 @@ class Progress:
             self._bar.show(self._record)
         return self
 
-    def update(self, record: WorkRecord) -> None:
+    def update(self, record: Shown) -> None:
         """Show how far it is now."""
         if self._notebook is not None:
             self._notebook.update(record)
@@ -66,7 +111,7 @@ class _Bar:
     def stop(self) -> None:
         self._rich.stop()
 
-    def show(self, record: WorkRecord) -> None:
+    def show(self, record: Shown) -> None:
         fraction = record.progress.get("fraction")
         self._rich.update(
             self._task,
@@ -76,8 +121,12 @@ class _Bar:
         )
 
 
-def told(record: WorkRecord) -> str:
+def told(record: Shown) -> str:
     """Say in a few words how far it is."""
+    if isinstance(record, Upload):
+        return record.told()
+    if isinstance(record, DatasetRecord):
+        return record.id
     progress = record.progress
     if isinstance(record, JobRecord):
         words = [f"step {progress['step']:,}"]

@@ -197,6 +197,69 @@ class RunRecord(Record):
         return ", ".join(f"{word}" for word in (self.status, self.outcome) if word)
 
 
+class DatasetRecord(Record):
+    """A data set, as it was when it was last read."""
+
+    @property
+    def status(self) -> str:
+        """The status: `checking`, `ready` or `refused`."""
+        return str(self.data["status"])
+
+    @property
+    def ended(self) -> bool:
+        """True once it has been checked."""
+        return self.status != "checking"
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """An empty mapping: how far a check has come is not known."""
+        return {}
+
+    @property
+    def name(self) -> str | None:
+        """The name that it was given."""
+        found: str | None = self.data["name"]
+        return found
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels."""
+        return dict(self.data["labels"])
+
+    @property
+    def kind(self) -> str:
+        """The kind: `table`, `arrays`, `text`, `images` or `weights`."""
+        return str(self.data["kind"])
+
+    @property
+    def num_rows(self) -> int | None:
+        """The number of rows, images, or lines; None of weights, and while it is unknown."""
+        found: int | None = self.data["num_rows"]
+        return found
+
+    @property
+    def columns(self) -> list[dict[str, Any]]:
+        """The columns: each one's `name`, `dtype`, `shape`, `num_missing` and `categories`."""
+        return list(self.data["columns"])
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """Reason of its refusal: `code`, `message`, `row`, `column`, `entry`; else None."""
+        found: dict[str, Any] | None = self.data["error"]
+        return found
+
+    def _state(self) -> str:
+        words = [self.status, self.name, self.kind]
+        if self.num_rows is not None:
+            words.append(f"{self.num_rows:,} rows")
+        return ", ".join(word for word in words if word)
+
+    def _repr_html_(self) -> str:
+        from thalweg.notebook import dataset_html
+
+        return dataset_html(self)
+
+
 @dataclass(frozen=True)
 class Finding:
     """Answer of one rule of the diagnosis.

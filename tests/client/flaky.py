@@ -70,7 +70,7 @@ class FlakyProxy:
             protocol_version = "HTTP/1.1"
 
             def handle_one(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = body_of(self)
                 fate = proxy.fate()
                 if fate in {"429", "503"}:
                     problem = (
@@ -132,3 +132,15 @@ class FlakyProxy:
                 pass
 
         return Handler
+
+
+def body_of(request: BaseHTTPRequestHandler) -> bytes:
+    """The body of a request, be it of a length or in chunks."""
+    if request.headers.get("Transfer-Encoding") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    found = b""
+    while size := int(request.rfile.readline(), 16):
+        found += request.rfile.read(size)
+        request.rfile.readline()
+    request.rfile.readline()
+    return found

@@ -52,6 +52,17 @@ assert pl.read_csv(train)["loss"].to_list() == rows["loss"].tolist()
 assert rows.to_pandas().equals(pd.read_parquet(folder / f"{job.id}-train.parquet"))
 assert rows.to_polars()["grad_norm"].to_list() == rows["grad_norm"].tolist()
 
+# Frames are uploaded with the kinds of their columns.
+columns = {"size": [1.5, None, 2.5], "code": ["007", "b", "007"], "sold": [True, False, True],
+           "rooms": [1, 2, 3]}  # fmt: skip
+dtypes = ["number", "category", "bool", "integer"]
+for frame in (pd.DataFrame(columns, index=[7, 8, 9]), pl.DataFrame(columns)):
+    data = client.datasets.upload(frame, name="frame")
+    assert [column["dtype"] for column in data.columns] == dtypes
+    assert [column["num_missing"] for column in data.columns] == [1, 0, 0, 0]
+    assert data.preview(1) == [{"size": 1.5, "code": "007", "sold": True, "rooms": 1}]
+    data.delete()
+
 # A run that diverges: infinite and undefined values are kept.
 problem = {"kind": "function", "function": {"kind": "sphere", "dim": 2}}
 wild = client.jobs.create(

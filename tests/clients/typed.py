@@ -9,7 +9,7 @@ from typing import assert_type
 import numpy as np
 from numpy.typing import NDArray
 
-from thalweg import AsyncClient, Client, Event, History, Job
+from thalweg import AsyncClient, Client, Dataset, Event, History, Job
 from thalweg.specs import AdamOptimizer, JobSpec, StudySpec
 
 client = Client("http://127.0.0.1:8000", timeout_s=5.0)
@@ -49,6 +49,14 @@ losses: NDArray[np.generic] = history["loss"]
 for event in job.stream(after="latest"):
     assert_type(event, Event)
 weights: dict[str, NDArray[np.float32]] = job.weights()
+
+data = client.datasets.upload(
+    b"a", media_type="text/csv", labels={"a": "b"}, schema={"a": "number"}
+)
+assert_type(data, Dataset)
+assert_type(data.num_rows, int | None)
+client.datasets.upload(3)  # WRONG
+client.datasets.upload("a.csv", lables={})  # WRONG
 
 
 async def main() -> None:

@@ -15,7 +15,7 @@ from thalweg.errors import NotFoundError, ThalwegError, WaitTimeoutError
 from thalweg.events import POLL_S, SILENT_S, Event
 from thalweg.history import History, joined, read_npz
 from thalweg.progress import Progress
-from thalweg.records import TERMINAL, WorkRecord
+from thalweg.records import TERMINAL, DatasetRecord, WorkRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,11 +96,11 @@ async def save(transport: AsyncTransport, path: str, target: str | Path, **query
 async def wait_for(
     transport: AsyncTransport,
     path: str,
-    record: WorkRecord,
+    record: WorkRecord | DatasetRecord,
     timeout_s: float | None,
     progress: bool,
 ) -> None:
-    """Wait until a job or a study has ended; `record` then tells of its end.
+    """Wait until a job or a study has ended, or a data set is checked; `record` then tells so.
 
     Raises `WaitTimeoutError` when it has not ended in time; it goes on.
     """

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 import httpx2
 
+from thalweg._async.datasets import AsyncDatasets
 from thalweg._async.jobs import AsyncJob, AsyncJobs
 from thalweg._async.studies import AsyncStudies
 from thalweg._async.transport import AsyncTransport, listed, place
@@ -70,6 +71,8 @@ class AsyncClient:
         """The jobs."""
         self.studies = AsyncStudies(self._transport)
         """The studies."""
+        self.datasets = AsyncDatasets(self._transport)
+        """The data sets."""
 
     @property
     def url(self) -> str:

@@ -93,6 +93,7 @@ class AsyncTransport:
         content: Callable[[], Any] | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
+        once: bool = False,
         wait_s: float = 0.0,
     ) -> httpx2.Response:
         """Send a request until it is answered; return the reply.
@@ -101,9 +102,10 @@ class AsyncTransport:
             body: what is sent as JSON.
             content: makes what is sent instead, anew for each try.
             repeatable: whether it may be sent twice.
+            once: whether it can be sent only once, since `content` is gone then.
         Raises `ServiceError` for a refusal, `UnreachableError` where no reply came.
         """
-        tries = Tries(self.retry_for_s, repeatable=repeatable)
+        tries = Tries(0.0 if once else self.retry_for_s, repeatable=repeatable)
         while True:
             made = None if content is None else content()
             request = self.request(method, path, params, body, made, headers or {}, wait_s)

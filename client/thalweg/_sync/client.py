@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 import httpx2
 
+from thalweg._sync.datasets import Datasets
 from thalweg._sync.jobs import Job, Jobs
 from thalweg._sync.studies import Studies
 from thalweg._sync.transport import Transport, listed, place
@@ -71,6 +72,8 @@ class Client:
         """The jobs."""
         self.studies = Studies(self._transport)
         """The studies."""
+        self.datasets = Datasets(self._transport)
+        """The data sets."""
 
     @property
     def url(self) -> str:

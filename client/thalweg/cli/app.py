@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from thalweg import __version__
-from thalweg.cli import catalog, jobs, studies
+from thalweg.cli import catalog, datasets, jobs, studies
 from thalweg.cli.session import AsJson, Key, Status, Url, told_by
 
 GROUP: Final = "thalweg.commands"
@@ -115,6 +115,7 @@ def version() -> None:
 
 jobs.register(app)
 studies.register(app, SETTINGS)
+datasets.register(app, SETTINGS)
 catalog.register(app)
 
 

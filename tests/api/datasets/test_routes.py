@@ -110,6 +110,10 @@ def test_a_refused_file_is_a_422_with_its_place_and_leaves_nothing(data: DataApi
     assert reply.json()["errors"][0] == {
         "param": "price", "code": "unequal_rows", "message": REFUSAL.message,
     }  # fmt: skip
+    assert reply.json()["refusal"] == {
+        "code": "unequal_rows", "message": REFUSAL.message,
+        "row": 3, "column": "price", "entry": None,
+    }  # fmt: skip
     assert data.get("/v1/datasets")["data"] == []
     assert (data.left_in_the_folder, data.stored) == (NOTHING, NOTHING)
 
