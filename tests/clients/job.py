@@ -57,6 +57,8 @@ for family in count_catalog.sync(client=client).to_dict():
         example = entry.example.to_dict()
         body = m.JobSpec.from_dict(example)
         assert body.to_dict() == example, entry.kind
+        if entry.kind == "dataset":  # its example names one that would have to be uploaded
+            continue
         found = validate_job.sync(client=client, body=body)
         assert isinstance(found, m.ValidatedJob), (entry.kind, found)
         resolved = m.JobSpec.from_dict(found.spec.to_dict())

@@ -47,6 +47,7 @@ PLACES: Final = {
     "generator": "problem.data.generator",
     "order": "problem.data.order",
     "layers": "problem.model.layers",
+    "wrap": "optimizer.wrap.0",
 }
 """Where a field of `UNIONS` stands in a spec. The others hold what these are tried in."""
 FAMILY_OF: Final = {
@@ -68,6 +69,7 @@ FOUR_FEATURES: Final[Json] = {
 NEEDED: Final[dict[str, Json]] = {
     "norm": {"max_norm": 1.0},
     "value": {"clip_value": 1.0},
+    "per_parameter": {"max_norm": 1.0},
     "explicit": {"steps": [[0, 1], [2]]},
 }
 """Fields without defaults of the kinds that the catalogue does not list."""
@@ -84,6 +86,8 @@ def base_of(field: str, kind: str) -> Json:
         spec = minimal_example(FAMILY_OF[field], kind)
     else:
         spec = minimal_example("optimizers", "sgd")
+        if field == "wrap":
+            spec["optimizer"]["wrap"] = [{}]
         place(spec, PLACES[field], {tag_of(field): kind, **NEEDED.get(kind, {})})
     problem = spec["problem"]
     if problem["kind"] == "supervised":

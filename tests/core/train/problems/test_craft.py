@@ -199,6 +199,8 @@ def test_the_threads_that_follow_from_the_sizes_are_written_out(width: int, thre
 @pytest.mark.parametrize("family", ["functions", "models", "datasets"])
 def test_what_a_problem_takes_is_known_without_it(family: str) -> None:
     for kind in kinds(family):
+        if kind == "dataset":  # its rows would have to be uploaded
+            continue
         spec = parse_job(json.dumps(minimal_example(family, kind)).encode(), Limits())
         assert spec.threads == 1
         problem = build_problem(spec, torch.device("cpu"), torch.float64)
