@@ -85,7 +85,7 @@ class DataApi(Api):
 
 
 @contextmanager
-def running(settings: Settings, *, wait_s: float = 5.0) -> Iterator[DataApi]:
+def running(settings: Settings, *, wait_s: float = 60.0) -> Iterator[DataApi]:
     """An application whose checks end at once, unless `checks.may_end` is cleared."""
     settings = settings.model_copy(update={"upload_wait_s": wait_s})
     store = RedisStore(settings.redis_url, settings.namespace)
