@@ -205,7 +205,7 @@ def test_a_pipe_is_sent_once_and_never_a_part_of_it_again(flaky: FlakyProxy) -> 
         ({"a": [1]}, "dict cannot be uploaded"),
         (None, "NoneType cannot be uploaded"),
     ],
-    ids=repr,
+    ids=["odd-ending", "bytes", "text", "no-ending", "dict", "none"],
 )
 def test_what_is_none_to_be_uploaded_is_told_and_not_sent(
     source: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
