@@ -9,11 +9,11 @@ from starlette.responses import Response
 from api.events.everything import EverythingFollower
 from api.events.followers import JobFollower, Rows, RowsWanted, StudyFollower
 from api.events.ids import PARAM, LogPlace, Place, check_of, log_place_in, place_in
-from api.events.schemas import Reset
 from api.events.stream import EventStream
 from api.history.routes import series_in
 from api.http.openapi import problems
 from api.http.queries import EverythingQuery, RowsQuery, StudyEventsQuery
+from api.http.schemas import View
 from api.jobs.schemas import JobDiagnosis
 from api.services.dependencies import (
     JobIdPath,
@@ -30,6 +30,14 @@ from core.store.protocols.types import Snapshot
 from core.studies import StudyRecord, run_id
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=Route)
+
+
+class Reset(View):
+    """Event for a reader who asks for entries that the log no longer has."""
+
+    reason: str
+    """Explanation of what was lost, and of what follows."""
+
 
 MODELS: Final = (JobDiagnosis, Reset)
 """Models that are met in streams only."""
