@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from core.errors import ArtifactError, NewerFormatError
 
-STORE: Final = 4
+STORE: Final = 5
 RESUME: Final = 1
 TASK: Final = 1
 WEIGHTS: Final = 1
