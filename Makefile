@@ -13,6 +13,9 @@ BENCH_ARGS ?=
 CONTAINERS_ARGS ?=
 TRIALS_ARGS ?=
 
+# The tests start hundreds of processes: compiled modules are kept, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install models demo test lint format clients containers bench trials faults lock clean
 
