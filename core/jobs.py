@@ -44,13 +44,16 @@ class Stored:
     annotation, and `core.store.calls.codec` reads it there.
 
     Attributes:
-        form: `json` keeps NaN and infinities; `finite` is JSON without them; `list` is a JSON list,
-            a tuple here; `apart`: not in one field of that hash, and read by its own function.
+        form: `json` keeps NaN and infinities; `packed` is the same, compressed where it is long;
+            `finite` is JSON without them; `list` is a JSON list, a tuple here; `apart`: not in one
+            field of that hash, and read by its own function.
         set_by: the first call by which an attempt may set it; None: scripts write it.
         key: the hash's field, where that has another name.
     """
 
-    form: Literal["text", "number", "json", "finite", "list", "timeline", "usage", "apart"]
+    form: Literal[
+        "text", "number", "json", "packed", "finite", "list", "timeline", "usage", "apart"
+    ]
     set_by: Literal["update", "close"] | None = None
     key: str | None = None
 
@@ -161,7 +164,7 @@ class JobRecord:
     latest: Annotated[Json | None, Stored("json", "update")] = None
     best: Annotated[Json | None, Stored("json", "update")] = None
     result: Annotated[Json | None, Stored("json", "close")] = None
-    diagnosis: Annotated[Json | None, Stored("json", "update")] = None
+    diagnosis: Annotated[Json | None, Stored("packed", "update")] = None
     error: Annotated[Json | None, Stored("json", "close")] = None
     attempts: Annotated[tuple[Attempt, ...], APART] = ()
     checkpoints: Annotated[tuple[Json, ...], Stored("list", "update")] = ()

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from core.errors import StaleAttemptError
 from core.specs.base import Json
-from core.store.calls.codec import dumps, fields_of
+from core.store.calls.codec import fields_of, pack
 from core.store.calls.job_codec import decode_job, worker_kind
 from core.store.connection.client import Call, SyncClient, call_script
 from core.store.protocols.types import DiagnosisClaim
@@ -39,7 +39,7 @@ class RedisDiagnoses:
         self._write(claim, call_script("renew_diagnosis", claim.job.id, claim.token, _ms(lease_s)))
 
     def finish(self, claim: DiagnosisClaim, found: Json) -> None:
-        self._close(claim, dumps(found), "")
+        self._close(claim, pack(found), "")
 
     def fail(self, claim: DiagnosisClaim, reason: str) -> None:
         assert reason
@@ -48,7 +48,7 @@ class RedisDiagnoses:
     def hand_over(self, claim: DiagnosisClaim) -> None:
         self._close(claim, "", "")
 
-    def _close(self, claim: DiagnosisClaim, found: str, failure: str) -> None:
+    def _close(self, claim: DiagnosisClaim, found: bytes | str, failure: str) -> None:
         self._write(
             claim, call_script("close_diagnosis", claim.job.id, claim.token, found, failure)
         )

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from core.jobs import JobRecord, TimelineEntry, Usage
-from core.store.calls.codec import encode_updates
+from core.store.calls.codec import dumps, encode_updates
 from core.store.protocols.types import Claim, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.studies import StudyRecord
@@ -61,6 +61,28 @@ async def test_what_an_attempt_sets_reads_back_as_it_was(
     assert (job.diagnosis, job.latest, job.interventions) == (None, None, ())
     assert {name: getattr(job, name) for name in CLOSE} == CLOSE
     assert (job.phase, peak_of(job)) == (None, 7)
+
+
+async def test_a_long_diagnosis_takes_less_room_and_a_plain_one_is_read_as_well(
+    api: AsyncRedisStore,
+    worker: RedisStore,
+    new_job: Callable[..., NewJob],
+    raw: redis.Redis,
+    namespace: str,
+) -> None:
+    finding = {"rule": "loss_growing", "status": "clear", "evidence": {"trend_z": math.inf}}
+    found = {"verdict": "healthy", "findings": [finding | {"explanation": "é"}] * 60}
+    new = new_job()
+    await api.create(new, None)
+    claim = worker.claim_next("w", ["cpu"], 60.0)
+    assert isinstance(claim, Claim)
+    worker.update(claim, {"diagnosis": found})
+    record = f"{namespace}:job:{new.id}"
+    assert len(raw.hget(record, "diagnosis") or b"") < len(dumps(found)) / 5
+    assert (await api.get(new.id)).diagnosis == found
+
+    raw.hset(record, "diagnosis", dumps(found))  # as format 4 wrote it
+    assert (await api.get(new.id)).diagnosis == found
 
 
 def test_each_field_that_an_attempt_may_set_is_tried_above() -> None:
