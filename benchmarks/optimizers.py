@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.service import digits_job
 from benchmarks.study_cost import Nobody
 from core.specs.job import JobSpec
-from core.specs.optimizers import NotFused
+from core.specs.optimizers.kinds import NotFused
 from core.specs.parsing.job import parse_job
 from core.specs.unions import kind_of, members
 from core.specs.validation.limits import Limits

@@ -32,7 +32,7 @@ from core.plots import measured as measured_plots
 from core.plots.measured import MeasuredKind
 from core.plots.run import PlotFormat
 from core.specs.job import JobSpec
-from core.specs.optimizers import ScheduleFree
+from core.specs.optimizers.kinds import ScheduleFree
 from core.specs.unions import kind_of
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)

@@ -11,7 +11,7 @@ from core.specs.data import Builtin, Inline, Upload
 from core.specs.examples import choice, minimal_example
 from core.specs.formulas.classic import CLASSICS
 from core.specs.models import Activation
-from core.specs.optimizers import NotFused
+from core.specs.optimizers.kinds import NotFused
 from core.specs.unions import kind_of, members
 
 # A line on every kind that the catalogue lists, and where it comes from.

@@ -8,7 +8,7 @@ from typing import Literal
 
 from core.specs.base import Json
 from core.specs.job import JobSpec
-from core.specs.optimizers import Optimizer, OwnOptimizer, Rprop, TorchOptimizer
+from core.specs.optimizers.kinds import Optimizer, OwnOptimizer, Rprop, TorchOptimizer
 
 Goal = Literal["min", "max"]
 

@@ -12,7 +12,7 @@ from core.specs.data import Data
 from core.specs.functions import Bounds, Function, Start
 from core.specs.losses import Loss
 from core.specs.models import Model
-from core.specs.optimizers import Optimizer
+from core.specs.optimizers.kinds import Optimizer
 from core.specs.schedules import Constant, Schedule
 
 

@@ -21,7 +21,8 @@ from core.specs.job import (
 from core.specs.layers.kinds import Layer
 from core.specs.losses import Loss
 from core.specs.models import Initializer, Model, Norm
-from core.specs.optimizers import Optimizer, ParameterGroup, Wrapper
+from core.specs.optimizers.kinds import Optimizer
+from core.specs.optimizers.wrappers import ParameterGroup, Wrapper
 from core.specs.schedules import Schedule
 from core.specs.study import (
     Metric,

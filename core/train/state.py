@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
-from core.specs.optimizers import ScheduleFree, averages
+from core.specs.optimizers.kinds import ScheduleFree, averages
 from core.specs.schedules import ReduceOnPlateau, Schedule, parts_of
 from core.train.optim.build import build_optimizer, plain_step
 from core.train.optim.by_rule import ByRule

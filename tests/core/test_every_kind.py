@@ -27,7 +27,7 @@ from core.diagnosis.remedies.model import (
 from core.specs.catalog import FAMILIES, entries, kinds
 from core.specs.examples import minimal_example
 from core.specs.job import JobSpec, Supervised
-from core.specs.optimizers import NotFused
+from core.specs.optimizers.kinds import NotFused
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import remedied
 from core.specs.sizes.cost import estimate, memory_parts

@@ -12,7 +12,8 @@ import numpy as np
 
 from core.diagnosis.evidence.curves import Floats
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.optimizers import SGD, Lookahead, Muon, Sam, hidden_matrices, rate_factor
+from core.specs.optimizers.kinds import SGD, Muon, hidden_matrices, rate_factor
+from core.specs.optimizers.wrappers import Lookahead, Sam
 from core.specs.sizes.shapes import layers_of, problem_parameters
 
 # How long a step can be where the gradient's length has no say: adaptive methods and Muon.

@@ -19,7 +19,7 @@ from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension
 from core.specs.functions import Expression, Quadratic
 from core.specs.job import ClipNorm, FunctionProblem, JobSpec, Supervised
-from core.specs.optimizers import SGD, Adam, settled_lr
+from core.specs.optimizers.kinds import SGD, Adam, settled_lr
 from core.specs.parsing.remedy import remedied
 from core.specs.validation.limits import Limits
 

@@ -16,7 +16,7 @@ from core.diagnosis.rules.stability import swings_of
 from core.specs.data import Builtin, Inline
 from core.specs.job import ClipNorm, FunctionProblem, Supervised
 from core.specs.models import MLP
-from core.specs.optimizers import SGD
+from core.specs.optimizers.kinds import SGD
 
 _UNEVEN: Final = 10.0
 """Features whose sizes are this far apart, or off 1, make some curvatures 100 times others."""

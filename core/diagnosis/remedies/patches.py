@@ -6,7 +6,7 @@ from typing import Any, Final
 from core.diagnosis.finding import number
 from core.specs.base import Json
 from core.specs.job import JobSpec
-from core.specs.optimizers import settled_lr
+from core.specs.optimizers.kinds import settled_lr
 from core.specs.schedules import Constant
 
 _RATES: Final = frozenset({"max_lr", "base_lr", "eta_min", "min_lr"})

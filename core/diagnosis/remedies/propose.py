@@ -41,7 +41,7 @@ from core.diagnosis.rules.stability import asymptotic_speed, exact_form
 from core.diagnosis.verdict import Verdict
 from core.specs.base import Json
 from core.specs.job import Supervised
-from core.specs.optimizers import SGD, settled_lr
+from core.specs.optimizers.kinds import SGD, settled_lr
 from core.specs.schedules import Constant
 from core.specs.sizes.shapes import data_shape, split_rows
 

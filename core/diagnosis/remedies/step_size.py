@@ -9,7 +9,7 @@ from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.remedies.patches import Remedy, constant_rate, rounded, scaled_rate
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
 from core.specs.base import Json
-from core.specs.optimizers import settled_lr
+from core.specs.optimizers.kinds import settled_lr
 
 
 def exact_rate(e: Evidence) -> Remedy | None:

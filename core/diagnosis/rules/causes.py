@@ -10,7 +10,7 @@ from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.specs.job import ClipNorm, ClipValue, JobSpec, Supervised
 from core.specs.losses import CrossEntropy
-from core.specs.optimizers import ByAxes, settled_lr
+from core.specs.optimizers.kinds import ByAxes, settled_lr
 from core.specs.sizes.first_weights import equal_first_weights
 from core.specs.sizes.shapes import extent_of, layers_of
 

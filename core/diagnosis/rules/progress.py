@@ -10,7 +10,7 @@ from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
 from core.specs.job import Supervised
-from core.specs.optimizers import Lion
+from core.specs.optimizers.kinds import Lion
 
 LEAST_EXCESS_OF_JITTER: Final = 0.2
 """Share of the evaluation losses that the steps' own noise must account for, where the training

@@ -6,7 +6,7 @@ from typing import Final, assert_never
 from core.specs.data import Builtin, Data, ExplicitOrder, Inline, Synthetic, Upload
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.optimizers import matrix_numbers, state_vectors, wrapper_vectors
+from core.specs.optimizers.state import matrix_numbers, state_vectors, wrapper_vectors
 from core.specs.sizes.shapes import Extent, extent_of, rows_of, start_of, steps_of
 
 BYTES_A_NUMBER: Final = 8

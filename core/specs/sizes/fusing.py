@@ -16,7 +16,8 @@ from core.specs.job import (
 )
 from core.specs.layers.expand import Expanded, dropout_of
 from core.specs.layers.kinds import LSTM, Dropout
-from core.specs.optimizers import Muon, NotFused, ScheduleFree, state_vectors
+from core.specs.optimizers.kinds import Muon, NotFused, ScheduleFree
+from core.specs.optimizers.state import state_vectors
 from core.specs.sizes.cost import memory_parts, threads_of
 from core.specs.sizes.shapes import Extent, extent_of, layers_of, steps_of
 

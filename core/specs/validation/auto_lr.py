@@ -1,7 +1,7 @@
 """Rules of `"lr": "auto"`, and the spec once a number has taken its place."""
 
 from core.specs.job import JobSpec
-from core.specs.optimizers import Optimizer, Rate
+from core.specs.optimizers.kinds import Optimizer, Rate
 from core.specs.schedules import Chained, Cyclic, OneCycle, Schedule, Sequential, Warmup, parts_of
 from core.specs.validation.errors import FieldErrorList
 

@@ -19,7 +19,7 @@ from core.specs.layers.expand import dropout_of, settled
 from core.specs.layers.kinds import BatchNormLayer, GroupNorm, LayerNormLayer
 from core.specs.layers.trace import LayerError, Placed
 from core.specs.losses import MSE, CrossEntropy, Loss
-from core.specs.optimizers import LBFGS, Rprop
+from core.specs.optimizers.kinds import LBFGS, Rprop
 from core.specs.sizes.shapes import (
     DataShape,
     data_shape,

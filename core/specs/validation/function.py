@@ -12,7 +12,7 @@ from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension, value_at
 from core.specs.functions import Bounds, Expression, Function, Quadratic, Start, UniformStart
 from core.specs.job import FunctionProblem, JobSpec
-from core.specs.optimizers import ScheduleFree
+from core.specs.optimizers.kinds import ScheduleFree
 from core.specs.validation.errors import FieldErrorList, shown
 
 _FUNCTION: Final = "problem.function"

@@ -9,7 +9,7 @@ from typing import Final
 from core.specs.base import Spec
 from core.specs.job import MAX_STEPS, Budget, JobSpec, StartFrom, Supervised
 from core.specs.models import Uniform
-from core.specs.optimizers import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
+from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
 from core.specs.schedules import (
     Chained,
     ConstantFactor,

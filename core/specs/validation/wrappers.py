@@ -5,19 +5,8 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from core.specs.job import ClipOnDivergence, FunctionProblem, JobSpec, Supervised
-from core.specs.optimizers import (
-    LBFGS,
-    Average,
-    Lookahead,
-    Optimizer,
-    ParameterGroup,
-    Prodigy,
-    Rprop,
-    Sam,
-    ScheduleFree,
-    Swa,
-    Wrapper,
-)
+from core.specs.optimizers.kinds import LBFGS, Optimizer, Prodigy, Rprop, ScheduleFree
+from core.specs.optimizers.wrappers import Average, Lookahead, ParameterGroup, Sam, Swa, Wrapper
 from core.specs.sizes.shapes import layers_of
 from core.specs.validation.errors import FieldErrorList, shown
 

@@ -27,7 +27,7 @@ from core.specs.job import (
     StopOnDivergence,
     Supervised,
 )
-from core.specs.optimizers import Lion, Muon, Optimizer, RAdam
+from core.specs.optimizers.kinds import Lion, Muon, Optimizer, RAdam
 from core.specs.schedules import Constant
 from core.specs.sizes.shapes import extent_of, steps_of
 from core.specs.validation.auto_lr import settled

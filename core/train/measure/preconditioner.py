@@ -13,15 +13,7 @@ import torch
 from torch import Tensor
 
 from core.specs.job import JobSpec
-from core.specs.optimizers import (
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Adopt,
-    RMSprop,
-    follows_torch,
-)
+from core.specs.optimizers.kinds import Adagrad, Adam, Adamax, AdamW, Adopt, RMSprop, follows_torch
 from core.train.measure.objective import Objective, flat
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, assert_never
 import torch
 from torch import nn
 
-from core.specs.optimizers import (
+from core.specs.optimizers.kinds import (
     ASGD,
     LBFGS,
     SGD,

@@ -6,7 +6,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from core.specs.optimizers import Optimizer
+from core.specs.optimizers.kinds import Optimizer
 from core.train.optim.build import build_optimizer
 
 SHARED: Final = ("momentum", "betas")

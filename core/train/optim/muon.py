@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.specs.optimizers import hidden_matrices, rate_factor
+from core.specs.optimizers.kinds import hidden_matrices, rate_factor
 
 Scalar = float | Tensor
 """A number, or one a matrix: (…, 1, 1)."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol, assert_never
 import torch
 from torch import Tensor
 
-from core.specs.optimizers import Ema, Lookahead, Sam, Swa, Wrapper
+from core.specs.optimizers.wrappers import Ema, Lookahead, Sam, Swa, Wrapper
 from core.train.optim.gradients import gradient_norm, gradients_of
 from core.train.tensors.tree import copy_tree
 

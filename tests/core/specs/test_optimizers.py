@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import InvalidInputError
 from core.specs.job import JobSpec
-from core.specs.optimizers import Muon
+from core.specs.optimizers.kinds import Muon
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.fusing import fusable, structure_key
 from core.specs.validation.limits import Limits

@@ -15,7 +15,7 @@ import torch
 from pydantic_core import PydanticUndefined
 
 from core.specs.base import Spec
-from core.specs.optimizers import OwnOptimizer
+from core.specs.optimizers.kinds import OwnOptimizer
 from core.specs.unions import members
 
 ROOT = Path(__file__).parents[3]

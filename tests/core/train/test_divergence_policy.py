@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from core.specs.job import JobSpec
-from core.specs.optimizers import OwnOptimizer, settled_lr
+from core.specs.optimizers.kinds import OwnOptimizer, settled_lr
 from core.specs.unions import members
 from core.train.problems.build import build_problem
 from tests.core.train.harness import StopAt, Trained, blobs_job, function_job, parabola, train

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.optimizers import Muon, hidden_matrices
+from core.specs.optimizers.kinds import Muon, hidden_matrices
 from core.specs.sizes.shapes import layers_of
 from core.train.fused.problems.batches import ALIGNED
 from core.train.fused.problems.packing import LINE_BYTES

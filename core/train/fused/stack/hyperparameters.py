@@ -10,7 +10,7 @@ from torch import nn
 
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
-from core.specs.optimizers import Optimizer
+from core.specs.optimizers.kinds import Optimizer
 from core.specs.schedules import Constant, Cyclic, OneCycle, Schedule, parts_of
 from core.specs.sizes.fusing import COMMON
 from core.train.optim.build import build_optimizer

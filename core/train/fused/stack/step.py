@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.specs.job import ClipAdaptive, ClipNorm, ClipPerParameter, ClipValue, JobSpec
-from core.specs.optimizers import hidden_matrices
+from core.specs.optimizers.kinds import hidden_matrices
 from core.train.fused.problems.packing import Packing
 from core.train.fused.stack.hyperparameters import Hyperparameters, options_of
 from core.train.optim.rules.base import Memory, Options, Rule, bounded, largest

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from core.specs.optimizers import (
+from core.specs.optimizers.kinds import (
     SGD,
     Adadelta,
     Adagrad,

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from core.specs.optimizers import rate_factor
+from core.specs.optimizers.kinds import rate_factor
 from core.train.optim.muon import orthogonalized
 from core.train.optim.rules.base import Hyper, Memory, Options, Rule, Scalar, average_, shrunk
 from core.train.optim.torch_rules import adam

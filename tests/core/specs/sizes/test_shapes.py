@@ -12,7 +12,7 @@ from torch import nn
 from core.specs.base import Spec
 from core.specs.layers.expand import expand
 from core.specs.models import MLP, LinearModel
-from core.specs.optimizers import state_vectors
+from core.specs.optimizers.state import state_vectors
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate, memory_parts
 from core.specs.sizes.shapes import (

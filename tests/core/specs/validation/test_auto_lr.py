@@ -8,7 +8,7 @@ import pytest
 from core.errors import InvalidInputError
 from core.settings import Settings
 from core.specs.job import JobSpec
-from core.specs.optimizers import settled_lr
+from core.specs.optimizers.kinds import settled_lr
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate
 from core.specs.unions import members

@@ -10,7 +10,7 @@ import torch
 
 from core.jobs import Outcome
 from core.specs.job import FunctionProblem, JobSpec
-from core.specs.optimizers import settled_lr
+from core.specs.optimizers.kinds import settled_lr
 from core.specs.validation.auto_lr import settled
 from core.train.auto_lr.race import Finish, race
 from core.train.auto_lr.settle import candidate, horizon, race_steps, rectification, settle

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.specs.job import JobSpec
-from core.specs.optimizers import TorchOptimizer
+from core.specs.optimizers.kinds import TorchOptimizer
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.fusing import groups
 from core.specs.unions import members

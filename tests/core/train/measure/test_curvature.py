@@ -14,7 +14,7 @@ from core.diagnosis.diagnose import diagnose
 from core.diagnosis.evidence.measured import Measured
 from core.errors import NotFoundError
 from core.specs.job import JobSpec
-from core.specs.optimizers import Adam, Adopt, RMSprop
+from core.specs.optimizers.kinds import Adam, Adopt, RMSprop
 from core.train.loop import run
 from core.train.measure import curvature
 from core.train.measure.measure import budget_for, measure, measure_checkpoint

@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from core.specs.optimizers import Optimizer, OwnOptimizer
+from core.specs.optimizers.kinds import Optimizer, OwnOptimizer
 from core.specs.unions import members
 from core.train.optim.build import build_optimizer, plain_step
 

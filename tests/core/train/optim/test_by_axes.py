@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from core.specs.optimizers import Optimizer, matrix_numbers
+from core.specs.optimizers.kinds import Optimizer
+from core.specs.optimizers.state import matrix_numbers
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate, memory_parts
 from core.specs.sizes.shapes import extent_of

@@ -8,7 +8,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from core.specs.optimizers import Optimizer, hidden_matrices, rate_factor
+from core.specs.optimizers.kinds import Optimizer, hidden_matrices, rate_factor
 from core.train.optim.build import build_optimizer
 from core.train.optim.muon import Scalar, orthogonalized
 

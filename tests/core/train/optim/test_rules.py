@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from core.errors import InvalidInputError
-from core.specs.optimizers import (
+from core.specs.optimizers.kinds import (
     Cautious,
     Momentum,
     Optimizer,

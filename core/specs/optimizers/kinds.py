@@ -12,8 +12,8 @@ test that raises the rate from step to step would measure none of them.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Final, Literal, assert_never
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -25,8 +25,8 @@ from core.specs.base import (
     NonNegativeInt,
     Positive,
     PositiveInt,
-    Spec,
 )
+from core.specs.optimizers.wrappers import Average, Wrapped
 
 
 def _rate_tag(value: object) -> str:
@@ -38,75 +38,6 @@ Rate = Annotated[
     Discriminator(_rate_tag),
 ]
 """A learning rate, or "auto": found by the job itself before its first step."""
-
-
-class Ema(Spec):
-    """Exponential moving average of the weights, as `torch.optim.swa_utils.get_ema_avg_fn`: it
-    begins with the weights after the first update."""
-
-    kind: Literal["ema"]
-    decay: Fraction = 0.999
-    """Share of the average that stays at each update."""
-
-
-class Swa(Spec):
-    """Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407): the mean of the weights
-    after updates `start`, `start + every`, and so on."""
-
-    kind: Literal["swa"]
-    start: NonNegativeInt | None = None
-    """First update whose weights count. Default: three quarters of the budget's updates."""
-    every: PositiveInt = 1
-    """Updates from one that counts to the next."""
-
-
-class Lookahead(Spec):
-    """Slow weights that go a part of the way of k updates (Zhang et al. 2019, arXiv 1907.08610)."""
-
-    kind: Literal["lookahead"]
-    k: PositiveInt = 5
-    """Updates until the slow weights follow, and the fast ones begin there."""
-    alpha: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the way that the slow weights go."""
-
-
-class Sam(Spec):
-    """Sharpness-aware minimization (Foret et al. 2021, arXiv 2010.01412): the update is made by the
-    gradient at the point `rho` up the gradient, and costs two gradients."""
-
-    kind: Literal["sam"]
-    rho: Positive = 0.05
-    """Length of the step up."""
-
-
-Average = Ema | Swa
-"""Wrappers by which evaluations and results are of other weights than those that are trained."""
-Wrapper = Annotated[Ema | Swa | Lookahead | Sam, Field(discriminator="kind")]
-MOST_WRAPPERS = 4
-
-
-class ParameterGroup(Spec):
-    """Parameters of a model by name, and what is theirs."""
-
-    match: Annotated[str, Field(min_length=1, max_length=500)]
-    """Pattern of the names: `*` stands for any characters, `?` for one; alternatives stand with `|`
-    between. The first group that matches takes a parameter."""
-    weight_decay: NonNegative | None = None
-    """Weight decay; null: the optimizer's."""
-    lr_scale: Positive = 1.0
-    """Factor on the rate, at every step of a schedule."""
-    frozen_steps: NonNegativeInt = 0
-    """First updates in which they stay as they are."""
-    parameters: Annotated[tuple[str, ...], Field(max_length=100_000)] = ()
-    """Names that fell here: found anew for each spec, whatever is given."""
-
-
-class Wrapped(Spec):
-    """Options that every optimizer has: what is put around it, and groups."""
-
-    wrap: Annotated[tuple[Wrapper, ...], Field(max_length=MOST_WRAPPERS)] = ()
-    """The first is innermost; at most one of a kind."""
-    groups: Annotated[tuple[ParameterGroup, ...], Field(max_length=100)] = ()
 
 
 class TorchOptimizer(Wrapped):
@@ -414,7 +345,6 @@ class SOAP(Cautious):
 ScheduleFree = ScheduleFreeSGD | ScheduleFreeAdamW
 """Methods whose evaluations and results are of another point than their gradients."""
 Own = Lion | Adopt | AdEMAMix | ScheduleFree | Prodigy
-
 Optimizer = Annotated[
     SGD
     | Adam
@@ -458,61 +388,9 @@ def settled_lr(optimizer: Optimizer) -> float:
     return optimizer.lr
 
 
-def wrapper_vectors(wrap: tuple[Wrapper, ...]) -> int:
-    """Return how many vectors of the parameters' size the wrappers keep, those of an evaluation
-    included."""
-    averages = sum(isinstance(each, Average) for each in wrap)
-    return len(wrap) + bool(averages)
-
-
 def averages(optimizer: Optimizer) -> bool:
     """Tell whether a wrapper averages the weights, so that results are of the average."""
     return any(isinstance(each, Average) for each in optimizer.wrap)
-
-
-def state_vectors(optimizer: Optimizer, steps: int) -> int:
-    """Return how many vectors of the parameters' size the optimizer keeps between updates."""
-    match optimizer:
-        case SGD():
-            return 1 if optimizer.momentum else 0
-        case Adam() | AdamW():
-            return 3 if optimizer.amsgrad else 2
-        case Adamax() | NAdam() | RAdam() | Adadelta() | Rprop() | Muon():
-            return 2  # Muon: one for the hidden layers' matrices
-        case Adagrad() | ASGD() | Adafactor() | Lion():
-            return 1
-        case RMSprop():
-            return 1 + bool(optimizer.momentum) + optimizer.centered
-        case Adopt() | ScheduleFreeSGD() | SOAP():
-            return 2
-        case Shampoo():
-            return 1
-        case AdEMAMix() | ScheduleFreeAdamW():
-            return 3
-        case Prodigy():
-            return 4
-        case LBFGS():
-            # Two a remembered pair; direction, last gradient, and the line search's copies.
-            return 2 * min(optimizer.history_size, steps * optimizer.max_iter) + 6
-        case _:
-            assert_never(optimizer)
-
-
-def matrix_numbers(optimizer: Optimizer, shapes: Iterable[Sequence[int]]) -> int:
-    """Return how many numbers the optimizer keeps for the axes of parameters of these shapes, what
-    it takes to decompose the largest included."""
-    if not isinstance(optimizer, ByAxes):
-        return 0
-    kept = largest = 0
-    for shape in shapes:
-        if isinstance(optimizer, SOAP) and len(shape) < 2 and not optimizer.precondition_1d:
-            continue
-        for length in shape or ((1,) if isinstance(optimizer, Shampoo) else ()):
-            whole = length <= optimizer.max_preconditioner_dim
-            if whole or isinstance(optimizer, Shampoo):
-                kept += 2 * (length**2 if whole else length)
-            largest = max(largest, length if whole else 0)
-    return kept + 8 * largest**2  # in double precision: the matrix, its vectors, work space
 
 
 def follows_torch(optimizer: Optimizer) -> bool:
