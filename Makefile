@@ -37,6 +37,8 @@ help:
 	@echo "                 auto-lr       rates that are found are as good as a grid's     3 min"
 	@echo "                 large-csv     a CSV of 1 GB is checked soon enough              3 min"
 	@echo "                 streams       500 readers of one job lose nothing              1 min"
+	@echo "                 many-jobs     a list of 20 among 100,000 jobs is soon there     3 min"
+	@echo "                 requests      200 requests a second beside 2 running jobs       2 min"
 	@echo "                 faults        500 kills, freezes and outages lose no job      12 min"
 	@echo "                 study-faults  200 of them lose no study                        7 min"
 	@echo "                 job-life      any calls in any order keep to the statuses      6 min"

@@ -59,6 +59,16 @@ TRIALS = {
         "500 readers of one job lose nothing, 2,000 idle ones cost little (docs/figures.md)",
         1,
     ),
+    "many-jobs": Trial(
+        ("-m", "tests.api.jobs.many"),
+        "a list of 20 among 100,000 jobs takes less than 20 ms (docs/figures.md)",
+        3,
+    ),
+    "requests": Trial(
+        ("-m", "tests.e2e.request_load"),
+        "200 requests a second beside 2 running jobs are answered in 50 ms (docs/figures.md)",
+        2,
+    ),
     "faults": Trial(
         ("-m", "tests.faults"),
         "no job is lost, doubled or changed by 500 faults (docs/reliability.md)",

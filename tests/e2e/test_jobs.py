@@ -1,5 +1,6 @@
 """Every row of the contract's table of job calls, as a client sees it."""
 
+import asyncio
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from tests.e2e.client import Json, Service
+from tests.e2e.request_load import RATE, delays_ms
 from tests.e2e.specs import digits, endless, expression
 
 PARABOLA = expression("x**2", {"x": 10.0}, {"kind": "sgd", "lr": 0.2}, 10)
@@ -215,3 +217,9 @@ def test_the_service_says_how_it_is(service: Service, path: str) -> None:
     reply = service.http.get(path)
     assert reply.status_code == 200
     assert "http://" not in reply.text.replace(str(service.http.base_url), "") or path != "/docs"
+
+
+def test_requests_are_answered_as_the_trial_sends_them_for_a_minute(service: Service) -> None:
+    ids = [service.run(PARABOLA)["id"] for _ in range(3)]
+    delays = asyncio.run(delays_ms(str(service.http.base_url), ids, 0.5))
+    assert len(delays) == RATE / 2

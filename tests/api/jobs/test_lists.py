@@ -1,10 +1,13 @@
 """Lists of jobs: filters, pages, cursors."""
 
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from tests.api.actors import Api, Json, refused_params, rosenbrock
+from tests.api.events.conftest import running
+from tests.api.jobs.many import LISTS, examine
 
 
 def test_lists_come_newest_first_and_cursors_reach_every_job_once(api: Api) -> None:
@@ -124,3 +127,11 @@ def test_all_wrong_parameters_come_at_once(api: Api) -> None:
     reply = api.http.get("/v1/jobs?limit=0&status=done&nonsense=1&label=x")
     assert set(refused_params(reply)) == {"limit", "status", "nonsense", "label"}
     assert "limit, after, status, label, created_after" in reply.text
+
+
+def test_many_jobs_are_listed_as_the_trial_lists_100_000(
+    redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    with running(redis_url, namespace, tmp_path) as live:
+        found = examine(live, jobs=200, asked=1)
+    assert {query: len(times) for query, times in found.items()} == dict.fromkeys(LISTS, 1)
