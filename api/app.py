@@ -21,6 +21,7 @@ from api.http.log import note
 from api.http.middleware import Middleware
 from api.jobs import comparison, continuation, diagnosis, results
 from api.jobs import routes as jobs
+from api.keys.gate import Gate
 from api.services.dependencies import Services
 from api.services.dispatch import Dispatcher
 from api.services.hub import EventHub
@@ -86,11 +87,20 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )
+    app.state.gate = Gate(store.keys, artifacts, settings)
     app.state.services = services
     app.state.refusal = None
     app.state.tracing = tracing
     app.state.models = events.MODELS  # that no reply has by itself
     app.state.documentation = docs.Documentation(app, settings.root_path)
+    _wrap(app, services, tracing)
+    errors.install(app)
+    return app
+
+
+def _wrap(app: FastAPI, services: Services, tracing: Tracing | None) -> None:
+    """Put around the routes what every request goes through."""
+    settings = services.settings
     app.add_middleware(Compression)
     app.add_middleware(
         Middleware,
@@ -101,9 +111,8 @@ def create_app(
         root_path=settings.root_path,
         counts=services.counts,
         tracing=tracing,
+        gate=app.state.gate,
     )
-    errors.install(app)
-    return app
 
 
 def _own_names(host: str) -> list[str]:

@@ -18,9 +18,11 @@ from api.http.connection import limited
 from api.http.log import note
 from api.http.middleware import is_loopback
 from core import log
+from core.artifacts.build import open_artifacts
 from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
 from core.settings import Settings
 from core.store.calls.opening import check_format
+from core.store.redis.keys import RedisKeys
 
 _YOUNG_OBJECTS: Final = 20_000
 _MOST_DESCRIPTORS: Final = 2**16
@@ -39,9 +41,9 @@ def run(settings: Settings) -> None:
 
     `settings`: those of the environment, which the application reads by itself.
     """
-    refuse_open_address(settings)
     refuse_wrong_url(settings.redis_url)
     refuse_newer_store(settings)
+    refuse_open_address(settings)
     with listen(settings.host, settings.port) as listening:
         log.configure(settings.log_level, "api", "core")
         address, port = listening.getsockname()[:2]
@@ -88,14 +90,32 @@ def raise_descriptor_limit() -> int:
 
 
 def refuse_open_address(settings: Settings) -> None:
-    """Refuse an address that others can reach while there are no keys: whoever reaches the port may
-    do everything."""
-    if not settings.insecure_listen and not is_loopback(settings.host.strip("[]").lower()):
-        raise CannotServeError(
-            f"There are no keys, so the API listens on loopback only, not on {settings.host!r}:"
-            " leave THALWEG_HOST at 127.0.0.1, or set THALWEG_INSECURE_LISTEN=1 where something"
-            " else keeps strangers out."
-        )
+    """Refuse an address that others can reach while no keys are known to have been made: whoever
+    reaches the port might do everything."""
+    is_local = is_loopback(settings.host.strip("[]").lower())
+    if settings.insecure_listen or is_local or _had_keys(settings):
+        return
+    raise CannotServeError(
+        f"There are no keys, so the API listens on loopback only, not on {settings.host!r}: make"
+        " one (`thalweg keys create`), leave THALWEG_HOST at 127.0.0.1, or set"
+        " THALWEG_INSECURE_LISTEN=1 where something else keeps strangers out."
+    )
+
+
+def _had_keys(settings: Settings) -> bool:
+    """Tell whether keys were made: as the store says, or a note among the artifacts."""
+    keys = RedisKeys(settings.redis_url, settings.namespace)
+    try:
+        if keys.state()[0]:
+            return True
+    except StoreUnavailableError:
+        pass
+    finally:
+        keys.disconnect()
+    try:
+        return open_artifacts(settings.artifacts_location, patience_s=0.0).has_keys()
+    except ArtifactError:
+        return False
 
 
 def refuse_wrong_url(redis_url: str) -> None:

@@ -97,6 +97,46 @@ class StaleAttemptError(ThalwegError):
     code = "stale_attempt"
 
 
+class NotAuthenticatedError(ThalwegError):
+    """The request carries no key, or one that is not taken.
+
+    Attributes:
+        was_given: it carries one.
+    """
+
+    code = "not_authenticated"
+
+    def __init__(self, message: str, *, was_given: bool) -> None:
+        super().__init__(message)
+        self.was_given = was_given
+
+
+class MissingScopeError(ThalwegError):
+    """The key may not do this: it lacks `scope`."""
+
+    code = "missing_scope"
+
+    def __init__(self, scope: str, message: str) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
+class NoKeysError(ThalwegError):
+    """Keys are needed, and there is none that is taken."""
+
+    code = "no_keys"
+
+
+class LimitReachedError(ThalwegError):
+    """The key has come to one of its limits: try again later."""
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class ArtifactError(ThalwegError):
     """Weights or checkpoints that cannot be written or read."""
 

@@ -9,6 +9,7 @@ from ulid import ULID
 JOB_PREFIX: Final = "job"
 STUDY_PREFIX: Final = "study"
 DATA_PREFIX: Final = "data"
+KEY_PREFIX: Final = "key"
 FILE_PREFIX: Final = "file"
 """Prefix of the names of stored contents, which data sets with the same bytes share. No reply shows
 one."""

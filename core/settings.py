@@ -137,16 +137,16 @@ class Settings(BaseSettings):
     """Store of weights and checkpoints: a folder, or `s3://bucket/prefix` on an object store (its
     endpoint, region and keys come from the usual `AWS_…` variables)."""
     host: str = "127.0.0.1"
-    """Address that the API listens on: loopback only while there are no keys."""
+    """Address that the API listens on: loopback only while no keys were made (`thalweg keys`)."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port that the API listens on; 0 takes a free one."""
     insecure_listen: bool = False
-    """Let the API listen on an address that is not loopback although there are no keys: for a
+    """Let the API listen on an address that is not loopback although no keys were made: for a
     container whose port is published on the host's loopback only."""
     trusted_hosts: Annotated[str, AfterValidator(_names)] = ""
     """Host names, with commas between, that requests may name besides localhost and loopback
-    addresses (`api,thalweg.internal`); any other `Host` or `Origin` is refused while there are no
-    keys. Names only, no patterns. The probes `/livez` and `/readyz` take any `Host`."""
+    addresses (`api,thalweg.internal`); any other `Host` or `Origin` is refused while no keys
+    were made. Names only, no patterns. The probes `/livez` and `/readyz` take any `Host`."""
     keep_alive_s: Annotated[int, Field(gt=0)] = 75
     """Seconds for which the API keeps an idle connection open. Longer than a proxy in front of it
     does, so that none is closed as it is used."""
@@ -236,6 +236,11 @@ class Settings(BaseSettings):
         """The list in Redis to which whoever sees a worker die adds its name: an idle worker takes
         it from there, and the lease of what the dead one held need not run out."""
         return f"{self.namespace}:lost_workers"
+
+    @property
+    def workers_key(self) -> str:
+        """The hash in Redis with the reports of the workers, by name."""
+        return f"{self.namespace}:workers"
 
     @property
     def redis_address(self) -> str:

@@ -32,13 +32,14 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     "api": TORCH | TRAIN | {"thalweg", "thalweg_service", "worker"},
     "worker": WEB | TORCH | TRAIN | {"api", "thalweg", "thalweg_service"},
     "core": WEB | QUEUE | {"api", "thalweg", "thalweg_service", "worker"},
-    # `thalweg settings` lists the settings.
+    # `thalweg settings` lists the settings; `thalweg keys` writes keys into the store.
     "thalweg_service": TORCH
     | TRAIN
     | WEB
     | QUEUE
     | {"api", "thalweg", "worker"}
-    | (PARTS_OF_CORE - {"core.settings"}),
+    | (PARTS_OF_CORE - {"core.artifacts", "core.errors", "core.ids", "core.keys", "core.settings"})
+    - {"core.store"},
     "client": TORCH
     | WEB
     | QUEUE

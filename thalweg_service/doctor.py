@@ -77,7 +77,9 @@ def examine(url: str, redis_url: str | None, artifacts: str, *, jobs: bool) -> I
     """Yield the answers to all questions, in the order in which one explains the next."""
     yield from look_at_machine(artifacts)
     yield from look_at_store(redis_url)
-    with httpx2.Client(base_url=url, timeout=JOB_S, trust_env=False) as http:
+    key = os.environ.get("THALWEG_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx2.Client(base_url=url, headers=headers, timeout=JOB_S, trust_env=False) as http:
         alive = look_at_service(http, url)
         yield alive
         if alive.status == "failed":
@@ -276,7 +278,11 @@ def look_at_clock(http: httpx2.Client) -> Check:
 
 def look_at_workers(http: httpx2.Client) -> Check:
     """Count the workers, and look at the age of their reports."""
-    workers = _read(http, "/v1/workers", limit=200).get("data", [])
+    reply = http.get("/v1/workers", params={"limit": 200})
+    if reply.status_code in {401, 403}:
+        words = f"{_json(reply).get('detail', 'a key is needed')} Give doctor one in THALWEG_KEY"
+        return Check("workers", "failed", words)
+    workers = _json(reply).get("data", [])
     if not workers:
         words = "there are none: jobs are accepted, and wait; start `thalweg worker`"
         return Check("workers", "failed", words)

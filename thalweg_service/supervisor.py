@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import redis
 
@@ -44,6 +44,7 @@ _MOST_DEATHS: Final = 3
 """A part that has died so often before the service was ready will not come up."""
 _TELL_AFTER_S: Final = 2.0
 _REPORT_WITHIN_S: Final = 0.5
+_LOOK_WITHIN_S: Final = 5.0
 _RESERVES_A_FLOOR: Final = 4
 _MOST_REPORTS: Final = 1_000
 _TELL_WITHIN_S: Final = 0.2
@@ -266,13 +267,26 @@ class Supervisor:
 
     def _ready(self, host: str, port: int) -> bool:
         """Tell whether the API is ready, and one of our workers has reported."""
-        if self._disk_is_full:  # no worker can report; what there is can be read
-            return ask(host, port, "/v1/jobs?limit=1")[0] == 200
+        if self._disk_is_full:  # no worker can report; who has a key can read
+            return ask(host, port, "/v1/jobs?limit=1")[0] in {200, 401}
         if ask(host, port, "/readyz")[0] != 200:
             return False
-        _, reply = ask(host, port, "/v1/workers")
         pids = {part.pid for part in self._workers}
-        return any(worker.get("pid") in pids for worker in reply.get("data", []))
+        return any(worker.get("pid") in pids for worker in self._reported())
+
+    def _reported(self) -> list[dict[str, Any]]:
+        """Read what the workers have reported, in the store: the API wants a key for it where there
+        are keys."""
+        key = Settings().workers_key
+        try:
+            with redis.Redis.from_url(self._redis_url, socket_timeout=_LOOK_WITHIN_S) as client:
+                seconds, micros = cast("tuple[int, int]", client.time())
+                now_ms = 1000 * seconds + micros // 1000
+                alive: Any = client.zrangebyscore(f"{key}:until", f"({now_ms}", "+inf")
+                texts: Any = client.hmget(key, alive) if alive else []
+        except (redis.RedisError, OSError):
+            return []
+        return [json.loads(text) for text in texts if text]
 
     # --- tend and stop
 

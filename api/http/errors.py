@@ -22,6 +22,10 @@ from core.errors import (
     ConflictError,
     FieldError,
     InvalidInputError,
+    LimitReachedError,
+    MissingScopeError,
+    NoKeysError,
+    NotAuthenticatedError,
     NotFoundError,
     StoreUnavailableError,
     ThalwegError,
@@ -111,6 +115,8 @@ class MalformedRequestError(ThalwegError):
 
 TABLE: Final[dict[type[ThalwegError], tuple[int, str]]] = {
     MalformedRequestError: (400, "Malformed request"),
+    NotAuthenticatedError: (401, "Not authenticated"),
+    MissingScopeError: (403, "Missing scope"),
     ForeignHostError: (403, "Foreign host"),
     ForeignOriginError: (403, "Foreign origin"),
     NotFoundError: (404, "Not found"),
@@ -121,7 +127,9 @@ TABLE: Final[dict[type[ThalwegError], tuple[int, str]]] = {
     UnsupportedMediaTypeError: (415, "Unsupported media type"),
     RangeNotSatisfiableError: (416, "Range not satisfiable"),
     InvalidInputError: (422, "Invalid request"),
+    LimitReachedError: (429, "Limit reached"),
     HeadTooLargeError: (431, "Request head too large"),
+    NoKeysError: (503, "No keys"),
     TooManyConnectionsError: (503, "Too many connections"),
     StorageFullError: (503, "Storage full"),
     StoreUnavailableError: (503, "Store unavailable"),
@@ -197,12 +205,18 @@ def of_error(scope: Scope, error: ThalwegError) -> Response:
         detail = _summary(error.errors)
         if isinstance(error, RefusedUploadError):
             members["refusal"] = error.refusal
-    elif isinstance(error, StoreUnavailableError):
+    elif isinstance(error, StoreUnavailableError | LimitReachedError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     elif isinstance(error, RangeNotSatisfiableError):
         headers["Content-Range"] = f"bytes */{error.size}"
     elif isinstance(error, NotReadyError):
         members["checks"] = error.checks
+    elif isinstance(error, NotAuthenticatedError):
+        more = ', error="invalid_token"' if error.was_given else ""
+        headers["WWW-Authenticate"] = f'Bearer realm="thalweg"{more}'
+    elif isinstance(error, MissingScopeError):
+        challenge = f'Bearer realm="thalweg", error="insufficient_scope", scope="{error.scope}"'
+        headers["WWW-Authenticate"] = challenge
     if status == 500:
         return internal_error(scope)
     if status == 503:

@@ -5,9 +5,9 @@ import logging
 import random
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from starlette.middleware.cors import CORSMiddleware
@@ -37,7 +37,7 @@ ONCE: Final = (
 )
 """Headers that hold one value."""
 _PORT: Final = re.compile(r":\d{0,5}$")
-_PROBES: Final = frozenset({"/livez", "/readyz"})
+PROBES: Final = frozenset({"/livez", "/readyz"})
 """Paths that are asked by address, under any name: their answers tell nothing that is not plain."""
 _CORS_METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 _CORS_HEADERS: Final = (
@@ -62,7 +62,10 @@ _CORS_EXPOSED: Final = (
     "Link",
     "Location",
     "Preference-Applied",
+    "RateLimit",
+    "RateLimit-Policy",
     "Retry-After",
+    "WWW-Authenticate",
     "X-Request-Id",
 )
 UPLOADS: Final = "/v1/datasets"
@@ -106,6 +109,18 @@ def request_id_of(given: bytes) -> bytes:
     return given if _REQUEST_ID.fullmatch(given) else b"%016x" % random.getrandbits(64)
 
 
+class Gate(Protocol):
+    """Decides of each request whether it may come in (`api.keys.gate.Gate`)."""
+
+    needed: bool
+    """True once keys are needed."""
+
+    @property
+    def is_due(self) -> bool: ...
+    async def look(self, path: str, /) -> None: ...
+    async def admit(self, scope: Scope, headers: Mapping[bytes, bytes], /) -> None: ...
+
+
 class Middleware:
     """Pure ASGI, around everything.
 
@@ -127,7 +142,9 @@ class Middleware:
         root_path: str = "",
         counts: RequestCounts | None = None,
         tracing: Tracing | None = None,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate
         self._tracing = tracing
         self._origins = frozenset(origin.lower() for origin in cors_origins)
         self._reading = frozenset(origin.encode() for origin in self._origins)
@@ -152,7 +169,7 @@ class Middleware:
         exchange = _Exchange(scope, receive, send, request_id, limit)
         began = time.perf_counter()
         try:
-            self._admit(scope, headers, limit)
+            await self._enter(scope, headers, limit)
             app = self._readable_app if self._may_read(headers) else self._app
             await app(scope, exchange.receive, exchange.send)
         except ThalwegError as error:
@@ -205,10 +222,30 @@ class Middleware:
             return self._max_upload_bytes
         return self._max_body_bytes
 
-    def _admit(self, scope: Scope, headers: dict[bytes, bytes], limit: int) -> None:
+    async def _enter(self, scope: Scope, headers: dict[bytes, bytes], limit: int) -> None:
+        """Let a request in, or raise the error that it is answered with. A key is what a page of
+        another site has not: with one, `Host` and `Origin` tell nothing that matters."""
+        gate = self._gate
+        if gate is not None and gate.is_due and own_path(scope) not in PROBES:
+            await gate.look(own_path(scope))
+        is_guarded = gate is not None and gate.needed
+        self._admit(scope, headers, limit, is_guarded)
+        if gate is not None and is_guarded and not self._is_preflight(scope, headers):
+            await gate.admit(scope, headers)
+
+    def _is_preflight(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+        """Tell whether a browser asks, without the key, if a page may call."""
+        asks = b"access-control-request-method" in headers
+        return asks and scope["method"] == "OPTIONS" and self._may_read(headers)
+
+    def _admit(
+        self, scope: Scope, headers: dict[bytes, bytes], limit: int, is_guarded: bool
+    ) -> None:
         names = [value for name, value in scope["headers"] if name == b"host"]
-        known = len(names) == 1 and self._is_ours(host_of(names[0].decode("latin-1")))
-        if not known and own_path(scope) not in _PROBES:
+        known = len(names) == 1 and (
+            is_guarded or self._is_ours(host_of(names[0].decode("latin-1")))
+        )
+        if not known and own_path(scope) not in PROBES:
             raise ForeignHostError(
                 "This service answers to localhost and loopback addresses, and to the names in"
                 " THALWEG_TRUSTED_HOSTS; the request's Host is another."
@@ -217,7 +254,7 @@ class Middleware:
             _refuse_repeated(scope)
         origin = headers.get(b"origin")
         ours = origin is None or self._is_ours(_origin_host(origin.decode("latin-1")))
-        if not (ours or self._may_read(headers)):
+        if not (ours or is_guarded or self._may_read(headers)):
             raise ForeignOriginError(
                 "Web pages of other sites may not call this service: the request's Origin is"
                 " neither localhost nor in THALWEG_TRUSTED_HOSTS or THALWEG_CORS_ORIGINS."

@@ -15,13 +15,15 @@ from core.specs.parsing.diagnosis import DiagnosisRequest
 _REF = "#/components/schemas/{model}"
 
 PROBLEMS = {
-    403: "A foreign Host or Origin.",
+    401: "A key is needed (`Authorization: Bearer thw_…`), or this one is not taken.",
+    403: "The key lacks a scope; or, without keys, a foreign Host or Origin.",
     404: "Nothing has this id.",
     409: "The call does not fit the job's state.",
     412: "It has changed since the ETag in `If-Match`.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     416: "Nothing is at the bytes that `Range` asks for.",
+    429: "The key has come to one of its limits; come back after `Retry-After` seconds.",
     422: "Invalid: `errors` lists every mistake.",
     500: "A fault in the service.",
     503: "Redis or the artifact store is away; come back after `Retry-After` seconds.",
@@ -34,14 +36,14 @@ _RETRY_AFTER = {
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the `responses=` of a route: these refusals, and those that every call may give."""
     found: dict[int | str, dict[str, Any]] = {}
-    for status in sorted({*statuses, 403, 422, 500}):
+    for status in sorted({*statuses, 401, 403, 422, 429, 500}):
         found[status] = {
             "description": PROBLEMS[status],
             "content": {
                 "application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}
             },
         }
-        if status == 503:
+        if status in {429, 503}:
             found[status]["headers"] = _RETRY_AFTER
     return found
 
@@ -79,4 +81,17 @@ def document(app: FastAPI, root: str = "") -> dict[str, Any]:
         schema = model.model_json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
+    for path, operations in made["paths"].items():
+        if not (path.startswith("/v1") or path == "/metrics"):  # these need no key
+            for operation in operations.values():
+                operation["responses"].pop("401", None)
+                operation["responses"].pop("429", None)
+    made["components"]["securitySchemes"] = {
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key of `thalweg keys create`.",
+        }
+    }
+    made["security"] = [{"key": []}, {}]
     return plain(made)

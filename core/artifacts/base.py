@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import ArtifactError, NotFoundError
-from core.ids import FILE_PREFIX, JOB_PREFIX, STUDY_PREFIX, is_id, new_id
+from core.ids import FILE_PREFIX, JOB_PREFIX, KEY_PREFIX, STUDY_PREFIX, ULID_LENGTH, is_id, new_id
 
 Buffer = bytes | bytearray | memoryview
 
 PIECE_BYTES: Final = 2**20
 _NAME: Final = re.compile(r"(?:[a-z0-9][a-z0-9_-]*/)?[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9]+)*")
+
+_PREFIXES: Final = (JOB_PREFIX, STUDY_PREFIX, FILE_PREFIX, KEY_PREFIX)
+_KEYS: Final = f"{KEY_PREFIX}_{'0' * ULID_LENGTH}"
+_MADE: Final = "made"
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class JobArtifacts(ABC):
     """
 
     def __init__(self, job_id: str) -> None:
-        if not any(is_id(job_id, prefix) for prefix in (JOB_PREFIX, STUDY_PREFIX, FILE_PREFIX)):
+        if not any(is_id(job_id, prefix) for prefix in _PREFIXES):
             raise NotFoundError(f"no job, study or stored upload {job_id!r}")
         self.job_id = job_id
 
@@ -152,6 +156,15 @@ class ArtifactStore(ABC):
     @abstractmethod
     def check(self) -> None:
         """Check that the store can be used now. Raises `ArtifactError` with the reason alone."""
+
+    def note_keys(self) -> None:
+        """Note that API keys were made: what guards the service is remembered outside Redis too,
+        so that a store that was emptied does not open it. Raises `ArtifactError`."""
+        self.job(_KEYS).write(_MADE, (b"API keys were made: they are needed from then on.\n",))
+
+    def has_keys(self) -> bool:
+        """Tell whether API keys were ever made. Raises `ArtifactError`."""
+        return self.job(_KEYS).exists(_MADE)
 
     def try_write(self) -> None:
         """Write an artifact of a few bytes and remove it again: a worker that cannot must take no

@@ -18,7 +18,11 @@ import pytest
 import redis
 
 from api.server import CannotServeError, listen, refuse_open_address
+from core.artifacts.build import open_artifacts
+from core.ids import rfc3339, utc_now
+from core.keys import KeyRecord, new_key_id
 from core.settings import Settings
+from core.store.redis.keys import RedisKeys
 from tests.api.actors import rosenbrock
 from thalweg_service.embedded_redis import EmbeddedServer
 
@@ -34,6 +38,30 @@ def test_other_addresses_need_the_operators_word(host: str) -> None:
         refuse_open_address(Settings(host=host))
     assert "\n" not in str(caught.value)
     refuse_open_address(Settings(host=host, insecure_listen=True))
+
+
+def test_other_addresses_are_open_once_there_were_keys(
+    redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    artifacts = str(tmp_path / "artifacts")
+    settings = Settings(
+        host="0.0.0.0", redis_url=redis_url, namespace=namespace, artifacts=artifacts
+    )
+    with pytest.raises(CannotServeError, match="`thalweg keys create`"):
+        refuse_open_address(settings)
+    now = rfc3339(utc_now())
+    keys = RedisKeys(redis_url, namespace)
+    key = KeyRecord(id=new_key_id(), owner="acme", scopes=("read",), created_at=now)
+    keys.create(key)
+    refuse_open_address(settings)
+    keys.revoke(key.id)
+    refuse_open_address(settings)
+    keys.disconnect()
+    away = settings.model_copy(update={"redis_url": f"unix://{tmp_path}/none.sock"})
+    with pytest.raises(CannotServeError):
+        refuse_open_address(away)
+    open_artifacts(artifacts).note_keys()
+    refuse_open_address(away)
 
 
 def test_a_port_in_use_is_said_in_one_line() -> None:

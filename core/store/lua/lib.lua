@@ -34,8 +34,14 @@ local function index_key(id)
   return study_of(id) and NS .. 'studies' or is_data(id) and NS .. 'datasets' or JOBS
 end
 local function label_key(id, label) return NS .. kind_of(id) .. 'label:' .. label end
+local function owner_key(id, owner) return NS .. kind_of(id) .. 'owner:' .. owner end
 local function status_key(status, id) return NS .. kind_of(id) .. 'status:' .. status end
 local function queue_key(queue) return NS .. 'queue:' .. queue end
+
+-- API keys: those that were made, the revoked ones among them; a hash for each; and the digests of
+-- their tokens.
+local KEYS_MADE, KEY_DIGESTS = NS .. 'keys', NS .. 'key-digests'
+local function key_key(id) return NS .. 'key:' .. id end
 
 -- The format of a newer version that has opened the store since we did; false while there is none.
 local function newer_format()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from core.datasets import DatasetRecord
 from core.jobs import JobRecord, Status
+from core.keys import KeyRecord
 from core.specs.base import Json
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
 from core.store.history.times import TimeLine
@@ -227,6 +228,22 @@ class ApiDatasets(ListedRecords[DatasetRecord, DatasetPage], Protocol):
         ...
 
 
+class ApiKeys(Protocol):
+    """The calls about API keys, `ApiStore.keys`. All may raise `StoreUnavailableError`."""
+
+    async def find(self, digest: str, /) -> KeyRecord | None:
+        """Read the key whose token has this digest, whether or not it is taken."""
+        ...
+
+    async def state(self) -> tuple[int, bool]:
+        """Return how many keys were made, and whether one of them is taken now."""
+        ...
+
+    async def used(self, key_id: str, /) -> None:
+        """Note that the key was used now."""
+        ...
+
+
 class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
     """The API's side: jobs, and what is neither a job's nor a study's alone.
 
@@ -241,6 +258,9 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
 
     @property
     def events(self) -> ApiEvents: ...
+
+    @property
+    def keys(self) -> ApiKeys: ...
 
     async def aclose(self) -> None: ...
     async def open(self) -> None:

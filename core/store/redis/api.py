@@ -42,6 +42,7 @@ from core.store.redis.api_datasets import AsyncRedisDatasets
 from core.store.redis.api_events import AsyncRedisEvents
 from core.store.redis.api_records import AsyncRecords, Room, known_position
 from core.store.redis.api_studies import AsyncRedisStudies
+from core.store.redis.keys import AsyncRedisKeys
 from core.studies import study_of
 
 PICK_ROWS: Final = 5_000
@@ -73,6 +74,7 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
         self.studies = AsyncRedisStudies(self._link, room)
         self.events = AsyncRedisEvents(self._link)
         self.datasets = AsyncRedisDatasets(self._link, room)
+        self.keys = AsyncRedisKeys(self._link)
 
     async def aclose(self) -> None:
         await self._link.disconnect()

@@ -286,6 +286,7 @@ def test_faults_are_logged_with_their_trace_and_the_requests_id(
     class Broken:
         events = None
         datasets = None
+        keys = None
 
         async def open(self) -> None:
             pass
