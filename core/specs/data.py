@@ -22,6 +22,8 @@ from core.specs.base import (
     Spec,
     list_or_object,
 )
+from core.specs.splits.kinds import ColumnSplit, FractionSplit, Split
+from core.specs.splits.rows import PartRows, part_rows
 
 
 class Shuffled(Spec):
@@ -48,12 +50,25 @@ Order = Annotated[Shuffled | SequentialOrder | ExplicitOrder, Field(discriminato
 
 
 class DataSpec(Spec):
-    eval_fraction: Fraction = 0.2
-    split_seed: Seed = 0
+    eval_fraction: Fraction | None = None
+    """Share of the rows that is held out for evaluation: the short form of a `fraction` split.
+    Default: 0.2, unless `split` is given."""
+    split_seed: Seed | None = None
+    """Seed of the draw of the rows that are held out. Default: 0, unless `split` is given."""
+    split: Split | None = None
+    """Rows for training, evaluation and test. Null: as `eval_fraction` and `split_seed` say."""
     standardize: bool = True
     """Features to zero mean and unit variance, by the training rows' statistics."""
     drop_last: bool = False
     order: Order = Shuffled()
+
+    @property
+    def chosen_split(self) -> Split:
+        """The split, be it given in its short form or left out."""
+        if self.split is not None:
+            return self.split
+        held_out = 0.2 if self.eval_fraction is None else self.eval_fraction
+        return FractionSplit(kind="fraction", eval=held_out, seed=self.split_seed or 0)
 
 
 class Builtin(DataSpec):
@@ -221,10 +236,16 @@ class Inline(DataSpec):
         them."""
         return count_rows(self.features, self.targets)
 
+    @cached_property
+    def class_counts(self) -> list[int]:
+        """The rows of each class id from 0 on; the targets are whole numbers."""
+        found = Counter(self.targets)
+        return [found[number] for number in range(self.counted.largest_id + 1)]
+
     def with_targets(self, targets: tuple[int, ...]) -> "Inline":
         """Return the same features with other targets."""
         changed = self.model_copy(update={"targets": targets})
-        for computed in ("counted", "digest"):  # of the targets that there were
+        for computed in ("counted", "digest", "class_counts"):  # of the targets that there were
             vars(changed).pop(computed, None)
         return changed
 
@@ -288,6 +309,7 @@ class StoredRows(Spec):
         num_features: numbers a row, categories coded.
         num_classes: None for targets that are values.
         sample_shape: of a row, where the only feature is an array or an image.
+        part_rows: of a split by a column, at most as many rows for training, evaluation and test.
     """
 
     file: str
@@ -296,6 +318,9 @@ class StoredRows(Spec):
     num_classes: NumClasses | None
     target_width: PositiveInt
     sample_shape: tuple[PositiveInt, ...] | None
+    part_rows: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
 
 
 class Upload(DataSpec):
@@ -337,6 +362,13 @@ class Upload(DataSpec):
         return (self.target,) if isinstance(self.target, str) else self.target
 
     @property
+    def no_features(self) -> frozenset[str]:
+        """The columns that are features only where they are named: what is to be predicted, and
+        what says how the rows are split."""
+        by = {self.split.name} if isinstance(self.split, ColumnSplit) else set[str]()
+        return frozenset(self.targets) | by
+
+    @property
     def sizes(self) -> StoredRows:
         """The facts that follow from the record. Raises `ValueError` before it is resolved."""
         if self.stored is None:
@@ -345,3 +377,13 @@ class Upload(DataSpec):
 
 
 Data = Annotated[Builtin | Synthetic | Inline | Upload, Field(discriminator="kind")]
+
+
+def split_rows(data: DataSpec, num_rows: int) -> PartRows:
+    """Return how many of the rows are for training, evaluation and test. `data`: resolved."""
+    split = data.chosen_split
+    if not isinstance(split, ColumnSplit):
+        return part_rows(split, num_rows)
+    if not isinstance(data, Upload) or data.sizes.part_rows is None:
+        raise ValueError("resolve the spec first: the rows of its split are not known")
+    return PartRows(*data.sizes.part_rows)

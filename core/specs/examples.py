@@ -23,6 +23,7 @@ REQUIRED: Final[dict[str, Json]] = {
     "synthetic": {"generator": {"kind": "moons"}},
     "inline": {"features": [[0.0, 1.0], [1.0, 0.0]], "targets": [0, 1]},
     "dataset": {"id": "data_01k2m3n4p5q6r7s8t9v0w1x2y3", "target": "price"},
+    "column": {"name": "fold", "eval": [0], "test": [1]},
     "explicit": {"steps": [[0, 1], [2, 3]]},
     "supervised": {"data": {"kind": "builtin", "name": "digits"}, "model": {"kind": "mlp"}},
     "function": {"function": {"kind": "rosenbrock"}},

@@ -16,8 +16,6 @@ FIELDS: Final[dict[str, str]] = {
     "generator": "What draws the rows.",
     "features": "A list a row: its features.",
     "targets": "One whole number (class id) or number a row, or a list of numbers a row.",
-    "eval_fraction": "Share of the rows that is held out for evaluation.",
-    "split_seed": "Seed of the draw of the rows that are held out.",
     "drop_last": "Leave out an epoch's last batch where it is smaller than the others.",
     "order": "The order in which training rows come.",
     "num_samples": "Number of rows.",

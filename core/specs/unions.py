@@ -24,6 +24,7 @@ from core.specs.models import Initializer, Model, Norm
 from core.specs.optimizers.kinds import Optimizer
 from core.specs.optimizers.wrappers import ParameterGroup, Wrapper
 from core.specs.schedules import Schedule
+from core.specs.splits.kinds import Split
 from core.specs.study import (
     Metric,
     PostedStudy,
@@ -41,6 +42,7 @@ UNIONS: Final[dict[str, Any]] = {
     "data": Data,
     "generator": Generator,
     "order": Order,
+    "split": Split,
     "model": Model,
     "layers": Layer,
     "shortcut": Layer,

@@ -57,6 +57,8 @@ class Column:
         categories: of a `category`, sorted; else None.
         values: the distinct values of an `integer` with shape (), sorted, without missing
             ones, where there are at most `MOST_CATEGORIES`; else None.
+        counts: the rows of each of `categories` or `values`, or of false and of true; None where
+            there are none of these, and of columns that an earlier version has checked.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Column:
     num_missing: int = 0
     categories: tuple[str, ...] | None = None
     values: tuple[int, ...] | None = None
+    counts: tuple[int, ...] | None = None
 
     def to_json(self) -> Json:
         """Return the column as JSON has it."""
@@ -75,6 +78,7 @@ class Column:
             "num_missing": self.num_missing,
             "categories": None if self.categories is None else list(self.categories),
             "values": None if self.values is None else list(self.values),
+            "counts": None if self.counts is None else list(self.counts),
         }
 
     @classmethod

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.specs.base import Json
-from core.uploads.contents import Contents
+from core.uploads.contents import Column, Contents
 
 CONTENTS_KEY: Final = "thalweg.contents"
 
@@ -48,12 +48,17 @@ class Tensor:
 
 
 def write_stored(path: Path, contents: Contents, tensors: Iterable[Tensor]) -> Contents:
-    """Write a stored form; return the contents with its size.
+    """Write a stored form; return the contents with its size and the columns' counts.
 
     Raises:
         ValueError: a tensor's pieces are not as many bytes as its shape says.
         OSError: the disk is full, or the file larger than it may be.
     """
+    tallies = {
+        str(place): _Tally(column)
+        for place, column in enumerate(contents.columns)
+        if _Tally.fits(column)
+    }
     ordered = sorted(tensors, key=lambda tensor: -tensor.dtype.itemsize)
     header: Json = {"__metadata__": {CONTENTS_KEY: json.dumps(contents.to_json())}}
     end = 0
@@ -69,10 +74,47 @@ def write_stored(path: Path, contents: Contents, tensors: Iterable[Tensor]) -> C
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in ordered:
-            written = sum(file.write(_bytes(piece)) for piece in tensor.pieces())
+            tally = tallies.get(tensor.name)
+            pieces = tensor.pieces() if tally is None else map(tally.add, tensor.pieces())
+            written = sum(file.write(_bytes(piece)) for piece in pieces)
             if written != tensor.num_bytes:
                 raise ValueError(f"{tensor.name}: {written} bytes for {tensor.num_bytes}")
-    return replace(contents, num_bytes=8 + len(text) + end)
+    columns = tuple(
+        replace(column, counts=tallies[name].counts) if (name := str(place)) in tallies else column
+        for place, column in enumerate(contents.columns)
+    )
+    return replace(contents, num_bytes=8 + len(text) + end, columns=columns)
+
+
+class _Tally:
+    """Counts the rows of each value of a column while it is written."""
+
+    def __init__(self, column: Column) -> None:
+        known = column.values
+        if known is None:
+            known = tuple(range(2 if column.categories is None else len(column.categories)))
+        self._known = np.array(known, dtype=np.int64)
+        self._found = np.zeros(len(known), dtype=np.int64)
+
+    def add(self, piece: NDArray[Any] | bytes) -> NDArray[Any] | bytes:
+        """Count the values of a piece, and return it."""
+        values = np.asarray(piece)
+        present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+        places = np.searchsorted(self._known, present.astype(np.int64))
+        # What is missing, -1 where it is a code, is none of them.
+        places = places[self._known[np.minimum(places, len(self._known) - 1)] == present]
+        self._found += np.bincount(places, minlength=len(self._known))
+        return piece
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return tuple(self._found.tolist())
+
+    @classmethod
+    def fits(cls, column: Column) -> bool:
+        """Tell whether the column has few values, which are known."""
+        known = column.categories if column.values is None else column.values
+        return column.shape == () and (column.dtype == "bool" or bool(known))
 
 
 def _bytes(piece: NDArray[Any] | bytes) -> Any:

@@ -60,6 +60,7 @@ OWN: Final[dict[str, Json]] = {
     },
     "on_divergence": {},
     "order": {"explicit": {"steps": [[0, 1], [2, 3, 4]]}},
+    "split": {"column": {"name": "rooms", "eval": [0], "test": [6]}},
     "wrap": {},
 }
 """Unions of a job that the catalogue does not list: fields without a default, by kind."""
@@ -75,6 +76,11 @@ def own_example(field: str, kind: str) -> Json:
     body = minimal_example("optimizers", "sgd")
     if field == "order":
         body["problem"]["data"]["order"] = choice
+        return body
+    if field == "split":
+        of = "dataset" if kind == "column" else "iris"
+        body = minimal_example("datasets", of)
+        body["problem"]["data"] = {**body["problem"]["data"], "split": choice}
         return body
     if field == "wrap":
         body["optimizer"] = {**body["optimizer"], "wrap": [choice]}

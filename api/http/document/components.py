@@ -21,6 +21,7 @@ UNION_NAMES: Final = {
     "data": "Data",
     "generator": "Generator",
     "order": "DataOrder",
+    "split": "DataSplit",
     "model": "Model",
     "norm": "Normalization",
     "layers": "Layer",

@@ -13,9 +13,10 @@ from core.diagnosis.evidence.landscape import Landscape
 from core.diagnosis.evidence.measured import Measured
 from core.diagnosis.evidence.theory import longest_stride
 from core.jobs import Outcome
+from core.specs.data import split_rows
 from core.specs.direction import sign_of_job
 from core.specs.job import ClipNorm, JobSpec, Supervised
-from core.specs.sizes.shapes import data_shape, layers_of, split_rows
+from core.specs.sizes.shapes import data_shape, layers_of
 
 FEW: Final = 16
 WINDOW: Final = 128
@@ -126,7 +127,7 @@ class Rows:
         size = self.spec.batch_size
         if size == "full" or size is None:
             return size == "full"
-        rows, _ = split_rows(data_shape(problem.data).num_rows, problem.data.eval_fraction)
+        rows = split_rows(problem.data, data_shape(problem.data).num_rows).train
         return size >= rows
 
     @cached_property

@@ -40,10 +40,11 @@ from core.diagnosis.rules.progress import conditioning
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form
 from core.diagnosis.verdict import Verdict
 from core.specs.base import Json
+from core.specs.data import split_rows
 from core.specs.job import Supervised
 from core.specs.optimizers.kinds import SGD, settled_lr
 from core.specs.schedules import Constant
-from core.specs.sizes.shapes import data_shape, split_rows
+from core.specs.sizes.shapes import data_shape
 
 MOST: Final = 4
 
@@ -272,7 +273,7 @@ def _for_noise(findings: Findings, e: Evidence) -> Iterator[Remedy]:
         yield Remedy(scaled_rate(e.spec, 0.25), "Smaller steps carry less noise.", expected)
     problem, size = e.spec.problem, e.spec.batch_size
     if isinstance(problem, Supervised) and isinstance(size, int):
-        rows, _ = split_rows(data_shape(problem.data).num_rows, problem.data.eval_fraction)
+        rows = split_rows(problem.data, data_shape(problem.data).num_rows).train
         larger = min(rows, 4 * size)
         if larger > size:
             yield Remedy(

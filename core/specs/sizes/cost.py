@@ -120,8 +120,8 @@ def _function_bytes(problem: FunctionProblem, dim: int, item: int) -> int:
 
 
 def _rows_bytes(spec: JobSpec, problem: Supervised, size: Extent, item: int) -> tuple[int, int]:
-    """Return the bytes of the data, and of the activations of the larger of a batch and the
-    evaluation rows."""
+    """Return the bytes of the data, and of the activations of the largest of a batch, the
+    evaluation rows and those of the test."""
     shape, layers = size.shape, size.layers
     assert shape is not None
     assert layers is not None
@@ -129,7 +129,7 @@ def _rows_bytes(spec: JobSpec, problem: Supervised, size: Extent, item: int) -> 
     data = shape.num_rows * width * (_bytes_read(problem.data) + 2 * item)
     batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
     micro = -(-batch // spec.accumulate)
-    return data, item * max(micro, size.eval_rows) * layers.kept
+    return data, item * max(micro, size.eval_rows, size.test_rows) * layers.kept
 
 
 def _bytes_read(data: Data) -> int:

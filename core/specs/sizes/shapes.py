@@ -29,6 +29,7 @@ from core.specs.data import (
     Spirals,
     Synthetic,
     Upload,
+    split_rows,
 )
 from core.specs.formulas.values import dimension
 from core.specs.job import Budget, FunctionProblem, JobSpec, Record, Supervised
@@ -127,13 +128,6 @@ def inline_classes(data: Inline) -> int:
     return data.counted.largest_id + 1
 
 
-def split_rows(num_rows: int, eval_fraction: float) -> tuple[int, int]:
-    """Return the training and evaluation rows: the evaluation part is rounded to whole rows (half
-    to even)."""
-    num_eval = round(num_rows * eval_fraction)
-    return num_rows - num_eval, num_eval
-
-
 def loss_family(loss: Loss) -> LossFamily:
     """Name what the loss compares outputs with: class ids, one class of two, or values."""
     match loss:
@@ -219,7 +213,7 @@ class Extent(NamedTuple):
         layers: of the model; None for functions.
         shape: of the data; None for functions.
         num_outputs: of the model; 1 for functions.
-        train_rows, eval_rows: after the split; 0 for functions.
+        train_rows, eval_rows, test_rows: after the split; 0 for functions.
         steps_per_epoch: None for functions.
         widths: numbers a row of each series but `step`, in the order of the columns; `eval` has
             none where there are no evaluation rows.
@@ -231,6 +225,7 @@ class Extent(NamedTuple):
     num_outputs: int
     train_rows: int
     eval_rows: int
+    test_rows: int
     steps_per_epoch: int | None
     widths: HistoryWidths
 
@@ -246,10 +241,10 @@ def extent(
         train["grad_cosine"] = 1
     if isinstance(problem, FunctionProblem):
         dim = dimension(problem.function)
-        return Extent(dim, None, None, 1, 0, 0, None, {"train": {**train, "x": dim}, "eval": {}})
+        return Extent(dim, None, None, 1, 0, 0, 0, None, {"train": {**train, "x": dim}, "eval": {}})
     data, loss, shape = problem.data, _loss(problem), data_shape(problem.data)
     outputs = output_width(loss, shape)
-    train_rows, eval_rows = split_rows(shape.num_rows, data.eval_fraction)
+    train_rows, eval_rows, test_rows = split_rows(data, shape.num_rows)
     metric = "mae" if loss_family(loss) == "values" else "accuracy"
     layers = expand(problem.model, shape.num_features, outputs)
     return Extent(
@@ -259,6 +254,7 @@ def extent(
         outputs,
         train_rows,
         eval_rows,
+        test_rows,
         steps_per_epoch(data, train_rows, batch_size),
         {"train": train, "eval": {"loss": 1, metric: 1} if eval_rows else {}},
     )

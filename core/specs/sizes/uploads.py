@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Any, Self
 
 from core.specs.base import Json, Spec
 
@@ -14,6 +14,8 @@ class ColumnFacts:
     Attributes:
         num_categories: of a `category`; else None.
         values: the distinct values of an `integer` or `bool`, where they are few; else None.
+        categories: their names, of a `category`; else None.
+        counts: the rows of each category or value, or of false and of true; None: not known.
     """
 
     name: str
@@ -22,6 +24,18 @@ class ColumnFacts:
     num_missing: int = 0
     num_categories: int | None = None
     values: tuple[int, ...] | None = None
+    categories: tuple[str, ...] | None = None
+    counts: tuple[int, ...] | None = None
+
+    @property
+    def cells(self) -> tuple[str, ...] | tuple[int, ...] | tuple[bool, ...] | None:
+        """The values that a cell may have, in the order of `counts`; None where they are not
+        few."""
+        if self.shape:
+            return None
+        if self.dtype == "bool":
+            return (False, True)
+        return self.categories if self.values is None else self.values
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,9 @@ class UploadFacts:
                 shape=tuple(each["shape"]),
                 num_missing=each["num_missing"],
                 num_categories=None if each["categories"] is None else len(each["categories"]),
-                values=None if each["values"] is None else tuple(each["values"]),
+                values=_listed(each["values"]),
+                categories=_listed(each["categories"]),
+                counts=_listed(each.get("counts")),
             )
             for each in found.get("columns", ())
         )
@@ -70,12 +86,18 @@ class UploadFacts:
                 **{
                     **each,
                     "shape": tuple(each["shape"]),
-                    "values": None if each["values"] is None else tuple(each["values"]),
+                    "values": _listed(each["values"]),
+                    "categories": _listed(each.get("categories")),
+                    "counts": _listed(each.get("counts")),
                 }
             )
             for each in stored["columns"]
         )
         return cls(**{**stored, "columns": columns})
+
+
+def _listed(found: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if found is None else tuple(found)
 
 
 Uploads = Mapping[str, UploadFacts]

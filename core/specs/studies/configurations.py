@@ -113,6 +113,10 @@ class Jobs:
     def _share(self, spec: JobSpec, resolved: JobSpec) -> None:
         """Let those that follow begin with what this one's problem came to, where all have it."""
         problem = spec.problem
+        if isinstance(resolved.problem, Supervised) and self._data is not None:
+            found = resolved.problem.data
+            if isinstance(found, Inline) and found.targets is self._data.targets:
+                self._data = found  # with its short form of a split written out
         if (
             self._shared is not None
             and problem is self._shared.problem

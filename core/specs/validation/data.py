@@ -7,12 +7,12 @@ from core.specs.base import is_whole
 from core.specs.data import (
     Blobs,
     Builtin,
-    Data,
     ExplicitOrder,
     Inline,
     Spirals,
     Synthetic,
     Upload,
+    split_rows,
 )
 from core.specs.job import JobSpec, Supervised
 from core.specs.layers.expand import dropout_of, settled
@@ -27,12 +27,12 @@ from core.specs.sizes.shapes import (
     layers_of,
     loss_family,
     output_width,
-    split_rows,
 )
 from core.specs.sizes.uploads import Uploads
 from core.specs.validation.dataset import resolve_upload
-from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
+from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
+from core.specs.validation.split import check_short_form, check_split, in_short_form
 
 DEFAULT_BATCH: Final = 64
 MOST_SPREAD: Final = 1e15
@@ -49,6 +49,7 @@ def resolve_supervised(
     """Check data and loss and write the loss out; None where the data's shape is not known.
     `uploads`: the data sets that it may name."""
     before = len(faults.errors)
+    check_short_form(problem.data, faults)
     problem = _with_ids(problem)
     match problem.data:
         case Inline():
@@ -70,7 +71,7 @@ def resolve_supervised(
     shape = data_shape(problem.data)
     loss = problem.loss or (MSE(kind="mse") if shape.num_classes is None else _CROSS_ENTROPY)
     _check_loss(problem, loss, shape, faults)
-    _check_split(problem, shape, limits, faults)
+    check_split(problem, shape, limits, faults)
     if len(faults.errors) > before:
         return None
     problem = problem if problem.loss else problem.model_copy(update={"loss": loss})
@@ -80,11 +81,15 @@ def resolve_supervised(
     _check_layers(problem, limits, faults)
     if len(faults.errors) > before:
         return None
-    if _evaluates_nothing(problem.data, shape) and not _is_given(problem.data):
-        # The default of so few rows, written out as what it comes to.
-        data = problem.data.model_copy(update={"eval_fraction": 0.0})
-        problem = problem.model_copy(update={"data": data})
-    return problem
+    return _split_written_out(problem, shape)
+
+
+def _split_written_out(problem: Supervised, shape: DataShape) -> Supervised:
+    fields = in_short_form(problem.data, shape.num_rows)
+    if all(getattr(problem.data, name) == value for name, value in fields.items()):
+        return problem
+    data = problem.data.model_copy(update=fields)
+    return problem.model_copy(update={"data": data})
 
 
 _CROSS_ENTROPY: Final = CrossEntropy(kind="cross_entropy")
@@ -214,51 +219,14 @@ def _check_ids(data: Inline, faults: FieldErrorList, *, chosen: bool) -> None:
         )  # fmt: skip
 
 
-def _evaluates_nothing(data: Data, shape: DataShape) -> bool:
-    """Tell whether a fraction above 0 comes to no row."""
-    return split_rows(shape.num_rows, data.eval_fraction)[1] == 0 < data.eval_fraction
-
-
-def _is_given(data: Data) -> bool:
-    return "eval_fraction" in data.model_fields_set
-
-
-def _check_split(
-    problem: Supervised, shape: DataShape, limits: Limits, faults: FieldErrorList
-) -> None:
-    data = problem.data
-    train_rows, _ = split_rows(shape.num_rows, data.eval_fraction)
-    if _evaluates_nothing(data, shape) and _is_given(data) and not limits.stored:
-        faults.add(
-            f"{_DATA}.eval_fraction", "no_evaluation_rows",
-            f"{_DATA}.eval_fraction {data.eval_fraction:g} comes to none of the {shape.num_rows:,}"
-            f" rows, so that nothing would be evaluated; give {1 / shape.num_rows:.2g} or 0",
-        )  # fmt: skip
-    if train_rows < 1:
-        faults.add(
-            f"{_DATA}.eval_fraction", "no_training_rows",
-            f"{_DATA}.eval_fraction {data.eval_fraction:g} leaves none of the {shape.num_rows} rows"
-            " for training; lower it",
-        )  # fmt: skip
-        return
-    if not isinstance(data.order, ExplicitOrder):
-        return
-    allowed = len(faults.errors) + MAX_ERRORS
-    for step, rows in enumerate(data.order.steps):
-        if max(rows) >= train_rows and len(faults.errors) <= allowed:
-            faults.add(
-                f"{_DATA}.order.steps.{step}", "row_out_of_range",
-                f"{_DATA}.order.steps.{step} names row {max(rows)}; the training rows are 0 …"
-                f" {train_rows - 1} (of {shape.num_rows} rows, eval_fraction"
-                f" {data.eval_fraction:g} keeps some for evaluation)",
-            )  # fmt: skip
-
-
 def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) -> BatchSize:
     """Return the batch size written out: null with an explicit order, which replaces it."""
     given, data = spec.batch_size, problem.data
     num_rows = data_shape(data).num_rows
-    train_rows, eval_rows = split_rows(num_rows, data.eval_fraction)
+    train_rows, eval_rows, test_rows = split_rows(data, num_rows)
+    held_out = f"{eval_rows:,} for evaluation"
+    if test_rows:
+        held_out += f" and {test_rows:,} for the test"
     if isinstance(data.order, ExplicitOrder):
         if given is not None:
             faults.add(
@@ -275,7 +243,7 @@ def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) ->
         faults.add(
             "batch_size", "less_than_equal",
             f"batch_size {given:,} is more than the {train_rows:,} training rows ({num_rows:,} rows"
-            f' less {eval_rows:,} for evaluation); lower it, or use "full"',
+            f' less {held_out}); lower it, or use "full"',
         )  # fmt: skip
         return given
     size = train_rows if given == "full" else given
@@ -312,7 +280,7 @@ def check_accumulate(
             f" (problem.model.{inside[0].field}), which is drawn for all rows at once: use layers"
             " of dropout",
         )  # fmt: skip
-    train_rows, _ = split_rows(data_shape(problem.data).num_rows, problem.data.eval_fraction)
+    train_rows = split_rows(problem.data, data_shape(problem.data).num_rows).train
     rows = train_rows if batch_size == "full" else batch_size
     if rows is not None and rows % count:
         faults.add(

@@ -1,7 +1,6 @@
 """Rules of uploaded data: target and features must be columns that fit the loss, and all widths
 follow from the record."""
 
-import difflib
 from collections.abc import Sequence
 from math import prod
 from typing import Final, NamedTuple
@@ -10,11 +9,12 @@ from core.specs.data import StoredRows, Upload
 from core.specs.losses import Loss
 from core.specs.sizes.shapes import LossFamily, loss_family
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts, Uploads
+from core.specs.validation.columns import listed, unknown_column
 from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
+from core.specs.validation.split import check_upload_split
 
 _DATA: Final = "problem.data"
-_MOST_LISTED: Final = 20
 IMAGE_COLUMN, CLASS_COLUMN = "image", "class"
 """Columns of a file of images."""
 
@@ -44,6 +44,9 @@ def resolve_upload(
     features = _features(data, facts, names, faults) if known else []
     form = _target_form(targets, family, faults) if targets else None
     rows = _rows(data, facts, features, faults)
+    parts = None
+    if form is not None:
+        parts = check_upload_split(data, facts, targets[0], form.num_classes, faults)
     if len(faults.errors) > before or form is None:
         return None
     shapes = [each.shape for each in features]
@@ -54,6 +57,7 @@ def resolve_upload(
         num_classes=form.num_classes,
         target_width=form.width,
         sample_shape=shapes[0] if len(shapes) == 1 and shapes[0] else None,
+        part_rows=parts,
     )
     if data.stored not in (None, sizes) and not limits.stored:
         faults.add(f"{_DATA}.stored", "unknown_field", f"{_DATA}.stored is not a field of dataset")
@@ -99,7 +103,7 @@ def _targets(data: Upload, facts: UploadFacts, faults: FieldErrorList) -> list[C
         names = (CLASS_COLUMN,)
     if not names:
         faults.add(
-            param, "missing", f"{param} is required; one of the columns: {_listed(facts.columns)}"
+            param, "missing", f"{param} is required; one of the columns: {listed(facts.columns)}"
         )
     found = _columns(param, names, facts, faults)
     for column in found:
@@ -125,9 +129,11 @@ def _features(
 ) -> list[ColumnFacts]:
     param = f"{_DATA}.features"
     if data.features is None:
-        found = [each for each in facts.columns if each.name not in {*data.targets, *targets}]
+        others = {*data.no_features, *targets}
+        found = [each for each in facts.columns if each.name not in others]
         if not found and targets:
-            faults.add(param, "no_features", f"{param}: the data set has no column but the target")
+            rest = "the target" if len(others) == 1 else ", ".join(map(shown, sorted(others)))
+            faults.add(param, "no_features", f"{param}: the data set has no column but {rest}")
     else:
         found = _columns(param, data.features, facts, faults)
         for column in found:
@@ -141,7 +147,7 @@ def _features(
         rest = "name the features without it" if len(texts) == 1 else "name those without them"
         faults.add(
             param, "text_feature",
-            f"{param}: {_listed(texts)} {'is' if len(texts) == 1 else 'are'} text, from which"
+            f"{param}: {listed(texts)} {'is' if len(texts) == 1 else 'are'} text, from which"
             f" nothing is learned here; {rest}, or upload with a schema that says"
             " category (at most 1,000 different ones) or number",
         )  # fmt: skip
@@ -160,23 +166,8 @@ def _columns(
         elif name in by_name:
             found[name] = by_name[name]
         else:
-            near = _near(name, list(by_name))
-            hint = f" (did you mean {shown(near)}?)" if near else ""
-            faults.add(
-                param, "unknown_column",
-                f"{param}: the data set has no column {shown(name)}{hint}; its columns:"
-                f" {_listed(facts.columns)}",
-            )  # fmt: skip
+            faults.add(param, "unknown_column", f"{param}: {unknown_column(name, facts.columns)}")
     return list(found.values())
-
-
-def _near(name: str, names: list[str]) -> str | None:
-    """Return the column that the name is most likely meant for; None where none is near."""
-    plain = {each.strip().lower(): each for each in names}
-    if (same := plain.get(name.strip().lower())) is not None:
-        return same
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
-    return found[0] if found else None
 
 
 class _Form(NamedTuple):
@@ -209,7 +200,7 @@ def _target_form(
         use = "binary_cross_entropy or " if categories[0].num_categories == 2 else ""
         faults.add(
             param if family is None else "problem.loss", "loss_does_not_fit",
-            f"{param}: {_listed(categories)} holds categories, and the loss wants values; use"
+            f"{param}: {listed(categories)} holds categories, and the loss wants values; use"
             f" {use}cross_entropy, with one target",
         )  # fmt: skip
         return None
@@ -271,7 +262,7 @@ def _rows(
         worst = max(gaps, key=lambda each: each.num_missing)
         faults.add(
             f"{_DATA}.missing", "missing_values",
-            f"{_DATA}.missing \"refuse\": {_listed(gaps)} {'has' if len(gaps) == 1 else 'have'}"
+            f"{_DATA}.missing \"refuse\": {listed(gaps)} {'has' if len(gaps) == 1 else 'have'}"
             f" missing values ({shown(worst.name)} in {worst.num_missing:,} of"
             f" {facts.num_rows:,} rows); choose mean, most_frequent or drop, or features without"
             " gaps",
@@ -279,7 +270,7 @@ def _rows(
     elif empty:
         faults.add(
             f"{_DATA}.features", "no_values",
-            f"{_DATA}.features: {_listed(empty)} {'has' if len(empty) == 1 else 'have'} no value in"
+            f"{_DATA}.features: {listed(empty)} {'has' if len(empty) == 1 else 'have'} no value in"
             " any row; choose features without",
         )  # fmt: skip
     if data.missing != "drop":
@@ -292,9 +283,3 @@ def width(column: ColumnFacts, data: Upload) -> int:
     if column.num_categories is not None:
         return column.num_categories + 1 if data.categorical == "one_hot" else 1
     return prod(column.shape)
-
-
-def _listed(columns: Sequence[ColumnFacts]) -> str:
-    names = [shown(each.name) for each in columns[:_MOST_LISTED]]
-    more = len(columns) - len(names)
-    return ", ".join(names) + (f" and {more:,} more" if more else "")

@@ -7,10 +7,12 @@ from typing import Final, assert_never
 import torch
 
 from core.specs.data import Builtin, Data, Inline, Synthetic, Upload
+from core.specs.splits.kinds import ColumnSplit
 from core.train.data.builtin import load_builtin
 from core.train.data.dataset import Dataset, prepare
 from core.train.data.inline import load_inline
 from core.train.data.rows import Rows
+from core.train.data.split import draw_split
 from core.train.data.synthetic import load_synthetic
 from core.train.data.uploaded import check_finite, load_upload
 from core.train.losses import TargetForm
@@ -58,11 +60,15 @@ def build_dataset(
 
 def load(spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype) -> Dataset:
     """Make the data set anew."""
+    rows, split = _rows(spec, form), spec.chosen_split
+    codes = rows.codes
+    if codes is None:
+        assert not isinstance(split, ColumnSplit)  # of uploads only, which have their codes
+        codes = draw_split(split, len(rows.features), rows.targets)
     made = prepare(
-        _rows(spec, form),
+        rows,
         form,
-        eval_fraction=spec.eval_fraction,
-        split_seed=spec.split_seed,
+        codes,
         standardize=spec.standardize,
         device=device,
         dtype=dtype,

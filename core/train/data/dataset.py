@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.specs.base import Json
-from core.specs.sizes.shapes import split_rows
+from core.specs.splits.rows import EVAL, PARTS, TEST, TRAIN, Codes, Part
 from core.train.data.rows import Float, Rows
-from core.train.determinism import generator
 from core.train.losses import TargetForm
 
 
@@ -20,8 +19,8 @@ class Dataset:
     """Tensors on one device, in one precision; never written to after it is made.
 
     `train_features` is rows x columns; targets have the shape that their `TargetForm` names.
-    The evaluation part is None when `eval_fraction` leaves no row for it. `mean` and `scale`
-    (float64, one a column) are None when nothing was standardized: the features here are
+    The parts for evaluation and the test are None when no row is held out for them. `mean` and
+    `scale` (float64, one a column) are None when nothing was standardized: the features here are
     (raw − mean) / scale. `preprocessing` says how the columns of a file became features.
     """
 
@@ -29,12 +28,25 @@ class Dataset:
     train_targets: Tensor
     eval_features: Tensor | None
     eval_targets: Tensor | None
+    test_features: Tensor | None
+    test_targets: Tensor | None
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...] | None
     mean: Float | None
     scale: Float | None
     form: TargetForm
     preprocessing: Json | None = None
+
+    def rows(self, part: Part) -> tuple[Tensor, Tensor] | None:
+        """Return the features and targets of a part; None where no row is held out for it."""
+        match part:
+            case "train":
+                return self.train_features, self.train_targets
+            case "eval":
+                features, targets = self.eval_features, self.eval_targets
+            case "test":
+                features, targets = self.test_features, self.test_targets
+        return None if features is None or targets is None else (features, targets)
 
     @property
     def num_outputs(self) -> int:
@@ -49,9 +61,13 @@ class Dataset:
     @property
     def facts(self) -> Json:
         """The facts that a job's record shows of its data."""
-        held_out = 0 if self.eval_features is None else len(self.eval_features)
+        parts = {
+            "train": self.train_features,
+            "eval": self.eval_features,
+            "test": self.test_features,
+        }
         return {
-            "num_rows": {"train": len(self.train_features), "eval": held_out, "test": 0},
+            "num_rows": {name: 0 if x is None else len(x) for name, x in parts.items()},
             "num_features": self.train_features.shape[1],
             "classes": None if self.class_names is None else list(self.class_names),
         }
@@ -59,8 +75,8 @@ class Dataset:
     @property
     def size_bytes(self) -> int:
         """Memory of its tensors."""
-        parts = (self.train_features, self.train_targets, self.eval_features, self.eval_targets)
-        return sum(part.nbytes for part in parts if part is not None)
+        parts = [each for part in PARTS if (rows := self.rows(part)) is not None for each in rows]
+        return sum(part.nbytes for part in parts)
 
 
 def constant_columns(dataset: Dataset) -> list[int]:
@@ -73,30 +89,21 @@ def constant_columns(dataset: Dataset) -> list[int]:
 def without_columns(dataset: Dataset, columns: Sequence[int]) -> Dataset:
     """Return the data set with 0 in these features, in all rows."""
 
-    def cleared(features: Tensor) -> Tensor:
+    def cleared(features: Tensor | None) -> Tensor | None:
+        if features is None:
+            return None
         features = features.clone()
         features[:, list(columns)] = 0.0
         return features
 
-    evaluated = dataset.eval_features
+    train = cleared(dataset.train_features)
+    assert train is not None
     return replace(
         dataset,
-        train_features=cleared(dataset.train_features),
-        eval_features=None if evaluated is None else cleared(evaluated),
+        train_features=train,
+        eval_features=cleared(dataset.eval_features),
+        test_features=cleared(dataset.test_features),
     )
-
-
-def split(
-    num_rows: int, eval_fraction: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Training and evaluation rows, each in the order of the data.
-
-    `core.specs.sizes.shapes.split_rows` says how many; they are drawn without replacement and
-    without regard to their class.
-    """
-    drawn = torch.randperm(num_rows, generator=generator(seed, "split")).numpy()
-    _, num_eval = split_rows(num_rows, eval_fraction)
-    return np.sort(drawn[num_eval:]), np.sort(drawn[:num_eval])
 
 
 def standardization(features: Float) -> tuple[Float, Float]:
@@ -113,15 +120,15 @@ def standardization(features: Float) -> tuple[Float, Float]:
 def prepare(
     rows: Rows,
     form: TargetForm,
+    codes: Codes,
     *,
-    eval_fraction: float,
-    split_seed: int,
     standardize: bool,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Dataset:
-    """Split `rows`, standardize the features by the training rows' statistics, cast and move."""
-    train, held_out = split(len(rows.features), eval_fraction, split_seed)
+    """Split `rows` as `codes` say, each part in the order of the data, standardize the features by
+    the training rows' statistics, cast and move."""
+    train, held_out, tested = (np.flatnonzero(codes == code) for code in (TRAIN, EVAL, TEST))
     features, mean, scale = rows.features, None, None
     if standardize:
         mean, scale = standardization(features[train])
@@ -138,12 +145,14 @@ def prepare(
             return part(rows.targets, index, torch.int64).squeeze(1).clone()
         return part(rows.targets, index, dtype)
 
-    evaluated = len(held_out) > 0
+    evaluated, tests = len(held_out) > 0, len(tested) > 0
     return Dataset(
         train_features=part(features, train, dtype),
         train_targets=targets(train),
         eval_features=part(features, held_out, dtype) if evaluated else None,
         eval_targets=targets(held_out) if evaluated else None,
+        test_features=part(features, tested, dtype) if tests else None,
+        test_targets=targets(tested) if tests else None,
         feature_names=rows.feature_names,
         class_names=rows.class_names,
         mean=mean,

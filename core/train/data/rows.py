@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import JobFailure
 from core.specs.base import Json
+from core.specs.splits.kinds import ColumnSplit, Split
+from core.specs.splits.rows import TRAIN, Codes
 
 Float = NDArray[np.float64]
 
@@ -20,6 +23,7 @@ class Rows:
         feature_names: one a column.
         class_names: one a class, in order of id; None when the targets are values.
         preprocessing: how the columns of a file became features; None where there was none.
+        codes: the part that each row belongs to, where the source had to know it.
     """
 
     features: Float
@@ -27,8 +31,21 @@ class Rows:
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...] | None
     preprocessing: Json | None = None
+    codes: Codes | None = None
 
 
 def numbered(prefix: str, count: int, first: int = 1) -> tuple[str, ...]:
     """Return `("x1", "x2", …)`."""
     return tuple(f"{prefix}{index}" for index in range(first, first + count))
+
+
+def checked(codes: Codes, split: Split) -> Codes:
+    """Check that rows are left for training. Raises `JobFailure`."""
+    if not (codes == TRAIN).any():
+        by = " by its column" if isinstance(split, ColumnSplit) else ""
+        raise JobFailure(
+            "data_unavailable",
+            f"The split{by} leaves none of the {len(codes):,} rows for training: hold out fewer.",
+            "problem.data.split",
+        )
+    return codes

@@ -19,7 +19,9 @@ from core.errors import JobFailure, NotFoundError
 from core.specs.base import Json
 from core.specs.data import Upload
 from core.specs.job import JobSpec, Supervised
-from core.train.data.rows import Float, Rows
+from core.specs.splits.kinds import ColumnSplit
+from core.specs.splits.rows import EVAL, TEST, TRAIN, Codes
+from core.train.data.rows import Float, Rows, checked
 from core.uploads.check import STORED_NAME
 from core.uploads.contents import Column
 from core.uploads.stored import StoredFile
@@ -76,15 +78,20 @@ def load_upload(spec: Upload, form: "TargetForm") -> Rows:
     Raises:
         JobFailure: the content is gone, or leaving out rows leaves too few.
     """
-    from core.train.data.dataset import split
+    from core.train.data.split import draw_split
 
     stored = open_upload(spec)
     features = _columns(spec, stored)
     kept = kept_rows(spec, features)
     num_rows = len(kept) if kept is not None else len(features[0].values)
-    train, _ = split(num_rows, spec.eval_fraction, spec.split_seed)
-    parts = [_coded(each, kept, train, spec) for each in features]
     targets, class_names = _targets(spec, form, stored, kept)
+    split = spec.chosen_split
+    if isinstance(split, ColumnSplit):
+        codes = checked(_codes_of_column(split, stored, kept), split)
+    else:
+        codes = draw_split(split, num_rows, targets)
+    train = np.flatnonzero(codes == TRAIN)
+    parts = [_coded(each, kept, train, spec) for each in features]
     return Rows(
         _matrix(parts, num_rows),
         targets,
@@ -96,7 +103,23 @@ def load_upload(spec: Upload, form: "TargetForm") -> Rows:
             "missing": spec.missing,
             "categorical": spec.categorical,
         },
+        codes=codes,
     )
+
+
+def _codes_of_column(
+    split: ColumnSplit, stored: StoredFile, kept: NDArray[np.int64] | None
+) -> Codes:
+    """Return the part that a column gives each row."""
+    column, values = stored.contents.column(split.name), stored.column(split.name)
+    assert column is not None  # the record has it
+    values = values if kept is None else values[kept]
+    codes = np.full(len(values), TRAIN, dtype=np.int8)
+    names = column.categories
+    for code, cells in ((EVAL, split.eval), (TEST, split.test)):
+        numbers = [names.index(str(cell)) if names is not None else int(cell) for cell in cells]
+        codes[np.isin(values, numbers)] = code
+    return codes
 
 
 @dataclass(frozen=True)
@@ -111,8 +134,8 @@ class _Feature:
 def _columns(spec: Upload, stored: StoredFile) -> list[_Feature]:
     names = spec.features
     if names is None:
-        targets = set(spec.targets)
-        names = tuple(each.name for each in stored.contents.columns if each.name not in targets)
+        others = spec.no_features
+        names = tuple(each.name for each in stored.contents.columns if each.name not in others)
     found = []
     for name in names:
         column = stored.contents.column(name)
@@ -205,8 +228,8 @@ def _fill(
         raise JobFailure(
             "data_unavailable",
             f"The column {column.name!r} has no value in any training row, so that nothing can take"
-            " the place of missing ones: leave it out of the features, or choose another"
-            " split_seed.",
+            " the place of missing ones: leave it out of the features, or split the rows another"
+            " way.",
             "problem.data.features",
         )
     if spec.missing == "mean" and column.dtype in {"number", "integer", "date"}:
@@ -265,7 +288,7 @@ def _classes(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], tuple[
 
 def check_finite(dataset: "Dataset", spec: Upload) -> None:
     """Check that the numbers fit the precision that they are trained in. Raises `JobFailure`."""
-    parts = (dataset.train_features, dataset.eval_features)
+    parts = (dataset.train_features, dataset.eval_features, dataset.test_features)
     for part in parts:
         # Every number of the file is finite; its range is looked at, without a copy of its size.
         if part is None or part.numel() == 0 or math.isfinite(part.abs().max().item()):
@@ -302,9 +325,16 @@ def exact_rows(spec: JobSpec) -> JobSpec:
     data = problem.data
     if data.missing != "drop":
         return spec
-    kept = kept_rows(data, _columns(data, open_upload(data)))
-    if kept is None or len(kept) == data.sizes.num_rows:
+    stored, split = open_upload(data), data.chosen_split
+    kept = kept_rows(data, _columns(data, stored))
+    if kept is None:
         return spec
-    sizes = data.sizes.model_copy(update={"num_rows": len(kept)})
+    exact_sizes: Json = {"num_rows": len(kept)}
+    if isinstance(split, ColumnSplit):
+        codes = checked(_codes_of_column(split, stored, kept), split)
+        exact_sizes["part_rows"] = tuple(np.bincount(codes, minlength=3).tolist())
+    sizes = data.sizes.model_copy(update=exact_sizes)
+    if sizes == data.sizes:
+        return spec
     exact = problem.model_copy(update={"data": data.model_copy(update={"stored": sizes})})
     return spec.model_copy(update={"problem": exact})

@@ -27,4 +27,6 @@ def table(
     return UploadFacts(status, kind, FILE if status == "ready" else "", rows, columns)
 
 
-EXAMPLE_UPLOADS: Final[Uploads] = {EXAMPLE_ID: table(column("size"), column("price"))}
+FOLD: Final = ColumnFacts("fold", "integer", values=(0, 1, 2), counts=(60, 20, 20))
+
+EXAMPLE_UPLOADS: Final[Uploads] = {EXAMPLE_ID: table(column("size"), FOLD, column("price"))}

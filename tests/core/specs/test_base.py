@@ -15,6 +15,7 @@ from core.specs.job import JobSpec
 from core.specs.parsing.continuation import Continuation
 from core.specs.parsing.diagnosis import DiagnosisRequest
 from core.specs.parsing.job import parse_job
+from core.specs.splits.kinds import ColumnSplit
 from core.specs.study import StudySpec
 from core.specs.unions import PLAIN, SWEEPS, UNIONS, members
 from core.specs.validation.limits import Limits
@@ -41,7 +42,8 @@ def fields() -> Iterator[tuple[str, TypeAdapter[Any]]]:
     """Every field of a spec that takes whole numbers; targets are class ids or values."""
     for model in dict.fromkeys(MODELS):
         for name, field in model.model_fields.items():
-            if holds_whole_numbers(field.annotation) and name != "targets":
+            of_any_kind = name == "targets" or model is ColumnSplit
+            if holds_whole_numbers(field.annotation) and not of_any_kind:
                 yield f"{model.__name__}.{name}", adapter(model, field)
 
 

@@ -24,6 +24,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "data": ("problem.data", "optimizers"),
     "generator": ("problem.data.generator", "datasets"),
     "order": ("problem.data.order", "optimizers"),
+    "split": ("problem.data.split", "optimizers"),
     "model": ("problem.model", "optimizers"),
     "norm": ("problem.model.norm", "optimizers"),
     "init": ("problem.model.init", "optimizers"),
@@ -63,6 +64,8 @@ def body_for(field: str, kind: str) -> Json:
         return {"base": minimal_example("optimizers", "sgd"), "sweep": sweep}
     example = kind if field == "loss" else BASES.get(field, "sgd")
     body = copy.deepcopy(minimal_example(family, example))
+    if kind == "column":
+        body["problem"]["data"] = minimal_example("datasets", "dataset")["problem"]["data"]
     if field == "shortcut":
         body["problem"]["model"]["layers"][1]["shortcut"] = [{"kind": "tanh"}]
     if field == "wrap":

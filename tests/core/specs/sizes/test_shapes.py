@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from core.specs.base import Spec
+from core.specs.data import split_rows
 from core.specs.layers.expand import expand
 from core.specs.models import MLP, LinearModel
 from core.specs.optimizers.state import state_vectors
@@ -23,7 +24,6 @@ from core.specs.sizes.shapes import (
     extent,
     history_widths,
     num_steps,
-    split_rows,
 )
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
@@ -74,22 +74,6 @@ def test_an_mlp_has_as_many_parameters_as_torch_gives_it(
 def test_a_linear_model_has_as_many_parameters_as_torch_gives_it(bias: bool) -> None:
     model = LinearModel(kind="linear", bias=bias)
     assert expand(model, 30, 4).num_parameters == reference([30, 4], bias=bias, norm=None)
-
-
-@pytest.mark.parametrize(
-    ("fraction", "rows", "expected"),
-    [
-        (0.2, 1797, (1438, 359)),
-        (0.29, 100, (71, 29)),  # 0.29 * 100 is 28.999999999999996
-        (0.2, 2, (2, 0)),
-        (0.0, 10, (10, 0)),
-        (0.9, 2, (0, 2)),
-    ],
-)
-def test_the_split_rounds_to_whole_rows(
-    fraction: float, rows: int, expected: tuple[int, int]
-) -> None:
-    assert split_rows(rows, fraction) == expected
 
 
 @pytest.mark.parametrize(
@@ -234,7 +218,7 @@ def test_epochs_count_the_rows_of_the_batches(data: dict[str, Any], batch_size: 
     }
     spec = job(problem=problem, budget={"max_steps": 70}, batch_size=batch_size)
     num_rows = data_shape(spec.problem.data).num_rows
-    num_train, _ = split_rows(num_rows, spec.problem.data.eval_fraction)
+    num_train = split_rows(spec.problem.data, num_rows).train
     batches = Batches(
         torch.zeros(num_train, 1),
         torch.zeros(num_train),

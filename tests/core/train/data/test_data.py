@@ -11,9 +11,9 @@ from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
 from core.specs.data import Data
-from core.specs.sizes.shapes import data_shape, split_rows
+from core.specs.sizes.shapes import data_shape
 from core.train.data.build import DatasetCache, load
-from core.train.data.dataset import Dataset, split
+from core.train.data.dataset import Dataset
 from core.train.losses import TargetForm
 
 CPU = torch.device("cpu")
@@ -176,20 +176,6 @@ def test_inline_rows_are_taken_as_they_stand() -> None:
     assert (classes.num_outputs, classes.class_names) == (3, ("0", "1", "2"))
     assert values.train_targets.tolist() == [[0.5], [2], [1]]
     assert (several.num_outputs, several.class_names) == (2, None)
-
-
-@pytest.mark.parametrize(("num_rows", "fraction"), [(10, 0.2), (1797, 0.2), (7, 0.5), (5, 0.0)])
-def test_a_split_parts_the_rows_and_keeps_their_order(num_rows: int, fraction: float) -> None:
-    train, held_out = split(num_rows, fraction, seed=3)
-
-    assert (len(train), len(held_out)) == split_rows(num_rows, fraction)
-    assert sorted([*train, *held_out]) == list(range(num_rows))
-    assert list(train) == sorted(train)
-    assert list(held_out) == sorted(held_out)
-
-
-def test_a_split_depends_on_its_seed() -> None:
-    assert list(split(100, 0.2, seed=0)[1]) != list(split(100, 0.2, seed=1)[1])
 
 
 def test_features_are_standardized_by_the_training_rows_alone() -> None:

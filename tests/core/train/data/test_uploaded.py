@@ -22,8 +22,9 @@ from core.specs.parsing.job import parse_job
 from core.specs.sizes.shapes import extent_of
 from core.specs.validation.limits import Limits
 from core.train.data.build import load
-from core.train.data.dataset import Dataset, split
+from core.train.data.dataset import Dataset
 from core.train.data.uploaded import exact_rows, uploads_from
+from core.train.determinism import generator
 from core.train.losses import TargetForm, target_form
 from core.train.tensors.tensor_file import parse
 from tests.core.train.data.uploads import Stored, stored
@@ -120,7 +121,7 @@ def test_a_missing_value_is_filled_by_the_training_rows_alone(tmp_path: Path) ->
     file = stored(tmp_path, MIXED.encode())
     spec = {"target": "price", "missing": "mean", "categorical": "ordinal", "eval_fraction": 0.5}
     found = rows(file, spec)
-    train_rows, _ = split(8, 0.5, 0)
+    train_rows = np.sort(torch.randperm(8, generator=generator(0, "split")).numpy()[4:])
     size = np.array([1.5, np.nan, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5])
     mean = np.nanmean(size[train_rows])
     assert found.preprocessing is not None
