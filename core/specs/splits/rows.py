@@ -20,7 +20,7 @@ Codes = NDArray[np.int8]
 
 
 class PartRows(NamedTuple):
-    """How many rows the parts have."""
+    """The number of rows of each part."""
 
     train: int
     eval: int
