@@ -96,7 +96,7 @@ def make(file: Stored) -> Make:
 
 def keys_of(found: Dataset) -> list[list[tuple[float, ...]]]:
     """The rows of each part, as their features and target."""
-    parts = []
+    parts: list[list[tuple[float, ...]]] = []
     for part in PARTS:
         rows = found.rows(part)
         if rows is None:
