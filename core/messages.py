@@ -189,9 +189,11 @@ class Ready:
 
     Attributes:
         devices: what it found, best first.
+        memory_bytes: all that each of them has; 0 where nobody tells.
     """
 
     devices: list[str]
+    memory_bytes: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX: Final = "THALWEG_"
-OTHERS: Final = frozenset({"THALWEG_URL", "THALWEG_KEY", "THALWEG_REDIS_MAXMEMORY"})
-"""Variables with our prefix that are no settings of the service: of its clients, and of the compose
-file."""
+OTHERS: Final = frozenset(
+    {"THALWEG_URL", "THALWEG_KEY", "THALWEG_REDIS_MAXMEMORY", "THALWEG_OWN_GPU"}
+)
+"""Variables with our prefix that are no settings of the service: of its clients, of the compose
+file, and of `core.gpus`."""
 SECRET: Final = "***"
 _SECRETIVE: Final = frozenset({"redis_url", "artifacts"})
 """Settings in which people write passwords and keys: their values are not quoted."""

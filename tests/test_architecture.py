@@ -32,13 +32,17 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     "api": TORCH | TRAIN | {"thalweg", "thalweg_service", "worker"},
     "worker": WEB | TORCH | TRAIN | {"api", "thalweg", "thalweg_service"},
     "core": WEB | QUEUE | {"api", "thalweg", "thalweg_service", "worker"},
-    # `thalweg settings` lists the settings; `thalweg keys` writes keys into the store.
+    # `thalweg settings` lists the settings; `thalweg keys` writes keys into the store; `core.gpus`
+    # says which worker sees which GPU.
     "thalweg_service": TORCH
     | TRAIN
     | WEB
     | QUEUE
     | {"api", "thalweg", "worker"}
-    | (PARTS_OF_CORE - {"core.artifacts", "core.errors", "core.ids", "core.keys", "core.settings"})
+    | (
+        PARTS_OF_CORE
+        - {"core.artifacts", "core.errors", "core.gpus", "core.ids", "core.keys", "core.settings"}
+    )
     - {"core.store"},
     "client": TORCH
     | WEB

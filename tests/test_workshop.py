@@ -255,6 +255,9 @@ def test_each_kind_of_worker_can_have_its_own_build_of_torch() -> None:
 def test_the_gpu_worker_waits_for_its_profile() -> None:
     services = compose()["services"]
     assert services["worker-gpu"]["profiles"] == ["gpu"]
+    assert services["worker-gpu"]["command"][-2:] == ["--devices", "auto"]
+    # With it `auto` never means the CPU (`core.gpus.parts_of`).
+    assert services["worker-gpu"]["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
     [device] = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert "gpu" in device["capabilities"]
     assert "profiles" not in services["worker-cpu"]

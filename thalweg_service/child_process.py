@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, Final
@@ -73,6 +75,48 @@ def signals_deferred() -> Iterator[None]:
             signal.raise_signal(came[0])
 
 
+class Stopped(BaseException):
+    """One of `STOPPING` has come."""
+
+
+@contextlib.contextmanager
+def woken() -> Iterator[Callable[[float], None]]:
+    """Raise `Stopped` in the block when one of `STOPPING` comes, and yield a function that waits so
+    many seconds, or until a child has died. For the main thread."""
+    for number in STOPPING:
+        # Under nohup a hang-up is ignored, and stays so.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _raise_stopped)
+    wakeup, wake = socket.socketpair()
+    for end in (wakeup, wake):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)  # so that a death wakes us
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+
+    def wait(seconds: float) -> None:
+        select.select([wakeup], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            while wakeup.recv(512):
+                pass
+
+    try:
+        yield wait
+    finally:
+        signal.set_wakeup_fd(-1)
+        wakeup.close()
+        wake.close()
+
+
+def stopping_ignored() -> None:
+    """Have the signals of `STOPPING` do nothing from now on: a stop is under way."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _raise_stopped(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
 class Backoff:
     """Pauses before a process is started again: none after a life that had settled, else longer
     each time."""
@@ -132,6 +176,11 @@ class Part:
     def running(self) -> bool:
         """Tell whether the process lives."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """Return its exit status, once it has ended; of the last one until it is started again."""
+        return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
         """Start the process; its output goes to its log, or nowhere while that cannot be written.

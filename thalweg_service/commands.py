@@ -92,14 +92,40 @@ def api(root_path: RootPath = "") -> None:
 @checked
 def worker(
     device: Annotated[
-        str, typer.Option(help="What to train on: auto, cpu, cuda, cuda:1.")
-    ] = "auto",
+        str | None, typer.Option(help="What to train on: auto (the default), cpu, cuda, cuda:1.")
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="A worker each, under one supervisor: auto (every GPU that is visible; the CPU"
+            " where there is none), cuda (every GPU), or a list: cuda:0,cuda:1 or cpu,cpu."
+        ),
+    ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Its name in /v1/workers. Left out: host and process id.")
+        str | None,
+        typer.Option(
+            help="Its name in /v1/workers, or what the names begin with. Left out: the host's, and"
+            " for one worker the process id."
+        ),
     ] = None,
 ) -> None:
-    """Start one worker alone, against THALWEG_REDIS_URL."""
-    become("worker", "--device", device, *(("--name", name) if name else ()))
+    """Start workers alone, against THALWEG_REDIS_URL: one, or with --devices one a device."""
+    if devices is None:
+        named = ("--name", name) if name else ()
+        become("worker", "--device", device or "auto", *named)
+    if device is not None:
+        fail("worker", "give --device or --devices, not both")
+    from pydantic import ValidationError
+
+    from core.settings import setting_mistakes
+    from thalweg_service import node
+
+    try:
+        sys.exit(node.main(devices, name, ()))
+    except node.NodeError as error:
+        fail("worker", str(error))
+    except ValidationError as error:
+        fail("worker", setting_mistakes(error))
 
 
 @checked

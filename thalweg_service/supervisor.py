@@ -10,20 +10,19 @@ import http.client
 import json
 import os
 import select
-import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, TextIO, cast
 
 import redis
 
 from core.settings import Settings, unknown_variables
-from thalweg_service.child_process import STOPPING, Backoff, Part
+from thalweg_service.child_process import Backoff, Part, Stopped, stopping_ignored, woken
+from thalweg_service.crew import APART_S, Crew
 from thalweg_service.embedded_redis import (
     DISK_FULL,
     DamagedDataError,
@@ -33,20 +32,13 @@ from thalweg_service.embedded_redis import (
 
 _READY_TIMEOUT_S: Final = 180.0
 _LOOK_EVERY_S: Final = 0.2
-_SAY_AGAIN_S: Final = 20.0
-"""A worker that died not longer ago is reported again to the next one that is started."""
-_APART_S: Final = 3.0
-"""Seconds between the starts of two workers that died together: the first one has the cores for
-what it imports, and takes up the work, instead of all of them late."""
 _STARTING_LOOK_EVERY_S: Final = 0.02
 _MAX_LOG_BYTES: Final = 16 * 2**20
 _MOST_DEATHS: Final = 3
 """A part that has died so often before the service was ready will not come up."""
 _TELL_AFTER_S: Final = 2.0
-_REPORT_WITHIN_S: Final = 0.5
 _LOOK_WITHIN_S: Final = 5.0
 _RESERVES_A_FLOOR: Final = 4
-_MOST_REPORTS: Final = 1_000
 _TELL_WITHIN_S: Final = 0.2
 
 # From the start of a stop: the API's streams are cut, then a worker that has not handed over its
@@ -58,10 +50,6 @@ _STOP_SERVER_S: Final = 0.8
 
 class StartError(Exception):
     """The service cannot start; `str(error)` is one line that says why and what to do."""
-
-
-class _Stop(BaseException):
-    """One of `STOPPING` has come."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +81,7 @@ class Supervisor:
         say: Callable[[str], None],
         complain: Callable[[str], None],
         progress: Callable[[str], None],
-        apart_s: float = _APART_S,
+        apart_s: float = APART_S,
     ) -> None:
         """Take what is told where to: `say` gets the one line with the address, `complain` what
         happens to the parts, `progress` why a start takes long. None of them may raise. Workers
@@ -110,43 +98,28 @@ class Supervisor:
         self._server_backoff = Backoff()
         self._redis_url = ""
         self._api: Part | None = None
-        self._workers: list[Part] = []
-        self._apart_s = apart_s
-        self._next_worker_at = 0.0
-        self._lost: dict[str, float] = {}
+        self._crew = Crew(lambda: self._redis_url, apart_s=apart_s)
         self._lock: int | None = None
 
     def run(self) -> None:
         """Serve until a signal of `STOPPING`. Raises `StartError`; nothing is left running then."""
-        for number in STOPPING:
-            # Under nohup a hang-up is ignored, and stays so.
-            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _raise_stop)
-        wakeup, wake = socket.socketpair()
-        for end in (wakeup, wake):
-            end.setblocking(False)
-        signal.signal(signal.SIGCHLD, _nothing)  # so that a death wakes us
-        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-        try:
-            address = self._start()
-            for news in self._before_ready:
-                self._complain(news)
-            self._say(f"Thalweg is ready: {address} (docs at {address}/docs, data in {self._data})")
-            while True:
-                select.select([wakeup], [], [], _LOOK_EVERY_S)
-                _empty(wakeup)
-                while told := self._tend():  # what has died is started by the next look
-                    for news in told:
-                        self._complain(news)
-        except _Stop:
-            pass
-        finally:
-            for number in STOPPING:
-                signal.signal(number, signal.SIG_IGN)
-            self._stop()
-            signal.set_wakeup_fd(-1)
-            wakeup.close()
-            wake.close()
+        with woken() as wait:
+            try:
+                address = self._start()
+                for news in self._before_ready:
+                    self._complain(news)
+                ready = f"{address} (docs at {address}/docs, data in {self._data})"
+                self._say(f"Thalweg is ready: {ready}")
+                while True:
+                    wait(_LOOK_EVERY_S)
+                    while told := self._tend():  # what has died is started by the next look
+                        for news in told:
+                            self._complain(news)
+            except Stopped:
+                pass
+            finally:
+                stopping_ignored()
+                self._stop()
 
     # --- start
 
@@ -166,7 +139,7 @@ class Supervisor:
         for number in range(1, self._plan.workers + 1):
             command = (*python, "worker", "--device", self._plan.device)
             log, stem = self._log(f"worker-{number}"), f"{socket.gethostname()}-{number}"
-            self._workers.append(Part(f"worker {number}", command, environment, log, stem))
+            self._crew.workers.append(Part(f"worker {number}", command, environment, log, stem))
         self._api = Part("api", (*python, "api"), environment, self._log("api"))
         for part in self._parts:
             try:
@@ -251,7 +224,7 @@ class Supervisor:
         while not self._ready(host, port):
             self._before_ready += self._tend()
             for part in self._parts:
-                waits_for_space = self._disk_is_full and part in self._workers
+                waits_for_space = self._disk_is_full and part in self._crew.workers
                 if part.deaths >= _MOST_DEATHS and not part.running and not waits_for_space:
                     why = part.last_words() or "its log does not say why"
                     raise StartError(f"The {part.name} did not start: {why}")
@@ -271,7 +244,7 @@ class Supervisor:
             return ask(host, port, "/v1/jobs?limit=1")[0] in {200, 401}
         if ask(host, port, "/readyz")[0] != 200:
             return False
-        pids = {part.pid for part in self._workers}
+        pids = {part.pid for part in self._crew.workers}
         return any(worker.get("pid") in pids for worker in self._reported())
 
     def _reported(self) -> list[dict[str, Any]]:
@@ -292,14 +265,14 @@ class Supervisor:
 
     @property
     def _parts(self) -> list[Part]:
-        return [*self._workers, *([self._api] if self._api else [])]
+        return [*self._crew.workers, *([self._api] if self._api else [])]
 
     def _tend(self) -> list[str]:
         """Start again what has died; returns what is to be told."""
         news = []
         for part in self._parts:
-            if part in self._workers:
-                told = self._tend_worker(part)
+            if part in self._crew.workers:
+                told = self._crew.tend(part)
             else:
                 told = part.tend()
             if told:
@@ -307,20 +280,6 @@ class Supervisor:
         if self._server is not None:
             news += self._tend_server(self._server)
         return news
-
-    def _tend_worker(self, part: Part) -> str | None:
-        deaths, life, now = part.deaths, part.life, time.monotonic()
-        told = part.tend(may_start=now >= self._next_worker_at)
-        if part.deaths > deaths:
-            self._lost[part.life] = now
-            self._report_lost(part.life)
-        if part.life != life:
-            self._next_worker_at = now + self._apart_s
-            # Who was waiting for the word may have died with it: it is said again for the new one.
-            self._lost = {name: at for name, at in self._lost.items() if now - at < _SAY_AGAIN_S}
-            for name in self._lost:
-                self._report_lost(name)
-        return told
 
     @property
     def _disk_is_full(self) -> bool:
@@ -345,28 +304,13 @@ class Supervisor:
         self._server_at = None
         return _cut_off(server)
 
-    def _report_lost(self, worker: str) -> None:
-        """Say that a worker is dead, so that its job need not wait for its lease to run out. A word
-        that is lost costs time only."""
-        key = Settings().lost_workers_key
-        with (
-            contextlib.suppress(redis.RedisError, OSError),
-            redis.Redis.from_url(
-                self._redis_url,
-                socket_connect_timeout=_REPORT_WITHIN_S,
-                socket_timeout=_REPORT_WITHIN_S,
-            ) as client,
-        ):
-            client.rpush(key, worker)
-            client.ltrim(key, -_MOST_REPORTS, -1)
-
     def _stop(self) -> None:
         began = time.monotonic()
         for part in reversed(self._parts):  # the API first: no new jobs
             part.terminate()
         if self._api is not None:
             self._api.wait(began + _STOP_API_S)
-        for worker in self._workers:
+        for worker in self._crew.workers:
             worker.wait(began + _STOP_WORKERS_S)
         if self._server is not None:
             self._server.stop(_STOP_SERVER_S)
@@ -410,22 +354,6 @@ def ask(host: str, port: int, path: str) -> tuple[int, Any]:
         return 0, {}
     finally:
         connection.close()
-
-
-def _raise_stop(number: int, frame: FrameType | None) -> None:
-    raise _Stop
-
-
-def _nothing(number: int, frame: FrameType | None) -> None:
-    pass
-
-
-def _empty(wakeup: socket.socket) -> None:
-    try:
-        while wakeup.recv(512):
-            pass
-    except BlockingIOError:
-        pass
 
 
 def serve(plan: Plan) -> None:

@@ -16,13 +16,14 @@ if __name__ == "__main__":
 
             check(kind)
         case arguments:
-            from worker.trainer.process import missing_gpu, start_trainer
+            from core.gpus import missing_gpu
+            from worker.trainer.process import start_trainer
 
             begun = None
             device = next((b for a, b in pairwise(arguments) if a == "--device"), "auto")
             if not {"-h", "--help"} & set(arguments) and missing_gpu(device) is None:
                 with contextlib.suppress(OSError):  # said when it is tried again
-                    begun = start_trainer()
+                    begun = start_trainer(device=device)
             # Imported while the trainer imports torch.
             from worker.app import main
 

@@ -27,6 +27,7 @@ from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.broker import QUEUE, TASK, celery_config
 from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
+from core.gpus import missing_gpu
 from core.log import configure
 from core.settings import Settings, setting_mistakes, unknown_variables
 from core.store.protocols.worker import WorkerStore
@@ -39,7 +40,7 @@ from worker.listener import Listener
 from worker.reconciler import Reconciler
 from worker.runner import Runner, unwritable
 from worker.trainer.client import TrainerClient, TrainerUnavailableError
-from worker.trainer.process import TRAINER, TrainerProcess, missing_gpu
+from worker.trainer.process import TRAINER, TrainerProcess
 
 log = logging.getLogger("thalweg.worker")
 
@@ -122,7 +123,7 @@ def run_worker(
     except ValueError as error:  # an option in it; the rest of it has been checked
         raise StartError(f"THALWEG_REDIS_URL is no address of a Redis: {error}") from error
     store = RedisStore(settings.redis_url, settings.namespace)
-    link = TrainerClient(command=trainer, begun=begun)
+    link = TrainerClient(command=trainer, begun=begun, device=device)
     tracing = tracing_of("worker", os.environ)
     try:
         try:
@@ -174,6 +175,7 @@ def _parts_around(
         files=HealthFiles(),
         trouble=lambda: runner.unwritable,
         takes_work=lambda: runner.takes_work,
+        memory_bytes=lambda: runner.memory_bytes,
     )
     reconciler = Reconciler(
         store,

@@ -37,6 +37,7 @@ class Heartbeat:
             checks of containers).
         trouble: why this worker is not healthy, although it reports; None: it is.
         takes_work: whether it would claim some; while not, no work is left to it.
+        memory_bytes: of the devices, where it is known.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Heartbeat:
         files: HealthFiles | None = None,
         trouble: Callable[[], str | None] = lambda: None,
         takes_work: Callable[[], bool] = lambda: True,
+        memory_bytes: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self._store = store
         self._name = name
@@ -57,6 +59,7 @@ class Heartbeat:
         self._files = files
         self._trouble = trouble
         self._takes_work = takes_work
+        self._memory_bytes = memory_bytes
         self._started_at = rfc3339(utc_now())
         self._held: tuple[Claim | TaskClaim, Callable[[Told], None]] | None = None
         self._reported: tuple[float, object] = (0.0, None)
@@ -144,6 +147,7 @@ class Heartbeat:
             last_heartbeat=rfc3339(utc_now()),
             started_at=self._started_at,
             pid=os.getpid(),
+            memory_bytes=self._memory_bytes(),
         )
         self._store.report_worker(info, 2 * self._lease_s, takes_work=takes_work)
         if self._files is not None:

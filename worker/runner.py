@@ -12,6 +12,7 @@ from typing import assert_never
 from core.artifacts.base import ArtifactStore
 from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
 from core.settings import Settings
+from core.store.calls.job_codec import device_of
 from core.store.protocols.types import Claim, TaskClaim
 from core.store.protocols.worker import WorkerStore
 from core.strategies.plan import next_round
@@ -96,6 +97,13 @@ class Runner:
     def devices(self) -> tuple[str, ...]:
         """The devices in use; empty until the trainer has found them."""
         return self._choose_devices(self._link.devices) if self._link.devices else ()
+
+    @property
+    def memory_bytes(self) -> dict[str, int]:
+        """All the memory of each device in use, where it is known; of the CPU, too, which what asks
+        for it is done on."""
+        known = self._link.memory_bytes
+        return {name: known[name] for name in (*self.devices, "cpu") if name in known}
 
     @property
     def idle(self) -> bool:
@@ -206,7 +214,8 @@ class Runner:
             # it a round trip.
             if time.monotonic() >= self._look_at_diagnoses and self._diagnose():
                 continue
-            claim = self._store.claim_next(self._name, self.devices, self._settings.lease_s)
+            lease_s, memory = self._settings.lease_s, self.memory_bytes
+            claim = self._store.claim_next(self._name, self.devices, lease_s, memory)
             if claim is not None:
                 self._work(claim)
             elif not self._diagnose():
@@ -260,7 +269,8 @@ class Runner:
                 line=TrainerLine(self._link, self._num_runs, mailbox),
                 artifacts=self._artifacts,
                 settings=self._settings,
-                device=lambda wanted: settle_device(wanted, self.devices),
+                device=lambda wanted: device_of(wanted, self.devices),
+                memory_bytes=self.memory_bytes,
                 shutdown=self._shutdown,
                 cannot_write=self._cannot_write,
                 worker=self._name,
@@ -297,15 +307,3 @@ class Runner:
 def unwritable(error: ArtifactError) -> str:
     """Say why a worker takes no work although it is there."""
     return f"Artifacts cannot be written ({error})."
-
-
-def settle_device(wanted: str, devices: Sequence[str]) -> str:
-    """Return the one of `devices` (best first) that a spec's `device` means.
-
-    `auto` is the first of them, `cuda` the first GPU; any other name is itself.
-    """
-    if wanted == "auto":
-        return devices[0]
-    if wanted == "cuda":
-        return next(device for device in devices if device.startswith("cuda"))
-    return wanted

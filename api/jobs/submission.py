@@ -16,7 +16,8 @@ from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.jobs import JobRecord
 from core.specs.data import Upload
 from core.specs.job import JobSpec, Supervised
-from core.specs.sizes.shapes import Extent
+from core.specs.sizes.cost import memory_parts
+from core.specs.sizes.shapes import Extent, extent_of, steps_of
 from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewJob
 
@@ -35,6 +36,7 @@ def new_job(
     """Make the job of a resolved spec. `parent_id`: the job of which it is a clone, or tries a
     remedy; `size`: of the spec, where it is known."""
     origin_id = None if spec.start_from is None else spec.start_from.job
+    size = extent_of(spec) if size is None else size
     return NewJob(
         id=new_id(JOB_PREFIX),
         spec=spec.model_dump(mode="json"),
@@ -48,6 +50,7 @@ def new_job(
         name=name,
         note=note,
         datasets=_datasets(spec),
+        memory_bytes=sum(memory_parts(spec, size, steps_of(spec.budget, size)).values()),
     )
 
 

@@ -135,6 +135,7 @@ def _new_study(resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
         max_updates=resolved.max_updates,
         warnings=tuple(map(asdict, resolved.warnings)),
         datasets=data_used([resolved.spec["base"].get("problem"), resolved.spec["sweep"]]),
+        memory_bytes=resolved.memory_bytes,
     )
 
 

@@ -17,6 +17,9 @@ class Worker(View):
     last_heartbeat: Time
     started_at: Time
     pid: int
+    memory_bytes: dict[str, Counter]
+    """All the memory of each device of which it is known. A job that does not fit, by its estimate,
+    waits for a worker with more."""
 
 
 class WorkerPage(Page):

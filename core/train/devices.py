@@ -1,6 +1,7 @@
 """Devices of this machine, and how torch runs on them for a job."""
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -8,9 +9,11 @@ from typing import Any, Final
 import torch
 import torch.utils.deterministic
 
+from core import gpus
 from core.errors import JobFailure
 from core.specs.sizes.cost import num_threads
 from core.train.determinism import set_deterministic
+from core.train.memory import total_bytes
 from core.train.problems.base import Problem
 
 _TRIM_THRESHOLD: Final = -1
@@ -25,7 +28,14 @@ KEPT_OTHERWISE: Final = 2 * MOST_FROM_HEAP
 
 def available() -> tuple[str, ...]:
     """Return the devices of this machine, best first: `("cuda:0", …, "cpu")`."""
-    return (*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu")
+    return (*gpus.names(torch.cuda.device_count(), os.environ), "cpu")
+
+
+def total_memory(device: str) -> int | None:
+    """Return all the memory of a device of `available`; None where nobody tells."""
+    if device == "cpu":
+        return total_bytes()
+    return int(torch.cuda.get_device_properties(gpus.for_torch(device, os.environ)).total_memory)
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -35,10 +45,11 @@ def pick_device(wanted: str) -> torch.device:
         JobFailure: `device_unavailable`.
     """
     devices = available()
-    name = {"auto": devices[0], "cuda": "cuda:0"}.get(wanted, wanted)
+    gpu = next((name for name in devices if name != "cpu"), "cuda:0")
+    name = {"auto": devices[0], "cuda": gpu}.get(wanted, wanted)
     if name not in devices:
         raise JobFailure("device_unavailable", f"this worker has no device {name!r}", "device")
-    return torch.device(name)
+    return torch.device(gpus.for_torch(name, os.environ))
 
 
 class GpuUse:

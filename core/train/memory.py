@@ -23,9 +23,21 @@ def free_bytes(device: torch.device) -> int | None:
     return min(left, default=None)
 
 
+def total_bytes() -> int | None:
+    """Return the memory of this machine, or of the control group (a container's limit) where that
+    is less; None where the system does not tell."""
+    limits = [_number(folder / limit) for folder, limit, _ in _group_files()]
+    found = [each for each in (_meminfo("MemTotal:"), *limits) if each is not None]
+    return min(found, default=None)
+
+
 def _available() -> int | None:
+    return _meminfo("MemAvailable:")
+
+
+def _meminfo(name: str) -> int | None:
     for line in _lines(Path("/proc/meminfo")):
-        if line.startswith("MemAvailable:"):
+        if line.startswith(name):
             return int(line.split()[1]) * 1024
     return None
 

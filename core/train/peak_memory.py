@@ -6,6 +6,8 @@ import resource
 import sys
 from typing import Final
 
+from core.gpus import for_torch
+
 _RESET_PEAK: Final = b"5"
 """The word with which `clear_refs` makes the peak the present size (proc(5))."""
 _STATUS_BYTES: Final = 2**14
@@ -31,12 +33,12 @@ class PeakMemory:
 
     def start(self, device: str) -> None:
         """Count from here on, for `device` (`cpu`, `cuda:0`, …)."""
-        self._device = device
+        self._device = for_torch(device, os.environ)
         if device.startswith("cuda"):
             import torch
 
             with contextlib.suppress(*_NO_DEVICE):
-                torch.cuda.reset_peak_memory_stats(device)
+                torch.cuda.reset_peak_memory_stats(self._device)
         elif self._clear_refs is not None:
             try:
                 os.write(self._clear_refs, _RESET_PEAK)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from core.gpus import missing_gpu
 from core.settings import Settings
-from worker.trainer.process import missing_gpu
 
 LISTED_WITHOUT_TORCH = """
 import sys
@@ -162,3 +162,32 @@ def test_a_gpu_that_is_not_there_is_noticed_before_torch_is_imported(device: str
     assert done.returncode == 1
     assert done.stderr.startswith(f"thalweg worker: This machine has no device '{device}'")
     assert missing_gpu("cpu") is missing_gpu("auto") is None
+
+
+@pytest.mark.skipif(missing_gpu("cuda") is None, reason="this machine has a GPU")
+@pytest.mark.parametrize(
+    ("devices", "words"),
+    [
+        (("--devices", "cuda:0"), "This machine has no device 'cuda:0', only: cpu."),
+        (("--devices", "cuda"), "no GPU that is visible here"),
+        (("--devices", "all"), "'all' is no device. Give auto (every GPU), or a list"),
+        (("--devices", ""), "'' is no device"),
+        (("--devices", "cpu", "--device", "cpu"), "give --device or --devices, not both"),
+    ],
+)
+def test_devices_that_cannot_be_given_to_workers_are_told_in_one_line(
+    devices: tuple[str, ...], words: str
+) -> None:
+    done = run("worker", *devices, THALWEG_REDIS_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 1
+    assert done.stderr.startswith("thalweg worker: ")
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_worker_of_several_that_cannot_start_ends_them_all() -> None:
+    done = run("worker", "--devices", "cpu", THALWEG_REDIS_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()
+    assert first == "thalweg worker: a worker each for cpu"
+    assert second.startswith("thalweg worker: No Redis at redis://127.0.0.1:1/0")

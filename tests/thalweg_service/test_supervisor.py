@@ -17,8 +17,9 @@ import redis
 from core.settings import Settings
 from tests.thalweg_service.running import Service, alive, children, descendants, start, until
 from thalweg_service.child_process import Part
+from thalweg_service.crew import Crew
 from thalweg_service.embedded_redis import EmbeddedServer
-from thalweg_service.supervisor import Plan, Supervisor, tell
+from thalweg_service.supervisor import tell
 
 MINIMIZE = {
     "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}},
@@ -208,39 +209,35 @@ def test_a_line_holds_nobody_up_whatever_stands_behind_the_stream() -> None:
 def test_workers_that_die_together_are_started_one_after_the_other(tmp_path: Path) -> None:
     """The first one has the cores for itself, and hears who died, though one that died with them
     had taken the word off the list."""
-
-    def nothing(text: str) -> None:
-        pass
-
-    plan = Plan("127.0.0.1", 0, tmp_path)
-    supervisor = Supervisor(plan, say=nothing, complain=nothing, progress=nothing, apart_s=0.6)
     server = EmbeddedServer(tmp_path / "redis")
     server.start()
-    supervisor._redis_url = server.url
+    crew = Crew(lambda: server.url, apart_s=0.6)
+
+    def tend() -> list[str | None]:
+        return [crew.tend(part) for part in crew.workers]
+
     sleep = (sys.executable, "-c", "import time; time.sleep(60)")
     for number in range(3):
-        supervisor._workers.append(
-            Part(f"worker {number}", sleep, {}, tmp_path / "log", f"w-{number}")
-        )
+        crew.workers.append(Part(f"worker {number}", sleep, {}, tmp_path / "log", f"w-{number}"))
     starts: list[float] = []
     try:
-        for part in supervisor._workers:
+        for part in crew.workers:
             part.start()
-        lives = {part.life for part in supervisor._workers}
-        for part in supervisor._workers:
+        lives = {part.life for part in crew.workers}
+        for part in crew.workers:
             assert part.pid is not None
             os.kill(part.pid, signal.SIGKILL)
             part._started_at -= 60.0  # it had settled: its start waits for no other reason
         with redis.Redis.from_url(server.url) as client:
-            until(lambda: supervisor._tend() or sum(part.deaths for part in supervisor._workers))
+            until(lambda: any(tend()))
             client.delete(Settings().lost_workers_key)
 
             def all_again() -> bool:
-                before = [part.life for part in supervisor._workers]
-                supervisor._tend()
-                if before != [part.life for part in supervisor._workers]:
+                before = [part.life for part in crew.workers]
+                tend()
+                if before != [part.life for part in crew.workers]:
                     starts.append(time.monotonic())
-                return not lives & {part.life for part in supervisor._workers}
+                return not lives & {part.life for part in crew.workers}
 
             until(all_again)
             told = client.lrange(Settings().lost_workers_key, 0, -1)
@@ -248,7 +245,7 @@ def test_workers_that_die_together_are_started_one_after_the_other(tmp_path: Pat
         assert all(0.5 < b - a < 5.0 for a, b in pairwise(starts))
         assert {name.decode() for name in told} == lives
     finally:
-        for part in supervisor._workers:
+        for part in crew.workers:
             part.wait(0.0)
         server.stop(1.0)
 

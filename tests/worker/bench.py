@@ -103,6 +103,7 @@ class InProcessWorker:
             devices=lambda: self.runner.devices,
             trouble=lambda: self.runner.unwritable,
             takes_work=lambda: self.runner.takes_work,
+            memory_bytes=lambda: self.runner.memory_bytes,
         )
         self.reconciler = Reconciler(
             store,
@@ -183,10 +184,13 @@ class Bench:
         parent_id: str | None = None,
         lr: float | Literal["auto"] = 1e-3,
         problem: Json = SPHERE,
+        device: str = "auto",
+        memory_bytes: int = 0,
     ) -> str:
         """A job that the trainer deals with as the scenario says.
 
         Args:
+            memory_bytes: that it takes by its estimate.
             resumed: what later attempts do, if it is something else.
             measuring: what is done when its weights are to be measured.
         """
@@ -195,6 +199,7 @@ class Bench:
             "optimizer": {"kind": "sgd", "lr": lr},
             "max_attempts": max_attempts,
             "diagnose": diagnose,
+            "device": device,
             "labels": {**labels(scenario, resumed), "measure": measuring.value},
         }
         spec = parse_job(json.dumps(body).encode(), Limits.of(self.settings))
@@ -208,6 +213,7 @@ class Bench:
             device=spec.device,
             layouts={"train": HistoryLayout(1, {"loss": 1, "lr": 1, "grad_norm": 1}, 100)},
             parent_id=parent_id,
+            memory_bytes=memory_bytes,
         )
         self.api(lambda store: store.create(job, None))
         return job.id

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, assert_never
 import numpy as np
 
 from core.errors import ArtifactError, JobFailure
+from core.gpus import VISIBLE, names
 from core.jobs import Outcome
 from core.messages import (
     Ending,
@@ -384,5 +385,15 @@ def train_task(task: TrainTask, emit: Emit[TaskReport], control: Control) -> Tas
     return Task(task, emit, control).do(scenario)
 
 
+def devices() -> dict[str, int]:
+    """The devices that this process sees, with their memory: of the GPUs that `FAKE_GPUS` gives to
+    the machine (their memory in bytes, with commas between) those that the driver's variable
+    leaves."""
+    there = dict(enumerate(map(int, filter(None, os.environ.get("FAKE_GPUS", "").split(",")))))
+    listed = os.environ.get(VISIBLE, ",".join(map(str, there)))
+    seen = [there[int(number)] for number in listed.split(",") if number and int(number) in there]
+    return {**dict(zip(names(len(seen), os.environ), seen, strict=True)), "cpu": 0}
+
+
 if __name__ == "__main__":
-    main(Handlers(train_job, train_task, measure, try_steps, lambda: None))
+    main(Handlers(train_job, train_task, measure, try_steps, lambda: None), devices=devices())

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from core.store.calls.job_codec import device_of
 from core.store.protocols.types import Claim, WorkerInfo
 from core.store.redis import AsyncRedisStore
 from tests.worker.bench import Bench, there
 from tests.worker.scenarios import Deaf, Die, Fail, Fault, Finish, Wait
-from worker.runner import settle_device
 
 
 def ends(bench: Bench, job_id: str) -> list[str | None]:
@@ -191,7 +191,7 @@ def test_a_job_is_run_once_however_many_messages_announce_it(bench: Bench) -> No
     [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu")],
 )
 def test_a_spec_names_its_device(wanted: str, device: str) -> None:
-    assert settle_device(wanted, ("cuda:0", "cuda:1", "cpu")) == device
+    assert device_of(wanted, ("cuda:0", "cuda:1", "cpu")) == device
 
 
 GPU = ("cuda:0", "cpu")

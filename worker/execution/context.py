@@ -1,8 +1,8 @@
 """The context of an execution: the parts that a worker does its work with."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from core.artifacts.base import ArtifactStore
@@ -38,6 +38,7 @@ class ExecutionContext:
         cannot_write: told why this worker can write no artifacts, which others may be able to.
         worker: this worker's name.
         tracing: where the spans of attempts go; None: nowhere.
+        memory_bytes: all the memory of each device, where it is known.
     """
 
     store: WorkerStore
@@ -49,6 +50,7 @@ class ExecutionContext:
     cannot_write: Callable[[ArtifactError], None]
     worker: str = ""
     tracing: Tracing | None = None
+    memory_bytes: Mapping[str, int] = field(default_factory=dict)
 
     def writes_artifacts(self) -> bool:
         """Tell whether artifacts can be written; if not, the worker takes no more work."""

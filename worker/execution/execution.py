@@ -24,6 +24,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, Generic, Literal, TypeVar, assert_never
 
 from core.diagnosis.remedies.attempt import TryFirstSteps
@@ -33,6 +34,7 @@ from core.log import note
 from core.messages import Ending, Failed, JobReport, Measured, TaskEnding, TaskReport, Work
 from core.specs.base import Json
 from core.specs.job import JobSpec
+from core.specs.validation.errors import size_text
 from core.store.protocols.types import Claim, TaskClaim
 from core.studies import StudyRecord
 from core.tracing import Span
@@ -180,7 +182,11 @@ class TrainerExecution(Execution):
     def _carry_out(self) -> None:
         work = self._begin()
         if work is not None:
-            self._settle(self._after(self._ask(work)))
+            self._settle(self._refusal(work.device) or self._after(self._ask(work)))
+
+    def _refusal(self, device: str) -> Failed | None:
+        """Return why the work is not even begun on the device; None: it is."""
+        return None
 
     def _ask(self, work: Work) -> Last:
         """Have the trainer do the work; returns its last word."""
@@ -229,13 +235,17 @@ class TrainerExecution(Execution):
                 if last.code == ArtifactError.code and not self._context.writes_artifacts():
                     self._hand_over()
                 else:
-                    self._fail(last)
+                    self._fail(self._explained(last))
             case TrainerDied():
                 how = last.words
                 log.error("%s: %s", self._name, how)
                 self._settle_death(how)
             case _:
                 assert_never(last)
+
+    def _explained(self, failed: Failed) -> Failed:
+        """Return the failure with what this side knows of it."""
+        return failed
 
     def _settle_death(self, how: str) -> None:
         match self._supervision.stopping:
@@ -269,10 +279,29 @@ class Training(TrainerExecution, Generic[Held]):
         super().__init__(name, context, record, supervision)
         self._claim = claim
         self._owner = owner
+        self._on = ""
+        """The device that the work is given to."""
         self._resumed = claim.attempt > 1
 
     def _watch(self) -> None:
         """Look at the trainer, every `Settings.system_every_s`."""
+
+    def _refusal(self, device: str) -> Failed | None:
+        self._on = device
+        return super()._refusal(device)
+
+    def _explained(self, failed: Failed) -> Failed:
+        """Add the numbers to a failure for want of memory."""
+        has = self._context.memory_bytes.get(self._on, 0)
+        if failed.code != "out_of_memory" or not has or "estimate" in failed.message:
+            return failed
+        need, peak = self._claim.memory_bytes, failed.peak_memory_bytes
+        facts = [f"{self._on} of this worker has {size_text(has)}"]
+        if peak:
+            facts.append(f"{size_text(peak)} of it had been taken")
+        if need:
+            facts.append(f"the estimate was {size_text(need)}")
+        return replace(failed, message=f"{failed.message} ({'; '.join(facts)}.)")
 
     @abstractmethod
     def _write_rest(self) -> None:

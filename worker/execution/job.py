@@ -6,7 +6,7 @@ in `worker.execution.execution`.
 
 import logging
 from dataclasses import replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from core.jobs import AttemptEnd, Outcome, Status, Usage
 from core.messages import (
@@ -31,6 +31,7 @@ from core.messages import (
     TrainJob,
 )
 from core.specs.base import Json
+from core.specs.validation.errors import size_text
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Claim
 from worker.execution.context import ExecutionContext
@@ -50,6 +51,10 @@ from worker.execution.supervision import Last
 from worker.reporting.job import Append, JobRows
 
 log = logging.getLogger("thalweg.worker")
+
+SURELY: Final = 2
+"""An estimate is from above, within about so many times: what is estimated at more than this many
+times the device's memory does not fit; the rest is tried."""
 
 
 class JobExecution(Training[Claim]):
@@ -92,6 +97,20 @@ class JobExecution(Training[Claim]):
             return self._insist(lambda: self._store.history_meta(self._job.id, kind).num_rows)
 
         return {kind: num_rows(kind) for kind in self._claim.layouts}
+
+    def _refusal(self, device: str) -> Failed | None:
+        """Refuse what surely does not fit: of the workers that serve it this one has the most
+        memory, or it would have been left to another."""
+        super()._refusal(device)
+        need, has = self._claim.memory_bytes, self._context.memory_bytes.get(device, 0)
+        if not has or need <= SURELY * has:
+            return None
+        message = (
+            f"By its estimate the job takes about {size_text(need)}, and {device} of this worker,"
+            f" the one with the most memory, has {size_text(has)}: make the model, batch_size or"
+            " data smaller, or start a worker with more memory."
+        )
+        return Failed("out_of_memory", message, None, fatal=False)
 
     # --- while it trains
 

@@ -85,6 +85,7 @@ class TrainerClient:
     Args:
         command: what to start.
         begun: a trainer that has been started already, the first to be used.
+        device: as of `start_trainer`.
         start_timeout_s: how long importing torch and warming up may take.
         kills: counts the processes of this container that were killed for want of memory.
     """
@@ -94,6 +95,7 @@ class TrainerClient:
         *,
         command: Sequence[str] = TRAINER,
         begun: TrainerProcess | None = None,
+        device: str = "auto",
         start_timeout_s: float = 120.0,
         kills: Callable[[], int] | None = None,
     ) -> None:
@@ -101,6 +103,7 @@ class TrainerClient:
         """Called by the client's own thread with each report but `Ready`, and with a death."""
         self._command = tuple(command)
         self._begun = begun
+        self._device = device
         self._start_timeout_s = start_timeout_s
         self._kills = kills or kills_for_memory
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,6 +113,8 @@ class TrainerClient:
         self._answered = threading.Event()
         self.devices: tuple[str, ...] = ()
         """The devices that the trainer found, best first; known once it has started."""
+        self.memory_bytes: dict[str, int] = {}
+        """All the memory of each of them, where it is known."""
 
     @property
     def pid(self) -> int | None:
@@ -139,7 +144,7 @@ class TrainerClient:
         """Start a trainer without waiting until it is ready, in place of the one there was."""
         self.stop()
         try:
-            begun = self._begun or start_trainer(self._command)
+            begun = self._begun or start_trainer(self._command, self._device)
         except OSError as error:
             raise TrainerUnavailableError(f"The trainer cannot be started: {error}.") from error
         self._begun = None
@@ -196,6 +201,8 @@ class TrainerClient:
                     break
                 if isinstance(report, Ready):
                     self.devices = tuple(report.devices)
+                    sizes = zip(report.devices, report.memory_bytes, strict=False)
+                    self.memory_bytes = {name: size for name, size in sizes if size}
                     ready.set()
                     answered.set()
                 else:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from core.gpus import own_only
+
 # Started by its file's path: a command line with ` worker` in it is taken for a worker's, and a
 # trainer is none.
 TRAINER: Final = (sys.executable, "-P", str(Path(__file__).with_name("server.py")))
@@ -37,25 +39,9 @@ class TrainerProcess:
     link: socket.socket
 
 
-def missing_gpu(device: str) -> str | None:
-    """Return why a worker cannot be given `device`, where that is a GPU and there can be none: this
-    is seen at once, and torch, which would look for one, takes seconds to import."""
-    if device.partition(":")[0] != "cuda" or Path("/dev/kfd").exists():  # of AMD
-        return None
-    import ctypes
-
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return (
-            f"This machine has no device {device!r}: it has no NVIDIA driver (libcuda.so.1). Start"
-            " a container with access to the GPUs (--gpus all), or the worker with --device cpu."
-        )
-    return None
-
-
-def start_trainer(command: Sequence[str] = TRAINER) -> TrainerProcess:
-    """Start a trainer; the socket's number and this process's id are appended to the command.
+def start_trainer(command: Sequence[str] = TRAINER, device: str = "auto") -> TrainerProcess:
+    """Start a trainer; the socket's number and this process's id are appended to the command. With
+    a single `device` it sees no other GPU.
 
     On Linux it is killed when the thread that calls this ends. Raises `OSError`.
     """
@@ -65,7 +51,7 @@ def start_trainer(command: Sequence[str] = TRAINER) -> TrainerProcess:
             [*command, str(theirs.fileno()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(),),
-            env={**os.environ, **ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT, **own_only(device, os.environ)},
         )
     except BaseException:
         ours.close()

@@ -75,6 +75,7 @@ _TAGS: Final[dict[Callable[..., Request | Report], str]] = {
 }
 _USUAL: Final[Json] = {"truncate": False, "times": [], "unit": 0, "earlier_s": [],
     "device_percent": None, "device_memory_bytes": None, "uploads": "",
+    "memory_bytes": [],
 }  # fmt: skip
 """Values of fields that are left out of a header."""
 _WITH_COLUMNS: Final[frozenset[object]] = frozenset({HistoryRows, RowsOfRuns})

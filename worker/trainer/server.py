@@ -15,9 +15,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import Final, assert_never
 
 from core.errors import (
@@ -105,6 +106,7 @@ class Trainer:
 
     Args:
         idle_s: after so long without work it warms up the rest, once.
+        memory_bytes: of each device; empty where it is not known.
     """
 
     def __init__(
@@ -113,17 +115,19 @@ class Trainer:
         handlers: Handlers,
         devices: tuple[str, ...],
         idle_s: float,
+        memory_bytes: Sequence[int] = (),
     ) -> None:
         self._link = link
         self._handlers = handlers
         self._devices = devices
+        self._memory_bytes = memory_bytes
         self._idle_s: float | None = idle_s
         self._asked: SimpleQueue[tuple[Work, StopFlag]] = SimpleQueue()
 
     def serve(self) -> None:
         """Report ready, then train what comes. Never returns."""
         threading.Thread(target=self._listen, name="link", daemon=True).start()
-        self._emit(Ready(list(self._devices)))
+        self._emit(Ready(list(self._devices), list(self._memory_bytes)))
         peak = PeakMemory()
         while True:
             asked, flag = self._next()
@@ -221,12 +225,17 @@ def failure(error: Exception) -> Failed:
             return Failed("internal_error", message, None, fatal)
 
 
-def main(handlers: Handlers | None = None, idle_s: float = IDLE_S) -> None:
+def main(
+    handlers: Handlers | None = None,
+    idle_s: float = IDLE_S,
+    devices: Mapping[str, int] = MappingProxyType({"cpu": 0}),
+) -> None:
     """Start as the child of a worker: `python -m worker.trainer.server FD PARENT`.
 
     Args:
         handlers: tests give their own, which need no torch.
         idle_s: as of `Trainer`.
+        devices: with those handlers, the devices and their memory.
     """
     fd, parent = int(sys.argv[-2]), int(sys.argv[-1])
     end_with_parent(parent)
@@ -237,13 +246,14 @@ def main(handlers: Handlers | None = None, idle_s: float = IDLE_S) -> None:
     configure("info", "thalweg", "core")
     link = socket.socket(fileno=fd)
     if handlers is not None:
-        Trainer(link, handlers, ("cpu",), idle_s).serve()
-    from core.train.devices import available
+        Trainer(link, handlers, (*devices,), idle_s, (*devices.values(),)).serve()
+    from core.train.devices import available, total_memory
 
-    devices = available()
-    warm_up(devices[0])
+    found = available()
+    warm_up(found[0])
     keep_out_of_collections()
-    Trainer(link, Handlers(), devices, idle_s).serve()
+    memory_bytes = [total_memory(device) or 0 for device in found]
+    Trainer(link, Handlers(), found, idle_s, memory_bytes).serve()
 
 
 if __name__ == "__main__":

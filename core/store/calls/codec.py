@@ -164,8 +164,17 @@ def encode(stored: Stored, value: Any) -> bytes | str:
             assert_never(stored.form)
 
 
+LEAST_NEED: Final = 2**28
+"""Bytes of an estimate below which it is not kept: every device has them."""
+
 OWN: Final = ("parent_id", "name", "note", "request_id", "traceparent")
 """Fields of what is new that the spec does not say; they may be None."""
+
+
+def need_in(fields: Fields) -> int:
+    """Return the memory that a job, or a study's largest run, takes by its estimate; 0: little, or
+    not known."""
+    return int(fields.get("need", b"0"))
 
 
 def encode_new(new: NewWork) -> dict[str, bytes | str]:
@@ -180,6 +189,7 @@ def encode_new(new: NewWork) -> dict[str, bytes | str]:
         "max_attempts": str(new.max_attempts),
         "queue": new.device,
         "timeline": Timeline.begun(new.created_at, new.device).text,
+        **({"need": str(new.memory_bytes)} if new.memory_bytes >= LEAST_NEED else {}),
         **{name: value for name in OWN if (value := getattr(new, name)) is not None},
     }
 

@@ -1,7 +1,8 @@
 """Conversion between a job and the fields of its hash in Redis, as far as `core.store.calls.codec`
 does not say it of jobs and studies alike; layouts of histories; and workers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Final, Literal, cast
 
 import orjson
@@ -48,6 +49,24 @@ def queues_served(devices: Sequence[str]) -> list[str]:
     if worker_kind(devices) == "cpu":
         return ["cpu", "auto"]
     return ["auto", "cuda", *(device for device in devices if device.startswith("cuda:")), "cpu"]
+
+
+def device_of(queue: str, devices: Sequence[str]) -> str:
+    """Return the one of a worker's devices (best first) that work of a queue is for: `auto` is the
+    first, `cuda` the first GPU; any other name is itself."""
+    if queue == "auto":
+        return devices[0]
+    if queue == "cuda":
+        return next(device for device in devices if device.startswith("cuda"))
+    return queue
+
+
+def rooms_of(devices: Sequence[str], memory_bytes: Mapping[str, int]) -> dict[str, int]:
+    """Map each queue that such a worker serves to the memory of the device that its work is for; 0:
+    it is not known."""
+    return {
+        queue: memory_bytes.get(device_of(queue, devices), 0) for queue in queues_served(devices)
+    }
 
 
 def wake_lists(devices: Sequence[str]) -> list[str]:
@@ -131,11 +150,25 @@ def decode_segments(text: bytes) -> tuple[Segment, ...]:
 
 
 def encode_worker(info: WorkerInfo) -> bytes:
-    return orjson.dumps(info)
+    """Write a worker's report, but for the memory of its devices, which an API of an earlier
+    version would not understand in it."""
+    known = asdict(info)
+    del known["memory_bytes"]
+    return orjson.dumps(known)
 
 
-def decode_worker(text: bytes) -> WorkerInfo:
+def encode_memory(info: WorkerInfo) -> bytes:
+    """Write the memory of a worker's devices, and that which each of its queues has: a job that is
+    too large for one worker is left to another by it."""
+    rooms = rooms_of(info.devices, info.memory_bytes)
+    kind = worker_kind(info.devices)
+    return orjson.dumps({"kind": kind, "devices": info.memory_bytes, "queues": rooms})
+
+
+def decode_worker(text: bytes, memory: bytes | None) -> WorkerInfo:
+    """Read a worker's report, and what `encode_memory` wrote; None: it wrote nothing."""
     found = orjson.loads(text)
+    found["memory_bytes"] = orjson.loads(memory)["devices"] if memory else {}
     return WorkerInfo(
         **{**found, "devices": tuple(found["devices"]), "queues": tuple(found["queues"])}
     )

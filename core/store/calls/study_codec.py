@@ -16,6 +16,7 @@ from core.store.calls.codec import (
     dumps,
     encode_new,
     format_of,
+    need_in,
     new_record,
     place_of,
 )
@@ -68,6 +69,7 @@ def decode_claim(task: Fields, study: Fields) -> TaskClaim:
         ),
         int(task["token"]),
         int(task["attempts"]),
+        need_in(study),
     )
 
 

@@ -1,4 +1,5 @@
--- ARGV: worker, lease in ms, its kind ('gpu' or 'cpu'), queue ...
+-- ARGV: worker, lease in ms, its kind ('gpu' or 'cpu'), queue, memory of the device that it is for
+-- (0: not known) ...
 -- -> 'job', record | 'task', record, its study's record | 'none' | 'newer', the store's format
 -- A place sorts by priority, then by age; what may be claimed stands in one queue only.
 local newer = newer_format()
@@ -28,20 +29,27 @@ for _, place in ipairs(redis.call('ZRANGE', queue_key('any'), 0, 99)) do
 end
 
 local queues = {}
-for i = 4, #ARGV do
+-- How many of a queue's first places are left to larger workers; at most 1000 are looked at.
+local left, room = {}, {}
+for i = 4, #ARGV, 2 do
   local wanted = WANTED[ARGV[i]]
-  if not wanted or wanted == ARGV[3] or not takes_work(wanted) then queues[#queues + 1] = ARGV[i] end
+  if not wanted or wanted == ARGV[3] or not takes_work(wanted) then
+    queues[#queues + 1] = ARGV[i]
+    left[ARGV[i]], room[ARGV[i]] = 0, tonumber(ARGV[i + 1])
+  end
 end
 while true do
   local best, queue
   for _, each in ipairs(queues) do
-    local place = redis.call('ZRANGE', queue_key(each), 0, 0)[1]
+    local place = left[each] < 1000 and redis.call('ZRANGE', queue_key(each), left[each], left[each])[1]
     if place and (not best or place < best) then best, queue = place, each end
   end
   if not best then return {'none'} end
 
   local id = string.match(best, '[^:]+$')
-  if move(id, 'running') then
+  if is_left_to_larger(id, queue, room[queue]) then
+    left[queue] = left[queue] + 1
+  elseif move(id, 'running') then
     local number = redis.call('HINCRBY', job_key(id), 'attempts', 1)
     local stamp = timestamp()
     redis.call('HINCRBY', job_key(id), 'token', 1)
@@ -69,6 +77,7 @@ while true do
     local record = redis.call('HGETALL', job_key(id))
     if study then return {'task', record, redis.call('HGETALL', job_key(study))} end
     return {'job', record}
+  else
+    redis.call('ZREM', queue_key(queue), best)  -- no queued job stands behind this entry
   end
-  redis.call('ZREM', queue_key(queue), best)  -- no queued job stands behind this entry
 end

@@ -188,9 +188,38 @@ local function withdraw(worker, but)
   end
 end
 
+-- The most memory that a worker has for what waits in a queue: of the kind that it is left to while
+-- one of that kind takes work, else of all.
+local most_memory = {}
+local function largest_memory(queue)
+  if not most_memory[queue] then
+    local wanted, found = WANTED[queue], 0
+    if wanted and not takes_work(wanted) then wanted = nil end
+    for _, name in ipairs(redis.call('ZRANGEBYSCORE', NS .. 'workers:until', '(' .. now_ms(), '+inf')) do
+      local text = redis.call('HGET', NS .. 'workers:memory', name)
+      local known = text and cjson.decode(text)
+      if known and (not wanted or known.kind == wanted) then
+        found = math.max(found, known.queues[queue] or 0)
+      end
+    end
+    most_memory[queue] = found
+  end
+  return most_memory[queue]
+end
+
+-- Whether a job or task does not fit, by its estimate, into so much memory (0: not known), and
+-- another worker has more. A plan takes none.
+local function is_left_to_larger(id, queue, bytes)
+  if bytes == 0 then return false end
+  local need = tonumber(field(study_of(id) or id, 'need') or 0)
+  if need <= bytes or is_task(id) and field(id, 'kind') == 'plan' then return false end
+  return largest_memory(queue) > bytes
+end
+
 -- Take a worker that is gone off the list.
 local function forget(worker)
   redis.call('HDEL', NS .. 'workers', worker)
+  redis.call('HDEL', NS .. 'workers:memory', worker)
   redis.call('ZREM', NS .. 'workers:until', worker)
   withdraw(worker)
 end

@@ -1,6 +1,9 @@
--- -> descriptions of the workers that are not gone, by name
+-- -> description of each worker that is not gone, by name, and the memory of its devices or false
 local names = redis.call('ZRANGEBYSCORE', NS .. 'workers:until', '(' .. now_ms(), '+inf')
 table.sort(names)
 local out = {}
-for i, name in ipairs(names) do out[i] = redis.call('HGET', NS .. 'workers', name) end
+for _, name in ipairs(names) do
+  out[#out + 1] = redis.call('HGET', NS .. 'workers', name)
+  out[#out + 1] = redis.call('HGET', NS .. 'workers:memory', name)
+end
 return out

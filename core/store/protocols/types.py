@@ -35,6 +35,8 @@ class NewWork:
     """Parent of the spans of its attempts: that request's span, or its caller's."""
     datasets: tuple[str, ...] = ()
     """Ids of the data sets that it uses."""
+    memory_bytes: int = 0
+    """Memory that the job, or the study's largest run by itself, takes by its estimate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,12 +200,14 @@ class LogPage:
 
 @dataclass(frozen=True)
 class TaskClaim:
-    """A task that this worker holds: `token` fences all its writes, `attempt` counts the claims."""
+    """A task that this worker holds: `token` fences all its writes, `attempt` counts the claims,
+    `memory_bytes` as of `Claim`."""
 
     study: StudyRecord
     task: TaskRecord
     token: int
     attempt: int
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -269,6 +273,8 @@ class WorkerInfo:
     last_heartbeat: str
     started_at: str
     pid: int
+    memory_bytes: dict[str, int] = field(default_factory=dict)
+    """All the memory of each device of which it is known."""
 
 
 @dataclass(frozen=True)
@@ -339,13 +345,15 @@ class ServiceState:
 class Claim:
     """A job that this worker holds: `token` fences all its writes.
 
-    `attempt` is the attempt's number; `layouts` those of the job's histories.
+    `attempt` is the attempt's number; `layouts` those of the job's histories; `memory_bytes` as of
+    `NewWork`, 0 where it is little or not known.
     """
 
     job: JobRecord
     token: int
     attempt: int
     layouts: dict[HistoryKind, HistoryLayout] = field(default_factory=dict)
+    memory_bytes: int = 0
 
 
 Wanted = Literal["running", "pausing", "cancelling"]

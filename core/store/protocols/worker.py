@@ -62,14 +62,20 @@ class WorkerStore(Protocol):
     def studies(self) -> "WorkerStudies": ...
 
     def claim_next(
-        self, worker: str, devices: Sequence[str], lease_s: float
+        self,
+        worker: str,
+        devices: Sequence[str],
+        lease_s: float,
+        memory_bytes: Mapping[str, int] = ...,
     ) -> Claim | TaskClaim | None:
         """Take the queued job or task of a study of highest priority, oldest first, that one of
         `devices` can run (`cpu`, `cuda:0`, …): queued → running, token + 1, a new attempt, a lease
         by Redis's clock.
 
         What asks for `auto` is left to workers with a GPU, and what asks for `cpu` to those
-        without, as long as one of them takes work (`report_worker`).
+        without, as long as one of them takes work (`report_worker`). What does not fit, by its
+        estimate, into the memory of its device (`memory_bytes`: by device, where it is known) is
+        left to a worker that has reported more.
 
         Raises `NewerFormatError` once a newer version has opened the store."""
         ...

@@ -203,7 +203,8 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
                 raise
 
     async def workers(self) -> Sequence[WorkerInfo]:
-        return [decode_worker(text) for text in await self._link.call(call_script("workers"))]
+        found = await self._link.call(call_script("workers"))
+        return [decode_worker(*each) for each in zip(found[::2], found[1::2], strict=True)]
 
     async def totals(self) -> Totals:
         return totals_in(await self._link.call(totals_call()), utc_now().timestamp())

@@ -1,18 +1,20 @@
 """A worker's store on Redis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, cast
 
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status
 from core.specs.base import Json
 from core.store.calls import jobs as job_calls
-from core.store.calls.codec import dumps, encode_updates, fields_of
+from core.store.calls.codec import dumps, encode_updates, fields_of, need_in
 from core.store.calls.datasets import INTERRUPTED
 from core.store.calls.job_codec import (
     decode_job,
     decode_layouts,
+    encode_memory,
     encode_worker,
-    queues_served,
+    rooms_of,
     wake_lists,
     worker_kind,
 )
@@ -40,6 +42,7 @@ from core.studies import study_of
 
 REAP_BATCH: Final = 100
 LONGEST_LEASE_S: Final = 1e9
+NO_SIZES: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class RedisStore:
@@ -64,9 +67,14 @@ class RedisStore:
         return JOBS.record_in(self._link.call(JOBS.read(self._link.key(), job_id)), job_id)
 
     def claim_next(
-        self, worker: str, devices: Sequence[str], lease_s: float
+        self,
+        worker: str,
+        devices: Sequence[str],
+        lease_s: float,
+        memory_bytes: Mapping[str, int] = NO_SIZES,
     ) -> Claim | TaskClaim | None:
-        kind, queues = worker_kind(devices), queues_served(devices)
+        kind, rooms = worker_kind(devices), rooms_of(devices, memory_bytes)
+        queues = [word for queue, room in rooms.items() for word in (queue, room)]
         match self._link.call(call_script("claim", worker, _ms(lease_s), kind, *queues)):
             case [b"job", record]:
                 fields = fields_of(record)
@@ -75,6 +83,7 @@ class RedisStore:
                     int(fields["token"]),
                     int(fields["attempts"]),
                     decode_layouts(fields),
+                    need_in(fields),
                 )
             case [b"task", task, study]:
                 return decode_claim(fields_of(task), fields_of(study))
@@ -227,7 +236,7 @@ class RedisStore:
 
     def report_worker(self, info: WorkerInfo, ttl_s: float, *, takes_work: bool = True) -> None:
         kind = worker_kind(info.devices) if takes_work else ""
-        words = (info.name, encode_worker(info), _ms(ttl_s), kind)
+        words = (info.name, encode_worker(info), _ms(ttl_s), kind, encode_memory(info))
         self._link.call(call_script("report_worker", *words))
 
     def forget_worker(self, name: str) -> None:

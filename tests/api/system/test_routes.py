@@ -51,6 +51,7 @@ def info(name: str, started_at: str, current_job: str | None = None) -> WorkerIn
         last_heartbeat="2026-11-22T10:00:09.000000Z",
         started_at=started_at,
         pid=7,
+        memory_bytes={"cuda:0": 80 * 2**30},
     )
 
 
@@ -69,6 +70,7 @@ def test_workers_are_listed_newest_first_in_pages(api: Api) -> None:
         "last_heartbeat": "2026-11-22T10:00:09.000000Z",
         "started_at": "2026-11-22T10:00:02.000000Z",
         "pid": 7,
+        "memory_bytes": {"cuda:0": 80 * 2**30},
     }
     rest = api.get("/v1/workers", limit=2, after=page["next_cursor"])
     assert [worker["name"] for worker in rest["data"]] == ["a"]

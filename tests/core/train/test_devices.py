@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.errors import JobFailure
-from core.train.devices import available, exact_kernels, pick_device
+from core.train.devices import available, exact_kernels, pick_device, total_memory
 
 
 def test_the_cpu_is_always_there_and_last() -> None:
@@ -79,3 +79,22 @@ def test_memory_that_a_step_frees_serves_the_next_step() -> None:
 
     # Pages of 4 KiB: 15 steps of 64 MiB are 245,760 of them, where nothing is kept.
     assert faults("kept") < 1000 < faults("given back")
+
+
+def test_the_only_gpu_that_a_trainer_sees_keeps_the_name_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("THALWEG_OWN_GPU", "cuda:3")
+    assert available() == ("cuda:3", "cpu")
+    for wanted in ("cuda:3", "cuda", "auto"):
+        assert pick_device(wanted) == torch.device("cuda:0")
+    assert pick_device("cpu") == torch.device("cpu")
+    with pytest.raises(JobFailure, match="no device 'cuda:0'"):
+        pick_device("cuda:0")
+
+
+def test_the_memory_of_the_machine_is_told() -> None:
+    told = total_memory("cpu")
+    assert told is not None
+    assert 2**26 < told <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

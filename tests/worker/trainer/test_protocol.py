@@ -160,6 +160,10 @@ OF_BEFORE: list[tuple[Request | Report, str]] = [
     (HandOver(5), '{"run":5,"type":"hand_over"}'),
     (Ready(["cuda:0", "cpu"]), '{"devices":["cuda:0","cpu"],"type":"ready"}'),
     (
+        Ready(["cuda:0", "cpu"], [85_000_000_000, 0]),
+        '{"devices":["cuda:0","cpu"],"memory_bytes":[85000000000,0],"type":"ready"}',
+    ),
+    (
         HistoryRows("train", 3, COLUMNS),
         '{"kind":"train","first_row":3,"type":"rows","columns":[["step",[2]],["x",[2,2]]]}',
     ),
