@@ -74,6 +74,11 @@ TRIALS = {
         "no job is lost, doubled or changed by 500 faults (docs/reliability.md)",
         12,
     ),
+    "fleet": Trial(
+        ("-m", "tests.faults.fleet"),
+        "no attempt and no row is lost by workers that are taken away (docs/reliability.md)",
+        12,
+    ),
     "job-life": Trial(
         ("-m", "tests.e2e.job_life", "--examples", "60"),
         "whatever is called, jobs and studies move along the table (docs/job-life.md)",

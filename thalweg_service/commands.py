@@ -108,11 +108,24 @@ def worker(
             " for one worker the process id."
         ),
     ] = None,
+    max_jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="End after so many jobs and tasks of studies. Left out: never."),
+    ] = None,
+    exit_when_idle: Annotated[
+        float | None,
+        typer.Option(help="End after so many seconds without work. Left out: never."),
+    ] = None,
 ) -> None:
-    """Start workers alone, against THALWEG_REDIS_URL: one, or with --devices one a device."""
+    """Start workers alone, against THALWEG_REDIS_URL: one, or with --devices one a device. With
+    --max-jobs or --exit-when-idle each of them ends by itself, with status 0."""
+    if exit_when_idle is not None and not 0 < exit_when_idle < float("inf"):
+        fail("worker", f"--exit-when-idle {exit_when_idle:g}: give seconds, more than 0")
+    ends = {"--max-jobs": max_jobs, "--exit-when-idle": exit_when_idle}
+    options = [word for name, end in ends.items() if end is not None for word in (name, str(end))]
     if devices is None:
         named = ("--name", name) if name else ()
-        become("worker", "--device", device or "auto", *named)
+        become("worker", "--device", device or "auto", *named, *options)
     if device is not None:
         fail("worker", "give --device or --devices, not both")
     from pydantic import ValidationError
@@ -121,7 +134,7 @@ def worker(
     from thalweg_service import node
 
     try:
-        sys.exit(node.main(devices, name, ()))
+        sys.exit(node.main(devices, name, options))
     except node.NodeError as error:
         fail("worker", str(error))
     except ValidationError as error:

@@ -38,7 +38,7 @@ from worker.heartbeat import Heartbeat
 from worker.janitor import Janitor
 from worker.listener import Listener
 from worker.reconciler import Reconciler
-from worker.runner import Runner, unwritable
+from worker.runner import FOREVER, Runner, Stint, unwritable
 from worker.trainer.client import TrainerClient, TrainerUnavailableError
 from worker.trainer.process import TRAINER, TrainerProcess
 
@@ -102,9 +102,10 @@ def run_worker(
     device: str,
     trainer: Sequence[str] = TRAINER,
     begun: TrainerProcess | None = None,
+    stint: Stint = FOREVER,
 ) -> None:
-    """Work until SIGTERM or SIGINT. Raises `StartError`; also later, once a newer version has
-    opened the store.
+    """Work until SIGTERM or SIGINT, or until the stint is over. Raises `StartError`; also later,
+    once a newer version has opened the store.
 
     Args:
         trainer: the command of the trainer process.
@@ -143,6 +144,7 @@ def run_worker(
             artifacts=artifacts,
             devices=lambda found: choose_devices(device, found),
             tracing=tracing,
+            stint=stint,
         )
         runner.end_process = lambda: os.kill(os.getpid(), signal.SIGTERM)
         _work(settings, store, artifacts, runner, name)
@@ -246,6 +248,8 @@ def main(trainer: Sequence[str] = TRAINER, begun: TrainerProcess | None = None) 
     parser = argparse.ArgumentParser(prog="thalweg worker")
     parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--max-jobs", type=int)
+    parser.add_argument("--exit-when-idle", type=float)
     arguments = parser.parse_args()
     for each in unknown_variables(os.environ):
         sys.stderr.write(f"thalweg worker: {each}\n")
@@ -262,6 +266,7 @@ def main(trainer: Sequence[str] = TRAINER, begun: TrainerProcess | None = None) 
             device=arguments.device,
             trainer=trainer,
             begun=begun,
+            stint=Stint(arguments.max_jobs, arguments.exit_when_idle),
         )
     except StartError as error:
         sys.exit(f"thalweg worker: {error}")

@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import assert_never
+from typing import Final, assert_never
 
 from core.artifacts.base import ArtifactStore
 from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
@@ -35,6 +36,23 @@ _DIAGNOSES_EVERY_S = 1.0
 _WRITE_AGAIN_S = 1.0
 
 
+@dataclass(frozen=True)
+class Stint:
+    """The work after which a worker ends by itself.
+
+    Attributes:
+        max_jobs: number of jobs and of tasks that train; plans and diagnoses, which take
+            milliseconds, are not counted. None: no end.
+        idle_s: seconds in which it has had nothing to do. None: no end.
+    """
+
+    max_jobs: int | None = None
+    idle_s: float | None = None
+
+
+FOREVER: Final = Stint()
+
+
 class Runner:
     """Runs one job or task at a time.
 
@@ -43,12 +61,13 @@ class Runner:
         devices: settles which of the devices that the trainer found this worker uses.
         decide: what a study's plan is.
         tracing: where the spans of attempts go; None: nowhere.
+        stint: when it ends by itself.
 
     Attributes:
         refused: why no more work is claimed; None while it is.
         unwritable: why artifacts cannot be written, for which no work is claimed; None while they
             can.
-        end_process: called once, when work is refused.
+        end_process: called once, when work is refused, or when the stint is over.
     """
 
     def __init__(
@@ -62,8 +81,12 @@ class Runner:
         devices: Callable[[Sequence[str]], tuple[str, ...]],
         decide: Decide = next_round,
         tracing: Tracing | None = None,
+        stint: Stint = FOREVER,
     ) -> None:
         self._store = store
+        self._stint = stint
+        self._num_trained = 0
+        self._idle_since = time.monotonic()
         self._name = name
         self._settings = settings
         self._link = link
@@ -91,6 +114,7 @@ class Runner:
     def start(self, heartbeat: Heartbeat) -> None:
         """Start the trainer and look for work."""
         self._heartbeat = heartbeat
+        self._idle_since = time.monotonic()
         self._thread.start()
 
     @property
@@ -191,8 +215,25 @@ class Runner:
     def _wait_for_work(self) -> bool:
         """Wait until somebody wakes us: True; False once the worker shuts down."""
         with self._cond:
-            self._cond.wait_for(lambda: self._closing or self._asked > self._served)
+            if self._idle_left_s() != 0.0:
+                self._cond.wait_for(
+                    lambda: self._closing or self._asked > self._served, self._idle_left_s()
+                )
+            over = self._idle_left_s() == 0.0 and self._asked == self._served
+        if over and not self._closing:
+            self._end_stint(f"it has had nothing to do for {self._stint.idle_s:g} s")
         return not self._closing
+
+    def _idle_left_s(self) -> float | None:
+        """Return for how long it may still have nothing to do."""
+        if self._stint.idle_s is None:
+            return None
+        return max(0.0, self._idle_since + self._stint.idle_s - time.monotonic())
+
+    def _end_stint(self, why: str) -> None:
+        log.info("%s ends: %s", self._name, why)
+        self.begin_shutdown()
+        self.end_process()
 
     @property
     def _closing(self) -> bool:
@@ -218,8 +259,17 @@ class Runner:
             claim = self._store.claim_next(self._name, self.devices, lease_s, memory)
             if claim is not None:
                 self._work(claim)
+                self._count(claim)
             elif not self._diagnose():
                 return
+
+    def _count(self, claim: Claim | TaskClaim) -> None:
+        self._idle_since = time.monotonic()
+        if isinstance(claim, TaskClaim) and claim.task.kind == "plan":
+            return
+        self._num_trained += 1
+        if self._num_trained == self._stint.max_jobs and not self._closing:
+            self._end_stint(f"it has done {self._num_trained} of {self._stint.max_jobs} jobs")
 
     def _cannot_write(self, error: ArtifactError) -> None:
         if self.unwritable is None:
@@ -237,6 +287,7 @@ class Runner:
         served = wanted in {"auto", *self.devices}
         with self._reachable() as context:
             DiagnosisExecution(claim, context, context.device(wanted if served else "auto")).run()
+        self._idle_since = time.monotonic()
         return True
 
     def _work(self, claim: Claim | TaskClaim) -> None:

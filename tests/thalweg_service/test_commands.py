@@ -173,6 +173,9 @@ def test_a_gpu_that_is_not_there_is_noticed_before_torch_is_imported(device: str
         (("--devices", "all"), "'all' is no device. Give auto (every GPU), or a list"),
         (("--devices", ""), "'' is no device"),
         (("--devices", "cpu", "--device", "cpu"), "give --device or --devices, not both"),
+        (("--exit-when-idle", "nan"), "--exit-when-idle nan: give seconds, more than 0"),
+        (("--exit-when-idle", "0"), "--exit-when-idle 0: give seconds, more than 0"),
+        (("--devices", "cpu", "--exit-when-idle", "inf"), "--exit-when-idle inf: give seconds"),
     ],
 )
 def test_devices_that_cannot_be_given_to_workers_are_told_in_one_line(

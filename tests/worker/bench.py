@@ -28,7 +28,7 @@ from worker.execution.plan import Decide
 from worker.heartbeat import Heartbeat
 from worker.janitor import Janitor
 from worker.reconciler import Reconciler
-from worker.runner import Runner
+from worker.runner import FOREVER, Runner, Stint
 from worker.trainer.client import TrainerClient
 
 T = TypeVar("T")
@@ -84,6 +84,7 @@ class InProcessWorker:
         *,
         devices: Sequence[str] | None = None,
         trainer: Sequence[str] = FAKE,
+        stint: Stint = FOREVER,
     ) -> None:
         self.link = TrainerClient(command=trainer)
         self.artifacts = open_artifacts(settings.artifacts_location)
@@ -95,7 +96,11 @@ class InProcessWorker:
             artifacts=self.artifacts,
             devices=tuple if devices is None else lambda found: tuple(devices),
             decide=decide,
+            stint=stint,
         )
+        self.ended = Event()
+        """Set when it would end its process."""
+        self.runner.end_process = self.ended.set
         self.heartbeat = Heartbeat(
             store,
             name,
@@ -162,13 +167,20 @@ class Bench:
         *,
         devices: Sequence[str] | None = None,
         trainer: Sequence[str] = FAKE,
+        stint: Stint = FOREVER,
         **changes: Any,
     ) -> InProcessWorker:
         """Start a worker. `devices`: what it says to have (None: what its trainer finds)."""
         settings = self.settings.model_copy(update=changes)
         name = f"worker-{len(self.workers)}"
         worker = InProcessWorker(
-            name, self.store, settings, self.decide, devices=devices, trainer=trainer
+            name,
+            self.store,
+            settings,
+            self.decide,
+            devices=devices,
+            trainer=trainer,
+            stint=stint,
         )
         self.workers.append(worker)
         return worker

@@ -80,6 +80,29 @@ def test_messages_too_many_and_for_nothing_do_no_harm(
     assert len(job.attempts) == 1
 
 
+def test_a_worker_of_one_job_ends_with_status_0(bench: Bench) -> None:
+    ids = [bench.submit(Finish(5)) for _ in range(2)]
+    settings = bench.settings
+    program = Path(__file__).with_name("fake_worker.py")
+    command = [sys.executable, "-P", str(program), "--max-jobs", "1", "--exit-when-idle", "60"]
+    ended = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={
+            **os.environ,
+            "THALWEG_REDIS_URL": settings.redis_url,
+            "THALWEG_NAMESPACE": settings.namespace,
+            "THALWEG_ARTIFACTS": settings.artifacts,
+        },
+    )
+    assert ended.returncode == 0
+    assert "ends: it has done 1 of 1 jobs" in ended.stderr
+    assert [bench.get(id_).status for id_ in ids] == ["succeeded", "queued"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_end_it_hands_over_the_job_and_leaves_in_good_order(
     bench: Bench, process: subprocess.Popen[str], number: signal.Signals

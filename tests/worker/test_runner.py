@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +15,8 @@ from core.store.protocols.types import Claim, WorkerInfo
 from core.store.redis import AsyncRedisStore
 from tests.worker.bench import Bench, there
 from tests.worker.scenarios import Deaf, Die, Fail, Fault, Finish, Wait
+from tests.worker.study_bench import StudyBench
+from worker.runner import Stint
 
 
 def ends(bench: Bench, job_id: str) -> list[str | None]:
@@ -232,3 +235,51 @@ def test_work_is_not_left_to_a_worker_whose_trainer_does_not_start(bench: Bench)
     job_id = bench.submit(Finish(2))
     assert bench.until_status(job_id, "succeeded").attempts[0].worker == "worker-1"
     assert not broken.runner.takes_work
+
+
+def test_a_worker_of_so_many_jobs_ends_after_them_and_leaves_the_rest(bench: Bench) -> None:
+    ids = [bench.submit(Finish(5)) for _ in range(3)]
+    worker = bench.worker(stint=Stint(max_jobs=2))
+    assert worker.ended.wait(10)
+    worker.runner.stop()
+    assert [bench.get(id_).status for id_ in ids] == ["succeeded", "succeeded", "queued"]
+    assert not bench.get(ids[2]).attempts
+
+
+def test_a_job_that_fails_is_one_of_them_and_a_plan_is_not(bench: Bench) -> None:
+    studies = StudyBench(bench)
+    study_id = studies.submit(Finish(5), [[0], [1]])
+    worker = bench.worker(stint=Stint(max_jobs=2))
+    studies.until_status(study_id, "running")
+    assert worker.ended.wait(10)
+    worker.runner.stop()
+    assert [run.status for run in studies.runs(study_id)] == ["succeeded", "succeeded"]
+    bench.submit(Fail("data"))
+    assert bench.worker(stint=Stint(max_jobs=1)).ended.wait(10)
+
+
+@pytest.mark.parametrize("waiting", ["nothing", "what it cannot do"])
+def test_a_worker_without_work_ends_when_it_has_been_so_for_its_time(
+    bench: Bench, waiting: str
+) -> None:
+    """Whatever wakes it meanwhile: what waits for another wakes it all the time."""
+    if waiting != "nothing":
+        bench.submit(Finish(5), device="cuda")
+    worker = bench.worker(stint=Stint(idle_s=1.5), devices=("cpu",))
+    job_id = bench.submit(Finish(5))
+    bench.until_status(job_id, "succeeded")
+    assert not worker.ended.is_set()
+    done = time.monotonic()
+    assert worker.ended.wait(10)
+    assert time.monotonic() - done > 1.0
+    assert not worker.runner.takes_work
+
+
+def test_a_worker_at_work_is_not_idle(bench: Bench) -> None:
+    worker = bench.worker(stint=Stint(idle_s=0.5))
+    job_id = bench.submit(Wait())
+    bench.until_status(job_id, "running")
+    assert not worker.ended.wait(1.0)
+    bench.cancel(job_id)
+    assert worker.ended.wait(10)
+    assert bench.get(job_id).status == "cancelled"

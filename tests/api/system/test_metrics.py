@@ -251,6 +251,18 @@ def test_the_dashboard_names_only_metrics_that_exist(api: Api) -> None:
     assert asked <= names_in(everything(api))
 
 
+def test_what_scales_a_fleet_finds_one_value_for_each_of_its_triggers(api: Api) -> None:
+    """`valueLocation` is a selector as Prometheus writes it; it must choose one sample, also of a
+    service that has nothing to do."""
+    texts = [path.read_text() for path in (ROOT / "deploy" / "kubernetes").rglob("*.yaml")]
+    places = {place for text in texts for place in re.findall("valueLocation: '(.*)'", text)}
+    assert len(places) == 8
+    for text in (api.http.get("/metrics").text, everything(api)):
+        lines = text.splitlines()
+        for place in places:
+            assert len([line for line in lines if line.startswith(f"{place} ")]) == 1, place
+
+
 def test_the_operators_page_lists_every_metric(api: Api) -> None:
     page = (ROOT / "docs" / "operators.md").read_text("utf-8")
     rows = re.findall(r"^\| (`thalweg_[^|]+)\|", page, re.MULTILINE)
