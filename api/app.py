@@ -33,7 +33,7 @@ from api.studies import runs as study_runs
 from api.system import catalog, docs, usage
 from api.system import routes as system
 from core.artifacts.base import ArtifactStore
-from core.errors import NewerFormatError, StoreUnavailableError
+from core.errors import StoreUnavailableError, UnusableStoreError
 from core.settings import Settings
 from core.specs.validation.limits import Limits
 from core.store.protocols.api import ApiStore
@@ -160,7 +160,7 @@ async def _open_later(app: FastAPI) -> None:
             await app.state.services.store.open()
         except StoreUnavailableError:
             continue
-        except NewerFormatError as error:
+        except UnusableStoreError as error:
             app.state.refusal = str(error)
             os.kill(os.getpid(), signal.SIGTERM)
         return

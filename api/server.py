@@ -10,7 +10,6 @@ import socket
 from types import FrameType
 from typing import Any, Final
 
-import redis
 import uvicorn
 from fastapi import FastAPI
 
@@ -19,7 +18,8 @@ from api.http.log import note
 from api.http.middleware import is_loopback
 from core import log
 from core.artifacts.build import open_artifacts
-from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
+from core.environment import redis_address
+from core.errors import ArtifactError, StoreUnavailableError, UnusableStoreError
 from core.settings import Settings
 from core.store.calls.opening import check_format
 from core.store.redis.keys import RedisKeys
@@ -122,17 +122,17 @@ def refuse_wrong_url(redis_url: str) -> None:
     """Refuse a Redis URL that no server could have; whether a server answers is seen later, and may
     change."""
     try:
-        redis.ConnectionPool.from_url(redis_url)
-    except ValueError as error:  # redis-py quotes no password in these
+        redis_address.check(redis_url)
+    except ValueError as error:  # no password is quoted in these
         raise CannotServeError(f"THALWEG_REDIS_URL is no address of a Redis: {error}") from error
 
 
 def refuse_newer_store(settings: Settings) -> None:
-    """Refuse a store that this version would misread. A store that is away is checked once it is
-    back."""
+    """Refuse a store that this version would misread, and a server that can be none (a cluster). A
+    store that is away is checked once it is back."""
     try:
         check_format(settings.redis_url, settings.namespace)
-    except NewerFormatError as error:
+    except UnusableStoreError as error:
         raise CannotServeError(str(error)) from error
     except StoreUnavailableError:
         return

@@ -85,7 +85,13 @@ class StoreUnavailableError(ThalwegError):
         self.retry_after_s = retry_after_s
 
 
-class NewerFormatError(ThalwegError):
+class UnusableStoreError(ThalwegError):
+    """The server is there, and this version must not, or cannot, keep anything in it."""
+
+    code = "unusable_store"
+
+
+class NewerFormatError(UnusableStoreError):
     """The store was written by a newer version: this one must not touch it (`core.formats`)."""
 
     code = "newer_format"

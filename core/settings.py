@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.environment import redis_address
 
 PREFIX: Final = "THALWEG_"
 OTHERS: Final = frozenset(
     {"THALWEG_URL", "THALWEG_KEY", "THALWEG_REDIS_MAXMEMORY", "THALWEG_OWN_GPU"}
 )
 """Variables with our prefix that are no settings of the service: of its clients, of the compose
-file, and of `core.gpus`."""
-SECRET: Final = "***"
+file, and of `core.environment.gpus`."""
 _SECRETIVE: Final = frozenset({"redis_url", "artifacts"})
 """Settings in which people write passwords and keys: their values are not quoted."""
 
@@ -37,37 +37,8 @@ def _location(text: str) -> str:
 
 def _redis_url(text: str) -> str:
     """Check the address of a server. Its mistakes quote nothing of it: it may hold a password."""
-    parts = _parts_of(text)
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("begin the address with redis://, rediss:// or unix://")
-    user, _, place = parts.netloc.rpartition("@")
-    of_unix = parts.scheme == "unix"
-    rest = parts.query if of_unix and not place else parts.path + parts.query
-    odd = re.search(r"@|%(?![0-9A-Fa-f]{2})", user) or re.search(r"\s", text)
-    if odd or "@" in rest or parts.fragment:
-        raise ValueError(
-            "a user name or password in it must be percent-encoded: @ as %40, : as %3A, / as %2F,"
-            " ? as %3F, # as %23, % as %25, as in redis://user:p%40ss@host:6379/0"
-        )
-    if {"password", "username"} & {name for name, _ in parse_qsl(parts.query)}:
-        raise ValueError("put user and password before the host: redis://user:password@host:6379/0")
-    if of_unix and (place or parts.path in {"", "/"}):
-        raise ValueError("name the socket by its whole path: unix:///run/redis.sock")
-    if not of_unix and re.fullmatch(r"/?\d*", parts.path) is None:
-        raise ValueError("what follows the port is the number of a database: redis://host:6379/0")
+    redis_address.parse(text)
     return text
-
-
-def _parts_of(text: str) -> SplitResult:
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:  # its message quotes a part of the address
-        raise ValueError(
-            "it is no address of the form redis://user:password@host:6379/0, with a port from 0 to"
-            " 65535; a password must be percent-encoded"
-        ) from None
-    return parts
 
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?(:\d{1,5})?")
@@ -131,8 +102,9 @@ class Settings(BaseSettings):
     )
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
-    """`redis://`, `rediss://` or `unix://` address of the store and the broker; a password in it is
-    percent-encoded."""
+    """Address of the store and the broker: `redis://`, `rediss://` (TLS), `unix://`, or behind
+    Sentinels `redis+sentinel://host:26379,host:26379/service/0` (`rediss+sentinel://`); a password
+    in it is percent-encoded."""
     namespace: str = "thalweg"
     """Prefix of every key in Redis."""
     artifacts: Annotated[str, AfterValidator(_location)] = "./thalweg-artifacts"
@@ -247,14 +219,13 @@ class Settings(BaseSettings):
     @property
     def redis_address(self) -> str:
         """The `redis_url` without user and password: for messages and logs."""
-        parts = urlsplit(self.redis_url)
-        return self.redis_url.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
+        return redis_address.without_login(self.redis_url)
 
     def shown(self, name: str) -> str:
         """Write a setting's value as its variable has it, a password left out."""
         value = getattr(self, name)
-        if name == "redis_url" and (password := urlsplit(self.redis_url).password):
-            return self.redis_url.replace(f":{password}@", f":{SECRET}@", 1)
+        if name == "redis_url":
+            return redis_address.shown(self.redis_url)
         return "" if value is None else str(value)
 
 

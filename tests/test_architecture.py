@@ -32,8 +32,7 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     "api": TORCH | TRAIN | {"thalweg", "thalweg_service", "worker"},
     "worker": WEB | TORCH | TRAIN | {"api", "thalweg", "thalweg_service"},
     "core": WEB | QUEUE | {"api", "thalweg", "thalweg_service", "worker"},
-    # `thalweg settings` lists the settings; `thalweg keys` writes keys into the store; `core.gpus`
-    # says which worker sees which GPU.
+    # `thalweg settings` lists the settings; `thalweg keys` writes keys into the store.
     "thalweg_service": TORCH
     | TRAIN
     | WEB
@@ -41,7 +40,14 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     | {"api", "thalweg", "worker"}
     | (
         PARTS_OF_CORE
-        - {"core.artifacts", "core.errors", "core.gpus", "core.ids", "core.keys", "core.settings"}
+        - {
+            "core.artifacts",
+            "core.environment",
+            "core.errors",
+            "core.ids",
+            "core.keys",
+            "core.settings",
+        }
     )
     - {"core.store"},
     "client": TORCH

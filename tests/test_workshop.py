@@ -256,7 +256,7 @@ def test_the_gpu_worker_waits_for_its_profile() -> None:
     services = compose()["services"]
     assert services["worker-gpu"]["profiles"] == ["gpu"]
     assert services["worker-gpu"]["command"][-2:] == ["--devices", "auto"]
-    # With it `auto` never means the CPU (`core.gpus.parts_of`).
+    # With it `auto` never means the CPU (`core.environment.gpus.parts_of`).
     assert services["worker-gpu"]["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
     [device] = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert "gpu" in device["capabilities"]

@@ -8,6 +8,7 @@ from typing import Final
 
 import redis
 
+from core.environment import redis_address
 from core.settings import Settings
 from thalweg_service.child_process import Part
 
@@ -54,7 +55,7 @@ class Crew:
         key = Settings().lost_workers_key
         with (
             contextlib.suppress(redis.RedisError, OSError),
-            redis.Redis.from_url(
+            redis_address.client(
                 self._redis_url(),
                 socket_connect_timeout=_REPORT_WITHIN_S,
                 socket_timeout=_REPORT_WITHIN_S,

@@ -24,6 +24,8 @@ from typing import Any, Final, Literal
 import httpx2
 import redis
 
+from core.environment import redis_address
+
 Status = Literal["ok", "warning", "failed", "skipped"]
 
 OLDEST_SERVER: Final = (6, 2)
@@ -164,12 +166,21 @@ def look_at_store(redis_url: str | None) -> Iterator[Check]:
         words = "THALWEG_REDIS_URL is not set; /readyz tells whether the service reaches its store"
         yield Check("store", "skipped", words)
         return
-    server = redis.Redis.from_url(redis_url, socket_timeout=5.0, socket_connect_timeout=5.0)
+    try:
+        redis_address.check(redis_url)
+    except ValueError as error:
+        yield Check("store", "failed", f"THALWEG_REDIS_URL is no address of a Redis: {error}")
+        return
+    server = redis_address.client(redis_url, socket_timeout=5.0, socket_connect_timeout=5.0)
     with server:
         try:
             began = time.perf_counter()
             server.ping()
             words = f"answers within {1000 * (time.perf_counter() - began):.1f} ms"
+            mode = redis_address.mode_in(server.execute_command("HELLO"))
+            if (why := redis_address.wrong_mode(mode)) is not None:
+                yield Check("store", "failed", why)
+                return
             yield Check("store", "ok", words)
             yield _asked("store version", lambda: _version_of(server))
             yield _asked("store durability", lambda: _durability_of(server))
@@ -194,8 +205,6 @@ def _version_of(server: Any) -> tuple[Status, str]:
     numbers = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
     if numbers < OLDEST_SERVER:
         return "failed", f"{found}; Thalweg needs Redis 6.2 or newer, or Valkey"
-    if info.get("redis_mode") == "cluster":
-        return "failed", f"{found} runs as a cluster; Thalweg needs one server (with replicas)"
     return "ok", found
 
 

@@ -1,7 +1,7 @@
 """`thalweg worker --devices …`: a worker for each device of a machine, under one supervisor.
 
 Each worker sees its own GPU and no other; in records the GPU has the name that it has on the
-machine (`core.gpus`).
+machine (`core.environment.gpus`).
 """
 
 import os
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from core.gpus import asks_for_gpus, missing_gpu, own_only, parts_of
+from core.environment.gpus import asks_for_gpus, missing_gpu, own_only, parts_of
 from core.settings import Settings, unknown_variables
 from thalweg_service.child_process import Part, Stopped, stopping_ignored, woken
 from thalweg_service.crew import APART_S, Crew

@@ -20,6 +20,7 @@ from typing import Any, Final, TextIO, cast
 
 import redis
 
+from core.environment import redis_address
 from core.settings import Settings, unknown_variables
 from thalweg_service.child_process import Backoff, Part, Stopped, stopping_ignored, woken
 from thalweg_service.crew import APART_S, Crew
@@ -175,11 +176,15 @@ class Supervisor:
         """Return the address of Redis: THALWEG_REDIS_URL, or that of a server of our own, which is
         started."""
         if url := os.environ.get("THALWEG_REDIS_URL"):
+            Settings(redis_url=url)  # a mistaken address is told as such
             try:
-                with redis.Redis.from_url(
+                redis_address.check(url)
+                with redis_address.client(
                     url, socket_connect_timeout=3.0, socket_timeout=3.0
                 ) as it:
-                    it.ping()
+                    mode = redis_address.mode_in(it.execute_command("HELLO"))
+                if (why := redis_address.wrong_mode(mode)) is not None:
+                    raise StartError(why)
             except (redis.RedisError, ValueError, OSError) as error:
                 address = Settings(redis_url=url).redis_address
                 raise StartError(
@@ -252,7 +257,7 @@ class Supervisor:
         are keys."""
         key = Settings().workers_key
         try:
-            with redis.Redis.from_url(self._redis_url, socket_timeout=_LOOK_WITHIN_S) as client:
+            with redis_address.client(self._redis_url, socket_timeout=_LOOK_WITHIN_S) as client:
                 seconds, micros = cast("tuple[int, int]", client.time())
                 now_ms = 1000 * seconds + micros // 1000
                 alive: Any = client.zrangebyscore(f"{key}:until", f"({now_ms}", "+inf")

@@ -16,7 +16,7 @@ if __name__ == "__main__":
 
             check(kind)
         case arguments:
-            from core.gpus import missing_gpu
+            from core.environment.gpus import missing_gpu
             from worker.trainer.process import start_trainer
 
             begun = None

@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-import redis
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from pydantic import ValidationError
@@ -26,8 +25,9 @@ from pydantic import ValidationError
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.broker import QUEUE, TASK, celery_config
-from core.errors import ArtifactError, NewerFormatError, StoreUnavailableError
-from core.gpus import missing_gpu
+from core.environment import redis_address
+from core.environment.gpus import missing_gpu
+from core.errors import ArtifactError, StoreUnavailableError, UnusableStoreError
 from core.log import configure
 from core.settings import Settings, setting_mistakes, unknown_variables
 from core.store.protocols.worker import WorkerStore
@@ -120,8 +120,8 @@ def run_worker(
     except ArtifactError as error:
         raise StartError(f"{unwritable(error)} Look at THALWEG_ARTIFACTS and its owner.") from error
     try:
-        redis.ConnectionPool.from_url(settings.redis_url)
-    except ValueError as error:  # an option in it; the rest of it has been checked
+        redis_address.check(settings.redis_url)
+    except ValueError as error:  # an option or a file in it; the rest of it has been checked
         raise StartError(f"THALWEG_REDIS_URL is no address of a Redis: {error}") from error
     store = RedisStore(settings.redis_url, settings.namespace)
     link = TrainerClient(command=trainer, begun=begun, device=device)
@@ -133,7 +133,7 @@ def run_worker(
             link.start()
         except StoreUnavailableError as error:
             raise StartError(f"No Redis at {settings.redis_address}: {error}") from error
-        except (NewerFormatError, TrainerUnavailableError) as error:
+        except (UnusableStoreError, TrainerUnavailableError) as error:
             raise StartError(str(error)) from error
         choose_devices(device, link.devices)
         runner = Runner(

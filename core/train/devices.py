@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 import torch.utils.deterministic
 
-from core import gpus
+from core.environment import gpus
 from core.errors import JobFailure
 from core.specs.sizes.cost import num_threads
 from core.train.determinism import set_deterministic

@@ -6,7 +6,7 @@ import resource
 import sys
 from typing import Final
 
-from core.gpus import for_torch
+from core.environment.gpus import for_torch
 
 _RESET_PEAK: Final = b"5"
 """The word with which `clear_refs` makes the peak the present size (proc(5))."""

@@ -1,4 +1,4 @@
-"""The broker's address and options, as kombu understands them."""
+"""The broker's options, as kombu understands them."""
 
 import shutil
 import tempfile
@@ -9,22 +9,9 @@ import pytest
 import redis
 from celery import Celery
 
-from core.broker import QUEUE, TASK, broker_url, celery_config
+from core.broker import QUEUE, TASK, celery_config
 from core.settings import Settings
 from thalweg_service.embedded_redis import EmbeddedServer
-
-
-@pytest.mark.parametrize(
-    ("redis_url", "wanted"),
-    [
-        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
-        ("rediss://u:p@host:1/2", "rediss://u:p@host:1/2"),
-        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock"),
-        ("unix:///a%20b/redis.sock?db=3", "redis+socket:///a%20b/redis.sock?virtual_host=3"),
-    ],
-)
-def test_an_address_is_written_as_kombu_wants_it(redis_url: str, wanted: str) -> None:
-    assert broker_url(redis_url) == wanted
 
 
 @pytest.fixture

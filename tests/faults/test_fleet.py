@@ -13,7 +13,7 @@ from tests.faults.fleet import run_trial
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
 def test_workers_that_are_taken_away_cost_no_attempt_and_no_row(tmp_path: Path) -> None:
     found = run_trial(
-        tmp_path, seed=7, seconds=6.0, gap_s=(0.5, 1.5), workers=2, templates=["function"]
+        tmp_path, seed=7, seconds=4.0, gap_s=(0.5, 1.5), workers=2, templates=["function"]
     )
     assert found.complaints == []
     assert found.ends["handed_over"] >= 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.gpus import missing_gpu
+from core.environment.gpus import missing_gpu
 from core.settings import Settings
 
 LISTED_WITHOUT_TORCH = """

@@ -9,8 +9,8 @@ from typing import Any, NoReturn, assert_never
 
 import numpy as np
 
+from core.environment.gpus import VISIBLE, names
 from core.errors import ArtifactError, JobFailure
-from core.gpus import VISIBLE, names
 from core.jobs import Outcome
 from core.messages import (
     Ending,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from core.gpus import own_only
+from core.environment.gpus import own_only
 
 # Started by its file's path: a command line with ` worker` in it is taken for a worker's, and a
 # trainer is none.

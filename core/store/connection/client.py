@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
+from core.environment import redis_address
 from core.errors import THE_STORE, StoreUnavailableError
 from core.formats import STORE
 from core.jobs import HELD, MOST_ENTRIES, MOVES, TERMINAL
@@ -45,9 +46,37 @@ _REFUSALS: Final = {
     ),
     "NOAUTH": "refuses the credentials of THALWEG_REDIS_URL",
     "WRONGPASS": "refuses the credentials of THALWEG_REDIS_URL",
-    "NOPERM": "refuses the credentials of THALWEG_REDIS_URL",
+    "NOPERM": (
+        "forbids its user a command or a key: docs/operators.md lists the rights that are needed"
+    ),
 }
 _CODE: Final = re.compile(rf"\b({'|'.join(_REFUSALS)})\b")
+
+
+_CONNECTIONS: Final = {
+    "CERTIFICATE_VERIFY_FAILED": (
+        "shows a certificate that is not trusted, has run out or is of another name: look at"
+        " ssl_ca_certs and the host in THALWEG_REDIS_URL"
+    ),
+    "CERTIFICATE_REQUIRED|UNKNOWN_CA|BAD_CERTIFICATE|HANDSHAKE_FAILURE|CERTIFICATE_EXPIRED": (
+        "refuses the TLS connection: it may want a certificate that it knows (ssl_certfile and"
+        " ssl_keyfile in THALWEG_REDIS_URL)"
+    ),
+    "Connection closed by server": (
+        "cannot be reached: it closes the connection. Where it does so from the start, it may want"
+        " TLS (rediss://), or a certificate that it knows (ssl_certfile and ssl_keyfile in"
+        " THALWEG_REDIS_URL)"
+    ),
+    "WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE": (
+        "speaks no TLS at this port: begin THALWEG_REDIS_URL with redis://, or name another port"
+    ),
+}
+"""Words of OpenSSL and redis-py, and what they mean for a server."""
+
+
+def _of_a_connection(error: BaseException) -> str | None:
+    text = str(error)
+    return next((words for found, words in _CONNECTIONS.items() if re.search(found, text)), None)
 
 
 def unavailable(error: Exception) -> StoreUnavailableError | None:
@@ -58,6 +87,8 @@ def unavailable(error: Exception) -> StoreUnavailableError | None:
     code = _code_of(error)
     if code is not None:
         return StoreUnavailableError(f"{THE_STORE} {_REFUSALS[code]}.")
+    if (words := _of_a_connection(error)) is not None:
+        return StoreUnavailableError(f"{THE_STORE} {words}.")
     match error:
         case redis.BusyLoadingError():
             return StoreUnavailableError(f"{THE_STORE} {_REFUSALS['LOADING']}.")
@@ -157,7 +188,7 @@ class SyncClient(_Link):
     def client(self) -> Any:
         # Untyped on purpose: redis-py's own types are unions with awaitables.
         retry = Retry(NoBackoff(), 0)
-        return redis.Redis.from_url(self._url, retry=retry, **self._options)
+        return redis_address.client(self._url, retry=retry, **self._options)
 
     def call(self, call: Call) -> Any:
         """Make one call in one round trip (two more when the server does not know the scripts
@@ -217,7 +248,7 @@ class AsyncClient(_Link):
 
     @cached_property
     def client(self) -> Any:
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
+        pool = redis_address.async_pool(
             self._url,
             retry=AsyncRetry(NoBackoff(), 0),
             max_connections=_MAX_CONNECTIONS,

@@ -10,6 +10,8 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from core.environment.redis_address import async_pool
+
 _LATE: Final = 0.1
 """The share of a time-out by which it may come late: so not each answer sets its timer anew."""
 
@@ -27,7 +29,7 @@ class Line:
     def __init__(self, url: str, timeout_s: float, options: dict[str, Any]) -> None:
         # One timer for all commands under way takes the place of redis-py's timeouts.
         plain = options | {"socket_timeout": None, "retry": Retry(NoBackoff(), 0)}
-        self._pool: Any = redis.asyncio.ConnectionPool.from_url(url, **plain)
+        self._pool: Any = async_pool(url, **plain)
         self._timeout_s = timeout_s
         self._opening = asyncio.Lock()
         self._talk: _Talk | None = None

@@ -266,7 +266,7 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
     async def open(self) -> None:
         """Look at the store's format, and note ours where there is none or an older one.
 
-        Raises `NewerFormatError` when this version must not use the store.
+        Raises `UnusableStoreError` when this version must not, or cannot, use the store.
         """
         ...
 

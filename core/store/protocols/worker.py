@@ -229,7 +229,7 @@ class WorkerStore(Protocol):
     def open(self) -> None:
         """Look at the store's format, and note ours where there is none or an older one.
 
-        Raises `NewerFormatError` when this version must not use the store.
+        Raises `UnusableStoreError` when this version must not, or cannot, use the store.
         """
         ...
 

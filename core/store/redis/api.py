@@ -15,7 +15,7 @@ from core.jobs import JobRecord
 from core.store.calls import jobs as job_calls
 from core.store.calls.job_codec import decode_worker
 from core.store.calls.nouns import JOBS
-from core.store.calls.opening import check_opened, open_call
+from core.store.calls.opening import check_mode, check_opened, mode_call, open_call
 from core.store.calls.totals import totals_call, totals_in
 from core.store.connection.client import (
     AsyncClient,
@@ -81,6 +81,7 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
         self._bulk.disconnect()
 
     async def open(self) -> None:
+        check_mode(await self._link.call(mode_call()))
         check_opened(await self._link.call(open_call()))
 
     async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:

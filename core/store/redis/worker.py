@@ -19,7 +19,13 @@ from core.store.calls.job_codec import (
     worker_kind,
 )
 from core.store.calls.nouns import JOBS, record_key
-from core.store.calls.opening import check_opened, open_call, refuse_newer
+from core.store.calls.opening import (
+    check_mode,
+    check_opened,
+    mode_call,
+    open_call,
+    refuse_newer,
+)
 from core.store.calls.study_codec import decode_claim
 from core.store.calls.write import (
     accept,
@@ -61,6 +67,7 @@ class RedisStore:
         self._link.call(command("PING"))
 
     def open(self) -> None:
+        check_mode(self._link.call(mode_call()))
         check_opened(self._link.call(open_call()))
 
     def get(self, job_id: str) -> JobRecord:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.gpus import OWN, VISIBLE, for_torch, names, own_only, parts_of
+from core.environment.gpus import OWN, VISIBLE, for_torch, names, own_only, parts_of
 
 UUID = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"
 MACHINES: dict[str, dict[str, str]] = {
