@@ -54,6 +54,9 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
         "accumulate": 1,
         "threads": None,
     },
+    5: {
+        "problem.data.split": None,
+    },
 }
 """Format of the store -> field that came with it -> what the versions before it did.
 

@@ -58,7 +58,8 @@ class Column:
         values: the distinct values of an `integer` with shape (), sorted, without missing
             ones, where there are at most `MOST_CATEGORIES`; else None.
         counts: the rows of each of `categories` or `values`, or of false and of true; None where
-            there are none of these, and of columns that an earlier version has checked.
+            there are none of these, of columns that an earlier version has checked, and in a stored
+            form, whose header is written first.
     """
 
     name: str

@@ -20,7 +20,7 @@ Codes = NDArray[np.int8]
 
 
 class PartRows(NamedTuple):
-    """The number of rows of each part."""
+    """Numbers of rows of the parts."""
 
     train: int
     eval: int

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ def check(tmp_path: Path) -> Check:
         contents = parse(media_type, path, parse_schema(schema), tmp_path, stored)
         assert contents.num_bytes == stored.stat().st_size
         opened = StoredFile.open(stored)
-        assert opened.contents == contents
+        # The file's own header is written before its rows are counted.
+        columns = tuple(replace(column, counts=None) for column in contents.columns)
+        assert opened.contents == replace(contents, columns=columns)
         return opened
 
     return check
