@@ -29,6 +29,7 @@ from core.compare.jobs import (
     compare,
     goal_of_metric,
     rows_at,
+    test_series,
 )
 from core.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from core.ids import JOB_PREFIX, is_id
@@ -187,6 +188,7 @@ async def _compared(
                 for history in of_job
                 for name, each in history.series.items()
             }
+            series |= test_series(job.result or {})
             return Compared(await _facts(store, job), job.spec, series, curves)
 
     shown = await asyncio.gather(*map(show, jobs, histories))

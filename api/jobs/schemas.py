@@ -49,6 +49,15 @@ class AttemptView(View):
     end: AttemptEnd | None
 
 
+class HeldOutMetrics(View):
+    """Metrics on the rows of the test, measured once, after training, each with the step of its
+    weights."""
+
+    best: dict[str, Number] | None
+    """Metrics of the best weights, by evaluation where there is any; null without a best."""
+    final: dict[str, Number]
+
+
 class Result(View):
     model_config = ConfigDict(extra="allow")
     initial_loss: Number | None = None
@@ -60,6 +69,9 @@ class Result(View):
     train_s: float | None = None
     num_parameters: int | None = None
     eval: dict[str, Number] | None = None
+    test: HeldOutMetrics | None = None
+    """Metrics on the rows that `data.split` holds out for the test; null without any, and of a job
+    that was not at its end: one that failed, or was cancelled while it waited or was paused."""
     solution: dict[str, Number] | list[Number] | None = None
     value: Number | None = None
 

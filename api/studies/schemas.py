@@ -218,6 +218,15 @@ class Reached(View):
     """Kaplan and Meier's estimate of the median."""
 
 
+class MeanHeldOutMetrics(View):
+    """Means over the repeats that came to their end without diverging."""
+
+    num: Counter
+    best: dict[str, Number]
+    """Means of the best weights' metrics."""
+    final: dict[str, Number]
+
+
 class ComparedConfiguration(View):
     """A configuration, its repeats folded; the best comes first."""
 
@@ -241,6 +250,8 @@ class ComparedConfiguration(View):
     survivors: dict[str, Any] | None
     values: list[Number | None]
     """The metric of each repeat, as it was recorded."""
+    test: MeanHeldOutMetrics | None = None
+    """Means of the metrics on the rows of the test; no place follows from them."""
     difference_to_leader: dict[str, Any] | None
     """The difference repeat by repeat: mean, interval, p-value."""
     steps_to_target: Reached | None

@@ -145,6 +145,7 @@ def _rows(table: Table, rankings: Sequence[Ranking], *, targeted: bool) -> list[
     `mean` and `ci95` are None where they would speak for survivors only: where runs diverged or
     failed, or were stopped; `survivors` then has the mean of those that were not. `ci95` is None
     for one value. `values`: the metric as recorded of each repeat, also of runs that count as lost.
+    `test`: what the runs came to on the rows of the test; nothing is ranked by it.
     """
     steps: list[Json | None] = [None] * len(table.numbers)
     seconds = steps
@@ -168,6 +169,7 @@ def _rows(table: Table, rankings: Sequence[Ranking], *, targeted: bool) -> list[
                     **{name: values[row] for name, values in counts.items()},
                     **summary,
                     "values": table.recorded[row],
+                    "test": table.tests[row],
                     "difference_to_leader": difference,
                     "steps_to_target": steps[row],
                     "seconds_to_target": seconds[row],

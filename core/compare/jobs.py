@@ -53,6 +53,28 @@ class Series:
         return cls(final, float(values[at]), int(steps[at]))
 
 
+TEST: Final = "test."
+
+
+def test_series(result: Json) -> dict[str, Series]:
+    """Return the metrics of a result's test: `best` is what the best weights came to, which is not
+    the better of the two."""
+    test = result.get("test")
+    if test is None:
+        return {}
+    best = test["best"] or {}
+    return {
+        f"{TEST}{name}": Series(_float(value), _float(best.get(name)), best.get("step"))
+        for name, value in test["final"].items()
+        if name != "step"
+    }
+
+
+def _float(value: Any) -> Any:
+    """Return a number of a result, whose non-finite ones may be texts."""
+    return None if value is None else float(value)
+
+
 @dataclass(frozen=True)
 class Compared:
     """A job in the comparison.
@@ -60,7 +82,8 @@ class Compared:
     Attributes:
         facts: `id`, `name`, `status`, `outcome`, `verdict`, `num_steps`, `train_s`.
         spec: resolved.
-        series: of each metric that has rows: `loss`, `eval.loss`, `eval.accuracy`, …
+        series: of each metric that has rows: `loss`, `eval.loss`, `eval.accuracy`, …, and of those
+            of the test, `test.loss`, …, which have none: final and best are of these weights.
         curves: of each metric, its values at the places of the common axis; NaN, with `known`
             false, where it has no row yet or none any more.
     """
@@ -91,7 +114,7 @@ class Curve:
 
 def goal_of_metric(name: str, spec: Json) -> Goal:
     """Return whether a metric of a job is to fall (`min`) or to rise (`max`)."""
-    metric = name.removeprefix("eval.")
+    metric = name.removeprefix("eval.").removeprefix("test.")
     if metric == "loss":
         return goal_of_stored(spec)
     return "max" if metric in _RISING else "min"
@@ -142,7 +165,7 @@ def compare(jobs: Sequence[Compared], axis: Floats, *, baseline: str | None, x: 
     base = next((job for job in jobs if job.id == baseline), None)
     names = list(dict.fromkeys(name for job in jobs for name in job.series))
     curves: Json = {"x": axis.tolist()}
-    for name in names:
+    for name in (each for each in names if not each.startswith(TEST)):
         curves[name] = {job.id: job.curves[name].shown for job in jobs if name in job.curves}
     return {
         "jobs": [

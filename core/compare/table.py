@@ -54,6 +54,8 @@ class Table:
         status: num_succeeded, num_diverged, num_failed, num_cancelled, num_stopped, num_pending
             (C,) by name.
         stopped: the first stopped run's `stopped`, of each configuration.
+        tests: the mean of each metric on the rows of the test, over the `VALUED` runs that have it:
+            `{"num", "best", "final"}`, of each configuration; None where none has.
         resolution: step of a metric that is a share of counted rows (the least distance of two of
             its values); 0 for others.
     """
@@ -70,6 +72,7 @@ class Table:
     target_s: Floats
     status: dict[str, Ints]
     stopped: list[Json | None]
+    tests: list[Json | None]
     resolution: float
 
     @property
@@ -94,6 +97,7 @@ def tabulate(study: Json, runs: Sequence[RunRecord]) -> Table:
     state, updates = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     values, seconds, steps, reached = (np.full(shape, np.nan) for _ in range(4))
     status = {name: np.zeros(len(numbers), dtype=np.int64) for name in _STATUS}
+    tests: list[list[Json]] = [[] for _ in numbers]
     for run in runs:
         row, column = place[run.configuration], run.repeat
         params[row] = run.params
@@ -102,6 +106,8 @@ def tabulate(study: Json, runs: Sequence[RunRecord]) -> Table:
         state[row, column] = stands
         if stands is State.VALUED:
             values[row, column] = run.metric
+            if test := (run.result or {}).get("test"):
+                tests[row].append(test)
         updates[row, column] = _updates(run)
         seconds[row, column] = math.nan if run.share_s is None else run.share_s
         if run.target is not None:
@@ -113,8 +119,19 @@ def tabulate(study: Json, runs: Sequence[RunRecord]) -> Table:
     metric = str(study["metric"].get("name"))
     return Table(
         numbers, params, leaves, state, values, recorded, updates, seconds, steps, reached, status,
-        stopped, _resolution(values) if metric in _RATES else 0.0,
+        stopped, list(map(_mean_test, tests)), _resolution(values) if metric in _RATES else 0.0,
     )  # fmt: skip
+
+
+def _mean_test(tests: Sequence[Json]) -> Json | None:
+    if not tests:
+        return None
+    found: Json = {"num": len(tests)}
+    for which in ("best", "final"):
+        each = [test[which] for test in tests if test[which] is not None]
+        names = [name for name in each[0] if name != "step"] if each else []
+        found[which] = {name: sum(test[name] for test in each) / len(each) for name in names}
+    return found
 
 
 _STATUS: Final = (

@@ -104,6 +104,7 @@ def _stopped(run: RunRecord, rank: int, of: int) -> RunRecord:
         "train_s": run.share_s,
         "num_parameters": None,
         "eval": paused.get("eval"),
+        "test": None,
     }
     stopped = {"by": "successive_halving", "step": paused.get("step"), "rank": rank, "of": of}
     return replace(run, status="cancelled", stopped=stopped, paused=None, result=result)

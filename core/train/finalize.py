@@ -22,6 +22,7 @@ def hand_over(parts: RunParts) -> Ending:
     _send_files(parts)
     with parts.descent.at_result_weights():
         result = _result(parts, parts.descent.problem.value(), parts.course.elapsed_s)
+    # The test comes once, at the end: not here.
     return Ending("handed_over", None, result, parts.ledger.best.summary())
 
 
@@ -56,6 +57,7 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     parts.reporter.report(course.step)
 
     parts.emit(PhaseBegun("saving"))
+    test = _test(parts)  # before any file is written of weights that it moves
     if snapshot is not None:
         parts.saver.save_resume(snapshot, course.metrics())
     if best.weights is not None:
@@ -69,7 +71,7 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
         parts.saver.save_model("raw", course.step, raw, {})
     _send_files(parts)
 
-    result = _result(parts, value, train_s)
+    result = _result(parts, value, train_s) | {"test": test}
     return Ending("finished" if finished else "cancelled", outcome, result, best.summary())
 
 
@@ -84,10 +86,31 @@ def _result(parts: RunParts, value: float | None, train_s: float) -> Json:
         "train_s": train_s,
         "num_parameters": problem.num_parameters,
         "eval": ledger.last_evaluation(),
+        "test": None,
     }
     if value is not None:
         result |= {"solution": problem.solution(), "value": value}
     return result
+
+
+def _test(parts: RunParts) -> Json | None:
+    """Measure the final and the best weights on the rows of the test, which nothing else looks at;
+    None without any. The weights that stand now come back to the last bit."""
+    descent, best, step = parts.descent, parts.ledger.best, parts.course.step
+    descent.clear_gradients()
+    measured = descent.problem.evaluate("test")
+    if measured is None:
+        return None
+    final: Json = {"step": step, **measured}
+    if best.weights is None:
+        return {"best": None, "final": final}
+    if best.step == step:
+        return {"best": final, "final": final}
+    held = {name: weight.clone() for name, weight in descent.weights.items()}
+    descent.problem.load_state(dict(zip(descent.weights, best.weights, strict=True)))
+    at_best = descent.problem.evaluate("test")
+    descent.problem.load_state(held)
+    return {"best": {"step": best.step, **(at_best or {})}, "final": final}
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:

@@ -96,3 +96,53 @@ def test_a_study_sweeps_the_columns_of_an_upload(service: Service) -> None:
         assert run["result"]["num_parameters"] == len(names) + 1
         alone = service.run(run["spec"])
         assert alone["result"]["final_loss"] == pytest.approx(run["result"]["final_loss"], rel=1e-9)
+
+
+def test_a_split_by_a_column_is_tested_at_the_end(service: Service) -> None:
+    """Least squares of the training rows, by NumPy, has these errors on the rows of the test."""
+    rows = np.column_stack([np.arange(80) % 5, FEATURES, TARGETS]).tolist()
+    lines = [",".join([str(int(fold)), *map(repr, cells)]) for fold, *cells in rows]
+    data = service.upload(("\n".join(["fold,a,b,c,price", *lines]) + "\n").encode())
+    split = {"kind": "column", "name": "fold", "eval": [3], "test": [4]}
+    body = regression(data)
+    body["problem"]["data"] |= {"split": split, "eval_fraction": None}
+    job = service.run(body)
+    assert job["data"]["num_rows"] == {"train": 48, "eval": 16, "test": 16}
+    assert job["data"]["num_features"] == 3
+    fold = np.arange(80) % 5
+    design = np.column_stack([FEATURES, np.ones(80)])
+    weights, *_ = np.linalg.lstsq(design[fold < 3], TARGETS[fold < 3], rcond=None)
+    errors = np.abs(design @ weights - TARGETS)
+    assert job["result"]["eval"]["mae"] == pytest.approx(errors[fold == 3].mean(), rel=1e-4)
+    test = job["result"]["test"]
+    assert test["final"]["mae"] == pytest.approx(errors[fold == 4].mean(), rel=1e-4)
+    assert test["final"]["step"] == 300
+    assert test["best"]["step"] == job["best"]["step"]
+    again = service.run(job["spec"])
+    assert again["result"]["test"] == test
+
+
+def test_a_study_sweeps_folds_and_tells_of_the_test(service: Service) -> None:
+    data = service.upload(csv())
+    base = regression(data)
+    base["problem"]["data"]["split"] = {"kind": "folds", "num": 4}
+    del base["problem"]["data"]["eval_fraction"]
+    path = study_of(service, base, {"problem.data.split.fold": {"values": [0, 1, 2, 3]}})
+    runs = service.http.get(f"{path}/runs").json()["data"]
+    evaluated = [run["result"]["eval"]["mae"] for run in runs]
+    assert len(set(evaluated)) == 4
+    assert [run["result"]["test"] for run in runs] == [None] * 4
+
+    base["problem"]["data"]["split"] = {"kind": "fraction", "eval": 0.2, "test": 0.2}
+    path = study_of(service, base, {"optimizer.lr": {"values": [0.1, 0.2]}})
+    runs = service.http.get(f"{path}/runs").json()["data"]
+    rows = service.http.get(f"{path}/comparison").json()["configurations"]
+    for row in rows:
+        test = runs[row["configuration"]]["result"]["test"]
+        assert row["test"]["num"] == 1
+        assert row["test"]["final"]["mae"] == test["final"]["mae"]
+        assert row["test"]["best"]["loss"] == test["best"]["loss"]
+    study = {"base": base, "sweep": {}, "metric": {"name": "test.loss"}}
+    reply = service.http.post("/v1/studies", json=study)
+    assert reply.status_code == 422
+    assert "nothing is chosen by it" in reply.text

@@ -99,6 +99,7 @@ def partial_result(
         "train_s": train_s,
         "num_parameters": None,
         "eval": None,
+        "test": None,
     }
 
 

@@ -141,6 +141,10 @@ def jobs(
     session.show([job.data for job in found], rows)
 
 
+def _written(metrics: dict[str, Any] | None) -> str | None:
+    return metrics and ", ".join(f"{name} {value}" for name, value in metrics.items())
+
+
 def show(session: Session, job: JobId) -> None:
     """Show a job."""
     found = find(session, job)
@@ -156,6 +160,7 @@ def show(session: Session, job: JobId) -> None:
         ("loss", latest.get("loss")),
         ("best", f"{best['step']}: {best.get('loss', best.get('value'))}" if best else None),
         ("waiting for", progress.get("waiting_for")),
+        ("test", _written((result.get("test") or {}).get("best"))),
         ("solution", result.get("solution")),
         ("error", (found.error or {}).get("message")),
         ("optimizer", found.spec["optimizer"]["kind"]),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from core.specs.splits.kinds import ColumnSplit, FoldsSplit, FractionSplit, TailSplit
 
 Part = Literal["train", "eval", "test"]
+HeldOut = Literal["eval", "test"]
 PARTS: Final[tuple[Part, ...]] = ("train", "eval", "test")
 TRAIN, EVAL, TEST = range(3)
 """Codes of the parts."""

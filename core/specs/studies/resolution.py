@@ -91,7 +91,9 @@ def _direction(metric: Metric, name: str, facts: StudySummary, faults: FieldErro
 
 def _no_evaluations(name: str, names: tuple[str, ...]) -> str:
     if name.startswith("eval.") and len(names) == 1:
-        return " (an eval metric needs evaluation rows in every run: see data.eval_fraction)"
+        return " (an eval metric needs evaluation rows in every run: see data.split)"
+    if name.startswith("test."):
+        return " (the test is made once, at the end, and nothing is chosen by it)"
     return ""
 
 

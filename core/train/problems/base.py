@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from core.specs.base import Json
+from core.specs.splits.rows import HeldOut
 
 
 # Copying weights into a problem.
@@ -68,10 +69,11 @@ class Problem(Protocol):
         """
         ...
 
-    def evaluate(self) -> dict[str, float] | None:
-        """Return `loss` first, then `accuracy` (classes) or `mae` (values), on the evaluation rows.
+    def evaluate(self, part: HeldOut = "eval") -> dict[str, float] | None:
+        """Return `loss` first, then `accuracy` (classes) or `mae` (values), on the rows that are
+        held out for this part.
 
-        None when there are none (no evaluation rows, or a function). Changes no state.
+        None when there are none (no such rows, or a function). Changes no state.
         """
         ...
 

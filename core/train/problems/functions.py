@@ -38,6 +38,7 @@ from core.specs.functions import (
     Zakharov,
 )
 from core.specs.job import FunctionProblem as FunctionSpec
+from core.specs.splits.rows import HeldOut
 from core.train.data.synthetic import orthogonal
 from core.train.determinism import generator, one_thread
 from core.train.problems import classic
@@ -82,7 +83,7 @@ class FunctionProblem:
     def initial_loss(self) -> float | None:
         return None
 
-    def evaluate(self) -> dict[str, float] | None:
+    def evaluate(self, part: HeldOut = "eval") -> dict[str, float] | None:
         return None
 
     def after_update(self) -> None:

@@ -13,6 +13,7 @@ from core.specs.job import Supervised
 from core.specs.layers.kinds import Dropout
 from core.specs.losses import Loss
 from core.specs.sizes.shapes import layers_of
+from core.specs.splits.rows import HeldOut
 from core.train.data.batches import Batches
 from core.train.data.build import build_dataset
 from core.train.data.dataset import Dataset, constant_columns, without_columns
@@ -112,10 +113,11 @@ class SupervisedProblem:
             return None
         return initial_loss(self._model, self._dataset, self._loss, self._seed)
 
-    def evaluate(self) -> dict[str, float] | None:
-        features, targets = self._dataset.eval_features, self._dataset.eval_targets
-        if features is None or targets is None:
-            return None
+    def evaluate(self, part: HeldOut = "eval") -> dict[str, float] | None:
+        rows = self._dataset.rows(part)
+        return None if rows is None else self._evaluated(*rows)
+
+    def _evaluated(self, features: Tensor, targets: Tensor) -> dict[str, float]:
         total, metric, form = 0.0, 0.0, self._dataset.form
         self._model.eval()
         with torch.no_grad():

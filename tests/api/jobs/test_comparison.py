@@ -19,6 +19,7 @@ def job(
     *,
     ends: bool = True,
     evaluation: Any = None,
+    test: Any = None,
     **spec: Any,
 ) -> str:
     """A classifier with these losses, at steps 0, 10, …; a step takes half a second."""
@@ -33,7 +34,7 @@ def job(
     api.worker.append(claim, "eval", **EVAL)
     api.worker.store.update(claim, {}, times=[[0, 0.0], [100, 50.0]])
     if ends:
-        result = {"num_steps": 30, "train_s": 15.0}
+        result = {"num_steps": 30, "train_s": 15.0, "test": test}
         diagnosis = {"verdict": "healthy", "confidence": 0.9, "findings": [], "remedies": []}
         api.worker.close(claim, result=result, diagnosis=diagnosis)
     return job_id
@@ -71,6 +72,24 @@ def test_it_says_what_differs_and_what_came_of_it(api: Api) -> None:
         "eval.loss": {each: [2.0, 2.0, 1.5] for each in (one, other)},
         "eval.accuracy": {each: [0.25, 0.25, 0.5] for each in (one, other)},
     }
+
+
+def test_metrics_of_the_test_stand_beside_the_others(api: Api) -> None:
+    best = {"step": 20, "loss": 1.25, "accuracy": 0.75}
+    final = {"step": 30, "loss": NAN, "accuracy": 0.5}
+    one = job(api, [4.0, 1.0], test={"best": best, "final": final})
+    other = job(api, [4.0, 3.0], seed=1, test={"best": None, "final": {**best, "step": 30}})
+    without = job(api, [4.0, 3.0], seed=2)
+    found = compared(api, one, other, without, baseline=other)
+    first, second, third = (each["metrics"] for each in found["jobs"])
+    assert first["test.accuracy"] == {
+        "goal": "max", "final": 0.5, "best": 0.75, "best_step": 20,
+        "change": {"final": -0.25, "best": None},
+    }  # fmt: skip
+    assert (first["test.loss"]["final"], first["test.loss"]["goal"]) == ("NaN", "min")
+    assert (second["test.loss"]["best"], second["test.loss"]["best_step"]) == (None, None)
+    assert not any(name.startswith("test.") for name in third)
+    assert not any(name.startswith("test.") for name in found["curves"])
 
 
 @pytest.mark.parametrize("x", AXES)

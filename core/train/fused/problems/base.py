@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.specs.splits.rows import HeldOut
 from core.train.fused.problems.packing import Packing
 
 Index = np.ndarray[Any, Any]
@@ -53,9 +54,14 @@ class StackedProblem(Protocol):
         computes it, to the bit. None: where it is row 0's."""
         ...
 
-    def evaluate(self, slots: Index | None = None) -> Metrics | None:
+    def evaluate(self, slots: Index | None = None, part: HeldOut = "eval") -> Metrics | None:
         """Evaluate as `Problem.evaluate`, all slots, or these: then nothing of the numbers depends
         on how many others are evaluated, or on which."""
+        ...
+
+    def evaluate_weights(self, weights: dict[str, Tensor], part: HeldOut) -> Metrics | None:
+        """Evaluate other weights than the slots' own, of as many runs as there are, as `evaluate`
+        does some slots."""
         ...
 
     def points(self) -> Tensor | None:

@@ -9,6 +9,7 @@ from core.specs.formulas.values import dimension
 from core.specs.functions import Bounds, Function, Quadratic
 from core.specs.job import FunctionProblem as FunctionSpec
 from core.specs.job import JobSpec
+from core.specs.splits.rows import HeldOut
 from core.train.fused.problems.base import Index, Metrics, differentiate, keep_slots
 from core.train.fused.problems.packing import one_vector
 from core.train.problems.classic_gradients import GRADIENTS
@@ -58,7 +59,10 @@ class StackedFunctions:
     def initial_losses(self) -> Index | None:
         return None
 
-    def evaluate(self, slots: Index | None = None) -> Metrics | None:
+    def evaluate(self, slots: Index | None = None, part: HeldOut = "eval") -> Metrics | None:
+        return None
+
+    def evaluate_weights(self, weights: dict[str, Tensor], part: HeldOut) -> Metrics | None:
         return None
 
     def points(self) -> Tensor | None:

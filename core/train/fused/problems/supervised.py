@@ -13,6 +13,7 @@ from core.specs.layers.expand import Expanded, dropout_of
 from core.specs.layers.kinds import Dropout
 from core.specs.layers.trace import Placed
 from core.specs.sizes.shapes import layers_of
+from core.specs.splits.rows import HeldOut
 from core.train.data.dataset import Dataset
 from core.train.fused.models.backward import WrittenOut, written_out
 from core.train.fused.models.layered import StackedLayers
@@ -115,22 +116,36 @@ class StackedSupervised:
                 known[name] = initial_loss(model, self._dataset, build_loss(loss), spec.seed)
         return np.array([known[f"{of} {rate}"] for of, rate in zip(keys, rates, strict=True)])
 
-    def evaluate(self, slots: Index | None = None) -> Metrics | None:
-        features, targets = self._dataset.eval_features, self._dataset.eval_targets
-        if features is None or targets is None:
+    def evaluate(self, slots: Index | None = None, part: HeldOut = "eval") -> Metrics | None:
+        rows = self._dataset.rows(part)
+        if rows is None:
             return None
         if slots is None:
-            return self._evaluated(self.weights, features, targets)
+            return self._evaluated(self.weights, *rows)
+        return self._evaluated_apart(self.weights, slots.tolist(), *rows)
+
+    def evaluate_weights(self, weights: dict[str, Tensor], part: HeldOut) -> Metrics | None:
+        rows = self._dataset.rows(part)
+        if rows is None:
+            return None
+        count = len(weights[self._parameter_names[0]])
+        return self._evaluated_apart(weights, list(range(count)), *rows)
+
+    def _evaluated_apart(
+        self, weights: dict[str, Tensor], slots: list[int], features: Tensor, targets: Tensor
+    ) -> Metrics:
+        """Evaluate these slots of the weights, so that no number depends on the others."""
+
+        def of(some: list[int]) -> Metrics:
+            index = torch.tensor(some, device=self.rows.device)
+            return self._evaluated(keep_slots(weights, index), features, targets)
+
         if not self._anywhere:
-            each = [self._evaluated(self._of([slot]), features, targets) for slot in slots]
+            each = [of([slot]) for slot in slots]
             return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
         # One run alone would be computed another way than among others: it stands there twice.
-        found = self._evaluated(self._of([*slots, slots[-1]]), features, targets)
+        found = of([*slots, slots[-1]])
         return {name: column[:-1] for name, column in found.items()}
-
-    def _of(self, slots: Sequence[int]) -> dict[str, Tensor]:
-        index = torch.tensor(slots, device=self.rows.device)
-        return keep_slots(self.weights, index)
 
     def _evaluated(self, weights: dict[str, Tensor], features: Tensor, targets: Tensor) -> Metrics:
         runs = len(weights[self._parameter_names[0]])

@@ -15,7 +15,7 @@ from core.specs.base import Json
 from core.train.fused.events import RunEnding, RunWeights
 from core.train.fused.history.best import StackedBest
 from core.train.fused.history.evaluations import Evaluations
-from core.train.fused.problems.base import StackedProblem
+from core.train.fused.problems.base import Metrics, StackedProblem
 from core.train.fused.stack.stopping import Traces
 from core.train.stopping import Trace, final_outcome
 
@@ -86,6 +86,7 @@ class Endings:
         count = len(end.slots)
         each_initial, each_final = _each(initial, count), _each(final, count)
         each_best = _each(best, count)
+        tests = self._tests(end, found[2])
         for row, slot in enumerate(end.slots.tolist()):
             value = None if heights is None else float(heights[row])
             of_final = each_final[row]
@@ -94,6 +95,7 @@ class Endings:
             trace = self._traces.one(slot)
             outcome = self._outcome(end, slot, trace, finite=bool(finite[row]))
             result = self._result(end, row, slot, trace, loss if step >= 0 else None, value)
+            result["test"] = None if tests is None else tests.of(row, step)
             summary: LossAt | None = {"step": step, "loss": loss} if step >= 0 else None
             handed_over = end.reason == "handed_over"
             ending = Ending(end.reason, outcome, {} if handed_over else result, summary)
@@ -104,6 +106,17 @@ class Endings:
                     metadata,
                 ),
             )  # fmt: skip
+
+    def _tests(self, end: End, best: Weights) -> "_Tests | None":
+        """Measure the runs' weights on the rows of the test; None where there are none, or where a
+        run is not at its end. `best`: those of each slot."""
+        if end.reason == "handed_over":
+            return None
+        final = self._problem.evaluate(end.slots, "test")
+        if final is None:
+            return None
+        found = self._problem.evaluate_weights(best, "test") if best else None
+        return _Tests(end.step, final, found)
 
     def weights_at_rung(
         self, step: int, slots: Slots, runs: Slots, is_best: NDArray[np.bool_]
@@ -161,6 +174,28 @@ class Endings:
         if value is not None:
             result |= {"solution": self._problem.solution(slot), "value": value}
         return result
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """Metrics on the rows of the test, of the final weights and of the recorded best."""
+
+    step: int
+    final: Metrics
+    best: Metrics | None
+
+    def of(self, row: int, best_step: int) -> Json:
+        """Return the `test` of a run's result; `best_step`: -1 without a best."""
+        final = _at(self.step, self.final, row)
+        if best_step < 0:
+            return {"best": None, "final": final}
+        if best_step == self.step or self.best is None:
+            return {"best": final, "final": final}
+        return {"best": _at(best_step, self.best, row), "final": final}
+
+
+def _at(step: int, metrics: Metrics, row: int) -> Json:
+    return {"step": step, **{name: float(column[row]) for name, column in metrics.items()}}
 
 
 def _rows(weights: Weights, index: Slots) -> Weights:
