@@ -59,6 +59,9 @@ class DataSpec(Spec):
     """Rows for training, evaluation and test. Null: as `eval_fraction` and `split_seed` say."""
     standardize: bool = True
     """Features to zero mean and unit variance, by the training rows' statistics."""
+    scale_targets: bool = False
+    """Values to zero mean and unit variance too, by the training rows' statistics: losses are then
+    of those, metrics and predictions of the values as they came."""
     drop_last: bool = False
     order: Order = Shuffled()
 

@@ -105,7 +105,7 @@ def test_a_split_by_a_column_is_tested_at_the_end(service: Service) -> None:
     data = service.upload(("\n".join(["fold,a,b,c,price", *lines]) + "\n").encode())
     split = {"kind": "column", "name": "fold", "eval": [3], "test": [4]}
     body = regression(data)
-    body["problem"]["data"] |= {"split": split, "eval_fraction": None}
+    body["problem"]["data"] |= {"split": split, "eval_fraction": None, "scale_targets": True}
     job = service.run(body)
     assert job["data"]["num_rows"] == {"train": 48, "eval": 16, "test": 16}
     assert job["data"]["num_features"] == 3

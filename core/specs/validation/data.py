@@ -156,6 +156,12 @@ def _check_generator(data: Synthetic, limits: Limits, faults: FieldErrorList) ->
 
 def _check_loss(problem: Supervised, loss: Loss, shape: DataShape, faults: FieldErrorList) -> None:
     family, inline = loss_family(loss), isinstance(problem.data, Inline)
+    if problem.data.scale_targets and family != "values":
+        faults.add(
+            f"{_DATA}.scale_targets", "no_values",
+            f"{_DATA}.scale_targets true is for targets that are values, and the loss {loss.kind}"
+            " wants classes: leave it out, or use the loss mse, l1, smooth_l1 or huber",
+        )  # fmt: skip
     if family == "values":
         if shape.num_classes is not None and not inline:
             way_out = "binary_cross_entropy or " if shape.num_classes == 2 else ""

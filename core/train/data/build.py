@@ -70,6 +70,7 @@ def load(spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype)
         form,
         codes,
         standardize=spec.standardize,
+        scale_targets=spec.scale_targets,
         device=device,
         dtype=dtype,
     )

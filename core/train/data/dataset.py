@@ -21,7 +21,8 @@ class Dataset:
     `train_features` is rows x columns; targets have the shape that their `TargetForm` names.
     The parts for evaluation and the test are None when no row is held out for them. `mean` and
     `scale` (float64, one a column) are None when nothing was standardized: the features here are
-    (raw − mean) / scale. `preprocessing` says how the columns of a file became features.
+    (raw − mean) / scale. `target_mean` and `target_scale` are the same of targets.
+    `preprocessing` says how the columns of a file became features.
     """
 
     train_features: Tensor
@@ -36,6 +37,8 @@ class Dataset:
     scale: Float | None
     form: TargetForm
     preprocessing: Json | None = None
+    target_mean: Float | None = None
+    target_scale: Float | None = None
 
     def rows(self, part: Part) -> tuple[Tensor, Tensor] | None:
         """Return the features and targets of a part; None where no row is held out for it."""
@@ -47,6 +50,17 @@ class Dataset:
             case "test":
                 features, targets = self.test_features, self.test_targets
         return None if features is None or targets is None else (features, targets)
+
+    def in_units(self, values: Tensor) -> Tensor:
+        """Return targets, or outputs that are like them, as the data have them: where they are
+        scaled, in float64."""
+        if self.target_mean is None or self.target_scale is None:
+            return values
+        mean, scale = (
+            torch.from_numpy(each).to(values.device)
+            for each in (self.target_mean, self.target_scale)
+        )
+        return values.double() * scale + mean
 
     @property
     def num_outputs(self) -> int:
@@ -111,8 +125,15 @@ def standardization(features: Float) -> tuple[Float, Float]:
     column's are its value and 1, so that it becomes exactly zero."""
     low, high = features.min(axis=0), features.max(axis=0)
     constant = low == high
-    mean = np.where(constant, low, features.mean(axis=0))
-    scale = np.where(constant, 1.0, features.std(axis=0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.where(constant, low, features.mean(axis=0))
+        scale = np.where(constant, 1.0, features.std(axis=0))
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+        # Sums or squares are beyond float64: the same of numbers that are smaller.
+        peak = np.maximum(np.abs(low), np.abs(high))
+        peak = np.where(peak > 0, peak, 1.0)
+        mean, scale = standardization(features / peak)
+        return mean * peak, scale * peak
     # A column whose spread is lost in rounding would be divided by zero.
     return mean, np.where(scale > 0, scale, 1.0)
 
@@ -123,16 +144,22 @@ def prepare(
     codes: Codes,
     *,
     standardize: bool,
+    scale_targets: bool,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Dataset:
     """Split `rows` as `codes` say, each part in the order of the data, standardize the features by
-    the training rows' statistics, cast and move."""
+    the training rows' statistics, and targets where that is asked for, cast and move."""
     train, held_out, tested = (np.flatnonzero(codes == code) for code in (TRAIN, EVAL, TEST))
     features, mean, scale = rows.features, None, None
     if standardize:
         mean, scale = standardization(features[train])
         features = (features - mean) / scale
+
+    values, target_mean, target_scale = rows.targets, None, None
+    if scale_targets:
+        target_mean, target_scale = standardization(values[train])
+        values = (values - target_mean) / target_scale
 
     def part(columns: Float, index: NDArray[np.int64], kind: torch.dtype) -> Tensor:
         # Cast in a tensor of torch's own making: BLAS gives other last bits for memory that is
@@ -143,7 +170,7 @@ def prepare(
     def targets(index: NDArray[np.int64]) -> Tensor:
         if form == "class_ids":
             return part(rows.targets, index, torch.int64).squeeze(1).clone()
-        return part(rows.targets, index, dtype)
+        return part(values, index, dtype)
 
     evaluated, tests = len(held_out) > 0, len(tested) > 0
     return Dataset(
@@ -159,4 +186,6 @@ def prepare(
         scale=scale,
         form=form,
         preprocessing=rows.preprocessing,
+        target_mean=target_mean,
+        target_scale=target_scale,
     )

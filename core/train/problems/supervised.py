@@ -128,7 +128,8 @@ class SupervisedProblem:
                 outputs = self._forward(some)
                 # In proportion to the rows, so that the mean of the means is the mean.
                 total += self._loss(outputs, wanted).item() * (len(some) / len(features))
-                metric += metric_sum(outputs, wanted, form)
+                in_units = self._dataset.in_units
+                metric += metric_sum(in_units(outputs), in_units(wanted), form)
         self._model.train()
         return {"loss": total, metric_name(form): metric / len(features)}
 
@@ -271,6 +272,10 @@ def data_metadata(dataset: Dataset) -> dict[str, str]:
     if dataset.mean is not None and dataset.scale is not None:
         found["standardization"] = json.dumps(
             {"mean": dataset.mean.tolist(), "scale": dataset.scale.tolist()}
+        )
+    if dataset.target_mean is not None and dataset.target_scale is not None:
+        found["target_standardization"] = json.dumps(
+            {"mean": dataset.target_mean.tolist(), "scale": dataset.target_scale.tolist()}
         )
     if dataset.preprocessing is not None:
         found["preprocessing"] = json.dumps(dataset.preprocessing)

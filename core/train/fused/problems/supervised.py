@@ -161,7 +161,9 @@ class StackedSupervised:
                 # In proportion to the rows, so that the mean of the means is the mean.
                 share = len(some) / len(features)
                 total += self._loss(outputs, ids).double().cpu().numpy() * share
-                metric += metric_sums(outputs, ids, form).cpu().numpy()
+                # Outputs are runs x outputs x rows.
+                found = self._dataset.in_units(outputs.transpose(1, 2)).transpose(1, 2)
+                metric += metric_sums(found, self._dataset.in_units(ids), form).cpu().numpy()
         return {"loss": total, metric_name(form): metric / len(features)}
 
     def points(self) -> Tensor | None:
