@@ -240,13 +240,15 @@ class JobModelQuery(Query):
 
 
 class PreviewQuery(Query):
-    """The fields of the schedule stand beside these two, under their own names."""
+    """The fields of the schedule stand beside these, under their own names."""
 
     model_config = ConfigDict(extra="allow")
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False), DECIMAL] = 0.1
     """The base rate: the optimizer's."""
-    max_steps: Annotated[int, Field(ge=1, le=10_000), DIGITS] = 100
+    max_steps: Annotated[int, Field(ge=1, le=100_000), DIGITS] = 100
     """Number of updates; lengths that a schedule leaves out follow from it."""
+    lr_scale: Annotated[float, Field(gt=0, allow_inf_nan=False), DECIMAL] = 1.0
+    """Factor on the rates: of a group of parameters."""
 
 
 class PlotQuery(Query):

@@ -79,7 +79,7 @@ def _entries(family: str) -> bytes:
 async def preview(request: Request, kind: str, query: Annotated[PreviewQuery, Query()]) -> Response:
     """Compute the curve of a schedule: the learning rate of each update.
 
-    Beside `lr` and `max_steps` the query takes the schedule's own fields, such as
+    Beside `lr`, `max_steps` and `lr_scale` the query takes the schedule's own fields, such as
     `step_size=10&gamma=0.5`; lists with commas between, schedules within schedules as JSON. A field
     that is left out has its default; one without a default has the value of the catalogue's
     example. `reduce_on_plateau` is shown for a loss that always falls.
@@ -87,7 +87,7 @@ async def preview(request: Request, kind: str, query: Annotated[PreviewQuery, Qu
     if kind not in members(_SCHEDULE):
         raise NotFoundError(f"There is no such schedule; there are: {_listed_kinds()}.")
     fields = _fields(request, kind)
-    return Json(await asyncio.to_thread(_preview, kind, fields, query.lr, query.max_steps))
+    return Json(await asyncio.to_thread(_preview, kind, fields, query))
 
 
 def _listed_kinds() -> str:
@@ -113,11 +113,12 @@ def _fields(request: Request, kind: str) -> dict[str, str]:
     return given
 
 
-def _preview(kind: str, fields: dict[str, str], lr: float, max_steps: int) -> bytes:
+def _preview(kind: str, fields: dict[str, str], query: PreviewQuery) -> bytes:
     """Compute the reply, by the rules and in the words of a job with this schedule."""
     from core.specs.examples import choice, minimal_example
     from core.specs.formulas.schedules import rates
 
+    lr, max_steps = query.lr, query.max_steps
     properties = members(_SCHEDULE)[kind].model_json_schema(ref_template="{model}")
     lists = _lists_in(properties, kind)
     values = {name: _value(text, name in lists) for name, text in fields.items()}
@@ -131,7 +132,7 @@ def _preview(kind: str, fields: dict[str, str], lr: float, max_steps: int) -> by
         schedule = parse_job(orjson.dumps(body), Limits()).schedule
     except InvalidInputError as error:
         raise InvalidInputError([_of_query(each) for each in error.errors]) from None
-    curve = rates(schedule, lr, max_steps)
+    curve = [rate * query.lr_scale for rate in rates(schedule, lr, max_steps)]
     series = {"step": list(range(max_steps)), "lr": curve}
     shown = schedule.model_dump(mode="json")
     return to_json(Preview.build(kind=kind, schedule=shown, lr=lr, series=series))

@@ -11,7 +11,8 @@ REQUIRED: Final[dict[str, Json]] = {
     "exponential": {"gamma": 0.99},
     "cosine_warm_restarts": {"T_0": 5},
     "cyclic": {"base_lr": 0.001, "max_lr": 0.01},
-    "warmup": {"steps": 5},
+    "piecewise": {"boundaries": [5, 10], "factors": [1.0, 0.5, 0.1]},
+    "warmup": {"steps": 2},
     "sequential": {
         "schedules": [{"kind": "constant"}, {"kind": "exponential", "gamma": 0.9}],
         "milestones": [5],

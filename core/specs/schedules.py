@@ -1,4 +1,5 @@
-"""Learning-rate schedules: those of torch.optim.lr_scheduler that need no code, with its names.
+"""Learning-rate schedules: those of torch.optim.lr_scheduler that need no code, with its names, and
+others by the name that they have where they are in use.
 
 One schedule step is one update. `constant` keeps the rate; torch's ConstantLR is `constant_factor`.
 A length left out (`T_max`, `total_steps`, `total_iters` of a decay) resolves to the budget's steps.
@@ -9,6 +10,8 @@ from typing import Annotated, Literal, assert_never
 from pydantic import Field
 
 from core.specs.base import NonNegative, NonNegativeInt, Positive, PositiveInt, Spec, UnitInterval
+
+Shape = Literal["linear", "cosine", "1-sqrt"]
 
 
 class Constant(Spec):
@@ -118,6 +121,76 @@ class ReduceOnPlateau(Spec):
     eps: NonNegative = 1e-8
 
 
+class WarmupStableDecay(Spec):
+    """A rise, the base rate, and a decay to `min_lr_ratio`·lr at step `total_steps` (Hu et al.
+    2024, arXiv 2404.06395), with the shapes and defaults of transformers' `get_wsd_schedule`.
+
+    Over a part x of the way, the decay is 1 − x (`linear`), half a cosine, or 1 − √x (Hägele et al.
+    2024, arXiv 2405.18392); the rise is the decay's mirror image, and begins at `min_lr_ratio`·lr.
+    """
+
+    kind: Literal["warmup_stable_decay"]
+    warmup_steps: NonNegativeInt = 0
+    decay_steps: PositiveInt | None = None
+    """Length of the decay. Default: a tenth of `total_steps`, at least 1."""
+    total_steps: PositiveInt | None = None
+    """Default: the steps that the schedule rules, by the budget."""
+    warmup_type: Shape = "linear"
+    decay_type: Shape = "cosine"
+    min_lr_ratio: UnitInterval = 0.0
+
+
+class InverseSqrt(Spec):
+    """A linear rise from 0, then the base rate over the root of the steps: lr·√(`timescale`/(k −
+    `warmup_steps` + `timescale`)) (Vaswani et al. 2017, arXiv 1706.03762, section 5.3, in the form
+    of transformers' `get_inverse_sqrt_schedule`). It has no end, and so needs no budget."""
+
+    kind: Literal["inverse_sqrt"]
+    warmup_steps: NonNegativeInt = 0
+    timescale: PositiveInt | None = None
+    """Steps after the rise in which the rate falls to lr/√2. Default: `warmup_steps`, or 10,000
+    where there are none."""
+
+
+class PowerCooldown(Spec):
+    """The base rate, then a decay by a power to `min_lr_ratio`·lr at step `total_steps`: (1 −
+    x)^`power` over a part x of the way."""
+
+    kind: Literal["power_cooldown"]
+    cooldown_steps: PositiveInt | None = None
+    """Length of the decay. Default: a fifth of `total_steps`, at least 1 (Hägele et al. 2024, arXiv
+    2405.18392)."""
+    total_steps: PositiveInt | None = None
+    """Default: the steps that the schedule rules, by the budget."""
+    power: NonNegative = 1.0
+    min_lr_ratio: UnitInterval = 0.0
+
+
+class CosineWithMinLr(Spec):
+    """A linear rise from 0, then half a cosine from lr to the floor `min_lr_ratio`·lr at step
+    `total_steps`, where the rate stays (transformers' `cosine_with_min_lr`; a tenth is the floor of
+    Hoffmann et al. 2022, arXiv 2203.15556). torch's `cosine` rises again after its end."""
+
+    kind: Literal["cosine_with_min_lr"]
+    warmup_steps: NonNegativeInt = 0
+    total_steps: PositiveInt | None = None
+    """Default: the steps that the schedule rules, by the budget."""
+    min_lr_ratio: UnitInterval = 0.1
+
+
+class Piecewise(Spec):
+    """lr·`factors[i]` from step `boundaries[i − 1]` on (optax's `piecewise_constant_schedule`, with
+    factors on lr in place of factors on the rate before), or lines or half cosines between these
+    points (`piecewise_interpolate_schedule`)."""
+
+    kind: Literal["piecewise"]
+    boundaries: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=1000)]
+    """Steps, in order, at which the factors after the first are reached."""
+    factors: Annotated[tuple[NonNegative, ...], Field(min_length=2, max_length=1001)]
+    """Factors on lr: the first from step 0 on, the others from their boundaries on."""
+    interpolation: Literal["constant", "linear", "cosine"] = "constant"
+
+
 class Warmup(Spec):
     """Linear from `start_factor`·lr to lr over `steps` updates, then the schedule `then`."""
 
@@ -155,11 +228,21 @@ Schedule = Annotated[
     | OneCycle
     | Cyclic
     | ReduceOnPlateau
+    | WarmupStableDecay
+    | InverseSqrt
+    | PowerCooldown
+    | CosineWithMinLr
+    | Piecewise
     | Warmup
     | Sequential
     | Chained,
     Field(discriminator="kind"),
 ]
+
+
+ByFactor = WarmupStableDecay | InverseSqrt | PowerCooldown | CosineWithMinLr | Piecewise
+"""Schedules whose rate is the base rate times a factor that follows from the step alone
+(`core.specs.formulas.factors`)."""
 
 
 def parts_of(schedule: Schedule) -> tuple[Schedule, ...]:
@@ -172,7 +255,8 @@ def parts_of(schedule: Schedule) -> tuple[Schedule, ...]:
         case (
             Constant() | ConstantFactor() | Linear() | Step() | MultiStep() | Exponential()
             | Polynomial() | Cosine() | CosineWarmRestarts() | OneCycle() | Cyclic()
-            | ReduceOnPlateau()
+            | ReduceOnPlateau() | WarmupStableDecay() | InverseSqrt() | PowerCooldown()
+            | CosineWithMinLr() | Piecewise()
         ):  # fmt: skip
             return ()
         case _:

@@ -2,35 +2,42 @@
 
 The formulas are those of torch.optim.lr_scheduler, step by step where torch goes from step to step,
 so that chains multiply as they do there; `tests/core/specs/formulas/test_schedules.py` holds every
-kind against torch.
+kind against torch. Those of `factors.py` are factors on the base rate.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
+from core.specs.formulas.factors import factor
 from core.specs.schedules import (
+    ByFactor,
     Chained,
     Constant,
     ConstantFactor,
     Cosine,
     CosineWarmRestarts,
+    CosineWithMinLr,
     Cyclic,
     Exponential,
+    InverseSqrt,
     Linear,
     MultiStep,
     OneCycle,
+    Piecewise,
     Polynomial,
+    PowerCooldown,
     ReduceOnPlateau,
     Schedule,
     Sequential,
     Step,
     Warmup,
+    WarmupStableDecay,
 )
 
 Leaf = (
     Constant | ConstantFactor | Linear | Step | MultiStep | Exponential | Polynomial | Cosine
-    | CosineWarmRestarts | OneCycle | Cyclic | ReduceOnPlateau | Chained
+    | CosineWarmRestarts | OneCycle | Cyclic | ReduceOnPlateau | ByFactor | Chained
 )  # fmt: skip
 Rule = Callable[[int, float], float]
 """The rate of step k, from k and the rate of the step before (at k = 0: the base rate)."""
@@ -142,18 +149,31 @@ def _rule(leaf: Schedule, base: float) -> Rule:  # noqa: C901, PLR0912 (one case
         case Cyclic():
             return lambda k, rate: _cyclic(leaf, k)
         case Chained():
-            rules = [_rule(part, base) for part in leaf.schedules]
-
-            def all_at_once(k: int, rate: float) -> float:
-                for rule in rules:
-                    rate = rule(k, rate)
-                return rate
-
-            return all_at_once
+            return _chained(leaf, base)
+        case (
+            WarmupStableDecay() | InverseSqrt() | PowerCooldown() | CosineWithMinLr() | Piecewise()
+        ):  # fmt: skip
+            return lambda k, rate: base * factor(leaf, k)
         case Warmup() | Sequential():
             raise ValueError(f"{leaf.kind} has no rule of its own: take its segments")
         case _:
             assert_never(leaf)
+
+
+def _chained(spec: Chained, base: float) -> Rule:
+    """Return the rule of all parts at once: those that go from step to step do so without the
+    factors of the others."""
+    rules = [_rule(part, base) for part in spec.schedules if not isinstance(part, ByFactor)]
+    factors = [part for part in spec.schedules if isinstance(part, ByFactor)]
+    bare = base
+
+    def all_at_once(k: int, rate: float) -> float:
+        nonlocal bare
+        for rule in rules:
+            bare = rule(k, bare)
+        return bare * math.prod(factor(part, k) for part in factors) if factors else bare
+
+    return all_at_once
 
 
 def _linear(leaf: Linear, k: int, rate: float) -> float:

@@ -31,13 +31,13 @@ from core.specs.validation.limits import Limits
 from core.specs.validation.run import (
     STEPS_OF_DATA,
     STEPS_OF_FUNCTIONS,
-    Schedules,
     check_bfloat16,
     check_longer,
     check_numbers,
     resolve_budget,
     resolve_optimizer,
 )
+from core.specs.validation.schedules import Schedules
 from core.specs.validation.wrappers import resolve_groups, resolve_wrap
 
 
@@ -92,19 +92,30 @@ def _resolved(spec: JobSpec, limits: Limits, faults: FieldErrorList, uploads: Up
 
 
 def _resolve(
-    spec: JobSpec, limits: Limits, faults: FieldErrorList, uploads: Uploads
+    spec: JobSpec,
+    limits: Limits,
+    faults: FieldErrorList,
+    uploads: Uploads,
+    *,
+    budget_known: bool = True,
 ) -> Sized | None:
-    """Resolve each part in turn; a problem that is wrong leaves the rest unresolved: None."""
+    """Resolve each part in turn; a problem that is wrong leaves the rest unresolved: None.
+
+    Args:
+        budget_known: otherwise a default stands in for what the number of updates follows from, and
+            nothing is said of schedules that do not go with it.
+    """
     optimizer = resolve_optimizer(spec.optimizer, faults)
-    schedules = Schedules(optimizer, faults)
+    unchecked = limits.stored or not budget_known
+    schedules = Schedules(optimizer, spec.budget, faults, stored=unchecked)
     check_auto(optimizer, spec.schedule, faults)
     if isinstance(spec.problem, FunctionProblem):
         settled = _resolve_function(spec, spec.problem, faults)
     else:
         settled = _resolve_supervised(spec, spec.problem, limits, faults, uploads)
     if settled is None:
-        # Without the problem's size the schedule can still be checked, over any number of steps.
-        schedules.resolve(spec.schedule, spec.budget.max_steps or 1)
+        # Without the problem's size the schedule can still be checked.
+        schedules.resolve(spec.schedule, spec.budget.max_steps)
         return None
     problem, batch_size, precision = settled
     check_numbers(spec, precision, faults)
@@ -276,7 +287,8 @@ def _mistakes_elsewhere(
     if spec is None:
         return []
     faults = FieldErrorList()
-    _resolve(spec, limits, faults, uploads)
+    budget_known = not wrong & {"problem", "budget", "batch_size"}
+    _resolve(spec, limits, faults, uploads, budget_known=budget_known)
     hidden = {*wrong, "record"} if wrong & {"problem", "budget", "record"} else wrong
     return [error for error in faults.errors if error.param.split(".")[0] not in hidden]
 

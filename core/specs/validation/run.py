@@ -1,8 +1,7 @@
-"""Rules of how a problem is run: optimizer, budget and schedule, with their lengths written out."""
+"""Rules of how a problem is run: optimizer, numbers and budget."""
 
 import math
 from collections.abc import Iterable
-from itertools import pairwise
 from types import NoneType
 from typing import Final
 
@@ -10,18 +9,6 @@ from core.specs.base import Spec
 from core.specs.job import MAX_STEPS, Budget, JobSpec, StartFrom, Supervised
 from core.specs.models import Uniform
 from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
-from core.specs.schedules import (
-    Chained,
-    ConstantFactor,
-    Cosine,
-    Cyclic,
-    OneCycle,
-    Polynomial,
-    ReduceOnPlateau,
-    Schedule,
-    Sequential,
-    Warmup,
-)
 from core.specs.validation.data import FLOAT32_MAX
 from core.specs.validation.errors import FieldErrorList
 
@@ -32,8 +19,6 @@ MOST_ITERATIONS: Final = 10_000
 """Most iterations of LBFGS within one update."""
 MOST_PAIRS: Final = 1_000_000
 """Most vectors that LBFGS keeps: torch makes a list of this length at each update."""
-MAX_SCHEDULES: Final = 100
-MAX_SCHEDULE_DEPTH: Final = 10
 
 
 def resolve_optimizer(optimizer: Optimizer, faults: FieldErrorList) -> Optimizer:
@@ -199,144 +184,3 @@ def check_longer(
         f"budget.{name} counts from the origin and ends after {steps:,} updates; the checkpoint"
         f" that the job starts from has {start.step:,} behind it: give a larger one",
     )  # fmt: skip
-
-
-class Schedules:
-    """Checker of a tree of schedules, which writes out the lengths that follow from the budget.
-
-    While the optimizer's rate is "auto", a `max_lr` that follows from it stays open.
-    """
-
-    def __init__(self, optimizer: Optimizer, faults: FieldErrorList) -> None:
-        self._lr = None if optimizer.lr == "auto" else optimizer.lr
-        self._optimizer = optimizer
-        self._faults = faults
-        self._count = 0
-
-    def resolve(self, schedule: Schedule, steps: int, path: str = "schedule", depth: int = 1,
-                last: bool = True) -> Schedule:  # fmt: skip
-        """Return the schedule over `steps` updates; `last`: no schedule follows it."""
-        self._count += 1
-        if self._count > MAX_SCHEDULES or depth > MAX_SCHEDULE_DEPTH:
-            if self._count == MAX_SCHEDULES + 1 or self._count <= MAX_SCHEDULES:
-                self._faults.add(
-                    path, "too_many_schedules",
-                    f"{path}: at most {MAX_SCHEDULES} schedules in all, nested at most"
-                    f" {MAX_SCHEDULE_DEPTH} deep",
-                )  # fmt: skip
-            return schedule
-        steps = max(1, steps)
-        match schedule:
-            case Warmup():
-                inner = self.resolve(
-                    schedule.then, steps - schedule.steps, f"{path}.then", depth + 1, last
-                )
-                return _with(schedule, then=inner)
-            case Sequential():
-                return self._sequential(schedule, steps, path, depth, last)
-            case Chained():
-                return self._chained(schedule, steps, path, depth)
-            case ReduceOnPlateau() if not last:
-                self._faults.add(
-                    path, "conflict",
-                    f"{path}: reduce_on_plateau follows the loss and must come last; nothing can"
-                    " follow it in a sequence or be chained with it",
-                )  # fmt: skip
-            case OneCycle() | Cyclic():
-                return self._cycle(schedule, steps, path)
-            case Cosine(T_max=None):
-                return _with(schedule, T_max=steps)
-            case Polynomial(total_iters=None):
-                return _with(schedule, total_iters=steps)
-            case _:
-                pass
-        return schedule
-
-    def _sequential(
-        self, schedule: Sequential, steps: int, path: str, depth: int, last: bool
-    ) -> Schedule:
-        count, milestones = len(schedule.schedules), schedule.milestones
-        if len(milestones) != count - 1:
-            self._faults.add(
-                f"{path}.milestones", "length_mismatch",
-                f"{path}.milestones needs one step for each schedule after the first"
-                f" ({count - 1}); {len(milestones)} were given",
-            )  # fmt: skip
-            return schedule
-        if any(b <= a for a, b in pairwise(milestones)):
-            self._faults.add(
-                f"{path}.milestones", "not_ordered",
-                f"{path}.milestones must increase; {list(milestones)} was given",
-            )  # fmt: skip
-        spans = pairwise((0, *milestones, steps))
-        inner = tuple(
-            self.resolve(part, end - start, f"{path}.schedules.{i}", depth + 1,
-                         last and i == count - 1)
-            for i, (part, (start, end)) in enumerate(zip(schedule.schedules, spans, strict=True))
-        )  # fmt: skip
-        return _with(schedule, schedules=inner)
-
-    def _chained(self, schedule: Chained, steps: int, path: str, depth: int) -> Schedule:
-        inner = []
-        for i, part in enumerate(schedule.schedules):
-            here = f"{path}.schedules.{i}"
-            if isinstance(part, (Warmup, Sequential, OneCycle, Cyclic)):
-                self._faults.add(
-                    here, "conflict",
-                    f"{here}: {part.kind} sets the rate itself and cannot be chained; chained takes"
-                    " schedules whose factors multiply (for a warm-up chain linear, or put chained"
-                    " into a sequential)",
-                )  # fmt: skip
-            if isinstance(part, ConstantFactor) and part.factor == 0.0 < part.total_iters:
-                self._faults.add(
-                    f"{here}.factor", "conflict",
-                    f"{here}.factor 0 cannot be chained: nothing multiplied by 0 gives the rate"
-                    " back at its end; put constant_factor and what follows into a sequential",
-                )  # fmt: skip
-            inner.append(self.resolve(part, steps, here, depth + 1, last=False))
-        return _with(schedule, schedules=tuple(inner))
-
-    def _cycle(self, schedule: OneCycle | Cyclic, steps: int, path: str) -> Schedule:
-        kind, fields = self._optimizer.kind, type(self._optimizer).model_fields
-        cycles = "momentum" in fields or "betas" in fields
-        cycle_momentum = schedule.cycle_momentum
-        if cycle_momentum is None:
-            cycle_momentum = cycles
-        elif cycle_momentum and not cycles:
-            self._faults.add(
-                f"{path}.cycle_momentum", "conflict",
-                f"{path}.cycle_momentum needs an optimizer with momentum or betas;"
-                f" {kind} has neither: set it to false",
-            )  # fmt: skip
-        for name in ("base_momentum", "max_momentum"):
-            if cycle_momentum and "betas" in fields and getattr(schedule, name) == 1.0:
-                self._faults.add(
-                    f"{path}.{name}", "less_than",
-                    f"{path}.{name} must be less than 1 for {kind}, whose first beta it sets;"
-                    " 1 was given: give less, or set cycle_momentum to false",
-                )  # fmt: skip
-        if isinstance(schedule, OneCycle):
-            return _with(
-                schedule,
-                max_lr=self._lr if schedule.max_lr is None else schedule.max_lr,
-                total_steps=steps if schedule.total_steps is None else schedule.total_steps,
-                cycle_momentum=cycle_momentum,
-            )
-        if schedule.base_lr > schedule.max_lr:
-            self._faults.add(
-                f"{path}.base_lr", "less_than_equal",
-                f"{path}.base_lr must be at most max_lr = {schedule.max_lr:g};"
-                f" {schedule.base_lr:g} was given",
-            )  # fmt: skip
-        down = schedule.step_size_down
-        return _with(
-            schedule,
-            step_size_down=schedule.step_size_up if down is None else down,
-            cycle_momentum=cycle_momentum,
-        )
-
-
-def _with(schedule: Schedule, **fields: object) -> Schedule:
-    if all(getattr(schedule, name) == value for name, value in fields.items()):
-        return schedule
-    return schedule.model_copy(update=fields)

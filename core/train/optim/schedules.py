@@ -5,28 +5,41 @@ from typing import Any, Final, Protocol, assert_never
 
 import torch
 from torch.optim import lr_scheduler as torch_schedules
-from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, ReduceLROnPlateau, SequentialLR
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau, SequentialLR
 
 from core.specs.formulas.schedules import Leaf, segments
 from core.specs.schedules import (
+    ByFactor,
     Chained,
     Constant,
     ConstantFactor,
     Cosine,
     CosineWarmRestarts,
+    CosineWithMinLr,
     Cyclic,
     Exponential,
+    InverseSqrt,
     Linear,
     MultiStep,
     OneCycle,
+    Piecewise,
     Polynomial,
+    PowerCooldown,
     ReduceOnPlateau,
     Schedule,
     Sequential,
     Step,
     Warmup,
+    WarmupStableDecay,
 )
-from core.train.optim.one_cycle import OneCycleSchedule, can_cycle_momentum
+from core.train.optim.own_schedulers import (
+    Chain,
+    FactorSchedule,
+    OneCycleSchedule,
+    Plateau,
+    ZeroRate,
+    can_cycle_momentum,
+)
 
 
 class Scheduler(Protocol):
@@ -105,7 +118,7 @@ class _Group:
 
 _STATE: Final[tuple[str, ...]] = (
     "last_epoch", "_step_count", "_last_lr", "T_cur", "T_i", "best", "num_bad_epochs",
-    "cooldown_counter",
+    "cooldown_counter", "bare_lr",
 )  # fmt: skip
 """The attributes of torch's schedulers that steps change; all others follow from the spec."""
 
@@ -213,45 +226,21 @@ def _sequence(segments: list[tuple[int, Leaf]], group: _Group) -> LRScheduler:
     return SequentialLR(group.optimizer, parts, [start for start, _ in segments[1:]])
 
 
-class _Zero(LRScheduler):
-    """The rate 0 for `total_iters` steps, then the base rate: torch's ConstantLR multiplies the
-    last rate by 1/factor to end, which a factor of 0 does not have."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, total_iters: int) -> None:
-        self._total_iters = total_iters
-        super().__init__(optimizer)
-
-    def get_lr(self) -> list[Any]:
-        """Return the rate by the closed form."""
-        if self.last_epoch < self._total_iters:
-            return [0.0] * len(self.base_lrs)
-        return list(self.base_lrs)
-
-
-class _Chain(ChainedScheduler):
-    """torch's ChainedScheduler, and able to start anew in the midst of a SequentialLR."""
-
-    def _initial_step(self) -> None:
-        for scheduler in self._schedulers:
-            scheduler.last_epoch = -1
-            scheduler._initial_step()
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
-
-    def _update_lr(self, epoch: int | None = None) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
-        self._initial_step()
-
-
 def _chain(spec: Chained, group: _Group) -> LRScheduler:
     parts: list[LRScheduler] = []
+    factors: list[ByFactor] = []
     for inner in spec.schedules:
         match inner:
             case Warmup() | Sequential() | ReduceOnPlateau() | OneCycle() | Cyclic():
                 raise ValueError(f"{inner.kind} cannot be a part of chained")
+            case (
+                WarmupStableDecay() | InverseSqrt() | PowerCooldown() | CosineWithMinLr()
+                | Piecewise()
+            ):  # fmt: skip
+                factors.append(inner)
             case _:
                 parts.append(_leaf(inner, group))
-    return _Chain(parts, group.optimizer)
+    return Chain(parts or [_leaf(Constant(), group)], factors)
 
 
 def _leaf(spec: Leaf, group: _Group) -> LRScheduler:  # noqa: C901, PLR0912 (one case a kind)
@@ -264,7 +253,7 @@ def _leaf(spec: Leaf, group: _Group) -> LRScheduler:  # noqa: C901, PLR0912 (one
             if spec.total_iters == 0:
                 return torch_schedules.ConstantLR(optimizer, factor=1.0, total_iters=0)
             if spec.factor == 0.0:
-                return _Zero(optimizer, spec.total_iters)
+                return ZeroRate(optimizer, spec.total_iters)
             return torch_schedules.ConstantLR(optimizer, **options)
         case Linear():
             return torch_schedules.LinearLR(optimizer, **options)
@@ -293,28 +282,19 @@ def _leaf(spec: Leaf, group: _Group) -> LRScheduler:  # noqa: C901, PLR0912 (one
             return torch_schedules.CyclicLR(optimizer, **options)
         case Chained():
             return _chain(spec, group)
+        case (
+            WarmupStableDecay() | InverseSqrt() | PowerCooldown() | CosineWithMinLr() | Piecewise()
+        ):  # fmt: skip
+            return FactorSchedule(optimizer, spec)
         case ReduceOnPlateau():
             raise ValueError("reduce_on_plateau must be the last schedule of a sequence")
         case _:
             assert_never(spec)
 
 
-class _Plateau(ReduceLROnPlateau):
-    """torch's schedule, with a relative threshold that is a share of the best loss's size.
-
-    torch multiplies the best loss by 1 − threshold: of a negative one that makes a worse loss, so
-    that no loss at all would count as a plateau.
-    """
-
-    def _is_better(self, a: float, best: float) -> bool:
-        if self.threshold_mode == "rel" and best < 0:
-            return bool(a < best * (1.0 + self.threshold))
-        return bool(super()._is_better(a, best))  # type: ignore[no-untyped-call]
-
-
 def _plateau(spec: ReduceOnPlateau, optimizer: torch.optim.Optimizer) -> ReduceLROnPlateau:
     options: dict[str, Any] = spec.model_dump(exclude={"kind"})
-    return _Plateau(optimizer, **options)
+    return Plateau(optimizer, **options)
 
 
 def _settled(value: int | None, name: str) -> int:

@@ -81,6 +81,14 @@ def test_a_preview_takes_fields_as_words_too(api: Api) -> None:
     assert found["series"]["lr"][2] == "Infinity"
 
 
+@pytest.mark.parametrize("kind", kinds("schedules"))
+def test_a_group_of_parameters_has_its_factor_on_the_same_curve(api: Api, kind: str) -> None:
+    whole = preview(api, kind, "lr=0.3&max_steps=20")
+    group = preview(api, kind, "lr=0.3&max_steps=20&lr_scale=0.1")
+    assert group["series"]["lr"] == [rate * 0.1 for rate in whole["series"]["lr"]]
+    assert group["lr"] == whole["lr"]
+
+
 @pytest.mark.parametrize(
     ("path", "params"),
     [
@@ -93,8 +101,12 @@ def test_a_preview_takes_fields_as_words_too(api: Api) -> None:
         ("step/preview?T_max=5&kind=step", ["T_max", "kind"]),
         ("step/preview?lr=0&max_steps=0", ["lr", "max_steps"]),
         ("step/preview?lr=1e999", ["lr"]),
-        ("step/preview?max_steps=10001", ["max_steps"]),
+        ("step/preview?max_steps=100001", ["max_steps"]),
         ("step/preview?lr=1&lr=2", ["lr"]),
+        ("step/preview?lr_scale=0", ["lr_scale"]),
+        ("step/preview?lr_scale=NaN", ["lr_scale"]),
+        ("warmup/preview?steps=101", ["steps"]),
+        ("inverse_sqrt/preview?warmup_steps=11&max_steps=10", ["warmup_steps"]),
         ("warmup/preview?then=cosine", ["then"]),
         ("warmup/preview?then={}", ["then.kind"]),
         ("chained/preview?schedules=[[[[", ["schedules"]),

@@ -43,7 +43,10 @@ SCHEDULES = {
     "sequential": "SequentialLR", "chained": "ChainedScheduler",
 }  # fmt: skip
 NEED_CODE = {"LambdaLR", "MultiplicativeLR"}
-OWN_SCHEDULES = {"constant", "warmup"}
+OWN_SCHEDULES = {
+    "constant", "warmup", "warmup_stable_decay", "inverse_sqrt", "power_cooldown",
+    "cosine_with_min_lr", "piecewise",
+}  # fmt: skip
 LEFT_OUT = {
     "cyclic": {"scale_fn"},  # code
     "one_cycle": {"epochs", "steps_per_epoch"},  # another way to say total_steps

@@ -14,7 +14,7 @@ from core.specs.optimizers.kinds import Optimizer
 from core.specs.schedules import Constant, Cyclic, OneCycle, Schedule, parts_of
 from core.specs.sizes.fusing import COMMON
 from core.train.optim.build import build_optimizer
-from core.train.optim.one_cycle import can_cycle_momentum
+from core.train.optim.own_schedulers import can_cycle_momentum
 from core.train.optim.rules.base import IMPLEMENTATION, Column, Options, numbers_in, switches_in
 from core.train.optim.schedules import Scheduler, build_scheduler
 from core.train.state import reads_loss

@@ -45,7 +45,16 @@ MORE: list[dict[str, Any]] = [
     {"kind": "chained", "schedules": [STEP, {"kind": "cosine_warm_restarts", "T_0": 11}]},
     {"kind": "chained", "schedules": [{"kind": "polynomial"}, {"kind": "linear"}, STEP]},
     {"kind": "warmup", "steps": 10, "then": {"kind": "reduce_on_plateau"}},
-    {"kind": "warmup", "steps": 100},
+    {"kind": "warmup", "steps": 60},
+    {"kind": "chained", "schedules": [
+        {"kind": "power_cooldown", "cooldown_steps": 50}, {"kind": "cosine", "T_max": 9}, STEP,
+        {"kind": "inverse_sqrt", "warmup_steps": 6},
+    ]},
+    {"kind": "sequential", "milestones": [9, 40], "schedules": [
+        {"kind": "chained", "schedules": [{"kind": "power_cooldown", "cooldown_steps": 3}, STEP]},
+        {"kind": "chained", "schedules": [STEP, {"kind": "inverse_sqrt", "warmup_steps": 4}]},
+        {"kind": "cosine_with_min_lr", "total_steps": 12},
+    ]},
     {"kind": "sequential", "milestones": [5, 30], "schedules": [
         {"kind": "warmup", "steps": 20, "then": STEP},
         {"kind": "sequential", "milestones": [4], "schedules": [{"kind": "one_cycle"}, STEP]},

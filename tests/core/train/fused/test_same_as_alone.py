@@ -391,13 +391,19 @@ SCHEDULES: list[Json] = [
     {"kind": "one_cycle", "max_lr": 0.3, "total_steps": 30},
     {"kind": "cyclic", "base_lr": 0.01, "max_lr": 0.2, "step_size_up": 5},
     {"kind": "reduce_on_plateau", "patience": 1, "factor": 0.5},
+    {"kind": "warmup_stable_decay", "warmup_steps": 4, "decay_steps": 9, "total_steps": 25},
+    {"kind": "inverse_sqrt", "warmup_steps": 4, "timescale": 6},
+    {"kind": "power_cooldown", "cooldown_steps": 9, "total_steps": 25, "power": 2.0},
+    {"kind": "cosine_with_min_lr", "warmup_steps": 3, "total_steps": 25},
+    {"kind": "piecewise", "boundaries": [6, 9], "factors": [1.0, 0.5, 0.2]},
     {"kind": "warmup", "steps": 5, "then": {"kind": "cosine", "T_max": 20}},
     {"kind": "warmup", "steps": 5, "then": {"kind": "reduce_on_plateau", "patience": 1}},
     {"kind": "sequential", "milestones": [10],
      "schedules": [{"kind": "exponential", "gamma": 0.8}, {"kind": "one_cycle", "max_lr": 0.2,
                                                            "total_steps": 20}]},
     {"kind": "chained", "schedules": [{"kind": "exponential", "gamma": 0.95},
-                                      {"kind": "cosine", "T_max": 25, "eta_min": 1e-3}]},
+                                      {"kind": "cosine", "T_max": 25, "eta_min": 1e-3},
+                                      {"kind": "inverse_sqrt", "timescale": 9}]},
 ]  # fmt: skip
 
 

@@ -1,0 +1,79 @@
+"""The rates that a job records are those of its schedule's curve, for every schedule of the
+catalogue: with groups, after a rollback, and with a rate that the job found."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.specs.catalog import kinds
+from core.specs.examples import choice
+from core.specs.formulas.schedules import rates
+from core.specs.job import JobSpec
+from core.specs.optimizers.kinds import settled_lr
+from core.specs.parsing.job import parse_job
+from core.specs.validation.auto_lr import settled
+from core.specs.validation.limits import Limits
+from core.train.state import reads_loss
+from tests.core.train.harness import train
+
+Json = dict[str, Any]
+STEPS = 24
+BOWL = {"kind": "function", "function": {"kind": "quadratic", "eigenvalues": [0.5, 1.0]}}
+SCHEDULES = sorted(kinds("schedules"))
+STEEP = [kind for kind in SCHEDULES if kind != "cyclic"]
+"""Those whose rates are high where the optimizer's is; cyclic sets its own."""
+PROBLEM = {
+    "kind": "supervised",
+    "data": {"kind": "builtin", "name": "iris"},
+    "model": {"kind": "mlp", "hidden": [4]},
+}
+
+
+def spec_of(schedule: str, problem: Json, optimizer: Json, **parts: Any) -> JobSpec:
+    body = {
+        "problem": problem, "optimizer": optimizer, "schedule": choice("schedules", schedule),
+        "budget": {"max_steps": STEPS}, "diagnose": "off", **parts,
+    }  # fmt: skip
+    return parse_job(json.dumps(body).encode(), Limits())
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_series_is_the_curve_and_groups_do_not_change_it(schedule: str, tmp_path: Path) -> None:
+    optimizer = {
+        "kind": "sgd", "lr": 0.05, "momentum": 0.9,
+        "groups": [{"match": "*.bias", "lr_scale": 0.1, "frozen_steps": 2}],
+    }  # fmt: skip
+    spec = spec_of(schedule, PROBLEM, optimizer)
+    recorded = train(spec, tmp_path).column("lr")
+    if not reads_loss(spec.schedule):  # whose curve the losses make
+        assert recorded == pytest.approx(rates(spec.schedule, 0.05, STEPS), rel=1e-12, abs=1e-300)
+    assert len(recorded) == STEPS
+
+
+@pytest.mark.parametrize("schedule", STEEP)
+def test_after_a_rollback_it_is_the_same_curve_at_a_lower_rate(
+    schedule: str, tmp_path: Path
+) -> None:
+    policy = {"action": "rollback", "lr_factor": 0.25, "max_times": 3}
+    steep = {"kind": "function", "function": {"kind": "quadratic", "eigenvalues": [12.0]}}
+    spec = spec_of(schedule, steep, {"kind": "sgd", "lr": 1.0}, on_divergence=policy,
+                   stop={"max_loss": 1e3})  # fmt: skip
+    trained = train(spec, tmp_path)
+    interventions = trained.events.interventions
+    assert interventions
+    if not reads_loss(spec.schedule):
+        scale, start = 0.25 ** len(interventions), interventions[-1]["to_step"]
+        curve = [scale * rate for rate in rates(spec.schedule, 1.0, STEPS)]
+        found = trained.column("lr")[start:]
+        assert found == pytest.approx(curve[start:][: len(found)], rel=1e-12, abs=1e-300)
+
+
+@pytest.mark.parametrize("schedule", STEEP)
+def test_a_rate_that_was_found_takes_the_place_of_auto(schedule: str) -> None:
+    spec = settled(spec_of(schedule, BOWL, {"kind": "sgd", "lr": "auto"}), 0.125)
+    posted = spec_of(schedule, BOWL, {"kind": "sgd", "lr": 0.125})
+    assert spec == posted
+    assert settled_lr(spec.optimizer) == 0.125
+    assert rates(spec.schedule, 0.125, STEPS) == rates(posted.schedule, 0.125, STEPS)
