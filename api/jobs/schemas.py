@@ -56,6 +56,7 @@ class HeldOutMetrics(View):
     best: dict[str, Number] | None
     """Metrics of the best weights, by evaluation where there is any; null without a best."""
     final: dict[str, Number]
+    """Metrics of the final weights."""
 
 
 class Result(View):

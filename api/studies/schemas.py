@@ -222,9 +222,11 @@ class MeanHeldOutMetrics(View):
     """Means over the repeats that came to their end without diverging."""
 
     num: Counter
+    """Number of these repeats."""
     best: dict[str, Number]
     """Means of the best weights' metrics."""
     final: dict[str, Number]
+    """Means of the final weights' metrics."""
 
 
 class ComparedConfiguration(View):

@@ -179,7 +179,8 @@ def client(text: str, **options: Any) -> Any:
     sentinel = import_module("redis.sentinel")  # untyped, as what follows
 
     class Pool(sentinel.SentinelConnectionPool):  # type: ignore[misc, name-defined]
-        """Asks the Sentinels for the primary at each connection, and leaves none to them open."""
+        """Pool that asks the Sentinels for the primary at each connection, and leaves none to them
+        open."""
 
         def get_master_address(self) -> Any:
             try:
@@ -205,7 +206,8 @@ def async_pool(text: str, **options: Any) -> Any:
     sentinel = import_module("redis.asyncio.sentinel")
 
     class Pool(sentinel.SentinelConnectionPool, plain):  # type: ignore[misc, name-defined]
-        """Asks the Sentinels for the primary at each connection, and leaves none to them open."""
+        """Pool that asks the Sentinels for the primary at each connection, and leaves none to them
+        open."""
 
         async def get_master_address(self) -> Any:
             try:

@@ -142,7 +142,9 @@ def jobs(
 
 
 def _written(metrics: dict[str, Any] | None) -> str | None:
-    return metrics and ", ".join(f"{name} {value}" for name, value in metrics.items())
+    if not metrics:
+        return None
+    return ", ".join(f"{name} {value}" for name, value in metrics.items())
 
 
 def show(session: Session, job: JobId) -> None:

@@ -53,7 +53,7 @@ def test_targets_are_standardized_by_the_training_rows_alone() -> None:
     raw, found = rows(job({**DIABETES, "scale_targets": False})), rows(job(DIABETES))
     scaler = StandardScaler().fit(raw.train_targets.numpy())
     for part in ("train", "eval", "test"):
-        theirs, ours = raw.rows(part), found.rows(part)  # type: ignore[arg-type]
+        theirs, ours = raw.rows(part), found.rows(part)
         assert theirs is not None
         assert ours is not None
         expected = scaler.transform(theirs[1].numpy())
