@@ -177,6 +177,9 @@ FIELDS: Final[dict[str, str]] = {
     "line_search_fn": "Line search; null: none, every iteration steps by `lr`.",
     "wrap": "What is put around the optimizer: averages of the weights, slow weights, sharpness.",
     "Wrapped.groups": "Parameters with a weight decay, a rate or a beginning of their own.",
+    # studies
+    "when": "Varied only where each of these paths, which other sweeps set, has one of its values;"
+    " elsewhere the base keeps its value.",
     # schedules
     "schedule": "The learning rate's course over the updates.",
     "then": "The schedule after the rise.",

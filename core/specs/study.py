@@ -16,10 +16,23 @@ Count = Annotated[int, Field(ge=2, le=MAX_POINTS), WHOLE]
 WholeNumber = Annotated[int, Field(ge=-MAX_INT, le=MAX_INT), WHOLE]
 
 
+Conditions = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=MAX_PATH)],
+        Annotated[tuple[Any, ...], Field(min_length=1, max_length=1000)],
+    ],
+    Field(min_length=1, max_length=100),
+]
+
+
+When = Annotated[Conditions | None, Field(exclude_if=lambda value: value is None)]
+
+
 class SweepValues(Spec):
     """Any JSON values, in the given order."""
 
     values: Annotated[tuple[Any, ...], Field(min_length=1, max_length=MAX_POINTS)]
+    when: When = None
 
 
 class SweepLog(Spec):
@@ -28,6 +41,7 @@ class SweepLog(Spec):
     log: tuple[Positive, Positive]
     count: Count | None = None
     """Number of points. If left out (not for `grid`): any number between the two."""
+    when: When = None
 
 
 class SweepLinear(Spec):
@@ -36,12 +50,14 @@ class SweepLinear(Spec):
     linear: tuple[float, float]
     count: Count | None = None
     """Number of points. If left out (not for `grid`): any number between the two."""
+    when: When = None
 
 
 class SweepIntegers(Spec):
     """All whole numbers from the first to the second, both included."""
 
     integers: tuple[WholeNumber, WholeNumber]
+    when: When = None
 
 
 SWEEPS: Final = ("values", "log", "linear", "integers")
@@ -147,7 +163,7 @@ class StudySpec(Spec):
     ] = {}  # noqa: RUF012 (pydantic copies it)
     """Values by dotted path from the root of the job's spec; digits are places in a list. A path
     applies before those that it is a prefix of. Without any, all runs are repeats of one
-    configuration."""
+    configuration. One with `when` comes after those that it depends on."""
     strategy: Strategy = GridStrategy()
     repeats: PositiveInt = 1
     """Runs of each configuration, with the seeds `seed`, `seed` + 1, …"""

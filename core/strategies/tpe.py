@@ -25,7 +25,7 @@ from core.studies import RunRecord
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, Trial
 
 
 MOST_REFUSED: Final = 500
@@ -70,8 +70,11 @@ def asked(
         distinct.is_new(specs.of(repeats[0].params, 0))
     found: list[Configuration] = []
     while len(found) < wanted and refused < MOST_REFUSED and copies <= MOST_REDRAWS:
-        trial = trials.ask(spaces)
-        params = {axis.path: value_of(axis, trial.params[axis.path]) for axis in axes}
+        trial = trials.ask()
+        params: Json = {}
+        for axis in axes:
+            if axis.holds(params):
+                params[axis.path] = value_of(axis, suggested(trial, axis.path, spaces[axis.path]))
         try:
             spec = specs.of(params, 0)
         except InvalidInputError:
@@ -118,6 +121,21 @@ def distribution(axis: Axis) -> "BaseDistribution":
             assert_never(axis.sweep)
 
 
+def suggested(trial: "Trial", name: str, space: "BaseDistribution") -> Any:
+    """Return the sampler's choice for a parameter of this trial."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    match space:
+        case CategoricalDistribution():
+            return trial.suggest_categorical(name, space.choices)
+        case FloatDistribution():
+            return trial.suggest_float(name, space.low, space.high, log=space.log)
+        case IntDistribution():
+            return trial.suggest_int(name, space.low, space.high)
+        case _:
+            raise TypeError(f"no parameter has a {type(space).__name__}")
+
+
 def value_of(axis: Axis, internal: Any) -> Any:
     """Return what stands in the spec for a value of the distribution."""
     return float(internal) if axis.size is None else axis.point(int(internal))
@@ -141,8 +159,11 @@ def told(
     """
     from optuna.trial import TrialState, create_trial
 
-    params = {axis.path: internal_of(axis, repeats[0].params[axis.path]) for axis in axes}
-    shared: dict[str, Any] = {"params": params, "distributions": dict(spaces)}
+    own = repeats[0].params
+    params = {axis.path: internal_of(axis, own[axis.path]) for axis in axes if axis.path in own}
+    shared: dict[str, Any] = {
+        "params": params, "distributions": {path: spaces[path] for path in params}
+    }  # fmt: skip
     value = mean_metric(repeats)
     worst = sign_of(goal) * math.inf
     stopped = next((run.stopped for run in repeats if run.stopped is not None), None)

@@ -37,6 +37,9 @@ UNION_NAMES: Final = {
 }
 """Field of `UNIONS` -> the union's name."""
 
+LEFT_OUT: Final = frozenset({"when", "warm_start_from", "configurations"})
+"""Fields that a resolved spec has where they say something, and lacks else."""
+
 _SUFFIXES: Final = {
     "problem": "Problem",
     "data": "Data",
@@ -281,7 +284,7 @@ def _add_own_fields(schemas: Json) -> None:
 def _written_out(schema: Json, name: str) -> Json:
     schema.pop("examples", None)
     if "properties" in schema and name != "StudyBase":
-        schema["required"] = list(schema["properties"])
+        schema["required"] = [name for name in schema["properties"] if name not in LEFT_OUT]
     return schema
 
 

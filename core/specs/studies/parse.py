@@ -27,6 +27,7 @@ from core.specs.studies.resolution import (
 from core.specs.studies.sweep import Axis, PathError, axes_of
 from core.specs.studies.validation import (
     check_base,
+    check_conditions,
     check_configuration,
     check_num_runs,
     good_axes,
@@ -135,7 +136,7 @@ def strategy_of(spec: Json) -> Strategy:
 
 def sweep_of(spec: Json) -> list[Axis]:
     """Return the sweep of a resolved study."""
-    return axes_of(_but_for_base(spec).sweep)
+    return axes_of(_but_for_base(spec).sweep, spec["base"])
 
 
 def _but_for_base(spec: Json) -> StudySpec:
@@ -176,10 +177,11 @@ def _resolve(
     base = check_base(asked.base, faults)
     if uploads:
         base = {**base, UPLOADS: {id_: facts.to_json() for id_, facts in uploads.items()}}
-    axes = good_axes(asked, asked.strategy if strategy_known else None, faults)
+    axes = good_axes(asked, base, asked.strategy if strategy_known else None, faults)
     dropped = set(asked.sweep) - {axis.path for axis in axes}
     if not dropped and strategy_known:
         check_num_runs(asked, axes, limits, faults)
+        check_conditions(axes, faults)
     # With a mistake already, the others are looked for in a few configurations only.
     few = bool(faults.errors)
     chosen = _Chosen.of(asked.strategy if strategy_known else None, axes, few=few)
@@ -190,7 +192,8 @@ def _resolve(
         settled_metric(asked.metric, facts, faults)
         return None
     check_lengths(base, chosen.params, facts, faults)
-    count = len(chosen.params) if chosen.numbered else num_configurations(asked.strategy, axes)
+    of_strategy = num_configurations(asked.strategy, axes, limits.max_study_runs + 1)
+    count = len(chosen.params) if chosen.numbered else of_strategy
     metric = settled_metric(asked.metric, facts, faults)
     strategy = settled_strategy(asked, metric, count, facts, faults)
     if faults.errors:
@@ -201,13 +204,8 @@ def _resolve(
     check_totals(strategy, num_runs, updates, history, limits, faults)
     first = facts.first
     assert first is not None
-    settled = asked.model_copy(
-        update={
-            "base": _shared(base, facts, asked.sweep),
-            "metric": metric,
-            "strategy": strategy,
-        }
-    )
+    written = {"base": _shared(base, facts, asked.sweep), "metric": metric, "strategy": strategy}
+    settled = asked.model_copy(update=written)
     return ResolvedStudy(
         spec=storable(settled.model_dump(mode="json", include=set(StudySpec.model_fields))),
         labels=dict(asked.labels),

@@ -35,12 +35,13 @@ def check_lengths(
     """Refuse a study in which a run is limited by time alone and the budget is not the same for
     all: nobody could tell from the study how long each run may be. (A budget that is the same for
     all has its length written out: as long as the history is allowed to be.)"""
-    swept = [path for path in chosen[0] if path.split(".")[0] == "budget"]
-    if "budget" not in facts.varying and not swept:
+    in_budget = {path for params in chosen for path in params if path.split(".")[0] == "budget"}
+    if "budget" not in facts.varying and not in_budget:
         return
     for number, params in enumerate(chosen):
+        swept = {path: value for path, value in params.items() if path in in_budget}
         budget = applied(
-            {"budget": base.get("budget")}, {path: params[path] for path in swept}
+            {"budget": base.get("budget")}, swept
         )["budget"] or {}  # fmt: skip
         if budget.get("max_seconds") is None or _sized(budget):
             continue

@@ -8,7 +8,8 @@ import json
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, assert_never
 
 from core.specs.base import Json
@@ -31,11 +32,13 @@ class Axis:
     """A path of a sweep, and the values that it takes.
 
     Attributes:
+        base: the study's, for conditions.
         size: how many points it has; None: any number between two.
     """
 
     path: str
     sweep: Sweep
+    base: Json = field(default_factory=dict, compare=False)
 
     @property
     def size(self) -> int | None:
@@ -49,6 +52,18 @@ class Axis:
                 return self.sweep.count
             case _:
                 assert_never(self.sweep)
+
+    def holds(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether it is varied beside these parameters, by its `when`."""
+        when = self.sweep.when
+        if when is None:
+            return True
+        parts = {path.split(".")[0] for path in when}
+        spec = applied(
+            {name: part for name, part in self.base.items() if name in parts},
+            {path: value for path, value in params.items() if path.split(".")[0] in parts},
+        )
+        return all(_is_among(value_at(spec, path), values) for path, values in when.items())
 
     def point(self, index: int) -> Any:
         """Return point number `index` of `size`; the first and the last are the given ends
@@ -124,31 +139,83 @@ def _rounded(value: float, sweep: SweepLog | SweepLinear) -> float:
     return min(max(value, low), high)
 
 
-def axes_of(sweep: Mapping[str, Sweep]) -> list[Axis]:
-    return [Axis(path, part) for path, part in sweep.items()]
+def axes_of(sweep: Mapping[str, Sweep], base: Json | None = None) -> list[Axis]:
+    """Return the axes of a sweep over a base, in its order; one that is varied only where others
+    have certain values comes after these."""
+    waiting = [Axis(path, part, base or {}) for path, part in sweep.items()]
+    found: list[Axis] = []
+    while waiting:
+        ready = (axis for axis in waiting if not any(depends(axis, other) for other in waiting))
+        found.append(next(ready, waiting[0]))  # a circle is a mistake that is told elsewhere
+        waiting.remove(found[-1])
+    return found
 
 
-def num_combinations(axes: Sequence[Axis]) -> int:
-    """Count the points of the grid; every axis must have points."""
-    return math.prod(axis.size or 1 for axis in axes)
+def depends(axis: Axis, other: Axis) -> bool:
+    """Tell whether the values of another axis decide where this one is varied."""
+    when = axis.sweep.when or {}
+    return any(f"{path}.".startswith(f"{other.path}.") for path in when)
+
+
+def value_at(spec: Any, path: str) -> Any:
+    """Return the value at a path; None where there is none."""
+    for name in path.split("."):
+        if isinstance(spec, Mapping):
+            spec = spec.get(name)
+        elif isinstance(spec, list) and name.isdigit() and int(name) < len(spec):
+            spec = spec[int(name)]
+        else:
+            return None
+    return spec
+
+
+def _is_among(value: Any, values: Sequence[Any]) -> bool:
+    """Tell whether a value is one of these; 1 is 1.0, and not true."""
+    return any(
+        value == each and isinstance(value, bool) == isinstance(each, bool) for each in values
+    )
+
+
+def kept(axes: Sequence[Axis], params: Mapping[str, Any]) -> Json:
+    """Return the parameters without those of axes that are not varied beside the others."""
+    found: Json = {}
+    for axis in axes:
+        if axis.path in params and axis.holds(found):
+            found[axis.path] = params[axis.path]
+    return found
+
+
+def num_combinations(axes: Sequence[Axis], most: int) -> int:
+    """Count the points of the grid; every axis must have points. With conditions, `most` are
+    counted."""
+    if all(axis.sweep.when is None for axis in axes):
+        return math.prod(axis.size or 1 for axis in axes)
+    return sum(1 for _ in islice(grid(axes), most))
 
 
 def grid(axes: Sequence[Axis]) -> Iterator[Json]:
     """Yield every combination, in the order of an odometer: the last axis runs fastest."""
-    sizes = [axis.size or 1 for axis in axes]
-    for number in range(math.prod(sizes)):
-        params: Json = {}
-        rest = number
-        for axis, size in zip(reversed(axes), reversed(sizes), strict=True):
-            rest, index = divmod(rest, size)
-            params[axis.path] = axis.point(index)
-        yield {axis.path: params[axis.path] for axis in axes}
+    yield from _combined(axes, 0, {})
+
+
+def _combined(axes: Sequence[Axis], place: int, params: Json) -> Iterator[Json]:
+    """Yield every combination of the axes from a place on, beside the parameters before."""
+    if place == len(axes):
+        yield params
+        return
+    axis = axes[place]
+    if not axis.holds(params):
+        yield from _combined(axes, place + 1, params)
+        return
+    for index in range(axis.size or 1):
+        yield from _combined(axes, place + 1, {**params, axis.path: axis.point(index)})
 
 
 def drawn(axes: Sequence[Axis], seed: int, number: int, again: int = 0) -> Json:
     """Draw configuration `number` of a random search: it depends on nothing but its arguments.
     `again`: how often it was drawn before, and was a copy."""
-    return {axis.path: axis.draw(uniform(seed, number, axis.path, again)) for axis in axes}
+    params = {axis.path: axis.draw(uniform(seed, number, axis.path, again)) for axis in axes}
+    return kept(axes, params)
 
 
 def uniform(seed: int, number: int, path: str, again: int = 0) -> float:

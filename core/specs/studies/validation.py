@@ -1,5 +1,6 @@
 """Rules of a study that are checked before any of its configurations is looked at."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, islice, product
@@ -8,7 +9,7 @@ from typing import Any, Final
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.studies.configurations import UPLOADS
-from core.specs.studies.sweep import Axis, axes_of, num_combinations
+from core.specs.studies.sweep import Axis, axes_of, kept, num_combinations
 from core.specs.study import (
     GridStrategy,
     Strategy,
@@ -67,14 +68,18 @@ def check_base(base: Json, faults: FieldErrorList) -> Json:
     return {name: part for name, part in base.items() if name not in wrong}
 
 
-def good_axes(asked: StudySpec, strategy: Strategy | None, faults: FieldErrorList) -> list[Axis]:
+def good_axes(
+    asked: StudySpec, base: Json, strategy: Strategy | None, faults: FieldErrorList
+) -> list[Axis]:
     """Return the sweep's paths; those with a mistake are left out. `strategy`: None where the one
     asked for is not known."""
-    found = []
-    for axis in axes_of(asked.sweep):
+    found: list[Axis] = []
+    axes = axes_of(asked.sweep, base)
+    for axis in axes:
         before = len(faults.errors)
         _check_path(axis.path, faults)
         _check_ends(axis, strategy, faults)
+        _check_when(axis, axes, found, faults)
         if len(faults.errors) == before:
             found.append(axis)
     return found
@@ -94,6 +99,51 @@ def _check_path(path: str, faults: FieldErrorList) -> None:
         faults.add(
             param, "not_swept", f"{param} cannot be varied within a study; {_OF_THE_STUDY[first]}"
         )
+
+
+def _check_when(
+    axis: Axis, axes: Sequence[Axis], before: Sequence[Axis], faults: FieldErrorList
+) -> None:
+    """Check that a condition looks at what another sweep decides. `before`: the axes before this
+    one, which are right."""
+    for path in axis.sweep.when or {}:
+        param = f"sweep.{axis.path}.when.{path}"
+        others = [other for other in axes if f"{path}.".startswith(f"{other.path}.")]
+        if not others:
+            paths = ", ".join(other.path for other in axes if other is not axis) or "none"
+            faults.add(
+                param, "unknown_path",
+                f"{param}: no sweep sets {shown(path)}, so that it is the same in all"
+                f" configurations; name a path that one sets, or a part of it (there are {paths}),"
+                " or leave it out",
+            )  # fmt: skip
+        elif not all(other in before for other in others if other is not axis) or axis in others:
+            faults.add(
+                param, "conflict",
+                f"{param}: {axis.path} would decide whether it is varied itself, or a sweep with a"
+                " mistake does; let conditions lead from one path to another without a circle",
+            )  # fmt: skip
+
+
+def check_conditions(axes: Sequence[Axis], faults: FieldErrorList) -> None:
+    """Refuse a sweep whose condition never holds; nothing is said where the combinations are too
+    many to be looked at."""
+    conditional = [axis for axis in axes if axis.sweep.when is not None]
+    if not conditional or math.prod(len(axis.ends()) for axis in axes) > MOST_PROBES:
+        return
+    varied = {path for params in probes(axes) for path in params}
+    for axis in conditional:
+        if axis.path not in varied and all(_ends_are_all(other) for other in axes):
+            faults.add(
+                f"sweep.{axis.path}.when", "never_holds",
+                f"sweep.{axis.path}.when: {shown(axis.sweep.when)} holds in no configuration, so"
+                f" that {axis.path} would never be varied; look at the values and their spelling",
+            )  # fmt: skip
+
+
+def _ends_are_all(axis: Axis) -> bool:
+    """Tell whether the ends of an axis are all the values that a condition could name."""
+    return isinstance(axis.sweep, SweepValues) or (axis.size or 3) <= 2
 
 
 def _check_ends(axis: Axis, strategy: Strategy | None, faults: FieldErrorList) -> None:
@@ -148,10 +198,11 @@ def check_configuration(spec: JobSpec, repeats: int, faults: FieldErrorList) -> 
         )  # fmt: skip
 
 
-def num_configurations(strategy: Strategy, axes: Sequence[Axis]) -> int:
-    """Count the configurations that the study will have, without expanding them."""
+def num_configurations(strategy: Strategy, axes: Sequence[Axis], most: int) -> int:
+    """Count the configurations that the study will have, without a list of them; of a grid with
+    conditions at most `most`."""
     if isinstance(strategy, GridStrategy):
-        return num_combinations(axes)
+        return num_combinations(axes, most)
     return strategy.num_runs
 
 
@@ -159,7 +210,7 @@ def check_num_runs(
     asked: StudySpec, axes: Sequence[Axis], limits: Limits, faults: FieldErrorList
 ) -> None:
     """Check the number of runs against the limit, before any list of them is made."""
-    count = num_configurations(asked.strategy, axes)
+    count = num_configurations(asked.strategy, axes, limits.max_study_runs + 1)
     if count * asked.repeats <= limits.max_study_runs:
         return
     limit = f"this service allows {limits.max_study_runs:,} runs a study"
@@ -210,8 +261,15 @@ def probes(axes: Sequence[Axis], most: int = MOST_PROBES) -> list[Json]:
     and every end of a range in all combinations, or in pairs if those are too many."""
     ends = {axis.path: axis.ends() for axis in axes}
     if math.prod(len(values) for values in ends.values()) <= most:
-        return [dict(zip(ends, values, strict=True)) for values in product(*ends.values())]
-    return list(islice(_pairs(ends), most))
+        whole: Iterator[Json] = (
+            dict(zip(ends, values, strict=True)) for values in product(*ends.values())
+        )
+    else:
+        whole = islice(_pairs(ends), most)
+    if all(axis.sweep.when is None for axis in axes):
+        return list(whole)
+    found = (kept(axes, params) for params in whole)
+    return list({json.dumps(params, sort_keys=True): params for params in found}.values())
 
 
 def _pairs(ends: Mapping[str, list[Any]]) -> Iterator[Json]:

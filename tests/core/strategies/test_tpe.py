@@ -274,3 +274,37 @@ def test_tpe_ends_where_all_configurations_were_tried(sweep: Json, distinct: int
     simulated = simulate(body).go(lambda run, _: float(len(str(run.params))))
     assert configurations_of(simulated.records) == list(range(distinct))
     assert len({str(run.params) for run in simulated.records}) == distinct
+
+
+def test_a_condition_is_one_of_optunas_define_by_run_searches() -> None:
+    """Written as Optuna's documentation writes a search space with branches."""
+    sweep: Json = {
+        "optimizer.kind": {"values": ["sgd", "adam"]},
+        "optimizer.lr": {"log": [1e-4, 1.0]},
+        "optimizer.momentum": {"linear": [0.0, 0.99], "when": {"optimizer.kind": ["sgd"]}},
+    }
+
+    def cost(params: Json) -> float:
+        momentum = params.get("optimizer.momentum", 0.3)
+        return abs(math.log10(params["optimizer.lr"]) + 2) + abs(float(momentum) - 0.8)
+
+    strategy = {"kind": "tpe", "num_runs": 32, "seed": 2, "batch_size": 8}
+    body = study({"problem": IRIS}, sweep, strategy=strategy)
+    found = finished(simulate(body).go(lambda run, _: cost(run.params)))
+    search = optuna.create_study()
+    for batch, listed in enumerate(found):
+        search.sampler = optuna.samplers.TPESampler(
+            seed=seed_of(2, batch * 8), multivariate=True, constant_liar=True
+        )
+        trials = [search.ask() for _ in listed]
+        for trial, params in zip(trials, listed, strict=True):
+            kind = ["sgd", "adam"][trial.suggest_categorical("optimizer.kind", [0, 1])]
+            wanted: Json = {
+                "optimizer.kind": kind,
+                "optimizer.lr": trial.suggest_float("optimizer.lr", 1e-4, 1.0, log=True),
+            }
+            if kind == "sgd":
+                wanted["optimizer.momentum"] = trial.suggest_float("optimizer.momentum", 0.0, 0.99)
+            assert params == wanted
+        for trial, params in zip(trials, listed, strict=True):
+            search.tell(trial, cost(params))

@@ -47,3 +47,11 @@ def said(body: Json | bytes, **limits: Any) -> str:
     """The message of the one mistake that there is."""
     (mistake,) = mistakes(body, **limits)
     return mistake.message
+
+
+def assert_stands_in(listed: list[Json], expected: list[Json]) -> None:
+    """Both hold the same objects, in any order."""
+    texts = [
+        sorted(json.dumps(each, sort_keys=True) for each in some) for some in (listed, expected)
+    ]
+    assert texts[0] == texts[1]
