@@ -71,7 +71,9 @@ def known_best(study: StudyRecord) -> Json | None:
 def best_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json | None:
     """Find the leading configuration; see `ComparisonCache.best`."""
     from core.compare.comparison import best_configuration
+    from core.compare.table import folded
 
+    runs = folded(study.spec, runs)
     number = best_configuration(study.spec, runs)
     if number is None:
         return None

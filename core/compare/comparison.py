@@ -19,7 +19,7 @@ from core.compare.minima.minima import minima
 from core.compare.performance_profiles import profiles
 from core.compare.ranking import STANDING, Ranking, rank
 from core.compare.statistics.intervals import LEVEL, means
-from core.compare.table import Floats, Ints, State, Table, tabulate
+from core.compare.table import Floats, Ints, State, Table, folded, tabulate
 from core.compare.targets import to_target
 from core.compare.winner import verdict
 from core.formats import STORE, stored_job
@@ -84,6 +84,7 @@ def compare(
         compared, the same for each (`leader` and `winner` are then None); `profile`
         (`races.profiles`) or None with `profile_reason`; `tuning_budget`; `minima` of functions.
     """
+    runs = folded(study, runs)
     table = tabulate(study, runs)
     own = means(table.values, floor=table.resolution / np.sqrt(12.0))
     groups, paths = _problems(table, str(study["metric"].get("name")))
@@ -117,6 +118,7 @@ def compare(
 def best_configuration(study: Json, runs: Sequence[RunRecord]) -> int | None:
     """Return the number of the leader: of those that lost no run the one with the best mean. None
     where no run has a value of the metric yet, or where configurations train different problems."""
+    runs = folded(study, runs)
     table = tabulate(study, runs)
     groups, _ = _problems(table, str(study["metric"].get("name")))
     if len(groups) != 1:

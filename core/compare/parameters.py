@@ -70,6 +70,8 @@ def sets_the_metric(path: str, metric: str) -> bool:
         return metric in _OF_LOSSES
     if any(within(path, part) for part in _SAME_ROWS):
         return False
+    if within(path, "problem.data.scale_targets"):
+        return metric in _OF_LOSSES
     return any(within(path, f"{_PROBLEM}.{part}") for part in ("kind", "function", "data"))
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -83,6 +83,39 @@ class Table:
         """Count the runs of each configuration in these states."""
         found: Ints = np.isin(self.state, states).sum(axis=1)
         return found
+
+
+_FOLD: Final = "problem.data.split.fold"
+
+
+def folded(study: Json, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the runs with the folds of a cross-validation as repeats: configurations of a grid
+    that differ by their fold alone are one, the first of them. The same fold is the same repeat in
+    all, so that comparisons are paired by fold."""
+    strategy = study.get("strategy") or {}
+    if strategy.get("kind", "grid") != "grid" or strategy.get("stopper") is not None:
+        return list(runs)
+    leaves = {run.configuration: parameters.leaves(run.params) for run in runs}
+    folds = sorted({one[_FOLD] for one in leaves.values() if _FOLD in one})
+    if len(folds) < 2:
+        return list(runs)
+    first: dict[str, int] = {}
+    for number, one in sorted(leaves.items()):
+        first.setdefault(_apart_from_fold(one), number)
+    params = {run.configuration: run.params for run in runs}
+    repeats = int(study.get("repeats", 1))
+    found = []
+    for run in runs:
+        one = leaves[run.configuration]
+        number = first[_apart_from_fold(one)]
+        place = folds.index(one[_FOLD]) if _FOLD in one else 0
+        repeat = place * repeats + run.repeat
+        found.append(replace(run, configuration=number, params=params[number], repeat=repeat))
+    return found
+
+
+def _apart_from_fold(leaves: Json) -> str:
+    return parameters.key({path: value for path, value in leaves.items() if path != _FOLD})
 
 
 def tabulate(study: Json, runs: Sequence[RunRecord]) -> Table:

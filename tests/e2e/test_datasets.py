@@ -127,8 +127,13 @@ def test_a_study_sweeps_folds_and_tells_of_the_test(service: Service) -> None:
     base = regression(data)
     base["problem"]["data"]["split"] = {"kind": "folds", "num": 4}
     del base["problem"]["data"]["eval_fraction"]
-    path = study_of(service, base, {"problem.data.split.fold": {"values": [0, 1, 2, 3]}})
-    runs = service.http.get(f"{path}/runs").json()["data"]
+    sweep = {"problem.data.split.fold": {"values": [0, 1, 2, 3]}}
+    path = study_of(service, base, {**sweep, "optimizer.lr": {"values": [0.2, 1e-4]}})
+    rows = service.http.get(f"{path}/comparison").json()["configurations"]
+    assert [row["num_runs"] for row in rows] == [4, 4]
+    assert service.http.get(f"{path}/best").json()["optimizer"]["lr"] == 0.2
+    runs = service.http.get(f"{path}/runs", params={"limit": 100}).json()["data"]
+    runs = [run for run in runs if run["params"]["optimizer.lr"] == 0.2]
     evaluated = [run["result"]["eval"]["mae"] for run in runs]
     assert len(set(evaluated)) == 4
     assert [run["result"]["test"] for run in runs] == [None] * 4

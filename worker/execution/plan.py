@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Final
 
 from core.compare.comparison import best_configuration
+from core.compare.table import folded
 from core.errors import JobFailure
 from core.jobs import Status
 from core.specs.base import Json
@@ -95,7 +96,7 @@ def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
         leader = None
     if leader is None:
         return {"best": None, "num_distinct": num_distinct}
-    repeats = [run for run in runs if run.configuration == leader]
+    repeats = [run for run in folded(study.spec, runs) if run.configuration == leader]
     values = [
         run.metric
         for run in repeats
