@@ -1,5 +1,6 @@
 """Rules of splits: every part that is asked for has rows, and a stratified one all classes."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Literal, assert_never
 
@@ -285,18 +286,10 @@ def _check_cells(
     cells: Sequence[Cell],
     faults: FieldErrorList,
 ) -> None:
-    known, seen = set(map(cell_key, cells)), set[tuple[str, object]]()
-    for cell in wanted:
-        key = cell_key(cell)
-        if key in seen:
-            faults.add(param, "repeated", f"{param}: {shown(cell)} is named twice; name it once")
-        elif key in set(map(cell_key, others)):
-            faults.add(
-                param, "in_two_parts",
-                f"{param}: {shown(cell)} stands in eval too, and a row belongs to one part; name it"
-                " in one of them",
-            )  # fmt: skip
-        elif key not in known:
+    known = set(map(cell_key, cells))
+    named = Counter(map(cell_key, wanted))
+    for key, cell in {cell_key(each): each for each in wanted}.items():
+        if key not in known:
             listed = ", ".join(map(shown, cells[:MOST_LISTED]))
             more = len(cells) - MOST_LISTED
             faults.add(
@@ -304,7 +297,14 @@ def _check_cells(
                 f"{param}: the column {shown(column.name)} has no value {shown(cell)}; its values:"
                 f" {listed}{f' and {more:,} more' if more > 0 else ''}",
             )  # fmt: skip
-        seen.add(key)
+        elif named[key] > 1:
+            faults.add(param, "repeated", f"{param}: {shown(cell)} is named twice; name it once")
+        elif key in set(map(cell_key, others)):
+            faults.add(
+                param, "in_two_parts",
+                f"{param}: {shown(cell)} stands in eval too, and a row belongs to one part; name it"
+                " in one of them",
+            )  # fmt: skip
 
 
 def _not_counted(data: Upload, column: ColumnFacts) -> str:

@@ -131,7 +131,7 @@ def test_a_stopped_run_keeps_what_it_had() -> None:
     assert run.paused is None
     assert run.result == {
         "initial_loss": 9.0, "final_loss": value, "best_loss": value, "num_steps": 100,
-        "train_s": 1.0, "num_parameters": None, "eval": {"loss": value},
+        "train_s": 1.0, "num_parameters": None, "eval": {"loss": value}, "test": None,
     }  # fmt: skip
 
 
