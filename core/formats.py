@@ -57,6 +57,7 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
     5: {
         "problem.data.split": None,
         "problem.data.scale_targets": False,
+        "record.metrics": None,
     },
 }
 """Format of the store -> field that came with it -> what the versions before it did.

@@ -20,6 +20,7 @@ from api.http.encoding import to_json
 from core.errors import FieldError, InvalidInputError
 from core.jobs import TERMINAL
 from core.specs.job import JobSpec
+from core.specs.losses import METRICS
 from core.specs.sizes.shapes import epochs_at
 from core.specs.studies.parse import run_spec
 from core.store.history.chunks import row_after, steps_of
@@ -38,7 +39,7 @@ _Look = TypeVar("_Look", Extremes, Stretches)
 
 _POSSIBLE: Final[dict[HistoryKind, tuple[str, ...]]] = {
     "train": ("loss", "lr", "grad_norm", "grad_cosine", "x"),
-    "eval": ("loss", "accuracy", "mae"),
+    "eval": ("loss", *(name for name, facts in METRICS.items() if facts.goal is not None)),
 }
 """Every series that a history may have (`core.specs.sizes.shapes.history_widths`)."""
 DERIVED: Final = ("time_s", "epoch")

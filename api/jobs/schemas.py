@@ -69,7 +69,9 @@ class Result(View):
     num_steps: Counter | None = None
     train_s: float | None = None
     num_parameters: int | None = None
-    eval: dict[str, Number] | None = None
+    eval: dict[str, Number | list[list[Counter]]] | None = None
+    """The last evaluation: its step, loss and metrics; where it is asked for, the confusion
+    matrix of the last weights."""
     test: HeldOutMetrics | None = None
     """Metrics on the rows that `data.split` holds out for the test; null without any, and of a job
     that was not at its end: one that failed, or was cancelled while it waited or was paused."""

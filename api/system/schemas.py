@@ -35,6 +35,10 @@ class Entry(View):
     """A job's spec that uses this kind, ready to `POST`."""
     source: str
     supports: dict[str, Any]
+    goal: Literal["min", "max"] | None = None
+    """The better side of a metric; null of a confusion matrix, which is no number."""
+    losses: list[str] = Field(default=[])
+    """The losses of the problems that a metric suits."""
 
 
 class Preview(View):

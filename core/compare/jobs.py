@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core.compare import parameters
 from core.specs.base import Json
 from core.specs.direction import Goal, goal_of_stored, sign_of
+from core.specs.losses import EVAL, METRICS
 from core.specs.parsing.continuation import FREE
 
 Floats = NDArray[np.float64]
@@ -23,9 +24,6 @@ LONGEST_VALUE: Final = 2_000
 _NEAR: Final = 1e-9
 """Share of an axis within which two places are one."""
 _NOT_OF_THE_DESCENT: Final = tuple(FREE - {"budget", "start_from"})
-_RISING: Final = frozenset({"accuracy"})
-"""Metrics of an evaluation that are better the higher they are. The loss goes where its job
-does."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +112,8 @@ class Curve:
 
 def goal_of_metric(name: str, spec: Json) -> Goal:
     """Return whether a metric of a job is to fall (`min`) or to rise (`max`)."""
-    metric = name.removeprefix("eval.").removeprefix("test.")
-    if metric == "loss":
-        return goal_of_stored(spec)
-    return "max" if metric in _RISING else "min"
+    metric = name.removeprefix(EVAL).removeprefix("test.")
+    return goal_of_stored(spec) if metric == "loss" else METRICS[metric].goal or "min"
 
 
 def common_axis(lines: Sequence[Floats], marked: Sequence[Floats], points: int) -> Floats:

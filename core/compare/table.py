@@ -16,7 +16,7 @@ from core.studies import RunRecord
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_RATES: Final = ("eval.accuracy",)
+_RATES: Final = ("eval.accuracy", "eval.top_k")
 """Metrics that are shares of counted rows."""
 
 

@@ -4,12 +4,13 @@ Built from the spec's own models, so that what is listed is what is accepted.
 """
 
 from functools import cache
-from typing import Any, Final, NotRequired, TypedDict, get_args
+from typing import Any, Final, Literal, NotRequired, TypedDict, get_args
 
 from core.specs.base import Json, Spec
 from core.specs.data import Builtin, Inline, Upload
 from core.specs.examples import choice, minimal_example
 from core.specs.formulas.classic import CLASSICS
+from core.specs.losses import METRICS, Targets
 from core.specs.models import Activation
 from core.specs.optimizers.kinds import NotFused
 from core.specs.unions import kind_of, members
@@ -186,6 +187,29 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "huber": ("Squared near 0, absolute beyond `delta`, scaled.",
                   "torch.nn.functional.huber_loss; Huber 1964"),
     },
+    "metrics": {
+        "accuracy": ("Rows whose class is right; of several labels all of them.",
+                     "sklearn.metrics.accuracy_score"),
+        "top_k": ("Rows whose class is among the k with the largest outputs.",
+                  "sklearn.metrics.top_k_accuracy_score"),
+        "balanced_accuracy": ("The mean over classes of the share of their rows that are right.",
+                              "sklearn.metrics.balanced_accuracy_score; Brodersen et al. 2010"),
+        "f1": ("The mean over classes of the harmonic mean of precision and recall (macro).",
+               "sklearn.metrics.f1_score"),
+        "auroc": ("The area under the ROC curve; of several classes each one's against the rest.",
+                  "sklearn.metrics.roc_auc_score; Hanley and McNeil 1982"),
+        "average_precision": ("The area under the precision-recall curve, without interpolation.",
+                              "sklearn.metrics.average_precision_score"),
+        "confusion_matrix": ("Rows by class and by chosen class; shown in `result.eval`.",
+                             "sklearn.metrics.confusion_matrix"),
+        "mae": ("Mean absolute error.", "sklearn.metrics.mean_absolute_error"),
+        "rmse": ("Root of the mean squared error.", "sklearn.metrics.root_mean_squared_error"),
+        "r2": ("Share of the targets' variance that is explained.", "sklearn.metrics.r2_score"),
+        "mape": ("Mean of the error by the target's size.",
+                 "sklearn.metrics.mean_absolute_percentage_error"),
+        "perplexity": ("The exponential of the mean cross-entropy.",
+                       "torch.nn.functional.cross_entropy; Jelinek et al. 1977"),
+    },
     "functions": {
         "quadratic": ("0.5·xᵀAx + bᵀx + c, by eigenvalues or by matrix.", "this project"),
         "expression": ("A formula in named variables, read by a whitelist.", "this project"),
@@ -246,6 +270,7 @@ FIELD_OF: Final = {
     "models": "model",
     "layers": "layers",
     "losses": "loss",
+    "metrics": "metrics",
     "functions": "function",
     "initializers": "init",
 }
@@ -263,7 +288,8 @@ class Supports(TypedDict):
 
 
 class Entry(TypedDict):
-    """A kind as the catalogue shows it. `example`: a job's spec that uses it, ready to post."""
+    """A kind as the catalogue shows it. `example`: a job's spec that uses it, ready to post. Of a
+    metric, `goal` is its better side (null: it is no number), and it suits these `losses`."""
 
     kind: str
     summary: str
@@ -271,6 +297,8 @@ class Entry(TypedDict):
     example: Json
     source: str
     supports: Supports
+    goal: NotRequired[Literal["min", "max"] | None]
+    losses: NotRequired[list[str]]
 
 
 FAMILIES: Final = (
@@ -280,6 +308,7 @@ FAMILIES: Final = (
     "layers",
     "activations",
     "losses",
+    "metrics",
     "functions",
     "datasets",
     "initializers",
@@ -305,6 +334,7 @@ def entries(family: str) -> tuple[Json, ...]:
                 "example": minimal_example(family, kind),
                 "source": source,
                 "supports": _supports(family, kind),
+                **(_of_metric(kind) if family == "metrics" else {}),
             }
         )
     return tuple(found)
@@ -366,6 +396,22 @@ def _text(family: str, kind: str) -> tuple[str, str]:
         return f"{classic.formula}; minimum {classic.minimum(dim):g} (n = {dim}).", classic.source
     texts = TEXTS[family]
     return texts[kind] if kind in texts else TEXTS["activations"][kind]
+
+
+def _of_metric(kind: str) -> Json:
+    facts = METRICS[kind]
+    losses = [name for name, targets in _TARGETS.items() if facts.suits & targets]
+    return {"goal": facts.goal, "losses": losses if kind != "perplexity" else ["cross_entropy"]}
+
+
+_VALUES: Final = frozenset[Targets]({"values"})
+_TARGETS: Final[dict[str, frozenset[Targets]]] = {
+    **dict.fromkeys(members("loss"), _VALUES),
+    "cross_entropy": frozenset({"classes"}),
+    "multi_margin": frozenset({"classes"}),
+    "binary_cross_entropy": frozenset({"two_classes", "labels"}),
+}
+"""The targets that a loss can have, by its kind."""
 
 
 def _supports(family: str, kind: str) -> Json:

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from core.specs.base import Json
+from core.specs.losses import METRICS
 from core.specs.unions import members
 
 REQUIRED: Final[dict[str, Json]] = {
@@ -85,10 +86,8 @@ def minimal_example(family: str, kind: str) -> Json:
     }
     spec: Json = {"problem": supervised, "optimizer": {"kind": "adam"}}
     match family:
-        case "optimizers":
-            spec["optimizer"] = chosen
-        case "schedules":
-            spec["schedule"] = chosen
+        case "optimizers" | "schedules":
+            spec[family.removesuffix("s")] = chosen
         case "functions":
             spec["problem"] = {"kind": "function", "function": chosen}
             if kind == "expression":
@@ -106,6 +105,10 @@ def minimal_example(family: str, kind: str) -> Json:
         case "losses":
             supervised["loss"] = chosen
             supervised["data"]["name"] = _DATA_FOR_LOSS.get(kind, "diabetes")
+        case "metrics":
+            spec["record"] = {"metrics": [chosen]}
+            values = "values" in METRICS[kind].suits
+            supervised["data"]["name"] = "diabetes" if values else "iris"
         case "datasets":
             supervised["data"] = _data(kind)
         case _:

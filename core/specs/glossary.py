@@ -21,6 +21,7 @@ FIELDS: Final[dict[str, str]] = {
     "num_samples": "Number of rows.",
     "num_features": "Number of features a row.",
     "num_classes": "Number of classes.",
+    "TopK.k": "Number of classes that a row may be taken for.",
     "noise": "Standard deviation of the noise.",
     "length": "Length of a sequence.",
     "frequency": "Periods of the sine for each unit of x.",

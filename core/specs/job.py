@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from core.specs.base import WHOLE, NonNegative, NonNegativeInt, Positive, PositiveInt, Seed, Spec
 from core.specs.data import Data
 from core.specs.functions import Bounds, Function, Start
-from core.specs.losses import Loss
+from core.specs.losses import DEFAULT_METRICS, EvaluationMetric, Loss
 from core.specs.models import Model
 from core.specs.optimizers.kinds import Optimizer
 from core.specs.schedules import Constant, Schedule
@@ -113,6 +113,10 @@ class Record(Spec):
     eval_every: PositiveInt | None = 100
     """Evaluate (where there is evaluation data) at 0, at each multiple of this and at the end;
     null: at the end only."""
+    metrics: Annotated[tuple[EvaluationMetric, ...], Field(max_length=20)] | None = DEFAULT_METRICS
+    """Metrics of each evaluation, beside the loss. Default: `accuracy` for classes, `rmse` for
+    values; of a list with both, the one counts that suits the targets. null, of jobs stored before
+    there was a choice: `accuracy` for classes, `mae` for values."""
     gradient_cosine: bool = False
     """Record `grad_cosine` too: the cosine between each step's gradient and that of the step before
     (whatever `every` is), before clipping. NaN in the first row."""

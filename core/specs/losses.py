@@ -1,10 +1,11 @@
-"""Losses, by torch.nn.functional's names and options. The mean over the rows of a batch."""
+"""Losses, by torch.nn.functional's names and options: the mean over the rows of a batch; and the
+metrics that an evaluation computes beside them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_serializer
 
-from core.specs.base import WHOLE, Fraction, NonNegative, Positive, Spec
+from core.specs.base import WHOLE, Fraction, NonNegative, Positive, PositiveInt, Spec
 
 
 class CrossEntropy(Spec):
@@ -51,3 +52,174 @@ Loss = Annotated[
     CrossEntropy | BinaryCrossEntropy | MultiMargin | MSE | L1 | SmoothL1 | Huber,
     Field(discriminator="kind"),
 ]
+
+
+# What an evaluation computes beside the loss.
+class _Plain(Spec):
+    """A metric without options: in JSON its name alone."""
+
+    @model_serializer
+    def _name(self) -> str:
+        return str(getattr(self, "kind"))  # noqa: B009 (each kind has its own)
+
+
+class Accuracy(_Plain):
+    """The share of rows whose class is right (of several labels: all of them)."""
+
+    kind: Literal["accuracy"]
+
+
+class TopK(Spec):
+    """The share of rows whose class is among the `k` with the largest outputs."""
+
+    kind: Literal["top_k"]
+    k: PositiveInt = 2
+
+
+class BalancedAccuracy(_Plain):
+    """The mean over classes of the share of their rows that are right."""
+
+    kind: Literal["balanced_accuracy"]
+
+
+class F1(_Plain):
+    """The mean over classes (or labels) of the harmonic mean of precision and recall."""
+
+    kind: Literal["f1"]
+
+
+class AUROC(_Plain):
+    """The area under the receiver operating characteristic; of several classes the mean of each
+    against the rest."""
+
+    kind: Literal["auroc"]
+
+
+class AveragePrecision(_Plain):
+    """The mean precision, weighted by the gain in recall; of several classes the mean of each
+    against the rest."""
+
+    kind: Literal["average_precision"]
+
+
+class ConfusionMatrix(_Plain):
+    """The number of rows of each class (down) that were taken for each class (across), at the end
+    of a run: `result.eval` shows it, and no row of a history."""
+
+    kind: Literal["confusion_matrix"]
+
+
+class MAE(_Plain):
+    """The mean absolute error."""
+
+    kind: Literal["mae"]
+
+
+class RMSE(_Plain):
+    """The root of the mean squared error, the mean over outputs."""
+
+    kind: Literal["rmse"]
+
+
+class R2(_Plain):
+    """The share of the targets' variance that is explained, the mean over outputs."""
+
+    kind: Literal["r2"]
+
+
+class MAPE(_Plain):
+    """The mean of |error| / |target|; arbitrarily large where a target is 0."""
+
+    kind: Literal["mape"]
+
+
+class Perplexity(_Plain):
+    """The exponential of the mean cross-entropy, without weights or smoothing."""
+
+    kind: Literal["perplexity"]
+
+
+def _name_as_kind(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+_Kinds = Annotated[
+    Accuracy
+    | TopK
+    | BalancedAccuracy
+    | F1
+    | AUROC
+    | AveragePrecision
+    | ConfusionMatrix
+    | MAE
+    | RMSE
+    | R2
+    | MAPE
+    | Perplexity,
+    Field(discriminator="kind"),
+]
+MetricName = Literal[
+    "accuracy", "top_k", "balanced_accuracy", "f1", "auroc", "average_precision",
+    "confusion_matrix", "mae", "rmse", "r2", "mape", "perplexity",
+]  # fmt: skip
+EvaluationMetric = Annotated[
+    _Kinds, BeforeValidator(_name_as_kind, json_schema_input_type=MetricName | _Kinds)
+]
+"""`"f1"` is short for `{"kind": "f1"}`; a resolved spec shows those without options by name."""
+
+Targets = Literal["classes", "two_classes", "labels", "values"]
+"""Targets of a problem: ids of classes; one class of two, on one logit; several labels, a logit
+each; values."""
+
+
+class MetricFacts(NamedTuple):
+    """Facts about a metric: the better side (None: it is no number) and what it is for."""
+
+    goal: Literal["min", "max"] | None
+    suits: frozenset[Targets]
+
+
+_CLASSES: Final = frozenset[Targets]({"classes", "two_classes"})
+_CLASSES_AND_LABELS: Final = frozenset[Targets]({*_CLASSES, "labels"})
+_VALUES: Final = frozenset[Targets]({"values"})
+
+METRICS: Final[dict[str, MetricFacts]] = {
+    "accuracy": MetricFacts("max", _CLASSES_AND_LABELS),
+    "top_k": MetricFacts("max", frozenset({"classes"})),
+    "balanced_accuracy": MetricFacts("max", _CLASSES),
+    "f1": MetricFacts("max", _CLASSES_AND_LABELS),
+    "auroc": MetricFacts("max", _CLASSES_AND_LABELS),
+    "average_precision": MetricFacts("max", _CLASSES_AND_LABELS),
+    "confusion_matrix": MetricFacts(None, _CLASSES),
+    "mae": MetricFacts("min", _VALUES),
+    "rmse": MetricFacts("min", _VALUES),
+    "r2": MetricFacts("max", _VALUES),
+    "mape": MetricFacts("min", _VALUES),
+    "perplexity": MetricFacts("min", frozenset({"classes"})),
+}
+"""The metrics by name, in the order of the catalogue."""
+
+DEFAULT_METRICS: Final = (Accuracy(kind="accuracy"), RMSE(kind="rmse"))
+"""The one of both counts that suits the targets."""
+
+EVAL: Final = "eval."
+"""Begins the name of an evaluation's number where it stands beside those of training."""
+
+
+def chosen_of(
+    metrics: tuple[EvaluationMetric, ...] | None, *, values: bool
+) -> tuple[EvaluationMetric, ...]:
+    """Return what is evaluated where targets are values, or are not. None: of a spec that was
+    stored before there was a choice."""
+    if metrics is None:
+        return (MAE(kind="mae"),) if values else DEFAULT_METRICS[:1]
+    if {each.kind for each in metrics} >= {"accuracy", "rmse"}:
+        other = "accuracy" if values else "rmse"
+        return tuple(each for each in metrics if each.kind != other)
+    return metrics
+
+
+def columns_of(metrics: tuple[EvaluationMetric, ...] | None, *, values: bool) -> tuple[str, ...]:
+    """Return the numbers of an evaluation beside the loss, in order."""
+    chosen = chosen_of(metrics, values=values)
+    return tuple(each.kind for each in chosen if METRICS[each.kind].goal is not None)

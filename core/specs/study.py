@@ -142,14 +142,15 @@ class Metric(Spec):
     """The quantity by which configurations are compared."""
 
     name: Annotated[str, Field(max_length=80)] | None = None
-    """`loss`, or `eval.` and a column of the evaluations. Default: `eval.loss` where there is
-    evaluation data, else `loss`."""
+    """`loss`, or `eval.` and a metric, which is evaluated then (`eval.f1`; with options, where it
+    stands in `record.metrics`). Default: `eval.loss` where there is evaluation data, else `loss`.
+    """
     at: Literal["final", "best"] = "final"
     goal: Literal["min", "max"] | None = None
     """Default: for a loss, where the runs take it (`max` under `optimizer.maximize`; required where
-    some do and others do not); `max` for `eval.accuracy`, else `min`. A goal that is given ranks
-    the runs, whatever they do: their outcomes, best weights and stop rules go by their own
-    direction."""
+    some do and others do not); for another metric its own (`GET /v1/catalog/metrics`). A goal that
+    is given ranks the runs, whatever they do: their outcomes, best weights and stop rules go by
+    their own direction."""
     target: float | None = None
     """Steps and seconds to reach it are reported."""
 

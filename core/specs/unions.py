@@ -19,7 +19,7 @@ from core.specs.job import (
     Stop,
 )
 from core.specs.layers.kinds import Layer
-from core.specs.losses import Loss
+from core.specs.losses import EvaluationMetric, Loss
 from core.specs.models import Initializer, Model, Norm
 from core.specs.optimizers.kinds import Optimizer
 from core.specs.optimizers.wrappers import ParameterGroup, Wrapper
@@ -50,6 +50,7 @@ UNIONS: Final[dict[str, Any]] = {
     "norm": Norm,
     "init": Initializer,
     "loss": Loss,
+    "metrics": EvaluationMetric,
     "function": Function,
     "optimizer": Optimizer,
     "wrap": Wrapper,

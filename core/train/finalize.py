@@ -88,6 +88,10 @@ def _result(parts: RunParts, value: float | None, train_s: float) -> Json:
         "eval": ledger.last_evaluation(),
         "test": None,
     }
+    shown = result["eval"]
+    if shown is not None and ledger.evaluated_step == parts.course.step:
+        matrix = problem.confusion_matrix()
+        result["eval"] = shown if matrix is None else {**shown, "confusion_matrix": matrix}
     if value is not None:
         result |= {"solution": problem.solution(), "value": value}
     return result

@@ -66,7 +66,7 @@ OWN: Final[dict[str, Json]] = {
 """Unions of a job that the catalogue does not list: fields without a default, by kind."""
 IN_FAMILIES: Final = {
     "problem", "data", "generator", "model", "norm", "init", "loss", "function", "optimizer",
-    "schedule", "then", "schedules", "layers",
+    "schedule", "then", "schedules", "layers", "metrics",
 }  # fmt: skip
 STRATEGIES: Final[dict[str, Json]] = {"random": {"num_runs": 3}, "tpe": {"num_runs": 3}}
 

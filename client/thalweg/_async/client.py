@@ -19,6 +19,7 @@ Family = Literal[
     "layers",
     "activations",
     "losses",
+    "metrics",
     "functions",
     "datasets",
     "initializers",

@@ -20,6 +20,7 @@ Family = Literal[
     "layers",
     "activations",
     "losses",
+    "metrics",
     "functions",
     "datasets",
     "initializers",

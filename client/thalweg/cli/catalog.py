@@ -16,6 +16,7 @@ FAMILIES: Final = (
     "layers",
     "activations",
     "losses",
+    "metrics",
     "functions",
     "datasets",
     "initializers",

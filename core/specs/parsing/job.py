@@ -26,6 +26,7 @@ from core.specs.validation.data import (
     resolve_supervised,
 )
 from core.specs.validation.errors import FieldErrorList, size_text
+from core.specs.validation.evaluation import resolve_record
 from core.specs.validation.function import check_function_run, resolve_function
 from core.specs.validation.limits import Limits
 from core.specs.validation.run import (
@@ -120,9 +121,10 @@ def _resolve(
     problem, batch_size, precision = settled
     check_numbers(spec, precision, faults)
     check_bfloat16(spec, precision, faults)
-    size = extent(problem, batch_size, spec.record)
+    record = resolve_record(spec.record, problem, faults)
+    size = extent(problem, batch_size, record)
     default = _default_steps(problem)
-    affordable = _affordable_steps(spec.record, size, limits)
+    affordable = _affordable_steps(record, size, limits)
     budget = resolve_budget(spec.budget, default, affordable, start_of(spec))
     steps = steps_of(budget, size)
     check_longer(budget, steps, spec.start_from, faults)
@@ -135,6 +137,7 @@ def _resolve(
             "schedule": schedules.resolve(spec.schedule, steps),
             "batch_size": batch_size,
             "budget": budget,
+            "record": record,
             "precision": precision,
             "threads": spec.threads or threads_of(problem, batch_size, size),
         }

@@ -89,7 +89,7 @@ def _place(location: tuple[int | str, ...], body: Any) -> _Place:
             owner = (field, str(item))
             field = ""
             continue
-        if isinstance(value, str) and value == item and field == "norm":
+        if isinstance(value, str) and value == item and field in ("norm", "metrics"):
             owner = (field, value)
             continue
         path.append(str(item)[:_LONGEST_NAME])
@@ -177,6 +177,7 @@ _NOUN_OF: Final = {
     "layers": "layer",
     "shortcut": "layer",
     "branches": "layer",
+    "metrics": "metric",
 }
 """The noun for a field that holds several of a kind."""
 
@@ -301,7 +302,7 @@ def _in_full(place: _Place) -> str:
 def _example(field: str, *, item: bool = False) -> str:
     """Write an example of the field, or of an item of it."""
     one = in_full(field, next(iter(members(field))))
-    lists = {"layers": [one], "shortcut": [one], "branches": [[one]]}
+    lists = {"layers": [one], "shortcut": [one], "branches": [[one]], "metrics": [one]}
     return json.dumps(one if item else lists.get(field, one))
 
 

@@ -28,6 +28,7 @@ _PLACES: Final = {
     "schedule": "schedule",
     "model": "problem.model",
     "loss": "problem.loss",
+    "metrics": "record.metrics",
     "init": "problem.model.init",
     "norm": "problem.model.norm",
     "layers": "problem.model.layers",

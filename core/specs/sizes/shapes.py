@@ -43,6 +43,8 @@ from core.specs.losses import (
     Loss,
     MultiMargin,
     SmoothL1,
+    Targets,
+    columns_of,
 )
 
 _TABLES: Final = Path(__file__).parents[1] / "tables"
@@ -139,6 +141,17 @@ def loss_family(loss: Loss) -> LossFamily:
             return "values"
         case _:
             assert_never(loss)
+
+
+def targets_of(loss: Loss, shape: DataShape) -> Targets:
+    """Name what the loss compares outputs with, several labels apart from one class of two."""
+    match loss_family(loss):
+        case "classes":
+            return "classes"
+        case "binary":
+            return "two_classes" if output_width(loss, shape) == 1 else "labels"
+        case "values":
+            return "values"
 
 
 def output_width(loss: Loss, shape: DataShape) -> int:
@@ -245,7 +258,6 @@ def extent(
     data, loss, shape = problem.data, _loss(problem), data_shape(problem.data)
     outputs = output_width(loss, shape)
     train_rows, eval_rows, test_rows = split_rows(data, shape.num_rows)
-    metric = "mae" if loss_family(loss) == "values" else "accuracy"
     layers = expand(problem.model, shape.num_features, outputs)
     return Extent(
         layers.num_parameters,
@@ -256,8 +268,14 @@ def extent(
         eval_rows,
         test_rows,
         steps_per_epoch(data, train_rows, batch_size),
-        {"train": train, "eval": {"loss": 1, metric: 1} if eval_rows else {}},
+        {"train": train, "eval": _evaluated(record, loss) if eval_rows else {}},
     )
+
+
+def _evaluated(record: Record | None, loss: Loss) -> dict[str, int]:
+    metrics = None if record is None else record.metrics
+    columns = columns_of(metrics, values=loss_family(loss) == "values")
+    return {"loss": 1} | dict.fromkeys(columns, 1)
 
 
 def steps_of(budget: Budget, size: Extent) -> int:

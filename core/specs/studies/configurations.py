@@ -123,7 +123,10 @@ class Jobs:
             and isinstance(problem, Supervised)
             and "problem" not in self._own
         ):
-            self._shared = self._shared.model_copy(update={"problem": resolved.problem})
+            settled: Json = {"problem": resolved.problem}
+            if not {"record", "stop"} & set(self._own):
+                settled["record"] = resolved.record
+            self._shared = self._shared.model_copy(update=settled)
 
     def _read(self, part: Json) -> JobSpec | None:
         """Return a spec with the fields in `part`; None where one is wrong."""

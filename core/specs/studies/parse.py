@@ -19,10 +19,12 @@ from core.specs.studies.resolution import (
     check_lengths,
     check_totals,
     history_of,
+    lay_to_metric,
     most_updates_of,
     settled_metric,
     settled_strategy,
     warnings_of,
+    with_metric,
 )
 from core.specs.studies.sweep import Axis, PathError, axes_of
 from core.specs.studies.validation import (
@@ -174,7 +176,7 @@ def _resolve(
 ) -> ResolvedStudy | None:
     """Check and resolve a study. `strategy_known`: otherwise `asked` has a default in the place of
     one with a mistake, and nothing is said of what depends on it."""
-    base = check_base(asked.base, faults)
+    base = with_metric(check_base(asked.base, faults), asked.metric.name)
     if uploads:
         base = {**base, UPLOADS: {id_: facts.to_json() for id_, facts in uploads.items()}}
     axes = good_axes(asked, base, asked.strategy if strategy_known else None, faults)
@@ -187,6 +189,8 @@ def _resolve(
     chosen = _Chosen.of(asked.strategy if strategy_known else None, axes, few=few)
     facts = _check_all(asked, base, chosen, dropped, limits, faults)
     if facts is None:
+        if base.get("record") != asked.base.get("record"):
+            lay_to_metric(asked.metric, base, faults)
         return None
     if not strategy_known:
         settled_metric(asked.metric, facts, faults)

@@ -8,6 +8,7 @@ from typing import Final, assert_never
 from core.errors import FieldError
 from core.specs.base import Json
 from core.specs.direction import Goal
+from core.specs.losses import DEFAULT_METRICS, EVAL, METRICS
 from core.specs.sizes.study import StudySummary
 from core.specs.studies.halving import SHORT_RUNG, default_min_steps, most_updates
 from core.specs.studies.sweep import applied
@@ -26,7 +27,38 @@ from core.specs.validation.limits import Limits
 
 _LOSSES: Final = ("loss", "eval.loss")
 """Metrics whose goal is the runs' own direction, unless it is given."""
-_GOALS: Final[dict[str, Goal]] = {"eval.accuracy": "max"}
+_RECORDED: Final = "base.record.metrics"
+
+
+def with_metric(base: Json, name: str | None) -> Json:
+    """Return the base with the study's metric among those that its runs evaluate."""
+    metric = "" if name is None else name.removeprefix(EVAL)
+    record = base.get("record", {})
+    if metric == name or metric not in METRICS or not isinstance(record, dict):
+        return base
+    metrics = record.get("metrics", [each.kind for each in DEFAULT_METRICS])
+    if not isinstance(metrics, list) or metric in map(_kind, metrics):
+        return base
+    return {**base, "record": {**record, "metrics": [*metrics, metric]}}
+
+
+def _kind(metric: object) -> object:
+    return metric.get("kind") if isinstance(metric, dict) else metric
+
+
+def lay_to_metric(asked: Metric, base: Json, faults: FieldErrorList) -> None:
+    """Lay mistakes that `with_metric` brought about to the metric, which the user wrote; `base`: as
+    it is with it."""
+    added = f"{_RECORDED}.{len(base['record']['metrics']) - 1}"
+    for place, error in enumerate(faults.errors):
+        if not error.param.startswith(_RECORDED):
+            continue
+        of_function = error.code == "conflict"
+        if of_function or error.param == added or error.param.startswith(f"{added}."):
+            message = error.message.removeprefix(f"{error.param}: ")
+            message = message.split("; ", 1)[0] if of_function else message
+            text = f"metric.name: {shown(asked.name)} cannot be evaluated: {message}"
+            faults.errors[place] = FieldError("metric.name", "unknown_metric", text)
 
 
 def check_lengths(
@@ -68,7 +100,8 @@ def settled_metric(metric: Metric, facts: StudySummary, faults: FieldErrorList) 
             f"metric.name: {shown(name)} is not recorded by every run of this study; its runs have"
             f" {', '.join(names)}{_no_evaluations(name, names)}",
         )  # fmt: skip
-    goal = metric.goal or _GOALS.get(name, "min")
+    facts_of = METRICS.get(name.removeprefix(EVAL))
+    goal = metric.goal or (facts_of and facts_of.goal) or "min"
     if name in _LOSSES:
         goal = _direction(metric, name, facts, faults)
     return metric.model_copy(update={"name": name, "goal": goal})

@@ -70,11 +70,16 @@ class Problem(Protocol):
         ...
 
     def evaluate(self, part: HeldOut = "eval") -> dict[str, float] | None:
-        """Return `loss` first, then `accuracy` (classes) or `mae` (values), on the rows that are
-        held out for this part.
+        """Return `loss` first, then the metrics that the spec records, on the rows that are held
+        out for this part.
 
         None when there are none (no such rows, or a function). Changes no state.
         """
+        ...
+
+    def confusion_matrix(self) -> list[list[int]] | None:
+        """Return the evaluation rows by class and by the class that they are taken for, where the
+        spec asks for it and every output is finite."""
         ...
 
     def after_update(self) -> None:

@@ -23,6 +23,7 @@ def build_problem(spec: JobSpec, device: torch.device, dtype: torch.dtype) -> Pr
                 device=device,
                 dtype=dtype,
                 metadata=metadata,
+                metrics=spec.record.metrics,
                 micro_batches=spec.accumulate,
                 autocast=spec.precision == "bfloat16",
             )

@@ -86,6 +86,9 @@ class FunctionProblem:
     def evaluate(self, part: HeldOut = "eval") -> dict[str, float] | None:
         return None
 
+    def confusion_matrix(self) -> list[list[int]] | None:
+        return None
+
     def after_update(self) -> None:
         if self._bounds is not None:
             self._point.clamp_(*self._bounds)

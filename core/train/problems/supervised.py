@@ -11,14 +11,15 @@ from torch.nn import functional
 from core.specs.base import Json
 from core.specs.job import Supervised
 from core.specs.layers.kinds import Dropout
-from core.specs.losses import Loss
+from core.specs.losses import EvaluationMetric, Loss, chosen_of
 from core.specs.sizes.shapes import layers_of
 from core.specs.splits.rows import HeldOut
 from core.train.data.batches import Batches
 from core.train.data.build import build_dataset
 from core.train.data.dataset import Dataset, constant_columns, without_columns
 from core.train.determinism import key, one_thread
-from core.train.losses import LossFunction, build_loss, metric_name, metric_sum, target_form
+from core.train.losses import LossFunction, build_loss, target_form
+from core.train.metrics import Measurement, Table
 from core.train.models.build import build_model
 from core.train.models.layered import LayeredModel
 from core.train.problems.base import copy_state
@@ -61,10 +62,12 @@ class SupervisedProblem:
         *,
         seed: int,
         metadata: dict[str, str],
+        metrics: Sequence[EvaluationMetric],
         micro_batches: int = 1,
         autocast: bool = False,
     ) -> None:
         self._model = model
+        self._metrics = metrics
         self._forward: Forward = _autocast(model) if autocast else model.forward
         self._micro_batches = micro_batches
         self._dataset = dataset
@@ -115,10 +118,25 @@ class SupervisedProblem:
 
     def evaluate(self, part: HeldOut = "eval") -> dict[str, float] | None:
         rows = self._dataset.rows(part)
-        return None if rows is None else self._evaluated(*rows)
+        if rows is None:
+            return None
+        loss, measured = self.measure(*rows, self._metrics)
+        values = {name: float(column[0]) for name, column in measured.values().items()}
+        return {"loss": loss, **values}
 
-    def _evaluated(self, features: Tensor, targets: Tensor) -> dict[str, float]:
-        total, metric, form = 0.0, 0.0, self._dataset.form
+    def confusion_matrix(self) -> Table | None:
+        rows = self._dataset.rows("eval")
+        asked = [each for each in self._metrics if each.kind == "confusion_matrix"]
+        if rows is None or not asked:
+            return None
+        _, measured = self.measure(*rows, asked)
+        return measured.confusion()[0]
+
+    def measure(
+        self, features: Tensor, targets: Tensor, metrics: Sequence[EvaluationMetric]
+    ) -> tuple[float, Measurement]:
+        """Return the mean loss of these rows in evaluation mode, and what was measured of them."""
+        total, measured = 0.0, Measurement(metrics, self._dataset.form)
         self._model.eval()
         with torch.no_grad():
             chunks = zip(
@@ -129,9 +147,9 @@ class SupervisedProblem:
                 # In proportion to the rows, so that the mean of the means is the mean.
                 total += self._loss(outputs, wanted).item() * (len(some) / len(features))
                 in_units = self._dataset.in_units
-                metric += metric_sum(in_units(outputs), in_units(wanted), form)
+                measured.add(in_units(outputs).unsqueeze(0), in_units(wanted))
         self._model.train()
-        return {"loss": total, metric_name(form): metric / len(features)}
+        return total, measured
 
     def after_update(self) -> None:
         return
@@ -166,6 +184,7 @@ def build_supervised_problem(
     device: torch.device,
     dtype: torch.dtype,
     metadata: dict[str, str],
+    metrics: tuple[EvaluationMetric, ...] | None = None,
     micro_batches: int = 1,
     autocast: bool = False,
 ) -> SupervisedProblem:
@@ -197,6 +216,7 @@ def build_supervised_problem(
         build_loss(spec.loss),
         seed=seed,
         metadata=metadata,
+        metrics=chosen_of(metrics, values=dataset.form == "values"),
         micro_batches=micro_batches,
         autocast=autocast,
     )

@@ -8,14 +8,10 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from scipy.special import expit, logsumexp
-from torch import Tensor
 
 from core.specs.losses import Loss
 from core.train.losses import (
     build_loss,
-    metric_name,
-    metric_sum,
-    target_form,
     twice_differentiable,
 )
 
@@ -100,35 +96,3 @@ def test_the_cases_cover_every_kind() -> None:
     schema = TypeAdapter(Loss).json_schema()
 
     assert {spec["kind"] for spec, _, _ in CASES} == set(schema["discriminator"]["mapping"])
-
-
-def test_classes_are_judged_by_accuracy_and_values_by_mean_absolute_error() -> None:
-    kinds = {spec["kind"]: metric_name(target_form(_parsed(spec))) for spec, _, _ in CASES}
-
-    assert [kind for kind, metric in kinds.items() if metric == "accuracy"] == [
-        "cross_entropy", "binary_cross_entropy", "multi_margin",
-    ]  # fmt: skip
-    assert set(kinds.values()) == {"accuracy", "mae"}
-
-
-def _tensor(rows: list[list[float]]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def test_accuracy_counts_the_rows_whose_largest_output_is_the_target() -> None:
-    outputs = _tensor([[2, 1, 0], [0, 1, 3], [1, 1, 0], [float("nan"), 0, 0]])
-
-    assert metric_sum(outputs, torch.tensor([0, 1, 0, 0]), "class_ids") == 2.0
-
-
-def test_a_single_logit_above_zero_means_class_one() -> None:
-    outputs = _tensor([[0.5], [-0.5], [0.0], [float("nan")]])
-    targets = _tensor([[1.0], [1.0], [0.0], [0.0]])
-
-    assert metric_sum(outputs, targets, "binary") == 2.0
-
-
-def test_mae_is_the_mean_over_all_targets_of_a_row() -> None:
-    outputs, targets = _tensor([[1, 2], [0, 0]]), _tensor([[0, 0], [3, -3]])
-
-    assert metric_sum(outputs, targets, "values") == 1.5 + 3.0

@@ -18,7 +18,6 @@ from core.specs.losses import (
     MultiMargin,
     SmoothL1,
 )
-from core.train.losses import TargetForm
 
 StackedLoss = Callable[[Tensor, Tensor], Tensor]
 """(outputs (runs, outputs, rows), targets: ids (runs, rows) or values (runs, rows, outputs))."""
@@ -130,19 +129,3 @@ def _mean_of(loss: Callable[..., Tensor]) -> StackedLoss:
         return loss(z.transpose(1, 2), wanted, reduction="none").mean((1, 2))
 
     return mean
-
-
-def metric_sums(z: Tensor, targets: Tensor, form: TargetForm) -> Tensor:
-    """Compute core.train.losses.metric_sum of each run: (runs,), float64."""
-    match form:
-        case "class_ids":
-            # Class by class in the last axis: over another one it takes three times as long.
-            right = (z.transpose(1, 2).contiguous().argmax(2) == targets) & ~z.isnan().any(1)
-            return right.sum(1).double()
-        case "binary":
-            right = (z.transpose(1, 2) > 0) == (targets > 0.5)
-            return (right & ~z.transpose(1, 2).isnan()).sum((1, 2)).double()
-        case "values":
-            return (z.transpose(1, 2) - targets).abs().double().mean(2).sum(1)
-        case _:
-            assert_never(form)

@@ -64,6 +64,10 @@ class StackedProblem(Protocol):
         does some slots."""
         ...
 
+    def confusion_matrices(self, slots: Index) -> list[list[list[int]] | None]:
+        """Return `Problem.confusion_matrix` of each of these slots."""
+        ...
+
     def points(self) -> Tensor | None:
         """Return functions' points, detached: (slots, dim)."""
         ...

@@ -12,18 +12,20 @@ from core.specs.job import JobSpec, Supervised
 from core.specs.layers.expand import Expanded, dropout_of
 from core.specs.layers.kinds import Dropout
 from core.specs.layers.trace import Placed
+from core.specs.losses import EvaluationMetric, chosen_of
 from core.specs.sizes.shapes import layers_of
 from core.specs.splits.rows import HeldOut
 from core.train.data.dataset import Dataset
 from core.train.fused.models.backward import WrittenOut, written_out
 from core.train.fused.models.layered import StackedLayers
-from core.train.fused.models.losses import metric_sums, stacked_loss
+from core.train.fused.models.losses import stacked_loss
 from core.train.fused.models.perceptron import StackedPerceptron
 from core.train.fused.problems.base import Index, Metrics, differentiate, keep_slots
 from core.train.fused.problems.batches import DropoutMasks, StackedBatches, padded, shared
 from core.train.fused.problems.compaction import ANYWHERE, places
 from core.train.fused.problems.packing import packing_of
-from core.train.losses import build_loss, metric_name
+from core.train.losses import build_loss
+from core.train.metrics import Measurement, Table
 from core.train.models.build import build_model
 from core.train.models.layered import LayeredModel
 from core.train.problems.supervised import (
@@ -51,6 +53,8 @@ class StackedSupervised:
         self._specs = list(specs)
         self._dataset, self._ignored = data_of(problem, problem.loss, device, dtype)
         layers = layers_of(problem)
+        values = self._dataset.form == "values"
+        self._metrics = chosen_of(specs[0].record.metrics, values=values)
         self._loss = stacked_loss(problem.loss)
         self._model: StackedPerceptron | StackedLayers
         self._written_out: WrittenOut | None = None
@@ -147,9 +151,33 @@ class StackedSupervised:
         found = of([*slots, slots[-1]])
         return {name: column[:-1] for name, column in found.items()}
 
+    def confusion_matrices(self, slots: Index) -> list[Table | None]:
+        rows = self._dataset.rows("eval")
+        asked = [each for each in self._metrics if each.kind == "confusion_matrix"]
+        if rows is None or not asked:
+            return [None] * len(slots)
+        found: list[Table | None] = []
+        for slot in slots.tolist():
+            index = torch.tensor([slot, slot], device=self.rows.device)
+            _, measured = self.measure(keep_slots(self.weights, index), *rows, asked)
+            found.append(measured.confusion()[0])
+        return found
+
     def _evaluated(self, weights: dict[str, Tensor], features: Tensor, targets: Tensor) -> Metrics:
+        losses, measured = self.measure(weights, features, targets, self._metrics)
+        return {"loss": losses, **measured.values()}
+
+    def measure(
+        self,
+        weights: dict[str, Tensor],
+        features: Tensor,
+        targets: Tensor,
+        metrics: Sequence[EvaluationMetric],
+    ) -> tuple[Index, Measurement]:
+        """Return the mean losses of these rows in evaluation mode, one a run, and what was measured
+        of them."""
         runs = len(weights[self._parameter_names[0]])
-        total, metric, form = np.zeros(runs), np.zeros(runs), self._dataset.form
+        total, measured = np.zeros(runs), Measurement(metrics, self._dataset.form)
         with torch.no_grad():
             for some, wanted in zip(
                 torch.split(features, self._eval_rows),
@@ -161,10 +189,9 @@ class StackedSupervised:
                 # In proportion to the rows, so that the mean of the means is the mean.
                 share = len(some) / len(features)
                 total += self._loss(outputs, ids).double().cpu().numpy() * share
-                # Outputs are runs x outputs x rows.
-                found = self._dataset.in_units(outputs.transpose(1, 2)).transpose(1, 2)
-                metric += metric_sums(found, self._dataset.in_units(ids), form).cpu().numpy()
-        return {"loss": total, metric_name(form): metric / len(features)}
+                in_units = self._dataset.in_units
+                measured.add(in_units(outputs.transpose(1, 2)), in_units(wanted))
+        return total, measured
 
     def points(self) -> Tensor | None:
         return None

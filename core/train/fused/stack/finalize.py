@@ -87,6 +87,7 @@ class Endings:
         each_initial, each_final = _each(initial, count), _each(final, count)
         each_best = _each(best, count)
         tests = self._tests(end, found[2])
+        matrices = self._matrices(end)
         for row, slot in enumerate(end.slots.tolist()):
             value = None if heights is None else float(heights[row])
             of_final = each_final[row]
@@ -97,6 +98,8 @@ class Endings:
             result = self._result(end, row, slot, trace, loss if step >= 0 else None, value)
             result["test"] = None if tests is None else tests.of(row, step)
             summary: LossAt | None = {"step": step, "loss": loss} if step >= 0 else None
+            if matrices[row] is not None:
+                result["eval"] = {**result["eval"], "confusion_matrix": matrices[row]}
             handed_over = end.reason == "handed_over"
             ending = Ending(end.reason, outcome, {} if handed_over else result, summary)
             yield (
@@ -117,6 +120,13 @@ class Endings:
             return None
         found = self._problem.evaluate_weights(best, "test") if best else None
         return _Tests(end.step, final, found)
+
+    def _matrices(self, end: End) -> list[list[list[int]] | None]:
+        """Return the confusion matrices of runs whose weights, as they are, were evaluated."""
+        found = self._evaluations
+        if found is None or not (end.reason == "finished" or found.known(end.step)):
+            return [None] * len(end.slots)
+        return self._problem.confusion_matrices(end.slots)
 
     def weights_at_rung(
         self, step: int, slots: Slots, runs: Slots, is_best: NDArray[np.bool_]

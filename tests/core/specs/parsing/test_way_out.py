@@ -29,6 +29,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "norm": ("problem.model.norm", "optimizers"),
     "init": ("problem.model.init", "optimizers"),
     "loss": ("problem.loss", "losses"),
+    "metrics": ("record.metrics.0", "metrics"),
     "function": ("problem.function", "functions"),
     "optimizer": ("optimizer", "optimizers"),
     "wrap": ("optimizer.wrap.0", "optimizers"),
@@ -62,7 +63,7 @@ def body_for(field: str, kind: str) -> Json:
     if family == "studies":
         sweep = {"optimizer.lr": {"log": [0.001, 1], "count": 3}}
         return {"base": minimal_example("optimizers", "sgd"), "sweep": sweep}
-    example = kind if field == "loss" else BASES.get(field, "sgd")
+    example = kind if field in ("loss", "metrics") else BASES.get(field, "sgd")
     body = copy.deepcopy(minimal_example(family, example))
     if kind == "column":
         body["problem"]["data"] = minimal_example("datasets", "dataset")["problem"]["data"]
@@ -114,7 +115,7 @@ def test_every_union_has_a_place_in_these_tests() -> None:
 @pytest.mark.parametrize(("field", "kind"), KINDS)
 def test_a_kind_by_its_name_alone_is_written_in_full(field: str, kind: str) -> None:
     path, body = PLACES[field][0], body_for(field, kind)
-    if field == "norm":  # the one union that takes its kinds' names
+    if field in ("norm", "metrics"):  # the unions that take their kinds' names
         assert mistakes(put(body, path, kind)) == []
         return
     for given in (kind, kind.upper(), f"{kind[:3]}{kind[2:]}"):
@@ -136,7 +137,7 @@ def assert_in_place(body: Json) -> None:
     assert codes <= {"shapes_do_not_meet", "unknown_layer"}
 
 
-@pytest.mark.parametrize("field", [field for field in UNIONS if field != "norm"])
+@pytest.mark.parametrize("field", [field for field in UNIONS if field not in ("norm", "metrics")])
 @pytest.mark.parametrize("given", [0.5, True, [], ["a"], "no such thing"])
 def test_what_is_no_kind_at_all_is_answered_with_an_example(field: str, given: Any) -> None:
     path, body = PLACES[field][0], body_for(field, next(iter(members(field))))

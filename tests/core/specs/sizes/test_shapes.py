@@ -136,7 +136,7 @@ def test_the_history_of_a_classifier_has_accuracy_and_that_of_a_regression_mae()
     assert history_widths(job())["eval"] == {"loss": 1, "accuracy": 1}
     data = {"kind": "builtin", "name": "diabetes"}
     problem = {"kind": "supervised", "data": data, "model": {"kind": "linear"}}
-    assert history_widths(job(problem=problem))["eval"] == {"loss": 1, "mae": 1}
+    assert history_widths(job(problem=problem))["eval"] == {"loss": 1, "rmse": 1}
 
 
 def test_a_function_records_its_point_and_evaluates_nothing() -> None:

@@ -188,8 +188,8 @@ def test_a_mistake_lies_where_it_is(body: Any, param: str, code: str) -> None:
         (
             study(metric={"name": "eval.mae"}),
             (
-                'metric.name: "eval.mae" is not recorded by every run of this study; its runs have'
-                " loss, eval.loss, eval.accuracy"
+                'metric.name: "eval.mae" cannot be evaluated: mae does not suit targets that are'
+                " classes; these do: accuracy, top_k"
             ),
         ),
         (

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import mean_absolute_error, mean_squared_error
+from sklearn.metrics import mean_squared_error, root_mean_squared_error
 from sklearn.preprocessing import StandardScaler
 
 from core.errors import FieldError, InvalidInputError
@@ -76,8 +76,9 @@ def test_losses_are_of_scaled_values_and_metrics_of_the_values_themselves(tmp_pa
     found = {"eval": done.ending.result["eval"], "test": done.ending.result["test"]["final"]}
     for part, index in (("eval", held), ("test", tested)):
         predicted = fitted.predict(x[index])
-        mae, mse = mean_absolute_error(y[index], predicted), mean_squared_error(y[index], predicted)
-        assert found[part]["mae"] == pytest.approx(mae, rel=1e-5)
+        rmse = root_mean_squared_error(y[index], predicted)
+        mse = mean_squared_error(y[index], predicted)
+        assert found[part]["rmse"] == pytest.approx(rmse, rel=1e-5)
         assert found[part]["loss"] == pytest.approx(mse / scale**2, rel=1e-5)
 
     with safe_open(str(tmp_path / JOB / "final.safetensors"), "numpy") as file:

@@ -138,15 +138,15 @@ def test_evaluation_is_the_mean_over_the_evaluation_rows(monkeypatch: pytest.Mon
     assert found["accuracy"] == (outputs.argmax(1) == targets).double().mean().item()
 
 
-def test_values_are_judged_by_their_mean_absolute_error() -> None:
+def test_values_are_judged_by_the_root_of_their_mean_squared_error() -> None:
     rows = {"features": [[0.0], [1.0], [2.0], [3.0]], "targets": [[1.0, 2.0]] * 4}
     data = {"kind": "inline", **rows, "eval_fraction": 0.5, "standardize": False}
     model = {"kind": "linear", "init": {"kind": "constant"}}
 
     found = build(spec(data, model, "mse", "full"), torch.float64).evaluate()
 
-    # All outputs are 0: (1 + 4)/2 and (1 + 2)/2.
-    assert found == {"loss": 2.5, "mae": 1.5}
+    # All outputs are 0: the loss is (1 + 4)/2, the roots are 1 and 2.
+    assert found == {"loss": 2.5, "rmse": 1.5}
 
 
 def test_two_classes_may_be_learned_by_one_logit() -> None:
