@@ -1,6 +1,7 @@
 """Uploads through the whole service: a job and a study on a CSV file."""
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -112,10 +113,11 @@ def test_a_split_by_a_column_is_tested_at_the_end(service: Service) -> None:
     fold = np.arange(80) % 5
     design = np.column_stack([FEATURES, np.ones(80)])
     weights, *_ = np.linalg.lstsq(design[fold < 3], TARGETS[fold < 3], rcond=None)
-    errors = np.abs(design @ weights - TARGETS)
-    assert job["result"]["eval"]["mae"] == pytest.approx(errors[fold == 3].mean(), rel=1e-4)
+    squares = np.square(design @ weights - TARGETS)
+    wanted = {part: math.sqrt(squares[fold == part].mean()) for part in (3, 4)}
+    assert job["result"]["eval"]["rmse"] == pytest.approx(wanted[3], rel=1e-4)
     test = job["result"]["test"]
-    assert test["final"]["mae"] == pytest.approx(errors[fold == 4].mean(), rel=1e-4)
+    assert test["final"]["rmse"] == pytest.approx(wanted[4], rel=1e-4)
     assert test["final"]["step"] == 300
     assert test["best"]["step"] == job["best"]["step"]
     again = service.run(job["spec"])
@@ -134,7 +136,7 @@ def test_a_study_sweeps_folds_and_tells_of_the_test(service: Service) -> None:
     assert service.http.get(f"{path}/best").json()["optimizer"]["lr"] == 0.2
     runs = service.http.get(f"{path}/runs", params={"limit": 100}).json()["data"]
     runs = [run for run in runs if run["params"]["optimizer.lr"] == 0.2]
-    evaluated = [run["result"]["eval"]["mae"] for run in runs]
+    evaluated = [run["result"]["eval"]["rmse"] for run in runs]
     assert len(set(evaluated)) == 4
     assert [run["result"]["test"] for run in runs] == [None] * 4
 
@@ -145,7 +147,7 @@ def test_a_study_sweeps_folds_and_tells_of_the_test(service: Service) -> None:
     for row in rows:
         test = runs[row["configuration"]]["result"]["test"]
         assert row["test"]["num"] == 1
-        assert row["test"]["final"]["mae"] == test["final"]["mae"]
+        assert row["test"]["final"]["rmse"] == test["final"]["rmse"]
         assert row["test"]["best"]["loss"] == test["best"]["loss"]
     study = {"base": base, "sweep": {}, "metric": {"name": "test.loss"}}
     reply = service.http.post("/v1/studies", json=study)
