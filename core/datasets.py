@@ -35,7 +35,7 @@ class DatasetRecord:
         keep_ms: milliseconds since 1970 until which it is kept whatever its age; 0: not set.
         error: why it was refused: code, message, row, column and entry of a zip.
         file: name of the stored content.
-        owner: whose it is; there are no owners yet.
+        owner, key_id: as of a job.
         version: grows with every change of the record.
     """
 
@@ -56,6 +56,7 @@ class DatasetRecord:
     keep_ms: Annotated[int, NUMBER] = 0
     file: Annotated[str | None, Stored("text")] = None
     owner: Annotated[str | None, TEXT] = None
+    key_id: Annotated[str | None, TEXT] = None
     version: Annotated[int, NUMBER] = 0
 
     @property

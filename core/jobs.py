@@ -193,6 +193,11 @@ class JobRecord:
     failed_diagnosis: Annotated[str | None, Stored("text", key="ask:failed")] = None
     timeline: Annotated[Timeline, Stored("timeline", "update")] = NO_TIMELINE
     usage: Annotated[Usage | None, Stored("usage", "update")] = None
+    owner: Annotated[str | None, TEXT] = None
+    """The owner of the key that made it; None: made without a key, so that `admin` alone sees it
+    once there are keys."""
+    key_id: Annotated[str | None, TEXT] = None
+    """The key that made it."""
     request_id: Annotated[str | None, TEXT] = None
     """Id of the request that created it, for the log."""
     traceparent: Annotated[str | None, TEXT] = None

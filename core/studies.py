@@ -49,7 +49,7 @@ class StudyRecord:
         usage: the largest of its tasks.
         idle_ms: from pauses to when work went on, of those that are over.
         parent_id: the study of whose spec this one's was made.
-        name, note, keep_until, priority: as of a job.
+        name, note, keep_until, priority, owner, key_id: as of a job.
         version: grows with every change of the record.
         format: in which it was written (`core.formats`): what a run's spec lacks is read by it.
     """
@@ -79,6 +79,8 @@ class StudyRecord:
     warnings: Annotated[tuple[Json, ...], Stored("list")] = ()
     timeline: Annotated[Timeline, Stored("timeline")] = NO_TIMELINE
     usage: Annotated[Usage | None, Stored("usage")] = None
+    owner: Annotated[str | None, TEXT] = None
+    key_id: Annotated[str | None, TEXT] = None
     request_id: Annotated[str | None, TEXT] = None
     """Id of the request that created it, for the log."""
     traceparent: Annotated[str | None, TEXT] = None

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import re
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
@@ -16,6 +17,7 @@ from api.http.encoding import to_json
 from api.http.errors import RefusedUploadError, UnsupportedMediaTypeError
 from api.http.openapi import header, problems, request_body
 from api.http.queries import DatasetsQuery, FirstRowsQuery, JobQuery, UploadQuery
+from api.keys.gate import caller_of
 from api.services.changes import MERGE_PATCH
 from api.services.cleanup import remove_kept
 from api.services.dependencies import (
@@ -114,6 +116,8 @@ async def upload(request: Request, query: Annotated[UploadQuery, Query()]) -> Re
     try:
         _compare(received, checksums)
         record = _record(services, query, media_type, schema, received)
+        if (caller := caller_of(request.scope)) is not None:
+            record = replace(record, owner=caller.owner, key_id=caller.key.id)
         what = (record.sha256, media_type, record.schema, record.name, record.labels)
         idempotency = idempotency_of(request, services, "data", *what)
     except BaseException:

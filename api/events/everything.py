@@ -34,6 +34,7 @@ class _Happened:
     number: int
     event: EventType
     body: bytes
+    owner: str | None
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class EverythingFollower:
         """Return the next of the present state; None once all of it was told."""
         told = self._place.present or ""
         if self._present is None:
-            ids = await self._services.store.events.present(PRESENT_ENDED)
+            ids = await self._services.store.events.present(PRESENT_ENDED, self._services.owner)
             self._present = deque(id_ for id_ in ids if id_ > told)
         while not self._shown and self._present:
             some = list(islice(self._present, AT_ONCE))
@@ -109,20 +110,24 @@ class EverythingFollower:
             number = self._until
 
             async def read(number: int = number) -> _Page:
-                return await _page(self._services, number)
+                return await _page(self._services.whole or self._services, number)
 
             page = await self._services.hub.shared((LOG, number, last), read, _size)
             self._until = page.until
             if page.is_lost:
                 place = replace(self._place, number=page.until, present="")
                 return self._event("reset", place, _RESET)
-            self._happened.extend(page.happened)
+            self._happened.extend(filter(self._is_seen, page.happened))
             if page.until == number:
                 break
         if not self._happened:
             return None
         first = self._happened.popleft()
         return self._event(first.event, replace(self._place, number=first.number), first.body)
+
+    def _is_seen(self, happened: _Happened) -> bool:
+        """Tell whether the reader sees whom it happened to."""
+        return self._services.owner in {None, happened.owner}
 
     async def _next_points(self, now: float) -> bytes | None:
         self.due = None
@@ -155,7 +160,7 @@ async def _page(services: Services, number: int) -> _Page:
     entries = [entry for entry in found.entries if later[entry.what, entry.name] == entry.number]
     known = await services.store.events.changed(dict.fromkeys((each.name for each in entries), ""))
     happened = [
-        _Happened(entry.number, entry.what, await _body(services, entry, snapshot))
+        _Happened(entry.number, entry.what, await _body(services, entry, snapshot), entry.owner)
         for entry in entries
         if isinstance(snapshot := known.get(entry.name), Snapshot)  # else it was deleted
     ]

@@ -90,7 +90,7 @@ async def job_events(
     wanted = _wanted(query)
     check = check_of(job_id, wanted.kind)
     place = place_in(last_event_id, check) if last_event_id else None
-    found = await services.hub.look([job_id])
+    found = await services.look([job_id])
     meta = _history(found[job_id][1], f"There is no job {job_id!r}.", wanted)
     if place is None:
         place = Place(rows=wanted.start(meta))
@@ -127,7 +127,7 @@ async def study_events(
     names = [study_id]
     if query.run is not None:
         names.append(run_id(study_id, query.run))
-    found = await services.hub.look(names)
+    found = await services.look(names)
     study = found[study_id][1]
     if not isinstance(study, Snapshot):
         raise NotFoundError(f"There is no study {study_id!r}.")
@@ -184,7 +184,7 @@ async def all_events(
     wanted = _wanted(query)
     check = check_of(*jobs, wanted.kind)
     place = log_place_in(last_event_id, check, len(jobs)) if last_event_id else None
-    found = await services.hub.look([LOG, *map(known_form, jobs)])
+    found = await services.look([LOG, *map(known_form, jobs)])
     starts = [
         wanted.start(_history(found[job_id][1], f"job: there is no job {job_id!r}.", wanted))
         for job_id in jobs

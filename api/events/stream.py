@@ -4,12 +4,14 @@ nothing."""
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.http.connection import ABORT
+from api.keys.gate import Gate, caller_of
 from api.services.hub import EventHub, Known, Reader
 from core.errors import NotFoundError, StoreUnavailableError
 
@@ -61,7 +63,7 @@ class EventStream(Response):
         await send({"type": "http.response.start", **head})
         if scope["method"] != "HEAD":
             reader = Reader(_abort_in(scope), self._hub.now())
-            with self._hub.joined(reader, self._found):
+            with self._hub.joined(reader, self._found), _guarded(scope, reader):
                 leaving = asyncio.create_task(_until_gone(receive, reader))
                 try:
                     await self._follow(reader, send)
@@ -74,7 +76,7 @@ class EventStream(Response):
     async def _follow(self, reader: Reader, send: Send) -> None:
         hub, follower = self._hub, self._follower
         await self._send(reader, send, BEGIN)
-        while not (reader.is_gone or hub.closing):
+        while not (reader.is_gone or reader.is_ended or hub.closing):
             reader.wake.clear()
             due = None
             try:
@@ -96,6 +98,15 @@ class EventStream(Response):
         reader.sent_at, reader.is_sending, reader.is_due = self._hub.now(), True, False
         await send({"type": "http.response.body", "body": piece, "more_body": True})
         reader.is_sending = False
+
+
+def _guarded(scope: Scope, reader: Reader) -> AbstractContextManager[None]:
+    """Have the stream end soon after its key is not taken any more."""
+    caller = caller_of(scope)
+    if caller is None:
+        return contextlib.nullcontext()
+    gate: Gate = scope["app"].state.gate
+    return gate.watching(caller, reader.end)
 
 
 async def _until(wake: asyncio.Event, due: float | None) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -90,6 +90,8 @@ class Gate:
         self._finding: dict[str, asyncio.Future[KeyRecord | None]] = {}
         self._noting: set[asyncio.Future[None]] = set()
         self._used: dict[str, float] = {}
+        self._watched: dict[str, set[Callable[[], None]]] = {}
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def is_due(self) -> bool:
@@ -98,16 +100,17 @@ class Gate:
 
     async def look(self, path: str) -> None:
         """Look whether keys are needed by now. Raises `StoreUnavailableError` where that has never
-        been known, and the path is one that a key guards."""
-        try:
-            made, _ = await self._keys.state()
-        except StoreUnavailableError:
-            if self._look_at == 0.0 and _is_guarded(path):
-                raise
-            return
+        been known, and the path tells of jobs."""
         if self._is_noted is None:
             with contextlib.suppress(ArtifactError):  # away: the next look asks again
                 self._is_noted = await asyncio.to_thread(self._artifacts.has_keys)
+        try:
+            made, _ = await self._keys.state()
+        except StoreUnavailableError:
+            self.needed = bool(self._is_noted)
+            if self._look_at == 0.0 and not self.needed and path.startswith("/v1"):
+                raise
+            return
         if made or self._is_noted:
             self.needed = True
             note(logging.INFO, "API keys are needed from now on", made=made)
@@ -201,6 +204,30 @@ class Gate:
             self._known[digest] = until, found
             while len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
+
+    @contextlib.contextmanager
+    def watching(self, caller: Caller, end: Callable[[], None]) -> Iterator[None]:
+        """Call `end` within some seconds of the moment from which on the key is not taken."""
+        ends = self._watched.setdefault(caller.digest, set())
+        ends.add(end)
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch(), name="watch-keys")
+        try:
+            yield
+        finally:
+            ends.discard(end)
+            if not ends and self._watched.get(caller.digest) is ends:
+                del self._watched[caller.digest]
+
+    async def _watch(self) -> None:
+        while self._watched:
+            await asyncio.sleep(KNOWN_S)
+            for digest, ends in list(self._watched.items()):
+                with contextlib.suppress(StoreUnavailableError):
+                    key = await self.find(digest)
+                    if key is None or key.refusal(rfc3339(utc_now())) is not None:
+                        for end in list(ends):
+                            end()
 
     def _note_use(self, key: KeyRecord) -> None:
         """Note at most once a minute, and beside the request, that the key is used."""

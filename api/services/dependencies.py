@@ -3,8 +3,9 @@
 import asyncio
 import inspect
 import re
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, TypeVar, cast, get_origin
 
 from fastapi import Path
@@ -18,9 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import api.http.path_parameters  # noqa: F401  (the names of what may stand in a path)
 from api.http.errors import UnsupportedMediaTypeError, query_names, unknown_parameter
 from api.http.log import RequestCounts
+from api.keys.gate import owner_seen
 from api.services.comparisons import ComparisonCache
 from api.services.dispatch import Dispatcher
-from api.services.hub import EventHub
+from api.services.hub import EventHub, Known
 from api.services.uploads import Uploads
 from api.services.waiting import EndFeed
 from core.artifacts.base import ArtifactStore
@@ -28,11 +30,14 @@ from core.errors import FieldError, InvalidInputError, NotFoundError
 from core.ids import DATA_PREFIX, JOB_PREFIX, STUDY_PREFIX, is_id, pattern_of
 from core.settings import Settings
 from core.specs.validation.limits import Limits
-from core.store.protocols.api import ApiStore
+from core.store.owned import OwnedStore
+from core.store.protocols.api import LOG, ApiStore
 
 Result = TypeVar("Result")
 
 _CHARSET: Final = r"charset\s*=\s*\"?([^\s;\"]+)"
+MOST_VIEWS: Final = 1_000
+"""Owners for whom services are kept."""
 LARGE_BODY: Final = 50_000
 """Bytes from which on a body is checked in a thread, so that other requests go on."""
 
@@ -51,6 +56,33 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     findings: ComparisonCache = field(default_factory=ComparisonCache)
     counts: RequestCounts = field(default_factory=RequestCounts)
+    owner: str | None = None
+    """The owner of what these services show, `store` included; None: they show all."""
+    whole: "Services | None" = None
+    """The services that show all, of which these are a view."""
+    views: "OrderedDict[str, Services]" = field(default_factory=OrderedDict)
+
+    def seen_by(self, owner: str) -> "Services":
+        """Return the services of one owner: to them, what others made is not there."""
+        view = self.views.get(owner)
+        if view is None:
+            view = replace(self, store=OwnedStore(self.store, owner), owner=owner, whole=self)
+            self.views[owner] = view
+            while len(self.views) > MOST_VIEWS:
+                self.views.popitem(last=False)
+        return view
+
+    async def look(self, names: Sequence[str]) -> Mapping[str, tuple[str, Known]]:
+        """Do as `EventHub.look`; what the caller does not see is not there."""
+        found = await self.hub.look(names)
+        if not isinstance(self.store, OwnedStore):
+            return found
+        seen = [name == LOG or await self.store.sees(name) for name in names]
+        nothing: tuple[str, Known] = ("gone", None)
+        return {
+            name: found[name] if is_seen else nothing
+            for name, is_seen in zip(names, seen, strict=True)
+        }
 
     def release(self) -> None:
         """Answer all who wait, and end all streams: the process is ending."""
@@ -64,7 +96,10 @@ class Services:
 
 
 def services_of(request: Request) -> Services:
-    return cast(Services, request.app.state.services)
+    """Return the services for a request: what its key does not let it see is not in their store."""
+    services = cast(Services, request.app.state.services)
+    owner = owner_seen(request.scope)
+    return services if owner is None else services.seen_by(owner)
 
 
 class Json(JSONResponse):

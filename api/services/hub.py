@@ -37,12 +37,14 @@ class Reader:
         is_gone: its client is not there any more, or was cut off.
         sent_at: when its last piece began to leave.
         is_sending: that piece has not left yet.
+        is_ended: it is to be sent nothing more: its key is not taken any more.
     """
 
     def __init__(self, abort: Callable[[], None], now: float) -> None:
         """`abort`: breaks the connection off."""
         self.wake = asyncio.Event()
         self.is_gone = False
+        self.is_ended = False
         self.sent_at = now
         self.is_sending = False
         self.is_due = False
@@ -52,6 +54,11 @@ class Reader:
     def leave(self) -> None:
         """Note that nobody reads."""
         self.is_gone = True
+        self.wake.set()
+
+    def end(self) -> None:
+        """End the stream in good order."""
+        self.is_ended = True
         self.wake.set()
 
     def break_off(self) -> None:
@@ -144,8 +151,13 @@ class EventHub:
     async def look(self, names: Sequence[str]) -> Mapping[str, tuple[str, Known]]:
         """Return the stamp and what is known of each name: as the last look has found it where it
         is followed already, else read now."""
-        missing = {name: "" for name in names if name not in self._topics}
-        read = await self._events.changed(missing) if missing else {}
+        read: dict[str, Known] = {}
+        # Those who follow a name may leave while another is read: then it is read too.
+        while missing := {
+            name: "" for name in names if name not in self._topics and name not in read
+        }:
+            changed = await self._events.changed(missing)
+            read |= {name: changed.get(name) for name in missing}
         found: dict[str, tuple[str, Known]] = {}
         for name in names:
             topic = self._topics.get(name)

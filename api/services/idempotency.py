@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 from starlette.requests import Request
 
+from api.keys.gate import caller_of
 from api.services.dependencies import Services
 from core.errors import FieldError, InvalidInputError
 from core.store.protocols.types import Idempotency
@@ -34,4 +35,7 @@ def idempotency_of(request: Request, services: Services, *what: Any) -> Idempote
         raise InvalidInputError([FieldError("Idempotency-Key", "malformed", message)])
     canonical = orjson.dumps(what, option=orjson.OPT_SORT_KEYS)
     digest = hashlib.blake2b(canonical, digest_size=16).hexdigest()
+    caller = caller_of(request.scope)
+    if caller is not None:  # each owner has keys of its own: no line end is in one
+        key = f"{caller.owner}\n{key}"
     return Idempotency(key, digest, services.settings.idempotency_ttl_s)

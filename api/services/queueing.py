@@ -14,6 +14,7 @@ from api.http.log import REQUEST_ID, TRACEPARENT
 from api.http.openapi import header
 from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
 from api.http.queries import DatasetsQuery, JobQuery, JobsQuery
+from api.keys.gate import caller_of
 from api.services.cleanup import remove_kept
 from api.services.dependencies import Json, Services, known_id, services_of
 from api.services.places import NOWHERE, Place, first_place, place, places
@@ -117,7 +118,9 @@ async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> 
 def marked(new: New, request: Request) -> New:
     """Return new work with what it keeps of the request that it comes from."""
     scope = request.scope
-    return replace(new, request_id=scope.get(REQUEST_ID), traceparent=scope.get(TRACEPARENT))
+    new = replace(new, request_id=scope.get(REQUEST_ID), traceparent=scope.get(TRACEPARENT))
+    caller = caller_of(scope)
+    return new if caller is None else replace(new, owner=caller.owner, key_id=caller.key.id)
 
 
 async def source_of(services: Services, noun: Noun[Record], id_: str) -> Record:

@@ -167,7 +167,7 @@ def encode(stored: Stored, value: Any) -> bytes | str:
 LEAST_NEED: Final = 2**28
 """Bytes of an estimate below which it is not kept: every device has them."""
 
-OWN: Final = ("parent_id", "name", "note", "request_id", "traceparent")
+OWN: Final = ("parent_id", "name", "note", "owner", "key_id", "request_id", "traceparent")
 """Fields of what is new that the spec does not say; they may be None."""
 
 

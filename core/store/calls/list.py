@@ -30,7 +30,7 @@ async def matching_ids(
         found, upper = await call(
             call_script(
                 "list", f"{prefix}_", limit + 1 - len(ids), LIST_LOOK, upper, lower, since,
-                len(where.statuses), *where.statuses, *labels,
+                where.owner or "", len(where.statuses), *where.statuses, *labels,
             )
         )  # fmt: skip
         ids += found

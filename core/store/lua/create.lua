@@ -36,6 +36,7 @@ else
 end
 redis.call('ZADD', status_key('queued', id), 0, id)
 redis.call('ZADD', index_key(id), 0, id)
+enter_owner(id)
 add_to_total('created', is_study(id) and 'study' or 'job', device_class(field(id, 'queue')))
 note_event('status', id)
 if ARGV[3] ~= '' then

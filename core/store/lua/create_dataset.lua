@@ -18,6 +18,7 @@ for i = 10, 9 + num_labels do redis.call('ZADD', label_key(id, ARGV[i]), 0, id) 
 set(id, 'status', status, 'version', 1, unpack(ARGV, 10 + num_labels))
 redis.call('ZADD', status_key(status, id), 0, id)
 redis.call('ZADD', index_key(id), 0, id)
+enter_owner(id)
 local file = ''
 if status == 'checking' then
   redis.call('ZADD', CHECKS, now_ms() + ARGV[6], id)

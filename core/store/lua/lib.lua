@@ -136,8 +136,9 @@ local LOG_LENGTH = 10000
 local function note_event(what, name)
   -- Numbered here: servers before Redis 7 do not number the second half of an id themselves.
   local number = redis.call('INCR', NS .. 'events:last')
+  local owner = field(study_of(name) or name, 'owner')
   redis.call('XADD', NS .. 'events', 'MAXLEN', '~', LOG_LENGTH, '1-' .. number,
-    'e', what .. ' ' .. name)
+    'e', what .. ' ' .. name, unpack(owner and {'o', owner} or {}))
 end
 
 -- Tell those who wait for its end.
@@ -461,6 +462,16 @@ local function lose_diagnosis(id, most)
   end
 end
 
+-- Enter what has just been written where lists of its owner find it; and take it out there.
+local function enter_owner(id)
+  local owner = field(id, 'owner')
+  if owner then redis.call('ZADD', owner_key(id, owner), 0, id) end
+end
+local function leave_owner(id)
+  local owner = field(id, 'owner')
+  if owner then redis.call('ZREM', owner_key(id, owner), id) end
+end
+
 -- Take a terminal job or study out of every index and put it into the trash, where it lies until its
 -- artifacts and rows are freed.
 local function discard(id)
@@ -470,6 +481,7 @@ local function discard(id)
   redis.call('ZREM', DIAGNOSES, id)
   redis.call('ZREM', DIAGNOSIS_LEASES, id)
   redis.call('ZREM', status_key(field(id, 'status'), id), id)
+  leave_owner(id)
   for name, value in pairs(cjson.decode(field(id, 'labels') or '{}')) do
     redis.call('ZREM', label_key(id, name .. '=' .. value), id)
   end
@@ -610,6 +622,7 @@ local function drop_data(id)
   for name, value in pairs(cjson.decode(found[4] or '{}')) do
     redis.call('ZREM', label_key(id, name .. '=' .. value), id)
   end
+  leave_owner(id)
   redis.call('DEL', job_key(id), users_key(id))
   publish(id)
   local file = found[2]

@@ -1,13 +1,15 @@
 -- ARGV: what to list ('job_' or 'study_'), most ids to return, most to look at, upper end ('+' or
--- '(id'), lower end ('-' or '[id'), oldest time or '', number of statuses, status ..., label=value ...
+-- '(id'), lower end ('-' or '[id'), oldest time or '', owner or '' (of all), number of statuses,
+-- status ..., label=value ...
 -- -> ids (newest first), where to go on ('(id', or '' at the end)
 local of, limit, look, upper, lower = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local since, wanted, num_statuses, statuses, labels = ARGV[6], {}, tonumber(ARGV[7]), {}, {}
-for i = 8, 7 + num_statuses do
+local since, wanted, num_statuses, statuses, labels = ARGV[6], {}, tonumber(ARGV[8]), {}, {}
+for i = 9, 8 + num_statuses do
   wanted[ARGV[i]] = true
   statuses[#statuses + 1] = status_key(ARGV[i], of)
 end
-for i = 8 + num_statuses, #ARGV do labels[#labels + 1] = label_key(of, ARGV[i]) end
+if ARGV[7] ~= '' then labels[1] = owner_key(of, ARGV[7]) end
+for i = 9 + num_statuses, #ARGV do labels[#labels + 1] = label_key(of, ARGV[i]) end
 
 -- Walk the smallest index (or indexes, of several statuses), and test the rest one by one.
 local function total(keys)

@@ -1,19 +1,19 @@
 -- ARGV: of what ('job_' or 'study_'), most to look at, upper end ('+' or '(id'), lower end ('-' or
--- '[id'), oldest time of creation or '', name of a label or ''
--- -> where to go on ('(id', or '' at the end), then for each value of the label ('=value', or '' of
--- those without it): itself, how many, device_s, cpu_s, peak_memory_bytes, stored_bytes
+-- '[id'), oldest time of creation or '', name of a label or '' (by key), owner or '' (of all)
+-- -> where to go on ('(id', or '' at the end), then for each value of the label or each key ('=value',
+-- or '' of those without it): itself, how many, device_s, cpu_s, peak_memory_bytes, stored_bytes
 local of, look, since, label = ARGV[1], tonumber(ARGV[2]), ARGV[5], ARGV[6]
-local ids = redis.call('ZREVRANGEBYLEX', index_key(of), ARGV[3], ARGV[4], 'LIMIT', 0, look)
+local from = ARGV[7] ~= '' and owner_key(of, ARGV[7]) or index_key(of)
+local ids = redis.call('ZREVRANGEBYLEX', from, ARGV[3], ARGV[4], 'LIMIT', 0, look)
 local groups, order = {}, {}
 for _, id in ipairs(ids) do
   local found = redis.call('HMGET', job_key(id), 'created_at', 'usage:device_s', 'usage:cpu_s',
-    'usage:peak_memory_bytes', 'usage:stored_bytes', label ~= '' and 'labels' or 'id')
+    'usage:peak_memory_bytes', 'usage:stored_bytes', label ~= '' and 'labels' or 'key_id')
   if found[1] and (since == '' or found[1] >= since) then
     local value = ''
-    if label ~= '' then
-      local own = cjson.decode(found[6] or '{}')[label]
-      if own then value = '=' .. own end
-    end
+    local own = found[6]
+    if label ~= '' then own = cjson.decode(own or '{}')[label] end
+    if own then value = '=' .. own end
     local sums = groups[value]
     if not sums then
       sums = {0, 0, 0, 0, 0}

@@ -55,6 +55,10 @@ class ListedRecords(Protocol[Record_co, Page_co]):
     none is retried inside. All that name one raise `NotFoundError` where there is none."""
 
     async def get(self, id_: str, /) -> Record_co: ...
+    async def owner(self, id_: str, /) -> str | None:
+        """Read the record's owner alone."""
+        ...
+
     async def version(self, id_: str, /) -> int:
         """Read the record's version alone."""
         ...
@@ -102,10 +106,12 @@ class Records(ListedRecords[Record_co, Page_co], Protocol[New_contra, Record_co,
         `request_pause`."""
         ...
 
-    async def usage(self, since: str | None, label: str | None) -> Mapping[str | None, Used]:
-        """Add up what the records made at that moment or later have used, by the value of a label
-        (None: of those without it; without a label, of all). It looks at all of them, some at a
-        time."""
+    async def usage(
+        self, since: str | None, label: str | None, owner: str | None = None
+    ) -> Mapping[str | None, Used]:
+        """Add up what the records made at that moment or later have used, by the value of a label,
+        or without one by the key that made them (None: of those without it). It looks at all of
+        them, or all of one owner, some at a time."""
         ...
 
     async def request_cancel(self, id_: str, /) -> Record_co:
@@ -162,9 +168,10 @@ class ApiEvents(Protocol):
         kept."""
         ...
 
-    async def present(self, num_ended: int) -> Sequence[str]:
+    async def present(self, num_ended: int, owner: str | None = None) -> Sequence[str]:
         """List the ids of all jobs and studies that have not ended, and of the `num_ended` that
-        ended last, those made first before the others, jobs before studies."""
+        ended last, those made first before the others, jobs before studies; with an owner, of its
+        own alone (and of the last 10,000 that ended)."""
         ...
 
     async def ended_runs(self, study_id: str, first: int, limit: int) -> Sequence[int]:

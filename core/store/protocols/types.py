@@ -29,6 +29,9 @@ class NewWork:
     parent_id: str | None = None
     name: str | None = None
     note: str | None = None
+    owner: str | None = None
+    """Owner of the key that makes it, which is `key_id`; None: no key was needed."""
+    key_id: str | None = None
     request_id: str | None = None
     """Id of the request that creates it, for the log."""
     traceparent: str | None = None
@@ -181,11 +184,12 @@ EventKind = Literal["status", "diagnosis", "end", "run"]
 @dataclass(frozen=True)
 class LogEntry:
     """An entry of the log: what happened, and to which job, study or run (`core.studies.run_id`).
-    Entries are numbered one after another, from 1 on."""
+    Entries are numbered one after another, from 1 on. `owner`: whose it was then."""
 
     number: int
     what: EventKind
     name: str
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -260,6 +264,8 @@ class JobFilter:
     statuses: tuple[Status | DatasetStatus, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     created_after: str | None = None
+    owner: str | None = None
+    """Owner of what is wanted; None: of whomever."""
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ class AsyncRedisEvents:
         first, last = (_number(some[0][0]) if some else 0 for some in (oldest, newest))
         return LogPage(tuple(_entry(*each) for each in found), first, last)
 
-    async def present(self, num_ended: int) -> Sequence[str]:
-        found = await self._link.call(call_script("present", num_ended))
+    async def present(self, num_ended: int, owner: str | None = None) -> Sequence[str]:
+        found = await self._link.call(call_script("present", num_ended, owner or ""))
         return sorted({name.decode() for name in found})
 
     async def ended_runs(self, study_id: str, first: int, limit: int) -> Sequence[int]:
@@ -80,4 +80,7 @@ def _number(entry_id: bytes) -> int:
 
 def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> LogEntry:
     what, _, name = fields[b"e"].decode().partition(" ")
-    return LogEntry(_number(entry_id), cast(EventKind, what), name)
+    owner = fields.get(b"o")
+    return LogEntry(
+        _number(entry_id), cast(EventKind, what), name, None if owner is None else owner.decode()
+    )

@@ -98,14 +98,23 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
         ]
         return self._noun.page(tuple(records), len(ids) > limit)
 
-    async def usage(self, since: str | None, label: str | None) -> Mapping[str | None, Used]:
+    async def owner(self, id_: str) -> str | None:
+        known, owner = await self._link.call(command("HMGET", self._key(id_), "id", "owner"))
+        if known is None:
+            raise self._noun.not_found(id_)
+        return None if owner is None else str(owner.decode())
+
+    async def usage(
+        self, since: str | None, label: str | None, owner: str | None = None
+    ) -> Mapping[str | None, Used]:
         found: dict[str | None, Used] = {}
         since_, lower = since_of(since, self._noun.name)
         upper: bytes | str = "+"
         while upper:
             call = call_script(
-                "usage", f"{self._noun.name}_", USAGE_LOOK, upper, lower, since_, label or ""
-            )
+                "usage", f"{self._noun.name}_", USAGE_LOOK, upper, lower, since_, label or "",
+                owner or "",
+            )  # fmt: skip
             upper, *words = await self._link.call(call)
             for at in range(0, len(words), 6):
                 value, count, device_s, cpu_s, peak, stored = words[at : at + 6]

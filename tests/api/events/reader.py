@@ -60,8 +60,10 @@ class Stream:
         last_id: str = "",
         timeout_s: float = 20.0,
         room_bytes: int | None = None,
+        token: str = "",
     ) -> None:
-        """`room_bytes`: that the system keeps for what has come and was not read."""
+        """`room_bytes`: that the system keeps for what has come and was not read; `token`: of a
+        key."""
         self.socket = socket.socket()
         self.socket.settimeout(timeout_s)
         if room_bytes is not None:
@@ -72,6 +74,8 @@ class Stream:
             self.socket.close()
             raise
         head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+        if token:
+            head += f"Authorization: Bearer {token}\r\n"
         if last_id:
             head += f"Last-Event-ID: {last_id}\r\n"
         self.socket.sendall(f"{head}\r\n".encode())

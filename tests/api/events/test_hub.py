@@ -102,6 +102,15 @@ async def test_only_those_are_woken_whose_names_have_changed() -> None:
         assert hub.known("a") is None
 
 
+async def test_who_leaves_while_another_looks_takes_nothing_away() -> None:
+    hub, _ = hub_on(Store(a=1, b=1))
+    with hub.joined(reader(hub), await hub.look(["a"])):
+        looking = asyncio.ensure_future(hub.look(["a", "b"]))
+        await asyncio.sleep(0)
+    found = await looking
+    assert all(isinstance(known, Snapshot) for _, known in found.values())
+
+
 async def test_what_nobody_follows_is_looked_at_no_more() -> None:
     store = Store(a=1)
     hub, _ = hub_on(store)
