@@ -32,6 +32,7 @@ from api.studies import routes as studies
 from api.studies import runs as study_runs
 from api.system import catalog, docs, usage
 from api.system import routes as system
+from api.webhooks import routes as webhooks
 from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError, UnusableStoreError
 from core.settings import Settings
@@ -48,7 +49,7 @@ the result. Studies: many descents as one, and what they say about each other. E
 OPEN_EVERY_S: Final = 1.0
 _ROOMS: Final = (
     jobs, continuation, history, results, comparison, diagnosis, studies, study_runs,
-    study_results, datasets, events, catalog, system, usage, docs,
+    study_results, datasets, events, webhooks, catalog, system, usage, docs,
 )  # fmt: skip
 """Modules with the routes, in the order in which paths are looked up."""
 

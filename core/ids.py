@@ -10,6 +10,8 @@ JOB_PREFIX: Final = "job"
 STUDY_PREFIX: Final = "study"
 DATA_PREFIX: Final = "data"
 KEY_PREFIX: Final = "key"
+MESSAGE_PREFIX: Final = "msg"
+"""Prefix of the ids of messages to webhooks, each of them a delivery."""
 FILE_PREFIX: Final = "file"
 """Prefix of the names of stored contents, which data sets with the same bytes share. No reply shows
 one."""

@@ -201,6 +201,10 @@ class JobRecord:
     request_id: Annotated[str | None, TEXT] = None
     """Id of the request that created it, for the log."""
     traceparent: Annotated[str | None, TEXT] = None
+    webhook_url: Annotated[str | None, Stored("text", key="hook:url")] = field(
+        default=None, repr=False
+    )
+    """The whole URL of its webhook: the spec has its origin."""
     version: Annotated[int, NUMBER] = 0
     """Grows with every change of the record; the API's ETag."""
 

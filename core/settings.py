@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.addresses import networks_in
 from core.environment import redis_address
 
 PREFIX: Final = "THALWEG_"
@@ -68,6 +69,11 @@ def _origins(text: str) -> str:
                 " names it (https://app.example,http://localhost:3000), without a path; there are"
                 " no patterns"
             )
+    return text
+
+
+def _networks(text: str) -> str:
+    networks_in(text)
     return text
 
 
@@ -195,6 +201,16 @@ class Settings(BaseSettings):
     """Number of ended jobs that are kept, those that ended last; none: all."""
     idempotency_ttl_s: Annotated[int, Field(gt=0)] = 86_400
     """Time for which an Idempotency-Key is remembered."""
+    webhook_allow: Annotated[str, AfterValidator(_networks)] = ""
+    """Networks and addresses, with commas between, that webhooks may reach although they are not
+    public, and by http:// too (`10.1.0.0/16,127.0.0.1,fd00::/8`); none: webhooks go to public
+    addresses by https:// alone."""
+    webhook_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    """Seconds that one delivery of a webhook may take in all."""
+    webhook_retry_s: Annotated[float, Field(ge=0)] = 86_400.0
+    """Seconds for which a delivery that failed is tried again, with growing pauses."""
+    webhook_log_age_s: Annotated[float, Field(gt=0)] = 7 * 86_400.0
+    """Seconds for which a delivery that has ended stays in the log; at most 100,000 stay."""
     log_level: str = "info"
     """`debug` (each request of the API too), `info`, `warning` or `error`."""
 

@@ -84,6 +84,10 @@ class StudyRecord:
     request_id: Annotated[str | None, TEXT] = None
     """Id of the request that created it, for the log."""
     traceparent: Annotated[str | None, TEXT] = None
+    webhook_url: Annotated[str | None, Stored("text", key="hook:url")] = field(
+        default=None, repr=False
+    )
+    """As of a job."""
     version: Annotated[int, NUMBER] = 0
     format: Annotated[int, APART] = STORE
 

@@ -41,6 +41,7 @@ from worker.reconciler import Reconciler
 from worker.runner import FOREVER, Runner, Stint, unwritable
 from worker.trainer.client import TrainerClient, TrainerUnavailableError
 from worker.trainer.process import TRAINER, TrainerProcess
+from worker.webhooks.courier import Courier
 
 log = logging.getLogger("thalweg.worker")
 
@@ -189,7 +190,8 @@ def _parts_around(
     listener = Listener(
         store, devices=lambda: runner.devices, idle=runner.wait_until_idle, wake=runner.wake
     )
-    return heartbeat, [Janitor(store, artifacts, settings), listener, reconciler]
+    courier = Courier(store.webhooks, settings)
+    return heartbeat, [Janitor(store, artifacts, settings), listener, reconciler, courier]
 
 
 def _work(

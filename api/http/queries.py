@@ -7,8 +7,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from core.datasets import DatasetStatus
-from core.ids import utc_text
+from core.ids import JOB_PREFIX, STUDY_PREFIX, pattern_of, utc_text
 from core.jobs import Status
+from core.webhooks.delivery import DeliveryStatus
 
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
 _STEP = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -89,6 +90,15 @@ class DatasetsQuery(PageQuery):
     """A label `key:value`; repeatable, all must hold."""
     created_after: CreatedAfter | None = None
     """A time of RFC 3339, with an offset."""
+
+
+class DeliveriesQuery(PageQuery):
+    status: Annotated[list[DeliveryStatus], Field(max_length=20)] = []
+    """Any of these statuses; repeatable."""
+    job: Annotated[str, Field(pattern=pattern_of(JOB_PREFIX))] | None = None
+    """The id of the job that they tell of."""
+    study: Annotated[str, Field(pattern=pattern_of(STUDY_PREFIX))] | None = None
+    """The id of the study that they tell of."""
 
 
 class UploadQuery(Query):

@@ -13,6 +13,7 @@ from api.services.dependencies import JobIdPath, Json, Route, json_body, known_f
 from api.services.named_data import check_data
 from core.specs.job import StartFrom
 from core.specs.parsing.continuation import continued, parse_continuation
+from core.specs.webhooks.url import whole_spec
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
@@ -36,11 +37,12 @@ async def go_on(request: Request, job_id: JobIdPath) -> Response:
     asked = parse_continuation(await json_body(request))
     parent = await services.store.get(job_id)
     left = origins(parent, asked.checkpoint)
+    whole = whole_spec(parent.spec, parent.webhook_url)
     await check_data(parent.spec, services.store.datasets)
     while True:
         origin = left.pop(0)
         start = StartFrom(job=job_id, step=origin.step)
-        spec = await asyncio.to_thread(continued, parent.spec, asked, start, services.limits)
+        spec = await asyncio.to_thread(continued, whole, asked, start, services.limits)
         check_time(spec, origin)
         try:
             return await accept(request, new_job(spec), origin)

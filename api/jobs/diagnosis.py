@@ -25,6 +25,7 @@ from core.errors import ConflictError, NotFoundError
 from core.jobs import JobRecord
 from core.specs.parsing.diagnosis import parse_diagnosis_request
 from core.specs.parsing.remedy import remedied
+from core.specs.webhooks.url import whole_spec
 
 router = APIRouter(prefix="/v1/jobs", tags=["diagnosis"], route_class=Route)
 
@@ -139,5 +140,6 @@ async def apply(request: Request, job_id: JobIdPath, index: RemedyIndex) -> Resp
         known = f"the remedies {there}" if remedies else "none"
         raise NotFoundError(f"There is no remedy {index}; this diagnosis has {known}.")
     await check_data(parent.spec, services.store.datasets)
-    spec = await asyncio.to_thread(remedied, parent.spec, patch, services.limits)
+    whole = whole_spec(parent.spec, parent.webhook_url)
+    spec = await asyncio.to_thread(remedied, whole, patch, services.limits)
     return await accept(request, new_job(spec, parent_id=job_id))

@@ -25,13 +25,14 @@ from api.services.dependencies import (
     services_of,
 )
 from api.services.named_data import named_data
-from api.services.queueing import delete_one, read_list, read_one, source_of
+from api.services.queueing import check_signed, delete_one, read_list, read_one, source_of
 from core.jobs import JobRecord
 from core.specs.job import JobSpec
 from core.specs.parsing.clone import JobClone, cloned, parse_clone
 from core.specs.parsing.job import parse_job, parse_sized
 from core.specs.sizes.uploads import Uploads, as_posted
 from core.specs.validation.limits import Limits
+from core.specs.webhooks.url import whole_spec
 from core.store.protocols.types import NewJob
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
@@ -79,7 +80,8 @@ def _new_job(
 def _new_clone(
     source: JobRecord, asked: JobClone, services: Services, uploads: Uploads
 ) -> tuple[NewJob, JobSpec]:
-    body, limits = cloned(as_posted(source.current_spec), asked, services.limits)
+    spec = whole_spec(as_posted(source.current_spec), source.webhook_url)
+    body, limits = cloned(spec, asked, services.limits)
     return _new_job(body, limits, uploads, source.id)
 
 
@@ -97,6 +99,8 @@ async def validate(request: Request) -> Response:
     uploads = await named_data(body, services.store.datasets)
     spec, reply = await in_thread_if_large(len(body), _validated, body, services, uploads)
     await origin_of(services, spec)
+    if spec.webhook is not None:
+        await check_signed(services)
     return Json(reply)
 
 

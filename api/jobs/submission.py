@@ -18,6 +18,7 @@ from core.specs.data import Upload
 from core.specs.job import JobSpec, Supervised
 from core.specs.sizes.cost import memory_parts
 from core.specs.sizes.shapes import Extent, extent_of, steps_of
+from core.specs.webhooks.url import shown_spec
 from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewJob
 
@@ -39,7 +40,7 @@ def new_job(
     size = extent_of(spec) if size is None else size
     return NewJob(
         id=new_id(JOB_PREFIX),
-        spec=spec.model_dump(mode="json"),
+        spec=shown_spec(spec.model_dump(mode="json")),
         labels=dict(spec.labels),
         created_at=rfc3339(utc_now()),
         priority=spec.priority,
@@ -51,6 +52,7 @@ def new_job(
         note=note,
         datasets=_datasets(spec),
         memory_bytes=sum(memory_parts(spec, size, steps_of(spec.budget, size)).values()),
+        webhook_url=None if spec.webhook is None else spec.webhook.url,
     )
 
 
@@ -67,8 +69,12 @@ async def accept(request: Request, job: NewJob, origin: Origin | None = None) ->
     `start_from`."""
     services = services_of(request)
     job = marked(job, request)
-    # Two requests are the same when the resolved spec, the parent, and any name and note are.
-    own = () if job.name is job.note is None else (job.name, job.note)
+    # Two requests are the same when the resolved spec, the parent, and any name, note and URL of a
+    # webhook are.
+    own: tuple[str | None, ...] = () if job.name is job.note is None else (job.name, job.note)
+    if job.webhook_url is not None:
+        await queueing.check_signed(services)
+        own = (*own, job.webhook_url)
     idempotency = idempotency_of(request, services, job.spec, job.parent_id, *own)
     if origin is None:
         created = await services.store.create(job, idempotency)

@@ -21,6 +21,7 @@ from core.specs.job import JobSpec, Supervised
 from core.specs.layers.trace import Placed
 from core.specs.sizes.cost import estimate
 from core.specs.sizes.shapes import layers_of
+from core.specs.webhooks.url import shown_spec
 
 
 def job_json(services: Services, job: JobRecord, place: Place) -> Json:
@@ -86,7 +87,7 @@ def validated(spec: JobSpec) -> Json:
     """Return what a job of this resolved spec would be and cost."""
     model = layers_of(spec.problem).all_layers if isinstance(spec.problem, Supervised) else None
     return Validated.build(
-        spec=spec.model_dump(mode="json"),
+        spec=shown_spec(spec.model_dump(mode="json")),
         estimate=EstimateView.build(estimate(spec)),
         layers=LEFT_OUT if model is None else list(map(_layer, model)),
     )

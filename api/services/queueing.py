@@ -123,6 +123,17 @@ def marked(new: New, request: Request) -> New:
     return new if caller is None else replace(new, owner=caller.owner, key_id=caller.key.id)
 
 
+async def check_signed(services: Services, param: str = "webhook") -> None:
+    """Check that messages of a webhook would be signed. Raises `InvalidInputError`; `param`: the
+    field that it names."""
+    if not await services.store.webhooks.has_secret():
+        message = (
+            f"{param}: this service has no secret to sign webhooks with; its operator makes one by"
+            " `thalweg webhooks secret add`"
+        )
+        raise InvalidInputError([FieldError(param, "no_secret", message)])
+
+
 async def source_of(services: Services, noun: Noun[Record], id_: str) -> Record:
     """Read the job or study that a body names in `from`. Raises `InvalidInputError`."""
     try:

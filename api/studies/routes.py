@@ -29,6 +29,7 @@ from api.services.queueing import (
     Noun,
     accept,
     accepted,
+    check_signed,
     delete_one,
     marked,
     read_list,
@@ -42,6 +43,7 @@ from core.specs.parsing.clone import StudyClone, cloned, parse_clone
 from core.specs.sizes.uploads import as_posted
 from core.specs.studies.parse import ResolvedStudy, parse_study
 from core.specs.validation.limits import Limits
+from core.specs.webhooks.url import shown_spec, whole_spec
 from core.store.protocols.types import NewStudy
 from core.studies import StudyRecord
 
@@ -102,10 +104,13 @@ async def submit(request: Request) -> Response:
     if clone is not None:
         source = await source_of(services, STUDIES, clone.source)
         parent_id = source.id
-        spec = as_posted(source.current_spec)
+        spec = whole_spec(as_posted(source.current_spec), source.webhook_url)
         body, limits = await asyncio.to_thread(cloned, spec, clone, limits)
     new = marked(_new_study(await _resolved(body, limits, services), parent_id), request)
     own = {"parent_id": new.parent_id, "name": new.name, "note": new.note}
+    if new.webhook_url is not None:
+        await check_signed(services)
+        own["webhook_url"] = new.webhook_url
     more = [own] if any(own.values()) else []
     idempotency = idempotency_of(request, services, "study", new.spec, *more)
     created = await services.store.studies.create(new, idempotency)
@@ -122,7 +127,7 @@ async def _resolved(body: bytes, limits: Limits, services: Services) -> Resolved
 def _new_study(resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
     return NewStudy(
         id=new_id(STUDY_PREFIX),
-        spec=resolved.spec,
+        spec=shown_spec(resolved.spec),
         labels=dict(resolved.labels),
         created_at=rfc3339(utc_now()),
         priority=resolved.priority,
@@ -136,6 +141,7 @@ def _new_study(resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
         warnings=tuple(map(asdict, resolved.warnings)),
         datasets=data_used([resolved.spec["base"].get("problem"), resolved.spec["sweep"]]),
         memory_bytes=resolved.memory_bytes,
+        webhook_url=(resolved.spec["webhook"] or {}).get("url"),
     )
 
 
@@ -143,7 +149,7 @@ def _new_study(resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
     "/validate",
     operation_id="validate_study",
     response_class=Json,
-    responses={200: {"model": ValidatedStudy}, **problems(413, 415)},
+    responses={200: {"model": ValidatedStudy}, **problems(413, 415, 503)},
     openapi_extra=request_body("StudySpec"),
 )
 async def validate(request: Request) -> Response:
@@ -151,8 +157,11 @@ async def validate(request: Request) -> Response:
     resolved = await _resolved(
         await json_body(request), services_of(request).limits, services_of(request)
     )
+    if resolved.spec["webhook"] is not None:
+        await check_signed(services_of(request))
     cost = StudyEstimate.build(resolved, num_steps=resolved.max_updates)
-    found = ValidatedStudy.build(spec=resolved.spec, estimate=cost, warnings=resolved.warnings)
+    spec = shown_spec(resolved.spec)
+    found = ValidatedStudy.build(spec=spec, estimate=cost, warnings=resolved.warnings)
     return Json(to_json(found))
 
 

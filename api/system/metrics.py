@@ -110,6 +110,16 @@ def _of_counts(totals: Totals) -> Iterator[Metric]:
             labels=["end", "device"],
         ),
     }
+    families |= {
+        "webhook": CounterMetricFamily(
+            "thalweg_webhook_deliveries",
+            "Messages to webhooks that nobody tries any more, by what became of them.",
+            labels=["result"],
+        ),
+        "webhook_try": CounterMetricFamily(
+            "thalweg_webhook_attempts", "Attempts to deliver such a message.", labels=["result"]
+        ),
+    }
     for words, number in sorted(totals.counts.items()):
         what, *labels = words.split(" ")
         if what in families:
@@ -125,6 +135,14 @@ def _of_counts(totals: Totals) -> Iterator[Metric]:
         "thalweg_diagnoses_queued",
         "Diagnoses asked for after the end that no worker has begun.",
         totals.queued_diagnoses,
+    )
+    yield GaugeMetricFamily(
+        "thalweg_webhook_waiting", "Messages to webhooks that wait.", totals.waiting_messages
+    )
+    yield GaugeMetricFamily(
+        "thalweg_webhook_oldest_waiting_seconds",
+        "Time for which the oldest of them has been tried.",
+        totals.oldest_message_s,
     )
 
 

@@ -244,7 +244,7 @@ FIELDS: Final[dict[str, str]] = {
     "start_from": "The checkpoint of another job at which this one begins; null: initial weights.",
     "job": "Id of the job.",
     "labels": "Names and values by which lists are filtered.",
-    "webhook": "Not available yet: null.",
+    "webhook": "Where word of events is sent; null: nowhere.",
     "ExplicitOrder.steps": "The rows (indices of training rows) of each step.",
     # studies
     "strategy": "Which configurations are tried.",

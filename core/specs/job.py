@@ -14,6 +14,7 @@ from core.specs.losses import DEFAULT_METRICS, EvaluationMetric, Loss
 from core.specs.models import Model
 from core.specs.optimizers.kinds import Optimizer
 from core.specs.schedules import Constant, Schedule
+from core.specs.webhooks.fields import JobWebhook
 
 
 class Supervised(Spec):
@@ -244,7 +245,7 @@ class JobSpec(Spec):
     on_divergence: OnDivergence = StopOnDivergence()
     start_from: StartFrom | None = None
     labels: Labels = {}  # noqa: RUF012 (pydantic copies it)
-    webhook: None = None
+    webhook: JobWebhook | None = None
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE_PATTERN)]

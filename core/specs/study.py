@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from core.specs.base import MAX_INT, WHOLE, Positive, PositiveInt, Seed, Spec
 from core.specs.job import MAX_STEPS, Labels, Name, Note
+from core.specs.webhooks.fields import StudyWebhook
 
 MAX_POINTS: Final = 1_000_000
 MAX_PATH: Final = 200
@@ -170,7 +171,7 @@ class StudySpec(Spec):
     """Runs of each configuration, with the seeds `seed`, `seed` + 1, …"""
     metric: Metric = Metric()
     labels: Labels = {}  # noqa: RUF012 (pydantic copies it)
-    webhook: None = None
+    webhook: StudyWebhook | None = None
 
 
 class PostedStudy(StudySpec):

@@ -36,6 +36,7 @@ from core.specs.study import (
     SweepLog,
     SweepValues,
 )
+from core.specs.webhooks.fields import JobWebhook
 
 UNIONS: Final[dict[str, Any]] = {
     "problem": Problem,
@@ -72,6 +73,7 @@ PLAIN: Final[dict[str, type[Spec]]] = {
     "groups": ParameterGroup,
     "metric": Metric,
     "stopper": SuccessiveHalving,
+    "webhook": JobWebhook,  # a study's has the same fields
 }
 """Fields that take one model, by name."""
 

@@ -99,7 +99,7 @@ def refusal(service: Service, body: bytes | str) -> Json:
         ("precision", "float8"),
         ("labels", {"team": 1}),
         ("labels", []),
-        ("webhook", {"url": "https://example.org"}),
+        ("webhook", {"url": "https://example.org/x", "events": ["study.started"]}),
         ("start_from.job", "job_x"),
         ("start_from", {"job": "job_00000000000000000000000000", "step": 1}),
         ("start_from", {"job": "job_00000000000000000000000000", "step": -1}),

@@ -10,6 +10,7 @@ from thalweg._async.datasets import AsyncDatasets
 from thalweg._async.jobs import AsyncJob, AsyncJobs
 from thalweg._async.studies import AsyncStudies
 from thalweg._async.transport import AsyncTransport, listed, place
+from thalweg._async.webhooks import AsyncWebhooks
 from thalweg.comparison import Comparison
 
 Family = Literal[
@@ -74,6 +75,8 @@ class AsyncClient:
         """The studies."""
         self.datasets = AsyncDatasets(self._transport)
         """The data sets."""
+        self.webhooks = AsyncWebhooks(self._transport)
+        """What was sent to webhooks."""
 
     @property
     def url(self) -> str:

@@ -11,6 +11,7 @@ from thalweg._sync.datasets import Datasets
 from thalweg._sync.jobs import Job, Jobs
 from thalweg._sync.studies import Studies
 from thalweg._sync.transport import Transport, listed, place
+from thalweg._sync.webhooks import Webhooks
 from thalweg.comparison import Comparison
 
 Family = Literal[
@@ -75,6 +76,8 @@ class Client:
         """The studies."""
         self.datasets = Datasets(self._transport)
         """The data sets."""
+        self.webhooks = Webhooks(self._transport)
+        """What was sent to webhooks."""
 
     @property
     def url(self) -> str:

@@ -14,12 +14,12 @@ import typer
 from typer.core import TyperGroup
 
 from thalweg import __version__
-from thalweg.cli import catalog, datasets, jobs, studies
+from thalweg.cli import catalog, datasets, jobs, studies, webhooks
 from thalweg.cli.session import AsJson, Key, Status, Url, told_by
 
 GROUP: Final = "thalweg.commands"
 OF_THE_SERVICE: Final = frozenset(
-    {"api", "demo", "doctor", "health", "keys", "repair", "serve", "settings", "webhooks", "worker"}
+    {"api", "demo", "doctor", "health", "keys", "repair", "serve", "settings", "worker"}
 )
 """Commands that `thalweg-service` brings."""
 SETTINGS: Final[dict[str, Any]] = {
@@ -32,8 +32,13 @@ SETTINGS: Final[dict[str, Any]] = {
 class Commands(TyperGroup):
     """The client's commands, then those of other distributions.
 
-    What another distribution brings is imported when it is called or listed.
+    What another distribution brings is imported when it is called or listed. A group that both have
+    has the commands of both.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._whole: set[str] = set()
 
     def list_commands(self, ctx: Any) -> list[str]:
         """List the commands in the order of the help."""
@@ -43,9 +48,13 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command; None where there is none of this name."""
         own = super().get_command(ctx, cmd_name)
-        if own is not None or cmd_name not in plugins():
+        if cmd_name in self._whole or cmd_name not in plugins():
             return own
         made = command_of(cmd_name, plugins()[cmd_name].load())
+        self._whole.add(cmd_name)
+        if own is not None:  # one of two groups, whose commands are put together
+            own.commands.update(made.commands)
+            return own
         self.commands[cmd_name] = made
         return made
 
@@ -116,6 +125,7 @@ def version() -> None:
 jobs.register(app)
 studies.register(app, SETTINGS)
 datasets.register(app, SETTINGS)
+webhooks.register(app, SETTINGS)
 catalog.register(app)
 
 

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import Field
 
-from core.errors import InvalidInputError
+from core.errors import FieldError, InvalidInputError
 from core.specs.base import Json, Spec
 from core.specs.job import JOB_PATTERN, STUDY_PATTERN, Name, Note
 from core.specs.parsing.body import read_as
 from core.specs.parsing.remedy import merge
 from core.specs.validation.limits import Limits
+from core.specs.webhooks.url import mistake_in
 
 FROM: Final = "from"
 """The field that tells such a body from a spec."""
@@ -73,8 +74,17 @@ def _has_source(body: bytes) -> bool:
 
 def cloned(spec: Json, asked: JobClone | StudyClone, limits: Limits) -> tuple[bytes, Limits]:
     """Return the body of the spec that is asked for, and the limits to read it with: what `spec`,
-    the resolved one of the source, was accepted with is accepted again."""
+    the resolved one of the source, was accepted with is accepted again.
+
+    Raises:
+        InvalidInputError: the patch gives the webhook another URL that is none.
+    """
     merged = merge(spec, asked.patch)
+    webhook = asked.patch.get("webhook")
+    url = webhook.get("url") if isinstance(webhook, dict) else None
+    if isinstance(url, str) and (wrong := mistake_in(url, limits.webhook_allow)) is not None:
+        message = f"webhook.url {wrong.message}"
+        raise InvalidInputError([FieldError("webhook.url", wrong.code, message)])
     own = {"name": asked.name, "note": asked.note}
     body = {**merged, **{name: value for name, value in own.items() if value is not None}}
     return json.dumps(body).encode(), replace(limits, stored=True)

@@ -40,6 +40,7 @@ from core.specs.validation.run import (
 )
 from core.specs.validation.schedules import Schedules
 from core.specs.validation.wrappers import resolve_groups, resolve_wrap
+from core.specs.webhooks.url import check_webhook
 
 
 class Sized(NamedTuple):
@@ -109,6 +110,8 @@ def _resolve(
     optimizer = resolve_optimizer(spec.optimizer, faults)
     unchecked = limits.stored or not budget_known
     schedules = Schedules(optimizer, spec.budget, faults, stored=unchecked)
+    if spec.webhook is not None:
+        check_webhook(spec.webhook, limits, faults)
     check_auto(optimizer, spec.schedule, faults)
     if isinstance(spec.problem, FunctionProblem):
         settled = _resolve_function(spec, spec.problem, faults)
@@ -261,6 +264,8 @@ _REMEDIES: Final = {
 }
 
 
+_APART: Final = ("optimizer", "schedule", "webhook")
+"""Parts that are looked at although the problem is wrong."""
 _STAND_INS: Final[dict[str, Any]] = {
     "problem": {"kind": "function", "function": {"kind": "sphere"}},
     "optimizer": {"kind": "sgd"},  # takes part in no rule that a schedule or a batch could break
@@ -281,7 +286,7 @@ def _mistakes_elsewhere(
     known = set(JobSpec.model_fields)
     kept = {name: part for name, part in value.items() if name in known - wrong}
     if "problem" in wrong:
-        kept = {name: kept[name] for name in ("optimizer", "schedule") if name in kept}
+        kept = {name: kept[name] for name in _APART if name in kept}
     try:
         text = json.dumps({**_STAND_INS, **kept}).encode()
         spec, _, _ = read(text)

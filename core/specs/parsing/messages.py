@@ -114,7 +114,7 @@ def _child(value: Any, item: int | str) -> Any:
 def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldError:
     kind, context = detail["type"], detail.get("ctx", {})
     name = place.path or "the body"
-    given = "" if place.value is _MISSING else f"; {shown(place.value)} was given"
+    given = "" if _is_unshown(place) else f"; {shown(place.value)} was given"
     if place.field == SWEEP and "[key]" not in detail["loc"]:
         return FieldError(place.path, "unknown_sweep", f"{name} {_SWEEP_FORMS}{given}")
     if _CODES.get(kind) == "object_type":
@@ -155,6 +155,11 @@ def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldE
     rule = _RULES.get(kind)
     text = rule(context) if rule else detail["msg"][0].lower() + detail["msg"][1:]
     return FieldError(place.path, _CODES.get(kind, kind), f"{name} {text}{given}")
+
+
+def _is_unshown(place: _Place) -> bool:
+    """Tell whether nothing was given, or what may be a secret: the URL of a webhook."""
+    return place.value is _MISSING or place.path in {"webhook", "webhook.url", "url"}
 
 
 def _pair_error(detail: ErrorDetails, place: _Place) -> FieldError | None:

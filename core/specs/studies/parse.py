@@ -39,6 +39,7 @@ from core.specs.studies.validation import (
 from core.specs.study import PostedStudy, RandomStrategy, Strategy, StudySpec, TpeStrategy
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.limits import Limits
+from core.specs.webhooks.url import check_webhook
 
 MAX_OBJECTS: Final = 20_000
 MAX_FIELDS: Final = 200_000
@@ -177,6 +178,8 @@ def _resolve(
     """Check and resolve a study. `strategy_known`: otherwise `asked` has a default in the place of
     one with a mistake, and nothing is said of what depends on it."""
     base = with_metric(check_base(asked.base, faults), asked.metric.name)
+    if asked.webhook is not None:
+        check_webhook(asked.webhook, limits, faults)
     if uploads:
         base = {**base, UPLOADS: {id_: facts.to_json() for id_, facts in uploads.items()}}
     axes = good_axes(asked, base, asked.strategy if strategy_known else None, faults)

@@ -49,9 +49,10 @@ def check_base(base: Json, faults: FieldErrorList) -> Json:
     """Return the base without what a study's runs do not have; each such part is a mistake."""
     for name in ("labels", "webhook", "start_from"):
         if base.get(name) not in (None, {}):
+            given = "" if name == "webhook" else f" {shown(base[name])}"  # its URL is a secret
             faults.add(
                 f"base.{name}", "not_in_studies",
-                f"base.{name} {shown(base[name])}: runs are no jobs; {_OF_THE_STUDY[name]}",
+                f"base.{name}{given}: runs are no jobs; {_OF_THE_STUDY[name]}",
             )  # fmt: skip
     if UPLOADS in base:
         faults.add(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.addresses import Networks, networks_in
+
 if TYPE_CHECKING:
     from core.settings import Settings
 
@@ -12,6 +14,7 @@ class Limits:
     """The operator's limits that a spec is held against (`core.settings` describes them).
 
     Attributes:
+        webhook_allow: networks that webhooks may reach whatever they are.
         stored: the spec, or the one that it was made from, was accepted before: what has been
             refused only since then is left as it is.
     """
@@ -23,6 +26,7 @@ class Limits:
     max_study_runs: int = 10_000
     max_study_steps: int = 1_000_000_000
     stored: bool = False
+    webhook_allow: Networks = ()
 
     @classmethod
     def of(cls, settings: "Settings") -> "Limits":
@@ -34,4 +38,5 @@ class Limits:
             max_samples=settings.max_samples,
             max_study_runs=settings.max_study_runs,
             max_study_steps=settings.max_study_steps,
+            webhook_allow=networks_in(settings.webhook_allow),
         )

@@ -17,6 +17,7 @@ import orjson
 from core.formats import STORE, stored_job, stored_study
 from core.jobs import Attempt, JobRecord, Stored, Timeline, Usage
 from core.specs.base import Json
+from core.specs.direction import goal_of_stored, sign_of
 from core.store.protocols.types import NewWork
 from core.studies import StudyRecord
 
@@ -191,6 +192,23 @@ def encode_new(new: NewWork) -> dict[str, bytes | str]:
         "timeline": Timeline.begun(new.created_at, new.device).text,
         **({"need": str(new.memory_bytes)} if new.memory_bytes >= LEAST_NEED else {}),
         **{name: value for name in OWN if (value := getattr(new, name)) is not None},
+        **({} if new.webhook_url is None else _hook(new.spec, new.webhook_url)),
+    }
+
+
+def _hook(spec: Json, url: str) -> dict[str, str]:
+    """Write what the scripts need of a webhook. The target of a job or study stands behind the sign
+    under which the lower of two values is the better one."""
+    webhook = spec["webhook"]
+    if "base" in spec:
+        target, goal = spec["metric"].get("target"), spec["metric"].get("goal")
+    else:
+        target, goal = spec["stop"].get("target_loss"), goal_of_stored(spec)
+    return {
+        "hook:url": url,
+        "hook:format": webhook["format"],
+        "hook:events": f" {' '.join(webhook['events'])} ",
+        **({} if target is None else {"hook:target": f"{sign_of(goal):g} {target!r}"}),
     }
 
 
@@ -205,6 +223,7 @@ def new_record(record: type[Record], new: NewWork, **more: Any) -> Record:
         created_at=new.created_at,
         timeline=Timeline.begun(new.created_at, new.device),
         version=1,
+        webhook_url=new.webhook_url,
         **{name: getattr(new, name) for name in OWN},
         **more,
     )

@@ -20,7 +20,7 @@ from core.store.protocols.types import (
     NewStudy,
     StudyPage,
 )
-from core.studies import StudyRecord, study_of
+from core.studies import StudyRecord
 
 New = TypeVar("New")
 Record = TypeVar("Record")
@@ -88,8 +88,10 @@ STUDIES: Final = Noun[NewStudy, StudyRecord, CreatedStudy, StudyPage](
 
 
 def record_key(namespace: str, name: str) -> str:
-    """Return the key of a hash: of a job, a study, a study's task or its run, or a data set."""
-    noun = "study" if study_of(name) else "data" if name.startswith("data_") else "job"
+    """Return the key of a hash: of a job, a study, a study's task or its run, a data set, or a
+    message to a webhook."""
+    prefix = name.partition("_")[0]
+    noun = prefix if prefix in {"study", "data", "msg"} else "job"
     return f"{namespace}:{noun}:{name}"
 
 

@@ -29,7 +29,7 @@ def device_class(name: str) -> str:
 
 def totals_in(answer: Any, now_s: float) -> Totals:
     """Read the answer to `totals_call`; `now_s`: seconds since 1970."""
-    counts, records, queues, held, diagnoses = answer
+    counts, records, queues, held, diagnoses, (num_messages, since_ms) = answer
     return Totals(
         counts={name: int(value) for name, value in fields_of(counts).items()},
         records=dict(
@@ -38,6 +38,8 @@ def totals_in(answer: Any, now_s: float) -> Totals:
         devices=_loads(queues, held, now_s),
         uses=tuple(_uses(held)),
         queued_diagnoses=diagnoses,
+        waiting_messages=num_messages,
+        oldest_message_s=max(0.0, now_s - int(since_ms) / 1000) if since_ms else 0.0,
     )
 
 

@@ -7,9 +7,9 @@ if not TERMINAL[status] and status ~= 'cancelling' then
   set(id, 'cancel_requested_at', timestamp())
   tell(id, 'cancel_requested', '')
   if not is_study(id) then
-    move(id, status == 'running' and 'cancelling' or 'cancelled')
     local partial = field(id, 'partial')
     if partial and status ~= 'running' then set(id, 'result', partial) end
+    move(id, status == 'running' and 'cancelling' or 'cancelled')
   else
     if status == 'running' then move(id, 'cancelling') end
     for _, task in ipairs(redis.call('SMEMBERS', open_key(id))) do

@@ -53,13 +53,14 @@ while true do
     local number = redis.call('HINCRBY', job_key(id), 'attempts', 1)
     local stamp = timestamp()
     redis.call('HINCRBY', job_key(id), 'token', 1)
-    redis.call('HSETNX', job_key(id), 'started_at', stamp)
+    local is_start = redis.call('HSETNX', job_key(id), 'started_at', stamp) == 1
     set(id, 'a:' .. number .. ':worker', ARGV[1], 'a:' .. number .. ':started_at', stamp,
       'began', now_ms())
     redis.call('ZADD', LEASES, now_ms() + tonumber(ARGV[2]), id)
     local study = study_of(id)
     if not study then
       tell(id, 'claimed', ARGV[1])
+      if is_start then note_hook(id, 'started') end
     else
       if field(study, 'status') == 'queued' then
         move(study, 'running')
@@ -68,6 +69,7 @@ while true do
         if since then redis.call('HINCRBY', job_key(study), 'idle_ms', math.max(0, now_ms() - since)) end
         unset(study, 'paused_ms')
         tell(study, 'claimed', ARGV[1])
+        if is_first then note_hook(study, 'started') end
       end
       for index in string.gmatch(field(id, 'runs') or '', '%d+') do
         set_run(study, index, 'running')

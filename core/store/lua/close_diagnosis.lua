@@ -7,9 +7,6 @@ if ARGV[3] == '' and ARGV[4] == '' then
   redis.call('ZADD', DIAGNOSES, now_ms(), id)
   return {'ok'}
 end
-if ARGV[3] ~= '' then
-  set(id, 'diagnosis', ARGV[3])
-  note_event('diagnosis', id)
-end
+if ARGV[3] ~= '' then set_diagnosis(id, ARGV[3]) end
 settle_diagnosis(id, ARGV[4])
 return {'ok'}

@@ -15,23 +15,27 @@ local KEPT = NS .. 'kept'
 local DIAGNOSES, DIAGNOSIS_LEASES = NS .. 'diagnoses', NS .. 'diagnosis:leases'
 
 -- A name tells what it is of: a job ('job_...'), a study ('study_...'), a study's task
--- ('study_.../1.0') or its run ('study_...:7'), a data set ('data_...'). Jobs and tasks are what
--- workers claim.
+-- ('study_.../1.0') or its run ('study_...:7'), a data set ('data_...'), a message of a webhook
+-- ('msg_...'). Jobs and tasks are what workers claim.
 local function study_of(name) return string.sub(name, 1, 6) == 'study_' and string.sub(name, 1, 32) end
 local function is_task(name) return string.find(name, '/', 1, true) ~= nil end
 local function is_study(name) return #name == 32 and string.sub(name, 1, 6) == 'study_' end
 local function is_data(name) return string.sub(name, 1, 5) == 'data_' end
+local function is_message(name) return string.sub(name, 1, 4) == 'msg_' end
 
 -- The part of an index's name that tells whose it is: jobs have none.
 local function kind_of(name)
-  return is_task(name) and 'task-' or study_of(name) and 'study-' or is_data(name) and 'data-' or ''
+  return is_task(name) and 'task-' or study_of(name) and 'study-' or is_data(name) and 'data-'
+    or is_message(name) and 'msg-' or ''
 end
 
 local function job_key(id)
-  return NS .. (study_of(id) and 'study:' or is_data(id) and 'data:' or 'job:') .. id
+  return NS .. (study_of(id) and 'study:' or is_data(id) and 'data:' or is_message(id) and 'msg:'
+    or 'job:') .. id
 end
 local function index_key(id)
-  return study_of(id) and NS .. 'studies' or is_data(id) and NS .. 'datasets' or JOBS
+  return study_of(id) and NS .. 'studies' or is_data(id) and NS .. 'datasets'
+    or is_message(id) and NS .. 'msgs' or JOBS
 end
 local function label_key(id, label) return NS .. kind_of(id) .. 'label:' .. label end
 local function owner_key(id, owner) return NS .. kind_of(id) .. 'owner:' .. owner end
@@ -139,6 +143,93 @@ local function note_event(what, name)
   local owner = field(study_of(name) or name, 'owner')
   redis.call('XADD', NS .. 'events', 'MAXLEN', '~', LOG_LENGTH, '1-' .. number,
     'e', what .. ' ' .. name, unpack(owner and {'o', owner} or {}))
+end
+
+-- Webhooks. A job or study with one has the URL, the format, and the events with a space on each side
+-- (`hook:...`); `hook:off` once its receiver wants no more. A message is made in the script that makes
+-- its event come true. DUE has those that wait, by the time (ms) of their next try or, while a
+-- courier has one, of the end of its lease; SENT those that have ended, by that time.
+local DUE, SENT = NS .. 'msgs:due', NS .. 'msgs:sent'
+local LONGEST_COPY = 16384
+local DIGITS = '0123456789abcdefghjkmnpqrstvwxyz'
+
+local function base32(number, length)
+  local text = ''
+  for _ = 1, length do
+    local digit = number % 32
+    text = string.sub(DIGITS, digit + 1, digit + 1) .. text
+    number = (number - digit) / 32
+  end
+  return text
+end
+
+-- Write a message that waits to be sent; `of`: the job or study, or ''. More fields may follow.
+local function add_message(type, of, url, form, ...)
+  local id = 'msg_' .. base32(now_ms(), 10) .. base32(redis.call('INCR', NS .. 'msgs:last'), 16)
+  set(id, 'id', id, 'format', FORMAT, 'status', 'waiting', 'type', type, 'url', url, 'form', form,
+    'created_at', timestamp(), 'since_ms', now_ms(), 'due_ms', now_ms(), 'version', 1, ...)
+  if of ~= '' then
+    set(id, 'subject', of)
+    redis.call('ZADD', label_key(id, 'of=' .. of), 0, id)
+  end
+  redis.call('ZADD', index_key(id), 0, id)
+  redis.call('ZADD', status_key('waiting', id), 0, id)
+  redis.call('ZADD', DUE, now_ms(), id)
+  return id
+end
+
+local function verdict_in(diagnosis)
+  return string.match(diagnosis or '', '"verdict":%s*"([%w_]+)"') or ''
+end
+
+-- Make the message of an event (`succeeded`, ...) of a job or study whose webhook asks for it, with
+-- a copy of what the record says now.
+local COPIED = {'status', 'outcome', 'name', 'labels', 'error', 'result', 'parent_id', 'num_runs',
+  'created_at', 'started_at', 'finished_at'}
+local function note_hook(id, event, ...)
+  local hook = redis.call('HMGET', job_key(id), 'hook:events', 'hook:url', 'hook:format', 'hook:off',
+    'owner')
+  local type = (is_study(id) and 'study.' or 'job.') .. event
+  if not hook[1] or hook[4] or not string.find(hook[1], ' ' .. type .. ' ', 1, true) then return end
+  local words = {...}
+  if hook[5] then words[#words + 1], words[#words + 2] = 'owner', hook[5] end
+  for i, value in ipairs(redis.call('HMGET', job_key(id), unpack(COPIED))) do
+    if value and #value <= LONGEST_COPY then
+      words[#words + 1], words[#words + 2] = 'of:' .. COPIED[i], value
+    end
+  end
+  local verdict = verdict_in(field(id, 'diagnosis'))
+  if verdict ~= '' then words[#words + 1], words[#words + 2] = 'of:verdict', verdict end
+  add_message(type, id, hook[2], hook[3], unpack(words))
+end
+
+-- Whether what was asked for was reached: `hook:target` has a sign (-1 where more is better), and the
+-- loss that ends a job, or the metric of a study's best configuration.
+local function reached_target(id)
+  local sign, target = string.match(field(id, 'hook:target') or '', '^(%S+) (%S+)$')
+  if not sign or not is_study(id) and field(id, 'outcome') ~= 'converged' then return false end
+  local is_read, result = pcall(cjson.decode, field(id, 'result') or 'null')
+  if not is_read or type(result) ~= 'table' then return false end
+  local value = result.final_loss
+  if is_study(id) then value = type(result.best) == 'table' and result.best.metric end
+  return type(value) == 'number' and sign * value <= sign * target
+end
+
+-- Make the messages of the end of a job or study.
+local function note_end_hooks(id, to)
+  if not field(id, 'hook:events') then return end
+  note_hook(id, to)
+  if field(id, 'outcome') == 'diverged' then note_hook(id, 'diverged') end
+  if reached_target(id) then note_hook(id, 'target_reached') end
+end
+
+-- Put a job's diagnosis in the place of the one before.
+local function set_diagnosis(id, diagnosis)
+  local before = field(id, 'diagnosis')
+  set(id, 'diagnosis', diagnosis)
+  note_event('diagnosis', id)
+  local old, new = verdict_in(before), verdict_in(diagnosis)
+  if old ~= new then note_hook(id, 'verdict_changed', 'of:previous_verdict', old) end
 end
 
 -- Tell those who wait for its end.
@@ -266,6 +357,7 @@ local function move(id, to)
       set_apart_or_not(id, now_ms())
       add_to_total('ended', is_study(id) and 'study' or 'job', to, field(id, 'outcome') or 'none')
       note_event('end', id)
+      note_end_hooks(id, to)
       publish(id)
     end
   end
@@ -511,8 +603,11 @@ local function set_fields(id, first)
     elseif value == '' then
       unset(id, name)
     else
-      if name == 'diagnosis' and field(id, name) ~= value then note_event('diagnosis', id) end
-      set(id, name, value)
+      if name == 'diagnosis' and field(id, name) ~= value then
+        set_diagnosis(id, value)
+      else
+        set(id, name, value)
+      end
     end
   end
 end
@@ -632,4 +727,34 @@ local function drop_data(id)
   redis.call('HDEL', CONTENTS, found[3])
   redis.call('SADD', TRASH, file)
   return file
+end
+
+-- Take a message of a webhook off the log.
+local function drop_message(id)
+  local found = redis.call('HMGET', job_key(id), 'status', 'subject')
+  redis.call('ZREM', index_key(id), id)
+  redis.call('ZREM', DUE, id)
+  redis.call('ZREM', SENT, id)
+  if found[1] then redis.call('ZREM', status_key(found[1], id), id) end
+  if found[2] then redis.call('ZREM', label_key(id, 'of=' .. found[2]), id) end
+  redis.call('DEL', job_key(id))
+end
+
+-- Give a message another status; `due_ms`: when it is tried, of one that waits.
+local function move_message(id, to, due_ms)
+  redis.call('ZREM', status_key(field(id, 'status'), id), id)
+  redis.call('ZADD', status_key(to, id), 0, id)
+  set(id, 'status', to)
+  touch(id)
+  if to == 'waiting' then
+    set(id, 'due_ms', string.format('%.0f', due_ms))
+    redis.call('ZADD', DUE, due_ms, id)
+    redis.call('ZREM', SENT, id)
+  else
+    unset(id, 'due_ms')
+    redis.call('ZREM', DUE, id)
+    redis.call('ZADD', SENT, now_ms(), id)
+    add_to_total('webhook', to)
+    publish(id)
+  end
 end

@@ -1,7 +1,8 @@
 -- -> counts (field, value, ...), records {noun, status, number} ..., queues {queue, length, place of
 -- the first of each priority ...} ..., held {queue, attempt's device or '', job or study, a job's
 -- progress or '', a study's updates and start or '',
--- worker, latest sample of a job's process or ''} ..., asked diagnoses that wait
+-- worker, latest sample of a job's process or ''} ..., asked diagnoses that wait, messages of webhooks that wait
+-- {number, ms since 1970 from which the first is tried}
 local records = {}
 for noun, id in pairs({job = 'job_', study = 'study_'}) do
   for status in pairs(MOVES) do
@@ -37,4 +38,7 @@ for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
     redis.call('LINDEX', NS .. 'rows:' .. id .. ':system', -1) or '',
   }
 end
-return {redis.call('HGETALL', TOTALS), records, queues, held, redis.call('ZCARD', DIAGNOSES)}
+local waiting = status_key('waiting', 'msg_')
+local first = redis.call('ZRANGE', waiting, 0, 0)[1]
+local messages = {redis.call('ZCARD', waiting), first and field(first, 'since_ms') or ''}
+return {redis.call('HGETALL', TOTALS), records, queues, held, redis.call('ZCARD', DIAGNOSES), messages}

@@ -42,6 +42,7 @@ from core.store.protocols.types import (
     Used,
     WorkerInfo,
 )
+from core.store.protocols.webhooks import ApiWebhooks
 from core.studies import StudyRecord
 
 New_contra = TypeVar("New_contra", contravariant=True)
@@ -268,6 +269,9 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
 
     @property
     def keys(self) -> ApiKeys: ...
+
+    @property
+    def webhooks(self) -> ApiWebhooks: ...
 
     async def aclose(self) -> None: ...
     async def open(self) -> None:

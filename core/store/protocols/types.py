@@ -10,6 +10,7 @@ from core.jobs import JobRecord, Status
 from core.specs.base import Json
 from core.store.history.layout import HistoryKind, HistoryLayout, HistoryMeta
 from core.studies import RunRecord, StudyRecord, TaskRecord
+from core.webhooks.delivery import DeliveryStatus
 
 Layouts = dict[HistoryKind, HistoryLayout]
 Runs = list[RunRecord]
@@ -40,6 +41,8 @@ class NewWork:
     """Ids of the data sets that it uses."""
     memory_bytes: int = 0
     """Memory that the job, or the study's largest run by itself, takes by its estimate."""
+    webhook_url: str | None = field(default=None, repr=False)
+    """The whole URL of its webhook, of which the spec has the origin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +264,7 @@ class Idempotency:
 
 @dataclass(frozen=True)
 class JobFilter:
-    statuses: tuple[Status | DatasetStatus, ...] = ()
+    statuses: tuple[Status | DatasetStatus | DeliveryStatus, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     created_after: str | None = None
     owner: str | None = None
@@ -321,12 +324,16 @@ class Totals:
         records: how many there are, by noun (`job`, `study`) and status.
         devices: by class: `cpu`, `gpu`, and `auto` (waits for either).
         queued_diagnoses: asked for after the end of their jobs, and not begun.
+        waiting_messages: of webhooks, that were not delivered yet; and for how long the oldest of
+            them has been tried.
     """
 
     counts: dict[str, int]
     records: dict[tuple[str, str], int]
     devices: dict[str, DeviceLoad]
     queued_diagnoses: int
+    waiting_messages: int = 0
+    oldest_message_s: float = 0.0
     uses: tuple[DeviceUse, ...] = ()
 
 

@@ -22,6 +22,7 @@ from core.store.protocols.types import (
     Wanted,
     WorkerInfo,
 )
+from core.store.protocols.webhooks import WorkerWebhooks
 from core.studies import RunRecord, StudyRecord
 
 
@@ -60,6 +61,9 @@ class WorkerStore(Protocol):
 
     @property
     def studies(self) -> "WorkerStudies": ...
+
+    @property
+    def webhooks(self) -> WorkerWebhooks: ...
 
     def claim_next(
         self,

@@ -43,6 +43,7 @@ from core.store.redis.api_events import AsyncRedisEvents
 from core.store.redis.api_records import AsyncRecords, Room, known_position
 from core.store.redis.api_studies import AsyncRedisStudies
 from core.store.redis.keys import AsyncRedisKeys
+from core.store.redis.webhooks import AsyncRedisWebhooks
 from core.studies import study_of
 
 PICK_ROWS: Final = 5_000
@@ -75,6 +76,7 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
         self.events = AsyncRedisEvents(self._link)
         self.datasets = AsyncRedisDatasets(self._link, room)
         self.keys = AsyncRedisKeys(self._link)
+        self.webhooks = AsyncRedisWebhooks(self._link)
 
     async def aclose(self) -> None:
         await self._link.disconnect()

@@ -42,6 +42,7 @@ from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows
 from core.store.history.samples import Samples
 from core.store.history.times import Times
 from core.store.protocols.types import Claim, TaskClaim, Wanted, WorkerInfo
+from core.store.redis.webhooks import RedisWebhooks
 from core.store.redis.worker_diagnoses import MAX_ATTEMPTS, RedisDiagnoses
 from core.store.redis.worker_studies import RedisStudies
 from core.studies import study_of
@@ -58,6 +59,7 @@ class RedisStore:
         self._link = SyncClient(url, namespace, "thalweg-worker")
         self.diagnoses = RedisDiagnoses(self._link)
         self.studies = RedisStudies(self._link)
+        self.webhooks = RedisWebhooks(self._link)
 
     def disconnect(self) -> None:
         """Close the connections; a later call opens new ones."""

@@ -132,7 +132,7 @@ def test_what_is_required_is_named() -> None:
         ({**GOOD, "priority": 10}, "priority", "less_than_equal"),
         ({**GOOD, "labels": {"a b": "c"}}, "labels.a b", "string_pattern_mismatch"),
         ({**GOOD, "labels": {"a": 1}}, "labels.a", "string_type"),
-        ({**GOOD, "webhook": {"url": "https://example.org"}}, "webhook", "none_required"),
+        ({**GOOD, "webhook": {"url": "https://example.org"}}, "webhook.url", "shortened"),
         (with_inline([[1.0], [2.0]], []), "problem.data.targets", "too_short"),
         (with_inline([], [0, 1]), "problem.data.features", "too_short"),
         (with_inline([[]] * 2, [0, 1]), "problem.data.features.0", "too_short"),
