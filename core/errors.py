@@ -45,6 +45,11 @@ class NotFoundError(ThalwegError):
     code = "not_found"
 
 
+def delivery_not_found(id_: str) -> NotFoundError:
+    """Return the refusal of a delivery that is not there."""
+    return NotFoundError(f"There is no delivery {id_!r} (any more).")
+
+
 class ConflictError(ThalwegError):
     """The call does not fit the state that the thing is in; `code` says how."""
 

@@ -106,6 +106,6 @@ async def test(request: Request) -> Response:
     services = services_of(request)
     asked = parse_trial(await json_body(request), services.limits)
     await check_signed(services, "url")
-    found = await services.store.webhooks.send_trial(asked.url, asked.format, None)
+    found = await services.store.webhooks.send_trial(asked.url, asked.format, services.owner)
     path = f"{services.root}{PATH}/{found.id}"
     return Json(to_json(delivery_json(services, found)), 202, {"Location": path})

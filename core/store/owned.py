@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.datasets import DatasetRecord
-from core.errors import NotFoundError
+from core.errors import NotFoundError, delivery_not_found
 from core.ids import DATA_PREFIX, STUDY_PREFIX
 from core.jobs import JobRecord, Status
 from core.specs.base import Json
+from core.specs.webhooks.fields import Format
 from core.store.calls.datasets import DATASETS
 from core.store.calls.nouns import JOBS, STUDIES, Noun
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
@@ -47,10 +48,14 @@ from core.store.protocols.types import (
     Used,
     WorkerInfo,
 )
+from core.store.protocols.webhooks import ApiWebhooks, DeliveryPage
 from core.studies import StudyRecord, study_of
+from core.webhooks.delivery import Delivery, DeliveryStatus
 
 MOST_KNOWN: Final = 10_000
 """Ids of one owner that are known at a time; then they are looked up again."""
+MOST_LOOKED_AT: Final = 200
+"""Deliveries that are read at a time for those of one owner."""
 
 New = TypeVar("New")
 Record = TypeVar("Record")
@@ -195,6 +200,45 @@ class OwnedDatasets(_Listed[DatasetRecord, DatasetPage]):
         return await self._datasets.remove(id_, version)
 
 
+class OwnedWebhooks:
+    """The `ApiWebhooks` of one owner."""
+
+    def __init__(self, webhooks: ApiWebhooks, owner: str) -> None:
+        self._webhooks, self._owner = webhooks, owner
+
+    async def has_secret(self) -> bool:
+        return await self._webhooks.has_secret()
+
+    async def get(self, id_: str) -> Delivery:
+        found = await self._webhooks.get(id_)
+        if found.owner != self._owner:
+            raise delivery_not_found(id_)
+        return found
+
+    async def list(
+        self,
+        statuses: Sequence[DeliveryStatus],
+        of: Sequence[str],
+        limit: int,
+        after_id: str | None,
+    ) -> DeliveryPage:
+        found: list[Delivery] = []
+        has_more = True
+        while has_more and len(found) <= limit:
+            page = await self._webhooks.list(statuses, of, MOST_LOOKED_AT, after_id)
+            found += [each for each in page.deliveries if each.owner == self._owner]
+            has_more = page.has_more and bool(page.deliveries)
+            after_id = page.deliveries[-1].id if page.deliveries else None
+        return DeliveryPage(tuple(found[:limit]), len(found) > limit)
+
+    async def send_trial(self, url: str, format_: Format, owner: str | None) -> Delivery:
+        return await self._webhooks.send_trial(url, format_, owner)
+
+    async def redeliver(self, id_: str) -> Delivery:
+        await self.get(id_)
+        return await self._webhooks.redeliver(id_)
+
+
 class OwnedStore(_Records[NewJob, JobRecord, Created, JobPage]):
     """The `ApiStore` of one owner. What tells of the whole service alone is as it is."""
 
@@ -203,6 +247,7 @@ class OwnedStore(_Records[NewJob, JobRecord, Created, JobPage]):
         self._store = store
         self._studies = OwnedStudies(store.studies, owner)
         self._datasets = OwnedDatasets(store.datasets, owner)
+        self._webhooks = OwnedWebhooks(store.webhooks, owner)
 
     @property
     def studies(self) -> ApiStudies:
@@ -211,6 +256,10 @@ class OwnedStore(_Records[NewJob, JobRecord, Created, JobPage]):
     @property
     def datasets(self) -> ApiDatasets:
         return self._datasets
+
+    @property
+    def webhooks(self) -> ApiWebhooks:
+        return self._webhooks
 
     @property
     def events(self) -> ApiEvents:

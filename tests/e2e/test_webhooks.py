@@ -88,7 +88,8 @@ def delivery_of(service: Service, job_id: str, status: str) -> Json:
         return data
 
     (each,) = until(found)
-    return each
+    delivery: Json = each
+    return delivery
 
 
 def is_ready(service: Service) -> bool:

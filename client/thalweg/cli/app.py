@@ -47,7 +47,7 @@ class Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command; None where there is none of this name."""
-        own = super().get_command(ctx, cmd_name)
+        own: Any = super().get_command(ctx, cmd_name)
         if cmd_name in self._whole or cmd_name not in plugins():
             return own
         made = command_of(cmd_name, plugins()[cmd_name].load())

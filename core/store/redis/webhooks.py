@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from core.errors import NotFoundError
+from core.errors import delivery_not_found
 from core.ids import MESSAGE_PREFIX, new_id, rfc3339, utc_now
 from core.specs.base import Json
 from core.specs.webhooks.fields import TEST_EVENT, Format
@@ -50,7 +50,7 @@ class AsyncRedisWebhooks:
     async def get(self, id_: str) -> Delivery:
         answer = await self._link.call(command("HGETALL", record_key(self._link.key(), id_)))
         if not answer:
-            raise _not_found(id_)
+            raise delivery_not_found(id_)
         return decode_delivery(hash_in(answer))
 
     async def list(
@@ -78,11 +78,7 @@ class AsyncRedisWebhooks:
             case [b"ok", record]:
                 return decode_delivery(fields_of(record))
             case _:
-                raise _not_found(id_)
-
-
-def _not_found(id_: str) -> NotFoundError:
-    return NotFoundError(f"There is no delivery {id_!r} (any more).")
+                raise delivery_not_found(id_)
 
 
 class RedisWebhooks:

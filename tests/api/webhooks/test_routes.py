@@ -1,5 +1,6 @@
 """Webhooks over HTTP: what is refused, what is shown of a URL, and the log."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,9 +150,9 @@ def test_children_of_a_job_tell_where_their_parent_does(signed: Api) -> None:
     for each in (child, tried):
         assert each["spec"]["webhook"] == {**HOOK, "url": ORIGIN}
         api.http.post(f"/v1/jobs/{each['id']}/cancel")
-    found = api.worker.store.webhooks.claim(9, 60.0, 1e6)[1]
-    assert {each.delivery.url for each in found} == {URL}
-    assert [each.delivery.type for each in found] == ["job.succeeded", *["job.cancelled"] * 2]
+    claims = api.worker.store.webhooks.claim(9, 60.0, 1e6)[1]
+    assert {each.delivery.url for each in claims} == {URL}
+    assert [each.delivery.type for each in claims] == ["job.succeeded", *["job.cancelled"] * 2]
 
 
 def test_an_idempotency_key_is_of_the_whole_url(signed: Api) -> None:
@@ -243,7 +244,8 @@ def test_a_delivery_is_read_waited_for_and_sent_again(signed: Api) -> None:
     ],
 )
 def test_a_mistaken_trial_is_refused_in_words(signed: Api, body: Any, params: list[str]) -> None:
-    reply = signed.http.post("/v1/webhooks/test", json=body)
+    headers = {"Content-Type": "application/json"}
+    reply = signed.http.post("/v1/webhooks/test", content=json.dumps(body), headers=headers)
     assert sorted(refused_params(reply)) == params
     assert TOKEN not in reply.text
 

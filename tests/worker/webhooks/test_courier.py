@@ -126,7 +126,12 @@ def test_a_fault_of_ours_counts_as_a_try() -> None:
 
 def test_nothing_is_sent_unsigned() -> None:
     sent: list[Any] = []
-    after, _ = tried(lambda *each: sent.append(each) or Reply(200, {}, b""), fresh(), secrets=[])
+
+    def send(*each: Any) -> Reply:
+        sent.append(each)
+        return Reply(200, {}, b"")
+
+    after, _ = tried(send, fresh(), secrets=[])
     assert after.status == "waiting"
     assert sent == []
     assert "webhooks secret add" in str(after.tries[0]["error"])
