@@ -15,7 +15,7 @@ from api.http.openapi import problems
 from api.http.pictures import PICTURE, picture_reply
 from api.http.queries import StudyPlotQuery
 from api.services.dependencies import Json, Route, Services, StudyIdPath, known_study, services_of
-from api.studies.schemas import StudyComparison
+from api.studies.schemas import Importance, StudyComparison
 from core.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from core.specs.job import JobSpec
 from core.specs.sizes.uploads import as_posted
@@ -109,6 +109,28 @@ async def comparison(request: Request, study_id: StudyIdPath) -> Response:
     services = services_of(request)
     study = await services.store.studies.get(known_study(study_id))
     return Json(await services.findings.comparison(services.store, study))
+
+
+@router.get(
+    "/{study_id:id}/importance",
+    operation_id="get_parameter_importance",
+    response_class=Json,
+    responses={200: {"model": Importance}, **problems(404, 409, 503)},
+)
+async def importance(request: Request, study_id: StudyIdPath) -> Response:
+    """Return the share of the metric's variation that each swept path explains, once the study has
+    succeeded: its last plan computes it."""
+    study = await services_of(request).store.studies.get(known_study(study_id))
+    found = (study.result or {}).get("importance")
+    if found is None:
+        later = "it is computed at its end" if not study.terminal else (
+            "only a study that comes through computes it; the runs' metrics are in comparison"
+        )  # fmt: skip
+        raise ConflictError(
+            "not_ready",
+            f"The study is {study.status} and has no importance of parameters: {later}.",
+        )
+    return Json(to_json(Importance.build(found, study_id=study.id, metric=study.spec["metric"])))
 
 
 @router.get(

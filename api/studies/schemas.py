@@ -68,6 +68,7 @@ class StudyLinks(View):
     events: str
     best: str
     comparison: str
+    importance: str
     plot: str
 
 
@@ -261,6 +262,24 @@ class ComparedConfiguration(View):
     num_updates: Counter
     seconds: Number
     stopped: Stopped | None
+
+
+class Importance(View):
+    """The share of the metric's variation that each swept path explains."""
+
+    study_id: StudyId
+    metric: Metric
+    method: str
+    """`ped_anova`: Watanabe et al. 2023, arXiv 2304.10255, by Optuna."""
+    options: dict[str, Any]
+    """Options of the method."""
+    num_configurations: Counter
+    """Number of configurations that it was computed from."""
+    num_left_out: Counter
+    """Number of configurations that diverged, failed or were stopped."""
+    importance: dict[str, float] | None
+    """Share by path, the largest first; together they are 1. Null: `reason` says why."""
+    reason: str | None
 
 
 class StudyComparison(View):

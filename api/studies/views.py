@@ -55,6 +55,7 @@ def _computed(services: Services, study: StudyRecord, place: Place, best: Json |
             events=f"{path}/events",
             best=f"{path}/best",
             comparison=f"{path}/comparison",
+            importance=f"{path}/importance",
             plot=f"{path}/plot",
         ),
     }

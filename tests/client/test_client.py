@@ -223,6 +223,7 @@ def test_a_study_goes_from_sweep_to_winner(client: Client, tmp_path: Path) -> No
     assert study.best()["optimizer"]["lr"] == 0.1
     assert client.jobs.create(study.best()).wait(60).status == "succeeded"
     assert study.comparison()["configurations"]
+    assert study.importance()["method"] == "ped_anova"
     assert study.plot().startswith(b"\x89PNG")
     assert study.id in [each.id for each in client.studies.list()]
     assert client.studies.validate(STUDY)["estimate"]["num_runs"] == 4

@@ -106,6 +106,10 @@ def test_a_study_of_runs_that_climb_is_led_by_the_highest(studies: Studies, stra
             assert run["best"]["loss"] == max(losses)
             reached = [step for step, loss in enumerate(losses) if loss >= 0.99]
             assert (run["target"] or {}).get("step") == (reached[0] if reached else None)
+    importance = studies.http.get(f"/v1/studies/{study['id']}/importance").json()
+    assert importance["num_configurations"] + importance["num_left_out"] == len(
+        {run["configuration"] for run in runs}
+    )
     comparison = studies.http.get(f"/v1/studies/{study['id']}/comparison").json()
     assert comparison["leader"] == study["best"]["configuration"]
     assert comparison["configurations"][0]["mean"] == pytest.approx(max(levels))

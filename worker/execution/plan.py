@@ -17,6 +17,7 @@ from core.errors import JobFailure
 from core.jobs import Status
 from core.specs.base import Json
 from core.store.protocols.types import Round, TaskClaim
+from core.strategies.importance import importance
 from core.studies import RunRecord, StudyRecord
 from worker.execution.cleanup import drop_spent
 from worker.execution.context import ExecutionContext
@@ -86,16 +87,20 @@ def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
 
     `best` is its leading configuration, with the mean of the metric over the runs that have one;
     None where none leads, or where there was a fault in it, which is logged and costs nothing but
-    this. `num_distinct` counts the configurations, of which no two are equal.
+    this. `num_distinct` counts the configurations, of which no two are equal; `importance` is what
+    `core.strategies.importance` says.
     """
-    num_distinct = len({run.configuration for run in runs})
+    rest = {
+        "num_distinct": len({run.configuration for run in runs}),
+        "importance": _importance_of(study, runs),
+    }
     try:
         leader = best_configuration(study.spec, runs)
     except Exception:
         log.exception("%s: its configurations could not be compared", study.id)
         leader = None
     if leader is None:
-        return {"best": None, "num_distinct": num_distinct}
+        return {"best": None, **rest}
     repeats = [run for run in folded(study.spec, runs) if run.configuration == leader]
     values = [
         run.metric
@@ -104,7 +109,15 @@ def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
     ]
     metric = fmean(values) if values else None
     best = {"configuration": leader, "params": repeats[0].params, "metric": metric}
-    return {"best": best, "num_distinct": num_distinct}
+    return {"best": best, **rest}
+
+
+def _importance_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json | None:
+    try:
+        return importance(study.spec, folded(study.spec, runs))
+    except Exception:
+        log.exception("%s: the importance of its parameters could not be computed", study.id)
+        return None
 
 
 def _error(error: Exception) -> Json:

@@ -38,7 +38,7 @@ UNION_NAMES: Final = {
 }
 """Field of `UNIONS` -> the union's name."""
 
-LEFT_OUT: Final = frozenset({"when", "warm_start_from", "configurations"})
+LEFT_OUT: Final = frozenset({"when"})
 """Fields that a resolved spec has where they say something, and lacks else."""
 
 _SUFFIXES: Final = {

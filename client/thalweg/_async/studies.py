@@ -129,6 +129,12 @@ class AsyncStudy(StudyRecord):
         )
         return found
 
+    async def importance(self) -> dict[str, Any]:
+        """Return the share of the metric's variation that each swept path explains. Raises
+        `ConflictError` until the study has succeeded."""
+        found: dict[str, Any] = await self._transport.json("GET", f"{self._path}/importance")
+        return found
+
     async def plot(
         self,
         kind: Literal["curves", "profile"] = "curves",

@@ -128,6 +128,12 @@ class Study(StudyRecord):
         found: dict[str, Any] = numbers(self._transport.json("GET", f"{self._path}/comparison"))
         return found
 
+    def importance(self) -> dict[str, Any]:
+        """Return the share of the metric's variation that each swept path explains. Raises
+        `ConflictError` until the study has succeeded."""
+        found: dict[str, Any] = self._transport.json("GET", f"{self._path}/importance")
+        return found
+
     def plot(
         self,
         kind: Literal["curves", "profile"] = "curves",

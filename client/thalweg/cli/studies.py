@@ -38,6 +38,7 @@ def register(app: typer.Typer, settings: dict[str, Any]) -> None:
         "runs": runs,
         "best": best,
         "comparison": comparison,
+        "importance": importance,
         "pause": pause,
         "resume": resume,
         "cancel": cancel,
@@ -170,6 +171,21 @@ def comparison(session: Session, study: StudyId) -> None:
         )
         if found.get("reason"):
             print(found["reason"])
+
+    session.show(found, words)
+
+
+def importance(session: Session, study: StudyId) -> None:
+    """Tell how much of the metric's variation each swept path explains."""
+    found = find(session, study).importance()
+
+    def words() -> None:
+        shares = found["importance"]
+        if shares is None:
+            print(found["reason"])
+        else:
+            rows = ((path, f"{share:.3f}") for path, share in shares.items())
+            session.table(("parameter", "share"), rows)
 
     session.show(found, words)
 

@@ -75,6 +75,7 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/studies/{study_id}/runs/{index}/model"),
         ("GET", "/v1/studies/{study_id}/best"),
         ("GET", "/v1/studies/{study_id}/comparison"),
+        ("GET", "/v1/studies/{study_id}/importance"),
         ("GET", "/v1/studies/{study_id}/plot"),
         ("GET", "/v1/datasets"),
         ("POST", "/v1/datasets"),

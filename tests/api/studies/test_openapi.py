@@ -38,6 +38,7 @@ READS = (
     f"get {RUN}/model ?checkpoint=best",
     f"get {STUDY}/best",
     f"get {STUDY}/comparison",
+    f"get {STUDY}/importance",
     f"get {STUDY}/plot",
     f"get {STUDY}/plot ?kind=profile&format=png",
 )

@@ -64,6 +64,34 @@ def test_the_comparison_folds_repeats_and_counts_what_diverged(api: Api) -> None
     assert (ended["complete"], ended["winner"]) == (True, 1)
 
 
+IMPORTANCE: Json = {
+    "method": "ped_anova", "options": {"target_quantile": 0.1}, "num_configurations": 3,
+    "num_left_out": 0, "importance": {"optimizer.lr": 1.0}, "reason": None,
+}  # fmt: skip
+
+
+def test_importance_is_what_the_last_plan_has_written(api: Api) -> None:
+    study = play(api)
+    early = problem_of(api.http.get(f"{study.path}/importance"), 409, "not_ready")
+    assert "at its end" in early["detail"]
+    study.close(result={"best": None, "importance": IMPORTANCE})
+    found = api.get(f"{study.path}/importance")
+    assert {name: found[name] for name in IMPORTANCE} == IMPORTANCE
+    assert found["study_id"] == study.id
+    assert found["metric"]["name"] == "eval.loss"
+
+
+def test_a_study_that_was_cancelled_or_is_of_an_older_version_has_no_importance(api: Api) -> None:
+    cancelled = post(api)
+    api.http.post(f"{cancelled['links']['self']}/cancel")
+    late = problem_of(api.http.get(cancelled["links"]["importance"]), 409, "not_ready")
+    assert "comes through" in late["detail"]
+    old = play(api)
+    old.close(result={"best": None})
+    problem_of(api.http.get(f"{old.path}/importance"), 409, "not_ready")
+    problem_of(api.http.get(f"/v1/studies/study_{'0' * 26}/importance"), 404, "not_found")
+
+
 def test_one_repeat_has_no_interval_and_no_winner(api: Api) -> None:
     study = play(api, sweep(repeats=1))
     study.close(0.5, 0.25, 0.75)

@@ -108,7 +108,8 @@ def outcome(body: Json) -> JobSpec | list[FieldError]:
 def test_a_study_accepts_what_a_job_accepts(case: str) -> None:
     name, path = CASES[case]
     base = bases()[name]
-    for value in others(value_at(base, path)):
+    most = 2 if path.startswith(("optimizer.", "schedule.")) else 1
+    for value in others(value_at(base, path))[:most]:
         alone = outcome(put(base, path, value))
         body = {"base": base, "sweep": {path: {"values": [value]}}}
         if isinstance(alone, JobSpec):

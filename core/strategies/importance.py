@@ -1,0 +1,66 @@
+"""The share of the metric's variation that each parameter of a study explains, by PED-ANOVA.
+
+Watanabe, Bansal, Hutter 2023 (arXiv 2304.10255), by Optuna's evaluator: how far the densities of a
+parameter among the best tenth of the configurations and among all of them lie apart. It ranks
+configurations, so the scale of the metric does not matter.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from core.specs.base import Json
+from core.specs.studies.parse import sweep_of
+from core.strategies.halving import grouped, mean_metric
+from core.strategies.tpe import distribution, told
+from core.studies import RunRecord
+
+METHOD: Final = "ped_anova"
+OPTIONS: Final[Json] = {"target_quantile": 0.1, "region_quantile": 1.0, "evaluate_on_local": True}
+"""Options of Optuna's evaluator, which is asked with these."""
+
+
+def importance(study: Json, runs: Sequence[RunRecord]) -> Json:
+    """Return the importance of each swept path, the largest first, over the configurations with a
+    finite metric (the mean over their repeats) that trained to their end.
+
+    `importance` is null, and `reason` says why, where it cannot be said.
+
+    Args:
+        study: the resolved spec.
+        runs: of all configurations.
+    """
+    axes, goal = sweep_of(study), study["metric"]["goal"]
+    groups = list(grouped(runs).values())
+    known = [
+        repeats for repeats in groups
+        if mean_metric(repeats) is not None and all(run.stopped is None for run in repeats)
+    ]  # fmt: skip
+    found: Json = {
+        "method": METHOD,
+        "options": OPTIONS,
+        "num_configurations": len(known),
+        "num_left_out": len(groups) - len(known),
+        "importance": None,
+        "reason": None,
+    }
+    if not axes:
+        return {**found, "reason": "The study sweeps no parameter."}
+    if len(known) < 2:
+        reason = "Fewer than two configurations trained to their end with a finite metric."
+        return {**found, "reason": reason}
+    if len({mean_metric(repeats) for repeats in known}) == 1:
+        return {**found, "reason": "All configurations have the same metric."}
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    trials = optuna.create_study(direction="minimize" if goal == "min" else "maximize")
+    spaces = {axis.path: distribution(axis) for axis in axes}
+    trials.add_trials([told(axes, spaces, repeats, goal) for repeats in known])
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(**OPTIONS)
+    shares = evaluator.evaluate(trials)
+    total = sum(shares.values())
+    if not total > 0:
+        reason = "No parameter tells the best configurations from the others."
+        return {**found, "reason": reason}
+    whole = {axis.path: shares.get(axis.path, 0.0) / total for axis in axes}
+    return {**found, "importance": dict(sorted(whole.items(), key=lambda item: -item[1]))}
