@@ -187,6 +187,8 @@ class JobRecord:
     """The time until which neither `DELETE` nor the retention takes it."""
     priority: Annotated[int | None, NUMBER] = None
     """The priority that it was given later; None: the spec's."""
+    warnings: Annotated[tuple[Json, ...], Stored("list")] = ()
+    """Doubts about what was allowed when it was posted: `{"param", "code", "message"}` each."""
     asked_diagnosis: Annotated[str | None, Stored("text", key="ask:checkpoint")] = None
     """The checkpoint for which a diagnosis was asked after the end, until it is there or has
     failed (`failed_diagnosis` then says why)."""

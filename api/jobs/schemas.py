@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from api.http.schemas import (
     Counter,
     JobId,
+    Mistake,
     Number,
     Page,
     Time,
@@ -227,6 +228,8 @@ class ListedJob(View):
     links: Links
     interventions: list[Intervention] | None = None
     """Interventions of `on_divergence`, in order; only where it is not `stop`."""
+    warnings: list[Mistake] | None = None
+    """Doubts about what was allowed, where there are any."""
 
 
 class Job(ListedJob):
@@ -336,6 +339,8 @@ class Validated(View):
     estimate: EstimateView
     layers: list[LayerView] | None = None
     """The model, layer by layer, each before those in it; left out for functions."""
+    warnings: list[Mistake] | None = None
+    """Doubts about what is allowed, where there are any."""
 
 
 class Checkpoint(View):

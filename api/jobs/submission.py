@@ -1,5 +1,6 @@
 """The way from a resolved spec to a queued job, shared by all calls that make one."""
 
+from dataclasses import asdict
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from core.specs.data import Upload
 from core.specs.job import JobSpec, Supervised
 from core.specs.sizes.cost import memory_parts
 from core.specs.sizes.shapes import Extent, extent_of, steps_of
+from core.specs.validation.run import warnings_of_job
 from core.specs.webhooks.url import shown_spec
 from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewJob
@@ -53,6 +55,7 @@ def new_job(
         datasets=_datasets(spec),
         memory_bytes=sum(memory_parts(spec, size, steps_of(spec.budget, size)).values()),
         webhook_url=None if spec.webhook is None else spec.webhook.url,
+        warnings=tuple(map(asdict, warnings_of_job(spec))),
     )
 
 

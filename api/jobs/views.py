@@ -15,12 +15,14 @@ from api.jobs.schemas import (
 )
 from api.services.dependencies import Services
 from api.services.places import Place
+from core.errors import FieldError
 from core.jobs import HELD, JobRecord
 from core.specs.base import Json
 from core.specs.job import JobSpec, Supervised
 from core.specs.layers.trace import Placed
 from core.specs.sizes.cost import estimate
 from core.specs.sizes.shapes import layers_of
+from core.specs.validation.run import warnings_of_job
 from core.specs.webhooks.url import shown_spec
 
 
@@ -43,6 +45,7 @@ def _computed(services: Services, job: JobRecord, place: Place) -> Json:
         "spec": job.current_spec,
         "priority": job.current_priority,
         "progress": progress_json(job, place),
+        "warnings": [FieldError(**each) for each in job.warnings] or LEFT_OUT,
         "links": Links.build(
             self=path,
             history=f"{path}/history",
@@ -89,6 +92,7 @@ def validated(spec: JobSpec) -> Json:
     return Validated.build(
         spec=shown_spec(spec.model_dump(mode="json")),
         estimate=EstimateView.build(estimate(spec)),
+        warnings=warnings_of_job(spec) or LEFT_OUT,
         layers=LEFT_OUT if model is None else list(map(_layer, model)),
     )
 

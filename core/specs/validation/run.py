@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from types import NoneType
 from typing import Final
 
+from core.errors import FieldError
 from core.specs.base import Spec
 from core.specs.job import MAX_STEPS, Budget, JobSpec, StartFrom, Supervised
 from core.specs.models import Uniform
 from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
+from core.specs.sizes.shapes import extent_of
 from core.specs.validation.data import FLOAT32_MAX
 from core.specs.validation.errors import FieldErrorList
 
@@ -109,6 +111,25 @@ def check_bfloat16(spec: JobSpec, precision: str, faults: FieldErrorList) -> Non
             'precision "bfloat16" cannot be used with lbfgs, which compares losses and gradients of'
             " near points: use float32, or another optimizer, such as adam",
         )  # fmt: skip
+
+
+def warnings_of_job(spec: JobSpec) -> list[FieldError]:
+    """List what a resolved spec may ask for, and hardly means: a method that compares the gradients
+    of one step with the next one's, on other rows at each step."""
+    optimizer = spec.optimizer
+    if not isinstance(optimizer, LBFGS | Rprop) or not isinstance(spec.problem, Supervised):
+        return []
+    if spec.batch_size == "full" or extent_of(spec).steps_per_epoch == 1:
+        return []
+    explicit = spec.batch_size is None
+    given = "an explicit order" if explicit else f"batch_size {spec.batch_size:,}"
+    way_out = "leave the order out" if explicit else 'give "full"'
+    message = (
+        f"batch_size: {optimizer.kind} compares the gradients of one step with the next one's, and"
+        f" with {given} these are of other rows: {way_out}, or choose another optimizer, such as"
+        " adam"
+    )
+    return [FieldError("batch_size", "noisy_gradients", message)]
 
 
 def _fits(part: object) -> bool:

@@ -20,6 +20,8 @@ def encode_new_job(job: NewJob) -> dict[str, bytes | str]:
     fields = {**encode_new(job), "place": place_of(job.priority, job.id, job.id)}
     if job.resolved:
         fields["resolved"] = dumps(job.resolved)
+    if job.warnings:
+        fields["warnings"] = dumps(job.warnings)
     for kind, layout in job.layouts.items():
         fields[f"layout:{kind}"] = encode_layout(layout)
     return fields
@@ -27,7 +29,7 @@ def encode_new_job(job: NewJob) -> dict[str, bytes | str]:
 
 def new_job_record(job: NewJob) -> JobRecord:
     """Return what `decode_job` gives for a job that has just been created."""
-    return new_record(JobRecord, job, resolved=job.resolved or {})
+    return new_record(JobRecord, job, resolved=job.resolved or {}, warnings=job.warnings)
 
 
 def decode_job(fields: Fields) -> JobRecord:

@@ -66,6 +66,7 @@ class NewJob(NewWork):
 
     layouts: Layouts
     resolved: Json | None = None
+    warnings: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

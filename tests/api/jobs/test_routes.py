@@ -121,6 +121,18 @@ def test_validate_creates_nothing(api: Api) -> None:
     assert api.dispatcher.announced == 0
 
 
+def test_what_is_allowed_and_doubtful_is_said_in_every_reply(api: Api) -> None:
+    body = {**digits(), "optimizer": {"kind": "lbfgs"}, "batch_size": 32}
+    valid = api.http.post("/v1/jobs/validate", json=body).json()
+    (warning,) = valid["warnings"]
+    assert (warning["param"], warning["code"]) == ("batch_size", "noisy_gradients")
+    job = api.post(body)
+    assert job["warnings"] == api.get(job["links"]["self"])["warnings"] == [warning]
+    assert api.get("/v1/jobs")["data"][0]["warnings"] == [warning]
+    assert "warnings" not in api.post(rosenbrock())
+    assert "warnings" not in api.http.post("/v1/jobs/validate", json=digits()).json()
+
+
 def test_validate_lists_the_layers_of_a_model(api: Api) -> None:
     body = digits()
     body["problem"]["model"] = {"kind": "mlp", "hidden": [12], "norm": "batch"}

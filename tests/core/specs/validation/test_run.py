@@ -15,7 +15,9 @@ from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import remedied
 from core.specs.sizes.cost import estimate
 from core.specs.studies.parse import run_spec
+from core.specs.unions import members
 from core.specs.validation.limits import Limits
+from core.specs.validation.run import warnings_of_job
 
 
 def mistakes(body: dict[str, Any], **limits: Any) -> list[FieldError]:
@@ -338,3 +340,42 @@ def test_a_spec_that_was_stored_with_no_evaluation_rows_stays_what_it_is() -> No
     run = run_spec({"base": stored, "sweep": {}}, {}, 0)
     for spec in (longer, other, run):
         assert spec.model_dump(mode="json")["problem"] == stored["problem"]
+
+
+@pytest.mark.parametrize("kind", ["lbfgs", "rprop"])
+@pytest.mark.parametrize(
+    ("parts", "doubtful"),
+    [
+        ({"batch_size": 16}, True),
+        ({"batch_size": "full"}, False),
+        ({}, False),
+        ({"batch_size": 120}, False),  # all training rows of iris
+    ],
+    ids=["mini-batches", "full", "left out", "all rows"],
+)
+def test_a_method_of_full_batches_is_warned_of(
+    kind: str, parts: dict[str, Any], doubtful: bool
+) -> None:
+    body = builtin("iris", **parts)
+    body["optimizer"] = {"kind": kind}
+    found = warnings_of_job(parse_job(json.dumps(body).encode(), Limits()))
+    assert [(each.param, each.code) for each in found] == (
+        [("batch_size", "noisy_gradients")] if doubtful else []
+    )
+    if doubtful:
+        assert all(word in found[0].message for word in (kind, "16", '"full"', "adam"))
+
+
+def test_an_explicit_order_of_parts_is_warned_of_too() -> None:
+    order = {"kind": "explicit", "steps": [[0, 1], [2, 3]]}
+    body = builtin("iris", data={"order": order})
+    body["optimizer"] = {"kind": "lbfgs"}
+    (found,) = warnings_of_job(parse_job(json.dumps(body).encode(), Limits()))
+    assert "an explicit order" in found.message
+
+
+@pytest.mark.parametrize("kind", sorted({*members("optimizer")} - {"lbfgs", "rprop"}))
+def test_no_other_method_is(kind: str) -> None:
+    body = builtin("iris", batch_size=16)
+    body["optimizer"] = {"kind": kind}
+    assert warnings_of_job(parse_job(json.dumps(body).encode(), Limits())) == []
