@@ -6,7 +6,7 @@ from typing import Any, Final
 from core.diagnosis.finding import number
 from core.specs.base import Json
 from core.specs.job import JobSpec
-from core.specs.optimizers.kinds import settled_lr
+from core.specs.optimizers.kinds import Rprop, settled_lr
 from core.specs.schedules import Constant
 
 _RATES: Final = frozenset({"max_lr", "base_lr", "eta_min", "min_lr"})
@@ -34,8 +34,14 @@ class Remedy:
 
 
 def scaled_rate(spec: JobSpec, factor: float) -> Json:
-    """Return a patch that multiplies every learning rate of the spec, the schedule's own too."""
-    patch: Json = {"optimizer": {"lr": rounded(settled_lr(spec.optimizer) * factor)}}
+    """Return a patch that multiplies every learning rate of the spec, the schedule's own too. Of
+    `rprop`, whose rate is its first step alone, steps that are to be shorter have a lower bound
+    above."""
+    optimizer = spec.optimizer
+    patch: Json = {"optimizer": {"lr": rounded(settled_lr(optimizer) * factor)}}
+    if isinstance(optimizer, Rprop) and factor < 1.0:
+        shortest, longest = optimizer.step_sizes
+        patch["optimizer"]["step_sizes"] = [shortest, max(shortest, rounded(longest * factor))]
     schedule = spec.schedule.model_dump(mode="json")
     scaled = _scaled(schedule, factor)
     if scaled != schedule:

@@ -31,19 +31,19 @@ from core.diagnosis.remedies.step_size import (
     cautious_rate,
     clip,
     exact_rate,
+    falling_rate,
     faster_on_a_quadratic,
     known,
     lower_rate,
     raise_rate,
+    search_along_the_line,
 )
 from core.diagnosis.rules.progress import conditioning
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form
 from core.diagnosis.verdict import Verdict
-from core.specs.base import Json
 from core.specs.data import split_rows
 from core.specs.job import Supervised
-from core.specs.optimizers.kinds import SGD, settled_lr
-from core.specs.schedules import Constant
+from core.specs.optimizers.kinds import LBFGS, SGD, Rprop, settled_lr
 from core.specs.sizes.shapes import data_shape
 
 MOST: Final = 4
@@ -98,8 +98,10 @@ def _for_divergence(findings: Findings, e: Evidence, attempts: Attempts) -> Iter
         yield from cured
         if cured:
             return  # neither a smaller rate nor clipping makes the step defined
-    exact = exact_rate(e)
+    exact, searched = exact_rate(e), search_along_the_line(e)
     yield from standardize(e)
+    if searched is not None:
+        yield searched
     if findings["exploding_start"].triggered:
         yield from better_start(e)
     if exact is not None:
@@ -147,16 +149,10 @@ def _for_oscillation(findings: Findings, e: Evidence) -> Iterator[Remedy]:
         yield exact
     elif not calmer:
         yield lower_rate(e, 0.5)
-    if exact is None and isinstance(e.spec.schedule, Constant):
-        yield Remedy(
-            _cosine(e),
-            "A rate that falls to zero lets the swings die out, whatever their cause.",
-            {"final_lr": 0.0},
-        )
-
-
-def _cosine(e: Evidence) -> Json:
-    return {"schedule": {"kind": "cosine", "T_max": int(e.step[-1]) + 1}}
+    why = "A rate that falls to zero lets the swings die out, whatever their cause."
+    falling = falling_rate(e, why, {"final_lr": 0.0})
+    if exact is None and falling is not None:
+        yield falling
 
 
 def _for_plateau(findings: Findings, e: Evidence) -> Iterator[Remedy]:
@@ -263,15 +259,19 @@ def _for_noise(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     excess = findings["noise_limited"].reading.evidence.get("excess", math.nan)
     level = e.level.end * (1.0 - min(excess, 1.0)) if math.isfinite(excess) else math.nan
     expected = known({"level": level}) or {"level_below": e.level.end}
-    if isinstance(e.spec.schedule, Constant):
+    problem, size = e.spec.problem, e.spec.batch_size
+    if isinstance(e.spec.optimizer, LBFGS | Rprop) and isinstance(size, int):
         yield Remedy(
-            _cosine(e),
-            "A falling rate averages the noise of the batches out.",
+            {"batch_size": "full"},
+            f"{e.spec.optimizer.kind} compares the gradients of one step with the next one's: of"
+            " other rows they tell it nothing.",
             expected,
         )
+    falling = falling_rate(e, "A falling rate averages the noise of the batches out.", expected)
+    if falling is not None:
+        yield falling
     else:
         yield Remedy(scaled_rate(e.spec, 0.25), "Smaller steps carry less noise.", expected)
-    problem, size = e.spec.problem, e.spec.batch_size
     if isinstance(problem, Supervised) and isinstance(size, int):
         rows = split_rows(problem.data, data_shape(problem.data).num_rows).train
         larger = min(rows, 4 * size)

@@ -9,7 +9,8 @@ from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.remedies.patches import Remedy, constant_rate, rounded, scaled_rate
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
 from core.specs.base import Json
-from core.specs.optimizers.kinds import settled_lr
+from core.specs.optimizers.kinds import LBFGS, Rprop, ScheduleFree, settled_lr
+from core.specs.schedules import Constant
 
 
 def exact_rate(e: Evidence) -> Remedy | None:
@@ -119,6 +120,32 @@ def clip(e: Evidence) -> Remedy:
         "Clipping the gradient at its first norm bounds every step, so that none can explode.",
         {"largest_step": norm * settled_lr(e.spec.optimizer)},
     )
+
+
+def search_along_the_line(e: Evidence) -> Remedy | None:
+    """Propose LBFGS's line search, where it has none: its steps are then as long as they reduce
+    the loss (Nocedal and Wright 2006, section 3.5)."""
+    optimizer = e.spec.optimizer
+    if not isinstance(optimizer, LBFGS) or optimizer.line_search_fn is not None:
+        return None
+    return Remedy(
+        {"optimizer": {"line_search_fn": "strong_wolfe"}},
+        "Without a line search LBFGS takes its steps whatever the loss does there; with one it"
+        " takes those that reduce it.",
+        {"final_loss_below": e.level.start} if e.rows else {},
+    )
+
+
+def falling_rate(e: Evidence, reason: str, expected: dict[str, float]) -> Remedy | None:
+    """Propose a rate that falls to zero; None where there is a schedule, and for methods that have
+    no use for one: Schedule-Free averages instead (Defazio et al. 2024, arXiv 2405.15682), and the
+    rate of `rprop` is its first step alone."""
+    if not isinstance(e.spec.schedule, Constant):
+        return None
+    if isinstance(e.spec.optimizer, ScheduleFree | Rprop):
+        return None
+    patch: Json = {"schedule": {"kind": "cosine", "T_max": int(e.step[-1]) + 1}}
+    return Remedy(patch, reason, expected)
 
 
 def raise_rate(e: Evidence, factor: float) -> Remedy:

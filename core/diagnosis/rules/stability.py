@@ -51,7 +51,7 @@ def excited(e: Evidence, form: QuadraticForm) -> Floats:
 def look_unstable_step(e: Evidence) -> RuleAnswer:
     """Compare η·λ_max with the method's threshold: exact on quadratics, else an indication."""
     if e.rows == 0 or not e.method.linear:
-        return unknown("No sharp threshold is known for this method.")
+        return unknown(_no_threshold(e))
     sharpness = e.sharpness
     if sharpness is None or not math.isfinite(float(e.lr[-1])):
         return unknown("The curvature is not known.")
@@ -81,6 +81,22 @@ def look_unstable_step(e: Evidence) -> RuleAnswer:
     if ratio > 1.0:
         return triggered(at + " Every step makes that part of the error larger.", 5.0, **numbers)
     return clear(at, 5.0, **numbers)
+
+
+def _no_threshold(e: Evidence) -> str:
+    """Say why no threshold is compared, of the optimizer at hand."""
+    kind = e.spec.optimizer.kind
+    if e.rows == 0:
+        return "There are no rows to look at."
+    if e.spec.optimizer.groups or e.spec.optimizer.wrap:
+        return f"No sharp threshold is known for {kind} with what is put around it, or in groups."
+    if e.method.family == "adaptive":
+        return (
+            f"{kind} divides gradients by what it has seen of them, so that the curvature alone has"
+            " no threshold; a full diagnosis measures the preconditioned one, where it is known"
+            " (preconditioned_sharpness)."
+        )
+    return f"No sharp threshold is known for {kind}."
 
 
 def look_no_minimum(e: Evidence) -> RuleAnswer:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from core.diagnosis.remedies.patches import scaled_rate
+from core.specs.catalog import kinds
 from core.specs.job import JobSpec
+from core.specs.optimizers.kinds import settled_lr
 from core.specs.parsing.remedy import merge
 from tests.core.diagnosis.runs import (
     ELLIPSE,
@@ -236,3 +238,54 @@ def test_overfitting_is_ended_where_the_evaluation_was_best() -> None:
     remedy = diagnosis(spec, run, evaluation)["remedies"][0]
     assert remedy["patch"] == {"budget": {"max_steps": 100}}
     assert remedy["expected"] == {"eval_loss": 0.5}
+
+
+SICK = sick_runs()
+
+
+def of_kind(spec: JobSpec, kind: str) -> JobSpec:
+    """The same job with another optimizer, at the rate it had."""
+    body = as_json(spec)
+    body["optimizer"] = {"kind": kind, "lr": body["optimizer"]["lr"]}
+    if "cycle_momentum" in body["schedule"]:
+        body["schedule"]["cycle_momentum"] = None
+    return resolved(body)
+
+
+@pytest.mark.parametrize("kind", sorted(kinds("optimizers")))
+@pytest.mark.parametrize("name", sorted(SICK))
+def test_remedies_speak_of_the_optimizer_at_hand(name: str, kind: str) -> None:
+    """Every patch makes a valid spec that differs, names no field that the optimizer lacks, and
+    no rate or schedule that its method has no use for."""
+    spec, run, evaluation = SICK[name]
+    spec = of_kind(spec, kind)
+    found = diagnosis(spec, run, evaluation)
+    for remedy in found["remedies"]:
+        child = patched(spec, remedy)
+        assert child != spec, remedy
+        patch = remedy["patch"]
+        own = patch.get("optimizer", {})
+        if "kind" not in own:
+            assert set(own) <= set(type(spec.optimizer).model_fields), remedy
+        if kind in ("schedule_free_sgd", "schedule_free_adamw", "rprop") and "kind" not in own:
+            assert patch.get("schedule", {}).get("kind") != "cosine", remedy
+        if kind == "rprop" and own.get("lr", 1e9) < settled_lr(spec.optimizer):
+            assert own["step_sizes"][1] < 50.0, remedy
+    (step,) = [each for each in found["findings"] if each["rule"] == "unstable_step"]
+    if kind != "sgd":
+        assert step["status"] == "undetermined"
+        assert kind in step["explanation"] or "no rows" in step["explanation"]
+
+
+def test_lbfgs_that_diverges_is_given_a_line_search_first() -> None:
+    spec, run, _ = sick_runs()["x² diverging"]
+    first, *_ = diagnosis(of_kind(spec, "lbfgs"), run)["remedies"]
+    assert first["patch"] == {"optimizer": {"line_search_fn": "strong_wolfe"}}
+
+
+@pytest.mark.parametrize("kind", ["lbfgs", "rprop"])
+def test_a_method_of_full_batches_is_given_all_rows(kind: str) -> None:
+    spec, run, _ = sick_runs()["noise"]
+    found = diagnosis(of_kind(spec, kind), run)
+    assert found["verdict"] == "noise_limited"
+    assert found["remedies"][0]["patch"] == {"batch_size": "full"}
