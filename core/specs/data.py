@@ -50,11 +50,11 @@ Order = Annotated[Shuffled | SequentialOrder | ExplicitOrder, Field(discriminato
 
 
 class DataSpec(Spec):
-    eval_fraction: Fraction | None = None
+    eval_fraction: Fraction | None = 0.2
     """Share of the rows that is held out for evaluation: the short form of a `fraction` split.
-    Default: 0.2, unless `split` is given."""
-    split_seed: Seed | None = None
-    """Seed of the draw of the rows that are held out. Default: 0, unless `split` is given."""
+    Null where `split` is given."""
+    split_seed: Seed | None = 0
+    """Seed of the draw of the rows that are held out. Null where `split` is given."""
     split: Split | None = None
     """Rows for training, evaluation and test. Null: as `eval_fraction` and `split_seed` say."""
     standardize: bool = True
@@ -66,12 +66,16 @@ class DataSpec(Spec):
     order: Order = Shuffled()
 
     @property
+    def held_out(self) -> float:
+        """The share of the rows for evaluation, where no split is given."""
+        return 0.2 if self.eval_fraction is None else self.eval_fraction
+
+    @property
     def chosen_split(self) -> Split:
         """The split, be it given in its short form or left out."""
         if self.split is not None:
             return self.split
-        held_out = 0.2 if self.eval_fraction is None else self.eval_fraction
-        return FractionSplit(kind="fraction", eval=held_out, seed=self.split_seed or 0)
+        return FractionSplit(kind="fraction", eval=self.held_out, seed=self.split_seed or 0)
 
 
 class Builtin(DataSpec):
@@ -384,9 +388,11 @@ Data = Annotated[Builtin | Synthetic | Inline | Upload, Field(discriminator="kin
 
 def split_rows(data: DataSpec, num_rows: int) -> PartRows:
     """Return how many of the rows are for training, evaluation and test. `data`: resolved."""
-    split = data.chosen_split
-    if not isinstance(split, ColumnSplit):
-        return part_rows(split, num_rows)
+    if data.split is None:  # nearly always, and asked several times of each spec
+        evaluated = round(num_rows * data.held_out)
+        return PartRows(num_rows - evaluated, evaluated, 0)
+    if not isinstance(data.split, ColumnSplit):
+        return part_rows(data.split, num_rows)
     if not isinstance(data, Upload) or data.sizes.part_rows is None:
         raise ValueError("resolve the spec first: the rows of its split are not known")
     return PartRows(*data.sizes.part_rows)

@@ -260,7 +260,7 @@ _REMEDIES: Final = {
     "problem.data": "use fewer samples or features",
     "record.gradient_cosine": "leave it out",
     "optimizer": "use an optimizer that keeps less (for lbfgs, lower optimizer.history_size)",
-    "batch_size": "use a smaller batch_size or eval_fraction, or narrower layers",
+    "batch_size": "use a smaller batch_size, hold out fewer rows, or use narrower layers",
 }
 
 

@@ -39,8 +39,10 @@ _SPLIT: Final = "problem.data.split"
 
 def check_short_form(data: DataSpec, faults: FieldErrorList) -> None:
     """Check that a split is given once: as itself, or in its short form."""
-    given = [name for name in ("eval_fraction", "split_seed") if getattr(data, name) is not None]
-    if data.split is not None and given:
+    if data.split is None:
+        return
+    given = [name for name in ("eval_fraction", "split_seed") if _is_given(data, name)]
+    if given:
         faults.add(
             _SPLIT, "conflict",
             f"{_SPLIT} and {' and '.join(f'{_DATA}.{name}' for name in given)} exclude each other:"
@@ -49,15 +51,19 @@ def check_short_form(data: DataSpec, faults: FieldErrorList) -> None:
         )  # fmt: skip
 
 
-def in_short_form(data: DataSpec, num_rows: int) -> dict[str, float | int]:
-    """Return the fields of the short form, defaults written out; none where a split is given. The
+def in_short_form(data: DataSpec, num_rows: int) -> dict[str, float | int | None]:
+    """Return the fields of the short form, defaults written out; null where a split is given. The
     default share of so few rows that it comes to none is 0."""
     if data.split is not None:
-        return {}
-    held_out = data.eval_fraction
-    if held_out is None:
-        held_out = 0.2 if split_rows(data, num_rows).eval else 0.0
+        return {"eval_fraction": None, "split_seed": None}
+    held_out = data.held_out
+    if not _is_given(data, "eval_fraction") and not split_rows(data, num_rows).eval:
+        held_out = 0.0
     return {"eval_fraction": held_out, "split_seed": data.split_seed or 0}
+
+
+def _is_given(data: DataSpec, name: str) -> bool:
+    return name in data.model_fields_set and getattr(data, name) is not None
 
 
 def check_split(
@@ -162,7 +168,7 @@ def _check_shares(
     faults: FieldErrorList,
 ) -> None:
     short = data.split is None
-    if short and data.eval_fraction is None:
+    if short and not _is_given(data, "eval_fraction"):
         return
     shares: tuple[Literal["eval", "test"], ...] = ("eval", "test")
     for part in shares:
@@ -206,7 +212,7 @@ def _check_order(
     data: DataSpec, order: ExplicitOrder, num_rows: int, faults: FieldErrorList
 ) -> None:
     train_rows = split_rows(data, num_rows).train
-    by = f"eval_fraction {data.eval_fraction or 0.0:g}" if data.split is None else "the split"
+    by = f"eval_fraction {data.held_out:g}" if data.split is None else "the split"
     allowed = len(faults.errors) + MAX_ERRORS
     for step, rows in enumerate(order.steps):
         if max(rows) >= train_rows and len(faults.errors) <= allowed:
