@@ -54,9 +54,9 @@ class HeldOutMetrics(View):
     """Metrics on the rows of the test, measured once, after training, each with the step of its
     weights."""
 
-    best: dict[str, Number] | None
+    best: dict[str, Number | list[list[Counter]]] | None
     """Metrics of the best weights, by evaluation where there is any; null without a best."""
-    final: dict[str, Number]
+    final: dict[str, Number | list[list[Counter]]]
     """Metrics of the final weights."""
 
 

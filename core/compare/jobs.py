@@ -64,7 +64,7 @@ def test_series(result: Json) -> dict[str, Series]:
     return {
         f"{TEST}{name}": Series(_float(value), _float(best.get(name)), best.get("step"))
         for name, value in test["final"].items()
-        if name != "step"
+        if name != "step" and not isinstance(value, list)
     }
 
 

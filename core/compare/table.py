@@ -156,13 +156,18 @@ def tabulate(study: Json, runs: Sequence[RunRecord]) -> Table:
     )  # fmt: skip
 
 
+def _is_metric(name: str, value: object) -> bool:
+    """Tell a metric from the step of its weights, and from a confusion matrix."""
+    return name != "step" and not isinstance(value, list)
+
+
 def _mean_test(tests: Sequence[Json]) -> Json | None:
     if not tests:
         return None
     found: Json = {"num": len(tests)}
     for which in ("best", "final"):
         each = [test[which] for test in tests if test[which] is not None]
-        names = [name for name in each[0] if name != "step"] if each else []
+        names = [name for name, value in each[0].items() if _is_metric(name, value)] if each else []
         found[which] = {name: sum(test[name] for test in each) / len(each) for name in names}
     return found
 

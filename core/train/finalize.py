@@ -10,6 +10,7 @@ from core.jobs import Outcome
 from core.messages import Ending, PhaseBegun
 from core.specs.base import Json
 from core.train.periodic import RunParts
+from core.train.problems.base import Problem
 from core.train.stopping import final_outcome
 
 
@@ -102,19 +103,27 @@ def _test(parts: RunParts) -> Json | None:
     None without any. The weights that stand now come back to the last bit."""
     descent, best, step = parts.descent, parts.ledger.best, parts.course.step
     descent.clear_gradients()
-    measured = descent.problem.evaluate("test")
-    if measured is None:
+    final = _tested(descent.problem, step)
+    if final is None:
         return None
-    final: Json = {"step": step, **measured}
     if best.weights is None:
         return {"best": None, "final": final}
     if best.step == step:
         return {"best": final, "final": final}
     held = {name: weight.clone() for name, weight in descent.weights.items()}
     descent.problem.load_state(dict(zip(descent.weights, best.weights, strict=True)))
-    at_best = descent.problem.evaluate("test")
+    at_best = _tested(descent.problem, best.step)
     descent.problem.load_state(held)
-    return {"best": {"step": best.step, **(at_best or {})}, "final": final}
+    return {"best": at_best, "final": final}
+
+
+def _tested(problem: Problem, step: int) -> Json | None:
+    """Measure the weights that stand now, those after `step` updates, on the rows of the test."""
+    measured = problem.evaluate("test")
+    if measured is None:
+        return None
+    matrix = problem.confusion_matrix("test")
+    return {"step": step, **measured, **({} if matrix is None else {"confusion_matrix": matrix})}
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:

@@ -77,7 +77,7 @@ class Problem(Protocol):
         """
         ...
 
-    def confusion_matrix(self) -> list[list[int]] | None:
+    def confusion_matrix(self, part: HeldOut = "eval") -> list[list[int]] | None:
         """Return the evaluation rows by class and by the class that they are taken for, where the
         spec asks for it and every output is finite."""
         ...

@@ -86,7 +86,7 @@ class FunctionProblem:
     def evaluate(self, part: HeldOut = "eval") -> dict[str, float] | None:
         return None
 
-    def confusion_matrix(self) -> list[list[int]] | None:
+    def confusion_matrix(self, part: HeldOut = "eval") -> list[list[int]] | None:
         return None
 
     def after_update(self) -> None:

@@ -124,8 +124,8 @@ class SupervisedProblem:
         values = {name: float(column[0]) for name, column in measured.values().items()}
         return {"loss": loss, **values}
 
-    def confusion_matrix(self) -> Table | None:
-        rows = self._dataset.rows("eval")
+    def confusion_matrix(self, part: HeldOut = "eval") -> Table | None:
+        rows = self._dataset.rows(part)
         asked = [each for each in self._metrics if each.kind == "confusion_matrix"]
         if rows is None or not asked:
             return None

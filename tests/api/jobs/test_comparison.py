@@ -76,7 +76,7 @@ def test_it_says_what_differs_and_what_came_of_it(api: Api) -> None:
 
 def test_metrics_of_the_test_stand_beside_the_others(api: Api) -> None:
     best = {"step": 20, "loss": 1.25, "accuracy": 0.75}
-    final = {"step": 30, "loss": NAN, "accuracy": 0.5}
+    final = {"step": 30, "loss": NAN, "accuracy": 0.5, "confusion_matrix": [[1, 1], [1, 1]]}
     one = job(api, [4.0, 1.0], test={"best": best, "final": final})
     other = job(api, [4.0, 3.0], seed=1, test={"best": None, "final": {**best, "step": 30}})
     without = job(api, [4.0, 3.0], seed=2)
@@ -88,6 +88,7 @@ def test_metrics_of_the_test_stand_beside_the_others(api: Api) -> None:
     }  # fmt: skip
     assert (first["test.loss"]["final"], first["test.loss"]["goal"]) == ("NaN", "min")
     assert (second["test.loss"]["best"], second["test.loss"]["best_step"]) == (None, None)
+    assert [name for name in first if name.startswith("test.")] == ["test.loss", "test.accuracy"]
     assert not any(name.startswith("test.") for name in third)
     assert not any(name.startswith("test.") for name in found["curves"])
 

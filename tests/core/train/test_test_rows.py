@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    log_loss,
+    mean_squared_error,
+)
 
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
@@ -62,7 +68,7 @@ def measured(spec: JobSpec, weights: Weights, step: int) -> Json:
     outputs = features @ weights["output.weight"].T + weights["output.bias"]
     if targets.ndim == 2:
         loss = mean_squared_error(targets, outputs)
-        return {"step": step, "loss": loss, "mae": mean_absolute_error(targets, outputs)}
+        return {"step": step, "loss": loss, "rmse": loss**0.5}
     likely = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     likely /= likely.sum(axis=1, keepdims=True)
     return {
@@ -206,6 +212,28 @@ def test_runs_of_a_stack_are_measured_as_each_alone(values: bool, tmp_path: Path
         for which in ("best", "final"):
             ours, theirs = ending.ending.result["test"][which], alone.result["test"][which]
             assert ours == pytest.approx(theirs, rel=1e-9)
+
+
+def test_the_test_has_the_metrics_that_were_asked_for(tmp_path: Path) -> None:
+    record = {"eval_every": 4, "metrics": ["confusion_matrix", "balanced_accuracy"]}
+    specs = [job({"kind": "adam", "lr": rate}, record=record) for rate in (0.05, 1.0)]
+    found = train_population(specs)
+    for number, spec in enumerate(specs):
+        done = train(spec, tmp_path / str(number))
+        held = rows(spec).rows("test")
+        assert held is not None
+        for which in ("best", "final"):
+            weights = done.weights(which)
+            outputs = held[0].numpy() @ weights["output.weight"].T + weights["output.bias"]
+            chosen, targets = outputs.argmax(axis=1), held[1].numpy()
+            shown = done.ending.result["test"][which]
+            expected = confusion_matrix(targets, chosen, labels=[0, 1, 2])
+            assert shown["confusion_matrix"] == expected.tolist()
+            balanced = balanced_accuracy_score(targets, chosen)
+            assert shown["balanced_accuracy"] == pytest.approx(balanced)
+            ours = found.endings[number].ending.result["test"][which]
+            assert ours["confusion_matrix"] == shown["confusion_matrix"]
+            assert ours["balanced_accuracy"] == pytest.approx(balanced)
 
 
 def test_a_stack_that_is_cancelled_is_measured_too() -> None:

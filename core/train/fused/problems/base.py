@@ -64,8 +64,11 @@ class StackedProblem(Protocol):
         does some slots."""
         ...
 
-    def confusion_matrices(self, slots: Index) -> list[list[list[int]] | None]:
-        """Return `Problem.confusion_matrix` of each of these slots."""
+    def confusion_matrices(
+        self, slots: Index, part: HeldOut = "eval", weights: dict[str, Tensor] | None = None
+    ) -> list[list[list[int]] | None]:
+        """Return `Problem.confusion_matrix` of each of these slots, of their own weights or of
+        others, which have as many."""
         ...
 
     def points(self) -> Tensor | None:

@@ -65,7 +65,9 @@ class StackedFunctions:
     def evaluate_weights(self, weights: dict[str, Tensor], part: HeldOut) -> Metrics | None:
         return None
 
-    def confusion_matrices(self, slots: Index) -> list[list[list[int]] | None]:
+    def confusion_matrices(
+        self, slots: Index, part: HeldOut = "eval", weights: dict[str, Tensor] | None = None
+    ) -> list[list[list[int]] | None]:
         return [None] * len(slots)
 
     def points(self) -> Tensor | None:

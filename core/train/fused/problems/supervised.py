@@ -151,15 +151,18 @@ class StackedSupervised:
         found = of([*slots, slots[-1]])
         return {name: column[:-1] for name, column in found.items()}
 
-    def confusion_matrices(self, slots: Index) -> list[Table | None]:
-        rows = self._dataset.rows("eval")
+    def confusion_matrices(
+        self, slots: Index, part: HeldOut = "eval", weights: dict[str, Tensor] | None = None
+    ) -> list[Table | None]:
+        rows = self._dataset.rows(part)
         asked = [each for each in self._metrics if each.kind == "confusion_matrix"]
         if rows is None or not asked:
             return [None] * len(slots)
         found: list[Table | None] = []
         for slot in slots.tolist():
             index = torch.tensor([slot, slot], device=self.rows.device)
-            _, measured = self.measure(keep_slots(self.weights, index), *rows, asked)
+            of_slot = keep_slots(self.weights if weights is None else weights, index)
+            _, measured = self.measure(of_slot, *rows, asked)
             found.append(measured.confusion()[0])
         return found
 

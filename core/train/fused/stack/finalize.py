@@ -118,8 +118,13 @@ class Endings:
         final = self._problem.evaluate(end.slots, "test")
         if final is None:
             return None
-        found = self._problem.evaluate_weights(best, "test") if best else None
-        return _Tests(end.step, final, found)
+        matrices = self._problem.confusion_matrices(end.slots, "test")
+        if not best:
+            return _Tests(end.step, final, matrices, None, [])
+        others = self._problem.evaluate_weights(best, "test")
+        rows = np.arange(len(end.slots))
+        of_best = self._problem.confusion_matrices(rows, "test", best)
+        return _Tests(end.step, final, matrices, others, of_best)
 
     def _matrices(self, end: End) -> list[list[list[int]] | None]:
         """Return the confusion matrices of runs whose weights, as they are, were evaluated."""
@@ -192,20 +197,25 @@ class _Tests:
 
     step: int
     final: Metrics
+    matrices: list[list[list[int]] | None]
     best: Metrics | None
+    best_matrices: list[list[list[int]] | None]
 
     def of(self, row: int, best_step: int) -> Json:
         """Return the `test` of a run's result; `best_step`: -1 without a best."""
-        final = _at(self.step, self.final, row)
+        final = _at(self.step, self.final, self.matrices, row)
         if best_step < 0:
             return {"best": None, "final": final}
         if best_step == self.step or self.best is None:
             return {"best": final, "final": final}
-        return {"best": _at(best_step, self.best, row), "final": final}
+        best = _at(best_step, self.best, self.best_matrices, row)
+        return {"best": best, "final": final}
 
 
-def _at(step: int, metrics: Metrics, row: int) -> Json:
-    return {"step": step, **{name: float(column[row]) for name, column in metrics.items()}}
+def _at(step: int, metrics: Metrics, matrices: list[list[list[int]] | None], row: int) -> Json:
+    found: Json = {name: float(column[row]) for name, column in metrics.items()}
+    matrix = matrices[row]
+    return {"step": step, **found, **({} if matrix is None else {"confusion_matrix": matrix})}
 
 
 def _rows(weights: Weights, index: Slots) -> Weights:
