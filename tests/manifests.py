@@ -19,7 +19,7 @@ Json = dict[str, Any]
 Objects = list[Json]
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "deploy" / "kubernetes"
-YOURS: Final = {"thalweg-redis", "thalweg-bucket", "thalweg-redis-tls"}
+YOURS: Final = {"thalweg-redis", "thalweg-bucket", "thalweg-redis-tls", "thalweg-metrics"}
 """Secrets that operators make."""
 MODULES: Final = {
     "v1": "core_v1",
@@ -164,9 +164,17 @@ KEDA: Final[dict[str, Any]] = {
         {
             "type": str,
             "name": str,
-            "metadata": {"url": str, "format": str, "valueLocation": str, "targetValue": str},
+            "metadata": {
+                "url": str,
+                "format": str,
+                "valueLocation": str,
+                "targetValue": str,
+                "authMode": str,
+            },
+            "authenticationRef": {"name": str},
         }
     ],
+    "secretTargetRef": [{"parameter": str, "name": str, "key": str}],
 }
 
 
@@ -196,7 +204,7 @@ def wrong_fields(objects: Objects) -> Iterator[str]:
             yield from mistakes_of_keda(spec, KEDA, name)
             if each["kind"] == "ScaledJob":
                 yield from mistakes(spec["jobTargetRef"], model("batch_v1", "JobSpec"), name)
-            else:
+            if each["kind"] == "ScaledObject":
                 behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
                 wanted = model("autoscaling_v2", "HorizontalPodAutoscalerBehavior")
                 yield from mistakes(behavior, wanted, name)
@@ -231,6 +239,13 @@ def unknown_names(objects: Objects) -> Iterator[str]:
     for scaled in of_kind(objects, "ScaledObject"):
         target = ("Deployment", scaled["spec"]["scaleTargetRef"]["name"])
         yield from [] if target in there else [target[1]]
+    for scaled in of_kind(objects, "ScaledObject", "ScaledJob"):
+        for trigger in scaled["spec"].get("triggers", []):
+            login = ("TriggerAuthentication", trigger["authenticationRef"]["name"])
+            yield from [] if login in there else [login[1]]
+    for login_of in of_kind(objects, "TriggerAuthentication"):
+        names = {each["name"] for each in login_of["spec"]["secretTargetRef"]}
+        yield from names - YOURS
 
 
 def unknown_pods(objects: Objects) -> Iterator[str]:

@@ -94,6 +94,7 @@ def test_a_field_that_is_wrong_is_seen(how: str) -> None:
         ("name: thalweg-settings", "name: settings"),
         ("secretName: thalweg-redis-tls", "secretName: redis-tls"),
         ("name: thalweg-worker-gpu", "name: thalweg-gpu"),
+        ("name: thalweg-metrics", "name: metrics"),
     ],
 )
 def test_a_name_that_is_wrong_is_seen(old: str, new: str) -> None:
@@ -159,11 +160,15 @@ def test_the_settings_exist_and_fit_the_objects(
     (port,) = service["spec"]["ports"]
     (api,) = deployment(fleet, "thalweg-api")["template"]["spec"]["containers"]
     assert port["port"] == settings.port == api["ports"][0]["containerPort"]
-    hosts = settings.trusted_hosts.split(",")
     name = service["metadata"]["name"]
-    assert {name, f"{name}.thalweg", f"{name}.thalweg.svc"} <= set(hosts)
-    # It listens without keys: the port is guarded by a policy.
-    assert settings.insecure_listen
+    urls = {
+        trigger["metadata"]["url"]
+        for each in of_kind(fleet, "ScaledObject", "ScaledJob")
+        for trigger in each["spec"]["triggers"]
+    }
+    assert urls == {f"http://{name}.thalweg.svc:{settings.port}/metrics"}
+    # It wants keys, and a policy says who may reach it at all.
+    assert not settings.insecure_listen
     assert name in {name for kind, name in map(name_of, fleet) if kind == "NetworkPolicy"}
 
 
