@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.jobs import TEMPLATES, Client, Json, Trace
-from tests.faults.stack import Stack, wait_for
+from tests.faults.stack import Part, Stack, wait_for
 
 GRACE_S = 10.0
 _COUNT = re.compile(
@@ -64,8 +64,11 @@ def run_trial(
             give_up = time.monotonic() + seconds
             while time.monotonic() < give_up:
                 time.sleep(dice.uniform(*gap_s))
+                there = reported(client, stack)
+                if not there:  # all of them are starting
+                    continue
                 began = time.monotonic()
-                dice.choice(stack.workers).end(signal.SIGTERM, GRACE_S)
+                dice.choice(there).end(signal.SIGTERM, GRACE_S)
                 found.hand_overs_s.append(time.monotonic() - began)
         jobs = [(name, client.ended(job_id)) for name, job_id in posted]
         # The same specs on the same fleet, which nobody disturbs any more.
@@ -80,6 +83,12 @@ def run_trial(
         found.complaints += complaints_of_all(client, found, len(specs))
         client.close()
     return found
+
+
+def reported(client: Client, stack: Stack) -> list[Part]:
+    """The workers that take work."""
+    pids = {worker["pid"] for worker in client.body("/v1/workers")["data"]}
+    return [worker for worker in stack.workers if worker.pid in pids]
 
 
 @contextmanager

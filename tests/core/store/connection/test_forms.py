@@ -135,7 +135,7 @@ def rights() -> list[str]:
 
 
 @pytest.fixture
-def user(server: Server) -> Iterator[redis.Redis]:
+def user(server: Server) -> Iterator[Any]:
     """A client that may do everything, on a server with that user."""
     with redis.Redis.from_url(server.url, decode_responses=True) as admin:
         words = [each for each in rights() if not each.startswith(">")]
@@ -148,7 +148,7 @@ URL = "redis://thalweg:p%40ss%3Aw%2Fr%3F%23%25@127.0.0.1:{}/0"
 
 
 async def test_a_user_with_the_rights_that_are_told_can_do_all_of_it_and_nothing_else(
-    server: Server, user: redis.Redis, new_job: NewJobs
+    server: Server, user: Any, new_job: NewJobs
 ) -> None:
     url = URL.format(server.port)
     await use(url, "thalweg", new_job)
@@ -169,7 +169,7 @@ async def test_a_user_with_the_rights_that_are_told_can_do_all_of_it_and_nothing
     assert (found["store"], found["store memory"]) == ("ok", "skipped")
 
 
-async def test_a_wrong_password_is_told_and_not_quoted(server: Server, user: redis.Redis) -> None:
+async def test_a_wrong_password_is_told_and_not_quoted(server: Server, user: Any) -> None:
     url = f"redis://thalweg:geheim@127.0.0.1:{server.port}/0"
     with pytest.raises(StoreUnavailableError, match="refuses the credentials") as refused:
         check_format(url, "thalweg")
