@@ -49,9 +49,15 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
+        return self._when_up()
+
+    def _when_up(self) -> Self:
         give_up = time.monotonic() + 20
         while not answers(self.port):
-            assert time.monotonic() < give_up, (self._folder / "log").read_text()
+            assert self._process is not None
+            if self._process.poll() is not None or time.monotonic() > give_up:
+                self.kill()
+                raise AssertionError((self._folder / "log").read_text())
             time.sleep(0.02)
         return self
 
@@ -100,11 +106,7 @@ class Sentinel(Server):
             self._process = subprocess.Popen(
                 [find_server(), *self._options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        give_up = time.monotonic() + 20
-        while not answers(self.port):
-            assert time.monotonic() < give_up, (self._folder / "log").read_text()
-            time.sleep(0.02)
-        return self
+        return self._when_up()
 
     def primary(self) -> int:
         """The port of the present primary."""

@@ -22,6 +22,7 @@ from core.store.calls.opening import check_format
 from core.store.connection.client import AsyncClient, command
 from core.store.protocols.types import Claim, JobFilter, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
+from tests.faults.stack import free_port
 from tests.redis_servers import Certificates, Sentinel, Server, TlsFront
 from thalweg_service.doctor import look_at_store
 
@@ -238,7 +239,9 @@ async def test_a_cluster_and_a_sentinel_are_refused_at_the_start_in_words(
     server: Server, tmp_path: Path
 ) -> None:
     with (
-        Server(tmp_path / "c", "--cluster-enabled", "yes") as cluster,
+        Server(
+            tmp_path / "c", "--cluster-enabled", "yes", "--cluster-port", str(free_port())
+        ) as cluster,
         Sentinel(tmp_path / "s", server) as sentinel,
     ):
         for port, words in (

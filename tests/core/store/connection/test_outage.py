@@ -206,7 +206,7 @@ async def test_a_user_that_may_only_read_is_named_as_the_cause(server: EmbeddedS
         rights = "on >secret ~* +@read +@connection +@scripting -@write"
         admin.execute_command("ACL", "SETUSER", "reader", *rights.split())
     api = AsyncRedisStore(server.url.replace("unix://", "unix://reader:secret@"), "n")
-    with pytest.raises(StoreUnavailableError, match="credentials"):
+    with pytest.raises(StoreUnavailableError, match="forbids its user a command"):
         await api.check_writes()
     await api.aclose()
 
@@ -223,7 +223,7 @@ async def test_a_user_that_may_only_read_is_named_as_the_cause(server: EmbeddedS
             redis.ResponseError("DENIED Redis is running in protected mode because"),
             "protected mode",
         ),
-        (redis.ResponseError("NOPERM User reader has no permissions to run"), "credentials"),
+        (redis.ResponseError("NOPERM User reader has no permissions to run"), "forbids its user"),
         (redis.MaxConnectionsError("Too many connections"), "cannot be reached"),
         (ConnectionResetError(), "cannot be reached"),
     ],
