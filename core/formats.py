@@ -58,6 +58,8 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
         "problem.data.split": None,
         "problem.data.scale_targets": False,
         "record.metrics": None,
+        "stop.metric": None,
+        "stop.target": None,
     },
 }
 """Format of the store -> field that came with it -> what the versions before it did.

@@ -37,6 +37,17 @@ class LossAt(TypedDict):
     loss: float
 
 
+class MetricAt(TypedDict):
+    """The best value of the metric that `stop.metric` names (`eval.accuracy`)."""
+
+    step: int
+    metric: str
+    value: float
+
+
+BestAt = LossAt | MetricAt
+
+
 class Reached(TypedDict):
     """The moment when a run first reached what its study asks for: its step, and its share of the
     time."""
@@ -61,7 +72,7 @@ class PausedRun(TypedDict):
     initial_loss: float | None
     loss: float | None
     eval: Json | None
-    best: LossAt | None
+    best: BestAt | None
     share_s: float
     target: Reached | None
     file: str
@@ -216,7 +227,7 @@ class Progress:
     step: int
     steps_per_s: float | None
     latest: LossAt | None
-    best: LossAt | None
+    best: BestAt | None
     initial_loss: float | None = None
     device_percent: float | None = None
     """Share of the last moments in which the GPU was at work; None: it has none, or was not
@@ -342,7 +353,7 @@ class RunEnded:
     reason: EndReason
     outcome: Outcome | None
     result: Json
-    best: LossAt | None
+    best: BestAt | None
     fused: bool
     share_s: float
     target: Reached | None
@@ -378,7 +389,7 @@ class Ending:
     reason: EndReason
     outcome: Outcome | None
     result: Json
-    best: LossAt | None
+    best: BestAt | None
     peak_memory_bytes: int | None = None
     cpu_s: float | None = None
 

@@ -35,6 +35,16 @@ class Progress(View):
     the `queue`, or a `limit` on what may run at once is reached. Null unless it waits."""
 
 
+class MetricAt(View):
+    """The best value of `stop.metric`."""
+
+    step: Counter
+    metric: str
+    """Its name, such as `eval.accuracy`."""
+    value: Number
+    """Its value."""
+
+
 class LossAt(View):
     model_config = ConfigDict(extra="allow")
     step: Counter
@@ -208,7 +218,7 @@ class ListedJob(View):
     """Rows, features and classes; null until they are loaded, and of functions."""
     progress: Progress
     latest: LossAt | None
-    best: LossAt | None
+    best: LossAt | MetricAt | None
     result: Result | None
     diagnosis: Verdict | None
     error: Failure | None

@@ -8,6 +8,7 @@ from typing import Literal
 
 from core.specs.base import Json
 from core.specs.job import JobSpec
+from core.specs.losses import EVAL, METRICS
 from core.specs.optimizers.kinds import Optimizer, OwnOptimizer, Rprop, TorchOptimizer
 
 Goal = Literal["min", "max"]
@@ -27,6 +28,13 @@ def goal_of_stored(spec: Json) -> Goal:
 def sign_of(goal: str | None) -> float:
     """Return the factor under which the lower of two values is the better one."""
     return -1.0 if goal == "max" else 1.0
+
+
+def sign_of_metric(spec: JobSpec) -> float:
+    """Return that factor for what the best of a run's evaluations is told by: `stop.metric`, else
+    the loss."""
+    name = "loss" if spec.stop.metric is None else spec.stop.metric.removeprefix(EVAL)
+    return sign_of_job(spec) if name == "loss" else sign_of(METRICS[name].goal)
 
 
 def sign_of_job(spec: JobSpec) -> float:

@@ -100,9 +100,16 @@ class Stop(Spec):
     """`converged` once loss ≤ target_loss (≥ where the optimizer maximizes)."""
     gradient_norm: NonNegative | None = None
     """`converged` once grad_norm ≤ gradient_norm."""
+    metric: Annotated[str, Field(max_length=80)] | None = None
+    """`eval.loss`, or `eval.` and a metric, which is evaluated then: `target`, `patience` and
+    `min_delta` look at it, by its better side, and so do `best` and the `best` weights. A value
+    that is not defined counts for nothing."""
+    target: float | None = None
+    """`converged` once `metric` is as good as this."""
     patience: PositiveInt | None = None
     """`stalled` after this many steps in which the loss has not fallen more than `min_delta` below
-    the best one before (risen above it where the optimizer maximizes)."""
+    the best one before (risen above it where the optimizer maximizes); with `metric`, after this
+    many evaluations in which it has not become better by more than that."""
     min_delta: NonNegative = 0.0
     max_loss: float | None = None
     """`diverged` once loss > max_loss (< where the optimizer maximizes)."""

@@ -54,6 +54,8 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     ledger.close()
     if finished:
         course.evaluate(last=True)
+        if outcome == "budget_exhausted" and ledger.judged.outcome == "converged":
+            outcome = "converged"  # by the last evaluation, which no row follows
     train_s = course.elapsed_s
     parts.reporter.report(course.step)
 
@@ -82,7 +84,7 @@ def _result(parts: RunParts, value: float | None, train_s: float) -> Json:
     result: Json = {
         "initial_loss": ledger.trace.began_at,
         "final_loss": ledger.trace.last if ledger.trace.tail else None,
-        "best_loss": None if best.weights is None else best.loss,
+        "best_loss": best.best_loss,
         "num_steps": parts.course.step,
         "train_s": train_s,
         "num_parameters": problem.num_parameters,

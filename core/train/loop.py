@@ -29,7 +29,7 @@ from core.train.periodic import BLOCK_STEPS, BlockSize, PeriodicWork, RunParts
 from core.train.problems.base import Problem
 from core.train.problems.build import build_problem
 from core.train.state import OptimizationState
-from core.train.stopping import rules_of
+from core.train.stopping import evaluation_rules_of, rules_of
 
 
 def descend(descent: OptimizationState, steps: Iterable[int], watch: RowCheck) -> None:
@@ -174,7 +174,8 @@ def new_ledger(spec: JobSpec, problem: Problem) -> Metrics:
     record, first = spec.record, first_steps(spec)["train"]
     rows = RowBuffer(record.every, dim, first, with_cosine=record.gradient_cosine)
     evaluates = bool(history_widths(spec)["eval"])
-    return Metrics(rows, rules_of(spec.stop, sign_of_job(spec)), best_by_evaluation=evaluates)
+    rules, judging = rules_of(spec.stop, sign_of_job(spec)), evaluation_rules_of(spec)
+    return Metrics(rows, rules, judging, best_by_evaluation=evaluates)
 
 
 def _begun_ledger(spec: JobSpec, problem: Problem, snapshot: Snapshot | None) -> Metrics:

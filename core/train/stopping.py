@@ -14,8 +14,11 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from core.jobs import Outcome
+from core.messages import BestAt
 from core.specs.base import Json
-from core.specs.job import Stop
+from core.specs.direction import sign_of_metric
+from core.specs.job import JobSpec, Stop
+from core.specs.losses import EVAL
 
 TAIL: Final = 10
 """Losses whose median stands for the end of a run."""
@@ -39,6 +42,8 @@ class Rules(NamedTuple):
 def rules_of(stop: Stop, sign: float = 1.0) -> Rules:
     """Return the rules for losses of this sign (`core.specs.direction`)."""
     never = Rules()
+    if stop.metric is not None:  # which patience and min_delta are of
+        stop = stop.model_copy(update={"patience": None, "min_delta": 0.0})
     return Rules(
         never.target_loss if stop.target_loss is None else sign * stop.target_loss,
         never.gradient_norm if stop.gradient_norm is None else stop.gradient_norm,
@@ -147,6 +152,94 @@ def observe(trace: Trace, loss: float, grad_norm: float, rules: Rules) -> Outcom
     if trace.waited >= rules.patience:
         return "stalled"
     return None
+
+
+class EvaluationRules(NamedTuple):
+    """Rules of `Stop` that look at an evaluation's number: `metric`, `loss` by default, by which
+    the best one is told. `target` is multiplied by `sign`."""
+
+    metric: str = "loss"
+    sign: float = 1.0
+    target: float = -math.inf
+    patience: float = math.inf
+    min_delta: float = 0.0
+    chosen: bool = False
+    """Whether `stop.metric` names it."""
+
+    def reached(self, value: float) -> bool:
+        """Tell whether the target is reached."""
+        return self.sign * value <= self.target
+
+    def best_at(self, step: int, value: float) -> BestAt:
+        """Return the contract's `best`."""
+        if not self.chosen:
+            return {"step": step, "loss": value}
+        return {"step": step, "metric": f"{EVAL}{self.metric}", "value": value}
+
+
+def evaluation_rules_of(spec: JobSpec) -> EvaluationRules:
+    """Return the rules for a run's evaluations."""
+    stop, sign = spec.stop, sign_of_metric(spec)
+    if stop.metric is None:
+        return EvaluationRules(sign=sign)
+    never = EvaluationRules()
+    return EvaluationRules(
+        stop.metric.removeprefix(EVAL),
+        sign,
+        never.target if stop.target is None else sign * stop.target,
+        never.patience if stop.patience is None else stop.patience,
+        stop.min_delta,
+        chosen=True,
+    )
+
+
+@dataclass(slots=True)
+class EvaluationTrace:
+    """The trace of the evaluations that their rules need.
+
+    Attributes:
+        step: of the last one.
+        reference, waited: as of `Trace`, in evaluations.
+        outcome: how the run ends at the row of `step`; None: it goes on.
+    """
+
+    reference: float
+    step: int = -1
+    waited: int = 0
+    outcome: Outcome | None = None
+
+    @classmethod
+    def under(cls, rules: EvaluationRules) -> "EvaluationTrace":
+        """Return the trace of no evaluations."""
+        return cls(rules.sign * math.inf)
+
+    def state(self) -> Json:
+        return {
+            "reference": self.reference,
+            "step": self.step,
+            "waited": self.waited,
+            "outcome": self.outcome,
+        }
+
+
+def observe_evaluation(
+    trace: EvaluationTrace, step: int, value: float, rules: EvaluationRules
+) -> None:
+    """Take in the evaluation after `step` updates, once. NaN, of a metric that is not defined,
+    counts for nothing."""
+    if step == trace.step:
+        return
+    trace.step, trace.outcome = step, None
+    if math.isnan(value):
+        return
+    if rules.sign * value < rules.sign * trace.reference - rules.min_delta:
+        trace.reference, trace.waited = value, 0
+    else:
+        trace.waited += 1
+    if rules.reached(value):
+        trace.outcome = "converged"
+    elif trace.waited >= rules.patience:
+        trace.outcome = "stalled"
 
 
 def ended_far_above(first: float, best: float, tail: Sequence[float], sign: float = 1.0) -> bool:

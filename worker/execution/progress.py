@@ -9,6 +9,7 @@ import numpy as np
 
 from core.jobs import JobRecord, Status
 from core.messages import (
+    BestAt,
     Ending,
     LossAt,
     PausedRun,
@@ -78,7 +79,7 @@ class JobProgress:
         nothing."""
         if self.latest is None:
             return None
-        best_loss = self.best["loss"] if self.best else None
+        best_loss = (self.best or {}).get("loss")
         first, last = self.initial_loss, self.latest["loss"]
         return partial_result(first, last, best_loss, self.step, train_s)
 
@@ -103,7 +104,7 @@ def partial_result(
     }
 
 
-def _json(value: LossAt | Reached | None) -> Json | None:
+def _json(value: LossAt | BestAt | Reached | None) -> Json | None:
     """Convert a value to the form that records have."""
     return None if value is None else {**value}
 

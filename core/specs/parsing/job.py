@@ -26,7 +26,7 @@ from core.specs.validation.data import (
     resolve_supervised,
 )
 from core.specs.validation.errors import FieldErrorList, size_text
-from core.specs.validation.evaluation import resolve_record
+from core.specs.validation.evaluation import check_stop, resolve_record
 from core.specs.validation.function import check_function_run, resolve_function
 from core.specs.validation.limits import Limits
 from core.specs.validation.run import (
@@ -124,8 +124,9 @@ def _resolve(
     problem, batch_size, precision = settled
     check_numbers(spec, precision, faults)
     check_bfloat16(spec, precision, faults)
-    record = resolve_record(spec.record, problem, faults)
+    record = resolve_record(spec.record, spec.stop, problem, faults)
     size = extent(problem, batch_size, record)
+    check_stop(spec.stop, record, problem, size, faults)
     default = _default_steps(problem)
     affordable = _affordable_steps(record, size, limits)
     budget = resolve_budget(spec.budget, default, affordable, start_of(spec))

@@ -1,10 +1,12 @@
-"""Rules of what is evaluated: the metrics must suit the targets."""
+"""Rules of what is evaluated, and of stopping by it: the metrics must suit the targets."""
 
 from typing import Final
 
-from core.specs.job import FunctionProblem, Record, Supervised
+from core.specs.base import stored
+from core.specs.job import FunctionProblem, Record, Stop, Supervised
 from core.specs.losses import (
     DEFAULT_METRICS,
+    EVAL,
     METRICS,
     CrossEntropy,
     EvaluationMetric,
@@ -13,7 +15,7 @@ from core.specs.losses import (
     TopK,
     chosen_of,
 )
-from core.specs.sizes.shapes import data_shape, output_width, targets_of
+from core.specs.sizes.shapes import Extent, data_shape, output_width, targets_of
 from core.specs.validation.errors import FieldErrorList, shown
 
 _PATH: Final = "record.metrics"
@@ -26,34 +28,101 @@ _ARE: Final[dict[Targets, str]] = {
 
 
 def resolve_record(
-    record: Record, problem: Supervised | FunctionProblem, faults: FieldErrorList
+    record: Record, stop: Stop, problem: Supervised | FunctionProblem, faults: FieldErrorList
 ) -> Record:
-    """Return the record with its metrics settled: those that are evaluated, in order."""
-    if record.metrics is None:
-        return record
+    """Return the record with its metrics settled: those that are evaluated, in order, the one of
+    `stop` among them."""
     if isinstance(problem, FunctionProblem):
-        if record.metrics not in (DEFAULT_METRICS, ()):
+        if record.metrics not in (DEFAULT_METRICS, (), None):
             faults.add(
                 _PATH, "conflict",
                 f"{_PATH}: a function has no rows to evaluate; {_listed(record.metrics)} was given:"
                 " leave it out",
             )  # fmt: skip
-        return record.model_copy(update={"metrics": ()})
+        return record if record.metrics is None else record.model_copy(update={"metrics": ()})
     if problem.loss is None:
         raise ValueError("the loss must be settled before what is evaluated")
     shape = data_shape(problem.data)
     targets, outputs = targets_of(problem.loss, shape), output_width(problem.loss, shape)
-    metrics = chosen_of(record.metrics, values=targets == "values")
-    kinds = [each.kind for each in record.metrics]
-    for place, each in enumerate(record.metrics):
+    given = record.metrics or ()
+    kinds = [each.kind for each in given]
+    metrics = chosen = chosen_of(record.metrics, values=targets == "values")
+    wanted = _numbered(stop.metric)
+    if wanted is not None and wanted not in [each.kind for each in metrics]:
+        metrics = (*metrics, stored(EvaluationMetric, wanted))
+    elif record.metrics is None:
+        return record
+    for place, each in enumerate(given):
         if each.kind in kinds[:place]:
             faults.add(
                 f"{_PATH}.{place}", "duplicate",
                 f"{_PATH}.{place}: {each.kind} is there already; name each metric once",
             )  # fmt: skip
     for each in metrics:
-        _check(f"{_PATH}.{kinds.index(each.kind)}", each, problem.loss, targets, outputs, faults)
+        own = record.metrics is not None and each in chosen
+        path = f"{_PATH}.{kinds.index(each.kind)}" if own else "stop.metric"
+        _check(path, each, problem.loss, targets, outputs, faults)
     return record if metrics == record.metrics else record.model_copy(update={"metrics": metrics})
+
+
+def _numbered(name: str | None) -> str | None:
+    """Return the metric in `eval.` and its name, where it is one that is a number."""
+    metric = "" if name is None else name.removeprefix(EVAL)
+    facts = METRICS.get(metric) if metric != name else None
+    return metric if facts is not None and facts.goal is not None else None
+
+
+def check_stop(
+    stop: Stop,
+    record: Record,
+    problem: Supervised | FunctionProblem,
+    size: Extent,
+    faults: FieldErrorList,
+) -> None:
+    """Check that there is something to look at where a run stops by evaluations. `record`: its
+    metrics are settled."""
+    if stop.metric is None:
+        if stop.target is not None:
+            faults.add(
+                "stop.target", "conflict",
+                f"stop.target {stop.target:g} is of stop.metric, which is not given: name one, such"
+                " as eval.loss, or give stop.target_loss, of the training loss",
+            )  # fmt: skip
+        return
+    if stop.target_loss is not None:
+        faults.add(
+            "stop.target_loss", "conflict",
+            f"stop.target_loss {stop.target_loss:g} is of the training loss, and stop.metric"
+            f" {shown(stop.metric)} of evaluations: give stop.target, or leave stop.metric out",
+        )  # fmt: skip
+    if isinstance(problem, FunctionProblem):
+        faults.add(
+            "stop.metric", "conflict",
+            f"stop.metric: a function has no rows to evaluate; {shown(stop.metric)} was given:"
+            " leave it out, and give stop.target_loss for its value",
+        )  # fmt: skip
+        return
+    if stop.metric != f"{EVAL}loss" and _numbered(stop.metric) is None:
+        assert problem.loss is not None
+        assert size.shape is not None
+        names = suitable(problem.loss, targets_of(problem.loss, size.shape))
+        known = [f"{EVAL}{name}" for name in ("loss", *names) if name != "confusion_matrix"]
+        faults.add(
+            "stop.metric", "unknown_metric",
+            f"stop.metric: {shown(stop.metric)} is none; one of: {', '.join(known)}",
+        )  # fmt: skip
+    elif size.eval_rows == 0:
+        faults.add(
+            "stop.metric", "no_evaluation_rows",
+            f"stop.metric: {shown(stop.metric)} needs rows to evaluate, and none are held out: give"
+            " problem.data.eval_fraction, or leave it out",
+        )  # fmt: skip
+    elif record.eval_every is None and (stop.target is not None or stop.patience is not None):
+        faults.add(
+            "record.eval_every", "conflict",
+            f"record.eval_every is null, so that {stop.metric} is known at the end alone, and"
+            " nothing stops by it; give eval_every, or leave stop.target and stop.patience out",
+        )  # fmt: skip
 
 
 def _check(
@@ -99,5 +168,5 @@ def suitable(loss: Loss, targets: Targets) -> list[str]:
     ]
 
 
-def _listed(metrics: tuple[EvaluationMetric, ...]) -> str:
-    return shown([each.model_dump(mode="json") for each in metrics])
+def _listed(metrics: tuple[EvaluationMetric, ...] | None) -> str:
+    return shown([each.model_dump(mode="json") for each in metrics or ()])

@@ -23,7 +23,6 @@ from core.messages import (
     SavedCheckpoint,
 )
 from core.specs.base import Json
-from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import Snapshot, decode, resume_points, step_of
 from core.train.events import Control, Emit, RunEvent
@@ -43,6 +42,7 @@ from core.train.loop import run as run_single
 from core.train.problems.base import Problem
 from core.train.problems.build import build_problem
 from core.train.state import result_weights
+from core.train.stopping import evaluation_rules_of
 from core.train.tensors.tensor_file import parse
 from core.train.tensors.tree import Tree
 
@@ -165,7 +165,8 @@ class SingleRun:
         final = self._result_weights(snapshot)
         ledger, kept = snapshot.ledger, snapshot.best
         first = ledger["trace"]["first"]
-        best = {"step": kept["step"], "loss": kept["loss"]} if kept["step"] >= 0 else None
+        rules = evaluation_rules_of(self._spec)
+        best = rules.best_at(kept["step"], kept["loss"]) if kept["step"] >= 0 else None
         of_best = snapshot.best_weights
         metrics = self._evaluation(snapshot, final)
         every = self._spec.record.eval_every
@@ -174,10 +175,10 @@ class SingleRun:
                 # It comes again, as the same row, when the run goes on.
                 self._record(ledger["num_evaluations"], metrics)
             # A run that ends here counts its last evaluation among those that may be best.
-            sign, level = sign_of_job(self._spec), metrics["loss"]
-            better = best is None or sign * level < sign * best["loss"]
+            level = metrics[rules.metric]
+            better = best is None or rules.sign * level < rules.sign * kept["loss"]
             if math.isfinite(level) and better:
-                best = {"step": snapshot.step, "loss": level}
+                best = rules.best_at(snapshot.step, level)
                 of_best = list(final.values())
         self._send_weights(snapshot.step, final, of_best, -1 if best is None else best["step"])
         return {

@@ -9,18 +9,25 @@ import torch
 from torch import Tensor
 
 from core.jobs import Outcome
-from core.messages import Columns, LossAt
+from core.messages import BestAt, Columns, LossAt
 from core.specs.base import Json
 from core.train.checkpoint.snapshot import Snapshot
 from core.train.history.buffer import RowBuffer
-from core.train.stopping import Rules, Trace, observe
+from core.train.stopping import (
+    EvaluationRules,
+    EvaluationTrace,
+    Rules,
+    Trace,
+    observe,
+    observe_evaluation,
+)
 
 _NONE: Final = -1
 
 
 class Best:
-    """The best loss so far, with a copy of its weights: the lowest one, or the highest where the
-    loss is maximized (`sign`: see `core.specs.direction`).
+    """The best so far, with a copy of its weights: the lowest loss of rows or, by `rules`, number
+    of evaluations (the highest, by their sign: see `core.specs.direction`).
 
     A loss counts where it is recorded. The last row of a run is recorded whatever its step, and
     which one is the last is known only afterwards: so an unrecorded row that is better is kept as
@@ -31,8 +38,8 @@ class Best:
     is not written to again: the next copy after it is a new one.
     """
 
-    def __init__(self, sign: float = 1.0) -> None:
-        self._sign = sign
+    def __init__(self, rules: EvaluationRules) -> None:
+        self._rules, self._sign = rules, (sign := rules.sign)
         self.step = _NONE
         self.loss = sign * math.inf
         self.metrics: Json = {}
@@ -77,9 +84,16 @@ class Best:
             self.metrics = {"loss": self.loss}
             self.weights = self._candidate
 
-    def summary(self) -> LossAt | None:
+    def summary(self) -> BestAt | None:
         """Return the contract's `best`; None before there is a finite loss."""
-        return None if self.step == _NONE else {"step": self.step, "loss": self.loss}
+        return None if self.step == _NONE else self._rules.best_at(self.step, self.loss)
+
+    @property
+    def best_loss(self) -> float | None:
+        """The loss of the best weights; None without any."""
+        if self.weights is None:
+            return None
+        return float(self.metrics["eval"]["loss"]) if self._rules.chosen else self.loss
 
     def state(self) -> tuple[Json, list[Tensor], list[Tensor]]:
         """Return what a checkpoint keeps: numbers, and the best and the candidate weights, which
@@ -119,13 +133,23 @@ class Metrics:
     """All rows and evaluations of a run, in order.
 
     Args:
-        best_by_evaluation: there is evaluation data, so the best is the best evaluation loss.
+        best_by_evaluation: there is evaluation data, so the best is the best evaluation.
+        judging: the rules for evaluations.
     """
 
-    def __init__(self, rows: RowBuffer, rules: Rules, *, best_by_evaluation: bool) -> None:
+    def __init__(
+        self,
+        rows: RowBuffer,
+        rules: Rules,
+        judging: EvaluationRules | None = None,
+        *,
+        best_by_evaluation: bool,
+    ) -> None:
         self.rows = rows
         self.trace = Trace.under(rules)
-        self.best = Best(rules.sign)
+        self.judging = judging or EvaluationRules(sign=rules.sign)
+        self.judged = EvaluationTrace.under(self.judging)
+        self.best = Best(self.judging)
         self.last_step = _NONE
         self.num_evaluations = 0
         self.evaluation: MetricValues | None = None
@@ -156,7 +180,7 @@ class Metrics:
         self.last_step = step
         if not self.best_by_evaluation and self.best.is_beaten_by(loss):
             self.best.offer(step, loss, {"loss": loss}, weights, recorded=recorded)
-        return observe(self.trace, loss, grad_norm, self.rules)
+        return observe(self.trace, loss, grad_norm, self.rules) or self.judged.outcome
 
     def enter_unjudged(
         self,
@@ -180,8 +204,10 @@ class Metrics:
         """Enter the evaluation of the weights after `step` updates; `last`: no step follows."""
         self.evaluation, self.evaluated_step = metrics, step
         self._waiting.append({"step": float(step), **metrics})
-        if self.best.is_beaten_by(metrics["loss"]):
-            self.best.offer(step, metrics["loss"], {"eval": metrics}, weights, last=last)
+        value = metrics[self.judging.metric]
+        if self.best.is_beaten_by(value):
+            self.best.offer(step, value, {"eval": metrics}, weights, last=last)
+        observe_evaluation(self.judged, step, value, self.judging)
 
     def close(self) -> None:
         """Record the last row: none follows."""
@@ -224,6 +250,7 @@ class Metrics:
             "num_evaluations": self.num_evaluations + len(self._waiting),
             "evaluation": self.evaluation,
             "evaluated_step": self.evaluated_step,
+            "judged": self.judged.state() if self.judging.chosen else None,
         }
 
     def resume(self, snapshot: Snapshot) -> None:
@@ -232,6 +259,8 @@ class Metrics:
         state = snapshot.ledger
         self.best.resume(snapshot.best, snapshot.best_weights, snapshot.candidate_weights)
         self.trace = Trace.from_state(state["trace"], self.rules)
+        judged = state.get("judged")
+        self.judged = EvaluationTrace(**judged) if judged else EvaluationTrace.under(self.judging)
         # An older version noted row 0's loss alone: then what was computed anew stands.
         self.begin(self.initial_loss if (known := state.get("initial_loss")) is None else known)
         self.rows.resume(snapshot.step, state["loose_row"])

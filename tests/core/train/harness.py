@@ -12,6 +12,7 @@ from safetensors.numpy import load
 
 from core.artifacts.local import LocalJob
 from core.messages import (
+    BestAt,
     Columns,
     DataLoaded,
     Ending,
@@ -49,7 +50,7 @@ class Received:
         default_factory=lambda: {"train": {}, "eval": {}}
     )
     batches: list[tuple[str, int, int]] = field(default_factory=list)
-    progressed: list[tuple[int, float | None, LossAt | None, LossAt | None]] = field(
+    progressed: list[tuple[int, float | None, LossAt | None, BestAt | None]] = field(
         default_factory=list
     )
     began_at: list[float | None] = field(default_factory=list)
@@ -92,7 +93,7 @@ class Received:
             self.histories[kind][first_row + row] = values
 
     def progress(
-        self, step: int, steps_per_s: float | None, latest: LossAt | None, best: LossAt | None
+        self, step: int, steps_per_s: float | None, latest: LossAt | None, best: BestAt | None
     ) -> None:
         self.progressed.append((step, steps_per_s, latest, best))
 

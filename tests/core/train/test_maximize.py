@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.messages import BestAt
 from core.specs.job import JobSpec
 from core.specs.unions import members
 from core.train.stopping import Rules, Trace, final_outcome, observe, rules_of
@@ -56,6 +57,12 @@ def same(one: Any, other: Any) -> None:
     np.testing.assert_array_equal(np.asarray(one, float), np.asarray(other, float))
 
 
+def loss_of(best: BestAt | None) -> float:
+    assert best is not None
+    assert "loss" in best
+    return best["loss"]
+
+
 def assert_mirrored(down: Trained, up: Trained) -> None:
     for name in ("step", "lr", "grad_norm", "x"):
         same(up.column(name), down.column(name))
@@ -68,7 +75,7 @@ def assert_mirrored(down: Trained, up: Trained) -> None:
     assert best[0] is not None
     assert best[1] is not None
     assert best[0]["step"] == best[1]["step"]
-    assert best[0]["loss"] == -best[1]["loss"]
+    assert loss_of(best[0]) == -loss_of(best[1])
     for which in ("best", "final"):
         np.testing.assert_array_equal(up.weights(which)["x"], down.weights(which)["x"])
     acted = [
@@ -141,7 +148,7 @@ def test_a_stack_knows_the_direction_as_a_run_alone_does(rule: str, tmp_path: Pa
         assert ending.best is not None
         assert alone.ending.best is not None
         assert ending.best["step"] == alone.ending.best["step"]
-        assert ending.best["loss"] == pytest.approx(alone.ending.best["loss"], rel=1e-12)
+        assert loss_of(ending.best) == pytest.approx(loss_of(alone.ending.best), rel=1e-12)
         assert together.column(number, "lr") == pytest.approx(alone.column("lr"), rel=1e-12)
 
 
@@ -151,7 +158,7 @@ def test_reaching_the_top_is_no_divergence(tmp_path: Path) -> None:
     assert run.ending.outcome == "budget_exhausted"
     assert run.ending.result["value"] == pytest.approx(1.0, abs=1e-12)
     assert run.ending.best is not None
-    assert run.ending.best["loss"] == 1.0
+    assert loss_of(run.ending.best) == 1.0
 
 
 def test_the_best_evaluation_is_the_highest_where_the_loss_is_maximized(tmp_path: Path) -> None:
@@ -164,7 +171,7 @@ def test_the_best_evaluation_is_the_highest_where_the_loss_is_maximized(tmp_path
         assert losses[-1] > losses[0]
         best = alone.ending.best
         assert best is not None
-        assert best["loss"] == max(losses)
+        assert loss_of(best) == max(losses)
         assert best["step"] == alone.column("step", "eval")[int(np.argmax(losses))]
         twin = blobs_job({**optimizer, "maximize": True, "lr": 0.02}, 22)
         found = train_population([climbs, twin]).endings[0].ending.best

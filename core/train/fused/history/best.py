@@ -17,10 +17,20 @@ class _Held:
     def __init__(self, signs: Column) -> None:
         self.losses = signs * np.inf
         self.steps = np.full(len(signs), -1)
+        self.beside = np.full(len(signs), np.nan)
         self.weights: Weights | None = None
 
-    def take(self, step: int, losses: Column, better: NDArray[np.bool_], weights: Weights) -> None:
+    def take(
+        self,
+        step: int,
+        losses: Column,
+        better: NDArray[np.bool_],
+        weights: Weights,
+        beside: Column | None,
+    ) -> None:
         self.losses = np.where(better, losses, self.losses)
+        if beside is not None:
+            self.beside = np.where(better, beside, self.beside)
         self.steps = np.where(better, step, self.steps)
         if self.weights is None:
             self.weights = {name: weight.clone() for name, weight in weights.items()}
@@ -43,13 +53,20 @@ class _Held:
 
     def compact(self, kept: NDArray[np.int64]) -> None:
         self.losses, self.steps = self.losses[kept], self.steps[kept]
+        self.beside = self.beside[kept]
         self.weights = self.at(kept) or None
 
     def state(self) -> dict[str, Any]:
-        return {"losses": self.losses, "steps": self.steps, "weights": self.weights}
+        return {
+            "losses": self.losses,
+            "steps": self.steps,
+            "beside": self.beside,
+            "weights": self.weights,
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.losses, self.steps = state["losses"], state["steps"]
+        self.beside = state.get("beside", np.full(len(self.losses), np.nan))
         self.weights = state["weights"]
 
     def forget_none(self, signs: Column) -> None:
@@ -59,10 +76,11 @@ class _Held:
 
 class StackedBest:
     """Each slot's best; a loss counts where it is recorded, so that an unrecorded better one is
-    kept as a candidate until it is known whether it was the run's last."""
+    kept as a candidate until it is known whether it was the run's last. In the place of losses may
+    stand another number of the evaluations."""
 
     def __init__(self, signs: Column) -> None:
-        """Take each slot's sign of its losses (`core.specs.direction`)."""
+        """Take each slot's sign of these numbers (`core.specs.direction`)."""
         self._signs = signs
         self._falls = bool((signs == 1.0).all())
         """Whether all losses are to fall: their sign changes nothing then."""
@@ -79,11 +97,25 @@ class StackedBest:
         """Tell whether one of these losses is better than its slot's best."""
         return bool(self._better(losses).any())
 
-    def offer(self, step: int, losses: Column, weights: Weights, *, recorded: bool) -> None:
-        """Take the losses that are better than the best."""
+    def offer(
+        self,
+        step: int,
+        losses: Column,
+        weights: Weights,
+        *,
+        recorded: bool,
+        beside: Column | None = None,
+    ) -> None:
+        """Take the losses that are better than the best. `beside`: a number that is kept with each,
+        the loss where `losses` are another metric."""
         better = self._better(losses)
         if np.count_nonzero(better):
-            (self._held if recorded else self._candidate).take(step, losses, better, weights)
+            held = self._held if recorded else self._candidate
+            held.take(step, losses, better, weights, beside)
+
+    def beside(self, slot: int) -> float:
+        """Return what was kept beside the slot's best."""
+        return float(self._held.beside[slot])
 
     def _better(self, losses: Column) -> NDArray[np.bool_]:
         held, signs = self._held.losses, self._signs
@@ -126,6 +158,7 @@ class StackedBest:
         columns: dict[str, Any] = {}
         for name, held in (("held", self._held), ("candidate", self._candidate)):
             columns |= {f"{name}.losses": held.losses[slots], f"{name}.steps": held.steps[slots]}
+            columns[f"{name}.beside"] = held.beside[slots]
             columns |= {f"{name}.weights.{key}": w for key, w in held.at(slots).items()}
         return columns
 
@@ -134,7 +167,10 @@ class StackedBest:
             start = f"{name}.weights."
             weights = {k.removeprefix(start): w for k, w in columns.items() if k.startswith(start)}
             losses, steps = columns[f"{name}.losses"], columns[f"{name}.steps"]
-            held.load_state({"losses": losses, "steps": steps, "weights": weights or None})
+            state = {"losses": losses, "steps": steps, "weights": weights or None}
+            if (beside := columns.get(f"{name}.beside")) is not None:
+                state["beside"] = beside
+            held.load_state(state)
         self._held.forget_none(self._signs)
 
 

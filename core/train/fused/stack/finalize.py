@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.jobs import Outcome
-from core.messages import Ending, EndReason, LossAt
+from core.messages import Ending, EndReason
 from core.specs.base import Json
 from core.train.fused.events import RunEnding, RunWeights
 from core.train.fused.history.best import StackedBest
 from core.train.fused.history.evaluations import Evaluations
 from core.train.fused.problems.base import Metrics, StackedProblem
-from core.train.fused.stack.stopping import Traces
+from core.train.fused.stack.stopping import Judges, Traces
 from core.train.stopping import Trace, final_outcome
 
 Slots = NDArray[np.int64]
@@ -54,12 +54,14 @@ class Endings:
         traces: Traces,
         best: StackedBest,
         evaluations: Evaluations | None,
+        judges: Judges,
         initial: Weights,
     ) -> None:
         self._problem: Final = problem
         self._traces: Final = traces
         self._best: Final = best
         self._evaluations: Final = evaluations
+        self._judges: Final = judges
         self._initial: Final = initial
 
     def evaluate(self, end: End) -> None:
@@ -92,12 +94,12 @@ class Endings:
             value = None if heights is None else float(heights[row])
             of_final = each_final[row]
             of_best = int(steps[row]), float(losses[row]), each_best[row]
-            step, loss, weights = self._best_of(slot, of_best, of_final)
+            step, level, weights, loss = self._best_of(slot, of_best, of_final)
             trace = self._traces.one(slot)
             outcome = self._outcome(end, slot, trace, finite=bool(finite[row]))
             result = self._result(end, row, slot, trace, loss if step >= 0 else None, value)
             result["test"] = None if tests is None else tests.of(row, step)
-            summary: LossAt | None = {"step": step, "loss": loss} if step >= 0 else None
+            summary = self._judges.rules[slot].best_at(step, level) if step >= 0 else None
             if matrices[row] is not None:
                 result["eval"] = {**result["eval"], "confusion_matrix": matrices[row]}
             handed_over = end.reason == "handed_over"
@@ -154,19 +156,23 @@ class Endings:
 
     def _best_of(
         self, slot: int, best: tuple[int, float, Weights], final: Weights
-    ) -> tuple[int, float, Weights]:
-        """Return the best of a run, its evaluation at the end included."""
+    ) -> tuple[int, float, Weights, float]:
+        """Return the best of a run, its evaluation at the end included, and the loss there."""
         last = None if self._evaluations is None else self._evaluations.last(slot)
-        sign = self._traces.sign(slot)
-        if last is not None and sign * last["loss"] < sign * best[1]:
-            return last["step"], last["loss"], final
-        return best
+        rules = self._judges.rules[slot]
+        if last is not None and rules.sign * last[rules.metric] < rules.sign * best[1]:
+            return last["step"], last[rules.metric], final, last["loss"]
+        return *best, self._best.beside(slot) if rules.chosen else best[1]
 
     def _outcome(self, end: End, slot: int, trace: Trace, *, finite: bool) -> Outcome | None:
         if end.reason != "finished":
             return None
         shown, sign = end.outcome or "budget_exhausted", self._traces.sign(slot)
-        return final_outcome(shown, trace, finite=finite, sign=sign)
+        outcome = final_outcome(shown, trace, finite=finite, sign=sign)
+        last, rules = self._evaluations and self._evaluations.last(slot), self._judges.rules[slot]
+        if outcome == "budget_exhausted" and last and rules.reached(last[rules.metric]):
+            return "converged"  # by the last evaluation, which no row follows
+        return outcome
 
     def _result(
         self,

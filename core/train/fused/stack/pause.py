@@ -56,7 +56,7 @@ def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
     stack.flush()
     slots, numbers = stack.training()
     steps, losses = stack.best.recorded(slots)
-    here = None if metrics is None else metrics["loss"][slots]
+    here = None if metrics is None else stack.judges.levels(metrics)[slots]
     # A run that ends here counts its last evaluation among those that may be best.
     is_best = np.zeros(len(slots), dtype=bool)
     if here is not None:
@@ -76,7 +76,7 @@ def pause(stack: Stack) -> tuple[PausedRuns, dict[int, Json]]:
     names = stack.names(numbers)
     known: dict[int, Json] = {}
     for row, (slot, run) in enumerate(zip(slots.tolist(), names, strict=True)):
-        best = {"step": int(steps[row]), "loss": float(losses[row])}
+        best = stack.judges.rules[slot].best_at(int(steps[row]), float(losses[row]))
         known[run] = {
             "step": stack.step,
             "initial_loss": stack.traces.one(slot).began_at,

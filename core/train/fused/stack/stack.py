@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from core.jobs import Outcome
 from core.messages import EndReason, PopulationProgress
-from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import history_widths
 from core.train.events import Control, Emit
@@ -27,7 +26,7 @@ from core.train.fused.problems.compaction import kept_slots, places
 from core.train.fused.stack.finalize import End, Endings
 from core.train.fused.stack.splitting import WholeStack
 from core.train.fused.stack.step import OptimizerStep
-from core.train.fused.stack.stopping import OUTCOMES, Traces
+from core.train.fused.stack.stopping import OUTCOMES, Judges, Traces
 from core.train.history.flush import Clock
 from core.train.periodic import step_limit
 from core.train.tensors.tree import Tree, from_tree, to_tree
@@ -76,15 +75,18 @@ class Stack:
         dim = None if points is None else points.shape[1]
         self._rows = StackedRows(count, first.record.every, dim)
         self.traces = Traces(specs)
-        self.best = StackedBest(np.array([sign_of_job(spec) for spec in specs]))
+        self.judges = Judges(specs)
         evaluates = bool(history_widths(first)["eval"])
+        self.best = StackedBest(self.judges.signs)
         self.evaluations = Evaluations(first.record.eval_every) if evaluates else None
         self.parts = self._parts()
         self._outgoing = StackFlush(
             self._rows, self.evaluations, emit, self._names, self.earlier_s,
             self.earlier_share_s, clock,
         )  # fmt: skip
-        self._endings = Endings(self.problem, self.traces, self.best, self.evaluations, initial)
+        self._endings = Endings(
+            self.problem, self.traces, self.best, self.evaluations, self.judges, initial
+        )  # fmt: skip
         self._slots = np.arange(count)
         """The number of the run in each slot."""
         self._live, self._running = np.ones(count, dtype=bool), count
@@ -109,6 +111,8 @@ class Stack:
         }
         if self.evaluations is not None:
             parts["evaluations"] = self.evaluations
+            if self.judges.any_chosen:
+                parts["judges"] = self.judges
         return parts
 
     @property
@@ -224,6 +228,8 @@ class Stack:
                 with self.at_result_weights():
                     self.best.offer(self.step, losses, self.problem.weights, recorded=kept)
         codes = self.traces.observe(losses, norms)
+        if self.judges.any_chosen:
+            codes = np.where(codes == 0, self.judges.codes, codes)
         if np.count_nonzero(codes):
             for code, outcome in enumerate(OUTCOMES):
                 if outcome is not None:
@@ -249,7 +255,10 @@ class Stack:
             metrics = self.problem.evaluate()
             if metrics is not None:
                 self.evaluations.enter(self.step, metrics, self._share_s)
-                self.best.offer(self.step, metrics["loss"], self.problem.weights, recorded=True)
+                levels, losses = self.judges.levels(metrics), metrics["loss"]
+                weights = self.problem.weights
+                self.best.offer(self.step, levels, weights, recorded=True, beside=losses)
+                self.judges.observe(self.step, levels)
 
     def _end_spent(self) -> None:
         """End the runs whose budget is spent."""
@@ -303,6 +312,8 @@ class Stack:
         self.problem.compact(kept)
         for part in self.parts.values():
             part.compact(kept)
+        if not self.judges.any_chosen:  # else it is one of them
+            self.judges.compact(kept)
         self._slots, self._live = self._slots[kept], self._live[kept]
 
     def go_on_from(self, step: int, train_s: Column, share_s: Column) -> None:

@@ -12,11 +12,88 @@ from numpy.typing import NDArray
 from core.jobs import Outcome
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
-from core.train.stopping import TAIL, Rules, Trace, rules_of
+from core.train.fused.problems.base import Metrics
+from core.train.stopping import (
+    TAIL,
+    EvaluationTrace,
+    Rules,
+    Trace,
+    evaluation_rules_of,
+    observe_evaluation,
+    rules_of,
+)
 
 Column = NDArray[np.float64]
 OUTCOMES: Final[tuple[Outcome | None, ...]] = (None, "diverged", "converged", "stalled")
 """Outcomes by the code that `observe` gives each run."""
+
+
+_CODES: Final = {None: 0, "converged": 2, "stalled": 3}
+
+
+class Judges:
+    """The rules for evaluations of each slot, and what they need of them; see
+    `core.train.stopping.EvaluationTrace`.
+
+    Attributes:
+        codes: of `OUTCOMES`, by which each slot ends at the row at hand.
+    """
+
+    def __init__(self, specs: Sequence[JobSpec]) -> None:
+        self.rules = [evaluation_rules_of(spec) for spec in specs]
+        self.signs = np.array([each.sign for each in self.rules])
+        self.any_chosen = any(each.chosen for each in self.rules)
+        self.codes = np.zeros(len(specs), dtype=np.int8)
+        self._traces = [EvaluationTrace.under(each) for each in self.rules]
+
+    def levels(self, metrics: Metrics) -> Column:
+        """Return of each slot the number by which its evaluations are told apart."""
+        if not self.any_chosen:
+            return metrics["loss"]
+        return np.array([metrics[each.metric][slot] for slot, each in enumerate(self.rules)])
+
+    def observe(self, step: int, levels: Column) -> None:
+        """Take in every slot's evaluation after `step` updates."""
+        if not self.any_chosen:
+            return
+        for trace, level, rules in zip(self._traces, levels.tolist(), self.rules, strict=True):
+            observe_evaluation(trace, step, level, rules)
+        self._tell()
+
+    def _tell(self) -> None:
+        self.codes = np.array([_CODES[trace.outcome] for trace in self._traces], dtype=np.int8)
+
+    def compact(self, kept: NDArray[np.int64]) -> None:
+        self.rules = [self.rules[slot] for slot in kept]
+        self._traces = [self._traces[slot] for slot in kept]
+        self.signs, self.codes = self.signs[kept], self.codes[kept]
+
+    def state(self) -> dict[str, Any]:
+        return self.pause(np.arange(len(self.rules)))
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.resume(state)
+
+    def pause(self, slots: NDArray[np.int64]) -> dict[str, Any]:
+        traces = [self._traces[slot] for slot in slots]
+        return {
+            "reference": np.array([trace.reference for trace in traces]),
+            "step": np.array([trace.step for trace in traces]),
+            "waited": np.array([trace.waited for trace in traces]),
+            "code": np.array([_CODES[trace.outcome] for trace in traces]),
+        }
+
+    def resume(self, columns: dict[str, Any]) -> None:
+        """Go on with what `pause` gave; nothing of an older version, which had no such rules."""
+        if not columns:
+            return
+        names = ("reference", "step", "waited", "code")
+        rows = zip(*(columns[name].tolist() for name in names), strict=True)
+        self._traces = [
+            EvaluationTrace(reference, step, waited, OUTCOMES[code])
+            for reference, step, waited, code in rows
+        ]
+        self._tell()
 
 
 class Traces:

@@ -171,3 +171,73 @@ def test_a_study_by_a_metric_that_its_runs_cannot_have_is_refused(base: Json, na
     (found,) = caught.value.errors
     assert (found.param, found.code) == ("metric.name", "unknown_metric")
     assert name in found.message
+
+
+STOPS: list[tuple[Json, Json, str, str]] = [
+    (IRIS, {"target": 0.9}, "stop.target", "conflict"),
+    (IRIS, {"metric": "eval.f1", "target_loss": 0.1}, "stop.target_loss", "conflict"),
+    (IRIS, {"metric": "f1"}, "stop.metric", "unknown_metric"),
+    (IRIS, {"metric": "loss"}, "stop.metric", "unknown_metric"),
+    (IRIS, {"metric": "eval.confusion_matrix"}, "stop.metric", "unknown_metric"),
+    (IRIS, {"metric": "eval.nothing"}, "stop.metric", "unknown_metric"),
+    (IRIS, {"metric": "eval.rmse"}, "stop.metric", "metric_does_not_fit"),
+    (DIABETES, {"metric": "eval.accuracy"}, "stop.metric", "metric_does_not_fit"),
+    ({**IRIS, "eval_fraction": 0.0}, {"metric": "eval.f1"}, "stop.metric", "no_evaluation_rows"),
+    (IRIS, {"metric": 3}, "stop.metric", "string_type"),
+    (IRIS, {"metric": "eval.f1", "target": "high"}, "stop.target", "float_type"),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "stop", "param", "code"),
+    STOPS,
+    ids=[f"{number}-{param}-{code}" for number, (_, _, param, code) in enumerate(STOPS)],
+)
+def test_a_stop_without_something_to_look_at_is_refused(
+    data: Json, stop: Json, param: str, code: str
+) -> None:
+    found = mistake(body(data, stop=stop))
+
+    assert (found.param, found.code) == (param, code)
+
+
+def test_a_run_that_is_evaluated_at_its_end_alone_cannot_stop_by_it() -> None:
+    asked = body(IRIS, stop={"metric": "eval.f1", "patience": 2}, record={"eval_every": None})
+
+    assert mistake(asked).param == "record.eval_every"
+    assert parsed({**asked, "stop": {"metric": "eval.f1"}}).stop.metric == "eval.f1"
+
+
+def test_a_function_stops_by_its_value_alone() -> None:
+    function = {"kind": "function", "function": {"kind": "sphere"}}
+    stop = {"metric": "eval.loss", "target": 0.1}
+    asked = {"problem": function, "optimizer": {"kind": "sgd"}, "stop": stop}
+
+    assert (mistake(asked).param, mistake(asked).code) == ("stop.metric", "conflict")
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "metrics"),
+    [
+        (IRIS, "eval.auroc", ["accuracy", "auroc"]),
+        (IRIS, "eval.accuracy", ["accuracy"]),
+        (IRIS, "eval.top_k", ["accuracy", {"kind": "top_k", "k": 2}]),
+        (DIABETES, "eval.loss", ["rmse"]),
+        (DIABETES, "eval.r2", ["rmse", "r2"]),
+    ],
+)
+def test_what_a_run_stops_by_is_evaluated(data: Json, name: str, metrics: list[Any]) -> None:
+    spec = parsed(body(data, stop={"metric": name, "patience": 2}))
+
+    assert spec.model_dump(mode="json")["record"]["metrics"] == metrics
+
+
+def test_runs_of_a_study_have_what_each_stops_by() -> None:
+    names = ["eval.f1", "eval.auroc"]
+    asked = study(body(IRIS), "eval.f1", {"stop.metric": {"values": names}})
+    found = parse_study(json.dumps(asked).encode(), Limits()).spec
+
+    columns = [
+        list(history_widths(run_spec(found, params, 0))["eval"]) for params in configurations(found)
+    ]
+    assert columns == [["loss", "accuracy", "f1"], ["loss", "accuracy", "f1", "auroc"]]

@@ -39,8 +39,9 @@ PROBLEMS: dict[str, tuple[Json, Json, str]] = {
 }
 
 
-def job(problem: str, *metrics: Any, **rest: Any) -> JobSpec:
+def job(problem: str, *metrics: Any, rows: Json | None = None, **rest: Any) -> JobSpec:
     data, loss, _ = PROBLEMS[problem]
+    data = data if rows is None else {**ROWS, "eval_fraction": None, **rows}
     model = {"kind": "mlp", "hidden": [4], "activation": "tanh"}
     body = {
         "problem": {"kind": "supervised", "data": data, "loss": loss, "model": model},

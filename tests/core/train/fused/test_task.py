@@ -44,6 +44,15 @@ TASKS: dict[str, list[JobSpec]] = {
         blobs_job({"kind": kind, "lr": 0.05}, 9, model=MIXED, record={"every": 2})
         for kind in ("adam", "adafactor", "adam", "sgd")
     ],
+    "by evaluations": [
+        blobs_job(
+            {**ADAM, "lr": lr},
+            9,
+            record={"eval_every": 2, "metrics": ["accuracy"]},
+            stop={"metric": "eval.accuracy", "patience": patience},
+        )
+        for lr, patience in ((0.01, 1), (0.05, 2), (0.1, 3))
+    ],
     **{
         f"layers: {name}": layered(FUSED[name])[:7]
         for name in ("conv, batch norm", "gru", "dropout")

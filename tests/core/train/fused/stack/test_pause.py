@@ -63,6 +63,10 @@ RUNS: dict[str, list[JobSpec]] = {
     "amsgrad": varied({"kind": "adam", "amsgrad": True}),
     "momentum": varied({"kind": "sgd", "momentum": 0.9, "dampening": 0.1}),
     "clipped": varied({"kind": "adam"}, gradient_clip={"kind": "norm", "max_norm": 0.3}),
+    "by evaluations": varied(
+        {"kind": "adam"}, 6, stop={"metric": "eval.f1", "patience": 2},
+        record={"every": 3, "eval_every": 4, "metrics": ["perplexity", "f1"]},
+    ),
     "by rows": varied({"kind": "adam"}, eval_fraction=0.0, record={"every": 4}),
     "functions": [
         function_job("x**2 + cos(y)", {"x": float(n), "y": 1.0}, {"kind": "sgd", "lr": 0.05},
