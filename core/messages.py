@@ -6,7 +6,7 @@ nothing of torch is in it.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ caller's."""
 EndReason = Literal["finished", "cancelled", "handed_over"]
 
 
+@final
 class LossAt(TypedDict):
     """A recorded loss. It may be non-finite."""
 
@@ -37,6 +38,7 @@ class LossAt(TypedDict):
     loss: float
 
 
+@final
 class MetricAt(TypedDict):
     """The best value of the metric that `stop.metric` names (`eval.accuracy`)."""
 
