@@ -1,10 +1,13 @@
-"""The loop that people write: DataLoader, zero_grad, backward, step, `.item()`.
+"""The loop that people write: DataLoader, zero_grad, backward, step, `.item()`; two leaner ones.
 
 Run as a program: `python -m benchmarks.usual_loop '{"hidden": [64], …}'` prints seconds a step.
+With `"bare": true` the rows lie in memory and the optimizer is torch's fused one; with `"function":
+true` it is Rosenbrock's function of two variables.
 """
 
 import json
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from time import perf_counter
 
@@ -26,7 +29,14 @@ def make_data(samples: int | None, features: int) -> tuple[torch.Tensor, torch.T
 
 
 def seconds_a_step(
-    *, hidden: list[int], batch: int, steps: int, threads: int, samples: int | None, features: int
+    *,
+    hidden: list[int],
+    batch: int,
+    steps: int,
+    threads: int,
+    samples: int | None,
+    features: int,
+    bare: bool = False,
 ) -> float:
     """Train for `steps` updates and keep each loss as a number."""
     torch.set_num_threads(threads)
@@ -36,13 +46,13 @@ def seconds_a_step(
     for width_in, width_out in pairwise(widths):
         layers += [nn.Linear(width_in, width_out), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Linear(widths[-1], 10))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=bare or None)
     loss_function = nn.CrossEntropyLoss()
     loader = DataLoader(TensorDataset(x, y), batch_size=batch, shuffle=True)
     losses: list[float] = []
     begin = perf_counter()
     while len(losses) < steps:
-        for inputs, targets in loader:
+        for inputs, targets in _epoch(x, y, batch) if bare else loader:
             optimizer.zero_grad()
             loss = loss_function(model(inputs), targets)
             loss.backward()
@@ -53,5 +63,30 @@ def seconds_a_step(
     return (perf_counter() - begin) / steps
 
 
+def _epoch(
+    x: torch.Tensor, y: torch.Tensor, batch: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    for rows in torch.split(torch.randperm(len(x)), batch):
+        yield x[rows], y[rows]
+
+
+def seconds_a_function_step(*, steps: int) -> float:
+    """Minimize Rosenbrock's function with Adam, each loss and point kept."""
+    torch.set_num_threads(1)
+    x = torch.tensor([-1.2, 1.0], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([x], lr=0.01)
+    kept: list[tuple[float, list[float]]] = []
+    begin = perf_counter()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        kept.append((loss.item(), x.tolist()))
+        optimizer.step()
+    return (perf_counter() - begin) / steps
+
+
 if __name__ == "__main__":
-    print(seconds_a_step(**json.loads(sys.argv[1])))
+    case = json.loads(sys.argv[1])
+    of_function = case.pop("function", False)
+    print(seconds_a_function_step(**case) if of_function else seconds_a_step(**case))

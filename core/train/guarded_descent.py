@@ -43,11 +43,11 @@ class GuardedDescent:
             if guard.is_due(step, self._ledger.trace):
                 guard.keep(self._course.snapshot())
             descent.clear_gradients()
-            loss = problem.loss(step)
+            loss = descent.loss(step)
             norm, cosine = NO_NORM, math.nan
             value = loss.item()
             if math.isfinite(value):
-                loss.backward()  # type: ignore[no-untyped-call]
+                descent.backward(loss)
                 length = descent.gradient_norm()
                 norm, cosine = numbers_of(length, descent.gradient_cosine(length))
             elif descent.turning is not None:

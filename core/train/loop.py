@@ -37,10 +37,10 @@ def descend(descent: OptimizationState, steps: Iterable[int], watch: RowCheck) -
     problem, scheduler = descent.problem, descent.scheduler
     for step in steps:
         descent.clear_gradients()
-        loss = problem.loss(step)
+        loss = descent.loss(step)
         if watch.ends_at_loss(step, loss):
             break
-        loss.backward()  # type: ignore[no-untyped-call]
+        descent.backward(loss)
         norm = descent.gradient_norm()
         if watch.ends_at_row(norm, descent.gradient_cosine(norm)):
             break

@@ -11,15 +11,16 @@ from torch import Tensor
 
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
-from core.specs.optimizers.kinds import ScheduleFree, averages
+from core.specs.optimizers.kinds import Optimizer, ScheduleFree, averages
 from core.specs.schedules import ReduceOnPlateau, Schedule, parts_of
 from core.train.optim.build import build_optimizer, plain_step
 from core.train.optim.by_rule import ByRule
 from core.train.optim.gradients import GradientCosine, clipping, gradient_norm, gradients_of
 from core.train.optim.groups import Groups, names_of
+from core.train.optim.in_row import RowOptimizer, moves_in_row, takes_written_out
 from core.train.optim.schedules import build_scheduler
 from core.train.optim.wrappers import Wrappers
-from core.train.problems.base import Problem
+from core.train.problems.base import Problem, WrittenOut
 from core.train.tensors.tree import Tree, copy_tree
 
 
@@ -46,6 +47,7 @@ class OptimizationState:
     Attributes:
         parameters: what is differentiated, in the problem's order.
         weights: parameters and buffers by name, the tensors themselves.
+        loss: `loss(step)` is the loss of a step's batch; `backward(loss)` then makes its gradient.
         clip: clips the gradients in place; None: they stay as they are.
         update: `update(step, loss)` moves the parameters once, by the gradients as they are.
         scheduler: None when the rate is constant.
@@ -54,7 +56,11 @@ class OptimizationState:
     def __init__(self, spec: JobSpec, problem: Problem) -> None:
         self.problem = problem
         self.parameters = problem.parameters()
-        self.optimizer = build_optimizer(spec.optimizer, self.parameters)
+        self.loss = problem.loss
+        self._by_hand: WrittenOut | None = None
+        self._gradients: list[Tensor] = []
+        """Parts of the written-out gradient's row."""
+        self.optimizer, self._in_row = self._optimizer(spec.optimizer)
         self.weights = problem.state()
         self._groups: Groups | None = None
         self._rated = self.optimizer
@@ -76,7 +82,8 @@ class OptimizationState:
             self.needs_loss = True
             self.update = self._lbfgs
         else:
-            self._move = plain_step(self.optimizer)
+            in_row = self._in_row
+            self._move = plain_step(self.optimizer) if in_row is None else in_row.step
             self.update = self._plain
         ours = {parameter.data_ptr() for parameter in self.parameters}
         self._buffers = [w for w in self.weights.values() if w.data_ptr() not in ours]
@@ -93,6 +100,19 @@ class OptimizationState:
             self._wrap(spec)
         self.evaluated_elsewhere = _evaluates_elsewhere(spec)
         """Whether evaluations and results are of other weights than the gradients."""
+
+    def _optimizer(self, spec: Optimizer) -> tuple[torch.optim.Optimizer, RowOptimizer | None]:
+        """Build the optimizer, and choose how the gradient is made and whether all parameters are
+        moved as one row. Both follow from the spec (and the device), and neither changes a bit."""
+        by_hand = self.problem.written_out() if takes_written_out(spec) else None
+        if by_hand is None:
+            return build_optimizer(spec, self.parameters), None
+        self.loss, self._by_hand = by_hand.loss, by_hand
+        self._gradients = by_hand.packing.of_one(by_hand.gradient)
+        if not moves_in_row(spec):
+            return build_optimizer(spec, self.parameters), None
+        in_row = RowOptimizer(spec, by_hand.row, by_hand.gradient, by_hand.packing)
+        return in_row.optimizer, in_row
 
     def _in_groups(self, groups: Groups) -> None:
         """Make each update with the groups' own rates, and count it."""
@@ -144,7 +164,7 @@ class OptimizationState:
 
     def gradient_norm(self) -> Tensor:
         """Return the joint 2-norm of the gradients, before clipping: 0-dim, on the device."""
-        return gradient_norm(gradients_of(self.parameters))
+        return gradient_norm(self._gradients or gradients_of(self.parameters))
 
     def gradient_cosine(self, norm: Tensor) -> Tensor | None:
         """Return the cosine between this row's gradient, whose norm is given, and the last
@@ -238,17 +258,25 @@ class OptimizationState:
             torch._foreach_copy_(self._buffers, self._held)
 
     def clear_gradients(self) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
+        """Make room for the next gradient. Written-out ones overwrite the last."""
+        if self._by_hand is None:
+            for parameter in self.parameters:
+                parameter.grad = None
+        elif self.parameters[0].grad is not self._gradients[0]:
+            for parameter, gradient in zip(self.parameters, self._gradients, strict=True):
+                parameter.grad = gradient
+
+    def backward(self, loss: Tensor) -> None:
+        """Make the gradient of the loss that `loss` returned last."""
+        if self._by_hand is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self._by_hand.backward()
 
     def moment(self, *, copied: bool = True) -> StateCopy:
         """Return a copy of everything, taken between two steps; not `copied`: the tensors
         themselves, which the next step will change."""
-        state = {
-            index: self.optimizer.state[parameter]
-            for index, parameter in enumerate(self.parameters)
-            if parameter in self.optimizer.state
-        }
+        state = self._of_parameters() if self._in_row is None else self._in_row.state()
         groups = [
             {name: value for name, value in group.items() if name != "params"}
             for group in self.optimizer.param_groups
@@ -263,6 +291,13 @@ class OptimizationState:
         moment = StateCopy(dict(self.weights), optimizer, schedule, gradient)
         return moment.copy() if copied else moment
 
+    def _of_parameters(self) -> dict[int, Any]:
+        return {
+            index: self.optimizer.state[parameter]
+            for index, parameter in enumerate(self.parameters)
+            if parameter in self.optimizer.state
+        }
+
     def go_back_to(self, moment: StateCopy) -> None:
         """Make everything as it was, to the last bit.
 
@@ -275,9 +310,12 @@ class OptimizationState:
         if self.turning is not None:
             self.turning.last = moment.gradient
         optimizer = copy_tree(moment.optimizer)
-        self.optimizer.state.clear()
-        for index, state in optimizer["state"].items():
-            self.optimizer.state[self.parameters[index]] = state
+        if self._in_row is not None:
+            self._in_row.load_state(optimizer["state"])
+        else:
+            self.optimizer.state.clear()
+            for index, state in optimizer["state"].items():
+                self.optimizer.state[self.parameters[index]] = state
         for group, saved in zip(self.optimizer.param_groups, optimizer["groups"], strict=True):
             group.update(saved)
         if self._wrappers is not None:

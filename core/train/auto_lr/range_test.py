@@ -171,11 +171,11 @@ class Trial:
         """Return the loss of the row, then make its update at this rate."""
         descent, problem = self._descent, self._problem
         descent.clear_gradients()
-        loss = problem.loss(step)
+        loss = descent.loss(step)
         value = loss.item()
         if not math.isfinite(value):
             return self._sign * value
-        loss.backward()  # type: ignore[no-untyped-call]
+        descent.backward(loss)
         if descent.clip is not None:
             descent.clip(descent.gradient_norm())
         for group in descent.optimizer.param_groups:

@@ -99,8 +99,8 @@ def _take(descent: OptimizationState) -> float:
     largest = 0.0
     for step in range(1 if isinstance(descent.optimizer, torch.optim.LBFGS) else TRIED_STEPS):
         descent.clear_gradients()
-        loss = descent.problem.loss(step)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = descent.loss(step)
+        descent.backward(loss)
         if descent.clip is not None:
             descent.clip(descent.gradient_norm())
         largest = max(largest, descent.lr)
@@ -138,8 +138,9 @@ def next_update(
         assert weights is not None
         problem.load_state(weights)
     before = {name: value.detach().clone() for name, value in problem.state().items()}
-    loss = problem.loss(0)
-    loss.backward()  # type: ignore[no-untyped-call]
+    descent.clear_gradients()
+    loss = descent.loss(0)
+    descent.backward(loss)
     if descent.clip is not None:
         descent.clip(descent.gradient_norm())
     descent.update(0, loss)

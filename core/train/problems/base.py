@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from core.specs.base import Json
 from core.specs.splits.rows import HeldOut
+from core.train.tensors.packing import Packing
 
 
 # Copying weights into a problem.
@@ -28,6 +29,29 @@ def copy_state(into: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in into.items():
             tensor.copy_(state[name])
+
+
+class WrittenOut(Protocol):
+    """The losses and gradients of a problem on a CPU, without automatic differentiation, to its
+    bits.
+
+    Attributes:
+        row: all parameters, one after another; the problem's are views of it.
+        gradient: a row that receives their gradients.
+        packing: where in a row each parameter lies.
+    """
+
+    row: Tensor
+    gradient: Tensor
+    packing: Packing
+
+    def loss(self, step: int) -> Tensor:
+        """Return what `Problem.loss` returns, detached."""
+        ...
+
+    def backward(self) -> None:
+        """Write the gradient of the loss that was returned last, once."""
+        ...
 
 
 class Problem(Protocol):
@@ -58,6 +82,11 @@ class Problem(Protocol):
 
     def loss(self, step: int) -> Tensor:
         """Return the loss of step `step`'s batch in training mode: 0-dim, differentiable."""
+        ...
+
+    def written_out(self) -> WrittenOut | None:
+        """Return the same losses and their gradients written out, always the same object; None:
+        only automatic differentiation has them. The parameters may change their storage."""
         ...
 
     def initial_loss(self) -> float | None:

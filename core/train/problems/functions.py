@@ -42,8 +42,10 @@ from core.specs.splits.rows import HeldOut
 from core.train.data.synthetic import orthogonal
 from core.train.determinism import generator, one_thread
 from core.train.problems import classic
-from core.train.problems.base import copy_state
+from core.train.problems.base import WrittenOut, copy_state
 from core.train.problems.expression import Program
+from core.train.problems.tape import Tape, tape_of
+from core.train.tensors.packing import one_vector
 
 Evaluable = Callable[[Tensor], Tensor]
 """Points of shape (…, dim) -> values of shape (…)."""
@@ -68,6 +70,7 @@ class FunctionProblem:
         self._function = function
         self._x = nn.Parameter(start)
         self._point = self._x.detach()
+        self._written_out: WrittenOut | None = None
         self._names = names
         self._bounds = None if bounds is None else _limits(bounds, start)
         self._metadata = metadata
@@ -79,6 +82,13 @@ class FunctionProblem:
 
     def loss(self, step: int) -> Tensor:
         return self._function(self._x)
+
+    def written_out(self) -> WrittenOut | None:
+        if self._written_out is None and not self._point.is_cuda:
+            gradient = torch.zeros_like(self._point)
+            tape = tape_of(self._function, self._point, gradient)
+            self._written_out = None if tape is None else _WrittenOut(tape, self._point, gradient)
+        return self._written_out
 
     def initial_loss(self) -> float | None:
         return None
@@ -117,6 +127,19 @@ class FunctionProblem:
 
     def metadata(self) -> dict[str, str]:
         return dict(self._metadata)
+
+
+class _WrittenOut:
+    """Satisfies `core.train.problems.base.WrittenOut`."""
+
+    def __init__(self, tape: Tape, row: Tensor, gradient: Tensor) -> None:
+        self.row, self.gradient = row, gradient
+        self.packing = one_vector(row.numel())
+        self._value = tape.value
+        self.backward = tape.backward
+
+    def loss(self, step: int) -> Tensor:
+        return self._value()
 
 
 def build_function_problem(

@@ -10,19 +10,22 @@ from torch.nn import functional
 
 from core.specs.base import Json
 from core.specs.job import Supervised
+from core.specs.layers.expand import Perceptron
 from core.specs.layers.kinds import Dropout
 from core.specs.losses import EvaluationMetric, Loss, chosen_of
 from core.specs.sizes.shapes import layers_of
 from core.specs.splits.rows import HeldOut
-from core.train.data.batches import Batches
+from core.train.data.batches import Batch, Batches
 from core.train.data.build import build_dataset
 from core.train.data.dataset import Dataset, constant_columns, without_columns
 from core.train.determinism import key, one_thread
 from core.train.losses import LossFunction, build_loss, target_form
 from core.train.metrics import Measurement, Table
+from core.train.models.backward import PerceptronGradient, can_be_written_out
 from core.train.models.build import build_model
 from core.train.models.layered import LayeredModel
-from core.train.problems.base import copy_state
+from core.train.problems.base import WrittenOut, copy_state
+from core.train.tensors.packing import packing_of
 
 Forward = Callable[..., Tensor]
 EVAL_ROWS: Final = 8192
@@ -58,7 +61,7 @@ class SupervisedProblem:
         model: LayeredModel,
         dataset: Dataset,
         batches: Batches,
-        loss: LossFunction,
+        loss: Loss,
         *,
         seed: int,
         metadata: dict[str, str],
@@ -68,11 +71,14 @@ class SupervisedProblem:
     ) -> None:
         self._model = model
         self._metrics = metrics
+        self._loss_spec = loss
+        self._written_out: WrittenOut | None = None
         self._forward: Forward = _autocast(model) if autocast else model.forward
         self._micro_batches = micro_batches
+        self._plain = micro_batches == 1 and not autocast and not dataset.train_features.is_cuda
         self._dataset = dataset
         self._batches = batches
-        self._loss = loss
+        self._loss = build_loss(loss)
         self._seed = seed
         self._metadata = metadata
         self._parameters = list(model.parameters())
@@ -87,13 +93,25 @@ class SupervisedProblem:
         return self._parameters
 
     def loss(self, step: int) -> Tensor:
-        features, targets = self._batches.at(step)
-        if self._dropout is not None:
-            # torch's dropout draws from the default generator only.
-            self._dropout.manual_seed(key(self._seed, "dropout", step))
+        features, targets = self.batch(step)
         if self._micro_batches > 1:
             return self._accumulated(features, targets)
         return self._loss(self._forward(features), targets)
+
+    def batch(self, step: int) -> Batch:
+        """Return the step's rows, and have its dropout drawn next."""
+        if self._dropout is not None:
+            # torch's dropout draws from the default generator only.
+            self._dropout.manual_seed(key(self._seed, "dropout", step))
+        return self._batches.at(step)
+
+    def written_out(self) -> WrittenOut | None:
+        perceptron = self._model.layers.perceptron
+        if perceptron is None or not self._plain or not can_be_written_out(perceptron):
+            return None
+        if self._written_out is None:
+            self._written_out = _WrittenOut(self, self._model, perceptron, self._loss_spec)
+        return self._written_out
 
     def _accumulated(self, features: Tensor, targets: Tensor) -> Tensor:
         """Return the batch's loss, whose gradient is computed here, one micro batch at a time."""
@@ -176,6 +194,32 @@ class SupervisedProblem:
         return self._metadata | data_metadata(self._dataset)
 
 
+class _WrittenOut:
+    """Satisfies `core.train.problems.base.WrittenOut`."""
+
+    def __init__(
+        self, problem: SupervisedProblem, model: LayeredModel, perceptron: Perceptron, loss: Loss
+    ) -> None:
+        """Put the model's parameters into a row."""
+        self._batch = problem.batch
+        parameters = dict(model.named_parameters())
+        first = next(iter(parameters.values()))
+        shapes = [parameter.shape for parameter in parameters.values()]
+        self.packing = packing_of(shapes, first.element_size())
+        self.row, self.gradient = first.new_zeros(2, self.packing.width).detach()
+        weights, gradients = (
+            dict(zip(parameters, self.packing.of_one(row), strict=True))
+            for row in (self.row, self.gradient)
+        )
+        for name, parameter in parameters.items():
+            parameter.data = weights[name].copy_(parameter.detach())
+        self._gradient = PerceptronGradient(perceptron, loss, weights, gradients)
+        self.backward = self._gradient.backward
+
+    def loss(self, step: int) -> Tensor:
+        return self._gradient.forward(*self._batch(step))
+
+
 def build_supervised_problem(
     spec: Supervised,
     batch_size: int | Literal["full"] | None,
@@ -213,7 +257,7 @@ def build_supervised_problem(
         model,
         dataset,
         batches,
-        build_loss(spec.loss),
+        spec.loss,
         seed=seed,
         metadata=metadata,
         metrics=chosen_of(metrics, values=dataset.form == "values"),

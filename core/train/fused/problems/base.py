@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.specs.splits.rows import HeldOut
-from core.train.fused.problems.packing import Packing
+from core.train.tensors.packing import Packing
 
 Index = np.ndarray[Any, Any]
 Metrics = dict[str, np.ndarray[Any, Any]]

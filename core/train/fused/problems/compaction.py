@@ -30,7 +30,7 @@ from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.optimizers.kinds import Muon, hidden_matrices
 from core.specs.sizes.shapes import layers_of
 from core.train.fused.problems.batches import ALIGNED
-from core.train.fused.problems.packing import LINE_BYTES
+from core.train.tensors.packing import LINE_BYTES
 
 VECTOR: Final = 32
 """Numbers that torch's loops take at a time, at most."""

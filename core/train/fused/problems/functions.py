@@ -11,7 +11,6 @@ from core.specs.job import FunctionProblem as FunctionSpec
 from core.specs.job import JobSpec
 from core.specs.splits.rows import HeldOut
 from core.train.fused.problems.base import Index, Metrics, differentiate, keep_slots
-from core.train.fused.problems.packing import one_vector
 from core.train.problems.classic_gradients import GRADIENTS
 from core.train.problems.functions import (
     build_function,
@@ -19,6 +18,7 @@ from core.train.problems.functions import (
     start_point,
     variable_names,
 )
+from core.train.tensors.packing import one_vector
 
 
 class StackedFunctions:

@@ -23,7 +23,6 @@ from core.train.fused.models.perceptron import StackedPerceptron
 from core.train.fused.problems.base import Index, Metrics, differentiate, keep_slots
 from core.train.fused.problems.batches import DropoutMasks, StackedBatches, padded, shared
 from core.train.fused.problems.compaction import ANYWHERE, places
-from core.train.fused.problems.packing import packing_of
 from core.train.losses import build_loss
 from core.train.metrics import Measurement, Table
 from core.train.models.build import build_model
@@ -35,6 +34,7 @@ from core.train.problems.supervised import (
     default_generator,
     initial_loss,
 )
+from core.train.tensors.packing import packing_of
 
 EVAL_NUMBERS: Final = 2**22
 """Activations of a layer, over all runs, that an evaluation holds at once."""

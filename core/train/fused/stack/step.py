@@ -11,10 +11,10 @@ from torch import Tensor
 
 from core.specs.job import ClipAdaptive, ClipNorm, ClipPerParameter, ClipValue, JobSpec
 from core.specs.optimizers.kinds import hidden_matrices
-from core.train.fused.problems.packing import Packing
 from core.train.fused.stack.hyperparameters import Hyperparameters, options_of
 from core.train.optim.rules.base import Memory, Options, Rule, bounded, largest
 from core.train.optim.torch_rules.build import rule_of
+from core.train.tensors.packing import Packing
 
 PIECE: Final = 2**17
 """Numbers that a thread updates together, about: what an update reads of them stays in the second

@@ -11,8 +11,8 @@ from core.train.fused.models.backward import ACTIVATIONS, written_out
 from core.train.fused.models.losses import stacked_loss
 from core.train.fused.models.perceptron import StackedPerceptron
 from core.train.fused.problems.base import differentiate
-from core.train.fused.problems.packing import packing_of
 from core.train.losses import TargetForm, target_form
+from core.train.tensors.packing import packing_of
 
 CROSS_ENTROPY = CrossEntropy(kind="cross_entropy")
 RUNS, INPUTS, OUTPUTS, PADDED = 6, 5, 3, 16

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from core.specs.job import JobSpec
 from core.train.fused.problems.build import build_stacked
-from core.train.fused.problems.packing import Packing, packing_of
 from core.train.fused.stack import step as mover
 from core.train.fused.stack.step import OptimizerStep
+from core.train.tensors.packing import Packing, packing_of
 from tests.core.train.fused.test_same_as_alone import PAIRS
 from tests.core.train.harness import blobs_job
 

@@ -36,6 +36,11 @@ class Packing:
         ends = [span.stop for span in self.spans]
         return [rows[:, a:b] for a, b in zip(ends, starts, strict=True) if a < b]
 
+    def of_one(self, row: Tensor) -> list[Tensor]:
+        """Return the parameters in one row (width,): the same storage."""
+        placed = zip(self.shapes, self.spans, strict=True)
+        return [row[span].view(shape) for shape, span in placed]
+
     def views(self, rows: Tensor) -> list[Tensor]:
         """Return the parameters (slots, …) in rows (slots, width): the same storage."""
         placed = zip(self.shapes, self.spans, strict=True)
