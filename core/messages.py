@@ -311,6 +311,19 @@ class Restarted:
 
 
 @dataclass(frozen=True)
+class Concluded:
+    """How the descent of a finished job ended, told while its last files are on their way to the
+    disk; all its rows have been sent. The `Ending` that follows says the same.
+
+    Attributes:
+        outcome, result: as in `Ending`.
+    """
+
+    outcome: Outcome | None
+    result: Json
+
+
+@dataclass(frozen=True)
 class RowsOfRuns:
     """Rows of several runs of a task: `lengths[i]` rows of `runs[i]` from `first_rows[i]` on. The
     columns hold them run after run. After a resume rows come again, the same to the bit.
@@ -448,6 +461,7 @@ JobReport = (
     | SavedCheckpoint
     | Intervened
     | Restarted
+    | Concluded
 )
 """Reports of a job's training on the way."""
 TaskReport = RowsOfRuns | PopulationProgress | RunEnded | RunFailed | Restarted

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from core.messages import (
+    Concluded,
     DataLoaded,
     HistoryRows,
     Intervened,
@@ -25,7 +26,14 @@ Emit = Callable[[Event], None]
 """A function that takes one event."""
 
 RunEvent = (
-    HistoryRows | Progress | PhaseBegun | DataLoaded | SavedCheckpoint | Intervened | Restarted
+    HistoryRows
+    | Progress
+    | PhaseBegun
+    | DataLoaded
+    | SavedCheckpoint
+    | Intervened
+    | Restarted
+    | Concluded
 )
 """Events that leave the loop of one run."""
 StopRequest = Literal["cancel", "hand_over"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.jobs import Outcome
-from core.messages import Ending, PhaseBegun
+from core.messages import Concluded, Ending, PhaseBegun
 from core.specs.base import Json
 from core.train.periodic import RunParts
 from core.train.problems.base import Problem
@@ -72,9 +72,10 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     parts.saver.save_model("final", course.step, descent.weights, known)
     if raw is not None:
         parts.saver.save_model("raw", course.step, raw, {})
-    _send_files(parts)
-
     result = _result(parts, value, train_s) | {"test": test}
+    if finished:
+        parts.emit(Concluded(outcome, result))
+    _send_files(parts)
     return Ending("finished" if finished else "cancelled", outcome, result, best.summary())
 
 

@@ -13,6 +13,7 @@ from core.environment.gpus import VISIBLE, names
 from core.errors import ArtifactError, JobFailure
 from core.jobs import Outcome
 from core.messages import (
+    Concluded,
     Ending,
     EndReason,
     HistoryRows,
@@ -48,6 +49,7 @@ from tests.worker.scenarios import (
     Finish,
     FirstEnds,
     FirstFails,
+    Foretell,
     Forget,
     GoBack,
     JobScenario,
@@ -126,6 +128,13 @@ class Job:
         self.rows(0, steps)
         return self.end(steps)
 
+    def foretell(self, *, rightly: bool) -> Ending:
+        self.rows(0, 5)
+        ending = self.end(5 if rightly else 60)
+        self.emit(Concluded(ending.outcome if rightly else "diverged", ending.result))
+        self.rows(5, 55)
+        return ending
+
     def stream(self) -> Ending:
         done = 0
         while self.control.stop_requested is None:
@@ -156,6 +165,8 @@ def train_job(job: TrainJob, emit: Emit[JobReport], control: Control) -> Ending:
     match scenario:
         case Finish(rows):
             return at_work.finish(rows)
+        case Foretell(rightly):
+            return at_work.foretell(rightly=rightly)
         case Wait():
             at_work.rows(0, 3)
             return at_work.end(3, until_asked_to_stop(control))

@@ -21,6 +21,14 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class Foretell:
+    """Five rows, and how the job ends, or (not `rightly`) otherwise; then 55 rows that nobody
+    waited for, and the end."""
+
+    rightly: bool
+
+
+@dataclass(frozen=True)
 class Wait:
     """Three rows; then it waits until it is asked to stop."""
 
@@ -123,14 +131,16 @@ class Measuring(StrEnum):
     DEAF = "deaf"
 
 
-JobScenario = Finish | Wait | Deaf | Die | Fail | GoBack | Stream | Settle | Tune | Allocate
+JobScenario = (
+    Finish | Foretell | Wait | Deaf | Die | Fail | GoBack | Stream | Settle | Tune | Allocate
+)
 TaskScenario = Finish | Fail | GoBack | Stream | FirstEnds | FirstFails | Rung | Rungs
 Scenario = JobScenario | TaskScenario
 
 _KINDS: Final = {
     kind.__name__: kind
     for kind in (
-        Finish, Wait, Deaf, Die, Fail, GoBack, Stream, Settle, Tune, Allocate,
+        Finish, Foretell, Wait, Deaf, Die, Fail, GoBack, Stream, Settle, Tune, Allocate,
         Forget, FirstEnds, FirstFails, Rung, Rungs,
     )
 }  # fmt: skip

@@ -5,11 +5,13 @@ in `worker.execution.execution`.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, assert_never
 
 from core.jobs import AttemptEnd, Outcome, Status, Usage
 from core.messages import (
+    Concluded,
     DataLoaded,
     Ending,
     Failed,
@@ -31,6 +33,7 @@ from core.messages import (
     TrainJob,
 )
 from core.specs.base import Json
+from core.specs.job import JobSpec
 from core.specs.validation.errors import size_text
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Claim
@@ -75,6 +78,8 @@ class JobExecution(Training[Claim]):
         self._progress = JobProgress(claim.job)
         self._live = LiveDiagnosis(claim.job, self._rows)
         self._measured: Json | None = None
+        self._foreseen: tuple[Concluded, Json] | None = None
+        """What the trainer told before its last files were on the disk, and the diagnosis of it."""
         self._sampler = Sampler(lambda: process_use(context.line.client.pid))
 
     def _begin(self) -> TrainJob:
@@ -145,21 +150,44 @@ class JobExecution(Training[Claim]):
                 self._rows.set(spec=spec, resolved=resolved)
             case Restarted(detail):
                 self._rows.tell("restarted", detail)
+            case Concluded():
+                self._foresee(report)
             case SavedCheckpoint():
                 self._progress.save(report)
                 self._rows.set(checkpoints=self._progress.checkpoints)
                 if report.name == "kept":
                     self._rows.set(checkpoints_kept=self._supervision.kept)
-            case Intervened(interventions, rewound, dropped):
-                for kind, num_rows in (rewound or {}).items():
-                    self._rows.rewind(kind, num_rows, interventions)
-                self._progress.drop(dropped)
-                checkpoints = self._progress.checkpoints
-                self._rows.set(interventions=interventions, checkpoints=checkpoints)
+            case Intervened():
+                self._note_intervention(report)
             case RowsOfRuns() | PopulationProgress() | RunEnded() | RunFailed():
                 super()._report(report)
             case _:
                 assert_never(report)
+
+    def _note_intervention(self, report: Intervened) -> None:
+        for kind, num_rows in (report.rewound or {}).items():
+            self._rows.rewind(kind, num_rows, report.interventions)
+        self._progress.drop(report.dropped)
+        checkpoints = self._progress.checkpoints
+        self._rows.set(interventions=report.interventions, checkpoints=checkpoints)
+
+    def _foresee(self, concluded: Concluded) -> None:
+        """Make the diagnosis of the history while the trainer waits for the disk; not where it
+        reads or asks for more than is at hand."""
+        if self._job.spec["diagnose"] != "history" or tries_a_remedy(self._job):
+            return
+        if self._rows.history("train") is None:
+            return
+        asked: list[JobSpec] = []
+
+        def ask_later(specs: Sequence[JobSpec]) -> Sequence[Json | None]:
+            asked.extend(specs)
+            return [None] * len(specs)
+
+        run = Run(self._job, concluded.outcome, concluded.result, self._rows.history)
+        found = diagnosis(run, take=ask_later)
+        if not asked:
+            self._foreseen = concluded, found
 
     def _watch(self) -> None:
         row = self._sampler.sample()
@@ -217,7 +245,11 @@ class JobExecution(Training[Claim]):
 
     def _succeed(self, ending: Ending) -> None:
         found = None
-        if self._job.spec["diagnose"] != "off":
+        if self._foreseen is not None and self._foreseen[0] == Concluded(
+            ending.outcome, ending.result
+        ):
+            found = self._foreseen[1]
+        elif self._job.spec["diagnose"] != "off":
             run = Run(self._job, ending.outcome, ending.result, self._history)
             parent = self._parent if tries_a_remedy(self._job) else None
             take = self._first_steps(self._job, self._device)

@@ -13,6 +13,7 @@ from core.errors import StoreUnavailableError
 from core.ids import rfc3339, utc_now
 from core.jobs import TERMINAL, AttemptEnd, Status, TimelineEntry, Usage
 from core.messages import (
+    Concluded,
     DataLoaded,
     Ending,
     Failed,
@@ -152,7 +153,7 @@ class TaskExecution(Training[TaskClaim]):
                 self._insist(lambda: self._context.store.studies.tell(self._claim, entry))
             case (
                 HistoryRows() | Progress() | PhaseBegun() | DataLoaded() | Settled()
-                | SavedCheckpoint() | Intervened()
+                | SavedCheckpoint() | Intervened() | Concluded()
             ):  # fmt: skip
                 super()._report(report)
             case _:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from core.messages import (
     Cancel,
     Columns,
+    Concluded,
     DataLoaded,
     Ending,
     Failed,
@@ -59,6 +60,7 @@ REPORTS: Final[Mapping[str, Callable[..., Report]]] = {
     "checkpoint": SavedCheckpoint,
     "intervened": Intervened,
     "restarted": Restarted,
+    "concluded": Concluded,
     "run_rows": RowsOfRuns,
     "population_progress": PopulationProgress,
     "run_ended": RunEnded,

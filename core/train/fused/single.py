@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.errors import ArtifactError
 from core.messages import (
+    Concluded,
     DataLoaded,
     Ending,
     HistoryRows,
@@ -240,7 +241,7 @@ class _Relay:
             case Intervened(_, rewound):
                 if rewound is not None:
                     self._emit(RunRewound(self._run, rewound))
-            case PhaseBegun() | DataLoaded() | SavedCheckpoint() | Restarted():
+            case PhaseBegun() | DataLoaded() | SavedCheckpoint() | Restarted() | Concluded():
                 return
             case _:
                 assert_never(event)

@@ -14,6 +14,7 @@ from core.artifacts.local import LocalJob
 from core.messages import (
     BestAt,
     Columns,
+    Concluded,
     DataLoaded,
     Ending,
     HistoryRows,
@@ -59,6 +60,7 @@ class Received:
     checkpoints: list[SavedCheckpoint] = field(default_factory=list)
     interventions: list[Json] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
+    concluded: list[Concluded] = field(default_factory=list)
     times: list[list[float]] = field(default_factory=list)
     data: Json | None = None
 
@@ -82,6 +84,8 @@ class Received:
                 self.intervened(interventions, rewound, dropped)
             case Restarted(detail):
                 self.restarts.append(detail)
+            case Concluded():
+                self.concluded.append(event)
             case _:
                 assert_never(event)
 

@@ -6,9 +6,48 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.messages import Concluded, Settled
+from core.train.events import RunEvent
 from core.train.problems.build import build_problem
 from core.train.state import OptimizationState
-from tests.core.train.harness import blobs_job, function_job, parabola, train
+from tests.core.train.harness import (
+    Json,
+    Received,
+    Request,
+    StopAt,
+    blobs_job,
+    function_job,
+    parabola,
+    train,
+)
+
+
+class BeforeTheFiles(Received):
+    """Notes which files are there when the end is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.there: list[str] = []
+
+    def emit(self, event: RunEvent | Settled) -> None:
+        super().emit(event)
+        if isinstance(event, Concluded):
+            self.there = [saved.name for saved in self.checkpoints]
+
+
+@pytest.mark.parametrize("stop", [{}, {"target_loss": 5.0}, {"max_loss": 50.0}], ids=str)
+def test_how_a_run_ended_is_told_once_before_its_last_files(stop: Json, tmp_path: Path) -> None:
+    events = BeforeTheFiles()
+    done = train(parabola(0.2, 100, stop=stop), tmp_path, events=events)
+    assert events.concluded == [Concluded(done.ending.outcome, done.ending.result)]
+    assert "final" not in events.there
+    assert len(done.column("step")) == done.ending.result["num_steps"] + bool(stop)
+
+
+@pytest.mark.parametrize("request_", ["cancel", "hand_over"])
+def test_what_was_stopped_tells_no_end_ahead(request_: Request, tmp_path: Path) -> None:
+    done = train(parabola(0.2, 100), tmp_path, control=StopAt(request_, 5))
+    assert done.events.concluded == []
 
 
 def test_target_loss_ends_at_the_first_row_at_or_below_it(tmp_path: Path) -> None:

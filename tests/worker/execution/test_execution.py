@@ -17,7 +17,7 @@ from core.jobs import JobRecord
 from core.store.redis import RedisStore
 from core.studies import RunRecord, StudyRecord
 from tests.worker.bench import FAKE, Away, Bench, there
-from tests.worker.scenarios import Fail, Finish
+from tests.worker.scenarios import Fail, Finish, Foretell
 from tests.worker.study_bench import StudyBench, as_written
 from worker.execution.context import ExecutionContext, Shutdown
 from worker.execution.execution import Execution
@@ -182,6 +182,22 @@ def test_a_claim_that_is_anothers_by_now_writes_nothing(
     before = claimed.look()
     claimed.execute(context_of(bench, trainer)).run()
     assert claimed.look() == before
+
+
+@pytest.mark.parametrize(("rightly", "rows"), [(True, 5), (False, 60)])
+def test_a_diagnosis_made_while_files_are_written_stands_if_the_end_is_as_was_told(
+    rightly: bool, rows: int, bench: Bench, trainer: TrainerClient
+) -> None:
+    """Rows that came after it are seen only by a diagnosis that was made at the end."""
+    told, usual = (
+        bench.submit(each, diagnose="history") for each in (Foretell(rightly), Finish(rows))
+    )
+    for _ in range(2):
+        JobExecution(bench.claim_job(), context_of(bench, trainer)).run()
+    assert bench.get(told).diagnosis == bench.get(usual).diagnosis
+    assert there(bench.get(told).diagnosis)["findings"]
+    assert bench.get(told).result == bench.get(usual).result
+    assert len(bench.steps(told)) == 60
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from core.messages import (
     Answer,
     Cancel,
     Columns,
+    Concluded,
     DataLoaded,
     Ending,
     Failed,
@@ -245,7 +246,7 @@ def test_a_frame_of_before_is_the_message(message: Request | Report, header: str
 
 def test_frames_of_before_are_of_every_kind() -> None:
     kinds = {type(message) for message, _ in OF_BEFORE}
-    came_later = {DataLoaded, KeepCheckpoint, Restarted, RunFailed}
+    came_later = {Concluded, DataLoaded, KeepCheckpoint, Restarted, RunFailed}
     assert kinds == {*get_args(Request), *get_args(Report)} - came_later
 
 
