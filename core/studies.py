@@ -87,7 +87,7 @@ class StudyRecord:
     webhook_url: Annotated[str | None, Stored("text", key="hook:url")] = field(
         default=None, repr=False
     )
-    """As of a job."""
+    """The whole URL of its webhook, as of a job."""
     version: Annotated[int, NUMBER] = 0
     format: Annotated[int, APART] = STORE
 

@@ -231,7 +231,9 @@ def _place(command: str, data_dir: Path, *, is_needed: bool = True) -> Iterator[
         with contextlib.ExitStack() as stack:
             url = os.environ.get("THALWEG_REDIS_URL")
             if not url:
-                url = stack.enter_context(_embedded(command, data_dir, is_needed=is_needed))
+                url = stack.enter_context(
+                    embedded(f"keys {command}", data_dir, is_needed=is_needed)
+                )
                 artifacts = os.environ.get("THALWEG_ARTIFACTS") or str(data_dir / "artifacts")
             check_format(url, settings.namespace)
             keys = RedisKeys(url, settings.namespace)
@@ -242,16 +244,16 @@ def _place(command: str, data_dir: Path, *, is_needed: bool = True) -> Iterator[
 
 
 @contextlib.contextmanager
-def _embedded(command: str, data_dir: Path, *, is_needed: bool) -> Iterator[str]:
+def embedded(command: str, data_dir: Path, *, is_needed: bool) -> Iterator[str]:
     """Yield the address of the embedded server: the one that runs, or one that is started for as
-    long as it is used."""
+    long as it is used. Where it must be there and is not, `command` fails."""
     import redis
 
     from thalweg_service.embedded_redis import EmbeddedServer
 
     if is_needed and not (data_dir / "redis").is_dir():
         fail(
-            f"keys {command}",
+            command,
             f"{data_dir} is no data folder of `thalweg serve`: name it with --data-dir, or the"
             " server with THALWEG_REDIS_URL.",
         )

@@ -1,15 +1,19 @@
 """The command `thalweg webhooks secret …`: the secrets that sign what webhooks are sent.
 
-The client's commands of the same name (deliveries, a trial) stand beside it.
+The client's commands of the same name (deliveries, a trial) stand beside it. The store is found as
+by `thalweg keys`.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from thalweg_service.commands import DATA_DIR, checked, fail, settings_of
+from thalweg_service.keys import DataDir, embedded
 
 if TYPE_CHECKING:
     from core.store.redis.webhooks import RedisSecrets
@@ -23,40 +27,31 @@ secret = typer.Typer(
 )
 app.add_typer(secret, name="secret")
 
-COMMAND = "webhooks secret"
-DataDir = Annotated[
-    Path,
-    typer.Option(
-        help="The data folder of a `thalweg serve` that runs; THALWEG_REDIS_URL goes before it."
-    ),
-]
 SecretId = Annotated[str, typer.Argument(metavar="ID", help="As `list` has it.")]
 
 
-def secrets_of(data_dir: Path) -> "RedisSecrets":
-    """Reach the store: at THALWEG_REDIS_URL, or that of the service in this folder."""
-    from core.errors import NewerFormatError, StoreUnavailableError
+@contextlib.contextmanager
+def secrets_of(command: str, data_dir: Path) -> Iterator["RedisSecrets"]:
+    """Open the store, and close it again; what goes wrong ends the command with one line."""
+    from core.errors import ThalwegError
     from core.store.calls.opening import check_format
-    from core.store.connection.client import SyncClient
     from core.store.redis.webhooks import RedisSecrets
-    from thalweg_service.embedded_redis import EmbeddedServer
+    from thalweg_service.embedded_redis import EmbeddedServerError
 
-    configured = settings_of(COMMAND)
-    url = configured.redis_url
-    if not os.environ.get("THALWEG_REDIS_URL"):
-        server = EmbeddedServer(data_dir / "redis")
-        url = server.url
-        if not server.socket.exists():
-            fail(
-                COMMAND,
-                f"no `thalweg serve` runs on {data_dir}: start it, name its folder with --data-dir,"
-                " or set THALWEG_REDIS_URL",
-            )
+    command = f"webhooks secret {command}"
+    settings = settings_of(command)
+    data_dir = data_dir.expanduser().absolute()
     try:
-        check_format(url, configured.namespace)
-    except (NewerFormatError, StoreUnavailableError) as error:
-        fail(COMMAND, str(error))
-    return RedisSecrets(SyncClient(url, configured.namespace, "thalweg-cli"))
+        with contextlib.ExitStack() as stack:
+            url = os.environ.get("THALWEG_REDIS_URL")
+            if not url:
+                url = stack.enter_context(embedded(command, data_dir, is_needed=False))
+            check_format(url, settings.namespace)
+            secrets = RedisSecrets(url, settings.namespace)
+            stack.callback(secrets.disconnect)
+            yield secrets
+    except (ThalwegError, EmbeddedServerError) as error:
+        fail(command, str(error))
 
 
 @secret.command()
@@ -64,10 +59,8 @@ def secrets_of(data_dir: Path) -> "RedisSecrets":
 def add(data_dir: DataDir = DATA_DIR) -> None:
     """Make a secret, and print it: this once, for it cannot be read again. It signs from now on,
     beside those that there are."""
-    from core.webhooks.message import new_secret
-
-    text = new_secret()
-    made = secrets_of(data_dir).add(text)
+    with secrets_of("add", data_dir) as secrets:
+        made, text = secrets.add()
     print(f"{made.id}\t{text}")
 
 
@@ -75,7 +68,9 @@ def add(data_dir: DataDir = DATA_DIR) -> None:
 @checked
 def list_(data_dir: DataDir = DATA_DIR) -> None:
     """List the secrets, the oldest first: id and time of making, not what they are."""
-    for each in secrets_of(data_dir).list():
+    with secrets_of("list", data_dir) as secrets:
+        found = secrets.list()
+    for each in found:
         print(f"{each.id}\t{each.created_at}")
 
 
@@ -84,6 +79,9 @@ def list_(data_dir: DataDir = DATA_DIR) -> None:
 def revoke(secret_id: SecretId, data_dir: DataDir = DATA_DIR) -> None:
     """Take a secret away: it signs no more. Without any, specs with a webhook are refused, and what
     waits is not delivered."""
-    if not secrets_of(data_dir).revoke(secret_id):
-        fail(COMMAND, f"there is no secret {secret_id!r}; `thalweg webhooks secret list` has them")
+    with secrets_of("revoke", data_dir) as secrets:
+        was_there = secrets.revoke(secret_id)
+    if not was_there:
+        why = f"there is no secret {secret_id!r}; `thalweg webhooks secret list` has them"
+        fail("webhooks secret revoke", why)
     print(f"{secret_id}\trevoked")

@@ -48,7 +48,8 @@ class Mistake:
 
     def __str__(self) -> str:
         said = self.message
-        if self.value is not None and str(self.value) not in said:
+        is_secret = self.param.rpartition(".")[2] in {"url", "webhook"}
+        if self.value is not None and str(self.value) not in said and not is_secret:
             said = f"{said} ({self.param} = {repr(self.value)[:60]})"
         if self.suggestion is not None and _MEANT.search(said) is None:
             said = f"{said}. Did you mean {self.suggestion}?"

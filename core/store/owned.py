@@ -54,8 +54,6 @@ from core.webhooks.delivery import Delivery, DeliveryStatus
 
 MOST_KNOWN: Final = 10_000
 """Ids of one owner that are known at a time; then they are looked up again."""
-MOST_LOOKED_AT: Final = 200
-"""Deliveries that are read at a time for those of one owner."""
 
 New = TypeVar("New")
 Record = TypeVar("Record")
@@ -204,7 +202,8 @@ class OwnedWebhooks:
     """The `ApiWebhooks` of one owner."""
 
     def __init__(self, webhooks: ApiWebhooks, owner: str) -> None:
-        self._webhooks, self._owner = webhooks, owner
+        self._webhooks = webhooks
+        self._owner = owner
 
     async def has_secret(self) -> bool:
         return await self._webhooks.has_secret()
@@ -218,21 +217,14 @@ class OwnedWebhooks:
     async def list(
         self,
         statuses: Sequence[DeliveryStatus],
-        of: Sequence[str],
+        of: Mapping[str, str],
         limit: int,
         after_id: str | None,
     ) -> DeliveryPage:
-        found: list[Delivery] = []
-        has_more = True
-        while has_more and len(found) <= limit:
-            page = await self._webhooks.list(statuses, of, MOST_LOOKED_AT, after_id)
-            found += [each for each in page.deliveries if each.owner == self._owner]
-            has_more = page.has_more and bool(page.deliveries)
-            after_id = page.deliveries[-1].id if page.deliveries else None
-        return DeliveryPage(tuple(found[:limit]), len(found) > limit)
+        return await self._webhooks.list(statuses, {**of, "owner": self._owner}, limit, after_id)
 
     async def send_trial(self, url: str, format_: Format, owner: str | None) -> Delivery:
-        return await self._webhooks.send_trial(url, format_, owner)
+        return await self._webhooks.send_trial(url, format_, self._owner)
 
     async def redeliver(self, id_: str) -> Delivery:
         await self.get(id_)

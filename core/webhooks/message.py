@@ -172,7 +172,7 @@ def plain(text: str, longest: int) -> str:
 _MENTION: Final = "@\u200b"
 """An @ after which no name begins."""
 _WIDE: Final = {"<": "＜", ">": "＞", "&": "＆", "@": _MENTION}
-"""For chats whose texts know no escapes: signs that look alike and mean nothing."""
+"""Signs that look alike, for chats whose texts know no escapes."""
 _ESCAPES: Final[Mapping[Format, Mapping[str, str]]] = {
     "standard": {},
     "slack": {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": _MENTION},

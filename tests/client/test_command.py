@@ -120,11 +120,25 @@ def test_json_and_a_pipe_have_what_programs_read(shell: Shell, done: str) -> Non
 
 def test_every_command_of_the_client_has_help_and_json(shell: Shell) -> None:
     listed = set(re.findall(r"^│ (\w+) ", shell.run("--help").stdout, re.MULTILINE))
-    ours = listed - OF_THE_SERVICE - {"version", "study", "data"}
+    ours = listed - OF_THE_SERVICE - {"version", "study", "data", "webhooks"}
     assert {"submit", "jobs", "show", "watch", "history", "cancel", "pause", "continue"} < ours
     for name in sorted(ours):
         done = CliRunner().invoke(app, [name, "-h"])
         assert (done.exit_code, "--json" in done.stdout) == (0, True)
+
+
+def test_webhooks_have_commands_of_the_client_and_of_the_service(shell: Shell) -> None:
+    said = shell.run("webhooks", "--help").stdout
+    listed = re.findall(r"^│ (\w+) ", said, re.MULTILINE)
+    assert {"deliveries", "redeliver", "test", "secret"} <= set(listed)
+    assert shell.json("webhooks", "deliveries", "--status", "failed") == []
+    assert shell.run("webhooks", "deliveries").stdout == ""
+    refused = shell.run("webhooks", "test", "https://10.0.0.1/T0PSECRET", status=1)
+    assert "a private address" in refused.stderr
+    unsigned = shell.run("webhooks", "test", "https://example.org/T0PSECRET", status=1)
+    assert "thalweg webhooks secret add" in unsigned.stderr
+    assert "T0PSECRET" not in refused.stderr + unsigned.stderr
+    assert "not_found" in shell.run("webhooks", "redeliver", f"msg_{'0' * 26}", status=1).stderr
 
 
 def test_a_job_goes_on_and_ends_on_command(shell: Shell, done: str, client: Client) -> None:

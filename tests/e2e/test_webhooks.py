@@ -87,6 +87,7 @@ def delivery_of(service: Service, job_id: str, status: str) -> Json:
         data: list[Json] = service.client.get(LOG, params=query).json()["data"]
         return data
 
+    each: Json
     (each,) = until(found)
     delivery: Json = each
     return delivery

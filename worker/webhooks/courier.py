@@ -62,10 +62,11 @@ class Courier:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; tries under way have a moment to end. What they leave, another worker sends
-        again."""
+        """Look once more, since a worker may end with its job; what is under way has a moment to
+        end. What is left, another worker sends."""
         self._stopping.set()
         self._thread.join()
+        self.look()
         until = time.monotonic() + PATIENCE_S
         for thread in list(self._under_way):
             thread.join(max(0.0, until - time.monotonic()))

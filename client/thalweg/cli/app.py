@@ -53,7 +53,8 @@ class Commands(TyperGroup):
         made = command_of(cmd_name, plugins()[cmd_name].load())
         self._whole.add(cmd_name)
         if own is not None:  # one of two groups, whose commands are put together
-            own.commands.update(made.commands)
+            assert isinstance(own, TyperGroup)
+            own.commands |= made.commands
             return own
         self.commands[cmd_name] = made
         return made

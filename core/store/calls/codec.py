@@ -129,6 +129,8 @@ def encode_updates(fields: Json, *, closing: bool = False) -> list[bytes | str]:
         raise ValueError(f"an attempt may not set {sorted(unknown)}")
     flat: list[bytes | str] = []
     for name, value in fields.items():
+        if name == "diagnosis":  # scripts cannot read a packed one
+            flat += ["verdict", value.get("verdict", "") if isinstance(value, dict) else ""]
         if isinstance(value, Usage):
             flat += encode_usage(value)
         elif value is not None:

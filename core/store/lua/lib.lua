@@ -172,19 +172,17 @@ local function add_message(type, of, url, form, ...)
     set(id, 'subject', of)
     redis.call('ZADD', label_key(id, 'of=' .. of), 0, id)
   end
+  local owner = field(id, 'owner')
+  if owner then redis.call('ZADD', label_key(id, 'owner=' .. owner), 0, id) end
   redis.call('ZADD', index_key(id), 0, id)
   redis.call('ZADD', status_key('waiting', id), 0, id)
   redis.call('ZADD', DUE, now_ms(), id)
   return id
 end
 
-local function verdict_in(diagnosis)
-  return string.match(diagnosis or '', '"verdict":%s*"([%w_]+)"') or ''
-end
-
 -- Make the message of an event (`succeeded`, ...) of a job or study whose webhook asks for it, with
 -- a copy of what the record says now.
-local COPIED = {'status', 'outcome', 'name', 'labels', 'error', 'result', 'parent_id', 'num_runs',
+local COPIED = {'status', 'outcome', 'verdict', 'name', 'labels', 'error', 'result', 'parent_id', 'num_runs',
   'created_at', 'started_at', 'finished_at'}
 local function note_hook(id, event, ...)
   local hook = redis.call('HMGET', job_key(id), 'hook:events', 'hook:url', 'hook:format', 'hook:off',
@@ -198,8 +196,6 @@ local function note_hook(id, event, ...)
       words[#words + 1], words[#words + 2] = 'of:' .. COPIED[i], value
     end
   end
-  local verdict = verdict_in(field(id, 'diagnosis'))
-  if verdict ~= '' then words[#words + 1], words[#words + 2] = 'of:verdict', verdict end
   add_message(type, id, hook[2], hook[3], unpack(words))
 end
 
@@ -223,13 +219,12 @@ local function note_end_hooks(id, to)
   if reached_target(id) then note_hook(id, 'target_reached') end
 end
 
--- Put a job's diagnosis in the place of the one before.
-local function set_diagnosis(id, diagnosis)
-  local before = field(id, 'diagnosis')
-  set(id, 'diagnosis', diagnosis)
-  note_event('diagnosis', id)
-  local old, new = verdict_in(before), verdict_in(diagnosis)
-  if old ~= new then note_hook(id, 'verdict_changed', 'of:previous_verdict', old) end
+-- Note the verdict of a job's diagnosis, which scripts cannot read: a long one is compressed.
+local function set_verdict(id, verdict)
+  local before = field(id, 'verdict')
+  if before == verdict then return end
+  set(id, 'verdict', verdict)
+  note_hook(id, 'verdict_changed', 'of:previous_verdict', before or '')
 end
 
 -- Tell those who wait for its end.
@@ -603,11 +598,8 @@ local function set_fields(id, first)
     elseif value == '' then
       unset(id, name)
     else
-      if name == 'diagnosis' and field(id, name) ~= value then
-        set_diagnosis(id, value)
-      else
-        set(id, name, value)
-      end
+      if name == 'diagnosis' and field(id, name) ~= value then note_event('diagnosis', id) end
+      if name == 'verdict' then set_verdict(id, value) else set(id, name, value) end
     end
   end
 end
@@ -731,12 +723,13 @@ end
 
 -- Take a message of a webhook off the log.
 local function drop_message(id)
-  local found = redis.call('HMGET', job_key(id), 'status', 'subject')
+  local found = redis.call('HMGET', job_key(id), 'status', 'subject', 'owner')
   redis.call('ZREM', index_key(id), id)
   redis.call('ZREM', DUE, id)
   redis.call('ZREM', SENT, id)
   if found[1] then redis.call('ZREM', status_key(found[1], id), id) end
   if found[2] then redis.call('ZREM', label_key(id, 'of=' .. found[2]), id) end
+  if found[3] then redis.call('ZREM', label_key(id, 'owner=' .. found[3]), id) end
   redis.call('DEL', job_key(id))
 end
 

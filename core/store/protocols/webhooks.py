@@ -1,6 +1,6 @@
 """The calls about deliveries of webhooks: the API's (async), and a courier's in a worker (sync)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,11 +42,15 @@ class ApiWebhooks(Protocol):
     async def list(
         self,
         statuses: Sequence[DeliveryStatus],
-        of: Sequence[str],
+        of: Mapping[str, str],
         limit: int,
         after_id: str | None,
     ) -> DeliveryPage:
-        """List deliveries, the newest first; `of`: of this job or study, where it names one."""
+        """List deliveries, the newest first.
+
+        Args:
+            of: what each must have: `of`, a job or study, and `owner`.
+        """
         ...
 
     async def send_trial(self, url: str, format_: Format, owner: str | None) -> Delivery:

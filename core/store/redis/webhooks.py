@@ -2,7 +2,7 @@
 a worker, and that of the command line."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from core.errors import delivery_not_found
@@ -16,6 +16,7 @@ from core.store.connection.client import AsyncClient, SyncClient, call_script, c
 from core.store.protocols.types import JobFilter
 from core.store.protocols.webhooks import ClaimedDelivery, DeliveryPage, Secret
 from core.webhooks.delivery import MOST_TRIES, Delivery, DeliveryStatus
+from core.webhooks.message import new_secret
 
 _COLUMNS: Final = columns_of(Delivery)
 _COPY: Final = "of:"
@@ -56,11 +57,11 @@ class AsyncRedisWebhooks:
     async def list(
         self,
         statuses: Sequence[DeliveryStatus],
-        of: Sequence[str],
+        of: Mapping[str, str],
         limit: int,
         after_id: str | None,
     ) -> DeliveryPage:
-        labels = tuple(("of", each) for each in of)
+        labels = tuple(of.items())
         where = JobFilter(statuses=tuple(statuses), labels=labels)
         ids = await matching_ids(self._link.call, MESSAGE_PREFIX, where, limit, after_id)
         namespace = self._link.key()
@@ -109,19 +110,24 @@ class RedisWebhooks:
 class RedisSecrets:
     """The secrets that sign messages, as operators make and revoke them."""
 
-    def __init__(self, link: SyncClient) -> None:
-        self._link = link
+    def __init__(self, url: str, namespace: str) -> None:
+        self._link = SyncClient(url, namespace, "thalweg-webhooks")
 
-    def add(self, secret: str) -> Secret:
-        """Keep a secret; from now on it signs."""
+    def disconnect(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._link.disconnect()
+
+    def add(self) -> tuple[Secret, str]:
+        """Make a secret, and return it; from now on it signs."""
+        text = new_secret()
         made = Secret(new_id("whs"), rfc3339(utc_now()))
         self._link.calls(
             [
                 command("HSET", self._link.key(_MADE), made.id, made.created_at),
-                command("HSET", self._link.key(_SECRETS), made.id, secret),
+                command("HSET", self._link.key(_SECRETS), made.id, text),
             ]
         )
-        return made
+        return made, text
 
     def list(self) -> Sequence[Secret]:
         """List the secrets, the oldest first; not what they are."""

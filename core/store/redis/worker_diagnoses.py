@@ -39,7 +39,7 @@ class RedisDiagnoses:
         self._write(claim, call_script("renew_diagnosis", claim.job.id, claim.token, _ms(lease_s)))
 
     def finish(self, claim: DiagnosisClaim, found: Json) -> None:
-        self._close(claim, pack(found), "")
+        self._close(claim, pack(found), "", str(found["verdict"]))
 
     def fail(self, claim: DiagnosisClaim, reason: str) -> None:
         assert reason
@@ -48,9 +48,12 @@ class RedisDiagnoses:
     def hand_over(self, claim: DiagnosisClaim) -> None:
         self._close(claim, "", "")
 
-    def _close(self, claim: DiagnosisClaim, found: bytes | str, failure: str) -> None:
+    def _close(
+        self, claim: DiagnosisClaim, found: bytes | str, failure: str, verdict: str = ""
+    ) -> None:
         self._write(
-            claim, call_script("close_diagnosis", claim.job.id, claim.token, found, failure)
+            claim,
+            call_script("close_diagnosis", claim.job.id, claim.token, found, failure, verdict),
         )
 
     def _write(self, claim: DiagnosisClaim, call: Call) -> None:

@@ -42,6 +42,10 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/comparison"),
         ("GET", "/v1/comparison/plot"),
         ("GET", "/v1/usage"),
+        ("GET", "/v1/webhooks/deliveries"),
+        ("GET", "/v1/webhooks/deliveries/{delivery_id}"),
+        ("POST", "/v1/webhooks/deliveries/{delivery_id}/redeliver"),
+        ("POST", "/v1/webhooks/test"),
         ("GET", "/v1/jobs/{job_id}"),
         ("DELETE", "/v1/jobs/{job_id}"),
         ("PATCH", "/v1/jobs/{job_id}"),
@@ -104,7 +108,7 @@ def test_all_references_lead_somewhere_and_all_schemas_are_schemas(document: Jso
         assert "HTTPValidationError" not in name
 
 
-NO_BODY = ("cancel", "pause", "resume", "apply", "checkpoints")
+NO_BODY = ("cancel", "pause", "resume", "apply", "checkpoints", "redeliver")
 
 
 def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> None:
@@ -127,6 +131,7 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
                 continue
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             special = {"continue": "Continuation", "diagnosis": "DiagnosisRequest"}
+            special["test"] = "WebhookTrial"
             usual = "StudySpec" if path.startswith("/v1/studies") else "JobSpec"
             model = special.get(path.rpartition("/")[2], usual)
             models = [model]

@@ -13,7 +13,9 @@ from core.ids import new_id
 from tests.api.actors import Json, rosenbrock
 from tests.api.study_actors import sweep
 
-NOUNS: Final = ("job", "study", "data")
+NOUNS: Final = ("job", "study", "data", "msg")
+PARAMETERS: Final = {**{f"{noun}_id": noun for noun in NOUNS[:3]}, "delivery_id": "msg"}
+"""Parameters of paths that name something, and what."""
 _ID: Final = re.compile(r"\^(job|study|data|pred)_")
 ENDLESS: Final = frozenset({"stream_events"})
 """Operations whose replies go on without an end; they have a test of their own."""
@@ -26,6 +28,7 @@ class Ids:
     job: str
     study: str
     data: str
+    msg: str
 
     @classmethod
     def unknown(cls) -> "Ids":
@@ -80,11 +83,12 @@ def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 
 def calls_by_path(document: Json, ids: Ids) -> Iterator[Call]:
-    """Each call whose path names a job, a study or a data set."""
+    """Each call whose path names a job, a study, a data set or a delivery."""
     for method, path, operation in operations(document):
-        if not any(f"{{{noun}_id}}" in path for noun in NOUNS):
+        if not any(f"{{{name}}}" in path for name in PARAMETERS):
             continue
-        named = path.format(**{f"{noun}_id": getattr(ids, noun) for noun in NOUNS}, **VALUES)
+        known = {name: getattr(ids, noun) for name, noun in PARAMETERS.items()}
+        named = path.format(**known, **VALUES)
         name = operation["operationId"]
         if "requestBody" in operation:
             assert name in BODIES, f"{name} has a body that nobody wrote here"
@@ -190,6 +194,8 @@ def calls_by_reference(document: Json, ids: Ids) -> dict[str, list[Call]]:
             get("/v1/comparison/plot", ("job", "<own job>"), ("baseline", ids.job))
         ],
         "stream_events?job": [get("/v1/events", ("job", ids.job))],
+        "list_webhook_deliveries?job": [get("/v1/webhooks/deliveries", ("job", ids.job))],
+        "list_webhook_deliveries?study": [get("/v1/webhooks/deliveries", ("study", ids.study))],
     }
 
 

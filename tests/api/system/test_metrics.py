@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 from api.http.log import BUCKETS_S, RequestCounts
 from core.jobs import STATUSES
 from core.settings import Settings
-from core.store.connection.client import SyncClient
 from core.store.protocols.types import WorkerInfo
 from core.store.redis.webhooks import RedisSecrets
 from tests.api.actors import Api, make_app, problem_of, rosenbrock
@@ -240,9 +239,9 @@ def everything(api: Api) -> str:
     api.worker.store.update(api.worker.claim(), {"device": "cuda:0"}, samples=use)
     api.http.get("/nowhere")
     trial = api.worker.store.webhooks
-    link = SyncClient(api.settings.redis_url, api.settings.namespace, "test")
-    RedisSecrets(link).add("whsec_AAAA")
-    link.disconnect()
+    secrets = RedisSecrets(api.settings.redis_url, api.settings.namespace)
+    secrets.add()
+    secrets.disconnect()
     api.http.post("/v1/webhooks/test", json={"url": "https://example.org/x"})
     for each in trial.claim(1, 60.0, 60.0)[1]:
         trial.settle(each, replace(each.delivery, status="failed"), None)

@@ -9,7 +9,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.settings import Settings
-from core.store.connection.client import SyncClient
 from core.store.redis import RedisStore
 from core.store.redis.webhooks import RedisSecrets
 from core.webhooks.delivery import Try
@@ -36,10 +35,14 @@ STUDY_HOOK = {"url": URL, "events": ["study.started", "study.cancelled"], "forma
 @pytest.fixture
 def signed(api: Api) -> Api:
     """An application whose operator has made a secret."""
-    link = SyncClient(api.settings.redis_url, api.settings.namespace, "test")
-    RedisSecrets(link).add("whsec_AAAA")
-    link.disconnect()
+    add_secret(api.settings)
     return api
+
+
+def add_secret(settings: Settings) -> None:
+    secrets = RedisSecrets(settings.redis_url, settings.namespace)
+    secrets.add()
+    secrets.disconnect()
 
 
 def post(api: Api, path: str, body: Json) -> Json:
@@ -240,7 +243,6 @@ def test_a_delivery_is_read_waited_for_and_sent_again(signed: Api) -> None:
         ({"url": ORIGIN}, ["url"]),
         (f"https://hooks.example/{TOKEN}", [""]),
         ([TOKEN], [""]),
-        (None, [""]),
     ],
 )
 def test_a_mistaken_trial_is_refused_in_words(signed: Api, body: Any, params: list[str]) -> None:
@@ -275,8 +277,6 @@ def test_what_the_operator_lists_is_taken(settings: Settings) -> None:
         api = Api(http, worker, CountingDispatcher(), settings)
         hook = {**HOOK, "url": f"http://127.0.0.1:9/{TOKEN}"}
         assert api.http.post("/v1/jobs", json=rosenbrock(webhook=hook)).status_code == 422
-        link = SyncClient(settings.redis_url, settings.namespace, "test")
-        RedisSecrets(link).add("whsec_AAAA")
-        link.disconnect()
+        add_secret(settings)
         post(api, "/v1/jobs", rosenbrock(webhook=hook))
     store.disconnect()

@@ -188,10 +188,10 @@ def test_a_webhook_that_is_no_object_is_not_quoted(webhook: Any) -> None:
 
 def test_events_are_of_the_own_noun_and_named_once() -> None:
     url = "https://example.org/x"
-    for of_study in STUDY_EVENTS:
-        assert refused(parse_job, posted(url=url, events=[of_study]), Limits())
-    for of_job in JOB_EVENTS:
-        study = {**STUDY, "webhook": {"url": url, "events": [of_job]}}
+    for event in STUDY_EVENTS:
+        assert refused(parse_job, posted(url=url, events=[event]), Limits())
+    for other in JOB_EVENTS:
+        study = {**STUDY, "webhook": {"url": url, "events": [other]}}
         assert refused(parse_study, json.dumps(study).encode(), Limits())
     twice = posted(url=url, events=["job.failed", "job.failed"])
     assert refused(parse_job, twice, Limits()) == [("webhook.events", "repeated")]

@@ -11,7 +11,6 @@ import redis
 from core.errors import NotFoundError
 from core.jobs import Status
 from core.specs.webhooks.fields import JOB_EVENTS, STUDY_EVENTS
-from core.store.connection.client import SyncClient
 from core.store.protocols.types import Claim, NewJob
 from core.store.protocols.webhooks import ClaimedDelivery
 from core.store.redis import AsyncRedisStore, RedisStore
@@ -40,7 +39,7 @@ def hooked(new_job: NewJobs, *events: str, **spec: Any) -> NewJob:
 
 async def told(api: AsyncRedisStore, of: str | None = None) -> list[str]:
     """The events of which there are messages, the oldest first."""
-    page = await api.webhooks.list([], [of] if of else [], 100, None)
+    page = await api.webhooks.list([], {"of": of} if of else {}, 100, None)
     return [each.type for each in reversed(page.deliveries)]
 
 
@@ -88,7 +87,7 @@ async def test_each_event_of_a_job_makes_one_message(
     ]  # fmt: skip
     first, second = (
         each.data
-        for each in reversed((await api.webhooks.list([], [job.id], 100, None)).deliveries)
+        for each in reversed((await api.webhooks.list([], {"of": job.id}, 100, None)).deliveries)
         if each.type == "job.verdict_changed"
     )
     assert (first["previous_verdict"], first["verdict"]) == (None, "healthy")
@@ -315,7 +314,7 @@ async def test_a_receiver_that_is_gone_gets_no_more_of_this_job(
     (first,) = due(worker, 1)
     worker.webhooks.settle(first, tried(first, "gone", "410"), None)
     close(worker, claim, "succeeded", outcome="converged")
-    found = (await api.webhooks.list([], [job.id], 10, None)).deliveries
+    found = (await api.webhooks.list([], {"of": job.id}, 10, None)).deliveries
     assert [(each.type, each.status) for each in found] == [
         ("job.verdict_changed", "gone"), ("job.started", "gone"),
     ]  # fmt: skip
@@ -332,16 +331,16 @@ async def test_the_log_is_listed_by_status_and_subject_in_pages(
     made = [(await api.webhooks.send_trial(URL, "standard", None)).id for _ in range(3)]
     for claim in due(worker, 2):
         worker.webhooks.settle(claim, tried(claim), None)
-    everything = (await api.webhooks.list([], [], 10, None)).deliveries
+    everything = (await api.webhooks.list([], {}, 10, None)).deliveries
     assert [each.id for each in everything[:3]] == made[::-1]
     assert [each.id for each in everything] == sorted((e.id for e in everything), reverse=True)
-    waiting = await api.webhooks.list(["waiting"], [], 10, None)
+    waiting = await api.webhooks.list(["waiting"], {}, 10, None)
     assert [each.id for each in waiting.deliveries] == made[:0:-1]
-    assert (await api.webhooks.list(["delivered"], [job.id], 10, None)).deliveries[0].subject
-    assert (await api.webhooks.list(["failed", "gone"], [], 10, None)).deliveries == ()
-    page = await api.webhooks.list([], [], 2, None)
+    assert (await api.webhooks.list(["delivered"], {"of": job.id}, 10, None)).deliveries[0].subject
+    assert (await api.webhooks.list(["failed", "gone"], {}, 10, None)).deliveries == ()
+    page = await api.webhooks.list([], {}, 2, None)
     assert page.has_more
-    rest = await api.webhooks.list([], [], 2, page.deliveries[-1].id)
+    rest = await api.webhooks.list([], {}, 2, page.deliveries[-1].id)
     assert [*page.deliveries, *rest.deliveries] == list(everything)
     assert not rest.has_more
 
@@ -356,7 +355,7 @@ async def test_what_has_ended_goes_after_its_time_and_what_waits_stays(
     raw.zadd(f"{namespace}:msgs:sent", {claim.delivery.id: 1})
     stays = await api.webhooks.send_trial(URL, "standard", None)
     due(worker)
-    assert [each.id for each in (await api.webhooks.list([], [], 10, None)).deliveries] == [
+    assert [each.id for each in (await api.webhooks.list([], {}, 10, None)).deliveries] == [
         stays.id
     ]
     left = {key.decode() for key in raw.scan_iter(f"{namespace}:*msg*")}
@@ -377,21 +376,35 @@ async def test_a_job_may_be_deleted_before_its_message_is_sent(
 async def test_secrets_are_listed_without_what_they_are(
     api: AsyncRedisStore, worker: RedisStore, redis_url: str, namespace: str
 ) -> None:
-    link = SyncClient(redis_url, namespace, "test")
-    secrets = RedisSecrets(link)
+    secrets = RedisSecrets(redis_url, namespace)
     assert not await api.webhooks.has_secret()
     assert secrets.list() == []
-    first, second = secrets.add("whsec_a"), secrets.add("whsec_b")
+    (first, one), (second, other) = secrets.add(), secrets.add()
     assert await api.webhooks.has_secret()
     assert secrets.list() == [first, second]
     assert "whsec" not in str(secrets.list())
     await api.webhooks.send_trial(URL, "standard", None)
-    assert sorted(worker.webhooks.claim(1, 60.0, AGE_S)[0]) == ["whsec_a", "whsec_b"]
+    assert sorted(worker.webhooks.claim(1, 60.0, AGE_S)[0]) == sorted([one, other])
     assert secrets.revoke(first.id)
     assert not secrets.revoke(first.id)
     assert secrets.revoke(second.id)
     assert not await api.webhooks.has_secret()
-    link.disconnect()
+    secrets.disconnect()
+
+
+async def test_a_message_is_of_the_owner_of_its_job(
+    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str, new_job: NewJobs
+) -> None:
+    job = (await api.create(hooked(new_job, "job.started"), None)).job
+    raw.hset(f"{namespace}:job:{job.id}", "owner", "ann")
+    claim_job(worker)
+    await api.webhooks.send_trial(URL, "standard", "bob")
+    for owner, event in (("ann", "job.started"), ("bob", "webhook.test")):
+        (found,) = (await api.webhooks.list([], {"owner": owner}, 10, None)).deliveries
+        assert (found.type, found.owner) == (event, owner)
+    assert (await api.webhooks.list([], {"owner": "eve"}, 10, None)).deliveries == ()
+    of = {"of": job.id, "owner": "bob"}
+    assert (await api.webhooks.list([], of, 10, None)).deliveries == ()
 
 
 async def test_what_waits_is_told_to_whoever_watches(
@@ -410,3 +423,14 @@ async def test_what_waits_is_told_to_whoever_watches(
     found = await api.totals()
     assert found.waiting_messages == 0
     assert found.counts["webhook failed"] == found.counts["webhook_try failed"] == 2
+
+
+async def test_a_long_diagnosis_is_compressed_and_its_verdict_is_told(
+    api: AsyncRedisStore, worker: RedisStore, new_job: NewJobs
+) -> None:
+    await api.create(hooked(new_job, "job.verdict_changed"), None)
+    long = {"findings": ["x" * 10_000], "confidence": 1.0}
+    claim = claim_job(worker)
+    worker.update(claim, {"diagnosis": {"verdict": "healthy", **long}})
+    close(worker, claim, "succeeded", outcome="stalled", diagnosis={"verdict": "plateau", **long})
+    assert [each.delivery.data["verdict"] for each in due(worker)] == ["healthy", "plateau"]
