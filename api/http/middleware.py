@@ -118,7 +118,9 @@ class Gate(Protocol):
     @property
     def is_due(self) -> bool: ...
     async def look(self, path: str, /) -> None: ...
-    async def admit(self, scope: Scope, headers: Mapping[bytes, bytes], /) -> None: ...
+    async def admit(
+        self, scope: Scope, headers: Mapping[bytes, bytes], reply: list[tuple[bytes, bytes]], /
+    ) -> None: ...
 
 
 class Middleware:
@@ -169,7 +171,7 @@ class Middleware:
         exchange = _Exchange(scope, receive, send, request_id, limit)
         began = time.perf_counter()
         try:
-            await self._enter(scope, headers, limit)
+            await self._enter(scope, headers, exchange, limit)
             app = self._readable_app if self._may_read(headers) else self._app
             await app(scope, exchange.receive, exchange.send)
         except ThalwegError as error:
@@ -222,7 +224,9 @@ class Middleware:
             return self._max_upload_bytes
         return self._max_body_bytes
 
-    async def _enter(self, scope: Scope, headers: dict[bytes, bytes], limit: int) -> None:
+    async def _enter(
+        self, scope: Scope, headers: dict[bytes, bytes], exchange: "_Exchange", limit: int
+    ) -> None:
         """Let a request in, or raise the error that it is answered with. A key is what a page of
         another site has not: with one, `Host` and `Origin` tell nothing that matters."""
         gate = self._gate
@@ -231,7 +235,7 @@ class Middleware:
         is_guarded = gate is not None and gate.needed
         self._admit(scope, headers, limit, is_guarded)
         if gate is not None and is_guarded and not self._is_preflight(scope, headers):
-            await gate.admit(scope, headers)
+            await gate.admit(scope, headers, exchange.extra)
 
     def _is_preflight(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
         """Tell whether a browser asks, without the key, if a page may call."""
@@ -323,7 +327,7 @@ class _Exchange:
     ) -> None:
         self._receive = receive
         self._send = send
-        self._extra = [(b"x-request-id", request_id), _NOSNIFF]
+        self.extra = [(b"x-request-id", request_id), _NOSNIFF]
         self._head = scope["method"] == "HEAD"
         self._left = limit
         self._limit = limit
@@ -340,7 +344,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._extra]
+            message["headers"] = [*message.get("headers", ()), *self.extra]
         elif self._head and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)

@@ -13,6 +13,7 @@ from starlette.types import Scope as Asgi
 
 from api.http.log import note
 from api.http.middleware import PROBES, is_loopback, own_path
+from api.keys.rates import Headers, Rates
 from core.artifacts.base import ArtifactStore
 from core.errors import (
     ArtifactError,
@@ -90,6 +91,7 @@ class Gate:
         self._finding: dict[str, asyncio.Future[KeyRecord | None]] = {}
         self._noting: set[asyncio.Future[None]] = set()
         self._used: dict[str, float] = {}
+        self._rates = Rates(clock)
         self._watched: dict[str, set[Callable[[], None]]] = {}
         self._watching: asyncio.Task[None] | None = None
 
@@ -127,14 +129,15 @@ class Gate:
                 logging.WARNING, "that there are keys is noted in the store only", error=str(error)
             )
 
-    async def admit(self, scope: Asgi, headers: Mapping[bytes, bytes]) -> None:
+    async def admit(self, scope: Asgi, headers: Mapping[bytes, bytes], reply: Headers) -> None:
         """Let a request in, or raise the error that it is answered with. Who makes it stands in its
-        scope then.
+        scope then; `reply` gets headers of the reply, whatever it is.
 
         Raises:
             NotAuthenticatedError: it has no key that is taken.
             MissingScopeError: its key may not do this.
             NoKeysError: no key there is would be taken, and others can reach the address.
+            LimitReachedError: requests with its key come too fast.
         """
         path = own_path(scope)
         if path in PROBES:
@@ -147,6 +150,7 @@ class Gate:
             await self._refuse_without_keys()
             raise NotAuthenticatedError(f"This call needs a key: {_WAY_OUT}.", was_given=False)
         caller = await self._caller(given)
+        self._rates.take(caller.key, reply)
         wanted = _scope_wanted(scope["method"], path)
         if not caller.key.allows(wanted):
             raise MissingScopeError(

@@ -10,7 +10,7 @@ from core.datasets import DatasetRecord
 from core.errors import StoreUnavailableError
 from core.jobs import JobRecord
 from core.store.calls.job_codec import queues_served
-from core.store.protocols.types import WorkerInfo
+from core.store.protocols.types import QueuePlace, WorkerInfo
 from core.studies import StudyRecord
 
 Work = JobRecord | StudyRecord | DatasetRecord
@@ -32,13 +32,18 @@ async def places(services: Services, page: Iterable[Work]) -> dict[str, Place]:
     if not waiting:
         return {}
     queued = [work.id for work in waiting if work.status == "queued"]
-    positions, workers = await asyncio.gather(
-        services.store.queue_positions(queued), services.store.workers()
+    found, workers = await asyncio.gather(
+        services.store.queue_places(queued), services.store.workers()
     )
-    position_of = dict(zip(queued, positions, strict=True))
-    return {
-        work.id: Place(position_of.get(work.id), _waiting_for(work, workers)) for work in waiting
-    }
+    place_of = dict(zip(queued, found, strict=True))
+    return {work.id: _place(work, place_of.get(work.id), workers) for work in waiting}
+
+
+def _place(work: Work, found: QueuePlace | None, workers: Sequence[WorkerInfo]) -> Place:
+    why = _waiting_for(work, workers)
+    if found is None:
+        return Place(None, why)
+    return Place(found.position, "limit" if found.is_limited and why == "queue" else why)
 
 
 async def place(services: Services, work: Work) -> Place:
@@ -47,20 +52,20 @@ async def place(services: Services, work: Work) -> Place:
 
 
 async def first_place(
-    services: Services, work: Work, position: int | None, num_workers: int
+    services: Services, work: Work, found: QueuePlace | None, num_workers: int
 ) -> Place:
-    """Return the place of what has just been queued, of which the store said the position and the
-    number of workers already: they are looked at only for what not every worker can run."""
-    if work.status != "queued":
+    """Return the place of what has just been queued, of which the store said the place in the queue
+    and the number of workers already: they are looked at only for what not every worker can run."""
+    if work.status != "queued" or found is None:
         return NOWHERE
     if not num_workers:
-        return Place(position, "no_worker")
+        return Place(found.position, "no_worker")
     if not _device(work).startswith("cuda"):
-        return Place(position, "queue")
+        return Place(found.position, "limit" if found.is_limited else "queue")
     try:
-        return Place(position, _waiting_for(work, await services.store.workers()))
+        return _place(work, found, await services.store.workers())
     except StoreUnavailableError:  # it is queued all the same
-        return Place(position)
+        return Place(found.position)
 
 
 def _waits(work: Work) -> bool:

@@ -23,7 +23,7 @@ from core.errors import ChangedError, FieldError, InvalidInputError, NotFoundErr
 from core.ids import is_id
 from core.jobs import TERMINAL, JobRecord
 from core.store.protocols.api import ListedRecords, Records
-from core.store.protocols.types import JobFilter, NewWork
+from core.store.protocols.types import JobFilter, NewWork, QueuePlace
 from core.studies import StudyRecord
 
 New = TypeVar("New", bound=NewWork)
@@ -41,7 +41,7 @@ class Made(Protocol[Record_co]):
     @property
     def replayed(self) -> bool: ...
     @property
-    def queue_position(self) -> int | None: ...
+    def place(self) -> QueuePlace | None: ...
     @property
     def num_workers(self) -> int: ...
 
@@ -111,7 +111,7 @@ async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> 
         headers["Idempotent-Replayed"] = "true"
     else:
         services.dispatcher.announce()
-    where = await first_place(services, record, made.queue_position, made.num_workers)
+    where = await first_place(services, record, made.place, made.num_workers)
     return Json(to_json(await noun.show(services, record, where)), 202, headers)
 
 

@@ -40,6 +40,7 @@ from core.store.protocols.types import (
     JobPage,
     NewJob,
     NewStudy,
+    QueuePlace,
     Runs,
     Stamp,
     StoreMemory,
@@ -287,8 +288,8 @@ class OwnedStore(_Records[NewJob, JobRecord, Created, JobPage]):
     async def open(self) -> None:
         await self._store.open()
 
-    async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
-        return await self._store.queue_positions(ids)
+    async def queue_places(self, ids: Sequence[str]) -> Sequence[QueuePlace | None]:
+        return await self._store.queue_places(ids)
 
     async def request_checkpoint(self, job_id: str) -> JobRecord:
         await self.check(job_id)

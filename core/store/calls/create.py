@@ -3,20 +3,20 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from core.errors import ConflictError, DataGoneError
+from core.errors import ConflictError, DataGoneError, LimitReachedError
 from core.store.connection.client import Call, call_script
-from core.store.protocols.types import Idempotency, QueueFullError
+from core.store.protocols.types import Idempotency, QueueFullError, QueuePlace
 
 
 @dataclass(frozen=True)
 class Creation:
     """The script's answer. `earlier`: the hash (as `fields_of` takes it) of what the same key had
-    made before; None: it is new. `position`: in the queue, -1 for none. `num_workers`: alive."""
+    made before; None: it is new. `place`: in the queue. `num_workers`: alive."""
 
     earlier: Any
-    position: int
+    place: QueuePlace | None
     num_workers: int
 
 
@@ -27,9 +27,11 @@ def create_call(
     most: int,
     idempotency: Idempotency | None,
     datasets: Sequence[str] = (),
+    key_id: str | None = None,
 ) -> Call:
     """Write the hash `fields` of the job or study `name`, unless `most` are queued already.
-    `datasets`: ids of those that it uses, which stay until it has ended."""
+    `datasets`: ids of those that it uses, which stay until it has ended; `key_id`: the key whose
+    limits hold for it."""
     words = [word for pair in fields.items() for word in pair]
     marks = [f"{label}={value}" for label, value in labels.items()]
     # The key is kept as a digest: the client's may be long, and hold any character.
@@ -37,7 +39,7 @@ def create_call(
     fingerprint, ttl_s = (idempotency.fingerprint, idempotency.ttl_s) if idempotency else ("", 0)
     return call_script(
         "create", name, most, memory, fingerprint, ttl_s, " ".join(datasets),
-        len(marks), *marks, *words,
+        key_id or "", len(marks), *marks, *words,
     )  # fmt: skip
 
 
@@ -45,19 +47,45 @@ def read_creation(answer: Any, noun: str, most: int) -> Creation:
     """Read the answer to `create_call`; raises as `ApiStore.create`. `noun`: `job` or `study`."""
     match answer:
         case [b"created", position, num_workers]:
-            return Creation(None, position, num_workers)
+            return Creation(None, queue_place(position), num_workers)
         case [b"replayed", position, num_workers, record]:
-            return Creation(record, position, num_workers)
+            return Creation(record, queue_place(position), num_workers)
         case [b"reused"]:
             raise key_reused()
         case [b"deleted", name]:
             raise made_deleted(noun, noun, name.decode())
         case [b"no_data", name]:
             raise DataGoneError(name.decode())
+        case [b"limit", *words]:
+            raise limit_reached(words)
         case [b"full"]:
             raise QueueFullError(f"{most} of them are queued already: try again later.", 30.0)
         case _:
             raise AssertionError(answer)
+
+
+_LIMITS: Final = {
+    "queued": "{found:g} jobs and studies of it wait, of the {limit:g} that may: wait until some"
+    " begin, or cancel some",
+    "stored_bytes": "it keeps {found:,.0f} bytes of the {limit:,.0f} that it may: delete jobs,"
+    " studies or data sets",
+    "device_s_per_day": "its work has held devices for {found:,.0f} s of the {limit:,.0f} s of this"
+    " day (UTC): try again tomorrow",
+}
+
+
+def limit_reached(words: Sequence[bytes]) -> LimitReachedError:
+    """Return the refusal by a key's limit: its name, itself, what there is, seconds to wait."""
+    name, limit, found, wait_s = (word.decode() for word in words)
+    said = _LIMITS[name].format(found=float(found), limit=float(limit))
+    return LimitReachedError(f"The key has come to its limit {name}: {said}.", float(wait_s))
+
+
+def queue_place(found: int) -> QueuePlace | None:
+    """Read a place in the queue as the scripts give it."""
+    if found == -1:
+        return None
+    return QueuePlace(found) if found >= 0 else QueuePlace(-2 - found, is_limited=True)
 
 
 def key_reused() -> ConflictError:

@@ -11,7 +11,7 @@ from core.ids import DATA_PREFIX
 from core.jobs import Stored
 from core.specs.base import Json
 from core.store.calls.codec import Fields, columns_of, dumps, encode, fields_of, stored_fields
-from core.store.calls.create import key_reused, made_deleted
+from core.store.calls.create import key_reused, limit_reached, made_deleted
 from core.store.calls.nouns import Noun
 from core.store.connection.client import Call, call_script
 from core.store.protocols.types import DatasetPage, Idempotency
@@ -74,7 +74,8 @@ def create_call(
     words = [word for pair in hashed.items() for word in pair]
     return call_script(
         "create_dataset", record.id, memory, fingerprint, ttl_s, record.status, lease_ms,
-        file or "", digest_of(record), len(marks), *marks, *words,
+        file or "", digest_of(record), record.key_id or "", record.size_bytes,
+        len(marks), *marks, *words,
     )  # fmt: skip
 
 
@@ -88,6 +89,8 @@ def read_creation(answer: Any, record: DatasetRecord) -> tuple[DatasetRecord, bo
             return decode_dataset(fields_of(found)), True
         case [b"reused"]:
             raise key_reused()
+        case [b"limit", *words]:
+            raise limit_reached(words)
         case [b"deleted", name]:
             raise made_deleted("data set", "dataset", name.decode())
         case _:

@@ -18,6 +18,7 @@ from core.store.protocols.types import (
     JobPage,
     NewJob,
     NewStudy,
+    QueuePlace,
     StudyPage,
 )
 from core.studies import StudyRecord
@@ -43,7 +44,7 @@ class Noun(Generic[New, Record, Made, Page]):
     encode_new: Callable[[New], dict[str, bytes | str]]
     new_record: Callable[[New], Record]
     decode: Callable[[Fields], Record]
-    made: Callable[[Record, bool, int | None, int], Made]
+    made: Callable[[Record, bool, QueuePlace | None, int], Made]
     page: Callable[[tuple[Record, ...], bool], Page]
     title: str = ""
 

@@ -1,6 +1,6 @@
 -- ARGV: id, idempotency key or '', fingerprint, seconds to remember it, status, ms of the check's
--- lease, content or '', its digest, number of labels, label=value ..., field, value ...
--- -> 'created', content | 'replayed', record | 'reused' | 'deleted', id
+-- lease, content or '', its digest, key that makes it or '', bytes of the file, number of labels, label=value ..., field, value ...
+-- -> 'created', content | 'replayed', record | 'reused' | 'deleted', id | 'limit', ... (see `create`)
 -- The content is the one given, or the one with the same digest that is there already.
 local id, fingerprint, status = ARGV[1], ARGV[3], ARGV[5]
 local memory = NS .. 'idempotency:' .. kind_of(id) .. ARGV[2]
@@ -13,12 +13,15 @@ if ARGV[2] ~= '' then
     return {'replayed', record}
   end
 end
-local num_labels = tonumber(ARGV[9])
-for i = 10, 9 + num_labels do redis.call('ZADD', label_key(id, ARGV[i]), 0, id) end
-set(id, 'status', status, 'version', 1, unpack(ARGV, 10 + num_labels))
+local limit = ARGV[9] ~= '' and limit_reached(ARGV[9], tonumber(ARGV[10]))
+if limit then return limit end
+local num_labels = tonumber(ARGV[11])
+for i = 12, 11 + num_labels do redis.call('ZADD', label_key(id, ARGV[i]), 0, id) end
+set(id, 'status', status, 'version', 1, unpack(ARGV, 12 + num_labels))
 redis.call('ZADD', status_key(status, id), 0, id)
 redis.call('ZADD', index_key(id), 0, id)
 enter_owner(id)
+add_stored(id, tonumber(ARGV[10]))
 local file = ''
 if status == 'checking' then
   redis.call('ZADD', CHECKS, now_ms() + ARGV[6], id)

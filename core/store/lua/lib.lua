@@ -53,6 +53,14 @@ local function newer_format()
   return found and (tonumber(found) or 0) > FORMAT and found
 end
 
+-- Work of a key stands in its queue, and once more among the work of its key there. A set for each
+-- priority has the keys of which some waits in a queue.
+local function key_queue(queue, key) return queue_key(queue) .. '/' .. key end
+local function waiting_keys(queue, priority) return queue_key(queue) .. '/keys:' .. priority end
+-- Places of one priority, from the lower end on; and up to the upper one.
+local function from_priority(priority) return '[' .. priority .. ':' end
+local function to_priority(priority) return '(' .. priority .. ';' end
+
 -- Counts of what has happened since the store was made, which no record may tell any more. They are
 -- for whoever watches the service: nothing is decided by them.
 local TOTALS = NS .. 'totals'
@@ -250,6 +258,29 @@ local function takes_work(kind)
   return known
 end
 
+-- Put a job or task into its queue at a place; and take it out.
+local function enqueue(id, queue, place)
+  redis.call('ZADD', queue_key(queue), 0, place)
+  local key = field(id, 'key_id')
+  if key then
+    redis.call('ZADD', key_queue(queue, key), 0, place)
+    redis.call('SADD', waiting_keys(queue, string.sub(place, 1, 1)), key)
+  end
+end
+local function leave_key_queue(queue, key, place)
+  local priority = string.sub(place, 1, 1)
+  redis.call('ZREM', key_queue(queue, key), place)
+  if redis.call('ZLEXCOUNT', key_queue(queue, key), from_priority(priority),
+      to_priority(priority)) == 0 then
+    redis.call('SREM', waiting_keys(queue, priority), key)
+  end
+end
+local function dequeue(id, queue, place)
+  redis.call('ZREM', queue_key(queue), place)
+  local key = field(id, 'key_id')
+  if key then leave_key_queue(queue, key, place) end
+end
+
 -- Keep a word for idle workers to wait for while the queue has jobs: for those of its own kind, or,
 -- while there is none, for all. One is enough: who takes a job leaves another word while there are
 -- more.
@@ -326,6 +357,41 @@ local function set_apart_or_not(id, ended_ms)
   end
 end
 
+-- Jobs and studies of a key that wait: as many as its limit counts.
+local function waiting_key(key) return NS .. 'waiting:' .. key end
+local function count_waiting(id, is_waiting)
+  local key = field(id, 'key_id')
+  if key then redis.call(is_waiting and 'SADD' or 'SREM', waiting_key(key), id) end
+end
+
+-- Bytes that keys have stored, by key.
+local STORED = NS .. 'stored'
+local function add_stored(id, bytes)
+  local key = bytes ~= 0 and field(id, 'key_id')
+  if key then redis.call('HINCRBY', STORED, key, string.format('%.0f', bytes)) end
+end
+
+-- Milliseconds for which attempts held a device, of those that have ended: of each owner by slots of
+-- five minutes, for as long as the last hour needs them; of each key by the day of UTC.
+local SLOT_MS, HOUR_MS, DAY_MS = 300000, 3600000, 86400000
+local function share_key(slot) return NS .. 'share:' .. string.format('%.0f', slot) end
+local function spent_key(day) return NS .. 'spent:' .. string.format('%.0f', day) end
+local function add_times(name_of, length_ms, whose, from, to)
+  for slot = math.floor(from / length_ms), math.floor(to / length_ms) do
+    local within = math.min(to, (slot + 1) * length_ms) - math.max(from, slot * length_ms)
+    local name = name_of(slot)
+    redis.call('HINCRBY', name, whose, string.format('%.0f', math.max(1, within)))
+    redis.call('PEXPIRE', name, length_ms + DAY_MS)
+  end
+end
+local function note_time(id, began)
+  if redis.call('EXISTS', KEYS_MADE) == 0 then return end
+  local now, found = now_ms(), redis.call('HMGET', job_key(id), 'owner', 'key_id')
+  began = math.min(began, now)
+  add_times(share_key, SLOT_MS, found[1] or '', math.max(began, now - HOUR_MS), now)
+  if found[2] then add_times(spent_key, DAY_MS, found[2], math.max(began, now - DAY_MS), now) end
+end
+
 -- The one place where a status changes. False, and nothing done, when the table has no such move.
 local function move(id, to)
   local from = field(id, 'status')
@@ -336,9 +402,15 @@ local function move(id, to)
   if not (is_task(id) and TERMINAL[to]) then redis.call('ZADD', status_key(to, id), 0, id) end
   if not is_study(id) and (from == 'queued' or to == 'queued') then
     local where = redis.call('HMGET', job_key(id), 'queue', 'place')
-    redis.call(to == 'queued' and 'ZADD' or 'ZREM', queue_key(where[1]),
-      unpack(to == 'queued' and {0, where[2]} or {where[2]}))
+    if to == 'queued' then
+      enqueue(id, where[1], where[2])
+    else
+      dequeue(id, where[1], where[2])
+    end
     call_workers(where[1])
+  end
+  if not is_task(id) and (from == 'queued' or to == 'queued') then
+    count_waiting(id, to == 'queued')
   end
   if to == 'queued' and not is_task(id) then tell(id, 'queued', field(id, 'queue')) end
   if to == 'paused' and not is_task(id) then
@@ -384,10 +456,12 @@ local function add_usage(whose, id, own, what, value)
   local sum = (tonumber(field(whose, 'usage:' .. what)) or 0) + more
   set(id, own, value)
   set(whose, 'usage:' .. what, string.format('%.17g', sum))
+  if what == 'stored_bytes' then add_stored(whose, more) end
 end
 
 local function end_attempt(id, ending, call)
   local began = field(id, 'began')
+  if began then note_time(id, tonumber(began)) end
   if began and field(id, 'kind') ~= 'plan' then
     local held_s = math.max(0, now_ms() - began) / 1000
     add_usage(study_of(id) or id, id, attempt_field(id, 'device_s'), 'device_s', held_s)
@@ -432,15 +506,17 @@ end
 -- that every task has.
 local function add_task(study, round, number, ...)
   local id = study .. '/' .. round .. '.' .. number
-  local found = redis.call('HMGET', job_key(study), 'queue', 'place', 'max_attempts')
+  local found = redis.call('HMGET', job_key(study), 'queue', 'place', 'max_attempts', 'owner', 'key_id')
   local status = pause_asked(study) and 'paused' or 'queued'
   set(id, 'id', id, 'status', status, 'round', round, 'number', number, 'queue', found[1],
     'place', found[2] .. ':' .. id, 'max_attempts', found[3], ...)
+  if found[4] then set(id, 'owner', found[4]) end
+  if found[5] then set(id, 'key_id', found[5]) end
   redis.call('SADD', open_key(study), id)
   redis.call('SADD', tasks_key(study), id)
   redis.call('ZADD', status_key(status, id), 0, id)
   if status == 'paused' then return end
-  redis.call('ZADD', queue_key(found[1]), 0, found[2] .. ':' .. id)
+  enqueue(id, found[1], found[2] .. ':' .. id)
   call_workers(found[1])
 end
 
@@ -569,6 +645,7 @@ local function discard(id)
   redis.call('ZREM', DIAGNOSIS_LEASES, id)
   redis.call('ZREM', status_key(field(id, 'status'), id), id)
   leave_owner(id)
+  add_stored(id, -(tonumber(field(id, 'usage:stored_bytes')) or 0))
   for name, value in pairs(cjson.decode(field(id, 'labels') or '{}')) do
     redis.call('ZREM', label_key(id, name .. '=' .. value), id)
   end
@@ -609,6 +686,101 @@ local function num_workers()
   return redis.call('ZCOUNT', NS .. 'workers:until', '(' .. now_ms(), '+inf')
 end
 
+-- What is at work now: of each key and each owner how many jobs and tasks, and for how many
+-- milliseconds of the last hour; of each key for how many of this day. Looked at once.
+local at_work
+local function look_at_work()
+  if at_work then return at_work end
+  at_work = {keys = {}, owners = {}, hour_ms = {}, day_ms = {}}
+  local now = now_ms()
+  local day_began = now - now % DAY_MS
+  local function add(of, name, value) at_work[of][name] = (at_work[of][name] or 0) + value end
+  for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
+    local found = redis.call('HMGET', job_key(id), 'owner', 'key_id', 'began')
+    local owner, began = found[1] or '', tonumber(found[3]) or now
+    add('owners', owner, 1)
+    add('hour_ms', owner, math.max(1, math.min(HOUR_MS, now - began)))
+    if found[2] then
+      add('keys', found[2], 1)
+      add('day_ms', found[2], math.max(0, now - math.max(began, day_began)))
+    end
+  end
+  return at_work
+end
+
+-- Milliseconds of the last hour for which work of an owner has held a device.
+local function share_of(owner)
+  local now, sum = now_ms(), look_at_work().hour_ms[owner] or 0
+  local newest = math.floor(now / SLOT_MS)
+  local oldest = newest - HOUR_MS / SLOT_MS
+  for slot = oldest, newest do
+    local ms = tonumber(redis.call('HGET', share_key(slot), owner) or 0)
+    sum = sum + (slot == oldest and ms * (1 - now % SLOT_MS / SLOT_MS) or ms)
+  end
+  return sum
+end
+
+-- Milliseconds of this day for which work of a key has held a device.
+local function spent_by(key)
+  local ended = redis.call('HGET', spent_key(math.floor(now_ms() / DAY_MS)), key)
+  return tonumber(ended or 0) + (look_at_work().day_ms[key] or 0)
+end
+
+-- Whether no more work of a key may begin now: as much as its limit allows is at work, or its day is
+-- used up.
+local function may_not_begin(key)
+  local limits = redis.call('HMGET', key_key(key), 'running', 'device_s_per_day')
+  local running, device_s = tonumber(limits[1]), tonumber(limits[2])
+  return running and (look_at_work().keys[key] or 0) >= running
+    or device_s and spent_by(key) >= 1000 * device_s or false
+end
+
+-- The limit by which a key may make nothing more now: its name, the limit, what there is, and the
+-- seconds after which another try makes sense; or nothing. `bytes`: to be stored by what is made.
+local function limit_reached(key, bytes)
+  local limits = redis.call('HMGET', key_key(key), 'queued', 'stored_bytes', 'device_s_per_day')
+  local queued, stored, device_s = tonumber(limits[1]), tonumber(limits[2]), tonumber(limits[3])
+  local function number(value) return string.format('%.17g', value) end
+  if queued and not bytes then
+    local waiting = redis.call('SCARD', waiting_key(key))
+    if waiting >= queued then return {'limit', 'queued', limits[1], number(waiting), '5'} end
+  end
+  if stored then
+    local kept = tonumber(redis.call('HGET', STORED, key) or 0)
+    if kept + (bytes or 1) > stored then
+      return {'limit', 'stored_bytes', limits[2], number(kept), '60'}
+    end
+  end
+  if device_s and not bytes then
+    local spent = spent_by(key)
+    if spent >= 1000 * device_s then
+      local left_s = math.ceil((DAY_MS - now_ms() % DAY_MS) / 1000)
+      return {'limit', 'device_s_per_day', limits[3], number(spent / 1000), tostring(left_s)}
+    end
+  end
+end
+
+-- How many of one key's queued work, and of other keys' that is likely to be taken before it, are
+-- ahead of a place: other owners have their turn as often as its own. Nothing where many keys wait.
+local MOST_KEYS_COUNTED = 50
+local function fair_position(key, place, queues)
+  local priority, own, ahead, others, num = string.sub(place, 1, 1), 0, 0, {}, 0
+  for _, queue in ipairs(queues) do
+    ahead = ahead + redis.call('ZLEXCOUNT', queue_key(queue), '-', '(' .. priority .. ':')
+    own = own + redis.call('ZLEXCOUNT', key_queue(queue, key), from_priority(priority), '(' .. place)
+    for _, other in ipairs(redis.call('SMEMBERS', waiting_keys(queue, priority))) do
+      if other ~= key then
+        if not others[other] then num = num + 1 end
+        if num > MOST_KEYS_COUNTED then return end
+        others[other] = (others[other] or 0) + redis.call('ZLEXCOUNT', key_queue(queue, other),
+          from_priority(priority), to_priority(priority))
+      end
+    end
+  end
+  for _, waiting in pairs(others) do ahead = ahead + math.min(waiting, own) end
+  return num > 0 and ahead + own or nil
+end
+
 -- How many queued jobs are ahead of this one in its own queue and in those that every worker
 -- serving it now serves too; -1 when it is not queued.
 local function position(id)
@@ -626,11 +798,26 @@ local function position(id)
     served = {auto = true, cuda = true, cpu = not cpu}
   end
   served[queue] = true
+  local key = field(id, 'key_id')
+  if key then
+    local queues = {}
+    for each, is_served in pairs(served) do if is_served then queues[#queues + 1] = each end end
+    local fair = fair_position(key, found[3], queues)
+    if fair then return fair end
+  end
   local ahead = 0
   for each, is_served in pairs(served) do
     if is_served then ahead = ahead + redis.call('ZLEXCOUNT', queue_key(each), '-', before) end
   end
   return ahead
+end
+
+-- The position as callers are told it: -2 less than its negative where what waits must not begin yet,
+-- by a limit of its key.
+local function told_position(id)
+  local found, key = position(id), field(id, 'key_id')
+  if found >= 0 and key and may_not_begin(key) then return -2 - found end
+  return found
 end
 
 -- Data sets. Those being checked have a lease, which the API that checks them renews; those that
@@ -710,6 +897,7 @@ local function drop_data(id)
     redis.call('ZREM', label_key(id, name .. '=' .. value), id)
   end
   leave_owner(id)
+  add_stored(id, -(tonumber(field(id, 'size_bytes')) or 0))
   redis.call('DEL', job_key(id), users_key(id))
   publish(id)
   local file = found[2]

@@ -14,8 +14,8 @@ local function reorder(name, place)
   local new = 9 - priority .. string.sub(place, 2)
   set(name, 'place', new)
   if not is_study(name) and field(name, 'status') == 'queued' then
-    redis.call('ZREM', queue_key(found[3]), place)
-    redis.call('ZADD', queue_key(found[3]), 0, new)
+    dequeue(name, found[3], place)
+    enqueue(name, found[3], new)
   end
 end
 if priority ~= '' then

@@ -33,6 +33,7 @@ from core.store.protocols.types import (
     LogPage,
     NewJob,
     NewStudy,
+    QueuePlace,
     Runs,
     Snapshot,
     Stamp,
@@ -256,7 +257,7 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
     """The API's side: jobs, and what is neither a job's nor a study's alone.
 
     The histories and the status of a study's run are read under its name (`core.studies.run_id`) as
-    those of a job under its id; `queue_positions` and `free` take a study's id too.
+    those of a job under its id; `queue_places` and `free` take a study's id too.
     """
 
     @property
@@ -281,9 +282,10 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
         """
         ...
 
-    async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
-        """Return the place of each in the queue: 0 is next; None when it is not queued. Counted are
-        the jobs ahead that every worker able to run this one could take first."""
+    async def queue_places(self, ids: Sequence[str]) -> Sequence[QueuePlace | None]:
+        """Return the place of each in the queue; None when it is not queued. Counted are the jobs
+        ahead that every worker able to run this one could take first; of other keys' about as many
+        as have their turn before it."""
         ...
 
     async def request_checkpoint(self, job_id: str) -> JobRecord:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from core.datasets import DatasetRecord, DatasetStatus
 from core.errors import StoreUnavailableError
@@ -78,14 +78,22 @@ class NewStudy(NewWork):
     warnings: tuple[Json, ...] = ()
 
 
+class QueuePlace(NamedTuple):
+    """The place of something that waits: 0 is next. `is_limited`: a limit of its key keeps it from
+    beginning now."""
+
+    position: int
+    is_limited: bool = False
+
+
 @dataclass(frozen=True)
 class Created:
     """A job that was created. `replayed`: the key was known with the same fingerprint, and this is
-    the earlier job. `num_workers`: alive at that moment."""
+    the earlier job. `num_workers`: alive at that moment; `place` None: it is not queued."""
 
     job: JobRecord
     replayed: bool
-    queue_position: int | None = None
+    place: QueuePlace | None = None
     num_workers: int = 0
 
     @property
@@ -99,7 +107,7 @@ class CreatedStudy:
 
     study: StudyRecord
     replayed: bool
-    queue_position: int | None = None
+    place: QueuePlace | None = None
     num_workers: int = 0
 
     @property

@@ -13,6 +13,7 @@ from core.errors import ConflictError, StoreUnavailableError
 from core.ids import utc_now
 from core.jobs import JobRecord
 from core.store.calls import jobs as job_calls
+from core.store.calls.create import queue_place
 from core.store.calls.job_codec import decode_worker
 from core.store.calls.nouns import JOBS
 from core.store.calls.opening import check_mode, check_opened, mode_call, open_call
@@ -34,13 +35,14 @@ from core.store.protocols.types import (
     Created,
     JobPage,
     NewJob,
+    QueuePlace,
     StoreMemory,
     Totals,
     WorkerInfo,
 )
 from core.store.redis.api_datasets import AsyncRedisDatasets
 from core.store.redis.api_events import AsyncRedisEvents
-from core.store.redis.api_records import AsyncRecords, Room, known_position
+from core.store.redis.api_records import AsyncRecords, Room
 from core.store.redis.api_studies import AsyncRedisStudies
 from core.store.redis.keys import AsyncRedisKeys
 from core.store.redis.webhooks import AsyncRedisWebhooks
@@ -86,11 +88,11 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
         check_mode(await self._link.call(mode_call()))
         check_opened(await self._link.call(open_call()))
 
-    async def queue_positions(self, ids: Sequence[str]) -> Sequence[int | None]:
+    async def queue_places(self, ids: Sequence[str]) -> Sequence[QueuePlace | None]:
         if not ids:
             return []
         return [
-            known_position(found) for found in await self._link.call(call_script("positions", *ids))
+            queue_place(found) for found in await self._link.call(call_script("positions", *ids))
         ]
 
     async def request_checkpoint(self, job_id: str) -> JobRecord:

@@ -58,7 +58,9 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
         noun, fields = self._noun, self._noun.encode_new(new)
         work = cast(NewWork, new)
         most = 0 if (low := self._room.is_low()) else self._room.max_queued
-        call = create_call(work.id, work.labels, fields, most, idempotency, work.datasets)
+        call = create_call(
+            work.id, work.labels, fields, most, idempotency, work.datasets, work.key_id
+        )
         try:
             created = read_creation(await self._link.grouped(call), noun.name, most)
         except QueueFullError:
@@ -67,8 +69,7 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
             raise
         earlier = created.earlier
         record = noun.new_record(new) if earlier is None else noun.decode(fields_of(earlier))
-        position = known_position(created.position)
-        return noun.made(record, earlier is not None, position, created.num_workers)
+        return noun.made(record, earlier is not None, created.place, created.num_workers)
 
     async def get(self, id_: str) -> Record:
         answer = await self._link.call(self._noun.read(self._link.key(), id_))
@@ -190,8 +191,3 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
 
     async def _calls(self, several: Sequence[Call]) -> Sequence[Any]:
         return await self._link.calls(several) if several else []
-
-
-def known_position(found: int) -> int | None:
-    """Read a place in the queue as the scripts give it."""
-    return None if found < 0 else found

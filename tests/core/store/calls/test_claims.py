@@ -12,6 +12,7 @@ from core.errors import StaleAttemptError
 from core.store.history.layout import Columns
 from core.store.protocols.types import Claim, NewJob, WorkerInfo
 from core.store.redis import AsyncRedisStore, RedisStore
+from tests.core.store.places import positions
 
 pytestmark = pytest.mark.anyio
 NewJobs = Callable[..., NewJob]
@@ -79,7 +80,7 @@ async def test_higher_priority_goes_first_and_among_equals_the_oldest(
         await api.create(job, None)
 
     expected = [jobs[i].id for i in (2, 4, 0, 3, 1)]
-    assert await api.queue_positions([job.id for job in jobs]) == [2, 4, 0, 3, 1]
+    assert await positions(api, [job.id for job in jobs]) == [2, 4, 0, 3, 1]
     assert [claim(worker).job.id for _ in jobs] == expected
 
 
@@ -92,7 +93,7 @@ async def test_a_job_that_is_queued_again_keeps_its_place(
     held = claim(worker)
     worker.hand_over(held)
 
-    assert await api.queue_positions([first.id]) == [0]
+    assert await positions(api, [first.id]) == [0]
     assert claim(worker).job.id == first.id
 
 
@@ -104,7 +105,7 @@ async def test_a_job_that_no_worker_can_run_blocks_no_other(
     await api.create(stuck, None)
     await api.create(free, None)
 
-    assert await api.queue_positions([free.id]) == [0]
+    assert await positions(api, [free.id]) == [0]
     assert claim(worker).job.id == free.id
     assert worker.claim_next("w", ["cpu", "cuda:0"], 60) is None
     assert worker.num_queued() == 1
@@ -141,7 +142,7 @@ async def test_a_worker_with_a_gpu_takes_the_first_of_all_its_queues(
     for job in jobs:
         await api.create(job, None)
 
-    assert await api.queue_positions([job.id for job in jobs]) == [0, 0, 1, 1, 4]
+    assert await positions(api, [job.id for job in jobs]) == [0, 0, 1, 1, 4]
     assert [claim(worker, ("cuda:0", "cpu")).job.id for _ in jobs] == [job.id for job in jobs]
 
 

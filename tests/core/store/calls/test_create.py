@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from core.errors import ConflictError, StoreUnavailableError
-from core.store.protocols.types import Idempotency, JobFilter, NewJob, QueueFullError
+from core.store.protocols.types import Idempotency, JobFilter, NewJob, QueueFullError, QueuePlace
 from core.store.redis import AsyncRedisStore, RedisStore
 from tests.core.store.conftest import Twin
 
@@ -28,7 +28,7 @@ async def test_a_created_job_reads_back_as_it_was_answered(
     created = await api.create(new, None)
 
     assert not created.replayed
-    assert created.queue_position == 0
+    assert created.place == QueuePlace(0)
     assert created.job == await api.get(new.id) == worker.get(new.id)
     assert (created.job.status, created.job.version) == ("queued", 1)
     assert created.job.spec == new.spec
@@ -42,7 +42,7 @@ async def test_creating_a_job_is_one_call_to_the_server(twin: Twin, raw: redis.R
 
     made = await twin.records.create(twin.make(labels={"a": "b"}), Idempotency("key", "body", 60))
 
-    assert made.queue_position == 1
+    assert made.place == QueuePlace(1)
     stats = raw.info("commandstats")
     assert stats["cmdstat_evalsha"]["calls"] == 1
     from_scripts = {
@@ -96,7 +96,7 @@ async def test_the_same_key_and_body_give_the_same_job_as_it_is_now(
     assert again.replayed
     assert twin.record(again) == await twin.records.get(first.id)
     # The first plan of a study is what stands in the queue.
-    assert (twin.record(again).status, again.queue_position) == ("running", None)
+    assert (twin.record(again).status, again.place) == ("running", None)
     assert len(twin.listed(await twin.records.list(JobFilter(), 10, None))) == 1
 
 

@@ -15,6 +15,7 @@ from core.jobs import HELD, STATUSES, TERMINAL, Status
 from core.store.protocols.types import Claim, NewJob, TaskClaim
 from core.store.redis import AsyncRedisStore, RedisStore
 from tests.core.store.conftest import Twin
+from tests.core.store.places import positions
 from tests.core.store.study_makers import new_study, planned, round_of, run_of, take
 
 pytestmark = pytest.mark.anyio
@@ -42,12 +43,12 @@ async def test_what_waits_is_paused_at_once_and_waits_again_behind_the_others(
 
     assert (paused.status, paused.pause_requested_at is None) == ("paused", False)
     assert paused == await twin.records.request_pause(first.id) == await twin.records.get(first.id)
-    assert await api.queue_positions([first.id, second.id, low.id]) == [None, 0, 1]
+    assert await positions(api, [first.id, second.id, low.id]) == [None, 0, 1]
     assert worker.num_queued() == 2
     resumed = await twin.records.request_resume(first.id)
     assert (resumed.status, resumed.pause_requested_at) == ("queued", None)
     assert resumed == await twin.records.request_resume(first.id)
-    assert await api.queue_positions([first.id, second.id, low.id]) == [1, 0, 2]
+    assert await positions(api, [first.id, second.id, low.id]) == [1, 0, 2]
     assert events(resumed) == ["created", "queued", "paused", "resumed", "queued"]
     held = [hold(worker) for _ in range(3)]
     names = [each.study.id if isinstance(each, TaskClaim) else each.job.id for each in held]
@@ -65,7 +66,7 @@ async def test_what_is_resumed_many_times_is_behind_even_those_of_a_clock_ahead(
         await twin.records.request_pause(new.id)
         await twin.records.request_resume(new.id)
     ids = [ahead.id, *(new.id for new in some)]
-    assert await api.queue_positions(ids) == [0, 1, 2, 3]
+    assert await positions(api, ids) == [0, 1, 2, 3]
 
 
 async def test_a_running_job_is_handed_over_and_paused(
@@ -214,12 +215,12 @@ async def test_of_a_study_no_task_begins_and_those_at_work_are_handed_over(
     study = await api.studies.get(study_id)
     assert (study.status, study.counts["running"], study.counts["queued"]) == ("paused", 0, 3)
     started = study.started_at
-    assert await api.queue_positions([study_id]) == [None]
+    assert await positions(api, [study_id]) == [None]
 
     study = await api.studies.request_resume(study_id)
 
     assert study.status == "queued"
-    assert await api.queue_positions([study_id]) == [0]
+    assert await positions(api, [study_id]) == [0]
     again = take(worker)
     assert (again.task, again.attempt) == (first.task, 2)
     study = await api.studies.get(study_id)

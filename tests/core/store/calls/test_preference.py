@@ -15,6 +15,7 @@ from core.store.protocols.types import Claim, NewJob, TaskClaim, WorkerInfo
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.store.redis.worker_diagnoses import LEFT_S
 from tests.core.store.conftest import Twin
+from tests.core.store.places import positions
 from tests.core.store.study_makers import new_study, planned, round_of
 
 pytestmark = pytest.mark.anyio
@@ -248,7 +249,7 @@ async def test_over_its_queues_a_worker_goes_by_priority_then_age_and_places_cou
     jobs = [new_job(device=device, priority=priority) for device, priority in MIXED]
     for job in jobs:
         await api.create(job, None)
-    places = await api.queue_positions([job.id for job in jobs])
+    places = await positions(api, [job.id for job in jobs])
     mine = [job for job in jobs if must_take(job.device, devices, alive)]
     expected = [job.id for job in sorted(mine, key=lambda job: (-job.priority, job.id))]
     taken = [held.job.id for _ in jobs if isinstance(held := claim(worker, devices), Claim)]

@@ -12,6 +12,7 @@ from core.store.history.layout import HistoryLayout, RunRows
 from core.store.protocols.types import Claim, Idempotency, JobFilter, Layouts, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.studies import run_id
+from tests.core.store.places import positions
 from tests.core.store.study_makers import (
     LAYOUT,
     new_study,
@@ -34,14 +35,14 @@ async def test_a_new_study_is_queued_with_its_first_plan(
 
     assert created.study == await api.studies.get(new.id)
     assert (created.study.status, created.study.version) == ("queued", 1)
-    assert await api.queue_positions([new.id]) == [0]
+    assert await positions(api, [new.id]) == [0]
     assert worker.num_queued() == 1
     claim = take(worker)
     assert (claim.task.kind, claim.task.round, claim.attempt) == ("plan", 0, 1)
     study = await api.studies.get(new.id)
     assert claim.study.status == study.status == "running"
     assert study.started_at is not None
-    assert await api.queue_positions([new.id]) == [None]
+    assert await positions(api, [new.id]) == [None]
 
 
 async def test_a_worker_is_told_how_the_histories_of_runs_were_planned_to_lie(
