@@ -312,7 +312,7 @@ class Restarted:
 
 @dataclass(frozen=True)
 class Concluded:
-    """How the descent of a finished job ended, told while its last files are on their way to the
+    """End of the descent of a finished job, told while its last files are on their way to the
     disk; all its rows have been sent. The `Ending` that follows says the same.
 
     Attributes:

@@ -40,9 +40,9 @@ class MetricAt(View):
 
     step: Counter
     metric: str
-    """Its name, such as `eval.accuracy`."""
+    """The metric's name, such as `eval.accuracy`."""
     value: Number
-    """Its value."""
+    """The metric's value."""
 
 
 class LossAt(View):

@@ -69,6 +69,7 @@ class StudyLinks(View):
     best: str
     comparison: str
     importance: str
+    """Shares of the metric's variation by parameter."""
     plot: str
 
 

@@ -164,7 +164,7 @@ class EvaluationRules(NamedTuple):
     patience: float = math.inf
     min_delta: float = 0.0
     chosen: bool = False
-    """Whether `stop.metric` names it."""
+    """True where `stop.metric` names it."""
 
     def reached(self, value: float) -> bool:
         """Tell whether the target is reached."""
