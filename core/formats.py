@@ -57,6 +57,9 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
     5: {
         "problem.data.split": None,
         "problem.data.scale_targets": False,
+        "problem.loss[cross_entropy].class_weights": None,
+        "problem.loss[cross_entropy].ignore_index": None,
+        "problem.loss[binary_cross_entropy].pos_weight": None,
         "record.metrics": None,
         "stop.metric": None,
         "stop.target": None,

@@ -186,6 +186,8 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
                       "torch.nn.functional.smooth_l1_loss; arXiv 1504.08083"),
         "huber": ("Squared near 0, absolute beyond `delta`, scaled.",
                   "torch.nn.functional.huber_loss; Huber 1964"),
+        "quantile": ("Pinball loss, whose best output is a quantile of the targets.",
+                     "sklearn.metrics.mean_pinball_loss; Koenker and Bassett 1978"),
     },
     "metrics": {
         "accuracy": ("Rows whose class is right; of several labels all of them.",

@@ -3,9 +3,31 @@ metrics that an evaluation computes beside them."""
 
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, model_serializer
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_serializer
 
 from core.specs.base import WHOLE, Fraction, NonNegative, Positive, PositiveInt, Spec
+
+
+def _word_or_list(value: object) -> str:
+    return "~balanced" if isinstance(value, str) else "~list"
+
+
+def _number_or_list(value: object) -> str:
+    return "~list" if isinstance(value, list | tuple) else "~number"
+
+
+_Weights = Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=100_000)]
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], Tag("~balanced")] | Annotated[_Weights, Tag("~list")],
+    Discriminator(_word_or_list),
+]
+PosWeight = Annotated[
+    Annotated[Positive, Tag("~number")]
+    | Annotated[
+        Annotated[tuple[Positive, ...], Field(min_length=1, max_length=100_000)], Tag("~list")
+    ],
+    Discriminator(_number_or_list),
+]
 
 
 class CrossEntropy(Spec):
@@ -13,13 +35,21 @@ class CrossEntropy(Spec):
 
     kind: Literal["cross_entropy"]
     label_smoothing: Fraction = 0.0
+    class_weights: ClassWeights | None = None
+    """A weight for each class, by which its rows count in the mean; `balanced`: so that all classes
+    count the same, rows / (classes · rows of the class), of the training rows."""
+    ignore_index: Annotated[int, Field(ge=-(2**31), lt=2**31), WHOLE] | None = None
+    """The target of rows that count for nothing, in losses and metrics: a class, or a negative
+    number that is none."""
 
 
 class BinaryCrossEntropy(Spec):
-    """Sigmoid cross-entropy of targets in {0, 1} on one logit a row (torch's
-    binary_cross_entropy_with_logits)."""
+    """Sigmoid cross-entropy of targets in {0, 1}: on one logit a row, or on one for each label
+    (torch's binary_cross_entropy_with_logits)."""
 
     kind: Literal["binary_cross_entropy"]
+    pos_weight: PosWeight | None = None
+    """Factor on the loss of targets that are 1: a number, or one for each label."""
 
 
 class MultiMargin(Spec):
@@ -48,8 +78,16 @@ class Huber(Spec):
     delta: Positive = 1.0
 
 
+class Quantile(Spec):
+    """Quantile (pinball) loss: the mean of max(q·e, (q − 1)·e), e the target less the output
+    (Koenker and Bassett 1978); outputs come to be the quantile q of the targets."""
+
+    kind: Literal["quantile"]
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
 Loss = Annotated[
-    CrossEntropy | BinaryCrossEntropy | MultiMargin | MSE | L1 | SmoothL1 | Huber,
+    CrossEntropy | BinaryCrossEntropy | MultiMargin | MSE | L1 | SmoothL1 | Huber | Quantile,
     Field(discriminator="kind"),
 ]
 

@@ -31,20 +31,30 @@ class Measurement:
     Args:
         metrics: which.
         form: of the targets.
+        ignored: the class whose rows count for nothing.
     """
 
-    def __init__(self, metrics: Sequence[EvaluationMetric], form: TargetForm) -> None:
+    def __init__(
+        self,
+        metrics: Sequence[EvaluationMetric],
+        form: TargetForm,
+        ignored: int | None = None,
+    ) -> None:
+        self._ignored = ignored
         self._metrics = metrics
         self._form = form
         self._sums: dict[str, Column] = {}
         self._gathers = any(each.kind not in _SUMS for each in metrics)
         self._outputs: list[NDArray[Any]] = []
         self._targets: list[NDArray[Any]] = []
-        self._rows = 0
+        self._rows, self._runs = 0, 0
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Take in rows: outputs (runs, rows, outputs), targets (rows,) or (rows, outputs)."""
-        self._rows += len(targets)
+        if self._ignored is not None:
+            kept = targets != self._ignored
+            outputs, targets = outputs[:, kept], targets[kept]
+        self._rows, self._runs = self._rows + len(targets), len(outputs)
         for each in self._metrics:
             if (summed := _SUMS.get(each.kind)) is not None:
                 found = summed[0](outputs, targets, self._form).cpu().numpy()
@@ -56,6 +66,9 @@ class Measurement:
 
     def values(self) -> dict[str, Column]:
         """Return each metric that is a number, one a run: NaN where it is not defined."""
+        if not self._rows:
+            numbers = [each.kind for each in self._metrics if METRICS[each.kind].goal is not None]
+            return {name: np.full(self._runs, math.nan) for name in numbers}
         found: dict[str, Column] = {}
         for each in self._metrics:
             if each.kind in _SUMS:

@@ -28,13 +28,13 @@ def constant_loss(problem: Supervised) -> float | None:
     known.
 
     Cross-entropy: the entropy of the classes' shares (of smoothed ones, if the labels are), at most
-    ln C. MSE: the targets' variance. L1: their mean distance from the median. Known for built-in
-    and inline data; generators draw their classes about equally often.
+    ln C; not known with weights. MSE: the targets' variance. L1: their mean distance from the
+    median. Known for built-in and inline data; generators draw their classes about equally often.
     """
     match problem.loss:
-        case CrossEntropy(label_smoothing=smoothing):
+        case CrossEntropy(label_smoothing=smoothing, class_weights=None, ignore_index=None):
             return _entropy(_shares(problem), smoothing)
-        case BinaryCrossEntropy():
+        case BinaryCrossEntropy(pos_weight=None) if data_shape(problem.data).num_classes:
             return _entropy(_shares(problem), 0.0)
         case MSE():
             return _of_values(problem, 0)

@@ -42,6 +42,7 @@ from core.specs.losses import (
     Huber,
     Loss,
     MultiMargin,
+    Quantile,
     SmoothL1,
     Targets,
     columns_of,
@@ -137,7 +138,7 @@ def loss_family(loss: Loss) -> LossFamily:
             return "binary"
         case CrossEntropy() | MultiMargin():
             return "classes"
-        case MSE() | L1() | SmoothL1() | Huber():
+        case MSE() | L1() | SmoothL1() | Huber() | Quantile():
             return "values"
         case _:
             assert_never(loss)
@@ -158,7 +159,7 @@ def output_width(loss: Loss, shape: DataShape) -> int:
     """Return how many numbers the model gives for each row."""
     match loss_family(loss):
         case "binary":
-            return 1
+            return 1 if shape.num_classes is not None else shape.target_width
         case "classes":
             return shape.num_classes or 0
         case "values":

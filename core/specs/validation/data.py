@@ -7,6 +7,7 @@ from core.specs.base import is_whole
 from core.specs.data import (
     Blobs,
     Builtin,
+    Data,
     ExplicitOrder,
     Inline,
     Spirals,
@@ -18,7 +19,7 @@ from core.specs.job import JobSpec, Supervised
 from core.specs.layers.expand import dropout_of, settled
 from core.specs.layers.kinds import BatchNormLayer, GroupNorm, LayerNormLayer
 from core.specs.layers.trace import LayerError, Placed
-from core.specs.losses import MSE, CrossEntropy, Loss
+from core.specs.losses import MSE, BinaryCrossEntropy, CrossEntropy, Loss
 from core.specs.optimizers.kinds import LBFGS, Rprop
 from core.specs.sizes.shapes import (
     DataShape,
@@ -29,6 +30,7 @@ from core.specs.sizes.shapes import (
     output_width,
 )
 from core.specs.sizes.uploads import Uploads
+from core.specs.splits.kinds import FoldsSplit, FractionSplit
 from core.specs.validation.dataset import resolve_upload
 from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
@@ -171,15 +173,78 @@ def _check_loss(problem: Supervised, loss: Loss, shape: DataShape, faults: Field
                 f" {_name(problem)} are {shape.num_classes} classes; use {way_out}cross_entropy",
             )  # fmt: skip
         return
-    if shape.num_classes is None:
+    if isinstance(loss, BinaryCrossEntropy) and _has_labels(problem.data):
+        _check_labels(problem.data, faults)
+    elif shape.num_classes is None:
         _refuse_values(problem, loss, faults)
     elif isinstance(problem.data, Inline):
-        _check_ids(problem.data, faults, chosen=problem.loss is not None)
+        ignored = loss.ignore_index if isinstance(loss, CrossEntropy) else None
+        _check_ids(problem.data, faults, chosen=problem.loss is not None, ignored=ignored)
+    _check_weights(problem.data, loss, output_width(loss, shape), faults)
     if family == "binary" and (shape.num_classes or 2) != 2:
         faults.add(
             "problem.loss", "loss_does_not_fit",
             f"problem.loss binary_cross_entropy wants 2 classes; {_name(problem)} has"
             f" {shape.num_classes}; use cross_entropy",
+        )  # fmt: skip
+
+
+def _has_labels(data: Data) -> bool:
+    """Tell whether the targets are several numbers a row: labels where the loss wants classes."""
+    if isinstance(data, Upload):
+        return len(data.targets) > 1
+    return isinstance(data, Inline) and isinstance(data.targets[0], tuple)
+
+
+def _check_labels(data: Data, faults: FieldErrorList) -> None:
+    if not isinstance(data, Inline):
+        return
+    for row, labels in enumerate(data.targets):
+        if isinstance(labels, tuple) and not set(labels) <= {0.0, 1.0}:
+            faults.add(
+                f"{_DATA}.targets.{row}", "loss_does_not_fit",
+                f"{_DATA}.targets: row {row} has {shown(labels)}, and binary_cross_entropy wants 0"
+                " or 1 for each label; write those, or use the loss mse, l1, smooth_l1 or huber",
+            )  # fmt: skip
+            return
+
+
+def _check_weights(data: Data, loss: Loss, outputs: int, faults: FieldErrorList) -> None:
+    path = "problem.loss"
+    factors = loss.pos_weight if isinstance(loss, BinaryCrossEntropy) else None
+    if isinstance(factors, tuple) and len(factors) != outputs:
+        faults.add(
+            f"{path}.pos_weight", "length_mismatch",
+            f"{path}.pos_weight has {len(factors):,} numbers for {outputs:,} labels; give one for"
+            " each, or one number",
+        )  # fmt: skip
+    if not isinstance(loss, CrossEntropy):
+        return
+    weights, ignored = loss.class_weights, loss.ignore_index
+    if isinstance(weights, tuple) and len(weights) != outputs:
+        faults.add(
+            f"{path}.class_weights", "length_mismatch",
+            f"{path}.class_weights has {len(weights):,} numbers for {outputs:,} classes; give one"
+            ' for each, or "balanced"',
+        )  # fmt: skip
+    elif isinstance(weights, tuple) and not any(weights):
+        faults.add(
+            f"{path}.class_weights", "all_zero",
+            f"{path}.class_weights are all 0, so that nothing would be learned; give one above 0",
+        )  # fmt: skip
+    if ignored is None:
+        return
+    if ignored >= outputs:
+        faults.add(
+            f"{path}.ignore_index", "unknown_class",
+            f"{path}.ignore_index must be a class, 0 … {outputs - 1}, or a negative number, which"
+            f" is none; {ignored:,} was given",
+        )  # fmt: skip
+    elif ignored < 0 and isinstance(data.split, FractionSplit | FoldsSplit) and data.split.stratify:
+        faults.add(
+            f"{path}.ignore_index", "conflict",
+            f"{path}.ignore_index {ignored:,} is no class, by which {_DATA}.split.stratify could"
+            " split: give a class, or leave stratify out",
         )  # fmt: skip
 
 
@@ -202,9 +267,10 @@ def _refuse_values(problem: Supervised, loss: Loss, faults: FieldErrorList) -> N
     )  # fmt: skip
 
 
-def _check_ids(data: Inline, faults: FieldErrorList, *, chosen: bool) -> None:
+def _check_ids(data: Inline, faults: FieldErrorList, *, chosen: bool, ignored: int | None) -> None:
     count = inline_classes(data)
-    present, negative = data.counted.ids, data.counted.smallest_id
+    present = data.counted.ids - ({ignored} if ignored is not None and ignored < 0 else set())
+    negative = min(present, default=0)
     way_out = "" if chosen else "; if the targets are values, set problem.loss to mse"
     if negative < 0:
         faults.add(

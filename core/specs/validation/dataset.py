@@ -186,6 +186,9 @@ def _target_form(
     """
     param, first = f"{_DATA}.target", targets[0]
     wants_classes = family in ("classes", "binary")
+    if len(targets) > 1 and family == "binary":
+        labels = [_classes(each, family, faults) for each in targets]
+        return _Form(None, len(targets)) if all(labels) else None
     if len(targets) > 1 and wants_classes:
         faults.add(
             param, "loss_does_not_fit",

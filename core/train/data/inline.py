@@ -11,6 +11,7 @@ def load_inline(spec: Inline, *, classes: bool) -> Rows:
     features = np.array(spec.features, dtype=np.float64)
     targets = np.array(spec.targets, dtype=np.float64).reshape(len(spec.targets), -1)
     count = max(2, int(targets.max()) + 1)
+    classes = classes and not isinstance(spec.targets[0], tuple)  # else they are labels
     return Rows(
         features,
         targets,

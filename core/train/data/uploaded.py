@@ -271,7 +271,9 @@ def _targets(
         if form != "values":
             values, names = _classes(column, values)
         columns.append(values.reshape(len(values), -1).astype(np.float64))
-    return np.concatenate(columns, axis=1) if len(columns) > 1 else columns[0], names
+    if len(columns) > 1:
+        return np.concatenate(columns, axis=1), None
+    return columns[0], names
 
 
 def _classes(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:

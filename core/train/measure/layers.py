@@ -82,11 +82,11 @@ def constant_loss(spec: JobSpec, model: Model) -> float | None:
     assert isinstance(problem, Supervised)
     targets = model.targets
     match problem.loss:
-        case CrossEntropy(label_smoothing=0.0):
+        case CrossEntropy(label_smoothing=0.0, class_weights=None, ignore_index=None):
             share = torch.bincount(targets).double() / len(targets)
             share = share[share > 0]
             return float(-(share * share.log()).sum())
-        case BinaryCrossEntropy():
+        case BinaryCrossEntropy(pos_weight=None) if targets.shape[1] == 1:
             p = targets.double().mean().clamp(1e-12, 1 - 1e-12)
             return float(-(p * p.log() + (1 - p) * (1 - p).log()))
         case MSE():

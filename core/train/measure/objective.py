@@ -11,7 +11,7 @@ from core.specs.direction import sign_of_job
 from core.specs.formulas.values import dimension
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.train.data.build import build_dataset
-from core.train.losses import LossFunction, target_form, twice_differentiable
+from core.train.losses import LossFunction, settled_loss, target_form, twice_differentiable
 from core.train.models.build import build_model
 from core.train.models.layered import LayeredModel
 from core.train.problems.build import build_problem
@@ -137,7 +137,8 @@ def _supervised(
     if kept < total:
         index = torch.linspace(0, total - 1, kept, dtype=torch.float64).round().long().to(device)
         features, targets = features[index], targets[index]
-    loss = twice_differentiable(problem.loss)
+    settled = settled_loss(problem.loss, data.train_targets, data.num_outputs)
+    loss = twice_differentiable(settled)
 
     def evaluate(rows: Tensor | None) -> Tensor:
         some, wanted = (features, targets) if rows is None else (features[rows], targets[rows])

@@ -1,6 +1,7 @@
 """Supervised learning as a problem: a model's mean loss over the rows of each step's batch."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -12,14 +13,14 @@ from core.specs.base import Json
 from core.specs.job import Supervised
 from core.specs.layers.expand import Perceptron
 from core.specs.layers.kinds import Dropout
-from core.specs.losses import EvaluationMetric, Loss, chosen_of
+from core.specs.losses import CrossEntropy, EvaluationMetric, Loss, chosen_of
 from core.specs.sizes.shapes import layers_of
 from core.specs.splits.rows import HeldOut
 from core.train.data.batches import Batch, Batches
 from core.train.data.build import build_dataset
 from core.train.data.dataset import Dataset, constant_columns, without_columns
 from core.train.determinism import key, one_thread
-from core.train.losses import LossFunction, build_loss, target_form
+from core.train.losses import LossFunction, build_loss, settled_loss, share_of, target_form
 from core.train.metrics import Measurement, Table
 from core.train.models.backward import PerceptronGradient, can_be_written_out
 from core.train.models.build import build_model
@@ -66,10 +67,12 @@ class SupervisedProblem:
         seed: int,
         metadata: dict[str, str],
         metrics: Sequence[EvaluationMetric],
+        ignored_class: int | None = None,
         micro_batches: int = 1,
         autocast: bool = False,
     ) -> None:
         self._model = model
+        self._ignored_class = ignored_class
         self._metrics = metrics
         self._loss_spec = loss
         self._written_out: WrittenOut | None = None
@@ -123,7 +126,7 @@ class SupervisedProblem:
             for rows in spans:
                 some = None if masks is None else [mask[rows] for mask in masks]
                 loss = self._loss(self._forward(features[rows], some), targets[rows])
-                yield loss * ((rows.stop - rows.start) / len(features))
+                yield loss * share_of(self._loss, targets[rows], targets)
 
         moved = [parameter for parameter in self._parameters if parameter.requires_grad]
         total: Tensor = _Accumulated.apply(losses, *moved)  # type: ignore[no-untyped-call]
@@ -154,7 +157,7 @@ class SupervisedProblem:
         self, features: Tensor, targets: Tensor, metrics: Sequence[EvaluationMetric]
     ) -> tuple[float, Measurement]:
         """Return the mean loss of these rows in evaluation mode, and what was measured of them."""
-        total, measured = 0.0, Measurement(metrics, self._dataset.form)
+        total, measured = 0.0, Measurement(metrics, self._dataset.form, self._ignored_class)
         self._model.eval()
         with torch.no_grad():
             chunks = zip(
@@ -163,7 +166,8 @@ class SupervisedProblem:
             for some, wanted in chunks:
                 outputs = self._forward(some)
                 # In proportion to the rows, so that the mean of the means is the mean.
-                total += self._loss(outputs, wanted).item() * (len(some) / len(features))
+                share = share_of(self._loss, wanted, targets, math.nan)
+                total += self._loss(outputs, wanted).item() * share
                 in_units = self._dataset.in_units
                 measured.add(in_units(outputs).unsqueeze(0), in_units(wanted))
         self._model.train()
@@ -236,6 +240,7 @@ def build_supervised_problem(
     if spec.loss is None:
         raise ValueError("the loss must be settled before a problem is built")
     dataset, ignored = data_of(spec, spec.loss, device, dtype)
+    loss = settled_loss(spec.loss, dataset.train_targets, dataset.num_outputs)
     model = build_model(
         spec.model,
         dataset.train_features.shape[1],
@@ -257,10 +262,11 @@ def build_supervised_problem(
         model,
         dataset,
         batches,
-        spec.loss,
+        loss,
         seed=seed,
         metadata=metadata,
         metrics=chosen_of(metrics, values=dataset.form == "values"),
+        ignored_class=loss.ignore_index if isinstance(loss, CrossEntropy) else None,
         micro_batches=micro_batches,
         autocast=autocast,
     )

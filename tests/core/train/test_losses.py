@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from scipy.special import expit, logsumexp
+from sklearn.metrics import mean_pinball_loss
 
 from core.specs.losses import Loss
 from core.train.losses import (
@@ -56,6 +57,11 @@ CASES: list[tuple[dict[str, Any], Array, float]] = [
     ({"kind": "l1"}, VALUES, float(np.abs(OUTPUTS - VALUES).mean())),
     ({"kind": "smooth_l1", "beta": 0.5}, VALUES, _huber(0.5) / 0.5),
     ({"kind": "huber", "delta": 2.0}, VALUES, _huber(2.0)),
+    (
+        {"kind": "quantile", "quantile": 0.8},
+        VALUES,
+        mean_pinball_loss(VALUES, OUTPUTS, alpha=0.8),
+    ),
 ]
 
 

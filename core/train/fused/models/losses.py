@@ -16,8 +16,10 @@ from core.specs.losses import (
     Huber,
     Loss,
     MultiMargin,
+    Quantile,
     SmoothL1,
 )
+from core.train.losses import WeightedCrossEntropy, positively_weighted, quantile_loss
 
 StackedLoss = Callable[[Tensor, Tensor], Tensor]
 """(outputs (runs, outputs, rows), targets: ids (runs, rows) or values (runs, rows, outputs))."""
@@ -26,12 +28,16 @@ StackedLoss = Callable[[Tensor, Tensor], Tensor]
 def stacked_loss(spec: Loss) -> StackedLoss:
     """Return the loss that `spec` names, as core.train.losses.build_loss has it for one run."""
     match spec:
+        case CrossEntropy() if spec.class_weights is not None or spec.ignore_index is not None:
+            return partial(_weighted_cross_entropy, single=WeightedCrossEntropy(spec))
         case CrossEntropy():
             return CrossEntropyLoss(spec.label_smoothing)
         case MultiMargin():
             return partial(_multi_margin, p=spec.p, margin=spec.margin)
-        case BinaryCrossEntropy():
+        case BinaryCrossEntropy(pos_weight=None):
             return _mean_of(functional.binary_cross_entropy_with_logits)
+        case BinaryCrossEntropy():
+            return _mean_of(positively_weighted(spec))
         case MSE():
             return _mean_of(functional.mse_loss)
         case L1():
@@ -40,6 +46,8 @@ def stacked_loss(spec: Loss) -> StackedLoss:
             return _mean_of(partial(functional.smooth_l1_loss, beta=spec.beta))
         case Huber():
             return _mean_of(partial(functional.huber_loss, delta=spec.delta))
+        case Quantile():
+            return _mean_of(partial(quantile_loss, quantile=spec.quantile))
         case _:
             assert_never(spec)
 
@@ -109,6 +117,20 @@ def with_gradient(loss: StackedLoss, z: Tensor, targets: Tensor) -> tuple[Tensor
         losses = loss(z, targets)
         (gradient,) = torch.autograd.grad(losses, z, torch.ones_like(losses))
     return losses.detach(), gradient
+
+
+def _weighted_cross_entropy(z: Tensor, targets: Tensor, *, single: WeightedCrossEntropy) -> Tensor:
+    log_p = torch.log_softmax(z, 1)
+    weights = single.of_rows(targets, z)
+    ids = torch.where(weights != 0, targets, 0).unsqueeze(1)
+    losses = -(log_p.gather(1, ids).squeeze(1) * weights).sum(1)
+    if single.smoothing:
+        classes = single.weights(z)
+        of_all = log_p if classes is None else log_p * classes.view(1, -1, 1)
+        counted = 1.0 if single.ignore_index is None else targets != single.ignore_index
+        smooth = -(of_all.sum(1) * counted).sum(1) / z.shape[1]
+        losses = (1.0 - single.smoothing) * losses + single.smoothing * smooth
+    return losses / weights.sum(1).clamp(min=torch.finfo(z.dtype).tiny)
 
 
 def _multi_margin(z: Tensor, targets: Tensor, *, p: int, margin: float) -> Tensor:

@@ -1,5 +1,6 @@
 """Supervised learning of many models of one structure on one data set."""
 
+import math
 from collections.abc import Sequence
 from math import prod
 from typing import Final
@@ -12,7 +13,7 @@ from core.specs.job import JobSpec, Supervised
 from core.specs.layers.expand import Expanded, dropout_of
 from core.specs.layers.kinds import Dropout
 from core.specs.layers.trace import Placed
-from core.specs.losses import EvaluationMetric, chosen_of
+from core.specs.losses import CrossEntropy, EvaluationMetric, chosen_of
 from core.specs.sizes.shapes import layers_of
 from core.specs.splits.rows import HeldOut
 from core.train.data.dataset import Dataset
@@ -23,7 +24,7 @@ from core.train.fused.models.perceptron import StackedPerceptron
 from core.train.fused.problems.base import Index, Metrics, differentiate, keep_slots
 from core.train.fused.problems.batches import DropoutMasks, StackedBatches, padded, shared
 from core.train.fused.problems.compaction import ANYWHERE, places
-from core.train.losses import build_loss
+from core.train.losses import build_loss, settled_loss, share_of
 from core.train.metrics import Measurement, Table
 from core.train.models.build import build_model
 from core.train.models.layered import LayeredModel
@@ -55,7 +56,9 @@ class StackedSupervised:
         layers = layers_of(problem)
         values = self._dataset.form == "values"
         self._metrics = chosen_of(specs[0].record.metrics, values=values)
-        self._loss = stacked_loss(problem.loss)
+        dataset = self._dataset
+        self._settled = settled_loss(problem.loss, dataset.train_targets, dataset.num_outputs)
+        self._loss, self._single_loss = stacked_loss(self._settled), build_loss(self._settled)
         self._model: StackedPerceptron | StackedLayers
         self._written_out: WrittenOut | None = None
         if layers.perceptron is not None:
@@ -117,7 +120,7 @@ class StackedSupervised:
                 model = _model_of(
                     spec, self._dataset, self.rows.device, self.rows.dtype, self._ignored
                 )
-                known[name] = initial_loss(model, self._dataset, build_loss(loss), spec.seed)
+                known[name] = initial_loss(model, self._dataset, self._single_loss, spec.seed)
         return np.array([known[f"{of} {rate}"] for of, rate in zip(keys, rates, strict=True)])
 
     def evaluate(self, slots: Index | None = None, part: HeldOut = "eval") -> Metrics | None:
@@ -180,7 +183,9 @@ class StackedSupervised:
         """Return the mean losses of these rows in evaluation mode, one a run, and what was measured
         of them."""
         runs = len(weights[self._parameter_names[0]])
-        total, measured = np.zeros(runs), Measurement(metrics, self._dataset.form)
+        loss = self._settled
+        ignored = loss.ignore_index if isinstance(loss, CrossEntropy) else None
+        total, measured = np.zeros(runs), Measurement(metrics, self._dataset.form, ignored)
         with torch.no_grad():
             for some, wanted in zip(
                 torch.split(features, self._eval_rows),
@@ -190,7 +195,7 @@ class StackedSupervised:
                 rows, ids = shared(padded(some), runs), shared(wanted, runs)
                 outputs = self._model.forward(weights, rows, None, None, len(some))
                 # In proportion to the rows, so that the mean of the means is the mean.
-                share = len(some) / len(features)
+                share = share_of(self._single_loss, wanted, targets, math.nan)
                 total += self._loss(outputs, ids).double().cpu().numpy() * share
                 in_units = self._dataset.in_units
                 measured.add(in_units(outputs.transpose(1, 2)), in_units(wanted))

@@ -312,3 +312,15 @@ def test_a_spec_of_an_upload_is_one(tmp_path: Path) -> None:
     assert isinstance(problem, Supervised)
     assert isinstance(problem.data, Upload)
     assert problem.data.sizes.file == file.facts.file
+
+
+def test_several_columns_of_two_values_are_labels(tmp_path: Path) -> None:
+    lines = [f"{i / 10},{i % 2},{'yes' if i % 3 else 'no'}" for i in range(12)]
+    file = stored(tmp_path, ("\n".join(["size,even,third", *lines]) + "\n").encode())
+    data = {"target": ["even", "third"], "eval_fraction": 0.25}
+    spec = file.spec(data, loss="binary_cross_entropy")
+
+    done = trained(file, spec, tmp_path / "run")
+
+    assert done.weights()["output.weight"].shape == (2, 1)
+    assert set(done.ending.result["eval"]) == {"step", "loss", "accuracy"}
