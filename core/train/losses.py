@@ -122,7 +122,7 @@ class WeightedCrossEntropy:
 
 
 _NOTHING: Final = -(2**40)
-"""No target: it is ignored where none is to be."""
+"""A number that is no target, and is ignored in vain."""
 
 
 def share_of(loss: LossFunction, some: Tensor, every: Tensor, nothing: float = 0.0) -> float:
