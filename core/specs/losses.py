@@ -84,6 +84,7 @@ class Quantile(Spec):
 
     kind: Literal["quantile"]
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """q: the share of targets that are to lie below the outputs."""
 
 
 Loss = Annotated[
@@ -255,6 +256,15 @@ def chosen_of(
         other = "accuracy" if values else "rmse"
         return tuple(each for each in metrics if each.kind != other)
     return metrics
+
+
+SUMS: Final = frozenset({"accuracy", "mae", "rmse", "perplexity"})
+"""Metrics that are made of sums over rows; for the others all rows' outputs are kept."""
+
+
+def gathers(metrics: tuple[EvaluationMetric, ...] | None) -> bool:
+    """Tell whether an evaluation keeps the outputs of all its rows."""
+    return any(each.kind not in SUMS for each in metrics or ())
 
 
 def columns_of(metrics: tuple[EvaluationMetric, ...] | None, *, values: bool) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Final, assert_never
 from core.specs.data import Builtin, Data, ExplicitOrder, Inline, Synthetic, Upload
 from core.specs.functions import Quadratic
 from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.losses import gathers
 from core.specs.optimizers.state import matrix_numbers, state_vectors, wrapper_vectors
 from core.specs.sizes.shapes import Extent, extent_of, rows_of, start_of, steps_of
 
@@ -129,7 +130,9 @@ def _rows_bytes(spec: JobSpec, problem: Supervised, size: Extent, item: int) -> 
     data = shape.num_rows * width * (_bytes_read(problem.data) + 2 * item)
     batch = spec.batch_size if isinstance(spec.batch_size, int) else size.train_rows
     micro = -(-batch // spec.accumulate)
-    return data, item * max(micro, size.eval_rows, size.test_rows) * layers.kept
+    held_out = max(size.eval_rows, size.test_rows)
+    gathered = (item + 8) * size.num_outputs if gathers(spec.record.metrics) else 0
+    return data, item * max(micro, held_out) * layers.kept + held_out * gathered
 
 
 def _bytes_read(data: Data) -> int:

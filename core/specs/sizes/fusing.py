@@ -16,6 +16,7 @@ from core.specs.job import (
 )
 from core.specs.layers.expand import Expanded, dropout_of
 from core.specs.layers.kinds import LSTM, Dropout
+from core.specs.losses import gathers
 from core.specs.optimizers.kinds import Muon, NotFused, ScheduleFree
 from core.specs.optimizers.state import state_vectors
 from core.specs.sizes.cost import memory_parts, threads_of
@@ -190,7 +191,9 @@ def bytes_per_run(spec: JobSpec) -> int:
     assert size.layers is not None
     batch = _batch_rows(spec, size)
     kept = size.layers.kept + 2 * size.num_outputs  # the losses', too
-    return weights + 3 * item * batch * kept // 2
+    held_out = max(size.eval_rows, size.test_rows)
+    gathered = item * held_out * size.num_outputs if gathers(spec.record.metrics) else 0
+    return weights + 3 * item * batch * kept // 2 + gathered
 
 
 def _batch_rows(spec: JobSpec, size: Extent) -> int:

@@ -13,9 +13,9 @@ from sklearn import metrics as sk
 from torch import Tensor
 
 from core.specs.base import stored
-from core.specs.losses import METRICS, EvaluationMetric
+from core.specs.losses import METRICS, SUMS, EvaluationMetric
 from core.train.losses import TargetForm
-from core.train.metrics import Measurement
+from core.train.metrics import _SUMS, Measurement
 
 RNG = np.random.default_rng(7)
 ROWS, CLASSES, RUNS = 90, 4, 3
@@ -113,6 +113,10 @@ def test_every_number_has_a_case() -> None:
     for problem, targets in [("classes", "classes"), ("labels", "labels"), ("values", "values")]:
         suits = {n for n in numbers if targets in METRICS[n].suits}
         assert suits == set(PROBLEMS[problem][3])
+
+
+def test_the_estimates_know_which_metrics_keep_all_outputs() -> None:
+    assert set(_SUMS) == SUMS
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])

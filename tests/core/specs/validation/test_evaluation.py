@@ -10,6 +10,8 @@ from core.specs.catalog import entries
 from core.specs.job import JobSpec
 from core.specs.losses import METRICS
 from core.specs.parsing.job import parse_job
+from core.specs.sizes.cost import estimate
+from core.specs.sizes.fusing import bytes_per_run
 from core.specs.sizes.shapes import history_widths
 from core.specs.studies.parse import configurations, parse_study, run_spec
 from core.specs.validation.limits import Limits
@@ -64,6 +66,14 @@ def test_options_are_written_out_and_names_stay_names() -> None:
     found = metrics_of(body(IRIS, [{"kind": "f1"}, "top_k"]))
 
     assert found == ["f1", {"kind": "top_k", "k": 2}]
+
+
+def test_outputs_that_are_kept_take_memory() -> None:
+    plain, ranked = (parsed(body(IRIS, [name])) for name in ("accuracy", "auroc"))
+
+    kept = estimate(ranked).memory_bytes - estimate(plain).memory_bytes
+    assert kept == 30 * 3 * (4 + 8)
+    assert bytes_per_run(ranked) - bytes_per_run(plain) == 30 * 3 * 4
 
 
 def test_a_confusion_matrix_is_no_series() -> None:
