@@ -1,7 +1,8 @@
 """Accepted jobs a second over 8 connections, beside an empty FastAPI route with one Redis write.
 
 Both applications run in one uvicorn process each on the same server (append-only, fsync always),
-loaded in turn; no worker runs, so that accepting is all that is measured.
+loaded in turn; no worker runs, so that accepting is all that is measured. And beside itself: with a
+key that has all limits, and an Idempotency-Key for each job.
 """
 
 import json
@@ -49,17 +50,20 @@ def listening(command: list[str], port: int, environment: dict[str, str]) -> Ite
         process.wait(timeout=30)
 
 
-def thalweg_api(port: int, redis_url: str, folder: str) -> tuple[list[str], int, dict[str, str]]:
+def thalweg_api(
+    port: int, redis_url: str, folder: str, namespace: str = "thalweg"
+) -> tuple[list[str], int, dict[str, str]]:
     """What `listening` needs to run the service's API alone."""
     environment = {
         "THALWEG_REDIS_URL": redis_url,
+        "THALWEG_NAMESPACE": namespace,
         "THALWEG_ARTIFACTS": str(Path(folder) / "artifacts"),
         "THALWEG_PORT": str(port),
     }
     return [sys.executable, "-m", "api"], port, environment
 
 
-def accepted_a_second(port: int, body: str) -> float:
+def accepted_a_second(port: int, body: str, **more: str) -> float:
     options = {
         "host": "127.0.0.1",
         "port": port,
@@ -67,6 +71,7 @@ def accepted_a_second(port: int, body: str) -> float:
         "body": body,
         "connections": CONNECTIONS,
         "seconds": SECONDS,
+        **more,
     }
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.load", json.dumps(options)],
@@ -77,27 +82,68 @@ def accepted_a_second(port: int, body: str) -> float:
     return float(done.stdout)
 
 
+GUARDED = "guarded"
+"""Prefix of the keys in Redis of the API whose callers need a key."""
+
+
+def limited_key(redis_url: str, folder: str) -> str:
+    """A key with every limit, none of which is reached."""
+    limits = ["--requests-per-s", "1e9", "--max-queued", "1000000000", "--max-running", "1000000"]
+    limits += ["--max-stored", "1000000TiB", "--device-s-per-day", "1e9"]
+    command = [sys.executable, "-m", "thalweg_service", "keys", "create", "--owner", "bench"]
+    environment = {
+        "THALWEG_REDIS_URL": redis_url,
+        "THALWEG_NAMESPACE": GUARDED,
+        "THALWEG_ARTIFACTS": str(Path(folder) / "artifacts"),
+    }
+    done = subprocess.run(
+        [*command, *limits],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
+    return done.stdout.strip()
+
+
 def measure() -> list[Figure]:
     body = json.dumps(digits_job())
-    ours_port, empty_port = free_port(), free_port()
+    ours_port, guarded_port, empty_port = free_port(), free_port(), free_port()
     uvicorn = [sys.executable, "-m", "uvicorn", "--no-access-log", "--log-level", "warning"]
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="thalweg-bench-"))
         server = stack.enter_context(EmbeddedServer(Path(folder) / "redis"))
+        apart = str(Path(folder) / "guarded")
+        token = limited_key(server.url, apart)
         empty = [*uvicorn, "--port", str(empty_port), "benchmarks.empty_route:app"]
         stack.enter_context(listening(*thalweg_api(ours_port, server.url, folder)))
+        guarded = thalweg_api(guarded_port, server.url, apart, GUARDED)
+        stack.enter_context(listening(*guarded))
         stack.enter_context(listening(empty, empty_port, {"THALWEG_REDIS_URL": server.url}))
-        pairs = [
-            (accepted_a_second(ours_port, body), accepted_a_second(empty_port, body))
-            for _ in range(ROUNDS)
+        rounds = [
+            (
+                accepted_a_second(ours_port, body),
+                accepted_a_second(empty_port, body),
+                accepted_a_second(guarded_port, body, token=token, mark=f"round-{number}"),
+            )
+            for number in range(ROUNDS)
         ]
+    ours = f"{median(a for a, _, _ in rounds):,.0f} jobs/s"
     return [
         Figure(
             name=f"jobs accepted a second, {CONNECTIONS} connections",
-            ours=f"{median(a for a, _ in pairs):,.0f} jobs/s",
-            reference=f"{median(b for _, b in pairs):,.0f}/s by an empty route with one write",
-            value=median(a / b for a, b in pairs),
+            ours=ours,
+            reference=f"{median(b for _, b, _ in rounds):,.0f}/s by an empty route with one write",
+            value=median(a / b for a, b, _ in rounds),
             goal=0.4,
             at_least=True,
-        )
+        ),
+        Figure(
+            name="the same with a key that has all limits, and an Idempotency-Key each",
+            ours=f"{median(c for _, _, c in rounds):,.0f} jobs/s",
+            reference=f"{ours} without",
+            value=median(c / a for a, _, c in rounds),
+            goal=0.7,
+            at_least=True,
+        ),
     ]

@@ -9,17 +9,20 @@ import sys
 from time import perf_counter
 
 
-async def _connection(host: str, port: int, request: bytes, deadline: float) -> int:
+async def _connection(
+    host: str, port: int, head: bytes, body: bytes, mark: str, deadline: float
+) -> int:
     reader, writer = await asyncio.open_connection(host, port)
     done = 0
     while perf_counter() < deadline:
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 2"):
-            raise RuntimeError(head.decode())
+        own = f"Idempotency-Key: {mark}-{done}\r\n".encode() if mark else b""
+        writer.write(b"%b%b\r\n%b" % (head, own, body))
+        reply = await reader.readuntil(b"\r\n\r\n")
+        if not reply.startswith(b"HTTP/1.1 2"):
+            raise RuntimeError(reply.decode())
         length = next(
             int(line.split(b":")[1])
-            for line in head.lower().split(b"\r\n")
+            for line in reply.lower().split(b"\r\n")
             if line.startswith(b"content-length")
         )
         await reader.readexactly(length)
@@ -29,16 +32,35 @@ async def _connection(host: str, port: int, request: bytes, deadline: float) -> 
 
 
 async def requests_a_second(
-    host: str, port: int, path: str, body: bytes, connections: int, seconds: float
+    host: str,
+    port: int,
+    path: str,
+    body: bytes,
+    connections: int,
+    seconds: float,
+    token: str = "",
+    mark: str = "",
 ) -> float:
-    """Replies 2xx a second over `connections`; anything else is an error."""
-    request = (
+    """Replies 2xx a second over `connections`; anything else is an error.
+
+    Args:
+        token: of an API key.
+        mark: gives each request an Idempotency-Key of its own that begins with it.
+    """
+    head = (
         f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+        f"Content-Length: {len(body)}\r\n"
+    )
+    if token:
+        head += f"Authorization: Bearer {token}\r\n"
     begin = perf_counter()
     counts = await asyncio.gather(
-        *(_connection(host, port, request, begin + seconds) for _ in range(connections))
+        *(
+            _connection(
+                host, port, head.encode(), body, mark and f"{mark}-{number}", begin + seconds
+            )
+            for number in range(connections)
+        )
     )
     return sum(counts) / (perf_counter() - begin)
 

@@ -38,7 +38,8 @@ def create_call(
     memory = hashlib.sha256(idempotency.key.encode()).hexdigest() if idempotency else ""
     fingerprint, ttl_s = (idempotency.fingerprint, idempotency.ttl_s) if idempotency else ("", 0)
     return call_script(
-        "create", name, most, memory, fingerprint, ttl_s, " ".join(datasets),
+        "create_of_key" if key_id else "create", name, most, memory, fingerprint, ttl_s,
+        " ".join(datasets),
         key_id or "", len(marks), *marks, *words,
     )  # fmt: skip
 

@@ -259,13 +259,14 @@ local function takes_work(kind)
 end
 
 -- Put a job or task into its queue at a place; and take it out.
+local function enter_key_queue(key, queue, place)
+  redis.call('ZADD', key_queue(queue, key), 0, place)
+  redis.call('SADD', waiting_keys(queue, string.sub(place, 1, 1)), key)
+end
 local function enqueue(id, queue, place)
   redis.call('ZADD', queue_key(queue), 0, place)
   local key = field(id, 'key_id')
-  if key then
-    redis.call('ZADD', key_queue(queue, key), 0, place)
-    redis.call('SADD', waiting_keys(queue, string.sub(place, 1, 1)), key)
-  end
+  if key then enter_key_queue(key, queue, place) end
 end
 local function leave_key_queue(queue, key, place)
   local priority = string.sub(place, 1, 1)
@@ -720,6 +721,19 @@ local function share_of(owner)
   return sum
 end
 
+-- The limits of a key by name, as text; what it has none of is false. Read once.
+local limits_read = {}
+local function limits_of(key)
+  local found = limits_read[key]
+  if not found then
+    local read = redis.call('HMGET', key_key(key), 'queued', 'running', 'stored_bytes',
+      'device_s_per_day')
+    found = {queued = read[1], running = read[2], stored_bytes = read[3], device_s_per_day = read[4]}
+    limits_read[key] = found
+  end
+  return found
+end
+
 -- Milliseconds of this day for which work of a key has held a device.
 local function spent_by(key)
   local ended = redis.call('HGET', spent_key(math.floor(now_ms() / DAY_MS)), key)
@@ -729,33 +743,35 @@ end
 -- Whether no more work of a key may begin now: as much as its limit allows is at work, or its day is
 -- used up.
 local function may_not_begin(key)
-  local limits = redis.call('HMGET', key_key(key), 'running', 'device_s_per_day')
-  local running, device_s = tonumber(limits[1]), tonumber(limits[2])
-  return running and (look_at_work().keys[key] or 0) >= running
+  local limits = limits_of(key)
+  local running, device_s = limits.running, limits.device_s_per_day
+  return running and (look_at_work().keys[key] or 0) >= tonumber(running)
     or device_s and spent_by(key) >= 1000 * device_s or false
 end
 
 -- The limit by which a key may make nothing more now: its name, the limit, what there is, and the
 -- seconds after which another try makes sense; or nothing. `bytes`: to be stored by what is made.
 local function limit_reached(key, bytes)
-  local limits = redis.call('HMGET', key_key(key), 'queued', 'stored_bytes', 'device_s_per_day')
-  local queued, stored, device_s = tonumber(limits[1]), tonumber(limits[2]), tonumber(limits[3])
+  local limits = limits_of(key)
+  local queued, stored, device_s = limits.queued, limits.stored_bytes, limits.device_s_per_day
   local function number(value) return string.format('%.17g', value) end
   if queued and not bytes then
     local waiting = redis.call('SCARD', waiting_key(key))
-    if waiting >= queued then return {'limit', 'queued', limits[1], number(waiting), '5'} end
+    if waiting >= tonumber(queued) then
+      return {'limit', 'queued', queued, number(waiting), '5'}
+    end
   end
   if stored then
     local kept = tonumber(redis.call('HGET', STORED, key) or 0)
-    if kept + (bytes or 1) > stored then
-      return {'limit', 'stored_bytes', limits[2], number(kept), '60'}
+    if kept + (bytes or 1) > tonumber(stored) then
+      return {'limit', 'stored_bytes', stored, number(kept), '60'}
     end
   end
   if device_s and not bytes then
     local spent = spent_by(key)
     if spent >= 1000 * device_s then
       local left_s = math.ceil((DAY_MS - now_ms() % DAY_MS) / 1000)
-      return {'limit', 'device_s_per_day', limits[3], number(spent / 1000), tostring(left_s)}
+      return {'limit', 'device_s_per_day', device_s, number(spent / 1000), tostring(left_s)}
     end
   end
 end
@@ -764,32 +780,31 @@ end
 -- ahead of a place: other owners have their turn as often as its own. Nothing where many keys wait.
 local MOST_KEYS_COUNTED = 50
 local function fair_position(key, place, queues)
-  local priority, own, ahead, others, num = string.sub(place, 1, 1), 0, 0, {}, 0
+  local priority, others, num = string.sub(place, 1, 1), {}, 0
   for _, queue in ipairs(queues) do
-    ahead = ahead + redis.call('ZLEXCOUNT', queue_key(queue), '-', '(' .. priority .. ':')
-    own = own + redis.call('ZLEXCOUNT', key_queue(queue, key), from_priority(priority), '(' .. place)
     for _, other in ipairs(redis.call('SMEMBERS', waiting_keys(queue, priority))) do
       if other ~= key then
-        if not others[other] then num = num + 1 end
+        if not others[other] then others[other], num = 0, num + 1 end
         if num > MOST_KEYS_COUNTED then return end
-        others[other] = (others[other] or 0) + redis.call('ZLEXCOUNT', key_queue(queue, other),
-          from_priority(priority), to_priority(priority))
       end
     end
   end
+  if num == 0 then return end
+  local own, ahead = 0, 0
+  for _, queue in ipairs(queues) do
+    ahead = ahead + redis.call('ZLEXCOUNT', queue_key(queue), '-', '(' .. priority .. ':')
+    own = own + redis.call('ZLEXCOUNT', key_queue(queue, key), from_priority(priority), '(' .. place)
+    for other, waiting in pairs(others) do
+      others[other] = waiting + redis.call('ZLEXCOUNT', key_queue(queue, other),
+        from_priority(priority), to_priority(priority))
+    end
+  end
   for _, waiting in pairs(others) do ahead = ahead + math.min(waiting, own) end
-  return num > 0 and ahead + own or nil
+  return ahead + own
 end
 
--- How many queued jobs are ahead of this one in its own queue and in those that every worker
--- serving it now serves too; -1 when it is not queued.
-local function position(id)
-  if is_study(id) then  -- its first task
-    id = id .. '/' .. (field(id, 'first_task') or '0.0')
-  end
-  local found = redis.call('HMGET', job_key(id), 'status', 'queue', 'place')
-  if found[1] ~= 'queued' then return -1 end
-  local queue, before = found[2], '(' .. found[3]
+-- The queues whose work may be taken before that of this one, by every worker that serves it now.
+local function queues_served_with(queue)
   local gpu, cpu = takes_work('gpu'), takes_work('cpu')
   local served
   if WANTED[queue] == 'cpu' and (cpu or not gpu) or WANTED[queue] == 'gpu' and not gpu then
@@ -798,26 +813,40 @@ local function position(id)
     served = {auto = true, cuda = true, cpu = not cpu}
   end
   served[queue] = true
-  local key = field(id, 'key_id')
-  if key then
-    local queues = {}
-    for each, is_served in pairs(served) do if is_served then queues[#queues + 1] = each end end
-    local fair = fair_position(key, found[3], queues)
-    if fair then return fair end
-  end
-  local ahead = 0
+  local found = {}
   for each, is_served in pairs(served) do
-    if is_served then ahead = ahead + redis.call('ZLEXCOUNT', queue_key(each), '-', before) end
+    if is_served then found[#found + 1] = each end
+  end
+  return found
+end
+
+-- Status, queue and place of what waits in a queue: of a study its first task's.
+local function where_waits(id)
+  if is_study(id) then id = id .. '/' .. (field(id, 'first_task') or '0.0') end
+  return redis.call('HMGET', job_key(id), 'status', 'queue', 'place')
+end
+
+-- How many queued jobs are ahead of this one in its own queue and in those that every worker
+-- serving it now serves too; -1 when it is not queued.
+local function position(id)
+  local found = where_waits(id)
+  if found[1] ~= 'queued' then return -1 end
+  local ahead = 0
+  for _, queue in ipairs(queues_served_with(found[2])) do
+    ahead = ahead + redis.call('ZLEXCOUNT', queue_key(queue), '-', '(' .. found[3])
   end
   return ahead
 end
 
--- The position as callers are told it: -2 less than its negative where what waits must not begin yet,
--- by a limit of its key.
+-- The position as callers are told it: of a key's work with the turns of other keys, and -2 less than
+-- its negative where it must not begin yet, by a limit of its key.
 local function told_position(id)
-  local found, key = position(id), field(id, 'key_id')
-  if found >= 0 and key and may_not_begin(key) then return -2 - found end
-  return found
+  local key = field(id, 'key_id')
+  if not key then return position(id) end
+  local found = where_waits(id)
+  if found[1] ~= 'queued' then return -1 end
+  local ahead = fair_position(key, found[3], queues_served_with(found[2])) or position(id)
+  return may_not_begin(key) and -2 - ahead or ahead
 end
 
 -- Data sets. Those being checked have a lease, which the API that checks them renews; those that
@@ -938,4 +967,58 @@ local function move_message(id, to, due_ms)
     add_to_total('webhook', to)
     publish(id)
   end
+end
+
+-- Write a job or study and queue it: the whole of `create` and `create_of_key`. `limit_of`: what
+-- refuses more work of the key in ARGV, where it has come to a limit; `position_of`: what tells the
+-- place in the queue.
+local function create_work(limit_of, position_of)
+  local id, fingerprint = ARGV[1], ARGV[4]
+  local memory = NS .. 'idempotency:' .. kind_of(id) .. ARGV[3]
+  if ARGV[3] ~= '' then
+    local known = redis.call('HMGET', memory, 'fingerprint', 'job')
+    if known[1] then
+      if known[1] ~= fingerprint then return {'reused'} end
+      local record = redis.call('HGETALL', job_key(known[2]))
+      if #record == 0 then return {'deleted', known[2]} end
+      return {'replayed', position_of(known[2]), num_workers(), record}
+    end
+  end
+  if redis.call('ZCARD', status_key('queued', id)) >= tonumber(ARGV[2]) then return {'full'} end
+  local key = ARGV[7]
+  local limit = key ~= '' and limit_of(key)
+  if limit then return limit end
+
+  for used in string.gmatch(ARGV[6], '%S+') do
+    if field(used, 'status') ~= 'ready' then return {'no_data', used} end
+  end
+  for used in string.gmatch(ARGV[6], '%S+') do
+    redis.call('SADD', users_key(used), id)
+    put_off(used)
+  end
+
+  local num_labels = tonumber(ARGV[8])
+  for i = 9, 8 + num_labels do redis.call('ZADD', label_key(id, ARGV[i]), 0, id) end
+  set(id, 'status', 'queued', 'version', 1, unpack(ARGV, 9 + num_labels))
+  if is_study(id) then
+    add_task(id, 0, 0, 'kind', 'plan')
+  else
+    local where = redis.call('HMGET', job_key(id), 'queue', 'place')
+    redis.call('ZADD', queue_key(where[1]), 0, where[2])
+    if key ~= '' then enter_key_queue(key, where[1], where[2]) end
+    call_workers(where[1])
+  end
+  redis.call('ZADD', status_key('queued', id), 0, id)
+  redis.call('ZADD', index_key(id), 0, id)
+  if key ~= '' then
+    enter_owner(id)
+    count_waiting(id, true)
+  end
+  add_to_total('created', is_study(id) and 'study' or 'job', device_class(field(id, 'queue')))
+  note_event('status', id)
+  if ARGV[3] ~= '' then
+    redis.call('HSET', memory, 'fingerprint', fingerprint, 'job', id)
+    redis.call('EXPIRE', memory, ARGV[5])
+  end
+  return {'created', position_of(id), num_workers()}
 end
