@@ -129,6 +129,12 @@ class ConflictError(ServiceError):
 class NotAllowedError(ServiceError):
     """The key is missing, unknown, or does not allow this call (401, 403)."""
 
+    def _said(self) -> str:
+        said = super()._said()
+        if self.status == 401:
+            said += " Give the client one: Client(key=…), --key or THALWEG_KEY."
+        return said
+
 
 class BusyError(ServiceError):
     """The service takes no more at present (429), or a part of it is away (503)."""

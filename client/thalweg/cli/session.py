@@ -175,8 +175,8 @@ def command(
         ) -> None:
             above: dict[str, Any] = context.find_root().obj or {}
             session = Session(
-                url or above.get("url"),
-                key or above.get("key"),
+                _nearest(context, "url", url, above),
+                _nearest(context, "key", key, above),
                 as_json or above.get("as_json", False),
             )
             function(session, **rest)
@@ -191,6 +191,17 @@ def command(
         return function
 
     return register
+
+
+def _nearest(
+    context: typer.Context, name: str, value: str | None, above: dict[str, Any]
+) -> str | None:
+    """Return an option as it was typed behind the command, else before it, else the
+    environment's."""
+    source = context.get_parameter_source(name)
+    if source is not None and source.name == "COMMANDLINE":
+        return value
+    return above.get(name) or value
 
 
 def told_by(error: Exception) -> tuple[str, Status]:
