@@ -18,6 +18,7 @@ from core.formats import STORE, stored_job, stored_study
 from core.jobs import Attempt, JobRecord, Stored, Timeline, Usage
 from core.specs.base import Json
 from core.specs.direction import goal_of_stored, sign_of
+from core.specs.losses import EVAL, METRICS
 from core.store.protocols.types import NewWork
 from core.studies import StudyRecord
 
@@ -200,17 +201,25 @@ def encode_new(new: NewWork) -> dict[str, bytes | str]:
 
 def _hook(spec: Json, url: str) -> dict[str, str]:
     """Write what the scripts need of a webhook. The target of a job or study stands behind the sign
-    under which the lower of two values is the better one."""
-    webhook = spec["webhook"]
+    under which the lower of two values is the better one; the metric of an evaluation, behind
+    both."""
+    webhook, metric = spec["webhook"], ""
     if "base" in spec:
         target, goal = spec["metric"].get("target"), spec["metric"].get("goal")
+    elif (named := spec["stop"].get("metric")) is not None:
+        metric, target = named.removeprefix(EVAL), spec["stop"].get("target")
+        goal = goal_of_stored(spec) if metric == "loss" else METRICS[metric].goal
     else:
         target, goal = spec["stop"].get("target_loss"), goal_of_stored(spec)
     return {
         "hook:url": url,
         "hook:format": webhook["format"],
         "hook:events": f" {' '.join(webhook['events'])} ",
-        **({} if target is None else {"hook:target": f"{sign_of(goal):g} {target!r}"}),
+        **(
+            {}
+            if target is None
+            else {"hook:target": f"{sign_of(goal):g} {target!r} {metric}".rstrip()}
+        ),
     }
 
 

@@ -208,13 +208,14 @@ local function note_hook(id, event, ...)
 end
 
 -- Whether what was asked for was reached: `hook:target` has a sign (-1 where more is better), and the
--- loss that ends a job, or the metric of a study's best configuration.
+-- loss or the metric that ends a job, or the metric of a study's best configuration.
 local function reached_target(id)
-  local sign, target = string.match(field(id, 'hook:target') or '', '^(%S+) (%S+)$')
+  local sign, target, metric = string.match(field(id, 'hook:target') or '', '^(%S+) (%S+) ?(%S*)$')
   if not sign or not is_study(id) and field(id, 'outcome') ~= 'converged' then return false end
   local is_read, result = pcall(cjson.decode, field(id, 'result') or 'null')
   if not is_read or type(result) ~= 'table' then return false end
   local value = result.final_loss
+  if metric ~= '' then value = type(result.eval) == 'table' and result.eval[metric] end
   if is_study(id) then value = type(result.best) == 'table' and result.best.metric end
   return type(value) == 'number' and sign * value <= sign * target
 end

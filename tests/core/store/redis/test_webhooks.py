@@ -158,6 +158,35 @@ async def test_a_target_is_reached_where_the_descent_ended_by_it(
     assert await told(api) == (["job.target_reached"] if reached else [])
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "maximize", "reached"),
+    [
+        ("eval.accuracy", 0.9, False, True),
+        ("eval.accuracy", 0.7, False, False),
+        ("eval.loss", 0.7, False, True),
+        ("eval.loss", 0.9, False, False),
+        ("eval.loss", 0.9, True, True),
+        ("eval.accuracy", math.nan, False, False),
+        ("eval.f1", None, False, False),
+    ],
+)
+async def test_a_target_of_an_evaluation_is_reached_by_its_better_side(
+    api: AsyncRedisStore,
+    worker: RedisStore,
+    new_job: NewJobs,
+    metric: str,
+    value: float | None,
+    maximize: bool,
+    reached: bool,
+) -> None:
+    spec = job_spec("job.target_reached", maximize=maximize)
+    spec["stop"] = {"target_loss": None, "metric": metric, "target": 0.8}
+    await api.create(new_job(spec=spec, webhook_url=URL), None)
+    result = {"final_loss": 0.8, "eval": {"step": 3, metric.removeprefix("eval."): value}}
+    close(worker, claim_job(worker), "succeeded", outcome="converged", result=result)
+    assert await told(api) == (["job.target_reached"] if reached else [])
+
+
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 async def test_an_end_of_any_kind_is_told(
     api: AsyncRedisStore, worker: RedisStore, new_job: NewJobs, status: Status
