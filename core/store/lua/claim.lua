@@ -136,6 +136,7 @@ while true do
     set(id, 'a:' .. number .. ':worker', ARGV[1], 'a:' .. number .. ':started_at', stamp,
       'began', now_ms())
     redis.call('ZADD', LEASES, now_ms() + tonumber(ARGV[2]), id)
+    note_at_work(id)
     local study = study_of(id)
     if not study then
       tell(id, 'claimed', ARGV[1])

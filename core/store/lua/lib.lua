@@ -386,8 +386,18 @@ local function add_times(name_of, length_ms, whose, from, to)
     redis.call('PEXPIRE', name, length_ms + DAY_MS)
   end
 end
+-- What is at work since there are keys: its owner, its key and since when (ms), so that a claim reads
+-- all of it at once.
+local AT_WORK = NS .. 'at-work'
+local function note_at_work(id)
+  if redis.call('EXISTS', KEYS_MADE) == 0 then return end
+  local found = redis.call('HMGET', job_key(id), 'owner', 'key_id', 'began')
+  local words = {found[1] or '', found[2] or '', found[3] or '0'}
+  redis.call('HSET', AT_WORK, id, table.concat(words, ' '))
+end
 local function note_time(id, began)
   if redis.call('EXISTS', KEYS_MADE) == 0 then return end
+  redis.call('HDEL', AT_WORK, id)
   local now, found = now_ms(), redis.call('HMGET', job_key(id), 'owner', 'key_id')
   began = math.min(began, now)
   add_times(share_key, SLOT_MS, found[1] or '', math.max(began, now - HOUR_MS), now)
@@ -688,23 +698,22 @@ local function num_workers()
   return redis.call('ZCOUNT', NS .. 'workers:until', '(' .. now_ms(), '+inf')
 end
 
--- What is at work now: of each key and each owner how many jobs and tasks, and for how many
--- milliseconds of the last hour; of each key for how many of this day. Looked at once.
+-- What is at work now: of each owner for how many milliseconds of the last hour, of each key how many
+-- jobs and tasks, and for how many of this day. Looked at once.
 local at_work
 local function look_at_work()
   if at_work then return at_work end
-  at_work = {keys = {}, owners = {}, hour_ms = {}, day_ms = {}}
+  at_work = {keys = {}, hour_ms = {}, day_ms = {}}
   local now = now_ms()
   local day_began = now - now % DAY_MS
   local function add(of, name, value) at_work[of][name] = (at_work[of][name] or 0) + value end
-  for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
-    local found = redis.call('HMGET', job_key(id), 'owner', 'key_id', 'began')
-    local owner, began = found[1] or '', tonumber(found[3]) or now
-    add('owners', owner, 1)
+  for _, words in ipairs(redis.call('HVALS', AT_WORK)) do
+    local owner, key, began = string.match(words, '^(%S*) (%S*) (%d+)$')
+    began = tonumber(began)
     add('hour_ms', owner, math.max(1, math.min(HOUR_MS, now - began)))
-    if found[2] then
-      add('keys', found[2], 1)
-      add('day_ms', found[2], math.max(0, now - math.max(began, day_began)))
+    if key ~= '' then
+      add('keys', key, 1)
+      add('day_ms', key, math.max(0, now - math.max(began, day_began)))
     end
   end
   return at_work
