@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.specs.layers.expand import Perceptron, dropout_of
-from core.specs.losses import MSE, CrossEntropy, Loss
-from core.train.losses import build_loss
+from core.train.losses import LossFunction
 
 _nll_backward: Final = torch.ops.aten.nll_loss_backward.default
 _mse_backward: Final = torch.ops.aten.mse_loss_backward.default
@@ -70,7 +69,7 @@ class PerceptronGradient:
     def __init__(
         self,
         perceptron: Perceptron,
-        loss: Loss,
+        loss: LossFunction,
         weights: Mapping[str, Tensor],
         gradients: Mapping[str, Tensor],
     ) -> None:
@@ -146,14 +145,11 @@ _LossAndSlope = Callable[[Tensor, Tensor], tuple[Tensor, Callable[[], Tensor]]]
 """(outputs, targets) -> the mean loss, and a function that returns its gradient in the outputs."""
 
 
-def _loss_of(spec: Loss, one: Tensor) -> _LossAndSlope:
-    match spec:
-        case CrossEntropy() if spec == CrossEntropy(kind="cross_entropy"):  # no option of it
-            return _CrossEntropy(one)
-        case MSE():
-            return _MSE(one)
-        case _:
-            return _differentiated(build_loss(spec))
+def _loss_of(loss: LossFunction, one: Tensor) -> _LossAndSlope:
+    """Recognize torch's own functions, which have no options: others are differentiated."""
+    if loss is functional.cross_entropy:
+        return _CrossEntropy(one)
+    return _MSE(one) if loss is functional.mse_loss else _differentiated(loss)
 
 
 class _CrossEntropy:
@@ -193,7 +189,7 @@ class _MSE:
         return functional.mse_loss(z, targets), slope
 
 
-def _differentiated(loss: Callable[[Tensor, Tensor], Tensor]) -> _LossAndSlope:
+def _differentiated(loss: LossFunction) -> _LossAndSlope:
     """Differentiate the loss alone automatically."""
 
     def both(z: Tensor, targets: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:

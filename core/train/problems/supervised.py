@@ -74,7 +74,6 @@ class SupervisedProblem:
         self._model = model
         self._ignored_class = ignored_class
         self._metrics = metrics
-        self._loss_spec = loss
         self._written_out: WrittenOut | None = None
         self._forward: Forward = _autocast(model) if autocast else model.forward
         self._micro_batches = micro_batches
@@ -113,7 +112,7 @@ class SupervisedProblem:
         if perceptron is None or not self._plain or not can_be_written_out(perceptron):
             return None
         if self._written_out is None:
-            self._written_out = _WrittenOut(self, self._model, perceptron, self._loss_spec)
+            self._written_out = _WrittenOut(self, self._model, perceptron, self._loss)
         return self._written_out
 
     def _accumulated(self, features: Tensor, targets: Tensor) -> Tensor:
@@ -202,7 +201,11 @@ class _WrittenOut:
     """Satisfies `core.train.problems.base.WrittenOut`."""
 
     def __init__(
-        self, problem: SupervisedProblem, model: LayeredModel, perceptron: Perceptron, loss: Loss
+        self,
+        problem: SupervisedProblem,
+        model: LayeredModel,
+        perceptron: Perceptron,
+        loss: LossFunction,
     ) -> None:
         """Put the model's parameters into a row."""
         self._batch = problem.batch

@@ -4,13 +4,14 @@ differentiation and of torch's own optimizers."""
 import json
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from core.specs.job import JobSpec
+from core.specs.losses import Loss
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits
 from core.train.devices import exact_kernels
@@ -38,13 +39,13 @@ def job(problem: Json, optimizer: Json, **rest: Any) -> JobSpec:
     return parse_job(json.dumps({"budget": {"max_steps": 8}, **body}).encode(), Limits())
 
 
-def classifier(model: Json | None = None, loss: str = "cross_entropy", classes: int = 3) -> Json:
+def classifier(model: Json | None = None, classes: int = 3) -> Json:
     generator = {"kind": "blobs", "num_samples": 53, "num_features": 5, "num_classes": classes}
     return {
         "kind": "supervised",
         "data": {"kind": "synthetic", "generator": generator, "eval_fraction": 0},
         "model": model or {"kind": "mlp", "hidden": [7, 3]},
-        "loss": {"kind": loss},
+        "loss": {"kind": "cross_entropy"},
     }
 
 
@@ -205,11 +206,13 @@ def test_every_perceptron(hidden: list[int], activation: str) -> None:
         assert_same_bits(spec)
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [{"kind": kind} for kind in ("mse", "l1", "smooth_l1", "huber")],
-    ids=lambda loss: str(loss["kind"]),
-)
+LOSSES_OF_VALUES: Final[list[Json]] = [
+    *({"kind": kind} for kind in ("mse", "l1", "smooth_l1", "huber")),
+    {"kind": "quantile", "quantile": 0.3},
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES_OF_VALUES, ids=lambda loss: str(loss["kind"]))
 @pytest.mark.parametrize("features", [1, 4])
 def test_every_loss_of_values(loss: Json, features: int) -> None:
     for precision in DTYPES:
@@ -217,14 +220,31 @@ def test_every_loss_of_values(loss: Json, features: int) -> None:
         assert_same_bits(spec)
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "multi_margin", "binary_cross_entropy"])
-def test_every_loss_of_classes(loss: str) -> None:
-    classes = 2 if loss == "binary_cross_entropy" else 3
-    smoothing: Json = {"label_smoothing": 0.1} if loss == "cross_entropy" else {}
-    for options in ({}, smoothing):
-        problem = classifier(loss=loss, classes=classes)
-        problem["loss"] |= options
-        assert_same_bits(job(problem, {"kind": "adam"}, batch_size=8))
+LOSSES_OF_CLASSES: Final[dict[str, Json]] = {
+    "cross entropy": {"kind": "cross_entropy"},
+    "smoothed": {"kind": "cross_entropy", "label_smoothing": 0.1},
+    "weighted": {"kind": "cross_entropy", "class_weights": [1.0, 0.5, 3.0]},
+    "balanced": {"kind": "cross_entropy", "class_weights": "balanced"},
+    "ignored": {"kind": "cross_entropy", "ignore_index": 1},
+    "multi-margin": {"kind": "multi_margin"},
+    "binary": {"kind": "binary_cross_entropy"},
+    "binary weighted": {"kind": "binary_cross_entropy", "pos_weight": 3.0},
+}
+
+
+@pytest.mark.parametrize("name", list(LOSSES_OF_CLASSES))
+def test_every_loss_of_classes(name: str) -> None:
+    loss = LOSSES_OF_CLASSES[name]
+    problem = classifier(classes=2 if loss["kind"] == "binary_cross_entropy" else 3)
+    problem["loss"] = loss
+    for batch in (8, 1):
+        assert_same_bits(job(problem, {"kind": "adam"}, batch_size=batch))
+
+
+def test_every_kind_of_loss_is_tried() -> None:
+    tried = {each["kind"] for each in (*LOSSES_OF_VALUES, *LOSSES_OF_CLASSES.values())}
+    kinds = get_args(get_args(Loss)[0])
+    assert tried == {get_args(kind.model_fields["kind"].annotation)[0] for kind in kinds}
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
