@@ -70,7 +70,7 @@ class Opened:
             **record,
             "spec": read(record["spec"], self.written),
             "progress": {**record["progress"], "waiting_for": None},
-            "links": {**record["links"], "events": f"{record['links']['self']}/events"},
+            "links": {**record["links"], **new_links(record)},
             "usage": record.get("usage") and {**NOT_MEASURED, **record["usage"]},
         }
 
@@ -109,6 +109,12 @@ class Opened:
             one, two = (f"{path_of(each)}/runs/{run}" for each in (study, other))
             assert self.rows(one) == self.rows(two)
             assert self.weights(one) == self.weights(two)
+
+
+def new_links(record: Json) -> dict[str, str]:
+    """The links to calls that came later."""
+    names = ("events", "importance") if record["id"].startswith("study_") else ("events",)
+    return {name: f"{record['links']['self']}/{name}" for name in names}
 
 
 def events(record: Json) -> dict[str, str | None]:
@@ -170,6 +176,9 @@ def test_runs_and_comparisons_read_as_they_did(opened: Opened) -> None:
         comparison = opened.get(f"{path}/comparison")
         # What was stopped early is counted in the reason by now.
         assert comparison.pop("reason").startswith(before["comparison"].pop("reason"))
+        # Rows say more by now: what runs came to on the rows of a test, of which these have none.
+        rows = comparison["configurations"]
+        assert [row.pop("test") for row in rows] == [None] * len(rows)
         assert comparison == before["comparison"]
         assert opened.get(f"{path}/best")["optimizer"]
 
