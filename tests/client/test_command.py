@@ -23,6 +23,12 @@ from thalweg.cli.app import OF_THE_SERVICE, app
 from thalweg.cli.files import FileError, changed, parse, read_spec
 
 THALWEG: Final = str(Path(sys.executable).parent / "thalweg")
+INTERRUPTIBLE: Final = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    " os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""A program that starts another as a terminal does: what a shell has in its background ignores
+interrupts, and hands that on."""
 JOB: Final = """# a comment
 problem:
   kind: function
@@ -233,8 +239,9 @@ def test_a_file_that_cannot_be_written_is_told_in_a_line(shell: Shell, done: str
 def test_an_interrupt_ends_the_command_and_not_the_job(shell: Shell, client: Client) -> None:
     endless = shell.run("submit", "job.yaml", "--set", "budget.max_steps=5000000").stdout.strip()
     watcher = subprocess.Popen(
-        [THALWEG, "watch", endless], env=shell.environment, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", INTERRUPTIBLE, THALWEG, "watch", endless],
+        env=shell.environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     job = client.jobs.get(endless)
     while job.refresh().status != "running":
         assert job.status == "queued"

@@ -36,7 +36,7 @@ def test_cosines_of_consecutive_gradients_come_where_they_are_asked_for(service:
         "x**2", {"x": 10.0}, {"kind": "sgd", "lr": 0.6}, 10, record={"gradient_cosine": True}
     )
     job = service.run(asked)
-    assert job["spec"]["record"] == {"every": 1, "eval_every": 100, "gradient_cosine": True}
+    assert job["spec"]["record"]["gradient_cosine"] is True
     series = service.history(job["id"])["series"]
     assert list(series) == ["step", "loss", "lr", "grad_norm", "grad_cosine", "x"]
     assert series["grad_cosine"] == ["NaN", *[-1.0] * 9]

@@ -28,7 +28,7 @@ JOBS: dict[str, Json] = {
     "schedule-free": _digits({"kind": "schedule_free_adamw"}, 1500),
     "momentum on a plateau": digits(
         {"kind": "sgd", "lr": 0.05, "momentum": 0.9},
-        3000,
+        9000,
         schedule={"kind": "reduce_on_plateau", "patience": 50},
     ),
     "lbfgs on an expression": expression(

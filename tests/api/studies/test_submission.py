@@ -109,7 +109,7 @@ def test_a_malformed_idempotency_key_is_refused(api: Api, key: bytes) -> None:
         (sweep(base=rosenbrock(optimizer={"kind": "wizard"})), "base.optimizer"),
         (sweep(base=rosenbrock(labels={"a": "b"})), "base.labels"),
         (sweep(strategy={"kind": "wizard"}), "strategy"),
-        (sweep(metric={"name": "eval.f1"}), "metric.name"),
+        (sweep(metric={"name": "eval.mape"}), "metric.name"),
     ],
 )
 def test_a_wrong_study_is_refused_and_its_field_named(api: Api, body: Json, param: str) -> None:

@@ -191,9 +191,11 @@ def test_a_study_has_artifacts_as_a_job_has(store: ArtifactStore) -> None:
     assert job.list() == {"final.safetensors": 9}
 
 
-def test_only_jobs_and_studies_have_artifacts(store: ArtifactStore) -> None:
+def test_nothing_but_jobs_studies_uploads_and_the_note_of_keys_has_artifacts(
+    store: ArtifactStore,
+) -> None:
     for name in (
-        new_id("key"),
+        new_id("pred"),
         f"{new_id(STUDY_PREFIX)}/x",
         f"{new_id(STUDY_PREFIX)}:1",
         "study_1",

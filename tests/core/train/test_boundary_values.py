@@ -48,6 +48,7 @@ PLACES: Final = {
     "order": "problem.data.order",
     "layers": "problem.model.layers",
     "wrap": "optimizer.wrap.0",
+    "split": "problem.data.split",
 }
 """Where a field of `UNIONS` stands in a spec. The others hold what these are tried in."""
 FAMILY_OF: Final = {
@@ -71,6 +72,7 @@ NEEDED: Final[dict[str, Json]] = {
     "value": {"clip_value": 1.0},
     "per_parameter": {"max_norm": 1.0},
     "explicit": {"steps": [[0, 1], [2]]},
+    "folds": {"num": 5},
 }
 """Fields without defaults of the kinds that the catalogue does not list."""
 
@@ -100,11 +102,18 @@ def base_of(field: str, kind: str) -> Json:
             problem["data"] = {**rows, **{k: own[k] for k in ("order",) if k in own}}
             if own.get("name") == "diabetes":
                 problem["data"]["targets"] = [0.0, 1.5, 1.0, 0.0, -1.0]
+        if field == "split":
+            split = {"kind": kind, **NEEDED.get(kind, {})}
+            problem["data"] = {**without_split(ROWS), "split": split}
         if problem["model"]["kind"] == "mlp":
             problem["model"]["hidden"] = [3, 3]
         if kind != "explicit":
             spec["batch_size"] = "full" if kind in {"lbfgs", "rprop"} else 3
     return {**spec, "budget": {"max_steps": STEPS}, "device": "cpu"}
+
+
+def without_split(data: Json) -> Json:
+    return {name: value for name, value in data.items() if name != "eval_fraction"}
 
 
 def place(spec: Any, path: str, value: Any) -> None:
@@ -199,7 +208,11 @@ def copy(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-CASES: Final = [(field, kind) for field in PLACES for kind in members(field)]
+NEEDS_AN_UPLOAD: Final = ("split", "column")
+"""Tried in tests/core/train/data/test_split.py."""
+CASES: Final = [
+    (field, kind) for field in PLACES for kind in members(field) if (field, kind) != NEEDS_AN_UPLOAD
+]
 
 
 @pytest.mark.parametrize(("field", "kind"), CASES)

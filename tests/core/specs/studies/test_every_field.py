@@ -34,7 +34,7 @@ def bases() -> dict[str, Json]:
     """A resolved job for every kind of every union; an upload needs one to be there."""
     found = {}
     for name, body in sorted(BODIES.items()):
-        if "dataset" in name:
+        if body["problem"].get("data", {}).get("kind") == "dataset":
             continue
         short = {**body, "budget": {"max_steps": STEPS}}
         found[name] = resolved(short).model_dump(mode="json")

@@ -20,6 +20,7 @@ def test_configurations_that_share_their_rows_hold_them_once() -> None:
     data = {"kind": "inline", "features": [[0.0], [1.0], [2.0]], "targets": [0, 1, 1]}
     base = blobs_job({"kind": "adam"}, batch_size=2).model_dump(mode="json")
     base["problem"]["data"] = data
+    base["record"]["metrics"] = ["accuracy"]  # as the base of a resolved study has it
     rates = (0.1, 0.2)
     job = request(
         [],
