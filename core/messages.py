@@ -39,7 +39,7 @@ class LossAt(TypedDict):
 
 
 @final
-class MetricAt(TypedDict):
+class BestMetric(TypedDict):
     """The best value of the metric that `stop.metric` names (`eval.accuracy`)."""
 
     step: int
@@ -47,7 +47,7 @@ class MetricAt(TypedDict):
     value: float
 
 
-BestAt = LossAt | MetricAt
+BestAt = LossAt | BestMetric
 
 
 class Reached(TypedDict):

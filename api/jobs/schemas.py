@@ -35,7 +35,7 @@ class Progress(View):
     the `queue`, or a `limit` on what may run at once is reached. Null unless it waits."""
 
 
-class MetricAt(View):
+class BestMetric(View):
     """The best value of `stop.metric`."""
 
     step: Counter
@@ -218,7 +218,7 @@ class ListedJob(View):
     """Rows, features and classes; null until they are loaded, and of functions."""
     progress: Progress
     latest: LossAt | None
-    best: LossAt | MetricAt | None
+    best: LossAt | BestMetric | None
     result: Result | None
     diagnosis: Verdict | None
     error: Failure | None

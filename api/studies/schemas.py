@@ -17,7 +17,7 @@ from api.http.schemas import (
     View,
     WaitingFor,
 )
-from api.jobs.schemas import Failure, LossAt, MetricAt, Result
+from api.jobs.schemas import Failure, LossAt, BestMetric, Result
 from core.jobs import Outcome, Status
 from core.specs.job import JobSpec
 from core.specs.study import Metric, StudySpec
@@ -174,7 +174,7 @@ class Run(View):
     target: Target | None
     """The step and the seconds at which the metric first reached the study's target; null: it has
     not."""
-    best: LossAt | MetricAt | None
+    best: LossAt | BestMetric | None
     result: Result | None
     fused: bool | None
     """True when the run trained in a stack with others."""
