@@ -17,7 +17,7 @@ from api.http.schemas import (
     View,
     WaitingFor,
 )
-from api.jobs.schemas import Failure, LossAt, BestMetric, Result
+from api.jobs.schemas import BestMetric, Failure, LossAt, Result
 from core.jobs import Outcome, Status
 from core.specs.job import JobSpec
 from core.specs.study import Metric, StudySpec
