@@ -342,10 +342,7 @@ class SOAP(Cautious):
     decoupled_weight_decay: bool = True
 
 
-ScheduleFree = ScheduleFreeSGD | ScheduleFreeAdamW
-"""Methods whose evaluations and results are of another point than their gradients."""
-Own = Lion | Adopt | AdEMAMix | ScheduleFree | Prodigy
-Optimizer = Annotated[
+TorchKind = (
     SGD
     | Adam
     | AdamW
@@ -360,6 +357,13 @@ Optimizer = Annotated[
     | Adafactor
     | Muon
     | LBFGS
+)
+"""Kinds that torch.optim has."""
+ScheduleFree = ScheduleFreeSGD | ScheduleFreeAdamW
+"""Methods whose evaluations and results are of another point than their gradients."""
+Own = Lion | Adopt | AdEMAMix | ScheduleFree | Prodigy
+Optimizer = Annotated[
+    TorchKind
     | Lion
     | Adopt
     | AdEMAMix

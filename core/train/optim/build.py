@@ -28,6 +28,7 @@ from core.specs.optimizers.kinds import (
     RMSprop,
     Rprop,
     Shampoo,
+    TorchKind,
     follows_torch,
     settled_lr,
 )
@@ -39,22 +40,6 @@ from core.train.optim.rules.base import IMPLEMENTATION
 from core.train.optim.rules.build import own_rule
 from core.train.optim.torch_rules.build import rule_of
 
-TorchKind = (
-    SGD
-    | Adam
-    | AdamW
-    | Adamax
-    | NAdam
-    | RAdam
-    | Adagrad
-    | Adadelta
-    | RMSprop
-    | Rprop
-    | ASGD
-    | Adafactor
-    | Muon
-    | LBFGS
-)
 OURS: Final = frozenset({"cautious", "decoupled_weight_decay"})
 """Options of torch's kinds that torch's optimizers do not all have."""
 
