@@ -36,6 +36,8 @@ from api.webhooks import routes as webhooks
 from core.artifacts.base import ArtifactStore
 from core.errors import StoreUnavailableError, UnusableStoreError
 from core.settings import Settings
+from core.specs.job import JobSpec, PostedJob
+from core.specs.study import PostedStudy, StudySpec
 from core.specs.validation.limits import Limits
 from core.store.protocols.api import ApiStore
 from core.tracing import Tracing
@@ -66,6 +68,8 @@ def create_app(
 ) -> FastAPI:
     """Create the application. `poll_s`: see `EndFeed`; `tracing` is closed with it; `check`: see
     `Uploads`."""
+    for spec in (JobSpec, PostedJob, StudySpec, PostedStudy):
+        spec.model_rebuild()  # its validator: now, and not with the first request
     services = Services(
         settings,
         store,

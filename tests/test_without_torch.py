@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -23,6 +25,7 @@ from tests.worker.scenarios import Finish, labels
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("api", "core", "thalweg_service", "worker")
+Found = TypeVar("Found")
 SAYS_SO = re.compile(r"\b(no|without) torch\b|\btorch-free\b", re.IGNORECASE)
 
 NO_TORCH = """
@@ -103,24 +106,33 @@ def submit(settings: Settings) -> str:
     return job.id
 
 
-def ended(settings: Settings, job_id: str, worker: subprocess.Popen[str]) -> JobRecord:
-    """The job once it has ended, in half a minute."""
+def found(
+    settings: Settings,
+    worker: subprocess.Popen[str],
+    look: Callable[[AsyncRedisStore], Awaitable[Found | None]],
+) -> Found:
+    """What is looked for in the store, once it is there, in half a minute."""
 
-    async def wait() -> JobRecord:
+    async def wait() -> Found:
         store = AsyncRedisStore(settings.redis_url, settings.namespace)
         give_up = time.monotonic() + 30
         try:
-            while True:
-                job = await store.get(job_id)
-                if job.finished_at is not None:
-                    return job
+            while (there := await look(store)) is None:
                 assert worker.poll() is None, "the worker ended"
-                assert time.monotonic() < give_up, job.status
+                assert time.monotonic() < give_up, "it did not come"
                 await asyncio.sleep(0.02)
+            return there
         finally:
             await store.aclose()
 
     return asyncio.run(wait())
+
+
+def resident_mib(process: subprocess.Popen[str]) -> float:
+    """The memory of a process that is resident; 0 where the system does not tell it like Linux."""
+    statm = Path(f"/proc/{process.pid}/statm")
+    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def test_a_worker_starts_and_has_a_job_done_where_torch_cannot_be_had(
@@ -145,8 +157,19 @@ def test_a_worker_starts_and_has_a_job_done_where_torch_cannot_be_had(
                 "THALWEG_RECONCILE_EVERY_S": "0.1",
             },
         )
+
+    async def ready(store: AsyncRedisStore) -> bool | None:
+        return bool(await store.workers()) or None
+
+    async def ended(store: AsyncRedisStore) -> JobRecord | None:
+        job = await store.get(job_id)
+        return job if job.finished_at is not None else None
+
     try:
-        job = ended(settings, submit(settings), worker)
+        assert found(settings, worker, ready)
+        assert resident_mib(worker) <= 80
+        job_id = submit(settings)
+        job = found(settings, worker, ended)
     finally:
         worker.terminate()
         worker.wait(timeout=20)

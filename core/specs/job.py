@@ -281,7 +281,3 @@ class PostedJob(JobSpec):
         object.__setattr__(spec, "__pydantic_extra__", None)
         object.__setattr__(spec, "__pydantic_private__", None)
         return spec
-
-
-JobSpec.model_rebuild()
-PostedJob.model_rebuild()  # built with the import, not with the first request

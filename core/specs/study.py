@@ -182,7 +182,3 @@ class PostedStudy(StudySpec):
     """The name to show for it; one line."""
     note: Note | None = None
     """Words about it."""
-
-
-StudySpec.model_rebuild()
-PostedStudy.model_rebuild()
