@@ -247,9 +247,15 @@ class PhaseBegun:
 
 @dataclass(frozen=True)
 class DataLoaded:
-    """The data are in memory; `data` is the record's: rows of each part, features, classes."""
+    """The data are in memory.
+
+    Attributes:
+        data: the record's: rows of each part, features, classes.
+        examined: what `core.train.data.examine.examine` found in them, where a diagnosis follows.
+    """
 
     data: Json
+    examined: Json | None = None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def diagnose(
     evaluation: Columns | None,
     measured: Json | None = None,
     take: TryFirstSteps | None = None,
+    data: Json | None = None,
 ) -> Json:
     """Name what is wrong with a descent (CONTRACT, section 7).
 
@@ -43,6 +44,7 @@ def diagnose(
             diagnosis of the history alone.
         take: takes the first steps of models, so that their remedies are tried before they are
             offered; None: they are not.
+        data: what `core.train.data.examine.examine` found in the data; None: that of `measured`.
 
     Returns:
         `{"verdict", "confidence", "findings", "remedies"}` and, of a full one, `measured`; strict
@@ -50,7 +52,7 @@ def diagnose(
     """
     with np.errstate(all="ignore"):
         seen = None if measured is None else Measured(measured)
-        evidence = gather(spec, outcome, train, evaluation, seen, result)
+        evidence = gather(spec, outcome, train, evaluation, seen, result, data)
         findings = examine(evidence)
         verdict = decide(findings, evidence)
         early = evidence.loss[:_FIRST_ROWS]

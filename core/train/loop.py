@@ -117,7 +117,7 @@ def _built(spec: JobSpec, where: torch.device, emit: Emit[RunEvent]) -> Problem:
     """Build the problem, tell of its data, and set the threads that it wants."""
     problem = build_problem(spec, where, _DTYPES[spec.precision or "float32"])
     if (data := problem.data()) is not None:
-        emit(DataLoaded(data))
+        emit(DataLoaded(data, problem.examine() if spec.diagnose != "off" else None))
     use_threads_for(problem, spec.threads)
     return problem
 

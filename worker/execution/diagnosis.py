@@ -70,12 +70,14 @@ class Run:
 
     Attributes:
         history: reads a history's rows; None where there are none. It raises what the store does.
+        examined: what was found in the data when they were loaded; None: nothing yet.
     """
 
     job: JobRecord
     outcome: Outcome | None
     result: Json | None
     history: ReadHistory
+    examined: Json | None = None
 
     @property
     def spec(self) -> JobSpec:
@@ -108,7 +110,7 @@ def diagnosis(
         evaluation = None if evaluation is None else _until(evaluation, measured["step"])
     try:
         spec = run.spec
-        found = diagnose(spec, outcome, run.result, train, evaluation, measured, take)
+        found = diagnose(spec, outcome, run.result, train, evaluation, measured, take, run.examined)
     except Exception:
         log.exception("%s: the diagnosis failed", run.job.id)
         return dict(_UNDETERMINED)
@@ -204,8 +206,9 @@ class LiveDiagnosis:
         self._clock = clock
         self._due = clock() + every_s if job.spec.get("diagnose") != "off" else float("inf")
 
-    def look(self, initial_loss: float | None = None) -> None:
-        """Diagnose the rows that have come, if it is time. `initial_loss`: where the run began."""
+    def look(self, initial_loss: float | None = None, examined: Json | None = None) -> None:
+        """Diagnose the rows that have come, if it is time. `initial_loss`: where the run began;
+        `examined`: see `Run`."""
         began = self._clock()
         if began < self._due:
             return
@@ -213,7 +216,7 @@ class LiveDiagnosis:
             self._due = float("inf")
             return
         known = None if initial_loss is None else {"initial_loss": initial_loss}
-        found = diagnosis(Run(self._job, None, known, self._recorder.history))
+        found = diagnosis(Run(self._job, None, known, self._recorder.history, examined))
         self._recorder.set(diagnosis={**found, "live": True})
         now = self._clock()
         self._due = now + max(self._every_s, (now - began) / SHARE)

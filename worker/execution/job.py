@@ -78,6 +78,7 @@ class JobExecution(Training[Claim]):
         self._progress = JobProgress(claim.job)
         self._live = LiveDiagnosis(claim.job, self._rows)
         self._measured: Json | None = None
+        self._examined: Json | None = None
         self._foreseen: tuple[Concluded, Json] | None = None
         """What the trainer told before its last files were on the disk, and the diagnosis of it."""
         self._sampler = Sampler(lambda: process_use(context.line.client.pid))
@@ -138,12 +139,13 @@ class JobExecution(Training[Claim]):
                     latest=self._progress.latest,
                     best=self._progress.best,
                 )
-                self._live.look(report.initial_loss)
+                self._live.look(report.initial_loss, self._examined)
             case PhaseBegun(name):
                 self._sampler.enter(name)
                 self._rows.set(phase=name)
-            case DataLoaded(data):
+            case DataLoaded(data, examined):
                 self._rows.set(data=data)
+                self._examined = examined
             case Settled(spec, resolved):
                 self._job = replace(self._job, spec=spec, resolved=resolved)
                 self._live = LiveDiagnosis(self._job, self._rows)
@@ -184,8 +186,8 @@ class JobExecution(Training[Claim]):
             asked.extend(specs)
             return [None] * len(specs)
 
-        run = Run(self._job, concluded.outcome, concluded.result, self._rows.history)
-        found = diagnosis(run, take=ask_later)
+        ended = self._job, concluded.outcome, concluded.result
+        found = diagnosis(Run(*ended, self._rows.history, self._examined), take=ask_later)
         if not asked:
             self._foreseen = concluded, found
 
@@ -250,7 +252,8 @@ class JobExecution(Training[Claim]):
         ):
             found = self._foreseen[1]
         elif self._job.spec["diagnose"] != "off":
-            run = Run(self._job, ending.outcome, ending.result, self._history)
+            ended = self._job, ending.outcome, ending.result
+            run = Run(*ended, self._history, self._examined)
             parent = self._parent if tries_a_remedy(self._job) else None
             take = self._first_steps(self._job, self._device)
             found = diagnosis(run, self._measured, parent, take)

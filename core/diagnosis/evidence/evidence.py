@@ -330,6 +330,7 @@ def gather(
     evaluation: dict[str, Floats] | None,
     measured: Measured | None = None,
     result: Json | None = None,
+    data: Json | None = None,
 ) -> Evidence:
     """Cut the history at its first non-finite loss and wrap it. Missing columns become NaN."""
     loss = np.asarray(train.get("loss", np.empty(0)), dtype=np.float64)
@@ -364,6 +365,7 @@ def gather(
         nonfinite=rows < loss.size,
         evaluation=pair,
         measured=measured,
+        data=data if data is not None or measured is None else measured.examined,
         turns=column("grad_cosine") if "grad_cosine" in train else None,
         broken=None if outcome == "converged" else _broken(train, rows, sign, began_at),
         initial_loss=began_at,

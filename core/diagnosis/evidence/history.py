@@ -13,6 +13,7 @@ from core.diagnosis.evidence.landscape import Landscape
 from core.diagnosis.evidence.measured import Measured
 from core.diagnosis.evidence.theory import longest_stride
 from core.jobs import Outcome
+from core.specs.base import Json
 from core.specs.data import split_rows
 from core.specs.direction import sign_of_job
 from core.specs.job import ClipNorm, JobSpec, Supervised
@@ -76,6 +77,7 @@ class Rows:
         nonfinite: whether a row was cut.
         evaluation: (step, loss) of the evaluations, or None.
         measured: what `core.train.measure.measure.measure` found at the run's weights, or None.
+        data: what `core.train.data.examine.examine` found in the data, or None.
     """
 
     spec: JobSpec
@@ -88,6 +90,7 @@ class Rows:
     nonfinite: bool
     evaluation: tuple[Floats, Floats] | None
     measured: Measured | None = None
+    data: Json | None = None
     turns: Floats | None = None
     """`grad_cosine`, where it was recorded."""
     broken: Literal["gradient", "update"] | None = None

@@ -135,6 +135,11 @@ class Measured:
         return self._number("constant_loss") or self._number("initial", "constant_loss")
 
     @property
+    def examined(self) -> Json | None:
+        """What was found in the data."""
+        return self.data.get("data")
+
+    @property
     def dead(self) -> float | None:
         """Share of hidden units without a slope on any row."""
         return self._number("units", "dead")

@@ -13,7 +13,7 @@ from core.diagnosis.remedies.start_point import beside
 from core.diagnosis.remedies.step_size import calmer_on_a_quadratic, known
 from core.diagnosis.rules.causes import smallest_eps
 from core.diagnosis.rules.stability import swings_of
-from core.specs.data import Builtin, Inline
+from core.specs.data import Builtin, Inline, Upload
 from core.specs.job import ClipNorm, FunctionProblem, Supervised
 from core.specs.models import MLP
 from core.specs.optimizers.kinds import SGD
@@ -63,6 +63,10 @@ def standardize(e: Evidence) -> Iterator[Remedy]:
         size = np.sqrt((features**2).mean(axis=0))
         size = size[size > 0]
         if size.size == 0 or (size.max() <= _UNEVEN and size.max() <= _UNEVEN * size.min()):
+            return
+    elif isinstance(data, Upload):
+        spread = (e.data or {}).get("spread")
+        if spread is None or spread["ratio"] <= _UNEVEN:
             return
     elif not isinstance(data, Builtin):
         return  # what is generated has about unit size

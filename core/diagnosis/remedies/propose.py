@@ -199,7 +199,7 @@ def _for_plateau(findings: Findings, e: Evidence) -> Iterator[Remedy]:
 
 def _for_slowness(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     yield from loosen(findings, e)
-    if findings["constant_guess"].triggered:
+    if findings["constant_guess"].triggered or findings["unscaled_features"].triggered:
         yield from standardize(e)
     yield from unequal_units(findings, e)
     yield from faster_on_a_quadratic(e)

@@ -8,7 +8,7 @@ from typing import Final
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import Finding, Findings, Rule
-from core.diagnosis.rules import causes, layers, progress, stability, stationarity
+from core.diagnosis.rules import causes, data, layers, progress, stability, stationarity
 
 RULES: Final[tuple[Rule, ...]] = (
     # --- is the step too long? ---
@@ -276,6 +276,45 @@ RULES: Final[tuple[Rule, ...]] = (
         "Larger batches would help as much as more steps.",
         "McCandlish et al. 2018 (arXiv 1812.06162)",
         layers.look_noise_scale,
+    ),
+    # --- what is wrong with the data? ---
+    Rule(
+        "constant_features",
+        "a feature with one value in all training rows",
+        "Nothing is learned from it; for information.",
+        "Kuhn and Johnson 2013, Applied Predictive Modeling, section 3.5 (zero variance)",
+        data.look_constant_features,
+    ),
+    Rule(
+        "shared_rows",
+        "over 1 % of the rows held back equal a training row, features and targets",
+        "Evaluation and test are better than on new rows; for information.",
+        "Kaufman et al. 2012, Leakage in Data Mining, section 4; Barz and Denzler 2020 (arXiv"
+        " 1902.00423)",
+        data.look_shared_rows,
+    ),
+    Rule(
+        "unscaled_features",
+        "standard deviations of two features, as the model gets them, over 100 apart",
+        "The curvatures differ by the square of it: descent is slow along the small ones.",
+        "LeCun et al. 1998, Efficient BackProp, section 4.3",
+        data.look_unscaled_features,
+    ),
+    Rule(
+        "rare_classes",
+        "a class with under a tenth of an even share of the training rows",
+        "Accuracy hardly sees it; for information.",
+        "He and Garcia 2009, Learning from Imbalanced Data",
+        data.look_rare_classes,
+    ),
+    Rule(
+        "target_leak",
+        "one of several features tells 99 % of the classes by itself, or has a rank correlation of"
+        " 0.999 with the value",
+        "Either the task is trivial, or the feature is known only after the target; for"
+        " information.",
+        "Kaufman et al. 2012, Leakage in Data Mining, section 4",
+        data.look_target_leak,
     ),
     Rule(
         "descent",

@@ -14,7 +14,7 @@ from core.train.data.rows import Float, Rows
 from core.train.losses import TargetForm
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Tensors on one device, in one precision; never written to after it is made.
 

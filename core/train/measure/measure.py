@@ -24,7 +24,10 @@ from core.specs.models import KaimingUniform
 from core.specs.sizes.first_weights import equal_first_weights
 from core.specs.sizes.shapes import layers_of
 from core.train.checkpoint.snapshot import decode, resume_points, step_name, step_of
+from core.train.data.build import build_dataset
+from core.train.data.examine import examined
 from core.train.devices import exact_kernels, pick_device
+from core.train.losses import target_form
 from core.train.measure import curvature, layers, multistart, trial_steps
 from core.train.measure.curvature import Product, Spectrum
 from core.train.measure.objective import Objective, build_objective, weights_at
@@ -110,9 +113,10 @@ def measure(
         budget_s: begin nothing new after this many seconds; what is missing then is missing in
             the answer.
 
-    Returns strict JSON: `loss`, `grad_norm` (all rows, float64), `largest`, `smallest`
-    (`value`, `bound`), `spectrum` (Ritz values, with the weights of a density of eigenvalues; at
-    most 64), `newton_step`, `negative_step`, `preconditioned`, `layers`, `units`, `noise`,
+    Returns strict JSON: `loss`, `grad_norm` (all rows, float64), `data` (see
+    `core.train.data.examine`), `largest`, `smallest` (`value`, `bound`), `spectrum` (Ritz values,
+    with the weights of a density of eigenvalues; at most 64), `newton_step`, `negative_step`,
+    `preconditioned`, `layers`, `units`, `noise`,
     `constant_loss`, `multi_start`, `initial`, each where it could be had. A maximized problem is
     measured with the other sign.
     """
@@ -124,6 +128,8 @@ def measure(
     with exact_kernels():
         objective = build_objective(spec, weights, pick_device(device))
         found = _basics(objective)
+        if isinstance(spec.problem, Supervised):
+            found["data"] = _examined(spec.problem, pick_device(device))
         if math.isfinite(found["loss"]) and math.isfinite(found["grad_norm"]):
             _measure(spec, weights, moment, objective, found, within)
         if weights is not None and _far_above(found):
@@ -131,6 +137,12 @@ def measure(
         found["elapsed_s"] = clock() - begin
     clean: Json = strict(found)
     return clean
+
+
+def _examined(problem: Supervised, device: torch.device) -> Json:
+    assert problem.loss is not None
+    form = target_form(problem.loss)
+    return examined(build_dataset(problem.data, form, device, torch.float64))
 
 
 def _far_above(found: Json) -> bool:

@@ -146,6 +146,10 @@ class Problem(Protocol):
         function."""
         ...
 
+    def examine(self) -> Json | None:
+        """Count what may be wrong with the data (`core.train.data.examine`). None: a function."""
+        ...
+
     def metadata(self) -> dict[str, str]:
         """Return the metadata for the safetensors file: `spec`, and for supervised problems
         `class_names`, `feature_names`, `standardization`, of uploads `preprocessing`, each a JSON

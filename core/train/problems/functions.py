@@ -125,6 +125,9 @@ class FunctionProblem:
     def data(self) -> Json | None:
         return None
 
+    def examine(self) -> Json | None:
+        return None
+
     def metadata(self) -> dict[str, str]:
         return dict(self._metadata)
 

@@ -19,6 +19,7 @@ from core.specs.splits.rows import HeldOut
 from core.train.data.batches import Batch, Batches
 from core.train.data.build import build_dataset
 from core.train.data.dataset import Dataset, constant_columns, without_columns
+from core.train.data.examine import examined
 from core.train.determinism import key, one_thread
 from core.train.losses import LossFunction, build_loss, settled_loss, share_of, target_form
 from core.train.metrics import Measurement, Table
@@ -192,6 +193,9 @@ class SupervisedProblem:
 
     def data(self) -> Json | None:
         return self._dataset.facts
+
+    def examine(self) -> Json | None:
+        return examined(self._dataset)
 
     def metadata(self) -> dict[str, str]:
         return self._metadata | data_metadata(self._dataset)

@@ -63,6 +63,7 @@ class Received:
     concluded: list[Concluded] = field(default_factory=list)
     times: list[list[float]] = field(default_factory=list)
     data: Json | None = None
+    examined: Json | None = None
 
     def emit(self, event: RunEvent | Settled) -> None:
         match event:
@@ -74,8 +75,8 @@ class Received:
                 self.progress(step, steps_per_s, latest, best)
             case PhaseBegun(name):
                 self.phase(name)
-            case DataLoaded(data):
-                self.data = data
+            case DataLoaded(data, examined):
+                self.data, self.examined = data, examined
             case Settled(spec, resolved):
                 self.settled(spec, resolved)
             case SavedCheckpoint():
