@@ -37,7 +37,7 @@ SPHERE: Json = {"kind": "function", "function": {"kind": "sphere", "dim": 1}}
 FAKE = (sys.executable, "-P", str(Path(__file__).with_name("fake_trainer.py")))
 
 
-def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Wait for a condition; fails when it has not come true in time."""
     give_up = time.monotonic() + timeout_s
     while not condition():
