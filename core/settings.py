@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.addresses import networks_in
-from core.environment import redis_address
+from core.environment import priority, redis_address
 
 PREFIX: Final = "THALWEG_"
 OTHERS: Final = frozenset(
@@ -193,6 +193,10 @@ class Settings(BaseSettings):
     """A step loop that has not answered a cancel for this long is killed."""
     shutdown_grace_s: Annotated[float, Field(gt=0)] = 8.0
     """Time that a running job has to write a checkpoint when its worker shuts down."""
+    trainer_nice: Annotated[int, Field(ge=priority.LEAST, le=priority.MOST)] = priority.DEFAULT
+    """Niceness of the processes that train, above that of their worker (0 to 19), so that requests
+    and heartbeats need not wait for them. 0: they take processors like all others, for a machine on
+    which other work must not slow training down."""
     max_job_seconds: Annotated[float, Field(gt=0)] | None = None
     """Hard limit on one attempt's running time (`time_limit_exceeded`)."""
     retention_age_s: Annotated[float, Field(gt=0)] | None = None

@@ -2,6 +2,7 @@
 is one here?"""
 
 import contextlib
+import os
 import sys
 from itertools import pairwise
 
@@ -17,13 +18,14 @@ if __name__ == "__main__":
             check(kind)
         case arguments:
             from core.environment.gpus import missing_gpu
+            from core.environment.priority import trainer_nice
             from worker.trainer.process import start_trainer
 
             begun = None
             device = next((b for a, b in pairwise(arguments) if a == "--device"), "auto")
             if not {"-h", "--help"} & set(arguments) and missing_gpu(device) is None:
                 with contextlib.suppress(OSError):  # said when it is tried again
-                    begun = start_trainer(device=device)
+                    begun = start_trainer(device=device, nice=trainer_nice(os.environ))
             # Imported while the trainer imports torch.
             from worker.app import main
 

@@ -125,7 +125,7 @@ def run_worker(
     except ValueError as error:  # an option or a file in it; the rest of it has been checked
         raise StartError(f"THALWEG_REDIS_URL is no address of a Redis: {error}") from error
     store = RedisStore(settings.redis_url, settings.namespace)
-    link = TrainerClient(command=trainer, begun=begun, device=device)
+    link = TrainerClient(command=trainer, begun=begun, device=device, nice=settings.trainer_nice)
     tracing = tracing_of("worker", os.environ)
     try:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import safetensors.numpy
 
-from tests.thalweg_service.running import Service, alive, children, until
+from tests.thalweg_service.running import Service, alive, children, descendants, until
 
 Json = dict[str, Any]
 
@@ -55,6 +55,19 @@ def same_bits(service: Service, job_id: str, reference: Json) -> None:
 
 def ends(job: Json) -> list[str]:
     return [attempt["end"] for attempt in job["attempts"]]
+
+
+@LINUX
+def test_all_trainers_and_nobody_else_stand_back_for_the_processors(service: Service) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    trainers = set()
+    for worker in children(service.process.pid, named=" worker"):
+        trainers |= {*children(worker, named="trainer")}
+    above = {
+        pid: os.getpriority(os.PRIO_PROCESS, pid) - own for pid in descendants(service.process.pid)
+    }
+    assert len(trainers) == 2
+    assert above == {pid: 10 if pid in trainers else 0 for pid in above}
 
 
 def test_a_job_goes_from_post_to_weights(service: Service) -> None:

@@ -85,7 +85,7 @@ class TrainerClient:
     Args:
         command: what to start.
         begun: a trainer that has been started already, the first to be used.
-        device: as of `start_trainer`.
+        device, nice: as of `start_trainer`.
         start_timeout_s: how long importing torch and warming up may take.
         kills: counts the processes of this container that were killed for want of memory.
     """
@@ -96,6 +96,7 @@ class TrainerClient:
         command: Sequence[str] = TRAINER,
         begun: TrainerProcess | None = None,
         device: str = "auto",
+        nice: int = 0,
         start_timeout_s: float = 120.0,
         kills: Callable[[], int] | None = None,
     ) -> None:
@@ -104,6 +105,8 @@ class TrainerClient:
         self._command = tuple(command)
         self._begun = begun
         self._device = device
+        self._nice = nice
+        self._said_not_nice = False
         self._start_timeout_s = start_timeout_s
         self._kills = kills or kills_for_memory
         self._process: subprocess.Popen[bytes] | None = None
@@ -144,11 +147,14 @@ class TrainerClient:
         """Start a trainer without waiting until it is ready, in place of the one there was."""
         self.stop()
         try:
-            begun = self._begun or start_trainer(self._command, self._device)
+            begun = self._begun or start_trainer(self._command, self._device, self._nice)
         except OSError as error:
             raise TrainerUnavailableError(f"The trainer cannot be started: {error}.") from error
         self._begun = None
         self._process, self._socket = begun.process, begun.link
+        if begun.not_nice is not None and not self._said_not_nice:
+            self._said_not_nice = True
+            log.warning("trainers keep the worker's priority: %s", begun.not_nice)
         self._ready, self._answered = threading.Event(), threading.Event()
         self._listener = threading.Thread(
             target=self._listen,

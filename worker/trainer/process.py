@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from core.environment.gpus import own_only
+from core.environment.priority import stand_back
 
 # Started by its file's path: a command line with ` worker` in it is taken for a worker's, and a
 # trainer is none.
@@ -33,15 +34,22 @@ ENVIRONMENT: Final = {
 
 @dataclass(frozen=True)
 class TrainerProcess:
-    """A trainer that has been started, and our end of its socket."""
+    """A trainer that has been started, and our end of its socket.
+
+    Attributes:
+        not_nice: why it has the same priority as we have, where that was not asked for.
+    """
 
     process: subprocess.Popen[bytes]
     link: socket.socket
+    not_nice: str | None = None
 
 
-def start_trainer(command: Sequence[str] = TRAINER, device: str = "auto") -> TrainerProcess:
+def start_trainer(
+    command: Sequence[str] = TRAINER, device: str = "auto", nice: int = 0
+) -> TrainerProcess:
     """Start a trainer; the socket's number and this process's id are appended to the command. With
-    a single `device` it sees no other GPU.
+    a single `device` it sees no other GPU. `nice`: how far its niceness is above our own.
 
     On Linux it is killed when the thread that calls this ends. Raises `OSError`.
     """
@@ -58,4 +66,5 @@ def start_trainer(command: Sequence[str] = TRAINER, device: str = "auto") -> Tra
         raise
     finally:
         theirs.close()
-    return TrainerProcess(process, ours)
+    # Before it starts threads, which take over what it has then.
+    return TrainerProcess(process, ours, stand_back(process.pid, nice) if nice else None)

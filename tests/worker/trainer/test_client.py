@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -131,6 +132,42 @@ def test_a_trainer_that_was_begun_before_is_used_first_and_replaced_by_one_of_ou
     link.start()
     assert link.pid != begun.process.pid
     link.stop()
+
+
+def niceness(pid: int) -> set[int]:
+    """Of all threads of a process, how far each is above our own."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    return {
+        os.getpriority(os.PRIO_PROCESS, int(thread.name)) - own
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_trainer_stands_back_and_so_does_the_next_one(heard: SimpleQueue[Heard]) -> None:
+    link = TrainerClient(command=FAKE, nice=3)
+    link.hear = heard.put
+    link.start()
+    assert link.pid is not None
+    assert niceness(link.pid) == {3}
+    link.send(job(Die()))
+    assert isinstance(last_of(heard), TrainerDied)
+    link.start()
+    assert niceness(link.pid) == {3}
+    link.stop()
+
+
+def test_a_priority_that_is_refused_is_told_once_and_keeps_nobody_from_work(
+    heard: SimpleQueue[Heard], caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = replace(start_trainer(FAKE), not_nice="Operation not permitted")
+    link = TrainerClient(command=FAKE, begun=begun)
+    link.hear = heard.put
+    link.start()
+    link.send(job(Finish(1)))
+    assert ended(heard).outcome == "budget_exhausted"
+    link.stop()
+    assert caplog.text.count("trainers keep the worker's priority: Operation not permitted") == 1
 
 
 def test_what_starts_a_trainer_imports_nothing_that_takes_long() -> None:
