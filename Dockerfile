@@ -40,12 +40,23 @@ RUN if [ -z "$TORCH_INDEX" ]; then \
     fi \
     && find /layer -type d -name tests -prune -exec rm -r {} +
 
+# The page is built with a Node of its own, of which nothing is in the images.
+FROM environment AS page
+COPY requirements/image/page.txt /requirements/
+RUN $INSTALL --require-hashes --requirement /requirements/page.txt
+WORKDIR /src/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN npm ci
+COPY web ./
+RUN npm run build
+
 FROM environment AS code
 COPY requirements/image/build.txt /requirements/
 RUN $INSTALL --require-hashes --requirement /requirements/build.txt
 WORKDIR /src
 COPY pyproject.toml LICENSE ./
 COPY api api
+COPY --from=page /src/api/page/built api/page/built
 COPY client client
 COPY core core
 COPY thalweg_service thalweg_service

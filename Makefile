@@ -21,10 +21,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make install   install the locked dependencies into .venv"
-	@echo "make models    write the client's types, and its half that does not wait, where they are stale"
+	@echo "make models    write the client's types, and its half that does not wait, and build the page,"
+	@echo "               where they are stale"
 	@echo "make demo      start the service, run a job from POST to loss curve, stop it"
 	@echo "make test      run all tests, in two processes     (PYTEST_ARGS='-k spec -n 0')"
-	@echo "make lint      check: ruff, mypy, import contracts, Dockerfile, compose file, lock"
+	@echo "make lint      check: ruff, mypy, import contracts, the page's sources, Dockerfile, compose"
+	@echo "               file, lock"
 	@echo "make clients   generate clients from the OpenAPI document and run a job with each"
 	@echo "make containers build the images and run the service in containers (needs an engine)"
 	@echo "make format    apply ruff's fixes and formatting"
@@ -59,11 +61,14 @@ $(STAMP): $(LOCKS) pyproject.toml client/pyproject.toml
 	@$(PIP) install --quiet --requirement requirements/dev.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable client --editable .
 	@$(BIN)/python scripts/client_code.py
+	@$(BIN)/python scripts/page.py
 	@touch $@
 
-# The types of what is sent follow from the service's document, `_sync` from `_async`.
+# The types of what is sent follow from the service's document, `_sync` from `_async`, the page from
+# web/ and the document.
 models: install
 	@$(BIN)/python scripts/client_code.py
+	@$(BIN)/python scripts/page.py
 
 demo: install
 	@$(BIN)/python -m thalweg_service.demo
@@ -77,6 +82,7 @@ lint: models
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python scripts/page.py --check
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(BIN)/python scripts/lock.py --check
@@ -112,5 +118,6 @@ lock: install
 	@touch $(STAMP)
 
 clean:
+	rm -rf web/node_modules web/openapi.json api/page/built
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,6 +22,7 @@ from api.http.middleware import Middleware
 from api.jobs import comparison, continuation, diagnosis, results
 from api.jobs import routes as jobs
 from api.keys.gate import Gate
+from api.page import routes as page
 from api.services.dependencies import Services
 from api.services.dispatch import Dispatcher
 from api.services.hub import EventHub
@@ -51,7 +52,7 @@ the result. Studies: many descents as one, and what they say about each other. E
 OPEN_EVERY_S: Final = 1.0
 _ROOMS: Final = (
     jobs, continuation, history, results, comparison, diagnosis, studies, study_runs,
-    study_results, datasets, events, webhooks, catalog, system, usage, docs,
+    study_results, datasets, events, webhooks, catalog, system, usage, docs, page,
 )  # fmt: skip
 """Modules with the routes, in the order in which paths are looked up."""
 

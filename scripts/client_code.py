@@ -4,12 +4,14 @@
 the same. It is in git, and a test compares them.
 
 `client/thalweg/specs.py` has the types of what is sent, from the service's own OpenAPI document. It
-is made at set-up and not in git; a test compares it with the document.
+is made at set-up and not in git; a test compares it with the document. The document itself goes to
+`web/openapi.json`, for the page's types.
 
-    python scripts/client_code.py            write both, where they differ
+    python scripts/client_code.py            write them, where they differ
     python scripts/client_code.py --check    exit 1 where they differ
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,6 +20,7 @@ from typing import Any, Final, cast
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = ROOT / "client" / "thalweg"
+DOCUMENT: Final = ROOT / "web" / "openapi.json"
 HEAD: Final = "# Written by scripts/client_code.py from _async/{name}. Do not edit by hand.\n"
 
 WITHOUT_WAITING: Final = (
@@ -171,7 +174,11 @@ def written() -> dict[Path, str]:
         PACKAGE / "_sync" / path.name: synchronous(path.read_text(), path.name)
         for path in sorted((PACKAGE / "_async").glob("*.py"))
     }
-    return found | {PACKAGE / "specs.py": specs(document())}
+    made = document()
+    return found | {
+        PACKAGE / "specs.py": specs(made),
+        DOCUMENT: json.dumps(made, indent=1, ensure_ascii=False) + "\n",
+    }
 
 
 def stale() -> dict[Path, str]:

@@ -7,7 +7,8 @@ versions only, never where they came from.
 
 `image/` has the same versions for the container images, one file a layer, with the sums of all the
 registry's files of each (uv asks it): `api.txt`, `worker.txt` without torch, `torch.txt` with the
-CUDA packages that its build for Linux needs, and `build.txt`, which makes the wheel.
+CUDA packages that its build for Linux needs, `build.txt`, which makes the wheel, and `page.txt`,
+the Node that builds the page.
 
     python scripts/lock.py            write them (what `make lock` does after an upgrade)
     python scripts/lock.py --check    exit 1 when they and .venv or pyproject.toml disagree
@@ -29,6 +30,8 @@ CLIENT = "thalweg"
 """Our other distribution, whose needs are the project's too."""
 FOLDER = Path(__file__).resolve().parent.parent / "requirements"
 IMAGE = FOLDER / "image"
+NODE = FOLDER.parent / "web" / "requirements.txt"
+"""Pins of the Node that builds the page where a machine has none."""
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("api", ()),
     ("worker", ("worker",)),
@@ -103,6 +106,7 @@ def image_pins() -> dict[str, list[str]]:
         "worker": [line for line in worker if not line.startswith("torch==")],
         "torch": [line for line in worker if line.startswith("torch==")],
         "build": [f"{name}=={build[name]}" for name in sorted(build)],
+        "page": [line for line in NODE.read_text().splitlines() if not line.startswith("#")],
     }
 
 

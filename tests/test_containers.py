@@ -156,7 +156,7 @@ def installs() -> dict[str, list[str]]:
 def test_what_an_image_is_made_of_is_checked_by_its_sum() -> None:
     """All but our own code, and the build of torch from the index that somebody names."""
     found = installs()
-    assert len(found) == 6, found
+    assert len(found) == 7, found
     unchecked = {place for place, words in found.items() if "--require-hashes" not in words}
     assert unchecked == {"torch 1", "code 1"}
     assert "--no-index" in found["code 1"]

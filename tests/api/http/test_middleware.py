@@ -164,7 +164,16 @@ def test_head_answers_as_get_does_without_a_body(api: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/", "/v1/jobs/", "/livez/", f"/v1/jobs/{NO_SUCH_JOB}/", "//livez"]
+    "path",
+    [
+        "/none",
+        "/v1",
+        "/v1/",
+        "/v1/jobs/",
+        "/livez/",
+        f"/v1/jobs/{NO_SUCH_JOB}/",
+        "http://localhost//livez",
+    ],
 )
 def test_no_path_is_a_404_and_never_a_redirect(api: Api, path: str) -> None:
     problem_of(api.http.get(path, follow_redirects=False), 404, "not_found")

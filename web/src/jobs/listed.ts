@@ -1,0 +1,80 @@
+/** The listed jobs, kept up to date by the page's one stream. */
+import { batch, signal } from "@preact/signals";
+import { get } from "../api/client";
+import { follow, type StreamEvent } from "../api/stream";
+import type { JobPage, ListedJob } from "../api/types";
+import { belongs, type Filters, listPath } from "./filters";
+
+export const PAGE = 50;
+
+export class ListedJobs {
+  readonly jobs = signal<ListedJob[]>([]);
+  readonly isLoaded = signal(false);
+  readonly more = signal<string | null>(null);
+  readonly error = signal<unknown>(null);
+  private readonly stop = new AbortController();
+  private end: (() => void) | null = null;
+
+  constructor(private readonly filters: Filters) {
+    void this.begin();
+  }
+
+  close(): void {
+    this.stop.abort();
+    this.end?.();
+  }
+
+  private async begin(): Promise<void> {
+    // The stream first: what changes while the list is on its way is not missed.
+    this.end = follow("/v1/events", (events) => this.take(events));
+    await this.load(null);
+  }
+
+  /** Load the next page, or the first one. */
+  async load(after: string | null): Promise<void> {
+    const path = listPath(this.filters, PAGE, after, Date.now());
+    try {
+      const page = await get<JobPage>(path, this.stop.signal);
+      batch(() => {
+        this.merge(page.data, true);
+        this.more.value = page.next_cursor;
+        this.error.value = null;
+        this.isLoaded.value = true;
+      });
+    } catch (error) {
+      if (this.stop.signal.aborted) return;
+      batch(() => {
+        this.error.value = error;
+        this.isLoaded.value = true;
+      });
+    }
+  }
+
+  private take(events: StreamEvent[]): void {
+    const jobs = events
+      .filter((event) => event.type === "status" || event.type === "end")
+      .map((event) => event.data as ListedJob)
+      .filter((job) => job.id.startsWith("job_"));
+    if (jobs.length) this.merge(jobs, false);
+  }
+
+  /** Take jobs in. Those that are listed change in place; `isPage`: the others are listed, too; else
+   * only those that are newer than the oldest one here. */
+  private merge(found: readonly ListedJob[], isPage: boolean): void {
+    const byId = new Map(this.jobs.value.map((job) => [job.id, job]));
+    const oldest = this.jobs.value.at(-1)?.id ?? "";
+    const now = Date.now();
+    for (const job of found) {
+      const known = byId.get(job.id);
+      if (!belongs(job, this.filters, now)) byId.delete(job.id);
+      else if (known && isPage && isNewer(known, job)) continue;
+      else if (known || isPage || this.more.value === null || job.id > oldest) {
+        byId.set(job.id, job);
+      }
+    }
+    this.jobs.value = [...byId.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
+  }
+}
+
+const isNewer = (a: ListedJob, b: ListedJob): boolean =>
+  a.progress.step > b.progress.step || (a.finished_at !== null && b.finished_at === null);

@@ -1,0 +1,28 @@
+import { render } from "preact";
+import { session } from "./api/client";
+import { Frame } from "./app/frame";
+import { path } from "./app/router";
+import { t } from "./i18n";
+import { JobList } from "./jobs/list";
+import { JobView } from "./jobs/page";
+import "uplot/dist/uPlot.min.css";
+import "./styles/base.css";
+import "./styles/frame.css";
+import "./styles/jobs.css";
+import "./styles/chart.css";
+
+function View() {
+  const at = path.value;
+  const key = session.value; // another key: every view begins anew
+  if (at === "/" || at === "/jobs") return <JobList key={key} />;
+  const job = /^\/jobs\/([^/]+)$/.exec(at)?.[1];
+  if (job) return <JobView key={`${job} ${key}`} id={decodeURIComponent(job)} />;
+  return <p class="empty">{t("noView")}</p>;
+}
+
+render(
+  <Frame>
+    <View />
+  </Frame>,
+  document.getElementById("page")!,
+);

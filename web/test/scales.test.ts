@@ -1,0 +1,59 @@
+import { expect, test } from "vitest";
+import { extentOf, padded, scaleOf, suggested, thresholdOf, ticks } from "../src/charts/scales";
+
+const extent = (...values: number[]) => extentOf([Float64Array.from(values)]);
+
+test("scales turn back what they do", () => {
+  for (const scale of [scaleOf("linear"), scaleOf("log"), scaleOf("symlog", 1e-3)]) {
+    for (const value of [1e-9, 0.5, 3, 1e12, 1e300]) {
+      expect(scale.inverse(scale.forward(value)) / value).toBeCloseTo(1, 9);
+    }
+  }
+  const symlog = scaleOf("symlog", 1e-6);
+  expect(symlog.forward(0)).toBe(0);
+  expect(symlog.forward(-2)).toBeCloseTo(-symlog.forward(2), 12);
+  expect(symlog.forward(1e6) - symlog.forward(1e5)).toBeCloseTo(1, 6); // a decade is 1 high
+});
+
+test("the scale suits the values, whatever else is among them", () => {
+  expect(suggested(extent(1, 2, 3))).toBe("linear");
+  expect(suggested(extent(1e-8, 24, Number.NaN, Infinity))).toBe("log");
+  expect(suggested(extent(-1, 2, 3))).toBe("linear");
+  expect(suggested(extent(-1e-3, 0, 1e9))).toBe("symlog");
+  expect(suggested(extent(Number.NaN))).toBe("linear");
+  expect(thresholdOf(extent(-1e-3, 0, 1e6))).toBe(1e-3);
+  expect(thresholdOf(extent(0))).toBe(1);
+});
+
+test("one value, none, and equal ones have a range to stand in", () => {
+  for (const [low, high] of [
+    [3, 3],
+    [0, 0],
+    [1e-12, 1e-12],
+    [Infinity, -Infinity],
+  ]) {
+    const [from, to] = padded(low!, high!);
+    expect(to).toBeGreaterThan(from);
+  }
+});
+
+test("there are a few round ticks within any range", () => {
+  for (const kind of ["linear", "log", "symlog"] as const) {
+    for (const [low, high] of [
+      [1e-9, 24],
+      [0.9, 1.1],
+      [1, 1e300],
+      [2.99, 64.5],
+      [1e-300, 1e-290],
+    ] as const) {
+      const scale = scaleOf(kind, thresholdOf(extent(low, high)));
+      const found = ticks(scale, scale.forward(low), scale.forward(high), 8);
+      expect(found.length, `${kind} ${low} ${high}`).toBeGreaterThan(0);
+      expect(found.length).toBeLessThan(30);
+      for (const tick of found) {
+        expect(Number.isFinite(scale.forward(tick))).toBe(true);
+        expect(String(Math.abs(tick)).replace(/e.*$/, "").replace(".", "").length).toBeLessThan(14);
+      }
+    }
+  }
+});
