@@ -21,7 +21,8 @@ test("the scale suits the values, whatever else is among them", () => {
   expect(suggested(extent(-1, 2, 3))).toBe("linear");
   expect(suggested(extent(-1e-3, 0, 1e9))).toBe("symlog");
   expect(suggested(extent(Number.NaN))).toBe("linear");
-  expect(thresholdOf(extent(-1e-3, 0, 1e6))).toBe(1e-3);
+  expect(thresholdOf(extent(-1e-3, 0.5, 1e6))).toBe(1e-3);
+  expect(thresholdOf(extent(1e-200, 2, 3, -4e5))).toBe(1e-3);
   expect(thresholdOf(extent(0))).toBe(1);
 });
 
@@ -43,11 +44,13 @@ test("there are a few round ticks within any range", () => {
       [1e-9, 24],
       [0.9, 1.1],
       [1, 1e300],
+      [1e-300, 9e304],
       [2.99, 64.5],
       [1e-300, 1e-290],
     ] as const) {
       const scale = scaleOf(kind, thresholdOf(extent(low, high)));
-      const found = ticks(scale, scale.forward(low), scale.forward(high), 8);
+      const heights = padded(scale.forward(low), scale.forward(high));
+      const found = ticks(scale, ...heights, 8);
       expect(found.length, `${kind} ${low} ${high}`).toBeGreaterThan(0);
       expect(found.length).toBeLessThan(30);
       for (const tick of found) {
@@ -55,5 +58,21 @@ test("there are a few round ticks within any range", () => {
         expect(String(Math.abs(tick)).replace(/e.*$/, "").replace(".", "").length).toBeLessThan(14);
       }
     }
+  }
+});
+
+test("an axis to the ends of what numbers can be has ticks, too", () => {
+  for (const [low, high] of [
+    [-6e298, -1],
+    [-9e304, 9e304],
+    [-1e-9, 1e300],
+  ] as const) {
+    const scale = scaleOf("symlog", thresholdOf(extent(low, -5, -40, high)));
+    const heights = padded(scale.forward(low), scale.forward(high));
+    const found = ticks(scale, ...heights, 8);
+    expect(found.length).toBeGreaterThan(1);
+    expect(found.length).toBeLessThan(30);
+    expect(found.every(Number.isFinite)).toBe(true);
+    expect(found).toEqual([...found].sort((a, b) => a - b));
   }
 });

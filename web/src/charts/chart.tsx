@@ -91,7 +91,13 @@ export function Chart(props: Props) {
           ))}
         </ul>
       )}
-      <p class="chart-note muted small">
+      <p
+        class={
+          props.note === undefined
+            ? "chart-note chart-note-bare muted small"
+            : "chart-note muted small"
+        }
+      >
         {props.note}
         {shown && [...shown.marks].map(([kind, n]) => <MarkNote key={kind} kind={kind} n={n} />)}
         {range && (

@@ -137,8 +137,14 @@ export class Plot {
       lines.map((line) => [line.key, line.colour, line.dash, line.width, line.isFaint]),
     );
     const data = [this.made.x, ...this.made.ys] as unknown as uPlot.AlignedData;
-    if (this.chart && form === this.form) {
-      this.chart.setData(data);
+    const { chart } = this;
+    if (chart && form === this.form) {
+      const [[from, to], [low, high]] = [this.view, this.heights];
+      chart.batch(() => {
+        chart.setData(data, false);
+        chart.setScale("x", { min: from, max: to });
+        chart.setScale("y", { min: low, max: high });
+      });
     } else {
       this.chart?.destroy();
       this.form = form;
@@ -155,7 +161,7 @@ export class Plot {
     return {
       width,
       height: this.height,
-      padding: [10, 12, 0, 0],
+      padding: [10, 26, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
       select: { show: true, left: 0, top: 0, width: 0, height: 0 },
@@ -188,7 +194,7 @@ export class Plot {
         ...lines.map(
           (line, i): uPlot.Series => ({
             stroke: colour(line.colour),
-            width: line.width ?? 1.5,
+            width: line.width ?? (line.x.length > 500 ? 1 : 1.5),
             alpha: line.isFaint ? 0.45 : 1,
             spanGaps: false,
             ...(line.dash ? { dash: line.dash } : {}),

@@ -31,17 +31,34 @@ export function scaleOf(kind: ScaleKind, threshold = 1): Scale {
   return { kind, forward: (value) => value, inverse: (height) => height };
 }
 
-export type Extent = { low: number; high: number; smallest: number; numFinite: number };
+const LARGEST = 1e308;
 
-/** The extent of the finite values; `smallest`: the least magnitude that is not 0. */
+export type Extent = {
+  low: number;
+  high: number;
+  smallest: number;
+  usual: number;
+  numFinite: number;
+};
+const SAMPLES = 500;
+
+/** The extent of the finite values; `smallest`: the least magnitude that is not 0; `usual`: the median
+ * magnitude of some of them. */
 export function extentOf(columns: readonly Float64Array[]): Extent {
   const found: Extent = {
     low: Number.POSITIVE_INFINITY,
     high: Number.NEGATIVE_INFINITY,
     smallest: Number.POSITIVE_INFINITY,
+    usual: 0,
     numFinite: 0,
   };
+  const sizes: number[] = [];
   for (const column of columns) {
+    const every = Math.ceil(column.length / SAMPLES);
+    for (let i = 0; i < column.length; i += every) {
+      const size = Math.abs(column[i]!);
+      if (size < TOO_LARGE) sizes.push(size);
+    }
     for (const value of column) {
       const size = Math.abs(value);
       if (!(size < TOO_LARGE)) continue;
@@ -51,6 +68,7 @@ export function extentOf(columns: readonly Float64Array[]): Extent {
       if (size > 0 && size < found.smallest) found.smallest = size;
     }
   }
+  found.usual = sizes.sort((a, b) => a - b)[sizes.length >> 1] ?? 0;
   return found;
 }
 
@@ -62,11 +80,12 @@ export function suggested(extent: Extent): ScaleKind {
   return size / extent.smallest > 1e6 && size > 1e3 ? "symlog" : "linear";
 }
 
-/** The threshold of a symlog axis for these values: at most 12 decades below the largest. */
+/** The threshold of a symlog axis for these values: the least magnitude, but not below a thousandth of
+ * the usual one. */
 export function thresholdOf(extent: Extent): number {
   const size = Math.max(Math.abs(extent.low), Math.abs(extent.high));
   if (!extent.numFinite || size === 0) return 1;
-  return 10 ** Math.floor(Math.log10(Math.max(extent.smallest, size / 1e12)));
+  return 10 ** Math.floor(Math.log10(Math.max(extent.smallest, extent.usual / 1e3)));
 }
 
 /** The least and the largest height to show for these, with a margin. */
@@ -105,7 +124,7 @@ function logTicks(low: number, high: number, count: number): number[] {
   const factors = decades < count / 2 ? [1, 2, 5] : [1];
   const every = Math.max(1, Math.ceil(decades / count));
   const found: number[] = [];
-  for (let k = Math.floor(low); k <= high; k++) {
+  for (let k = Math.floor(low); k <= Math.min(high, Math.log10(LARGEST)); k++) {
     if (k % every !== 0) continue;
     for (const factor of factors) {
       const height = k + Math.log10(factor);
@@ -116,14 +135,26 @@ function logTicks(low: number, high: number, count: number): number[] {
 }
 
 function symlogTicks(scale: Scale, low: number, high: number, count: number): number[] {
-  const reach = Math.max(Math.abs(scale.inverse(low)), Math.abs(scale.inverse(high)));
+  // The margin of an axis may lie beyond the largest number there is.
+  const reach = Math.min(
+    LARGEST,
+    Math.max(Math.abs(scale.inverse(low)), Math.abs(scale.inverse(high))),
+  );
   const unit = Math.abs(scale.inverse(Math.log10(2)));
   const first = Math.floor(Math.log10(unit));
   const decades = Math.max(1, Math.log10(reach) - first);
   const every = Math.max(1, Math.ceil((2 * decades) / count));
   const sizes: number[] = [];
   for (let k = first; 10 ** k <= reach * 1.0001; k += every) sizes.push(Number(`1e${k}`));
-  return [...sizes.map((size) => -size).reverse(), 0, ...sizes].filter((value) => {
+  const apart = (high - low) / (2 * count);
+  const found = [0];
+  for (const size of sizes) {
+    const height = scale.forward(size);
+    if (height - scale.forward(found[found.length - 1]!) < apart) continue;
+    found.push(size);
+    found.unshift(-size);
+  }
+  return found.filter((value) => {
     const height = scale.forward(value);
     return height >= low && height <= high;
   });

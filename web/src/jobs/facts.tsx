@@ -29,7 +29,7 @@ export function Figures({ job }: { job: Job }) {
   if (result?.solution) figures.push([t("solution"), solutionWords(result.solution)]);
   return (
     <dl class="figures">
-      {figures.map(([name, value]) => (
+      {figures.filter(isKnown).map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
           <dd class="num">{value}</dd>
@@ -38,6 +38,8 @@ export function Figures({ job }: { job: Job }) {
     </dl>
   );
 }
+
+const isKnown = ([, value]: [string, string]): boolean => value !== "–";
 
 function solutionWords(solution: NonNullable<NonNullable<Job["result"]>["solution"]>): string {
   if (Array.isArray(solution)) return shown(solution);
@@ -189,7 +191,7 @@ export function Machine({ job }: { job: Job }) {
     };
   }, [job.id, isRunning]);
   const x = columns?.get("time_s");
-  if (!x?.length) return null;
+  if (x === undefined || x.length < 2) return null; // one sample is no curve
   const panels = [
     { name: "cpu_percent", format: (value: number) => `${short(value, 3)} %` },
     { name: "memory_bytes", format: bytes },

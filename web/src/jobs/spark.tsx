@@ -38,7 +38,7 @@ export function JobSpark({ job }: { job: ListedJob }) {
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
-    if (!isSeen || paused.value || job.status === "queued") return;
+    if (!isSeen || paused.value || job.latest === null) return;
     const wait = isOver ? 0 : Math.max(0, fetchedAt.current + EVERY_MS - Date.now());
     const stop = new AbortController();
     const timer = setTimeout(() => {
@@ -57,7 +57,7 @@ export function JobSpark({ job }: { job: ListedJob }) {
       clearTimeout(timer);
       if (!isOver) stop.abort();
     };
-  }, [isSeen, isOver, isOver ? 0 : job.progress.step, paused.value]);
+  }, [isSeen, isOver, isOver ? 0 : job.latest?.step, paused.value]);
   return (
     <span ref={place} class="spark-place">
       {y !== null && y.length > 0 && (

@@ -26,6 +26,7 @@ export function Verdict({ job }: { job: Job }) {
       <h2>{t("diagnosis")}</h2>
       <p class="verdict-line">
         <VerdictWord verdict={found.verdict} />
+        {job.finished_at === null && <span class="muted">{t("soFar")}</span>}
         {typeof found.confidence === "number" && (
           <span class="muted" title={t("confidenceTitle")}>
             {t("confidence", { n: Math.round(100 * found.confidence) })}
@@ -52,7 +53,7 @@ export function Verdict({ job }: { job: Job }) {
 }
 
 function FindingItem({ finding }: { finding: Finding }) {
-  const evidence = Object.entries(finding.evidence);
+  const evidence = Object.entries(finding.evidence).filter(([, value]) => value !== null);
   return (
     <div class={`finding finding-${finding.status}`}>
       <h3>
@@ -148,6 +149,8 @@ const EFFECT = { improved: "good", no_change: "calm", worse: "bad" } as const;
 type Values = Record<string, unknown>;
 
 function BeforeAfterTable({ before, after }: { before: Values; after: Values }) {
+  const isKnown = (name: string): boolean => (before[name] ?? after[name] ?? null) !== null;
+  const names = Object.keys(after).filter(isKnown);
   return (
     <table class="small-table num">
       <thead>
@@ -162,7 +165,7 @@ function BeforeAfterTable({ before, after }: { before: Values; after: Values }) 
         </tr>
       </thead>
       <tbody>
-        {Object.keys(after).map((name) => (
+        {names.map((name) => (
           <tr key={name}>
             <th scope="row">{named("series", name)}</th>
             <td class="right">{worded(name, before[name])}</td>
