@@ -36,6 +36,10 @@ export class ApiError extends Error {
   }
 }
 
+/** Whether a call failed for want of a key: the page asks for one by itself. */
+export const wantsKey = (error: unknown): boolean =>
+  error instanceof ApiError && error.status === 401;
+
 function headers(more: Record<string, string>): Record<string, string> {
   const key = sessionStorage.getItem(KEY);
   return key === null ? more : { ...more, Authorization: `Bearer ${key}` };

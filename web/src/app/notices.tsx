@@ -1,6 +1,6 @@
 /** Short notices at the foot of the page: what went wrong, what was done. */
 import { signal } from "@preact/signals";
-import { ApiError } from "../api/client";
+import { ApiError, wantsKey } from "../api/client";
 import { t } from "../i18n";
 
 type Notice = { id: number; text: string; isError: boolean };
@@ -17,7 +17,7 @@ export function notify(text: string, isError = false): void {
 /** Tell of a failed call; one that was given up on purpose is none. */
 export function tell(error: unknown): void {
   if (error instanceof DOMException && error.name === "AbortError") return;
-  if (error instanceof ApiError && error.status === 401) return; // the key is asked for
+  if (wantsKey(error)) return;
   notify(words(error), true);
 }
 

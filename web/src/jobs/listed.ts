@@ -1,6 +1,6 @@
 /** The listed jobs, kept up to date by the page's one stream. */
 import { batch, signal } from "@preact/signals";
-import { get } from "../api/client";
+import { get, wantsKey } from "../api/client";
 import { follow, type StreamEvent } from "../api/stream";
 import type { JobPage, ListedJob } from "../api/types";
 import { belongs, type Filters, listPath } from "./filters";
@@ -42,7 +42,7 @@ export class ListedJobs {
         this.isLoaded.value = true;
       });
     } catch (error) {
-      if (this.stop.signal.aborted) return;
+      if (this.stop.signal.aborted || wantsKey(error)) return;
       batch(() => {
         this.error.value = error;
         this.isLoaded.value = true;

@@ -1,7 +1,7 @@
 /** One job: its curves while it trains, what is wrong with it, and what can be done. */
 import { batch, type Signal, signal } from "@preact/signals";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { ApiError, change, get, post, ROOT } from "../api/client";
+import { ApiError, change, get, post, ROOT, wantsKey } from "../api/client";
 import { follow, type StreamEvent } from "../api/stream";
 import type { Diagnosis, History, Job } from "../api/types";
 import { notify, tell, words } from "../app/notices";
@@ -40,7 +40,7 @@ class Watched {
     try {
       job = await get<Job>(`/v1/jobs/${encodeURIComponent(this.id)}`, this.stop.signal);
     } catch (error) {
-      if (!this.stop.signal.aborted) this.error.value = error;
+      if (!this.stop.signal.aborted && !wantsKey(error)) this.error.value = error;
       return;
     }
     const rows = new JobRows(job.id, job.spec.problem.kind === "function");
