@@ -13,6 +13,7 @@ from api.services.dependencies import JobIdPath, Json, Route, json_body, known_f
 from api.services.named_data import check_data
 from core.specs.job import StartFrom
 from core.specs.parsing.continuation import continued, parse_continuation
+from core.specs.parsing.job import sized_of
 from core.specs.webhooks.url import whole_spec
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
@@ -45,7 +46,7 @@ async def go_on(request: Request, job_id: JobIdPath) -> Response:
         spec = await asyncio.to_thread(continued, whole, asked, start, services.limits)
         check_time(spec, origin)
         try:
-            return await accept(request, new_job(spec), origin)
+            return await accept(request, new_job(request, sized_of(spec)), origin)
         except CheckpointGoneError:
             if not left:
                 raise

@@ -24,6 +24,7 @@ from api.services.named_data import check_data
 from core.errors import ConflictError, NotFoundError
 from core.jobs import JobRecord
 from core.specs.parsing.diagnosis import parse_diagnosis_request
+from core.specs.parsing.job import sized_of
 from core.specs.parsing.remedy import remedied
 from core.specs.webhooks.url import whole_spec
 
@@ -142,4 +143,4 @@ async def apply(request: Request, job_id: JobIdPath, index: RemedyIndex) -> Resp
     await check_data(parent.spec, services.store.datasets)
     whole = whole_spec(parent.spec, parent.webhook_url)
     spec = await asyncio.to_thread(remedied, whole, patch, services.limits)
-    return await accept(request, new_job(spec, parent_id=job_id))
+    return await accept(request, new_job(request, sized_of(spec), job_id))

@@ -56,12 +56,14 @@ async def submit(request: Request) -> Response:
     clone = parse_clone(JobClone, body)
     if clone is None:
         uploads = await named_data(body, services.store.datasets)
-        job, spec = await in_thread_if_large(len(body), _new_job, body, services.limits, uploads)
+        job, spec = await in_thread_if_large(
+            len(body), _new_job, request, body, services.limits, uploads
+        )
     else:
         source = await source_of(services, JOBS, clone.source)
         named = to_json([source.current_spec, clone.patch])
         uploads = await named_data(named, services.store.datasets)
-        job, spec = await asyncio.to_thread(_new_clone, source, clone, services, uploads)
+        job, spec = await asyncio.to_thread(_new_clone, request, source, clone, uploads)
     origin = await origin_of(services, spec)
     try:
         return await accept(request, job, origin)
@@ -70,19 +72,18 @@ async def submit(request: Request) -> Response:
 
 
 def _new_job(
-    body: bytes, limits: Limits, uploads: Uploads, parent_id: str | None = None
+    request: Request, body: bytes, limits: Limits, uploads: Uploads, parent_id: str | None = None
 ) -> tuple[NewJob, JobSpec]:
     sized = parse_sized(body, limits, uploads)
-    job = new_job(sized.spec, parent_id, sized.size, name=sized.name, note=sized.note)
-    return job, sized.spec
+    return new_job(request, sized, parent_id), sized.spec
 
 
 def _new_clone(
-    source: JobRecord, asked: JobClone, services: Services, uploads: Uploads
+    request: Request, source: JobRecord, asked: JobClone, uploads: Uploads
 ) -> tuple[NewJob, JobSpec]:
     spec = whole_spec(as_posted(source.current_spec), source.webhook_url)
-    body, limits = cloned(spec, asked, services.limits)
-    return _new_job(body, limits, uploads, source.id)
+    body, limits = cloned(spec, asked, services_of(request).limits)
+    return _new_job(request, body, limits, uploads, source.id)
 
 
 @router.post(

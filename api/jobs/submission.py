@@ -12,13 +12,12 @@ from api.services import queueing
 from api.services.dependencies import Json, Services, services_of
 from api.services.idempotency import KEY_PARAMETER, idempotency_of
 from api.services.places import Place
-from api.services.queueing import Noun, accepted, marked
+from api.services.queueing import Noun, accepted, marks_of
 from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.jobs import JobRecord
 from core.specs.data import Upload
 from core.specs.job import JobSpec, Supervised
-from core.specs.sizes.cost import memory_parts
-from core.specs.sizes.shapes import Extent, extent_of, steps_of
+from core.specs.parsing.job import Sized
 from core.specs.validation.run import warnings_of_job
 from core.specs.webhooks.url import shown_spec
 from core.store.history.layout import layouts_of
@@ -28,18 +27,11 @@ ACCEPTED: Final = accepted("job", Job)
 """The `responses=` of such a call."""
 
 
-def new_job(
-    spec: JobSpec,
-    parent_id: str | None = None,
-    size: Extent | None = None,
-    *,
-    name: str | None = None,
-    note: str | None = None,
-) -> NewJob:
-    """Make the job of a resolved spec. `parent_id`: the job of which it is a clone, or tries a
-    remedy; `size`: of the spec, where it is known."""
+def new_job(request: Request, sized: Sized, parent_id: str | None = None) -> NewJob:
+    """Make the job of a resolved spec, with what it keeps of the request that it comes from.
+    `parent_id`: the job of which it is a clone, or tries a remedy."""
+    spec = sized.spec
     origin_id = None if spec.start_from is None else spec.start_from.job
-    size = extent_of(spec) if size is None else size
     return NewJob(
         id=new_id(JOB_PREFIX),
         spec=shown_spec(spec.model_dump(mode="json")),
@@ -48,14 +40,15 @@ def new_job(
         priority=spec.priority,
         max_attempts=spec.max_attempts,
         device=spec.device,
-        layouts=layouts_of(spec, size),
+        layouts=layouts_of(spec, sized.size),
         parent_id=parent_id or origin_id,
-        name=name,
-        note=note,
+        name=sized.name,
+        note=sized.note,
         datasets=_datasets(spec),
-        memory_bytes=sum(memory_parts(spec, size, steps_of(spec.budget, size)).values()),
+        memory_bytes=sized.memory_bytes,
         webhook_url=None if spec.webhook is None else spec.webhook.url,
         warnings=tuple(map(asdict, warnings_of_job(spec))),
+        **marks_of(request),
     )
 
 
@@ -71,7 +64,6 @@ async def accept(request: Request, job: NewJob, origin: Origin | None = None) ->
     """Queue the job, and reply. `origin`: where the job starts, when its spec has a
     `start_from`."""
     services = services_of(request)
-    job = marked(job, request)
     # Two requests are the same when the resolved spec, the parent, and any name, note and URL of a
     # webhook are.
     own: tuple[str | None, ...] = () if job.name is job.note is None else (job.name, job.note)

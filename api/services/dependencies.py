@@ -119,7 +119,8 @@ class Json(JSONResponse):
 
 
 class Route(APIRoute):
-    """A route that refuses unknown and repeated query parameters, and answers HEAD as GET.
+    """A route that refuses unknown and repeated query parameters, and answers HEAD as GET. What
+    does not end as its path does is passed on at a glance.
 
     A function of the request alone is called directly: without FastAPI's solving of parameters, and
     without the exit stacks and the second catching of exceptions that these need. That was a tenth
@@ -128,6 +129,7 @@ class Route(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
+        self._end = path.rpartition("}")[2]
         if _takes_request_alone(self) and options.get("max_body_size") is None:
             self.app = _answering(self.get_route_handler())
 
@@ -144,6 +146,9 @@ class Route(APIRoute):
         return strict
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        # There are many routes, and they are tried one after the other.
+        if not scope["path"].endswith(self._end):
+            return Match.NONE, {}
         match, child_scope = super().matches(scope)
         if match is Match.PARTIAL and self._is_head(scope):
             match = Match.FULL

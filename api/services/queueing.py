@@ -1,8 +1,8 @@
 """Calls that jobs and studies share: both are queued, listed, read and waited for, and deleted."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypedDict, TypeVar
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -115,12 +115,25 @@ async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> 
     return Json(to_json(await noun.show(services, record, where)), 202, headers)
 
 
-def marked(new: New, request: Request) -> New:
-    """Return new work with what it keeps of the request that it comes from."""
+class Marks(TypedDict):
+    """The fields of new work that tell of the request which it comes from."""
+
+    request_id: str | None
+    traceparent: str | None
+    owner: str | None
+    key_id: str | None
+
+
+def marks_of(request: Request) -> Marks:
+    """Return what new work keeps of the request that it comes from."""
     scope = request.scope
-    new = replace(new, request_id=scope.get(REQUEST_ID), traceparent=scope.get(TRACEPARENT))
     caller = caller_of(scope)
-    return new if caller is None else replace(new, owner=caller.owner, key_id=caller.key.id)
+    return {
+        "request_id": scope.get(REQUEST_ID),
+        "traceparent": scope.get(TRACEPARENT),
+        "owner": None if caller is None else caller.owner,
+        "key_id": None if caller is None else caller.key.id,
+    }
 
 
 async def check_signed(services: Services, param: str = "webhook") -> None:

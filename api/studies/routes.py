@@ -31,7 +31,7 @@ from api.services.queueing import (
     accepted,
     check_signed,
     delete_one,
-    marked,
+    marks_of,
     read_list,
     read_one,
     source_of,
@@ -106,7 +106,7 @@ async def submit(request: Request) -> Response:
         parent_id = source.id
         spec = whole_spec(as_posted(source.current_spec), source.webhook_url)
         body, limits = await asyncio.to_thread(cloned, spec, clone, limits)
-    new = marked(_new_study(await _resolved(body, limits, services), parent_id), request)
+    new = _new_study(request, await _resolved(body, limits, services), parent_id)
     own = {"parent_id": new.parent_id, "name": new.name, "note": new.note}
     if new.webhook_url is not None:
         await check_signed(services)
@@ -124,7 +124,7 @@ async def _resolved(body: bytes, limits: Limits, services: Services) -> Resolved
     return await asyncio.to_thread(parse_study, body, limits, uploads)
 
 
-def _new_study(resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
+def _new_study(request: Request, resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
     return NewStudy(
         id=new_id(STUDY_PREFIX),
         spec=shown_spec(resolved.spec),
@@ -142,6 +142,7 @@ def _new_study(resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
         datasets=data_used([resolved.spec["base"].get("problem"), resolved.spec["sweep"]]),
         memory_bytes=resolved.memory_bytes,
         webhook_url=(resolved.spec["webhook"] or {}).get("url"),
+        **marks_of(request),
     )
 
 

@@ -4,10 +4,10 @@ import ast
 import inspect
 import json
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,8 @@ from core.specs.glossary import describe
 Json = dict[str, Any]
 """An object of JSON whose members nobody lists: a body as it came, a spec as it is stored, a patch.
 Where the members are known, a dataclass or a `TypedDict` says them."""
+
+Made = TypeVar("Made", bound=BaseModel)
 
 
 class Spec(BaseModel):
@@ -44,12 +46,35 @@ class Spec(BaseModel):
         defer_build=True,
     )
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values in the fields that `update` names, as pydantic does; a
+        spec has neither fields beyond its own nor private ones, so that it takes half the time. A
+        job's spec is copied part by part as it is resolved."""
+        if deep:
+            return super().model_copy(update=update, deep=True)
+        return made(
+            type(self),
+            {**self.__dict__, **(update or {})},
+            self.model_fields_set | (update or {}).keys(),
+        )
+
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> Json:
         """Make the JSON Schema; fields without a docstring are described by the glossary."""
         return described(cls, core_schema, handler, describe)
+
+
+def made(kind: type[Made], fields: Json, given: set[str]) -> Made:
+    """Make a spec of fields that were validated before, as pydantic copies a model. `given`: names
+    of those that are no defaults."""
+    spec = kind.__new__(kind)
+    object.__setattr__(spec, "__dict__", fields)
+    object.__setattr__(spec, "__pydantic_fields_set__", given)
+    object.__setattr__(spec, "__pydantic_extra__", None)
+    object.__setattr__(spec, "__pydantic_private__", None)
+    return spec
 
 
 def described(

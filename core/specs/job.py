@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from core.specs.base import WHOLE, NonNegative, NonNegativeInt, Positive, PositiveInt, Seed, Spec
+from core.specs.base import (
+    WHOLE,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Seed,
+    Spec,
+    made,
+)
 from core.specs.data import Data
 from core.specs.functions import Bounds, Function, Start
 from core.specs.losses import DEFAULT_METRICS, EvaluationMetric, Loss
@@ -272,12 +281,7 @@ class PostedJob(JobSpec):
 
     @property
     def spec(self) -> JobSpec:
-        """The spec alone. It is made as pydantic copies a model, in a third of the time that
-        `model_construct` takes: this is on the way of every job."""
-        spec = JobSpec.__new__(JobSpec)
+        """The spec alone, in a third of the time that `model_construct` takes: this is on the way
+        of every job."""
         fields = {name: value for name, value in self.__dict__.items() if name not in _OWN}
-        object.__setattr__(spec, "__dict__", fields)
-        object.__setattr__(spec, "__pydantic_fields_set__", self.model_fields_set - _OWN)
-        object.__setattr__(spec, "__pydantic_extra__", None)
-        object.__setattr__(spec, "__pydantic_private__", None)
-        return spec
+        return made(JobSpec, fields, self.model_fields_set - _OWN)

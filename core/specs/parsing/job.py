@@ -15,7 +15,7 @@ from core.specs.sizes.cost import (
     memory_parts,
     threads_of,
 )
-from core.specs.sizes.shapes import Extent, extent, start_of, steps_of
+from core.specs.sizes.shapes import Extent, extent, extent_of, start_of, steps_of
 from core.specs.sizes.uploads import Uploads
 from core.specs.validation.auto_lr import check_auto
 from core.specs.validation.data import (
@@ -44,13 +44,24 @@ from core.specs.webhooks.url import check_webhook
 
 
 class Sized(NamedTuple):
-    """A resolved spec with the sizes that follow from it."""
+    """A resolved spec with the sizes that follow from it.
+
+    Attributes:
+        memory_bytes: the estimate of what it takes.
+    """
 
     spec: JobSpec
     size: Extent
+    memory_bytes: int
     name: str | None = None
     """The name and the note that it was posted with."""
     note: str | None = None
+
+
+def sized_of(spec: JobSpec) -> Sized:
+    """Return a resolved spec with its sizes."""
+    size = extent_of(spec)
+    return Sized(spec, size, sum(memory_parts(spec, size, steps_of(spec.budget, size)).values()))
 
 
 NO_UPLOADS: Final[Uploads] = {}
@@ -146,8 +157,8 @@ def _resolve(
             "threads": spec.threads or threads_of(problem, batch_size, size),
         }
     )
-    _check_limits(resolved, size, steps, limits, faults)
-    return Sized(resolved, size)
+    memory = _check_limits(resolved, size, steps, limits, faults)
+    return Sized(resolved, size, memory)
 
 
 def _default_steps(problem: Supervised | FunctionProblem) -> int:
@@ -202,7 +213,8 @@ def _affordable_steps(record: Record, size: Extent, limits: Limits) -> int:
 
 def _check_limits(
     spec: JobSpec, size: Extent, steps: int, limits: Limits, faults: FieldErrorList
-) -> None:
+) -> int:
+    """Check the sizes against the limits; return the estimate of the memory."""
     if isinstance(spec.problem, Supervised) and size.num_parameters > limits.max_parameters:
         faults.add(
             "problem.model", "too_many_parameters",
@@ -222,6 +234,7 @@ def _check_limits(
     history = history_bytes(spec, size, steps)
     if history > limits.max_history_bytes:
         faults.add("record.every", "history_too_large", _too_long(spec, size, steps, limits))
+    return memory
 
 
 def _thinning(spec: JobSpec, size: Extent, steps: int, limits: Limits) -> int:
@@ -302,4 +315,4 @@ def _mistakes_elsewhere(
     return [error for error in faults.errors if error.param.split(".")[0] not in hidden]
 
 
-__all__ = ["Estimate", "Limits", "estimate", "parse_job", "parse_sized"]
+__all__ = ["Estimate", "Limits", "estimate", "parse_job", "parse_sized", "sized_of"]

@@ -62,6 +62,12 @@ def in_short_form(data: DataSpec, num_rows: int) -> dict[str, float | int | None
     return {"eval_fraction": held_out, "split_seed": data.split_seed or 0}
 
 
+def _is_default(data: DataSpec) -> bool:
+    """Tell whether no share was asked for: the default leaves rows for training, however few there
+    are."""
+    return data.split is None and not _is_given(data, "eval_fraction")
+
+
 def _is_given(data: DataSpec, name: str) -> bool:
     return name in data.model_fields_set and getattr(data, name) is not None
 
@@ -72,6 +78,8 @@ def check_split(
     """Check the sizes of the parts, and that classes can be spread over them. Of an upload the
     classes and the column of the split have been looked at (`check_upload_split`)."""
     data = problem.data
+    if _is_default(data) and not isinstance(data.order, ExplicitOrder):
+        return
     split = data.chosen_split
     before = len(faults.errors)
     if isinstance(split, ColumnSplit) and not isinstance(data, Upload):
@@ -167,9 +175,9 @@ def _check_shares(
     limits: Limits,
     faults: FieldErrorList,
 ) -> None:
-    short = data.split is None
-    if short and not _is_given(data, "eval_fraction"):
+    if _is_default(data):
         return
+    short = data.split is None
     shares: tuple[Literal["eval", "test"], ...] = ("eval", "test")
     for part in shares:
         share = getattr(split, part)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Annotated, Any, get_args
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from core.specs.base import Spec
+from core.specs.base import Spec, stored
 from core.specs.catalog import FAMILIES, kinds
 from core.specs.examples import minimal_example
 from core.specs.job import JobSpec
@@ -131,3 +131,19 @@ def test_class_ids_may_have_a_decimal_point_where_the_loss_wants_classes(loss: s
     assert spec([0.0, 1.0, 0.0, 1], **chosen) == spec([0, 1, 0, 1], **chosen)
     values = spec([0.0, 1.0, 0.0, 1.0]).model_dump()["problem"]
     assert (values["loss"]["kind"], values["data"]["targets"][1]) == ("mse", 1.0)
+
+
+@pytest.mark.parametrize("update", [None, {}, {"seed": 4}, {"seed": 0, "labels": {"a": "b"}}])
+def test_a_copy_is_the_one_that_pydantic_makes(update: dict[str, Any] | None) -> None:
+    spec = stored(JobSpec, minimal_example("optimizers", "adam"))
+    before = spec.model_dump(), set(spec.model_fields_set)
+    ours, theirs = spec.model_copy(update=update), BaseModel.model_copy(spec, update=update)
+    assert type(ours) is JobSpec
+    assert ours == theirs
+    assert ours.model_fields_set == theirs.model_fields_set
+    assert vars(ours) == vars(theirs)
+    assert ours.model_dump_json() == theirs.model_dump_json()
+    assert (spec.model_dump(), spec.model_fields_set) == before
+    deep = spec.model_copy(update=update, deep=True)
+    assert deep == theirs
+    assert deep.problem is not spec.problem

@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.specs.catalog import FAMILIES, kinds
 from core.specs.examples import minimal_example
 from core.specs.job import FunctionProblem, JobSpec, Supervised
-from core.specs.parsing.job import parse_job, parse_sized
+from core.specs.parsing.job import parse_job, parse_sized, sized_of
 from core.specs.sizes.cost import estimate
 from core.specs.sizes.shapes import num_steps
 from core.specs.unions import members
@@ -286,3 +286,5 @@ def test_a_name_and_a_note_leave_the_spec_what_it_is() -> None:
     assert spec.model_fields_set == plain.model_fields_set
     assert spec.model_copy(update={"seed": 4}) == parse(digits(seed=4))
     assert JobSpec.model_validate_json(spec.model_dump_json()) == plain
+    assert sized_of(spec) == sized._replace(name=None, note=None)
+    assert sized.memory_bytes == estimate(spec).memory_bytes
