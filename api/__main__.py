@@ -1,5 +1,6 @@
 """`python -m api`: serve the API with the settings of the environment."""
 
+import gc
 import os
 import sys
 
@@ -11,6 +12,9 @@ def main() -> int:
     if (whose := foreign()) is not None:
         sys.stderr.write(f"thalweg api: {whose}\n")
         return 2
+    # What is imported stays, and a collection would look at all of it again and again: there is
+    # none until `run` has it out of its sight.
+    gc.disable()
     from pydantic import ValidationError
 
     from api.server import CannotServeError, run

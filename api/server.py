@@ -67,6 +67,7 @@ def run(settings: Settings) -> None:
         # Modules loaded by now stay: the collector need not walk through them again and again.
         gc.collect()
         gc.freeze()
+        gc.enable()
         # A request leaves little to the collector: counting references frees most objects.
         gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
         note(logging.INFO, "listening", address=address, port=port, pid=os.getpid())

@@ -2,6 +2,7 @@
 is one here?"""
 
 import contextlib
+import gc
 import os
 import sys
 from itertools import pairwise
@@ -26,6 +27,9 @@ if __name__ == "__main__":
             if not {"-h", "--help"} & set(arguments) and missing_gpu(device) is None:
                 with contextlib.suppress(OSError):  # said when it is tried again
                     begun = start_trainer(device=device, nice=trainer_nice(os.environ))
+            # What is imported stays, and a collection would look at all of it again and again:
+            # there is none until `_work` has it out of its sight.
+            gc.disable()
             # Imported while the trainer imports torch.
             from worker.app import main
 

@@ -212,6 +212,7 @@ def _work(
         # objects) took 70 ms to look at them again.
         gc.collect()
         gc.freeze()
+        gc.enable()
         log.info("%s is ready: %s", name, ", ".join(runner.devices))
 
     def end(**_: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.http.connection import ABORT
+from api.http.middleware import ABORT
 from api.keys.gate import Gate, caller_of
 from api.services.hub import EventHub, Known, Reader
 from core.errors import NotFoundError, StoreUnavailableError

@@ -26,7 +26,7 @@ from api.http.errors import (
     of_error,
 )
 from api.http.log import note
-from api.http.middleware import request_id_of
+from api.http.middleware import ABORT, request_id_of
 from core.errors import ThalwegError
 
 MAX_HEAD_BYTES: Final = 2**16
@@ -34,8 +34,6 @@ MAX_HEAD_BYTES: Final = 2**16
 BODY_BYTES_PER_S: Final = 500
 """A body that comes faster may take as long as it takes."""
 _READER_PATIENCE: Final = 3.0
-ABORT: Final = "thalweg.abort"
-"""The scope's extension by which a reply breaks its connection off."""
 _NO_HTTP: Final = "This is not HTTP that the service understands."
 
 

@@ -70,6 +70,8 @@ _CORS_EXPOSED: Final = (
 )
 UPLOADS: Final = "/v1/datasets"
 """The path to which files are posted, which may be larger than other bodies."""
+ABORT: Final = "thalweg.abort"
+"""The scope's extension by which a reply breaks its connection off."""
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 
