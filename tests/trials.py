@@ -79,6 +79,11 @@ TRIALS = {
         "no attempt and no row is lost by workers that are taken away (docs/reliability.md)",
         12,
     ),
+    "conformance": Trial(
+        ("-m", "tests.e2e.conformance"),
+        "replies to calls at random and at all bounds fit the OpenAPI document (docs/figures.md)",
+        7,
+    ),
     "job-life": Trial(
         ("-m", "tests.e2e.job_life", "--examples", "60"),
         "whatever is called, jobs and studies move along the table (docs/job-life.md)",

@@ -16,9 +16,11 @@ from core.specs.parsing.webhook import WebhookTrial
 _REF = "#/components/schemas/{model}"
 
 PROBLEMS = {
+    400: "This is no HTTP that the service understands, or a header came twice.",
     401: "A key is needed (`Authorization: Bearer thw_…`), or this one is not taken.",
     403: "The key lacks a scope; or, without keys, a foreign Host or Origin.",
     404: "Nothing has this id.",
+    408: "The request did not come in time.",
     409: "The call does not fit the job's state.",
     412: "It has changed since the ETag in `If-Match`.",
     413: "The body is too large.",
@@ -26,9 +28,13 @@ PROBLEMS = {
     416: "Nothing is at the bytes that `Range` asks for.",
     429: "The key has come to one of its limits; come back after `Retry-After` seconds.",
     422: "Invalid: `errors` lists every mistake.",
+    431: "The request line and the headers are too large.",
     500: "A fault in the service.",
-    503: "Redis or the artifact store is away; come back after `Retry-After` seconds.",
+    503: "Redis or the artifact store is away, or there are too many connections; come back after"
+    " `Retry-After` seconds.",
 }
+OF_EVERY_CALL = (400, 401, 403, 408, 422, 429, 431, 500, 503)
+"""Statuses of refusals that any call may get."""
 _RETRY_AFTER = {
     "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 0}}
 }
@@ -37,7 +43,7 @@ _RETRY_AFTER = {
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the `responses=` of a route: these refusals, and those that every call may give."""
     found: dict[int | str, dict[str, Any]] = {}
-    for status in sorted({*statuses, 401, 403, 422, 429, 500}):
+    for status in sorted({*statuses, *OF_EVERY_CALL}):
         found[status] = {
             "description": PROBLEMS[status],
             "content": {

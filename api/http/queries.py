@@ -104,7 +104,7 @@ class DeliveriesQuery(PageQuery):
 class UploadQuery(Query):
     name: Annotated[str, Field(max_length=200), AfterValidator(_printable)] | None = None
     """A name to know it by; it need not be its own."""
-    upload_schema: Annotated[str | None, Field(alias="schema", max_length=1_000_000)] = None
+    upload_schema: Annotated[str | None, Field(alias="schema", max_length=60_000)] = None
     """JSON that overrides what would be inferred: column and kind (`{"zip": "category"}`)."""
     label: Annotated[list[Label], Field(max_length=64)] = []
     """A label `key:value`; repeatable."""

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Final
 import httpx2
 import numpy as np
 import pytest
+import schemathesis
 
 from core.specs.catalog import FAMILIES, kinds
 from core.specs.examples import REQUIRED, minimal_example
@@ -20,6 +22,7 @@ from tests.e2e.studies import Studies
 FORMATS: Final = ("json", "csv", "ndjson", "npz")
 CHECKPOINTS: Final = ("final", "best", "initial")
 TURNS: Final = itertools.cycle(("svg", "png"))
+_ID: Final = re.compile(r"(job|study)_[0-9a-z]{26}")
 BEGINNINGS: Final = {"svg": b"<?xml", "png": b"\x89PNG"}
 
 FURTHER: Final[dict[str, Json]] = {
@@ -95,10 +98,12 @@ def posted(service: Service, specs: dict[str, Json]) -> Iterator[dict[str, "Futu
 
 
 class Reads:
-    """GETs, each with the statuses that the contract allows."""
+    """GETs, each with the statuses that the contract allows; JSON is what the OpenAPI document
+    says."""
 
     def __init__(self, http: httpx2.Client) -> None:
         self._http = http
+        self._schema = schemathesis.openapi.from_dict(http.get("/openapi.json").json())
 
     def get(self, path: str, expected: int = 200, code: str | None = None, **query: Any) -> Any:
         reply = self._http.get(path, params=query)
@@ -113,7 +118,10 @@ class Reads:
         def refuse(name: str) -> None:
             raise AssertionError(f"{path} has {name}")
 
-        return json.loads(self.get(path, **query).content, parse_constant=refuse)
+        reply = self.get(path, **query)
+        template = re.sub(r"/runs/\d+", "/runs/{index}", _ID.sub(r"{\1_id}", path))
+        self._schema[template]["GET"].validate_response(reply)
+        return json.loads(reply.content, parse_constant=refuse)
 
     def histories(self, path: str, num_rows: dict[str, int]) -> None:
         for kind, count in num_rows.items():

@@ -118,7 +118,7 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
         assert operation["summary"]
         assert operation["description"], path
         responses = operation["responses"]
-        assert {"403", "422", "500"} <= responses.keys()
+        assert {"400", "403", "408", "422", "431", "500", "503"} <= responses.keys()
         for status, response in responses.items():
             if int(status) >= 400:
                 assert list(response["content"]) == ["application/problem+json"], (path, status)
@@ -217,6 +217,11 @@ def test_streams_say_the_schema_of_each_event(document: Json) -> None:
         assert {each.rpartition("/")[2] for each in named} <= document["components"][
             "schemas"
         ].keys()
+        by_event = {
+            each["properties"]["event"]["enum"][0]: each["properties"]["data"]["contentSchema"]
+            for each in stream["itemSchema"]["anyOf"]
+        }
+        assert by_event == stream["x-events"]
 
 
 def test_components_are_named_for_what_they_are(document: Json) -> None:
