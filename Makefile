@@ -45,6 +45,7 @@ help:
 	@echo "                 study-faults  200 of them lose no study                        7 min"
 	@echo "                 fleet         workers taken away for 10 min cost no attempt    12 min"
 	@echo "                 conformance   calls at all bounds get what the document says     7 min"
+	@echo "                 injection     attacks on heads, paths and lengths lead nowhere  1 min"
 	@echo "                 job-life      any calls in any order keep to the statuses      6 min"
 	@echo "make faults    the part of that name"
 	@echo "make lock      lock the newest versions that pyproject.toml allows"

@@ -84,6 +84,11 @@ TRIALS = {
         "replies to calls at random and at all bounds fit the OpenAPI document (docs/figures.md)",
         7,
     ),
+    "injection": Trial(
+        ("-m", "tests.e2e.injection"),
+        "what is sent to break in or to hold up is refused, and leaves nothing behind",
+        1,
+    ),
     "job-life": Trial(
         ("-m", "tests.e2e.job_life", "--examples", "60"),
         "whatever is called, jobs and studies move along the table (docs/job-life.md)",

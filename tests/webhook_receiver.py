@@ -53,15 +53,16 @@ class Receiver:
     """Answers by path: each path has its answers, the last of them for all that follow; 200
     without any."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.port = port
+        self.host = host
         self.arrivals: list[Arrival] = []
         self.answers: dict[str, list[Answer]] = {}
         self._changed = threading.Condition()
         self.closing = threading.Event()
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://{self.host}:{self.port}{path}"
 
     def take(self, arrival: Arrival) -> Answer:
         with self._changed:
@@ -112,12 +113,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
-    """Run a receiver on a free port of 127.0.0.1."""
-    server = _Server(("127.0.0.1", 0), _Handler)
+def receiving(
+    tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+) -> Iterator[Receiver]:
+    """Run a receiver on this port, or on a free one, of an address of this machine."""
+    server = _Server((host, port), _Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    server.receiver = Receiver(server.server_address[1])
+    server.receiver = Receiver(server.server_address[1], host)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -181,9 +181,9 @@ class Connection(HttpToolsProtocol):
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > MAX_HEAD_BYTES:
                 raise _head_too_large()
+        super().on_headers_complete()  # raises where the target is none
         self._in_head = False
         self._overhead = 0
-        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)

@@ -33,6 +33,7 @@ from core.errors import (
 from core.store.protocols.types import StorageFullError
 
 MAX_ERRORS: Final = 100
+NOTHING_HERE: Final = "Nothing is at this path; /openapi.json lists all calls."
 _SHOWN: Final = 80
 
 
@@ -251,7 +252,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Answer what the framework itself refuses: no such path, no such method, and rarer things."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        missing = NotFoundError("Nothing is at this path; /openapi.json lists all calls.")
+        missing = NotFoundError(NOTHING_HERE)
         return of_error(request.scope, missing)
     if error.status_code == 405:
         allow = ", ".join(allowed_methods(request.app.routes, request.scope))

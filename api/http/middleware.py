@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.errors import (
+    NOTHING_HERE,
     BodyTooLargeError,
     ForeignHostError,
     ForeignOriginError,
@@ -23,7 +24,7 @@ from api.http.errors import (
     of_error,
 )
 from api.http.log import LOG, REQUEST_ID, TRACEPARENT, RequestCounts, note, route_of
-from core.errors import ThalwegError
+from core.errors import NotFoundError, ThalwegError
 from core.tracing import Span, Tracing, traceparent_in
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -258,6 +259,9 @@ class Middleware:
             )
         if len(headers) < len(scope["headers"]):
             _refuse_repeated(scope)
+        path = scope.get("raw_path", b"")
+        if b"%" in path and b"%2f" in path.lower():
+            raise NotFoundError(f"{NOTHING_HERE} No part of a path has a slash (%2F) in it.")
         origin = headers.get(b"origin")
         ours = origin is None or self._is_ours(_origin_host(origin.decode("latin-1")))
         if not (ours or is_guarded or self._may_read(headers)):

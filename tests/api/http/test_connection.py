@@ -387,10 +387,21 @@ def test_requests_in_one_piece_are_answered_one_after_another(service: Serving) 
         b"GET / HTTP/1.1\r\nHost localhost\r\n\r\n",
         CHUNKED + b"zz\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"CONNECT x HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET http://localhost HTTP/1.1\r\n" + HOST + b"\r\n",
     ],
 )
-def test_what_is_no_http_is_a_problem_document(service: Serving, nonsense: bytes) -> None:
-    problem_of(service.ask(nonsense), 400, "malformed_request")
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"])
+def test_what_is_no_http_is_a_problem_document(
+    service: Serving, nonsense: bytes, before: bytes
+) -> None:
+    with service.connect() as caller:
+        if before:
+            caller.sendall(before)
+            assert caller.recv(2**16).startswith(b"HTTP/1.1 200 ")
+        caller.sendall(nonsense)
+        problem_of(rest(caller), 400, "malformed_request")
 
 
 def test_more_connections_than_there_can_be_are_refused_in_words() -> None:

@@ -173,6 +173,8 @@ def test_head_answers_as_get_does_without_a_body(api: Api, path: str) -> None:
         "/livez/",
         f"/v1/jobs/{NO_SUCH_JOB}/",
         "http://localhost//livez",
+        "/v1%2fjobs",
+        "/v1/catalog%2Fmodels",
     ],
 )
 def test_no_path_is_a_404_and_never_a_redirect(api: Api, path: str) -> None:
