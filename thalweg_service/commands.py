@@ -233,7 +233,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Examine a service, its store and this machine: what is wrong, and what to do about it."""
-    from thalweg_service import doctor as examination
+    from thalweg_service.doctor import examine as examination
 
     configured = settings_of("doctor")
     redis_url = configured.redis_url if os.environ.get("THALWEG_REDIS_URL") else None

@@ -14,6 +14,7 @@ import pytest
 
 from tests.thalweg_service.running import Service, children, start, until
 from tests.webhook_receiver import Answer, Arrival, Receiver, receiving
+from thalweg_service.doctor.service import look_at_webhooks
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 Json = dict[str, Any]
@@ -179,6 +180,10 @@ def test_a_trial_tells_what_came_of_it(service: Service, receiver: Receiver) -> 
         assert (found["status"], found["num_attempts"]) == (status, 1)
     (arrival,) = receiver.at("/yes")
     assert arrival.json["type"] == "webhook.test"
+    doctor = look_at_webhooks(service.client)
+    assert doctor.status == "warning"
+    assert f"http://127.0.0.1:{receiver.port}: " in doctor.words
+    assert "404" in doctor.words
 
 
 def test_nothing_is_lost_when_the_api_and_the_worker_are_killed(
