@@ -2,6 +2,7 @@ import { render } from "preact";
 import { session } from "./api/client";
 import { Frame } from "./app/frame";
 import { path } from "./app/router";
+import { ComparePage } from "./compare/page";
 import { t } from "./i18n";
 import { JobList } from "./jobs/list";
 import { JobView } from "./jobs/page";
@@ -10,11 +11,13 @@ import "./styles/base.css";
 import "./styles/frame.css";
 import "./styles/jobs.css";
 import "./styles/chart.css";
+import "./styles/compare.css";
 
 function View() {
   const at = path.value;
   const key = session.value; // another key: every view begins anew
   if (at === "/" || at === "/jobs") return <JobList key={key} />;
+  if (at === "/compare") return <ComparePage key={key} />;
   const job = /^\/jobs\/([^/]+)$/.exec(at)?.[1];
   if (job) return <JobView key={`${job} ${key}`} id={decodeURIComponent(job)} />;
   return <p class="empty">{t("noView")}</p>;

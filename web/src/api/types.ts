@@ -16,6 +16,7 @@ export type Checkpoint = Schemas["Checkpoint"];
 export type CheckpointPage = Schemas["CheckpointPage"];
 export type ValidatedJob = Schemas["ValidatedJob"];
 export type Version = Schemas["Version"];
+export type JobComparison = Schemas["JobComparison"];
 export type Status = Job["status"];
 export type Outcome = NonNullable<Job["outcome"]>;
 export type Mistake = { param: string; code: string; message: string };

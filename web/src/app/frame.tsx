@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { forgetKey, get, hasKey, ROOT, session } from "../api/client";
 import { paused, streamState } from "../api/stream";
 import type { Version } from "../api/types";
+import { Tray } from "../compare/tray";
 import { lang, t } from "../i18n";
 import { KeyDialog } from "./key";
 import { Notices } from "./notices";
@@ -11,7 +12,10 @@ import { path } from "./router";
 import { isDark, nextTheme } from "./theme";
 
 /** Ways to the views, in the order in which they stand. */
-const WAYS = [{ href: "/jobs", name: "jobs", isAt: /^\/(jobs.*)?$/ }] as const;
+const WAYS = [
+  { href: "/jobs", name: "jobs", isAt: /^\/(jobs.*)?$/ },
+  { href: "/compare", name: "compare", isAt: /^\/compare$/ },
+] as const;
 
 export function Frame({ children }: { children: ComponentChildren }) {
   return (
@@ -67,6 +71,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
       <main id="main" tabIndex={-1}>
         {children}
       </main>
+      {path.value !== "/compare" && <Tray />}
       <Foot />
       <Notices />
       <KeyDialog />

@@ -8,7 +8,8 @@ import type { Columns } from "../charts/columns";
 import { nearest } from "../charts/columns";
 import type { Flag, Line, Range } from "../charts/plot";
 import type { ScaleKind } from "../charts/scales";
-import { named, t, type Word } from "../i18n";
+import { named, t } from "../i18n";
+import { Choice } from "../ui/choice";
 import { count } from "../ui/format";
 import { flagsOf } from "./flags";
 import type { JobRows } from "./rows";
@@ -83,28 +84,6 @@ export function Curves({ job, rows, parent }: Props) {
     </Chart>
   );
 }
-
-type ChoiceProps = {
-  word: Word;
-  value: string;
-  options: readonly (readonly [string, string])[];
-  onChange: (value: string) => void;
-};
-
-const Choice = ({ word, value, options, onChange }: ChoiceProps) => (
-  <select
-    aria-label={t(word)}
-    title={t(word)}
-    value={value}
-    onChange={(e) => onChange(e.currentTarget.value)}
-  >
-    {options.map(([name, text]) => (
-      <option key={name} value={name}>
-        {text}
-      </option>
-    ))}
-  </select>
-);
 
 function oneOf<T extends string>(value: string | null, of: readonly T[]): T | undefined {
   return of.find((each) => each === value);

@@ -5,6 +5,7 @@ import type { ListedJob } from "../api/types";
 import { now } from "../app/clock";
 import { words } from "../app/notices";
 import { query, setQuery } from "../app/router";
+import { TrayBox } from "../compare/tray";
 import { named, t } from "../i18n";
 import { ago, asNumber, moment, seconds, short } from "../ui/format";
 import { memo } from "../ui/memo";
@@ -136,6 +137,9 @@ function Table({ jobs }: { jobs: readonly ListedJob[] }) {
     <table class="jobs">
       <thead>
         <tr>
+          <th scope="col">
+            <span class="hidden">{t("compare")}</span>
+          </th>
           <th scope="col">{t("state")}</th>
           <th scope="col">{t("job")}</th>
           <th scope="col">{t("optimizer")}</th>
@@ -165,6 +169,9 @@ const JobRow = memo(function JobRow({ job }: { job: ListedJob }) {
   const labels = Object.entries(job.labels);
   return (
     <tr>
+      <td class="c-box">
+        <TrayBox id={job.id} name={job.name || problemWords(job.spec)} />
+      </td>
       <td class="c-state">
         <StatusPill status={job.status} outcome={job.outcome} phase={job.phase} />
       </td>

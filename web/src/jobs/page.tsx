@@ -6,6 +6,7 @@ import { follow, type StreamEvent } from "../api/stream";
 import type { Diagnosis, History, Job } from "../api/types";
 import { notify, tell, words } from "../app/notices";
 import { go } from "../app/router";
+import { toggle, tray } from "../compare/tray";
 import { named, t } from "../i18n";
 import { asNumber, count, moment, seconds } from "../ui/format";
 import { ProgressBar, StatusPill } from "../ui/status";
@@ -225,6 +226,13 @@ function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => void }) 
         </button>
       )}
       {isContinuing && <Continue job={job} act={act} isBusy={isBusy} />}
+      <button
+        type="button"
+        aria-pressed={tray.value.includes(job.id)}
+        onClick={() => toggle(job.id)}
+      >
+        {t(tray.value.includes(job.id) ? "unmark" : "mark")}
+      </button>
       <a class="button" href={`${ROOT}/jobs?from=${job.id}`}>
         {t("cloneAndEdit")}
       </a>
