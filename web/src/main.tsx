@@ -6,12 +6,14 @@ import { ComparePage } from "./compare/page";
 import { t } from "./i18n";
 import { JobList } from "./jobs/list";
 import { JobView } from "./jobs/page";
+import { StudyView } from "./studies/page";
 import "uplot/dist/uPlot.min.css";
 import "./styles/base.css";
 import "./styles/frame.css";
 import "./styles/jobs.css";
 import "./styles/chart.css";
 import "./styles/compare.css";
+import "./styles/studies.css";
 
 function View() {
   const at = path.value;
@@ -20,6 +22,8 @@ function View() {
   if (at === "/compare") return <ComparePage key={key} />;
   const job = /^\/jobs\/([^/]+)$/.exec(at)?.[1];
   if (job) return <JobView key={`${job} ${key}`} id={decodeURIComponent(job)} />;
+  const study = /^\/studies\/([^/]+)$/.exec(at)?.[1];
+  if (study) return <StudyView key={`${study} ${key}`} id={decodeURIComponent(study)} />;
   return <p class="empty">{t("noView")}</p>;
 }
 

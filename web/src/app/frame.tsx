@@ -13,7 +13,7 @@ import { isDark, nextTheme } from "./theme";
 
 /** Ways to the views, in the order in which they stand. */
 const WAYS = [
-  { href: "/jobs", name: "jobs", isAt: /^\/(jobs.*)?$/ },
+  { href: "/jobs", name: "jobs", isAt: /^\/(jobs.*|studies.*)?$/ },
   { href: "/compare", name: "compare", isAt: /^\/compare$/ },
 ] as const;
 

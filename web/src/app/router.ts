@@ -15,7 +15,13 @@ const read = (): void => {
 addEventListener("popstate", read);
 
 /** Paths that the page shows (the server answers to the same ones: `api/page/routes.py`). */
-export const VIEWS: readonly RegExp[] = [/^\/$/, /^\/jobs$/, /^\/jobs\/[^/]+$/, /^\/compare$/];
+export const VIEWS: readonly RegExp[] = [
+  /^\/$/,
+  /^\/jobs$/,
+  /^\/jobs\/[^/]+$/,
+  /^\/compare$/,
+  /^\/studies\/[^/]+$/,
+];
 const isView = (to: string): boolean => VIEWS.some((each) => each.test(to));
 
 /** Go to a path of the page; `replace` leaves no trace in the browser's history. */

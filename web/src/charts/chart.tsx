@@ -14,6 +14,8 @@ type Props = Content & {
   /** What of the rows is shown ("every point", "2,000 of 10,000"). */
   note?: string;
   onRange?: (range: Range | null) => void;
+  /** For many lines that are alike. */
+  hideLegend?: boolean;
   children?: preact.ComponentChildren;
 };
 
@@ -60,7 +62,14 @@ export function Chart(props: Props) {
   return (
     <figure class="chart">
       <figcaption class="chart-head">
-        <Legend lines={lines} cursor={cursor} axisName={axisName} format={props.format ?? short} />
+        {!props.hideLegend && (
+          <Legend
+            lines={lines}
+            cursor={cursor}
+            axisName={axisName}
+            format={props.format ?? short}
+          />
+        )}
         <span class="chart-tools">{props.children}</span>
       </figcaption>
       <div

@@ -7,6 +7,7 @@ import { words } from "../app/notices";
 import { query, setQuery } from "../app/router";
 import { TrayBox } from "../compare/tray";
 import { named, t } from "../i18n";
+import { StudyList } from "../studies/list";
 import { ago, asNumber, moment, seconds, short } from "../ui/format";
 import { memo } from "../ui/memo";
 import { ProgressBar, StatusPill, VerdictWord } from "../ui/status";
@@ -45,6 +46,7 @@ function List() {
           {t("newJob")}
         </a>
       </div>
+      {!isFiltered && <StudyList />}
       {!(isEmpty && !isFiltered) && <FilterBar />}
       {listed.error.value !== null && (
         <p class="banner bad" role="alert">

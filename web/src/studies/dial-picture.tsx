@@ -1,0 +1,137 @@
+/** The picture of a dial: one point a configuration, its interval, the zones behind. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { linearTicks, scaleOf, ticks } from "../charts/scales";
+import { named, t } from "../i18n";
+import { short } from "../ui/format";
+import { type Dot, stretches } from "./dial";
+
+type Props = {
+  dots: readonly Dot[];
+  axis: string;
+  metric: string;
+  lit: number | null;
+  onLight: (configuration: number | null) => void;
+};
+
+const HEIGHT = 300;
+const [LEFT, RIGHT, TOP, BOTTOM] = [62, 14, 14, 34];
+
+export function Dial({ dots, axis, metric, lit, onLight }: Props) {
+  const host = useRef<HTMLDivElement>(null);
+  const [width, setWidth] = useState(640);
+  useEffect(() => {
+    const observer = new ResizeObserver(() => setWidth(host.current?.clientWidth || 640));
+    observer.observe(host.current!);
+    return () => observer.disconnect();
+  }, []);
+  const xs = dots.map((dot) => dot.x);
+  const [first, last] = [Math.min(...xs), Math.max(...xs)];
+  const isLogX = first > 0 && last / first > 8;
+  const scaleX = scaleOf(isLogX ? "log" : "linear");
+  const span = scaleX.forward(last) - scaleX.forward(first);
+  const pad = 0.04 * span;
+  const x = (value: number): number =>
+    LEFT +
+    ((scaleX.forward(value) - scaleX.forward(first) + pad) / (span + 2 * pad)) *
+      (width - LEFT - RIGHT);
+  const heights = dots
+    .flatMap((dot) => [dot.y, dot.low, dot.high])
+    .filter((value) => Number.isFinite(value));
+  const known = heights.length ? heights : [0, 1];
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const isLogY = low > 0 && high / low > 20;
+  const scaleY = scaleOf(isLogY ? "log" : "linear");
+  const [bottom, top] = [scaleY.forward(low), scaleY.forward(high)];
+  const spanY = top - bottom || 1;
+  const inner = HEIGHT - TOP - BOTTOM;
+  const y = (value: number): number =>
+    TOP + 12 + (1 - (scaleY.forward(value) - bottom) / spanY) * (inner - 24);
+  const halfway = (a: number, b: number): number =>
+    scaleX.inverse((scaleX.forward(a) + scaleX.forward(b)) / 2);
+  const range = [bottom - 0.05 * spanY, top + 0.05 * spanY] as const;
+  const line = dots
+    .filter((dot) => Number.isFinite(dot.y))
+    .map((dot, i) => `${i ? "L" : "M"}${x(dot.x).toFixed(1)} ${y(dot.y).toFixed(1)}`)
+    .join("");
+  const xTicks = isLogX
+    ? ticks(scaleX, scaleX.forward(first), scaleX.forward(last), Math.max(2, width / 110))
+    : linearTicks(first, last, Math.max(2, Math.floor(width / 110)));
+  return (
+    <div ref={host} class="dial" onPointerLeave={() => onLight(null)}>
+      <svg width={width} height={HEIGHT} role="img" aria-label={`${metric} · ${axis}`}>
+        {stretches(dots, halfway).map((each) => {
+          const from = each.from === first ? LEFT : x(each.from);
+          const to = each.to === last ? width - RIGHT : x(each.to);
+          return (
+            <g key={each.from}>
+              <rect
+                x={from}
+                y={TOP}
+                width={Math.max(0, to - from)}
+                height={inner}
+                class={`zone zone-${each.zone}`}
+              />
+              {to - from > 46 && (
+                <text x={(from + to) / 2} y={TOP + 13} class={`zone-word zone-${each.zone}`}>
+                  {named("zone", each.zone)}
+                </text>
+              )}
+            </g>
+          );
+        })}
+        {ticks(scaleY, ...range, 5).map((value) => (
+          <g key={value}>
+            <line x1={LEFT} x2={width - RIGHT} y1={y(value)} y2={y(value)} class="dial-grid" />
+            <text x={LEFT - 8} y={y(value) + 4} class="dial-tick end">
+              {short(value)}
+            </text>
+          </g>
+        ))}
+        {xTicks.map((value) => (
+          <text key={value} x={x(value)} y={HEIGHT - BOTTOM + 16} class="dial-tick">
+            {short(value)}
+          </text>
+        ))}
+        <text x={(LEFT + width - RIGHT) / 2} y={HEIGHT - 4} class="dial-tick">
+          {axis}
+        </text>
+        <path d={line} class="dial-line" />
+        {dots.map((dot) => {
+          const isLost = !Number.isFinite(dot.y);
+          const at = isLost ? TOP + 24 : y(dot.y);
+          const words = `${axis} ${short(dot.x)}: ${isLost ? t("outcome_diverged") : short(dot.y)}`;
+          return (
+            // biome-ignore lint/a11y/useSemanticElements: a button cannot stand in a picture
+            <g
+              key={dot.configuration}
+              class={`dot-of zone-${dot.zone} ${lit === dot.configuration ? "is-lit" : ""}`}
+              role="button"
+              tabIndex={0}
+              aria-label={`${words}. ${named("zone", dot.zone)}`}
+              onPointerEnter={() => onLight(dot.configuration)}
+              onFocus={() => onLight(dot.configuration)}
+              onBlur={() => onLight(null)}
+            >
+              <title>{words}</title>
+              <rect x={x(dot.x) - 9} y={TOP} width="18" height={inner} class="dot-reach" />
+              {!isLost && Number.isFinite(dot.low) && dot.high > dot.low && (
+                <line
+                  x1={x(dot.x)}
+                  x2={x(dot.x)}
+                  y1={y(dot.low)}
+                  y2={y(dot.high)}
+                  class="dot-interval"
+                />
+              )}
+              {isLost ? (
+                <path d={`M${x(dot.x) - 4} ${at - 4}l8 8m0 -8l-8 8`} class="dot-lost" />
+              ) : (
+                <circle cx={x(dot.x)} cy={at} r={lit === dot.configuration ? 6 : 4} />
+              )}
+            </g>
+          );
+        })}
+      </svg>
+    </div>
+  );
+}

@@ -1,0 +1,126 @@
+/** The dial of a study: what became of each configuration, by the value of one parameter. */
+import { type Cell, toNumber } from "../charts/columns";
+
+export type Zone = "crawl" | "good" | "edge" | "diverge";
+/** A configuration with its place on the dial. `y` is NaN where no run gave a finite value. */
+export type Dot = {
+  configuration: number;
+  x: number;
+  y: number;
+  low: number;
+  high: number;
+  zone: Zone;
+};
+
+export type Configuration = {
+  configuration: number;
+  params: Record<string, unknown>;
+  num_runs: number;
+  num_diverged: number;
+  mean: Cell;
+  ci95: readonly Cell[] | null;
+  values: readonly Cell[];
+};
+
+/** Share of the span between the best and the worst finite value that still counts as good; on a
+ * logarithmic dial the span is that of the logarithms. */
+const GOOD = 0.15;
+
+/** The parameters that a dial can have: numbers in every configuration, and more than one. */
+export function axesOf(configurations: readonly Configuration[]): string[] {
+  const names = [...new Set(configurations.flatMap((each) => Object.keys(flat(each.params))))];
+  return names
+    .filter((name) => {
+      const values = configurations.map((each) => flat(each.params)[name]);
+      return values.every((value) => typeof value === "number") && new Set(values).size > 1;
+    })
+    .sort((a, b) => Number(b === "optimizer.lr") - Number(a === "optimizer.lr"));
+}
+
+/** Configurations that differ in nothing but `axis`, by the name of what they have in common; only
+ * these can stand on one dial. The group with the most comes first. */
+export function groupsOf<T extends Configuration>(
+  configurations: readonly T[],
+  axis: string,
+  shown: (value: unknown) => string,
+): Map<string, T[]> {
+  const found = new Map<string, T[]>();
+  for (const each of configurations) {
+    const { [axis]: _, ...rest } = flat(each.params);
+    const name = nameOf(rest, shown);
+    found.set(name, [...(found.get(name) ?? []), each]);
+  }
+  const dials = [...found].filter(([, group]) => group.length > 1);
+  return new Map(dials.sort((a, b) => b[1].length - a[1].length));
+}
+
+/** Parameters by dotted path: a swept object has its own members. */
+export function flat(params: Record<string, unknown>, before = ""): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(params).flatMap(([name, value]) =>
+      value !== null && typeof value === "object" && !Array.isArray(value)
+        ? Object.entries(flat(value as Record<string, unknown>, `${before}${name}.`))
+        : [[before + name, value]],
+    ),
+  );
+}
+
+/** Place each configuration, and say in which zone it lies. Below the best value of the parameter a
+ * configuration that is not good crawls; above it, it is at the edge; one whose runs diverged, in
+ * the greater part, diverges. */
+export function dialOf(
+  configurations: readonly Configuration[],
+  axis: string,
+  goal: "min" | "max",
+): Dot[] {
+  const dots = configurations.map((each): Dot => {
+    const [low, high] = (each.ci95 ?? [each.mean, each.mean]).map((cell) => toNumber(cell));
+    const isLost = 2 * each.num_diverged > each.num_runs;
+    return {
+      configuration: each.configuration,
+      x: Number(flat(each.params)[axis]),
+      y: isLost ? Number.NaN : toNumber(each.mean),
+      low: low!,
+      high: high!,
+      zone: isLost ? "diverge" : "good",
+    };
+  });
+  dots.sort((a, b) => a.x - b.x);
+  const finite = dots.filter((dot) => Number.isFinite(dot.y));
+  if (!finite.length) return dots;
+  const sign = goal === "min" ? 1 : -1;
+  const best = finite.reduce((a, b) => (sign * b.y < sign * a.y ? b : a));
+  const isLog = finite.every((dot) => dot.y > 0);
+  const height = (y: number): number => sign * (isLog ? Math.log(y) : y);
+  const heights = finite.map((dot) => height(dot.y));
+  const limit = Math.min(...heights) + GOOD * (Math.max(...heights) - Math.min(...heights));
+  for (const dot of dots) {
+    if (dot.zone === "diverge") continue;
+    if (Number.isFinite(dot.y) && height(dot.y) <= limit) dot.zone = "good";
+    else dot.zone = dot.x < best.x ? "crawl" : "edge";
+  }
+  return dots;
+}
+
+/** Stretches of the axis in one zone, from halfway to the one before to halfway to the next. */
+export function stretches(
+  dots: readonly Dot[],
+  halfway: (a: number, b: number) => number,
+): { zone: Zone; from: number; to: number }[] {
+  const found: { zone: Zone; from: number; to: number }[] = [];
+  for (const [i, dot] of dots.entries()) {
+    const from = i ? halfway(dots[i - 1]!.x, dot.x) : dot.x;
+    const to = i < dots.length - 1 ? halfway(dot.x, dots[i + 1]!.x) : dot.x;
+    const last = found.at(-1);
+    if (last?.zone === dot.zone) last.to = to;
+    else found.push({ zone: dot.zone, from, to });
+  }
+  return found;
+}
+
+/** A name for a configuration: its parameters, the last part of each path. */
+export function nameOf(params: Record<string, unknown>, shown: (value: unknown) => string): string {
+  return Object.entries(flat(params))
+    .map(([path, value]) => `${path.split(".").at(-1)} ${shown(value)}`)
+    .join(", ");
+}

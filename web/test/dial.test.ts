@@ -1,0 +1,61 @@
+import { describe, expect, test } from "vitest";
+import { axesOf, type Configuration, dialOf, flat, nameOf, stretches } from "../src/studies/dial";
+
+const of = (lr: number, mean: number | string, diverged = 0): Configuration => ({
+  configuration: lr,
+  params: { optimizer: { kind: "sgd", lr } },
+  num_runs: 2,
+  num_diverged: diverged,
+  mean,
+  ci95: null,
+  values: [],
+});
+
+describe("the dial", () => {
+  const found = [
+    of(0.001, 2.2),
+    of(0.01, 1.4),
+    of(0.1, 0.1),
+    of(1, 0.12),
+    of(10, 1.9),
+    of(100, "NaN", 2),
+  ];
+  test("has the zones from crawling to diverging in the order of the parameter", () => {
+    const zones = dialOf([...found].reverse(), "optimizer.lr", "min").map((dot) => dot.zone);
+    expect(zones).toEqual(["crawl", "crawl", "good", "good", "edge", "diverge"]);
+  });
+  test("takes the largest for the best where that is the goal", () => {
+    const dots = dialOf([of(0.1, 0.2), of(1, 0.9), of(10, 0.5)], "optimizer.lr", "max");
+    expect(dots.map((dot) => dot.zone)).toEqual(["crawl", "good", "edge"]);
+  });
+  test("calls nothing good where every run diverged", () => {
+    const dots = dialOf([of(1, "Infinity", 2), of(2, "NaN", 2)], "optimizer.lr", "min");
+    expect(dots.map((dot) => dot.zone)).toEqual(["diverge", "diverge"]);
+    expect(dots.every((dot) => Number.isNaN(dot.y))).toBe(true);
+  });
+  test("joins neighbours of one zone, from halfway to halfway", () => {
+    const dots = dialOf(found, "optimizer.lr", "min");
+    const halfway = (a: number, b: number): number => Math.sqrt(a * b);
+    const parts = stretches(dots, halfway);
+    expect(parts.map((each) => each.zone)).toEqual(["crawl", "good", "edge", "diverge"]);
+    expect(parts[1]!.from).toBeCloseTo(Math.sqrt(0.001));
+    expect(parts[0]!.from).toBe(0.001);
+    expect(parts[3]!.to).toBe(100);
+  });
+  test("can have numbers only for an axis, the rate first", () => {
+    const two = (lr: number, size: number): Configuration => ({
+      ...of(lr, 1),
+      params: { batch_size: size, "optimizer.lr": lr, "optimizer.kind": "sgd" },
+    });
+    expect(axesOf([two(1, 8), two(2, 16)])).toEqual(["optimizer.lr", "batch_size"]);
+    expect(axesOf([two(1, 8), two(1, 8)])).toEqual([]);
+  });
+  test("names a configuration by the last parts of its paths", () => {
+    expect(flat({ optimizer: { kind: "sgd", lr: 1 }, "a.b": [1] })).toEqual({
+      "optimizer.kind": "sgd",
+      "optimizer.lr": 1,
+      "a.b": [1],
+    });
+    expect(nameOf({ optimizer: { kind: "sgd", lr: 1 } }, String)).toBe("kind sgd, lr 1");
+  });
+});
