@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { axesOf, type Configuration, dialOf, flat, nameOf, stretches } from "../src/studies/dial";
+import {
+  axesOf,
+  type Configuration,
+  dialOf,
+  flat,
+  groupsOf,
+  nameOf,
+  stretches,
+} from "../src/studies/dial";
 
 const of = (lr: number, mean: number | string, diverged = 0): Configuration => ({
   configuration: lr,
@@ -49,6 +57,28 @@ describe("the dial", () => {
     });
     expect(axesOf([two(1, 8), two(2, 16)])).toEqual(["optimizer.lr", "batch_size"]);
     expect(axesOf([two(1, 8), two(1, 8)])).toEqual([]);
+  });
+  test("has only configurations that differ in nothing else", () => {
+    const kind = (name: string, lr: number): Configuration => ({
+      ...of(lr, 1),
+      params: { optimizer: { kind: name, lr } },
+    });
+    const groups = groupsOf(
+      [
+        kind("adam", 1),
+        kind("sgd", 1),
+        kind("sgd", 2),
+        kind("sgd", 3),
+        kind("adam", 2),
+        kind("x", 1),
+      ],
+      "optimizer.lr",
+      String,
+    );
+    expect([...groups].map(([name, group]) => [name, group.length])).toEqual([
+      ["kind sgd", 3],
+      ["kind adam", 2],
+    ]);
   });
   test("names a configuration by the last parts of its paths", () => {
     expect(flat({ optimizer: { kind: "sgd", lr: 1 }, "a.b": [1] })).toEqual({

@@ -121,6 +121,7 @@ export const en = {
   leaderIs: "{name} leads, but it is not told apart from others.",
   dial: "Dial",
   dialTitle: "{metric} by {axis}",
+  dialGroup: "The other parameters",
   dialAxis: "Parameter",
   zone_crawl: "crawls",
   zone_good: "good",

@@ -116,6 +116,7 @@ export const zh: Record<Word, string> = {
   leaderIs: "{name} 领先，但与其他配置无法区分。",
   dial: "刻度盘",
   dialTitle: "{metric} 随 {axis} 的变化",
+  dialGroup: "其他参数",
   dialAxis: "参数",
   zone_crawl: "过慢",
   zone_good: "良好",

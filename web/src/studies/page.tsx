@@ -10,7 +10,7 @@ import { named, t } from "../i18n";
 import { Choice } from "../ui/choice";
 import { asNumber, count, seconds, short, shown } from "../ui/format";
 import { ProgressBar, StatusPill } from "../ui/status";
-import { axesOf, type Configuration, dialOf, nameOf } from "./dial";
+import { axesOf, type Configuration, dialOf, groupsOf, nameOf } from "./dial";
 import { Dial } from "./dial-picture";
 import { WatchedStudy } from "./watched";
 
@@ -136,7 +136,13 @@ function Pictures({ watched, study }: { watched: WatchedStudy; study: Study }) {
   const axes = axesOf(configurations);
   const axis = axes.find((each) => each === query.value.get("dial")) ?? axes[0] ?? null;
   const goal = comparison?.metric.goal ?? "min";
-  const dots = useMemo(() => (axis ? dialOf(configurations, axis, goal) : []), [comparison, axis]);
+  const groups = axis ? groupsOf(configurations, axis, shown) : new Map<string, Configuration[]>();
+  const wanted = query.value.get("of");
+  const group = wanted !== null && groups.has(wanted) ? wanted : ([...groups.keys()][0] ?? null);
+  const dots = useMemo(
+    () => (axis && group !== null ? dialOf(groups.get(group)!, axis, goal) : []),
+    [comparison, axis, group],
+  );
   const light = (configuration: number | null): void => {
     setLit(configuration);
     if (configuration === null) return;
@@ -158,6 +164,14 @@ function Pictures({ watched, study }: { watched: WatchedStudy; study: Study }) {
           <div class="chart-head">
             <h2>{t("dialTitle", { metric, axis: axis.split(".").at(-1)! })}</h2>
             <span class="chart-tools">
+              {groups.size > 1 && (
+                <Choice
+                  word="dialGroup"
+                  value={group!}
+                  options={[...groups.keys()].map((each) => [each, each])}
+                  onChange={(value) => setQuery({ of: value })}
+                />
+              )}
               {axes.length > 1 && (
                 <Choice
                   word="dialAxis"
