@@ -268,9 +268,9 @@ def test_the_same_mistake_in_many_configurations_is_said_once() -> None:
 
 def test_many_mistakes_are_counted_and_come_soon() -> None:
     sweep = {"optimizer.lr": {"values": [-1 - i for i in range(5000)]}}
-    before = time.perf_counter()
+    before = time.process_time()
     errors = mistakes(study(sweep=sweep))
-    assert time.perf_counter() - before < 5
+    assert time.process_time() - before < 5
     assert len(errors) == MAX_ERRORS + 1
     assert errors[-1].message == "and 1 more mistakes"
     assert {error.param for error in errors[:-1]} == {"sweep.optimizer.lr"}
@@ -301,9 +301,9 @@ def test_a_body_that_is_no_json_is_one_mistake(body: bytes) -> None:
 def test_too_many_runs_are_refused_with_numbers_before_any_is_made() -> None:
     sweep = {f"optimizer.{name}": {"linear": [0.1, 0.9], "count": 1_000_000}
              for name in ("lr", "eps", "weight_decay")}  # fmt: skip
-    before = time.perf_counter()
+    before = time.process_time()
     message = said(study(sweep=sweep, repeats=2))
-    assert time.perf_counter() - before < 1
+    assert time.process_time() - before < 1
     assert message == (
         "sweep has 1,000,000,000,000,000,000 combinations (optimizer.lr 1,000,000 · optimizer.eps"
         " 1,000,000 · optimizer.weight_decay 1,000,000) with 2 repeats each,"
@@ -361,9 +361,9 @@ def test_tpe_is_refused_what_it_might_choose() -> None:
 def test_wrong_data_is_named_without_reading_it_for_each_configuration() -> None:
     data = {"kind": "inline", "features": [[0.5, 1.5]] * 20_000, "targets": [0, 1] * 9_999}
     sweep = {"optimizer.lr": {"log": [1e-4, 1.0], "count": 1000}}
-    before = time.perf_counter()
+    before = time.process_time()
     errors = mistakes(study(job({**IRIS, "data": data}), sweep))
-    assert time.perf_counter() - before < 10
+    assert time.process_time() - before < 10
     assert [(error.param, error.code) for error in errors] == [
         ("base.problem.data.targets", "length_mismatch")
     ]

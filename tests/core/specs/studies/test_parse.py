@@ -371,10 +371,10 @@ def test_a_thousand_configurations_with_a_megabyte_of_data_resolve_in_seconds() 
     sweep = {"optimizer.lr": {"log": [1e-4, 1.0], "count": 1000}}
     body = json.dumps(study(job({**IRIS, "data": data}, record={"every": 20}), sweep)).encode()
     assert len(body) > 1_000_000
-    before = time.perf_counter()
+    before = time.process_time()
     assert parse_study(body, Limits()).num_runs == 1000
     # 0.4 s here; reading the data each time takes 45 s.
-    assert time.perf_counter() - before < 15
+    assert time.process_time() - before < 15
 
 
 numbers = st.floats(1e-6, 10.0)
