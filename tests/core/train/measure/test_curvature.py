@@ -1,6 +1,8 @@
 """Lanczos against the whole Hessian, and what is measured at a run's weights."""
 
 import json
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +84,35 @@ SMALL_MODELS: list[tuple[str, list[int], str, int]] = [
 """Data, hidden units, activation, and steps of training."""
 
 
-@pytest.mark.parametrize(("name", "hidden", "activation", "steps"), SMALL_MODELS)
-def test_both_ends_of_the_spectrum_are_those_of_the_whole_hessian(
-    name: str, hidden: list[int], activation: str, steps: int
-) -> None:
-    spec = model(name, hidden, activation)
-    objective = build_objective(spec, trained(spec, steps), CPU)
+@dataclass(frozen=True)
+class SmallModel:
+    """One of `SMALL_MODELS` at its weights, and the eigenvalues of its whole Hessian, ascending."""
+
+    spec: JobSpec
+    weights: dict[str, Tensor]
+    exact: Tensor
+
+
+@cache
+def small_model(number: int) -> SmallModel:
+    name, hidden, activation, steps = SMALL_MODELS[number]
+    spec = model(name, hidden, activation, batch_size="full")
+    weights = trained(spec, steps)
+    exact = torch.linalg.eigvalsh(dense(build_objective(spec, weights, CPU)))
+    return SmallModel(spec, weights, exact)
+
+
+NUMBERS = pytest.mark.parametrize(
+    "number", range(len(SMALL_MODELS)), ids=["-".join(map(str, each)) for each in SMALL_MODELS]
+)
+
+
+@NUMBERS
+def test_both_ends_of_the_spectrum_are_those_of_the_whole_hessian(number: int) -> None:
+    small = small_model(number)
+    exact = small.exact
+    objective = build_objective(small.spec, small.weights, CPU)
     assert 64 < objective.dim <= 2000
-    exact = torch.linalg.eigvalsh(dense(objective))
     found = curvature.extremes(
         curvature.hessian_product(objective), objective.dim, device=CPU, in_time=always
     )
@@ -114,14 +137,11 @@ def assert_sign_is_the_whole_hessians(measured: Measured, smallest: float, large
     assert measured.sign == ("negative" if smallest < -measured.edge else "not_negative")
 
 
-@pytest.mark.parametrize(("name", "hidden", "activation", "steps"), SMALL_MODELS)
-def test_the_sign_of_the_curvature_is_that_of_the_whole_hessian(
-    name: str, hidden: list[int], activation: str, steps: int
-) -> None:
-    spec = model(name, hidden, activation, batch_size="full")
-    weights = trained(spec, steps)
-    measured = Measured(measure(spec, weights, budget_s=60.0))
-    assert_sign_is_the_whole_hessians(measured, *by_the_whole_hessian(spec, weights))
+@NUMBERS
+def test_the_sign_of_the_curvature_is_that_of_the_whole_hessian(number: int) -> None:
+    small = small_model(number)
+    measured = Measured(measure(small.spec, small.weights, budget_s=60.0))
+    assert_sign_is_the_whole_hessians(measured, float(small.exact[0]), float(small.exact[-1]))
 
 
 def test_products_are_those_of_torchs_own_hessian() -> None:
