@@ -145,11 +145,13 @@ class Trainer:
             return self._asked.get(timeout=self._idle_s)
         except Empty:
             self._idle_s = None
+        gc.disable()
         try:
             self._handlers.warm_up_rest()
         except Exception:
             log.exception("the rest of the warm-up failed; who needs it will say why")
         keep_out_of_collections()
+        gc.enable()
         return self._asked.get()
 
     def _answer(self, asked: Work, flag: StopFlag) -> Answer:
@@ -247,11 +249,14 @@ def main(
     link = socket.socket(fileno=fd)
     if handlers is not None:
         Trainer(link, handlers, (*devices,), idle_s, (*devices.values(),)).serve()
+    # What is made at import stays: looking through it for garbage took a seventh of the start.
+    gc.disable()
     from core.train.devices import available, total_memory
 
     found = available()
     warm_up(found[0])
-    keep_out_of_collections()
+    gc.freeze()
+    gc.enable()
     memory_bytes = [total_memory(device) or 0 for device in found]
     Trainer(link, Handlers(), found, idle_s, memory_bytes).serve()
 
