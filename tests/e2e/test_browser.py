@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Locator, Route, expect
+from playwright.sync_api import Browser, Locator, Request, Route, expect
 
 from core.ids import rfc3339, utc_now
 from core.keys import KeyRecord, new_key_id
@@ -246,7 +246,12 @@ def test_a_link_starts_nothing_and_any_query_is_borne(
 ) -> None:
     posted: list[str] = []
     page = reader.page
-    page.on("request", lambda request: posted.append(request.url) if request.method != "GET" else 0)
+
+    def note(request: Request) -> None:
+        if request.method != "GET":
+            posted.append(request.url)
+
+    page.on("request", note)
     page.goto(f"/jobs?{query}")
     expect(page.locator("h1")).to_be_visible()
     assert page.evaluate("window.ran") is None

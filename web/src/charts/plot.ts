@@ -49,6 +49,9 @@ export type Callbacks = {
 };
 
 const REDRAW_MS = 100;
+/** Room beside the curves, in pixels. */
+const LEFT = 58;
+const RIGHT = 26;
 
 export class Plot {
   private chart: uPlot | null = null;
@@ -131,7 +134,7 @@ export class Plot {
     const kind = content.scale ?? suggested(extent);
     this.scale = scaleOf(kind, thresholdOf(extent));
     this.view = content.range ? [...content.range] : wholeRange(lines);
-    this.made = arrange(lines, ...this.view, width, this.scale);
+    this.made = arrange(lines, ...this.view, width - LEFT - RIGHT, this.scale);
     this.heights = padded(this.made.low, this.made.high);
     const form = JSON.stringify(
       lines.map((line) => [line.key, line.colour, line.dash, line.width, line.isFaint]),
@@ -161,7 +164,7 @@ export class Plot {
     return {
       width,
       height: this.height,
-      padding: [10, 26, 0, 0],
+      padding: [10, RIGHT, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
       select: { show: true, left: 0, top: 0, width: 0, height: 0 },
@@ -178,7 +181,7 @@ export class Plot {
         },
         {
           ...axis,
-          size: 58,
+          size: LEFT,
           splits: (u) =>
             ticks(this.scale, ...this.heights, Math.max(2, Math.floor(u.height / 42))).map(
               this.scale.forward,

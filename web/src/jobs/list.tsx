@@ -144,7 +144,9 @@ function Table({ jobs }: { jobs: readonly ListedJob[] }) {
           </th>
           <th scope="col">{t("state")}</th>
           <th scope="col">{t("job")}</th>
-          <th scope="col">{t("optimizer")}</th>
+          <th scope="col" class="c-opt">
+            {t("optimizer")}
+          </th>
           <th scope="col">{t("verdict")}</th>
           <th scope="col">{t("loss")}</th>
           <th scope="col" class="right">
@@ -178,12 +180,16 @@ const JobRow = memo(function JobRow({ job }: { job: ListedJob }) {
         <StatusPill status={job.status} outcome={job.outcome} phase={job.phase} />
       </td>
       <td class="c-job">
-        <a class="row-link" href={`${ROOT}/jobs/${job.id}`}>
+        <a class="row-link" href={`${ROOT}/jobs/${job.id}`} title={job.id}>
           {job.name || problemWords(job.spec)}
         </a>
         <span class="sub">
-          {job.name && <span>{problemWords(job.spec)}</span>}
-          <span class="mono">{shortId(job.id)}</span>
+          {job.name ? (
+            <span>{problemWords(job.spec)}</span>
+          ) : (
+            <span class="mono">{shortId(job.id)}</span>
+          )}
+          <span class="sub-opt">{optimizerWords(job.spec)}</span>
           {labels.slice(0, 3).map(([name, value]) => (
             <span key={name} class="tag">
               {name}:{value}
