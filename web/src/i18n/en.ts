@@ -294,6 +294,11 @@ export const en = {
   rule_large_updates: "Large updates",
   rule_preconditioned_sharpness: "Preconditioned sharpness",
   rule_gradient_noise_scale: "Gradient noise scale",
+  rule_constant_features: "Features of one value",
+  rule_shared_rows: "Rows held back that were trained on",
+  rule_unscaled_features: "Features of different sizes",
+  rule_rare_classes: "Rare classes",
+  rule_target_leak: "A feature tells the target",
   rule_descent: "Descent",
   // facts
   history: "What happened",
