@@ -44,16 +44,15 @@ class Stored:
     annotation, and `core.store.calls.codec` reads it there.
 
     Attributes:
-        form: `json` keeps NaN and infinities; `packed` is the same, compressed where it is long;
-            `finite` is JSON without them; `list` is a JSON list, a tuple here; `apart`: not in one
-            field of that hash, and read by its own function.
+        form: `json` keeps NaN and infinities; `packed` is the same, compressed where it is long
+            (`core.store.packing`); `spec` is packed JSON without them; `list` is a packed JSON
+            list, a tuple here; `apart`: not in one field of that hash, and read by its own
+            function.
         set_by: the first call by which an attempt may set it; None: scripts write it.
         key: the hash's field, where that has another name.
     """
 
-    form: Literal[
-        "text", "number", "json", "packed", "finite", "list", "timeline", "usage", "apart"
-    ]
+    form: Literal["text", "number", "json", "packed", "spec", "list", "timeline", "usage", "apart"]
     set_by: Literal["update", "close"] | None = None
     key: str | None = None
 
@@ -153,7 +152,7 @@ class JobRecord:
 
     id: Annotated[str, TEXT]
     status: Annotated[Status, TEXT]
-    spec: Annotated[Json, Stored("finite", "update")]
+    spec: Annotated[Json, Stored("spec", "update")]
     created_at: Annotated[str, TEXT]
     outcome: Annotated[Outcome | None, Stored("text", "close")] = None
     phase: Annotated[str | None, Stored("text", "update")] = None

@@ -56,7 +56,7 @@ class StudyRecord:
 
     id: Annotated[str, TEXT]
     status: Annotated[Status, TEXT]
-    spec: Annotated[Json, Stored("finite")]
+    spec: Annotated[Json, Stored("spec")]
     created_at: Annotated[str, TEXT]
     num_runs: Annotated[int, NUMBER]
     max_updates: Annotated[int, NUMBER]

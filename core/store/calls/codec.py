@@ -6,7 +6,6 @@ which would write null, handles specs alone, where they are refused).
 """
 
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields as fields_in
 from functools import cache
@@ -19,6 +18,7 @@ from core.jobs import Attempt, JobRecord, Stored, Timeline, Usage
 from core.specs.base import Json
 from core.specs.direction import goal_of_stored, sign_of
 from core.specs.losses import EVAL, METRICS
+from core.store.packing import MOST_PACKED, packed, unpacked
 from core.store.protocols.types import NewWork
 from core.studies import StudyRecord
 
@@ -27,24 +27,6 @@ Record = TypeVar("Record", JobRecord, StudyRecord)
 
 dumps: Final = json.JSONEncoder(separators=(",", ":")).encode
 """The function that writes JSON as the records have it."""
-
-
-PACKED_FROM: Final = 1024
-"""Bytes of JSON from which on a `packed` value is compressed: a diagnosis has eight times as many,
-and was half of what a job at rest takes of the server's memory."""
-_ZLIB: Final = b"x"
-"""First byte of what zlib writes at any level with its usual window, and of no JSON."""
-
-
-def pack(value: Any) -> bytes:
-    """Write JSON, compressed where it is long."""
-    text = dumps(value).encode()
-    return zlib.compress(text, 1) if len(text) >= PACKED_FROM else text
-
-
-def unpack(data: bytes) -> Any:
-    """Read what `pack` wrote, or JSON as versions of format 4 wrote it."""
-    return json.loads(zlib.decompress(data) if data[:1] == _ZLIB else data)
 
 
 def fields_of(flat: Sequence[bytes]) -> dict[str, bytes]:
@@ -89,9 +71,9 @@ _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "text": bytes.decode,
     "number": int,
     "json": json.loads,
-    "packed": unpack,
-    "finite": orjson.loads,
-    "list": lambda text: tuple(json.loads(text)),
+    "packed": lambda text: json.loads(unpacked(text)),
+    "spec": lambda text: orjson.loads(unpacked(text)),
+    "list": lambda text: tuple(json.loads(unpacked(text))),
     "timeline": lambda text: Timeline(text.decode()),
 }
 
@@ -154,12 +136,12 @@ def encode(stored: Stored, value: Any) -> bytes | str:
     match stored.form:
         case "text" | "number":
             return str(value)
-        case "json" | "list":
+        case "json":
             return dumps(value)
-        case "packed":
-            return pack(value)
-        case "finite":
-            return orjson.dumps(value)
+        case "packed" | "list":
+            return packed(dumps(value).encode())
+        case "spec":
+            return encode_spec(value)
         case "timeline":
             return Timeline.of(value).text
         case "usage" | "apart":
@@ -181,13 +163,18 @@ def need_in(fields: Fields) -> int:
     return int(fields.get("need", b"0"))
 
 
+def encode_spec(spec: Json) -> bytes:
+    """Write a spec, which holds no number that is not finite."""
+    return packed(orjson.dumps(spec), MOST_PACKED)
+
+
 def encode_new(new: NewWork) -> dict[str, bytes | str]:
     """Write the hash of a job or study about to be queued, as far as both have the same fields, and
     but for what the script sets. A device is the name of a queue."""
     return {
         "id": new.id,
         "format": str(STORE),
-        "spec": orjson.dumps(new.spec),
+        "spec": encode_spec(new.spec),
         "labels": orjson.dumps(new.labels),
         "created_at": new.created_at,
         "max_attempts": str(new.max_attempts),

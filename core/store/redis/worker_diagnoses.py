@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from core.errors import StaleAttemptError
 from core.specs.base import Json
-from core.store.calls.codec import fields_of, pack
+from core.store.calls.codec import dumps, fields_of
 from core.store.calls.job_codec import decode_job, worker_kind
 from core.store.connection.client import Call, SyncClient, call_script
+from core.store.packing import packed
 from core.store.protocols.types import DiagnosisClaim
 
 MAX_ATTEMPTS: Final = 3
@@ -39,7 +40,7 @@ class RedisDiagnoses:
         self._write(claim, call_script("renew_diagnosis", claim.job.id, claim.token, _ms(lease_s)))
 
     def finish(self, claim: DiagnosisClaim, found: Json) -> None:
-        self._close(claim, pack(found), "", str(found["verdict"]))
+        self._close(claim, packed(dumps(found).encode()), "", str(found["verdict"]))
 
     def fail(self, claim: DiagnosisClaim, reason: str) -> None:
         assert reason
