@@ -55,6 +55,7 @@ class StudyBench:
         params: Json | None = None,
         metric: Json | None = None,
         max_attempts: int = 3,
+        memory_bytes: int = 0,
     ) -> str:
         """A study whose rounds have these tasks, with which the trainer deals as the scenario says.
 
@@ -62,6 +63,7 @@ class StudyBench:
             resumed: what later attempts do, if it is something else.
             others: by its first run's number, what is done with a task, if it is something else.
             params: of runs, by their numbers.
+            memory_bytes: that its largest run takes by its estimate.
         """
         params = {
             **{str(run): {"labels.act": label(other)} for run, other in (others or {}).items()},
@@ -97,6 +99,7 @@ class StudyBench:
             device="auto",
             num_runs=len(runs),
             max_updates=100,
+            memory_bytes=memory_bytes,
         )
         self.bench.api(lambda store: store.studies.create(study, None))
         return study.id

@@ -48,6 +48,10 @@ log = logging.getLogger("thalweg.worker")
 TRIAL_LIMIT_S: Final = 10.0
 """Seconds after which first steps, which take milliseconds, are taken to hang."""
 
+SURELY: Final = 2
+"""An estimate is from above, within about so many times: what is estimated at more than this many
+times the device's memory does not fit; the rest is tried."""
+
 T = TypeVar("T")
 Held = TypeVar("Held", bound=Claim | TaskClaim)
 
@@ -287,8 +291,25 @@ class Training(TrainerExecution, Generic[Held]):
         """Look at the trainer, every `Settings.system_every_s`."""
 
     def _refusal(self, device: str) -> Failed | None:
+        """Refuse what surely does not fit: of the workers that serve it this one has the most
+        memory, or it would have been left to another."""
         self._on = device
-        return super()._refusal(device)
+        has = self._context.memory_bytes.get(device, 0)
+        if not has or self._claim.memory_bytes <= SURELY * has:
+            return None
+        need = self._least_need()
+        if need <= SURELY * has:
+            return None
+        message = (
+            f"By its estimate it takes about {size_text(need)}, and {device} of this worker, the"
+            f" one with the most memory, has {size_text(has)}: make the model, batch_size or data"
+            " smaller, or start a worker with more memory."
+        )
+        return Failed("out_of_memory", message, None, fatal=False)
+
+    @abstractmethod
+    def _least_need(self) -> int:
+        """Return the bytes that the claim takes by its estimate; of a task, its smallest run."""
 
     def _explained(self, failed: Failed) -> Failed:
         """Add the numbers to a failure for want of memory."""

@@ -7,7 +7,7 @@ in `worker.execution.execution`.
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import assert_never
 
 from core.jobs import AttemptEnd, Outcome, Status, Usage
 from core.messages import (
@@ -34,7 +34,6 @@ from core.messages import (
 )
 from core.specs.base import Json
 from core.specs.job import JobSpec
-from core.specs.validation.errors import size_text
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Claim
 from worker.execution.context import ExecutionContext
@@ -54,10 +53,6 @@ from worker.execution.supervision import Last
 from worker.reporting.job import Append, JobRows
 
 log = logging.getLogger("thalweg.worker")
-
-SURELY: Final = 2
-"""An estimate is from above, within about so many times: what is estimated at more than this many
-times the device's memory does not fit; the rest is tried."""
 
 
 class JobExecution(Training[Claim]):
@@ -83,6 +78,9 @@ class JobExecution(Training[Claim]):
         """What the trainer told before its last files were on the disk, and the diagnosis of it."""
         self._sampler = Sampler(lambda: process_use(context.line.client.pid))
 
+    def _least_need(self) -> int:
+        return self._claim.memory_bytes
+
     def _begin(self) -> TrainJob:
         self._rows.set(device=self._device)
         return TrainJob(
@@ -103,20 +101,6 @@ class JobExecution(Training[Claim]):
             return self._insist(lambda: self._store.history_meta(self._job.id, kind).num_rows)
 
         return {kind: num_rows(kind) for kind in self._claim.layouts}
-
-    def _refusal(self, device: str) -> Failed | None:
-        """Refuse what surely does not fit: of the workers that serve it this one has the most
-        memory, or it would have been left to another."""
-        super()._refusal(device)
-        need, has = self._claim.memory_bytes, self._context.memory_bytes.get(device, 0)
-        if not has or need <= SURELY * has:
-            return None
-        message = (
-            f"By its estimate the job takes about {size_text(need)}, and {device} of this worker,"
-            f" the one with the most memory, has {size_text(has)}: make the model, batch_size or"
-            " data smaller, or start a worker with more memory."
-        )
-        return Failed("out_of_memory", message, None, fatal=False)
 
     # --- while it trains
 

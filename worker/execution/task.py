@@ -9,7 +9,7 @@ import logging
 from typing import Final, assert_never
 
 from core.artifacts.task_files import weights_file
-from core.errors import StoreUnavailableError
+from core.errors import InvalidInputError, StoreUnavailableError
 from core.ids import rfc3339, utc_now
 from core.jobs import TERMINAL, AttemptEnd, Status, TimelineEntry, Usage
 from core.messages import (
@@ -35,6 +35,9 @@ from core.messages import (
     TrainTask,
 )
 from core.specs.base import Json
+from core.specs.sizes.cost import estimate
+from core.specs.studies.configurations import Jobs
+from core.specs.studies.parse import NO_LIMITS
 from core.store.history.bundles import num_bytes
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import TaskClaim
@@ -97,6 +100,17 @@ class TaskExecution(Training[TaskClaim]):
         self._closing.callback(self._rows.close)
         self._rows.device(request.device)
         return request
+
+    def _least_need(self) -> int:
+        # The study's estimate is of its largest run, which may be in another task.
+        study = self._claim.study
+        params = {run.configuration: run.params for run in self._progress.runs}
+        paths = list(dict.fromkeys(path for each in params.values() for path in each))
+        jobs = Jobs(study.spec["base"], paths, NO_LIMITS, study.format)
+        try:
+            return min(estimate(jobs.resolved(each)).memory_bytes for each in params.values())
+        except InvalidInputError:  # the trainer says it of each run
+            return 0
 
     def _request(self) -> TrainTask:
         study, task, runs = self._claim.study, self._claim.task, self._progress.runs
