@@ -137,4 +137,4 @@ def check_limits(limits: Mapping[str, float | None]) -> None:
     """Refuse a limit that is not above 0 or not finite. Raises `ValueError`."""
     for name, value in limits.items():
         if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"{name} must be a finite number above 0; given {value}")
+            raise ValueError(f"the limit {name} must be a finite number above 0; given {value}")

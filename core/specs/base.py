@@ -120,9 +120,10 @@ def _behind_fields(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 
 def fields_shown(model: type[BaseModel]) -> list[str]:
-    """List the fields that a caller may give: not those that the service writes for itself."""
+    """List the fields that a caller may give, by the names that they have there: not those that the
+    service writes for itself."""
     return [
-        name
+        field.alias or name
         for name, field in model.model_fields.items()
         if not any(type(each).__name__ == SkipJsonSchema.__name__ for each in field.metadata)
     ]

@@ -13,8 +13,15 @@ from tests.faults.fleet import run_trial
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
 def test_workers_that_are_taken_away_cost_no_attempt_and_no_row(tmp_path: Path) -> None:
     found = run_trial(
-        tmp_path, seed=7, seconds=4.0, gap_s=(0.5, 1.5), workers=2, templates=["function"]
+        tmp_path,
+        seed=7,
+        seconds=4.0,
+        gap_s=(0.5, 1.5),
+        workers=2,
+        templates=["function"],
+        studies=["alone"],
     )
     assert found.complaints == []
     assert found.ends["handed_over"] >= 1
+    assert found.studies["alone"] >= 1
     assert len(found.hand_overs_s) >= 1

@@ -7,7 +7,7 @@ import pytest
 
 from tests.api.actors import Api, Json, refused_params, rosenbrock
 from tests.api.events.conftest import running
-from tests.api.jobs.many import LISTS, examine
+from tests.api.jobs.many import ASKING, LISTS, examine
 
 
 def test_lists_come_newest_first_and_cursors_reach_every_job_once(api: Api) -> None:
@@ -134,4 +134,5 @@ def test_many_jobs_are_listed_as_the_trial_lists_100_000(
 ) -> None:
     with running(redis_url, namespace, tmp_path) as live:
         found = examine(live, jobs=200, asked=1)
-    assert {query: len(times) for query, times in found.items()} == dict.fromkeys(LISTS, 1)
+    wanted = {(owner, query): 1 for owner in ASKING for query in LISTS}
+    assert {asked: len(taken.ms) for asked, taken in found.items()} == wanted

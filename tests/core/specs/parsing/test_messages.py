@@ -8,6 +8,7 @@ import pytest
 
 from core.errors import FieldError, InvalidInputError
 from core.specs.job import JobSpec
+from core.specs.parsing.clone import JobClone, parse_clone
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.way_out import nearest_name
 from core.specs.unions import PLAIN, members
@@ -266,6 +267,14 @@ def test_another_word_is_refused_without_a_guess() -> None:
     (texts,) = [each for each in found if each.param == "problem.data.texts"]
     assert texts.code == "unknown_field"
     assert texts.message.startswith("problem.data.texts is not a field of inline; its fields: ")
+
+
+def test_fields_are_listed_by_the_names_that_a_body_has() -> None:
+    body = json.dumps({"from": "job_00000000000000000000000000", "seed": 3}).encode()
+    with pytest.raises(InvalidInputError) as refused:
+        parse_clone(JobClone, body)
+    (seed,) = refused.value.errors
+    assert seed.message == "seed is not a field of this call; its fields: patch, name, note, from"
 
 
 def test_long_names_are_cut_too() -> None:
