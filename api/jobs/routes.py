@@ -1,6 +1,7 @@
 """Jobs: submit, validate, list, read, cancel, pause and resume, change, delete."""
 
 import asyncio
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -61,7 +62,8 @@ async def submit(request: Request) -> Response:
         )
     else:
         source = await source_of(services, JOBS, clone.source)
-        named = to_json([source.current_spec, clone.patch])
+        # A patch holds what a caller sent: `to_json` takes no integer beyond 64 bits.
+        named = json.dumps([source.current_spec, clone.patch]).encode()
         uploads = await named_data(named, services.store.datasets)
         job, spec = await asyncio.to_thread(_new_clone, request, source, clone, uploads)
     origin = await origin_of(services, spec)

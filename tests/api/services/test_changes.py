@@ -338,6 +338,11 @@ def test_a_clone_has_the_spec_with_the_patch(twin: Twin) -> None:
     assert (plain["name"], plain["status"]) == (None, "queued")
 
 
+def patch_of(twin: Twin, part: Json) -> Json:
+    """The patch of what a job, or each of a study's jobs, is made of."""
+    return part if "/jobs" in twin.path else {"base": part}
+
+
 def test_a_clone_that_cannot_be_is_refused_in_words(twin: Twin) -> None:
     source = twin.post().json()["id"]
 
@@ -346,10 +351,12 @@ def test_a_clone_that_cannot_be_is_refused_in_words(twin: Twin) -> None:
 
     prefix = "" if "/jobs" in twin.path else "base."
     wrong: Json = {"optimizer": {"eps": -1, "kind": "adam"}, "nonsense": 1}
-    wrong = wrong if not prefix else {"base": wrong}
-    assert refused(**{"from": source, "patch": wrong}) == [
+    assert refused(**{"from": source, "patch": patch_of(twin, wrong)}) == [
         f"{prefix}nonsense", f"{prefix}optimizer.eps"
     ]  # fmt: skip
+    for value in (2**64, -(2**70), 10**400):
+        (param,) = refused(**{"from": source, "patch": patch_of(twin, {"seed": value})})
+        assert param in {f"{prefix}seed", ""}
     assert refused(**{"from": twin.unknown}) == ["from"]
     assert refused(**{"from": "nonsense"}) == ["from"]
     assert refused(**{"from": None}) == ["from"]
