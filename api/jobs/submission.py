@@ -16,7 +16,7 @@ from api.services.queueing import Noun, accepted, marks_of
 from core.ids import JOB_PREFIX, new_id, rfc3339, utc_now
 from core.jobs import JobRecord
 from core.specs.data import Upload
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.job import Sized
 from core.specs.validation.run import warnings_of_job
 from core.specs.webhooks.url import shown_spec
@@ -55,7 +55,7 @@ def new_job(request: Request, sized: Sized, parent_id: str | None = None) -> New
 def _datasets(spec: JobSpec) -> tuple[str, ...]:
     """List the data sets that a job of this spec uses."""
     problem = spec.problem
-    if isinstance(problem, Supervised) and isinstance(problem.data, Upload):
+    if isinstance(problem, DataProblem) and isinstance(problem.data, Upload):
         return (problem.data.id,)
     return ()
 

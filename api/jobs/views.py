@@ -18,7 +18,7 @@ from api.services.places import Place
 from core.errors import FieldError
 from core.jobs import HELD, JobRecord
 from core.specs.base import Json
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.layers.trace import Placed
 from core.specs.sizes.cost import estimate
 from core.specs.sizes.shapes import layers_of
@@ -88,7 +88,7 @@ def checkpoint_json(checkpoint: Json) -> Json:
 
 def validated(spec: JobSpec) -> Json:
     """Return what a job of this resolved spec would be and cost."""
-    model = layers_of(spec.problem).all_layers if isinstance(spec.problem, Supervised) else None
+    model = layers_of(spec.problem).all_layers if isinstance(spec.problem, DataProblem) else None
     return Validated.build(
         spec=shown_spec(spec.model_dump(mode="json")),
         estimate=EstimateView.build(estimate(spec)),

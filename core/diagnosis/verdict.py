@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import Finding, Findings
-from core.specs.job import Supervised
+from core.specs.job import DataProblem
 from core.specs.sizes.first_weights import equal_first_weights
 
 # Confidence as a share of verdicts that were right, learned from the tuning half of the labelled
@@ -182,10 +182,10 @@ def _at_rest(findings: Findings, e: Evidence) -> Verdict | None:
     # A model's curvature is not in its history. From a random start, gradient methods almost surely
     # avoid strict saddles (Lee et al. 2016, arXiv 1602.04915); from a constant one they need not.
     problem = e.spec.problem
-    equal = isinstance(problem, Supervised) and (
+    equal = isinstance(problem, DataProblem) and (
         equal_first_weights(problem.model.init, e.spec.precision) is not None
     )
-    if equal or not isinstance(problem, Supervised):
+    if equal or not isinstance(problem, DataProblem):
         return Verdict("undetermined", 0.0, ("stationary",))
     return Verdict("converged", 0.6, ("stationary",))
 

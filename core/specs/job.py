@@ -26,12 +26,20 @@ from core.specs.schedules import Constant, Schedule
 from core.specs.webhooks.fields import JobWebhook
 
 
-class Supervised(Spec):
-    kind: Literal["supervised"]
+class DataProblem(Spec):
+    """Base of the problems that train a model on rows of data."""
+
+    kind: str
     data: Data
     model: Model
     loss: Loss | None = None
     """Default: cross_entropy for classes, mse for values."""
+
+
+class Supervised(DataProblem):
+    """A model's mean loss over rows, each with its target."""
+
+    kind: Literal["supervised"]
 
 
 class FunctionProblem(Spec):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from core.specs.base import Json
-from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.specs.sizes.fusing import CPU_STACK_BYTES, GPU_STACK_BYTES, stacks
 from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewRun
@@ -82,7 +82,7 @@ def train_tasks(
 
 def _runs_of_a_task(spec: JobSpec) -> int:
     match spec.problem:
-        case Supervised():
+        case DataProblem():
             return MODELS_A_TASK
         case FunctionProblem():
             return POINTS_A_TASK

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from core.specs.data import Builtin, Inline
-from core.specs.job import Supervised
+from core.specs.job import DataProblem
 from core.specs.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy
 from core.specs.sizes.shapes import data_shape
 
@@ -23,7 +23,7 @@ _DIABETES: Final = (5929.88, 65.04)
 """Variance of the targets, and their mean distance from the median."""
 
 
-def constant_loss(problem: Supervised) -> float | None:
+def constant_loss(problem: DataProblem) -> float | None:
     """Return the least mean loss that the same output for every row has; None where it is not
     known.
 
@@ -44,7 +44,7 @@ def constant_loss(problem: Supervised) -> float | None:
             return None
 
 
-def _shares(problem: Supervised) -> Sequence[int]:
+def _shares(problem: DataProblem) -> Sequence[int]:
     data = problem.data
     if isinstance(data, Builtin) and data.name in _CLASSES:
         return _CLASSES[data.name]
@@ -61,7 +61,7 @@ def _entropy(counts: Sequence[int], smoothing: float) -> float | None:
     return -sum(each * math.log(each) for each in shares if each > 0)
 
 
-def _of_values(problem: Supervised, which: int) -> float | None:
+def _of_values(problem: DataProblem, which: int) -> float | None:
     data = problem.data
     if isinstance(data, Builtin) and data.name == "diabetes":
         return _DIABETES[which]

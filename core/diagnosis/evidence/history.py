@@ -16,7 +16,7 @@ from core.jobs import Outcome
 from core.specs.base import Json
 from core.specs.data import split_rows
 from core.specs.direction import sign_of_job
-from core.specs.job import ClipNorm, JobSpec, Supervised
+from core.specs.job import ClipNorm, DataProblem, JobSpec
 from core.specs.sizes.shapes import data_shape, layers_of
 
 FEW: Final = 16
@@ -123,7 +123,7 @@ class Rows:
         """Tell whether the loss is a fixed function of the weights: no batches drawn, no
         dropout."""
         problem = self.spec.problem
-        if not isinstance(problem, Supervised):
+        if not isinstance(problem, DataProblem):
             return True
         if layers_of(problem).draws or problem.data.order.kind == "explicit":
             return False
@@ -138,7 +138,7 @@ class Rows:
         """Tell whether the training loss differs from step to step by itself, whatever the weights
         are: with the statistics of a batch, or with what dropout leaves out."""
         problem = self.spec.problem
-        if not isinstance(problem, Supervised):
+        if not isinstance(problem, DataProblem):
             return False
         layers = layers_of(problem)
         return layers.draws or layers.batch_norms
@@ -193,7 +193,7 @@ class Rows:
         """Tell whether the loss is convex in the weights (a linear model: all losses offered
         are)."""
         problem = self.spec.problem
-        return isinstance(problem, Supervised) and layers_of(problem).convex
+        return isinstance(problem, DataProblem) and layers_of(problem).convex
 
     @cached_property
     def method(self) -> theory.Method:
@@ -224,7 +224,7 @@ class Rows:
     def land(self) -> Landscape | None:
         """The facts that the spec tells about the function at the run's last point (first if it
         diverged)."""
-        if isinstance(self.spec.problem, Supervised) or self.x is None or self.rows == 0:
+        if isinstance(self.spec.problem, DataProblem) or self.x is None or self.rows == 0:
             return None
         # Where a run has blown up there is nothing to learn of the function.
         last = 0 if self.blown_up else self.rows - 1
@@ -238,7 +238,7 @@ class Rows:
     def level(self) -> Level:
         n, loss = self.rows, self.loss
         half, quarter = n // 2, max(1, n // 8)
-        bounded = isinstance(self.spec.problem, Supervised) and loss[0] >= 0.0
+        bounded = isinstance(self.spec.problem, DataProblem) and loss[0] >= 0.0
         floor: float | None = 0.0 if bounded else None
         if self.land is not None:
             floor = self.land.floor

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from core.diagnosis.evidence.curves import Floats
-from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import SGD, Muon, hidden_matrices, rate_factor
 from core.specs.optimizers.wrappers import Lookahead, Sam
 from core.specs.sizes.shapes import layers_of, problem_parameters
@@ -33,7 +33,7 @@ def longest_stride(spec: JobSpec) -> float:
     if not isinstance(optimizer, Muon):
         return math.sqrt(square)
     hidden = 0.0
-    if isinstance(problem, Supervised):
+    if isinstance(problem, DataProblem):
         shapes = [parameter.shape for parameter in layers_of(problem).parameters]
         for rows, columns in filter(None, hidden_matrices(shapes)):
             square -= rows * columns

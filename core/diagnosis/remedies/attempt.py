@@ -18,7 +18,7 @@ from core.specs.formulas.parser import parse
 from core.specs.formulas.tree import variables
 from core.specs.formulas.values import dimension
 from core.specs.functions import Expression, Quadratic
-from core.specs.job import ClipNorm, FunctionProblem, JobSpec, Supervised
+from core.specs.job import ClipNorm, DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import SGD, Adam, settled_lr
 from core.specs.parsing.remedy import remedied
 from core.specs.validation.limits import Limits
@@ -64,7 +64,7 @@ class Attempts:
                 self._known[text] = False
                 continue
             self._known[text] = _works_on_a_function(patched)
-            if isinstance(patched.problem, Supervised) and not patch.keys() <= _AFTER_THE_START:
+            if isinstance(patched.problem, DataProblem) and not patch.keys() <= _AFTER_THE_START:
                 models[text] = patched
         if models and self._take is not None:
             for text, seen in zip(models, self._take(list(models.values())), strict=True):

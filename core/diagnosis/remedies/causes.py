@@ -14,7 +14,7 @@ from core.diagnosis.remedies.step_size import calmer_on_a_quadratic, known
 from core.diagnosis.rules.causes import smallest_eps
 from core.diagnosis.rules.stability import swings_of
 from core.specs.data import Builtin, Inline, Upload
-from core.specs.job import ClipNorm, FunctionProblem, Supervised
+from core.specs.job import ClipNorm, DataProblem, FunctionProblem
 from core.specs.models import MLP
 from core.specs.optimizers.kinds import SGD
 
@@ -55,7 +55,7 @@ def defined_again(e: Evidence) -> Iterator[Remedy]:
 def standardize(e: Evidence) -> Iterator[Remedy]:
     """Features of zero mean and unit variance, where they are not and their sizes differ."""
     problem = e.spec.problem
-    if not isinstance(problem, Supervised) or problem.data.standardize:
+    if not isinstance(problem, DataProblem) or problem.data.standardize:
         return
     data = problem.data
     if isinstance(data, Inline):
@@ -82,7 +82,7 @@ def learn_something(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     """Propose cures for a model no better than a constant output: other features, smaller steps,
     other weights."""
     problem = e.spec.problem
-    if not isinstance(problem, Supervised) or not findings["constant_guess"].triggered:
+    if not isinstance(problem, DataProblem) or not findings["constant_guess"].triggered:
         return
     yield from standardize(e)
     yield from unequal_units(findings, e)

@@ -18,7 +18,7 @@ from core.diagnosis.finding import number
 from core.jobs import Outcome
 from core.specs.base import Json
 from core.specs.direction import goal_of, sign_of
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 
 Columns = dict[str, Floats]
 Verdict = Literal["improved", "no_change", "worse"]
@@ -96,7 +96,7 @@ def _error(e: Evidence) -> float:
 def _floor(e: Evidence) -> float | None:
     """Return the least that the loss can be: a function's known minimum, 0 for supervised losses
     that are minimized."""
-    if isinstance(e.spec.problem, Supervised):
+    if isinstance(e.spec.problem, DataProblem):
         return 0.0 if e.sign > 0 else None
     return None if e.land is None else e.land.minimum
 

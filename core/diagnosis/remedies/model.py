@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.remedies.patches import Remedy
 from core.specs.base import Json
-from core.specs.job import Supervised
+from core.specs.job import DataProblem
 from core.specs.models import HiddenLayers, KaimingUniform
 from core.specs.sizes.first_weights import equal_first_weights
 
@@ -15,7 +15,7 @@ _FLAT_ENDS = frozenset({"sigmoid", "tanh", "softsign"})
 def better_start(e: Evidence) -> Iterator[Remedy]:
     """Propose initial weights whose size fits the layers' widths."""
     problem = e.spec.problem
-    if not isinstance(problem, Supervised) or isinstance(problem.model.init, KaimingUniform):
+    if not isinstance(problem, DataProblem) or isinstance(problem.model.init, KaimingUniform):
         return
     base = None if e.measured is None else e.measured.constant_loss
     yield Remedy(
@@ -74,7 +74,7 @@ def add_dropout(e: Evidence, loss: float) -> Iterator[Remedy]:
 def _with_hidden_layers(e: Evidence) -> HiddenLayers | None:
     """Return the run's model if it has activation, norm and dropout to change, else None."""
     problem = e.spec.problem
-    if not isinstance(problem, Supervised) or not isinstance(problem.model, HiddenLayers):
+    if not isinstance(problem, DataProblem) or not isinstance(problem.model, HiddenLayers):
         return None
     return problem.model
 
@@ -82,7 +82,7 @@ def _with_hidden_layers(e: Evidence) -> HiddenLayers | None:
 def other_weights(e: Evidence) -> Iterator[Remedy]:
     """Propose other initial weights for a model at rest where it should not be."""
     problem = e.spec.problem
-    if not isinstance(problem, Supervised):
+    if not isinstance(problem, DataProblem):
         return
     lower = None if e.at_end is None else e.at_end.other_minimum
     expected = {"final_loss_below": e.level.end if lower is None else lower}

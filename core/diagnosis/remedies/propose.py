@@ -42,7 +42,7 @@ from core.diagnosis.rules.progress import conditioning
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form
 from core.diagnosis.verdict import Verdict
 from core.specs.data import split_rows
-from core.specs.job import Supervised
+from core.specs.job import DataProblem
 from core.specs.optimizers.kinds import LBFGS, SGD, Rprop, settled_lr
 from core.specs.sizes.shapes import data_shape
 
@@ -174,7 +174,7 @@ def _for_plateau(findings: Findings, e: Evidence) -> Iterator[Remedy]:
         if e.spec.gradient_clip is None:
             yield clip(e)
     problem = e.spec.problem
-    if not isinstance(problem, Supervised):
+    if not isinstance(problem, DataProblem):
         if e.method.family != "adaptive" and e.x is not None:
             scale = max(1.0, float(np.abs(e.x[[0, e.rows - 1]]).max()))
             lr = rounded(min(1.0, 4.0 * scale / max(1, e.rows)), 2)
@@ -272,7 +272,7 @@ def _for_noise(findings: Findings, e: Evidence) -> Iterator[Remedy]:
         yield falling
     else:
         yield Remedy(scaled_rate(e.spec, 0.25), "Smaller steps carry less noise.", expected)
-    if isinstance(problem, Supervised) and isinstance(size, int):
+    if isinstance(problem, DataProblem) and isinstance(size, int):
         rows = split_rows(problem.data, data_shape(problem.data).num_rows).train
         larger = min(rows, 4 * size)
         if larger > size:

@@ -8,7 +8,7 @@ import numpy as np
 from core.diagnosis.evidence.constant import constant_loss
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
-from core.specs.job import ClipNorm, ClipValue, JobSpec, Supervised
+from core.specs.job import ClipNorm, ClipValue, DataProblem, JobSpec
 from core.specs.losses import CrossEntropy
 from core.specs.optimizers.kinds import ByAxes, settled_lr
 from core.specs.sizes.first_weights import equal_first_weights
@@ -61,7 +61,7 @@ def look_undefined_update(e: Evidence) -> RuleAnswer:
 def look_constant_guess(e: Evidence) -> RuleAnswer:
     """Look for an end that is not clearly better than the best constant output."""
     problem = e.spec.problem
-    if not isinstance(problem, Supervised) or e.rows == 0 or e.blown_up:
+    if not isinstance(problem, DataProblem) or e.rows == 0 or e.blown_up:
         return unknown("For models that did not diverge.")
     found = e.at_end
     least = None if found is None else found.constant_loss
@@ -86,7 +86,7 @@ def look_equal_units(e: Evidence) -> RuleAnswer:
     difference of two); but weights of 0 pass nothing on in any model.
     """
     problem = e.spec.problem
-    if not isinstance(problem, Supervised):
+    if not isinstance(problem, DataProblem):
         return unknown("For models with hidden layers.")
     layers = layers_of(problem)
     widths = [layers.num_units(placed) for placed in layers.activations]

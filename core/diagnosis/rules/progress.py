@@ -9,7 +9,7 @@ from core.diagnosis.evidence import convergence
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
-from core.specs.job import Supervised
+from core.specs.job import DataProblem
 from core.specs.optimizers.kinds import Lion
 
 LEAST_EXCESS_OF_JITTER: Final = 0.2
@@ -36,7 +36,7 @@ def look_rate_far_below_threshold(e: Evidence) -> RuleAnswer:
     if speed is not None:
         gain = speed_up(*speed)
     numbers = {"ratio": ratio, "speed_up": gain, "curvature": sharpness}
-    if e.spent or e.level.fall >= (0.9 if isinstance(e.spec.problem, Supervised) else 0.999):
+    if e.spent or e.level.fall >= (0.9 if isinstance(e.spec.problem, DataProblem) else 0.999):
         return clear("Little is left to gain.", 1.0, **numbers)
     text = f"The learning rate is {ratio:.3g} of the largest stable one"
     if ratio <= 0.1001 and gain >= 5.0:
@@ -199,7 +199,7 @@ def look_ill_conditioned(e: Evidence) -> RuleAnswer:
     text = f"The condition number is about {found.condition:.3g} (from the {found.source}); the gap"
     text += f" shrinks by {found.factor:.5g} a step"
     floor = 1e-8 if found.source == "spectrum" else 1e-4
-    if isinstance(e.spec.problem, Supervised):
+    if isinstance(e.spec.problem, DataProblem):
         floor = 0.1
     left = e.remaining if e.remaining is not None else 1.0 - e.level.fall
     if found.condition >= 50.0 and found.factor > 0.99 and found.gain >= 4.0 and left > floor:

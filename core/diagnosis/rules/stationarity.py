@@ -4,7 +4,7 @@ import numpy as np
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
-from core.specs.job import Supervised
+from core.specs.job import DataProblem
 
 
 def look_stationary(e: Evidence) -> RuleAnswer:
@@ -94,7 +94,7 @@ def _measured_curvature(e: Evidence) -> RuleAnswer:
         return unknown(f"{text} {found.smallest_bound:.2g} does not separate it from 0.", **numbers)
     if found.sign == "negative":
         floor = 0.0
-        if isinstance(e.spec.problem, Supervised):
+        if isinstance(e.spec.problem, DataProblem):
             floor = max(1e-2 * abs(found.loss or 0.0), 1e-4 * abs(found.first_loss or 0.0))
         if found.drop_both_sides > floor:
             text = f"The smallest eigenvalue of the Hessian is {least:.4g}, and steps along it take"
@@ -112,7 +112,7 @@ def look_above_known_minimum(e: Evidence) -> RuleAnswer:
     if e.convex:
         return clear("The loss is convex in the weights: every minimum is the lowest.", 3.0)
     last, first = float(e.loss[-1]), float(e.loss[0])
-    if isinstance(e.spec.problem, Supervised):
+    if isinstance(e.spec.problem, DataProblem):
         if last <= 1e-6 * max(abs(first), 1e-300):
             return clear("The loss cannot go below 0, and is there.", 3.0, loss=last)
         return _above_other_models(e, first)
@@ -180,7 +180,7 @@ def look_plateau(e: Evidence) -> RuleAnswer:
         return clear(text, over(late, 0.01), **numbers)
     if e.convex and e.level.fall >= 0.2:
         return clear("A convex loss that fell and stands still is near its minimum.", **numbers)
-    if isinstance(e.spec.problem, Supervised) and e.level.end <= 0.02 * e.level.start:
+    if isinstance(e.spec.problem, DataProblem) and e.level.end <= 0.02 * e.level.start:
         return clear("The loss stands still where little of it is left.", 0.3, **numbers)
     if late >= 0.02:
         return clear(f"The second half takes {late:.1%} off the loss.", 0.3, **numbers)

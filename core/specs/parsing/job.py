@@ -5,7 +5,7 @@ import json
 from typing import Any, Final, NamedTuple, assert_never
 
 from core.errors import FieldError
-from core.specs.job import FunctionProblem, JobSpec, Precision, Record, Supervised
+from core.specs.job import DataProblem, FunctionProblem, JobSpec, Precision, Record
 from core.specs.parsing.body import read
 from core.specs.sizes.cost import (
     BYTES_A_NUMBER,
@@ -161,9 +161,9 @@ def _resolve(
     return Sized(resolved, size, memory)
 
 
-def _default_steps(problem: Supervised | FunctionProblem) -> int:
+def _default_steps(problem: DataProblem | FunctionProblem) -> int:
     match problem:
-        case Supervised():
+        case DataProblem():
             return STEPS_OF_DATA
         case FunctionProblem():
             return STEPS_OF_FUNCTIONS
@@ -171,7 +171,7 @@ def _default_steps(problem: Supervised | FunctionProblem) -> int:
             assert_never(problem)
 
 
-_Settled = tuple[Supervised | FunctionProblem, BatchSize, Precision]
+_Settled = tuple[DataProblem | FunctionProblem, BatchSize, Precision]
 
 
 def _resolve_function(
@@ -186,7 +186,7 @@ def _resolve_function(
 
 def _resolve_supervised(
     spec: JobSpec,
-    problem: Supervised,
+    problem: DataProblem,
     limits: Limits,
     faults: FieldErrorList,
     uploads: Uploads,
@@ -215,7 +215,7 @@ def _check_limits(
     spec: JobSpec, size: Extent, steps: int, limits: Limits, faults: FieldErrorList
 ) -> int:
     """Check the sizes against the limits; return the estimate of the memory."""
-    if isinstance(spec.problem, Supervised) and size.num_parameters > limits.max_parameters:
+    if isinstance(spec.problem, DataProblem) and size.num_parameters > limits.max_parameters:
         faults.add(
             "problem.model", "too_many_parameters",
             f"problem.model has {size.num_parameters:,} parameters; this service allows"

@@ -5,7 +5,7 @@ from typing import Final, assert_never
 
 from core.specs.data import Builtin, Data, ExplicitOrder, Inline, Synthetic, Upload
 from core.specs.functions import Quadratic
-from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.specs.losses import gathers
 from core.specs.optimizers.state import matrix_numbers, state_vectors, wrapper_vectors
 from core.specs.sizes.shapes import Extent, extent_of, rows_of, start_of, steps_of
@@ -29,7 +29,7 @@ def num_threads(multiply_adds: int) -> int:
 
 
 def threads_of(
-    problem: Supervised | FunctionProblem, batch_size: int | str | None, size: Extent
+    problem: DataProblem | FunctionProblem, batch_size: int | str | None, size: Extent
 ) -> int:
     """Return the threads that follow from the sizes of a resolved problem and its batches."""
     if isinstance(problem, FunctionProblem):
@@ -120,7 +120,7 @@ def _function_bytes(problem: FunctionProblem, dim: int, item: int) -> int:
     return vectors + ((3 * 8 + item) * dim**2 if function.rotation_seed is not None else 0)
 
 
-def _rows_bytes(spec: JobSpec, problem: Supervised, size: Extent, item: int) -> tuple[int, int]:
+def _rows_bytes(spec: JobSpec, problem: DataProblem, size: Extent, item: int) -> tuple[int, int]:
     """Return the bytes of the data, and of the activations of the largest of a batch, the
     evaluation rows and those of the test."""
     shape, layers = size.shape, size.layers

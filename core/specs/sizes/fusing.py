@@ -10,9 +10,9 @@ from core.specs.job import (
     ClipAdaptive,
     ClipNorm,
     ClipPerParameter,
+    DataProblem,
     JobSpec,
     StopOnDivergence,
-    Supervised,
 )
 from core.specs.layers.expand import Expanded, dropout_of
 from core.specs.layers.kinds import LSTM, Dropout
@@ -59,7 +59,7 @@ def fusable(spec: JobSpec) -> bool:
     divergence ends. A stack does not keep its last gradients to compare the next with, and
     autocast has no effect on it."""
     problem = spec.problem
-    if isinstance(problem, Supervised) and not _fused_layers(spec, problem):
+    if isinstance(problem, DataProblem) and not _fused_layers(spec, problem):
         return False
     if isinstance(spec.optimizer, NotFused) or spec.record.gradient_cosine:
         return False
@@ -101,7 +101,7 @@ def structure_key(spec: JobSpec) -> Hashable | None:
 
 def _problem_structure(spec: JobSpec) -> Hashable:
     problem = spec.problem
-    if isinstance(problem, Supervised):
+    if isinstance(problem, DataProblem):
         without: Any = {"model": True}
         layers = _layer_structure(layers_of(problem))
         if not isinstance(problem.data, Inline):
@@ -126,7 +126,7 @@ def _layer_structure(layers: Expanded) -> Hashable:
     )
 
 
-def _fused_layers(spec: JobSpec, problem: Supervised) -> bool:
+def _fused_layers(spec: JobSpec, problem: DataProblem) -> bool:
     size = extent_of(spec)
     assert size.layers is not None
     return fused_layers(size.layers, _batch_rows(spec, size))
@@ -180,13 +180,13 @@ def bytes_per_run(spec: JobSpec) -> int:
     size = extent_of(spec)
     steps = steps_of(spec.budget, size)
     item = 8 if spec.precision == "float64" else 4
-    vectors = 6 + isinstance(spec.problem, Supervised) + state_vectors(spec.optimizer, steps)
+    vectors = 6 + isinstance(spec.problem, DataProblem) + state_vectors(spec.optimizer, steps)
     if isinstance(spec.optimizer, Muon):
         vectors += MUON_SCRATCH
     if isinstance(spec.optimizer, ScheduleFree):
         vectors += 1  # the parameters, while evaluations take their place
     weights = vectors * item * size.num_parameters
-    if not isinstance(spec.problem, Supervised):
+    if not isinstance(spec.problem, DataProblem):
         return weights + memory_parts(spec, size, steps)["problem.function"]
     assert size.layers is not None
     batch = _batch_rows(spec, size)

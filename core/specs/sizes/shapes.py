@@ -32,7 +32,7 @@ from core.specs.data import (
     split_rows,
 )
 from core.specs.formulas.values import dimension
-from core.specs.job import Budget, FunctionProblem, JobSpec, Record, Supervised
+from core.specs.job import Budget, DataProblem, FunctionProblem, JobSpec, Record
 from core.specs.layers.expand import Expanded, expand
 from core.specs.losses import (
     L1,
@@ -166,20 +166,20 @@ def output_width(loss: Loss, shape: DataShape) -> int:
             return shape.target_width
 
 
-def layers_of(problem: Supervised) -> Expanded:
+def layers_of(problem: DataProblem) -> Expanded:
     """Return the layers of a resolved problem's model."""
     shape = data_shape(problem.data)
     return expand(problem.model, shape.num_features, output_width(_loss(problem), shape))
 
 
-def problem_parameters(problem: Supervised | FunctionProblem) -> int:
+def problem_parameters(problem: DataProblem | FunctionProblem) -> int:
     """Count the parameters of the model (its loss resolved), or the coordinates of the point."""
     if isinstance(problem, FunctionProblem):
         return dimension(problem.function)
     return layers_of(problem).num_parameters
 
 
-def _loss(problem: Supervised) -> Loss:
+def _loss(problem: DataProblem) -> Loss:
     if problem.loss is None:
         raise ValueError("resolve the spec first: its loss is not settled")
     return problem.loss
@@ -245,7 +245,7 @@ class Extent(NamedTuple):
 
 
 def extent(
-    problem: Supervised | FunctionProblem,
+    problem: DataProblem | FunctionProblem,
     batch_size: int | Literal["full"] | None,
     record: Record | None = None,
 ) -> Extent:

@@ -13,7 +13,7 @@ from core.errors import FieldError, InvalidInputError
 from core.formats import STORE, stored_job
 from core.specs.base import Json
 from core.specs.data import Inline
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.body import MAX_FIELDS, MAX_OBJECTS, read_as
 from core.specs.parsing.job import parse_job, resolve
 from core.specs.sizes.uploads import UploadFacts, Uploads
@@ -103,7 +103,7 @@ class Jobs:
             return parse_job(json.dumps(whole).encode(), self._limits, self._uploads)
         parts = {name: getattr(own, name) for name in self._own}
         spec = self._shared.model_copy(update=parts)
-        if self._data is not None and isinstance(spec.problem, Supervised):
+        if self._data is not None and isinstance(spec.problem, DataProblem):
             problem = spec.problem.model_copy(update={"data": self._data})
             spec = spec.model_copy(update={"problem": problem})
         resolved = resolve(spec, self._limits, self._uploads)
@@ -113,14 +113,14 @@ class Jobs:
     def _share(self, spec: JobSpec, resolved: JobSpec) -> None:
         """Let those that follow begin with what this one's problem came to, where all have it."""
         problem = spec.problem
-        if isinstance(resolved.problem, Supervised) and self._data is not None:
+        if isinstance(resolved.problem, DataProblem) and self._data is not None:
             found = resolved.problem.data
             if isinstance(found, Inline) and found.targets is self._data.targets:
                 self._data = found  # with its short form of a split written out
         if (
             self._shared is not None
             and problem is self._shared.problem
-            and isinstance(problem, Supervised)
+            and isinstance(problem, DataProblem)
             and "problem" not in self._own
         ):
             settled: Json = {"problem": resolved.problem}

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from core.specs.base import Json, Spec
 from core.specs.data import Inline
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.studies.sweep import Axis, drawn, grid
 from core.specs.study import GridStrategy, RandomStrategy
 
@@ -38,7 +38,7 @@ class Distinct:
 
 def _text(part: Any) -> str:
     """Return a text that is equal for equal parts of resolved specs."""
-    if isinstance(part, Supervised) and isinstance(part.data, Inline):
+    if isinstance(part, DataProblem) and isinstance(part.data, Inline):
         without: Any = {"data": {"features", "targets"}}
         return part.model_dump_json(exclude=without) + part.data.digest
     return part.model_dump_json() if isinstance(part, Spec) else repr(part)

@@ -15,7 +15,7 @@ from core.specs.data import (
     Upload,
     split_rows,
 )
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.layers.expand import dropout_of, settled
 from core.specs.layers.kinds import BatchNormLayer, GroupNorm, LayerNormLayer
 from core.specs.layers.trace import LayerError, Placed
@@ -46,8 +46,8 @@ BatchSize = int | Literal["full"] | None
 
 
 def resolve_supervised(
-    problem: Supervised, limits: Limits, faults: FieldErrorList, uploads: Uploads
-) -> Supervised | None:
+    problem: DataProblem, limits: Limits, faults: FieldErrorList, uploads: Uploads
+) -> DataProblem | None:
     """Check data and loss and write the loss out; None where the data's shape is not known.
     `uploads`: the data sets that it may name."""
     before = len(faults.errors)
@@ -86,7 +86,7 @@ def resolve_supervised(
     return _split_written_out(problem, shape)
 
 
-def _split_written_out(problem: Supervised, shape: DataShape) -> Supervised:
+def _split_written_out(problem: DataProblem, shape: DataShape) -> DataProblem:
     fields = in_short_form(problem.data, shape.num_rows)
     if all(getattr(problem.data, name) == value for name, value in fields.items()):
         return problem
@@ -97,7 +97,7 @@ def _split_written_out(problem: Supervised, shape: DataShape) -> Supervised:
 _CROSS_ENTROPY: Final = CrossEntropy(kind="cross_entropy")
 
 
-def _with_ids(problem: Supervised) -> Supervised:
+def _with_ids(problem: DataProblem) -> DataProblem:
     """Take whole targets that are written as `1.0` for class ids, where the loss wants classes."""
     data, loss = problem.data, problem.loss
     if not isinstance(data, Inline) or loss is None or loss_family(loss) == "values":
@@ -156,7 +156,7 @@ def _check_generator(data: Synthetic, limits: Limits, faults: FieldErrorList) ->
         )  # fmt: skip
 
 
-def _check_loss(problem: Supervised, loss: Loss, shape: DataShape, faults: FieldErrorList) -> None:
+def _check_loss(problem: DataProblem, loss: Loss, shape: DataShape, faults: FieldErrorList) -> None:
     family, inline = loss_family(loss), isinstance(problem.data, Inline)
     if problem.data.scale_targets and family != "values":
         faults.add(
@@ -248,7 +248,7 @@ def _check_weights(data: Data, loss: Loss, outputs: int, faults: FieldErrorList)
         )  # fmt: skip
 
 
-def _refuse_values(problem: Supervised, loss: Loss, faults: FieldErrorList) -> None:
+def _refuse_values(problem: DataProblem, loss: Loss, faults: FieldErrorList) -> None:
     if not isinstance(problem.data, Inline):
         faults.add(
             "problem.loss", "loss_does_not_fit",
@@ -291,7 +291,7 @@ def _check_ids(data: Inline, faults: FieldErrorList, *, chosen: bool, ignored: i
         )  # fmt: skip
 
 
-def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) -> BatchSize:
+def resolve_batch(spec: JobSpec, problem: DataProblem, faults: FieldErrorList) -> BatchSize:
     """Return the batch size written out: null with an explicit order, which replaces it."""
     given, data = spec.batch_size, problem.data
     num_rows = data_shape(data).num_rows
@@ -325,7 +325,7 @@ def resolve_batch(spec: JobSpec, problem: Supervised, faults: FieldErrorList) ->
 
 
 def check_accumulate(
-    spec: JobSpec, problem: Supervised, batch_size: BatchSize, faults: FieldErrorList
+    spec: JobSpec, problem: DataProblem, batch_size: BatchSize, faults: FieldErrorList
 ) -> None:
     """Check that a batch can be cut into micro batches which compute what it does."""
     count = spec.accumulate
@@ -361,7 +361,7 @@ def check_accumulate(
         )  # fmt: skip
 
 
-def _check_batch_norm(problem: Supervised, sizes: list[int], faults: FieldErrorList) -> None:
+def _check_batch_norm(problem: DataProblem, sizes: list[int], faults: FieldErrorList) -> None:
     if min(sizes) > 1:
         return
     norm = next((placed for placed in layers_of(problem).all_layers if _by_rows(placed)), None)
@@ -374,7 +374,7 @@ def _check_batch_norm(problem: Supervised, sizes: list[int], faults: FieldErrorL
         )  # fmt: skip
 
 
-def _check_layers(problem: Supervised, limits: Limits, faults: FieldErrorList) -> None:
+def _check_layers(problem: DataProblem, limits: Limits, faults: FieldErrorList) -> None:
     """Check that the model's layers fit together, and that each can learn."""
     try:
         layers = layers_of(problem)
@@ -410,7 +410,7 @@ def _of_one_unit(placed: Placed) -> bool:
             return False
 
 
-def check_float32(problem: Supervised, faults: FieldErrorList) -> None:
+def check_float32(problem: DataProblem, faults: FieldErrorList) -> None:
     """Check that inline numbers are finite in the precision that they are trained in."""
     data = problem.data
     if not isinstance(data, Inline):
@@ -426,7 +426,7 @@ def check_float32(problem: Supervised, faults: FieldErrorList) -> None:
             )  # fmt: skip
 
 
-def _name(problem: Supervised) -> str:
+def _name(problem: DataProblem) -> str:
     match problem.data:
         case Synthetic(generator=generator):
             return generator.kind

@@ -3,7 +3,7 @@
 from typing import Final
 
 from core.specs.base import stored
-from core.specs.job import FunctionProblem, Record, Stop, Supervised
+from core.specs.job import DataProblem, FunctionProblem, Record, Stop
 from core.specs.losses import (
     DEFAULT_METRICS,
     EVAL,
@@ -28,7 +28,7 @@ _ARE: Final[dict[Targets, str]] = {
 
 
 def resolve_record(
-    record: Record, stop: Stop, problem: Supervised | FunctionProblem, faults: FieldErrorList
+    record: Record, stop: Stop, problem: DataProblem | FunctionProblem, faults: FieldErrorList
 ) -> Record:
     """Return the record with its metrics settled: those that are evaluated, in order, the one of
     `stop` among them."""
@@ -75,7 +75,7 @@ def _numbered(name: str | None) -> str | None:
 def check_stop(
     stop: Stop,
     record: Record,
-    problem: Supervised | FunctionProblem,
+    problem: DataProblem | FunctionProblem,
     size: Extent,
     faults: FieldErrorList,
 ) -> None:

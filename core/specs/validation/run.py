@@ -7,7 +7,7 @@ from typing import Final
 
 from core.errors import FieldError
 from core.specs.base import Spec
-from core.specs.job import MAX_STEPS, Budget, JobSpec, StartFrom, Supervised
+from core.specs.job import MAX_STEPS, Budget, DataProblem, JobSpec, StartFrom
 from core.specs.models import Uniform
 from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
 from core.specs.sizes.shapes import extent_of
@@ -82,7 +82,7 @@ def check_numbers(spec: JobSpec, precision: str, faults: FieldErrorList) -> None
         for name in ("optimizer", "schedule", "gradient_clip"):
             if not _fits(getattr(spec, name)):
                 _check_sizes(name, getattr(spec, name), faults)
-    if isinstance(spec.problem, Supervised):
+    if isinstance(spec.problem, DataProblem):
         if precision != "float64" and not _fits(spec.problem.loss):
             _check_sizes("problem.loss", spec.problem.loss, faults)
         if not _fits(spec.problem.model):
@@ -100,7 +100,7 @@ def check_bfloat16(spec: JobSpec, precision: str, faults: FieldErrorList) -> Non
     """Refuse bfloat16 where eight bits are too few."""
     if precision != "bfloat16":
         return
-    if not isinstance(spec.problem, Supervised):
+    if not isinstance(spec.problem, DataProblem):
         faults.add(
             "precision", "conflict",
             'precision "bfloat16" is for models; a function is computed in float32 or float64',
@@ -117,7 +117,7 @@ def warnings_of_job(spec: JobSpec) -> list[FieldError]:
     """List what a resolved spec may ask for, and hardly means: a method that compares the gradients
     of one step with the next one's, on other rows at each step."""
     optimizer = spec.optimizer
-    if not isinstance(optimizer, LBFGS | Rprop) or not isinstance(spec.problem, Supervised):
+    if not isinstance(optimizer, LBFGS | Rprop) or not isinstance(spec.problem, DataProblem):
         return []
     if spec.batch_size == "full" or extent_of(spec).steps_per_epoch == 1:
         return []

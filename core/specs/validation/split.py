@@ -17,7 +17,7 @@ from core.specs.data import (
     Upload,
     split_rows,
 )
-from core.specs.job import Supervised
+from core.specs.job import DataProblem
 from core.specs.sizes.shapes import DataShape, builtin_table
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts
 from core.specs.splits.kinds import (
@@ -73,7 +73,7 @@ def _is_given(data: DataSpec, name: str) -> bool:
 
 
 def check_split(
-    problem: Supervised, shape: DataShape, limits: Limits, faults: FieldErrorList
+    problem: DataProblem, shape: DataShape, limits: Limits, faults: FieldErrorList
 ) -> None:
     """Check the sizes of the parts, and that classes can be spread over them. Of an upload the
     classes and the column of the split have been looked at (`check_upload_split`)."""

@@ -4,7 +4,7 @@ model is written out."""
 from fnmatch import fnmatchcase
 from typing import Final
 
-from core.specs.job import ClipOnDivergence, FunctionProblem, JobSpec, Supervised
+from core.specs.job import ClipOnDivergence, DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import LBFGS, Optimizer, Prodigy, Rprop, ScheduleFree
 from core.specs.optimizers.wrappers import Average, Lookahead, ParameterGroup, Sam, Swa, Wrapper
 from core.specs.sizes.shapes import layers_of
@@ -86,7 +86,7 @@ def _swa(each: Swa, here: str, spec: JobSpec, steps: int, faults: FieldErrorList
 
 
 def resolve_groups(
-    optimizer: Optimizer, problem: Supervised | FunctionProblem, faults: FieldErrorList
+    optimizer: Optimizer, problem: DataProblem | FunctionProblem, faults: FieldErrorList
 ) -> Optimizer:
     """Return the optimizer with the names that fell into each group, of a resolved problem."""
     if not optimizer.groups:

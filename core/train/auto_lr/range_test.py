@@ -17,7 +17,7 @@ import torch
 
 from core.diagnosis.evidence.curves import Floats
 from core.specs.direction import sign_of_job
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.schedules import Constant
 from core.specs.validation.auto_lr import with_rate
 from core.train.auto_lr.bound import LARGEST
@@ -127,7 +127,7 @@ class Trial:
         )
         self._first = {name: value.clone() for name, value in first.items()}
         self._problem: Problem = build_problem(self._spec, device, dtype)
-        self.noisy = isinstance(spec.problem, Supervised) and spec.batch_size != "full"
+        self.noisy = isinstance(spec.problem, DataProblem) and spec.batch_size != "full"
         self._sign = sign_of_job(spec)
         use_threads_for(self._problem, spec.threads)
         self._begin()

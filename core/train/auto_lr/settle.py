@@ -20,12 +20,12 @@ from core.specs.direction import sign_of_job
 from core.specs.job import (
     Budget,
     CheckpointEvery,
+    DataProblem,
     FunctionProblem,
     JobSpec,
     Record,
     Stop,
     StopOnDivergence,
-    Supervised,
 )
 from core.specs.optimizers.kinds import Lion, Muon, Optimizer, RAdam
 from core.specs.schedules import Constant
@@ -118,7 +118,7 @@ def settle(
         steps, centre = race_steps(spec), min(test.suggestion or default, top)
         found = Findings(
             bound, test, top, centre, steps,
-            whole=_is_whole(spec, steps), by_chance=isinstance(spec.problem, Supervised),
+            whole=_is_whole(spec, steps), by_chance=isinstance(spec.problem, DataProblem),
             horizon=horizon(spec, steps),
         )  # fmt: skip
         if test.moves and not _raced(spec, race, found, control, where):
@@ -149,7 +149,7 @@ def horizon(spec: JobSpec, num_steps: int) -> float:
     """
     steps = steps_of(spec.budget, extent_of(spec))
     factor = rectification(spec.optimizer, num_steps) / rectification(spec.optimizer, steps)
-    noisy = isinstance(spec.problem, Supervised) and spec.batch_size != "full"
+    noisy = isinstance(spec.problem, DataProblem) and spec.batch_size != "full"
     if noisy and isinstance(spec.schedule, Constant):
         power = HORIZON_OF_LONG_STEPS if isinstance(spec.optimizer, Muon | Lion) else HORIZON
         factor *= max(LEAST_HORIZON, (num_steps / steps) ** power)

@@ -18,7 +18,7 @@ from core.artifacts.base import ArtifactStore
 from core.errors import JobFailure, NotFoundError
 from core.specs.base import Json
 from core.specs.data import Upload
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.splits.kinds import ColumnSplit
 from core.specs.splits.rows import EVAL, TEST, TRAIN, Codes
 from core.train.data.rows import Float, Rows, checked
@@ -322,7 +322,7 @@ def exact_rows(spec: JobSpec) -> JobSpec:
         JobFailure: the content is gone, or too few rows are left.
     """
     problem = spec.problem
-    if not isinstance(problem, Supervised) or not isinstance(problem.data, Upload):
+    if not isinstance(problem, DataProblem) or not isinstance(problem.data, Upload):
         return spec
     data = problem.data
     if data.missing != "drop":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.specs.base import Json
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.layers.kinds import Activation
 from core.specs.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy
 from core.train.measure.objective import Model, Objective
@@ -79,7 +79,7 @@ def constant_loss(spec: JobSpec, model: Model) -> float | None:
     """Return the loss of the best constant output: a model above it has learned nothing of the
     features. Known for cross-entropy, MSE and L1."""
     problem = spec.problem
-    assert isinstance(problem, Supervised)
+    assert isinstance(problem, DataProblem)
     targets = model.targets
     match problem.loss:
         case CrossEntropy(label_smoothing=0.0, class_weights=None, ignore_index=None):

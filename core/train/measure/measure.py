@@ -19,7 +19,7 @@ from core.errors import ArtifactError, NotFoundError
 from core.formats import WEIGHTS, check_file
 from core.specs.base import Json
 from core.specs.direction import goal_of, sign_of_job
-from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.specs.models import KaimingUniform
 from core.specs.sizes.first_weights import equal_first_weights
 from core.specs.sizes.shapes import layers_of
@@ -310,7 +310,7 @@ def _lowest_elsewhere(
     there was no time for a single step.
     """
     problem = spec.problem
-    if not isinstance(problem, Supervised) or layers_of(problem).convex:
+    if not isinstance(problem, DataProblem) or layers_of(problem).convex:
         return None
     if goal_of(spec.optimizer) == "max":
         return None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from core.specs.direction import sign_of_job
 from core.specs.formulas.values import dimension
-from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.train.data.build import build_dataset
 from core.train.losses import LossFunction, settled_loss, target_form, twice_differentiable
 from core.train.models.build import build_model
@@ -96,7 +96,7 @@ def build_objective(
 ) -> Objective:
     """Return the objective at `weights` (by the problem's names; None: the run's initial ones)."""
     sign = sign_of_job(spec)
-    if isinstance(spec.problem, Supervised):
+    if isinstance(spec.problem, DataProblem):
         return _supervised(spec.problem, weights, spec.seed, device, sign)
     return _function(spec.problem, weights, spec.seed, device, sign)
 
@@ -109,7 +109,7 @@ def weights_at(spec: JobSpec, moment: StateCopy, device: str) -> Mapping[str, Te
 
 
 def _supervised(
-    problem: Supervised,
+    problem: DataProblem,
     weights: Mapping[str, Tensor] | None,
     seed: int,
     device: torch.device,

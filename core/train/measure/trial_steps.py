@@ -10,7 +10,7 @@ from torch import Tensor
 from core.specs.base import Json
 from core.specs.data import ExplicitOrder
 from core.specs.direction import sign_of_job
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.sizes.shapes import extent_of
 from core.train.devices import exact_kernels, pick_device
 from core.train.measure.curvature import Product, Ritz
@@ -84,7 +84,7 @@ def _try(spec: JobSpec, problem: Problem) -> Json | None:
 
 def _smaller(spec: JobSpec) -> JobSpec | None:
     """Return the spec with batches that are quickly computed; None where there are none."""
-    if not isinstance(spec.problem, Supervised):
+    if not isinstance(spec.problem, DataProblem):
         return None
     extent = extent_of(spec)
     most = TRIED_WORK // max(1, extent.num_parameters)

@@ -4,7 +4,7 @@ from typing import assert_never
 
 import torch
 
-from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.specs.sizes.uploads import spec_text
 from core.train.problems.base import Problem
 from core.train.problems.functions import build_function_problem
@@ -15,7 +15,7 @@ def build_problem(spec: JobSpec, device: torch.device, dtype: torch.dtype) -> Pr
     """Return the problem of a resolved spec, its parameters initialized from `spec.seed`."""
     metadata = {"spec": spec_text(spec)}
     match spec.problem:
-        case Supervised():
+        case DataProblem():
             return build_supervised_problem(
                 spec.problem,
                 spec.batch_size,

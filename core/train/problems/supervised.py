@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.specs.base import Json
-from core.specs.job import Supervised
+from core.specs.job import DataProblem
 from core.specs.layers.expand import Perceptron
 from core.specs.layers.kinds import Dropout
 from core.specs.losses import CrossEntropy, EvaluationMetric, Loss, chosen_of
@@ -232,7 +232,7 @@ class _WrittenOut:
 
 
 def build_supervised_problem(
-    spec: Supervised,
+    spec: DataProblem,
     batch_size: int | Literal["full"] | None,
     *,
     seed: int,
@@ -326,7 +326,7 @@ def _autocast(model: LayeredModel) -> Forward:
 
 
 def data_of(
-    spec: Supervised, loss: Loss, device: torch.device, dtype: torch.dtype
+    spec: DataProblem, loss: Loss, device: torch.device, dtype: torch.dtype
 ) -> tuple[Dataset, list[int]]:
     """Return the problem's data set, and the features that its model ignores.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.specs.data import Shuffled
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.train.data.batches import Batch, Batches
 from core.train.data.dataset import Dataset
 from core.train.determinism import key
@@ -31,7 +31,7 @@ class StackedBatches:
         self._seeds: list[int] = []
         self._whole: Tensor | None = None
         for spec in specs:
-            assert isinstance(spec.problem, Supervised)
+            assert isinstance(spec.problem, DataProblem)
             seed = _order_seed(spec.problem, spec)
             self._seeds.append(seed)
             if seed not in self._by_seed:
@@ -99,7 +99,7 @@ def shared(tensor: Tensor, runs: int) -> Tensor:
     return tensor.unsqueeze(0).expand(runs, *tensor.shape)
 
 
-def _order_seed(problem: Supervised, spec: JobSpec) -> int:
+def _order_seed(problem: DataProblem, spec: JobSpec) -> int:
     """Return the seed that the order of the rows follows from; none unless they are shuffled."""
     return spec.seed if isinstance(problem.data.order, Shuffled) else 0
 

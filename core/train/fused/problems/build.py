@@ -5,7 +5,7 @@ from typing import Final, assert_never
 
 import torch
 
-from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.train.fused.problems.base import StackedProblem
 from core.train.fused.problems.functions import StackedFunctions
 from core.train.fused.problems.supervised import StackedSupervised
@@ -24,7 +24,7 @@ def build_stacked(
     `num_runs`: of the stack that they are a part of."""
     dtype = DTYPES[specs[0].precision or "float32"]
     match specs[0].problem:
-        case Supervised():
+        case DataProblem():
             return StackedSupervised(specs, device, dtype, num_runs or len(specs))
         case FunctionProblem():
             return StackedFunctions(specs, device, dtype)

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.specs.functions import Quadratic
-from core.specs.job import FunctionProblem, JobSpec, Supervised
+from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import Muon, hidden_matrices
 from core.specs.sizes.shapes import layers_of
 from core.train.fused.problems.batches import ALIGNED
@@ -70,7 +70,7 @@ def places(spec: JobSpec, shapes: Sequence[torch.Size], dtype: torch.dtype) -> P
     match problem:
         case FunctionProblem():
             return Places(phase, VECTOR)
-        case Supervised():
+        case DataProblem():
             layers = layers_of(problem)
             if layers.perceptron is None:
                 return NOWHERE

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.layers.expand import Expanded, dropout_of
 from core.specs.layers.kinds import Dropout
 from core.specs.layers.trace import Placed
@@ -233,9 +233,9 @@ class StackedSupervised:
         self._gradients = dict(zip(self._parameter_names, views, strict=True))
 
 
-def problem_of(spec: JobSpec) -> Supervised:
+def problem_of(spec: JobSpec) -> DataProblem:
     """Return the spec's problem, which is supervised."""
-    assert isinstance(spec.problem, Supervised)
+    assert isinstance(spec.problem, DataProblem)
     return spec.problem
 
 
