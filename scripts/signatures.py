@@ -72,6 +72,7 @@ def datasets() -> dict[str, Any]:
             if classes
             else None,
             "feature_names": [str(feature) for feature in bunch.feature_names],
+            "sample_shape": [1, *bunch.images.shape[1:]] if "images" in bunch else None,
         }
     return table
 

@@ -55,9 +55,11 @@ def new_job(request: Request, sized: Sized, parent_id: str | None = None) -> New
 def _datasets(spec: JobSpec) -> tuple[str, ...]:
     """List the data sets that a job of this spec uses."""
     problem = spec.problem
-    if isinstance(problem, DataProblem) and isinstance(problem.data, Upload):
-        return (problem.data.id,)
-    return ()
+    if not isinstance(problem, DataProblem):
+        return ()
+    rows = problem.data.id if isinstance(problem.data, Upload) else None
+    named = (rows, problem.model.initial_weights)
+    return tuple(dict.fromkeys(each for each in named if each is not None))
 
 
 async def accept(request: Request, job: NewJob, origin: Origin | None = None) -> Json:

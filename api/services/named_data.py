@@ -48,15 +48,18 @@ def data_used(problems: Iterable[object]) -> tuple[str, ...]:
 
 
 async def check_data(spec: Json, datasets: ApiDatasets) -> None:
-    """Check that the data set of a job's spec is still there.
+    """Check that the data sets of a job's spec are still there.
 
     Raises:
         DataGoneError: it is not.
     """
-    data = (spec.get("problem") or {}).get("data") or {}
-    if data.get("kind") != "dataset":
-        return
-    try:
-        await datasets.stamp(data["id"])
-    except NotFoundError:
-        raise DataGoneError(data["id"]) from None
+    problem = spec.get("problem") or {}
+    data, model = problem.get("data") or {}, problem.get("model") or {}
+    rows = data["id"] if data.get("kind") == "dataset" else None
+    for name in (rows, model.get("initial_weights")):
+        if name is None:
+            continue
+        try:
+            await datasets.stamp(name)
+        except NotFoundError:
+            raise DataGoneError(name) from None

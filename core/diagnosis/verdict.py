@@ -183,7 +183,7 @@ def _at_rest(findings: Findings, e: Evidence) -> Verdict | None:
     # avoid strict saddles (Lee et al. 2016, arXiv 1602.04915); from a constant one they need not.
     problem = e.spec.problem
     equal = isinstance(problem, DataProblem) and (
-        equal_first_weights(problem.model.init, e.spec.precision) is not None
+        equal_first_weights(problem.model, e.spec.precision) is not None
     )
     if equal or not isinstance(problem, DataProblem):
         return Verdict("undetermined", 0.0, ("stationary",))

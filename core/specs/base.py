@@ -169,6 +169,8 @@ WHOLE = BeforeValidator(_without_point)
 """Stands in the annotation of every whole number, behind its bounds (so that schemas show them):
 `100.0` is taken for 100."""
 
+DATA_PATTERN = r"^data_[0-9a-hjkmnp-tv-z]{26}$"
+
 PositiveInt = Annotated[int, Field(gt=0, le=MAX_INT), WHOLE]
 NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_INT), WHOLE]
 Seed = Annotated[int, Field(ge=0, lt=2**63), WHOLE]

@@ -102,6 +102,14 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "models": {
         "linear": ("One affine map: linear, logistic or softmax regression.", "torch.nn.Linear"),
         "mlp": ("Fully connected layers with activation, norm and dropout.", "torch.nn.Linear"),
+        "cnn": ("Convolutions of images or lines, each with activation and pooling, then linear.",
+                "torch.nn.Conv2d and Conv1d; LeCun et al. 1998"),
+        "resnet": ("Three stages of residual blocks of convolutions, then a mean and a linear map.",
+                   "He et al. 2015, arXiv 1512.03385, section 4.2"),
+        "tabular": ("Residual blocks for tables, with a learned vector for each category.",
+                    "Gorishniy et al. 2021, arXiv 2106.11959, section 3.2"),
+        "autoencoder": ("A narrow place between two perceptrons; without hidden layers linear.",
+                        "Hinton and Salakhutdinov 2006; Baldi and Hornik 1989"),
         "layers": ("Any model, said layer by layer.", "torch.nn.Sequential"),
     },
     "layers": {
@@ -113,6 +121,8 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
                              "torch.nn.ConvTranspose1d; arXiv 1603.07285"),
         "conv_transpose2d": ("The transpose of a convolution of (channels, height, width).",
                              "torch.nn.ConvTranspose2d; arXiv 1603.07285"),
+        "embed_categories": ("A learned vector for each category among the features.",
+                             "torch.nn.Embedding; Guo and Berkhahn 2016, arXiv 1604.06737"),
         "rnn": ("Elman's recurrent layer of (time, features).", "torch.nn.RNN; Elman 1990"),
         "lstm": ("Long short-term memory of (time, features).",
                  "torch.nn.LSTM; Hochreiter and Schmidhuber 1997"),

@@ -5,12 +5,14 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 from pydantic.json_schema import SkipJsonSchema
 
+from core.specs.augment.kinds import Augmentation
 from core.specs.base import (
+    DATA_PATTERN,
     MAX_INT,
     WHOLE,
     Fraction,
@@ -64,6 +66,9 @@ class DataSpec(Spec):
     of those, metrics and predictions of the values as they came."""
     drop_last: bool = False
     order: Order = Shuffled()
+    augment: Annotated[tuple[Augmentation, ...], Field(max_length=16)] = ()
+    """Random changes of the rows of each training batch, in this order, but for `noise`, which
+    comes last; drawn from the job's seed and the step. Rows for evaluation stay as they are."""
 
     @property
     def held_out(self) -> float:
@@ -235,18 +240,27 @@ class Inline(DataSpec):
 
     kind: Literal["inline"]
     features: Rows
-    targets: Targets
+    targets: Targets | None = None
+    """One whole number (class id) or number a row, or a list of numbers a row. A problem of
+    reconstruction has none."""
+
+    @property
+    def given_targets(self) -> tuple[int, ...] | tuple[float, ...] | tuple[tuple[float, ...], ...]:
+        """The targets. Raises `ValueError` where there are none."""
+        if self.targets is None:
+            raise ValueError("the rows have no targets")
+        return self.targets
 
     @cached_property
     def counted(self) -> "Counted":
         """Facts about the rows that rules and sizes need, counted once: many specs may share
         them."""
-        return count_rows(self.features, self.targets)
+        return count_rows(self.features, self.targets or ())
 
     @cached_property
     def class_counts(self) -> list[int]:
         """The rows of each class id from 0 on; the targets are whole numbers."""
-        found = Counter(self.targets)
+        found = Counter(self.given_targets)
         return [found[number] for number in range(self.counted.largest_id + 1)]
 
     def with_targets(self, targets: tuple[int, ...]) -> "Inline":
@@ -287,7 +301,7 @@ def count_rows(
     features: tuple[tuple[float, ...], ...], targets: tuple[int | float | tuple[float, ...], ...]
 ) -> Counted:
     flat = (t for row in targets for t in (row if isinstance(row, tuple) else (row,)))
-    whole = isinstance(targets[0], int)
+    whole = bool(targets) and isinstance(targets[0], int)
     ids = frozenset(target for target in targets if isinstance(target, int)) if whole else None
     return Counted(
         feature_widths=Counter(map(len, features)),
@@ -296,14 +310,15 @@ def count_rows(
         largest_id=max(ids) if ids else -1,
         smallest_id=min(ids) if ids else 0,
         largest_feature=max(abs(end) for row in features for end in (min(row), max(row))),
-        largest_target=max(map(abs, flat)),
+        largest_target=max(map(abs, flat), default=0.0),
     )
 
 
-DATA_PATTERN: Final = r"^data_[0-9a-hjkmnp-tv-z]{26}$"
-
 ColumnName = Annotated[str, Field(min_length=1)]
 ColumnNames = Annotated[tuple[ColumnName, ...], Field(min_length=1, fail_fast=True)]
+
+
+ImageSide = Annotated[int, Field(ge=1, le=4096), WHOLE]
 
 
 class StoredRows(Spec):
@@ -317,6 +332,8 @@ class StoredRows(Spec):
         num_classes: None for targets that are values.
         sample_shape: of a row, where the only feature is an array or an image.
         part_rows: of a split by a column, at most as many rows for training, evaluation and test.
+        categories: of each feature that is one, coded `one_hot`, its first column and how many it
+            has.
     """
 
     file: str
@@ -327,6 +344,9 @@ class StoredRows(Spec):
     sample_shape: tuple[PositiveInt, ...] | None
     part_rows: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = Field(
         default=None, exclude_if=lambda value: value is None
+    )
+    categories: tuple[tuple[NonNegativeInt, PositiveInt], ...] = Field(
+        default=(), exclude_if=lambda value: not value
     )
 
 
@@ -357,6 +377,16 @@ class Upload(DataSpec):
     categorical: Literal["one_hot", "ordinal"] = "one_hot"
     """The coding of categories: a feature of 0 or 1 for each, or one with their number; with one
     place more, for values that the file does not have."""
+    image_size: (
+        Annotated[
+            Annotated[tuple[ImageSide, ImageSide], Tag("~pair")]
+            | Annotated[ImageSide, Tag("~side")],
+            Discriminator(lambda value: "~pair" if isinstance(value, (list, tuple)) else "~side"),
+        ]
+        | None
+    ) = None
+    """Height and width to which images are scaled, or one number for both; null: as they came.
+    Scaled by torch.nn.functional.interpolate, bilinear and with antialiasing."""
     stored: SkipJsonSchema[StoredRows | None] = Field(
         default=None, exclude_if=lambda value: value is None
     )
@@ -367,6 +397,12 @@ class Upload(DataSpec):
         if self.target is None:
             return ()
         return (self.target,) if isinstance(self.target, str) else self.target
+
+    @property
+    def image_sides(self) -> tuple[int, int] | None:
+        """Height and width to which images are scaled; None: as they came."""
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else size
 
     @property
     def no_features(self) -> frozenset[str]:

@@ -28,6 +28,10 @@ REQUIRED: Final[dict[str, Json]] = {
     "column": {"name": "fold", "eval": [0], "test": [1]},
     "explicit": {"steps": [[0, 1], [2, 3]]},
     "supervised": {"data": {"kind": "builtin", "name": "digits"}, "model": {"kind": "mlp"}},
+    "reconstruction": {
+        "data": {"kind": "builtin", "name": "digits"},
+        "model": {"kind": "autoencoder"},
+    },
     "function": {"function": {"kind": "rosenbrock"}},
     "layers": {
         "layers": [{"kind": "linear", "out_features": 8}, {"kind": "relu"}, {"kind": "linear"}]
@@ -36,6 +40,7 @@ REQUIRED: Final[dict[str, Json]] = {
     "conv2d": {"out_channels": 2, "kernel_size": 2},
     "conv_transpose1d": {"out_channels": 2, "kernel_size": 2},
     "conv_transpose2d": {"out_channels": 2, "kernel_size": 2},
+    "embed_categories": {"places": [[2, 2]], "embedding_dim": 3},
     "rnn": {"hidden_size": 4},
     "lstm": {"hidden_size": 4},
     "gru": {"hidden_size": 4},
@@ -93,7 +98,7 @@ def minimal_example(family: str, kind: str) -> Json:
             if kind == "expression":
                 spec["problem"]["start"] = {"x1": -5.0, "x2": -2.0}
         case "models":
-            supervised["model"] = chosen
+            supervised |= {"kind": _PROBLEM_OF.get(kind, "supervised"), "model": chosen}
         case "layers" if kind in members("norm"):
             supervised["model"]["norm"] = chosen
         case "layers":
@@ -131,6 +136,8 @@ def _list_with(kind: str, layer: Json) -> list[Json]:
     match kind:
         case "linear":
             return [wide, {"kind": "relu"}, layer]
+        case "embed_categories":
+            return [layer, {"kind": "relu"}, *end]
         case "unflatten":
             return [layer, {"kind": "flatten"}, *end]
         case "transpose" | "select" | "mean" | "flatten":
@@ -143,6 +150,8 @@ def _list_with(kind: str, layer: Json) -> list[Json]:
 
 
 _OF_SEQUENCES: Final = frozenset({"rnn", "lstm", "gru", "multihead_attention", "positions"})
+
+_PROBLEM_OF: Final = {"autoencoder": "reconstruction"}
 
 _DATA_FOR_LOSS: Final = {
     "cross_entropy": "iris",

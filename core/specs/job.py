@@ -33,13 +33,20 @@ class DataProblem(Spec):
     data: Data
     model: Model
     loss: Loss | None = None
-    """Default: cross_entropy for classes, mse for values."""
+    """Default: cross_entropy for classes, mse for values and for a reconstruction."""
 
 
 class Supervised(DataProblem):
     """A model's mean loss over rows, each with its target."""
 
     kind: Literal["supervised"]
+
+
+class Reconstruction(DataProblem):
+    """A model's mean loss over rows whose targets are their own features, as they are before any
+    augmentation: principal components by a linear autoencoder, a denoising one with `noise`."""
+
+    kind: Literal["reconstruction"]
 
 
 class FunctionProblem(Spec):
@@ -50,7 +57,7 @@ class FunctionProblem(Spec):
     bounds: Bounds | None = None
 
 
-Problem = Annotated[Supervised | FunctionProblem, Field(discriminator="kind")]
+Problem = Annotated[Supervised | Reconstruction | FunctionProblem, Field(discriminator="kind")]
 
 
 class ClipNorm(Spec):

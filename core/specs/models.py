@@ -3,9 +3,19 @@
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 
-from core.specs.base import Fraction, NonNegative, Positive, PositiveInt, Spec, UnitInterval
-from core.specs.layers.kinds import Layer
+from core.specs.base import (
+    DATA_PATTERN,
+    WHOLE,
+    Fraction,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Spec,
+    UnitInterval,
+)
+from core.specs.layers.kinds import LONGEST, Layer
 
 Activation = Literal[
     "relu",
@@ -117,15 +127,35 @@ Norm = Annotated[
 """`"batch"` is short for `{"kind": "batch"}`; the resolved spec shows the long form."""
 
 
-class LinearModel(Spec):
+class StoredWeights(Spec):
+    """Name of the stored content of a data set of weights; the service writes it, and no reply
+    shows it."""
+
+    file: str
+
+
+class ModelSpec(Spec):
+    """Base of the kinds of models."""
+
+    kind: str
+    init: Initializer = KaimingUniform()
+    initial_weights: Annotated[str, Field(pattern=DATA_PATTERN)] | None = None
+    """Id of a data set of weights (a safetensors file that was uploaded) to begin with, in place of
+    those that `init` draws. Its tensors have the names and shapes of the model's parameters, all of
+    them and no others; running statistics of norms may be left out."""
+    stored_weights: SkipJsonSchema[StoredWeights | None] = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
+
+
+class LinearModel(ModelSpec):
     """An affine map: linear, logistic or softmax regression, depending on the loss."""
 
     kind: Literal["linear"]
     bias: bool = True
-    init: Initializer = KaimingUniform()
 
 
-class MLP(Spec):
+class MLP(ModelSpec):
     """Fully connected: linear → norm → activation → dropout for each width in `hidden`, then
     linear."""
 
@@ -135,7 +165,6 @@ class MLP(Spec):
     dropout: Fraction = 0.0
     norm: Norm | None = None
     bias: bool = True
-    init: Initializer = KaimingUniform()
 
 
 @runtime_checkable
@@ -152,7 +181,94 @@ class HiddenLayers(Protocol):
     def dropout(self) -> float: ...
 
 
-class LayerList(Spec):
+class CNN(ModelSpec):
+    """A convolutional network (LeCun et al. 1998): for each of `channels` a convolution, norm,
+    activation and pooling, then hidden layers, then a linear map.
+
+    A row is (channels, length) or (channels, height, width) as its data have it, an image say; a
+    row without a shape is a line of one channel.
+    """
+
+    kind: Literal["cnn"]
+    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=100)] = (16, 32)
+    """Number of channels of each convolution."""
+    kernel_size: Annotated[int, Field(ge=1, le=LONGEST), WHOLE] = 3
+    """Size of each convolution's window, the same on each axis. (kernel_size − 1)//2 zeros are
+    added at each end of an axis, so that an odd size keeps its length."""
+    stride: Annotated[int, Field(ge=1, le=LONGEST), WHOLE] = 1
+    """Distance between two windows of each convolution."""
+    activation: Activation = "relu"
+    norm: Norm | None = None
+    """Normalization after each convolution; null: none. `layer` is over all numbers of a row, with
+    a scale and a shift for each channel."""
+    pool: Literal["max", "avg"] | None = "max"
+    """Pooling after each convolution, which halves each axis: the largest of two places, or their
+    mean; null: none."""
+    residual: bool = False
+    """Two convolutions in place of each, whose output is added to their input (He et al. 2015,
+    arXiv 1512.03385)."""
+    hidden: Annotated[tuple[PositiveInt, ...], Field(max_length=100)] = ()
+    """Widths of the hidden layers behind the convolutions."""
+    dropout: Fraction = 0.0
+    """Probability with which dropout zeroes a number before each linear map."""
+
+
+class ResNet(ModelSpec):
+    """A residual network for small images (He et al. 2015, arXiv 1512.03385, section 4.2): three
+    stages of blocks of two convolutions with `width`, 2 and 4 times as many channels, then the mean
+    of each channel and a linear map.
+
+    A row has the shapes that it has for `cnn`. Where the number of channels changes, the shortcut
+    is a convolution of size 1 (option B there).
+    """
+
+    kind: Literal["resnet"]
+    depth: Annotated[int, Field(ge=8, le=1202), WHOLE] = 8
+    """Number of layers with weights: 2 and 6 for each block of a stage (8, 14, 20, 26, …)."""
+    width: PositiveInt = 16
+    """Number of channels of the first stage."""
+    activation: Activation = "relu"
+    norm: Norm | None = BatchNorm(kind="batch")
+    """Normalization after each convolution; null: none. `layer` is over all numbers of a row, with
+    a scale and a shift for each channel."""
+
+
+class Tabular(ModelSpec):
+    """A residual network for tables (Gorishniy et al. 2021, arXiv 2106.11959, section 3.2), with a
+    learned vector for each category.
+
+    Categories are the columns of an upload that are coded `one_hot`; they are not standardized.
+    Other columns go in as numbers.
+    """
+
+    kind: Literal["tabular"]
+    embedding_dim: PositiveInt = 8
+    """Numbers of a category's vector."""
+    width: PositiveInt = 64
+    """Numbers that go from block to block."""
+    hidden: Annotated[tuple[PositiveInt, ...], Field(max_length=1000)] = (128, 128)
+    """Widths of the hidden layers, one in each block."""
+    activation: Activation = "relu"
+    norm: Norm | None = BatchNorm(kind="batch")
+    """Normalization at the beginning of each block; null: none."""
+    dropout: Fraction = 0.0
+    """Probability with which dropout zeroes a number of a hidden layer."""
+    init: Initializer = TorchDefault(kind="torch_default")
+
+
+class Autoencoder(ModelSpec):
+    """A narrow place between two perceptrons (Hinton and Salakhutdinov 2006): `hidden`, `latent`
+    numbers, `hidden` backwards, then a linear map. With no `hidden` it is linear."""
+
+    kind: Literal["autoencoder"]
+    hidden: Annotated[tuple[PositiveInt, ...], Field(max_length=100)] = (64,)
+    """Widths of the encoder's hidden layers; the decoder has them backwards."""
+    latent: PositiveInt = 8
+    """Numbers at the narrow place, which has no activation."""
+    activation: Activation = "relu"
+
+
+class LayerList(ModelSpec):
     """Any model, said layer by layer; the last one gives the outputs."""
 
     kind: Literal["layers"]
@@ -160,4 +276,7 @@ class LayerList(Spec):
     init: Initializer = TorchDefault(kind="torch_default")
 
 
-Model = Annotated[LinearModel | MLP | LayerList, Field(discriminator="kind")]
+Model = Annotated[
+    LinearModel | MLP | CNN | ResNet | Tabular | Autoencoder | LayerList,
+    Field(discriminator="kind"),
+]

@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any, Final, get_args
 
+from core.specs.augment.kinds import Augmentation
 from core.specs.base import Spec
 from core.specs.data import Data, Generator, Order
 from core.specs.functions import Function
@@ -44,6 +45,7 @@ UNIONS: Final[dict[str, Any]] = {
     "generator": Generator,
     "order": Order,
     "split": Split,
+    "augment": Augmentation,
     "model": Model,
     "layers": Layer,
     "shortcut": Layer,

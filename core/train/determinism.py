@@ -14,13 +14,13 @@ import torch
 
 Purpose = Literal[
     "init", "order", "dropout", "start", "split", "data", "rotation", "slice", "probe",
-    "initial_loss",
+    "initial_loss", "augment",
 ]  # fmt: skip
-"""Purpose of a draw. Its index: `init` the parameter's number, `order` the epoch, `dropout` the
-step, `start`, `split`, `data`, `rotation` and `initial_loss` (its dropout) 0. `split`, `data` and
-`rotation` have seeds of their own in the spec (`split_seed`, the generator's `seed`,
-`rotation_seed`); the rest use the job's. `probe` makes the seed of the runs before the run, which
-look for a rate: 0 the range test, 1 the race."""
+"""Purpose of a draw. Its index: `init` the parameter's number, `order` the epoch, `dropout`
+and `augment` the step, `start`, `split`, `data`, `rotation` and `initial_loss` (its dropout) 0.
+`split`, `data` and `rotation` have seeds of their own in the spec (`split_seed`, the generator's
+`seed`, `rotation_seed`); the rest use the job's. `probe` makes the seed of the runs before the run,
+which look for a rate: 0 the range test, 1 the race."""
 
 
 def key(seed: int, purpose: Purpose, index: int = 0) -> int:

@@ -26,7 +26,7 @@ from core.diagnosis.remedies.model import (
 )
 from core.specs.catalog import FAMILIES, entries, kinds
 from core.specs.examples import minimal_example
-from core.specs.job import JobSpec, Supervised
+from core.specs.job import DataProblem, JobSpec
 from core.specs.optimizers.kinds import NotFused
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import remedied
@@ -60,6 +60,7 @@ OWN: Final[dict[str, Json]] = {
     },
     "on_divergence": {},
     "order": {"explicit": {"steps": [[0, 1], [2, 3, 4]]}},
+    "augment": {},
     "split": {"column": {"name": "rooms", "eval": [0], "test": [6]}},
     "wrap": {},
 }
@@ -81,6 +82,10 @@ def own_example(field: str, kind: str) -> Json:
         of = "dataset" if kind == "column" else "iris"
         body = minimal_example("datasets", of)
         body["problem"]["data"] = {**body["problem"]["data"], "split": choice}
+        return body
+    if field == "augment":
+        body = minimal_example("models", "cnn")
+        body["problem"]["data"] = {"kind": "builtin", "name": "digits", "augment": [choice]}
         return body
     if field == "wrap":
         body["optimizer"] = {**body["optimizer"], "wrap": [choice]}
@@ -147,7 +152,7 @@ def test_each_kind_trains_and_is_diagnosed(spec: JobSpec, tmp_path: Path) -> Non
     assert len(trained.events.histories["train"]) == STEPS
 
     columns = {name: np.array(trained.column(name)) for name in ("step", "loss", "lr", "grad_norm")}
-    if not isinstance(spec.problem, Supervised):
+    if not isinstance(spec.problem, DataProblem):
         columns["x"] = np.array(trained.column("x"))
     measured = measure(spec, None, budget_s=0.1)
     found = diagnose(spec, "budget_exhausted", None, columns, None, measured)

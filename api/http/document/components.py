@@ -11,6 +11,7 @@ from core.specs.catalog import FAMILIES, FIELD_OF, any_of, models_of
 from core.specs.data import StoredRows
 from core.specs.examples import choice, minimal_example
 from core.specs.job import JobSpec
+from core.specs.models import StoredWeights
 from core.specs.study import StudySpec
 from core.specs.unions import members
 
@@ -22,6 +23,7 @@ UNION_NAMES: Final = {
     "generator": "Generator",
     "order": "DataOrder",
     "split": "DataSplit",
+    "augment": "Augmentation",
     "model": "Model",
     "norm": "Normalization",
     "layers": "Layer",
@@ -95,7 +97,8 @@ def plain(document: Json) -> Json:
     they are."""
     document = any_of(document)
     schemas = document["components"]["schemas"]
-    schemas.pop(StoredRows.__name__, None)  # of a field that the service writes for itself
+    for own in (StoredRows, StoredWeights):  # of fields that the service writes for itself
+        schemas.pop(own.__name__, None)
     _type_the_base(schemas)
     _add_examples(schemas)
     renamed = _new_names()

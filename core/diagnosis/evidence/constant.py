@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from core.specs.data import Builtin, Inline
-from core.specs.job import DataProblem
+from core.specs.job import DataProblem, Reconstruction
 from core.specs.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy
 from core.specs.sizes.shapes import data_shape
 
@@ -49,7 +49,7 @@ def _shares(problem: DataProblem) -> Sequence[int]:
     if isinstance(data, Builtin) and data.name in _CLASSES:
         return _CLASSES[data.name]
     if isinstance(data, Inline):
-        return list(Counter(str(each) for each in data.targets).values())
+        return list(Counter(str(each) for each in data.given_targets).values())
     return [1] * (data_shape(data).num_classes or 0)
 
 
@@ -63,11 +63,13 @@ def _entropy(counts: Sequence[int], smoothing: float) -> float | None:
 
 def _of_values(problem: DataProblem, which: int) -> float | None:
     data = problem.data
+    if isinstance(problem, Reconstruction):
+        return None
     if isinstance(data, Builtin) and data.name == "diabetes":
         return _DIABETES[which]
     if not isinstance(data, Inline):
         return None
-    targets = np.array(data.targets, dtype=np.float64).reshape(len(data.targets), -1)
+    targets = np.array(data.given_targets, dtype=np.float64).reshape(len(data.features), -1)
     if which == 0:
         return float(targets.var(axis=0).mean())
     return float(np.abs(targets - np.median(targets, axis=0)).mean())

@@ -125,7 +125,9 @@ class Rows:
         problem = self.spec.problem
         if not isinstance(problem, DataProblem):
             return True
-        if layers_of(problem).draws or problem.data.order.kind == "explicit":
+        if layers_of(problem).draws or problem.data.augment:
+            return False
+        if problem.data.order.kind == "explicit":
             return False
         size = self.spec.batch_size
         if size == "full" or size is None:
@@ -136,12 +138,12 @@ class Rows:
     @cached_property
     def jitters(self) -> bool:
         """Tell whether the training loss differs from step to step by itself, whatever the weights
-        are: with the statistics of a batch, or with what dropout leaves out."""
+        are: with the statistics of a batch, what dropout leaves out, what augmentation changes."""
         problem = self.spec.problem
         if not isinstance(problem, DataProblem):
             return False
         layers = layers_of(problem)
-        return layers.draws or layers.batch_norms
+        return layers.draws or layers.batch_norms or bool(problem.data.augment)
 
     @cached_property
     def late_evaluations(self) -> tuple[float, float] | None:

@@ -17,6 +17,8 @@ def better_start(e: Evidence) -> Iterator[Remedy]:
     problem = e.spec.problem
     if not isinstance(problem, DataProblem) or isinstance(problem.model.init, KaimingUniform):
         return
+    if problem.model.initial_weights is not None:
+        return
     base = None if e.measured is None else e.measured.constant_loss
     yield Remedy(
         {"problem": {"model": {"init": {"kind": "kaiming_uniform"}}}},
@@ -86,10 +88,16 @@ def other_weights(e: Evidence) -> Iterator[Remedy]:
         return
     lower = None if e.at_end is None else e.at_end.other_minimum
     expected = {"final_loss_below": e.level.end if lower is None else lower}
-    if equal_first_weights(problem.model.init, e.spec.precision) is not None:
+    if equal_first_weights(problem.model, e.spec.precision) is not None:
         yield Remedy(
             {"problem": {"model": {"init": {"kind": "kaiming_uniform"}}}},
             "Equal first weights leave the units of a layer alike; random ones tell them apart.",
+            expected,
+        )
+    elif problem.model.initial_weights is not None:
+        yield Remedy(
+            {"problem": {"model": {"initial_weights": None}}},
+            "First weights that are drawn lead elsewhere.",
             expected,
         )
     else:

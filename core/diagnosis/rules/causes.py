@@ -92,7 +92,7 @@ def look_equal_units(e: Evidence) -> RuleAnswer:
     widths = [layers.num_units(placed) for placed in layers.activations]
     if not widths:
         return unknown("For models with hidden layers.")
-    value = equal_first_weights(problem.model.init, e.spec.precision)
+    value = equal_first_weights(problem.model, e.spec.precision)
     if value is None or layers.draws:
         return clear("The first weights differ, or dropout tells the units apart.", 2.0)
     if isinstance(e.spec.optimizer, ByAxes):

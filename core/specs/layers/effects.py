@@ -67,6 +67,8 @@ def effect(layer: k.Leaf, shape: Shape) -> Effect:  # noqa: C901, PLR0912 (one c
             return _convolution(layer, shape)
         case k.ConvTranspose1d() | k.ConvTranspose2d():
             return _transposed(layer, shape)
+        case k.EmbedCategories():
+            return _vectors(layer, shape)
         case k.RNN() | k.LSTM() | k.GRU():
             return _recurrent(layer, shape)
         case k.MultiheadAttention():
@@ -249,6 +251,22 @@ def _weighted(output: Shape, weight: Shape, channels: int, bias: bool | None, ti
     numbers = math.prod(output)
     work = fan_in * times + (numbers if bias is not False else 0)
     return Effect(output, tuple(parameters), work, 2 * numbers)
+
+
+def _vectors(layer: k.EmbedCategories, shape: Shape) -> Effect:
+    _axes(layer, shape, 1, "(features,)")
+    end = 0
+    for start, width in layer.places:
+        if start < end:
+            raise ShapeError(f"has a place from column {start}, which is before column {end}")
+        end = start + width
+    if end > shape[0]:
+        raise ShapeError(f"has a place up to column {end - 1}, and gets {shown(shape)}")
+    columns = sum(width for _, width in layer.places)
+    numbers = layer.embedding_dim * len(layer.places)
+    output = shape[0] - columns + numbers
+    weight = Parameter("weight", (columns, layer.embedding_dim), "weight", layer.embedding_dim)
+    return Effect((output,), (weight,), columns * layer.embedding_dim, 2 * numbers + output)
 
 
 def _recurrent(layer: k.RNN | k.LSTM | k.GRU, shape: Shape) -> Effect:

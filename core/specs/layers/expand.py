@@ -1,6 +1,6 @@
 """Every kind of model as a list of layers: what sizes, training, fusing and diagnosis read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final, NamedTuple, assert_never, get_args
@@ -8,18 +8,17 @@ from typing import Final, NamedTuple, assert_never, get_args
 from core.specs import models
 from core.specs.base import Spec
 from core.specs.layers import kinds as k
-from core.specs.layers.effects import Parameter, Shape, shown
+from core.specs.layers.biases import CONVOLUTIONS, with_biases
+from core.specs.layers.effects import Parameter, Shape, ShapeError, shown
+from core.specs.layers.expansions.autoencoder import layers_of_autoencoder
+from core.specs.layers.expansions.cnn import layers_of_cnn
+from core.specs.layers.expansions.mlp import layers_of_mlp
+from core.specs.layers.expansions.resnet import layers_of_resnet
+from core.specs.layers.expansions.tabular import layers_of_tabular
+from core.specs.layers.inputs import Inputs
 from core.specs.layers.trace import LayerError, Named, Placed, leaves, named, trace
 
-ACTIVATION: Final[dict[models.Activation, k.Activation]] = {
-    layer.model_fields["kind"].default: layer() for layer in get_args(k.Activation)
-}
-"""The layer of each activation's name, with torch's default options."""
-
-
-_CONVOLUTIONS: Final = (k.Conv1d, k.Conv2d, k.ConvTranspose1d, k.ConvTranspose2d)
-_BY_CHANNELS: Final = (*_CONVOLUTIONS, k.BatchNormLayer, k.GroupNorm)
-_BIASED: Final = (k.LinearLayer, *_CONVOLUTIONS, k.BatchNormLayer, k.LayerNormLayer)
+_BY_CHANNELS: Final = (*CONVOLUTIONS, k.BatchNormLayer, k.GroupNorm)
 
 
 class Hidden(NamedTuple):
@@ -121,6 +120,15 @@ class Expanded:
         return len(self.all_layers) == 1 and isinstance(self.layers[0].layer, k.LinearLayer)
 
     @cached_property
+    def plain_columns(self) -> tuple[int, ...]:
+        """The features that are to stay 0 or 1: the columns of categories that the first layer has
+        vectors for."""
+        first = self.layers[0].layer
+        if not isinstance(first, k.EmbedCategories):
+            return ()
+        return tuple(c for start, width in first.places for c in range(start, start + width))
+
+    @cached_property
     def centered(self) -> bool:
         """Tell whether a norm of the batch takes away again what a constant feature adds: the first
         layer is a linear map without a bias, and the norm stands right behind it."""
@@ -166,14 +174,18 @@ def dropout_of(layer: k.Layer) -> float:
 
 
 @lru_cache(maxsize=1024)
-def expand(model: models.Model, num_inputs: int, num_outputs: int) -> Expanded:
+def expand(model: models.Model, inputs: Inputs, num_outputs: int) -> Expanded:
     """Return a resolved model's layers for rows of features, up to its outputs.
 
     Raises:
         LayerError: two layers do not fit together.
     """
-    shape = (num_inputs,)
-    found = Expanded(trace(list(_layers(model, num_outputs)), shape), shape)
+    shape = (inputs.num_features,)
+    try:
+        layers = list(_layers(model, inputs, num_outputs))
+    except ShapeError as error:  # of the data, before any layer
+        raise LayerError("kind", "shapes_do_not_meet", f"{model.kind} {error}") from None
+    found = Expanded(trace(layers, shape), shape)
     if not found.parameters:
         text = "the layers have no parameters, so that nothing can be trained"
         raise LayerError("layers", "no_parameters", text)
@@ -193,94 +205,29 @@ def settled(model: models.Model, num_outputs: int) -> models.Model:
     map, and which maps have a bias."""
     if not isinstance(model, models.LayerList):
         return model
-    layers = _settled(model.layers)
+    layers = with_biases(model.layers)
     last = layers[-1]
     if isinstance(last, k.LinearLayer) and last.out_features is None:
         layers = (*layers[:-1], last.model_copy(update={"out_features": num_outputs}))
     return model if layers == model.layers else model.model_copy(update={"layers": layers})
 
 
-def _is_taken_away(layer: k.Layer, behind: Sequence[k.Layer]) -> bool:
-    """Tell whether a norm takes away again what the layer's bias adds: a constant, in each channel
-    or unit, that only linear maps lead to the norm."""
-    channels = isinstance(layer, _CONVOLUTIONS)
-    for following in behind:
-        match following:
-            case k.Identity():
-                pass
-            case k.BatchNormLayer():
-                return True
-            case k.GroupNorm(num_groups=groups):
-                return getattr(layer, "out_channels", None) == groups
-            case k.Flatten():
-                channels = False
-            case k.LinearLayer() if not channels:
-                pass
-            case k.Conv1d(padding=0) | k.Conv2d(padding=(0, 0)):
-                channels, layer = True, following
-            case k.AvgPool1d(padding=0) | k.AvgPool2d(padding=(0, 0)):
-                pass
-            case k.AdaptiveAvgPool1d() | k.AdaptiveAvgPool2d() | k.Upsample():
-                pass
-            case _:
-                return False
-    return False
-
-
-def _settled(layers: tuple[k.Layer, ...]) -> tuple[k.Layer, ...]:
-    """Settle each bias: none where a norm of the batch behind it takes it away again."""
-    found: list[k.Layer] = []
-    for number, layer in enumerate(layers):
-        match layer:
-            case k.Residual():
-                inner = {"layers": _settled(layer.layers), "shortcut": _settled(layer.shortcut)}
-                found.append(layer.model_copy(update=inner))
-            case k.Branches():
-                branches = tuple(map(_settled, layer.branches))
-                found.append(layer.model_copy(update={"branches": branches}))
-            case _ if isinstance(layer, _BIASED) and layer.bias is None:
-                bias = not _is_taken_away(layer, layers[number + 1 :])
-                found.append(layer.model_copy(update={"bias": bias}))
-            case _:
-                found.append(layer)
-    return tuple(found)
-
-
-def _layers(model: models.Model, num_outputs: int) -> Iterator[Named]:
+def _layers(model: models.Model, inputs: Inputs, num_outputs: int) -> Iterable[Named]:
     match model:
         case models.LinearModel():
-            yield Named("output", k.LinearLayer(out_features=num_outputs, bias=model.bias), "bias")
+            linear = k.LinearLayer(out_features=num_outputs, bias=model.bias)
+            return [Named("output", linear, "bias")]
         case models.MLP():
-            yield from _perceptron(model)
-            yield Named("output", k.LinearLayer(out_features=num_outputs, bias=model.bias), "bias")
+            return layers_of_mlp(model, num_outputs)
+        case models.CNN():
+            return layers_of_cnn(model, inputs, num_outputs)
+        case models.ResNet():
+            return layers_of_resnet(model, inputs, num_outputs)
+        case models.Tabular():
+            return layers_of_tabular(model, inputs, num_outputs)
+        case models.Autoencoder():
+            return layers_of_autoencoder(model, num_outputs)
         case models.LayerList():
-            yield from named(model.layers)
+            return named(model.layers)
         case _:
             assert_never(model)
-
-
-def _perceptron(model: models.MLP) -> Iterator[Named]:
-    norm, activation = model.norm, ACTIVATION[model.activation]
-    centered = isinstance(norm, models.BatchNorm) and not norm.bias_before
-    last = len(model.hidden) - 1
-    dropout = k.Dropout(p=model.dropout) if model.dropout else None
-    for number, width in enumerate(model.hidden):
-        name = f"hidden.{number}."
-        linear = k.LinearLayer(out_features=width, bias=model.bias and not centered)
-        yield Named(f"{name}linear", linear, f"hidden.{number}")
-        # The next norm takes the shift away again where nothing but `identity` lies between them;
-        # dropout makes it more than a constant.
-        lost = centered and model.activation == "identity" and dropout is None and number < last
-        match norm:
-            case None:
-                pass
-            case models.BatchNorm(eps=eps, momentum=momentum):
-                batch = k.BatchNormLayer(eps=eps, momentum=momentum, bias=not lost)
-                yield Named(f"{name}norm", batch, "norm")
-            case models.LayerNorm(eps=eps):
-                yield Named(f"{name}norm", k.LayerNormLayer(eps=eps), "norm")
-            case _:
-                assert_never(norm)
-        yield Named(f"{name}activation", activation, "activation")
-        if dropout is not None:
-            yield Named(f"{name}dropout", dropout, "dropout")

@@ -135,6 +135,21 @@ class ConvTranspose2d(_Layer):
     bias: bool | None = None
 
 
+class EmbedCategories(_Layer):
+    """A learned vector for each category: (features,) to the features that are none, then each
+    category's vector. The columns of a category are 0 and 1 for one of its values each (one-hot);
+    its vector is that value's row of the weight."""
+
+    kind: Literal["embed_categories"] = "embed_categories"
+    places: Annotated[
+        tuple[Annotated[tuple[Pad, Window], Field(fail_fast=True)], ...],
+        Field(min_length=1, max_length=1000),
+    ]
+    """First column of each category, and how many columns it has; in order."""
+    embedding_dim: PositiveInt
+    """Numbers of a vector."""
+
+
 class Recurrent(_Layer):
     """A recurrent layer: (time, features) to (time, hidden states of both directions)."""
 
@@ -466,6 +481,7 @@ Leaf = (
     | Conv2d
     | ConvTranspose1d
     | ConvTranspose2d
+    | EmbedCategories
     | RNN
     | LSTM
     | GRU

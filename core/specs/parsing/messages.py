@@ -9,8 +9,7 @@ from typing import Any, Final
 from pydantic_core import ErrorDetails
 
 from core.errors import FieldError
-from core.specs.base import Spec, fields_shown, is_whole
-from core.specs.data import DATA_PATTERN
+from core.specs.base import DATA_PATTERN, Spec, fields_shown, is_whole
 from core.specs.job import (
     DEVICE_PATTERN,
     JOB_PATTERN,

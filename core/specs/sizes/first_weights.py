@@ -6,9 +6,9 @@ import numpy as np
 
 from core.specs.models import (
     ConstantInit,
-    Initializer,
     KaimingNormal,
     KaimingUniform,
+    Model,
     Normal,
     Orthogonal,
     TorchDefault,
@@ -18,10 +18,12 @@ from core.specs.models import (
 )
 
 
-def equal_first_weights(init: Initializer, precision: str | None) -> float | None:
-    """Return the value that all weights of a layer begin with; None where they differ: a constant,
-    a spread of 0, or one that the job's precision rounds away."""
-    match init:
+def equal_first_weights(model: Model, precision: str | None) -> float | None:
+    """Return the value that all weights of a layer begin with: a constant, a spread of 0, or one
+    that the job's precision rounds away; None where they differ, or come from an upload."""
+    if model.initial_weights is not None:
+        return None
+    match model.init:
         case ConstantInit(value=value):
             return value
         case Normal(mean=mean, std=std):
@@ -33,6 +35,6 @@ def equal_first_weights(init: Initializer, precision: str | None) -> float | Non
         case TorchDefault() | KaimingUniform() | KaimingNormal():
             return None
         case _:
-            assert_never(init)
+            assert_never(model.init)
     kept = np.float64 if precision == "float64" else np.float32
     return float(kept(low)) if kept(low) == kept(high) else None

@@ -32,8 +32,16 @@ from core.specs.data import (
     split_rows,
 )
 from core.specs.formulas.values import dimension
-from core.specs.job import Budget, DataProblem, FunctionProblem, JobSpec, Record
+from core.specs.job import (
+    Budget,
+    DataProblem,
+    FunctionProblem,
+    JobSpec,
+    Reconstruction,
+    Record,
+)
 from core.specs.layers.expand import Expanded, expand
+from core.specs.layers.inputs import Inputs, Place
 from core.specs.losses import (
     L1,
     MSE,
@@ -61,12 +69,21 @@ class DataShape(NamedTuple):
         num_features: columns.
         num_classes: None for targets that are values (and for inline rows, until a loss decides).
         target_width: numbers a row of targets; 1 for class ids.
+        sample_shape: the shape of a row's features, where the data have one.
+        categories: the features that are a category each, as columns of 0 and 1.
     """
 
     num_rows: int
     num_features: int
     num_classes: int | None
     target_width: int = 1
+    sample_shape: tuple[int, ...] | None = None
+    categories: tuple[Place, ...] = ()
+
+    @property
+    def inputs(self) -> Inputs:
+        """A row as a model gets it."""
+        return Inputs(self.num_features, self.sample_shape, self.categories)
 
 
 @cache
@@ -84,14 +101,19 @@ def data_shape(data: Data) -> DataShape:
         case Synthetic():
             return _generated(data.generator)
         case Inline():
-            first = data.targets[0]
+            first = data.targets[0] if data.targets is not None else None
             width = len(first) if isinstance(first, tuple) else 1
             classes = max(2, inline_classes(data)) if isinstance(first, int) else None
             return DataShape(len(data.features), len(data.features[0]), classes, width)
         case Upload():
             sizes = data.sizes
             return DataShape(
-                sizes.num_rows, sizes.num_features, sizes.num_classes, sizes.target_width
+                sizes.num_rows,
+                sizes.num_features,
+                sizes.num_classes,
+                sizes.target_width,
+                sizes.sample_shape,
+                tuple(Place(*each) for each in sizes.categories),
             )
         case _:
             assert_never(data)
@@ -100,7 +122,13 @@ def data_shape(data: Data) -> DataShape:
 @cache
 def _builtin(name: str) -> DataShape:
     entry = builtin_table()[name]
-    return DataShape(entry["num_rows"], entry["num_features"], entry["num_classes"])
+    sample = entry.get("sample_shape")
+    return DataShape(
+        entry["num_rows"],
+        entry["num_features"],
+        entry["num_classes"],
+        sample_shape=None if sample is None else tuple(sample),
+    )
 
 
 def _generated(generator: Generator) -> DataShape:
@@ -166,10 +194,28 @@ def output_width(loss: Loss, shape: DataShape) -> int:
             return shape.target_width
 
 
+def problem_shape(problem: DataProblem) -> DataShape:
+    """Return `data_shape` of the problem's data, with the targets that the problem has: of a
+    reconstruction a row's features."""
+    shape = data_shape(problem.data)
+    if not isinstance(problem, Reconstruction):
+        return shape
+    return shape._replace(num_classes=None, target_width=shape.num_features)
+
+
+def draws_rows(spec: JobSpec) -> bool:
+    """Tell whether the loss of a resolved spec is of rows that differ from step to step: batches,
+    or rows that augmentation changes."""
+    problem = spec.problem
+    if not isinstance(problem, DataProblem):
+        return False
+    return spec.batch_size != "full" or bool(problem.data.augment)
+
+
 def layers_of(problem: DataProblem) -> Expanded:
     """Return the layers of a resolved problem's model."""
-    shape = data_shape(problem.data)
-    return expand(problem.model, shape.num_features, output_width(_loss(problem), shape))
+    shape = problem_shape(problem)
+    return expand(problem.model, shape.inputs, output_width(_loss(problem), shape))
 
 
 def problem_parameters(problem: DataProblem | FunctionProblem) -> int:
@@ -256,10 +302,10 @@ def extent(
     if isinstance(problem, FunctionProblem):
         dim = dimension(problem.function)
         return Extent(dim, None, None, 1, 0, 0, 0, None, {"train": {**train, "x": dim}, "eval": {}})
-    data, loss, shape = problem.data, _loss(problem), data_shape(problem.data)
+    data, loss, shape = problem.data, _loss(problem), problem_shape(problem)
     outputs = output_width(loss, shape)
     train_rows, eval_rows, test_rows = split_rows(data, shape.num_rows)
-    layers = expand(problem.model, shape.num_features, outputs)
+    layers = expand(problem.model, shape.inputs, outputs)
     return Extent(
         layers.num_parameters,
         layers,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from core.specs.base import Json, Spec
 
@@ -104,6 +104,10 @@ Uploads = Mapping[str, UploadFacts]
 """Facts about the data sets that a spec names, by id; one that is missing does not exist."""
 
 
+_OWN: Final = {"data": "stored", "model": "stored_weights"}
+"""Fields that the service writes for itself, by the part of the problem that they stand in."""
+
+
 def as_posted(spec: Json) -> Json:
     """Return a job's or a study's stored spec as a caller may post it: without what the service
     wrote for itself."""
@@ -111,13 +115,16 @@ def as_posted(spec: Json) -> Json:
         base = {name: part for name, part in spec["base"].items() if name != "datasets"}
         return {**spec, "base": as_posted(base)}
     problem = spec.get("problem")
-    data = problem.get("data") if isinstance(problem, dict) else None
-    if not isinstance(problem, dict) or not isinstance(data, dict) or "stored" not in data:
+    if not isinstance(problem, dict):
         return spec
-    shown = {name: part for name, part in data.items() if name != "stored"}
-    return {**spec, "problem": {**problem, "data": shown}}
+    shown: Json = {}
+    for part, own in _OWN.items():
+        found = problem.get(part)
+        if isinstance(found, dict) and own in found:
+            shown[part] = {name: value for name, value in found.items() if name != own}
+    return {**spec, "problem": {**problem, **shown}} if shown else spec
 
 
 def spec_text(spec: Spec) -> str:
     """Write a job's resolved spec as JSON that a caller may post."""
-    return spec.model_dump_json(exclude={"problem": {"data": {"stored"}}})
+    return spec.model_dump_json(exclude={"problem": {part: {own} for part, own in _OWN.items()}})

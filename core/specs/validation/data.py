@@ -15,7 +15,7 @@ from core.specs.data import (
     Upload,
     split_rows,
 )
-from core.specs.job import DataProblem, JobSpec
+from core.specs.job import DataProblem, JobSpec, Reconstruction
 from core.specs.layers.expand import dropout_of, settled
 from core.specs.layers.kinds import BatchNormLayer, GroupNorm, LayerNormLayer
 from core.specs.layers.trace import LayerError, Placed
@@ -28,13 +28,16 @@ from core.specs.sizes.shapes import (
     layers_of,
     loss_family,
     output_width,
+    problem_shape,
 )
 from core.specs.sizes.uploads import Uploads
 from core.specs.splits.kinds import FoldsSplit, FractionSplit
+from core.specs.validation.augment import check_augment
 from core.specs.validation.dataset import resolve_upload
 from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
 from core.specs.validation.split import check_short_form, check_split, in_short_form
+from core.specs.validation.weights import resolve_weights
 
 DEFAULT_BATCH: Final = 64
 MOST_SPREAD: Final = 1e15
@@ -52,28 +55,17 @@ def resolve_supervised(
     `uploads`: the data sets that it may name."""
     before = len(faults.errors)
     check_short_form(problem.data, faults)
-    problem = _with_ids(problem)
-    match problem.data:
-        case Inline():
-            _check_inline(problem.data, faults)
-        case Synthetic():
-            _check_generator(problem.data, limits, faults)
-        case Builtin():
-            pass
-        case Upload() as named:
-            found = resolve_upload(named, uploads, problem.loss, limits, faults)
-            if found is None:
-                return None
-            if found is not named:
-                problem = problem.model_copy(update={"data": found})
-        case _:
-            assert_never(problem.data)
+    _check_given_targets(problem, faults)
     if len(faults.errors) > before:
         return None
-    shape = data_shape(problem.data)
+    problem = _resolve_rows(_with_ids(problem), limits, faults, uploads)
+    if len(faults.errors) > before:
+        return None
+    shape = problem_shape(problem)
     loss = problem.loss or (MSE(kind="mse") if shape.num_classes is None else _CROSS_ENTROPY)
     _check_loss(problem, loss, shape, faults)
     check_split(problem, shape, limits, faults)
+    check_augment(problem.data, shape, faults)
     if len(faults.errors) > before:
         return None
     problem = problem if problem.loss else problem.model_copy(update={"loss": loss})
@@ -83,7 +75,33 @@ def resolve_supervised(
     _check_layers(problem, limits, faults)
     if len(faults.errors) > before:
         return None
+    problem = resolve_weights(problem, uploads, limits, faults)
+    if len(faults.errors) > before:
+        return None
     return _split_written_out(problem, shape)
+
+
+def _resolve_rows(
+    problem: DataProblem, limits: Limits, faults: FieldErrorList, uploads: Uploads
+) -> DataProblem:
+    """Check where the rows come from, and write out what follows from an upload's record."""
+    match problem.data:
+        case Inline():
+            _check_inline(problem.data, faults)
+        case Synthetic():
+            _check_generator(problem.data, limits, faults)
+        case Builtin():
+            pass
+        case Upload() as named:
+            found = resolve_upload(
+                named, uploads, problem.loss, limits, faults,
+                targets_wanted=not isinstance(problem, Reconstruction),
+            )  # fmt: skip
+            if found is not None and found is not named:
+                return problem.model_copy(update={"data": found})
+        case _:
+            assert_never(problem.data)
+    return problem
 
 
 def _split_written_out(problem: DataProblem, shape: DataShape) -> DataProblem:
@@ -94,6 +112,37 @@ def _split_written_out(problem: DataProblem, shape: DataShape) -> DataProblem:
     return problem.model_copy(update={"data": data})
 
 
+def _check_given_targets(problem: DataProblem, faults: FieldErrorList) -> None:
+    """Check that a reconstruction has no targets, and inline rows of other problems have."""
+    data = problem.data
+    if not isinstance(problem, Reconstruction):
+        if isinstance(data, Inline) and data.targets is None:
+            faults.add(
+                f"{_DATA}.targets", "missing",
+                f"{_DATA}.targets is required: one for each row of features; a problem of"
+                " reconstruction has none",
+            )  # fmt: skip
+        return
+    given: dict[str, object] = {}
+    if isinstance(data, Inline):
+        given["targets"] = data.targets
+    if isinstance(data, Upload):
+        given["target"] = data.target
+    for name, value in given.items():
+        if value is not None:
+            faults.add(
+                f"{_DATA}.{name}", "no_targets",
+                f"{_DATA}.{name}: a reconstruction has no targets but the features themselves:"
+                f" leave it out{', and name the features' if name == 'target' else ''}",
+            )  # fmt: skip
+    if data.scale_targets:
+        faults.add(
+            f"{_DATA}.scale_targets", "no_targets",
+            f"{_DATA}.scale_targets: a reconstruction has no targets but the features themselves:"
+            " use standardize",
+        )  # fmt: skip
+
+
 _CROSS_ENTROPY: Final = CrossEntropy(kind="cross_entropy")
 
 
@@ -102,9 +151,10 @@ def _with_ids(problem: DataProblem) -> DataProblem:
     data, loss = problem.data, problem.loss
     if not isinstance(data, Inline) or loss is None or loss_family(loss) == "values":
         return problem
-    if isinstance(data.targets[0], int) or not all(map(is_whole, data.targets)):
+    targets = data.targets
+    if targets is None or isinstance(targets[0], int) or not all(map(is_whole, targets)):
         return problem
-    ids = tuple(int(target) for target in data.targets if not isinstance(target, tuple))
+    ids = tuple(int(target) for target in targets if not isinstance(target, tuple))
     return problem.model_copy(update={"data": data.with_targets(ids)})
 
 
@@ -118,7 +168,7 @@ def _check_inline(data: Inline, faults: FieldErrorList) -> None:
             f"{_DATA}.features: row {odd} has {len(data.features[odd])} numbers, most rows have"
             f" {usual}; give every row the same number",
         )  # fmt: skip
-    if len(data.targets) != len(data.features):
+    if data.targets is not None and len(data.targets) != len(data.features):
         faults.add(
             f"{_DATA}.targets", "length_mismatch",
             f"{_DATA}.targets has {len(data.targets):,} entries for {len(data.features):,} rows of"
@@ -158,6 +208,14 @@ def _check_generator(data: Synthetic, limits: Limits, faults: FieldErrorList) ->
 
 def _check_loss(problem: DataProblem, loss: Loss, shape: DataShape, faults: FieldErrorList) -> None:
     family, inline = loss_family(loss), isinstance(problem.data, Inline)
+    if isinstance(problem, Reconstruction):
+        if family != "values":
+            faults.add(
+                "problem.loss", "loss_does_not_fit",
+                f"problem.loss {loss.kind} wants classes, and the targets of a reconstruction are"
+                " its features; use mse, l1, smooth_l1, huber or quantile",
+            )  # fmt: skip
+        return
     if problem.data.scale_targets and family != "values":
         faults.add(
             f"{_DATA}.scale_targets", "no_values",
@@ -193,13 +251,13 @@ def _has_labels(data: Data) -> bool:
     """Tell whether the targets are several numbers a row: labels where the loss wants classes."""
     if isinstance(data, Upload):
         return len(data.targets) > 1
-    return isinstance(data, Inline) and isinstance(data.targets[0], tuple)
+    return isinstance(data, Inline) and isinstance(data.given_targets[0], tuple)
 
 
 def _check_labels(data: Data, faults: FieldErrorList) -> None:
     if not isinstance(data, Inline):
         return
-    for row, labels in enumerate(data.targets):
+    for row, labels in enumerate(data.given_targets):
         if isinstance(labels, tuple) and not set(labels) <= {0.0, 1.0}:
             faults.add(
                 f"{_DATA}.targets.{row}", "loss_does_not_fit",
@@ -256,12 +314,11 @@ def _refuse_values(problem: DataProblem, loss: Loss, faults: FieldErrorList) -> 
             " values; use mse, l1, smooth_l1 or huber",
         )  # fmt: skip
         return
-    first = next(
-        (i for i, target in enumerate(problem.data.targets) if not isinstance(target, int)), 0
-    )
+    targets = problem.data.given_targets
+    first = next((i for i, target in enumerate(targets) if not isinstance(target, int)), 0)
     faults.add(
         f"{_DATA}.targets", "loss_does_not_fit",
-        f"{_DATA}.targets: {shown(problem.data.targets[first])} (row {first}) is no class id, which"
+        f"{_DATA}.targets: {shown(targets[first])} (row {first}) is no class id, which"
         f" the loss {loss.kind} wants: write whole numbers 0, 1, …, or use the loss mse, l1,"
         " smooth_l1 or huber",
     )  # fmt: skip

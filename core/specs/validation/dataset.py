@@ -2,6 +2,7 @@
 follow from the record."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Final, NamedTuple
 
@@ -20,10 +21,17 @@ IMAGE_COLUMN, CLASS_COLUMN = "image", "class"
 
 
 def resolve_upload(
-    data: Upload, uploads: Uploads, loss: Loss | None, limits: Limits, faults: FieldErrorList
+    data: Upload,
+    uploads: Uploads,
+    loss: Loss | None,
+    limits: Limits,
+    faults: FieldErrorList,
+    *,
+    targets_wanted: bool = True,
 ) -> Upload | None:
     """Check the columns that are named and write out what follows from the record; None with a
-    mistake. A spec that was accepted before keeps what was written then."""
+    mistake. A spec that was accepted before keeps what was written then. `targets_wanted`:
+    otherwise there are none, as in a reconstruction."""
     facts = uploads.get(data.id)
     if facts is None and data.stored is not None and limits.stored:
         return data
@@ -37,33 +45,68 @@ def resolve_upload(
             )  # fmt: skip
         return None
     family = None if loss is None else loss_family(loss)
-    targets = _targets(data, facts, faults)
+    targets = _targets(data, facts, faults) if targets_wanted else []
     # Without a target, what is left for features is not known.
-    known = bool(targets) or data.features is not None
+    known = bool(targets) or data.features is not None or not targets_wanted
     names = [each.name for each in targets]
+    if not targets_wanted and facts.kind == "images" and data.features is None:
+        data = data.model_copy(update={"features": (IMAGE_COLUMN,)})
     features = _features(data, facts, names, faults) if known else []
+    _check_image_size(data, facts, faults)
     form = _target_form(targets, family, faults) if targets else None
+    if not targets_wanted:
+        form = _Form(None, 1)
     rows = _rows(data, facts, features, faults)
     parts = None
     if form is not None:
-        parts = check_upload_split(data, facts, targets[0], form.num_classes, faults)
+        first = targets[0] if targets else None
+        parts = check_upload_split(data, facts, first, form.num_classes, faults)
     if len(faults.errors) > before or form is None:
         return None
-    shapes = [each.shape for each in features]
-    sizes = StoredRows(
-        file=facts.file,
-        num_rows=rows,
-        num_features=sum(width(each, data) for each in features),
-        num_classes=form.num_classes,
-        target_width=form.width,
-        sample_shape=shapes[0] if len(shapes) == 1 and shapes[0] else None,
-        part_rows=parts,
+    sizes = _sizes(data, features, form).model_copy(
+        update={"file": facts.file, "num_rows": rows, "part_rows": parts}
     )
     if data.stored not in (None, sizes) and not limits.stored:
         faults.add(f"{_DATA}.stored", "unknown_field", f"{_DATA}.stored is not a field of dataset")
         return None
-    target = data.target if data.target is not None else names[0]
+    target = data.target if data.target is not None or not targets_wanted else names[0]
     return data.model_copy(update={"target": target, "stored": sizes})
+
+
+def _sizes(data: Upload, features: Sequence[ColumnFacts], form: "_Form") -> StoredRows:
+    """Return what follows from the columns: all but the file and its rows."""
+    if data.image_sides is not None:
+        features = [replace(each, shape=(each.shape[0], *data.image_sides)) for each in features]
+    shapes = [each.shape for each in features]
+    return StoredRows(
+        file="",
+        num_rows=1,
+        num_features=sum(width(each, data) for each in features),
+        num_classes=form.num_classes,
+        target_width=form.width,
+        sample_shape=shapes[0] if len(shapes) == 1 and shapes[0] else None,
+        categories=_categories(features, data),
+    )
+
+
+def _check_image_size(data: Upload, facts: UploadFacts, faults: FieldErrorList) -> None:
+    if data.image_size is not None and facts.kind != "images":
+        faults.add(
+            f"{_DATA}.image_size", "no_images",
+            f"{_DATA}.image_size is of data sets of images (application/zip), and {data.id} is of"
+            f" the kind {facts.kind}: leave it out",
+        )  # fmt: skip
+
+
+def _categories(features: Sequence[ColumnFacts], data: Upload) -> tuple[tuple[int, int], ...]:
+    """Return the first column and the number of columns of each category."""
+    found, start = [], 0
+    for each in features:
+        columns = width(each, data)
+        if each.num_categories is not None and data.categorical == "one_hot":
+            found.append((start, columns))
+        start += columns
+    return tuple(found)
 
 
 def _is_table(data: Upload, facts: UploadFacts, faults: FieldErrorList) -> bool:

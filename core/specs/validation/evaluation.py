@@ -15,7 +15,7 @@ from core.specs.losses import (
     TopK,
     chosen_of,
 )
-from core.specs.sizes.shapes import Extent, data_shape, output_width, targets_of
+from core.specs.sizes.shapes import Extent, output_width, problem_shape, targets_of
 from core.specs.validation.errors import FieldErrorList, shown
 
 _PATH: Final = "record.metrics"
@@ -42,7 +42,7 @@ def resolve_record(
         return record if record.metrics is None else record.model_copy(update={"metrics": ()})
     if problem.loss is None:
         raise ValueError("the loss must be settled before what is evaluated")
-    shape = data_shape(problem.data)
+    shape = problem_shape(problem)
     targets, outputs = targets_of(problem.loss, shape), output_width(problem.loss, shape)
     given = record.metrics or ()
     kinds = [each.kind for each in given]

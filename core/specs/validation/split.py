@@ -237,7 +237,7 @@ def _check_order(
 def check_upload_split(
     data: Upload,
     facts: UploadFacts,
-    target: ColumnFacts,
+    target: ColumnFacts | None,
     num_classes: int | None,
     faults: FieldErrorList,
 ) -> tuple[int, int, int] | None:
@@ -248,6 +248,7 @@ def check_upload_split(
         return _check_column(data, split, facts, faults)
     if isinstance(split, TailSplit) or not split.stratify or num_classes is None:
         return None
+    assert target is not None  # of its classes
     if target.counts is None or target.cells is None:
         faults.add(f"{_SPLIT}.stratify", "not_counted", _not_counted(data, target))
         return None

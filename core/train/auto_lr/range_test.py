@@ -17,8 +17,9 @@ import torch
 
 from core.diagnosis.evidence.curves import Floats
 from core.specs.direction import sign_of_job
-from core.specs.job import DataProblem, JobSpec
+from core.specs.job import JobSpec
 from core.specs.schedules import Constant
+from core.specs.sizes.shapes import draws_rows
 from core.specs.validation.auto_lr import with_rate
 from core.train.auto_lr.bound import LARGEST
 from core.train.determinism import key
@@ -127,7 +128,7 @@ class Trial:
         )
         self._first = {name: value.clone() for name, value in first.items()}
         self._problem: Problem = build_problem(self._spec, device, dtype)
-        self.noisy = isinstance(spec.problem, DataProblem) and spec.batch_size != "full"
+        self.noisy = draws_rows(spec)
         self._sign = sign_of_job(spec)
         use_threads_for(self._problem, spec.threads)
         self._begin()

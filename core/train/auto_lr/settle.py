@@ -29,7 +29,7 @@ from core.specs.job import (
 )
 from core.specs.optimizers.kinds import Lion, Muon, Optimizer, RAdam
 from core.specs.schedules import Constant
-from core.specs.sizes.shapes import extent_of, steps_of
+from core.specs.sizes.shapes import draws_rows, extent_of, steps_of
 from core.specs.validation.auto_lr import settled
 from core.train.auto_lr.bound import curvature_bound
 from core.train.auto_lr.evidence import Entrant, Findings, Finish, evidence
@@ -149,7 +149,7 @@ def horizon(spec: JobSpec, num_steps: int) -> float:
     """
     steps = steps_of(spec.budget, extent_of(spec))
     factor = rectification(spec.optimizer, num_steps) / rectification(spec.optimizer, steps)
-    noisy = isinstance(spec.problem, DataProblem) and spec.batch_size != "full"
+    noisy = draws_rows(spec)
     if noisy and isinstance(spec.schedule, Constant):
         power = HORIZON_OF_LONG_STEPS if isinstance(spec.optimizer, Muon | Lion) else HORIZON
         factor *= max(LEAST_HORIZON, (num_steps / steps) ** power)

@@ -28,19 +28,24 @@ class DatasetCache:
         self._held: OrderedDict[str, Dataset] = OrderedDict()
 
     def get(
-        self, spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype
+        self,
+        spec: Data,
+        form: TargetForm,
+        device: torch.device,
+        dtype: torch.dtype,
+        plain_columns: tuple[int, ...] = (),
     ) -> Dataset:
         """Return the data set, made now or found in the cache. Shared: never write to its
         tensors."""
         if isinstance(spec, Inline):
             # Rows that came with one request are seldom sent again.
-            return load(spec, form, device, dtype)
+            return load(spec, form, device, dtype, plain_columns)
         # Everything but how its rows are taken in turn.
-        what = spec.model_dump_json(exclude={"order", "drop_last"})
-        key = f"{form} {device} {dtype} {what}"
+        what = spec.model_dump_json(exclude={"order", "drop_last", "augment"})
+        key = f"{form} {device} {dtype} {plain_columns} {what}"
         found = self._held.get(key)
         if found is None:
-            found = self._held[key] = load(spec, form, device, dtype)
+            found = self._held[key] = load(spec, form, device, dtype, plain_columns)
         self._held.move_to_end(key)
         while sum(held.size_bytes for held in self._held.values()) > self._max_bytes:
             self._held.popitem(last=False)
@@ -52,13 +57,24 @@ _CACHE: Final = DatasetCache(CACHE_BYTES)
 
 
 def build_dataset(
-    spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype
+    spec: Data,
+    form: TargetForm,
+    device: torch.device,
+    dtype: torch.dtype,
+    plain_columns: tuple[int, ...] = (),
 ) -> Dataset:
-    """Return the data set of `spec` with targets in `form`. Shared between jobs: read only."""
-    return _CACHE.get(spec, form, device, dtype)
+    """Return the data set of `spec` with targets in `form`; `plain_columns` are not standardized.
+    Shared between jobs: read only."""
+    return _CACHE.get(spec, form, device, dtype, plain_columns)
 
 
-def load(spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype) -> Dataset:
+def load(
+    spec: Data,
+    form: TargetForm,
+    device: torch.device,
+    dtype: torch.dtype,
+    plain_columns: tuple[int, ...] = (),
+) -> Dataset:
     """Make the data set anew."""
     rows, split = _rows(spec, form), spec.chosen_split
     codes = rows.codes
@@ -71,6 +87,7 @@ def load(spec: Data, form: TargetForm, device: torch.device, dtype: torch.dtype)
         codes,
         standardize=spec.standardize,
         scale_targets=spec.scale_targets,
+        plain_columns=plain_columns,
         device=device,
         dtype=dtype,
     )

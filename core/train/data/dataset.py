@@ -120,6 +120,21 @@ def without_columns(dataset: Dataset, columns: Sequence[int]) -> Dataset:
     )
 
 
+def of_themselves(dataset: Dataset) -> Dataset:
+    """Return the data set with its features for targets; the losses are of standardized ones where
+    they are, and the metrics of the numbers as they came."""
+    return replace(
+        dataset,
+        train_targets=dataset.train_features,
+        eval_targets=dataset.eval_features,
+        test_targets=dataset.test_features,
+        class_names=None,
+        form="values",
+        target_mean=dataset.mean,
+        target_scale=dataset.scale,
+    )
+
+
 def standardization(features: Float) -> tuple[Float, Float]:
     """Return the mean and standard deviation (of the population) of each column; a constant
     column's are its value and 1, so that it becomes exactly zero."""
@@ -145,15 +160,18 @@ def prepare(
     *,
     standardize: bool,
     scale_targets: bool,
+    plain_columns: Sequence[int] = (),
     device: torch.device,
     dtype: torch.dtype,
 ) -> Dataset:
     """Split `rows` as `codes` say, each part in the order of the data, standardize the features by
-    the training rows' statistics, and targets where that is asked for, cast and move."""
+    the training rows' statistics but for `plain_columns`, and targets where that is asked for, cast
+    and move."""
     train, held_out, tested = (np.flatnonzero(codes == code) for code in (TRAIN, EVAL, TEST))
     features, mean, scale = rows.features, None, None
     if standardize:
         mean, scale = standardization(features[train])
+        mean[list(plain_columns)], scale[list(plain_columns)] = 0.0, 1.0
         features = (features - mean) / scale
 
     values, target_mean, target_scale = rows.targets, None, None

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from core.errors import JobFailure, NotFoundError
 from core.specs.base import Json
 from core.specs.data import Upload
 from core.specs.job import DataProblem, JobSpec
+from core.specs.models import Model
 from core.specs.splits.kinds import ColumnSplit
 from core.specs.splits.rows import EVAL, TEST, TRAIN, Codes
 from core.train.data.rows import Float, Rows, checked
@@ -27,6 +28,8 @@ from core.uploads.contents import Column
 from core.uploads.stored import StoredFile
 
 if TYPE_CHECKING:  # rows are read, and counted for a task, without torch
+    from torch import Tensor
+
     from core.train.data.dataset import Dataset
     from core.train.losses import TargetForm
 
@@ -72,6 +75,26 @@ def open_upload(spec: Upload) -> StoredFile:
         ) from error
 
 
+def read_weights(model: Model) -> "dict[str, Tensor]":
+    """Read the tensors that a model begins with, by the names of its parameters.
+
+    Raises:
+        JobFailure: the content is gone.
+    """
+    from safetensors.torch import load
+
+    assert model.stored_weights is not None  # the spec is resolved
+    try:
+        return load(_SOURCE.get().job(model.stored_weights.file).read(STORED_NAME))
+    except NotFoundError as error:
+        raise JobFailure(
+            "data_unavailable",
+            f"The content of the data set of weights {model.initial_weights} is gone: upload it"
+            " again, and post the spec with the new id.",
+            "problem.model.initial_weights",
+        ) from error
+
+
 def load_upload(spec: Upload, form: "TargetForm") -> Rows:
     """Read the rows that the spec asks for, coded as numbers.
 
@@ -82,6 +105,8 @@ def load_upload(spec: Upload, form: "TargetForm") -> Rows:
 
     stored = open_upload(spec)
     features = _columns(spec, stored)
+    if spec.image_sides is not None:
+        features = [_scaled(each, spec.image_sides) for each in features]
     kept = kept_rows(spec, features)
     num_rows = len(kept) if kept is not None else len(features[0].values)
     targets, class_names = _targets(spec, form, stored, kept)
@@ -102,6 +127,7 @@ def load_upload(spec: Upload, form: "TargetForm") -> Rows:
             "targets": list(spec.targets),
             "missing": spec.missing,
             "categorical": spec.categorical,
+            "image_size": None if spec.image_sides is None else list(spec.image_sides),
         },
         codes=codes,
     )
@@ -143,6 +169,20 @@ def _columns(spec: Upload, stored: StoredFile) -> list[_Feature]:
         values = stored.column(name)
         found.append(_Feature(column, values, _gaps(values) if column.num_missing else None))
     return found
+
+
+def _scaled(feature: _Feature, sides: tuple[int, int]) -> _Feature:
+    """Scale images (channels, height, width) to this height and width."""
+    import torch
+    from torch.nn import functional
+
+    column = feature.column
+    scaled = np.empty((len(feature.values), column.shape[0], *sides), dtype=np.float32)
+    for start in range(0, len(scaled), BLOCK_ROWS):
+        block = torch.tensor(feature.values[start : start + BLOCK_ROWS], dtype=torch.float32)
+        found = functional.interpolate(block, sides, mode="bilinear", antialias=True)
+        scaled[start : start + BLOCK_ROWS] = found.numpy()
+    return _Feature(replace(column, shape=scaled.shape[1:]), scaled, feature.gaps)
 
 
 def _gaps(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -271,6 +311,9 @@ def _targets(
         if form != "values":
             values, names = _classes(column, values)
         columns.append(values.reshape(len(values), -1).astype(np.float64))
+    if not columns:  # of a reconstruction
+        num_rows = stored.contents.num_rows if kept is None else len(kept)
+        return np.empty((num_rows or 0, 0)), None
     if len(columns) > 1:
         return np.concatenate(columns, axis=1), None
     return columns[0], names
@@ -304,7 +347,11 @@ def check_finite(dataset: "Dataset", spec: Upload) -> None:
             "problem.data.features",
         )
     targets = dataset.train_targets
-    if targets.is_floating_point() and not math.isfinite(targets.abs().max().item()):
+    if (
+        targets.is_floating_point()
+        and targets.numel()
+        and not math.isfinite(targets.abs().max().item())
+    ):
         raise JobFailure(
             "data_unavailable",
             f"The target {', '.join(spec.targets)} has numbers that do not fit"

@@ -315,10 +315,10 @@ def _lowest_elsewhere(
     if goal_of(spec.optimizer) == "max":
         return None
     model = problem.model
-    if (
-        equal_first_weights(model.init, spec.precision) is not None
-    ):  # other seeds would draw the same
+    if equal_first_weights(model, spec.precision) is not None:  # other seeds would draw the same
         model = model.model_copy(update={"init": KaimingUniform()})
+    if model.initial_weights is not None:
+        model = model.model_copy(update={"initial_weights": None, "stored_weights": None})
     best, starts = float("inf"), 0
     for number in range(1, _OTHER_STARTS + 1):
         other = spec.model_copy(

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from core.specs.direction import sign_of_job
 from core.specs.formulas.values import dimension
 from core.specs.job import DataProblem, FunctionProblem, JobSpec
-from core.train.data.build import build_dataset
-from core.train.losses import LossFunction, settled_loss, target_form, twice_differentiable
-from core.train.models.build import build_model
+from core.train.losses import LossFunction, settled_loss, twice_differentiable
 from core.train.models.layered import LayeredModel
 from core.train.problems.build import build_problem
 from core.train.problems.functions import build_function, start_point, variable_names
+from core.train.problems.model import model_of
+from core.train.problems.supervised import dataset_of
 from core.train.state import StateCopy, result_weights
 
 MAX_WORK: Final = 2**26
@@ -116,15 +116,8 @@ def _supervised(
     sign: float,
 ) -> Objective:
     assert problem.loss is not None
-    data = build_dataset(problem.data, target_form(problem.loss), device, torch.float64)
-    module = build_model(
-        problem.model,
-        data.train_features.shape[1],
-        data.num_outputs,
-        seed=seed,
-        device=device,
-        dtype=torch.float64,
-    )
+    data = dataset_of(problem, problem.loss, device, torch.float64)
+    module = model_of(problem, seed=seed, device=device, dtype=torch.float64)
     if weights is not None:
         module.load_state_dict(dict(weights))
     # The weights' loss: batch norm as in training, but no units left out.

@@ -1,30 +1,40 @@
-"""Construction of a torch module with its initial weights from a model's spec."""
+"""Construction of a torch module with its initial weights from a model's layers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
-from core.specs.layers.expand import expand
-from core.specs.models import Model
+from core.specs.layers.expand import Expanded
+from core.specs.models import Initializer
 from core.train.models.initializers import initialize
 from core.train.models.layered import LayeredModel
 
 
 def build_model(
-    spec: Model,
-    num_inputs: int,
-    num_outputs: int,
+    layers: Expanded,
+    init: Initializer,
     *,
     seed: int,
     device: torch.device,
     dtype: torch.dtype,
     ignored: Sequence[int] = (),
+    given: Mapping[str, Tensor] | None = None,
 ) -> LayeredModel:
-    """Return the model that `spec` names, initialized from `seed` (the same on every device); the
-    weights of `ignored` features in its first layer are 0."""
-    layers = expand(spec, num_inputs, num_outputs)
+    """Return the layers as a model, initialized from `seed` (the same on every device).
+
+    Args:
+        ignored: features whose weights in the first layer are 0.
+        given: weights in place of those that are drawn; running statistics may be missing.
+    """
     model = LayeredModel(layers, dtype)
-    initialize(model, layers.parameters, spec.init, seed)
+    if given is None:
+        initialize(model, layers.parameters, init, seed)
+    else:
+        with torch.no_grad():
+            for name, tensor in model.state_dict().items():
+                if name in given:
+                    tensor.copy_(given[name])
     if ignored:
         first = model.get_parameter(layers.parameters[0].name)
         with torch.no_grad():

@@ -49,6 +49,37 @@ class _GRU(_Unfilled, nn.GRU):
     pass
 
 
+class CategoryVectors(nn.Module):
+    """Rows of features (…, features) → those that are no category, then the categories' vectors.
+
+    A product with columns of 0 and 1 is a look-up of a row, to the bit.
+    """
+
+    def __init__(self, layer: k.EmbedCategories, features: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        widths = [width for _, width in layer.places]
+        shape = (sum(widths), layer.embedding_dim)
+        self.weight = nn.Parameter(torch.empty(shape, dtype=dtype))
+        self._places = layer.places
+        self._widths = widths
+        bounds = [0, *(end for start, width in layer.places for end in (start, start + width))]
+        # Between the categories: from the end of one to the start of the next.
+        self._others = [
+            slice(*between)
+            for between in zip(bounds[::2], [*bounds[1::2], features], strict=True)
+            if between[0] < between[1]
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [x[..., part] for part in self._others]
+        tables = torch.split(self.weight, self._widths)
+        parts += [
+            x[..., start : start + width] @ table
+            for (start, width), table in zip(self._places, tables, strict=True)
+        ]
+        return torch.cat(parts, -1)
+
+
 class Positions(nn.Module):
     """A vector for each time: (rows, time, features) → the same."""
 
@@ -126,6 +157,8 @@ def module_of(placed: Placed, dtype: torch.dtype) -> nn.Module | None:
             return Affine(shape[-1], outputs, bias=bias is not False, dtype=dtype)
         case k.Conv1d() | k.Conv2d() | k.ConvTranspose1d() | k.ConvTranspose2d():
             return _convolution(layer, shape[0], dtype)
+        case k.EmbedCategories():
+            return CategoryVectors(layer, shape[-1], dtype)
         case k.RNN() | k.LSTM() | k.GRU():
             return _recurrent(layer, shape[-1], dtype)
         case k.MultiheadAttention():

@@ -1,4 +1,4 @@
-"""Supervised learning as a problem: a model's mean loss over the rows of each step's batch."""
+"""Learning from data as a problem: a model's mean loss over the rows of each step's batch."""
 
 import json
 import math
@@ -10,23 +10,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.specs.base import Json
-from core.specs.job import DataProblem
+from core.specs.job import DataProblem, Reconstruction
 from core.specs.layers.expand import Perceptron
 from core.specs.layers.kinds import Dropout
 from core.specs.losses import CrossEntropy, EvaluationMetric, Loss, chosen_of
-from core.specs.sizes.shapes import layers_of
+from core.specs.sizes.shapes import data_shape, layers_of
 from core.specs.splits.rows import HeldOut
+from core.train.data.augment import Augment
 from core.train.data.batches import Batch, Batches
 from core.train.data.build import build_dataset
-from core.train.data.dataset import Dataset, constant_columns, without_columns
+from core.train.data.dataset import Dataset, constant_columns, of_themselves, without_columns
 from core.train.data.examine import examined
 from core.train.determinism import key, one_thread
 from core.train.losses import LossFunction, build_loss, settled_loss, share_of, target_form
 from core.train.metrics import Measurement, Table
 from core.train.models.backward import PerceptronGradient, can_be_written_out
-from core.train.models.build import build_model
 from core.train.models.layered import LayeredModel
 from core.train.problems.base import WrittenOut, copy_state
+from core.train.problems.model import model_of
 from core.train.tensors.packing import packing_of
 
 Forward = Callable[..., Tensor]
@@ -71,8 +72,10 @@ class SupervisedProblem:
         ignored_class: int | None = None,
         micro_batches: int = 1,
         autocast: bool = False,
+        augment: Augment | None = None,
     ) -> None:
         self._model = model
+        self._augment = augment
         self._ignored_class = ignored_class
         self._metrics = metrics
         self._written_out: WrittenOut | None = None
@@ -106,7 +109,10 @@ class SupervisedProblem:
         if self._dropout is not None:
             # torch's dropout draws from the default generator only.
             self._dropout.manual_seed(key(self._seed, "dropout", step))
-        return self._batches.at(step)
+        features, targets = self._batches.at(step)
+        if self._augment is not None:
+            features = self._augment.at(features, self._seed, step)
+        return features, targets
 
     def written_out(self) -> WrittenOut | None:
         perceptron = self._model.layers.perceptron
@@ -248,15 +254,7 @@ def build_supervised_problem(
         raise ValueError("the loss must be settled before a problem is built")
     dataset, ignored = data_of(spec, spec.loss, device, dtype)
     loss = settled_loss(spec.loss, dataset.train_targets, dataset.num_outputs)
-    model = build_model(
-        spec.model,
-        dataset.train_features.shape[1],
-        dataset.num_outputs,
-        seed=seed,
-        device=device,
-        dtype=dtype,
-        ignored=ignored,
-    )
+    model = model_of(spec, seed=seed, device=device, dtype=dtype, ignored=ignored)
     batches = Batches(
         dataset.train_features,
         dataset.train_targets,
@@ -276,6 +274,7 @@ def build_supervised_problem(
         ignored_class=loss.ignore_index if isinstance(loss, CrossEntropy) else None,
         micro_batches=micro_batches,
         autocast=autocast,
+        augment=augment_of(spec, dataset),
     )
 
 
@@ -325,6 +324,19 @@ def _autocast(model: LayeredModel) -> Forward:
     return forward
 
 
+def dataset_of(spec: DataProblem, loss: Loss, device: torch.device, dtype: torch.dtype) -> Dataset:
+    """Return the problem's data set; of a reconstruction the targets are the features."""
+    plain = layers_of(spec).plain_columns
+    dataset = build_dataset(spec.data, target_form(loss), device, dtype, plain)
+    return of_themselves(dataset) if isinstance(spec, Reconstruction) else dataset
+
+
+def augment_of(spec: DataProblem, dataset: Dataset) -> Augment | None:
+    """Return what changes the problem's batches; None: nothing does."""
+    augment = spec.data.augment
+    return Augment(augment, data_shape(spec.data).sample_shape, dataset) if augment else None
+
+
 def data_of(
     spec: DataProblem, loss: Loss, device: torch.device, dtype: torch.dtype
 ) -> tuple[Dataset, list[int]]:
@@ -334,8 +346,8 @@ def data_of(
     away again: the gradient of its weights is rounding errors. There it is read as 0, and its
     weights are to be 0, so that the weights give the same for the features as they are.
     """
-    dataset = build_dataset(spec.data, target_form(loss), device, dtype)
-    if not layers_of(spec).centered:
+    layers, dataset = layers_of(spec), dataset_of(spec, loss, device, dtype)
+    if not layers.centered:
         return dataset, []
     ignored = constant_columns(dataset)
     return (without_columns(dataset, ignored), ignored) if ignored else (dataset, [])

@@ -27,7 +27,7 @@ MODELS: list[type[Spec]] = [
     *SWEEPS.values(),
     *(JobSpec, StudySpec, Continuation, DiagnosisRequest),
 ]
-CANDIDATES = ["1", "2", "5", "[1]", "[1,2]", "[[1],[2,1]]"]
+CANDIDATES = ["1", "2", "5", "8", "[1]", "[1,2]", "[[1],[2,1]]", "[[2,1]]"]
 
 
 def holds_whole_numbers(annotation: Any) -> bool:

@@ -1,7 +1,7 @@
 """Draws of a stack's runs at each step: rows of the data, and dropout masks."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from core.specs.data import Shuffled
 from core.specs.job import DataProblem, JobSpec
+from core.train.data.augment import Augment
 from core.train.data.batches import Batch, Batches
 from core.train.data.dataset import Dataset
 from core.train.determinism import key
@@ -22,26 +23,38 @@ bytes: a product's last bits depend on where its matrices lie, and a run must no
 among the others (see `compaction`)."""
 
 
+class _Seeds(NamedTuple):
+    """Seeds of the order of a run's rows, and of how they are changed."""
+
+    order: int
+    augment: int
+
+
 class StackedBatches:
     """Each run's batch; runs that share a seed share it, and its cost."""
 
-    def __init__(self, specs: Sequence[JobSpec], dataset: Dataset) -> None:
+    def __init__(
+        self, specs: Sequence[JobSpec], dataset: Dataset, augment: Augment | None = None
+    ) -> None:
+        """Take batches of one data set; `augment` changes them."""
         self._dataset = dataset
-        self._by_seed: dict[int, Batches] = {}
-        self._seeds: list[int] = []
+        self._augment = augment
+        self._by_seed: dict[_Seeds, Batches] = {}
+        self._seeds: list[_Seeds] = []
         self._whole: Tensor | None = None
         for spec in specs:
             assert isinstance(spec.problem, DataProblem)
-            seed = _order_seed(spec.problem, spec)
-            self._seeds.append(seed)
-            if seed not in self._by_seed:
-                self._by_seed[seed] = Batches(
+            order = _order_seed(spec.problem, spec)
+            seeds = _Seeds(order, 0 if augment is None else spec.seed)
+            self._seeds.append(seeds)
+            if seeds not in self._by_seed:
+                self._by_seed[seeds] = Batches(
                     dataset.train_features,
                     dataset.train_targets,
                     order=spec.problem.data.order,
                     batch_size=spec.batch_size,
                     drop_last=spec.problem.data.drop_last,
-                    seed=seed,
+                    seed=order,
                 )
         first = next(iter(self._by_seed.values()))
         self.steps_per_epoch = first.steps_per_epoch
@@ -55,6 +68,7 @@ class StackedBatches:
 
     def _choose(self) -> None:
         distinct = list(dict.fromkeys(self._seeds))
+        self._distinct_seeds = distinct
         self._distinct = [self._by_seed[seed] for seed in distinct]
         places = {seed: place for place, seed in enumerate(distinct)}
         device = self._dataset.train_features.device
@@ -67,6 +81,8 @@ class StackedBatches:
         the first row again, which is to be cut off from the outputs.
         """
         runs = len(self._seeds)
+        if self._augment is not None:
+            return self._augmented(self._augment, step, runs)
         rows = [batches.rows(step) for batches in self._distinct]
         if rows[0] is None:
             if self._whole is None:
@@ -86,6 +102,23 @@ class StackedBatches:
         if len(rows) == 1 < runs:
             return shared(features[0], runs), shared(targets[0], runs)
         return features, targets
+
+    def _augmented(self, augment: Augment, step: int, runs: int) -> Batch:
+        """Return the same of changed rows, each distinct batch changed as the run alone does."""
+        features, targets = [], []
+        for seeds, batches in zip(self._distinct_seeds, self._distinct, strict=True):
+            rows = batches.rows(step)
+            x, y = self._dataset.train_features, self._dataset.train_targets
+            if rows is not None:
+                x, y = x.index_select(0, rows), y.index_select(0, rows)
+            features.append(padded(augment.at(x, seeds.augment, step)))
+            targets.append(y)
+        if len(features) == 1:
+            return shared(features[0], runs), shared(targets[0], runs)
+        x, y = torch.stack(features), torch.stack(targets)
+        if len(features) == runs:
+            return x, y
+        return x.index_select(0, self._slots), y.index_select(0, self._slots)
 
 
 def padded(features: Tensor) -> Tensor:

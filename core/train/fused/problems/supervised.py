@@ -1,4 +1,4 @@
-"""Supervised learning of many models of one structure on one data set."""
+"""Learning from data of many models of one structure on one data set."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,6 @@ from core.specs.layers.trace import Placed
 from core.specs.losses import CrossEntropy, EvaluationMetric, chosen_of
 from core.specs.sizes.shapes import layers_of
 from core.specs.splits.rows import HeldOut
-from core.train.data.dataset import Dataset
 from core.train.fused.models.backward import WrittenOut, written_out
 from core.train.fused.models.layered import StackedLayers
 from core.train.fused.models.losses import stacked_loss
@@ -26,10 +25,11 @@ from core.train.fused.problems.batches import DropoutMasks, StackedBatches, padd
 from core.train.fused.problems.compaction import ANYWHERE, places
 from core.train.losses import build_loss, settled_loss, share_of
 from core.train.metrics import Measurement, Table
-from core.train.models.build import build_model
 from core.train.models.layered import LayeredModel
+from core.train.problems.model import model_of
 from core.train.problems.supervised import (
     EVAL_ROWS,
+    augment_of,
     data_metadata,
     data_of,
     default_generator,
@@ -42,7 +42,8 @@ EVAL_NUMBERS: Final = 2**22
 
 
 class StackedSupervised:
-    """Supervised problems of a stack. Satisfies `core.train.fused.problems.base.StackedProblem`."""
+    """Problems of a stack that train on data. Satisfies
+    `core.train.fused.problems.base.StackedProblem`."""
 
     def __init__(
         self, specs: Sequence[JobSpec], device: torch.device, dtype: torch.dtype, num_runs: int
@@ -66,9 +67,9 @@ class StackedSupervised:
             self._written_out = written_out(layers.perceptron, self._loss)
         else:
             self._model = StackedLayers(layers, device, dtype)
-        self._batches = StackedBatches(specs, self._dataset)
+        self._batches = StackedBatches(specs, self._dataset, augment_of(problem, self._dataset))
         self._buffers: dict[str, Tensor] = {}
-        weights, names = _initial(specs, self._dataset, device, dtype, self._ignored)
+        weights, names = _initial(specs, device, dtype, self._ignored)
         self._parameter_names = names
         shapes = [weights[name].shape[1:] for name in names]
         self.packing = packing_of(shapes, dtype.itemsize)
@@ -117,9 +118,7 @@ class StackedSupervised:
         rates = [_rates(layers_of(problem_of(spec))) for spec in self._specs]
         for spec, of, rate in zip(self._specs, keys, rates, strict=True):
             if (name := f"{of} {rate}") not in known:
-                model = _model_of(
-                    spec, self._dataset, self.rows.device, self.rows.dtype, self._ignored
-                )
+                model = _model_of(spec, self.rows.device, self.rows.dtype, self._ignored)
                 known[name] = initial_loss(model, self._dataset, self._single_loss, spec.seed)
         return np.array([known[f"{of} {rate}"] for of, rate in zip(keys, rates, strict=True)])
 
@@ -240,11 +239,7 @@ def problem_of(spec: JobSpec) -> DataProblem:
 
 
 def _initial(
-    specs: Sequence[JobSpec],
-    dataset: Dataset,
-    device: torch.device,
-    dtype: torch.dtype,
-    ignored: Sequence[int],
+    specs: Sequence[JobSpec], device: torch.device, dtype: torch.dtype, ignored: Sequence[int]
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return every run's first weights, as the run alone would draw them, and the parameters'
     names."""
@@ -255,7 +250,7 @@ def _initial(
         key = _first_weights_of(spec)
         keys.append(key)
         if key not in drawn:
-            model = _model_of(spec, dataset, device, dtype, ignored)
+            model = _model_of(spec, device, dtype, ignored)
             drawn[key] = dict(model.state_dict())
             names = [name for name, _ in model.named_parameters()]
     stacked = {name: torch.stack([drawn[key][name] for key in keys]) for name in drawn[keys[0]]}
@@ -264,26 +259,17 @@ def _initial(
 
 def _first_weights_of(spec: JobSpec) -> str:
     """Return a text that is the same for runs with the same first weights."""
-    return f"{spec.seed} {problem_of(spec).model.init.model_dump_json()}"
+    model = problem_of(spec).model
+    if model.initial_weights is not None:
+        return model.initial_weights
+    return f"{spec.seed} {model.init.model_dump_json()}"
 
 
 def _model_of(
-    spec: JobSpec,
-    dataset: Dataset,
-    device: torch.device,
-    dtype: torch.dtype,
-    ignored: Sequence[int],
+    spec: JobSpec, device: torch.device, dtype: torch.dtype, ignored: Sequence[int]
 ) -> LayeredModel:
     """Return the model of a run alone, at its first weights."""
-    return build_model(
-        problem_of(spec).model,
-        dataset.train_features.shape[1],
-        dataset.num_outputs,
-        seed=spec.seed,
-        device=device,
-        dtype=dtype,
-        ignored=ignored,
-    )
+    return model_of(problem_of(spec), seed=spec.seed, device=device, dtype=dtype, ignored=ignored)
 
 
 def _masks(specs: Sequence[JobSpec], like: Tensor) -> DropoutMasks | None:

@@ -100,6 +100,10 @@ OPTIONS: Final[dict[str, Callable[[Draw], Options]]] = {
     "conv2d": convolution(2),
     "conv_transpose1d": transposed(1),
     "conv_transpose2d": transposed(2),
+    "embed_categories": lambda d: {
+        "places": tuple((d.randint(0, 3), d.randint(1, 2)) for _ in range(d.randint(1, 2))),
+        "embedding_dim": d.randint(1, 3),
+    },
     "rnn": recurrent,
     "lstm": recurrent,
     "gru": recurrent,
@@ -151,6 +155,29 @@ class Attending(nn.Module):
         return found
 
 
+class Vectors(nn.Module):
+    """Each category's columns times its part of the weight, behind the other columns."""
+
+    def __init__(self, features: int, options: Options) -> None:
+        super().__init__()
+        places, width = options["places"], options["embedding_dim"]
+        self.columns = [list(range(start, start + count)) for start, count in places]
+        every = [column for columns in self.columns for column in columns]
+        if every != sorted(set(every)) or every[-1] >= features:
+            raise ValueError("places overlap, are not in order, or lie beyond the row")
+        self.rest = [column for column in range(features) if column not in every]
+        self.weight = nn.Parameter(torch.empty(len(every), width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 2:
+            raise ValueError("rows of features only")
+        found, start = [x[:, self.rest]], 0
+        for columns in self.columns:
+            found.append(x[:, columns] @ self.weight[start : start + len(columns)])
+            start += len(columns)
+        return torch.cat(found, 1)
+
+
 class Calling(nn.Module):
     def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -173,6 +200,8 @@ def torchs(kind: str, options: Options, shape: Shape) -> nn.Module:  # noqa: C90
             return nn.ConvTranspose1d(shape[0], **options)
         case "conv_transpose2d":
             return nn.ConvTranspose2d(shape[0], **options)
+        case "embed_categories":
+            return Vectors(shape[-1], options)
         case "rnn" | "lstm" | "gru":
             module = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind]
             return First(module(shape[-1], batch_first=True, **options))
@@ -220,6 +249,8 @@ def axes_of(kind: str) -> int | None:
     """The axes that torch takes with the rows; without them it would take the rows for one."""
     if kind in ("rnn", "lstm", "gru", "multihead_attention", "positions"):
         return 2
+    if kind == "embed_categories":
+        return 1
     if kind.endswith("1d"):
         return 2
     return 3 if kind.endswith("2d") else None

@@ -25,6 +25,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "generator": ("problem.data.generator", "datasets"),
     "order": ("problem.data.order", "optimizers"),
     "split": ("problem.data.split", "optimizers"),
+    "augment": ("problem.data.augment.0", "models"),
     "model": ("problem.model", "optimizers"),
     "norm": ("problem.model.norm", "optimizers"),
     "init": ("problem.model.init", "optimizers"),
@@ -47,6 +48,7 @@ PLACES: dict[str, tuple[str, str]] = {
 
 BASES = {
     "generator": "moons",
+    "augment": "cnn",
     "then": "warmup",
     "schedules": "sequential",
     "function": "sphere",
@@ -69,6 +71,9 @@ def body_for(field: str, kind: str) -> Json:
         body["problem"]["data"] = minimal_example("datasets", "dataset")["problem"]["data"]
     if field == "shortcut":
         body["problem"]["model"]["layers"][1]["shortcut"] = [{"kind": "tanh"}]
+    if field == "augment":
+        digits = {"kind": "builtin", "name": "digits", "augment": [{"kind": "noise"}]}
+        body["problem"]["data"] = digits
     if field == "wrap":
         body["optimizer"]["wrap"] = [{"kind": "ema"}]
     return body

@@ -12,6 +12,7 @@ from torch import nn
 from core.specs.base import Spec
 from core.specs.data import split_rows
 from core.specs.layers.expand import expand
+from core.specs.layers.inputs import Inputs
 from core.specs.models import MLP, LinearModel
 from core.specs.optimizers.state import state_vectors
 from core.specs.parsing.job import parse_job
@@ -67,13 +68,13 @@ def test_an_mlp_has_as_many_parameters_as_torch_gives_it(
     modules = {None: None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
     counted = reference([inputs, *hidden, outputs], bias=bias, norm=modules[norm])
     model = MLP.model_validate_json(text)
-    assert expand(model, inputs, outputs).num_parameters == counted
+    assert expand(model, Inputs(inputs), outputs).num_parameters == counted
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_linear_model_has_as_many_parameters_as_torch_gives_it(bias: bool) -> None:
     model = LinearModel(kind="linear", bias=bias)
-    assert expand(model, 30, 4).num_parameters == reference([30, 4], bias=bias, norm=None)
+    assert expand(model, Inputs(30), 4).num_parameters == reference([30, 4], bias=bias, norm=None)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from core.specs.job import JobSpec
 from core.specs.layers.expand import Expanded, expand
+from core.specs.layers.inputs import Inputs
 from core.specs.layers.trace import LayerError, named, trace
 from core.specs.models import LayerList, TorchDefault
 from core.specs.parsing.job import parse_job
@@ -291,7 +292,7 @@ def test_initial_weights_are_drawn_as_torch_draws_them() -> None:
             {"kind": "flatten"}, {"kind": "linear", "out_features": 10},
         ]})
     )  # fmt: skip
-    layers = expand(model, 400, 10)
+    layers = expand(model, Inputs(400), 10)
     module = LayeredModel(layers, torch.float64)
     initialize(module, layers.parameters, TorchDefault(kind="torch_default"), 3)
     bounds = {

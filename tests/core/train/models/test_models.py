@@ -13,7 +13,9 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from core.specs import models
-from core.specs.layers.expand import ACTIVATION, expand
+from core.specs.layers.expand import expand
+from core.specs.layers.expansions.parts import ACTIVATION
+from core.specs.layers.inputs import Inputs
 from core.specs.models import Activation, Model
 from core.train.determinism import generator
 from core.train.models.activations import activation_function
@@ -29,7 +31,9 @@ def parsed(spec: dict[str, Any]) -> Model:
 
 
 def build(spec: dict[str, Any], seed: int = 0, dtype: torch.dtype = torch.float32) -> LayeredModel:
-    return build_model(parsed(spec), 6, 4, seed=seed, device=CPU, dtype=dtype)
+    model = parsed(spec)
+    layers = expand(model, Inputs(6), 4)
+    return build_model(layers, model.init, seed=seed, device=CPU, dtype=dtype)
 
 
 MODULES: dict[Activation, nn.Module] = {
@@ -210,13 +214,17 @@ def test_every_parameter_has_a_gradient_that_is_more_than_rounding(
 def test_the_number_of_parameters_is_what_the_spec_foretells(spec: dict[str, Any]) -> None:
     model = build(spec)
 
-    assert sum(p.numel() for p in model.parameters()) == expand(parsed(spec), 6, 4).num_parameters
+    assert (
+        sum(p.numel() for p in model.parameters())
+        == expand(parsed(spec), Inputs(6), 4).num_parameters
+    )
 
 
 def weights(init: dict[str, Any], dtype: torch.dtype = torch.float64) -> Tensor:
     """A weight matrix of shape 40 x 60 as drawn by `init`."""
     spec = {"kind": "mlp", "hidden": [40], "init": init}
-    model = build_model(parsed(spec), 60, 4, seed=1, device=CPU, dtype=dtype)
+    layers = expand(parsed(spec), Inputs(60), 4)
+    model = build_model(layers, parsed(spec).init, seed=1, device=CPU, dtype=dtype)
     drawn: Tensor = model.state_dict()["hidden.0.linear.weight"]
     return drawn
 

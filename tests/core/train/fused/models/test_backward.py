@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from core.specs.layers.expand import Perceptron, expand
+from core.specs.layers.inputs import Inputs
 from core.specs.losses import MSE, BinaryCrossEntropy, CrossEntropy, Loss, MultiMargin
 from core.specs.models import MLP, LayerNorm, LinearModel, Model
 from core.train.fused.models.backward import ACTIVATIONS, written_out
@@ -19,7 +20,7 @@ RUNS, INPUTS, OUTPUTS, PADDED = 6, 5, 3, 16
 
 
 def perceptron_of(model: Model) -> Perceptron:
-    found = expand(model, INPUTS, OUTPUTS).perceptron
+    found = expand(model, Inputs(INPUTS), OUTPUTS).perceptron
     assert found is not None
     return found
 
