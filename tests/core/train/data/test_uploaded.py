@@ -245,6 +245,34 @@ def test_images_in_a_folder_a_class_are_told_apart(tmp_path: Path) -> None:
     assert found.ending.result["final_loss"] < 0.3
 
 
+def test_images_are_scaled_as_pillow_scales_them_and_reconstructed(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    pictures = draw.integers(0, 256, (6, 9, 7, 3), dtype=np.uint8)
+    archived = io.BytesIO()
+    with zipfile.ZipFile(archived, "w") as archive:
+        for number, picture in enumerate(pictures):
+            png = io.BytesIO()
+            Image.fromarray(picture).save(png, "PNG")
+            archive.writestr(f"{'ab'[number % 2]}/{number}.png", png.getvalue())
+    file = stored(tmp_path, archived.getvalue(), "application/zip")
+    data = {"image_size": [4, 5], "eval_fraction": 0.0, "standardize": False}
+    found = rows(file, data).train_features.numpy().reshape(6, 3, 4, 5).transpose(0, 2, 3, 1)
+    order = [0, 2, 4, 1, 3, 5]  # by folder
+    scaled = [Image.fromarray(pictures[i]).resize((5, 4), Image.Resampling.BILINEAR) for i in order]
+    assert np.abs(found - np.stack([np.asarray(each, float) for each in scaled])).max() < 1.0
+
+    spec = file.spec(data, budget={"max_steps": 3})
+    body = json.loads(spec.model_dump_json(exclude={"problem": {"data": {"stored"}}}))
+    body["problem"] |= {"kind": "reconstruction", "loss": None, "model": {"kind": "autoencoder"}}
+    body["problem"]["data"]["target"] = None
+    body["record"] = {}
+    again = parse_job(json.dumps(body).encode(), Limits(), {spec.problem.data.id: file.facts})  # type: ignore[union-attr]
+    ended = trained(file, again, tmp_path / "job")
+    assert ended.events.data == {
+        "num_rows": {"train": 6, "eval": 0, "test": 0}, "num_features": 60, "classes": None,
+    }  # fmt: skip
+
+
 def test_the_weights_say_how_rows_became_features(tmp_path: Path) -> None:
     file = stored(tmp_path, MIXED.encode())
     spec = file.spec({"target": "price", "missing": "mean"}, budget={"max_steps": 1})
