@@ -49,6 +49,11 @@ TRIALS = {
         "lr auto is about as good as the best of a grid with every optimizer (docs/users.md)",
         3,
     ),
+    "mnist1d": Trial(
+        ("-m", "tests.core.train.mnist1d"),
+        "models come out on MNIST-1D as in its paper, within 3 points (docs/figures.md)",
+        3,
+    ),
     "large-csv": Trial(
         ("-m", "tests.core.uploads.large_csv"),
         "a CSV of 1 GB is checked in at most 4 x the library's own time (docs/figures.md)",

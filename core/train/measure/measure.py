@@ -128,7 +128,7 @@ def measure(
     with exact_kernels():
         objective = build_objective(spec, weights, pick_device(device))
         found = _basics(objective)
-        if isinstance(spec.problem, Supervised):
+        if isinstance(spec.problem, DataProblem):
             found["data"] = _examined(spec.problem, pick_device(device))
         if math.isfinite(found["loss"]) and math.isfinite(found["grad_norm"]):
             _measure(spec, weights, moment, objective, found, within)
@@ -139,7 +139,7 @@ def measure(
     return clean
 
 
-def _examined(problem: Supervised, device: torch.device) -> Json:
+def _examined(problem: DataProblem, device: torch.device) -> Json:
     assert problem.loss is not None
     form = target_form(problem.loss)
     return examined(build_dataset(problem.data, form, device, torch.float64))
