@@ -54,6 +54,11 @@ TRIALS = {
         "models come out on MNIST-1D as in its paper, within 3 points (docs/figures.md)",
         3,
     ),
+    "adding-problem": Trial(
+        ("-m", "tests.core.train.adding_problem"),
+        "an LSTM adds two of fifty numbers; a plain network's gradients vanish, and it is said",
+        2,
+    ),
     "large-csv": Trial(
         ("-m", "tests.core.uploads.large_csv"),
         "a CSV of 1 GB is checked in at most 4 x the library's own time (docs/figures.md)",

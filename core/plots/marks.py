@@ -191,5 +191,6 @@ _PLACES: Final[Mapping[str, Callable[[Seen], Mark | None]]] = {
     "held_by_clipping": _second_half("clipping sets the pace"),
     "held_by_decay": _second_half("held by weight decay"),
     "vanishing_gradients": _start("gradients vanish in the first layers"),
+    "vanishing_through_time": _start("gradients vanish through time"),
     "exploding_start": _start("first weights too large"),
 }

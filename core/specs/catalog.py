@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final, Literal, NotRequired, TypedDict, get_args
 
 from core.specs.base import Json, Spec
-from core.specs.data import Builtin, Inline, Upload
+from core.specs.data import Builtin, Inline, InlineText, Upload
 from core.specs.examples import choice, minimal_example
 from core.specs.formulas.classic import CLASSICS
 from core.specs.losses import METRICS, Targets
@@ -110,6 +110,14 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
                     "Gorishniy et al. 2021, arXiv 2106.11959, section 3.2"),
         "autoencoder": ("A narrow place between two perceptrons; without hidden layers linear.",
                         "Hinton and Salakhutdinov 2006; Baldi and Hornik 1989"),
+        "rnn": ("Elman's recurrent network: rows as sequences of (length, channels).",
+                "torch.nn.RNN; Elman 1990"),
+        "lstm": ("Long short-term memory: rows as sequences of (length, channels).",
+                 "torch.nn.LSTM; Hochreiter and Schmidhuber 1997"),
+        "gru": ("Gated recurrent units: rows as sequences of (length, channels).",
+                "torch.nn.GRU; Cho et al. 2014, arXiv 1406.1078"),
+        "transformer": ("Blocks of self-attention with the norm in front: rows as sequences.",
+                        "torch.nn.TransformerEncoder; Vaswani et al. 2017, arXiv 1706.03762"),
         "layers": ("Any model, said layer by layer.", "torch.nn.Sequential"),
     },
     "layers": {
@@ -131,6 +139,9 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "multihead_attention": ("Self-attention of (time, features).",
                                 "torch.nn.MultiheadAttention; arXiv 1706.03762"),
         "positions": ("A learned vector for each time.", "Devlin et al. 2018, arXiv 1810.04805"),
+        "embedding": ("A learned vector for each token of a text.", "torch.nn.Embedding"),
+        "final_state": ("The state of a recurrent layer after its last step, of both ways.",
+                        "torch.nn.GRU; Schuster and Paliwal 1997"),
         "batch_norm": ("Each feature or channel normalized over the batch.",
                        "torch.nn.BatchNorm2d; Ioffe and Szegedy 2015, arXiv 1502.03167"),
         "layer_norm": ("Each row normalized over the last axis.",
@@ -250,6 +261,7 @@ TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
                            "Hochreiter and Schmidhuber 1997"),
         "parity": ("The parity of a sequence of bits; 2 classes.", "this project"),
         "inline": ("Rows in the request itself.", "this project"),
+        "text": ("A text in the request itself, for a model of language.", "this project"),
         "dataset": ("Rows of a file that was uploaded: POST /v1/datasets gives its id.",
                     "this project"),
     },
@@ -358,7 +370,10 @@ def _schemas(family: str) -> dict[str, Json]:
     if family == "activations":
         return {name: {"const": name, "type": "string"} for name in get_args(Activation)}
     generators = {kind: _schema(model) for kind, model in members("generator").items()}
-    return {**_builtins(), **generators, "inline": _schema(Inline), "dataset": _schema(Upload)}
+    others: dict[str, type[Spec]] = {"inline": Inline, "text": InlineText, "dataset": Upload}
+    return {
+        **_builtins(), **generators, **{kind: _schema(model) for kind, model in others.items()}
+    }  # fmt: skip
 
 
 def models_of(family: str) -> dict[str, type[Spec]]:

@@ -321,6 +321,14 @@ ColumnNames = Annotated[tuple[ColumnName, ...], Field(min_length=1, fail_fast=Tr
 ImageSide = Annotated[int, Field(ge=1, le=4096), WHOLE]
 
 
+class TextCounts(Spec):
+    """Sizes of a text, from its record."""
+
+    num_characters: PositiveInt
+    num_distinct_characters: PositiveInt
+    num_bytes: PositiveInt
+
+
 class StoredRows(Spec):
     """Facts that follow from the data set's record, and the name of the stored content: the service
     writes them, and no reply shows them.
@@ -334,11 +342,12 @@ class StoredRows(Spec):
         part_rows: of a split by a column, at most as many rows for training, evaluation and test.
         categories: of each feature that is one, coded `one_hot`, its first column and how many it
             has.
+        text: of a text, whose rows follow from the tokenizer.
     """
 
     file: str
     num_rows: PositiveInt
-    num_features: PositiveInt
+    num_features: NonNegativeInt
     num_classes: NumClasses | None
     target_width: PositiveInt
     sample_shape: tuple[PositiveInt, ...] | None
@@ -348,6 +357,7 @@ class StoredRows(Spec):
     categories: tuple[tuple[NonNegativeInt, PositiveInt], ...] = Field(
         default=(), exclude_if=lambda value: not value
     )
+    text: TextCounts | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Upload(DataSpec):
@@ -419,7 +429,15 @@ class Upload(DataSpec):
         return self.stored
 
 
-Data = Annotated[Builtin | Synthetic | Inline | Upload, Field(discriminator="kind")]
+class InlineText(DataSpec):
+    """A text in the request itself, for a model of language."""
+
+    kind: Literal["text"]
+    text: Annotated[str, Field(min_length=2)]
+    """The text; its end is for evaluation."""
+
+
+Data = Annotated[Builtin | Synthetic | Inline | InlineText | Upload, Field(discriminator="kind")]
 
 
 def split_rows(data: DataSpec, num_rows: int) -> PartRows:

@@ -24,6 +24,7 @@ REQUIRED: Final[dict[str, Json]] = {
     "builtin": {"name": "digits"},
     "synthetic": {"generator": {"kind": "moons"}},
     "inline": {"features": [[0.0, 1.0], [1.0, 0.0]], "targets": [0, 1]},
+    "text": {"text": "to be or not to be, that is the question"},
     "dataset": {"id": "data_01k2m3n4p5q6r7s8t9v0w1x2y3", "target": "price"},
     "column": {"name": "fold", "eval": [0], "test": [1]},
     "explicit": {"steps": [[0, 1], [2, 3]]},
@@ -31,6 +32,15 @@ REQUIRED: Final[dict[str, Json]] = {
     "reconstruction": {
         "data": {"kind": "builtin", "name": "digits"},
         "model": {"kind": "autoencoder"},
+    },
+    "language_model": {
+        "data": {"kind": "text", "text": "to be or not to be, that is the question"},
+        "model": {"kind": "transformer"},
+        "context": 8,
+    },
+    "forecast": {
+        "data": {"kind": "dataset", "id": "data_01k2m3n4p5q6r7s8t9v0w1x2y3", "target": "price"},
+        "model": {"kind": "gru"},
     },
     "function": {"function": {"kind": "rosenbrock"}},
     "layers": {
@@ -44,7 +54,9 @@ REQUIRED: Final[dict[str, Json]] = {
     "rnn": {"hidden_size": 4},
     "lstm": {"hidden_size": 4},
     "gru": {"hidden_size": 4},
+    "transformer": {"dim": 32},
     "multihead_attention": {"num_heads": 2},
+    "embedding": {"embedding_dim": 8},
     "group_norm": {"num_groups": 2},
     "max_pool1d": {"kernel_size": 2},
     "max_pool2d": {"kernel_size": 2},
@@ -81,7 +93,7 @@ def choice(family: str, kind: str) -> Any:
     return {"kind": kind, **REQUIRED.get(kind, {})}
 
 
-def minimal_example(family: str, kind: str) -> Json:
+def minimal_example(family: str, kind: str) -> Json:  # noqa: C901, PLR0912 (one case a family)
     """Return a small job spec that uses this kind with its defaults."""
     chosen = choice(family, kind)
     supervised: Json = {
@@ -90,6 +102,9 @@ def minimal_example(family: str, kind: str) -> Json:
         "model": {"kind": "mlp", "hidden": [8]},
     }
     spec: Json = {"problem": supervised, "optimizer": {"kind": "adam"}}
+    of_tokens = _of_tokens(family, chosen)
+    if of_tokens is not None:
+        return {**spec, "problem": of_tokens}
     match family:
         case "optimizers" | "schedules":
             spec[family.removesuffix("s")] = chosen
@@ -121,6 +136,19 @@ def minimal_example(family: str, kind: str) -> Json:
     return spec
 
 
+def _of_tokens(family: str, chosen: Any) -> Json | None:
+    """Return a model of language that uses this kind; None where it is not of tokens."""
+    match family, chosen:
+        case "layers", {"kind": "embedding"}:
+            layers = [chosen, {"kind": "gru", "hidden_size": 8}, {"kind": "linear"}]
+            model: Json = {"kind": "layers", "layers": layers}
+        case "datasets", {"kind": "text"}:
+            model = {"kind": "transformer"}
+        case _:
+            return None
+    return {"kind": "language_model", "data": _data("text"), "model": model, "context": 8}
+
+
 def _list_with(kind: str, layer: Json) -> list[Json]:
     """Return a small model of rows of four features with this layer in a place where it can stand:
     of features, of a line or an image of them, or of a sequence."""
@@ -129,6 +157,9 @@ def _list_with(kind: str, layer: Json) -> list[Json]:
     if kind in _OF_SEQUENCES:
         axes = {"kind": "unflatten", "unflattened_size": [4, 1]}
         return [axes, wide, layer, {"kind": "flatten"}, *end]
+    if kind == "final_state":
+        axes = {"kind": "unflatten", "unflattened_size": [4, 1]}
+        return [axes, {"kind": "gru", "hidden_size": 8}, layer, *end]
     if kind.endswith(("1d", "2d")) or kind == "upsample":
         sizes = [1, 4] if kind.endswith("1d") else [1, 2, 2]
         axes = {"kind": "unflatten", "unflattened_size": sizes}
@@ -163,7 +194,7 @@ _DATA_FOR_LOSS: Final = {
 def _data(kind: str) -> Json:
     if kind == "inline":
         return _INLINE
-    if kind == "dataset":
+    if kind in ("dataset", "text"):
         return {"kind": kind, **REQUIRED[kind]}
     if kind in members("generator"):
         return {"kind": "synthetic", "generator": {"kind": kind}}

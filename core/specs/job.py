@@ -6,6 +6,7 @@
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
+from pydantic.json_schema import SkipJsonSchema
 
 from core.specs.base import (
     WHOLE,
@@ -23,7 +24,11 @@ from core.specs.losses import DEFAULT_METRICS, EvaluationMetric, Loss
 from core.specs.models import Model
 from core.specs.optimizers.kinds import Optimizer
 from core.specs.schedules import Constant, Schedule
+from core.specs.tokenizers import Characters, Tokenizer
 from core.specs.webhooks.fields import JobWebhook
+
+MAX_WINDOW = 100_000
+"""Longest stretch of tokens or rows that a model sees."""
 
 
 class DataProblem(Spec):
@@ -33,7 +38,7 @@ class DataProblem(Spec):
     data: Data
     model: Model
     loss: Loss | None = None
-    """Default: cross_entropy for classes, mse for values and for a reconstruction."""
+    """Default: cross_entropy for classes and tokens, mse for values and for a reconstruction."""
 
 
 class Supervised(DataProblem):
@@ -49,6 +54,40 @@ class Reconstruction(DataProblem):
     kind: Literal["reconstruction"]
 
 
+class LanguageModel(DataProblem):
+    """Each token of a text is learned from those before it.
+
+    The data are a text, whose end is for evaluation (a `tail` split). Each part is cut into
+    stretches of `context` tokens, one behind the other, which are the rows; the targets are the
+    tokens that follow each token. Losses are means over tokens, in nats.
+    """
+
+    kind: Literal["language_model"]
+    tokenizer: Tokenizer = Characters()
+    """The way from the text to tokens."""
+    context: Annotated[int, Field(ge=1, le=MAX_WINDOW), WHOLE] = 64
+    """Tokens that the model sees at most."""
+    tokens: SkipJsonSchema[tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | None] = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
+
+
+class Forecast(DataProblem):
+    """The next values of a series are learned from those before them.
+
+    The data are rows in the order of time, whose end is for evaluation (a `tail` split); a row's
+    numbers are its features, then its targets. Each stretch of `window` rows, with the targets of
+    the `horizon` rows after it, is a row of the training; none of these reaches into the part for
+    evaluation.
+    """
+
+    kind: Literal["forecast"]
+    window: Annotated[int, Field(ge=1, le=MAX_WINDOW), WHOLE] = 48
+    """Rows that the model sees."""
+    horizon: Annotated[int, Field(ge=1, le=MAX_WINDOW), WHOLE] = 12
+    """Rows after them whose targets it gives: outputs are `horizon` x targets, row by row."""
+
+
 class FunctionProblem(Spec):
     kind: Literal["function"]
     function: Function
@@ -57,7 +96,10 @@ class FunctionProblem(Spec):
     bounds: Bounds | None = None
 
 
-Problem = Annotated[Supervised | Reconstruction | FunctionProblem, Field(discriminator="kind")]
+OfData = Supervised | Reconstruction | LanguageModel | Forecast
+"""The kinds of `DataProblem`."""
+
+Problem = Annotated[OfData | FunctionProblem, Field(discriminator="kind")]
 
 
 class ClipNorm(Spec):

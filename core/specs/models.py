@@ -268,6 +268,82 @@ class Autoencoder(ModelSpec):
     activation: Activation = "relu"
 
 
+Pooling = Literal["last", "mean"]
+
+
+class SequenceModel(ModelSpec):
+    """A model of sequences.
+
+    The numbers of a row become (length, channels): as the data have them where they are arrays of
+    that shape; an image (channels, height, width) is `height` steps of channels x width numbers;
+    `length` cuts a plain row into so many steps. Windows of a forecast, and tokens, are sequences
+    as they are.
+    """
+
+    kind: str
+    length: PositiveInt | None = None
+    """Steps of a row, each of as many of its numbers in turn. Default: as the data have them; of
+    plain rows as many as there are numbers, one each."""
+    dropout: Fraction = 0.0
+    """Share of the numbers that are left out in training behind each layer but the last (of a
+    `transformer`: at the end of each branch)."""
+    pooling: Pooling | None = None
+    """The way to one vector of all steps: `last`, the state at the end (of both directions), or
+    `mean`. A model of language has none, as it gives outputs for each step. Default: `last`; of a
+    `transformer` that is not causal `mean`, but for forecasts."""
+    init: Initializer = TorchDefault(kind="torch_default")
+
+
+class RecurrentModel(SequenceModel):
+    """Recurrent layers one behind the other, then linear."""
+
+    hidden_size: PositiveInt = 64
+    num_layers: Annotated[int, Field(ge=1, le=100), WHOLE] = 1
+    bidirectional: bool = False
+    """Read each sequence backwards too."""
+
+
+class RNNModel(RecurrentModel):
+    """Elman's recurrent network (1990): h_t = tanh(W x_t + b + U h_(t−1) + c)."""
+
+    kind: Literal["rnn"]
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+
+
+class LSTMModel(RecurrentModel):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997)."""
+
+    kind: Literal["lstm"]
+
+
+class GRUModel(RecurrentModel):
+    """Gated recurrent units (Cho et al. 2014, arXiv 1406.1078)."""
+
+    kind: Literal["gru"]
+
+
+class Transformer(SequenceModel):
+    """Blocks of self-attention and a perceptron of one hidden layer (GELU), each with a norm in
+    front and around it a residual connection (Vaswani et al. 2017, arXiv 1706.03762; Xiong et al.
+    2020, arXiv 2002.04745), then a norm and linear."""
+
+    kind: Literal["transformer"]
+    dim: PositiveInt = 64
+    """Width of the vector of each step."""
+    num_heads: PositiveInt = 4
+    """Heads of attention, which divide `dim`."""
+    num_layers: Annotated[int, Field(ge=1, le=100), WHOLE] = 2
+    """Number of blocks."""
+    mlp_ratio: PositiveInt = 4
+    """Width of the perceptrons' hidden layer in terms of `dim`."""
+    positions: Literal["learned", "rotary"] = "learned"
+    """`learned`: a vector for each step is added. `rotary`: queries and keys are turned by their
+    step (Su et al. 2021, arXiv 2104.09864)."""
+    causal: bool | None = None
+    """Each step sees itself and those before it alone. Default: false, of a model of language
+    true."""
+
+
 class LayerList(ModelSpec):
     """Any model, said layer by layer; the last one gives the outputs."""
 
@@ -277,6 +353,16 @@ class LayerList(ModelSpec):
 
 
 Model = Annotated[
-    LinearModel | MLP | CNN | ResNet | Tabular | Autoencoder | LayerList,
+    LinearModel
+    | MLP
+    | CNN
+    | ResNet
+    | RNNModel
+    | LSTMModel
+    | GRUModel
+    | Transformer
+    | Tabular
+    | Autoencoder
+    | LayerList,
     Field(discriminator="kind"),
 ]

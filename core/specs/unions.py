@@ -37,6 +37,7 @@ from core.specs.study import (
     SweepLog,
     SweepValues,
 )
+from core.specs.tokenizers import Tokenizer
 from core.specs.webhooks.fields import JobWebhook
 
 UNIONS: Final[dict[str, Any]] = {
@@ -46,6 +47,7 @@ UNIONS: Final[dict[str, Any]] = {
     "order": Order,
     "split": Split,
     "augment": Augmentation,
+    "tokenizer": Tokenizer,
     "model": Model,
     "layers": Layer,
     "shortcut": Layer,

@@ -57,6 +57,16 @@ def build_loss(spec: Loss) -> LossFunction:
             assert_never(spec)
 
 
+class TokenLoss:
+    """A loss of classes, taken of tokens: outputs (rows, time, tokens), targets (rows, time)."""
+
+    def __init__(self, loss: LossFunction) -> None:
+        self._loss = loss
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self._loss(outputs.flatten(0, 1), targets.flatten())
+
+
 def settled_loss(spec: Loss, targets: Tensor, num_classes: int) -> Loss:
     """Return the loss with its class weights as numbers. `targets`: of the training rows.
 

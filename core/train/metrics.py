@@ -50,7 +50,10 @@ class Measurement:
         self._rows, self._runs = 0, 0
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Take in rows: outputs (runs, rows, outputs), targets (rows,) or (rows, outputs)."""
+        """Take in rows: outputs (runs, rows, outputs), targets (rows,) or (rows, outputs); of
+        tokens outputs (runs, rows, time, outputs), targets (rows, time): each is a row."""
+        if outputs.dim() == 4:
+            outputs, targets = outputs.flatten(1, 2), targets.flatten()
         if self._ignored is not None:
             kept = targets != self._ignored
             outputs, targets = outputs[:, kept], targets[kept]

@@ -102,6 +102,7 @@ class Contents:
         num_bytes: of the stored form, which a job reads.
         num_characters: of a text; else None.
         num_distinct_characters: of a text, the vocabulary of a tokenizer of characters; else None.
+        num_text_bytes: of a text in UTF-8; else None, and of texts that an earlier version checked.
     """
 
     kind: Kind
@@ -110,6 +111,7 @@ class Contents:
     num_bytes: int
     num_characters: int | None = None
     num_distinct_characters: int | None = None
+    num_text_bytes: int | None = None
 
     def column(self, name: str) -> Column | None:
         """Return the column of this name, or None."""
@@ -124,6 +126,7 @@ class Contents:
             "num_bytes": self.num_bytes,
             "num_characters": self.num_characters,
             "num_distinct_characters": self.num_distinct_characters,
+            "num_text_bytes": self.num_text_bytes,
         }
 
     @classmethod

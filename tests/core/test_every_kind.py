@@ -26,7 +26,7 @@ from core.diagnosis.remedies.model import (
 )
 from core.specs.catalog import FAMILIES, entries, kinds
 from core.specs.examples import minimal_example
-from core.specs.job import DataProblem, JobSpec
+from core.specs.job import FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import NotFused
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import remedied
@@ -62,6 +62,7 @@ OWN: Final[dict[str, Json]] = {
     "order": {"explicit": {"steps": [[0, 1], [2, 3, 4]]}},
     "augment": {},
     "split": {"column": {"name": "rooms", "eval": [0], "test": [6]}},
+    "tokenizer": {"characters": {}, "bytes": {}, "byte_pair": {"vocabulary_size": 260}},
     "wrap": {},
 }
 """Unions of a job that the catalogue does not list: fields without a default, by kind."""
@@ -86,6 +87,9 @@ def own_example(field: str, kind: str) -> Json:
     if field == "augment":
         body = minimal_example("models", "cnn")
         body["problem"]["data"] = {"kind": "builtin", "name": "digits", "augment": [choice]}
+        return body
+    if field == "tokenizer":
+        body["problem"] = {**minimal_example("datasets", "text")["problem"], "tokenizer": choice}
         return body
     if field == "wrap":
         body["optimizer"] = {**body["optimizer"], "wrap": [choice]}
@@ -152,7 +156,7 @@ def test_each_kind_trains_and_is_diagnosed(spec: JobSpec, tmp_path: Path) -> Non
     assert len(trained.events.histories["train"]) == STEPS
 
     columns = {name: np.array(trained.column(name)) for name in ("step", "loss", "lr", "grad_norm")}
-    if not isinstance(spec.problem, DataProblem):
+    if isinstance(spec.problem, FunctionProblem):
         columns["x"] = np.array(trained.column("x"))
     measured = measure(spec, None, budget_s=0.1)
     found = diagnose(spec, "budget_exhausted", None, columns, None, measured)

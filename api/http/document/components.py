@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from core.specs.base import Json, field_docstrings
 from core.specs.catalog import FAMILIES, FIELD_OF, any_of, models_of
-from core.specs.data import StoredRows
+from core.specs.data import StoredRows, TextCounts
 from core.specs.examples import choice, minimal_example
 from core.specs.job import JobSpec
 from core.specs.models import StoredWeights
@@ -24,6 +24,7 @@ UNION_NAMES: Final = {
     "order": "DataOrder",
     "split": "DataSplit",
     "augment": "Augmentation",
+    "tokenizer": "Tokenizer",
     "model": "Model",
     "norm": "Normalization",
     "layers": "Layer",
@@ -48,6 +49,7 @@ _SUFFIXES: Final = {
     "data": "Data",
     "generator": "Generator",
     "order": "Order",
+    "tokenizer": "Tokenizer",
     "model": "Model",
     "layers": "Layer",
     "init": "Initializer",
@@ -97,7 +99,7 @@ def plain(document: Json) -> Json:
     they are."""
     document = any_of(document)
     schemas = document["components"]["schemas"]
-    for own in (StoredRows, StoredWeights):  # of fields that the service writes for itself
+    for own in (StoredRows, StoredWeights, TextCounts):  # of what the service writes for itself
         schemas.pop(own.__name__, None)
     _type_the_base(schemas)
     _add_examples(schemas)

@@ -14,10 +14,9 @@ from core.diagnosis.evidence.measured import Measured
 from core.diagnosis.evidence.theory import longest_stride
 from core.jobs import Outcome
 from core.specs.base import Json
-from core.specs.data import split_rows
 from core.specs.direction import sign_of_job
 from core.specs.job import ClipNorm, DataProblem, JobSpec
-from core.specs.sizes.shapes import data_shape, layers_of
+from core.specs.sizes.shapes import layers_of, problem_rows
 
 FEW: Final = 16
 WINDOW: Final = 128
@@ -132,7 +131,7 @@ class Rows:
         size = self.spec.batch_size
         if size == "full" or size is None:
             return size == "full"
-        rows = split_rows(problem.data, data_shape(problem.data).num_rows).train
+        rows = problem_rows(problem).train
         return size >= rows
 
     @cached_property

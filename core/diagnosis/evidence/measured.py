@@ -11,6 +11,27 @@ TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
+class ThroughTime:
+    """The gradient in the inputs of a recurrent layer, step by step.
+
+    Attributes:
+        share: the weakest step's of the strongest one's.
+        weakest, strongest: these steps, from 1 on.
+        steps: of the sequence.
+    """
+
+    share: float
+    weakest: int
+    strongest: int
+    steps: int
+
+    @property
+    def a_step(self) -> float:
+        """The factor that it loses from one step to the next."""
+        return float(self.share ** (1.0 / abs(self.strongest - self.weakest)))
+
+
+@dataclass(frozen=True)
 class Measured:
     """Reading aid around the JSON of a measurement; None wherever something was not measured."""
 
@@ -169,6 +190,22 @@ class Measured:
             return None
         first, last = rows[0].get("grad_rms"), rows[-1].get("grad_rms")
         return first / last if first is not None and last else None
+
+    def through_time(self, when: Literal["now", "initial"]) -> "ThroughTime | None":
+        """Return how the gradient fares between the steps of a sequence; None where there is no
+        recurrent layer, or no gradient."""
+        data = self.data if when == "now" else self.data.get("initial") or {}
+        found = data.get("through_time") or {}
+        norms = [each for each in found.get("norms", ()) if each is not None]
+        if len(norms) < 2 or len(norms) < len(found["norms"]) or max(norms) == 0.0:
+            return None
+        weakest, strongest = norms.index(min(norms)), norms.index(max(norms))
+        return ThroughTime(
+            share=norms[weakest] / norms[strongest],
+            weakest=found["at"][weakest] + 1,
+            strongest=found["at"][strongest] + 1,
+            steps=found["steps"],
+        )
 
     @property
     def updates(self) -> list[tuple[str, float]]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from core.diagnosis.evidence.evidence import Evidence
+from core.diagnosis.finding import Findings
 from core.diagnosis.remedies.patches import Remedy
 from core.specs.base import Json
 from core.specs.job import DataProblem
-from core.specs.models import HiddenLayers, KaimingUniform
+from core.specs.models import HiddenLayers, KaimingUniform, RNNModel
 from core.specs.sizes.first_weights import equal_first_weights
 
 _FLAT_ENDS = frozenset({"sigmoid", "tanh", "softsign"})
@@ -41,6 +42,24 @@ def keep_the_gradient(e: Evidence) -> Iterator[Remedy]:
         {"problem": {"model": patch}},
         "A slope of 1, first weights of variance 2/fan-in and normalized layers keep the gradient's"
         " size on its way down.",
+        {"final_loss_below": e.level.end},
+    )
+
+
+def keep_the_past(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+    """Gates in place of plain recurrence, where the gradient is lost between the steps."""
+    problem = e.spec.problem
+    if not isinstance(problem, DataProblem) or not isinstance(problem.model, RNNModel):
+        return
+    if not findings["vanishing_through_time"].triggered:
+        return
+    if not findings["constant_guess"].triggered:
+        return  # it may be that what stands near is all that there is to learn from
+    kept = problem.model.model_dump(mode="json", exclude={"kind", "nonlinearity"})
+    yield Remedy(
+        {"problem": {"model": {"kind": "lstm", **kept}}},
+        "The state of gated cells is added to, not multiplied at each step, so that its gradient"
+        " lasts (Hochreiter and Schmidhuber 1997).",
         {"final_loss_below": e.level.end},
     )
 

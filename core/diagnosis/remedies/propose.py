@@ -22,6 +22,7 @@ from core.diagnosis.remedies.model import (
     add_dropout,
     better_start,
     keep_the_gradient,
+    keep_the_past,
     normalize_layers,
     other_weights,
 )
@@ -41,10 +42,9 @@ from core.diagnosis.remedies.step_size import (
 from core.diagnosis.rules.progress import conditioning
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form
 from core.diagnosis.verdict import Verdict
-from core.specs.data import split_rows
 from core.specs.job import DataProblem
 from core.specs.optimizers.kinds import LBFGS, SGD, Rprop, settled_lr
-from core.specs.sizes.shapes import data_shape
+from core.specs.sizes.shapes import problem_rows
 
 MOST: Final = 4
 
@@ -62,18 +62,18 @@ def propose(verdict: Verdict, findings: Findings, e: Evidence, attempts: Attempt
         case "saddle_point":
             found = chain(unequal_units(findings, e), leave_a_saddle(e), other_weights(e))
         case "local_minimum":
-            better = learn_something(findings, e)
+            better = chain(keep_the_past(findings, e), learn_something(findings, e))
             found = chain(better, escape_a_local_minimum(e), other_weights(e))
         case "plateau" | "too_slow" if verdict.rules == ("equal_units",):
             found = unequal_units(findings, e)  # nothing else tells equal units apart
         case "plateau":
-            found = _for_plateau(findings, e)
+            found = chain(keep_the_past(findings, e), _for_plateau(findings, e))
         case "too_slow":
             found = _for_slowness(findings, e)
         case "overfitting":
             found = _for_overfitting(e)
         case "noise_limited":
-            found = _for_noise(findings, e)
+            found = chain(keep_the_past(findings, e), _for_noise(findings, e))
         case "converged" | "healthy" | "undetermined":
             return []
     return _tried(attempts, chain(found, unequal_units(findings, e)))
@@ -273,7 +273,7 @@ def _for_noise(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     else:
         yield Remedy(scaled_rate(e.spec, 0.25), "Smaller steps carry less noise.", expected)
     if isinstance(problem, DataProblem) and isinstance(size, int):
-        rows = split_rows(problem.data, data_shape(problem.data).num_rows).train
+        rows = problem_rows(problem).train
         larger = min(rows, 4 * size)
         if larger > size:
             yield Remedy(

@@ -24,6 +24,30 @@ def look_vanishing(e: Evidence) -> RuleAnswer:
     return clear(text, over(spread, 1e-3), first_over_last=spread)
 
 
+def look_vanishing_through_time(e: Evidence) -> RuleAnswer:
+    """Trigger when a step of the sequences gets a thousandth of another step's gradient."""
+    found = None if e.measured is None else e.measured.through_time("now")
+    if found is None:
+        return unknown(_NOT + " of a model with recurrent layers, whose gradient is not 0.")
+    before = None if e.measured is None else e.measured.through_time("initial")
+    numbers = {
+        "weakest_over_strongest": found.share,
+        "weakest_step": float(found.weakest),
+        "strongest_step": float(found.strongest),
+        "steps": float(found.steps),
+    }
+    if before is not None:
+        numbers["at_the_start"] = before.share
+    text = f"Of {found.steps} steps, the gradient of step {found.weakest} is {found.share:.2g} of"
+    text += f" that of step {found.strongest}"
+    if found.share < 1e-3:
+        numbers["factor_a_step"] = found.a_step
+        if found.share > 0.0:
+            text += f": it loses a factor of {1.0 / found.a_step:.3g} a step"
+        return triggered(text + ".", over(found.share, 1e-3), **numbers)
+    return clear(text + ".", over(found.share, 1e-3), **numbers)
+
+
 def look_exploding(e: Evidence) -> RuleAnswer:
     """Trigger on first weights that make outputs, or gradients on the way back, far too large."""
     if e.measured is None or e.measured.first_loss is None:

@@ -236,6 +236,13 @@ RULES: Final[tuple[Rule, ...]] = (
         layers.look_vanishing,
     ),
     Rule(
+        "vanishing_through_time",
+        "gradient in a recurrent layer's inputs at one step < 1e-3 of that at another",
+        "What stands so far back in a sequence is hardly learned from.",
+        "Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio 2013 (arXiv 1211.5063)",
+        layers.look_vanishing_through_time,
+    ),
+    Rule(
         "exploding_start",
         "the same > 1e3, or a first loss 30 times that of a constant output",
         "The first weights are too large for this depth.",

@@ -12,7 +12,7 @@ from core.specs.layers import kinds as k
 Shape = tuple[int, ...]
 """Shape of one row: without the axis of the rows."""
 
-Fill = Literal["weight", "bias", "one", "zero", "recurrent", "attention", "positions"]
+Fill = Literal["weight", "bias", "one", "zero", "recurrent", "attention", "positions", "embedding"]
 """Beginning of a parameter: as the model's `init` says (weights, and the biases beside them), at 1
 or 0, or as torch draws it where `init` is `torch_default`."""
 
@@ -77,6 +77,15 @@ def effect(layer: k.Leaf, shape: Shape) -> Effect:  # noqa: C901, PLR0912 (one c
             _axes(layer, shape, 2, "(time, features)")
             numbers = math.prod(shape)
             return Effect(shape, (Parameter("weight", shape, "positions", 1),), numbers, numbers)
+        case k.Embedding():
+            return _embedding(layer, shape)
+        case k.FinalState():
+            _axes(layer, shape, 2, "(time, features)")
+            if layer.bidirectional and shape[1] % 2:
+                raise ShapeError(
+                    f"is of two directions, and gets {shape[1]} features, an odd number"
+                )
+            return _moved((shape[1],))
         case k.BatchNormLayer() | k.GroupNorm() | k.LayerNormLayer() | k.RMSNorm():
             return _norm(layer, shape)
         case k.MaxPool1d() | k.MaxPool2d() | k.AvgPool1d() | k.AvgPool2d():
@@ -298,15 +307,28 @@ def _recurrent(layer: k.RNN | k.LSTM | k.GRU, shape: Shape) -> Effect:
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
+def _embedding(layer: k.Embedding, shape: Shape) -> Effect:
+    _axes(layer, shape, 1, "(time,)")
+    if layer.num_embeddings is None:
+        raise ShapeError("has no num_embeddings, which only a problem with a tokenizer fills in")
+    size = (layer.num_embeddings, layer.embedding_dim)
+    output = (shape[0], layer.embedding_dim)
+    return Effect(output, (Parameter("weight", size, "embedding", 1),), 0, 2 * math.prod(output))
+
+
 def _attention(layer: k.MultiheadAttention, shape: Shape) -> Effect:
     _axes(layer, shape, 2, "(time, features)")
     time, width = shape
     if width % layer.num_heads:
-        raise ShapeError(f"has num_heads {layer.num_heads}, which do not divide {width} features")
+        near = max(n for n in range(1, min(width, layer.num_heads) + 1) if width % n == 0)
+        raise ShapeError(
+            f"has num_heads {layer.num_heads}, which do not divide {width} features: give a divisor"
+            f" of these, such as {near}"
+        )
     if layer.rotary and width // layer.num_heads % 2:
         raise ShapeError(
             f"is rotary, which needs an even number of features a head; it has"
-            f" {width // layer.num_heads}"
+            f" {width // layer.num_heads}: give other heads or features, or learned positions"
         )
     parameters = [Parameter("in_proj_weight", (3 * width, width), "attention", width)]
     if layer.bias:

@@ -16,6 +16,13 @@ from core.specs.layers.expansions.mlp import layers_of_mlp
 from core.specs.layers.expansions.resnet import layers_of_resnet
 from core.specs.layers.expansions.tabular import layers_of_tabular
 from core.specs.layers.inputs import Inputs
+from core.specs.layers.sequences import (
+    Kinds,
+    check_tokens,
+    refuse_embeddings,
+    sequence_layers,
+    settled_sequence,
+)
 from core.specs.layers.trace import LayerError, Named, Placed, leaves, named, trace
 
 _BY_CHANNELS: Final = (*CONVOLUTIONS, k.BatchNormLayer, k.GroupNorm)
@@ -178,7 +185,7 @@ def expand(model: models.Model, inputs: Inputs, num_outputs: int) -> Expanded:
     """Return a resolved model's layers for rows of features, up to its outputs.
 
     Raises:
-        LayerError: two layers do not fit together.
+        LayerError: two layers do not fit together, or one does not fit the rows.
     """
     shape = (inputs.num_features,)
     try:
@@ -189,30 +196,38 @@ def expand(model: models.Model, inputs: Inputs, num_outputs: int) -> Expanded:
     if not found.parameters:
         text = "the layers have no parameters, so that nothing can be trained"
         raise LayerError("layers", "no_parameters", text)
+    wanted = (inputs.num_features, num_outputs) if inputs.tokens else (num_outputs,)
     last = found.layers[-1]
-    if last.output != (num_outputs,):
+    if last.output != wanted:
         raise LayerError(
             last.field, "shapes_do_not_meet",
             f"layer {last.name} ({last.layer.kind}) is the last and gives {shown(last.output)}; the"
-            f" problem asks for {shown((num_outputs,))}: end with a linear layer of"
+            f" problem asks for {shown(wanted)}: end with a linear layer of"
             f" {num_outputs} out_features, which is what it has when they are left out",
         )  # fmt: skip
     return found
 
 
-def settled(model: models.Model, num_outputs: int) -> models.Model:
-    """Return the model with what its layers leave open written out: the width of the last linear
-    map, and which maps have a bias."""
+def settled(model: models.Model, inputs: Inputs, num_outputs: int) -> models.Model:
+    """Return the model with what follows from the problem written out: the width of the last linear
+    map, the size of the vocabulary, which maps have a bias; the steps of a sequence and the way to
+    one vector."""
+    if isinstance(model, Kinds):
+        return settled_sequence(model, inputs)
     if not isinstance(model, models.LayerList):
         return model
     layers = with_biases(model.layers)
-    last = layers[-1]
+    first, last = layers[0], layers[-1]
+    if inputs.tokens and isinstance(first, k.Embedding) and first.num_embeddings is None:
+        layers = (first.model_copy(update={"num_embeddings": num_outputs}), *layers[1:])
     if isinstance(last, k.LinearLayer) and last.out_features is None:
         layers = (*layers[:-1], last.model_copy(update={"out_features": num_outputs}))
     return model if layers == model.layers else model.model_copy(update={"layers": layers})
 
 
 def _layers(model: models.Model, inputs: Inputs, num_outputs: int) -> Iterable[Named]:
+    if inputs.tokens:
+        check_tokens(model)
     match model:
         case models.LinearModel():
             linear = k.LinearLayer(out_features=num_outputs, bias=model.bias)
@@ -227,7 +242,11 @@ def _layers(model: models.Model, inputs: Inputs, num_outputs: int) -> Iterable[N
             return layers_of_tabular(model, inputs, num_outputs)
         case models.Autoencoder():
             return layers_of_autoencoder(model, num_outputs)
+        case models.RNNModel() | models.LSTMModel() | models.GRUModel() | models.Transformer():
+            return sequence_layers(model, inputs, num_outputs)
         case models.LayerList():
+            if not inputs.tokens:
+                refuse_embeddings(model.layers)
             return named(model.layers)
         case _:
             assert_never(model)

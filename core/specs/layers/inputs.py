@@ -20,11 +20,16 @@ class Inputs(NamedTuple):
         sample_shape: the shape that they have, where the data say one: (1, 8, 8) for an image of
             one channel.
         categories: the features that are a category each.
+        window: whether it is a window in time, (length, channels), whose future is to be told.
+        tokens: whether the numbers are ids of tokens; each then has outputs of its own, one a token
+            of the vocabulary.
     """
 
     num_features: int
     sample_shape: Shape | None = None
     categories: tuple[Place, ...] = ()
+    window: bool = False
+    tokens: bool = False
 
     @property
     def by_channels(self) -> Shape:

@@ -202,6 +202,25 @@ class Positions(_Layer):
     kind: Literal["positions"] = "positions"
 
 
+class Embedding(_Layer):
+    """A learned vector for each token of a vocabulary: ids (time,) to (time, embedding_dim). The
+    first layer of a model of language."""
+
+    kind: Literal["embedding"] = "embedding"
+    num_embeddings: PositiveInt | None = None
+    """Left out: as many as the tokenizer has tokens."""
+    embedding_dim: PositiveInt
+    """Numbers of each vector."""
+
+
+class FinalState(_Layer):
+    """State of a recurrent layer after its last step: (time, features) to (features,)."""
+
+    kind: Literal["final_state"] = "final_state"
+    bidirectional: bool = False
+    """The second half of the features is of the way back, which ends at the first time."""
+
+
 # ---- norms
 
 
@@ -487,6 +506,8 @@ Leaf = (
     | GRU
     | MultiheadAttention
     | Positions
+    | Embedding
+    | FinalState
     | BatchNormLayer
     | LayerNormLayer
     | RMSNorm

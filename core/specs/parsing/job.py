@@ -5,7 +5,18 @@ import json
 from typing import Any, Final, NamedTuple, assert_never
 
 from core.errors import FieldError
-from core.specs.job import DataProblem, FunctionProblem, JobSpec, Precision, Record
+from core.specs.job import (
+    DataProblem,
+    Forecast,
+    FunctionProblem,
+    JobSpec,
+    LanguageModel,
+    OfData,
+    Precision,
+    Reconstruction,
+    Record,
+    Supervised,
+)
 from core.specs.parsing.body import read
 from core.specs.sizes.cost import (
     BYTES_A_NUMBER,
@@ -39,6 +50,7 @@ from core.specs.validation.run import (
     resolve_optimizer,
 )
 from core.specs.validation.schedules import Schedules
+from core.specs.validation.sequences import resolve_forecast, resolve_language_model
 from core.specs.validation.wrappers import resolve_groups, resolve_wrap
 from core.specs.webhooks.url import check_webhook
 
@@ -127,7 +139,7 @@ def _resolve(
     if isinstance(spec.problem, FunctionProblem):
         settled = _resolve_function(spec, spec.problem, faults)
     else:
-        settled = _resolve_supervised(spec, spec.problem, limits, faults, uploads)
+        settled = _resolve_data(spec, spec.problem, limits, faults, uploads)
     if settled is None:
         # Without the problem's size the schedule can still be checked.
         schedules.resolve(spec.schedule, spec.budget.max_steps)
@@ -184,15 +196,24 @@ def _resolve_function(
     return (resolved, "full", precision) if len(faults.errors) == before else None
 
 
-def _resolve_supervised(
+def _resolve_data(
     spec: JobSpec,
-    problem: DataProblem,
+    problem: OfData,
     limits: Limits,
     faults: FieldErrorList,
     uploads: Uploads,
 ) -> _Settled | None:
     precision = spec.precision or "float32"
-    resolved = resolve_supervised(problem, limits, faults, uploads)
+    resolved: DataProblem | None
+    match problem:
+        case LanguageModel():
+            resolved = resolve_language_model(problem, limits, faults, uploads)
+        case Forecast():
+            resolved = resolve_forecast(problem, limits, faults, uploads)
+        case Supervised() | Reconstruction():
+            resolved = resolve_supervised(problem, limits, faults, uploads)
+        case _:
+            assert_never(problem)
     if resolved is None:
         return None
     before = len(faults.errors)

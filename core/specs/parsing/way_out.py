@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 from core.specs.base import Json, Spec, is_whole
 from core.specs.data import Builtin, DataSpec
 from core.specs.examples import REQUIRED
-from core.specs.job import DataProblem, FunctionProblem, JobSpec
+from core.specs.job import JobSpec
 from core.specs.models import Activation
 from core.specs.study import StudySpec
 from core.specs.unions import PLAIN, UNIONS, members, tag_of
@@ -171,7 +171,7 @@ def _paths(root: type[Spec]) -> Iterator[str]:
     if issubclass(root, JobSpec):
         for part in ("budget", "stop", "record", "checkpoint"):
             yield from (f"{part}.{name}" for name in PLAIN[part].model_fields)
-        problems = (DataProblem, FunctionProblem)
+        problems = members("problem").values()
         yield from (f"problem.{name}" for kind in problems for name in kind.model_fields
                     if name != "kind")  # fmt: skip
         yield from (f"problem.data.{name}" for name in ("generator", *DataSpec.model_fields))

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from core.specs.data import Builtin, Data, ExplicitOrder, Inline, Synthetic, Upload
+from core.specs.data import Builtin, Data, ExplicitOrder, Inline, InlineText, Synthetic, Upload
 from core.specs.functions import Quadratic
 from core.specs.job import DataProblem, FunctionProblem, JobSpec
+from core.specs.layers.expand import Expanded
 from core.specs.losses import gathers
 from core.specs.optimizers.state import matrix_numbers, state_vectors, wrapper_vectors
 from core.specs.sizes.shapes import Extent, extent_of, rows_of, start_of, steps_of
@@ -17,6 +18,20 @@ BYTES_A_NUMBER: Final = 8
 MULTIPLY_ADDS_FOR_TWO_THREADS: Final = 2**28
 """Work of one forward pass from which a second thread pays: a step of some 50 ms. Below it, two
 threads wait for each other longer than they work whenever the machine is busy."""
+
+
+EVAL_ROWS: Final = 8192
+"""Rows evaluated at once, at most. Fixed, so that memory is bounded and the sums never change."""
+EVAL_NUMBERS: Final = 2**26
+"""Numbers of a layer's that an evaluation of one run holds at once (perceptrons are narrow)."""
+
+
+def eval_rows(layers: Expanded) -> int:
+    """Return how many rows are evaluated at once by one run of a model with these layers."""
+    if layers.perceptron is not None:
+        return EVAL_ROWS
+    widest = max(1, *(placed.kept for placed in layers.all_layers))
+    return max(16, min(EVAL_ROWS, EVAL_NUMBERS // widest))
 
 
 def num_threads(multiply_adds: int) -> int:
@@ -132,7 +147,8 @@ def _rows_bytes(spec: JobSpec, problem: DataProblem, size: Extent, item: int) ->
     micro = -(-batch // spec.accumulate)
     held_out = max(size.eval_rows, size.test_rows)
     gathered = (item + 8) * size.num_outputs if gathers(spec.record.metrics) else 0
-    return data, item * max(micro, held_out) * layers.kept + held_out * gathered
+    at_once = min(held_out, eval_rows(layers))
+    return data, item * max(micro, at_once) * layers.kept + held_out * gathered
 
 
 def _bytes_read(data: Data) -> int:
@@ -140,7 +156,7 @@ def _bytes_read(data: Data) -> int:
     match data:
         case Synthetic():
             return 24
-        case Builtin() | Inline() | Upload():
+        case Builtin() | Inline() | InlineText() | Upload():
             return 16
         case _:
             assert_never(data)

@@ -21,6 +21,7 @@ from core.specs.data import (
     Friedman1,
     Generator,
     Inline,
+    InlineText,
     LinearRegressionData,
     Moons,
     Parity,
@@ -35,8 +36,10 @@ from core.specs.formulas.values import dimension
 from core.specs.job import (
     Budget,
     DataProblem,
+    Forecast,
     FunctionProblem,
     JobSpec,
+    LanguageModel,
     Reconstruction,
     Record,
 )
@@ -55,6 +58,8 @@ from core.specs.losses import (
     Targets,
     columns_of,
 )
+from core.specs.sizes.sequences import context_rows, token_counts, vocabulary_size, window_rows
+from core.specs.splits.rows import PartRows
 
 _TABLES: Final = Path(__file__).parents[1] / "tables"
 
@@ -79,11 +84,6 @@ class DataShape(NamedTuple):
     target_width: int = 1
     sample_shape: tuple[int, ...] | None = None
     categories: tuple[Place, ...] = ()
-
-    @property
-    def inputs(self) -> Inputs:
-        """A row as a model gets it."""
-        return Inputs(self.num_features, self.sample_shape, self.categories)
 
 
 @cache
@@ -115,6 +115,8 @@ def data_shape(data: Data) -> DataShape:
                 sizes.sample_shape,
                 tuple(Place(*each) for each in sizes.categories),
             )
+        case InlineText():
+            return DataShape(len(data.text), 1, None)
         case _:
             assert_never(data)
 
@@ -147,7 +149,7 @@ def _generated(generator: Generator) -> DataShape:
         case SineSequence():
             return DataShape(rows, generator.length, None)
         case AddingProblem():
-            return DataShape(rows, 2 * generator.length, None)
+            return DataShape(rows, 2 * generator.length, None, 1, (generator.length, 2))
         case Parity():
             return DataShape(rows, generator.length, 2)
         case _:
@@ -195,12 +197,28 @@ def output_width(loss: Loss, shape: DataShape) -> int:
 
 
 def problem_shape(problem: DataProblem) -> DataShape:
-    """Return `data_shape` of the problem's data, with the targets that the problem has: of a
-    reconstruction a row's features."""
-    shape = data_shape(problem.data)
-    if not isinstance(problem, Reconstruction):
-        return shape
-    return shape._replace(num_classes=None, target_width=shape.num_features)
+    """Return the rows and columns that a problem makes of its data: of a reconstruction the targets
+    are a row's features; windows of a series; contexts of a text (of byte pairs at most as many as
+    there may be)."""
+    match problem:
+        case LanguageModel(context=context):
+            rows = sum(problem_rows(problem))
+            return DataShape(rows, context, vocabulary_size(problem), context)
+        case Forecast(window=window, horizon=horizon):
+            series = data_shape(problem.data)
+            channels = series.num_features + series.target_width
+            return DataShape(
+                sum(problem_rows(problem)),
+                window * channels,
+                None,
+                horizon * series.target_width,
+                (window, channels),
+            )
+        case Reconstruction():
+            shape = data_shape(problem.data)
+            return shape._replace(num_classes=None, target_width=shape.num_features)
+        case _:
+            return data_shape(problem.data)
 
 
 def draws_rows(spec: JobSpec) -> bool:
@@ -212,10 +230,35 @@ def draws_rows(spec: JobSpec) -> bool:
     return spec.batch_size != "full" or bool(problem.data.augment)
 
 
+def problem_rows(problem: DataProblem) -> PartRows:
+    """Return how many rows are for training, evaluation and test. `problem`: resolved, but for
+    model and loss."""
+    match problem:
+        case LanguageModel():
+            return context_rows(token_counts(problem), problem.context)
+        case Forecast(window=window, horizon=horizon):
+            parts = split_rows(problem.data, data_shape(problem.data).num_rows)
+            return window_rows(parts, window, horizon)
+        case _:
+            return split_rows(problem.data, data_shape(problem.data).num_rows)
+
+
+def inputs_of(problem: DataProblem) -> Inputs:
+    """Return a row of the problem as its model gets it."""
+    shape = problem_shape(problem)
+    return Inputs(
+        shape.num_features,
+        shape.sample_shape,
+        shape.categories,
+        window=isinstance(problem, Forecast),
+        tokens=isinstance(problem, LanguageModel),
+    )
+
+
 def layers_of(problem: DataProblem) -> Expanded:
     """Return the layers of a resolved problem's model."""
-    shape = problem_shape(problem)
-    return expand(problem.model, shape.inputs, output_width(_loss(problem), shape))
+    width = output_width(_loss(problem), problem_shape(problem))
+    return expand(problem.model, inputs_of(problem), width)
 
 
 def problem_parameters(problem: DataProblem | FunctionProblem) -> int:
@@ -304,8 +347,8 @@ def extent(
         return Extent(dim, None, None, 1, 0, 0, 0, None, {"train": {**train, "x": dim}, "eval": {}})
     data, loss, shape = problem.data, _loss(problem), problem_shape(problem)
     outputs = output_width(loss, shape)
-    train_rows, eval_rows, test_rows = split_rows(data, shape.num_rows)
-    layers = expand(problem.model, shape.inputs, outputs)
+    train_rows, eval_rows, test_rows = problem_rows(problem)
+    layers = expand(problem.model, inputs_of(problem), outputs)
     return Extent(
         layers.num_parameters,
         layers,

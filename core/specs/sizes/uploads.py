@@ -47,6 +47,8 @@ class UploadFacts:
         kind: of the contents.
         file: name of the stored content; empty unless it is ready.
         num_rows: 0 where there are none, or none are known.
+        num_characters, num_distinct_characters: of a text; else None.
+        num_bytes: of a text in UTF-8, or from above, of its stored form; of others, of that.
     """
 
     status: str
@@ -54,6 +56,9 @@ class UploadFacts:
     file: str
     num_rows: int
     columns: tuple[ColumnFacts, ...]
+    num_characters: int | None = None
+    num_distinct_characters: int | None = None
+    num_bytes: int | None = None
 
     @classmethod
     def of(cls, status: str, kind: str, file: str | None, contents: Json | None) -> Self:
@@ -72,7 +77,16 @@ class UploadFacts:
             )
             for each in found.get("columns", ())
         )
-        return cls(status, kind, file or "", found.get("num_rows") or 0, columns)
+        return cls(
+            status,
+            kind,
+            file or "",
+            found.get("num_rows") or 0,
+            columns,
+            found.get("num_characters"),
+            found.get("num_distinct_characters"),
+            found.get("num_text_bytes") or found.get("num_bytes"),
+        )
 
     def to_json(self) -> Json:
         """Return the facts as JSON has them."""
@@ -106,6 +120,8 @@ Uploads = Mapping[str, UploadFacts]
 
 _OWN: Final = {"data": "stored", "model": "stored_weights"}
 """Fields that the service writes for itself, by the part of the problem that they stand in."""
+_TOKENS: Final = "tokens"
+"""Such a field of a problem itself."""
 
 
 def as_posted(spec: Json) -> Json:
@@ -122,9 +138,13 @@ def as_posted(spec: Json) -> Json:
         found = problem.get(part)
         if isinstance(found, dict) and own in found:
             shown[part] = {name: value for name, value in found.items() if name != own}
-    return {**spec, "problem": {**problem, **shown}} if shown else spec
+    if not shown and _TOKENS not in problem:
+        return spec
+    shown = {name: part for name, part in {**problem, **shown}.items() if name != _TOKENS}
+    return {**spec, "problem": shown}
 
 
 def spec_text(spec: Spec) -> str:
     """Write a job's resolved spec as JSON that a caller may post."""
-    return spec.model_dump_json(exclude={"problem": {part: {own} for part, own in _OWN.items()}})
+    parts: dict[str, Any] = {part: {own} for part, own in _OWN.items()}
+    return spec.model_dump_json(exclude={"problem": {_TOKENS: True, **parts}})

@@ -1,7 +1,7 @@
 """Rules of supervised problems: data, loss, model and batch must fit one another."""
 
 from math import prod
-from typing import Final, Literal, assert_never
+from typing import Final, Literal, TypeVar, assert_never
 
 from core.specs.base import is_whole
 from core.specs.data import (
@@ -10,10 +10,10 @@ from core.specs.data import (
     Data,
     ExplicitOrder,
     Inline,
+    InlineText,
     Spirals,
     Synthetic,
     Upload,
-    split_rows,
 )
 from core.specs.job import DataProblem, JobSpec, Reconstruction
 from core.specs.layers.expand import dropout_of, settled
@@ -23,11 +23,12 @@ from core.specs.losses import MSE, BinaryCrossEntropy, CrossEntropy, Loss
 from core.specs.optimizers.kinds import LBFGS, Rprop
 from core.specs.sizes.shapes import (
     DataShape,
-    data_shape,
     inline_classes,
+    inputs_of,
     layers_of,
     loss_family,
     output_width,
+    problem_rows,
     problem_shape,
 )
 from core.specs.sizes.uploads import Uploads
@@ -69,10 +70,7 @@ def resolve_supervised(
     if len(faults.errors) > before:
         return None
     problem = problem if problem.loss else problem.model_copy(update={"loss": loss})
-    model = settled(problem.model, output_width(loss, shape))
-    if model is not problem.model:
-        problem = problem.model_copy(update={"model": model})
-    _check_layers(problem, limits, faults)
+    problem = settle_model(problem, limits, faults)
     if len(faults.errors) > before:
         return None
     problem = resolve_weights(problem, uploads, limits, faults)
@@ -87,11 +85,17 @@ def _resolve_rows(
     """Check where the rows come from, and write out what follows from an upload's record."""
     match problem.data:
         case Inline():
-            _check_inline(problem.data, faults)
+            check_inline(problem.data, faults)
         case Synthetic():
             _check_generator(problem.data, limits, faults)
         case Builtin():
             pass
+        case InlineText():
+            faults.add(
+                f"{_DATA}.kind", "data_does_not_fit",
+                f"{_DATA}.kind text is for the problem language_model, and {problem.kind} learns"
+                " from rows of features: use inline, dataset, builtin or synthetic",
+            )  # fmt: skip
         case Upload() as named:
             found = resolve_upload(
                 named, uploads, problem.loss, limits, faults,
@@ -101,6 +105,21 @@ def _resolve_rows(
                 return problem.model_copy(update={"data": found})
         case _:
             assert_never(problem.data)
+    return problem
+
+
+_Problem = TypeVar("_Problem", bound=DataProblem)
+
+
+def settle_model(problem: _Problem, limits: Limits, faults: FieldErrorList) -> _Problem:
+    """Return the problem with its model written out, whose layers are checked. Its data and its
+    loss are resolved."""
+    assert problem.loss is not None
+    outputs = output_width(problem.loss, problem_shape(problem))
+    model = settled(problem.model, inputs_of(problem), outputs)
+    if model is not problem.model:
+        problem = problem.model_copy(update={"model": model})
+    _check_layers(problem, limits, faults)
     return problem
 
 
@@ -158,7 +177,8 @@ def _with_ids(problem: DataProblem) -> DataProblem:
     return problem.model_copy(update={"data": data.with_targets(ids)})
 
 
-def _check_inline(data: Inline, faults: FieldErrorList) -> None:
+def check_inline(data: Inline, faults: FieldErrorList) -> None:
+    """Check that there is a row of targets for each of features, and all of one length."""
     widths = data.counted.feature_widths
     if len(widths) > 1:
         usual = widths.most_common(1)[0][0]
@@ -351,8 +371,8 @@ def _check_ids(data: Inline, faults: FieldErrorList, *, chosen: bool, ignored: i
 def resolve_batch(spec: JobSpec, problem: DataProblem, faults: FieldErrorList) -> BatchSize:
     """Return the batch size written out: null with an explicit order, which replaces it."""
     given, data = spec.batch_size, problem.data
-    num_rows = data_shape(data).num_rows
-    train_rows, eval_rows, test_rows = split_rows(data, num_rows)
+    train_rows, eval_rows, test_rows = rows = problem_rows(problem)
+    num_rows = sum(rows)
     held_out = f"{eval_rows:,} for evaluation"
     if test_rows:
         held_out += f" and {test_rows:,} for the test"
@@ -409,7 +429,7 @@ def check_accumulate(
             f" (problem.model.{inside[0].field}), which is drawn for all rows at once: use layers"
             " of dropout",
         )  # fmt: skip
-    train_rows = split_rows(problem.data, data_shape(problem.data).num_rows).train
+    train_rows = problem_rows(problem).train
     rows = train_rows if batch_size == "full" else batch_size
     if rows is not None and rows % count:
         faults.add(
@@ -489,6 +509,8 @@ def _name(problem: DataProblem) -> str:
             return generator.kind
         case Inline():
             return "the inline data"
+        case InlineText():
+            return "the text"
         case Builtin(name=name):
             return name
         case Upload(target=target):

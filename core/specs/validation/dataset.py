@@ -28,22 +28,23 @@ def resolve_upload(
     faults: FieldErrorList,
     *,
     targets_wanted: bool = True,
+    series: bool = False,
 ) -> Upload | None:
     """Check the columns that are named and write out what follows from the record; None with a
     mistake. A spec that was accepted before keeps what was written then. `targets_wanted`:
-    otherwise there are none, as in a reconstruction."""
+    otherwise there are none, as in a reconstruction. Rows of a `series` may be targets alone, which
+    are learned from too."""
     facts = uploads.get(data.id)
     if facts is None and data.stored is not None and limits.stored:
         return data
     before = len(faults.errors)
-    if facts is None or not _is_table(data, facts, faults):
-        if facts is None:
-            faults.add(
-                f"{_DATA}.id", "unknown_dataset",
-                f"{_DATA}.id: there is no data set {data.id} (any more); GET /v1/datasets lists"
-                " those that there are",
-            )  # fmt: skip
+    kinds = ("table", "arrays") if series else ("table", "arrays", "images")
+    name = "supervised problems" if targets_wanted else "reconstructions"
+    problem = "forecasts need rows of numbers" if series else f"{name} need rows"
+    wanted = f"{problem} with columns: a table{' or' if series else ','} arrays"
+    if not is_ready(data, facts, kinds, wanted + ("" if series else " or images"), faults):
         return None
+    assert facts is not None
     family = None if loss is None else loss_family(loss)
     targets = _targets(data, facts, faults) if targets_wanted else []
     # Without a target, what is left for features is not known.
@@ -51,7 +52,7 @@ def resolve_upload(
     names = [each.name for each in targets]
     if not targets_wanted and facts.kind == "images" and data.features is None:
         data = data.model_copy(update={"features": (IMAGE_COLUMN,)})
-    features = _features(data, facts, names, faults) if known else []
+    features = _features(data, facts, names, faults, series) if known else []
     _check_image_size(data, facts, faults)
     form = _target_form(targets, family, faults) if targets else None
     if not targets_wanted:
@@ -63,7 +64,7 @@ def resolve_upload(
         parts = check_upload_split(data, facts, first, form.num_classes, faults)
     if len(faults.errors) > before or form is None:
         return None
-    sizes = _sizes(data, features, form).model_copy(
+    sizes = _sizes(data, features, form, series).model_copy(
         update={"file": facts.file, "num_rows": rows, "part_rows": parts}
     )
     if data.stored not in (None, sizes) and not limits.stored:
@@ -73,7 +74,9 @@ def resolve_upload(
     return data.model_copy(update={"target": target, "stored": sizes})
 
 
-def _sizes(data: Upload, features: Sequence[ColumnFacts], form: "_Form") -> StoredRows:
+def _sizes(
+    data: Upload, features: Sequence[ColumnFacts], form: "_Form", series: bool
+) -> StoredRows:
     """Return what follows from the columns: all but the file and its rows."""
     if data.image_sides is not None:
         features = [replace(each, shape=(each.shape[0], *data.image_sides)) for each in features]
@@ -84,7 +87,7 @@ def _sizes(data: Upload, features: Sequence[ColumnFacts], form: "_Form") -> Stor
         num_features=sum(width(each, data) for each in features),
         num_classes=form.num_classes,
         target_width=form.width,
-        sample_shape=shapes[0] if len(shapes) == 1 and shapes[0] else None,
+        sample_shape=shapes[0] if len(shapes) == 1 and shapes[0] and not series else None,
         categories=_categories(features, data),
     )
 
@@ -109,10 +112,23 @@ def _categories(features: Sequence[ColumnFacts], data: Upload) -> tuple[tuple[in
     return tuple(found)
 
 
-def _is_table(data: Upload, facts: UploadFacts, faults: FieldErrorList) -> bool:
-    """Tell whether the data set is there to be used, and has rows of features and targets."""
+def is_ready(
+    data: Upload,
+    facts: UploadFacts | None,
+    kinds: Sequence[str],
+    wanted: str,
+    faults: FieldErrorList,
+) -> bool:
+    """Tell whether the data set is there to be used, of one of these kinds, and not empty;
+    `wanted` says what the problem needs."""
     param = f"{_DATA}.id"
-    if facts.status == "checking":
+    if facts is None:
+        faults.add(
+            param, "unknown_dataset",
+            f"{param}: there is no data set {data.id} (any more); GET /v1/datasets lists those that"
+            " there are",
+        )  # fmt: skip
+    elif facts.status == "checking":
         faults.add(
             param, "not_ready",
             f"{param}: data set {data.id} is still being checked; wait until it is ready (GET it"
@@ -124,13 +140,13 @@ def _is_table(data: Upload, facts: UploadFacts, faults: FieldErrorList) -> bool:
             f"{param}: data set {data.id} was refused when it was checked; its error says why, mend"
             " the file and upload it again",
         )  # fmt: skip
-    elif facts.kind not in {"table", "arrays", "images"}:
+    elif facts.kind not in kinds:
+        other = "; a text is for the problem language_model" if facts.kind == "text" else ""
         faults.add(
             param, "wrong_kind",
-            f"{param}: data set {data.id} is of the kind {facts.kind}, and supervised problems need"
-            " rows with columns: a table, arrays or images",
+            f"{param}: data set {data.id} is of the kind {facts.kind}, and {wanted}{other}",
         )  # fmt: skip
-    elif facts.num_rows < 2:
+    elif facts.num_rows < 2 and facts.kind != "text":
         faults.add(
             param, "too_few_rows",
             f"{param}: data set {data.id} has {facts.num_rows} row; training needs at least 2",
@@ -168,13 +184,17 @@ def _targets(data: Upload, facts: UploadFacts, faults: FieldErrorList) -> list[C
 
 
 def _features(
-    data: Upload, facts: UploadFacts, targets: Sequence[str], faults: FieldErrorList
+    data: Upload,
+    facts: UploadFacts,
+    targets: Sequence[str],
+    faults: FieldErrorList,
+    series: bool,
 ) -> list[ColumnFacts]:
     param = f"{_DATA}.features"
     if data.features is None:
         others = {*data.no_features, *targets}
         found = [each for each in facts.columns if each.name not in others]
-        if not found and targets:
+        if not found and targets and not series:
             rest = "the target" if len(others) == 1 else ", ".join(map(shown, sorted(others)))
             faults.add(param, "no_features", f"{param}: the data set has no column but {rest}")
     else:

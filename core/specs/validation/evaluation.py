@@ -3,14 +3,16 @@
 from typing import Final
 
 from core.specs.base import stored
-from core.specs.job import DataProblem, FunctionProblem, Record, Stop
+from core.specs.job import DataProblem, FunctionProblem, LanguageModel, Record, Stop
 from core.specs.losses import (
     DEFAULT_METRICS,
     EVAL,
     METRICS,
+    Accuracy,
     CrossEntropy,
     EvaluationMetric,
     Loss,
+    Perplexity,
     Targets,
     TopK,
     chosen_of,
@@ -44,6 +46,8 @@ def resolve_record(
         raise ValueError("the loss must be settled before what is evaluated")
     shape = problem_shape(problem)
     targets, outputs = targets_of(problem.loss, shape), output_width(problem.loss, shape)
+    if isinstance(problem, LanguageModel):
+        record = _of_tokens(record, faults)
     given = record.metrics or ()
     kinds = [each.kind for each in given]
     metrics = chosen = chosen_of(record.metrics, values=targets == "values")
@@ -63,6 +67,28 @@ def resolve_record(
         path = f"{_PATH}.{kinds.index(each.kind)}" if own else "stop.metric"
         _check(path, each, problem.loss, targets, outputs, faults)
     return record if metrics == record.metrics else record.model_copy(update={"metrics": metrics})
+
+
+OF_TOKENS: Final = (Perplexity(kind="perplexity"), Accuracy(kind="accuracy"))
+"""Metrics of a model of language, where none are named."""
+
+
+def _of_tokens(record: Record, faults: FieldErrorList) -> Record:
+    """Return the record with the default metrics of tokens; others than these keep the outputs of
+    all rows, of each token as many as there are tokens."""
+    given = record.metrics or ()
+    if all(each in given for each in DEFAULT_METRICS):
+        # A study's metric stands behind the default ones.
+        others = tuple(each for each in given if each not in (*DEFAULT_METRICS, *OF_TOKENS))
+        record = record.model_copy(update={"metrics": (*OF_TOKENS, *others)})
+    for place, each in enumerate(record.metrics or ()):
+        if each.kind in METRICS and each.kind not in {known.kind for known in OF_TOKENS}:
+            faults.add(
+                f"{_PATH}.{place}", "metric_does_not_fit",
+                f"{_PATH}.{place}: {each.kind} is not of models of language, whose rows are"
+                " tokens; use perplexity or accuracy",
+            )  # fmt: skip
+    return record
 
 
 def _numbered(name: str | None) -> str | None:

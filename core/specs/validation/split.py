@@ -8,9 +8,11 @@ from core.specs.data import (
     Blobs,
     Builtin,
     Circles,
+    Data,
     DataSpec,
     ExplicitOrder,
     Inline,
+    InlineText,
     Moons,
     Spirals,
     Synthetic,
@@ -133,7 +135,7 @@ def _check_classes(
         faults.add(f"{_SPLIT}.stratify", "too_few_rows", f"{_SPLIT}.stratify: {reason}")
 
 
-def _class_counts(data: Builtin | Synthetic | Inline | Upload) -> list[int] | None:
+def _class_counts(data: Data) -> list[int] | None:
     """Return the rows of each class, as far as they follow from the spec alone."""
     match data:
         case Builtin(name=name):
@@ -147,14 +149,14 @@ def _class_counts(data: Builtin | Synthetic | Inline | Upload) -> list[int] | No
             return [len(range(each, rows, count)) for each in range(count)]
         case Synthetic(generator=Moons(num_samples=rows) | Circles(num_samples=rows)):
             return [rows - rows // 2, rows // 2]
-        case Synthetic() | Upload():
+        case Synthetic() | Upload() | InlineText():
             return None
         case _:
             assert_never(data)
 
 
 def _check_parts(
-    data: Builtin | Synthetic | Inline | Upload,
+    data: Data,
     split: Split,
     num_rows: int,
     limits: Limits,

@@ -1,6 +1,6 @@
 """Rules of initial weights from an upload: its tensors are the model's, by name and shape."""
 
-from typing import Final
+from typing import Final, TypeVar
 
 from core.specs.job import DataProblem
 from core.specs.layers.expand import Expanded
@@ -16,9 +16,12 @@ _COUNTED: Final = "num_batches_tracked"
 _MOST_NAMED: Final = 5
 
 
+_Problem = TypeVar("_Problem", bound=DataProblem)
+
+
 def resolve_weights(
-    problem: DataProblem, uploads: Uploads, limits: Limits, faults: FieldErrorList
-) -> DataProblem:
+    problem: _Problem, uploads: Uploads, limits: Limits, faults: FieldErrorList
+) -> _Problem:
     """Check the data set of weights that a problem's model names, and write out where they lie.
 
     The model's layers fit together. A spec that was accepted before keeps what was written then.

@@ -2,20 +2,24 @@
 same."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, assert_never
 
 import torch
 
-from core.specs.data import Builtin, Data, Inline, Synthetic, Upload
-from core.specs.splits.kinds import ColumnSplit
+from core.specs.data import Builtin, Data, Inline, InlineText, Synthetic, Upload
+from core.specs.job import Forecast, LanguageModel, OfData, Reconstruction
+from core.specs.sizes.shapes import layers_of
+from core.specs.splits.kinds import ColumnSplit, TailSplit
 from core.train.data.builtin import load_builtin
-from core.train.data.dataset import Dataset, prepare
+from core.train.data.dataset import Dataset, of_themselves, prepare
 from core.train.data.inline import load_inline
 from core.train.data.rows import Rows
+from core.train.data.sequences import load_series, load_text
 from core.train.data.split import draw_split
 from core.train.data.synthetic import load_synthetic
 from core.train.data.uploaded import check_finite, load_upload
-from core.train.losses import TargetForm
+from core.train.losses import TargetForm, target_form
 
 CACHE_BYTES: Final = 256 * 2**20
 
@@ -37,15 +41,37 @@ class DatasetCache:
     ) -> Dataset:
         """Return the data set, made now or found in the cache. Shared: never write to its
         tensors."""
-        if isinstance(spec, Inline):
+        of = f"{form} {plain_columns}"
+        return self._get(
+            spec, of, device, dtype, lambda: load(spec, form, device, dtype, plain_columns)
+        )
+
+    def get_sequences(
+        self, problem: Forecast | LanguageModel, device: torch.device, dtype: torch.dtype
+    ) -> Dataset:
+        """Return the windows or contexts of a problem, as `get` does."""
+        cut = problem.model_dump_json(exclude={"data", "model", "loss"})
+        return self._get(
+            problem.data, cut, device, dtype, lambda: load_sequences(problem, device, dtype)
+        )
+
+    def _get(
+        self,
+        spec: Data,
+        of: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        make: Callable[[], Dataset],
+    ) -> Dataset:
+        if isinstance(spec, Inline | InlineText):
             # Rows that came with one request are seldom sent again.
-            return load(spec, form, device, dtype, plain_columns)
+            return make()
         # Everything but how its rows are taken in turn.
         what = spec.model_dump_json(exclude={"order", "drop_last", "augment"})
-        key = f"{form} {device} {dtype} {plain_columns} {what}"
+        key = f"{of} {device} {dtype} {what}"
         found = self._held.get(key)
         if found is None:
-            found = self._held[key] = load(spec, form, device, dtype, plain_columns)
+            found = self._held[key] = make()
         self._held.move_to_end(key)
         while sum(held.size_bytes for held in self._held.values()) > self._max_bytes:
             self._held.popitem(last=False)
@@ -66,6 +92,38 @@ def build_dataset(
     """Return the data set of `spec` with targets in `form`; `plain_columns` are not standardized.
     Shared between jobs: read only."""
     return _CACHE.get(spec, form, device, dtype, plain_columns)
+
+
+def build_data(problem: OfData, device: torch.device, dtype: torch.dtype) -> Dataset:
+    """Return the rows of a resolved problem. Shared between jobs: read only."""
+    if isinstance(problem, LanguageModel | Forecast):
+        return _CACHE.get_sequences(problem, device, dtype)
+    if problem.loss is None:
+        raise ValueError("the loss must be settled before a problem is built")
+    plain = layers_of(problem).plain_columns
+    dataset = build_dataset(problem.data, target_form(problem.loss), device, dtype, plain)
+    return of_themselves(dataset) if isinstance(problem, Reconstruction) else dataset
+
+
+def load_sequences(
+    problem: Forecast | LanguageModel, device: torch.device, dtype: torch.dtype
+) -> Dataset:
+    """Make the windows or contexts anew."""
+    match problem:
+        case LanguageModel():
+            return load_text(problem, device, dtype)
+        case Forecast(data=data):
+            rows, split = _rows(data, "values"), data.chosen_split
+            codes = rows.codes
+            if codes is None:
+                assert isinstance(split, TailSplit)
+                codes = draw_split(split, len(rows.features), rows.targets)
+            made = load_series(problem, rows, codes, device, dtype)
+            if isinstance(data, Upload):
+                check_finite(made, data)
+            return made
+        case _:
+            assert_never(problem)
 
 
 def load(
@@ -106,5 +164,7 @@ def _rows(spec: Data, form: TargetForm) -> Rows:
             return load_inline(spec, classes=form != "values")
         case Upload():
             return load_upload(spec, form)
+        case InlineText():
+            raise ValueError("a text has no rows of features: it is for a model of language")
         case _:
             assert_never(spec)

@@ -22,7 +22,9 @@ class Dataset:
     The parts for evaluation and the test are None when no row is held out for them. `mean` and
     `scale` (float64, one a column) are None when nothing was standardized: the features here are
     (raw − mean) / scale. `target_mean` and `target_scale` are the same of targets.
-    `preprocessing` says how the columns of a file became features.
+    `preprocessing` says how the columns of a file became features. Of a text `num_tokens` is the
+    size of its vocabulary, `tokenizer` what made its ids, and targets are rows x tokens.
+    `in_time`: rows are stretches of a text or a series.
     """
 
     train_features: Tensor
@@ -39,6 +41,9 @@ class Dataset:
     preprocessing: Json | None = None
     target_mean: Float | None = None
     target_scale: Float | None = None
+    tokenizer: Json | None = None
+    num_tokens: int | None = None
+    in_time: bool = False
 
     def rows(self, part: Part) -> tuple[Tensor, Tensor] | None:
         """Return the features and targets of a part; None where no row is held out for it."""
@@ -65,6 +70,8 @@ class Dataset:
     @property
     def num_outputs(self) -> int:
         """The number of outputs that a model must give for each row."""
+        if self.num_tokens is not None:
+            return self.num_tokens
         match self.form:
             case "class_ids":
                 assert self.class_names is not None

@@ -18,7 +18,7 @@ from core.artifacts.base import ArtifactStore
 from core.errors import JobFailure, NotFoundError
 from core.specs.base import Json
 from core.specs.data import Upload
-from core.specs.job import DataProblem, JobSpec
+from core.specs.job import DataProblem, JobSpec, LanguageModel
 from core.specs.models import Model
 from core.specs.splits.kinds import ColumnSplit
 from core.specs.splits.rows import EVAL, TEST, TRAIN, Codes
@@ -108,7 +108,7 @@ def load_upload(spec: Upload, form: "TargetForm") -> Rows:
     if spec.image_sides is not None:
         features = [_scaled(each, spec.image_sides) for each in features]
     kept = kept_rows(spec, features)
-    num_rows = len(kept) if kept is not None else len(features[0].values)
+    num_rows = len(kept) if kept is not None else stored.contents.num_rows or 0
     targets, class_names = _targets(spec, form, stored, kept)
     split = spec.chosen_split
     if isinstance(split, ColumnSplit):
@@ -362,13 +362,18 @@ def check_finite(dataset: "Dataset", spec: Upload) -> None:
 
 
 def exact_rows(spec: JobSpec) -> JobSpec:
-    """Return the spec with the number of rows that its data have once those with gaps are left out:
-    the record says an upper bound only.
+    """Return the spec with the number of rows that its data have once those with gaps are left out,
+    or once the tokens of its text are counted: the record says an upper bound only.
 
     Raises:
         JobFailure: the content is gone, or too few rows are left.
     """
     problem = spec.problem
+    if isinstance(problem, LanguageModel):
+        from core.train.data.text import exact_tokens
+
+        exactly = exact_tokens(problem)
+        return spec if exactly is problem else spec.model_copy(update={"problem": exactly})
     if not isinstance(problem, DataProblem) or not isinstance(problem.data, Upload):
         return spec
     data = problem.data

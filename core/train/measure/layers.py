@@ -4,17 +4,20 @@ import math
 from collections.abc import Callable
 from typing import Final, cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.specs.base import Json
 from core.specs.job import DataProblem, JobSpec
-from core.specs.layers.kinds import Activation
+from core.specs.layers.kinds import GRU, LSTM, RNN, Activation
 from core.specs.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy
 from core.train.measure.objective import Model, Objective
 from core.train.models.activations import activation_function
 
 _ROWS: Final = 2048
+_ROWS_IN_TIME: Final = 256
+_TIMES: Final = 64
 _SATURATING: Final = {"tanh": 1.0, "sigmoid": 0.25, "softsign": 1.0}
 """Activations that flatten out on both sides, and their steepest slope."""
 _SEED: Final = 25
@@ -75,6 +78,37 @@ def units(model: Model) -> Json | None:
     return {"dead": dead / total, "saturated": flat / len(layers), "layers": layers}
 
 
+def through_time(model: Model) -> Json | None:
+    """Gradient of the loss in what the first recurrent layer takes at each step: the norm over rows
+    and features, at most `_TIMES` of them evenly.
+
+    Returns the `layer`, the number of `steps`, which of them were taken (`at`, from 0 on) and their
+    `norms`. None without a recurrent layer of two steps or more.
+    """
+    layers = model.module.layers.all_layers
+    kinds = (RNN, LSTM, GRU)
+    first = next((each for each in layers if isinstance(each.layer, kinds)), None)
+    if first is None or first.input[0] < 2:
+        return None
+    taken: list[Tensor] = []
+
+    def take(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        taken.append(given[0].detach().requires_grad_())
+        return (taken[0],)
+
+    rows = slice(None, None, max(1, len(model.features) // _ROWS_IN_TIME))
+    hook = model.module.get_submodule(first.name).register_forward_pre_hook(take)
+    try:
+        loss = model.loss(model.module.forward(model.features[rows]), model.targets[rows])
+        (gradient,) = torch.autograd.grad(loss, taken)
+    finally:
+        hook.remove()
+    steps = first.input[0]
+    at = np.unique(np.linspace(0, steps - 1, _TIMES).round().astype(int)).tolist()
+    norms = torch.linalg.vector_norm(gradient, dim=(0, 2))[at]
+    return {"layer": first.name, "steps": steps, "at": at, "norms": norms.tolist()}
+
+
 def constant_loss(spec: JobSpec, model: Model) -> float | None:
     """Return the loss of the best constant output: a model above it has learned nothing of the
     features. Known for cross-entropy, MSE and L1."""
@@ -83,7 +117,7 @@ def constant_loss(spec: JobSpec, model: Model) -> float | None:
     targets = model.targets
     match problem.loss:
         case CrossEntropy(label_smoothing=0.0, class_weights=None, ignore_index=None):
-            share = torch.bincount(targets).double() / len(targets)
+            share = torch.bincount(targets.flatten()).double() / targets.numel()
             share = share[share > 0]
             return float(-(share * share.log()).sum())
         case BinaryCrossEntropy(pos_weight=None) if targets.shape[1] == 1:

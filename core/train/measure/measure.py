@@ -19,15 +19,14 @@ from core.errors import ArtifactError, NotFoundError
 from core.formats import WEIGHTS, check_file
 from core.specs.base import Json
 from core.specs.direction import goal_of, sign_of_job
-from core.specs.job import DataProblem, FunctionProblem, JobSpec
+from core.specs.job import DataProblem, FunctionProblem, JobSpec, OfData
 from core.specs.models import KaimingUniform
 from core.specs.sizes.first_weights import equal_first_weights
 from core.specs.sizes.shapes import layers_of
 from core.train.checkpoint.snapshot import decode, resume_points, step_name, step_of
-from core.train.data.build import build_dataset
+from core.train.data.build import build_data
 from core.train.data.examine import examined
 from core.train.devices import exact_kernels, pick_device
-from core.train.losses import target_form
 from core.train.measure import curvature, layers, multistart, trial_steps
 from core.train.measure.curvature import Product, Spectrum
 from core.train.measure.objective import Objective, build_objective, weights_at
@@ -116,9 +115,8 @@ def measure(
     Returns strict JSON: `loss`, `grad_norm` (all rows, float64), `data` (see
     `core.train.data.examine`), `largest`, `smallest` (`value`, `bound`), `spectrum` (Ritz values,
     with the weights of a density of eigenvalues; at most 64), `newton_step`, `negative_step`,
-    `preconditioned`, `layers`, `units`, `noise`,
-    `constant_loss`, `multi_start`, `initial`, each where it could be had. A maximized problem is
-    measured with the other sign.
+    `preconditioned`, `layers`, `units`, `through_time`, `noise`, `constant_loss`, `multi_start`,
+    `initial`, each where it could be had. A maximized problem is measured with the other sign.
     """
     begin = clock()
 
@@ -139,10 +137,9 @@ def measure(
     return clean
 
 
-def _examined(problem: DataProblem, device: torch.device) -> Json:
-    assert problem.loss is not None
-    form = target_form(problem.loss)
-    return examined(build_dataset(problem.data, form, device, torch.float64))
+def _examined(problem: OfData, device: torch.device) -> Json | None:
+    data = build_data(problem, device, torch.float64)
+    return None if data.in_time else examined(data)
 
 
 def _far_above(found: Json) -> bool:
@@ -179,6 +176,7 @@ def _measure(
     if objective.model is not None:
         found["initial"] = _initial(spec, gradient.device, None)
         found["units"] = layers.units(objective.model)
+        found["through_time"] = layers.through_time(objective.model)
         found["constant_loss"] = layers.constant_loss(spec, objective.model)
         if isinstance(size, int) and size < objective.rows and within(0.2)():
             noise = layers.noise_scale(objective, gradient, size, _DRAWS, within(0.4))
@@ -228,6 +226,7 @@ def _initial(spec: JobSpec, device: torch.device, in_time: Callable[[], bool] | 
     found: Json = {"loss": start.loss(), "grad_norm": float(gradient.norm())}
     if start.model is not None:
         found["layers"] = layers.layer_table(start, gradient, None)
+        found["through_time"] = layers.through_time(start.model)
         found["constant_loss"] = layers.constant_loss(spec, start.model)
     if in_time is not None:
         product = curvature.hessian_product(start)

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from core.specs.direction import sign_of_job
 from core.specs.formulas.values import dimension
-from core.specs.job import DataProblem, FunctionProblem, JobSpec
-from core.train.losses import LossFunction, settled_loss, twice_differentiable
+from core.specs.job import DataProblem, FunctionProblem, JobSpec, OfData
+from core.train.data.build import build_data
+from core.train.losses import LossFunction, TokenLoss, settled_loss, twice_differentiable
 from core.train.models.layered import LayeredModel
 from core.train.problems.build import build_problem
 from core.train.problems.functions import build_function, start_point, variable_names
 from core.train.problems.model import model_of
-from core.train.problems.supervised import dataset_of
 from core.train.state import StateCopy, result_weights
 
 MAX_WORK: Final = 2**26
@@ -109,14 +109,14 @@ def weights_at(spec: JobSpec, moment: StateCopy, device: str) -> Mapping[str, Te
 
 
 def _supervised(
-    problem: DataProblem,
+    problem: OfData,
     weights: Mapping[str, Tensor] | None,
     seed: int,
     device: torch.device,
     sign: float,
 ) -> Objective:
     assert problem.loss is not None
-    data = dataset_of(problem, problem.loss, device, torch.float64)
+    data = build_data(problem, device, torch.float64)
     module = model_of(problem, seed=seed, device=device, dtype=torch.float64)
     if weights is not None:
         module.load_state_dict(dict(weights))
@@ -132,6 +132,8 @@ def _supervised(
         features, targets = features[index], targets[index]
     settled = settled_loss(problem.loss, data.train_targets, data.num_outputs)
     loss = twice_differentiable(settled)
+    if data.num_tokens is not None:
+        loss = TokenLoss(loss)
 
     def evaluate(rows: Tensor | None) -> Tensor:
         some, wanted = (features, targets) if rows is None else (features[rows], targets[rows])

@@ -63,7 +63,9 @@ def _filled(
             return nn.init.xavier_uniform_(empty, generator=source)
         case "positions":
             return nn.init.normal_(empty, 0.0, POSITIONS_STD, generator=source)
-        case "weight" | "bias" | "recurrent" | "attention":
+        case "embedding" if default:
+            return nn.init.normal_(empty, generator=source)
+        case "weight" | "bias" | "recurrent" | "attention" | "embedding":
             return _draw(empty, spec, parameter.fan_in, source)
         case _:
             assert_never(parameter.fill)

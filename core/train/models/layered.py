@@ -138,6 +138,9 @@ class LayeredModel(nn.Module):
             case k.MultiheadAttention():
                 attention = cast(Attention, self._modules_of[placed.name])
                 return _attention(layer, attention, self._pass)
+            case k.Embedding():
+                table = cast(nn.Embedding, self._modules_of[placed.name])
+                return lambda ids: functional.embedding(ids.long(), table.weight)
             case k.RMSNorm():
                 norm = self._modules_of[placed.name]
                 # Which autocast, unlike torch's other norms, does not compute in float32.
@@ -165,7 +168,8 @@ def _dropout(p: float, state: _Pass) -> Apply:
     def apply(x: Tensor) -> Tensor:
         if state.masks is not None:
             return x * next(state.masks)
-        return functional.dropout(x, p, state.drops)
+        # Which numbers are left out follows their order in memory: masks are drawn row by row.
+        return functional.dropout(x.contiguous(), p, state.drops)
 
     return apply
 
@@ -251,8 +255,21 @@ def _plain(placed: Placed) -> Apply:
             return lambda x: x.select(dim, index)
         case k.Mean(dim=dim):
             return lambda x: x.mean(dim)
+        case k.FinalState(bidirectional=bidirectional):
+            return _both_ends if bidirectional else _last_time
         case _:
             raise AssertionError(f"{layer.kind} has a module")
+
+
+def _last_time(x: Tensor) -> Tensor:
+    return x.select(-2, -1)
+
+
+def _both_ends(x: Tensor) -> Tensor:
+    """Return the states at the end of each way: the last time's, and the first one's of the way
+    back."""
+    forth, back = x.chunk(2, -1)
+    return torch.cat([forth.select(-2, -1), back.select(-2, 0)], -1)
 
 
 def _pool(layer: k.MaxPool1d | k.MaxPool2d | k.AvgPool1d | k.AvgPool2d) -> Apply:

@@ -80,6 +80,10 @@ class CategoryVectors(nn.Module):
         return torch.cat(parts, -1)
 
 
+class Embedding(_Unfilled, nn.Embedding):
+    """torch's Embedding."""
+
+
 class Positions(nn.Module):
     """A vector for each time: (rows, time, features) → the same."""
 
@@ -165,6 +169,9 @@ def module_of(placed: Placed, dtype: torch.dtype) -> nn.Module | None:
             return Attention(layer, shape[-1], dtype)
         case k.Positions():
             return Positions(shape, dtype)
+        case k.Embedding(num_embeddings=count, embedding_dim=width):
+            assert count is not None
+            return Embedding(count, width, dtype=dtype)
         case k.BatchNormLayer() | k.GroupNorm() | k.LayerNormLayer() | k.RMSNorm():
             return _norm(layer, shape, dtype)
         case _:

@@ -10,19 +10,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.specs.base import Json
-from core.specs.job import DataProblem, Reconstruction
+from core.specs.job import OfData
 from core.specs.layers.expand import Perceptron
 from core.specs.layers.kinds import Dropout
 from core.specs.losses import CrossEntropy, EvaluationMetric, Loss, chosen_of
-from core.specs.sizes.shapes import data_shape, layers_of
+from core.specs.sizes.cost import eval_rows
+from core.specs.sizes.shapes import layers_of, problem_shape
 from core.specs.splits.rows import HeldOut
 from core.train.data.augment import Augment
 from core.train.data.batches import Batch, Batches
-from core.train.data.build import build_dataset
-from core.train.data.dataset import Dataset, constant_columns, of_themselves, without_columns
+from core.train.data.build import build_data
+from core.train.data.dataset import Dataset, constant_columns, without_columns
 from core.train.data.examine import examined
 from core.train.determinism import key, one_thread
-from core.train.losses import LossFunction, build_loss, settled_loss, share_of, target_form
+from core.train.losses import LossFunction, TokenLoss, build_loss, settled_loss, share_of
 from core.train.metrics import Measurement, Table
 from core.train.models.backward import PerceptronGradient, can_be_written_out
 from core.train.models.layered import LayeredModel
@@ -31,10 +32,6 @@ from core.train.problems.model import model_of
 from core.train.tensors.packing import packing_of
 
 Forward = Callable[..., Tensor]
-EVAL_ROWS: Final = 8192
-"""Rows evaluated at once. Fixed, so that memory is bounded and the sums never change."""
-
-
 INITIAL_ROWS: Final = 4096
 """Training rows, at most, whose mean loss a run starts from."""
 
@@ -84,7 +81,7 @@ class SupervisedProblem:
         self._plain = micro_batches == 1 and not autocast and not dataset.train_features.is_cuda
         self._dataset = dataset
         self._batches = batches
-        self._loss = build_loss(loss)
+        self._loss = loss_function(loss, dataset)
         self._seed = seed
         self._metadata = metadata
         self._parameters = list(model.parameters())
@@ -115,11 +112,14 @@ class SupervisedProblem:
         return features, targets
 
     def written_out(self) -> WrittenOut | None:
-        perceptron = self._model.layers.perceptron
-        if perceptron is None or not self._plain or not can_be_written_out(perceptron):
+        if not self._plain:
             return None
         if self._written_out is None:
-            self._written_out = _WrittenOut(self, self._model, perceptron, self._loss)
+            perceptron = self._model.layers.perceptron
+            if perceptron is None or not can_be_written_out(perceptron):
+                self._written_out = _Recorded(self, self._model)
+            else:
+                self._written_out = _WrittenOut(self, self._model, perceptron, self._loss)
         return self._written_out
 
     def _accumulated(self, features: Tensor, targets: Tensor) -> Tensor:
@@ -166,9 +166,8 @@ class SupervisedProblem:
         total, measured = 0.0, Measurement(metrics, self._dataset.form, self._ignored_class)
         self._model.eval()
         with torch.no_grad():
-            chunks = zip(
-                torch.split(features, EVAL_ROWS), torch.split(targets, EVAL_ROWS), strict=True
-            )
+            rows = eval_rows(self._model.layers)
+            chunks = zip(torch.split(features, rows), torch.split(targets, rows), strict=True)
             for some, wanted in chunks:
                 outputs = self._forward(some)
                 # In proportion to the rows, so that the mean of the means is the mean.
@@ -201,13 +200,35 @@ class SupervisedProblem:
         return self._dataset.facts
 
     def examine(self) -> Json | None:
-        return examined(self._dataset)
+        return None if self._dataset.in_time else examined(self._dataset)
 
     def metadata(self) -> dict[str, str]:
         return self._metadata | data_metadata(self._dataset)
 
 
-class _WrittenOut:
+class _InRow:
+    """A model's parameters and their gradients as one row each; part of `WrittenOut`.
+
+    Attributes:
+        weights, gradients: parts of the rows by the parameters' names.
+    """
+
+    def __init__(self, model: LayeredModel) -> None:
+        """Put the model's parameters into a row."""
+        parameters = dict(model.named_parameters())
+        first = next(iter(parameters.values()))
+        shapes = [parameter.shape for parameter in parameters.values()]
+        self.packing = packing_of(shapes, first.element_size())
+        self.row, self.gradient = first.new_zeros(2, self.packing.width).detach()
+        self.weights, self.gradients = (
+            dict(zip(parameters, self.packing.of_one(row), strict=True))
+            for row in (self.row, self.gradient)
+        )
+        for name, parameter in parameters.items():
+            parameter.data = self.weights[name].copy_(parameter.detach())
+
+
+class _WrittenOut(_InRow):
     """Satisfies `core.train.problems.base.WrittenOut`."""
 
     def __init__(
@@ -217,28 +238,39 @@ class _WrittenOut:
         perceptron: Perceptron,
         loss: LossFunction,
     ) -> None:
-        """Put the model's parameters into a row."""
+        super().__init__(model)
         self._batch = problem.batch
-        parameters = dict(model.named_parameters())
-        first = next(iter(parameters.values()))
-        shapes = [parameter.shape for parameter in parameters.values()]
-        self.packing = packing_of(shapes, first.element_size())
-        self.row, self.gradient = first.new_zeros(2, self.packing.width).detach()
-        weights, gradients = (
-            dict(zip(parameters, self.packing.of_one(row), strict=True))
-            for row in (self.row, self.gradient)
-        )
-        for name, parameter in parameters.items():
-            parameter.data = weights[name].copy_(parameter.detach())
-        self._gradient = PerceptronGradient(perceptron, loss, weights, gradients)
+        self._gradient = PerceptronGradient(perceptron, loss, self.weights, self.gradients)
         self.backward = self._gradient.backward
 
     def loss(self, step: int) -> Tensor:
         return self._gradient.forward(*self._batch(step))
 
 
+class _Recorded(_InRow):
+    """Gradients by automatic differentiation, put into a row, so that an update is of one row.
+    Satisfies `core.train.problems.base.WrittenOut`."""
+
+    def __init__(self, problem: SupervisedProblem, model: LayeredModel) -> None:
+        super().__init__(model)
+        self._problem = problem
+        self._parameters = problem.parameters()
+        self._into = list(self.gradients.values())
+        self._loss: Tensor | None = None
+
+    def loss(self, step: int) -> Tensor:
+        with torch.enable_grad():
+            self._loss = self._problem.loss(step)
+        return self._loss.detach()
+
+    def backward(self) -> None:
+        assert self._loss is not None
+        torch._foreach_copy_(self._into, torch.autograd.grad(self._loss, self._parameters))
+        self._loss = None
+
+
 def build_supervised_problem(
-    spec: DataProblem,
+    spec: OfData,
     batch_size: int | Literal["full"] | None,
     *,
     seed: int,
@@ -250,9 +282,8 @@ def build_supervised_problem(
     autocast: bool = False,
 ) -> SupervisedProblem:
     """Return the problem of a resolved spec: data loaded, model initialized from `seed`."""
-    if spec.loss is None:
-        raise ValueError("the loss must be settled before a problem is built")
-    dataset, ignored = data_of(spec, spec.loss, device, dtype)
+    dataset, ignored = data_of(spec, device, dtype)
+    assert spec.loss is not None
     loss = settled_loss(spec.loss, dataset.train_targets, dataset.num_outputs)
     model = model_of(spec, seed=seed, device=device, dtype=dtype, ignored=ignored)
     batches = Batches(
@@ -324,30 +355,27 @@ def _autocast(model: LayeredModel) -> Forward:
     return forward
 
 
-def dataset_of(spec: DataProblem, loss: Loss, device: torch.device, dtype: torch.dtype) -> Dataset:
-    """Return the problem's data set; of a reconstruction the targets are the features."""
-    plain = layers_of(spec).plain_columns
-    dataset = build_dataset(spec.data, target_form(loss), device, dtype, plain)
-    return of_themselves(dataset) if isinstance(spec, Reconstruction) else dataset
-
-
-def augment_of(spec: DataProblem, dataset: Dataset) -> Augment | None:
+def augment_of(spec: OfData, dataset: Dataset) -> Augment | None:
     """Return what changes the problem's batches; None: nothing does."""
     augment = spec.data.augment
-    return Augment(augment, data_shape(spec.data).sample_shape, dataset) if augment else None
+    return Augment(augment, problem_shape(spec).sample_shape, dataset) if augment else None
 
 
-def data_of(
-    spec: DataProblem, loss: Loss, device: torch.device, dtype: torch.dtype
-) -> tuple[Dataset, list[int]]:
+def loss_function(loss: Loss, dataset: Dataset) -> LossFunction:
+    """Return the settled loss as a function of outputs and targets of this data set."""
+    function = build_loss(loss)
+    return function if dataset.num_tokens is None else TokenLoss(function)
+
+
+def data_of(spec: OfData, device: torch.device, dtype: torch.dtype) -> tuple[Dataset, list[int]]:
     """Return the problem's data set, and the features that its model ignores.
 
     A feature that never changes is a constant that a norm of the batch after the first map takes
     away again: the gradient of its weights is rounding errors. There it is read as 0, and its
     weights are to be 0, so that the weights give the same for the features as they are.
     """
-    layers, dataset = layers_of(spec), dataset_of(spec, loss, device, dtype)
-    if not layers.centered:
+    dataset = build_data(spec, device, dtype)
+    if not layers_of(spec).centered:
         return dataset, []
     ignored = constant_columns(dataset)
     return (without_columns(dataset, ignored), ignored) if ignored else (dataset, [])
@@ -366,6 +394,8 @@ def data_metadata(dataset: Dataset) -> dict[str, str]:
         found["target_standardization"] = json.dumps(
             {"mean": dataset.target_mean.tolist(), "scale": dataset.target_scale.tolist()}
         )
+    if dataset.tokenizer is not None:
+        found["tokenizer"] = json.dumps(dataset.tokenizer)
     if dataset.preprocessing is not None:
         found["preprocessing"] = json.dumps(dataset.preprocessing)
     return found

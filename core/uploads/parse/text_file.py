@@ -44,6 +44,7 @@ def store_text(path: Path, target: Path) -> Contents:
         0,
         num_characters=num_characters,
         num_distinct_characters=int(seen.sum()),
+        num_text_bytes=num_bytes,
     )
     return write_stored(target, contents, [Tensor("0", np.dtype(np.uint8), (num_bytes,), pieces)])
 

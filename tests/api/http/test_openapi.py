@@ -226,9 +226,7 @@ def test_streams_say_the_schema_of_each_event(document: Json) -> None:
 
 def test_components_are_named_for_what_they_are(document: Json) -> None:
     schemas = document["components"]["schemas"]
-    assert schemas["Problem"]["discriminator"]["mapping"].keys() == {
-        "supervised", "reconstruction", "function",
-    }  # fmt: skip
+    assert schemas["Problem"]["discriminator"]["mapping"].keys() == members("problem").keys()
     for field in ("schedule", "optimizer", "loss", "init", "function", "generator"):
         for model in members(field).values():
             assert model.__name__ not in schemas or model.__name__.lower().endswith(field[:4])

@@ -17,6 +17,7 @@ from core.specs.base import stored
 from core.specs.job import JobSpec, Supervised
 from core.specs.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from core.specs.parsing.job import parse_job
+from core.specs.sizes import cost
 from core.specs.validation.limits import Limits
 from core.train.fused.models.losses import stacked_loss
 from core.train.losses import build_loss, settled_loss, twice_differentiable
@@ -198,7 +199,7 @@ def test_chunks_and_micro_batches_have_the_loss_of_all_rows(
     parts = build_problem(job(name, accumulate=3), CPU, torch.float64)
     known = whole.evaluate()
     assert known is not None
-    monkeypatch.setattr(supervised, "EVAL_ROWS", 7)
+    monkeypatch.setattr(cost, "EVAL_ROWS", 7)
 
     found = parts.evaluate()
 

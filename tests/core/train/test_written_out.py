@@ -180,10 +180,8 @@ def test_others_move_each_parameter_by_a_gradient_that_is_written_out(name: str)
         {"optimizer": {"kind": "sgd", "lr": 0.1, "groups": [{"match": "*.bias", "lr_scale": 2.0}]}},
         {"precision": "bfloat16"},
         {"accumulate": 4, "batch_size": 16},
-        {"problem": classifier({"kind": "mlp", "hidden": [4], "norm": "batch"})},
-        {"problem": classifier({"kind": "mlp", "hidden": [4], "activation": "gelu"})},
     ],
-    ids=["lbfgs", "sam", "groups", "bfloat16", "micro batches", "norm", "gelu"],
+    ids=["lbfgs", "sam", "groups", "bfloat16", "micro batches"],
 )
 def test_what_is_not_written_out_is_differentiated(options: Json) -> None:
     spec = job(**{"problem": classifier(), "optimizer": {"kind": "adam"}, **options})
@@ -194,6 +192,29 @@ def test_what_is_not_written_out_is_differentiated(options: Json) -> None:
     assert loss.requires_grad
     descent.backward(loss)
     assert all(each.grad is not None for each in descent.parameters)
+
+
+LAYERED: Final[dict[str, Json]] = {
+    "batch norm": {"kind": "mlp", "hidden": [4], "norm": "batch"},
+    "gelu": {"kind": "mlp", "hidden": [4], "activation": "gelu"},
+    "rnn": {"kind": "rnn", "hidden_size": 5, "dropout": 0.2, "num_layers": 2},
+    "lstm": {"kind": "lstm", "hidden_size": 6},
+    "gru": {"kind": "gru", "hidden_size": 7, "bidirectional": True},
+    "transformer": {"kind": "transformer", "dim": 12, "num_heads": 3, "dropout": 0.1},
+    "convolution": {"kind": "layers", "layers": [
+        {"kind": "unflatten", "unflattened_size": [1, 5]},
+        {"kind": "conv1d", "out_channels": 3, "kernel_size": 3}, {"kind": "batch_norm"},
+        {"kind": "relu"}, {"kind": "flatten"}, {"kind": "linear"},
+    ]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", sorted(DTYPES))
+@pytest.mark.parametrize("name", list(LAYERED))
+def test_other_models_are_moved_as_a_row_too(name: str, precision: str) -> None:
+    """By gradients of automatic differentiation."""
+    problem = classifier(LAYERED[name])
+    assert_same_bits(job(problem, OPTIMIZERS["adam"], batch_size=16, precision=precision))
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "identity"])

@@ -12,7 +12,8 @@ from core.train.models.layered import LayeredModel
 
 
 class StackedLayers:
-    """Features (runs, rows, inputs) -> outputs (runs, outputs, rows).
+    """Features (runs, rows, inputs) -> outputs (runs, outputs, rows), where each token of a text
+    counts as a row.
 
     Only the forward pass is computed under `vmap`, and differentiated as a whole: for convolutions
     and recurrent layers that takes about two thirds of the time of a `vmap` of both.
@@ -60,4 +61,6 @@ class StackedLayers:
 
         each = torch.vmap(one, in_dims=(0, 0, None if shared else 0, None if masks is None else 0))
         found: Tensor = each(given, statistics, features[0] if shared else features, some)
+        if found.dim() == 4:
+            found = found.flatten(1, 2)
         return found.transpose(1, 2)

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.specs.job import DataProblem, JobSpec
+from core.specs.job import DataProblem, JobSpec, OfData
 from core.specs.layers.expand import Expanded, dropout_of
 from core.specs.layers.kinds import Dropout
 from core.specs.layers.trace import Placed
 from core.specs.losses import CrossEntropy, EvaluationMetric, chosen_of
+from core.specs.sizes.cost import EVAL_ROWS
 from core.specs.sizes.shapes import layers_of
 from core.specs.splits.rows import HeldOut
 from core.train.fused.models.backward import WrittenOut, written_out
@@ -23,17 +24,17 @@ from core.train.fused.models.perceptron import StackedPerceptron
 from core.train.fused.problems.base import Index, Metrics, differentiate, keep_slots
 from core.train.fused.problems.batches import DropoutMasks, StackedBatches, padded, shared
 from core.train.fused.problems.compaction import ANYWHERE, places
-from core.train.losses import build_loss, settled_loss, share_of
+from core.train.losses import settled_loss, share_of
 from core.train.metrics import Measurement, Table
 from core.train.models.layered import LayeredModel
 from core.train.problems.model import model_of
 from core.train.problems.supervised import (
-    EVAL_ROWS,
     augment_of,
     data_metadata,
     data_of,
     default_generator,
     initial_loss,
+    loss_function,
 )
 from core.train.tensors.packing import packing_of
 
@@ -53,13 +54,14 @@ class StackedSupervised:
         if problem.loss is None:
             raise ValueError("the loss must be settled before a problem is built")
         self._specs = list(specs)
-        self._dataset, self._ignored = data_of(problem, problem.loss, device, dtype)
+        self._dataset, self._ignored = data_of(problem, device, dtype)
         layers = layers_of(problem)
         values = self._dataset.form == "values"
         self._metrics = chosen_of(specs[0].record.metrics, values=values)
         dataset = self._dataset
         self._settled = settled_loss(problem.loss, dataset.train_targets, dataset.num_outputs)
-        self._loss, self._single_loss = stacked_loss(self._settled), build_loss(self._settled)
+        self._loss = stacked_loss(self._settled)
+        self._single_loss = loss_function(self._settled, dataset)
         self._model: StackedPerceptron | StackedLayers
         self._written_out: WrittenOut | None = None
         if layers.perceptron is not None:
@@ -97,10 +99,16 @@ class StackedSupervised:
         outputs = self._model.forward(
             {**self.weights, **leaves}, features, masks, self._buffers, targets.shape[1]
         )
-        losses, found = differentiate(self._loss(outputs, targets), list(leaves.values()))
+        losses, found = differentiate(
+            self._loss(outputs, self._one_a_row(targets)), list(leaves.values())
+        )
         for part, gradient in zip(self._gradients.values(), found, strict=True):
             part.copy_(gradient)
         return losses, self._gradient
+
+    def _one_a_row(self, targets: Tensor) -> Tensor:
+        """Return targets (runs, rows, …) with each token of a text as a row."""
+        return targets if self._dataset.num_tokens is None else targets.flatten(1)
 
     def commit(self) -> None:
         for name, value in self._buffers.items():
@@ -195,9 +203,11 @@ class StackedSupervised:
                 outputs = self._model.forward(weights, rows, None, None, len(some))
                 # In proportion to the rows, so that the mean of the means is the mean.
                 share = share_of(self._single_loss, wanted, targets, math.nan)
-                total += self._loss(outputs, ids).double().cpu().numpy() * share
+                losses = self._loss(outputs, self._one_a_row(ids))
+                total += losses.double().cpu().numpy() * share
                 in_units = self._dataset.in_units
-                measured.add(in_units(outputs.transpose(1, 2)), in_units(wanted))
+                tokens = wanted if self._dataset.num_tokens is None else wanted.flatten()
+                measured.add(in_units(outputs.transpose(1, 2)), in_units(tokens))
         return total, measured
 
     def points(self) -> Tensor | None:
@@ -232,8 +242,8 @@ class StackedSupervised:
         self._gradients = dict(zip(self._parameter_names, views, strict=True))
 
 
-def problem_of(spec: JobSpec) -> DataProblem:
-    """Return the spec's problem, which is supervised."""
+def problem_of(spec: JobSpec) -> OfData:
+    """Return the spec's problem, which is of data."""
     assert isinstance(spec.problem, DataProblem)
     return spec.problem
 

@@ -126,6 +126,8 @@ OPTIONS: Final[dict[str, Callable[[Draw], Options]]] = {
     "select": lambda d: {"dim": d.choice([1, 2, -1]), "index": d.randint(-4, 3)},
     "mean": lambda d: {"dim": d.choice([1, 2, 3, -1])},
     "positions": nothing,
+    "embedding": lambda d: {"num_embeddings": d.randint(1, 5), "embedding_dim": d.randint(1, 4)},
+    "final_state": lambda d: {"bidirectional": d.random() < 0.5},
     **{layer.model_fields["kind"].default: nothing for layer in get_args(k.Activation)},
 }
 KINDS: Final[dict[str, type[Any]]] = {
@@ -143,6 +145,19 @@ class First(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.module(x)[0]
         return found
+
+
+class Looking(First):
+    """A table, of numbers that are ids."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.module(x.long())
+        return found
+
+
+def both_ends(x: Tensor) -> Tensor:
+    ways = torch.unflatten(x, -1, (2, -1))
+    return torch.cat([ways[:, -1, 0], ways[:, 0, 1]], -1)
 
 
 class Attending(nn.Module):
@@ -225,6 +240,10 @@ def torchs(kind: str, options: Options, shape: Shape) -> nn.Module:  # noqa: C90
             return Calling(lambda x: x.mean(**options))
         case "positions":
             return Calling(lambda x: x)
+        case "embedding":
+            return Looking(nn.Embedding(**options))
+        case "final_state":
+            return Calling(both_ends if options["bidirectional"] else lambda x: x[:, -1])
         case "max_pool1d" | "max_pool2d" | "avg_pool1d" | "avg_pool2d":
             name = kind.replace("max_p", "MaxP").replace("avg_p", "AvgP")
             module = getattr(nn, name)
@@ -247,9 +266,9 @@ def torchs(kind: str, options: Options, shape: Shape) -> nn.Module:  # noqa: C90
 
 def axes_of(kind: str) -> int | None:
     """The axes that torch takes with the rows; without them it would take the rows for one."""
-    if kind in ("rnn", "lstm", "gru", "multihead_attention", "positions"):
+    if kind in ("rnn", "lstm", "gru", "multihead_attention", "positions", "final_state"):
         return 2
-    if kind == "embed_categories":
+    if kind in ("embed_categories", "embedding"):
         return 1
     if kind.endswith("1d"):
         return 2

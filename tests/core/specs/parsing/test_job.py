@@ -210,7 +210,11 @@ problems = st.one_of(
             "model": {"kind": "mlp", "hidden": hidden, "norm": norm},
         },
         st.sampled_from(
-            [minimal_example("datasets", kind)["problem"]["data"] for kind in kinds("datasets")]
+            [
+                minimal_example("datasets", kind)["problem"]["data"]
+                for kind in kinds("datasets")
+                if kind != "text"
+            ]
         ),
         st.lists(st.integers(1, 64), max_size=3),
         st.sampled_from([None, "batch", "layer"]),

@@ -42,6 +42,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "layers": ("problem.model.layers.0", "layers"),
     "shortcut": ("problem.model.layers.1.shortcut.0", "layers"),
     "branches": ("problem.model.layers.1.branches.0.0", "layers"),
+    "tokenizer": ("problem.tokenizer", "datasets"),
     "strategy": ("strategy", "studies"),
 }
 """Where a union stands, and of which family an example is that it may stand in."""
@@ -49,6 +50,7 @@ PLACES: dict[str, tuple[str, str]] = {
 BASES = {
     "generator": "moons",
     "augment": "cnn",
+    "tokenizer": "text",
     "then": "warmup",
     "schedules": "sequential",
     "function": "sphere",
@@ -137,9 +139,9 @@ def test_a_kind_by_its_name_alone_is_written_in_full(field: str, kind: str) -> N
 
 
 def assert_in_place(body: Json) -> None:
-    """Nothing is wrong with it but, of layers, that they may not fit the others."""
+    """Nothing is wrong with it but, of layers and data, that they may not fit the others."""
     codes = {mistake.code for mistake in mistakes(body)}
-    assert codes <= {"shapes_do_not_meet", "unknown_layer"}
+    assert codes <= {"shapes_do_not_meet", "unknown_layer", "no_tokens", "data_does_not_fit"}
 
 
 @pytest.mark.parametrize("field", [field for field in UNIONS if field not in ("norm", "metrics")])

@@ -88,7 +88,7 @@ def test_a_linear_model_has_as_many_parameters_as_torch_gives_it(bias: bool) -> 
         ({"kind": "friedman1"}, DataShape(1000, 10, None)),
         ({"kind": "sinusoid"}, DataShape(1000, 1, None)),
         ({"kind": "sine_sequence", "length": 9}, DataShape(1000, 9, None)),
-        ({"kind": "adding_problem", "length": 9}, DataShape(1000, 18, None)),
+        ({"kind": "adding_problem", "length": 9}, DataShape(1000, 18, None, 1, (9, 2))),
         ({"kind": "parity", "length": 9}, DataShape(1000, 9, 2)),
     ],
 )

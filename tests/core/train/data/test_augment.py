@@ -14,8 +14,9 @@ from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits
 from core.train.data.augment import Augment
+from core.train.data.build import build_data
 from core.train.determinism import generator
-from core.train.problems.supervised import augment_of, build_supervised_problem, dataset_of
+from core.train.problems.supervised import augment_of, build_supervised_problem
 from tests.core.train.checkpoint.test_resume import assert_same, interrupted
 from tests.core.train.fused.harness import compare_with_alone
 from tests.core.train.harness import train
@@ -47,7 +48,7 @@ def changed(augment: list[Json], step: int = 3, *, standardize: bool = False) ->
     problem = spec.problem
     assert isinstance(problem, DataProblem)
     assert problem.loss is not None
-    dataset = dataset_of(problem, problem.loss, CPU, torch.float64)
+    dataset = build_data(problem, CPU, torch.float64)
     made = augment_of(problem, dataset)
     assert isinstance(made, Augment)
     rows = dataset.train_features[:16]

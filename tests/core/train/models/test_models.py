@@ -223,8 +223,9 @@ def test_the_number_of_parameters_is_what_the_spec_foretells(spec: dict[str, Any
 def weights(init: dict[str, Any], dtype: torch.dtype = torch.float64) -> Tensor:
     """A weight matrix of shape 40 x 60 as drawn by `init`."""
     spec = {"kind": "mlp", "hidden": [40], "init": init}
-    layers = expand(parsed(spec), Inputs(60), 4)
-    model = build_model(layers, parsed(spec).init, seed=1, device=CPU, dtype=dtype)
+    of = parsed(spec)
+    layers = expand(of, Inputs(60), 4)
+    model = build_model(layers, of.init, seed=1, device=CPU, dtype=dtype)
     drawn: Tensor = model.state_dict()["hidden.0.linear.weight"]
     return drawn
 

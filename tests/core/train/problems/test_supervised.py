@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.specs.job import JobSpec, Supervised
+from core.specs.sizes import cost
 from core.train.data.build import load
 from core.train.data.dataset import Dataset
 from core.train.determinism import generator, key
 from core.train.optim.build import build_optimizer
-from core.train.problems import supervised
 from core.train.problems.base import Problem
 from core.train.problems.build import build_problem
 
@@ -128,7 +128,7 @@ def test_evaluation_is_the_mean_over_the_evaluation_rows(monkeypatch: pytest.Mon
     outputs, targets = evaluated(problem, data)
 
     # 359 rows in chunks of 100: the last, smaller one must weigh less.
-    monkeypatch.setattr(supervised, "EVAL_ROWS", 100)
+    monkeypatch.setattr(cost, "EVAL_ROWS", 100)
     found = problem.evaluate()
 
     assert found is not None
