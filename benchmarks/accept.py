@@ -2,7 +2,8 @@
 
 Both applications run in one uvicorn process each on the same server (append-only, fsync always),
 loaded in turn; no worker runs, so that accepting is all that is measured. And beside itself: with a
-key that has all limits, and an Idempotency-Key for each job.
+key that has all limits, and an Idempotency-Key for each job. What other work on the machine hardly
+changes is the processor time that each takes.
 """
 
 import json
@@ -34,7 +35,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def listening(command: list[str], port: int, environment: dict[str, str]) -> Iterator[None]:
+def listening(
+    command: list[str], port: int, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server process that accepts connections on `port`, ended afterwards."""
     process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL)
     try:
@@ -44,7 +47,7 @@ def listening(command: list[str], port: int, environment: dict[str, str]) -> Ite
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.05)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -61,6 +64,12 @@ def thalweg_api(
         "THALWEG_PORT": str(port),
     }
     return [sys.executable, "-m", "api"], port, environment
+
+
+def processor_s(process: subprocess.Popen[bytes]) -> float:
+    """Processor time of all threads of a process so far (Linux), in seconds."""
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def accepted_a_second(port: int, body: str, **more: str) -> float:
@@ -106,6 +115,13 @@ def limited_key(redis_url: str, folder: str) -> str:
     return done.stdout.strip()
 
 
+def _processor_us(process: subprocess.Popen[bytes], port: int, body: str) -> float:
+    """Processor time of a server for one request, in microseconds."""
+    before = processor_s(process)
+    num_requests = accepted_a_second(port, body) * SECONDS
+    return 1e6 * (processor_s(process) - before) / num_requests
+
+
 def measure() -> list[Figure]:
     body = json.dumps(digits_job())
     ours_port, guarded_port, empty_port = free_port(), free_port(), free_port()
@@ -116,10 +132,14 @@ def measure() -> list[Figure]:
         apart = str(Path(folder) / "guarded")
         token = limited_key(server.url, apart)
         empty = [*uvicorn, "--port", str(empty_port), "benchmarks.empty_route:app"]
-        stack.enter_context(listening(*thalweg_api(ours_port, server.url, folder)))
+        ours_api = stack.enter_context(listening(*thalweg_api(ours_port, server.url, folder)))
         guarded = thalweg_api(guarded_port, server.url, apart, GUARDED)
         stack.enter_context(listening(*guarded))
-        stack.enter_context(listening(empty, empty_port, {"THALWEG_REDIS_URL": server.url}))
+        bare = stack.enter_context(listening(empty, empty_port, {"THALWEG_REDIS_URL": server.url}))
+        costs = [
+            (_processor_us(ours_api, ours_port, body), _processor_us(bare, empty_port, body))
+            for _ in range(ROUNDS)
+        ]
         rounds = [
             (
                 accepted_a_second(ours_port, body),
@@ -137,6 +157,13 @@ def measure() -> list[Figure]:
             value=median(a / b for a, b, _ in rounds),
             goal=0.4,
             at_least=True,
+        ),
+        Figure(
+            name="processor time of the API for each of them",
+            ours=f"{median(a for a, _ in costs):.0f} µs",
+            reference=f"{median(b for _, b in costs):.0f} µs of the empty route",
+            value=median(a / b for a, b in costs),
+            goal=2.5,
         ),
         Figure(
             name="the same with a key that has all limits, and an Idempotency-Key each",

@@ -1,6 +1,6 @@
 """Makes words by which records are packed: `packing_words.py > core/store/words/N.txt`.
 
-zlib takes them for what went before (RFC 1950, a preset dictionary): what a record has in common
+zlib takes them for what went before (a preset dictionary): what a record has in common
 with them costs a few bytes. They are what jobs of several kinds left in a running service, each
 finding and each part once, numbers set to 0, what is most usual last. A file that has been in use
 must stay as it is, since what was packed by it is read by it: this makes a new one, with a number
