@@ -35,6 +35,8 @@ CHANGES: Final = ("cancel", "change", "delete", "pause", "resume")
 """First words of operations that are made with spare records."""
 NOUNS: Final = {"job_id": "job", "study_id": "study", "data_id": "data", "delivery_id": "msg"}
 """Parameters of paths that name a record, and its noun."""
+CLONED: Final = {"create_job": "job", "create_study": "study"}
+"""Operations whose bodies may name a record, `from` which another is made, and its noun."""
 VALUES: Final = {
     "index": ["0", "1"],
     "kind": ["cosine", "step"],
@@ -87,7 +89,8 @@ def queries_of(operation: Json) -> Iterator[dict[str, str | list[str]]]:
     yield {}
     for each in operation.get("parameters", ()):
         if each["in"] == "query":
-            yield from ({each["name"]: str(value)} for value in each["schema"].get("enum", ()))
+            for value in each["schema"].get("enum", ()):
+                yield {each["name"]: str(value)}
 
 
 def configuration(document: Json, ids: Ids) -> str:
@@ -109,6 +112,8 @@ def configuration(document: Json, ids: Ids) -> str:
                 "max-stream-events = 5",
             ]
             spare = "spare_" if name.startswith(CHANGES) else ""
+            if name in CLONED:
+                lines.append(f'parameters."body.from" = {{dictionary = "{CLONED[name]}"}}')
             for each in operation.get("parameters", ()):
                 if each["in"] == "path":
                     noun = NOUNS.get(each["name"])

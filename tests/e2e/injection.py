@@ -247,7 +247,7 @@ def misled(service: Service, resolver: Resolver, allowed: Receiver, inside: Rece
     """Lead webhooks astray by redirects, by names with two addresses, and by names that have
     another address a moment later; nothing may come to the inside."""
     port = allowed.port
-    names = {
+    names: dict[str, list[list[str]]] = {
         "rebinds": [["127.0.0.1"], [INSIDE]],
         "inside": [[INSIDE]],
         "mapped": [[f"::ffff:{INSIDE}"]],
@@ -326,14 +326,16 @@ def main() -> int:
         (folder / "outside.txt").write_text(SECRET, "utf-8")
         allowed = stack.enter_context(receiving())
         inside = stack.enter_context(receiving(host=INSIDE, port=allowed.port))
-        settings = {
-            "PYTHONPATH": str(Path(__file__).parent / "resolver"),
-            "TRIAL_RESOLVER_PORT": str(resolver.port),
-            "THALWEG_WEBHOOK_ALLOW": "127.0.0.1",
-            "THALWEG_WEBHOOK_RETRY_S": "1",
-            "THALWEG_REQUEST_TIMEOUT_S": "2",
-        }
-        running = Started(start(folder / "data", **settings))
+        running = Started(
+            start(
+                folder / "data",
+                PYTHONPATH=str(Path(__file__).parent / "resolver"),
+                TRIAL_RESOLVER_PORT=str(resolver.port),
+                THALWEG_WEBHOOK_ALLOW="127.0.0.1",
+                THALWEG_WEBHOOK_RETRY_S="1",
+                THALWEG_REQUEST_TIMEOUT_S="2",
+            )
+        )
         stack.callback(running.stop)
         until(running.workers)
         service = Service(str(running.client.base_url))

@@ -103,7 +103,7 @@ def prepare(
     Args:
         hook: URL of a receiver of webhooks.
     """
-    found = Ids(data=[service.upload(*reversed(each))["id"] for each in files()])
+    found = Ids(data=[service.upload(content, kind)["id"] for kind, content in files()])
     told = {} if hook is None else {"webhook": {"url": hook, "events": ["job.diverged"]}}
     found.job = [service.post({**spec, **told})["id"] for spec in jobs.values()]
     by_name = dict(zip(jobs, found.job, strict=True))

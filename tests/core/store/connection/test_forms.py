@@ -24,7 +24,7 @@ from core.store.protocols.types import Claim, JobFilter, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
 from tests.faults.stack import free_port
 from tests.redis_servers import Certificates, Sentinel, Server, TlsFront
-from thalweg_service.doctor import look_at_store
+from thalweg_service.doctor.machine import look_at_store
 
 pytestmark = pytest.mark.anyio
 NewJobs = Callable[..., NewJob]
