@@ -40,6 +40,7 @@ help:
 	@echo "                 large-csv     a CSV of 1 GB is checked soon enough              3 min"
 	@echo "                 streams       500 readers of one job lose nothing              1 min"
 	@echo "                 many-jobs     a list of 20 among 100,000 jobs is soon there     3 min"
+	@echo "                 page          the page is soon there, and a row soon in its curve     3 min"
 	@echo "                 requests      200 requests a second beside 2 running jobs       2 min"
 	@echo "                 faults        500 kills, freezes and outages lose no job      12 min"
 	@echo "                 study-faults  200 of them lose no study                        7 min"

@@ -74,6 +74,11 @@ TRIALS = {
         "a list of 20 among 100,000 jobs takes less than 20 ms (docs/figures.md)",
         3,
     ),
+    "page": Trial(
+        ("-m", "tests.e2e.page_figures"),
+        "the page is there within a second, a row's pixels in 0.4 s (docs/page.md)",
+        3,
+    ),
     "requests": Trial(
         ("-m", "tests.e2e.request_load"),
         "200 requests a second beside 2 running jobs are answered in 50 ms (docs/figures.md)",

@@ -95,6 +95,17 @@ def test_a_wheel_holds_its_own_packages_and_no_other(wheels: dict[str, Path]) ->
         assert {"thalweg/py.typed", "thalweg/specs.py"} < set(archive.namelist())
 
 
+def test_the_services_wheel_carries_the_page(wheels: dict[str, Path]) -> None:
+    """As it was built: git ignores it, and the wheel must not."""
+    built = ROOT / "api" / "page" / "built"
+    if not built.is_dir():
+        pytest.skip("needs the page, built")
+    files = {str(path.relative_to(ROOT)) for path in built.rglob("*") if path.is_file()}
+    with zipfile.ZipFile(wheels["thalweg-service"]) as archive:
+        assert files <= set(archive.namelist())
+        assert not [name for name in archive.namelist() if name.startswith("web/")]
+
+
 def test_the_service_needs_the_client_of_its_own_version() -> None:
     ours, clients = project("."), project("client")
     assert ours["version"] == clients["version"]

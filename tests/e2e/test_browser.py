@@ -182,7 +182,7 @@ def test_a_stream_that_is_cut_goes_on_where_it_was(reader: Reader, service: Serv
     page.route("**/events?*", cut)
     page.goto(f"/jobs/{job['id']}")
     expect(page.locator(".live-state")).to_have_text("live")
-    page.wait_for_function("document.querySelector('.chart-note')?.textContent.length > 0")
+    page.wait_for_function("() => document.querySelector('.chart-note')?.textContent.length > 0")
     page.get_by_role("button", name="Hold").click()
     expect(page.locator(".live-state")).to_have_text("held")
     page.get_by_role("button", name="Go on").click()

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from starlette.testclient import TestClient
 
 from api.page import routes
 from core.diagnosis.rules.table import RULES
 from core.diagnosis.verdict import VerdictName
 from core.jobs import AttemptEnd, Event, Outcome, Status
 from core.messages import Phase
+from core.settings import Settings
 from scripts import page
-from tests.api.actors import Api
+from tests.api.actors import Api, make_app
 
 WORDS = (page.WEB / "src" / "i18n" / "en.ts").read_text()
 MOST_BYTES = 120_000
@@ -75,6 +77,28 @@ def test_a_page_that_was_not_built_says_how_to(
     assert reply.status_code == 503
     assert "make install" in reply.text
     assert api.http.get("/assets/icon.svg").status_code == 404
+
+
+def test_behind_a_proxy_the_page_asks_below_its_path(settings: Settings, built: Path) -> None:
+    behind = settings.model_copy(update={"root_path": "/thalweg"})
+    with TestClient(make_app(behind), "http://localhost") as http:
+        text = http.get("/thalweg/jobs").text
+        assert 'src="/thalweg/assets/index-abc.js"' in text
+        assert 'data-root="/thalweg"' in text
+        assert http.get("/thalweg/assets/index-abc.js").text == "1"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_without_node_the_service_is_installed_all_the_same(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none() -> dict[str, str]:
+        raise page.CannotBuildError("there is no Node")
+
+    monkeypatch.setattr(page, "environment", none)
+    monkeypatch.setattr(page, "says", lambda stamp, value: False)
+    assert page.main(arguments) == len(arguments)  # what cannot be checked is not passed over
+    assert "there is no Node" in capsys.readouterr().err
 
 
 def test_the_documentation_runs_its_own_script_alone(api: Api) -> None:
