@@ -19,7 +19,7 @@ from core.store.redis.keys import RedisKeys
 from tests.e2e.browser import Reader, browsing, needs_browser
 from tests.e2e.client import Json, Service, serving
 
-pytestmark = [needs_browser, pytest.mark.timeout(120)]
+pytestmark = [needs_browser, pytest.mark.timeout(240)]
 SPHERE: Final = {"kind": "function", "function": {"kind": "sphere", "dim": 2}, "start": [3, 2]}
 VALLEY: Final = {
     "kind": "function",
