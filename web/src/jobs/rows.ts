@@ -9,7 +9,8 @@ export type Kind = "train" | "eval";
 const POINTS = 4_000;
 const PAGE = 10_000;
 const MOST_DETAIL = 50_000;
-const ALL = ["loss", "lr", "grad_norm", "time_s", "epoch"];
+/** Series that a run has as a rule: asked for while it has not begun. */
+const USUAL = ["loss", "lr", "grad_norm"];
 
 export class JobRows {
   /** Grows with every change. */
@@ -23,11 +24,16 @@ export class JobRows {
   total = 0;
   private readonly stop = new AbortController();
   private isFetchingEval = false;
+  private stored = USUAL;
+  /** Places other than steps: jobs of an earlier version have no times, functions no epochs. */
+  private places: string[];
 
   constructor(
     readonly jobId: string,
     private readonly isFunction: boolean,
-  ) {}
+  ) {
+    this.places = isFunction ? ["time_s"] : ["time_s", "epoch"];
+  }
 
   close(): void {
     this.stop.abort();
@@ -44,12 +50,15 @@ export class JobRows {
   }
 
   private names(kind: Kind): string[] {
-    const found = kind === "train" ? ALL : ["time_s", "epoch"];
-    return this.isFunction ? found.filter((name) => name !== "epoch") : found;
+    return kind === "train" ? [...this.stored, ...this.places] : this.places;
   }
 
   async load(): Promise<void> {
     try {
+      const one = withQuery(`/v1/jobs/${this.jobId}/history`, { points: 1 });
+      const { series } = await get<Rows>(one, this.stop.signal);
+      const stored = Object.keys(series).filter((name) => name !== "step" && name !== "x");
+      if (stored.length) this.stored = stored;
       const rows = await this.fetch("train", { points: POINTS });
       this.train.append(rows.series);
       this.total = rows.total;
@@ -119,15 +128,17 @@ export class JobRows {
   }
 
   private async fetch(kind: Kind, query: Record<string, number>): Promise<Rows> {
-    const path = (series: string[]): string =>
-      withQuery(`/v1/jobs/${this.jobId}/history`, { kind, series: series.join(","), ...query });
-    const names = this.names(kind);
+    const path = (): string => {
+      const series = this.names(kind).join(",");
+      return withQuery(`/v1/jobs/${this.jobId}/history`, { kind, series, ...query });
+    };
     try {
-      return await get<Rows>(path(names), this.stop.signal);
+      return await get<Rows>(path(), this.stop.signal);
     } catch (error) {
-      // Jobs of an earlier version have no times.
-      if (!(error instanceof ApiError) || error.status !== 422) throw error;
-      return get<Rows>(path(names.filter((name) => name !== "time_s")), this.stop.signal);
+      const isRefused = error instanceof ApiError && error.status === 422;
+      if (!isRefused || !this.places.includes("time_s")) throw error;
+      this.places = this.places.filter((name) => name !== "time_s");
+      return get<Rows>(path(), this.stop.signal);
     }
   }
 
@@ -135,7 +146,7 @@ export class JobRows {
   private async fetchEval(query: Record<string, number>): Promise<Rows> {
     const path = withQuery(`/v1/jobs/${this.jobId}/history`, { kind: "eval", ...query });
     const rows = await get<Rows>(path, this.stop.signal);
-    if (!rows.returned) return rows;
+    if (!rows.returned || !this.places.length) return rows;
     const { series } = await this.fetch("eval", query);
     return { ...rows, series: { ...series, ...rows.series } };
   }
