@@ -17,6 +17,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -61,14 +62,25 @@ def install() -> None:
         return
     shutil.rmtree(WORK, ignore_errors=True)
     TYPESCRIPT.mkdir(parents=True)
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(install_generators), pool.submit(install_readers)]:
+            done.result()
+    stamp.write_text(wanted)
+
+
+def install_generators() -> None:
+    """Install what makes clients, for Python and for TypeScript."""
     run(sys.executable, "-m", "venv", WORK / "python")
     run(BIN / "pip", "install", "--quiet", "--requirement", HERE / "requirements.txt")
-    run(sys.executable, "-m", "venv", WORK / "own")
-    run(OWN / "pip", "install", "--quiet", "--requirement", HERE / "own.txt")
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(HERE / name, TYPESCRIPT)
     run(BIN / "npm", "ci", "--no-audit", "--no-fund", cwd=TYPESCRIPT)
-    stamp.write_text(wanted)
+
+
+def install_readers() -> None:
+    """Install what reads the exports and types of our own client."""
+    run(sys.executable, "-m", "venv", WORK / "own")
+    run(OWN / "pip", "install", "--quiet", "--requirement", HERE / "own.txt")
 
 
 @contextmanager
@@ -86,7 +98,7 @@ def service() -> Iterator[str]:
             yield address[0]
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def python_client(document: Path, address: str) -> None:
@@ -122,9 +134,13 @@ def typescript_clients(document: Path, address: str) -> None:
 
 def own_client(address: str) -> None:
     """Have what our own client exports read by others, and its types by basedpyright."""
-    client = HERE.parents[1] / "client"
-    run(OWN / "pip", "install", "--quiet", client)
-    run(OWN / "pip", "install", "--quiet", "--force-reinstall", "--no-deps", client)
+    for old in WORK.glob("*.whl"):
+        old.unlink()
+    build = ("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", WORK)
+    run(sys.executable, "-m", "pip", *build, HERE.parents[1] / "client")
+    (wheel,) = WORK.glob("*.whl")
+    run(OWN / "pip", "install", "--quiet", wheel)
+    run(OWN / "pip", "install", "--quiet", "--force-reinstall", "--no-deps", wheel)
     for name in ("exported.py", "typed.py"):
         shutil.copy(HERE / name, WORK)
     with tempfile.TemporaryDirectory(prefix="thw-") as folder:
