@@ -172,7 +172,7 @@ def test_a_worker_starts_and_has_a_job_done_where_torch_cannot_be_had(
         job = found(settings, worker, ended)
     finally:
         worker.terminate()
-        worker.wait(timeout=20)
+        worker.wait(timeout=60)
     said = (tmp_path / "log").read_text()
     assert job.status == "succeeded", said
     assert [attempt.worker for attempt in job.attempts] == ["alone"]

@@ -74,7 +74,7 @@ class Receiver:
     def at(self, path: str) -> list[Arrival]:
         return [each for each in self.arrivals if each.path == path]
 
-    def wait_for(self, path: str, count: int = 1, timeout_s: float = 40.0) -> list[Arrival]:
+    def wait_for(self, path: str, count: int = 1, timeout_s: float = 90.0) -> list[Arrival]:
         """Wait until so many have come to a path."""
         with self._changed:
             came = self._changed.wait_for(lambda: len(self.at(path)) >= count, timeout_s)

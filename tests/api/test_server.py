@@ -131,7 +131,7 @@ def test_a_newer_store_that_was_away_at_the_start_is_refused_once_it_is_there(
     with process(server.url, namespace, tmp_path) as api, server:
         last = api.lines.read().splitlines()[-1]
         assert last.startswith("thalweg api: The store is of format 999")
-        assert api.running.wait(20) == 2
+        assert api.running.wait(60) == 2
 
 
 class Process:
@@ -154,7 +154,7 @@ class Process:
         """SIGTERM; what it still wrote to its log."""
         self.running.send_signal(signal.SIGTERM)
         rest = self.lines.read()
-        assert self.running.wait(20) == 0
+        assert self.running.wait(60) == 0
         return rest
 
 
@@ -234,14 +234,14 @@ def test_a_caller_who_stops_is_let_go_and_an_idle_connection_is_kept_for_a_while
     limits = {"THALWEG_REQUEST_TIMEOUT_S": "0.5", "THALWEG_KEEP_ALIVE_S": "1"}
     head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with process(redis_url, namespace, tmp_path, THALWEG_LOG_LEVEL="debug", **limits) as api:
-        with socket.create_connection(("127.0.0.1", api.port), timeout=20) as half:
+        with socket.create_connection(("127.0.0.1", api.port), timeout=60) as half:
             half.sendall(f'{head}Content-Length: 10\r\n\r\n{{"a"'.encode())
             with httpx2.Client(base_url=api.address) as http:
                 assert http.get("/livez").status_code == 200
                 assert half.recv(2**16).startswith(b"HTTP/1.1 408 ")
                 assert half.recv(1) == b""
                 assert http.get("/livez").status_code == 200
-        with socket.create_connection(("127.0.0.1", api.port), timeout=20) as idle:
+        with socket.create_connection(("127.0.0.1", api.port), timeout=60) as idle:
             idle.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             began = time.monotonic()
             while idle.recv(2**16):

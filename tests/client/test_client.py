@@ -3,9 +3,9 @@
 import asyncio
 import itertools
 import math
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -348,13 +348,14 @@ sys.exit(str(loaded) if loaded else 0)
 
 
 def test_an_import_is_quick_and_brings_little() -> None:
-    begun = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", IMPORT], capture_output=True, text=True, check=False
     )
-    took = time.perf_counter() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert done.returncode == 0, done.stderr
-    assert took < 3.0  # a busy machine; docs/figures.md has the measured figure
+    assert took < 1.0  # of the processor; docs/figures.md has the measured figure
     for name in thalweg.__all__:
         assert getattr(thalweg, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Klient'"):

@@ -248,7 +248,7 @@ def test_an_interrupt_ends_the_command_and_not_the_job(shell: Shell, client: Cli
     with pytest.raises(subprocess.TimeoutExpired):
         watcher.wait(1.5)  # it has begun to wait, and goes on
     watcher.send_signal(signal.SIGINT)
-    _, said = watcher.communicate(timeout=20)
+    _, said = watcher.communicate(timeout=60)
     assert (watcher.returncode, "Traceback" in said) == (130, False)
     assert not job.refresh().ended
     job.cancel()

@@ -85,5 +85,5 @@ def serving(folder: Path, workers: int = 1) -> Iterator[Service]:
         running.http.close()
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         process.stdout.close()

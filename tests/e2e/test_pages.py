@@ -24,7 +24,7 @@ import pytest
 
 from tests.e2e.client import Service, serving
 
-pytestmark = pytest.mark.timeout(400)  # the service starts, as slowly as the machine lets it
+pytestmark = pytest.mark.timeout(900)  # the service starts, as slowly as the machine lets it
 ROOT: Final = Path(__file__).resolve().parents[2]
 FIRST: Final = ("README.md", "docs/users.md")
 ALONE: Final = "docs/integrate.md"

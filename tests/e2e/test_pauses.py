@@ -155,7 +155,7 @@ def _is_over(service: Service, path: str) -> bool:
     return get(service, path)["finished_at"] is not None
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_statuses_move_along_the_table_whatever_is_called(service: Service) -> None:
     play(service, examples=2, steps=12)
 

@@ -27,7 +27,7 @@ from tests.e2e.client import Service, serving
 
 Json = dict[str, Any]
 
-pytestmark = pytest.mark.timeout(400)  # services start, as slowly as the machine lets them
+pytestmark = pytest.mark.timeout(900)  # services start, as slowly as the machine lets them
 DATA = Path(__file__).resolve().parent.parent / "data"
 ENDED = ("digits", "rosenbrock", "oscillating", "diverged", "auto", "long", "continued", "remedied")
 STUDIES = ("grid", "halving", "long_study", "tpe")

@@ -334,7 +334,7 @@ def test_a_cancel_stops_what_trains_and_keeps_it(service: Service, studies: Stud
     assert service.http.post(f"/v1/studies/{study_id}/cancel").status_code == 202
     began = time.monotonic()
     study = studies.wait(study_id)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # by itself it would take hours
     assert study["status"] == "cancelled"
     assert study["progress"]["runs"]["cancelled"] == 3
     for run in studies.runs(study_id):

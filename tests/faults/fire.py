@@ -100,7 +100,7 @@ def deleted(client: Client, stack: Stack, posted: Posted) -> list[str]:
     for _, found in posted:
         client.call("DELETE", f"/v1/{client.noun}/{found}")
     try:
-        wait_for("nothing to be left", lambda: not _left(stack, posted), 15)
+        wait_for("nothing to be left", lambda: not _left(stack, posted), 60)
     except TimeoutError:
         return _left(stack, posted)
     return []
@@ -121,7 +121,7 @@ def _left(stack: Stack, posted: Posted) -> list[str]:
 def processes_left(mark: str) -> list[str]:
     """Of a stack that has been stopped."""
     try:
-        wait_for("the end of every process", lambda: not list(marked_processes(mark)), 10)
+        wait_for("the end of every process", lambda: not list(marked_processes(mark)), 60)
     except TimeoutError:
         return [f"process {pid}" for pid in marked_processes(mark)]
     return []

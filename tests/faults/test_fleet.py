@@ -9,7 +9,7 @@ from tests.faults.fleet import run_trial
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
 def test_workers_that_are_taken_away_cost_no_attempt_and_no_row(tmp_path: Path) -> None:
     found = run_trial(

@@ -13,7 +13,7 @@ from tests.object_server import BUCKET, ObjectServer
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc"),
 ]
 SPEC = TEMPLATES["dropout"]

@@ -20,7 +20,7 @@ QUICK = {
 }
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """The condition's value once it is true; fails when that takes too long."""
     give_up = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -126,4 +126,4 @@ class Service:
         """End it by a signal; what it printed meanwhile."""
         self.client.close()
         self.process.send_signal(number)
-        return self.process.communicate(timeout=15)
+        return self.process.communicate(timeout=60)

@@ -12,7 +12,7 @@ from tests.thalweg_service.running import Service, children, start, until
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(200),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system"),
 ]
 

@@ -111,7 +111,7 @@ def test_told_to_end_it_hands_over_the_job_and_leaves_in_good_order(
     announce(bench)
     bench.until_status(job_id, "running")
     process.send_signal(number)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 0
     job = bench.get(job_id)
     assert job.status == "queued"
@@ -151,7 +151,7 @@ def test_a_running_worker_ends_once_a_newer_version_has_opened_the_store(
     newer(bench)
     job_id = bench.submit(Finish(5))
     announce(bench)
-    _, said = process.communicate(timeout=10)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said.splitlines()[-1].startswith("thalweg worker: The store is of format 999")
     assert bench.get(job_id).status == "queued"

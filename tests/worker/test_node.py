@@ -109,7 +109,7 @@ def test_each_worker_has_its_gpu_alone_is_started_again_and_hands_over(
 
     pids = [worker.pid for worker in listed(bench)]
     node.send_signal(signal.SIGTERM)
-    said, _ = node.communicate(timeout=10)
+    said, _ = node.communicate(timeout=START_S)
     assert node.returncode == 0
     assert said.splitlines()[0] == "worker cuda1 ended (SIGKILL); starting it again"
     assert all(map(gone, pids))

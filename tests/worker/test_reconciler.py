@@ -73,7 +73,7 @@ def test_it_looks_as_soon_as_it_starts() -> None:
         wake=woken.set,
     )
     it.start()
-    assert woken.wait(20)
+    assert woken.wait(60)
     it.stop()
 
 

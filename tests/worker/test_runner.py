@@ -5,11 +5,12 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Sequence
+from datetime import datetime
 
 import pytest
 
+from core.ids import utc_now
 from core.store.calls.job_codec import device_of
 from core.store.protocols.types import Claim, WorkerInfo
 from core.store.redis import AsyncRedisStore
@@ -240,7 +241,7 @@ def test_work_is_not_left_to_a_worker_whose_trainer_does_not_start(bench: Bench)
 def test_a_worker_of_so_many_jobs_ends_after_them_and_leaves_the_rest(bench: Bench) -> None:
     ids = [bench.submit(Finish(5)) for _ in range(3)]
     worker = bench.worker(stint=Stint(max_jobs=2))
-    assert worker.ended.wait(10)
+    assert worker.ended.wait(60)
     worker.runner.stop()
     assert [bench.get(id_).status for id_ in ids] == ["succeeded", "succeeded", "queued"]
     assert not bench.get(ids[2]).attempts
@@ -251,11 +252,11 @@ def test_a_job_that_fails_is_one_of_them_and_a_plan_is_not(bench: Bench) -> None
     study_id = studies.submit(Finish(5), [[0], [1]])
     worker = bench.worker(stint=Stint(max_jobs=2))
     studies.until_status(study_id, "running")
-    assert worker.ended.wait(10)
+    assert worker.ended.wait(60)
     worker.runner.stop()
     assert [run.status for run in studies.runs(study_id)] == ["succeeded", "succeeded"]
     bench.submit(Fail("data"))
-    assert bench.worker(stint=Stint(max_jobs=1)).ended.wait(10)
+    assert bench.worker(stint=Stint(max_jobs=1)).ended.wait(60)
 
 
 @pytest.mark.parametrize("waiting", ["nothing", "what it cannot do"])
@@ -265,21 +266,21 @@ def test_a_worker_without_work_ends_when_it_has_been_so_for_its_time(
     """Whatever wakes it meanwhile: what waits for another wakes it all the time."""
     if waiting != "nothing":
         bench.submit(Finish(5), device="cuda")
-    worker = bench.worker(stint=Stint(idle_s=1.5), devices=("cpu",))
     job_id = bench.submit(Finish(5))
-    bench.until_status(job_id, "succeeded")
-    assert not worker.ended.is_set()
-    done = time.monotonic()
-    assert worker.ended.wait(10)
-    assert time.monotonic() - done > 1.0
+    worker = bench.worker(stint=Stint(idle_s=0.5), devices=("cpu",))
+    assert worker.ended.wait(60)
+    ended = utc_now()
+    job = bench.get(job_id)
+    assert job.status == "succeeded"
+    assert (ended - datetime.fromisoformat(there(job.finished_at))).total_seconds() >= 0.5
     assert not worker.runner.takes_work
 
 
 def test_a_worker_at_work_is_not_idle(bench: Bench) -> None:
-    worker = bench.worker(stint=Stint(idle_s=0.5))
     job_id = bench.submit(Wait())
+    worker = bench.worker(stint=Stint(idle_s=0.2))
     bench.until_status(job_id, "running")
-    assert not worker.ended.wait(1.0)
+    assert not worker.ended.wait(0.5)
     bench.cancel(job_id)
-    assert worker.ended.wait(10)
+    assert worker.ended.wait(60)
     assert bench.get(job_id).status == "cancelled"

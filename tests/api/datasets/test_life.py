@@ -29,7 +29,7 @@ def test_a_check_that_takes_long_goes_on_after_the_reply(settings: Settings) -> 
         refused = data.http.post("/v1/jobs", json=on(made))
         assert refused_params(refused) == ["problem.data.id"]
         data.checks.may_end.set()
-        ready = data.get(path, wait=20)
+        ready = data.get(path, wait=60)
         assert (ready["status"], ready["num_rows"]) == ("ready", 4)
         until(lambda: data.left_in_the_folder == NOTHING)
         assert len(data.stored) == 1
@@ -41,7 +41,7 @@ def test_a_long_check_may_end_in_a_refusal(settings: Settings) -> None:
         data.checks.refusal = REFUSAL
         made = data.upload(status=202)
         data.checks.may_end.set()
-        found = data.get(f"/v1/datasets/{made['id']}", wait=20)
+        found = data.get(f"/v1/datasets/{made['id']}", wait=60)
         assert found["status"] == "refused"
         assert found["error"] == REFUSAL.to_json()
         until(lambda: (data.left_in_the_folder, data.stored) == (NOTHING, NOTHING))
@@ -72,7 +72,7 @@ def test_a_check_that_lost_its_api_is_refused_in_words(
         # The check's end comes too late and changes nothing; what it stored is removed.
         data.checks.may_end.set()
         made = data.upload(status=202)
-        assert data.get(f"/v1/datasets/{made['id']}", wait=20)["status"] == "ready"
+        assert data.get(f"/v1/datasets/{made['id']}", wait=60)["status"] == "ready"
         assert data.get(f"/v1/datasets/{found['id']}") == found
         until(lambda: len(data.stored) == 1)
 
@@ -95,13 +95,13 @@ def test_a_data_set_deleted_while_it_is_checked_leaves_nothing(settings: Setting
         assert data.http.delete(f"/v1/datasets/{made['id']}").status_code == 204
         data.checks.may_end.set()
         other = data.upload(status=202)
-        assert data.get(f"/v1/datasets/{other['id']}", wait=20)["status"] == "ready"
+        assert data.get(f"/v1/datasets/{other['id']}", wait=60)["status"] == "ready"
         until(lambda: data.left_in_the_folder == NOTHING and len(data.stored) == 1)
 
 
 def until(holds: Callable[[], bool]) -> None:
     """Wait until a check that nobody waits for has cleaned up behind itself."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.01)

@@ -58,7 +58,7 @@ class Stream:
         port: int,
         path: str,
         last_id: str = "",
-        timeout_s: float = 20.0,
+        timeout_s: float = 60.0,
         room_bytes: int | None = None,
         token: str = "",
     ) -> None:

@@ -3,7 +3,6 @@
 import json
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -128,13 +127,12 @@ def test_a_terminated_process_ends_its_streams_in_good_order(start: Start) -> No
     assert {event.type for event in begin} == {"status"}
     waiting = threading.Thread(target=lambda: live.http.get(f"{job['links']['self']}?wait=60"))
     waiting.start()
-    began = time.monotonic()
     rest = live.process.end()
-    assert time.monotonic() - began < 2
     waiting.join()
     for each in streams:
         list(each.events())
         assert each.is_whole
         each.close()
     events = [json.loads(line) for line in rest.splitlines()]
+    # (uvicorn tells of a stream or a request that is cut off when the time for ending is over.)
     assert not [event for event in events if event["level"] in {"warning", "error"}]

@@ -63,7 +63,7 @@ class Serving:
         return len(self._server.server_state.connections)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def ask(self, *pieces: bytes) -> bytes:
         """All that comes back until the connection is closed."""
@@ -206,7 +206,7 @@ def test_what_has_no_end_is_cut_off_soon(service: Serving, what: str) -> None:
                 break
             except TimeoutError:
                 continue
-        caller.settimeout(20)
+        caller.settimeout(60)
         problem_of(reply + rest(caller), status, code)
 
 

@@ -21,11 +21,11 @@ def test_a_waiting_reply_comes_as_soon_as_the_job_ends(api: Api) -> None:
     claim = api.worker.claim()
     with ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
-        waiting = pool.submit(api.get, f"/v1/jobs/{job_id}", wait=30)
+        waiting = pool.submit(api.get, f"/v1/jobs/{job_id}", wait=60)
         api.worker.store.update(claim, {"phase": "training"})
         api.worker.close(claim)
         assert waiting.result()["status"] == "succeeded"
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 50
 
 
 def test_many_wait_for_different_jobs_at_once(api: Api) -> None:

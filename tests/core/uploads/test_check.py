@@ -214,7 +214,7 @@ def test_the_process_ends_with_its_parent(endless: Path, target: Path) -> None:
         child = int(parent.stdout.readline())
         descriptor = os.pidfd_open(child)
         parent.send_signal(signal.SIGKILL)
-        parent.wait(10)
+        parent.wait(60)
         try:
             with os.fdopen(descriptor) as ended:
                 import select

@@ -72,7 +72,7 @@ class Shelf:
 
     def wait_for(self, condition: Any) -> None:
         with self.changed:
-            assert self.changed.wait_for(condition, timeout=10)
+            assert self.changed.wait_for(condition, timeout=60)
 
 
 def steps(first: int, count: int) -> Columns:
@@ -186,7 +186,7 @@ def test_a_stale_attempt_is_told_and_writes_nothing_more() -> None:
     it = recorder(shelf, linger_s=0, lost=lost.set)
     it.start()
     it.add("train", 0, steps(0, 5))
-    assert lost.wait(10)
+    assert lost.wait(60)
     shelf.error = None
     it.add("train", 5, steps(5, 5))
     it.close()

@@ -107,7 +107,7 @@ class Shelf:
 
     def wait_for(self, condition: Any) -> None:
         with self.changed:
-            assert self.changed.wait_for(condition, timeout=10)
+            assert self.changed.wait_for(condition, timeout=60)
 
 
 def recorder(shelf: Shelf, **options: Any) -> TaskRows:
@@ -339,7 +339,7 @@ def test_a_stale_attempt_is_told_and_writes_nothing_more() -> None:
     it = recorder(shelf, linger_s=0, lost=lost.set)
     it.start()
     add(it, "train", (0, 0, 5))
-    assert lost.wait(10)
+    assert lost.wait(60)
     shelf.error = None
     add(it, "train", (0, 5, 5))
     it.close()

@@ -64,7 +64,7 @@ def job(scenario: JobScenario, run: int = 1) -> TrainJob:
 
 def last_of(heard: SimpleQueue[Heard]) -> Ending | Failed | TrainerDied:
     while True:
-        message = heard.get(timeout=10)
+        message = heard.get(timeout=60)
         if isinstance(message, Ending | Failed | TrainerDied):
             return message
 
@@ -81,7 +81,7 @@ def test_runs_follow_each_other_in_one_process(
     pid = link.pid
     for run in (1, 2, 3):
         link.send(job(Finish(4), run=run))
-        first = heard.get(timeout=10)
+        first = heard.get(timeout=60)
         assert isinstance(first, HistoryRows)
         assert first.columns["step"].tolist() == [0, 1, 2, 3]
         assert ended(heard).outcome == "budget_exhausted"
@@ -96,7 +96,7 @@ def test_an_order_stops_the_run_it_was_meant_for(
     link.send(order(6))
     link.send(job(Wait(), run=7))
     link.send(order(6))  # crossed the answer of run 6
-    heard.get(timeout=10)
+    heard.get(timeout=60)
     assert link.alive
     link.send(order(7))
     assert ended(heard).reason == reason

@@ -44,7 +44,7 @@ class Trainer:
 
     def work(self) -> None:
         self.link.send(TrainJob("job_1", {}, "", "cpu", False, None, 1))
-        assert isinstance(self._heard.get(timeout=20), Ending)
+        assert isinstance(self._heard.get(timeout=60), Ending)
 
 
 @contextmanager

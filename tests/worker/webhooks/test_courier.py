@@ -154,7 +154,7 @@ def test_a_slow_receiver_holds_up_no_other() -> None:
 
     def answer(url: str, *_: Any) -> Reply:
         if "slow" in url:
-            stall.wait(20)
+            stall.wait(60)
         return Reply(200, {}, b"")
 
     slow = [fresh(url="https://example.org/slow") for _ in range(AT_ONCE - 1)]

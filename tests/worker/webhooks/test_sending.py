@@ -122,6 +122,10 @@ def test_a_port_where_nobody_listens_fails() -> None:
         send(f"http://127.0.0.1:{port}/x")
 
 
+PATIENCE_S = 20.0
+"""More than a call of less than a second takes on a busy machine."""
+
+
 class Raw:
     """A server that takes one connection, says `first`, and then `drop` again and again."""
 
@@ -143,7 +147,7 @@ class Raw:
                             return
                     except TimeoutError:
                         pass
-                line.settimeout(10.0)
+                line.settimeout(2 * PATIENCE_S)
                 while line.recv(65536):
                     pass
             except OSError:
@@ -176,7 +180,7 @@ def test_no_receiver_holds_a_courier_longer_than_its_time(first: bytes, drop: by
         began = time.monotonic()
         with pytest.raises(SendError):
             send(raw.url, timeout_s=0.4)
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < PATIENCE_S
 
 
 def test_a_body_that_drips_does_not_undo_the_reply() -> None:
@@ -241,4 +245,4 @@ def test_tls_that_never_begins_ends_in_time() -> None:
         began = time.monotonic()
         with pytest.raises(SendError):
             send(raw.url.replace("http:", "https:"), timeout_s=0.4)
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < PATIENCE_S

@@ -53,7 +53,7 @@ def message(settings: Settings) -> str:
         app.send_task(TASK, queue=QUEUE, ignore_result=True, connection=connection)
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue(QUEUE)
-        got = queue.get(timeout=5)
+        got = queue.get(timeout=60)
         got.ack()
         queue.close()
     app.close()
