@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, assert_never
@@ -27,6 +28,7 @@ from core.messages import (
     Settled,
 )
 from core.specs.job import JobSpec
+from core.train.checkpoint.writer import WriterThreads
 from core.train.events import CheckpointRequests, Control, RunEvent
 from core.train.loop import run
 
@@ -154,6 +156,12 @@ class Trained:
         return load(self.artifacts.read(f"{name}.safetensors"))
 
 
+@cache
+def writer_threads() -> WriterThreads:
+    """One set for all runs, as in a trainer."""
+    return WriterThreads()
+
+
 def train(
     spec: JobSpec,
     folder: Path,
@@ -179,6 +187,7 @@ def train(
         block_size=block_size,
         asked=asked,
         clock=clock,
+        threads=writer_threads(),
     )
     return Trained(ending, received, artifacts)
 

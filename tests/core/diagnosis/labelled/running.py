@@ -37,6 +37,7 @@ from tests.core.diagnosis.labelled.cases import (
     networks,
     quadratics,
 )
+from tests.core.train.harness import writer_threads
 
 Json = dict[str, Any]
 Columns = dict[str, NDArray[np.float64]]
@@ -93,7 +94,14 @@ def perform(spec: JobSpec, *, full: bool = True) -> Run:
     received = Received()
     with tempfile.TemporaryDirectory() as folder:
         artifacts = LocalJob(Path(folder), JOB)
-        ending = run(spec, artifacts=artifacts, emit=received.emit, control=received, device="cpu")
+        ending = run(
+            spec,
+            artifacts=artifacts,
+            emit=received.emit,
+            control=received,
+            device="cpu",
+            threads=writer_threads(),
+        )
         measured = measure_checkpoint(spec, artifacts) if full else None
     train, evaluation = received.columns("train") or {}, received.columns("eval")
     given = (spec, ending.outcome, ending.result, train, evaluation)
