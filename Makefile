@@ -24,7 +24,7 @@ help:
 	@echo "make models    write the client's types, and its half that does not wait, and build the page,"
 	@echo "               where they are stale"
 	@echo "make demo      start the service, run a job from POST to loss curve, stop it"
-	@echo "make test      run all tests, in two processes     (PYTEST_ARGS='-k spec -n 0')"
+	@echo "make test      run all tests, in three processes   (PYTEST_ARGS='-k spec -n 0')"
 	@echo "make lint      check: ruff, mypy, import contracts, the page's sources, Dockerfile, compose"
 	@echo "               file, lock"
 	@echo "make clients   generate clients from the OpenAPI document and run a job with each"
@@ -77,9 +77,10 @@ models: install
 demo: install
 	@$(BIN)/python -m thalweg_service.demo
 
-# Two processes: a later -n in PYTEST_ARGS counts, and -n 0 is one.
+# Three processes, for two cores: the tests of whole services wait for much of their time, which
+# leaves a core to the others. A later -n in PYTEST_ARGS counts, and -n 0 is one.
 test: models
-	@$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 $(PYTEST_ARGS)
 
 # mypy takes one core for longer than all else takes another.
 lint: models

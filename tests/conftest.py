@@ -31,7 +31,8 @@ settings.load_profile("suite")
 gc.disable()
 
 WHOLE_SERVICES = ("tests/client/", "tests/e2e/", "tests/faults/", "tests/thalweg_service/")
-"""Their tests start services of several processes, which fill two cores: one after another."""
+"""Their tests start services of several processes: one after another, so that they do not take the
+cores from each other, and beside tests that fill the time in which they wait."""
 
 
 class OneFileOneProcess(LoadScopeScheduling):  # type: ignore[misc]
