@@ -138,7 +138,6 @@ class ModelSpec(Spec):
     """Base of the kinds of models."""
 
     kind: str
-    init: Initializer = KaimingUniform()
     initial_weights: Annotated[str, Field(pattern=DATA_PATTERN)] | None = None
     """Id of a data set of weights (a safetensors file that was uploaded) to begin with, in place of
     those that `init` draws. Its tensors have the names and shapes of the model's parameters, all of
@@ -153,6 +152,7 @@ class LinearModel(ModelSpec):
 
     kind: Literal["linear"]
     bias: bool = True
+    init: Initializer = KaimingUniform()
 
 
 class MLP(ModelSpec):
@@ -165,6 +165,7 @@ class MLP(ModelSpec):
     dropout: Fraction = 0.0
     norm: Norm | None = None
     bias: bool = True
+    init: Initializer = KaimingUniform()
 
 
 @runtime_checkable
@@ -211,6 +212,7 @@ class CNN(ModelSpec):
     """Widths of the hidden layers behind the convolutions."""
     dropout: Fraction = 0.0
     """Probability with which dropout zeroes a number before each linear map."""
+    init: Initializer = KaimingUniform()
 
 
 class ResNet(ModelSpec):
@@ -231,6 +233,7 @@ class ResNet(ModelSpec):
     norm: Norm | None = BatchNorm(kind="batch")
     """Normalization after each convolution; null: none. `layer` is over all numbers of a row, with
     a scale and a shift for each channel."""
+    init: Initializer = KaimingUniform()
 
 
 class Tabular(ModelSpec):
@@ -266,6 +269,7 @@ class Autoencoder(ModelSpec):
     latent: PositiveInt = 8
     """Numbers at the narrow place, which has no activation."""
     activation: Activation = "relu"
+    init: Initializer = KaimingUniform()
 
 
 Pooling = Literal["last", "mean"]
