@@ -28,6 +28,7 @@ from api.services.dispatch import Dispatcher
 from api.services.hub import EventHub
 from api.services.uploads import StartCheck, Uploads
 from api.services.waiting import EndFeed
+from api.studies import extension as study_extension
 from api.studies import results as study_results
 from api.studies import routes as studies
 from api.studies import runs as study_runs
@@ -51,8 +52,8 @@ the result. Studies: many descents as one, and what they say about each other. E
 
 OPEN_EVERY_S: Final = 1.0
 _ROOMS: Final = (
-    jobs, continuation, history, results, comparison, diagnosis, studies, study_runs,
-    study_results, datasets, events, webhooks, catalog, system, usage, docs, page,
+    jobs, continuation, history, results, comparison, diagnosis, studies, study_extension,
+    study_runs, study_results, datasets, events, webhooks, catalog, system, usage, docs, page,
 )  # fmt: skip
 """Modules with the routes, in the order in which paths are looked up."""
 

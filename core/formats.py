@@ -66,6 +66,8 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
         "problem.model.initial_weights": None,
         "stop.metric": None,
         "stop.target": None,
+        "study.configurations": [],
+        "study.warm_start_from": None,
     },
 }
 """Format of the store -> field that came with it -> what the versions before it did.

@@ -11,9 +11,9 @@ Status = Literal["queued", "running", "paused", "cancelling", "succeeded", "canc
 Outcome = Literal["converged", "stalled", "budget_exhausted", "diverged"]
 AttemptEnd = Literal["finished", "lost", "handed_over", "paused", "cancelled", "failed"]
 Event = Literal[
-    "created", "queued", "claimed", "phase", "intervention", "restarted", "pause_requested",
-    "paused", "resumed", "checkpoint_requested", "cancel_requested", "handed_over", "lost", "ended",
-    "omitted",
+    "created", "queued", "claimed", "phase", "intervention", "restarted", "extended",
+    "pause_requested", "paused", "resumed", "checkpoint_requested", "cancel_requested",
+    "handed_over", "lost", "ended", "omitted",
 ]  # fmt: skip
 
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)

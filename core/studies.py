@@ -43,6 +43,7 @@ class StudyRecord:
         num_updates: applied so far, over all runs.
         max_updates: as many as the runs' budgets allow.
         result: of a study that has ended, written by its last plan.
+        num_extensions: how often runs have been added to it: a plan that ends it must know of all.
         round: number of the round at hand; each plan makes one of tasks that may go side by side.
         warnings: what was found doubtful when it was posted: `{"param", "code", "message"}` each.
         timeline: as of a job; each round of tasks is a `phase`.
@@ -62,6 +63,7 @@ class StudyRecord:
     max_updates: Annotated[int, NUMBER]
     counts: Annotated[dict[str, int], APART] = field(default_factory=dict)
     num_updates: Annotated[int, Stored("number", key="updates")] = 0
+    num_extensions: Annotated[int, NUMBER] = 0
     round: Annotated[int, NUMBER] = 0
     result: Annotated[Json | None, JSON] = None
     error: Annotated[Json | None, JSON] = None
@@ -130,6 +132,12 @@ class RunRecord:
             `{"file", "row", "steps": {"initial", "best", "final"}}`; `best` may be missing. Until
             it has ended, those of the last rung that it paused at.
         error: as of a job, when it failed.
+        bracket: with a stopper, the first of the configurations that compete with this one.
+        enqueued: whether the study was given its configuration, rather than its strategy choosing
+            it; None: no.
+        inherited: of a run of another study that this one was begun from: `{"study_id",
+            "configuration", "is_known"}`; by `is_known` this study does not train it again. Its
+            `configuration` and `index` are below 0.
     """
 
     index: int
@@ -149,6 +157,9 @@ class RunRecord:
     stopped: Json | None = None
     weights: Json | None = None
     error: Json | None = None
+    bracket: int | None = None
+    enqueued: bool | None = None
+    inherited: Json | None = None
 
     @property
     def terminal(self) -> bool:

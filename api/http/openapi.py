@@ -12,6 +12,7 @@ from core.specs.parsing.continuation import Continuation
 from core.specs.parsing.dataset import DatasetPatch
 from core.specs.parsing.diagnosis import DiagnosisRequest
 from core.specs.parsing.webhook import WebhookTrial
+from core.specs.study import EnqueuedConfigurations, StudyExtension
 
 _REF = "#/components/schemas/{model}"
 
@@ -83,7 +84,7 @@ def document(app: FastAPI, root: str = "") -> dict[str, Any]:
     )
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     own = (Problem, Continuation, DiagnosisRequest, RecordChange, WebhookTrial)
-    posted = (JobClone, StudyClone, DatasetPatch)
+    posted = (JobClone, StudyClone, StudyExtension, EnqueuedConfigurations, DatasetPatch)
     for model in (*own, *posted, *app.state.models):
         schema = model.model_json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})

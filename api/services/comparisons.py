@@ -40,7 +40,7 @@ class ComparisonCache:
 
     async def compared(self, store: ApiStore, study: StudyRecord) -> Json:
         """Compute the comparison itself anew."""
-        return await asyncio.to_thread(comparison_of, study, await store.studies.runs(study.id))
+        return await asyncio.to_thread(comparison_of, study, await _runs(store, study))
 
     async def _find(
         self,
@@ -53,12 +53,20 @@ class ComparisonCache:
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
-        found = await asyncio.to_thread(look, study, await store.studies.runs(study.id))
+        found = await asyncio.to_thread(look, study, await _runs(store, study))
         if study.terminal and not (isinstance(found, bytes) and len(found) > _LARGEST_KEPT):
             self._known[key] = found
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
         return found
+
+
+async def _runs(store: ApiStore, study: StudyRecord) -> Sequence[RunRecord]:
+    """Read the runs of a study, those that it inherited among them."""
+    runs = await store.studies.runs(study.id)
+    if study.spec.get("warm_start_from") is None:
+        return runs
+    return [*await store.studies.inherited(study.id), *runs]
 
 
 def known_best(study: StudyRecord) -> Json | None:

@@ -130,6 +130,7 @@ async def importance(request: Request, study_id: StudyIdPath) -> Response:
             "not_ready",
             f"The study is {study.status} and has no importance of parameters: {later}.",
         )
+    found = {"num_inherited": 0, **found}  # earlier versions had none
     return Json(to_json(Importance.build(found, study_id=study.id, metric=study.spec["metric"])))
 
 

@@ -36,6 +36,7 @@ from api.services.queueing import (
     read_one,
     source_of,
 )
+from api.studies.origin import Origin, origin_of
 from api.studies.schemas import Study, StudyEstimate, StudyPage, ValidatedStudy
 from api.studies.views import listed_study_json, study_json
 from core.ids import STUDY_PREFIX, new_id, rfc3339, utc_now
@@ -106,7 +107,9 @@ async def submit(request: Request) -> Response:
         parent_id = source.id
         spec = whole_spec(as_posted(source.current_spec), source.webhook_url)
         body, limits = await asyncio.to_thread(cloned, spec, clone, limits)
-    new = _new_study(request, await _resolved(body, limits, services), parent_id)
+    origin = await origin_of(body, services.store.studies)
+    resolved = await _resolved(body, limits, services, origin)
+    new = _new_study(request, resolved, parent_id, origin)
     own = {"parent_id": new.parent_id, "name": new.name, "note": new.note}
     if new.webhook_url is not None:
         await check_signed(services)
@@ -117,14 +120,20 @@ async def submit(request: Request) -> Response:
     return await accept(services, STUDIES, created)
 
 
-async def _resolved(body: bytes, limits: Limits, services: Services) -> ResolvedStudy:
+async def _resolved(
+    body: bytes, limits: Limits, services: Services, origin: Origin | None
+) -> ResolvedStudy:
     """Resolve the posted study in a thread: a short body may name ten thousand runs, and each
     configuration is checked."""
     uploads = await named_data(body, services.store.datasets)
-    return await asyncio.to_thread(parse_study, body, limits, uploads)
+    source = None if origin is None else origin.source
+    return await asyncio.to_thread(parse_study, body, limits, uploads, source)
 
 
-def _new_study(request: Request, resolved: ResolvedStudy, parent_id: str | None) -> NewStudy:
+def _new_study(
+    request: Request, resolved: ResolvedStudy, parent_id: str | None, origin: Origin | None
+) -> NewStudy:
+    repeats, target = resolved.spec["repeats"], resolved.spec["metric"]["target"]
     return NewStudy(
         id=new_id(STUDY_PREFIX),
         spec=shown_spec(resolved.spec),
@@ -139,6 +148,7 @@ def _new_study(request: Request, resolved: ResolvedStudy, parent_id: str | None)
         num_runs=resolved.num_runs,
         max_updates=resolved.max_updates,
         warnings=tuple(map(asdict, resolved.warnings)),
+        inherited=() if origin is None else origin.runs(resolved.inherited, repeats, target),
         datasets=data_used([resolved.spec["base"].get("problem"), resolved.spec["sweep"]]),
         memory_bytes=resolved.memory_bytes,
         webhook_url=(resolved.spec["webhook"] or {}).get("url"),
@@ -155,11 +165,11 @@ def _new_study(request: Request, resolved: ResolvedStudy, parent_id: str | None)
 )
 async def validate(request: Request) -> Response:
     """Return what a study would be and cost. Nothing is created."""
-    resolved = await _resolved(
-        await json_body(request), services_of(request).limits, services_of(request)
-    )
+    services, body = services_of(request), await json_body(request)
+    origin = await origin_of(body, services.store.studies)
+    resolved = await _resolved(body, services.limits, services, origin)
     if resolved.spec["webhook"] is not None:
-        await check_signed(services_of(request))
+        await check_signed(services)
     cost = StudyEstimate.build(resolved, num_steps=resolved.max_updates)
     spec = shown_spec(resolved.spec)
     found = ValidatedStudy.build(spec=spec, estimate=cost, warnings=resolved.warnings)

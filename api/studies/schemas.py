@@ -55,7 +55,8 @@ class StudyProgress(View):
 
 class BestConfiguration(View):
     model_config = ConfigDict(extra="allow")
-    configuration: Counter
+    configuration: int
+    """The configuration's number; below 0: one of those that were inherited."""
     params: dict[str, Any]
     """Parameters by dotted path of the job's spec."""
     metric: Number | None
@@ -186,6 +187,8 @@ class Run(View):
     stopped: Stopped | None
     """The stopper that stopped the run, and the step; the status is `cancelled`."""
     error: Failure | None
+    enqueued: bool
+    """True when the study was given its configuration, rather than its strategy choosing it."""
     links: RunLinks
 
 
@@ -231,12 +234,22 @@ class MeanHeldOutMetrics(View):
     """Means of the final weights' metrics."""
 
 
+class ConfigurationOrigin(View):
+    study_id: StudyId
+    configuration: int
+
+
 class ComparedConfiguration(View):
     """A configuration, its repeats folded; the best comes first."""
 
     model_config = ConfigDict(extra="allow")
-    configuration: Counter
+    configuration: int
+    """The configuration's number; below 0: one of those that were inherited."""
     rank: int
+    inherited: bool
+    """True when the study that this one was begun from trained it."""
+    origin: ConfigurationOrigin | None
+    """Where an inherited configuration was trained."""
     params: dict[str, Any]
     num_runs: Counter
     num_succeeded: Counter
@@ -276,6 +289,8 @@ class Importance(View):
     """Options of the method."""
     num_configurations: Counter
     """Number of configurations that it was computed from."""
+    num_inherited: Counter
+    """Number of these that were inherited."""
     num_left_out: Counter
     """Number of configurations that diverged, failed or were stopped."""
     importance: dict[str, float] | None

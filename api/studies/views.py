@@ -106,6 +106,7 @@ def run_json(services: Services, study_id: str, run: RunRecord, spec: Json | Non
     paused = run.paused and {name: run.paused.get(name) for name in Pause.model_fields}
     computed: Json = {
         "study_id": study_id,
+        "enqueued": bool(run.enqueued),
         "paused": None if paused is None else Pause.build(paused),
         "links": RunLinks.build(
             self=path, study=study, history=f"{path}/history", model=f"{path}/model"

@@ -166,6 +166,8 @@ def _rows(table: Table, rankings: Sequence[Ranking], *, targeted: bool) -> list[
                 {
                     "configuration": table.numbers[row],
                     "rank": place,
+                    "inherited": table.origins[row] is not None,
+                    "origin": table.origins[row],
                     "params": table.params[row],
                     "num_runs": num_runs[row],
                     **{name: values[row] for name, values in counts.items()},

@@ -60,11 +60,13 @@ class CurvePlan:
 def curve_plan(comparison: Json) -> CurvePlan:
     """Choose what to show of a study: the best configuration of each choice (what the words among
     the parameters say: an optimizer's kind), at most 8; where there is one choice only, the 5 best.
+    What was inherited has no rows here.
 
     Args:
         comparison: `comparison.compare` of the study.
     """
-    rows = sorted(comparison["configurations"], key=lambda row: int(row["rank"]))
+    own = [row for row in comparison["configurations"] if not row["inherited"]]
+    rows = sorted(own, key=lambda row: int(row["rank"]))
     leaves = [parameters.leaves(row["params"]) for row in rows]
     paths = parameters.varying(leaves)
     words = [

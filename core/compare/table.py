@@ -56,6 +56,7 @@ class Table:
         stopped: the first stopped run's `stopped`, of each configuration.
         tests: the mean of each metric on the rows of the test, over the `VALUED` runs that have it:
             `{"num", "best", "final"}`, of each configuration; None where none has.
+        origins: `{"study_id", "configuration"}` of each that was inherited; None: the study's own.
         resolution: step of a metric that is a share of counted rows (the least distance of two of
             its values); 0 for others.
     """
@@ -73,6 +74,7 @@ class Table:
     status: dict[str, Ints]
     stopped: list[Json | None]
     tests: list[Json | None]
+    origins: list[Json | None]
     resolution: float
 
     @property
@@ -95,6 +97,14 @@ def folded(study: Json, runs: Sequence[RunRecord]) -> list[RunRecord]:
     strategy = study.get("strategy") or {}
     if strategy.get("kind", "grid") != "grid" or strategy.get("stopper") is not None:
         return list(runs)
+    inherited = [run for run in runs if run.inherited is not None]
+    if inherited:  # which are no repeats of the study's own
+        own = [run for run in runs if run.inherited is None]
+        return [*_folded(study, inherited), *_folded(study, own)]
+    return _folded(study, runs)
+
+
+def _folded(study: Json, runs: Sequence[RunRecord]) -> list[RunRecord]:
     leaves = {run.configuration: parameters.leaves(run.params) for run in runs}
     folds = sorted({one[_FOLD] for one in leaves.values() if _FOLD in one})
     if len(folds) < 2:
@@ -131,8 +141,11 @@ def tabulate(study: Json, runs: Sequence[RunRecord]) -> Table:
     values, seconds, steps, reached = (np.full(shape, np.nan) for _ in range(4))
     status = {name: np.zeros(len(numbers), dtype=np.int64) for name in _STATUS}
     tests: list[list[Json]] = [[] for _ in numbers]
+    origins: list[Json | None] = [None] * len(numbers)
     for run in runs:
         row, column = place[run.configuration], run.repeat
+        if run.inherited is not None:
+            origins[row] = {name: run.inherited[name] for name in ("study_id", "configuration")}
         params[row] = run.params
         recorded[row][column] = run.metric
         stands = _state(run)
@@ -152,7 +165,8 @@ def tabulate(study: Json, runs: Sequence[RunRecord]) -> Table:
     metric = str(study["metric"].get("name"))
     return Table(
         numbers, params, leaves, state, values, recorded, updates, seconds, steps, reached, status,
-        stopped, list(map(_mean_test, tests)), _resolution(values) if metric in _RATES else 0.0,
+        stopped, list(map(_mean_test, tests)), origins,
+        _resolution(values) if metric in _RATES else 0.0,
     )  # fmt: skip
 
 

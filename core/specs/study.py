@@ -6,12 +6,14 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Discriminator, Field, Tag
 
 from core.specs.base import MAX_INT, WHOLE, Positive, PositiveInt, Seed, Spec
-from core.specs.job import MAX_STEPS, Labels, Name, Note
+from core.specs.job import MAX_STEPS, STUDY_PATTERN, Labels, Name, Note
 from core.specs.webhooks.fields import StudyWebhook
 
 MAX_POINTS: Final = 1_000_000
 MAX_PATH: Final = 200
 MAX_CANDIDATES: Final = 10_000
+MAX_GIVEN: Final = 1_000
+"""Configurations that one study is given one by one, or one call enqueues."""
 
 Count = Annotated[int, Field(ge=2, le=MAX_POINTS), WHOLE]
 WholeNumber = Annotated[int, Field(ge=-MAX_INT, le=MAX_INT), WHOLE]
@@ -156,6 +158,12 @@ class Metric(Spec):
     """Steps and seconds to reach it are reported."""
 
 
+Params = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=MAX_PATH)], Any], Field(max_length=100)
+]
+"""A configuration: a value for each swept path that is varied in it."""
+
+
 class StudySpec(Spec):
     base: dict[str, Any]
     """A job's spec; it may lack what every configuration takes from the sweep."""
@@ -170,6 +178,12 @@ class StudySpec(Spec):
     repeats: PositiveInt = 1
     """Runs of each configuration, with the seeds `seed`, `seed` + 1, …"""
     metric: Metric = Metric()
+    configurations: Annotated[tuple[Params, ...], Field(max_length=MAX_GIVEN)] = ()
+    """Configurations that are trained besides those that the strategy chooses, and before them:
+    for each a value by swept path, within the sweep. Those that were enqueued stand here too."""
+    warm_start_from: Annotated[str, Field(pattern=STUDY_PATTERN)] | None = None
+    """A study that has ended, with the same metric. Its configurations that fit this sweep inform
+    `tpe`, and stand, marked `inherited`, in comparison and importance."""
     labels: Labels = {}  # noqa: RUF012 (pydantic copies it)
     webhook: StudyWebhook | None = None
 
@@ -182,3 +196,19 @@ class PostedStudy(StudySpec):
     """The name to show for it; one line."""
     note: Note | None = None
     """Words about it."""
+
+
+class StudyExtension(Spec):
+    """The body of `POST /v1/studies/{id}/extend`."""
+
+    num_runs: PositiveInt
+    """Configurations that the strategy chooses in all, those that it has chosen already among
+    them: the new `strategy.num_runs`."""
+
+
+class EnqueuedConfigurations(Spec):
+    """The body of `POST /v1/studies/{id}/enqueue`."""
+
+    configurations: Annotated[tuple[Params, ...], Field(min_length=1, max_length=MAX_GIVEN)]
+    """Configurations to be trained next: for each a value by swept path, within the sweep. One that
+    the study has already is not trained again."""

@@ -6,7 +6,7 @@ for as long as it is there, so that it is looked up once.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,10 @@ from core.store.protocols.types import (
 from core.store.protocols.webhooks import ApiWebhooks, DeliveryPage
 from core.studies import StudyRecord, study_of
 from core.webhooks.delivery import Delivery, DeliveryStatus
+
+if TYPE_CHECKING:
+    from core.specs.studies.extension import Extension
+
 
 MOST_KNOWN: Final = 10_000
 """Ids of one owner that are known at a time; then they are looked up again."""
@@ -158,6 +162,14 @@ class OwnedStudies(_Records[NewStudy, StudyRecord, CreatedStudy, StudyPage]):
     async def runs(self, study_id: str, indices: Sequence[int] | None = None) -> Runs:
         await self.check(study_id)
         return await self._studies.runs(study_id, indices)
+
+    async def inherited(self, study_id: str) -> Runs:
+        await self.check(study_id)
+        return await self._studies.inherited(study_id)
+
+    async def extend(self, study_id: str, num_extensions: int, change: "Extension") -> StudyRecord:
+        await self.check(study_id)
+        return await self._studies.extend(study_id, num_extensions, change)
 
 
 class OwnedDatasets(_Listed[DatasetRecord, DatasetPage]):

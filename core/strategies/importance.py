@@ -27,7 +27,7 @@ def importance(study: Json, runs: Sequence[RunRecord]) -> Json:
 
     Args:
         study: the resolved spec.
-        runs: of all configurations.
+        runs: of all configurations, inherited ones among them.
     """
     axes, goal = sweep_of(study), study["metric"]["goal"]
     groups = list(grouped(runs).values())
@@ -40,6 +40,7 @@ def importance(study: Json, runs: Sequence[RunRecord]) -> Json:
         "options": OPTIONS,
         "num_configurations": len(known),
         "num_left_out": len(groups) - len(known),
+        "num_inherited": sum(repeats[0].inherited is not None for repeats in known),
         "importance": None,
         "reason": None,
     }

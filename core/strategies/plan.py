@@ -6,11 +6,19 @@ repeated after a crash decides the same.
 
 from collections.abc import Sequence
 
+from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import num_steps
+from core.specs.studies.further import Further, further_configurations
 from core.specs.studies.halving import rungs
 from core.specs.studies.parse import RunSpecs, resolved_configurations, strategy_of
-from core.specs.study import SuccessiveHalving, TpeStrategy
+from core.specs.study import (
+    GridStrategy,
+    RandomStrategy,
+    Strategy,
+    SuccessiveHalving,
+    TpeStrategy,
+)
 from core.store.protocols.types import Round
 from core.strategies.halving import decide, grouped, waits
 from core.strategies.runs import Configuration, new_runs, train_tasks
@@ -22,31 +30,91 @@ def next_round(study: StudyRecord, runs: Sequence[RunRecord]) -> Round | None:
 
     Args:
         study: its `round` is the plan's.
-        runs: all that have been planned, in order of index. None of them is at work.
+        runs: what it inherited, and all that have been planned, in order of index. None of them is
+            at work.
     """
+    inherited = [run for run in runs if run.inherited is not None]
+    runs = [run for run in runs if run.inherited is None]
     strategy = strategy_of(study.spec)
-    known = len(grouped(runs))
     if any(map(waits, runs)):
         stopper = strategy.stopper
         assert stopper is not None, "only a stopper lets runs pause"
+        return _next_rung(study, _latest_bracket(runs, strategy), stopper)
+    if isinstance(strategy, TpeStrategy):
+        fresh = _next_batch(study, strategy, runs, inherited)
+    else:
+        fresh = _next_drawn(study, strategy, runs, inherited)
+    return _new_bracket(study, fresh, strategy.stopper) if fresh else None
+
+
+def _latest_bracket(runs: Sequence[RunRecord], strategy: Strategy) -> list[RunRecord]:
+    first = runs[-1].bracket
+    if first is None:  # of a version that did not note it
         first = 0
         if isinstance(strategy, TpeStrategy):
-            first = _batch_start(known, strategy)
-        bracket = [run for run in runs if run.configuration >= first]
-        return _next_rung(study, bracket, stopper)
-    if isinstance(strategy, TpeStrategy):
-        if known >= strategy.num_runs or known % _batch(strategy):
-            return None
-        from core.strategies.tpe import asked  # Optuna takes a second to import
+            first = _batch_start(len(grouped(runs)), strategy)
+    return [run for run in runs if run.configuration >= first]
 
-        fresh = asked(study.spec, strategy, runs, study.format)
-    elif known:
-        return None
-    else:
+
+def _next_batch(
+    study: StudyRecord,
+    strategy: TpeStrategy,
+    runs: Sequence[RunRecord],
+    inherited: Sequence[RunRecord],
+) -> list[Configuration]:
+    """Return what the study was given, or else the next batch. What is short of a batch was so
+    because no others were found, unless runs were added to the study since."""
+    given = _further(study, runs, inherited).given
+    if given:
+        return _numbered(runs, given, [])
+    num_asked = len(grouped(run for run in runs if not run.enqueued))
+    is_short = num_asked % _batch(strategy) and not study.num_extensions
+    if num_asked >= strategy.num_runs or is_short:
+        return []
+    from core.strategies.tpe import asked  # Optuna takes a second to import
+
+    return asked(study.spec, strategy, runs, study.format, inherited)
+
+
+def _next_drawn(
+    study: StudyRecord,
+    strategy: GridStrategy | RandomStrategy,
+    runs: Sequence[RunRecord],
+    inherited: Sequence[RunRecord],
+) -> list[Configuration]:
+    """Return what the study was given and has not trained, and all that its strategy has yet to
+    choose; with a stopper one after the other, since those that begin together compete."""
+    if not study.num_extensions and not study.spec.get("configurations") and not inherited:
+        if runs:
+            return []
         count = study.num_runs // study.spec["repeats"]
-        found = resolved_configurations(study.spec, study.format, count)
-        fresh = [Configuration(number, *each) for number, each in enumerate(found)]
-    return _new_bracket(study, fresh, strategy.stopper) if fresh else None
+        return _numbered(runs, [], resolved_configurations(study.spec, study.format, count))
+    found = _further(study, runs, inherited)
+    drawn = [] if strategy.stopper is not None and found.given else found.drawn
+    return _numbered(runs, found.given, drawn)
+
+
+def _further(
+    study: StudyRecord, runs: Sequence[RunRecord], inherited: Sequence[RunRecord]
+) -> Further:
+    if not study.spec.get("configurations") and isinstance(strategy_of(study.spec), TpeStrategy):
+        return Further([], [])
+    of_others = [run for run in inherited if run.inherited and run.inherited["is_known"]]
+    known = [of[0].params for of in grouped([*of_others, *runs]).values()]
+    num_drawn = len(grouped(run for run in runs if not run.enqueued))
+    return further_configurations(study.spec, study.format, known, num_drawn)
+
+
+def _numbered(
+    runs: Sequence[RunRecord],
+    given: Sequence[tuple[Json, JobSpec]],
+    drawn: Sequence[tuple[Json, JobSpec]],
+) -> list[Configuration]:
+    first = len(grouped(runs))
+    return [
+        Configuration(number, params, spec, is_enqueued=number - first < len(given))
+        for number, (params, spec) in enumerate([*given, *drawn], first)
+    ]
 
 
 def _batch(strategy: TpeStrategy) -> int:
@@ -62,7 +130,8 @@ def _batch_start(known: int, strategy: TpeStrategy) -> int:
 def _new_bracket(
     study: StudyRecord, fresh: Sequence[Configuration], stopper: SuccessiveHalving | None
 ) -> Round:
-    new = new_runs(fresh, study.spec["repeats"])
+    bracket = None if stopper is None else fresh[0].number
+    new = new_runs(fresh, study.spec["repeats"], bracket)
     specs = {each.number: each.spec for each in fresh}
     marks = _rungs(specs, stopper)
     records = [run.record for run in new]

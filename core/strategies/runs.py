@@ -27,9 +27,12 @@ class Configuration:
     number: int
     params: Json
     spec: JobSpec
+    is_enqueued: bool = False
 
 
-def new_runs(configurations: Sequence[Configuration], repeats: int) -> list[NewRun]:
+def new_runs(
+    configurations: Sequence[Configuration], repeats: int, bracket: int | None = None
+) -> list[NewRun]:
     """Return all runs of these configurations, in order of index. Those of one repeat share their
     seed, and so their initial weights and the order of their data."""
     found = []
@@ -42,6 +45,8 @@ def new_runs(configurations: Sequence[Configuration], repeats: int) -> list[NewR
                 repeat=repeat,
                 seed=each.spec.seed + repeat,
                 params=each.params,
+                bracket=bracket,
+                enqueued=True if each.is_enqueued else None,
             )
             found.append(NewRun(record, layouts))
     return found

@@ -33,7 +33,11 @@ MOST_REFUSED: Final = 500
 
 
 def asked(
-    study: Json, strategy: TpeStrategy, runs: Sequence[RunRecord], written: int = STORE
+    study: Json,
+    strategy: TpeStrategy,
+    runs: Sequence[RunRecord],
+    written: int = STORE,
+    inherited: Sequence[RunRecord] = (),
 ) -> list[Configuration]:
     """Return the next batch; shorter than requested, or empty, where hardly any parameters make a
     job (those that `core.specs.studies.parse` could not foresee), or where no others are left: a
@@ -43,14 +47,15 @@ def asked(
         study: the resolved spec.
         runs: of all configurations so far, which have all ended.
         written: the format in which the study was stored.
+        inherited: runs of the study that this one was begun from.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    axes, groups = sweep_of(study), grouped(runs)
-    known, goal = len(groups), study["metric"]["goal"]
+    axes, groups = sweep_of(study), grouped([*inherited, *runs])
+    known, goal = len(grouped(runs)), study["metric"]["goal"]
     sampler = optuna.samplers.TPESampler(
-        seed=seed_of(strategy.seed, known),
+        seed=seed_of(strategy.seed, len(groups)),
         n_startup_trials=strategy.num_startup,
         n_ei_candidates=strategy.num_candidates,
         multivariate=strategy.multivariate,
@@ -63,11 +68,10 @@ def asked(
     spaces = {axis.path: distribution(axis) for axis in axes}
     trials.add_trials([told(axes, spaces, repeats, goal) for repeats in groups.values()])
     assert strategy.batch_size is not None, "the study is resolved"
-    wanted = min(strategy.batch_size, strategy.num_runs - known)
+    num_asked = len(grouped(run for run in runs if not run.enqueued))
+    wanted = min(strategy.batch_size, strategy.num_runs - num_asked)
     specs, refused, copies = RunSpecs(study, written), 0, 0
-    distinct = Distinct()
-    for repeats in groups.values():
-        distinct.is_new(specs.of(repeats[0].params, 0))
+    distinct = _known(specs, [repeats[0] for repeats in groups.values()])
     found: list[Configuration] = []
     while len(found) < wanted and refused < MOST_REFUSED and copies <= MOST_REDRAWS:
         trial = trials.ask()
@@ -90,9 +94,17 @@ def asked(
     return found
 
 
+def _known(specs: RunSpecs, runs: Sequence[RunRecord]) -> Distinct:
+    """Return what tells copies of these configurations, of which each has one run here."""
+    distinct = Distinct()
+    for run in runs:
+        if run.inherited is None or run.inherited["is_known"]:
+            distinct.is_new(specs.of(run.params, 0))
+    return distinct
+
+
 def seed_of(seed: int, known: int) -> int:
-    """Return the seed of the sampler that chooses configuration number `known` and those after
-    it."""
+    """Return the seed of the sampler that chooses after `known` configurations."""
     digest = hashlib.blake2b(f"{seed}/tpe/{known}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
 

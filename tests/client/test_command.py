@@ -191,6 +191,8 @@ def test_a_study_from_file_to_best(shell: Shell, client: Client) -> None:
     job = shell.run("submit", "-", "--watch", given=best).stdout
     assert "succeeded" in job
     assert "optimizer.lr=0.1" in shell.run("study", "comparison", made).stdout
+    over = shell.run("study", "enqueue", made, "optimizer.lr=0.05", status=1).stderr
+    assert "warm_start_from" in over
     told = shell.run("study", "importance", made)
     assert "optimizer.lr" in told.stdout or "configurations" in told.stdout
     rows = shell.run("history", f"{made}/1", "--csv").stdout.splitlines()

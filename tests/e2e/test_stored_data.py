@@ -176,9 +176,11 @@ def test_runs_and_comparisons_read_as_they_did(opened: Opened) -> None:
         comparison = opened.get(f"{path}/comparison")
         # What was stopped early is counted in the reason by now.
         assert comparison.pop("reason").startswith(before["comparison"].pop("reason"))
-        # Rows say more by now: what runs came to on the rows of a test, of which these have none.
-        rows = comparison["configurations"]
-        assert [row.pop("test") for row in rows] == [None] * len(rows)
+        # Rows say more by now: what runs came to on the rows of a test, and where they were
+        # inherited from, of which these have none.
+        for row in comparison["configurations"]:
+            more = (row.pop("test"), row.pop("inherited"), row.pop("origin"))
+            assert more == (None, False, None)
         assert comparison == before["comparison"]
         assert opened.get(f"{path}/best")["optimizer"]
 

@@ -8,6 +8,8 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import Final
 
@@ -26,7 +28,8 @@ from worker.execution.execution import Execution
 log = logging.getLogger("thalweg.worker")
 
 Decide = Callable[[StudyRecord, Sequence[RunRecord]], Round | None]
-"""Function that decides which runs and tasks come next; None: the study has come through."""
+"""Function that decides, from a study and its runs (those that it inherited first), which runs and
+tasks come next; None: the study has come through."""
 
 _FAULT: Final = "A fault in the service; the worker's log has the details."
 
@@ -40,31 +43,45 @@ class PlanExecution(Execution):
         self._decide = decide
 
     def _carry_out(self) -> None:
-        claim, study = self._claim, self._claim.study
-        store, artifacts = self._context.store.studies, self._context.artifacts
-        runs = self._insist(lambda: store.runs(study.id))
-        status: Status
+        claim, artifacts = self._claim, self._context.artifacts
+        store, study_id = self._context.store.studies, claim.study.id
+        runs = own = self._insist(lambda: store.runs(study_id))
+        if claim.study.spec.get("warm_start_from") is not None:
+            runs = [*self._insist(lambda: store.inherited(study_id)), *own]
+        while True:
+            round_, status, fields = self._decided(claim.study, runs)
+            if round_ is not None:
+                self._insist(partial(store.plan, claim, round_))
+                self._ended = f"{len(round_.tasks)} tasks planned"
+                if claim.task.round > 1:  # the runs went on from what the round before left
+                    drop_spent(artifacts, study_id, own, claim.task.round - 1)
+                return
+            now = self._insist(partial(store.finish, claim, status, fields))
+            if now is not None:
+                break
+            # Runs have been added to the study meanwhile.
+            claim = replace(claim, study=self._insist(lambda: store.get(study_id)))
+        self._ended = f"its study is {now}"
+        if claim.task.round > 1:
+            drop_spent(artifacts, study_id, own)
+
+    def _decided(
+        self, study: StudyRecord, runs: Sequence[RunRecord]
+    ) -> tuple[Round | None, Status, Json]:
+        """Return the round that comes next, or how the study ends, with the fields of its end."""
         try:
             round_ = self._decide(study, runs)
         except Exception as error:
-            log.exception("%s: its plan failed", claim.task.id)
-            status, fields = "failed", {"error": _error(error)}
-        else:
-            if round_ is not None:
-                self._insist(lambda: store.plan(claim, round_))
-                self._ended = f"{len(round_.tasks)} tasks planned"
-                if claim.task.round > 1:  # the runs went on from what the round before left
-                    drop_spent(artifacts, study.id, runs, claim.task.round - 1)
-                return
-            status, fields = _ending(study, runs)
-        self._ended = f"its study is {self._insist(lambda: store.finish(claim, status, fields))}"
-        if claim.task.round > 1:
-            drop_spent(artifacts, study.id, runs)
+            log.exception("%s: its plan failed", self._claim.task.id)
+            return None, "failed", {"error": _error(error)}
+        if round_ is not None:
+            return round_, "running", {}
+        return None, *_ending(study, runs)
 
 
 def _ending(study: StudyRecord, runs: Sequence[RunRecord]) -> tuple[Status, Json]:
     """Return the status of a study that has come through, and the fields that go with it."""
-    failure = failure_of(runs)
+    failure = failure_of([run for run in runs if run.inherited is None])
     if failure is not None:
         return "failed", {"error": failure}
     return "succeeded", {"result": result_of(study, runs)}
@@ -83,17 +100,16 @@ def failure_of(runs: Sequence[RunRecord]) -> Json | None:
 
 
 def result_of(study: StudyRecord, runs: Sequence[RunRecord]) -> Json:
-    """Make the `result` of a study that has come through.
+    """Make the `result` of a study that has come through; what it inherited counts for `best` and
+    `importance`.
 
     `best` is its leading configuration, with the mean of the metric over the runs that have one;
     None where none leads, or where there was a fault in it, which is logged and costs nothing but
     this. `num_distinct` counts the configurations, of which no two are equal; `importance` is what
     `core.strategies.importance` says.
     """
-    rest = {
-        "num_distinct": len({run.configuration for run in runs}),
-        "importance": _importance_of(study, runs),
-    }
+    num_distinct = len({run.configuration for run in runs if run.inherited is None})
+    rest = {"num_distinct": num_distinct, "importance": _importance_of(study, runs)}
     try:
         leader = best_configuration(study.spec, runs)
     except Exception:

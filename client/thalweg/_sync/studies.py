@@ -143,6 +143,36 @@ class Study(StudyRecord):
         query = {"kind": kind, "format": format}
         return (self._transport.send("GET", f"{self._path}/plot", params=query)).content
 
+    def extend(self, num_runs: int) -> Self:
+        """Have the strategy choose this many configurations in all. Raises `ConflictError` once the
+        study has ended: then create another with `warm_start_from`."""
+        body = {"num_runs": num_runs}
+        self.data = self._transport.json("POST", f"{self._path}/extend", body=body)
+        return self
+
+    def enqueue(self, *configurations: dict[str, Any]) -> Self:
+        """Train these configurations next: each a value by swept path. Raises `ConflictError` once
+        the study has ended.
+
+        Example:
+            >>> study = client.studies.create({
+            ...     "base": {
+            ...         "problem": {"kind": "function", "function": {"kind": "sphere", "dim": 2}},
+            ...         "optimizer": {"kind": "sgd"},
+            ...         "budget": {"max_steps": 50},
+            ...     },
+            ...     "sweep": {"optimizer.lr": {"log": [0.001, 0.5]}},
+            ...     "strategy": {"kind": "random", "num_runs": 4},
+            ...     "configurations": [{"optimizer.lr": 0.01}],
+            ... })
+            >>> study = study.enqueue({"optimizer.lr": 0.1})
+            >>> study.progress["num_runs"]
+            6
+        """
+        body = {"configurations": list(configurations)}
+        self.data = self._transport.json("POST", f"{self._path}/enqueue", body=body)
+        return self
+
     def update(self, **changes: Any) -> Self:
         """Change what is known of it: `name`, `note`, `labels` (a value of None removes one),
         `keep_until` (until then nothing deletes it) and, while it waits, `priority`.

@@ -96,6 +96,17 @@ def changed(spec: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     return made
 
 
+def values_of(settings: Iterable[str]) -> dict[str, Any]:
+    """Return values by path, each written as for `changed`. Raises `FileError`."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path.strip():
+            raise FileError(f"{setting}: write a path and a value, as optimizer.lr=0.01")
+        found[path.strip()] = parse(text, setting)
+    return found
+
+
 def _within(place: Any, name: str, setting: str) -> Any:
     if isinstance(place, list):
         return place[_index(place, name, setting)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from thalweg.cli.files import FileError, changed, read_spec
+from thalweg.cli.files import FileError, changed, read_spec, values_of
 from thalweg.cli.jobs import Labels, Limit, Sets, SpecFile, Statuses, Timeout, Wait
 from thalweg.cli.session import Function, Session, Status, command
 from thalweg.cli.watching import end_of, watch_study
@@ -39,6 +39,8 @@ def register(app: typer.Typer, settings: dict[str, Any]) -> None:
         "best": best,
         "comparison": comparison,
         "importance": importance,
+        "extend": extend,
+        "enqueue": enqueue,
         "pause": pause,
         "resume": resume,
         "cancel": cancel,
@@ -192,6 +194,28 @@ def importance(session: Session, study: StudyId) -> None:
 
 def _told(session: Session, study: Any) -> None:
     session.show(study.data, study.id if not session.is_watched else repr(study)[1:-1])
+
+
+def extend(
+    session: Session,
+    study: StudyId,
+    num_runs: Annotated[
+        int, typer.Argument(help="Configurations that its strategy chooses in all.")
+    ],
+) -> None:
+    """Have a study that has not ended choose more configurations."""
+    _told(session, find(session, study).extend(num_runs))
+
+
+def enqueue(
+    session: Session,
+    study: StudyId,
+    values: Annotated[
+        list[str], typer.Argument(help="A value by path, such as optimizer.lr=0.01.", metavar="SET")
+    ],
+) -> None:
+    """Have a study that has not ended train a configuration: a value for each swept path."""
+    _told(session, find(session, study).enqueue(values_of(values)))
 
 
 def pause(session: Session, study: StudyId) -> None:

@@ -15,6 +15,14 @@ from core.specs.sizes.study import StudySummary
 from core.specs.sizes.uploads import Uploads
 from core.specs.studies.configurations import UPLOADS, ConfigurationFaults, Jobs
 from core.specs.studies.distinct import Distinct, alternatives
+from core.specs.studies.given import (
+    Inherited,
+    Source,
+    check_source,
+    given_configurations,
+    inherited,
+    left_out,
+)
 from core.specs.studies.resolution import (
     check_lengths,
     check_totals,
@@ -26,26 +34,31 @@ from core.specs.studies.resolution import (
     warnings_of,
     with_metric,
 )
-from core.specs.studies.sweep import Axis, PathError, axes_of
+from core.specs.studies.sweep import Axis, axes_of
 from core.specs.studies.validation import (
     check_base,
     check_conditions,
-    check_configuration,
     check_num_runs,
+    checked,
     good_axes,
     num_configurations,
     probes,
 )
-from core.specs.study import PostedStudy, RandomStrategy, Strategy, StudySpec, TpeStrategy
-from core.specs.validation.errors import FieldErrorList
-from core.specs.validation.limits import Limits
+from core.specs.study import (
+    GridStrategy,
+    PostedStudy,
+    RandomStrategy,
+    Strategy,
+    StudySpec,
+    TpeStrategy,
+)
+from core.specs.validation.errors import FieldErrorList, shown
+from core.specs.validation.limits import NO_LIMITS, Limits
 from core.specs.webhooks.url import check_webhook
 
 MAX_OBJECTS: Final = 20_000
 MAX_FIELDS: Final = 200_000
 """The most fields of a body. A study names many values; few of them can be mistaken at once."""
-
-NO_LIMITS: Final = Limits(*(2**63,) * 6, stored=True)
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,8 @@ class ResolvedStudy:
         memory_bytes: of the largest run by itself.
         history_bytes: of all runs, at most.
         warnings: what is allowed and doubtful.
+        longest: most updates of a run.
+        inherited: configurations of the study that it begins from.
         name, note: that it was posted with.
     """
 
@@ -73,13 +88,21 @@ class ResolvedStudy:
     memory_bytes: int
     history_bytes: int
     warnings: tuple[FieldError, ...]
+    longest: int
+    inherited: tuple[Inherited, ...] = ()
     name: str | None = None
     note: str | None = None
 
 
-def parse_study(body: bytes, limits: Limits, uploads: Uploads = NO_UPLOADS) -> ResolvedStudy:
+def parse_study(
+    body: bytes,
+    limits: Limits,
+    uploads: Uploads = NO_UPLOADS,
+    source: Source | None = None,
+) -> ResolvedStudy:
     """Read, check and resolve a study, and every one of its configurations (of `tpe`, which
-    chooses them later, those in which mistakes would show). `uploads`: as of `parse_job`.
+    chooses them later, those in which mistakes would show). `uploads`: as of `parse_job`; `source`:
+    the study that `warm_start_from` names.
 
     Raises:
         InvalidInputError: with every mistake found (at most 100, then how many more).
@@ -93,7 +116,7 @@ def parse_study(body: bytes, limits: Limits, uploads: Uploads = NO_UPLOADS) -> R
         faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits, uploads))
         faults.raise_any()
     assert asked is not None
-    resolved = _resolve(asked, limits, faults, uploads)
+    resolved = _resolve(asked, limits, faults, uploads, source)
     faults.raise_any()
     assert resolved is not None
     return replace(resolved, name=asked.name, note=asked.note)
@@ -119,17 +142,34 @@ def resolved_configurations(
     strategy = strategy_of(spec)
     if isinstance(strategy, TpeStrategy):
         return []
-    specs, known, found = RunSpecs(spec, written), Distinct(), []
-    for some in alternatives(strategy, sweep_of(spec)):
-        one = next(((p, s) for p in some if known.is_new(s := specs.of(p, 0))), None)
-        if one is not None:
-            found.append(one)
-        elif isinstance(strategy, RandomStrategy):
-            break
+    specs = RunSpecs(spec, written)
+    found = drawn_configurations(strategy, spec, specs, Distinct(), 0)
     if count in (None, len(found)):
         return found
     listed = (next(some) for some in alternatives(strategy, sweep_of(spec)))
     return [(params, specs.of(params, 0)) for params in listed]
+
+
+def drawn_configurations(
+    strategy: GridStrategy | RandomStrategy,
+    spec: Json,
+    specs: "RunSpecs",
+    known: Distinct,
+    num_before: int,
+) -> list[tuple[Json, JobSpec]]:
+    """Return the strategy's configurations that are not known; of `random` those after the first
+    `num_before` draws, up to one that finds only copies."""
+    found = []
+    is_random = isinstance(strategy, RandomStrategy)
+    for number, some in enumerate(alternatives(strategy, sweep_of(spec))):
+        if is_random and number < num_before:
+            continue
+        one = next(((p, s) for p in some if known.is_new(s := specs.of(p, 0))), None)
+        if one is not None:
+            found.append(one)
+        elif is_random:
+            break
+    return found
 
 
 def strategy_of(spec: Json) -> Strategy:
@@ -172,6 +212,7 @@ def _resolve(
     limits: Limits,
     faults: FieldErrorList,
     uploads: Uploads,
+    source: Source | None = None,
     *,
     strategy_known: bool = True,
 ) -> ResolvedStudy | None:
@@ -190,7 +231,9 @@ def _resolve(
     # With a mistake already, the others are looked for in a few configurations only.
     few = bool(faults.errors)
     chosen = _Chosen.of(asked.strategy if strategy_known else None, axes, few=few)
-    facts = _check_all(asked, base, chosen, dropped, limits, faults)
+    jobs = Jobs(base, list(asked.sweep), limits)
+    chosen.begin(asked, axes, source, jobs, faults)
+    facts = _check_all(asked, base, chosen, dropped, jobs, faults)
     if facts is None:
         if base.get("record") != asked.base.get("record"):
             lay_to_metric(asked.metric, base, faults)
@@ -198,25 +241,51 @@ def _resolve(
     if not strategy_known:
         settled_metric(asked.metric, facts, faults)
         return None
-    check_lengths(base, chosen.params, facts, faults)
+    return _settled(asked, base, axes, chosen, facts, limits, source, faults)
+
+
+def _settled(
+    asked: StudySpec,
+    base: Json,
+    axes: Sequence[Axis],
+    chosen: "_Chosen",
+    facts: StudySummary,
+    limits: Limits,
+    source: Source | None,
+    faults: FieldErrorList,
+) -> ResolvedStudy | None:
+    """Check and resolve what is asked of all configurations together, once each is right."""
+    given = [params for params, _ in chosen.given]
+    check_lengths(base, given + chosen.params, facts, faults)
     of_strategy = num_configurations(asked.strategy, axes, limits.max_study_runs + 1)
     count = len(chosen.params) if chosen.numbered else of_strategy
     metric = settled_metric(asked.metric, facts, faults)
+    if source is not None:
+        check_source(source, metric, chosen.inherited, faults)
     strategy = settled_strategy(asked, metric, count, facts, faults)
     if faults.errors:
         return None
-    num_runs = count * asked.repeats
-    updates = most_updates_of(strategy, facts, count, asked.repeats)
-    history = history_of(strategy, facts, count, asked.repeats)
+    num_runs = (count + len(given)) * asked.repeats
+    if given and num_runs > limits.max_study_runs:
+        faults.add(
+            "configurations", "too_many_runs",
+            f"configurations: with these {len(given):,} the study has {num_runs:,} runs; this"
+            f" service allows {limits.max_study_runs:,} a study: give fewer",
+        )  # fmt: skip
+    updates = most_updates_of(strategy, facts, count, len(given), asked.repeats)
+    history = history_of(strategy, facts, count + len(given), asked.repeats)
     check_totals(strategy, num_runs, updates, history, limits, faults)
     first = facts.first
     assert first is not None
-    written = {"base": _shared(base, facts, asked.sweep), "metric": metric, "strategy": strategy}
+    written = {
+        "base": _shared(base, facts, asked.sweep), "metric": metric, "strategy": strategy,
+        "configurations": tuple(given),
+    }  # fmt: skip
     settled = asked.model_copy(update=written)
     return ResolvedStudy(
         spec=storable(settled.model_dump(mode="json", include=set(StudySpec.model_fields))),
         labels=dict(asked.labels),
-        num_configurations=count,
+        num_configurations=count + len(given),
         num_runs=num_runs,
         max_updates=updates,
         priority=first.priority,
@@ -224,7 +293,9 @@ def _resolve(
         device=first.device,
         memory_bytes=facts.memory_bytes,
         history_bytes=history,
-        warnings=tuple(warnings_of(strategy, max(facts.steps))),
+        warnings=(*warnings_of(strategy, max(facts.steps)), *left_out(source, chosen.inherited)),
+        longest=max(facts.steps),
+        inherited=tuple(chosen.inherited),
     )
 
 
@@ -236,11 +307,16 @@ class _Chosen:
         some: for each the parameters, then those to try where they make a copy.
         numbered: whether they are the study's own, in order; else those in which mistakes show.
         params: of those that are no copies, once they have been looked at.
+        given, inherited: what the study has besides.
+        known: tells copies of any of these.
     """
 
     some: Iterable[Iterator[Json]]
     numbered: bool
     params: list[Json] = field(default_factory=list)
+    given: list[tuple[Json, JobSpec]] = field(default_factory=list)
+    inherited: list[Inherited] = field(default_factory=list)
+    known: Distinct = field(default_factory=Distinct)
 
     @classmethod
     def of(cls, strategy: Strategy | None, axes: Sequence[Axis], *, few: bool) -> "_Chosen":
@@ -251,13 +327,30 @@ class _Chosen:
             return cls([iter((params,)) for params in found], numbered=False)
         return cls(alternatives(strategy, axes), numbered=True)
 
+    def begin(
+        self,
+        asked: StudySpec,
+        axes: Sequence[Axis],
+        source: Source | None,
+        jobs: Jobs,
+        faults: FieldErrorList,
+    ) -> None:
+        """Look at what the study has from elsewhere, unless there is a mistake already."""
+        if faults.errors:
+            return
+        if source is not None:
+            self.inherited = inherited(source, axes, jobs, asked.repeats, self.known)
+        self.given = given_configurations(
+            asked.configurations, axes, jobs, asked.repeats, self.known, faults
+        )
+
 
 def _check_all(
     asked: StudySpec,
     base: Json,
     chosen: _Chosen,
     dropped: set[str],
-    limits: Limits,
+    jobs: Jobs,
     faults: FieldErrorList,
 ) -> StudySummary | None:
     """Resolve each configuration; None with mistakes.
@@ -266,14 +359,15 @@ def _check_all(
         dropped: paths of the sweep that have a mistake themselves: nothing is said of what may
             come of it.
     """
-    jobs = Jobs(base, list(asked.sweep), limits)
     found = ConfigurationFaults(
         list(asked.sweep), base, numbered=chosen.numbered, most=jobs.affordable_failures
     )
-    facts, known, number = StudySummary(), Distinct(), 0
+    facts, known, number = StudySummary(), chosen.known, 0
+    for _, given in chosen.given:
+        facts.add(given)
     for number, some in enumerate(chosen.some):
         for params in some:
-            spec, errors = _checked(jobs, params, asked.repeats)
+            spec, errors = checked(jobs, params, asked.repeats)
             if errors or spec is None or not chosen.numbered or known.is_new(spec):
                 break
         else:
@@ -289,24 +383,13 @@ def _check_all(
     for mistake in found.listed(number + 1):
         if not any(_touches(mistake.param, path) for path in dropped):
             faults.errors.append(mistake)
+    if not faults.errors and facts.first is None:
+        faults.add(
+            "warm_start_from", "nothing_new",
+            f"warm_start_from {shown(asked.warm_start_from)}: it has trained all configurations of"
+            " this study; widen the sweep, or leave it out",
+        )  # fmt: skip
     return None if faults.errors else facts
-
-
-def _checked(jobs: Jobs, params: Json, repeats: int) -> tuple[JobSpec | None, list[FieldError]]:
-    """Return a configuration's resolved spec, or its mistakes; paths that lead nowhere are passed
-    over."""
-    faults, params, spec = FieldErrorList(), dict(params), None
-    while True:
-        try:
-            spec = jobs.resolved(params)
-            check_configuration(spec, repeats, faults)
-        except PathError as error:
-            faults.add(error.path, "unknown_path", str(error))
-            del params[error.path]
-            continue
-        except InvalidInputError as error:
-            faults.errors.extend(error.errors)
-        return spec, faults.errors
 
 
 def _touches(param: str, path: str) -> bool:

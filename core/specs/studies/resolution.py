@@ -214,19 +214,26 @@ def warnings_of(strategy: Strategy, longest: int) -> Iterator[FieldError]:
         )  # fmt: skip
 
 
-def most_updates_of(strategy: Strategy, facts: StudySummary, count: int, repeats: int) -> int:
+def most_updates_of(
+    strategy: Strategy, facts: StudySummary, count: int, num_given: int, repeats: int
+) -> int:
     """Return the most updates of all runs.
 
-    `count`: configurations; of `tpe` each may be the longest.
+    Args:
+        count: configurations that the strategy chooses; of `tpe` each may be the longest.
+        num_given: the first in `facts`, which the study was given.
     """
+    given, steps = sum(facts.steps[:num_given]), facts.steps[num_given:]
     match strategy:
         case GridStrategy() | RandomStrategy():
-            steps, stopper = facts.steps, strategy.stopper
-            if stopper is None:
-                return sum(steps) * repeats
-            return most_updates(steps, stopper.min_steps or 1, stopper.factor) * repeats
+            stopper = strategy.stopper
+            if stopper is None or not steps:
+                return sum(facts.steps) * repeats
+            found = most_updates(steps, stopper.min_steps or 1, stopper.factor)
+            return (given + found) * repeats
         case TpeStrategy():
-            return _most_updates_in_batches(strategy, max(facts.steps), count) * repeats
+            found = _most_updates_in_batches(strategy, max(facts.steps), count)
+            return (given + found) * repeats
         case _:
             assert_never(strategy)
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, islice, product
 from typing import Any, Final
 
+from core.errors import FieldError, InvalidInputError
 from core.specs.base import Json
 from core.specs.job import JobSpec
-from core.specs.studies.configurations import UPLOADS
-from core.specs.studies.sweep import Axis, axes_of, kept, num_combinations
+from core.specs.studies.configurations import UPLOADS, Jobs
+from core.specs.studies.sweep import Axis, PathError, axes_of, kept, num_combinations
 from core.specs.study import (
     GridStrategy,
     Strategy,
@@ -197,6 +198,23 @@ def check_configuration(spec: JobSpec, repeats: int, faults: FieldErrorList) -> 
             'optimizer.lr "auto" is for single jobs; in a study sweep it, as in "optimizer.lr":'
             ' {"log": [0.0001, 1.0], "count": 16}',
         )  # fmt: skip
+
+
+def checked(jobs: Jobs, params: Json, repeats: int) -> tuple[JobSpec | None, list[FieldError]]:
+    """Return a configuration's resolved spec, or its mistakes; paths that lead nowhere are passed
+    over."""
+    faults, params, spec = FieldErrorList(), dict(params), None
+    while True:
+        try:
+            spec = jobs.resolved(params)
+            check_configuration(spec, repeats, faults)
+        except PathError as error:
+            faults.add(error.path, "unknown_path", str(error))
+            del params[error.path]
+            continue
+        except InvalidInputError as error:
+            faults.errors.extend(error.errors)
+        return spec, faults.errors
 
 
 def num_configurations(strategy: Strategy, axes: Sequence[Axis], most: int) -> int:

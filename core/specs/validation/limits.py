@@ -1,7 +1,7 @@
 """Limits of what this service allows one job, or one study, to ask for."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.addresses import Networks, networks_in
 
@@ -40,3 +40,7 @@ class Limits:
             max_study_steps=settings.max_study_steps,
             webhook_allow=networks_in(settings.webhook_allow),
         )
+
+
+NO_LIMITS: Final = Limits(*(2**63,) * 6, stored=True)
+"""Limits of what was accepted before."""

@@ -1,18 +1,23 @@
 """Calls about studies that both stores make, and the reading of their answers."""
 
+import json
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from core.store.calls.job_codec import KINDS, decode_layout, decode_layouts
 from core.store.calls.jobs import UNLINK_BATCH
 from core.store.calls.nouns import STUDIES, hash_in, record_key
-from core.store.calls.study_codec import RUN_FIELDS, decode_run
-from core.store.connection.client import Call, command
+from core.store.calls.study_codec import RUN_FIELDS, decode_run, encode_inherited, encode_spec
+from core.store.connection.client import Call, call_script, command
 from core.store.history.chunks import chunk_names
 from core.store.history.layout import HistoryKind
 from core.store.protocols.types import Layouts
 from core.studies import RunRecord, run_id
+
+if TYPE_CHECKING:
+    from core.specs.studies.extension import Extension
+
 
 RUNS_AT_A_TIME: Final = 1_000
 
@@ -60,6 +65,35 @@ def read_rest(namespace: str, study_id: str) -> list[Call]:
     """Ask for the names of the tasks, and of the bundles."""
     key = record_key(namespace, study_id)
     return [command("SMEMBERS", f"{key}/{what}") for what in ("tasks", "bundles")]
+
+
+_KEYS: Final = ("tasks", "open", "bundles", "ended", "inherited")
+INHERITED_S: Final = 600
+"""Seconds for which runs that a study is to inherit wait for it to be created."""
+
+
+def write_inherited(namespace: str, study_id: str, runs: Sequence[RunRecord]) -> Call:
+    """Keep what a study that is about to be created inherits."""
+    text = "[" + ",".join(map(encode_inherited, runs)) + "]"
+    key = f"{record_key(namespace, study_id)}/inherited"
+    return command("SET", key, text, "EX", INHERITED_S)
+
+
+def read_inherited(namespace: str, study_id: str) -> Call:
+    return command("GET", f"{record_key(namespace, study_id)}/inherited")
+
+
+def inherited_in(answer: bytes | None) -> list[RunRecord]:
+    """Read the answer to `read_inherited`."""
+    return [] if answer is None else [RunRecord(**fields) for fields in json.loads(answer)]
+
+
+def extend_call(study_id: str, num_extensions: int, extension: "Extension") -> Call:
+    """Add runs to a study that has been extended this many times."""
+    return call_script(
+        "extend", study_id, num_extensions, encode_spec(extension.spec), extension.num_runs,
+        extension.max_updates, extension.memory_bytes,
+    )  # fmt: skip
 
 
 def planned_in(trashed: Any) -> int:
@@ -115,7 +149,10 @@ def free_rest(
     for start in range(0, len(names), UNLINK_BATCH):
         yield [command("UNLINK", *names[start : start + UNLINK_BATCH])]
     yield [
-        command("UNLINK", *(f"{key}/{what}" for what in ("tasks", "open", "bundles", "ended"))),
+        command(
+            "UNLINK",
+            *(f"{key}/{what}" for what in ("tasks", "open", "bundles", "ended", "inherited")),
+        ),
         command("UNLINK", f"{namespace}:trash:{study_id}"),
         command("SREM", f"{namespace}:trash", study_id),
     ]

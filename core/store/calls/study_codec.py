@@ -10,15 +10,18 @@ from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
 from core.jobs import Status
+from core.specs.base import Json
 from core.store.calls.codec import (
     Fields,
     decode,
     dumps,
+    encode,
     encode_new,
     format_of,
     need_in,
     new_record,
     place_of,
+    stored_fields,
 )
 from core.store.calls.job_codec import encode_layout
 from core.store.protocols.types import NewRun, NewStudy, Round, TaskClaim
@@ -36,6 +39,8 @@ def encode_new_study(study: NewStudy) -> dict[str, bytes | str]:
         "num_runs": str(study.num_runs),
         "max_updates": str(study.max_updates),
         **({"warnings": dumps(study.warnings)} if study.warnings else {}),
+        # The script looks for it at the end.
+        **({"num_inherited": str(len(study.inherited))} if study.inherited else {}),
     }
 
 
@@ -80,6 +85,21 @@ def encode_run(run: RunRecord) -> str:
         name: value for name, value in vars(run).items() if value is not None and name != "status"
     }
     return dumps(fields)
+
+
+def encode_inherited(run: RunRecord) -> str:
+    """Write the record of a run of another study, as the study that inherits it keeps it: whole,
+    with its status, but without its weights."""
+    left = {"weights", "paused", "error"}
+    fields = {
+        name: value for name, value in vars(run).items() if value is not None and name not in left
+    }
+    return dumps(fields)
+
+
+def encode_spec(spec: Json) -> bytes | str:
+    """Write a study's spec as its hash has it."""
+    return encode(stored_fields(StudyRecord)["spec"], spec)
 
 
 def decode_run(found: Sequence[bytes | None]) -> RunRecord | None:

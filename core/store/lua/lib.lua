@@ -493,6 +493,8 @@ end
 -- indices of the runs that have ended, in the order of their ends.
 local function open_key(study) return job_key(study) .. '/open' end
 local function tasks_key(study) return job_key(study) .. '/tasks' end
+-- Records of runs that it inherits from another study: written just before the study.
+local function inherited_key(study) return job_key(study) .. '/inherited' end
 local function bundles_key(study) return job_key(study) .. '/bundles' end
 local function ended_key(study) return job_key(study) .. '/ended' end
 local function run_of(study, index) return study .. ':' .. index end
@@ -1011,6 +1013,7 @@ local function create_work(limit_of, position_of)
   for i = 9, 8 + num_labels do redis.call('ZADD', label_key(id, ARGV[i]), 0, id) end
   set(id, 'status', 'queued', 'version', 1, unpack(ARGV, 9 + num_labels))
   if is_study(id) then
+    if ARGV[#ARGV - 1] == 'num_inherited' then redis.call('PERSIST', inherited_key(id)) end
     add_task(id, 0, 0, 'kind', 'plan')
   else
     local where = redis.call('HMGET', job_key(id), 'queue', 'place')

@@ -11,7 +11,7 @@ its id.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,10 @@ from core.store.protocols.types import (
 )
 from core.store.protocols.webhooks import ApiWebhooks
 from core.studies import StudyRecord
+
+if TYPE_CHECKING:
+    from core.specs.studies.extension import Extension
+
 
 New_contra = TypeVar("New_contra", contravariant=True)
 Record_co = TypeVar("Record_co", covariant=True)
@@ -148,6 +152,19 @@ class ApiStudies(Records[NewStudy, StudyRecord, CreatedStudy, StudyPage], Protoc
 
     async def runs(self, study_id: str, indices: Sequence[int] | None = None) -> Runs:
         """Read the runs that have been planned, in order of index; of `indices`, those that are."""
+        ...
+
+    async def inherited(self, study_id: str) -> Runs:
+        """Read the runs that it has from the study that it was begun from."""
+        ...
+
+    async def extend(self, study_id: str, num_extensions: int, change: "Extension") -> StudyRecord:
+        """Add runs to a study that has been extended this many times: a plan that would end it is
+        decided anew.
+
+        Raises `ChangedError` where it has been extended since, and `ConflictError` for one that is
+        `cancelling` or terminal (`already_ended`).
+        """
         ...
 
 

@@ -76,6 +76,8 @@ class NewStudy(NewWork):
     num_runs: int
     max_updates: int
     warnings: tuple[Json, ...] = ()
+    inherited: tuple[RunRecord, ...] = ()
+    """Runs of the study that it was begun from, as this one has them."""
 
 
 class QueuePlace(NamedTuple):

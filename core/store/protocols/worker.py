@@ -267,6 +267,10 @@ class WorkerStudies(Protocol):
         """Read runs as `ApiStudies.runs` does."""
         ...
 
+    def inherited(self, study_id: str) -> Runs:
+        """Read runs as `ApiStudies.inherited` does."""
+        ...
+
     def num_rows(self, study_id: str, indices: Sequence[int]) -> dict[int, dict[HistoryKind, int]]:
         """Count the rows of each history of these runs that are stored."""
         ...
@@ -301,10 +305,12 @@ class WorkerStudies(Protocol):
         """Close a plan that is done: its tasks are queued (there must be at least one)."""
         ...
 
-    def finish(self, claim: TaskClaim, status: Status, fields: Json) -> Status:
+    def finish(self, claim: TaskClaim, status: Status, fields: Json) -> Status | None:
         """Close a plan that is done where there is nothing more to do: the study becomes
         `succeeded` or `failed`, with `result` or `error` in `fields`. Returns its status
-        (`cancelled` when that was asked for meanwhile)."""
+        (`cancelled` when that was asked for meanwhile); None, and nothing done, where runs were
+        added to the study since the claim's record of it was read: then the plan is to be decided
+        anew."""
         ...
 
     def close(

@@ -2,14 +2,25 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from core.errors import ChangedError
 from core.store.calls import studies as calls
 from core.store.calls.jobs import read_trash
 from core.store.calls.nouns import STUDIES
 from core.store.connection.client import AsyncClient, command
-from core.store.protocols.types import CreatedStudy, NewStudy, Runs, StudyPage
+from core.store.protocols.types import (
+    CreatedStudy,
+    Idempotency,
+    NewStudy,
+    Runs,
+    StudyPage,
+)
 from core.store.redis.api_records import AsyncRecords, Room
 from core.studies import StudyRecord
+
+if TYPE_CHECKING:
+    from core.specs.studies.extension import Extension
 
 
 class AsyncRedisStudies(AsyncRecords[NewStudy, StudyRecord, CreatedStudy, StudyPage]):
@@ -29,6 +40,22 @@ class AsyncRedisStudies(AsyncRecords[NewStudy, StudyRecord, CreatedStudy, StudyP
         tasks, bundled = await self._link.calls(calls.read_rest(namespace, study_id))
         for batch in calls.free_rest(namespace, study_id, tasks, bundled):
             await self._link.calls(batch)
+
+    async def create(self, new: NewStudy, idempotency: Idempotency | None) -> CreatedStudy:
+        if new.inherited:  # which expires unless the study is created
+            await self._link.call(calls.write_inherited(self._link.key(), new.id, new.inherited))
+        return await super().create(new, idempotency)
+
+    async def inherited(self, study_id: str) -> Runs:
+        return calls.inherited_in(
+            await self._link.call(calls.read_inherited(self._link.key(), study_id))
+        )
+
+    async def extend(self, study_id: str, num_extensions: int, change: "Extension") -> StudyRecord:
+        answer = await self._link.call(calls.extend_call(study_id, num_extensions, change))
+        if answer[0] == b"changed":
+            raise ChangedError("Runs have been added to the study since.")
+        return self._changed(answer, study_id, "extended")
 
     async def runs(self, study_id: str, indices: Sequence[int] | None = None) -> Runs:
         namespace = self._link.key()

@@ -50,6 +50,9 @@ class RedisStudies:
             found += calls.runs_in(self._link.calls(reads))
         return found
 
+    def inherited(self, study_id: str) -> list[RunRecord]:
+        return calls.inherited_in(self._link.call(calls.read_inherited(self._link.key(), study_id)))
+
     def num_rows(self, study_id: str, indices: Sequence[int]) -> dict[int, dict[HistoryKind, int]]:
         found: dict[int, dict[HistoryKind, int]] = {}
         for some in calls.batches(indices):
@@ -92,16 +95,18 @@ class RedisStudies:
             raise ValueError("a round without tasks: finish the study instead")
         accept(self._link.call(call_script("plan", *held(claim), *encode_round(round_))), claim)
 
-    def finish(self, claim: TaskClaim, status: Status, fields: Json) -> Status:
+    def finish(self, claim: TaskClaim, status: Status, fields: Json) -> Status | None:
         if unknown := fields.keys() - {"result", "error"}:
             raise ValueError(f"a plan may not set {sorted(unknown)}")
         words = [
             word for name, value in fields.items() if value is not None
             for word in (name, dumps(value))
         ]  # fmt: skip
-        return status_in(
-            self._link.call(call_script("finish", *held(claim), status, *words)), claim
+        num_extensions = claim.study.num_extensions
+        answer = self._link.call(
+            call_script("finish", *held(claim), status, num_extensions, *words)
         )
+        return None if answer[0] == b"extended" else status_in(answer, claim)
 
     def close(
         self,

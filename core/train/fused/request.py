@@ -7,7 +7,7 @@ from core.formats import as_written
 from core.messages import TrainTask
 from core.specs.job import JobSpec
 from core.specs.studies.configurations import Jobs
-from core.specs.studies.parse import NO_LIMITS
+from core.specs.validation.limits import NO_LIMITS
 from core.train.data.uploaded import exact_rows
 
 

@@ -73,6 +73,8 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("POST", "/v1/studies/{study_id}/cancel"),
         ("POST", "/v1/studies/{study_id}/pause"),
         ("POST", "/v1/studies/{study_id}/resume"),
+        ("POST", "/v1/studies/{study_id}/extend"),
+        ("POST", "/v1/studies/{study_id}/enqueue"),
         ("GET", "/v1/studies/{study_id}/runs"),
         ("GET", "/v1/studies/{study_id}/runs/{index}"),
         ("GET", "/v1/studies/{study_id}/runs/{index}/history"),
@@ -132,6 +134,7 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             special = {"continue": "Continuation", "diagnosis": "DiagnosisRequest"}
             special["test"] = "WebhookTrial"
+            special |= {"extend": "StudyExtension", "enqueue": "EnqueuedConfigurations"}
             usual = "StudySpec" if path.startswith("/v1/studies") else "JobSpec"
             model = special.get(path.rpartition("/")[2], usual)
             models = [model]

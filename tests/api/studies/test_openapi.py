@@ -95,6 +95,19 @@ def test_submitting_is_as_the_document_says(api: Api, document: Json) -> None:
         check(document, "post", path, api.http.post(path, content=b"{}"))
 
 
+def test_replies_to_added_runs_are_as_the_document_says(api: Api, document: Json) -> None:
+    body = sweep(strategy={"kind": "random", "num_runs": 2})
+    for what, asked in (
+        ("extend", {"num_runs": 3}),
+        ("extend", {"num_runs": 1}),
+        ("enqueue", {"configurations": [{"optimizer.lr": 0.1}]}),
+        ("enqueue", {}),
+    ):
+        path = f"/v1/studies/{post(api, body)['id']}/{what}"
+        for _ in range(2):
+            check(document, "post", f"{STUDY}/{what}", api.http.post(path, json=asked))
+
+
 def test_the_study_s_spec_is_described_with_its_kinds_and_defaults(document: Json) -> None:
     schemas = document["components"]["schemas"]
     spec = schemas["StudySpec"]

@@ -42,6 +42,7 @@ def test_a_run_has_exactly_these_fields(api: Api) -> None:
         "paused": None,
         "stopped": None,
         "error": None,
+        "enqueued": False,
         "links": {
             "self": path,
             "study": study.path,

@@ -78,7 +78,8 @@ def test_the_example_of_the_contract() -> None:
     assert resolved.spec["metric"] == CONTRACT["metric"]
     assert resolved.spec["sweep"] == CONTRACT["sweep"]
     assert list(resolved.spec) == [
-        "base", "sweep", "strategy", "repeats", "metric", "labels", "webhook",
+        "base", "sweep", "strategy", "repeats", "metric", "configurations", "warm_start_from",
+        "labels", "webhook",
     ]  # fmt: skip
     assert_posted_again_it_is_the_same(resolved)
 
