@@ -59,6 +59,11 @@ TRIALS = {
         "an LSTM adds two of fifty numbers; a plain network's gradients vanish, and it is said",
         2,
     ),
+    "deepobs": Trial(
+        ("-m", "tests.core.train.deepobs"),
+        "SGD and Adam come to the published losses of DeepOBS's quadratic_deep",
+        2,
+    ),
     "large-csv": Trial(
         ("-m", "tests.core.uploads.large_csv"),
         "a CSV of 1 GB is checked in at most 4 x the library's own time (docs/figures.md)",

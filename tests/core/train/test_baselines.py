@@ -1,7 +1,8 @@
 """Optima and figures that others have published or computed, found again.
 
 The optima are unique, and were computed apart from this code: softmax regression with ½λ‖θ‖²,
-λ = 0.01, of weights and biases, and least squares. The figures are those of scikit-learn's page
+λ = 0.01, of weights and biases, least squares, and what NIST certifies. The figures are those of
+scikit-learn's page
 "Compare Stochastic learning strategies for MLPClassifier", from its own first weights and batches.
 """
 
@@ -50,6 +51,8 @@ class Losses:
 def job(data: Json, optimizer: Json, **changes: Any) -> JobSpec:
     model = changes.pop("model", {"kind": "linear"})
     problem = {"kind": "supervised", "data": {"eval_fraction": 0.0, **data}, "model": model}
+    if "loss" in changes:
+        problem["loss"] = changes.pop("loss")
     body = {
         "problem": problem,
         "optimizer": optimizer,
@@ -86,6 +89,102 @@ def test_a_line_through_diabetes_finds_the_least_squares() -> None:
     spec = job({"kind": "builtin", "name": "diabetes"}, {"kind": "lbfgs"}, batch_size="full")
     assert descended(spec, 40)[-1] == pytest.approx(2859.69634759, abs=1e-8)
 
+
+# --- Reddi, Kale and Kumar 2018 (arXiv 1904.09237), theorem 1 and section 4
+
+C: Final = 4.0
+"""Every third loss is C·w, the two between are −w: a period's is (C − 2)·w, least where w is."""
+
+
+def drifted(periods: int, **options: Any) -> float:
+    """Train one weight by the absolute error to a target far above, whose gradient is the feature
+    with its sign turned, one row a step; return where it came to from 0."""
+    spec = job(
+        {
+            "kind": "inline", "features": [[-C], [1.0], [1.0]], "targets": [1e6] * 3,
+            "standardize": False, "order": {"kind": "sequential"},
+        },
+        {"kind": "adam", "lr": 0.01, **options},
+        batch_size=1,
+        loss={"kind": "l1"},
+        model={"kind": "layers",
+               "layers": [{"kind": "linear", "out_features": 1, "bias": False}]},
+    )  # fmt: skip
+    problem = build_problem(spec, CPU, torch.float64)
+    (name,) = problem.state()
+    problem.load_state({name: torch.zeros(1, 1, dtype=torch.float64)})
+    descend(
+        OptimizationState(spec, problem), range(3 * periods), Losses()  # type: ignore[arg-type]
+    )  # fmt: skip
+    return float(problem.state()[name].item())
+
+
+def test_adam_goes_the_wrong_way_where_reddi_kale_and_kumar_say_and_amsgrad_does_not() -> None:
+    options = {"betas": [0.0, 1 / (1 + C**2)], "eps": 1e-30}
+    assert drifted(1000, **options) > 1.0
+    assert drifted(1000, **options, amsgrad=True) < -1.0
+
+
+def test_a_period_of_reddis_example_by_hand() -> None:
+    beta, lr = 1 / (1 + C**2), 0.01
+    weight = second = 0.0
+    for step in range(1, 31):
+        gradient = C if step % 3 == 1 else -1.0
+        second = beta * second + (1 - beta) * gradient**2
+        weight -= lr * gradient / np.sqrt(second / (1 - beta**step))
+    assert drifted(10, betas=[0.0, beta], eps=0.0) == pytest.approx(weight, rel=1e-12)
+
+
+# --- NIST's nonlinear regressions (www.itl.nist.gov/div898/strd)
+
+BOXBOD: Final = ((1, 2, 3, 5, 7, 10), (109, 149, 149, 191, 213, 224))
+MISRA1A: Final = (
+    (77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1,
+     760.0),
+    (10.07, 14.73, 17.94, 23.93, 29.61, 35.18, 40.02, 44.82, 50.76, 55.05, 61.01, 66.40, 75.47,
+     81.78),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "scales", "start", "residual", "solution"),
+    [
+        (BOXBOD, (100, 1), (1, 1), 1168.0088766, (213.80940889, 0.54723748542)),
+        (BOXBOD, (100, 1), (100, 0.75), 1168.0088766, (213.80940889, 0.54723748542)),
+        (MISRA1A, (250, 5e-4), (500, 1e-4), 0.12455138894, (238.94212918, 5.5015643181e-4)),
+        (MISRA1A, (250, 5e-4), (250, 5e-4), 0.12455138894, (238.94212918, 5.5015643181e-4)),
+    ],
+)
+def test_the_regressions_that_nist_certifies_end_at_their_figures(
+    rows: tuple[Any, Any], scales: Any, start: Any, residual: float, solution: Any
+) -> None:
+    """From both certified starts; the variables are of the size of 1."""
+    terms = [
+        f"({y} - {scales[0]}*c1*(1 - exp(-{scales[1]}*c2*{x})))**2"
+        for x, y in zip(*rows, strict=True)
+    ]
+    function = {"kind": "expression", "expression": " + ".join(terms)}
+    at = {name: each / scale for name, each, scale in zip(("c1", "c2"), start, scales, strict=True)}
+    body = {
+        "problem": {"kind": "function", "function": function, "start": at},
+        "optimizer": {
+            "kind": "lbfgs", "line_search_fn": "strong_wolfe", "tolerance_grad": 1e-12,
+            "tolerance_change": 1e-15,
+        },
+        "device": "cpu",
+    }  # fmt: skip
+    spec = parse_job(json.dumps(body).encode(), Limits())
+    problem = build_problem(spec, CPU, torch.float64)
+    losses = Losses()
+    descend(OptimizationState(spec, problem), range(60), losses)  # type: ignore[arg-type]
+    assert losses.loss == pytest.approx(residual, rel=1e-9)
+    (point,) = problem.state().values()
+    assert (point * torch.tensor(scales, dtype=torch.float64)).tolist() == pytest.approx(
+        list(solution), rel=1e-9
+    )
+
+
+# --- scikit-learn's page
 
 BATCH: Final = 200
 EPOCHS: Final = 15

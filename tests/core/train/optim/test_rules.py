@@ -376,6 +376,16 @@ least together with ½·0.01·‖w‖² of weights and biases."""
 TOGETHER = 0.0837400224263
 """By L-BFGS of scipy in NumPy."""
 FOR_IT: dict[str, Json] = {
+    "sgd": {"lr": 0.3, "momentum": 0.95},
+    "adam": {"lr": 0.03, "betas": [0.9, 0.99]},
+    "adamw": {"lr": 0.03, "betas": [0.9, 0.99]},
+    "adamax": {"lr": 0.1, "betas": [0.9, 0.99]},
+    "nadam": {"lr": 0.03, "betas": [0.9, 0.99]},
+    "radam": {"lr": 0.03, "betas": [0.9, 0.99]},
+    "rmsprop": {"lr": 0.01},
+    "adagrad": {"lr": 2.0},
+    "adadelta": {"lr": 5.0},
+    "asgd": {"lr": 3.0, "lambd": 0.0},
     "lion": {"lr": 0.003},
     "shampoo": {"lr": 3.0},
     "soap": {"lr": 0.03},
@@ -387,10 +397,20 @@ FOR_IT: dict[str, Json] = {
 }
 
 
-@pytest.mark.parametrize("kind", OWN)
+def test_every_kind_whose_decay_can_be_coupled_looks_for_the_optimum() -> None:
+    coupled = {
+        kind
+        for kind, model in members("optimizer").items()
+        if "weight_decay" in model.model_fields and kind not in {"muon", "adafactor"}
+    }  # fmt: skip
+    assert FOR_IT.keys() == coupled
+
+
+@pytest.mark.parametrize("kind", FOR_IT)
 def test_each_finds_the_optimum_of_softmax_regression(kind: str, tmp_path: Path) -> None:
     falling = {"kind": "polynomial", "power": 4.0}
-    coupled = {"decoupled_weight_decay": False} if kind != "schedule_free_sgd" else {}
+    has_both = "decoupled_weight_decay" in members("optimizer")[kind].model_fields
+    coupled = {"decoupled_weight_decay": False} if has_both else {}
     body = {
         "problem": {
             "kind": "supervised",
