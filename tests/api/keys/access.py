@@ -71,6 +71,8 @@ BODIES: Final[dict[str, Any]] = {
     "change_study": {"name": "taken"},
     "change_dataset": {"name": "taken"},
     "diagnose_job": {"checkpoint": "final"},
+    "extend_study": {"num_runs": 9},
+    "enqueue_configurations": {"configurations": [{"optimizer.lr": 0.5}]},
 }
 """Bodies of the calls that name what they are about in their path."""
 VALUES: Final = {"index": "0", "family": "models", "kind": "step"}
@@ -161,6 +163,7 @@ def calls_by_reference(document: Json, ids: Ids) -> dict[str, list[Call]]:
         return Call(f"GET {path}", "GET", path, query)
 
     started = {**rosenbrock(), "start_from": {"job": ids.job, "step": 50}}
+    begun = sweep(warm_start_from=ids.study)
     data = {"kind": "dataset", "id": ids.data, "target": "price", "eval_fraction": 0}
     problem = {"kind": "supervised", "data": data, "model": {"kind": "linear"}}
     uploaded = {"problem": problem, "optimizer": {"kind": "sgd"}}
@@ -170,6 +173,11 @@ def calls_by_reference(document: Json, ids: Ids) -> dict[str, list[Call]]:
     return {
         "JobClone.from": [post("/v1/jobs", {"from": ids.job, "patch": {"seed": 1}})],
         "StudyClone.from": [post("/v1/studies", {"from": ids.study, "patch": {"repeats": 1}})],
+        "StudySpec.warm_start_from": [
+            post("/v1/studies", begun),
+            post("/v1/studies/validate", begun),
+            post("/v1/studies", {"from": "<own study>", "patch": {"warm_start_from": ids.study}}),
+        ],
         "StartPoint.job": [
             post("/v1/jobs", started),
             post("/v1/jobs/validate", started),

@@ -17,10 +17,10 @@ Ends = Callable[[RunRecord], dict[str, Any] | None]
 """What a run ends with before the next rung; None: it goes on."""
 
 
-def record(resolved: ResolvedStudy, round_: int = 0) -> StudyRecord:
+def record(resolved: ResolvedStudy, round_: int = 0, num_extensions: int = 0) -> StudyRecord:
     return StudyRecord(
         STUDY_ID, "running", resolved.spec, "2026-11-24T00:00:00Z", resolved.num_runs,
-        resolved.max_updates, round=round_,
+        resolved.max_updates, round=round_, num_extensions=num_extensions,
     )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ class Simulated:
     runs: dict[int, RunRecord] = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
     updates: int = 0
+    num_extensions: int = 0
 
     @property
     def records(self) -> list[RunRecord]:
@@ -45,7 +46,7 @@ class Simulated:
 
     def plan(self) -> Round | None:
         """The next round, decided twice: the same."""
-        study = record(self.resolved, len(self.rounds))
+        study = record(self.resolved, len(self.rounds), self.num_extensions)
         decided = next_round(study, self.records)
         assert next_round(study, self.records) == decided
         if decided is not None:

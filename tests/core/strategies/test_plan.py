@@ -289,3 +289,56 @@ def test_a_later_first_rung_keeps_the_best_of_a_grid() -> None:
     assert late.updates == 150 / 270
     assert 1.0 <= late.loss < 1.02
     assert early.loss >= late.loss
+
+
+def extended(simulated: Simulated, **changes: Any) -> Simulated:
+    """The study after `extend` or `enqueue`."""
+    spec = simulated.resolved.spec
+    strategy = {**spec["strategy"], **changes.pop("strategy", {})}
+    resolved = replace(simulated.resolved, spec={**spec, "strategy": strategy, **changes})
+    return replace(simulated, resolved=resolved, num_extensions=simulated.num_extensions + 1)
+
+
+DRAWN: Json = {"kind": "random", "num_runs": 9}
+
+
+def test_draws_that_are_added_compete_among_themselves() -> None:
+    sweep = {"optimizer.lr": {"log": [1e-4, 1.0]}}
+    strategy = {**DRAWN, "stopper": {**HALVING["stopper"]}}
+    first = simulate(study(sweep=sweep, strategy=strategy)).go(far_from_a_hundredth)
+    assert {run.bracket for run in first.records} == {0}
+    num_rounds = len(first.rounds)
+    more = extended(first, strategy={"num_runs": 18}).go(far_from_a_hundredth)
+    added = [run for run in more.records if run.configuration >= 9]
+    assert len(added) == 9
+    assert {run.bracket for run in added} == {9}
+    assert more.rounds[num_rounds].tasks[0].stop_step == 100
+    stopped = [run.stopped for run in added if run.stopped is not None]
+    assert len(stopped) == 8
+    assert {each["of"] for each in stopped} == {9, 3}
+    longer = simulate(study(sweep=sweep, strategy={"kind": "random", "num_runs": 18})).plan()
+    assert longer is not None
+    assert [run.params for run in more.records] == [new.record.params for new in longer.new]
+
+
+def test_a_bracket_of_an_earlier_version_is_told_by_its_batch() -> None:
+    strategy = {"kind": "tpe", "num_runs": 6, "batch_size": 3, "num_startup": 100,
+                "stopper": HALVING["stopper"]}  # fmt: skip
+    new, old = (simulate(study(sweep=LRS, strategy=strategy)) for _ in range(2))
+    new.go(far_from_a_hundredth)
+    while (round_ := old.plan()) is not None:
+        old.runs = {index: replace(run, bracket=None) for index, run in old.runs.items()}
+        old.train(round_, far_from_a_hundredth, 2000, lambda _: None)
+    assert [replace(run, bracket=None) for run in new.records] == old.records
+
+
+def test_what_is_enqueued_comes_next_and_the_search_knows_it() -> None:
+    strategy = {"kind": "tpe", "num_runs": 4, "batch_size": 4, "num_startup": 2}
+    sweep = {"optimizer.lr": {"log": [1e-4, 1.0]}}
+    simulated = simulate(study(sweep=sweep, strategy=strategy)).go(far_from_a_hundredth)
+    more = extended(simulated, configurations=[{"optimizer.lr": 0.01}], strategy={"num_runs": 10})
+    more.go(far_from_a_hundredth)
+    assert [len(round_.new) for round_ in more.rounds] == [4, 1, 4, 2]
+    (given,) = (run for run in more.records if run.enqueued)
+    assert (given.configuration, given.params) == (4, {"optimizer.lr": 0.01})
+    assert [run.configuration for run in more.records] == list(range(11))
