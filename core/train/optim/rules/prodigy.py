@@ -85,19 +85,21 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> T
     mean, square, sums, start, d, largest, numerator = state
     before = d.clone()
     share = before / c.d0
-    numerator.mul_(c.keep_sums)
-    along = (start - params).mul_(gradient).sum(dim=1, keepdim=True)
-    numerator.addcmul_(share * before * c.lr, along)
+    # All numbers in between lie in one row after the other, which stays in the cache.
+    between = torch.sub(start, params)
+    along = between.mul_(gradient).sum(dim=1, keepdim=True)
+    numerator.mul_(c.keep_sums).addcmul_(share * before * c.lr, along)
     mean.mul_(c.keep_mean).addcmul_(gradient, before * c.take_mean)
-    square.mul_(c.keep_square).addcmul_(gradient, gradient * (before * before * c.take_square))
+    torch.mul(gradient, before * before * c.take_square, out=between)
+    square.mul_(c.keep_square).addcmul_(gradient, between)
     sums.mul_(c.keep_sums).addcmul_(gradient, share * before * c.s_lr)
-    length = sums.abs().sum(dim=1, keepdim=True)
+    length = torch.abs(sums, out=between).sum(dim=1, keepdim=True)
     # Without a gradient so far nothing is known, and d stays.
     found = torch.where(length == 0.0, before, c.d_coef * numerator / length)
     torch.maximum(largest, found, out=largest)
     first = torch.where(before == c.d0, torch.maximum(before, found), before)
     torch.minimum(largest, first * c.growth_rate, out=d)
-    below = torch.sqrt(square).add_(d * c.eps)
+    below = torch.sqrt(square, out=between).add_(d * c.eps)
     step = torch.div(mean, below, out=below).mul_(-before * c.lr)
     return shrunk(step, params, before * c.decay)
 
