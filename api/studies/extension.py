@@ -114,6 +114,9 @@ def _is_over(study: StudyRecord) -> ConflictError:
 async def _present(services: Services, study: StudyRecord) -> Present:
     posted = whole_spec(as_posted(study.current_spec), study.webhook_url)
     runs = await services.store.studies.runs(study.id)
+    source = await source_for(study, services.store.studies)
+    if source is None:
+        posted = {**posted, "warm_start_from": None}
     return Present(
         spec=study.spec,
         posted=posted,
@@ -123,7 +126,7 @@ async def _present(services: Services, study: StudyRecord) -> Present:
         trained=[group[0].params for group in grouped(runs).values()],
         limits=services.limits,
         uploads=await named_data(to_json(posted), services.store.datasets),
-        source=await source_for(study, services.store.studies),
+        source=source,
     )
 
 

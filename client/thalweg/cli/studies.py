@@ -163,7 +163,8 @@ def comparison(session: Session, study: StudyId) -> None:
             ("parameters", "mean", "diverged", "failed"),
             (
                 (
-                    " ".join(f"{name}={value}" for name, value in each["params"].items()),
+                    " ".join(f"{name}={value}" for name, value in each["params"].items())
+                    + (" (inherited)" if each.get("inherited") else ""),
                     each.get("mean"),
                     each.get("num_diverged"),
                     each.get("num_failed"),

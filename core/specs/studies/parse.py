@@ -116,6 +116,11 @@ def parse_study(
         faults.errors.extend(_mistakes_elsewhere(value, mistakes, limits, uploads))
         faults.raise_any()
     assert asked is not None
+    if asked.warm_start_from is not None and source is None:
+        faults.add(
+            "warm_start_from", "unknown_study",
+            f"warm_start_from: there is no study {asked.warm_start_from} that has ended",
+        )  # fmt: skip
     resolved = _resolve(asked, limits, faults, uploads, source)
     faults.raise_any()
     assert resolved is not None

@@ -353,3 +353,16 @@ def test_configurations_that_were_cancelled_are_not_handed_on(api: Api, status: 
     assert study["progress"]["num_runs"] == 3
     rows = api.get(study["links"]["comparison"])["configurations"]
     assert len(rows) == (1 if status == "cancelled" else 2)
+
+
+@pytest.mark.parametrize("max_steps", [20, 40])
+def test_a_study_begun_from_another_takes_more(api: Api, ended: Json, max_steps: int) -> None:
+    """What was trained the very same there is one of its configurations; what was not is new."""
+    inherited = _params(api, ended["id"])[0]
+    study = post(api, begun(ended, base={**SPHERE, "budget": {"max_steps": max_steps}}))["id"]
+    assert extend(api, study, 4).json()["progress"]["num_runs"] == 8
+    is_known = max_steps == 20
+    reply = enqueue(api, study, inherited)
+    assert reply.status_code == (200 if is_known else 202)
+    assert reply.json()["progress"]["num_runs"] == (8 if is_known else 10)
+    assert go(api)["result"]["num_distinct"] == (4 if is_known else 5)
