@@ -1,10 +1,13 @@
 """Removing studies from the store: nothing of one stays, however many runs it had."""
 
+from dataclasses import replace
+
 import pytest
 import redis
 
 from core.errors import ConflictError, NotFoundError
 from core.store.history.layout import RunRows
+from core.store.protocols.types import Idempotency
 from core.store.redis import AsyncRedisStore, RedisStore
 from tests.core.store.study_makers import LAYOUT, keys_left, new_study, planned, rows, run_of, take
 
@@ -61,3 +64,25 @@ async def test_a_study_of_ten_thousand_runs_is_planned_and_freed(
     await api.studies.delete(study_id)
     await api.free(study_id)
     assert keys_left(raw, namespace) == []
+
+
+async def test_what_a_study_inherits_goes_with_it_and_passes_without_it(
+    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str
+) -> None:
+    origin = {"study_id": "study_" + "1" * 26, "configuration": 4, "is_known": True}
+    run = run_of(-1, status="succeeded", metric=0.5, inherited=origin, weights={"file": "x"})
+    first, again = (new_study(inherited=(run,)) for _ in range(2))
+    key = Idempotency("key", "body", 60)
+
+    await api.studies.create(first, key)
+    await api.studies.create(again, key)
+
+    kept = replace(run, weights=None)
+    assert await api.studies.inherited(first.id) == worker.studies.inherited(first.id) == [kept]
+    names = [f"{namespace}:study:{each.id}/inherited" for each in (first, again)]
+    assert raw.ttl(names[0]) == -1
+    assert 0 < raw.ttl(names[1]) <= 600
+    await api.studies.request_cancel(first.id)
+    await api.studies.delete(first.id)
+    await api.free(first.id)
+    assert [name for name in keys_left(raw, namespace) if "/inherited" in name] == names[1:]
