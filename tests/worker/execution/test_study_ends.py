@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from core.specs.studies.extension import Extension
 from core.studies import RunRecord, StudyRecord, run_id
 from tests.worker.bench import Bench, there
 from tests.worker.scenarios import Finish, GoBack, Rung, Stream
@@ -164,3 +165,26 @@ def test_runs_that_cannot_be_made_fail_and_the_worker_goes_on(
     assert study.counts["failed"] == 2
     assert there(study.error)["code"] == "internal_error"
     bench.until_status(bench.submit(Finish(1)), "succeeded")
+
+
+def test_a_plan_beside_which_runs_were_added_is_decided_anew(
+    bench: Bench, studies: StudyBench
+) -> None:
+    """It would have ended the study; it plans what was added, and the next one ends it."""
+    decided: list[tuple[int, int]] = []
+
+    def add_while_it_decides(study: StudyRecord, runs: Sequence[RunRecord]) -> Any:
+        decided.append((study.round, study.num_extensions))
+        round_ = as_written(study, runs)
+        if round_ is None and not study.num_extensions:
+            parts = {"rounds": [*study.spec["rounds"], [[1]]], "stop_steps": [None, None]}
+            more = Extension({**study.spec, **parts}, 2, 200, 0)
+            bench.api(lambda store: store.studies.extend(study.id, 0, more))
+        return round_
+
+    bench.decide = add_while_it_decides
+    bench.worker()
+    ended = studies.until_status(studies.submit(Finish(5), [[0]]), "succeeded", "failed")
+    assert ended.status == "succeeded"
+    assert decided == [(0, 0), (1, 0), (1, 1), (2, 1)]
+    assert (ended.num_runs, ended.counts["succeeded"]) == (2, 2)
