@@ -50,6 +50,11 @@ def delivery_not_found(id_: str) -> NotFoundError:
     return NotFoundError(f"There is no delivery {id_!r} (any more).")
 
 
+def use_not_found(id_: str) -> NotFoundError:
+    """Return the refusal of a prediction that is not there."""
+    return NotFoundError(f"There is no prediction {id_!r} (any more).")
+
+
 class ConflictError(ThalwegError):
     """The call does not fit the state that the thing is in; `code` says how."""
 
@@ -174,6 +179,7 @@ FAILURE_CODES: dict[str, str] = {
     "data_unavailable": "The data could not be loaded or does not fit the spec.",
     "device_unavailable": "The device that the spec names is not on any worker.",
     "artifact_store_unavailable": "Weights or checkpoints could not be written.",
+    "not_exportable": "The model has a layer that cannot be written in the format.",
     "cancel_unresponsive": "The step loop did not stop within the grace period and was killed.",
     "internal_error": "A fault in the service; the worker's log has the details.",
 }

@@ -1,5 +1,6 @@
 """Ids: a prefix that says what it names, then a time-ordered random part (a ULID, lower case)."""
 
+import hashlib
 import re
 from datetime import UTC, datetime
 from typing import Final
@@ -16,6 +17,10 @@ FILE_PREFIX: Final = "file"
 """Prefix of the names of stored contents, which data sets with the same bytes share. No reply shows
 one."""
 
+PREDICTION_PREFIX: Final = "pred"
+EXPORT_PREFIX: Final = "export"
+"""Prefix of the names of exported models, which no reply shows: each follows from the weights."""
+
 ULID_LENGTH: Final = 26
 _TAIL: Final = "[0-9a-hjkmnp-tv-z]{26}"
 _ID = re.compile(f"[a-z]+_{_TAIL}")
@@ -29,6 +34,12 @@ def pattern_of(prefix: str) -> str:
 def new_id(prefix: str) -> str:
     """Return `prefix_` and 26 lower-case characters that sort by time of creation."""
     return f"{prefix}_{str(ULID()).lower()}"
+
+
+def id_from(prefix: str, *what: object) -> str:
+    """Return the id that follows from `what`: the same again for the same."""
+    digest = hashlib.blake2b(repr(what).encode(), digest_size=16).digest()
+    return f"{prefix}_{str(ULID(digest)).lower()}"
 
 
 def is_id(text: str, prefix: str) -> bool:

@@ -161,6 +161,11 @@ class Settings(BaseSettings):
     dataset_age_s: Annotated[float, Field(ge=0)] = 30 * 86_400.0
     """Seconds after which a data set expires, counted from its upload and from each job or study
     that is made with it; one that uses it and has not ended puts that off. 0: it never does."""
+    prediction_age_s: Annotated[float, Field(ge=0)] = 86_400.0
+    """Seconds after which predictions are removed, counted from their end; 0: they go with their
+    job only."""
+    max_prediction_rows: Annotated[int, Field(gt=0)] = 100_000
+    """Most rows of one prediction."""
     max_parameters: Annotated[int, Field(gt=0)] = 200_000_000
     """Most parameters of a model."""
     max_memory_bytes: Annotated[int, Field(gt=0)] = 8 * 2**30

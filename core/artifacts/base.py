@@ -1,8 +1,9 @@
 """Weights, checkpoints and uploads: what every artifact store offers, whatever stands behind it.
 Torch-free.
 
-An artifact is named by its job, its study or its stored upload, and by one or two plain parts
-(`final.safetensors`, `checkpoints/step_500.safetensors`). It appears whole or not at all.
+An artifact is named by its job, its study, its stored upload or its use of weights, and by one or
+two plain parts (`final.safetensors`, `checkpoints/step_500.safetensors`). It appears whole or not
+at all.
 """
 
 import re
@@ -13,14 +14,26 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import ArtifactError, NotFoundError
-from core.ids import FILE_PREFIX, JOB_PREFIX, KEY_PREFIX, STUDY_PREFIX, ULID_LENGTH, is_id, new_id
+from core.ids import (
+    EXPORT_PREFIX,
+    FILE_PREFIX,
+    JOB_PREFIX,
+    KEY_PREFIX,
+    PREDICTION_PREFIX,
+    STUDY_PREFIX,
+    ULID_LENGTH,
+    is_id,
+    new_id,
+)
 
 Buffer = bytes | bytearray | memoryview
 
 PIECE_BYTES: Final = 2**20
 _NAME: Final = re.compile(r"(?:[a-z0-9][a-z0-9_-]*/)?[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9]+)*")
 
-_PREFIXES: Final = (JOB_PREFIX, STUDY_PREFIX, FILE_PREFIX, KEY_PREFIX)
+_PREFIXES: Final = (
+    JOB_PREFIX, STUDY_PREFIX, FILE_PREFIX, KEY_PREFIX, PREDICTION_PREFIX, EXPORT_PREFIX
+)  # fmt: skip
 _KEYS: Final = f"{KEY_PREFIX}_{'0' * ULID_LENGTH}"
 _MADE: Final = "made"
 

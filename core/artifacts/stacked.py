@@ -46,7 +46,7 @@ def open_row(
         NotFoundError: there is no such artifact.
         ArtifactError: it cannot be read, is damaged, or has no such row. Reading raises it too.
     """
-    header, data_start = _header(artifacts, name)
+    header, data_start = read_header(artifacts, name)
     shared = header.pop("__metadata__", {})
     check_file(shared.get("thalweg_weights"), WEIGHTS, f"{name} holds weights")
     try:
@@ -78,8 +78,8 @@ def open_resumed(artifacts: JobArtifacts, name: str, like: str, step: int) -> Op
         NotFoundError: there is no such artifact.
         ArtifactError: it cannot be read, or is damaged. Reading raises it too.
     """
-    header, data_start = _header(artifacts, name)
-    shared = _header(artifacts, like)[0].get("__metadata__", {})
+    header, data_start = read_header(artifacts, name)
+    shared = read_header(artifacts, like)[0].get("__metadata__", {})
     try:
         saved = header["__metadata__"]
         check_file(saved["thalweg_resume"], RESUME, f"{name} holds a resume checkpoint")
@@ -97,8 +97,9 @@ def open_resumed(artifacts: JobArtifacts, name: str, like: str, step: int) -> Op
     return OpenArtifact(size, _pieces(artifacts, name, head, parts), lambda: None)
 
 
-def _header(artifacts: JobArtifacts, name: str) -> tuple[dict[str, Any], int]:
-    """Read the file's header, and where its data begin."""
+def read_header(artifacts: JobArtifacts, name: str) -> tuple[dict[str, Any], int]:
+    """Read the header of a safetensors file, and where its data begin. Raises `NotFoundError` and
+    `ArtifactError`."""
     first = artifacts.read_range(name, 0, _FIRST_READ)
     end = 8 + int.from_bytes(first[:8], "little")
     if not 8 < end <= _MOST_HEADER_BYTES:

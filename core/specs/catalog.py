@@ -442,7 +442,8 @@ _TARGETS: Final[dict[str, frozenset[Targets]]] = {
 
 
 def _supports(family: str, kind: str) -> Json:
-    """Return `fused`: whether a study's runs with it train together as one computation."""
+    """Return `fused`: whether a study's runs with it train together as one computation; `onnx`:
+    whether a trained model with it can be had as ONNX."""
     supports: Json = {
         "resume": True,
         "devices": ["cpu", "cuda"],
@@ -454,4 +455,6 @@ def _supports(family: str, kind: str) -> Json:
         supports["fused"] = kind not in {kind_of(model) for model in get_args(NotFused)}
     if family in ("models", "layers"):
         supports["fused"] = kind != "lstm"
+    if family in ("models", "layers", "activations", "functions"):
+        supports["onnx"] = family != "functions"
     return supports

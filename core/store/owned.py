@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.datasets import DatasetRecord
-from core.errors import NotFoundError, delivery_not_found
+from core.errors import NotFoundError, delivery_not_found, use_not_found
 from core.ids import DATA_PREFIX, STUDY_PREFIX
 from core.jobs import JobRecord, Status
 from core.specs.base import Json
@@ -49,8 +49,10 @@ from core.store.protocols.types import (
     Used,
     WorkerInfo,
 )
+from core.store.protocols.uses import ApiUses
 from core.store.protocols.webhooks import ApiWebhooks, DeliveryPage
 from core.studies import StudyRecord, study_of
+from core.uses.record import UseRecord
 from core.webhooks.delivery import Delivery, DeliveryStatus
 
 if TYPE_CHECKING:
@@ -244,6 +246,34 @@ class OwnedWebhooks:
         return await self._webhooks.redeliver(id_)
 
 
+class OwnedUses:
+    """The `ApiUses` of one owner."""
+
+    def __init__(self, uses: ApiUses, owner: str) -> None:
+        self._uses = uses
+        self._owner = owner
+
+    async def reserve(self, id_: str) -> None:
+        await self._uses.reserve(id_)
+
+    async def add(
+        self, record: UseRecord, idempotency: Idempotency | None
+    ) -> tuple[UseRecord, bool]:
+        return await self._uses.add(record, idempotency)
+
+    async def get(self, id_: str) -> UseRecord:
+        found = await self._uses.get(id_)
+        if found.owner != self._owner:
+            raise use_not_found(id_)
+        return found
+
+    async def find(self, id_: str) -> UseRecord | None:
+        return await self._uses.find(id_)
+
+    async def drop(self, id_: str) -> None:
+        await self._uses.drop(id_)
+
+
 class OwnedStore(_Records[NewJob, JobRecord, Created, JobPage]):
     """The `ApiStore` of one owner. What tells of the whole service alone is as it is."""
 
@@ -252,6 +282,7 @@ class OwnedStore(_Records[NewJob, JobRecord, Created, JobPage]):
         self._store = store
         self._studies = OwnedStudies(store.studies, owner)
         self._datasets = OwnedDatasets(store.datasets, owner)
+        self._uses = OwnedUses(store.uses, owner)
         self._webhooks = OwnedWebhooks(store.webhooks, owner)
 
     @property
@@ -261,6 +292,10 @@ class OwnedStore(_Records[NewJob, JobRecord, Created, JobPage]):
     @property
     def datasets(self) -> ApiDatasets:
         return self._datasets
+
+    @property
+    def uses(self) -> ApiUses:
+        return self._uses
 
     @property
     def webhooks(self) -> ApiWebhooks:

@@ -12,13 +12,13 @@ MOST_LISTED: Final = 20
 
 def unknown_column(name: str, columns: Sequence[ColumnFacts]) -> str:
     """Say that there is no such column, and which there are."""
-    near = _near(name, [each.name for each in columns])
+    near = near_name(name, [each.name for each in columns])
     hint = f" (did you mean {shown(near)}?)" if near else ""
     return f"the data set has no column {shown(name)}{hint}; its columns: {listed(columns)}"
 
 
-def _near(name: str, names: list[str]) -> str | None:
-    """Return the column that the name is most likely meant for; None where none is near."""
+def near_name(name: str, names: Sequence[str]) -> str | None:
+    """Return the one of `names` that is most likely meant; None where none is near."""
     plain = {each.strip().lower(): each for each in names}
     if (same := plain.get(name.strip().lower())) is not None:
         return same

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from core.errors import ConflictError, NotFoundError
-from core.ids import JOB_PREFIX, STUDY_PREFIX
+from core.ids import (
+    DATA_PREFIX,
+    EXPORT_PREFIX,
+    JOB_PREFIX,
+    MESSAGE_PREFIX,
+    PREDICTION_PREFIX,
+    STUDY_PREFIX,
+)
 from core.jobs import JobRecord
 from core.store.calls.codec import Fields, fields_of
 from core.store.calls.job_codec import decode_job, encode_new_job, new_job_record
@@ -88,11 +95,21 @@ STUDIES: Final = Noun[NewStudy, StudyRecord, CreatedStudy, StudyPage](
 )
 
 
+_HASHES: Final = {
+    STUDY_PREFIX: "study",
+    DATA_PREFIX: "data",
+    MESSAGE_PREFIX: "msg",
+    PREDICTION_PREFIX: "use",
+    EXPORT_PREFIX: "use",
+}
+"""The name of a record's hash by the prefix of its id, where it is no job's."""
+
+
 def record_key(namespace: str, name: str) -> str:
-    """Return the key of a hash: of a job, a study, a study's task or its run, a data set, or a
-    message to a webhook."""
+    """Return the key of a hash: of a job, a study, a study's task or its run, a data set, a message
+    to a webhook, or a use of weights."""
     prefix = name.partition("_")[0]
-    noun = prefix if prefix in {"study", "data", "msg"} else "job"
+    noun = _HASHES.get(prefix, "job")
     return f"{namespace}:{noun}:{name}"
 
 

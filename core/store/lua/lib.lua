@@ -14,24 +14,33 @@ local KEPT = NS .. 'kept'
 -- fencing token of whoever works at it, `ask:token`.
 local DIAGNOSES, DIAGNOSIS_LEASES = NS .. 'diagnoses', NS .. 'diagnosis:leases'
 
+-- Uses of weights that wait for a worker, by the time of asking; those at work, by the end of their
+-- lease; and those that have ended, by the time (ms) at which they expire. A set for each job or study
+-- has the uses of its weights, which go with it.
+local USES, USE_LEASES, USE_EXPIRIES = NS .. 'uses', NS .. 'use:leases', NS .. 'use:expiries'
+local function uses_key(of) return NS .. 'uses-of:' .. of end
+
 -- A name tells what it is of: a job ('job_...'), a study ('study_...'), a study's task
 -- ('study_.../1.0') or its run ('study_...:7'), a data set ('data_...'), a message of a webhook
--- ('msg_...'). Jobs and tasks are what workers claim.
+-- ('msg_...'), a use of weights ('pred_...', 'export_...'). Jobs and tasks are what workers claim.
 local function study_of(name) return string.sub(name, 1, 6) == 'study_' and string.sub(name, 1, 32) end
 local function is_task(name) return string.find(name, '/', 1, true) ~= nil end
 local function is_study(name) return #name == 32 and string.sub(name, 1, 6) == 'study_' end
 local function is_data(name) return string.sub(name, 1, 5) == 'data_' end
 local function is_message(name) return string.sub(name, 1, 4) == 'msg_' end
+local function is_use(name)
+  return string.sub(name, 1, 5) == 'pred_' or string.sub(name, 1, 7) == 'export_'
+end
 
 -- The part of an index's name that tells whose it is: jobs have none.
 local function kind_of(name)
   return is_task(name) and 'task-' or study_of(name) and 'study-' or is_data(name) and 'data-'
-    or is_message(name) and 'msg-' or ''
+    or is_message(name) and 'msg-' or is_use(name) and 'use-' or ''
 end
 
 local function job_key(id)
   return NS .. (study_of(id) and 'study:' or is_data(id) and 'data:' or is_message(id) and 'msg:'
-    or 'job:') .. id
+    or is_use(id) and 'use:' or 'job:') .. id
 end
 local function index_key(id)
   return study_of(id) and NS .. 'studies' or is_data(id) and NS .. 'datasets'
@@ -649,6 +658,59 @@ local function leave_owner(id)
   if owner then redis.call('ZREM', owner_key(id, owner), id) end
 end
 
+-- Whether this claim of a use still holds.
+local function uses(id, token)
+  return field(id, 'token') == token and redis.call('ZSCORE', USE_LEASES, id) ~= false
+end
+
+-- Put a use back among those that wait.
+local function requeue_use(id)
+  redis.call('ZREM', USE_LEASES, id)
+  set(id, 'status', 'queued')
+  redis.call('ZADD', USES, now_ms(), id)
+  touch(id)
+end
+
+-- End a use: its age counts from now.
+local function end_use(id, status)
+  redis.call('ZREM', USE_LEASES, id)
+  set(id, 'status', status, 'finished_at', timestamp())
+  local age = tonumber(field(id, 'age_ms') or 0)
+  if age > 0 then
+    local expires = string.format('%.0f', now_ms() + age)
+    set(id, 'expires_ms', expires)
+    redis.call('ZADD', USE_EXPIRIES, expires, id)
+  end
+  touch(id)
+  publish(id)
+end
+
+-- A use whose worker is gone goes back to the queue; `most` attempts are enough.
+local function lose_use(id, most)
+  if not field(id, 'status') then
+    redis.call('ZREM', USE_LEASES, id)
+  elseif redis.call('HINCRBY', job_key(id), 'lost', 1) < tonumber(most) then
+    requeue_use(id)
+  else
+    set(id, 'error', cjson.encode({code = 'worker_lost', param = cjson.null,
+      message = 'The worker died on each of ' .. most .. ' attempts.'}))
+    end_use(id, 'failed')
+  end
+end
+
+-- Take a use of weights away; its artifacts go to the trash.
+local function drop_use(id)
+  local of = field(id, 'of')
+  redis.call('ZREM', USES, id)
+  redis.call('ZREM', USE_LEASES, id)
+  redis.call('ZREM', USE_EXPIRIES, id)
+  if of then redis.call('SREM', uses_key(of), id) end
+  add_stored(id, -(tonumber(field(id, 'size_bytes')) or 0))
+  redis.call('DEL', job_key(id))
+  redis.call('SADD', TRASH, id)
+  publish(id)
+end
+
 -- Take a terminal job or study out of every index and put it into the trash, where it lies until its
 -- artifacts and rows are freed.
 local function discard(id)
@@ -659,6 +721,7 @@ local function discard(id)
   redis.call('ZREM', DIAGNOSIS_LEASES, id)
   redis.call('ZREM', status_key(field(id, 'status'), id), id)
   leave_owner(id)
+  for _, use in ipairs(redis.call('SMEMBERS', uses_key(id))) do drop_use(use) end
   add_stored(id, -(tonumber(field(id, 'usage:stored_bytes')) or 0))
   for name, value in pairs(cjson.decode(field(id, 'labels') or '{}')) do
     redis.call('ZREM', label_key(id, name .. '=' .. value), id)

@@ -1,4 +1,4 @@
--- ARGV: name of a worker that is dead, how often a diagnosis may lose its worker
+-- ARGV: name of a worker that is dead, how often a diagnosis or a use may lose its worker
 -- -> ids of the jobs and tasks that it held. Their leases need not run out.
 local lost = {}
 for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
@@ -9,6 +9,9 @@ for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
 end
 for _, id in ipairs(redis.call('ZRANGE', DIAGNOSIS_LEASES, 0, -1)) do
   if field(id, 'ask:worker') == ARGV[1] then lose_diagnosis(id, ARGV[2]) end
+end
+for _, id in ipairs(redis.call('ZRANGE', USE_LEASES, 0, -1)) do
+  if field(id, 'worker') == ARGV[1] then lose_use(id, ARGV[2]) end
 end
 forget(ARGV[1])
 return lost

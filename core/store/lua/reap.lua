@@ -1,5 +1,5 @@
--- ARGV: most jobs to look at, how often a diagnosis may lose its worker, ms of a lease
--- -> ids of the jobs whose lease has run out (their own, not that of a diagnosis)
+-- ARGV: most jobs to look at, how often a diagnosis or a use may lose its worker, ms of a lease
+-- -> ids of the jobs whose lease has run out (their own, not that of a diagnosis or a use)
 
 -- A lease that ends later than one that began now was given before the server's clock was set back.
 local function shorten(leases, longest)
@@ -11,6 +11,7 @@ local function shorten(leases, longest)
 end
 shorten(LEASES, tonumber(ARGV[3]))
 shorten(DIAGNOSIS_LEASES, tonumber(ARGV[3]))
+shorten(USE_LEASES, tonumber(ARGV[3]))
 for _, list in ipairs({'until', 'gpu', 'cpu'}) do
   shorten(NS .. 'workers:' .. list, 2 * tonumber(ARGV[3]))
 end
@@ -29,4 +30,6 @@ end
 local asked = redis.call('ZRANGEBYSCORE', DIAGNOSIS_LEASES, '-inf', '(' .. now_ms(),
   'LIMIT', 0, ARGV[1])
 for _, id in ipairs(asked) do lose_diagnosis(id, ARGV[2]) end
+local used = redis.call('ZRANGEBYSCORE', USE_LEASES, '-inf', '(' .. now_ms(), 'LIMIT', 0, ARGV[1])
+for _, id in ipairs(used) do lose_use(id, ARGV[2]) end
 return reaped

@@ -43,6 +43,7 @@ from core.store.protocols.types import (
     Used,
     WorkerInfo,
 )
+from core.store.protocols.uses import ApiUses
 from core.store.protocols.webhooks import ApiWebhooks
 from core.studies import StudyRecord
 
@@ -281,6 +282,9 @@ class ApiStore(Records[NewJob, JobRecord, Created, JobPage], Protocol):
     def studies(self) -> ApiStudies: ...
     @property
     def datasets(self) -> ApiDatasets: ...
+
+    @property
+    def uses(self) -> ApiUses: ...
 
     @property
     def events(self) -> ApiEvents: ...

@@ -10,6 +10,7 @@ from core.jobs import JobRecord, Status
 from core.specs.base import Json
 from core.store.history.layout import HistoryKind, HistoryLayout, HistoryMeta
 from core.studies import RunRecord, StudyRecord, TaskRecord
+from core.uses.record import UseRecord
 from core.webhooks.delivery import DeliveryStatus
 
 Layouts = dict[HistoryKind, HistoryLayout]
@@ -263,6 +264,12 @@ class QueueFullError(StoreUnavailableError):
     code: ClassVar[str] = "queue_full"
 
 
+class NoWorkerError(StoreUnavailableError):
+    """The refusal of what a worker is needed for while none is alive: try later."""
+
+    code: ClassVar[str] = "no_worker"
+
+
 @dataclass(frozen=True)
 class Idempotency:
     """An idempotency key: `key` as the client sent it (scoped by caller); `fingerprint` of the body
@@ -392,3 +399,11 @@ class DiagnosisClaim:
     job: JobRecord
     token: int
     checkpoint: str
+
+
+@dataclass(frozen=True)
+class UseClaim:
+    """A use of weights that this worker makes."""
+
+    use: UseRecord
+    token: int

@@ -22,6 +22,7 @@ from core.store.protocols.types import (
     Wanted,
     WorkerInfo,
 )
+from core.store.protocols.uses import WorkerUses
 from core.store.protocols.webhooks import WorkerWebhooks
 from core.studies import RunRecord, StudyRecord
 
@@ -58,6 +59,9 @@ class WorkerStore(Protocol):
 
     @property
     def diagnoses(self) -> Diagnoses: ...
+
+    @property
+    def uses(self) -> WorkerUses: ...
 
     @property
     def studies(self) -> "WorkerStudies": ...
@@ -238,7 +242,7 @@ class WorkerStore(Protocol):
         ...
 
     def num_queued(self) -> int:
-        """Count the jobs, tasks of studies and diagnoses that wait for a worker."""
+        """Count the jobs, tasks of studies, diagnoses and uses of weights that wait."""
         ...
 
     def report_worker(self, info: WorkerInfo, ttl_s: float, *, takes_work: bool = True) -> None:

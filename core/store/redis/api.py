@@ -45,6 +45,7 @@ from core.store.redis.api_events import AsyncRedisEvents
 from core.store.redis.api_records import AsyncRecords, Room
 from core.store.redis.api_studies import AsyncRedisStudies
 from core.store.redis.keys import AsyncRedisKeys
+from core.store.redis.uses import AsyncRedisUses
 from core.store.redis.webhooks import AsyncRedisWebhooks
 from core.studies import study_of
 
@@ -77,6 +78,7 @@ class AsyncRedisStore(AsyncRecords[NewJob, JobRecord, Created, JobPage]):
         self.studies = AsyncRedisStudies(self._link, room)
         self.events = AsyncRedisEvents(self._link)
         self.datasets = AsyncRedisDatasets(self._link, room)
+        self.uses = AsyncRedisUses(self._link, room)
         self.keys = AsyncRedisKeys(self._link)
         self.webhooks = AsyncRedisWebhooks(self._link)
 

@@ -42,6 +42,7 @@ from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows
 from core.store.history.samples import Samples
 from core.store.history.times import Times
 from core.store.protocols.types import Claim, TaskClaim, Wanted, WorkerInfo
+from core.store.redis.uses import RedisUses
 from core.store.redis.webhooks import RedisWebhooks
 from core.store.redis.worker_diagnoses import MAX_ATTEMPTS, RedisDiagnoses
 from core.store.redis.worker_studies import RedisStudies
@@ -59,6 +60,7 @@ class RedisStore:
         self._link = SyncClient(url, namespace, "thalweg-worker")
         self.diagnoses = RedisDiagnoses(self._link)
         self.studies = RedisStudies(self._link)
+        self.uses = RedisUses(self._link)
         self.webhooks = RedisWebhooks(self._link)
 
     def disconnect(self) -> None:
@@ -239,7 +241,7 @@ class RedisStore:
         return self.history_rows(job_id, kind, meta, series, 0, meta.num_rows)
 
     def num_queued(self) -> int:
-        names = (("status", "queued"), ("task-status", "queued"), ("diagnoses",))
+        names = (("status", "queued"), ("task-status", "queued"), ("diagnoses",), ("uses",))
         keys = [self._link.key(*name) for name in names]
         return sum(int(each) for each in self._link.calls([command("ZCARD", key) for key in keys]))
 

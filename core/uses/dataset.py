@@ -1,0 +1,183 @@
+"""Columns of an uploaded data set as rows that a model takes."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.specs.sizes.uploads import ColumnFacts, UploadFacts
+from core.specs.validation.columns import near_name
+from core.specs.validation.errors import shown
+from core.uses.cells import NOTHING, Feature, Mistakes, listed
+from core.uses.coding import MOST_UNSEEN, Coded, Coder, Float, spread
+
+Read = Callable[[str], NDArray[Any]]
+Ids = NDArray[np.int64]
+
+_ALIKE: Final[Mapping[str, frozenset[str]]] = {
+    "number": frozenset({"number", "integer"}),
+    "integer": frozenset({"number", "integer"}),
+    "bool": frozenset({"bool"}),
+    "category": frozenset({"category", "bool", "integer"}),
+    "date": frozenset({"date"}),
+}
+"""Kinds of columns that can stand for one of each kind: which it is follows from a file's cells."""
+
+
+def check_columns(
+    coder: Coder, facts: UploadFacts, *, others: bool, ignored: Collection[str] = ()
+) -> None:
+    """Check that a data set has the columns that a model takes, of the right kinds.
+
+    Args:
+        others: it may have others too.
+        ignored: it may have these, which were no features in training.
+
+    Raises:
+        InvalidInputError: with each column that is missing, unknown or of another kind.
+    """
+    mistakes = Mistakes()
+    there = {each.name: each for each in facts.columns}
+    strangers = [name for name in there if name not in {*coder.names, *coder.targets, *ignored}]
+    for feature in coder.features:
+        param = f"dataset.{feature.name}"
+        if (column := there.get(feature.name)) is None:
+            near = near_name(feature.name, strangers)
+            hint = f" (is {shown(near)} meant for it?)" if near is not None else ""
+            mistakes.add(
+                param, "missing_column",
+                f"dataset: it has no column {shown(feature.name)}{hint}; this model takes"
+                f" {listed(coder.names)}",
+            )  # fmt: skip
+        elif column.dtype not in _ALIKE[feature.dtype] or not _fits(column, feature, coder):
+            was = _kind(feature.dtype, feature.shape)
+            mistakes.add(
+                param, "wrong_type",
+                f"dataset: {shown(feature.name)} is {_kind(column.dtype, column.shape)}, and this"
+                f" model was trained on {was}; upload it with a schema that says so"
+                f" (?schema={{{shown(feature.name)}: {shown(feature.dtype)}}})",
+            )  # fmt: skip
+        elif column.num_missing and feature.fill is None:
+            mistakes.add(
+                param, "missing_value",
+                f"dataset: {shown(feature.name)} is missing in {column.num_missing:,} of the"
+                f" {facts.num_rows:,} rows, and {NOTHING}",
+            )  # fmt: skip
+    for name in () if others else strangers:
+        message = f"dataset: {coder.stranger(name)}"
+        mistakes.add(f"dataset.{name}", "unknown_column", message)
+    mistakes.raise_if_any()
+
+
+def _fits(column: ColumnFacts, feature: Feature, coder: Coder) -> bool:
+    """Tell whether the column has the feature's shape, or is of images that are scaled to it."""
+    is_image = coder.image_size is not None and len(column.shape) == len(feature.shape) == 3
+    return column.shape == feature.shape or (is_image and column.shape[0] == feature.shape[0])
+
+
+def _kind(dtype: str, shape: tuple[int, ...]) -> str:
+    return f"{dtype} of the shape {list(shape)}" if shape else dtype
+
+
+def code_columns(coder: Coder, read: Read, facts: UploadFacts) -> Coded:
+    """Code the columns of a data set that `check_columns` found to fit.
+
+    Args:
+        read: gives a column as it is stored (`core.uploads.contents.Dtype`).
+
+    Raises:
+        InvalidInputError: a row is of a class that the model does not know.
+    """
+    there = {each.name: each for each in facts.columns}
+    parts: list[Float] = []
+    unseen: dict[str, list[str]] = {}
+    for feature in coder.features:
+        values, column = read(feature.name), there[feature.name]
+        gaps = _gaps(values, column)
+        part = values.reshape(len(values), -1).astype(np.float64)
+        if feature.categories is not None:
+            part, strange = _recoded(part, gaps, column, feature)
+            if strange:
+                unseen[feature.name] = strange[:MOST_UNSEEN]
+        if gaps.any():
+            fill = np.asarray(feature.fill, dtype=np.float64).reshape(1, -1)
+            part = np.where(gaps[:, None] if not feature.shape else np.isnan(part), fill, part)
+        parts.append(spread(feature, part) if feature.categories is not None else part)
+    return Coded(np.concatenate(parts, axis=1), _labels(coder, read, there), unseen)
+
+
+def _gaps(values: NDArray[Any], column: ColumnFacts) -> NDArray[np.bool_]:
+    """Tell for each row whether it has no value."""
+    if not column.num_missing:
+        return np.zeros(len(values), dtype=np.bool_)
+    missing = np.isnan(values) if values.dtype.kind == "f" else values < 0
+    return np.asarray(missing.reshape(len(values), -1).any(axis=1), dtype=np.bool_)
+
+
+def _recoded(
+    part: Float, gaps: NDArray[np.bool_], column: ColumnFacts, feature: Feature
+) -> tuple[Float, list[str]]:
+    """Return the model's codes of a column whose categories have codes of their own, and those
+    that the model does not know."""
+    unknown = len(feature.categories or ())
+    codes = np.full(part.shape, float(unknown))
+    strange = []
+    for value, name in _names_of(part[~gaps], column).items():
+        if name not in feature.codes:
+            strange.append(name)
+        codes[part == value] = feature.codes.get(name, unknown)
+    codes[gaps] = math.nan
+    return codes, sorted(strange)
+
+
+def _names_of(values: Float, column: ColumnFacts) -> dict[float, str]:
+    """Return the name of each value that a column of categories, truth values or whole numbers
+    has."""
+    found = np.unique(values).tolist()
+    if column.categories is not None:
+        return {value: column.categories[int(value)] for value in found}
+    if column.dtype == "bool":
+        return {value: "true" if value else "false" for value in found}
+    return {value: str(int(value)) for value in found}
+
+
+def _labels(coder: Coder, read: Read, there: Mapping[str, ColumnFacts]) -> NDArray[Any] | None:
+    """Return the targets in the data set's columns: ids of classes (-1: none), or values (NaN:
+    none). None where it has none."""
+    if not coder.targets or any(name not in there for name in coder.targets):
+        return None
+    if all(there[name].dtype == "text" for name in coder.targets):
+        return None  # nothing but gaps
+    if coder.kind in {"classes", "two_classes"}:
+        (name,) = coder.targets
+        values = read(name)
+        return _ids(coder, values.astype(np.float64), _gaps(values, there[name]), there[name])
+    parts = []
+    for name in coder.targets:
+        values = read(name)
+        part = values.reshape(len(values), -1).astype(np.float64)
+        part[_gaps(values, there[name])] = math.nan
+        parts.append(part)
+    return np.concatenate(parts, axis=1)
+
+
+def _ids(coder: Coder, values: Float, gaps: NDArray[np.bool_], column: ColumnFacts) -> Ids:
+    assert coder.classes is not None
+    places = {name: place for place, name in enumerate(coder.classes)}
+    ids = np.full(len(values), -1, dtype=np.int64)
+    mistakes = Mistakes()
+    for value, name in _names_of(values[~gaps], column).items():
+        rows = np.flatnonzero(~gaps & (values == value))
+        if name in places:
+            ids[rows] = places[name]
+        else:
+            mistakes.add(
+                f"dataset.{column.name}", "unknown_class",
+                f"dataset: {shown(column.name)} is {shown(name)} in row {int(rows[0])} (counted"
+                f" from 0), which is none of this model's classes: {listed(coder.classes)}; leave"
+                " the column out to predict without metrics",
+            )  # fmt: skip
+    mistakes.raise_if_any()
+    return ids
