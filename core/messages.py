@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from core.jobs import Outcome
 from core.specs.base import Json
+from core.uses.record import UseKind
 
 Columns = dict[str, NDArray[np.float64]]
 """Series name -> one value a row (float64), or rows x dim for `x`. All of the same length.
@@ -167,6 +168,26 @@ class TrySteps:
 
 
 @dataclass(frozen=True)
+class UseWeights:
+    """Predict rows, or export a model: the answer is `Measured`, its `size_bytes` those of the
+    artifact that was written and the rest what the use's record says of it, or `Failed`.
+
+    Attributes:
+        job_id: of the use (`core.uses.record.UseRecord`), whose artifacts these are.
+        weights, model, rows: as of that record.
+    """
+
+    job_id: str
+    kind: UseKind
+    weights: Json
+    model: Json
+    rows: Json | None
+    artifacts: str
+    device: str
+    run: int
+
+
+@dataclass(frozen=True)
 class Cancel:
     """Stop the run between two steps; for a run that has ended it means nothing."""
 
@@ -189,7 +210,7 @@ class KeepCheckpoint:
     number: int
 
 
-Work = TrainJob | TrainTask | Measure | TrySteps
+Work = TrainJob | TrainTask | Measure | TrySteps | UseWeights
 Order = Cancel | HandOver | KeepCheckpoint
 Request = Work | Order
 
@@ -436,7 +457,7 @@ class TaskEnding:
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of a job's weights, or of first steps."""
+    """The measurements of a job's weights, or of first steps; or what was made of weights."""
 
     measured: Json
 

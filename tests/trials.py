@@ -69,6 +69,11 @@ TRIALS = {
         "a CSV of 1 GB is checked in at most 4 x the library's own time (docs/figures.md)",
         3,
     ),
+    "onnx": Trial(
+        ("-m", "tests.core.train.inference.test_onnx"),
+        "every kind of model and layer gives the same outputs as ONNX (docs/predictions.md)",
+        1,
+    ),
     "streams": Trial(
         ("-m", "tests.api.events"),
         "500 readers of one job lose nothing, 2,000 idle ones cost little (docs/figures.md)",

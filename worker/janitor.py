@@ -1,5 +1,5 @@
 """Removal of what nobody wants any more: what is left of deleted jobs, jobs past their retention,
-and data sets past their age.
+and data sets and predictions past their age.
 
 Every worker does it, and needs no agreement with the others: each step may be done twice.
 """
@@ -51,6 +51,7 @@ class Janitor:
         gone = self._store.expire_datasets(BATCH)
         if gone:
             log.info("%d data sets have expired", len(gone))
+        self._store.uses.expire(BATCH)
         num_freed = 0
         for job_id in self._store.trashed(BATCH):
             try:

@@ -25,6 +25,7 @@ from worker.execution.plan import Decide, PlanExecution
 from worker.execution.requested_diagnosis import DiagnosisExecution
 from worker.execution.supervision import Mailbox, Order, TrainerLine
 from worker.execution.task import TaskExecution
+from worker.execution.use import UseExecution
 from worker.heartbeat import Heartbeat
 from worker.trainer.client import Heard, TrainerClient, TrainerDied, TrainerUnavailableError
 
@@ -32,7 +33,7 @@ log = logging.getLogger("thalweg.worker")
 
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 30.0
-_DIAGNOSES_EVERY_S = 1.0
+_REQUESTS_EVERY_S = 1.0
 _WRITE_AGAIN_S = 1.0
 
 
@@ -101,7 +102,7 @@ class Runner:
         self._heartbeat: Heartbeat | None = None
         self._mailbox: Mailbox | None = None
         self._num_runs = 0
-        self._look_at_diagnoses = 0.0
+        self._look_at_requests = 0.0
         self._shutdown = Shutdown()
         self._cond = threading.Condition()
         self._asked = 1
@@ -251,16 +252,16 @@ class Runner:
                 log.info("artifacts can be written again")
             self._link.start()
             self._has_trainer = True
-            # Diagnoses are short and somebody waits for them; but a look before each job would cost
+            # Requests are short and somebody waits for them; but a look before each job would cost
             # it a round trip.
-            if time.monotonic() >= self._look_at_diagnoses and self._diagnose():
+            if time.monotonic() >= self._look_at_requests and self._answer_request():
                 continue
             lease_s, memory = self._settings.lease_s, self.memory_bytes
             claim = self._store.claim_next(self._name, self.devices, lease_s, memory)
             if claim is not None:
                 self._work(claim)
                 self._count(claim)
-            elif not self._diagnose():
+            elif not self._answer_request():
                 return
 
     def _count(self, claim: Claim | TaskClaim) -> None:
@@ -276,18 +277,35 @@ class Runner:
             log.error("%s No work is taken until they can.", unwritable(error))
         self.unwritable = unwritable(error)
 
+    def _answer_request(self) -> bool:
+        """Make one of the predictions, exports or diagnoses that were asked for, and tell whether
+        there was one. The next look is due at once, or, without any, in a while."""
+        if self._use() or self._diagnose():
+            self._idle_since = time.monotonic()
+            return True
+        self._look_at_requests = time.monotonic() + _REQUESTS_EVERY_S
+        return False
+
+    def _use(self) -> bool:
+        claim = self._store.uses.claim(self._name, self.devices, self._settings.lease_s)
+        if claim is None:
+            return False
+        with self._reachable() as context:
+            UseExecution(claim, context, self._device_for(claim.use.device, context)).run()
+        return True
+
+    def _device_for(self, wanted: str, context: ExecutionContext) -> str:
+        """Settle the device of a request: the one that its job asks for, where there is one."""
+        served = wanted in {"auto", *self.devices}
+        return context.device(wanted if served else "auto")
+
     def _diagnose(self) -> bool:
-        """Make one of the diagnoses that were asked for after a job's end, and tell whether there
-        was one. The next look is due at once, or, without any, in a while."""
         claim = self._store.diagnoses.claim(self._name, self.devices, self._settings.lease_s)
         if claim is None:
-            self._look_at_diagnoses = time.monotonic() + _DIAGNOSES_EVERY_S
             return False
-        wanted = claim.job.spec["device"]
-        served = wanted in {"auto", *self.devices}
         with self._reachable() as context:
-            DiagnosisExecution(claim, context, context.device(wanted if served else "auto")).run()
-        self._idle_since = time.monotonic()
+            device = self._device_for(claim.job.spec["device"], context)
+            DiagnosisExecution(claim, context, device).run()
         return True
 
     def _work(self, claim: Claim | TaskClaim) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, assert_never
 
 import numpy as np
 
+from core.artifacts.build import open_artifacts
 from core.environment.gpus import VISIBLE, names
 from core.errors import ArtifactError, JobFailure
 from core.jobs import Outcome
@@ -36,9 +37,11 @@ from core.messages import (
     TrainJob,
     TrainTask,
     TrySteps,
+    UseWeights,
 )
 from core.train.events import Control, Emit
 from core.train.fused.request import specs_of
+from core.uses.record import RESULT_NAME
 from tests.worker.scenarios import (
     INITIAL_LOSS,
     Allocate,
@@ -214,6 +217,28 @@ def measure(asked: Measure, control: Control) -> Measured:
     step = {"final": 50, "best": 40, "initial": 0}[asked.checkpoint]
     found = {"checkpoint": asked.checkpoint, "step": step, "loss": 0.5, "grad_norm": 0.25}
     return Measured(found)
+
+
+def use_weights(asked: UseWeights, control: Control) -> Measured:
+    """Write a byte, as the use's model says that it goes."""
+    what = Measuring(asked.model.get("does", Measuring.NOW))
+    match what:
+        case Measuring.NOW:
+            pass
+        case Measuring.FAIL:
+            raise JobFailure("data_unavailable", "The rows are gone.", "dataset")
+        case Measuring.DIE:
+            die()
+        case Measuring.WAIT:
+            until_asked_to_stop(control)
+        case Measuring.LONGER_THAN_A_LEASE:
+            time.sleep(1.0)
+        case Measuring.DEAF:
+            hear_nothing()
+        case _:
+            assert_never(what)
+    stored = open_artifacts(asked.artifacts).job(asked.job_id).write(RESULT_NAME, [b"1"])
+    return Measured({"size_bytes": stored.size_bytes, "metrics": None})
 
 
 def try_steps(asked: TrySteps) -> Measured:
@@ -407,4 +432,5 @@ def devices() -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main(Handlers(train_job, train_task, measure, try_steps, lambda: None), devices=devices())
+    handlers = Handlers(train_job, train_task, measure, try_steps, use_weights, lambda: None)
+    main(handlers, devices=devices())

@@ -29,6 +29,7 @@ from typing import Final, Generic, Literal, TypeVar, assert_never
 
 from core.diagnosis.remedies.attempt import TryFirstSteps
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.ids import STUDY_PREFIX
 from core.jobs import JobRecord, Status
 from core.log import note
 from core.messages import Ending, Failed, JobReport, Measured, TaskEnding, TaskReport, Work
@@ -38,6 +39,7 @@ from core.specs.validation.errors import size_text
 from core.store.protocols.types import Claim, TaskClaim
 from core.studies import StudyRecord
 from core.tracing import Span
+from core.uses.record import UseRecord
 from worker.execution.context import ExecutionContext
 from worker.execution.diagnosis import trial
 from worker.execution.supervision import Last, Supervision
@@ -61,7 +63,7 @@ class Execution(ABC):
     work begins, and one when it ends."""
 
     def __init__(
-        self, name: str, context: ExecutionContext, record: JobRecord | StudyRecord
+        self, name: str, context: ExecutionContext, record: JobRecord | StudyRecord | UseRecord
     ) -> None:
         self._name = name
         self._record = record
@@ -101,10 +103,12 @@ class Execution(ABC):
 
     def _ids(self) -> dict[str, str | None]:
         """Return what tells this line of the log from others."""
-        of_study = isinstance(self._record, StudyRecord)
+        record = self._record
+        owner = record.of if isinstance(record, UseRecord) else record.id
+        of_study = owner.startswith(STUDY_PREFIX)
         return {
-            "job_id": None if of_study else self._record.id,
-            "study_id": self._record.id if of_study else None,
+            "job_id": None if of_study else owner,
+            "study_id": owner if of_study else None,
             "task": self._name.partition("/")[2] or None,
             "worker": self._context.worker or None,
             "request_id": self._record.request_id,
@@ -116,6 +120,8 @@ class Execution(ABC):
         if self._context.tracing is None:
             return None
         name = "job" if ids["study_id"] is None else "study task"
+        if isinstance(self._record, UseRecord):
+            name = "use of weights"
         span = self._context.tracing.start(name, "consumer", self._record.traceparent)
         span.note(**ids)
         return span
@@ -139,7 +145,7 @@ class TrainerExecution(Execution):
         self,
         name: str,
         context: ExecutionContext,
-        record: JobRecord | StudyRecord,
+        record: JobRecord | StudyRecord | UseRecord,
         supervision: Supervision,
     ) -> None:
         super().__init__(name, context, record)

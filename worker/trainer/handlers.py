@@ -1,14 +1,16 @@
-"""Work that a trainer does for its worker: train a job or a task, measure weights, get warm."""
+"""Work that a trainer does for its worker: train a job or a task, measure or use weights, get
+warm."""
 
 import json
 import math
 import tempfile
 from functools import cache
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
+from core.artifacts.weights import WeightsPlace
 from core.errors import JobFailure, NotFoundError
 from core.formats import STORE
 from core.ids import JOB_PREFIX, STUDY_PREFIX, new_id
@@ -24,6 +26,7 @@ from core.messages import (
     TrainJob,
     TrainTask,
     TrySteps,
+    UseWeights,
 )
 from core.settings import Settings
 from core.specs.base import Json
@@ -31,6 +34,8 @@ from core.specs.job import JobSpec
 from core.specs.parsing.job import Limits, parse_job
 from core.specs.validation.auto_lr import is_settled
 from core.train.events import Control, Emit, JobControl, StopRequest
+from core.uses.model import ModelFacts
+from core.uses.record import ONNX_NAME
 
 if TYPE_CHECKING:
     from core.train.checkpoint.writer import WriterThreads
@@ -183,6 +188,33 @@ def try_steps(asked: TrySteps) -> Measured:
     specs = [JobSpec.model_validate_json(json.dumps(spec)) for spec in asked.specs]
     with uploads_from(artifact_store(asked.uploads)):
         return Measured({"first_steps": strict(first_steps(specs, device=asked.device))})
+
+
+def use_weights(asked: UseWeights, control: Control) -> Measured:
+    """Predict rows with weights, or write them as another library takes them."""
+    from core.train.devices import pick_device
+    from core.train.inference.model import TrainedModel
+
+    store = artifact_store(asked.artifacts)
+    facts = ModelFacts.model_validate_json(json.dumps(asked.model))
+    place = WeightsPlace.from_json(asked.weights)
+    on_cpu = asked.kind == "onnx"  # the file is the same wherever it is made
+    device = pick_device("cpu" if on_cpu else asked.device)
+    model = TrainedModel.load(store, place, facts, device)
+    match asked.kind:
+        case "predict":
+            from core.train.inference.predict import predict
+
+            assert asked.rows is not None
+            return Measured(predict(model, store, asked.job_id, asked.rows, control))
+        case "onnx":
+            from core.train.inference.onnx import export_onnx
+
+            data = export_onnx(model)
+            stored = store.job(asked.job_id).write(ONNX_NAME, [data])
+            return Measured({"size_bytes": stored.size_bytes, "sha256": stored.sha256})
+        case _:
+            assert_never(asked.kind)
 
 
 class _NeverStop:

@@ -34,6 +34,7 @@ from core.messages import (
     TrainJob,
     TrainTask,
     TrySteps,
+    UseWeights,
 )
 from core.specs.base import Json
 from worker.trainer import frames
@@ -45,6 +46,7 @@ REQUESTS: Final[Mapping[str, Callable[..., Request]]] = {
     "population": TrainTask,
     "measure": Measure,
     "try": TrySteps,
+    "use": UseWeights,
     "cancel": Cancel,
     "hand_over": HandOver,
     "keep": KeepCheckpoint,

@@ -47,6 +47,7 @@ from core.messages import (
     TrainJob,
     TrainTask,
     TrySteps,
+    UseWeights,
     Work,
 )
 from core.train.events import Control, Emit, JobControl, StopRequest
@@ -57,6 +58,7 @@ from worker.trainer.handlers import (
     train_job,
     train_task,
     try_steps,
+    use_weights,
     warm_up,
     warm_up_rest,
 )
@@ -98,6 +100,7 @@ class Handlers:
     train_task: Callable[[TrainTask, Emit[TaskReport], Control], TaskEnding] = train_task
     measure: Callable[[Measure, Control], Measured] = measure
     try_steps: Callable[[TrySteps], Measured] = try_steps
+    use_weights: Callable[[UseWeights, Control], Measured] = use_weights
     warm_up_rest: Callable[[], None] = warm_up_rest
 
 
@@ -165,6 +168,8 @@ class Trainer:
                     return self._handlers.measure(asked, flag)
                 case TrySteps():
                     return self._handlers.try_steps(asked)
+                case UseWeights():
+                    return self._handlers.use_weights(asked, flag)
                 case _:
                     assert_never(asked)
         except Exception as error:
@@ -192,7 +197,7 @@ class Trainer:
                 match request:
                     case None:
                         os._exit(0)
-                    case TrainJob() | TrainTask() | Measure() | TrySteps():
+                    case TrainJob() | TrainTask() | Measure() | TrySteps() | UseWeights():
                         flag = StopFlag(request.run)
                         self._asked.put((request, flag))
                     case Cancel(run):

@@ -173,16 +173,22 @@ def _columns(spec: Upload, stored: StoredFile) -> list[_Feature]:
 
 def _scaled(feature: _Feature, sides: tuple[int, int]) -> _Feature:
     """Scale images (channels, height, width) to this height and width."""
+    scaled = scaled_images(feature.values, sides)
+    column = replace(feature.column, shape=scaled.shape[1:])
+    return _Feature(column, scaled, feature.gaps)
+
+
+def scaled_images(images: NDArray[Any], sides: tuple[int, int]) -> NDArray[np.float32]:
+    """Scale images (rows, channels, height, width) to this height and width."""
     import torch
     from torch.nn import functional
 
-    column = feature.column
-    scaled = np.empty((len(feature.values), column.shape[0], *sides), dtype=np.float32)
+    scaled = np.empty((*images.shape[:2], *sides), dtype=np.float32)
     for start in range(0, len(scaled), BLOCK_ROWS):
-        block = torch.tensor(feature.values[start : start + BLOCK_ROWS], dtype=torch.float32)
+        block = torch.tensor(images[start : start + BLOCK_ROWS], dtype=torch.float32)
         found = functional.interpolate(block, sides, mode="bilinear", antialias=True)
         scaled[start : start + BLOCK_ROWS] = found.numpy()
-    return _Feature(replace(column, shape=scaled.shape[1:]), scaled, feature.gaps)
+    return scaled
 
 
 def _gaps(values: NDArray[Any]) -> NDArray[np.bool_]:

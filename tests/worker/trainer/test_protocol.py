@@ -41,6 +41,7 @@ from core.messages import (
     TrainJob,
     TrainTask,
     TrySteps,
+    UseWeights,
 )
 from worker.trainer import frames, protocol
 
@@ -246,7 +247,7 @@ def test_a_frame_of_before_is_the_message(message: Request | Report, header: str
 
 def test_frames_of_before_are_of_every_kind() -> None:
     kinds = {type(message) for message, _ in OF_BEFORE}
-    came_later = {Concluded, DataLoaded, KeepCheckpoint, Restarted, RunFailed}
+    came_later = {Concluded, DataLoaded, KeepCheckpoint, Restarted, RunFailed, UseWeights}
     assert kinds == {*get_args(Request), *get_args(Report)} - came_later
 
 
