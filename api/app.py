@@ -23,6 +23,7 @@ from api.jobs import comparison, continuation, diagnosis, results
 from api.jobs import routes as jobs
 from api.keys.gate import Gate
 from api.page import routes as page
+from api.predictions import routes as predictions
 from api.services.dependencies import Services
 from api.services.dispatch import Dispatcher
 from api.services.hub import EventHub
@@ -53,7 +54,8 @@ the result. Studies: many descents as one, and what they say about each other. E
 OPEN_EVERY_S: Final = 1.0
 _ROOMS: Final = (
     jobs, continuation, history, results, comparison, diagnosis, studies, study_extension,
-    study_runs, study_results, datasets, events, webhooks, catalog, system, usage, docs, page,
+    study_runs, study_results, predictions, datasets, events, webhooks, catalog, system, usage,
+    docs, page,
 )  # fmt: skip
 """Modules with the routes, in the order in which paths are looked up."""
 

@@ -30,7 +30,7 @@ from core.errors import (
     StoreUnavailableError,
     ThalwegError,
 )
-from core.store.protocols.types import StorageFullError
+from core.store.protocols.types import NoWorkerError, StorageFullError
 
 MAX_ERRORS: Final = 100
 NOTHING_HERE: Final = "Nothing is at this path; /openapi.json lists all calls."
@@ -133,6 +133,7 @@ TABLE: Final[dict[type[ThalwegError], tuple[int, str]]] = {
     NoKeysError: (503, "No keys"),
     TooManyConnectionsError: (503, "Too many connections"),
     StorageFullError: (503, "Storage full"),
+    NoWorkerError: (503, "No worker"),
     StoreUnavailableError: (503, "Store unavailable"),
     ArtifactError: (503, "Artifact store unavailable"),
     NotReadyError: (503, "Not ready"),

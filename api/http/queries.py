@@ -169,6 +169,16 @@ class ComparisonPlotQuery(ComparisonQuery):
     format: Literal["svg", "png"] = "svg"
 
 
+class PredictQuery(Query):
+    wait: Annotated[float, Field(ge=0, le=60), DECIMAL] | None = None
+    """Hold the reply until it is done, at most this many seconds."""
+
+
+class PredictionQuery(PredictQuery):
+    format: Literal["json", "csv", "ndjson", "npz"] = "json"
+    """The form of the predictions; others than `json` are of one that has succeeded."""
+
+
 class JobQuery(Query):
     wait: Annotated[float, Field(ge=0, le=60), DECIMAL] | None = None
     """Hold the reply until the job is terminal, at most this many seconds."""
@@ -223,19 +233,21 @@ class EverythingQuery(RowsQuery):
     """Id of a job whose rows come too; repeatable."""
 
 
-class ModelQuery(Query):
-    checkpoint: Literal["final", "best", "initial", "raw"] = "final"
-    """raw: the last weights that were trained, of a job whose results are of their average."""
+ModelFormat = Literal["safetensors", "onnx", "card"]
 
 
 class RunModelQuery(Query):
     checkpoint: Literal["final", "best", "initial"] = "final"
+    """Weights by name."""
+    format: ModelFormat = "safetensors"
+    """The weights alone; the model as ONNX, which takes coded numbers and standardizes them itself;
+    or a card that tells of it in Markdown."""
 
 
 def _checkpoint(text: str) -> str:
-    if text not in {"final", "best", "initial"} and not _STEP.fullmatch(text):
+    if text not in {"final", "best", "initial", "raw"} and not _STEP.fullmatch(text):
         raise PydanticCustomError(
-            "checkpoint", "must be final, best, initial, or the step of a kept checkpoint"
+            "checkpoint", "must be final, best, initial, raw, or the step of a kept checkpoint"
         )
     return text
 
@@ -244,9 +256,13 @@ class JobModelQuery(Query):
     checkpoint: Annotated[
         str,
         AfterValidator(_checkpoint),
-        Field(json_schema_extra={"pattern": "^(final|best|initial|[0-9]{1,15})$"}),
+        Field(json_schema_extra={"pattern": "^(final|best|initial|raw|[0-9]{1,15})$"}),
     ] = "final"
-    """Weights by name, or the step of one of the kept checkpoints."""
+    """Weights by name (`raw`: the last ones that were trained, of a job whose results are of their
+    average), or the step of one of the kept checkpoints."""
+    format: ModelFormat = "safetensors"
+    """The weights alone; the model as ONNX, which takes coded numbers and standardizes them itself;
+    or a card that tells of it in Markdown."""
 
 
 class PreviewQuery(Query):

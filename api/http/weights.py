@@ -1,4 +1,4 @@
-"""Weights as a reply: a safetensors file, streamed, whole or in part."""
+"""Weights as a reply: a file, streamed, whole or in part."""
 
 import asyncio
 import re
@@ -57,6 +57,7 @@ async def weights_reply(
     open_: Callable[[], OpenArtifact],
     *,
     name: str,
+    ending: str = "safetensors",
     tag: str | None,
     if_none_match: str | None,
     read: Callable[[int, int], bytes] | None = None,
@@ -66,11 +67,11 @@ async def weights_reply(
     Args:
         open_: called in a thread, unless the client has the file already.
         read: reads so many bytes from an offset on; without it, a part is cut out of the whole.
-        name: of the file that a browser saves, without its ending.
+        name, ending: of the file that a browser saves.
         tag: the ETag; None while other bytes may come in place of these at any moment.
     """
     headers = {
-        "Content-Disposition": f'attachment; filename="{name}.safetensors"',
+        "Content-Disposition": f'attachment; filename="{name}.{ending}"',
         "Cache-Control": "no-cache",
     }
     if tag is not None:

@@ -1,7 +1,7 @@
 """Calls for the results of a job: weights, checkpoints and pictures."""
 
 import asyncio
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
@@ -16,6 +16,8 @@ from api.http.queries import JobModelQuery, PageQuery, PlotQuery
 from api.http.weights import RANGE_PARAMETERS, WEIGHTS, weights_reply
 from api.jobs.schemas import CheckpointPage, Job
 from api.jobs.views import checkpoint_json, job_json
+from api.predictions.export import FORMS, Source, other_form
+from api.predictions.places import job_place
 from api.services.dependencies import (
     JobIdPath,
     Json,
@@ -25,29 +27,23 @@ from api.services.dependencies import (
     services_of,
 )
 from api.services.places import NOWHERE
-from core.artifacts.stacked import open_resumed
 from core.errors import ConflictError, FieldError, InvalidInputError
 from core.jobs import JobRecord
 from core.plots import measured as measured_plots
 from core.plots.measured import MeasuredKind
 from core.plots.run import PlotFormat
 from core.specs.job import JobSpec
-from core.specs.optimizers.kinds import ScheduleFree
-from core.specs.unions import kind_of
 
 router = APIRouter(prefix="/v1/jobs", tags=["results"], route_class=Route)
 
 PLOT_POINTS = 2_000
-_INITIAL: Final = "initial.safetensors"
-_EVALUATED_ELSEWHERE: Final = frozenset(kind_of(model) for model in get_args(ScheduleFree))
-"""Optimizers whose results are of other weights than their gradients."""
 
 
 @router.get(
     "/{job_id:id}/model",
     operation_id="get_job_model",
     response_class=Response,
-    responses={**WEIGHTS, **problems(404, 409, 416, 503)},
+    responses={**WEIGHTS, **FORMS, **problems(404, 409, 416, 503)},
     openapi_extra={"parameters": RANGE_PARAMETERS},
 )
 async def model(
@@ -56,65 +52,33 @@ async def model(
     query: Annotated[JobModelQuery, Query()],
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Return the trained weights."""
+    """Return the trained weights; or the model as ONNX, which a worker makes at the first request
+    (202 until it is there), or a card that tells of it in words."""
     services = services_of(request)
     job = await services.store.get(known_form(job_id))
     wanted = query.checkpoint
-    saved = _saved_at(job, int(wanted)) if wanted.isdigit() else _saved(job, wanted)
+    place, sha256 = job_place(job, wanted)
+    name = f"{job_id}-{wanted}"
+    is_part = place.part == "resumed"  # the weights are a part of it
+    tag = f'"{sha256}.weights"' if is_part else f'"{sha256}"'
+    match query.format:
+        case "onnx" | "card":
+            source = Source.of_job(job, place, tag)
+            return await other_form(request, source, query.format, name, if_none_match)
+        case "safetensors":
+            pass
     artifacts = services.artifacts.job(job_id)
-    if saved["name"] == "resume":  # the weights are a part of it
-        return await weights_reply(
-            request,
-            lambda: open_resumed(artifacts, saved["path"], _INITIAL, saved["step"]),
-            name=f"{job_id}-{wanted}",
-            tag=f'"{saved["sha256"]}.weights"',
-            if_none_match=if_none_match,
-        )
     return await weights_reply(
         request,
-        lambda: artifacts.open(saved["path"]),
-        name=f"{job_id}-{wanted}",
+        lambda: place.open(services.artifacts),
+        name=name,
         # Only a terminal job has a tag: before, a better checkpoint may replace this one.
-        tag=f'"{saved["sha256"]}"' if job.terminal or wanted.isdigit() else None,
+        tag=tag if job.terminal or wanted.isdigit() else None,
         if_none_match=if_none_match,
-        read=lambda start, length: artifacts.read_range(saved["path"], start, length),
+        read=None
+        if is_part
+        else lambda start, length: artifacts.read_range(place.name, start, length),
     )
-
-
-def _saved(job: JobRecord, name: str) -> dict[str, Any]:
-    """Return the newest checkpoint of this name. Raises `ConflictError("not_ready")`."""
-    found = [each for each in job.checkpoints if each["name"] == name]
-    if not found:
-        have = ", ".join(sorted({each["name"] for each in job.checkpoints} - {"resume"})) or "none"
-        raise ConflictError(
-            "not_ready",
-            f"The job is {job.status} and has no {name} weights; those that there are: {have}.",
-        )
-    return max(found, key=lambda each: int(each["step"]))
-
-
-def _saved_at(job: JobRecord, step: int) -> dict[str, Any]:
-    """Return the checkpoint of a step, best one with nothing but weights. Raises
-    `ConflictError("no_checkpoint")`."""
-    found = {each["name"]: each for each in job.checkpoints if each["step"] == step}
-    for name in ("kept", "final", "best", "initial", "resume"):
-        if name in found:
-            break
-    else:
-        steps = ", ".join(map(str, sorted({each["step"] for each in job.checkpoints})))
-        raise ConflictError(
-            "no_checkpoint",
-            f"The job is {job.status} and has no checkpoint of step {step}; those that there are:"
-            f" {steps or 'none'}.",
-        )
-    if name == "resume" and job.spec["optimizer"]["kind"] in _EVALUATED_ELSEWHERE:
-        raise ConflictError(
-            "no_checkpoint",
-            f"The job's checkpoint of step {step} holds the weights at which this optimizer takes"
-            " gradients, and not those that its results are of: POST the job's checkpoints while it"
-            " runs, and those are kept.",
-        )
-    return found[name]
 
 
 @router.get(

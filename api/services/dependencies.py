@@ -27,7 +27,14 @@ from api.services.uploads import Uploads
 from api.services.waiting import EndFeed
 from core.artifacts.base import ArtifactStore
 from core.errors import FieldError, InvalidInputError, NotFoundError
-from core.ids import DATA_PREFIX, JOB_PREFIX, STUDY_PREFIX, is_id, pattern_of
+from core.ids import (
+    DATA_PREFIX,
+    JOB_PREFIX,
+    PREDICTION_PREFIX,
+    STUDY_PREFIX,
+    is_id,
+    pattern_of,
+)
 from core.settings import Settings
 from core.specs.validation.limits import Limits
 from core.store.owned import OwnedStore
@@ -216,6 +223,7 @@ def _id_path(noun: str) -> Any:
 JobIdPath = Annotated[str, _id_path(JOB_PREFIX)]
 StudyIdPath = Annotated[str, _id_path(STUDY_PREFIX)]
 DataIdPath = Annotated[str, _id_path(DATA_PREFIX)]
+PredictionIdPath = Annotated[str, _id_path(PREDICTION_PREFIX)]
 RunIndexPath = Annotated[int, Path(ge=0, description="`index` of the run.")]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Annotated, Final
 
@@ -18,6 +19,8 @@ from api.http.openapi import problems
 from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
 from api.http.queries import HistoryQuery, RunModelQuery, RunsQuery
 from api.http.weights import RANGE_PARAMETERS, WEIGHTS, weights_reply
+from api.predictions.export import FORMS, Source, other_form
+from api.predictions.places import check_index, known_run, run_place
 from api.services.dependencies import (
     Json,
     Route,
@@ -30,12 +33,11 @@ from api.services.dependencies import (
 from api.studies.schemas import RunHistory, RunPage, RunWithSpec
 from api.studies.views import run_json
 from core.artifacts.base import OpenArtifact
-from core.artifacts.stacked import open_row
-from core.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
+from core.errors import FieldError, InvalidInputError, NotFoundError
 from core.specs.direction import sign_of
 from core.specs.sizes.uploads import spec_text
 from core.specs.studies.parse import run_spec
-from core.studies import RunRecord, StudyRecord, run_id
+from core.studies import RunRecord, run_id
 
 router = APIRouter(prefix="/v1/studies", tags=["runs"], route_class=Route)
 
@@ -136,28 +138,10 @@ async def read_run(request: Request, study_id: StudyIdPath, index: RunIndexPath)
     A run that is not planned yet is a 409: what it will be is not settled.
     """
     services = services_of(request)
-    study, run = await _run(services, study_id, index)
+    study, run = await known_run(services, study_id, index)
     spec = await asyncio.to_thread(run_spec, study.spec, run.params, run.repeat, study.format)
     shown = run_json(services, study_id, run, spec.model_dump(mode="json"))
     return Json(to_json(shown))
-
-
-async def _run(services: Services, study_id: str, index: int) -> tuple[StudyRecord, RunRecord]:
-    """Read the study and its run. Raises `NotFoundError`, and `ConflictError("not_ready")` for a
-    run that is not planned yet."""
-    study = await services.store.studies.get(known_study(study_id))
-    _check_index(study, index)
-    found = await services.store.studies.runs(study_id, [index])
-    if found:
-        return study, found[0]
-    if study.terminal:
-        raise NotFoundError(f"The study is {study.status}, and run {index} was never planned.")
-    raise ConflictError("not_ready", f"Run {index} is not planned yet; the study {study.status}.")
-
-
-def _check_index(study: StudyRecord, index: int) -> None:
-    if index >= study.num_runs:
-        raise NotFoundError(f"The study has {study.num_runs:,} runs, none {index}.")
 
 
 @router.get(
@@ -191,7 +175,7 @@ async def _history(services: Services, study_id: str, index: int, question: Ques
         return await answer(services.store, run_id(study_id, index), question, whose)
     except NotFoundError:
         study = await services.store.studies.get(study_id)
-        _check_index(study, index)
+        check_index(study, index)
         return no_rows(question, whose, terminal=study.terminal)
 
 
@@ -199,7 +183,7 @@ async def _history(services: Services, study_id: str, index: int, question: Ques
     "/{study_id:id}/runs/{index:index}/model",
     operation_id="get_run_model",
     response_class=Response,
-    responses={**WEIGHTS, **problems(404, 409, 416, 503)},
+    responses={**WEIGHTS, **FORMS, **problems(404, 409, 416, 503)},
     openapi_extra={"parameters": RANGE_PARAMETERS},
 )
 async def run_model(
@@ -209,35 +193,25 @@ async def run_model(
     query: Annotated[RunModelQuery, Query()],
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Return the run's weights, in the form of a job's. `final` are those where it stopped; of a
-    run between two rungs, or one that goes on, those where it paused last."""
+    """Return the run's weights, or its model, in the forms of a job's. `final` are those where it
+    stopped; of a run between two rungs, or one that goes on, those where it paused last."""
     services = services_of(request)
-    study, run = await _run(services, study_id, index)
-    weights = run.weights or {"steps": {}}
-    if query.checkpoint not in weights["steps"]:
-        have = ", ".join(sorted(weights["steps"])) or "none"
-        raise ConflictError(
-            "not_ready",
-            f"The run is {run.status} and has no {query.checkpoint} weights; those that there"
-            f" are: {have}.",
-        )
+    study, run = await known_run(services, study_id, index)
+    place = run_place(study_id, run, query.checkpoint)
+    # A task's file is written once: its place and the run's tell what the bytes are.
+    mark = to_json([study_id, index, query.checkpoint, run.weights])
+    tag = f'"{blake2b(mark, digest_size=16).hexdigest()}"'
+    name = f"{study_id}-{index}-{query.checkpoint}"
+    match query.format:
+        case "onnx" | "card":
+            source = Source.of_run(study, run, place, tag)
+            return await other_form(request, source, query.format, name, if_none_match)
+        case "safetensors":
+            pass
 
     def open_() -> OpenArtifact:
         spec = run_spec(study.spec, run.params, run.repeat, study.format)
-        metadata = {
-            "spec": spec_text(spec),
-            "checkpoint": query.checkpoint,
-            "step": str(weights["steps"][query.checkpoint]),
-        }
-        place = weights["file"], weights["row"]
-        return open_row(services.artifacts.job(study_id), *place, query.checkpoint, metadata)
+        metadata = {"spec": spec_text(spec), **place.metadata}
+        return replace(place, metadata=metadata).open(services.artifacts)
 
-    # A task's file is written once: its place and the run's tell what the bytes are.
-    mark = to_json([study_id, index, query.checkpoint, weights])
-    return await weights_reply(
-        request,
-        open_,
-        name=f"{study_id}-{index}-{query.checkpoint}",
-        tag=f'"{blake2b(mark, digest_size=16).hexdigest()}"',
-        if_none_match=if_none_match,
-    )
+    return await weights_reply(request, open_, name=name, tag=tag, if_none_match=if_none_match)

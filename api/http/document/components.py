@@ -125,7 +125,7 @@ def plain(document: Json) -> Json:
 _BOUNDS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _SENT: Final = (
     "JobSpec", "StudySpec", "Continuation", "DiagnosisRequest", "RecordChange", "JobClone",
-    "StudyClone", "DatasetPatch",
+    "StudyClone", "DatasetPatch", "PredictionRequest",
 )  # fmt: skip
 """Bodies of requests."""
 
@@ -175,6 +175,11 @@ def _add_examples(schemas: Json) -> None:
         "StudyBase": [job],
         "Continuation": [{"budget": {"max_steps": 5000}}],
         "DiagnosisRequest": [{"checkpoint": "final"}],
+        "PredictionRequest": [
+            {"features": [[5.1, 3.5, 1.4, 0.2]], "checkpoint": "best"},
+            {"features": [{"size": 70, "colour": "red"}]},
+            {"dataset": f"data_{_SOME_ID}"},
+        ],
         "RecordChange": [{"name": "baseline", "labels": {"team": "vision", "draft": None}}],
         "JobClone": [{"from": f"job_{_SOME_ID}", "patch": {"optimizer": {"lr": 0.01}}}],
         "StudyClone": [{"from": f"study_{_SOME_ID}", "patch": {"repeats": 5}}],

@@ -31,6 +31,9 @@ FIELDS: Final[dict[str, str]] = {
     "Dataset.name": "Its name; null for none.",
     "Dataset.error": "Why the file was refused; null otherwise.",
     "num_rows": "Number of rows.",
+    "PredictedClass.class": "The name of its class, that of the largest output; null where an"
+    " output is not finite.",
+    "PredictedLabels.class": "1 or 0 for each of `target_names`.",
     "columns": "Its columns, in the order of the file; none while they are not known.",
     "preview": "Its first rows.",
     "train": "Rows to train on.",

@@ -60,6 +60,9 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("GET", "/v1/studies/{study_id}/events"),
         ("GET", "/v1/events"),
         ("GET", "/v1/jobs/{job_id}/model"),
+        ("POST", "/v1/jobs/{job_id}/predictions"),
+        ("POST", "/v1/studies/{study_id}/runs/{index}/predictions"),
+        ("GET", "/v1/predictions/{prediction_id}"),
         ("GET", "/v1/jobs/{job_id}/checkpoints"),
         ("POST", "/v1/jobs/{job_id}/checkpoints"),
         ("GET", "/v1/jobs/{job_id}/diagnosis"),
@@ -133,7 +136,7 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
                 continue
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             special = {"continue": "Continuation", "diagnosis": "DiagnosisRequest"}
-            special["test"] = "WebhookTrial"
+            special |= {"test": "WebhookTrial", "predictions": "PredictionRequest"}
             special |= {"extend": "StudyExtension", "enqueue": "EnqueuedConfigurations"}
             usual = "StudySpec" if path.startswith("/v1/studies") else "JobSpec"
             model = special.get(path.rpartition("/")[2], usual)

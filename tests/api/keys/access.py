@@ -13,8 +13,12 @@ from core.ids import new_id
 from tests.api.actors import Json, rosenbrock
 from tests.api.study_actors import sweep
 
-NOUNS: Final = ("job", "study", "data", "msg")
-PARAMETERS: Final = {**{f"{noun}_id": noun for noun in NOUNS[:3]}, "delivery_id": "msg"}
+NOUNS: Final = ("job", "study", "data", "msg", "pred")
+PARAMETERS: Final = {
+    **{f"{noun}_id": noun for noun in NOUNS[:3]},
+    "delivery_id": "msg",
+    "prediction_id": "pred",
+}
 """Parameters of paths that name something, and what."""
 _ID: Final = re.compile(r"\^(job|study|data|pred)_")
 ENDLESS: Final = frozenset({"stream_events"})
@@ -29,6 +33,7 @@ class Ids:
     study: str
     data: str
     msg: str
+    pred: str
 
     @classmethod
     def unknown(cls) -> "Ids":
@@ -73,6 +78,8 @@ BODIES: Final[dict[str, Any]] = {
     "diagnose_job": {"checkpoint": "final"},
     "extend_study": {"num_runs": 9},
     "enqueue_configurations": {"configurations": [{"optimizer.lr": 0.5}]},
+    "predict_with_job": {"features": [[1.0]]},
+    "predict_with_run": {"features": [[1.0]]},
 }
 """Bodies of the calls that name what they are about in their path."""
 VALUES: Final = {"index": "0", "family": "models", "kind": "step"}
@@ -85,7 +92,7 @@ def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 
 def calls_by_path(document: Json, ids: Ids) -> Iterator[Call]:
-    """Each call whose path names a job, a study, a data set or a delivery."""
+    """Each call whose path names a job, a study, a data set, a delivery or a prediction."""
     for method, path, operation in operations(document):
         if not any(f"{{{name}}}" in path for name in PARAMETERS):
             continue
@@ -192,6 +199,10 @@ def calls_by_reference(document: Json, ids: Ids) -> dict[str, list[Call]]:
             post("/v1/jobs", {"from": "<own job>", "patch": patched}),
             post("/v1/studies", {"from": "<own study>", "patch": {"base": patched}}),
         ],
+        "PredictionRequest.dataset": [
+            post("/v1/jobs/<own job>/predictions", {"dataset": ids.data}),
+            post("/v1/studies/<own study>/runs/0/predictions", {"dataset": ids.data}),
+        ],
         "compare_jobs?job": [get("/v1/comparison", *two)],
         "compare_jobs?baseline": [
             get("/v1/comparison", ("job", "<own job>"), ("baseline", ids.job)),
@@ -215,12 +226,16 @@ def own(call: Call, ids: Ids) -> Call:
 
     body = None if call.body is None else json.loads(filled(json.dumps(call.body)))
     query = tuple((name, filled(value)) for name, value in call.query)
-    return Call(call.name, call.method, call.path, query, body, call.headers)
+    return Call(call.name, call.method, filled(call.path), query, body, call.headers)
 
 
-def shape_of(reply: httpx2.Response, ids: Ids) -> Json:
-    """All of a reply that must not tell whether the ids are somebody's."""
-    body = ids.hidden(reply.text)
+def shape_of(reply: httpx2.Response, ids: Ids, caller: Ids | None = None) -> Json:
+    """All of a reply that must not tell whether the ids are somebody's. `caller`: whose own ids
+    stand in it besides."""
+    text = reply.text
+    for noun in NOUNS if caller is not None else ():
+        text = text.replace(getattr(caller, noun), f"<own {noun}>")
+    body = ids.hidden(text)
     if reply.headers.get("content-type", "").endswith("json"):
         found = json.loads(body)
         found.pop("request_id", None)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import anyio.from_thread
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -12,8 +13,10 @@ from core.ids import rfc3339, utc_now
 from core.keys import KeyRecord, new_key_id
 from core.settings import Settings
 from core.store.protocols.types import WorkerInfo
+from core.store.redis import AsyncRedisStore
 from core.store.redis.keys import RedisKeys
 from core.store.redis.webhooks import RedisSecrets
+from core.uses.record import UseRecord
 from tests.api.actors import Json, rosenbrock
 from tests.api.datasets.actors import DataApi, on, running
 from tests.api.keys.access import (
@@ -27,6 +30,7 @@ from tests.api.keys.access import (
     shape_of,
 )
 from tests.api.study_actors import play, sweep
+from tests.core.store.uses import new_use
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -47,9 +51,9 @@ class Two:
         return json.loads(call.made(self.http, self.tokens[whose]).text)  # type: ignore[no-any-return]
 
 
-def filled(api: DataApi, label: str) -> Ids:
+def filled(api: DataApi, label: str, settings: Settings) -> Ids:
     """A job, a study and a data set of the caller, ended, with rows, weights and a diagnosis, and a
-    message to a webhook."""
+    message to a webhook, and a prediction that waits."""
     data = api.upload(name=f"data of {label}", label=f"own:{label}")
     labels = {"own": label, "secret": f"of-{label}"}
     webhook = {"url": "https://example.org/x"}
@@ -67,7 +71,16 @@ def filled(api: DataApi, label: str) -> Ids:
     uses = api.post(on(data, labels=labels))
     assert api.http.post(f"/v1/jobs/{uses['id']}/cancel").status_code == 202
     (told,) = api.get("/v1/webhooks/deliveries", job=job["id"])["data"]
-    return Ids(job["id"], study.id, data["id"], told["id"])
+    use = new_use(job["id"], owner="ben" if label == "1" else label)
+    with anyio.from_thread.start_blocking_portal() as portal:
+        portal.call(added, settings, use)
+    return Ids(job["id"], study.id, data["id"], told["id"], use.id)
+
+
+async def added(settings: Settings, use: UseRecord) -> None:
+    store = AsyncRedisStore(settings.redis_url, settings.namespace)
+    await store.uses.add(use, None)
+    await store.aclose()
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +105,7 @@ def two(redis_url: str, namespace: str, tmp_path_factory: pytest.TempPathFactory
         ids = {}
         for owner in ("ann", "ben"):
             api.http.headers["Authorization"] = f"Bearer {tokens[owner]}"
-            ids[owner] = filled(api, "1" if owner == "ben" else owner)
+            ids[owner] = filled(api, "1" if owner == "ben" else owner, settings)
         api.http.headers.pop("Authorization")
         yield Two(api, tokens, ids)
     with_all = list(keys._link.client.scan_iter(f"{namespace}:*"))
@@ -116,7 +129,7 @@ def test_anothers_ids_are_those_of_nobody_in_every_path(two: Two, document: Json
 def paths_of(ids: Ids) -> list[str]:
     return [
         f"/v1/jobs/{ids.job}", f"/v1/studies/{ids.study}", f"/v1/datasets/{ids.data}",
-        f"/v1/webhooks/deliveries/{ids.msg}",
+        f"/v1/webhooks/deliveries/{ids.msg}", f"/v1/predictions/{ids.pred}",
     ]  # fmt: skip
 
 
@@ -149,7 +162,8 @@ def test_anothers_ids_are_those_of_nobody_in_every_reference(two: Two, document:
                 assert reply.json()["data"] == []
             else:
                 assert reply.status_code in {404, 422}, (place, call, reply.text)
-            assert shape_of(reply, ann) == shape_of(unknown, nobody), (place, call)
+            shapes = shape_of(reply, ann, ben), shape_of(unknown, nobody, ben)
+            assert shapes[0] == shapes[1], (place, call)
     assert two.make(Call("list", "GET", "/v1/jobs"), "ben") == before
 
 
