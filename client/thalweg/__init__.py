@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from thalweg.events import Event
     from thalweg.history import History
+    from thalweg.predictions import PredictionError, Predictions
     from thalweg.records import Finding
 
 __version__ = "0.1.0"
@@ -67,6 +68,8 @@ __all__ = [
     "Mistake",
     "NotAllowedError",
     "NotFoundError",
+    "PredictionError",
+    "Predictions",
     "RefusedFileError",
     "Remedy",
     "Run",
@@ -90,6 +93,7 @@ _PLACES: Final = {
     "thalweg.comparison": ("Comparison",),
     "thalweg.events": ("Event",),
     "thalweg.history": ("History",),
+    "thalweg.predictions": ("PredictionError", "Predictions"),
     "thalweg.records": ("Finding",),
 }
 """Modules, and the names of ours that lie there; all others lie in `thalweg.errors`."""

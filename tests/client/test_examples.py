@@ -36,6 +36,18 @@ SPEC: Final[Any] = {
 }
 
 
+IRIS: Final[Any] = {
+    "problem": {
+        "kind": "supervised",
+        "data": {"kind": "builtin", "name": "iris"},
+        "model": {"kind": "linear"},
+    },
+    "optimizer": {"kind": "adam", "lr": 0.2},
+    "batch_size": "full",
+    "budget": {"max_steps": 100},
+}
+
+
 def documented(module: ModuleType) -> Iterator[tuple[str, str]]:
     """Every docstring of a module with an example."""
     for name, member in [(module.__name__, module), *inspect.getmembers(module)]:
@@ -86,6 +98,9 @@ def test_an_example_of_a_docstring_is_true(
         if re.search(r"\bjob\b", text):
             done = client.jobs.create(SPEC).wait(60)
             names["job"] = loop.run(waiting.jobs.get(done.id)) if is_waiting else done
+        if "trained" in text:
+            iris = client.jobs.create(IRIS).wait(60)
+            names["trained"] = loop.run(waiting.jobs.get(iris.id)) if is_waiting else iris
         run(text, place, names, loop)
         loop.run(waiting.aclose())
         if isinstance(names["client"], Client):

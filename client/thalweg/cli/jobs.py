@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from thalweg.cli.files import FileError, changed, read_spec
+from thalweg.cli.files import FileError, changed, parse, read_spec
 from thalweg.cli.session import Function, Session, Status, command
 from thalweg.cli.watching import end_of, watch_study, watch_to_the_end
 
@@ -66,6 +66,7 @@ def register(app: typer.Typer) -> None:
         "history": history,
         "compare": compare,
         "weights": weights,
+        "predict": predict,
         "diagnose": diagnose,
         "apply": apply,
         "clone": clone,
@@ -259,6 +260,63 @@ def weights(
     found = find(session, job)
     path = found.save_weights(out or Path(f"{found.id}.safetensors"), checkpoint)
     session.show({"path": str(path), "size_bytes": path.stat().st_size}, str(path))
+
+
+Rows = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="Rows in a file that can be uploaded (CSV, NDJSON, Parquet, NPZ), a data set's id, or"
+        " - for rows in JSON on standard input.",
+    ),
+]
+
+
+def predict(
+    session: Session,
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job, `last`, or a run: study_…/3.")],
+    file: Rows,
+    csv: Annotated[bool, typer.Option("--csv", help="Print a table in CSV.")] = False,
+    checkpoint: Checkpoint = "final",
+    timeout: Timeout = None,
+) -> None:
+    """Predict rows with the weights of a job, or of a study's run."""
+    of = _model(session, job)
+    found = of.predict(_rows(file), checkpoint=checkpoint, timeout_s=timeout)
+
+    def table() -> None:
+        if csv or not session.is_watched:
+            sys.stdout.write(found.to_csv())
+            return
+        columns = found.columns()
+        cells = zip(*(each.tolist() for each in columns.values()), strict=True)
+        session.table(tuple(columns), cells)
+        for name, value in (found.metrics or {}).items():
+            if isinstance(value, int | float):
+                session.note(f"{name}: {value:.6g}")
+
+    session.show(found.data, table)
+
+
+def _model(session: Session, job: str) -> "Job | Run":
+    """Read the job, or the study's run, whose weights are meant. Raises `FileError`."""
+    study, slash, index = job.partition("/")
+    if not study.startswith("study_"):
+        return find(session, job)
+    if not slash or not index.isdigit():
+        raise FileError(f"{job} is a study: name one of its runs, as {study}/0")
+    return session.client.studies.get(study).run(int(index))
+
+
+def _rows(file: str) -> Any:
+    """Return rows as they were named: a file, a data set's id, or JSON that is piped in. Raises
+    `FileError`."""
+    if file == "-":
+        found = parse(sys.stdin.read(), "standard input")
+        if not isinstance(found, list):
+            raise FileError("Standard input holds no rows: give a list in JSON")
+        return found
+    return file if file.startswith("data_") and not Path(file).exists() else Path(file)
 
 
 def diagnose(

@@ -1,0 +1,97 @@
+# Written by scripts/client_code.py from _async/predictions.py. Do not edit by hand.
+"""Predictions with the weights of a job or of a run, and models in other forms."""
+
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from thalweg._sync import calls
+from thalweg._sync.datasets import Datasets
+from thalweg._sync.transport import Transport, deadline, place
+from thalweg.errors import WaitTimeoutError
+from thalweg.predictions import (
+    DATA_PREFIX,
+    PredictionError,
+    Predictions,
+    Rows,
+    features_of,
+    is_frame,
+)
+from thalweg.records import DatasetRecord
+
+
+def predict(
+    transport: Transport,
+    path: str,
+    rows: Rows,
+    checkpoint: str | int,
+    targets: Any,
+    timeout_s: float | None,
+) -> Predictions:
+    """Have rows predicted with the weights at `path`, and wait for it."""
+    body: dict[str, Any] = {"checkpoint": checkpoint}
+    if targets is not None:
+        body["targets"] = targets.tolist() if hasattr(targets, "tolist") else list(targets)
+    if isinstance(rows, DatasetRecord):
+        body["dataset"] = rows.id
+    elif isinstance(rows, str) and rows.startswith(DATA_PREFIX):
+        body["dataset"] = rows
+    elif (features := features_of(rows)) is not None:
+        body["features"] = features
+    else:  # uploaded for this alone
+        uploaded: Any = rows
+        data = Datasets(transport).upload(uploaded)
+        try:
+            body["dataset"] = data.id
+            return _predicted(transport, path, body, rows, timeout_s)
+        finally:
+            data.delete()
+    return _predicted(transport, path, body, rows, timeout_s)
+
+
+def _predicted(
+    transport: Transport, path: str, body: Any, rows: Any, timeout_s: float | None
+) -> Predictions:
+    left = deadline(timeout_s)
+    hold = max(0.0, min(calls.HOLD_S, left()))
+    found = transport.json(
+        "POST",
+        f"{path}/predictions",
+        params={"wait": f"{hold:.3f}"},
+        body=body,
+        headers=calls.keyed(None),
+        wait_s=hold,
+    )
+    while found["status"] not in {"succeeded", "failed"}:
+        if left() <= 0:
+            raise WaitTimeoutError(f"{found['id']} is {found['status']} after {timeout_s:g} s")
+        hold = max(0.0, min(calls.HOLD_S, left()))
+        query = {"wait": f"{hold:.3f}"}
+        at = place("predictions", found["id"])
+        found = transport.json("GET", at, params=query, wait_s=hold)
+    if found["status"] == "failed":
+        raise PredictionError(found["error"])
+    return Predictions(found, rows if is_frame(rows) else None)
+
+
+def save_onnx(
+    transport: Transport,
+    path: str,
+    to: str | Path,
+    checkpoint: str | int,
+    timeout_s: float | None,
+) -> Path:
+    """Have a model written as ONNX, wait for it, and write it into a file."""
+    query = {"checkpoint": checkpoint, "format": "onnx"}
+    left = deadline(timeout_s)
+    while (transport.send("HEAD", f"{path}/model", params=query)).status_code == 202:
+        if left() <= 0:
+            raise WaitTimeoutError(f"The model is not written after {timeout_s:g} s")
+        sleep(max(0.0, min(0.5, left())))
+    return calls.save(transport, f"{path}/model", to, **query)
+
+
+def read_card(transport: Transport, path: str, checkpoint: str | int) -> str:
+    """Read what tells of a model in words (Markdown)."""
+    query = {"checkpoint": checkpoint, "format": "card"}
+    return (transport.send("GET", f"{path}/model", params=query)).text
