@@ -39,6 +39,7 @@ help:
 	@echo "                 auto-lr       rates that are found are as good as a grid's     3 min"
 	@echo "                 mnist1d       models come out as in the paper of their data    3 min"
 	@echo "                 large-csv     a CSV of 1 GB is checked soon enough              3 min"
+	@echo "                 onnx          every kind of layer is the same as ONNX           1 min"
 	@echo "                 streams       500 readers of one job lose nothing              1 min"
 	@echo "                 many-jobs     a list of 20 among 100,000 jobs is soon there     3 min"
 	@echo "                 page          the page is soon there, and a row soon in its curve     3 min"

@@ -1,10 +1,10 @@
 """Two owners: neither sees, changes or names what the other made; an admin sees both."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import anyio.from_thread
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -72,8 +72,7 @@ def filled(api: DataApi, label: str, settings: Settings) -> Ids:
     assert api.http.post(f"/v1/jobs/{uses['id']}/cancel").status_code == 202
     (told,) = api.get("/v1/webhooks/deliveries", job=job["id"])["data"]
     use = new_use(job["id"], owner="ben" if label == "1" else label)
-    with anyio.from_thread.start_blocking_portal() as portal:
-        portal.call(added, settings, use)
+    asyncio.run(added(settings, use))
     return Ids(job["id"], study.id, data["id"], told["id"], use.id)
 
 

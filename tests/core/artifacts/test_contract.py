@@ -195,7 +195,7 @@ def test_nothing_but_jobs_studies_uploads_and_the_note_of_keys_has_artifacts(
     store: ArtifactStore,
 ) -> None:
     for name in (
-        new_id("pred"),
+        new_id("data"),
         f"{new_id(STUDY_PREFIX)}/x",
         f"{new_id(STUDY_PREFIX)}:1",
         "study_1",
