@@ -48,7 +48,7 @@ class Reader:
     def __init__(self, browser: Browser, address: str, *, key: str = "", **options: Any) -> None:
         self.address = address.rstrip("/")
         self.context = browser.new_context(base_url=self.address, **options)
-        self.context.set_default_timeout(30_000)
+        self.context.set_default_timeout(90_000)
         if key:
             script = f"sessionStorage.setItem('thalweg.key', '{key}')"
             self.context.add_init_script(script)

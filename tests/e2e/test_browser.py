@@ -19,7 +19,7 @@ from core.store.redis.keys import RedisKeys
 from tests.e2e.browser import Reader, browsing, needs_browser
 from tests.e2e.client import Json, Service, serving
 
-pytestmark = [needs_browser, pytest.mark.timeout(240)]
+pytestmark = [needs_browser, pytest.mark.timeout(900)]
 SPHERE: Final = {"kind": "function", "function": {"kind": "sphere", "dim": 2}, "start": [3, 2]}
 VALLEY: Final = {
     "kind": "function",
@@ -32,7 +32,7 @@ DIGITS: Final = {
     "model": {"kind": "mlp", "hidden": [16]},
 }
 MARKUP: Final = "<img src=x onerror='window.ran=1'><script>window.ran=1</script>"
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=90_000)
 
 
 @pytest.fixture(scope="module")
