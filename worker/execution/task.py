@@ -37,7 +37,7 @@ from core.messages import (
 from core.specs.base import Json
 from core.specs.sizes.cost import estimate
 from core.specs.studies.configurations import Jobs
-from core.specs.studies.parse import NO_LIMITS
+from core.specs.validation.limits import NO_LIMITS
 from core.store.history.bundles import num_bytes
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import TaskClaim

@@ -6,7 +6,7 @@ import pytest
 
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate
-from core.specs.studies.parse import NO_LIMITS
+from core.specs.validation.limits import NO_LIMITS
 from core.specs.validation.errors import size_text
 from tests.worker.bench import Bench
 from tests.worker.scenarios import Fail, Finish
