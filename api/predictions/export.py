@@ -140,9 +140,9 @@ async def other_form(
         )
     if use.status == "failed":  # told once: the next request tries again
         await services.store.uses.drop(use.id)
-        error = use.error or {}
-        code = "not_exportable" if error["code"] == "not_exportable" else "export_failed"
-        raise ConflictError(code, f"The export failed: {error['message']}")
+        failure = use.error or {}
+        code = "not_exportable" if failure["code"] == "not_exportable" else "export_failed"
+        raise ConflictError(code, f"The export failed: {failure['message']}")
     if not await services.store.workers():
         raise NoWorkerError("No worker is alive that would export the model: start one.")
     body = ModelExport.build(status=use.status, format="onnx", checkpoint=source.place.checkpoint)

@@ -113,13 +113,13 @@ def _columns(use: UseRecord, arrays: Arrays) -> Iterator[tuple[str, list[Any]]]:
         for place, name in enumerate(_names(names, values.shape[1])):
             yield f"value_{name}", _listed(values[:, place])
         return
-    ids, labels = arrays["class"], found.get("classes")
+    ids: NDArray[Any] = arrays["class"]
     if ids.ndim == 2:
         named = _names(names, ids.shape[1])
         for place, name in enumerate(named):
             yield f"class_{name}", ids[:, place].tolist()
     else:
-        named = labels
+        named = list(found.get("classes") or ())
         yield "class", [_harmless(name) for name in _class_names(use, ids)]
     if "probabilities" in arrays:
         for place, name in enumerate(named):

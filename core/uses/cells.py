@@ -105,7 +105,7 @@ def _read(feature: Feature, value: object) -> tuple[float | None, str]:
             wanted = "true or false (or 1 or 0)"
             if isinstance(value, str):
                 return _TRUTH.get(value.lower()), wanted
-            return (float(value) if value in (0, 1) else None), wanted  # type: ignore[arg-type]
+            return (float(value) if value in (0, 1) else None), wanted
         case "date":
             if isinstance(value, str):
                 return _seconds(value), "a date as ISO 8601 has it (2026-11-22), or seconds"

@@ -57,7 +57,7 @@ class ModelFacts(Spec):
             reconstructs=isinstance(problem, Reconstruction),
             num_outputs=output_width(problem.loss, shape),
             targets=targets_of(problem.loss, shape),
-            metrics=None if spec.record is None else spec.record.metrics,
+            metrics=spec.record.metrics,
             threads=spec.threads,
         )
 

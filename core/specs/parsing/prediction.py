@@ -5,8 +5,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Discriminator, Field, Tag, WithJsonSchema
 
 from core.errors import FieldError, InvalidInputError
-from core.specs.base import NonNegativeInt, Spec
-from core.specs.data import DATA_PATTERN
+from core.specs.base import DATA_PATTERN, NonNegativeInt, Spec
 from core.specs.parsing.body import read_as
 from core.specs.validation.errors import shown
 

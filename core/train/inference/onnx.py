@@ -1,7 +1,6 @@
 """A trained model as an ONNX file: rows of coded numbers in, outputs out."""
 
 import contextlib
-import io
 import json
 import logging
 import warnings
@@ -86,9 +85,8 @@ def export_onnx(model: TrainedModel) -> bytes:
             raise JobFailure("not_exportable", message) from error
     assert program is not None
     program.model.metadata_props.update(_metadata(model))
-    buffer = io.BytesIO()
-    program.save(buffer)
-    return buffer.getvalue()
+    data: bytes = program.model_proto.SerializeToString()
+    return data
 
 
 @contextlib.contextmanager

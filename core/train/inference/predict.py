@@ -213,8 +213,9 @@ def _stored_rows(store: ArtifactStore, file: str, coder: Coder) -> Coded:
 
     def read(name: str) -> NDArray[Any]:
         values = stored.column(name)
-        is_image = coder.image_size is not None and values.shape[2:] != coder.image_size
-        return scaled_images(values, coder.image_size) if is_image else values
+        if coder.image_size is None or values.shape[2:] == coder.image_size:
+            return values
+        return scaled_images(values, coder.image_size)
 
     return code_columns(coder, read, facts)
 
