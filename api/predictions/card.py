@@ -12,7 +12,7 @@ from core.artifacts.weights import WeightsPlace
 from core.specs.base import Json
 from core.specs.data import Upload
 from core.specs.job import DataProblem, JobSpec
-from core.specs.sizes.shapes import data_shape, layers_of, problem_parameters
+from core.specs.sizes.shapes import layers_of, problem_parameters, problem_shape
 from core.specs.sizes.uploads import spec_text
 
 Curves = Mapping[str, Mapping[str, NDArray[Any]]]
@@ -92,7 +92,7 @@ def _data(facts: Facts, spec: JobSpec) -> Iterator[str]:
     if not isinstance(spec.problem, DataProblem):
         return
     data = spec.problem.data
-    shape = data_shape(data)
+    shape = problem_shape(spec.problem)
     known = facts.data or {}
     rows = [("Source", f"`{data.kind}`"), ("Features", f"{shape.num_features:,}")]
     named = {"name": getattr(data, "name", None), "id": getattr(data, "id", None)}

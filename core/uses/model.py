@@ -4,11 +4,11 @@ from typing import Literal, Self
 
 from core.errors import ConflictError
 from core.specs.base import Json, NonNegativeInt, PositiveInt, Spec
-from core.specs.job import DataProblem, JobSpec, Reconstruction
+from core.specs.job import DataProblem, Forecast, JobSpec, LanguageModel, Reconstruction
 from core.specs.layers.inputs import Inputs, Place
 from core.specs.losses import EvaluationMetric, Loss, Targets
 from core.specs.models import Model
-from core.specs.sizes.shapes import output_width, problem_shape, targets_of
+from core.specs.sizes.shapes import inputs_of, output_width, problem_shape, targets_of
 
 
 class ModelFacts(Spec):
@@ -36,17 +36,26 @@ class ModelFacts(Spec):
 
     @classmethod
     def of(cls, spec: JobSpec, what: str = "predict with") -> Self:
-        """Return the facts of a resolved spec. Raises `ConflictError("no_model")` for a function,
-        which has no model to `what`."""
+        """Return the facts of a resolved spec.
+
+        Raises:
+            ConflictError: `no_model`, of a function, which has none to `what`; `not_predictable`,
+                of texts and series, whose rows are stretches that the training cuts.
+        """
         problem = spec.problem
+        if isinstance(problem, LanguageModel | Forecast):
+            raise ConflictError(
+                "not_predictable",
+                f"problem.kind is {problem.kind!r}: there are no single rows to {what}; take the"
+                " weights (safetensors), whose metadata say how texts and series are cut.",
+            )
         if not isinstance(problem, DataProblem) or problem.loss is None:
             raise ConflictError(
                 "no_model",
                 f"problem.kind is {problem.kind!r}: it has no model to {what}; its solution stands"
                 " in the job's result.",
             )
-        shape = problem_shape(problem)
-        inputs = shape.inputs
+        shape, inputs = problem_shape(problem), inputs_of(problem)
         return cls(
             model=problem.model,
             loss=problem.loss,
