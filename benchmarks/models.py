@@ -132,8 +132,7 @@ def main() -> None:
     print(f"  by hand, DataLoader {loader:,.0f} µs, {median(a / c for a, _, c in found):.2f} ×")
     specs = [job(100, lr) for lr in np.geomspace(1e-4, 1e-1, RATES).tolist()]
     pairs = [
-        (seconds(lambda: in_stacks(specs)), seconds(lambda: one_by_one(specs)))
-        for _ in range(3)
+        (seconds(lambda: in_stacks(specs)), seconds(lambda: one_by_one(specs))) for _ in range(3)
     ]
     fused, alone = (median(side) for side in zip(*pairs, strict=True))
     ratio = median(b / a for a, b in pairs)

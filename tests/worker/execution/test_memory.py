@@ -6,8 +6,8 @@ import pytest
 
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate
-from core.specs.validation.limits import NO_LIMITS
 from core.specs.validation.errors import size_text
+from core.specs.validation.limits import NO_LIMITS
 from tests.worker.bench import Bench
 from tests.worker.scenarios import Fail, Finish
 from tests.worker.study_bench import StudyBench
