@@ -31,7 +31,7 @@ Counts = Counter[tuple[str, str, int]]
 """(method, path of the document, status) -> how many requests."""
 
 STREAMS: Final = ("stream_job_events", "stream_study_events", "stream_events")
-CHANGES: Final = ("cancel", "change", "delete", "pause", "resume")
+CHANGES: Final = ("cancel", "change", "delete", "enqueue", "extend", "pause", "resume")
 """First words of operations that are made with spare records."""
 NOUNS: Final = {"job_id": "job", "study_id": "study", "data_id": "data", "delivery_id": "msg"}
 """Parameters of paths that name a record, and its noun."""

@@ -136,14 +136,23 @@ def prepare(
 
 
 def _interrupted(service: Service, calls: Studies, found: Ids) -> None:
-    """Add what was cancelled, and what is paused after it had been resumed."""
-    sweep = {"optimizer.lr": {"values": [0.01, 0.001]}}
+    """Add what was cancelled, and what is paused after it had been resumed; studies get more to do
+    meanwhile."""
+    study_spec = {
+        "base": endless(),
+        "sweep": {"optimizer.lr": {"log": [0.001, 0.01]}},
+        "strategy": {"kind": "random", "num_runs": 2},
+    }
+    more = {"extend": {"num_runs": 3}, "enqueue": {"configurations": [{"optimizer.lr": 0.005}]}}
     for actions in (["cancel"], ["pause", "resume", "pause"]):
         job = service.post(endless())["id"]
         while service.http.get(f"/v1/jobs/{job}").json()["progress"]["step"] == 0:
             time.sleep(0.01)
         assert service.http.post(f"/v1/jobs/{job}/checkpoints").status_code == 202
-        study = calls.post({"base": endless(), "sweep": sweep})
+        study = calls.post(study_spec)
+        for call, body in more.items():
+            reply = service.http.post(f"/v1/studies/{study}/{call}", json=body)
+            assert reply.status_code in {200, 202}, reply.text
         for path in (f"/v1/jobs/{job}", f"/v1/studies/{study}"):
             for action in actions:
                 assert service.http.post(f"{path}/{action}").status_code in {200, 202}
