@@ -47,6 +47,8 @@ help:
 	@echo "                 faults        500 kills, freezes and outages lose no job      12 min"
 	@echo "                 study-faults  200 of them lose no study                        7 min"
 	@echo "                 fleet         workers taken away for 10 min cost no attempt    12 min"
+	@echo "                 adding-problem an LSTM adds two of fifty numbers              2 min"
+	@echo "                 deepobs       a benchmark of optimizers comes out as published 2 min"
 	@echo "                 conformance   calls at all bounds get what the document says     7 min"
 	@echo "                 injection     attacks on heads, paths and lengths lead nowhere  1 min"
 	@echo "                 job-life      any calls in any order keep to the statuses      6 min"
