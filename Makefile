@@ -17,7 +17,7 @@ TRIALS_ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install models demo test lint format clients containers bench trials faults lock clean
+.PHONY: help install models optimizers demo test lint format clients containers bench trials faults lock clean
 
 help:
 	@echo "make install   install the locked dependencies into .venv"
@@ -38,6 +38,7 @@ help:
 	@echo "                 halving       what a short first rung costs                    3 min"
 	@echo "                 auto-lr       rates that are found are as good as a grid's     3 min"
 	@echo "                 mnist1d       models come out as in the paper of their data    3 min"
+	@echo "                 deepobs       published losses of SGD and Adam are found again  2 min"
 	@echo "                 large-csv     a CSV of 1 GB is checked soon enough              3 min"
 	@echo "                 onnx          every kind of layer is the same as ONNX           1 min"
 	@echo "                 streams       500 readers of one job lose nothing              1 min"
@@ -53,6 +54,7 @@ help:
 	@echo "                 injection     attacks on heads, paths and lengths lead nowhere  1 min"
 	@echo "                 job-life      any calls in any order keep to the statuses      6 min"
 	@echo "make faults    the part of that name"
+	@echo "make optimizers  compare twenty optimizers, each with its own best rate (docs/optimizers.md)"
 	@echo "make lock      lock the newest versions that pyproject.toml allows"
 	@echo "make clean     remove .venv and caches"
 
@@ -120,6 +122,10 @@ trials: install
 
 faults: install
 	@$(BIN)/python -m tests.trials faults
+
+# Trains 6,600 runs: minutes on two cores.
+optimizers: install
+	@$(BIN)/python scripts/optimizers_docs.py $(OPTIMIZERS_ARGS)
 
 # uv, which asks the registry for sums, is installed here only.
 lock: install

@@ -83,8 +83,8 @@ def main() -> None:
 
 
 @contextmanager
-def service(console: Console) -> Iterator[str]:
-    """Run `thalweg serve` on a free port; yields its address."""
+def service(console: Console, *options: str) -> Iterator[str]:
+    """Run `thalweg serve`, with these options, on a free port; yields its address."""
     folder = tempfile.mkdtemp(prefix="thalweg-demo-")
     command = (
         sys.executable,
@@ -96,6 +96,7 @@ def service(console: Console) -> Iterator[str]:
         "0",
         "--data-dir",
         folder,
+        *options,
     )
     # An empty THALWEG_REDIS_URL: the demo never writes into a Redis that happens to be set.
     environment = {**os.environ, "THALWEG_REDIS_URL": "", "THALWEG_HOST": "127.0.0.1"}
