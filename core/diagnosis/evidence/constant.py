@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from core.specs.data import Builtin, Inline
-from core.specs.job import DataProblem, Reconstruction, Supervised
+from core.specs.job import DataProblem, Forecast, LanguageModel, Reconstruction
 from core.specs.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy
 from core.specs.sizes.shapes import data_shape
 
@@ -29,10 +29,10 @@ def constant_loss(problem: DataProblem) -> float | None:
 
     Cross-entropy: the entropy of the classes' shares (of smoothed ones, if the labels are), at most
     ln C; not known with weights. MSE: the targets' variance. L1: their mean distance from the
-    median. Known for supervised problems of built-in and inline data; generators draw their
+    median. Known for rows of built-in and inline data; generators draw their
     classes about equally often.
     """
-    if not isinstance(problem, Supervised):
+    if isinstance(problem, Forecast | LanguageModel):
         return None
     match problem.loss:
         case CrossEntropy(label_smoothing=smoothing, class_weights=None, ignore_index=None):

@@ -14,7 +14,7 @@ from core.diagnosis.remedies.step_size import calmer_on_a_quadratic, known
 from core.diagnosis.rules.causes import smallest_eps
 from core.diagnosis.rules.stability import swings_of
 from core.specs.data import Builtin, Inline, Upload
-from core.specs.job import ClipNorm, DataProblem, FunctionProblem
+from core.specs.job import ClipNorm, DataProblem, FunctionProblem, LanguageModel
 from core.specs.models import MLP
 from core.specs.optimizers.kinds import SGD
 
@@ -55,6 +55,8 @@ def defined_again(e: Evidence) -> Iterator[Remedy]:
 def standardize(e: Evidence) -> Iterator[Remedy]:
     """Features of zero mean and unit variance, where they are not and their sizes differ."""
     problem = e.spec.problem
+    if isinstance(problem, LanguageModel):
+        return
     if not isinstance(problem, DataProblem) or problem.data.standardize:
         return
     data = problem.data

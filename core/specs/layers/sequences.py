@@ -106,6 +106,12 @@ def _recurrent(model: models.RNNModel | models.LSTMModel | models.GRUModel) -> I
     """Yield one layer at a time, so that what is left out between two is a layer's of its own, of
     which many models can be trained at once."""
     size, both = model.hidden_size, model.bidirectional
+    if model.dropout and model.num_layers == 1:
+        raise LayerError(
+            "dropout", "no_effect",
+            f"dropout {model.dropout:g} is between the layers, and num_layers is 1: give more"
+            " layers, or leave it out",
+        )  # fmt: skip
     for number in range(model.num_layers):
         match model:
             case models.RNNModel(nonlinearity=nonlinearity):

@@ -56,7 +56,7 @@ def resolve_supervised(
     `uploads`: the data sets that it may name."""
     before = len(faults.errors)
     check_short_form(problem.data, faults)
-    _check_given_targets(problem, faults)
+    check_given_targets(problem, faults)
     if len(faults.errors) > before:
         return None
     problem = _resolve_rows(_with_ids(problem), limits, faults, uploads)
@@ -131,7 +131,7 @@ def _split_written_out(problem: DataProblem, shape: DataShape) -> DataProblem:
     return problem.model_copy(update={"data": data})
 
 
-def _check_given_targets(problem: DataProblem, faults: FieldErrorList) -> None:
+def check_given_targets(problem: DataProblem, faults: FieldErrorList) -> None:
     """Check that a reconstruction has no targets, and inline rows of other problems have."""
     data = problem.data
     if not isinstance(problem, Reconstruction):

@@ -23,7 +23,7 @@ from core.specs.splits.kinds import TailSplit
 from core.specs.splits.rows import part_rows
 from core.specs.tokenizers import BytePair
 from core.specs.validation.augment import check_augment
-from core.specs.validation.data import check_inline, settle_model
+from core.specs.validation.data import check_given_targets, check_inline, settle_model
 from core.specs.validation.dataset import is_ready, resolve_upload
 from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
@@ -100,7 +100,9 @@ def resolve_forecast(
     loss = problem.loss or MSE(kind="mse")
     found: Inline | Upload | None = data
     if isinstance(data, Inline):
-        check_inline(data, faults)
+        check_given_targets(problem, faults)
+        if len(faults.errors) == before:
+            check_inline(data, faults)
     elif len(faults.errors) == before:
         found = _series(data, uploads, limits, faults)
     if found is None or split is None or len(faults.errors) > before:
@@ -196,7 +198,7 @@ def _check_text_options(data: InlineText | Upload, limits: Limits, faults: Field
             )  # fmt: skip
     if not isinstance(data, Upload):
         return
-    for name in ("target", "features"):
+    for name in ("target", "features", "image_size"):
         if getattr(data, name) is not None:
             faults.add(
                 f"{_DATA}.{name}", "no_columns",
