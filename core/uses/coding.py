@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.specs.losses import Targets
-from core.specs.validation.columns import near_name
 from core.specs.validation.errors import shown
+from core.specs.validation.uploads.columns import near_name
 from core.uses.cells import (
     WITH_MARKS,
     Feature,

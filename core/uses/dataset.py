@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts
-from core.specs.validation.columns import near_name
 from core.specs.validation.errors import shown
+from core.specs.validation.uploads.columns import near_name
 from core.uses.cells import NOTHING, Feature, Mistakes, listed
 from core.uses.coding import MOST_UNSEEN, Coded, Coder, Float, spread
 

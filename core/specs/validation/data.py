@@ -34,11 +34,11 @@ from core.specs.sizes.shapes import (
 from core.specs.sizes.uploads import Uploads
 from core.specs.splits.kinds import FoldsSplit, FractionSplit
 from core.specs.validation.augment import check_augment
-from core.specs.validation.dataset import resolve_upload
 from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
 from core.specs.validation.split import check_short_form, check_split, in_short_form
-from core.specs.validation.weights import resolve_weights
+from core.specs.validation.uploads.dataset import resolve_upload
+from core.specs.validation.uploads.weights import resolve_weights
 
 DEFAULT_BATCH: Final = 64
 MOST_SPREAD: Final = 1e15

@@ -24,10 +24,10 @@ from core.specs.splits.rows import part_rows
 from core.specs.tokenizers import BytePair
 from core.specs.validation.augment import check_augment
 from core.specs.validation.data import check_given_targets, check_inline, settle_model
-from core.specs.validation.dataset import is_ready, resolve_upload
 from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
-from core.specs.validation.weights import resolve_weights
+from core.specs.validation.uploads.dataset import is_ready, resolve_upload
+from core.specs.validation.uploads.weights import resolve_weights
 
 _DATA: Final = "problem.data"
 _SPLIT: Final = "problem.data.split"

@@ -31,9 +31,9 @@ from core.specs.splits.kinds import (
     TailSplit,
 )
 from core.specs.splits.rows import PartRows, cannot_stratify, cell_key, column_rows
-from core.specs.validation.columns import MOST_LISTED, unknown_column
 from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
+from core.specs.validation.uploads.columns import MOST_LISTED, unknown_column
 
 _DATA: Final = "problem.data"
 _SPLIT: Final = "problem.data.split"

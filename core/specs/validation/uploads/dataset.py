@@ -10,10 +10,10 @@ from core.specs.data import StoredRows, Upload
 from core.specs.losses import Loss
 from core.specs.sizes.shapes import LossFamily, loss_family
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts, Uploads
-from core.specs.validation.columns import listed, unknown_column
 from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
 from core.specs.validation.split import check_upload_split
+from core.specs.validation.uploads.columns import listed, unknown_column
 
 _DATA: Final = "problem.data"
 IMAGE_COLUMN, CLASS_COLUMN = "image", "class"
