@@ -249,7 +249,7 @@ class ComparedConfiguration(View):
     inherited: bool
     """True when the study that this one was begun from trained it."""
     origin: ConfigurationOrigin | None
-    """Where an inherited configuration was trained."""
+    """The study and the configuration that an inherited one comes from."""
     params: dict[str, Any]
     num_runs: Counter
     num_succeeded: Counter

@@ -157,7 +157,7 @@ class Measured:
 
     @property
     def examined(self) -> Json | None:
-        """What was found in the data."""
+        """Facts of the data: `core.train.data.examine`."""
         return self.data.get("data")
 
     @property

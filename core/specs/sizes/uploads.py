@@ -121,7 +121,7 @@ Uploads = Mapping[str, UploadFacts]
 _OWN: Final = {"data": "stored", "model": "stored_weights"}
 """Fields that the service writes for itself, by the part of the problem that they stand in."""
 _TOKENS: Final = "tokens"
-"""Such a field of a problem itself."""
+"""A field of that kind that stands in a problem itself."""
 
 
 def as_posted(spec: Json) -> Json:

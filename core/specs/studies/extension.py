@@ -1,4 +1,4 @@
-"""More runs for a study that has not ended: `extend` and `enqueue`."""
+"""Added runs for a study that has not ended: `extend` and `enqueue`."""
 
 import json
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Present:
 
 @dataclass(frozen=True)
 class Extension:
-    """What the study's record says once runs have been added. `memory_bytes`: of the largest run
+    """A study's record once runs have been added. `memory_bytes`: of the largest run
     by itself."""
 
     spec: Json

@@ -1,4 +1,4 @@
-"""What a data set shows before any training: the facts that the rules on data weigh.
+"""Facts of a data set that are there before any training, as the rules on data weigh them.
 
 They are counted on the rows as the model gets them. Of large sets the first rows and columns are
 compared with the target (`MOST_ROWS`, `MOST_COLUMNS`).
@@ -17,7 +17,7 @@ from core.train.data.dataset import Dataset
 MOST_ROWS: Final = 10_000
 MOST_COLUMNS: Final = 1_000
 _FEWEST_ROWS: Final = 20
-"""Of fewer rows, a single feature tells the target too easily."""
+"""Least number of rows; of fewer, a feature tells the target too easily."""
 _MOST_CLASSES: Final = 100
 _NAMED: Final = 5
 

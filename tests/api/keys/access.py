@@ -10,6 +10,7 @@ import httpx2
 from starlette.testclient import TestClient
 
 from core.ids import new_id
+from core.specs.examples import minimal_example
 from tests.api.actors import Json, rosenbrock
 from tests.api.study_actors import sweep
 
@@ -160,6 +161,21 @@ def _reachable(document: Json, part: Any) -> set[str]:
     return found
 
 
+def _weights_by_model(document: Json, dataset: str) -> Iterator[tuple[str, list[Call]]]:
+    """Yield, for each kind of model, the calls of jobs that begin with weights of a data set."""
+    schemas = document["components"]["schemas"]
+    for name in sorted(_reachable(document, {"$ref": "#/components/schemas/Model"})):
+        fields = schemas[name].get("properties", {})
+        if "initial_weights" not in fields:
+            continue
+        body = minimal_example("models", str(fields["kind"]["const"]))
+        model = {**body["problem"]["model"], "initial_weights": dataset}
+        body = {**body, "problem": {**body["problem"], "model": model}}
+        paths = ("/v1/jobs", "/v1/jobs/validate")
+        calls = [Call(f"POST {path}", "POST", path, body=body) for path in paths]
+        yield f"{name}.initial_weights", calls
+
+
 def calls_by_reference(document: Json, ids: Ids) -> dict[str, list[Call]]:
     """For each reference the calls that name these ids there."""
 
@@ -199,6 +215,7 @@ def calls_by_reference(document: Json, ids: Ids) -> dict[str, list[Call]]:
             post("/v1/jobs", {"from": "<own job>", "patch": patched}),
             post("/v1/studies", {"from": "<own study>", "patch": {"base": patched}}),
         ],
+        **dict(_weights_by_model(document, ids.data)),
         "PredictionRequest.dataset": [
             post("/v1/jobs/<own job>/predictions", {"dataset": ids.data}),
             post("/v1/studies/<own study>/runs/0/predictions", {"dataset": ids.data}),
