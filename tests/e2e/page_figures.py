@@ -25,7 +25,7 @@ TO_PIXEL_MS = 400
 MEMORY_MB = 300
 OPENED = 5
 WRITTEN = 40
-ROWS = 1_000_000
+ROWS = 1_000_001
 BLOCK = 10_000
 
 PAINTED = """() => performance.getEntriesByName("first-contentful-paint")[0].startTime"""
