@@ -1,7 +1,9 @@
 """The catalogue lists what a spec accepts, in the contract's shape."""
 
+import importlib.util
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +91,13 @@ def test_an_optimizer_says_whether_runs_with_it_share_a_stack() -> None:
         assert entry["supports"]["fused"] == fusable(parse_job(body, Limits())), entry["kind"]
     alone = {e["kind"] for e in entries("optimizers") if not e["supports"]["fused"]}
     assert alone == {"asgd", "adafactor", "lbfgs", "shampoo", "soap"}
+
+
+def test_the_page_of_the_catalogue_is_the_catalogue() -> None:
+    path = Path(__file__).resolve().parents[3] / "scripts" / "catalog_docs.py"
+    spec = importlib.util.spec_from_file_location("catalog_docs", path)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text() == script.page(), "run python scripts/catalog_docs.py"
