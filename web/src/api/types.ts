@@ -17,6 +17,7 @@ export type CheckpointPage = Schemas["CheckpointPage"];
 export type ValidatedJob = Schemas["ValidatedJob"];
 export type Version = Schemas["Version"];
 export type JobComparison = Schemas["JobComparison"];
+export type Prediction = Schemas["Prediction"];
 export type Study = Schemas["Study"];
 export type ListedStudy = Schemas["ListedStudy"];
 export type StudyPage = Schemas["StudyPage"];

@@ -12,6 +12,7 @@ import { asNumber, count, moment, seconds } from "../ui/format";
 import { ProgressBar, StatusPill } from "../ui/status";
 import { Curves } from "./curves";
 import { Attempts, Checkpoints, Figures, Machine, Spec } from "./facts";
+import { Predict } from "./predict";
 import { JobRows } from "./rows";
 import { BeforeAfter, Verdict } from "./verdict";
 import { optimizerWords, problemWords, stepWords, titleOf } from "./words";
@@ -117,6 +118,7 @@ export function JobView({ id }: { id: string }) {
           <BeforeAfter job={job} />
           <Verdict job={job} />
           <Checkpoints job={job} />
+          <Predict job={job} />
           <Attempts job={job} />
         </div>
       </div>

@@ -1,0 +1,137 @@
+/** Predictions of rows that are pasted, with the weights of the job. */
+import { useState } from "preact/hooks";
+import { get, hasKey, post, ROOT, save } from "../api/client";
+import type { Job, Prediction } from "../api/types";
+import { words } from "../app/notices";
+import { t } from "../i18n";
+import { asNumber, count, short, shown } from "../ui/format";
+import { type Row, rowsOf } from "./pasted";
+
+const WAIT_S = 20;
+const SHOWN = 50;
+const PROBLEMS = new Set(["supervised", "reconstruction"]);
+
+export function Predict({ job }: { job: Job }) {
+  const [text, setText] = useState("");
+  const [found, setFound] = useState<Prediction | null>(null);
+  const [problem, setProblem] = useState<string | null>(null);
+  const [isBusy, setBusy] = useState(false);
+  if (job.finished_at === null || !job.result || !PROBLEMS.has(job.spec.problem.kind)) return null;
+  const predict = async (): Promise<void> => {
+    setBusy(true);
+    setProblem(null);
+    try {
+      const features = rowsOf(text);
+      let made = await post<Prediction>(`/v1/jobs/${job.id}/predictions?wait=${WAIT_S}`, {
+        features,
+      });
+      while (made.status === "queued" || made.status === "running") {
+        made = await get<Prediction>(`/v1/predictions/${made.id}?wait=${WAIT_S}`);
+      }
+      setFound(made);
+      if (made.error) setProblem(made.error.message);
+    } catch (error) {
+      setProblem(error instanceof SyntaxError ? `${t("notRows")} ${error.message}` : words(error));
+    }
+    setBusy(false);
+  };
+  return (
+    <section class="card predict" aria-label={t("predict")}>
+      <h2>{t("predict")}</h2>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void predict();
+        }}
+      >
+        <textarea
+          rows={4}
+          value={text}
+          spellcheck={false}
+          aria-label={t("rowsToPredict")}
+          placeholder={t("rowsHint")}
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
+        <p class="row actions">
+          <button type="submit" class="primary" disabled={isBusy || !text.trim()}>
+            {t(isBusy ? "sending" : "predict")}
+          </button>
+          {found?.data && (
+            <button
+              type="button"
+              onClick={() => {
+                const content = JSON.stringify(found.data);
+                save(new Blob([content], { type: "application/json" }), `${found.id}.json`);
+              }}
+            >
+              JSON
+            </button>
+          )}
+          <button
+            type="button"
+            class="quiet"
+            disabled={!text.trim()}
+            onClick={() => void copyCurl(job.id, text).catch((error) => setProblem(words(error)))}
+          >
+            {t("copyCurl")}
+          </button>
+        </p>
+      </form>
+      {problem && (
+        <p class="banner bad" role="alert" lang="en">
+          {problem}
+        </p>
+      )}
+      {found?.data && <Predicted found={found} />}
+    </section>
+  );
+}
+
+async function copyCurl(id: string, text: string): Promise<void> {
+  const key = hasKey() ? ' -H "Authorization: Bearer $THALWEG_KEY"' : "";
+  const body = JSON.stringify({ features: rowsOf(text) as Row[] }).replaceAll("'", "'\\''");
+  const address = `${location.origin}${ROOT}/v1/jobs/${id}/predictions?wait=${WAIT_S}`;
+  await navigator.clipboard.writeText(
+    `curl -s${key} -H 'Content-Type: application/json' '${address}' -d '${body}'`,
+  );
+}
+
+type Cells = { class?: unknown; value?: unknown; probabilities?: unknown[] | null };
+
+function Predicted({ found }: { found: Prediction }) {
+  const rows = (found.data ?? []) as Cells[];
+  return (
+    <>
+      <table class="small-table" aria-live="polite">
+        <thead>
+          <tr>
+            <th scope="col" class="right">
+              {t("row")}
+            </th>
+            <th scope="col">{t("prediction")}</th>
+            <th scope="col" class="right">
+              {t("probability")}
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.slice(0, SHOWN).map((row, i) => (
+            <tr key={i}>
+              <td class="num right">{i + 1}</td>
+              <td class="num">{shown("class" in row ? row.class : row.value)}</td>
+              <td class="num right">{likeliest(row.probabilities)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {rows.length > SHOWN && (
+        <p class="muted small">{t("firstOf", { n: SHOWN, total: count(rows.length) })}</p>
+      )}
+    </>
+  );
+}
+
+function likeliest(probabilities: unknown[] | null | undefined): string {
+  if (!probabilities?.length) return "–";
+  return short(Math.max(...probabilities.map((each) => asNumber(each) ?? Number.NaN)), 3);
+}
