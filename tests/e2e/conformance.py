@@ -33,7 +33,10 @@ Counts = Counter[tuple[str, str, int]]
 STREAMS: Final = ("stream_job_events", "stream_study_events", "stream_events")
 CHANGES: Final = ("cancel", "change", "delete", "enqueue", "extend", "pause", "resume")
 """First words of operations that are made with spare records."""
-NOUNS: Final = {"job_id": "job", "study_id": "study", "data_id": "data", "delivery_id": "msg"}
+NOUNS: Final = {
+    "job_id": "job", "study_id": "study", "data_id": "data", "delivery_id": "msg",
+    "prediction_id": "pred",
+}  # fmt: skip
 """Parameters of paths that name a record, and its noun."""
 CLONED: Final = {"create_job": "job", "create_study": "study"}
 """Operations whose bodies may name a record, `from` which another is made, and its noun."""

@@ -65,6 +65,7 @@ class Ids:
     study: list[str] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
     msg: list[str] = field(default_factory=list)
+    pred: list[str] = field(default_factory=list)
     spare: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -125,6 +126,7 @@ def prepare(
         calls.wait(each)
     _interrupted(service, calls, found)
     _followed_up(service, by_name, found)
+    _predicted(service, by_name["budget exhausted"], found)
     if hook is not None:
         for path in (hook, f"{hook}/no"):
             reply = service.http.post("/v1/webhooks/test", json={"url": path})
@@ -177,6 +179,15 @@ def _followed_up(service: Service, by_name: Mapping[str, str], found: Ids) -> No
     for reply in replies:
         assert reply.status_code == 202, reply.text
         found.job.append(service.wait(reply.json()["id"])["id"])
+
+
+def _predicted(service: Service, job: str, found: Ids) -> None:
+    """Add predictions: of rows, of rows whose classes are known, by other weights."""
+    rows = {"features": [[0.0] * 64, [1.0] * 64]}
+    for body in (rows, {**rows, "targets": [0, 1]}, {**rows, "checkpoint": "initial"}):
+        reply = service.http.post(f"/v1/jobs/{job}/predictions?wait=30", json=body)
+        assert reply.status_code == 200, reply.text
+        found.pred.append(reply.json()["id"])
 
 
 def settle(service: Service) -> None:

@@ -64,7 +64,7 @@ def refusal(service: Service, body: bytes | str) -> Json:
         ("problem.data", {"kind": "dataset"}),
         ("problem.data", {"kind": "dataset", "id": "data_00000000000000000000000000"}),
         ("problem.data.name", "mnist"),
-        ("problem.model.kind", "transformer"),
+        ("problem.model.kind", "unet"),
         ("problem.model.activation", "__import__('os')"),
         ("optimizer.kind", "Adam"),
         ("optimizer.kind", "sparse_adam"),

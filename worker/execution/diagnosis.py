@@ -6,13 +6,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from core.diagnosis.diagnose import diagnose
-from core.diagnosis.remedies.attempt import TryFirstSteps
-from core.diagnosis.remedies.effect import compare, facts
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord, Outcome
 from core.messages import Measure, TrySteps
@@ -21,6 +18,9 @@ from core.specs.job import JobSpec
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.worker import WorkerStore
 from worker.reporting.job import JobRows
+
+if TYPE_CHECKING:  # the rules are imported with the first diagnosis: 2 MiB less at rest
+    from core.diagnosis.remedies.attempt import TryFirstSteps
 
 # The request to the trainer to measure weights, and the time that it may take.
 LIMIT_S: Final = 300.0
@@ -89,7 +89,7 @@ def diagnosis(
     run: Run,
     measured: Json | None = None,
     parent: Callable[[], Run] | None = None,
-    take: TryFirstSteps | None = None,
+    take: "TryFirstSteps | None" = None,
 ) -> Json:
     """Make the record's `diagnosis`.
 
@@ -109,6 +109,8 @@ def diagnosis(
         train = _until(train, measured["step"])
         evaluation = None if evaluation is None else _until(evaluation, measured["step"])
     try:
+        from core.diagnosis.diagnose import diagnose
+
         spec = run.spec
         found = diagnose(spec, outcome, run.result, train, evaluation, measured, take, run.examined)
     except Exception:
@@ -149,6 +151,8 @@ def tries_a_remedy(job: JobRecord) -> bool:
 
 def _compared(run: Run, found: Json, read_parent: Callable[[], Run]) -> Json:
     """Return the fields that a child's diagnosis has on top."""
+    from core.diagnosis.remedies.effect import compare
+
     try:
         parent = read_parent()
         if (why := _not_comparable(run.job, parent.job)) is not None:
@@ -176,6 +180,8 @@ def _not_comparable(job: JobRecord, parent: JobRecord) -> str | None:
 
 
 def _facts(run: Run, found: Json | None) -> Json:
+    from core.diagnosis.remedies.effect import facts
+
     train, evaluation = run.history("train") or {}, run.history("eval")
     return facts(run.spec, run.outcome, run.result, train, evaluation, found)
 

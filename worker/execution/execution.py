@@ -25,9 +25,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, Generic, Literal, TypeVar, assert_never
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar, assert_never
 
-from core.diagnosis.remedies.attempt import TryFirstSteps
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.ids import STUDY_PREFIX
 from core.jobs import JobRecord, Status
@@ -44,6 +43,9 @@ from worker.execution.context import ExecutionContext
 from worker.execution.diagnosis import trial
 from worker.execution.supervision import Last, Supervision
 from worker.trainer.client import TrainerDied
+
+if TYPE_CHECKING:
+    from core.diagnosis.remedies.attempt import TryFirstSteps
 
 log = logging.getLogger("thalweg.worker")
 
@@ -203,7 +205,7 @@ class TrainerExecution(Execution):
         self._context.line.client.send(work)
         return self._supervision.listen(self._report, self._start_writing)
 
-    def _first_steps(self, job: JobRecord, device: str) -> TryFirstSteps:
+    def _first_steps(self, job: JobRecord, device: str) -> "TryFirstSteps":
         """Return the function that has the trainer take first steps. Without an answer in time
         nothing is known of them, and nothing else is lost."""
 

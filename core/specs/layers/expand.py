@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final, NamedTuple, assert_never, get_args
 
+from pydantic import ValidationError
+
 from core.specs import models
 from core.specs.base import Spec
 from core.specs.layers import kinds as k
@@ -192,6 +194,9 @@ def expand(model: models.Model, inputs: Inputs, num_outputs: int) -> Expanded:
         layers = list(_layers(model, inputs, num_outputs))
     except ShapeError as error:  # of the data, before any layer
         raise LayerError("kind", "shapes_do_not_meet", f"{model.kind} {error}") from None
+    except ValidationError:  # a size that follows from others is beyond what a layer may have
+        text = f"the sizes of {model.kind} make layers of more than 2^53 numbers: give smaller ones"
+        raise LayerError("kind", "too_large", text) from None
     found = Expanded(trace(layers, shape), shape)
     if not found.parameters:
         text = "the layers have no parameters, so that nothing can be trained"
@@ -227,7 +232,7 @@ def settled(model: models.Model, inputs: Inputs, num_outputs: int) -> models.Mod
 
 def _layers(model: models.Model, inputs: Inputs, num_outputs: int) -> Iterable[Named]:
     if inputs.tokens:
-        check_tokens(model)
+        check_tokens(model, num_outputs)
     match model:
         case models.LinearModel():
             linear = k.LinearLayer(out_features=num_outputs, bias=model.bias)

@@ -162,8 +162,8 @@ _IN_TIME: Final = (
 """Layers that take each time by itself."""
 
 
-def check_tokens(model: models.Model) -> None:
-    """Check that a model takes ids of tokens, and that no output sees a later one.
+def check_tokens(model: models.Model, vocabulary: int) -> None:
+    """Check that a model takes ids of a vocabulary's tokens, and that no output sees a later one.
 
     Raises:
         LayerError: with the field.
@@ -184,6 +184,13 @@ def check_tokens(model: models.Model) -> None:
                     "layers.0", "model_does_not_fit",
                     f"the first layer must be an embedding, which takes ids of tokens;"
                     f" {model.layers[0].kind} was given",
+                )  # fmt: skip
+            given = model.layers[0].num_embeddings
+            if given is not None and given < vocabulary:
+                raise LayerError(
+                    "layers.0.num_embeddings", "too_few",
+                    f"num_embeddings {given:,} is less than the {vocabulary:,} tokens of the"
+                    " vocabulary: leave it out, or give as many at least",
                 )  # fmt: skip
             _check_causal(model.layers, "layers")
             return

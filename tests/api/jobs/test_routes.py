@@ -315,7 +315,7 @@ def test_an_id_that_names_nothing_is_a_404(api: Api, job_id: str, method: str, r
 
 def test_what_is_not_built_is_refused_like_any_unknown_call(api: Api) -> None:
     path = f"/v1/jobs/{api.finished()['id']}"
-    problem_of(api.http.post(f"{path}/predictions", json={"features": []}), 404, "not_found")
+    problem_of(api.http.post(f"{path}/explanations", json={"features": []}), 404, "not_found")
     problem_of(api.http.get("/v1/predictions"), 404, "not_found")
 
 

@@ -49,6 +49,8 @@ PLACES: Final = {
     "layers": "problem.model.layers",
     "wrap": "optimizer.wrap.0",
     "split": "problem.data.split",
+    "augment": "problem.data.augment.0",
+    "tokenizer": "problem.tokenizer",
 }
 """Where a field of `UNIONS` stands in a spec. The others hold what these are tried in."""
 FAMILY_OF: Final = {
@@ -67,12 +69,23 @@ FOUR_FEATURES: Final[Json] = {
     "features": [[0.0, 1.0, 0.5, -1.0], [1.0, 0.5, 2.0, 0.0], [0.5, -1.0, 0.0, 1.0],
                  [2.0, 1.0, -0.5, 0.5], [1.5, 1.0, 1.0, -2.0]],
 }  # fmt: skip
+HOLDERS: Final = {"augment": ("models", "mlp"), "tokenizer": ("datasets", "text")}
+"""Family and kind of the example in which a choice of a field is tried; the others: SGD's."""
+SMALL: Final[dict[str, Json]] = {
+    "mlp": {"hidden": [3, 3]},
+    "cnn": {"channels": [2]},
+    "resnet": {"width": 2},
+    "tabular": {"width": 4, "hidden": [4]},
+    "transformer": {"dim": 4, "num_heads": 2, "num_layers": 1, "mlp_ratio": 1},
+}
+"""Options with which the kinds of models have few parameters."""
 NEEDED: Final[dict[str, Json]] = {
     "norm": {"max_norm": 1.0},
     "value": {"clip_value": 1.0},
     "per_parameter": {"max_norm": 1.0},
     "explicit": {"steps": [[0, 1], [2]]},
     "folds": {"num": 5},
+    "byte_pair": {"vocabulary_size": 260},
 }
 """Fields without defaults of the kinds that the catalogue does not list."""
 
@@ -88,12 +101,17 @@ def base_of(field: str, kind: str) -> Json:
     if field in FAMILY_OF:
         spec = minimal_example(FAMILY_OF[field], kind)
     else:
-        spec = minimal_example("optimizers", "sgd")
+        spec = minimal_example(*HOLDERS.get(field, ("optimizers", "sgd")))
         if field == "wrap":
             spec["optimizer"]["wrap"] = [{}]
+        if field == "augment":
+            spec["problem"]["data"] = {"kind": "builtin", "name": "digits", "augment": [{}]}
+            spec["problem"]["model"] = {"kind": "linear"}
         place(spec, PLACES[field], {tag_of(field): kind, **NEEDED.get(kind, {})})
     problem = spec["problem"]
-    if problem["kind"] == "supervised":
+    if field == "tokenizer":
+        problem["model"] = {"kind": "gru", "hidden_size": 2}
+    if problem["kind"] == "supervised" and field != "augment":
         own = problem["data"]
         if field == "generator":
             own["generator"]["num_samples"] = 20
@@ -105,8 +123,7 @@ def base_of(field: str, kind: str) -> Json:
         if field == "split":
             split = {"kind": kind, **NEEDED.get(kind, {})}
             problem["data"] = {**without_split(ROWS), "split": split}
-        if problem["model"]["kind"] == "mlp":
-            problem["model"]["hidden"] = [3, 3]
+        problem["model"] |= SMALL.get(problem["model"]["kind"], {})
         if kind != "explicit":
             spec["batch_size"] = "full" if kind in {"lbfgs", "rprop"} else 3
     return {**spec, "budget": {"max_steps": STEPS}, "device": "cpu"}
