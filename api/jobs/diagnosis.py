@@ -11,6 +11,7 @@ from api.http.encoding import strict, to_json
 from api.http.openapi import header, problems, request_body
 from api.jobs.schemas import AskedDiagnosis, Diagnosis, DiagnosisLink
 from api.jobs.submission import ACCEPTED, KEY_PARAMETER, accept, new_job
+from api.jobs.views import diagnosis_json
 from api.services.dependencies import (
     JobIdPath,
     Json,
@@ -56,7 +57,8 @@ def _diagnosis_of(job: JobRecord) -> dict[str, Any]:
     """Return the job's diagnosis. Raises `ConflictError("not_ready")`."""
     failed = job.failed_diagnosis
     if job.diagnosis is not None:
-        return job.diagnosis if failed is None else {**job.diagnosis, "later_failed": failed}
+        found = diagnosis_json(job.diagnosis)
+        return found if failed is None else {**found, "later_failed": failed}
     why = f"The job is {job.status}; its spec says diagnose: {job.spec.get('diagnose')}."
     if failed is not None:
         why = f"The one asked for later failed: {failed}"

@@ -103,6 +103,9 @@ class Finding(View):
     evidence: dict[str, Any]
     explanation: str
     source: str | None = None
+    steps: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    """First and last step of what it is about, where that has a place in the history: equal for a
+    single row. null: it has none, is not triggered, or was found by an older version."""
 
 
 class Remedy(View):

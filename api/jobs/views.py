@@ -28,7 +28,20 @@ from core.specs.webhooks.url import shown_spec
 
 def job_json(services: Services, job: JobRecord, place: Place) -> Json:
     """Make the contract's JSON of a job. `place`: in the queue."""
-    return Job.build(job, **_computed(services, job, place), timeline=job.timeline.entries)
+    return Job.build(
+        job,
+        **_computed(services, job, place),
+        timeline=job.timeline.entries,
+        diagnosis=job.diagnosis and diagnosis_json(job.diagnosis),
+    )
+
+
+def diagnosis_json(found: Json) -> Json:
+    """Make the JSON of a stored diagnosis; older versions did not store where a finding lies."""
+    return {
+        **found,
+        "findings": [{**each, "steps": each.get("steps")} for each in found["findings"]],
+    }
 
 
 def listed_job_json(services: Services, job: JobRecord, place: Place) -> Json:

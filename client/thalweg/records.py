@@ -270,6 +270,7 @@ class Finding:
         evidence: the numbers that decided.
         explanation: what it means.
         source: the paper or book behind the rule.
+        steps: first and last step of what it is about; None: it has no place in the history.
     """
 
     rule: str
@@ -277,6 +278,7 @@ class Finding:
     evidence: dict[str, Any]
     explanation: str
     source: str | None
+    steps: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
@@ -287,4 +289,5 @@ class Finding:
             numbers(data["evidence"]),
             data["explanation"],
             data.get("source"),
+            None if data.get("steps") is None else (data["steps"][0], data["steps"][1]),
         )

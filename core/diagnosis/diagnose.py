@@ -9,13 +9,14 @@ import numpy as np
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import gather
 from core.diagnosis.evidence.measured import Measured
+from core.diagnosis.marks import steps_of
 from core.diagnosis.remedies.attempt import Attempts, TryFirstSteps
 from core.diagnosis.remedies.propose import propose
 from core.diagnosis.rules.table import examine
 from core.diagnosis.verdict import decide
 from core.jobs import Outcome
 from core.specs.base import Json
-from core.specs.direction import goal_of
+from core.specs.direction import goal_of, sign_of_job
 from core.specs.job import JobSpec
 
 Columns = dict[str, Floats]
@@ -64,6 +65,10 @@ def diagnose(
         "findings": [finding.to_json() for finding in findings.values()],
         "remedies": [{"index": index, **remedy.to_json()} for index, remedy in enumerate(remedies)],
     }
+    places = steps_of(found, train, sign_of_job(spec))
+    for finding in found["findings"]:
+        place = places.get(finding["rule"])
+        finding["steps"] = None if place is None else list(place)
     if goal_of(spec.optimizer) == "max":
         _say_what_falls(found)
     if measured is not None:

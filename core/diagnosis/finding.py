@@ -62,13 +62,14 @@ class Finding:
         return self.reading.status == "clear"
 
     def to_json(self) -> Json:
-        """Return the contract's shape of a finding."""
+        """Return the contract's shape of a finding (`core.diagnosis.marks` knows its steps)."""
         return {
             "rule": self.rule.id,
             "status": self.reading.status,
             "evidence": {name: number(value) for name, value in self.reading.evidence.items()},
             "explanation": self.reading.explanation,
             "source": self.rule.source,
+            "steps": None,
         }
 
 

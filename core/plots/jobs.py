@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.compare import parameters
+from core.diagnosis.marks import HUGE
 from core.plots.run import PlotFormat, picture
-from core.plots.style import COLOURS, HUGE, STYLES, Floats, draw_key, say_empty, whole_steps
+from core.plots.style import COLOURS, STYLES, Floats, draw_key, say_empty, whole_steps
 from core.specs.base import Json
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from core.plots.marks import Mark
-from core.plots.style import BLUE, GREEN, GREY, HUGE, ORANGE, RED, Floats, say_empty, whole_steps
+from core.diagnosis.marks import HUGE, Mark
+from core.plots.style import BLUE, GREEN, GREY, ORANGE, RED, Floats, say_empty, whole_steps
 from core.specs.base import Json
 
 if TYPE_CHECKING:

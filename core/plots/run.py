@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from core.diagnosis.marks import HUGE, marks_of
 from core.errors import FieldError, InvalidInputError
 from core.plots.loss import draw_loss, draw_verdict
-from core.plots.marks import marks_of
-from core.plots.style import BLUE, GREY, HUGE, ORANGE, RED, Floats, say_empty, whole_steps
+from core.plots.style import BLUE, GREY, ORANGE, RED, Floats, say_empty, whole_steps
 from core.specs.base import Json, stored
 from core.specs.direction import sign_of_job
 from core.specs.formulas.parser import parse

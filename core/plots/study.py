@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from core.compare import parameters
 from core.compare.curve_bands import Band, CurvePlan, Shown, band, curve_plan
+from core.diagnosis.marks import HUGE
 from core.errors import FieldError, InvalidInputError
 from core.plots.run import PlotFormat, picture
-from core.plots.style import COLOURS, GREY, HUGE, STYLES, draw_key, say_empty, whole_steps
+from core.plots.style import COLOURS, GREY, STYLES, draw_key, say_empty, whole_steps
 from core.specs.base import Json
 from core.specs.direction import sign_of
 

@@ -16,8 +16,6 @@ COLOURS: Final = (
 """Colours of curves, in order."""
 STYLES: Final = ("-", "-", "-", "-", "--", "--", "--", "--")
 BLUE, ORANGE, GREEN, RED, GREY = "#2b6cb0", "#dd6b20", "#2f855a", "#c53030", "#718096"
-HUGE: Final = 1e200
-"""Largest size of a value that is drawn: beyond it, axis limits and ticks overflow."""
 
 
 _LETTERS_A_COLUMN: Final = 52

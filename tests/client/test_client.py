@@ -107,7 +107,11 @@ def test_a_diagnosis_and_its_remedies_are_tried(client: Client) -> None:
     assert [each.patch for each in job.remedies] == [each.patch for each in diagnosis.remedies]
     child = job.remedies[0].apply().wait(60)
     assert child.parent_id == job.id
-    assert child.diagnosis().data["compared_to_parent"]["verdict"] == "improved"
+    better = child.diagnosis()
+    assert better.data["compared_to_parent"]["verdict"] == "improved"
+    steps = [each.steps and list(each.steps) for each in better.findings]
+    assert steps == [each["steps"] for each in better.data["findings"]]
+    assert any(steps)
     measured = job.diagnose(timeout_s=60)
     assert measured.data["measured"] is not None
     assert job.data["diagnosis"]["measured"] == measured.data["measured"]

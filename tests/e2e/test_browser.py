@@ -126,6 +126,7 @@ def test_a_newcomer_comes_from_the_empty_list_to_a_proven_remedy(
         assert http.get("/v1/jobs").json()["data"] == []  # the link has filled a form, no more
         page.get_by_role("button", name="Start the job").click()
         expect(page.locator(".verdict-line .verdict")).to_have_text("oscillating")
+        expect(page.locator(".flags")).to_contain_text("Opposing gradients")
         page.get_by_role("button", name="Apply and compare").click()
         expect(page.locator(".verdict-line .verdict").first).to_have_text("improved")
         child, parent = http.get("/v1/jobs").json()["data"]

@@ -206,3 +206,11 @@ def test_a_job_that_has_not_ended_is_a_conflict(api: Api) -> None:
 def test_anything_else_in_the_body_is_refused(api: Api, body: Any, param: str) -> None:
     job = ended(api, None, "final")
     assert refused_params(ask(api, job["id"], body)) == [param]
+
+
+def test_a_finding_of_an_older_version_has_no_place(api: Api) -> None:
+    old = {"rule": "plateau", "status": "triggered", "evidence": {}, "explanation": "…"}
+    new = {**old, "rule": "descent", "steps": [3, 90]}
+    job = ended(api, None, diagnosis={**FOUND, "findings": [old, new]})
+    for found in (job["diagnosis"], api.get(f"/v1/jobs/{job['id']}/diagnosis")):
+        assert [each["steps"] for each in found["findings"]] == [None, [3, 90]]

@@ -89,7 +89,7 @@ def test_the_reply_has_the_contracts_shape() -> None:
     assert set(found) == {"verdict", "confidence", "findings", "remedies"}
     assert [each["rule"] for each in found["findings"]] == [rule.id for rule in RULES]
     for each in found["findings"]:
-        assert set(each) == {"rule", "status", "evidence", "explanation", "source"}
+        assert set(each) == {"rule", "status", "evidence", "explanation", "source", "steps"}
         assert each["status"] in ("triggered", "clear", "undetermined")
         assert each["explanation"]
     for index, remedy in enumerate(found["remedies"]):

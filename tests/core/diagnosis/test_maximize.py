@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from core.plots.marks import marks_of
+from core.diagnosis.marks import marks_of
 from core.plots.run import draw_path, render
 from core.specs.direction import sign_of_job
 from tests.core.diagnosis.labelled.case import Json, adam, function, sgd

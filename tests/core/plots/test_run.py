@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.diagnosis.rules.table import RULES
+from core.diagnosis.marks import _PLACES
 from core.errors import InvalidInputError
-from core.plots.marks import _PLACES, Mark, marks_of
 from core.plots.run import PLOT_FORMATS, PLOT_KINDS, PlotFormat, PlotKind, path_is_possible, render
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
@@ -139,77 +138,6 @@ def diagnosed(verdict: str, *findings: tuple[str, dict[str, float]], **more: Any
         {"rule": rule, "status": "triggered", "evidence": numbers} for rule, numbers in findings
     ]
     return {"verdict": verdict, "confidence": 0.93, "findings": found, **more}
-
-
-def places(loss: list[float], rule: str, **numbers: float) -> list[tuple[float, float]]:
-    rows = columns(np.array(loss)) | {"grad_norm": np.abs(np.array(loss))}
-    marks = marks_of(diagnosed("healthy", (rule, numbers)), rows)
-    assert {mark.rule for mark in marks} <= {rule}
-    return [(mark.first, mark.last) for mark in marks]
-
-
-INF = float("inf")
-
-
-@pytest.mark.parametrize(
-    ("rule", "loss", "expected"),
-    [
-        ("diverged", [4, 3, 2, 3, 4, 9, 40, INF], (4, 6)),
-        ("loss_growing", [4, 3, 2, 3, 4, 9], (2, 5)),
-        ("plateau", [9, 6, 2, 2, 2, 2, 2, 2], (2, 7)),
-        ("noise_limited", [9, 6, 2, 2, 2, 2, 2, 2], (2, 7)),
-        ("gradients_oppose", [4, 3, 4, 3, 4, 3], (3, 5)),
-        ("cycling", [4, 3, 4, 3, 4, 3], (3, 5)),
-        ("bouncing", [4, 30, 20, 20], (1, 1)),
-        ("bouncing", [4, 2, 4, 2], (2, 3)),
-        ("stationary", [4, 2, 1, 1], (3, 3)),
-        ("negative_curvature", [4, 2, 1, 1], (3, 3)),
-        ("gradient_spikes", [4, 2, 90, 1, 1], (2, 2)),
-        ("exploding_start", [4, 2, 1, 1], (0, 0)),
-        ("undefined_gradient", [4, 2, 1, INF], (2, 2)),
-        ("undefined_update", [4, 2, 1, 1, INF, INF], (3, 3)),
-        ("ringing", [4, 1, 3, 1, 2, 1], (3, 5)),
-        ("equal_units", [4, 2, 1, 1], (0, 0)),
-        ("held_by_clipping", [4, 4, 4, 3], (2, 3)),
-        ("held_by_decay", [4, 2, 2, 2], (2, 3)),
-    ],
-)
-def test_a_finding_is_marked_where_it_lies(
-    rule: str, loss: list[float], expected: tuple[float, float]
-) -> None:
-    assert places(loss, rule) == [expected]
-
-
-def test_numbers_of_a_finding_place_its_mark() -> None:
-    found = diagnosed("plateau", ("constant_guess", {"constant_loss": 0.5}))
-    (mark,) = marks_of(found, columns(np.array([2.0, 0.5])))
-    assert mark == Mark("constant_guess", "a constant output: 0.5", 1.0, 1.0, 0.5)
-    found = diagnosed("oscillating", ("ringing", {"period": 41.9}))
-    (mark,) = marks_of(found, columns(np.array([2.0, 0.5, 1.0])))
-    assert mark.label == "swings, one in 42 steps"
-    assert places([5, 4, 3, 2, 1], "overfitting", best_step=2, best_eval_loss=3.5) == [(2, 4)]
-    found = diagnosed("local_minimum", ("above_known_minimum", {"known_minimum": 0.25}))
-    (mark,) = marks_of(found, columns(np.array([2.0, 1.0])))
-    assert mark == Mark("above_known_minimum", "a lower minimum: 0.25", 1.0, 1.0, 0.25)
-    # What is maximized is diagnosed with the other sign.
-    (mark,) = marks_of(found, columns(np.array([-2.0, -1.0])), -1.0)
-    assert mark.level == -0.25
-
-
-def test_each_rule_that_is_marked_is_a_rule() -> None:
-    assert set(_PLACES) <= {rule.id for rule in RULES}
-
-
-@pytest.mark.parametrize(
-    "rule", ["diverged", "overfitting", "constant_guess", "too_steep", "gradient_spikes"]
-)
-def test_a_finding_without_a_place_is_not_marked(rule: str) -> None:
-    assert marks_of(diagnosed("diverging", (rule, {})), columns(np.array([INF, INF]))) == ()
-    assert marks_of(diagnosed("diverging", (rule, {})), columns(np.array([2.0, 1.0]))) == ()
-    clear = diagnosed("healthy")
-    clear["findings"] = [{"rule": "plateau", "status": "clear", "evidence": {}}]
-    assert marks_of(clear, FALLING) == ()
-    assert marks_of(None, FALLING) == ()
 
 
 def test_the_verdict_and_each_mark_change_the_picture_of_the_loss_alone() -> None:

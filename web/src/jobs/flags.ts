@@ -7,11 +7,8 @@ import { tone } from "../ui/status";
 
 const COLOUR: Record<string, string> = { good: "good", warn: "warn", bad: "bad" };
 
-export function stepsOf(finding: Finding): [number, number] | null {
-  const { steps } = finding as { steps?: unknown };
-  if (!Array.isArray(steps) || steps.length !== 2) return null;
-  const [from, to] = steps.map(Number);
-  return Number.isFinite(from) && Number.isFinite(to) ? [from!, to!] : null;
+export function stepsOf({ steps }: Finding): [number, number] | null {
+  return steps?.length === 2 ? [steps[0]!, steps[1]!] : null;
 }
 
 export function flagsOf(job: Job): Flag[] {

@@ -1,7 +1,7 @@
-"""Places of the findings of a diagnosis in a history: what a picture of the loss marks.
+"""Places of the findings of a diagnosis in a history: their `steps`, and what pictures mark.
 
-Only triggered findings that have a place. It is looked up in the rows that are drawn, which keep
-every extreme; so a place is as exact as the picture.
+Only triggered findings that have a place. It is looked up in the rows that are given: all of them
+for a diagnosis; those drawn, which keep every extreme, for a picture.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,11 +9,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from core.plots.style import HUGE, Floats
+from core.diagnosis.evidence.curves import Floats
 from core.specs.base import Json
 
 Columns = Mapping[str, Floats]
 _STRETCHES: Final = 40
+HUGE: Final = 1e200
+"""Largest size of a value that is drawn: beyond it, axis limits and ticks overflow."""
 
 
 class Mark(NamedTuple):
@@ -60,6 +62,15 @@ def marks_of(diagnosis: Json | None, columns: Columns, sign: float = 1.0) -> tup
             level = None if placed.level is None else sign * placed.level
             found.append(placed._replace(rule=finding["rule"], level=level))
     return tuple(found)
+
+
+def steps_of(diagnosis: Json, columns: Columns, sign: float = 1.0) -> dict[str, tuple[int, int]]:
+    """Return rule -> first and last step of its finding, for those that have a place. Arguments as
+    of `marks_of`, of which `columns` may be empty."""
+    if not {"step", "loss"} <= columns.keys():
+        return {}
+    marks = marks_of(diagnosis, columns, sign)
+    return {mark.rule: (int(mark.first), int(mark.last)) for mark in marks}
 
 
 def _above_start(seen: Seen) -> Mark | None:
