@@ -79,27 +79,28 @@ async def written(request: Request, query: HistoryQuery, found: Answer) -> Respo
 def question_of(query: HistoryQuery) -> Question:
     """Read the question from the query. Raises `InvalidInputError` for parameters that contradict
     each other."""
-    mistakes = [
-        FieldError(
-            name,
-            "conflict",
-            f"{name}: does not go with points, which views the whole history; leave one out.",
-        )
-        for name in ("after", "limit")
-        if query.points is not None and getattr(query, name) is not None
-    ]
+    mistakes: list[FieldError] = []
+    if query.points is not None and query.limit is not None:
+        message = "limit: does not go with points, which is the most rows itself; leave one out."
+        mistakes.append(FieldError("limit", "conflict", message))
     series = None
     try:
         series = series_in(query.series)
     except InvalidInputError as error:
         mistakes += error.errors
-    if query.kind != "system" and query.after is not None and not query.after.is_integer():
-        message = f"after: must be a whole number, a step; given {query.after:g}."
-        mistakes.append(FieldError("after", "int_parsing", message))
+    bounds = {"after": query.after, "until": query.until}
+    for name, value in bounds.items():
+        if query.kind != "system" and value is not None and not value.is_integer():
+            message = f"{name}: must be a whole number, a step; given {value:g}."
+            mistakes.append(FieldError(name, "int_parsing", message))
+    if query.after is not None and query.until is not None and query.until < query.after:
+        message = f"until: must not be below after, {query.after:g}; given {query.until:g}."
+        mistakes.append(FieldError("until", "conflict", message))
     if mistakes:
         raise InvalidInputError(mistakes)
     kind: HistoryKind = "eval" if query.kind == "eval" else "train"
-    return Question(kind, series, query.after, query.limit or DEFAULT_LIMIT, query.points)
+    limit = query.limit or DEFAULT_LIMIT
+    return Question(kind, series, query.after, limit, query.points, query.until)
 
 
 def series_in(text: str | None) -> tuple[str, ...] | None:
@@ -114,9 +115,9 @@ def series_in(text: str | None) -> tuple[str, ...] | None:
 
 
 def _next_page(request: Request, query: HistoryQuery, found: Answer) -> str | None:
-    """Return the link to the rows that follow and are there already (CSV and NPZ have no room for
-    `next_after`)."""
-    if query.points is not None or found.reaches_end or found.next_after is None:
+    """Return the link to the rows that follow, were asked for, and are there already (CSV and NPZ
+    have no room for `next_after`)."""
+    if query.points is not None or not found.has_next or found.next_after is None:
         return None
     url = request.url.include_query_params(after=found.next_after)
     return f"{shown_path(request.scope)}?{url.query}"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
@@ -48,13 +48,15 @@ DERIVED: Final = ("time_s", "epoch")
 
 @dataclass(frozen=True)
 class Question:
-    """`series`: None for all. `points`: the most rows of a downsampled view; None for a page."""
+    """`series`: None for all. Rows beyond `after`, up to and with `until`; None: no bound.
+    `points`: the most rows of a downsampled view; None for a page."""
 
     kind: HistoryKind
     series: tuple[str, ...] | None
     after: float | None
     limit: int
     points: int | None
+    until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Answer:
     """Rows of a history: equally long columns, `step` (int64) or `time_s` first, `x` with a row's
     list each. Of samples of a process NaN is what is not known.
 
-    `whose`: the fields that name the job or the run.
+    `whose`: the fields that name the job or the run. `has_next`: more of the rows that were asked
+    for are there.
     """
 
     whose: Mapping[str, str | int]
@@ -71,6 +74,7 @@ class Answer:
     total: int
     method: Literal["exact", "minmax"]
     reaches_end: bool
+    has_next: bool
     terminal: bool
     first_nonfinite_step: int | None
 
@@ -104,22 +108,26 @@ async def answer(
     meta = await store.history_meta(name, question.kind)
     names = wanted_series(question, meta)
     first = 0 if question.after is None else row_after(meta, int(question.after))
+    stop = meta.num_rows if question.until is None else row_after(meta, int(question.until))
+    stop = max(first, stop)
     derived = [each for each in DERIVED if each in (question.series or ())]
     width = 1 + len(derived) + sum(meta.layout.widths[name] for name in names)
     most = max(1, MAX_NUMBERS // width)
     method: Literal["exact", "minmax"] = "exact"
-    if question.points is None or meta.num_rows <= min(question.points, most):
-        asked = question.limit if question.points is None else meta.num_rows
-        rows = max(0, min(asked, most, meta.num_rows - first))
+    if question.points is None or stop - first <= min(question.points, most):
+        asked = question.limit if question.points is None else stop - first
+        rows = min(asked, most, stop - first)
         columns = await store.history_rows(name, question.kind, meta, ("step", *names), first, rows)
         end = first + len(columns["step"])
     else:
-        columns = await _view(store, name, question, meta, names, most)
-        method, end = METHOD, meta.num_rows
+        source = _Source(store, name, question.kind, meta, first, stop)
+        columns = await _view(source, min(question.points, most), names)
+        method, end = METHOD, stop
     steps = columns["step"]
     more = {each: await derived_series(each, store, name, meta, steps) for each in derived}
     whose = whose or {"job_id": name}
-    return answer_of(whose, question.kind, meta, [*names, *derived], columns | more, end, method)
+    found = answer_of(whose, question.kind, meta, [*names, *derived], columns | more, end, method)
+    return replace(found, has_next=end < stop)
 
 
 def answer_of(
@@ -141,6 +149,7 @@ def answer_of(
         total=meta.num_rows,
         method=method,
         reaches_end=end >= meta.num_rows,
+        has_next=end < meta.num_rows,
         terminal=meta.status in TERMINAL,
         first_nonfinite_step=meta.first_nonfinite_step,
     )
@@ -154,14 +163,18 @@ async def answer_system(store: ApiStore, job_id: str, question: Question) -> Ans
     names = others if question.series is None else _chosen_samples(question.series, others)
     total = len(found[axis])
     method: Literal["exact", "minmax"] = "exact"
-    if question.points is not None and total > question.points:
-        known = [found[name] for name in names if np.isfinite(found[name]).all()]
-        rows, method = choose_rows(known or [found[axis]], question.points), METHOD
-        end = total
+    bounds = (
+        -np.inf if question.after is None else question.after,
+        np.inf if question.until is None else question.until,
+    )
+    first, stop = (int(each) for each in np.searchsorted(found[axis], bounds, side="right"))
+    if question.points is not None and stop - first > question.points:
+        inside = [found[name][first:stop] for name in names]
+        known = [column for column in inside if np.isfinite(column).all()]
+        rows = first + choose_rows(known or [found[axis][first:stop]], question.points)
+        method, end = METHOD, stop
     else:
-        after = -np.inf if question.after is None else question.after
-        first = int(np.searchsorted(found[axis], after, side="right"))
-        end = total if question.points is not None else min(total, first + question.limit)
+        end = stop if question.points is not None else min(stop, first + question.limit)
         rows = np.arange(first, end)
     return Answer(
         whose={"job_id": job_id},
@@ -170,6 +183,7 @@ async def answer_system(store: ApiStore, job_id: str, question: Question) -> Ans
         total=total,
         method=method,
         reaches_end=end >= total,
+        has_next=end < stop,
         terminal=status in TERMINAL,
         first_nonfinite_step=None,
     )
@@ -239,55 +253,54 @@ def no_rows(question: Question, whose: Mapping[str, str | int], *, terminal: boo
         total=0,
         method="exact",
         reaches_end=True,
+        has_next=False,
         terminal=terminal,
         first_nonfinite_step=None,
     )
 
 
-async def _view(
-    store: ApiStore,
-    name: str,
-    question: Question,
-    meta: HistoryMeta,
-    names: Sequence[str],
-    most: int,
-) -> Columns:
-    """Read at most `points` rows that keep the extremes, and every row that is not finite."""
-    assert question.points is not None
-    source = _Source(store, name, question.kind, meta)
+async def _view(source: "_Source", num_points: int, names: Sequence[str]) -> Columns:
+    """Read at most `num_points` rows that keep the extremes, and every row that is not finite."""
+    meta = source.meta
     # `x` is a list a row, also of one number.
     thin = [each for each in names if each != "x" and meta.layout.widths[each] == 1] or ["loss"]
-    num_points = min(question.points, most)
-    if meta.num_rows <= BLOCK_ROWS:
-        whole = await source.rows(thin, 0, meta.num_rows)
-        rows = await asyncio.to_thread(choose_rows, [whole[each] for each in thin], num_points)
-        columns = {each: column[rows] for each, column in whole.items()}
+    if source.num_rows <= BLOCK_ROWS:
+        whole = await source.rows(thin, source.first, source.num_rows)
+        chosen = await asyncio.to_thread(choose_rows, [whole[each] for each in thin], num_points)
+        columns = {each: column[chosen] for each, column in whole.items()}
+        rows = source.first + chosen
     else:
         rows = await _choose_by_blocks(source, thin, num_points)
         columns = await source.at(rows, thin)
     wide = [each for each in names if each not in columns]
     if wide:
-        columns |= await store.history_pick(name, question.kind, meta, wide, rows)
+        columns |= await source.store.history_pick(source.name, source.kind, meta, wide, rows)
     return {"step": steps_of(meta, rows), **columns}
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A history of which a view is made. A long one is read by blocks of rows, one series at a
-    time: whole, the rows of a million steps are 24 MB."""
+    """The rows of a history of which a view is made, from `first` on and before `stop`. Many are
+    read by blocks, one series at a time: whole, the rows of a million steps are 24 MB."""
 
     store: ApiStore
     name: str
     kind: HistoryKind
     meta: HistoryMeta
+    first: int
+    stop: int
+
+    @property
+    def num_rows(self) -> int:
+        return self.stop - self.first
 
     async def rows(self, series: Sequence[str], first: int, count: int) -> Columns:
         return await self.store.history_rows(self.name, self.kind, self.meta, series, first, count)
 
     async def blocks(self, series: str) -> AsyncIterator[tuple[int, NDArray[np.float64]]]:
         """Yield the first row of each block, and its values."""
-        for first in range(0, self.meta.num_rows, BLOCK_ROWS):
-            count = min(BLOCK_ROWS, self.meta.num_rows - first)
+        for first in range(self.first, self.stop, BLOCK_ROWS):
+            count = min(BLOCK_ROWS, self.stop - first)
             yield first, (await self.rows([series], first, count))[series]
 
     async def look(self, found: _Look, series: str) -> _Look:
@@ -316,7 +329,7 @@ async def _choose_by_blocks(
     """Do what `choose_rows` does, a block at a time."""
     first, *others = thin
     found = [await source.look(Extremes(), other) for other in others]
-    num_finite = source.meta.num_rows
+    num_finite = source.num_rows
     if first != "loss" or source.meta.first_nonfinite_step is not None:
         num_finite = (await source.look(Extremes(), first)).num_finite
     stretches = Stretches(num_finite, num_points_left(found, num_points))

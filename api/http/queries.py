@@ -194,10 +194,13 @@ class HistoryQuery(Query):
     named."""
     after: Annotated[float, Field(ge=-1, le=1e15), DECIMAL] | None = None
     """Rows with a larger step only; with `kind=system`, later ones (seconds)."""
+    until: Annotated[float, Field(ge=0, le=1e15), DECIMAL] | None = None
+    """Rows up to and with this step only; with `kind=system`, up to this time (seconds)."""
     limit: Annotated[int, Field(ge=1, le=10_000), DIGITS] | None = None
     """The most rows that a page may have. Left out: 1000."""
     points: Annotated[int, Field(ge=1, le=10_000), DIGITS] | None = None
-    """A downsampled view of at most this many rows instead of a page."""
+    """A downsampled view of at most this many rows instead of a page: of the whole history, or of
+    the rows between `after` and `until`."""
     format: Literal["json", "csv", "ndjson", "npz"] = "json"
 
 

@@ -68,6 +68,9 @@ def test_a_history_has_all_pages_and_only_what_was_asked_for(client: Client) -> 
     assert list(losses) == ["step", "loss"]
     np.testing.assert_array_equal(losses["step"], np.arange(20_500))
     assert job.history(series=["loss", "lr"], after=20_490).num_rows == 9
+    part = job.history(series="loss", after=100, until=15_100)
+    assert part["step"].tolist() == list(range(101, 15_101))
+    assert job.history(series="loss", after=100, until=15_100, points=50).num_rows <= 50
     view = job.history(points=100)
     assert 2 <= view.num_rows <= 100
     assert view["step"][-1] == 20_499

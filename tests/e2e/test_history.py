@@ -130,7 +130,7 @@ def test_four_formats_carry_the_same_numbers(service: Service) -> None:
         "after=x",
         "format=xml",
         "kind=test",
-        "points=10&after=3",
+        "after=3&until=2",
         "nonsense=1",
     ],
 )

@@ -44,14 +44,18 @@ async def read_history(
     series: str | Sequence[str] | None,
     after: float | None,
     points: int | None,
+    until: float | None = None,
 ) -> History:
-    """Read rows: all that there are behind `after`, or a view of at most so many points."""
+    """Read rows: all that there are behind `after` up to `until`, or a view of at most so many of
+    them."""
     query: dict[str, Any] = {"kind": kind, "series": series_of(series), "format": "npz"}
     query |= {"points": points} if points is not None else {"limit": PAGE_ROWS}
     pages = []
     from_row: float | str | None = after
     while True:
-        reply = await transport.send("GET", path, params={**query, "after": from_row})
+        reply = await transport.send(
+            "GET", path, params={**query, "after": from_row, "until": until}
+        )
         pages.append(read_npz(reply.content))
         next_after = re.search(
             r"[?&]after=([-+.\de]+)[^>]*>; rel=\"next\"", reply.headers.get("link", "")

@@ -95,6 +95,7 @@ class AsyncJob(JobRecord):
         *,
         series: str | Sequence[str] | None = None,
         after: float | None = None,
+        until: float | None = None,
         points: int | None = None,
     ) -> History:
         """Read the rows that there are, as arrays.
@@ -104,7 +105,8 @@ class AsyncJob(JobRecord):
                 the job's processes use, a row every few seconds).
             series: names of series; left out: all but `time_s` and `epoch`.
             after: rows with a larger step only; of `system`, with a later `time_s`.
-            points: a view of at most so many rows that keeps extremes, instead of all.
+            until: rows up to and with this step only; of `system`, up to this `time_s`.
+            points: a view of at most so many of these rows that keeps extremes, instead of all.
 
         Example:
             >>> history = await job.history()
@@ -114,7 +116,9 @@ class AsyncJob(JobRecord):
             True
         """
         path = f"{self._path}/history"
-        return await calls.read_history(self._transport, path, self.id, kind, series, after, points)
+        return await calls.read_history(
+            self._transport, path, self.id, kind, series, after, points, until
+        )
 
     async def weights(self, checkpoint: str | int = "final") -> "dict[str, NDArray[Any]]":
         """Read the trained weights as arrays, by name.

@@ -37,11 +37,14 @@ class AsyncRun(RunRecord):
         *,
         series: str | Sequence[str] | None = None,
         after: int | None = None,
+        until: int | None = None,
         points: int | None = None,
     ) -> History:
         """Read the run's rows as arrays; the arguments are those of a job's history."""
         path = f"{self._path}/history"
-        return await calls.read_history(self._transport, path, self.id, kind, series, after, points)
+        return await calls.read_history(
+            self._transport, path, self.id, kind, series, after, points, until
+        )
 
     async def weights(self, checkpoint: str | int = "final") -> "dict[str, NDArray[Any]]":
         """Read the run's weights as arrays, by name."""

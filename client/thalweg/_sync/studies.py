@@ -38,11 +38,14 @@ class Run(RunRecord):
         *,
         series: str | Sequence[str] | None = None,
         after: int | None = None,
+        until: int | None = None,
         points: int | None = None,
     ) -> History:
         """Read the run's rows as arrays; the arguments are those of a job's history."""
         path = f"{self._path}/history"
-        return calls.read_history(self._transport, path, self.id, kind, series, after, points)
+        return calls.read_history(
+            self._transport, path, self.id, kind, series, after, points, until
+        )
 
     def weights(self, checkpoint: str | int = "final") -> "dict[str, NDArray[Any]]":
         """Read the run's weights as arrays, by name."""

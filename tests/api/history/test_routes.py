@@ -194,6 +194,49 @@ def test_a_view_of_few_rows_is_exact(api: Api) -> None:
     assert fewer["returned"] <= 9
 
 
+def test_a_range_has_the_rows_after_one_step_up_to_and_with_another(api: Api) -> None:
+    """Every range of a short history, whole and as pages, against the list of its steps."""
+    recorded_steps = [*range(0, 30, 5), 27]
+    spec = rosenbrock(record={"every": 5}, budget={"max_steps": 28})
+    job_id = recorded(api, train(7, step=recorded_steps), spec=spec)
+    for after in (-1, 0, 4, 24, 25, 27, 30):
+        for until in (0, 4, 5, 24, 25, 26, 27, 90):
+            if until < after:
+                continue
+            wanted = [step for step in recorded_steps if after < step <= until]
+            view = history(api, job_id, after=after, until=until, points=100)
+            assert (view["series"]["step"], view["method"]) == (wanted, "exact")
+            assert view["total"] == 7
+            url, steps = f"/v1/jobs/{job_id}/history?after={after}&until={until}&limit=2", []
+            while url:
+                reply = api.http.get(url)
+                steps += reply.json()["series"]["step"]
+                url = reply.links.get("next", {}).get("url")
+            assert steps == wanted
+
+
+@pytest.mark.parametrize(("after", "until"), [(-1, 9_999), (999, 8_000), (5_000, 12_345)])
+def test_a_view_of_a_range_keeps_its_extremes_and_what_is_not_finite(
+    api: Api, after: int, until: int
+) -> None:
+    rng = np.random.default_rng(1)
+    loss = rng.normal(size=10_000)
+    loss[[500, 1_000, 6_000, 7_999]] = [-90.0, 40.0, -50.0, 30.0]
+    loss[[999, 5_500]] = [NAN, INF]
+    view = history(api, recorded(api, train(10_000, loss)), after=after, until=until, points=50)
+    inside = np.arange(after + 1, min(until, 9_999) + 1)
+    steps = view["series"]["step"]
+    assert (view["method"], view["total"], view["complete"]) == ("minmax", 10_000, until >= 9_999)
+    broken = inside[~np.isfinite(loss[inside])]
+    assert len(steps) <= 50 + len(broken)
+    finite = inside[np.isfinite(loss[inside])]
+    extremes = {int(finite[loss[finite].argmin()]), int(finite[loss[finite].argmax()])}
+    assert {int(inside[0]), int(inside[-1]), *extremes, *map(int, broken)} <= set(steps)
+    assert set(steps) <= set(map(int, inside))
+    shown = [float(value) for value in view["series"]["loss"]]
+    assert shown == pytest.approx(loss[steps].tolist(), nan_ok=True, rel=0)
+
+
 def test_a_view_may_be_of_the_point_or_of_the_steps_alone(api: Api) -> None:
     job_id = recorded(api, train(1_000))
     for series in ("x", "step"):
@@ -258,9 +301,13 @@ def test_formats_of_no_rows_are_empty_but_whole(api: Api) -> None:
         ("after=" + "9" * 400, {"after"}),
         ("format=xml", {"format"}),
         ("kind=test", {"kind"}),
-        ("points=10&after=3", {"after"}),
+        ("until=x", {"until"}),
+        ("until=-1", {"until"}),
+        ("until=2.5", {"until"}),
+        ("after=3&until=2", {"until"}),
+        ("points=10&after=3&until=2", {"until"}),
         ("points=10&limit=3", {"limit"}),
-        ("points=10&limit=3&after=3&series=a,a", {"limit", "after", "series"}),
+        ("points=10&limit=3&until=1.5&series=a,a", {"limit", "until", "series"}),
         ("nonsense=1&limit=0&kind=x", {"nonsense", "limit", "kind"}),
     ],
 )

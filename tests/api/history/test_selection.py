@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from api.history import selection
+from api.history.downsample import choose_rows
 from api.history.selection import Answer, Question, answer
 from core.store.history.layout import Columns, HistoryKind, HistoryLayout, HistoryMeta
 from core.store.protocols.api import ApiStore
@@ -71,8 +72,14 @@ def stored(*, broken_loss: bool, broken_others: bool) -> Stored:
     return Stored(columns, 5 if broken_loss else None)
 
 
-async def view(it: Stored, series: tuple[str, ...] | None, points: int) -> Answer:
-    question = Question("train", series, None, 10, points)
+async def view(
+    it: Stored,
+    series: tuple[str, ...] | None,
+    points: int,
+    after: float | None = None,
+    until: float | None = None,
+) -> Answer:
+    question = Question("train", series, after, 10, points, until)
     return await answer(cast(ApiStore, it), "job_1", question)
 
 
@@ -100,3 +107,23 @@ async def test_the_view_of_a_long_history_is_that_of_a_short_one(
         assert column.tobytes() == found.columns[name].tobytes(), name
     assert whole.most_numbers >= ROWS
     assert it.most_numbers == 64
+
+
+@pytest.mark.parametrize(("after", "until"), [(None, 700.0), (98.0, 700.0), (700.0, None)])
+async def test_the_view_of_a_range_is_that_of_a_history_of_its_rows(
+    monkeypatch: pytest.MonkeyPatch, after: float | None, until: float | None
+) -> None:
+    """Whole and by blocks, where the rows after or before are not looked at."""
+    it = stored(broken_loss=True, broken_others=True)
+    first, stop = int(after or -1) + 1, ROWS if until is None else int(until) + 1
+    inside = [it.columns[name][first:stop] for name in ("loss", "lr", "grad_norm")]
+    wanted = first + choose_rows(inside, 40)
+    for block_rows in (ROWS, 64):
+        monkeypatch.setattr(selection, "BLOCK_ROWS", block_rows)
+        it.most_numbers = 0
+        found = await view(it, None, 40, after, until)
+        assert found.columns["step"].tolist() == wanted.tolist()
+        for name in ("loss", "lr", "grad_norm", "x"):
+            assert found.columns[name].tobytes() == it.columns[name][wanted].tobytes(), name
+        assert found.total == ROWS
+        assert it.most_numbers <= min(3 * (stop - first), 3 * block_rows)

@@ -46,6 +46,9 @@ def test_the_axis_is_seconds_in_every_format(api: Api, path: str, form: str) -> 
     assert read(api, path, form, **query, after=5, limit=1)["time_s"] == [10.25]
     assert read(api, path, form, **query, after=10.25)["time_s"] == [15.0]
     assert read(api, path, form, **query, points=2)["time_s"][-1] == 15.0
+    assert read(api, path, form, **query, until=10.25)["time_s"] == [5.0, 10.25]
+    assert read(api, path, form, **query, after=5, until=14.5, points=9)["time_s"] == [10.25]
+    assert read(api, path, form, **query, until=14.5, points=1)["time_s"] == [10.25]
 
 
 def test_a_page_names_the_next(api: Api, path: str) -> None:
@@ -60,7 +63,9 @@ def test_what_cannot_be_asked_is_refused(api: Api, path: str) -> None:
         ({"series": "epoch"}, "series"),
         ({"after": -2}, "after"),
         ({"after": "NaN"}, "after"),
-        ({"after": 1, "points": 5}, "after"),
+        ({"limit": 1, "points": 5}, "limit"),
+        ({"until": -1}, "until"),
+        ({"after": 2.5, "until": 2.25}, "until"),
     ):
         assert refused_params(api.http.get(path, params={"kind": "system", **query})) == [name]
     for kind in ("train", "eval"):

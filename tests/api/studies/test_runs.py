@@ -265,7 +265,9 @@ def test_a_run_s_history_has_pages_views_and_formats(api: Api) -> None:
     packed = api.http.get(path, params={"format": "npz", "limit": 10_000}).content
     assert np.load(io.BytesIO(packed))["loss"].tobytes() == loss.tobytes()
     assert refused_params(api.http.get(path, params={"series": "x"})) == ["series"]
-    assert refused_params(api.http.get(path, params={"points": 3, "after": 1})) == ["after"]
+    assert refused_params(api.http.get(path, params={"points": 3, "limit": 1})) == ["limit"]
+    part = api.get(path, points=20, after=9, until=49, series="loss")["series"]["step"]
+    assert 9 < part[0] <= part[-1] <= 49
 
 
 def test_the_path_of_a_point_is_part_of_a_function_s_run(api: Api) -> None:

@@ -207,6 +207,8 @@ export const en = {
   after: "after",
   everyPoint: "Every point ({n}).",
   everyPointHere: "Every point of this range, of {total} in all.",
+  nOfRange:
+    "{n} points of this range, extremes kept, of {total} in all. Zoom in further for every point.",
   nOfTotal: "{n} of {total} points, extremes kept. Zoom in for the others.",
   wholeRange: "Whole range",
   noRows: "no rows",

@@ -200,6 +200,7 @@ export const zh: Record<Word, string> = {
   after: "之后",
   everyPoint: "每个点都已画出（{n} 个）。",
   everyPointHere: "此范围内每个点都已画出，共 {total} 个点。",
+  nOfRange: "此范围内的 {n} 个点，极值全部保留；共 {total} 个点。继续放大可看到每个点。",
   nOfTotal: "{total} 个点中的 {n} 个，极值全部保留。放大可查看其余的点。",
   wholeRange: "显示全部",
   noRows: "没有数据",

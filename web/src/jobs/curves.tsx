@@ -127,7 +127,11 @@ function linesOf(rows: JobRows, parent: JobRows | null, measure: string, axis: A
 /** How many of the rows are shown. */
 function noteOf(rows: JobRows): string {
   if (!rows.train.length) return "";
-  if (rows.detail) return t("everyPointHere", { total: count(rows.total) });
+  if (rows.detail) {
+    const total = count(rows.total);
+    if (rows.isDetailWhole) return t("everyPointHere", { total });
+    return t("nOfRange", { n: count(rows.detail.length), total });
+  }
   if (rows.isWhole) return t("everyPoint", { n: count(rows.train.length) });
   return t("nOfTotal", { n: count(rows.train.length), total: count(rows.total) });
 }

@@ -21,9 +21,13 @@ export class JobRows {
   readonly eval = new Columns("step");
   /** Rows of the zoomed range, where the view leaves some out; null: there are none. */
   detail: Columns | null = null;
+  /** True if every row of the zoomed range stands in `detail`. */
+  isDetailWhole = false;
   total = 0;
   private readonly stop = new AbortController();
   private isFetchingEval = false;
+  /** Counts the ranges that were asked for: what comes of an earlier one is too late. */
+  private zoomed = 0;
   private stored = USUAL;
   /** Places other than steps: jobs of an earlier version have no times, functions no epochs. */
   private places: string[];
@@ -99,32 +103,45 @@ export class JobRows {
     }
   }
 
-  /** Fetch the rows from one step to another where the view leaves some of them out. */
+  /** Fetch the rows from one step to another where the view leaves some of them out: all, or a view
+   * of them where there are too many. */
   async zoom(range: readonly [number, number] | null): Promise<void> {
     this.detail = null;
+    const asked = ++this.zoomed;
     const step = this.train.get("step");
     if (range && step?.length && !this.isWhole) {
       const first = step[Math.max(0, nearest(step, range[0]) - 1)]!;
       const last = step[Math.min(step.length - 1, nearest(step, range[1]) + 1)]!;
       const every = Math.max(1, (step[step.length - 1]! - step[0]!) / Math.max(1, this.total - 1));
-      if ((last - first) / every <= MOST_DETAIL) {
-        const detail = new Columns("step");
-        let after = first - 1;
-        try {
-          while (after < last) {
-            const limit = Math.min(PAGE, Math.ceil((last - after) / every));
-            const rows = await this.fetch("train", { after, limit });
-            if (!rows.returned) break;
-            detail.append(rows.series);
-            after = detail.end;
-          }
+      const isWhole = (last - first) / every <= MOST_DETAIL;
+      const within = { after: first - 1, until: last };
+      try {
+        const detail = isWhole
+          ? await this.everyRow(within)
+          : await this.fetch("train", { ...within, points: POINTS }).then(({ series }) => {
+              const view = new Columns("step");
+              view.append(series);
+              return view;
+            });
+        if (asked === this.zoomed) {
           this.detail = detail;
-        } catch {
-          // the view stays as it is, and says how many rows it shows
+          this.isDetailWhole = isWhole;
         }
+      } catch {
+        // the view stays as it is, and says how many rows it shows
       }
     }
     this.version.value++;
+  }
+
+  private async everyRow({ after, until }: { after: number; until: number }): Promise<Columns> {
+    const found = new Columns("step");
+    for (let from = after; from < until; from = found.end) {
+      const rows = await this.fetch("train", { after: from, until, limit: PAGE });
+      if (!rows.returned) break;
+      found.append(rows.series);
+    }
+    return found;
   }
 
   private async fetch(kind: Kind, query: Record<string, number>): Promise<Rows> {

@@ -1,0 +1,63 @@
+import { beforeEach, expect, test, vi } from "vitest";
+import type { JobRows } from "../src/jobs/rows";
+
+const TOTAL = 200_000;
+let asked: URLSearchParams[] = [];
+
+/** A service with the history of one job: its loss at step k is k, and there are no times. */
+function reply(url: string): Response {
+  const query = new URL(url, "http://service").searchParams;
+  asked.push(query);
+  if (query.get("series")?.includes("time_s")) {
+    return Response.json({ code: "invalid_request" }, { status: 422 });
+  }
+  const first = Number(query.get("after") ?? -1) + 1;
+  const last = Math.min(Number(query.get("until") ?? TOTAL - 1), TOTAL - 1);
+  const points = Number(query.get("points") ?? 0);
+  const stride = points ? Math.max(1, Math.ceil((last - first + 1) / points)) : 1;
+  const limit = points || Number(query.get("limit"));
+  const step: number[] = [];
+  for (let k = first; k <= last && step.length < limit; k += stride) step.push(k);
+  return Response.json({ series: { step, loss: step }, total: TOTAL, returned: step.length });
+}
+
+let rows: JobRows;
+
+beforeEach(async () => {
+  vi.stubGlobal("document", { documentElement: { dataset: {} } });
+  vi.stubGlobal("sessionStorage", { getItem: () => null });
+  vi.stubGlobal("fetch", async (url: string) => reply(url));
+  const module = await import("../src/jobs/rows");
+  rows = new module.JobRows("job_1", true);
+  await rows.load();
+  asked = [];
+});
+
+test("a range of few rows is fetched whole, page by page", async () => {
+  await rows.zoom([1_000, 13_000]);
+  const step = rows.detail!.get("step")!;
+  expect(rows.isDetailWhole).toBe(true);
+  expect(step.length).toBe(step[step.length - 1]! - step[0]! + 1);
+  expect(step[0]).toBeLessThanOrEqual(1_000);
+  expect(step[step.length - 1]).toBeGreaterThanOrEqual(13_000);
+  expect(asked.length).toBe(2);
+});
+
+test("a range of more rows than can be fetched is viewed again, by itself", async () => {
+  await rows.zoom([20_000, 120_000]);
+  expect(asked.length).toBe(1);
+  expect(asked[0]!.get("points")).toBe("4000");
+  const step = rows.detail!.get("step")!;
+  expect(rows.isDetailWhole).toBe(false);
+  expect(step[0]).toBeGreaterThan(19_000);
+  expect(step[step.length - 1]).toBeLessThan(121_000);
+  const before = rows.train.get("step")!.filter((each) => each >= 20_000 && each <= 120_000);
+  expect(step.length).toBeGreaterThan(1.8 * before.length);
+});
+
+test("what comes of a range that is no longer shown is dropped", async () => {
+  const first = rows.zoom([20_000, 120_000]);
+  const second = rows.zoom(null);
+  await Promise.all([first, second]);
+  expect(rows.detail).toBe(null);
+});
