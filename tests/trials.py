@@ -86,7 +86,7 @@ TRIALS = {
     ),
     "page": Trial(
         ("-m", "tests.e2e.page_figures"),
-        "the page is there within a second, a row's pixels in 0.4 s (docs/page.md)",
+        "the page is there in a second, rows' pixels in 0.4 s, a frame in 50 ms (docs/page.md)",
         3,
     ),
     "requests": Trial(

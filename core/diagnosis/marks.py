@@ -46,11 +46,14 @@ class Seen(NamedTuple):
         return self.step.size // 2
 
 
-def marks_of(diagnosis: Json | None, columns: Columns, sign: float = 1.0) -> tuple[Mark, ...]:
+def marks_of(
+    diagnosis: Json | None, columns: Columns, sign: float = 1.0, largest: float = HUGE
+) -> tuple[Mark, ...]:
     """Return the marks of a diagnosis on the rows `step`, `loss` (and `grad_norm`, for its spikes),
-    in the order of its findings, which are of the loss times `sign` (`core.specs.direction`)."""
+    in the order of its findings, which are of the loss times `sign` (`core.specs.direction`). Rows
+    whose loss is not below `largest` in size are left out."""
     step, loss = np.asarray(columns["step"]), np.asarray(columns["loss"])
-    finite = np.isfinite(loss) & (np.abs(loss) < HUGE)
+    finite = np.isfinite(loss) & (np.abs(loss) < largest)
     found: list[Mark] = []
     for finding in (diagnosis or {}).get("findings", ()):
         place = _PLACES.get(finding["rule"])
@@ -65,11 +68,11 @@ def marks_of(diagnosis: Json | None, columns: Columns, sign: float = 1.0) -> tup
 
 
 def steps_of(diagnosis: Json, columns: Columns, sign: float = 1.0) -> dict[str, tuple[int, int]]:
-    """Return rule -> first and last step of its finding, for those that have a place. Arguments as
-    of `marks_of`, of which `columns` may be empty."""
+    """Return rule -> first and last step of its finding, for those that have a place among the rows
+    with a finite loss. Arguments as of `marks_of`, of which `columns` may be empty."""
     if not {"step", "loss"} <= columns.keys():
         return {}
-    marks = marks_of(diagnosis, columns, sign)
+    marks = marks_of(diagnosis, columns, sign, np.inf)
     return {mark.rule: (int(mark.first), int(mark.last)) for mark in marks}
 
 

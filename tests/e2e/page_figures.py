@@ -1,8 +1,9 @@
 """How fast the page is, in the system's Chromium: `python -m tests.e2e.page_figures`.
 
 First paint and the first job that can be clicked; the time from a row's writing to its pixels; the
-memory of a page that has followed 1,000,000 rows. Rows are written by the trial as a worker writes
-them. Ends with status 0 when all hold. The times are the machine's.
+frames of a comparison of 50 jobs with 100,000 rows each that is zoomed; the memory of a page that
+has followed 1,000,000 rows. Rows are written by the trial as a worker writes them. Ends with status
+0 when all hold. The times are the machine's.
 """
 
 import statistics
@@ -25,6 +26,10 @@ TO_PIXEL_MS = 400
 MEMORY_MB = 300
 OPENED = 5
 WRITTEN = 40
+FRAME_MS = 50
+CURVES = 50
+CURVE_ROWS = 100_000
+ZOOMS = 20
 ROWS = 1_000_001
 BLOCK = 10_000
 
@@ -45,6 +50,24 @@ WATCH = """() => {
         requestAnimationFrame(look);
     };
     look();
+}"""
+
+
+# Zooms by a key; tells the longest time between two frames until the picture stands, and whether it
+# is another one.
+ZOOM = """async (key) => {
+    const chart = document.querySelector(".chart-canvas");
+    const picture = () => chart.querySelector("canvas").toDataURL();
+    const shown = picture();
+    const gaps = [];
+    let before = await new Promise(requestAnimationFrame);
+    chart.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    while (gaps.length < 15) {
+        const now = await new Promise(requestAnimationFrame);
+        gaps.push(now - before);
+        before = now;
+    }
+    return [Math.max(...gaps), picture() !== shown];
 }"""
 
 
@@ -80,6 +103,29 @@ def to_pixels(live: Live, page: Page) -> bool:
     median, worst = statistics.median(delays), max(delays)
     print(f"from a row to its pixels: median {median:.0f} ms, worst {worst:.0f} ms of {WRITTEN}")
     return median < TO_PIXEL_MS
+
+
+def frames(live: Live, page: Page) -> bool:
+    """Compare many long jobs; tell how long a frame takes while one zooms in and out."""
+    jobs = []
+    for number in range(CURVES):
+        jobs.append(live.post(rosenbrock(budget={"max_steps": CURVE_ROWS}, seed=number))["id"])
+        claim = live.worker.claim()
+        for first in range(0, CURVE_ROWS, BLOCK):
+            live.rows(claim, first, BLOCK, shift=1_000.0 * number)
+        live.worker.close(claim)
+    page.goto(f"{live.process.address}/compare?job={'&job='.join(jobs)}")
+    page.locator(".chart-canvas canvas").wait_for()
+    keys = ["+", "+", "+", "-", "Escape"] * (ZOOMS // 5)
+    zoomed: list[tuple[float, bool]] = [tuple(page.evaluate(ZOOM, key)) for key in keys]
+    assert all(is_other for _, is_other in zoomed)
+    longest = [time_ms for time_ms, _ in zoomed]
+    median, worst = statistics.median(longest), max(longest)
+    print(
+        f"{CURVES} curves of {CURVE_ROWS:,} rows, zoomed {ZOOMS} times: longest frame of each"
+        f" {median:.0f} ms in the median, {worst:.0f} ms at worst"
+    )
+    return median < FRAME_MS
 
 
 def memory(live: Live, page: Page, session: CDPSession) -> bool:
@@ -119,6 +165,7 @@ def main() -> int:
         held = [
             opening(page, live.process.address),
             to_pixels(live, page),
+            frames(live, page),
             memory(live, page, session),
         ]
     return int(not all(held))

@@ -136,3 +136,12 @@ def test_nothing_lies_in_a_history_without_rows() -> None:
     assert steps_of(some, {}) == {}
     assert steps_of(some, columns(np.empty(0))) == {}
     assert steps_of(some, columns(np.array([float("nan")]))) == {}
+
+
+def test_a_loss_too_large_to_draw_has_its_step_all_the_same() -> None:
+    loss = np.geomspace(1.0, 1e300, 61)
+    found = diagnose(digits_job(gd(0.1)), "diverged", None, curve(loss, 0.1), None)
+    (steps,) = [each["steps"] for each in found["findings"] if each["rule"] == "diverged"]
+    assert steps == [0, 60]
+    (mark,) = marks_of(diagnosed("diverging", ("diverged", {})), columns(loss))
+    assert (mark.first, mark.last) == (0, 39)

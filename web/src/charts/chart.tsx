@@ -95,6 +95,7 @@ export function Chart(props: Props) {
               <span class="muted">
                 {" "}
                 · {axisName} {count(flag.from)}
+                {flag.to > flag.from && `–${count(flag.to)}`}
               </span>
             </li>
           ))}

@@ -237,18 +237,28 @@ export class Plot {
   private drawFlags(u: uPlot): void {
     const { ctx, bbox } = u;
     const ratio = devicePixelRatio;
+    const [from, to] = this.view;
+    const flags = (this.content?.flags ?? []).filter((flag) => flag.to >= from && flag.from <= to);
+    const leftOf = (flag: Flag): number => u.valToPos(Math.max(flag.from, from), "x", true);
     ctx.save();
-    for (const flag of this.content?.flags ?? []) {
-      const [from, to] = this.view;
-      if (flag.to < from || flag.from > to) continue;
-      const left = u.valToPos(Math.max(flag.from, from), "x", true);
-      const right = u.valToPos(Math.min(flag.to, to), "x", true);
-      ctx.fillStyle = ctx.strokeStyle = colour(flag.colour);
-      ctx.globalAlpha = 0.1;
-      ctx.fillRect(left, bbox.top, right - left, bbox.height);
-      ctx.globalAlpha = 0.8;
-      ctx.lineWidth = ratio;
-      ctx.setLineDash([3 * ratio, 3 * ratio]);
+    // Stretches of one colour as one shape: where several overlap it is no darker.
+    ctx.globalAlpha = 0.1;
+    for (const name of new Set(flags.map((flag) => flag.colour))) {
+      ctx.fillStyle = colour(name);
+      ctx.beginPath();
+      for (const flag of flags.filter((each) => each.colour === name)) {
+        const left = leftOf(flag);
+        const right = u.valToPos(Math.min(flag.to, to), "x", true);
+        ctx.rect(left, bbox.top, right - left, bbox.height);
+      }
+      ctx.fill();
+    }
+    ctx.globalAlpha = 0.8;
+    ctx.lineWidth = ratio;
+    ctx.setLineDash([3 * ratio, 3 * ratio]);
+    for (const flag of flags) {
+      const left = leftOf(flag);
+      ctx.strokeStyle = colour(flag.colour);
       ctx.beginPath();
       ctx.moveTo(left, bbox.top);
       ctx.lineTo(left, bbox.top + bbox.height);
