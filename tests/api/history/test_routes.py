@@ -207,7 +207,9 @@ def test_a_range_has_the_rows_after_one_step_up_to_and_with_another(api: Api) ->
             view = history(api, job_id, after=after, until=until, points=100)
             assert (view["series"]["step"], view["method"]) == (wanted, "exact")
             assert view["total"] == 7
-            url, steps = f"/v1/jobs/{job_id}/history?after={after}&until={until}&limit=2", []
+            path = f"/v1/jobs/{job_id}/history"
+            url: str | None = f"{path}?after={after}&until={until}&limit=2"
+            steps: list[int] = []
             while url:
                 reply = api.http.get(url)
                 steps += reply.json()["series"]["step"]
