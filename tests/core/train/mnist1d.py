@@ -1,6 +1,6 @@
 """MNIST-1D (Greydanus and Kobak 2020, arXiv 2011.14439): models come out in the paper's order.
 
-    python -m tests.core.train.mnist1d        generates the data and trains; about 3 minutes
+    python -m tests.core.train.mnist1d        generates the data and trains; about 5 minutes
 
 The authors' package makes the data, without a network once it is there. It is no dependency of
 ours: pip fetches it alone into a temporary folder. What it imports for pictures and downloads
@@ -45,9 +45,20 @@ class Row(NamedTuple):
     steps: int
 
 
+GRU: Final = {
+    "kind": "layers",
+    "layers": [
+        {"kind": "unflatten", "unflattened_size": [40, 1]},
+        {"kind": "gru", "hidden_size": 6, "bidirectional": True},
+        {"kind": "flatten"},
+        {"kind": "linear"},
+    ],
+}
+"""The authors' recurrent model: both directions, of which all 40 states are read."""
 ROWS: Final = {
     "logistic": Row({"kind": "linear"}, 32.0, 2000),
     "mlp": Row({"kind": "mlp", "hidden": [100, 100]}, 68.0, 3000),
+    "gru": Row(GRU, 91.0, 5500),
     "cnn": Row(
         {"kind": "cnn", "channels": [25, 25, 25], "kernel_size": 5, "stride": 2, "pool": None},
         94.0, 6000,
