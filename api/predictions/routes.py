@@ -44,10 +44,12 @@ from core.specs.data import Upload
 from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.prediction import PredictionRequest, parse_prediction_request
 from core.specs.studies.parse import run_spec
-from core.uses.coding import Coded, Coder
+from core.uses.coding import Coder
 from core.uses.dataset import check_columns
 from core.uses.model import ModelFacts
+from core.uses.posted import Posted, code_posted, coder_of
 from core.uses.record import INPUT_NAME, UseRecord
+from core.uses.series import Windows, count_windows
 
 router = APIRouter(tags=["predictions"], route_class=Route)
 
@@ -147,24 +149,28 @@ async def _accept(
     """Check the rows, queue the prediction, and reply, once it is done where that is waited for."""
     place = model.place
     metadata = await asyncio.to_thread(place.shared_metadata, services.artifacts)
-    coder = Coder.of(metadata, model.facts.targets, model.facts.num_outputs)
+    coder = coder_of(metadata, model.facts)
+    _check_windows(model, asked)
     use = _new_use(request, services, model, asked)
     what = asked.model_dump(mode="json")
     idempotency = idempotency_of(request, services, "predict", model.of, model.run, what)
     if asked.features is None:
         assert data_set is not None
-        use = _of_dataset(services, model, coder, data_set, use)
+        use = _of_dataset(services, model, coder, data_set, use, asked.windows or "last")
         found, known = await services.store.uses.add(use, idempotency)
     else:
-        _check_size(services, model, len(asked.features), "features")
-        coded = await asyncio.to_thread(coder.rows, asked.features, asked.targets)
-        data = await asyncio.to_thread(_packed, coded)
+        windows = asked.windows or "last"
+        _check_size(services, model, len(asked.features), "features", windows)
+        posted = await asyncio.to_thread(
+            code_posted, coder, model.facts, asked.features, asked.targets, windows
+        )
+        data = await asyncio.to_thread(_packed, posted)
         use = replace(
             use,
-            rows={"kind": "posted"},
-            num_rows=len(asked.features),
+            rows={"kind": "posted", "windows": windows},
+            num_rows=posted.num_rows,
             size_bytes=len(data),
-            unseen={name: list(values) for name, values in coded.unseen.items()},
+            unseen={name: list(values) for name, values in posted.unseen.items()},
         )
         await services.store.uses.reserve(use.id)
         artifacts = services.artifacts.job(use.id)
@@ -225,9 +231,24 @@ def _new_use(
     )
 
 
-def _check_size(services: Services, model: _Model, num_rows: int, param: str) -> None:
+def _check_windows(model: _Model, asked: PredictionRequest) -> None:
+    """Refuse a choice of windows where there are none. Raises `InvalidInputError`."""
+    if asked.windows is not None and model.facts.window is None:
+        message = (
+            f"windows: {asked.windows!r} was given, and problem.kind is"
+            f" {model.spec.problem.kind!r}: only a forecast has windows; leave it out"
+        )
+        raise InvalidInputError([FieldError("windows", "conflict", message)])
+
+
+def _check_size(
+    services: Services, model: _Model, num_rows: int, param: str, windows: Windows = "all"
+) -> None:
     """Refuse more rows than one prediction may have. Raises `InvalidInputError`."""
-    numbers = model.facts.num_inputs + model.facts.num_outputs
+    inputs, window = model.facts.num_inputs, model.facts.window
+    if window is not None and windows == "last":  # each row stands in one window
+        inputs //= window
+    numbers = inputs + model.facts.num_outputs
     most = max(1, min(services.settings.max_prediction_rows, MOST_NUMBERS // numbers))
     if num_rows > most:
         message = (
@@ -249,7 +270,12 @@ async def _named_data(services: Services, asked: PredictionRequest) -> DatasetRe
 
 
 def _of_dataset(
-    services: Services, model: _Model, coder: Coder, record: DatasetRecord, use: UseRecord
+    services: Services,
+    model: _Model,
+    coder: Coder,
+    record: DatasetRecord,
+    use: UseRecord,
+    windows: Windows,
 ) -> UseRecord:
     """Return the use with a data set's rows, once its columns are found to fit. Raises
     `InvalidInputError`."""
@@ -257,10 +283,19 @@ def _of_dataset(
     if facts.status != "ready":
         message = f"dataset: data set {id_} is {facts.status}; wait until it is ready"
         raise InvalidInputError([FieldError("dataset", "not_ready", message)])
-    if facts.kind not in {"table", "arrays", "images"} or not facts.num_rows:
-        message = f"dataset: data set {id_} is of the kind {facts.kind}, and has no rows to predict"
+    rows = {"kind": "dataset", "id": id_, "file": facts.file, "windows": windows}
+    is_of_texts = model.facts.context is not None
+    kinds = {"text"} if is_of_texts else {"table", "arrays", "images"}
+    if facts.kind not in kinds or not (is_of_texts or facts.num_rows):
+        what = "no text to go on with" if is_of_texts else "no rows to predict"
+        message = f"dataset: data set {id_} is of the kind {facts.kind}, and has {what}"
         raise InvalidInputError([FieldError("dataset", "wrong_kind", message)])
-    _check_size(services, model, facts.num_rows, "dataset")
+    if is_of_texts:
+        return replace(use, rows=rows, num_rows=1)
+    num_rows = facts.num_rows
+    if model.facts.window is not None:
+        num_rows = count_windows(num_rows, model.facts.window, windows, "dataset")
+    _check_size(services, model, num_rows, "dataset")
     problem = model.spec.problem
     assert isinstance(problem, DataProblem)
     data = problem.data
@@ -268,15 +303,12 @@ def _of_dataset(
     others = isinstance(data, Upload) and data.features is not None
     named = data.no_features if isinstance(data, Upload) else frozenset[str]()
     check_columns(coder, facts, others=others, ignored=named)
-    rows = {"kind": "dataset", "id": id_, "file": facts.file}
-    return replace(use, rows=rows, num_rows=facts.num_rows)
+    return replace(use, rows=rows, num_rows=num_rows)
 
 
-def _packed(coded: Coded) -> bytes:
+def _packed(posted: Posted) -> bytes:
     """Write coded rows as a worker reads them."""
-    arrays = {"matrix": coded.matrix}
-    if coded.labels is not None:
-        arrays["labels"] = coded.labels
+    arrays: dict[str, Any] = dict(posted.arrays)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()

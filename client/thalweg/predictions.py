@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from thalweg.errors import ThalwegError, UnsendableError
 from thalweg.history import missing
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Rows: TypeAlias = "Uploadable | DatasetRecord | list[Any] | tuple[Any, ...] | NDArray[Any]"
-"""Rows to predict: a frame of pandas or Polars, an array, a list of lists or of dicts, a file to
-upload (a path, or bytes), or a data set."""
+"""Rows to predict: a frame of pandas or Polars, an array, a list of lists, of dicts or of texts, a
+file to upload (a path, or bytes), or a data set."""
+Windows: TypeAlias = Literal["last", "all"]
+"""Windows of a series that are predicted."""
 MOST_CELLS: Final = 100_000
 """Cells of a frame up to which its rows go with the request; larger ones are uploaded."""
 DATA_PREFIX: Final = "data_"
@@ -40,7 +42,9 @@ class Predictions(Mapping[str, "NDArray[np.generic]"]):
     """Predictions by column, each an array with an entry for each row.
 
     Of classes there are `class` (names) and `probabilities` (rows × classes); of several labels
-    `class` is rows × labels, 0 or 1; of values there is `value` (rows, or rows × values).
+    `class` is rows × labels, 0 or 1; of values there is `value` (rows, or rows × values). Of a
+    forecast a row is a window of the series, and its values are those of the times after it, time
+    after time; of a model of language it is a text, and its class the token after it.
 
     Example:
         >>> found = client.jobs.get(trained.id).predict([[5.1, 3.5, 1.4, 0.2]])
@@ -190,7 +194,7 @@ def features_of(rows: Any) -> list[Any] | None:
     if isinstance(rows, (list, tuple)):
         return [_plain(row) for row in rows]
     if hasattr(rows, "tolist") and hasattr(rows, "ndim"):
-        if rows.ndim < 2:
+        if rows.ndim < 2 and not (rows.ndim and all(isinstance(each, str) for each in rows)):
             shape = tuple(rows.shape)
             raise UnsendableError(
                 f"An array of rows has two axes or more, and this one has the shape {shape}: write"

@@ -32,14 +32,17 @@ class Coded:
     """Rows as numbers.
 
     Attributes:
-        matrix: rows × numbers, before they are standardized.
+        matrix: rows × numbers, before they are standardized; of a series windows × rows × numbers,
+            of texts ids of tokens.
         labels: ids of classes (-1: none), or targets rows × values (NaN: none); None without any.
         unseen: of columns of categories, values that the training data did not have.
+        places: of texts, the place of each one's last token, whose outputs are wanted; else None.
     """
 
     matrix: Float
     labels: NDArray[Any] | None
     unseen: Mapping[str, Sequence[str]]
+    places: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Coder:
         classes: their names, in order of id.
         num_targets: values, or labels, of a row.
         image_size: height and width to which images of a data set are scaled; None: they are not.
+        outputs: names of what comes out, where they are not those of `targets`.
     """
 
     features: tuple[Feature, ...]
@@ -61,6 +65,7 @@ class Coder:
     classes: tuple[str, ...] | None
     num_targets: int
     image_size: tuple[int, int] | None = None
+    outputs: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, metadata: Mapping[str, str], kind: Targets, num_targets: int) -> Self:
@@ -68,20 +73,8 @@ class Coder:
         names = json.loads(metadata["feature_names"])
         about = json.loads(metadata.get("preprocessing", "{}"))
         classes = metadata.get("class_names")
-        one_hot = about.get("categorical") == "one_hot"
-        features = tuple(
-            Feature(
-                each["name"],
-                each["dtype"],
-                tuple(each["shape"]),
-                None if each["categories"] is None else tuple(each["categories"]),
-                each["fill"],
-                one_hot and each["categories"] is not None,
-            )
-            for each in about.get("features", ())
-        )
         return cls(
-            features or tuple(Feature(name) for name in names),
+            columns_in(about) or tuple(Feature(name) for name in names),
             tuple(about.get("targets", ())),
             kind,
             None if classes is None else tuple(json.loads(classes)),
@@ -122,6 +115,17 @@ class Coder:
         mistakes.raise_if_any()
         return Coded(matrix, found, unseen)
 
+    def labels(self, labels: Sequence[Any], num_rows: int) -> NDArray[Any] | None:
+        """Code what rows are, without the rows.
+
+        Raises:
+            InvalidInputError: with each that is none.
+        """
+        mistakes = Mistakes()
+        found = self._labels(labels, num_rows, mistakes)
+        mistakes.raise_if_any()
+        return found
+
     def _as_matrix(self, rows: Sequence[Any]) -> Float | None:
         """Return rows that are nothing but lists of as many finite numbers as the model takes; None
         where they are something else, which others look at cell by cell."""
@@ -144,7 +148,12 @@ class Coder:
         named: set[str] = set()
         for number, row in enumerate(rows):
             place = f"features[{number}]"
-            if isinstance(row, dict) != is_named or not isinstance(row, (dict, list, tuple)):
+            if not isinstance(row, (dict, list, tuple)):
+                mistakes.add(
+                    place, "wrong_type", f"{place}: must be a list with a cell for each column, or"
+                    f" an object of named columns; {shown(row)} was given",
+                )  # fmt: skip
+            elif isinstance(row, dict) != is_named:
                 kind = "an object of named columns" if is_named else "a list"
                 mistakes.add(
                     place, "wrong_type", f"{place}: must be {kind}, as row 0 is, or all the other"
@@ -301,6 +310,22 @@ class Coder:
             f" {listed(self.classes)}",
         )  # fmt: skip
         return -1
+
+
+def columns_in(about: Mapping[str, Any]) -> tuple[Feature, ...]:
+    """Read the columns of a file's features; `about`: its `preprocessing`, empty without a file."""
+    one_hot = about.get("categorical") == "one_hot"
+    return tuple(
+        Feature(
+            each["name"],
+            each["dtype"],
+            tuple(each["shape"]),
+            None if each["categories"] is None else tuple(each["categories"]),
+            each["fill"],
+            one_hot and each["categories"] is not None,
+        )
+        for each in about.get("features", ())
+    )
 
 
 def spread(feature: Feature, codes: Float) -> Float:

@@ -20,6 +20,9 @@ class ModelFacts(Spec):
         targets: what the outputs are compared with.
         metrics: None: of a spec that was stored before there was a choice.
         threads: that torch uses; None: as many as follow from the model's size.
+        window, horizon: of a forecast: rows that the model sees, and those after them whose targets
+            it gives; else None.
+        context: of a model of language: tokens that it sees; else None.
     """
 
     model: Model
@@ -33,22 +36,18 @@ class ModelFacts(Spec):
     reconstructs: bool = False
     metrics: tuple[EvaluationMetric, ...] | None
     threads: PositiveInt | None
+    window: PositiveInt | None = None
+    horizon: PositiveInt | None = None
+    context: PositiveInt | None = None
 
     @classmethod
     def of(cls, spec: JobSpec, what: str = "predict with") -> Self:
         """Return the facts of a resolved spec.
 
         Raises:
-            ConflictError: `no_model`, of a function, which has none to `what`; `not_predictable`,
-                of texts and series, whose rows are stretches that the training cuts.
+            ConflictError: `no_model`, of a function, which has none to `what`.
         """
         problem = spec.problem
-        if isinstance(problem, LanguageModel | Forecast):
-            raise ConflictError(
-                "not_predictable",
-                f"problem.kind is {problem.kind!r}: there are no single rows to {what}; take the"
-                " weights (safetensors), whose metadata say how texts and series are cut.",
-            )
         if not isinstance(problem, DataProblem) or problem.loss is None:
             raise ConflictError(
                 "no_model",
@@ -68,13 +67,22 @@ class ModelFacts(Spec):
             targets=targets_of(problem.loss, shape),
             metrics=spec.record.metrics,
             threads=spec.threads,
+            window=problem.window if isinstance(problem, Forecast) else None,
+            horizon=problem.horizon if isinstance(problem, Forecast) else None,
+            context=problem.context if isinstance(problem, LanguageModel) else None,
         )
 
     @property
     def inputs(self) -> Inputs:
         """A row as the model gets it."""
         places = tuple(Place(start, width) for start, width in self.categories)
-        return Inputs(self.num_inputs, self.sample_shape, places)
+        return Inputs(
+            self.num_inputs,
+            self.sample_shape,
+            places,
+            window=self.window is not None,
+            tokens=self.context is not None,
+        )
 
     def to_json(self) -> Json:
         """Return the facts as JSON has them."""

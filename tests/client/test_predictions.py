@@ -111,6 +111,42 @@ def test_mistakes_are_named(client: Client, job: Job) -> None:
     assert (error.code, str(error)) == ("data_unavailable", "gone")
 
 
+def of_sequence(client: Client, problem: Any) -> Job:
+    body: Any = {**SPEC, "problem": {**problem, "model": {"kind": "gru", "hidden_size": 4}},
+            "budget": {"max_steps": 2}}  # fmt: skip
+    return client.jobs.create(body).wait(60)
+
+
+def test_a_series_and_a_text_are_gone_on_with(client: Client, shell_of: Shell) -> None:
+    rows = [[float(row % 7), float(row % 3)] for row in range(40)]
+    csv = "heat,load\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n"
+    data = client.datasets.upload(csv.encode(), media_type="text/csv")
+    table = {"kind": "dataset", "id": data.id, "target": "load"}
+    series = {"kind": "forecast", "data": table, "window": 4, "horizon": 2}
+    job = of_sequence(client, series)
+    last = job.predict(data)
+    assert (last["value"].shape, last.metrics) == ((1, 2), None)
+    every = job.predict(data, windows="all")
+    assert every["value"].shape == (37, 2)
+    assert every.metrics is not None
+    assert every.metrics["num_rows"] == 35
+    for again in (job.predict(rows), job.predict(np.array(rows[-4:]))):
+        np.testing.assert_array_equal(again["value"], last["value"])
+    np.testing.assert_allclose(every["value"][-1:], last["value"], rtol=1e-6)
+    lines = shell_of.run("predict", job.id, data.id, "--windows", "all").stdout.splitlines()
+    assert (lines[0], len(lines)) == ("value_load[1],value_load[2]", 38)
+    data.delete()
+    text = {"kind": "language_model", "data": {"kind": "text", "text": "abcd" * 40}, "context": 5}
+    job = of_sequence(client, text)
+    found = job.predict(np.array(["ab", "abcdabc"]), targets=["c", "d"])
+    assert found.classes == ["a", "b", "c", "d", "<other>"]
+    assert found["probabilities"].shape == (2, 5)
+    assert found.metrics is not None
+    (shell_of.folder / "start.txt").write_text("abcdabc")
+    (again,) = shell_of.json("predict", job.id, "start.txt")["data"]
+    np.testing.assert_allclose(again["probabilities"], found["probabilities"][1], rtol=1e-5)
+
+
 def test_the_command_predicts(shell_of: Shell, job: Job) -> None:
     rows = shell_of.folder / "rows.csv"
     rows.write_text("\n".join([",".join(NAMES), *(",".join(map(str, r)) for r in ROWS)]) + "\n")

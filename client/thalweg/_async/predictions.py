@@ -23,12 +23,13 @@ async def predict(
     transport: AsyncTransport,
     path: str,
     rows: Rows,
-    checkpoint: str | int,
+    of: dict[str, Any],
     targets: Any,
     timeout_s: float | None,
 ) -> Predictions:
-    """Have rows predicted with the weights at `path`, and wait for it."""
-    body: dict[str, Any] = {"checkpoint": checkpoint}
+    """Have rows predicted with the weights at `path`, and wait for it. `of`: the checkpoint, and of
+    a series its windows, where they are chosen."""
+    body: dict[str, Any] = {name: value for name, value in of.items() if value is not None}
     if targets is not None:
         body["targets"] = targets.tolist() if hasattr(targets, "tolist") else list(targets)
     if isinstance(rows, DatasetRecord):

@@ -13,7 +13,7 @@ from thalweg._sync.transport import Transport, deadline, listed, place
 from thalweg.errors import ConflictError, WaitTimeoutError
 from thalweg.events import POLL_S, Event
 from thalweg.history import History
-from thalweg.predictions import Predictions, Rows
+from thalweg.predictions import Predictions, Rows, Windows
 from thalweg.records import Finding, JobRecord, numbers
 
 if TYPE_CHECKING:
@@ -138,16 +138,20 @@ class Job(JobRecord):
         *,
         checkpoint: str | int = "final",
         targets: Any = None,
+        windows: Windows | None = None,
         timeout_s: float | None = None,
     ) -> Predictions:
         """Predict rows with the weights, and return the predictions by column.
 
         Args:
             rows: a frame of pandas or Polars, an array, a list of lists or of dicts, a data set or
-                its id, or a file (a path, or bytes), which is uploaded for this alone.
+                its id, or a file (a path, or bytes), which is uploaded for this alone. Of a
+                forecast rows of the series, in the order of time; of a model of language texts.
             checkpoint: the weights: `final`, `best`, `initial`, or another that is kept.
             targets: what the rows are, for `Predictions.metrics`; rows with names may have it
                 among them instead.
+            windows: of a forecast: `last` (the default) tells what comes after the last row, `all`
+                what comes after each row that has enough before it.
             timeout_s: seconds to wait; None waits as long as it takes.
 
         Of a frame, `Predictions.frame` is one of the same library.
@@ -160,7 +164,8 @@ class Job(JobRecord):
             >>> found["class"].tolist()
             ['setosa', 'virginica']
         """
-        return predict(self._transport, self._path, rows, checkpoint, targets, timeout_s)
+        of = {"checkpoint": checkpoint, "windows": windows}
+        return predict(self._transport, self._path, rows, of, targets, timeout_s)
 
     def save_onnx(
         self,

@@ -10,7 +10,7 @@ from thalweg._sync.predictions import predict, read_card, save_onnx
 from thalweg._sync.transport import Transport, listed, place
 from thalweg.events import Event
 from thalweg.history import History
-from thalweg.predictions import Predictions, Rows
+from thalweg.predictions import Predictions, Rows, Windows
 from thalweg.records import RunRecord, StudyRecord, numbers
 
 if TYPE_CHECKING:
@@ -61,16 +61,20 @@ class Run(RunRecord):
         *,
         checkpoint: str | int = "final",
         targets: Any = None,
+        windows: Windows | None = None,
         timeout_s: float | None = None,
     ) -> Predictions:
         """Predict rows with the weights of the run, and return the predictions by column.
 
         Args:
             rows: a frame of pandas or Polars, an array, a list of lists or of dicts, a data set or
-                its id, or a file (a path, or bytes), which is uploaded for this alone.
+                its id, or a file (a path, or bytes), which is uploaded for this alone. Of a
+                forecast rows of the series, in the order of time; of a model of language texts.
             checkpoint: the weights: `final`, `best`, `initial`, or another that is kept.
             targets: what the rows are, for `Predictions.metrics`; rows with names may have it
                 among them instead.
+            windows: of a forecast: `last` (the default) tells what comes after the last row, `all`
+                what comes after each row that has enough before it.
             timeout_s: seconds to wait; None waits as long as it takes.
 
         Of a frame, `Predictions.frame` is one of the same library.
@@ -78,7 +82,8 @@ class Run(RunRecord):
         Raises `InvalidRequestError` with row and column of each mistake, `PredictionError` where it
         failed, `WaitTimeoutError` when it is not done in time; it goes on.
         """
-        return predict(self._transport, self._path, rows, checkpoint, targets, timeout_s)
+        of = {"checkpoint": checkpoint, "windows": windows}
+        return predict(self._transport, self._path, rows, of, targets, timeout_s)
 
     def save_onnx(
         self,

@@ -3,7 +3,7 @@
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -266,8 +266,8 @@ Rows = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="Rows in a file that can be uploaded (CSV, NDJSON, Parquet, NPZ), a data set's id, or"
-        " - for rows in JSON on standard input.",
+        help="Rows in a file that can be uploaded (CSV, NDJSON, Parquet, NPZ; a text to go on"
+        " with), a data set's id, or - for rows in JSON on standard input.",
     ),
 ]
 
@@ -278,11 +278,18 @@ def predict(
     file: Rows,
     csv: Annotated[bool, typer.Option("--csv", help="Print a table in CSV.")] = False,
     checkpoint: Checkpoint = "final",
+    windows: Annotated[
+        Literal["last", "all"] | None,
+        typer.Option(
+            help="Of a forecast: what comes after the last row, or after each that has enough"
+            " before it.",
+        ),
+    ] = None,
     timeout: Timeout = None,
 ) -> None:
     """Predict rows with the weights of a job, or of a study's run."""
     of = _model(session, job)
-    found = of.predict(_rows(file), checkpoint=checkpoint, timeout_s=timeout)
+    found = of.predict(_rows(file), checkpoint=checkpoint, windows=windows, timeout_s=timeout)
 
     def table() -> None:
         if csv or not session.is_watched:

@@ -14,6 +14,7 @@ _ROW: Final = {
     "anyOf": [
         {"type": "array", "items": {}, "minItems": 1},
         {"type": "object", "additionalProperties": True},
+        {"type": "string", "minLength": 1},
     ]
 }
 _FIELDS_OF_ROWS: Final = 50_000_000
@@ -33,7 +34,11 @@ class PredictionRequest(Spec):
 
     features: Annotated[tuple[Row, ...], Field(min_length=1)] | None = None
     """Rows, each a list of numbers in the order of the model's columns, or an object of columns and
-    values; null where a value is missing and the model knows what takes its place."""
+    values; null where a value is missing and the model knows what takes its place. Of a forecast
+    rows of the series in the order of time, features and targets; of a model of language texts."""
+    windows: Literal["last", "all"] | None = None
+    """Of a forecast: `last` (the default) tells what comes after the last row, `all` what comes
+    after each row that has enough rows before it. Null for other models."""
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] | None = None
     """Targets of the rows, one a row, for metrics: classes by name, or values. Rows that are
     objects may have theirs among them instead."""

@@ -5,6 +5,7 @@ Without torch: rows are counted before a job begins.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, assert_never
@@ -95,8 +96,7 @@ def _of_upload(data: Upload, tokenizer: Tokenizer, evaluated: float, test: float
 def _of_text(text: str, tokenizer: Tokenizer, evaluated: float, test: float) -> TokenizedText:
     match tokenizer:
         case Characters():
-            points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-            known, ids = np.unique(points, return_inverse=True)
+            known, ids = np.unique(_points(text), return_inverse=True)
             about: Json = {"kind": "characters", "characters": "".join(map(chr, known.tolist()))}
             return TokenizedText(_cut(ids.astype(np.int64), evaluated, test), about)
         case Bytes():
@@ -138,6 +138,32 @@ def _byte_pairs(text: str, spec: BytePair, evaluated: float, test: float) -> Tok
     ids = [np.array(fitted.encode(part).ids, np.int64) for part in parts]
     about: Json = {"kind": "byte_pair", "tokenizer": json.loads(fitted.to_str())}
     return TokenizedText((ids[0], ids[1], ids[2]), about)
+
+
+def encoded(texts: Sequence[str], about: Json) -> list[Ids]:
+    """Return the tokens of other texts by what was kept of the training's (`TokenizedText`)."""
+    match about["kind"]:
+        case "characters":
+            known = _points(about["characters"])
+            return [_places_in(known, _points(text)) for text in texts]
+        case "bytes":
+            return [np.frombuffer(text.encode(), np.uint8).astype(np.int64) for text in texts]
+        case _:
+            from tokenizers import Tokenizer as Fitted
+
+            fitted = Fitted.from_str(json.dumps(about["tokenizer"]))
+            return [np.array(each.ids, np.int64) for each in fitted.encode_batch(list(texts))]
+
+
+def _points(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+
+def _places_in(known: NDArray[np.uint32], points: NDArray[np.uint32]) -> Ids:
+    """Return the place of each among `known`, which are sorted; their number, where it has none."""
+    places = np.searchsorted(known, points)
+    found = known[np.minimum(places, len(known) - 1)] == points
+    return np.where(found, places, len(known)).astype(np.int64)
 
 
 def contexts(ids: Ids, context: int) -> tuple[Ids, Ids] | None:

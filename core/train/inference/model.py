@@ -23,11 +23,14 @@ from core.train.models.layered import LayeredModel
 from core.train.tensors.tensor_file import parse
 from core.uses.coding import Coder
 from core.uses.model import ModelFacts
+from core.uses.posted import coder_of
 
 Float = NDArray[np.float64]
 ROWS: Final = 8192
 """Rows that go through the model at once: as many as of an evaluation in training, so that its
 figures come out again to the bit."""
+TOKEN_OUTPUTS: Final = 1 << 24
+"""Outputs of tokens at once, at most: each place of a context has one for each token."""
 _DTYPES: Final = {
     "float32": torch.float32,
     "float64": torch.float64,
@@ -86,7 +89,7 @@ class TrainedModel:
             facts,
             module.to(device),
             metadata,
-            Coder.of(metadata, facts.targets, facts.num_outputs),
+            coder_of(metadata, facts),
             device,
             _column(features, "mean"),
             _column(features, "scale"),
@@ -99,6 +102,13 @@ class TrainedModel:
         """The precision of the weights."""
         return _DTYPES[self.facts.precision]
 
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that go through the model at once, at most."""
+        if self.facts.context is None:
+            return ROWS
+        return min(ROWS, max(1, TOKEN_OUTPUTS // (self.facts.context * self.facts.num_outputs)))
+
     @contextmanager
     def settled(self) -> Iterator[None]:
         """Compute with the threads and kernels that the model was trained with."""
@@ -108,7 +118,9 @@ class TrainedModel:
             yield
 
     def outputs(self, rows: Float) -> Tensor:
-        """Map coded rows to outputs (rows × outputs), as the loss takes them. Inside `settled`."""
+        """Map coded rows to outputs (rows × outputs; of tokens rows × context × tokens), as the
+        loss takes them. Inside `settled`."""
+        rows = rows.reshape(len(rows), -1)  # of windows × rows × numbers
         if self.mean is not None and self.scale is not None:
             rows = (rows - self.mean) / self.scale
         # In a tensor of torch's own making, as training has them: memory that is not aligned as

@@ -62,8 +62,11 @@ def export_onnx(model: TrainedModel) -> bytes:
     Raises:
         JobFailure: `not_exportable`, or the libraries that write the format are not installed.
     """
+    ids = model.facts.context is not None
     example = torch.zeros(
-        (EXAMPLE_ROWS, model.facts.num_inputs), dtype=model.dtype, device=model.device
+        (EXAMPLE_ROWS, model.facts.num_inputs),
+        dtype=torch.int64 if ids else model.dtype,
+        device=model.device,
     )
     rows = torch.export.Dim.DYNAMIC
     with model.settled(), _quiet(), torch.enable_grad():
@@ -107,7 +110,7 @@ def _quiet() -> Iterator[None]:
 
 def _metadata(model: TrainedModel) -> dict[str, str]:
     """Return what use of the file needs to know."""
-    names = ("feature_names", "class_names", "preprocessing", "standardization")
+    names = ("feature_names", "class_names", "preprocessing", "standardization", "tokenizer")
     about: dict[str, Any] = {
         name: json.loads(model.metadata[name])
         for name in (*names, "target_standardization")
@@ -117,6 +120,9 @@ def _metadata(model: TrainedModel) -> dict[str, str]:
     about["precision"] = model.facts.precision
     about["inputs"] = {"name": INPUT, "numbers": model.facts.num_inputs}
     about["outputs"] = {"name": OUTPUT, "numbers": model.facts.num_outputs}
+    for name in ("window", "horizon", "context"):
+        if (length := getattr(model.facts, name)) is not None:
+            about[name] = length
     about["in_graph"] = [
         name for name in ("standardization", "target_standardization") if name in about
     ]

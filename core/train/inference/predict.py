@@ -2,6 +2,7 @@
 are."""
 
 import io
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,16 +18,19 @@ from core.errors import InvalidInputError, JobFailure, NotFoundError
 from core.specs.base import Json
 from core.specs.losses import ConfusionMatrix, CrossEntropy, MultiMargin, chosen_of
 from core.specs.sizes.uploads import UploadFacts
+from core.train.data.text import encoded
 from core.train.data.uploaded import scaled_images
 from core.train.events import Control
-from core.train.inference.model import ROWS, TrainedModel
+from core.train.inference.model import TrainedModel
 from core.train.losses import LossFunction, build_loss, share_of, target_form
 from core.train.metrics import Measurement
 from core.uploads.check import STORED_NAME
 from core.uploads.stored import StoredFile
-from core.uses.coding import Coded, Coder
+from core.uses.coding import Coded
 from core.uses.dataset import code_columns
 from core.uses.record import INPUT_NAME, RESULT_NAME
+from core.uses.series import windows_of
+from core.uses.texts import unpacked_texts
 
 Arrays = dict[str, NDArray[Any]]
 CONFUSION: Final = ConfusionMatrix(kind="confusion_matrix")
@@ -44,7 +48,7 @@ def predict(
     Raises:
         JobFailure: the rows are gone, or a row is of a class that the model does not know.
     """
-    coded = read_rows(store, use_id, rows, model.coder)
+    coded = read_rows(store, use_id, rows, model)
     if model.facts.reconstructs:
         coded = replace(coded, labels=coded.matrix)
     arrays, metrics = predict_rows(model, coded, lambda: control.stop_requested is not None)
@@ -52,7 +56,7 @@ def predict(
     return {
         "targets": model.facts.targets,
         "classes": None if model.coder.classes is None else list(model.coder.classes),
-        "target_names": list(model.coder.targets),
+        "target_names": list(model.coder.outputs or model.coder.targets),
         "step": int(model.metadata["step"]),
         "metrics": metrics,
         "unseen": dict(coded.unseen),
@@ -75,10 +79,14 @@ def predict_rows(
     measured = None if coded.labels is None else _Measured(model, coded.labels)
     parts: list[Arrays] = []
     with model.settled():
-        for start in range(0, len(coded.matrix), ROWS):
+        for start in range(0, len(coded.matrix), model.rows_at_once):
             if stops():
                 break
-            outputs = model.outputs(coded.matrix[start : start + ROWS])
+            part = slice(start, start + model.rows_at_once)
+            outputs = model.outputs(coded.matrix[part])
+            if coded.places is not None:
+                places = torch.from_numpy(coded.places[part]).to(outputs.device)
+                outputs = outputs[torch.arange(len(places), device=outputs.device), places]
             parts.append(_shown(model, outputs))
             if measured is not None:
                 measured.add(outputs, start)
@@ -121,7 +129,9 @@ class _Measured:
         self._form = target_form(facts.loss)
         self._ignored = facts.loss.ignore_index if isinstance(facts.loss, CrossEntropy) else None
         chosen = chosen_of(facts.metrics, values=self._form == "values")
-        if facts.targets in {"classes", "two_classes"} and CONFUSION not in chosen:
+        if facts.context is not None:  # whose table would have a row for each token
+            chosen = tuple(each for each in chosen if each != CONFUSION)
+        elif facts.targets in {"classes", "two_classes"} and CONFUSION not in chosen:
             chosen = (*chosen, CONFUSION)
         self._has_table = CONFUSION in chosen
         self._measurement = Measurement(chosen, self._form, self._ignored)
@@ -179,8 +189,9 @@ class _Measured:
         return found
 
 
-def read_rows(store: ArtifactStore, use_id: str, rows: Json, coder: Coder) -> Coded:
-    """Read the rows of a use: as they were posted, or from a data set.
+def read_rows(store: ArtifactStore, use_id: str, rows: Json, model: TrainedModel) -> Coded:
+    """Read the rows of a use: as they were posted, or from a data set; of a series its windows, of
+    texts their tokens.
 
     Raises:
         JobFailure: they are gone, or a row is of a class that the model does not know.
@@ -188,31 +199,61 @@ def read_rows(store: ArtifactStore, use_id: str, rows: Json, coder: Coder) -> Co
     try:
         if rows["kind"] == "posted":
             with np.load(io.BytesIO(store.job(use_id).read(INPUT_NAME)), allow_pickle=False) as npz:
-                return Coded(npz["matrix"], npz.get("labels"), {})
-        return _stored_rows(store, rows["file"], coder)
+                arrays = dict(npz)
+            if "texts" in arrays:
+                return text_rows(model, unpacked_texts(arrays), arrays.get("labels"))
+            coded = Coded(arrays["matrix"], arrays.get("labels"), {})
+        else:
+            stored = _open(store, rows["file"])
+            if model.facts.context is not None:
+                return text_rows(model, [stored.text().decode()], None)
+            is_last = model.facts.window is not None and rows["windows"] == "last"
+            coded = _stored_rows(stored, rows["file"], model, is_last=is_last)
     except NotFoundError as error:
         message = "The rows are not there any more: send them again."
         raise JobFailure("data_unavailable", message) from error
     except InvalidInputError as error:
         raise JobFailure("data_unavailable", str(error), error.errors[0].param) from error
+    facts = model.facts
+    if facts.window is None or facts.horizon is None:
+        return coded
+    return windows_of(coded, facts.window, facts.horizon, facts.num_outputs, rows["windows"])
 
 
-def _stored_rows(store: ArtifactStore, file: str, coder: Coder) -> Coded:
+def text_rows(model: TrainedModel, texts: list[str], labels: NDArray[Any] | None) -> Coded:
+    """Return the last tokens of texts, as many as the model sees; shorter ones stand at the front
+    of their context, as the first tokens of one in training."""
+    context = model.facts.context
+    assert context is not None
+    about = json.loads(model.metadata["tokenizer"])
+    ids = [each[-context:] for each in encoded(texts, about)]
+    matrix = np.zeros((len(ids), context))
+    for row, each in zip(matrix, ids, strict=True):
+        row[: len(each)] = each
+    return Coded(matrix, labels, {}, np.array([len(each) - 1 for each in ids]))
+
+
+def _open(store: ArtifactStore, file: str) -> StoredFile:
+    """Open a data set's content. Raises `NotFoundError`."""
     artifacts = store.job(file)
     path = artifacts.local_path(STORED_NAME)
     if path is None:
-        stored = StoredFile.from_ranges(
+        return StoredFile.from_ranges(
             lambda start, length: artifacts.read_range(STORED_NAME, start, length)
         )
-    elif artifacts.exists(STORED_NAME):
-        stored = StoredFile.open(path)
-    else:
-        raise NotFoundError(STORED_NAME)
-    contents = stored.contents
+    if artifacts.exists(STORED_NAME):
+        return StoredFile.open(path)
+    raise NotFoundError(STORED_NAME)
+
+
+def _stored_rows(stored: StoredFile, file: str, model: TrainedModel, *, is_last: bool) -> Coded:
+    """Code the columns of a data set; `is_last`: of the rows of its last window alone."""
+    contents, coder = stored.contents, model.coder
     facts = UploadFacts.of("ready", contents.kind, file, contents.to_json())
+    start = max(0, facts.num_rows - (model.facts.window or 0)) if is_last else 0
 
     def read(name: str) -> NDArray[Any]:
-        values = stored.column(name)
+        values = stored.column(name, start)
         if coder.image_size is None or values.shape[2:] == coder.image_size:
             return values
         return scaled_images(values, coder.image_size)

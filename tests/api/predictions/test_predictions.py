@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,12 @@ def iris() -> Json:
     return spec
 
 
-def ended(api: Api, spec: Json | None = None) -> str:
+def ended(api: Api, spec: Json | None = None, **about: Any) -> str:
     """The path of a job that has ended, with weights whose metadata say what its columns are."""
     job = api.post(iris() if spec is None else spec)
     claim = api.worker.claim()
     metadata = {"feature_names": json.dumps(NAMES), "class_names": json.dumps(SPECIES), "step": "9"}
+    metadata |= {name: json.dumps(value) for name, value in about.items()}
     weights = save({"output.weight": np.zeros((3, 4), "f4")}, metadata)
     for name, step in (("initial", 0), ("final", 9)):
         api.worker.save(claim, weights, name=name, step=step)
@@ -127,6 +129,64 @@ def test_what_is_wrong_is_named_and_nothing_is_kept(
     assert refused_params(few_rows.http.post(f"{path}/predictions", json=body)) == params
     assert not list(few_rows.worker.artifacts.glob("pred_*"))
     assert few_rows.worker.store.uses.claim("w", ("cpu",), 60.0) is None
+
+
+def forecast(api: Api) -> str:
+    """A forecast of one value from windows of three rows of two."""
+    spec = iris()
+    rows = [[float(row), 1.0] for row in range(30)]
+    data = {"kind": "inline", "features": [row[:1] for row in rows], "targets": [1.0] * 30}
+    spec["problem"] = {"kind": "forecast", "data": data, "window": 3, "horizon": 1,
+                       "model": {"kind": "linear"}}  # fmt: skip
+    names = [f"{name}[{time}]" for time in (-2, -1, 0) for name in ("heat", "load")]
+    return ended(api, spec, feature_names=names)
+
+
+def language(api: Api) -> str:
+    """A model of a language of three characters and all others."""
+    spec = iris()
+    spec["problem"] = {"kind": "language_model", "data": {"kind": "text", "text": "abc" * 90},
+                       "model": {"kind": "gru"}}  # fmt: skip
+    return ended(api, spec, tokenizer={"kind": "characters", "characters": "abc"})
+
+
+def test_series_give_a_prediction_a_window_and_texts_one_each(api: Api) -> None:
+    path = forecast(api)
+    rows = [[1.0, 2.0]] * 5
+    for windows, count, kept in ((None, 1, 3), ("last", 1, 3), ("all", 3, 5)):
+        body = {"features": rows, "windows": windows}
+        queued = api.http.post(f"{path}/predictions", json=body).json()
+        assert queued["num_rows"] == count
+        claim = taken(api)
+        file = LocalJob(api.worker.artifacts, claim.use.id).read(INPUT_NAME)
+        assert np.load(io.BytesIO(file))["matrix"].shape == (kept, 2)
+    queued = api.http.post(f"{language(api)}/predictions", json={"features": ["ab", "x"]}).json()
+    assert queued["num_rows"] == 2
+
+
+@pytest.mark.parametrize(
+    ("job", "body", "params"),
+    [
+        (forecast, {"features": [[1.0, 2.0]] * 2}, ["features"]),
+        (forecast, {"features": [[1.0, 2.0]] * 6}, ["features"]),
+        (forecast, {"features": [[1.0]] * 3}, [f"features[{row}]" for row in range(3)]),
+        (forecast, {"features": ["a"] * 3}, [f"features[{row}]" for row in range(3)]),
+        (forecast, {"features": [[1.0, 2.0]] * 3, "windows": "first"}, ["windows"]),
+        (language, {"features": [[1.0, 2.0]]}, ["features[0]"]),
+        (language, {"features": ["a", ""]}, ["features[1]"]),
+        (language, {"features": "a"}, ["features"]),
+        (language, {"features": ["a"], "targets": ["d"]}, ["targets[0]"]),
+        (language, {"features": ["a"], "windows": "all"}, ["windows"]),
+        (ended, {"features": ["a"]}, ["features[0]"]),
+        (ended, {"features": [ROW], "windows": "last"}, ["windows"]),
+    ],
+)
+def test_what_is_no_series_and_no_text_is_named(
+    few_rows: Api, job: Callable[[Api], str], body: Json, params: list[str]
+) -> None:
+    path = job(few_rows)
+    assert refused_params(few_rows.http.post(f"{path}/predictions", json=body)) == params
+    assert not list(few_rows.worker.artifacts.glob("pred_*"))
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ from core.specs.validation.limits import Limits
 from core.train.inference.model import TrainedModel
 from core.train.inference.onnx import PREPROCESSING, export_onnx
 from core.train.models.layered import LayeredModel
-from core.uses.coding import Coder
 from core.uses.model import ModelFacts
+from core.uses.posted import coder_of
 
 Json = dict[str, Any]
 CLOSE = 1e-5
+LETTERS = " abc"
 
 
 def some_model(body: Json, *, scaled: bool = False) -> TrainedModel:
@@ -40,27 +41,34 @@ def some_model(body: Json, *, scaled: bool = False) -> TrainedModel:
             parameter.uniform_(-0.5, 0.5, generator=source)
     names = [f"x{number}" for number in range(inputs)]
     metadata = {"feature_names": json.dumps(names), "step": "7"}
+    of_tokens = facts.context is not None
+    if of_tokens:
+        metadata["tokenizer"] = json.dumps({"kind": "characters", "characters": LETTERS})
     return TrainedModel(
         facts,
         module.eval(),
         metadata,
-        Coder.of(metadata, facts.targets, outputs),
+        coder_of(metadata, facts),
         torch.device("cpu"),
-        np.linspace(-1, 1, inputs),
-        np.linspace(0.5, 2, inputs),
+        None if of_tokens else np.linspace(-1, 1, inputs),
+        None if of_tokens else np.linspace(0.5, 2, inputs),
         np.full(outputs, 0.5) if scaled else None,
         np.full(outputs, 2.0) if scaled else None,
     )
 
 
+def some_rows(facts: ModelFacts, count: int, kind: Any) -> Any:
+    source, shape = np.random.default_rng(count), (count, facts.num_inputs)
+    if facts.context is not None:
+        return source.integers(0, facts.num_outputs, shape)
+    return source.normal(size=shape).astype(kind)
+
+
 def largest_difference(model: TrainedModel) -> float:
     """Compare the file's outputs with the model's at four numbers of rows; fails where the file
     says something else than it should."""
-    kind = np.float64 if model.facts.precision == "float64" else np.float32
-    rows = [
-        np.random.default_rng(count).normal(size=(count, model.facts.num_inputs)).astype(kind)
-        for count in (1, 2, 7, 64)
-    ]
+    kind: Any = np.float64 if model.facts.precision == "float64" else np.float32
+    rows = [some_rows(model.facts, count, kind) for count in (1, 2, 7, 64)]
     with model.settled():
         expected = [model.in_units(model.outputs(x.astype(np.float64))).numpy() for x in rows]
     session = onnxruntime.InferenceSession(export_onnx(model))
@@ -105,6 +113,29 @@ def test_values_come_in_their_units_and_in_the_precision_of_the_training() -> No
     assert largest_difference(some_model(body, scaled=True)) < CLOSE
 
 
+def sequences() -> list[Json]:
+    """Models of texts and of series of each kind of recurrent layer, and of attention."""
+    rows = np.zeros((40, 2)).tolist()
+    series = {"kind": "forecast", "data": {"kind": "inline", "features": rows, "targets": rows},
+              "window": 6, "horizon": 3}  # fmt: skip
+    text = {"kind": "language_model", "data": {"kind": "text", "text": LETTERS * 20}, "context": 5}
+    cells = [{"kind": kind, "hidden_size": 4} for kind in ("rnn", "lstm", "gru")]
+    attention = [{"kind": "transformer", "dim": 8, "num_heads": 2, "positions": positions}
+                 for positions in ("learned", "rotary")]  # fmt: skip
+    both_ways = [cell | {"bidirectional": True, "num_layers": 2} for cell in cells]
+    return [
+        *({**series, "model": model} for model in [*both_ways, *attention]),
+        *({**text, "model": model} for model in [*cells, *attention]),
+    ]
+
+
+@pytest.mark.parametrize("of", ["forecast", "language_model"])
+def test_models_of_sequences_are_the_same_elsewhere(of: str) -> None:
+    problem = next(each for each in reversed(sequences()) if each["kind"] == of)
+    model = some_model({"problem": problem, "optimizer": {"kind": "adam"}})
+    assert largest_difference(model) < CLOSE
+
+
 @pytest.mark.parametrize("family", ["models", "layers", "activations"])
 def test_the_catalogue_says_what_can_be_exported(family: str) -> None:
     assert all(entry["supports"]["onnx"] for entry in catalog.entries(family))
@@ -120,6 +151,12 @@ def main() -> None:
             print(f"{family:12} {kind:20} {difference:.1e}", flush=True)  # noqa: T201
             if not difference < CLOSE:
                 failed.append(kind)
+    for problem in sequences():
+        body = {"problem": problem, "optimizer": {"kind": "adam"}}
+        difference = largest_difference(some_model(body))
+        print(f"{problem['kind']:16} {problem['model']} {difference:.1e}", flush=True)  # noqa: T201
+        if not difference < CLOSE:
+            failed.append(f"{problem['kind']} {problem['model']['kind']}")
     sys.exit(f"off by more than {CLOSE:g}: {', '.join(failed)}" if failed else 0)
 
 
