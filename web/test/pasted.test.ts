@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { rowsOf } from "../src/jobs/pasted";
+import { featuresOf, rowsOf } from "../src/jobs/pasted";
 
 describe("pasted rows", () => {
   test("may be JSON: rows, objects, or one row alone", () => {
@@ -29,5 +29,15 @@ describe("pasted rows", () => {
   });
   test("are none of an empty text", () => {
     expect(rowsOf("\n")).toEqual([]);
+  });
+});
+
+describe("features of a problem", () => {
+  test("are the text itself for a model of language, and rows for others", () => {
+    expect(featuresOf("language_model", "[1, 2] and\n")).toEqual(["[1, 2] and\n"]);
+    expect(featuresOf("forecast", "1,2\n3,4")).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
   });
 });

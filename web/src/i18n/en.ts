@@ -335,6 +335,9 @@ export const en = {
   predict: "Predict",
   rowsToPredict: "Rows to predict",
   rowsHint: "Paste rows: JSON, CSV, or cells of a spreadsheet; a first line may name the columns",
+  seriesHint:
+    "Paste the last rows of the series, in the order of time: the forecast goes on from them",
+  textHint: "Paste a text: the token after it is told",
   notRows: "These are no rows:",
   row: "Row",
   prediction: "Prediction",

@@ -2,6 +2,11 @@
 
 export type Row = unknown[] | Record<string, unknown>;
 
+/** Read what is pasted as the rows of a problem: of a model of language it is one text, as it is. */
+export function featuresOf(problem: string, text: string): (Row | string)[] {
+  return problem === "language_model" ? [text] : rowsOf(text);
+}
+
 /** Read rows from a text. A first line that is not numbers alone names the columns.
  *
  * Raises `SyntaxError` where the text is neither JSON nor a table of equal lines.

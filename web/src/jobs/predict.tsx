@@ -5,23 +5,25 @@ import type { Job, Prediction } from "../api/types";
 import { words } from "../app/notices";
 import { t } from "../i18n";
 import { asNumber, count, short, shown } from "../ui/format";
-import { type Row, rowsOf } from "./pasted";
+import { featuresOf } from "./pasted";
 
 const WAIT_S = 20;
 const SHOWN = 50;
-const PROBLEMS = new Set(["supervised", "reconstruction"]);
+const PROBLEMS = new Set(["supervised", "reconstruction", "forecast", "language_model"]);
 
 export function Predict({ job }: { job: Job }) {
   const [text, setText] = useState("");
   const [found, setFound] = useState<Prediction | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
   const [isBusy, setBusy] = useState(false);
-  if (job.finished_at === null || !job.result || !PROBLEMS.has(job.spec.problem.kind)) return null;
+  const kind = job.spec.problem.kind;
+  if (job.finished_at === null || !job.result || !PROBLEMS.has(kind)) return null;
+  const hint = { forecast: "seriesHint", language_model: "textHint" } as const;
   const predict = async (): Promise<void> => {
     setBusy(true);
     setProblem(null);
     try {
-      const features = rowsOf(text);
+      const features = featuresOf(kind, text);
       let made = await post<Prediction>(`/v1/jobs/${job.id}/predictions?wait=${WAIT_S}`, {
         features,
       });
@@ -49,7 +51,7 @@ export function Predict({ job }: { job: Job }) {
           value={text}
           spellcheck={false}
           aria-label={t("rowsToPredict")}
-          placeholder={t("rowsHint")}
+          placeholder={t(hint[kind as keyof typeof hint] ?? "rowsHint")}
           onInput={(event) => setText(event.currentTarget.value)}
         />
         <p class="row actions">
@@ -71,7 +73,7 @@ export function Predict({ job }: { job: Job }) {
             type="button"
             class="quiet"
             disabled={!text.trim()}
-            onClick={() => void copyCurl(job.id, text).catch((error) => setProblem(words(error)))}
+            onClick={() => void copyCurl(job, text).catch((error) => setProblem(words(error)))}
           >
             {t("copyCurl")}
           </button>
@@ -87,10 +89,13 @@ export function Predict({ job }: { job: Job }) {
   );
 }
 
-async function copyCurl(id: string, text: string): Promise<void> {
+async function copyCurl(job: Job, text: string): Promise<void> {
   const key = hasKey() ? ' -H "Authorization: Bearer $THALWEG_KEY"' : "";
-  const body = JSON.stringify({ features: rowsOf(text) as Row[] }).replaceAll("'", "'\\''");
-  const address = `${location.origin}${ROOT}/v1/jobs/${id}/predictions?wait=${WAIT_S}`;
+  const body = JSON.stringify({ features: featuresOf(job.spec.problem.kind, text) }).replaceAll(
+    "'",
+    "'\\''",
+  );
+  const address = `${location.origin}${ROOT}/v1/jobs/${job.id}/predictions?wait=${WAIT_S}`;
   await navigator.clipboard.writeText(
     `curl -s${key} -H 'Content-Type: application/json' '${address}' -d '${body}'`,
   );
