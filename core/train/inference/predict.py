@@ -155,7 +155,7 @@ class _Measured:
         model = self._model
         if self._form == "class_ids":
             return torch.from_numpy(labels).to(model.device)
-        values = labels.reshape(len(labels), -1).astype(np.float64)
+        values = labels.reshape(len(labels), model.facts.num_outputs).astype(np.float64)
         if model.target_mean is not None and model.target_scale is not None:
             values = (values - model.target_mean) / model.target_scale
         return torch.from_numpy(values).to(model.device, model.dtype)

@@ -130,6 +130,8 @@ def test_the_windows_of_the_evaluation_have_its_figures(tmp_path: Path, model: J
             assert metrics[name] == pytest.approx(value, rel=1e-5), name
     last, _ = job.predicted(rows.tolist())
     np.testing.assert_allclose(last["value"], found["value"][-1:], rtol=1e-5)
+    _, none = job.predicted(rows[: WINDOW + 1].tolist(), windows="all")
+    assert none is None  # no window has all its rows after it
     # What is known of the time after the last row may be given too.
     _, judged = job.predicted(rows.tolist(), [last["value"][0].tolist()])
     assert judged is not None
