@@ -105,15 +105,12 @@ def _pixels(archive: Archive, info: zipfile.ZipInfo) -> NDArray[np.uint8]:
             f"Entry {quoted(name)} is no PNG or JPEG image. Convert it, or leave it out.",
             entry=name,
         ) from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:  # the library's limit, which is above this one
+        raise _too_large(name, "too many pixels") from None
+    except (OSError, ValueError, SyntaxError) as error:
         raise _damaged(name, error) from None
     if image.width * image.height > MOST_PIXELS:
-        raise RefusedFile(
-            "image_too_large",
-            f"Entry {quoted(name)} has {image.width} × {image.height} pixels, and at most"
-            f" {MOST_PIXELS:,} are read. Make the image smaller.",
-            entry=name,
-        )
+        raise _too_large(name, f"{image.width} × {image.height} pixels")
     if image.format == "PNG" and b"IEND" not in data[-64:]:
         raise _damaged(name, "it ends too early")
     _refuse_mode(image, name)
@@ -171,6 +168,15 @@ def _refuse_unlike(
 
 def _size(pixels: NDArray[np.uint8]) -> str:
     return f"{pixels.shape[1]} × {pixels.shape[0]}"
+
+
+def _too_large(name: str, size: str) -> RefusedFile:
+    return RefusedFile(
+        "image_too_large",
+        f"Entry {quoted(name)} has {size}, and at most {MOST_PIXELS:,} are read. Make the image"
+        " smaller.",
+        entry=name,
+    )
 
 
 def _damaged(name: str, error: object) -> RefusedFile:

@@ -5,6 +5,7 @@ import json
 import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
@@ -103,6 +104,9 @@ def npy(header: str, version: int = 1, length: int | None = None) -> bytes:
 
 
 OK = image()
+# Of a PNG's header the size, and the checksum of the chunk that it stands in.
+_HEADER = b"IHDR" + struct.pack(">II", 20_000, 10_000) + OK[24:29]
+HUGE = OK[:12] + _HEADER + struct.pack(">I", zlib.crc32(_HEADER)) + OK[33:]
 BLANK = image((4000, 4000), "L")
 JPEG = image((64, 64), kind="JPEG")
 ROWS = b"".join(b"%d,%d.5\n" % (i, i) for i in range(50_000))
@@ -309,6 +313,9 @@ REFUSED: Final[dict[str, Refused]] = {
     ),
     "zip: many pixels": Refused(
         ZIP, zipped([("a/1.png", image((5000, 5000), "1"))]), "image_too_large", entry="a/1.png"
+    ),
+    "zip: more pixels than the library reads": Refused(
+        ZIP, zipped([("a/1.png", HUGE)]), "image_too_large", entry="a/1.png"
     ),
     "zip: images that expand": Refused(
         ZIP, zipped((f"a/{i}.png", BLANK) for i in range(70)), "zip_bomb"
