@@ -33,7 +33,7 @@ from api.studies import extension as study_extension
 from api.studies import results as study_results
 from api.studies import routes as studies
 from api.studies import runs as study_runs
-from api.system import catalog, docs, usage
+from api.system import catalog, docs, functions, usage
 from api.system import routes as system
 from api.webhooks import routes as webhooks
 from core.artifacts.base import ArtifactStore
@@ -54,8 +54,8 @@ the result. Studies: many descents as one, and what they say about each other. E
 OPEN_EVERY_S: Final = 1.0
 _ROOMS: Final = (
     jobs, continuation, history, results, comparison, diagnosis, studies, study_extension,
-    study_runs, study_results, predictions, datasets, events, webhooks, catalog, system, usage,
-    docs, page,
+    study_runs, study_results, predictions, datasets, events, webhooks, catalog, functions, system,
+    usage, docs, page,
 )  # fmt: skip
 """Modules with the routes, in the order in which paths are looked up."""
 

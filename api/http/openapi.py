@@ -11,6 +11,7 @@ from core.specs.parsing.clone import JobClone, StudyClone
 from core.specs.parsing.continuation import Continuation
 from core.specs.parsing.dataset import DatasetPatch
 from core.specs.parsing.diagnosis import DiagnosisRequest
+from core.specs.parsing.points import FunctionPoints
 from core.specs.parsing.prediction import PredictionRequest
 from core.specs.parsing.webhook import WebhookTrial
 from core.specs.study import EnqueuedConfigurations, StudyExtension
@@ -85,7 +86,8 @@ def document(app: FastAPI, root: str = "") -> dict[str, Any]:
     )
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     own = (
-        Problem, Continuation, DiagnosisRequest, PredictionRequest, RecordChange, WebhookTrial,
+        Problem, Continuation, DiagnosisRequest, FunctionPoints, PredictionRequest, RecordChange,
+        WebhookTrial,
     )  # fmt: skip
     posted = (JobClone, StudyClone, StudyExtension, EnqueuedConfigurations, DatasetPatch)
     for model in (*own, *posted, *app.state.models):

@@ -53,6 +53,13 @@ class Preview(View):
     """Equally long columns: `step` and `lr`."""
 
 
+class FunctionValues(View):
+    """A function at the points that were asked for."""
+
+    values: list[Number]
+    """One a point, in their order, in float64."""
+
+
 class Entries(View):
     data: list[Entry]
 

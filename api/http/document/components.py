@@ -125,7 +125,7 @@ def plain(document: Json) -> Json:
 _BOUNDS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _SENT: Final = (
     "JobSpec", "StudySpec", "Continuation", "DiagnosisRequest", "RecordChange", "JobClone",
-    "StudyClone", "DatasetPatch", "PredictionRequest",
+    "StudyClone", "DatasetPatch", "PredictionRequest", "FunctionPoints",
 )  # fmt: skip
 """Bodies of requests."""
 
@@ -175,6 +175,7 @@ def _add_examples(schemas: Json) -> None:
         "StudyBase": [job],
         "Continuation": [{"budget": {"max_steps": 5000}}],
         "DiagnosisRequest": [{"checkpoint": "final"}],
+        "FunctionPoints": [{"function": {"kind": "beale"}, "points": [[3.0, 0.5], [0.0, 0.0]]}],
         "PredictionRequest": [
             {"features": [[5.1, 3.5, 1.4, 0.2]], "checkpoint": "best"},
             {"features": [{"size": 70, "colour": "red"}]},

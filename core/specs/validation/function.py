@@ -26,14 +26,10 @@ def resolve_function(
     """Check the function, its start and bounds; write the customary start out."""
     function = problem.function
     before = len(faults.errors)
-    names: tuple[str, ...] | None = None
-    if isinstance(function, Expression):
-        names = _names(function, faults)
-    elif isinstance(function, Quadratic):
-        _check_quadratic(function, faults)
-    if len(faults.errors) > before:
+    known = check_function(function, faults)
+    if known is None:
         return problem
-    dim = len(names) if names is not None else dimension(function)
+    names, dim = (None, known) if isinstance(known, int) else (known, len(known))
     start = problem.start
     if start is None:
         start = _default_start(function, dim, names, faults)
@@ -46,6 +42,22 @@ def resolve_function(
         _check_inside(start, intervals, names, faults)
     _check_finite(function, start, precision, names, faults)
     return problem if problem.start is not None else problem.model_copy(update={"start": start})
+
+
+def check_function(function: Function, faults: FieldErrorList) -> tuple[str, ...] | int | None:
+    """Check a function by itself.
+
+    Returns:
+        The names of an expression's variables, else the number of coordinates; None with mistakes.
+    """
+    before = len(faults.errors)
+    if isinstance(function, Expression):
+        found: tuple[str, ...] | int = _names(function, faults)
+    else:
+        if isinstance(function, Quadratic):
+            _check_quadratic(function, faults)
+        found = 0 if len(faults.errors) > before else dimension(function)
+    return None if len(faults.errors) > before else found
 
 
 def _names(function: Expression, faults: FieldErrorList) -> tuple[str, ...]:

@@ -93,6 +93,7 @@ def test_the_document_lists_every_call(document: Json) -> None:
         ("DELETE", "/v1/datasets/{data_id}"),
         ("GET", "/v1/datasets/{data_id}/preview"),
         ("GET", "/v1/catalog"),
+        ("POST", "/v1/functions/values"),
         ("GET", "/v1/catalog/{family}"),
         ("GET", "/v1/catalog/schedules/{kind}/preview"),
         ("GET", "/v1/workers"),
@@ -137,6 +138,7 @@ def test_every_call_says_what_it_takes_and_how_it_refuses(document: Json) -> Non
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             special = {"continue": "Continuation", "diagnosis": "DiagnosisRequest"}
             special |= {"test": "WebhookTrial", "predictions": "PredictionRequest"}
+            special |= {"values": "FunctionPoints"}
             special |= {"extend": "StudyExtension", "enqueue": "EnqueuedConfigurations"}
             usual = "StudySpec" if path.startswith("/v1/studies") else "JobSpec"
             model = special.get(path.rpartition("/")[2], usual)

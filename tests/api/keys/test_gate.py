@@ -125,9 +125,11 @@ SCOPES: list[tuple[tuple[str, ...], str, str, int]] = [
     (("read",), "DELETE", "/v1/jobs/job_00000000000000000000000000", 403),
     (("read",), "PATCH", "/v1/jobs/job_00000000000000000000000000", 403),
     (("read",), "POST", "/v1/jobs/validate", 200),
+    (("read",), "POST", "/v1/functions/values", 422),
     (("write",), "GET", "/v1/jobs", 403),
     (("write",), "POST", "/v1/jobs", 202),
     (("write",), "POST", "/v1/jobs/validate", 403),
+    (("write",), "POST", "/v1/functions/values", 403),
     (("admin",), "GET", "/v1/jobs", 200),
     (("admin",), "POST", "/v1/jobs", 202),
 ]
@@ -144,7 +146,7 @@ def test_scopes_say_what_a_key_may_do(
     assert reply.status_code == status, reply.text
     if status == 403:
         problem = problem_of(reply, 403, "missing_scope")
-        wanted = "read" if method == "GET" or path.endswith("validate") else "write"
+        wanted = "read" if method == "GET" or path.endswith(("validate", "values")) else "write"
         assert f'scope="{wanted}"' in reply.headers["www-authenticate"]
         assert wanted in problem["detail"]
 

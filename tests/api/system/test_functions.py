@@ -1,0 +1,114 @@
+"""Values of functions at points: of every kind, beside scipy and the published minima."""
+
+import json
+import math
+from typing import Final
+
+import numpy as np
+import pytest
+from scipy.optimize import rosen
+
+from core.specs.catalog import kinds
+from core.specs.examples import choice
+from core.specs.formulas.classic import CLASSICS
+from core.specs.formulas.values import dimension
+from core.specs.functions import Expression
+from core.specs.parsing.points import MOST_OPERATIONS, MOST_POINTS
+from tests.api.actors import Api, Json, problem_of, refused_params
+
+CALL: Final = "/v1/functions/values"
+POINTS: Final = np.random.default_rng(3).normal(size=(50, 2)).tolist()
+
+
+def values(api: Api, function: Json, points: list[list[float]]) -> list[float]:
+    reply = api.http.post(CALL, json={"function": function, "points": points})
+    assert reply.status_code == 200, reply.text
+    return list(reply.json()["values"])
+
+
+def test_values_are_scipys(api: Api) -> None:
+    found = values(api, {"kind": "rosenbrock"}, POINTS)
+    assert found == pytest.approx([rosen(point) for point in POINTS], rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", CLASSICS)
+def test_every_test_function_has_its_minimum_where_it_is_published(api: Api, kind: str) -> None:
+    dim = CLASSICS[kind].fixed_dim or 2
+    points = [list(each) for each in CLASSICS[kind].minimizers(dim)]
+    least = CLASSICS[kind].minimum(dim)
+    assert values(api, {"kind": kind}, points) == pytest.approx([least] * len(points), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", kinds("functions"))
+def test_every_kind_of_function_takes_its_points(api: Api, kind: str) -> None:
+    function = choice("functions", kind)
+    reply = api.http.post("/v1/jobs/validate", json=_job(function))
+    assert reply.status_code == 200, reply.text
+    start = reply.json()["spec"]["problem"]["start"]
+    point = list(start.values()) if isinstance(start, dict) else start
+    (value,) = values(api, function, [point])
+    assert math.isfinite(value)
+
+
+def _job(function: Json) -> Json:
+    problem: Json = {"kind": "function", "function": function}
+    if function["kind"] == "expression":
+        names = [f"x{i + 1}" for i in range(dimension(Expression.model_validate(function)))]
+        problem["start"] = dict.fromkeys(names, 1.0)
+    return {"problem": problem, "optimizer": {"kind": "sgd", "lr": 0.1}}
+
+
+def test_variables_are_in_the_order_of_their_names_and_words_stand_for_what_is_not_finite(
+    api: Api,
+) -> None:
+    function = {"kind": "expression", "expression": "log(x10) - x2"}
+    found = values(api, function, [[1.0, 1.0], [0.0, 0.0], [2.0, -1.0]])
+    assert found == [-1.0, "-Infinity", "NaN"]
+
+
+@pytest.mark.parametrize(
+    ("change", "params"),
+    [
+        ({"points": []}, ["points"]),
+        ({"points": [[1.0]]}, ["points.0"]),
+        ({"points": [[1.0, 2.0], [1.0, 2.0, 3.0], []]}, ["points.2"]),
+        ({"points": [[1.0, 2.0], [1.0, 2.0, 3.0], [1.0]]}, ["points.1", "points.2"]),
+        ({"points": [[1.0, "2"]]}, ["points.0.1"]),
+        ({"points": 3}, ["points"]),
+        ({"points": [[0.0, 0.0]] * (MOST_POINTS + 1)}, ["points"]),
+        ({"function": {"kind": "beal"}}, ["function.kind"]),
+        ({"function": {"kind": "beale", "dim": 2}}, ["function.dim"]),
+        ({"function": {"kind": "expression", "expression": "x +"}}, ["function.expression"]),
+        ({"function": {"kind": "quadratic"}}, ["function"]),
+        ({"function": {"kind": "quadratic", "matrix": [[1.0], [2.0]]}}, ["function.matrix.0"]),
+        (
+            {"function": {"kind": "quadratic", "eigenvalues": [1.0, 2.0], "rotation_seed": 1}},
+            ["function.rotation_seed"],
+        ),
+        ({"function": None}, ["function"]),
+        ({"start": [1.0, 2.0]}, ["start"]),
+    ],
+)
+def test_mistakes_are_named_by_their_fields(api: Api, change: Json, params: list[str]) -> None:
+    body = {"function": {"kind": "beale"}, "points": [[3.0, 0.5]], **change}
+    reply = api.http.post(CALL, json=body)
+    assert sorted(refused_params(reply)) == params
+    assert "problem." not in reply.text
+    assert all(each["param"].split(".")[0] in each["message"] for each in reply.json()["errors"])
+
+
+def test_a_long_expression_is_computed_at_fewer_points(api: Api) -> None:
+    """So that no call takes long: 1,001 operands of sums, and as many additions less one."""
+    long = {"kind": "expression", "expression": "+".join(["x"] * 1_001)}
+    most = MOST_OPERATIONS // 2_001
+    assert values(api, long, [[1.0]] * most) == [1001.0] * most
+    reply = api.http.post(CALL, json={"function": long, "points": [[1.0]] * (most + 1)})
+    (mistake,) = problem_of(reply, 422, "invalid_request")["errors"]
+    assert f"{most:,} points" in mistake["message"]
+
+
+def test_nothing_but_json_is_taken(api: Api) -> None:
+    body = json.dumps({"function": {"kind": "beale"}, "points": [[3.0, 0.5]]})
+    plain = api.http.post(CALL, content=body, headers={"Content-Type": "text/plain"})
+    problem_of(plain, 415, "unsupported_media_type")
+    problem_of(api.http.get(CALL), 405, "method_not_allowed")
