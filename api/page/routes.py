@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route, Router
 
 BUILT: Final = Path(__file__).resolve().parent / "built"
-VIEWS: Final = ("/", "/jobs", "/jobs/{id}", "/compare", "/studies/{id}")
+VIEWS: Final = ("/", "/jobs", "/jobs/{id}", "/compare", "/studies/{id}", "/play")
 """Paths that the page shows (`web/src/app/router.ts` has the same ones)."""
 POLICY: Final = (
     "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; object-src 'none';"

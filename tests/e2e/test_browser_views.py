@@ -1,4 +1,4 @@
-"""Comparison, studies and predictions on the page, in a real browser."""
+"""Comparison, studies, predictions and the playground on the page, in a real browser."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -112,3 +112,60 @@ def test_pasted_rows_are_predicted_and_mistakes_are_told(reader: Reader, jobs: l
     expect(page.locator(".predict table")).to_contain_text("setosa")
     expect(page.locator(".predict table tbody tr")).to_have_count(2)
     assert list(reader.violations()) == []
+
+
+RACE: Final = "/play?f=saddle&n=60&o=sgd,lr=0.1&o=sgd,lr=0.1,momentum=0.5"
+INK: Final = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return data.filter((alpha, at) => at % 4 === 3 && alpha > 0).length;
+}"""
+"""The number of pixels that something is drawn on."""
+
+
+def test_two_optimizers_race_and_each_is_a_job(reader: Reader, service: Service) -> None:
+    page = reader.page
+    known = service.http.get("/v1/jobs", params={"limit": 1}).json()["data"]
+    page.goto(RACE)
+    contour = page.get_by_role("application")
+    expect(contour).to_be_visible()
+    paths = page.locator(".contour-paths canvas")
+    empty = paths.evaluate(INK)
+    assert service.http.get("/v1/jobs", params={"limit": 1}).json()["data"] == known
+    contour.press("Enter")
+    rows = page.locator(".play-ends tbody tr")
+    expect(rows).to_have_count(2)
+    for name, row in (("Gradient descent", rows.nth(0)), ("Momentum", rows.nth(1))):
+        expect(row).to_contain_text(name)
+        expect(row).to_contain_text("saddle point")  # no step leaves the ridge
+        expect(row.locator("td").first).to_have_text("60")
+    expect(page.locator(".play-end")).to_contain_text("least −2, largest 2")
+    expect(page.locator(".slices path")).to_have_count(2)
+    assert paths.evaluate(INK) > empty + 200
+    page.get_by_label("Step that is shown").fill("1")
+    expect(rows.nth(0).locator("td").nth(1)).to_have_text("1.638")  # (1.6 · 0.8)²
+    page.reload()  # the address has the race
+    expect(rows.nth(1)).to_contain_text("saddle point")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert list(reader.violations()) == []
+
+
+def test_the_start_moves_by_keys_and_a_formula_is_checked(reader: Reader) -> None:
+    page = reader.page
+    page.goto("/play?e=x**2%2By**2&s=1,1")
+    contour = page.get_by_role("application")
+    contour.press("ArrowRight")
+    contour.press("ArrowUp")
+    expect(page.get_by_label("Start x")).to_have_value("1.12")
+    page.wait_for_url("**s=1.12%2C1.12")
+    formula = page.get_by_role("textbox", name="Formula of x and y")
+    formula.fill("x**2 + y**")
+    expect(page.get_by_role("alert")).to_contain_text("function.expression")
+    formula.fill("x**2 + y**4")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.get_by_label("Gradient descent 1: lr").fill("-1")
+    page.get_by_label("Gradient descent 1: lr").press("Tab")
+    page.get_by_role("button", name="Race").click()
+    expect(page.get_by_role("alert")).to_contain_text("optimizer.lr")
+    assert "job=" not in page.url
+    assert all("422" in each for each in reader.faults)  # the browser notes each refusal
+    reader.faults.clear()

@@ -6,6 +6,7 @@ import { ComparePage } from "./compare/page";
 import { t } from "./i18n";
 import { JobList } from "./jobs/list";
 import { JobView } from "./jobs/page";
+import { PlayPage } from "./play/page";
 import { StudyView } from "./studies/page";
 import "uplot/dist/uPlot.min.css";
 import "./styles/base.css";
@@ -14,12 +15,14 @@ import "./styles/jobs.css";
 import "./styles/chart.css";
 import "./styles/compare.css";
 import "./styles/studies.css";
+import "./styles/play.css";
 
 function View() {
   const at = path.value;
   const key = session.value; // another key: every view begins anew
   if (at === "/" || at === "/jobs") return <JobList key={key} />;
   if (at === "/compare") return <ComparePage key={key} />;
+  if (at === "/play") return <PlayPage key={key} />;
   const job = /^\/jobs\/([^/]+)$/.exec(at)?.[1];
   if (job) return <JobView key={`${job} ${key}`} id={decodeURIComponent(job)} />;
   const study = /^\/studies\/([^/]+)$/.exec(at)?.[1];

@@ -15,6 +15,7 @@ import { isDark, nextTheme } from "./theme";
 const WAYS = [
   { href: "/jobs", name: "jobs", isAt: /^\/(jobs.*|studies.*)?$/ },
   { href: "/compare", name: "compare", isAt: /^\/compare$/ },
+  { href: "/play", name: "play", isAt: /^\/play$/ },
 ] as const;
 
 export function Frame({ children }: { children: ComponentChildren }) {
@@ -24,7 +25,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
         {t("skip")}
       </a>
       <header class="top">
-        <a class="brand" href={`${ROOT}/`}>
+        <a class="brand" href={`${ROOT}/`} aria-label="Thalweg">
           <Mark />
           <span>Thalweg</span>
         </a>

@@ -21,6 +21,7 @@ export const VIEWS: readonly RegExp[] = [
   /^\/jobs\/[^/]+$/,
   /^\/compare$/,
   /^\/studies\/[^/]+$/,
+  /^\/play$/,
 ];
 const isView = (to: string): boolean => VIEWS.some((each) => each.test(to));
 
