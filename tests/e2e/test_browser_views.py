@@ -137,12 +137,12 @@ def test_two_optimizers_race_and_each_is_a_job(reader: Reader, service: Service)
     for name, row in (("Gradient descent", rows.nth(0)), ("Momentum", rows.nth(1))):
         expect(row).to_contain_text(name)
         expect(row).to_contain_text("saddle point")  # no step leaves the ridge
-        expect(row.locator("td").first).to_have_text("60")
+        expect(row.locator("td").nth(1)).to_have_text("60")
     expect(page.locator(".play-end")).to_contain_text("least −2, largest 2")
     expect(page.locator(".slices path")).to_have_count(2)
     assert paths.evaluate(INK) > empty + 200
     page.get_by_label("Step that is shown").fill("1")
-    expect(rows.nth(0).locator("td").nth(1)).to_have_text("1.638")  # (1.6 · 0.8)²
+    expect(rows.nth(0).locator("td").nth(2)).to_have_text("1.638")  # (1.6 · 0.8)²
     page.reload()  # the address has the race
     expect(rows.nth(1)).to_contain_text("saddle point")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -17,6 +17,8 @@ from core.diagnosis.verdict import VerdictName
 from core.jobs import AttemptEnd, Event, Outcome, Status
 from core.messages import Phase
 from core.settings import Settings
+from core.specs.formulas.classic import CLASSICS
+from core.specs.unions import members
 from scripts import page
 from tests.api.actors import Api, make_app
 
@@ -132,6 +134,20 @@ def test_the_page_knows_the_paths_that_are_served() -> None:
 )
 def test_every_name_of_the_service_has_a_word(family: str, names: list[str]) -> None:
     assert [name for name in names if f"  {family}_{name}:" not in WORDS] == []
+
+
+def test_what_the_playground_offers_is_in_the_catalogue_and_has_a_word() -> None:
+    source = (page.WEB / "src" / "play" / "setup.ts").read_text()
+    places = re.findall(r'place\("(\w+)"', source)
+    assert set(places) - {"ravine", "saddle"} <= CLASSICS.keys()
+    assert all(CLASSICS[each].fixed_dim in {None, 2} for each in places if each in CLASSICS)
+    menu = re.findall(r'^ +(\w+): { kind: "(\w+)", fields: {(.*?) }', source, re.M)
+    assert len(menu) >= 10
+    for _, kind, fields in menu:
+        known = members("optimizer")[kind].model_fields
+        assert set(re.findall(r"(\w+): ", fields)) <= known.keys(), kind
+    for family, names in (("place", places), ("racer", [name for name, _, _ in menu])):
+        assert [name for name in names if f"  {family}_{name}:" not in WORDS] == []
 
 
 def node() -> dict[str, str] | None:

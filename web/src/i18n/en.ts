@@ -387,6 +387,7 @@ export const en = {
   playAdd: "Add an optimizer",
   playRemove: "Remove {name}",
   playHint: "Click or drag to place the start. Point at a path for its steps.",
+  playUndefined: "Rose: the function is not finite there ({n} of {total} points).",
   playStartAt: "Start at {x}, {y}",
   playKeys: "Arrows move the start, with Shift less far; Enter starts the race.",
   playPicked: "{name} · step {step} · {point} · value {value}",

@@ -372,6 +372,7 @@ export const zh: Record<Word, string> = {
   playAdd: "添加优化器",
   playRemove: "移除 {name}",
   playHint: "点击或拖动来放置起点。指向路径可查看各步。",
+  playUndefined: "粉色处函数值不是有限数（{total} 个点中的 {n} 个）。",
   playStartAt: "起点 {x}，{y}",
   playKeys: "方向键移动起点，按住 Shift 移动更小；回车开始赛跑。",
   playPicked: "{name} · 第 {step} 步 · {point} · 值 {value}",

@@ -65,6 +65,11 @@ export function Contour(props: Props) {
     return () => observer.disconnect();
   }, []);
   const levels = useMemo(() => (field ? levelsOf(field.values, BANDS) : []), [field]);
+  const numPoints = field?.values.length ?? 0;
+  const numUndefined = useMemo(
+    () => field?.values.filter((value) => !Number.isFinite(value)).length ?? 0,
+    [field],
+  );
   const dark = isDark.value;
   useEffect(() => {
     if (field) drawGround(ground.current!, field, levels, width, height, dark);
@@ -170,7 +175,10 @@ export function Contour(props: Props) {
           ))}
         </svg>
       </div>
-      <figcaption class="muted small num">{picked || t("playHint")}</figcaption>
+      <figcaption class="muted small num">
+        {picked || t("playHint")}
+        {numUndefined > 0 && <> {t("playUndefined", { n: numUndefined, total: numPoints })}</>}
+      </figcaption>
     </figure>
   );
 }

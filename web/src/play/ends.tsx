@@ -24,6 +24,7 @@ export function Ends({ of, shown, step }: TableProps) {
           <thead>
             <tr>
               <th scope="col">{t("playOptimizer")}</th>
+              <th scope="col">{t("diagnosis")}</th>
               <th scope="col" class="right">
                 {t("playStep")}
               </th>
@@ -33,7 +34,6 @@ export function Ends({ of, shown, step }: TableProps) {
               <th scope="col" class="right">
                 {t("playDistance")}
               </th>
-              <th scope="col">{t("diagnosis")}</th>
               <th scope="col">
                 <span class="hidden">{t("copyCurl")}</span>
               </th>
@@ -82,9 +82,6 @@ function Row({ shown: { racer, name, colour }, step, isChosen, onChoose, body }:
           </button>
         </span>
       </th>
-      <td class="right num">{last >= 0 ? count(last) : "–"}</td>
-      <td class="right num">{last >= 0 ? short(racer.loss[last]) : "–"}</td>
-      <td class="right num">{last >= 0 ? short(lengthOf(path)) : "–"}</td>
       <td>
         {racer.error.value ? (
           <span class="bad-text">{t("noSuchJob")}</span>
@@ -94,6 +91,9 @@ function Row({ shown: { racer, name, colour }, step, isChosen, onChoose, body }:
           job && <StatusPill status={job.status} outcome={job.outcome} phase={job.phase} />
         )}
       </td>
+      <td class="right num">{last >= 0 ? count(last) : "–"}</td>
+      <td class="right num">{last >= 0 ? short(racer.loss[last]) : "–"}</td>
+      <td class="right num">{last >= 0 ? short(lengthOf(path)) : "–"}</td>
       <td class="right">
         <span class="row end">
           {body && <CopyCurl body={body} name={name} />}
