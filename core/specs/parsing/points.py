@@ -27,7 +27,9 @@ class FunctionPoints(Spec):
 
     function: Function
     """As in a job's problem; a quadratic without `rotation_seed`."""
-    points: Annotated[tuple[Vector, ...], Field(min_length=1, max_length=MOST_POINTS)]
+    points: Annotated[
+        tuple[Vector, ...], Field(min_length=1, max_length=MOST_POINTS, fail_fast=True)
+    ]
     """Points, each a list of as many numbers as the function has coordinates: of an expression its
     variables, in the order of their names."""
 

@@ -2,18 +2,21 @@
 
 import json
 import math
+import time
 from typing import Final
 
 import numpy as np
 import pytest
 from scipy.optimize import rosen
 
+from core.errors import InvalidInputError
 from core.specs.catalog import kinds
 from core.specs.examples import choice
 from core.specs.formulas.classic import CLASSICS
 from core.specs.formulas.values import dimension
 from core.specs.functions import Expression
-from core.specs.parsing.points import MOST_OPERATIONS, MOST_POINTS
+from core.specs.parsing.points import MOST_OPERATIONS, MOST_POINTS, parse_function_points
+from core.specs.validation.errors import MAX_ERRORS
 from tests.api.actors import Api, Json, problem_of, refused_params
 
 CALL: Final = "/v1/functions/values"
@@ -112,3 +115,14 @@ def test_nothing_but_json_is_taken(api: Api) -> None:
     plain = api.http.post(CALL, content=body, headers={"Content-Type": "text/plain"})
     problem_of(plain, 415, "unsupported_media_type")
     problem_of(api.http.get(CALL), 405, "method_not_allowed")
+
+
+def test_as_many_mistakes_as_points_are_found_in_no_time_and_the_first_are_told() -> None:
+    points = [[0.0], [False], [0.0, 0.0], [None]] * (MOST_POINTS // 4)
+    body = json.dumps({"function": {"kind": "beale"}, "points": points}).encode()
+    begun = time.process_time()
+    with pytest.raises(InvalidInputError) as caught:
+        parse_function_points(body)
+    assert time.process_time() - begun < 2.0
+    assert 1 <= len(caught.value.errors) <= MAX_ERRORS + 1
+    assert caught.value.errors[0].param == "points.1.0"
