@@ -295,11 +295,13 @@ def _classes(
             kind = f"an array of the shape {list(column.shape)} a row"
         elif not kind:
             kind = "more different whole numbers than a thousand classes"
+        way = "choose a column of categories or few whole numbers"
+        if column.shape and family == "binary":
+            way = "upload each of several labels as a column of its own, and name all as the target"
         faults.add(
             param, "loss_does_not_fit",
-            f"{param}: {name} holds {kind}, and the loss wants classes; choose a"
-            " column of categories or few whole numbers, or use the loss mse, l1, smooth_l1 or"
-            " huber",
+            f"{param}: {name} holds {kind}, and the loss wants classes; {way}, or use the loss mse,"
+            " l1, smooth_l1 or huber",
         )  # fmt: skip
         return None
     if count < 2:

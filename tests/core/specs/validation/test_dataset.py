@@ -185,6 +185,17 @@ def test_what_does_not_fit_is_named_with_the_way_out(
     assert said in found.message
 
 
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [("binary_cross_entropy", "each of several labels as a column"), ("cross_entropy", "mse")],
+)
+def test_labels_in_an_array_are_refused_with_the_way_out(loss: str, said: str) -> None:
+    arrays = table(column("x", shape=(4,)), column("y", shape=(2,)), kind="arrays")
+    found = mistake(body({"target": "y", "features": ["x"]}, loss=loss), arrays)
+    assert (found.param, found.code) == ("problem.data.target", "loss_does_not_fit")
+    assert said in found.message
+
+
 @pytest.mark.parametrize(("target", "loss"), [("grade", "mse"), ("grade", "binary_cross_entropy")])
 def test_a_loss_that_does_not_fit_the_classes_is_refused(target: str, loss: str) -> None:
     found = mistake(body({"target": target, "features": ["size"]}, loss=loss))
