@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from api.http.log import note
-from core.artifacts.base import ArtifactStore
+from core.artifacts.base import ArtifactStore, JobArtifacts
 from core.datasets import DatasetRecord
 from core.errors import ArtifactError, NotFoundError, StoreUnavailableError
 from core.ids import FILE_PREFIX, new_id
@@ -202,7 +202,8 @@ class Uploads:
         enter: Callable[[str], Awaitable[tuple[DatasetRecord, bool]]],
     ) -> tuple[DatasetRecord, bool]:
         """Store the checked form under a new name and have `enter` write the record. Where the
-        record has another content, which was there before, the new one is removed again."""
+        record has another content, which was there before, the new one is removed again; where
+        that was lost, it is written anew."""
         file, kept = new_id(FILE_PREFIX), None
         artifacts = self._artifacts.job(file)
         try:
@@ -210,6 +211,8 @@ class Uploads:
             await asyncio.to_thread(artifacts.adopt, STORED_NAME, upload.folder / STORED_NAME)
             found, replayed = await enter(file)
             kept = found.file
+            if kept is not None and kept != file:
+                await asyncio.to_thread(_mend, self._artifacts.job(kept), artifacts)
             return found, replayed
         except StoreUnavailableError:
             kept = file  # the answer alone may be lost: workers look after it
@@ -262,6 +265,12 @@ class Uploads:
             with contextlib.suppress(StoreUnavailableError, NotFoundError):
                 if self._checking:
                     await self._store.renew_checks(list(self._checking), lease_s)
+
+
+def _mend(there: JobArtifacts, new: JobArtifacts) -> None:
+    """Write a content that was lost from its storage by a new one of the same bytes."""
+    if not there.exists(STORED_NAME):
+        there.write(STORED_NAME, new.open(STORED_NAME).chunks())
 
 
 def _ready(record: DatasetRecord, contents: Contents) -> DatasetRecord:

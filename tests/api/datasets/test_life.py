@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import redis
 
 from core.jobs import JobRecord
 from core.settings import Settings
+from core.uploads.check import STORED_NAME
 from tests.api.actors import Json, problem_of, refused_params
 from tests.api.datasets.actors import CSV, REFUSAL, DataApi, on, running
 
@@ -117,6 +119,17 @@ def test_the_same_bytes_are_stored_once_until_the_last_is_gone(data: DataApi) ->
         assert data.http.delete(f"/v1/datasets/{made['id']}").status_code == 204
         assert len(data.stored) == left
     assert data.worker.store.trashed(10) == []
+
+
+def test_a_content_that_was_lost_comes_back_with_the_same_bytes(data: DataApi) -> None:
+    data.upload()
+    (name,) = data.stored
+    file = Path(data.settings.artifacts_location) / name / STORED_NAME
+    content = file.read_bytes()
+    file.unlink()
+    data.upload()
+    assert data.stored == [name]
+    assert file.read_bytes() == content
 
 
 def test_two_clients_at_once_share_the_content(data: DataApi) -> None:
