@@ -18,7 +18,7 @@ from core.specs.validation.function import check_function
 
 MOST_POINTS: Final = 20_000
 MOST_OPERATIONS: Final = 10_000_000
-"""Of an expression, operations and operands at all points: about a second of one core, at most."""
+"""Operations and operands of an expression at all points: about a second of one core, at most."""
 _OF_A_JOB: Final = "problem.function"
 
 
@@ -26,7 +26,7 @@ class FunctionPoints(Spec):
     """A function, and points at which to compute it."""
 
     function: Function
-    """As in a job's problem; a quadratic without `rotation_seed`."""
+    """A job's function; a quadratic without `rotation_seed`."""
     points: Annotated[
         tuple[Vector, ...], Field(min_length=1, max_length=MOST_POINTS, fail_fast=True)
     ]
