@@ -37,8 +37,8 @@ class PredictionRequest(Spec):
     values; null where a value is missing and the model knows what takes its place. Of a forecast
     rows of the series in the order of time, features and targets; of a model of language texts."""
     windows: Literal["last", "all"] | None = None
-    """Windows of a forecast: `last` (the default) tells what comes after the last row, `all` what comes
-    after each row that has enough rows before it. Null for other models."""
+    """Windows of a forecast: `last` (the default) tells what comes after the last row, `all` what
+    comes after each row that has enough rows before it. Null for other models."""
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] | None = None
     """Targets of the rows, one a row, for metrics: classes by name, or values. Rows that are
     objects may have theirs among them instead."""
