@@ -43,7 +43,8 @@ def browsing(*arguments: str) -> Iterator[Browser]:
 
 
 class Reader:
-    """Somebody who reads the page in a window of their own. `faults`: what went wrong in it."""
+    """Somebody who reads the page in a window of their own. `faults`: what went wrong in it;
+    `expects_404`: that a thing is not there is no fault, though the browser notes it."""
 
     def __init__(self, browser: Browser, address: str, *, key: str = "", **options: Any) -> None:
         self.address = address.rstrip("/")
@@ -54,11 +55,13 @@ class Reader:
             self.context.add_init_script(script)
         self.page: Page = self.context.new_page()
         self.faults: list[str] = []
+        self.expects_404 = False
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", self._note)
 
     def _note(self, said: ConsoleMessage) -> None:
-        if said.type == "error":
+        is_known = self.expects_404 and "404 (Not Found)" in said.text
+        if said.type == "error" and not is_known:
             self.faults.append(said.text)
 
     def violations(self) -> Sequence[str]:
