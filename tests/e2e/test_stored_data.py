@@ -72,6 +72,7 @@ class Opened:
             "progress": {**record["progress"], "waiting_for": None},
             "links": {**record["links"], **new_links(record)},
             "usage": record.get("usage") and {**NOT_MEASURED, **record["usage"]},
+            **({"diagnosis": with_steps(record["diagnosis"])} if record.get("diagnosis") else {}),
         }
 
     def id(self, use: str) -> str:
@@ -109,6 +110,12 @@ class Opened:
             one, two = (f"{path_of(each)}/runs/{run}" for each in (study, other))
             assert self.rows(one) == self.rows(two)
             assert self.weights(one) == self.weights(two)
+
+
+def with_steps(diagnosis: Json) -> Json:
+    """A diagnosis whose findings have a place, or null where none was stored."""
+    findings = [{"steps": None, **each} for each in diagnosis["findings"]]
+    return {**diagnosis, "findings": findings}
 
 
 def new_links(record: Json) -> dict[str, str]:
