@@ -40,8 +40,10 @@ RUN if [ -z "$TORCH_INDEX" ]; then \
     fi \
     && find /layer -type d -name tests -prune -exec rm -r {} +
 
-# The page is built with a Node of its own, of which nothing is in the images.
+# The page is built with a Node of its own, of which nothing is in the images. It trusts whom the base
+# image trusts, as pip does: a registry of a company's own has its authority there.
 FROM environment AS page
+ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
 COPY requirements/image/page.txt /requirements/
 RUN $INSTALL --require-hashes --requirement /requirements/page.txt
 WORKDIR /src/web

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -244,9 +245,10 @@ def images_are_built(images: Images) -> None:
 
 def a_line_makes_one_layer(images: Images, folder: Path) -> None:
     source = folder / "changed"
-    left_out = shutil.ignore_patterns(".*", "tests", "docs", "__pycache__")
+    left_out = shutil.ignore_patterns(
+        ".git", ".venv", ".*_cache", "__pycache__", "node_modules", "tests", "docs"
+    )
     shutil.copytree(ROOT, source, ignore=left_out)
-    shutil.copy(ROOT / ".dockerignore", source)
     with (source / "core" / "ids.py").open("a") as file:
         file.write(f"# changed at {time.time()}\n")
     images.build("worker", f"{WORKER}:changed", source)
@@ -284,6 +286,17 @@ def it_serves(stack: Stack) -> None:
     status, picture = stack.ask("GET", f"{job['links']['self']}/plot?kind=loss&format=png")
     assert (status, picture[:4]) == (200, b"\x89PNG")
     told("a job and a study succeed, a picture is drawn", job["result"]["eval"])
+
+
+def it_carries_the_page(stack: Stack) -> None:
+    status, page = stack.ask("GET", "/")
+    assert status == 200, page
+    files = re.findall(r'(?:src|href)="(/[^"]+\.(?:js|css))"', page.decode())
+    assert files, page
+    for file in files:
+        status, content = stack.ask("GET", file)
+        assert (status, bool(content)) == (200, True), file
+    told("the page that the image's own stage built is served", ", ".join(files))
 
 
 def settings_reach_it(stack: Stack) -> None:
@@ -422,6 +435,7 @@ def main(arguments: Sequence[str]) -> int:
         (folder / "stack").mkdir()
         with running(folder / "stack") as stack:
             it_serves(stack)
+            it_carries_the_page(stack)
             settings_reach_it(stack)
             it_is_fenced_in(stack)
             a_stopped_worker_hands_over(stack)
