@@ -29,13 +29,6 @@ from core.specs.sizes.cost import (
 from core.specs.sizes.shapes import Extent, extent, extent_of, start_of, steps_of
 from core.specs.sizes.uploads import Uploads
 from core.specs.validation.auto_lr import check_auto
-from core.specs.validation.data import (
-    BatchSize,
-    check_accumulate,
-    check_float32,
-    resolve_batch,
-    resolve_supervised,
-)
 from core.specs.validation.errors import FieldErrorList, size_text
 from core.specs.validation.evaluation import check_stop, resolve_record
 from core.specs.validation.function import check_function_run, resolve_function
@@ -51,6 +44,9 @@ from core.specs.validation.run import (
 )
 from core.specs.validation.schedules import Schedules
 from core.specs.validation.sequences import resolve_forecast, resolve_language_model
+from core.specs.validation.supervised.batches import BatchSize, check_accumulate, resolve_batch
+from core.specs.validation.supervised.resolve import resolve_supervised
+from core.specs.validation.supervised.rows import check_float32
 from core.specs.validation.wrappers import resolve_groups, resolve_wrap
 from core.specs.webhooks.url import check_webhook
 

@@ -11,8 +11,8 @@ from core.specs.job import MAX_STEPS, Budget, DataProblem, JobSpec, StartFrom
 from core.specs.models import Uniform
 from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
 from core.specs.sizes.shapes import extent_of
-from core.specs.validation.data import FLOAT32_MAX
 from core.specs.validation.errors import FieldErrorList
+from core.specs.validation.supervised.rows import FLOAT32_MAX
 
 STEPS_OF_DATA: Final = 2_000
 STEPS_OF_FUNCTIONS: Final = 1_000

@@ -23,9 +23,10 @@ from core.specs.splits.kinds import TailSplit
 from core.specs.splits.rows import part_rows
 from core.specs.tokenizers import BytePair
 from core.specs.validation.augment import check_augment
-from core.specs.validation.data import check_given_targets, check_inline, settle_model
 from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
+from core.specs.validation.supervised.model import settle_model
+from core.specs.validation.supervised.rows import check_given_targets, check_inline
 from core.specs.validation.uploads.dataset import is_ready, resolve_upload
 from core.specs.validation.uploads.weights import resolve_weights
 

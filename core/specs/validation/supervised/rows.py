@@ -1,0 +1,110 @@
+"""Rules of rows, posted or generated, and of their targets."""
+
+from typing import Final
+
+from core.specs.data import Blobs, Inline, Spirals, Synthetic, Upload
+from core.specs.job import DataProblem, Reconstruction
+from core.specs.validation.errors import FieldErrorList
+from core.specs.validation.limits import Limits
+
+DATA: Final = "problem.data"
+MOST_SPREAD: Final = 1e15
+"""Squares of such numbers, and sums of them, are finite in float32 too."""
+FLOAT32_MAX: Final = 3.4028235e38
+
+
+def check_given_targets(problem: DataProblem, faults: FieldErrorList) -> None:
+    """Check that a reconstruction has no targets, and inline rows of other problems have."""
+    data = problem.data
+    if not isinstance(problem, Reconstruction):
+        if isinstance(data, Inline) and data.targets is None:
+            faults.add(
+                f"{DATA}.targets", "missing",
+                f"{DATA}.targets is required: one for each row of features; a problem of"
+                " reconstruction has none",
+            )  # fmt: skip
+        return
+    given: dict[str, object] = {}
+    if isinstance(data, Inline):
+        given["targets"] = data.targets
+    if isinstance(data, Upload):
+        given["target"] = data.target
+    for name, value in given.items():
+        if value is not None:
+            faults.add(
+                f"{DATA}.{name}", "no_targets",
+                f"{DATA}.{name}: a reconstruction has no targets but the features themselves:"
+                f" leave it out{', and name the features' if name == 'target' else ''}",
+            )  # fmt: skip
+    if data.scale_targets:
+        faults.add(
+            f"{DATA}.scale_targets", "no_targets",
+            f"{DATA}.scale_targets: a reconstruction has no targets but the features themselves:"
+            " use standardize",
+        )  # fmt: skip
+
+
+def check_inline(data: Inline, faults: FieldErrorList) -> None:
+    """Check that there is a row of targets for each of features, and all of one length."""
+    widths = data.counted.feature_widths
+    if len(widths) > 1:
+        usual = widths.most_common(1)[0][0]
+        odd = next(i for i, row in enumerate(data.features) if len(row) != usual)
+        faults.add(
+            f"{DATA}.features.{odd}", "ragged",
+            f"{DATA}.features: row {odd} has {len(data.features[odd])} numbers, most rows have"
+            f" {usual}; give every row the same number",
+        )  # fmt: skip
+    if data.targets is not None and len(data.targets) != len(data.features):
+        faults.add(
+            f"{DATA}.targets", "length_mismatch",
+            f"{DATA}.targets has {len(data.targets):,} entries for {len(data.features):,} rows of"
+            " features; give one a row",
+        )  # fmt: skip
+    target_widths = data.counted.target_widths
+    if len(target_widths) > 1:
+        faults.add(
+            f"{DATA}.targets", "ragged",
+            f"{DATA}.targets: rows have {min(target_widths)} to {max(target_widths)} numbers; give"
+            " every row the same number",
+        )  # fmt: skip
+
+
+def check_generator(data: Synthetic, limits: Limits, faults: FieldErrorList) -> None:
+    """Check that the drawn rows are not too many, and that their variance is finite."""
+    generator = data.generator
+    for name, value in generator:
+        if isinstance(value, float) and value > MOST_SPREAD:
+            faults.add(
+                f"{DATA}.generator.{name}", "less_than_equal",
+                f"{DATA}.generator.{name} must be at most {MOST_SPREAD:g}, for the data's variance"
+                f" to be finite; {value:g} was given",
+            )  # fmt: skip
+    if generator.num_samples > limits.max_samples:
+        faults.add(
+            f"{DATA}.generator.num_samples", "less_than_equal",
+            f"{DATA}.generator.num_samples must be at most {limits.max_samples:,} on this service;"
+            f" {generator.num_samples:,} was given",
+        )  # fmt: skip
+    if isinstance(generator, (Blobs, Spirals)) and generator.num_classes > generator.num_samples:
+        faults.add(
+            f"{DATA}.generator.num_classes", "less_than_equal",
+            f"{DATA}.generator.num_classes must be at most num_samples ="
+            f" {generator.num_samples:,}; {generator.num_classes:,} was given",
+        )  # fmt: skip
+
+
+def check_float32(problem: DataProblem, faults: FieldErrorList) -> None:
+    """Check that inline numbers are finite in the precision that they are trained in."""
+    data = problem.data
+    if not isinstance(data, Inline):
+        return
+    counted = data.counted
+    largest = {"features": counted.largest_feature, "targets": counted.largest_target}
+    for field, value in largest.items():
+        if value > FLOAT32_MAX:
+            faults.add(
+                f"{DATA}.{field}", "not_finite",
+                f"{DATA}.{field}: {value:g} does not fit float32; scale it, or use the precision"
+                " float64",
+            )  # fmt: skip
