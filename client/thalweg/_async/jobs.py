@@ -3,27 +3,23 @@
 from asyncio import sleep
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from thalweg._async import calls
-from thalweg._async.predictions import predict, read_card, save_onnx
+from thalweg._async.models import AsyncModel
 from thalweg._async.transport import AsyncTransport, deadline, listed, place
 from thalweg.errors import ConflictError, WaitTimeoutError
 from thalweg.events import POLL_S, Event
 from thalweg.history import History
-from thalweg.predictions import Predictions, Rows, Windows
 from thalweg.records import Finding, JobRecord, numbers
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from thalweg.specs import Budget, JobSpec
 
 Kind = Literal["train", "eval", "system"]
 
 
-class AsyncJob(JobRecord):
+class AsyncJob(JobRecord, AsyncModel):
     """A job. Its properties are as it was when it was last read; its calls ask the service.
 
     Example:
@@ -119,68 +115,6 @@ class AsyncJob(JobRecord):
         return await calls.read_history(
             self._transport, path, self.id, kind, series, after, points, until
         )
-
-    async def weights(self, checkpoint: str | int = "final") -> "dict[str, NDArray[Any]]":
-        """Read the trained weights as arrays, by name.
-
-        `checkpoint`: `final`, `best`, `initial`, or another that `checkpoints` lists.
-        """
-        return await calls.read_weights(self._transport, f"{self._path}/model", checkpoint)
-
-    async def save_weights(self, path: str | Path, checkpoint: str | int = "final") -> Path:
-        """Write the trained weights into a file (safetensors)."""
-        return await calls.save(self._transport, f"{self._path}/model", path, checkpoint=checkpoint)
-
-    async def predict(
-        self,
-        rows: Rows,
-        *,
-        checkpoint: str | int = "final",
-        targets: Any = None,
-        windows: Windows | None = None,
-        timeout_s: float | None = None,
-    ) -> Predictions:
-        """Predict rows with the weights, and return the predictions by column.
-
-        Args:
-            rows: a frame of pandas or Polars, an array, a list of lists or of dicts, a data set or
-                its id, or a file (a path, or bytes), which is uploaded for this alone. Of a
-                forecast rows of the series, in the order of time; of a model of language texts.
-            checkpoint: the weights: `final`, `best`, `initial`, or another that is kept.
-            targets: what the rows are, for `Predictions.metrics`; rows with names may have it
-                among them instead.
-            windows: of a forecast: `last` (the default) tells what comes after the last row, `all`
-                what comes after each row that has enough before it.
-            timeout_s: seconds to wait; None waits as long as it takes.
-
-        Of a frame, `Predictions.frame` is one of the same library.
-
-        Raises `InvalidRequestError` with row and column of each mistake, `PredictionError` where it
-        failed, `WaitTimeoutError` when it is not done in time; it goes on.
-
-        Example:
-            >>> found = await trained.predict([[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]])
-            >>> found["class"].tolist()
-            ['setosa', 'virginica']
-        """
-        of = {"checkpoint": checkpoint, "windows": windows}
-        return await predict(self._transport, self._path, rows, of, targets, timeout_s)
-
-    async def save_onnx(
-        self,
-        path: str | Path,
-        checkpoint: str | int = "final",
-        timeout_s: float | None = None,
-    ) -> Path:
-        """Write the model into an ONNX file, which a worker of the service makes the first time.
-
-        Raises `WaitTimeoutError` when it is not made in time; it goes on.
-        """
-        return await save_onnx(self._transport, self._path, path, checkpoint, timeout_s)
-
-    async def card(self, checkpoint: str | int = "final") -> str:
-        """Return what tells of the model in words (Markdown): data, metrics, curve, spec."""
-        return await read_card(self._transport, self._path, checkpoint)
 
     async def checkpoints(self) -> list[dict[str, Any]]:
         """List the weights that are kept: name, step, metrics, size and SHA-256."""

@@ -2,24 +2,20 @@
 """Studies: many descents as one."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from thalweg._sync import calls
-from thalweg._sync.predictions import predict, read_card, save_onnx
+from thalweg._sync.models import Model
 from thalweg._sync.transport import Transport, listed, place
 from thalweg.events import Event
 from thalweg.history import History
-from thalweg.predictions import Predictions, Rows, Windows
 from thalweg.records import RunRecord, StudyRecord, numbers
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from thalweg.specs import JobSpec, StudySpec
 
 
-class Run(RunRecord):
+class Run(RunRecord, Model):
     """A run of a study, as it was when it was last read; its calls ask the service."""
 
     def __init__(self, transport: Transport, data: dict[str, Any]) -> None:
@@ -46,60 +42,6 @@ class Run(RunRecord):
         return calls.read_history(
             self._transport, path, self.id, kind, series, after, points, until
         )
-
-    def weights(self, checkpoint: str | int = "final") -> "dict[str, NDArray[Any]]":
-        """Read the run's weights as arrays, by name."""
-        return calls.read_weights(self._transport, f"{self._path}/model", checkpoint)
-
-    def save_weights(self, path: str | Path, checkpoint: str | int = "final") -> Path:
-        """Write the run's weights into a file (safetensors)."""
-        return calls.save(self._transport, f"{self._path}/model", path, checkpoint=checkpoint)
-
-    def predict(
-        self,
-        rows: Rows,
-        *,
-        checkpoint: str | int = "final",
-        targets: Any = None,
-        windows: Windows | None = None,
-        timeout_s: float | None = None,
-    ) -> Predictions:
-        """Predict rows with the weights of the run, and return the predictions by column.
-
-        Args:
-            rows: a frame of pandas or Polars, an array, a list of lists or of dicts, a data set or
-                its id, or a file (a path, or bytes), which is uploaded for this alone. Of a
-                forecast rows of the series, in the order of time; of a model of language texts.
-            checkpoint: the weights: `final`, `best`, `initial`, or another that is kept.
-            targets: what the rows are, for `Predictions.metrics`; rows with names may have it
-                among them instead.
-            windows: of a forecast: `last` (the default) tells what comes after the last row, `all`
-                what comes after each row that has enough before it.
-            timeout_s: seconds to wait; None waits as long as it takes.
-
-        Of a frame, `Predictions.frame` is one of the same library.
-
-        Raises `InvalidRequestError` with row and column of each mistake, `PredictionError` where it
-        failed, `WaitTimeoutError` when it is not done in time; it goes on.
-        """
-        of = {"checkpoint": checkpoint, "windows": windows}
-        return predict(self._transport, self._path, rows, of, targets, timeout_s)
-
-    def save_onnx(
-        self,
-        path: str | Path,
-        checkpoint: str | int = "final",
-        timeout_s: float | None = None,
-    ) -> Path:
-        """Write the model into an ONNX file, which a worker of the service makes the first time.
-
-        Raises `WaitTimeoutError` when it is not made in time; it goes on.
-        """
-        return save_onnx(self._transport, self._path, path, checkpoint, timeout_s)
-
-    def card(self, checkpoint: str | int = "final") -> str:
-        """Return what tells of the model in words (Markdown): data, metrics, curve, spec."""
-        return read_card(self._transport, self._path, checkpoint)
 
 
 class Study(StudyRecord):
