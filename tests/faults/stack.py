@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -167,10 +168,16 @@ class Stack:
     def __enter__(self) -> Self:
         self._over = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
-        self.server.start()
-        for part in self.parts:
-            part.start()
-        self._supervisor.start()
+        with ExitStack() as ends:  # all of it ends, whatever fails to start or to end
+            ends.callback(self.server.stop)
+            self.server.start()
+            for part in self.parts:
+                ends.callback(part.end)
+                part.start()
+            self._supervisor.start()
+            ends.callback(self._supervisor.join)
+            ends.callback(self._over.set)
+            self._ends = ends.pop_all()
         return self
 
     def _supervise(self) -> None:
@@ -190,8 +197,4 @@ class Stack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
-        self._supervisor.join()
-        for part in self.parts:
-            part.end()
-        self.server.stop()
+        self._ends.close()
