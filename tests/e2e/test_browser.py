@@ -16,7 +16,7 @@ from core.ids import rfc3339, utc_now
 from core.keys import KeyRecord, new_key_id
 from core.settings import Settings
 from core.store.redis.keys import RedisKeys
-from tests.e2e.browser import Reader, browsing, needs_browser
+from tests.e2e.browser import Reader, needs_browser
 from tests.e2e.client import Json, Service, serving
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]
@@ -33,12 +33,6 @@ DIGITS: Final = {
 }
 MARKUP: Final = "<img src=x onerror='window.ran=1'><script>window.ran=1</script>"
 expect.set_options(timeout=90_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing("--host-resolver-rules=MAP evil.test 127.0.0.1") as started:
-        yield started
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.browser import Reader, browsing, needs_browser
+from tests.e2e.browser import Reader, needs_browser
 from tests.e2e.client import Json, Service
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]
@@ -23,12 +23,6 @@ STUDY: Final = {
     "metric": {"name": "loss", "at": "final"},
 }
 expect.set_options(timeout=90_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as started:
-        yield started
 
 
 @pytest.fixture(params=["light", "dark"])
