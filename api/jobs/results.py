@@ -16,8 +16,8 @@ from api.http.queries import JobModelQuery, PageQuery, PlotQuery
 from api.http.weights import RANGE_PARAMETERS, WEIGHTS, weights_reply
 from api.jobs.schemas import CheckpointPage, Job
 from api.jobs.views import checkpoint_json, job_json
-from api.predictions.export import FORMS, Source, other_form
-from api.predictions.places import job_place
+from api.models.export import FORMS, Source, other_form
+from api.models.places import job_place
 from api.services.dependencies import (
     JobIdPath,
     Json,

@@ -17,7 +17,7 @@ from api.http.log import REQUEST_ID, TRACEPARENT
 from api.http.openapi import header, problems, request_body
 from api.http.queries import PredictionQuery, PredictQuery
 from api.keys.gate import caller_of
-from api.predictions.places import job_place, known_run, run_place
+from api.models.places import job_place, known_run, run_place
 from api.predictions.schemas import Prediction
 from api.predictions.views import MEDIA_TYPES, WRITERS, prediction_json, read_arrays
 from api.services.dependencies import (

@@ -1,4 +1,4 @@
-"""Schemas of the replies about predictions and exported models."""
+"""Schemas of the replies about predictions."""
 
 from typing import Annotated
 
@@ -97,13 +97,3 @@ class Prediction(View):
     expires_at: Time | None
     """The time from which on it is removed; null: it goes with its job."""
     links: PredictionLinks
-
-
-class ModelExport(View):
-    """An export that is being made."""
-
-    status: UseStatus
-    format: str
-    """The format: `onnx`."""
-    checkpoint: str
-    """The weights: by name, or the step of a kept checkpoint."""

@@ -19,8 +19,8 @@ from api.http.openapi import problems
 from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
 from api.http.queries import HistoryQuery, RunModelQuery, RunsQuery
 from api.http.weights import RANGE_PARAMETERS, WEIGHTS, weights_reply
-from api.predictions.export import FORMS, Source, other_form
-from api.predictions.places import check_index, known_run, run_place
+from api.models.export import FORMS, Source, other_form
+from api.models.places import check_index, known_run, run_place
 from api.services.dependencies import (
     Json,
     Route,

@@ -13,10 +13,10 @@ from api.http.conditional import matches
 from api.http.encoding import to_json
 from api.http.log import REQUEST_ID, TRACEPARENT
 from api.http.openapi import header
+from api.http.schemas import View
 from api.http.weights import weights_reply
 from api.keys.gate import caller_of
-from api.predictions.card import Facts, card
-from api.predictions.schemas import ModelExport
+from api.models.card import Facts, card
 from api.services.dependencies import Json, Services, services_of
 from core.artifacts.weights import WeightsPlace
 from core.errors import ConflictError
@@ -28,11 +28,23 @@ from core.specs.studies.parse import run_spec
 from core.store.protocols.types import NoWorkerError
 from core.studies import RunRecord, StudyRecord, run_id
 from core.uses.model import ModelFacts
-from core.uses.record import ONNX_NAME, UseRecord
+from core.uses.record import ONNX_NAME, UseRecord, UseStatus
 
 CURVE_ROWS: Final = 12
 """Rows of the curve that a card shows, about."""
 MARKDOWN: Final = "text/markdown"
+
+
+class ModelExport(View):
+    """An export that is being made."""
+
+    status: UseStatus
+    format: str
+    """The format: `onnx`."""
+    checkpoint: str
+    """The weights: by name, or the step of a kept checkpoint."""
+
+
 FORMS: Final[dict[int | str, dict[str, Any]]] = {
     202: {
         "model": ModelExport,
