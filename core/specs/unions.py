@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 from core.specs.augment.kinds import Augmentation
 from core.specs.base import Spec
 from core.specs.data import Data, Generator, Order
-from core.specs.functions import Function
+from core.specs.functions import Function, UniformStart
 from core.specs.job import (
     Budget,
     CheckpointEvery,
@@ -75,6 +75,7 @@ PLAIN: Final[dict[str, type[Spec]]] = {
     "checkpoint": CheckpointEvery,
     "start_from": StartFrom,
     "groups": ParameterGroup,
+    "start": UniformStart,
     "metric": Metric,
     "stopper": SuccessiveHalving,
     "webhook": JobWebhook,  # a study's has the same fields

@@ -79,7 +79,7 @@ def _place(location: tuple[int | str, ...], body: Any) -> _Place:
     """
     value, path = body, list[str]()
     field, owner = "", ("", "")
-    for item in location:
+    for number, item in enumerate(location, start=1):
         if isinstance(item, str) and (item.startswith("~") or item == "[key]"):
             if field == SWEEP:
                 owner = (SWEEP, item.removeprefix("~"))
@@ -94,7 +94,7 @@ def _place(location: tuple[int | str, ...], body: Any) -> _Place:
         path.append(str(item)[:_LONGEST_NAME])
         if isinstance(item, str):
             field = SWEEP if path[:-1] == ["sweep"] else item
-            if field in PLAIN and (len(path) == 1 or field == "stopper"):
+            if field in PLAIN and number < len(location):
                 owner = (field, "")
         value = _child(value, item)
     if len(path) == 1:

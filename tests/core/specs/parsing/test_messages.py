@@ -2,16 +2,18 @@
 
 import json
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
 
 import pytest
 
 from core.errors import FieldError, InvalidInputError
+from core.specs.base import Spec, fields_shown
 from core.specs.job import JobSpec
 from core.specs.parsing.clone import JobClone, parse_clone
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.way_out import nearest_name
-from core.specs.unions import PLAIN, members
+from core.specs.unions import PLAIN, UNIONS, kind_of, members, tag_of
 from core.specs.validation.errors import MAX_ERRORS
 from core.specs.validation.limits import Limits
 
@@ -275,6 +277,72 @@ def test_fields_are_listed_by_the_names_that_a_body_has() -> None:
         parse_clone(JobClone, body)
     (seed,) = refused.value.errors
     assert seed.message == "seed is not a field of this call; its fields: patch, name, note, from"
+
+
+def _parts(annotation: Any) -> Iterator[tuple[type[Spec], int]]:
+    """Find the models that a field takes, each with the number of lists around it."""
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        yield annotation, 0
+    for inner in get_args(annotation):
+        deeper = int(get_origin(annotation) is tuple)
+        yield from ((model, depth + deeper) for model, depth in _parts(inner))
+
+
+Step = tuple[str, int, dict[str, str]]
+"""A field on the way into a spec: its name, the number of lists around the object that it takes,
+and the object's kind."""
+
+
+def _bodies() -> Iterator[tuple[str, str, type[Spec], dict[str, Any]]]:
+    """Find every place where a job's spec has an object of its own: the field, the path of a name
+    that the object does not have, the object's model, and a body with that name (and little
+    else)."""
+    waiting: list[tuple[type[Spec], list[Step]]] = [(JobSpec, [])]
+    seen: set[tuple[str, type[Spec]]] = set()
+    while waiting:
+        owner, way = waiting.pop(0)
+        for name in fields_shown(owner):
+            for model, depth in _parts(owner.model_fields[name].annotation):
+                if (name, model) in seen:
+                    continue
+                seen.add((name, model))
+                tag = tag_of(name)
+                kind = {tag: kind_of(model, tag)} if tag in model.model_fields else {}
+                steps = [*way, (name, depth, kind)]
+                waiting.append((model, steps))
+                places = [".".join([part, *["0"] * lists]) for part, lists, _ in steps]
+                yield name, ".".join([*places, "colour"]), model, _body(steps)
+
+
+def _body(steps: list[Step]) -> dict[str, Any]:
+    body: dict[str, Any] = {"colour": 1}
+    for name, depth, kind in reversed(steps):
+        value: Any = {**kind, **body}
+        for _ in range(depth):
+            value = [value]
+        body = {name: value}
+    return body
+
+
+BODIES = list(_bodies())
+
+
+@pytest.mark.parametrize(("field", "param", "model", "body"), BODIES)
+def test_an_unknown_field_is_answered_with_those_that_its_object_has(
+    field: str, param: str, model: type[Spec], body: dict[str, Any]
+) -> None:
+    (mistake,) = [each for each in mistakes(body) if each.code == "unknown_field"]
+    assert mistake.param == param
+    fields = [name for name in fields_shown(model) if name != tag_of(field)]
+    assert mistake.message.endswith(f"its fields: {', '.join(fields) or 'none'}")
+
+
+def test_every_kind_of_object_is_among_them() -> None:
+    models = {model for _, _, model, _ in BODIES}
+    of_studies = {"strategy", "metric", "stopper"}
+    for field in UNIONS.keys() - of_studies:
+        assert set(members(field).values()) <= models, field
+    assert {model for field, model in PLAIN.items() if field not in of_studies} <= models
 
 
 def test_long_names_are_cut_too() -> None:
