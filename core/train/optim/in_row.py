@@ -3,7 +3,8 @@
 An update of a small model costs what its operations cost to start, and torch starts each of them
 anew for each parameter. Methods that move number by number give the same numbers for one row. For
 those used most, the update after the first is written out (`_WRITTEN_OUT`): torch's own arithmetic,
-without what it looks at before each.
+without what it looks at before each. Numbers are given to it as tensors in the row's precision:
+torch would convert a number of Python's anew in each operation (1.2 µs of its 2.1).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -66,6 +67,7 @@ class RowOptimizer:
         optimizer: has the row as its only parameter, for schedules to move its rate.
         step: makes one update by the row's gradient as it is.
         own: the optimizer's state of the row; empty before there is any.
+        one: 1, by which torch's counts of updates are increased.
     """
 
     def __init__(self, spec: Optimizer, row: Tensor, gradient: Tensor, packing: Packing) -> None:
@@ -76,11 +78,23 @@ class RowOptimizer:
         self.optimizer = build_optimizer(spec, [self._parameter])
         self._torchs = plain_step(self.optimizer)
         self.own: dict[str, Any] = self.optimizer.state.get(self._parameter) or {}
+        self.one = torch.ones(())
+        self._numbers: dict[str, tuple[float, Tensor]] = {}
         known = _WRITTEN_OUT.get(type(spec))
         ours = known is not None and follows_torch(spec) and not getattr(spec, "foreach", None)
         self.step: Callable[[], object] = self.as_torch
         if known is not None and ours:
             self.step = partial(known, self, self.optimizer.param_groups[0], torch.empty_like(row))
+
+    def number(self, name: str, value: float) -> Tensor:
+        """Return the value as a 0-dim tensor in the row's precision: the same one for each name,
+        which changes with the value."""
+        held = self._numbers.get(name)
+        if held is not None and held[0] == value:
+            return held[1]
+        tensor = self.row.new_empty(()) if held is None else held[1]
+        self._numbers[name] = value, tensor
+        return tensor.fill_(value)
 
     def as_torch(self) -> None:
         """Make an update as torch makes it, which makes the state where there is none."""
@@ -133,20 +147,22 @@ def _adam(run: RowOptimizer, group: dict[str, Any], below: Tensor) -> None:
     lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
     if group["maximize"]:
         gradient = -gradient
-    updates = state["step"].add_(1).item()
+    updates = state["step"].add_(run.one).item()
     if decay != 0:
         if group["decoupled_weight_decay"]:
-            row.mul_(1 - lr * decay)
+            row.mul_(run.number("kept", 1 - lr * decay))
         else:
             gradient = gradient.add(row, alpha=decay)
     mean, square = state["exp_avg"], state["exp_avg_sq"]
     mean.lerp_(gradient, 1 - beta1)
-    square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    square.mul_(run.number("beta2", beta2)).addcmul_(gradient, gradient, value=1 - beta2)
     if group["amsgrad"]:
         largest = state["max_exp_avg_sq"]
         square = torch.maximum(largest, square, out=largest)
     torch.sqrt(square, out=below)
-    below.div_((1 - beta2**updates) ** 0.5).add_(group["eps"])
+    below.div_(run.number("bias", (1 - beta2**updates) ** 0.5)).add_(
+        run.number("eps", group["eps"])
+    )
     row.addcdiv_(mean, below, value=-(lr / (1 - beta1**updates)))
 
 
@@ -163,7 +179,8 @@ def _sgd(run: RowOptimizer, group: dict[str, Any], unused: Tensor) -> None:
     if decay != 0:
         gradient = gradient.add(row, alpha=decay)
     if momentum != 0:
-        velocity.mul_(momentum).add_(gradient, alpha=1 - group["dampening"])
+        velocity.mul_(run.number("momentum", momentum))
+        velocity.add_(gradient, alpha=1 - group["dampening"])
         nesterov = group["nesterov"]
         gradient = gradient.add(velocity, alpha=momentum) if nesterov else velocity
     row.add_(gradient, alpha=-group["lr"])
@@ -179,19 +196,20 @@ def _rmsprop(run: RowOptimizer, group: dict[str, Any], spread: Tensor) -> None:
     momentum, decay = group["momentum"], group["weight_decay"]
     if group["maximize"]:
         gradient = -gradient
-    state["step"].add_(1)
+    state["step"].add_(run.one)
     if decay != 0:
         gradient = gradient.add(row, alpha=decay)
     square = state["square_avg"]
-    square.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+    square.mul_(run.number("alpha", alpha)).addcmul_(gradient, gradient, value=1 - alpha)
     if group["centered"]:
         mean = state["grad_avg"].lerp_(gradient, 1 - alpha)
         torch.addcmul(square, mean, mean, value=-1, out=spread).sqrt_()
     else:
         torch.sqrt(square, out=spread)
-    spread.add_(group["eps"])
+    spread.add_(run.number("eps", group["eps"]))
     if momentum > 0:
-        velocity = state["momentum_buffer"].mul_(momentum).addcdiv_(gradient, spread)
+        velocity = state["momentum_buffer"].mul_(run.number("momentum", momentum))
+        velocity.addcdiv_(gradient, spread)
         row.add_(velocity, alpha=-lr)
     else:
         row.addcdiv_(gradient, spread, value=-lr)
