@@ -90,6 +90,7 @@ class SupervisedProblem:
         )
         self.num_parameters = sum(p.numel() for p in self._parameters)
         self.steps_per_epoch = batches.steps_per_epoch
+        self.rows_per_batch = batches.rows_per_batch
         self.multiply_adds = model.layers.multiply_adds * batches.rows_per_batch
 
     def parameters(self) -> list[nn.Parameter]:
@@ -240,7 +241,9 @@ class _WrittenOut(_InRow):
     ) -> None:
         super().__init__(model)
         self._batch = problem.batch
-        self._gradient = PerceptronGradient(perceptron, loss, self.weights, self.gradients)
+        self._gradient = PerceptronGradient(
+            perceptron, loss, self.weights, self.gradients, problem.rows_per_batch
+        )
         self.backward = self._gradient.backward
 
     def loss(self, step: int) -> Tensor:
