@@ -59,33 +59,34 @@ export function Chart(props: Props) {
     if ("range" in next) setRange(next.range ?? null);
     else plot.current?.pointAt(next.cursor);
   };
+  const at = cursor === null ? null : nearestRow(lines, cursor);
   return (
     <figure class="chart">
       <figcaption class="chart-head">
-        {!props.hideLegend && (
-          <Legend
-            lines={lines}
-            cursor={cursor}
-            axisName={axisName}
-            format={props.format ?? short}
-          />
-        )}
+        {!props.hideLegend && <Legend lines={lines} at={at} format={props.format ?? short} />}
         <span class="chart-tools">{props.children}</span>
       </figcaption>
-      <div
-        ref={host}
-        class="chart-canvas"
-        style={{ minHeight: `${height}px` }}
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: arrows read the curve aloud
-        tabIndex={0}
-        role="application"
-        aria-roledescription={t("chart")}
-        aria-label={`${title}. ${lines.map(described).join(". ")}. ${t("chartKeys")}`}
-        onKeyDown={onKeyDown}
-        onPointerMove={() => {
-          isKeyed.current = false;
-        }}
-      />
+      <div class="chart-place">
+        <div
+          ref={host}
+          class="chart-canvas"
+          style={{ minHeight: `${height}px` }}
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: arrows read the curve aloud
+          tabIndex={0}
+          role="application"
+          aria-roledescription={t("chart")}
+          aria-label={`${title}. ${lines.map(described).join(". ")}. ${t("chartKeys")}`}
+          onKeyDown={onKeyDown}
+          onPointerMove={() => {
+            isKeyed.current = false;
+          }}
+        />
+        {at !== null && (
+          <span class="chart-at num">
+            {axisName} {count(at)}
+          </span>
+        )}
+      </div>
       {flags.length > 0 && (
         <ul class="flags">
           {flags.map((flag) => (
@@ -151,17 +152,15 @@ function described(line: Content["lines"][number]): string {
 
 type LegendProps = {
   lines: Content["lines"];
-  cursor: number | null;
-  axisName: string;
+  /** Place of the cursor; null while there is none. */
+  at: number | null;
   format: (value: number) => string;
 };
 
 /** Names of the lines with their values at the cursor, or their last ones. */
-function Legend({ lines, cursor, axisName, format }: LegendProps) {
-  const at = cursor === null ? null : nearestRow(lines, cursor);
+function Legend({ lines, at, format }: LegendProps) {
   return (
     <span class="legend">
-      <span class="legend-at num">{at === null ? "" : `${axisName} ${count(at)}`}</span>
       {lines.map((line) => {
         const found = valueAt(line, at ?? Number.POSITIVE_INFINITY);
         return (

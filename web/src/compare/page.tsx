@@ -6,7 +6,7 @@ import { notify, tell, words } from "../app/notices";
 import { go, query, setQuery } from "../app/router";
 import { Chart } from "../charts/chart";
 import type { Range } from "../charts/plot";
-import type { ScaleKind } from "../charts/scales";
+import { chosenScale, ScaleChoice } from "../charts/scale-choice";
 import { named, t } from "../i18n";
 import { Choice } from "../ui/choice";
 import { asNumber, count, seconds, short, shown } from "../ui/format";
@@ -15,7 +15,6 @@ import { type Asked, type Axis, Compared, comparisonQuery, POINTS } from "./comp
 import { bandsOf, csvOf, differences, linesOf, metricsOf, percent, styleOf } from "./curves";
 
 const AXES: readonly Axis[] = ["step", "epoch", "time_s"];
-const SCALES: readonly ScaleKind[] = ["linear", "log", "symlog"];
 const oneOf = <T extends string>(value: string | null, of: readonly T[]): T | null =>
   of.find((each) => each === value) ?? null;
 
@@ -68,7 +67,7 @@ export function ComparePage() {
 function View({ found, of }: { found: JobComparison; of: Asked }) {
   const metrics = metricsOf(found);
   const metric = oneOf(query.value.get("metric"), metrics) ?? "loss";
-  const scale = oneOf(query.value.get("y"), SCALES);
+  const scale = chosenScale();
   const isBand = query.value.get("bands") === "1" && found.groups.length > 0;
   const [range, setRange] = useState<Range | null>(null);
   useEffect(() => setRange(null), [of.x]);
@@ -118,15 +117,7 @@ function View({ found, of }: { found: JobComparison; of: Asked }) {
               options={AXES.map((each) => [each, named("axis", each)])}
               onChange={(value) => setQuery({ x: value })}
             />
-            <Choice
-              word="yAxis"
-              value={scale ?? ""}
-              options={[
-                ["", t("scale_auto")],
-                ...SCALES.map((each) => [each, named("scale", each)] as const),
-              ]}
-              onChange={(value) => setQuery({ y: value || null })}
-            />
+            <ScaleChoice />
           </Chart>
         ) : (
           <p class="empty">{t("noRowsYet")}</p>

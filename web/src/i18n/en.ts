@@ -147,9 +147,9 @@ export const en = {
   profileNote:
     "Share of the problems that a method solves within τ times the steps of the best one (Dolan and Moré 2002).",
   minima: "Minima",
-  minimaTitle: "{n} distinct minima from {starts} starts",
+  minimaTitle: "Distinct minima: {n}, found by {starts} runs",
   point: "Point",
-  shareOfStarts: "Share of the starts",
+  shareOfRuns: "Share of the runs",
   importance: "Importance of the parameters",
   noSuchJob: "There is no such job",
   toTheJobs: "To the list of jobs",

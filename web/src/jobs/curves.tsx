@@ -7,7 +7,7 @@ import { Chart } from "../charts/chart";
 import type { Columns } from "../charts/columns";
 import { nearest } from "../charts/columns";
 import type { Flag, Line, Range } from "../charts/plot";
-import type { ScaleKind } from "../charts/scales";
+import { chosenScale, ScaleChoice } from "../charts/scale-choice";
 import { named, t } from "../i18n";
 import { Choice } from "../ui/choice";
 import { count } from "../ui/format";
@@ -16,7 +16,6 @@ import type { JobRows } from "./rows";
 
 type Axis = "step" | "epoch" | "time_s";
 const AXES: readonly Axis[] = ["step", "epoch", "time_s"];
-const SCALES: readonly ScaleKind[] = ["linear", "log", "symlog"];
 const PLACES = new Set<string>(AXES);
 const COLOURS = ["c1", "c2", "c3", "c4", "c5"];
 
@@ -29,7 +28,7 @@ export function Curves({ job, rows, parent }: Props) {
   const measure = oneOf(query.value.get("curve"), measures) ?? "loss";
   const axes = AXES.filter((axis) => axis === "step" || rows.train.get(axis) !== undefined);
   const axis = oneOf(query.value.get("x"), axes) ?? "step";
-  const scale = oneOf(query.value.get("y"), SCALES) ?? null;
+  const scale = chosenScale();
   const lines = useMemo(
     () => linesOf(rows, parent, measure, axis),
     [version, measure, axis, job.id],
@@ -72,15 +71,7 @@ export function Curves({ job, rows, parent }: Props) {
         options={axes.map((each) => [each, named("axis", each)])}
         onChange={(value) => setQuery({ x: value })}
       />
-      <Choice
-        word="yAxis"
-        value={scale ?? ""}
-        options={[
-          ["", t("scale_auto")],
-          ...SCALES.map((each) => [each, named("scale", each)] as const),
-        ]}
-        onChange={(value) => setQuery({ y: value || null })}
-      />
+      <ScaleChoice />
     </Chart>
   );
 }

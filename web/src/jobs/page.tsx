@@ -113,13 +113,13 @@ export function JobView({ id }: { id: string }) {
           </section>
           <Machine job={job} />
           <Spec job={job} />
+          <Attempts job={job} />
         </div>
         <div class="job-side">
           <BeforeAfter job={job} />
           <Verdict job={job} />
           <Checkpoints job={job} />
           <Predict job={job} />
-          <Attempts job={job} />
         </div>
       </div>
     </article>

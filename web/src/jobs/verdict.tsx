@@ -34,11 +34,11 @@ export function Verdict({ job }: { job: Job }) {
         )}
       </p>
       <p>{named("means", found.verdict)}</p>
-      {triggered.map((each) => (
-        <FindingItem key={each.rule} finding={each} />
-      ))}
       {found.remedies.map((each) => (
         <RemedyItem key={each.index} job={job} remedy={each} />
+      ))}
+      {triggered.map((each) => (
+        <FindingItem key={each.rule} finding={each} />
       ))}
       {others.length > 0 && (
         <details>
