@@ -13,10 +13,10 @@ from api.http.openapi import header, problems
 from api.http.paging import fingerprint, page_body, page_of
 from api.http.pictures import PICTURE, picture_reply
 from api.http.queries import JobModelQuery, PageQuery, PlotQuery
-from api.http.weights import RANGE_PARAMETERS, WEIGHTS, weights_reply
+from api.http.weights import RANGE_PARAMETERS, weights_reply
 from api.jobs.schemas import CheckpointPage, Job
 from api.jobs.views import checkpoint_json, job_json
-from api.models.export import FORMS, Source, other_form
+from api.models.export import MODEL, Source, other_form
 from api.models.places import job_place
 from api.services.dependencies import (
     JobIdPath,
@@ -43,7 +43,7 @@ PLOT_POINTS = 2_000
     "/{job_id:id}/model",
     operation_id="get_job_model",
     response_class=Response,
-    responses={**WEIGHTS, **FORMS, **problems(404, 409, 416, 503)},
+    responses={**MODEL, **problems(404, 409, 416, 503)},
     openapi_extra={"parameters": RANGE_PARAMETERS},
 )
 async def model(

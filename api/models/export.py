@@ -14,7 +14,7 @@ from api.http.encoding import to_json
 from api.http.log import REQUEST_ID, TRACEPARENT
 from api.http.openapi import header
 from api.http.schemas import View
-from api.http.weights import weights_reply
+from api.http.weights import WEIGHTS, weights_reply
 from api.keys.gate import caller_of
 from api.models.card import Facts, card
 from api.services.dependencies import Json, Services, services_of
@@ -45,14 +45,21 @@ class ModelExport(View):
     """The weights: by name, or the step of a kept checkpoint."""
 
 
-FORMS: Final[dict[int | str, dict[str, Any]]] = {
+_FILE: Final = WEIGHTS[200]
+MODEL: Final[dict[int | str, dict[str, Any]]] = {
+    **WEIGHTS,
+    200: {
+        **_FILE,
+        "description": f"{_FILE['description']} As `format` says: ONNX, or a card in Markdown.",
+        "content": {**_FILE["content"], MARKDOWN: {"schema": {"type": "string"}}},
+    },
     202: {
         "model": ModelExport,
         "description": "The ONNX file is being made: come again.",
         "headers": {"Retry-After": header("Seconds.", type="integer")},
     },
 }
-"""The `responses=` of a call that gives a model, beside its weights."""
+"""The `responses=` of a call that gives a model: its weights, or another form."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from api.http.encoding import to_json
 from api.http.openapi import problems
 from api.http.paging import fingerprint, make_cursor, page_body, read_cursor
 from api.http.queries import HistoryQuery, RunModelQuery, RunsQuery
-from api.http.weights import RANGE_PARAMETERS, WEIGHTS, weights_reply
-from api.models.export import FORMS, Source, other_form
+from api.http.weights import RANGE_PARAMETERS, weights_reply
+from api.models.export import MODEL, Source, other_form
 from api.models.places import check_index, known_run, run_place
 from api.services.dependencies import (
     Json,
@@ -183,7 +183,7 @@ async def _history(services: Services, study_id: str, index: int, question: Ques
     "/{study_id:id}/runs/{index:index}/model",
     operation_id="get_run_model",
     response_class=Response,
-    responses={**WEIGHTS, **FORMS, **problems(404, 409, 416, 503)},
+    responses={**MODEL, **problems(404, 409, 416, 503)},
     openapi_extra={"parameters": RANGE_PARAMETERS},
 )
 async def run_model(
