@@ -16,5 +16,5 @@ test("the Chinese is Chinese", () => {
     const key = name as keyof typeof en;
     return !/[\u4e00-\u9fff]/.test(zh[key]);
   });
-  expect(same.sort()).toEqual(["series_device_percent", "worker"]);
+  expect(same.sort()).toEqual(["series_device_percent"]);
 });
