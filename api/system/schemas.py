@@ -57,7 +57,11 @@ class FunctionValues(View):
     """A function at the points that were asked for."""
 
     values: list[Number]
-    """One a point, in their order, in float64."""
+    """One a point, in their order, in float64. Of a grid all combinations, the last coordinate
+    named running fastest: `values[i * m + j]` at the i-th value of the first and the j-th of m of
+    the second."""
+    grid: dict[str, list[Number]] | None
+    """The values of each coordinate of a grid; null: points were given."""
 
 
 class Entries(View):

@@ -175,7 +175,10 @@ def _add_examples(schemas: Json) -> None:
         "StudyBase": [job],
         "Continuation": [{"budget": {"max_steps": 5000}}],
         "DiagnosisRequest": [{"checkpoint": "final"}],
-        "FunctionPoints": [{"function": {"kind": "beale"}, "points": [[3.0, 0.5], [0.0, 0.0]]}],
+        "FunctionPoints": [
+            {"function": {"kind": "beale"}, "points": [[3.0, 0.5], [0.0, 0.0]]},
+            {"function": {"kind": "beale"}, "grid": {"x1": [-4, 4, 81], "x2": [-4, 4, 81]}},
+        ],
         "PredictionRequest": [
             {"features": [[5.1, 3.5, 1.4, 0.2]], "checkpoint": "best"},
             {"features": [{"size": 70, "colour": "red"}]},

@@ -1,5 +1,6 @@
 """Values of functions at points: of every kind, beside scipy and the published minima."""
 
+import itertools
 import json
 import math
 import time
@@ -69,10 +70,78 @@ def test_variables_are_in_the_order_of_their_names_and_words_stand_for_what_is_n
     assert found == [-1.0, "-Infinity", "NaN"]
 
 
+@pytest.mark.parametrize("kind", kinds("functions"))
+def test_a_grid_has_the_values_of_its_points(api: Api, kind: str) -> None:
+    """Every combination, the last coordinate that is named running fastest."""
+    function = choice("functions", kind)
+    start = api.http.post("/v1/jobs/validate", json=_job(function)).json()["spec"]["problem"]
+    dim = len(start["start"])
+    names = list(start["start"]) if isinstance(start["start"], dict) else _names(dim)
+    sizes = [3, 2, *[1] * (dim - 2)][:dim]
+    grid: Json = {}
+    axes: dict[str, list[float]] = {}
+    for low, (name, size) in enumerate(reversed(list(zip(names, sizes, strict=True)))):
+        grid[name] = [low, low + size - 1, size]
+        axes[name] = [float(low + place) for place in range(size)]
+    reply = api.http.post(CALL, json={"function": function, "grid": grid})
+    assert reply.status_code == 200, reply.text
+    found = reply.json()
+    assert found["grid"] == axes
+    assert list(found["grid"]) == list(axes)
+    points = [each[::-1] for each in itertools.product(*axes.values())]
+    assert found["values"] == values(api, function, list(map(list, points)))
+
+
+def _names(dim: int) -> list[str]:
+    return [f"x{number}" for number in range(1, dim + 1)]
+
+
+def test_a_grid_of_forty_thousand_points_and_one_of_many_coordinates(api: Api) -> None:
+    grid = {"x1": [-2, 2, 200], "x2": [-2, 2, 200]}
+    reply = api.http.post(CALL, json={"function": {"kind": "rosenbrock"}, "grid": grid})
+    xs = np.linspace(-2, 2, 200)
+    assert reply.json()["values"] == pytest.approx([rosen((x, y)) for x in xs for y in xs])
+    grid = {name: [2, 2, 1] for name in _names(80)}
+    body = {"function": {"kind": "sphere", "dim": 80}, "grid": grid}
+    (value,) = api.http.post(CALL, json=body).json()["values"]
+    assert value == pytest.approx(80 * 4)
+
+
+@pytest.mark.parametrize(
+    ("grid", "params"),
+    [
+        ({"x1": [0, 1, 2]}, ["grid.x2"]),
+        ({"x1": [0, 1, 2], "x2": [0, 1, 2], "y": [0, 1, 2]}, ["grid.y"]),
+        ({"x1": [1, 0, 2], "x2": [0, 1, 2]}, ["grid.x1"]),
+        ({"x1": [0, 0, 2], "x2": [0, 1, 1]}, ["grid.x1", "grid.x2"]),
+        ({"x1": [-1.7e308, 1.7e308, 3], "x2": [0, 1, 2]}, ["grid.x1"]),
+        ({"x1": [0, 1, 0], "x2": [0, 1, 2.5]}, ["grid.x1.2", "grid.x2.2"]),
+        ({"x1": [0, 1], "x2": [0, "1", 2]}, ["grid.x1.2", "grid.x2.1"]),
+        ({"x1": [0, 1, 201], "x2": [0, 1, 200]}, ["grid"]),
+        ({"x1": [0, 1, 2], "x2": 3}, ["grid.x2"]),
+        ({}, ["grid"]),
+        ([[0, 1, 2]], ["grid"]),
+        (None, ["points"]),
+    ],
+)
+def test_mistakes_of_a_grid_are_named_by_their_fields(
+    api: Api, grid: object, params: list[str]
+) -> None:
+    body = {"function": {"kind": "beale"}, "grid": grid}
+    assert sorted(refused_params(api.http.post(CALL, json=body))) == params
+
+
+def test_points_and_a_grid_exclude_each_other(api: Api) -> None:
+    grid = {"x1": [0, 1, 2], "x2": [0, 1, 2]}
+    body = {"function": {"kind": "beale"}, "points": [[3.0, 0.5]], "grid": grid}
+    assert refused_params(api.http.post(CALL, json=body)) == ["grid"]
+
+
 @pytest.mark.parametrize(
     ("change", "params"),
     [
         ({"points": []}, ["points"]),
+        ({"points": None}, ["points"]),
         ({"points": [[1.0]]}, ["points.0"]),
         ({"points": [[1.0, 2.0], [1.0, 2.0, 3.0], []]}, ["points.2"]),
         ({"points": [[1.0, 2.0], [1.0, 2.0, 3.0], [1.0]]}, ["points.1", "points.2"]),
@@ -108,6 +177,13 @@ def test_a_long_expression_is_computed_at_fewer_points(api: Api) -> None:
     reply = api.http.post(CALL, json={"function": long, "points": [[1.0]] * (most + 1)})
     (mistake,) = problem_of(reply, 422, "invalid_request")["errors"]
     assert f"{most:,} points" in mistake["message"]
+    grid = {"x": [0, 1, most + 1]}
+    reply = api.http.post(CALL, json={"function": long, "grid": grid})
+    (mistake,) = problem_of(reply, 422, "invalid_request")["errors"]
+    assert mistake["param"] == "grid"
+    grid = {name: [2, 2, 1] for name in _names(1_000)} | {"x1": [0, 1, 40], "x2": [0, 1, 26]}
+    wide = {"function": {"kind": "sphere", "dim": 1_000}, "grid": grid}
+    assert refused_params(api.http.post(CALL, json=wide)) == ["grid"]
 
 
 def test_nothing_but_json_is_taken(api: Api) -> None:
