@@ -6,10 +6,9 @@ last of them.
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, get_args
 
-from core.ids import rfc3339
+from core.ids import time_text
 from core.jobs import JSON, NUMBER, TEXT, Stored
 from core.specs.base import Json
 from core.specs.sizes.uploads import UploadFacts
@@ -67,7 +66,7 @@ class DatasetRecord:
     @property
     def expires_at(self) -> str | None:
         """The time from which on it is removed, if no job or study that has not ended uses it."""
-        return _moment(max(self.expires_ms, self.keep_ms)) if self.expires_ms else None
+        return time_text(max(self.expires_ms, self.keep_ms)) if self.expires_ms else None
 
     @property
     def facts(self) -> UploadFacts:
@@ -76,10 +75,4 @@ class DatasetRecord:
 
     @property
     def keep_until(self) -> str | None:
-        return _moment(self.keep_ms)
-
-
-def _moment(milliseconds: int) -> str | None:
-    if not milliseconds:
-        return None
-    return rfc3339(datetime.fromtimestamp(milliseconds / 1000, UTC))
+        return time_text(self.keep_ms)

@@ -74,6 +74,11 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
+def time_text(milliseconds: int | None) -> str | None:
+    """Format a time in milliseconds since 1970 as `rfc3339` does; None for 0 and None, no time."""
+    return rfc3339(datetime.fromtimestamp(milliseconds / 1000, UTC)) if milliseconds else None
+
+
 def made_at(tail: str) -> float:
     """Return when the id with these 26 characters behind its prefix was made: seconds since
     1970."""

@@ -2,10 +2,9 @@
 worker from what a job or a study's run has learned."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
-from core.ids import rfc3339
+from core.ids import time_text
 from core.jobs import JSON, NUMBER, TEXT
 from core.specs.base import Json
 
@@ -79,6 +78,4 @@ class UseRecord:
     def expires_at(self) -> str | None:
         """The time from which on it is removed; None: while it is made, and where it goes with its
         job only."""
-        if not self.expires_ms:
-            return None
-        return rfc3339(datetime.fromtimestamp(self.expires_ms / 1000, UTC))
+        return time_text(self.expires_ms)

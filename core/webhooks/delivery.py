@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Final, Literal, TypedDict, get_args
 
-from core.ids import rfc3339
+from core.ids import time_text
 from core.jobs import APART, NUMBER, TEXT, Stored
 from core.specs.base import Json
 from core.specs.webhooks.fields import Format
@@ -88,9 +88,7 @@ class Delivery:
     @property
     def next_try_at(self) -> str | None:
         """The time of the next try."""
-        if self.due_ms is None:
-            return None
-        return rfc3339(datetime.fromtimestamp(self.due_ms / 1000, UTC))
+        return time_text(self.due_ms)
 
 
 def pause_s(num_tries: int, draw: float) -> float:
