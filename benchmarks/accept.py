@@ -56,7 +56,7 @@ def listening(
 def thalweg_api(
     port: int, redis_url: str, folder: str, namespace: str = "thalweg"
 ) -> tuple[list[str], int, dict[str, str]]:
-    """What `listening` needs to run the service's API alone."""
+    """Return what `listening` needs to run the service's API alone."""
     environment = {
         "THALWEG_REDIS_URL": redis_url,
         "THALWEG_NAMESPACE": namespace,

@@ -1,4 +1,4 @@
-"""What durable jobs cost: leases, heartbeats and checkpoints on the step; the time of a cancel."""
+"""Costs of durable jobs: leases, heartbeats and checkpoints on the step; the time of a cancel."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from benchmarks.table import Figure
 Json = dict[str, Any]
 STEPS = 4000
 PAIRS = 120
-"""So many, since the same loop takes 7 % more or less from one second to the next."""
+"""Pairs of runs: the same loop takes 7 % more or less from one second to the next."""
 CANCELS = 20
 
 BARE = """
@@ -65,14 +65,14 @@ def bare_loop(spec: Json) -> Iterator[Callable[[], float]]:
 
 
 def interval(ratios: list[float]) -> str:
-    """Where the median of such pairs lies with a probability of 95 % (by order statistics)."""
+    """Tell where the median of such pairs lies with a probability of 95 % (order statistics)."""
     low, high = binom.interval(0.95, len(ratios), 0.5)
     ordered = sorted(ratios)
     return f"{ordered[int(low) - 1]:.2f} to {ordered[int(high)]:.2f}"
 
 
 def cancel_seconds(service: Client) -> float:
-    """From the cancel of a job in mid-training to its end."""
+    """Measure the seconds from the cancel of a job in mid-training to its end."""
     endless = digits_job(
         budget={"max_steps": 50_000_000}, record={"every": 1000, "eval_every": None}
     )

@@ -1,4 +1,4 @@
-"""Many learning rates at once in JAX: `vmap` over the runs, `scan` over the steps, optax's Adam.
+"""Learning rates at once in JAX: `vmap` over the runs, `scan` over the steps, optax's Adam.
 
 As their documentation shows it: one jitted function, whose learning rate is a hyperparameter that
 `optax.inject_hyperparams` makes an argument. Run as a program:

@@ -1,4 +1,4 @@
-"""From `POST` to the final state of a 50-step job on a warm, idle service."""
+"""Time from `POST` to the final state of a 50-step job on a warm, idle service."""
 
 from statistics import median
 from time import perf_counter

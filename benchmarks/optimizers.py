@@ -1,4 +1,4 @@
-"""What a step of each optimizer costs in a stack, as a multiple of Adam's, as a table.
+"""Costs of a step of each optimizer in a stack, as a multiple of Adam's, as a table.
 
 `python -m benchmarks.optimizers [KIND …]` trains 64 runs of the digits MLP (64-64-10, batch 64) in
 the stacks of a worker's task, each kind in turn with Adam, and prints for each the time of a

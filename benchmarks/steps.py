@@ -41,7 +41,7 @@ def side_by_side(
     goal: float,
     reference: str = "with DataLoader and .item()",
 ) -> Figure:
-    """Both loops in turn, A B A B …; the ratio is the median of the pairs' ratios."""
+    """Run both loops in turn, A B A B …; the ratio is the median of the pairs' ratios."""
     service_loop(service, spec)
     pairs = [(service_loop(service, spec), usual_loop(case)) for _ in range(ROUNDS)]
     ours, theirs = (median(side) * 1e6 for side in zip(*pairs, strict=True))

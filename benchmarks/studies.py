@@ -24,7 +24,7 @@ STARTS: Final = 1000
 
 
 def program(module: str, case: Json) -> Json | float:
-    """What a reference program prints, as JSON."""
+    """Run a reference program, and return what it prints, as JSON."""
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{module}", json.dumps(case)],
         check=True,
@@ -36,7 +36,7 @@ def program(module: str, case: Json) -> Json | float:
 
 
 def study_seconds(service: Client, study: Json) -> float:
-    """From the POST to the end of a study, every run of which must have succeeded."""
+    """Measure the seconds from the POST to the end of a study whose runs must all succeed."""
     begin = perf_counter()
     study_id = service.json("POST", "/v1/studies", study)["id"]
     while True:

@@ -1,4 +1,4 @@
-"""What a run costs among 1, 8, 64 and 512: time and memory, as a table and a picture for the docs.
+"""Costs of a run among 1, 8, 64 and 512: time and memory, as a table and a picture for the docs.
 
 `python -m benchmarks.study_cost` trains the digits MLP (64-64-10, batch 64, Adam) in stacks as a
 worker's task would, each number of runs in a process of its own, prints a table and writes

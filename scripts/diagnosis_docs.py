@@ -1,4 +1,4 @@
-"""What docs/diagnosis.md shows of the code: `python scripts/diagnosis_docs.py [--rules]`.
+"""Write what docs/diagnosis.md shows of the code: `python scripts/diagnosis_docs.py [--rules]`.
 
 Writes the table of rules between its marks (with `--rules` that alone, which needs no torch), and a
 picture of a run for each main verdict and for each rule: its loss, logarithmic where it can be.
@@ -116,7 +116,7 @@ def pictures() -> None:
 
 
 def pictures_of_rules() -> None:
-    """For each rule its own run, or the first case of the labelled set that triggers it."""
+    """Draw for each rule its own run, or the first case of the labelled set that triggers it."""
     from core.diagnosis.rules.table import RULES
     from tests.core.diagnosis.labelled.running import all_cases, perform, resolved
 

@@ -46,7 +46,7 @@ ELSEWHERE = {"api": ('async-timeout==5.0.1 ; python_full_version < "3.11.3"',)}
 
 
 def needs(name: str, extras: Iterable[str]) -> list[Requirement]:
-    """What an installed package with these extras requires on this machine."""
+    """Return what an installed package with these extras requires on this machine."""
     found = [Requirement(text) for text in requires(name) or ()]
     return [
         r
@@ -98,7 +98,7 @@ def own_lines(layer: str) -> list[str]:
 
 
 def image_pins() -> dict[str, list[str]]:
-    """What each file of the images pins by the lock; `torch` brings the CUDA packages besides."""
+    """Return what each file of the images pins by the lock, with torch's packages of CUDA."""
     worker = own_lines("worker")
     build = closure((), "hatchling")
     return {
@@ -134,7 +134,7 @@ def with_sums(name: str, lines: Iterable[str], of_image: Mapping[str, Iterable[s
 
 
 def hashed(name: str) -> dict[str, tuple[str, int]]:
-    """Of one of the images' files: package -> its version and the number of its sums."""
+    """Read one of the images' files: package -> its version and the number of its sums."""
     text = (IMAGE / f"{name}.txt").read_text().replace("\\\n", "")
     found: dict[str, tuple[str, int]] = {}
     for line in text.splitlines():
@@ -146,7 +146,7 @@ def hashed(name: str) -> dict[str, tuple[str, int]]:
 
 
 def image_faults() -> Iterable[str]:
-    """Where the images' files disagree with the lock, one line each."""
+    """Yield where the images' files disagree with the lock, one line each."""
     for name, lines in image_pins().items():
         file, pins = f"image/{name}.txt", hashed(name)
         wanted = {Requirement(line).name: str(Requirement(line).specifier)[2:] for line in lines}
@@ -175,7 +175,7 @@ def locked(layer: str) -> dict[str, str]:
 
 
 def faults() -> Iterable[str]:
-    """Where the lock, .venv and the project's requirements disagree, one line each.
+    """Yield where the lock, .venv and the project's requirements disagree, one line each.
 
     Packages that only other platforms or Python versions need are no fault.
     """

@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "THALWEG_RECONCILE_EVERY_S": "0.1"}
 KEPT: Final = ("redis/appendonlydir", "artifacts")
-"""Of the data directory; locks, sockets and logs are left out."""
+"""Parts of the data directory that are kept; locks, sockets and logs are left out."""
 
 DIGITS: Final[Json] = {
     "problem": {
@@ -180,7 +180,7 @@ def until(condition: Callable[[], Any], timeout_s: float = 120.0) -> None:
 
 
 def finished(service: Version) -> dict[str, str]:
-    """What has come to its end: its use, and its id."""
+    """Make what comes to its end: its use, and its id."""
     jobs = {
         "digits": DIGITS,
         "rosenbrock": ROSENBROCK,
@@ -250,7 +250,7 @@ def described(service: Version, identity: str) -> Json:
 
 
 def processor() -> str:
-    """What the bits of matrix products depend on: the library chooses its kernels by it."""
+    """Name what the bits of matrix products depend on: the library chooses its kernels by it."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("flags"):
             known = ("avx2", "avx512f", "fma", "amx_tile")

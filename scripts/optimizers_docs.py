@@ -67,7 +67,7 @@ PROBLEMS: Final[dict[str, tuple[Json, float]]] = {
     "spirals": (supervised(synthetic("spirals"), [32, 32]), 0.2),
     "sinusoid": (supervised(synthetic("sinusoid"), [32]), 0.1),
 }
-"""By name, the problem and the evaluation loss that counts as reached."""
+"""Problems by name, each with the evaluation loss that counts as reached."""
 
 
 def study_of(

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-ROOMS: Final = ("api", "client", "core", "thalweg_service", "worker")
+ROOMS: Final = ("api", "benchmarks", "client", "core", "scripts", "thalweg_service", "worker")
 
 PREPOSITIONS: Final = """
 about above across after against along among around as at before behind below beneath beside between
@@ -50,7 +50,7 @@ class Docstring(NamedTuple):
 
 
 def in_source(source: str, path: str = "") -> list[Docstring]:
-    """List the docstrings of modules, classes, functions, constants and fields."""
+    """List the docstrings of modules, classes, functions, constants, fields and attributes."""
     found = list[Docstring]()
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -58,7 +58,6 @@ def in_source(source: str, path: str = "") -> list[Docstring]:
             text = ast.get_docstring(node)
             if text:
                 found.append(Docstring(f"{path}:{node.body[0].lineno}", text))
-        if isinstance(node, ast.Module | ast.ClassDef):
             found += _of_assignments(node.body, path)
     return [Docstring(place, " ".join(text.split("\n\n")[0].split())) for place, text in found]
 
@@ -129,6 +128,10 @@ class Thing:
     size: int = 0
     """Field."""
 
+    def __init__(self) -> None:
+        self.age = 0
+        """Attribute."""
+
     def grow(self) -> None:
         """Function.
 
@@ -136,4 +139,4 @@ class Thing:
         """
 '''
     found = [each.text for each in in_source(source)]
-    assert sorted(found) == ["Class.", "Constant.", "Field.", "Function.", "Module."]
+    assert sorted(found) == ["Attribute.", "Class.", "Constant.", "Field.", "Function.", "Module."]

@@ -163,7 +163,7 @@ class Part:
         self._log_from = 0
         self._started_at = 0.0
         self.deaths = 0
-        """How often it has died."""
+        """Number of its deaths."""
         self._backoff = Backoff()
         self._start_at: float | None = None
 

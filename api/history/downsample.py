@@ -73,7 +73,7 @@ class Stretches:
         self._seen = 0
         self._ends: tuple[int, int] | None = None
         self._open = Extremes()
-        """Of the stretch that the last block has left unfinished."""
+        """Extremes of the stretch that the last block has left unfinished."""
         self._chosen: list[Rows] = []
 
     def add(self, first_row: int, values: Column) -> None:

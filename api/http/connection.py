@@ -104,11 +104,11 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._reading = True
-        """Whether a request is to come, or has begun to come and not ended."""
+        """True while a request is to come, or has begun to come and not ended."""
         self._in_head = True
         self._begun_at = self.loop.time()
         self._silent = True
-        """Whether nothing has come of what is waited for."""
+        """True while nothing has come of what is waited for."""
         self._body_bytes = 0
         self._overhead = 0
         """Bytes that came since something was last understood."""
@@ -116,7 +116,7 @@ class Connection(HttpToolsProtocol):
         """Bytes of the piece at hand."""
         self._unsent = 0
         self._moved_at = 0.0
-        """When the caller last took something of what waits for it."""
+        """Time at which the caller last took something of what waits for it."""
         self._refusal: ThalwegError | None = None
         self._watch: asyncio.TimerHandle | None = None
 

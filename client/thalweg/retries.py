@@ -29,7 +29,7 @@ class Tries:
         self._failed = 0
         self._since = 0.0
         self.lost = False
-        """Whether a request may have been done whose reply was lost."""
+        """True once a request may have been done whose reply was lost."""
 
     def after_loss(self, *, sent: bool) -> float | None:
         """Return the pause before the next try where no reply came; None: give up.

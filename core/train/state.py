@@ -64,7 +64,7 @@ class OptimizationState:
         self.weights = problem.state()
         self._groups: Groups | None = None
         self._rated = self.optimizer
-        """What the schedule moves the rate of."""
+        """The optimizer whose rate the schedule moves."""
         if spec.optimizer.groups:
             names = names_of(self.parameters, self.weights)
             self._groups = Groups(spec.optimizer, self.optimizer, names)
@@ -73,9 +73,9 @@ class OptimizationState:
         self.clip = clipping(spec.gradient_clip, self.parameters)
         self.turning = GradientCosine() if spec.record.gradient_cosine else None
         self.lr_scale = 1.0
-        """On top of the schedule's rate; only `update_scaled` heeds it."""
+        """Factor on the schedule's rate; only `update_scaled` heeds it."""
         self.needs_loss = reads_loss(spec.schedule)
-        """Whether a step needs its loss on the host (a GPU then waits for it each step)."""
+        """True where a step needs its loss on the host (a GPU then waits for it each step)."""
         self.update: Callable[[int, Tensor], object]
         self._place = {weight.data_ptr(): n for n, weight in enumerate(self.weights.values())}
         if isinstance(self.optimizer, torch.optim.LBFGS):
@@ -99,7 +99,7 @@ class OptimizationState:
         if spec.optimizer.wrap:
             self._wrap(spec)
         self.evaluated_elsewhere = _evaluates_elsewhere(spec)
-        """Whether evaluations and results are of other weights than the gradients."""
+        """True where evaluations and results are of other weights than the gradients."""
 
     def _optimizer(self, spec: Optimizer) -> tuple[torch.optim.Optimizer, RowOptimizer | None]:
         """Build the optimizer, and choose how the gradient is made and whether all parameters are

@@ -71,10 +71,10 @@ class Execution(ABC):
         self._record = record
         self._context = context
         self._ended = "broken off"
-        """How it ended, for the log."""
+        """The end that it came to, for the log."""
         self._kind_of_end: Literal["ended", "lost", "handed_over", "left"] = "ended"
         self._closing = contextlib.ExitStack()
-        """What is closed after all, however it ended."""
+        """Things to close at the end, however it came."""
 
     def run(self) -> None:
         """Bring the claim to its end, as this module says."""

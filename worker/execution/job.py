@@ -75,7 +75,7 @@ class JobExecution(Training[Claim]):
         self._measured: Json | None = None
         self._examined: Json | None = None
         self._foreseen: tuple[Concluded, Json] | None = None
-        """What the trainer told before its last files were on the disk, and the diagnosis of it."""
+        """A result that came before its last files were on the disk, and its diagnosis."""
         self._sampler = Sampler(lambda: process_use(context.line.client.pid))
 
     def _least_need(self) -> int:

@@ -121,7 +121,7 @@ class MetricWatch:
         self.kind: HistoryKind = "eval" if name.startswith(_EVAL) else "train"
         """The history that the metric is in."""
         self.needs_rows: bool = metric["at"] == "best"
-        """Whether it cannot be told from a run's result alone."""
+        """True where it cannot be told from a run's result alone."""
         self._series = name.removeprefix(_EVAL)
         self._better = np.fmin if sign_of(metric["goal"]) > 0 else np.fmax
         self._best: dict[int, float] = {}

@@ -83,7 +83,7 @@ class Supervision:
         watch: tuple[float, Callable[[], None]] | None = None,
     ) -> None:
         self.stopping: Literal["cancel", "hand_over", "pause", "time_limit"] | None = None
-        """Why the trainer was asked to stop."""
+        """Reason for which the trainer was asked to stop."""
         self.kept = 0
         """The number of the last checkpoint that the trainer was asked for."""
         self._name = name

@@ -76,7 +76,7 @@ class TaskExecution(Training[TaskClaim]):
         layouts = self._insist(lambda: self._store.studies.layouts(self._study_id, wanted))
         self._layouts = layouts
         self._came_at = {run.index: run.paused["step"] for run in stored if run.paused}
-        """By run, the updates that it had before this task."""
+        """Updates that each run had before this task."""
         self._progress = TaskProgress(self._claim, stored)
         try:
             request = self._request()

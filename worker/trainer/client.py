@@ -101,7 +101,8 @@ class TrainerClient:
         kills: Callable[[], int] | None = None,
     ) -> None:
         self.hear: Callable[[Heard], None] = lambda heard: None
-        """Called by the client's own thread with each report but `Ready`, and with a death."""
+        """The listener, called by the client's own thread with each report but `Ready`, and with a
+        death."""
         self._command = tuple(command)
         self._begun = begun
         self._device = device

@@ -76,7 +76,7 @@ class AsyncClient:
         self.datasets = AsyncDatasets(self._transport)
         """The data sets."""
         self.webhooks = AsyncWebhooks(self._transport)
-        """What was sent to webhooks."""
+        """Deliveries of webhooks."""
 
     @property
     def url(self) -> str:

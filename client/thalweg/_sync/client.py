@@ -77,7 +77,7 @@ class Client:
         self.datasets = Datasets(self._transport)
         """The data sets."""
         self.webhooks = Webhooks(self._transport)
-        """What was sent to webhooks."""
+        """Deliveries of webhooks."""
 
     @property
     def url(self) -> str:

@@ -44,8 +44,8 @@ class FunctionPoints(Spec):
     """Points, each a list of as many numbers as the function has coordinates: of an expression its
     variables, in the order of their names."""
     grid: Annotated[dict[str, Axis] | None, Field(min_length=1, max_length=MOST_POINTS)] = None
-    """For each coordinate `[low, high, n]`: n values from low to high, evenly spaced, both among
-    them. The coordinates are an expression's variables, else x1, x2, …; the points are all
+    """Axes by coordinate, each `[low, high, n]`: n values from low to high, evenly spaced, both
+    among them. The coordinates are an expression's variables, else x1, x2, …; the points are all
     combinations, the last coordinate named running fastest."""
 
 

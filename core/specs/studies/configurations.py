@@ -80,7 +80,7 @@ class Jobs:
         self._most_objects = MAX_OBJECTS - text.count("{")
         self._most_fields = MAX_FIELDS - text.count(":")
         self._others = {name: part for name, part in _REQUIRED.items() if name in fixed}
-        """Of the fields that a spec must have, those that no path leads into."""
+        """Fields that a spec must have, and into which no path leads."""
         self._shared = self._read(
             {name: part for name, part in _REQUIRED.items() if name in own} | fixed
         )

@@ -59,7 +59,7 @@ class Batches:
         self.covers_all = (
             not isinstance(order, ExplicitOrder) and self._batch_size >= self._num_rows
         )
-        """Whether each batch is all rows."""
+        """True where each batch is all rows."""
         if self._whole:
             self._shuffled = False
         self._together = (

@@ -112,7 +112,7 @@ class Engine:
         self._saves = saves
         self._free = free
         self._isolates = isolate
-        """Whether what fails in one run fails that run alone."""
+        """True where what fails in one run fails that run alone."""
         self._measured: dict[int, int | None] = {}
         """Bytes that a run takes, by the first run of its stack."""
         self._stack: Stack | None = None

@@ -157,7 +157,7 @@ class Metrics:
         self.best_by_evaluation = best_by_evaluation
         self.rules = rules
         self.initial_loss: float | None = None
-        """Of the problem; None: it is row 0's."""
+        """Initial loss of the problem; None: it is row 0's."""
         self._waiting: list[MetricValues] = []
 
     def begin(self, initial_loss: float | None) -> None:

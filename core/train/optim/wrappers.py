@@ -174,7 +174,7 @@ class Wrappers:
                 case _:
                     assert_never(each)
         self.averages = any(isinstance(each, WeightAverage) for each in self._after)
-        """Whether evaluations and results are of an average: the outermost one's."""
+        """True where evaluations and results are of an average: the outermost one's."""
 
     def after_update(self) -> None:
         """Follow one update."""

@@ -28,7 +28,7 @@ class StackedWeights:
         self._tensors: dict[str, Tensor] = {}
         self._metadata: dict[str, str] = {}
         self.steps: dict[int, Json] = {}
-        """By row: the updates applied to each of the run's weights, `best` where there is one."""
+        """Updates applied to each of a run's weights, `best` where there is one; by row."""
 
     def keep(self, row: int, weights: RunWeights) -> None:
         """Take a run's weights into a row of its own.

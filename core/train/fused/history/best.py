@@ -83,7 +83,7 @@ class StackedBest:
         """Take each slot's sign of these numbers (`core.specs.direction`)."""
         self._signs = signs
         self._falls = bool((signs == 1.0).all())
-        """Whether all losses are to fall: their sign changes nothing then."""
+        """True where all losses are to fall: their sign changes nothing then."""
         self._held = _Held(signs)
         self._candidate = _Held(signs)
 

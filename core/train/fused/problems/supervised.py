@@ -78,7 +78,7 @@ class StackedSupervised:
         self._hold(weights)
         self._masks = _masks(specs, self.rows)
         self._anywhere = device.type == "cpu" and places(specs[0], shapes, dtype) == ANYWHERE
-        """Whether a run's numbers are the same wherever it stands."""
+        """True where a run's numbers are the same wherever it stands."""
         self.num_parameters = sum(shape.numel() for shape in shapes)
         self.steps_per_epoch = self._batches.steps_per_epoch
         self.multiply_adds = len(specs) * layers.multiply_adds * self._batches.rows_per_batch

@@ -92,13 +92,13 @@ class Stack:
         self._live, self._running = np.ones(count, dtype=bool), count
         self._first_limit = int(self._limits.min())
         self._evaluates_own = self._mover.evaluated is None
-        """Whether evaluations and results are of the parameters themselves."""
+        """True where evaluations and results are of the parameters themselves."""
         self._places = places(first, self.problem.packing.shapes, self.problem.rows.dtype)
         self._compacts = device.type == "cpu"
         self._updates = 0
         self._share_s = 0.0
         self._elapsed_s = 0.0
-        """How long it had trained when it last went on from a checkpoint."""
+        """Seconds that it had trained when it last went on from a checkpoint."""
         self._began = self._marked = clock()
 
     def _parts(self) -> dict[str, Part]:

@@ -95,7 +95,7 @@ class OptimizerStep:
         """Each slot's rate, as long as it stays."""
         self._parts = packing.spans
         self._moved = list(packing.spans) if rule.unit == "parameter" else [slice(0, packing.width)]
-        """What is updated together: columns of the rows."""
+        """Columns of the rows that are updated together."""
         columns = {
             name: self._tensor(column if len(column) == 1 else column[self._runs], rows)
             for name, column in self.hyper.columns.items()

@@ -116,7 +116,7 @@ class Traces:
             for each in rules
         )
         self._falls = all(each.sign == 1.0 for each in rules)
-        """Whether all losses are to fall: their sign changes nothing then."""
+        """True where all losses are to fall: their sign changes nothing then."""
         self._waits = bool(np.isfinite(self._rules.patience).any())
         self.initial = np.full(runs, np.nan)
         """Losses of the initial weights; NaN where they are row 0's."""
