@@ -92,6 +92,15 @@ def segments(spec: Schedule, start: int) -> list[tuple[int, Leaf]]:
             return [(start, spec)]
 
 
+def chain_parts(spec: Chained) -> list[Schedule]:
+    """Return the schedules whose factors multiply, in order; those of a chain within the chain are
+    among them, for a product of products is one product."""
+    parts: list[Schedule] = []
+    for part in spec.schedules:
+        parts.extend(chain_parts(part) if isinstance(part, Chained) else [part])
+    return parts
+
+
 def phases(spec: OneCycle, max_lr: float, total_steps: int) -> list[Phase]:
     """Return the phases of the 1cycle policy, in torch's arithmetic."""
     initial = max_lr / spec.div_factor
@@ -163,8 +172,9 @@ def _rule(leaf: Schedule, base: float) -> Rule:  # noqa: C901, PLR0912 (one case
 def _chained(spec: Chained, base: float) -> Rule:
     """Return the rule of all parts at once: those that go from step to step do so without the
     factors of the others."""
-    rules = [_rule(part, base) for part in spec.schedules if not isinstance(part, ByFactor)]
-    factors = [part for part in spec.schedules if isinstance(part, ByFactor)]
+    parts = chain_parts(spec)
+    rules = [_rule(part, base) for part in parts if not isinstance(part, ByFactor)]
+    factors = [part for part in parts if isinstance(part, ByFactor)]
     bare = base
 
     def all_at_once(k: int, rate: float) -> float:

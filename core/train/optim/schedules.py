@@ -7,7 +7,7 @@ import torch
 from torch.optim import lr_scheduler as torch_schedules
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau, SequentialLR
 
-from core.specs.formulas.schedules import Leaf, segments
+from core.specs.formulas.schedules import Leaf, chain_parts, segments
 from core.specs.schedules import (
     ByFactor,
     Chained,
@@ -139,9 +139,17 @@ def _write(scheduler: LRScheduler, state: dict[str, Any]) -> None:
             setattr(scheduler, name, state[name])
     if "best" in state and state["best"] is None:
         scheduler.best = math.inf  # type: ignore[attr-defined]
-    for part, of_part in zip(vars(scheduler).get("_schedulers", ()), state.get("parts", ()),
-                             strict=True):  # fmt: skip
+    parts = state.get("parts", [])
+    if isinstance(scheduler, Chain):
+        parts = _flat(parts)
+    for part, of_part in zip(vars(scheduler).get("_schedulers", ()), parts, strict=True):
         _write(part, of_part)
+
+
+def _flat(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the states of a chain's parts; older checkpoints hold a chain within the chain as one
+    part."""
+    return [own for part in parts for own in (_flat(part["parts"]) if "parts" in part else [part])]
 
 
 def _step(scheduler: LRScheduler, group: _Group) -> None:
@@ -229,7 +237,7 @@ def _sequence(segments: list[tuple[int, Leaf]], group: _Group) -> LRScheduler:
 def _chain(spec: Chained, group: _Group) -> LRScheduler:
     parts: list[LRScheduler] = []
     factors: list[ByFactor] = []
-    for inner in spec.schedules:
+    for inner in chain_parts(spec):
         match inner:
             case Warmup() | Sequential() | ReduceOnPlateau() | OneCycle() | Cyclic():
                 raise ValueError(f"{inner.kind} cannot be a part of chained")

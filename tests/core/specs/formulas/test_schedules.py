@@ -55,6 +55,10 @@ MORE: list[dict[str, Any]] = [
         {"kind": "chained", "schedules": [STEP, {"kind": "inverse_sqrt", "warmup_steps": 4}]},
         {"kind": "cosine_with_min_lr", "total_steps": 12},
     ]},
+    {"kind": "chained", "schedules": [
+        {"kind": "chained", "schedules": [{"kind": "power_cooldown"}, {"kind": "linear"}]},
+        {"kind": "chained", "schedules": [STEP, {"kind": "inverse_sqrt", "warmup_steps": 6}]},
+    ]},
     {"kind": "sequential", "milestones": [5, 30], "schedules": [
         {"kind": "warmup", "steps": 20, "then": STEP},
         {"kind": "sequential", "milestones": [4], "schedules": [{"kind": "one_cycle"}, STEP]},

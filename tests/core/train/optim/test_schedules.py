@@ -4,6 +4,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.optim import lr_scheduler as torch_schedules
 
+from core.specs.formulas.schedules import rates as curve_of
 from core.specs.schedules import Schedule
 from core.train.optim.schedules import build_scheduler
 
@@ -249,6 +251,52 @@ def test_a_chain_may_stand_anywhere_in_a_sequence(place: int) -> None:
 
     assert curve[6 * place : 6 * place + 6] == pytest.approx(rates(chain, 6), rel=1e-12)
     assert curve[6 - 6 * place : 12 - 6 * place] == rates({"kind": "step", "step_size": 2}, 6)
+
+
+EXPONENTIAL = {"kind": "exponential", "gamma": 0.9}
+COOLDOWN = {"kind": "power_cooldown", "total_steps": STEPS, "cooldown_steps": 10}
+RISE = {"kind": "linear", "total_iters": 7}
+INVERSE = {"kind": "inverse_sqrt", "timescale": 9}
+
+
+def chained(*schedules: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "chained", "schedules": list(schedules)}
+
+
+@pytest.mark.parametrize("parts", list(permutations([EXPONENTIAL, COOLDOWN, RISE, INVERSE])))
+def test_a_chain_within_a_chain_multiplies_as_one_chain_does(
+    parts: tuple[dict[str, Any], ...],
+) -> None:
+    one, two, three, four = parts
+    flat = rates(chained(*parts))
+    for nested in (
+        chained(chained(one, two), three, four),
+        chained(one, chained(two, three), four),
+        chained(one, chained(two, chained(three, four))),
+        chained(chained(chained(one), two), chained(three, four)),
+    ):
+        assert rates(nested) == flat
+        assert curve_of(parsed(nested), LR, STEPS) == pytest.approx(flat, rel=1e-12)
+
+
+def test_a_state_that_holds_a_chain_within_a_chain_is_gone_on_with() -> None:
+    whole, resumed = sgd(), sgd()
+    spec = parsed(chained(EXPONENTIAL, chained(RISE, chained(EXPONENTIAL))))
+    through, second = (build_scheduler(spec, o) for o in (whole, resumed))
+    assert through is not None
+    assert second is not None
+    for _ in range(4):
+        through.step(1.0)
+    state = through.state_dict()
+    first, rise, last = state["scheduler"]["parts"]
+    state["scheduler"]["parts"] = [first, {"parts": [rise, {"parts": [last]}]}]
+
+    second.load_state_dict(state)
+
+    for _ in range(9):
+        assert snapshot(resumed) == snapshot(whole)
+        through.step(1.0)
+        second.step(1.0)
 
 
 def test_schedules_that_set_the_rate_themselves_leave_a_sequence_as_it_was() -> None:
