@@ -14,6 +14,7 @@ from core.webhooks.delivery import DeliveryStatus
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?")
 _STEP = re.compile(r"[0-9]{1,15}", re.ASCII)
 _LABEL = re.compile(r"^[A-Za-z0-9._/-]{1,63}:[\s\S]{0,255}$")
+_GROUPS = re.compile(r"^(key|label:[A-Za-z0-9._/-]{1,63})$")
 
 
 def _utc(text: str) -> str:
@@ -29,6 +30,25 @@ def _label(text: str) -> str:
     if not _LABEL.fullmatch(text):
         raise PydanticCustomError("label", "must be key:value")
     return text
+
+
+def _groups(text: str) -> str:
+    if not _GROUPS.fullmatch(text):
+        raise PydanticCustomError("groups", "must be key, or label: and a label's name")
+    return text
+
+
+def _id_of(prefix: str, noun: str) -> AfterValidator:
+    """Refuse what is no id of the noun's."""
+    wanted = re.compile(pattern_of(prefix))
+
+    def check(text: str) -> str:
+        if not wanted.fullmatch(text):
+            words = "must be a {noun}'s id: {prefix}_ and 26 characters"
+            raise PydanticCustomError("id", words, {"noun": noun, "prefix": prefix})
+        return text
+
+    return AfterValidator(check)
 
 
 def _printable(text: str) -> str:
@@ -95,9 +115,23 @@ class DatasetsQuery(PageQuery):
 class DeliveriesQuery(PageQuery):
     status: Annotated[list[DeliveryStatus], Field(max_length=20)] = []
     """Any of these statuses; repeatable."""
-    job: Annotated[str, Field(pattern=pattern_of(JOB_PREFIX))] | None = None
+    job: (
+        Annotated[
+            str,
+            _id_of(JOB_PREFIX, "job"),
+            Field(json_schema_extra={"pattern": pattern_of(JOB_PREFIX)}),
+        ]
+        | None
+    ) = None
     """The id of the job that they tell of."""
-    study: Annotated[str, Field(pattern=pattern_of(STUDY_PREFIX))] | None = None
+    study: (
+        Annotated[
+            str,
+            _id_of(STUDY_PREFIX, "study"),
+            Field(json_schema_extra={"pattern": pattern_of(STUDY_PREFIX)}),
+        ]
+        | None
+    ) = None
     """The id of the study that they tell of."""
 
 
@@ -128,7 +162,9 @@ class RunsQuery(Query):
 
 
 class UsageQuery(Query):
-    by: Annotated[str, Field(pattern=r"^(key|label:[A-Za-z0-9._/-]{1,63})$")] = "key"
+    by: Annotated[
+        str, AfterValidator(_groups), Field(json_schema_extra={"pattern": _GROUPS.pattern})
+    ] = "key"
     """Grouping: `key`, or `label:NAME`."""
     since: (
         Annotated[str, AfterValidator(_utc), Field(json_schema_extra={"format": "date-time"})]
