@@ -1,27 +1,22 @@
 """Choice of the training rows that each step sees; any step's batch can be had at any time."""
 
 from collections.abc import Sequence
-from typing import Final, Literal, assert_never
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor
 
 from core.specs.data import ExplicitOrder, Order, SequentialOrder, Shuffled
 from core.train.determinism import generator
-from core.train.tensors.packing import LINE_BYTES
 
 Batch = tuple[Tensor, Tensor]
-SMALL_EPOCH_BYTES: Final = 2**22
-"""Size of an epoch that is gathered at once, at most."""
 
 
 class Batches:
     """The batches of a training set, in the order that the spec asks for.
 
-    Slices that begin off torch's alignment change the last bits of the products computed from
-    them. So an epoch is gathered at once, and cut, only where each batch then begins as memory of
-    its own would, and where the epoch is small (a step of the digits MLP takes 5 % less so); else a
-    batch is gathered into fresh memory when it is asked for.
+    Each is gathered, when it is asked for, into memory that the next one takes. (Slices of an epoch
+    that is gathered at once begin off torch's alignment, which changes the last bits of products.)
     """
 
     def __init__(
@@ -62,11 +57,8 @@ class Batches:
         """True where each batch is all rows."""
         if self._whole:
             self._shuffled = False
-        self._together = (
-            not self._whole and not isinstance(order, ExplicitOrder) and self._cuts_in_line()
-        )
-        self._gathered: Sequence[Batch] = ()
-        self._gathered_epoch = -1
+        self._largest: Batch | None = None
+        self._room: dict[int, Batch] = {}
 
     def rows(self, step: int) -> Tensor | None:
         """Return the indices of the rows of `step`; None: all of them, in their order."""
@@ -78,16 +70,24 @@ class Batches:
         return self._indices[index]
 
     def at(self, step: int) -> Batch:
-        """Return the features and targets of the rows of `step`."""
-        if self._together:
-            epoch, index = divmod(step, self.steps_per_epoch)
-            if epoch != self._gathered_epoch:
-                self._gather(epoch)
-            return self._gathered[index]
+        """Return the features and targets of the rows of `step`, until the next call."""
         rows = self.rows(step)
         if rows is None:
             return self._features, self._targets
-        return self._features.index_select(0, rows), self._targets.index_select(0, rows)
+        features, targets = held = self._room.get(rows.shape[0]) or self._room_for(rows.shape[0])
+        torch.index_select(self._features, 0, rows, out=features)
+        torch.index_select(self._targets, 0, rows, out=targets)
+        return held
+
+    def _room_for(self, rows: int) -> Batch:
+        """Return the memory of the largest batch, cut to so many rows."""
+        if self._largest is None:
+            tables, most = (self._features, self._targets), self.rows_per_batch
+            x, y = (table.new_empty(most, *table.shape[1:]) for table in tables)
+            self._largest = x, y
+        features, targets = self._largest
+        self._room[rows] = found = features[:rows], targets[:rows]
+        return found
 
     def _shuffle(self, epoch: int) -> None:
         self._indices = self._cut(self._order(epoch))
@@ -99,22 +99,6 @@ class Batches:
             return torch.arange(self._num_rows)
         source = generator(self._seed, "order", epoch)
         return torch.randperm(self._num_rows, generator=source)
-
-    def _cuts_in_line(self) -> bool:
-        tables = self._features, self._targets
-        row_bytes = [table[:1].numel() * table.element_size() for table in tables]
-        in_line = all(self._batch_size * each % LINE_BYTES == 0 for each in row_bytes)
-        on_host = not self._features.is_cuda
-        return on_host and in_line and self._num_rows * sum(row_bytes) <= SMALL_EPOCH_BYTES
-
-    def _gather(self, epoch: int) -> None:
-        order = self._kept(self._order(epoch))
-        features, targets = (
-            torch.split(table.index_select(0, order), self._batch_size)
-            for table in (self._features, self._targets)
-        )
-        self._gathered = list(zip(features, targets, strict=True))
-        self._gathered_epoch = epoch
 
     def _cut(self, order: Tensor) -> Sequence[Tensor]:
         return torch.split(self._kept(order).to(self._features.device), self._batch_size)

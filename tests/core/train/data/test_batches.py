@@ -104,3 +104,10 @@ def test_a_batch_lies_as_torch_aligns_its_own_memory(order: Any) -> None:
     made = batches(order, 3)
 
     assert all(_aligned(tensor) for step in range(4) for tensor in made.at(step))
+
+
+def test_batches_of_all_sizes_take_the_same_memory() -> None:
+    made = batches(ExplicitOrder(kind="explicit", steps=((3, 1), (1, 1, 9), (4,))), None)
+
+    places = {tuple(tensor.data_ptr() for tensor in made.at(step)) for step in range(6)}
+    assert len(places) == 1
