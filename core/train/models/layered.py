@@ -61,6 +61,8 @@ class LayeredModel(nn.Module):
             module = module_of(placed, dtype)
             if module is not None:
                 self._register(placed.name, module)
+        self._with_modes = [m for m in self._modules_of.values() if not isinstance(m, nn.Linear)]
+        """Those that may compute otherwise in training; a plain list, as they are registered."""
         self._apply_all = self._sequence(layers.layers)
 
     def forward(self, x: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
@@ -80,7 +82,10 @@ class LayeredModel(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         self._pass.drops = mode and not self._never_drops
-        return super().train(mode)
+        self.training = mode
+        for module in self._with_modes:
+            module.train(mode)
+        return self
 
     def leave_nothing_out(self) -> None:
         """Compute without dropout, in training too."""
