@@ -5,9 +5,10 @@ loss (a non-finite one ends the run before its gradient) and after the gradient 
 """
 
 import math
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.jobs import Outcome
@@ -48,6 +49,9 @@ class EachRow:
         self._ledger = ledger
         self._report = report
         self._step = 0
+        self._point = point = descent.problem.point()
+        self._on_host = None if point is None or point.is_cuda else point.numpy()
+        """The point's own memory, which a row copies."""
 
     def ends_at_loss(self, step: int, loss: Tensor) -> bool:
         self._step = step
@@ -71,25 +75,28 @@ class EachRow:
     ) -> None:
         """Enter a row after which the run goes on, whatever its numbers say."""
         self.loss = loss
-        point = self._descent.problem.point()
-        x = None if point is None else point.cpu().numpy()
+        x = self._x()
         self._ledger.enter_unjudged(step, loss, self._descent.lr, grad_norm, x, grad_cosine)
         self._report(step)
 
     def _enter(self, grad_norm: float, grad_cosine: float = math.nan) -> bool:
         descent = self._descent
-        point = descent.problem.point()
-        self.outcome = self._ledger.enter(
+        self.outcome = outcome = self._ledger.enter(
             self._step,
             self.loss,
             descent.lr,
             grad_norm,
-            None if point is None else point.cpu().numpy(),
+            self._x(),
             descent.row_weights,
             grad_cosine,
         )
         self._report(self._step)
-        return self.outcome is not None
+        return outcome is not None
+
+    def _x(self) -> NDArray[Any] | None:
+        if self._point is None or self._on_host is not None:
+            return self._on_host
+        return self._point.cpu().numpy()
 
 
 def numbers_of(norm: Tensor, cosine: Tensor | None) -> tuple[float, float]:
