@@ -100,13 +100,33 @@ def parse_sized(body: bytes, limits: Limits, uploads: Uploads = NO_UPLOADS) -> S
     return sized._replace(name=posted.name, note=posted.note)
 
 
-def resolve(spec: JobSpec, limits: Limits, uploads: Uploads = NO_UPLOADS) -> JobSpec:
-    """Check and resolve a spec whose fields have been read, as `parse_job` does."""
-    return _resolved(spec, limits, FieldErrorList(), uploads).spec
+OF_THE_PROBLEM: Final = frozenset(
+    {"problem", "batch_size", "precision", "accumulate", "record", "stop", "budget"}
+)
+"""Fields that, with the optimizer's kind, decide what the problem, its batches and its evaluations
+are resolved to."""
 
 
-def _resolved(spec: JobSpec, limits: Limits, faults: FieldErrorList, uploads: Uploads) -> Sized:
-    sized = _resolve(spec, limits, faults, uploads)
+def resolve(
+    spec: JobSpec, limits: Limits, uploads: Uploads = NO_UPLOADS, like: Sized | None = None
+) -> Sized:
+    """Check and resolve a spec whose fields have been read, as `parse_job` does.
+
+    Args:
+        like: what another spec was resolved to that has the same fields `OF_THE_PROBLEM` and the
+            same kind of optimizer: what follows from these is taken from it, unchecked.
+    """
+    return _resolved(spec, limits, FieldErrorList(), uploads, like)
+
+
+def _resolved(
+    spec: JobSpec,
+    limits: Limits,
+    faults: FieldErrorList,
+    uploads: Uploads,
+    like: Sized | None = None,
+) -> Sized:
+    sized = _resolve(spec, limits, faults, uploads, like)
     faults.raise_any()
     assert sized is not None
     return sized
@@ -117,12 +137,14 @@ def _resolve(
     limits: Limits,
     faults: FieldErrorList,
     uploads: Uploads,
+    like: Sized | None = None,
     *,
     budget_known: bool = True,
 ) -> Sized | None:
     """Resolve each part in turn; a problem that is wrong leaves the rest unresolved: None.
 
     Args:
+        like: as `resolve` takes it.
         budget_known: otherwise a default stands in for what the number of updates follows from, and
             nothing is said of schedules that do not go with it.
     """
@@ -132,7 +154,11 @@ def _resolve(
     if spec.webhook is not None:
         check_webhook(spec.webhook, limits, faults)
     check_auto(optimizer, spec.schedule, faults)
-    if isinstance(spec.problem, FunctionProblem):
+    settled: _Settled | None
+    if like is not None:
+        assert like.spec.precision is not None, "the spec is resolved"
+        settled = like.spec.problem, like.spec.batch_size, like.spec.precision
+    elif isinstance(spec.problem, FunctionProblem):
         settled = _resolve_function(spec, spec.problem, faults)
     else:
         settled = _resolve_data(spec, spec.problem, limits, faults, uploads)
@@ -143,9 +169,12 @@ def _resolve(
     problem, batch_size, precision = settled
     check_numbers(spec, precision, faults)
     check_bfloat16(spec, precision, faults)
-    record = resolve_record(spec.record, spec.stop, problem, faults)
-    size = extent(problem, batch_size, record)
-    check_stop(spec.stop, record, problem, size, faults)
+    if like is None:
+        record = resolve_record(spec.record, spec.stop, problem, faults)
+        size = extent(problem, batch_size, record)
+        check_stop(spec.stop, record, problem, size, faults)
+    else:
+        record, size = like.spec.record, like.size
     default = _default_steps(problem)
     affordable = _affordable_steps(record, size, limits)
     budget = resolve_budget(spec.budget, default, affordable, start_of(spec))

@@ -20,7 +20,7 @@ from core.specs.losses import gathers
 from core.specs.optimizers.kinds import Muon, NotFused, ScheduleFree
 from core.specs.optimizers.state import state_vectors
 from core.specs.sizes.cost import memory_parts, threads_of
-from core.specs.sizes.shapes import Extent, extent_of, layers_of, steps_of
+from core.specs.sizes.shapes import Extent, Extents, extent_of, steps_of
 
 COMMON: Final = frozenset({"kind", "ns_steps", "adjust_lr_fn"})
 """Options that all runs of an optimizer in a stack have in common, beside its booleans."""
@@ -53,22 +53,20 @@ FREE: Final = frozenset(
 """Fields that may differ between the runs of a stack, or are looked at one by one below."""
 
 
-def fusable(spec: JobSpec) -> bool:
+def fusable(spec: JobSpec, size: Extent | None = None) -> bool:
     """Tell whether the run can train in a stack: a model and an optimizer that have a rule for
     many, nothing around it, batches and gradients in one piece, and a run from its origin that a
     divergence ends. A stack does not keep its last gradients to compare the next with, and
-    autocast has no effect on it."""
-    problem = spec.problem
-    if isinstance(problem, DataProblem) and not _fused_layers(spec, problem):
+    autocast has no effect on it. `size`: of the spec, where it is known."""
+    problem, size = spec.problem, size or extent_of(spec)
+    if size.layers is not None and not fused_layers(size.layers, _batch_rows(spec, size)):
         return False
     if isinstance(spec.optimizer, NotFused) or spec.record.gradient_cosine:
         return False
     if spec.optimizer.wrap or spec.optimizer.groups:
         return False
-    if spec.threads is not None:
-        size = extent_of(spec)
-        if spec.threads != threads_of(problem, spec.batch_size, size):
-            return False
+    if spec.threads is not None and spec.threads != threads_of(problem, spec.batch_size, size):
+        return False
     if spec.accumulate > 1 or spec.precision == "bfloat16":
         return False
     if isinstance(spec.gradient_clip, ClipPerParameter | ClipAdaptive):
@@ -84,26 +82,37 @@ def structure_key(spec: JobSpec) -> Hashable | None:
     device, the optimizer's kind, booleans and counts, the kind of clipping, what is recorded. Free
     for each run: the optimizer's numbers, schedule, clip threshold, seed, stop rules, budget.
     """
-    if not fusable(spec):
+    return _structure_key(spec, extent_of(spec), {})
+
+
+_Known = dict[tuple[int, ...], Hashable]
+"""Keys of the parts that most specs of a study share, by the ids of these parts."""
+
+
+def _structure_key(spec: JobSpec, size: Extent, known: _Known) -> Hashable | None:
+    if not fusable(spec, size):
         return None
+    parts = tuple(map(id, _SAME(vars(spec))))
+    if parts not in known:
+        known[parts] = spec.model_dump_json(exclude=set(FREE)), _problem_structure(spec, size)
     clip = spec.gradient_clip
     return (
-        spec.model_dump_json(exclude=set(FREE)),
+        known[parts],
         clip and (clip.kind, clip.norm_type if isinstance(clip, ClipNorm) else None),
         tuple(
             (name, value)
             for name, value in spec.optimizer
             if name in COMMON or (isinstance(value, bool) and name not in {"foreach", "fused"})
         ),
-        _problem_structure(spec),
     )
 
 
-def _problem_structure(spec: JobSpec) -> Hashable:
+def _problem_structure(spec: JobSpec, size: Extent) -> Hashable:
     problem = spec.problem
     if isinstance(problem, DataProblem):
         without: Any = {"model": True}
-        layers = _layer_structure(layers_of(problem))
+        assert size.layers is not None
+        layers = _layer_structure(size.layers)
         if not isinstance(problem.data, Inline):
             return problem.model_dump_json(exclude=without), layers
         without["data"] = {"features", "targets"}
@@ -124,12 +133,6 @@ def _layer_structure(layers: Expanded) -> Hashable:
         (placed.name, placed.layer.p > 0.0 if isinstance(placed.layer, Dropout) else placed.layer)
         for placed in layers.all_layers
     )
-
-
-def _fused_layers(spec: JobSpec, problem: DataProblem) -> bool:
-    size = extent_of(spec)
-    assert size.layers is not None
-    return fused_layers(size.layers, _batch_rows(spec, size))
 
 
 def fused_layers(layers: Expanded, rows: int) -> bool:
@@ -156,6 +159,7 @@ def fused_layers(layers: Expanded, rows: int) -> bool:
     )
 
 
+_SAME: Final = itemgetter("problem", *(name for name in JobSpec.model_fields if name not in FREE))
 _ALL_BUT_SEED: Final = itemgetter(*(name for name in JobSpec.model_fields if name != "seed"))
 
 
@@ -164,10 +168,12 @@ def groups(specs: Sequence[JobSpec]) -> list[list[int]]:
     cannot be fused is a group of its own."""
     found: dict[Hashable, list[int]] = {}
     keys: dict[tuple[int, ...], Hashable | None] = {}  # repeats share all but their seed
+    extents = Extents()
+    known: _Known = {}
     for number, spec in enumerate(specs):
         parts = tuple(map(id, _ALL_BUT_SEED(vars(spec))))
         if parts not in keys:
-            keys[parts] = structure_key(spec)
+            keys[parts] = _structure_key(spec, extents.of(spec), known)
         key = keys[parts]
         found.setdefault(number if key is None else key, []).append(number)
     return list(found.values())

@@ -5,6 +5,7 @@ Torch-free, so that the API can refuse what does not fit; tests hold the counts 
 
 import json
 from functools import cache
+from operator import is_not
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, assert_never
 
@@ -411,6 +412,22 @@ def first_steps(spec: JobSpec) -> dict[Literal["train", "eval"], int]:
 def extent_of(spec: JobSpec) -> Extent:
     """Return `extent` for a resolved spec."""
     return extent(spec.problem, spec.batch_size, spec.record)
+
+
+class Extents:
+    """Extents of resolved specs, one after the other. Those of a study have most parts in common,
+    so that one which has the parts of the spec before it takes over its extent."""
+
+    def __init__(self) -> None:
+        self._parts: tuple[object, ...] = ()
+        self._extent: Extent | None = None
+
+    def of(self, spec: JobSpec) -> Extent:
+        """Return `extent_of` the spec."""
+        parts = spec.problem, spec.batch_size, spec.record
+        if self._extent is None or any(map(is_not, parts, self._parts)):
+            self._parts, self._extent = parts, extent_of(spec)
+        return self._extent
 
 
 def num_steps(spec: JobSpec) -> int:

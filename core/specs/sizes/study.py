@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from core.specs.direction import Goal, goal_of
 from core.specs.job import JobSpec
 from core.specs.sizes.cost import history_bytes, memory_parts
-from core.specs.sizes.shapes import extent_of, steps_of
+from core.specs.sizes.shapes import Extents, steps_of
 
 
 @dataclass
@@ -32,9 +32,10 @@ class StudySummary:
     columns: tuple[str, ...] = ()
     eval_every: set[int | None] = field(default_factory=set)
     goals: set[Goal] = field(default_factory=set)
+    _extents: Extents = field(default_factory=Extents, init=False, repr=False)
 
     def add(self, spec: JobSpec) -> None:
-        size = extent_of(spec)
+        size = self._extents.of(spec)
         steps = steps_of(spec.budget, size)
         self.steps.append(steps)
         self.memory_bytes = max(self.memory_bytes, sum(memory_parts(spec, size, steps).values()))

@@ -15,7 +15,7 @@ from core.specs.base import Json
 from core.specs.data import Inline
 from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.body import MAX_FIELDS, MAX_OBJECTS, read_as
-from core.specs.parsing.job import parse_job, resolve
+from core.specs.parsing.job import OF_THE_PROBLEM, Sized, parse_job, resolve
 from core.specs.sizes.uploads import UploadFacts, Uploads
 from core.specs.studies.sweep import applied
 from core.specs.validation.errors import MAX_ERRORS, shown
@@ -47,7 +47,8 @@ class Jobs:
     """Resolver of one configuration after the other, each as `parse_job` does.
 
     Only the fields that paths lead into are read anew each time; the others are read once, and all
-    specs share them. So are the rows of inline data that no path touches: four megabytes of them
+    specs share them. What follows from the problem is resolved once where no path leads into what
+    it follows from. So are the rows of inline data that no path touches: four megabytes of them
     take a sixth of a second to read. With a mistake anywhere, all is left to `parse_job`.
 
     Args:
@@ -84,6 +85,9 @@ class Jobs:
         self._shared = self._read(
             {name: part for name, part in _REQUIRED.items() if name in own} | fixed
         )
+        self._one_problem = not own & OF_THE_PROBLEM
+        self._resolved: dict[str, Sized] = {}
+        """Where all have one problem: what the first was resolved to, by kind of optimizer."""
 
     @property
     def affordable_failures(self) -> int:
@@ -106,9 +110,12 @@ class Jobs:
         if self._data is not None and isinstance(spec.problem, DataProblem):
             problem = spec.problem.model_copy(update={"data": self._data})
             spec = spec.model_copy(update={"problem": problem})
-        resolved = resolve(spec, self._limits, self._uploads)
-        self._share(spec, resolved)
-        return resolved
+        like = self._resolved.get(spec.optimizer.kind) if self._one_problem else None
+        sized = resolve(spec, self._limits, self._uploads, like)
+        if like is None:
+            self._resolved[spec.optimizer.kind] = sized
+            self._share(spec, sized.spec)
+        return sized.spec
 
     def _share(self, spec: JobSpec, resolved: JobSpec) -> None:
         """Let those that follow begin with what this one's problem came to, where all have it."""

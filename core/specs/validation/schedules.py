@@ -91,7 +91,8 @@ class Schedules:
                     f" {MAX_SCHEDULE_DEPTH} deep",
                 )  # fmt: skip
             return schedule
-        at = at._replace(steps=max(1, at.steps))
+        if at.steps < 1:
+            at = at._replace(steps=1)
         match schedule:
             case Warmup():
                 return self._warmup(schedule, at)

@@ -33,6 +33,14 @@ GOOD: dict[str, tuple[Json, list[Json]]] = {
         {"problem": IRIS},
         [{"optimizer.kind": "adam", "seed": 3, "record.every": 5}, {"optimizer.kind": "muon"}],
     ),
+    "kinds of optimizers, which the size of a batch follows from": (
+        {"problem": IRIS},
+        [{"optimizer.kind": kind} for kind in ("lbfgs", "adam", "rprop", "lbfgs", "sgd", "adam")],
+    ),
+    "schedules whose length follows from the budget": (
+        job(budget={"max_steps": 30}),
+        [{"schedule.kind": kind} for kind in ("cosine", "one_cycle", "constant", "polynomial")],
+    ),
     "a model on inline rows": (job(ROWS), [{"problem.model.hidden": [n]} for n in (2, 3)]),
     "inline rows": (job(ROWS), [{"problem.data.features.0.0": x} for x in (5.0, 6.0)]),
     "nothing": (job(), [{}]),
@@ -74,6 +82,43 @@ def test_a_wrong_configuration_has_the_mistakes_that_it_has_as_a_whole(name: str
         whole(base, params, Limits())
     with pytest.raises(InvalidInputError) as caught:
         Jobs(base, list(params), Limits()).resolved(params)
+    assert caught.value.errors == expected.value.errors
+
+
+AFTER_A_GOOD_ONE: dict[str, tuple[Json, Json, Json]] = {
+    "an optimizer that cannot have bounds": (
+        {"problem": {**SPHERE, "bounds": [-5.0, 5.0]}},
+        {"optimizer.kind": "adam"},
+        {"optimizer.kind": "schedule_free_sgd"},
+    ),
+    "an optimizer that cannot accumulate": (
+        {"problem": IRIS, "accumulate": 2},
+        {"optimizer.kind": "adam"},
+        {"optimizer.kind": "lbfgs"},
+    ),
+    "an optimizer that cannot take bfloat16": (
+        {"problem": IRIS, "precision": "bfloat16"},
+        {"optimizer.kind": "adam"},
+        {"optimizer.kind": "lbfgs"},
+    ),
+    "a rate beyond float32": (job(), {"optimizer.lr": 0.1}, {"optimizer.lr": 1e300}),
+    "epochs of a function": (
+        {"problem": SPHERE, "optimizer": {"kind": "adam"}},
+        {"budget.max_steps": 5},
+        {"budget.max_steps": 5, "budget.max_epochs": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AFTER_A_GOOD_ONE)
+def test_what_an_earlier_configuration_came_to_hides_no_mistake(name: str) -> None:
+    base, good, wrong = AFTER_A_GOOD_ONE[name]
+    with pytest.raises(InvalidInputError) as expected:
+        whole(base, wrong, Limits())
+    jobs = Jobs(base, list(wrong), Limits())
+    jobs.resolved(good)
+    with pytest.raises(InvalidInputError) as caught:
+        jobs.resolved(wrong)
     assert caught.value.errors == expected.value.errors
 
 
