@@ -13,13 +13,20 @@ from core.train.data.uploaded import exact_rows
 
 def specs_of(task: TrainTask) -> dict[int, JobSpec]:
     """Return the task's runs by index; each configuration is resolved once, and its runs share the
-    parts."""
+    parts. A problem that configurations share they share with its rows counted, too."""
     paths = dict.fromkeys(path for params in task.configurations for path in params)
     jobs = Jobs(task.base, list(paths), NO_LIMITS, task.format)
-    specs = [exact_rows(jobs.resolved(params)) for params in task.configurations]
-    return {
-        index: specs[place].model_copy(update={"seed": seed}) for index, place, seed in task.runs
-    }
+    specs = [jobs.resolved(params) for params in task.configurations]
+    counted: dict[int, JobSpec] = {}
+    for spec in specs:
+        if id(spec.problem) not in counted:
+            counted[id(spec.problem)] = exact_rows(spec)
+    found: dict[int, JobSpec] = {}
+    for index, place, seed in task.runs:
+        spec = specs[place]
+        own = {"problem": counted[id(spec.problem)].problem, "seed": seed}
+        found[index] = spec.model_copy(update=own)
+    return found
 
 
 def fingerprint(task: TrainTask, device_type: str) -> str:

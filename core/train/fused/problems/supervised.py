@@ -1,9 +1,9 @@
 """Learning from data of many models of one structure on one data set."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from core.train.problems.supervised import (
 )
 from core.train.tensors.packing import packing_of
 
+_T = TypeVar("_T")
 EVAL_NUMBERS: Final = 2**22
 """Activations of a layer, over all runs, that an evaluation holds at once."""
 
@@ -120,15 +121,14 @@ class StackedSupervised:
     def initial_losses(self) -> Index | None:
         if self._batches.covers_all:
             return None
-        loss, known = problem_of(self._specs[0]).loss, dict[str, float]()
-        assert loss is not None
-        keys = [_first_weights_of(spec) for spec in self._specs]
-        rates = [_rates(layers_of(problem_of(spec))) for spec in self._specs]
-        for spec, of, rate in zip(self._specs, keys, rates, strict=True):
-            if (name := f"{of} {rate}") not in known:
+        rates = _of_problems(self._specs, lambda problem: _rates(layers_of(problem)))
+        keys = list(zip(_first_weights(self._specs), rates, strict=True))
+        known: dict[tuple[str, tuple[float, ...]], float] = {}
+        for spec, of in zip(self._specs, keys, strict=True):
+            if of not in known:
                 model = _model_of(spec, self.rows.device, self.rows.dtype, self._ignored)
-                known[name] = initial_loss(model, self._dataset, self._single_loss, spec.seed)
-        return np.array([known[f"{of} {rate}"] for of, rate in zip(keys, rates, strict=True)])
+                known[of] = initial_loss(model, self._dataset, self._single_loss, spec.seed)
+        return np.array([known[of] for of in keys])
 
     def evaluate(self, slots: Index | None = None, part: HeldOut = "eval") -> Metrics | None:
         rows = self._dataset.rows(part)
@@ -255,10 +255,8 @@ def _initial(
     names."""
     drawn: dict[str, dict[str, Tensor]] = {}
     names: list[str] = []
-    keys: list[str] = []
-    for spec in specs:
-        key = _first_weights_of(spec)
-        keys.append(key)
+    keys = _first_weights(specs)
+    for spec, key in zip(specs, keys, strict=True):
         if key not in drawn:
             model = _model_of(spec, device, dtype, ignored)
             drawn[key] = dict(model.state_dict())
@@ -267,12 +265,23 @@ def _initial(
     return stacked, names
 
 
-def _first_weights_of(spec: JobSpec) -> str:
-    """Return a text that is the same for runs with the same first weights."""
-    model = problem_of(spec).model
-    if model.initial_weights is not None:
-        return model.initial_weights
-    return f"{spec.seed} {model.init.model_dump_json()}"
+def _of_problems(specs: Sequence[JobSpec], what: Callable[[OfData], _T]) -> list[_T]:
+    """Return what there is of each spec's problem, looked at once where specs share it."""
+    known: dict[int, _T] = {}
+    for spec in specs:
+        if id(spec.problem) not in known:
+            known[id(spec.problem)] = what(problem_of(spec))
+    return [known[id(spec.problem)] for spec in specs]
+
+
+def _first_weights(specs: Sequence[JobSpec]) -> list[str]:
+    """Return a text a spec that is the same for runs with the same first weights."""
+    models = _of_problems(specs, lambda problem: problem.model)
+    drawn = _of_problems(specs, lambda problem: problem.model.init.model_dump_json())
+    return [
+        f"{spec.seed} {init}" if model.initial_weights is None else model.initial_weights
+        for spec, model, init in zip(specs, models, drawn, strict=True)
+    ]
 
 
 def _model_of(
@@ -283,7 +292,7 @@ def _model_of(
 
 
 def _masks(specs: Sequence[JobSpec], like: Tensor) -> DropoutMasks | None:
-    models = [layers_of(problem_of(spec)) for spec in specs]
+    models = _of_problems(specs, layers_of)
     rates = [_rates(layers) for layers in models]
     if not any(map(any, rates)):
         return None
