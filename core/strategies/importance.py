@@ -5,11 +5,15 @@ parameter among the best tenth of the configurations and among all of them lie a
 configurations, so the scale of the metric does not matter.
 """
 
+import json
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from core.specs.base import Json
+from core.specs.direction import Goal, sign_of
 from core.specs.studies.parse import sweep_of
+from core.specs.studies.sweep import Axis
 from core.strategies.halving import grouped, mean_metric
 from core.strategies.tpe import distribution, told
 from core.studies import RunRecord
@@ -51,17 +55,39 @@ def importance(study: Json, runs: Sequence[RunRecord]) -> Json:
         return {**found, "reason": reason}
     if len({mean_metric(repeats) for repeats in known}) == 1:
         return {**found, "reason": "All configurations have the same metric."}
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    trials = optuna.create_study(direction="minimize" if goal == "min" else "maximize")
-    spaces = {axis.path: distribution(axis) for axis in axes}
-    trials.add_trials([told(axes, spaces, repeats, goal) for repeats in known])
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(**OPTIONS)
-    shares = evaluator.evaluate(trials)
+    if _one_tells_all(axes, known, goal):
+        return {**found, "importance": {axes[0].path: 1.0}}
+    shares = evaluated(axes, known, goal)
     total = sum(shares.values())
     if not total > 0:
         reason = "No parameter tells the best configurations from the others."
         return {**found, "reason": reason}
     whole = {axis.path: shares.get(axis.path, 0.0) / total for axis in axes}
     return {**found, "importance": dict(sorted(whole.items(), key=lambda item: -item[1]))}
+
+
+def evaluated(
+    axes: Sequence[Axis], known: Sequence[Sequence[RunRecord]], goal: Goal
+) -> dict[str, float]:
+    """Return what Optuna's evaluator says of each path, of these configurations' repeats."""
+    import optuna  # with scikit-learn: it takes a second, and 100 MB
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    trials = optuna.create_study(direction="minimize" if goal == "min" else "maximize")
+    spaces = {axis.path: distribution(axis) for axis in axes}
+    trials.add_trials([told(axes, spaces, repeats, goal) for repeats in known])
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(**OPTIONS)
+    return evaluator.evaluate(trials)
+
+
+def _one_tells_all(axes: Sequence[Axis], known: Sequence[Sequence[RunRecord]], goal: Goal) -> bool:
+    """Tell whether the only parameter of a study has all of the importance, without asking the
+    evaluator: each configuration has another value of it, and those that count as the best are not
+    all, so that the two densities are not the same."""
+    if len(axes) != 1:
+        return False
+    values = {json.dumps(repeats[0].params.get(axes[0].path), sort_keys=True) for repeats in known}
+    sign = sign_of(goal)
+    levels = sorted(sign * metric for metric in map(mean_metric, known) if metric is not None)
+    cutoff = levels[math.ceil(OPTIONS["target_quantile"] * len(levels)) - 1]
+    return len(values) == len(known) and "null" not in values and cutoff < levels[-1]

@@ -1,13 +1,16 @@
 """The importance of a study's parameters is that of Optuna's evaluator, asked by hand."""
 
 import math
+import random
 from dataclasses import replace
 from typing import Any, Literal
 
 import optuna
 import pytest
 
-from core.strategies.importance import importance
+from core.specs.direction import Goal
+from core.specs.studies.parse import sweep_of
+from core.strategies.importance import evaluated, importance
 from core.studies import RunRecord
 from tests.core.specs.studies.specs_of_studies import IRIS, Json, parsed, study
 from tests.core.strategies.simulated import simulate
@@ -100,6 +103,39 @@ def test_repeats_are_folded_into_their_mean() -> None:
     assert importance(spec, runs)["num_configurations"] == 60
     single, once = trained(body(metric={"name": "loss"}))
     assert importance(spec, runs)["importance"] == importance(single, once)["importance"]
+
+
+SINGLE: dict[str, Json] = {
+    "points of a range": {"log": [1e-4, 1.0], "count": 12},
+    "a few points": {"linear": [0.1, 1.0], "count": 3},
+    "a range": {"log": [1e-4, 1.0]},
+    "values": {"values": [0.1, 0.2, 0.3, 0.4, 0.5]},
+    "two values": {"values": [0.1, 0.2]},
+}
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("goal", ["max", "min"])
+def test_one_parameter_has_all_of_it_where_the_evaluator_says_so(
+    name: str, goal: Goal, seed: int
+) -> None:
+    strategy = {"kind": "random", "num_runs": 12, "seed": seed}
+    few = "count" not in SINGLE[name] and "values" not in SINGLE[name]
+    asked = study(
+        {"problem": IRIS, "optimizer": {"kind": "sgd"}},
+        {"optimizer.lr": SINGLE[name]},
+        metric={"name": "loss", "goal": goal},
+        **({"strategy": strategy} if few else {}),
+    )
+    chance = random.Random(seed)
+    # Metrics of few values: ties, in which all may count as the best.
+    spec, runs = trained(asked, lambda _: float(chance.randint(0, 2)))
+    if len({run.metric for run in runs}) == 1:
+        return
+    share = evaluated(sweep_of(spec), [[run] for run in runs], goal)["optimizer.lr"]
+    found = importance(spec, runs)["importance"]
+    assert found == ({"optimizer.lr": 1.0} if share > 0 else None)
 
 
 @pytest.mark.parametrize(
