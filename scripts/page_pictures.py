@@ -1,7 +1,7 @@
 """Take the pictures of the page that stand in README and docs: `python scripts/page_pictures.py`.
 
 A service of its own gets the jobs and the study that are shown; the system's Chromium opens each
-view and takes a picture of it, which is stored with at most 128 colours. Names of views as
+view and takes a picture of it, which is stored with at most 256 colours. Names of views as
 arguments take those pictures only. Look at them afterwards.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
@@ -23,7 +24,7 @@ from tests.e2e.client import Service, serving  # noqa: E402
 
 PICTURES: Final = ROOT / "docs" / "pictures"
 WIDTH: Final = 1_200
-COLOURS: Final = 128
+COLOURS: Final = 256
 SETTLED_MS: Final = 2_000
 """Time until all parts of a view have come: the list keeps a stream open, and is never idle."""
 
@@ -79,6 +80,16 @@ STUDY: Final[Json] = {
 }  # fmt: skip
 
 
+MAP: Final[Json] = {
+    "name": "rate by momentum",
+    "base": {"problem": function([3.0, 2.0], kind="quadratic", eigenvalues=[1, 10]),
+             "optimizer": sgd(0.1), "budget": {"max_steps": 200}},
+    "sweep": {"optimizer.lr": {"log": [0.01, 1.0], "count": 17},
+              "optimizer.momentum": {"linear": [0, 0.96], "count": 9}},
+    "metric": {"name": "loss", "at": "final"},
+}  # fmt: skip
+
+
 def run(service: Service, job: Json) -> str:
     """Have a job run to its end; return its id."""
     spec = {name: value for name, value in job.items() if name != "max_steps"}
@@ -86,11 +97,13 @@ def run(service: Service, job: Json) -> str:
 
 
 class View(NamedTuple):
-    """A view: its address, what is to be there before the picture is taken, and its height."""
+    """A view: its address, what is to be there before the picture is taken, its height, and the
+    button that is pressed first."""
 
     path: Callable[[Service], str]
     awaited: str
     height: int
+    button: str | None = None
 
 
 def _list(service: Service) -> str:
@@ -114,8 +127,8 @@ def _compared(service: Service) -> str:
     return f"/compare?job={'&job='.join(ids)}&baseline={ids[0]}"
 
 
-def _studied(service: Service) -> str:
-    study = service.http.post("/v1/studies", json=STUDY).raise_for_status().json()["id"]
+def _studied(service: Service, body: Json) -> str:
+    study = service.http.post("/v1/studies", json=body).raise_for_status().json()["id"]
     path = f"/v1/studies/{study}"
     while service.http.get(path, params={"wait": 30}).json()["finished_at"] is None:
         pass
@@ -128,7 +141,9 @@ VIEWS: Final = {
     "job": View(_remedied, CURVE, 760),
     "diverged": View(lambda service: f"/jobs/{run(service, DIVERGED)}", CURVE, 700),
     "compare": View(_compared, CURVE, 860),
-    "study": View(_studied, "main svg, main canvas", 860),
+    "study": View(lambda service: _studied(service, STUDY), "main svg, main canvas", 860),
+    "map": View(lambda service: _studied(service, MAP), ".map-edge", 860),
+    "play": View(lambda _: "/play?f=himmelblau", ".play-end", 1_330, button="Race"),
 }
 
 
@@ -141,6 +156,8 @@ def take(browser: Browser, service: Service, view: View) -> bytes:
     )
     page: Page = context.new_page()
     page.goto(path)
+    if view.button is not None:
+        page.get_by_role("button", name=view.button, exact=True).click()
     page.locator(view.awaited).first.wait_for()
     page.wait_for_timeout(SETTLED_MS)
     found = page.screenshot()
@@ -149,11 +166,20 @@ def take(browser: Browser, service: Service, view: View) -> bytes:
 
 
 def smaller(picture: bytes) -> bytes:
-    """Store a picture with few colours."""
-    with Image.open(io.BytesIO(picture)) as whole, io.BytesIO() as file:
-        few = whole.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        few.save(file, "PNG", optimize=True)
-        return file.getvalue()
+    """Store a picture with its most frequent colours; pixels of another take the nearest one."""
+    with Image.open(io.BytesIO(picture)) as file:
+        pixels = np.asarray(file.convert("RGB"))
+    colours, which, numbers = np.unique(
+        pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
+    )
+    frequent = colours[np.argsort(-numbers, kind="stable")[:COLOURS]]
+    away = ((colours[:, None].astype(int) - frequent) ** 2).sum(axis=2)
+    nearest = away.argmin(axis=1).astype(np.uint8)
+    few = Image.fromarray(nearest[which.reshape(pixels.shape[:2])], "P")
+    few.putpalette(frequent.tobytes())
+    with io.BytesIO() as stored:
+        few.save(stored, "PNG", optimize=True)
+        return stored.getvalue()
 
 
 def main(names: list[str]) -> int:

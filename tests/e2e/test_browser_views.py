@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.browser import Reader, needs_browser
 from tests.e2e.client import Json, Service
@@ -35,14 +35,9 @@ def reader(browser: Browser, service: Service, request: pytest.FixtureRequest) -
 
 
 @pytest.fixture(scope="module")
-def study(service: Service) -> Json:
+def study(service: Service) -> str:
     """A study that has ended: some rates crawl, some are good, some diverge."""
-    reply = service.http.post("/v1/studies", json=STUDY)
-    assert reply.status_code == 202, reply.text
-    path = f"/v1/studies/{reply.json()['id']}"
-    while (found := service.http.get(path, params={"wait": 30}).json())["finished_at"] is None:
-        pass
-    return dict(found)
+    return ended(service, STUDY)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +71,7 @@ def test_marked_jobs_are_compared_and_one_is_the_baseline(reader: Reader, jobs: 
     assert list(reader.violations()) == []
 
 
-def test_a_study_says_its_answer_and_its_dial_lights_a_curve(reader: Reader, study: Json) -> None:
+def test_a_study_says_its_answer_and_its_dial_lights_a_curve(reader: Reader, study: str) -> None:
     page = reader.page
     page.goto("/jobs")
     page.get_by_role("link", name="rates").first.click()
@@ -163,3 +158,132 @@ def test_the_start_moves_by_keys_and_a_formula_is_checked(reader: Reader) -> Non
     assert "job=" not in page.url
     assert all("422" in each for each in reader.faults)  # the browser notes each refusal
     reader.faults.clear()
+
+
+CURVATURE: Final = 10.0
+
+
+def ended(service: Service, body: Json) -> str:
+    """POST a study and wait for its end; return the path of its page."""
+    reply = service.http.post("/v1/studies", json=body)
+    assert reply.status_code == 202, reply.text
+    path = f"/v1/studies/{reply.json()['id']}"
+    while service.http.get(path, params={"wait": 30}).json()["finished_at"] is None:
+        pass
+    return path.removeprefix("/v1")
+
+
+def swept(function: Json, sweep: Json) -> Json:
+    """Gradient descent from (3, 2) on a function, some of it swept."""
+    problem = {"kind": "function", "function": function, "start": [3.0, 2.0]}
+    budget = {"max_steps": 600}
+    base = {"problem": problem, "optimizer": {"kind": "sgd", "lr": 0.01}, "budget": budget}
+    return {"base": base, "sweep": sweep, "metric": {"name": "loss", "at": "final"}}
+
+
+@pytest.fixture(scope="module")
+def map_of_rates(service: Service) -> str:
+    """Rates on both sides of the edge of stability of each momentum."""
+    sweep = {
+        "optimizer.lr": {"log": [0.05, 0.5], "count": 11},
+        "optimizer.momentum": {"linear": [0, 0.9], "count": 4},
+    }
+    quadratic = {"kind": "quadratic", "eigenvalues": [1, CURVATURE], "rotation_seed": 1}
+    return ended(service, swept(quadratic, sweep))
+
+
+@pytest.fixture(scope="module")
+def map_of_starts(service: Service) -> str:
+    """Starts on a grid, on a function with a minimum in each quadrant."""
+    places = (-4.0, -2.0, 2.0, 4.0)
+    starts = [[x, y] for x in places for y in places]
+    return ended(service, swept({"kind": "himmelblau"}, {"problem.start": {"values": starts}}))
+
+
+def number(text: str) -> float:
+    return float(text.replace("\N{MINUS SIGN}", "-"))
+
+
+def table_of(page: Page) -> dict[tuple[float, float], str]:
+    """The words of a map's table, by (x, y)."""
+    page.get_by_text("As a table").click()
+    rows = page.locator(".map-table tr")
+    expect(rows.first).to_be_visible()
+    cells = [row.locator("th, td").all_inner_texts() for row in rows.all()]
+    xs = [number(cell) for cell in cells[0][1:]]
+    return {
+        (x, number(row[0])): words
+        for row in cells[1:]
+        for x, words in zip(xs, row[1:], strict=True)
+    }
+
+
+def test_the_edge_of_stability_parts_the_runs_of_a_map(reader: Reader, map_of_rates: str) -> None:
+    page = reader.page
+    page.goto(map_of_rates)
+    cells = page.get_by_role("application", name="loss (last) by lr and momentum")
+    box = cells.bounding_box()
+    path = page.locator(".map-edge").get_attribute("d")
+    assert box is not None
+    assert path is not None
+    expect(page.locator(".map-key")).to_contain_text("= 10")
+    # Cells reach half a step beyond the ends: 0.05 · 10^(-1/20) to 0.5 · 10^(1/20), -0.15 to 1.05.
+    points = [tuple(map(float, each.split())) for each in path[1:].split("L")]
+    assert len(points) > 50
+    for x, y in points:
+        rate = 0.05 * 10 ** (-0.05 + 1.1 * x / box["width"])
+        momentum = 1.05 - 1.2 * y / box["height"]
+        assert rate == pytest.approx((2 + 2 * momentum) / CURVATURE, rel=0.005)
+    words = table_of(page)
+    assert len(words) == 44
+    assert {told == "diverged" for told in words.values()} == {True, False}
+    for (rate, momentum), told in words.items():
+        is_beyond = rate > (2 + 2 * momentum) / CURVATURE
+        assert (told == "diverged") == is_beyond, (rate, momentum)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert list(reader.violations()) == []
+
+
+def test_a_cell_of_a_map_lights_its_run_by_keys_and_pointer(
+    reader: Reader, map_of_rates: str
+) -> None:
+    page = reader.page
+    page.goto(map_of_rates)
+    cells = page.get_by_role("application", name="loss (last) by lr and momentum")
+    canvas = page.locator(".map-frame canvas")
+    expect(canvas).to_be_visible()
+    assert canvas.evaluate(INK) > 0
+    said = page.locator(".map-words")
+    cells.press("ArrowRight")
+    expect(said).to_contain_text("lr 0.05, momentum 0:")
+    cells.press("ArrowUp")
+    expect(said).to_contain_text("lr 0.05, momentum 0.3:")
+    expect(page.locator(".map-lit")).to_have_count(1)
+    cells.press("Escape")
+    expect(page.locator(".map-lit")).to_have_count(0)
+    cells.hover(position={"x": 3, "y": 3})
+    expect(said).to_contain_text("lr 0.05, momentum 0.9:")
+    page.get_by_label("Parameter", exact=True).select_option(label="momentum")
+    expect(page.locator(".dot-of")).to_have_count(4)
+    assert "dial=optimizer.momentum" in page.url
+
+
+def test_basins_are_told_by_the_minimum_that_each_start_leads_to(
+    reader: Reader, map_of_starts: str
+) -> None:
+    page = reader.page
+    page.goto(map_of_starts)
+    expect(page.get_by_role("heading", name="The minimum that each start leads to")).to_be_visible()
+    expect(page.locator(".map-mark")).to_have_count(4)
+    expect(page.locator(".map-key li")).to_have_count(4)
+    words = table_of(page)
+    assert len(words) == 16
+    for start, minimum in {
+        (4.0, 2.0): "(3, 2)",
+        (4.0, -2.0): "(3.58, \N{MINUS SIGN}1.85)",
+        (-4.0, -4.0): "(\N{MINUS SIGN}3.78, \N{MINUS SIGN}3.28)",
+        (-2.0, 4.0): "(\N{MINUS SIGN}2.81, 3.13)",
+    }.items():
+        assert words[start].endswith(minimum)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert list(reader.violations()) == []

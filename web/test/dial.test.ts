@@ -6,6 +6,7 @@ import {
   flat,
   groupsOf,
   nameOf,
+  partsOf,
   stretches,
 } from "../src/studies/dial";
 
@@ -72,13 +73,25 @@ describe("the dial", () => {
         kind("adam", 2),
         kind("x", 1),
       ],
-      "optimizer.lr",
+      ["optimizer.lr"],
       String,
     );
     expect([...groups].map(([name, group]) => [name, group.length])).toEqual([
       ["kind sgd", 3],
       ["kind adam", 2],
     ]);
+  });
+  test("takes the coordinates of a start apart", () => {
+    const start = (...at: number[]): Configuration => ({
+      ...of(1, 1),
+      params: { "problem.start": at },
+    });
+    const starts = [start(0, 1), start(0, 2), start(3, 1)];
+    expect(axesOf(starts)).toEqual(["problem.start[0]", "problem.start[1]"]);
+    const groups = groupsOf(starts, ["problem.start[0]"], String);
+    expect([...groups.keys()]).toEqual(["start[1] 1"]);
+    expect(axesOf([start(0, 1, 2), start(1, 1, 2)])).toEqual([]);
+    expect(partsOf({ betas: ["a", 1] })).toEqual({ betas: ["a", 1] });
   });
   test("names a configuration by the last parts of its paths", () => {
     expect(flat({ optimizer: { kind: "sgd", lr: 1 }, "a.b": [1] })).toEqual({

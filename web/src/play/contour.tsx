@@ -1,6 +1,7 @@
 /** The contour of a function with the paths on it; the start is placed by pointer or by keys. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { colour, isDark } from "../app/theme";
+import { mixed, type Rgb, sized } from "../charts/canvas";
 import { linearTicks } from "../charts/scales";
 import { t } from "../i18n";
 import { short } from "../ui/format";
@@ -29,12 +30,6 @@ type Props = {
   onRace: () => void;
 };
 
-type Rgb = readonly [number, number, number];
-const mixed = (a: Rgb, b: Rgb, share: number): Rgb => [
-  a[0] + share * (b[0] - a[0]),
-  a[1] + share * (b[1] - a[1]),
-  a[2] + share * (b[2] - a[2]),
-];
 /** Ground of the lowest and of the highest band, and of what is not finite. */
 const GROUNDS: Record<"light" | "dark", readonly [Rgb, Rgb, Rgb]> = {
   light: [
@@ -194,14 +189,6 @@ const ARROWS: Record<string, Point> = {
 function rounded(value: number, span: number): number {
   const digits = Math.max(0, 3 - Math.floor(Math.log10(span)));
   return Number(value.toFixed(Math.min(digits, 12)));
-}
-
-/** Make a canvas as fine as the screen; returns its pixels a unit. */
-function sized(canvas: HTMLCanvasElement, width: number, height: number): number {
-  const ratio = Math.min(devicePixelRatio || 1, 2);
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(height * ratio);
-  return ratio;
 }
 
 function drawGround(

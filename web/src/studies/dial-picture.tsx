@@ -1,9 +1,10 @@
 /** The picture of a dial: one point a configuration, its interval, the zones behind. */
-import { useEffect, useRef, useState } from "preact/hooks";
-import { linearTicks, scaleOf, ticks } from "../charts/scales";
+import { useRef } from "preact/hooks";
+import { scaleOf, ticks } from "../charts/scales";
 import { named, t } from "../i18n";
 import { short } from "../ui/format";
-import { type Dot, stretches } from "./dial";
+import { useWidth } from "../ui/width";
+import { axisScale, type Dot, stretches } from "./dial";
 
 type Props = {
   dots: readonly Dot[];
@@ -14,20 +15,16 @@ type Props = {
 };
 
 const HEIGHT = 300;
-const [LEFT, RIGHT, TOP, BOTTOM] = [62, 14, 14, 34];
+const [LEFT, RIGHT, TOP, BOTTOM] = [62, 14, 14, 40];
+/** Heights inside that the zones' words, and the lowest points, keep for themselves. */
+const [WORDS, FOOT] = [28, 12];
 
 export function Dial({ dots, axis, metric, lit, onLight }: Props) {
   const host = useRef<HTMLDivElement>(null);
-  const [width, setWidth] = useState(640);
-  useEffect(() => {
-    const observer = new ResizeObserver(() => setWidth(host.current?.clientWidth || 640));
-    observer.observe(host.current!);
-    return () => observer.disconnect();
-  }, []);
+  const width = useWidth(host, 640);
   const xs = dots.map((dot) => dot.x);
   const [first, last] = [Math.min(...xs), Math.max(...xs)];
-  const isLogX = first > 0 && last / first > 8;
-  const scaleX = scaleOf(isLogX ? "log" : "linear");
+  const scaleX = axisScale(first, last);
   const span = scaleX.forward(last) - scaleX.forward(first);
   const pad = 0.04 * span;
   const x = (value: number): number =>
@@ -45,17 +42,16 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
   const spanY = top - bottom || 1;
   const inner = HEIGHT - TOP - BOTTOM;
   const y = (value: number): number =>
-    TOP + 12 + (1 - (scaleY.forward(value) - bottom) / spanY) * (inner - 24);
+    TOP + WORDS + (1 - (scaleY.forward(value) - bottom) / spanY) * (inner - WORDS - FOOT);
   const halfway = (a: number, b: number): number =>
     scaleX.inverse((scaleX.forward(a) + scaleX.forward(b)) / 2);
-  const range = [bottom - 0.05 * spanY, top + 0.05 * spanY] as const;
+  const range = [bottom - 0.05 * spanY, top + 0.02 * spanY] as const;
   const line = dots
     .filter((dot) => Number.isFinite(dot.y))
     .map((dot, i) => `${i ? "L" : "M"}${x(dot.x).toFixed(1)} ${y(dot.y).toFixed(1)}`)
     .join("");
-  const xTicks = isLogX
-    ? ticks(scaleX, scaleX.forward(first), scaleX.forward(last), Math.max(2, width / 110))
-    : linearTicks(first, last, Math.max(2, Math.floor(width / 110)));
+  const most = Math.max(2, Math.floor(width / 110));
+  const xTicks = ticks(scaleX, scaleX.forward(first), scaleX.forward(last), most);
   return (
     <div ref={host} class="dial" onPointerLeave={() => onLight(null)}>
       <svg width={width} height={HEIGHT} role="img" aria-label={`${metric} · ${axis}`}>
@@ -72,7 +68,7 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
                 class={`zone zone-${each.zone}`}
               />
               {to - from > 46 && (
-                <text x={(from + to) / 2} y={TOP + 13} class={`zone-word zone-${each.zone}`}>
+                <text x={(from + to) / 2} y={TOP + 15} class={`zone-word zone-${each.zone}`}>
                   {named("zone", each.zone)}
                 </text>
               )}
@@ -98,7 +94,7 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
         <path d={line} class="dial-line" />
         {dots.map((dot) => {
           const isLost = !Number.isFinite(dot.y);
-          const at = isLost ? TOP + 24 : y(dot.y);
+          const at = isLost ? TOP + WORDS : y(dot.y);
           const words = `${axis} ${short(dot.x)}: ${isLost ? t("outcome_diverged") : short(dot.y)}`;
           return (
             // biome-ignore lint/a11y/useSemanticElements: a button cannot stand in a picture

@@ -1,5 +1,6 @@
 /** The dial of a study: what became of each configuration, by the value of one parameter. */
 import { type Cell, toNumber } from "../charts/columns";
+import { type Scale, scaleOf } from "../charts/scales";
 
 export type Zone = "crawl" | "good" | "edge" | "diverge";
 /** A configuration with its place on the dial. `y` is NaN where no run gave a finite value. */
@@ -28,26 +29,27 @@ const GOOD = 0.15;
 
 /** The parameters that a dial can have: numbers in every configuration, and more than one. */
 export function axesOf(configurations: readonly Configuration[]): string[] {
-  const names = [...new Set(configurations.flatMap((each) => Object.keys(flat(each.params))))];
+  const parts = configurations.map((each) => partsOf(each.params));
+  const names = [...new Set(parts.flatMap(Object.keys))];
   return names
     .filter((name) => {
-      const values = configurations.map((each) => flat(each.params)[name]);
+      const values = parts.map((each) => each[name]);
       return values.every((value) => typeof value === "number") && new Set(values).size > 1;
     })
     .sort((a, b) => Number(b === "optimizer.lr") - Number(a === "optimizer.lr"));
 }
 
-/** Configurations that differ in nothing but `axis`, by the name of what they have in common; only
- * these can stand on one dial. The group with the most comes first. */
+/** Configurations that differ in nothing but these axes, by the name of what they have in common; only
+ * these can stand on one dial, or map. The group with the most comes first. */
 export function groupsOf<T extends Configuration>(
   configurations: readonly T[],
-  axis: string,
+  axes: readonly string[],
   shown: (value: unknown) => string,
 ): Map<string, T[]> {
   const found = new Map<string, T[]>();
   for (const each of configurations) {
-    const { [axis]: _, ...rest } = flat(each.params);
-    const name = nameOf(rest, shown);
+    const rest = Object.entries(partsOf(each.params)).filter(([path]) => !axes.includes(path));
+    const name = nameOf(Object.fromEntries(rest), shown);
     found.set(name, [...(found.get(name) ?? []), each]);
   }
   const dials = [...found].filter(([, group]) => group.length > 1);
@@ -65,6 +67,32 @@ export function flat(params: Record<string, unknown>, before = ""): Record<strin
   );
 }
 
+const isCoordinates = (value: unknown): value is number[] =>
+  Array.isArray(value) &&
+  value.length <= LONGEST &&
+  value.every((each) => typeof each === "number");
+/** Numbers in a list that are parameters of their own: the coordinates of a start in a plane. */
+const LONGEST = 2;
+
+/** Parameters by path, where each number of a short list has its own (`problem.start[0]`). */
+export function partsOf(params: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(flat(params)).flatMap(([path, value]) =>
+      isCoordinates(value) ? value.map((each, i) => [`${path}[${i}]`, each]) : [[path, value]],
+    ),
+  );
+}
+
+/** Whether the greater part of a configuration's runs diverged. */
+export const isLost = (each: Configuration): boolean => 2 * each.num_diverged > each.num_runs;
+
+/** The last part of a parameter's path. */
+export const shortName = (path: string): string => path.split(".").at(-1)!;
+
+/** The scale of an axis with these ends. */
+export const axisScale = (first: number, last: number): Scale =>
+  scaleOf(first > 0 && last / first > 8 ? "log" : "linear");
+
 /** Place each configuration, and say in which zone it lies. Below the best value of the parameter a
  * configuration that is not good crawls; above it, it is at the edge; one whose runs diverged, in
  * the greater part, diverges. */
@@ -75,14 +103,14 @@ export function dialOf(
 ): Dot[] {
   const dots = configurations.map((each): Dot => {
     const [low, high] = (each.ci95 ?? [each.mean, each.mean]).map((cell) => toNumber(cell));
-    const isLost = 2 * each.num_diverged > each.num_runs;
+    const lost = isLost(each);
     return {
       configuration: each.configuration,
-      x: Number(flat(each.params)[axis]),
-      y: isLost ? Number.NaN : toNumber(each.mean),
+      x: Number(partsOf(each.params)[axis]),
+      y: lost ? Number.NaN : toNumber(each.mean),
       low: low!,
       high: high!,
-      zone: isLost ? "diverge" : "good",
+      zone: lost ? "diverge" : "good",
     };
   });
   dots.sort((a, b) => a.x - b.x);
@@ -121,6 +149,6 @@ export function stretches(
 /** A name for a configuration: its parameters, the last part of each path. */
 export function nameOf(params: Record<string, unknown>, shown: (value: unknown) => string): string {
   return Object.entries(flat(params))
-    .map(([path, value]) => `${path.split(".").at(-1)} ${shown(value)}`)
+    .map(([path, value]) => `${shortName(path)} ${shown(value)}`)
     .join(", ");
 }

@@ -8,6 +8,8 @@ import { Columns } from "../charts/columns";
 /** Runs whose curves are drawn before one is pointed at: the best ones. */
 const CURVES = 48;
 const POINTS = 400;
+const PAGE = 1_000;
+const MOST_RUNS = 10_000;
 const REFRESH_MS = 1_500;
 const AT_ONCE = 6;
 
@@ -48,10 +50,8 @@ export class WatchedStudy {
   private async load(): Promise<void> {
     try {
       const { signal: stop } = this.stop;
-      const [study, page] = await Promise.all([
-        get<Study>(this.path, stop),
-        get<StudyRunPage>(withQuery(`${this.path}/runs`, { limit: 1000, sort: "metric" }), stop),
-      ]);
+      const study = await get<Study>(this.path, stop);
+      const runs = await this.loadRuns(study.finished_at !== null);
       const comparison = await get<StudyComparison>(`${this.path}/comparison`, stop).catch(
         (error: unknown) => {
           if (error instanceof ApiError && error.status === 409) return null; // nothing has ended
@@ -60,14 +60,28 @@ export class WatchedStudy {
       );
       batch(() => {
         this.study.value = study;
-        this.runs.value = page.data;
+        this.runs.value = runs;
         this.comparison.value = comparison;
         this.error.value = null;
       });
-      void this.loadCurves(page.data.slice(0, CURVES).map((run) => run.index));
+      void this.loadCurves(runs.slice(0, CURVES).map((run) => run.index));
     } catch (error) {
       if (!this.stop.signal.aborted) this.error.value = error;
     }
+  }
+
+  /** The runs, the best first: those of the first page, and all once the study has ended. */
+  private async loadRuns(isEnded: boolean): Promise<StudyRun[]> {
+    const found: StudyRun[] = [];
+    let after: string | null = null;
+    do {
+      const asked = { limit: PAGE, sort: "metric", after };
+      const path = withQuery(`${this.path}/runs`, asked);
+      const page: StudyRunPage = await get<StudyRunPage>(path, this.stop.signal);
+      found.push(...page.data);
+      after = page.next_cursor;
+    } while (after !== null && isEnded && found.length < MOST_RUNS);
+    return found;
   }
 
   private take(events: StreamEvent[]): void {
