@@ -123,7 +123,7 @@ def band(curves: Sequence[tuple[Floats, Floats]]) -> Band:
     The steps are cut into at most 150 equal cells, and a run's value in a cell is the mean of its
     rows there (batches are noisy, a picture has few columns); where it has none, it is read off
     between its neighbours. What is not finite is worse than all else, and stays so to the end:
-    those that survive do not speak for it. The band ends where fewer than half of the runs go on.
+    the band is not of the survivors alone. It ends where fewer than half of the runs go on.
 
     Args:
         curves: (steps, values) of each run; a run without rows does not count.

@@ -8,7 +8,7 @@ import typer
 
 from thalweg.cli.files import FileError, parse, read_spec
 from thalweg.cli.jobs import Labels, Limit, Statuses, Timeout
-from thalweg.cli.session import Function, Session, command
+from thalweg.cli.session import Function, Session, Yes, command
 
 DataId = Annotated[
     str, typer.Argument(metavar="DATA", help="The data set's id, or `last` for the newest.")
@@ -159,13 +159,10 @@ def preview(
 def delete(
     session: Session,
     data: DataId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Remove a data set that no job or study uses which has not ended."""
     found = find(session, data)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("add --yes to delete without being asked")
-        typer.confirm(f"Delete {found.id} ({found.name or found.kind})?", abort=True)
+    session.confirm(f"Delete {found.id} ({found.name or found.kind})?", yes)
     found.delete()
     session.show({"deleted": found.id}, found.id)

@@ -1,14 +1,13 @@
 """Commands about jobs."""
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from thalweg.cli.files import FileError, changed, parse, read_spec
-from thalweg.cli.session import Function, Session, Status, command
+from thalweg.cli.session import Function, Session, Status, Yes, command
 from thalweg.cli.watching import end_of, watch_study, watch_to_the_end
 
 if TYPE_CHECKING:
@@ -48,11 +47,6 @@ def find(session: Session, job: str) -> "Job":
     if found is None:
         raise FileError("There are no jobs yet")
     return found.refresh()
-
-
-def told(session: Session, job: "Job") -> None:
-    """Print a job, or its id where a program reads."""
-    session.show(job.data, job.id if not session.is_watched else repr(job)[1:-1])
 
 
 def register(app: typer.Typer) -> None:
@@ -400,30 +394,27 @@ def _child(session: Session, job: "Job", watch: bool, timeout: float | None) -> 
 
 def pause(session: Session, job: JobId) -> None:
     """Pause a job: it leaves a checkpoint and goes on from there when it is resumed."""
-    told(session, find(session, job).pause())
+    session.tell(find(session, job).pause())
 
 
 def resume(session: Session, job: JobId) -> None:
     """Have a paused job go on."""
-    told(session, find(session, job).resume())
+    session.tell(find(session, job).resume())
 
 
 def cancel(session: Session, job: JobId) -> None:
     """End a job; it keeps what it has."""
-    told(session, find(session, job).cancel())
+    session.tell(find(session, job).cancel())
 
 
 def delete(
     session: Session,
     job: JobId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Remove a job that has ended, with its history and weights."""
     found = find(session, job)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("add --yes to delete without being asked")
-        typer.confirm(f"Delete {found.id} with its history and weights?", abort=True)
+    session.confirm(f"Delete {found.id} with its history and weights?", yes)
     found.delete()
     session.show({"deleted": found.id}, found.id)
 
@@ -458,5 +449,4 @@ def open_(session: Session, job: Annotated[str, typer.Argument(metavar="[JOB]")]
     if sys.stdout.isatty() and not session.as_json:
         import webbrowser
 
-        with nullcontext():
-            webbrowser.open(url)
+        webbrowser.open(url)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from thalweg import Client
+    from thalweg.records import WorkRecord
 
 
 RETRY_FOR_S = 3.0
@@ -55,6 +56,7 @@ Key = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON for programs.", rich_help_panel="Service")
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 class Session:
@@ -102,6 +104,18 @@ class Session:
             print(told)
         else:
             told()
+
+    def tell(self, record: "WorkRecord") -> None:
+        """Print a job or a study, or its id where a program reads."""
+        self.show(record.data, repr(record)[1:-1] if self.is_watched else record.id)
+
+    def confirm(self, question: str, yes: bool) -> None:
+        """Ask, and end the command where the answer is no. `yes`: it was answered beforehand."""
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("add --yes to delete without being asked")
+        typer.confirm(question, abort=True)
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a table; in a pipe, lines with tabs between and no head."""

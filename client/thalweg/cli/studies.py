@@ -1,13 +1,12 @@
 """Commands about studies: `thalweg study …`."""
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from thalweg.cli.files import FileError, changed, read_spec, values_of
 from thalweg.cli.jobs import Labels, Limit, Sets, SpecFile, Statuses, Timeout, Wait
-from thalweg.cli.session import Function, Session, Status, command
+from thalweg.cli.session import Function, Session, Status, Yes, command
 from thalweg.cli.watching import end_of, watch_study
 
 StudyId = Annotated[
@@ -193,10 +192,6 @@ def importance(session: Session, study: StudyId) -> None:
     session.show(found, words)
 
 
-def _told(session: Session, study: Any) -> None:
-    session.show(study.data, study.id if not session.is_watched else repr(study)[1:-1])
-
-
 def extend(
     session: Session,
     study: StudyId,
@@ -205,7 +200,7 @@ def extend(
     ],
 ) -> None:
     """Have a study that has not ended choose more configurations."""
-    _told(session, find(session, study).extend(num_runs))
+    session.tell(find(session, study).extend(num_runs))
 
 
 def enqueue(
@@ -216,34 +211,31 @@ def enqueue(
     ],
 ) -> None:
     """Have a study that has not ended train a configuration: a value for each swept path."""
-    _told(session, find(session, study).enqueue(values_of(values)))
+    session.tell(find(session, study).enqueue(values_of(values)))
 
 
 def pause(session: Session, study: StudyId) -> None:
     """Pause a study: no new runs begin, and those at work are handed over."""
-    _told(session, find(session, study).pause())
+    session.tell(find(session, study).pause())
 
 
 def resume(session: Session, study: StudyId) -> None:
     """Have a paused study go on."""
-    _told(session, find(session, study).resume())
+    session.tell(find(session, study).resume())
 
 
 def cancel(session: Session, study: StudyId) -> None:
     """End a study; it keeps what it has."""
-    _told(session, find(session, study).cancel())
+    session.tell(find(session, study).cancel())
 
 
 def delete(
     session: Session,
     study: StudyId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Remove a study that has ended, with its runs."""
     found = find(session, study)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("add --yes to delete without being asked")
-        typer.confirm(f"Delete {found.id} with its runs?", abort=True)
+    session.confirm(f"Delete {found.id} with its runs?", yes)
     found.delete()
     session.show({"deleted": found.id}, found.id)
