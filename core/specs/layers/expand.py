@@ -16,15 +16,14 @@ from core.specs.layers.expansions.autoencoder import layers_of_autoencoder
 from core.specs.layers.expansions.cnn import layers_of_cnn
 from core.specs.layers.expansions.mlp import layers_of_mlp
 from core.specs.layers.expansions.resnet import layers_of_resnet
-from core.specs.layers.expansions.tabular import layers_of_tabular
-from core.specs.layers.inputs import Inputs
-from core.specs.layers.sequences import (
-    Kinds,
-    check_tokens,
-    refuse_embeddings,
-    sequence_layers,
+from core.specs.layers.expansions.sequences import (
+    SequenceModel,
+    layers_of_sequence,
     settled_sequence,
 )
+from core.specs.layers.expansions.tabular import layers_of_tabular
+from core.specs.layers.expansions.tokens import check_tokens, refuse_embeddings
+from core.specs.layers.inputs import Inputs
 from core.specs.layers.trace import LayerError, Named, Placed, leaves, named, trace
 
 _BY_CHANNELS: Final = (*CONVOLUTIONS, k.BatchNormLayer, k.GroupNorm)
@@ -217,7 +216,7 @@ def settled(model: models.Model, inputs: Inputs, num_outputs: int) -> models.Mod
     """Return the model with what follows from the problem written out: the width of the last linear
     map, the size of the vocabulary, which maps have a bias; the steps of a sequence and the way to
     one vector."""
-    if isinstance(model, Kinds):
+    if isinstance(model, SequenceModel):
         return settled_sequence(model, inputs)
     if not isinstance(model, models.LayerList):
         return model
@@ -248,7 +247,7 @@ def _layers(model: models.Model, inputs: Inputs, num_outputs: int) -> Iterable[N
         case models.Autoencoder():
             return layers_of_autoencoder(model, num_outputs)
         case models.RNNModel() | models.LSTMModel() | models.GRUModel() | models.Transformer():
-            return sequence_layers(model, inputs, num_outputs)
+            return layers_of_sequence(model, inputs, num_outputs)
         case models.LayerList():
             if not inputs.tokens:
                 refuse_embeddings(model.layers)
