@@ -31,6 +31,7 @@ DIGITS: Final = {
     "data": {"kind": "builtin", "name": "digits"},
     "model": {"kind": "mlp", "hidden": [16]},
 }
+CHINESE: Final = r"[\u4e00-\u9fff]"
 MARKUP: Final = "<img src=x onerror='window.ran=1'><script>window.ran=1</script>"
 expect.set_options(timeout=90_000)
 
@@ -334,6 +335,35 @@ def test_the_accessibility_checker_finds_nothing(
             expect(chart(reader).locator("canvas")).to_be_visible()
         assert list(reader.violations()) == [], path
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
+    reader.context.close()
+
+
+def test_a_diagnosis_is_told_in_chinese_with_its_numbers(
+    browser: Browser, service: Service
+) -> None:
+    problem = {**VALLEY, "function": {"kind": "quadratic", "eigenvalues": [1, 100]}}
+    runs = [
+        {"problem": problem, "optimizer": {"kind": "sgd", "lr": 0.03}},  # diverges
+        {"problem": VALLEY, "optimizer": {"kind": "sgd", "lr": 0.0665}},  # goes from wall to wall
+        {"problem": DIGITS, "optimizer": {"kind": "adam", "lr": 0.01}},
+    ]
+    reader = Reader(browser, str(service.http.base_url), locale="zh-CN")
+    page = reader.page
+    for run in runs:
+        done = service.run({**run, "budget": {"max_steps": 300}, "diagnose": "full"})
+        page.goto(f"/jobs/{done['id']}")
+        page.get_by_text("检查过的其他").click()
+        findings = page.locator(".finding")
+        expect(findings).to_have_count(len(done["diagnosis"]["findings"]))
+        for said in page.locator(".finding h3 + p, .remedy > p").all_inner_texts():
+            assert re.search(CHINESE, said), said
+        # Updates are told of weights, by the weights' own names.
+        of_rules = page.locator(".finding", has_not_text="更新过大").locator(".evidence dt")
+        for name in of_rules.all_inner_texts():
+            assert re.search(CHINESE, name), name
+        if done["outcome"] == "diverged":
+            told = "学习率乘最大曲率为 3，是此方法阈值 2 的 1.5 倍"
+            expect(page.locator(".finding", has_text=told)).to_have_count(1)
     reader.context.close()
 
 

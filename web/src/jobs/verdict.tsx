@@ -4,9 +4,12 @@ import { post, ROOT } from "../api/client";
 import type { Finding, Job, Remedy } from "../api/types";
 import { tell } from "../app/notices";
 import { go } from "../app/router";
-import { named, t } from "../i18n";
+import { lang, named, t } from "../i18n";
+import { NAMES_THINGS } from "../i18n/zh-diagnosis";
 import { short, shown } from "../ui/format";
 import { tone, VerdictWord } from "../ui/status";
+import { at, leaves } from "./patches";
+import { effectInChinese, findingInChinese, numberInChinese, remedyInChinese } from "./said";
 
 export function Verdict({ job }: { job: Job }) {
   const found = job.diagnosis;
@@ -62,12 +65,16 @@ function FindingItem({ finding }: { finding: Finding }) {
           <span class="muted"> · {named("finding", finding.status)}</span>
         )}
       </h3>
-      <p lang="en">{finding.explanation}</p>
+      <Said
+        english={finding.explanation}
+        chinese={findingInChinese(finding)}
+        isBoth={NAMES_THINGS.has(finding.rule)}
+      />
       {evidence.length > 0 && (
         <dl class="evidence num">
           {evidence.map(([name, value]) => (
             <div key={name}>
-              <dt lang="en">{name.replaceAll("_", " ")}</dt>
+              <NumberName name={name} />
               <dd>{shown(value)}</dd>
             </div>
           ))}
@@ -80,6 +87,28 @@ function FindingItem({ finding }: { finding: Finding }) {
       )}
     </div>
   );
+}
+
+type SaidProps = { english: string; chinese: string | null; isBoth?: boolean };
+
+/** A sentence of the service: in English, or in Chinese where that is chosen and known. */
+function Said({ english, chinese, isBoth }: SaidProps) {
+  if (lang.value !== "zh" || chinese === null) return <p lang="en">{english}</p>;
+  return (
+    <>
+      <p title={english}>{chinese}</p>
+      {isBoth && (
+        <p lang="en" class="muted">
+          {english}
+        </p>
+      )}
+    </>
+  );
+}
+
+function NumberName({ name }: { name: string }) {
+  const chinese = lang.value === "zh" ? numberInChinese(name) : null;
+  return chinese ? <dt>{chinese}</dt> : <dt lang="en">{name.replaceAll("_", " ")}</dt>;
 }
 
 function RemedyItem({ job, remedy }: { job: Job; remedy: Remedy }) {
@@ -104,7 +133,7 @@ function RemedyItem({ job, remedy }: { job: Job; remedy: Remedy }) {
           </li>
         ))}
       </ul>
-      <p lang="en">{remedy.reason}</p>
+      <Said english={remedy.reason} chinese={remedyInChinese(remedy.patch, job.spec)} />
       {job.finished_at !== null && (
         <button type="button" class="primary" disabled={isSent} onClick={() => void apply()}>
           {t(isSent ? "sending" : "applyRemedy")}
@@ -135,7 +164,7 @@ export function BeforeAfter({ job }: { job: Job }) {
               {named("effect", found.verdict)}
             </span>
           </p>
-          <p lang="en">{found.reason}</p>
+          <Said english={found.reason} chinese={effectInChinese(found)} />
           <BeforeAfterTable before={found.before} after={found.after} />
         </>
       )}
@@ -182,18 +211,4 @@ function worded(name: string, value: unknown): string {
   if (typeof value !== "string") return shown(value);
   if (name === "verdict") return named("verdict", value);
   return name === "outcome" ? named("outcome", value) : shown(value);
-}
-
-/** The ends of a patch, by dotted path. */
-export function leaves(patch: unknown, path = ""): [string, unknown][] {
-  if (typeof patch !== "object" || patch === null || Array.isArray(patch)) return [[path, patch]];
-  return Object.entries(patch).flatMap(([name, value]) =>
-    leaves(value, path ? `${path}.${name}` : name),
-  );
-}
-
-export function at(spec: unknown, path: string): unknown {
-  return path
-    .split(".")
-    .reduce<unknown>((value, name) => (value as Values | null | undefined)?.[name], spec);
 }
