@@ -55,3 +55,9 @@ def assert_stands_in(listed: list[Json], expected: list[Json]) -> None:
         sorted(json.dumps(each, sort_keys=True) for each in some) for some in (listed, expected)
     ]
     assert texts[0] == texts[1]
+
+
+def assert_posted_again_it_is_the_same(resolved: ResolvedStudy) -> None:
+    again = parsed(resolved.spec)
+    assert again == resolved
+    assert json.dumps(again.spec) == json.dumps(resolved.spec)

@@ -6,7 +6,6 @@ import sys
 import time
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,14 +13,14 @@ from core.errors import InvalidInputError
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import merge
 from core.specs.sizes.cost import estimate
-from core.specs.studies.parse import ResolvedStudy, RunSpecs, configurations, parse_study, run_spec
-from core.specs.unions import members
+from core.specs.studies.parse import RunSpecs, configurations, parse_study, run_spec
 from core.specs.validation.limits import Limits
 from tests.core.specs.studies.specs_of_studies import (
     DIABETES,
     IRIS,
     SPHERE,
     Json,
+    assert_posted_again_it_is_the_same,
     job,
     parsed,
     study,
@@ -31,6 +30,7 @@ few = settings(
     max_examples=100, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
+
 
 CONTRACT: Json = {
     "base": {
@@ -63,12 +63,6 @@ def alone(spec: Json, params: Json, repeat: int) -> Json:
     body["seed"] = body.get("seed", 0) + repeat
     resolved: Json = parse_job(json.dumps(body).encode(), Limits()).model_dump(mode="json")
     return resolved
-
-
-def assert_posted_again_it_is_the_same(resolved: ResolvedStudy) -> None:
-    again = parsed(resolved.spec)
-    assert again == resolved
-    assert json.dumps(again.spec) == json.dumps(resolved.spec)
 
 
 def test_the_example_of_the_contract() -> None:
@@ -142,67 +136,6 @@ def test_a_schedule_is_as_long_as_each_runs_own_budget() -> None:
     assert [run.model_dump()["schedule"]["T_max"] for run in runs] == [10, 20]
 
 
-@pytest.mark.parametrize(
-    ("problem", "asked", "name", "goal"),
-    [
-        (IRIS, {}, "eval.loss", "min"),
-        (IRIS, {"name": "eval.accuracy"}, "eval.accuracy", "max"),
-        (IRIS, {"name": "loss"}, "loss", "min"),
-        (DIABETES, {"name": "eval.mae"}, "eval.mae", "min"),
-        (SPHERE, {}, "loss", "min"),
-        ({**IRIS, "data": {**IRIS["data"], "eval_fraction": 0.0}}, {}, "loss", "min"),
-        (IRIS, {"name": "eval.accuracy", "goal": "min"}, "eval.accuracy", "min"),
-    ],
-)
-def test_the_metric_suits_the_problem(problem: Json, asked: Json, name: str, goal: str) -> None:
-    metric = parsed(study(job(problem), metric=asked)).spec["metric"]
-    assert metric == {"name": name, "at": "final", "goal": goal, "target": None}
-
-
-CLIMBING: Json = {"kind": "sgd", "lr": 0.1, "maximize": True}
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "sweep", "asked", "goal"),
-    [
-        (CLIMBING, {}, {}, "max"),
-        (CLIMBING, {}, {"goal": "max"}, "max"),
-        (CLIMBING, {}, {"name": "loss"}, "max"),
-        (CLIMBING, {}, {"name": "eval.accuracy"}, "max"),
-        (CLIMBING, {}, {"name": "eval.accuracy", "goal": "min"}, "min"),
-        ({"kind": "sgd"}, {"optimizer.maximize": {"values": [True]}}, {}, "max"),
-        (CLIMBING, {"optimizer.maximize": {"values": [False]}}, {"goal": "min"}, "min"),
-        # Asked for: it ranks the runs, whatever they do.
-        (CLIMBING, {}, {"goal": "min"}, "min"),
-        ({"kind": "sgd"}, {}, {"goal": "max"}, "max"),
-        ({"kind": "sgd"}, {"optimizer.maximize": {"values": [True, False]}}, {"goal": "max"},
-         "max"),
-        # Not a loss: what the runs do with theirs says nothing of it.
-        ({"kind": "sgd"}, {"optimizer.maximize": {"values": [True, False]}},
-         {"name": "eval.accuracy"}, "max"),
-    ],
-)  # fmt: skip
-def test_a_loss_is_compared_in_the_runs_own_direction(
-    optimizer: Json, sweep: Json, asked: Json, goal: str
-) -> None:
-    body = study({"problem": IRIS, "optimizer": optimizer}, sweep, metric=asked)
-    assert parsed(body).spec["metric"]["goal"] == goal
-
-
-@pytest.mark.parametrize("kind", [
-    kind for kind, model in members("optimizer").items() if "maximize" in model.model_fields
-])  # fmt: skip
-def test_every_optimizer_that_climbs_is_known_to(kind: str) -> None:
-    for optimizer, goal in (({"kind": kind, "maximize": True}, "max"), ({"kind": kind}, "min")):
-        body = study({"problem": SPHERE, "optimizer": optimizer | {"lr": 0.1}})
-        assert parsed(body).spec["metric"]["goal"] == goal
-
-
-def test_a_metric_must_be_there_in_all_runs() -> None:
-    sweep = {"problem": {"values": [IRIS, SPHERE]}}
-    assert parsed(study({"optimizer": {"kind": "sgd"}}, sweep)).spec["metric"]["name"] == "loss"
-
-
 def test_estimates_are_those_of_the_runs() -> None:
     body = study(sweep={"budget.max_steps": {"values": [10, 300]},
                         "problem.model.hidden": {"values": [[4], [64]]}}, repeats=3)  # fmt: skip
@@ -219,116 +152,6 @@ def test_the_tasks_take_priority_device_and_attempts_from_the_base() -> None:
     assert (resolved.priority, resolved.max_attempts, resolved.device) == (2, 7, "cpu")
     assert resolved.labels == {"team": "a"}
     assert resolved.spec["base"]["labels"] == {}
-
-
-def test_tpe_says_how_many_it_asks_for_at_a_time() -> None:
-    sweep = {"optimizer.lr": {"log": [1e-4, 1.0]}}
-    for repeats, num_runs, asked, size in (
-        (1, 60, None, 4),
-        (1, 299, None, 4),
-        (1, 300, None, 5),
-        (1, 1_920, None, 32),
-        (1, 9_000, None, 32),
-        (4, 900, None, 8),
-        (5, 100, None, 4),
-        (30, 300, None, 4),
-        (1, 3, None, 3),
-        (1, 100, 9, 9),
-        (1, 7, 9, 7),
-    ):
-        strategy = {"kind": "tpe", "num_runs": num_runs, "batch_size": asked}
-        resolved = parsed(study(sweep=sweep, strategy=strategy, repeats=repeats))
-        assert resolved.spec["strategy"]["batch_size"] == size
-        assert resolved.num_runs == num_runs * repeats
-        assert configurations(resolved.spec) == []
-        assert_posted_again_it_is_the_same(resolved)
-
-
-@pytest.mark.parametrize(
-    ("repeats", "num_runs", "factor", "size"),
-    [(1, 60, 3, 9), (1, 60, 2, 4), (1, 60, 5, 25), (1, 60, 10, 32), (8, 60, 3, 4), (1, 6, 3, 6)],
-)
-def test_a_batch_that_is_thinned_out_has_two_rungs_where_it_may(
-    repeats: int, num_runs: int, factor: int, size: int
-) -> None:
-    stopper = {"kind": "successive_halving", "factor": factor}
-    strategy = {"kind": "tpe", "num_runs": num_runs, "stopper": stopper}
-    sweep = {"optimizer.lr": {"log": [1e-4, 1.0]}}
-    resolved = parsed(study(sweep=sweep, strategy=strategy, repeats=repeats))
-    assert resolved.spec["strategy"]["batch_size"] == size
-
-
-def test_what_shapes_a_search_is_written_out() -> None:
-    sweep = {"optimizer.lr": {"log": [1e-4, 1.0]}}
-    resolved = parsed(study(sweep=sweep, strategy={"kind": "tpe", "num_runs": 60}))
-    assert resolved.spec["strategy"] == {
-        "kind": "tpe", "num_runs": 60, "seed": 0, "batch_size": 4, "num_startup": 10,
-        "num_candidates": 24, "multivariate": True, "stopper": None,
-    }  # fmt: skip
-
-
-def test_the_first_rung_is_written_out() -> None:
-    # A third of 2,000: by a ninth, what would be best at the end is stopped too often.
-    sweep = {"optimizer.lr": {"log": [1e-4, 1.0], "count": 27}}
-    halving: Json = {"kind": "successive_halving"}
-    resolved = parsed(study(sweep=sweep, strategy={"kind": "grid", "stopper": halving}))
-    assert resolved.spec["strategy"]["stopper"] == {**halving, "factor": 3, "min_steps": 667}
-    assert resolved.warnings == ()
-    # 27·667 + 9·(2000 − 667)
-    assert resolved.max_updates == 18_009 + 11_997
-    assert_posted_again_it_is_the_same(resolved)
-    best = {"name": "eval.loss", "at": "best"}
-    resolved = parsed(
-        study(sweep=sweep, strategy={"kind": "grid", "stopper": halving}, metric=best)
-    )
-    assert resolved.spec["strategy"]["stopper"]["min_steps"] == 700
-
-
-@pytest.mark.parametrize(
-    ("min_steps", "steps", "said"),
-    [
-        (30, 270, "is 30, less than an eighth of the 270 updates of a run: "),
-        (33, 270, "give 34 or more"),
-        (34, 270, None),
-        (250, 2_000, None),
-        (74, 2_000, "is 74, less than an eighth of the 2,000 updates"),
-        (None, 2_000, None),
-        (None, 270, None),
-        (1, 2, None),
-    ],
-)
-@pytest.mark.parametrize("kind", ["grid", "random", "tpe"])
-def test_a_first_rung_that_is_short_is_warned_of(
-    kind: str, min_steps: int | None, steps: int, said: str | None
-) -> None:
-    counted = (
-        {} if kind == "grid" else {"num_runs": 27, **({"batch_size": 27} if kind == "tpe" else {})}
-    )
-    stopper = {"kind": "successive_halving", "min_steps": min_steps}
-    strategy = {"kind": kind, "stopper": stopper, **counted}
-    sweep = {"optimizer.lr": {"log": [1e-4, 1.0], "count": 27 if kind == "grid" else None}}
-    found = parsed(study(job(budget={"max_steps": steps}), sweep, strategy=strategy)).warnings
-    assert [warning.code for warning in found] == ([] if said is None else ["short_rung"])
-    assert all(said is not None and said in warning.message for warning in found)
-    without = {"kind": kind, **counted}
-    assert parsed(study(job(), sweep, strategy=without)).warnings == ()
-
-
-def test_the_longest_run_says_whether_a_rung_is_short() -> None:
-    sweep = {"budget.max_steps": {"values": [100, 1_000]}, "seed": {"integers": [0, 3]}}
-    stopper = {"kind": "successive_halving", "min_steps": 50}
-    found = parsed(study(sweep=sweep, strategy={"kind": "grid", "stopper": stopper})).warnings
-    assert "an eighth of the 1,000 updates" in found[0].message
-
-
-def test_the_same_time_for_all_is_written_out_as_steps() -> None:
-    sweep = {"optimizer.lr": {"values": [0.1, 0.2]}}
-    resolved = parsed(study(job(budget={"max_seconds": 5.0}), sweep))
-    budget = resolved.spec["base"]["budget"]
-    assert budget["max_seconds"] == 5.0
-    assert budget["max_steps"] == 1_000_000
-    # Whatever the limits say later.
-    assert run_spec(resolved.spec, {"optimizer.lr": 0.1}, 0).budget.max_steps == 1_000_000
 
 
 INLINE: Json = {
@@ -379,7 +202,11 @@ def test_a_thousand_configurations_with_a_megabyte_of_data_resolve_in_seconds() 
 
 
 numbers = st.floats(1e-6, 10.0)
+
+
 ranges = st.lists(numbers, min_size=2, max_size=2, unique=True).map(sorted)
+
+
 axes: dict[str, st.SearchStrategy[Json]] = {
     "optimizer": st.just(
         {"values": [{"kind": "sgd", "lr": 0.1}, {"kind": "adam"}, {"kind": "lbfgs"}]}
@@ -398,12 +225,18 @@ axes: dict[str, st.SearchStrategy[Json]] = {
     "precision": st.just({"values": ["float32", "float64"]}),
     "gradient_clip.max_norm": st.just({"values": [0.5, 1.0]}),
 }
+
+
 sweeps = st.lists(st.sampled_from(list(axes)), max_size=3, unique=True).flatmap(
     lambda paths: st.fixed_dictionaries({path: axes[path] for path in paths})
 )
+
+
 stoppers = st.sampled_from(
     [None, {"kind": "successive_halving"}, {"kind": "successive_halving", "factor": 2}]
 )
+
+
 bodies = st.fixed_dictionaries(
     {
         "base": st.sampled_from(
