@@ -19,7 +19,7 @@ from core.train.fused.events import (
     StackEvent,
 )
 from core.train.fused.run import run
-from tests.core.train.harness import Received, Trained, train
+from tests.core.train.harness import Received, Trained, blobs_job, train
 
 Json = dict[str, Any]
 Kind = Literal["train", "eval"]
@@ -71,6 +71,11 @@ class Gathered:
 
     def column(self, run: int, name: str, kind: Literal["train", "eval"] = "train") -> list[Any]:
         return self.received[run].column(name, kind)
+
+
+def blobs64(optimizer: Json | None = None, steps: int = 30, **rest: Any) -> JobSpec:
+    """A job on blobs, in double precision."""
+    return blobs_job(optimizer, steps, **{"precision": "float64", **rest})
 
 
 def train_population(specs: Sequence[JobSpec], **options: Any) -> Gathered:

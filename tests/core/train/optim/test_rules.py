@@ -3,46 +3,28 @@
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from pydantic import TypeAdapter
-from torch import Tensor, nn
+from torch import nn
 
 from core.errors import InvalidInputError
-from core.specs.optimizers.kinds import (
-    Cautious,
-    Momentum,
-    Optimizer,
-    OwnOptimizer,
-    TorchOptimizer,
-    follows_torch,
-)
+from core.specs.optimizers.kinds import Cautious, Momentum, Optimizer, OwnOptimizer, follows_torch
 from core.specs.parsing.job import parse_job
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
 from core.train.optim.build import build_optimizer, plain_step
-from core.train.problems.build import build_problem
-from tests.core.train.harness import train
+from tests.core.train.optim.optimizers_of_specs import (
+    DECOUPLING,
+    REFERENCE,
+    WITH_MOMENTUM,
+    Json,
+    built,
+    tensors,
+)
 
-Json = dict[str, Any]
-REFERENCE: Json = json.loads((Path(__file__).parent / "trajectories.json").read_text())
-"""Written by scripts/reference_trajectories.py, which says what it holds."""
 OWN = [kind for kind, model in members("optimizer").items() if issubclass(model, OwnOptimizer)]
-
-
-def built(parameters: list[nn.Parameter], spec: Json) -> torch.optim.Optimizer:
-    adapter: TypeAdapter[Optimizer] = TypeAdapter(Optimizer)
-    return build_optimizer(adapter.validate_json(json.dumps(spec)), parameters)
-
-
-def tensors(values: list[Any]) -> list[Tensor]:
-    return [torch.tensor(value, dtype=torch.float64) for value in values]
-
-
-# --- against other libraries
 
 
 def name_of(case: Json) -> str:
@@ -66,9 +48,6 @@ def test_the_weights_are_those_of_an_independent_implementation(case: Json) -> N
 
 def test_each_of_our_own_has_a_reference() -> None:
     assert {case["spec"]["kind"] for case in REFERENCE["cases"]} == set(OWN)
-
-
-# --- two steps worked by hand
 
 
 def lion() -> list[float]:
@@ -197,13 +176,9 @@ def test_two_steps_have_the_values_worked_by_hand(kind: str) -> None:
     assert found == pytest.approx(wanted(), abs=1e-12)
 
 
-# --- cautious updates
-
 CAUTIOUS = [
     kind for kind, model in members("optimizer").items() if issubclass(model, Cautious | Momentum)
 ]
-WITH_MOMENTUM: dict[str, Json] = {"sgd": {"momentum": 0.9}, "rmsprop": {"momentum": 0.9}}
-"""Options without which a kind has no momentum."""
 
 
 @pytest.mark.parametrize("kind", CAUTIOUS)
@@ -251,58 +226,6 @@ def test_cautious_means_are_taken_of_each_parameter() -> None:
     assert (two.detach() - before).tolist() == pytest.approx([-0.2, 0.0])
 
 
-# --- decoupled decay of torch's kinds
-
-DECOUPLING = [
-    kind
-    for kind, model in members("optimizer").items()
-    if issubclass(model, TorchOptimizer) and "decoupled_weight_decay" in model.model_fields
-]
-
-
-@pytest.mark.parametrize("kind", DECOUPLING)
-@pytest.mark.parametrize("extra", [{}, {"lr_decay": 0.5}], ids=["plain", "lr decay"])
-def test_decoupled_decay_is_beside_the_step_of_the_method_without_decay(
-    kind: str, extra: Json
-) -> None:
-    if extra and kind != "adagrad":
-        return
-    options: Json = {"kind": kind, "lr": 0.1, **WITH_MOMENTUM.get(kind, {}), **extra}
-    own, plain = (nn.Parameter(torch.ones(3, dtype=torch.float64)) for _ in range(2))
-    decoupled = built([own], {**options, "weight_decay": 0.5, "decoupled_weight_decay": True})
-    other = built([plain], {**options, "weight_decay": 0.0, "decoupled_weight_decay": False})
-    assert type(other).__name__ != "ByRule"
-    for number in range(4):
-        before = own.detach().clone()
-        with torch.no_grad():
-            plain.copy_(before)
-        for each in (own, plain):
-            each.grad = torch.tensor([1.0, -2.0, 0.5 * number], dtype=torch.float64)
-        decoupled.step()
-        other.step()
-        rate = 0.1 / (1.0 + number * extra.get("lr_decay", 0.0))
-        wanted = plain.detach() - rate * 0.5 * before
-        torch.testing.assert_close(own.detach(), wanted, rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("decoupled", [False, True])
-def test_adam_and_adamw_differ_by_their_defaults_alone(decoupled: bool) -> None:
-    ends = []
-    for kind in ("adam", "adamw"):
-        parameters = [nn.Parameter(each) for each in tensors(REFERENCE["start"])]
-        optimizer = built(
-            parameters,
-            {"kind": kind, "weight_decay": 0.3, "decoupled_weight_decay": decoupled},
-        )
-        for noise in REFERENCE["noise"][:5]:
-            for parameter, each in zip(parameters, tensors(noise), strict=True):
-                parameter.grad = each
-            optimizer.step()
-        ends.append([parameter.detach() for parameter in parameters])
-    for one, other in zip(*ends, strict=True):
-        assert torch.equal(one, other)
-
-
 @pytest.mark.parametrize("kind", DECOUPLING)
 def test_a_kind_of_torchs_is_torchs_own_as_long_as_torch_has_what_is_asked_for(kind: str) -> None:
     adapter: TypeAdapter[Optimizer] = TypeAdapter(Optimizer)
@@ -325,9 +248,6 @@ def test_cautious_without_a_momentum_is_refused_with_the_way_out(kind: str) -> N
     (error,) = caught.value.errors
     assert (error.param, error.code) == ("optimizer.cautious", "conflict")
     assert "momentum > 0" in error.message
-
-
-# --- what holds for all of them
 
 
 @pytest.mark.parametrize("kind", OWN)
@@ -365,70 +285,3 @@ def test_a_parameter_without_a_gradient_stays(kind: str) -> None:
         optimizer.step()
     assert torch.equal(parameters[1].detach(), before)
     assert not torch.equal(parameters[0].detach(), tensors(REFERENCE["start"])[0])
-
-
-# --- the optimum of a convex problem
-
-DECAY = 0.01
-OPTIMUM = 0.0630492539
-"""The cross-entropy of softmax regression on breast_cancer, all rows standardized, where it is
-least together with ½·0.01·‖w‖² of weights and biases."""
-TOGETHER = 0.0837400224263
-"""By L-BFGS of scipy in NumPy."""
-FOR_IT: dict[str, Json] = {
-    "sgd": {"lr": 0.3, "momentum": 0.95},
-    "adam": {"lr": 0.03, "betas": [0.9, 0.99]},
-    "adamw": {"lr": 0.03, "betas": [0.9, 0.99]},
-    "adamax": {"lr": 0.1, "betas": [0.9, 0.99]},
-    "nadam": {"lr": 0.03, "betas": [0.9, 0.99]},
-    "radam": {"lr": 0.03, "betas": [0.9, 0.99]},
-    "rmsprop": {"lr": 0.01},
-    "adagrad": {"lr": 2.0},
-    "adadelta": {"lr": 5.0},
-    "asgd": {"lr": 3.0, "lambd": 0.0},
-    "lion": {"lr": 0.003},
-    "shampoo": {"lr": 3.0},
-    "soap": {"lr": 0.03},
-    "adopt": {"lr": 0.03, "betas": [0.9, 0.99]},
-    "ademamix": {"lr": 0.01, "betas": [0.9, 0.99, 0.99]},
-    "prodigy": {"d0": 1e-3},
-    "schedule_free_sgd": {"lr": 3.0, "r": 10.0},
-    "schedule_free_adamw": {"lr": 0.03, "r": 10.0},
-}
-
-
-def test_every_kind_whose_decay_can_be_coupled_looks_for_the_optimum() -> None:
-    coupled = {
-        kind
-        for kind, model in members("optimizer").items()
-        if "weight_decay" in model.model_fields and kind not in {"muon", "adafactor"}
-    }  # fmt: skip
-    assert FOR_IT.keys() == coupled
-
-
-@pytest.mark.parametrize("kind", FOR_IT)
-def test_each_finds_the_optimum_of_softmax_regression(kind: str, tmp_path: Path) -> None:
-    falling = {"kind": "polynomial", "power": 4.0}
-    has_both = "decoupled_weight_decay" in members("optimizer")[kind].model_fields
-    coupled = {"decoupled_weight_decay": False} if has_both else {}
-    body = {
-        "problem": {
-            "kind": "supervised",
-            "data": {"kind": "builtin", "name": "breast_cancer", "eval_fraction": 0.0},
-            "model": {"kind": "linear"},
-        },
-        "optimizer": {"kind": kind, "weight_decay": DECAY, **coupled, **FOR_IT[kind]},
-        "schedule": {"kind": "constant"} if kind.startswith("schedule_free") else falling,
-        "batch_size": "full",
-        "budget": {"max_steps": 2500},
-        "precision": "float64",
-        "record": {"every": 100},
-    }  # fmt: skip
-    spec = parse_job(json.dumps(body).encode(), Limits())
-    trained = train(spec, tmp_path)
-    weights = trained.weights()
-    problem = build_problem(spec, torch.device("cpu"), torch.float64)
-    problem.load_state({name: torch.from_numpy(each) for name, each in weights.items()})
-    penalty = 0.5 * DECAY * sum(float((each**2).sum()) for each in weights.values())
-    assert problem.loss(0).item() == pytest.approx(OPTIMUM, abs=1e-9)
-    assert problem.loss(0).item() + penalty == pytest.approx(TOGETHER, abs=1e-12)
