@@ -57,6 +57,8 @@ class Coder:
         num_targets: values, or labels, of a row.
         image_size: height and width to which images of a data set are scaled; None: they are not.
         outputs: names of what comes out, where they are not those of `targets`.
+        label_names: of several labels in columns the two values of each, that of 0 first; empty
+            where they are 0 and 1.
     """
 
     features: tuple[Feature, ...]
@@ -66,6 +68,7 @@ class Coder:
     num_targets: int
     image_size: tuple[int, int] | None = None
     outputs: tuple[str, ...] = ()
+    label_names: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
     def of(cls, metadata: Mapping[str, str], kind: Targets, num_targets: int) -> Self:
@@ -80,6 +83,7 @@ class Coder:
             None if classes is None else tuple(json.loads(classes)),
             num_targets,
             None if about.get("image_size") is None else tuple(about["image_size"]),
+            label_names=tuple(map(tuple, about.get("labels", ()))),
         )
 
     @property
@@ -270,23 +274,38 @@ class Coder:
         found = np.full((num_rows, self.num_targets), np.nan)
         for row, value in enumerate(labels):
             cells = value if isinstance(value, (list, tuple)) else [value]
-            if len(cells) != self.num_targets or not all(map(self._is_target, cells)):
-                what = "0 or 1" if self.kind == "labels" else "a finite number"
-                how = "" if self.num_targets == 1 else f" for each of {self.num_targets}"
+            numbers = [self._target(*each) for each in enumerate(cells)]
+            if len(cells) != self.num_targets or None in numbers:
                 mistakes.add(
                     f"targets[{row}]", "wrong_type",
-                    f"targets[{row}]: must be {what}{how}; {shown(value)} was given",
+                    f"targets[{row}]: must be {self._wanted()}; {shown(value)} was given",
                 )  # fmt: skip
             else:
-                found[row] = [float(cell) for cell in cells]
+                found[row] = numbers
             if mistakes.are_many:
                 break
         return found
 
-    def _is_target(self, cell: object) -> bool:
-        if self.kind == "labels":
-            return cell in (0, 1)
-        return isinstance(cell, (int, float)) and type(cell) is not bool and is_finite(cell)
+    def _target(self, place: int, cell: object) -> float | None:
+        """Return a label (0 or 1) or value of a row as a number, None where it is none; `place`:
+        which of the row's targets it is."""
+        is_number = isinstance(cell, (int, float)) and type(cell) is not bool and is_finite(cell)
+        if self.kind != "labels":
+            return float(cell) if is_number else None  # type: ignore[arg-type]
+        names = self.label_names[place] if place < len(self.label_names) else ()
+        if (name := text_of(cell)) in names:
+            return float(names.index(name))
+        return float(cell) if cell in (0, 1) and not _are_numbers(names) else None
+
+    def _wanted(self) -> str:
+        """Say what a row's targets are."""
+        if self.label_names:
+            return f"for each of {self.num_targets} one of " + ", ".join(
+                f"{shown(name)}: {listed(of)}"
+                for name, of in zip(self.targets, self.label_names, strict=True)
+            )
+        what = "0 or 1" if self.kind == "labels" else "a finite number"
+        return what if self.num_targets == 1 else f"{what} for each of {self.num_targets}"
 
     def _class(self, row: int, value: object, mistakes: Mistakes) -> int:
         """Return the id of a class by its name, or its number."""
@@ -296,12 +315,9 @@ class Coder:
         name = text_of(value)
         if name in self.classes:
             return self.classes.index(name)
-        if (
-            type(value) is int
-            and 0 <= value < len(self.classes)
-            and not any(each.lstrip("-").isdigit() for each in self.classes)
-        ):
-            return value
+        is_id = type(value) is int and 0 <= value < len(self.classes)
+        if is_id and not _are_numbers(self.classes):
+            return value  # type: ignore[return-value]
         near = near_name(name, list(self.classes))
         hint = f" (did you mean {shown(near)}?)" if near is not None else ""
         mistakes.add(
@@ -310,6 +326,11 @@ class Coder:
             f" {listed(self.classes)}",
         )  # fmt: skip
         return -1
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    """Tell whether classes are called by numbers, so that a number is a name and no id."""
+    return any(each.lstrip("-").isdigit() for each in names)
 
 
 def columns_in(about: Mapping[str, Any]) -> tuple[Feature, ...]:

@@ -1,7 +1,7 @@
 """Columns of an uploaded data set as rows that a model takes."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts
 from core.specs.validation.errors import shown
 from core.specs.validation.uploads.columns import near_name
-from core.uses.cells import NOTHING, Feature, Mistakes, listed
+from core.uses.cells import NOTHING, Feature, Mistakes, listed, text_of
 from core.uses.coding import MOST_UNSEEN, Coded, Coder, Float, spread
 
 Read = Callable[[str], NDArray[Any]]
@@ -36,7 +36,8 @@ def check_columns(
         ignored: it may have these, which were no features in training.
 
     Raises:
-        InvalidInputError: with each column that is missing, unknown or of another kind.
+        InvalidInputError: with each column that is missing, unknown or of another kind, and each
+            class that the model does not know.
     """
     mistakes = Mistakes()
     there = {each.name: each for each in facts.columns}
@@ -65,6 +66,12 @@ def check_columns(
                 f"dataset: {shown(feature.name)} is missing in {column.num_missing:,} of the"
                 f" {facts.num_rows:,} rows, and {NOTHING}",
             )  # fmt: skip
+    for name, names in _classes(coder).items():
+        cells = there[name].cells if name in there else None
+        counts = there[name].counts if name in there else None
+        for number, cell in enumerate(cells or ()):
+            if text_of(cell) not in names and (counts is None or counts[number]):
+                mistakes.add(*_unknown_class(there[name], text_of(cell), names))
     for name in () if others else strangers:
         message = f"dataset: {coder.stranger(name)}"
         mistakes.add(f"dataset.{name}", "unknown_column", message)
@@ -153,31 +160,54 @@ def _labels(coder: Coder, read: Read, there: Mapping[str, ColumnFacts]) -> NDArr
     if coder.kind in {"classes", "two_classes"}:
         (name,) = coder.targets
         values = read(name)
-        return _ids(coder, values.astype(np.float64), _gaps(values, there[name]), there[name])
+        return _ids(_classes(coder)[name], values, _gaps(values, there[name]), there[name])
     parts = []
     for name in coder.targets:
-        values = read(name)
-        part = values.reshape(len(values), -1).astype(np.float64)
-        part[_gaps(values, there[name])] = math.nan
+        values, column = read(name), there[name]
+        gaps = _gaps(values, column)
+        names = _classes(coder).get(name)
+        coded = values if names is None else _ids(names, values, gaps, column)
+        part = coded.reshape(len(values), -1).astype(np.float64)
+        part[gaps] = math.nan
         parts.append(part)
     return np.concatenate(parts, axis=1)
 
 
-def _ids(coder: Coder, values: Float, gaps: NDArray[np.bool_], column: ColumnFacts) -> Ids:
-    assert coder.classes is not None
-    places = {name: place for place, name in enumerate(coder.classes)}
+def _classes(coder: Coder) -> Mapping[str, Sequence[str]]:
+    """Return the names that the cells of each target may have; empty where they are numbers."""
+    if coder.kind in {"classes", "two_classes"}:
+        return dict.fromkeys(coder.targets, coder.classes or ())
+    return dict(zip(coder.targets, coder.label_names, strict=False))
+
+
+def _ids(
+    names: Sequence[str], values: NDArray[Any], gaps: NDArray[Any], column: ColumnFacts
+) -> Ids:
+    """Return the place of each cell's name among `names`; -1 in gaps.
+
+    Raises:
+        InvalidInputError: a row's is none of them.
+    """
+    places = {name: place for place, name in enumerate(names)}
     ids = np.full(len(values), -1, dtype=np.int64)
     mistakes = Mistakes()
-    for value, name in _names_of(values[~gaps], column).items():
+    for value, name in _names_of(values[~gaps].astype(np.float64), column).items():
         rows = np.flatnonzero(~gaps & (values == value))
         if name in places:
             ids[rows] = places[name]
         else:
-            mistakes.add(
-                f"dataset.{column.name}", "unknown_class",
-                f"dataset: {shown(column.name)} is {shown(name)} in row {int(rows[0])} (counted"
-                f" from 0), which is none of this model's classes: {listed(coder.classes)}; leave"
-                " the column out to predict without metrics",
-            )  # fmt: skip
+            where = f" in row {int(rows[0])} (counted from 0)"
+            mistakes.add(*_unknown_class(column, name, names, where))
     mistakes.raise_if_any()
     return ids
+
+
+def _unknown_class(
+    column: ColumnFacts, name: str, names: Sequence[str], where: str = ""
+) -> tuple[str, str, str]:
+    """Return the mistake that a data set has a class that a model does not know."""
+    message = (
+        f"dataset: {shown(column.name)} is {shown(name)}{where}, which is none of this model's"
+        f" classes: {listed(names)}; leave the column out to predict without metrics"
+    )
+    return f"dataset.{column.name}", "unknown_class", message

@@ -3,12 +3,14 @@ the downloaded weights, and onnxruntime."""
 
 import io
 import json
+import zipfile
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.datasets import load_iris
 from sklearn.metrics import confusion_matrix
 
@@ -141,6 +143,77 @@ def test_a_data_set_is_predicted_with_its_metrics(
     other = predicted(service, path, {"features": named[:2]})
     assert other["unseen"] == {"wide": ["who knows"]}
     assert other["data"][1] == found["data"][1]
+
+
+def pictures(rows: Array, kinds: list[str]) -> bytes:
+    """A zip of grey images, 6 pixels high and 5 wide, in a folder a kind."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for number, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
+            image = io.BytesIO()
+            pixels = np.resize(row * 30, (6, 5)).astype(np.uint8)
+            Image.fromarray(pixels).save(image, "PNG")
+            file.writestr(f"{kind}/{number:03}.png", image.getvalue())
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("size", [None, 4, [9, 3]])
+def test_images_of_a_data_set_are_scaled_as_in_training(service: Service, size: Any) -> None:
+    """Their classes are those of the folders, of each folder alone too."""
+    truth = [SPECIES[number] for number in IRIS.target]
+    data = service.upload(pictures(ROWS, truth), "application/zip")
+    source: Json = {"kind": "dataset", "id": data["id"], "split": {"kind": "tail", "eval": 0.2}}
+    if size is not None:
+        source["image_size"] = size
+    spec: Json = {
+        "problem": {"kind": "supervised", "data": source, "model": {"kind": "linear"}},
+        "optimizer": {"kind": "adam", "lr": 0.05},
+        "budget": {"max_steps": 30},
+        "record": {"metrics": ["accuracy", "confusion_matrix"]},
+    }
+    job = service.run(spec)
+    path = job["links"]["self"]
+    found = predicted(service, path, {"dataset": data["id"]})
+    order = np.argsort(truth, kind="stable")
+    table = np.array(found["metrics"]["confusion_matrix"])
+    assert table.sum(axis=1).tolist() == [50, 50, 50]
+    held_out = [row["class"] for row in found["data"][-30:]]
+    right = np.mean([held_out[at] == truth[order[120 + at]] for at in range(30)])
+    assert job["result"]["eval"]["accuracy"] == pytest.approx(right)
+    one = service.upload(pictures(ROWS[50:100], truth[50:100]), "application/zip")
+    alone = predicted(service, path, {"dataset": one["id"]})
+    assert alone["metrics"]["confusion_matrix"] == [[0] * 3, table[1].tolist(), [0] * 3]
+
+
+@pytest.mark.parametrize("names", [("no", "yes"), (1, 2), (-1, 1), ("false", "true")])
+def test_several_labels_are_known_by_their_names(service: Service, names: tuple[Any, Any]) -> None:
+    """The metrics of a part are of its rows, whichever values its columns have."""
+    labels = np.array([ROWS[:, 0] > 5.8, ROWS[:, 2] > 4.3]).T.astype(int)
+
+    def table(chosen: NDArray[np.bool_]) -> bytes:
+        cells = np.array(names, dtype=object)[labels[chosen]].tolist()
+        rows = [[*row, *of] for row, of in zip(ROWS[chosen].tolist(), cells, strict=True)]
+        return "\n".join([",".join(map(str, row)) for row in [[*"abcdlm"], *rows]]).encode()
+
+    data = service.upload(table(np.ones(150, dtype=bool)))
+    source = {"kind": "dataset", "id": data["id"], "target": ["l", "m"]}
+    spec: Json = {
+        "problem": {"kind": "supervised", "data": source, "model": {"kind": "linear"},
+                    "loss": {"kind": "binary_cross_entropy"}},
+        "optimizer": {"kind": "adam", "lr": 0.05},
+        "budget": {"max_steps": 60},
+    }  # fmt: skip
+    path = service.run(spec)["links"]["self"]
+    found = predicted(service, path, {"dataset": data["id"]})
+    classes = np.array([row["class"] for row in found["data"]])
+    assert found["metrics"]["accuracy"] == pytest.approx((classes == labels).all(1).mean())
+    for both in (0, 1):
+        chosen = (labels == both).all(axis=1)
+        part = service.upload(table(chosen))
+        alone = predicted(service, path, {"dataset": part["id"]})
+        expected = (classes[chosen] == both).all(1).mean()
+        assert alone["metrics"]["accuracy"] == pytest.approx(expected)
+        assert alone["metrics"]["loss"] > 0
 
 
 def test_predictions_are_read_in_four_forms(service: Service, job: Json) -> None:

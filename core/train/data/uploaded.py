@@ -109,7 +109,7 @@ def load_upload(spec: Upload, form: "TargetForm") -> Rows:
         features = [_scaled(each, spec.image_sides) for each in features]
     kept = kept_rows(spec, features)
     num_rows = len(kept) if kept is not None else stored.contents.num_rows or 0
-    targets, class_names = _targets(spec, form, stored, kept)
+    targets, names = _targets(spec, form, stored, kept)
     split = spec.chosen_split
     if isinstance(split, ColumnSplit):
         codes = checked(_codes_of_column(split, stored, kept), split)
@@ -121,10 +121,11 @@ def load_upload(spec: Upload, form: "TargetForm") -> Rows:
         _matrix(parts, num_rows),
         targets,
         feature_names=tuple(name for part in parts for name in part.names),
-        class_names=class_names,
+        class_names=names[0] if len(names) == 1 else None,
         preprocessing={
             "features": [part.about for part in parts],
             "targets": list(spec.targets),
+            "labels": [list(each) for each in names] if len(names) > 1 else [],
             "missing": spec.missing,
             "categorical": spec.categorical,
             "image_size": None if spec.image_sides is None else list(spec.image_sides),
@@ -308,21 +309,21 @@ def _matrix(parts: list[_Part], num_rows: int) -> Float:
 
 def _targets(
     spec: Upload, form: "TargetForm", stored: StoredFile, kept: NDArray[np.int64] | None
-) -> tuple[Float, tuple[str, ...] | None]:
-    columns, names = [], None
+) -> tuple[Float, list[tuple[str, ...]]]:
+    """Return the targets, and of classes and labels the names of each column's."""
+    columns, names = [], []
     for name in spec.targets:
         column, values = stored.contents.column(name), stored.column(name)
         assert column is not None
         values = values if kept is None else values[kept]
         if form != "values":
-            values, names = _classes(column, values)
+            values, of_column = _classes(column, values)
+            names.append(of_column)
         columns.append(values.reshape(len(values), -1).astype(np.float64))
     if not columns:  # of a reconstruction
         num_rows = stored.contents.num_rows if kept is None else len(kept)
-        return np.empty((num_rows or 0, 0)), None
-    if len(columns) > 1:
-        return np.concatenate(columns, axis=1), None
-    return columns[0], names
+        return np.empty((num_rows or 0, 0)), []
+    return np.concatenate(columns, axis=1), names
 
 
 def _classes(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:

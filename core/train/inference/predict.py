@@ -254,7 +254,8 @@ def _stored_rows(stored: StoredFile, file: str, model: TrainedModel, *, is_last:
 
     def read(name: str) -> NDArray[Any]:
         values = stored.column(name, start)
-        if coder.image_size is None or values.shape[2:] == coder.image_size:
+        is_image = values.ndim == 4
+        if coder.image_size is None or not is_image or values.shape[2:] == coder.image_size:
             return values
         return scaled_images(values, coder.image_size)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,55 @@ def test_targets_are_ids_by_name_or_number_and_come_with_rows_or_beside_them() -
     assert digits.rows([[1, 2]] * 2, [1, "0"]).labels.tolist() == [1, 0]  # type: ignore[union-attr]
 
 
+LABELS = [("no", "yes"), ("1", "2"), ("-1", "1"), ("false", "true"), ("0", "1")]
+
+
+def labelled(names: tuple[str, str]) -> Coder:
+    """A coder of rows with two labels, each of these two values."""
+    about = {"features": [], "targets": ["l", "m"], "labels": [names, names]}
+    metadata = {"feature_names": '["a"]', "preprocessing": json.dumps(about)}
+    return Coder.of(metadata, "labels", 2)
+
+
+@pytest.mark.parametrize("names", LABELS)
+def test_labels_are_told_by_their_names(names: tuple[str, str]) -> None:
+    of, (low, high) = labelled(names), names
+    named = of.rows([{"a": 1, "l": high, "m": low}, {"a": 1, "l": low, "m": high}])
+    assert named.labels is not None
+    assert named.labels.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    with pytest.raises(InvalidInputError, match=f'"l": "{low}", "{high}"'):
+        of.rows([[1]], [[low, "perhaps"]])
+    if low.isalpha():
+        assert of.rows([[1]], [[1, False]]).labels.tolist() == [[1.0, 0.0]]  # type: ignore[union-attr]
+    else:
+        beside = int(high) + 1
+        assert codes_of(lambda: of.rows([[1]], [[low, beside]])) == [("targets[0]", "wrong_type")]
+
+
+@pytest.mark.parametrize("names", LABELS)
+@pytest.mark.parametrize("there", [(0,), (1,), (0, 1)])
+def test_labels_of_a_data_set_are_their_names_whichever_it_has(
+    names: tuple[str, str], there: tuple[int, ...]
+) -> None:
+    """Their codes in the file follow from the values that the file has."""
+    held = tuple(names[number] for number in there)
+    if names == ("false", "true"):
+        column, cells = ColumnFacts("l", "bool"), list(there)
+    elif names[0].isalpha():
+        column, cells = ColumnFacts("l", "category", categories=held), list(range(len(held)))
+    else:
+        cells = [int(each) for each in held]
+        column = ColumnFacts("l", "integer", values=tuple(cells))
+    columns = (ColumnFacts("a", "number"), column, replace(column, name="m"))
+    facts = UploadFacts("ready", "table", "f", len(cells), columns)
+    values = {"a": np.ones(len(cells)), "l": np.array(cells), "m": np.array(cells[::-1])}
+    of = labelled(names)
+    check_columns(of, facts, others=False)
+    labels = code_columns(of, values.__getitem__, facts).labels
+    assert labels is not None
+    assert labels.tolist() == [list(each) for each in zip(there, there[::-1], strict=True)]
+
+
 def test_the_coder_is_read_from_the_metadata_of_weights() -> None:
     about = {
         "features": [
@@ -199,6 +249,8 @@ def test_columns_of_a_data_set_are_the_numbers_that_its_rows_are() -> None:
          ("dataset.image", "wrong_type")),
         ({"ok": (ColumnFacts("ok", "bool", num_missing=1), [], "int8")},
          ("dataset.ok", "missing_value")),
+        ({"kind": (ColumnFacts("kind", "category", categories=("rose", "setosa")), [], "int16")},
+         ("dataset.kind", "unknown_class")),
     ],
 )  # fmt: skip
 def test_a_data_set_that_does_not_fit_is_refused(
