@@ -19,6 +19,8 @@ EXACT: Final = 2**53
 """Whole numbers up to here are exact as float64."""
 
 NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+COMMA: Final = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+|\d{1,3}(,\d{3})+)?,\d+(\.\d+)?$"
+"""A number with a comma: for its point (1,5; 1.234,5), or between thousands (1,234; 1,234.5)."""
 WHOLE: Final = r"^[+-]?\d+$"
 DATE: Final = r"^\d{4}-\d{2}-\d{2}([T ]|$)"
 _ZONE: Final = r":\d{2}(\.\d+)?([zZ]|[+-]\d{2}(:?\d{2})?)$"

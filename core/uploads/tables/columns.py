@@ -62,6 +62,7 @@ class ColumnBuilder:
         )
         self.as_text = as_text
         self._looking = not as_text and given is None
+        self._numbers = True
         self._passed = 0
         self._large = False
         self._fractions = False
@@ -101,6 +102,7 @@ class ColumnBuilder:
         Raises:
             RefusedFile: a cell is not of the kind that the schema gives, or not finite.
         """
+        self._numbers = numbers
         if cells.null_count == len(cells):
             self.add_missing(len(cells))
             return
@@ -314,8 +316,10 @@ class ColumnBuilder:
         """
         if self.given is not None:
             return
-        if self._looking and (mistake := self.looks.mistake(self.name)) is not None:
-            raise mistake
+        if self._looking:
+            comma = self.looks.decimal_comma(self.name) if self._numbers else None
+            if (mistake := comma or self.looks.mistake(self.name)) is not None:
+                raise mistake
         self.again |= self._cells.inexact or (self._large and not self._fractions)
         if self.again:
             self._cells.drop()

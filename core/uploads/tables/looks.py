@@ -25,14 +25,16 @@ class Looks:
 
     Attributes:
         numbers, dates, others: cells that look like numbers, like dates, like neither.
+        commas: of the others those that look like numbers with a comma.
         zeros: some number has a zero in front, so that its digits are a name.
     """
 
     def __init__(self) -> None:
-        self.numbers = self.dates = self.others = 0
+        self.numbers = self.dates = self.others = self.commas = 0
         self.zeros = False
         self._first_no_number: tuple[int, str] | None = None
         self._first_no_date: tuple[int, str] | None = None
+        self._first_comma: tuple[int, str] | None = None
         self._enough = False
 
     def count(self, cells: read.Strings, rows: Rows) -> None:
@@ -43,6 +45,10 @@ class Looks:
         missing = pc.is_null(cells).to_numpy(zero_copy_only=False)
         self._first_no_number = self._first_no_number or _first(cells, ~numbers & ~missing, rows)
         self._first_no_date = self._first_no_date or _first(cells, ~dates & ~missing, rows)
+        if self.commas == self.others:
+            commas = read.matching(cells, read.COMMA)
+            self._first_comma = self._first_comma or _first(cells, commas, rows)
+            self.commas += int(commas.sum())
         self.numbers += int(numbers.sum())
         self.dates += int(dates.sum())
         self.others += int((~numbers & ~dates & ~missing).sum())
@@ -79,6 +85,22 @@ class Looks:
                 column=name,
             )
         return None
+
+    def decimal_comma(self, name: str) -> RefusedFile | None:
+        """Return the refusal of a column whose cells are all numbers, some with a comma; else
+        None."""
+        if self._first_comma is None or self.dates or self.commas < self.others:
+            return None
+        row, cell = self._first_comma
+        column = quoted(name)
+        return RefusedFile(
+            "decimal_comma",
+            f"Row {row}, column {column}: {quoted(cell)} seems to be a number with a comma, and"
+            " numbers have a point, and nothing between thousands. Write 1.5 for 1,5 and 1234 for"
+            f' 1,234; or declare the column, {{{column}: "category"}} or {{{column}: "text"}}.',
+            row=row,
+            column=name,
+        )
 
     def odd_at(self, row: int) -> str | None:
         """Return the cell of this row, where all other cells are numbers, or all are dates."""

@@ -134,6 +134,14 @@ REFUSED: Final[dict[str, Refused]] = {
     ),
     "text among numbers": Refused(CSV, b"a,b\n1,2\nx,3\n4,5\n", "mixed_column", 3, "a"),
     "text among dates": Refused(CSV, b"d\n2024-01-01\nsoon\n2024-01-03\n", "mixed_column", 3, "d"),
+    "decimal commas": Refused(CSV, b'a,b\n1,"1,5"\n2,"2,25"\n', "decimal_comma", 2, "b"),
+    "decimal commas late": Refused(
+        CSV, b"a,b\n" + ROWS + b'1,"1,5"\n', "decimal_comma", 50_002, "b"
+    ),
+    "commas between thousands": Refused(
+        CSV, b'a\n999\n"1,234"\n"1,234.5"\n', "decimal_comma", 3, "a"
+    ),
+    "points between thousands": Refused(CSV, b'a\n"1.234,5"\n"-7,5"\n', "decimal_comma", 2, "a"),
     "short row": Refused(CSV, b"a,b\n1,2\n3\n", "unequal_rows", 3),
     "long row": Refused(CSV, b"a,b\n1,2\n3,4,5\n", "unequal_rows", 3),
     "short row late": Refused(CSV, b"a,b\n" + ROWS + b"7\n", "unequal_rows", 50_002),

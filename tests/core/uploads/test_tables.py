@@ -66,7 +66,9 @@ def shown(stored: StoredFile) -> dict[str, tuple[str, int]]:
         (["9007199254740993", ""], "category", 1, ["9007199254740993", None]),
         ([" 1", "2 ", " 3 "], "integer", 0, [1, 2, 3]),
         ([" a", "a "], "category", 0, ["a", "a"]),
-        (["1,5", "2,5"], "category", 0, ["1,5", "2,5"]),
+        (["1,5", "2,5", "x"], "category", 0, ["1,5", "2,5", "x"]),
+        (["1,5,5", "2,5"], "category", 0, ["1,5,5", "2,5"]),
+        (["1,5", "2024-01-01"], "category", 0, ["1,5", "2024-01-01"]),
         (
             ["2024-02-29", "", "1969-12-31"],
             "date",
@@ -180,7 +182,12 @@ def test_values_are_those_of_another_reader(tmp_path: Path, rows: list[tuple[Any
         (b"a,b\r1,2\r3,4\r", None, {"a": ("integer", 0), "b": ("integer", 0)}),
         (b"\n\na,b\n\n1,2\n\n", None, {"a": ("integer", 0), "b": ("integer", 0)}),
         (b'"a","b"\n"1","2"\n', None, {"a": ("integer", 0), "b": ("integer", 0)}),
-        (b"a;b\n1;2,5\n", '{"delimiter": ";"}', {"a": ("integer", 0), "b": ("category", 0)}),
+        (b"a;b\n1;2.5\n", '{"delimiter": ";"}', {"a": ("integer", 0), "b": ("number", 0)}),
+        (
+            b"a;b\n1;2,5\n",
+            '{"delimiter": ";", "columns": {"b": "category"}}',
+            {"a": ("integer", 0), "b": ("category", 0)},
+        ),
         (
             b"1,2\n3,4\n",
             '{"header": false}',
@@ -238,6 +245,7 @@ def test_ndjson_says_its_kinds_itself(check: Check) -> None:
     assert shown(check(b'{"a":1}\n{"a":"x"}\n{"a":null}\n', NDJSON, '{"a": "text"}')) == {
         "a": ("text", 1)
     }
+    assert shown(check(b'{"a":"1,5"}\n{"a":"2,5"}\n', NDJSON)) == {"a": ("category", 0)}
     assert shown(check(b'{"a":"2024-01-01"}\n{"a":"x"}\n', NDJSON)) == {"a": ("category", 0)}
     assert shown(check(b'{"a":9007199254740993}\n{"a":null}\n', NDJSON)) == {"a": ("category", 1)}
 
