@@ -314,6 +314,6 @@ def query_names(route: Any) -> list[str]:
     """List the names of the query parameters that a route declares."""
     names: list[str] = []
     for field in route.dependant.query_params:
-        model = field.field_info.annotation
-        names += list(getattr(model, "model_fields", {field.alias: None}))
+        fields = getattr(field.field_info.annotation, "model_fields", {field.alias: None})
+        names += [getattr(each, "alias", None) or name for name, each in fields.items()]
     return names

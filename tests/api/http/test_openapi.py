@@ -157,6 +157,25 @@ def test_bounds_of_parameters_are_in_the_document(document: Json) -> None:
     assert not re.search(r'"(ge|le|gt|lt)":', json.dumps(document["paths"]))
 
 
+def test_the_parameters_that_a_refusal_lists_are_those_of_the_document(
+    api: Api, document: Json
+) -> None:
+    asked = 0
+    for method, path, operation in operations(document):
+        if "{" in path or (method, path) == ("post", "/v1/jobs"):
+            continue
+        reply = api.http.request(method, path, params={"nothing": "1"})
+        mistakes = reply.json()["errors"] if reply.status_code == 422 else []
+        for each in mistakes:
+            if each["param"] == "nothing":
+                named = {each["name"] for each in operation.get("parameters", ())
+                         if each["in"] == "query"}  # fmt: skip
+                listed = each["message"].partition(" it takes ")[2].removesuffix(".")
+                assert set(listed.split(", ")) == (named or {"none"}), path
+                asked += 1
+    assert asked > 5
+
+
 def test_the_spec_is_described_with_its_kinds_and_defaults(document: Json) -> None:
     schemas = document["components"]["schemas"]
     spec = schemas["JobSpec"]
