@@ -245,6 +245,16 @@ EVAL: Final = "eval."
 """Begins the name of an evaluation's number where it stands beside those of training."""
 
 
+def ignored_class(loss: Loss) -> int | None:
+    """Return the target of rows that count for nothing; None: there is none."""
+    return loss.ignore_index if isinstance(loss, CrossEntropy) else None
+
+
+def classes_among(values: tuple[int, ...], ignored: int | None) -> tuple[int, ...]:
+    """Return the whole numbers of a column that are classes: not a negative one that is ignored."""
+    return tuple(value for value in values if value != ignored or value >= 0)
+
+
 def chosen_of(
     metrics: tuple[EvaluationMetric, ...] | None, *, values: bool
 ) -> tuple[EvaluationMetric, ...]:

@@ -59,6 +59,7 @@ class Coder:
         outputs: names of what comes out, where they are not those of `targets`.
         label_names: of several labels in columns the two values of each, that of 0 first; empty
             where they are 0 and 1.
+        ignored: the name of a target that is no class, as `ignore_index` says; None: there is none.
     """
 
     features: tuple[Feature, ...]
@@ -69,10 +70,17 @@ class Coder:
     image_size: tuple[int, int] | None = None
     outputs: tuple[str, ...] = ()
     label_names: tuple[tuple[str, ...], ...] = ()
+    ignored: str | None = None
 
     @classmethod
-    def of(cls, metadata: Mapping[str, str], kind: Targets, num_targets: int) -> Self:
-        """Read it from the metadata of weights."""
+    def of(
+        cls,
+        metadata: Mapping[str, str],
+        kind: Targets,
+        num_targets: int,
+        ignored: int | None = None,
+    ) -> Self:
+        """Read it from the metadata of weights; `ignored`: as of its loss."""
         names = json.loads(metadata["feature_names"])
         about = json.loads(metadata.get("preprocessing", "{}"))
         classes = metadata.get("class_names")
@@ -84,6 +92,7 @@ class Coder:
             num_targets,
             None if about.get("image_size") is None else tuple(about["image_size"]),
             label_names=tuple(map(tuple, about.get("labels", ()))),
+            ignored=str(ignored) if ignored is not None and ignored < 0 else None,
         )
 
     @property
@@ -313,6 +322,8 @@ class Coder:
         if value is None:
             return -1
         name = text_of(value)
+        if name == self.ignored:
+            return -1
         if name in self.classes:
             return self.classes.index(name)
         is_id = type(value) is int and 0 <= value < len(self.classes)

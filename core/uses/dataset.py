@@ -70,7 +70,8 @@ def check_columns(
         cells = there[name].cells if name in there else None
         counts = there[name].counts if name in there else None
         for number, cell in enumerate(cells or ()):
-            if text_of(cell) not in names and (counts is None or counts[number]):
+            known = text_of(cell) in {*names, coder.ignored}
+            if not known and (counts is None or counts[number]):
                 mistakes.add(*_unknown_class(there[name], text_of(cell), names))
     for name in () if others else strangers:
         message = f"dataset: {coder.stranger(name)}"
@@ -160,7 +161,8 @@ def _labels(coder: Coder, read: Read, there: Mapping[str, ColumnFacts]) -> NDArr
     if coder.kind in {"classes", "two_classes"}:
         (name,) = coder.targets
         values = read(name)
-        return _ids(_classes(coder)[name], values, _gaps(values, there[name]), there[name])
+        gaps = _gaps(values, there[name])
+        return _ids(_classes(coder)[name], values, gaps, there[name], coder.ignored)
     parts = []
     for name in coder.targets:
         values, column = read(name), there[name]
@@ -181,9 +183,13 @@ def _classes(coder: Coder) -> Mapping[str, Sequence[str]]:
 
 
 def _ids(
-    names: Sequence[str], values: NDArray[Any], gaps: NDArray[Any], column: ColumnFacts
+    names: Sequence[str],
+    values: NDArray[Any],
+    gaps: NDArray[Any],
+    column: ColumnFacts,
+    ignored: str | None = None,
 ) -> Ids:
-    """Return the place of each cell's name among `names`; -1 in gaps.
+    """Return the place of each cell's name among `names`; -1 in gaps and where it is `ignored`.
 
     Raises:
         InvalidInputError: a row's is none of them.
@@ -195,7 +201,7 @@ def _ids(
         rows = np.flatnonzero(~gaps & (values == value))
         if name in places:
             ids[rows] = places[name]
-        else:
+        elif name != ignored:
             where = f" in row {int(rows[0])} (counted from 0)"
             mistakes.add(*_unknown_class(column, name, names, where))
     mistakes.raise_if_any()

@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from core.specs.losses import ignored_class
 from core.uses.coding import Coder
 from core.uses.model import ModelFacts
 from core.uses.series import Windows, count_windows, series_coder
@@ -33,7 +34,7 @@ def coder_of(metadata: Mapping[str, str], facts: ModelFacts) -> Coder:
         return text_coder(metadata, facts.num_outputs)
     if facts.window is not None and facts.horizon is not None:
         return series_coder(metadata, facts.window, facts.horizon, facts.num_outputs)
-    return Coder.of(metadata, facts.targets, facts.num_outputs)
+    return Coder.of(metadata, facts.targets, facts.num_outputs, ignored_class(facts.loss))
 
 
 def code_posted(

@@ -9,6 +9,7 @@ import torch
 
 from core.specs.data import Builtin, Data, Inline, InlineText, Synthetic, Upload
 from core.specs.job import Forecast, LanguageModel, OfData, Reconstruction
+from core.specs.losses import ignored_class
 from core.specs.sizes.shapes import layers_of
 from core.specs.splits.kinds import ColumnSplit, TailSplit
 from core.train.data.builtin import load_builtin
@@ -38,12 +39,13 @@ class DatasetCache:
         device: torch.device,
         dtype: torch.dtype,
         plain_columns: tuple[int, ...] = (),
+        ignored: int | None = None,
     ) -> Dataset:
         """Return the data set, made now or found in the cache. Shared: never write to its
         tensors."""
-        of = f"{form} {plain_columns}"
+        of = f"{form} {plain_columns} {ignored}"
         return self._get(
-            spec, of, device, dtype, lambda: load(spec, form, device, dtype, plain_columns)
+            spec, of, device, dtype, lambda: load(spec, form, device, dtype, plain_columns, ignored)
         )
 
     def get_sequences(
@@ -88,10 +90,11 @@ def build_dataset(
     device: torch.device,
     dtype: torch.dtype,
     plain_columns: tuple[int, ...] = (),
+    ignored: int | None = None,
 ) -> Dataset:
-    """Return the data set of `spec` with targets in `form`; `plain_columns` are not standardized.
-    Shared between jobs: read only."""
-    return _CACHE.get(spec, form, device, dtype, plain_columns)
+    """Return the data set of `spec` with targets in `form`; `plain_columns` are not standardized,
+    and rows with the target `ignored` count for nothing. Shared between jobs: read only."""
+    return _CACHE.get(spec, form, device, dtype, plain_columns, ignored)
 
 
 def build_data(problem: OfData, device: torch.device, dtype: torch.dtype) -> Dataset:
@@ -101,7 +104,8 @@ def build_data(problem: OfData, device: torch.device, dtype: torch.dtype) -> Dat
     if problem.loss is None:
         raise ValueError("the loss must be settled before a problem is built")
     plain = layers_of(problem).plain_columns
-    dataset = build_dataset(problem.data, target_form(problem.loss), device, dtype, plain)
+    form, ignored = target_form(problem.loss), ignored_class(problem.loss)
+    dataset = build_dataset(problem.data, form, device, dtype, plain, ignored)
     return of_themselves(dataset) if isinstance(problem, Reconstruction) else dataset
 
 
@@ -132,9 +136,10 @@ def load(
     device: torch.device,
     dtype: torch.dtype,
     plain_columns: tuple[int, ...] = (),
+    ignored: int | None = None,
 ) -> Dataset:
     """Make the data set anew."""
-    rows, split = _rows(spec, form), spec.chosen_split
+    rows, split = _rows(spec, form, ignored), spec.chosen_split
     codes = rows.codes
     if codes is None:
         assert not isinstance(split, ColumnSplit)  # of uploads only, which have their codes
@@ -154,7 +159,7 @@ def load(
     return made
 
 
-def _rows(spec: Data, form: TargetForm) -> Rows:
+def _rows(spec: Data, form: TargetForm, ignored: int | None = None) -> Rows:
     match spec:
         case Builtin():
             return load_builtin(spec)
@@ -163,7 +168,7 @@ def _rows(spec: Data, form: TargetForm) -> Rows:
         case Inline():
             return load_inline(spec, classes=form != "values")
         case Upload():
-            return load_upload(spec, form)
+            return load_upload(spec, form, ignored)
         case InlineText():
             raise ValueError("a text has no rows of features: it is for a model of language")
         case _:

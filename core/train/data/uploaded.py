@@ -19,6 +19,7 @@ from core.errors import JobFailure, NotFoundError
 from core.specs.base import Json
 from core.specs.data import Upload
 from core.specs.job import DataProblem, JobSpec, LanguageModel
+from core.specs.losses import classes_among
 from core.specs.models import Model
 from core.specs.splits.kinds import ColumnSplit
 from core.specs.splits.rows import EVAL, TEST, TRAIN, Codes
@@ -95,8 +96,9 @@ def read_weights(model: Model) -> "dict[str, Tensor]":
         ) from error
 
 
-def load_upload(spec: Upload, form: "TargetForm") -> Rows:
-    """Read the rows that the spec asks for, coded as numbers.
+def load_upload(spec: Upload, form: "TargetForm", ignored: int | None = None) -> Rows:
+    """Read the rows that the spec asks for, coded as numbers; a target that is `ignored`, and
+    negative, is no class.
 
     Raises:
         JobFailure: the content is gone, or leaving out rows leaves too few.
@@ -109,7 +111,7 @@ def load_upload(spec: Upload, form: "TargetForm") -> Rows:
         features = [_scaled(each, spec.image_sides) for each in features]
     kept = kept_rows(spec, features)
     num_rows = len(kept) if kept is not None else stored.contents.num_rows or 0
-    targets, names = _targets(spec, form, stored, kept)
+    targets, names = _targets(spec, form, stored, kept, ignored)
     split = spec.chosen_split
     if isinstance(split, ColumnSplit):
         codes = checked(_codes_of_column(split, stored, kept), split)
@@ -308,7 +310,11 @@ def _matrix(parts: list[_Part], num_rows: int) -> Float:
 
 
 def _targets(
-    spec: Upload, form: "TargetForm", stored: StoredFile, kept: NDArray[np.int64] | None
+    spec: Upload,
+    form: "TargetForm",
+    stored: StoredFile,
+    kept: NDArray[np.int64] | None,
+    ignored: int | None,
 ) -> tuple[Float, list[tuple[str, ...]]]:
     """Return the targets, and of classes and labels the names of each column's."""
     columns, names = [], []
@@ -317,7 +323,7 @@ def _targets(
         assert column is not None
         values = values if kept is None else values[kept]
         if form != "values":
-            values, of_column = _classes(column, values)
+            values, of_column = _classes(column, values, ignored)
             names.append(of_column)
         columns.append(values.reshape(len(values), -1).astype(np.float64))
     if not columns:  # of a reconstruction
@@ -326,13 +332,19 @@ def _targets(
     return np.concatenate(columns, axis=1), names
 
 
-def _classes(column: Column, values: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return ids from 0 on, and the classes' names in their order."""
+def _classes(
+    column: Column, values: NDArray[Any], ignored: int | None
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return ids from 0 on, or `ignored` where that is negative, and the classes' names in their
+    order."""
     if column.categories is not None:
         return values, column.categories
     known = (0, 1) if column.dtype == "bool" and column.values is None else column.values
     assert known is not None  # validation has seen to it
+    known = classes_among(known, ignored)
     ids = np.searchsorted(np.array(known), values)
+    if ignored is not None and ignored < 0:
+        ids = np.where(values == ignored, ignored, ids)
     if column.dtype == "bool":
         return ids, tuple(("false", "true")[value] for value in known)
     return ids, tuple(map(str, known))

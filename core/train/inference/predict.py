@@ -16,7 +16,7 @@ from torch import Tensor
 from core.artifacts.base import ArtifactStore
 from core.errors import InvalidInputError, JobFailure, NotFoundError
 from core.specs.base import Json
-from core.specs.losses import ConfusionMatrix, CrossEntropy, MultiMargin, chosen_of
+from core.specs.losses import ConfusionMatrix, CrossEntropy, MultiMargin, chosen_of, ignored_class
 from core.specs.sizes.uploads import UploadFacts
 from core.train.data.text import encoded
 from core.train.data.uploaded import scaled_images
@@ -127,7 +127,7 @@ class _Measured:
         self._model = model
         self._labels = labels
         self._form = target_form(facts.loss)
-        self._ignored = facts.loss.ignore_index if isinstance(facts.loss, CrossEntropy) else None
+        self._ignored = ignored_class(facts.loss)
         chosen = chosen_of(facts.metrics, values=self._form == "values")
         if facts.context is not None:  # whose table would have a row for each token
             chosen = tuple(each for each in chosen if each != CONFUSION)

@@ -136,6 +136,24 @@ def test_targets_are_ids_by_name_or_number_and_come_with_rows_or_beside_them() -
     assert digits.rows([[1, 2]] * 2, [1, "0"]).labels.tolist() == [1, 0]  # type: ignore[union-attr]
 
 
+def test_a_target_that_is_ignored_is_none() -> None:
+    metadata = {"feature_names": '["a"]', "class_names": '["1", "2"]',
+                "preprocessing": json.dumps({"features": [], "targets": ["y"]})}  # fmt: skip
+    of = Coder.of(metadata, "classes", 2, -100)
+    assert of.rows([[1]] * 2, [-100, 2]).labels.tolist() == [-1, 1]  # type: ignore[union-attr]
+    column = ColumnFacts("y", "integer", values=(-100, 1))
+    facts = UploadFacts("ready", "table", "f", 2, (ColumnFacts("a", "number"), column))
+    check_columns(of, facts, others=False)
+    values = {"a": np.ones(2), "y": np.array([1, -100])}
+    labels = code_columns(of, values.__getitem__, facts).labels
+    assert labels is not None
+    assert labels.tolist() == [0, -1]
+    plain = Coder.of(metadata, "classes", 2)
+    assert codes_of(lambda: check_columns(plain, facts, others=False)) == [
+        ("dataset.y", "unknown_class")
+    ]
+
+
 LABELS = [("no", "yes"), ("1", "2"), ("-1", "1"), ("false", "true"), ("0", "1")]
 
 

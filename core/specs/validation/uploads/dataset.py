@@ -7,7 +7,7 @@ from math import prod
 from typing import Final, NamedTuple
 
 from core.specs.data import StoredRows, Upload
-from core.specs.losses import Loss
+from core.specs.losses import Loss, classes_among, ignored_class
 from core.specs.sizes.shapes import LossFamily, loss_family
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts, Uploads
 from core.specs.validation.errors import FieldErrorList, shown
@@ -54,7 +54,8 @@ def resolve_upload(
         data = data.model_copy(update={"features": (IMAGE_COLUMN,)})
     features = _features(data, facts, names, faults, series) if known else []
     _check_image_size(data, facts, faults)
-    form = _target_form(targets, family, faults) if targets else None
+    ignored = None if loss is None else ignored_class(loss)
+    form = _target_form(targets, family, ignored, faults) if targets else None
     if not targets_wanted:
         form = _Form(None, 1)
     rows = _rows(data, facts, features, faults)
@@ -241,9 +242,13 @@ class _Form(NamedTuple):
 
 
 def _target_form(
-    targets: Sequence[ColumnFacts], family: LossFamily | None, faults: FieldErrorList
+    targets: Sequence[ColumnFacts],
+    family: LossFamily | None,
+    ignored: int | None,
+    faults: FieldErrorList,
 ) -> _Form | None:
     """Tell whether the targets are classes or values, as the loss wants; None where neither fits.
+    Rows with the target `ignored` count for nothing.
 
     Without a loss, categories, truth values and the whole numbers 0 … C−1 are classes.
     """
@@ -260,7 +265,8 @@ def _target_form(
         )  # fmt: skip
         return None
     if wants_classes or (family is None and len(targets) == 1 and _looks_like_classes(first)):
-        return _classes(first, family, faults)
+        _check_ignored(first, ignored, faults)
+        return _classes(first, family, faults, ignored)
     categories = [each for each in targets if each.dtype == "category"]
     if categories:
         use = "binary_cross_entropy or " if categories[0].num_categories == 2 else ""
@@ -280,13 +286,30 @@ def _looks_like_classes(column: ColumnFacts) -> bool:
     return values is not None and len(values) > 1 and values == tuple(range(len(values)))
 
 
+def _check_ignored(column: ColumnFacts, ignored: int | None, faults: FieldErrorList) -> None:
+    """Refuse a class to ignore by its number where numbers are names of classes other than 0 ….
+    What is negative is looked up in the column."""
+    if ignored is None or ignored < 0 or column.values is None or _looks_like_classes(column):
+        return
+    named = ", ".join(map(str, column.values[:10])) + (" …" if len(column.values) > 10 else "")
+    faults.add(
+        "problem.loss.ignore_index", "ambiguous_class",
+        f"problem.loss.ignore_index {ignored:,} counts classes from 0, and {shown(column.name)} has"
+        f" {named}: write a negative number, such as -100, in the rows that are to count for"
+        " nothing, and give that",
+    )  # fmt: skip
+
+
 def _classes(
-    column: ColumnFacts, family: LossFamily | None, faults: FieldErrorList
+    column: ColumnFacts,
+    family: LossFamily | None,
+    faults: FieldErrorList,
+    ignored: int | None = None,
 ) -> _Form | None:
     param, name = f"{_DATA}.target", shown(column.name)
     count = column.num_categories
     if count is None and column.values is not None:
-        count = len(column.values)
+        count = len(classes_among(column.values, ignored))
     elif column.dtype == "bool":
         count = 2
     if column.shape or count is None:

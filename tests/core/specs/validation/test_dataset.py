@@ -196,6 +196,18 @@ def test_labels_in_an_array_are_refused_with_the_way_out(loss: str, said: str) -
     assert said in found.message
 
 
+@pytest.mark.parametrize("ignored", [0, 1, 3])
+def test_a_class_to_ignore_is_not_guessed_where_numbers_are_names(ignored: int) -> None:
+    spec = body({"target": "rooms", "features": ["size"]}, loss="cross_entropy")
+    spec["problem"]["loss"]["ignore_index"] = ignored
+    found = mistake(spec)
+    assert (found.param, found.code) == ("problem.loss.ignore_index", "ambiguous_class")
+    assert "1, 2, 3, 4" in found.message
+    spec["problem"]["data"]["target"] = "level"
+    if ignored < 3:
+        parsed(spec)
+
+
 @pytest.mark.parametrize(("target", "loss"), [("grade", "mse"), ("grade", "binary_cross_entropy")])
 def test_a_loss_that_does_not_fit_the_classes_is_refused(target: str, loss: str) -> None:
     found = mistake(body({"target": target, "features": ["size"]}, loss=loss))

@@ -54,6 +54,30 @@ def trained(file: Stored, spec: JobSpec, folder: Path) -> Trained:
         return train(spec, folder)
 
 
+@pytest.mark.parametrize("ignored", [-100, -1])
+@pytest.mark.parametrize("names", [(0, 1, 2), (1, 2, 3), (-5, 0, 7)])
+def test_rows_to_ignore_have_its_number_whatever_the_classes_are_called(
+    names: tuple[int, ...], ignored: int, tmp_path: Path
+) -> None:
+    """They train and are measured as the same rows that come in the request, with ids of classes
+    from 0 on."""
+    features = np.random.default_rng(3).normal(size=(60, 2))
+    ids = [ignored if row % 5 == 0 else row % 3 for row in range(60)]
+    cells = np.array([each if each == ignored else names[each] for each in ids])
+    file = stored(tmp_path, csv_of(features, cells))
+    options: Json = {"budget": {"max_steps": 20}, "record": {"eval_every": 5}}
+    loss = {"kind": "cross_entropy", "ignore_index": ignored}
+    spec = file.spec({"target": "target"}, loss=loss, **options)
+    uploaded = trained(file, spec, tmp_path / "a")
+    body = json.loads(spec.model_dump_json())
+    body["problem"]["data"] = {"kind": "inline", "features": features.tolist(), "targets": ids}
+    posted = train(parse_job(json.dumps(body).encode(), Limits()), tmp_path / "b")
+    for kind in ("train", "eval"):
+        assert uploaded.events.histories[kind] == posted.events.histories[kind]
+    assert uploaded.events.data is not None
+    assert uploaded.events.data["classes"] == list(map(str, names))
+
+
 def csv_of(features: Any, targets: Any) -> bytes:
     names = [f"f{i}" for i in range(features.shape[1])]
     lines = [",".join([*names, "target"])]

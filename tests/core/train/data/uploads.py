@@ -33,7 +33,8 @@ class Stored:
             "model": changes.pop("model", {"kind": "linear"}),
         }
         if "loss" in changes:
-            problem["loss"] = {"kind": changes.pop("loss")}
+            loss = changes.pop("loss")
+            problem["loss"] = {"kind": loss} if isinstance(loss, str) else loss
         body = {"problem": problem, "optimizer": {"kind": "sgd", "lr": 0.01}, **changes}
         return parse_job(json.dumps(body).encode(), Limits(), {EXAMPLE_ID: self.facts})
 
