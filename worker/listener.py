@@ -18,8 +18,8 @@ _BACKOFF_S: Final = 1.0
 class Listener:
     """A thread that waits for the store's word that a job is queued, while this worker is idle.
 
-    It comes in 0.5 ms; Celery's message, which a thread of the API publishes after its reply, in
-    3 ms. A busy worker takes no word that would wake an idle one. A word that is lost costs time
+    It comes in 0.5 ms; Celery's message, which a thread of the API publishes, a quarter of a second
+    later. A busy worker takes no word that would wake an idle one. A word that is lost costs time
     only: Celery's message and the reconciler find the job as well.
 
     Args:

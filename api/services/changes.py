@@ -66,7 +66,7 @@ async def resume_one(request: Request, noun: Noun[Record], id_: str) -> Json:
     was_paused = await records.status(id_) == "paused"
     record = await records.request_resume(id_)
     if record.status == "queued":
-        services.dispatcher.announce()
+        services.dispatcher.announce(heard=True)
     return await _shown(services, noun, record, 202 if was_paused else 200)
 
 

@@ -1,7 +1,9 @@
 """Messages to the workers that work is queued: hints over the broker, never in a request's path."""
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -12,6 +14,10 @@ from core.settings import Settings
 BURST: Final = 8
 """Most hints sent at a time. One hint wakes one worker, which then works until nothing is
 queued."""
+LINGER_S: Final = 0.25
+"""Seconds after which a hint follows of all the work that idle workers have heard of from the store
+itself: its way takes two writes to the disk and some milliseconds of the processors, which a job
+that has just begun wants for itself."""
 _LONGEST_PAUSE_S: Final = 0.25
 _LONGEST_BACKOFF_S: Final = 5.0
 
@@ -23,8 +29,9 @@ class Dispatcher(Protocol):
 
     def start(self) -> None: ...
 
-    def announce(self) -> None:
-        """Announce that one more job is queued. Returns at once and never fails."""
+    def announce(self, *, heard: bool = False) -> None:
+        """Announce that more work waits: what is queued, which idle workers have `heard` of from
+        the store, or a request. Returns at once and never fails."""
         ...
 
     def stop(self) -> None: ...
@@ -33,9 +40,10 @@ class Dispatcher(Protocol):
 class CeleryDispatcher:
     """Sends hints from a thread of its own.
 
-    Alone, a hint leaves at once. When jobs come faster than hints go, hints are merged and the
+    Alone, a hint leaves at once. When they come faster than they go, hints are merged and the
     thread pauses (up to a quarter of a second): after a first burst one at a time is enough, and
-    the requests keep the processor. A broker that is away is tried again, ever more slowly (up to
+    the requests keep the processor. Of work that idle workers have heard of, one hint follows
+    `LINGER_S` after the first of it. A broker that is away is tried again, ever more slowly (up to
     5 s).
     """
 
@@ -45,6 +53,8 @@ class CeleryDispatcher:
         self._connect = connect or celery_sender
         self._queued = threading.Condition()
         self._pending = 0
+        self._follow_at = math.inf
+        """When a hint of work that was heard of leaves (`time.monotonic`)."""
         # An event of its own: by the condition each queued job would wake a thread that pauses.
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -53,9 +63,14 @@ class CeleryDispatcher:
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._thread.start()
 
-    def announce(self) -> None:
+    def announce(self, *, heard: bool = False) -> None:
         with self._queued:
-            self._pending += 1
+            if not heard:
+                self._pending += 1
+            elif self._follow_at < math.inf:
+                return
+            else:
+                self._follow_at = time.monotonic() + LINGER_S
             self._queued.notify()
 
     def stop(self) -> None:
@@ -90,14 +105,16 @@ class CeleryDispatcher:
                     self._stopping.wait(pause)
 
     def _take(self) -> int | None:
-        """Wait for the first hint and return the number of hints due; None once the thread shall
-        end."""
+        """Wait until hints are due and return their number; None once the thread shall end."""
         with self._queued:
-            self._queued.wait_for(lambda: self._pending or self._stopping.is_set())
-            if self._stopping.is_set():
-                return None
-            hints, self._pending = self._pending, 0
-            return hints
+            while not self._stopping.is_set():
+                left_s = self._follow_at - time.monotonic()
+                if self._pending or left_s <= 0.0:
+                    hints = max(1, self._pending)
+                    self._pending, self._follow_at = 0, math.inf
+                    return hints
+                self._queued.wait(None if left_s == math.inf else left_s)
+            return None
 
 
 def celery_sender(settings: Settings) -> Send:

@@ -110,7 +110,7 @@ async def accept(services: Services, noun: Noun[Record], made: Made[Record]) -> 
     if made.replayed:
         headers["Idempotent-Replayed"] = "true"
     else:
-        services.dispatcher.announce()
+        services.dispatcher.announce(heard=True)
     where = await first_place(services, record, made.place, made.num_workers)
     return Json(to_json(await noun.show(services, record, where)), 202, headers)
 

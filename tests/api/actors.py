@@ -56,7 +56,7 @@ class CountingDispatcher:
     def start(self) -> None:
         self.running = True
 
-    def announce(self) -> None:
+    def announce(self, *, heard: bool = False) -> None:
         self.announced += 1
 
     def stop(self) -> None:

@@ -1,4 +1,5 @@
-"""Hints to the workers: at once when alone, merged when many, never in the caller's way."""
+"""Hints to the workers: at once when alone, merged when many or heard of, never in the caller's
+way."""
 
 import shutil
 import tempfile
@@ -69,6 +70,37 @@ def test_each_announcement_is_sent_while_there_are_few(settings: Settings) -> No
         broker.wait_for(number)
     dispatcher.stop()
     assert (broker.sent, broker.connections) == (5, 1)
+
+
+def test_one_hint_follows_of_all_the_work_that_workers_have_heard_of(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "LINGER_S", 0.0)
+    broker = Broker()
+    dispatcher = CeleryDispatcher(settings, broker.connect)
+    for _ in range(1_000):
+        dispatcher.announce(heard=True)
+    dispatcher.start()
+    broker.wait_for(1)
+    dispatcher.announce(heard=True)
+    broker.wait_for(2)
+    dispatcher.stop()
+    assert broker.sent == 2
+
+
+def test_a_hint_that_leaves_at_once_is_one_of_all_that_was_heard_of_before(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "LINGER_S", 0.5)
+    broker = Broker()
+    dispatcher = running(broker, settings)
+    dispatcher.announce(heard=True)
+    dispatcher.announce()
+    broker.wait_for(1)
+    dispatcher.announce(heard=True)
+    broker.wait_for(2)
+    dispatcher.stop()
+    assert broker.sent == 2
 
 
 def test_announcing_never_waits_and_many_announcements_are_merged(settings: Settings) -> None:
