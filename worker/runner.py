@@ -106,6 +106,7 @@ class Runner:
         self._shutdown = Shutdown()
         self._cond = threading.Condition()
         self._asked = 1
+        self._looked = 0
         self._served = 0
         self._working = False
         self._has_trainer = True
@@ -182,7 +183,7 @@ class Runner:
         try:
             while self._wait_for_work():
                 with self._cond:
-                    ticket, self._working = self._asked, True
+                    self._looked, self._working = self._asked, True
                 try:
                     self._drain()
                     backoff = _FIRST_BACKOFF_S
@@ -206,7 +207,7 @@ class Runner:
                     log.exception("the runner stumbled")
                     self._pause(_FIRST_BACKOFF_S)
                 with self._cond:
-                    self._served, self._working = ticket, False
+                    self._served, self._working = self._looked, False
                     self._cond.notify_all()
         finally:
             with self._cond:
@@ -216,10 +217,13 @@ class Runner:
     def _wait_for_work(self) -> bool:
         """Wait until somebody wakes us: True; False once the worker shuts down."""
         with self._cond:
+            was_idle = self._asked == self._served
             if self._idle_left_s() != 0.0:
                 self._cond.wait_for(
                     lambda: self._closing or self._asked > self._served, self._idle_left_s()
                 )
+            if was_idle:  # no request was left: the job that woke us begins without a look
+                self._look_at_requests = time.monotonic() + _REQUESTS_EVERY_S
             over = self._idle_left_s() == 0.0 and self._asked == self._served
         if over and not self._closing:
             self._end_stint(f"it has had nothing to do for {self._stint.idle_s:g} s")
@@ -257,6 +261,8 @@ class Runner:
             if time.monotonic() >= self._look_at_requests and self._answer_request():
                 continue
             lease_s, memory = self._settings.lease_s, self.memory_bytes
+            with self._cond:
+                self._looked = self._asked
             claim = self._store.claim_next(self._name, self.devices, lease_s, memory)
             if claim is not None:
                 self._work(claim)
@@ -280,7 +286,7 @@ class Runner:
     def _answer_request(self) -> bool:
         """Make one of the predictions, exports or diagnoses that were asked for, and tell whether
         there was one. The next look is due at once, or, without any, in a while."""
-        if self._use() or self._diagnose():
+        if self._store.requests_wait() and (self._use() or self._diagnose()):
             self._idle_since = time.monotonic()
             return True
         self._look_at_requests = time.monotonic() + _REQUESTS_EVERY_S

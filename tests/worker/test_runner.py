@@ -7,12 +7,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import pytest
 
 from core.ids import utc_now
 from core.store.calls.job_codec import device_of
-from core.store.protocols.types import Claim, WorkerInfo
+from core.store.protocols.types import Claim, TaskClaim, WorkerInfo
 from core.store.redis import AsyncRedisStore
 from tests.worker.bench import Bench, there
 from tests.worker.scenarios import Deaf, Die, Fail, Fault, Finish, Wait
@@ -188,6 +189,29 @@ def test_a_job_is_run_once_however_many_messages_announce_it(bench: Bench) -> No
         job = bench.until_status(job_id, "succeeded")
         assert len(job.attempts) == 1
         assert bench.steps(job_id) == list(range(5))
+
+
+def test_messages_that_come_during_a_job_are_served_by_one_look(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+    claim_next = bench.store.claim_next
+
+    def counted(*arguments: Any) -> Claim | TaskClaim | None:
+        found = claim_next(*arguments)
+        looks.append(found is not None)
+        return found
+
+    monkeypatch.setattr(bench.store, "claim_next", counted)
+    worker = bench.worker()
+    job_id = bench.submit(Wait())
+    bench.until_status(job_id, "running")
+    tickets = [worker.runner.wake() for _ in range(5)]
+    bench.cancel(job_id)
+    for ticket in tickets:
+        worker.runner.wait(ticket)
+    assert bench.get(job_id).status == "cancelled"
+    assert looks[looks.index(True) :] == [True, False]
 
 
 @pytest.mark.parametrize(

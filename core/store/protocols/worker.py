@@ -245,6 +245,10 @@ class WorkerStore(Protocol):
         """Count the jobs, tasks of studies, diagnoses and uses of weights that wait."""
         ...
 
+    def requests_wait(self) -> bool:
+        """Tell whether a diagnosis or a use of weights waits, be it for other workers."""
+        ...
+
     def report_worker(self, info: WorkerInfo, ttl_s: float, *, takes_work: bool = True) -> None:
         """List the worker as alive for `ttl_s`. While one with a GPU `takes_work`, those without
         leave `auto` to it; once the last of its kind takes none, the others are woken."""

@@ -245,6 +245,10 @@ class RedisStore:
         keys = [self._link.key(*name) for name in names]
         return sum(int(each) for each in self._link.calls([command("ZCARD", key) for key in keys]))
 
+    def requests_wait(self) -> bool:
+        keys = map(self._link.key, ("diagnoses", "uses"))
+        return bool(self._link.call(command("EXISTS", *keys)))
+
     def report_worker(self, info: WorkerInfo, ttl_s: float, *, takes_work: bool = True) -> None:
         kind = worker_kind(info.devices) if takes_work else ""
         words = (info.name, encode_worker(info), _ms(ttl_s), kind, encode_memory(info))

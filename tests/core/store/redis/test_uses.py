@@ -38,10 +38,13 @@ def claim(worker: RedisStore, name: str = "w", lease_s: float = 60.0) -> UseClai
 async def test_what_was_asked_for_is_claimed_once_and_its_result_kept(
     api: AsyncRedisStore, worker: RedisStore, job_id: str
 ) -> None:
+    assert not worker.requests_wait()
     made = await add(api, job_id)
     assert await api.uses.get(made.id) == made
     assert worker.num_queued() == 1
+    assert worker.requests_wait()
     held = claim(worker)
+    assert not worker.requests_wait()
     assert held.use.status == "running"
     assert held.use.started_at is not None
     assert worker.uses.claim("w", ["cpu"], 60.0) is None

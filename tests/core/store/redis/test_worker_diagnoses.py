@@ -36,9 +36,12 @@ async def test_what_was_asked_for_is_claimed_once_and_its_answer_kept(
     api: AsyncRedisStore, worker: RedisStore, job_id: str
 ) -> None:
     version = await api.version(job_id)
+    assert not worker.requests_wait()
     await api.request_diagnosis(job_id, "best")
     assert worker.num_queued() == 1
+    assert worker.requests_wait()
     held = claim(worker)
+    assert not worker.requests_wait()
     assert (held.job.id, held.checkpoint, held.job.status) == (job_id, "best", "succeeded")
     assert worker.diagnoses.claim("w", ["cpu"], 60.0) is None
     assert worker.num_queued() == 0
