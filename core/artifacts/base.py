@@ -68,6 +68,19 @@ class OpenArtifact:
             self.close()
 
 
+class Staged(ABC):
+    """An artifact whose bytes have been taken, and which nobody sees yet. One of the two is called,
+    once, by any thread."""
+
+    @abstractmethod
+    def finish(self) -> Stored:
+        """Make it durable and put it in its place, as `JobArtifacts.write` does."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Forget it."""
+
+
 class JobArtifacts(ABC):
     """The artifacts of one job, study or stored upload. Every method may raise `ArtifactError`:
     what could not be done and why, in words that show no path of the machine and nothing secret.
@@ -88,6 +101,11 @@ class JobArtifacts(ABC):
         It is durable when this returns: a job that is recorded as succeeded must still have its
         weights after a power cut. What `pieces` raises is passed on, and nothing has changed.
         """
+
+    def stage(self, name: str, pieces: Iterable[Buffer]) -> Staged:
+        """Do the quick part of a `write`, which waits for no disk or network: take the bytes. What
+        `pieces` raises is passed on."""
+        return _InMemory(self, name, b"".join(pieces))
 
     def adopt(self, name: str, path: Path) -> None:
         """Make a file of this machine an artifact, as `write` does; it is not at `path` any
@@ -155,6 +173,19 @@ class JobArtifacts(ABC):
     def _failure(self, name: str, done: str, reason: str) -> ArtifactError:
         what = f"artifact {name!r} of {self.job_id}" if name else f"artifacts of {self.job_id}"
         return ArtifactError(f"{what} could not be {done}: {reason}")
+
+
+@dataclass(frozen=True)
+class _InMemory(Staged):
+    artifacts: JobArtifacts
+    name: str
+    data: bytes
+
+    def finish(self) -> Stored:
+        return self.artifacts.write(self.name, (self.data,))
+
+    def drop(self) -> None:
+        """Nothing was made."""
 
 
 class ArtifactStore(ABC):

@@ -4,8 +4,9 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -16,6 +17,7 @@ from core.artifacts.base import (
     Buffer,
     JobArtifacts,
     OpenArtifact,
+    Staged,
     Stored,
 )
 from core.errors import ArtifactError
@@ -62,6 +64,10 @@ class LocalJob(JobArtifacts):
         As few calls of the system as it takes: at each of them a thread that trains meanwhile may
         have to wait for the interpreter's lock (a checkpoint made it wait 7 times, now 5).
         """
+        return self.stage(name, pieces).finish()
+
+    def stage(self, name: str, pieces: Iterable[Buffer]) -> Staged:
+        """Write the bytes under a hidden name, without fsync."""
         path = self._path(name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_temporary)}.tmp")
         digest = hashlib.sha256()
@@ -70,20 +76,20 @@ class LocalJob(JobArtifacts):
             new_names_in = self._make_folders(path.parent)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:
-                try:
-                    for piece in pieces:
-                        digest.update(piece)
-                        size += _write_all(descriptor, piece)
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                temporary.replace(path)
+                for piece in pieces:
+                    digest.update(piece)
+                    size += _write_all(descriptor, piece)
             except BaseException:
-                temporary.unlink(missing_ok=True)
+                _discard(descriptor, temporary)
                 raise
-            for changed in (path.parent, *new_names_in):
-                _sync_folder(changed)
-        return Stored(name, size, digest.hexdigest())
+        return _StagedFile(
+            Stored(name, size, digest.hexdigest()),
+            descriptor,
+            temporary,
+            path,
+            (path.parent, *new_names_in),
+            lambda: self._errors(name, "written"),
+        )
 
     def adopt(self, name: str, path: Path) -> None:
         """Move the file to its place; it is copied where that is on another disk."""
@@ -173,6 +179,40 @@ class LocalJob(JobArtifacts):
         except OSError as error:
             hint = "; free some space" if error.errno in _FULL else ""
             raise self._failure(name, done, _reason(error) + hint) from error
+
+
+@dataclass(frozen=True)
+class _StagedFile(Staged):
+    """A file under a hidden name. `changed`: the folders with new names in them; `errors`: turns
+    an OSError into an ArtifactError."""
+
+    stored: Stored
+    descriptor: int
+    temporary: Path
+    path: Path
+    changed: tuple[Path, ...]
+    errors: Callable[[], AbstractContextManager[None]]
+
+    def finish(self) -> Stored:
+        with self.errors():
+            try:
+                os.fsync(self.descriptor)
+                self.temporary.replace(self.path)
+            except BaseException:
+                self.drop()
+                raise
+            os.close(self.descriptor)
+            for folder in self.changed:
+                _sync_folder(folder)
+        return self.stored
+
+    def drop(self) -> None:
+        _discard(self.descriptor, self.temporary)
+
+
+def _discard(descriptor: int, path: Path) -> None:
+    os.close(descriptor)
+    path.unlink(missing_ok=True)
 
 
 def _files(folder: Path, prefix: str = "") -> Iterator[tuple[str, int]]:

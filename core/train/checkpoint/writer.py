@@ -36,6 +36,8 @@ for all)."""
 AT_ONCE_BYTES: Final = 2**18
 """A state up to this size is made a file's bytes by the training itself: that takes less of its
 time (a third of a millisecond) than a thread would that wants the interpreter's lock for it."""
+AT_THE_END: Final = frozenset({"best", "final", "raw"})
+"""Model files that a run writes at its end, and waits for."""
 KEPT_ALWAYS: Final = 2
 KEPT_AT_MOST: Final = 20
 KEPT_BYTES: Final = 64 * 2**20
@@ -62,6 +64,8 @@ class _Writing:
     step: int
     size_bytes: int
     done: "Future[tuple[Stored, tuple[str, ...]]]"
+    drop: Callable[[], None]
+    """Forgets what was taken of it, where `done` does not begin."""
 
 
 class ArtifactWriter:
@@ -99,7 +103,8 @@ class ArtifactWriter:
 
     def __exit__(self, *_: object) -> None:
         for writing in self._writing:
-            writing.done.cancel()
+            if writing.done.cancel():
+                writing.drop()
         wait([writing.done for writing in self._writing])
         if self._owns_threads:
             self._threads.close()
@@ -118,9 +123,22 @@ class ArtifactWriter:
     def save_model(
         self, name: CheckpointName, step: int, weights: Mapping[str, Tensor], metrics: Json
     ) -> None:
-        """Hand in a model file. `weights` must not change any more."""
+        """Hand in a model file. `weights` must not change any more.
+
+        Before the first step and after the last the bytes of a small one are taken here: threads
+        that begin to write at the same moment wait for one another more than for the disk, which
+        then has all files to sync at once.
+        """
         size = sum(weight.numel() * weight.element_size() for weight in weights.values())
-        self._hand_in(name, step, size, metrics, lambda: self._model(name, step, weights))
+        file = kept_name(step) if name == "kept" else f"{name}.safetensors"
+        data = self._model(name, step, weights)
+        if name in AT_THE_END and size <= AT_ONCE_BYTES:
+            finish, drop = self._staged(file, data)
+            self._hand_in(name, step, size, metrics, lambda: (finish(), ()), drop)
+        else:
+            self._hand_in(
+                name, step, size, metrics, lambda: (self._artifacts.write(file, data), ())
+            )
 
     def save_kept(self, snapshot: Snapshot, weights: Mapping[str, Tensor], metrics: Json) -> None:
         """Hand in a checkpoint that stays: its weights, which must not change any more, and all to
@@ -132,8 +150,13 @@ class ArtifactWriter:
     def save_resume(self, snapshot: Snapshot, metrics: Json, *, passing: bool = False) -> None:
         """Hand in a resume checkpoint; `passing`: its moment's tensors will change."""
         name, step, size = snapshot.name, snapshot.step, snapshot.size_bytes
+        is_small = size <= AT_ONCE_BYTES and snapshot.on_host
+        if is_small and not passing:  # of a run's end: as small model files are taken
+            finish, drop = self._staged(name, encode(snapshot, self._fingerprint))
+            self._hand_in("resume", step, size, metrics, lambda: self._pruned(finish()), drop)
+            return
         known = "_fingerprint" in self.__dict__
-        if known and size <= AT_ONCE_BYTES and snapshot.on_host:
+        if is_small and known:
             data = b"".join(encode(snapshot, self._fingerprint))
             self._hand_in("resume", step, size, metrics, lambda: self._resume(name, [data]))
             return
@@ -144,6 +167,22 @@ class ArtifactWriter:
             return self._resume(name, encode(snapshot, self._fingerprint))
 
         self._hand_in("resume", step, size, metrics, write)
+
+    def _staged(
+        self, name: str, pieces: Iterable[Buffer]
+    ) -> tuple[Callable[[], Stored], Callable[[], None]]:
+        """Stage an artifact; returns what finishes and what drops it. A failure is one of the
+        finish."""
+        try:
+            staged = self._artifacts.stage(name, pieces)
+        except ArtifactError as error:
+            failure = error
+
+            def fail() -> Stored:
+                raise failure
+
+            return fail, lambda: None
+        return staged.finish, staged.drop
 
     def learned(self, step: int, metrics: Json) -> None:
         """Add what has become known of the weights after `step` updates."""
@@ -204,10 +243,11 @@ class ArtifactWriter:
         size: int,
         metrics: Json,
         write: Callable[[], tuple[Stored, tuple[str, ...]]],
+        drop: Callable[[], None] = lambda: None,
     ) -> None:
         self.awaited.setdefault(step, {}).update(metrics)
         threads = self._threads.resumes if name == "resume" else self._threads.models
-        self._writing.append(_Writing(name, step, size, threads.submit(write)))
+        self._writing.append(_Writing(name, step, size, threads.submit(write), drop))
 
     def _saved(self, writing: _Writing) -> SavedCheckpoint:
         stored, dropped = writing.done.result()
@@ -229,18 +269,20 @@ class ArtifactWriter:
 
     def _model(
         self, name: CheckpointName, step: int, weights: Mapping[str, Tensor]
-    ) -> tuple[Stored, tuple[str, ...]]:
+    ) -> Iterable[Buffer]:
+        """Yield the bytes of a model file."""
         metadata = {
             **self._metadata,
             "checkpoint": name,
             "step": str(step),
             "thalweg_weights": str(WEIGHTS),
         }
-        file = kept_name(step) if name == "kept" else f"{name}.safetensors"
-        return self._artifacts.write(file, pieces(weights, metadata)), ()
+        return pieces(weights, metadata)
 
     def _resume(self, name: str, pieces: Iterable[Buffer]) -> tuple[Stored, tuple[str, ...]]:
-        stored = self._artifacts.write(name, pieces)
+        return self._pruned(self._artifacts.write(name, pieces))
+
+    def _pruned(self, stored: Stored) -> tuple[Stored, tuple[str, ...]]:
         return stored, self._prune(stored)
 
     def _prune(self, stored: Stored) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from core.artifacts.base import ArtifactStore, Buffer, JobArtifacts
+from core.artifacts.base import ArtifactStore, Buffer, JobArtifacts, Stored
 from core.artifacts.build import open_artifacts
 from core.errors import NotFoundError
 from core.ids import JOB_PREFIX, STUDY_PREFIX, new_id
@@ -133,6 +133,38 @@ def test_a_half_written_artifact_is_never_seen(size: int, artifacts: JobArtifact
         with pytest.raises(RuntimeError, match="killed"):
             artifacts.write(name, pieces())
     assert seen == [({"best.safetensors": 5}, False, b"whole")] * 2
+    assert artifacts.list() == {"best.safetensors": 5}
+    assert artifacts.read("best.safetensors") == b"whole"
+
+
+def test_what_is_staged_is_seen_once_it_is_finished(artifacts: JobArtifacts) -> None:
+    artifacts.write("best.safetensors", [b"whole"])
+    new = artifacts.stage("checkpoints/step_5.safetensors", [b"ab", memoryview(b"c")])
+    other = artifacts.stage("best.safetensors", [b"newer"])
+    assert artifacts.list() == {"best.safetensors": 5}
+    assert artifacts.read("best.safetensors") == b"whole"
+    assert new.finish() == Stored(
+        "checkpoints/step_5.safetensors", 3, hashlib.sha256(b"abc").hexdigest()
+    )
+    assert other.finish().size_bytes == 5
+    assert artifacts.read("checkpoints/step_5.safetensors") == b"abc"
+    assert artifacts.read("best.safetensors") == b"newer"
+
+
+def test_what_is_dropped_or_fails_while_it_is_staged_leaves_nothing(
+    artifacts: JobArtifacts,
+) -> None:
+    artifacts.write("best.safetensors", [b"whole"])
+    artifacts.stage("best.safetensors", [b"newer"]).drop()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"newer"
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        artifacts.stage("best.safetensors", pieces())
+    with pytest.raises(NotFoundError):
+        artifacts.stage("../best.safetensors", [b"newer"]).finish()
     assert artifacts.list() == {"best.safetensors": 5}
     assert artifacts.read("best.safetensors") == b"whole"
 

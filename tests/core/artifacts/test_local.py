@@ -46,6 +46,18 @@ def test_a_failed_write_leaves_nothing_behind(artifacts: LocalJob, tmp_path: Pat
     assert list((tmp_path / JOB).iterdir()) == []
 
 
+def test_what_is_dropped_leaves_no_file_and_no_descriptor(
+    artifacts: LocalJob, tmp_path: Path
+) -> None:
+    artifacts.write("initial.safetensors", [b"1"])
+    before = len(list(Path("/dev/fd").iterdir()))
+    artifacts.stage("final.safetensors", [b"1"]).drop()
+    artifacts.stage("best.safetensors", [b"1"]).finish()
+    found = {path.name for path in (tmp_path / JOB).iterdir()}
+    assert found == {"best.safetensors", "initial.safetensors"}
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
 def test_leftovers_of_a_killed_writer_are_not_listed_and_go_with_the_job(
     artifacts: LocalJob, tmp_path: Path
 ) -> None:
@@ -68,9 +80,12 @@ def test_a_writer_does_not_bring_back_a_deleted_job(
     name: str, artifacts: LocalJob, tmp_path: Path
 ) -> None:
     artifacts.write("initial.safetensors", [b"1"])
+    staged = artifacts.stage("best.safetensors", [b"1"])
     LocalJob(tmp_path, JOB).delete_all()
     with pytest.raises(ArtifactError):
         artifacts.write(name, [b"1"])
+    with pytest.raises(ArtifactError):
+        staged.finish()
     assert not (tmp_path / JOB).exists()
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load
 
-from core.artifacts.base import Buffer, Stored
+from core.artifacts.base import Buffer, JobArtifacts, Staged, Stored
 from core.artifacts.local import LocalJob
 from core.errors import ArtifactError
 from core.train.checkpoint import writer
@@ -155,16 +155,25 @@ def test_the_store_is_listed_once(tmp_path: Path) -> None:
 
 
 class Broken(LocalJob):
-    """A disk on which the files named are refused."""
+    """A disk on which the files named are refused: all of a write, or `late`, what is left of it
+    once the bytes have been taken."""
 
-    def __init__(self, root: Path, *refused: str) -> None:
+    def __init__(self, root: Path, *refused: str, late: bool = False) -> None:
         super().__init__(root, JOB)
         self._refused = refused
+        self._late = late
 
     def write(self, name: str, pieces: Iterable[Buffer]) -> Stored:
         if name.startswith(self._refused):
             raise ArtifactError(f"{name}: {errno.errorcode[errno.ENOSPC]}")
         return super().write(name, pieces)
+
+    def stage(self, name: str, pieces: Iterable[Buffer]) -> Staged:
+        if not name.startswith(self._refused):
+            return super().stage(name, pieces)
+        if self._late:
+            return JobArtifacts.stage(self, name, pieces)
+        raise ArtifactError(f"{name}: {errno.errorcode[errno.ENOSPC]}")
 
 
 def test_a_checkpoint_that_fails_on_the_way_does_not_end_the_training(tmp_path: Path) -> None:
@@ -177,15 +186,18 @@ def test_a_checkpoint_that_fails_on_the_way_does_not_end_the_training(tmp_path: 
     assert {saved.name for saved in events.checkpoints} == {"initial", "best", "final"}
 
 
+@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("name", ["initial", "best", "final"])
-def test_weights_that_cannot_be_written_raise(name: str, tmp_path: Path) -> None:
-    artifacts = Broken(tmp_path, name)
+def test_weights_that_cannot_be_written_raise(name: str, late: bool, tmp_path: Path) -> None:
+    artifacts = Broken(tmp_path, name, late=late)
     with pytest.raises(ArtifactError):
         run(parabola(0.1, 3), artifacts=artifacts, emit=Received().emit, control=StopAt())
+    assert f"{name}.safetensors" not in artifacts.list()
 
 
-def test_a_hand_over_that_cannot_be_written_raises(tmp_path: Path) -> None:
-    artifacts = Broken(tmp_path, "checkpoints")
+@pytest.mark.parametrize("late", [False, True])
+def test_a_hand_over_that_cannot_be_written_raises(late: bool, tmp_path: Path) -> None:
+    artifacts = Broken(tmp_path, "checkpoints", late=late)
     control = StopAt("hand_over", 3)
     with pytest.raises(ArtifactError):
         run(parabola(0.1, 30), artifacts=artifacts, emit=Received().emit, control=control)
@@ -270,6 +282,26 @@ def test_threads_serve_one_run_after_another(tmp_path: Path) -> None:
     threads.close()
     assert len(names[0]) == 4
     assert names[0] == names[1]
+
+
+def test_what_was_taken_of_files_is_dropped_with_a_run_that_fails(tmp_path: Path) -> None:
+    threads, blocked = WriterThreads(), Blocked(tmp_path)
+    weights = {"x": torch.zeros(1)}
+
+    def fail() -> None:
+        with ArtifactWriter(blocked, parabola(0.1), {}, threads) as saver:
+            for step in range(writer.MODEL_THREADS):
+                saver.save_model("initial", step, weights, {})
+            saver.save_model("best", 3, weights, {})
+            saver.save_model("final", 4, weights, {})
+            assert len(list((tmp_path / JOB).glob(".*"))) == 2
+            threading.Thread(target=blocked.released.set).start()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    threads.close()
+    assert [path.name for path in (tmp_path / JOB).iterdir()] == ["initial.safetensors"]
 
 
 def test_a_run_that_fails_leaves_no_file_to_threads_that_go_on(tmp_path: Path) -> None:
