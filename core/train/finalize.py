@@ -61,6 +61,9 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
 
     parts.emit(PhaseBegun("saving"))
     test = _test(parts)  # before any file is written of weights that it moves
+    result = _result(parts, value, train_s) | {"test": test}
+    if finished:  # the diagnosis is made while the files are written
+        parts.emit(Concluded(outcome, result))
     if snapshot is not None:
         parts.saver.save_resume(snapshot, course.metrics())
     if best.weights is not None:
@@ -72,9 +75,6 @@ def conclude(parts: RunParts, row_outcome: Outcome | None) -> Ending:
     parts.saver.save_model("final", course.step, descent.weights, known)
     if raw is not None:
         parts.saver.save_model("raw", course.step, raw, {})
-    result = _result(parts, value, train_s) | {"test": test}
-    if finished:
-        parts.emit(Concluded(outcome, result))
     _send_files(parts)
     return Ending("finished" if finished else "cancelled", outcome, result, best.summary())
 
