@@ -34,6 +34,7 @@ from core.messages import (
 )
 from core.specs.base import Json
 from core.specs.job import JobSpec
+from core.store.calls.codec import Prepacked
 from core.store.history.layout import Columns, HistoryKind
 from core.store.protocols.types import Claim
 from worker.execution.context import ExecutionContext
@@ -74,7 +75,7 @@ class JobExecution(Training[Claim]):
         self._live = LiveDiagnosis(claim.job, self._rows)
         self._measured: Json | None = None
         self._examined: Json | None = None
-        self._foreseen: tuple[Concluded, Json] | None = None
+        self._foreseen: tuple[Concluded, Prepacked] | None = None
         """A result that came before its last files were on the disk, and its diagnosis."""
         self._sampler = Sampler(lambda: process_use(context.line.client.pid))
 
@@ -173,7 +174,7 @@ class JobExecution(Training[Claim]):
         ended = self._job, concluded.outcome, concluded.result
         found = diagnosis(Run(*ended, self._rows.history, self._examined), take=ask_later)
         if not asked:
-            self._foreseen = concluded, found
+            self._foreseen = concluded, Prepacked.of(found)
 
     def _watch(self) -> None:
         row = self._sampler.sample()
@@ -230,7 +231,7 @@ class JobExecution(Training[Claim]):
             self._stop(answer.result or None)
 
     def _succeed(self, ending: Ending) -> None:
-        found = None
+        found: Json | Prepacked | None = None
         if self._foreseen is not None and self._foreseen[0] == Concluded(
             ending.outcome, ending.result
         ):
@@ -240,9 +241,9 @@ class JobExecution(Training[Claim]):
             run = Run(*ended, self._history, self._examined)
             parent = self._parent if tries_a_remedy(self._job) else None
             take = self._first_steps(self._job, self._device)
-            found = diagnosis(run, self._measured, parent, take)
+            made = found = diagnosis(run, self._measured, parent, take)
             if self._job.spec["diagnose"] == "full":
-                found.setdefault("measured", None)
+                made.setdefault("measured", None)
         self._settle_as(
             "succeeded",
             "finished",

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from core.jobs import JobRecord, TimelineEntry, Usage
-from core.store.calls.codec import dumps, encode_updates
+from core.store.calls.codec import Prepacked, dumps, encode_updates
 from core.store.protocols.types import Claim, NewJob
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.studies import StudyRecord
@@ -83,6 +83,15 @@ async def test_a_long_diagnosis_takes_less_room_and_a_plain_one_is_read_as_well(
 
     raw.hset(record, "diagnosis", dumps(found))  # as format 4 wrote it
     assert (await api.get(new.id)).diagnosis == found
+
+
+@pytest.mark.parametrize("count", [0, 1, 60])
+def test_what_is_packed_ahead_is_written_as_it_is_otherwise(count: int) -> None:
+    finding = {"rule": "loss_growing", "status": "clear", "evidence": {"trend_z": math.inf}}
+    found = {"verdict": "healthy", "findings": [finding] * count}
+    for closing in (False, True):
+        ahead = encode_updates({"diagnosis": Prepacked.of(found)}, closing=closing)
+        assert ahead == encode_updates({"diagnosis": found}, closing=closing)
 
 
 def test_each_field_that_an_attempt_may_set_is_tried_above() -> None:
