@@ -73,7 +73,8 @@ class EndFeed:
                     return record
                 note(logging.DEBUG, "waiting", id=name, left_s=round(left, 3))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ended.wait(), min(left, self._poll_s))
+                    async with asyncio.timeout(min(left, self._poll_s)):
+                        await ended.wait()
 
     @contextlib.contextmanager
     def _watch(self, name: str) -> Iterator[asyncio.Event]:

@@ -72,7 +72,7 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
         return noun.made(record, earlier is not None, created.place, created.num_workers)
 
     async def get(self, id_: str) -> Record:
-        answer = await self._link.call(self._noun.read(self._link.key(), id_))
+        answer = await self._link.grouped(self._noun.read(self._link.key(), id_))
         return self._noun.record_in(answer, id_)
 
     async def version(self, id_: str) -> int:
