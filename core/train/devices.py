@@ -4,6 +4,7 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final
 
 import torch
@@ -119,7 +120,7 @@ def memory_kept() -> Iterator[None]:
     Only where the C library is glibc; elsewhere, and for tensors of more than `MOST_FROM_HEAP`,
     nothing changes.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _mallopt()
     if mallopt is None:
         yield
         return
@@ -129,6 +130,12 @@ def memory_kept() -> Iterator[None]:
         yield
     finally:
         mallopt(_TRIM_THRESHOLD, KEPT_OTHERWISE)
+
+
+@cache
+def _mallopt() -> Callable[[int, int], int] | None:
+    found: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)
+    return found
 
 
 def use_threads_for(problem: Problem, threads: int | None = None) -> None:
