@@ -67,7 +67,7 @@ class WrittenOut:
         self._activations = activations
         self._loss = loss
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(
         self,
         weights: Mapping[str, Tensor],

@@ -112,8 +112,8 @@ def with_gradient(loss: StackedLoss, z: Tensor, targets: Tensor) -> tuple[Tensor
     """Return each run's loss, and its gradient in the run's outputs."""
     if isinstance(loss, CrossEntropyLoss):
         return loss.with_gradient(z, targets)
-    with torch.enable_grad():
-        z = z.detach().requires_grad_()
+    with torch.inference_mode(False):
+        z = z.clone().requires_grad_()  # an inference tensor could not be differentiated
         losses = loss(z, targets)
         (gradient,) = torch.autograd.grad(losses, z, torch.ones_like(losses))
     return losses.detach(), gradient

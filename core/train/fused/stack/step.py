@@ -115,6 +115,7 @@ class OptimizerStep:
         rows: Tensor | None = None if name is None else getattr(self._states[0], name)
         return rows
 
+    @torch.inference_mode()
     def move(self, rows: Tensor, gradient: Tensor, norms: Tensor) -> None:
         """Make one update of every slot's parameters, in place. What overflows in NumPy makes its
         run diverge, and is no fault of the others': who calls this many times keeps it quiet."""
