@@ -37,6 +37,8 @@ from core.train.optim.rules.build import own_rule
 from core.train.optim.torch_rules.build import rule_of
 from core.train.tensors.packing import Packing
 
+_MOST_COUNTED: Final = 2**24
+"""Beyond it, 1 more is not to be seen in torch's counts, which are float32."""
 _ELEMENTWISE: Final = (
     SGD, Adam, AdamW, Adamax, NAdam, RAdam, Adagrad, Adadelta, RMSprop, Rprop, ASGD,
 )  # fmt: skip
@@ -66,8 +68,8 @@ class RowOptimizer:
     Attributes:
         optimizer: has the row as its only parameter, for schedules to move its rate.
         step: makes one update by the row's gradient as it is.
-        own: the optimizer's state of the row; empty before there is any.
-        one: 1, by which torch's counts of updates are increased.
+        own: the optimizer's state of the row but for its count of updates; empty before there is
+            any.
     """
 
     def __init__(self, spec: Optimizer, row: Tensor, gradient: Tensor, packing: Packing) -> None:
@@ -78,13 +80,21 @@ class RowOptimizer:
         self.optimizer = build_optimizer(spec, [self._parameter])
         self._torchs = plain_step(self.optimizer)
         self.own: dict[str, Any] = self.optimizer.state.get(self._parameter) or {}
-        self.one = torch.ones(())
+        self._updates = 0
+        """What `own`'s count of updates is to be; 0: what it is."""
         self._numbers: dict[str, tuple[float, Tensor]] = {}
         known = _WRITTEN_OUT.get(type(spec))
         ours = known is not None and follows_torch(spec) and not getattr(spec, "foreach", None)
         self.step: Callable[[], object] = self.as_torch
         if known is not None and ours:
             self.step = partial(known, self, self.optimizer.param_groups[0], torch.empty_like(row))
+
+    def count(self) -> int:
+        """Count an update, and return how many there are with it: torch's `step`."""
+        if not self._updates:
+            self._updates = int(self.own["step"].item())
+        self._updates = min(self._updates + 1, _MOST_COUNTED)
+        return self._updates
 
     def number(self, name: str, value: float) -> Tensor:
         """Return the value as a 0-dim tensor in the row's precision: the same one for each name,
@@ -100,12 +110,15 @@ class RowOptimizer:
         """Make an update as torch makes it, which makes the state where there is none."""
         self._torchs()
         self.own = self.optimizer.state.get(self._parameter) or {}
+        self._updates = 0
 
     def state(self) -> dict[int, Any]:
         """Return each parameter's state, as torch's optimizer of all of them has it; tensors of
         their size are parts of the row's. Empty before there is any."""
         if not self.own:
             return {}
+        if self._updates:
+            self.own["step"].fill_(self._updates)
         parts = {name: self._taken_apart(value) for name, value in self.own.items()}
         return {
             number: {name: each[number] for name, each in parts.items()}
@@ -115,7 +128,7 @@ class RowOptimizer:
     def load_state(self, states: Mapping[int, Any]) -> None:
         """Go on where `state` was taken; the tensors become this one's own."""
         self.optimizer.state.clear()
-        self.own = {}
+        self.own, self._updates = {}, 0
         if states:
             names = states[0]
             self.own = {
@@ -147,14 +160,14 @@ def _adam(run: RowOptimizer, group: dict[str, Any], below: Tensor) -> None:
     lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
     if group["maximize"]:
         gradient = -gradient
-    updates = state["step"].add_(run.one).item()
+    updates = run.count()
     if decay != 0:
         if group["decoupled_weight_decay"]:
             row.mul_(run.number("kept", 1 - lr * decay))
         else:
             gradient = gradient.add(row, alpha=decay)
     mean, square = state["exp_avg"], state["exp_avg_sq"]
-    mean.lerp_(gradient, 1 - beta1)
+    mean.lerp_(gradient, run.number("slope", 1 - beta1))
     square.mul_(run.number("beta2", beta2)).addcmul_(gradient, gradient, value=1 - beta2)
     if group["amsgrad"]:
         largest = state["max_exp_avg_sq"]
@@ -196,7 +209,7 @@ def _rmsprop(run: RowOptimizer, group: dict[str, Any], spread: Tensor) -> None:
     momentum, decay = group["momentum"], group["weight_decay"]
     if group["maximize"]:
         gradient = -gradient
-    state["step"].add_(run.one)
+    run.count()
     if decay != 0:
         gradient = gradient.add(row, alpha=decay)
     square = state["square_avg"]
