@@ -15,7 +15,13 @@ from core.specs.optimizers.kinds import Optimizer, ScheduleFree, averages
 from core.specs.schedules import ReduceOnPlateau, Schedule, parts_of
 from core.train.optim.build import build_optimizer, plain_step
 from core.train.optim.by_rule import ByRule
-from core.train.optim.gradients import GradientCosine, clipping, gradient_norm, gradients_of
+from core.train.optim.gradients import (
+    GradientCosine,
+    clipping,
+    gradient_norm,
+    gradients_of,
+    norm_of,
+)
 from core.train.optim.groups import Groups, names_of
 from core.train.optim.in_row import RowOptimizer, moves_in_row, takes_written_out
 from core.train.optim.schedules import build_scheduler
@@ -109,6 +115,7 @@ class OptimizationState:
             return build_optimizer(spec, self.parameters), None
         self.loss, self._by_hand = by_hand.loss, by_hand
         self._gradients = by_hand.packing.of_one(by_hand.gradient)
+        self._norm_by_hand = norm_of(self._gradients)
         if not moves_in_row(spec):
             return build_optimizer(spec, self.parameters), None
         in_row = RowOptimizer(spec, by_hand.row, by_hand.gradient, by_hand.packing)
@@ -164,7 +171,9 @@ class OptimizationState:
 
     def gradient_norm(self) -> Tensor:
         """Return the joint 2-norm of the gradients, before clipping: 0-dim, on the device."""
-        return gradient_norm(self._gradients or gradients_of(self.parameters))
+        if self._by_hand is not None:
+            return self._norm_by_hand()
+        return gradient_norm(gradients_of(self.parameters))
 
     def gradient_cosine(self, norm: Tensor) -> Tensor | None:
         """Return the cosine between this row's gradient, whose norm is given, and the last

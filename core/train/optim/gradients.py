@@ -36,6 +36,24 @@ def gradient_norm(gradients: list[Tensor]) -> Tensor:
     return joint
 
 
+def norm_of(gradients: list[Tensor]) -> Callable[[], Tensor]:
+    """Return what computes the `gradient_norm` of these, whose storage stays, each time anew."""
+    norm: Callable[..., Tensor] = torch.linalg.vector_norm
+    if len(gradients) == 1:
+        return partial(norm, gradients[0])
+    norms = gradients[0].new_empty(len(gradients))
+    each = [
+        partial(norm, part, out=own) for part, own in zip(gradients, norms.unbind(), strict=True)
+    ]
+
+    def joint() -> Tensor:
+        for one in each:
+            one()
+        return norm(norms)
+
+    return joint
+
+
 class GradientCosine:
     """The cosine between each gradient and the one before, on the gradients' device.
 
