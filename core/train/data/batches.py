@@ -34,7 +34,8 @@ class Batches:
         self._seed = seed
         self._num_rows = len(features)
         self._shuffled = isinstance(order, Shuffled)
-        self._whole = batch_size == "full" and not isinstance(order, ExplicitOrder)
+        self.whole = batch_size == "full" and not isinstance(order, ExplicitOrder)
+        """Whether each batch is the tables themselves."""
         self._batch_size = batch_size if isinstance(batch_size, int) else self._num_rows
         self._drop_last = drop_last
         self._epoch = -1
@@ -55,14 +56,14 @@ class Batches:
             not isinstance(order, ExplicitOrder) and self._batch_size >= self._num_rows
         )
         """True where each batch is all rows."""
-        if self._whole:
+        if self.whole:
             self._shuffled = False
         self._largest: Batch | None = None
         self._room: dict[int, Batch] = {}
 
     def rows(self, step: int) -> Tensor | None:
         """Return the indices of the rows of `step`; None: all of them, in their order."""
-        if self._whole:
+        if self.whole:
             return None
         epoch, index = divmod(step, self.steps_per_epoch)
         if self._shuffled and epoch != self._epoch:

@@ -7,7 +7,8 @@ derivative follows from what they gave.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,17 +17,22 @@ from torch.nn import functional
 from core.specs.layers.expand import Perceptron, dropout_of
 from core.train.losses import LossFunction
 
-_nll_loss: Final = torch._C._nn.nll_loss  # type: ignore[attr-defined]
-"""`functional.nll_loss` without its looks at the shapes."""
-_nll_backward: Final = torch.ops.aten.nll_loss_backward.grad_input
-_mse_backward: Final = torch.ops.aten.mse_loss_backward.grad_input
-_threshold_backward: Final = torch.ops.aten.threshold_backward.grad_input
-_tanh_backward: Final = torch.ops.aten.tanh_backward.grad_input
-_sigmoid_backward: Final = torch.ops.aten.sigmoid_backward.grad_input
+_nll_loss: Final[Callable[..., Tensor]] = torch._C._nn.nll_loss  # type: ignore[attr-defined]
+_mse_loss: Final[Callable[..., Tensor]] = torch._C._nn.mse_loss
+"""Those of `functional` without its looks at the shapes."""
+_nll_backward: Final = torch.ops.aten.nll_loss_backward.grad_input._op
+_mse_backward: Final = torch.ops.aten.mse_loss_backward.grad_input._op
+_threshold_backward: Final = torch.ops.aten.threshold_backward.grad_input._op
+_tanh_backward: Final = torch.ops.aten.tanh_backward.grad_input._op
+_sigmoid_backward: Final = torch.ops.aten.sigmoid_backward.grad_input._op
+"""These without the call around them that looks for tensors of other kinds (0.5 µs)."""
 _MEAN: Final = 1
 """The mean of the rows, as these number what a loss does with them."""
 _NO_CLASS: Final = -100
 """The id that they leave out by default; targets never have it."""
+
+
+Run = Callable[[], object]
 
 
 class _Activation(NamedTuple):
@@ -46,67 +52,49 @@ ACTIVATIONS: Final[Mapping[str, _Activation]] = {
 
 
 class _Linear(NamedTuple):
-    """A linear map, its weight turned for the product, and where their gradients go."""
+    """A linear map: its parameters, where their gradients go, and memory for the outputs of the
+    largest batch, whose place the gradient in them takes."""
 
     weight: Tensor
-    turned: Tensor
     bias: Tensor | None
     weight_gradient: Tensor
     bias_gradient: Tensor | None
+    outputs: Tensor
+
+    def forward(self, x: Tensor, y: Tensor) -> Run:
+        """Return what maps `x` onto `y`."""
+        turned = self.weight.t()
+        if self.bias is None:
+            return partial(torch.mm, x, turned, out=y)
+        return partial(torch.addmm, self.bias, x, turned, out=y)
+
+    def backward(self, g: Tensor, x: Tensor) -> list[Run]:
+        """Return what writes the parameters' gradients; `g`: of the output, `x`: the input."""
+        found: list[Run] = [partial(torch.mm, g.t(), x, out=self.weight_gradient)]
+        if self.bias_gradient is not None:
+            found.append(partial(torch.sum, g, 0, out=self.bias_gradient))
+        return found
 
 
-class _Map:
-    """A linear map of so many rows. Its outputs lie in `outputs`, and then the gradient in them."""
+class _Hidden(NamedTuple):
+    """A linear map, its activation and dropout; `mask` and `dropped`: memory for what dropout
+    draws, and gives."""
 
-    def __init__(self, linear: _Linear, outputs: Tensor) -> None:
-        self.linear = linear
-        self.outputs = outputs
-        self._turned = outputs.t()
-        self._inputs = outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        self._inputs = x
-        bias, turned = self.linear.bias, self.linear.turned
-        if bias is None:
-            return torch.mm(x, turned, out=self.outputs)
-        return torch.addmm(bias, x, turned, out=self.outputs)
-
-    def backward(self) -> None:
-        """Write the parameters' gradients."""
-        linear = self.linear
-        torch.mm(self._turned, self._inputs, out=linear.weight_gradient)
-        if linear.bias_gradient is not None:
-            torch.sum(self.outputs, 0, out=linear.bias_gradient)
+    linear: _Linear
+    activation: _Activation
+    rate: float
+    mask: Tensor
+    dropped: Tensor
 
 
-class _Hidden:
-    """A map with its activation and dropout. `dropped`: memory for the outputs of dropout, of which
-    there is none without."""
+class _Pass(NamedTuple):
+    """The operations on a batch in this memory."""
 
-    def __init__(
-        self, of: _Map, activation: _Activation, rate: float, slope: Tensor, dropped: Tensor | None
-    ) -> None:
-        self.map = of
-        self._activation = activation
-        self._rate = rate
-        self._slope = slope
-        self._dropped = dropped
-        self._mask = slope
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self._activation.apply(self.map.forward(x))
-        if self._dropped is None:
-            return y
-        self._mask = functional.dropout(torch.ones_like(y), self._rate)
-        return torch.mul(y, self._mask, out=self._dropped)
-
-    def backward(self, above: _Map) -> None:
-        """Go on from the map that took the outputs."""
-        g = torch.mm(above.outputs, above.linear.weight, out=self._slope)
-        if self._dropped is not None:
-            g.mul_(self._mask)
-        self._activation.backward(g, self.map.outputs)
-        self.map.backward()
+    x: Tensor
+    targets: Tensor
+    forward: list[Run]
+    loss: Callable[[], Tensor]
+    backward: list[Run]
 
 
 class PerceptronGradient:
@@ -119,85 +107,76 @@ class PerceptronGradient:
         weights: Mapping[str, Tensor],
         gradients: Mapping[str, Tensor],
         most_rows: int,
+        same_rows: bool = False,
     ) -> None:
         """Take the parameters by name, whose storage stays, where their gradients go, and how many
-        rows a batch has at most."""
+        rows a batch has at most. `same_rows`: every batch is the same."""
+        like = next(iter(weights.values()))
 
         def linear(name: str) -> _Linear:
-            weight, bias = f"{name}.weight", f"{name}.bias"
-            return _Linear(
-                weights[weight],
-                weights[weight].t(),
-                weights.get(bias),
-                gradients[weight],
-                gradients.get(bias),
-            )
+            weight, bias = weights[f"{name}.weight"], f"{name}.bias"
+            gradient, outputs = gradients[f"{name}.weight"], like.new_empty(most_rows, len(weight))
+            return _Linear(weight, weights.get(bias), gradient, gradients.get(bias), outputs)
 
-        def memory(of: _Linear) -> Tensor:
-            return of.weight.new_empty(most_rows, len(of.weight))
+        def hidden(layer: Any) -> _Hidden:
+            of, rate = linear(layer.linear.name), _rate(layer)
+            shape = of.outputs.shape if rate else (0,)
+            mask, dropped = (like.new_empty(shape) for _ in range(2))  # each where torch aligns it
+            return _Hidden(of, ACTIVATIONS[_kind(layer.activation)], rate, mask, dropped)
 
-        self._perceptron = perceptron
-        self._hidden = [linear(hidden.linear.name) for hidden in perceptron.hidden]
+        self._hidden = [hidden(layer) for layer in perceptron.hidden]
         self._output = linear(perceptron.output.name)
-        self._outputs = [memory(of) for of in (*self._hidden, self._output)]
-        self._dropped = [
-            memory(of) if _rate(hidden) else None
-            for of, hidden in zip(self._hidden, perceptron.hidden, strict=True)
-        ]
-        widest = max((len(of.weight) for of in self._hidden), default=0)
-        self._slopes = self._output.weight.new_empty(most_rows * widest)
+        self._slope = like.new_empty(
+            max((h.linear.outputs.numel() for h in self._hidden), default=0)
+        )
         self._loss = loss
+        self._same_rows = same_rows
         self._passes: dict[int, _Pass] = {}
-        self._latest: _Pass
+        self._latest: list[Run] = []
 
     def forward(self, x: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss of the rows, in training mode: 0-dim."""
+        """Return the mean loss of the rows, in training mode: 0-dim. Quickest for batches in the
+        memory of the last one of as many rows."""
         rows = x.shape[0]
         found = self._passes.get(rows)
-        if found is None:
-            found = self._passes[rows] = self._pass(rows)
-        self._latest = found
-        return found.forward(x, targets)
+        if found is None or found.x is not x or found.targets is not targets:
+            found = self._passes[rows] = self._pass(x, targets)
+        for run in found.forward:
+            run()
+        self._latest = found.backward
+        return found.loss()
 
     def backward(self) -> None:
         """Write the gradient of the loss that `forward` returned last. Once."""
-        self._latest.backward()
+        for run in self._latest:
+            run()
 
-    def _pass(self, rows: int) -> "_Pass":
-        *outputs, last = (memory[:rows] for memory in self._outputs)
-        hidden = []
-        for n, (linear, y, dropped) in enumerate(
-            zip(self._hidden, outputs, self._dropped, strict=True)
+    def _pass(self, x: Tensor, targets: Tensor) -> _Pass:
+        rows, inputs, forward = len(x), x, list[Run]()
+        backward: list[list[Run]] = []
+        linears = [*(hidden.linear for hidden in self._hidden), self._output]
+        for (linear, activation, rate, mask, dropped), above in zip(
+            self._hidden, linears[1:], strict=True
         ):
-            layer = self._perceptron.hidden[n]
-            slope = self._slopes[: y.numel()].view_as(y)
-            mask = None if dropped is None else dropped[:rows]
-            activation = ACTIVATIONS[_kind(layer.activation)]
-            hidden.append(_Hidden(_Map(linear, y), activation, _rate(layer), slope, mask))
-        return _Pass(hidden, _Map(self._output, last), _loss_of(self._loss, last))
-
-
-class _Pass:
-    """The way of batches of so many rows through the layers, and back."""
-
-    def __init__(self, hidden: list[_Hidden], output: _Map, loss: "_LossOfOutputs") -> None:
-        self._hidden = hidden
-        self._output = output
-        self._loss = loss
-
-    def forward(self, x: Tensor, targets: Tensor) -> Tensor:
-        for layer in self._hidden:
-            x = layer.forward(x)
-        self._output.forward(x)
-        return self._loss.value(targets)
-
-    def backward(self) -> None:
-        self._loss.put_slope()
-        above = self._output
-        above.backward()
-        for layer in reversed(self._hidden):
-            layer.backward(above)
-            above = layer.map
+            y, g = linear.outputs[:rows], above.outputs[:rows]
+            slope = self._slope[: y.numel()].view_as(y)
+            forward += [linear.forward(inputs, y), partial(activation.apply, y)]
+            back: list[Run] = [partial(torch.mm, g, above.weight, out=slope)]
+            after = y
+            if rate:
+                drawn, after = mask[:rows], dropped[:rows]
+                forward += [partial(_draw, drawn, rate), partial(torch.mul, y, drawn, out=after)]
+                back.append(partial(slope.mul_, drawn))
+            backward.append(
+                [*back, partial(activation.backward, slope, y), *linear.backward(y, inputs)]
+            )
+            inputs = after
+        z = self._output.outputs[:rows]
+        of_loss = _loss_of(self._loss, z, targets, same=self._same_rows)
+        forward += [self._output.forward(inputs, z), *of_loss.before]
+        backward.append([*of_loss.slope, *self._output.backward(z, inputs)])
+        in_order = [run for runs in reversed(backward) for run in runs]
+        return _Pass(x, targets, forward, of_loss.value, in_order)
 
 
 def can_be_written_out(perceptron: Perceptron) -> bool:
@@ -216,72 +195,60 @@ def _rate(hidden: Any) -> float:
     return 0.0 if hidden.dropout is None else dropout_of(hidden.dropout.layer)
 
 
-class _LossOfOutputs(Protocol):
-    """The mean loss of outputs that lie in memory that stays."""
-
-    def value(self, targets: Tensor) -> Tensor: ...
-
-    def put_slope(self) -> None:
-        """Put the gradient in the outputs in their place."""
-        ...
+def _draw(mask: Tensor, rate: float) -> None:
+    """Fill the mask as dropout does: with 0 or 1/(1 − rate)."""
+    functional.dropout(mask.fill_(1.0), rate, inplace=True)
 
 
-def _loss_of(loss: LossFunction, z: Tensor) -> _LossOfOutputs:
-    """Recognize torch's own functions, which have no options: others are differentiated."""
+class _LossOf(NamedTuple):
+    """The mean loss of outputs, after the operations `before`; `slope`: those that put the gradient
+    in the outputs in their place."""
+
+    before: list[Run]
+    value: Callable[[], Tensor]
+    slope: list[Run]
+
+
+def _loss_of(loss: LossFunction, z: Tensor, targets: Tensor, *, same: bool) -> _LossOf:
+    """Recognize torch's own functions, which have no options: others are differentiated. `same`:
+    the targets stay."""
     if loss is functional.cross_entropy:
-        return _CrossEntropy(z)
-    return _MSE(z) if loss is functional.mse_loss else _Differentiated(loss, z)
+        return _cross_entropy(z, targets, same=same)
+    if loss is functional.mse_loss:
+        slope = partial(_mse_backward, z.new_ones(()), z, targets, _MEAN, grad_input=z)
+        return _LossOf([], partial(_mse_loss, z, targets, _MEAN), [slope])
+    differentiated = _Differentiated(loss, z, targets)
+    return _LossOf([], differentiated.value, [differentiated.put_slope])
 
 
-class _CrossEntropy:
-    """Cross entropy of class ids, without smoothing."""
-
-    def __init__(self, z: Tensor) -> None:
-        self._z, self._log_p = z, torch.empty_like(z)
-        self._one = z.new_ones(())
-        self._count = self._one * len(z)
-        self._targets = z
-
-    def value(self, targets: Tensor) -> Tensor:
-        self._targets = targets
-        log_p = torch._log_softmax(self._z, 1, False, out=self._log_p)
-        found: Tensor = _nll_loss(log_p, targets, None, _MEAN, _NO_CLASS)
-        return found
-
-    def put_slope(self) -> None:
-        z, log_p, one = self._z, self._log_p, self._one
-        _nll_backward(one, log_p, self._targets, None, _MEAN, _NO_CLASS, self._count, grad_input=z)
-        torch._log_softmax_backward_data(z, log_p, 1, log_p.dtype, out=z)
-
-
-class _MSE:
-    """Mean squared error."""
-
-    def __init__(self, z: Tensor) -> None:
-        self._z = z
-        self._one = z.new_ones(())
-        self._targets = z
-
-    def value(self, targets: Tensor) -> Tensor:
-        self._targets = targets
-        return functional.mse_loss(self._z, targets)
-
-    def put_slope(self) -> None:
-        _mse_backward(self._one, self._z, self._targets, _MEAN, grad_input=self._z)
+def _cross_entropy(z: Tensor, targets: Tensor, *, same: bool) -> _LossOf:
+    """Write out the cross entropy of class ids, without smoothing."""
+    log_p, of_log_p, one = torch.empty_like(z), torch.empty_like(z), z.new_ones(())
+    options = None, _MEAN, _NO_CLASS
+    slope: list[Run] = [
+        partial(_nll_backward, one, log_p, targets, *options, one * len(z), grad_input=of_log_p),
+        partial(torch._log_softmax_backward_data, of_log_p, log_p, 1, z.dtype, out=z),
+    ]
+    if same:
+        slope.pop(0)()  # which follows from the targets alone
+    return _LossOf(
+        [partial(torch._log_softmax, z, 1, False, out=log_p)],
+        partial(_nll_loss, log_p, targets, *options),
+        slope,
+    )
 
 
 class _Differentiated:
     """A loss that is differentiated automatically, alone."""
 
-    def __init__(self, loss: LossFunction, z: Tensor) -> None:
-        self._loss = loss
-        self._z = z
+    def __init__(self, loss: LossFunction, z: Tensor, targets: Tensor) -> None:
+        self._loss, self._z, self._targets = loss, z, targets
         self._asked: tuple[Tensor, Tensor] | None = None
 
-    def value(self, targets: Tensor) -> Tensor:
+    def value(self) -> Tensor:
         z = self._z.detach().requires_grad_()
         with torch.enable_grad():
-            value = self._loss(z, targets)
+            value = self._loss(z, self._targets)
         self._asked = z, value
         return value.detach()
 

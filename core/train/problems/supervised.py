@@ -91,6 +91,7 @@ class SupervisedProblem:
         self.num_parameters = sum(p.numel() for p in self._parameters)
         self.steps_per_epoch = batches.steps_per_epoch
         self.rows_per_batch = batches.rows_per_batch
+        self.same_rows = batches.whole
         self.multiply_adds = model.layers.multiply_adds * batches.rows_per_batch
 
     def parameters(self) -> list[nn.Parameter]:
@@ -242,7 +243,12 @@ class _WrittenOut(_InRow):
         super().__init__(model)
         self._batch = problem.batch
         self._gradient = PerceptronGradient(
-            perceptron, loss, self.weights, self.gradients, problem.rows_per_batch
+            perceptron,
+            loss,
+            self.weights,
+            self.gradients,
+            problem.rows_per_batch,
+            same_rows=problem.same_rows,
         )
         self.backward = self._gradient.backward
 
