@@ -17,10 +17,12 @@ from core.specs.validation.limits import Limits
 from core.train.devices import exact_kernels
 from core.train.optim.build import build_optimizer
 from core.train.optim.gradients import gradient_norm
+from core.train.optim.in_row import RowOptimizer
 from core.train.problems.build import build_problem
 from core.train.problems.functions import build_function
 from core.train.problems.tape import tape_of
 from core.train.state import OptimizationState
+from core.train.tensors.packing import one_vector
 from tests.core.train.harness import Json
 
 DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
@@ -276,6 +278,75 @@ def test_every_order_of_rows(batch: int, order: str, drop_last: bool) -> None:
     problem["data"] |= {"order": {"kind": order}, "drop_last": drop_last}
     problem["data"]["generator"] |= {"num_features": 16}
     assert_same_bits(job(problem, {"kind": "adam"}, batch_size=batch))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_batches_of_many_sizes(dropout: float) -> None:
+    problem = classifier({"kind": "mlp", "hidden": [7, 3], "dropout": dropout})
+    steps = [[1, 2, 3], [4], [5, 6], list(range(20)), [7], [8, 9, 10]]
+    problem["data"] |= {"order": {"kind": "explicit", "steps": steps}}
+    assert_same_bits(job(problem, {"kind": "adam"}))
+
+
+@pytest.mark.parametrize("batch", [16, "full"])
+def test_batches_that_are_changed(batch: int | str) -> None:
+    problem = classifier()
+    problem["data"] |= {"augment": [{"kind": "noise", "std": 0.5}]}
+    assert_same_bits(job(problem, {"kind": "adam"}, batch_size=batch))
+
+
+def row_and_its_parameter(
+    spec: JobSpec,
+) -> tuple[RowOptimizer, nn.Parameter, torch.optim.Optimizer]:
+    """A row of three numbers, and a parameter with the same that torch moves."""
+    start = torch.tensor([1.0, -2.0, 3.0])
+    parameter = nn.Parameter(start.clone())
+    parameter.grad = torch.zeros(3)
+    row = RowOptimizer(spec.optimizer, start.clone(), torch.zeros(3), one_vector(3))
+    return row, parameter, build_optimizer(spec.optimizer, [parameter])
+
+
+CHANGES: Final[dict[str, list[Any]]] = {
+    "lr": [0.1, 0.1, 0.02],
+    "betas": [(0.9, 0.99), (0.8, 0.99), (0.8, 0.95)],
+    "eps": [1e-8, 1e-3, 1e-3],
+    "weight_decay": [0.1, 0.0, 0.2],
+    "momentum": [0.9, 0.5, 0.5],
+    "alpha": [0.99, 0.9, 0.5],
+}
+"""What a schedule may change of a group from step to step."""
+
+
+@pytest.mark.parametrize(
+    "name", ["sgd momentum", "adam", "adam decoupled", "adamw", "rmsprop momentum"]
+)
+def test_a_row_heeds_what_a_schedule_changes(name: str) -> None:
+    row, parameter, torchs = row_and_its_parameter(job(classifier(), OPTIMIZERS[name]))
+    source = torch.Generator().manual_seed(1)
+    for step in range(9):
+        for group in (*row.optimizer.param_groups, *torchs.param_groups):
+            for changed in CHANGES.keys() & group.keys():
+                group[changed] = CHANGES[changed][step % 3]
+        drawn = torch.randn(3, generator=source)
+        row.gradient.copy_(drawn)
+        assert parameter.grad is not None
+        parameter.grad.copy_(drawn)
+        row.step()
+        torchs.step()
+        assert torch.equal(row.row, parameter), step
+
+
+def test_updates_are_counted_as_far_as_torch_counts() -> None:
+    row, parameter, torchs = row_and_its_parameter(job(classifier(), {"kind": "adam"}))
+    row.step()
+    torchs.step()
+    for state in (row.own, torchs.state[parameter]):
+        state["step"].fill_(2.0**24 - 2)
+    row.load_state(row.state())
+    for _ in range(4):
+        row.step()
+        torchs.step()
+        assert row.state()[0]["step"] == torchs.state[parameter]["step"]
 
 
 ANY_DIMENSION: Final = (
