@@ -71,6 +71,14 @@ def test_marked_jobs_are_compared_and_one_is_the_baseline(reader: Reader, jobs: 
     assert list(reader.violations()) == []
 
 
+def test_with_nothing_marked_the_comparison_says_how_and_asks_nothing(reader: Reader) -> None:
+    page = reader.page
+    for path in ("/compare", "/compare?job=job_one"):
+        page.goto(path)
+        expect(page.locator(".empty")).to_contain_text("Mark two jobs or more")
+        expect(page.locator(".foot")).to_contain_text("Thalweg 0")  # no request is under way
+
+
 def test_a_study_says_its_answer_and_its_dial_lights_a_curve(reader: Reader, study: str) -> None:
     page = reader.page
     page.goto("/jobs")

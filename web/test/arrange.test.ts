@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { arrange, countMarks, markOf } from "../src/charts/arrange";
+import { arrange, countMarks, markOf, stepsOf } from "../src/charts/arrange";
 import { scaleOf } from "../src/charts/scales";
 
 const linear = scaleOf("linear");
@@ -82,4 +82,12 @@ test("ordinary values have no mark on any scale that has a place for them", () =
     for (const value of [1e-300, 1, 1e300]) expect(markOf(value, scaleOf(kind))).toBe(null);
   }
   expect(markOf(0, scaleOf("symlog"))).toBe(null);
+});
+
+test("a line of steps holds each value until the next place", () => {
+  const { x, y } = stepsOf([1, 2, 4], [0, 0.5, 1]);
+  expect([...y]).toEqual([0, 0, 0.5, 0.5, 1]);
+  expect([x[0], x[2], x[4]]).toEqual([1, 2, 4]);
+  expect(x[1]).toBeLessThan(2);
+  expect(x[1]).toBeCloseTo(2, 6);
 });

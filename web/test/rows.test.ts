@@ -1,4 +1,5 @@
 import { beforeEach, expect, test, vi } from "vitest";
+import type { Job } from "../src/api/types";
 import type { JobRows } from "../src/jobs/rows";
 
 const TOTAL = 200_000;
@@ -60,4 +61,22 @@ test("what comes of a range that is no longer shown is dropped", async () => {
   const second = rows.zoom(null);
   await Promise.all([first, second]);
   expect(rows.detail).toBe(null);
+});
+
+test("a job that runs is as far as its newest row, one that has ended as its record says", async () => {
+  const { upToDate } = await import("../src/jobs/rows");
+  const job = {
+    finished_at: null,
+    progress: { step: 10, max_steps: 400_000, fraction: 0 },
+    latest: { step: 9, loss: 9 },
+  } as unknown as Job;
+  const end = rows.train.end;
+  const { progress, latest } = upToDate(job, rows);
+  expect(progress).toMatchObject({ step: end + 1, fraction: (end + 1) / 400_000 });
+  expect(latest).toEqual({ step: end, loss: end });
+  const later = { ...job, progress: { ...job.progress, step: end + 5 } };
+  for (const same of [later, { ...job, finished_at: "2026-11-30T00:00:00Z" }]) {
+    expect(upToDate(same, rows)).toBe(same);
+  }
+  expect(upToDate(job, null)).toBe(job);
 });

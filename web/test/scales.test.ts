@@ -19,6 +19,9 @@ test("the scale suits the values, whatever else is among them", () => {
   expect(suggested(extent(1, 2, 3))).toBe("linear");
   expect(suggested(extent(1e-8, 24, Number.NaN, Infinity))).toBe("log");
   expect(suggested(extent(-1, 2, 3))).toBe("linear");
+  expect(suggested(extent(0, 0.1, 0.5, 280))).toBe("log"); // most lie at the bottom else
+  expect(suggested(extent(0, 0.01, 0.9, 0.98))).toBe("linear"); // an accuracy
+  expect(suggested(extent(0, 0, 0, 64))).toBe("linear"); // mostly zero
   expect(suggested(extent(-1e-3, 0, 1e9))).toBe("symlog");
   expect(suggested(extent(Number.NaN))).toBe("linear");
   expect(thresholdOf(extent(-1e-3, 0.5, 1e6))).toBe(1e-3);

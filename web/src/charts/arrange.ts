@@ -180,3 +180,11 @@ export function countMarks(curves: readonly Curve[], scale: Scale): Map<MarkKind
   }
   return found;
 }
+
+/** A line of steps: each value holds until the next place. */
+export function stepsOf(places: readonly number[], values: readonly number[]) {
+  const before = (place: number): number => place - 1e-9 * Math.abs(place);
+  const x = places.flatMap((place, i) => (i ? [before(place), place] : [place]));
+  const y = values.flatMap((value, i) => (i ? [values[i - 1]!, value] : [value]));
+  return { x: Float64Array.from(x), y: Float64Array.from(y) };
+}

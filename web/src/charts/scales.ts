@@ -72,10 +72,12 @@ export function extentOf(columns: readonly Float64Array[]): Extent {
   return found;
 }
 
-/** The scale that shows values best: logarithmic where all are positive and span a factor of 50. */
+/** The scale that shows values best: logarithmic where all are positive and span a factor of 50, or
+ * where some are zero and the largest is 50 times the usual one. */
 export function suggested(extent: Extent): ScaleKind {
   if (!extent.numFinite) return "linear";
   if (extent.low > 0) return extent.high / extent.low > 50 ? "log" : "linear";
+  if (extent.low === 0 && extent.usual > 0 && extent.high / extent.usual > 50) return "log";
   const size = Math.max(Math.abs(extent.low), Math.abs(extent.high));
   return size / extent.smallest > 1e6 && size > 1e3 ? "symlog" : "linear";
 }

@@ -30,26 +30,28 @@ function asked(): Asked {
 
 export function ComparePage() {
   const of = asked();
-  const form = comparisonQuery(of);
-  const compared = useMemo(() => new Compared(of), [form]);
-  useEffect(() => () => compared.close(), [compared]);
   useEffect(() => {
     document.title = `${t("compare")} · Thalweg`;
   });
+  if (of.label.length || of.job.length > 1) return <Comparison of={of} />;
+  return (
+    <div class="empty">
+      <h1>{t("compare")}</h1>
+      <p>{t("compareHow")}</p>
+      <a href={`${ROOT}/jobs`}>{t("toTheJobs")}</a>
+    </div>
+  );
+}
+
+function Comparison({ of }: { of: Asked }) {
+  const form = comparisonQuery(of);
+  const compared = useMemo(() => new Compared(of), [form]);
+  useEffect(() => () => compared.close(), [compared]);
   const [last, setLast] = useState<JobComparison | null>(null);
   const now = compared.found.value;
   useEffect(() => {
     if (now) setLast(now);
   }, [now]);
-  if (!of.label.length && of.job.length < 2) {
-    return (
-      <div class="empty">
-        <h1>{t("compare")}</h1>
-        <p>{t("compareHow")}</p>
-        <a href={`${ROOT}/jobs`}>{t("toTheJobs")}</a>
-      </div>
-    );
-  }
   if (compared.error.value !== null) {
     return (
       <div class="empty" role="alert">

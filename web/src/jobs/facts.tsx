@@ -7,8 +7,10 @@ import { Chart } from "../charts/chart";
 import { Columns } from "../charts/columns";
 import { named, t } from "../i18n";
 import { asNumber, bytes, count, moment, seconds, short, shown } from "../ui/format";
+import { type JobRows, upToDate } from "./rows";
 
-export function Figures({ job }: { job: Job }) {
+export function Figures({ job: last, rows }: { job: Job; rows: JobRows | null }) {
+  const job = upToDate(last, rows);
   const { result, usage } = job;
   const best = job.best && ("value" in job.best ? job.best.value : job.best.loss);
   const evals = Object.entries(result?.eval ?? {}).filter(
@@ -194,13 +196,15 @@ export function Machine({ job }: { job: Job }) {
   if (x === undefined || x.length < 2) return null; // one sample is no curve
   const panels = [
     { name: "cpu_percent", format: (value: number) => `${short(value, 3)} %` },
-    { name: "memory_bytes", format: bytes },
+    { name: "memory_bytes", format: (value: number) => bytes(value, 4) },
     { name: "device_percent", format: (value: number) => `${short(value, 3)} %` },
-    { name: "device_memory_bytes", format: bytes },
+    { name: "device_memory_bytes", format: (value: number) => bytes(value, 4) },
   ];
   return (
     <section class="card">
-      <h2>{t("machine")}</h2>
+      <h2>
+        {t("machine")} <span class="muted">· {named("axis", "time_s")}</span>
+      </h2>
       {panels.map(({ name, format }) => {
         const y = columns?.get(name);
         if (!y?.some(Number.isFinite)) return null;

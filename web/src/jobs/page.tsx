@@ -13,7 +13,7 @@ import { ProgressBar, StatusPill } from "../ui/status";
 import { Curves } from "./curves";
 import { Attempts, Checkpoints, Figures, Machine, Spec } from "./facts";
 import { Predict } from "./predict";
-import { JobRows } from "./rows";
+import { JobRows, upToDate } from "./rows";
 import { BeforeAfter, Verdict } from "./verdict";
 import { optimizerWords, problemWords, stepWords, titleOf } from "./words";
 
@@ -103,9 +103,9 @@ export function JobView({ id }: { id: string }) {
   if (!job) return <p class="empty">{t("loading")}</p>;
   return (
     <article class="job">
-      <Head job={job} onChange={(next) => (watched.job.value = next)} />
+      <Head job={job} rows={watched.rows.value} onChange={(next) => (watched.job.value = next)} />
       <Notes job={job} />
-      <Figures job={job} />
+      <Figures job={job} rows={watched.rows.value} />
       <div class="job-columns">
         <div class="job-main">
           <section class="card" aria-label={t("curves")}>
@@ -118,16 +118,17 @@ export function JobView({ id }: { id: string }) {
         <div class="job-side">
           <BeforeAfter job={job} />
           <Verdict job={job} />
-          <Checkpoints job={job} />
           <Predict job={job} />
+          <Checkpoints job={job} />
         </div>
       </div>
     </article>
   );
 }
 
-function Head({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
-  const { progress } = job;
+type HeadProps = { job: Job; rows: JobRows | null; onChange: (job: Job) => void };
+
+function Head({ job, rows, onChange }: HeadProps) {
   return (
     <header class="job-head">
       <p class="crumbs">
@@ -152,20 +153,27 @@ function Head({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
         </span>
       </p>
       {job.note && <p class="note">{job.note}</p>}
-      {job.finished_at === null && (
-        <p class="job-progress">
-          <ProgressBar fraction={progress.fraction} label={t("progress")} />
-          <span class="num">
-            {job.status === "queued" && progress.waiting_for
-              ? named("wait", progress.waiting_for)
-              : stepWords(job)}
-            {progress.steps_per_s !== null &&
-              ` · ${t("stepsPerSecond", { n: count(Math.round(asNumber(progress.steps_per_s) ?? 0)) })}`}
-            {progress.eta_s !== null && ` · ${t("left", { s: seconds(asNumber(progress.eta_s)) })}`}
-          </span>
-        </p>
-      )}
+      {job.finished_at === null && <Progress job={job} rows={rows} />}
     </header>
+  );
+}
+
+/** Alone in its component, as figures are: only they are drawn with every row. */
+function Progress({ job, rows }: Omit<HeadProps, "onChange">) {
+  const now = upToDate(job, rows);
+  const { progress } = now;
+  return (
+    <p class="job-progress">
+      <ProgressBar fraction={progress.fraction} label={t("progress")} />
+      <span class="num">
+        {job.status === "queued" && progress.waiting_for
+          ? named("wait", progress.waiting_for)
+          : stepWords(now)}
+        {progress.steps_per_s !== null &&
+          ` · ${t("stepsPerSecond", { n: count(Math.round(asNumber(progress.steps_per_s) ?? 0)) })}`}
+        {progress.eta_s !== null && ` · ${t("left", { s: seconds(asNumber(progress.eta_s)) })}`}
+      </span>
+    </p>
   );
 }
 

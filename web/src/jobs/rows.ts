@@ -1,7 +1,7 @@
 /** The rows of one job in the browser: a first view, what the stream adds, details of a range. */
 import { signal } from "@preact/signals";
 import { ApiError, get, withQuery } from "../api/client";
-import type { History, Rows } from "../api/types";
+import type { History, Job, Rows } from "../api/types";
 import { Columns, nearest } from "../charts/columns";
 
 export type Kind = "train" | "eval";
@@ -167,4 +167,17 @@ export class JobRows {
     const { series } = await this.fetch("eval", query);
     return { ...rows, series: { ...series, ...rows.series } };
   }
+}
+
+/** A job that has not ended, with the step and the loss of its newest row, which come before the next
+ * word on its status. */
+export function upToDate(job: Job, rows: JobRows | null): Job {
+  if (job.finished_at !== null || !rows?.version.value) return job;
+  const step = rows.train.end + 1;
+  const loss = rows.train.get("loss")?.at(-1);
+  if (step <= job.progress.step || loss === undefined) return job;
+  const { max_steps: most } = job.progress;
+  const fraction = most ? step / most : job.progress.fraction;
+  const latest = { ...job.latest, step: step - 1, loss } as Job["latest"];
+  return { ...job, progress: { ...job.progress, step, fraction }, latest };
 }

@@ -1,6 +1,7 @@
 /** Tables of a study: configurations, the performance profile, minima, importance, runs. */
 import { useState } from "preact/hooks";
 import type { Study, StudyComparison, StudyRun } from "../api/types";
+import { stepsOf } from "../charts/arrange";
 import { Chart } from "../charts/chart";
 import type { Line } from "../charts/plot";
 import { named, t } from "../i18n";
@@ -136,8 +137,7 @@ export function Profile({ comparison }: { comparison: StudyComparison }) {
             colour: colours[i % colours.length]!,
             ...(i >= colours.length ? { dash: [6, 4] } : {}),
             width: 2,
-            x: Float64Array.from(profile.taus),
-            y: Float64Array.from(solver.steps.rho),
+            ...stepsOf(profile.taus, solver.steps.rho),
           },
         ]
       : [],
@@ -223,7 +223,7 @@ export function Importance({ study }: { study: Study }) {
   return (
     <section class="card" aria-label={t("importance")}>
       <h2>{t("importance")}</h2>
-      <table class="small-table">
+      <table class="small-table shares">
         <tbody>
           {shares.map(([name, share]) => (
             <tr key={name}>

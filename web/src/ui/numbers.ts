@@ -38,7 +38,7 @@ export function shown(value: unknown): string {
   return String(value);
 }
 
-export function bytes(size: number | null | undefined): string {
+export function bytes(size: number | null | undefined, digits = 3): string {
   if (size === null || size === undefined) return "–";
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;
@@ -47,7 +47,7 @@ export function bytes(size: number | null | undefined): string {
     left /= 1000;
     unit++;
   }
-  return `${unit === 0 ? left : left.toPrecision(3)} ${units[unit]}`;
+  return `${unit === 0 ? left : left.toPrecision(digits)} ${units[unit]}`;
 }
 
 export function seconds(value: number | null | undefined): string {
