@@ -243,6 +243,7 @@ def test_the_edge_of_stability_parts_the_runs_of_a_map(reader: Reader, map_of_ra
         momentum = 1.05 - 1.2 * y / box["height"]
         assert rate == pytest.approx((2 + 2 * momentum) / CURVATURE, rel=0.005)
     words = table_of(page)
+    expect(cells).to_have_css("width", f"{box['width']:g}px")  # the table scrolls, widens nothing
     assert len(words) == 44
     assert {told == "diverged" for told in words.values()} == {True, False}
     for (rate, momentum), told in words.items():
