@@ -11,8 +11,9 @@ from torch import Tensor
 
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
-from core.specs.optimizers.kinds import Optimizer, ScheduleFree, averages
+from core.specs.optimizers.kinds import Muon, Optimizer, ScheduleFree, averages
 from core.specs.schedules import ReduceOnPlateau, Schedule, parts_of
+from core.specs.sizes.shapes import tables_of
 from core.train.optim.build import build_optimizer, plain_step
 from core.train.optim.by_rule import ByRule
 from core.train.optim.gradients import (
@@ -66,6 +67,7 @@ class OptimizationState:
         self._by_hand: WrittenOut | None = None
         self._gradients: list[Tensor] = []
         """Parts of the written-out gradient's row."""
+        self._tables = tables_of(spec.problem) if isinstance(spec.optimizer, Muon) else ()
         self.optimizer, self._in_row = self._optimizer(spec.optimizer)
         self.weights = problem.state()
         self._groups: Groups | None = None
@@ -112,12 +114,12 @@ class OptimizationState:
         moved as one row. Both follow from the spec (and the device), and neither changes a bit."""
         by_hand = self.problem.written_out() if takes_written_out(spec) else None
         if by_hand is None:
-            return build_optimizer(spec, self.parameters), None
+            return build_optimizer(spec, self.parameters, self._tables), None
         self.loss, self._by_hand = by_hand.loss, by_hand
         self._gradients = by_hand.packing.of_one(by_hand.gradient)
         self._norm_by_hand = norm_of(self._gradients)
         if not moves_in_row(spec):
-            return build_optimizer(spec, self.parameters), None
+            return build_optimizer(spec, self.parameters, self._tables), None
         in_row = RowOptimizer(spec, by_hand.row, by_hand.gradient, by_hand.packing)
         return in_row.optimizer, in_row
 

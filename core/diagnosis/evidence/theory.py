@@ -14,7 +14,7 @@ from core.diagnosis.evidence.curves import Floats
 from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import SGD, Muon, hidden_matrices, rate_factor
 from core.specs.optimizers.wrappers import Lookahead, Sam
-from core.specs.sizes.shapes import layers_of, problem_parameters
+from core.specs.sizes.shapes import layers_of, problem_parameters, tables_of
 
 # How long a step can be where the gradient's length has no say: adaptive methods and Muon.
 SINGULAR: Final = 1.25
@@ -35,7 +35,7 @@ def longest_stride(spec: JobSpec) -> float:
     hidden = 0.0
     if isinstance(problem, DataProblem):
         shapes = [parameter.shape for parameter in layers_of(problem).parameters]
-        for rows, columns in filter(None, hidden_matrices(shapes)):
+        for rows, columns in filter(None, hidden_matrices(shapes, tables_of(problem))):
             square -= rows * columns
             factor = rate_factor(rows, columns, optimizer.adjust_lr_fn)
             hidden += (SINGULAR * factor) ** 2 * min(rows, columns)

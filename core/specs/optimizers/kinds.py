@@ -12,7 +12,7 @@ test that raises the rate from step to step would measure none of them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -181,14 +181,20 @@ class Muon(Wrapped):
     """AdamW's rate over `lr`, at every step of a schedule."""
 
 
-def hidden_matrices(shapes: Sequence[Sequence[int]]) -> list[tuple[int, int] | None]:
+def hidden_matrices(
+    shapes: Sequence[Sequence[int]], tables: Collection[int] = ()
+) -> list[tuple[int, int] | None]:
     """Return the rows and columns of each parameter that Muon moves; None for those that are
     AdamW's.
 
     Args:
         shapes: of a model's parameters in their order: the last matrix is the output layer's.
+        tables: places of those that are tables of vectors (`core.specs.sizes.shapes.tables_of`).
     """
-    matrices = [(shape[0], shape[1]) if len(shape) == 2 else None for shape in shapes]
+    matrices = [
+        (shape[0], shape[1]) if len(shape) == 2 and number not in tables else None
+        for number, shape in enumerate(shapes)
+    ]
     output = max((n for n, matrix in enumerate(matrices) if matrix is not None), default=None)
     return [None if number == output else matrix for number, matrix in enumerate(matrices)]
 

@@ -44,6 +44,7 @@ from core.specs.job import (
     Reconstruction,
     Record,
 )
+from core.specs.layers import kinds as k
 from core.specs.layers.expand import Expanded, expand
 from core.specs.layers.inputs import Inputs, Place
 from core.specs.losses import (
@@ -260,6 +261,19 @@ def layers_of(problem: DataProblem) -> Expanded:
     """Return the layers of a resolved problem's model."""
     width = output_width(_loss(problem), problem_shape(problem))
     return expand(problem.model, inputs_of(problem), width)
+
+
+def tables_of(problem: DataProblem | FunctionProblem) -> frozenset[int]:
+    """Return the places, among a model's parameters, of tables of vectors: a row of one is taken
+    for a token, a category or a place in a sequence, and no vector is multiplied by it."""
+    if isinstance(problem, FunctionProblem):
+        return frozenset()
+    of_tables = [
+        isinstance(placed.layer, k.Embedding | k.EmbedCategories | k.Positions)
+        for placed in layers_of(problem).all_layers
+        for _ in placed.parameters
+    ]
+    return frozenset(place for place, is_table in enumerate(of_tables) if is_table)
 
 
 def problem_parameters(problem: DataProblem | FunctionProblem) -> int:

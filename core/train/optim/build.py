@@ -2,7 +2,7 @@
 be."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any, Final, assert_never
 
@@ -44,8 +44,11 @@ OURS: Final = frozenset({"cautious", "decoupled_weight_decay"})
 """Options of torch's kinds that torch's optimizers do not all have."""
 
 
-def build_optimizer(spec: Optimizer, params: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return the optimizer that `spec` names, over `params` as one group.
+def build_optimizer(
+    spec: Optimizer, params: Sequence[nn.Parameter], tables: Collection[int] = ()
+) -> torch.optim.Optimizer:
+    """Return the optimizer that `spec` names, over `params` as one group; `tables`: places of those
+    that are tables of vectors (`core.specs.sizes.shapes.tables_of`), which Muon leaves to AdamW.
 
     The spec's fields have torch's names and defaults, `foreach` and `fused` included: left out
     they are None, and torch chooses the implementation as it does for anybody.
@@ -71,6 +74,8 @@ def build_optimizer(spec: Optimizer, params: Sequence[nn.Parameter]) -> torch.op
         case _:
             pass
     own = {name: each for name, each in options.items() if name not in OURS}
+    if isinstance(spec, Muon):
+        own["tables"] = tables
     return _of_torch(spec, params, own)
 
 

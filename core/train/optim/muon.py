@@ -14,12 +14,13 @@ torch iterates in bfloat16; here it is the parameter's own precision, so that a 
 the same run alone agree to rounding.
 
 All other parameters move by AdamW (arXiv 1711.05101) at lr · `adamw_lr_scale`: biases, norms,
-points of functions, and, as Jordan et al. advise, the output layer. The first layer of a perceptron
-is a dense map and no table of embeddings, and counts as hidden.
+points of functions, and, as Jordan et al. advise, the output layer and tables of embeddings (of
+tokens, categories and positions). The first layer of a perceptron is a dense map and counts as
+hidden.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -81,11 +82,12 @@ class Muon(torch.optim.Optimizer):
         adamw_betas: tuple[float, float],
         adamw_eps: float,
         adamw_lr_scale: float,
+        tables: Collection[int] = (),
     ) -> None:
+        """Take the parameters; `tables`: places of those that are tables of vectors."""
         params = list(params)
-        self._hidden = dict(
-            zip(params, hidden_matrices([each.shape for each in params]), strict=True)
-        )
+        hidden = hidden_matrices([each.shape for each in params], tables)
+        self._hidden = dict(zip(params, hidden, strict=True))
         super().__init__(
             params,
             {

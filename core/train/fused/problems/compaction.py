@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from core.specs.functions import Quadratic
 from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import Muon, hidden_matrices
-from core.specs.sizes.shapes import layers_of
+from core.specs.sizes.shapes import layers_of, tables_of
 from core.train.fused.problems.batches import ALIGNED
 from core.train.tensors.packing import LINE_BYTES
 
@@ -64,7 +64,7 @@ def places(spec: JobSpec, shapes: Sequence[torch.Size], dtype: torch.dtype) -> P
     if isinstance(problem, FunctionProblem) and isinstance(problem.function, Quadratic):
         lengths.append(shapes[0].numel())
     if isinstance(spec.optimizer, Muon):
-        found = hidden_matrices(shapes)
+        found = hidden_matrices(shapes, tables_of(problem))
         lengths += [min(matrix) ** 2 for matrix in found if matrix is not None]
     phase = lcm(1, *(LINE_BYTES // gcd(LINE_BYTES, n * item_bytes) for n in lengths))
     match problem:

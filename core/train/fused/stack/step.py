@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core.specs.job import ClipAdaptive, ClipNorm, ClipPerParameter, ClipValue, JobSpec
 from core.specs.optimizers.kinds import hidden_matrices
+from core.specs.sizes.shapes import tables_of
 from core.train.fused.stack.hyperparameters import Hyperparameters, options_of
 from core.train.optim.rules.base import Memory, Options, Rule, bounded, largest
 from core.train.optim.torch_rules.build import rule_of
@@ -100,7 +101,9 @@ class OptimizerStep:
             name: self._tensor(column if len(column) == 1 else column[self._runs], rows)
             for name, column in self.hyper.columns.items()
         }
-        matrices = hidden_matrices(packing.shapes) if rule.unit == "parameter" else [None]
+        by_parameter = rule.unit == "parameter"
+        tables = tables_of(specs[0].problem) if by_parameter else ()
+        matrices = hidden_matrices(packing.shapes, tables) if by_parameter else [None]
         self._states = [
             rule.init(rows[:, moved], columns, self._options._replace(matrix=matrix))
             for moved, matrix in zip(self._moved, matrices, strict=True)

@@ -206,6 +206,24 @@ def test_muon_on_matrices_of_all_shapes(hidden: list[int], tmp_path: Path) -> No
     assert all(ending.fused for ending in together.endings.values())
 
 
+def test_muon_on_a_model_with_tables(tmp_path: Path) -> None:
+    problem = {
+        "kind": "language_model", "context": 6,
+        "data": {"kind": "text", "text": "to be or not to be " * 9},
+        "model": {"kind": "transformer", "dim": 4, "num_heads": 2, "num_layers": 1},
+    }  # fmt: skip
+    bodies = [
+        {
+            "problem": problem, "optimizer": {"kind": "muon", "lr": lr}, "seed": seed,
+            "precision": "float64", "batch_size": 8, "budget": {"max_steps": 12},
+        }
+        for seed, lr in enumerate((0.01, 0.03))
+    ]  # fmt: skip
+    specs = [parse_job(json.dumps(body).encode(), Limits()) for body in bodies]
+    together = compare_with_alone(specs, tmp_path)
+    assert all(ending.fused for ending in together.endings.values())
+
+
 SCHEDULES: list[Json] = [
     {"kind": "constant_factor", "factor": 0.5, "total_iters": 6},
     {"kind": "linear", "start_factor": 0.2, "total_iters": 9},

@@ -1,16 +1,25 @@
 """Muon against singular values, against torch's own, and against numbers worked by hand."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from core.specs.job import DataProblem
 from core.specs.optimizers.kinds import Optimizer, hidden_matrices, rate_factor
+from core.specs.parsing.job import parse_job
+from core.specs.sizes.shapes import layers_of, tables_of
+from core.specs.validation.limits import Limits
 from core.train.optim.build import build_optimizer
 from core.train.optim.muon import Scalar, orthogonalized
+from tests.core.train.harness import train
+
+Json = dict[str, Any]
 
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 SHAPES = [(4, 4), (7, 3), (3, 7), (32, 20), (1, 5), (5, 1)]
@@ -90,6 +99,57 @@ def test_hidden_layers_are_muons_and_all_else_is_adamws() -> None:
     assert hidden_matrices([(3, 6), (3,)]) == [None, None]
     assert hidden_matrices([(10,)]) == [None]
     assert hidden_matrices([(2, 3, 3), (), (4, 4), (2, 4)]) == [None, None, (4, 4), None]
+
+
+LANGUAGE: Json = {
+    "kind": "language_model", "data": {"kind": "text", "text": "to be or not to be " * 9},
+    "context": 6,
+}  # fmt: skip
+LETTERS: Json = {
+    "kind": "supervised",
+    "data": {"kind": "inline", "features": [[n % 2, (n + 1) % 2, n] for n in range(12)],
+             "targets": [n % 3 for n in range(12)]},
+}  # fmt: skip
+WITH_TABLES: dict[str, tuple[Json, set[str]]] = {
+    "transformer": (
+        {**LANGUAGE, "model": {"kind": "transformer", "dim": 4, "num_heads": 2, "num_layers": 1}},
+        {"embedding.weight", "positions.weight"},
+    ),
+    "gru": ({**LANGUAGE, "model": {"kind": "gru", "hidden_size": 4}}, {"embedding.weight"}),
+    "categories": (
+        {**LETTERS, "model": {"kind": "layers", "layers": [
+            {"kind": "embed_categories", "places": [[0, 2]], "embedding_dim": 3, "name": "of"},
+            {"kind": "linear", "out_features": 5}, {"kind": "relu"}, {"kind": "linear"},
+        ]}},
+        {"of.weight"},
+    ),
+    "none": ({**LETTERS, "model": {"kind": "mlp", "hidden": [4, 4]}}, set()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITH_TABLES)
+def test_tables_of_vectors_are_adamws(name: str, tmp_path: Path) -> None:
+    """Whose first step is the rate in the direction of the gradient's sign, while Muon's makes a
+    matrix's singular values alike."""
+    problem, tables = WITH_TABLES[name]
+    body = {
+        "problem": problem, "budget": {"max_steps": 1}, "precision": "float64",
+        "optimizer": {"kind": "muon", "lr": 0.01, "weight_decay": 0.0, "adamw_eps": 1e-30},
+    }  # fmt: skip
+    spec = parse_job(json.dumps(body).encode(), Limits())
+    assert isinstance(spec.problem, DataProblem)
+    parameters = layers_of(spec.problem).parameters
+    of_tables = tables_of(spec.problem)
+    assert {parameters[place].name for place in of_tables} == tables
+    run = train(spec, tmp_path)
+    before, after = run.weights("initial"), run.weights("final")
+    matrices = [each.name for each in parameters if len(each.shape) == 2]
+    hidden = [each for each in matrices[:-1] if each not in tables]
+    assert hidden
+    for matrix in matrices:
+        moved = np.abs(after[matrix] - before[matrix])
+        by_sign = np.isclose(moved, 0.01, rtol=1e-6) | (moved < 1e-12)
+        assert by_sign.all() == (matrix not in hidden), matrix
 
 
 @pytest.mark.parametrize(
