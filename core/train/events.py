@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
-from core.messages import (
+from core.messages.reports import (
     Concluded,
     DataLoaded,
     HistoryRows,

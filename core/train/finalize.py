@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.jobs import Outcome
-from core.messages import Concluded, Ending, PhaseBegun
+from core.messages.reports import Concluded, Ending, PhaseBegun
 from core.specs.base import Json
 from core.train.periodic import RunParts
 from core.train.problems.base import Problem

@@ -6,7 +6,8 @@ from typing import Final
 
 from torch.nn.utils import clip_grads_with_norm_
 
-from core.messages import Intervened, Kind
+from core.messages.parts import Kind
+from core.messages.reports import Intervened
 from core.specs.job import ClipOnDivergence, RollBackOnDivergence
 from core.train.divergence_policy import DivergencePolicy
 from core.train.history.row_check import EachRow, numbers_of

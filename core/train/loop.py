@@ -9,7 +9,8 @@ import torch
 from core.artifacts.base import JobArtifacts
 from core.errors import is_out_of_memory, out_of_memory
 from core.jobs import Outcome
-from core.messages import DataLoaded, Ending, Intervened, Kind, PhaseBegun, Restarted
+from core.messages.parts import Kind
+from core.messages.reports import DataLoaded, Ending, Intervened, PhaseBegun, Restarted
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import first_steps, history_widths, start_of

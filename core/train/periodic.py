@@ -5,7 +5,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final
 
-from core.messages import EndReason
+from core.messages.parts import EndReason
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import Snapshot

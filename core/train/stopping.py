@@ -14,7 +14,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from core.jobs import Outcome
-from core.messages import BestAt
+from core.messages.parts import BestAt
 from core.specs.base import Json
 from core.specs.direction import sign_of_metric
 from core.specs.job import JobSpec, Stop

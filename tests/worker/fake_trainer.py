@@ -13,17 +13,14 @@ from core.artifacts.build import open_artifacts
 from core.environment.gpus import VISIBLE, names
 from core.errors import ArtifactError, JobFailure
 from core.jobs import Outcome
-from core.messages import (
+from core.messages.parts import EndReason, LossAt, PausedRun, TaskWeights
+from core.messages.reports import (
     Concluded,
     Ending,
-    EndReason,
     HistoryRows,
     Intervened,
     JobReport,
-    LossAt,
-    Measure,
     Measured,
-    PausedRun,
     PhaseBegun,
     PopulationProgress,
     Progress,
@@ -33,12 +30,8 @@ from core.messages import (
     Settled,
     TaskEnding,
     TaskReport,
-    TaskWeights,
-    TrainJob,
-    TrainTask,
-    TrySteps,
-    UseWeights,
 )
+from core.messages.requests import Measure, TrainJob, TrainTask, TrySteps, UseWeights
 from core.train.events import Control, Emit
 from core.train.fused.request import specs_of
 from core.uses.record import RESULT_NAME

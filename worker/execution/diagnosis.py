@@ -12,7 +12,7 @@ import numpy as np
 
 from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord, Outcome
-from core.messages import Measure, TrySteps
+from core.messages.requests import Measure, TrySteps
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.store.history.layout import Columns, HistoryKind

@@ -31,7 +31,8 @@ from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUn
 from core.ids import STUDY_PREFIX
 from core.jobs import JobRecord, Status
 from core.log import note
-from core.messages import Ending, Failed, JobReport, Measured, TaskEnding, TaskReport, Work
+from core.messages.reports import Ending, Failed, JobReport, Measured, TaskEnding, TaskReport
+from core.messages.requests import Work
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.validation.errors import size_text

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from core.jobs import AttemptEnd, Outcome, Status, Usage
-from core.messages import (
+from core.messages.reports import (
     Concluded,
     DataLoaded,
     Ending,
@@ -30,8 +30,8 @@ from core.messages import (
     Settled,
     TaskEnding,
     TaskReport,
-    TrainJob,
 )
+from core.messages.requests import TrainJob
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.store.calls.codec import Prepacked

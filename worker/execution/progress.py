@@ -8,18 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from core.jobs import JobRecord, Status
-from core.messages import (
-    BestAt,
-    Ending,
-    LossAt,
-    PausedRun,
-    Progress,
-    Reached,
-    RowsOfRuns,
-    RunEnded,
-    SavedCheckpoint,
-    TaskWeights,
-)
+from core.messages.parts import BestAt, LossAt, PausedRun, Reached, TaskWeights
+from core.messages.reports import Ending, Progress, RowsOfRuns, RunEnded, SavedCheckpoint
 from core.specs.base import Json
 from core.specs.direction import sign_of
 from core.store.history.layout import Columns, HistoryKind

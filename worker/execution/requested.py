@@ -8,7 +8,7 @@ from typing import Final
 
 from core.errors import StaleAttemptError, StoreUnavailableError
 from core.jobs import JobRecord
-from core.messages import Failed
+from core.messages.reports import Failed
 from core.specs.base import Json
 from core.uses.record import UseRecord
 from worker.execution.context import ExecutionContext

@@ -6,7 +6,8 @@ stored history, and writes the diagnosis in place of the one that there was.
 
 from typing import Final
 
-from core.messages import Ending, Measure, Measured, TaskEnding
+from core.messages.reports import Ending, Measured, TaskEnding
+from core.messages.requests import Measure
 from core.specs.base import Json
 from core.store.protocols.types import DiagnosisClaim
 from worker.execution.context import ExecutionContext

@@ -8,17 +8,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final, Literal
 
-from core.messages import (
-    Cancel,
-    Ending,
-    Failed,
-    HandOver,
-    JobReport,
-    KeepCheckpoint,
-    Measured,
-    TaskEnding,
-    TaskReport,
-)
+from core.messages.reports import Ending, Failed, JobReport, Measured, TaskEnding, TaskReport
+from core.messages.requests import Cancel, HandOver, KeepCheckpoint
 from core.settings import Settings
 from worker.trainer.client import Heard, TrainerClient, TrainerDied
 

@@ -12,7 +12,7 @@ from core.artifacts.task_files import weights_file
 from core.errors import InvalidInputError, StoreUnavailableError
 from core.ids import rfc3339, utc_now
 from core.jobs import TERMINAL, AttemptEnd, Status, TimelineEntry, Usage
-from core.messages import (
+from core.messages.reports import (
     Concluded,
     DataLoaded,
     Ending,
@@ -32,8 +32,8 @@ from core.messages import (
     Settled,
     TaskEnding,
     TaskReport,
-    TrainTask,
 )
+from core.messages.requests import TrainTask
 from core.specs.base import Json
 from core.specs.sizes.cost import estimate
 from core.specs.studies.configurations import Jobs

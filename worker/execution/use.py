@@ -8,7 +8,8 @@ import contextlib
 from typing import Final
 
 from core.errors import ArtifactError, StoreUnavailableError
-from core.messages import Ending, Measured, TaskEnding, UseWeights
+from core.messages.reports import Ending, Measured, TaskEnding
+from core.messages.requests import UseWeights
 from core.store.protocols.types import UseClaim
 from worker.execution.context import ExecutionContext
 from worker.execution.requested import RequestedExecution

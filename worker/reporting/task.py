@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from core.jobs import AttemptEnd, Status, Usage
-from core.messages import RowsOfRuns
+from core.messages.reports import RowsOfRuns
 from core.store.history.bundles import MAX_HISTORY_BYTES, num_bytes
 from core.store.history.layout import RunRows
 from core.store.history.times import RunTimes

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from core.messages import Answer, JobReport, Ready, Request, TaskReport
+from core.messages.reports import Answer, JobReport, Ready, TaskReport
+from core.messages.requests import Request
 from worker.trainer import protocol
 from worker.trainer.process import TRAINER, TrainerProcess, start_trainer
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.messages import Columns
+from core.messages.parts import Columns
 from core.specs.base import Json
 
 _LENGTHS: Final = struct.Struct("<II")

@@ -14,20 +14,16 @@ from core.artifacts.weights import WeightsPlace
 from core.errors import JobFailure, NotFoundError
 from core.formats import STORE
 from core.ids import JOB_PREFIX, STUDY_PREFIX, new_id
-from core.messages import (
+from core.messages.reports import (
     Ending,
     JobReport,
-    Measure,
     Measured,
     PhaseBegun,
     Settled,
     TaskEnding,
     TaskReport,
-    TrainJob,
-    TrainTask,
-    TrySteps,
-    UseWeights,
 )
+from core.messages.requests import Measure, TrainJob, TrainTask, TrySteps, UseWeights
 from core.settings import Settings
 from core.specs.base import Json
 from core.specs.job import JobSpec

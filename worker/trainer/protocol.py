@@ -5,25 +5,20 @@ from collections.abc import Callable, Iterator, Mapping
 from io import BufferedIOBase
 from typing import Any, Final, TypeVar
 
-from core.messages import (
-    Cancel,
-    Columns,
+from core.messages.parts import Columns
+from core.messages.reports import (
     Concluded,
     DataLoaded,
     Ending,
     Failed,
-    HandOver,
     HistoryRows,
     Intervened,
-    KeepCheckpoint,
-    Measure,
     Measured,
     PhaseBegun,
     PopulationProgress,
     Progress,
     Ready,
     Report,
-    Request,
     Restarted,
     RowsOfRuns,
     RunEnded,
@@ -31,6 +26,13 @@ from core.messages import (
     SavedCheckpoint,
     Settled,
     TaskEnding,
+)
+from core.messages.requests import (
+    Cancel,
+    HandOver,
+    KeepCheckpoint,
+    Measure,
+    Request,
     TrainJob,
     TrainTask,
     TrySteps,

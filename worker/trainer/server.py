@@ -21,29 +21,25 @@ from queue import Empty, SimpleQueue
 from types import MappingProxyType
 from typing import Final, assert_never
 
-from core.errors import (
-    ArtifactError,
-    JobFailure,
-    is_device_lost,
-    is_out_of_memory,
-    out_of_memory,
-)
+from core.errors import ArtifactError, JobFailure, is_device_lost, is_out_of_memory, out_of_memory
 from core.log import configure
-from core.messages import (
+from core.messages.reports import (
     Answer,
-    Cancel,
     Ending,
     Failed,
-    HandOver,
     JobReport,
-    KeepCheckpoint,
-    Measure,
     Measured,
     Ready,
     Report,
-    Request,
     TaskEnding,
     TaskReport,
+)
+from core.messages.requests import (
+    Cancel,
+    HandOver,
+    KeepCheckpoint,
+    Measure,
+    Request,
     TrainJob,
     TrainTask,
     TrySteps,

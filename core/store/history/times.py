@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Times = Sequence[Sequence[float]]
-"""Pairs (step, seconds), as `core.messages.Times`."""
+"""Pairs (step, seconds), as `Times` of `core.messages.parts`."""
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ class WorkerStore(Protocol):
         the attempt's `device`; None removes. `timeline` holds entries (`TimelineEntry`) that are
         added to those that there are; one that is there already is not added again. Of `usage` the
         larger value stays. `rows` are appended first, in the same round trip, and before them
-        `times`, which say when the job came to its steps (`core.messages.Times`), and `samples` of
+        `times`, which say when the job came to its steps (`core.messages.parts`), and `samples` of
         its process."""
         ...
 

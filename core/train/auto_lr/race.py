@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.jobs import Outcome
-from core.messages import Kind
+from core.messages.parts import Kind
 from core.specs.job import JobSpec
 from core.train.events import Control
 from core.train.fused.events import RowBatch, RunEnding, StackEvent

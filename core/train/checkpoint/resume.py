@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError
-from core.messages import Kind
+from core.messages.parts import Kind
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import start_of
 from core.train.checkpoint.snapshot import Snapshot, decode, own, resume_points

@@ -13,7 +13,7 @@ from torch import Tensor
 from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError, JobFailure, NotFoundError
 from core.formats import RESUME, STORE, as_written, check_file, format_in, is_current
-from core.messages import Kind
+from core.messages.parts import Kind
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import FREE
@@ -90,7 +90,7 @@ class Snapshot:
 def resume_points(artifacts: JobArtifacts) -> list[str]:
     """Return the names of the resume checkpoints that are complete, latest step first.
 
-    Only one whose rows have all arrived may be resumed from (see `core.messages.SavedCheckpoint`).
+    Only one whose rows have all arrived may be resumed from (see `core.messages.reports`).
     """
     return latest_first(artifacts.list())
 

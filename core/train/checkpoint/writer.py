@@ -12,7 +12,8 @@ from torch import Tensor
 from core.artifacts.base import Buffer, JobArtifacts, Stored
 from core.errors import ArtifactError
 from core.formats import WEIGHTS
-from core.messages import CheckpointName, SavedCheckpoint
+from core.messages.parts import CheckpointName
+from core.messages.reports import SavedCheckpoint
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.train.checkpoint.snapshot import (

@@ -6,14 +6,9 @@ from typing import Final, Literal, Protocol
 
 import torch
 
-from core.errors import (
-    ArtifactError,
-    JobFailure,
-    is_device_lost,
-    is_out_of_memory,
-    out_of_memory,
-)
-from core.messages import EndReason, Kind, RunFailed
+from core.errors import ArtifactError, JobFailure, is_device_lost, is_out_of_memory, out_of_memory
+from core.messages.parts import EndReason, Kind
+from core.messages.reports import RunFailed
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.sizes.cost import num_threads

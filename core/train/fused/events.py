@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.messages import Columns, Ending, Kind, PopulationProgress, RunFailed, Times
+from core.messages.parts import Columns, Kind, Times
+from core.messages.reports import Ending, PopulationProgress, RunFailed
 from core.train.events import Emit
 
 
@@ -33,7 +34,7 @@ class RunWeights:
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Rows of several runs that have the same steps, as `core.messages.HistoryRows`.
+    """Rows of several runs that have the same steps, as `core.messages.reports`.
 
     Attributes:
         runs: their indices among the specs.

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from core.formats import as_written
-from core.messages import TrainTask
+from core.messages.requests import TrainTask
 from core.specs.job import JobSpec
 from core.specs.studies.configurations import Jobs
 from core.specs.validation.limits import NO_LIMITS

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.errors import ArtifactError
-from core.messages import (
+from core.messages.reports import (
     Concluded,
     DataLoaded,
     Ending,

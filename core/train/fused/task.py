@@ -9,7 +9,9 @@ import torch
 from core.artifacts.base import JobArtifacts
 from core.artifacts.task_files import paused_file, weights_file
 from core.errors import ArtifactError, NotFoundError
-from core.messages import PausedRun, Restarted, TaskEnding, TaskReport, TrainTask
+from core.messages.parts import PausedRun
+from core.messages.reports import Restarted, TaskEnding, TaskReport
+from core.messages.requests import TrainTask
 from core.train.checkpoint.resume import told
 from core.train.checkpoint.snapshot import resume_points, step_of
 from core.train.devices import exact_kernels, memory_kept, pick_device

@@ -6,16 +6,8 @@ from typing import assert_never
 
 import numpy as np
 
-from core.messages import (
-    Kind,
-    PopulationProgress,
-    Reached,
-    RowsOfRuns,
-    RunEnded,
-    RunFailed,
-    TaskReport,
-    TaskWeights,
-)
+from core.messages.parts import Kind, Reached, TaskWeights
+from core.messages.reports import PopulationProgress, RowsOfRuns, RunEnded, RunFailed, TaskReport
 from core.specs.base import Json
 from core.specs.direction import sign_of
 from core.train.events import Emit

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
-from core.messages import HistoryRows, Progress, Times
+from core.messages.parts import Times
+from core.messages.reports import HistoryRows, Progress
 from core.train.checkpoint.writer import ArtifactWriter
 from core.train.events import Emit, RunEvent
 from core.train.history.metrics import Metrics

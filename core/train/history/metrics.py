@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.jobs import Outcome
-from core.messages import BestAt, Columns, LossAt
+from core.messages.parts import BestAt, Columns, LossAt
 from core.specs.base import Json
 from core.train.checkpoint.snapshot import Snapshot
 from core.train.history.buffer import RowBuffer

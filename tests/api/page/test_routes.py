@@ -15,7 +15,7 @@ from api.page import routes
 from core.diagnosis.rules.table import RULES
 from core.diagnosis.verdict import VerdictName
 from core.jobs import AttemptEnd, Event, Outcome, Status
-from core.messages import Phase
+from core.messages.parts import Phase
 from core.settings import Settings
 from core.specs.formulas.classic import CLASSICS
 from core.specs.unions import members

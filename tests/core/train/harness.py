@@ -12,15 +12,13 @@ import numpy as np
 from safetensors.numpy import load
 
 from core.artifacts.local import LocalJob
-from core.messages import (
-    BestAt,
-    Columns,
+from core.messages.parts import BestAt, Columns, LossAt
+from core.messages.reports import (
     Concluded,
     DataLoaded,
     Ending,
     HistoryRows,
     Intervened,
-    LossAt,
     PhaseBegun,
     Progress,
     Restarted,
@@ -39,7 +37,7 @@ Request = Literal["cancel", "hand_over"]
 
 
 def folded(times: list[list[float]], added: list[list[float]]) -> list[list[float]]:
-    """The times that hold once those `added` have come, as `core.messages.Times` says."""
+    """The times that hold once those `added` have come, as `core.messages.parts` says."""
     for step, seconds in added:
         times = [*(time for time in times if time[0] < step), [step, seconds]]
     return times

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.messages import Concluded, Settled
+from core.messages.reports import Concluded, Settled
 from core.train.events import RunEvent
 from core.train.problems.build import build_problem
 from core.train.state import OptimizationState

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.messages import BestAt
+from core.messages.parts import BestAt
 from core.specs.job import JobSpec
 from core.specs.unions import members
 from core.train.stopping import Rules, Trace, final_outcome, observe, rules_of

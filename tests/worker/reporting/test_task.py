@@ -10,7 +10,8 @@ import pytest
 
 from core.errors import StaleAttemptError, StoreUnavailableError
 from core.jobs import AttemptEnd, Status, Usage
-from core.messages import Kind, RowsOfRuns
+from core.messages.parts import Kind
+from core.messages.reports import RowsOfRuns
 from core.store.history.layout import Columns, HistoryLayout, RunRows
 from core.store.history.times import RunTimes, Times
 from core.store.protocols.types import TaskClaim

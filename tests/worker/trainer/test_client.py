@@ -12,7 +12,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from core.messages import Cancel, Ending, Failed, HandOver, HistoryRows, TrainJob
+from core.messages.reports import Ending, Failed, HistoryRows
+from core.messages.requests import Cancel, HandOver, TrainJob
 from tests.worker.scenarios import (
     Allocate,
     Deaf,
@@ -231,7 +232,7 @@ def test_a_trainer_that_cannot_start_says_so() -> None:
 def test_a_trainer_dies_with_its_worker() -> None:
     source = f"""
         import sys, time
-        from core.messages import TrainJob
+        from core.messages.requests import TrainJob
         from worker.trainer.client import TrainerClient
         link = TrainerClient(command={FAKE!r})
         link.start()

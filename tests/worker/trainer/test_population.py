@@ -11,17 +11,9 @@ import pytest
 from core.artifacts.local import LocalStore
 from core.formats import STORE
 from core.ids import STUDY_PREFIX, new_id
-from core.messages import (
-    Cancel,
-    Failed,
-    HandOver,
-    Kind,
-    PopulationProgress,
-    RowsOfRuns,
-    RunEnded,
-    TaskEnding,
-    TrainTask,
-)
+from core.messages.parts import Kind
+from core.messages.reports import Failed, PopulationProgress, RowsOfRuns, RunEnded, TaskEnding
+from core.messages.requests import Cancel, HandOver, TrainTask
 from tests.core.train.fused.harness import train_population
 from tests.core.train.harness import blobs_job
 from worker.trainer.client import Heard, TrainerClient, TrainerDied

@@ -11,26 +11,21 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is
 import numpy as np
 import pytest
 
-from core.messages import (
+from core.messages.parts import Columns
+from core.messages.reports import (
     Answer,
-    Cancel,
-    Columns,
     Concluded,
     DataLoaded,
     Ending,
     Failed,
-    HandOver,
     HistoryRows,
     Intervened,
-    KeepCheckpoint,
-    Measure,
     Measured,
     PhaseBegun,
     PopulationProgress,
     Progress,
     Ready,
     Report,
-    Request,
     Restarted,
     RowsOfRuns,
     RunEnded,
@@ -38,6 +33,13 @@ from core.messages import (
     SavedCheckpoint,
     Settled,
     TaskEnding,
+)
+from core.messages.requests import (
+    Cancel,
+    HandOver,
+    KeepCheckpoint,
+    Measure,
+    Request,
     TrainJob,
     TrainTask,
     TrySteps,

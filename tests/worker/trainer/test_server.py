@@ -9,7 +9,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from core.messages import Ending, TrainJob
+from core.messages.reports import Ending
+from core.messages.requests import TrainJob
 from tests.thalweg_service.running import until
 from worker.trainer.client import Heard, TrainerClient
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 SOURCE = """
 import pathlib, sys
-from core.messages import Ending
+from core.messages.reports import Ending
 from worker.trainer.server import Handlers, main
 
 def answer(job, emit, control):

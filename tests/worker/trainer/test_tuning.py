@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from core.messages import Ending, TrainJob
+from core.messages.reports import Ending
+from core.messages.requests import TrainJob
 from core.settings import Settings
 from core.specs.base import Json
 from core.specs.parsing.job import parse_job

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.messages import Columns
+from core.messages.parts import Columns
 
 MAX_ROWS: Final = 4096
 MAX_BYTES: Final = 32 * 2**20

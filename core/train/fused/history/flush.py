@@ -5,7 +5,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.messages import Kind, PopulationProgress, Times
+from core.messages.parts import Kind, Times
+from core.messages.reports import PopulationProgress
 from core.train.events import Emit
 from core.train.fused.events import RowBatch, StackEvent
 from core.train.fused.history.buffer import Rows, StackedRows

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.jobs import Outcome
-from core.messages import Ending, EndReason
+from core.messages.parts import EndReason
+from core.messages.reports import Ending
 from core.specs.base import Json
 from core.train.fused.events import RunEnding, RunWeights
 from core.train.fused.history.best import StackedBest

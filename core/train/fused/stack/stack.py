@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from core.jobs import Outcome
-from core.messages import EndReason, PopulationProgress
+from core.messages.parts import EndReason
+from core.messages.reports import PopulationProgress
 from core.specs.job import JobSpec
 from core.specs.sizes.shapes import history_widths
 from core.train.events import Control, Emit

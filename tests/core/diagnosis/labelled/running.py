@@ -17,7 +17,7 @@ from core.diagnosis.evidence.measured import Measured
 from core.diagnosis.remedies.effect import compare, facts
 from core.diagnosis.rules.table import examine
 from core.diagnosis.verdict import decide
-from core.messages import Ending, HistoryRows
+from core.messages.reports import Ending, HistoryRows
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import merge

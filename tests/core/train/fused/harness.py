@@ -7,7 +7,7 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 
-from core.messages import Ending, PopulationProgress, RunFailed
+from core.messages.reports import Ending, PopulationProgress, RunFailed
 from core.specs.job import JobSpec
 from core.train.fused.events import (
     RowBatch,

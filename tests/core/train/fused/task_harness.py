@@ -10,19 +10,17 @@ from safetensors.numpy import load
 
 from core.artifacts.local import LocalJob
 from core.formats import STORE
-from core.messages import (
-    Kind,
+from core.messages.parts import Kind, Reached, TaskWeights
+from core.messages.reports import (
     PopulationProgress,
-    Reached,
     Restarted,
     RowsOfRuns,
     RunEnded,
     RunFailed,
     TaskEnding,
     TaskReport,
-    TaskWeights,
-    TrainTask,
 )
+from core.messages.requests import TrainTask
 from core.specs.job import JobSpec
 from core.train.fused.checkpoint.writer import Pace
 from core.train.fused.task import run_task

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.messages import TrainTask
+from core.messages.requests import TrainTask
 from core.specs.job import JobSpec
 from tests.core.train.fused.harness import Gathered, Tolerance, train_population
 from tests.core.train.fused.stack.test_pause import RUNS, assert_same_reports, in_rungs, sub_request

@@ -10,7 +10,8 @@ import pytest
 from safetensors import safe_open
 
 from core.artifacts.task_files import checkpoint_files
-from core.messages import Kind, TaskEnding
+from core.messages.parts import Kind
+from core.messages.reports import TaskEnding
 from core.specs.job import JobSpec
 from core.train.fused.checkpoint.writer import TaskCheckpointer
 from tests.core.train.fused.harness import Control, Gathered, train_population

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core.artifacts.local import LocalJob
-from core.messages import Columns
+from core.messages.parts import Columns
 from core.specs.job import JobSpec
 from core.train.checkpoint.writer import ArtifactWriter
 from core.train.history.flush import Flusher

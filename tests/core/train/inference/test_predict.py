@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.artifacts.build import open_artifacts
 from core.artifacts.weights import WeightsPlace
 from core.ids import new_id
-from core.messages import Ending
+from core.messages.reports import Ending
 from core.settings import Settings
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job

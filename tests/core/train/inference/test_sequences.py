@@ -18,7 +18,7 @@ from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.artifacts.weights import WeightsPlace
 from core.ids import new_id
-from core.messages import Ending
+from core.messages.reports import Ending
 from core.settings import Settings
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits

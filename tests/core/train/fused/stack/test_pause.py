@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from core.errors import ArtifactError
-from core.messages import PausedRun, TrainTask
+from core.messages.parts import PausedRun
+from core.messages.requests import TrainTask
 from core.specs.job import JobSpec
 from tests.core.train.fused.harness import Tolerance
 from tests.core.train.fused.task_harness import (

@@ -1,220 +1,27 @@
-"""Messages between a worker and its trainer, requests and reports: two closed sets of frozen types.
+"""Reports of a trainer: a closed set of frozen types.
 
 A report is also the event that leaves the training loop, so that each of its fields is named once.
-`worker.trainer.protocol` says how messages travel. The worker's main process reads this module:
-nothing of torch is in it.
+Losses and values in here may be non-finite. `worker.trainer.protocol` says how messages travel.
+The worker's main process reads this module: nothing of torch is in it.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict, final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from core.jobs import Outcome
+from core.messages.parts import (
+    BestAt,
+    CheckpointName,
+    Columns,
+    EndReason,
+    Kind,
+    LossAt,
+    PausedRun,
+    Phase,
+    Reached,
+    TaskWeights,
+    Times,
+)
 from core.specs.base import Json
-from core.uses.record import UseKind
-
-Columns = dict[str, NDArray[np.float64]]
-"""Series name -> one value a row (float64), or rows x dim for `x`. All of the same length.
-`step` is always there."""
-Kind = Literal["train", "eval"]
-"""The kind of a history."""
-Times = list[list[float]]
-"""Times at which a run came to its steps: (step, seconds of training since step 0) each, in the
-order of the seconds. One that has the step of an earlier one, or a smaller, says that the run went
-back: the earlier ones from that step on hold no more."""
-CheckpointName = Literal["initial", "best", "final", "raw", "kept", "resume"]
-Phase = Literal["preparing", "training", "saving", "tuning", "diagnosing"]
-"""The phase of a job. The loop's own are `preparing`, `training` and `saving`; the others are its
-caller's."""
-EndReason = Literal["finished", "cancelled", "handed_over"]
-
-
-@final
-class LossAt(TypedDict):
-    """A recorded loss. It may be non-finite."""
-
-    step: int
-    loss: float
-
-
-@final
-class BestMetric(TypedDict):
-    """The best value of the metric that `stop.metric` names (`eval.accuracy`)."""
-
-    step: int
-    metric: str
-    value: float
-
-
-BestAt = LossAt | BestMetric
-
-
-class Reached(TypedDict):
-    """The moment when a run first reached what its study asks for: its step, and its share of the
-    time."""
-
-    step: int
-    seconds: float
-
-
-class TaskWeights(TypedDict):
-    """The places of the weights of a task's runs: the artifact, each run's row in its tensors, and
-    the updates that its `initial`, `best` and `final` weights have seen. By the runs' indices."""
-
-    file: str
-    rows: dict[int, int]
-    steps: dict[int, dict[str, int]]
-
-
-class PausedRun(TypedDict):
-    """The facts known of a run that has paused at a rung; its state is in the artifact `file`."""
-
-    step: int
-    initial_loss: float | None
-    loss: float | None
-    eval: Json | None
-    best: BestAt | None
-    share_s: float
-    target: Reached | None
-    file: str
-
-
-# --- what a trainer is asked. `run`: a number that no other work of this trainer has.
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """Train a job: its reports follow, the last of them `Ending` or `Failed`.
-
-    Attributes:
-        spec: resolved, but for what is "auto", which is settled first.
-        artifacts: where the artifact store is.
-        device: where to train.
-        resume: go on after the latest usable checkpoint; without any, from the beginning.
-        stored_rows: rows of each history that have arrived in the store: a checkpoint that
-            presumes more is not used. None: all of them.
-    """
-
-    job_id: str
-    spec: Json
-    artifacts: str
-    device: str
-    resume: bool
-    stored_rows: dict[Kind, int] | None
-    run: int
-
-
-@dataclass(frozen=True)
-class TrainTask:
-    """Train the runs of a study's task, whose models are alike: their reports follow, the last of
-    them `TaskEnding` or `Failed`. Runs are named by their indices in the study.
-
-    Attributes:
-        stem: what the names of the task's artifacts begin with.
-        stop_step: after so many updates, runs that have not ended pause; None: none does.
-        resume: go on from the task's latest checkpoint; without any, from the beginning.
-        stored_rows: by run, the rows of each history that have arrived: a checkpoint that presumes
-            more is not used. None: all of them.
-        base, configurations: of the resolved study, and the parameters of each.
-        format: in which the study was stored (`core.formats`).
-        runs: `[index in the study, place in configurations, seed]` each.
-        sources: by run, the artifact with the state that a paused run goes on from.
-        target: the study's metric, where it has a target: `name`, `goal`, `target`.
-    """
-
-    study_id: str
-    stem: str
-    artifacts: str
-    device: str
-    stop_step: int | None
-    resume: bool
-    stored_rows: dict[int, dict[Kind, int]] | None
-    base: Json
-    format: int
-    configurations: list[Json]
-    runs: list[list[int]]
-    sources: dict[int, str]
-    target: Json | None
-    run: int
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Measure what a full diagnosis wants to know of a job's weights, in a share of `train_s`: the
-    answer is `Measured` or `Failed`."""
-
-    job_id: str
-    spec: Json
-    artifacts: str
-    device: str
-    checkpoint: str
-    train_s: float
-    run: int
-
-
-@dataclass(frozen=True)
-class TrySteps:
-    """Take the first steps of specs that remedies make of a job's: the answer is `Measured`, its
-    `first_steps` what `core.train.measure.trial_steps.first_steps` returns, or `Failed`."""
-
-    job_id: str
-    specs: list[Json]
-    device: str
-    run: int
-    uploads: str = ""
-    """Location of the artifact store, which has the data sets that the specs name."""
-
-
-@dataclass(frozen=True)
-class UseWeights:
-    """Predict rows, or export a model: the answer is `Measured`, its `size_bytes` those of the
-    artifact that was written and the rest what the use's record says of it, or `Failed`.
-
-    Attributes:
-        job_id: of the use (`core.uses.record.UseRecord`), whose artifacts these are.
-        weights, model, rows: as of that record.
-    """
-
-    job_id: str
-    kind: UseKind
-    weights: Json
-    model: Json
-    rows: Json | None
-    artifacts: str
-    device: str
-    run: int
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """Stop the run between two steps; for a run that has ended it means nothing."""
-
-    run: int
-
-
-@dataclass(frozen=True)
-class HandOver:
-    """Stop the run as `Cancel` does, and leave a checkpoint for another worker to go on from."""
-
-    run: int
-
-
-@dataclass(frozen=True)
-class KeepCheckpoint:
-    """Leave a checkpoint at the next step, which stays: the answer to the request of this number.
-    The run goes on."""
-
-    run: int
-    number: int
-
-
-Work = TrainJob | TrainTask | Measure | TrySteps | UseWeights
-Order = Cancel | HandOver | KeepCheckpoint
-Request = Work | Order
-
-# --- what a trainer reports. Losses and values in here may be non-finite.
 
 
 @dataclass(frozen=True)
