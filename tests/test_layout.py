@@ -24,8 +24,10 @@ KINDS: Final[dict[str, str]] = {
     "core/diagnosis/remedies": "cures of verdicts",
     "core/diagnosis/rules": "rules of the diagnosis",
     "core/train/data": "data sources",
+    "core/train/optim/rules": "rules of optimizers that torch does not have",
     "core/train/optim/torch_rules": "rules of torch's optimizers",
     "core/uploads/parse": "readers of uploaded files",
+    "thalweg_service/doctor": "checks that doctor makes",
 }
 """Folders of kinds."""
 
