@@ -1,11 +1,14 @@
 """A run in a stack gives the numbers of the same spec run alone."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from core.specs.optimizers.kinds import TorchOptimizer
+from core.specs.parsing.job import parse_job
 from core.specs.unions import members
+from core.specs.validation.limits import Limits
 from tests.core.train.fused.harness import Json, blobs64, compare_with_alone
 from tests.core.train.harness import blobs_job
 
