@@ -98,6 +98,32 @@ def test_a_gradient_that_is_no_number_touches_its_own_run_alone(name: str) -> No
     assert torch.equal(ends[0][others], ends[1][others])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_rprop_is_torchs_on_gradients_that_are_zero_tiny_or_infinite(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    options: list[Json] = [
+        {"kind": "rprop", "lr": 0.05, "etas": [0.3, 1.7], "step_sizes": [1e-3, 0.2]},
+        {"kind": "rprop", "lr": 0.01, "etas": [0.5, 3.0], "step_sizes": [1e-5, 5.0]},
+    ]
+    packing = packing_of([torch.Size([40])], item_bytes=4)
+    rows = torch.zeros(2, packing.width)
+    moved = OptimizerStep([blobs_job(each) for each in options], rows, packing)
+    alone = [torch.zeros(packing.width, requires_grad=True) for _ in options]
+    torchs = [
+        torch.optim.Rprop([x], lr=each["lr"], etas=each["etas"], step_sizes=each["step_sizes"])
+        for x, each in zip(alone, options, strict=True)
+    ]
+    for _ in range(60):
+        size = draw.choice([0.0, 1e-30, 1.0, 1e10, np.inf], (2, packing.width))
+        sign = draw.choice([-1.0, 1.0], size.shape)
+        gradient = torch.from_numpy(size * sign).float()
+        for x, theirs, its in zip(alone, torchs, gradient, strict=True):
+            x.grad = its.clone()
+            theirs.step()
+        moved.move(rows, gradient, torch.linalg.vector_norm(gradient, dim=1))
+        assert torch.equal(rows, torch.stack([x.detach() for x in alone]))
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_what_has_paused_is_not_changed_by_who_goes_on_from_it(name: str) -> None:
     packing, rows = packed()
