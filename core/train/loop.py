@@ -153,11 +153,13 @@ def _descend(
     descent, ledger, reporter, course = parts.descent, parts.ledger, parts.reporter, parts.course
     if guard is not None:
         each = EachRow(descent, ledger, reporter.row_entered)
-        GuardedDescent(guard, parts).descend(each)
+        with descent.below_autograd():
+            GuardedDescent(guard, parts).descend(each)
         return each.outcome
     watch, steps = watching(descent, ledger, reporter, course, block_size)
-    descend(descent, steps, watch)
-    steps.close()
+    with descent.below_autograd():
+        descend(descent, steps, watch)
+        steps.close()
     return watch.outcome
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -283,6 +283,14 @@ class OptimizationState:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
             self._by_hand.backward()
+
+    @contextmanager
+    def below_autograd(self) -> Iterator[None]:
+        """Have torch pass by what notes operations for automatic differentiation, where no step
+        needs it: a tenth of a small step's time."""
+        needed = self._by_hand is None or not self._by_hand.complete or self._in_row is None
+        with nullcontext() if needed else torch._C._AutoDispatchBelowAutograd():
+            yield
 
     def moment(self, *, copied: bool = True) -> StateCopy:
         """Return a copy of everything, taken between two steps; not `copied`: the tensors

@@ -98,7 +98,11 @@ class _Pass(NamedTuple):
 
 
 class PerceptronGradient:
-    """The loss of a batch and then its gradient."""
+    """The loss of a batch and then its gradient.
+
+    Attributes:
+        complete: whether the loss too is written out: else it is differentiated automatically.
+    """
 
     def __init__(
         self,
@@ -129,6 +133,7 @@ class PerceptronGradient:
         self._slope = like.new_empty(
             max((h.linear.outputs.numel() for h in self._hidden), default=0)
         )
+        self.complete = loss in (functional.cross_entropy, functional.mse_loss)
         self._loss = loss
         self._same_rows = same_rows
         self._passes: dict[int, _Pass] = {}

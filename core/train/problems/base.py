@@ -39,11 +39,13 @@ class WrittenOut(Protocol):
         row: all parameters, one after another; the problem's are views of it.
         gradient: a row that receives their gradients.
         packing: where in a row each parameter lies.
+        complete: whether no part of it is differentiated automatically.
     """
 
     row: Tensor
     gradient: Tensor
     packing: Packing
+    complete: bool
 
     def loss(self, step: int) -> Tensor:
         """Return what `Problem.loss` returns, detached."""

@@ -138,6 +138,7 @@ class _WrittenOut:
     def __init__(self, tape: Tape, row: Tensor, gradient: Tensor) -> None:
         self.row, self.gradient = row, gradient
         self.packing = one_vector(row.numel())
+        self.complete = True
         self._value = tape.value
         self.backward = tape.backward
 

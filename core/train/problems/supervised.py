@@ -251,6 +251,7 @@ class _WrittenOut(_InRow):
             same_rows=problem.same_rows,
         )
         self.backward = self._gradient.backward
+        self.complete = self._gradient.complete
 
     def loss(self, step: int) -> Tensor:
         return self._gradient.forward(*self._batch(step))
@@ -259,6 +260,8 @@ class _WrittenOut(_InRow):
 class _Recorded(_InRow):
     """Gradients by automatic differentiation, put into a row, so that an update is of one row.
     Satisfies `core.train.problems.base.WrittenOut`."""
+
+    complete = False
 
     def __init__(self, problem: SupervisedProblem, model: LayeredModel) -> None:
         super().__init__(model)
