@@ -87,6 +87,8 @@ def _renamed(error: FieldError, value: Any) -> FieldError:
         names = ", ".join(PredictionRequest.model_fields)
         message = f"{error.param} is not a field here; the fields are {names}"
         return FieldError(error.param, error.code, message)
+    if error.code == "duplicate_field":
+        return error
     if error.param == "checkpoint":
         words = f"{', '.join(CHECKPOINT_WORDS)}, or the step of a kept checkpoint"
         message = f"checkpoint must be {words}; {shown(given.get('checkpoint'))} was given"
