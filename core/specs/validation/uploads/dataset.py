@@ -55,7 +55,7 @@ def resolve_upload(
     features = _features(data, facts, names, faults, series) if known else []
     _check_image_size(data, facts, faults)
     ignored = None if loss is None else ignored_class(loss)
-    form = _target_form(targets, family, ignored, faults) if targets else None
+    form = _target_form(targets, family, ignored, faults, series) if targets else None
     if not targets_wanted:
         form = _Form(None, 1)
     rows = _rows(data, facts, features, faults)
@@ -246,6 +246,7 @@ def _target_form(
     family: LossFamily | None,
     ignored: int | None,
     faults: FieldErrorList,
+    series: bool,
 ) -> _Form | None:
     """Tell whether the targets are classes or values, as the loss wants; None where neither fits.
     Rows with the target `ignored` count for nothing.
@@ -268,6 +269,13 @@ def _target_form(
         _check_ignored(first, ignored, faults)
         return _classes(first, family, faults, ignored)
     categories = [each for each in targets if each.dtype == "category"]
+    if categories and series:
+        faults.add(
+            param, "loss_does_not_fit",
+            f"{param}: {listed(categories)} holds categories, and a forecast gives values: name"
+            " columns of numbers",
+        )  # fmt: skip
+        return None
     if categories:
         use = "binary_cross_entropy or " if categories[0].num_categories == 2 else ""
         faults.add(

@@ -15,7 +15,7 @@ from core.specs.sizes.uploads import UploadFacts
 from core.specs.studies.parse import parse_study, resolved_configurations
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
-from tests.core.specs.example_uploads import EXAMPLE_UPLOADS
+from tests.core.specs.example_uploads import EXAMPLE_UPLOADS, column, table
 
 Json = dict[str, Any]
 (ID,) = EXAMPLE_UPLOADS
@@ -150,6 +150,17 @@ def test_a_problem_says_which_data_it_takes(kind: str) -> None:
             (found,) = mistakes(given)
             assert (found.param, found.code) == ("problem.data.kind", "data_does_not_fit")
             assert kind in found.message
+
+
+@pytest.mark.parametrize("target", ["district", ["price", "district"]])
+@pytest.mark.parametrize("loss", [None, {"kind": "huber"}])
+def test_categories_are_not_forecast(target: Any, loss: Json | None) -> None:
+    facts = table(column("price"), column("district", "category", categories=2))
+    data = {"kind": "dataset", "id": ID, "target": target}
+    problem: Json = {"kind": "forecast", "data": data, "model": {"kind": "gru"}}
+    (found,) = mistakes(problem if loss is None else {**problem, "loss": loss}, facts)
+    assert (found.param, found.code) == ("problem.data.target", "loss_does_not_fit")
+    assert "name columns of numbers" in found.message
 
 
 def test_an_upload_must_be_what_the_problem_takes() -> None:
