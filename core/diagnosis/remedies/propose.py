@@ -38,12 +38,14 @@ from core.diagnosis.remedies.step_size import (
     lower_rate,
     raise_rate,
     search_along_the_line,
+    short_steps,
+    steps_follow_gradients,
 )
 from core.diagnosis.rules.progress import conditioning
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form
 from core.diagnosis.verdict import Verdict
 from core.specs.job import DataProblem
-from core.specs.optimizers.kinds import LBFGS, SGD, Rprop, settled_lr
+from core.specs.optimizers.kinds import LBFGS, SGD, Prodigy, Rprop, settled_lr
 from core.specs.sizes.shapes import problem_rows
 
 MOST: Final = 4
@@ -107,8 +109,8 @@ def _for_divergence(findings: Findings, e: Evidence, attempts: Attempts) -> Iter
     if exact is not None:
         yield exact
     else:
-        yield _first_that_works(e, attempts, lower_rate(e, 0.1))
-    if e.spec.gradient_clip is None and exact is None:
+        yield _first_that_works(e, attempts, short_steps(e) or lower_rate(e, 0.1))
+    if e.spec.gradient_clip is None and exact is None and steps_follow_gradients(e):
         yield clip(e)
 
 
@@ -216,6 +218,10 @@ def _for_slowness(findings: Findings, e: Evidence) -> Iterator[Remedy]:
         yield raise_rate(e, rounded(min(1e5, max(10.0, wanted)), 2))
     elif findings["straight_path"].triggered:
         yield raise_rate(e, 10.0)
+    elif findings["steady_slow_descent"].triggered:
+        # These find the length of a step themselves, and the rate is a factor on it, as a rule 1.
+        own = isinstance(e.spec.optimizer, Prodigy | LBFGS)
+        yield raise_rate(e, max(10.0, 1.0 / settled_lr(e.spec.optimizer)) if own else 10.0)
     found = conditioning(e)
     gain = found.gain if found is not None else math.nan
     if isinstance(e.spec.optimizer, SGD):

@@ -9,7 +9,19 @@ from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.remedies.patches import Remedy, constant_rate, rounded, scaled_rate
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
 from core.specs.base import Json
-from core.specs.optimizers.kinds import LBFGS, Rprop, ScheduleFree, settled_lr
+from core.specs.optimizers.kinds import (
+    ASGD,
+    LBFGS,
+    SGD,
+    Prodigy,
+    RAdam,
+    Rprop,
+    ScheduleFree,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+    Shampoo,
+    settled_lr,
+)
 from core.specs.schedules import Constant
 
 
@@ -60,13 +72,19 @@ def cautious_rate(e: Evidence) -> float | None:
     A quarter of 2(1−β) over the steepest curvature seen anywhere around, and no first step (with
     the momentum that it will gather) longer than half of the point's own size.
     """
+    if e.land is None or e.land.form is not None or not e.method.linear:
+        return None
+    return _gentle_rate(e, e.method.beta)
+
+
+def _gentle_rate(e: Evidence, beta: float) -> float | None:
     land = e.land
-    if land is None or land.form is not None or e.x is None or not e.method.linear:
+    if land is None or e.x is None:
         return None
     curvatures = [each for each in (e.sharpness, land.largest_at_first, land.steepest) if each]
     if not curvatures:
         return None
-    left = 1.0 - e.method.beta
+    left = 1.0 - beta
     size = max(1.0, float(np.abs(e.x[0]).max()))
     first = float(e.grad[0])
     longest = 0.5 * size * left / first if first > 0 else math.inf
@@ -108,6 +126,45 @@ def lower_rate(e: Evidence, factor: float) -> Remedy:
         "final_loss_below": e.level.start,
     }
     return Remedy(scaled_rate(e.spec, wanted), reason, known(expected))
+
+
+def short_steps(e: Evidence) -> Remedy | None:
+    """Propose, for a method without a sharp threshold that blows up on a function, a rate that its
+    first steps should stand; None where that is no less than a tenth of the rate, or not known.
+
+    Steps that are about η long whatever the gradient is: a twentieth of the point's own size. Those
+    that follow the gradient (RAdam's first ones do): as `cautious_rate`. Prodigy, which finds the
+    rate itself: the factor 1 of its authors.
+    """
+    optimizer = e.spec.optimizer
+    if e.x is None or e.rows == 0 or e.method.linear or isinstance(optimizer, Rprop | LBFGS):
+        return None
+    size = max(1.0, float(np.abs(e.x[0]).max()))
+    rates: list[float | None] = []
+    if isinstance(optimizer, Prodigy):
+        rates.append(1.0)
+    elif e.method.family == "adaptive" or isinstance(optimizer, ScheduleFreeAdamW | Shampoo):
+        rates.append(0.05 * size)
+    if isinstance(optimizer, RAdam):
+        rates.append(_gentle_rate(e, 0.0))
+    elif isinstance(optimizer, SGD | ASGD | ScheduleFreeSGD):
+        rates.append(_gentle_rate(e, optimizer.momentum if isinstance(optimizer, SGD) else 0.0))
+    lowest = min((each for each in rates if each is not None), default=math.nan)
+    factor = lowest / settled_lr(optimizer)
+    if not 0.0 < factor < 0.1:
+        return None
+    reason = (
+        f"The point's own size is {size:.4g}, and steps at this rate are far longer;"
+        f" {factor:.3g} of it keeps the first ones short."
+    )
+    expected = {"lr_factor": rounded(factor), "final_loss_below": e.level.start}
+    return Remedy(scaled_rate(e.spec, factor), reason, expected)
+
+
+def steps_follow_gradients(e: Evidence) -> bool:
+    """Tell whether a gradient of a bounded length makes a step of a bounded length; other methods
+    divide by the length of what they have seen."""
+    return isinstance(e.spec.optimizer, SGD | ASGD | ScheduleFreeSGD | LBFGS)
 
 
 def clip(e: Evidence) -> Remedy:
