@@ -10,6 +10,7 @@ from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.evidence.landscape import QuadraticForm
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
+from core.specs.optimizers.kinds import Lion, Rprop
 
 
 def look_diverged(e: Evidence) -> RuleAnswer:
@@ -90,6 +91,8 @@ def _no_threshold(e: Evidence) -> str:
         return "There are no rows to look at."
     if e.spec.optimizer.groups or e.spec.optimizer.wrap:
         return f"No sharp threshold is known for {kind} with what is put around it, or in groups."
+    if isinstance(e.spec.optimizer, Lion | Rprop):
+        return f"{kind} takes the signs of gradients alone: the curvature has no threshold for it."
     if e.method.family == "adaptive":
         return (
             f"{kind} divides gradients by what it has seen of them, so that the curvature alone has"
