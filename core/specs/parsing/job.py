@@ -154,14 +154,7 @@ def _resolve(
     if spec.webhook is not None:
         check_webhook(spec.webhook, limits, faults)
     check_auto(optimizer, spec.schedule, faults)
-    settled: _Settled | None
-    if like is not None:
-        assert like.spec.precision is not None, "the spec is resolved"
-        settled = like.spec.problem, like.spec.batch_size, like.spec.precision
-    elif isinstance(spec.problem, FunctionProblem):
-        settled = _resolve_function(spec, spec.problem, faults)
-    else:
-        settled = _resolve_data(spec, spec.problem, limits, faults, uploads)
+    settled = _resolve_problem(spec, limits, faults, uploads, like)
     if settled is None:
         # Without the problem's size the schedule can still be checked.
         schedules.resolve(spec.schedule, spec.budget.max_steps)
@@ -209,6 +202,17 @@ def _default_steps(problem: DataProblem | FunctionProblem) -> int:
 
 
 _Settled = tuple[DataProblem | FunctionProblem, BatchSize, Precision]
+
+
+def _resolve_problem(
+    spec: JobSpec, limits: Limits, faults: FieldErrorList, uploads: Uploads, like: Sized | None
+) -> _Settled | None:
+    if like is not None:
+        assert like.spec.precision is not None, "the spec is resolved"
+        return like.spec.problem, like.spec.batch_size, like.spec.precision
+    if isinstance(spec.problem, FunctionProblem):
+        return _resolve_function(spec, spec.problem, faults)
+    return _resolve_data(spec, spec.problem, limits, faults, uploads)
 
 
 def _resolve_function(
