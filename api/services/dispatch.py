@@ -54,7 +54,7 @@ class CeleryDispatcher:
         self._queued = threading.Condition()
         self._pending = 0
         self._follow_at = math.inf
-        """When a hint of work that was heard of leaves (`time.monotonic`)."""
+        """Time at which a hint of work that was heard of leaves (`time.monotonic`)."""
         # An event of its own: by the condition each queued job would wake a thread that pauses.
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None

@@ -185,7 +185,7 @@ class _InMemory(Staged):
         return self.artifacts.write(self.name, (self.data,))
 
     def drop(self) -> None:
-        """Nothing was made."""
+        """Do nothing: nothing was made."""
 
 
 class ArtifactStore(ABC):

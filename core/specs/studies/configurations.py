@@ -87,7 +87,7 @@ class Jobs:
         )
         self._one_problem = not own & OF_THE_PROBLEM
         self._resolved: dict[str, Sized] = {}
-        """Where all have one problem: what the first was resolved to, by kind of optimizer."""
+        """First resolved spec of each kind of optimizer, where all have one problem."""
 
     @property
     def affordable_failures(self) -> int:

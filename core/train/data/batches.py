@@ -35,7 +35,7 @@ class Batches:
         self._num_rows = len(features)
         self._shuffled = isinstance(order, Shuffled)
         self.whole = batch_size == "full" and not isinstance(order, ExplicitOrder)
-        """Whether each batch is the tables themselves."""
+        """True where each batch is the tables themselves."""
         self._batch_size = batch_size if isinstance(batch_size, int) else self._num_rows
         self._drop_last = drop_last
         self._epoch = -1

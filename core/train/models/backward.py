@@ -19,13 +19,13 @@ from core.train.losses import LossFunction
 
 _nll_loss: Final[Callable[..., Tensor]] = torch._C._nn.nll_loss  # type: ignore[attr-defined]
 _mse_loss: Final[Callable[..., Tensor]] = torch._C._nn.mse_loss
-"""Those of `functional` without its looks at the shapes."""
+"""Losses of `functional` without its looks at the shapes."""
 _nll_backward: Final = torch.ops.aten.nll_loss_backward.grad_input._op
 _mse_backward: Final = torch.ops.aten.mse_loss_backward.grad_input._op
 _threshold_backward: Final = torch.ops.aten.threshold_backward.grad_input._op
 _tanh_backward: Final = torch.ops.aten.tanh_backward.grad_input._op
 _sigmoid_backward: Final = torch.ops.aten.sigmoid_backward.grad_input._op
-"""These without the call around them that looks for tensors of other kinds (0.5 µs)."""
+"""Gradients without the call around them that looks for tensors of other kinds (0.5 µs)."""
 _MEAN: Final = 1
 """The mean of the rows, as these number what a loss does with them."""
 _NO_CLASS: Final = -100

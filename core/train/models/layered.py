@@ -62,7 +62,7 @@ class LayeredModel(nn.Module):
             if module is not None:
                 self._register(placed.name, module)
         self._with_modes = [m for m in self._modules_of.values() if not isinstance(m, nn.Linear)]
-        """Those that may compute otherwise in training; a plain list, as they are registered."""
+        """Modules that may compute otherwise in training; a plain list, as they are registered."""
         self._apply_all = self._sequence(layers.layers)
 
     def forward(self, x: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:

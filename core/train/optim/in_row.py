@@ -38,7 +38,7 @@ from core.train.optim.torch_rules.build import rule_of
 from core.train.tensors.packing import Packing
 
 _MOST_COUNTED: Final = 2**24
-"""Beyond it, 1 more is not to be seen in torch's counts, which are float32."""
+"""Largest count to which 1 can be added in torch's counts, which are float32."""
 _ELEMENTWISE: Final = (
     SGD, Adam, AdamW, Adamax, NAdam, RAdam, Adagrad, Adadelta, RMSprop, Rprop, ASGD,
 )  # fmt: skip
@@ -81,7 +81,7 @@ class RowOptimizer:
         self._torchs = plain_step(self.optimizer)
         self.own: dict[str, Any] = self.optimizer.state.get(self._parameter) or {}
         self._updates = 0
-        """What `own`'s count of updates is to be; 0: what it is."""
+        """Count of updates that `own` is to have; 0: the one that it has."""
         self._numbers: dict[str, tuple[float, Tensor]] = {}
         known = _WRITTEN_OUT.get(type(spec))
         ours = known is not None and follows_torch(spec) and not getattr(spec, "foreach", None)
