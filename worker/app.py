@@ -33,7 +33,6 @@ from core.settings import Settings, setting_mistakes, unknown_variables
 from core.store.protocols.worker import WorkerStore
 from core.store.redis import RedisStore
 from core.tracing import tracing_of
-from worker.execution.diagnosis import prepare
 from worker.health import HealthFiles
 from worker.heartbeat import Heartbeat
 from worker.janitor import Janitor
@@ -209,7 +208,6 @@ def _work(
         for part in reversed(parts):
             part.start()
         started.extend([*parts, runner, heartbeat])
-        prepare()
         # Imported modules stay: a collection in the middle of a plan (which makes many small
         # objects) took 70 ms to look at them again.
         gc.collect()

@@ -85,13 +85,6 @@ class Run:
         return JobSpec.model_validate_json(json.dumps(self.job.spec))
 
 
-def prepare() -> None:
-    """Import and build what the first diagnosis needs: its job would wait 60 ms for it."""
-    import core.diagnosis.diagnose  # noqa: F401
-
-    JobSpec.model_rebuild()
-
-
 def diagnosis(
     run: Run,
     measured: Json | None = None,

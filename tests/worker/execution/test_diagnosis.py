@@ -1,16 +1,11 @@
 """The diagnosis as a part of a job: real store, real processes, no torch."""
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.worker.bench import Bench, there
 from tests.worker.scenarios import Finish, Measuring
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def full(bench: Bench, measuring: Measuring) -> str:
@@ -34,20 +29,6 @@ def test_what_cannot_be_measured_never_fails_the_job(bench: Bench, measuring: Me
     assert there(job.diagnosis)["findings"]
     assert job.outcome == "budget_exhausted"
     bench.until_status(bench.submit(Finish(1)), "succeeded")
-
-
-def test_what_the_first_diagnosis_needs_is_there_before_it() -> None:
-    source = """
-import sys
-from core.specs.job import JobSpec
-from worker.execution.diagnosis import prepare
-assert not JobSpec.__pydantic_complete__
-prepare()
-assert JobSpec.__pydantic_complete__
-assert "core.diagnosis.diagnose" in sys.modules
-assert "torch" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", source], check=True, cwd=ROOT)
 
 
 def diagnosing(bench: Bench, measuring: Measuring) -> str:
