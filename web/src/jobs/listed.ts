@@ -14,6 +14,8 @@ export class ListedJobs {
   readonly error = signal<unknown>(null);
   private readonly stop = new AbortController();
   private end: (() => void) | null = null;
+  /** What the stream has brought before the first page was here; null since then. */
+  private early: ListedJob[] | null = [];
 
   constructor(private readonly filters: Filters) {
     void this.begin();
@@ -38,6 +40,7 @@ export class ListedJobs {
       batch(() => {
         this.merge(page.data, true);
         this.more.value = page.next_cursor;
+        this.takeEarly();
         this.error.value = null;
         this.isLoaded.value = true;
       });
@@ -55,7 +58,20 @@ export class ListedJobs {
       .filter((event) => event.type === "status" || event.type === "end")
       .map((event) => event.data as ListedJob)
       .filter((job) => job.id.startsWith("job_"));
-    if (jobs.length) this.merge(jobs, false);
+    if (this.early) this.early.push(...jobs);
+    else if (jobs.length) this.merge(jobs, false);
+  }
+
+  /** Only the page tells which jobs are listed, and it may be newer than what came before it. */
+  private takeEarly(): void {
+    const listed = new Map(this.jobs.value.map((job) => [job.id, job]));
+    const isNews = (job: ListedJob): boolean => {
+      const known = listed.get(job.id);
+      return !known || isNewer(job, known);
+    };
+    const news = this.early?.filter(isNews) ?? [];
+    this.early = null;
+    if (news.length) this.merge(news, false);
   }
 
   /** Take jobs in. Those that are listed change in place; `isPage`: the others are listed, too; else
