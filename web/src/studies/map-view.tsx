@@ -135,7 +135,8 @@ type TableProps = Pick<Props, "map" | "pair" | "title"> & { look: (place: Place)
 /** The same as a table, for those who do not see the picture; made once it is asked for. */
 function MapTable({ map, pair, title, look }: TableProps) {
   const [isOpen, setOpen] = useState(false);
-  const words = new Map(map.places.map((place) => [`${place.x} ${place.y}`, look(place).words]));
+  const told = isOpen ? map.places : [];
+  const words = new Map(told.map((place) => [`${place.x} ${place.y}`, look(place).words]));
   return (
     <details onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>{t("asTable")}</summary>
