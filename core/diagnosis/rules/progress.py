@@ -197,6 +197,8 @@ def look_ill_conditioned(e: Evidence) -> RuleAnswer:
     if e.spent:
         return clear("The run has arrived all the same.", 1.0, **numbers)
     text = f"The condition number is about {found.condition:.3g} (from the {found.source}); the gap"
+    if found.factor >= 1.0:
+        return clear(f"{text} does not shrink, for which the rate is to blame.", 1.0, **numbers)
     text += f" shrinks by {found.factor:.5g} a step"
     floor = 1e-8 if found.source == "spectrum" else 1e-4
     if isinstance(e.spec.problem, DataProblem):

@@ -178,7 +178,8 @@ def _slow(e: Evidence) -> tuple[bool, dict[str, float], str]:
     if speed is not None:
         gain = speed_up(*speed)
         numbers = {"factor": speed[0], "best_factor": speed[1], "speed_up": gain}
-        text = f"the error shrinks by only {speed[0]:.4g} a step, where {speed[1]:.3g} is possible"
+        does = f"shrinks by only {speed[0]:.4g}" if speed[0] < 1.0 else f"grows by {speed[0]:.4g}"
+        text = f"the error {does} a step, where a factor of {speed[1]:.3g} is possible"
         return speed[0] > 0.95 and gain >= 10.0, numbers, text
     late = e.level.late_fall
     numbers = {"late_fall": late}
@@ -235,22 +236,29 @@ def look_cycling(e: Evidence) -> RuleAnswer:
         return unknown("Needs twelve rows of a run without random batches.")
     if e.spent:
         return clear("Little is left of the gradient.", 1.0)
+    if e.blown_up:
+        return clear("The run has blown up: it is not bounded.", 1.0)
     half = e.loss[e.rows // 2 :]
     base = e.level.floor if e.level.floor is not None else float(e.loss.min())
     gap = max(e.level.middle - base, 1e-300)
     swing = float(half.max() - half.min()) / gap
-    rises = e.wiggle.rises if e.wiggle is not None else 0.0
-    numbers = {"late_fall": e.level.late_fall, "swing": swing, "rises": rises}
+    numbers = {"late_fall": e.level.late_fall, "swing": swing}
+    if e.wiggle is not None:
+        numbers["rises"] = e.wiggle.rises
     efficiency = _path_efficiency(e)
     if efficiency is not None:
         numbers["net_over_path"] = efficiency
         if efficiency > 0.2:
             return clear("The path leads somewhere.", over(efficiency, 0.2), **numbers)
     still = e.level.late_fall < 0.02 and not (e.falling and e.level.late_fall > 0.01)
-    moving = efficiency is not None or (swing > 1e-3 and 0.1 <= rises <= 0.9)
+    alternates = e.wiggle is not None and 0.1 <= e.wiggle.rises <= 0.9
+    moving = efficiency is not None or (swing > 1e-3 and alternates)
     if still and moving:
         text = "Without any noise in it, the run keeps moving and the second half gains nothing"
-        text += f" (the loss swings by {swing:.3g} of its gap, rising in {rises:.0%} of the rows)."
+        text += f" (the loss swings by {swing:.3g} of its gap"
+        if e.wiggle is not None:
+            text += f", rising in {e.wiggle.rises:.0%} of the rows"
+        text += ")."
         return triggered(text, 1.0 if efficiency is None else over(efficiency, 0.2), **numbers)
     return clear("The run does not circle.", 0.5, **numbers)
 

@@ -15,6 +15,7 @@ from tests.core.diagnosis.runs import (
     Json,
     curve,
     diagnosis,
+    diagonal,
     digits_job,
     evaluations,
     function_job,
@@ -119,3 +120,23 @@ def test_a_diagnosis_is_quick(rows: int, limit_s: float) -> None:
         if spent_s < limit_s:
             break
     assert spent_s < limit_s
+
+
+EIGENVALUES = np.array([1.0, 100.0])
+
+
+@pytest.mark.parametrize("rows", [14, 60, 500])
+@pytest.mark.parametrize("lr", [0.0199, 0.02, 0.0201, 0.03, 3.0])
+@pytest.mark.parametrize("beta", [0.0, 0.9])
+def test_explanations_tell_of_no_number_that_there_is_not(
+    lr: float, beta: float, rows: int
+) -> None:
+    start = np.array([1.0, 1.0])
+    run = sgd(diagonal(EIGENVALUES), start, rows, lr, beta)
+    function = {"kind": "quadratic", "eigenvalues": EIGENVALUES.tolist()}
+    found = diagnosis(function_job(function, start, gd(lr, momentum=beta)), run)
+    for finding in found["findings"]:
+        words = finding["explanation"].replace(",", "").replace(".", " ").split()
+        assert not {"inf", "-inf", "nan"} & set(words), finding
+        if finding["status"] == "triggered" and finding["evidence"].get("factor", 0.0) > 1.0:
+            assert "shrinks" not in words, finding

@@ -69,6 +69,7 @@ export const SAID: Readonly<Record<string, readonly string[]>> = {
   ],
   cycling: [
     "没有任何噪声，运行却一直在动，后半程毫无所得：损失的摆动为其差距的 {swing} 倍，{rises:%} 的行在上升。",
+    "没有任何噪声，运行却一直在动，后半程毫无所得：损失的摆动为其差距的 {swing} 倍。",
   ],
   ringing: [
     "损失以约 {period} 步的周期摆动，后期仍为最初差距的 {late_swing:%}，是先前摆动的 {swing_kept:%}。",
