@@ -74,6 +74,7 @@ class Execution(ABC):
         self._ended = "broken off"
         """The end that it came to, for the log."""
         self._kind_of_end: Literal["ended", "lost", "handed_over", "left"] = "ended"
+        self._has_begun = False
         self._closing = contextlib.ExitStack()
         """Things to close at the end, however it came."""
 
@@ -82,7 +83,6 @@ class Execution(ABC):
         began = time.monotonic()
         ids = self._ids()
         span = self._begun(ids)
-        note(log, logging.INFO, f"{self._name}: begins", what="claimed", **ids)
         try:
             self._carry_out()
         except (StaleAttemptError, NotFoundError):
@@ -93,6 +93,7 @@ class Execution(ABC):
             self._kind_of_end = "left"
             self._context.line.client.stop()
         finally:
+            self._say_begins()
             self._closing.close()
             seconds = time.monotonic() - began
             words = f"{self._name}: ends after {seconds:.1f} s: {self._ended}"
@@ -129,9 +130,15 @@ class Execution(ABC):
         span.note(**ids)
         return span
 
+    def _say_begins(self) -> None:
+        """Log that the work begins, the first time."""
+        if not self._has_begun:
+            self._has_begun = True
+            note(log, logging.INFO, f"{self._name}: begins", what="claimed", **self._ids())
+
     @abstractmethod
     def _carry_out(self) -> None:
-        """Do all the work. Raises what the store raises."""
+        """Do all the work, and say when it begins. Raises what the store raises."""
 
     def _leave(self) -> None:
         """Leave the claim, which is somebody else's now."""
@@ -204,6 +211,7 @@ class TrainerExecution(Execution):
     def _ask(self, work: Work) -> Last:
         """Have the trainer do the work; returns its last word."""
         self._context.line.client.send(work)
+        self._say_begins()  # a line takes 0.16 ms, in which the trainer begins
         return self._supervision.listen(self._report, self._start_writing)
 
     def _first_steps(self, job: JobRecord, device: str) -> "TryFirstSteps":

@@ -43,6 +43,7 @@ class PlanExecution(Execution):
         self._decide = decide
 
     def _carry_out(self) -> None:
+        self._say_begins()
         claim, artifacts = self._claim, self._context.artifacts
         store, study_id = self._context.store.studies, claim.study.id
         runs = own = self._insist(lambda: store.runs(study_id))

@@ -8,6 +8,8 @@ from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, assert_never
 
+import orjson
+
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.artifacts.weights import WeightsPlace
@@ -89,7 +91,7 @@ def train_job(job: TrainJob, emit: Emit[JobReport], control: JobControl) -> Endi
     from core.train.loop import run
 
     # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
-    posted = JobSpec.model_validate_json(json.dumps(job.spec))
+    posted = JobSpec.model_validate_json(orjson.dumps(job.spec))
     store = artifact_store(job.artifacts)
     with uploads_from(store):
         spec = exact_rows(posted)
