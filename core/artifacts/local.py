@@ -23,6 +23,8 @@ from core.artifacts.base import (
 from core.errors import ArtifactError
 
 LEAST_FREE_BYTES: Final = 2**20
+_TRIAL: Final = ".trial"
+"""Name of the file that tells whether files can be written, the same for all processes."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _temporary: Final = count()
 
@@ -46,6 +48,22 @@ class LocalStore(ArtifactStore):
             raise ArtifactError("cannot be written")
         if shutil.disk_usage(self._root).free < LEAST_FREE_BYTES:
             raise ArtifactError("is full")
+
+    def try_write(self) -> None:
+        """Write a file of a few bytes and remove it again, with what a killed process has left."""
+        self.check()
+        path = self._root / _TRIAL
+        try:
+            path.unlink(missing_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+            try:
+                _write_all(descriptor, b"trial")
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ArtifactError(f"cannot be written: {_reason(error)}") from error
 
 
 class LocalJob(JobArtifacts):

@@ -47,8 +47,8 @@ VALUES: Final = {
 }
 """Parameters of paths that name something else."""
 
-ACCEPTED: Final = ("2xx", 304, 401, 403, 404, 409, 412, 422, 429)
-"""Replies to what fits its schema: rules across fields do not stand there."""
+ACCEPTED: Final = ("2xx", 304, 401, 403, 404, 409, 412, 416, 422, 429)
+"""Replies to what fits its schema: rules across fields and lengths of files stand elsewhere."""
 REFUSED: Final = (400, 404, 405, 406, 409, 413, 415, 416, 422, 431)
 """Replies to what does not."""
 

@@ -6,10 +6,12 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from core.artifacts.base import ArtifactStore
 from core.artifacts.local import LocalJob, LocalStore
 from core.errors import ArtifactError
 from core.ids import JOB_PREFIX, new_id
@@ -166,3 +168,30 @@ def test_a_folder_without_permission_is_an_artifact_error(tmp_path: Path) -> Non
             LocalJob(tmp_path, JOB).write("final.safetensors", [b"1"])
     finally:
         tmp_path.chmod(stat.S_IRWXU)
+
+
+def test_what_a_killed_trial_has_left_is_taken_away_by_the_next(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    for write in (LocalStore.try_write, ArtifactStore.try_write):
+        write(store)
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Path, "unlink", killed)
+            with pytest.raises(KeyboardInterrupt):
+                write(store)
+        assert sorted(tmp_path.rglob("*")) != before
+        write(store)
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def killed(path: Path, missing_ok: bool = False) -> None:
+    if path.exists():
+        raise KeyboardInterrupt
+
+
+def test_any_number_of_processes_try_at_once(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        for each in [pool.submit(store.try_write) for _ in range(400)]:
+            each.result()
+    assert list(tmp_path.iterdir()) == []
