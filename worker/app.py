@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
 from core.broker import QUEUE, TASK, celery_config
-from core.environment import redis_address
+from core.environment import redis_address, stacks
 from core.environment.gpus import missing_gpu
 from core.errors import ArtifactError, StoreUnavailableError, UnusableStoreError
 from core.log import configure
@@ -188,7 +188,10 @@ def _parts_around(
         wake=runner.wake,
     )
     listener = Listener(
-        store, devices=lambda: runner.devices, idle=runner.wait_until_idle, wake=runner.wake
+        store,
+        devices=lambda: runner.devices,
+        idle=runner.wait_until_idle,
+        wake=runner.wake,
     )
     courier = Courier(store.webhooks, settings)
     return heartbeat, [Janitor(store, artifacts, settings), listener, reconciler, courier]
@@ -248,6 +251,7 @@ def _leave_logging_alone(**_: Any) -> None:
 
 def main(trainer: Sequence[str] = TRAINER, begun: TrainerProcess | None = None) -> None:
     """Run the command line of `python -m worker`; `trainer` and `begun` as of `run_worker`."""
+    stacks.write_when_asked()
     parser = argparse.ArgumentParser(prog="thalweg worker")
     parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}")
     parser.add_argument("--device", default="auto")

@@ -83,8 +83,10 @@ def run_trial(
                 if not there:  # all of them are starting
                     continue
                 began = time.monotonic()
-                dice.choice(there).end(signal.SIGTERM, GRACE_S)
+                last_words = dice.choice(there).end(signal.SIGTERM, GRACE_S)
                 found.hand_overs_s.append(time.monotonic() - began)
+                if last_words is not None:
+                    found.complaints.append(f"a worker did not end, and its log does: {last_words}")
         inspect_all(client, of_studies, found, jobs, swept, specs, sweeps)
         client.close()
         of_studies.close()

@@ -18,9 +18,11 @@ from typing import Self
 
 import redis
 
+from core.environment import stacks
 from thalweg_service.embedded_redis import EmbeddedServer, EmbeddedServerError
 
 MARK = "THALWEG_FAULT_TRIAL"
+_LAST_BYTES = 16_384
 RESTORE_EVERY_S = 0.7
 """A dead part stays dead for up to this long."""
 
@@ -98,17 +100,34 @@ class Part:
             return None
         return int(words[0]) if words else None
 
-    def end(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> None:
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(how)
-            try:
-                self._process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+    def end(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> str | None:
+        """Have it end; returns None, or of a worker that did not in time what it and its trainer
+        were doing, and what its log said last."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return None
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(how)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            last = self._last_words()
+            process.kill()
+            process.wait()
+            return last
+        return None
+
+    def _last_words(self, patience_s: float = 2.0) -> str | None:
+        """Ask a worker for its stacks; the end of its log, with them."""
+        if not self.name.startswith("worker"):
+            return None
+        for pid in filter(None, (self.child(), self.pid)):
+            os.kill(pid, stacks.ASKED_BY)
+            before = -1
+            give_up = time.monotonic() + patience_s
+            while before != (before := self._log.stat().st_size) and time.monotonic() < give_up:
+                time.sleep(0.2)
+        return self._log.read_bytes()[-_LAST_BYTES:].decode(errors="replace")
 
 
 class Stack:

@@ -103,6 +103,23 @@ def test_a_worker_of_one_job_ends_with_status_0(bench: Bench) -> None:
     assert [bench.get(id_).status for id_ in ids] == ["succeeded", "queued"]
 
 
+@pytest.mark.parametrize("whose", ["worker", "trainer"])
+def test_asked_by_a_signal_it_writes_its_stacks_and_goes_on(
+    bench: Bench, process: subprocess.Popen[str], whose: str
+) -> None:
+    if whose == "worker":
+        pid, does = process.pid, 'worker/app.py"'
+    else:
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        pid, does = int(child), 'worker/trainer/server.py"'
+    os.kill(pid, signal.SIGUSR2)
+    assert process.stderr is not None
+    assert any(does in line for line in process.stderr)
+    job_id = bench.submit(Finish(5))
+    announce(bench)
+    bench.until_status(job_id, "succeeded")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_end_it_hands_over_the_job_and_leaves_in_good_order(
     bench: Bench, process: subprocess.Popen[str], number: signal.Signals

@@ -21,6 +21,7 @@ from queue import Empty, SimpleQueue
 from types import MappingProxyType
 from typing import Final, assert_never
 
+from core.environment import stacks
 from core.errors import ArtifactError, JobFailure, is_device_lost, is_out_of_memory, out_of_memory
 from core.log import configure
 from core.messages.reports import (
@@ -246,6 +247,7 @@ def main(
     # reach the whole group, and must not take the trainer away in mid-checkpoint.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stacks.write_when_asked()
     configure("info", "thalweg", "core")
     link = socket.socket(fileno=fd)
     if handlers is not None:
