@@ -191,6 +191,7 @@ def _parts_around(
         store,
         devices=lambda: runner.devices,
         idle=runner.wait_until_idle,
+        closing=lambda: runner.closing,
         wake=runner.wake,
     )
     courier = Courier(store.webhooks, settings)

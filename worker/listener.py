@@ -24,6 +24,7 @@ class Listener:
 
     Args:
         idle: waits so many seconds for this worker to be idle, and says whether it is.
+        closing: whether it will take no work any more, which ends the thread.
         wake: have it look for a job.
     """
 
@@ -33,11 +34,13 @@ class Listener:
         *,
         devices: Callable[[], tuple[str, ...]],
         idle: Callable[[float], bool],
+        closing: Callable[[], bool],
         wake: Callable[[], object],
     ) -> None:
         self._store = store
         self._devices = devices
         self._idle = idle
+        self._closing = closing
         self._wake = wake
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
@@ -52,7 +55,7 @@ class Listener:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._closing():
             try:
                 if self._idle(_ASK_EVERY_S) and self._store.await_work(
                     self._devices(), _ASK_EVERY_S

@@ -35,6 +35,7 @@ _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 30.0
 _REQUESTS_EVERY_S = 1.0
 _WRITE_AGAIN_S = 1.0
+_TRAINER_END_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Runner:
     @property
     def takes_work(self) -> bool:
         """True when work would be claimed once the work in hand is done."""
-        return self._has_trainer and self.unwritable is None and not self._closing
+        return self._has_trainer and self.unwritable is None and not self.closing
 
     def wake(self) -> int:
         """Have the queue looked at. Returns a ticket for `wait`."""
@@ -154,11 +155,17 @@ class Runner:
         with self._cond:
             self._cond.wait_for(lambda: self._stopped or self._served >= ticket)
 
+    @property
+    def closing(self) -> bool:
+        """True when the worker shuts down: no work is taken any more."""
+        return self._shutdown.deadline is not None
+
     def wait_until_idle(self, timeout_s: float) -> bool:
-        """Wait until nothing is being run or looked for, at most this long; return whether that is
-        so."""
+        """Wait until nothing is being run or looked for, at most this long, and no longer than
+        until a shutdown; return whether work would be taken at once."""
         with self._cond:
-            return self._cond.wait_for(lambda: self.idle, timeout_s)
+            self._cond.wait_for(lambda: self.idle or self.closing, timeout_s)
+            return self.idle and not self.closing
 
     def begin_shutdown(self) -> None:
         """Take no more jobs, and have the one in hand handed over.
@@ -176,7 +183,7 @@ class Runner:
         """Shut down: the job in hand is handed over, the trainer ends."""
         self.begin_shutdown()
         self._thread.join(self._settings.shutdown_grace_s + 1.0)
-        self._link.stop()
+        self._link.stop(_TRAINER_END_S)
 
     def _run(self) -> None:
         backoff = _FIRST_BACKOFF_S
@@ -220,14 +227,14 @@ class Runner:
             was_idle = self._asked == self._served
             if self._idle_left_s() != 0.0:
                 self._cond.wait_for(
-                    lambda: self._closing or self._asked > self._served, self._idle_left_s()
+                    lambda: self.closing or self._asked > self._served, self._idle_left_s()
                 )
             if was_idle:  # no request was left: the job that woke us begins without a look
                 self._look_at_requests = time.monotonic() + _REQUESTS_EVERY_S
             over = self._idle_left_s() == 0.0 and self._asked == self._served
-        if over and not self._closing:
+        if over and not self.closing:
             self._end_stint(f"it has had nothing to do for {self._stint.idle_s:g} s")
-        return not self._closing
+        return not self.closing
 
     def _idle_left_s(self) -> float | None:
         """Return for how long it may still have nothing to do."""
@@ -240,16 +247,12 @@ class Runner:
         self.begin_shutdown()
         self.end_process()
 
-    @property
-    def _closing(self) -> bool:
-        return self._shutdown.deadline is not None
-
     def _pause(self, seconds: float) -> None:
         with self._cond:
-            self._cond.wait_for(lambda: self._closing, timeout=seconds)
+            self._cond.wait_for(lambda: self.closing, timeout=seconds)
 
     def _drain(self) -> None:
-        while not self._closing:
+        while not self.closing:
             if self.unwritable is not None:
                 self._artifacts.try_write()
                 self.unwritable = None
@@ -275,7 +278,7 @@ class Runner:
         if isinstance(claim, TaskClaim) and claim.task.kind == "plan":
             return
         self._num_trained += 1
-        if self._num_trained == self._stint.max_jobs and not self._closing:
+        if self._num_trained == self._stint.max_jobs and not self.closing:
             self._end_stint(f"it has done {self._num_trained} of {self._stint.max_jobs} jobs")
 
     def _cannot_write(self, error: ArtifactError) -> None:
@@ -335,7 +338,7 @@ class Runner:
         execution."""
         mailbox: Mailbox = SimpleQueue()
         self._mailbox = mailbox
-        if self._closing:  # the order came between the claim and the mailbox
+        if self.closing:  # the order came between the claim and the mailbox
             mailbox.put("hand_over")
         self._num_runs += 1
         try:

@@ -33,13 +33,16 @@ class Words:
         return answer
 
 
-def listening(words: Words, idle: Callable[[float], bool]) -> tuple[Listener, list[bool]]:
+def listening(
+    words: Words, idle: Callable[[float], bool], closing: Callable[[], bool] = lambda: False
+) -> tuple[Listener, list[bool]]:
     """A listener that runs, and what it has woken the worker for."""
     woken: list[bool] = []
     it = Listener(
         cast(WorkerStore, words),
         devices=lambda: ("cpu",),
         idle=idle,
+        closing=closing,
         wake=lambda: woken.append(True),
     )
     it.start()
@@ -75,3 +78,17 @@ def test_a_busy_worker_takes_no_word() -> None:
 def test_an_outage_is_sat_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "_BACKOFF_S", 0.001)
     assert heard(Words(StoreUnavailableError("away"), RuntimeError("odd"), True)) == 1
+
+
+def test_a_worker_that_shuts_down_takes_no_word() -> None:
+    words = Words(True)
+    over = threading.Event()
+
+    def closes_meanwhile(timeout_s: float) -> bool:
+        over.set()
+        return False
+
+    it, woken = listening(words, closes_meanwhile, over.is_set)
+    it._thread.join(PATIENCE_S)
+    assert not it._thread.is_alive()
+    assert (words.asked, woken) == ([], [])

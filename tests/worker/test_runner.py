@@ -161,6 +161,17 @@ def test_a_shutdown_does_not_wait_for_a_loop_that_does_not_listen(bench: Bench) 
     assert ends(bench, job_id) == ["handed_over"]
 
 
+def test_nobody_waits_for_a_worker_that_shuts_down_to_be_idle(bench: Bench) -> None:
+    worker = bench.worker(shutdown_grace_s=600.0)
+    job_id = bench.submit(Deaf())
+    bench.until(lambda: len(bench.steps(job_id)) == 3)
+    worker.runner.begin_shutdown()
+    assert not worker.runner.wait_until_idle(600.0)
+    os.kill(there(worker.link.pid), signal.SIGKILL)
+    bench.until_status(job_id, "queued")
+    assert not worker.runner.wait_until_idle(600.0)
+
+
 def test_an_attempt_that_lost_its_lease_stops_and_writes_nothing_more(bench: Bench) -> None:
     worker = bench.worker()
     job_id = bench.submit(Wait(), resumed=Finish(4))

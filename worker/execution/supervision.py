@@ -2,13 +2,25 @@
 through one mailbox: the trainer's reports, its death, and orders."""
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final, Literal
 
-from core.messages.reports import Ending, Failed, JobReport, Measured, TaskEnding, TaskReport
+from core.messages.reports import (
+    DataLoaded,
+    Ending,
+    Failed,
+    JobReport,
+    Measured,
+    PhaseBegun,
+    Restarted,
+    Settled,
+    TaskEnding,
+    TaskReport,
+)
 from core.messages.requests import Cancel, HandOver, KeepCheckpoint
 from core.settings import Settings
 from worker.trainer.client import Heard, TrainerClient, TrainerDied
@@ -25,7 +37,10 @@ Mailbox = SimpleQueue[Heard | Order]
 _HAND_OVER_RESERVE_S: Final = 1.0
 """Seconds of the shutdown's grace that are kept for writing the last rows."""
 _NOTHING_LOST_GRACE_S: Final = 1.0
-"""Seconds that work of which nothing is kept has to hear a cancel; then its trainer is replaced."""
+"""Seconds that work of which nothing is kept has to hear a cancel, and work of which there is
+nothing yet to hear a shutdown; then its trainer is killed."""
+_DEATH_S: Final = 0.5
+"""Seconds, of that reserve, for which the death of a killed trainer is waited for."""
 _SHORT_RUN_S: Final = 0.05
 """Seconds below which a run is short, and is written by its close alone: one round trip, no
 thread."""
@@ -77,6 +92,8 @@ class Supervision:
         """Reason for which the trainer was asked to stop."""
         self.kept = 0
         """The number of the last checkpoint that the trainer was asked for."""
+        self._has_trained = False
+        self._has_killed = False
         self._name = name
         self._line = line
         self._settings = settings
@@ -105,7 +122,12 @@ class Supervision:
         self, report: Callable[[JobReport | TaskReport], None], write: Callable[[], None]
     ) -> Last:
         """Listen until the last word, which is returned; every report on the way goes to `report`.
-        `write` is called once the work is no short one."""
+        `write` is called once the work is no short one.
+
+        A trainer that was killed for a shutdown is not waited for beyond `_DEATH_S`: it does
+        nothing more of its own, while its end, which takes a processor that others want, may take
+        seconds.
+        """
         write_from: float | None = self._started + _SHORT_RUN_S
         renew_at = None if self._renew is None else time.monotonic() + self._settings.lease_s / 3
         watch_at = None if self._watch is None else time.monotonic() + self._watch_every_s
@@ -121,6 +143,8 @@ class Supervision:
                 self._watch()
                 watch_at = now + self._watch_every_s
             if self._deadline is not None and now >= self._deadline:
+                if self._has_killed:
+                    return TrainerDied(-signal.SIGKILL)
                 self._overdue()
             due = [at for at in (write_from, renew_at, watch_at, self._deadline) if at is not None]
             try:
@@ -135,6 +159,8 @@ class Supervision:
                 case Ending() | TaskEnding() | Measured() | Failed() | TrainerDied() | "lost":
                     return message
                 case _:
+                    if not isinstance(message, DataLoaded | PhaseBegun | Restarted | Settled):
+                        self._has_trained = True
                     report(message)
 
     def _keep(self, number: int) -> None:
@@ -150,14 +176,15 @@ class Supervision:
             return
         self.stopping = order
         if order != "cancel" and self._keeps_nothing:
-            self._line.client.kill()
-            self._deadline = None
+            self._kill()
             return
         self._line.order("cancel" if order == "cancel" else "hand_over")
         if order == "pause":
             return  # nobody waits for the worker: the limit on the running time still holds
         if order == "hand_over":
             grace = max(0.0, self._settings.shutdown_grace_s - _HAND_OVER_RESERVE_S)
+            if not self._has_trained:  # it imports or reads: the next attempt begins with the same
+                grace = min(_NOTHING_LOST_GRACE_S, grace)
         elif self._keeps_nothing:
             grace = min(_NOTHING_LOST_GRACE_S, self._settings.cancel_grace_s)
         else:
@@ -173,5 +200,13 @@ class Supervision:
             self._deadline = time.monotonic() + self._settings.cancel_grace_s
             return
         log.warning("%s: the step loop does not listen; its trainer is killed", self._name)
+        self._kill()
+
+    def _kill(self) -> None:
+        """End the trainer, whose death is the last word; at a shutdown, which cannot wait, for a
+        while."""
         self._line.client.kill()
         self._deadline = None
+        if self.stopping == "hand_over":
+            self._has_killed = True
+            self._deadline = time.monotonic() + _DEATH_S

@@ -177,17 +177,22 @@ class TrainerClient:
         if self._process is not None:
             self._process.kill()
 
-    def stop(self) -> None:
-        """End the trainer and forget it; nothing is heard of it afterwards."""
+    def stop(self, patience_s: float | None = None) -> None:
+        """End the trainer and forget it; nothing is heard of it afterwards. With `patience_s` its
+        death is not waited for any longer."""
         if self._process is None:
             return
         self._ready.clear()
         self._process.kill()
-        self._process.wait()
-        if self._listener is not None:
-            self._listener.join()
-        if self._socket is not None:
-            self._socket.close()
+        try:
+            self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            log.warning("trainer %d takes its time to end", self._process.pid)
+        else:
+            if self._listener is not None:
+                self._listener.join()
+            if self._socket is not None:
+                self._socket.close()
         self._process = self._socket = self._listener = None
 
     def _listen(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -32,7 +33,7 @@ from worker.trainer.client import (
     TrainerUnavailableError,
     kills_for_memory,
 )
-from worker.trainer.process import start_trainer
+from worker.trainer.process import TrainerProcess, start_trainer
 
 FAKE = (sys.executable, "-P", str(Path(__file__).parents[1] / "fake_trainer.py"))
 
@@ -219,6 +220,21 @@ def test_ctrl_c_and_sigterm_are_the_workers_affair(
     os.kill(link.pid, signal.SIGTERM)
     link.send(job(Finish(1)))
     ended(heard)
+
+
+def test_a_trainer_whose_end_takes_long_is_left_to_it() -> None:
+    class Lingering(subprocess.Popen[bytes]):
+        def wait(self, timeout: float | None = None) -> int:
+            if timeout is not None:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            return super().wait()
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Lingering([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as it:
+        link = TrainerClient(begun=TrainerProcess(it, ours))
+        link.launch()
+        link.stop(0.01)
+        assert link.pid is None
 
 
 def test_a_trainer_that_cannot_start_says_so() -> None:
