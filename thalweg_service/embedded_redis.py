@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 import redis
 
+from thalweg_service.append_only_file import FOLDER, SpaceAhead
 from thalweg_service.child_process import signals_deferred
 
 OLDEST: Final = (6, 2)
@@ -168,6 +169,7 @@ class EmbeddedServer:
         self._lock_timeout_s = lock_timeout_s
         self._launcher = _WATCH if watched else _LAUNCH
         self._floor_bytes = floor_bytes
+        self._ahead = self._space_ahead()
         self._free = free
         self._writes: Writes = "all"
         self.cut_off: str | None = None
@@ -250,6 +252,8 @@ class EmbeddedServer:
             self.stop()
             raise
         self.cut_off = self._cut_off(log_from)
+        self._ahead = self._space_ahead()
+        self._hold_ahead(self._free_bytes())
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the server: SIGTERM (it writes what is left), SIGKILL after `timeout_s`."""
@@ -319,11 +323,15 @@ class EmbeddedServer:
         that changes. Called often.
 
         The server ends at a write that fails, and its readers lose it. Commands that free memory (a
-        delete) are still taken until the last `_LAST_BYTES`.
+        delete) are still taken until the last `_LAST_BYTES`. Half of `floor_bytes` is held ahead of
+        the server's file, for what is written between two calls while something else fills the
+        disk.
         """
         if self._floor_bytes == 0 or not self.running:
             return None
-        wanted = self._writes_for(self._free_bytes())
+        free = self._free_bytes()
+        self._hold_ahead(free)
+        wanted = self._writes_for(free)
         if wanted == self._writes:
             return None
         before, self._writes = self._writes, wanted
@@ -337,6 +345,13 @@ class EmbeddedServer:
         if wanted == "all":
             return "the disk has space again; the server takes writes"
         return DISK_FULL if before == "all" else None
+
+    def _space_ahead(self) -> SpaceAhead:
+        return SpaceAhead(self.folder / FOLDER, self._floor_bytes // 2)
+
+    def _hold_ahead(self, free: float) -> None:
+        if self._floor_bytes > 0 and free >= self._ahead.num_bytes + _LAST_BYTES:
+            self._ahead.make_up()
 
     def _free_bytes(self) -> float:
         try:

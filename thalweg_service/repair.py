@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from thalweg_service.append_only_file import FOLDER
 from thalweg_service.embedded_redis import find_server
 
-FOLDER: Final = "appendonlydir"
 _MANIFEST: Final = re.compile(r"^file (\S+) seq \d+ type ([bhi])", re.MULTILINE)
 _ANALYZED: Final = re.compile(r"size=(\d+), ok_up_to=(\d+)")
 _RESTORE: Final = "restore a backup (docs/operators.md, “Backup and restore”)"

@@ -1,7 +1,5 @@
 """`thalweg serve` on a disk that fills up: it reads on, loses nothing and recovers by itself."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.thalweg_service.running import Service, children, start, until
+from tests.thalweg_service.small_disk import Filling, mounted
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,42 +26,14 @@ RESERVE = 2**24
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this user may not mount a file system")
-    try:
+    with mounted(tmp_path / "disk") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-class Filling:
-    """A file that leaves as much free on its disk as it is told."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / "filling").open("wb", buffering=0)
-
-    def leave(self, wanted: int) -> None:
-        found = os.statvfs(self._file.fileno())
-        try:
-            while (more := found.f_bavail * found.f_frsize - wanted) > 0:
-                self._file.write(bytes(min(more, 2**20)))
-                found = os.statvfs(self._file.fileno())
-        except OSError:
-            assert wanted == 0
-
-    def go(self) -> None:
-        self._file.truncate(0)
-        self._file.close()
-
-
-def test_a_full_disk_is_read_on_and_recovers_by_itself(folder: Path) -> None:
-    service = Service(start(folder / "data", THALWEG_RESERVE_BYTES=str(RESERVE)))
+def test_a_full_disk_is_read_on_and_recovers_by_itself(folder: Path, tmp_path: Path) -> None:
+    with (tmp_path / "errors").open("w") as errors:
+        process = start(folder / "data", errors=errors, THALWEG_RESERVE_BYTES=str(RESERVE))
+    service = Service(process)
     (server,) = children(service.process.pid, named="-server")
     known = service.post(MINIMIZE)["id"]
     service.end(known)
@@ -82,6 +53,7 @@ def test_a_full_disk_is_read_on_and_recovers_by_itself(folder: Path) -> None:
             assert service.client.get(f"/v1/jobs{path}").status_code == 200
         assert service.client.post("/v1/jobs", json=MINIMIZE).status_code == 503
     assert service.client.get("/livez").status_code == 200
+    until(lambda: "the disk is full" in (tmp_path / "errors").read_text())
 
     filling.go()
     until(lambda: service.client.post("/v1/jobs", json=MINIMIZE).status_code == 202)
@@ -90,7 +62,8 @@ def test_a_full_disk_is_read_on_and_recovers_by_itself(folder: Path) -> None:
     assert service.end(service.post(MINIMIZE)["id"])["status"] == "succeeded"
     # It has not ended at a write that failed.
     assert children(service.process.pid, named="-server") == [server]
-    err = service.stop()[1]
+    service.stop()
+    err = (tmp_path / "errors").read_text()
     assert err.count("the disk is full") == 1
     assert err.count("the disk has space again") == 1
 

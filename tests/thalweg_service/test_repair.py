@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tests.thalweg_service.running import start
-from thalweg_service import repair as repairing
+from thalweg_service.append_only_file import FOLDER
 from thalweg_service.embedded_redis import DamagedDataError, EmbeddedServer
 from thalweg_service.repair import Damage, RepairError, repair
 
@@ -41,12 +41,12 @@ def data(sound: Path, tmp_path: Path) -> Path:
 
 
 def files(data: Path) -> dict[str, bytes]:
-    folder = data / "redis" / repairing.FOLDER
+    folder = data / "redis" / FOLDER
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def appended(data: Path) -> Path:
-    (path,) = (data / "redis" / repairing.FOLDER).glob("*.incr.aof")
+    (path,) = (data / "redis" / FOLDER).glob("*.incr.aof")
     return path
 
 
@@ -83,7 +83,7 @@ def test_a_damaged_end_is_cut_off_after_a_copy_was_made(data: Path, how: str) ->
     (damage,) = seen
     assert damage.lost_bytes > 0
     assert path.read_bytes() == before[path.name][: damage.sound_bytes]
-    (kept,) = (data / "redis").glob(f"{repairing.FOLDER}-*")
+    (kept,) = (data / "redis").glob(f"{FOLDER}-*")
     assert {each.name: each.read_bytes() for each in kept.iterdir()} == before
     assert str(kept) in said[0]
     assert str(damage.lost_bytes) in said[0]
@@ -99,7 +99,7 @@ def test_who_does_not_agree_changes_nothing(data: Path) -> None:
     with pytest.raises(RepairError, match="Nothing was changed"):
         repair(data, agree=lambda damage: False, say=print)
     assert files(data) == before
-    assert not list((data / "redis").glob(f"{repairing.FOLDER}-*"))
+    assert not list((data / "redis").glob(f"{FOLDER}-*"))
 
 
 def test_sound_files_are_left_as_they_are(data: Path) -> None:
@@ -110,7 +110,7 @@ def test_sound_files_are_left_as_they_are(data: Path) -> None:
 
 
 def spoil_base(data: Path) -> None:
-    (path,) = (data / "redis" / repairing.FOLDER).glob("*.base.rdb")
+    (path,) = (data / "redis" / FOLDER).glob("*.base.rdb")
     content = path.read_bytes()
     path.write_bytes(content[:20] + b"\xff\xff" + content[22:])
 
@@ -125,7 +125,7 @@ def spoil_an_earlier_file(data: Path) -> None:
 
 
 def remove_manifest(data: Path) -> None:
-    next((data / "redis" / repairing.FOLDER).glob("*.manifest")).unlink()
+    next((data / "redis" / FOLDER).glob("*.manifest")).unlink()
 
 
 @pytest.mark.parametrize(
