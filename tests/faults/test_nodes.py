@@ -75,9 +75,12 @@ def test_a_killed_nodes_job_is_resumed_on_another_to_the_same_bits(
         undisturbed, _ = run(stack, lambda client, job_id: lambda: None)
 
     mark = f"two-{tmp_path.name}".replace("_", "-")
+    ids: list[str] = []
     with TwoNodes(tmp_path / "nodes", mark, object_server, lease_s=1.0) as stack:
 
         def kill(client: Client, job_id: str) -> Callable[[], None]:
+            ids.append(job_id)
+
             def has_resume_point() -> bool:
                 reply = client.call("GET", f"/v1/jobs/{job_id}/checkpoints")
                 return any(each["name"] == "resume" for each in reply.json()["data"])
@@ -94,7 +97,8 @@ def test_a_killed_nodes_job_is_resumed_on_another_to_the_same_bits(
             return look
 
         trace, ends = run(stack, kill)
-        local = list((tmp_path / "nodes").rglob("*.safetensors"))
+        (job_id,) = ids
+        local = [path for path in (tmp_path / "nodes").rglob("*") if job_id in str(path)]
 
     assert ends == ["lost", "finished"]
     assert trace == undisturbed

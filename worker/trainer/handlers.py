@@ -3,7 +3,6 @@ warm."""
 
 import json
 import math
-import tempfile
 from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, assert_never
@@ -12,6 +11,7 @@ import orjson
 
 from core.artifacts.base import ArtifactStore
 from core.artifacts.build import open_artifacts
+from core.artifacts.memory import MemoryStore
 from core.artifacts.weights import WeightsPlace
 from core.errors import JobFailure, NotFoundError
 from core.formats import STORE
@@ -87,12 +87,17 @@ def _writer_threads() -> "WriterThreads":
 
 def train_job(job: TrainJob, emit: Emit[JobReport], control: JobControl) -> Ending:
     """Train a job. What is "auto" in its spec is settled first."""
+    return _train_job(job, artifact_store(job.artifacts), emit, control)
+
+
+def _train_job(
+    job: TrainJob, store: ArtifactStore, emit: Emit[JobReport], control: JobControl
+) -> Ending:
     from core.train.data.uploaded import exact_rows, uploads_from
     from core.train.loop import run
 
     # From JSON: a spec is strict, and takes a list for a tuple from JSON only.
     posted = JobSpec.model_validate_json(orjson.dumps(job.spec))
-    store = artifact_store(job.artifacts)
     with uploads_from(store):
         spec = exact_rows(posted)
         if not is_settled(spec):
@@ -132,10 +137,15 @@ def _settled(spec: JobSpec, device: str, emit: Emit[JobReport], control: Control
 
 def train_task(task: TrainTask, emit: Emit[TaskReport], control: Control) -> TaskEnding:
     """Train the runs of a study's task."""
+    return _train_task(task, artifact_store(task.artifacts), emit, control)
+
+
+def _train_task(
+    task: TrainTask, store: ArtifactStore, emit: Emit[TaskReport], control: Control
+) -> TaskEnding:
     from core.train.data.uploaded import uploads_from
     from core.train.fused.task import run_task
 
-    store = artifact_store(task.artifacts)
     with uploads_from(store):
         return run_task(task, store.job(task.study_id), emit, control)
 
@@ -242,31 +252,32 @@ def warm_up_rest() -> None:
 
 
 def _train_for_warmth(spec: Json, device: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="thalweg-warm-up-") as folder:
-        job = TrainJob(
-            job_id=new_id(JOB_PREFIX),
-            spec=spec,
-            artifacts=folder,
-            device=device,
-            resume=False,
-            stored_rows=None,
-            run=0,
-        )
-        train_job(job, _nobody, _NeverStop())
-        task = TrainTask(
-            study_id=new_id(STUDY_PREFIX),
-            stem="0_1",
-            artifacts=folder,
-            device=device,
-            stop_step=None,
-            resume=False,
-            stored_rows=None,
-            base=spec,
-            format=STORE,
-            configurations=[{}],
-            runs=[[0, 0, 0], [1, 0, 1]],
-            sources={},
-            target=None,
-            run=0,
-        )
-        train_task(task, _nobody, _NeverStop())
+    # A trainer may be killed at any moment, and its temporary files would stay for ever.
+    store, nowhere = MemoryStore(), ""
+    job = TrainJob(
+        job_id=new_id(JOB_PREFIX),
+        spec=spec,
+        artifacts=nowhere,
+        device=device,
+        resume=False,
+        stored_rows=None,
+        run=0,
+    )
+    _train_job(job, store, _nobody, _NeverStop())
+    task = TrainTask(
+        study_id=new_id(STUDY_PREFIX),
+        stem="0_1",
+        artifacts=nowhere,
+        device=device,
+        stop_step=None,
+        resume=False,
+        stored_rows=None,
+        base=spec,
+        format=STORE,
+        configurations=[{}],
+        runs=[[0, 0, 0], [1, 0, 1]],
+        sources={},
+        target=None,
+        run=0,
+    )
+    _train_task(task, store, _nobody, _NeverStop())

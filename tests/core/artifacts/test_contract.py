@@ -1,4 +1,4 @@
-"""What every artifact store does: the same for a folder and for an object store."""
+"""What every artifact store does: the same for a folder, for an object store and for memory."""
 
 import hashlib
 import threading
@@ -10,18 +10,22 @@ import pytest
 
 from core.artifacts.base import ArtifactStore, Buffer, JobArtifacts, Stored
 from core.artifacts.build import open_artifacts
+from core.artifacts.memory import MemoryStore
 from core.errors import NotFoundError
 from core.ids import JOB_PREFIX, STUDY_PREFIX, new_id
 from tests.object_server import BUCKET, ObjectServer
 
 JOB = new_id(JOB_PREFIX)
 PART = 16 * 2**20
+MEMORY = "memory"
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", "s3", MEMORY])
 def location(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> str:
+    if request.param == MEMORY:
+        return MEMORY
     if request.param == "local":
         return str(tmp_path / "artifacts")
     server: ObjectServer = request.getfixturevalue("object_server")
@@ -32,7 +36,7 @@ def location(
 
 @pytest.fixture
 def store(location: str) -> ArtifactStore:
-    return open_artifacts(location)
+    return MemoryStore() if location == MEMORY else open_artifacts(location)
 
 
 @pytest.fixture
@@ -236,6 +240,7 @@ def test_nothing_but_jobs_studies_uploads_and_the_note_of_keys_has_artifacts(
             store.job(name)
 
 
+@pytest.mark.parametrize("location", ["local", "s3"], indirect=True)
 def test_two_openings_of_one_location_see_the_same(location: str) -> None:
     open_artifacts(location).job(JOB).write("final.safetensors", [b"here"])
     assert open_artifacts(location).job(JOB).read("final.safetensors") == b"here"

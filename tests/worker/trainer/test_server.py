@@ -1,5 +1,6 @@
 """A trainer without work warms up what takes long to import; one with work does not wait for it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,3 +82,30 @@ warm_up_rest()
 assert "sklearn" in sys.modules
 """
     subprocess.run([sys.executable, "-c", source], check=True, cwd=ROOT)
+
+
+def test_a_trainer_killed_at_any_moment_of_its_warm_up_leaves_nothing(tmp_path: Path) -> None:
+    """It dies at the first thing that it would leave among the temporary files."""
+    source = """
+import os, signal, sys
+folder = os.environ["TMPDIR"]
+def die(event, arguments):
+    if event in ("open", "os.mkdir", "tempfile.mkdtemp", "tempfile.mkstemp"):
+        if str(arguments[0]).startswith(folder):
+            print(event, arguments, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(die)
+from worker.trainer.handlers import warm_up, warm_up_rest
+warm_up("cpu")
+warm_up_rest()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert list(tmp_path.iterdir()) == []
