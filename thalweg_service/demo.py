@@ -4,6 +4,8 @@ Starts the whole service with a data folder that is thrown away, sends what a us
 shows what comes back, and stops everything, also on Ctrl-C.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -12,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -31,6 +32,7 @@ from thalweg_service.child_process import signals_deferred, tethered
 OUTPUT: Final = Path("demo-output")
 TERMINAL: Final = frozenset({"succeeded", "failed", "cancelled"})
 _STOP_TIMEOUT_S: Final = 12.0
+_PREFIX: Final = "thalweg-demo-"
 
 DIGITS: Final[dict[str, Any]] = {
     "problem": {
@@ -82,10 +84,11 @@ def main() -> None:
     sys.exit(0 if good else 1)
 
 
-@contextmanager
+@contextlib.contextmanager
 def service(console: Console, *options: str) -> Iterator[str]:
     """Run `thalweg serve`, with these options, on a free port; yields its address."""
-    folder = tempfile.mkdtemp(prefix="thalweg-demo-")
+    remove_left(Path(tempfile.gettempdir()))
+    folder = tempfile.mkdtemp(prefix=_PREFIX)
     command = (
         sys.executable,
         "-P",
@@ -126,6 +129,18 @@ def service(console: Console, *options: str) -> Iterator[str]:
         if process is not None:
             stop(process)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left(parent: Path) -> None:
+    """Remove the data folders in `parent` of this user's demos that were killed: no service holds
+    their lock."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if folder.lstat().st_uid != os.getuid():
+                continue
+            with (folder / "serve.lock").open("rb") as lock:  # not there: its service starts now
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def stop(process: subprocess.Popen[str]) -> None:

@@ -85,6 +85,7 @@ class DamagedDataError(EmbeddedServerError):
 
 
 _DAMAGED: Final = re.compile(r"Bad file format|Check RDB returned|Unexpected end of file|check-aof")
+_LEFT: Final = ("temp-*.aof", "temp-*.rdb")
 _TRUNCATED: Final = re.compile(r"Truncating the AOF (\S+) at offset (\d+)")
 
 
@@ -223,7 +224,7 @@ class EmbeddedServer:
                 f"The folder {error.filename or self.folder} cannot be used: {error.strerror}."
             ) from error
         try:
-            self.socket.unlink(missing_ok=True)
+            self._remove_left()
             with self.log_path.open("ab") as log, signals_deferred():
                 log_from = log.tell()
                 self._process = subprocess.Popen(
@@ -391,6 +392,16 @@ class EmbeddedServer:
                 time.sleep(_POLL_S)
             else:
                 return lock
+
+    def _remove_left(self) -> None:
+        """Remove what a killed server has left: its socket, and the data that it was writing anew.
+
+        Nobody writes it any more: a child of the server holds the folder's lock, too.
+        """
+        self.socket.unlink(missing_ok=True)
+        for pattern in _LEFT:
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def _wait_until_ready(self, timeout_s: float) -> None:
         give_up = time.monotonic() + timeout_s

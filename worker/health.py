@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from core.settings import Settings, setting_mistakes
 
 Kind = Literal["live", "ready"]
+_LEFT_AFTER_S: Final = 86_400.0
 _NEVER_REPORTED: Final = "No worker has reported within {:g} s."
 _NEVER_ALIVE: Final = "No worker has been alive within {:g} s."
 
@@ -31,6 +32,15 @@ class HealthFiles:
     def __init__(self, pid: int | None = None) -> None:
         name = str(pid or os.getpid())
         self._live, self._ready = _folder() / f"{name}.live", _folder() / f"{name}.ready"
+
+    @staticmethod
+    def remove_left() -> None:
+        """Remove the files of workers that were killed: a living one writes its own all the
+        time, and what is of a day ago counts for nothing."""
+        for path in _folder().iterdir():
+            with contextlib.suppress(OSError):  # another has removed it
+                if time.time() - path.stat().st_mtime > _LEFT_AFTER_S:
+                    path.unlink()
 
     def live(self) -> None:
         """Note that the process is alive."""

@@ -69,6 +69,8 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin to beat from now on."""
+        if self._files is not None:
+            self._files.remove_left()
         self._thread.start()
 
     def stop(self) -> None:

@@ -1,5 +1,6 @@
 """`make demo` as a newcomer runs it, and as one who changes his mind."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.thalweg_service.running import alive, descendants, until
-from thalweg_service.demo import Interrupts
+from thalweg_service.demo import Interrupts, remove_left
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
@@ -19,7 +20,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "TMPDIR": str(folder)},
         process_group=0,
     )
 
@@ -51,6 +52,21 @@ def test_an_interrupted_demo_leaves_no_process(tmp_path: Path, number: signal.Si
     process.communicate(timeout=60)
     assert process.returncode == {signal.SIGKILL: -signal.SIGKILL}.get(number, 130)
     until(lambda: not any(map(alive, running)))
+    remove_left(tmp_path)  # as the next demo does
+    assert not list(tmp_path.glob("thalweg-demo-*"))
+
+
+def test_the_folder_of_a_demo_that_runs_or_starts_is_left_alone(tmp_path: Path) -> None:
+    runs, starts = tmp_path / "thalweg-demo-1", tmp_path / "thalweg-demo-2"
+    for folder in (runs, starts):
+        folder.mkdir()
+    with (runs / "serve.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        remove_left(tmp_path)
+    assert runs.is_dir()
+    assert starts.is_dir()
+    remove_left(tmp_path)
+    assert not runs.exists()
 
 
 class _Dropped:

@@ -88,6 +88,27 @@ def test_what_was_written_is_there_after_a_restart_at_the_same_address(tmp_path:
     server.stop()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the server's id is its group's")
+def test_what_a_killed_server_was_writing_anew_is_removed_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    with EmbeddedServer(tmp_path) as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.set("key", "value")
+            client.config_set("rdb-key-save-delay", 600_000_000)  # it would take ten minutes
+            client.bgrewriteaof()
+        until(lambda: list(tmp_path.glob("temp-*")))
+        assert server.pid is not None
+        os.killpg(server.pid, signal.SIGKILL)
+        until(lambda: not server.running)
+        assert list(tmp_path.glob("temp-*"))
+
+        server.start()
+        assert not list(tmp_path.glob("temp-*"))
+        with redis.Redis.from_url(server.url) as client:
+            assert client.get("key") == b"value"
+
+
 def test_a_folder_too_deep_for_a_socket_gets_a_short_private_one(tmp_path: Path) -> None:
     folder = tmp_path / ("deep" * 20) / "with space"
     with EmbeddedServer(folder) as server:

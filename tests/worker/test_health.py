@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -58,6 +59,19 @@ def test_what_is_of_long_ago_counts_for_nothing(kind: Kind, folder: Path) -> Non
         os.utime(path, (1, 1))
     with pytest.raises(SystemExit, match="within 12 s"):
         check(kind)
+
+
+def test_what_killed_workers_have_left_goes_once_it_is_a_day_old(folder: Path) -> None:
+    now = time.time()
+    for pid, age_s in ((1, 2 * 86_400), (2, 3600), (3, 0)):
+        files = HealthFiles(pid)
+        files.live()
+        files.ready(None)
+        for path in folder.glob(f"{pid}.*"):
+            os.utime(path, (now - age_s, now - age_s))
+    HealthFiles.remove_left()
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["2.live", "2.ready", "3.live", "3.ready"]
 
 
 def test_nobody_else_can_open_the_folder(folder: Path) -> None:
