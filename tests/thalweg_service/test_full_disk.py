@@ -76,6 +76,6 @@ def test_a_full_disk_is_read_on_and_recovers_by_itself(folder: Path, tmp_path: P
     assert (refused.status_code, refused.json()["code"]) == (503, "storage_full")
     filling.go()
     until(lambda: service.client.post("/v1/jobs", json=MINIMIZE).status_code == 202)
-    until(service.workers, timeout_s=60)
+    until(service.workers, timeout_s=180)  # it stands back for who has the processors
     assert service.end(service.post(MINIMIZE)["id"])["status"] == "succeeded"
     assert service.stop()[1].count("the disk is full") == 1
