@@ -187,7 +187,8 @@ class CNN(ModelSpec):
     activation and pooling, then hidden layers, then a linear map.
 
     A row is (channels, length) or (channels, height, width) as its data have it, an image say; a
-    row without a shape is a line of one channel.
+    row without a shape is a line of one channel. The window of a forecast has a channel for each
+    column of the series, and convolutions go along time.
     """
 
     kind: Literal["cnn"]

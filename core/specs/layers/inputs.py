@@ -34,12 +34,14 @@ class Inputs(NamedTuple):
     @property
     def by_channels(self) -> Shape:
         """The row as (channels, length) or (channels, height, width): a row without a shape is a
-        line of one channel.
+        line of one channel, a window has a channel for each column of its series.
 
         Raises:
             ShapeError: its shape has more axes.
         """
         shape = self.sample_shape or (self.num_features,)
+        if self.window:
+            return shape[::-1]
         if len(shape) > 3:
             raise ShapeError(
                 f"takes rows of the shape (length,), (channels, length) or (channels, height,"

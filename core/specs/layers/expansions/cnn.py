@@ -31,8 +31,16 @@ def layers_of_cnn(model: models.CNN, inputs: Inputs, num_outputs: int) -> list[N
 
 
 def in_shape(inputs: Inputs) -> Iterator[Named]:
-    """Yield the layer that gives a row its shape."""
-    yield Named("input", k.Unflatten(dim=1, unflattened_size=inputs.by_channels), "kind")
+    """Yield the layers that give a row its shape: a window in time, which comes time after time, is
+    turned, so that convolutions go along time."""
+    shape = inputs.by_channels
+    yield Named(
+        "input",
+        k.Unflatten(dim=1, unflattened_size=shape[::-1] if inputs.window else shape),
+        "kind",
+    )
+    if inputs.window:
+        yield Named("turned", k.Transpose(dim0=1, dim1=2), "kind")
 
 
 def convolution(

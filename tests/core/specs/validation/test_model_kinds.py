@@ -120,6 +120,28 @@ def test_categories_of_an_upload_have_their_places() -> None:
     assert layers_of(plain.problem).plain_columns == ()
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"kind": "cnn", "channels": [4, 8]},
+        {"kind": "cnn", "channels": [4, 8], "residual": True},
+        {"kind": "resnet", "width": 4},
+    ],
+)
+@pytest.mark.parametrize(("features", "window"), [(1, 12), (3, 5), (1, 100)])
+def test_a_window_in_time_has_a_channel_for_each_column(
+    model: Json, features: int, window: int
+) -> None:
+    rows = [[float(time + place) for place in range(features)] for time in range(300)]
+    data: Json = {"kind": "inline", "features": rows, "targets": [float(i) for i in range(300)]}
+    spec = parsed(body(model, data, "forecast", window=window, horizon=2))
+    assert isinstance(spec.problem, DataProblem)
+    shaped, turned, first = layers_of(spec.problem).layers[:3]
+    assert shaped.output == (window, features + 1)
+    assert turned.output == (features + 1, window)
+    assert first.output == (4, window)
+
+
 def test_any_shape_of_rows_is_taken_or_refused_by_its_layer() -> None:
     draw = random.Random("shapes of cnn")
     taken = refused = 0
