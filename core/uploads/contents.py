@@ -210,7 +210,7 @@ REFUSALS: Final[dict[str, str]] = {
     "unequal_rows": "A row has more or fewer cells than the header.",
     "unclosed_quote": "A quote is opened and never closed.",
     "mixed_column": "A few cells of a column are of another kind than the others.",
-    "decimal_comma": "The numbers of a column have commas.",
+    "decimal_comma": "The numbers of a column have commas, or points where the schema says commas.",
     "wrong_value": "A cell is not of the kind that the schema gives its column.",
     "not_finite": "A number is infinite, or beyond the range of float64.",
     "unknown_column": "The schema names a column that the file has not.",

@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import dataclass, field
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 import orjson
 
@@ -16,7 +16,9 @@ MISSING: Final = (
 )
 """Cells that stand for a missing value, beside the empty cell, in a column of any kind."""
 
-_OPTIONS: Final = frozenset({"columns", "delimiter", "header", "missing"})
+_OPTIONS: Final = frozenset({"columns", "decimal", "delimiter", "header", "missing"})
+Decimal = Literal[".", ","]
+"""What stands between a number's whole part and its fraction."""
 _DELIMITERS: Final = frozenset(" !#$%&*,/:;@^_|~\t")
 MOST_BYTES: Final = 4 * 2**20
 
@@ -32,12 +34,14 @@ class Schema:
             None: it does, and is refused where it looks like a row of numbers.
         missing: cells that stand for a missing value, instead of `MISSING`; the empty cell always
             does. In files that are no text they are compared with the value's text ("inf").
+        decimal: what numbers of a CSV file have before their fraction.
     """
 
     dtypes: dict[str, Dtype] = field(default_factory=dict)
     delimiter: str = ","
     header: bool | None = None
     missing: tuple[str, ...] | None = None
+    decimal: Decimal = "."
 
     def to_json(self) -> Json:
         """Return the schema in its long form, which `parse_schema` reads."""
@@ -46,6 +50,8 @@ class Schema:
             shown["header"] = self.header
         if self.missing is not None:
             shown["missing"] = list(self.missing)
+        if self.decimal != ".":
+            shown["decimal"] = self.decimal
         return shown
 
 
@@ -53,9 +59,9 @@ def parse_schema(text: str | bytes | None) -> Schema:
     """Read the `schema` of a request; None is the empty one.
 
     The short form names kinds of columns: `{"zip": "category"}`. The long form is `{"columns":
-    {"zip": "category"}, "delimiter": ";", "header": false, "missing": ["?"]}`, each key optional;
-    `columns` may also be a list of objects with `name` and `dtype`, as a dataset shows them. An
-    object whose values are all kinds of columns is of the short form.
+    {"zip": "category"}, "delimiter": ";", "decimal": ",", "header": false, "missing": ["?"]}`, each
+    key optional; `columns` may also be a list of objects with `name` and `dtype`, as a dataset
+    shows them. An object whose values are all kinds of columns is of the short form.
 
     Raises:
         InvalidInputError: it is no JSON of this shape; `param` begins with "schema". Whether the
@@ -87,9 +93,10 @@ def parse_schema(text: str | bytes | None) -> Schema:
         delimiter=_delimiter(given.get("delimiter", ","), faults),
         header=_header(given.get("header"), faults),
         missing=_missing(given.get("missing"), faults),
+        decimal=_decimal(given.get("decimal", "."), faults),
     )
     for key in given.keys() - _OPTIONS:
-        allowed = "columns, delimiter, header or missing"
+        allowed = "columns, decimal, delimiter, header or missing"
         faults.append(
             FieldError(f"schema.{key}", "extra_forbidden", f"schema.{key} is not one of {allowed}.")
         )
@@ -158,6 +165,20 @@ def _delimiter(given: Any, faults: list[FieldError]) -> str:
         )
     )
     return ","
+
+
+def _decimal(given: Any, faults: list[FieldError]) -> Decimal:
+    found = next((sign for sign in get_args(Decimal) if sign == given), None)
+    if found is not None:
+        return cast("Decimal", found)
+    faults.append(
+        FieldError(
+            "schema.decimal",
+            "wrong_value",
+            f'schema.decimal must be "." or ",", as in 1.5 or 1,5, not {_shown(given)}.',
+        )
+    )
+    return "."
 
 
 def _header(given: Any, faults: list[FieldError]) -> bool | None:

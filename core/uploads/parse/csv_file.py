@@ -16,13 +16,12 @@ import pyarrow.csv as arrow_csv
 from core.uploads.contents import MOST_COLUMNS, RefusedFile, quoted
 from core.uploads.parse.encoding import CheckedText
 from core.uploads.schema import MISSING, Schema
-from core.uploads.tables.cells import NUMBER
+from core.uploads.tables.cells import FOREIGN, NUMBERS
 from core.uploads.tables.table import Builders, TableSource, unique
 
 BLOCK_BYTES: Final = 2**20
 """Bytes that are parsed at a time; a row is at most so long."""
 _OTHERS: Final = ";\t|,"
-_NUMBER: Final = re.compile(NUMBER)
 
 
 class CsvFile(TableSource):
@@ -125,23 +124,27 @@ class CsvFile(TableSource):
         )
 
     def _refuse_delimiter(self, names: list[str], second: list[str]) -> None:
-        if len(names) != 1 or len(second) > 1:
+        if len(names) != 1:
             return
+        below = self._delimiter.join(second)
         for other in _OTHERS.replace(self._delimiter, ""):
             count = names[0].count(other)
-            if count and (not second or second[0].count(other) >= count):
+            if count and (not second or below.count(other) >= count):
+                commas = any(re.match(FOREIGN["."], cell.strip()) for cell in below.split(other))
+                decimal = ', "decimal": ","' if commas and other != "," else ""
                 shown = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}[other]
                 raise RefusedFile(
                     "wrong_delimiter",
                     f"The first row, {quoted(names[0])}, is one cell: its parts seem to be"
                     f" separated by {shown}. Send the schema"
-                    f' {{"delimiter": {quoted(other)}}}, or save the file with'
+                    f' {{"delimiter": {quoted(other)}{decimal}}}, or save the file with'
                     f" {_called(self._delimiter)} between the cells.",
                     row=1,
                 )
 
     def _refuse_no_header(self, names: list[str]) -> None:
-        numbers = [name for name in names if _NUMBER.match(name)]
+        number = re.compile(NUMBERS[self._schema.decimal])
+        numbers = [name for name in names if number.match(name)]
         counted = [str(start + i) for start in (0, 1) for i in range(len(names))]
         counting = names in (counted[: len(names)], counted[len(names) :])
         after_index = not names[0] and names[1:] == counted[: len(names) - 1]

@@ -57,10 +57,12 @@ def _table(media_type: str, path: Path, schema: Schema) -> TableSource:
 
 
 def _without_csv_options(schema: Schema, what: str) -> None:
-    if schema.delimiter != "," or schema.header is not None:
+    options = schema.delimiter != "," or schema.decimal != "." or schema.header is not None
+    if options:
         raise RefusedFile(
             "wrong_schema",
-            f"The schema has a delimiter or a header, which {what} has not. Leave them out.",
+            f"The schema has a delimiter, a decimal sign or a header, which {what} has not. Leave"
+            " them out.",
         )
 
 

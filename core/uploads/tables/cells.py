@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from core.uploads.schema import Decimal
+
 NO_INT: Final = np.iinfo(np.int64).min
 """The whole number that stands for a missing one while a file is parsed."""
 
@@ -19,8 +21,14 @@ EXACT: Final = 2**53
 """Whole numbers up to here are exact as float64."""
 
 NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-COMMA: Final = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+|\d{1,3}(,\d{3})+)?,\d+(\.\d+)?$"
-"""A number with a comma: for its point (1,5; 1.234,5), or between thousands (1,234; 1,234.5)."""
+NUMBERS: Final = {".": NUMBER, ",": NUMBER.replace(r"\.", ",")}
+"""Numbers by their decimal sign."""
+FOREIGN: Final = {
+    ".": r"^[+-]?(\d+|\d{1,3}(\.\d{3})+|\d{1,3}(,\d{3})+)?,\d+(\.\d+)?$",
+    ",": r"^[+-]?(\d+|\d{1,3}(,\d{3})+|\d{1,3}(\.\d{3})+)?\.\d+(,\d+)?$",
+}
+"""Numbers that are written otherwise: where the sign is a point those with a comma, for it (1,5;
+1.234,5) or between thousands (1,234; 1,234.5), and the other way round."""
 WHOLE: Final = r"^[+-]?\d+$"
 DATE: Final = r"^\d{4}-\d{2}-\d{2}([T ]|$)"
 _ZONE: Final = r":\d{2}(\.\d+)?([zZ]|[+-]\d{2}(:?\d{2})?)$"
@@ -38,8 +46,12 @@ def trimmed(cells: Strings) -> Strings:
     return pc.utf8_trim_whitespace(cells)
 
 
-def floats(cells: Strings) -> NDArray[np.float64] | None:
+def floats(cells: Strings, decimal: Decimal = ".") -> NDArray[np.float64] | None:
     """Read numbers; missing ones are NaN. Numbers beyond float64 become infinite."""
+    if decimal == ",":
+        if pc.any(pc.match_substring(cells, ".")).as_py():
+            return None
+        cells = pc.replace_substring(cells, ",", ".")
     try:
         found = pc.cast(cells, pa.float64())
     except pa.ArrowInvalid:
@@ -78,10 +90,10 @@ def zeros_in_front(cells: Strings) -> bool:
     return bool((data[starts[longer]] == ord("0")).any())
 
 
-def whole(cells: Strings) -> NDArray[np.int64] | None:
+def whole(cells: Strings, decimal: Decimal = ".") -> NDArray[np.int64] | None:
     """Read whole numbers as `ints` does, and those written as 3.0."""
     found = ints(cells)
-    if found is None and (values := floats(cells)) is not None:
+    if found is None and (values := floats(cells, decimal)) is not None:
         present = np.nan_to_num(values, nan=0.0)
         if (present == np.rint(present)).all() and (np.abs(present) <= EXACT).all():
             return np.where(np.isnan(values), NO_INT, present.astype(np.int64))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from core.uploads.contents import MOST_CATEGORIES, Column, Dtype, RefusedFile, quoted
 from core.uploads.layout import Tensor
+from core.uploads.schema import Decimal
 from core.uploads.tables import cells as read
 from core.uploads.tables.looks import Looks, Rows
 from core.uploads.tables.spill import Spill
@@ -37,6 +38,7 @@ class ColumnBuilder:
         place: of the column in the file.
         given: its kind by the schema; None: inferred.
         as_text: the column is category or text, by its type or by what an earlier pass found.
+        decimal: the sign before the fraction of a number that is a text.
 
     Attributes:
         as_text: as given.
@@ -52,11 +54,13 @@ class ColumnBuilder:
         spill: Spill,
         given: Dtype | None = None,
         as_text: bool = False,
+        decimal: Decimal = ".",
     ) -> None:
         self.name = name
         self.given = given
         self.again = False
-        self.looks = Looks()
+        self.looks = Looks(decimal)
+        self._decimal: Decimal = decimal
         self._cells = SpilledColumn(
             name, place, spill, Form.CODES if as_text or _is_text(given) else Form.UNKNOWN
         )
@@ -148,7 +152,7 @@ class ColumnBuilder:
         """Append cells that are of the column's kind so far; say whether they were. (Most blocks
         of most files end here.)"""
         if self.form is Form.FLOATS and self._fractions:
-            values = read.floats(cells)
+            values = read.floats(cells, self._decimal)
             if values is None or np.isinf(values).any():
                 return False
             self._cells.put(Form.FLOATS, values)
@@ -177,7 +181,7 @@ class ColumnBuilder:
         if numbers:
             if self.form is not Form.FLOATS and (whole := read.ints(cells)) is not None:
                 return Form.INTS, whole
-            if (values := read.floats(cells)) is not None:
+            if (values := read.floats(cells, self._decimal)) is not None:
                 if not self._looks_like_numbers(cells):
                     return Form.STRINGS, None
                 self._refuse_infinite(values, rows, cells)
@@ -225,11 +229,11 @@ class ColumnBuilder:
             case "category" | "text":
                 self._add_texts(cells, rows)
             case "number":
-                values = self._given(cells, rows, read.floats, "a number")
+                values = self._given(cells, rows, self._floats, "a number")
                 self._refuse_infinite(values, rows, cells)
                 self._cells.put(Form.FLOATS, values)
             case "integer":
-                whole = self._given(cells, rows, read.whole, "a whole number")
+                whole = self._given(cells, rows, self._whole, "a whole number")
                 self._cells.put(Form.INTS, whole)
             case "bool":
                 truths = self._given(cells, rows, read.wide_bools, "true or false")
@@ -239,6 +243,12 @@ class ColumnBuilder:
                 self._cells.put(Form.DATES, seconds)
             case None:
                 raise AssertionError("its kind is inferred")
+
+    def _floats(self, cells: read.Strings) -> NDArray[np.float64] | None:
+        return read.floats(cells, self._decimal)
+
+    def _whole(self, cells: read.Strings) -> NDArray[np.int64] | None:
+        return read.whole(cells, self._decimal)
 
     def _given(
         self,
@@ -255,11 +265,16 @@ class ColumnBuilder:
             for i, cell in read.present(cells)
             if reads(pa.array([cell], pa.string())) is None
         )
+        other = ""
+        if self._numbers and self.given in {"number", "integer"}:
+            (foreign,) = read.matching(pa.array([cell], pa.string()), read.FOREIGN[self._decimal])
+            sign = "," if self._decimal == "." else "."
+            other = f', send {{"decimal": "{sign}"}} in the schema' if foreign else ""
         raise RefusedFile(
             "wrong_value",
             f"Row {rows(place)}, column {quoted(self.name)}: {quoted(cell)} is not {a_value}, as"
-            f" the schema says of this column ({self.given}). Correct the cell, list it under"
-            " `missing` in the schema, or give the column another kind.",
+            f" the schema says of this column ({self.given}). Correct the cell{other}, list it"
+            " under `missing` in the schema, or give the column another kind.",
             row=rows(place),
             column=self.name,
         )
@@ -317,7 +332,7 @@ class ColumnBuilder:
         if self.given is not None:
             return
         if self._looking:
-            comma = self.looks.decimal_comma(self.name) if self._numbers else None
+            comma = self.looks.wrong_decimal(self.name) if self._numbers else None
             if (mistake := comma or self.looks.mistake(self.name)) is not None:
                 raise mistake
         self.again |= self._cells.inexact or (self._large and not self._fractions)

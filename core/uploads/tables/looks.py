@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from core.uploads.contents import RefusedFile, quoted
+from core.uploads.schema import Decimal
 from core.uploads.tables import cells as read
 
 FEW: Final = 0.1
@@ -25,30 +26,34 @@ class Looks:
 
     Attributes:
         numbers, dates, others: cells that look like numbers, like dates, like neither.
-        commas: of the others those that look like numbers with a comma.
+        foreign: of the others those that look like numbers written otherwise (`FOREIGN`).
         zeros: some number has a zero in front, so that its digits are a name.
     """
 
-    def __init__(self) -> None:
-        self.numbers = self.dates = self.others = self.commas = 0
+    def __init__(self, decimal: Decimal = ".") -> None:
+        self._decimal = decimal
+        self.numbers = self.dates = self.others = self.foreign = 0
         self.zeros = False
         self._first_no_number: tuple[int, str] | None = None
         self._first_no_date: tuple[int, str] | None = None
-        self._first_comma: tuple[int, str] | None = None
+        self._first_foreign: tuple[int, str] | None = None
         self._enough = False
 
     def count(self, cells: read.Strings, rows: Rows) -> None:
         """Count more cells."""
         if self._enough:
             return
-        numbers, dates = read.matching(cells, read.NUMBER), read.matching(cells, read.DATE)
+        numbers, dates = (
+            read.matching(cells, read.NUMBERS[self._decimal]),
+            read.matching(cells, read.DATE),
+        )
         missing = pc.is_null(cells).to_numpy(zero_copy_only=False)
         self._first_no_number = self._first_no_number or _first(cells, ~numbers & ~missing, rows)
         self._first_no_date = self._first_no_date or _first(cells, ~dates & ~missing, rows)
-        if self.commas == self.others:
-            commas = read.matching(cells, read.COMMA)
-            self._first_comma = self._first_comma or _first(cells, commas, rows)
-            self.commas += int(commas.sum())
+        if self.foreign == self.others:
+            foreign = read.matching(cells, read.FOREIGN[self._decimal])
+            self._first_foreign = self._first_foreign or _first(cells, foreign, rows)
+            self.foreign += int(foreign.sum())
         self.numbers += int(numbers.sum())
         self.dates += int(dates.sum())
         self.others += int((~numbers & ~dates & ~missing).sum())
@@ -86,18 +91,28 @@ class Looks:
             )
         return None
 
-    def decimal_comma(self, name: str) -> RefusedFile | None:
-        """Return the refusal of a column whose cells are all numbers, some with a comma; else
-        None."""
-        if self._first_comma is None or self.dates or self.commas < self.others:
+    def wrong_decimal(self, name: str) -> RefusedFile | None:
+        """Return the refusal of a column whose cells are all numbers, some with a comma where the
+        decimal sign is a point, or the other way round; else None."""
+        if self._first_foreign is None or self.dates or self.foreign < self.others:
             return None
-        row, cell = self._first_comma
+        row, cell = self._first_foreign
         column = quoted(name)
+        if self._decimal == ".":
+            why = (
+                "a number with a comma, and numbers have a point, and nothing between thousands."
+                " Write 1.5 for 1,5 and 1234 for 1,234; or, where commas stand before fractions,"
+                ' send the schema {"decimal": ","}'
+            )
+        else:
+            why = (
+                "a number with a point, and by the schema numbers have a comma, and nothing between"
+                " thousands. Write 1,5 for 1.5 and 1234 for 1.234; or leave `decimal` out"
+            )
         return RefusedFile(
             "decimal_comma",
-            f"Row {row}, column {column}: {quoted(cell)} seems to be a number with a comma, and"
-            " numbers have a point, and nothing between thousands. Write 1.5 for 1,5 and 1234 for"
-            f' 1,234; or declare the column, {{{column}: "category"}} or {{{column}: "text"}}.',
+            f"Row {row}, column {column}: {quoted(cell)} seems to be {why}; or declare the column,"
+            f' {{{column}: "category"}} or {{{column}: "text"}}.',
             row=row,
             column=name,
         )

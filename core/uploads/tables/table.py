@@ -70,7 +70,9 @@ class Builders:
                 place = self._places[name]
                 given = self._schema.dtypes.get(name)
                 as_text = self._only is not None
-                self.found[name] = ColumnBuilder(name, place, self._spill, given, as_text)
+                self.found[name] = ColumnBuilder(
+                    name, place, self._spill, given, as_text, self._schema.decimal
+                )
         return self.found.get(name)
 
     def _check(self, name: str) -> None:

@@ -142,6 +142,45 @@ REFUSED: Final[dict[str, Refused]] = {
         CSV, b'a\n999\n"1,234"\n"1,234.5"\n', "decimal_comma", 3, "a"
     ),
     "points between thousands": Refused(CSV, b'a\n"1.234,5"\n"-7,5"\n', "decimal_comma", 2, "a"),
+    "a point where the schema says commas": Refused(
+        CSV,
+        b"a;b\n1;1,5\n2;2.25\n",
+        "decimal_comma",
+        3,
+        "b",
+        schema='{"delimiter": ";", "decimal": ","}',
+    ),
+    "points where the schema says commas": Refused(
+        CSV,
+        b"a;b\n1;1.5\n2;2.25\n",
+        "decimal_comma",
+        2,
+        "b",
+        schema='{"delimiter": ";", "decimal": ","}',
+    ),
+    "points between thousands where the schema says commas": Refused(
+        CSV,
+        b"a;b\n1;1.234,5\n2;2.250,5\n",
+        "decimal_comma",
+        2,
+        "b",
+        schema='{"delimiter": ";", "decimal": ","}',
+    ),
+    "a point in a column of numbers where the schema says commas": Refused(
+        CSV,
+        b'a\n"1,5"\n2.5\n',
+        "wrong_value",
+        3,
+        "a",
+        schema='{"decimal": ",", "columns": {"a": "number"}}',
+    ),
+    "numbers with commas as names": Refused(
+        CSV, b"1,5;2\n3;4\n", "no_header", 1, schema='{"delimiter": ";", "decimal": ","}'
+    ),
+    "decimal commas between semicolons": Refused(CSV, b"a;b\n1,5;2\n", "wrong_delimiter", 1),
+    "a decimal sign of Parquet": Refused(
+        PARQUET, parquet({"a": [1]}), "wrong_schema", schema='{"decimal": ","}'
+    ),
     "short row": Refused(CSV, b"a,b\n1,2\n3\n", "unequal_rows", 3),
     "long row": Refused(CSV, b"a,b\n1,2\n3,4,5\n", "unequal_rows", 3),
     "short row late": Refused(CSV, b"a,b\n" + ROWS + b"7\n", "unequal_rows", 50_002),

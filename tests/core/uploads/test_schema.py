@@ -21,6 +21,9 @@ from core.uploads.schema import Schema, parse_schema
             Schema({"missing": "number", "header": "bool"}),
         ),
         ('{"delimiter": "\\t"}', Schema(delimiter="\t")),
+        ('{"decimal": ",", "delimiter": ";"}', Schema(delimiter=";", decimal=",")),
+        ('{"decimal": "."}', Schema()),
+        ('{"decimal": "number"}', Schema({"decimal": "number"})),
         ('{"header": false, "missing": ["?"]}', Schema(header=False, missing=("?",))),
         (
             '{"columns": [{"name": "a", "dtype": "text", "shape": []}], "delimiter": ";"}',
@@ -45,6 +48,8 @@ def test_forms(text: str | None, schema: Schema) -> None:
         ('[{"name": "a", "dtype": "text"}, {"name": "a", "dtype": "date"}]', ["schema.columns.a"]),
         ('{"delimiter": ",,"}', ["schema.delimiter"]),
         ('{"delimiter": "\\""}', ["schema.delimiter"]),
+        ('{"decimal": ";"}', ["schema.decimal"]),
+        ('{"decimal": null}', ["schema.decimal"]),
         ('{"header": "no", "missing": 3}', ["schema.header", "schema.missing"]),
         ('{"missing": [3]}', ["schema.missing"]),
         ('{"header": true, "skip": 3}', ["schema.skip"]),

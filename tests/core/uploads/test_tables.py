@@ -189,6 +189,16 @@ def test_values_are_those_of_another_reader(tmp_path: Path, rows: list[tuple[Any
             {"a": ("integer", 0), "b": ("category", 0)},
         ),
         (
+            b"a;b;c\n1;2,5;v1,5\n2;,5;v2\n;3;v3\n",
+            '{"delimiter": ";", "decimal": ","}',
+            {"a": ("integer", 1), "b": ("number", 0), "c": ("category", 0)},
+        ),
+        (
+            b"a;b\n1,5;3,0\n2;4\n",
+            '{"delimiter": ";", "decimal": ",", "columns": {"a": "category", "b": "integer"}}',
+            {"a": ("category", 0), "b": ("integer", 0)},
+        ),
+        (
             b"1,2\n3,4\n",
             '{"header": false}',
             {"column_1": ("integer", 0), "column_2": ("integer", 0)},
@@ -226,6 +236,20 @@ def test_forms_of_csv_and_schemas(
             check(data, schema=schema)
     else:
         assert shown(check(data, schema=schema)) == expected
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64), min_size=1))
+def test_numbers_with_commas_are_those_with_points(tmp_path: Path, numbers: list[float]) -> None:
+    lines = "".join(f"{number!r};1,5\n".replace(".", ",") for number in [0.5, *numbers])
+    (tmp_path / "file").write_text(f"f;t\n{lines}x;x\n")
+    schema = Schema({"t": "text"}, ";", missing=("x",), decimal=",")
+    parse(CSV, tmp_path / "file", schema, tmp_path, tmp_path / "stored")
+    stored = StoredFile.open(tmp_path / "stored")
+    assert stored.column("f").tolist()[:-1] == [0.5, *numbers]
+    assert set(stored.column("t").tolist()[:-1]) == {"1,5"}
 
 
 def test_ndjson_says_its_kinds_itself(check: Check) -> None:

@@ -281,7 +281,7 @@ class AlongTime(nn.Module):
         return {f"conv.{of}": f"stages.0.conv.{of}" for of in ("weight", "bias")}
 
     def forward(self, rows: Tensor) -> Tensor:
-        over_time = rows.unflatten(1, (WINDOW, CHANNELS)).transpose(1, 2)
+        over_time = rows.reshape(-1, WINDOW, CHANNELS).transpose(1, 2)
         outputs: Tensor = self.output(torch.relu(self.conv(over_time)).flatten(1))
         return outputs
 
