@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import FieldError, InvalidInputError
 from core.specs.validation.errors import MAX_ERRORS, shown
+from core.uses.images import MOST_PIXELS, scaled_image
 
 MOST_LISTED: Final = 20
 _TRUTH: Final[dict[object, int]] = {"false": 0, "true": 1}
@@ -27,6 +29,7 @@ class Feature:
         categories: of a `category`.
         fill: what takes the place of a missing value; None: nothing does.
         one_hot: categories are a number each, and one for values that are none of them.
+        scaled: it is an image, and one of another height and width is scaled to this shape.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Feature:
     categories: tuple[str, ...] | None = None
     fill: float | Sequence[Any] | None = None
     one_hot: bool = False
+    scaled: bool = False
 
     @property
     def width(self) -> int:
@@ -120,16 +124,26 @@ def _array(feature: Feature, value: object, place: str, mistakes: Mistakes) -> S
         if found.dtype.kind not in "fiu" or not np.isfinite(found).all():
             raise ValueError
         if found.shape not in {feature.shape, (feature.width,)}:
-            raise ValueError
+            if not (feature.scaled and _is_image(found, feature.shape[0])):
+                raise ValueError
+            found = scaled_image(found, (feature.shape[1], feature.shape[2]))
     except (ValueError, TypeError, OverflowError):
+        other = ""
+        if feature.scaled:
+            other = f", or an image of {feature.shape[0]} channels that is scaled to it"
         mistakes.add(
             place, "wrong_shape",
-            f"{place}: must be finite numbers of the shape {list(feature.shape)};"
+            f"{place}: must be finite numbers of the shape {list(feature.shape)}{other};"
             f" {shown(value)} was given",
         )  # fmt: skip
         return [math.nan] * feature.width
     flat: list[Any] = found.reshape(-1).tolist()
     return flat
+
+
+def _is_image(found: NDArray[Any], channels: int) -> bool:
+    """Tell whether an array is an image (channels, height, width) that can be scaled."""
+    return found.ndim == 3 and found.shape[0] == channels and 0 < found[0].size <= MOST_PIXELS
 
 
 def is_finite(value: object) -> bool:

@@ -55,7 +55,7 @@ class Coder:
         kind: of its targets.
         classes: their names, in order of id.
         num_targets: values, or labels, of a row.
-        image_size: height and width to which images of a data set are scaled; None: they are not.
+        image_size: height and width to which images are scaled; None: they are not.
         outputs: names of what comes out, where they are not those of `targets`.
         label_names: of several labels in columns the two values of each, that of 0 first; empty
             where they are 0 and 1.
@@ -355,6 +355,7 @@ def columns_in(about: Mapping[str, Any]) -> tuple[Feature, ...]:
             None if each["categories"] is None else tuple(each["categories"]),
             each["fill"],
             one_hot and each["categories"] is not None,
+            about.get("image_size") is not None and len(each["shape"]) == 3,
         )
         for each in about.get("features", ())
     )

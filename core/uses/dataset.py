@@ -57,8 +57,7 @@ def check_columns(
             mistakes.add(
                 param, "wrong_type",
                 f"dataset: {shown(feature.name)} is {_kind(column.dtype, column.shape)}, and this"
-                f" model was trained on {was}; upload it with a schema that says so"
-                f" (?schema={{{shown(feature.name)}: {shown(feature.dtype)}}})",
+                f" model was trained on {was}; {_way_out(column, feature, coder)}",
             )  # fmt: skip
         elif column.num_missing and feature.fill is None:
             mistakes.add(
@@ -83,6 +82,21 @@ def _fits(column: ColumnFacts, feature: Feature, coder: Coder) -> bool:
     """Tell whether the column has the feature's shape, or is of images that are scaled to it."""
     is_image = coder.image_size is not None and len(column.shape) == len(feature.shape) == 3
     return column.shape == feature.shape or (is_image and column.shape[0] == feature.shape[0])
+
+
+def _way_out(column: ColumnFacts, feature: Feature, coder: Coder) -> str:
+    """Say how a column that does not fit is made to: a schema names kinds, and no shapes."""
+    if column.shape == feature.shape:
+        return (
+            "upload it with a schema that says so"
+            f" (?schema={{{shown(feature.name)}: {shown(feature.dtype)}}})"
+        )
+    if len(column.shape) == len(feature.shape) == 3:
+        if column.shape[0] != feature.shape[0]:
+            return f"bring it to {feature.shape[0]} channels, as the training data have"
+        if coder.image_size is None:
+            return "bring it to this size, or train with an image_size, to which all are scaled"
+    return "upload it in this shape"
 
 
 def _kind(dtype: str, shape: tuple[int, ...]) -> str:

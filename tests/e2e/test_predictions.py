@@ -177,6 +177,10 @@ def test_images_of_a_data_set_are_scaled_as_in_training(service: Service, size: 
     order = np.argsort(truth, kind="stable")
     table = np.array(found["metrics"]["confusion_matrix"])
     assert table.sum(axis=1).tolist() == [50, 50, 50]
+    shown = service.http.get(f"/v1/datasets/{data['id']}/preview?rows=3").json()["rows"]
+    posted = predicted(service, path, {"features": [{"image": row["image"]} for row in shown]})
+    for one, other in zip(posted["data"], found["data"], strict=False):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
     held_out = [row["class"] for row in found["data"][-30:]]
     right = np.mean([held_out[at] == truth[order[120 + at]] for at in range(30)])
     assert job["result"]["eval"]["accuracy"] == pytest.approx(right)

@@ -57,6 +57,28 @@ def test_named_and_listed_rows_are_the_same_numbers() -> None:
         assert (coded.labels, coded.unseen) == (None, {})
 
 
+def test_images_of_any_size_are_scaled_where_those_of_training_were() -> None:
+    (image, fixed) = (Feature("image", "integer", (2, 3, 2), scaled=each) for each in (True, False))
+    right = np.arange(12.0).reshape(2, 3, 2)
+    large = right.repeat(4, axis=1).repeat(4, axis=2)
+    small = np.stack([np.full((1, 1), 5.0), np.full((1, 1), 7.0)])
+    posted = [{"image": each.tolist()} for each in (right, right.reshape(-1), large, small)]
+    coded = coder((image,)).rows(posted).matrix.reshape(4, 2, 3, 2)
+    assert coded[0].tolist() == coded[1].tolist() == right.tolist()
+    assert coded[2].mean() == pytest.approx(right.mean())
+    assert (coded[3] == small).all()
+    wrong = [large[:1], large[0], large[:, :0], np.zeros((2, 2, 2, 2))]
+    for each in wrong:
+        row = [{"image": each.tolist()}]
+        assert codes_of(lambda row=row: coder((image,)).rows(row)) == [
+            ("features[0].image", "wrong_shape")
+        ]
+    for row in ([posted[2]], [posted[3]]):
+        assert codes_of(lambda row=row: coder((fixed,)).rows(row)) == [
+            ("features[0].image", "wrong_shape")
+        ]
+
+
 def test_gaps_are_filled_and_unknown_categories_go_to_the_place_kept_for_them() -> None:
     row = {**GOOD, "size": None, "colour": "green", "grade": 9, "ok": "false"}
     coded = coder().rows([row])
@@ -281,6 +303,28 @@ def test_a_data_set_that_does_not_fit_is_refused(
     assert codes_of(lambda: check_columns(coder(), stored(**changes)[0], others=False)) == [
         expected
     ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "image_size", "words"),
+    [
+        ((1, 8, 8), None, "3 channels"),
+        ((1, 8, 8), (4, 4), "3 channels"),
+        ((3, 8, 8), None, "image_size"),
+        ((8, 8), None, "in this shape"),
+    ],
+)
+def test_the_way_out_of_another_shape_is_no_schema(
+    shape: tuple[int, ...], image_size: tuple[int, int] | None, words: str
+) -> None:
+    of = replace(coder((Feature("image", "integer", (3, 4, 4)),)), image_size=image_size)
+    facts = UploadFacts("ready", "images", "file", 2, (ColumnFacts("image", "integer", shape),))
+    with pytest.raises(InvalidInputError) as refused:
+        check_columns(of, facts, others=True)
+    (mistake,) = refused.value.errors
+    assert mistake.param == "dataset.image"
+    assert words in mistake.message
+    assert "schema" not in mistake.message
 
 
 def test_a_row_of_an_unknown_class_is_named() -> None:

@@ -23,10 +23,11 @@ from core.specs.sizes.shapes import extent_of
 from core.specs.validation.limits import Limits
 from core.train.data.build import load
 from core.train.data.dataset import Dataset
-from core.train.data.uploaded import exact_rows, uploads_from
+from core.train.data.uploaded import exact_rows, scaled_images, uploads_from
 from core.train.determinism import generator
 from core.train.losses import TargetForm, target_form
 from core.train.tensors.tensor_file import parse
+from core.uses.images import scaled_image
 from tests.core.train.data.uploads import Stored, stored
 from tests.core.train.harness import Trained, train
 
@@ -295,6 +296,16 @@ def test_images_are_scaled_as_pillow_scales_them_and_reconstructed(tmp_path: Pat
     assert ended.events.data == {
         "num_rows": {"train": 6, "eval": 0, "test": 0}, "num_features": 60, "classes": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (4, 5), (9, 7), (20, 3), (13, 31)])
+@pytest.mark.parametrize("size", [(1, 1), (9, 7), (2, 40)])
+def test_posted_images_are_scaled_as_uploaded_ones(
+    size: tuple[int, int], sides: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, *size), dtype=np.uint8)
+    (uploaded,) = scaled_images(image[None], sides)
+    assert scaled_image(image, sides) == pytest.approx(uploaded, abs=1e-3)
 
 
 def test_the_weights_say_how_rows_became_features(tmp_path: Path) -> None:
