@@ -77,7 +77,9 @@ class Measurement:
             if each.kind in _SUMS:
                 found[each.kind] = _SUMS[each.kind][1](self._sums[each.kind], self._rows)
             elif METRICS[each.kind].goal is not None:
-                found[each.kind] = np.array([_measured(each, *one) for one in self._each()])
+                found[each.kind] = np.array(
+                    [_measured(each, *one, self._ignored) for one in self._each()]
+                )
         return found
 
     def confusion(self) -> list[Table | None]:
@@ -147,9 +149,11 @@ _SUMS: Final[dict[str, _Sum]] = {
 
 
 # Of all rows of one run, by scikit-learn.
-def _measured(metric: EvaluationMetric, outputs: Outputs, targets: NDArray[Any]) -> float:
+def _measured(
+    metric: EvaluationMetric, outputs: Outputs, targets: NDArray[Any], ignored: int | None
+) -> float:
     """Return NaN where the metric is not defined: an output that is not finite, a class (or a
-    label's side) without a row to rank."""
+    label's side) without a row to rank. `ignored`: a class that has none in any case."""
     if not np.isfinite(outputs).all():
         return math.nan
     from sklearn import metrics as sk  # a second and a half to import, for those who ask
@@ -171,29 +175,38 @@ def _measured(metric: EvaluationMetric, outputs: Outputs, targets: NDArray[Any])
                 true, chosen = _classes(outputs, targets)
                 return float(sk.f1_score(true, chosen, average="macro", zero_division=0))
             case "auroc":
-                return _mean_of_ranks(sk.roc_auc_score, outputs, targets, both_sides=True)
+                return _mean_of_ranks(
+                    sk.roc_auc_score, outputs, targets, both_sides=True, ignored=ignored
+                )
             case "average_precision":
                 return _mean_of_ranks(
-                    sk.average_precision_score, outputs, targets, both_sides=False
+                    sk.average_precision_score, outputs, targets, both_sides=False, ignored=ignored
                 )
             case _:
                 raise ValueError(f"{metric.kind} is no number of gathered rows")
 
 
 def _mean_of_ranks(
-    score: Callable[..., float], outputs: Outputs, targets: NDArray[Any], *, both_sides: bool
+    score: Callable[..., float],
+    outputs: Outputs,
+    targets: NDArray[Any],
+    *,
+    both_sides: bool,
+    ignored: int | None,
 ) -> float:
-    """Return the mean over classes, each against the rest, or over labels, of how well the outputs
-    rank the rows. `both_sides`: it wants rows of the rest too; of a class without a row it is not
-    defined in any case.
+    """Return the mean over classes but the ignored one, each against the rest, or over labels, of
+    how well the outputs rank the rows. `both_sides`: it wants rows of the rest too; of a class
+    without a row it is not defined in any case.
 
     Two classes have one ranking: by the second one's logit above the first one's.
     """
     if targets.ndim == 1 and outputs.shape[1] == 2:
         ranks, sides = outputs[:, 1:] - outputs[:, :1], targets[:, None] == 1
     elif targets.ndim == 1:
-        ranks = functional.softmax(torch.from_numpy(outputs), 1).numpy()
-        sides = targets[:, None] == np.arange(outputs.shape[1])
+        classes = np.arange(outputs.shape[1])
+        classes = classes[classes != ignored]
+        ranks = functional.softmax(torch.from_numpy(outputs), 1).numpy()[:, classes]
+        sides = targets[:, None] == classes
     else:
         ranks, sides = outputs, targets > 0.5
     there = sides.any(0) & (~sides).any(0) if both_sides else sides.any(0)

@@ -85,10 +85,15 @@ def metric(kind: str, **options: Any) -> EvaluationMetric:
 
 
 def measured(
-    outputs: Array, targets: Array, form: TargetForm, *metrics: EvaluationMetric, chunk: int = 40
+    outputs: Array,
+    targets: Array,
+    form: TargetForm,
+    *metrics: EvaluationMetric,
+    chunk: int = 40,
+    ignored: int | None = None,
 ) -> dict[str, Array]:
     """Outputs (runs, rows, outputs) as they come, in chunks."""
-    measurement = Measurement(metrics, form)
+    measurement = Measurement(metrics, form, ignored)
     z, y = torch.tensor(outputs), torch.tensor(targets)
     for some, wanted in zip(torch.split(z, chunk, 1), torch.split(y, chunk), strict=True):
         measurement.add(some, wanted)
@@ -155,6 +160,28 @@ def test_a_ranking_without_rows_of_each_class_is_not_defined(name: str, ids: lis
         found = measured(outputs, np.array(ids), "class_ids", metric(name))
 
     assert math.isnan(found[name][0])
+
+
+@pytest.mark.parametrize("name", CLASS_SCORES)
+@pytest.mark.parametrize("ignored", range(CLASSES))
+def test_an_ignored_class_takes_no_metric_away(name: str, ignored: int) -> None:
+    """Its rows count for nothing, and a mean over classes is one over the others."""
+    outputs = RNG.normal(size=(ROWS, CLASSES))
+    outputs[:, ignored] = -9.0  # not chosen, so that `f1` has no other class either
+    kept = np.flatnonzero(ignored != IDS)
+    others = [each for each in range(CLASSES) if each != ignored]
+    if name in {"auroc", "average_precision"}:
+        score = {"auroc": sk.roc_auc_score, "average_precision": sk.average_precision_score}[name]
+        sides = (IDS[kept, None] == others).astype(int)
+        expected = score(sides, softmax(outputs[kept])[:, others], average="macro")
+    elif name == "top_k":
+        expected = sk.top_k_accuracy_score(IDS[kept], outputs[kept], k=2, labels=np.arange(CLASSES))
+    elif name == "perplexity":
+        expected = math.exp(-np.log(softmax(outputs)[kept, IDS[kept]]).mean())
+    else:
+        expected = CLASS_SCORES[name](IDS[kept], outputs[kept])
+    found = measured(outputs[None], IDS, "class_ids", metric(name), ignored=ignored)
+    assert found[name][0] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
