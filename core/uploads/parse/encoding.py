@@ -87,7 +87,10 @@ class CheckedText:
         except UnicodeDecodeError as error:
             if not data:
                 row = self.num_lines + 1
-                message = f"Row {row}, the last one, ends within a character: the file is cut."
+                message = (
+                    f"Row {row}, the last one, ends within a character: the file is cut, or is not"
+                    " UTF-8. Upload it again, whole and as UTF-8."
+                )
                 raise RefusedFile("cut_file", message, row=row) from None
             at = min(error.start, len(data) - 1)
             byte = error.object[error.start]

@@ -1,8 +1,10 @@
 """NDJSON files: an object a line. Their values say themselves what they are."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -16,7 +18,7 @@ from core.uploads.schema import MISSING, Schema
 from core.uploads.tables.cells import NO_INT
 from core.uploads.tables.columns import ColumnBuilder
 from core.uploads.tables.spilled import TEXTS, Form
-from core.uploads.tables.table import Builders, TableSource
+from core.uploads.tables.table import MOST_NAME_CHARACTERS, Builders, TableSource
 
 LINES: Final = 4096
 """Most lines that are parsed at a time."""
@@ -196,12 +198,7 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
         found = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         if _NOT_FINITE.search(line) or "infinity" in str(error):
-            raise RefusedFile(
-                "not_finite",
-                f"Line {number} has NaN, Infinity, or a number beyond float64, which JSON has not."
-                " Write null for a missing value.",
-                row=number,
-            ) from None
+            raise _not_finite(line, number) from None
         raise RefusedFile(
             "cannot_be_read",
             f"Line {number} is no JSON: {error}. The line is {quoted(line[:80].decode())}.",
@@ -233,6 +230,25 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
             row=number,
         )
     return found
+
+
+def _not_finite(line: bytes, number: int) -> RefusedFile:
+    """Return the refusal of a line with a number that is not finite, and of which key it is."""
+    where, column = f"Line {number}", None
+    with suppress(ValueError, RecursionError):
+        found = json.loads(line)
+        for name, value in found.items() if isinstance(found, dict) else ():
+            if isinstance(value, float) and not math.isfinite(value):
+                column = name[:MOST_NAME_CHARACTERS]
+                where += f", column {quoted(column)}"
+                break
+    return RefusedFile(
+        "not_finite",
+        f"{where} has NaN, Infinity, or a number beyond float64, which JSON has not. Write null for"
+        " a missing value.",
+        row=number,
+        column=column,
+    )
 
 
 def _refuse_duplicates(line: bytes, number: int) -> None:

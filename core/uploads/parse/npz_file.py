@@ -128,7 +128,7 @@ def _header(
 
 def _check(arrays: list[Array], schema: Schema) -> None:
     if not arrays:
-        raise RefusedFile("no_rows", "The file has no arrays.")
+        raise RefusedFile("no_rows", "The file has no arrays. Save some with numpy.savez.")
     if len(arrays) > MOST_COLUMNS:
         raise RefusedFile(
             "too_many_columns",
@@ -152,7 +152,7 @@ def _check(arrays: list[Array], schema: Schema) -> None:
             )
         _check_size(array)
     if not first.shape[0]:
-        raise RefusedFile("no_rows", "The arrays of the file have no rows.")
+        raise RefusedFile("no_rows", "The arrays of the file have no rows. Save one row a sample.")
     names = {array.name for array in arrays}
     for name in schema.dtypes:
         if name not in names:

@@ -89,7 +89,9 @@ def answer(request: Json) -> Json:
         target = work / STORED_NAME
         path = Path(request["path"])
         if path.is_file() and not path.stat().st_size:
-            raise RefusedFile("empty_file", "The file has no bytes.")
+            raise RefusedFile(
+                "empty_file", "The file has no bytes. Send it as the body of the request."
+            )
         found: Contents = parse(media_type, path, schema, work, target)
         descriptor = os.open(target, os.O_RDONLY)
         os.fsync(descriptor)

@@ -52,7 +52,7 @@ def store_weights(path: Path, target: Path) -> Contents:
     header = _header(path)
     header.pop("__metadata__", None)
     if not header:
-        raise RefusedFile("no_rows", "The file has no tensors.")
+        raise RefusedFile("no_rows", "The file has no tensors. Save some with safetensors.")
     if len(header) > MOST_COLUMNS:
         raise RefusedFile(
             "too_many_columns",

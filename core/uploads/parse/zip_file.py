@@ -36,7 +36,9 @@ def store_images(path: Path, target: Path) -> Contents:
 def _store(archive: Archive, target: Path) -> Contents:
     files = sorted((f for f in archive.files if not _is_junk(f.filename)), key=lambda f: f.filename)
     if not files:
-        raise RefusedFile("no_rows", "The zip has no images.")
+        raise RefusedFile(
+            "no_rows", "The zip has no images. Put some into a folder a class, such as cats/1.png."
+        )
     classes = _classes(files)
     names = tuple(sorted(set(classes)))
     if len(names) > MOST_CATEGORIES:

@@ -40,7 +40,7 @@ class Archive:
                 "cut_file" if begins else "cannot_be_read",
                 "The file begins as a zip and ends too early. Upload it again, whole."
                 if begins
-                else f"The file is no zip: {error}.",
+                else f"The file is no zip: {error}. Save it as one, or send its own media type.",
             ) from None
         try:
             self.files = self._checked()

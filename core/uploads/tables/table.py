@@ -133,9 +133,11 @@ def _parsed(source: TableSource, schema: Schema, spill: Spill) -> list[ColumnBui
     columns = list(first.found.values())
     _check_schema(schema, first)
     if not columns:
-        raise RefusedFile("no_rows", "The file has no columns.")
+        raise RefusedFile("no_rows", "The file has no columns. Give each row a value or more.")
     if not columns[0].num_rows:
-        raise RefusedFile("no_rows", "The file names columns and has no rows.")
+        raise RefusedFile(
+            "no_rows", "The file names columns and has no rows. Add the rows below the names."
+        )
     if source.row_after_header is not None:
         _refuse_two_headers(columns, source.row_after_header)
     for column in columns:
