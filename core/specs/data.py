@@ -383,7 +383,8 @@ class Upload(DataSpec):
     missing: Literal["refuse", "mean", "most_frequent", "drop"] = "refuse"
     """Way to deal with missing features: `mean` puts the column's mean in their place
     (of categories and truth values the most frequent one), `most_frequent` its most frequent value,
-    both of the training rows; `drop` leaves the rows out; `refuse` refuses such features."""
+    both of the training rows; `drop` leaves the rows out, those without a target too; `refuse`
+    refuses such features."""
     categorical: Literal["one_hot", "ordinal"] = "one_hot"
     """The coding of categories: a feature of 0 or 1 for each, or one with their number; with one
     place more, for values that the file does not have."""

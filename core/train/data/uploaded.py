@@ -109,7 +109,7 @@ def load_upload(spec: Upload, form: "TargetForm", ignored: int | None = None) ->
     features = _columns(spec, stored)
     if spec.image_sides is not None:
         features = [_scaled(each, spec.image_sides) for each in features]
-    kept = kept_rows(spec, features)
+    kept = kept_rows(spec, features, stored)
     num_rows = len(kept) if kept is not None else stored.contents.num_rows or 0
     targets, names = _targets(spec, form, stored, kept, ignored)
     split = spec.chosen_split
@@ -199,17 +199,26 @@ def _gaps(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(missing.reshape(len(values), -1).any(axis=1), dtype=np.bool_)
 
 
-def kept_rows(spec: Upload, features: list[_Feature]) -> NDArray[np.int64] | None:
-    """Return the rows in which no feature is missing; None: all. Raises `JobFailure`."""
+def kept_rows(
+    spec: Upload, features: list[_Feature], stored: StoredFile
+) -> NDArray[np.int64] | None:
+    """Return the rows in which no feature and no target is missing; None: all. Raises
+    `JobFailure`."""
+    if spec.missing != "drop":
+        return None
     gaps = [each.gaps for each in features if each.gaps is not None]
-    if spec.missing != "drop" or not gaps:
+    for name in spec.targets:
+        column = stored.contents.column(name)
+        if column is not None and column.num_missing:
+            gaps.append(_gaps(stored.column(name)))
+    if not gaps:
         return None
     kept = np.flatnonzero(~np.logical_or.reduce(gaps))
     if len(kept) < 2:
         raise JobFailure(
             "data_unavailable",
-            f"Leaving out the rows in which a feature is missing leaves {len(kept)} of"
-            f" {len(gaps[0]):,}: choose another `missing`, or features without so many gaps.",
+            f"Leaving out the rows in which a feature or a target is missing leaves {len(kept)} of"
+            f" {len(gaps[0]):,}: choose another `missing`, or columns without so many gaps.",
             "problem.data.missing",
         )
     return kept
@@ -399,7 +408,7 @@ def exact_rows(spec: JobSpec) -> JobSpec:
     if data.missing != "drop":
         return spec
     stored, split = open_upload(data), data.chosen_split
-    kept = kept_rows(data, _columns(data, stored))
+    kept = kept_rows(data, _columns(data, stored), stored)
     if kept is None:
         return spec
     exact_sizes: Json = {"num_rows": len(kept)}

@@ -46,7 +46,7 @@ def resolve_upload(
         return None
     assert facts is not None
     family = None if loss is None else loss_family(loss)
-    targets = _targets(data, facts, faults) if targets_wanted else []
+    targets = _targets(data, facts, faults, series) if targets_wanted else []
     # Without a target, what is left for features is not known.
     known = bool(targets) or data.features is not None or not targets_wanted
     names = [each.name for each in targets]
@@ -58,7 +58,7 @@ def resolve_upload(
     form = _target_form(targets, family, ignored, faults, series) if targets else None
     if not targets_wanted:
         form = _Form(None, 1)
-    rows = _rows(data, facts, features, faults)
+    rows = _rows(data, facts, features, targets, faults)
     parts = None
     if form is not None:
         first = targets[0] if targets else None
@@ -157,7 +157,9 @@ def is_ready(
     return False
 
 
-def _targets(data: Upload, facts: UploadFacts, faults: FieldErrorList) -> list[ColumnFacts]:
+def _targets(
+    data: Upload, facts: UploadFacts, faults: FieldErrorList, series: bool
+) -> list[ColumnFacts]:
     param, names = f"{_DATA}.target", data.targets
     if not names and facts.kind == "images":
         names = (CLASS_COLUMN,)
@@ -174,12 +176,17 @@ def _targets(data: Upload, facts: UploadFacts, faults: FieldErrorList) -> list[C
                 " column of at most 1,000 different texts can be uploaded as a category"
                 f" (?schema={{{shown(column.name)}: \"category\"}})",
             )  # fmt: skip
-        if column.num_missing:
+        is_empty = column.num_missing == facts.num_rows
+        if column.num_missing and (data.missing != "drop" or is_empty or series):
+            out = 'with missing "drop" they are left out'
+            if is_empty:
+                out = "name another column"
+            elif series:
+                out = "upload a series without gaps in it"
             faults.add(
                 param, "missing_targets",
                 f"{param}: {shown(column.name)} is missing in {column.num_missing:,} of the"
-                f" {facts.num_rows:,} rows, and every row needs a target; upload the file without"
-                " these rows",
+                f" {facts.num_rows:,} rows, and every row needs a target; {out}",
             )  # fmt: skip
     return found
 
@@ -352,9 +359,14 @@ def _classes(
 
 
 def _rows(
-    data: Upload, facts: UploadFacts, features: Sequence[ColumnFacts], faults: FieldErrorList
+    data: Upload,
+    facts: UploadFacts,
+    features: Sequence[ColumnFacts],
+    targets: Sequence[ColumnFacts],
+    faults: FieldErrorList,
 ) -> int:
-    """Return how many rows there are at most once those without a feature are dealt with."""
+    """Return how many rows there are at most once those without a feature, or a target, are dealt
+    with."""
     gaps = [each for each in features if each.num_missing]
     empty = [each for each in gaps if each.num_missing == facts.num_rows]
     if gaps and data.missing == "refuse":
@@ -374,7 +386,7 @@ def _rows(
         )  # fmt: skip
     if data.missing != "drop":
         return facts.num_rows
-    return facts.num_rows - max((each.num_missing for each in gaps), default=0)
+    return facts.num_rows - max((each.num_missing for each in (*gaps, *targets)), default=0)
 
 
 def width(column: ColumnFacts, data: Upload) -> int:

@@ -80,6 +80,8 @@ def data_in(spec: JobSpec) -> Upload:
         ({"target": "rooms", "features": ["size"]}, 1, None, 100),
         ({"target": "price", "features": ["built", "size"], "missing": "mean"}, 2, None, 100),
         ({"target": "price", "features": ["built", "garden"], "missing": "drop"}, 2, None, 90),
+        ({"target": "built", "features": ["size"], "missing": "drop"}, 1, None, 90),
+        ({"target": "few", "features": ["size"], "missing": "drop"}, 1, 3, 99),
         ({"target": "price", "features": ["garden"], "missing": "most_frequent"}, 1, None, 100),
     ],
 )
@@ -146,6 +148,7 @@ def test_arrays_have_a_sample_shape_and_targets_of_several_values() -> None:
         ({"target": "price", "features": ["notes"]}, None, "features", "text_feature", '"notes"'),
         ({"target": "notes", "features": ["size"]}, None, "target", "text_target", "category"),
         ({"target": "built", "features": ["size"]}, None, "target", "missing_targets", "10 of"),
+        ({"target": "built", "features": ["size"]}, None, "target", "missing_targets", '"drop"'),
         ({"target": "few", "features": ["size"]}, None, "target", "missing_targets", "1 of"),
         ({"target": "kind", "features": ["size"]}, None, "target", "one_class", "at least two"),
         (

@@ -181,6 +181,33 @@ def test_rows_with_gaps_are_left_out_and_counted(tmp_path: Path) -> None:
     assert kept.train_targets.flatten().tolist() == [10, 50, 60, 70, 80]
 
 
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (["b", "", "a", "b", "c"], ("a", "b", "c")),
+        (["1", "", "0", "1", "2"], ("0", "1", "2")),
+        (["true", "", "false", "true", "true"], ("false", "true")),
+        (["1.5", "", "0.5", "1.5", "2.5"], None),
+    ],
+)
+def test_rows_without_a_target_are_left_out(
+    tmp_path: Path, cells: list[str], names: tuple[str, ...] | None
+) -> None:
+    """Of every kind of column, beside rows without a feature."""
+    table = "".join(f"{x},{y}\n" for x, y in zip(["1", "2", "3", "", "5"], cells, strict=True))
+    file = stored(tmp_path, f"x,y\n{table}".encode())
+    data = {"target": "y", "missing": "drop", "eval_fraction": 0.0}
+    spec = file.spec(data)
+    assert extent_of(spec).train_rows == 4
+    with uploads_from(file.store):
+        assert extent_of(exact_rows(spec)).train_rows == 3
+    found = rows(file, data)
+    assert found.train_features.flatten().tolist() == [1, 3, 5]
+    kept = [cells[0], cells[2], cells[4]]
+    expected = [float(cell) if names is None else names.index(cell) for cell in kept]
+    assert found.train_targets.flatten().tolist() == expected
+
+
 def test_gaps_that_leave_no_rows_end_the_job_in_words(tmp_path: Path) -> None:
     file = stored(tmp_path, b"a,b,y\n1,,1\n,2,2\n3,,3\n,4,4\n")
     spec = file.spec({"target": "y", "missing": "drop", "eval_fraction": 0.0})
