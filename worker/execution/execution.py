@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar, assert_never
 
 from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
 from core.ids import STUDY_PREFIX
-from core.jobs import JobRecord, Status
+from core.jobs import JobRecord, Status, Usage
 from core.log import note
 from core.messages.reports import Ending, Failed, JobReport, Measured, TaskEnding, TaskReport
 from core.messages.requests import Work
@@ -238,8 +238,12 @@ class TrainerExecution(Execution):
 
         return take
 
+    def _note_use(self, last: Last) -> None:
+        """Note what the trainer says that it has used for the work."""
+
     def _settle(self, last: Last) -> None:
         self._stop_writing()
+        self._note_use(last)
         match last:
             case "lost":
                 self._ended, self._kind_of_end = "left", "left"
@@ -342,12 +346,24 @@ class Training(TrainerExecution, Generic[Held]):
         return replace(failed, message=f"{failed.message} ({'; '.join(facts)}.)")
 
     @abstractmethod
+    def _used(self, usage: Usage) -> None:
+        """Note what the attempt has used; it is written with its end."""
+
+    @abstractmethod
+    def _note_stored(self) -> None:
+        """Note what the attempt leaves in the store for the next one."""
+
+    @abstractmethod
     def _write_rest(self) -> None:
         """Write what was reported and is not written. Repeatable."""
 
     @abstractmethod
     def _look_up(self) -> None:
         """Ask the store for the owner. Raises `NotFoundError`."""
+
+    def _note_use(self, last: Last) -> None:
+        if isinstance(last, Ending | TaskEnding | Failed):
+            self._used(Usage(last.peak_memory_bytes, last.cpu_s))
 
     def _hand_over(self, result: Json | None = None) -> None:
         self._give_back(lambda claim: self._context.store.hand_over(claim, result), "handed over")
@@ -356,7 +372,9 @@ class Training(TrainerExecution, Generic[Held]):
         self._give_back(lambda claim: self._context.store.lose(claim, how), "lost")
 
     def _give_back(self, how: Callable[[Held], Status], word: str) -> None:
-        """Write what there is and let another attempt go on from the last checkpoint."""
+        """Write what there is and let another attempt go on from the last checkpoint. What was used
+        counts from now on: there may be no other attempt."""
+        self._note_stored()
         self._insist(self._write_rest)
         status = self._insist(lambda: how(self._claim))
         self._ended = f"{word}, now {status}"

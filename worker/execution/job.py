@@ -101,7 +101,9 @@ class JobExecution(Training[Claim]):
         def num_rows(kind: HistoryKind) -> int:
             return self._insist(lambda: self._store.history_meta(self._job.id, kind).num_rows)
 
-        return {kind: num_rows(kind) for kind in self._claim.layouts}
+        found = {kind: num_rows(kind) for kind in self._claim.layouts}
+        self._rows.found(found)
+        return found
 
     # --- while it trains
 
@@ -223,7 +225,6 @@ class JobExecution(Training[Claim]):
 
     def _end(self, answer: Ending | TaskEnding | Measured) -> None:
         assert isinstance(answer, Ending)
-        self._rows.used(Usage(answer.peak_memory_bytes, answer.cpu_s))
         self._progress.finish(answer)
         if answer.reason == "finished":
             self._succeed(answer)
@@ -253,7 +254,6 @@ class JobExecution(Training[Claim]):
         )
 
     def _fail(self, failed: Failed) -> None:
-        self._rows.used(Usage(failed.peak_memory_bytes, failed.cpu_s))
         self._settle_as("failed", "failed", error=error_of(failed), result=self._partial_result())
 
     def _end_stopped(self) -> None:
@@ -278,8 +278,7 @@ class JobExecution(Training[Claim]):
     ) -> None:
         if result is not None:
             self._progress.step = result["num_steps"]
-        saved = sum(each["size_bytes"] for each in self._progress.checkpoints)
-        self._rows.used(Usage(stored_bytes=saved + self._rows.num_bytes))
+        self._note_stored()
         last = {
             "phase": None,
             "diagnosis": None,  # a live one says nothing of how the job ended
@@ -310,6 +309,13 @@ class JobExecution(Training[Claim]):
             self._progress.step = result["num_steps"]
             self._rows.set(progress=self._progress.progress(None))
         super()._hand_over(result or self._partial_result())
+
+    def _used(self, usage: Usage) -> None:
+        self._rows.used(usage)
+
+    def _note_stored(self) -> None:
+        saved = sum(each["size_bytes"] for each in self._progress.checkpoints)
+        self._rows.used(Usage(stored_bytes=saved + self._rows.num_bytes))
 
     def _write_rest(self) -> None:
         self._rows.finish(self._write)

@@ -177,7 +177,6 @@ class TaskExecution(Training[TaskClaim]):
 
     def _end(self, answer: Ending | TaskEnding | Measured) -> None:
         assert isinstance(answer, TaskEnding)
-        self._rows.used(Usage(answer.peak_memory_bytes, answer.cpu_s))
         weighed = self._progress.weigh(answer.weights)
         self._rows.record([*weighed, *self._progress.pause(answer.paused)])
         if self._progress.rewound:
@@ -193,7 +192,6 @@ class TaskExecution(Training[TaskClaim]):
             self._settle_as("succeeded", "finished")
 
     def _fail(self, failed: Failed) -> None:
-        self._rows.used(Usage(failed.peak_memory_bytes, failed.cpu_s))
         self._fail_with(error_of(failed))
 
     def _end_stopped(self) -> None:
@@ -211,7 +209,7 @@ class TaskExecution(Training[TaskClaim]):
 
     def _settle_as(self, status: Status, end: AttemptEnd) -> None:
         self._insist(self._write_rest)
-        self._rows.used(Usage(stored_bytes=self._insist(self._stored_bytes)))
+        self._used(Usage(stored_bytes=self._insist(self._stored_bytes)))
         now = self._insist(lambda: self._rows.close_task(status, end))
         self._ended = f"{status}; its study is {now}"
         artifacts = self._context.artifacts
@@ -221,13 +219,23 @@ class TaskExecution(Training[TaskClaim]):
         elif self._resumed or self._supervision.elapsed_s > _NO_CHECKPOINT_S:
             drop_checkpoints(artifacts, self._study_id, self._claim.task.stem)
 
+    def _used(self, usage: Usage) -> None:
+        self._rows.used(usage)
+
+    def _note_stored(self) -> None:
+        self._insist(self._write_rest)
+        self._used(Usage(stored_bytes=self._insist(self._row_bytes)))
+        self._rows.note_usage()
+
     def _stored_bytes(self) -> int:
-        """Count what this task stores: its weights, and the rows that its runs did not have when
-        they came."""
-        task = self._claim.task
-        rows = self._store.studies.num_rows(self._study_id, task.runs)
+        """Count what this task stores: its weights, and rows."""
         files = self._context.artifacts.job(self._study_id).list()
-        total = files.get(weights_file(task.stem), 0)
+        return files.get(weights_file(self._claim.task.stem), 0) + self._row_bytes()
+
+    def _row_bytes(self) -> int:
+        """Count the bytes of the rows that the runs did not have when they came."""
+        rows = self._store.studies.num_rows(self._study_id, self._claim.task.runs)
+        total = 0
         for run, layouts in self._layouts.items():
             for kind, layout in layouts.items():
                 before = -(-self._came_at.get(run, 0) // layout.every)

@@ -1,6 +1,6 @@
 """Reports of the training loop about a job on their way into the store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +68,10 @@ class JobRows(Writer[Append]):
             self._keep_bytes = max(0, self._keep_bytes - rows.num_bytes)
             self._kept = [*self._kept, rows] if self._keep_bytes else []
         self._put([rows])
+
+    def found(self, num_rows: Mapping[HistoryKind, int]) -> None:
+        """Take how many rows of each kind former attempts have left in the store."""
+        self._num_rows |= num_rows
 
     @property
     def num_bytes(self) -> int:

@@ -83,6 +83,7 @@ EARLY_BYTES: Final = 8 * 2**20
 BATCH_BYTES: Final = 4 * 2**20
 
 _DEVICE: Final = "device"
+_USAGE: Final = "usage"
 _UPDATES: Final = "num_updates"
 _TIMES: Final = "times"
 _TIMED: Final = "timed"
@@ -190,9 +191,13 @@ class TaskRows(Writer[RunRows]):
         self._note({_DEVICE: name})
 
     def used(self, usage: Usage) -> None:
-        """Note what the task has used; it is written with its close."""
+        """Note what the task has used; it is written with its close, or after `note_usage`."""
         known = {name: value for name, value in vars(usage).items() if value is not None}
         self._usage = replace(self._usage, **known)
+
+    def note_usage(self) -> None:
+        """Have what the task has used written with the rest: it is handed over, and not closed."""
+        self._note({_USAGE: self._usage})
 
     def write_rest(self) -> None:
         """Write what is left, once sealed. Raises what the store raises; may be repeated."""
@@ -283,6 +288,7 @@ class TaskRows(Writer[RunRows]):
                 runs=_records(notes),
                 num_updates=notes.get(_UPDATES),
                 device=notes.get(_DEVICE),
+                usage=notes.get(_USAGE),
                 times=notes.get(_TIMES),
                 timed=notes.get(_TIMED),
             )

@@ -295,14 +295,15 @@ class WorkerStudies(Protocol):
         runs: Sequence[RunRecord] = (),
         num_updates: int | None = None,
         device: str | None = None,
+        usage: Usage | None = None,
         times: Mapping[int, Times] | None = None,
         timed: Mapping[int, RunTimes] | None = None,
     ) -> None:
         """Append rows, replace runs' records, and say how many updates this task has applied (in
         all its attempts, and only its own). `times` say when the groups of the task's runs came to
-        their steps, `timed` of runs which group they are in; both are written first. A terminal
-        record is replaced by one of the same status only (its weights are known later than its
-        end)."""
+        their steps, `timed` of runs which group they are in; both are written first. `usage` counts
+        as in `close`. A terminal record is replaced by one of the same status only (its weights are
+        known later than its end)."""
         ...
 
     def tell(self, claim: TaskClaim, entry: TimelineEntry) -> None:

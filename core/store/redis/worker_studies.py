@@ -79,11 +79,14 @@ class RedisStudies:
         runs: Sequence[RunRecord] = (),
         num_updates: int | None = None,
         device: str | None = None,
+        usage: Usage | None = None,
         times: Mapping[int, Times] | None = None,
         timed: Mapping[int, RunTimes] | None = None,
     ) -> None:
         stamps = task_time_calls(claim, times or {}, timed or {})
         writes = [*stamps, *_appends(claim, rows), *_run_calls(claim, runs, num_updates, device)]
+        if usage is not None:
+            writes.append(call_script("update", *held(claim), *encode_usage(usage)))
         for answer in self._send(writes):
             accept(answer, claim)
 

@@ -7,7 +7,7 @@ import pytest
 
 from core.jobs import JobRecord
 from tests.worker.bench import Bench, no_renewal, there
-from tests.worker.scenarios import Deaf, Finish, Measuring, Stream, Tune, Wait
+from tests.worker.scenarios import Deaf, Die, Finish, Measuring, Stream, Tune, Wait
 from tests.worker.study_bench import StudyBench
 
 
@@ -108,6 +108,37 @@ def test_a_shutdown_beside_a_pause_leaves_the_job_paused(bench: Bench) -> None:
     bench.until_status(job_id, "succeeded")
 
 
+def test_what_a_paused_job_used_and_keeps_is_counted(bench: Bench) -> None:
+    bench.worker()
+    job_id = bench.submit(Wait(), resumed=Tune())
+    bench.until(lambda: bench.get(job_id).latest is not None)
+    bench.pause(job_id)
+    used = [there(bench.until_status(job_id, "paused").usage)]
+    bench.resume(job_id)
+    bench.until(lambda: bench.get(job_id).phase == "tuning")
+    bench.pause(job_id)
+    used.append(there(bench.until_status(job_id, "paused").usage))
+    bench.resume(job_id)
+    bench.until(lambda: bench.get(job_id).phase == "tuning")
+    bench.cancel(job_id)
+    bench.until_status(job_id, "cancelled")
+    ended = there(bench.get(job_id).usage)
+    seconds = [there(each.cpu_s) for each in (*used, ended)]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]  # over all attempts
+    stored = [there(each.stored_bytes) for each in (*used, ended)]
+    assert stored[0] > 0
+    assert stored == [stored[0]] * 3  # also of an attempt that ends before its first row
+    assert there(used[0].peak_memory_bytes) > 0
+
+
+def test_a_job_that_no_attempt_ended_keeps_rows_that_are_counted(bench: Bench) -> None:
+    bench.worker()
+    job_id = bench.submit(Die(), max_attempts=1)
+    job = bench.until_status(job_id, "failed")
+    assert there(job.error)["code"] == "worker_lost"
+    assert there(there(job.usage).stored_bytes) > 0
+
+
 # --- studies
 
 
@@ -147,3 +178,24 @@ def test_a_study_that_was_paused_comes_to_its_end(bench: Bench, studies: StudyBe
     study = studies.until_status(study_id, "succeeded")
     assert study.counts["succeeded"] == 2
     assert studies.steps(study_id, 1) == list(range(60))
+
+
+def test_what_a_paused_study_used_and_keeps_is_counted(bench: Bench, studies: StudyBench) -> None:
+    bench.worker()
+    study_id = studies.submit(Stream(), [[0, 1]], resumed=Stream())
+    studies.until_running(study_id, 2)
+    studies.pause(study_id)
+    first = there(studies.until_status(study_id, "paused").usage)
+    assert there(first.cpu_s) > 0
+    assert there(first.peak_memory_bytes) > 0
+    studies.resume(study_id)
+    studies.until_running(study_id, 2)
+    studies.pause(study_id)
+    second = there(studies.until_status(study_id, "paused").usage)
+    assert there(second.cpu_s) > there(first.cpu_s)
+    studies.cancel(study_id)
+    kept = there(there(studies.get(study_id).usage).stored_bytes)
+    rows = sum(len(studies.steps(study_id, index)) for index in range(2))
+    assert kept > 0
+    assert kept == there(second.stored_bytes)
+    assert kept % rows == 0  # each row counted once

@@ -58,6 +58,7 @@ class Shelf:
         runs: Sequence[RunRecord] = (),
         num_updates: int | None = None,
         device: str | None = None,
+        usage: Usage | None = None,
         times: Mapping[int, Times] | None = None,
         timed: Mapping[int, RunTimes] | None = None,
     ) -> None:
@@ -85,6 +86,7 @@ class Shelf:
                     self.rows_at_end[run.index] = len(self.rows.get((run.index, "train"), []))
             self.num_updates = num_updates or self.num_updates
             self.device = device or self.device
+            self.usage = usage or self.usage
 
     def _place(self, batch: RunRows) -> None:
         """As the store does, and refuses to."""
@@ -101,7 +103,6 @@ class Shelf:
             before.append(num_rows)
 
     def close(self, claim: TaskClaim, status: Status, end: AttemptEnd, **written: Any) -> Status:
-        self.usage = written.pop("usage")
         self.write(claim, **written)
         self.closed = (status, end)
         return "running"
@@ -155,6 +156,22 @@ def test_a_short_task_is_written_once_with_its_close() -> None:
     }
     assert [shelf.records[index].status for index in (0, 1)] == ["succeeded", "running"]
     assert shelf.num_updates == 17
+
+
+def test_what_a_task_used_is_written_where_it_is_handed_over() -> None:
+    shelf = Shelf()
+    it = recorder(shelf)
+    it.used(Usage(2**30, 1.5))
+    it.seal()
+    it.write_rest()
+    assert shelf.num_calls == 0  # it goes with the close, where there is one
+    it.used(Usage(stored_bytes=7))
+    it.note_usage()
+    it.write_rest()
+    it.write_rest()
+    it.close()
+    assert shelf.num_calls == 1
+    assert shelf.usage == Usage(2**30, 1.5, 7)
 
 
 def test_a_long_task_is_written_on_the_way() -> None:
