@@ -6,8 +6,8 @@ What the store knows is the same in every API process; what a process counts its
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from itertools import accumulate
-from typing import Final
+from itertools import accumulate, product
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -19,9 +19,25 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from api.http.log import BUCKETS_S, RequestCounts
+from core.jobs import AttemptEnd, Outcome
 from core.store.protocols.types import ServiceState, Totals, WorkerInfo
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_DEVICES: Final = ("auto", "cpu", "gpu")
+_COUNTED: Final = tuple(
+    " ".join(words)
+    for words in (
+        *product(("created",), ("job", "study"), _DEVICES),
+        *product(("ended",), ("job", "study"), ("cancelled", "failed"), ("none",)),
+        *product(("ended",), ("job",), ("succeeded",), get_args(Outcome)),
+        ("ended", "study", "succeeded", "none"),
+        *product(("attempt",), get_args(AttemptEnd), _DEVICES),
+        *product(("webhook",), ("delivered", "failed", "gone")),
+        *product(("webhook_try",), ("delivered", "failed")),
+    )
+)
+"""What the store counts (`Totals.counts`), each given from the start: `increase` and `rate` do not
+see the first of what begins at 1."""
 STORE_PROBLEMS: Final = ("store_unavailable", "storage_full", "queue_full")
 
 
@@ -120,7 +136,8 @@ def _of_counts(totals: Totals) -> Iterator[Metric]:
             "thalweg_webhook_attempts", "Attempts to deliver such a message.", labels=["result"]
         ),
     }
-    for words, number in sorted(totals.counts.items()):
+    counts = {**dict.fromkeys(_COUNTED, 0), **totals.counts}
+    for words, number in sorted(counts.items()):
         what, *labels = words.split(" ")
         if what in families:
             families[what].add_metric(labels, number)

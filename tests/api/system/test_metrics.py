@@ -84,6 +84,29 @@ def test_jobs_and_studies_are_counted_from_their_creation_to_their_end(api: Api)
         assert 0 < value(found, "thalweg_queued_oldest_seconds", device=device) < 60
 
 
+def test_a_count_is_there_before_the_first_of_what_it_counts(api: Api) -> None:
+    """`increase` and `rate` do not see what begins at 1: the first worker that is lost."""
+    before = samples(api)
+    lost = {"end": "lost", "device": "cpu"}
+    assert value(before, "thalweg_attempts_ended_total", **lost) == 0
+
+    api.post()
+    api.worker.close(api.worker.claim(), outcome="diverged")
+    for how in (api.worker.store.lose, api.worker.store.hand_over):
+        api.post(rosenbrock(device="cpu", priority=9))
+        claim = api.worker.claim()
+        api.worker.store.update(claim, {"device": "cpu"})
+        how(claim)
+        api.http.post(f"/v1/jobs/{claim.job.id}/cancel")
+    study = post_study(api)["id"]
+    api.http.post(f"/v1/studies/{study}/cancel")
+
+    after = samples(api)
+    counted = {(name, labels) for name, labels in after if not name.startswith("thalweg_http_")}
+    assert counted == {(name, labels) for name, labels in before if "_http_" not in name}
+    assert value(after, "thalweg_attempts_ended_total", **lost) == 1
+
+
 def test_the_oldest_is_looked_for_in_every_priority(api: Api) -> None:
     urgent = api.post(rosenbrock(priority=9))["id"]
     assert samples(api)
