@@ -4,6 +4,7 @@ The command `thalweg` is the client's; it finds these by the entry-point group `
 """
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -142,16 +143,29 @@ def worker(
 
 
 @checked
-def settings() -> None:
+def settings(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """List every setting: its environment variable with the value in force, and its meaning."""
     from core.settings import Settings, unknown_variables, variable
 
     configured, usual = settings_of("settings"), Settings.model_construct()
-    for name, field in Settings.model_fields.items():
-        print(f"{variable(name)}={configured.shown(name)}")
-        print(f"    {' '.join((field.description or '').split())}")
-        if configured.shown(name) != usual.shown(name):
-            print(f"    (default: {usual.shown(name) or 'none'})")
+    listed = [
+        {
+            "variable": variable(name),
+            "value": configured.shown(name),
+            "default": usual.shown(name),
+            "description": " ".join((field.description or "").split()),
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+    if as_json:
+        print(json.dumps(listed, indent=2))
+    for entry in () if as_json else listed:
+        print(f"{entry['variable']}={entry['value']}")
+        print(f"    {entry['description']}")
+        if entry["value"] != entry["default"]:
+            print(f"    (default: {entry['default'] or 'none'})")
     for each in unknown_variables(os.environ):
         print(f"thalweg settings: {each}", file=sys.stderr)
 
@@ -223,6 +237,10 @@ def doctor(
     url: Annotated[
         str, typer.Option(help="Address of the service.", envvar="THALWEG_URL")
     ] = "http://127.0.0.1:8000",
+    key: Annotated[
+        str | None,
+        typer.Option(help="Key of the service.", envvar="THALWEG_KEY", show_envvar=True),
+    ] = None,
     jobs: Annotated[
         bool,
         typer.Option(
@@ -238,7 +256,7 @@ def doctor(
     configured = settings_of("doctor")
     redis_url = configured.redis_url if os.environ.get("THALWEG_REDIS_URL") else None
     artifacts = configured.artifacts
-    sys.exit(examination.main(url, redis_url, artifacts, jobs=jobs, as_json=as_json))
+    sys.exit(examination.main(url, key, redis_url, artifacts, jobs=jobs, as_json=as_json))
 
 
 def become(module: str, *arguments: str) -> NoReturn:

@@ -5,6 +5,7 @@ by `thalweg keys`.
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thalweg_service.commands import DATA_DIR, checked, fail, settings_of
-from thalweg_service.keys import DataDir, embedded
+from thalweg_service.keys import AsJson, DataDir, embedded
 
 if TYPE_CHECKING:
     from core.store.redis.webhooks import RedisSecrets
@@ -56,27 +57,32 @@ def secrets_of(command: str, data_dir: Path) -> Iterator["RedisSecrets"]:
 
 @secret.command()
 @checked
-def add(data_dir: DataDir = DATA_DIR) -> None:
+def add(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
     """Make a secret, and print it: this once, for it cannot be read again. It signs from now on,
     beside those that there are."""
     with secrets_of("add", data_dir) as secrets:
         made, text = secrets.add()
-    print(f"{made.id}\t{text}")
+    shown = {"id": made.id, "created_at": made.created_at, "secret": text}
+    print(json.dumps(shown, indent=2) if as_json else f"{made.id}\t{text}")
 
 
 @secret.command("list")
 @checked
-def list_(data_dir: DataDir = DATA_DIR) -> None:
+def list_(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
     """List the secrets, the oldest first: id and time of making, not what they are."""
     with secrets_of("list", data_dir) as secrets:
         found = secrets.list()
+    if as_json:
+        shown = [{"id": each.id, "created_at": each.created_at} for each in found]
+        print(json.dumps(shown, indent=2))
+        return
     for each in found:
         print(f"{each.id}\t{each.created_at}")
 
 
 @secret.command()
 @checked
-def revoke(secret_id: SecretId, data_dir: DataDir = DATA_DIR) -> None:
+def revoke(secret_id: SecretId, data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
     """Take a secret away: it signs no more. Without any, specs with a webhook are refused, and what
     waits is not delivered."""
     with secrets_of("revoke", data_dir) as secrets:
@@ -84,4 +90,5 @@ def revoke(secret_id: SecretId, data_dir: DataDir = DATA_DIR) -> None:
     if not was_there:
         why = f"there is no secret {secret_id!r}; `thalweg webhooks secret list` has them"
         fail("webhooks secret revoke", why)
-    print(f"{secret_id}\trevoked")
+    shown = {"id": secret_id, "state": "revoked"}
+    print(json.dumps(shown, indent=2) if as_json else f"{secret_id}\trevoked")

@@ -133,6 +133,55 @@ def test_every_command_of_the_client_has_help_and_json(shell: Shell) -> None:
         assert (done.exit_code, "--json" in done.stdout) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("typed", "option"),
+    [
+        (["--url", "http://127.0.0.1:1"], "--url"),
+        (["--key", "thw_x"], "--key"),
+        (["--json"], "--json"),
+    ],
+)
+def test_what_is_typed_before_a_command_of_the_service_is_heeded_or_refused(
+    typed: list[str], option: str
+) -> None:
+    words = {name: commands_in(app_command(name)) for name in sorted(OF_THE_SERVICE)}
+    for name, leaves in words.items():
+        for leaf, options in leaves:
+            if option not in options:
+                done = CliRunner().invoke(app, [*typed, name, *leaf])
+                assert done.exit_code == 2, (name, leaf)
+                assert f"No such option: {option}" in done.stderr
+    assert {"doctor"} == {
+        name for name, leaves in words.items() if any("--key" in found for _, found in leaves)
+    }
+    done = CliRunner().invoke(
+        app, ["--url", "http://127.0.0.1:1", "--key", "thw_x", "--json", "doctor", "--no-jobs"],
+        env={"THALWEG_URL": "http://127.0.0.1:2"},
+    )  # fmt: skip
+    found = {each["name"]: each["words"] for each in json.loads(done.stdout)}
+    assert "http://127.0.0.1:1 " in found["service"]
+
+
+def app_command(name: str) -> Any:
+    """Return a command of the service."""
+    from typer.main import get_command
+
+    group: Any = get_command(app)
+    return group.get_command(None, name)
+
+
+def commands_in(command: Any) -> list[tuple[list[str], set[str]]]:
+    """List the commands below a command, or itself: the words that call it, and its options."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        return [([], {each for param in command.params for each in param.opts})]
+    return [
+        ([name, *words], options)
+        for name, each in below.items()
+        for words, options in commands_in(each)
+    ]
+
+
 def test_webhooks_have_commands_of_the_client_and_of_the_service(shell: Shell) -> None:
     said = shell.run("webhooks", "--help").stdout
     listed = re.findall(r"^│ (\w+) ", said, re.MULTILINE)

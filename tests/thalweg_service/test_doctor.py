@@ -37,7 +37,7 @@ def test_a_healthy_service_passes_and_keeps_none_of_the_jobs(service: Service) -
     url = str(service.client.base_url)
     before = service.client.get("/v1/jobs").json()["data"]
 
-    found = by_name(examine.examine(url, None, "./artifacts", jobs=True))
+    found = by_name(examine.examine(url, None, None, "./artifacts", jobs=True))
 
     known = {job.name for job in looks.KNOWN_JOBS}
     assert (
@@ -51,7 +51,7 @@ def test_a_healthy_service_passes_and_keeps_none_of_the_jobs(service: Service) -
 def test_the_command_prints_json_and_fails_where_nobody_answers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    status = examine.main("http://127.0.0.1:1", None, "./artifacts", jobs=True, as_json=True)
+    status = examine.main("http://127.0.0.1:1", None, None, "./artifacts", jobs=True, as_json=True)
     found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
     assert status == 1
     assert found["service"]["status"] == "failed"

@@ -6,7 +6,6 @@ embedded one of `thalweg serve` shows through the service's own `/readyz`.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -16,10 +15,18 @@ from thalweg_service.doctor import machine, service
 from thalweg_service.doctor.check import Check
 
 
-def main(url: str, redis_url: str | None, artifacts: str, *, jobs: bool, as_json: bool) -> int:
+def main(
+    url: str,
+    key: str | None,
+    redis_url: str | None,
+    artifacts: str,
+    *,
+    jobs: bool,
+    as_json: bool,
+) -> int:
     """Print what was found; returns the exit status: 1 where a check failed."""
     found: list[Check] = []
-    for check in examine(url, redis_url, artifacts, jobs=jobs):
+    for check in examine(url, key, redis_url, artifacts, jobs=jobs):
         found.append(check)
         if not as_json:
             print(f"{check.status:8} {check.name}: {check.words}", flush=True)
@@ -28,11 +35,12 @@ def main(url: str, redis_url: str | None, artifacts: str, *, jobs: bool, as_json
     return int(any(check.status == "failed" for check in found))
 
 
-def examine(url: str, redis_url: str | None, artifacts: str, *, jobs: bool) -> Iterator[Check]:
+def examine(
+    url: str, key: str | None, redis_url: str | None, artifacts: str, *, jobs: bool
+) -> Iterator[Check]:
     """Yield the answers to all questions, in the order in which one explains the next."""
     yield from machine.look_at_machine(artifacts)
     yield from machine.look_at_store(redis_url)
-    key = os.environ.get("THALWEG_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx2.Client(
         base_url=url, headers=headers, timeout=service.JOB_S, trust_env=False

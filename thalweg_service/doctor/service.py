@@ -79,7 +79,8 @@ def look_at_workers(http: httpx2.Client) -> Check:
     """Count the workers, and look at the age of their reports."""
     reply = http.get("/v1/workers", params={"limit": 200})
     if reply.status_code in {401, 403}:
-        words = f"{_json(reply).get('detail', 'a key is needed')} Give doctor one in THALWEG_KEY"
+        why = _json(reply).get("detail", "a key is needed")
+        words = f"{why} Give doctor one in THALWEG_KEY, or as --key"
         return Check("workers", "failed", words)
     workers = _json(reply).get("data", [])
     if not workers:

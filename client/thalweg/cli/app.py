@@ -68,7 +68,22 @@ class Commands(TyperGroup):
             )
         for name in plugins():  # so that a typo is compared with them too
             self.get_command(ctx, name)
-        return super().resolve_command(ctx, args)
+        _, found, rest = super().resolve_command(ctx, args)
+        if args[0] in plugins():  # what was typed before it counts as typed among its own options
+            end = rest.index("--") if "--" in rest else len(rest)
+            rest = [*rest[:end], *typed_options(ctx), *rest[end:]]
+        return args[0], found, rest
+
+
+def typed_options(context: Any) -> list[str]:
+    """Return the words of the options of `thalweg` itself that were typed."""
+    words: list[str] = []
+    for name, option in (("url", "--url"), ("key", "--key"), ("as_json", "--json")):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            value = context.params[name]
+            words += [option] if value is True else [f"{option}={value}"]
+    return words
 
 
 _found: dict[str, EntryPoint] = {}
