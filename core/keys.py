@@ -133,8 +133,14 @@ def scopes_in(text: str) -> tuple[Scope, ...]:
     return tuple(scope for scope in SCOPES if scope in asked)
 
 
+MOST: Final = 2**53
+"""The largest limit: the store's scripts count in double precision."""
+
+
 def check_limits(limits: Mapping[str, float | None]) -> None:
-    """Refuse a limit that is not above 0 or not finite. Raises `ValueError`."""
+    """Refuse a limit that is not above 0, or so large that it is none. Raises `ValueError`."""
     for name, value in limits.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"the limit {name} must be a finite number above 0; given {value}")
+        if value is not None and not 0 < value <= MOST:
+            raise ValueError(
+                f"the limit {name} must be a number above 0 and at most {MOST}; given {value}"
+            )

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -91,7 +91,7 @@ def create(
     try:
         stored = None if max_stored is None else _bytes_in(max_stored)
         record = _new_record(owner, name, scopes, expires_in, {**limits, "stored_bytes": stored})
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         fail("keys create", str(error))
     with _place("create", data_dir, is_needed=False) as place:
         place.artifacts.note_keys()  # first: what guards the service is never forgotten
@@ -111,21 +111,20 @@ def create(
 def _new_record(
     owner: str, name: str | None, scopes: str, expires_in: str | None, limits: dict[str, Any]
 ) -> "KeyRecord":
-    """Make the record of a new key. Raises `ValueError`, and `OverflowError` for an expiry that no
-    calendar has."""
+    """Make the record of a new key. Raises `ValueError`."""
     from core.ids import rfc3339, utc_now
     from core.keys import KeyRecord, check_limits, name_in, new_key_id, owner_in, scopes_in
 
     now = utc_now()
     check_limits(limits)
-    period = None if expires_in is None else _period_in(expires_in)
+    expires_at = None if expires_in is None else rfc3339(_time_after(now, expires_in))
     return KeyRecord(
         id=new_key_id(),
         owner=owner_in(owner),
         scopes=scopes_in(scopes),
         created_at=rfc3339(now),
         name=None if name is None else name_in(name),
-        expires_at=None if period is None else rfc3339(now + period),
+        expires_at=expires_at,
         **limits,
     )
 
@@ -203,7 +202,7 @@ def _state(key: "KeyRecord", now: str) -> str:
 
 def _row(key: "KeyRecord") -> tuple[str, ...]:
     shown = _shown(key)
-    limits = " ".join(f"{name}={value:g}" for name, value in shown["limits"].items() if value)
+    limits = " ".join(f"{name}={value:.15g}" for name, value in shown["limits"].items() if value)
     state = shown["state"]
     if state == "active" and key.expires_at:
         state = f"until {key.expires_at[:19]}Z"
@@ -274,7 +273,24 @@ def _period_in(text: str) -> timedelta:
     found = _PERIOD.fullmatch(text)
     if found is None:
         raise ValueError(f"{text[:40]!r} is no period: write a number and s, m, h, d or w, as 90d")
-    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    try:
+        return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    except OverflowError:
+        raise ValueError(f"the period {text[:40]!r} is longer than the calendar") from None
+
+
+def _time_after(now: datetime, expires_in: str) -> datetime:
+    """Return when a key expires: later than now. Raises `ValueError`."""
+    period = _period_in(expires_in)
+    if not period:
+        raise ValueError(f"--expires-in {expires_in}: the key would never be taken; leave it out")
+    try:
+        return now + period
+    except OverflowError:
+        raise ValueError(
+            f"--expires-in {expires_in} is beyond the year 9999: leave it out, and the key never"
+            " expires"
+        ) from None
 
 
 def _bytes_in(text: str) -> int:

@@ -100,7 +100,14 @@ def test_keys_are_rotated_and_revoked_by_name_or_id(call: Call) -> None:
         (("create", "--owner", "a", "--scopes", ""), "scope"),
         (("create", "--owner", "a", "--expires-in", "soon"), "no period"),
         (("create", "--owner", "a", "--expires-in", "-1d"), "no period"),
-        (("create", "--owner", "a", "--expires-in", "999999999w"), ""),
+        (("create", "--owner", "a", "--expires-in", "999999999w"), "'999999999w' is longer"),
+        (("create", "--owner", "a", "--expires-in", "999999w"), "999999w is beyond the year"),
+        (("create", "--owner", "a", "--expires-in", "0s"), "would never be taken"),
+        (
+            ("create", "--owner", "a", "--max-queued", "9007199254740993"),
+            "at most 9007199254740992",
+        ),
+        (("create", "--owner", "a", "--max-stored", "9000TiB"), "stored_bytes must be"),
         (("create", "--owner", "a", "--max-queued", "0"), "queued must be"),
         (("create", "--owner", "a", "--max-running", "-3"), "running must be"),
         (("create", "--owner", "a", "--max-stored", "much"), "no size"),
@@ -119,6 +126,14 @@ def test_what_is_wrong_is_said_in_one_line_and_makes_nothing(
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert made(call("list", "--json")) == []
+
+
+def test_limits_are_listed_to_the_last_digit(call: Call) -> None:
+    limits = ("--max-stored", "10GiB", "--max-queued", "1234567", "--requests-per-s", "0.25")
+    assert call("create", "--owner", "acme", *limits).exit_code == 0
+    listed = call("list").stdout
+    for limit in ("stored_bytes=10737418240", "queued=1234567", "requests_per_s=0.25"):
+        assert limit in listed
 
 
 def test_a_name_that_two_keys_have_wants_the_id(call: Call) -> None:

@@ -66,11 +66,11 @@ def read_creation(answer: Any, noun: str, most: int) -> Creation:
 
 
 _LIMITS: Final = {
-    "queued": "{found:g} jobs and studies of it wait, of the {limit:g} that may: wait until some"
-    " begin, or cancel some",
-    "stored_bytes": "it keeps {found:,.0f} bytes of the {limit:,.0f} that it may: delete jobs,"
-    " studies or data sets",
-    "device_s_per_day": "its work has held devices for {found:,.0f} s of the {limit:,.0f} s of this"
+    "queued": "{found:,.0f} jobs and studies of it wait, of the {limit:,.0f} that may: wait until"
+    " some begin, or cancel some",
+    "stored_bytes": "it keeps {found:,.0f} bytes and may keep {limit:,.0f}, which leaves no room"
+    " for this: delete jobs, studies or data sets",
+    "device_s_per_day": "its work has held devices for {found:,.7g} s of the {limit:,.7g} s of this"
     " day (UTC): try again tomorrow",
 }
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.errors import LimitReachedError
 from core.ids import rfc3339, utc_now
 from core.keys import KeyRecord, new_key_id
+from core.store.calls.create import limit_reached
 from core.store.protocols.types import Claim, NewJob, QueuePlace, TaskClaim
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.store.redis.keys import RedisKeys
@@ -276,7 +277,9 @@ async def test_a_key_keeps_no_more_than_its_limit(
     assert claimed is not None
     worker.close(claimed, "succeeded", "finished", outcome="converged",
                  fields={"usage": Usage(stored_bytes=1_000)})  # fmt: skip
-    with pytest.raises(LimitReachedError, match="stored_bytes: it keeps 1,000 bytes of the 1,000"):
+    with pytest.raises(
+        LimitReachedError, match="stored_bytes: it keeps 1,000 bytes and may keep 1,000"
+    ):
         await api.create(new_job(**own), None)
     await api.delete(job.id)
     await api.create(new_job(**own), None)
@@ -314,3 +317,18 @@ async def test_without_keys_nothing_is_kept_for_them(
     kept = ("owner", "share", "spent", "stored", "waiting")
     assert not {name for name in names if name.startswith(kept)}
     assert not {name for name in names if "/keys:" in name}
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "found", "said"),
+    [
+        ("device_s_per_day", "0.2", "1.215", "for 1.215 s of the 0.2 s"),
+        ("device_s_per_day", "86400", "86400.5", "for 86,400.5 s of the 86,400 s"),
+        ("queued", "1234567", "1234567", "1,234,567 jobs and studies of it wait, of the 1,234,567"),
+        ("stored_bytes", "100", "0", "keeps 0 bytes and may keep 100, which leaves no room"),
+    ],
+)
+def test_a_limit_is_told_with_its_numbers(name: str, limit: str, found: str, said: str) -> None:
+    refusal = limit_reached([name.encode(), limit.encode(), found.encode(), b"5"])
+    assert str(refusal).startswith(f"The key has come to its limit {name}: ")
+    assert said in str(refusal)
