@@ -298,7 +298,13 @@ def _field_error(request: Request, item: Mapping[str, Any]) -> FieldError:
         return unknown_parameter(param, query_names(request.scope["route"]))
     if code == "missing":
         return FieldError(param, code, f"{param}: is required.")
-    said = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    if code == "too_long":  # of a list: each of its items is a parameter of this name
+        most, number = item["ctx"]["max_length"], item["ctx"]["actual_length"]
+        message = f"{param}: may be given at most {most} times; it was given {number} times."
+        return FieldError(param, code, message)
+    said = str(item["msg"])
+    for beginning in ("Value error, ", "Input ", "String "):
+        said = said.removeprefix(beginning)
     given = item["input"] if isinstance(item["input"], str) else ""
     return FieldError(param, code, f"{param}: {said}; given {given[:_SHOWN]!r}.")
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from api.http import queries
 from api.http.queries import Query
+from tests.api.actors import Api
 
 MODELS = sorted(
     (each for each in vars(queries).values() if isinstance(each, type) and issubclass(each, Query)),
@@ -33,3 +34,24 @@ def test_no_refusal_shows_a_regular_expression(
     except ValidationError as error:
         messages = [each["msg"] for each in error.errors()]
     assert not any("pattern" in each for each in messages)
+
+
+def test_a_parameter_that_is_given_too_often_is_told_with_both_numbers(api: Api) -> None:
+    paths = api.http.get("/openapi.json").json()["paths"]
+    lists = {
+        (method, path, each["name"]): each["schema"]
+        for path, calls in paths.items()
+        for method, call in calls.items()
+        for each in call.get("parameters", ())
+        if each["in"] == "query" and each["schema"].get("type") == "array"
+    }
+    assert {name for _, _, name in lists} == {"job", "label", "status"}
+    for (method, path, name), schema in lists.items():
+        most = schema["maxItems"]
+        value = schema["items"].get("enum", ["team:vision"])[0]
+        place = path.translate({ord("{"): None, ord("}"): None})
+        reply = api.http.request(method, place, params={name: [value] * (most + 1)})
+        (error,) = reply.json()["errors"]
+        assert (reply.status_code, error["param"], error["code"]) == (422, name, "too_long")
+        said = f"{name}: may be given at most {most} times; it was given {most + 1} times."
+        assert error["message"] == said
