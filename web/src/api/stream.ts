@@ -6,10 +6,11 @@
 import { signal } from "@preact/signals";
 import { ApiError, send } from "./client";
 import { parseEvents, type StreamEvent } from "./events";
+import { sleep } from "./persist";
 
 export type { StreamEvent };
 
-export type StreamState = "connecting" | "live" | "cut" | "paused" | "ended";
+export type StreamState = "connecting" | "live" | "cut" | "paused" | "ended" | "refused";
 
 /** Hold all streams of the page. */
 export const paused = signal(false);
@@ -20,16 +21,6 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 /** The service sends a ping every 15 s: after so long without a byte the line is dead. */
 const SILENCE_MS = 40_000;
-
-const sleep = (ms: number, stop: AbortSignal): Promise<void> =>
-  new Promise((done) => {
-    const timer = setTimeout(done, ms);
-    const end = (): void => {
-      clearTimeout(timer);
-      done();
-    };
-    stop.addEventListener("abort", end, { once: true });
-  });
 
 /** Wait until streams are not held any more, or `stop`. */
 const released = (stop: AbortSignal): Promise<void> =>
@@ -59,10 +50,12 @@ export function follow(path: string, onEvents: (events: StreamEvent[]) => void):
         continue;
       }
       connection = new AbortController();
-      const isOver = await once(connection).catch((error: unknown) => isFinal(error));
+      const end = await once(connection).catch((error: unknown) =>
+        isFinal(error) ? "refused" : null,
+      );
       if (whole.signal.aborted) return;
-      if (isOver) {
-        streamState.value = "ended";
+      if (end) {
+        streamState.value = end;
         return;
       }
       if (paused.value) continue;
@@ -72,8 +65,8 @@ export function follow(path: string, onEvents: (events: StreamEvent[]) => void):
     }
   };
 
-  /** Read one connection to its end; true if nothing follows. */
-  const once = async (line: AbortController): Promise<boolean> => {
+  /** Read one connection to its end; null if it is to be made again. */
+  const once = async (line: AbortController): Promise<"ended" | null> => {
     let silence: ReturnType<typeof setTimeout> | undefined;
     const heard = (): void => {
       clearTimeout(silence);
@@ -85,13 +78,13 @@ export function follow(path: string, onEvents: (events: StreamEvent[]) => void):
       if (lastId) headers["Last-Event-ID"] = lastId;
       if (streamState.value !== "cut") streamState.value = "connecting";
       const reply = await send(path, { headers, signal: line.signal, cache: "no-store" });
-      if (reply.status === 204 || !reply.body) return true;
+      if (reply.status === 204 || !reply.body) return "ended";
       streamState.value = "live";
       const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
       for (;;) {
         const { done, value } = await reader.read();
-        if (done) return false;
+        if (done) return null;
         heard();
         const { events, rest } = parseEvents(text + value);
         text = rest;
@@ -100,7 +93,7 @@ export function follow(path: string, onEvents: (events: StreamEvent[]) => void):
         lastId = events.findLast((event) => event.id)?.id ?? lastId;
         onEvents(events);
         if (events.some((event) => event.type === "end") && !path.startsWith("/v1/events")) {
-          return true;
+          return "ended";
         }
       }
     } finally {

@@ -106,7 +106,7 @@ function Live() {
         <span class="dot" aria-hidden="true" />
         {t(`stream_${state}`)}
       </span>
-      {state !== "ended" && (
+      {state !== "ended" && state !== "refused" && (
         <button
           type="button"
           class="quiet"

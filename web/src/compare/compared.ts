@@ -1,6 +1,7 @@
 /** A comparison of jobs as the API gives it, kept up to date while one of them runs. */
 import { batch, signal } from "@preact/signals";
 import { get, withQuery } from "../api/client";
+import { persist } from "../api/persist";
 import { follow } from "../api/stream";
 import type { JobComparison } from "../api/types";
 
@@ -39,15 +40,22 @@ export class Compared {
 
   private async load(): Promise<void> {
     this.isLoading = true;
+    const { signal: stop } = this.stop;
     try {
-      const found = await get<JobComparison>(comparisonQuery(this.asked), this.stop.signal);
+      const found = await persist(
+        () => get<JobComparison>(comparisonQuery(this.asked), stop),
+        stop,
+        (error) => {
+          this.error.value = error;
+        },
+      );
       batch(() => {
         this.found.value = found;
         this.error.value = null;
       });
       this.followThose(found);
     } catch (error) {
-      if (!this.stop.signal.aborted) this.error.value = error;
+      if (!stop.aborted) this.error.value = error;
     }
     this.isLoading = false;
   }

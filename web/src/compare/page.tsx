@@ -1,14 +1,15 @@
 /** Several jobs beside each other: their curves, what differs, and what it made of them. */
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { download, hasKey, ROOT, save, withQuery } from "../api/client";
+import { ApiError, download, hasKey, ROOT, save, withQuery } from "../api/client";
 import type { JobComparison } from "../api/types";
-import { notify, tell, words } from "../app/notices";
+import { notify, tell } from "../app/notices";
 import { go, query, setQuery } from "../app/router";
 import { Chart } from "../charts/chart";
 import type { Range } from "../charts/plot";
 import { chosenScale, ScaleChoice } from "../charts/scale-choice";
 import { named, t } from "../i18n";
 import { Choice } from "../ui/choice";
+import { Failure, FailureWords } from "../ui/failure";
 import { asNumber, count, seconds, short, shown } from "../ui/format";
 import { StatusPill, VerdictWord } from "../ui/status";
 import { type Asked, type Axis, Compared, comparisonQuery, POINTS } from "./compared";
@@ -52,18 +53,49 @@ function Comparison({ of }: { of: Asked }) {
   useEffect(() => {
     if (now) setLast(now);
   }, [now]);
-  if (compared.error.value !== null) {
+  const error = compared.error.value;
+  const found = now ?? last; // the old one stays until the new one is here
+  if (!found && error === null) return <p class="empty">{t("loading")}</p>;
+  if (!found) {
     return (
-      <div class="empty" role="alert">
-        <h1>{t("didNotWork")}</h1>
-        <p lang="en">{words(compared.error.value)}</p>
-        <a href={`${ROOT}/jobs`}>{t("toTheJobs")}</a>
-      </div>
+      <Failure error={error}>
+        <WaysOut error={error} of={of} />
+      </Failure>
     );
   }
-  const found = now ?? last; // the old one stays until the new one is here
-  if (!found) return <p class="empty">{t("loading")}</p>;
-  return <View found={found} of={of} />;
+  return (
+    <>
+      {error !== null && (
+        <div class="banner bad" role="alert">
+          <FailureWords error={error} />
+          <WaysOut error={error} of={of} />
+        </div>
+      )}
+      <View found={found} of={of} />
+    </>
+  );
+}
+
+/** What can be asked in place of what was refused: without jobs that are gone, by steps. */
+function WaysOut({ error, of }: { error: unknown; of: Asked }) {
+  if (!(error instanceof ApiError)) return null;
+  const gone = error.status === 404 ? of.job.filter((id) => error.message.includes(id)) : [];
+  const job = of.job.filter((id) => !gone.includes(id));
+  const baseline = of.baseline && gone.includes(of.baseline) ? null : of.baseline;
+  return (
+    <p class="row">
+      {gone.length > 0 && (
+        <button type="button" onClick={() => setQuery({ job, baseline })}>
+          {t("takeOut")}
+        </button>
+      )}
+      {error.status === 422 && of.x !== "step" && (
+        <button type="button" onClick={() => setQuery({ x: null })}>
+          {t("bySteps")}
+        </button>
+      )}
+    </p>
+  );
 }
 
 function View({ found, of }: { found: JobComparison; of: Asked }) {

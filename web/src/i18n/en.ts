@@ -16,6 +16,7 @@ export const en = {
   stream_cut: "connection lost, trying again",
   stream_paused: "held",
   stream_ended: "complete",
+  stream_refused: "refused by the service",
   noView: "There is nothing at this address.",
   keyTitle: "A key, please",
   keyWhy:
@@ -23,8 +24,8 @@ export const en = {
   key: "Key",
   enter: "Enter",
   unreachable: "The service does not answer. Is it running?",
+  triesAgain: "This is tried again by itself.",
   loading: "Loading …",
-  again: "Try again",
   didNotWork: "That did not work",
   copied: "Copied.",
   copy: "Copy",
@@ -103,6 +104,7 @@ export const en = {
   commonAxis:
     "{n} places of a common axis; at each the last row at or before it. Values that are not finite are all kept.",
   takeOut: "Take out",
+  bySteps: "Compare by steps",
   takeOutThis: "Take out {name}",
   sameParts: "{n} parts that all have in common",
   copyPython: "Copy as Python",

@@ -1,7 +1,6 @@
 /** A job's curves: training and evaluation together, with the axis and the scale of choice. */
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Job } from "../api/types";
-import { words } from "../app/notices";
 import { query, setQuery } from "../app/router";
 import { Chart } from "../charts/chart";
 import type { Columns } from "../charts/columns";
@@ -10,6 +9,7 @@ import type { Flag, Line, Range } from "../charts/plot";
 import { chosenScale, ScaleChoice } from "../charts/scale-choice";
 import { named, t } from "../i18n";
 import { Choice } from "../ui/choice";
+import { FailureWords } from "../ui/failure";
 import { count } from "../ui/format";
 import { flagsOf } from "./flags";
 import type { JobRows } from "./rows";
@@ -42,7 +42,11 @@ export function Curves({ job, rows, parent }: Props) {
     void rows.zoom(step);
   };
   if (rows.error.value !== null) {
-    return <p class="banner bad">{words(rows.error.value)}</p>;
+    return (
+      <div class="banner bad" role="alert">
+        <FailureWords error={rows.error.value} />
+      </div>
+    );
   }
   if (!lines.some((line) => line.x.length)) {
     return <p class="empty">{t(rows.isLoaded.value ? "noRowsYet" : "loading")}</p>;

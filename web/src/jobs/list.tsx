@@ -3,11 +3,11 @@ import { useEffect, useMemo } from "preact/hooks";
 import { ROOT } from "../api/client";
 import type { ListedJob } from "../api/types";
 import { now } from "../app/clock";
-import { words } from "../app/notices";
 import { query, setQuery } from "../app/router";
 import { TrayBox } from "../compare/tray";
 import { named, t } from "../i18n";
 import { StudyList } from "../studies/list";
+import { FailureWords } from "../ui/failure";
 import { ago, asNumber, moment, seconds, short } from "../ui/format";
 import { memo } from "../ui/memo";
 import { ProgressBar, StatusPill, VerdictWord } from "../ui/status";
@@ -49,12 +49,9 @@ function List() {
       {!isFiltered && <StudyList />}
       {!(isEmpty && !isFiltered) && <FilterBar />}
       {listed.error.value !== null && (
-        <p class="banner bad" role="alert">
-          {words(listed.error.value)}{" "}
-          <button type="button" class="link" onClick={() => void listed.load(null)}>
-            {t("again")}
-          </button>
-        </p>
+        <div class="banner bad" role="alert">
+          <FailureWords error={listed.error.value} />
+        </div>
       )}
       {isEmpty && isFiltered && <p class="empty">{t("nothingMatches")}</p>}
       {isEmpty && !isFiltered && <Examples />}

@@ -1,6 +1,7 @@
 /** The listed jobs, kept up to date by the page's one stream. */
 import { batch, signal } from "@preact/signals";
 import { get, wantsKey } from "../api/client";
+import { persist } from "../api/persist";
 import { follow, type StreamEvent } from "../api/stream";
 import type { JobPage, ListedJob } from "../api/types";
 import { belongs, type Filters, listPath } from "./filters";
@@ -32,11 +33,18 @@ export class ListedJobs {
     await this.load(null);
   }
 
-  /** Load the next page, or the first one. */
+  /** Load the next page, or the first one; a failure that passes stands in `error` until it has. */
   async load(after: string | null): Promise<void> {
+    const { signal: stop } = this.stop;
     const path = listPath(this.filters, PAGE, after, Date.now());
     try {
-      const page = await get<JobPage>(path, this.stop.signal);
+      const page = await persist(
+        () => get<JobPage>(path, stop),
+        stop,
+        (error) => {
+          this.error.value = error;
+        },
+      );
       batch(() => {
         this.merge(page.data, true);
         this.more.value = page.next_cursor;

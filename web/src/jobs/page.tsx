@@ -1,13 +1,15 @@
 /** One job: its curves while it trains, what is wrong with it, and what can be done. */
 import { batch, type Signal, signal } from "@preact/signals";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { ApiError, change, get, post, ROOT, wantsKey } from "../api/client";
+import { change, get, post, ROOT, wantsKey } from "../api/client";
+import { persist } from "../api/persist";
 import { follow, type StreamEvent } from "../api/stream";
 import type { Diagnosis, History, Job } from "../api/types";
-import { notify, tell, words } from "../app/notices";
+import { notify, tell } from "../app/notices";
 import { go } from "../app/router";
 import { toggle, tray } from "../compare/tray";
 import { named, t } from "../i18n";
+import { Failure } from "../ui/failure";
 import { asNumber, count, moment, seconds } from "../ui/format";
 import { ProgressBar, StatusPill } from "../ui/status";
 import { Curves } from "./curves";
@@ -38,15 +40,24 @@ class Watched {
   }
 
   private async begin(): Promise<void> {
+    const { signal: stop } = this.stop;
+    const path = `/v1/jobs/${encodeURIComponent(this.id)}`;
     let job: Job;
     try {
-      job = await get<Job>(`/v1/jobs/${encodeURIComponent(this.id)}`, this.stop.signal);
+      job = await persist(
+        () => get<Job>(path, stop),
+        stop,
+        (error) => {
+          this.error.value = error;
+        },
+      );
     } catch (error) {
       if (!this.stop.signal.aborted && !wantsKey(error)) this.error.value = error;
       return;
     }
     const rows = new JobRows(job.id, job.spec.problem.kind === "function");
     batch(() => {
+      this.error.value = null;
       this.job.value = job;
       this.rows.value = rows;
     });
@@ -90,16 +101,7 @@ export function JobView({ id }: { id: string }) {
     document.title = `${job ? titleOf(job) : id} · Thalweg`;
   });
   const error = watched.error.value;
-  if (error !== null) {
-    const isMissing = error instanceof ApiError && error.status === 404;
-    return (
-      <div class="empty" role="alert">
-        <h1>{isMissing ? t("noSuchJob") : t("didNotWork")}</h1>
-        <p lang="en">{words(error)}</p>
-        <a href={`${ROOT}/jobs`}>{t("toTheJobs")}</a>
-      </div>
-    );
-  }
+  if (error !== null) return <Failure error={error} missing={t("noSuchJob")} />;
   if (!job) return <p class="empty">{t("loading")}</p>;
   return (
     <article class="job">

@@ -1,6 +1,7 @@
 /** The rows of one job in the browser: a first view, what the stream adds, details of a range. */
 import { signal } from "@preact/signals";
 import { ApiError, get, withQuery } from "../api/client";
+import { persist } from "../api/persist";
 import type { History, Job, Rows } from "../api/types";
 import { Columns, nearest } from "../charts/columns";
 
@@ -57,16 +58,17 @@ export class JobRows {
     return kind === "train" ? [...this.stored, ...this.places] : this.places;
   }
 
+  /** Load the first view; a failure that passes stands in `error` until it has. */
   async load(): Promise<void> {
+    const { signal: stop } = this.stop;
     try {
-      const one = withQuery(`/v1/jobs/${this.jobId}/history`, { points: 1 });
-      const { series } = await get<Rows>(one, this.stop.signal);
-      const stored = Object.keys(series).filter((name) => name !== "step" && name !== "x");
-      if (stored.length) this.stored = stored;
-      const rows = await this.fetch("train", { points: POINTS });
-      this.train.append(rows.series);
-      this.total = rows.total;
-      if (!this.isFunction) this.eval.append((await this.fetchEval({ points: POINTS })).series);
+      await persist(
+        () => this.loadView(),
+        stop,
+        (error) => {
+          this.error.value = error;
+        },
+      );
       this.error.value = null;
     } catch (error) {
       if (!this.stop.signal.aborted) this.error.value = error;
@@ -75,15 +77,35 @@ export class JobRows {
     this.version.value++;
   }
 
+  private async loadView(): Promise<void> {
+    const one = withQuery(`/v1/jobs/${this.jobId}/history`, { points: 1 });
+    const { series } = await get<Rows>(one, this.stop.signal);
+    const stored = Object.keys(series).filter((name) => name !== "step" && name !== "x");
+    if (stored.length) this.stored = stored;
+    const rows = await this.fetch("train", { points: POINTS });
+    this.train.append(rows.series);
+    this.total = rows.total;
+    if (!this.isFunction) this.eval.append((await this.fetchEval({ points: POINTS })).series);
+  }
+
   /** Take rows that the stream brings. */
   add(found: readonly Pick<History, "series">[]): void {
     for (const { series } of found) {
-      const before = this.train.length;
+      const [before, { end }] = [this.train.length, this.train];
       this.train.append(series);
       this.total += this.train.length - before;
+      this.addToDetail(series, end);
     }
-    this.detail = null;
     this.version.value++;
+  }
+
+  /** Keep the zoomed range up to date: rows that follow on it belong to it, and rows that replace some
+   * of it (of another attempt) end it. `end`: the last step before these rows. */
+  private addToDetail(series: History["series"], end: number): void {
+    const first = (series.step as number[] | undefined)?.[0];
+    if (!this.detail || first === undefined) return;
+    if (this.detail.end === end && first > end) this.detail.append(series);
+    else if (first <= this.detail.end) this.detail = null;
   }
 
   /** Fetch the evaluations that came since, if any can have. */

@@ -1,8 +1,8 @@
 /** What came of a race: a row a racer, and the shape of the function where one of them ended. */
 import { useEffect, useState } from "preact/hooks";
-import { hasKey, ROOT } from "../api/client";
+import { ApiError, hasKey, ROOT } from "../api/client";
 import type { Job } from "../api/types";
-import { notify } from "../app/notices";
+import { notify, words } from "../app/notices";
 import { named, t } from "../i18n";
 import { asNumber, count, short } from "../ui/format";
 import { StatusPill, VerdictWord } from "../ui/status";
@@ -84,7 +84,9 @@ function Row({ shown: { racer, name, colour }, step, isChosen, onChoose, body }:
       </th>
       <td>
         {racer.error.value ? (
-          <span class="bad-text">{t("noSuchJob")}</span>
+          <span class="bad-text">{failureWords(racer.error.value)}</span>
+        ) : racer.failing.value ? (
+          <span class="bad-text">{words(racer.failing.value)}</span>
         ) : job?.diagnosis ? (
           <VerdictWord verdict={job.diagnosis.verdict} />
         ) : (
@@ -108,6 +110,9 @@ function Row({ shown: { racer, name, colour }, step, isChosen, onChoose, body }:
     </tr>
   );
 }
+
+const failureWords = (error: unknown): string =>
+  error instanceof ApiError && error.status === 404 ? t("noSuchJob") : words(error);
 
 /** The command that starts the same job; a key stands in it as a variable only. */
 export function curlOf(body: object): string {

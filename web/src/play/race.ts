@@ -1,6 +1,7 @@
 /** Jobs that race: their records and their points, brought by one stream for all of them. */
 import { batch, signal } from "@preact/signals";
 import { get, post, withQuery } from "../api/client";
+import { persist } from "../api/persist";
 import { follow, type StreamEvent } from "../api/stream";
 import type { History, Job, ListedJob } from "../api/types";
 import { type Cell, toNumber } from "../charts/columns";
@@ -15,6 +16,8 @@ export class Racer {
   readonly loss: number[] = [];
   readonly job = signal<Job | null>(null);
   readonly error = signal<unknown>(null);
+  /** A failure that passes. */
+  readonly failing = signal<unknown>(null);
 
   constructor(readonly id: string) {}
 
@@ -81,20 +84,27 @@ export class Race {
   /** Read a job, and, of one that has ended, all its points. */
   private async load(racer: Racer): Promise<void> {
     const path = `/v1/jobs/${encodeURIComponent(racer.id)}`;
-    try {
-      const job = await get<Job>(path, this.stop.signal);
+    const { signal: stop } = this.stop;
+    const load = async (): Promise<void> => {
+      const job = await get<Job>(path, stop);
+      racer.failing.value = null;
       if (job.finished_at === null) {
         racer.job.value = job;
         return;
       }
       const query = { series: "loss,x", limit: MOST_STEPS };
-      const rows = await get<History>(withQuery(`${path}/history`, query), this.stop.signal);
+      const rows = await get<History>(withQuery(`${path}/history`, query), stop);
       batch(() => {
         racer.add(rows.series);
         racer.close(job);
       });
+    };
+    try {
+      await persist(load, stop, (error) => {
+        racer.failing.value = error;
+      });
     } catch (error) {
-      if (!this.stop.signal.aborted) racer.error.value = error;
+      if (!stop.aborted) racer.error.value = error;
     }
     this.redraw();
   }

@@ -1,9 +1,10 @@
 /** One study: the dial, the curves behind it, the comparison, the minima, the runs. */
 import { useEffect, useMemo } from "preact/hooks";
-import { ApiError, download, post, ROOT, withQuery } from "../api/client";
+import { download, post, ROOT, withQuery } from "../api/client";
 import type { Study, StudyComparison } from "../api/types";
-import { tell, words } from "../app/notices";
+import { tell } from "../app/notices";
 import { t } from "../i18n";
+import { Failure } from "../ui/failure";
 import { asNumber, count, seconds, shown } from "../ui/format";
 import { ProgressBar, StatusPill } from "../ui/status";
 import { nameOf } from "./dial";
@@ -19,16 +20,7 @@ export function StudyView({ id }: { id: string }) {
     document.title = `${study?.name ?? id} · Thalweg`;
   });
   const error = watched.error.value;
-  if (error !== null && !study) {
-    const isMissing = error instanceof ApiError && error.status === 404;
-    return (
-      <div class="empty" role="alert">
-        <h1>{isMissing ? t("noSuchStudy") : t("didNotWork")}</h1>
-        <p lang="en">{words(error)}</p>
-        <a href={`${ROOT}/jobs`}>{t("toTheJobs")}</a>
-      </div>
-    );
-  }
+  if (error !== null && !study) return <Failure error={error} missing={t("noSuchStudy")} />;
   if (!study) return <p class="empty">{t("loading")}</p>;
   return (
     <article class="compare study">

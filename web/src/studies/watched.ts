@@ -1,6 +1,7 @@
 /** A study that is looked at: its record, its comparison, the curves of its runs. */
 import { batch, signal } from "@preact/signals";
 import { ApiError, get, withQuery } from "../api/client";
+import { persist } from "../api/persist";
 import { follow, type StreamEvent } from "../api/stream";
 import type { History, Study, StudyComparison, StudyRun, StudyRunPage } from "../api/types";
 import { Columns } from "../charts/columns";
@@ -23,6 +24,7 @@ export class WatchedStudy {
   readonly curves = new Map<number, Columns>();
   private readonly asked = new Set<number>();
   private readonly stop = new AbortController();
+  private isLoading = false;
   private end: (() => void) | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -47,27 +49,40 @@ export class WatchedStudy {
     }
   }
 
+  /** Load all anew; a failure that passes stands in `error` until it has. */
   private async load(): Promise<void> {
+    this.isLoading = true;
+    const { signal: stop } = this.stop;
     try {
-      const { signal: stop } = this.stop;
-      const study = await get<Study>(this.path, stop);
-      const runs = await this.loadRuns(study.finished_at !== null);
-      const comparison = await get<StudyComparison>(`${this.path}/comparison`, stop).catch(
-        (error: unknown) => {
-          if (error instanceof ApiError && error.status === 409) return null; // nothing has ended
-          throw error;
+      await persist(
+        () => this.loadAll(stop),
+        stop,
+        (error) => {
+          this.error.value = error;
         },
       );
-      batch(() => {
-        this.study.value = study;
-        this.runs.value = runs;
-        this.comparison.value = comparison;
-        this.error.value = null;
-      });
-      void this.loadCurves(runs.slice(0, CURVES).map((run) => run.index));
     } catch (error) {
-      if (!this.stop.signal.aborted) this.error.value = error;
+      if (!stop.aborted) this.error.value = error;
     }
+    this.isLoading = false;
+  }
+
+  private async loadAll(stop: AbortSignal): Promise<void> {
+    const study = await get<Study>(this.path, stop);
+    const runs = await this.loadRuns(study.finished_at !== null);
+    const comparison = await get<StudyComparison>(`${this.path}/comparison`, stop).catch(
+      (error: unknown) => {
+        if (error instanceof ApiError && error.status === 409) return null; // nothing has ended
+        throw error;
+      },
+    );
+    batch(() => {
+      this.study.value = study;
+      this.runs.value = runs;
+      this.comparison.value = comparison;
+      this.error.value = null;
+    });
+    void this.loadCurves(runs.slice(0, CURVES).map((run) => run.index));
   }
 
   /** The runs, the best first: those of the first page, and all once the study has ended. */
@@ -88,9 +103,14 @@ export class WatchedStudy {
     for (const { type, data } of events) {
       if (type === "status" || type === "end") this.study.value = data as Study;
     }
+    this.refreshSoon();
+  }
+
+  private refreshSoon(): void {
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
-      void this.load();
+      if (this.isLoading) this.refreshSoon();
+      else void this.load();
     }, REFRESH_MS);
   }
 
