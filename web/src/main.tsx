@@ -1,7 +1,7 @@
 import { render } from "preact";
 import { session } from "./api/client";
 import { Frame } from "./app/frame";
-import { path } from "./app/router";
+import { path, scrollBack } from "./app/router";
 import { ComparePage } from "./compare/page";
 import { t } from "./i18n";
 import { JobList } from "./jobs/list";
@@ -36,3 +36,5 @@ render(
   </Frame>,
   document.getElementById("page")!,
 );
+history.scrollRestoration = "manual"; // what is scrolled comes later than the browser waits for it
+scrollBack();

@@ -12,7 +12,46 @@ export const query = computed(() => new URLSearchParams(address.value.search));
 const read = (): void => {
   address.value = { path: own(location.pathname), search: location.search };
 };
-addEventListener("popstate", read);
+addEventListener("popstate", () => {
+  read();
+  scrollBack();
+});
+
+/** Keep something with this entry of the browser's history: it is there again when one comes back to
+ * it, and after a reload. */
+export function remember(name: string, value: unknown): void {
+  history.replaceState({ ...history.state, [name]: value }, "");
+}
+export const remembered = (name: string): unknown => history.state?.[name];
+
+const SCROLL_SAVED_AFTER_MS = 150;
+const SCROLL_TRIED_FOR_MS = 3_000;
+let saving: ReturnType<typeof setTimeout> | undefined;
+addEventListener("scroll", () => {
+  clearTimeout(saving);
+  saving = setTimeout(() => remember("scroll", Math.round(scrollY)), SCROLL_SAVED_AFTER_MS);
+});
+
+/** Scroll to where this entry was left, once the page is long enough again, unless its reader scrolls
+ * first. */
+export function scrollBack(): void {
+  const to = remembered("scroll");
+  clearTimeout(saving);
+  if (typeof to !== "number" || to === 0) return;
+  const givenUp = new AbortController();
+  for (const name of ["wheel", "touchstart", "keydown", "pointerdown"]) {
+    addEventListener(name, () => givenUp.abort(), { signal: givenUp.signal });
+  }
+  const until = performance.now() + SCROLL_TRIED_FOR_MS;
+  const attempt = (): void => {
+    if (givenUp.signal.aborted) return;
+    const isLong = document.documentElement.scrollHeight - innerHeight >= to;
+    if (isLong) scrollTo(0, to);
+    if (isLong || performance.now() > until) givenUp.abort();
+    else requestAnimationFrame(attempt);
+  };
+  requestAnimationFrame(attempt);
+}
 
 /** Paths that the page shows (the server answers to the same ones: `api/page/routes.py`). */
 export const VIEWS: readonly RegExp[] = [
@@ -27,8 +66,12 @@ const isView = (to: string): boolean => VIEWS.some((each) => each.test(to));
 
 /** Go to a path of the page; `replace` leaves no trace in the browser's history. */
 export function go(to: string, { replace = false } = {}): void {
-  if (replace) history.replaceState(null, "", ROOT + to);
-  else history.pushState(null, "", ROOT + to);
+  clearTimeout(saving);
+  if (replace) history.replaceState(history.state, "", ROOT + to);
+  else {
+    remember("scroll", Math.round(scrollY));
+    history.pushState(null, "", ROOT + to);
+  }
   const before = path.peek();
   read();
   if (!replace && path.peek() !== before) {

@@ -5,7 +5,7 @@ import { lang, t } from "../i18n";
 import { count, short } from "../ui/format";
 import type { MarkKind } from "./arrange";
 import { lowerBound } from "./columns";
-import { type Content, Plot, type Range, type Shown, valueAt } from "./plot";
+import { type Content, type Flag, Plot, type Range, type Shown, valueAt } from "./plot";
 
 type Props = Content & {
   title: string;
@@ -89,14 +89,14 @@ export function Chart(props: Props) {
       </div>
       {flags.length > 0 && (
         <ul class="flags">
-          {flags.map((flag) => (
-            <li key={`${flag.from} ${flag.label}`}>
-              <span class="swatch" style={{ background: `var(--${flag.colour})` }} />
-              {flag.label}
+          {grouped(flags).map(([{ label, colour }, places]) => (
+            <li key={`${label} ${colour}`}>
+              <span class="swatch" style={{ background: `var(--${colour})` }} />
+              {label}
               <span class="muted">
                 {" "}
-                · {axisName} {count(flag.from)}
-                {flag.to > flag.from && `–${count(flag.to)}`}
+                · {axisName} {places.slice(0, PLACES).map(placeWords).join(", ")}
+                {places.length > PLACES && ` … (${count(places.length)})`}
               </span>
             </li>
           ))}
@@ -125,6 +125,22 @@ export function Chart(props: Props) {
     </figure>
   );
 }
+
+/** Places of one flag that are written out. */
+const PLACES = 4;
+
+/** Flags of one name together. */
+function grouped(flags: readonly Flag[]): [Flag, Flag[]][] {
+  const found = new Map<string, Flag[]>();
+  for (const flag of flags) {
+    const name = `${flag.label} ${flag.colour}`;
+    found.set(name, [...(found.get(name) ?? []), flag]);
+  }
+  return [...found.values()].map((places) => [places[0]!, places]);
+}
+
+const placeWords = ({ from, to }: Flag): string =>
+  to > from ? `${count(from)}–${count(to)}` : count(from);
 
 const MARKS = {
   nan: "markNan",

@@ -176,7 +176,10 @@ export class Plot {
         {
           ...axis,
           size: 26,
-          splits: (u) => linearTicks(...this.view, Math.max(2, Math.floor(u.width / 110))),
+          splits: (u) => {
+            const least = isOfWholes(this.content?.lines ?? []) ? 1 : 0;
+            return linearTicks(...this.view, Math.max(2, Math.floor(u.width / 110)), least);
+          },
           values: (_, at) => at.map((value) => count(value)),
         },
         {
@@ -301,6 +304,12 @@ export class Plot {
     }
     ctx.restore();
   }
+}
+
+/** Whether the places of the axis are whole numbers, told by some of them: there is no half step. */
+function isOfWholes(lines: readonly Line[]): boolean {
+  const some = ({ x }: Line) => [0, 1, 2, x.length >> 1, x.length - 1].map((i) => x[i] ?? 0);
+  return lines.length > 0 && lines.every((line) => some(line).every(Number.isInteger));
 }
 
 function wholeRange(lines: readonly Line[]): [number, number] {

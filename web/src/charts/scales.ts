@@ -104,11 +104,27 @@ export function ticks(scale: Scale, low: number, high: number, count: number): n
   return linearTicks(low, high, count);
 }
 
-export function linearTicks(low: number, high: number, count: number): number[] {
+/** At least two of them, since one alone says nothing; `least`: what lies between two, or more. */
+export function linearTicks(low: number, high: number, count: number, least = 0): number[] {
   const raw = (high - low) / Math.max(1, count);
   if (!(raw > 0) || !Number.isFinite(raw)) return [low];
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * ([1, 2, 5, 10].find((each) => each * power >= raw) ?? 10);
+  const steps = STEPS.map((each) => each * power).filter((step) => step >= least);
+  const first = Math.max(
+    0,
+    steps.findIndex((step) => step >= raw),
+  );
+  for (let i = first; i >= 0; i--) {
+    const found = multiples(steps[i] ?? least, low, high);
+    if (found.length > 1 || i === 0) return found;
+  }
+  return [];
+}
+
+/** Nice distances between ticks, in powers of ten. */
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10];
+
+function multiples(step: number, low: number, high: number): number[] {
   const found: number[] = [];
   const first = Math.ceil(low / step - 1e-9);
   for (let k = first; k * step <= high + step * 1e-9 && found.length < 100; k++) {
@@ -123,8 +139,12 @@ function logTicks(low: number, high: number, count: number): number[] {
     const plain = linearTicks(10 ** low, 10 ** high, count).filter((value) => value > 0);
     return plain.length > 1 ? plain : [10 ** ((low + high) / 2)];
   }
-  const factors = decades < count / 2 ? [1, 2, 5] : [1];
   const every = Math.max(1, Math.ceil(decades / count));
+  const found = powers(low, high, every, decades < count / 2 ? [1, 2, 5] : [1]);
+  return found.length > 1 ? found : powers(low, high, 1, [1, 2, 5]);
+}
+
+function powers(low: number, high: number, every: number, factors: readonly number[]): number[] {
   const found: number[] = [];
   for (let k = Math.floor(low); k <= Math.min(high, Math.log10(LARGEST)); k++) {
     if (k % every !== 0) continue;

@@ -1,12 +1,16 @@
 /** A small curve of the loss, as one path: a gap where it is not finite, and a mark there. */
-import { extentOf, scaleOf, suggested } from "./scales";
+import { extentOf, scaleOf, suggested, TOO_LARGE, thresholdOf } from "./scales";
 
 const WIDTH = 120;
 const HEIGHT = 26;
 
 export function Sparkline({ y, label }: { y: Float64Array; label: string }) {
   const extent = extentOf([y]);
-  const { forward } = scaleOf(suggested(extent) === "log" ? "log" : "linear");
+  const kind = suggested(extent);
+  // Without room for marks of values that a logarithmic axis has no place for, it is one that has.
+  const scale = scaleOf(kind === "log" && extent.low <= 0 ? "symlog" : kind, thresholdOf(extent));
+  const forward = (value: number): number =>
+    Math.abs(value) < TOO_LARGE ? scale.forward(value) : Number.NaN;
   const low = forward(extent.low);
   const span = forward(extent.high) - low || 1;
   const at = (i: number): number => 2 + ((WIDTH - 4) * i) / Math.max(1, y.length - 1);

@@ -4,13 +4,14 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, get, hasKey, post, ROOT } from "../api/client";
 import type { Job, Mistake, ValidatedJob } from "../api/types";
 import { notify, tell, words } from "../app/notices";
-import { go } from "../app/router";
+import { go, remember, remembered } from "../app/router";
 import { t } from "../i18n";
 import { bytes, count } from "../ui/format";
 import { EXAMPLES, ExampleCard } from "./examples";
 import { lineAt, lineOf, placesIn } from "./places";
 
 const CHECK_AFTER_MS = 250;
+const DRAFT_AFTER_MS = 300;
 
 type Props = {
   /** A job whose spec to begin with. */
@@ -23,24 +24,32 @@ type Checked = { valid: ValidatedJob | null; mistakes: Mistake[]; failure: strin
 const UNCHECKED: Checked = { valid: null, mistakes: [], failure: "" };
 
 export function Editor({ from, given }: Props) {
-  const [text, setText] = useState(() => (given ? pretty(given) : from ? "" : EXAMPLES[0]!.text));
+  const [draft] = useState(() => remembered("draft") as string | undefined);
+  const [text, setText] = useState(
+    () => draft ?? (given ? pretty(given) : from ? "" : EXAMPLES[0]!.text),
+  );
   const [isSent, setSent] = useState(false);
   const area = useRef<HTMLTextAreaElement>(null);
   useEffect(() => {
     document.title = `${t("newJob")} · Thalweg`;
   });
   useEffect(() => {
-    if (!from) return;
+    if (!from || draft !== undefined) return;
     get<Job>(`/v1/jobs/${encodeURIComponent(from)}`).then(
       (job) => setText(JSON.stringify(job.spec, null, 2)),
       tell,
     );
   }, [from]);
+  useEffect(() => {
+    const timer = setTimeout(() => remember("draft", text), DRAFT_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, [text]);
   const checked = useChecked(text);
   const start = async (): Promise<void> => {
     setSent(true);
     try {
       const job = await post<Job>("/v1/jobs", text);
+      remember("draft", text);
       go(`/jobs/${job.id}`);
     } catch (error) {
       tell(error);

@@ -6,6 +6,8 @@ import { named, t } from "../i18n";
 import { tone } from "../ui/status";
 
 const COLOUR: Record<string, string> = { good: "good", warn: "warn", bad: "bad" };
+/** The rule whose finding is the outcome. */
+const DIVERGED = "diverged";
 
 export function stepsOf({ steps }: Finding): [number, number] | null {
   return steps?.length === 2 ? [steps[0]!, steps[1]!] : null;
@@ -14,23 +16,24 @@ export function stepsOf({ steps }: Finding): [number, number] | null {
 export function flagsOf(job: Job): Flag[] {
   const found: Flag[] = [];
   const colour = COLOUR[tone(job.diagnosis?.verdict ?? "")] ?? "warn";
+  const end = job.outcome === "diverged" && job.latest ? job.latest.step : null;
+  let isEndTold = false;
   for (const finding of job.diagnosis?.findings ?? []) {
     const steps = finding.status === "triggered" ? stepsOf(finding) : null;
-    if (steps) {
-      found.push({ from: steps[0], to: steps[1], label: named("rule", finding.rule), colour });
+    if (!steps) continue;
+    let [from, to] = steps;
+    if (finding.rule === DIVERGED && end !== null) {
+      to = Math.max(to, end); // the rule and the outcome are one thing, and are told as one
+      isEndTold = true;
     }
+    found.push({ from, to, label: named("rule", finding.rule), colour });
   }
   for (const each of job.interventions ?? []) {
-    found.push({
-      from: each.step,
-      to: each.step,
-      label: named("action", each.action),
-      colour: "warn",
-    });
+    const label = named("action", each.action);
+    found.push({ from: each.step, to: each.step, label, colour: "warn" });
   }
-  if (job.outcome === "diverged" && job.latest) {
-    const { step } = job.latest;
-    found.push({ from: step, to: step, label: t("outcome_diverged"), colour: "bad" });
+  if (end !== null && !isEndTold) {
+    found.push({ from: end, to: end, label: t("outcome_diverged"), colour: "bad" });
   }
   return found;
 }

@@ -3,7 +3,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { ROOT } from "../api/client";
 import type { ListedJob } from "../api/types";
 import { now } from "../app/clock";
-import { query, setQuery } from "../app/router";
+import { query, remember, remembered, setQuery } from "../app/router";
 import { TrayBox } from "../compare/tray";
 import { named, t } from "../i18n";
 import { StudyList } from "../studies/list";
@@ -14,7 +14,7 @@ import { ProgressBar, StatusPill, VerdictWord } from "../ui/status";
 import { Editor } from "./editor";
 import { Examples } from "./examples";
 import { filters, SINCE, STATUSES } from "./filters";
-import { ListedJobs } from "./listed";
+import { ListedJobs, MOST, PAGE } from "./listed";
 import { JobSpark } from "./spark";
 import { optimizerWords, problemWords, shortId, stepWords } from "./words";
 
@@ -30,7 +30,7 @@ export function JobList() {
 function List() {
   const chosen = filters.value;
   const key = JSON.stringify(chosen);
-  const listed = useMemo(() => new ListedJobs(chosen), [key]);
+  const listed = useMemo(() => new ListedJobs(chosen, countBefore(key)), [key]);
   useEffect(() => () => listed.close(), [listed]);
   useEffect(() => {
     document.title = `${t("jobs")} · Thalweg`;
@@ -58,13 +58,25 @@ function List() {
       {jobs.length > 0 && <Table jobs={jobs} />}
       {listed.more.value !== null && (
         <p class="more">
-          <button type="button" onClick={() => void listed.load(listed.more.value)}>
+          <button
+            type="button"
+            onClick={() => {
+              remember("listed", { key, count: jobs.length + PAGE });
+              void listed.load(listed.more.value);
+            }}
+          >
             {t("showMore")}
           </button>
         </p>
       )}
     </>
   );
+}
+
+/** How many jobs this list had when it was left, as far as one call gives them. */
+function countBefore(key: string): number {
+  const before = remembered("listed") as { key: string; count: number } | undefined;
+  return before?.key === key ? Math.min(before.count, MOST) : PAGE;
 }
 
 function FilterBar() {

@@ -7,6 +7,8 @@ import type { JobPage, ListedJob } from "../api/types";
 import { belongs, type Filters, listPath } from "./filters";
 
 export const PAGE = 50;
+/** As many as one call gives. */
+export const MOST = 200;
 
 export class ListedJobs {
   readonly jobs = signal<ListedJob[]>([]);
@@ -18,7 +20,11 @@ export class ListedJobs {
   /** What the stream has brought before the first page was here; null since then. */
   private early: ListedJob[] | null = [];
 
-  constructor(private readonly filters: Filters) {
+  /** `count`: how many to list at first. */
+  constructor(
+    private readonly filters: Filters,
+    private readonly count = PAGE,
+  ) {
     void this.begin();
   }
 
@@ -36,7 +42,8 @@ export class ListedJobs {
   /** Load the next page, or the first one; a failure that passes stands in `error` until it has. */
   async load(after: string | null): Promise<void> {
     const { signal: stop } = this.stop;
-    const path = listPath(this.filters, PAGE, after, Date.now());
+    const limit = after === null ? this.count : PAGE;
+    const path = listPath(this.filters, limit, after, Date.now());
     try {
       const page = await persist(
         () => get<JobPage>(path, stop),

@@ -5,10 +5,13 @@ const plain = new Intl.NumberFormat("en-US", { maximumFractionDigits: 6 });
 /** A count or a place of an axis: 12,000; 1.5M from a million on, where that says all. */
 export function count(value: number): string {
   if (!Number.isFinite(value)) return short(value);
-  if (Math.abs(value) >= 1e6 && value % 1e5 === 0) return `${plain.format(value / 1e6)}M`;
-  if (Math.abs(value) >= 1e9) return short(value);
-  return plain.format(Number(value.toPrecision(9)));
+  const size = Math.abs(value);
+  if (size >= 1e6 && value % 1e5 === 0) return minus(`${plain.format(value / 1e6)}M`);
+  if (size >= 1e9) return short(value);
+  return minus(plain.format(Number(value.toPrecision(9))));
 }
+
+const minus = (text: string): string => text.replace("-", "−");
 
 /** A measured value in at most `digits` digits: 0.00123, 1.2e-7, NaN, ∞. */
 export function short(value: number | null | undefined, digits = 4): string {
