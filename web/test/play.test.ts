@@ -147,7 +147,22 @@ describe("the address", () => {
       optimizer: { kind: "sgd", lr: 0.5 },
       precision: "float64",
     });
-    expect(variablesOf("sin(x) * y")).toEqual(["x", "y"]);
+    for (const [formula, names] of [
+      ["sin(x) * y", ["x", "y"]],
+      ["b * a + pi", ["a", "b"]],
+      ["x1 + y", ["x1", "y"]],
+      ["x10**2 + x2", ["x2", "x10"]],
+      ["2e3 * u + 1.5e-2*v + e", ["u", "v"]],
+      ["max (x, 1)", ["x"]],
+      ["where(x < y and y > 0, x, z_1)", ["x", "y", "z_1"]],
+      ["", []],
+    ] as const) {
+      expect(variablesOf(formula), formula).toEqual(names);
+    }
+    const letters = read("e=a*b&s=1,2&o=sgd,lr=0.5");
+    expect(jobOf(letters, letters.optimizers[0]!)).toMatchObject({
+      problem: { start: { a: 1, b: 2 } },
+    });
   });
   test("another function brings rates that suit it, and forgets the race", () => {
     const changes = choosing("rosenbrock", [

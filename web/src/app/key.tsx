@@ -11,7 +11,15 @@ export function KeyDialog() {
     if (why === null) dialog.current?.close();
   }, [why]);
   return (
-    <dialog ref={dialog} aria-labelledby="key-title" onCancel={(event) => event.preventDefault()}>
+    <dialog
+      ref={dialog}
+      aria-labelledby="key-title"
+      onCancel={(event) => event.preventDefault()}
+      onClose={() => {
+        // A browser lets a second Escape close it, though nothing is there to be seen without a key.
+        if (keyWanted.value !== null) dialog.current?.showModal();
+      }}
+    >
       <form
         method="dialog"
         onSubmit={(event) => {

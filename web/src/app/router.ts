@@ -14,7 +14,7 @@ const read = (): void => {
 };
 addEventListener("popstate", () => {
   read();
-  scrollBack();
+  if (!location.hash) scrollBack();
 });
 
 /** Keep something with this entry of the browser's history: it is there again when one comes back to
@@ -37,7 +37,10 @@ addEventListener("scroll", () => {
 export function scrollBack(): void {
   const to = remembered("scroll");
   clearTimeout(saving);
-  if (typeof to !== "number" || to === 0) return;
+  if (typeof to !== "number" || to === 0) {
+    scrollTo(0, 0);
+    return;
+  }
   const givenUp = new AbortController();
   for (const name of ["wheel", "touchstart", "keydown", "pointerdown"]) {
     addEventListener(name, () => givenUp.abort(), { signal: givenUp.signal });
@@ -101,6 +104,7 @@ addEventListener("click", (event) => {
   if (!link || link.target || link.hasAttribute("download")) return;
   const url = new URL(link.href);
   if (url.origin !== location.origin || !isView(own(url.pathname))) return;
+  if (url.hash) return; // a place on this page
   event.preventDefault();
   go(own(url.pathname) + url.search);
 });

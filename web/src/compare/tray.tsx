@@ -1,6 +1,7 @@
 /** Jobs that were put aside to be compared: kept in this tab, shown at the foot of the lists. */
 import { signal } from "@preact/signals";
 import { ROOT, withQuery } from "../api/client";
+import { notify } from "../app/notices";
 import { t } from "../i18n";
 
 const KEY = "thalweg.tray";
@@ -19,8 +20,13 @@ export const tray = signal<readonly string[]>(kept());
 tray.subscribe((ids) => sessionStorage.setItem(KEY, JSON.stringify(ids)));
 
 export function toggle(id: string): void {
-  const others = tray.value.filter((each) => each !== id);
-  tray.value = others.length < tray.value.length ? others : [...others, id].slice(-MOST);
+  if (tray.value.includes(id)) untray(id);
+  else if (tray.value.length < MOST) tray.value = [...tray.value, id];
+  else notify(t("trayFull", { n: MOST }), true);
+}
+
+export function untray(id: string): void {
+  if (tray.value.includes(id)) tray.value = tray.value.filter((each) => each !== id);
 }
 
 export const comparePath = (ids: readonly string[]): string =>
@@ -33,7 +39,10 @@ export function TrayBox({ id, name }: { id: string; name: string }) {
       type="checkbox"
       class="tray-box"
       checked={tray.value.includes(id)}
-      onChange={() => toggle(id)}
+      onChange={(event) => {
+        toggle(id);
+        event.currentTarget.checked = tray.value.includes(id);
+      }}
       aria-label={t("compareThis", { name })}
       title={t("compareThis", { name })}
     />

@@ -16,11 +16,12 @@ effect(() => {
 
 const WORDS: Record<Lang, Record<Word, string>> = { en, zh };
 
-/** A word, or a sentence with what `values` has for its `{names}`. */
+/** A word, or a sentence with what `values` has for its `{names}`. What stands before a `|` is for an `n`
+ * of 1, what stands after it for any other. */
 export function t(word: Word, values: Record<string, string | number> = {}): string {
-  return WORDS[lang.value][word].replace(/\{(\w+)\}/g, (whole, name: string) =>
-    String(values[name] ?? whole),
-  );
+  const [one, many] = WORDS[lang.value][word].split("|");
+  const text = String(values.n) === "1" ? one! : (many ?? one!);
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
 /** A name that the service gives (a status, a verdict, a rule), in words; itself if none is known. */

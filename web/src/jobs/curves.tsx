@@ -49,7 +49,8 @@ export function Curves({ job, rows, parent }: Props) {
     );
   }
   if (!lines.some((line) => line.x.length)) {
-    return <p class="empty">{t(rows.isLoaded.value ? "noRowsYet" : "loading")}</p>;
+    const none = job.finished_at === null ? "noRowsYet" : "noRowsEver";
+    return <p class="empty">{t(rows.isLoaded.value ? none : "loading")}</p>;
   }
   return (
     <Chart

@@ -41,6 +41,7 @@ export function Editor({ from, given }: Props) {
     );
   }, [from]);
   useEffect(() => {
+    if (!text) return; // one that is still to come
     const timer = setTimeout(() => remember("draft", text), DRAFT_AFTER_MS);
     return () => clearTimeout(timer);
   }, [text]);

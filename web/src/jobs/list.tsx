@@ -46,7 +46,7 @@ function List() {
           {t("newJob")}
         </a>
       </div>
-      {!isFiltered && <StudyList />}
+      {!isFiltered && <StudyList news={listed.studies.value} />}
       {!(isEmpty && !isFiltered) && <FilterBar />}
       {listed.error.value !== null && (
         <div class="banner bad" role="alert">

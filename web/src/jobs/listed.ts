@@ -15,6 +15,8 @@ export class ListedJobs {
   readonly isLoaded = signal(false);
   readonly more = signal<string | null>(null);
   readonly error = signal<unknown>(null);
+  /** Grows with every word of the stream on a study. */
+  readonly studies = signal(0);
   private readonly stop = new AbortController();
   private end: (() => void) | null = null;
   /** What the stream has brought before the first page was here; null since then. */
@@ -69,10 +71,11 @@ export class ListedJobs {
   }
 
   private take(events: StreamEvent[]): void {
-    const jobs = events
+    const all = events
       .filter((event) => event.type === "status" || event.type === "end")
-      .map((event) => event.data as ListedJob)
-      .filter((job) => job.id.startsWith("job_"));
+      .map((event) => event.data as ListedJob);
+    const jobs = all.filter((job) => job.id.startsWith("job_"));
+    if (jobs.length < all.length) this.studies.value++;
     if (this.early) this.early.push(...jobs);
     else if (jobs.length) this.merge(jobs, false);
   }

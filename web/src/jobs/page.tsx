@@ -7,7 +7,7 @@ import { follow, type StreamEvent } from "../api/stream";
 import type { Diagnosis, History, Job } from "../api/types";
 import { notify, tell } from "../app/notices";
 import { go } from "../app/router";
-import { toggle, tray } from "../compare/tray";
+import { toggle, tray, untray } from "../compare/tray";
 import { named, t } from "../i18n";
 import { Failure } from "../ui/failure";
 import { asNumber, count, moment, seconds } from "../ui/format";
@@ -218,6 +218,7 @@ function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => void }) 
   const remove = async (): Promise<void> => {
     if (!confirm(t("deleteSure"))) return;
     await change("DELETE", `/v1/jobs/${job.id}`);
+    untray(job.id);
     notify(t("deleted"));
     go("/jobs");
   };

@@ -14,7 +14,10 @@ import { effectInChinese, findingInChinese, numberInChinese, remedyInChinese } f
 export function Verdict({ job }: { job: Job }) {
   const found = job.diagnosis;
   if (!found) {
-    const text = job.finished_at === null ? t("verdictLater") : t("noVerdict");
+    const isAsked = job.spec.diagnose !== "off";
+    const text = !isAsked
+      ? t("noVerdict")
+      : t(job.finished_at === null ? "verdictLater" : "noVerdictEver");
     return (
       <section class="card">
         <h2>{t("diagnosis")}</h2>
@@ -30,7 +33,7 @@ export function Verdict({ job }: { job: Job }) {
       <p class="verdict-line">
         <VerdictWord verdict={found.verdict} />
         {job.finished_at === null && <span class="muted">{t("soFar")}</span>}
-        {typeof found.confidence === "number" && (
+        {typeof found.confidence === "number" && found.verdict !== "undetermined" && (
           <span class="muted" title={t("confidenceTitle")}>
             {t("confidence", { n: Math.round(100 * found.confidence) })}
           </span>

@@ -1,7 +1,7 @@
 /** The playground: optimizers race down a function of two coordinates, each as a job of its own. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, post, wantsKey } from "../api/client";
-import type { Job, ValidatedJob } from "../api/types";
+import type { Job, Mistake, ValidatedJob } from "../api/types";
 import { tell, words } from "../app/notices";
 import { query, setQuery } from "../app/router";
 import { named, t } from "../i18n";
@@ -11,7 +11,15 @@ import { Contour, type Shown } from "./contour";
 import { Ends } from "./ends";
 import { type Field, gridOf } from "./field";
 import { Race, valuesAt } from "./race";
-import { type Extents, type FunctionSpec, jobOf, type Point, type Setup, setupOf } from "./setup";
+import {
+  type Extents,
+  type FunctionSpec,
+  jobOf,
+  type Point,
+  type Setup,
+  setupOf,
+  variablesOf,
+} from "./setup";
 
 const GRID = 121;
 const ASK_AFTER_MS = 200;
@@ -49,7 +57,8 @@ export function PlayPage() {
   );
   const longest = Math.max(0, ...shown.map(({ racer }) => racer.x.length - 1));
   const scrub = useScrubber(longest, race);
-  const { mistakes, isSent, begin } = useStart(now, scrub.follow);
+  const { mistakes, general, isSent, begin } = useStart(now, scrub.follow);
+  const failure = field.failure || general;
   return (
     <article class="play">
       <header class="head">
@@ -62,9 +71,9 @@ export function PlayPage() {
       <p class="muted">{t("playAbout")}</p>
       <div class="play-columns">
         <section class="card" aria-label={t("contour")}>
-          {field.failure && (
-            <p class="bad-text" role="alert" lang="en">
-              {field.failure}
+          {failure && (
+            <p class="bad-text" role="alert">
+              {failure}
             </p>
           )}
           <Contour
@@ -149,7 +158,12 @@ function useField(spec: FunctionSpec, extents: Extents): { found: Field | null; 
           if (stop.signal.aborted || wantsKey(error)) return;
           setFound(null);
           const first = error instanceof ApiError ? error.mistakes[0] : undefined;
-          setFailure(first?.message ?? words(error));
+          const names = variablesOf(String(spec.expression ?? ""));
+          const isCount = first?.param.startsWith("points") && names.length !== 2;
+          const told = isCount
+            ? t("playVariables", { names: names.join(", ") })
+            : (first?.message ?? words(error));
+          setFailure(told);
         },
       );
     }, ASK_AFTER_MS);
@@ -172,25 +186,32 @@ function useRace(ids: readonly string[]): Race | null {
 /** Check all racers, then start one job each. Nothing is started where one would be refused. */
 function useStart(of: Setup, onStart: () => void) {
   const [mistakes, setMistakes] = useState<string[]>([]);
+  const [general, setGeneral] = useState("");
   const [isSent, setSent] = useState(false);
   const isBusy = useRef(false);
   const key = JSON.stringify([of.place.spec, of.start, of.optimizers, of.steps]);
-  useEffect(() => setMistakes([]), [key]);
+  useEffect(() => {
+    setMistakes([]);
+    setGeneral("");
+  }, [key]);
   const start = async (): Promise<void> => {
     const bodies = of.optimizers.map((each) => jobOf(of, each));
     const found = await Promise.all(
       bodies.map((body) =>
         post<ValidatedJob>("/v1/jobs/validate", body).then(
-          () => "",
+          (): Mistake[] => [],
           (error: unknown) => {
             if (!(error instanceof ApiError) || !error.mistakes.length) throw error;
-            return error.mistakes.map((each) => each.message).join(" ");
+            return error.mistakes;
           },
         ),
       ),
     );
-    setMistakes(found);
-    if (found.some(Boolean)) return;
+    const said = (all: Mistake[]) => [...new Set(all.map((each) => each.message))].join(" ");
+    const isOwn = (each: Mistake) => each.param.startsWith("optimizer");
+    setMistakes(found.map((all) => said(all.filter(isOwn))));
+    setGeneral(said(found.flat().filter((each) => !isOwn(each)))); // of all racers alike: told once
+    if (found.some((all) => all.length)) return;
     const named = bodies.map((body, i) => ({ ...body, name: titleOf(of.optimizers[i]!) }));
     const jobs = await Promise.all(named.map((body) => post<Job>("/v1/jobs", body)));
     onStart();
@@ -207,7 +228,7 @@ function useStart(of: Setup, onStart: () => void) {
         setSent(false);
       });
   };
-  return { mistakes, isSent, begin };
+  return { mistakes, general, isSent, begin };
 }
 
 /** The step that is shown: the last one while it follows, else the one that was chosen. */

@@ -155,14 +155,35 @@ export function readOptimizer(text: string): Optimizer {
   return { kind: kind ?? "", fields };
 }
 
-/** Names of the two coordinates, where a start has to name them. */
-export const variablesOf = (expression: string): [string, string] =>
-  /\bx[12]\b/.test(expression) ? ["x1", "x2"] : ["x", "y"];
+const CONSTANTS = new Set(["pi", "e", "tau", "and", "or", "not"]);
+
+/** The names of a formula that are neither called nor constants: its variables, in the order of the
+ * service. */
+export function variablesOf(expression: string): string[] {
+  const names = expression.matchAll(/(?<![\w.])[A-Za-z_]\w*(?!\w|\s*\()/g);
+  const found = [...new Set([...names].map(([name]) => name))];
+  return found.filter((name) => !CONSTANTS.has(name)).sort(byParts);
+}
+
+/** As the service orders names: x2 before x10, digits before letters. */
+function byParts(a: string, b: string): number {
+  const [ours, theirs] = [a, b].map((name) => name.split(/(\d+)/).filter(Boolean));
+  for (const [i, part] of ours!.entries()) {
+    const other = theirs![i];
+    if (other === undefined) return 1;
+    if (part === other) continue;
+    const [isNumber, isOther] = [part, other].map((each) => /^\d/.test(each));
+    if (isNumber !== isOther) return isNumber ? -1 : 1;
+    if (isNumber && Number(part) !== Number(other)) return Number(part) - Number(other);
+    if (!isNumber) return part < other ? -1 : 1;
+  }
+  return ours!.length - theirs!.length;
+}
 
 /** The job of one of the racers. Its points are exact: all of them, in double precision. */
 export function jobOf(of: Setup, optimizer: Optimizer): Record<string, unknown> {
   const { spec } = of.place;
-  const [first, second] = variablesOf(String(spec.expression ?? ""));
+  const [first = "x", second = "y"] = variablesOf(String(spec.expression ?? ""));
   const [x, y] = of.start;
   const start = spec.kind === "expression" ? { [first]: x, [second]: y } : [x, y];
   return {

@@ -5,6 +5,7 @@ import { named, t } from "../i18n";
 import { short } from "../ui/format";
 import { useWidth } from "../ui/width";
 import { axisScale, type Dot, stretches } from "./dial";
+import { unknownWords } from "./unknown";
 
 type Props = {
   dots: readonly Dot[];
@@ -18,6 +19,8 @@ const HEIGHT = 300;
 const [LEFT, RIGHT, TOP, BOTTOM] = [62, 14, 14, 40];
 /** Heights inside that the zones' words, and the lowest points, keep for themselves. */
 const [WORDS, FOOT] = [28, 12];
+/** Width that a zone's word needs inside. */
+const WORD = 46;
 
 export function Dial({ dots, axis, metric, lit, onLight }: Props) {
   const host = useRef<HTMLDivElement>(null);
@@ -51,30 +54,33 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
     .map((dot, i) => `${i ? "L" : "M"}${x(dot.x).toFixed(1)} ${y(dot.y).toFixed(1)}`)
     .join("");
   const most = Math.max(2, Math.floor(width / 110));
+  const zones = stretches(dots, halfway).map((each) => {
+    const from = each.from === first ? LEFT : x(each.from);
+    const to = each.to === last ? width - RIGHT : x(each.to);
+    return { zone: each.zone, from, to, isWorded: to - from > WORD };
+  });
+  const unworded = new Set(zones.map(({ zone, isWorded }) => (isWorded ? null : zone)));
+  unworded.delete(null);
   const xTicks = ticks(scaleX, scaleX.forward(first), scaleX.forward(last), most);
   return (
     <div ref={host} class="dial" onPointerLeave={() => onLight(null)}>
       <svg width={width} height={HEIGHT} role="img" aria-label={`${metric} · ${axis}`}>
-        {stretches(dots, halfway).map((each) => {
-          const from = each.from === first ? LEFT : x(each.from);
-          const to = each.to === last ? width - RIGHT : x(each.to);
-          return (
-            <g key={each.from}>
-              <rect
-                x={from}
-                y={TOP}
-                width={Math.max(0, to - from)}
-                height={inner}
-                class={`zone zone-${each.zone}`}
-              />
-              {to - from > 46 && (
-                <text x={(from + to) / 2} y={TOP + 15} class={`zone-word zone-${each.zone}`}>
-                  {named("zone", each.zone)}
-                </text>
-              )}
-            </g>
-          );
-        })}
+        {zones.map(({ zone, from, to, isWorded }) => (
+          <g key={from}>
+            <rect
+              x={from}
+              y={TOP}
+              width={Math.max(0, to - from)}
+              height={inner}
+              class={`zone zone-${zone ?? "unknown"}`}
+            />
+            {zone && isWorded && (
+              <text x={(from + to) / 2} y={TOP + 15} class={`zone-word zone-${zone}`}>
+                {named("zone", zone)}
+              </text>
+            )}
+          </g>
+        ))}
         {ticks(scaleY, ...range, 5).map((value) => (
           <g key={value}>
             <line x1={LEFT} x2={width - RIGHT} y1={y(value)} y2={y(value)} class="dial-grid" />
@@ -93,24 +99,24 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
         </text>
         <path d={line} class="dial-line" />
         {dots.map((dot) => {
-          const isLost = !Number.isFinite(dot.y);
-          const at = isLost ? TOP + WORDS : y(dot.y);
-          const words = `${axis} ${short(dot.x)}: ${isLost ? t("outcome_diverged") : short(dot.y)}`;
+          const isKnown = Number.isFinite(dot.y);
+          const at = isKnown ? y(dot.y) : TOP + WORDS;
+          const words = `${axis} ${short(dot.x)}: ${valueWords(dot)}`;
           return (
             // biome-ignore lint/a11y/useSemanticElements: a button cannot stand in a picture
             <g
               key={dot.configuration}
-              class={`dot-of zone-${dot.zone} ${lit === dot.configuration ? "is-lit" : ""}`}
+              class={`dot-of zone-${dot.zone ?? "unknown"} ${lit === dot.configuration ? "is-lit" : ""}`}
               role="button"
               tabIndex={0}
-              aria-label={`${words}. ${named("zone", dot.zone)}`}
+              aria-label={dot.zone ? `${words}. ${named("zone", dot.zone)}` : words}
               onPointerEnter={() => onLight(dot.configuration)}
               onFocus={() => onLight(dot.configuration)}
               onBlur={() => onLight(null)}
             >
               <title>{words}</title>
               <rect x={x(dot.x) - 9} y={TOP} width="18" height={inner} class="dot-reach" />
-              {!isLost && Number.isFinite(dot.low) && dot.high > dot.low && (
+              {isKnown && Number.isFinite(dot.low) && dot.high > dot.low && (
                 <line
                   x1={x(dot.x)}
                   x2={x(dot.x)}
@@ -119,15 +125,34 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
                   class="dot-interval"
                 />
               )}
-              {isLost ? (
-                <path d={`M${x(dot.x) - 4} ${at - 4}l8 8m0 -8l-8 8`} class="dot-lost" />
-              ) : (
+              {isKnown ? (
                 <circle cx={x(dot.x)} cy={at} r={lit === dot.configuration ? 6 : 4} />
+              ) : (
+                <path d={`M${x(dot.x)} ${at}${dot.zone ? CROSS : BAR}`} class="dot-lost" />
               )}
             </g>
           );
         })}
       </svg>
+      {unworded.size > 0 && (
+        <ul class="map-key">
+          {[...unworded].map((zone) => (
+            <li key={zone}>
+              <span class={`map-swatch zone-swatch zone-${zone}`} />
+              {named("zone", zone!)}
+            </li>
+          ))}
+        </ul>
+      )}
     </div>
   );
+}
+
+/** A cross where runs diverged, a bar where there is no value for another reason. */
+const CROSS = "m-4 -4l8 8m0 -8l-8 8";
+const BAR = "m-4 0h8";
+
+function valueWords(dot: Dot): string {
+  if (dot.zone === "diverge") return t("outcome_diverged");
+  return Number.isFinite(dot.y) ? short(dot.y) : unknownWords(dot);
 }

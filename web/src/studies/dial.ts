@@ -3,14 +3,19 @@ import { type Cell, toNumber } from "../charts/columns";
 import { type Scale, scaleOf } from "../charts/scales";
 
 export type Zone = "crawl" | "good" | "edge" | "diverge";
-/** A configuration with its place on the dial. `y` is NaN where no run gave a finite value. */
-export type Dot = {
+/** What is known of a configuration that has no value. `lost`: how many of its runs diverged, such as
+ * "1 / 3"; empty where none did. */
+export type Unknown = { isStopped: boolean; lost: string };
+
+/** A configuration with its place on the dial. `y` is NaN where no run gave a finite value; `zone` is null
+ * where nothing is known of it, since none diverged either. */
+export type Dot = Unknown & {
   configuration: number;
   x: number;
   y: number;
   low: number;
   high: number;
-  zone: Zone;
+  zone: Zone | null;
 };
 
 export type Configuration = {
@@ -21,6 +26,8 @@ export type Configuration = {
   mean: Cell;
   ci95: readonly Cell[] | null;
   values: readonly Cell[];
+  /** How its runs were stopped before their end; null, or nothing, where none was. */
+  stopped?: unknown;
 };
 
 /** Share of the span between the best and the worst finite value that still counts as good; on a
@@ -86,6 +93,11 @@ export function partsOf(params: Record<string, unknown>): Record<string, unknown
 /** Whether the greater part of a configuration's runs diverged. */
 export const isLost = (each: Configuration): boolean => 2 * each.num_diverged > each.num_runs;
 
+export const unknownOf = ({ stopped, num_diverged, num_runs }: Configuration): Unknown => ({
+  isStopped: Boolean(stopped),
+  lost: num_diverged > 0 ? `${num_diverged} / ${num_runs}` : "",
+});
+
 /** The last part of a parameter's path. */
 export const shortName = (path: string): string => path.split(".").at(-1)!;
 
@@ -106,11 +118,12 @@ export function dialOf(
     const lost = isLost(each);
     return {
       configuration: each.configuration,
+      ...unknownOf(each),
       x: Number(partsOf(each.params)[axis]),
       y: lost ? Number.NaN : toNumber(each.mean),
       low: low!,
       high: high!,
-      zone: lost ? "diverge" : "good",
+      zone: lost ? "diverge" : null,
     };
   });
   dots.sort((a, b) => a.x - b.x);
@@ -123,19 +136,21 @@ export function dialOf(
   const heights = finite.map((dot) => height(dot.y));
   const limit = Math.min(...heights) + GOOD * (Math.max(...heights) - Math.min(...heights));
   for (const dot of dots) {
-    if (dot.zone === "diverge") continue;
-    if (Number.isFinite(dot.y) && height(dot.y) <= limit) dot.zone = "good";
+    if (!Number.isFinite(dot.y)) continue;
+    if (height(dot.y) <= limit) dot.zone = "good";
     else dot.zone = dot.x < best.x ? "crawl" : "edge";
   }
   return dots;
 }
 
+export type Stretch = { zone: Zone | null; from: number; to: number };
+
 /** Stretches of the axis in one zone, from halfway to the one before to halfway to the next. */
 export function stretches(
   dots: readonly Dot[],
   halfway: (a: number, b: number) => number,
-): { zone: Zone; from: number; to: number }[] {
-  const found: { zone: Zone; from: number; to: number }[] = [];
+): Stretch[] {
+  const found: Stretch[] = [];
   for (const [i, dot] of dots.entries()) {
     const from = i ? halfway(dots[i - 1]!.x, dot.x) : dot.x;
     const to = i < dots.length - 1 ? halfway(dot.x, dots[i + 1]!.x) : dot.x;

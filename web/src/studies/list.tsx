@@ -1,33 +1,49 @@
 /** The latest studies, above the list of jobs; nothing where there are none. */
-import { useEffect, useState } from "preact/hooks";
-import { get, ROOT } from "../api/client";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { get, ROOT, withQuery } from "../api/client";
+import { persist } from "../api/persist";
 import type { ListedStudy, StudyPage } from "../api/types";
 import { now } from "../app/clock";
+import { remember, remembered } from "../app/router";
 import { t } from "../i18n";
 import { ago, count, moment } from "../ui/format";
 import { ProgressBar, StatusPill } from "../ui/status";
 
 const SHOWN = 5;
-const REFRESH_MS = 5_000;
+const MORE = 20;
+/** As many as one call gives. */
+const MOST = 200;
+const REFRESH_MS = 1_000;
 
-export function StudyList() {
-  const [studies, setStudies] = useState<ListedStudy[]>([]);
-  const isRunning = studies.some((each) => each.finished_at === null);
+/** `news`: changes with every word of the stream on a study. */
+export function StudyList({ news }: { news: number }) {
+  const [page, setPage] = useState<StudyPage | null>(null);
+  const [limit, setLimit] = useState(() => Number(remembered("studies") ?? SHOWN));
+  const asked = useRef({ at: 0, limit });
+  const stop = useMemo(() => new AbortController(), []);
+  useEffect(() => () => stop.abort(), [stop]);
   useEffect(() => {
-    const stop = new AbortController();
-    const load = (): Promise<void> =>
-      get<StudyPage>(`/v1/studies?limit=${SHOWN}`, stop.signal).then(
-        (page) => setStudies(page.data),
+    const load = (): Promise<StudyPage> =>
+      get<StudyPage>(withQuery("/v1/studies", { limit }), stop.signal);
+    const isOther = limit !== asked.current.limit;
+    const wait = isOther ? 0 : Math.max(0, asked.current.at + REFRESH_MS - Date.now());
+    const timer = setTimeout(() => {
+      asked.current = { at: Date.now(), limit };
+      void persist(load, stop.signal, () => {}).then(
+        (found) => asked.current.limit === limit && setPage(found),
         () => {}, // the list of jobs says what is wrong
       );
-    void load();
-    const timer = isRunning ? setInterval(() => void load(), REFRESH_MS) : undefined;
-    return () => {
-      stop.abort();
-      clearInterval(timer);
-    };
-  }, [isRunning]);
+    }, wait);
+    return () => clearTimeout(timer);
+  }, [news, limit]);
+  const studies: ListedStudy[] = page?.data ?? [];
   if (!studies.length) return null;
+  const showMore = (): void => {
+    const next = Math.min(limit + MORE, MOST);
+    remember("studies", next);
+    setPage({ ...page!, has_more: false });
+    setLimit(next);
+  };
   return (
     <section class="studies" aria-label={t("studies")}>
       <h2>{t("studies")}</h2>
@@ -54,6 +70,13 @@ export function StudyList() {
           </li>
         ))}
       </ul>
+      {page?.has_more && limit < MOST && (
+        <p class="more">
+          <button type="button" onClick={showMore}>
+            {t("showMoreStudies")}
+          </button>
+        </p>
+      )}
     </section>
   );
 }

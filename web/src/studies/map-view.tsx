@@ -6,6 +6,7 @@ import { shortName } from "./dial";
 import type { Edge } from "./edge";
 import { type Basins, type Pair, type Place, type StudyMap, shadeOf } from "./map";
 import { LOST, type Look, MapPicture, shade } from "./map-picture";
+import { unknownWords } from "./unknown";
 
 const BASINS = ["c1", "c2", "c3", "c6", "c8", "c7"];
 const OTHER = "c4";
@@ -30,6 +31,7 @@ export function MapView({ map, pair, goal, title, basins, edge, lit, onLight }: 
   }, [shades, basins]);
   const marks = basins?.minima.slice(0, BASINS.length) ?? [];
   const hasLost = map.places.some((place) => place.isLost);
+  const unknown = basins ? [] : map.places.filter((place) => look(place).colour === NOWHERE);
   return (
     <>
       <MapPicture
@@ -52,6 +54,9 @@ export function MapView({ map, pair, goal, title, basins, edge, lit, onLight }: 
             {t("outcome_diverged")}
           </li>
         )}
+        {[...new Set(unknown.map((place) => look(place).words))].map((words) => (
+          <KeyOf key={words} colour={NOWHERE} words={words} />
+        ))}
         {edge && (
           <li>
             <span class="map-line" />
@@ -66,9 +71,10 @@ export function MapView({ map, pair, goal, title, basins, edge, lit, onLight }: 
   );
 }
 
-function valueLook({ value, isLost }: Place, share: (value: number) => number): Look {
+function valueLook(place: Place, share: (value: number) => number): Look {
+  const { value, isLost } = place;
   if (isLost) return { colour: LOST, words: t("outcome_diverged") };
-  if (!Number.isFinite(value)) return { colour: NOWHERE, words: t("noValue") };
+  if (!Number.isFinite(value)) return { colour: NOWHERE, words: unknownWords(place) };
   return { colour: shade(share(value)), words: short(value) };
 }
 

@@ -1,12 +1,26 @@
 /** The map of a study: what became of each configuration, by the values of two parameters. */
 import { type Cell, toNumber } from "../charts/columns";
 import type { Scale } from "../charts/scales";
-import { axesOf, type Configuration, groupsOf, isLost, partsOf } from "./dial";
+import {
+  axesOf,
+  type Configuration,
+  groupsOf,
+  isLost,
+  partsOf,
+  type Unknown,
+  unknownOf,
+} from "./dial";
 
 export type Pair = readonly [string, string];
 
 /** A configuration on the map. `value` is NaN where no run gave a finite one. */
-export type Place = { configuration: number; x: number; y: number; value: number; isLost: boolean };
+export type Place = Unknown & {
+  configuration: number;
+  x: number;
+  y: number;
+  value: number;
+  isLost: boolean;
+};
 
 /** A grid of configurations; `xs` and `ys` ascend. */
 export type StudyMap = { xs: number[]; ys: number[]; places: Place[] };
@@ -42,6 +56,7 @@ export function mapOf(configurations: readonly Configuration[], [x, y]: Pair): S
       y: Number(parts[y]),
       value: lost ? Number.NaN : toNumber(each.mean),
       isLost: lost,
+      ...unknownOf(each),
     };
   });
   const ascending = (values: number[]): number[] => [...new Set(values)].sort((a, b) => a - b);

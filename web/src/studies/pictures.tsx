@@ -122,7 +122,7 @@ export function Pictures({ watched, study }: Props) {
 }
 
 const zoneColours = (dots: readonly Dot[]): Map<number, string> =>
-  new Map(dots.map((dot) => [dot.configuration, ZONE_COLOURS[dot.zone]]));
+  new Map(dots.map((dot) => [dot.configuration, dot.zone ? ZONE_COLOURS[dot.zone] : "c4"]));
 
 type CurvesProps = Props & { colours: ReadonlyMap<number, string>; lit: number | null };
 

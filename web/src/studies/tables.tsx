@@ -12,6 +12,7 @@ import { nameOf } from "./dial";
 export function Configurations({ comparison }: { comparison: StudyComparison }) {
   const { configurations, metric, level, winner, leader } = comparison;
   const hasTarget = configurations.some((each) => each.steps_to_target);
+  const hasFailed = configurations.some((each) => each.num_failed > 0);
   const [isWhole, setWhole] = useState(false);
   const rows = isWhole ? configurations : configurations.slice(0, 20);
   const ends = configurations.flatMap((each) => [
@@ -46,7 +47,7 @@ export function Configurations({ comparison }: { comparison: StudyComparison }) 
               {t("runs")}
             </th>
             <th scope="col" class="right">
-              {t("outcome_diverged")}
+              {t(hasFailed ? "divergedOrFailed" : "outcome_diverged")}
             </th>
             {hasTarget && (
               <th scope="col" class="right">
@@ -65,6 +66,7 @@ export function Configurations({ comparison }: { comparison: StudyComparison }) 
                 {winner === null && each.configuration === leader && (
                   <span class="tag">{t("leader")}</span>
                 )}
+                {each.stopped !== null && <span class="tag">{t("stoppedEarly")}</span>}
               </td>
               <td class="right num">{short(asNumber(each.mean))}</td>
               <td>
@@ -173,7 +175,11 @@ export function Minima({ comparison }: { comparison: StudyComparison }) {
   return (
     <section class="card flush scroll" aria-label={t("minima")}>
       <h2 class="card-head">
-        {t("minimaTitle", { n: found.num_minima, starts: found.num_starts })}
+        {t("minimaTitle", {
+          n: found.num_minima,
+          runs: found.minima.reduce((sum, each) => sum + each.num_runs, 0),
+          starts: found.num_starts,
+        })}
       </h2>
       <table class="compared">
         <thead>
@@ -270,7 +276,10 @@ export function Runs({ runs }: { runs: readonly StudyRun[] }) {
             <tr key={run.index}>
               <td class="right num">{run.index}</td>
               <td>
-                <StatusPill status={run.status} outcome={run.outcome} />
+                <StatusPill
+                  status={run.stopped ? "stopped_early" : run.status}
+                  outcome={run.outcome}
+                />
               </td>
               <td>{nameOf(run.params as Record<string, unknown>, shown)}</td>
               <td class="right num">{short(asNumber(run.metric))}</td>
