@@ -46,6 +46,8 @@ export const zh: Record<Word, string> = {
   since_week: "最近一周",
   label: "标签",
   labelHint: "标签:值",
+  anyVerdict: "任何诊断",
+  verdictOf: "已加载的 {total} 个任务中的 {n} 个。服务本身不按诊断筛选。",
   nothingMatches: "没有符合条件的任务。",
   showMore: "显示更多",
   showMoreStudies: "显示更多研究",

@@ -26,6 +26,26 @@ export const filters = computed<Filters>(() => ({
   since: (query.value.get("since") ?? "") in SINCE ? query.value.get("since")! : "",
 }));
 
+/** Verdicts by which the list is looked through; the service itself does not filter by them. */
+export const VERDICTS = [
+  "healthy",
+  "converged",
+  "diverging",
+  "oscillating",
+  "saddle_point",
+  "local_minimum",
+  "plateau",
+  "too_slow",
+  "overfitting",
+  "noise_limited",
+  "undetermined",
+] as const;
+
+/** The verdict that is looked for; empty for any. */
+export const verdict = computed<string>(
+  () => VERDICTS.find((each) => each === query.value.get("verdict")) ?? "",
+);
+
 const createdAfter = (since: string, now: number): string | null =>
   since ? new Date(now - 3_600_000 * SINCE[since]!).toISOString() : null;
 

@@ -7,13 +7,14 @@ import { query, remember, remembered, setQuery } from "../app/router";
 import { TrayBox } from "../compare/tray";
 import { named, t } from "../i18n";
 import { StudyList } from "../studies/list";
+import { Choice } from "../ui/choice";
 import { FailureWords } from "../ui/failure";
-import { ago, asNumber, moment, seconds, short } from "../ui/format";
+import { ago, asNumber, count, moment, seconds, short } from "../ui/format";
 import { memo } from "../ui/memo";
 import { ProgressBar, StatusPill, VerdictWord } from "../ui/status";
 import { Editor } from "./editor";
 import { Examples } from "./examples";
-import { filters, SINCE, STATUSES } from "./filters";
+import { filters, SINCE, STATUSES, VERDICTS, verdict } from "./filters";
 import { ListedJobs, MOST, PAGE } from "./listed";
 import { JobSpark } from "./spark";
 import { optimizerWords, problemWords, shortId, stepWords } from "./words";
@@ -35,8 +36,11 @@ function List() {
   useEffect(() => {
     document.title = `${t("jobs")} · Thalweg`;
   });
-  const jobs = listed.jobs.value;
-  const isFiltered = chosen.status.length + chosen.label.length > 0 || chosen.since !== "";
+  const all = listed.jobs.value;
+  const wanted = verdict.value;
+  const jobs = wanted ? all.filter((job) => job.diagnosis?.verdict === wanted) : all;
+  const isFiltered =
+    chosen.status.length + chosen.label.length > 0 || chosen.since !== "" || wanted !== "";
   const isEmpty = listed.isLoaded.value && !jobs.length && !listed.error.value;
   return (
     <>
@@ -53,15 +57,22 @@ function List() {
           <FailureWords error={listed.error.value} />
         </div>
       )}
-      {isEmpty && isFiltered && <p class="empty">{t("nothingMatches")}</p>}
+      {isEmpty && isFiltered && listed.more.value === null && (
+        <p class="empty">{t("nothingMatches")}</p>
+      )}
       {isEmpty && !isFiltered && <Examples />}
+      {wanted && listed.isLoaded.value && (
+        <p class="muted small" role="status">
+          {t("verdictOf", { n: count(jobs.length), total: count(all.length) })}
+        </p>
+      )}
       {jobs.length > 0 && <Table jobs={jobs} />}
       {listed.more.value !== null && (
         <p class="more">
           <button
             type="button"
             onClick={() => {
-              remember("listed", { key, count: jobs.length + PAGE });
+              remember("listed", { key, count: all.length + PAGE });
               void listed.load(listed.more.value);
             }}
           >
@@ -111,6 +122,15 @@ function FilterBar() {
           ))}
         </select>
       </label>
+      <Choice
+        word="verdict"
+        value={verdict.value}
+        options={[
+          ["", t("anyVerdict")],
+          ...VERDICTS.map((each) => [each, named("verdict", each)] as const),
+        ]}
+        onChange={(value) => setQuery({ verdict: value || null })}
+      />
       <form
         class="inline"
         onSubmit={(event) => {

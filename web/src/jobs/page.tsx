@@ -229,7 +229,7 @@ function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => void }) 
       {(status === "queued" || status === "running") && !job.pause_requested_at && move("pause")}
       {(status === "paused" || (status === "running" && job.pause_requested_at)) && move("resume")}
       {["queued", "running", "paused"].includes(status) && move("cancel")}
-      {isOver && status !== "failed" && job.outcome !== "diverged" && (
+      {isOver && canContinue(job) && (
         <button
           type="button"
           onClick={() => setContinuing(!isContinuing)}
@@ -262,6 +262,10 @@ function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => void }) 
     </span>
   );
 }
+
+/** Whether a run that has ended has left a point to go on from. */
+const canContinue = ({ status, outcome, progress }: Job): boolean =>
+  status !== "failed" && outcome !== "diverged" && progress.step > 0;
 
 type ContinueProps = {
   job: Job;
