@@ -51,20 +51,27 @@ export function Chart(props: Props) {
   });
   useEffect(() => plot.current?.recolour(), [isDark.value]);
 
-  const onKeyDown = (event: KeyboardEvent): void => {
-    const next = stepped(event.key, plot.current!, content, cursor);
-    if (next === undefined) return;
-    event.preventDefault();
-    isKeyed.current = true;
+  const onKey = (key: string): boolean => {
+    const next = stepped(key, plot.current!, content, cursor);
+    if (next === undefined) return false;
     if ("range" in next) setRange(next.range ?? null);
     else plot.current?.pointAt(next.cursor);
+    return true;
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (!onKey(event.key)) return;
+    event.preventDefault();
+    isKeyed.current = true;
   };
   const at = cursor === null ? null : nearestRow(lines, cursor);
   return (
     <figure class="chart">
       <figcaption class="chart-head">
         {!props.hideLegend && <Legend lines={lines} at={at} format={props.format ?? short} />}
-        <span class="chart-tools">{props.children}</span>
+        <span class="chart-tools">
+          {props.children}
+          {props.note !== undefined && <Zoom onKey={onKey} />}
+        </span>
       </figcaption>
       <div class="chart-place">
         <div
@@ -125,6 +132,18 @@ export function Chart(props: Props) {
     </figure>
   );
 }
+
+/** For fingers, which can neither drag a range (the page scrolls) nor press keys. */
+const Zoom = ({ onKey }: { onKey: (key: string) => boolean }) => (
+  <span class="chart-zoom">
+    <button type="button" class="icon" aria-label={t("playCloser")} onClick={() => onKey("+")}>
+      +
+    </button>
+    <button type="button" class="icon" aria-label={t("playWider")} onClick={() => onKey("-")}>
+      −
+    </button>
+  </span>
+);
 
 /** Places of one flag that are written out. */
 const PLACES = 4;

@@ -358,6 +358,7 @@ export const zh: Record<Word, string> = {
   rowsHint: "粘贴若干行：JSON、CSV 或电子表格中的单元格；首行可以是列名",
   seriesHint: "按时间顺序粘贴序列的最后若干行：预测从其后开始",
   textHint: "粘贴一段文本：将给出其后的词元",
+  unevenRows: "第 {line} 行有 {cells} 个单元格，而首行有 {wanted} 个",
   notRows: "这些不是数据行：",
   row: "行",
   prediction: "预测",

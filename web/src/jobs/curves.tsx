@@ -1,7 +1,7 @@
 /** A job's curves: training and evaluation together, with the axis and the scale of choice. */
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Job } from "../api/types";
-import { query, setQuery } from "../app/router";
+import { query, remember, remembered, setQuery } from "../app/router";
 import { Chart } from "../charts/chart";
 import type { Columns } from "../charts/columns";
 import { nearest } from "../charts/columns";
@@ -23,7 +23,7 @@ type Props = { job: Job; rows: JobRows; parent: JobRows | null };
 
 export function Curves({ job, rows, parent }: Props) {
   const version = rows.version.value + (parent?.version.value ?? 0);
-  const [range, setRange] = useState<Range | null>(null);
+  const [range, setRange] = useState(() => (remembered("range") as Range | undefined) ?? null);
   const measures = measuresOf(rows);
   const measure = oneOf(query.value.get("curve"), measures) ?? "loss";
   const axes = AXES.filter((axis) => axis === "step" || rows.train.get(axis) !== undefined);
@@ -35,12 +35,15 @@ export function Curves({ job, rows, parent }: Props) {
   );
   const flags =
     measure === "loss" ? flagsOf(job).map((flag) => placed(flag, rows.train, axis)) : [];
-  useEffect(() => setRange(null), [axis]);
   const onRange = (next: Range | null): void => {
     setRange(next);
+    remember("range", next);
     const step = next && axis !== "step" ? stepsOf(next, rows.train, axis) : next;
     void rows.zoom(step);
   };
+  useEffect(() => {
+    if (rows.isLoaded.value && range) onRange(range); // where one has come back to
+  }, [rows.isLoaded.value]);
   if (rows.error.value !== null) {
     return (
       <div class="banner bad" role="alert">
@@ -74,7 +77,10 @@ export function Curves({ job, rows, parent }: Props) {
         word="xAxis"
         value={axis}
         options={axes.map((each) => [each, named("axis", each)])}
-        onChange={(value) => setQuery({ x: value })}
+        onChange={(value) => {
+          onRange(null);
+          setQuery({ x: value });
+        }}
       />
       <ScaleChoice />
     </Chart>

@@ -7,6 +7,17 @@ export function featuresOf(problem: string, text: string): (Row | string)[] {
   return problem === "language_model" ? [text] : rowsOf(text);
 }
 
+/** A line of a table that has more or fewer cells than its first one. */
+export class UnevenRows extends SyntaxError {
+  constructor(
+    readonly line: number,
+    readonly cells: number,
+    readonly wanted: number,
+  ) {
+    super(`line ${line}: ${cells} cells, not ${wanted}`);
+  }
+}
+
 /** Read rows from a text. A first line that is not numbers alone names the columns.
  *
  * Raises `SyntaxError` where the text is neither JSON nor a table of equal lines.
@@ -27,9 +38,7 @@ export function rowsOf(text: string): Row[] {
   if (!first) return [];
   const uneven = cells.findIndex((line) => line.length !== first.length);
   if (uneven > 0) {
-    throw new SyntaxError(
-      `line ${uneven + 1}: ${cells[uneven]!.length} cells, not ${first.length}`,
-    );
+    throw new UnevenRows(uneven + 1, cells[uneven]!.length, first.length);
   }
   const hasNames = rest.length > 0 && first.some((cell) => typeof cellValue(cell) !== "number");
   if (!hasNames) return cells.map((line) => line.map(cellValue));

@@ -5,7 +5,7 @@ import type { Job, Prediction } from "../api/types";
 import { words } from "../app/notices";
 import { t } from "../i18n";
 import { asNumber, count, short, shown } from "../ui/format";
-import { featuresOf } from "./pasted";
+import { featuresOf, UnevenRows } from "./pasted";
 
 const WAIT_S = 20;
 const SHOWN = 50;
@@ -33,7 +33,7 @@ export function Predict({ job }: { job: Job }) {
       setFound(made);
       if (made.error) setProblem(made.error.message);
     } catch (error) {
-      setProblem(error instanceof SyntaxError ? `${t("notRows")} ${error.message}` : words(error));
+      setProblem(problemWords(error));
     }
     setBusy(false);
   };
@@ -73,7 +73,9 @@ export function Predict({ job }: { job: Job }) {
             type="button"
             class="quiet"
             disabled={!text.trim()}
-            onClick={() => void copyCurl(job, text).catch((error) => setProblem(words(error)))}
+            onClick={() =>
+              void copyCurl(job, text).catch((error) => setProblem(problemWords(error)))
+            }
           >
             {t("copyCurl")}
           </button>
@@ -87,6 +89,14 @@ export function Predict({ job }: { job: Job }) {
       {found?.data && <Predicted found={found} />}
     </section>
   );
+}
+
+function problemWords(error: unknown): string {
+  if (error instanceof UnevenRows) {
+    const { line: n, cells, wanted } = error;
+    return `${t("notRows")} ${t("unevenRows", { line: n, cells, wanted })}`;
+  }
+  return error instanceof SyntaxError ? `${t("notRows")} ${error.message}` : words(error);
 }
 
 async function copyCurl(job: Job, text: string): Promise<void> {
@@ -105,6 +115,7 @@ type Cells = { class?: unknown; value?: unknown; probabilities?: unknown[] | nul
 
 function Predicted({ found }: { found: Prediction }) {
   const rows = (found.data ?? []) as Cells[];
+  const hasShares = rows.some((row) => row.probabilities?.length);
   return (
     <>
       <table class="small-table" aria-live="polite">
@@ -114,9 +125,11 @@ function Predicted({ found }: { found: Prediction }) {
               {t("row")}
             </th>
             <th scope="col">{t("prediction")}</th>
-            <th scope="col" class="right">
-              {t("probability")}
-            </th>
+            {hasShares && (
+              <th scope="col" class="right">
+                {t("probability")}
+              </th>
+            )}
           </tr>
         </thead>
         <tbody>
@@ -124,7 +137,7 @@ function Predicted({ found }: { found: Prediction }) {
             <tr key={i}>
               <td class="num right">{i + 1}</td>
               <td class="num">{shown("class" in row ? row.class : row.value)}</td>
-              <td class="num right">{likeliest(row.probabilities)}</td>
+              {hasShares && <td class="num right">{likeliest(row.probabilities)}</td>}
             </tr>
           ))}
         </tbody>
