@@ -11,6 +11,7 @@ import { named, t } from "../i18n";
 import { Choice } from "../ui/choice";
 import { Failure, FailureWords } from "../ui/failure";
 import { asNumber, count, seconds, short, shown } from "../ui/format";
+import { Scrolled } from "../ui/scrolled";
 import { StatusPill, VerdictWord } from "../ui/status";
 import { type Asked, type Axis, Compared, comparisonQuery, POINTS } from "./compared";
 import { bandsOf, csvOf, differences, linesOf, metricsOf, percent, styleOf } from "./curves";
@@ -166,7 +167,7 @@ function View({ found, of }: { found: JobComparison; of: Asked }) {
 function Table({ found, metric }: { found: JobComparison; metric: string }) {
   const paths = differences(found);
   return (
-    <div class="scroll card flush">
+    <Scrolled label={t("compareTitle", { n: found.jobs.length })}>
       <table class="compared">
         <caption class="hidden">{t("compareTitle", { n: found.jobs.length })}</caption>
         <thead>
@@ -206,7 +207,7 @@ function Table({ found, metric }: { found: JobComparison; metric: string }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scrolled>
   );
 }
 

@@ -77,7 +77,12 @@ export function Attempts({ job }: { job: Job }) {
           </tbody>
         </table>
       )}
-      <ol class="timeline">
+      <ol
+        class="timeline"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls by keyboard
+        tabIndex={0}
+        aria-label={t("history")}
+      >
         {job.timeline.map((entry, i) => (
           <li key={i}>
             <time class="num" dateTime={entry.at} title={moment(entry.at)}>

@@ -6,6 +6,7 @@ import { Chart } from "../charts/chart";
 import type { Line } from "../charts/plot";
 import { named, t } from "../i18n";
 import { asNumber, count, short, shown } from "../ui/format";
+import { Scrolled } from "../ui/scrolled";
 import { StatusPill } from "../ui/status";
 import { nameOf } from "./dial";
 
@@ -27,7 +28,7 @@ export function Configurations({ comparison }: { comparison: StudyComparison }) 
       ? 50
       : 100 * (isLog ? Math.log(value / from) / Math.log(to / from) : (value - from) / (to - from));
   return (
-    <section class="card flush scroll" aria-label={t("comparison")}>
+    <Scrolled label={t("comparison")}>
       <table class="compared">
         <caption class="hidden">{t("comparison")}</caption>
         <thead>
@@ -90,7 +91,7 @@ export function Configurations({ comparison }: { comparison: StudyComparison }) 
           </button>
         </p>
       )}
-    </section>
+    </Scrolled>
   );
 }
 
@@ -173,7 +174,7 @@ export function Minima({ comparison }: { comparison: StudyComparison }) {
   if (!found?.minima.length) return null;
   const most = Math.max(...found.minima.map((each) => each.share));
   return (
-    <section class="card flush scroll" aria-label={t("minima")}>
+    <Scrolled label={t("minima")}>
       <h2 class="card-head">
         {t("minimaTitle", {
           n: found.num_minima,
@@ -213,7 +214,7 @@ export function Minima({ comparison }: { comparison: StudyComparison }) {
           ))}
         </tbody>
       </table>
-    </section>
+    </Scrolled>
   );
 }
 
@@ -253,7 +254,7 @@ export function Runs({ runs }: { runs: readonly StudyRun[] }) {
   const [most, setMost] = useState(20);
   if (!runs.length) return null;
   return (
-    <section class="card flush scroll" aria-label={t("runs")}>
+    <Scrolled label={t("runs")}>
       <table class="compared">
         <caption class="hidden">{t("runs")}</caption>
         <thead>
@@ -299,6 +300,6 @@ export function Runs({ runs }: { runs: readonly StudyRun[] }) {
           </button>
         </p>
       )}
-    </section>
+    </Scrolled>
   );
 }
