@@ -20,6 +20,8 @@ const of = (lr: number, mean: number | string, diverged = 0): Configuration => (
   values: [],
 });
 
+const RATE = "optimizer.lr";
+
 describe("the dial", () => {
   const found = [
     of(0.001, 2.2),
@@ -41,6 +43,25 @@ describe("the dial", () => {
     const dots = dialOf([of(1, "Infinity", 2), of(2, "NaN", 2)], "optimizer.lr", "min");
     expect(dots.map((dot) => dot.zone)).toEqual(["diverge", "diverge"]);
     expect(dots.every((dot) => Number.isNaN(dot.y))).toBe(true);
+  });
+  test("says of what was stopped, or lost in part, neither that it diverged nor where it lies", () => {
+    const stopped = { ...of(0.001, null as never), stopped: { step: 100 } };
+    const partly = { ...of(5, null as never, 1), num_runs: 3 };
+    const dots = dialOf(
+      [stopped, of(0.01, 1.4), of(0.1, 0.1), partly, of(9, "NaN", 2)],
+      RATE,
+      "min",
+    );
+    expect(dots.map((dot) => dot.zone)).toEqual([null, "crawl", "good", null, "diverge"]);
+    expect(dots.map((dot) => [dot.isStopped, dot.lost])).toEqual([
+      [true, ""],
+      [false, ""],
+      [false, ""],
+      [false, "1 / 3"],
+      [false, "2 / 2"],
+    ]);
+    const parts = stretches(dots, (a, b) => (a + b) / 2).map((each) => each.zone);
+    expect(parts).toEqual([null, "crawl", "good", null, "diverge"]);
   });
   test("joins neighbours of one zone, from halfway to halfway", () => {
     const dots = dialOf(found, "optimizer.lr", "min");

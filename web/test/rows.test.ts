@@ -80,3 +80,51 @@ test("a job that runs is as far as its newest row, one that has ended as its rec
   }
   expect(upToDate(job, null)).toBe(job);
 });
+
+const more = (first: number, last: number) => {
+  const step = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  return [{ series: { step, loss: step } }];
+};
+
+test("a zoomed range stays exact while rows come, and those that follow on it belong to it", async () => {
+  await rows.zoom([1_000, 13_000]);
+  const length = rows.detail!.length;
+  rows.add(more(TOTAL, TOTAL + 9));
+  expect(rows.detail!.length).toBe(length);
+  await rows.zoom([TOTAL - 100, TOTAL + 100]);
+  const { end, length: before } = rows.detail!;
+  expect(end).toBe(rows.train.end);
+  rows.add(more(end + 1, end + 5));
+  expect(rows.detail!.length).toBe(before + 5);
+  expect(rows.detail!.end).toBe(end + 5);
+});
+
+test("rows of another attempt end the detail that they replace", async () => {
+  await rows.zoom([1_000, 13_000]);
+  rows.add(more(5_000, 5_100));
+  expect(rows.detail).toBeNull();
+});
+
+test("what cannot be loaded is told, and is there once the service is", async () => {
+  vi.useFakeTimers();
+  vi.stubGlobal("fetch", () => Promise.reject(new TypeError("down")));
+  const { JobRows: Made } = await import("../src/jobs/rows");
+  const made = new Made("job_2", true);
+  const loaded = made.load();
+  await vi.advanceTimersByTimeAsync(100);
+  expect(made.error.value).toMatchObject({ status: 0 });
+  vi.stubGlobal("fetch", async (url: string) => reply(url));
+  await vi.runAllTimersAsync();
+  await loaded;
+  vi.useRealTimers();
+  expect(made.error.value).toBeNull();
+  expect(made.train.length).toBeGreaterThan(0);
+});
+
+test("rows that come while a range is fetched are not missing at its end", async () => {
+  const zoomed = rows.zoom([TOTAL - 100, TOTAL + 100]);
+  rows.add(more(TOTAL, TOTAL + 4));
+  await zoomed;
+  expect(rows.detail!.end).toBe(TOTAL + 4);
+  expect(rows.detail!.get("loss")!.at(-1)).toBe(TOTAL + 4);
+});

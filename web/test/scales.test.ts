@@ -1,5 +1,13 @@
 import { expect, test } from "vitest";
-import { extentOf, padded, scaleOf, suggested, thresholdOf, ticks } from "../src/charts/scales";
+import {
+  extentOf,
+  linearTicks,
+  padded,
+  scaleOf,
+  suggested,
+  thresholdOf,
+  ticks,
+} from "../src/charts/scales";
 
 const extent = (...values: number[]) => extentOf([Float64Array.from(values)]);
 
@@ -78,4 +86,37 @@ test("an axis to the ends of what numbers can be has ticks, too", () => {
     expect(found.every(Number.isFinite)).toBe(true);
     expect(found).toEqual([...found].sort((a, b) => a - b));
   }
+});
+
+test("an axis has two ticks at least, however narrow it is", () => {
+  for (const [low, high] of [
+    [-5.25, 5.25],
+    [0.9, 1.1],
+    [0, 7],
+    [-0.15, 1.05],
+    [3, 1e9],
+  ] as const) {
+    for (const count of [1, 2, 3, 8]) {
+      expect(linearTicks(low, high, count).length, `${low} ${high} ${count}`).toBeGreaterThan(1);
+    }
+  }
+  const log = scaleOf("log");
+  for (const [low, high] of [
+    [0.045, 0.56],
+    [2e-3, 1.5e-2],
+    [1e-9, 1e9],
+    [0.2, 5],
+  ] as const) {
+    for (const count of [2, 3, 8]) {
+      const found = ticks(log, log.forward(low), log.forward(high), count);
+      expect(found.length, `${low} ${high} ${count}`).toBeGreaterThan(1);
+      for (const value of found) expect(value >= low && value <= high).toBe(true);
+    }
+  }
+});
+
+test("an axis of whole steps has no ticks between them", () => {
+  expect(linearTicks(0, 4, 8, 1)).toEqual([0, 1, 2, 3, 4]);
+  expect(linearTicks(-0.5, 0.5, 6, 1)).toEqual([0]);
+  expect(linearTicks(0, 20_000, 5, 1)).toEqual([0, 5_000, 10_000, 15_000, 20_000]);
 });

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { en } from "../src/i18n/en";
 import { zh } from "../src/i18n/zh";
 
@@ -19,4 +19,19 @@ test("the Chinese is Chinese", () => {
     return !/[\u4e00-\u9fff]/.test(zh[key]);
   });
   expect(same.sort()).toEqual(["series_device_percent"]);
+});
+
+test("one is not many", async () => {
+  vi.stubGlobal("document", { documentElement: { dataset: {} } });
+  vi.stubGlobal("navigator", { language: "en" });
+  vi.stubGlobal("localStorage", { getItem: () => null, setItem: () => void 0 });
+  const { lang, t } = await import("../src/i18n");
+  expect(["1", "2", "0", "1,000"].map((n) => t("steps", { n }))).toEqual([
+    "1 step",
+    "2 steps",
+    "0 steps",
+    "1,000 steps",
+  ]);
+  lang.value = "zh";
+  expect([1, 2].map((n) => t("steps", { n }))).toEqual(["1 步", "2 步"]);
 });

@@ -11,6 +11,10 @@ export const isPassing = (error: unknown): boolean =>
 /** Wait so long, or until `stop`. */
 export const sleep = (ms: number, stop: AbortSignal): Promise<void> =>
   new Promise((done) => {
+    if (stop.aborted) {
+      done();
+      return;
+    }
     const timer = setTimeout(done, ms);
     const end = (): void => {
       clearTimeout(timer);

@@ -53,6 +53,14 @@ export class Columns {
     this.length = length;
   }
 
+  /** The rows whose axis lies beyond a value. */
+  after(value: number): Record<string, number[]> {
+    const axis = this.get(this.axis) ?? [];
+    let from = lowerBound(axis, value);
+    if (axis[from] === value) from++;
+    return Object.fromEntries(this.names.map((name) => [name, [...this.get(name)!.slice(from)]]));
+  }
+
   /** The number of rows that lie before `value` on the axis. */
   private countBefore(value: number): number {
     const axis = this.get(this.axis);

@@ -137,6 +137,7 @@ export class JobRows {
       const every = Math.max(1, (step[step.length - 1]! - step[0]!) / Math.max(1, this.total - 1));
       const isWhole = (last - first) / every <= MOST_DETAIL;
       const within = { after: first - 1, until: last };
+      const isAtEnd = last === this.train.end;
       try {
         const detail = isWhole
           ? await this.everyRow(within)
@@ -146,6 +147,7 @@ export class JobRows {
               return view;
             });
         if (asked === this.zoomed) {
+          if (isAtEnd) detail.append(this.train.after(detail.end)); // came in the meantime
           this.detail = detail;
           this.isDetailWhole = isWhole;
         }
