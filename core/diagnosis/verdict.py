@@ -130,7 +130,10 @@ def _learned_nothing(found: Verdict, findings: Findings, e: Evidence) -> Verdict
         on_its_way = e.falling and e.level.late_fall >= 0.1
         return _verdict("too_slow" if on_its_way else "plateau", equal)
     lifeless = dead.triggered and dead.reading.evidence["dead"] >= 1.0
-    if found.name not in ("healthy", "converged") or not (guess.triggered or lifeless):
+    unsettled = found.rules == ("stationary", "above_known_minimum")
+    if not (found.name in ("healthy", "converged") or unsettled) or not (
+        guess.triggered or lifeless
+    ):
         return found
     cause = guess if guess.triggered else dead
     if found.name == "converged" and e.convex:

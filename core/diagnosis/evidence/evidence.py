@@ -20,6 +20,8 @@ from core.specs.job import FunctionProblem, JobSpec
 from core.specs.sizes.shapes import extent
 
 _FEW_BATCHES: Final = 8
+_SAME_PLACE: Final = 1e-6
+_SAME_LOSS: Final = 1e-9
 
 
 class Cosine(NamedTuple):
@@ -158,7 +160,9 @@ class Evidence(Rows):
 
     @cached_property
     def remaining(self) -> float | None:
-        """Share of the first gap that a minimum in reach would still take off; functions only."""
+        """Share of the first gap that a minimum in reach would still take off; functions only. 0
+        where the minimum is reached to six digits of its place and nine of the loss: a run that
+        began there has no gap."""
         land = self.land
         if land is None or self.rows == 0 or self.blown_up:
             return None
@@ -173,8 +177,20 @@ class Evidence(Rows):
             left = max(0.0, last - base)
         else:
             return None
+        if self._at_bottom:
+            return 0.0
         gap = float(self.loss[0]) - base
         return left / gap if gap > 0 else 0.0 if left == 0.0 else 1.0
+
+    @cached_property
+    def _at_bottom(self) -> bool:
+        """Tell whether the minimum in reach is reached to six digits of its place and nine of the
+        loss."""
+        land = self.land
+        if land is None or land.shift is None or land.decrement is None or self.blown_up:
+            return False
+        near = land.shift <= _SAME_PLACE
+        return near and land.decrement <= _SAME_LOSS * abs(float(self.loss[-1]))
 
     @property
     def _bottom_known(self) -> bool:
@@ -198,7 +214,7 @@ class Evidence(Rows):
         """True when the gradient is at most a tenth of its first size, or a twentieth of the usual
         around: at a kink the bottom may be near and the slope as large as ever."""
         share = self.full_gradient_share
-        if self.zero_gradient or (share is not None and share <= 0.1):
+        if self.zero_gradient or self._at_bottom or (share is not None and share <= 0.1):
             return True
         if self.deterministic and self.grad_ratio <= 0.1:
             return True
@@ -262,11 +278,17 @@ class Evidence(Rows):
         to gain by a Newton step, or (not measured) has settled at its fitted limit; else when the
         gradient norm is below 1e-6 of its first size (1e-4 in float32) and a Newton step gains
         nothing, or (not measured) the second half does not fall by 1 %. Mini-batch gradients never
-        vanish: None. A gradient of exactly 0 is always 0.
+        vanish: None. A gradient of exactly 0 is always 0. A loss above its start is at no
+        minimum if it is convex, or if the last row's own gradient is not small.
         """
-        if self._tolerance_held or self.zero_gradient:
-            return True
         single = self.spec.precision != "float64"
+        small = 1e-4 if single else 1e-6
+        if self._tolerance_held:
+            return True
+        if self.above_start and (self.convex or not self._gradient_below(small)):
+            return False
+        if self.zero_gradient:
+            return True
         if self.remaining is not None and (self._bottom_known or self.remaining <= 1e-8):
             return self.remaining <= (1e-6 if single else 1e-8)
         gained = self._nothing_to_gain
@@ -274,7 +296,7 @@ class Evidence(Rows):
             return False
         if self.convex and self.deterministic and (self._settled if gained is None else gained):
             return True
-        share, small = self.full_gradient_share, 1e-4 if single else 1e-6
+        share = self.full_gradient_share
         below = self._gradient_below(small) if share is None else share <= small
         # A first gradient that is huge makes any later one small: then the loss still falls.
         return below and (gained is True or not (self.falling and self.level.late_fall >= 0.01))

@@ -222,6 +222,14 @@ class Rows:
         return bool(self.rows) and curves.diverged(self.loss, self.start)
 
     @cached_property
+    def above_start(self) -> bool:
+        """Tell whether a loss of all data ends above the one that the run began with, by more than
+        float32 rounds: what is lower was seen, so that the run is at no minimum worth the name."""
+        if not isinstance(self.spec.problem, DataProblem) or not self.deterministic:
+            return False
+        return self.rows > 1 and float(self.loss[-1] - self.loss[0]) > 1e-6 * abs(self.loss[0])
+
+    @cached_property
     def land(self) -> Landscape | None:
         """The facts that the spec tells about the function at the run's last point (first if it
         diverged)."""
@@ -303,8 +311,13 @@ class Rows:
     def grad_start(self) -> float:
         """The gradient's first size: the largest of the first norm, the median of the first rows'
         (a twentieth), and the whole run's median. Of few rows each, the first norm alone says
-        little: the medians do, of at least ten rows."""
-        thin = self.grad[:: max(1, self.rows // 2048)]
+        little: the medians do, of at least ten rows. Where each row's loss is of all data, rows
+        whose loss lies above the first have no part: weights that were thrown far off have huge
+        gradients, beside which any later one is small."""
+        every = slice(None, None, max(1, self.rows // 2048))
+        thin, loss = self.grad[every], self.loss[every]
+        if self.deterministic and loss.size:
+            thin = thin[loss <= loss[0]]
         finite = thin[np.isfinite(thin)]
         if finite.size == 0:
             return float("nan")

@@ -2,65 +2,49 @@
 minimum.
 
 Quadratics are known exactly; also an expression or a named function that turns out to be one. Other
-functions of at most `MAX_DIM` variables are measured by central differences of their formula;
-`resolution` says how far to trust the signs of eigenvalues, and curvature that two widths of the
-differences do not agree on (a kink) is not told. Within bounds everything is that of the
-coordinates that are free to move.
+functions of at most `MAX_DIM` variables are measured by the exact derivatives of their formula;
+`resolution` says how far to trust the signs of eigenvalues, and no curvature is told at a kink.
+Signs and gains are judged in units of each coordinate's scale, on which they do not depend
+(Sylvester's law of inertia). Within bounds everything is that of the coordinates that are free to
+move.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from core.diagnosis.evidence.box import Box, box_of
 from core.diagnosis.evidence.curves import Floats
+from core.diagnosis.evidence.formula import (
+    Formula,
+    Values,
+    curvature,
+    scales,
+    second_differences,
+    values_of,
+)
+from core.diagnosis.evidence.quadratic import QuadraticForm, complete_square, quadratic_form
 from core.specs.formulas.classic import CLASSICS
-from core.specs.formulas.parser import parse
-from core.specs.formulas.tree import fold, variables
-from core.specs.formulas.values import OPERATIONS, minimum_value, value_at
-from core.specs.functions import Expression, Function, Quadratic
+from core.specs.formulas.values import minimum_value
+from core.specs.functions import Function, Quadratic
 from core.specs.job import FunctionProblem
-
-Values = Callable[[Floats], Floats]
-"""A function on (n × dim) points."""
 
 MAX_DIM: Final = 16
 _MANY: Final = 256
 _FAR: Final = 1e60
 """Squares and cubes of larger coordinates say nothing in float64."""
 _EPS: Final = float(np.finfo(np.float64).eps)
-_KINK: Final = 1e-3
-"""A jump of the slope by this share of the usual slope is a kink: of a smooth function, slopes at
-a ten-thousandth of the scale differ by 1e-8 of it and less."""
 
 
-@dataclass(frozen=True)
-class QuadraticForm:
-    """½(x−m)ᵀA(x−m) + least: A = vectors·diag(eigenvalues)·vectorsᵀ, eigenvalues ascending.
+class Scaled(NamedTuple):
+    """The Hessian's smallest and largest (in size) eigenvalue in units of the coordinates' scales,
+    and the size from which on they can be told from 0."""
 
-    `vectors` is None when only the eigenvalues are known (a drawn rotation); `centre` and `least`
-    are None when there is no minimum.
-    """
-
-    eigenvalues: Floats
-    vectors: Floats | None
-    linear: Floats | None
-    centre: Floats | None
-    least: float | None
-
-    def gradients(self, points: Floats) -> Floats | None:
-        if self.vectors is None:
-            return None
-        slope = (points @ self.vectors) * self.eigenvalues @ self.vectors.T
-        return slope if self.linear is None else slope + self.linear
-
-    def components(self, point: Floats) -> Floats | None:
-        """Return the distances from the minimum along the eigenvectors."""
-        if self.vectors is None or self.centre is None:
-            return None
-        return np.asarray((point - self.centre) @ self.vectors, dtype=np.float64)
+    least: float
+    most: float
+    resolution: float
 
 
 @dataclass(frozen=True)
@@ -76,6 +60,11 @@ class Landscape:
         resolution: eigenvalues smaller than this in size cannot be told from 0.
         gradient: at the last point, or None.
         decrement: ½·Σ gᵢ²/|λᵢ|: what a Newton step would take off the loss there.
+        shift: how far off a minimum in reach is (the longest part of a Newton step), in units of
+            the scales; None where none is known to be.
+        scale: of each coordinate; None for quadratics.
+        hessian, rounding: of a measured function: the Hessian, and the rounding of each entry.
+        scaled: extreme eigenvalues in units of the scales, of a measured function.
         drop: how far below the last value the function lies within a hundredth of the scale.
         largest: the largest curvature at the first and the last point.
         largest_at_first: the largest curvature at the first point.
@@ -91,7 +80,7 @@ class Landscape:
         lowest_around: the lowest value at the points drawn around.
     """
 
-    values: Values | None = None
+    values: Formula | None = None
     form: QuadraticForm | None = None
     minimum: float | None = None
     eigenvalues: Floats | None = None
@@ -99,6 +88,11 @@ class Landscape:
     resolution: float = 0.0
     gradient: Floats | None = None
     decrement: float | None = None
+    shift: float | None = None
+    scale: Floats | None = None
+    hessian: Floats | None = None
+    rounding: Floats | None = None
+    scaled: Scaled | None = None
     drop: float = 0.0
     largest: float | None = None
     largest_at_first: float | None = None
@@ -119,6 +113,7 @@ class Landscape:
         if self.box is not None:
             return self.bottom
         bowl = self.eigenvalues is not None and bool(self.eigenvalues[0] > self.resolution)
+        bowl = bowl or (self.scaled is not None and self.scaled.least > self.scaled.resolution)
         if bowl and self.decrement is not None and self.last_value is not None:
             return self.last_value - self.decrement
         return None
@@ -137,7 +132,7 @@ class Landscape:
         elif self.values is None or points.shape[1] > MAX_DIM:
             return None
         else:
-            found = gradients(self.values, points, self.box)
+            found = self.values.gradients(points, self.box)
         return found if self.box is None or found is None else self.box.projected(points, found)
 
 
@@ -195,17 +190,26 @@ def _within(land: Landscape, box: Box | None, last: Floats) -> Landscape:
     minimum, form = land.minimum, land.form
     if form is not None and (form.centre is None or not box.contains(form.centre)):
         minimum = None
-    if land.gradient is None or land.eigenvalues is None or land.vectors is None:
+    vectors, eigenvalues = land.vectors, land.eigenvalues
+    if land.gradient is None or eigenvalues is None or vectors is None:
         gradient = None if land.gradient is None else box.projected(last, land.gradient)
         return replace(land, box=box, minimum=minimum, gradient=gradient)
     held = box.holds(last, land.gradient)
-    hessian = (land.vectors * land.eigenvalues) @ land.vectors.T
-    hessian[held] = 0.0
-    hessian[:, held] = 0.0
     gradient = np.where(held, 0.0, land.gradient)
-    eigenvalues, vectors = np.linalg.eigh(hessian)
-    decrement = _decrement(gradient, eigenvalues, vectors)
-    value = land.last_value
+    if land.hessian is not None and land.rounding is not None and land.scale is not None:
+        hessian, rounding = land.hessian.copy(), land.rounding.copy()
+        for each in (hessian, rounding):
+            each[held] = 0.0
+            each[:, held] = 0.0
+        land = replace(land, **_spectrum(hessian, rounding, gradient, land.scale))
+    else:
+        hessian = (vectors * eigenvalues) @ vectors.T
+        hessian[held] = 0.0
+        hessian[:, held] = 0.0
+        eigenvalues, vectors = np.linalg.eigh(hessian)
+        decrement = _decrement(gradient, eigenvalues, vectors)
+        land = replace(land, eigenvalues=eigenvalues, vectors=vectors, decrement=decrement)
+    decrement, value = land.decrement, land.last_value
     if value is None and land.values is not None:
         value = float(land.values(last[None, :])[0])
     free = np.linalg.eigvalsh(hessian[np.ix_(~held, ~held)])
@@ -215,9 +219,6 @@ def _within(land: Landscape, box: Box | None, last: Floats) -> Landscape:
         box=box,
         minimum=minimum,
         gradient=gradient,
-        eigenvalues=eigenvalues,
-        vectors=vectors,
-        decrement=decrement,
         bottom=value - decrement if bowl and value is not None and decrement is not None else None,
     )
 
@@ -229,57 +230,10 @@ def slopes_of(problem: FunctionProblem, sign: float = 1.0) -> Callable[[Floats],
     if isinstance(function, Quadratic):
         return quadratic_form(function, sign).gradients
     values = values_of(function, sign)
-    return lambda points: None if points.shape[1] > _MANY else gradients(values, points, box)
+    return lambda points: None if points.shape[1] > _MANY else values.gradients(points, box)
 
 
-def values_of(function: Function, sign: float = 1.0) -> Values:
-    """Return the function times `sign` in NumPy; an expression is parsed once for all calls."""
-    if not isinstance(function, Expression):
-        return lambda points: sign * np.asarray(value_at(function, points))
-    expr = parse(function.expression)
-    names = variables(expr)
-
-    def values(points: Floats) -> Floats:
-        named = {name: points[:, i] for i, name in enumerate(names)}
-        value: Any = fold(expr, np.asarray, named, OPERATIONS)
-        return sign * np.asarray(np.broadcast_to(value, points.shape[:1]), dtype=np.float64)
-
-    return values
-
-
-def quadratic_form(function: Quadratic, sign: float = 1.0) -> QuadraticForm:
-    """Return the quadratic form of the spec's own matrix times `sign`. A drawn rotation is not
-    repeated here: eigenvalues only."""
-    linear = None if function.linear is None else sign * np.array(function.linear)
-    constant = sign * function.constant
-    if function.matrix is not None:
-        eigenvalues, vectors = np.linalg.eigh(sign * np.array(function.matrix))
-        return _form(eigenvalues, vectors, linear, constant)
-    assert function.eigenvalues is not None
-    given = sign * np.array(function.eigenvalues, dtype=np.float64)
-    order = np.argsort(given)
-    if function.rotation_seed is not None or given.size > 512:
-        known = linear is None and bool(given.min() > 0)
-        return QuadraticForm(given[order], None, linear, None, constant if known else None)
-    return _form(given[order], np.eye(given.size)[:, order], linear, constant)
-
-
-def _form(
-    eigenvalues: Floats, vectors: Floats, linear: Floats | None, constant: float
-) -> QuadraticForm:
-    """Complete the square; no minimum with a negative eigenvalue, or a slope along a zero one."""
-    slope = np.zeros(eigenvalues.size) if linear is None else linear @ vectors
-    flat = np.abs(eigenvalues) <= _EPS * eigenvalues.size * np.abs(eigenvalues).max(initial=0.0)
-    sloping = flat & (np.abs(slope) > _EPS * np.abs(slope).max(initial=0.0))
-    curved = np.where(flat, 1.0, eigenvalues)
-    along = np.where(flat, 0.0, -slope / curved)
-    bowl = bool((eigenvalues >= 0)[~flat].all()) and not sloping.any()
-    least = constant - 0.5 * float((eigenvalues * along) @ along) if bowl else None
-    centre = None if sloping.any() else vectors @ along
-    return QuadraticForm(eigenvalues, vectors, linear, centre, least)
-
-
-def _of_quadratic(form: QuadraticForm, last: Floats, values: Values | None = None) -> Landscape:
+def _of_quadratic(form: QuadraticForm, last: Floats, values: Formula | None = None) -> Landscape:
     eigenvalues = form.eigenvalues
     size = float(np.abs(eigenvalues).max())
     at = form.gradients(last[None, :])
@@ -293,9 +247,17 @@ def _of_quadratic(form: QuadraticForm, last: Floats, values: Values | None = Non
         resolution=_EPS * eigenvalues.size * size,
         gradient=gradient,
         decrement=_decrement(gradient, eigenvalues, form.vectors),
+        shift=_off_centre(form, last),
         largest=float(eigenvalues[-1]) if eigenvalues[-1] > 0 else None,
         largest_at_first=float(eigenvalues[-1]) if eigenvalues[-1] > 0 else None,
     )
+
+
+def _off_centre(form: QuadraticForm, last: Floats) -> float | None:
+    """Return the longest part of the way to the minimum, over the larger of 1 and its size."""
+    if form.centre is None or form.least is None:
+        return None
+    return float((np.abs(last - form.centre) / max(1.0, np.abs(form.centre).max())).max())
 
 
 def _decrement(
@@ -307,9 +269,8 @@ def _decrement(
     return 0.5 * float((((gradient @ vectors) ** 2) / size).sum())
 
 
-def _around(first: Floats, last: Floats, count: int, box: Box | None = None) -> Floats:
+def _around(first: Floats, last: Floats, count: int, box: Box | None, scale: Floats) -> Floats:
     """Return fixed pseudo-random points in a box around the first and the last point."""
-    scale = max(1.0, float(np.abs(first).max()), float(np.abs(last).max()))
     draws = np.random.Generator(np.random.PCG64(20)).random((count, first.size))
     if box is not None:
         low, high = (
@@ -320,102 +281,87 @@ def _around(first: Floats, last: Floats, count: int, box: Box | None = None) -> 
     return np.asarray(last + scale * (4.0 * draws - 2.0))
 
 
-def _recognize(values: Values, first: Floats, last: Floats) -> QuadraticForm | None:
+def _recognize(values: Formula, first: Floats, last: Floats) -> QuadraticForm | None:
     """Return the quadratic form of a function that is one.
 
-    Central differences of a quadratic are exact for any width, so a wide one gives A, b and c, and
-    24 other points must then agree to rounding.
+    Central differences of a quadratic are exact for any width, so a wide one gives A, b and c; the
+    values at 24 other points must then agree to rounding, and there each entry of the Hessian, as
+    a steep part of the function may hide the others' shape in its rounding.
     """
     width = 0.5 * max(1.0, float(np.abs(first).max()))
     origin = np.zeros((1, first.size))
-    centre, slope, hessian, top = _differences(values, origin[0], np.full(first.size, width))
+    centre, slope, hessian, top = second_differences(values, origin[0], np.full(first.size, width))
     if not np.isfinite(hessian).all():
         return None
-    points = np.concatenate([first[None, :], last[None, :], _around(first, last, 24)])
+    whole = np.full(first.size, max(1.0, float(np.abs(first).max()), float(np.abs(last).max())))
+    around = _around(first, last, 24, None, whole)
+    points = np.concatenate([first[None, :], last[None, :], around])
     model = centre + points @ slope + 0.5 * np.einsum("ni,ij,nj->n", points, hessian, points)
     truth = values(points)
     size = max(top, float(np.abs(truth).max()))
     if not (np.isfinite(size) and np.abs(model - truth).max() <= 1e-11 * size):
         return None
+    exact = values.hessians(points)
+    exact = exact[np.isfinite(exact).all(axis=(1, 2))]
+    most = np.abs(exact).max(axis=0, initial=0.0)
+    if len(exact) and bool((np.ptp(exact, axis=0) > 1e-6 * most).any()):
+        return None
     # Rounding of the differences, not curvature, below this.
     hessian[np.abs(hessian) < 64 * _EPS * top / width**2] = 0.0
     slope[np.abs(slope) < 64 * _EPS * top / width] = 0.0
     eigenvalues, vectors = np.linalg.eigh(hessian)
-    return _form(eigenvalues, vectors, slope, centre)
+    return complete_square(eigenvalues, vectors, slope, centre)
 
 
-def _differences(
-    values: Values, point: Floats, width: Floats
-) -> tuple[float, Floats, Floats, float]:
-    """Compute value, gradient and Hessian by central differences, and the largest value met."""
-    dim = point.size
-    step = np.diag(width)
-    i, j = np.triu_indices(dim, 1)
-    cross = [step[i] + step[j], step[i] - step[j], step[j] - step[i], -step[i] - step[j]]
-    found = values(point + np.concatenate([np.zeros((1, dim)), step, -step, *cross]))
-    centre, plus, minus = found[0], found[1 : dim + 1], found[dim + 1 : 2 * dim + 1]
-    pp, pm, mp, mm = found[2 * dim + 1 :].reshape(4, i.size)
-    hessian = np.diag((plus - 2.0 * centre + minus) / width**2)
-    hessian[i, j] = hessian[j, i] = (pp - pm - mp + mm) / (4.0 * width[i] * width[j])
-    return float(centre), (plus - minus) / (2.0 * width), hessian, float(np.abs(found).max())
+def _spectrum(hessian: Floats, rounding: Floats, gradient: Floats, scale: Floats) -> dict[str, Any]:
+    """Return what a `Landscape` holds of a Hessian: eigenvalues and what follows from them."""
+    eigenvalues, vectors = np.linalg.eigh(hessian)
+    units = np.outer(scale, scale)
+    alike, ways = np.linalg.eigh(hessian * units)
+    scaled = Scaled(
+        float(alike[0]), float(np.abs(alike).max()), _resolution(alike, rounding * units)
+    )
+    slope, shift = gradient * scale, None
+    if scaled.least > scaled.resolution:
+        shift = float(np.abs(ways @ ((slope @ ways) / alike)).max())
+    return {
+        "hessian": hessian,
+        "rounding": rounding,
+        "eigenvalues": eigenvalues,
+        "vectors": vectors,
+        "resolution": _resolution(eigenvalues, rounding),
+        "scaled": scaled,
+        "shift": shift,
+        "decrement": _decrement(slope, alike, ways),
+    }
 
 
-def gradients(values: Values, points: Floats, box: Box | None = None) -> Floats:
-    """Central differences at (n × dim) points, width ε^⅓ of each coordinate's size; one-sided at
-    a bound, beyond which the function need not be defined."""
-    count, dim = points.shape
-    with np.errstate(all="ignore"):
-        width = _EPS ** (1 / 3) * np.maximum(1.0, np.abs(points))
-        steps = width[:, :, None] * np.eye(dim)
-        both = np.concatenate([points[:, None, :] + steps, points[:, None, :] - steps], axis=1)
-        if box is not None:
-            both = box.clip(both)
-            width = 0.5 * np.einsum("nii->ni", both[:, :dim] - both[:, dim:])
-        found = values(both.reshape(-1, dim)).reshape(count, 2, dim)
-        slopes = (found[:, 0] - found[:, 1]) / (2.0 * width)
-        return np.asarray(np.where(width > 0, slopes, 0.0), dtype=np.float64)
-
-
-def _curvature(
-    values: Values, at: Floats, usual: float, box: Box | None
-) -> tuple[Floats | None, float]:
-    """Return the Hessian by central differences, None where two widths do not agree on it (at a
-    kink the slope jumps, and a difference over half the width doubles), and its resolution.
-
-    Args:
-        usual: the usual size of the slope around.
-    """
-    width = _EPS**0.25 * np.maximum(1.0, np.abs(at))
-    if box is not None:
-        width = np.clip(width, 1e-8, np.maximum(1e-8, 0.25 * (box.high - box.low)))
-        at = np.clip(at, box.low + 2.0 * width, np.maximum(box.low, box.high - 2.0 * width))
-    _, slope, wide, top = _differences(values, at, width)
-    close = _differences(values, at, width / 4.0)[2]
-    resolution = 8.0 * at.size * _EPS * top / float(width.min()) ** 2
-    if not np.isfinite(wide).all():
-        return None, resolution
-    change = np.abs(wide - close).max() if np.isfinite(close).all() else np.inf
-    size = max(usual, float(np.sqrt(slope @ slope)))
-    jump = change * float(width.max())
-    agree = change <= 64.0 * resolution or jump <= _KINK * size
-    return wide if agree else None, resolution
+def _resolution(eigenvalues: Floats, rounding: Floats) -> float:
+    """Return the size below which an eigenvalue is not told from 0: what rounding of the entries
+    moves it by (Weyl's inequality), and of the eigenvalues' own computation."""
+    own = _EPS * eigenvalues.size * float(np.abs(eigenvalues).max())
+    return 4.0 * (own + float(np.sqrt((rounding**2).sum())))
 
 
 def _measure(
-    values: Values, least: float | None, first: Floats, last: Floats, box: Box | None = None
+    values: Formula, least: float | None, first: Floats, last: Floats, box: Box | None = None
 ) -> Landscape:
     value = float(values(last[None, :])[0])
-    gradient = gradients(values, last[None, :], box)[0]
-    around = _around(first, last, 16, box)
-    typical, spread, steepest = _surroundings(values, value, around, box)
-    hessian, resolution = _curvature(values, last, typical or 0.0, box)
-    start, _ = _curvature(values, first, typical or 0.0, box)
-    eigenvalues = vectors = None
+    gradient = values.gradients(last[None, :], box)[0]
+    scale = scales(values, first, last)
+    around = _around(first, last, 16, box, scale)
+    slopes = values.gradients(around, box)
+    known = np.isfinite(slopes).all(axis=1)
+    typical, spread, steepest = _surroundings(values, value, around[known], slopes[known])
+    usual = _usual(slopes[known] * scale) or 0.0
+    hessian, rounding = curvature(values, last, scale, usual, box)
+    start, _ = curvature(values, first, scale, usual, box)
+    of_last: dict[str, Any] = {"resolution": _resolution(np.zeros(last.size), rounding)}
     largest: list[float] = []
     at_first: float | None = None
     if hessian is not None:
-        eigenvalues, vectors = np.linalg.eigh(hessian)
-        largest.append(float(eigenvalues[-1]))
+        of_last = _spectrum(hessian, rounding, gradient, scale)
+        largest.append(float(of_last["eigenvalues"][-1]))
     if start is not None:
         largest.append(float(np.linalg.eigvalsh(start)[-1]))
         at_first = largest[-1] if largest[-1] > 0 else None
@@ -425,11 +371,8 @@ def _measure(
     return Landscape(
         values=values,
         minimum=least,
-        eigenvalues=eigenvalues,
-        vectors=vectors,
-        resolution=resolution,
         gradient=gradient,
-        decrement=None if eigenvalues is None else _decrement(gradient, eigenvalues, vectors),
+        scale=scale,
         drop=_drop(values, value, last, box),
         largest=most if most > 0 else None,
         largest_at_first=at_first,
@@ -439,32 +382,36 @@ def _measure(
         last_value=value,
         kinked=hessian is None,
         lowest_around=float(found.min()) if found.size else None,
+        **of_last,
     )
 
 
+def _usual(slopes: Floats) -> float | None:
+    """Return the 90th percentile of the norms; None of fewer than four."""
+    if len(slopes) < 4:
+        return None
+    return float(np.quantile(np.sqrt(np.einsum("ij,ij->i", slopes, slopes)), 0.9))
+
+
 def _surroundings(
-    values: Values, value: float, points: Floats, box: Box | None
+    values: Values, value: float, points: Floats, slopes: Floats
 ) -> tuple[float | None, float | None, float | None]:
     """Usual gradient norm, usual difference in value, steepest change of the gradient."""
-    slopes = gradients(values, points, box)
-    known = np.isfinite(slopes).all(axis=1)
-    points, slopes = points[known], slopes[known]
     if len(points) < 4:
         return None, None, None
-    norms = np.sqrt(np.einsum("ij,ij->i", slopes, slopes))
     spread = float(np.median(np.abs(values(points) - value)))
     i, j = np.triu_indices(len(points), 1)
     change = ((slopes[i] - slopes[j]) ** 2).sum(axis=1) / ((points[i] - points[j]) ** 2).sum(axis=1)
-    return float(np.quantile(norms, 0.9)), spread, float(np.sqrt(change.max()))
+    return _usual(slopes), spread, float(np.sqrt(change.max()))
 
 
-def _drop(values: Values, value: float, last: Floats, box: Box | None) -> float:
+def _drop(values: Formula, value: float, last: Floats, box: Box | None) -> float:
     """Return how far below `value` the function lies on spheres of 1 % and 0.1 % of the scale:
     along the axes, and in 32 directions drawn."""
     draws = np.random.Generator(np.random.PCG64(21)).standard_normal((32, last.size))
     draws = np.concatenate([draws, np.eye(last.size), -np.eye(last.size)])
     draws /= np.sqrt(np.einsum("ij,ij->i", draws, draws))[:, None]
-    scale = max(1.0, float(np.abs(last).max()))
+    scale = scales(values, last, last)
     points = np.concatenate([last + 1e-2 * scale * draws, last + 1e-3 * scale * draws])
     ring = values(points if box is None else box.clip(points))
     ring = ring[np.isfinite(ring)]

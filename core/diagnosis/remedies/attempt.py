@@ -10,7 +10,8 @@ import numpy as np
 
 from core.diagnosis.evidence.box import box_of
 from core.diagnosis.evidence.curves import Floats
-from core.diagnosis.evidence.landscape import MAX_DIM, slopes_of, values_of
+from core.diagnosis.evidence.formula import values_of
+from core.diagnosis.evidence.landscape import MAX_DIM, slopes_of
 from core.errors import InvalidInputError
 from core.specs.base import Json
 from core.specs.direction import sign_of_job

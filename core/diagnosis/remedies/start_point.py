@@ -7,7 +7,8 @@ import numpy as np
 from core.diagnosis.evidence.box import box_of
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import Evidence
-from core.diagnosis.evidence.landscape import MAX_DIM, values_of
+from core.diagnosis.evidence.formula import values_of
+from core.diagnosis.evidence.landscape import MAX_DIM
 from core.diagnosis.remedies.patches import Remedy, rounded
 from core.specs.base import Json
 from core.specs.formulas.parser import parse
@@ -86,16 +87,20 @@ def beside(e: Evidence) -> Remedy | None:
 def _lowest_beside(
     e: Evidence, problem: FunctionProblem, ways: Floats
 ) -> tuple[Floats, float] | None:
-    """Return the lowest of the points to either side along `ways`, with its value; None if none is
-    lower than the last one."""
+    """Return the lowest of the points to either side along `ways`, with its value; if none is
+    lower than the last one, of points closer by; None if none of those is."""
     assert e.x is not None
-    point = e.x[e.rows - 1]
-    both = _within(problem, np.concatenate([point + ways, point - ways]))
-    values = values_of(problem.function, e.sign)(both)
-    if not np.isfinite(values).any():
-        return None
-    lower = int(np.nanargmin(values))
-    return (both[lower], float(values[lower])) if values[lower] < e.loss[-1] else None
+    point, function = e.x[e.rows - 1], values_of(problem.function, e.sign)
+    for closer in (1.0, 1e-2, 1e-4, 1e-6):
+        steps = closer * ways
+        both = _within(problem, np.concatenate([point + steps, point - steps]))
+        values = function(both)
+        if not np.isfinite(values).any():
+            continue
+        lower = int(np.nanargmin(values))
+        if values[lower] < e.loss[-1]:
+            return both[lower], float(values[lower])
+    return None
 
 
 def _lowest_found(e: Evidence, problem: FunctionProblem) -> Iterator[Remedy]:

@@ -8,7 +8,7 @@ import numpy as np
 from core.diagnosis.evidence import curves, theory
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import Evidence
-from core.diagnosis.evidence.landscape import QuadraticForm
+from core.diagnosis.evidence.quadratic import QuadraticForm
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.specs.optimizers.kinds import Lion, Rprop
 

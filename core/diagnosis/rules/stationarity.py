@@ -54,6 +54,15 @@ def look_negative_curvature(e: Evidence) -> RuleAnswer:
     if least < -edge:
         text = f"The smallest eigenvalue of the Hessian is {least:.4g}: the function falls away"
         return triggered(text + " on both sides along it.", over(-least, edge), **numbers)
+    if land.scaled is not None:
+        least_scaled, edge = land.scaled.least, max(land.scaled.resolution, 1e-6 * land.scaled.most)
+        if least_scaled < -edge:
+            numbers["smallest_scaled_eigenvalue"] = least_scaled
+            text = "In units of each coordinate's scale the smallest eigenvalue of the Hessian is"
+            text += f" {least_scaled:.4g}: the function falls away on both sides along it."
+            return triggered(text, over(-least_scaled, edge), **numbers)
+        if least_scaled > edge:
+            return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
     # A step of 1 % of the scale that gains far more than a Newton step would is no minimum's.
     reach = 0.0 if e.zero_gradient else land.decrement or 0.0
     if land.drop > 100.0 * reach + 1e-12 * abs(float(e.loss[-1])):
@@ -122,6 +131,9 @@ def look_above_known_minimum(e: Evidence) -> RuleAnswer:
     above, reach = last - least, 0.0 if e.zero_gradient else e.land.decrement
     numbers = {"loss": last, "known_minimum": least, "above": above}
     edge = 1e-6 * max(abs(first - least), abs(least) * 1e-3, 1e-12)
+    if above < -edge:
+        text = f"No other minimum found is lower than {least:.6g}; the loss is {last:.6g}."
+        return clear(text, 1.0, **numbers)
     if above <= edge:
         return clear(f"The loss is at the known minimum of {least:.6g}.", 4.0, **numbers)
     if reach is not None and above > 100.0 * reach:
@@ -148,6 +160,10 @@ def _above_other_models(e: Evidence, first: float) -> RuleAnswer:
     """Judge a model at rest against what the same model reaches from elsewhere, or reached
     before."""
     found = e.at_end
+    if e.above_start:
+        last, numbers = float(e.loss[-1]), {"loss": float(e.loss[-1]), "lower_loss_known": first}
+        text = f"The loss rests at {last:.4g}, above the {first:.4g} that the run began with."
+        return triggered(text, over(last, first), **numbers)
     if found is None or found.loss is None:
         return unknown("The lowest loss of a model is not known.")
     known = [each for each in (found.other_minimum, _best_before(e)) if each is not None]

@@ -105,7 +105,10 @@ RULES: Final[tuple[Rule, ...]] = (
         " to gain; convex losses of all rows: nothing to gain. To gain, that is: by a Newton step"
         " over 1e-3 of the first gap, or over 1 % of the loss and 1e-5 of the gap; not measured:"
         " the second half still takes 1 % (convex: or over 1e-3 of the gap by the fitted limit or"
-        " ‖g‖²/2μ, or a gradient above 0.05 of its first). Within bounds: the projected gradient",
+        " ‖g‖²/2μ, or a gradient above 0.05 of its first). Within bounds: the projected gradient."
+        " Functions: also a minimum known to six digits of its place and nine of the loss. Not"
+        " where a loss of all data ends above its start, if it is convex or the last row's gradient"
+        " is not small",
         "The gradient is as good as 0.",
         "Nocedal and Wright 2006, theorem 2.2 and section 16.7 (bounds); Newton decrement: Boyd and"
         " Vandenberghe 2004, 9.5.1; Polyak 1963 (‖g‖²/2μ)",
@@ -114,9 +117,9 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "negative_curvature",
         "a gradient ≤ 0.1 of its first size (or 0.05 of the usual), and λ_min <"
-        " −max(resolution, 1e-6·|λ|_max), or the function is lower nearby; models: and a real step"
-        " to either side gains 1 % of the loss. Curvature that differs between two widths (a kink)"
-        " is not told",
+        " −max(resolution, 1e-6·|λ|_max), also in units of each coordinate's scale, or (not"
+        " resolved) the function is lower nearby; models: and a real step to either side gains 1 %"
+        " of the loss. Where the slope jumps (a kink) no curvature is told",
         "A point of rest that is no minimum: a saddle point.",
         "Nocedal and Wright 2006, theorem 2.3; Dauphin et al. 2014 (arXiv 1406.2572)",
         stationarity.look_negative_curvature,
@@ -125,7 +128,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "above_known_minimum",
         "at rest more than 1e-6 of the first gap, and 100 × what is in reach, above the minimum"
         " (within the bounds; on ground flat to rounding: above a value around); models: 10 %"
-        " above",
+        " above, or above the loss that the run began with",
         "A minimum, but not the lowest.",
         "the function's published minimum (Jamil and Yang 2013, arXiv 1308.4008), else a"
         " multi-start's; models: three other seeds",
