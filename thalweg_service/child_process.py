@@ -24,12 +24,14 @@ if sys.platform == "linux":
     if os.getppid() != parent:
         sys.exit("the starting process is gone")
     os.execv(command[0], command)
-import subprocess, threading
+import subprocess, threading, time
 child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda number, frame: child.send_signal(number))
 threading.Thread(target=lambda: (sys.stdin.read(), child.kill()), daemon=True).start()
-sys.exit(child.wait())
+while child.poll() is None:
+    time.sleep(0.2)  # no endless wait: a signal just before it would be heard at its end
+sys.exit(child.returncode)
 """
 # A fresh interpreter asks for the signal, and the kernel keeps it across exec: code between fork
 # and exec of a process with threads (`preexec_fn`) may deadlock. Elsewhere than on Linux it stays

@@ -51,13 +51,15 @@ os.execv(sys.argv[2], sys.argv[2:])
 # code between fork and exec of a process with threads (`preexec_fn`) may deadlock; exec keeps it.
 
 _WATCH: Final = """
-import os, signal, subprocess, sys, threading
+import os, signal, subprocess, sys, threading, time
 def end(*_):
     server.terminate()
 server = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, close_fds=False)
 signal.signal(signal.SIGTERM, end)
 threading.Thread(target=lambda: (sys.stdin.buffer.read(), end()), daemon=True).start()
-sys.exit(server.wait())
+while server.poll() is None:
+    time.sleep(0.2)  # no endless wait: a signal just before it would be heard at its end
+sys.exit(server.returncode)
 """
 # Elsewhere: a watcher stays, and ends the server when our end of its input closes, as it does
 # however we end.

@@ -36,6 +36,7 @@ _LAST_BACKOFF_S = 30.0
 _REQUESTS_EVERY_S = 1.0
 _WRITE_AGAIN_S = 1.0
 _TRAINER_END_S = 1.0
+_SIGNALS_EVERY_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,17 @@ class Runner:
 
     def wait(self, ticket: int) -> None:
         """Wait until the queue was found empty after `wake` gave this ticket, or the runner stops.
-        Signal handlers run meanwhile."""
+
+        Signal handlers run meanwhile, at the latest at the next of many short waits: Python runs
+        them between two instructions of the main thread, and a signal that comes just before that
+        thread begins to wait, or to another thread, does not end its wait (`signal`, "Execution of
+        Python signal handlers").
+        """
         with self._cond:
-            self._cond.wait_for(lambda: self._stopped or self._served >= ticket)
+            while not self._cond.wait_for(
+                lambda: self._stopped or self._served >= ticket, _SIGNALS_EVERY_S
+            ):
+                pass
 
     @property
     def closing(self) -> bool:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -158,6 +159,30 @@ def test_a_shutdown_does_not_wait_for_a_loop_that_does_not_listen(bench: Bench) 
     bench.until_status(job_id, "running")
     worker.stop()
     assert bench.get(job_id).status == "queued"
+    assert ends(bench, job_id) == ["handed_over"]
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_is_heard_all_the_same(bench: Bench) -> None:
+    """One that another thread got, as one that came just before the wait, is known to Python, and
+    its handler runs once the main thread does something."""
+    worker = bench.worker()
+    job_id = bench.submit(Wait(), resumed=Finish(7))
+    bench.until_status(job_id, "running")
+
+    def get_the_signal() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    watchdog = threading.Timer(30.0, bench.cancel, [job_id])
+    getter = threading.Timer(0.1, get_the_signal)
+    before = signal.signal(signal.SIGTERM, lambda *_: worker.runner.begin_shutdown())
+    try:
+        watchdog.start()
+        getter.start()
+        worker.runner.wait(worker.runner.wake())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        watchdog.cancel()
+    getter.join()
     assert ends(bench, job_id) == ["handed_over"]
 
 
