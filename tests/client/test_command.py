@@ -182,6 +182,32 @@ def commands_in(command: Any) -> list[tuple[list[str], set[str]]]:
     ]
 
 
+def test_a_study_is_handled_by_the_commands_of_a_job(shell: Shell, client: Client) -> None:
+    base = read_spec(shell.folder / "job.yaml") | {"budget": {"max_steps": 5_000_000}}
+    spec: Any = {"base": base, "sweep": {"seed": {"values": [1, 2]}}, "name": "both"}
+    study = client.studies.create(spec).id
+    assert shell.run("pause", study).stdout == f"{study}\n"
+    child = shell.run("clone", study, "-s", "base.budget.max_steps=3", "--watch").stdout.strip()
+    assert client.studies.get(child).data["parent_id"] == study
+    assert client.studies.get(child).clone({"repeats": 2}, name="twice").name == "twice"
+    other = shell.run("study", "clone", child, "--watch").stdout.strip()
+    assert client.studies.get(other).data["progress"]["num_runs"] == 2
+    assert shell.json("show", child) == shell.json("study", "show", child)
+    shell.run("resume", study)
+    shell.run("cancel", study)
+    shell.run("watch", study, status=3)
+    assert shell.run("delete", study, "--yes").stdout == f"{study}\n"
+
+
+def test_an_id_of_the_other_kind_is_told(shell: Shell, done: str) -> None:
+    study = f"study_{'0' * 26}"
+    for words in (["history"], ["weights"], ["diagnose"], ["apply"], ["continue", "--max-steps=9"]):
+        said = shell.run(*words, study, status=1).stderr
+        assert f"{study} is a study, and this is of jobs and of runs, such as {study}/0" in said
+    for name in ("show", "pause", "runs", "clone", "best"):
+        assert "leave the word `study` out" in shell.run("study", name, done, status=1).stderr
+
+
 def test_webhooks_have_commands_of_the_client_and_of_the_service(shell: Shell) -> None:
     said = shell.run("webhooks", "--help").stdout
     listed = re.findall(r"^│ (\w+) ", said, re.MULTILINE)

@@ -1,6 +1,6 @@
 """Studies: many descents as one."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from thalweg._async import calls
@@ -166,6 +166,17 @@ class AsyncStudy(StudyRecord):
         body = {"configurations": list(configurations)}
         self.data = await self._transport.json("POST", f"{self._path}/enqueue", body=body)
         return self
+
+    async def clone(
+        self, patch: Mapping[str, Any] | None = None, *, name: str | None = None
+    ) -> "AsyncStudy":
+        """Queue a study of the same resolved spec, with changes (a JSON merge patch); return it."""
+        body: dict[str, Any] = {"from": self.id, "patch": dict(patch or {})}
+        if name is not None:
+            body["name"] = name
+        headers = calls.keyed(None)
+        data = await self._transport.json("POST", "/v1/studies", body=body, headers=headers)
+        return AsyncStudy(self._transport, data)
 
     async def update(self, **changes: Any) -> Self:
         """Change what is known of it: `name`, `note`, `labels` (a value of None removes one),

@@ -1,7 +1,7 @@
 # Written by scripts/client_code.py from _async/studies.py. Do not edit by hand.
 """Studies: many descents as one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from thalweg._sync import calls
@@ -165,6 +165,15 @@ class Study(StudyRecord):
         body = {"configurations": list(configurations)}
         self.data = self._transport.json("POST", f"{self._path}/enqueue", body=body)
         return self
+
+    def clone(self, patch: Mapping[str, Any] | None = None, *, name: str | None = None) -> "Study":
+        """Queue a study of the same resolved spec, with changes (a JSON merge patch); return it."""
+        body: dict[str, Any] = {"from": self.id, "patch": dict(patch or {})}
+        if name is not None:
+            body["name"] = name
+        headers = calls.keyed(None)
+        data = self._transport.json("POST", "/v1/studies", body=body, headers=headers)
+        return Study(self._transport, data)
 
     def update(self, **changes: Any) -> Self:
         """Change what is known of it: `name`, `note`, `labels` (a value of None removes one),

@@ -11,12 +11,13 @@ from thalweg.cli.session import Function, Session, Status, Yes, command
 from thalweg.cli.watching import end_of, watch_study, watch_to_the_end
 
 if TYPE_CHECKING:
-    from thalweg import Job, Run
+    from thalweg import Job, Run, Study
     from thalweg.history import History
 
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="The job's id, or `last` for the newest.")
 ]
+WorkId = Annotated[str, typer.Argument(metavar="JOB", help="A job, `last`, or a study.")]
 Wait = Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")]
 Timeout = Annotated[
     float | None, typer.Option(help="Seconds to wait; then the status is 5, and it goes on.")
@@ -41,12 +42,24 @@ Checkpoint = Annotated[
 
 def find(session: Session, job: str) -> "Job":
     """Read a job; `last` is the newest. Raises `FileError` where there is none."""
+    if is_study(job):
+        raise FileError(f"{job} is a study, and this is of jobs and of runs, such as {job}/0")
     if job != "last":
         return session.client.jobs.get(job)
     found = next(session.client.jobs.list(limit=1), None)
     if found is None:
         raise FileError("There are no jobs yet")
     return found.refresh()
+
+
+def is_study(work: str) -> bool:
+    """Tell whether the id is a study's."""
+    return work.startswith("study_") and "/" not in work
+
+
+def find_work(session: Session, work: str) -> "Job | Study":
+    """Read a job as `find` does, or a study by its id."""
+    return session.client.studies.get(work) if is_study(work) else find(session, work)
 
 
 def register(app: typer.Typer) -> None:
@@ -142,8 +155,13 @@ def _written(metrics: dict[str, Any] | None) -> str | None:
     return ", ".join(f"{name} {value}" for name, value in metrics.items())
 
 
-def show(session: Session, job: JobId) -> None:
-    """Show a job."""
+def show(session: Session, job: WorkId) -> None:
+    """Show a job, or a study."""
+    if is_study(job):
+        from thalweg.cli import studies
+
+        studies.show(session, job)
+        return
     found = find(session, job)
     progress, result = found.progress, found.result or {}
     latest, best = found.latest or {}, found.best or {}
@@ -171,9 +189,9 @@ def show(session: Session, job: JobId) -> None:
     session.show(found.data, lambda: session.table(("", ""), shown))
 
 
-def watch(session: Session, job: JobId, timeout: Timeout = None) -> None:
+def watch(session: Session, job: WorkId, timeout: Timeout = None) -> None:
     """Follow a job, or a study, to its end, with its curve. Status 3: it has not succeeded."""
-    if job.startswith("study_"):
+    if is_study(job):
         study = session.client.studies.get(job)
         watch_study(session, study, timeout)
         session.show(study.data, repr(study)[1:-1])
@@ -358,12 +376,17 @@ def apply(
 
 def clone(
     session: Session,
-    job: JobId,
+    job: WorkId,
     set: Sets = [],  # noqa: A002, B006
     watch: Wait = False,
     timeout: Timeout = None,
 ) -> None:
-    """Queue a job of the same spec, with changes. Prints its id."""
+    """Queue a job, or a study, of the same spec, with changes. Prints its id."""
+    if is_study(job):
+        from thalweg.cli import studies
+
+        studies.clone(session, job, set, watch, timeout)
+        return
     _child(session, find(session, job).clone(changed({}, set)), watch, timeout)
 
 
@@ -392,28 +415,28 @@ def _child(session: Session, job: "Job", watch: bool, timeout: float | None) -> 
         session.show(job.data, job.id)
 
 
-def pause(session: Session, job: JobId) -> None:
-    """Pause a job: it leaves a checkpoint and goes on from there when it is resumed."""
-    session.tell(find(session, job).pause())
+def pause(session: Session, job: WorkId) -> None:
+    """Pause a job, or a study: it goes on from where it was when it is resumed."""
+    session.tell(find_work(session, job).pause())
 
 
-def resume(session: Session, job: JobId) -> None:
-    """Have a paused job go on."""
-    session.tell(find(session, job).resume())
+def resume(session: Session, job: WorkId) -> None:
+    """Have a paused job, or study, go on."""
+    session.tell(find_work(session, job).resume())
 
 
-def cancel(session: Session, job: JobId) -> None:
-    """End a job; it keeps what it has."""
-    session.tell(find(session, job).cancel())
+def cancel(session: Session, job: WorkId) -> None:
+    """End a job, or a study; it keeps what it has."""
+    session.tell(find_work(session, job).cancel())
 
 
 def delete(
     session: Session,
-    job: JobId,
+    job: WorkId,
     yes: Yes = False,
 ) -> None:
-    """Remove a job that has ended, with its history and weights."""
-    found = find(session, job)
+    """Remove a job, or a study, that has ended, with its history and weights."""
+    found = find_work(session, job)
     session.confirm(f"Delete {found.id} with its history and weights?", yes)
     found.delete()
     session.show({"deleted": found.id}, found.id)
@@ -421,7 +444,7 @@ def delete(
 
 def export(
     session: Session,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="A job, `last`, or a study.")],
+    job: WorkId,
     to: Annotated[str, typer.Option(help="tensorboard, csv or parquet.")] = "tensorboard",
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write into.")] = Path(
         "runs"
@@ -432,7 +455,7 @@ def export(
 
     if to not in FORMATS:
         raise typer.BadParameter(f"--to {to}: one of {', '.join(FORMATS)}")
-    if job.startswith("study_"):
+    if is_study(job):
         paths = export_study(session.client.studies.get(job), out, to)
     else:
         paths = export_job(find(session, job), out, to)

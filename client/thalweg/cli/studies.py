@@ -17,6 +17,8 @@ PANEL = "Studies"
 
 def find(session: Session, study: str) -> Any:
     """Read a study; `last` is the newest. Raises `FileError` where there is none."""
+    if study.startswith("job_"):
+        raise FileError(f"{study} is a job: leave the word `study` out")
     if study != "last":
         return session.client.studies.get(study)
     found = next(session.client.studies.list(limit=1), None)
@@ -40,6 +42,7 @@ def register(app: typer.Typer, settings: dict[str, Any]) -> None:
         "importance": importance,
         "extend": extend,
         "enqueue": enqueue,
+        "clone": clone,
         "pause": pause,
         "resume": resume,
         "cancel": cancel,
@@ -212,6 +215,21 @@ def enqueue(
 ) -> None:
     """Have a study that has not ended train a configuration: a value for each swept path."""
     session.tell(find(session, study).enqueue(values_of(values)))
+
+
+def clone(
+    session: Session,
+    study: StudyId,
+    set: Sets = [],  # noqa: A002, B006
+    watch: Wait = False,
+    timeout: Timeout = None,
+) -> None:
+    """Queue a study of the same spec, with changes. Prints its id."""
+    made = find(session, study).clone(changed({}, set))
+    if watch:
+        watch_study(session, made, timeout)
+    session.show(made.data, made.id)
+    session.finish(end_of(made) if watch else Status.DONE)
 
 
 def pause(session: Session, study: StudyId) -> None:
