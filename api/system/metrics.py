@@ -165,8 +165,9 @@ def _of_counts(totals: Totals) -> Iterator[Metric]:
 
 def _of_devices(totals: Totals) -> Iterator[Metric]:
     gauges = (
-        ("queued", "Jobs and tasks of studies that wait."),
-        ("queued_oldest_seconds", "Age of the oldest of them."),
+        ("queued", "Jobs and tasks of studies that wait for a device."),
+        ("queued_limited", "Those that wait for a limit of their key instead."),
+        ("queued_oldest_seconds", "Age of the oldest that waits for a device."),
         ("running", "Jobs and tasks of studies at work."),
         ("steps_per_second", "Updates a second, of all that runs."),
     )
@@ -174,7 +175,7 @@ def _of_devices(totals: Totals) -> Iterator[Metric]:
         GaugeMetricFamily(f"thalweg_{name}", words, labels=["device"]) for name, words in gauges
     ]
     for of, load in totals.devices.items():
-        values = (load.queued, load.oldest_s, load.running, load.steps_per_s)
+        values = (load.queued, load.limited, load.oldest_s, load.running, load.steps_per_s)
         for family, value in zip(families, values, strict=True):
             family.add_metric([of], value)
     yield from families

@@ -45,10 +45,12 @@ def totals_in(answer: Any, now_s: float) -> Totals:
 
 def _loads(queues: Sequence[Any], held: Sequence[Any], now_s: float) -> dict[str, DeviceLoad]:
     queued: Counter[str] = Counter()
+    limited: Counter[str] = Counter()
     oldest: dict[str, float] = {}
-    for queue, length, *places in queues:
+    for queue, length, num_limited, *places in queues:
         of = device_class(queue.decode())
-        queued[of] += length
+        queued[of] += length - num_limited
+        limited[of] += num_limited
         for place in places:
             age = max(0.0, now_s - made_at(place.decode().split(":")[1][:ULID_LENGTH]))
             oldest[of] = max(age, oldest.get(of, 0.0))
@@ -62,7 +64,7 @@ def _loads(queues: Sequence[Any], held: Sequence[Any], now_s: float) -> dict[str
             counted.add(owner)
             steps[of] += _steps_per_s(progress, updates, started_at, now_s)
     return {
-        of: DeviceLoad(queued[of], oldest.get(of, 0.0), running[of], steps[of])
+        of: DeviceLoad(queued[of], limited[of], oldest.get(of, 0.0), running[of], steps[of])
         for of in ("auto", "cpu", "gpu")
     }
 

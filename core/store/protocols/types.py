@@ -310,12 +310,15 @@ class DeviceLoad:
 
     Attributes:
         queued: jobs and tasks of studies that wait for one.
-        oldest_s: age of the oldest of them, from the time its job or study was created; 0 without.
+        limited: those that wait for a limit of their key instead.
+        oldest_s: age of the oldest of the queued, from the time its job or study was created; 0
+            without.
         running: jobs and tasks that are at work on one.
         steps_per_s: updates a second, all that runs together.
     """
 
     queued: int
+    limited: int
     oldest_s: float
     running: int
     steps_per_s: float

@@ -1,6 +1,7 @@
 """Whose work is next: priority first, then the owner with the least time; and limits of keys."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -332,3 +333,47 @@ def test_a_limit_is_told_with_its_numbers(name: str, limit: str, found: str, sai
     refusal = limit_reached([name.encode(), limit.encode(), found.encode(), b"5"])
     assert str(refusal).startswith(f"The key has come to its limit {name}: ")
     assert said in str(refusal)
+
+
+async def test_what_waits_for_a_limit_of_its_key_asks_for_no_workers(
+    api: AsyncRedisStore, worker: RedisStore, keys: RedisKeys, new_job: NewJobs
+) -> None:
+    narrow, wide = key_of(keys, "a", running=2), key_of(keys, "b")
+
+    async def load() -> tuple[int, int, bool]:
+        found = (await api.totals()).devices
+        assert found["gpu"].queued + found["cpu"].queued == 0
+        return found["auto"].queued, found["auto"].limited, found["auto"].oldest_s > 1e9
+
+    assert await load() == (0, 0, False)
+    for _ in range(3):
+        await api.create(new_job(**narrow, priority=9), None)
+    assert await load() == (2, 1, False)  # so many as may begin
+    held = [claim(worker), claim(worker)]
+    assert await load() == (0, 1, False)
+    of_1970 = new_job(**narrow)
+    await api.create(replace(of_1970, id=f"job_{'0' * 10}{of_1970.id[14:]}"), None)
+    assert await load() == (0, 2, False)
+    await api.create(new_job(**wide), None)
+    await api.create(new_job(**wide), None)
+    assert await load() == (2, 2, False)
+    await api.create(new_job(), None)  # of no key: older than the first one
+    assert await load() == (3, 2, False)
+    for each in held:
+        close(worker, each)
+    assert await load() == (5, 0, True)
+
+
+async def test_a_day_that_is_used_up_asks_for_no_workers(
+    api: AsyncRedisStore, keys: RedisKeys, new_job: NewJobs, raw: redis.Redis, namespace: str
+) -> None:
+    own = key_of(keys, "a", device_s_per_day=60.0)
+    for _ in range(2):
+        await api.create(new_job(**own), None)
+    load = (await api.totals()).devices["auto"]
+    assert (load.queued, load.limited) == (2, 0)
+    today = raw.time()[0] // 86_400
+    for day in (today, today + 1):
+        raw.hset(f"{namespace}:spent:{day}", own["key_id"], 60_000)
+    load = (await api.totals()).devices["auto"]
+    assert (load.queued, load.limited, load.oldest_s) == (0, 2, 0.0)
