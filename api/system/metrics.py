@@ -36,8 +36,8 @@ _COUNTED: Final = tuple(
         *product(("webhook_try",), ("delivered", "failed")),
     )
 )
-"""Counts of the store (`Totals.counts`), each given from the start: `increase` and `rate` do not see
-the first of what begins at 1."""
+"""Counts of the store (`Totals.counts`) that are given from the start: `increase` and `rate` do not
+see the first of what begins at 1."""
 STORE_PROBLEMS: Final = ("store_unavailable", "storage_full", "queue_full")
 
 
