@@ -1,6 +1,7 @@
 /** The playground: optimizers race down a function of two coordinates, each as a job of its own. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, post, wantsKey } from "../api/client";
+import { persist } from "../api/persist";
 import type { Job, Mistake, ValidatedJob } from "../api/types";
 import { tell, words } from "../app/notices";
 import { query, setQuery } from "../app/router";
@@ -149,7 +150,8 @@ function useField(spec: FunctionSpec, extents: Extents): { found: Field | null; 
   useEffect(() => {
     const stop = new AbortController();
     const timer = setTimeout(() => {
-      valuesAt(spec, gridOf(extents, GRID), stop.signal).then(
+      const ask = (): Promise<Float64Array> => valuesAt(spec, gridOf(extents, GRID), stop.signal);
+      persist(ask, stop.signal, (error) => setFailure(words(error))).then(
         (values) => {
           setFound({ values, count: GRID, extents });
           setFailure("");
