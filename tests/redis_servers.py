@@ -13,7 +13,7 @@ from typing import Self
 import redis
 
 from tests.faults.stack import free_port
-from thalweg_service.embedded_redis import find_server
+from thalweg_service.server_binary import find_server
 
 
 class Server:

@@ -179,7 +179,7 @@ def repair(
 ) -> None:
     """Cut off the damaged end of the server's append-only file, after a copy was made."""
     from thalweg_service import repair as repairing
-    from thalweg_service.embedded_redis import EmbeddedServerError
+    from thalweg_service.server_binary import EmbeddedServerError
 
     def agree(damage: repairing.Damage) -> bool:
         print(

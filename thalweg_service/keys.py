@@ -221,7 +221,7 @@ def _place(command: str, data_dir: Path, *, is_needed: bool = True) -> Iterator[
     from core.errors import ThalwegError
     from core.store.calls.opening import check_format
     from core.store.redis.keys import RedisKeys
-    from thalweg_service.embedded_redis import EmbeddedServerError
+    from thalweg_service.server_binary import EmbeddedServerError
 
     settings = settings_of(f"keys {command}")
     data_dir = data_dir.expanduser().absolute()

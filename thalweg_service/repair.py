@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from thalweg_service.append_only_file import FOLDER
-from thalweg_service.embedded_redis import find_server
+from thalweg_service.server_binary import find_server
 
 _MANIFEST: Final = re.compile(r"^file (\S+) seq \d+ type ([bhi])", re.MULTILINE)
 _ANALYZED: Final = re.compile(r"size=(\d+), ok_up_to=(\d+)")

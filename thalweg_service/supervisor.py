@@ -24,12 +24,8 @@ from core.environment import redis_address
 from core.settings import Settings, unknown_variables
 from thalweg_service.child_process import Backoff, Part, Stopped, stopping_ignored, woken
 from thalweg_service.crew import APART_S, Crew
-from thalweg_service.embedded_redis import (
-    DISK_FULL,
-    DamagedDataError,
-    EmbeddedServer,
-    EmbeddedServerError,
-)
+from thalweg_service.embedded_redis import DISK_FULL, DamagedDataError, EmbeddedServer
+from thalweg_service.server_binary import EmbeddedServerError
 
 _READY_TIMEOUT_S: Final = 180.0
 _LOOK_EVERY_S: Final = 0.2

@@ -37,7 +37,7 @@ def secrets_of(command: str, data_dir: Path) -> Iterator["RedisSecrets"]:
     from core.errors import ThalwegError
     from core.store.calls.opening import check_format
     from core.store.redis.webhooks import RedisSecrets
-    from thalweg_service.embedded_redis import EmbeddedServerError
+    from thalweg_service.server_binary import EmbeddedServerError
 
     command = f"webhooks secret {command}"
     settings = settings_of(command)

@@ -19,7 +19,8 @@ from typing import Self
 import redis
 
 from core.environment import stacks
-from thalweg_service.embedded_redis import EmbeddedServer, EmbeddedServerError
+from thalweg_service.embedded_redis import EmbeddedServer
+from thalweg_service.server_binary import EmbeddedServerError
 
 MARK = "THALWEG_FAULT_TRIAL"
 _LAST_BYTES = 16_384

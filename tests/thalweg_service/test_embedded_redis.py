@@ -12,12 +12,8 @@ import pytest
 import redis
 
 from tests.thalweg_service.running import until
-from thalweg_service.embedded_redis import (
-    DISK_FULL,
-    EmbeddedServer,
-    EmbeddedServerError,
-    find_server,
-)
+from thalweg_service.embedded_redis import DISK_FULL, EmbeddedServer
+from thalweg_service.server_binary import EmbeddedServerError, find_server
 
 
 def fake_server(folder: Path, name: str, says: str) -> Path:
