@@ -3,9 +3,11 @@
 import codecs
 import csv
 import io
+import json
 import mmap
 import re
 from bisect import bisect_right
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -103,6 +105,8 @@ class CsvFile(TableSource):
         except StopIteration:
             cells, second = [""], []
         names = [name.strip() for name in cells or [""]]
+        if self._schema.header is not True:
+            _refuse_no_names(head, names)
         if len(names) > MOST_COLUMNS:
             self._refuse_width(len(names))
         self._refuse_delimiter(names, second)
@@ -196,6 +200,29 @@ class CsvFile(TableSource):
                 row=row,
                 column=self._names[-1],
             )
+
+
+def _refuse_no_names(head: bytes, names: list[str]) -> None:
+    """Refuse a first row that is none of cells: an object of NDJSON, or what tells Excel the
+    delimiter."""
+    first = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0].strip()
+    if first.startswith((b"{", b"[")):
+        with suppress(ValueError, RecursionError):
+            json.loads(first)
+            raise RefusedFile(
+                "no_header",
+                f"The first row, {quoted(first.decode(errors='replace'))}, is JSON and names no"
+                " columns. Send objects, one a line, with the Content-Type application/x-ndjson.",
+                row=1,
+            )
+    if names[0].startswith("sep=") and len(first) == len("sep=;"):
+        raise RefusedFile(
+            "no_header",
+            f"The first row, {quoted(first.decode(errors='replace'))}, tells Excel the delimiter"
+            " and names no columns. Remove it, and send the delimiter in the schema,"
+            f' {{"delimiter": {quoted(chr(first[-1]))}}}.',
+            row=1,
+        )
 
 
 class CsvText(CheckedText):

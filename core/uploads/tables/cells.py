@@ -60,12 +60,18 @@ def floats(cells: Strings, decimal: Decimal = ".") -> NDArray[np.float64] | None
 
 
 def ints(cells: Strings) -> NDArray[np.int64] | None:
-    """Read whole numbers within int64; missing ones are `NO_INT`. A zero in front ("007") or a
-    hexadecimal number is none."""
+    """Read whole numbers within int64, with a sign or not; missing ones are `NO_INT`. A zero in
+    front ("007") or a hexadecimal number is none."""
     try:
         found = pc.cast(cells, pa.int64())
     except pa.ArrowInvalid:
-        return None
+        if not pc.any(pc.starts_with(cells, "+")).as_py():
+            return None
+        cells = pc.replace_substring_regex(cells, r"^\+(\d)", r"\1")  # Arrow reads no +
+        try:
+            found = pc.cast(cells, pa.int64())
+        except pa.ArrowInvalid:
+            return None
     if zeros_in_front(cells):
         return None
     values = found.to_numpy(zero_copy_only=False) if not found.null_count else None

@@ -181,6 +181,12 @@ REFUSED: Final[dict[str, Refused]] = {
     "a decimal sign of Parquet": Refused(
         PARQUET, parquet({"a": [1]}), "wrong_schema", schema='{"decimal": ","}'
     ),
+    "NDJSON as CSV": Refused(CSV, b'{"a":1,"b":2}\n{"a":2,"b":3}\n', "no_header", 1),
+    "a list of JSON as CSV": Refused(CSV, b'[{"a":1},{"a":2}]', "no_header", 1),
+    "Excel's delimiter": Refused(CSV, b"\xef\xbb\xbfsep=;\r\na;b\r\n1;2\r\n", "no_header", 1),
+    "Excel's delimiter, which the schema has": Refused(
+        CSV, b"sep=;\na;b\n1;2\n", "no_header", 1, schema='{"delimiter": ";"}'
+    ),
     "short row": Refused(CSV, b"a,b\n1,2\n3\n", "unequal_rows", 3),
     "long row": Refused(CSV, b"a,b\n1,2\n3,4,5\n", "unequal_rows", 3),
     "short row late": Refused(CSV, b"a,b\n" + ROWS + b"7\n", "unequal_rows", 50_002),

@@ -50,6 +50,10 @@ def shown(stored: StoredFile) -> dict[str, tuple[str, int]]:
     [
         (["1", "2"], "integer", 0, [1, 2]),
         (["1", "", "3"], "integer", 1, [1, None, 3]),
+        (["+1", "", "-3", "+0", "4"], "integer", 1, [1, None, -3, 0, 4]),
+        (["+1", "+0.5"], "number", 0, [1, 0.5]),
+        (["+007", "+1"], "category", 0, ["+007", "+1"]),
+        (["+a", "+b"], "category", 0, ["+a", "+b"]),
         (["1", "2.5", "-1e3", "+4", ".5", "5."], "number", 0, [1, 2.5, -1000, 4, 0.5, 5]),
         (["1.5", "NA", "nan", "null", "N/A", "#N/A"], "number", 5, [1.5] + [None] * 5),
         (["true", "False", "", "TRUE"], "bool", 1, [True, False, None, True]),
