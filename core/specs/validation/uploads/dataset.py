@@ -334,6 +334,8 @@ def _classes(
         elif not kind:
             kind = "more different whole numbers than a thousand classes"
         way = "choose a column of categories or few whole numbers"
+        if column.dtype == "number" and not column.shape:
+            way += f', or upload it as such (?schema={{{name}: "integer"}} reads 1.0 as 1)'
         if column.shape and family == "binary":
             way = "upload each of several labels as a column of its own, and name all as the target"
         faults.add(

@@ -156,6 +156,10 @@ def test_arrays_have_a_sample_shape_and_targets_of_several_values() -> None:
             "cross_entropy", "target", "loss_does_not_fit", "mse",
         ),
         (
+            {"target": "price", "features": ["size"]},
+            "cross_entropy", "target", "loss_does_not_fit", '{"price": "integer"}',
+        ),
+        (
             {"target": "code", "features": ["size"]},
             "cross_entropy", "target", "loss_does_not_fit", "a thousand",
         ),
