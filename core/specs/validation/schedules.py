@@ -78,7 +78,8 @@ class Schedules:
         """Return the schedule over `steps` updates; None: how many they are is not known, since the
         problem has a mistake."""
         left = None if self._stored or self._open else steps
-        self._check_warmup("optimizer", getattr(self._optimizer, "warmup_steps", 0), left)
+        for name in ("warmup_steps", "alpha_warmup", "beta3_warmup"):
+            self._check_warmup("optimizer", getattr(self._optimizer, name, 0), left, name)
         return self._resolve(schedule, _Place("schedule", steps or 1, left, self._open))
 
     def _resolve(self, schedule: Schedule, at: _Place) -> Schedule:

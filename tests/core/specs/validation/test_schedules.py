@@ -112,13 +112,21 @@ def test_a_warm_up_longer_than_the_budget_is_refused(kind: str, budget: Json) ->
     ]
 
 
-@pytest.mark.parametrize("kind", ["schedule_free_adamw", "schedule_free_sgd"])
-def test_so_is_that_of_an_optimizer(kind: str) -> None:
-    job = body(
-        {"kind": "constant"}, {"max_steps": 20}, optimizer={"kind": kind, "warmup_steps": 21}
-    )
-    assert [each.param for each in mistakes(job)] == ["optimizer.warmup_steps"]
-    job["optimizer"]["warmup_steps"] = 20
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("schedule_free_adamw", "warmup_steps"),
+        ("schedule_free_sgd", "warmup_steps"),
+        ("ademamix", "alpha_warmup"),
+        ("ademamix", "beta3_warmup"),
+    ],
+)
+def test_so_is_that_of_an_optimizer(kind: str, name: str) -> None:
+    job = body({"kind": "constant"}, {"max_steps": 20}, optimizer={"kind": kind, name: 21})
+    found = mistakes(job)
+    assert [each.param for each in found] == [f"optimizer.{name}"]
+    assert "raise budget.max_steps" in found[0].message
+    job["optimizer"][name] = 20
     parsed(job)
 
 
