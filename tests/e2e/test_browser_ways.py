@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Route, ViewportSize, expect
 
 from tests.e2e.browser import Reader, needs_browser
 from tests.e2e.client import Json, Service
@@ -103,6 +103,7 @@ def test_a_view_opened_while_the_service_is_away_is_there_once_it_is_back(
         f"/studies/{halved}": curve,
         f"/compare?job={pair[0]}&job={pair[1]}": curve,
         f"/play?job={pair[1]}": ".play-ends .verdict",
+        "/jobs?new": ".good-text",
     }.items():
         away(reader)
         page.goto(path)
@@ -257,7 +258,7 @@ def test_runs_that_were_stopped_early_are_not_told_as_diverged(
     num_diverged = sum(each["num_diverged"] for each in told)
     assert num_stopped > 0
     assert num_diverged > 0
-    phone = {"width": 390, "height": 844}
+    phone: ViewportSize = {"width": 390, "height": 844}
     reader = Reader(browser, str(service.http.base_url), locale="en-GB", viewport=phone)
     page = reader.page
     page.goto(f"/studies/{halved}")

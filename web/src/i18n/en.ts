@@ -371,7 +371,7 @@ export const en = {
   seriesHint:
     "Paste the last rows of the series, in the order of time: the forecast goes on from them",
   textHint: "Paste a text: the token after it is told",
-  unevenRows: "line {line} has {cells} cells, the first one {wanted}",
+  unevenRows: "line {line}: {cells} cells, not {wanted}",
   notRows: "These are no rows:",
   row: "Row",
   prediction: "Prediction",

@@ -2,6 +2,7 @@
  * before the button is pressed, wherever the text comes from. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, get, hasKey, post, ROOT } from "../api/client";
+import { persist } from "../api/persist";
 import type { Job, Mistake, ValidatedJob } from "../api/types";
 import { notify, tell, words } from "../app/notices";
 import { go, remember, remembered } from "../app/router";
@@ -35,10 +36,18 @@ export function Editor({ from, given }: Props) {
   });
   useEffect(() => {
     if (!from || draft !== undefined) return;
-    get<Job>(`/v1/jobs/${encodeURIComponent(from)}`).then(
+    const stop = new AbortController();
+    const ask = (): Promise<Job> => get(`/v1/jobs/${encodeURIComponent(from)}`, stop.signal);
+    let isTold = false;
+    const tellOnce = (error: unknown): void => {
+      if (!isTold) tell(error);
+      isTold = true;
+    };
+    persist(ask, stop.signal, tellOnce).then(
       (job) => setText(JSON.stringify(job.spec, null, 2)),
-      tell,
+      (error) => stop.signal.aborted || tell(error),
     );
+    return () => stop.abort();
   }, [from]);
   useEffect(() => {
     if (!text) return; // one that is still to come
@@ -123,7 +132,10 @@ function useChecked(text: string): Checked {
       return;
     }
     const timer = setTimeout(() => {
-      post<ValidatedJob>("/v1/jobs/validate", text, stop.signal).then(
+      const ask = (): Promise<ValidatedJob> => post("/v1/jobs/validate", text, stop.signal);
+      const onFailure = (error: unknown): void =>
+        setChecked({ valid: null, mistakes: [], failure: words(error) });
+      persist(ask, stop.signal, onFailure).then(
         (valid) => setChecked({ valid, mistakes: [], failure: "" }),
         (error: unknown) => {
           if (stop.signal.aborted) return;

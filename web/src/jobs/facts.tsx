@@ -1,6 +1,7 @@
 /** What else is known of a job: attempts, timeline, checkpoints, use of the machine, the spec. */
 import { useEffect, useState } from "preact/hooks";
 import { download, get, post, ROOT } from "../api/client";
+import { persist } from "../api/persist";
 import type { Checkpoint, CheckpointPage, Job, Rows } from "../api/types";
 import { notify, tell } from "../app/notices";
 import { Chart } from "../charts/chart";
@@ -110,13 +111,18 @@ const sinceStart = (job: Job, at: string): string =>
 export function Checkpoints({ job }: { job: Job }) {
   const [found, setFound] = useState<Checkpoint[] | null>(null);
   const isRunning = job.status === "running";
-  const load = (): Promise<void> =>
-    get<CheckpointPage>(`/v1/jobs/${job.id}/checkpoints?limit=200`).then(
-      (page) => setFound(page.data),
-      () => setFound([]),
-    );
   useEffect(() => {
-    void load();
+    const stop = new AbortController();
+    const path = `/v1/jobs/${job.id}/checkpoints?limit=200`;
+    persist(
+      () => get<CheckpointPage>(path, stop.signal),
+      stop.signal,
+      () => {},
+    ).then(
+      (page) => setFound(page.data),
+      () => stop.signal.aborted || setFound([]),
+    );
+    return () => stop.abort();
   }, [job.id, job.status]);
   const keep = async (): Promise<void> => {
     try {
