@@ -18,7 +18,7 @@ MISSING: Final = (
 
 _OPTIONS: Final = frozenset({"columns", "decimal", "delimiter", "header", "missing"})
 Decimal = Literal[".", ","]
-"""What stands between a number's whole part and its fraction."""
+"""The sign between a number's whole part and its fraction."""
 _DELIMITERS: Final = frozenset(" !#$%&*,/:;@^_|~\t")
 MOST_BYTES: Final = 4 * 2**20
 
