@@ -139,7 +139,9 @@ def inspect_all(
 def ends_counted(client: Client) -> Counter[str]:
     """Read how many attempts ended, by how, those at tasks of studies with those at jobs."""
     text = client.call("GET", "/metrics").text
-    counts = Counter({end: int(float(number)) for end, number in _COUNT.findall(text)})
+    counts: Counter[str] = Counter()
+    for end, number in _COUNT.findall(text):  # of each device
+        counts[end] += int(float(number))
     return +counts
 
 
