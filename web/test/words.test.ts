@@ -1,6 +1,12 @@
-import { expect, test, vi } from "vitest";
+import { beforeAll, expect, test, vi } from "vitest";
 import { en } from "../src/i18n/en";
 import { zh } from "../src/i18n/zh";
+
+beforeAll(() => {
+  vi.stubGlobal("document", { documentElement: { dataset: {} } });
+  vi.stubGlobal("navigator", { language: "en" });
+  vi.stubGlobal("localStorage", { getItem: () => null, setItem: () => void 0 });
+});
 
 const places = (text: string): string[] => (text.match(/\{\w+\}/g) ?? []).sort();
 
@@ -22,9 +28,6 @@ test("the Chinese is Chinese", () => {
 });
 
 test("one is not many", async () => {
-  vi.stubGlobal("document", { documentElement: { dataset: {} } });
-  vi.stubGlobal("navigator", { language: "en" });
-  vi.stubGlobal("localStorage", { getItem: () => null, setItem: () => void 0 });
   const { lang, t } = await import("../src/i18n");
   expect(["1", "2", "0", "1,000"].map((n) => t("steps", { n }))).toEqual([
     "1 step",
@@ -34,4 +37,16 @@ test("one is not many", async () => {
   ]);
   lang.value = "zh";
   expect([1, 2].map((n) => t("steps", { n }))).toEqual(["1 步", "2 步"]);
+});
+
+test.each([
+  ["loss", { step: 3, loss: 0.5 }, null, 0.5],
+  ["loss", { step: 3, loss: 0.5 }, { train: 10, eval: 0, test: 0 }, 0.5],
+  ["eval.loss", { step: 3, loss: 0.5 }, { train: 10, eval: 4, test: 0 }, 0.5],
+  ["eval.f1", { step: 3, metric: "eval.f1", value: 0.9 }, { train: 10, eval: 4, test: 0 }, 0.9],
+])("the best is of %s", async (series, best, rows, value) => {
+  const { bestOf } = await import("../src/jobs/words");
+  const data = rows && { num_rows: rows, num_features: 2, classes: null };
+  expect(bestOf({ best, data })).toEqual({ series, value });
+  expect(bestOf({ best: null, data })).toBeNull();
 });

@@ -9,17 +9,20 @@ import { Columns } from "../charts/columns";
 import { named, t } from "../i18n";
 import { asNumber, bytes, count, moment, seconds, short, shown } from "../ui/format";
 import { type JobRows, upToDate } from "./rows";
+import { bestOf } from "./words";
 
 export function Figures({ job: last, rows }: { job: Job; rows: JobRows | null }) {
   const job = upToDate(last, rows);
   const { result, usage } = job;
-  const best = job.best && ("value" in job.best ? job.best.value : job.best.loss);
+  const best = bestOf(job);
+  const bestName =
+    best && best.series !== "loss" ? `${t("best")} · ${named("series", best.series)}` : t("best");
   const evals = Object.entries(result?.eval ?? {}).filter(
     ([name, value]) => name !== "step" && name !== "loss" && !Array.isArray(value),
   );
   const figures: [string, string][] = [
     [t("loss"), short(asNumber(result?.final_loss ?? job.latest?.loss))],
-    [t("best"), short(asNumber(best))],
+    [bestName, best ? short(best.value) : "–"],
     [t("stepsDone"), count(job.progress.step)],
     ...evals.map(([name, value]): [string, string] => [
       named("series", `eval.${name}`),

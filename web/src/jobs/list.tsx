@@ -17,7 +17,7 @@ import { Examples } from "./examples";
 import { filters, SINCE, STATUSES, VERDICTS, verdict } from "./filters";
 import { ListedJobs, MOST, PAGE } from "./listed";
 import { JobSpark } from "./spark";
-import { optimizerWords, problemWords, shortId, stepWords } from "./words";
+import { bestOf, optimizerWords, problemWords, shortId, stepWords } from "./words";
 
 export function JobList() {
   const search = query.value;
@@ -198,7 +198,7 @@ function Table({ jobs }: { jobs: readonly ListedJob[] }) {
 
 const JobRow = memo(function JobRow({ job }: { job: ListedJob }) {
   const { progress, diagnosis } = job;
-  const best = job.best && ("value" in job.best ? job.best.value : job.best.loss);
+  const best = bestOf(job);
   const labels = Object.entries(job.labels);
   return (
     <tr>
@@ -232,7 +232,10 @@ const JobRow = memo(function JobRow({ job }: { job: ListedJob }) {
         <JobSpark job={job} />
         <span class="num spark-value">{lossWords(job)}</span>
       </td>
-      <td class="c-best right num">{short(asNumber(best))}</td>
+      <td class="c-best right num">
+        {best && short(best.value)}
+        {best && best.series !== "loss" && <span class="sub">{named("series", best.series)}</span>}
+      </td>
       <td class="c-progress">
         {job.finished_at === null ? (
           <>

@@ -1,7 +1,7 @@
 /** A job in a few words. */
 
 import type { ListedJob } from "../api/types";
-import { count, short } from "../ui/format";
+import { asNumber, count, short } from "../ui/format";
 
 type Spec = ListedJob["spec"];
 
@@ -32,6 +32,17 @@ export function optimizerWords(spec: Spec): string {
 
 export const titleOf = (job: Pick<ListedJob, "name" | "spec">): string =>
   job.name || problemWords(job.spec);
+
+/** What is best so far, and of which series: where rows are kept for evaluation, not of `loss`. */
+export function bestOf(
+  job: Pick<ListedJob, "best" | "data">,
+): { series: string; value: number | null } | null {
+  const { best } = job;
+  if (!best) return null;
+  if (!("loss" in best)) return { series: best.metric, value: asNumber(best.value) };
+  const evaluated = (job.data?.num_rows.eval ?? 0) > 0;
+  return { series: evaluated ? "eval.loss" : "loss", value: asNumber(best.loss) };
+}
 
 /** Steps done, of how many. */
 export function stepWords(job: Pick<ListedJob, "progress">): string {
