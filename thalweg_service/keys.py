@@ -152,8 +152,14 @@ def revoke(key: Which, data_dir: DataDir = DATA_DIR, as_json: AsJson = False) ->
     """Take a key out of use, for good: within a second no call is taken with it, and its streams
     end."""
     with _place("revoke", data_dir) as place:
-        record = place.keys.revoke(place.keys.get(key).id)
-    print(json.dumps(_shown(record), indent=2) if as_json else f"{record.id} is revoked.")
+        found = place.keys.get(key)
+        record = place.keys.revoke(found.id)
+    if as_json:
+        print(json.dumps(_shown(record), indent=2))
+    elif found.revoked_at is None:
+        print(f"{record.id} is revoked.")
+    else:
+        print(f"{record.id} was revoked already, at {found.revoked_at[:19]}Z.")
 
 
 @commands.command()

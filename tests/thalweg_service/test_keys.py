@@ -144,6 +144,28 @@ def test_a_name_that_two_keys_have_wants_the_id(call: Call) -> None:
     assert "give the id" in done.stderr
 
 
+def test_a_revoked_key_is_known_by_its_name_as_by_its_id(call: Call) -> None:
+    def make() -> str:
+        assert call("create", "--owner", "acme", "--name", "robot").exit_code == 0
+        return str(made(call("list", "--json"))[0]["id"])
+
+    first = make()
+    assert call("revoke", "robot").stdout == f"{first} is revoked.\n"
+    for which in ("robot", first):
+        again = call("revoke", which)
+        assert (again.exit_code, again.stderr) == (0, "")
+        assert again.stdout.startswith(f"{first} was revoked already, at 20")
+        refused = call("rotate", which)
+        assert refused.exit_code == 1
+        assert f"{first} is revoked: create a new key" in refused.stderr
+    second = make()  # the name is free again, and means the key that is in use
+    assert call("revoke", "robot").stdout == f"{second} is revoked.\n"
+    for command in ("revoke", "rotate"):
+        refused = call(command, "robot")
+        assert refused.exit_code == 1
+        assert f"All keys named 'robot' are revoked: {second}, {first}." in refused.stderr
+
+
 def test_a_data_folder_is_opened_whether_or_not_it_is_served(tmp_path: Path) -> None:
     def keys(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "thalweg_service", "keys", *words]

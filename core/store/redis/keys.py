@@ -68,19 +68,25 @@ class RedisKeys:
         return [_decoded(flat) for flat in self._link.call(call_script("keys"))]
 
     def get(self, named: str) -> KeyRecord:
-        """Return the key with this id, or the one of this name that is not revoked.
+        """Return the key with this id, or the one of this name: a revoked one where no other has it.
 
         Raises:
             NotFoundError: there is none.
             ConflictError: several have the name.
         """
         keys = self.list()
-        found = [key for key in keys if key.id == named]
-        found = found or [key for key in keys if key.name == named and key.revoked_at is None]
+        of_name = [key for key in keys if key.name == named]
+        found = (
+            [key for key in keys if key.id == named]
+            or [key for key in of_name if key.revoked_at is None]
+            or of_name
+        )
         if not found:
             raise NotFoundError(f"There is no key {named[:80]!r}; `thalweg keys list` lists them.")
         if len(found) > 1:
             ids = ", ".join(key.id for key in found)
+            if found[0].revoked_at is not None:
+                raise ConflictError("revoked", f"All keys named {named[:80]!r} are revoked: {ids}.")
             raise ConflictError("ambiguous", f"{named[:80]!r} is the name of {ids}: give the id.")
         return found[0]
 
