@@ -68,7 +68,7 @@ class RedisKeys:
         return [_decoded(flat) for flat in self._link.call(call_script("keys"))]
 
     def get(self, named: str) -> KeyRecord:
-        """Return the key with this id, or the one of this name: a revoked one where no other has it.
+        """Return the key with this id, or the one of this name: of revoked ones where all are.
 
         Raises:
             NotFoundError: there is none.
