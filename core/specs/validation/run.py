@@ -1,7 +1,7 @@
 """Rules of how a problem is run: optimizer, numbers and budget."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import NoneType
 from typing import Final
 
@@ -13,6 +13,7 @@ from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodi
 from core.specs.sizes.shapes import extent_of
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.supervised.rows import FLOAT32_MAX
+from core.specs.validation.wrappers import warnings_of_wrap
 
 STEPS_OF_DATA: Final = 2_000
 STEPS_OF_FUNCTIONS: Final = 1_000
@@ -114,13 +115,18 @@ def check_bfloat16(spec: JobSpec, precision: str, faults: FieldErrorList) -> Non
 
 
 def warnings_of_job(spec: JobSpec) -> list[FieldError]:
-    """List what a resolved spec may ask for, and hardly means: a method that compares the gradients
-    of one step with the next one's, on other rows at each step."""
+    """List what a resolved spec may ask for, and hardly means."""
+    return [*_warnings_of_noise(spec), *warnings_of_wrap(spec)]
+
+
+def _warnings_of_noise(spec: JobSpec) -> Iterator[FieldError]:
+    """Warn of a method that compares the gradients of one step with the next one's, on other rows
+    at each step."""
     optimizer = spec.optimizer
     if not isinstance(optimizer, LBFGS | Rprop) or not isinstance(spec.problem, DataProblem):
-        return []
+        return
     if spec.batch_size == "full" or extent_of(spec).steps_per_epoch == 1:
-        return []
+        return
     explicit = spec.batch_size is None
     given = "an explicit order" if explicit else f"batch_size {spec.batch_size:,}"
     way_out = "leave the order out" if explicit else 'give "full"'
@@ -129,7 +135,7 @@ def warnings_of_job(spec: JobSpec) -> list[FieldError]:
         f" with {given} these are of other rows: {way_out}, or choose another optimizer, such as"
         " adam"
     )
-    return [FieldError("batch_size", "noisy_gradients", message)]
+    yield FieldError("batch_size", "noisy_gradients", message)
 
 
 def _fits(part: object) -> bool:

@@ -1,13 +1,15 @@
 """Rules of what is put around an optimizer, and of groups; what follows from the budget and the
 model is written out."""
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Final
 
+from core.errors import FieldError
 from core.specs.job import ClipOnDivergence, DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import LBFGS, Optimizer, Prodigy, Rprop, ScheduleFree
 from core.specs.optimizers.wrappers import Average, Lookahead, ParameterGroup, Sam, Swa, Wrapper
-from core.specs.sizes.shapes import layers_of
+from core.specs.sizes.shapes import layers_of, num_steps
 from core.specs.validation.errors import FieldErrorList, shown
 
 SHARE: Final = 0.75
@@ -83,6 +85,19 @@ def _swa(each: Swa, here: str, spec: JobSpec, steps: int, faults: FieldErrorList
             f" averaged; {start:,} was given",
         )  # fmt: skip
     return each
+
+
+def warnings_of_wrap(spec: JobSpec) -> Iterator[FieldError]:
+    """Yield what is put around the optimizer of a resolved spec, and does nothing."""
+    for place, each in enumerate(spec.optimizer.wrap):
+        if isinstance(each, Lookahead) and each.k > (steps := num_steps(spec)):
+            name = f"optimizer.wrap.{place}.k"
+            yield FieldError(
+                name, "no_effect",
+                f"{name}: the slow weights follow after every {each.k:,} updates, and the budget"
+                f" ends after {steps:,}: lookahead has no effect; give a smaller k, or a larger"
+                " budget",
+            )  # fmt: skip
 
 
 def resolve_groups(
