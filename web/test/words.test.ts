@@ -19,6 +19,14 @@ test("both languages have the same words, with the same things to fill in", () =
   }
 });
 
+test("a noun that a number counts has a form for one", () => {
+  const counted = /\{(?:n|total)\} (?:steps|rows|runs|jobs|points|places|parts|rules)\b(?!\/)/;
+  const alike = Object.entries(en).filter(([, text]) => counted.test(text) && !text.includes("|"));
+  // Of these there are always several: jobs side by side, points of a chart or a grid, a limit.
+  const several = ["compareTitle", "nOfRange", "nOfTotal", "playUndefined", "trayFull"];
+  expect(alike.map(([name]) => name).sort()).toEqual(several);
+});
+
 test("the Chinese is Chinese", () => {
   const same = Object.keys(en).filter((name) => {
     const key = name as keyof typeof en;
@@ -35,7 +43,18 @@ test("one is not many", async () => {
     "0 steps",
     "1,000 steps",
   ]);
+  const counted: [number, number][] = [
+    [1, 1],
+    [0, 1],
+    [1, 5],
+  ];
+  expect(counted.map(([n, total]) => t("runsDone", { n, total }))).toEqual([
+    "1 of 1 run",
+    "0 of 1 run",
+    "1 of 5 runs",
+  ]);
   lang.value = "zh";
+  expect(t("runsDone", { n: 1, total: 1 })).toBe("1 次运行中的 1 次");
   expect([1, 2].map((n) => t("steps", { n }))).toEqual(["1 步", "2 步"]);
 });
 

@@ -49,7 +49,8 @@ export const en = {
   label: "Label",
   labelHint: "label:value",
   anyVerdict: "any verdict",
-  verdictOf: "{n} of the {total} jobs that are loaded. The service does not filter by verdict.",
+  verdictOf:
+    "{n} of the {total} job that is loaded. The service does not filter by verdict.|{n} of the {total} jobs that are loaded. The service does not filter by verdict.",
   nothingMatches: "No job matches these filters.",
   showMore: "Show more",
   showMoreStudies: "Show more studies",
@@ -106,7 +107,7 @@ export const en = {
   atBestStep: "At step",
   bands: "One band for runs that differ by their seed",
   commonAxis:
-    "{n} places of a common axis; at each the last row at or before it. Values that are not finite are all kept.",
+    "{n} place of a common axis, with the last row at or before it. Values that are not finite are all kept.|{n} places of a common axis; at each the last row at or before it. Values that are not finite are all kept.",
   takeOut: "Take out",
   bySteps: "Compare by steps",
   takeOutThis: "Take out {name}",
@@ -118,7 +119,7 @@ export const en = {
   study: "Study",
   studies: "Studies",
   noSuchStudy: "There is no such study",
-  runsDone: "{n} of {total} runs",
+  runsDone: "{n} of {total} run|{n} of {total} runs",
   runsDiverged: "{n} diverged",
   answer: "What the study says",
   winnerIs: "Winner: {name}",
@@ -152,7 +153,7 @@ export const en = {
   at_best: "best",
   "series_eval.loss": "evaluation loss",
   curvesOf:
-    "{n} of {total} runs, the best first; point at the dial or the map to light a configuration.",
+    "{n} of {total} run; point at the dial or the map to light a configuration.|{n} of {total} runs, the best first; point at the dial or the map to light a configuration.",
   comparison: "Configurations",
   configuration: "Configuration",
   rank: "Rank",
@@ -169,7 +170,8 @@ export const en = {
   profileNote:
     "Share of the problems that a method solves within τ times the steps of the best one (Dolan and Moré 2002).",
   minima: "Minima",
-  minimaTitle: "Distinct minima: {n}, reached by {runs} of {starts} runs",
+  minimaTitle:
+    "Distinct minima: {n}, reached by {runs} of {total} run|Distinct minima: {n}, reached by {runs} of {total} runs",
   point: "Point",
   shareOfRuns: "Share of the runs",
   importance: "Importance of the parameters",

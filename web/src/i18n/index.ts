@@ -16,11 +16,11 @@ effect(() => {
 
 const WORDS: Record<Lang, Record<Word, string>> = { en, zh };
 
-/** A word, or a sentence with what `values` has for its `{names}`. What stands before a `|` is for an `n`
- * of 1, what stands after it for any other. */
+/** A word, or a sentence with what `values` has for its `{names}`. What stands before a `|` is for one, what
+ * stands after it for any other number: of `total`, where there is one ("1 of 5 runs"), else of `n`. */
 export function t(word: Word, values: Record<string, string | number> = {}): string {
   const [one, many] = WORDS[lang.value][word].split("|");
-  const text = String(values.n) === "1" ? one! : (many ?? one!);
+  const text = String(values.total ?? values.n) === "1" ? one! : (many ?? one!);
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 

@@ -162,7 +162,7 @@ export const zh: Record<Word, string> = {
   profile: "性能曲线",
   profileNote: "在最佳方法步数的 τ 倍之内，一个方法解出的问题所占的比例（Dolan 与 Moré，2002）。",
   minima: "极小值",
-  minimaTitle: "{starts} 次运行中的 {runs} 次到达 {n} 个不同的极小值",
+  minimaTitle: "{total} 次运行中的 {runs} 次到达 {n} 个不同的极小值",
   point: "点",
   shareOfRuns: "运行所占比例",
   importance: "参数的重要性",

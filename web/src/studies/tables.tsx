@@ -179,7 +179,7 @@ export function Minima({ comparison }: { comparison: StudyComparison }) {
         {t("minimaTitle", {
           n: found.num_minima,
           runs: found.minima.reduce((sum, each) => sum + each.num_runs, 0),
-          starts: found.num_starts,
+          total: found.num_starts,
         })}
       </h2>
       <table class="compared">
