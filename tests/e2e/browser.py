@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from api.page import routes
 from scripts import page
+from tests.e2e.client import Service
 
 CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 AXE: Final = page.PACKAGES / "axe-core" / "axe.min.js"
@@ -29,6 +30,7 @@ missing: Final = [
     if not is_there
 ]
 needs_browser: Final = pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
+expect.set_options(timeout=90_000)
 
 
 @contextmanager
@@ -72,3 +74,18 @@ class Reader:
             f"{each['id']}: {', '.join(str(node['target']) for node in each['nodes'])}"
             for each in found
         ]
+
+
+@contextmanager
+def reading(browser: Browser, service: Service, **options: Any) -> Iterator[Reader]:
+    """Open a window on the service's page, close it afterwards; nothing may have gone wrong in it.
+
+    Args:
+        options: of the browser's context.
+    """
+    reader = Reader(browser, str(service.http.base_url), **{"locale": "en-GB", **options})
+    try:
+        yield reader
+    finally:
+        reader.context.close()
+    assert reader.faults == []

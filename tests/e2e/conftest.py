@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from tests.e2e.browser import browsing
+from tests.e2e.browser import Reader, browsing, reading
 from tests.e2e.client import Service, serving
 
 
@@ -20,3 +20,9 @@ def browser() -> Iterator[Browser]:
     """A browser that finds this machine under a name of someone else's, too."""
     with browsing("--host-resolver-rules=MAP evil.test 127.0.0.1") as started:
         yield started
+
+
+@pytest.fixture
+def reader(browser: Browser, service: Service) -> Iterator[Reader]:
+    with reading(browser, service) as opened:
+        yield opened

@@ -1,8 +1,25 @@
-"""Job specs that several end-to-end tests use."""
+"""Problems and job specs that several end-to-end tests use."""
 
-from typing import Any
+from typing import Any, Final
 
 Json = dict[str, Any]
+
+IRIS: Final = {
+    "kind": "supervised",
+    "data": {"kind": "builtin", "name": "iris"},
+    "model": {"kind": "linear"},
+}
+DIGITS: Final = {
+    "kind": "supervised",
+    "data": {"kind": "builtin", "name": "digits"},
+    "model": {"kind": "mlp", "hidden": [32]},
+}
+SPHERE: Final = {"kind": "function", "function": {"kind": "sphere", "dim": 2}, "start": [3, 2]}
+VALLEY: Final = {
+    "kind": "function",
+    "function": {"kind": "quadratic", "eigenvalues": [1, 30]},
+    "start": [3, 2],
+}
 
 
 def expression(text: str, start: Json, optimizer: Json, steps: int, **more: Any) -> Json:
@@ -20,11 +37,7 @@ def expression(text: str, start: Json, optimizer: Json, steps: int, **more: Any)
 
 def digits(optimizer: Json | None = None, steps: int = 50, **more: Any) -> Json:
     return {
-        "problem": {
-            "kind": "supervised",
-            "data": {"kind": "builtin", "name": "digits"},
-            "model": {"kind": "mlp", "hidden": [32]},
-        },
+        "problem": DIGITS,
         "optimizer": optimizer or {"kind": "adam", "lr": 0.01},
         "budget": {"max_steps": steps},
         **more,

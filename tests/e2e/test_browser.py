@@ -18,30 +18,11 @@ from core.settings import Settings
 from core.store.redis.keys import RedisKeys
 from tests.e2e.browser import Reader, needs_browser
 from tests.e2e.client import Json, Service, serving
+from tests.e2e.specs import DIGITS, SPHERE, VALLEY
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]
-SPHERE: Final = {"kind": "function", "function": {"kind": "sphere", "dim": 2}, "start": [3, 2]}
-VALLEY: Final = {
-    "kind": "function",
-    "function": {"kind": "quadratic", "eigenvalues": [1, 30]},
-    "start": [3, 2],
-}
-DIGITS: Final = {
-    "kind": "supervised",
-    "data": {"kind": "builtin", "name": "digits"},
-    "model": {"kind": "mlp", "hidden": [16]},
-}
 CHINESE: Final = r"[\u4e00-\u9fff]"
 MARKUP: Final = "<img src=x onerror='window.ran=1'><script>window.ran=1</script>"
-expect.set_options(timeout=90_000)
-
-
-@pytest.fixture
-def reader(browser: Browser, service: Service) -> Iterator[Reader]:
-    made = Reader(browser, str(service.http.base_url), locale="en-GB")
-    yield made
-    made.context.close()
-    assert made.faults == []
 
 
 class Guarded:

@@ -6,15 +6,12 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browser import Reader, needs_browser
+from tests.e2e.browser import Reader, needs_browser, reading
 from tests.e2e.client import Json, Service
+from tests.e2e.specs import IRIS
+from tests.e2e.studies import Studies
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]
-IRIS: Final = {
-    "kind": "supervised",
-    "data": {"kind": "builtin", "name": "iris"},
-    "model": {"kind": "linear"},
-}
 STUDY: Final = {
     "name": "rates",
     "base": {"problem": IRIS, "optimizer": {"kind": "sgd"}, "budget": {"max_steps": 60}},
@@ -22,16 +19,13 @@ STUDY: Final = {
     "repeats": 2,
     "metric": {"name": "loss", "at": "final"},
 }
-expect.set_options(timeout=90_000)
 
 
 @pytest.fixture(params=["light", "dark"])
 def reader(browser: Browser, service: Service, request: pytest.FixtureRequest) -> Iterator[Reader]:
     theme: Any = request.param
-    made = Reader(browser, str(service.http.base_url), locale="en-GB", color_scheme=theme)
-    yield made
-    made.context.close()
-    assert made.faults == []
+    with reading(browser, service, color_scheme=theme) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -173,12 +167,8 @@ CURVATURE: Final = 10.0
 
 def ended(service: Service, body: Json) -> str:
     """POST a study and wait for its end; return the path of its page."""
-    reply = service.http.post("/v1/studies", json=body)
-    assert reply.status_code == 202, reply.text
-    path = f"/v1/studies/{reply.json()['id']}"
-    while service.http.get(path, params={"wait": 30}).json()["finished_at"] is None:
-        pass
-    return path.removeprefix("/v1")
+    studies = Studies(service)
+    return f"/studies/{studies.wait(studies.post(body))['id']}"
 
 
 def swept(function: Json, sweep: Json) -> Json:

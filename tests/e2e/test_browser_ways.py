@@ -10,39 +10,15 @@ from playwright.sync_api import Browser, Route, ViewportSize, expect
 
 from tests.e2e.browser import Reader, needs_browser
 from tests.e2e.client import Json, Service
+from tests.e2e.specs import DIGITS, IRIS, SPHERE, VALLEY
 from tests.e2e.studies import Studies
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]
-IRIS: Final = {
-    "kind": "supervised",
-    "data": {"kind": "builtin", "name": "iris"},
-    "model": {"kind": "linear"},
-}
-DIGITS: Final = {
-    "kind": "supervised",
-    "data": {"kind": "builtin", "name": "digits"},
-    "model": {"kind": "mlp", "hidden": [32]},
-}
-SPHERE: Final = {"kind": "function", "function": {"kind": "sphere", "dim": 2}, "start": [3, 2]}
-VALLEY: Final = {
-    "kind": "function",
-    "function": {"kind": "quadratic", "eigenvalues": [1, 30]},
-    "start": [3, 2],
-}
 ENDLESS: Final = {
     "problem": IRIS, "optimizer": {"kind": "sgd", "lr": 0.01}, "batch_size": 16,
     "budget": {"max_steps": 5_000_000}, "record": {"every": 10, "eval_every": None},
 }  # fmt: skip
 DATA_CALLS: Final = "**/v1/**"
-expect.set_options(timeout=90_000)
-
-
-@pytest.fixture
-def reader(browser: Browser, service: Service) -> Iterator[Reader]:
-    made = Reader(browser, str(service.http.base_url), locale="en-GB")
-    yield made
-    made.context.close()
-    assert made.faults == []
 
 
 @pytest.fixture
