@@ -30,7 +30,8 @@ class KeyLimits:
         requests_per_s: requests a second, counted by each API process for itself.
         queued: jobs and studies that wait at a time.
         running: jobs and tasks of studies that are at work at a time; others wait.
-        stored_bytes: weights, checkpoints and rows of what has ended or was paused, and uploads.
+        stored_bytes: weights, checkpoints and rows (of a job as of its last checkpoint, or its
+            end; of a study as of its tasks that have ended or were paused), and uploads.
         device_s_per_day: seconds for which attempts hold a device, by the day of UTC.
     """
 

@@ -173,7 +173,8 @@ class UsageView(View):
     """The most that the training process held, on a GPU with its memory there; of several attempts
     or tasks the largest. Null where it was not measured."""
     stored_bytes: int | None
-    """Weights and checkpoints that are kept, and rows; known at the end."""
+    """Weights and checkpoints that are kept, and rows: of a job as of its last checkpoint, or its
+    end; of a study as of its tasks that have ended."""
 
 
 class Mistake(View):

@@ -27,6 +27,7 @@ from core.messages.reports import (
     RowsOfRuns,
     RunEnded,
     RunFailed,
+    SavedCheckpoint,
     Settled,
     TaskEnding,
     TaskReport,
@@ -139,6 +140,14 @@ class Job:
             time.sleep(0.02)
         return self.end(done, until_asked_to_stop(self.control))
 
+    def wait(self, saved_bytes: int) -> Ending:
+        self.rows(0, 3)
+        if saved_bytes:
+            old, new = "checkpoints/1", "checkpoints/2"
+            self.emit(SavedCheckpoint("resume", 1, old, {}, saved_bytes, "ab"))
+            self.emit(SavedCheckpoint("resume", 2, new, {}, saved_bytes, "ab", (old,)))
+        return self.end(3, until_asked_to_stop(self.control))
+
     def go_back(self, pause_s: float) -> Ending:
         self.rows(0, 12)
         time.sleep(pause_s)
@@ -163,9 +172,8 @@ def train_job(job: TrainJob, emit: Emit[JobReport], control: Control) -> Ending:
             return at_work.finish(rows)
         case Foretell(rightly):
             return at_work.foretell(rightly=rightly)
-        case Wait():
-            at_work.rows(0, 3)
-            return at_work.end(3, until_asked_to_stop(control))
+        case Wait(saved_bytes):
+            return at_work.wait(saved_bytes)
         case Deaf():
             at_work.rows(0, 3)
             hear_nothing()

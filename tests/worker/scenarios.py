@@ -30,7 +30,14 @@ class Foretell:
 
 @dataclass(frozen=True)
 class Wait:
-    """Three rows; then it waits until it is asked to stop."""
+    """Three rows; then it waits until it is asked to stop.
+
+    Attributes:
+        saved_bytes: of each of two checkpoints before, the first of which makes room for the
+            second; 0: there are none.
+    """
+
+    saved_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ class JobExecution(Training[Claim]):
                 self._foresee(report)
             case SavedCheckpoint():
                 self._progress.save(report)
-                self._rows.set(checkpoints=self._progress.checkpoints)
+                self._note_checkpoints()
                 if report.name == "kept":
                     self._rows.set(checkpoints_kept=self._supervision.kept)
             case Intervened():
@@ -157,8 +157,14 @@ class JobExecution(Training[Claim]):
         for kind, num_rows in (report.rewound or {}).items():
             self._rows.rewind(kind, num_rows, report.interventions)
         self._progress.drop(report.dropped)
-        checkpoints = self._progress.checkpoints
-        self._rows.set(interventions=report.interventions, checkpoints=checkpoints)
+        self._rows.set(interventions=report.interventions)
+        self._note_checkpoints()
+
+    def _note_checkpoints(self) -> None:
+        """Note the checkpoints that there are, and before them what is stored: whoever dies here
+        says it no more."""
+        self._note_stored()
+        self._rows.set(checkpoints=self._progress.checkpoints)
 
     def _foresee(self, concluded: Concluded) -> None:
         """Make the diagnosis of the history while the trainer waits for the disk; not where it

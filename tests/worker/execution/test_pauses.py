@@ -139,6 +139,24 @@ def test_a_job_that_no_attempt_ended_keeps_rows_that_are_counted(bench: Bench) -
     assert there(there(job.usage).stored_bytes) > 0
 
 
+def test_what_a_job_stores_is_counted_with_its_checkpoint_whatever_becomes_of_it(
+    bench: Bench,
+) -> None:
+    bench.worker()
+    of_rows = there(
+        there(bench.until_status(bench.submit(Finish(3)), "succeeded").usage).stored_bytes
+    )
+    job_id = bench.submit(Wait(saved_bytes=1_000_000))
+
+    def saved() -> bool:
+        return [each["step"] for each in bench.get(job_id).checkpoints] == [2]
+
+    bench.until(saved)
+    job = bench.get(job_id)
+    assert job.status == "running"
+    assert there(there(job.usage).stored_bytes) == of_rows + 1_000_000
+
+
 # --- studies
 
 
