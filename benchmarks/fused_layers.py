@@ -151,7 +151,7 @@ class Together:
     """A step of many: gradients, and Adam on the rows that hold a run each."""
 
     def __init__(self, specs: list[JobSpec]) -> None:
-        self._problem = StackedSupervised(specs, CPU, torch.float32, len(specs))
+        self._problem = StackedSupervised(specs, CPU, torch.float32, specs)
         self._means, self._squares = torch.zeros((2, *self._problem.rows.shape))
 
     def step(self, number: int) -> None:

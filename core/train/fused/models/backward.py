@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.specs.layers.expand import Perceptron
-from core.train.fused.models.linear import affine_values, output_values
+from core.train.fused.models.linear import affine_values, output_values, shared_products
 from core.train.fused.models.losses import StackedLoss, with_gradient
 
 _aten = torch.ops.aten
@@ -92,12 +92,7 @@ class WrittenOut:
             inputs.append(y if masks is None else y * masks[number])
         last, last_bias = f"{self._output}weight", f"{self._output}bias"
         z = output_values(inputs[-1], weights[last], weights.get(last_bias))
-        padded, rows = z.shape[2], targets.shape[1]
-        losses, g = with_gradient(
-            self._loss, z if padded == rows else z[:, :, :rows].contiguous(), targets
-        )
-        if padded != rows:
-            g = functional.pad(g, (0, padded - rows))
+        losses, g = _loss_of_rows(self._loss, z, targets)
         _multiply(g, inputs[-1], gradients[last])
         if last_bias in weights:
             torch.sum(g, 2, out=gradients[last_bias])
@@ -116,6 +111,68 @@ class WrittenOut:
         return losses
 
 
+class WrittenOutOnOneBatch(WrittenOut):
+    """Losses and gradients where all runs have the same batch; the last bits are others.
+
+    The products of the first layer are one of all runs. What a layer gives stands transposed,
+    (runs, width, padded rows), as that product has it.
+    """
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        weights: Mapping[str, Tensor],
+        x: Tensor,
+        masks: Sequence[Tensor] | None,
+        targets: Tensor,
+        gradients: Mapping[str, Tensor],
+    ) -> Tensor:
+        """See `WrittenOut`; `x` is the same in all runs."""
+        features, names = x[0], [*self._layers, self._output]
+        turned = None if masks is None else [mask.transpose(1, 2) for mask in masks]
+        inputs: list[Tensor] = []
+        """Of each layer but the first."""
+        activated: list[Tensor] = []
+        z = _first_layer(weights, names[0], features)
+        for number, name in enumerate(names[1:]):
+            y = self._activations[number].apply(z)
+            activated.append(y)
+            inputs.append(y if turned is None else y * turned[number])
+            weight, bias = weights[f"{name}weight"], weights.get(f"{name}bias")
+            z = output_values(inputs[-1].transpose(1, 2), weight, bias)
+        losses, g = _loss_of_rows(self._loss, z, targets)
+        for number in range(len(names) - 1, -1, -1):
+            name = names[number]
+            if number:
+                _multiply(g, inputs[number - 1].transpose(1, 2), gradients[f"{name}weight"])
+            else:
+                gradients[f"{name}weight"].copy_(shared_products(g, features.t()))
+            if f"{name}bias" in weights:
+                torch.sum(g, 2, out=gradients[f"{name}bias"])
+            if number:
+                g = torch.bmm(weights[f"{name}weight"].transpose(1, 2), g)
+                if turned is not None:
+                    g.mul_(turned[number - 1])
+                g = self._activations[number - 1].backward(g, activated[number - 1])
+        return losses
+
+
+def _first_layer(weights: Mapping[str, Tensor], name: str, features: Tensor) -> Tensor:
+    """Return (runs, width, padded rows) of features (padded rows, inputs)."""
+    z, bias = shared_products(weights[f"{name}weight"], features), weights.get(f"{name}bias")
+    return z if bias is None else z.add_(bias.unsqueeze(2))
+
+
+def _loss_of_rows(loss: StackedLoss, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each run's loss of the rows that count, and its gradient in outputs (runs, outputs,
+    padded rows)."""
+    padded, rows = z.shape[2], targets.shape[1]
+    if padded == rows:
+        return with_gradient(loss, z, targets)
+    losses, g = with_gradient(loss, z[:, :, :rows].contiguous(), targets)
+    return losses, functional.pad(g, (0, padded - rows))
+
+
 def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
     """Write the products of all runs into `out`, whose matrices need not follow each other."""
     if out[0].numel() >= LARGE:
@@ -124,8 +181,11 @@ def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
         out.copy_(torch.bmm(left, right))
 
 
-def written_out(perceptron: Perceptron, loss: StackedLoss) -> WrittenOut | None:
-    """Return the gradients of this model's runs; None: only automatic differentiation has them."""
+def written_out(
+    perceptron: Perceptron, loss: StackedLoss, *, one_batch: bool = False
+) -> WrittenOut | None:
+    """Return the gradients of this model's runs; None: only automatic differentiation has them.
+    `one_batch`: all have the same batch, and there are `shared_products` of such numbers."""
     found = []
     for hidden in perceptron.hidden:
         activation = hidden.activation
@@ -133,4 +193,5 @@ def written_out(perceptron: Perceptron, loss: StackedLoss) -> WrittenOut | None:
         if hidden.norm is not None or known is None:
             return None
         found.append(known)
-    return WrittenOut(perceptron, found, loss)
+    kind = WrittenOutOnOneBatch if one_batch else WrittenOut
+    return kind(perceptron, found, loss)

@@ -31,12 +31,21 @@ class _Seeds(NamedTuple):
 
 
 class StackedBatches:
-    """Each run's batch; runs that share a seed share it, and its cost."""
+    """Each run's batch; runs that share a seed share it, and its cost.
+
+    Attributes:
+        same_in_all: all runs have the same batch in each step, ended ones included.
+    """
 
     def __init__(
-        self, specs: Sequence[JobSpec], dataset: Dataset, augment: Augment | None = None
+        self,
+        specs: Sequence[JobSpec],
+        dataset: Dataset,
+        augment: Augment | None = None,
+        whole: Sequence[JobSpec] | None = None,
     ) -> None:
-        """Take batches of one data set; `augment` changes them."""
+        """Take batches of one data set; `augment` changes them. `whole`: all runs of the stack that
+        the specs' are a part of."""
         self._dataset = dataset
         self._augment = augment
         self._by_seed: dict[_Seeds, Batches] = {}
@@ -44,8 +53,7 @@ class StackedBatches:
         self._whole: Tensor | None = None
         for spec in specs:
             assert isinstance(spec.problem, DataProblem)
-            order = _order_seed(spec.problem, spec)
-            seeds = _Seeds(order, 0 if augment is None else spec.seed)
+            seeds = _seeds_of(spec, augment)
             self._seeds.append(seeds)
             if seeds not in self._by_seed:
                 self._by_seed[seeds] = Batches(
@@ -54,12 +62,14 @@ class StackedBatches:
                     order=spec.problem.data.order,
                     batch_size=spec.batch_size,
                     drop_last=spec.problem.data.drop_last,
-                    seed=order,
+                    seed=seeds.order,
                 )
         first = next(iter(self._by_seed.values()))
         self.steps_per_epoch = first.steps_per_epoch
         self.rows_per_batch = first.rows_per_batch
         self.covers_all = first.covers_all
+        seeds_of_all = {_seeds_of(spec, augment) for spec in whole or specs}
+        self.same_in_all = len(seeds_of_all) == 1 or (first.whole and augment is None)
         self._choose()
 
     def compact(self, kept: Index) -> None:
@@ -132,9 +142,11 @@ def shared(tensor: Tensor, runs: int) -> Tensor:
     return tensor.unsqueeze(0).expand(runs, *tensor.shape)
 
 
-def _order_seed(problem: DataProblem, spec: JobSpec) -> int:
-    """Return the seed that the order of the rows follows from; none unless they are shuffled."""
-    return spec.seed if isinstance(problem.data.order, Shuffled) else 0
+def _seeds_of(spec: JobSpec, augment: Augment | None) -> _Seeds:
+    """Return the seeds of a run; 0 for what its batches do not depend on."""
+    assert isinstance(spec.problem, DataProblem)
+    shuffled = isinstance(spec.problem.data.order, Shuffled)
+    return _Seeds(spec.seed if shuffled else 0, 0 if augment is None else spec.seed)
 
 
 class DropoutMasks:

@@ -18,14 +18,14 @@ DTYPES: Final = {
 
 
 def build_stacked(
-    specs: Sequence[JobSpec], device: torch.device, num_runs: int | None = None
+    specs: Sequence[JobSpec], device: torch.device, whole: Sequence[JobSpec] | None = None
 ) -> StackedProblem:
     """Return the problem of specs that share a structure, each run's parameters at its own start.
-    `num_runs`: of the stack that they are a part of."""
+    `whole`: the specs of the stack that they are a part of."""
     dtype = DTYPES[specs[0].precision or "float32"]
     match specs[0].problem:
         case DataProblem():
-            return StackedSupervised(specs, device, dtype, num_runs or len(specs))
+            return StackedSupervised(specs, device, dtype, whole or specs)
         case FunctionProblem():
             return StackedFunctions(specs, device, dtype)
         case _:

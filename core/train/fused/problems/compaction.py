@@ -6,7 +6,8 @@ and MKL on AVX-512, float32 and float64; tests hold on to it):
 - A batched product gives a run the same bits whatever the number of runs is, but not for one run
   alone, and only where its matrices lie alike modulo 64 bytes. Batches are padded to rows that make
   it so for activations; weights of odd sizes make slots keep their number modulo `phase`, and so
-  do the squares that Muon makes of them.
+  do the squares that Muon makes of them. Products of all runs' matrices by one batch do not depend
+  on the place at all (`core.train.fused.models.linear.shared_products`).
 - Sums, products, roots, divisions and most activations give the same bits wherever a number stands.
   The other activations and the elementary functions send the last numbers of a tensor, fewer than
   a vector register or two, another way: the number of slots then stays the same modulo `tail`, and

@@ -19,6 +19,7 @@ from core.specs.sizes.shapes import layers_of
 from core.specs.splits.rows import HeldOut
 from core.train.fused.models.backward import WrittenOut, written_out
 from core.train.fused.models.layered import StackedLayers
+from core.train.fused.models.linear import takes_shared_products
 from core.train.fused.models.losses import stacked_loss
 from core.train.fused.models.perceptron import StackedPerceptron
 from core.train.fused.problems.base import Index, Metrics, differentiate, keep_slots
@@ -48,9 +49,14 @@ class StackedSupervised:
     `core.train.fused.problems.base.StackedProblem`."""
 
     def __init__(
-        self, specs: Sequence[JobSpec], device: torch.device, dtype: torch.dtype, num_runs: int
+        self,
+        specs: Sequence[JobSpec],
+        device: torch.device,
+        dtype: torch.dtype,
+        whole: Sequence[JobSpec],
     ) -> None:
-        """Take as many rows at a time in an evaluation as suit `num_runs`."""
+        """Compute as the `whole` stack does that the specs are a part of, so that no bit depends on
+        how it was cut."""
         problem = problem_of(specs[0])
         if problem.loss is None:
             raise ValueError("the loss must be settled before a problem is built")
@@ -67,16 +73,19 @@ class StackedSupervised:
         self._written_out: WrittenOut | None = None
         if layers.perceptron is not None:
             self._model = StackedPerceptron(layers.perceptron)
-            self._written_out = written_out(layers.perceptron, self._loss)
         else:
             self._model = StackedLayers(layers, device, dtype)
-        self._batches = StackedBatches(specs, self._dataset, augment_of(problem, self._dataset))
+        augment = augment_of(problem, self._dataset)
+        self._batches = StackedBatches(specs, self._dataset, augment, whole)
         self._buffers: dict[str, Tensor] = {}
         weights, names = _initial(specs, device, dtype, self._ignored)
         self._parameter_names = names
         shapes = [weights[name].shape[1:] for name in names]
         self.packing = packing_of(shapes, dtype.itemsize)
         self._hold(weights)
+        if layers.perceptron is not None:
+            one_batch = self._batches.same_in_all and takes_shared_products(self.rows)
+            self._written_out = written_out(layers.perceptron, self._loss, one_batch=one_batch)
         self._masks = _masks(specs, self.rows)
         self._anywhere = device.type == "cpu" and places(specs[0], shapes, dtype) == ANYWHERE
         """True where a run's numbers are the same wherever it stands."""
@@ -85,7 +94,7 @@ class StackedSupervised:
         self.multiply_adds = len(specs) * layers.multiply_adds * self._batches.rows_per_batch
         numbers = [prod(placed.output) for placed in layers.all_layers[:-1]]
         widest = max(1, prod(layers.input), *numbers)
-        self._eval_rows = max(64, min(EVAL_ROWS, EVAL_NUMBERS // (num_runs * widest)))
+        self._eval_rows = max(64, min(EVAL_ROWS, EVAL_NUMBERS // (len(whole) * widest)))
 
     def gradients(self, step: int) -> tuple[Tensor, Tensor]:
         for gap in self._gaps:

@@ -65,7 +65,7 @@ class Stack:
         self._names = np.array(runs)
         self._emit = emit
         self._clock = clock
-        self.problem = build_stacked(specs, device, len(among.specs))
+        self.problem = build_stacked(specs, device, among.specs)
         numbers = np.arange(among.first, among.first + count)
         self._mover = OptimizerStep(among.specs, self.problem.rows, self.problem.packing, numbers)
         initial = {name: weight.clone() for name, weight in self.problem.weights.items()}

@@ -54,6 +54,10 @@ def with_troubles(specs: list[JobSpec], survivors: set[int]) -> list[JobSpec]:
     return changed
 
 
+ADAM: Json = {"kind": "adam"}
+MUON: Json = {"kind": "muon"}
+
+
 def supervised(precision: str, optimizer: Json, **rest: Any) -> list[JobSpec]:
     return [
         blobs_job(
@@ -62,6 +66,11 @@ def supervised(precision: str, optimizer: Json, **rest: Any) -> list[JobSpec]:
         )
         for number in range(41)
     ]  # fmt: skip
+
+
+def on_one_batch(optimizer: Json = ADAM, **rest: Any) -> list[JobSpec]:
+    found = supervised("float32", optimizer, **rest)
+    return [spec.model_copy(update={"seed": 3}) for spec in found]
 
 
 def layered(layers: list[Json], precision: str = "float32") -> list[JobSpec]:
@@ -99,8 +108,6 @@ def mlp(*hidden: int, **rest: Any) -> Json:
     return {"kind": "mlp", "hidden": list(hidden), **rest}
 
 
-ADAM = {"kind": "adam"}
-MUON = {"kind": "muon"}
 POPULATIONS: dict[str, list[JobSpec]] = {
     "small": supervised("float32", ADAM),
     "even sizes": supervised("float32", ADAM, model=mlp(16, 32)),
@@ -110,6 +117,13 @@ POPULATIONS: dict[str, list[JobSpec]] = {
     "batch norm": supervised("float32", ADAM, model=mlp(33, norm="batch"), batch_size=9),
     "layer norm": supervised("float32", ADAM, model=mlp(33, norm="layer"), batch_size=9),
     "dropout": supervised("float32", ADAM, model=mlp(33, dropout=0.3), batch_size=9),
+    "on one batch": on_one_batch(),
+    "on one batch, odd sizes": on_one_batch(model=mlp(13, 37), batch_size=29),
+    "on one batch, wide and ragged": on_one_batch(model=mlp(64, 64), batch_size=25),
+    "on one batch, dropout": on_one_batch(model=mlp(33, 5, dropout=0.3), batch_size=9),
+    "on one batch, linear": on_one_batch(model={"kind": "linear"}, batch_size=29),
+    "on one batch, one unit": on_one_batch(model=mlp(1), batch_size=5),
+    "on all rows": supervised("float32", ADAM, model=mlp(13), batch_size="full"),
     "momentum": supervised("float32", {"kind": "sgd", "momentum": 0.9}, model=mlp(11, 7)),
     "muon": supervised("float32", MUON, model=mlp(16, 32)),
     "muon of odd sizes": supervised("float32", MUON, model=mlp(13, 37, 11), batch_size=29),

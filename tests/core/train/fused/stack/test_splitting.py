@@ -58,13 +58,17 @@ PARTED: dict[str, list[JobSpec]] = {
         for name in (
             "small", "odd sizes", "odd sizes in float64", "batch norm", "dropout", "momentum",
             "clipped", "by rows", "plateau", "cosine", "elu", "ackley in 3 dimensions",
-            "rotated quadratic", "muon of odd sizes", "muon with an odd side",
+            "on one batch, odd sizes", "on one batch, dropout", "rotated quadratic",
+            "muon of odd sizes", "muon with an odd side",
         )
     },
     "one decay a part": by_rate(
         "adamw", weight_decay=(0.0, 0.1, 0.2), eps=(1e-8, 1e-3, 1e-2),
         betas=([0.9, 0.99], [0.3, 0.9], [0.95, 0.5]),
     ),
+    "one batch a part": [
+        blobs_job({"kind": "adam", "lr": 0.01 * (1 + n % 5)}, 16, seed=n // 16) for n in range(48)
+    ],
     "one momentum a part": by_rate("sgd", momentum=(0.0, 0.5, 0.9), dampening=(0.0, 0.0, 0.3)),
     "one beginning a part": by_rate("adagrad", initial_accumulator_value=(0.0, 0.5, 1.0)),
     "infinite gradients, one momentum a part": [

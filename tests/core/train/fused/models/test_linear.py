@@ -1,0 +1,43 @@
+"""Products of all runs' matrices by one: no run's bits depend on the others."""
+
+import pytest
+import torch
+
+from core.train.fused.models.linear import shared_products
+
+RUNS = 24
+SHAPES = [
+    (width, numbers, rows)
+    for width in (1, 3, 13, 33, 64, 256)
+    for numbers in (2, 13, 64, 100)
+    for rows in (16, 48, 64, 256)
+]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_has_the_same_bits_among_any_others(threads: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for width, numbers, rows in SHAPES:
+            left = torch.randn(RUNS, width, numbers, generator=draw)
+            right = torch.randn(rows, numbers, generator=draw)
+            found = shared_products(left, right)
+            for first, last in ((0, 2), (0, RUNS - 1), (1, RUNS), (5, 12), (20, 24)):
+                some = shared_products(left[first:last], right)
+                assert torch.equal(some, found[first:last]), (width, numbers, rows, first, last)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_they_are_the_products_wherever_the_matrices_lie() -> None:
+    draw = torch.Generator().manual_seed(0)
+    for width, numbers, rows in SHAPES:
+        held = torch.randn(RUNS, width * numbers + 7, generator=draw)
+        left = held[:, 3 : 3 + width * numbers].view(RUNS, width, numbers)
+        turned = torch.randn(numbers, rows, generator=draw)
+        found = shared_products(left, turned.t())
+        assert torch.equal(found, shared_products(left.clone(), turned.t().clone()))
+        exact = left.double() @ turned.double()
+        torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-6 * numbers)
