@@ -14,7 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.specs.layers.expand import Perceptron
-from core.train.fused.models.linear import affine_values, output_values, shared_products
+from core.train.fused.models.linear import (
+    affine_values,
+    output_values,
+    shared_outputs,
+    shared_products,
+)
 from core.train.fused.models.losses import StackedLoss, with_gradient
 
 _aten = torch.ops.aten
@@ -133,7 +138,7 @@ class WrittenOutOnOneBatch(WrittenOut):
         inputs: list[Tensor] = []
         """Of each layer but the first."""
         activated: list[Tensor] = []
-        z = _first_layer(weights, names[0], features)
+        z = shared_outputs(features, weights[f"{names[0]}weight"], weights.get(f"{names[0]}bias"))
         for number, name in enumerate(names[1:]):
             y = self._activations[number].apply(z)
             activated.append(y)
@@ -155,12 +160,6 @@ class WrittenOutOnOneBatch(WrittenOut):
                     g.mul_(turned[number - 1])
                 g = self._activations[number - 1].backward(g, activated[number - 1])
         return losses
-
-
-def _first_layer(weights: Mapping[str, Tensor], name: str, features: Tensor) -> Tensor:
-    """Return (runs, width, padded rows) of features (padded rows, inputs)."""
-    z, bias = shared_products(weights[f"{name}weight"], features), weights.get(f"{name}bias")
-    return z if bias is None else z.add_(bias.unsqueeze(2))
 
 
 def _loss_of_rows(loss: StackedLoss, z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

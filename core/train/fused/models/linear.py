@@ -92,3 +92,9 @@ def shared_products(left: Tensor, right: Tensor) -> Tensor:
     """
     products: Tensor = _onednn(left, right, None, "none", [], "")
     return products
+
+
+def shared_outputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute `outputs` of the same x (rows, in) in all runs: (runs, out, rows)."""
+    found = shared_products(weight, x)
+    return found if bias is None else found.add_(bias.unsqueeze(2))

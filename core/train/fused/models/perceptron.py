@@ -9,7 +9,12 @@ from torch.nn import functional
 
 from core.specs.layers import kinds as k
 from core.specs.layers.expand import Hidden, Perceptron
-from core.train.fused.models.linear import affine, outputs
+from core.train.fused.models.linear import (
+    affine,
+    outputs,
+    shared_outputs,
+    takes_shared_products,
+)
 from core.train.models.activations import activation_function
 
 Weights = Mapping[str, Tensor]
@@ -31,23 +36,34 @@ class StackedPerceptron:
         buffers: dict[str, Tensor] | None,
         rows: int,
     ) -> Tensor:
-        """Return the outputs of the first `rows` rows; in training mode where there are `buffers`.
+        """Return the outputs of the first `rows` rows; in training mode where there are `buffers`,
+        else in evaluation mode, in which all runs have the same features.
 
         Args:
             masks: of dropout, one a hidden layer: 0 or 1/(1 − p), (runs, rows, width).
             buffers: receives the running statistics as they are after this pass, which are not
                 written into `weights`.
         """
+        of_all = None
+        if buffers is None and takes_shared_products(x):
+            first = self._hidden[0][0].linear.name if self._hidden else self._output
+            of_all = shared_outputs(x[0], weights[f"{first}.weight"], weights.get(f"{first}.bias"))
         for index, (hidden, activation) in enumerate(self._hidden):
             name = hidden.linear.name
-            x = affine(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
+            if index == 0 and of_all is not None:
+                x = of_all.transpose(1, 2)
+            else:
+                x = affine(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
             if hidden.norm is not None:
                 norm = cast(k.BatchNormLayer | k.LayerNormLayer, hidden.norm.layer)
                 x = _normalized(x, norm, weights, f"{hidden.norm.name}.", buffers, rows)
             x = activation(x)
             if masks is not None:
                 x = x * masks[index]
-        z = outputs(x, weights[f"{self._output}.weight"], weights.get(f"{self._output}.bias"))
+        if self._hidden or of_all is None:
+            z = outputs(x, weights[f"{self._output}.weight"], weights.get(f"{self._output}.bias"))
+        else:
+            z = of_all
         return z if z.shape[2] == rows else z[:, :, :rows].contiguous()
 
 
