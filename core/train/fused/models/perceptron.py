@@ -13,7 +13,7 @@ from core.train.fused.models.linear import (
     affine,
     outputs,
     shared_outputs,
-    takes_shared_products,
+    takes_onednn,
 )
 from core.train.models.activations import activation_function
 
@@ -45,7 +45,7 @@ class StackedPerceptron:
                 written into `weights`.
         """
         of_all = None
-        if buffers is None and takes_shared_products(x):
+        if buffers is None and takes_onednn(x):
             first = self._hidden[0][0].linear.name if self._hidden else self._output
             of_all = shared_outputs(x[0], weights[f"{first}.weight"], weights.get(f"{first}.bias"))
         for index, (hidden, activation) in enumerate(self._hidden):

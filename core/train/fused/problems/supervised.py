@@ -19,7 +19,7 @@ from core.specs.sizes.shapes import layers_of
 from core.specs.splits.rows import HeldOut
 from core.train.fused.models.backward import WrittenOut, written_out
 from core.train.fused.models.layered import StackedLayers
-from core.train.fused.models.linear import takes_shared_products
+from core.train.fused.models.linear import takes_onednn
 from core.train.fused.models.losses import stacked_loss
 from core.train.fused.models.perceptron import StackedPerceptron
 from core.train.fused.problems.base import Index, Metrics, differentiate, keep_slots
@@ -84,7 +84,7 @@ class StackedSupervised:
         self.packing = packing_of(shapes, dtype.itemsize)
         self._hold(weights)
         if layers.perceptron is not None:
-            one_batch = self._batches.same_in_all and takes_shared_products(self.rows)
+            one_batch = self._batches.same_in_all and takes_onednn(self.rows)
             self._written_out = written_out(layers.perceptron, self._loss, one_batch=one_batch)
         self._masks = _masks(specs, self.rows)
         self._anywhere = device.type == "cpu" and places(specs[0], shapes, dtype) == ANYWHERE

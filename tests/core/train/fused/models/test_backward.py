@@ -8,6 +8,7 @@ from core.specs.layers.expand import Perceptron, expand
 from core.specs.layers.inputs import Inputs
 from core.specs.losses import MSE, BinaryCrossEntropy, CrossEntropy, Loss, MultiMargin
 from core.specs.models import MLP, LayerNorm, LinearModel, Model
+from core.train.fused.models import linear
 from core.train.fused.models.backward import ACTIVATIONS, written_out
 from core.train.fused.models.losses import StackedLoss, stacked_loss
 from core.train.fused.models.perceptron import StackedPerceptron
@@ -128,6 +129,16 @@ def test_without_biases_and_without_hidden_layers() -> None:
 
 def test_of_a_large_matrix() -> None:
     assert_the_same(MLP(kind="mlp", hidden=(160, 128)), CROSS_ENTROPY)
+
+
+@pytest.mark.parametrize("rows", [16, 13])
+@pytest.mark.parametrize("bias", [True, False])
+def test_of_products_that_are_made_run_by_run(
+    rows: int, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "LARGE_PRODUCT", 1)
+    assert_the_same(MLP(kind="mlp", hidden=(8, 7)), CROSS_ENTROPY, rows=rows, bias=bias)
+    assert_the_same(LinearModel(kind="linear"), MSE(kind="mse"), rows=rows, bias=bias)
 
 
 def test_with_dropout() -> None:

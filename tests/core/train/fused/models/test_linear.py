@@ -1,9 +1,9 @@
-"""Products of all runs' matrices by one: no run's bits depend on the others."""
+"""Products of all runs' matrices by one, and of large ones: no run's bits depend on the others."""
 
 import pytest
 import torch
 
-from core.train.fused.models.linear import shared_products
+from core.train.fused.models.linear import multiply_into, products, shared_products
 
 RUNS = 24
 SHAPES = [
@@ -41,3 +41,21 @@ def test_they_are_the_products_wherever_the_matrices_lie() -> None:
         assert torch.equal(found, shared_products(left.clone(), turned.t().clone()))
         exact = left.double() @ turned.double()
         torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-6 * numbers)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["as they are", "turned"])
+def test_large_products_are_of_each_run_alone(turned: bool) -> None:
+    draw = torch.Generator().manual_seed(0)
+    left = torch.randn(4, 200, 210, generator=draw)
+    right = torch.randn(4, 210, 220, generator=draw)
+    if turned:
+        left = left.transpose(1, 2).contiguous().transpose(1, 2)
+        right = right.transpose(1, 2).contiguous().transpose(1, 2)
+    found = products(left, right)
+    torch.testing.assert_close(found.double(), left.double() @ right.double(), rtol=0, atol=2e-4)
+    assert torch.equal(products(left[2:3], right[2:3]), found[2:3])
+    held = torch.zeros(4, 200 * 220 + 16)
+    places = held[:, 16:].view(4, 200, 220)
+    multiply_into(left, right, places)
+    assert torch.equal(places, found)
+    assert not held[:, :16].any()
