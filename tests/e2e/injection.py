@@ -37,7 +37,7 @@ from tests.e2e.attacks import (
 )
 from tests.e2e.client import Service
 from tests.thalweg_service.running import Service as Started
-from tests.thalweg_service.running import start, until
+from tests.thalweg_service.running import starting, until
 from tests.webhook_receiver import Answer, Receiver, receiving
 
 SECRET: Final = "outside-the-data-folder"
@@ -326,6 +326,7 @@ def main() -> int:
         (folder / "outside.txt").write_text(SECRET, "utf-8")
         allowed = stack.enter_context(receiving())
         inside = stack.enter_context(receiving(host=INSIDE, port=allowed.port))
+        start = stack.enter_context(starting())
         running = Started(
             start(
                 folder / "data",

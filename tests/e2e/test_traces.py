@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.thalweg_service.running import Service, start, until
+from tests.thalweg_service.running import Service, starting, until
 from tests.trace_receiver import receiver
 
 Json = dict[str, Any]
@@ -20,7 +20,7 @@ STUDY: Json = {"base": ROSENBROCK, "sweep": {"optimizer.lr": {"values": [0.001, 
 
 
 def test_a_trace_leads_from_the_caller_to_the_worker(tmp_path: Path) -> None:
-    with receiver() as found:
+    with receiver() as found, starting() as start:
         service = Service(start(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=found.address))
         until(service.workers)
         headers = {"traceparent": f"00-{TRACE}-{CALLER}-01", "X-Request-Id": "order-66"}

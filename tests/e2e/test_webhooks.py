@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.thalweg_service.running import Service, children, start, until
+from tests.thalweg_service.running import Service, children, starting, until
 from tests.webhook_receiver import Answer, Arrival, Receiver, receiving
 from thalweg_service.doctor.service import look_at_webhooks
 
@@ -49,12 +49,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Service]:
-    running = Service(
-        start(folder, THALWEG_WEBHOOK_ALLOW="127.0.0.1", THALWEG_WEBHOOK_TIMEOUT_S="1")
-    )
-    until(running.workers)
-    yield running
-    running.stop()
+    with starting() as start:
+        running = Service(
+            start(folder, THALWEG_WEBHOOK_ALLOW="127.0.0.1", THALWEG_WEBHOOK_TIMEOUT_S="1")
+        )
+        until(running.workers)
+        yield running
+        running.stop()
 
 
 @pytest.fixture(scope="module")

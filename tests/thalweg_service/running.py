@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import httpx2
 
@@ -29,14 +30,54 @@ def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     return value
 
 
-def start(
+class Start(Protocol):
+    """Starts `thalweg serve` on a free port with its data in `folder`."""
+
+    def __call__(
+        self, folder: Path, *arguments: str, errors: TextIO | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start it.
+
+        Args:
+            errors: takes what it writes to standard error; left out, a pipe.
+        """
+        ...
+
+
+@contextmanager
+def starting() -> Iterator[Start]:
+    """Give what starts services, and end those that run still at the end, however it came."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(
+        folder: Path, *arguments: str, errors: TextIO | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
+        process = _start(folder, *arguments, errors=errors, **environment)
+        started.append(process)
+        return process
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            end(process)
+
+
+def end(process: subprocess.Popen[str], patience_s: float = 60.0) -> None:
+    """End a process that may have ended; one that does not hear is killed."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        process.communicate(timeout=patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+
+
+def _start(
     folder: Path, *arguments: str, errors: TextIO | None = None, **environment: str
 ) -> subprocess.Popen[str]:
-    """Start `thalweg serve` on a free port with its data in `folder`.
-
-    Args:
-        errors: takes what it writes to standard error; left out, a pipe.
-    """
     command = [sys.executable, "-P", "-m", "thalweg_service", "serve", "--data-dir", str(folder)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")}
     return subprocess.Popen(

@@ -5,29 +5,35 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.thalweg_service.running import alive, descendants, until
+from tests.thalweg_service.running import alive, descendants, end, until
 from thalweg_service.demo import Interrupts, remove_left
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """The demo, which ends with the test."""
+    started = subprocess.Popen(
         [sys.executable, "-P", "-m", "thalweg_service.demo"],
-        cwd=folder,
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "TMPDIR": str(folder)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "TMPDIR": str(tmp_path)},
         process_group=0,
     )
+    yield started
+    end(started)
 
 
 @pytest.mark.slow
-def test_the_demo_trains_minimizes_draws_and_stops(tmp_path: Path) -> None:
-    process = start(tmp_path)
+def test_the_demo_trains_minimizes_draws_and_stops(
+    tmp_path: Path, process: subprocess.Popen[str]
+) -> None:
     out, _ = process.communicate(timeout=110)
     assert process.returncode == 0, out
     assert "POST /v1/jobs" in out
@@ -40,8 +46,9 @@ def test_the_demo_trains_minimizes_draws_and_stops(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_demo_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
-    process = start(tmp_path)
+def test_an_interrupted_demo_leaves_no_process(
+    tmp_path: Path, process: subprocess.Popen[str], number: signal.Signals
+) -> None:
 
     def parts() -> list[int]:
         found = descendants(process.pid)

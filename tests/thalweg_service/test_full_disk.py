@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.thalweg_service.running import Service, children, start, until
+from tests.thalweg_service.running import Service, Start, children, until
 from tests.thalweg_service.small_disk import Filling, mounted
 
 pytestmark = [
@@ -30,7 +30,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def test_a_full_disk_is_read_on_and_recovers_by_itself(folder: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_read_on_and_recovers_by_itself(
+    folder: Path, tmp_path: Path, start: Start
+) -> None:
     with (tmp_path / "errors").open("w") as errors:
         process = start(folder / "data", errors=errors, THALWEG_RESERVE_BYTES=str(RESERVE))
     service = Service(process)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.thalweg_service.running import start
+from tests.thalweg_service.running import Start
 from thalweg_service.append_only_file import FOLDER
 from thalweg_service.embedded_redis import DamagedDataError, EmbeddedServer
 from thalweg_service.repair import Damage, RepairError, repair
@@ -178,7 +178,7 @@ def test_the_command_cuts_nothing_that_nobody_agreed_to(data: Path) -> None:
     assert started(data) == KEYS
 
 
-def test_serve_names_the_way_out(data: Path) -> None:
+def test_serve_names_the_way_out(data: Path, start: Start) -> None:
     path = appended(data)
     path.write_bytes(path.read_bytes() + bytes(300))
     process = start(data)

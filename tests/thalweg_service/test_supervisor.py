@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from core.settings import Settings
-from tests.thalweg_service.running import Service, alive, children, descendants, start, until
+from tests.thalweg_service.running import Service, Start, alive, children, descendants, until
 from thalweg_service.child_process import Part
 from thalweg_service.crew import Crew
 from thalweg_service.embedded_redis import EmbeddedServer
@@ -40,7 +40,7 @@ def refusal(process: subprocess.Popen[str]) -> str:
     return err
 
 
-def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_told_in_one_line(tmp_path: Path, start: Start) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -50,26 +50,26 @@ def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
     assert "--port" in line
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path, start: Start) -> None:
     (tmp_path / "file").touch()
     line = refusal(start(tmp_path / "file" / "data"))
     assert str(tmp_path / "file" / "data") in line
     assert "--data-dir" in line
 
 
-def test_a_redis_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_redis_that_is_not_there_is_told_in_one_line(tmp_path: Path, start: Start) -> None:
     url = "redis://:secret@127.0.0.1:1/0"
     line = refusal(start(tmp_path, THALWEG_REDIS_URL=url))
     assert "THALWEG_REDIS_URL=redis://127.0.0.1:1/0" in line
     assert "secret" not in line
 
 
-def test_a_mistaken_setting_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_mistaken_setting_is_told_in_one_line(tmp_path: Path, start: Start) -> None:
     line = refusal(start(tmp_path, THALWEG_LEASE_S="soon"))
     assert "THALWEG_LEASE_S='soon'" in line
 
 
-def test_a_store_of_a_newer_version_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_store_of_a_newer_version_is_told_in_one_line(tmp_path: Path, start: Start) -> None:
     with EmbeddedServer(tmp_path / "redis") as server, redis.Redis.from_url(server.url) as client:
         client.set("thalweg:format", 999)
     line = refusal(start(tmp_path))
@@ -77,7 +77,7 @@ def test_a_store_of_a_newer_version_is_told_in_one_line(tmp_path: Path) -> None:
     assert "backup" in line
 
 
-def test_an_address_that_strangers_reach_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_address_that_strangers_reach_is_told_in_one_line(tmp_path: Path, start: Start) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "api.log").write_text("thalweg api: said in an earlier life\n")
     line = refusal(start(tmp_path, "--host", "0.0.0.0"))
@@ -85,14 +85,18 @@ def test_an_address_that_strangers_reach_is_told_in_one_line(tmp_path: Path) -> 
     assert "earlier" not in line
 
 
-def test_a_second_service_on_the_same_folder_is_told_in_one_line(service: Service) -> None:
+def test_a_second_service_on_the_same_folder_is_told_in_one_line(
+    service: Service, start: Start
+) -> None:
     folder = Path(service.line.split("data in ")[1].rstrip(")\n"))
     assert "Another `thalweg serve`" in refusal(start(folder))
 
 
 @LINUX
 @pytest.mark.slow
-def test_a_killed_service_leaves_nothing_running_and_loses_no_job(tmp_path: Path) -> None:
+def test_a_killed_service_leaves_nothing_running_and_loses_no_job(
+    tmp_path: Path, start: Start
+) -> None:
     folder = tmp_path / "a folder with spaces"
     first = Service(start(folder))
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -121,7 +125,7 @@ def test_a_killed_service_leaves_nothing_running_and_loses_no_job(tmp_path: Path
 
 
 @LINUX
-def test_an_interrupt_while_starting_leaves_nothing_running(tmp_path: Path) -> None:
+def test_an_interrupt_while_starting_leaves_nothing_running(tmp_path: Path, start: Start) -> None:
     process = start(tmp_path)
     parts = until(lambda: descendants(process.pid))
     os.kill(process.pid, signal.SIGINT)
@@ -130,7 +134,7 @@ def test_an_interrupt_while_starting_leaves_nothing_running(tmp_path: Path) -> N
 
 
 @LINUX
-def test_a_terminal_is_told_that_a_start_takes_longer(tmp_path: Path) -> None:
+def test_a_terminal_is_told_that_a_start_takes_longer(tmp_path: Path, start: Start) -> None:
     ours, theirs = pty.openpty()
     with open(theirs, "w") as terminal:  # noqa: PTH123 (it is a descriptor)
         process = start(tmp_path, errors=terminal)
@@ -149,7 +153,7 @@ def test_a_terminal_is_told_that_a_start_takes_longer(tmp_path: Path) -> None:
 @LINUX
 @pytest.mark.parametrize("part", [" worker", " api"])
 def test_a_part_that_dies_while_the_service_starts_is_started_again(
-    tmp_path: Path, part: str
+    tmp_path: Path, part: str, start: Start
 ) -> None:
     process = start(tmp_path)
     (victim,) = until(lambda: children(process.pid, f"-m{part}"))
@@ -166,6 +170,7 @@ def test_a_part_that_dies_while_the_service_starts_is_started_again(
 @LINUX
 def test_a_message_that_cannot_be_printed_ends_nothing_and_a_hang_up_ends_all_in_good_order(
     tmp_path: Path,
+    start: Start,
 ) -> None:
     ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a run of the tests under nohup
     with Path("/dev/full").open("w") as full:
@@ -247,7 +252,7 @@ def test_workers_that_die_together_are_started_one_after_the_other(tmp_path: Pat
 
 
 @LINUX
-def test_a_dead_workers_job_does_not_wait_for_its_lease(tmp_path: Path) -> None:
+def test_a_dead_workers_job_does_not_wait_for_its_lease(tmp_path: Path, start: Start) -> None:
     process = start(
         tmp_path, "--workers", "2", THALWEG_LEASE_S="600", THALWEG_RECONCILE_EVERY_S="600"
     )

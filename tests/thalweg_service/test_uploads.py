@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from tests.thalweg_service.running import Service, children, start, until
+from tests.thalweg_service.running import Service, Start, children, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -46,12 +46,10 @@ def datasets(service: Service) -> list[dict[str, Any]]:
     return found
 
 
-def test_what_dies_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+def test_what_dies_in_the_middle_leaves_nothing(tmp_path: Path, start: Start) -> None:
     service = Service(start(tmp_path, THALWEG_UPLOAD_WAIT_S="0", THALWEG_LEASE_S="1"))
-    try:
-        look_at_what_dies(service, tmp_path)
-    finally:
-        service.stop()
+    look_at_what_dies(service, tmp_path)
+    service.stop()
 
 
 def look_at_what_dies(service: Service, tmp_path: Path) -> None:
