@@ -60,6 +60,8 @@ class Column:
         counts: the rows of each of `categories` or `values`, or of false and of true; None where
             there are none of these, of columns that an earlier version has checked, and in a stored
             form, whose header is written first.
+        largest, largest_row: of a `number` the first of the greatest size, with its row counted
+            from 0; None of others, without any, and wherever `counts` are None.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Column:
     categories: tuple[str, ...] | None = None
     values: tuple[int, ...] | None = None
     counts: tuple[int, ...] | None = None
+    largest: float | None = None
+    largest_row: int | None = None
 
     def to_json(self) -> Json:
         """Return the column as JSON has it."""
@@ -80,6 +84,8 @@ class Column:
             "categories": None if self.categories is None else list(self.categories),
             "values": None if self.values is None else list(self.values),
             "counts": None if self.counts is None else list(self.counts),
+            "largest": self.largest,
+            "largest_row": self.largest_row,
         }
 
     @classmethod

@@ -48,17 +48,19 @@ class Tensor:
 
 
 def write_stored(path: Path, contents: Contents, tensors: Iterable[Tensor]) -> Contents:
-    """Write a stored form; return the contents with its size and the columns' counts.
+    """Write a stored form; return the contents with its size, the columns' counts and largest
+    numbers.
 
     Raises:
         ValueError: a tensor's pieces are not as many bytes as its shape says.
         OSError: the disk is full, or the file larger than it may be.
     """
-    tallies = {
-        str(place): _Tally(column)
-        for place, column in enumerate(contents.columns)
-        if _Tally.fits(column)
-    }
+    tallies: dict[str, _Tally | _Largest] = {}
+    for place, column in enumerate(contents.columns):
+        if _Tally.fits(column):
+            tallies[str(place)] = _Tally(column)
+        elif column.dtype == "number":
+            tallies[str(place)] = _Largest()
     ordered = sorted(tensors, key=lambda tensor: -tensor.dtype.itemsize)
     header: Json = {"__metadata__": {CONTENTS_KEY: json.dumps(contents.to_json())}}
     end = 0
@@ -80,7 +82,7 @@ def write_stored(path: Path, contents: Contents, tensors: Iterable[Tensor]) -> C
             if written != tensor.num_bytes:
                 raise ValueError(f"{tensor.name}: {written} bytes for {tensor.num_bytes}")
     columns = tuple(
-        replace(column, counts=tallies[name].counts) if (name := str(place)) in tallies else column
+        replace(column, **tallies[name].found) if (name := str(place)) in tallies else column
         for place, column in enumerate(contents.columns)
     )
     return replace(contents, num_bytes=8 + len(text) + end, columns=columns)
@@ -107,14 +109,43 @@ class _Tally:
         return piece
 
     @property
-    def counts(self) -> tuple[int, ...]:
-        return tuple(self._found.tolist())
+    def found(self) -> Json:
+        """The column's fields that follow."""
+        return {"counts": tuple(self._found.tolist())}
 
     @classmethod
     def fits(cls, column: Column) -> bool:
         """Tell whether the column has few values, which are known."""
         known = column.categories if column.values is None else column.values
         return column.shape == () and (column.dtype == "bool" or bool(known))
+
+
+class _Largest:
+    """Finds the number of the greatest size in a column while it is written."""
+
+    def __init__(self) -> None:
+        self._num_rows = 0
+        self._value: float | None = None
+        self._row: int | None = None
+
+    def add(self, piece: NDArray[Any] | bytes) -> NDArray[Any] | bytes:
+        """Look at the numbers of a piece (rows × …), and return it."""
+        values = np.asarray(piece)
+        if not values.size:
+            return piece
+        rows = values.reshape(len(values), -1)
+        low, high = np.fmin.reduce(rows, axis=None), np.fmax.reduce(rows, axis=None)
+        most = float(max(-low, high))  # NaN where all are missing
+        if most > (-1.0 if self._value is None else abs(self._value)):
+            self._value = float(high) if high >= -low else float(low)
+            self._row = self._num_rows + int((rows == self._value).any(axis=1).argmax())
+        self._num_rows += len(values)
+        return piece
+
+    @property
+    def found(self) -> Json:
+        """The column's fields that follow."""
+        return {"largest": self._value, "largest_row": self._row}
 
 
 def _bytes(piece: NDArray[Any] | bytes) -> Any:

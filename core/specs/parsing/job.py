@@ -45,8 +45,8 @@ from core.specs.validation.run import (
 from core.specs.validation.schedules import Schedules
 from core.specs.validation.sequences import resolve_forecast, resolve_language_model
 from core.specs.validation.supervised.batches import BatchSize, check_accumulate, resolve_batch
+from core.specs.validation.supervised.ranges import check_ranges
 from core.specs.validation.supervised.resolve import resolve_supervised
-from core.specs.validation.supervised.rows import check_float32
 from core.specs.validation.wrappers import resolve_groups, resolve_wrap
 from core.specs.webhooks.url import check_webhook
 
@@ -246,8 +246,7 @@ def _resolve_data(
     if resolved is None:
         return None
     before = len(faults.errors)
-    if precision != "float64":
-        check_float32(resolved, faults)
+    check_ranges(resolved, precision, uploads, faults)
     batch_size = resolve_batch(spec, resolved, faults)
     check_accumulate(spec, resolved, batch_size, faults)
     return (resolved, batch_size, precision) if len(faults.errors) == before else None

@@ -16,6 +16,8 @@ class ColumnFacts:
         values: the distinct values of an `integer` or `bool`, where they are few; else None.
         categories: their names, of a `category`; else None.
         counts: the rows of each category or value, or of false and of true; None: not known.
+        largest, largest_row: of numbers the first of the greatest size, with its row counted from
+            0; None: not known.
     """
 
     name: str
@@ -26,6 +28,8 @@ class ColumnFacts:
     values: tuple[int, ...] | None = None
     categories: tuple[str, ...] | None = None
     counts: tuple[int, ...] | None = None
+    largest: float | None = None
+    largest_row: int | None = None
 
     @property
     def cells(self) -> tuple[str, ...] | tuple[int, ...] | tuple[bool, ...] | None:
@@ -74,6 +78,8 @@ class UploadFacts:
                 values=_listed(each["values"]),
                 categories=_listed(each["categories"]),
                 counts=_listed(each.get("counts")),
+                largest=each.get("largest"),
+                largest_row=each.get("largest_row"),
             )
             for each in found.get("columns", ())
         )

@@ -7,12 +7,12 @@ from typing import Final
 
 from core.errors import FieldError
 from core.specs.base import Spec
+from core.specs.formulas.precisions import FLOAT32_MAX
 from core.specs.job import MAX_STEPS, Budget, DataProblem, JobSpec, StartFrom
 from core.specs.models import Uniform
 from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
 from core.specs.sizes.shapes import extent_of
 from core.specs.validation.errors import FieldErrorList
-from core.specs.validation.supervised.rows import FLOAT32_MAX
 from core.specs.validation.wrappers import warnings_of_wrap
 
 STEPS_OF_DATA: Final = 2_000
@@ -86,6 +86,8 @@ def check_numbers(spec: JobSpec, precision: str, faults: FieldErrorList) -> None
     if isinstance(spec.problem, DataProblem):
         if precision != "float64" and not _fits(spec.problem.loss):
             _check_sizes("problem.loss", spec.problem.loss, faults)
+        if precision != "float64" and not _fits(spec.problem.data.augment):
+            _check_sizes("problem.data.augment", spec.problem.data.augment, faults)
         if not _fits(spec.problem.model):
             _check_sizes("problem.model", spec.problem.model, faults)
         init = spec.problem.model.init

@@ -19,7 +19,7 @@ from core.train.data.rows import Rows
 from core.train.data.sequences import load_series, load_text
 from core.train.data.split import draw_split
 from core.train.data.synthetic import load_synthetic
-from core.train.data.uploaded import check_finite, load_upload
+from core.train.data.uploaded import load_upload
 from core.train.losses import TargetForm, target_form
 
 CACHE_BYTES: Final = 256 * 2**20
@@ -122,10 +122,7 @@ def load_sequences(
             if codes is None:
                 assert isinstance(split, TailSplit)
                 codes = draw_split(split, len(rows.features), rows.targets)
-            made = load_series(problem, rows, codes, device, dtype)
-            if isinstance(data, Upload):
-                check_finite(made, data)
-            return made
+            return load_series(problem, rows, codes, device, dtype)
         case _:
             assert_never(problem)
 
@@ -144,7 +141,7 @@ def load(
     if codes is None:
         assert not isinstance(split, ColumnSplit)  # of uploads only, which have their codes
         codes = draw_split(split, len(rows.features), rows.targets)
-    made = prepare(
+    return prepare(
         rows,
         form,
         codes,
@@ -154,9 +151,6 @@ def load(
         device=device,
         dtype=dtype,
     )
-    if isinstance(spec, Upload):
-        check_finite(made, spec)
-    return made
 
 
 def _rows(spec: Data, form: TargetForm, ignored: int | None = None) -> Rows:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.specs.base import Json
+from core.specs.formulas.precisions import standardized
 from core.specs.splits.rows import EVAL, PARTS, TEST, TRAIN, Codes, Part
+from core.train.data.ranges import check_features, check_targets
 from core.train.data.rows import Float, Rows
 from core.train.losses import TargetForm
 
@@ -173,37 +175,41 @@ def prepare(
 ) -> Dataset:
     """Split `rows` as `codes` say, each part in the order of the data, standardize the features by
     the training rows' statistics but for `plain_columns`, and targets where that is asked for, cast
-    and move."""
+    and move.
+
+    Raises:
+        JobFailure: the precision cannot hold a number.
+    """
     train, held_out, tested = (np.flatnonzero(codes == code) for code in (TRAIN, EVAL, TEST))
     features, mean, scale = rows.features, None, None
     if standardize:
         mean, scale = standardization(features[train])
         mean[list(plain_columns)], scale[list(plain_columns)] = 0.0, 1.0
-        features = (features - mean) / scale
+        features = standardized(features, mean, scale)
 
     values, target_mean, target_scale = rows.targets, None, None
     if scale_targets:
         target_mean, target_scale = standardization(values[train])
-        values = (values - target_mean) / target_scale
+        values = standardized(values, target_mean, target_scale)
 
     def part(columns: Float, index: NDArray[np.int64], kind: torch.dtype) -> Tensor:
-        # Cast in a tensor of torch's own making: BLAS gives other last bits for memory that is
-        # not aligned as torch aligns it.
-        chosen = torch.empty((len(index), columns.shape[1]), dtype=kind)
-        return chosen.copy_(torch.from_numpy(columns[index])).to(device)
+        return _cast(columns[index], kind).to(device)
+
+    def inputs(index: NDArray[np.int64]) -> Tensor:
+        return check_features(part(features, index, dtype), rows, index, standardize=standardize)
 
     def targets(index: NDArray[np.int64]) -> Tensor:
         if form == "class_ids":
             return part(rows.targets, index, torch.int64).squeeze(1).clone()
-        return part(values, index, dtype)
+        return check_targets(part(values, index, dtype), rows, index, scaled=scale_targets)
 
     evaluated, tests = len(held_out) > 0, len(tested) > 0
     return Dataset(
-        train_features=part(features, train, dtype),
+        train_features=inputs(train),
         train_targets=targets(train),
-        eval_features=part(features, held_out, dtype) if evaluated else None,
+        eval_features=inputs(held_out) if evaluated else None,
         eval_targets=targets(held_out) if evaluated else None,
-        test_features=part(features, tested, dtype) if tests else None,
+        test_features=inputs(tested) if tests else None,
         test_targets=targets(tested) if tests else None,
         feature_names=rows.feature_names,
         class_names=rows.class_names,
@@ -214,3 +220,9 @@ def prepare(
         target_mean=target_mean,
         target_scale=target_scale,
     )
+
+
+def _cast(numbers: Float, kind: torch.dtype) -> Tensor:
+    # In a tensor of torch's own making: BLAS gives other last bits for memory that is not aligned
+    # as torch aligns it.
+    return torch.empty(numbers.shape, dtype=kind).copy_(torch.from_numpy(numbers))

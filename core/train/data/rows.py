@@ -24,6 +24,8 @@ class Rows:
         class_names: one a class, in order of id; None when the targets are values.
         preprocessing: how the columns of a file became features; None where there was none.
         codes: the part that each row belongs to, where the source had to know it.
+        target_names: columns of a file that the targets are; empty elsewhere.
+        numbers: each row's place in the source, where others were left out.
     """
 
     features: Float
@@ -32,6 +34,12 @@ class Rows:
     class_names: tuple[str, ...] | None
     preprocessing: Json | None = None
     codes: Codes | None = None
+    target_names: tuple[str, ...] = ()
+    numbers: NDArray[np.int64] | None = None
+
+    def number(self, row: int) -> int:
+        """Return the place of a row in the source, counted from 0."""
+        return row if self.numbers is None else int(self.numbers[row])
 
 
 def numbered(prefix: str, count: int, first: int = 1) -> tuple[str, ...]:

@@ -1,16 +1,18 @@
 """Data sets of sequences: the windows of a series, the contexts of a text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from core.specs.formulas.precisions import standardized
 from core.specs.job import Forecast, LanguageModel
 from core.specs.sizes.sequences import vocabulary_size
 from core.specs.splits.rows import EVAL, TEST, TRAIN, Codes
 from core.train.data.dataset import Dataset, standardization
-from core.train.data.rows import Float, Rows
+from core.train.data.ranges import check_features, check_targets
+from core.train.data.rows import Rows
 from core.train.data.text import Ids, contexts, tokenized
 
 
@@ -63,8 +65,8 @@ class _Series:
         ends: of the rows for training, and of those for evaluation.
     """
 
-    inputs: Float
-    targets: Float
+    inputs: Tensor
+    targets: Tensor
     ends: tuple[int, int]
 
 
@@ -78,17 +80,22 @@ def load_series(
     train = int((codes == TRAIN).sum())
     assert (np.sort(codes) == codes).all() and TRAIN < EVAL < TEST  # noqa: PT018 (one fact)
     inputs, targets = np.concatenate([rows.features, rows.targets], axis=1), rows.targets
+    names = (*rows.feature_names, *_target_names(problem, targets.shape[1]))
+    came, every = replace(rows, features=inputs, feature_names=names), np.arange(len(inputs))
     mean, scale, target_mean, target_scale = None, None, None, None
     if data.standardize:
         mean, scale = standardization(inputs[:train])
-        inputs = (inputs - mean) / scale
+        inputs = standardized(inputs, mean, scale)
     if data.scale_targets:
         target_mean, target_scale = standardization(targets[:train])
-        targets = (targets - target_mean) / target_scale
-    series = _Series(inputs, targets, (train, train + int((codes == EVAL).sum())))
+        targets = standardized(targets, target_mean, target_scale)
+    cast = [torch.from_numpy(each).to(dtype) for each in (inputs, targets)]
+    check_targets(cast[1], came, every, scaled=data.scale_targets)
+    check_features(cast[0], came, every, standardize=data.standardize)
+    series = _Series(cast[0], cast[1], (train, train + int((codes == EVAL).sum())))
 
     def part(first: int, last: int) -> tuple[Tensor, Tensor] | None:
-        return _windows(series, first, last, window, horizon, device, dtype)
+        return _windows(series, first, last, window, horizon, device)
 
     first_target = window
     parts = [
@@ -98,7 +105,6 @@ def load_series(
     ]
     (train_rows, evaluated, test) = parts
     assert train_rows is not None
-    names = (*rows.feature_names, *_target_names(problem, targets.shape[1]))
     return Dataset(
         train_features=train_rows[0],
         train_targets=train_rows[1],
@@ -132,13 +138,12 @@ def _windows(
     window: int,
     horizon: int,
     device: torch.device,
-    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor] | None:
     """Return the windows whose targets are rows `first` to `last` (not itself); None without."""
     count = last - first - horizon + 1
     if count < 1 or first < window:
         return None
-    inputs, targets = (torch.from_numpy(each).to(dtype) for each in (series.inputs, series.targets))
+    inputs, targets = series.inputs, series.targets
     before = inputs[first - window : first + count - 1].unfold(0, window, 1).transpose(1, 2)
     after = targets[first : first + count + horizon - 1].unfold(0, horizon, 1).transpose(1, 2)
     return before.flatten(1).contiguous().to(device), after.flatten(1).contiguous().to(device)

@@ -4,7 +4,6 @@ Categories are those of the whole file, as the record has them; what takes the p
 value is fitted on the training rows.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,7 +30,6 @@ from core.uploads.stored import StoredFile
 if TYPE_CHECKING:  # rows are read, and counted for a task, without torch
     from torch import Tensor
 
-    from core.train.data.dataset import Dataset
     from core.train.losses import TargetForm
 
 BLOCK_ROWS: Final = 8_192
@@ -133,6 +131,8 @@ def load_upload(spec: Upload, form: "TargetForm", ignored: int | None = None) ->
             "image_size": None if spec.image_sides is None else list(spec.image_sides),
         },
         codes=codes,
+        target_names=spec.targets,
+        numbers=kept,
     )
 
 
@@ -357,36 +357,6 @@ def _classes(
     if column.dtype == "bool":
         return ids, tuple(("false", "true")[value] for value in known)
     return ids, tuple(map(str, known))
-
-
-def check_finite(dataset: "Dataset", spec: Upload) -> None:
-    """Check that the numbers fit the precision that they are trained in. Raises `JobFailure`."""
-    parts = (dataset.train_features, dataset.eval_features, dataset.test_features)
-    for part in parts:
-        # Every number of the file is finite; its range is looked at, without a copy of its size.
-        if part is None or part.numel() == 0 or math.isfinite(part.abs().max().item()):
-            continue
-        column = int(part.abs().max(dim=0).values.isinf().nonzero()[0])
-        raise JobFailure(
-            "data_unavailable",
-            f"The feature {dataset.feature_names[column]!r} has numbers that do not fit"
-            f" {str(part.dtype).removeprefix('torch.')}: standardize the features, scale them, or"
-            " use the precision float64.",
-            "problem.data.features",
-        )
-    targets = dataset.train_targets
-    if (
-        targets.is_floating_point()
-        and targets.numel()
-        and not math.isfinite(targets.abs().max().item())
-    ):
-        raise JobFailure(
-            "data_unavailable",
-            f"The target {', '.join(spec.targets)} has numbers that do not fit"
-            f" {str(targets.dtype).removeprefix('torch.')}: scale them, or use the precision"
-            " float64.",
-            "problem.data.target",
-        )
 
 
 def exact_rows(spec: JobSpec) -> JobSpec:

@@ -10,7 +10,6 @@ from core.specs.validation.limits import Limits
 DATA: Final = "problem.data"
 MOST_SPREAD: Final = 1e15
 """Squares of such numbers, and sums of them, are finite in float32 too."""
-FLOAT32_MAX: Final = 3.4028235e38
 
 
 def check_given_targets(problem: DataProblem, faults: FieldErrorList) -> None:
@@ -92,19 +91,3 @@ def check_generator(data: Synthetic, limits: Limits, faults: FieldErrorList) -> 
             f"{DATA}.generator.num_classes must be at most num_samples ="
             f" {generator.num_samples:,}; {generator.num_classes:,} was given",
         )  # fmt: skip
-
-
-def check_float32(problem: DataProblem, faults: FieldErrorList) -> None:
-    """Check that inline numbers are finite in the precision that they are trained in."""
-    data = problem.data
-    if not isinstance(data, Inline):
-        return
-    counted = data.counted
-    largest = {"features": counted.largest_feature, "targets": counted.largest_target}
-    for field, value in largest.items():
-        if value > FLOAT32_MAX:
-            faults.add(
-                f"{DATA}.{field}", "not_finite",
-                f"{DATA}.{field}: {value:g} does not fit float32; scale it, or use the precision"
-                " float64",
-            )  # fmt: skip
