@@ -302,7 +302,8 @@ def _of_dataset(
     # Where the features were named, other columns were no features in training either.
     others = isinstance(data, Upload) and data.features is not None
     named = data.no_features if isinstance(data, Upload) else frozenset[str]()
-    check_columns(coder, facts, others=others, ignored=named)
+    is_last = model.facts.window is not None and windows == "last"
+    check_columns(coder, facts, others=others, ignored=named, is_last=is_last)
     return replace(use, rows=rows, num_rows=num_rows)
 
 

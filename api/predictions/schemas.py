@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.http.schemas import Counter, JobId, Number, StudyId, Time, View
+from api.http.schemas import Counter, JobId, Mistake, Number, StudyId, Time, View
 from core.ids import PREDICTION_PREFIX, pattern_of
 from core.uses.record import UseStatus
 
@@ -91,6 +91,9 @@ class Prediction(View):
     unseen: dict[str, list[str]]
     """Values, by column, that are no category of the training data: each is taken for one that is
     kept for such."""
+    warnings: list[Mistake] | None = None
+    """Rows for which nothing finite came out, with the reason and the way out; missing without
+    any."""
     created_at: Time
     started_at: Time | None
     finished_at: Time | None

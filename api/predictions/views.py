@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.http.encoding import JSON, numbers, to_json
+from api.http.schemas import LEFT_OUT
 from api.predictions.schemas import Prediction, PredictionLinks
 from api.services.dependencies import Services
 from core.artifacts.base import ArtifactStore
-from core.errors import ArtifactError, NotFoundError
+from core.errors import ArtifactError, FieldError, NotFoundError
 from core.specs.base import Json
 from core.uses.record import RESULT_NAME, UseRecord
 
@@ -49,6 +50,7 @@ def prediction_json(services: Services, use: UseRecord, arrays: Arrays | None) -
         data=None if arrays is None else _rows(use, arrays),
         metrics=found.get("metrics"),
         unseen=use.unseen | found.get("unseen", {}),
+        warnings=[FieldError(**each) for each in found.get("warnings", ())] or LEFT_OUT,
         links=PredictionLinks.build(
             self=f"{root}/v1/predictions/{use.id}",
             model=f"{root}/v1/{owner}/model?checkpoint={use.checkpoint}",

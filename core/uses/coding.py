@@ -4,13 +4,14 @@ data that it was trained on. Nothing of the training rows is needed."""
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.specs.losses import Targets
-from core.specs.validation.errors import shown
+from core.specs.validation.errors import MAX_ERRORS, shown
 from core.specs.validation.uploads.columns import near_name
 from core.uses.cells import (
     WITH_MARKS,
@@ -21,6 +22,7 @@ from core.uses.cells import (
     listed,
     text_of,
 )
+from core.uses.ranges import Ranges
 
 Float = NDArray[np.float64]
 MOST_UNSEEN: Final = 20
@@ -60,6 +62,7 @@ class Coder:
         label_names: of several labels in columns the two values of each, that of 0 first; empty
             where they are 0 and 1.
         ignored: the name of a target that is no class, as `ignore_index` says; None: there is none.
+        ranges: what numbers may be; None: any that are finite.
     """
 
     features: tuple[Feature, ...]
@@ -71,6 +74,7 @@ class Coder:
     outputs: tuple[str, ...] = ()
     label_names: tuple[tuple[str, ...], ...] = ()
     ignored: str | None = None
+    ranges: Ranges | None = None
 
     @classmethod
     def of(
@@ -122,8 +126,9 @@ class Coder:
             cells = self._cells(rows, mistakes)
             mistakes.raise_if_any()
             matrix, unseen = self._coded(cells, mistakes)
-            if labels is None:
-                labels = self._labels_in(rows, mistakes)
+        self._check_range(matrix, mistakes)
+        if plain is None and labels is None:
+            labels = self._labels_in(rows, mistakes)
         found = None if labels is None else self._labels(labels, len(rows), mistakes)
         mistakes.raise_if_any()
         return Coded(matrix, found, unseen)
@@ -248,6 +253,22 @@ class Coder:
         mistakes.raise_if_any()
         return np.concatenate(parts, axis=1), unseen
 
+    def beyond(self, matrix: Float) -> list[tuple[int, str, float]]:
+        """List the numbers of coded rows that the model's precision cannot hold: row, column and
+        value."""
+        if self.ranges is None or not matrix.size:
+            return []
+        columns = [feature.name for feature in self.features for _ in range(feature.width)]
+        places = zip(*np.nonzero(self.ranges.inputs_beyond(matrix)), strict=True)
+        return [(int(r), columns[c], float(matrix[r, c])) for r, c in islice(places, MAX_ERRORS)]
+
+    def _check_range(self, matrix: Float, mistakes: Mistakes) -> None:
+        for row, name, value in self.beyond(matrix):
+            assert self.ranges is not None
+            place = f"features[{row}].{name}"
+            message = f"{place}: {self.ranges.message(value, 'feature')}"
+            mistakes.add(place, "not_finite", message)
+
     def _labels_in(self, rows: Sequence[Any], mistakes: Mistakes) -> Sequence[Any] | None:
         """Return the targets that rows have among their columns; None where they have none."""
         if not self.targets or not rows or not isinstance(rows[0], dict):
@@ -293,7 +314,19 @@ class Coder:
                 found[row] = numbers
             if mistakes.are_many:
                 break
+        for row, value in self.targets_beyond(found):
+            assert self.ranges is not None
+            place = f"targets[{row}]"
+            message = f"{place}: {self.ranges.message(value, 'target')}, or leave the targets out"
+            mistakes.add(place, "not_finite", message)
         return found
+
+    def targets_beyond(self, labels: NDArray[Any]) -> list[tuple[int, float]]:
+        """List the targets that the model's precision cannot hold: row and value."""
+        if self.ranges is None or self.kind != "values" or not labels.size:
+            return []
+        places = zip(*np.nonzero(self.ranges.targets_beyond(labels)), strict=True)
+        return [(int(r), float(labels[r, c])) for r, c in islice(places, MAX_ERRORS)]
 
     def _target(self, place: int, cell: object) -> float | None:
         """Return a label (0 or 1) or value of a row as a number, None where it is none; `place`:

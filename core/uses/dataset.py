@@ -27,17 +27,24 @@ _ALIKE: Final[Mapping[str, frozenset[str]]] = {
 
 
 def check_columns(
-    coder: Coder, facts: UploadFacts, *, others: bool, ignored: Collection[str] = ()
+    coder: Coder,
+    facts: UploadFacts,
+    *,
+    others: bool,
+    ignored: Collection[str] = (),
+    is_last: bool = False,
 ) -> None:
     """Check that a data set has the columns that a model takes, of the right kinds.
 
     Args:
         others: it may have others too.
         ignored: it may have these, which were no features in training.
+        is_last: of a series, its last rows alone are predicted.
 
     Raises:
-        InvalidInputError: with each column that is missing, unknown or of another kind, and each
-            class that the model does not know.
+        InvalidInputError: with each column that is missing, unknown or of another kind, each with
+            a number that is known to be too large for the model's precision, and each class that
+            the model does not know.
     """
     mistakes = Mistakes()
     there = {each.name: each for each in facts.columns}
@@ -65,6 +72,7 @@ def check_columns(
                 f"dataset: {shown(feature.name)} is missing in {column.num_missing:,} of the"
                 f" {facts.num_rows:,} rows, and {NOTHING}",
             )  # fmt: skip
+    _check_ranges(coder, there, is_last=is_last, mistakes=mistakes)
     for name, names in _classes(coder).items():
         cells = there[name].cells if name in there else None
         counts = there[name].counts if name in there else None
@@ -76,6 +84,28 @@ def check_columns(
         message = f"dataset: {coder.stranger(name)}"
         mistakes.add(f"dataset.{name}", "unknown_column", message)
     mistakes.raise_if_any()
+
+
+def _check_ranges(
+    coder: Coder, there: Mapping[str, ColumnFacts], *, is_last: bool, mistakes: Mistakes
+) -> None:
+    """Look at each column's largest number; others are looked at when the rows are read."""
+    if coder.ranges is None or is_last:
+        return
+    columns = [there.get(each.name) if each.categories is None else None for each in coder.features]
+    largest = [0.0 if each is None or each.largest is None else each.largest for each in columns]
+    widths = [each.width for each in coder.features]
+    beyond = coder.ranges.inputs_beyond(np.repeat(largest, widths)[None])[0]
+    at = 0
+    for column, value, width in zip(columns, largest, widths, strict=True):
+        # Of an array it is not known which of its numbers the largest is.
+        if column is not None and value and beyond[at : at + width].all():
+            mistakes.add(
+                f"dataset.{column.name}", "not_finite",
+                f"dataset: {shown(column.name)} in row {column.largest_row:,} (counted from 0):"
+                f" {coder.ranges.message(value, 'feature')}",
+            )  # fmt: skip
+        at += width
 
 
 def _fits(column: ColumnFacts, feature: Feature, coder: Coder) -> bool:

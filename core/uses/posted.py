@@ -1,7 +1,7 @@
 """Rows that were posted, as a worker reads them: of tables, of a series, or texts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from core.specs.losses import ignored_class
 from core.uses.coding import Coder
 from core.uses.model import ModelFacts
+from core.uses.ranges import Ranges
 from core.uses.series import Windows, count_windows, series_coder
 from core.uses.texts import checked_texts, packed_texts, text_coder
 
@@ -33,8 +34,10 @@ def coder_of(metadata: Mapping[str, str], facts: ModelFacts) -> Coder:
     if facts.context is not None:
         return text_coder(metadata, facts.num_outputs)
     if facts.window is not None and facts.horizon is not None:
-        return series_coder(metadata, facts.window, facts.horizon, facts.num_outputs)
-    return Coder.of(metadata, facts.targets, facts.num_outputs, ignored_class(facts.loss))
+        coder = series_coder(metadata, facts.window, facts.horizon, facts.num_outputs)
+    else:
+        coder = Coder.of(metadata, facts.targets, facts.num_outputs, ignored_class(facts.loss))
+    return replace(coder, ranges=Ranges.of(metadata, facts.precision, coder.num_inputs))
 
 
 def code_posted(

@@ -15,6 +15,7 @@ from core.artifacts.base import ArtifactStore
 from core.artifacts.weights import WeightsPlace
 from core.errors import ArtifactError, JobFailure, NotFoundError
 from core.specs.base import Json
+from core.specs.formulas.precisions import standardized
 from core.specs.layers.expand import expand
 from core.specs.sizes.cost import num_threads
 from core.train.determinism import set_deterministic
@@ -122,7 +123,7 @@ class TrainedModel:
         loss takes them. Inside `settled`."""
         rows = rows.reshape(len(rows), -1)  # of windows × rows × numbers
         if self.mean is not None and self.scale is not None:
-            rows = (rows - self.mean) / self.scale
+            rows = standardized(rows, self.mean, self.scale)
         # In a tensor of torch's own making, as training has them: memory that is not aligned as
         # torch aligns it gives other last bits.
         features = torch.empty(rows.shape, dtype=self.dtype).copy_(torch.from_numpy(rows))

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.artifacts.base import ArtifactStore
-from core.errors import InvalidInputError, JobFailure, NotFoundError
+from core.errors import FieldError, InvalidInputError, JobFailure, NotFoundError
 from core.specs.base import Json
+from core.specs.formulas.precisions import standardized
 from core.specs.losses import ConfusionMatrix, CrossEntropy, MultiMargin, chosen_of, ignored_class
 from core.specs.sizes.uploads import UploadFacts
+from core.specs.validation.errors import shown
 from core.train.data.text import encoded
 from core.train.data.uploaded import scaled_images
 from core.train.events import Control
@@ -26,7 +28,7 @@ from core.train.losses import LossFunction, build_loss, share_of, target_form
 from core.train.metrics import Measurement
 from core.uploads.check import STORED_NAME
 from core.uploads.stored import StoredFile
-from core.uses.coding import Coded
+from core.uses.coding import Coded, Coder
 from core.uses.dataset import code_columns
 from core.uses.record import INPUT_NAME, RESULT_NAME
 from core.uses.series import windows_of
@@ -54,6 +56,7 @@ def predict(
     arrays, metrics = predict_rows(model, coded, lambda: control.stop_requested is not None)
     size_bytes = write_predictions(store, use_id, arrays)
     return {
+        "warnings": not_finite(arrays, model.facts.precision),
         "targets": model.facts.targets,
         "classes": None if model.coder.classes is None else list(model.coder.classes),
         "target_names": list(model.coder.outputs or model.coder.targets),
@@ -92,6 +95,26 @@ def predict_rows(
                 measured.add(outputs, start)
         metrics = None if measured is None else measured.metrics()
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, metrics
+
+
+def not_finite(arrays: Arrays, precision: str) -> list[Json]:
+    """Return a warning that says for which rows nothing finite came out; none where all are."""
+    count = len(next(iter(arrays.values())))
+    bad = np.zeros(count, dtype=np.bool_)
+    for name, each in arrays.items():  # a class is -1 where there is none
+        wrong = each < 0 if name == "class" else ~np.isfinite(each)
+        bad |= wrong.reshape(count, -1).any(axis=1)
+    rows = np.flatnonzero(bad)
+    if not len(rows):
+        return []
+    more = f" (and those of {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""
+    other = "" if precision == "float64" else ', or a job in the precision "float64"'
+    message = (
+        f"data[{rows[0]}]: the model's outputs{more} are not finite in {precision}: its weights are"
+        f" not, or grow with the row beyond what that holds; take another checkpoint, such as"
+        f' "best", smaller numbers{other}'
+    )
+    return [{"param": f"data[{rows[0]}]", "code": "not_finite", "message": message}]
 
 
 def _shown(model: TrainedModel, outputs: Tensor) -> Arrays:
@@ -157,7 +180,7 @@ class _Measured:
             return torch.from_numpy(labels).to(model.device)
         values = labels.reshape(len(labels), model.facts.num_outputs).astype(np.float64)
         if model.target_mean is not None and model.target_scale is not None:
-            values = (values - model.target_mean) / model.target_scale
+            values = standardized(values, model.target_mean, model.target_scale)
         return torch.from_numpy(values).to(model.device, model.dtype)
 
     def add(self, outputs: Tensor, start: int) -> None:
@@ -208,7 +231,8 @@ def read_rows(store: ArtifactStore, use_id: str, rows: Json, model: TrainedModel
             if model.facts.context is not None:
                 return text_rows(model, [stored.text().decode()], None)
             is_last = model.facts.window is not None and rows["windows"] == "last"
-            coded = _stored_rows(stored, rows["file"], model, is_last=is_last)
+            coded, start = _stored_rows(stored, rows["file"], model, is_last=is_last)
+            check_range(coded, model.coder, start)
     except NotFoundError as error:
         message = "The rows are not there any more: send them again."
         raise JobFailure("data_unavailable", message) from error
@@ -246,8 +270,11 @@ def _open(store: ArtifactStore, file: str) -> StoredFile:
     raise NotFoundError(STORED_NAME)
 
 
-def _stored_rows(stored: StoredFile, file: str, model: TrainedModel, *, is_last: bool) -> Coded:
-    """Code the columns of a data set; `is_last`: of the rows of its last window alone."""
+def _stored_rows(
+    stored: StoredFile, file: str, model: TrainedModel, *, is_last: bool
+) -> tuple[Coded, int]:
+    """Code the columns of a data set, and return the first row's place in it, too; `is_last`: of
+    the rows of its last window alone."""
     contents, coder = stored.contents, model.coder
     facts = UploadFacts.of("ready", contents.kind, file, contents.to_json())
     start = max(0, facts.num_rows - (model.facts.window or 0)) if is_last else 0
@@ -259,7 +286,39 @@ def _stored_rows(stored: StoredFile, file: str, model: TrainedModel, *, is_last:
             return values
         return scaled_images(values, coder.image_size)
 
-    return code_columns(coder, read, facts)
+    return code_columns(coder, read, facts), start
+
+
+def check_range(coded: Coded, coder: Coder, start: int) -> None:
+    """Check that the model's precision holds all numbers of a data set's rows, of which the first
+    is the row `start`.
+
+    Raises:
+        InvalidInputError: with row, column and value of each that it does not.
+    """
+    if (ranges := coder.ranges) is None:
+        return
+    faults = [
+        FieldError(
+            f"dataset.{name}", "not_finite",
+            f"dataset: {shown(name)} in row {start + row:,} (counted from 0):"
+            f" {ranges.message(value, 'feature')}",
+        )
+        for row, name, value in coder.beyond(coded.matrix)
+    ]  # fmt: skip
+    if coded.labels is not None:
+        param = f"dataset.{', '.join(coder.targets)}"
+        faults += [
+            FieldError(
+                param, "not_finite",
+                f"dataset: {', '.join(map(shown, coder.targets))} in row {start + row:,} (counted"
+                f" from 0): {ranges.message(value, 'target')}, or leave the column out to predict"
+                " without metrics",
+            )
+            for row, value in coder.targets_beyond(coded.labels)
+        ]  # fmt: skip
+    if faults:
+        raise InvalidInputError(faults)
 
 
 def write_predictions(store: ArtifactStore, use_id: str, arrays: Mapping[str, Any]) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from core.artifacts.build import open_artifacts
 from core.artifacts.weights import WeightsPlace
+from core.errors import InvalidInputError
 from core.ids import new_id
 from core.messages.reports import Ending
 from core.settings import Settings
@@ -23,8 +24,9 @@ from core.specs.splits.rows import EVAL
 from core.specs.validation.limits import Limits
 from core.train.data.split import draw_split
 from core.train.inference.model import TrainedModel
-from core.train.inference.predict import predict_rows
+from core.train.inference.predict import check_range, not_finite, predict_rows
 from core.train.loop import run
+from core.uses.coding import Coded
 from core.uses.model import ModelFacts
 
 import torch  # isort: skip
@@ -174,3 +176,37 @@ def test_asked_to_stop_it_begins_no_more_rows(tmp_path: Path) -> None:
     looks = iter([False, True])
     arrays, _ = predict_rows(model, coded, lambda: next(looks))
     assert len(arrays["class"]) == 8_192
+
+
+@pytest.mark.parametrize("case", ["classes", "two_classes", "margin", "labels", "values"])
+def test_rows_without_a_finite_output_are_told_of(case: str, tmp_path: Path) -> None:
+    targets, changes = CASES[case]
+    _, _, model = trained(tmp_path, targets, **json.loads(json.dumps(changes)))
+    arrays, _ = predict_rows(model, model.coder.rows(X.tolist()))
+    assert not_finite(arrays, "float32") == []
+    rows = X[:5].tolist()
+    with torch.no_grad():
+        model.module.get_parameter("output.bias").fill_(math.inf)
+    arrays, _ = predict_rows(model, model.coder.rows(rows))
+    shown = [each for name, each in arrays.items() if name != "class"]
+    if case == "labels":  # of which an infinite output is one
+        assert np.isfinite(shown[0]).all()
+        return
+    (warning,) = not_finite(arrays, "float32")
+    assert (warning["param"], warning["code"]) == ("data[0]", "not_finite")
+    assert all(each in warning["message"] for each in ("4 more rows", "float32", "float64", "best"))
+
+
+def test_a_row_of_a_data_set_that_is_too_large_fails_with_its_place(tmp_path: Path) -> None:
+    _, _, model = trained(tmp_path, VALUES)
+    matrix = X[:4].copy()
+    matrix[2, 1] = 1e300
+    with pytest.raises(InvalidInputError) as caught:
+        check_range(Coded(matrix, None, {}), model.coder, start=10)
+    (error,) = caught.value.errors
+    assert error.param == "dataset.x2"
+    assert all(each in error.message for each in ('"x2" in row 12 ', "1e+300", "float32"))
+    labels = np.array(VALUES[:4])
+    labels[3, 1] = -1e40
+    with pytest.raises(InvalidInputError, match=r"in row 3 .*-1e\+40"):
+        check_range(Coded(X[:4], labels, {}), model.coder, start=0)
