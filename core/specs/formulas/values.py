@@ -105,18 +105,56 @@ def value_at(function: Function, points: Array) -> Array:
         return np.asarray(CLASSICS[function.kind].value(points))
 
 
+def value_in_float32(function: Function, point: Array) -> float:
+    """Return the value at one point (n,), computed in float32 as a job of that precision does it:
+    each step of the formula is rounded, and constants are, where they meet a coordinate."""
+    x: Any = _cast(point)
+    with np.errstate(all="ignore"):
+        if isinstance(function, Quadratic):
+            value: Any = _quadratic(function, x, np.float32)
+        elif isinstance(function, Expression):
+            expr = parse(function.expression)
+            named = {name: x[i] for i, name in enumerate(variables(expr))}
+            value = fold(expr, float, named, _ROUNDED)
+        else:
+            value = CLASSICS[function.kind].value(x)
+        return float(np.float32(value))
+
+
+def _cast(values: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return np.asarray(values, dtype=np.float64).astype(np.float32)
+
+
+def _rounded(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the operation on float32 and Python's numbers: of the latter alone it is computed in
+    float64, as constants are."""
+
+    def computed(*operands: Any) -> Any:
+        found = operation(*operands)
+        if all(isinstance(each, float | bool) for each in operands):
+            return found.item()
+        kept = found.dtype.kind == "b" or found.dtype == np.float32
+        return found if kept else found.astype(np.float32)
+
+    return computed
+
+
+_ROUNDED: Final = {name: _rounded(operation) for name, operation in OPERATIONS.items()}
+
+
 def _scalar(value: float) -> Any:
     return np.float64(value)
 
 
-def _quadratic(function: Quadratic, points: Array) -> Array:
+def _quadratic(function: Quadratic, points: Array, dtype: type = np.float64) -> Array:
     if function.matrix is not None:
-        curved = points @ np.asarray(function.matrix, dtype=np.float64)
+        curved = points @ np.asarray(function.matrix).astype(dtype)
     else:
-        curved = points * np.asarray(function.eigenvalues, dtype=np.float64)
+        curved = points * np.asarray(function.eigenvalues).astype(dtype)
     value: Any = 0.5 * (points * curved).sum(-1) + function.constant
     if function.linear is not None:
-        value = value + points @ np.asarray(function.linear, dtype=np.float64)
+        value = value + points @ np.asarray(function.linear).astype(dtype)
     return np.asarray(value)
 
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from core.specs.formulas.classic import CLASSICS, Interval
 from core.specs.formulas.parser import parse
+from core.specs.formulas.precisions import FLOAT32_MAX
 from core.specs.formulas.tokens import InvalidExpressionError
 from core.specs.formulas.tree import variables
-from core.specs.formulas.values import dimension, value_at
+from core.specs.formulas.values import dimension, value_at, value_in_float32
 from core.specs.functions import Bounds, Expression, Function, Quadratic, Start, UniformStart
 from core.specs.job import FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import ScheduleFree
@@ -40,7 +41,10 @@ def resolve_function(
         return problem
     if intervals is not None:
         _check_inside(start, intervals, names, faults)
-    _check_finite(function, start, precision, names, faults)
+    if precision == "float32":
+        _check_sizes(function, start, names, faults)
+    if len(faults.errors) == before:
+        _check_finite(function, start, precision, names, faults)
     return problem if problem.start is not None else problem.model_copy(update={"start": start})
 
 
@@ -244,23 +248,59 @@ def _check_finite(
     names: tuple[str, ...] | None,
     faults: FieldErrorList,
 ) -> None:
-    """Check that the value at the start is finite; a drawn start is seen only when the job runs."""
+    """Check that the value at the start is finite in the precision; of a drawn start only that it
+    is: its value is seen when the job runs."""
     if isinstance(start, UniformStart):
         return
     point = np.asarray(_coordinates(start, names))
     value = float(value_at(function, point))
-    if precision == "float32":
-        with np.errstate(over="ignore"):
-            value = float(np.float32(value) + np.float32(np.abs(point).max()))
+    if precision == "float32" and math.isfinite(value):
+        value = value_in_float32(function, point)
+        if not math.isfinite(value):
+            faults.add(
+                _START, "not_finite_at_start",
+                f"{_START}: the function is not finite there in float32 ({value}), in which a step"
+                ' of its formula, or a constant, is too large or too small: use the precision'
+                ' "float64", scale the function, or give another start',
+            )  # fmt: skip
+            return
     if not math.isfinite(value):
-        way_out = "give another start"
-        if precision == "float32":
-            way_out += " or use the precision float64"
         faults.add(
             _START, "not_finite_at_start",
             f"{_START}: the function is not finite there ({value}: a division by zero, a domain"
-            f" error or an overflow); {way_out}",
+            " error or an overflow); give another start",
         )  # fmt: skip
+
+
+def _check_sizes(
+    function: Function,
+    start: Start | None,
+    names: tuple[str, ...] | None,
+    faults: FieldErrorList,
+) -> None:
+    """Check that float32 holds the coordinates of the start and the numbers of a quadratic."""
+    found: dict[str, float] = {}
+    if isinstance(start, UniformStart):
+        found = {f"{_START}.low": start.low, f"{_START}.high": start.high}
+    elif isinstance(start, dict):
+        found = {f"{_START}.{name}": start[name] for name in names or ()}
+    elif start is not None:
+        found = {f"{_START}.{place}": x for place, x in enumerate(start)}
+    if isinstance(function, Quadratic):
+        for field in ("eigenvalues", "linear"):
+            numbers = getattr(function, field) or ()
+            found |= {f"{_FUNCTION}.{field}.{place}": x for place, x in enumerate(numbers)}
+        for row, numbers in enumerate(function.matrix or ()):
+            cells = enumerate(numbers)
+            found |= {f"{_FUNCTION}.matrix.{row}.{place}": x for place, x in cells}
+        found[f"{_FUNCTION}.constant"] = function.constant
+    for param, value in found.items():
+        if abs(value) > FLOAT32_MAX:
+            faults.add(
+                param, "not_finite",
+                f"{param}: {value:g} does not fit the precision float32: use the precision"
+                ' "float64", or give a smaller number',
+            )  # fmt: skip
 
 
 def check_function_run(spec: JobSpec, faults: FieldErrorList) -> None:
