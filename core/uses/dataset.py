@@ -95,17 +95,31 @@ def _check_ranges(
     columns = [there.get(each.name) if each.categories is None else None for each in coder.features]
     largest = [0.0 if each is None or each.largest is None else each.largest for each in columns]
     widths = [each.width for each in coder.features]
-    beyond = coder.ranges.inputs_beyond(np.repeat(largest, widths)[None])[0]
+    inputs = coder.ranges.inputs_beyond(np.repeat(largest, widths)[None])[0]
     at = 0
     for column, value, width in zip(columns, largest, widths, strict=True):
         # Of an array it is not known which of its numbers the largest is.
-        if column is not None and value and beyond[at : at + width].all():
+        if column is not None and value and inputs[at : at + width].all():
             mistakes.add(
                 f"dataset.{column.name}", "not_finite",
                 f"dataset: {shown(column.name)} in row {column.largest_row:,} (counted from 0):"
                 f" {coder.ranges.message(value, 'feature')}",
             )  # fmt: skip
         at += width
+    targets = [there.get(name) for name in coder.targets]
+    row = [0.0 if each is None or each.largest is None else each.largest for each in targets]
+    if None in targets or len(row) != coder.num_targets or coder.kind != "values":
+        return
+    for name, column, beyond in zip(
+        coder.targets, targets, coder.ranges.targets_beyond(np.array([row]))[0], strict=True
+    ):
+        if beyond and column is not None and column.largest is not None:
+            mistakes.add(
+                f"dataset.{name}", "not_finite",
+                f"dataset: {shown(name)} in row {column.largest_row:,} (counted from 0):"
+                f" {coder.ranges.message(column.largest, 'target')}, or leave the column out to"
+                " predict without metrics",
+            )  # fmt: skip
 
 
 def _fits(column: ColumnFacts, feature: Feature, coder: Coder) -> bool:

@@ -2,6 +2,7 @@
 its column, its value and the way out, in every form that rows come in."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -168,3 +169,16 @@ def test_a_column_is_looked_at_by_its_largest_number_where_that_is_known() -> No
     check_columns(coder, columns(None, None, 1e38), others=False)  # the second pixel may be that
     with pytest.raises(InvalidInputError, match=r'"pixels" in row 1 .*1e\+50'):
         check_columns(coder, columns(None, None, 1e50), others=False)
+
+
+@pytest.mark.parametrize("largest", [1e30, -1e300])
+def test_a_column_of_targets_is_looked_at_too(largest: float) -> None:
+    coder = coder_of(metadata_of(TABLE), facts_of("float32"))
+    found = columns(1.0, 1.0)
+    target = ColumnFacts("y", "number", largest=largest, largest_row=4)
+    found = replace(found, columns=(*found.columns, target))
+    if abs(largest) < 3e38:
+        check_columns(coder, found, others=False)
+        return
+    with pytest.raises(InvalidInputError, match=r'"y" in row 4 .*-1e\+300.*leave the column out'):
+        check_columns(coder, found, others=False)
