@@ -20,7 +20,8 @@ from core.specs.data import (
     split_rows,
 )
 from core.specs.job import DataProblem
-from core.specs.sizes.shapes import DataShape, builtin_table
+from core.specs.losses import ignored_class
+from core.specs.sizes.shapes import DataShape, builtin_table, loss_family
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts
 from core.specs.splits.kinds import (
     Cell,
@@ -30,7 +31,7 @@ from core.specs.splits.kinds import (
     Split,
     TailSplit,
 )
-from core.specs.splits.rows import PartRows, cannot_stratify, cell_key, column_rows
+from core.specs.splits.rows import PartRows, cannot_stratify, cell_key, column_rows, part_rows
 from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
 from core.specs.validation.uploads.columns import MOST_LISTED, unknown_column
@@ -101,6 +102,8 @@ def check_split(
             _check_classes(split, counts, names, faults)
     if len(faults.errors) == before:
         _check_parts(data, split, shape.num_rows, limits, faults)
+    if len(faults.errors) == before and shape.num_classes is not None:
+        _check_tail(problem, split, shape.num_rows, faults)
     if len(faults.errors) == before and isinstance(data.order, ExplicitOrder):
         _check_order(data, data.order, shape.num_rows, faults)
 
@@ -108,6 +111,26 @@ def check_split(
 NO_CLASSES: Final = (
     f"{_SPLIT}.stratify spreads classes over the parts, and the targets are values: leave it out"
 )
+
+
+def _check_tail(problem: DataProblem, split: Split, num_rows: int, faults: FieldErrorList) -> None:
+    """Check that rows in the request that are not of the tail are of two classes; of others it is
+    seen when the job starts."""
+    data = problem.data
+    if not isinstance(data, Inline) or not isinstance(split, TailSplit):
+        return
+    if problem.loss is not None and loss_family(problem.loss) == "values":
+        return
+    ignored = None if problem.loss is None else ignored_class(problem.loss)
+    train = data.given_targets[: part_rows(split, num_rows).train]
+    found = {each for each in train if isinstance(each, int) and each != ignored}
+    if len(found) < 2:
+        left = f"class {min(found)} alone" if found else "no class"
+        faults.add(
+            _SPLIT, "one_class",
+            f"{_SPLIT}: tail leaves {left} for training, and there must be two: bring the rows into"
+            " another order, or choose another split, such as fraction",
+        )  # fmt: skip
 
 
 def _check_folds(split: FoldsSplit, num_rows: int, faults: FieldErrorList) -> None:

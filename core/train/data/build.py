@@ -15,7 +15,7 @@ from core.specs.splits.kinds import ColumnSplit, TailSplit
 from core.train.data.builtin import load_builtin
 from core.train.data.dataset import Dataset, of_themselves, prepare
 from core.train.data.inline import load_inline
-from core.train.data.rows import Rows
+from core.train.data.rows import Rows, check_classes
 from core.train.data.sequences import load_series, load_text
 from core.train.data.split import draw_split
 from core.train.data.synthetic import load_synthetic
@@ -135,12 +135,18 @@ def load(
     plain_columns: tuple[int, ...] = (),
     ignored: int | None = None,
 ) -> Dataset:
-    """Make the data set anew."""
+    """Make the data set anew.
+
+    Raises:
+        JobFailure: the rows cannot be had, split, or held by the precision, or those for training
+            are of one class.
+    """
     rows, split = _rows(spec, form, ignored), spec.chosen_split
     codes = rows.codes
     if codes is None:
         assert not isinstance(split, ColumnSplit)  # of uploads only, which have their codes
         codes = draw_split(split, len(rows.features), rows.targets)
+    check_classes(rows, codes, ignored, split)
     return prepare(
         rows,
         form,

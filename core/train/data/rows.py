@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from core.errors import JobFailure
 from core.specs.base import Json
-from core.specs.splits.kinds import ColumnSplit, Split
+from core.specs.splits.kinds import ColumnSplit, Split, TailSplit
 from core.specs.splits.rows import TRAIN, Codes
 
 Float = NDArray[np.float64]
@@ -57,3 +57,22 @@ def checked(codes: Codes, split: Split) -> Codes:
             "problem.data.split",
         )
     return codes
+
+
+def check_classes(rows: Rows, codes: Codes, ignored: int | None, split: Split) -> None:
+    """Check that a split that draws nothing leaves two classes or more for training, rows whose
+    class is `ignored` left out. Raises `JobFailure`."""
+    if rows.class_names is None or not isinstance(split, TailSplit | ColumnSplit):
+        return
+    found = np.unique(rows.targets[codes == TRAIN, 0])
+    found = found if ignored is None else found[found != ignored]
+    if len(found) >= 2:
+        return
+    left = f"class {rows.class_names[int(found[0])]!r} alone" if len(found) else "no class"
+    order = "bring the rows into another order, or choose" if split.kind == "tail" else "choose"
+    raise JobFailure(
+        "data_unavailable",
+        f"The split by {split.kind} leaves {left} for training, and there must be two: {order}"
+        " another split, such as fraction.",
+        "problem.data.split",
+    )
