@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from core.errors import InvalidInputError
+from core.errors import InvalidInputError, JobFailure
 from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.uploads import UploadFacts, as_posted, spec_text
@@ -81,6 +81,18 @@ def test_weights_of_another_precision_are_converted_and_statistics_may_be_missin
     for name, tensor in halves.items():
         assert torch.equal(torch.from_numpy(begun[name]), tensor.double())
     assert not begun["hidden.0.norm.running_mean"].any()
+
+
+def test_a_weight_that_the_precision_cannot_hold_ends_the_job_in_words(tmp_path: Path) -> None:
+    weight = torch.zeros(3, 4, dtype=torch.float64)
+    weight[1, 2] = -1e300
+    file = uploaded(tmp_path, {"output.weight": weight, "output.bias": torch.zeros(3)})
+    model = {"kind": "linear", "initial_weights": EXAMPLE_ID}
+    with uploads_from(file.store):
+        spec = job(model, file.facts, precision="float32")
+        with pytest.raises(JobFailure, match=r"output\.weight has -1e\+300, .*float32.*float64"):
+            train(spec, tmp_path / "narrow")
+        train(job(model, file.facts), tmp_path / "wide")
 
 
 def mistakes(model: Json, facts: UploadFacts | None) -> list[tuple[str, str, str]]:
