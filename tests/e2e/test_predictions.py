@@ -274,3 +274,22 @@ def test_they_go_with_their_job(service: Service, job: Json) -> None:
     assert f"/v1/jobs/{clone['id']}" in service.http.get(f"{path}/model?format=card").text
     assert service.http.delete(path).status_code == 204
     assert service.http.get(f"/v1/predictions/{found['id']}").status_code == 404
+
+
+def test_a_number_that_the_model_cannot_hold_is_refused_with_its_place(
+    service: Service, job: Json
+) -> None:
+    path, row = f"/v1/jobs/{job['id']}/predictions", [5.1, 3.5, 1.4, 0.2]
+    reply = service.http.post(path, json={"features": [row, [*row[:3], 1e300]]})
+    assert reply.status_code == 422
+    (error,) = reply.json()["errors"]
+    assert error["code"] == "not_finite"
+    assert error["param"].startswith("features[1].")
+    assert all(each in error["message"] for each in ("1e+300", "float32", "float64"))
+    lines = ["sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)",
+             ",".join(map(str, row)), "5.1,1e300,1.4,0.2"]  # fmt: skip
+    data = service.http.post("/v1/datasets", content="\n".join(lines) + "\n",
+                             headers={"Content-Type": "text/csv"}).json()  # fmt: skip
+    reply = service.http.post(path, json={"dataset": data["id"]})
+    assert reply.status_code == 422
+    assert "row 1 (counted from 0)" in reply.json()["errors"][0]["message"]
