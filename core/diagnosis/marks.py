@@ -126,7 +126,7 @@ def _end(label: str) -> Callable[[Seen], Mark | None]:
 
 
 def _saddle(seen: Seen) -> Mark | None:
-    least = seen.numbers.get("smallest_eigenvalue")
+    least = seen.numbers.get("smallest_scaled_eigenvalue", seen.numbers.get("smallest_eigenvalue"))
     told = "" if least is None else f", λ = {least:.3g}"
     return Mark("", f"falls off to both sides{told}", seen.step[-1], seen.step[-1])
 

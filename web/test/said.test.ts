@@ -75,3 +75,15 @@ test("an effect is said by the measure that decided", () => {
   expect(compared("worse", "eval_loss", { eval_loss: 1 }, { eval_loss: 2 })).toContain("评估损失");
   expect(compared("no_change", "loss", {}, {})).toBeNull();
 });
+
+test("a saddle point seen on the coordinates' scales is said with the number that tells it", () => {
+  const numbers = { smallest_eigenvalue: 3e-8, resolution: 1e-6, smallest_scaled_eigenvalue: -2 };
+  const said = finding("negative_curvature", numbers);
+  expect(said).toContain("最小特征值为 −2");
+  expect(said).not.toContain("3e");
+});
+
+test("a lower loss is said to be known, wherever it was seen", () => {
+  const said = finding("above_known_minimum", { loss: 2, lower_loss_known: 1 });
+  expect(said).toContain("损失停在 2，而已知同一模型有更低的损失 1。");
+});

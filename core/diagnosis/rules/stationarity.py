@@ -75,7 +75,7 @@ def look_negative_curvature(e: Evidence) -> RuleAnswer:
 def _at_a_kink(e: Evidence, drop: float) -> RuleAnswer:
     """Judge a kink: where the slope jumps there is no curvature; with a gradient of 0 there, values
     tell."""
-    text = "The slope jumps here (the curvature differs between two widths), so that no curvature"
+    text = "The slope jumps here, so that no curvature"
     if not e.stationary:
         return unknown(text + " can be told.", drop=drop)
     if drop > 1e-12 * abs(float(e.loss[-1])):

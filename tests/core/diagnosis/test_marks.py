@@ -91,6 +91,13 @@ def test_numbers_of_a_finding_place_its_mark() -> None:
     assert mark.level == -0.25
 
 
+def test_a_saddle_point_is_marked_with_the_eigenvalue_that_tells_it() -> None:
+    least = {"smallest_eigenvalue": -2.0}
+    for numbers in (least, {"smallest_eigenvalue": 3e-8, "smallest_scaled_eigenvalue": -2.0}):
+        (mark,) = marks_of(diagnosed("saddle_point", ("negative_curvature", numbers)), FALLING)
+        assert mark.label == "falls off to both sides, λ = -2"
+
+
 def test_each_rule_that_is_marked_is_a_rule() -> None:
     assert set(_PLACES) <= {rule.id for rule in RULES}
 

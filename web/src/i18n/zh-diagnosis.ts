@@ -83,6 +83,7 @@ export const SAID: Readonly<Record<string, readonly string[]>> = {
     "梯度范数为 {grad_norm}。",
   ],
   negative_curvature: [
+    "以各坐标的尺度为单位，Hessian 的最小特征值为 {smallest_scaled_eigenvalue}：沿它的两侧函数都下降。",
     "Hessian 的最小特征值为 {smallest_eigenvalue}，沿它向两侧走一步，损失都降低 {drop_both_sides}。",
     "最小特征值 {smallest_eigenvalue} 无法与 0 区分，但附近的函数值低 {drop}。",
     "此处斜率有跳变，曲率说明不了什么，但附近的函数值低 {drop}。",
@@ -90,7 +91,7 @@ export const SAID: Readonly<Record<string, readonly string[]>> = {
   ],
   above_known_minimum: [
     "损失 {loss} 比已知的极小值 {known_minimum} 高 {above}。",
-    "损失停在 {loss}，而同一模型从其他权重出发可达 {lower_loss_known}。",
+    "损失停在 {loss}，而已知同一模型有更低的损失 {lower_loss_known}。",
   ],
   plateau: ["后半程只使损失降低 {late_fall:%}，梯度为最初的 {gradient_of_first} 倍。"],
   rate_far_below_threshold: [
@@ -229,6 +230,7 @@ export const NUMBERS: Readonly<Record<string, string>> = {
   share_of_gradient: "梯度份额",
   shared: "相同的行",
   smallest_eigenvalue: "最小特征值",
+  smallest_scaled_eigenvalue: "以坐标尺度为单位的最小特征值",
   speed_up: "可加速",
   start: "起始",
   step_gain_of_gap: "一步可得（占差距）",
