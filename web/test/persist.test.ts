@@ -47,3 +47,18 @@ test("it ends with the view that wanted it", async () => {
   await vi.runAllTimersAsync();
   expect(call).toHaveBeenCalledTimes(1);
 });
+
+test("a view that waits for long does not gather listeners", async () => {
+  const { sleep } = await load();
+  const stop = new AbortController();
+  const [add, remove] = ["addEventListener", "removeEventListener"].map((name) =>
+    vi.spyOn(stop.signal, name as "addEventListener"),
+  );
+  for (let i = 0; i < 3; i++) {
+    const waited = sleep(1_000, stop.signal);
+    await vi.runAllTimersAsync();
+    await waited;
+  }
+  expect(add).toHaveBeenCalledTimes(3);
+  expect(remove).toHaveBeenCalledTimes(3);
+});

@@ -15,12 +15,13 @@ export const sleep = (ms: number, stop: AbortSignal): Promise<void> =>
       done();
       return;
     }
-    const timer = setTimeout(done, ms);
     const end = (): void => {
       clearTimeout(timer);
+      stop.removeEventListener("abort", end);
       done();
     };
-    stop.addEventListener("abort", end, { once: true });
+    const timer = setTimeout(end, ms);
+    stop.addEventListener("abort", end);
   });
 
 /** Make a call until it succeeds, fails for good, or `stop`; `onFailure` hears of each failure that

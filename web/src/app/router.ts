@@ -18,9 +18,14 @@ addEventListener("popstate", () => {
 });
 
 /** Keep something with this entry of the browser's history: it is there again when one comes back to
- * it, and after a reload. */
+ * it, and after a reload. A browser may keep no more (entries of many megabytes, or many changes in a
+ * few seconds): then it is not there, and nothing else is amiss. */
 export function remember(name: string, value: unknown): void {
-  history.replaceState({ ...history.state, [name]: value }, "");
+  try {
+    history.replaceState({ ...history.state, [name]: value }, "");
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+  }
 }
 export const remembered = (name: string): unknown => history.state?.[name];
 
