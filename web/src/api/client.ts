@@ -53,10 +53,21 @@ export async function send(path: string, options: RequestInit = {}): Promise<Res
     reply = await fetch(ROOT + path, { ...options, headers: headers(given) });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new ApiError(0, "unreachable", "The service does not answer.");
+    throw unreachable();
   }
   if (reply.ok || reply.status === 304) return reply;
   throw await refusal(reply);
+}
+
+const unreachable = (): ApiError => new ApiError(0, "unreachable", "The service does not answer.");
+
+/** Read a reply's JSON; raises `ApiError` where the connection breaks before it is all there. */
+async function bodyOf<T>(reply: Response): Promise<T> {
+  try {
+    return (await reply.json()) as T;
+  } catch (error) {
+    throw error instanceof TypeError ? unreachable() : error;
+  }
 }
 
 async function refusal(reply: Response): Promise<ApiError> {
@@ -74,7 +85,7 @@ async function refusal(reply: Response): Promise<ApiError> {
 
 export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
   const reply = await send(path, signal ? { signal } : {});
-  return (await reply.json()) as T;
+  return bodyOf<T>(reply);
 }
 
 export async function post<T>(path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
@@ -94,7 +105,7 @@ export async function change<T>(
     options.headers = { "Content-Type": "application/json" };
   }
   const reply = await send(path, options);
-  return (reply.status === 204 ? undefined : await reply.json()) as T;
+  return reply.status === 204 ? (undefined as T) : bodyOf<T>(reply);
 }
 
 /** Save a file of the API: a plain link could not carry the key. */

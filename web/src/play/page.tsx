@@ -163,7 +163,7 @@ function useField(spec: FunctionSpec, extents: Extents): { found: Field | null; 
           const names = variablesOf(String(spec.expression ?? ""));
           const isCount = first?.param.startsWith("points") && names.length !== 2;
           const told = isCount
-            ? t("playVariables", { names: names.join(", ") })
+            ? t("playVariables", { names: names.join(", ") || "–" })
             : (first?.message ?? words(error));
           setFailure(told);
         },
