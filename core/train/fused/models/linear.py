@@ -128,8 +128,8 @@ def shared_products(left: Tensor, right: Tensor) -> Tensor:
     The runs' rows are the rows of one matrix. The bits of a row do not depend on the others,
     whether there are more of them or fewer; only a single row (of one run) has other ones.
     """
-    products: Tensor = _onednn(left, right, None, "none", [], "")
-    return products
+    found: Tensor = _onednn(left, right, None, "none", [], "")
+    return found
 
 
 def shared_outputs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
