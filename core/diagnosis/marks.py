@@ -132,10 +132,12 @@ def _saddle(seen: Seen) -> Mark | None:
 
 
 def _known_minimum(seen: Seen) -> Mark | None:
-    level = seen.numbers.get("known_minimum", seen.numbers.get("lower_loss_known"))
+    level, what = seen.numbers.get("known_minimum"), "minimum"
+    if level is None:  # of a model, whose start may be what is lower
+        level, what = seen.numbers.get("lower_loss_known"), "loss"
     if level is None:
         return None
-    return Mark("", f"a lower minimum: {level:.4g}", seen.step[-1], seen.step[-1], level)
+    return Mark("", f"a lower {what}: {level:.4g}", seen.step[-1], seen.step[-1], level)
 
 
 def _start(label: str) -> Callable[[Seen], Mark | None]:

@@ -89,6 +89,9 @@ def test_numbers_of_a_finding_place_its_mark() -> None:
     # What is maximized is diagnosed with the other sign.
     (mark,) = marks_of(found, columns(np.array([-2.0, -1.0])), -1.0)
     assert mark.level == -0.25
+    found = diagnosed("local_minimum", ("above_known_minimum", {"lower_loss_known": 0.25}))
+    (mark,) = marks_of(found, columns(np.array([2.0, 1.0])))
+    assert mark == Mark("above_known_minimum", "a lower loss: 0.25", 1.0, 1.0, 0.25)
 
 
 def test_a_saddle_point_is_marked_with_the_eigenvalue_that_tells_it() -> None:
