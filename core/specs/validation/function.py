@@ -259,8 +259,8 @@ def _check_finite(
         if not math.isfinite(value):
             faults.add(
                 _START, "not_finite_at_start",
-                f"{_START}: the function is not finite there in float32 ({value}), in which a step"
-                ' of its formula, or a constant, is too large or too small: use the precision'
+                f"{_START}: the function is not finite there in float32 ({value}), which"
+                " cannot hold a constant or an intermediate value of its formula: use the precision"
                 ' "float64", scale the function, or give another start',
             )  # fmt: skip
             return
