@@ -134,7 +134,7 @@ class WrittenOutOnOneBatch(WrittenOut):
         features, names = x[0], [*self._layers, self._output]
         turned = None if masks is None else [mask.transpose(1, 2) for mask in masks]
         inputs: list[Tensor] = []
-        """What goes into each layer but the first."""
+        """Inputs of each layer but the first."""
         activated: list[Tensor] = []
         z = shared_outputs(features, weights[f"{names[0]}weight"], weights.get(f"{names[0]}bias"))
         for number, name in enumerate(names[1:]):
