@@ -15,6 +15,7 @@ from core.errors import FieldError, InvalidInputError
 from core.specs.validation.errors import MAX_ERRORS, shown
 from core.uses.images import MOST_PIXELS, scaled_image
 
+Cells = NDArray[np.float64]
 MOST_LISTED: Final = 20
 _TRUTH: Final[dict[object, int]] = {"false": 0, "true": 1}
 
@@ -80,7 +81,9 @@ class Mistakes:
             raise InvalidInputError(self._found)
 
 
-def cell_of(feature: Feature, value: object, row: int, mistakes: Mistakes) -> float | Sequence[Any]:
+def cell_of(
+    feature: Feature, value: object, row: int, mistakes: Mistakes
+) -> float | Sequence[Any] | Cells:
     """Return a cell as a number, a category as its code, or an array as its numbers."""
     place = f"features[{row}].{feature.name}"
     if value is None:
@@ -118,7 +121,7 @@ def _read(feature: Feature, value: object) -> tuple[float | None, str]:
             return (float(value) if is_number and is_finite(value) else None), "a finite number"  # type: ignore[arg-type]
 
 
-def _array(feature: Feature, value: object, place: str, mistakes: Mistakes) -> Sequence[Any]:
+def _array(feature: Feature, value: object, place: str, mistakes: Mistakes) -> Cells:
     try:
         found = np.array(value)
         if found.dtype.kind not in "fiu" or not np.isfinite(found).all():
@@ -136,9 +139,8 @@ def _array(feature: Feature, value: object, place: str, mistakes: Mistakes) -> S
             f"{place}: must be finite numbers of the shape {list(feature.shape)}{other};"
             f" {shown(value)} was given",
         )  # fmt: skip
-        return [math.nan] * feature.width
-    flat: list[Any] = found.reshape(-1).tolist()
-    return flat
+        return np.full(feature.width, math.nan)
+    return np.asarray(found, np.float64).reshape(-1)
 
 
 def _is_image(found: NDArray[Any], channels: int) -> bool:
