@@ -137,8 +137,9 @@ class _Largest:
         low, high = np.fmin.reduce(rows, axis=None), np.fmax.reduce(rows, axis=None)
         most = float(max(-low, high))  # NaN where all are missing
         if most > (-1.0 if self._value is None else abs(self._value)):
-            self._value = float(high) if high >= -low else float(low)
-            self._row = self._num_rows + int((rows == self._value).any(axis=1).argmax())
+            place = int((np.abs(rows) == most).argmax())
+            self._value = float(rows.flat[place])
+            self._row = self._num_rows + place // rows.shape[1]
         self._num_rows += len(values)
         return piece
 

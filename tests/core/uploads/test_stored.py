@@ -35,6 +35,24 @@ def in_pieces(path: Path) -> StoredFile:
     return StoredFile.from_ranges(lambda start, length: data[start : start + min(length, 1000)])
 
 
+@pytest.mark.parametrize(
+    ("numbers", "right"),
+    [
+        ([1.5, -5.0, 5.0, 2.0], (-5.0, 1)),
+        ([1.5, 5.0, -5.0, 2.0], (5.0, 1)),
+        ([np.nan, -0.5, np.nan, 0.5], (-0.5, 1)),
+        ([np.nan, np.nan, 0.0, 0.0], (0.0, 2)),
+        ([np.nan, np.nan], (None, None)),
+        ([[1.0, 2.0], [7.0, -7.0], [-7.0, 7.0]], (7.0, 1)),
+    ],
+)
+def test_the_largest_number_is_the_first_of_the_greatest_size(
+    store: Store, numbers: list[Any], right: tuple[float | None, int | None]
+) -> None:
+    (column,) = store(npz(x=np.array(numbers)), NPZ)[0].columns
+    assert (column.largest, column.largest_row) == right
+
+
 def test_a_table_by_map_and_by_ranges(store: Store) -> None:
     data = b"n,i,c,b,d,t\n" + b"".join(
         b"%s,%d,%s,%s,2024-01-%02d,%s\n"
