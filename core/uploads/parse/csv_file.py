@@ -205,7 +205,7 @@ class CsvFile(TableSource):
 def _refuse_no_names(head: bytes, names: list[str]) -> None:
     """Refuse a first row that is none of cells: an object of NDJSON, or what tells Excel the
     delimiter."""
-    first = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0].strip()
+    first = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0].rstrip(b"\r")
     if first.startswith((b"{", b"[")):
         with suppress(ValueError, RecursionError):
             json.loads(first)

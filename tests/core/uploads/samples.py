@@ -184,6 +184,7 @@ REFUSED: Final[dict[str, Refused]] = {
     "NDJSON as CSV": Refused(CSV, b'{"a":1,"b":2}\n{"a":2,"b":3}\n', "no_header", 1),
     "a list of JSON as CSV": Refused(CSV, b'[{"a":1},{"a":2}]', "no_header", 1),
     "Excel's delimiter": Refused(CSV, b"\xef\xbb\xbfsep=;\r\na;b\r\n1;2\r\n", "no_header", 1),
+    "Excel's delimiter, a tab": Refused(CSV, b"sep=\t\r\na\tb\r\n1\t2\r\n", "no_header", 1),
     "Excel's delimiter, which the schema has": Refused(
         CSV, b"sep=;\na;b\n1;2\n", "no_header", 1, schema='{"delimiter": ";"}'
     ),
