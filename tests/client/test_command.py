@@ -162,6 +162,15 @@ def test_what_is_typed_before_a_command_of_the_service_is_heeded_or_refused(
     assert "http://127.0.0.1:1 " in found["service"]
 
 
+def test_help_of_the_service_is_given_whatever_is_typed_before() -> None:
+    for name in sorted(OF_THE_SERVICE):
+        is_group = hasattr(app_command(name), "commands")
+        for words in [[name, "--help"], [name, "-h"], *([[name]] if is_group else [])]:
+            done = CliRunner().invoke(app, ["--url", "http://127.0.0.1:1", "--json", *words])
+            assert f"Usage: thalweg {name}" in done.stdout + done.stderr
+            assert "No such option" not in done.stderr
+
+
 def app_command(name: str) -> Any:
     """Return a command of the service."""
     from typer.main import get_command

@@ -69,8 +69,11 @@ class Commands(TyperGroup):
         for name in plugins():  # so that a typo is compared with them too
             self.get_command(ctx, name)
         _, found, rest = super().resolve_command(ctx, args)
-        if args[0] in plugins():  # what was typed before it counts as typed among its own options
-            end = rest.index("--") if "--" in rest else len(rest)
+        end = rest.index("--") if "--" in rest else len(rest)
+        is_bare_group = hasattr(found, "commands") and not rest
+        asks_for_help = is_bare_group or not {"-h", "--help"}.isdisjoint(rest[:end])
+        # What was typed before it counts as typed among its own options.
+        if args[0] in plugins() and not asks_for_help:
             rest = [*rest[:end], *typed_options(ctx), *rest[end:]]
         return args[0], found, rest
 
