@@ -90,7 +90,7 @@ def cell_of(
         if feature.fill is not None:
             return feature.fill
         mistakes.add(place, "missing_value", f"{place}: null was given, and {NOTHING}")
-        return math.nan
+        return np.full(feature.width, math.nan) if feature.shape else math.nan
     if feature.shape:
         return _array(feature, value, place, mistakes)
     found, wanted = _read(feature, value)

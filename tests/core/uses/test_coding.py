@@ -79,6 +79,21 @@ def test_images_of_any_size_are_scaled_where_those_of_training_were() -> None:
         ]
 
 
+@pytest.mark.parametrize("given", [None, [], "x", {}, True, [[[1]]], 10**400, math.nan])
+@pytest.mark.parametrize("name", list(GOOD))
+def test_a_cell_of_any_kind_beside_good_ones_is_taken_or_refused_by_name(
+    name: str, given: Any
+) -> None:
+    named: set[str | None] = set()
+    try:
+        coded = coder().rows([GOOD, {**GOOD, name: given}, GOOD])
+    except InvalidInputError as refused:
+        named = {each.param for each in refused.errors}
+    if not named:
+        assert coded.matrix[[0, 2]].tolist() == [NUMBERS, NUMBERS]
+    assert named <= {f"features[1].{name}"}
+
+
 def test_gaps_are_filled_and_unknown_categories_go_to_the_place_kept_for_them() -> None:
     row = {**GOOD, "size": None, "colour": "green", "grade": 9, "ok": "false"}
     coded = coder().rows([row])
