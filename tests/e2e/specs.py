@@ -1,5 +1,6 @@
 """Problems and job specs that several end-to-end tests use."""
 
+from copy import deepcopy
 from typing import Any, Final
 
 Json = dict[str, Any]
@@ -36,8 +37,9 @@ def expression(text: str, start: Json, optimizer: Json, steps: int, **more: Any)
 
 
 def digits(optimizer: Json | None = None, steps: int = 50, **more: Any) -> Json:
+    """A job on digits, its caller's to change."""
     return {
-        "problem": DIGITS,
+        "problem": deepcopy(DIGITS),
         "optimizer": optimizer or {"kind": "adam", "lr": 0.01},
         "budget": {"max_steps": steps},
         **more,
