@@ -77,8 +77,9 @@ def test_memory_that_a_step_frees_serves_the_next_step() -> None:
         )
         return int(done.stdout)
 
-    # Pages of 4 KiB: 15 steps of 64 MiB are 245,760 of them, where nothing is kept.
-    assert faults("kept") < 1000 < faults("given back")
+    # Pages of 4 KiB: 15 steps of 64 MiB are 245,760 of them, where nothing is kept. What is kept
+    # may still grow by a buffer of 4,096 in one of the steps, as it lies.
+    assert faults("kept") < 24_576 < faults("given back")
 
 
 def test_the_only_gpu_that_a_trainer_sees_keeps_the_name_of_the_machine(
