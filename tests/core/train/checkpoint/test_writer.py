@@ -4,6 +4,7 @@ import errno
 import json
 import threading
 from collections.abc import Iterable
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,16 @@ class Blocked(LocalJob):
     def write(self, name: str, pieces: Iterable[Buffer]) -> Stored:
         assert self.released.wait(60)
         return super().write(name, pieces)
+
+
+def release_when_waited_for(blocked: Blocked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Release the disk at the moment a writer that ends waits for what its threads have begun."""
+
+    def released_and_waited_for(writings: list["Future[object]"]) -> None:
+        blocked.released.set()
+        wait(writings)
+
+    monkeypatch.setattr(writer, "wait", released_and_waited_for)
 
 
 def test_the_training_does_not_wait_for_a_slow_disk_and_leaves_checkpoints_out(
@@ -284,8 +295,11 @@ def test_threads_serve_one_run_after_another(tmp_path: Path) -> None:
     assert names[0] == names[1]
 
 
-def test_what_was_taken_of_files_is_dropped_with_a_run_that_fails(tmp_path: Path) -> None:
+def test_what_was_taken_of_files_is_dropped_with_a_run_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads, blocked = WriterThreads(), Blocked(tmp_path)
+    release_when_waited_for(blocked, monkeypatch)
     weights = {"x": torch.zeros(1)}
 
     def fail() -> None:
@@ -295,7 +309,6 @@ def test_what_was_taken_of_files_is_dropped_with_a_run_that_fails(tmp_path: Path
             saver.save_model("best", 3, weights, {})
             saver.save_model("final", 4, weights, {})
             assert len(list((tmp_path / JOB).glob(".*"))) == 2
-            threading.Thread(target=blocked.released.set).start()
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -304,7 +317,9 @@ def test_what_was_taken_of_files_is_dropped_with_a_run_that_fails(tmp_path: Path
     assert [path.name for path in (tmp_path / JOB).iterdir()] == ["initial.safetensors"]
 
 
-def test_a_run_that_fails_leaves_no_file_to_threads_that_go_on(tmp_path: Path) -> None:
+def test_a_run_that_fails_leaves_no_file_to_threads_that_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written: list[str] = []
 
     class Counted(Blocked):
@@ -314,13 +329,13 @@ def test_a_run_that_fails_leaves_no_file_to_threads_that_go_on(tmp_path: Path) -
             return stored
 
     threads, blocked = WriterThreads(), Counted(tmp_path / "blocked")
+    release_when_waited_for(blocked, monkeypatch)
     weights = {"x": torch.zeros(1)}
 
     def fail() -> None:
         with ArtifactWriter(blocked, parabola(0.1), {}, threads) as saver:
             for step in range(writer.MODEL_THREADS + 3):
                 saver.save_model("initial", step, weights, {})
-            threading.Thread(target=blocked.released.set).start()
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
