@@ -219,9 +219,15 @@ def test_no_thread_is_left_when_the_training_fails(tmp_path: Path) -> None:
         def progress(self, *_: object) -> None:
             raise RuntimeError("the pipe is gone")
 
-    before = {*threading.enumerate()}  # a trainer's own threads stay for its next job
+    before = {*threading.enumerate()}
     with pytest.raises(RuntimeError, match="the pipe is gone"):
-        train(parabola(0.1, 3), tmp_path, events=Failing())
+        run(
+            parabola(0.1, 3),
+            artifacts=LocalJob(tmp_path, JOB),
+            emit=Failing().emit,
+            control=StopAt(),
+            device="cpu",
+        )
     new = {*threading.enumerate()} - before
     assert not [thread for thread in new if thread.name.startswith("saver")]
 
