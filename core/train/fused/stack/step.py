@@ -15,7 +15,7 @@ from core.specs.sizes.shapes import tables_of
 from core.train.fused.stack.hyperparameters import Hyperparameters, options_of
 from core.train.optim.rules.base import Memory, Options, Rule, bounded, largest
 from core.train.optim.torch_rules.build import rule_of
-from core.train.tensors.packing import Packing
+from core.train.tensors.packing import LINE_BYTES, Packing
 
 PIECE: Final = 2**17
 """Numbers that a thread updates together, about: what an update reads of them stays in the second
@@ -109,6 +109,9 @@ class OptimizerStep:
             for moved, matrix in zip(self._moved, matrices, strict=True)
         ]
         self._piece = len(specs) * PIECE if rows.is_cuda else PIECE
+        self._line = LINE_BYTES // rows.element_size()
+        """Columns of a piece are a multiple of it: a kernel may compute what is left beyond its
+        vectors to other last bits."""
 
     @property
     def evaluated(self) -> Tensor | None:
@@ -156,7 +159,8 @@ class OptimizerStep:
         length = -(-slots // min(slots, max(1, round(slots * width / piece))))
         if length > 1 or self._rule.unit == "run":
             return length, width
-        return length, -(-width // max(1, round(width / piece)))
+        lines = -(-width // self._line)
+        return length, -(-lines // max(1, round(width / piece))) * self._line
 
     def next_step(self, losses: NDArray[np.float64]) -> None:
         """Move the schedules on; `losses` of the row before the update, a slot each."""

@@ -19,6 +19,7 @@ from core.train.optim.rules.base import (
     shrunk,
     split_decay,
 )
+from core.train.tensors.packing import LINE_BYTES
 
 
 class State(NamedTuple):
@@ -63,6 +64,8 @@ def coefficients(
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """Apply m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂/(√v̂ + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
+    if _takes_fused(gradient, state, c):
+        return shrunk(_fused(gradient, state, c).mul_(c.step), params, c.decay)
     mean = average_(state.mean, gradient, c.take_mean)
     square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)
     largest = state.largest
@@ -73,5 +76,34 @@ def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> T
     step = torch.div(mean, below, out=below).mul_(-c.step)
     return shrunk(step, params, c.decay)
 
+
+def _takes_fused(gradient: Tensor, state: State, c: Coefficients) -> bool:
+    """Tell whether torch's kernel for Adam serves: everything but the rate is the same in all runs,
+    and float32 numbers on a CPU fill whole lines, so that the place of none matters: what is left
+    beyond its vectors the kernel computes to other last bits."""
+    numbers = (c.take_mean, c.keep_square, c.eps)
+    same = state.largest is None and all(isinstance(number, float) for number in numbers)
+    plain = gradient.dtype == torch.float32 and gradient.device.type == "cpu"
+    whole = gradient.is_contiguous() and state.mean.is_contiguous()
+    return same and plain and whole and gradient.shape[1] % (LINE_BYTES // 4) == 0
+
+
+def _fused(gradient: Tensor, state: State, c: Coefficients) -> Tensor:
+    """Update the averages, and return −m/(√v + eps), which takes one pass instead of seven.
+
+    The kernel moves parameters by a rate that is one number. It is given zeros and the rate 1, and
+    so late a step that its own bias corrections are 1.
+    """
+    ratio = torch.zeros_like(gradient)
+    torch._fused_adam_(
+        [ratio], [gradient], [state.mean], [state.square], [], [_LATE],
+        lr=1.0, beta1=1.0 - c.take_mean, beta2=c.keep_square, weight_decay=0.0, eps=c.eps,
+        amsgrad=False, maximize=False,
+    )  # fmt: skip
+    return ratio
+
+
+_LATE: Final = torch.tensor(1e9)
+"""A number of updates after which β to its power is 0."""
 
 RULE: Final = Rule(init, coefficients, update)

@@ -14,6 +14,7 @@ from core.specs.job import JobSpec
 from core.train.fused.problems.build import build_stacked
 from core.train.fused.stack import step as mover
 from core.train.fused.stack.step import OptimizerStep
+from core.train.optim.torch_rules import adam
 from core.train.tensors.packing import Packing, packing_of
 from tests.core.train.fused.test_same_as_alone import PAIRS
 from tests.core.train.harness import blobs_job
@@ -165,6 +166,51 @@ def test_pieces_change_no_bit(name: str, numbers: int, monkeypatch: pytest.Monke
         if number == 3:
             pieces.load_state(copy.deepcopy(pieces.state()))
     assert torch.equal(rows, others)
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "muon"])
+def test_bits_depend_neither_on_a_runs_place_nor_on_threads(name: str) -> None:
+    packing = packing_of([torch.Size([4999])], item_bytes=4)
+    source = torch.Generator().manual_seed(1)
+    begin, *gradients = torch.randn(4, 16, packing.width, generator=source)
+    pair, ends = OPTIMIZERS[name], []
+    for places, threads in ((range(16), 1), (range(16), 2), (range(15, -1, -1), 1), (range(2), 1)):
+        index = torch.tensor(places)
+        rows = begin[index]
+        specs = [blobs_job(pair[run % 2]) for run in places]
+        moved = OptimizerStep(specs, rows, packing)
+        torch.set_num_threads(threads)
+        for gradient in gradients:
+            own = gradient[index]
+            moved.move(rows, own, torch.linalg.vector_norm(own, dim=1))
+            moved.next_step(np.ones(len(rows)))
+        torch.set_num_threads(1)
+        ends.append(rows)
+    assert torch.equal(ends[0], ends[1])
+    assert torch.equal(ends[0], ends[2].flip(0))
+    assert torch.equal(ends[0][:2], ends[3])
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"maximize": True}])
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_adam_by_torchs_kernel_is_adam(
+    kind: str, options: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair: tuple[Json, Json] = (
+        {"kind": kind, "lr": 0.01, **options},
+        {"kind": kind, "lr": 0.03, **options},
+    )
+    ends = []
+    for fused in (True, False):
+        if not fused:
+            monkeypatch.setattr(adam, "_takes_fused", lambda *_: False)
+        packing, rows = packed()
+        moved = OptimizerStep(specs_of(pair), rows, packing)
+        for number in range(1, 30):
+            step(moved, rows, packing, number)
+        ends.append(rows)
+    assert not torch.equal(*ends), "one kernel was taken both times"
+    torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-6)
 
 
 def test_parameters_begin_at_multiples_of_64_bytes() -> None:
