@@ -5,7 +5,7 @@ With `--check` nothing is written, and a page that differs is status 1.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,10 +32,13 @@ def page() -> str:
 
 
 def _kind(entry: Any) -> str:
-    lines = [f"\n### `{entry['kind']}`\n", f"\n{entry['summary']} Source: {entry['source']}.\n"]
+    source = _filled(f"{entry['summary']} Source: {entry['source']}.".split(" "))
+    lines = [f"\n### `{entry['kind']}`\n", f"\n{source}\n"]
     options = list(_options(entry["schema"]))
     if options:
-        lines.append("\nOptions: " + ", ".join(options) + ".\n")
+        *others, last = options
+        filled = _filled(["Options:", *(f"{option}," for option in others), f"{last}."])
+        lines.append(f"\n{filled}\n")
     notes = list(_notes(entry["supports"]))
     if notes:
         lines.append(f"\n{' '.join(notes)}\n")
@@ -46,6 +49,19 @@ def _kind(entry: Any) -> str:
 
 
 _LONGEST: Final = 300
+_WIDTH: Final = 110
+
+
+def _filled(parts: Iterable[str]) -> str:
+    """Put parts into lines of at most `_WIDTH` characters, each part whole."""
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]} {part}".lstrip()
+        if len(longer) > _WIDTH:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
 
 
 def _options(schema: Any) -> Iterator[str]:

@@ -41,6 +41,12 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     assert dead == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_to_a_decision_tells_its_number(page: Path) -> None:
+    told = re.findall(r"\b[Dd]ecision\s\[?(\d+)\]?\((?:decisions/)?0*(\d+)-", prose(page))
+    assert [pair for pair in told if pair[0] != pair[1]] == []
+
+
 @pytest.mark.parametrize("index", [DOCS / "README.md", DOCS / "decisions" / "README.md"])
 def test_an_index_has_every_page_beside_it(index: Path) -> None:
     listed = {path for _, path, _ in links(index)}
