@@ -132,13 +132,13 @@ class Settings(BaseSettings):
     does, so that none is closed as it is used."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     """Seconds in which a request's head must have come (408); a body has this and a second more for
-    each 500 bytes. Who takes nothing of a reply for three times as long is cut off."""
+    each 500 bytes. A caller that takes nothing of a reply for three times as long is cut off."""
     stream_ping_s: Annotated[float, Field(gt=0, le=15)] = 10.0
     """Seconds after which a stream of events that has nothing to say is sent a comment, so that no
     proxy takes it for dead: less than its idle time."""
     stream_patience_s: Annotated[float, Field(gt=0)] = 10.0
     """Seconds for which a reader may take nothing of a stream of events; then it is cut off, and
-    may come again with the last id that it has seen."""
+    may reconnect with the last id that it has seen."""
     cors_origins: Annotated[str, AfterValidator(_origins)] = ""
     """Origins of web pages elsewhere, with commas between, that may call the API and read its
     replies (`https://app.example,http://localhost:3000`); none: no page of another site may."""

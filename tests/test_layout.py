@@ -1,4 +1,4 @@
-"""How the house is laid out, in three figures: halves, files of a folder, lines of a function.
+"""How the code is laid out, in three figures: halves, files of a folder, lines of a function.
 
     python -m tests.test_layout      prints them, with the halves by folder
 
@@ -108,20 +108,20 @@ def folder_of(place: str) -> str:
     return place.rpartition("/")[0]
 
 
-HOUSE: Final = layout_of(ROOT)
+LAYOUT: Final = layout_of(ROOT)
 
 
 def test_few_files_are_halves() -> None:
-    share = len(HOUSE.halves) / len(HOUSE.files)
-    assert share <= MOST_HALVES, report(HOUSE)
+    share = len(LAYOUT.halves) / len(LAYOUT.files)
+    assert share <= MOST_HALVES, report(LAYOUT)
 
 
 def test_no_folder_holds_more_files_than_a_glance_takes_in() -> None:
-    assert {name: n for name, n in HOUSE.folders.items() if n > MOST_FILES} == {}
+    assert {name: n for name, n in LAYOUT.folders.items() if n > MOST_FILES} == {}
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
-    assert [each for each in HOUSE.functions if each.lines > MOST_LINES] == []
+    assert [each for each in LAYOUT.functions if each.lines > MOST_LINES] == []
 
 
 def test_a_folder_of_kinds_is_one() -> None:
@@ -170,4 +170,4 @@ def report(found: Layout) -> str:
 
 
 if __name__ == "__main__":
-    print(report(HOUSE))  # noqa: T201
+    print(report(LAYOUT))  # noqa: T201

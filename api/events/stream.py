@@ -16,7 +16,7 @@ from api.services.hub import EventHub, Known, Reader
 from core.errors import NotFoundError, StoreUnavailableError
 
 BEGIN: Final = b"retry: 1000\n\n"
-"""A client that was cut off comes again after a second."""
+"""A client that was cut off reconnects after a second."""
 PING: Final = b": ping\n\n"
 RETRY_S: Final = 1.0
 

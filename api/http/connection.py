@@ -84,8 +84,8 @@ class Connection(HttpToolsProtocol):
     Attributes:
         patience_s: seconds in which a head must have come, from its first byte (or from the
             connection's begin) on; a body has this and a second more for each `BODY_BYTES_PER_S`
-            that have come. Who takes nothing of a reply for three times as long is cut off (the
-            kernel's buffers may hold megabytes before we see that some was taken).
+            that have come. A caller that takes nothing of a reply for three times as long is cut
+            off (the kernel's buffers may hold megabytes before we see that some was taken).
         max_connections: more are refused with a 503.
         linger_s: seconds for which the rest of a body is still read whose request has been
             answered: closed with bytes unread, a connection loses its reply.

@@ -113,7 +113,7 @@ def picture(
     heading: str,
     draw: Callable[["Figure", "Axes"], None],
 ) -> bytes:
-    """Return the bytes of what `draw` puts on one pair of axes, in the house's style."""
+    """Return the bytes of what `draw` puts on one pair of axes, in the service's style."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
