@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -161,6 +162,16 @@ class Bench:
     workers: list[InProcessWorker]
     decide: Decide = next_round
     """How the workers plan studies."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of a worker that is a process of its own."""
+        return {
+            **os.environ,
+            "THALWEG_REDIS_URL": self.settings.redis_url,
+            "THALWEG_NAMESPACE": self.settings.namespace,
+            "THALWEG_ARTIFACTS": self.settings.artifacts,
+        }
 
     def worker(
         self,

@@ -198,13 +198,13 @@ def train_job(job: TrainJob, emit: Emit[JobReport], control: Control) -> Ending:
             assert_never(scenario)
 
 
-def measure(asked: Measure, control: Control) -> Measured:
-    what = Measuring(asked.spec["labels"].get("measure", Measuring.NOW))
+def behave(what: Measuring, control: Control, failure: Exception) -> None:
+    """Do what a measurement is asked to do before it ends, or never does."""
     match what:
         case Measuring.NOW:
             pass
         case Measuring.FAIL:
-            raise MemoryError
+            raise failure
         case Measuring.DIE:
             die()
         case Measuring.WAIT:
@@ -215,6 +215,11 @@ def measure(asked: Measure, control: Control) -> Measured:
             hear_nothing()
         case _:
             assert_never(what)
+
+
+def measure(asked: Measure, control: Control) -> Measured:
+    what = Measuring(asked.spec["labels"].get("measure", Measuring.NOW))
+    behave(what, control, MemoryError())
     step = {"final": 50, "best": 40, "initial": 0}[asked.checkpoint]
     found = {"checkpoint": asked.checkpoint, "step": step, "loss": 0.5, "grad_norm": 0.25}
     return Measured(found)
@@ -223,21 +228,8 @@ def measure(asked: Measure, control: Control) -> Measured:
 def use_weights(asked: UseWeights, control: Control) -> Measured:
     """Write a byte, as the use's model says that it goes."""
     what = Measuring(asked.model.get("does", Measuring.NOW))
-    match what:
-        case Measuring.NOW:
-            pass
-        case Measuring.FAIL:
-            raise JobFailure("data_unavailable", "The rows are gone.", "dataset")
-        case Measuring.DIE:
-            die()
-        case Measuring.WAIT:
-            until_asked_to_stop(control)
-        case Measuring.LONGER_THAN_A_LEASE:
-            time.sleep(1.0)
-        case Measuring.DEAF:
-            hear_nothing()
-        case _:
-            assert_never(what)
+    failure = JobFailure("data_unavailable", "The rows are gone.", "dataset")
+    behave(what, control, failure)
     stored = open_artifacts(asked.artifacts).job(asked.job_id).write(RESULT_NAME, [b"1"])
     return Measured({"size_bytes": stored.size_bytes, "metrics": None})
 

@@ -21,21 +21,13 @@ from worker.app import StartError, choose_devices
 @pytest.fixture
 def process(bench: Bench) -> Iterator[subprocess.Popen[str]]:
     """A worker that looks by itself once a minute only: what it runs, a message brought."""
-    settings = bench.settings
     program = Path(__file__).with_name("fake_worker.py")
     process = subprocess.Popen(
         [sys.executable, "-P", str(program), "--name", "alone"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={
-            **os.environ,
-            "THALWEG_REDIS_URL": settings.redis_url,
-            "THALWEG_NAMESPACE": settings.namespace,
-            "THALWEG_ARTIFACTS": settings.artifacts,
-            "THALWEG_RECONCILE_EVERY_S": "60",
-            "THALWEG_LEASE_S": "3",
-        },
+        env=bench.environment | {"THALWEG_RECONCILE_EVERY_S": "60", "THALWEG_LEASE_S": "3"},
     )
     try:
         assert process.stderr is not None
@@ -50,6 +42,18 @@ def process(bench: Bench) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+def run_to_its_end(bench: Bench, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a worker that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-P", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=bench.environment,
+    )
 
 
 def announce(bench: Bench) -> None:
@@ -82,22 +86,8 @@ def test_messages_too_many_and_for_nothing_do_no_harm(
 
 def test_a_worker_of_one_job_ends_with_status_0(bench: Bench) -> None:
     ids = [bench.submit(Finish(5)) for _ in range(2)]
-    settings = bench.settings
     program = Path(__file__).with_name("fake_worker.py")
-    command = [sys.executable, "-P", str(program), "--max-jobs", "1", "--exit-when-idle", "60"]
-    ended = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={
-            **os.environ,
-            "THALWEG_REDIS_URL": settings.redis_url,
-            "THALWEG_NAMESPACE": settings.namespace,
-            "THALWEG_ARTIFACTS": settings.artifacts,
-        },
-    )
+    ended = run_to_its_end(bench, str(program), "--max-jobs", "1", "--exit-when-idle", "60")
     assert ended.returncode == 0
     assert "ends: it has done 1 of 1 jobs" in ended.stderr
     assert [bench.get(id_).status for id_ in ids] == ["succeeded", "queued"]
@@ -143,20 +133,7 @@ def newer(bench: Bench) -> None:
 
 def test_a_newer_store_is_refused_with_one_line(bench: Bench) -> None:
     newer(bench)
-    settings = bench.settings
-    ended = subprocess.run(
-        [sys.executable, "-P", "-m", "worker"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={
-            **os.environ,
-            "THALWEG_REDIS_URL": settings.redis_url,
-            "THALWEG_NAMESPACE": settings.namespace,
-            "THALWEG_ARTIFACTS": settings.artifacts,
-        },
-    )
+    ended = run_to_its_end(bench, "-m", "worker")
     assert ended.returncode == 1
     assert ended.stderr.startswith("thalweg worker: The store is of format 999")
     assert ended.stderr.count("\n") == 1

@@ -26,17 +26,13 @@ def start(bench: Bench) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(*devices: str, gpus: str = "", **more: str) -> subprocess.Popen[str]:
-        settings = bench.settings
         process = subprocess.Popen(
             [sys.executable, "-P", str(Path(__file__).with_name("fake_node.py")), *devices],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={
-                **os.environ,
-                "THALWEG_REDIS_URL": settings.redis_url,
-                "THALWEG_NAMESPACE": settings.namespace,
-                "THALWEG_ARTIFACTS": settings.artifacts,
+                **bench.environment,
                 "THALWEG_RECONCILE_EVERY_S": "0.1",
                 "THALWEG_LEASE_S": "30",
                 "FAKE_GPUS": gpus,

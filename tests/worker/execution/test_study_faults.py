@@ -1,7 +1,6 @@
 """What becomes of a study whose runs fail, whose workers die, or which is stopped: real store, real
 processes, no torch."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,7 +38,6 @@ def studies(bench: Bench) -> StudyBench:
 @pytest.fixture
 def process(bench: Bench) -> Iterator[subprocess.Popen[str]]:
     """A worker process that can be killed."""
-    settings = bench.settings
     process = subprocess.Popen(
         [
             sys.executable,
@@ -50,13 +48,7 @@ def process(bench: Bench) -> Iterator[subprocess.Popen[str]]:
         ],
         stderr=subprocess.DEVNULL,
         text=True,
-        env={
-            **os.environ,
-            "THALWEG_REDIS_URL": settings.redis_url,
-            "THALWEG_NAMESPACE": settings.namespace,
-            "THALWEG_ARTIFACTS": settings.artifacts,
-            "THALWEG_LEASE_S": "0.6",
-        },
+        env=bench.environment | {"THALWEG_LEASE_S": "0.6"},
     )
     yield process
     process.kill()

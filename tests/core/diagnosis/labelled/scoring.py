@@ -2,24 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple, get_args
 
-from core.diagnosis.verdict import band
+from core.diagnosis.verdict import VerdictName, band
 from tests.core.diagnosis.labelled.case import WELL, Case, Half
 
-ORDER = (
-    "diverging",
-    "oscillating",
-    "saddle_point",
-    "local_minimum",
-    "converged",
-    "plateau",
-    "too_slow",
-    "overfitting",
-    "noise_limited",
-    "healthy",
-    "undetermined",
-)
+ORDER: Final = get_args(VerdictName)
 
 
 LEAST_ACCURACY = 0.9
