@@ -1,11 +1,12 @@
 """Studies: many descents as one."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from thalweg._async import calls
 from thalweg._async.models import AsyncModel
 from thalweg._async.transport import AsyncTransport, listed, place
+from thalweg._async.work import AsyncWork
 from thalweg.events import Event
 from thalweg.history import History
 from thalweg.records import RunRecord, StudyRecord, numbers
@@ -43,7 +44,7 @@ class AsyncRun(RunRecord, AsyncModel):
         )
 
 
-class AsyncStudy(StudyRecord):
+class AsyncStudy(AsyncWork, StudyRecord):
     """A study. Its properties are as it was when it was last read; its calls ask the service.
 
     Example:
@@ -62,20 +63,7 @@ class AsyncStudy(StudyRecord):
         0.1
     """
 
-    def __init__(self, transport: AsyncTransport, data: dict[str, Any]) -> None:
-        super().__init__(data)
-        self._transport = transport
-        self._path = place("studies", self.id)
-
-    async def refresh(self) -> Self:
-        """Read the study anew."""
-        self.data = await self._transport.json("GET", self._path)
-        return self
-
-    async def wait(self, timeout_s: float | None = None, *, progress: bool = False) -> Self:
-        """Wait until the study has ended, and return it; as of a job."""
-        await calls.wait_for(self._transport, self._path, self, timeout_s, progress)
-        return self
+    _collection = "studies"
 
     async def stream(self, *, run: int | None = None) -> AsyncIterator[Event]:
         """Go through what happens to the study, from now until it has ended.
@@ -166,45 +154,6 @@ class AsyncStudy(StudyRecord):
         body = {"configurations": list(configurations)}
         self.data = await self._transport.json("POST", f"{self._path}/enqueue", body=body)
         return self
-
-    async def clone(
-        self, patch: Mapping[str, Any] | None = None, *, name: str | None = None
-    ) -> "AsyncStudy":
-        """Queue a study of the same resolved spec, with changes (a JSON merge patch); return it."""
-        body: dict[str, Any] = {"from": self.id, "patch": dict(patch or {})}
-        if name is not None:
-            body["name"] = name
-        headers = calls.keyed(None)
-        data = await self._transport.json("POST", "/v1/studies", body=body, headers=headers)
-        return AsyncStudy(self._transport, data)
-
-    async def update(self, **changes: Any) -> Self:
-        """Change what is known of it: `name`, `note`, `labels` (a value of None removes one),
-        `keep_until` (until then nothing deletes it) and, while it waits, `priority`.
-
-        None removes a value; what is not named stays. The spec stays as it is.
-        """
-        self.data = await self._transport.json("PATCH", self._path, body=changes)
-        return self
-
-    async def pause(self) -> Self:
-        """Pause: no work is lost, and `resume` goes on to the same bits."""
-        self.data = await self._transport.json("POST", f"{self._path}/pause")
-        return self
-
-    async def resume(self) -> Self:
-        """Go on after a pause."""
-        self.data = await self._transport.json("POST", f"{self._path}/resume")
-        return self
-
-    async def cancel(self) -> Self:
-        """Ask for an end; one that has ended stays as it is."""
-        self.data = await self._transport.json("POST", f"{self._path}/cancel")
-        return self
-
-    async def delete(self) -> None:
-        """Remove a study that has ended, with its runs."""
-        await self._transport.send("DELETE", self._path)
 
 
 class AsyncStudies:

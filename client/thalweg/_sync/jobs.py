@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from thalweg._sync import calls
 from thalweg._sync.models import Model
 from thalweg._sync.transport import Transport, deadline, listed, place
+from thalweg._sync.work import Work
 from thalweg.errors import ConflictError, WaitTimeoutError
 from thalweg.events import POLL_S, Event
 from thalweg.history import History
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Kind = Literal["train", "eval", "system"]
 
 
-class Job(JobRecord, Model):
+class Job(Work, JobRecord, Model):
     """A job. Its properties are as it was when it was last read; its calls ask the service.
 
     Example:
@@ -33,27 +34,7 @@ class Job(JobRecord, Model):
         'succeeded'
     """
 
-    def __init__(self, transport: Transport, data: dict[str, Any]) -> None:
-        super().__init__(data)
-        self._transport = transport
-        self._path = place("jobs", self.id)
-
-    def refresh(self) -> Self:
-        """Read the job anew."""
-        self.data = self._transport.json("GET", self._path)
-        return self
-
-    def wait(self, timeout_s: float | None = None, *, progress: bool = False) -> Self:
-        """Wait until the job has ended, and return it.
-
-        Args:
-            timeout_s: seconds to wait; None waits as long as it takes.
-            progress: whether to show a bar, in a terminal or a notebook.
-
-        Raises `WaitTimeoutError` when it has not ended in time; it goes on.
-        """
-        calls.wait_for(self._transport, self._path, self, timeout_s, progress)
-        return self
+    _collection = "jobs"
 
     def stream(
         self,
@@ -131,15 +112,6 @@ class Job(JobRecord, Model):
         self.data = self._transport.json("POST", path, repeatable=False)
         return self
 
-    def clone(self, patch: Mapping[str, Any] | None = None, *, name: str | None = None) -> "Job":
-        """Queue a job of the same resolved spec, with changes (a JSON merge patch); return it."""
-        body: dict[str, Any] = {"from": self.id, "patch": dict(patch or {})}
-        if name is not None:
-            body["name"] = name
-        headers = calls.keyed(None)
-        data = self._transport.json("POST", "/v1/jobs", body=body, headers=headers)
-        return Job(self._transport, data)
-
     def plot(
         self,
         kind: Literal["loss", "lr", "path", "spectrum", "landscape"] = "loss",
@@ -197,34 +169,6 @@ class Job(JobRecord, Model):
         path, headers = f"{self._path}/{call}", calls.keyed(None)
         data = self._transport.json("POST", path, body=body, headers=headers)
         return Job(self._transport, data)
-
-    def update(self, **changes: Any) -> Self:
-        """Change what is known of it: `name`, `note`, `labels` (a value of None removes one),
-        `keep_until` (until then nothing deletes it) and, while it waits, `priority`.
-
-        None removes a value; what is not named stays. The spec stays as it is.
-        """
-        self.data = self._transport.json("PATCH", self._path, body=changes)
-        return self
-
-    def pause(self) -> Self:
-        """Pause: no work is lost, and `resume` goes on to the same bits."""
-        self.data = self._transport.json("POST", f"{self._path}/pause")
-        return self
-
-    def resume(self) -> Self:
-        """Go on after a pause."""
-        self.data = self._transport.json("POST", f"{self._path}/resume")
-        return self
-
-    def cancel(self) -> Self:
-        """Ask for an end; one that has ended stays as it is."""
-        self.data = self._transport.json("POST", f"{self._path}/cancel")
-        return self
-
-    def delete(self) -> None:
-        """Remove a job that has ended, with its history and weights."""
-        self._transport.send("DELETE", self._path)
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,12 +1,13 @@
 # Written by scripts/client_code.py from _async/studies.py. Do not edit by hand.
 """Studies: many descents as one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from thalweg._sync import calls
 from thalweg._sync.models import Model
 from thalweg._sync.transport import Transport, listed, place
+from thalweg._sync.work import Work
 from thalweg.events import Event
 from thalweg.history import History
 from thalweg.records import RunRecord, StudyRecord, numbers
@@ -44,7 +45,7 @@ class Run(RunRecord, Model):
         )
 
 
-class Study(StudyRecord):
+class Study(Work, StudyRecord):
     """A study. Its properties are as it was when it was last read; its calls ask the service.
 
     Example:
@@ -63,20 +64,7 @@ class Study(StudyRecord):
         0.1
     """
 
-    def __init__(self, transport: Transport, data: dict[str, Any]) -> None:
-        super().__init__(data)
-        self._transport = transport
-        self._path = place("studies", self.id)
-
-    def refresh(self) -> Self:
-        """Read the study anew."""
-        self.data = self._transport.json("GET", self._path)
-        return self
-
-    def wait(self, timeout_s: float | None = None, *, progress: bool = False) -> Self:
-        """Wait until the study has ended, and return it; as of a job."""
-        calls.wait_for(self._transport, self._path, self, timeout_s, progress)
-        return self
+    _collection = "studies"
 
     def stream(self, *, run: int | None = None) -> Iterator[Event]:
         """Go through what happens to the study, from now until it has ended.
@@ -165,43 +153,6 @@ class Study(StudyRecord):
         body = {"configurations": list(configurations)}
         self.data = self._transport.json("POST", f"{self._path}/enqueue", body=body)
         return self
-
-    def clone(self, patch: Mapping[str, Any] | None = None, *, name: str | None = None) -> "Study":
-        """Queue a study of the same resolved spec, with changes (a JSON merge patch); return it."""
-        body: dict[str, Any] = {"from": self.id, "patch": dict(patch or {})}
-        if name is not None:
-            body["name"] = name
-        headers = calls.keyed(None)
-        data = self._transport.json("POST", "/v1/studies", body=body, headers=headers)
-        return Study(self._transport, data)
-
-    def update(self, **changes: Any) -> Self:
-        """Change what is known of it: `name`, `note`, `labels` (a value of None removes one),
-        `keep_until` (until then nothing deletes it) and, while it waits, `priority`.
-
-        None removes a value; what is not named stays. The spec stays as it is.
-        """
-        self.data = self._transport.json("PATCH", self._path, body=changes)
-        return self
-
-    def pause(self) -> Self:
-        """Pause: no work is lost, and `resume` goes on to the same bits."""
-        self.data = self._transport.json("POST", f"{self._path}/pause")
-        return self
-
-    def resume(self) -> Self:
-        """Go on after a pause."""
-        self.data = self._transport.json("POST", f"{self._path}/resume")
-        return self
-
-    def cancel(self) -> Self:
-        """Ask for an end; one that has ended stays as it is."""
-        self.data = self._transport.json("POST", f"{self._path}/cancel")
-        return self
-
-    def delete(self) -> None:
-        """Remove a study that has ended, with its runs."""
-        self._transport.send("DELETE", self._path)
 
 
 class Studies:
