@@ -16,7 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from scripts import lock
-from tests.containers import API, WORKER, Stack
+from tests.containers.engine import API, WORKER, Stack
 from thalweg.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
