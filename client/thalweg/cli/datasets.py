@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from thalweg.cli.files import FileError, parse, read_spec
-from thalweg.cli.jobs import Labels, Limit, Statuses, Timeout
+from thalweg.cli.options import Labels, Limit, Statuses, Timeout
 from thalweg.cli.session import Function, Session, Yes, command
 
 DataId = Annotated[
@@ -163,6 +163,4 @@ def delete(
 ) -> None:
     """Remove a data set that no job or study uses which has not ended."""
     found = find(session, data)
-    session.confirm(f"Delete {found.id} ({found.name or found.kind})?", yes)
-    found.delete()
-    session.show({"deleted": found.id}, found.id)
+    session.delete(found, f"Delete {found.id} ({found.name or found.kind})?", yes)

@@ -1,65 +1,27 @@
-"""Commands about jobs."""
+"""Commands about jobs; most take a study as well."""
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from thalweg.cli.files import FileError, changed, parse, read_spec
-from thalweg.cli.session import Function, Session, Status, Yes, command
-from thalweg.cli.watching import end_of, watch_study, watch_to_the_end
-
-if TYPE_CHECKING:
-    from thalweg import Job, Run, Study
-    from thalweg.history import History
-
-JobId = Annotated[
-    str, typer.Argument(metavar="JOB", help="The job's id, or `last` for the newest.")
-]
-WorkId = Annotated[str, typer.Argument(metavar="JOB", help="A job, `last`, or a study.")]
-Wait = Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")]
-Timeout = Annotated[
-    float | None, typer.Option(help="Seconds to wait; then the status is 5, and it goes on.")
-]
-Sets = Annotated[
-    list[str],
-    typer.Option("--set", "-s", metavar="PATH=VALUE", help="Change a field: optimizer.lr=0.01."),
-]
-SpecFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A spec in YAML or JSON; - reads standard input.")
-]
-Labels = Annotated[
-    list[str],
-    typer.Option("--label", "-l", metavar="KEY:VALUE", help="Only those with this label."),
-]
-Statuses = Annotated[list[str], typer.Option("--status", help="Only those with this status.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="The most entries.")]
-Checkpoint = Annotated[
-    str, typer.Option(help="final, best, initial, or another that the job has kept.")
-]
-
-
-def find(session: Session, job: str) -> "Job":
-    """Read a job; `last` is the newest. Raises `FileError` where there is none."""
-    if is_study(job):
-        raise FileError(f"{job} is a study, and this is of jobs and of runs, such as {job}/0")
-    if job != "last":
-        return session.client.jobs.get(job)
-    found = next(session.client.jobs.list(limit=1), None)
-    if found is None:
-        raise FileError("There are no jobs yet")
-    return found.refresh()
-
-
-def is_study(work: str) -> bool:
-    """Tell whether the id is a study's."""
-    return work.startswith("study_") and "/" not in work
-
-
-def find_work(session: Session, work: str) -> "Job | Study":
-    """Read a job as `find` does, or a study by its id."""
-    return session.client.studies.get(work) if is_study(work) else find(session, work)
+from thalweg.cli import results, studies
+from thalweg.cli.files import changed, read_spec
+from thalweg.cli.lookup import find_job, find_work, is_study
+from thalweg.cli.options import (
+    Checkpoint,
+    JobId,
+    Labels,
+    Limit,
+    Sets,
+    SpecFile,
+    Statuses,
+    Timeout,
+    Wait,
+    WorkId,
+)
+from thalweg.cli.session import Function, Session, Yes, command
+from thalweg.cli.watching import tell_new_job, tell_new_study, watch_to_the_end
 
 
 def register(app: typer.Typer) -> None:
@@ -70,10 +32,10 @@ def register(app: typer.Typer) -> None:
         "jobs": jobs,
         "show": show,
         "watch": watch,
-        "history": history,
-        "compare": compare,
-        "weights": weights,
-        "predict": predict,
+        "history": results.history,
+        "compare": results.compare,
+        "weights": results.weights,
+        "predict": results.predict,
         "diagnose": diagnose,
         "apply": apply,
         "clone": clone,
@@ -82,7 +44,7 @@ def register(app: typer.Typer) -> None:
         "resume": resume,
         "cancel": cancel,
         "delete": delete,
-        "export": export,
+        "export": results.export,
         "open": open_,
     }
     for name, function in commands.items():
@@ -99,18 +61,9 @@ def submit(
     """Queue a job, or a study, from a file. Prints its id."""
     spec: Any = changed(read_spec(file), set)
     if "base" in spec:
-        study = session.client.studies.create(spec)
-        if watch:
-            watch_study(session, study, timeout)
-        session.show(study.data, study.id)
-        session.finish(end_of(study) if watch else Status.DONE)
-        return
-    job = session.client.jobs.create(spec)
-    if not watch:
-        session.show(job.data, job.id)
-        return
-    session.note(job.id)
-    watch_to_the_end(session, job, timeout)
+        tell_new_study(session, session.client.studies.create(spec), watch, timeout)
+    else:
+        tell_new_job(session, session.client.jobs.create(spec), watch, timeout)
 
 
 def validate(session: Session, file: SpecFile, set: Sets = []) -> None:  # noqa: A002, B006
@@ -158,11 +111,9 @@ def _written(metrics: dict[str, Any] | None) -> str | None:
 def show(session: Session, job: WorkId) -> None:
     """Show a job, or a study."""
     if is_study(job):
-        from thalweg.cli import studies
-
         studies.show(session, job)
         return
-    found = find(session, job)
+    found = find_job(session, job)
     progress, result = found.progress, found.result or {}
     latest, best = found.latest or {}, found.best or {}
     rows = (
@@ -192,150 +143,9 @@ def show(session: Session, job: WorkId) -> None:
 def watch(session: Session, job: WorkId, timeout: Timeout = None) -> None:
     """Follow a job, or a study, to its end, with its curve. Status 3: it has not succeeded."""
     if is_study(job):
-        study = session.client.studies.get(job)
-        watch_study(session, study, timeout)
-        session.show(study.data, repr(study)[1:-1])
-        session.finish(end_of(study))
-        return
-    watch_to_the_end(session, find(session, job), timeout)
-
-
-def rows_of(session: Session, job: str, kind: Any, series: str | None, points: int | None) -> Any:
-    """Read the rows of a job, or of a run (`study_…/3`)."""
-    found: Job | Run
-    if "/" in job:
-        study, _, index = job.partition("/")
-        if not index.isdigit():
-            raise FileError(f"{job}: name a run by the study's id and its number, as study_…/3")
-        found = session.client.studies.get(study).run(int(index))
+        studies.watch(session, job, timeout)
     else:
-        found = find(session, job)
-    return found.history(kind, series=series, points=points)
-
-
-def history(
-    session: Session,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="A job, `last`, or a run: study_…/3.")],
-    csv: Annotated[
-        bool, typer.Option("--csv", help="CSV, with every number as it was computed.")
-    ] = False,
-    kind: Annotated[str, typer.Option(help="train, or eval for evaluations.")] = "train",
-    series: Annotated[str | None, typer.Option(help="Names with commas between.")] = None,
-    points: Annotated[
-        int | None, typer.Option(min=1, help="A view of at most so many rows.")
-    ] = None,
-) -> None:
-    """Print a history: a curve for a reader, CSV in a pipe."""
-    rows: History = rows_of(session, job, kind, series, points)
-    if session.as_json:
-        from thalweg.cli.session import print_json
-
-        print_json({name: values.tolist() for name, values in rows.items()})
-    elif csv or not sys.stdout.isatty():
-        from thalweg.export.tables import stream_csv
-
-        stream_csv(rows.columns(), sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    else:
-        from thalweg.curves import curve
-
-        drawn = [
-            name for name, of in rows.items() if name not in {"step", "time_s"} and of.ndim == 1
-        ]
-        name = "loss" if "loss" in drawn else drawn[0]
-        print(f"{name}, {rows.num_rows} rows")
-        print("\n".join(curve(rows[name].tolist())))
-
-
-def compare(
-    session: Session,
-    jobs: Annotated[
-        list[str], typer.Argument(metavar="JOB...", help="2 to 100 jobs.", show_default=False)
-    ] = [],  # noqa: B006
-    label: Labels = [],  # noqa: B006
-    baseline: Annotated[str | None, typer.Option(help="A job to compare the others with.")] = None,
-) -> None:
-    """Compare jobs: what differs in their specs, their last and their best loss."""
-    from thalweg.comparison import HEAD
-
-    found = session.client.compare(jobs, label=label, baseline=baseline)
-    session.show(found.data, lambda: session.table(HEAD, found.rows()))
-
-
-def weights(
-    session: Session,
-    job: JobId,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write.")] = None,
-    checkpoint: Checkpoint = "final",
-) -> None:
-    """Write the trained weights into a file (safetensors)."""
-    found = find(session, job)
-    path = found.save_weights(out or Path(f"{found.id}.safetensors"), checkpoint)
-    session.show({"path": str(path), "size_bytes": path.stat().st_size}, str(path))
-
-
-Rows = Annotated[
-    str,
-    typer.Argument(
-        metavar="FILE",
-        help="Rows in a file that can be uploaded (CSV, NDJSON, Parquet, NPZ; a text to go on"
-        " with), a data set's id, or - for rows in JSON on standard input.",
-    ),
-]
-
-
-def predict(
-    session: Session,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="A job, `last`, or a run: study_…/3.")],
-    file: Rows,
-    csv: Annotated[bool, typer.Option("--csv", help="Print a table in CSV.")] = False,
-    checkpoint: Checkpoint = "final",
-    windows: Annotated[
-        Literal["last", "all"] | None,
-        typer.Option(
-            help="Of a forecast: what comes after the last row, or after each that has enough"
-            " before it.",
-        ),
-    ] = None,
-    timeout: Timeout = None,
-) -> None:
-    """Predict rows with the weights of a job, or of a study's run."""
-    of = _model(session, job)
-    found = of.predict(_rows(file), checkpoint=checkpoint, windows=windows, timeout_s=timeout)
-
-    def table() -> None:
-        if csv or not session.is_watched:
-            sys.stdout.write(found.to_csv())
-            return
-        columns = found.columns()
-        cells = zip(*(each.tolist() for each in columns.values()), strict=True)
-        session.table(tuple(columns), cells)
-        for name, value in (found.metrics or {}).items():
-            if isinstance(value, int | float):
-                session.note(f"{name}: {value:.6g}")
-
-    session.show(found.data, table)
-
-
-def _model(session: Session, job: str) -> "Job | Run":
-    """Read the job, or the study's run, whose weights are meant. Raises `FileError`."""
-    study, slash, index = job.partition("/")
-    if not study.startswith("study_"):
-        return find(session, job)
-    if not slash or not index.isdigit():
-        raise FileError(f"{job} is a study: name one of its runs, as {study}/0")
-    return session.client.studies.get(study).run(int(index))
-
-
-def _rows(file: str) -> Any:
-    """Return rows as they were named: a file, a data set's id, or JSON that is piped in. Raises
-    `FileError`."""
-    if file == "-":
-        found = parse(sys.stdin.read(), "standard input")
-        if not isinstance(found, list):
-            raise FileError("Standard input holds no rows: give a list in JSON")
-        return found
-    return file if file.startswith("data_") and not Path(file).exists() else Path(file)
+        watch_to_the_end(session, find_job(session, job), timeout)
 
 
 def diagnose(
@@ -348,7 +158,7 @@ def diagnose(
     timeout: Timeout = None,
 ) -> None:
     """Say what went on in a descent, and what may help."""
-    found = find(session, job)
+    found = find_job(session, job)
     diagnosis = found.diagnose(checkpoint, timeout) if full else found.diagnosis()
 
     def words() -> None:
@@ -371,7 +181,7 @@ def apply(
     timeout: Timeout = None,
 ) -> None:
     """Try a remedy of the diagnosis in a new job. Prints its id."""
-    _child(session, find(session, job).apply(remedy), watch, timeout)
+    tell_new_job(session, find_job(session, job).apply(remedy), watch, timeout)
 
 
 def clone(
@@ -383,11 +193,9 @@ def clone(
 ) -> None:
     """Queue a job, or a study, of the same spec, with changes. Prints its id."""
     if is_study(job):
-        from thalweg.cli import studies
-
         studies.clone(session, job, set, watch, timeout)
         return
-    _child(session, find(session, job).clone(changed({}, set)), watch, timeout)
+    tell_new_job(session, find_job(session, job).clone(changed({}, set)), watch, timeout)
 
 
 def continue_(
@@ -404,15 +212,7 @@ def continue_(
     budget: Any = {name: value for name, value in given.items() if value is not None}
     if not budget:
         raise typer.BadParameter("give a longer budget, as --max-steps 4000")
-    _child(session, find(session, job).continue_(budget), watch, timeout)
-
-
-def _child(session: Session, job: "Job", watch: bool, timeout: float | None) -> None:
-    if watch:
-        session.note(job.id)
-        watch_to_the_end(session, job, timeout)
-    else:
-        session.show(job.data, job.id)
+    tell_new_job(session, find_job(session, job).continue_(budget), watch, timeout)
 
 
 def pause(session: Session, job: WorkId) -> None:
@@ -437,36 +237,14 @@ def delete(
 ) -> None:
     """Remove a job, or a study, that has ended, with its history and weights."""
     found = find_work(session, job)
-    session.confirm(f"Delete {found.id} with its history and weights?", yes)
-    found.delete()
-    session.show({"deleted": found.id}, found.id)
-
-
-def export(
-    session: Session,
-    job: WorkId,
-    to: Annotated[str, typer.Option(help="tensorboard, csv or parquet.")] = "tensorboard",
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write into.")] = Path(
-        "runs"
-    ),
-) -> None:
-    """Write the history of a job, or of every run of a study, for other programs."""
-    from thalweg.export import FORMATS, export_job, export_study
-
-    if to not in FORMATS:
-        raise typer.BadParameter(f"--to {to}: one of {', '.join(FORMATS)}")
-    if is_study(job):
-        paths = export_study(session.client.studies.get(job), out, to)
-    else:
-        paths = export_job(find(session, job), out, to)
-    session.show([str(path) for path in paths], lambda: print(*paths, sep="\n"))
+    session.delete(found, f"Delete {found.id} with its history and weights?", yes)
 
 
 def open_(session: Session, job: Annotated[str, typer.Argument(metavar="[JOB]")] = "") -> None:
     """Open the service's page, or that of a job or a study, in a browser. Prints its address."""
     url = session.client.url
     if job:
-        one = find(session, job).id if not job.startswith("study_") else job
+        one = find_job(session, job).id if not job.startswith("study_") else job
         url += f"/studies/{one}" if one.startswith("study_") else f"/jobs/{one}"
     print(url)
     if sys.stdout.isatty() and not session.as_json:

@@ -19,7 +19,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from thalweg import Client
+    from thalweg import Client, Dataset, Job, Study
     from thalweg.records import WorkRecord
 
 
@@ -116,6 +116,12 @@ class Session:
         if not sys.stdin.isatty():
             raise typer.BadParameter("add --yes to delete without being asked")
         typer.confirm(question, abort=True)
+
+    def delete(self, found: "Job | Study | Dataset", question: str, yes: bool) -> None:
+        """Delete what was found, once the question is answered, and print its id."""
+        self.confirm(question, yes)
+        found.delete()
+        self.show({"deleted": found.id}, found.id)
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a table; in a pipe, lines with tabs between and no head."""

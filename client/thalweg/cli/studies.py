@@ -4,27 +4,22 @@ from typing import Annotated, Any
 
 import typer
 
-from thalweg.cli.files import FileError, changed, read_spec, values_of
-from thalweg.cli.jobs import Labels, Limit, Sets, SpecFile, Statuses, Timeout, Wait
-from thalweg.cli.session import Function, Session, Status, Yes, command
-from thalweg.cli.watching import end_of, watch_study
+from thalweg.cli.files import changed, read_spec, values_of
+from thalweg.cli.lookup import find_study
+from thalweg.cli.options import (
+    Labels,
+    Limit,
+    Sets,
+    SpecFile,
+    Statuses,
+    StudyId,
+    Timeout,
+    Wait,
+)
+from thalweg.cli.session import Function, Session, Yes, command
+from thalweg.cli.watching import tell_new_study, watch_study_to_the_end
 
-StudyId = Annotated[
-    str, typer.Argument(metavar="STUDY", help="The study's id, or `last` for the newest.")
-]
 PANEL = "Studies"
-
-
-def find(session: Session, study: str) -> Any:
-    """Read a study; `last` is the newest. Raises `FileError` where there is none."""
-    if study.startswith("job_"):
-        raise FileError(f"{study} is a job: leave the word `study` out")
-    if study != "last":
-        return session.client.studies.get(study)
-    found = next(session.client.studies.list(limit=1), None)
-    if found is None:
-        raise FileError("There are no studies yet")
-    return found.refresh()
 
 
 def register(app: typer.Typer, settings: dict[str, Any]) -> None:
@@ -61,11 +56,7 @@ def submit(
 ) -> None:
     """Queue a study from a file. Prints its id."""
     spec: Any = changed(read_spec(file), set)
-    study = session.client.studies.create(spec)
-    if watch:
-        watch_study(session, study, timeout)
-    session.show(study.data, study.id)
-    session.finish(end_of(study) if watch else Status.DONE)
+    tell_new_study(session, session.client.studies.create(spec), watch, timeout)
 
 
 def list_(
@@ -96,7 +87,7 @@ def list_(
 
 def show(session: Session, study: StudyId) -> None:
     """Show a study."""
-    found = find(session, study)
+    found = find_study(session, study)
     best = found.data["best"] or {}
     progress = found.progress
     rows = [
@@ -115,10 +106,7 @@ def show(session: Session, study: StudyId) -> None:
 
 def watch(session: Session, study: StudyId, timeout: Timeout = None) -> None:
     """Follow a study to its end. Status 3: it has not succeeded."""
-    found = find(session, study)
-    watch_study(session, found, timeout)
-    session.show(found.data, repr(found)[1:-1])
-    session.finish(end_of(found))
+    watch_study_to_the_end(session, find_study(session, study), timeout)
 
 
 def runs(
@@ -129,7 +117,7 @@ def runs(
 ) -> None:
     """List a study's runs with their parameters and metric."""
     order: Any = sort
-    found = list(find(session, study).runs(sort=order, limit=limit))
+    found = list(find_study(session, study).runs(sort=order, limit=limit))
 
     def rows() -> None:
         session.table(
@@ -153,12 +141,12 @@ def best(session: Session, study: StudyId) -> None:
     """Print the best configuration as a job's spec: JSON that `thalweg submit -` takes."""
     from thalweg.cli.session import print_json
 
-    print_json(find(session, study).best())
+    print_json(find_study(session, study).best())
 
 
 def comparison(session: Session, study: StudyId) -> None:
     """Compare the configurations of a study, and name the winner or why there is none."""
-    found = find(session, study).comparison()
+    found = find_study(session, study).comparison()
 
     def words() -> None:
         session.table(
@@ -182,7 +170,7 @@ def comparison(session: Session, study: StudyId) -> None:
 
 def importance(session: Session, study: StudyId) -> None:
     """Tell how much of the metric's variation each swept path explains."""
-    found = find(session, study).importance()
+    found = find_study(session, study).importance()
 
     def words() -> None:
         shares = found["importance"]
@@ -203,7 +191,7 @@ def extend(
     ],
 ) -> None:
     """Have a study that has not ended choose more configurations."""
-    session.tell(find(session, study).extend(num_runs))
+    session.tell(find_study(session, study).extend(num_runs))
 
 
 def enqueue(
@@ -214,7 +202,7 @@ def enqueue(
     ],
 ) -> None:
     """Have a study that has not ended train a configuration: a value for each swept path."""
-    session.tell(find(session, study).enqueue(values_of(values)))
+    session.tell(find_study(session, study).enqueue(values_of(values)))
 
 
 def clone(
@@ -225,26 +213,23 @@ def clone(
     timeout: Timeout = None,
 ) -> None:
     """Queue a study of the same spec, with changes. Prints its id."""
-    made = find(session, study).clone(changed({}, set))
-    if watch:
-        watch_study(session, made, timeout)
-    session.show(made.data, made.id)
-    session.finish(end_of(made) if watch else Status.DONE)
+    made = find_study(session, study).clone(changed({}, set))
+    tell_new_study(session, made, watch, timeout)
 
 
 def pause(session: Session, study: StudyId) -> None:
     """Pause a study: no new runs begin, and those at work are handed over."""
-    session.tell(find(session, study).pause())
+    session.tell(find_study(session, study).pause())
 
 
 def resume(session: Session, study: StudyId) -> None:
     """Have a paused study go on."""
-    session.tell(find(session, study).resume())
+    session.tell(find_study(session, study).resume())
 
 
 def cancel(session: Session, study: StudyId) -> None:
     """End a study; it keeps what it has."""
-    session.tell(find(session, study).cancel())
+    session.tell(find_study(session, study).cancel())
 
 
 def delete(
@@ -253,7 +238,5 @@ def delete(
     yes: Yes = False,
 ) -> None:
     """Remove a study that has ended, with its runs."""
-    found = find(session, study)
-    session.confirm(f"Delete {found.id} with its runs?", yes)
-    found.delete()
-    session.show({"deleted": found.id}, found.id)
+    found = find_study(session, study)
+    session.delete(found, f"Delete {found.id} with its runs?", yes)

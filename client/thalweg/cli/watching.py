@@ -74,7 +74,31 @@ def _live(job: "Job", timeout_s: float | None) -> None:
                 raise WaitTimeoutError(f"{job.id} is {job.status} after {timeout_s:g} s")
 
 
-def watch_study(session: Session, study: "Study", timeout_s: float | None) -> None:
-    """Follow a study to its end; on a terminal with a bar."""
+def watch_study_to_the_end(session: Session, study: "Study", timeout_s: float | None) -> None:
+    """Follow a study and print its end; then end with its status."""
+    _wait_for_study(session, study, timeout_s)
+    session.show(study.data, repr(study)[1:-1])
+    session.finish(end_of(study))
+
+
+def _wait_for_study(session: Session, study: "Study", timeout_s: float | None) -> None:
+    """Wait for the end of a study; on a terminal with a bar."""
     session.be_patient()
     study.wait(timeout_s, progress=sys.stderr.isatty() and not session.as_json)
+
+
+def tell_new_job(session: Session, job: "Job", watch: bool, timeout_s: float | None) -> None:
+    """Print the id of a job that was queued, or follow it to its end."""
+    if watch:
+        session.note(job.id)
+        watch_to_the_end(session, job, timeout_s)
+    else:
+        session.show(job.data, job.id)
+
+
+def tell_new_study(session: Session, study: "Study", watch: bool, timeout_s: float | None) -> None:
+    """Print the id of a study that was queued, where it is to be followed at its end."""
+    if watch:
+        _wait_for_study(session, study, timeout_s)
+    session.show(study.data, study.id)
+    session.finish(end_of(study) if watch else Status.DONE)

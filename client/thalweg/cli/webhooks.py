@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from thalweg.cli.jobs import Limit, Statuses
+from thalweg.cli.options import Limit, Statuses
 from thalweg.cli.session import Function, Session, Status, command
 
 DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery's id.")]
