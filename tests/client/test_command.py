@@ -3,10 +3,7 @@
 import csv
 import json
 import math
-import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -18,11 +15,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.client.shell import THALWEG, Shell
 from thalweg import Client
 from thalweg.cli.app import OF_THE_SERVICE, app
-from thalweg.cli.files import FileError, changed, parse, read_spec
+from thalweg.cli.files import parse, read_spec
 
-THALWEG: Final = str(Path(sys.executable).parent / "thalweg")
 INTERRUPTIBLE: Final = (
     "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
     " os.execv(sys.argv[1], sys.argv[1:])"
@@ -37,46 +34,6 @@ problem:
 optimizer: {kind: sgd, lr: 1e-1}
 budget: {max_steps: 30}
 """
-
-
-class Shell:
-    """Runs the command in a folder, with the address of the service in the environment."""
-
-    def __init__(self, address: str, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {"PATH": os.environ["PATH"], "THALWEG_URL": address, "COLUMNS": "150"}
-
-    def run(
-        self, *words: str, status: int = 0, given: str | None = None, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [THALWEG, *words], cwd=self.folder, env=self.environment | environment, input=given,
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        assert done.returncode == status, (words, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done
-
-    def json(self, *words: str, **options: Any) -> Any:
-        return json.loads(self.run(*words, "--json", **options).stdout)
-
-    def on_a_terminal(self, *words: str, **environment: str) -> str:
-        """What the command writes to a terminal."""
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [THALWEG, *words], cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs,
-            env=self.environment | {"TERM": "xterm-256color"} | environment,
-        )  # fmt: skip
-        os.close(theirs)
-        found = b""
-        while select.select([ours], [], [], 60)[0]:
-            try:
-                found += os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-        os.close(ours)
-        assert process.wait(30) == 0, found
-        return found.decode()
 
 
 @pytest.fixture
@@ -340,73 +297,11 @@ def test_an_interrupt_ends_the_command_and_not_the_job(shell: Shell, client: Cli
     job.cancel()
 
 
-@pytest.mark.parametrize(
-    ("setting", "said"),
-    [
-        ("optimizer.lr", "write a path and a value"),
-        (".lr=3", "write a path and a value"),
-        ("hidden.7=1", "7 is no entry of a list of 2"),
-        ("optimizer.kind.x=1", "kind is 'sgd', which has no fields"),
-        ("optimizer.lr=[1", "--set optimizer.lr=[1, line 1"),
-    ],
-)
-def test_a_wrong_change_is_told_with_its_place(setting: str, said: str) -> None:
-    spec = {"optimizer": {"kind": "sgd"}, "hidden": [1, 2]}
-    with pytest.raises(FileError, match=re.escape(said)):
-        changed(spec, [setting])
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a: [1\nb: 2", ", line 2"),
-        ("a: 1\na: 2", "the key 'a' stands twice"),
-        ("- 1", "holds no spec"),
-        ("", "holds no spec"),
-        ("[" * 2000, "nested too deeply"),
-        ("!!python/object/apply:os.system [ls]", "could not determine a constructor"),
-        ("a: \x00", "unacceptable character"),
-    ],
-)
-def test_a_file_that_is_none_is_told_with_its_place(text: str, said: str, tmp_path: Path) -> None:
-    path = tmp_path / "job.yaml"
-    path.write_text(text)
-    with pytest.raises(FileError, match=re.escape(said)) as caught:
-        read_spec(path)
-    assert "job.yaml" in str(caught.value)
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(FileError, match=r"job\.yaml"):
-        read_spec(path)
-    with pytest.raises(FileError, match="cannot be read"):
-        read_spec(tmp_path)
-
-
 def test_a_service_that_is_not_there_is_told(shell: Shell) -> None:
     done = shell.run("jobs", status=4, THALWEG_URL="http://127.0.0.1:9")
     assert "No service answers at http://127.0.0.1:9" in done.stderr
     assert "no address of a service" in shell.run("jobs", "--url", "nonsense", status=1).stderr
     shell.run("submit", "none.yaml", status=1)
-
-
-def test_numbers_and_dates_of_a_file_are_those_of_json() -> None:
-    found = parse("a: 1e-3\nb: 2024-01-01\nc: yes\nd: null\ne: 5\nf: 1.5\ng: .5e+2", "x")
-    assert found == {
-        "a": 1e-3,
-        "b": "2024-01-01",
-        "c": True,
-        "d": None,
-        "e": 5,
-        "f": 1.5,
-        "g": 50.0,
-    }
-    spec = {"optimizer": {"kind": "adam"}, "hidden": [1, 2]}
-    assert changed(spec, ["optimizer.lr=auto", "hidden.1=7", "new.deep.x={a: 1}"]) == {
-        "optimizer": {"kind": "adam", "lr": "auto"}, "hidden": [1, 7],
-        "new": {"deep": {"x": {"a": 1}}},
-    }  # fmt: skip
-    assert spec == {"optimizer": {"kind": "adam"}, "hidden": [1, 2]}
-    with pytest.raises(FileError):
-        changed(spec, ["=3"])
 
 
 def test_a_new_file_is_complete_and_editors_can_check_it(shell: Shell) -> None:

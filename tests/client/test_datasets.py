@@ -21,7 +21,7 @@ from safetensors.numpy import save
 import thalweg
 from core.uploads.contents import MEDIA_TYPES as TAKEN
 from tests.client.flaky import FlakyProxy
-from tests.client.test_command import THALWEG, Shell
+from tests.client.shell import THALWEG, Shell
 from tests.client.test_failures import Scripted
 from thalweg import AsyncClient, Client
 from thalweg.records import DatasetRecord

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tests.client.test_command import Shell
+from tests.client.shell import Shell
 from thalweg import Client, InvalidRequestError, Job, PredictionError, UnsendableError
 from thalweg.predictions import MOST_CELLS, Predictions, features_of
 
