@@ -23,6 +23,7 @@ KINDS: Final[dict[str, str]] = {
     "core/artifacts": "stores of artifacts",
     "core/diagnosis/remedies": "cures of verdicts",
     "core/diagnosis/rules": "rules of the diagnosis",
+    "core/specs/layers/kinds": "families of layers",
     "core/train/data": "data sources",
     "core/train/optim/rules": "rules of optimizers that torch does not have",
     "core/train/optim/torch_rules": "rules of torch's optimizers",
