@@ -10,7 +10,8 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from core.errors import InvalidInputError
-from core.specs.catalog import FAMILIES, TEXTS, entries, kinds
+from core.specs.catalog import FAMILIES, entries, kinds
+from core.specs.catalog.texts import TEXTS
 from core.specs.examples import minimal_example
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.fusing import fusable
