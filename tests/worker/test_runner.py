@@ -93,7 +93,7 @@ def test_a_cancel_stops_between_steps_and_keeps_what_there_is(bench: Bench) -> N
 
 
 def test_a_loop_that_does_not_listen_is_killed_and_the_worker_goes_on(bench: Bench) -> None:
-    worker = bench.worker()
+    worker = bench.worker(cancel_grace_s=0.3)
     job_id = bench.submit(Deaf())
     bench.until_status(job_id, "running")
     former = worker.link.pid
@@ -154,7 +154,7 @@ def test_a_shutdown_hands_the_job_over_and_counts_no_attempt(bench: Bench) -> No
 
 
 def test_a_shutdown_does_not_wait_for_a_loop_that_does_not_listen(bench: Bench) -> None:
-    worker = bench.worker()
+    worker = bench.worker(shutdown_grace_s=1.3)
     job_id = bench.submit(Deaf())
     bench.until_status(job_id, "running")
     worker.stop()

@@ -65,7 +65,7 @@ def test_a_diagnosis_that_hears_nothing_holds_up_neither_a_cancel_nor_a_shutdown
 
 
 def test_a_diagnosis_beyond_the_jobs_time_limit_is_left_out(bench: Bench) -> None:
-    bench.worker(max_job_seconds=0.3)
+    bench.worker(max_job_seconds=1.0)
     job = bench.until_status(full(bench, Measuring.WAIT), "succeeded")
     assert there(job.diagnosis)["measured"] is None
 

@@ -9,7 +9,8 @@ from tests.worker.scenarios import Finish, Measuring
 
 
 def ended(bench: Bench, measuring: Measuring = Measuring.NOW, steps: int = 50) -> str:
-    bench.worker()
+    if not bench.workers:
+        bench.worker()
     job_id = bench.submit(Finish(steps), measuring=measuring)
     bench.until_status(job_id, "succeeded")
     return job_id
@@ -68,6 +69,7 @@ def test_a_worker_that_shuts_down_leaves_it_to_the_next(bench: Bench) -> None:
 
 
 def test_a_long_one_keeps_its_lease(bench: Bench) -> None:
+    bench.worker(lease_s=0.6)
     job_id = ended(bench, Measuring.LONGER_THAN_A_LEASE)
     bench.ask(job_id, "final")
     job = answered(bench, job_id)

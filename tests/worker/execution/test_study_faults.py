@@ -158,7 +158,7 @@ def of_the_rung(row: int) -> Json:
 def test_a_run_that_is_killed_after_a_rung_keeps_the_weights_of_the_rung(
     bench: Bench, studies: StudyBench
 ) -> None:
-    bench.worker()
+    bench.worker(cancel_grace_s=0.3)
     study_id = studies.submit(Rung(FirstEnds(Deaf())), [[0, 1]], [[0, 1]], stop_steps=[2])
     studies.until(lambda: [run.status for run in studies.runs(study_id)][:1] == ["succeeded"])
     studies.cancel(study_id)
@@ -181,7 +181,7 @@ def test_a_cancel_before_anything_began_is_done_at_once(bench: Bench, studies: S
 def test_a_loop_that_does_not_listen_is_killed_and_its_runs_keep_their_rows(
     bench: Bench, studies: StudyBench
 ) -> None:
-    worker = bench.worker()
+    worker = bench.worker(cancel_grace_s=0.3)
     study_id = studies.submit(FirstEnds(Deaf()), [[0, 1]])
     studies.until_running(study_id, 1)
     former = worker.link.pid

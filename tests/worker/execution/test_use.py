@@ -59,6 +59,7 @@ def test_one_whose_trainer_dies_is_tried_three_times(bench: Bench) -> None:
 
 @pytest.mark.parametrize("does", [Measuring.LONGER_THAN_A_LEASE])
 def test_a_long_one_keeps_its_lease(bench: Bench, does: Measuring) -> None:
+    bench.worker(lease_s=0.6)
     assert ended(bench, asked(bench, does)).status == "succeeded"
 
 
@@ -73,6 +74,7 @@ def test_a_worker_that_shuts_down_leaves_it_to_the_next(bench: Bench) -> None:
 
 
 def test_one_at_work_ends_with_its_job_and_leaves_nothing(bench: Bench) -> None:
+    bench.worker(lease_s=3.0)  # a third of which goes by until it learns of it
     use_id = asked(bench, Measuring.WAIT)
     bench.until(lambda: not bench.store.num_queued())
     job_id = (read(bench, use_id) or new_use("")).of

@@ -266,7 +266,7 @@ def test_a_trainer_dies_with_its_worker() -> None:
         # It is no child of ours, but its descriptor becomes readable when it ends.
         import select
 
-        assert select.select([trainer], [], [], 5.0)[0]
+        assert select.select([trainer], [], [], 60.0)[0]
     finally:
         os.close(trainer)
 

@@ -37,7 +37,7 @@ class Deliveries:
         self.asked.append(most)
         if self.away:
             raise StoreUnavailableError("away")
-        taken, self.due = self.due[:most], self.due[most:]
+        taken = [self.due.pop(0) for _ in range(min(most, len(self.due)))]
         return self.secrets, [ClaimedDelivery(each, 1) for each in taken]
 
     def settle(self, claim: ClaimedDelivery, delivery: Delivery, due_in_s: float | None) -> bool:
