@@ -158,8 +158,10 @@ async def test_a_server_that_dies_fails_all_who_wait_and_is_found_again(
 async def test_a_stuck_server_is_given_up_and_its_late_answers_are_nobodys(
     server: EmbeddedServer,
 ) -> None:
-    line = Line(server.url, 0.1, {})
+    line = Line(server.url, 5.0, {})
     assert await line.ask(INCREMENT) == 1
+    assert line._talk is not None
+    line._talk._timeout_s = 0.1
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     try:
@@ -170,7 +172,6 @@ async def test_a_stuck_server_is_given_up_and_its_late_answers_are_nobodys(
         os.kill(server.pid, signal.SIGCONT)
     assert [type(each) for each in found] == [TimeoutError, TimeoutError]
 
-    line._timeout_s = 5.0
     assert await line.ask(PING) == b"PONG"
     await line.close()
 
