@@ -91,12 +91,13 @@ def test_one_hint_follows_of_all_the_work_that_workers_have_heard_of(
 def test_a_hint_that_leaves_at_once_is_one_of_all_that_was_heard_of_before(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "LINGER_S", 0.5)
+    monkeypatch.setattr(dispatch, "LINGER_S", 600.0)
     broker = Broker()
     dispatcher = running(broker, settings)
     dispatcher.announce(heard=True)
     dispatcher.announce()
     broker.wait_for(1)
+    monkeypatch.setattr(dispatch, "LINGER_S", 0.5)
     dispatcher.announce(heard=True)
     broker.wait_for(2)
     dispatcher.stop()
@@ -138,12 +139,13 @@ def test_stopping_ends_the_thread_even_while_it_backs_off(settings: Settings) ->
         failed.set()
         raise ConnectionError("away")
 
-    before = threading.active_count()
+    before = {*threading.enumerate()}
     dispatcher = CeleryDispatcher(settings, refuse)
     dispatcher.start()
+    assert {*threading.enumerate()} - before
     assert failed.wait(PATIENCE_S)
     dispatcher.stop()
-    assert threading.active_count() == before
+    assert not {*threading.enumerate()} - before  # others' threads may have ended meanwhile
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
