@@ -65,6 +65,20 @@ class Following:
     def until_rows(self, count: int) -> None:
         self.until(lambda events: len(steps_of(events)) >= count)
 
+    def is_spaced(self, began: float) -> bool:
+        """Whether its rows left a tenth of a second apart, if the first left after `began`.
+
+        How far apart they come depends on when this reader has the processor, too; none comes
+        before it has left.
+        """
+        with self._news:
+            came = [
+                at
+                for at, event in zip(self.times, self.events, strict=True)
+                if event.type == "points"
+            ]
+        return all(at - began > 0.1 * number - 0.01 for number, at in enumerate(came))
+
     def end(self) -> list[Event]:
         """All events, once the last has come."""
         self._thread.join(PATIENCE_S)
