@@ -82,9 +82,12 @@ class Blocked(LocalJob):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, JOB)
+        self.begun = threading.Semaphore(0)
+        """Counts the files that threads have begun to write."""
         self.released = threading.Event()
 
     def write(self, name: str, pieces: Iterable[Buffer]) -> Stored:
+        self.begun.release()
         assert self.released.wait(60)
         return super().write(name, pieces)
 
@@ -312,6 +315,8 @@ def test_what_was_taken_of_files_is_dropped_with_a_run_that_fails(
         with ArtifactWriter(blocked, parabola(0.1), {}, threads) as saver:
             for step in range(writer.MODEL_THREADS):
                 saver.save_model("initial", step, weights, {})
+            for _ in range(writer.MODEL_THREADS):
+                assert blocked.begun.acquire(timeout=60)
             saver.save_model("best", 3, weights, {})
             saver.save_model("final", 4, weights, {})
             assert len(list((tmp_path / JOB).glob(".*"))) == 2
