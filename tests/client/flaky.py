@@ -3,6 +3,7 @@ answered it, refuses others with 429 and 503 in turn, and cuts streams short."""
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Self
@@ -11,6 +12,9 @@ from urllib.parse import urlsplit
 import httpx2
 
 CUT_AFTER_BYTES: Final = 2_000
+"""A stream is cut in the midst of the event that follows upon this many bytes, however many events
+come at a time: so the number of cuts does not depend on who is quick."""
+CUT_INTO_BYTES: Final = 50
 HOP: Final = {"connection", "transfer-encoding", "content-length", "content-encoding", "host",
               "keep-alive", "accept-encoding"}  # fmt: skip
 
@@ -117,14 +121,14 @@ class FlakyProxy:
                 self.end_headers()
                 self.close_connection = True
                 sent = 0
-                for chunk in reply.iter_raw():
-                    self.wfile.write(chunk)
-                    self.wfile.flush()
-                    sent += len(chunk)
+                for text in events_in(reply):
                     if sent > CUT_AFTER_BYTES:
+                        self.wfile.write(text[:CUT_INTO_BYTES])
                         with proxy._lock:
                             proxy.seen["cut"] += 1
                         return
+                    self.wfile.write(text)
+                    sent += len(text)
 
             do_GET = do_POST = do_DELETE = do_PATCH = handle_one  # noqa: N815
 
@@ -132,6 +136,15 @@ class FlakyProxy:
                 pass
 
         return Handler
+
+
+def events_in(reply: httpx2.Response) -> Iterator[bytes]:
+    """The events of a stream as they come, each with the blank line behind it."""
+    rest = b""
+    for chunk in reply.iter_raw():
+        *whole, rest = (rest + chunk).split(b"\n\n")
+        for text in whole:
+            yield text + b"\n\n"
 
 
 def body_of(request: BaseHTTPRequestHandler) -> bytes:

@@ -15,7 +15,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.client.flaky import FlakyProxy
 from tests.client.shell import THALWEG, Shell
+from tests.thalweg_service.running import until
 from thalweg import Client
 from thalweg.cli.app import OF_THE_SERVICE, app
 from thalweg.cli.files import parse, read_spec
@@ -279,17 +281,19 @@ def test_a_file_that_cannot_be_written_is_told_in_a_line(shell: Shell, done: str
         assert "job.yaml/x" in line
 
 
-def test_an_interrupt_ends_the_command_and_not_the_job(shell: Shell, client: Client) -> None:
+def test_an_interrupt_ends_the_command_and_not_the_job(
+    shell: Shell, client: Client, flaky: FlakyProxy
+) -> None:
     endless = shell.run("submit", "job.yaml", "--set", "budget.max_steps=5000000").stdout.strip()
     watcher = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTIBLE, THALWEG, "watch", endless],
-        env=shell.environment, stderr=subprocess.PIPE, text=True,
+        env=shell.environment | {"THALWEG_URL": flaky.url}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     job = client.jobs.get(endless)
     while job.refresh().status != "running":
         assert job.status == "queued"
-    with pytest.raises(subprocess.TimeoutExpired):
-        watcher.wait(1.5)  # it has begun to wait, and goes on
+    until(lambda: ("GET", f"/v1/jobs/{endless}", None) in flaky.calls)  # it has begun to wait
+    assert watcher.poll() is None
     watcher.send_signal(signal.SIGINT)
     _, said = watcher.communicate(timeout=60)
     assert (watcher.returncode, "Traceback" in said) == (130, False)

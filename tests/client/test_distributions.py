@@ -28,7 +28,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command away from the checkout, without the checkout's paths."""
     return subprocess.run(
-        list(map(str, command)), cwd="/", capture_output=True, text=True, check=False, timeout=90,
+        list(map(str, command)), cwd="/", capture_output=True, text=True, check=False, timeout=250,
         env={"PATH": os.environ["PATH"], "COLUMNS": "200", **(env or {})},
     )  # fmt: skip
 
@@ -37,7 +37,7 @@ def build(folder: Path, target: Path, kind: str = "wheel") -> Path:
     before = set(target.glob("*"))
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", str(target)],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=90,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=250,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (made,) = set(target.glob("*")) - before

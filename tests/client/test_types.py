@@ -20,7 +20,7 @@ def test_mypy_sees_every_wrong_field_name_and_no_other_mistake(tmp_path: Path) -
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary",
          f"--cache-dir={tmp_path}", str(USER)],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=250,
     )  # fmt: skip
     found = {int(line) for line in re.findall(r"typed\.py:(\d+): error", done.stdout)}
     assert found == wrong_lines(), done.stdout
