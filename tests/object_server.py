@@ -59,7 +59,7 @@ class ObjectServer:
                 stdout=log,
                 stderr=log,
             )
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 120
         while not self._answers():
             assert self._process.poll() is None, "the object server ended at once"
             assert time.monotonic() < give_up, "the object server does not answer"

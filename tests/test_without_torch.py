@@ -112,11 +112,11 @@ def found(
     worker: subprocess.Popen[str],
     look: Callable[[AsyncRedisStore], Awaitable[Found | None]],
 ) -> Found:
-    """What is looked for in the store, once it is there, in half a minute."""
+    """What is looked for in the store, once it is there, in two minutes."""
 
     async def wait() -> Found:
         store = AsyncRedisStore(settings.redis_url, settings.namespace)
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 120
         try:
             while (there := await look(store)) is None:
                 assert worker.poll() is None, "the worker ended"

@@ -32,7 +32,7 @@ class Receiver:
     spans: list[ReceivedSpan] = field(default_factory=list)
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
-    def wait_for(self, *names: str, timeout_s: float = 30.0) -> dict[str, ReceivedSpan]:
+    def wait_for(self, *names: str, timeout_s: float = 120.0) -> dict[str, ReceivedSpan]:
         """Wait until a span of each name has come; the last of each."""
         with self.arrived:
             done = self.arrived.wait_for(

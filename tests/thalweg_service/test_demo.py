@@ -34,7 +34,7 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_the_demo_trains_minimizes_draws_and_stops(
     tmp_path: Path, process: subprocess.Popen[str]
 ) -> None:
-    out, _ = process.communicate(timeout=110)
+    out, _ = process.communicate(timeout=250)
     assert process.returncode == 0, out
     assert "POST /v1/jobs" in out
     assert "Accuracy on the digits it has not seen: 9" in out

@@ -12,7 +12,7 @@ from tests.api.actors import Json, rosenbrock
 from tests.api.events.conftest import Live
 from tests.api.events.reader import Event, Stream, summary
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Following:

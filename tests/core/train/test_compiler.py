@@ -42,7 +42,7 @@ def test_no_training_imports_torchs_compiler() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -270,7 +270,7 @@ assert os.waitpid(child, 0)[1] == 0
         [sys.executable, "-c", code, redis_url, namespace],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr
