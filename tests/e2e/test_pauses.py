@@ -21,15 +21,17 @@ def _digits(optimizer: Json, steps: int, **more: Any) -> Json:
     return spec
 
 
+# Of a second of a processor's time or more: a pause is heard within half a second.
 JOBS: dict[str, Json] = {
     "adam, dropout and batch norm": _digits(
-        {"kind": "adam", "lr": 0.002}, 2500, schedule={"kind": "cosine"}
+        {"kind": "adam", "lr": 0.002}, 4000, schedule={"kind": "cosine"}
     ),
-    "schedule-free": _digits({"kind": "schedule_free_adamw"}, 1500),
+    "schedule-free": _digits({"kind": "schedule_free_adamw"}, 2500),
     "momentum on a plateau": digits(
         {"kind": "sgd", "lr": 0.05, "momentum": 0.9},
-        9000,
+        18_000,
         schedule={"kind": "reduce_on_plateau", "patience": 50},
+        record={"every": 2},
     ),
     "lbfgs on an expression": expression(
         "(1 - x1)**2 + 100*(x2 - x1**2)**2",
@@ -41,7 +43,7 @@ JOBS: dict[str, Json] = {
     "prodigy on a function": {
         "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 4}},
         "optimizer": {"kind": "prodigy"},
-        "budget": {"max_steps": 5000},
+        "budget": {"max_steps": 10_000},
         "record": {"every": 10},
     },
 }
@@ -161,7 +163,7 @@ def test_statuses_move_along_the_table_whatever_is_called(service: Service) -> N
 
 
 def test_a_checkpoint_that_was_asked_for_is_named_by_its_step_everywhere(service: Service) -> None:
-    spec = {**_digits({"kind": "adam", "lr": 0.002}, 4000), "checkpoint": {"every_steps": None}}
+    spec = {**_digits({"kind": "adam", "lr": 0.002}, 6000), "checkpoint": {"every_steps": None}}
     job_id = service.post(spec)["id"]
     path = f"/v1/jobs/{job_id}"
     until_fraction(service, path, 0.02)

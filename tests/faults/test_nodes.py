@@ -16,7 +16,8 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc"),
 ]
-SPEC = TEMPLATES["dropout"]
+SPEC = {**TEMPLATES["dropout"], "budget": {"max_steps": 9_000}}
+"""A second of a processor's time: the worker is killed between its first checkpoint and its end."""
 
 
 def node(folder: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from tests.thalweg_service.running import Service, alive, children, descendants,
 
 Json = dict[str, Any]
 
+LEAST_PRIORITY = 19
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 DIGITS: Json = {
@@ -28,10 +29,12 @@ DIGITS: Json = {
 LONG: Json = {
     "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}},
     "optimizer": {"kind": "adam", "lr": 0.002},
-    "budget": {"max_steps": 12_000},
+    "budget": {"max_steps": 40_000},
     "record": {"every": 10},
-    "checkpoint": {"every_steps": 500},
+    "checkpoint": {"every_steps": 1000},
 }
+"""A second of a processor's time: what happens to it from its step 2000 on must come before its
+end."""
 ENDLESS: Json = {**LONG, "budget": {"max_steps": 100_000_000}, "record": {"every": 100_000}}
 
 
@@ -68,7 +71,8 @@ def test_all_trainers_and_nobody_else_stand_back_for_the_processors(service: Ser
         pid: os.getpriority(os.PRIO_PROCESS, pid) - own for pid in descendants(service.process.pid)
     }
     assert len(trainers) == 2
-    assert above == {pid: 10 if pid in trainers else 0 for pid in above}
+    back = min(10, LEAST_PRIORITY - own)  # of 10, as far as there are so many below these tests
+    assert above == {pid: back if pid in trainers else 0 for pid in above}
 
 
 def test_a_job_goes_from_post_to_weights(service: Service) -> None:
@@ -187,6 +191,7 @@ def test_training_goes_on_while_redis_is_away(service: Service, reference: Json)
     service.until_step(job_id, 2000)
     (server,) = children(service.process.pid, named="-server")
     os.kill(server, signal.SIGKILL)
+    until(lambda: not alive(server))
     until(lambda: service.client.get("/readyz").status_code == 200)
     job = service.end(job_id)
     assert ends(job) == ["finished"]

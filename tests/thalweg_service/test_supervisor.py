@@ -103,8 +103,8 @@ def test_a_killed_service_leaves_nothing_running_and_loses_no_job(
     spec = {
         "problem": {"kind": "function", "function": {"kind": "rosenbrock", "dim": 2}},
         "optimizer": {"kind": "adam"},
-        "budget": {"max_steps": 6_000},
-        "checkpoint": {"every_steps": 500},
+        "budget": {"max_steps": 40_000},  # a second: it is killed before it ends
+        "checkpoint": {"every_steps": 1000},
         "record": {"every": 10},
     }
     running = first.post(spec)["id"]
