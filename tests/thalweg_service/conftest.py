@@ -12,7 +12,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Two workers, leases of a second."""
     with starting() as start:
         service = Service(start(tmp_path_factory.mktemp("service"), "--workers", "2"))
-        until(lambda: len(service.workers()) == 2)
+        until(lambda: len(service.workers()) == 2, 180.0)
         yield service
         service.stop()
 

@@ -1,5 +1,6 @@
 """Start a whole service as a user starts it, and look at its processes."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -91,15 +92,24 @@ def _start(
 
 
 def children(pid: int, named: str = "") -> list[int]:
-    """Process ids of the children of `pid` (Linux) whose command line contains `named`."""
+    """Process ids of the children of `pid` (Linux) whose command line contains `named`; threads and
+    processes that end meanwhile have none, and are none."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
+    with contextlib.suppress(FileNotFoundError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in _told(task / "children").split()]
     return [
         child
         for child in found
-        if named in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+        if named in _told(Path(f"/proc/{child}/cmdline")).replace("\0", " ")
     ]
+
+
+def _told(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def descendants(pid: int) -> list[int]:
