@@ -11,6 +11,8 @@ from typing import Any
 import httpx2
 from safetensors.numpy import load
 
+from tests.thalweg_service.running import until
+
 Json = dict[str, Any]
 
 
@@ -69,7 +71,8 @@ class Service:
 
 @contextmanager
 def serving(folder: Path, workers: int = 1) -> Iterator[Service]:
-    """Start `thalweg serve` on this data directory, and stop it afterwards."""
+    """Start `thalweg serve` on this data directory, and stop it afterwards. It is ready with the
+    first of its workers; here all of them are there."""
     command = [
         *(sys.executable, "-m", "thalweg_service", "serve", "--port", "0"),
         *("--data-dir", str(folder), "--workers", str(workers)),
@@ -81,6 +84,7 @@ def serving(folder: Path, workers: int = 1) -> Iterator[Service]:
         address = re.search(r"http://\S+:\d+", line)
         assert address is not None, f"thalweg serve printed {line!r}"
         running = Service(address[0])
+        until(lambda: len(running.http.get("/v1/workers").json()["data"]) == workers, 180.0)
         yield running
         running.http.close()
     finally:

@@ -19,6 +19,7 @@ from core.store.redis.keys import RedisKeys
 from tests.e2e.browser import Reader, needs_browser
 from tests.e2e.client import Json, Service, serving
 from tests.e2e.specs import DIGITS, SPHERE, VALLEY
+from tests.thalweg_service.running import until
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]
 CHINESE: Final = r"[\u4e00-\u9fff]"
@@ -85,6 +86,12 @@ def pixels(reader: Reader, colour: str) -> Json:
     return found
 
 
+def is_drawn_across(reader: Reader) -> bool:
+    """Whether the first chart's line goes from one side to the other."""
+    drawn = pixels(reader, "c1")
+    return drawn["count"] > 0 and drawn["last"] - drawn["first"] > 0.7 * drawn["width"]
+
+
 def test_a_newcomer_comes_from_the_empty_list_to_a_proven_remedy(
     browser: Browser, guarded: Guarded
 ) -> None:
@@ -108,7 +115,7 @@ def test_a_newcomer_comes_from_the_empty_list_to_a_proven_remedy(
         child, parent = http.get("/v1/jobs").json()["data"]
         assert child["parent_id"] == parent["id"]
     expect(page.locator(".legend")).to_contain_text("before")
-    assert pixels(reader, "c1")["count"] > 300
+    until(lambda: pixels(reader, "c1")["count"] > 300)
     page.get_by_role("link", name="Jobs", exact=True).first.click()
     expect(page.locator("tbody tr")).to_have_count(2)
     assert key not in page.content()
@@ -187,8 +194,7 @@ def test_what_is_not_finite_is_marked_and_the_rest_is_seen(
     for scale in ("log", "symlog", "linear"):
         page.goto(f"/jobs/{wild['id']}?y={scale}")
         expect(page.locator(".chart-note").first).to_contain_text("infinite or too large")
-        drawn = pixels(reader, "c1")
-        assert drawn["last"] - drawn["first"] > 0.7 * drawn["width"], scale
+        until(lambda: is_drawn_across(reader))
     undefined = service.run({
         "problem": {"kind": "function", "start": {"x1": 0.5},
                     "function": {"kind": "expression", "expression": "log(x1)"}},
@@ -197,8 +203,9 @@ def test_what_is_not_finite_is_marked_and_the_rest_is_seen(
     assert service.series(undefined["id"], "loss")[1:] == ["NaN"] * 4
     page.goto(f"/jobs/{undefined['id']}")
     expect(page.locator(".chart-note").first).to_contain_text("4 not a number")
-    drawn = pixels(reader, "c1")  # a point and four crosses: no line from one to the other
-    assert 10 < drawn["columns"] < 80
+    # A point and four crosses: no line from one to the other.
+    until(lambda: pixels(reader, "c1")["columns"] > 10)
+    assert pixels(reader, "c1")["columns"] < 80
 
 
 def test_markup_in_names_and_labels_is_text(reader: Reader, service: Service) -> None:

@@ -10,6 +10,7 @@ from tests.e2e.browser import Reader, needs_browser, reading
 from tests.e2e.client import Json, Service
 from tests.e2e.specs import IRIS
 from tests.e2e.studies import Studies
+from tests.thalweg_service.running import until
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]
 STUDY: Final = {
@@ -131,7 +132,7 @@ def test_two_optimizers_race_and_each_is_a_job(reader: Reader, service: Service)
         expect(row.locator("td").nth(1)).to_have_text("60")
     expect(page.locator(".play-end")).to_contain_text("least −2, largest 2")
     expect(page.locator(".slices path")).to_have_count(2)
-    assert paths.evaluate(INK) > empty + 200
+    until(lambda: paths.evaluate(INK) > empty + 200)
     page.get_by_label("Step that is shown").fill("1")
     expect(rows.nth(0).locator("td").nth(2)).to_have_text("1.638")  # (1.6 · 0.8)²
     page.reload()  # the address has the race
@@ -255,7 +256,7 @@ def test_a_cell_of_a_map_lights_its_run_by_keys_and_pointer(
     cells = page.get_by_role("application", name="loss (last) by lr and momentum")
     canvas = page.locator(".map-frame canvas")
     expect(canvas).to_be_visible()
-    assert canvas.evaluate(INK) > 0
+    until(lambda: canvas.evaluate(INK) > 0)
     said = page.locator(".map-words")
     cells.press("ArrowRight")
     expect(said).to_contain_text("lr 0.05, momentum 0:")
