@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.thalweg_service.running import children
 from tests.worker.bench import Bench, until
 from tests.worker.scenarios import Finish, Wait
 from tests.worker.test_runner import listed
@@ -51,10 +52,9 @@ def start(bench: Bench) -> Iterator[Start]:
 def trainers_of(worker: int) -> list[dict[str, str]]:
     """The variables of a worker's child processes."""
     found = []
-    for task in Path(f"/proc/{worker}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            pairs = Path(f"/proc/{child}/environ").read_bytes().decode().split("\0")
-            found.append(dict(pair.split("=", 1) for pair in pairs if pair))
+    for child in children(worker):
+        pairs = Path(f"/proc/{child}/environ").read_bytes().decode().split("\0")
+        found.append(dict(pair.split("=", 1) for pair in pairs if pair))
     return found
 
 
