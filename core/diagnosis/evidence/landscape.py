@@ -136,6 +136,11 @@ class Landscape:
         return found if self.box is None or found is None else self.box.projected(points, found)
 
 
+def in_reach(point: Floats) -> bool:
+    """Tell whether a point is near enough for float64 to say something of a function there."""
+    return bool(np.abs(point).max() < _FAR)
+
+
 def survey(
     problem: FunctionProblem, first: Floats, last: Floats, sign: float = 1.0
 ) -> Landscape | None:
@@ -143,7 +148,7 @@ def survey(
 
     `sign`: of what is minimized; the negative of the function where it is maximized.
     """
-    if not (np.abs(first).max() < _FAR and np.abs(last).max() < _FAR):
+    if not (in_reach(first) and in_reach(last)):
         return None
     box = box_of(problem)
     if isinstance(problem.function, Quadratic):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.artifacts.base import JobArtifacts
-from core.diagnosis.evidence.landscape import survey
+from core.diagnosis.evidence.landscape import in_reach
 from core.errors import ArtifactError, NotFoundError
 from core.formats import WEIGHTS, check_file
 from core.specs.base import Json
@@ -204,7 +204,7 @@ def _measure(
             objective, spectrum.smallest, gradient, within(1.0)
         )
     if isinstance(spec.problem, FunctionProblem):
-        _multi_start(spec.problem, objective, found, within(1.0), sign_of_job(spec))
+        _multi_start(spec, spec.problem, objective, found, within(1.0))
     elif found["grad_norm"] <= _AT_REST * found["initial"]["grad_norm"]:
         found["multi_start"] = _lowest_elsewhere(spec, gradient.device, within(1.0))
 
@@ -267,16 +267,18 @@ def _preconditioned(
 
 
 def _multi_start(
+    spec: JobSpec,
     problem: FunctionProblem,
     objective: Objective,
     found: Json,
     in_time: Callable[[], bool],
-    sign: float,
 ) -> None:
-    last = objective.parameters[0].detach().cpu().numpy()
-    if survey(problem, last, last) is None:
+    began = build_objective(spec, None, objective.parameters[0].device)
+    first, last = (each.parameters[0].detach().cpu().numpy() for each in (began, objective))
+    if not in_reach(last):
         return
-    seen = multistart.minima(problem, last, last, in_time, sign)
+    first = first if in_reach(first) else last
+    seen = multistart.minima(problem, first, last, in_time, sign_of_job(spec))
     if seen is None:
         return
     found["multi_start"] = {
