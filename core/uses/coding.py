@@ -107,13 +107,17 @@ class Coder:
     def names(self) -> list[str]:
         return [each.name for each in self.features]
 
-    def rows(self, rows: Sequence[Any], labels: Sequence[Any] | None = None) -> Coded:
+    def rows(
+        self, rows: Sequence[Any], labels: Sequence[Any] | None = None, *, first: int = 0
+    ) -> Coded:
         """Code rows that were posted: lists of numbers, lists with a cell for each column, or
         objects with a cell for each.
 
         Args:
             labels: what the rows are, one a row; where rows are objects they may have their target
                 among them instead.
+            first: the first row that the model sees. Those before it must have the right form, and
+                their numbers may be of any size; they are not in what is returned.
 
         Raises:
             InvalidInputError: with the row, the column, the value and the way out of each mistake.
@@ -125,8 +129,9 @@ class Coder:
         else:
             cells = self._cells(rows, mistakes)
             mistakes.raise_if_any()
-            matrix, unseen = self._coded(cells, mistakes)
-        self._check_range(matrix, mistakes)
+            matrix, unseen = self._coded(cells, mistakes, first)
+        matrix = matrix[first:]
+        self._check_range(matrix, first, mistakes)
         if plain is None and labels is None:
             labels = self._labels_in(rows, mistakes)
         found = None if labels is None else self._labels(labels, len(rows), mistakes)
@@ -235,8 +240,10 @@ class Coder:
         return None
 
     def _coded(
-        self, rows: Sequence[Sequence[Any]], mistakes: Mistakes
+        self, rows: Sequence[Sequence[Any]], mistakes: Mistakes, first: int
     ) -> tuple[Float, dict[str, list[str]]]:
+        """Return all rows, and the categories of those from `first` on that the model does not
+        know."""
         parts, unseen = [], {}
         for at, feature in enumerate(self.features):
             columns = [row[at] for row in rows]
@@ -245,7 +252,8 @@ class Coder:
                 break
             part = np.array(values, dtype=np.float64).reshape(len(rows), -1)
             if feature.categories is not None:
-                strange = {text_of(v) for v in columns if v is not None} - feature.codes.keys()
+                seen = {text_of(v) for v in columns[first:] if v is not None}
+                strange = seen - feature.codes.keys()
                 if strange:
                     unseen[feature.name] = sorted(strange)[:MOST_UNSEEN]
                 part = spread(feature, part)
@@ -262,10 +270,10 @@ class Coder:
         places = zip(*np.nonzero(self.ranges.inputs_beyond(matrix)), strict=True)
         return [(int(r), columns[c], float(matrix[r, c])) for r, c in islice(places, MAX_ERRORS)]
 
-    def _check_range(self, matrix: Float, mistakes: Mistakes) -> None:
+    def _check_range(self, matrix: Float, first: int, mistakes: Mistakes) -> None:
         for row, name, value in self.beyond(matrix):
             assert self.ranges is not None
-            place = f"features[{row}].{name}"
+            place = f"features[{first + row}].{name}"
             message = f"{place}: {self.ranges.message(value, 'feature')}"
             mistakes.add(place, "not_finite", message)
 

@@ -58,8 +58,9 @@ def code_posted(
         found = None if labels is None else coder.labels(labels, num_rows)
     elif facts.window is not None:
         num_rows = count_windows(len(rows), facts.window, windows, "features")
-        coded = coder.rows(rows)
-        arrays = {"matrix": coded.matrix[-facts.window :] if windows == "last" else coded.matrix}
+        first = len(rows) - facts.window if windows == "last" else 0
+        coded = coder.rows(rows, first=first)
+        arrays = {"matrix": coded.matrix}
         found = None if labels is None else coder.labels(labels, num_rows)
         unseen = coded.unseen
     else:

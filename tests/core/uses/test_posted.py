@@ -95,6 +95,10 @@ def test_columns_of_a_file_are_coded_as_in_training() -> None:
     expected = [[0, 1, 0, 2.5, 1, 2], [0, 0, 1, 4.0, 3, 4]]
     assert posted.arrays["matrix"].tolist() == expected
     assert posted.unseen == {"day": ["sun"]}
+    later = code_posted(coder, facts, [*rows, ["fri", 1.0, [0, 0]]] * 2, None, "last")
+    assert later.unseen == {"day": ["sun"]}
+    seen = code_posted(coder, facts, [*rows, rows[0], ["fri", 1.0, [0, 0]]], None, "last")
+    assert seen.unseen == {}
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,25 @@ def test_a_row_of_a_series_is_looked_at_by_its_own_scale(windows: str) -> None:
     assert [each.param for each in found] == ["features[3].x1", "features[3].y1"]
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+@pytest.mark.parametrize("far", range(5))
+def test_a_number_of_a_row_that_the_model_does_not_see_may_be_of_any_size(
+    far: int, is_named: bool
+) -> None:
+    facts = facts_of("float32", "forecast", window=2, horizon=1)
+    names = tuple(f"{name}[{time}]" for time in (-1, 0) for name in ("x1", "y1"))
+    rows: list[Any] = [[1.0, 1e300 if row == far else 2.0] for row in range(5)]
+    if is_named:
+        rows = [dict(zip(("x1", "y1"), row, strict=True)) for row in rows]
+    metadata = metadata_of(names=names)
+    for windows in ("last", "all"):
+        if windows == "last" and far < 3:
+            assert coded(metadata, facts, rows).arrays["matrix"].tolist() == [[1.0, 2.0]] * 2
+        else:
+            found = mistakes(metadata, facts, rows, windows=windows)
+            assert [each.param for each in found] == [f"features[{far}].y1"]
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("in_rows", [True, False])
 def test_a_target_is_looked_at_by_its_own_scale(in_rows: bool, precision: str) -> None:
