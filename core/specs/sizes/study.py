@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from core.errors import FieldError
 from core.specs.direction import Goal, goal_of
 from core.specs.job import JobSpec
 from core.specs.sizes.cost import history_bytes, memory_parts
-from core.specs.sizes.shapes import Extents, steps_of
+from core.specs.sizes.shapes import Extent, Extents, steps_of
 
 
 @dataclass
@@ -21,6 +22,7 @@ class StudySummary:
         columns: of the evaluations, those that all have.
         eval_every: the distances between evaluations that occur.
         goals: where the runs take their loss, `min` or `max`.
+        warnings: what is allowed and doubtful in them.
     """
 
     first: JobSpec | None = None
@@ -32,9 +34,11 @@ class StudySummary:
     columns: tuple[str, ...] = ()
     eval_every: set[int | None] = field(default_factory=set)
     goals: set[Goal] = field(default_factory=set)
+    warnings: tuple[FieldError, ...] = ()
     _extents: Extents = field(default_factory=Extents, init=False, repr=False)
 
-    def add(self, spec: JobSpec) -> None:
+    def add(self, spec: JobSpec) -> Extent:
+        """Take in a configuration; returns its extent."""
         size = self._extents.of(spec)
         steps = steps_of(spec.budget, size)
         self.steps.append(steps)
@@ -47,13 +51,14 @@ class StudySummary:
         columns = tuple(size.widths["eval"])
         if self.first is None:
             self.first, self.columns = spec, columns
-            return
+            return size
         self.columns = tuple(name for name in self.columns if name in columns)
         for name in JobSpec.model_fields:
             part, first = getattr(spec, name), getattr(self.first, name)
             # Most parts are shared; to compare two of them takes their fields one by one.
             if part is not first and name not in self.varying and part != first:
                 self.varying.add(name)
+        return size
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -166,7 +166,8 @@ class _Seen:
 
 
 class ConfigurationFaults:
-    """Gathers what `parse_job` finds in one configuration after the other.
+    """Gathers what `parse_job` finds in one configuration after the other: mistakes, or what is
+    allowed and doubtful.
 
     A mistake at or under a path of the sweep is that path's (`sweep.optimizer.lr`), and so is one
     in an object that is there for the path's sake; any other is the base's (`base.optimizer.eps`).
@@ -178,12 +179,22 @@ class ConfigurationFaults:
         base: of the study.
         numbered: whether they are the study's own, in order, or ones in which mistakes show.
         most: after so many configurations with mistakes the others need not be looked at.
+        by_message: otherwise what has one code and one place is one, whatever its numbers.
     """
 
-    def __init__(self, paths: Sequence[str], base: Json, *, numbered: bool, most: int) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        base: Json,
+        *,
+        numbered: bool,
+        most: int,
+        by_message: bool = True,
+    ) -> None:
         self._base = base
         self._numbered = numbered
         self._most = most
+        self._by_message = by_message
         self._paths = sorted(paths, key=len, reverse=True)
         self._seen: dict[tuple[str, str, str], _Seen] = {}
         self._failing = 0
@@ -200,7 +211,8 @@ class ConfigurationFaults:
         self._failing += bool(errors)
         for error in errors:
             # A name that no kind has is one mistake, though each kind has other fields to offer.
-            distinct = "" if error.code == "unknown_field" else error.message
+            is_one = error.code == "unknown_field" or not self._by_message
+            distinct = "" if is_one else error.message
             path = self._path_of(error.param)
             seen = self._seen.setdefault(
                 (error.param, error.code, distinct), _Seen(error.message, number, params, path)

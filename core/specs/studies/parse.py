@@ -54,6 +54,7 @@ from core.specs.study import (
 )
 from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import NO_LIMITS, Limits
+from core.specs.validation.run import warnings_of_job
 from core.specs.webhooks.url import check_webhook
 
 MAX_OBJECTS: Final = 20_000
@@ -298,7 +299,11 @@ def _settled(
         device=first.device,
         memory_bytes=facts.memory_bytes,
         history_bytes=history,
-        warnings=(*warnings_of(strategy, max(facts.steps)), *left_out(source, chosen.inherited)),
+        warnings=(
+            *facts.warnings,
+            *warnings_of(strategy, max(facts.steps)),
+            *left_out(source, chosen.inherited),
+        ),
         longest=max(facts.steps),
         inherited=tuple(chosen.inherited),
     )
@@ -367,9 +372,16 @@ def _check_all(
     found = ConfigurationFaults(
         list(asked.sweep), base, numbered=chosen.numbered, most=jobs.affordable_failures
     )
+    doubts = ConfigurationFaults(
+        list(asked.sweep), base, numbered=chosen.numbered, most=0, by_message=False
+    )
     facts, known, number = StudySummary(), chosen.known, 0
-    for _, given in chosen.given:
-        facts.add(given)
+
+    def take(params: Json, spec: JobSpec) -> None:
+        doubts.add(len(facts.steps), params, warnings_of_job(spec, facts.add(spec)))
+
+    for params, given in chosen.given:
+        take(params, given)
     for number, some in enumerate(chosen.some):
         for params in some:
             spec, errors = checked(jobs, params, asked.repeats)
@@ -382,7 +394,7 @@ def _check_all(
         chosen.params.append(params)
         found.add(number, params, errors)
         if not found and spec is not None:
-            facts.add(spec)
+            take(params, spec)
         if found.enough:
             break
     for mistake in found.listed(number + 1):
@@ -394,6 +406,7 @@ def _check_all(
             f"warm_start_from {shown(asked.warm_start_from)}: it has trained all configurations of"
             " this study; widen the sweep, or leave it out",
         )  # fmt: skip
+    facts.warnings = tuple(doubts.listed(len(facts.steps)))
     return None if faults.errors else facts
 
 

@@ -11,7 +11,7 @@ from core.specs.formulas.precisions import FLOAT32_MAX
 from core.specs.job import MAX_STEPS, Budget, DataProblem, JobSpec, StartFrom
 from core.specs.models import Uniform
 from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
-from core.specs.sizes.shapes import extent_of
+from core.specs.sizes.shapes import Extent, extent_of
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.wrappers import warnings_of_wrap
 
@@ -116,18 +116,19 @@ def check_bfloat16(spec: JobSpec, precision: str, faults: FieldErrorList) -> Non
         )  # fmt: skip
 
 
-def warnings_of_job(spec: JobSpec) -> list[FieldError]:
-    """List what a resolved spec may ask for, and hardly means."""
-    return [*_warnings_of_noise(spec), *warnings_of_wrap(spec)]
+def warnings_of_job(spec: JobSpec, size: Extent | None = None) -> list[FieldError]:
+    """List what a resolved spec may ask for, and hardly means. `size`: its extent, where that is
+    known."""
+    return [*_warnings_of_noise(spec, size), *warnings_of_wrap(spec, size)]
 
 
-def _warnings_of_noise(spec: JobSpec) -> Iterator[FieldError]:
+def _warnings_of_noise(spec: JobSpec, size: Extent | None) -> Iterator[FieldError]:
     """Warn of a method that compares the gradients of one step with the next one's, on other rows
     at each step."""
     optimizer = spec.optimizer
     if not isinstance(optimizer, LBFGS | Rprop) or not isinstance(spec.problem, DataProblem):
         return
-    if spec.batch_size == "full" or extent_of(spec).steps_per_epoch == 1:
+    if spec.batch_size == "full" or (size or extent_of(spec)).steps_per_epoch == 1:
         return
     explicit = spec.batch_size is None
     given = "an explicit order" if explicit else f"batch_size {spec.batch_size:,}"

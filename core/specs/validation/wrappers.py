@@ -9,7 +9,7 @@ from core.errors import FieldError
 from core.specs.job import ClipOnDivergence, DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import LBFGS, Optimizer, Prodigy, Rprop, ScheduleFree
 from core.specs.optimizers.wrappers import Average, Lookahead, ParameterGroup, Sam, Swa, Wrapper
-from core.specs.sizes.shapes import layers_of, num_steps
+from core.specs.sizes.shapes import Extent, extent_of, layers_of, steps_of
 from core.specs.validation.errors import FieldErrorList, shown
 
 SHARE: Final = 0.75
@@ -87,10 +87,13 @@ def _swa(each: Swa, here: str, spec: JobSpec, steps: int, faults: FieldErrorList
     return each
 
 
-def warnings_of_wrap(spec: JobSpec) -> Iterator[FieldError]:
-    """Yield what is put around the optimizer of a resolved spec, and does nothing."""
+def warnings_of_wrap(spec: JobSpec, size: Extent | None = None) -> Iterator[FieldError]:
+    """Yield what is put around the optimizer of a resolved spec, and does nothing. `size`: its
+    extent, where that is known."""
     for place, each in enumerate(spec.optimizer.wrap):
-        if isinstance(each, Lookahead) and each.k > (steps := num_steps(spec)):
+        if not isinstance(each, Lookahead):
+            continue
+        if each.k > (steps := steps_of(spec.budget, size or extent_of(spec))):
             name = f"optimizer.wrap.{place}.k"
             yield FieldError(
                 name, "no_effect",

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.api.actors import Api, Json, problem_of, refused_params, rosenbrock
+from tests.api.actors import Api, Json, digits, problem_of, refused_params, rosenbrock
 from tests.api.study_actors import post, sweep
 
 
@@ -51,6 +51,16 @@ def test_a_warning_stands_in_every_reply_about_the_study(api: Api) -> None:
     assert api.get(f"/v1/studies/{made['id']}")["warnings"] == [warning]
     assert api.get("/v1/studies")["data"][0]["warnings"] == [warning]
     assert post(api)["warnings"] == []
+
+
+def test_what_a_job_is_warned_of_a_study_of_such_jobs_is_warned_of(api: Api) -> None:
+    base = {**digits(), "optimizer": {"kind": "lbfgs"}, "batch_size": 32}
+    (of_job,) = api.http.post("/v1/jobs/validate", json=base).json()["warnings"]
+    body = sweep(base)
+    (warning,) = api.http.post("/v1/studies/validate", json=body).json()["warnings"]
+    assert warning == {**of_job, **{k: f"base.{of_job[k]}" for k in ("param", "message")}}
+    made = post(api, body)
+    assert made["warnings"] == api.get(f"/v1/studies/{made['id']}")["warnings"] == [warning]
 
 
 def test_the_resolved_spec_can_be_posted_again(api: Api) -> None:

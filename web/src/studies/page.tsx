@@ -90,6 +90,11 @@ function Head({ study, onChange }: { study: Study; onChange: (study: Study) => v
           {study.error.message}
         </p>
       )}
+      {study.warnings.map((each) => (
+        <p key={each.message} class="banner warn" lang="en">
+          {each.message}
+        </p>
+      ))}
     </header>
   );
 }
