@@ -605,18 +605,60 @@ local function leave(id, to, err)
   if is_task(id) then settle_task(id, to, err) end
 end
 
+-- Bytes of a row of a layout (JSON), and the steps between two; those of a study are mostly alike.
+local layouts_read = {}
+local function row_of(layout)
+  local known = layouts_read[layout]
+  if not known then
+    local found, width = cjson.decode(layout), 0
+    for _, numbers in pairs(found.widths) do width = width + numbers end
+    known = {bytes = 8 * width, every = found.every}
+    layouts_read[layout] = known
+  end
+  return known
+end
+
+-- Count the rows of a job, or those that the runs of a task have got in it, as stored: whoever counted
+-- its files with them is gone.
+local function note_rows(id)
+  local bytes = 0
+  local function add(name, came_at)
+    for _, kind in ipairs({'train', 'eval'}) do
+      local layout = field(name, 'layout:' .. kind)
+      if layout then
+        local row, rows = row_of(layout), tonumber(field(name, 'rows:' .. kind)) or 0
+        bytes = bytes + row.bytes * math.max(0, rows - math.ceil(came_at / row.every))
+      end
+    end
+  end
+  if is_task(id) then
+    for index in string.gmatch(field(id, 'runs') or '', '%d+') do
+      local run = run_of(study_of(id), index)
+      local paused = string.match(field(run, 'record') or '', '"paused":(%b{})')
+      add(run, tonumber(string.match(paused or '', '"step":(%d+)') or 0))
+    end
+  else
+    add(id, 0)
+  end
+  if bytes > (tonumber(field(id, 'stored_bytes')) or 0) then
+    add_usage(study_of(id) or id, id, 'stored_bytes', 'stored_bytes', bytes)
+  end
+end
+
 -- A held job or task whose worker is gone. `how`: a sentence without quotes, or nothing.
 local function lose(id, call, how)
   local status = field(id, 'status')
   end_attempt(id, 'lost', call)
   unset(id, 'partial')  -- later rows have come since
   if status == 'cancelling' then
+    note_rows(id)
     leave(id, 'cancelled')
   else
     local most = tonumber(field(id, 'max_attempts'))
     if redis.call('HINCRBY', job_key(id), 'lost', 1) < most then
       leave(id, waits_as(id))
     else
+      note_rows(id)
       leave(id, 'failed', string.format('{"code":"worker_lost","message":"The worker died on %s.%s",'
         .. '"param":null}', most == 1 and 'the only attempt allowed'
         or 'each of ' .. most .. ' attempts', how and how ~= '' and ' ' .. how or ''))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from core.artifacts.build import open_artifacts
+from core.store.history.bundles import num_bytes
 from core.store.protocols.types import TaskClaim
 from core.studies import RunRecord, StudyRecord, TaskRecord, run_id
 from tests.worker.bench import Bench, no_renewal, there
@@ -103,6 +104,31 @@ def test_a_killed_workers_task_is_resumed_by_another(
     studies.until_status(study_id, "succeeded")
     assert [there(run.result)["num_steps"] for run in studies.runs(study_id)] == [900, 900]
     assert studies.steps(study_id, 1) == list(range(900))
+
+
+@pytest.mark.parametrize("ends", ["failed", "cancelled"])
+def test_rows_of_a_killed_workers_last_attempt_are_counted(
+    bench: Bench, studies: StudyBench, process: subprocess.Popen[str], ends: str
+) -> None:
+    study_id = studies.submit(Stream(), [[0, 1]], max_attempts=1)
+    plan = bench.claim_task()
+    bench.store.studies.plan(plan, there(bench.decide(plan.study, [])))
+    studies.until(lambda: bench.store.studies.num_rows(study_id, [1])[1]["train"] >= 5)
+    process.kill()
+    process.wait()
+    if ends == "cancelled":
+        studies.cancel(study_id)
+    bench.worker()
+    usage = there(studies.until_status(study_id, ends).usage)
+    rows, layouts = (
+        each(study_id, [0, 1])
+        for each in (bench.store.studies.num_rows, bench.store.studies.layouts)
+    )
+    assert usage.stored_bytes == sum(
+        num_bytes(layout, rows[run][kind])
+        for run, kinds in layouts.items()
+        for kind, layout in kinds.items()
+    )
 
 
 def test_a_task_that_kills_its_trainers_ends_at_max_attempts(
