@@ -171,7 +171,7 @@ def test_a_gpu_that_is_not_there_is_noticed_before_torch_is_imported(device: str
         (("--devices", "cuda:0"), "This machine has no device 'cuda:0', only: cpu."),
         (("--devices", "cuda"), "no GPU that is visible here"),
         (("--devices", "all"), "'all' is no device. Give auto (every GPU), or a list"),
-        (("--devices", ""), "'' is no device"),
+        (("--devices", "cpu,"), "'' is no device"),
         (("--devices", "cpu", "--device", "cpu"), "give --device or --devices, not both"),
         (("--exit-when-idle", "nan"), "--exit-when-idle nan: give seconds, more than 0"),
         (("--exit-when-idle", "0"), "--exit-when-idle 0: give seconds, more than 0"),

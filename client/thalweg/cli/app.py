@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from thalweg import __version__
 from thalweg.cli import catalog, datasets, jobs, studies, webhooks
 from thalweg.cli.session import AsJson, Key, Status, Url, told_by
+from thalweg.cli.words import check, depth
 
 GROUP: Final = "thalweg.commands"
 OF_THE_SERVICE: Final = frozenset(
@@ -39,6 +40,12 @@ class Commands(TyperGroup):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._whole: set[str] = set()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the options before the command, once they are found to have their values."""
+        if not ctx.resilient_parsing:
+            check(self, ctx, args, leads=True)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """List the commands in the order of the help."""
@@ -69,12 +76,16 @@ class Commands(TyperGroup):
         for name in plugins():  # so that a typo is compared with them too
             self.get_command(ctx, name)
         _, found, rest = super().resolve_command(ctx, args)
+        at, leaf = depth(found, ctx, rest)
         end = rest.index("--") if "--" in rest else len(rest)
-        is_bare_group = hasattr(found, "commands") and not rest
+        is_bare_group = hasattr(leaf, "commands") and at == len(rest)
         asks_for_help = is_bare_group or not {"-h", "--help"}.isdisjoint(rest[:end])
-        # What was typed before it counts as typed among its own options.
+        if not (is_bare_group or ctx.resilient_parsing):
+            below = type(ctx)(leaf, parent=ctx, info_name=" ".join([args[0], *rest[:at]]))
+            check(leaf, below, rest[at:], leads=hasattr(leaf, "commands"))
+        # What was typed before it counts as typed first among its own options.
         if args[0] in plugins() and not asks_for_help:
-            rest = [*rest[:end], *typed_options(ctx), *rest[end:]]
+            rest = [*rest[:at], *typed_options(ctx), *rest[at:]]
         return args[0], found, rest
 
 
