@@ -15,6 +15,7 @@ from core.diagnosis.evidence import curves
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import Evidence, gather
 from core.diagnosis.finding import number
+from core.diagnosis.words import apart
 from core.jobs import Outcome
 from core.specs.base import Json
 from core.specs.direction import goal_of, sign_of
@@ -201,7 +202,8 @@ def _by_level(
     least = max(SAME * gap, 3.0 * error)
     what = "evaluation loss" if measure == "eval_loss" else "loss"
     sign = sign_of(goal)
-    text = f"The {what} at the end is {sign * after:.4g}, where it was {sign * before:.4g}."
+    now, earlier = apart(sign * after, sign * before, digits=4)
+    text = f"The {what} at the end is {now}, where it was {earlier}."
     if after < before - least:
         return "improved", measure, text
     if after > before + least:

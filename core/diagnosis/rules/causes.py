@@ -8,6 +8,7 @@ import numpy as np
 from core.diagnosis.evidence.constant import constant_loss
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
+from core.diagnosis.words import gone
 from core.specs.job import ClipNorm, ClipValue, DataProblem, JobSpec
 from core.specs.losses import CrossEntropy
 from core.specs.optimizers.kinds import ByAxes, settled_lr
@@ -127,7 +128,7 @@ def look_held_by_clipping(e: Evidence) -> RuleAnswer:
     text = f"The gradient is {ratio:.3g} times the limit that it is clipped to"
     slow = e.level.fall < 0.5 and e.grad_ratio >= 0.3 and e.level.late_fall < 0.5
     if ratio >= 10.0 and slow and not e.spent:
-        text += f", and {e.level.fall:.1%} of the loss is gone: the limit sets the pace."
+        text += f", and {gone(e.level.fall, 1, 'the loss')}: the limit sets the pace."
         return triggered(text, over(ratio, 5.0), **numbers)
     return clear(text + ".", over(max(ratio, 1e-3), 10.0), **numbers)
 

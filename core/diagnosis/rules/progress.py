@@ -9,6 +9,7 @@ from core.diagnosis.evidence import convergence
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
+from core.diagnosis.words import apart, as_factor, gone, percent
 from core.specs.job import DataProblem
 from core.specs.optimizers.kinds import Lion
 
@@ -38,7 +39,7 @@ def look_rate_far_below_threshold(e: Evidence) -> RuleAnswer:
     numbers = {"ratio": ratio, "speed_up": gain, "curvature": sharpness}
     if e.spent or e.level.fall >= (0.9 if isinstance(e.spec.problem, DataProblem) else 0.999):
         return clear("Little is left to gain.", 1.0, **numbers)
-    text = f"The learning rate is {ratio:.3g} of the largest stable one"
+    text = f"The learning rate is {as_factor(ratio, 3)} of the largest stable one"
     if ratio <= 0.1001 and gain >= 5.0:
         text += f"; a larger one needs about {gain:.3g} times fewer steps."
         return triggered(text, over(ratio, 0.2), **numbers)
@@ -72,11 +73,15 @@ def look_steady_slow_descent(e: Evidence) -> RuleAnswer:
         return clear("The second half does not fall steadily.", 0.5, **numbers)
     if level.fall <= 0.75 and 0.3 <= bend <= 3.0:
         text = f"The loss still falls at {bend:.0%} of its early speed for the same learning rate,"
-        text += f" and only {level.fall:.0%} of it is gone."
+        text += f" and only {percent(max(0.0, level.fall))} of it is gone."
         margin = 0.3 + min(over(bend, 0.3), 2.0 * over(max(level.fall, 0.05), 0.75))
         return triggered(text, margin, **numbers)
-    text = f"{level.fall:.0%} of the loss is gone"
-    return clear(text + f", at {bend:.0%} of the early speed by now.", 0.5, **numbers)
+    text = f"{_capital(gone(level.fall, 0, 'the loss'))}, at {percent(bend)} of the early speed by"
+    return clear(text + " now.", 0.5, **numbers)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _first_order(e: Evidence) -> bool:
@@ -199,7 +204,7 @@ def look_ill_conditioned(e: Evidence) -> RuleAnswer:
     text = f"The condition number is about {found.condition:.3g} (from the {found.source}); the gap"
     if found.factor >= 1.0:
         return clear(f"{text} does not shrink, for which the rate is to blame.", 1.0, **numbers)
-    text += f" shrinks by {found.factor:.5g} a step"
+    text += f" shrinks by {as_factor(found.factor, 5)} a step"
     floor = 1e-8 if found.source == "spectrum" else 1e-4
     if isinstance(e.spec.problem, DataProblem):
         floor = 0.1
@@ -233,10 +238,11 @@ def look_overfitting(e: Evidence) -> RuleAnswer:
     numbers["train_loss_then"] = train_then
     if seen.rise >= 0.2 and seen.last - seen.best >= 0.05 * gap and rising and fell:
         text = f"The evaluation loss was lowest at step {seen.best_step:.0f} ({seen.best:.4g}) and"
+        before, now = apart(train_then, e.level.end, digits=4)
         text += f" has risen by {seen.rise:.0%} since, while the training loss fell from"
-        text += f" {train_then:.4g} to {e.level.end:.4g}."
+        text += f" {before} to {now}."
         return triggered(text, over(seen.rise, 0.1), **numbers)
-    text = f"The evaluation loss is {seen.rise:.1%} above its best."
+    text = f"The evaluation loss is {percent(seen.rise, 1)} above its best."
     return clear(text, over(max(seen.rise, 1e-3), 0.2), **numbers)
 
 
@@ -333,8 +339,9 @@ def look_descent(e: Evidence) -> RuleAnswer:
         return triggered("A criterion of `stop` held.", 2.0, **numbers)
     if e.rows < 5:
         return unknown("Fewer than five rows.", **numbers)
-    text = f"{level.fall:.1%} of the first gap is gone, {level.late_fall:.1%} of what was left at"
-    text += " half time went in the second half."
+    text = _capital(gone(level.fall, 1, "the first gap"))
+    late = gone(level.late_fall, 1, "what was left at half time")
+    text += f", and in the second half {late}."
     if level.fall >= 0.5:
         return triggered(text, 0.5 + over(1.0 - min(level.fall, 1 - 1e-9), 0.5), **numbers)
     if e.falling and level.fall >= 0.05:

@@ -10,6 +10,7 @@ from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.evidence.quadratic import QuadraticForm
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
+from core.diagnosis.words import apart, as_factor
 from core.specs.optimizers.kinds import Lion, Rprop
 
 
@@ -24,7 +25,10 @@ def look_diverged(e: Evidence) -> RuleAnswer:
     if e.nonfinite:
         return triggered("The loss became infinite or NaN.", 5.0, **numbers)
     if e.blown_up:
-        text = f"The loss ended at {end:.4g}, far above its start of {e.start:.4g}."
+        ended, began = apart(end, e.start, digits=4)
+        text = f"The loss ended at {ended}, far above its start of {began}."
+        if end <= e.start:  # one loss was enough, and it may be the first
+            text = f"The loss reached stop.max_loss: its last value is {e.loss[-1]:.4g}."
         return triggered(text, 5.0, **numbers)
     return clear(f"The loss stayed finite and ended at {end:.4g}.", 2.0, **numbers)
 
@@ -71,8 +75,9 @@ def look_unstable_step(e: Evidence) -> RuleAnswer:
         "ratio": ratio,
         "curvature": sharpness,
     }
-    at = f"The learning rate times the largest curvature is {product:.4g}, {ratio:.3g} times"
-    at += f" the method's threshold of {limit:.4g}."
+    found, most = apart(product, limit, digits=4)
+    at = f"The learning rate times the largest curvature is {found}, {as_factor(ratio, 3)} times"
+    at += f" the method's threshold of {most}."
     if form is None:
         if ratio < 0.9:
             return clear(at, over(ratio, 1.0), **numbers)
@@ -111,7 +116,9 @@ def look_no_minimum(e: Evidence) -> RuleAnswer:
         return clear("Within bounds there is always a minimum.", 5.0)
     down = form.eigenvalues < -e.land.resolution
     if not down.any():
-        return clear("No eigenvalue is negative.", 5.0, smallest_eigenvalue=form.eigenvalues[0])
+        least = float(form.eigenvalues[0])
+        text = "No eigenvalue is negative" + (", but for rounding." if least < 0.0 else ".")
+        return clear(text, 5.0, smallest_eigenvalue=least)
     along = (e.land.gradient @ form.vectors) ** 2
     total = float(along.sum())
     share = float(along[down].sum()) / total if total > 0 else 0.0
@@ -178,8 +185,11 @@ def _slow(e: Evidence) -> tuple[bool, dict[str, float], str]:
     if speed is not None:
         gain = speed_up(*speed)
         numbers = {"factor": speed[0], "best_factor": speed[1], "speed_up": gain}
-        does = f"shrinks by only {speed[0]:.4g}" if speed[0] < 1.0 else f"grows by {speed[0]:.4g}"
-        text = f"the error {does} a step, where a factor of {speed[1]:.3g} is possible"
+        now, best, _ = apart(*speed, 1.0, digits=4)
+        does = f"shrinks by only {now} a step" if speed[0] < 1.0 else f"grows by {now} a step"
+        if speed[0] == 1.0:
+            does = "does not shrink"
+        text = f"the error {does}, where a factor of {best} is possible"
         return speed[0] > 0.95 and gain >= 10.0, numbers, text
     late = e.level.late_fall
     numbers = {"late_fall": late}
@@ -200,7 +210,7 @@ def _slow(e: Evidence) -> tuple[bool, dict[str, float], str]:
     return (
         slow,
         numbers,
-        f"{share:.0%} of the loss is oscillation and shrinks by {factor:.4g} a step",
+        f"{share:.0%} of the loss is oscillation and shrinks by {as_factor(factor, 4)} a step",
     )
 
 

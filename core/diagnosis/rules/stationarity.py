@@ -4,6 +4,7 @@ import numpy as np
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
+from core.diagnosis.words import apart, taken_off
 from core.specs.job import DataProblem
 
 
@@ -62,14 +63,21 @@ def look_negative_curvature(e: Evidence) -> RuleAnswer:
             text += f" {least_scaled:.4g}: the function falls away on both sides along it."
             return triggered(text, over(-least_scaled, edge), **numbers)
         if least_scaled > edge:
-            return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
+            return clear(_not_below_zero(least), 2.0, **numbers)
     # A step of 1 % of the scale that gains far more than a Newton step would is no minimum's.
     reach = 0.0 if e.zero_gradient else land.decrement or 0.0
     if land.drop > 100.0 * reach + 1e-12 * abs(float(e.loss[-1])):
         numbers["drop"] = land.drop
         text = f"The curvature is not resolved, but the function lies {land.drop:.3g} lower nearby."
         return triggered(text, 1.0, **numbers)
-    return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
+    return clear(_not_below_zero(least), 2.0, **numbers)
+
+
+def _not_below_zero(least: float) -> str:
+    """Say of the smallest eigenvalue that it is not clearly below 0."""
+    if least < 0.0:
+        return f"The smallest eigenvalue is {least:.4g}, which cannot be told from 0."
+    return f"The smallest eigenvalue is {abs(least):.4g}, not below 0."
 
 
 def _at_a_kink(e: Evidence, drop: float) -> RuleAnswer:
@@ -99,8 +107,9 @@ def _measured_curvature(e: Evidence) -> RuleAnswer:
         "drop_both_sides": found.drop_both_sides,
     }
     if found.sign is None:
-        text = f"The smallest eigenvalue found is {least:.3g}, but its bound of"
-        return unknown(f"{text} {found.smallest_bound:.2g} does not separate it from 0.", **numbers)
+        value, bound = apart(least, numbers["bound"], digits=3)
+        text = f"The smallest eigenvalue found is {value}, but its bound of {bound} does not"
+        return unknown(f"{text} separate it from 0.", **numbers)
     if found.sign == "negative":
         floor = 0.0
         if isinstance(e.spec.problem, DataProblem):
@@ -111,7 +120,7 @@ def _measured_curvature(e: Evidence) -> RuleAnswer:
             return triggered(text, over(-least, edge), **numbers)
         text = f"The smallest eigenvalue is {least:.2g}, but a step along it gains next to nothing."
         return clear(text, 0.5, **numbers)
-    return clear(f"The smallest eigenvalue is {least:.4g}, not below 0.", 2.0, **numbers)
+    return clear(_not_below_zero(least), 2.0, **numbers)
 
 
 def look_above_known_minimum(e: Evidence) -> RuleAnswer:
@@ -132,12 +141,14 @@ def look_above_known_minimum(e: Evidence) -> RuleAnswer:
     numbers = {"loss": last, "known_minimum": least, "above": above}
     edge = 1e-6 * max(abs(first - least), abs(least) * 1e-3, 1e-12)
     if above < -edge:
-        text = f"No other minimum found is lower than {least:.6g}; the loss is {last:.6g}."
+        lowest, loss = apart(least, last, digits=6)
+        text = f"No other minimum found is lower than {lowest}; the loss is {loss}."
         return clear(text, 1.0, **numbers)
     if above <= edge:
         return clear(f"The loss is at the known minimum of {least:.6g}.", 4.0, **numbers)
     if reach is not None and above > 100.0 * reach:
-        text = f"The loss of {last:.6g} lies {above:.4g} above the known minimum of {least:.6g},"
+        lowest, loss = apart(least, last, digits=6)
+        text = f"The loss of {loss} lies {above:.4g} above the known minimum of {lowest},"
         text += f" and nearby there is at most {reach:.2g} to gain."
         return triggered(text, over(above, 100.0 * reach), **numbers)
     if e.land.eigenvalues is None:
@@ -162,7 +173,8 @@ def _above_other_models(e: Evidence, first: float) -> RuleAnswer:
     found = e.at_end
     if e.above_start:
         last, numbers = float(e.loss[-1]), {"loss": float(e.loss[-1]), "lower_loss_known": first}
-        text = f"The loss rests at {last:.4g}, above the {first:.4g} that the run began with."
+        loss, began = apart(last, first, digits=4)
+        text = f"The loss rests at {loss}, above the {began} that the run began with."
         return triggered(text, over(last, first), **numbers)
     if found is None or found.loss is None:
         return unknown("The lowest loss of a model is not known.")
@@ -172,7 +184,8 @@ def _above_other_models(e: Evidence, first: float) -> RuleAnswer:
     least = min(known)
     numbers = {"loss": found.loss, "lower_loss_known": least}
     if least < found.loss - max(0.1 * found.loss, 1e-3 * abs(first)):
-        text = f"The loss rests at {found.loss:.4g}, but the same model reaches {least:.4g} from"
+        loss, lower = apart(found.loss, least, digits=4)
+        text = f"The loss rests at {loss}, but the same model reaches {lower} from"
         return triggered(text + " other weights.", over(found.loss, least), **numbers)
     return clear("No lower loss was found from other weights.", 1.0, **numbers)
 
@@ -192,14 +205,14 @@ def look_plateau(e: Evidence) -> RuleAnswer:
     if e.spent:
         return clear("The run has arrived.", 1.0, **numbers)
     if e.falling and late >= 0.01:
-        text = f"The second half takes {late:.1%} off the loss: a steady fall, no plateau."
+        text = f"The second half {taken_off(late, 1)}: a steady fall, no plateau."
         return clear(text, over(late, 0.01), **numbers)
     if e.convex and e.level.fall >= 0.2:
         return clear("A convex loss that fell and stands still is near its minimum.", **numbers)
     if isinstance(e.spec.problem, DataProblem) and e.level.end <= 0.02 * e.level.start:
         return clear("The loss stands still where little of it is left.", 0.3, **numbers)
     if late >= 0.02:
-        return clear(f"The second half takes {late:.1%} off the loss.", 0.3, **numbers)
+        return clear(f"The second half {taken_off(late, 1)}.", 0.3, **numbers)
     gain = _gain_of_a_larger_rate(e)
     numbers["late_fall_at_larger_rate"] = late * gain
     if late * gain >= 0.05:
@@ -209,7 +222,7 @@ def look_plateau(e: Evidence) -> RuleAnswer:
     if not small:
         return clear(f"The loss stands still, but {text}.", 0.3, **numbers)
     return triggered(
-        f"The second half takes {late:.2%} off the loss, and {text}.",
+        f"The second half {taken_off(late, 2)}, and {text}.",
         0.5 + over(max(late, 1e-4), 0.02) / 2,
         **numbers,
     )
