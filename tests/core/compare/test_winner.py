@@ -11,6 +11,7 @@ from scipy import stats
 from core.compare.comparison import best_configuration, compare
 from core.compare.statistics.intervals import means
 from core.compare.statistics.multiple_comparisons import adjusted
+from tests.core.compare import page_cases
 from tests.core.compare.studies import run, runs, study
 
 NAN = math.nan
@@ -367,3 +368,8 @@ def test_ten_thousand_runs_take_a_moment() -> None:
             complete=True,
         )  # fmt: skip
         assert len(body["configurations"]) == shape[0]
+
+
+def test_the_pages_test_has_the_reasons_that_are_given() -> None:
+    text = page_cases.text()
+    assert page_cases.FILE.read_text() == text, "run: python -m tests.core.compare.page_cases"

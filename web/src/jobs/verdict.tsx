@@ -7,6 +7,7 @@ import { go } from "../app/router";
 import { lang, named, t } from "../i18n";
 import { NAMES_THINGS } from "../i18n/zh-diagnosis";
 import { short, shown } from "../ui/format";
+import { Said } from "../ui/said";
 import { tone, VerdictWord } from "../ui/status";
 import { at, leaves } from "./patches";
 import { effectInChinese, findingInChinese, numberInChinese, remedyInChinese } from "./said";
@@ -89,23 +90,6 @@ function FindingItem({ finding }: { finding: Finding }) {
         </p>
       )}
     </div>
-  );
-}
-
-type SaidProps = { english: string; chinese: string | null; isBoth?: boolean };
-
-/** A sentence of the service: in English, or in Chinese where that is chosen and known. */
-function Said({ english, chinese, isBoth }: SaidProps) {
-  if (lang.value !== "zh" || chinese === null) return <p lang="en">{english}</p>;
-  return (
-    <>
-      <p title={english}>{chinese}</p>
-      {isBoth && (
-        <p lang="en" class="muted">
-          {english}
-        </p>
-      )}
-    </>
   );
 }
 

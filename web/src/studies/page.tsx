@@ -6,9 +6,11 @@ import { tell } from "../app/notices";
 import { t } from "../i18n";
 import { Failure } from "../ui/failure";
 import { asNumber, count, seconds, shown } from "../ui/format";
+import { Said } from "../ui/said";
 import { ProgressBar, StatusPill } from "../ui/status";
 import { nameOf } from "./dial";
 import { Pictures } from "./pictures";
+import { reasonInChinese } from "./said";
 import { Configurations, Importance, Minima, Profile, Runs } from "./tables";
 import { WatchedStudy } from "./watched";
 
@@ -116,9 +118,11 @@ function Answer({ comparison }: { comparison: StudyComparison }) {
             : t("noWinnerYet")}
       </p>
       {!won && leads && <p>{t("leaderIs", { name: nameOf(leads.params, shown) })}</p>}
-      <p class="muted" lang="en">
-        {reason}
-      </p>
+      <Said
+        class="muted"
+        english={reason}
+        chinese={reasonInChinese(comparison, (params) => nameOf(params, shown))}
+      />
     </section>
   );
 }
