@@ -17,7 +17,8 @@ from core.uses.images import MOST_PIXELS, scaled_image
 
 Cells = NDArray[np.float64]
 MOST_LISTED: Final = 20
-_TRUTH: Final[dict[object, int]] = {"false": 0, "true": 1}
+_TRUTH: Final[dict[object, int]] = {"false": 0, "no": 0, "0": 0, "true": 1, "yes": 1, "1": 1}
+"""Texts of truth values, as a CSV file whose schema declares a `bool` may have them."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _read(feature: Feature, value: object) -> tuple[float | None, str]:
         return code, f"one of {listed(feature.categories)}"
     match feature.dtype:
         case "bool":
-            wanted = "true or false (or 1 or 0)"
+            wanted = "true or false (yes or no, 1 or 0)"
             if isinstance(value, str):
                 return _TRUTH.get(value.lower()), wanted
             return (float(value) if value in (0, 1) else None), wanted
@@ -122,10 +123,14 @@ def _read(feature: Feature, value: object) -> tuple[float | None, str]:
 
 
 def _array(feature: Feature, value: object, place: str, mistakes: Mistakes) -> Cells:
+    given = ""
     try:
         found = np.array(value)
         if found.dtype.kind not in "fiu" or not np.isfinite(found).all():
             raise ValueError
+        given = f"the shape {list(found.shape)}" if found.ndim else ""
+        if found.ndim == 2 and len(feature.shape) == 3 and feature.shape[0] == 1:
+            found = found[None]  # a grey image, without its one channel
         if found.shape not in {feature.shape, (feature.width,)}:
             if not (feature.scaled and _is_image(found, feature.shape[0])):
                 raise ValueError
@@ -137,7 +142,7 @@ def _array(feature: Feature, value: object, place: str, mistakes: Mistakes) -> C
         mistakes.add(
             place, "wrong_shape",
             f"{place}: must be finite numbers of the shape {list(feature.shape)}{other};"
-            f" {shown(value)} was given",
+            f" {given or shown(value)} was given",
         )  # fmt: skip
         return np.full(feature.width, math.nan)
     return np.asarray(found, np.float64).reshape(-1)

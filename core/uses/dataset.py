@@ -24,6 +24,8 @@ _ALIKE: Final[Mapping[str, frozenset[str]]] = {
     "date": frozenset({"date"}),
 }
 """Kinds of columns that can stand for one of each kind: which it is follows from a file's cells."""
+_NO_COLUMN: Final = "leave the column out to predict without metrics"
+_NO_LABELS: Final = "put all images into one folder of another name to predict without metrics"
 
 
 def check_columns(
@@ -73,13 +75,15 @@ def check_columns(
                 f" {facts.num_rows:,} rows, and {NOTHING}",
             )  # fmt: skip
     _check_ranges(coder, there, is_last=is_last, mistakes=mistakes)
-    for name, names in _classes(coder).items():
+    labelled = {} if _is_unlabelled(coder, facts) else _classes(coder)
+    for name, names in labelled.items():
         cells = there[name].cells if name in there else None
         counts = there[name].counts if name in there else None
         for number, cell in enumerate(cells or ()):
             known = text_of(cell) in {*names, coder.ignored}
             if not known and (counts is None or counts[number]):
-                mistakes.add(*_unknown_class(there[name], text_of(cell), names))
+                out = _NO_LABELS if facts.kind == "images" else _NO_COLUMN
+                mistakes.add(*_unknown_class(there[name], text_of(cell), names, way_out=out))
     for name in () if others else strangers:
         message = f"dataset: {coder.stranger(name)}"
         mistakes.add(f"dataset.{name}", "unknown_column", message)
@@ -171,7 +175,18 @@ def code_columns(coder: Coder, read: Read, facts: UploadFacts) -> Coded:
             fill = np.asarray(feature.fill, dtype=np.float64).reshape(1, -1)
             part = np.where(gaps[:, None] if not feature.shape else np.isnan(part), fill, part)
         parts.append(spread(feature, part) if feature.categories is not None else part)
-    return Coded(np.concatenate(parts, axis=1), _labels(coder, read, there), unseen)
+    labels = None if _is_unlabelled(coder, facts) else _labels(coder, read, there)
+    return Coded(np.concatenate(parts, axis=1), labels, unseen)
+
+
+def _is_unlabelled(coder: Coder, facts: UploadFacts) -> bool:
+    """Tell whether a data set is of images in one folder that bears the name of no class: a zip
+    has no column to leave out, and images to predict have to lie somewhere."""
+    if facts.kind != "images" or coder.kind not in {"classes", "two_classes"}:
+        return False
+    folders = [each.categories or () for each in facts.columns if each.name in coder.targets]
+    known = {*(coder.classes or ()), coder.ignored}
+    return len(folders) == 1 and len(folders[0]) == 1 and folders[0][0] not in known
 
 
 def _gaps(values: NDArray[Any], column: ColumnFacts) -> NDArray[np.bool_]:
@@ -267,11 +282,15 @@ def _ids(
 
 
 def _unknown_class(
-    column: ColumnFacts, name: str, names: Sequence[str], where: str = ""
+    column: ColumnFacts,
+    name: str,
+    names: Sequence[str],
+    where: str = "",
+    way_out: str = _NO_COLUMN,
 ) -> tuple[str, str, str]:
     """Return the mistake that a data set has a class that a model does not know."""
     message = (
         f"dataset: {shown(column.name)} is {shown(name)}{where}, which is none of this model's"
-        f" classes: {listed(names)}; leave the column out to predict without metrics"
+        f" classes: {listed(names)}; {way_out}"
     )
     return f"dataset.{column.name}", "unknown_class", message

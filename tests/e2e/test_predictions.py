@@ -187,6 +187,15 @@ def test_images_of_a_data_set_are_scaled_as_in_training(service: Service, size: 
     one = service.upload(pictures(ROWS[50:100], truth[50:100]), "application/zip")
     alone = predicted(service, path, {"dataset": one["id"]})
     assert alone["metrics"]["confusion_matrix"] == [[0] * 3, table[1].tolist(), [0] * 3]
+    new = service.upload(pictures(ROWS[50:100], ["new"] * 50), "application/zip")
+    unlabelled = predicted(service, path, {"dataset": new["id"]})
+    assert (unlabelled["data"], unlabelled["metrics"]) == (alone["data"], None)
+    mixed = service.upload(pictures(ROWS[50:52], ["new", "setosa"]), "application/zip")
+    refused = service.http.post(f"{path}/predictions", json={"dataset": mixed["id"]})
+    assert refused.status_code == 422
+    (mistake,) = refused.json()["errors"]
+    assert mistake["code"] == "unknown_class"
+    assert "put all images into one folder" in mistake["message"]
 
 
 @pytest.mark.parametrize("names", [("no", "yes"), (1, 2), (-1, 1), ("false", "true")])

@@ -21,6 +21,7 @@ _MODES: Final = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 """Modes of pixels, and how many channels each has."""
 _JUNK: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _FORMATS: Final = ("PNG", "JPEG")
+_ENDINGS: Final = (".png", ".jpg", ".jpeg")
 
 
 def store_images(path: Path, target: Path) -> Contents:
@@ -80,19 +81,47 @@ def _is_junk(name: str) -> bool:
 
 
 def _classes(files: list[zipfile.ZipInfo]) -> list[str]:
-    """Return each image's class: the folder that it lies in; one folder around all is fine."""
+    """Return each image's class: the folder that it lies in; one folder around all is fine.
+
+    Raises:
+        RefusedFile: an image lies in no such folder; where a file of another ending is among them,
+            it is that one that is named, since it may be what keeps a folder from being around all.
+    """
     paths = [info.filename.split("/") for info in files]
     if all(len(parts) == 3 for parts in paths) and len({parts[0] for parts in paths}) == 1:
         paths = [parts[1:] for parts in paths]
     for info, parts in zip(files, paths, strict=True):
         if len(parts) != 2:
+            _refuse_stray(files)
             raise RefusedFile(
                 "no_classes",
                 f"Entry {quoted(info.filename)} does not lie in a folder that names its class. Put"
-                " every image into one, such as cats/1.png, and no folders within.",
+                " every image into one, such as cats/1.png, and no folders"
+                f" within{_parted(paths)}.",
                 entry=info.filename,
             )
     return [parts[0] for parts in paths]
+
+
+def _refuse_stray(files: list[zipfile.ZipInfo]) -> None:
+    """Refuse a file that has not the ending of an image, among others that have it."""
+    strays = [info.filename for info in files if not info.filename.lower().endswith(_ENDINGS)]
+    if strays and len(strays) < len(files):
+        raise RefusedFile(
+            "not_an_image",
+            f"Entry {quoted(strays[0])} is no PNG or JPEG image. Leave it out: a class is the name"
+            " of the folder that its images lie in, and lists of labels are not read.",
+            entry=strays[0],
+        )
+
+
+def _parted(paths: list[list[str]]) -> str:
+    """Return what else to do where classes lie in several folders, as in train/ and test/."""
+    outer = sorted({parts[0] for parts in paths})
+    if any(len(parts) != 3 for parts in paths):
+        return ""
+    named = " and ".join(quoted(name) for name in outer[:2])
+    return f"; or send the folders around the classes ({named}) as files of their own"
 
 
 def _pixels(archive: Archive, info: zipfile.ZipInfo) -> NDArray[np.uint8]:

@@ -344,6 +344,24 @@ REFUSED: Final[dict[str, Refused]] = {
     "zip: bomb": Refused(
         ZIP, zipped([("a/1.png", b"\0" * 106_000_000)], zipfile.ZIP_DEFLATED), "zip_bomb"
     ),
+    "zip: stray text around": Refused(
+        ZIP,
+        zipped([("set/a/1.png", OK), ("set/b/2.png", OK), ("set/readme.txt", b"hi")]),
+        "not_an_image",
+        entry="set/readme.txt",
+    ),
+    "zip: list of labels": Refused(
+        ZIP,
+        zipped([("img/1.png", OK), ("img/2.JPG", OK), ("labels.csv", b"1.png,a")]),
+        "not_an_image",
+        entry="labels.csv",
+    ),
+    "zip: train and test": Refused(
+        ZIP,
+        zipped([("test/a/1.png", OK), ("train/a/2.png", OK)]),
+        "no_classes",
+        entry="test/a/1.png",
+    ),
     "zip: text": Refused(ZIP, zipped([("a/x.txt", b"hi")]), "not_an_image", entry="a/x.txt"),
     "zip: GIF": Refused(
         ZIP, zipped([("a/1.gif", image(kind="GIF"))]), "not_an_image", entry="a/1.gif"

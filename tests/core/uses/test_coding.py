@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInputError
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts
+from core.uploads.tables.cells import wide_bools
 from core.uses.cells import Feature
 from core.uses.coding import Coder
 from core.uses.dataset import check_columns, code_columns
@@ -77,6 +79,32 @@ def test_images_of_any_size_are_scaled_where_those_of_training_were() -> None:
         assert codes_of(lambda row=row: coder((fixed,)).rows(row)) == [
             ("features[0].image", "wrong_shape")
         ]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_grey_image_may_come_without_its_one_channel(scaled: bool) -> None:
+    image = Feature("image", "integer", (1, 2, 3), scaled=scaled)
+    plain = [[1, 2, 3], [4, 5, 6]]
+    coded = coder((image,)).rows([{"image": plain}, {"image": [plain]}])
+    assert coded.matrix.tolist() == [[1, 2, 3, 4, 5, 6]] * 2
+    colours = Feature("image", "integer", (3, 2, 3), scaled=scaled)
+    with pytest.raises(InvalidInputError, match=r"the shape \[2, 3\] was given"):
+        coder((colours,)).rows([{"image": plain}])
+
+
+def test_truth_values_may_be_written_as_in_an_upload_that_declares_them() -> None:
+    words = ["true", "yes", "1", "false", "no", "0", "maybe"]
+    for word in words:
+        read = wide_bools(pa.array([word]))
+        if read is None:
+            change = {**GOOD, "ok": word}
+            refused = codes_of(lambda change=change: coder().rows([change]))
+            assert refused == [("features[0].ok", "wrong_type")]
+            continue
+        (truth,) = read.tolist()
+        for cell in (word, word.upper()):
+            coded = coder((Feature("ok", "bool"),)).rows([{"ok": cell}])
+            assert coded.matrix.tolist() == [[float(truth)]], cell
 
 
 @pytest.mark.parametrize("given", [None, [], "x", {}, True, [[[1]]], 10**400, math.nan])
