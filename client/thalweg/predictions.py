@@ -3,14 +3,17 @@
 import csv
 import io
 import math
+import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from thalweg.errors import ThalwegError, UnsendableError
 from thalweg.history import missing
 from thalweg.records import DatasetRecord, numbers
-from thalweg.sources import Uploadable
+from thalweg.sources import MEDIA_TYPES, Uploadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +29,7 @@ Windows: TypeAlias = Literal["last", "all"]
 MOST_CELLS: Final = 100_000
 """Cells of a frame up to which its rows go with the request; larger ones are uploaded."""
 DATA_PREFIX: Final = "data_"
+IMAGE_ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg"})
 _RUN: Final = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of texts that a spreadsheet takes for formulas."""
 
@@ -203,6 +207,19 @@ def features_of(rows: Any) -> list[Any] | None:
         found: list[Any] = _plain(rows.tolist())
         return found
     return None
+
+
+def upload_of(rows: Any, media_type: str | None) -> tuple[Any, str | None]:
+    """Return what is uploaded to be predicted, and its media type: of the path of an image a zip
+    with that image alone, in a folder that bears the name of no class."""
+    if media_type is None and isinstance(rows, (str, os.PathLike)):
+        path = Path(rows)
+        if path.suffix.lower() in IMAGE_ENDINGS:
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w") as file:
+                file.write(path, f"unsorted/{path.name}")
+            return packed.getvalue(), MEDIA_TYPES[".zip"]
+    return rows, media_type
 
 
 def _plain(cell: Any) -> Any:

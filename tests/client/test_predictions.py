@@ -1,5 +1,8 @@
 """Predictions by the client and the command, of rows in each form that they may have."""
 
+import io
+import json
+import zipfile
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 
 from tests.client.shell import Shell
 from thalweg import Client, InvalidRequestError, Job, PredictionError, UnsendableError
@@ -68,6 +72,46 @@ def test_rows_of_every_form_get_the_same(client: Client, job: Job, tmp_path: Pat
     there = {each.id for each in client.datasets.list()}
     assert there - before == {data.id}  # the file was for this alone
     data.delete()
+
+
+def test_a_file_is_read_as_its_schema_says(job: Job, tmp_path: Path, shell_of: Shell) -> None:
+    first = job.predict(ROWS)["probabilities"]
+    rows = [";".join(NAMES), *(";".join(map(str, row)) for row in ROWS)]
+    path, schema = tmp_path / "rows.csv", {"delimiter": ";", "decimal": ","}
+    path.write_text("\n".join(rows).replace(".", ",") + "\n")
+    np.testing.assert_array_equal(job.predict(path, schema=schema)["probabilities"], first)
+    same = job.predict(path.read_bytes(), schema=schema, media_type="text/csv")
+    np.testing.assert_array_equal(same["probabilities"], first)
+    said = shell_of.json("predict", job.id, str(path), "--schema", json.dumps(schema))
+    assert said["num_rows"] == 2
+    for options in ({"schema": schema}, {"media_type": "text/csv"}):
+        with pytest.raises(UnsendableError, match="leave them out"):
+            job.predict(ROWS, **options)
+
+
+@pytest.mark.parametrize("ending", ["png", "JPG"])
+def test_an_image_is_predicted_by_its_path(
+    client: Client, tmp_path: Path, shell_of: Shell, ending: str
+) -> None:
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as file:
+        for number in range(8):
+            bright = number % 2
+            image = tmp_path / f"{number}.{ending}"
+            Image.new("L", (4, 4), 200 * bright).save(image)
+            file.write(image, f"{'light' if bright else 'dark'}/{image.name}")
+    data = client.datasets.upload(zipped.getvalue(), media_type="application/zip")
+    spec: Any = {
+        **SPEC,
+        "problem": {**SPEC["problem"], "data": {"kind": "dataset", "id": data.id}},
+    }
+    trained = client.jobs.create(spec).wait(60)
+    for number, name in enumerate(("dark", "light")):
+        path = tmp_path / f"{number}.{ending}"
+        found = trained.predict(path)
+        assert (found["class"].tolist(), found.metrics) == ([name], None)
+        table = shell_of.run("predict", trained.id, str(path), "--csv").stdout
+        assert table.split("\n")[1].startswith(name)
 
 
 def test_targets_give_metrics_and_other_weights_others(job: Job) -> None:

@@ -1,13 +1,14 @@
 """Models: what a job, or a run of a study, has learned, and what is made of it."""
 
 from asyncio import sleep
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg._async import calls
 from thalweg._async.datasets import AsyncDatasets
 from thalweg._async.transport import AsyncTransport, deadline, place
-from thalweg.errors import WaitTimeoutError
+from thalweg.errors import UnsendableError, WaitTimeoutError
 from thalweg.predictions import (
     DATA_PREFIX,
     PredictionError,
@@ -16,6 +17,7 @@ from thalweg.predictions import (
     Windows,
     features_of,
     is_frame,
+    upload_of,
 )
 from thalweg.records import DatasetRecord
 
@@ -47,19 +49,24 @@ class AsyncModel:
         checkpoint: str | int = "final",
         targets: Any = None,
         windows: Windows | None = None,
+        schema: Mapping[str, Any] | str | None = None,
+        media_type: str | None = None,
         timeout_s: float | None = None,
     ) -> Predictions:
         """Predict rows with the weights, and return the predictions by column.
 
         Args:
             rows: a frame of pandas or Polars, an array, a list of lists or of dicts, a data set or
-                its id, or a file (a path, or bytes), which is uploaded for this alone. Of a
-                forecast rows of the series, in the order of time; of a model of language texts.
+                its id, or a file (a path, or bytes), which is uploaded for this alone; of a model
+                of images also the path of one (PNG or JPEG). Of a forecast rows of the series, in
+                the order of time; of a model of language texts.
             checkpoint: the weights: `final`, `best`, `initial`, or another that is kept.
             targets: what the rows are, for `Predictions.metrics`; rows with names may have it
                 among them instead.
             windows: of a forecast: `last` (the default) tells what comes after the last row, `all`
                 what comes after each row that has enough before it.
+            schema: of a file that is uploaded: how it is read, as `datasets.upload` takes it.
+            media_type: of such a file: what it holds; left out, its ending tells.
             timeout_s: seconds to wait; None waits as long as it takes.
 
         Of a frame, `Predictions.frame` is one of the same library.
@@ -84,13 +91,19 @@ class AsyncModel:
         elif (features := features_of(rows)) is not None:
             body["features"] = features
         else:  # uploaded for this alone
-            uploaded: Any = rows
-            data = await AsyncDatasets(self._transport).upload(uploaded)
+            uploaded, media_type = upload_of(rows, media_type)
+            datasets = AsyncDatasets(self._transport)
+            data = await datasets.upload(uploaded, schema=schema, media_type=media_type)
             try:
                 body["dataset"] = data.id
                 return await self._predicted(body, rows, timeout_s)
             finally:
                 await data.delete()
+        if schema is not None or media_type is not None:
+            raise UnsendableError(
+                "schema and media_type say how a file is read, and these rows are not uploaded:"
+                " leave them out"
+            )
         return await self._predicted(body, rows, timeout_s)
 
     async def _predicted(

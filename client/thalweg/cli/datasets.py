@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from thalweg.cli.files import FileError, parse, read_spec
+from thalweg.cli.files import FileError, schema_of
 from thalweg.cli.options import Labels, Limit, Statuses, Timeout
 from thalweg.cli.session import Function, Session, Yes, command
 
@@ -73,18 +73,6 @@ def upload(
         progress=not session.as_json,
     )
     session.show(found.data, found.id if not session.is_watched else repr(found)[1:-1])
-
-
-def schema_of(text: str | None) -> dict[str, Any] | None:
-    """Read a schema from what was typed, or from a file of this name. Raises `FileError`."""
-    if text is None:
-        return None
-    found = read_spec(text) if Path(text).is_file() else parse(text, "--schema")
-    if not isinstance(found, dict):
-        raise FileError(
-            f"--schema {text[:60]}: it is no file; give kinds of columns as '{{zip: category}}'"
-        )
-    return found
 
 
 def labels_of(labels: list[str]) -> dict[str, str]:

@@ -128,3 +128,15 @@ def _index(place: list[Any], name: str, setting: str) -> int:
     if not name.isdigit() or int(name) >= len(place):
         raise FileError(f"--set {setting}: {name} is no entry of a list of {len(place)}")
     return int(name)
+
+
+def schema_of(text: str | None) -> dict[str, Any] | None:
+    """Read a schema from what was typed, or from a file of this name. Raises `FileError`."""
+    if text is None:
+        return None
+    found = read_spec(text) if Path(text).is_file() else parse(text, "--schema")
+    if not isinstance(found, dict):
+        raise FileError(
+            f"--schema {text[:60]}: it is no file; give kinds of columns as '{{zip: category}}'"
+        )
+    return found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from thalweg.cli.files import FileError, parse
+from thalweg.cli.files import FileError, parse, schema_of
 from thalweg.cli.lookup import find_job, is_study
 from thalweg.cli.options import Checkpoint, JobId, Labels, Timeout, WorkId
 from thalweg.cli.session import Session
@@ -95,7 +95,7 @@ Rows = Annotated[
     typer.Argument(
         metavar="FILE",
         help="Rows in a file that can be uploaded (CSV, NDJSON, Parquet, NPZ; a text to go on"
-        " with), a data set's id, or - for rows in JSON on standard input.",
+        " with; a PNG or JPEG image), a data set's id, or - for rows in JSON on standard input.",
     ),
 ]
 
@@ -113,11 +113,25 @@ def predict(
             " before it.",
         ),
     ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(help="How a file is read, as '{delimiter: ;}', or a file of it."),
+    ] = None,
+    media_type: Annotated[
+        str | None, typer.Option("--type", help="A file's media type; left out, its ending tells.")
+    ] = None,
     timeout: Timeout = None,
 ) -> None:
     """Predict rows with the weights of a job, or of a study's run."""
     of = _model(session, job)
-    found = of.predict(_rows(file), checkpoint=checkpoint, windows=windows, timeout_s=timeout)
+    found = of.predict(
+        _rows(file),
+        checkpoint=checkpoint,
+        windows=windows,
+        schema=schema_of(schema),
+        media_type=media_type,
+        timeout_s=timeout,
+    )
 
     def table() -> None:
         if csv or not session.is_watched:
