@@ -378,8 +378,9 @@ class Upload(DataSpec):
         | None
     ) = None
     """Column to predict, or several of values. Default: `class`, for images."""
-    features: ColumnNames | None = None
-    """Columns to predict from, in this order. Default: all but the target."""
+    features: tuple[ColumnName, ...] | None = None
+    """Columns to predict from, in this order. Default: all but the target. Of a forecast they may
+    be none (`[]`): it then learns from the past of its targets alone."""
     missing: Literal["refuse", "mean", "most_frequent", "drop"] = "refuse"
     """Way to deal with missing features: `mean` puts the column's mean in their place
     (of categories and truth values the most frequent one), `most_frequent` its most frequent value,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.specs.losses import Targets
-from core.specs.validation.errors import MAX_ERRORS, shown
+from core.specs.validation.errors import MAX_ERRORS, counted, shown
 from core.specs.validation.uploads.columns import near_name
 from core.uses.cells import (
     WITH_MARKS,
@@ -234,8 +234,8 @@ class Coder:
             return cells
         mistakes.add(
             place, "wrong_width",
-            f"{place}: has {len(row):,} cells, and this model takes {len(self.features):,}:"
-            f" {listed(self.names)}",
+            f"{place}: has {counted(len(row), 'cell')}, and this model takes"
+            f" {len(self.features):,}: {listed(self.names)}",
         )  # fmt: skip
         return None
 
@@ -302,8 +302,8 @@ class Coder:
         if len(labels) != num_rows:
             mistakes.add(
                 "targets", "unequal_lengths",
-                f"targets: has {len(labels):,} entries, and there are {num_rows:,} rows; give one"
-                " for each",
+                f"targets: has {counted(len(labels), 'entry', 'entries')}, and features has"
+                f" {counted(num_rows, 'row')}; give one for each",
             )  # fmt: skip
             return None
         if self.kind in {"classes", "two_classes"}:

@@ -27,7 +27,7 @@ from core.specs.parsing.way_out import (
     written,
 )
 from core.specs.unions import NOUNS, PLAIN, SWEEP, SWEEPS, UNIONS, members, tag_of
-from core.specs.validation.errors import MAX_ERRORS, shown
+from core.specs.validation.errors import MAX_ERRORS, counted, shown
 
 _MISSING: Final = object()
 _LONGEST_NAME: Final = 80
@@ -222,10 +222,10 @@ _RULES: Final[dict[str, _Rule]] = {
     "model_type": lambda _: "must be an object",
     "model_attributes_type": lambda _: "must be an object",
     "none_required": lambda _: "must be null (it is not available yet)",
-    "too_short": lambda c: f"must have at least {c['min_length']} items",
-    "too_long": lambda c: f"must have at most {c['max_length']:,} items",
-    "string_too_short": lambda c: f"must have at least {c['min_length']} characters",
-    "string_too_long": lambda c: f"must have at most {c['max_length']:,} characters",
+    "too_short": lambda c: f"must have at least {counted(c['min_length'], 'item')}",
+    "too_long": lambda c: f"must have at most {counted(c['max_length'], 'item')}",
+    "string_too_short": lambda c: f"must have at least {counted(c['min_length'], 'character')}",
+    "string_too_long": lambda c: f"must have at most {counted(c['max_length'], 'character')}",
     "string_pattern_mismatch": lambda c: _PATTERNS.get(c["pattern"], f"must match {c['pattern']}"),
 }
 

@@ -42,6 +42,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _MAX_SHOWN + 4 else text[:_MAX_SHOWN] + "…"
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return the number with what is counted, in words that agree (`1 row`, `2,000 rows`)."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def size_text(num_bytes: int) -> str:
     """Return the bytes in the largest unit of which there is one, for a message."""
     value, unit = float(num_bytes), "bytes"

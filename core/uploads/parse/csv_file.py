@@ -174,8 +174,8 @@ class CsvFile(TableSource):
             row = rows.row(number)
             return RefusedFile(
                 "unequal_rows",
-                f"Row {row} has {has:,} cells, and the first row has {len(self._names):,}:"
-                f" {quoted(cells)}. Give every row as many cells; one that holds"
+                f"Row {row} has {has:,} cell{'s' * (has != 1)}, and the first row has"
+                f" {len(self._names):,}: {quoted(cells)}. Give every row as many cells; one that holds"
                 f" {_called(self._delimiter)} must be quoted.",
                 row=row,
             )

@@ -105,13 +105,13 @@ def test_columns_of_a_file_are_coded_as_in_training() -> None:
     ("rows", "labels", "param", "words"),
     [
         ([[1.0, 2.0]] * 2, None, "features", "has 2 rows, and this model sees 3"),
-        ([[1.0, 2.0], [1.0], [1.0, 2.0]], None, "features[1]", "has 1 cells"),
+        ([[1.0, 2.0], [1.0], [1.0, 2.0]], None, "features[1]", "has 1 cell,"),
         ([[1.0, 2.0]] * 2 + [[1.0, None]], None, "features[2].load", "null"),
         ([{"heat": 1, "load": 2, "x": 3}] * 3, None, "features[0].x", "no column"),
         ([{"heat": 1}] * 3, None, "features[0].load", "missing"),
         (["text"] * 3, None, "features[0]", "must be a list"),
         ([[1.0, 2.0]] * 3, [1.0], "targets[0]", "for each of 2"),
-        ([[1.0, 2.0]] * 3, [[1, 2]] * 2, "targets", "there are 1 rows"),
+        ([[1.0, 2.0]] * 3, [[1, 2]] * 2, "targets", "features has 1 row;"),
     ],
 )
 def test_rows_that_are_no_series_are_refused(

@@ -205,6 +205,13 @@ def _features(
         if not found and targets and not series:
             rest = "the target" if len(others) == 1 else ", ".join(map(shown, sorted(others)))
             faults.add(param, "no_features", f"{param}: the data set has no column but {rest}")
+    elif not data.features and not series:
+        faults.add(
+            param, "too_short",
+            f"{param} must name at least one column, or be left out for all but the target; []"
+            " was given (which a forecast takes: it learns from its targets' past)",
+        )  # fmt: skip
+        found = []
     else:
         found = _columns(param, data.features, facts, faults)
         for column in found:

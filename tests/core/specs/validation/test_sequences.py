@@ -163,6 +163,23 @@ def test_categories_are_not_forecast(target: Any, loss: Json | None) -> None:
     assert "name columns of numbers" in found.message
 
 
+@pytest.mark.parametrize("kind", ["supervised", "reconstruction", "forecast"])
+def test_no_features_are_enough_for_a_forecast_alone(kind: str) -> None:
+    data: Json = {"kind": "dataset", "id": ID, "features": []}
+    if kind != "reconstruction":
+        data["target"] = "x"
+    problem = {"kind": kind, "data": data, "model": {"kind": "linear"}}
+    facts = replace(TABLE, columns=(column("x", "number"), column("y", "number")))
+    if kind == "forecast":
+        spec = parsed(problem, facts)
+        again = json.loads(spec.model_dump_json())["problem"]["data"]["features"]
+        assert again == []
+        return
+    (found,) = mistakes(problem, facts)
+    assert (found.param, found.code) == ("problem.data.features", "too_short")
+    assert "left out" in found.message
+
+
 def test_an_upload_must_be_what_the_problem_takes() -> None:
     data = {"kind": "dataset", "id": ID}
     gru = {"kind": "gru"}

@@ -241,6 +241,36 @@ def test_a_series_of_targets_alone_is_one(tmp_path_factory: pytest.TempPathFacto
     assert found.train_targets[0].tolist() == [6 * 6 % 17, 7 * 7 % 17]
 
 
+@pytest.mark.parametrize("beside", ["heat", "time"])
+def test_columns_beside_the_targets_may_be_left_out(
+    tmp_path_factory: pytest.TempPathFactory, beside: str
+) -> None:
+    """The same windows come of a file of the targets alone."""
+    numbers, cells = (
+        [n * n % 17 for n in range(60)],
+        {"heat": "{}.5", "time": "2026-01-01 00:00:{}"},
+    )
+    wide = [f"{cells[beside].format(f'{n:02}')},{number}" for n, number in enumerate(numbers)]
+    found = []
+    for name, lines, data in (
+        ("narrow", ["load", *map(str, numbers)], {}),
+        ("wide", [f"{beside},load", *wide], {"features": []}),
+    ):
+        file = stored(tmp_path_factory.mktemp(name), "\n".join([*lines, ""]).encode())
+        problem = {
+            "kind": "forecast",
+            "window": 6,
+            "horizon": 2,
+            "data": {"kind": "dataset", "id": EXAMPLE_ID, "target": "load", **data},
+        }
+        with uploads_from(file.store):
+            found.append(rows_of(job(problem, {EXAMPLE_ID: file.facts})))
+    narrow, wide_one = found
+    assert torch.equal(narrow.train_features, wide_one.train_features)
+    assert torch.equal(narrow.train_targets, wide_one.train_targets)
+    assert narrow.feature_names == wide_one.feature_names
+
+
 def test_a_context_that_byte_pairs_leave_too_few_tokens_for_is_named_at_the_start() -> None:
     spec = language({"kind": "byte_pair", "vocabulary_size": 400}, "abab" * 100, context=200)
     with pytest.raises(JobFailure) as failure:
