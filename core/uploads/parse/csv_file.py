@@ -175,8 +175,8 @@ class CsvFile(TableSource):
             return RefusedFile(
                 "unequal_rows",
                 f"Row {row} has {has:,} cell{'s' * (has != 1)}, and the first row has"
-                f" {len(self._names):,}: {quoted(cells)}. Give every row as many cells; one that holds"
-                f" {_called(self._delimiter)} must be quoted.",
+                f" {len(self._names):,}: {quoted(cells)}. Give every row as many cells; one that"
+                f" holds {_called(self._delimiter)} must be quoted.",
                 row=row,
             )
         if "straddling" in message or "cannot infer" in message:

@@ -252,10 +252,11 @@ def test_columns_beside_the_targets_may_be_left_out(
     )
     wide = [f"{cells[beside].format(f'{n:02}')},{number}" for n, number in enumerate(numbers)]
     found = []
-    for name, lines, data in (
+    files: list[tuple[str, list[str], Json]] = [
         ("narrow", ["load", *map(str, numbers)], {}),
         ("wide", [f"{beside},load", *wide], {"features": []}),
-    ):
+    ]
+    for name, lines, data in files:
         file = stored(tmp_path_factory.mktemp(name), "\n".join([*lines, ""]).encode())
         problem = {
             "kind": "forecast",
