@@ -27,7 +27,8 @@ def importance(study: Json, runs: Sequence[RunRecord]) -> Json:
     """Return the importance of each swept path, the largest first, over the configurations with a
     finite metric (the mean over their repeats) that trained to their end.
 
-    `importance` is null, and `reason` says why, where it cannot be said.
+    `importance` is null, and `reason` says why, where it cannot be said. A path that has one value
+    in all of them (the fold of a cross-validation, whose folds are repeats) explains nothing: 0.
 
     Args:
         study: the resolved spec.
@@ -55,9 +56,12 @@ def importance(study: Json, runs: Sequence[RunRecord]) -> Json:
         return {**found, "reason": reason}
     if len({mean_metric(repeats) for repeats in known}) == 1:
         return {**found, "reason": "All configurations have the same metric."}
-    if _one_tells_all(axes, known, goal):
-        return {**found, "importance": {axes[0].path: 1.0}}
-    shares = evaluated(axes, known, goal)
+    varied = [axis for axis in axes if len(_values(axis, known)) > 1]
+    shares: dict[str, float] = {}
+    if _one_tells_all(varied, known, goal):
+        shares = {varied[0].path: 1.0}
+    elif varied:
+        shares = evaluated(varied, known, goal)
     total = sum(shares.values())
     if not total > 0:
         reason = "No parameter tells the best configurations from the others."
@@ -80,13 +84,19 @@ def evaluated(
     return evaluator.evaluate(trials)
 
 
+def _values(axis: Axis, known: Sequence[Sequence[RunRecord]]) -> set[str]:
+    """Return the values that the configurations have of a path, as JSON; `null` where it is not
+    varied."""
+    return {json.dumps(repeats[0].params.get(axis.path), sort_keys=True) for repeats in known}
+
+
 def _one_tells_all(axes: Sequence[Axis], known: Sequence[Sequence[RunRecord]], goal: Goal) -> bool:
     """Tell whether the only parameter of a study has all of the importance, without asking the
     evaluator: each configuration has another value of it, and those that count as the best are not
     all, so that the two densities are not the same."""
     if len(axes) != 1:
         return False
-    values = {json.dumps(repeats[0].params.get(axes[0].path), sort_keys=True) for repeats in known}
+    values = _values(axes[0], known)
     sign = sign_of(goal)
     levels = sorted(sign * metric for metric in map(mean_metric, known) if metric is not None)
     cutoff = levels[math.ceil(OPTIONS["target_quantile"] * len(levels)) - 1]

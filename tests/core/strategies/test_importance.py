@@ -8,6 +8,7 @@ from typing import Any, Literal
 import optuna
 import pytest
 
+from core.compare.table import folded
 from core.specs.direction import Goal
 from core.specs.studies.parse import sweep_of
 from core.strategies.importance import evaluated, importance
@@ -153,3 +154,24 @@ def test_where_it_cannot_be_said_there_is_a_reason(sweep: Json, metric: Any, rea
     found = importance(spec, runs)
     assert found["importance"] is None
     assert reason in found["reason"]
+
+
+@pytest.mark.parametrize("others", [{}, {"optimizer.momentum": {"values": [0.0, 0.5, 0.9]}}])
+def test_a_path_that_all_have_alike_explains_nothing(others: Json) -> None:
+    """The folds of a cross-validation are repeats of one configuration."""
+    base = {**IRIS, "data": {**IRIS["data"], "split": {"kind": "folds", "num": 3, "fold": 0}}}
+    fold = "problem.data.split.fold"
+    sweep = {"optimizer.lr": {"log": [1e-3, 1.0], "count": 7}, **others, fold: {"integers": [0, 2]}}
+    asked = study({"problem": base, "optimizer": {"kind": "sgd"}}, sweep)
+
+    def metric(params: Json) -> float:
+        return float(math.log10(params["optimizer.lr"]) + params[fold] / 7)
+
+    spec, runs = trained(asked, metric)
+    alike = folded(spec, runs)
+    found = importance(spec, alike)
+    assert found["num_configurations"] == 7 * (3 if others else 1)
+    shares = found["importance"]
+    assert shares[fold] == 0.0
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert max(shares, key=lambda path: shares[path]) == "optimizer.lr"
