@@ -1,5 +1,6 @@
 """Rows that were posted, as a worker reads them: of tables, of a series, or texts."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,6 +38,8 @@ def coder_of(metadata: Mapping[str, str], facts: ModelFacts) -> Coder:
         coder = series_coder(metadata, facts.window, facts.horizon, facts.num_outputs)
     else:
         coder = Coder.of(metadata, facts.targets, facts.num_outputs, ignored_class(facts.loss))
+        if facts.reconstructs and not any(each.shape for each in coder.features):
+            coder = replace(coder, outputs=tuple(json.loads(metadata["feature_names"])))
     return replace(coder, ranges=Ranges.of(metadata, facts.precision, coder.num_inputs))
 
 

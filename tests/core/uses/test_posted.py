@@ -101,6 +101,23 @@ def test_columns_of_a_file_are_coded_as_in_training() -> None:
     assert seen.unseen == {}
 
 
+@pytest.mark.parametrize("shape", [[], [2, 2]])
+def test_rows_that_come_back_say_of_which_columns_they_are(shape: list[int]) -> None:
+    """Not of arrays, whose numbers are told by their places."""
+    columns = [
+        {"name": "day", "dtype": "category", "shape": [], "categories": ["fri", "sat"],
+         "fill": None},
+        {"name": "wind", "dtype": "number", "shape": shape, "categories": None, "fill": None},
+    ]  # fmt: skip
+    numbers = [f"wind{place}" for place in range(4)] if shape else ["wind"]
+    every = ["day=fri", "day=sat", "day=(other)", *numbers]
+    data = {"kind": "inline", "features": np.zeros((9, len(every))).tolist()}
+    facts = facts_of({"kind": "reconstruction", "data": data, "model": {"kind": "autoencoder"}})
+    about = {"features": columns, "categorical": "one_hot"}
+    written = {"feature_names": json.dumps(every), "preprocessing": json.dumps(about)}
+    assert coder_of(written, facts).outputs == (() if shape else tuple(every))
+
+
 @pytest.mark.parametrize(
     ("rows", "labels", "param", "words"),
     [

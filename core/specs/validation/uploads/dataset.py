@@ -276,7 +276,8 @@ def _target_form(
         faults.add(
             param, "loss_does_not_fit",
             f"{param} names {len(targets)} columns, and the loss wants the classes of one; name"
-            " one, or use the loss mse, l1, smooth_l1 or huber",
+            " one, or use the loss binary_cross_entropy (labels: columns of two values each), or"
+            " mse, l1, smooth_l1, huber or quantile (values)",
         )  # fmt: skip
         return None
     if wants_classes or (family is None and len(targets) == 1 and _looks_like_classes(first)):
@@ -291,11 +292,13 @@ def _target_form(
         )  # fmt: skip
         return None
     if categories:
-        use = "binary_cross_entropy or " if categories[0].num_categories == 2 else ""
+        use = "cross_entropy, with one target"
+        if all(each.num_categories == 2 for each in categories):
+            use = f"binary_cross_entropy, which takes several labels too, or {use}"
         faults.add(
             param if family is None else "problem.loss", "loss_does_not_fit",
-            f"{param}: {listed(categories)} holds categories, and the loss wants values; use"
-            f" {use}cross_entropy, with one target",
+            f"{param}: {listed(categories)} {'holds' if len(categories) == 1 else 'hold'}"
+            f" categories, and the loss wants values; use {use}",
         )  # fmt: skip
         return None
     return _Form(None, sum(prod(each.shape) for each in targets))

@@ -168,6 +168,10 @@ def test_arrays_have_a_sample_shape_and_targets_of_several_values() -> None:
             "cross_entropy", "target", "loss_does_not_fit", "names 2 columns",
         ),
         (
+            {"target": ["sold", "grade"], "features": ["size"]},
+            "cross_entropy", "target", "loss_does_not_fit", "binary_cross_entropy (labels",
+        ),
+        (
             {"target": "price", "features": ["built", "garden"]},
             None, "missing", "missing_values", "drop",
         ),
