@@ -182,6 +182,8 @@ class Connection(HttpToolsProtocol):
             if size > MAX_HEAD_BYTES:
                 raise _head_too_large()
         super().on_headers_complete()  # raises where the target is none
+        if self.scope["http_version"] == "1.0":
+            _send_without_chunks(self.cycle)
         self._in_head = False
         self._overhead = 0
 
@@ -292,6 +294,26 @@ class Connection(HttpToolsProtocol):
             code=error.code,
             request_id=request_id.decode(),
         )
+
+
+def _send_without_chunks(cycle: RequestResponseCycle) -> None:
+    """Have a reply whose length is not known end with its connection: a caller of HTTP/1.0 knows no
+    chunks (RFC 9112 6.1), and would take their lengths for text."""
+    send = cycle.send
+    is_open = False
+
+    async def send_as_it_is(message: Any) -> None:
+        nonlocal is_open
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            is_open = b"content-length" not in names
+            if is_open:
+                cycle.chunked_encoding = False
+        elif is_open:
+            cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)
+
+    cycle.send = send_as_it_is  # type: ignore[method-assign]
 
 
 def limited(patience_s: float, max_connections: int) -> type[Connection]:

@@ -25,7 +25,7 @@ LARGE = 2**25
 
 class Application:
     """Answers with the size of the body; `/large` with much, `/held` once it is released, `/early`
-    before it reads."""
+    before it reads; `/pieces` does not say how long its reply is."""
 
     def __init__(self) -> None:
         self.held = threading.Event()
@@ -45,6 +45,12 @@ class Application:
                     return
                 size += len(message["body"])
         body = b"x" * LARGE if scope["path"] == "/large" else str(size).encode()
+        if scope["path"] == "/pieces":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for piece in (b"one\n", b"", b"two\n"):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"three\n"})
+            return
         length = (b"content-length", str(len(body)).encode())
         await send({"type": "http.response.start", "status": 200, "headers": [length]})
         for start in range(0, len(body), 2**16):
@@ -296,6 +302,18 @@ def test_a_reply_that_is_taken_slowly_is_sent_to_its_end(service: Serving) -> No
             service.ask(b"GET")  # a pause of one time
         size += len(rest(caller))
     assert size > LARGE
+
+
+@pytest.mark.parametrize("line", [b"", b"Connection: keep-alive\r\n"])
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"HEAD"])
+def test_a_caller_of_http_1_0_gets_no_chunks(service: Serving, method: bytes, line: bytes) -> None:
+    for path, body in ((b"/pieces", b"one\ntwo\nthree\n"), (b"/", b"0")):
+        head, _, found = service.ask(
+            method + b" " + path + b" HTTP/1.0\r\n" + HOST + line + b"\r\n"
+        ).partition(b"\r\n\r\n")
+        assert b"transfer-encoding" not in head.lower()
+        assert b"connection: close" in head
+        assert found == (b"" if method == b"HEAD" else body)
 
 
 def test_the_rest_of_a_body_that_nobody_wants_has_an_end() -> None:
