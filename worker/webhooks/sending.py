@@ -154,8 +154,35 @@ def _bounded(line: socket.socket, until: float) -> Iterator[None]:
         inner.close()
 
 
+class _Lines:
+    """The lines of a reply, in the place of its file: one that is cut off is none, since the rest
+    of a head might have said anything."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readline(self, most: int = -1) -> bytes:
+        line: bytes = self._file.readline(most)
+        if not line.endswith(b"\n") and len(line) != most:
+            raise http.client.RemoteDisconnected
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class _Response(http.client.HTTPResponse):
+    """A reply whose head has come whole."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fp = _Lines(self.fp)  # type: ignore[assignment]
+
+
 class _Connection(http.client.HTTPConnection):
     """A connection over a socket that is there."""
+
+    response_class = _Response
 
     def __init__(self, host: str, line: socket.socket) -> None:
         super().__init__(host)
@@ -191,8 +218,17 @@ def _exchange(
         connection.close()
 
 
+_FAILURES: Final = {
+    http.client.RemoteDisconnected: "it was closed before the whole head of a reply had come",
+    http.client.BadStatusLine: "what came is no reply of HTTP",
+    http.client.LineTooLong: "the head of the reply is too long",
+}
+
+
 def _words(error: Exception) -> str:
     """Say what went wrong, without what the other side has sent."""
+    if (known := _FAILURES.get(type(error))) is not None:
+        return known
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return type(error).__name__

@@ -127,9 +127,11 @@ PATIENCE_S = 20.0
 
 
 class Raw:
-    """A server that takes one connection, says `first`, and then `drop` again and again."""
+    """A server that takes one connection, says `first`, and then `drop` again and again; or says
+    no more (`is_short`)."""
 
-    def __init__(self, first: bytes, drop: bytes = b"") -> None:
+    def __init__(self, first: bytes, drop: bytes = b"", *, is_short: bool = False) -> None:
+        self.is_short = is_short
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/x"
         self.first, self.drop = first, drop
@@ -147,6 +149,8 @@ class Raw:
                             return
                     except TimeoutError:
                         pass
+                if self.is_short:
+                    line.shutdown(socket.SHUT_WR)
                 line.settimeout(2 * PATIENCE_S)
                 while line.recv(65536):
                     pass
@@ -188,14 +192,36 @@ def test_a_body_that_drips_does_not_undo_the_reply() -> None:
         assert send(raw.url, timeout_s=1.0).status == 200
 
 
+WHOLE = b"HTTP/1.1 200 OK\r\nX-One: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE) + 1))
+def test_a_reply_counts_once_its_head_has_come_whole(length: int) -> None:
+    with serving(Raw(WHOLE[:length], is_short=True)) as raw:
+        if length >= WHOLE.index(b"\r\n\r\n") + 4:
+            assert send(raw.url).status == 200
+        else:
+            with pytest.raises(SendError, match="closed before the whole head"):
+                send(raw.url)
+
+
 def test_of_a_large_body_a_little_is_read(receiver: Receiver) -> None:
     receiver.answers["/a"] = [Answer(body=b"x" * 10_000_000)]
     assert len(send(receiver.url("/a")).body) == MOST_BYTES
 
 
-@pytest.mark.parametrize("text", [b"\x00" * 100, b"HTTP/1.1 abc OK\r\n\r\n", b"SSH-2.0-x\r\n"])
-def test_what_is_no_http_is_no_reply(text: bytes) -> None:
-    with serving(Raw(text)) as raw, pytest.raises(SendError):
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"\x00" * 100, "no reply within"),
+        (b"\x00" * 100 + b"\n", "no reply of HTTP"),
+        (b"HTTP/1.1 abc OK\r\n\r\n", "no reply of HTTP"),
+        (b"SSH-2.0-x\r\n", "no reply of HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000, "too long"),
+    ],
+)
+def test_what_is_no_http_is_no_reply(text: bytes, says: str) -> None:
+    with serving(Raw(text)) as raw, pytest.raises(SendError, match=says):
         send(raw.url, timeout_s=0.5)
 
 
