@@ -4,6 +4,8 @@ import json
 import resource
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,35 @@ def test_a_job_that_is_refused_is_told() -> None:
     assert found == Check("quadratic", "failed", "the store is full")
 
 
+@pytest.mark.parametrize("how", ["refused", "away"])
+@pytest.mark.parametrize("most", range(9))
+def test_a_service_that_ends_meanwhile_is_told(most: int, how: str) -> None:
+    """After so many of its answers it refuses all, or does not answer any more."""
+    left = most
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        nonlocal left
+        left -= 1
+        if left < 0 and how == "away":
+            raise httpx2.ConnectError("away")
+        if left < 0:
+            return httpx2.Response(503, json={"detail": "the store is away", "code": "x"})
+        now = datetime.now(UTC)
+        worker = {"last_heartbeat": now.isoformat(), "devices": ["cpu"]}
+        job = {"id": "job_1", "status": "succeeded", "links": {"self": "/v1/jobs/job_1"},
+               "result": {"solution": {"x1": 0.5}}, "diagnosis": None, "error": None}  # fmt: skip
+        is_made = request.method == "POST" and request.url.path == "/v1/jobs"
+        data = [worker] if request.url.path == "/v1/workers" else []
+        body = {"data": data, "checks": {"redis": "ok"}, "version": "1", **job}
+        headers = {"Date": format_datetime(now, usegmt=True)}
+        return httpx2.Response(202 if is_made else 200, json=body, headers=headers)
+
+    found = by_name(examine.look_at(client(handler), "http://test", jobs=True))
+    failed = [check for check in found.values() if check.status == "failed"]
+    assert failed
+    assert all(check.words for check in found.values())
+
+
 def test_other_versions_clocks_and_absent_workers_are_told() -> None:
     assert looks.look_at_version(answering({"version": "99"})).status == "warning"
     late = answering({}, Date="Sun, 29 Nov 2015 10:00:00 GMT")
@@ -196,7 +227,7 @@ def configured(redis_url: str) -> Iterator[redis.Redis]:
         ({"appendfsync": "everysec"}, "store durability", "warning"),
         ({"maxmemory-policy": "allkeys-lru"}, "store durability", "failed"),
         ({"maxmemory": "1000000000"}, "store memory", "ok"),
-        ({"maxmemory": "1000"}, "store memory", "warning"),
+        ({"maxmemory": "1000"}, "store memory", "failed"),
     ],
 )
 def test_the_store_is_looked_at(
@@ -210,6 +241,12 @@ def test_the_store_is_looked_at(
     assert found["store"].status == "ok"
     assert found["store version"].status == "ok"
     assert found["store clock"].status == "ok"
+
+
+def test_a_server_that_is_nearly_full_is_a_warning(configured: redis.Redis, redis_url: str) -> None:
+    used = configured.info("memory")["used_memory"]
+    configured.config_set("maxmemory", int(1.05 * used))
+    assert by_name(machine.look_at_store(redis_url))["store memory"].status == "warning"
 
 
 def test_a_server_that_keeps_silent_about_itself_is_no_failure(redis_url: str) -> None:

@@ -8,6 +8,7 @@ embedded one of `thalweg serve` shows through the service's own `/readyz`.
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 
 import httpx2
 
@@ -45,18 +46,23 @@ def examine(
     with httpx2.Client(
         base_url=url, headers=headers, timeout=service.JOB_S, trust_env=False
     ) as http:
-        alive = service.look_at_service(http, url)
-        yield alive
-        if alive.status == "failed":
-            return
-        yield service.look_at_version(http)
-        yield service.look_at_readiness(http)
-        yield service.look_at_clock(http)
-        workers = service.look_at_workers(http)
-        yield workers
-        yield service.look_at_webhooks(http)
-        for known in service.KNOWN_JOBS if jobs else ():
-            if workers.status == "failed":
-                yield Check(known.name, "skipped", "there is no worker to do it")
-            else:
-                yield service.do(http, known)
+        yield from look_at(http, url, jobs=jobs)
+
+
+def look_at(http: httpx2.Client, url: str, *, jobs: bool) -> Iterator[Check]:
+    """Yield what is found of a service, which may end at any moment."""
+    alive = service.look_at_service(http, url)
+    yield alive
+    if alive.status == "failed":
+        return
+    yield service.asked("version", lambda: service.look_at_version(http))
+    yield service.asked("ready", lambda: service.look_at_readiness(http))
+    yield service.asked("clock", lambda: service.look_at_clock(http))
+    workers = service.asked("workers", lambda: service.look_at_workers(http))
+    yield workers
+    yield service.asked("webhooks", lambda: service.look_at_webhooks(http))
+    for known in service.KNOWN_JOBS if jobs else ():
+        if workers.status == "failed":
+            yield Check(known.name, "skipped", "there is no worker to do it")
+        else:
+            yield service.asked(known.name, partial(service.do, http, known))

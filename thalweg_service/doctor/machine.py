@@ -153,6 +153,8 @@ def _memory_of(server: Any) -> tuple[Status, str]:
     info = server.info("memory")
     used, most = int(info["used_memory"]), int(info["maxmemory"])
     words = f"{used / 2**20:.0f} MiB used" + (f" of {most / 2**20:.0f}" if most else ", no limit")
+    if most and used >= most:
+        return "failed", f"{words}: it is full, and takes neither jobs nor the reports of workers"
     if most and used > 0.9 * most:
         return "warning", f"{words}: new jobs are refused when it is full; delete some or raise it"
     return "ok", words

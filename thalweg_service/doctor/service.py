@@ -46,6 +46,15 @@ def look_at_service(http: httpx2.Client, url: str) -> Check:
     return Check("service", "ok", f"answers at {url}")
 
 
+def asked(name: str, look: Callable[[], Check]) -> Check:
+    """Return what `look` finds; where the service does not answer it (any more), that."""
+    try:
+        return look()
+    except httpx2.HTTPError as error:
+        words = f"the service did not answer ({type(error).__name__}): look whether it still runs"
+        return Check(name, "failed", words)
+
+
 def look_at_version(http: httpx2.Client) -> Check:
     """Compare the service's version with the one installed here."""
     own, found = version("thalweg-service"), _read(http, "/version").get("version")
@@ -84,7 +93,10 @@ def look_at_workers(http: httpx2.Client) -> Check:
         return Check("workers", "failed", words)
     workers = _json(reply).get("data", [])
     if not workers:
-        words = "there are none: jobs are accepted, and wait; start `thalweg worker`"
+        words = (
+            "none reports: jobs wait; start `thalweg worker` (a store that is full or read-only"
+            " takes no reports either)"
+        )
         return Check("workers", "failed", words)
     now = datetime.now(UTC)
     ages = [
@@ -124,7 +136,9 @@ def look_at_webhooks(http: httpx2.Client) -> Check:
             f"{len(late)} should have been sent, one {max(late):.0f} s ago: no worker sends them"
         )
         return Check(name, "failed", f"{words}; start one, or look into the workers' logs")
-    ended = _read(http, DELIVERIES, status=["delivered", "failed", "gone"], limit=50)["data"]
+    ended = _read(http, DELIVERIES, status=["delivered", "failed", "gone"], limit=50).get(
+        "data", []
+    )
     lost = [each for each in ended if each["status"] != "delivered"]
     again = [each for each in left if each["num_attempts"]]
     words = f"{len(ended) - len(lost)} of the last {len(ended)} delivered, {len(left)} wait"
@@ -142,7 +156,10 @@ def do(http: httpx2.Client, known: KnownJob) -> Check:
     if reply.status_code != 202:
         return Check(known.name, "failed", _json(reply).get("detail", f"{reply.status_code}"))
     path = reply.json()["links"]["self"]
-    job: dict[str, Any] = http.get(path, params={"wait": int(JOB_S) - 5}).json()
+    reply = http.get(path, params={"wait": int(JOB_S) - 5})
+    if reply.status_code != 200:
+        return Check(known.name, "failed", _json(reply).get("detail", f"{reply.status_code}"))
+    job: dict[str, Any] = reply.json()
     if job["status"] not in {"succeeded", "failed", "cancelled"}:
         why = job["progress"].get("waiting_for") or job["status"]
         http.post(f"{path}/cancel")

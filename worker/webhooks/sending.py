@@ -164,7 +164,7 @@ class _Lines:
     def readline(self, most: int = -1) -> bytes:
         line: bytes = self._file.readline(most)
         if not line.endswith(b"\n") and len(line) != most:
-            raise http.client.RemoteDisconnected
+            raise http.client.RemoteDisconnected("cut off")
         return line
 
     def __getattr__(self, name: str) -> Any:
@@ -218,7 +218,7 @@ def _exchange(
         connection.close()
 
 
-_FAILURES: Final = {
+_FAILURES: Final[Mapping[type[Exception], str]] = {
     http.client.RemoteDisconnected: "it was closed before the whole head of a reply had come",
     http.client.BadStatusLine: "what came is no reply of HTTP",
     http.client.LineTooLong: "the head of the reply is too long",
