@@ -21,6 +21,10 @@ DeliveryStatus = Literal["waiting", "delivered", "failed", "gone"]
 """`gone`: the receiver answered 410, and wants no more of this job or study."""
 DELIVERY_STATUSES: Final[tuple[DeliveryStatus, ...]] = get_args(DeliveryStatus)
 
+MOST_TO_ORIGIN: Final = 8
+"""Deliveries that a courier sends to one scheme, host and port at a time."""
+MOST_OF_OWNER: Final = 12
+"""Deliveries of one owner that a courier sends at a time."""
 MOST_TRIES: Final = 20
 """Tries that the log of a delivery keeps: the last."""
 FIRST_PAUSE_S: Final = 2.0
@@ -84,6 +88,13 @@ class Delivery:
     def origin(self) -> str:
         """Scheme, host and port of its URL."""
         return origin_of(self.url)
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """The names of those whose share of a courier's places it counts to: its receiver's, its
+        owner's."""
+        to = f"to {self.origin.lower()}"
+        return (to,) if self.owner is None else (to, f"of {self.owner}")
 
     @property
     def next_try_at(self) -> str | None:

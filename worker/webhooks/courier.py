@@ -25,8 +25,9 @@ from worker.webhooks.sending import Reply, SendError, post
 
 log = logging.getLogger("thalweg.worker")
 
-AT_ONCE: Final = 8
-"""Deliveries that a worker sends at a time: a slow receiver holds up no other."""
+AT_ONCE: Final = 16
+"""Deliveries that a worker sends at a time: more than go to one receiver, or are of one owner
+(`core.webhooks.delivery`), so that those who are slow hold up no other."""
 LOOK_EVERY_S: Final = 1.0
 LOOKUP_S: Final = 5.0
 """Seconds that the looking-up of a name may take beside a try's own time."""
@@ -53,7 +54,7 @@ class Courier:
         self._store = store
         self._settings = settings
         self._send = send or _sender(settings)
-        self._under_way: set[threading.Thread] = set()
+        self._under_way: dict[threading.Thread, Delivery] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
 
@@ -77,8 +78,9 @@ class Courier:
         if places <= 0:
             return 0
         lease_s = 2 * self._settings.webhook_timeout_s + LOOKUP_S
+        age_s, under_way = self._settings.webhook_log_age_s, list(self._under_way.values())
         try:
-            secrets, claims = self._store.claim(places, lease_s, self._settings.webhook_log_age_s)
+            secrets, claims = self._store.claim(places, lease_s, age_s, under_way)
         except StoreUnavailableError:
             return 0
         for claim in claims:
@@ -86,7 +88,7 @@ class Courier:
                 target=self._try_and_leave, args=(claim, tuple(secrets)), name="webhook",
                 daemon=True,
             )  # fmt: skip
-            self._under_way.add(thread)
+            self._under_way[thread] = claim.delivery
             thread.start()
         return len(claims)
 
@@ -108,7 +110,7 @@ class Courier:
         except Exception:
             log.exception("%s: its delivery failed", claim.delivery.id)
         finally:
-            self._under_way.discard(threading.current_thread())
+            self._under_way.pop(threading.current_thread(), None)
 
     def deliver(self, claim: ClaimedDelivery, secrets: tuple[str, ...]) -> Delivery:
         """Try a delivery once, and write down what came of it."""

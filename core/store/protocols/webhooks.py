@@ -67,11 +67,16 @@ class WorkerWebhooks(Protocol):
     """A courier's side. Calls raise `StoreUnavailableError`."""
 
     def claim(
-        self, most: int, lease_s: float, age_s: float
+        self, most: int, lease_s: float, age_s: float, under_way: Sequence[Delivery] = ()
     ) -> tuple[Sequence[str], Sequence[ClaimedDelivery]]:
         """Take deliveries whose time has come; nobody else has them for `lease_s`, and then
         somebody tries again. Returns the secrets that sign, too. Those that have ended `age_s` ago
-        are forgotten."""
+        are forgotten.
+
+        Args:
+            under_way: what the caller has already: together with it no receiver, and no owner, has
+                more than its share (`MOST_TO_ORIGIN`, `MOST_OF_OWNER`).
+        """
         ...
 
     def settle(self, claim: ClaimedDelivery, delivery: Delivery, due_in_s: float | None) -> bool:

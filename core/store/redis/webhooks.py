@@ -2,6 +2,7 @@
 a worker, and that of the command line."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,7 +16,13 @@ from core.store.calls.nouns import hash_in, record_key
 from core.store.connection.client import AsyncClient, SyncClient, call_script, command
 from core.store.protocols.types import JobFilter
 from core.store.protocols.webhooks import ClaimedDelivery, DeliveryPage, Secret
-from core.webhooks.delivery import MOST_TRIES, Delivery, DeliveryStatus
+from core.webhooks.delivery import (
+    MOST_OF_OWNER,
+    MOST_TO_ORIGIN,
+    MOST_TRIES,
+    Delivery,
+    DeliveryStatus,
+)
 from core.webhooks.message import new_secret
 
 _COLUMNS: Final = columns_of(Delivery)
@@ -87,12 +94,18 @@ class RedisWebhooks:
 
     def __init__(self, link: SyncClient) -> None:
         self._link = link
+        self._num_passed = 0
+        """How many that are due the next look passes over: none of them could be taken."""
 
     def claim(
-        self, most: int, lease_s: float, age_s: float
+        self, most: int, lease_s: float, age_s: float, under_way: Sequence[Delivery] = ()
     ) -> tuple[Sequence[str], Sequence[ClaimedDelivery]]:
-        words = (most, round(1000 * lease_s), round(1000 * age_s), MOST_ENDED)
-        count, *rest = self._link.call(call_script("claim_messages", *words))
+        times = (most, round(1000 * lease_s), round(1000 * age_s), MOST_ENDED)
+        held = Counter(share for each in under_way for share in each.shares)
+        words = (*times, MOST_TO_ORIGIN, MOST_OF_OWNER, self._num_passed)
+        shares = (word for pair in held.items() for word in pair)
+        answer = self._link.call(call_script("claim_messages", *words, *shares))
+        self._num_passed, count, *rest = answer
         claims = []
         for flat in rest[count:]:
             fields = fields_of(flat)

@@ -29,12 +29,14 @@ class Deliveries:
         self.settled: list[tuple[Delivery, float | None]] = []
         self.away = False
         self.asked: list[int] = []
+        self.under_way: list[list[Delivery]] = []
         self.changed = threading.Condition()
 
     def claim(
-        self, most: int, lease_s: float, age_s: float
+        self, most: int, lease_s: float, age_s: float, under_way: Sequence[Delivery] = ()
     ) -> tuple[Sequence[str], Sequence[ClaimedDelivery]]:
         self.asked.append(most)
+        self.under_way.append(list(under_way))
         if self.away:
             raise StoreUnavailableError("away")
         taken = [self.due.pop(0) for _ in range(min(most, len(self.due)))]
@@ -168,6 +170,9 @@ def test_a_slow_receiver_holds_up_no_other() -> None:
     courier.stop()
     assert len(store.settled) == 20 + AT_ONCE - 1
     assert max(store.asked) == AT_ONCE
+    assert store.under_way[0] == []
+    assert all(each in slow + quick for some in store.under_way for each in some)
+    assert max(sum(each in slow for each in some) for some in store.under_way) == len(slow)
 
 
 def test_a_store_that_is_away_is_asked_again() -> None:

@@ -11,7 +11,7 @@ from core.specs.webhooks.fields import JOB_EVENTS
 from core.store.protocols.webhooks import ClaimedDelivery
 from core.store.redis import AsyncRedisStore, RedisStore
 from core.store.redis.webhooks import RedisSecrets
-from core.webhooks.delivery import Delivery, Try
+from core.webhooks.delivery import MOST_OF_OWNER, MOST_TO_ORIGIN, Delivery, Try
 from tests.core.store.redis.webhook_jobs import (
     AGE_S,
     URL,
@@ -73,6 +73,47 @@ async def test_a_message_that_failed_waits_and_keeps_its_log(
     assert (await api.webhooks.redeliver(made.id)).status == "waiting"
     with pytest.raises(NotFoundError):
         await api.webhooks.redeliver("msg_" + "0" * 26)
+
+
+async def test_one_receiver_and_one_owner_leave_places_to_others(
+    api: AsyncRedisStore, worker: RedisStore
+) -> None:
+    async def make(num: int, url: str, owner: str | None) -> None:
+        for number in range(num):
+            await api.webhooks.send_trial(url.format(number), "standard", owner)
+
+    await make(MOST_TO_ORIGIN + 3, "https://Slow.example/{}", "ann")
+    await make(12, "https://{}.example/", "ann")
+    await make(1, "https://other.example/", "ben")
+    await make(1, "https://slow.example?{}", None)
+    claims = due(worker, 100)
+    origins = [claim.delivery.origin for claim in claims]
+    assert origins.count("https://Slow.example") == MOST_TO_ORIGIN
+    assert origins[MOST_TO_ORIGIN:] == [
+        *(f"https://{number}.example" for number in range(MOST_OF_OWNER - MOST_TO_ORIGIN)),
+        "https://other.example",
+    ]
+    held = [claim.delivery for claim in claims]
+    assert due(worker, 100, held) == []
+    freed = due(worker, 100, held[1:])
+    assert [each.delivery.origin for each in freed] == ["https://Slow.example"], "the oldest"
+    rest = due(worker, 100, [each for each in held if each.owner == "ben"])
+    assert len(rest) == 3 + 12 + 1 - (MOST_OF_OWNER - MOST_TO_ORIGIN) - len(freed), "all are taken"
+
+
+async def test_what_waits_behind_many_of_one_receiver_has_its_turn(
+    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str
+) -> None:
+    first = await api.webhooks.send_trial("https://slow.example/", "standard", None)
+    record: Any = raw.hgetall(f"{namespace}:msg:{first.id}")
+    for number in range(1_200):
+        id_ = f"msg_{number:026}"
+        raw.hset(f"{namespace}:msg:{id_}", mapping={**record, "id": id_})
+        raw.zadd(f"{namespace}:msgs:due", {id_: number + 1})
+    await api.webhooks.send_trial("https://other.example/", "standard", None)
+    held = [each.delivery for each in due(worker, MOST_TO_ORIGIN)]
+    found = [[each.delivery.origin for each in due(worker, 3, held)] for _ in range(4)]
+    assert found == [[], [], ["https://other.example"], []]
 
 
 async def test_a_receiver_that_is_gone_gets_no_more_of_this_job(

@@ -1,12 +1,13 @@
 """Jobs and studies with a webhook, and what becomes of their messages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.jobs import Status
 from core.store.protocols.types import Claim, NewJob
 from core.store.protocols.webhooks import ClaimedDelivery
 from core.store.redis import AsyncRedisStore, RedisStore
+from core.webhooks.delivery import Delivery
 
 NewJobs = Callable[..., NewJob]
 URL = "https://example.org/hook?token=1"
@@ -31,8 +32,10 @@ async def told(api: AsyncRedisStore, of: str | None = None) -> list[str]:
     return [each.type for each in reversed(page.deliveries)]
 
 
-def due(worker: RedisStore, most: int = 10) -> list[ClaimedDelivery]:
-    return [*worker.webhooks.claim(most, 60.0, AGE_S)[1]]
+def due(
+    worker: RedisStore, most: int = 10, under_way: Sequence[Delivery] = ()
+) -> list[ClaimedDelivery]:
+    return [*worker.webhooks.claim(most, 60.0, AGE_S, under_way)[1]]
 
 
 def claim_job(worker: RedisStore) -> Claim:
