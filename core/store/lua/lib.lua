@@ -866,18 +866,23 @@ local function may_not_begin(key)
     or device_s and spent_by(key) >= 1000 * device_s or false
 end
 
+-- The limit by which no more work of a key may wait now (as `limit_reached` tells it); or nothing.
+local function queue_full(key)
+  local most = limits_of(key).queued
+  local waiting = most and redis.call('SCARD', waiting_key(key))
+  if most and waiting >= tonumber(most) then
+    return {'limit', 'queued', most, string.format('%.0f', waiting), '5'}
+  end
+end
+
 -- The limit by which a key may make nothing more now: its name, the limit, what there is, and the
 -- seconds after which another try makes sense; or nothing. `bytes`: to be stored by what is made.
 local function limit_reached(key, bytes)
   local limits = limits_of(key)
-  local queued, stored, device_s = limits.queued, limits.stored_bytes, limits.device_s_per_day
+  local stored, device_s = limits.stored_bytes, limits.device_s_per_day
   local function number(value) return string.format('%.17g', value) end
-  if queued and not bytes then
-    local waiting = redis.call('SCARD', waiting_key(key))
-    if waiting >= tonumber(queued) then
-      return {'limit', 'queued', queued, number(waiting), '5'}
-    end
-  end
+  local full = not bytes and queue_full(key)
+  if full then return full end
   if stored then
     local kept = tonumber(redis.call('HGET', STORED, key) or 0)
     if kept + (bytes or 1) > tonumber(stored) then

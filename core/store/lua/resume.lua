@@ -1,5 +1,5 @@
 -- ARGV: id of a job or study, what its place is to be behind in time (as ids have it)
--- -> 'ok', record | 'illegal', status | 'missing'
+-- -> 'ok', record | 'illegal', status | 'missing' | 'limit', ... (see `create`)
 -- What is paused waits again, behind all that wait with its priority; a pause that was not reached is
 -- withdrawn, and what had been taken out of the queue for it gets its old place back.
 local id = ARGV[1]
@@ -18,6 +18,9 @@ local function last_place(stamp)
 end
 
 if pause_asked(id) then
+  local key = status == 'paused' and field(id, 'key_id')
+  local full = key and queue_full(key)
+  if full then return full end
   unset(id, 'pause_requested_at')
   tell(id, 'resumed', '')
   local place = status == 'paused' and last_place(ARGV[2])

@@ -109,8 +109,8 @@ class Records(ListedRecords[Record_co, Page_co], Protocol[New_contra, Record_co,
 
     async def request_resume(self, id_: str, /) -> Record_co:
         """End a pause: paused → queued, behind all that wait with its priority; one that was not
-        reached is withdrawn. One without a pause is returned unchanged. Raises as
-        `request_pause`."""
+        reached is withdrawn. One without a pause is returned unchanged. Raises as `request_pause`,
+        and `LimitReachedError` where as many wait as its key may have."""
         ...
 
     async def usage(

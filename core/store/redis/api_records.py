@@ -9,7 +9,7 @@ from core.ids import new_id
 from core.jobs import Status
 from core.store.calls.change import change_call
 from core.store.calls.codec import fields_of
-from core.store.calls.create import create_call, read_creation
+from core.store.calls.create import create_call, limit_reached, read_creation
 from core.store.calls.list import matching_ids, since_of
 from core.store.calls.nouns import Made, New, Noun, Page, Record, record_key
 from core.store.connection.client import AsyncClient, Call, call_script, command
@@ -146,6 +146,8 @@ class AsyncRecords(Generic[New, Record, Made, Page]):
                 return self._noun.decode(fields_of(record))
             case [b"illegal", status]:
                 raise self._noun.is_over(id_, status.decode(), what)
+            case [b"limit", *words]:
+                raise limit_reached(words)
             case _:
                 raise self._noun.not_found(id_)
 

@@ -111,6 +111,30 @@ def test_more_than_may_wait_is_refused_of_jobs_and_studies(api: Api, keys: Redis
     api.post(headers=headers)
 
 
+@pytest.mark.parametrize("noun", ["jobs", "studies"])
+def test_a_pause_is_no_way_past_what_may_wait(api: Api, keys: RedisKeys, noun: str) -> None:
+    headers = bearer(keys, queued=1)
+
+    def call(method: str, path: str, body: Any = None) -> Any:
+        return api.http.request(method, f"/v1/{noun}{path}", json=body, headers=headers)
+
+    body = rosenbrock() if noun == "jobs" else sweep(rosenbrock())
+    first, second = "", call("POST", "", body).json()["id"]
+    for _ in range(2):
+        first = second
+        assert call("POST", f"/{first}/pause").status_code == 200
+        second = call("POST", "", body).json()["id"]
+        refused = call("POST", f"/{first}/resume")
+        assert "queued" in problem_of(refused, 429, "limit_reached")["detail"]
+        assert int(refused.headers["retry-after"]) >= 1
+        paused = call("GET", f"/{first}").json()
+        assert paused["status"] == "paused"
+        assert [each["event"] for each in paused["timeline"]][-1] == "paused"
+        assert call("POST", f"/{second}/resume").status_code == 200, "it waits already"
+    assert call("POST", f"/{second}/cancel").status_code == 202
+    assert call("POST", f"/{first}/resume").status_code == 202
+
+
 def test_what_waits_for_its_limit_says_so(api: Api, keys: RedisKeys) -> None:
     headers, now = bearer(keys, running=1), rfc3339(utc_now())
     api.worker.store.report_worker(WorkerInfo("w", ("cpu",), ("cpu",), None, now, now, 1), 60.0)
