@@ -113,6 +113,13 @@ class StaleAttemptError(ThalwegError):
     code = "stale_attempt"
 
 
+class LostRowsError(ThalwegError):
+    """The store does not have rows any more that it had confirmed: it came back with an older
+    state. The attempt cannot complete them; another goes on from a checkpoint before them."""
+
+    code = "lost_rows"
+
+
 class NotAuthenticatedError(ThalwegError):
     """The request carries no key, or one that is not taken.
 

@@ -12,6 +12,8 @@ What can happen on the way is said here, whatever the claim is of; its kind supp
   attempt is lost, and counts (`_lose`).
 - The worker shuts down, or a pause is asked for: the work is handed over, and no attempt is counted
   (`_hand_over`). The store knows which it was: what is to pause is not queued again.
+- The store has lost rows that it had confirmed (it came back with an older state): the work is
+  handed over, and the next attempt goes on from a checkpoint whose rows are there.
 - The claim turns out to be stale, or what it is of to be deleted: nothing more is written
   (`_leave`).
 - The store is away: it is waited for, however long that takes (`ExecutionContext.insist`); but once
@@ -27,7 +29,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar, assert_never
 
-from core.errors import ArtifactError, NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.errors import (
+    ArtifactError,
+    LostRowsError,
+    NotFoundError,
+    StaleAttemptError,
+    StoreUnavailableError,
+)
 from core.ids import STUDY_PREFIX
 from core.jobs import JobRecord, Status, Usage
 from core.log import note
@@ -307,6 +315,16 @@ class Training(TrainerExecution, Generic[Held]):
         self._on = ""
         """The device that the work is given to."""
         self._resumed = claim.attempt > 1
+
+    def _carry_out(self) -> None:
+        try:
+            super()._carry_out()
+        except LostRowsError as error:
+            log.warning("%s; another attempt goes on from a checkpoint before them", error)
+            self._context.line.client.stop()
+            status = self._insist(lambda: self._context.store.hand_over(self._claim))
+            self._ended = f"handed over since the store has lost rows, now {status}"
+            self._kind_of_end = "handed_over"
 
     def _watch(self) -> None:
         """Look at the trainer, every `Settings.system_every_s`."""

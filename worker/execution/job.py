@@ -112,6 +112,7 @@ class JobExecution(Training[Claim]):
 
     def _stop_writing(self) -> None:
         self._rows.seal()
+        self._rows.check()
 
     def _report(self, report: JobReport | TaskReport) -> None:
         match report:
@@ -305,6 +306,7 @@ class JobExecution(Training[Claim]):
                 fields={**waiting, **last, **fields},
                 rows=rows,
                 times=self._rows.times,
+                num_rows=self._rows.num_rows,
             )
 
         now = self._insist(lambda: self._rows.finish(close))

@@ -149,6 +149,7 @@ class TaskExecution(Training[TaskClaim]):
 
     def _stop_writing(self) -> None:
         self._rows.seal()
+        self._rows.check()
 
     def _report(self, report: JobReport | TaskReport) -> None:
         match report:

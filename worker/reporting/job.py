@@ -74,6 +74,11 @@ class JobRows(Writer[Append]):
         self._num_rows |= num_rows
 
     @property
+    def num_rows(self) -> Mapping[HistoryKind, int]:
+        """The rows of each kind in the store, once all are there."""
+        return self._num_rows
+
+    @property
     def num_bytes(self) -> int:
         """Bytes of the job's rows in the store, once all are there."""
         layouts = self._claim.layouts

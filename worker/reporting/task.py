@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from core.jobs import AttemptEnd, Status, Usage
 from core.messages.reports import RowsOfRuns
 from core.store.history.bundles import MAX_HISTORY_BYTES, num_bytes
-from core.store.history.layout import RunRows
+from core.store.history.layout import HistoryKind, RowCounts, RunRows
 from core.store.history.times import RunTimes
 from core.store.protocols.types import Layouts, TaskClaim
 from core.store.protocols.worker import WorkerStudies
@@ -133,6 +133,8 @@ class TaskRows(Writer[RunRows]):
         self._timed: dict[int, RunTimes] = {}
         """The group of each run whose rows came with times; and what of it was not written."""
         self._untold: dict[int, RunTimes] = {}
+        self._num_rows: dict[int, dict[HistoryKind, int]] = {}
+        """Rows of each run that has had any from this attempt."""
         self._to_truncate = {(run, kind) for run in going_on for kind in layouts[run]}
 
     def add(self, rows: RowsOfRuns) -> None:
@@ -145,6 +147,7 @@ class TaskRows(Writer[RunRows]):
             cut = rows.truncate or (run, rows.kind) in self._to_truncate
             batch = Rows(rows.kind, first_row, its_own, cut, run, is_rewind=rows.truncate)
             several.append(batch)
+            self._num_rows.setdefault(run, {})[rows.kind] = first_row + length
             self._to_truncate.discard((run, rows.kind))
             start = stop
         if rows.times:
@@ -220,9 +223,19 @@ class TaskRows(Writer[RunRows]):
                 usage=self._usage,
                 times=notes.get(_TIMES),
                 timed=notes.get(_TIMED),
+                num_rows=self._counts(notes),
             )
 
         return self.finish(close)
+
+    def _counts(self, notes: Notes) -> RowCounts:
+        """Return how many rows there must be of the runs that have ended, or that pause, for their
+        records to say so."""
+        return {
+            run.index: self._num_rows.get(run.index, {})
+            for run in _records(notes)
+            if run.terminal or run.paused is not None
+        }
 
     def _may_overtake(self, key: Any, note: Any) -> bool:
         if not isinstance(note, RunRecord):
@@ -291,6 +304,7 @@ class TaskRows(Writer[RunRows]):
                 usage=notes.get(_USAGE),
                 times=notes.get(_TIMES),
                 timed=notes.get(_TIMED),
+                num_rows=self._counts(notes),
             )
             self._forget_times(notes)
         for each in rows:

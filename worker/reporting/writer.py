@@ -13,7 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from core.errors import NotFoundError, StaleAttemptError, StoreUnavailableError
+from core.errors import (
+    LostRowsError,
+    NotFoundError,
+    StaleAttemptError,
+    StoreUnavailableError,
+)
 from worker.reporting.spool import Chain, Rows, Spool
 
 log = logging.getLogger("thalweg.worker")
@@ -33,7 +38,8 @@ class Writer(ABC, Generic[Written]):
 
     While Redis is away rows wait (`memory_bytes` of them in memory, the rest in a file in
     `spill_folder`) and catch up afterwards. Notes never overtake rows that were there before them.
-    `lost` is called once when the attempt turns out to be stale; nothing is written from then on.
+    `lost` is called once when the attempt turns out to be stale, or rows that were confirmed to be
+    lost (`check` raises then); nothing is written from then on.
 
     Args:
         linger_s: what comes so soon after the first leaves together.
@@ -60,6 +66,7 @@ class Writer(ABC, Generic[Written]):
         self._backlog = Spool(spill_folder, memory_bytes)
         self._notes: Notes = {}
         self._sealed = False
+        self._lost_rows: LostRowsError | None = None
         self._cond = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -94,6 +101,11 @@ class Writer(ABC, Generic[Written]):
             self._cond.notify_all()
         if self._thread is not None:
             self._thread.join()
+
+    def check(self) -> None:
+        """Raise `LostRowsError` where the store has lost rows that were written."""
+        if self._lost_rows is not None:
+            raise self._lost_rows
 
     def finish(self, close: Callable[[list[Written], Notes], T]) -> T:
         """Write what is left, once sealed, the last of it (all of a short run) by `close`, which
@@ -147,6 +159,10 @@ class Writer(ABC, Generic[Written]):
                 if not backoff:
                     log.warning("rows wait for the store: %s", error)
                 backoff = min(max(2 * backoff, _FIRST_BACKOFF_S), _LAST_BACKOFF_S)
+            except LostRowsError as error:
+                self._lost_rows = error
+                self._lost()
+                return
             except (StaleAttemptError, NotFoundError):
                 self._lost()
                 return

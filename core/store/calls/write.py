@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from secrets import token_hex
 from typing import Any, cast
 
-from core.errors import ConflictError, StaleAttemptError
+from core.errors import ConflictError, LostRowsError, StaleAttemptError
 from core.jobs import Status
 from core.store.calls.job_codec import encode_segment
 from core.store.connection.client import Call, call_script
@@ -116,6 +116,11 @@ def status_in(answer: Any, claim: Claim | TaskClaim) -> Status:
     return cast(Status, answer[1].decode())
 
 
+def expected_rows(num_rows: Mapping[HistoryKind, int] | None) -> str:
+    """Write how many rows of each kind there must be for an end to be written."""
+    return " ".join(f"{kind} {count}" for kind, count in (num_rows or {}).items())
+
+
 def accept_before_close(answers: Sequence[Any], claim: Claim | TaskClaim) -> None:
     """Accept answers as `accept`, of writes that went out with a close that holds: where they are
     stale, the close was repeated, and they were written the first time."""
@@ -135,9 +140,12 @@ def accept(answer: Any, claim: Claim | TaskClaim) -> None:
         case [b"illegal", status]:
             raise ConflictError("illegal_move", f"{name} is {status.decode()}: it cannot end so.")
         case [b"gap", rows]:
-            raise ValueError(f"rows beyond the {rows} that {name} has leave a gap")
+            raise LostRowsError(
+                f"{name}: the store has {int(rows)} rows of a history of which it had confirmed"
+                " more; those that follow would leave a gap"
+            )
         case [b"bundled"]:
-            raise ValueError(f"rows of {name} for a chunk follow in a history that lies in bundles")
+            raise LostRowsError(f"{name}: the store has lost that rows of a history have moved")
         case [b"irregular", row]:
             raise ValueError(f"row {row} of {name} is off the grid, but not the last")
         case _:

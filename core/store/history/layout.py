@@ -1,5 +1,6 @@
 """Layouts of histories in the store, and what is known of a history without reading its rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -21,6 +22,8 @@ Columns = dict[str, NDArray[np.float64]]
 HistoryKind = Literal["train", "eval"]
 Rows = tuple[HistoryKind, int, Columns]
 """Rows to write: of which history, from which row on, `step` and every series of the layout."""
+RowCounts = Mapping[int, Mapping[HistoryKind, int]]
+"""Rows of each kind of histories of runs."""
 
 CHUNK_NUMBERS: Final = 8190
 """float64 numbers in a full chunk: 65,520 bytes, so that value and header fit the allocator's size

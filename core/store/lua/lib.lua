@@ -459,6 +459,15 @@ local function holds(id, token)
   return found[1] == token and HELD[found[2]] == true, found[2]
 end
 
+-- How many rows a job or run has of a kind of which there must be more ('<kind> <number> ...'); nothing
+-- where there are all. A server that came back with an older state has lost the last ones.
+local function rows_short_of(id, expected)
+  for kind, number in string.gmatch(expected, '(%S+) (%d+)') do
+    local rows = tonumber(field(id, 'rows:' .. kind)) or 0
+    if rows < tonumber(number) then return rows end
+  end
+end
+
 -- The answer to a call that would end an attempt which does not hold the job: the job's status when
 -- this very call has been made already (its first answer was lost) and no attempt has begun since.
 local function ended_already(id, token, status, call)

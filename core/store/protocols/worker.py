@@ -9,7 +9,7 @@ from typing import Protocol
 
 from core.jobs import AttemptEnd, JobRecord, Outcome, Status, TimelineEntry, Usage
 from core.specs.base import Json
-from core.store.history.layout import Columns, HistoryKind, HistoryMeta, Rows, RunRows
+from core.store.history.layout import Columns, HistoryKind, HistoryMeta, RowCounts, Rows, RunRows
 from core.store.history.samples import Samples
 from core.store.history.times import RunTimes, Times
 from core.store.protocols.types import (
@@ -159,12 +159,14 @@ class WorkerStore(Protocol):
         fields: Json,
         rows: Sequence[Rows] = (),
         times: Times = (),
+        num_rows: Mapping[HistoryKind, int] | None = None,
     ) -> Status:
         """Close the attempt: running/cancelling → terminal, once; ends the attempt and the lease.
 
         `fields`, `rows` and `times` as in `update`, and those marked as set by `close`. Returns the
         status that the job has now: when this attempt has closed it already, nothing is changed.
-        Raises `ConflictError("illegal_move")` for a move that the table has not.
+        Raises `ConflictError("illegal_move")` for a move that the table has not, and
+        `LostRowsError`, nothing closed, where there are fewer rows of a kind than `num_rows` says.
         """
         ...
 
@@ -298,12 +300,14 @@ class WorkerStudies(Protocol):
         usage: Usage | None = None,
         times: Mapping[int, Times] | None = None,
         timed: Mapping[int, RunTimes] | None = None,
+        num_rows: RowCounts | None = None,
     ) -> None:
         """Append rows, replace runs' records, and say how many updates this task has applied (in
         all its attempts, and only its own). `times` say when the groups of the task's runs came to
         their steps, `timed` of runs which group they are in; both are written first. `usage` counts
         as in `close`. A terminal record is replaced by one of the same status only (its weights are
-        known later than its end)."""
+        known later than its end). Raises `LostRowsError`, and writes none of the records, where one
+        of the runs has fewer rows than `num_rows` says."""
         ...
 
     def tell(self, claim: TaskClaim, entry: TimelineEntry) -> None:
@@ -334,6 +338,7 @@ class WorkerStudies(Protocol):
         usage: Usage | None = None,
         times: Mapping[int, Times] | None = None,
         timed: Mapping[int, RunTimes] | None = None,
+        num_rows: RowCounts | None = None,
     ) -> Status:
         """Close a train task that is done (`succeeded`, `failed`, `cancelled`); rows, records and
         times as in `write`. Of `usage` the larger of this and the study's stays in the study's

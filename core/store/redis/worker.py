@@ -31,6 +31,7 @@ from core.store.calls.write import (
     accept,
     accept_before_close,
     append_call,
+    expected_rows,
     held,
     sample_calls,
     status_in,
@@ -163,14 +164,14 @@ class RedisStore:
         fields: Json,
         rows: Sequence[Rows] = (),
         times: Times = (),
+        num_rows: Mapping[HistoryKind, int] | None = None,
     ) -> Status:
         if (outcome is not None) != (status == "succeeded"):
             raise ValueError(f"outcome {outcome!r} does not go with status {status!r}")
         values = encode_updates({**fields, "outcome": outcome}, closing=True)
         appends = [*time_calls(claim, times), *(self._append(claim, each) for each in rows)]
-        *before, last = self._link.calls(
-            [*appends, call_script("close", *held(claim), status, end, *values)]
-        )
+        words = (*held(claim), expected_rows(num_rows), status, end, *values)
+        *before, last = self._link.calls([*appends, call_script("close", *words)])
         now = status_in(last, claim)
         accept_before_close(before, claim)
         return now

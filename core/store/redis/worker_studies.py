@@ -15,6 +15,7 @@ from core.store.calls.write import (
     accept_before_close,
     append_call,
     bundle_call,
+    expected_rows,
     held,
     status_in,
     task_time_calls,
@@ -22,7 +23,7 @@ from core.store.calls.write import (
 )
 from core.store.connection.client import Call, SyncClient, call_script, command
 from core.store.history.bundles import bundles
-from core.store.history.layout import HistoryKind, RunRows
+from core.store.history.layout import HistoryKind, RowCounts, RunRows
 from core.store.history.times import RunTimes, Times
 from core.store.protocols.types import Layouts, Round, TaskClaim
 from core.studies import RunRecord, StudyRecord, run_id
@@ -82,9 +83,14 @@ class RedisStudies:
         usage: Usage | None = None,
         times: Mapping[int, Times] | None = None,
         timed: Mapping[int, RunTimes] | None = None,
+        num_rows: RowCounts | None = None,
     ) -> None:
         stamps = task_time_calls(claim, times or {}, timed or {})
-        writes = [*stamps, *_appends(claim, rows), *_run_calls(claim, runs, num_updates, device)]
+        writes = [
+            *stamps,
+            *_appends(claim, rows),
+            *_run_calls(claim, runs, num_updates, device, num_rows or {}),
+        ]
         if usage is not None:
             writes.append(call_script("update", *held(claim), *encode_usage(usage)))
         for answer in self._send(writes):
@@ -123,14 +129,19 @@ class RedisStudies:
         usage: Usage | None = None,
         times: Mapping[int, Times] | None = None,
         timed: Mapping[int, RunTimes] | None = None,
+        num_rows: RowCounts | None = None,
     ) -> Status:
         used = [] if usage is None else encode_usage(usage)
         stamps = task_time_calls(claim, times or {}, timed or {})
-        before = [*stamps, *_appends(claim, rows), *_run_calls(claim, runs, num_updates, None)]
+        before = [
+            *stamps,
+            *_appends(claim, rows),
+            *_run_calls(claim, runs, num_updates, None, num_rows or {}),
+        ]
         *earlier, last, study_status = self._send(
             [
                 *before,
-                call_script("close", *held(claim), status, end, *used),
+                call_script("close", *held(claim), "", status, end, *used),
                 command("HGET", self._key(claim.study.id), "status"),
             ]
         )
@@ -184,15 +195,21 @@ def _appends(claim: TaskClaim, rows: Sequence[RunRows]) -> Iterator[Call]:
 
 
 def _run_calls(
-    claim: TaskClaim, runs: Sequence[RunRecord], num_updates: int | None, device: str | None
+    claim: TaskClaim,
+    runs: Sequence[RunRecord],
+    num_updates: int | None,
+    device: str | None,
+    num_rows: RowCounts,
 ) -> Iterator[Call]:
     """Make the calls that write runs. The last of them brings the record's version on; without any
     there is nothing to write."""
     if not runs and num_updates is None and device is None:
         return
-    words = encode_runs(runs)
-    for start in range(0, max(1, len(words)), 4 * RUNS_A_CALL):
+    words: list[str | int] = []
+    for run in runs:
+        words += [*encode_runs([run]), expected_rows(num_rows.get(run.index))]
+    for start in range(0, max(1, len(words)), 5 * RUNS_A_CALL):
         yield call_script(
             "runs", *held(claim), "" if num_updates is None else num_updates, device or "",
-            *words[start : start + 4 * RUNS_A_CALL],
+            *words[start : start + 5 * RUNS_A_CALL],
         )  # fmt: skip

@@ -1,5 +1,6 @@
 """Rows of many runs in one value: read, taken back and freed as those in chunks."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import redis
 
-from core.errors import StaleAttemptError
+from core.errors import LostRowsError, StaleAttemptError
 from core.store.history.bundles import MAX_BYTES, MAX_HISTORY_BYTES, bundles
 from core.store.history.layout import Columns, HistoryKind, HistoryLayout, RunRows
 from core.store.protocols.types import NewRun, Round, TaskClaim
@@ -129,7 +130,7 @@ async def test_a_segment_begins_where_another_ends(
 ) -> None:
     claim = await trained(api, worker, 2)
     worker.studies.write(claim, rows=[segment(0, 50)])
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises(LostRowsError, match=why):
         worker.studies.write(claim, rows=[segment(1, 5), segment(0, 5, first=first)])
     assert worker.studies.num_rows(claim.study.id, [0, 1]) == {
         0: {"train": 50, "eval": 0},
@@ -192,8 +193,25 @@ async def test_no_row_for_a_chunk_follows_in_a_history_that_lies_in_bundles(
     claim = await trained(api, worker, 1)
     worker.studies.write(claim, rows=[segment(0, 30)])
     more = RunRows(0, "train", LAYOUT, 30, columns(LAYOUT, 0, 5, 30))
-    with pytest.raises(ValueError, match="bundles"):
+    with pytest.raises(LostRowsError, match="have moved"):
         worker.studies.write(claim, rows=[more])
+
+
+async def test_no_end_of_a_run_is_written_where_its_rows_are_lost(
+    api: AsyncRedisStore, worker: RedisStore, raw: redis.Redis, namespace: str
+) -> None:
+    claim = await trained(api, worker, 2)
+    study_id = claim.study.id
+    worker.studies.write(claim, rows=[segment(0, 50), segment(1, 50)])
+    raw.hset(f"{namespace}:study:{run_id(study_id, 1)}", "rows:train", 49)
+    ended = [replace(run, status="succeeded") for run in worker.studies.runs(study_id)]
+    counts: dict[int, dict[HistoryKind, int]] = {index: {"train": 50} for index in (0, 1)}
+    with pytest.raises(LostRowsError):
+        worker.studies.write(claim, runs=ended, num_rows=counts)
+    assert [run.status for run in worker.studies.runs(study_id)] == ["running"] * 2
+    counts[1]["train"] = 49
+    worker.studies.write(claim, runs=ended, num_rows=counts)
+    assert [run.status for run in worker.studies.runs(study_id)] == ["succeeded"] * 2
 
 
 async def test_a_stale_attempt_writes_no_bundle(
