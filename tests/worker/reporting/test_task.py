@@ -12,7 +12,7 @@ from core.errors import StaleAttemptError, StoreUnavailableError
 from core.jobs import AttemptEnd, Status, Usage
 from core.messages.parts import Kind
 from core.messages.reports import RowsOfRuns
-from core.store.history.layout import Columns, HistoryLayout, RunRows
+from core.store.history.layout import Columns, HistoryLayout, RowCounts, RunRows
 from core.store.history.times import RunTimes, Times
 from core.store.protocols.types import TaskClaim
 from core.store.protocols.worker import WorkerStudies
@@ -61,6 +61,7 @@ class Shelf:
         usage: Usage | None = None,
         times: Mapping[int, Times] | None = None,
         timed: Mapping[int, RunTimes] | None = None,
+        num_rows: RowCounts | None = None,
     ) -> None:
         with self.changed:
             self.changed.notify_all()
@@ -80,6 +81,9 @@ class Shelf:
                 steps = batch.columns["step"].tolist()
                 held[batch.first_row : batch.first_row + len(steps)] = steps
                 self._place(batch)
+            for index, counts in (num_rows or {}).items():
+                for kind, count in counts.items():
+                    assert len(self.rows.get((index, kind), [])) == count
             for run in runs:
                 self.records[run.index] = run
                 if run.terminal:
