@@ -66,6 +66,7 @@ _CORS_EXPOSED: Final = (
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",
+    "Thalweg-Scopes",
     "WWW-Authenticate",
     "X-Request-Id",
 )

@@ -37,6 +37,8 @@ MOST_KNOWN: Final = 10_000
 NOTE_USE_S: Final = 60.0
 CALLER: Final = "thalweg.caller"
 """Name, in a request's scope, of whose key it came with; it is missing while none is needed."""
+SCOPES: Final = b"thalweg-scopes"
+"""Header of replies to a request with a key: what the key may do."""
 _READING: Final = frozenset({"/v1/jobs/validate", "/v1/studies/validate", "/v1/functions/values"})
 """Paths to which something is posted that is only looked at."""
 _WAY_OUT: Final = "send a key: Authorization: Bearer thw_… (`thalweg keys create` makes one)"
@@ -150,6 +152,7 @@ class Gate:
             await self._refuse_without_keys()
             raise NotAuthenticatedError(f"This call needs a key: {_WAY_OUT}.", was_given=False)
         caller = await self._caller(given)
+        reply.append((SCOPES, ", ".join(caller.key.scopes).encode()))
         self._rates.take(caller.key, reply)
         wanted = _scope_wanted(scope["method"], path)
         if not caller.key.allows(wanted):

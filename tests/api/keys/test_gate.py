@@ -144,6 +144,7 @@ def test_scopes_say_what_a_key_may_do(
     body = rosenbrock() if method == "POST" else None
     reply = api.http.request(method, path, json=body, headers=as_bearer(token))
     assert reply.status_code == status, reply.text
+    assert reply.headers["thalweg-scopes"] == ", ".join(scopes)
     if status == 403:
         problem = problem_of(reply, 403, "missing_scope")
         wanted = "read" if method == "GET" or path.endswith(("validate", "values")) else "write"
