@@ -16,6 +16,16 @@ import "./styles/chart.css";
 import "./styles/compare.css";
 import "./styles/studies.css";
 import "./styles/play.css";
+import "./styles/media.css";
+
+/** A part of a path, as it is where it is no text that was encoded. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
 
 function View() {
   const at = path.value;
@@ -24,9 +34,9 @@ function View() {
   if (at === "/compare") return <ComparePage key={key} />;
   if (at === "/play") return <PlayPage key={key} />;
   const job = /^\/jobs\/([^/]+)$/.exec(at)?.[1];
-  if (job) return <JobView key={`${job} ${key}`} id={decodeURIComponent(job)} />;
+  if (job) return <JobView key={`${job} ${key}`} id={decoded(job)} />;
   const study = /^\/studies\/([^/]+)$/.exec(at)?.[1];
-  if (study) return <StudyView key={`${study} ${key}`} id={decodeURIComponent(study)} />;
+  if (study) return <StudyView key={`${study} ${key}`} id={decoded(study)} />;
   return <p class="empty">{t("noView")}</p>;
 }
 

@@ -1,6 +1,14 @@
 import { describe, expect, test } from "vitest";
 import type { JobComparison } from "../src/api/types";
-import { csvOf, differences, linesOf, percent, styleOf } from "../src/compare/curves";
+import {
+  bandsOf,
+  csvOf,
+  differences,
+  linesOf,
+  percent,
+  styleOf,
+  stylesOf,
+} from "../src/compare/curves";
 
 const job = (id: string, differs: Record<string, unknown>) => ({
   id,
@@ -29,6 +37,25 @@ describe("a comparison", () => {
     expect([...b!.x]).toEqual([0, 1]);
     expect([...b!.y]).toEqual([1, 0.5]);
     expect(linesOf(found, "eval.loss")).toEqual([]);
+  });
+  test("draws those of a band alike, and beside the bands the jobs that are in none", () => {
+    const jobs = ["a", "b", "c", "d"].map((id) => job(`job_${id}`, {}));
+    const band = { mid: [2, 1, 1], low: [1, 1, 1], high: [3, 2, 1] };
+    const grouped = {
+      ...{ ...found, jobs, groups: [{ jobs: ["job_b", "job_d"], band }] },
+      curves: { x: [0, 1, 2], loss: Object.fromEntries(jobs.map(({ id }) => [id, [3, 2, 1]])) },
+    } as unknown as JobComparison;
+    const lines = bandsOf(grouped);
+    expect(lines.map((line) => line.key)).toEqual([
+      ...["job_b mid", "job_b low", "job_b high"],
+      ...["job_a", "job_c"],
+    ]);
+    const styles = stylesOf(grouped, true);
+    const of = (id: string) => JSON.stringify(styles.get(`job_${id}`));
+    expect(of("b")).toBe(of("d"));
+    expect(new Set(["a", "b", "c"].map(of)).size).toBe(3);
+    expect(styles.get("job_b")!.colour).toBe(lines[0]!.colour);
+    expect(new Set([...stylesOf(grouped, false).values()]).size).toBe(4);
   });
   test("lists every path in which a job differs, once", () => {
     expect(differences(found)).toEqual(["optimizer.lr", "seed"]);

@@ -8,7 +8,9 @@ import {
   nameOf,
   partsOf,
   stretches,
+  wordsFor,
 } from "../src/studies/dial";
+import { shown } from "../src/ui/numbers";
 
 const of = (lr: number, mean: number | string, diverged = 0): Configuration => ({
   configuration: lr,
@@ -98,8 +100,8 @@ describe("the dial", () => {
       String,
     );
     expect([...groups].map(([name, group]) => [name, group.length])).toEqual([
-      ["kind sgd", 3],
-      ["kind adam", 2],
+      ["sgd", 3],
+      ["adam", 2],
     ]);
   });
   test("takes the coordinates of a start apart", () => {
@@ -120,6 +122,25 @@ describe("the dial", () => {
       "optimizer.lr": 1,
       "a.b": [1],
     });
-    expect(nameOf({ optimizer: { kind: "sgd", lr: 1 } }, String)).toBe("kind sgd, lr 1");
+    expect(nameOf({ optimizer: { kind: "sgd", lr: 1 } }, String)).toBe("sgd, lr 1");
+  });
+});
+
+describe("the name of a configuration", () => {
+  test.each([
+    [{ optimizer: { kind: "sgd", lr: 0.1, momentum: 0.9 } }, "sgd, lr 0.1, momentum 0.9"],
+    [{ "optimizer.kind": "adam", "optimizer.lr": 0.01 }, "adam, lr 0.01"],
+    [{ optimizer: { kind: "sgd" }, schedule: { kind: "cosine" } }, "sgd, cosine"],
+    [{ "problem.data.seed": 1, seed: 2 }, "data.seed 1, seed 2"],
+    [{ "optimizer.wrap": [{ kind: "lookahead", k: 5 }] }, "wrap [lookahead, k 5]"],
+  ])("of %o is %s", (params, name) => expect(nameOf(params, shown)).toBe(name));
+  test("tells it from every other one", () => {
+    const all = [0.10001, 0.10002, 0.2].map((lr) => ({ params: { "optimizer.lr": lr } }));
+    const words = wordsFor(all);
+    expect(all.map(({ params }) => nameOf(params, words))).toEqual([
+      "lr 0.10001",
+      "lr 0.10002",
+      "lr 0.2",
+    ]);
   });
 });

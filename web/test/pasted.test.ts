@@ -24,6 +24,27 @@ describe("pasted rows", () => {
       { size: null, 'a "big", red color': "blue" },
     ]);
   });
+  test("have no names where the first line is a row like the others", () => {
+    expect(rowsOf("5.1,,1.4\n6.7,3,5.2")).toEqual([
+      [5.1, null, 1.4],
+      [6.7, 3, 5.2],
+    ]);
+    expect(rowsOf("red,3\nblue,4")).toEqual([
+      ["red", 3],
+      ["blue", 4],
+    ]);
+    expect(rowsOf("0,1,kind\n5,6,7")).toEqual([{ 0: 5, 1: 6, kind: 7 }]);
+  });
+  test("keep cells that are empty at either end, and what is no number as it is", () => {
+    expect(rowsOf("\t2\t\n3\t4\t5")).toEqual([
+      [null, 2, null],
+      [3, 4, 5],
+    ]);
+    expect(rowsOf("0x1F,0b1,1.5e3,.5,-7,Infinity")).toEqual([
+      ["0x1F", "0b1", 1500, 0.5, -7, "Infinity"],
+    ]);
+    expect(rowsOf("9007199254740993,1")).toEqual([[9007199254740993n, 1]]);
+  });
   test("are refused with the line where the lines are uneven", () => {
     expect(() => rowsOf("1,2\n3")).toThrow("line 2: 1 cells, not 2");
   });

@@ -4,6 +4,8 @@ import type { JobRows } from "../src/jobs/rows";
 
 const TOTAL = 200_000;
 let asked: URLSearchParams[] = [];
+/** How many rows the service has. */
+let stored = TOTAL;
 
 /** A service with the history of one job: its loss at step k is k, and there are no times. */
 function reply(url: string): Response {
@@ -13,18 +15,19 @@ function reply(url: string): Response {
     return Response.json({ code: "invalid_request" }, { status: 422 });
   }
   const first = Number(query.get("after") ?? -1) + 1;
-  const last = Math.min(Number(query.get("until") ?? TOTAL - 1), TOTAL - 1);
+  const last = Math.min(Number(query.get("until") ?? stored - 1), stored - 1);
   const points = Number(query.get("points") ?? 0);
   const stride = points ? Math.max(1, Math.ceil((last - first + 1) / points)) : 1;
   const limit = points || Number(query.get("limit"));
   const step: number[] = [];
   for (let k = first; k <= last && step.length < limit; k += stride) step.push(k);
-  return Response.json({ series: { step, loss: step }, total: TOTAL, returned: step.length });
+  return Response.json({ series: { step, loss: step }, total: stored, returned: step.length });
 }
 
 let rows: JobRows;
 
 beforeEach(async () => {
+  stored = TOTAL;
   vi.stubGlobal("document", { documentElement: { dataset: {} } });
   vi.stubGlobal("sessionStorage", { getItem: () => null });
   vi.stubGlobal("fetch", async (url: string) => reply(url));
@@ -127,4 +130,28 @@ test("rows that come while a range is fetched are not missing at its end", async
   await zoomed;
   expect(rows.detail!.end).toBe(TOTAL + 4);
   expect(rows.detail!.get("loss")!.at(-1)).toBe(TOTAL + 4);
+});
+
+test("a zoomed range that is full takes no more rows, however long the job goes on", async () => {
+  const to = TOTAL + 20;
+  await rows.zoom([TOTAL - 100, to]);
+  for (let first = TOTAL; first < TOTAL + 100_000; first += 1_000) {
+    rows.add(more(first, first + 999));
+  }
+  expect(rows.detail!.end).toBeGreaterThanOrEqual(to);
+  expect(rows.detail!.length).toBeLessThan(1_300);
+});
+
+test("a range that lies open to the end is viewed again before it has too many rows", async () => {
+  await rows.zoom([TOTAL - 100, Number.MAX_SAFE_INTEGER]);
+  let longest = 0;
+  for (let first = TOTAL; first < TOTAL + 200_000; first += 1_000) {
+    stored = first + 1_000;
+    rows.add(more(first, first + 999));
+    longest = Math.max(longest, rows.detail!.length);
+    await new Promise((done) => setTimeout(done)); // what was asked for comes
+  }
+  expect(longest).toBeLessThan(60_000);
+  expect(rows.detail!.end).toBe(rows.train.end);
+  expect(rows.isDetailWhole).toBe(false);
 });

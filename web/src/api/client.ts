@@ -1,5 +1,6 @@
 /** Calls of the API: the key, errors in words, replies as JSON. */
 import { signal } from "@preact/signals";
+import { parse, write } from "./json";
 import type { Mistake, ProblemDetails } from "./types";
 
 /** Path under which a proxy shows the service; the server writes it into the page. */
@@ -8,19 +9,28 @@ const KEY = "thalweg.key";
 
 /** Why a key is asked for; null while none is. */
 export const keyWanted = signal<string | null>(null);
-/** Grows when another key is taken: views then begin anew. */
+/** Grows when another key is taken, or a failure is to be tried again: views then begin anew. */
 export const session = signal(0);
+export const beginAnew = (): void => {
+  session.value++;
+};
+
+/** Whether the key that is used may change something, as far as the service has said. */
+export const mayWrite = signal(true);
+const SCOPES = "Thalweg-Scopes";
 
 export const hasKey = (): boolean => sessionStorage.getItem(KEY) !== null;
 
 export function takeKey(key: string): void {
   sessionStorage.setItem(KEY, key);
+  mayWrite.value = true;
   keyWanted.value = null;
   session.value++;
 }
 
 export function forgetKey(): void {
   sessionStorage.removeItem(KEY);
+  mayWrite.value = true;
   session.value++;
 }
 
@@ -55,6 +65,8 @@ export async function send(path: string, options: RequestInit = {}): Promise<Res
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw unreachable();
   }
+  const scopes = reply.headers.get(SCOPES);
+  if (scopes !== null) mayWrite.value = /\b(?:write|admin)\b/.test(scopes);
   if (reply.ok || reply.status === 304) return reply;
   throw await refusal(reply);
 }
@@ -64,7 +76,7 @@ const unreachable = (): ApiError => new ApiError(0, "unreachable", "The service 
 /** Read a reply's JSON; raises `ApiError` where the connection breaks before it is all there. */
 async function bodyOf<T>(reply: Response): Promise<T> {
   try {
-    return (await reply.json()) as T;
+    return parse(await reply.text()) as T;
   } catch (error) {
     throw error instanceof TypeError ? unreachable() : error;
   }
@@ -101,7 +113,7 @@ export async function change<T>(
   const options: RequestInit = { method };
   if (signal) options.signal = signal;
   if (body !== undefined) {
-    options.body = typeof body === "string" ? body : JSON.stringify(body);
+    options.body = typeof body === "string" ? body : write(body);
     options.headers = { "Content-Type": "application/json" };
   }
   const reply = await send(path, options);

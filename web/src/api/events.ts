@@ -1,4 +1,5 @@
 /** The form of server-sent events. */
+import { parse } from "./json";
 
 export type StreamEvent = { type: string; id: string; data: unknown };
 
@@ -20,7 +21,7 @@ export function parseEvents(text: string): { events: StreamEvent[]; rest: string
       else if (name === "id") id = value;
       else if (name === "data") data.push(value);
     }
-    if (data.length) events.push({ type, id, data: JSON.parse(data.join("\n")) });
+    if (data.length) events.push({ type, id, data: parse(data.join("\n")) });
   }
   return { events, rest };
 }

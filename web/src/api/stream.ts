@@ -4,7 +4,7 @@
  * is no connection, and nothing is lost: the last id says where to go on.
  */
 import { signal } from "@preact/signals";
-import { ApiError, send } from "./client";
+import { ApiError, send, wantsKey } from "./client";
 import { parseEvents, type StreamEvent } from "./events";
 import { sleep } from "./persist";
 
@@ -35,8 +35,12 @@ const released = (stop: AbortSignal): Promise<void> =>
     stop.addEventListener("abort", end, { once: true });
   });
 
-/** Follow a stream until `end`, a refusal, or the returned function is called. */
-export function follow(path: string, onEvents: (events: StreamEvent[]) => void): () => void {
+/** Follow a stream until `end`, a refusal (`onRefused` hears why), or the returned function is called. */
+export function follow(
+  path: string,
+  onEvents: (events: StreamEvent[]) => void,
+  onRefused: (error: unknown) => void = () => void 0,
+): () => void {
   const whole = new AbortController();
   let connection: AbortController | null = null;
   let lastId = "";
@@ -50,12 +54,15 @@ export function follow(path: string, onEvents: (events: StreamEvent[]) => void):
         continue;
       }
       connection = new AbortController();
-      const end = await once(connection).catch((error: unknown) =>
-        isFinal(error) ? "refused" : null,
-      );
+      let refusal: unknown = null;
+      const end = await once(connection).catch((error: unknown) => {
+        refusal = error;
+        return isFinal(error) ? "refused" : null;
+      });
       if (whole.signal.aborted) return;
       if (end) {
         streamState.value = end;
+        if (end === "refused" && !wantsKey(refusal)) onRefused(refusal);
         return;
       }
       if (paused.value) continue;

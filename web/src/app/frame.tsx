@@ -1,7 +1,7 @@
 /** What is around every view: name, ways, the state of the stream, language, theme, key. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { forgetKey, get, hasKey, ROOT, session } from "../api/client";
+import { forgetKey, get, hasKey, mayWrite, ROOT, session } from "../api/client";
 import { paused, streamState } from "../api/stream";
 import type { Version } from "../api/types";
 import { Tray } from "../compare/tray";
@@ -62,6 +62,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
           >
             {isDark.value ? <Sun /> : <Moon />}
           </button>
+          {!mayWrite.value && <span class="tag">{t("readOnly")}</span>}
           {session.value >= 0 && hasKey() && (
             <button type="button" class="quiet" onClick={forgetKey}>
               {t("forgetKey")}

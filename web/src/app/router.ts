@@ -75,13 +75,17 @@ const isView = (to: string): boolean => VIEWS.some((each) => each.test(to));
 /** Go to a path of the page; `replace` leaves no trace in the browser's history. */
 export function go(to: string, { replace = false } = {}): void {
   clearTimeout(saving);
-  if (replace) history.replaceState(history.state, "", ROOT + to);
-  else {
-    remember("scroll", Math.round(scrollY));
-    history.pushState(null, "", ROOT + to);
+  if (!replace) remember("scroll", Math.round(scrollY));
+  const cut = to.includes("?") ? to.indexOf("?") : to.length;
+  try {
+    if (replace) history.replaceState(history.state, "", ROOT + to);
+    else history.pushState(null, "", ROOT + to);
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
   }
   const before = path.peek();
-  read();
+  // Not read back: browsers leave out changes that come too fast, and the page follows all the same.
+  address.value = { path: to.slice(0, cut), search: to.slice(cut) };
   if (!replace && path.peek() !== before) {
     scrollTo(0, 0);
     document.querySelector<HTMLElement>("main")?.focus({ preventScroll: true });

@@ -1,7 +1,7 @@
 /** One chart on a canvas: keeps uPlot, redraws at most ten times a second, never rebuilds for rows. */
 import uPlot from "uplot";
 import { colour } from "../app/theme";
-import { count, short } from "../ui/format";
+import { count, shortOf } from "../ui/format";
 import { type Arranged, arrange, type Curve, countMarks, type MarkKind } from "./arrange";
 import { nearest } from "./columns";
 import {
@@ -189,10 +189,10 @@ export class Plot {
             ticks(this.scale, ...this.heights, Math.max(2, Math.floor(u.height / 42))).map(
               this.scale.forward,
             ),
-          values: (_, at) =>
-            at.map((height) =>
-              (this.content?.format ?? short)(Number(this.scale.inverse(height).toPrecision(6))),
-            ),
+          values: (_, at) => {
+            const found = at.map((height) => Number(this.scale.inverse(height).toPrecision(12)));
+            return found.map(this.content?.format ?? shortOf(found));
+          },
         },
       ],
       series: [

@@ -1,6 +1,6 @@
 /** A comparison of jobs as the API gives it, kept up to date while one of them runs. */
 import { batch, signal } from "@preact/signals";
-import { get, withQuery } from "../api/client";
+import { get, wantsKey, withQuery } from "../api/client";
 import { persist } from "../api/persist";
 import { follow } from "../api/stream";
 import type { JobComparison } from "../api/types";
@@ -55,7 +55,7 @@ export class Compared {
       });
       this.followThose(found);
     } catch (error) {
-      if (!stop.aborted) this.error.value = error;
+      if (!stop.aborted && !wantsKey(error)) this.error.value = error;
     }
     this.isLoading = false;
   }
@@ -67,7 +67,11 @@ export class Compared {
       this.end?.();
       this.end = null;
     } else {
-      this.end ??= follow(withQuery("/v1/events", { job: running }), () => this.refreshSoon());
+      this.end ??= follow(
+        withQuery("/v1/events", { job: running }),
+        () => this.refreshSoon(),
+        () => this.refreshSoon(), // the comparison says what is wrong
+      );
     }
   }
 

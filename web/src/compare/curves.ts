@@ -13,33 +13,59 @@ export function styleOf(index: number): { colour: string; dash?: number[] } {
   return dash ? { colour, dash } : { colour };
 }
 
+type Style = ReturnType<typeof styleOf>;
+
+/** How each job is drawn, by its id: those of one band alike. */
+export function stylesOf(found: JobComparison, isBand: boolean): Map<string, Style> {
+  const groups = isBand ? found.groups.map((group) => group.jobs) : [];
+  const grouped = new Set(groups.flat());
+  const alone = found.jobs.filter((job) => !grouped.has(job.id)).map((job) => [job.id]);
+  const all = [...groups, ...alone];
+  return new Map(all.flatMap((jobs, i) => jobs.map((id) => [id, styleOf(i)] as const)));
+}
+
 /** One curve a job, on the axis that they have in common. */
-export function linesOf(found: JobComparison, metric: string): Line[] {
+export function linesOf(found: JobComparison, metric: string, isBand = false): Line[] {
+  const styles = stylesOf(found, isBand);
   const x = Float64Array.from((found.curves.x ?? []) as number[]);
   const curves = (found.curves[metric] ?? {}) as Record<string, Cell[]>;
-  return found.jobs.flatMap((job, i) => {
+  return found.jobs.flatMap((job) => {
     const cells = curves[job.id];
     if (!cells) return [];
     const known = withoutGaps(x, cells);
-    return [{ key: job.id, label: job.name ?? shortName(job.id), ...styleOf(i), ...known }];
+    const label = job.name ?? shortName(job.id);
+    return [{ key: job.id, label, ...styles.get(job.id)!, ...known }];
   });
 }
 
-/** Bands of jobs that differ by their seed only: the middle, and both edges, fainter. */
-export function bandsOf(found: JobComparison, metric: string): Line[] {
-  if (metric !== "loss") return [];
+/** Bands of jobs that differ by their seed only: the middle, and both edges, fainter. The curves of jobs that
+ * are in none stand beside them. */
+export function bandsOf(found: JobComparison): Line[] {
+  const grouped = new Set(found.groups.flatMap((group) => group.jobs));
+  const alone = linesOf(found, "loss", true).filter((line) => !grouped.has(line.key));
+  return [...middlesOf(found), ...alone];
+}
+
+function middlesOf(found: JobComparison): Line[] {
   const x = Float64Array.from((found.curves.x ?? []) as number[]);
   return found.groups.flatMap((group, i) => {
     const first = found.jobs.find((job) => job.id === group.jobs[0]);
     const name = `${first?.name ?? shortName(group.jobs[0]!)} (${group.jobs.length})`;
-    const { colour } = styleOf(i);
+    const { colour, ...style } = styleOf(i);
     const edge = (of: "low" | "high", sign: string): Line => ({
       ...{ key: `${group.jobs[0]} ${of}`, label: `${name} ${sign}`, colour },
       ...{ dash: [3, 3], isFaint: true, width: 1 },
       ...withoutGaps(x, group.band[of] as Cell[]),
     });
     const mid = withoutGaps(x, group.band.mid as Cell[]);
-    const middle = { key: group.jobs[0]!, label: name, colour, width: 2.5, ...mid };
+    const middle = {
+      key: `${group.jobs[0]} mid`,
+      label: name,
+      colour,
+      ...style,
+      width: 2.5,
+      ...mid,
+    };
     return [middle, edge("low", "↓"), edge("high", "↑")];
   });
 }

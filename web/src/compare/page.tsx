@@ -10,11 +10,20 @@ import { chosenScale, ScaleChoice } from "../charts/scale-choice";
 import { named, t } from "../i18n";
 import { Choice } from "../ui/choice";
 import { Failure, FailureWords } from "../ui/failure";
-import { asNumber, count, seconds, short, shown } from "../ui/format";
+import { asNumber, count, digitsFor, seconds, short, shown } from "../ui/format";
 import { Scrolled } from "../ui/scrolled";
 import { StatusPill, VerdictWord } from "../ui/status";
 import { type Asked, type Axis, Compared, comparisonQuery, POINTS } from "./compared";
-import { bandsOf, csvOf, differences, linesOf, metricsOf, percent, styleOf } from "./curves";
+import {
+  bandsOf,
+  csvOf,
+  differences,
+  linesOf,
+  metricsOf,
+  percent,
+  type styleOf,
+  stylesOf,
+} from "./curves";
 
 const AXES: readonly Axis[] = ["step", "epoch", "time_s"];
 const oneOf = <T extends string>(value: string | null, of: readonly T[]): T | null =>
@@ -103,11 +112,12 @@ function View({ found, of }: { found: JobComparison; of: Asked }) {
   const metrics = metricsOf(found);
   const metric = oneOf(query.value.get("metric"), metrics) ?? "loss";
   const scale = chosenScale();
-  const isBand = query.value.get("bands") === "1" && found.groups.length > 0;
+  const hasBands = found.groups.length > 0 && metric === "loss";
+  const isBand = query.value.get("bands") === "1" && hasBands;
   const [range, setRange] = useState<Range | null>(null);
   useEffect(() => setRange(null), [of.x]);
   const lines = useMemo(
-    () => (isBand ? bandsOf(found, metric) : linesOf(found, metric)),
+    () => (isBand ? bandsOf(found) : linesOf(found, metric)),
     [found, metric, isBand],
   );
   return (
@@ -130,7 +140,7 @@ function View({ found, of }: { found: JobComparison; of: Asked }) {
             note={t("commonAxis", { n: count((found.curves.x ?? []).length as number) })}
             height={360}
           >
-            {found.groups.length > 0 && metric === "loss" && (
+            {hasBands && (
               <label class="inline">
                 <input
                   type="checkbox"
@@ -158,14 +168,22 @@ function View({ found, of }: { found: JobComparison; of: Asked }) {
           <p class="empty">{t("noRowsYet")}</p>
         )}
       </section>
-      <Table found={found} metric={metric} />
+      <Table found={found} metric={metric} isBand={isBand} />
       <Same found={found} />
     </article>
   );
 }
 
-function Table({ found, metric }: { found: JobComparison; metric: string }) {
-  const paths = differences(found);
+function Table({
+  found,
+  metric,
+  isBand,
+}: Omit<RowProps, "job" | "paths" | "style"> & { isBand: boolean }) {
+  const styles = stylesOf(found, isBand);
+  const paths = differences(found).map((path) => {
+    const values = found.jobs.filter((job) => path in job.differs).map((job) => job.differs[path]);
+    return [path, digitsFor(values, shown)] as const;
+  });
   return (
     <Scrolled label={t("compareTitle", { n: found.jobs.length })}>
       <table class="compared">
@@ -191,7 +209,7 @@ function Table({ found, metric }: { found: JobComparison; metric: string }) {
             <th scope="col" class="right">
               {t("trainTime")}
             </th>
-            {paths.map((path) => (
+            {paths.map(([path]) => (
               <th scope="col" key={path} class="mono">
                 {path}
               </th>
@@ -202,22 +220,38 @@ function Table({ found, metric }: { found: JobComparison; metric: string }) {
           </tr>
         </thead>
         <tbody>
-          {found.jobs.map((job, i) => (
-            <Row key={job.id} found={found} index={i} metric={metric} paths={paths} />
-          ))}
+          {found.jobs.map((job) => {
+            const style = styles.get(job.id)!;
+            return (
+              <Row
+                key={job.id}
+                found={found}
+                job={job}
+                style={style}
+                metric={metric}
+                paths={paths}
+              />
+            );
+          })}
         </tbody>
       </table>
     </Scrolled>
   );
 }
 
-type RowProps = { found: JobComparison; index: number; metric: string; paths: string[] };
+type RowProps = {
+  found: JobComparison;
+  job: JobComparison["jobs"][number];
+  style: ReturnType<typeof styleOf>;
+  metric: string;
+  /** What differs, and the digits in which it does. */
+  paths: readonly (readonly [string, number])[];
+};
 
-function Row({ found, index, metric, paths }: RowProps) {
-  const job = found.jobs[index]!;
+function Row({ found, job, style, metric, paths }: RowProps) {
   const value = job.metrics[metric];
   const isBase = found.baseline === job.id;
-  const { colour, dash } = styleOf(index);
+  const { colour, dash } = style;
   const name = job.name ?? job.id;
   const [final, best] = [asNumber(value?.final), asNumber(value?.best)];
   return (
@@ -264,9 +298,9 @@ function Row({ found, index, metric, paths }: RowProps) {
       <td class="right num">{value?.best_step == null ? "–" : count(value.best_step)}</td>
       <td class="right num">{count(job.num_steps)}</td>
       <td class="right num">{seconds(asNumber(job.train_s))}</td>
-      {paths.map((path) => (
+      {paths.map(([path, digits]) => (
         <td key={path} class="mono">
-          {path in job.differs ? shown(job.differs[path]) : "–"}
+          {path in job.differs ? shown(job.differs[path], digits) : "–"}
         </td>
       ))}
       <td>

@@ -7,7 +7,7 @@ import type { Columns } from "../charts/columns";
 import { nearest } from "../charts/columns";
 import type { Flag, Line, Range } from "../charts/plot";
 import { chosenScale, ScaleChoice } from "../charts/scale-choice";
-import { named, t } from "../i18n";
+import { lang, named, t } from "../i18n";
 import { Choice } from "../ui/choice";
 import { FailureWords } from "../ui/failure";
 import { count } from "../ui/format";
@@ -31,7 +31,7 @@ export function Curves({ job, rows, parent }: Props) {
   const scale = chosenScale();
   const lines = useMemo(
     () => linesOf(rows, parent, measure, axis),
-    [version, measure, axis, job.id],
+    [version, measure, axis, job.id, lang.value],
   );
   const flags =
     measure === "loss" ? flagsOf(job).map((flag) => placed(flag, rows.train, axis)) : [];

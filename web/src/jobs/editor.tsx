@@ -2,12 +2,14 @@
  * before the button is pressed, wherever the text comes from. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, get, hasKey, post, ROOT } from "../api/client";
+import { parse, write } from "../api/json";
 import { persist } from "../api/persist";
 import type { Job, Mistake, ValidatedJob } from "../api/types";
 import { notify, tell, words } from "../app/notices";
 import { go, remember, remembered } from "../app/router";
 import { t } from "../i18n";
 import { bytes, count } from "../ui/format";
+import { WriteButton } from "../ui/write-button";
 import { EXAMPLES, ExampleCard } from "./examples";
 import { lineAt, lineOf, placesIn } from "./places";
 
@@ -44,7 +46,7 @@ export function Editor({ from, given }: Props) {
       isTold = true;
     };
     persist(ask, stop.signal, tellOnce).then(
-      (job) => setText(JSON.stringify(job.spec, null, 2)),
+      (job) => setText(write(job.spec, 2)),
       (error) => stop.signal.aborted || tell(error),
     );
     return () => stop.abort();
@@ -93,14 +95,13 @@ export function Editor({ from, given }: Props) {
             <h2>{t("check")}</h2>
             <Findings checked={checked} text={text} onJump={jump} />
             <div class="row">
-              <button
-                type="button"
+              <WriteButton
                 class="primary"
                 disabled={isSent || checked.valid === null}
                 onClick={() => void start()}
               >
                 {t(isSent ? "sending" : "startJob")}
-              </button>
+              </WriteButton>
               <CopyCurl text={text} />
             </div>
           </section>
@@ -283,7 +284,7 @@ function CopyCurl({ text }: { text: string }) {
 
 function compact(text: string): string {
   try {
-    return JSON.stringify(JSON.parse(text));
+    return write(parse(text));
   } catch {
     return text;
   }
@@ -291,7 +292,7 @@ function compact(text: string): string {
 
 function pretty(text: string): string {
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    return write(parse(text), 2);
   } catch {
     return text;
   }

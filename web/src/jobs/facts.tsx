@@ -1,6 +1,7 @@
 /** What else is known of a job: attempts, timeline, checkpoints, use of the machine, the spec. */
 import { useEffect, useState } from "preact/hooks";
 import { download, get, post, ROOT } from "../api/client";
+import { write } from "../api/json";
 import { persist } from "../api/persist";
 import type { Checkpoint, CheckpointPage, Job, Rows } from "../api/types";
 import { notify, tell } from "../app/notices";
@@ -8,6 +9,7 @@ import { Chart } from "../charts/chart";
 import { Columns } from "../charts/columns";
 import { named, t } from "../i18n";
 import { asNumber, bytes, count, moment, seconds, short, shown } from "../ui/format";
+import { WriteButton } from "../ui/write-button";
 import { type JobRows, upToDate } from "./rows";
 import { bestOf } from "./words";
 
@@ -49,10 +51,8 @@ const isKnown = ([, value]: [string, string]): boolean => value !== "–";
 
 function solutionWords(solution: NonNullable<NonNullable<Job["result"]>["solution"]>): string {
   if (Array.isArray(solution)) return shown(solution);
-  return Object.entries(solution)
-    .slice(0, 4)
-    .map(([name, value]) => `${name} ${shown(value)}`)
-    .join(", ");
+  const named = Object.entries(solution).map(([name, value]) => `${name} ${shown(value)}`);
+  return named.slice(0, 4).join(", ") + (named.length > 4 ? ", …" : "");
 }
 
 export function Attempts({ job }: { job: Job }) {
@@ -172,11 +172,7 @@ export function Checkpoints({ job }: { job: Job }) {
         </table>
       )}
       {others > 0 && <p class="muted small">{t("resumePoints", { n: others })}</p>}
-      {isRunning && (
-        <button type="button" onClick={() => void keep()}>
-          {t("keepCheckpoint")}
-        </button>
-      )}
+      {isRunning && <WriteButton onClick={() => void keep()}>{t("keepCheckpoint")}</WriteButton>}
     </section>
   );
 }
@@ -242,7 +238,7 @@ export function Machine({ job }: { job: Job }) {
 }
 
 export function Spec({ job }: { job: Job }) {
-  const text = JSON.stringify(job.spec, null, 2);
+  const text = write(job.spec, 2);
   return (
     <section class="card">
       <div class="card-head">

@@ -37,7 +37,13 @@ export class ListedJobs {
 
   private async begin(): Promise<void> {
     // The stream first: what changes while the list is on its way is not missed.
-    this.end = follow("/v1/events", (events) => this.take(events));
+    this.end = follow(
+      "/v1/events",
+      (events) => this.take(events),
+      (error) => {
+        this.error.value = error;
+      },
+    );
     await this.load(null);
   }
 

@@ -1,7 +1,7 @@
 /** One job: its curves while it trains, what is wrong with it, and what can be done. */
 import { batch, type Signal, signal } from "@preact/signals";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { change, get, post, ROOT, wantsKey } from "../api/client";
+import { ApiError, change, get, post, ROOT, wantsKey } from "../api/client";
 import { persist } from "../api/persist";
 import { follow, type StreamEvent } from "../api/stream";
 import type { Diagnosis, History, Job } from "../api/types";
@@ -9,11 +9,13 @@ import { notify, tell } from "../app/notices";
 import { go } from "../app/router";
 import { toggle, tray, untray } from "../compare/tray";
 import { named, t } from "../i18n";
-import { Failure } from "../ui/failure";
-import { asNumber, count, moment, seconds } from "../ui/format";
+import { Failure, FailureWords } from "../ui/failure";
+import { asNumber, count, moment, seconds, short } from "../ui/format";
 import { ProgressBar, StatusPill } from "../ui/status";
+import { WriteButton } from "../ui/write-button";
 import { Curves } from "./curves";
 import { Attempts, Checkpoints, Figures, Machine, Spec } from "./facts";
+import { HeldOut } from "./held-out";
 import { Predict } from "./predict";
 import { JobRows, upToDate } from "./rows";
 import { BeforeAfter, Verdict } from "./verdict";
@@ -66,7 +68,13 @@ class Watched {
     if (job.parent_id) void this.loadParent(job.parent_id, job);
     if (job.finished_at === null) {
       const query = `series=${rows.series}&after=${rows.train.end}`;
-      this.end = follow(`/v1/jobs/${job.id}/events?${query}`, (events) => this.take(events));
+      this.end = follow(
+        `/v1/jobs/${job.id}/events?${query}`,
+        (events) => this.take(events),
+        (error) => {
+          this.error.value = error;
+        },
+      );
     }
   }
 
@@ -101,11 +109,22 @@ export function JobView({ id }: { id: string }) {
     document.title = `${job ? titleOf(job) : id} · Thalweg`;
   });
   const error = watched.error.value;
-  if (error !== null) return <Failure error={error} missing={t("noSuchJob")} />;
+  const isGone = error instanceof ApiError && error.status === 404;
+  if (error !== null && (isGone || !job)) return <Failure error={error} missing={t("noSuchJob")} />;
   if (!job) return <p class="empty">{t("loading")}</p>;
   return (
     <article class="job">
-      <Head job={job} rows={watched.rows.value} onChange={(next) => (watched.job.value = next)} />
+      <Head
+        job={job}
+        rows={watched.rows.value}
+        onChange={(next) => (watched.job.value = next)}
+        onGone={(why) => (watched.error.value = why)}
+      />
+      {error !== null && (
+        <div class="banner bad" role="alert">
+          <FailureWords error={error} />
+        </div>
+      )}
       <Notes job={job} />
       <Figures job={job} rows={watched.rows.value} />
       <div class="job-columns">
@@ -113,6 +132,7 @@ export function JobView({ id }: { id: string }) {
           <section class="card" aria-label={t("curves")}>
             <Curves job={job} rows={watched.rows.value!} parent={watched.parent.value} />
           </section>
+          <HeldOut job={job} />
           <Machine job={job} />
           <Spec job={job} />
           <Attempts job={job} />
@@ -128,9 +148,15 @@ export function JobView({ id }: { id: string }) {
   );
 }
 
-type HeadProps = { job: Job; rows: JobRows | null; onChange: (job: Job) => void };
+type HeadProps = {
+  job: Job;
+  rows: JobRows | null;
+  onChange: (job: Job) => void;
+  /** Hears that there is no such job any more. */
+  onGone: (why: unknown) => void;
+};
 
-function Head({ job, rows, onChange }: HeadProps) {
+function Head({ job, rows, onChange, onGone }: HeadProps) {
   return (
     <header class="job-head">
       <p class="crumbs">
@@ -140,7 +166,7 @@ function Head({ job, rows, onChange }: HeadProps) {
         <h1>{titleOf(job)}</h1>
         <StatusPill status={job.status} outcome={job.outcome} phase={job.phase} />
         <span class="spacer" />
-        <Actions job={job} onChange={onChange} />
+        <Actions job={job} onChange={onChange} onGone={onGone} />
       </div>
       <p class="sub">
         {job.name && <span>{problemWords(job.spec)}</span>}
@@ -161,7 +187,7 @@ function Head({ job, rows, onChange }: HeadProps) {
 }
 
 /** Alone in its component, as figures are: only they are drawn with every row. */
-function Progress({ job, rows }: Omit<HeadProps, "onChange">) {
+function Progress({ job, rows }: Pick<HeadProps, "job" | "rows">) {
   const now = upToDate(job, rows);
   const { progress } = now;
   return (
@@ -172,12 +198,14 @@ function Progress({ job, rows }: Omit<HeadProps, "onChange">) {
           ? named("wait", progress.waiting_for)
           : stepWords(now)}
         {progress.steps_per_s !== null &&
-          ` · ${t("stepsPerSecond", { n: count(Math.round(asNumber(progress.steps_per_s) ?? 0)) })}`}
+          ` · ${t("stepsPerSecond", { n: speed(asNumber(progress.steps_per_s) ?? 0) })}`}
         {progress.eta_s !== null && ` · ${t("left", { s: seconds(asNumber(progress.eta_s)) })}`}
       </span>
     </p>
   );
 }
+
+const speed = (rate: number): string => (rate < 100 ? short(rate, 2) : count(Math.round(rate)));
 
 function Notes({ job }: { job: Job }) {
   return (
@@ -197,22 +225,24 @@ function Notes({ job }: { job: Job }) {
 }
 
 /** What can be done with the job as it stands. */
-function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => void }) {
+function Actions({ job, onChange, onGone }: Omit<HeadProps, "rows">) {
   const [isBusy, setBusy] = useState(false);
   const [isContinuing, setContinuing] = useState(false);
   const act = async (call: () => Promise<void>): Promise<void> => {
     setBusy(true);
-    await call().catch(tell);
+    await call().catch((error: unknown) => {
+      if (error instanceof ApiError && error.status === 404) onGone(error);
+      else tell(error);
+    });
     setBusy(false);
   };
   const move = (name: "pause" | "resume" | "cancel") => (
-    <button
-      type="button"
+    <WriteButton
       disabled={isBusy}
       onClick={() => void act(async () => onChange(await post<Job>(`/v1/jobs/${job.id}/${name}`)))}
     >
       {t(name)}
-    </button>
+    </WriteButton>
   );
   const isOver = job.finished_at !== null;
   const remove = async (): Promise<void> => {
@@ -230,13 +260,9 @@ function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => void }) 
       {(status === "paused" || (status === "running" && job.pause_requested_at)) && move("resume")}
       {["queued", "running", "paused"].includes(status) && move("cancel")}
       {isOver && canContinue(job) && (
-        <button
-          type="button"
-          onClick={() => setContinuing(!isContinuing)}
-          aria-expanded={isContinuing}
-        >
+        <WriteButton onClick={() => setContinuing(!isContinuing)} aria-expanded={isContinuing}>
           {t("continue")}
-        </button>
+        </WriteButton>
       )}
       {isContinuing && <Continue job={job} act={act} isBusy={isBusy} />}
       <button
@@ -250,14 +276,9 @@ function Actions({ job, onChange }: { job: Job; onChange: (job: Job) => void }) 
         {t("cloneAndEdit")}
       </a>
       {isOver && (
-        <button
-          type="button"
-          class="quiet danger"
-          disabled={isBusy}
-          onClick={() => void act(remove)}
-        >
+        <WriteButton class="quiet danger" disabled={isBusy} onClick={() => void act(remove)}>
           {t("delete")}
-        </button>
+        </WriteButton>
       )}
     </span>
   );
@@ -297,9 +318,9 @@ function Continue({ job, act, isBusy }: ContinueProps) {
           required
         />
       </label>
-      <button type="submit" class="primary" disabled={isBusy}>
+      <WriteButton type="submit" class="primary" disabled={isBusy}>
         {t("start")}
-      </button>
+      </WriteButton>
     </form>
   );
 }

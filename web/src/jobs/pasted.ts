@@ -1,4 +1,5 @@
 /** Rows as people paste them: JSON, or a table out of a file or a spreadsheet. */
+import { parse } from "../api/json";
 
 export type Row = unknown[] | Record<string, unknown>;
 
@@ -18,21 +19,23 @@ export class UnevenRows extends SyntaxError {
   }
 }
 
-/** Read rows from a text. A first line that is not numbers alone names the columns.
+/** Read rows from a text. A first line of texts, above what is none, names the columns.
  *
  * Raises `SyntaxError` where the text is neither JSON nor a table of equal lines.
  */
 export function rowsOf(text: string): Row[] {
   const trimmed = text.trim();
   if (trimmed.startsWith("[") || trimmed.startsWith("{")) {
-    const found: unknown = JSON.parse(trimmed);
+    const found: unknown = parse(trimmed);
     if (!Array.isArray(found)) return [found as Row];
     const isOneRow =
       found.length > 0 && found.every((cell) => cell === null || typeof cell !== "object");
     return isOneRow ? [found] : (found as Row[]);
   }
-  const separator = ["\t", ";", ","].find((each) => trimmed.includes(each)) ?? ",";
-  const lines = trimmed.split(/\r?\n/).filter((line) => line.trim() !== "");
+  // Not trimmed: the first cell, or the last one, of cells apart by tabs may be empty.
+  const whole = text.replace(/^\uFEFF/, "");
+  const separator = ["\t", ";", ","].find((each) => whole.includes(each)) ?? ",";
+  const lines = whole.split(/\r?\n/).filter((line) => line.trim() !== "");
   const cells = lines.map((line) => cellsOf(line, separator));
   const [first, ...rest] = cells;
   if (!first) return [];
@@ -40,11 +43,17 @@ export function rowsOf(text: string): Row[] {
   if (uneven > 0) {
     throw new UnevenRows(uneven + 1, cells[uneven]!.length, first.length);
   }
-  const hasNames = rest.length > 0 && first.some((cell) => typeof cellValue(cell) !== "number");
-  if (!hasNames) return cells.map((line) => line.map(cellValue));
+  if (!areNames(first, rest[0])) return cells.map((line) => line.map(cellValue));
   return rest.map((line) =>
     Object.fromEntries(line.map((cell, i) => [first[i]!, cellValue(cell)])),
   );
+}
+
+/** Whether a first line names the columns: it is all texts, or has one where the line below has none. */
+function areNames(first: readonly string[], below: readonly string[] | undefined): boolean {
+  if (!below) return false;
+  const isText = (cell: string | undefined): boolean => typeof cellValue(cell ?? "") === "string";
+  return first.every(isText) || first.some((cell, i) => isText(cell) && !isText(below[i]));
 }
 
 /** Cells of a line; quotes keep separators in a cell, and two of them are one. */
@@ -66,9 +75,13 @@ function cellsOf(line: string, separator: string): string[] {
   return [...found, cell.trim()];
 }
 
+const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
+
 /** A number where it is one, null where nothing stands, else the text. */
 function cellValue(cell: string): unknown {
   if (cell === "") return null;
+  if (!NUMBER.test(cell)) return cell;
   const number = Number(cell);
-  return Number.isFinite(number) ? number : cell;
+  if (!Number.isFinite(number)) return cell;
+  return /^-?\d+$/.test(cell) && !Number.isSafeInteger(number) ? BigInt(cell) : number;
 }

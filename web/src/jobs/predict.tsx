@@ -1,10 +1,12 @@
 /** Predictions of rows that are pasted, with the weights of the job. */
 import { useState } from "preact/hooks";
 import { get, hasKey, post, ROOT, save } from "../api/client";
+import { write } from "../api/json";
 import type { Job, Prediction } from "../api/types";
 import { words } from "../app/notices";
 import { t } from "../i18n";
 import { asNumber, count, short, shown } from "../ui/format";
+import { WriteButton } from "../ui/write-button";
 import { featuresOf, UnevenRows } from "./pasted";
 
 const WAIT_S = 20;
@@ -55,14 +57,14 @@ export function Predict({ job }: { job: Job }) {
           onInput={(event) => setText(event.currentTarget.value)}
         />
         <p class="row actions">
-          <button type="submit" class="primary" disabled={isBusy || !text.trim()}>
+          <WriteButton type="submit" class="primary" disabled={isBusy || !text.trim()}>
             {t(isBusy ? "sending" : "predict")}
-          </button>
+          </WriteButton>
           {found?.data && (
             <button
               type="button"
               onClick={() => {
-                const content = JSON.stringify(found.data);
+                const content = write(found.data);
                 save(new Blob([content], { type: "application/json" }), `${found.id}.json`);
               }}
             >
@@ -101,7 +103,7 @@ function problemWords(error: unknown): string {
 
 async function copyCurl(job: Job, text: string): Promise<void> {
   const key = hasKey() ? ' -H "Authorization: Bearer $THALWEG_KEY"' : "";
-  const body = JSON.stringify({ features: featuresOf(job.spec.problem.kind, text) }).replaceAll(
+  const body = write({ features: featuresOf(job.spec.problem.kind, text) }).replaceAll(
     "'",
     "'\\''",
   );

@@ -1,11 +1,12 @@
 /** The rows of one job in the browser: a first view, what the stream adds, details of a range. */
 import { signal } from "@preact/signals";
-import { ApiError, get, withQuery } from "../api/client";
+import { ApiError, get, wantsKey, withQuery } from "../api/client";
 import { persist } from "../api/persist";
 import type { History, Job, Rows } from "../api/types";
 import { Columns, nearest } from "../charts/columns";
 
 export type Kind = "train" | "eval";
+type Steps = readonly [number, number];
 /** The most rows of the first view, and of a range that is fetched whole. */
 const POINTS = 4_000;
 const PAGE = 10_000;
@@ -29,6 +30,9 @@ export class JobRows {
   private isFetchingEval = false;
   /** Counts the ranges that were asked for: what comes of an earlier one is too late. */
   private zoomed = 0;
+  /** The range that `detail` is for, in steps. */
+  private range: Steps | null = null;
+  private isThinning = false;
   private stored = USUAL;
   /** Places other than steps: jobs of an earlier version have no times, functions no epochs. */
   private places: string[];
@@ -71,7 +75,7 @@ export class JobRows {
       );
       this.error.value = null;
     } catch (error) {
-      if (!this.stop.signal.aborted) this.error.value = error;
+      if (!stop.aborted && !wantsKey(error)) this.error.value = error;
     }
     this.isLoaded.value = true;
     this.version.value++;
@@ -99,13 +103,16 @@ export class JobRows {
     this.version.value++;
   }
 
-  /** Keep the zoomed range up to date: rows that follow on it belong to it, and rows that replace some
-   * of it (of another attempt) end it. `end`: the last step before these rows. */
+  /** Keep the zoomed range up to date: rows that follow on it belong to it until it is full, and rows that
+   * replace some of it (of another attempt) end it. `end`: the last step before these rows. */
   private addToDetail(series: History["series"], end: number): void {
     const first = (series.step as number[] | undefined)?.[0];
     if (!this.detail || first === undefined) return;
-    if (this.detail.end === end && first > end) this.detail.append(series);
-    else if (first <= this.detail.end) this.detail = null;
+    if (first <= this.detail.end) this.detail = null;
+    else if (this.detail.end === end && this.range && end < this.range[1]) {
+      this.detail.append(series);
+      if (this.detail.length > MOST_DETAIL && !this.isThinning) void this.thin(this.range);
+    }
   }
 
   /** Fetch the evaluations that came since, if any can have. */
@@ -127,15 +134,27 @@ export class JobRows {
 
   /** Fetch the rows from one step to another where the view leaves some of them out: all, or a view
    * of them where there are too many. */
-  async zoom(range: readonly [number, number] | null): Promise<void> {
+  async zoom(range: Steps | null): Promise<void> {
     this.detail = null;
+    await this.fetchRange(range, MOST_DETAIL);
+  }
+
+  /** Take a view in place of a range that has come to more rows than are kept. */
+  private async thin(range: Steps): Promise<void> {
+    this.isThinning = true;
+    await this.fetchRange(range, 0);
+    this.isThinning = false;
+  }
+
+  private async fetchRange(range: Steps | null, most: number): Promise<void> {
+    this.range = range;
     const asked = ++this.zoomed;
     const step = this.train.get("step");
     if (range && step?.length && !this.isWhole) {
       const first = step[Math.max(0, nearest(step, range[0]) - 1)]!;
       const last = step[Math.min(step.length - 1, nearest(step, range[1]) + 1)]!;
       const every = Math.max(1, (step[step.length - 1]! - step[0]!) / Math.max(1, this.total - 1));
-      const isWhole = (last - first) / every <= MOST_DETAIL;
+      const isWhole = (last - first) / every <= most;
       const within = { after: first - 1, until: last };
       const isAtEnd = last === this.train.end;
       try {
@@ -147,7 +166,8 @@ export class JobRows {
               return view;
             });
         if (asked === this.zoomed) {
-          if (isAtEnd) detail.append(this.train.after(detail.end)); // came in the meantime
+          const isFull = detail.end >= range[1];
+          if (isAtEnd && !isFull) detail.append(this.train.after(detail.end)); // came in the meantime
           this.detail = detail;
           this.isDetailWhole = isWhole;
         }

@@ -9,6 +9,7 @@ import { NAMES_THINGS } from "../i18n/zh-diagnosis";
 import { short, shown } from "../ui/format";
 import { Said } from "../ui/said";
 import { tone, VerdictWord } from "../ui/status";
+import { WriteButton } from "../ui/write-button";
 import { at, leaves } from "./patches";
 import { effectInChinese, findingInChinese, numberInChinese, remedyInChinese } from "./said";
 
@@ -36,7 +37,7 @@ export function Verdict({ job }: { job: Job }) {
         {job.finished_at === null && <span class="muted">{t("soFar")}</span>}
         {typeof found.confidence === "number" && found.verdict !== "undetermined" && (
           <span class="muted" title={t("confidenceTitle")}>
-            {t("confidence", { n: Math.round(100 * found.confidence) })}
+            {t("confidence", { n: short(100 * found.confidence, 3) })}
           </span>
         )}
       </p>
@@ -122,9 +123,9 @@ function RemedyItem({ job, remedy }: { job: Job; remedy: Remedy }) {
       </ul>
       <Said english={remedy.reason} chinese={remedyInChinese(remedy.patch, job.spec)} />
       {job.finished_at !== null && (
-        <button type="button" class="primary" disabled={isSent} onClick={() => void apply()}>
+        <WriteButton class="primary" disabled={isSent} onClick={() => void apply()}>
           {t(isSent ? "sending" : "applyRemedy")}
-        </button>
+        </WriteButton>
       )}
     </div>
   );

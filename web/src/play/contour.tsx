@@ -4,7 +4,7 @@ import { colour, isDark } from "../app/theme";
 import { mixed, type Rgb, sized } from "../charts/canvas";
 import { linearTicks } from "../charts/scales";
 import { t } from "../i18n";
-import { short } from "../ui/format";
+import { short, shortOf } from "../ui/format";
 import { bandsOf, type Field, levelsOf, pickStep } from "./field";
 import type { Racer } from "./race";
 import type { Extents, Point } from "./setup";
@@ -70,6 +70,8 @@ export function Contour(props: Props) {
     if (field) drawGround(ground.current!, field, levels, width, height, dark);
   }, [field, levels, width, height, dark]);
   const [left, right, bottom, top] = extents;
+  const xTicks = linearTicks(left, right, Math.max(2, width / 90));
+  const yTicks = linearTicks(bottom, top, 6);
   const toPixel = ([x, y]: Point): Point => [
     ((x - left) / (right - left)) * width,
     (1 - (y - bottom) / (top - bottom)) * height,
@@ -158,14 +160,14 @@ export function Contour(props: Props) {
           <canvas ref={above} style={{ width: `${width}px`, height: `${height}px` }} />
         </div>
         <svg class="contour-ticks" width={width + LEFT} height={height + BOTTOM} aria-hidden="true">
-          {linearTicks(left, right, Math.max(2, width / 90)).map((value) => (
+          {xTicks.map((value) => (
             <text key={value} x={LEFT + toPixel([value, 0])[0]} y={height + 17}>
-              {short(value)}
+              {shortOf(xTicks)(value)}
             </text>
           ))}
-          {linearTicks(bottom, top, 6).map((value) => (
+          {yTicks.map((value) => (
             <text key={value} class="end" x={LEFT - 7} y={toPixel([0, value])[1] + 4}>
-              {short(value)}
+              {shortOf(yTicks)(value)}
             </text>
           ))}
         </svg>

@@ -1,6 +1,7 @@
 /** What came of a race: a row a racer, and the shape of the function where one of them ended. */
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, hasKey, ROOT } from "../api/client";
+import { write } from "../api/json";
 import type { Job } from "../api/types";
 import { notify, words } from "../app/notices";
 import { named, t } from "../i18n";
@@ -117,7 +118,7 @@ const failureWords = (error: unknown): string =>
 /** The command that starts the same job; a key stands in it as a variable only. */
 export function curlOf(body: object): string {
   const key = hasKey() ? ` -H "Authorization: Bearer $THALWEG_KEY"` : "";
-  const text = JSON.stringify(body).replaceAll("'", "'\\''");
+  const text = write(body).replaceAll("'", "'\\''");
   return `curl ${location.origin}${ROOT}/v1/jobs -H 'Content-Type: application/json'${key} -d '${text}'`;
 }
 

@@ -1,12 +1,13 @@
 /** The playground: optimizers race down a function of two coordinates, each as a job of its own. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { ApiError, post, wantsKey } from "../api/client";
+import { ApiError, mayWrite, post, wantsKey } from "../api/client";
 import { persist } from "../api/persist";
 import type { Job, Mistake, ValidatedJob } from "../api/types";
-import { tell, words } from "../app/notices";
+import { notify, tell, words } from "../app/notices";
 import { query, setQuery } from "../app/router";
-import { named, t } from "../i18n";
+import { lang, named, t } from "../i18n";
 import { count } from "../ui/format";
+import { WriteButton } from "../ui/write-button";
 import { Chooser, colourOf, titleOf } from "./choose";
 import { Contour, type Shown } from "./contour";
 import { Ends } from "./ends";
@@ -54,7 +55,7 @@ export function PlayPage() {
         name: of.optimizers[i] ? titleOf(of.optimizers[i]) : racer.id,
         colour: colourOf(i),
       })),
-    [race, of.optimizers],
+    [race, of.optimizers, lang.value],
   );
   const longest = Math.max(0, ...shown.map(({ racer }) => racer.x.length - 1));
   const scrub = useScrubber(longest, race);
@@ -65,9 +66,9 @@ export function PlayPage() {
       <header class="head">
         <h1>{t("play")}</h1>
         <span class="spacer" />
-        <button type="button" class="primary" disabled={isSent} onClick={begin}>
+        <WriteButton class="primary" disabled={isSent} onClick={begin}>
           {t(isSent ? "sending" : "playRace")}
-        </button>
+        </WriteButton>
       </header>
       <p class="muted">{t("playAbout")}</p>
       <div class="play-columns">
@@ -221,6 +222,10 @@ function useStart(of: Setup, onStart: () => void) {
   };
   const begin = (): void => {
     if (isBusy.current) return;
+    if (!mayWrite.value) {
+      notify(t("readOnlyKey"), true);
+      return;
+    }
     isBusy.current = true;
     setSent(true);
     start()

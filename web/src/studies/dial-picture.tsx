@@ -2,7 +2,7 @@
 import { useRef } from "preact/hooks";
 import { scaleOf, ticks } from "../charts/scales";
 import { named, t } from "../i18n";
-import { short } from "../ui/format";
+import { short, shortOf } from "../ui/format";
 import { useWidth } from "../ui/width";
 import { axisScale, type Dot, stretches } from "./dial";
 import { unknownWords } from "./unknown";
@@ -61,6 +61,8 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
   });
   const unworded = new Set(zones.map(({ zone, isWorded }) => (isWorded ? null : zone)));
   unworded.delete(null);
+  const yTicks = ticks(scaleY, ...range, 5);
+  const placed = shortOf(xs);
   const xTicks = ticks(scaleX, scaleX.forward(first), scaleX.forward(last), most);
   return (
     <div ref={host} class="dial" onPointerLeave={() => onLight(null)}>
@@ -81,17 +83,17 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
             )}
           </g>
         ))}
-        {ticks(scaleY, ...range, 5).map((value) => (
+        {yTicks.map((value) => (
           <g key={value}>
             <line x1={LEFT} x2={width - RIGHT} y1={y(value)} y2={y(value)} class="dial-grid" />
             <text x={LEFT - 8} y={y(value) + 4} class="dial-tick end">
-              {short(value)}
+              {shortOf(yTicks)(value)}
             </text>
           </g>
         ))}
         {xTicks.map((value) => (
           <text key={value} x={x(value)} y={HEIGHT - BOTTOM + 16} class="dial-tick">
-            {short(value)}
+            {shortOf(xTicks)(value)}
           </text>
         ))}
         <text x={(LEFT + width - RIGHT) / 2} y={HEIGHT - 4} class="dial-tick">
@@ -101,7 +103,7 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
         {dots.map((dot) => {
           const isKnown = Number.isFinite(dot.y);
           const at = isKnown ? y(dot.y) : TOP + WORDS;
-          const words = `${axis} ${short(dot.x)}: ${valueWords(dot)}`;
+          const words = `${axis} ${placed(dot.x)}: ${valueWords(dot)}`;
           return (
             // biome-ignore lint/a11y/useSemanticElements: a button cannot stand in a picture
             <g

@@ -1,6 +1,7 @@
 /** The dial of a study: what became of each configuration, by the value of one parameter. */
 import { type Cell, toNumber } from "../charts/columns";
 import { type Scale, scaleOf } from "../charts/scales";
+import { digitsFor, membersOf, shown } from "../ui/numbers";
 
 export type Zone = "crawl" | "good" | "edge" | "diverge";
 /** What is known of a configuration that has no value. `lost`: how many of its runs diverged, such as
@@ -51,12 +52,12 @@ export function axesOf(configurations: readonly Configuration[]): string[] {
 export function groupsOf<T extends Configuration>(
   configurations: readonly T[],
   axes: readonly string[],
-  shown: (value: unknown) => string,
+  words: Words,
 ): Map<string, T[]> {
   const found = new Map<string, T[]>();
   for (const each of configurations) {
     const rest = Object.entries(partsOf(each.params)).filter(([path]) => !axes.includes(path));
-    const name = nameOf(Object.fromEntries(rest), shown);
+    const name = nameOf(Object.fromEntries(rest), words);
     found.set(name, [...(found.get(name) ?? []), each]);
   }
   const dials = [...found].filter(([, group]) => group.length > 1);
@@ -161,9 +162,23 @@ export function stretches(
   return found;
 }
 
-/** A name for a configuration: its parameters, the last part of each path. */
-export function nameOf(params: Record<string, unknown>, shown: (value: unknown) => string): string {
-  return Object.entries(flat(params))
-    .map(([path, value]) => `${shortName(path)} ${shown(value)}`)
-    .join(", ");
+/** A name for a configuration: its parameters, by as much of the end of each path as tells them apart. */
+export function nameOf(params: Record<string, unknown>, words: Words): string {
+  const found = Object.entries(flat(params));
+  const names = found.map(([path]) => shortName(path));
+  const isAlone = (name: string): boolean => names.indexOf(name) === names.lastIndexOf(name);
+  const members = found.map(([path, value], i) => {
+    const name = names[i]!;
+    const isPlain = name === "kind" || isAlone(name);
+    return [isPlain ? name : path.split(".").slice(-2).join("."), value] as const;
+  });
+  return membersOf(members, words);
+}
+
+type Words = (value: unknown) => string;
+
+/** Words for the parameters of configurations, or runs, in the digits that tell them apart. */
+export function wordsFor(all: readonly { params: Record<string, unknown> }[]): Words {
+  const digits = digitsFor(all, (each, n) => nameOf(each.params, (value) => shown(value, n)));
+  return (value) => shown(value, digits);
 }

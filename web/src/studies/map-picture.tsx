@@ -4,7 +4,7 @@ import { colour, isDark } from "../app/theme";
 import { css, mixed, type Rgb, sized } from "../charts/canvas";
 import { type Scale, ticks } from "../charts/scales";
 import { t } from "../i18n";
-import { short } from "../ui/format";
+import { short, shortOf } from "../ui/format";
 import { useWidth } from "../ui/width";
 import { axisScale, shortName } from "./dial";
 import type { Edge } from "./edge";
@@ -93,7 +93,7 @@ export function MapPicture({ map, pair, title, look, marks, edge, lit, onLight }
                 y={height + 16}
                 class="dial-tick"
               >
-                {short(value)}
+                {shortOf(x.ticks)(value)}
               </text>
             ))}
             {y.ticks.map((value) => (
@@ -103,7 +103,7 @@ export function MapPicture({ map, pair, title, look, marks, edge, lit, onLight }
                 y={y.pixel(y.scale.forward(value)) + 4}
                 class="dial-tick end"
               >
-                {short(value)}
+                {shortOf(y.ticks)(value)}
               </text>
             ))}
             <text x={width / 2} y={height + 34} class="dial-tick">

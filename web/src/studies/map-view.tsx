@@ -1,6 +1,6 @@
 /** The map of a study with its key and its table: values by two parameters, or basins of starts. */
 import { useMemo, useState } from "preact/hooks";
-import { t } from "../i18n";
+import { lang, t } from "../i18n";
 import { short } from "../ui/format";
 import { shortName } from "./dial";
 import type { Edge } from "./edge";
@@ -28,7 +28,7 @@ export function MapView({ map, pair, goal, title, basins, edge, lit, onLight }: 
   const look = useMemo(() => {
     if (basins) return (place: Place) => basinLook(place, basins);
     return (place: Place) => valueLook(place, shades.share);
-  }, [shades, basins]);
+  }, [shades, basins, lang.value]);
   const marks = basins?.minima.slice(0, BASINS.length) ?? [];
   const hasLost = map.places.some((place) => place.isLost);
   const unknown = basins ? [] : map.places.filter((place) => look(place).colour === NOWHERE);

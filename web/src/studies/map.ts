@@ -32,12 +32,12 @@ const [FEWEST, FILLED] = [3, 0.5];
  * configurations that differ in nothing else. */
 export function pairsOf(
   configurations: readonly Configuration[],
-  shown: (value: unknown) => string,
+  words: (value: unknown) => string,
 ): Pair[] {
   const axes = axesOf(configurations);
   const pairs = axes.flatMap((x, i) => axes.slice(i + 1).map((y): Pair => [x, y]));
   return pairs.filter((pair) => {
-    const [largest] = groupsOf(configurations, pair, shown).values();
+    const [largest] = groupsOf(configurations, pair, words).values();
     if (!largest) return false;
     const { xs, ys, places } = mapOf(largest, pair);
     const isWide = xs.length >= FEWEST && ys.length >= FEWEST;

@@ -1,14 +1,15 @@
 /** One study: the dial, the curves behind it, the comparison, the minima, the runs. */
 import { useEffect, useMemo } from "preact/hooks";
-import { download, post, ROOT, withQuery } from "../api/client";
+import { ApiError, download, post, ROOT, withQuery } from "../api/client";
 import type { Study, StudyComparison } from "../api/types";
 import { tell } from "../app/notices";
 import { t } from "../i18n";
-import { Failure } from "../ui/failure";
-import { asNumber, count, seconds, shown } from "../ui/format";
+import { Failure, FailureWords } from "../ui/failure";
+import { asNumber, count, seconds } from "../ui/format";
 import { Said } from "../ui/said";
 import { ProgressBar, StatusPill } from "../ui/status";
-import { nameOf } from "./dial";
+import { WriteButton } from "../ui/write-button";
+import { nameOf, wordsFor } from "./dial";
 import { Pictures } from "./pictures";
 import { reasonInChinese } from "./said";
 import { Configurations, Importance, Minima, Profile, Runs } from "./tables";
@@ -22,11 +23,19 @@ export function StudyView({ id }: { id: string }) {
     document.title = `${study?.name ?? id} · Thalweg`;
   });
   const error = watched.error.value;
-  if (error !== null && !study) return <Failure error={error} missing={t("noSuchStudy")} />;
+  const isGone = error instanceof ApiError && error.status === 404;
+  if (error !== null && (isGone || !study)) {
+    return <Failure error={error} missing={t("noSuchStudy")} />;
+  }
   if (!study) return <p class="empty">{t("loading")}</p>;
   return (
     <article class="compare study">
       <Head study={study} onChange={(next) => (watched.study.value = next)} />
+      {error !== null && (
+        <div class="banner bad" role="alert">
+          <FailureWords error={error} />
+        </div>
+      )}
       {watched.comparison.value && <Answer comparison={watched.comparison.value} />}
       <Pictures watched={watched} study={study} />
       {watched.comparison.value && (
@@ -45,12 +54,11 @@ export function StudyView({ id }: { id: string }) {
 function Head({ study, onChange }: { study: Study; onChange: (study: Study) => void }) {
   const { progress, status } = study;
   const move = (name: "pause" | "resume" | "cancel") => (
-    <button
-      type="button"
+    <WriteButton
       onClick={() => void post<Study>(`/v1/studies/${study.id}/${name}`).then(onChange, tell)}
     >
       {t(name)}
-    </button>
+    </WriteButton>
   );
   const plot = (format: string): string => withQuery(`/v1/studies/${study.id}/plot`, { format });
   return (
@@ -106,22 +114,23 @@ function Answer({ comparison }: { comparison: StudyComparison }) {
   const { winner, leader, reason, configurations, complete } = comparison;
   const of = (number: number | null) =>
     configurations.find((each) => each.configuration === number) ?? null;
+  const words = useMemo(() => wordsFor(configurations), [configurations]);
   const won = of(winner);
   const leads = of(leader);
   return (
     <section class={`card answer ${won ? "won" : "open"}`} aria-label={t("answer")}>
       <p class="answer-word">
         {won
-          ? t("winnerIs", { name: nameOf(won.params, shown) })
+          ? t("winnerIs", { name: nameOf(won.params, words) })
           : complete
             ? t("noWinner")
             : t("noWinnerYet")}
       </p>
-      {!won && leads && <p>{t("leaderIs", { name: nameOf(leads.params, shown) })}</p>}
+      {!won && leads && <p>{t("leaderIs", { name: nameOf(leads.params, words) })}</p>}
       <Said
         class="muted"
         english={reason}
-        chinese={reasonInChinese(comparison, (params) => nameOf(params, shown))}
+        chinese={reasonInChinese(comparison, (params) => nameOf(params, words))}
       />
     </section>
   );

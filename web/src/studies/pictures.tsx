@@ -7,8 +7,17 @@ import type { Line } from "../charts/plot";
 import { chosenScale, ScaleChoice } from "../charts/scale-choice";
 import { named, t } from "../i18n";
 import { Choice } from "../ui/choice";
-import { count, shown } from "../ui/format";
-import { axesOf, type Configuration, type Dot, dialOf, groupsOf, nameOf, shortName } from "./dial";
+import { count } from "../ui/format";
+import {
+  axesOf,
+  type Configuration,
+  type Dot,
+  dialOf,
+  groupsOf,
+  nameOf,
+  shortName,
+  wordsFor,
+} from "./dial";
 import { Dial } from "./dial-picture";
 import { edgeOf } from "./edge";
 import { basinsOf, type Minima, mapOf, type Pair, pairsOf } from "./map";
@@ -28,15 +37,16 @@ export function Pictures({ watched, study }: Props) {
   const comparison = watched.comparison.value;
   const [lit, setLit] = useState<number | null>(null);
   const configurations = (comparison?.configurations ?? []) as unknown as Configuration[];
+  const words = useMemo(() => wordsFor(configurations), [comparison]);
   const choices = useMemo(
     (): Axes[] => [
-      ...pairsOf(configurations, shown),
+      ...pairsOf(configurations, words),
       ...axesOf(configurations).map((axis) => [axis]),
     ],
     [comparison],
   );
   const axes = choices.find((each) => `${each}` === query.value.get("dial")) ?? choices[0] ?? [];
-  const groups = useMemo(() => groupsOf(configurations, axes, shown), [comparison, `${axes}`]);
+  const groups = useMemo(() => groupsOf(configurations, axes, words), [comparison, `${axes}`]);
   const wanted = query.value.get("of");
   const group = wanted !== null && groups.has(wanted) ? wanted : ([...groups.keys()][0] ?? "");
   const own = groups.get(group) ?? [];
@@ -53,8 +63,13 @@ export function Pictures({ watched, study }: Props) {
     [groups, runs],
   );
   const colours = useMemo(
-    () => (map ? coloursOf(map, basins) : zoneColours(dots)),
-    [map, basins, dots],
+    () =>
+      map
+        ? coloursOf(map, basins)
+        : dots.length
+          ? zoneColours(dots)
+          : ownColours(configurations.map((each) => each.configuration)),
+    [map, basins, dots, comparison],
   );
   const onLight = (configuration: number | null): void => {
     setLit(configuration);
@@ -116,7 +131,13 @@ export function Pictures({ watched, study }: Props) {
           )}
         </section>
       )}
-      <RunCurves watched={watched} study={study} colours={colours} lit={lit} />
+      <RunCurves
+        watched={watched}
+        study={study}
+        colours={colours}
+        lit={lit}
+        hasPicture={axes.length > 0 && own.length > 1}
+      />
     </div>
   );
 }
@@ -124,9 +145,19 @@ export function Pictures({ watched, study }: Props) {
 const zoneColours = (dots: readonly Dot[]): Map<number, string> =>
   new Map(dots.map((dot) => [dot.configuration, dot.zone ? ZONE_COLOURS[dot.zone] : "c4"]));
 
-type CurvesProps = Props & { colours: ReadonlyMap<number, string>; lit: number | null };
+/** Colours of configurations that stand on no dial and no map, the best ones first. */
+const ownColours = (configurations: readonly number[]): Map<number, string> =>
+  new Map(configurations.map((each, i) => [each, COLOURS[i] ?? "c4"]));
+const COLOURS = ["c1", "c2", "c3", "c5", "c6", "c7", "c8"];
 
-function RunCurves({ watched, study, colours, lit }: CurvesProps) {
+type CurvesProps = Props & {
+  colours: ReadonlyMap<number, string>;
+  lit: number | null;
+  /** Whether there is a dial or a map to point at. */
+  hasPicture: boolean;
+};
+
+function RunCurves({ watched, study, colours, lit, hasPicture }: CurvesProps) {
   const version = watched.version.value;
   const lines = useMemo(
     () => linesOf(watched, colours, lit),
@@ -148,7 +179,10 @@ function RunCurves({ watched, study, colours, lit }: CurvesProps) {
         flags={[]}
         scale={chosenScale()}
         range={null}
-        note={t("curvesOf", { n: lines.length, total: count(study.progress.num_runs) })}
+        note={[
+          t("curvesOf", { n: lines.length, total: count(study.progress.num_runs) }),
+          ...(hasPicture ? [t("curvesHint")] : []),
+        ].join(" ")}
         height={300}
         hideLegend={lines.length > 8}
       />
@@ -162,6 +196,7 @@ function linesOf(
   lit: number | null,
 ): Line[] {
   const of = new Map(watched.runs.value.map((run) => [run.index, run]));
+  const words = wordsFor([...watched.curves.keys()].flatMap((index) => of.get(index) ?? []));
   const lines = [...watched.curves].flatMap(([index, columns]): Line[] => {
     const run = of.get(index);
     const x = columns.get("step");
@@ -171,7 +206,7 @@ function linesOf(
     return [
       {
         key: `${index}`,
-        label: nameOf(run.params as Record<string, unknown>, shown),
+        label: nameOf(run.params as Record<string, unknown>, words),
         colour: colours.get(run.configuration) ?? "c1",
         width: isLit ? 2.5 : 1,
         isFaint: lit !== null && !isLit,

@@ -1,14 +1,14 @@
 /** Tables of a study: configurations, the performance profile, minima, importance, runs. */
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import type { Study, StudyComparison, StudyRun } from "../api/types";
 import { stepsOf } from "../charts/arrange";
 import { Chart } from "../charts/chart";
 import type { Line } from "../charts/plot";
 import { named, t } from "../i18n";
-import { asNumber, count, short, shown } from "../ui/format";
+import { asNumber, count, short } from "../ui/format";
 import { Scrolled } from "../ui/scrolled";
 import { StatusPill } from "../ui/status";
-import { nameOf } from "./dial";
+import { nameOf, wordsFor } from "./dial";
 
 export function Configurations({ comparison }: { comparison: StudyComparison }) {
   const { configurations, metric, level, winner, leader } = comparison;
@@ -16,6 +16,7 @@ export function Configurations({ comparison }: { comparison: StudyComparison }) 
   const hasFailed = configurations.some((each) => each.num_failed > 0);
   const [isWhole, setWhole] = useState(false);
   const rows = isWhole ? configurations : configurations.slice(0, 20);
+  const words = useMemo(() => wordsFor(configurations), [configurations]);
   const ends = configurations.flatMap((each) => [
     ...(each.ci95 ?? []).map((cell) => asNumber(cell)!),
     asNumber(each.mean) ?? Number.NaN,
@@ -62,7 +63,7 @@ export function Configurations({ comparison }: { comparison: StudyComparison }) 
             <tr key={each.configuration} class={each.configuration === winner ? "is-base" : ""}>
               <td class="right num">{each.rank ?? "–"}</td>
               <td>
-                {nameOf(each.params as Record<string, unknown>, shown) || "–"}
+                {nameOf(each.params as Record<string, unknown>, words) || "–"}
                 {each.configuration === winner && <span class="tag">{t("winner")}</span>}
                 {winner === null && each.configuration === leader && (
                   <span class="tag">{t("leader")}</span>
@@ -131,12 +132,13 @@ export function Profile({ comparison }: { comparison: StudyComparison }) {
   const profile = comparison.profile as { taus: number[]; solvers: ProfileSolver[] } | null;
   if (!profile) return null;
   const colours = ["c1", "c2", "c3", "c5", "c6", "c7", "c8", "c4"];
+  const words = wordsFor(profile.solvers);
   const lines = profile.solvers.slice(0, 16).flatMap((solver, i): Line[] =>
     solver.steps
       ? [
           {
             key: `${i}`,
-            label: nameOf(solver.params, shown),
+            label: nameOf(solver.params, words),
             colour: colours[i % colours.length]!,
             ...(i >= colours.length ? { dash: [6, 4] } : {}),
             width: 2,
@@ -196,14 +198,7 @@ export function Minima({ comparison }: { comparison: StudyComparison }) {
           {found.minima.slice(0, 30).map((each) => (
             <tr key={String(each.point)}>
               <td class="right num">{short(asNumber(each.value))}</td>
-              <td class="num">
-                (
-                {each.point
-                  .slice(0, 4)
-                  .map((x) => short(tidy(x), 3))
-                  .join(", ")}
-                )
-              </td>
+              <td class="num">{pointWords(each.point)}</td>
               <td>
                 <span class="share-bar" style={{ width: `${(110 * each.share) / most}px` }} />{" "}
                 <span class="num">
@@ -216,6 +211,11 @@ export function Minima({ comparison }: { comparison: StudyComparison }) {
       </table>
     </Scrolled>
   );
+}
+
+function pointWords(point: readonly number[]): string {
+  const first = point.slice(0, 4).map((x) => short(tidy(x), 3));
+  return `(${first.join(", ")}${point.length > 4 ? ", …" : ""})`;
 }
 
 /** What is nought but for rounding is shown as 0. */
@@ -252,6 +252,7 @@ export function Importance({ study }: { study: Study }) {
 /** The runs, the best first; those under way and lost ones are never left out. */
 export function Runs({ runs }: { runs: readonly StudyRun[] }) {
   const [most, setMost] = useState(20);
+  const words = useMemo(() => wordsFor(runs), [runs]);
   if (!runs.length) return null;
   return (
     <Scrolled label={t("runs")}>
@@ -282,7 +283,7 @@ export function Runs({ runs }: { runs: readonly StudyRun[] }) {
                   outcome={run.outcome}
                 />
               </td>
-              <td>{nameOf(run.params as Record<string, unknown>, shown)}</td>
+              <td>{nameOf(run.params as Record<string, unknown>, words)}</td>
               <td class="right num">{short(asNumber(run.metric))}</td>
               <td class="right num">
                 {run.result

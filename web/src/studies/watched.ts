@@ -1,6 +1,6 @@
 /** A study that is looked at: its record, its comparison, the curves of its runs. */
 import { batch, signal } from "@preact/signals";
-import { ApiError, get, withQuery } from "../api/client";
+import { ApiError, get, wantsKey, withQuery } from "../api/client";
 import { persist } from "../api/persist";
 import { follow, type StreamEvent } from "../api/stream";
 import type { History, Study, StudyComparison, StudyRun, StudyRunPage } from "../api/types";
@@ -45,7 +45,13 @@ export class WatchedStudy {
   private async begin(): Promise<void> {
     await this.load();
     if (this.study.value && this.study.value.finished_at === null) {
-      this.end = follow(`${this.path}/events`, (events) => this.take(events));
+      this.end = follow(
+        `${this.path}/events`,
+        (events) => this.take(events),
+        (error) => {
+          this.error.value = error;
+        },
+      );
     }
   }
 
@@ -62,7 +68,7 @@ export class WatchedStudy {
         },
       );
     } catch (error) {
-      if (!stop.aborted) this.error.value = error;
+      if (!stop.aborted && !wantsKey(error)) this.error.value = error;
     }
     this.isLoading = false;
   }

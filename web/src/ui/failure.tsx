@@ -1,6 +1,6 @@
 /** What a view shows in place of what it could not load. */
 import type { ComponentChildren } from "preact";
-import { ApiError, ROOT } from "../api/client";
+import { ApiError, beginAnew, ROOT } from "../api/client";
 import { isPassing } from "../api/persist";
 import { words } from "../app/notices";
 import { t } from "../i18n";
@@ -24,13 +24,25 @@ export function Failure({ error, missing, children }: Props) {
   );
 }
 
-/** What went wrong, and whether it is tried again. */
+/** Answers that another attempt would not change: what was asked is wrong, or not there. */
+const LASTING = new Set([400, 404, 422]);
+
+/** Whether somebody may want to ask again, for what is not asked for again by itself. */
+const mayPass = (error: unknown): boolean =>
+  !isPassing(error) && !(error instanceof ApiError && LASTING.has(error.status));
+
+/** What went wrong, and whether it is tried again, or the button to. */
 export function FailureWords({ error }: { error: unknown }) {
   const isOwn = error instanceof ApiError && error.status === 0;
   return (
     <p>
       <span lang={isOwn ? undefined : "en"}>{words(error)}</span>{" "}
       {isPassing(error) && t("triesAgain")}
+      {mayPass(error) && (
+        <button type="button" onClick={beginAnew}>
+          {t("tryAgain")}
+        </button>
+      )}
     </p>
   );
 }
