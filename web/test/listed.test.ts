@@ -43,4 +43,10 @@ test("what the stream brings before the page lists no job that is older than the
     ["job_5", 1],
     ["job_4", 2],
   ]);
+  page.data = [job("8"), job("6")]; // 7 and, if it is not beyond the page, 5 are gone
+  await listed.refresh();
+  expect(shown().map(([id]) => id)).toEqual(["job_8", "job_6", "job_5", "job_4"]);
+  page.next_cursor = null as never;
+  await listed.refresh();
+  expect(shown().map(([id]) => id)).toEqual(["job_8", "job_6"]);
 });

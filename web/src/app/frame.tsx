@@ -62,15 +62,11 @@ export function Frame({ children }: { children: ComponentChildren }) {
           >
             {isDark.value ? <Sun /> : <Moon />}
           </button>
-          {!mayWrite.value && <span class="tag">{t("readOnly")}</span>}
-          {session.value >= 0 && hasKey() && (
-            <button type="button" class="quiet" onClick={forgetKey}>
-              {t("forgetKey")}
-            </button>
-          )}
+          <ForgetKey />
         </div>
       </header>
       <main id="main" tabIndex={-1}>
+        {!mayWrite.value && <p class="read-only muted small">{t("readOnlyKey")}</p>}
         {children}
       </main>
       {path.value !== "/compare" && <Tray />}
@@ -80,6 +76,14 @@ export function Frame({ children }: { children: ComponentChildren }) {
     </>
   );
 }
+
+/** At the head of the page, or, on a phone, at its foot. */
+const ForgetKey = () =>
+  session.value >= 0 && hasKey() ? (
+    <button type="button" class="quiet forget" onClick={forgetKey}>
+      {t("forgetKey")}
+    </button>
+  ) : null;
 
 function Foot() {
   const [version, setVersion] = useState("");
@@ -93,6 +97,7 @@ function Foot() {
     <footer class="foot">
       <span>Thalweg {version}</span>
       <a href={`${ROOT}/docs`}>{t("apiDocs")}</a>
+      <ForgetKey />
     </footer>
   );
 }

@@ -7,6 +7,8 @@ type Notice = { id: number; text: string; isError: boolean };
 const notices = signal<Notice[]>([]);
 let count = 0;
 const SHOWN_MS = 8_000;
+/** Mistakes of a call that are told. */
+const TOLD = 5;
 
 export function notify(text: string, isError = false): void {
   const id = ++count;
@@ -23,6 +25,10 @@ export function tell(error: unknown): void {
 
 export function words(error: unknown): string {
   if (error instanceof ApiError && error.status === 0) return t("unreachable");
+  if (error instanceof ApiError && error.mistakes.length > 1) {
+    const all = error.mistakes.map((each) => each.message);
+    return all.slice(0, TOLD).join(" · ") + (all.length > TOLD ? " · …" : "");
+  }
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -26,7 +26,6 @@ export const en = {
   unreachable: "The service does not answer. Is it running?",
   triesAgain: "This is tried again by itself.",
   tryAgain: "Try again",
-  readOnly: "this key only reads",
   readOnlyKey: "The key that is used may only read. Forget it, and enter one that may write.",
   loading: "Loading …",
   didNotWork: "That did not work",

@@ -25,7 +25,6 @@ export const zh: Record<Word, string> = {
   enter: "进入",
   unreachable: "服务没有回应。它在运行吗？",
   tryAgain: "再试一次",
-  readOnly: "此密钥只能读取",
   readOnlyKey: "所用的密钥只能读取。请忘记它，再输入一个可以写入的密钥。",
   triesAgain: "会自动重试。",
   loading: "加载中……",

@@ -13,7 +13,10 @@ const MOST = 40;
 export function HeldOut({ job }: { job: Job }) {
   const { result, data } = job;
   if (!result) return null;
-  const test = result.test as { best: Metrics | null; final: Metrics } | null | undefined;
+  const measured = result.test as { best: Metrics | null; final: Metrics } | null | undefined;
+  // Where the best weights are the final ones, they are shown once.
+  const isSame = JSON.stringify(measured?.best) === JSON.stringify(measured?.final);
+  const test = measured && isSame ? { ...measured, best: null } : measured;
   const found: [Word, Metrics | null | undefined][] = [
     ["ofEvaluation", result.eval as Metrics | null],
     ["ofTestBest", test?.best],

@@ -32,7 +32,16 @@ function List() {
   const chosen = filters.value;
   const key = JSON.stringify(chosen);
   const listed = useMemo(() => new ListedJobs(chosen, countBefore(key)), [key]);
-  useEffect(() => () => listed.close(), [listed]);
+  useEffect(() => {
+    const look = (): void => {
+      if (!document.hidden) void listed.refresh();
+    };
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      document.removeEventListener("visibilitychange", look);
+      listed.close();
+    };
+  }, [listed]);
   useEffect(() => {
     document.title = `${t("jobs")} · Thalweg`;
   });

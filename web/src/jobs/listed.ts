@@ -76,6 +76,25 @@ export class ListedJobs {
     }
   }
 
+  /** Take out what is gone: no event tells of jobs that were deleted. */
+  async refresh(): Promise<void> {
+    if (!this.isLoaded.value) return;
+    const before = this.jobs.value;
+    const limit = Math.min(Math.max(before.length, PAGE), MOST);
+    const path = listPath(this.filters, limit, null, Date.now());
+    const page = await get<JobPage>(path, this.stop.signal).catch(() => null);
+    if (page === null) return; // away: the stream says so
+    const there = new Set(page.data.map((job) => job.id));
+    const last = page.next_cursor === null ? "" : (page.data.at(-1)?.id ?? "");
+    const gone = new Set(
+      before.filter((job) => job.id >= last && !there.has(job.id)).map((job) => job.id),
+    );
+    batch(() => {
+      if (gone.size) this.jobs.value = this.jobs.value.filter((job) => !gone.has(job.id));
+      this.merge(page.data, true);
+    });
+  }
+
   private take(events: StreamEvent[]): void {
     const all = events
       .filter((event) => event.type === "status" || event.type === "end")

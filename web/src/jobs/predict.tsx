@@ -24,6 +24,7 @@ export function Predict({ job }: { job: Job }) {
   const predict = async (): Promise<void> => {
     setBusy(true);
     setProblem(null);
+    setFound(null); // what is shown below is of the rows that stand above
     try {
       const features = featuresOf(kind, text);
       let made = await post<Prediction>(`/v1/jobs/${job.id}/predictions?wait=${WAIT_S}`, {
@@ -138,7 +139,7 @@ function Predicted({ found }: { found: Prediction }) {
           {rows.slice(0, SHOWN).map((row, i) => (
             <tr key={i}>
               <td class="num right">{i + 1}</td>
-              <td class="num">{shown("class" in row ? row.class : row.value)}</td>
+              <td class="num">{"class" in row ? token(row.class) : shown(row.value)}</td>
               {hasShares && <td class="num right">{likeliest(row.probabilities)}</td>}
             </tr>
           ))}
@@ -151,7 +152,12 @@ function Predicted({ found }: { found: Prediction }) {
   );
 }
 
+/** A class; one of blanks, as a text's token may be, is seen by its quotes. */
+const token = (name: unknown): string =>
+  typeof name === "string" && name.trim() !== name ? JSON.stringify(name) : shown(name);
+
 function likeliest(probabilities: unknown[] | null | undefined): string {
   if (!probabilities?.length) return "–";
-  return short(Math.max(...probabilities.map((each) => asNumber(each) ?? Number.NaN)), 3);
+  const most = Math.max(...probabilities.map((each) => asNumber(each) ?? Number.NaN));
+  return most < 1 && most >= 0.9995 ? "> 0.999" : short(most, 3); // not called certain
 }

@@ -4,7 +4,7 @@ import { colour, isDark } from "../app/theme";
 import { mixed, type Rgb, sized } from "../charts/canvas";
 import { linearTicks } from "../charts/scales";
 import { t } from "../i18n";
-import { short, shortOf } from "../ui/format";
+import { count, short, shortOf } from "../ui/format";
 import { bandsOf, type Field, levelsOf, pickStep } from "./field";
 import type { Racer } from "./race";
 import type { Extents, Point } from "./setup";
@@ -174,7 +174,9 @@ export function Contour(props: Props) {
       </div>
       <figcaption class="muted small num">
         {picked || t("playHint")}
-        {numUndefined > 0 && <> {t("playUndefined", { n: numUndefined, total: numPoints })}</>}
+        {numUndefined > 0 && (
+          <> {t("playUndefined", { n: count(numUndefined), total: count(numPoints) })}</>
+        )}
       </figcaption>
     </figure>
   );

@@ -17,6 +17,7 @@ export function Configurations({ comparison }: { comparison: StudyComparison }) 
   const [isWhole, setWhole] = useState(false);
   const rows = isWhole ? configurations : configurations.slice(0, 20);
   const words = useMemo(() => wordsFor(configurations), [configurations]);
+  if (!configurations.length) return null;
   const ends = configurations.flatMap((each) => [
     ...(each.ci95 ?? []).map((cell) => asNumber(cell)!),
     asNumber(each.mean) ?? Number.NaN,
