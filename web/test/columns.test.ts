@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Columns, lowerBound, nearest } from "../src/charts/columns";
+import { Columns, lowerBound, nearest, nearestRow } from "../src/charts/columns";
 
 test("rows are added, and words for what is not finite become numbers", () => {
   const rows = new Columns("step");
@@ -40,4 +40,14 @@ test("many appends keep every row", () => {
 test("places in an ascending array are found", () => {
   expect([0, 1, 2, 2.5, 9].map((at) => lowerBound([1, 2, 3], at))).toEqual([0, 0, 1, 2, 3]);
   expect([-1, 1.4, 1.6, 9].map((at) => nearest([1, 2, 3], at))).toEqual([0, 0, 1, 2]);
+});
+
+test("the row that is read is the one closest to the cursor, of whatever line", () => {
+  const line = (x: number[]) => ({ x: Float64Array.from(x) });
+  const evaluation = line([0, 100, 200, 300, 400, 500]);
+  const zoomed = line([168, 169, 170]);
+  expect(nearestRow([zoomed, evaluation], 170)).toBe(170);
+  expect(nearestRow([evaluation, zoomed], 169.4)).toBe(169);
+  expect(nearestRow([evaluation, zoomed], 301)).toBe(300);
+  expect(nearestRow([line([])], 7)).toBe(7);
 });

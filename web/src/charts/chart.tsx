@@ -4,7 +4,7 @@ import { isDark } from "../app/theme";
 import { lang, t } from "../i18n";
 import { count, short } from "../ui/format";
 import type { MarkKind } from "./arrange";
-import { lowerBound } from "./columns";
+import { lowerBound, nearest, nearestRow } from "./columns";
 import { type Content, type Flag, Plot, type Range, type Shown, valueAt } from "./plot";
 
 type Props = Content & {
@@ -90,7 +90,7 @@ export function Chart(props: Props) {
         />
         {at !== null && (
           <span class="chart-at num">
-            {axisName} {count(at)}
+            {axisName} {placeAt(at)}
           </span>
         )}
       </div>
@@ -126,7 +126,7 @@ export function Chart(props: Props) {
       </p>
       <p class="hidden" aria-live="polite">
         {isKeyed.current && cursor !== null
-          ? `${axisName} ${count(cursor)}: ${lines.map((line) => `${line.label} ${short(valueAt(line, cursor)?.y ?? Number.NaN)}`).join(", ")}`
+          ? `${axisName} ${placeAt(cursor)}: ${lines.map((line) => `${line.label} ${short(valueAt(line, cursor)?.y ?? Number.NaN)}`).join(", ")}`
           : ""}
       </p>
     </figure>
@@ -159,7 +159,7 @@ function grouped(flags: readonly Flag[]): [Flag, Flag[]][] {
 }
 
 const placeWords = ({ from, to }: Flag): string =>
-  to > from ? `${count(from)}–${count(to)}` : count(from);
+  to > from ? `${placeAt(from)}–${placeAt(to)}` : placeAt(from);
 
 const MARKS = {
   nan: "markNan",
@@ -213,13 +213,8 @@ function Legend({ lines, at, format }: LegendProps) {
   );
 }
 
-function nearestRow(lines: Content["lines"], x: number): number {
-  const longest = lines.reduce<Content["lines"][number] | null>(
-    (best, line) => (line.x.length > (best?.x.length ?? 0) ? line : best),
-    null,
-  );
-  return longest ? (valueAt(longest, x)?.x ?? x) : x;
-}
+/** A place of the axis in words: a step as it is, a time in five digits. */
+const placeAt = (x: number): string => (Number.isInteger(x) ? count(x) : short(x, 5));
 
 type Next = { cursor: number | null } | { range: Range | null } | undefined;
 
@@ -240,6 +235,7 @@ function stepped(key: string, plot: Plot, content: Content, cursor: number | nul
   if (key === "Escape" || key === "0") return { range: null };
   const centre = cursor ?? (from + to) / 2;
   if (key === "+" || key === "=") {
+    if (to - from <= 2 * gapAt(line.x, centre)) return undefined; // no rows are told apart any more
     return { range: [centre - (centre - from) / 2, centre + (to - centre) / 2] };
   }
   if (key === "-") return content.range ? { range: widened(content, centre, from, to) } : undefined;
@@ -252,6 +248,13 @@ function widened(content: Content, centre: number, from: number, to: number): Ra
   const low = Math.max(first, centre - 2 * (centre - from));
   const high = Math.min(last, centre + 2 * (to - centre));
   return low <= first && high >= last ? null : [low, high];
+}
+
+/** The distance from the row at a place to the closer one of its neighbours. */
+function gapAt(x: Float64Array, place: number): number {
+  const i = nearest(x, place);
+  const gaps = [x[i]! - (x[i - 1] ?? Number.NaN), (x[i + 1] ?? Number.NaN) - x[i]!];
+  return Math.min(...gaps.filter((gap) => gap > 0), Number.MAX_VALUE);
 }
 
 const plotSpan = (x: Float64Array): number => Math.max(1e-12, x[x.length - 1]! - x[0]!);

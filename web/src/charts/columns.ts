@@ -96,3 +96,11 @@ export function nearest(array: ArrayLike<number>, value: number): number {
   if (after === 0) return 0;
   return value - array[after - 1]! <= array[after]! - value ? after - 1 : after;
 }
+
+/** The place of the row, of any line, that is closest to `x`. */
+export function nearestRow(lines: readonly { x: Float64Array }[], x: number): number {
+  const places = lines.flatMap((line) => (line.x.length ? [line.x[nearest(line.x, x)]!] : []));
+  const [first, ...others] = places;
+  if (first === undefined) return x;
+  return others.reduce((best, at) => (Math.abs(at - x) < Math.abs(best - x) ? at : best), first);
+}

@@ -32,8 +32,8 @@ const oneOf = <T extends string>(value: string | null, of: readonly T[]): T | nu
 function asked(): Asked {
   const all = query.value;
   return {
-    job: all.getAll("job"),
-    label: all.getAll("label"),
+    job: [...new Set(all.getAll("job"))],
+    label: [...new Set(all.getAll("label"))],
     baseline: all.get("baseline"),
     x: oneOf(all.get("x"), AXES) ?? "step",
   };
@@ -91,10 +91,12 @@ function WaysOut({ error, of }: { error: unknown; of: Asked }) {
   if (!(error instanceof ApiError)) return null;
   const gone = error.status === 404 ? of.job.filter((id) => error.message.includes(id)) : [];
   const job = of.job.filter((id) => !gone.includes(id));
-  const baseline = of.baseline && gone.includes(of.baseline) ? null : of.baseline;
+  const isBaseGone =
+    error.status === 404 && of.baseline !== null && error.message.includes(of.baseline);
+  const baseline = isBaseGone ? null : of.baseline;
   return (
     <p class="row">
-      {gone.length > 0 && (
+      {(gone.length > 0 || isBaseGone) && (
         <button type="button" onClick={() => setQuery({ job, baseline })}>
           {t("takeOut")}
         </button>

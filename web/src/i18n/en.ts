@@ -417,6 +417,7 @@ export const en = {
   cloneTitle: "Clone and edit",
   check: "Check",
   checking: "Checking …",
+  emptySpec: "Write a spec, or choose an example.",
   isValid: "This can be started.",
   estimate: "{parameters} parameters · at most {steps} steps · about {memory} of memory",
   line: "Line {n}",

@@ -401,6 +401,7 @@ export const zh: Record<Word, string> = {
   spec: "规格",
   cloneTitle: "复制并编辑",
   check: "检查",
+  emptySpec: "写一份规格，或选择一个示例。",
   checking: "检查中……",
   isValid: "可以启动。",
   estimate: "{parameters} 个参数 · 最多 {steps} 步 · 约 {memory} 内存",

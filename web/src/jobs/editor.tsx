@@ -8,6 +8,7 @@ import type { Job, Mistake, ValidatedJob } from "../api/types";
 import { notify, tell, words } from "../app/notices";
 import { go, remember, remembered } from "../app/router";
 import { t } from "../i18n";
+import { FailureWords } from "../ui/failure";
 import { bytes, count } from "../ui/format";
 import { WriteButton } from "../ui/write-button";
 import { EXAMPLES, ExampleCard } from "./examples";
@@ -32,6 +33,7 @@ export function Editor({ from, given }: Props) {
     () => draft ?? (given ? pretty(given) : from ? "" : EXAMPLES[0]!.text),
   );
   const [isSent, setSent] = useState(false);
+  const [missing, setMissing] = useState<unknown>(null);
   const area = useRef<HTMLTextAreaElement>(null);
   useEffect(() => {
     document.title = `${t("newJob")} · Thalweg`;
@@ -47,7 +49,7 @@ export function Editor({ from, given }: Props) {
     };
     persist(ask, stop.signal, tellOnce).then(
       (job) => setText(write(job.spec, 2)),
-      (error) => stop.signal.aborted || tell(error),
+      (error) => stop.signal.aborted || setMissing(error),
     );
     return () => stop.abort();
   }, [from]);
@@ -93,7 +95,15 @@ export function Editor({ from, given }: Props) {
         <div class="editor-side">
           <section class="card">
             <h2>{t("check")}</h2>
-            <Findings checked={checked} text={text} onJump={jump} />
+            {text.trim() ? (
+              <Findings checked={checked} text={text} onJump={jump} />
+            ) : missing !== null ? (
+              <div role="alert" class="bad-text">
+                <FailureWords error={missing} />
+              </div>
+            ) : (
+              <p class="muted">{t(from ? "loading" : "emptySpec")}</p>
+            )}
             <div class="row">
               <WriteButton
                 class="primary"
