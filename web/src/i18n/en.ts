@@ -129,6 +129,7 @@ export const en = {
   noWinnerYet: "No winner yet",
   leaderIs: "{name} leads, but it is not told apart from others.",
   dial: "Dial",
+  dialKeys: "Arrows go from configuration to configuration.",
   dialTitle: "{metric} by {axis}",
   dialGroup: "The other parameters",
   dialAxis: "Parameter",

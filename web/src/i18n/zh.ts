@@ -123,6 +123,7 @@ export const zh: Record<Word, string> = {
   noWinnerYet: "尚无胜者",
   leaderIs: "{name} 领先，但与其他配置无法区分。",
   dial: "刻度盘",
+  dialKeys: "方向键在各配置之间移动。",
   dialTitle: "{metric} 随 {axis} 的变化",
   dialGroup: "其他参数",
   dialAxis: "参数",

@@ -1,5 +1,5 @@
 /** The picture of a dial: one point a configuration, its interval, the zones behind. */
-import { useRef } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { scaleOf, ticks } from "../charts/scales";
 import { named, t } from "../i18n";
 import { short, shortOf } from "../ui/format";
@@ -24,6 +24,7 @@ const WORD = 46;
 
 export function Dial({ dots, axis, metric, lit, onLight }: Props) {
   const host = useRef<HTMLDivElement>(null);
+  const [reached, reach] = useState(0);
   const width = useWidth(host, 640);
   const xs = dots.map((dot) => dot.x);
   const [first, last] = [Math.min(...xs), Math.max(...xs)];
@@ -61,12 +62,18 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
   });
   const unworded = new Set(zones.map(({ zone, isWorded }) => (isWorded ? null : zone)));
   unworded.delete(null);
-  const yTicks = ticks(scaleY, ...range, 5);
+  const yTicks = heights.length ? ticks(scaleY, ...range, 5) : []; // no value is known yet
   const placed = shortOf(xs);
   const xTicks = ticks(scaleX, scaleX.forward(first), scaleX.forward(last), most);
   return (
     <div ref={host} class="dial" onPointerLeave={() => onLight(null)}>
-      <svg width={width} height={HEIGHT} role="img" aria-label={`${metric} · ${axis}`}>
+      {/* biome-ignore lint/a11y/useSemanticElements: a field set cannot be a picture */}
+      <svg
+        width={width}
+        height={HEIGHT}
+        role="group"
+        aria-label={`${metric} · ${axis}. ${t("dialKeys")}`}
+      >
         {zones.map(({ zone, from, to, isWorded }) => (
           <g key={from}>
             <rect
@@ -100,7 +107,7 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
           {axis}
         </text>
         <path d={line} class="dial-line" />
-        {dots.map((dot) => {
+        {dots.map((dot, i) => {
           const isKnown = Number.isFinite(dot.y);
           const at = isKnown ? y(dot.y) : TOP + WORDS;
           const words = `${axis} ${placed(dot.x)}: ${valueWords(dot)}`;
@@ -110,10 +117,19 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
               key={dot.configuration}
               class={`dot-of zone-${dot.zone ?? "unknown"} ${lit === dot.configuration ? "is-lit" : ""}`}
               role="button"
-              tabIndex={0}
+              tabIndex={i === Math.min(reached, dots.length - 1) ? 0 : -1}
+              onKeyDown={(event) => {
+                const next = neighbour(event.key, i, dots.length);
+                if (next === null) return;
+                event.preventDefault();
+                host.current?.querySelectorAll<SVGElement>(".dot-of")[next]?.focus();
+              }}
               aria-label={dot.zone ? `${words}. ${named("zone", dot.zone)}` : words}
               onPointerEnter={() => onLight(dot.configuration)}
-              onFocus={() => onLight(dot.configuration)}
+              onFocus={() => {
+                reach(i);
+                onLight(dot.configuration);
+              }}
               onBlur={() => onLight(null)}
             >
               <title>{words}</title>
@@ -148,6 +164,14 @@ export function Dial({ dots, axis, metric, lit, onLight }: Props) {
       )}
     </div>
   );
+}
+
+/** The dot that a key leads to; null for another key. Tab leads past the dial, not through it. */
+function neighbour(key: string, i: number, count: number): number | null {
+  if (key === "ArrowRight" || key === "ArrowUp") return Math.min(i + 1, count - 1);
+  if (key === "ArrowLeft" || key === "ArrowDown") return Math.max(i - 1, 0);
+  if (key === "Home") return 0;
+  return key === "End" ? count - 1 : null;
 }
 
 /** A cross where runs diverged, a bar where there is no value for another reason. */

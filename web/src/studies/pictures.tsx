@@ -195,17 +195,17 @@ function linesOf(
   colours: ReadonlyMap<number, string>,
   lit: number | null,
 ): Line[] {
-  const of = new Map(watched.runs.value.map((run) => [run.index, run]));
-  const words = wordsFor([...watched.curves.keys()].flatMap((index) => of.get(index) ?? []));
-  const lines = [...watched.curves].flatMap(([index, columns]): Line[] => {
-    const run = of.get(index);
+  const shown = watched.runs.value.filter((run) => watched.curves.has(run.index));
+  const words = wordsFor(shown);
+  const lines = shown.flatMap((run): Line[] => {
+    const columns = watched.curves.get(run.index)!;
     const x = columns.get("step");
     const y = columns.get("loss");
-    if (!run || !x || !y) return [];
+    if (!x || !y) return [];
     const isLit = run.configuration === lit;
     return [
       {
-        key: `${index}`,
+        key: `${run.index}`,
         label: nameOf(run.params as Record<string, unknown>, words),
         colour: colours.get(run.configuration) ?? "c1",
         width: isLit ? 2.5 : 1,

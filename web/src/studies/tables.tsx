@@ -62,7 +62,7 @@ export function Configurations({ comparison }: { comparison: StudyComparison }) 
         <tbody>
           {rows.map((each) => (
             <tr key={each.configuration} class={each.configuration === winner ? "is-base" : ""}>
-              <td class="right num">{each.rank ?? "–"}</td>
+              <td class="right num">{isRanked(each) ? each.rank : "–"}</td>
               <td>
                 {nameOf(each.params as Record<string, unknown>, words) || "–"}
                 {each.configuration === winner && <span class="tag">{t("winner")}</span>}
@@ -96,6 +96,10 @@ export function Configurations({ comparison }: { comparison: StudyComparison }) 
     </Scrolled>
   );
 }
+
+/** Whether a rank says something: of what has no value yet, or was stopped, it is but an order. */
+const isRanked = ({ mean, num_diverged }: StudyComparison["configurations"][number]): boolean =>
+  mean !== null || num_diverged > 0;
 
 type IntervalProps = {
   mean: number | null;
