@@ -29,14 +29,15 @@ def places(command: Any = GROUP, words: tuple[str, ...] = ()) -> Iterator[Place]
 
 
 PLACES = list(places())
-WITH_VALUE = [
-    pytest.param(place, option, name, id=" ".join([*place.words, name]))
+OPTIONS: list[tuple[Place, Any, str]] = [
+    (place, option, name)
     for place in PLACES
     for option in place.command.params
     for name in option.opts
     if name.startswith("-") and not option.is_flag
 ]
-ONCE = [each for each in WITH_VALUE if not each.values[1].multiple]
+WITH_VALUE = [pytest.param(*each, id=" ".join([*each[0].words, each[2]])) for each in OPTIONS]
+ONCE = [case for each, case in zip(OPTIONS, WITH_VALUE, strict=True) if not each[1].multiple]
 TAKES_EMPTY = {"--root-path"}
 
 

@@ -89,7 +89,7 @@ def pixels(reader: Reader, colour: str) -> Json:
 def is_drawn_across(reader: Reader) -> bool:
     """Whether the first chart's line goes from one side to the other."""
     drawn = pixels(reader, "c1")
-    return drawn["count"] > 0 and drawn["last"] - drawn["first"] > 0.7 * drawn["width"]
+    return bool(drawn["count"] > 0 and drawn["last"] - drawn["first"] > 0.7 * drawn["width"])
 
 
 def test_a_newcomer_comes_from_the_empty_list_to_a_proven_remedy(

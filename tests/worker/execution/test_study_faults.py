@@ -120,10 +120,8 @@ def test_rows_of_a_killed_workers_last_attempt_are_counted(
         studies.cancel(study_id)
     bench.worker()
     usage = there(studies.until_status(study_id, ends).usage)
-    rows, layouts = (
-        each(study_id, [0, 1])
-        for each in (bench.store.studies.num_rows, bench.store.studies.layouts)
-    )
+    rows = bench.store.studies.num_rows(study_id, [0, 1])
+    layouts = bench.store.studies.layouts(study_id, [0, 1])
     assert usage.stored_bytes == sum(
         num_bytes(layout, rows[run][kind])
         for run, kinds in layouts.items()

@@ -136,7 +136,7 @@ def of_models() -> Iterator[Run]:
                     loss = loss + (0.0 if batch == "full" else size * 1e-2 * noise(n))
                     gradient = np.where(np.arange(n) < 5, 1.0, 0.05)
                     for clip in (None, {"kind": "norm", "max_norm": 1e-3}):
-                        gradient = gradient if clip is None else 1.0
+                        gradient = gradient if clip is None else np.ones(n)
                         spec = digits_job(gd(1e-3), batch_size=batch, gradient_clip=clip)
                         yield spec, "budget_exhausted", curve(loss, 1e-3, gradient), None, None
     falling = np.geomspace(2.0, 0.5, n)
@@ -171,13 +171,8 @@ def test_what_findings_say_holds_of_the_numbers_that_they_say() -> None:
 
 
 def test_a_limit_that_the_first_loss_was_above_is_named() -> None:
-    run = (
-        digits_job(gd(0.1), stop={"max_loss": 1.0}),
-        "diverged",
-        curve(np.array([2.0])),
-        None,
-        None,
-    )
+    spec = digits_job(gd(0.1), stop={"max_loss": 1.0})
+    run: Run = (spec, "diverged", curve(np.array([2.0])), None, None)
     (said,) = [each["explanation"] for each in told(run) if each["rule"] == "diverged"]
     assert said == "The loss reached stop.max_loss: its last value is 2."
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from core.train.measure import measure as measuring
 from core.train.measure import multistart
 from core.train.measure.measure import measure
 from core.train.problems.functions import start_point
@@ -48,7 +47,7 @@ def test_it_is_given_the_runs_first_point_and_its_last(
         given.extend((first, last))
         return minima(problem, first, last, *rest)
 
-    monkeypatch.setattr(measuring.multistart, "minima", spied)
+    monkeypatch.setattr(multistart, "minima", spied)
     spec = job({"kind": "rastrigin", "dim": 2}, start, seed)
     measure(spec, {"x": torch.tensor([1.0, 2.0], dtype=torch.float64)}, budget_s=60.0)
     first, last = given
