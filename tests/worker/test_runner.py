@@ -95,7 +95,7 @@ def test_a_cancel_stops_between_steps_and_keeps_what_there_is(bench: Bench) -> N
 def test_a_loop_that_does_not_listen_is_killed_and_the_worker_goes_on(bench: Bench) -> None:
     worker = bench.worker(cancel_grace_s=0.3)
     job_id = bench.submit(Deaf())
-    bench.until_status(job_id, "running")
+    bench.until(lambda: len(bench.steps(job_id)) == 3)
     former = worker.link.pid
     bench.cancel(job_id)
     job = bench.until_status(job_id, "cancelled")
