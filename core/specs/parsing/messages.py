@@ -113,7 +113,7 @@ def _child(value: Any, item: int | str) -> Any:
 def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldError:
     kind, context = detail["type"], detail.get("ctx", {})
     name = place.path or "the body"
-    given = "" if _is_unshown(place) else f"; {shown(place.value)} was given"
+    given = _given(place, kind)
     if place.field == SWEEP and "[key]" not in detail["loc"]:
         return FieldError(place.path, "unknown_sweep", f"{name} {_SWEEP_FORMS}{given}")
     if _CODES.get(kind) == "object_type":
@@ -156,6 +156,14 @@ def _translate(detail: ErrorDetails, place: _Place, model: type[Spec]) -> FieldE
     return FieldError(place.path, _CODES.get(kind, kind), f"{name} {text}{given}")
 
 
+def _given(place: _Place, kind: str) -> str:
+    """Say what was given, and of a job's id in the place of weights how those become a data set."""
+    if _is_unshown(place):
+        return ""
+    is_id = kind == "string_pattern_mismatch" and place.field == "initial_weights"
+    return f"; {shown(place.value)} was given{_WEIGHTS_OF_A_JOB if is_id else ''}"
+
+
 def _is_unshown(place: _Place) -> bool:
     """Tell whether nothing was given, or what may be a secret: the URL of a webhook."""
     return place.value is _MISSING or place.path in {"webhook", "webhook.url", "url"}
@@ -194,6 +202,11 @@ _PATTERNS: Final[dict[str, str]] = {
     DATA_PATTERN: "must be a data set's id: data_ and 26 characters",
     LABEL_PATTERN: "must be 1 to 63 letters, digits and . _ / -",
 }
+
+_WEIGHTS_OF_A_JOB: Final = (
+    "; to begin with a job's weights, upload what GET /v1/jobs/{id}/model gives"
+    " (application/x-safetensors)"
+)
 
 PAIRS: Final = frozenset(
     {"kernel_size", "stride", "padding", "output_padding", "dilation", "output_size"}

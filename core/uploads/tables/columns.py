@@ -236,10 +236,12 @@ class ColumnBuilder:
                 whole = self._given(cells, rows, self._whole, "a whole number")
                 self._cells.put(Form.INTS, whole)
             case "bool":
-                truths = self._given(cells, rows, read.wide_bools, "true or false")
+                truths = self._given(
+                    cells, rows, read.wide_bools, "true or false, yes or no, 1 or 0"
+                )
                 self._cells.put(Form.BOOLS, truths)
             case "date":
-                seconds = self._given(cells, rows, read.dates, "an ISO 8601 date")
+                seconds = self._given(cells, rows, read.dates, "an ISO 8601 date (2024-01-31)")
                 self._cells.put(Form.DATES, seconds)
             case None:
                 raise AssertionError("its kind is inferred")

@@ -263,6 +263,15 @@ def test_a_name_is_guessed_only_when_it_is_near(
     assert nearest_name(word, names) == meant
 
 
+def test_a_jobs_id_in_the_place_of_weights_is_told_how_they_become_a_data_set() -> None:
+    job = "job_" + "0" * 26
+    model = {"kind": "linear", "initial_weights": job}
+    (found,) = mistakes({**GOOD, "problem": {**GOOD["problem"], "model": model}})
+    assert found.param == "problem.model.initial_weights"
+    for words in (job, "GET /v1/jobs/{id}/model", "application/x-safetensors"):
+        assert words in found.message
+
+
 def test_another_word_is_refused_without_a_guess() -> None:
     inline = {"kind": "inline", "texts": ["a", "b"], "features": [[1.0]], "targets": [1.0]}
     found = mistakes({**GOOD, "problem": {**GOOD["problem"], "data": inline}})
