@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Request, Route, expect
 
 from core.ids import rfc3339, utc_now
-from core.keys import KeyRecord, new_key_id
+from core.keys import KeyRecord, Scope, new_key_id
 from core.settings import Settings
 from core.store.redis.keys import RedisKeys
 from tests.e2e.browser import Reader, needs_browser
@@ -33,10 +33,9 @@ class Guarded:
         self.address = str(service.http.base_url)
         self._keys = RedisKeys(f"unix://{folder}/redis/redis.sock", Settings().namespace)
 
-    def key(self, owner: str) -> str:
-        return self._keys.create(
-            KeyRecord(new_key_id(), owner, ("read", "write"), rfc3339(utc_now()))
-        )
+    def key(self, owner: str, *scopes: Scope) -> str:
+        allowed = scopes or ("read", "write")
+        return self._keys.create(KeyRecord(new_key_id(), owner, allowed, rfc3339(utc_now())))
 
     def http(self, key: str) -> httpx2.Client:
         headers = {"Authorization": f"Bearer {key}"}
@@ -279,6 +278,26 @@ def test_a_foreign_page_can_neither_post_nor_frame(browser: Browser, service: Se
         server.server_close()
         thread.join()
     assert len(service.http.get("/v1/jobs?limit=200").json()["data"]) == count
+
+
+def test_a_key_that_only_reads_bars_what_it_cannot_do_and_says_why(
+    browser: Browser, guarded: Guarded
+) -> None:
+    spec = {"problem": VALLEY, "optimizer": {"kind": "sgd", "lr": 0.07}, "device": "cuda"}
+    with guarded.http(guarded.key("reads")) as http:
+        waiting = http.post("/v1/jobs", json=spec).json()["id"]
+    reader = Reader(browser, guarded.address, key=guarded.key("reads", "read"), locale="en-GB")
+    page = reader.page
+    barred = {f"/jobs/{waiting}": "Cancel", "/play": "Race", "/jobs?new": "Start the job"}
+    for path, name in barred.items():
+        page.goto(path)
+        button = page.get_by_role("button", name=name, exact=True)
+        expect(button).to_be_disabled()
+        expect(button).to_have_attribute("title", re.compile("may only read"))
+        expect(page.locator(".read-only")).to_be_visible()
+    assert list(reader.violations()) == []
+    assert reader.faults == []
+    reader.context.close()
 
 
 def test_a_thousand_jobs_are_listed_and_followed(browser: Browser, guarded: Guarded) -> None:
