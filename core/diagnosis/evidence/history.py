@@ -11,7 +11,7 @@ from core.diagnosis.evidence import convergence, curves, landscape, theory
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.landscape import Landscape
 from core.diagnosis.evidence.measured import Measured
-from core.diagnosis.evidence.theory import longest_stride
+from core.diagnosis.evidence.theory import Pace, longest_stride, pace_of
 from core.jobs import Outcome
 from core.specs.base import Json
 from core.specs.direction import sign_of_job
@@ -349,11 +349,16 @@ class Rows:
         thin = slice(None, None, max(1, self.rows // 8192))
         size = np.nan_to_num(self.grad[thin], nan=0.0, posinf=0.0)
         stride = float(self.step[-1] - self.step[0] + 1) / max(1, size.size)
-        if self.method.family in ("adaptive", "orthogonal"):
+        if self.pace == "stride":
             bound: float = float((self.lr[thin] * size).sum()) * longest_stride(self.spec) * stride
             return bound
         boost = self.method.scale / (1.0 - self.method.beta)
         return float((self.effective_lr[thin] * size * size).sum()) * boost * stride
+
+    @cached_property
+    def pace(self) -> Pace | None:
+        """What bounds the length of the run's steps; None where that is not known."""
+        return pace_of(self.spec, self.method)
 
     @cached_property
     def overfit(self) -> curves.Overfit | None:

@@ -6,13 +6,23 @@ Cohen et al. 2021 (arXiv 2103.00065), section 5 and appendix B.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 from core.diagnosis.evidence.curves import Floats
 from core.specs.job import DataProblem, FunctionProblem, JobSpec
-from core.specs.optimizers.kinds import SGD, Muon, hidden_matrices, rate_factor
+from core.specs.optimizers.kinds import (
+    ASGD,
+    SGD,
+    Muon,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+    Shampoo,
+    hidden_matrices,
+    rate_factor,
+)
 from core.specs.optimizers.wrappers import Lookahead, Sam
 from core.specs.sizes.shapes import layers_of, problem_parameters, tables_of
 
@@ -26,10 +36,15 @@ def longest_stride(spec: JobSpec) -> float:
 
     Adaptive methods move each of P parameters by about the rate: √P. Muon moves a hidden layer's
     matrix by f·NS(D), at most f·1.25·√min(rows, columns) long (`core.train.optim.muon`), and all
-    other parameters as AdamW does.
+    other parameters as AdamW does. Shampoo's first update of a matrix is UVᵀ of the gradient's
+    singular vectors, √min(rows, columns) long, that of a vector 1; later ones are shorter.
     """
     square = float(problem_parameters(spec.problem))
     optimizer, problem = spec.optimizer, spec.problem
+    if isinstance(optimizer, Shampoo):
+        if not isinstance(problem, DataProblem):
+            return 1.0
+        return math.sqrt(sum(_rank(each.shape) for each in layers_of(problem).parameters))
     if not isinstance(optimizer, Muon):
         return math.sqrt(square)
     hidden = 0.0
@@ -40,6 +55,37 @@ def longest_stride(spec: JobSpec) -> float:
             factor = rate_factor(rows, columns, optimizer.adjust_lr_fn)
             hidden += (SINGULAR * factor) ** 2 * min(rows, columns)
     return math.sqrt(hidden + square * optimizer.adamw_lr_scale**2)
+
+
+def _rank(shape: Sequence[int]) -> float:
+    """Return the mean (geometric) of the ranks that a tensor has along its axes, at most."""
+    size = math.prod(shape)
+    ranks = [float(min(length, size // length)) for length in shape]
+    return math.prod(ranks) ** (1.0 / max(1, len(ranks)))
+
+
+Pace = Literal["gradient", "stride"]
+
+
+def pace_of(spec: JobSpec, method: "Method") -> Pace | None:
+    """Return what bounds the steps at rate 1: the gradient's length, or a length that they have
+    whatever it is (`longest_stride`). None for methods that find the length themselves, and for
+    what is put around one or in groups.
+
+    Schedule-Free's gradients are taken between a point that moves so and the mean of where it was,
+    which moves less (Defazio et al. 2024, arXiv 2405.15682); ASGD's steps are gradient descent's,
+    of a rate that falls.
+    """
+    if method.family in ("adaptive", "orthogonal"):
+        return "stride"
+    if method.family != "other":
+        return "gradient"
+    around = any(isinstance(each, Lookahead | Sam) for each in spec.optimizer.wrap)
+    if around or spec.optimizer.groups:
+        return None
+    if isinstance(spec.optimizer, ASGD | ScheduleFreeSGD):
+        return "gradient"
+    return "stride" if isinstance(spec.optimizer, ScheduleFreeAdamW | Shampoo) else None
 
 
 Family = Literal["gradient_descent", "heavy_ball", "nesterov", "adaptive", "orthogonal", "other"]

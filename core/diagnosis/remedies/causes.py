@@ -1,7 +1,7 @@
 """Remedies for a named cause: an undefined step, a constant guess, a limit, too much momentum."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -80,9 +80,12 @@ def standardize(e: Evidence) -> Iterator[Remedy]:
     )
 
 
-def learn_something(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+def learn_something(
+    findings: Findings, e: Evidence, lowered: Callable[[Remedy], Remedy]
+) -> Iterator[Remedy]:
     """Propose cures for a model no better than a constant output: other features, smaller steps,
-    other weights."""
+    other weights. `lowered`: gives a remedy of the rate that works, in place of one that does not.
+    """
     problem = e.spec.problem
     if not isinstance(problem, DataProblem) or not findings["constant_guess"].triggered:
         return
@@ -94,11 +97,12 @@ def learn_something(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     expected = known({"final_loss_below": least})
     model = problem.model
     if dead or thrown:
-        yield Remedy(
+        tenth = Remedy(
             scaled_rate(e.spec, 0.1),
             "Steps that were too long have left the units without a slope; a tenth does less.",
             {"lr_factor": 0.1, **expected},
         )
+        yield lowered(tenth)
     if dead and isinstance(model, MLP) and model.activation == "relu":
         yield Remedy(
             {"seed": (e.spec.seed + 1) % 2**31, "problem": {"model": {"activation": "gelu"}}},

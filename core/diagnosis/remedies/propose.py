@@ -1,7 +1,8 @@
 """Choice of the remedies for a verdict: patches in the order in which they should be tried."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -29,6 +30,7 @@ from core.diagnosis.remedies.model import (
 from core.diagnosis.remedies.patches import Remedy, another_optimizer, rounded, scaled_rate
 from core.diagnosis.remedies.start_point import escape_a_local_minimum, leave_a_saddle
 from core.diagnosis.remedies.step_size import (
+    authors_rate,
     cautious_rate,
     clip,
     exact_rate,
@@ -56,20 +58,21 @@ def propose(verdict: Verdict, findings: Findings, e: Evidence, attempts: Attempt
     and none whose `attempts` fail."""
     if e.rows == 0 and verdict.name != "diverging":
         return []
+    lowered = partial(_first_that_works, e, attempts)
     match verdict.name:
         case "diverging":
-            found = _for_divergence(findings, e, attempts)
+            found = _for_divergence(findings, e, lowered)
         case "oscillating":
-            found = _for_oscillation(findings, e)
+            found = _for_oscillation(findings, e, lowered)
         case "saddle_point":
             found = chain(unequal_units(findings, e), leave_a_saddle(e), other_weights(e))
         case "local_minimum":
-            better = chain(keep_the_past(findings, e), learn_something(findings, e))
+            better = chain(keep_the_past(findings, e), learn_something(findings, e, lowered))
             found = chain(better, escape_a_local_minimum(e), other_weights(e))
         case "plateau" | "too_slow" if verdict.rules == ("equal_units",):
             found = unequal_units(findings, e)  # nothing else tells equal units apart
         case "plateau":
-            found = chain(keep_the_past(findings, e), _for_plateau(findings, e))
+            found = chain(keep_the_past(findings, e), _for_plateau(findings, e, lowered))
         case "too_slow":
             found = _for_slowness(findings, e)
         case "overfitting":
@@ -92,7 +95,11 @@ def _tried(attempts: Attempts, remedies: Iterable[Remedy]) -> list[Remedy]:
     return [remedy for remedy in new if attempts.works(remedy.patch) is not False][:MOST]
 
 
-def _for_divergence(findings: Findings, e: Evidence, attempts: Attempts) -> Iterator[Remedy]:
+Lowered = Callable[[Remedy], Remedy]
+"""Function that takes a remedy of a lower rate, and returns the one that works."""
+
+
+def _for_divergence(findings: Findings, e: Evidence, lowered: Lowered) -> Iterator[Remedy]:
     if findings["no_minimum"].triggered:
         return
     if e.broken is not None:
@@ -109,9 +116,18 @@ def _for_divergence(findings: Findings, e: Evidence, attempts: Attempts) -> Iter
     if exact is not None:
         yield exact
     else:
-        yield _first_that_works(e, attempts, short_steps(e) or lower_rate(e, 0.1))
+        yield lowered(authors_rate(e) or short_steps(e) or lower_rate(e, _after_a_blow_up(e)))
     if e.spec.gradient_clip is None and exact is None and steps_follow_gradients(e):
         yield clip(e)
+
+
+def _after_a_blow_up(e: Evidence) -> float:
+    """Return the share of the rate after which a run should not blow up: a tenth, and of steps as
+    long as the rate the root of what the loss grew by, which grows with the square of the weights
+    (two layers of them, or a square)."""
+    if e.pace != "stride" or e.rows == 0 or not 0.0 < e.level.start < e.level.end < math.inf:
+        return 0.1
+    return rounded(max(1e-3, min(0.1, math.sqrt(e.level.start / e.level.end))), 2)
 
 
 def _first_that_works(e: Evidence, attempts: Attempts, lower: Remedy) -> Remedy:
@@ -139,7 +155,17 @@ def _tenths(e: Evidence, factor: float, times: int) -> Remedy:
     return Remedy(scaled_rate(e.spec, factor), reason, {"lr_factor": factor})
 
 
-def _for_oscillation(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+def _damping(findings: Findings) -> float:
+    """Return the share of the rate that damps the steps: half of it, and less where the batches
+    threw the loss up to many times its start, which a rate far too large does."""
+    bouncing = findings["bouncing"]
+    if not bouncing.triggered:
+        return 0.5
+    thrown = bouncing.reading.evidence["worst_over_start"]
+    return rounded(min(0.5, max(0.01, 2.0 / thrown)), 2) if thrown > 0 else 0.5
+
+
+def _for_oscillation(findings: Findings, e: Evidence, lowered: Lowered) -> Iterator[Remedy]:
     calmer: list[Remedy] = []
     if findings["ringing"].triggered and not findings["gradients_oppose"].triggered:
         calmer = list(calm(e))
@@ -150,29 +176,33 @@ def _for_oscillation(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     if exact is not None:
         yield exact
     elif not calmer:
-        yield lower_rate(e, 0.5)
+        yield lowered(lower_rate(e, _damping(findings)))
     why = "A rate that falls to zero lets the swings die out, whatever their cause."
     falling = falling_rate(e, why, {"final_lr": 0.0})
     if exact is None and falling is not None:
         yield falling
 
 
-def _for_plateau(findings: Findings, e: Evidence) -> Iterator[Remedy]:
+def _for_plateau(findings: Findings, e: Evidence, lowered: Lowered) -> Iterator[Remedy]:
     yield from loosen(findings, e)
-    yield from learn_something(findings, e)
+    yield from learn_something(findings, e, lowered)
     yield from unequal_units(findings, e)
     if e.convex and findings["constant_guess"].triggered and e.level.fall >= 0.2:
         return  # it fell to what a line can tell of these labels: other steps find no more
     thrown = e.level.worst > 3.0 * e.level.start > 0
     if findings["gradient_spikes"].triggered or thrown:
-        # Adaptive steps are about η long: rates beyond 0.003 are seldom right for a model.
-        adaptive = e.method.family == "adaptive"
-        factor = min(0.1, 0.003 / settled_lr(e.spec.optimizer)) if adaptive else 0.1
-        yield Remedy(
+        # Adaptive steps are about η long: rates beyond 0.003 are seldom right for a model, nor are
+        # steps of a function beyond a twentieth of the point's own size.
+        factor = 0.1
+        if e.method.family == "adaptive":
+            longest = 0.003 if e.x is None else 0.05 * max(1.0, float(np.abs(e.x[0]).max()))
+            factor = min(0.1, longest / settled_lr(e.spec.optimizer))
+        shorter = Remedy(
             scaled_rate(e.spec, factor),
             "The loss was thrown onto the plateau by steps that were too long.",
             {"lr_factor": factor, "final_loss_below": e.level.end},
         )
+        yield lowered(shorter)
         if e.spec.gradient_clip is None:
             yield clip(e)
     problem = e.spec.problem
@@ -212,7 +242,7 @@ def _for_slowness(findings: Findings, e: Evidence) -> Iterator[Remedy]:
         cautious = cautious_rate(e)
         wanted = cautious / float(e.lr.max()) if cautious else 0.25 / ratio
         yield raise_rate(e, max(1.5, wanted))
-    elif findings["steady_slow_descent"].triggered and e.method.family != "other":
+    elif findings["steady_slow_descent"].triggered and e.pace is not None:
         reach = e.reach / max(abs(e.level.start), 1e-300)
         wanted = 30.0 / reach if reach > 0 else 1e5
         yield raise_rate(e, rounded(min(1e5, max(10.0, wanted)), 2))

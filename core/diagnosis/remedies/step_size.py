@@ -128,22 +128,32 @@ def lower_rate(e: Evidence, factor: float) -> Remedy:
     return Remedy(scaled_rate(e.spec, wanted), reason, known(expected))
 
 
+def authors_rate(e: Evidence) -> Remedy | None:
+    """Propose, for Prodigy, which finds the rate itself, the factor 1 of its authors; None for
+    others, and where it is no less than a tenth of the factor given."""
+    factor = 1.0 / settled_lr(e.spec.optimizer)
+    if e.rows == 0 or not isinstance(e.spec.optimizer, Prodigy) or not factor < 0.1:
+        return None
+    return Remedy(
+        scaled_rate(e.spec, factor),
+        "Prodigy finds the length of its steps itself; 1 is its authors' factor on it.",
+        {"lr_factor": rounded(factor), "final_loss_below": e.level.start},
+    )
+
+
 def short_steps(e: Evidence) -> Remedy | None:
     """Propose, for a method without a sharp threshold that blows up on a function, a rate that its
     first steps should stand; None where that is no less than a tenth of the rate, or not known.
 
     Steps that are about η long whatever the gradient is: a twentieth of the point's own size. Those
-    that follow the gradient (RAdam's first ones do): as `cautious_rate`. Prodigy, which finds the
-    rate itself: the factor 1 of its authors.
+    that follow the gradient (RAdam's first ones do): as `cautious_rate`.
     """
     optimizer = e.spec.optimizer
     if e.x is None or e.rows == 0 or e.method.linear or isinstance(optimizer, Rprop | LBFGS):
         return None
     size = max(1.0, float(np.abs(e.x[0]).max()))
     rates: list[float | None] = []
-    if isinstance(optimizer, Prodigy):
-        rates.append(1.0)
-    elif e.method.family == "adaptive" or isinstance(optimizer, ScheduleFreeAdamW | Shampoo):
+    if e.method.family == "adaptive" or isinstance(optimizer, ScheduleFreeAdamW | Shampoo):
         rates.append(0.05 * size)
     if isinstance(optimizer, RAdam):
         rates.append(_gentle_rate(e, 0.0))

@@ -85,7 +85,7 @@ def _capital(text: str) -> str:
 
 
 def _first_order(e: Evidence) -> bool:
-    return e.method.family != "other" and bool(np.isfinite(e.lr).all())
+    return e.pace is not None and bool(np.isfinite(e.lr).all())
 
 
 def _bend(e: Evidence) -> float:

@@ -45,6 +45,24 @@ def test_muons_updates_are_about_as_long_as_told(hidden: list[int], more: dict[s
     assert max(made) >= 0.6 * told
 
 
+MODELS = {
+    "wide": {"kind": "mlp", "hidden": [40]},
+    "deep": {"kind": "mlp", "hidden": [7, 90, 20]},
+    "convolutions": {"kind": "cnn", "channels": [4]},
+    "linear": {"kind": "linear"},
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_shampoos_first_update_is_about_as_long_as_told_and_later_ones_shorter(model: str) -> None:
+    spec = digits_job({"kind": "shampoo", "lr": 1.0, "momentum": 0.0}, model=MODELS[model])
+    told, made = longest_stride(spec), updates(spec, 5)
+    assert 0.8 * told <= made[0] <= 1.001 * told
+    assert max(made[1:]) < made[0]
+    point = {"kind": "shampoo", "lr": 1.0, "momentum": 0.0}
+    assert longest_stride(function_job({"kind": "sphere", "dim": 9}, np.ones(9), point)) == 1.0
+
+
 @pytest.mark.parametrize("kind", ["adam", "muon"])
 def test_without_layers_each_coordinate_moves_by_the_rate(kind: str) -> None:
     optimizer = {"kind": kind, "lr": 1.0, "weight_decay": 0.0}

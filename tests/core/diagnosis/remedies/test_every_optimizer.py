@@ -19,6 +19,67 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 FOLLOW_GRADIENTS = {"sgd", "asgd", "schedule_free_sgd", "lbfgs"}
 
 
+DIGITS = {
+    "kind": "supervised",
+    "data": {"kind": "builtin", "name": "digits"},
+    "model": {"kind": "mlp", "hidden": [24]},
+}
+
+
+def of_a_model(kind: str, lr: float, *, full: bool = False) -> Run:
+    optimizer = {"kind": kind, "lr": lr}
+    body = {"problem": DIGITS, "optimizer": optimizer, "budget": {"max_steps": 100}}
+    return perform(resolved(body), full=full)
+
+
+@pytest.mark.parametrize("kind", ["asgd", "schedule_free_sgd", "schedule_free_adamw", "shampoo"])
+@pytest.mark.parametrize("lr", [1e-6, 1e-5])
+def test_a_model_that_is_far_too_slow_gets_a_rate_at_which_it_learns(kind: str, lr: float) -> None:
+    parent = of_a_model(kind, lr)
+    assert parent.diagnosis["verdict"] == "too_slow"
+    patch = parent.diagnosis["remedies"][0]["patch"]
+    assert patch["optimizer"]["lr"] > 30.0 * lr
+    after = child(parent)
+    assert after is not None
+    assert improvement(parent, after)["verdict"] == "improved"
+    assert after.train["loss"][-10:].mean() < 0.5 * parent.train["loss"][-10:].mean(), patch
+
+
+@pytest.mark.parametrize(
+    ("kind", "lr"),
+    [
+        ("adadelta", 1000.0),
+        ("adam", 1.0),
+        ("adopt", 0.3),
+        ("adopt", 10.0),
+        ("adopt", 100.0),
+        ("adamax", 5.0),
+        ("nadam", 1.0),
+        ("prodigy", 1000.0),
+        ("schedule_free_adamw", 3.0),
+        ("soap", 1.0),
+        ("soap", 100.0),
+    ],
+)
+def test_a_model_that_was_thrown_about_gets_a_rate_at_which_it_learns(kind: str, lr: float) -> None:
+    parent = of_a_model(kind, lr, full=lr == 100.0)
+    (patch, *_) = [remedy["patch"] for remedy in parent.diagnosis["remedies"]]
+    assert patch["optimizer"]["lr"] <= 0.2 * lr
+    after = child(parent)
+    assert after is not None
+    assert improvement(parent, after)["verdict"] != "worse", patch
+    assert after.train["loss"][-10:].mean() < 0.5 * after.train["loss"][0], patch
+
+
+@pytest.mark.parametrize(("kind", "lr"), [("adagrad", 20.0), ("rmsprop", 1.0), ("muon", 10.0)])
+def test_a_point_that_was_thrown_onto_a_plateau_gets_steps_of_its_own_size(
+    kind: str, lr: float
+) -> None:
+    parent = run_at(kind, "rosenbrock", lr)
+    if parent.diagnosis["verdict"] == "plateau":
+        assert parent.diagnosis["remedies"][0]["patch"]["optimizer"]["lr"] == pytest.approx(0.06)
+
+
 def run_at(kind: str, function: str, lr: float) -> Run:
     problem = {"kind": "function", **FUNCTIONS[function]}
     optimizer = {"kind": kind, "lr": lr} | ({"max_iter": 2} if kind == "lbfgs" else {})
