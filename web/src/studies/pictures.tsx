@@ -207,7 +207,7 @@ function linesOf(
       {
         key: `${run.index}`,
         label: nameOf(run.params as Record<string, unknown>, words),
-        colour: colours.get(run.configuration) ?? "c1",
+        colour: colours.get(run.configuration) ?? "c4", // it stands on another dial
         width: isLit ? 2.5 : 1,
         isFaint: lit !== null && !isLit,
         x,
