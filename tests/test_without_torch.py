@@ -168,7 +168,8 @@ def test_a_worker_starts_and_has_a_job_done_where_torch_cannot_be_had(
 
     try:
         assert found(settings, worker, ready)
-        assert resident_mib(worker) <= 80
+        # 78 to 79, as its pages lie; 85 once the validators of specs are built.
+        assert resident_mib(worker) <= 82
         job_id = submit(settings)
         job = found(settings, worker, ended)
     finally:
