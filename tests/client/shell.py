@@ -48,5 +48,5 @@ class Shell:
             except OSError:  # the other end is closed
                 break
         os.close(ours)
-        assert process.wait(30) == 0, found
+        assert process.wait(120) == 0, found
         return found.decode()

@@ -126,7 +126,7 @@ def test_a_job_is_continued_cancelled_deleted(client: Client, done: Job) -> None
     endless = create(client, SPHERE, budget={"max_steps": 5_000_000})
     with pytest.raises(thalweg.WaitTimeoutError, match=r"after 0\.05 s"):
         endless.wait(0.05)
-    endless.cancel().wait(30)
+    endless.cancel().wait(120)
     assert endless.status == "cancelled"
     endless.delete()
     with pytest.raises(thalweg.NotFoundError):
@@ -151,7 +151,7 @@ def test_a_job_is_paused_changed_and_cloned(client: Client) -> None:
     assert (child.name, child.spec["optimizer"]) == ("short", job.spec["optimizer"])
     assert child.history()["step"].tolist() == [0, 1, 2, 3]
     assert job.resume().status in {"queued", "running"}
-    assert job.cancel().wait(30).status == "cancelled"
+    assert job.cancel().wait(120).status == "cancelled"
 
 
 def test_jobs_are_compared(client: Client) -> None:

@@ -192,7 +192,7 @@ def test_webhooks_have_commands_of_the_client_and_of_the_service(shell: Shell) -
 
 def test_a_job_goes_on_and_ends_on_command(shell: Shell, done: str, client: Client) -> None:
     (longer,) = shell.run("continue", done, "--max-steps", "40").stdout.splitlines()
-    assert client.jobs.get(longer).wait(30).history()["step"].tolist() == list(range(30, 40))
+    assert client.jobs.get(longer).wait(120).history()["step"].tolist() == list(range(30, 40))
     endless = shell.run("submit", "job.yaml", "--set", "budget.max_steps=5000000").stdout.strip()
     shell.run("watch", endless, "--timeout", "0.1", status=5)
     assert shell.run("pause", endless).stdout == f"{endless}\n"
