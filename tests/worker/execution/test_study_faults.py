@@ -129,6 +129,20 @@ def test_rows_of_a_killed_workers_last_attempt_are_counted(
     )
 
 
+def test_rows_of_a_job_without_a_checkpoint_are_counted_when_its_last_worker_is_killed(
+    bench: Bench, process: subprocess.Popen[str]
+) -> None:
+    job_id = bench.submit(Stream(), max_attempts=1)
+    bench.until(lambda: len(bench.steps(job_id)) >= 5)
+    process.kill()
+    process.wait()
+    bench.worker()
+    usage = there(bench.until_status(job_id, "failed").usage)
+    num_rows = len(bench.steps(job_id))
+    assert there(usage.stored_bytes) >= 8 * num_rows
+    assert there(usage.stored_bytes) % num_rows == 0
+
+
 def test_a_task_that_kills_its_trainers_ends_at_max_attempts(
     bench: Bench, studies: StudyBench
 ) -> None:
