@@ -5,6 +5,7 @@ show its origin.
 """
 
 import re
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -65,14 +66,24 @@ def mistake_in(url: str, listed: Networks) -> Mistake | None:
         return Mistake("malformed", "has a host that is neither a name nor an address")
     if parts.scheme == "http" and (why := _no_http(address, listed)) is not None:
         return why
+    if address is None and _is_this_machine(parts.hostname or "", listed):
+        return Mistake("address_refused", f"leads to this machine; {_LIST_IT}")
     if address is not None and (what := refusal(address, listed)) is not None:
         return Mistake("address_refused", f"leads to {address}, {what}; {_LIST_IT}")
     return None
 
 
+_LOOPBACK: Final = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _LIST_IT: Final = (
     "webhooks reach public addresses, and those that the operator lists in THALWEG_WEBHOOK_ALLOW"
 )
+
+
+def _is_this_machine(name: str, listed: Networks) -> bool:
+    """Tell whether a name can only be of loopback (RFC 6761 6.3), of which nothing is listed."""
+    bare = name.lower().removesuffix(".")
+    is_local = bare == "localhost" or bare.endswith(".localhost")
+    return is_local and not any(is_listed(each, listed) for each in _LOOPBACK)
 
 
 def _no_http(address: Address | None, listed: Networks) -> Mistake | None:

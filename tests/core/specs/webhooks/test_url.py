@@ -87,6 +87,9 @@ REFUSED = {
     "https://[::ffff:8.8.8.8]/x": "address_refused",
     "https://169.254.169.254/latest": "address_refused",
     "https://[64:ff9b::7f00:1]/x": "address_refused",
+    "https://localhost/x": "address_refused",
+    "https://LocalHost.:8443/x": "address_refused",
+    "https://a.localhost/x": "address_refused",
     f"https://example.org/{'x' * 2048}": "too_long",
 }
 
@@ -104,7 +107,13 @@ def test_another_url_is_refused_without_being_quoted(url: str, code: str) -> Non
     assert "example.org/x" not in found.message
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "https://127.1/x", "http://name.local/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/x", "https://127.1/x", "http://name.local/x", "http://localhost:9/x",
+        "https://localhost/x",
+    ],
+)  # fmt: skip
 def test_what_the_operator_lists_is_taken_and_by_http_too(url: str) -> None:
     assert mistake_in(url, LOOPBACK) is None
 
