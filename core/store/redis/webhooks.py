@@ -95,7 +95,7 @@ class RedisWebhooks:
     def __init__(self, link: SyncClient) -> None:
         self._link = link
         self._num_passed = 0
-        """How many that are due the next look passes over: none of them could be taken."""
+        """Number of due ones that the next look passes over: none of them could be taken."""
 
     def claim(
         self, most: int, lease_s: float, age_s: float, under_way: Sequence[Delivery] = ()
