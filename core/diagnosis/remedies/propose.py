@@ -30,6 +30,7 @@ from core.diagnosis.remedies.model import (
 from core.diagnosis.remedies.patches import Remedy, another_optimizer, rounded, scaled_rate
 from core.diagnosis.remedies.start_point import escape_a_local_minimum, leave_a_saddle
 from core.diagnosis.remedies.step_size import (
+    FINDS_LENGTHS,
     authors_rate,
     cautious_rate,
     clip,
@@ -47,7 +48,7 @@ from core.diagnosis.rules.progress import conditioning
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form
 from core.diagnosis.verdict import Verdict
 from core.specs.job import DataProblem
-from core.specs.optimizers.kinds import LBFGS, SGD, Prodigy, Rprop, settled_lr
+from core.specs.optimizers.kinds import LBFGS, SGD, Rprop, settled_lr
 from core.specs.sizes.shapes import problem_rows
 
 MOST: Final = 4
@@ -118,7 +119,9 @@ def _for_divergence(findings: Findings, e: Evidence, lowered: Lowered) -> Iterat
     else:
         yield lowered(authors_rate(e) or short_steps(e) or lower_rate(e, _after_a_blow_up(e)))
     if e.spec.gradient_clip is None and exact is None and steps_follow_gradients(e):
-        yield clip(e)
+        clipped = clip(e)
+        if clipped is not None:
+            yield clipped
 
 
 def _after_a_blow_up(e: Evidence) -> float:
@@ -176,7 +179,7 @@ def _for_oscillation(findings: Findings, e: Evidence, lowered: Lowered) -> Itera
     if exact is not None:
         yield exact
     elif not calmer:
-        yield lowered(lower_rate(e, _damping(findings)))
+        yield lowered(authors_rate(e) or short_steps(e) or lower_rate(e, _damping(findings)))
     why = "A rate that falls to zero lets the swings die out, whatever their cause."
     falling = falling_rate(e, why, {"final_lr": 0.0})
     if exact is None and falling is not None:
@@ -203,8 +206,9 @@ def _for_plateau(findings: Findings, e: Evidence, lowered: Lowered) -> Iterator[
             {"lr_factor": factor, "final_loss_below": e.level.end},
         )
         yield lowered(shorter)
-        if e.spec.gradient_clip is None:
-            yield clip(e)
+        clipped = clip(e)
+        if e.spec.gradient_clip is None and clipped is not None:
+            yield clipped
     problem = e.spec.problem
     if not isinstance(problem, DataProblem):
         if e.method.family != "adaptive" and e.x is not None:
@@ -242,16 +246,16 @@ def _for_slowness(findings: Findings, e: Evidence) -> Iterator[Remedy]:
         cautious = cautious_rate(e)
         wanted = cautious / float(e.lr.max()) if cautious else 0.25 / ratio
         yield raise_rate(e, max(1.5, wanted))
+    elif isinstance(e.spec.optimizer, FINDS_LENGTHS) and (
+        findings["steady_slow_descent"].triggered or findings["straight_path"].triggered
+    ):
+        yield raise_rate(e, max(10.0, 1.0 / settled_lr(e.spec.optimizer)))
     elif findings["steady_slow_descent"].triggered and e.pace is not None:
         reach = e.reach / max(abs(e.level.start), 1e-300)
         wanted = 30.0 / reach if reach > 0 else 1e5
         yield raise_rate(e, rounded(min(1e5, max(10.0, wanted)), 2))
-    elif findings["straight_path"].triggered:
+    elif findings["straight_path"].triggered or findings["steady_slow_descent"].triggered:
         yield raise_rate(e, 10.0)
-    elif findings["steady_slow_descent"].triggered:
-        # These find the length of a step themselves, and the rate is a factor on it, as a rule 1.
-        own = isinstance(e.spec.optimizer, Prodigy | LBFGS)
-        yield raise_rate(e, max(10.0, 1.0 / settled_lr(e.spec.optimizer)) if own else 10.0)
     found = conditioning(e)
     gain = found.gain if found is not None else math.nan
     if isinstance(e.spec.optimizer, SGD):

@@ -1,6 +1,7 @@
 """Remedies that change the size of the steps: exact on quadratics, cautious elsewhere."""
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from core.specs.optimizers.kinds import (
     ASGD,
     LBFGS,
     SGD,
+    Adadelta,
     Prodigy,
     RAdam,
     Rprop,
@@ -23,6 +25,9 @@ from core.specs.optimizers.kinds import (
     settled_lr,
 )
 from core.specs.schedules import Constant
+
+FINDS_LENGTHS: Final = (Adadelta, LBFGS, Prodigy)
+"""Methods that find the length of a step themselves: their rate is a factor on it, 1 as a rule."""
 
 
 def exact_rate(e: Evidence) -> Remedy | None:
@@ -129,27 +134,32 @@ def lower_rate(e: Evidence, factor: float) -> Remedy:
 
 
 def authors_rate(e: Evidence) -> Remedy | None:
-    """Propose, for Prodigy, which finds the rate itself, the factor 1 of its authors; None for
-    others, and where it is no less than a tenth of the factor given."""
-    factor = 1.0 / settled_lr(e.spec.optimizer)
-    if e.rows == 0 or not isinstance(e.spec.optimizer, Prodigy) or not factor < 0.1:
+    """Propose, for methods that find the length of a step themselves, the factor 1 of their
+    authors; None for others, and where it is no less than a tenth of the factor given."""
+    optimizer = e.spec.optimizer
+    factor = 1.0 / settled_lr(optimizer)
+    if e.rows == 0 or not isinstance(optimizer, FINDS_LENGTHS) or not factor < 0.1:
         return None
     return Remedy(
         scaled_rate(e.spec, factor),
-        "Prodigy finds the length of its steps itself; 1 is its authors' factor on it.",
+        f"{optimizer.kind} finds the length of a step itself, and its rate is a factor on it: 1, as"
+        " a rule.",
         {"lr_factor": rounded(factor), "final_loss_below": e.level.start},
     )
 
 
 def short_steps(e: Evidence) -> Remedy | None:
-    """Propose, for a method without a sharp threshold that blows up on a function, a rate that its
-    first steps should stand; None where that is no less than a tenth of the rate, or not known.
+    """Propose, for a method without a sharp threshold that blows up or swings on a function, a rate
+    that its first steps should stand; None where that is no less than a tenth of the rate, or not
+    known.
 
     Steps that are about η long whatever the gradient is: a twentieth of the point's own size. Those
     that follow the gradient (RAdam's first ones do): as `cautious_rate`.
     """
     optimizer = e.spec.optimizer
-    if e.x is None or e.rows == 0 or e.method.linear or isinstance(optimizer, Rprop | LBFGS):
+    if e.x is None or e.rows == 0 or e.method.linear:
+        return None
+    if isinstance(optimizer, (Rprop, *FINDS_LENGTHS)):
         return None
     size = max(1.0, float(np.abs(e.x[0]).max()))
     rates: list[float | None] = []
@@ -177,11 +187,15 @@ def steps_follow_gradients(e: Evidence) -> bool:
     return isinstance(e.spec.optimizer, SGD | ASGD | ScheduleFreeSGD | LBFGS)
 
 
-def clip(e: Evidence) -> Remedy:
-    """Propose gradient clipping at the run's first gradient norm."""
+def clip(e: Evidence) -> Remedy | None:
+    """Propose gradient clipping at the run's first gradient norm; None on a function where steps of
+    such gradients are longer than the point's own size: they jump over whatever is there."""
     known_first = math.isfinite(e.first_gradient) and e.first_gradient > 0
     first = e.first_gradient if known_first else 1.0
     norm = rounded(max(first, 1e-6), 2)
+    longest = norm * settled_lr(e.spec.optimizer) / (1.0 - min(e.method.beta, 0.999))
+    if e.x is not None and e.rows and longest > max(1.0, float(np.abs(e.x[0]).max())):
+        return None
     return Remedy(
         {"gradient_clip": {"kind": "norm", "max_norm": norm}},
         "Clipping the gradient at its first norm bounds every step, so that none can explode.",

@@ -11,14 +11,13 @@ from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.diagnosis.words import gone
 from core.specs.job import ClipNorm, ClipValue, DataProblem, JobSpec
 from core.specs.losses import CrossEntropy
-from core.specs.optimizers.kinds import ByAxes, settled_lr
+from core.specs.optimizers.kinds import SGD, Adafactor, ByAxes, Muon, settled_lr
 from core.specs.sizes.first_weights import equal_first_weights
 from core.specs.sizes.shapes import extent_of, layers_of
 
 GUESS: Final = 0.95
 """A loss above this share of a constant output's is not clearly better: least squares of p weights
 on n rows of pure noise leave 1 − p/n of it, 0.95 with a twentieth as many weights as rows."""
-_DECOUPLED: Final = frozenset({"adamw", "muon"})
 
 
 def look_undefined_gradient(e: Evidence) -> RuleAnswer:
@@ -142,8 +141,12 @@ def look_held_by_decay(e: Evidence) -> RuleAnswer:
     # The equilibrium forgets the first weights after 1/(η·decay) steps; an adaptive step of η is
     # balanced by weights of 1/decay (Loshchilov and Hutter 2019; Kosson et al. 2024).
     turns = rate * decay * float(e.step[-1] - e.step[0])
-    decoupled = e.spec.optimizer.kind in _DECOUPLED
-    strong = decay >= 1.0 if decoupled else decay * settled_lr(e.spec.optimizer) >= 0.01
+    optimizer = e.spec.optimizer
+    # Muon and Adafactor decay beside the gradient only; the others as their option says. Steps of
+    # SGD follow the gradient, so that there both ways are one.
+    beside = getattr(optimizer, "decoupled_weight_decay", isinstance(optimizer, Muon | Adafactor))
+    adaptive = beside and not isinstance(optimizer, SGD)
+    strong = decay >= 1.0 if adaptive else decay * settled_lr(optimizer) >= 0.01
     numbers = {"decay_times_path": turns, "late_fall": e.level.late_fall}
     numbers["gradient_of_first"] = e.grad_ratio
     text = f"The decay has replaced the weights {turns:.3g} times over"

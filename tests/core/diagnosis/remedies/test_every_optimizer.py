@@ -1,5 +1,6 @@
-"""Every optimizer at a rate far too small or far too large: the first remedy, applied, makes the
-run better; what it says holds for the optimizer at hand."""
+"""Every optimizer at a rate far too small or far too large: each remedy of a run that diverges and
+the first one of another, applied, makes the run better; what it says holds for the optimizer at
+hand."""
 
 from typing import Any
 
@@ -97,9 +98,36 @@ def test_a_run_that_diverges_is_cured(kind: str, function: str) -> None:
     patches = [remedy["patch"] for remedy in parent.diagnosis["remedies"]]
     if kind not in FOLLOW_GRADIENTS:
         assert not any("gradient_clip" in patch for patch in patches)
+    assert patches
+    for index in range(len(patches)):
+        after = child(parent, index)
+        assert after is not None
+        assert improvement(parent, after)["verdict"] == "improved", patches[index]
+
+
+@pytest.mark.parametrize("rate", [10.0, 1000.0])
+@pytest.mark.parametrize("kind", kinds("optimizers"))
+def test_a_run_that_swings_at_a_rate_far_beyond_the_points_size_is_calmed(
+    kind: str, rate: float
+) -> None:
+    parent = run_at(kind, "quadratic", rate)
+    if parent.diagnosis["verdict"] != "oscillating":
+        return
     after = child(parent)
     assert after is not None
-    assert improvement(parent, after)["verdict"] == "improved", patches
+    assert improvement(parent, after)["verdict"] == "improved", parent.diagnosis["remedies"]
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e3])
+@pytest.mark.parametrize("kind", ["adadelta", "lbfgs", "prodigy"])
+def test_methods_that_find_the_length_themselves_get_the_factor_one(kind: str, rate: float) -> None:
+    parent = run_at(kind, "quadratic", rate)
+    rates = [
+        remedy["patch"]["optimizer"]["lr"]
+        for remedy in parent.diagnosis["remedies"]
+        if "lr" in remedy["patch"].get("optimizer", {})
+    ]
+    assert all(found == pytest.approx(1.0) for found in rates)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -130,6 +130,25 @@ def test_a_limit_that_holds_the_run_is_loosened_first(
     assert improvement(run, after)["verdict"] == "improved"
 
 
+@pytest.mark.parametrize("kind", ["adagrad", "soap"])
+def test_decay_beside_the_gradient_holds_a_run_whatever_the_methods_name(kind: str) -> None:
+    optimizer = {"kind": kind, "lr": 0.003, "weight_decay": 3.0, "decoupled_weight_decay": True}
+    run = run_of(supervised("wine", [16], optimizer, 500, batch_size=32))
+    assert status(run, "held_by_decay") == "triggered"
+    assert run.diagnosis["remedies"][0]["patch"] == {"optimizer": {"weight_decay": 0.01}}
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_decay_is_judged_by_its_option_and_not_by_the_name_of_the_method(decoupled: bool) -> None:
+    shared = {"lr": 0.003, "weight_decay": 2.0, "decoupled_weight_decay": decoupled}
+    found = [
+        finding(run_of(supervised("wine", [16], {"kind": kind, **shared}, 600)).diagnosis,
+                "held_by_decay")
+        for kind in ("adam", "adamw")
+    ]  # fmt: skip
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("text", "start", "optimizer"),
     [
