@@ -7,7 +7,11 @@ kind against torch. Those of `factors.py` are factors on the base rate.
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.specs.formulas.factors import factor
 from core.specs.schedules import (
@@ -39,7 +43,9 @@ Leaf = (
     Constant | ConstantFactor | Linear | Step | MultiStep | Exponential | Polynomial | Cosine
     | CosineWarmRestarts | OneCycle | Cyclic | ReduceOnPlateau | ByFactor | Chained
 )  # fmt: skip
-Rule = Callable[[int, float], float]
+Rate = float | NDArray[np.float64]
+"""A rate, or those of several runs: each number of an array is what it would be alone."""
+Rule = Callable[[int, Rate], Rate]
 """The rate of step k, from k and the rate of the step before (at k = 0: the base rate)."""
 Phase = tuple[float, float, float, float, float]
 """Last step of the phase, rate at its start and end, momentum at its start and end."""
@@ -51,10 +57,12 @@ def rates(schedule: Schedule, lr: float, num_steps: int) -> list[float]:
 
     `schedule`: resolved, with every length written out.
     """
-    return [rate for rate, _ in zip(_rates(schedule, lr), range(num_steps), strict=False)]
+    return [float(rate) for rate in islice(curve(schedule, lr), num_steps)]
 
 
-def _rates(schedule: Schedule, lr: float) -> Iterator[float]:
+def curve(schedule: Schedule, lr: Rate) -> Iterator[Rate]:
+    """Yield the rate of each update without an end, for a base rate or for those of several runs,
+    as `rates` does. A rate may overflow to infinity in NumPy: who takes it keeps that quiet."""
     parts = segments(schedule, 0)
     ends = [*(start for start, _ in parts[1:]), math.inf]
     for (start, leaf), end in zip(parts, ends, strict=True):
@@ -130,7 +138,7 @@ def phase_at(found: list[Phase], step: int) -> tuple[Phase, float]:
     raise AssertionError("a schedule has phases")
 
 
-def _rule(leaf: Schedule, base: float) -> Rule:  # noqa: C901, PLR0912 (one case a kind)
+def _rule(leaf: Schedule, base: Rate) -> Rule:  # noqa: C901, PLR0912 (one case a kind)
     match leaf:
         case Constant() | ReduceOnPlateau() | ConstantFactor(total_iters=0):
             return lambda k, rate: rate
@@ -169,7 +177,7 @@ def _rule(leaf: Schedule, base: float) -> Rule:  # noqa: C901, PLR0912 (one case
             assert_never(leaf)
 
 
-def _chained(spec: Chained, base: float) -> Rule:
+def _chained(spec: Chained, base: Rate) -> Rule:
     """Return the rule of all parts at once: those that go from step to step do so without the
     factors of the others."""
     parts = chain_parts(spec)
@@ -177,7 +185,7 @@ def _chained(spec: Chained, base: float) -> Rule:
     factors = [part for part in parts if isinstance(part, ByFactor)]
     bare = base
 
-    def all_at_once(k: int, rate: float) -> float:
+    def all_at_once(k: int, rate: Rate) -> Rate:
         nonlocal bare
         for rule in rules:
             bare = rule(k, bare)
@@ -186,7 +194,7 @@ def _chained(spec: Chained, base: float) -> Rule:
     return all_at_once
 
 
-def _linear(leaf: Linear, k: int, rate: float) -> float:
+def _linear(leaf: Linear, k: int, rate: Rate) -> Rate:
     if k == 0:
         return rate * leaf.start_factor
     if k > leaf.total_iters:
@@ -195,7 +203,7 @@ def _linear(leaf: Linear, k: int, rate: float) -> float:
     return rate * (1.0 + rise / (leaf.total_iters * leaf.start_factor + (k - 1) * rise))
 
 
-def _polynomial(leaf: Polynomial, k: int, rate: float) -> float:
+def _polynomial(leaf: Polynomial, k: int, rate: Rate) -> Rate:
     total = leaf.total_iters
     assert total is not None
     if k == 0 or k > total:
@@ -203,7 +211,7 @@ def _polynomial(leaf: Polynomial, k: int, rate: float) -> float:
     return rate * float(((1.0 - k / total) / (1.0 - (k - 1) / total)) ** leaf.power)
 
 
-def _cosine(leaf: Cosine, k: int, rate: float, base: float) -> float:
+def _cosine(leaf: Cosine, k: int, rate: Rate, base: Rate) -> Rate:
     half = leaf.T_max
     assert half is not None
     if k == 0:
@@ -214,7 +222,7 @@ def _cosine(leaf: Cosine, k: int, rate: float, base: float) -> float:
     return ratio * (rate - leaf.eta_min) + leaf.eta_min
 
 
-def _warm_restarts(leaf: CosineWarmRestarts, k: int, base: float) -> float:
+def _warm_restarts(leaf: CosineWarmRestarts, k: int, base: Rate) -> Rate:
     length = leaf.T_0
     if leaf.T_mult == 1:
         k %= length
@@ -223,11 +231,11 @@ def _warm_restarts(leaf: CosineWarmRestarts, k: int, base: float) -> float:
     return leaf.eta_min + (base - leaf.eta_min) * (1 + math.cos(math.pi * k / length)) / 2
 
 
-def _one_cycle(leaf: OneCycle, base: float) -> Rule:
+def _one_cycle(leaf: OneCycle, base: Rate) -> Rule:
     assert leaf.total_steps is not None
-    found = phases(leaf, base if leaf.max_lr is None else leaf.max_lr, leaf.total_steps)
+    found = phases(leaf, float(base) if leaf.max_lr is None else leaf.max_lr, leaf.total_steps)
 
-    def rate_at(k: int, rate: float) -> float:
+    def rate_at(k: int, rate: Rate) -> Rate:
         (_, low, high, _, _), part = phase_at(found, k)
         if leaf.anneal_strategy == "linear":
             return (high - low) * part + low

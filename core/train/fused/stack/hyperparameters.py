@@ -1,6 +1,5 @@
 """The runs' numbers as columns: hyperparameters from the specs, rates from the schedules."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from core.specs.direction import sign_of_job
+from core.specs.formulas.schedules import Rate, curve
 from core.specs.job import JobSpec
 from core.specs.optimizers.kinds import Optimizer
 from core.specs.schedules import Constant, Cyclic, OneCycle, Schedule, parts_of
@@ -49,26 +49,48 @@ def _cycles(schedule: Schedule) -> bool:
 
 
 class _Shape:
-    """A schedule for all runs that share it, whatever their base rate.
+    """A schedule for all runs that share it, whatever their base rates.
 
-    A schedule that does not look at the losses gives a rate of the form a + b·base at every step
-    (torch's formulas are affine in the rate), so two runs of torch's own scheduler, from the base
-    rates 0 and 1, tell it for all.
+    A schedule that does not look at the losses follows from the step alone: its formula gives all
+    runs' rates at once, to the bits of each run's own and of the curve that a preview shows. A
+    momentum is the same for all: torch's own scheduler, over one optimizer, tells it.
+
+    Attributes:
+        rates: of the next update, one number a run, or one for all.
     """
 
-    def __init__(self, spec: JobSpec) -> None:
-        self._pair = [_scheduled(spec, base) for base in (0.0, 1.0)]
-
-    def rate(self) -> tuple[float, float]:
-        low, high = (float(optimizer.param_groups[0]["lr"]) for optimizer, _ in self._pair)
-        return (high, 0.0) if math.isinf(high) else (low, high - low)
+    def __init__(self, spec: JobSpec, bases: Column) -> None:
+        """Take one run's spec, and the base rates of all."""
+        self._schedule, self._bases = spec.schedule, bases
+        self._scheduled = _scheduled(spec, 0.0)
+        self.rates: Rate
+        self.go_to(0)
 
     def momentum(self) -> float | None:
-        return _momentum(self._pair[0][0])
+        return _momentum(self._scheduled[0])
 
     def step(self) -> None:
-        for _, scheduler in self._pair:
-            scheduler.step(0.0)
+        self._scheduled[1].step(0.0)
+        self._next()
+
+    def state(self) -> list[Any]:
+        """Return the JSON values of torch's scheduler; older checkpoints hold a second one."""
+        return [self._scheduled[1].state_dict()]
+
+    def load_state(self, state: list[Any], updates: int) -> None:
+        """Go on where `state` was taken, after so many updates."""
+        self._scheduled[1].load_state_dict(state[0])
+        self.go_to(updates)
+
+    def go_to(self, updates: int) -> None:
+        """Read the rates after so many updates."""
+        self._curve = curve(self._schedule, self._bases)
+        for _ in range(updates + 1):
+            self._next()
+
+    def _next(self) -> None:
+        with np.errstate(all="ignore"):
+            self.rates = next(self._curve)
 
 
 def _scheduled(spec: JobSpec, lr: float | None) -> tuple[torch.optim.Optimizer, Scheduler]:
@@ -116,7 +138,7 @@ class Hyperparameters:
                 pair = numbers[run].get(self._momentum)
                 shared.setdefault(f"{spec.schedule.model_dump_json()} {pair}", []).append(run)
         for runs in shared.values():
-            self._shapes.append((_Shape(specs[runs[0]]), np.array(runs)))
+            self._shapes.append((_Shape(specs[runs[0]], self._base[runs]), np.array(runs)))
         self.follows_losses = bool(self._alone)
         scheduled = {"lr", self._momentum} if self._shapes or self._alone else set()
         self.columns: dict[str, Column] = {
@@ -145,8 +167,7 @@ class Hyperparameters:
             return
         lr, momentum = self._base.copy(), self.columns.get(self._momentum, self._base).copy()
         for shape, runs in self._shapes:
-            offset, slope = shape.rate()
-            lr[runs] = offset + slope * self._base[runs]
+            lr[runs] = shape.rates
             set_to = shape.momentum()
             if set_to is not None:
                 momentum[runs] = set_to
@@ -162,14 +183,14 @@ class Hyperparameters:
     def state(self) -> dict[str, Any]:
         """Return the JSON values of the schedules."""
         return {
-            "shapes": [[s.state_dict() for _, s in shape._pair] for shape, _ in self._shapes],
+            "shapes": [shape.state() for shape, _ in self._shapes],
             "alone": {str(run): s.state_dict() for run, (_, s) in self._alone.items()},
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any], updates: int) -> None:
+        """Go on where `state` was taken, after so many updates."""
         for (shape, _), saved in zip(self._shapes, state["shapes"], strict=True):
-            for (_, scheduler), part in zip(shape._pair, saved, strict=True):
-                scheduler.load_state_dict(part)
+            shape.load_state(saved, updates)
         for run, (_, scheduler) in self._alone.items():
             scheduler.load_state_dict(state["alone"][str(run)])
         self._read()
@@ -179,17 +200,16 @@ class Hyperparameters:
         Runs of one schedule share theirs."""
         found: dict[int, Any] = {run: each.state_dict() for run, (_, each) in self._alone.items()}
         for shape, members in self._shapes:
-            pair = [scheduler.state_dict() for _, scheduler in shape._pair]
-            found.update(dict.fromkeys(members.tolist(), pair))
+            found.update(dict.fromkeys(members.tolist(), shape.state()))
         return [found.get(run) for run in runs.tolist()]
 
-    def resume(self, states: dict[int, Any]) -> None:
-        """Go on where `pause` was called, on the numbers of a new stack. `states` are by its runs;
-        those that are not in it stay at their beginning."""
+    def resume(self, states: dict[int, Any], updates: int) -> None:
+        """Go on where `pause` was called, after so many updates, on the numbers of a new stack.
+        `states` are by its runs; no run that is not in it trains on."""
         whole = self.state()
         for place, (_, members) in enumerate(self._shapes):
             known = [run for run in members.tolist() if run in states]
             if known:
                 whole["shapes"][place] = states[known[0]]
         whole["alone"] |= {str(run): states[run] for run in self._alone if run in states}
-        self.load_state(whole)
+        self.load_state(whole, updates)

@@ -196,7 +196,7 @@ class OptimizerStep:
             for tensor, column in zip(mine, saved, strict=True):
                 if tensor is not None:
                     tensor.copy_(column)
-        self.hyper.load_state(state["hyper"])
+        self.hyper.load_state(state["hyper"], self._updates)
 
     def pause(self, slots: NDArray[np.int64]) -> dict[str, Any]:
         runs, index = self._runs[slots], torch.from_numpy(slots).to(self._device)
@@ -221,7 +221,8 @@ class OptimizerStep:
                 if state is not None:
                     found = columns.get(f"{number}.{name}")
                     state.zero_() if found is None else state.copy_(found)
-        self.hyper.resume(dict(zip(self._runs.tolist(), columns["schedules"], strict=True)))
+        schedules = dict(zip(self._runs.tolist(), columns["schedules"], strict=True))
+        self.hyper.resume(schedules, self._updates)
 
     def _of_parameters(self) -> list[Any]:
         """Return each parameter's state, in the storage of what is moved with it."""

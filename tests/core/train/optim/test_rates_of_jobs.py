@@ -1,10 +1,11 @@
 """The rates that a job records are those of its schedule's curve, for every schedule of the
-catalogue: with groups, after a rollback, and with a rate that the job found."""
+catalogue: with groups, after a rollback, with a rate that the job found, and in a study's stack."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.specs.catalog import kinds
@@ -15,6 +16,7 @@ from core.specs.optimizers.kinds import settled_lr
 from core.specs.parsing.job import parse_job
 from core.specs.validation.auto_lr import settled
 from core.specs.validation.limits import Limits
+from core.train.fused.stack.hyperparameters import Hyperparameters
 from core.train.state import reads_loss
 from tests.core.train.harness import train
 
@@ -31,9 +33,10 @@ PROBLEM = {
 }
 
 
-def spec_of(schedule: str, problem: Json, optimizer: Json, **parts: Any) -> JobSpec:
+def spec_of(schedule: str | Json, problem: Json, optimizer: Json, **parts: Any) -> JobSpec:
+    chosen = choice("schedules", schedule) if isinstance(schedule, str) else schedule
     body = {
-        "problem": problem, "optimizer": optimizer, "schedule": choice("schedules", schedule),
+        "problem": problem, "optimizer": optimizer, "schedule": chosen,
         "budget": {"max_steps": STEPS}, "diagnose": "off", **parts,
     }  # fmt: skip
     return parse_job(json.dumps(body).encode(), Limits())
@@ -48,7 +51,7 @@ def test_the_series_is_the_curve_and_groups_do_not_change_it(schedule: str, tmp_
     spec = spec_of(schedule, PROBLEM, optimizer)
     recorded = train(spec, tmp_path).column("lr")
     if not reads_loss(spec.schedule):  # whose curve the losses make
-        assert recorded == pytest.approx(rates(spec.schedule, 0.05, STEPS), rel=1e-12, abs=1e-300)
+        assert recorded == rates(spec.schedule, 0.05, STEPS)
     assert len(recorded) == STEPS
 
 
@@ -77,3 +80,49 @@ def test_a_rate_that_was_found_takes_the_place_of_auto(schedule: str) -> None:
     assert spec == posted
     assert settled_lr(spec.optimizer) == 0.125
     assert rates(spec.schedule, 0.125, STEPS) == rates(posted.schedule, 0.125, STEPS)
+
+
+CHAINS: list[Json] = [
+    {"kind": "chained", "schedules": [{"kind": "linear"}, {"kind": "inverse_sqrt"}]},
+    {"kind": "chained", "schedules": [{"kind": "cosine", "eta_min": 0.01},
+                                      {"kind": "exponential", "gamma": 1.1}]},
+    {"kind": "sequential", "milestones": [5, 11], "schedules": [
+        {"kind": "one_cycle", "max_lr": 0.3}, {"kind": "polynomial", "power": 2.0},
+        {"kind": "chained", "schedules": [{"kind": "step", "step_size": 2}, {"kind": "linear"}]}]},
+    {"kind": "warmup", "steps": 7, "then": {"kind": "cosine"}},
+    {"kind": "exponential", "gamma": 1e30},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "schedule", [*SCHEDULES, *CHAINS], ids=lambda each: each if isinstance(each, str) else ""
+)
+def test_runs_of_a_stack_have_the_same_bits_wherever_they_were_put_aside(
+    schedule: str | Json,
+) -> None:
+    bases = [0.05, 0.1 / 3, 0.7]
+    specs = [spec_of(schedule, BOWL, {"kind": "adam", "lr": lr}) for lr in bases]
+    if reads_loss(specs[0].schedule):
+        return  # whose curve the losses make
+    wanted = [rates(spec.schedule, lr, STEPS) for spec, lr in zip(specs, bases, strict=True)]
+    stack, runs = Hyperparameters(specs), np.arange(len(specs))
+    found = []
+    for step in range(STEPS):
+        if step == 9:
+            stack = gone_on_with(specs, stack.state(), step)
+        if step == 14:
+            states = dict(zip(runs.tolist(), stack.pause(runs), strict=True))
+            stack = Hyperparameters(specs)
+            stack.resume(states, step)
+        found.append(stack.rates.tolist())
+        stack.step(np.zeros(len(specs)), runs)
+    assert np.array(found).T.tolist() == wanted
+
+
+def gone_on_with(specs: list[JobSpec], state: Json, updates: int) -> Hyperparameters:
+    """As from a file, and one of an older version, which held two schedulers for each schedule."""
+    state = json.loads(json.dumps(state))
+    older = {**state, "shapes": [[each, each] for (each,) in state["shapes"]]}
+    stack = Hyperparameters(specs)
+    stack.load_state(older, updates)
+    return stack
