@@ -185,6 +185,33 @@ def is_frame(rows: Any) -> bool:
     return hasattr(rows, "write_parquet") or hasattr(rows, "to_parquet")
 
 
+def request_of(
+    rows: Any, checkpoint: str | int, targets: Any, windows: Windows | None
+) -> dict[str, Any]:
+    """Return the body of a request, without its rows where they are uploaded first."""
+    body: dict[str, Any] = {"checkpoint": checkpoint}
+    if windows is not None:
+        body["windows"] = windows
+    if targets is not None:
+        body["targets"] = targets.tolist() if hasattr(targets, "tolist") else list(targets)
+    if isinstance(rows, DatasetRecord):
+        body["dataset"] = rows.id
+    elif isinstance(rows, str) and rows.startswith(DATA_PREFIX):
+        body["dataset"] = rows
+    elif (features := features_of(rows)) is not None:
+        body["features"] = features
+    return body
+
+
+def refuse_ways_to_read(schema: Any, media_type: str | None) -> None:
+    """Raise `UnsendableError` where it is said how a file is read, and none is uploaded."""
+    if schema is not None or media_type is not None:
+        raise UnsendableError(
+            "schema and media_type say how a file is read, and these rows are not uploaded: leave"
+            " them out"
+        )
+
+
 def features_of(rows: Any) -> list[Any] | None:
     """Return rows as the request has them; None for what is uploaded first.
 

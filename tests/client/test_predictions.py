@@ -85,7 +85,7 @@ def test_a_file_is_read_as_its_schema_says(job: Job, tmp_path: Path, shell_of: S
     said = shell_of.json("predict", job.id, str(path), "--schema", json.dumps(schema))
     assert said["num_rows"] == 2
     for options in ({"schema": schema}, {"media_type": "text/csv"}):
-        with pytest.raises(UnsendableError, match="leave them out"):
+        with pytest.raises(UnsendableError, match="not uploaded"):
             job.predict(ROWS, **options)
 
 

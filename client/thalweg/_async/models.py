@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 from thalweg._async import calls
 from thalweg._async.datasets import AsyncDatasets
 from thalweg._async.transport import AsyncTransport, deadline, place
-from thalweg.errors import UnsendableError, WaitTimeoutError
+from thalweg.errors import WaitTimeoutError
 from thalweg.predictions import (
-    DATA_PREFIX,
     PredictionError,
     Predictions,
     Rows,
     Windows,
-    features_of,
     is_frame,
+    refuse_ways_to_read,
+    request_of,
     upload_of,
 )
-from thalweg.records import DatasetRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,32 +78,17 @@ class AsyncModel:
             >>> found["class"].tolist()
             ['setosa', 'virginica']
         """
-        body: dict[str, Any] = {"checkpoint": checkpoint}
-        if windows is not None:
-            body["windows"] = windows
-        if targets is not None:
-            body["targets"] = targets.tolist() if hasattr(targets, "tolist") else list(targets)
-        if isinstance(rows, DatasetRecord):
-            body["dataset"] = rows.id
-        elif isinstance(rows, str) and rows.startswith(DATA_PREFIX):
-            body["dataset"] = rows
-        elif (features := features_of(rows)) is not None:
-            body["features"] = features
-        else:  # uploaded for this alone
-            uploaded, media_type = upload_of(rows, media_type)
-            datasets = AsyncDatasets(self._transport)
-            data = await datasets.upload(uploaded, schema=schema, media_type=media_type)
-            try:
-                body["dataset"] = data.id
-                return await self._predicted(body, rows, timeout_s)
-            finally:
-                await data.delete()
-        if schema is not None or media_type is not None:
-            raise UnsendableError(
-                "schema and media_type say how a file is read, and these rows are not uploaded:"
-                " leave them out"
-            )
-        return await self._predicted(body, rows, timeout_s)
+        body = request_of(rows, checkpoint, targets, windows)
+        if "features" in body or "dataset" in body:
+            refuse_ways_to_read(schema, media_type)
+            return await self._predicted(body, rows, timeout_s)
+        uploaded, media_type = upload_of(rows, media_type)  # for this alone
+        datasets = AsyncDatasets(self._transport)
+        data = await datasets.upload(uploaded, schema=schema, media_type=media_type)
+        try:
+            return await self._predicted({**body, "dataset": data.id}, rows, timeout_s)
+        finally:
+            await data.delete()
 
     async def _predicted(
         self, body: dict[str, Any], rows: Rows, timeout_s: float | None
