@@ -11,8 +11,10 @@ from core.specs.formulas.precisions import FLOAT32_MAX
 from core.specs.job import MAX_STEPS, Budget, DataProblem, JobSpec, StartFrom
 from core.specs.models import Uniform
 from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
+from core.specs.schedules import Cyclic, OneCycle, Schedule, parts_of
 from core.specs.sizes.shapes import Extent, extent_of
 from core.specs.validation.errors import FieldErrorList
+from core.specs.validation.schedules import warnings_of_chains
 from core.specs.validation.wrappers import warnings_of_wrap
 
 STEPS_OF_DATA: Final = 2_000
@@ -119,7 +121,31 @@ def check_bfloat16(spec: JobSpec, precision: str, faults: FieldErrorList) -> Non
 def warnings_of_job(spec: JobSpec, size: Extent | None = None) -> list[FieldError]:
     """List what a resolved spec may ask for, and hardly means. `size`: its extent, where that is
     known."""
-    return [*_warnings_of_noise(spec, size), *warnings_of_wrap(spec, size)]
+    return [
+        *_warnings_of_noise(spec, size),
+        *_warnings_of_dampening(spec),
+        *warnings_of_wrap(spec, size),
+        *warnings_of_chains(spec.schedule),
+    ]
+
+
+def _warnings_of_dampening(spec: JobSpec) -> Iterator[FieldError]:
+    """Warn of a dampening without the momentum that it dampens."""
+    optimizer = spec.optimizer
+    if _sets_momentum(spec.schedule) or not isinstance(optimizer, SGD):
+        return
+    if optimizer.dampening and not optimizer.momentum:
+        yield FieldError(
+            "optimizer.dampening", "no_effect",
+            f"optimizer.dampening {optimizer.dampening:g} has no effect without a momentum: leave"
+            " it out, or give optimizer.momentum",
+        )  # fmt: skip
+
+
+def _sets_momentum(schedule: Schedule) -> bool:
+    if isinstance(schedule, OneCycle | Cyclic):
+        return schedule.cycle_momentum is not False
+    return any(map(_sets_momentum, parts_of(schedule)))
 
 
 def _warnings_of_noise(spec: JobSpec, size: Extent | None) -> Iterator[FieldError]:

@@ -1,16 +1,19 @@
 """Schedules and the budget: which lengths follow from it, and what does not fit into it."""
 
 import json
+from itertools import product
 from typing import Any
 
 import pytest
 
 from core.errors import FieldError, InvalidInputError
 from core.specs.examples import choice, minimal_example
+from core.specs.formulas.schedules import rates
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
+from core.specs.validation.run import warnings_of_job
 
 Json = dict[str, Any]
 LENGTHS = ("T_max", "total_iters", "total_steps")
@@ -184,3 +187,44 @@ def test_pieces_go_together(
     schedule = {"kind": "piecewise", "boundaries": boundaries, "factors": factors}
     (found,) = mistakes(body(schedule, {"max_steps": 20}))
     assert (found.param, found.code) == (f"schedule.{param}", code)
+
+
+CHAINABLE = sorted(
+    members("schedule").keys()
+    - {"warmup", "sequential", "chained", "one_cycle", "cyclic", "reduce_on_plateau"}
+)
+
+
+@pytest.mark.parametrize("place", NESTED)
+def test_a_chain_that_is_no_product_is_warned_of(place: str) -> None:
+    path, nest = NESTED[place]
+    for kinds in product(CHAINABLE, repeat=2):
+        parts = [choice("schedules", kind) for kind in kinds]
+        chain = {"kind": "chained", "schedules": parts}
+        spec = parsed(body(nest(chain), {"max_steps": 40}))
+        inner = parsed(body(chain, {"max_steps": 40})).schedule
+        assert inner.kind == "chained"
+        factors = [rates(part, 1.0, 40) for part in inner.schedules]
+        multiplies = rates(inner, 1.0, 40) == pytest.approx(
+            [one * other for one, other in zip(*factors, strict=True)], rel=1e-9
+        )
+        found = [(each.param, each.code) for each in warnings_of_job(spec)]
+        assert found == ([] if multiplies else [(path, "no_effect")]), kinds
+
+
+@pytest.mark.parametrize(
+    ("momentum", "schedule", "warned"),
+    [
+        (0.0, {"kind": "constant"}, True),
+        (0.5, {"kind": "constant"}, False),
+        (0.0, {"kind": "warmup", "steps": 2, "then": {"kind": "one_cycle"}}, False),
+        (0.0, {"kind": "one_cycle", "cycle_momentum": False}, True),
+    ],
+)
+def test_a_dampening_without_momentum_is_warned_of(
+    momentum: float, schedule: Json, warned: bool
+) -> None:
+    optimizer = {"kind": "sgd", "momentum": momentum, "dampening": 0.3}
+    spec = parsed(body(schedule, {"max_steps": 40}, optimizer=optimizer))
+    found = [each.param for each in warnings_of_job(spec)]
+    assert found == (["optimizer.dampening"] if warned else [])
