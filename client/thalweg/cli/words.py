@@ -10,13 +10,17 @@ from typing import Any, NamedTuple
 
 
 class _Given(NamedTuple):
-    """An option as it was typed; `value`: None where it takes none, or nothing follows."""
+    """An option as it was typed.
+
+    Attributes:
+        value: None where it takes none, or nothing follows.
+        follows: the value is the next word, and not attached by `=`.
+    """
 
     name: str
     option: Any
     value: str | None
     follows: bool
-    """Whether the value is the next word, and not attached by `=`."""
 
 
 def check(command: Any, context: Any, words: Sequence[str], *, leads: bool = False) -> None:

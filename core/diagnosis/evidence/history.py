@@ -357,7 +357,7 @@ class Rows:
 
     @cached_property
     def pace(self) -> Pace | None:
-        """What bounds the length of the run's steps; None where that is not known."""
+        """The bound of the length of the run's steps; None where it is not known."""
         return pace_of(self.spec, self.method)
 
     @cached_property
