@@ -51,9 +51,13 @@ class Line:
             talk = self._talk
             if talk is None or not (talk.going or await talk.can_go_on()):
                 await self.close()
-                async with asyncio.timeout(self._timeout_s):
-                    connection = self._pool.make_connection()
-                    await connection.connect()
+                connection = self._pool.make_connection()
+                try:
+                    async with asyncio.timeout(self._timeout_s):
+                        await connection.connect()
+                except BaseException:  # it may be half open: a server that does not answer
+                    await connection.disconnect(nowait=True)
+                    raise
                 talk = self._talk = _Talk(connection, self._timeout_s)
             return talk
 

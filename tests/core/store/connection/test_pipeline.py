@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hiredis
 import pytest
@@ -64,6 +65,32 @@ async def test_nobody_waits_for_the_answer_to_another(server: EmbeddedServer) ->
     finally:
         os.kill(server.pid, signal.SIGCONT)
     assert await asyncio.gather(*asking) == list(range(1, 1_001))
+    await line.close()
+
+
+async def test_a_connection_that_opens_too_late_is_closed(server: EmbeddedServer) -> None:
+    opened: list[Any] = []
+    line = Line(server.url, 0.2, {})
+    make = line._pool.make_connection
+
+    def late() -> Any:
+        connection = make()
+        connect = connection.connect
+
+        async def connect_late() -> None:
+            await connect()
+            opened.append(connection)
+            await asyncio.Event().wait()
+
+        connection.connect = connect_late
+        return connection
+
+    line._pool.make_connection = late
+    with pytest.raises(TimeoutError):
+        await line.ask(PING)
+    assert [connection.is_connected for connection in opened] == [False]
+    line._pool.make_connection = make
+    assert await line.ask(PING) == b"PONG"
     await line.close()
 
 
