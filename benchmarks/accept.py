@@ -98,7 +98,7 @@ GUARDED = "guarded"
 def limited_key(redis_url: str, folder: str) -> str:
     """A key with every limit, none of which is reached."""
     limits = ["--requests-per-s", "1e9", "--max-queued", "1000000000", "--max-running", "1000000"]
-    limits += ["--max-stored", "1000000TiB", "--device-s-per-day", "1e9"]
+    limits += ["--max-stored", "1000TiB", "--device-s-per-day", "1e9"]
     command = [sys.executable, "-m", "thalweg_service", "keys", "create", "--owner", "bench"]
     environment = {
         "THALWEG_REDIS_URL": redis_url,
