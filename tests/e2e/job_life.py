@@ -98,8 +98,8 @@ class Life(RuleBasedStateMachine):
     @rule(path=made)
     def resume(self, path: str) -> None:
         before = self._look(path)
-        reply = self._call("POST", path, "resume")
         self._asked.discard(path)
+        reply = self._call("POST", path, "resume")
         if reply.status_code == 409:
             assert self._seen[path] in {"cancelling", *TERMINAL}
             return
