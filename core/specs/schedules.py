@@ -261,3 +261,10 @@ def parts_of(schedule: Schedule) -> tuple[Schedule, ...]:
             return ()
         case _:
             assert_never(schedule)
+
+
+def sets_momentum(schedule: Schedule) -> bool:
+    """Tell whether the schedule, or one that it is made of, moves the optimizer's momentum."""
+    if isinstance(schedule, OneCycle | Cyclic):
+        return schedule.cycle_momentum is not False
+    return any(map(sets_momentum, parts_of(schedule)))

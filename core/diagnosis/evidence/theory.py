@@ -24,6 +24,7 @@ from core.specs.optimizers.kinds import (
     rate_factor,
 )
 from core.specs.optimizers.wrappers import Lookahead, Sam
+from core.specs.schedules import sets_momentum
 from core.specs.sizes.shapes import layers_of, problem_parameters, tables_of
 
 # How long a step can be where the gradient's length has no say: adaptive methods and Muon.
@@ -138,8 +139,8 @@ def method_of(spec: JobSpec) -> Method:
     if isinstance(optimizer, SGD):
         if optimizer.cautious:
             return Method("other")
-        if getattr(spec.schedule, "cycle_momentum", False) and optimizer.momentum > 0:
-            return Method("other")
+        if sets_momentum(spec.schedule):
+            return Method("other")  # even of a momentum of 0, as in torch
         if optimizer.momentum == 0:
             return Method("gradient_descent", decay=optimizer.weight_decay)
         scale = 1.0 - optimizer.dampening

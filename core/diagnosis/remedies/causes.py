@@ -137,10 +137,13 @@ def loosen(findings: Findings, e: Evidence) -> Iterator[Remedy]:
     if findings["held_by_decay"].triggered:
         given = float(getattr(e.spec.optimizer, "weight_decay", 0.0))
         smaller = 0.0 if isinstance(e.spec.problem, FunctionProblem) else min(1e-2, 0.01 * given)
+        whole = "share_of_weights" in findings["held_by_decay"].reading.evidence
         yield Remedy(
             {"optimizer": {"weight_decay": rounded(smaller)}},
-            "The decay pulls the weights back as fast as the gradient moves them.",
-            {"final_loss_below": e.level.end},
+            "The decay takes the weights off whole at each update."
+            if whole
+            else "The decay pulls the weights back as fast as the gradient moves them.",
+            {} if e.blown_up else {"final_loss_below": e.level.end},
         )
 
 

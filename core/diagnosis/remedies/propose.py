@@ -109,6 +109,8 @@ def _for_divergence(findings: Findings, e: Evidence, lowered: Lowered) -> Iterat
         if cured:
             return  # neither a smaller rate nor clipping makes the step defined
     exact, searched = exact_rate(e), search_along_the_line(e)
+    if findings["held_by_decay"].triggered:
+        yield from loosen(findings, e)
     yield from standardize(e)
     if searched is not None:
         yield searched

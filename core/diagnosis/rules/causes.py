@@ -11,6 +11,7 @@ from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.diagnosis.words import gone
 from core.specs.job import ClipNorm, ClipValue, DataProblem, JobSpec
 from core.specs.losses import CrossEntropy
+from core.specs.optimizers.decay import decay_is_share
 from core.specs.optimizers.kinds import SGD, Adafactor, ByAxes, Muon, settled_lr
 from core.specs.sizes.first_weights import equal_first_weights
 from core.specs.sizes.shapes import extent_of, layers_of
@@ -133,24 +134,37 @@ def look_held_by_clipping(e: Evidence) -> RuleAnswer:
 
 
 def look_held_by_decay(e: Evidence) -> RuleAnswer:
-    """Weight decay that takes more off the weights than the gradient can put on them."""
-    decay = float(getattr(e.spec.optimizer, "weight_decay", 0.0) or 0.0)
+    """Weight decay that takes more off the weights than the gradient can put on them, or takes them
+    off whole."""
+    optimizer = e.spec.optimizer
+    decay = float(getattr(optimizer, "weight_decay", 0.0) or 0.0)
     if decay == 0.0 or e.rows < 12:
         return unknown("Needs twelve rows of a run with weight decay.")
     rate = float(np.nanmean(e.lr[e.rows // 2 :]))
     # The equilibrium forgets the first weights after 1/(η·decay) steps; an adaptive step of η is
     # balanced by weights of 1/decay (Loshchilov and Hutter 2019; Kosson et al. 2024).
     turns = rate * decay * float(e.step[-1] - e.step[0])
-    optimizer = e.spec.optimizer
+    numbers = {"decay_times_path": turns, "late_fall": e.level.late_fall}
+    numbers["gradient_of_first"] = e.grad_ratio
+    still = e.level.late_fall < 0.05 and not (e.falling and e.level.late_fall >= 0.02)
+    share = rate * decay
+    # At a smaller decay it is the rate that is far too large, and other rules name it.
+    if min(share, decay) >= 1.0 and decay_is_share(optimizer) and not optimizer.groups:
+        numbers["share_of_weights"] = share
+        more = ", and more" if share > 1.0 else ""
+        text = f"η·decay is {share:.3g}: each update takes every weight off whole{more}"
+        if (still or e.blown_up) and not e.spent:
+            text += ": nothing of what was learned before stays"
+            return triggered(text + (", and weights grow." if share > 2.0 else "."), 1.0, **numbers)
+        return clear(text + ", and the loss falls all the same.", 0.3, **numbers)
+    text = f"The decay has replaced the weights {turns:.3g} times over"
+    if e.blown_up:
+        return clear(text + ", and the run diverged.", 0.5, **numbers)
     # Muon and Adafactor decay beside the gradient only; the others as their option says. Steps of
     # SGD follow the gradient, so that there both ways are one.
     beside = getattr(optimizer, "decoupled_weight_decay", isinstance(optimizer, Muon | Adafactor))
     adaptive = beside and not isinstance(optimizer, SGD)
     strong = decay >= 1.0 if adaptive else decay * settled_lr(optimizer) >= 0.01
-    numbers = {"decay_times_path": turns, "late_fall": e.level.late_fall}
-    numbers["gradient_of_first"] = e.grad_ratio
-    text = f"The decay has replaced the weights {turns:.3g} times over"
-    still = e.level.late_fall < 0.05 and not (e.falling and e.level.late_fall >= 0.02)
     stuck = still and e.level.fall < 0.5 and (e.grad_ratio >= 0.02 or not e.deterministic)
     if turns >= 3.0 and strong and stuck and not e.spent:
         text += f", and the loss stands still with a gradient of {e.grad_ratio:.2g} of its first"

@@ -202,6 +202,8 @@ def look_plateau(e: Evidence) -> RuleAnswer:
         return unknown("Needs twelve rows.")
     late, size = e.level.late_fall, e.grad_ratio
     numbers = {"late_fall": late, "trend_z": e.late_trend.z, "gradient_of_first": size}
+    if e.blown_up:
+        return clear("The run diverged.", 1.0, **numbers)
     if e.spent:
         return clear("The run has arrived.", 1.0, **numbers)
     if e.falling and late >= 0.01:

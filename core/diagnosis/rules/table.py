@@ -225,7 +225,8 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "held_by_decay",
-        "Σ η·decay ≥ 3, decay ≥ 1 (coupled: η·decay ≥ 0.01), < 50 % gone, nothing gained any more",
+        "Σ η·decay ≥ 3, decay ≥ 1 (coupled: η·decay ≥ 0.01), < 50 % gone, nothing gained any more;"
+        " or both ≥ 1, where η·decay is the share of each weight that an update takes off",
         "Decay takes off the weights what the gradient puts on them.",
         "Loshchilov and Hutter 2019 (arXiv 1711.05101); Kosson et al. 2024 (arXiv 2305.17212)",
         causes.look_held_by_decay,

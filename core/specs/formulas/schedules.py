@@ -60,6 +60,32 @@ def rates(schedule: Schedule, lr: float, num_steps: int) -> list[float]:
     return [float(rate) for rate in islice(curve(schedule, lr), num_steps)]
 
 
+def largest_rate(schedule: Schedule, lr: float) -> float:
+    """Return the largest rate that a resolved schedule comes to, or is on the way to, from a base
+    rate `lr`: what grows by a `gamma` above 1 is not followed."""
+    match schedule:
+        case Warmup():
+            return largest_rate(schedule.then, lr)
+        case Sequential():
+            return max(largest_rate(each, lr) for each in schedule.schedules)
+        case Chained():
+            for each in schedule.schedules:
+                lr = largest_rate(each, lr)
+            return lr
+        case OneCycle():
+            return lr if schedule.max_lr is None else schedule.max_lr
+        case Cyclic():
+            return schedule.max_lr
+        case Piecewise():
+            return lr * max(schedule.factors)
+        case Linear():
+            return lr * max(schedule.start_factor, schedule.end_factor)
+        case Cosine() | CosineWarmRestarts():
+            return max(lr, schedule.eta_min)
+        case _:
+            return lr
+
+
 def curve(schedule: Schedule, lr: Rate) -> Iterator[Rate]:
     """Yield the rate of each update without an end, for a base rate or for those of several runs,
     as `rates` does. A rate may overflow to infinity in NumPy: who takes it keeps that quiet."""

@@ -11,8 +11,9 @@ from core.specs.formulas.precisions import FLOAT32_MAX
 from core.specs.job import MAX_STEPS, Budget, DataProblem, JobSpec, StartFrom
 from core.specs.models import Uniform
 from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
-from core.specs.schedules import Cyclic, OneCycle, Schedule, parts_of
+from core.specs.schedules import sets_momentum
 from core.specs.sizes.shapes import Extent, extent_of
+from core.specs.validation.decay import warnings_of_decay
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.schedules import warnings_of_chains
 from core.specs.validation.wrappers import warnings_of_wrap
@@ -124,6 +125,7 @@ def warnings_of_job(spec: JobSpec, size: Extent | None = None) -> list[FieldErro
     return [
         *_warnings_of_noise(spec, size),
         *_warnings_of_dampening(spec),
+        *warnings_of_decay(spec),
         *warnings_of_wrap(spec, size),
         *warnings_of_chains(spec.schedule),
     ]
@@ -132,7 +134,7 @@ def warnings_of_job(spec: JobSpec, size: Extent | None = None) -> list[FieldErro
 def _warnings_of_dampening(spec: JobSpec) -> Iterator[FieldError]:
     """Warn of a dampening without the momentum that it dampens."""
     optimizer = spec.optimizer
-    if _sets_momentum(spec.schedule) or not isinstance(optimizer, SGD):
+    if sets_momentum(spec.schedule) or not isinstance(optimizer, SGD):
         return
     if optimizer.dampening and not optimizer.momentum:
         yield FieldError(
@@ -140,12 +142,6 @@ def _warnings_of_dampening(spec: JobSpec) -> Iterator[FieldError]:
             f"optimizer.dampening {optimizer.dampening:g} has no effect without a momentum: leave"
             " it out, or give optimizer.momentum",
         )  # fmt: skip
-
-
-def _sets_momentum(schedule: Schedule) -> bool:
-    if isinstance(schedule, OneCycle | Cyclic):
-        return schedule.cycle_momentum is not False
-    return any(map(_sets_momentum, parts_of(schedule)))
 
 
 def _warnings_of_noise(spec: JobSpec, size: Extent | None) -> Iterator[FieldError]:

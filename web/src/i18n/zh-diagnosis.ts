@@ -116,6 +116,7 @@ export const SAID: Readonly<Record<string, readonly string[]>> = {
   equal_units: ["所有初始权重都是 {first_weights}：同层单元的梯度相同，并一直相同。"],
   held_by_clipping: ["梯度是裁剪上限的 {gradient_over_limit} 倍：快慢由上限决定。"],
   held_by_decay: [
+    "η·衰减为 {share_of_weights}：每次更新都把权重整个减掉，先前学到的都留不下。",
     "衰减已把权重替换了 {decay_times_path} 遍，损失停住，而梯度为最初的 {gradient_of_first} 倍。",
   ],
   vanishing_gradients: ["开始时，第一层每个权重的梯度是最后一层的 {first_over_last} 倍。"],
@@ -165,6 +166,7 @@ export const NUMBERS: Readonly<Record<string, string>> = {
   curvature: "曲率",
   dead: "死亡单元",
   decay_times_path: "衰减次数",
+  share_of_weights: "每步衰减掉的份额",
   displacement_cosine: "位移余弦",
   drop: "附近的降幅",
   drop_both_sides: "两侧的降幅",

@@ -5,7 +5,7 @@ import pytest
 
 from core.diagnosis.evidence import theory
 from core.diagnosis.evidence.theory import Method
-from tests.core.diagnosis.runs import diagonal, digits_job, function_job, sgd
+from tests.core.diagnosis.runs import ELLIPSE, diagonal, digits_job, function_job, sgd
 
 PLAIN = Method("gradient_descent")
 HEAVY = Method("heavy_ball", 0.9)
@@ -77,3 +77,29 @@ def test_specs_become_methods() -> None:
     assert method(momentum=0.9, nesterov=True) == Method("nesterov", 0.9)
     assert theory.method_of(digits_job({"kind": "adam"})).family == "adaptive"
     assert theory.method_of(digits_job({"kind": "asgd"})).family == "other"
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("kind", ["one_cycle", "cyclic"])
+@pytest.mark.parametrize("inside", ["alone", "warmup", "sequential"])
+def test_a_schedule_that_moves_the_momentum_has_no_threshold(
+    inside: str, kind: str, momentum: float
+) -> None:
+    def method(cycles: bool) -> Method:
+        lengths = {"base_lr": 0.1, "max_lr": 0.3} if kind == "cyclic" else {}
+        part = {"kind": kind, "cycle_momentum": cycles, **lengths}
+        schedule = {
+            "alone": part,
+            "warmup": {"kind": "warmup", "steps": 3, "then": part},
+            "sequential": {
+                "kind": "sequential",
+                "milestones": [5],
+                "schedules": [{"kind": "linear"}, part],
+            },
+        }[inside]
+        optimizer = {"kind": "sgd", "lr": 0.1, "momentum": momentum}
+        job = function_job(ELLIPSE, np.ones(2), optimizer, schedule=schedule)
+        return theory.method_of(job)
+
+    assert method(cycles=True).family == "other"
+    assert method(cycles=False).family == ("heavy_ball" if momentum else "gradient_descent")

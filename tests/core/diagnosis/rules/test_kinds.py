@@ -224,3 +224,30 @@ def test_no_rate_is_offered_by_a_curvature_that_would_have_allowed_the_one_that_
         assert remedy["expected"].get("stable_below", 0.0) <= 2.0 * lr
         if "lr" in remedy["patch"].get("optimizer", {}):
             assert remedy["patch"]["optimizer"]["lr"] < 0.5 * lr
+
+
+@pytest.mark.parametrize(
+    ("kind", "decoupled"),
+    [("adam", True), ("adamw", True), ("adopt", True), ("lion", True), ("sgd", False)],
+)
+@pytest.mark.parametrize("decay", [1.0, 2.5])
+def test_decay_that_takes_the_weights_off_whole_is_named_and_cured(
+    kind: str, decoupled: bool, decay: float
+) -> None:
+    optimizer = {
+        "kind": kind, "lr": 1.0, "weight_decay": decay, "decoupled_weight_decay": decoupled,
+    }  # fmt: skip
+    run = run_of(supervised("iris", [16], optimizer, 300))
+    found = finding(run.diagnosis, "held_by_decay")
+    assert found["status"] == "triggered"
+    assert found["evidence"]["share_of_weights"] == decay
+    assert "off whole" in found["explanation"]
+    assert run.diagnosis["verdict"] == ("plateau" if decay < 2.0 else "diverging")
+    patched = optimizer | run.diagnosis["remedies"][0]["patch"]["optimizer"]
+    assert patched["lr"] * patched["weight_decay"] <= 0.01
+
+
+def test_a_run_that_diverged_for_its_rate_stands_still_on_no_ground() -> None:
+    run = run_of(function("x1**2", {"x1": 3.0}, {**sgd(2.0), "weight_decay": 1e-3}, 1_000))
+    assert run.diagnosis["verdict"] == "diverging"
+    assert status(run, "held_by_decay") == status(run, "plateau") == "clear"
