@@ -271,7 +271,6 @@ def _place(items: list[Any], names: list[str], depth: int) -> int:
             ".".join(names), f"{here} is a list; name a place in it by its number, from 0"
         )
     if int(name) >= len(items):
-        raise PathError(
-            ".".join(names), f"{here} has no place {name}; its places are 0 … {len(items) - 1}"
-        )
+        places = f"its places are 0 … {len(items) - 1}" if items else "it is empty"
+        raise PathError(".".join(names), f"{here} has no place {name}; {places}")
     return int(name)

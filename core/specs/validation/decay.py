@@ -52,5 +52,5 @@ def _wiped(field: str, decay: float, rate: float) -> Iterator[FieldError]:
         field, "wipes_weights",
         f"{field}: at the rate {rate:g} a decay of {decay:g} takes {share:.3g} times each weight"
         f" off it at an update, so that nothing of what was learned before stays{grows}: give a"
-        f" decay far below {1.0 / rate:.3g}, or a lower rate",
+        f" decay far below {1.0 / rate:.4g}, or a lower rate",
     )  # fmt: skip

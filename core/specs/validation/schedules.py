@@ -49,6 +49,7 @@ class _Place(NamedTuple):
         open: whether it rules to the end of a budget that does not say how many updates it is.
         depth: of nesting.
         last: no schedule follows it.
+        end: field of the spec that says where it ends; "": the budget does.
     """
 
     path: str
@@ -57,6 +58,7 @@ class _Place(NamedTuple):
     open: bool
     depth: int = 1
     last: bool = True
+    end: str = ""
 
 
 class Schedules:
@@ -196,7 +198,7 @@ class Schedules:
                 field, "less_than_equal",
                 f"{field}: {length:,} updates of decay{risen} do not fit into total_steps ="
                 f" {total:,}: give fewer, or raise {at.path}.total_steps (which follows from"
-                f" budget.{self._length} unless it is given)",
+                f" {at.end or f'budget.{self._length}'} unless it is given)",
             )  # fmt: skip
         if isinstance(schedule, CosineWithMinLr):
             return _with(schedule, total_steps=total)
@@ -238,6 +240,7 @@ class Schedules:
                 f"{at.path}.schedules.{i}", end - start,
                 None if at.left is None else at.left - start,
                 at.open and final, at.depth + 1, at.last and final,
+                at.end if final else f"{at.path}.milestones.{i}",
             )  # fmt: skip
             inner.append(self._resolve(part, here))
         return _with(schedule, schedules=tuple(inner))

@@ -154,6 +154,7 @@ def test_objects_on_the_way_are_made_and_null_counts_as_none() -> None:
     ("path", "text"),
     [
         ("optimizer.betas.2", "optimizer.betas has no place 2; its places are 0 … 1"),
+        ("optimizer.wrap.0.decay", "optimizer.wrap has no place 0; it is empty"),
         ("optimizer.betas.01", "name a place in it by its number"),
         ("optimizer.betas.-1", "name a place in it by its number"),
         ("optimizer.betas.²", "name a place in it by its number"),
@@ -164,7 +165,7 @@ def test_objects_on_the_way_are_made_and_null_counts_as_none() -> None:
     ],
 )
 def test_a_path_that_leads_nowhere_says_where_it_ends(path: str, text: str) -> None:
-    base = {"optimizer": {"lr": 0.1, "betas": [0.9, 0.999]}}
+    base = {"optimizer": {"lr": 0.1, "betas": [0.9, 0.999], "wrap": []}}
     with pytest.raises(PathError) as caught:
         applied(base, {path: 1})
     assert caught.value.path == path

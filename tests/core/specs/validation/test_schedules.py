@@ -228,3 +228,27 @@ def test_a_dampening_without_momentum_is_warned_of(
     spec = parsed(body(schedule, {"max_steps": 40}, optimizer=optimizer))
     found = [each.param for each in warnings_of_job(spec)]
     assert found == (["optimizer.dampening"] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("inner", "field"),
+    [
+        ({"kind": "power_cooldown", "cooldown_steps": 50}, "cooldown_steps"),
+        ({"kind": "warmup_stable_decay", "decay_steps": 50}, "decay_steps"),
+    ],
+)
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_fall_that_does_not_fit_is_told_what_ends_it(inner: Json, field: str, depth: int) -> None:
+    """In a sequence the next milestone does, and not the budget."""
+    last = {"kind": "constant"}
+    early: Json = {"kind": "sequential", "milestones": [9], "schedules": [inner, last]}
+    late: Json = {"kind": "sequential", "milestones": [9], "schedules": [last, inner]}
+    before, prefix = {"kind": "warmup", "steps": 2}, "schedule" + ".then" * depth
+    for schedule, place, end in (
+        (early, 0, f"{prefix}.milestones.0"),
+        (late, 1, "budget.max_steps"),
+    ):
+        whole = {**before, "then": schedule} if depth else schedule
+        found = mistakes(body(whole, {"max_steps": 40}))
+        assert [each.param for each in found] == [f"{prefix}.schedules.{place}.{field}"]
+        assert f"follows from {end} unless" in found[0].message
