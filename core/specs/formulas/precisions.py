@@ -19,6 +19,13 @@ LARGEST_INPUT: Final[dict[str, float]] = {
 LARGEST_TARGET: Final[dict[str, float]] = {**LARGEST_INPUT, "bfloat16": FLOAT32_MAX}
 """The largest number that a target may be: losses are computed in float32 beside bfloat16, too."""
 
+SPACING: Final[dict[str, float]] = {
+    "float32": 2.0**-23,
+    "bfloat16": 2.0**-23,  # weights are float32 beside it
+    "float64": 2.0**-52,
+}
+"""Distance from 1 to the next number of the weights, by precision (`torch.finfo(…).eps`)."""
+
 
 def standardized(values: Float, mean: Float, scale: Float) -> Float:
     """Return (values − mean) / scale, finite wherever that is, though a difference may not be."""

@@ -40,6 +40,7 @@ from core.specs.validation.run import (
     check_longer,
     check_numbers,
     resolve_budget,
+    resolve_by_precision,
     resolve_optimizer,
 )
 from core.specs.validation.schedules import Schedules
@@ -160,6 +161,8 @@ def _resolve(
         schedules.resolve(spec.schedule, spec.budget.max_steps)
         return None
     problem, batch_size, precision = settled
+    if spec.start_from is None or not limits.stored:  # else a checkpoint was made by it as it is
+        optimizer = resolve_by_precision(optimizer, precision)
     check_numbers(spec, precision, faults)
     check_bfloat16(spec, precision, faults)
     if like is None:

@@ -7,10 +7,20 @@ from typing import Final
 
 from core.errors import FieldError
 from core.specs.base import Spec
-from core.specs.formulas.precisions import FLOAT32_MAX
+from core.specs.formulas.precisions import FLOAT32_MAX, SPACING
 from core.specs.job import MAX_STEPS, Budget, DataProblem, JobSpec, StartFrom
 from core.specs.models import Uniform
-from core.specs.optimizers.kinds import LBFGS, SGD, SOAP, Muon, Optimizer, Prodigy, RMSprop, Rprop
+from core.specs.optimizers.kinds import (
+    LBFGS,
+    SGD,
+    SOAP,
+    Adafactor,
+    Muon,
+    Optimizer,
+    Prodigy,
+    RMSprop,
+    Rprop,
+)
 from core.specs.schedules import sets_momentum
 from core.specs.sizes.shapes import Extent, extent_of
 from core.specs.validation.decay import warnings_of_decay
@@ -68,6 +78,13 @@ def resolve_optimizer(optimizer: Optimizer, faults: FieldErrorList) -> Optimizer
         case _:
             pass
     return optimizer
+
+
+def resolve_by_precision(optimizer: Optimizer, precision: str) -> Optimizer:
+    """Write out what follows from the precision of the weights: Adafactor's first `eps`."""
+    if not isinstance(optimizer, Adafactor) or optimizer.eps[0] is not None:
+        return optimizer
+    return optimizer.model_copy(update={"eps": (SPACING[precision], optimizer.eps[1])})
 
 
 def _too_many(optimizer: LBFGS, name: str, most: int, faults: FieldErrorList) -> None:

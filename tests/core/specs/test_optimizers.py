@@ -1,11 +1,13 @@
-"""Muon's spec: torch's options within what works, and what its runs in a stack must share."""
+"""Defaults of optimizers that are written out; Muon's options, and what its stacked runs share."""
 
 import json
 from typing import Any
 
 import pytest
+import torch
 
 from core.errors import InvalidInputError
+from core.specs.catalog import kinds
 from core.specs.job import JobSpec
 from core.specs.optimizers.kinds import Muon
 from core.specs.parsing.job import parse_job
@@ -50,6 +52,40 @@ def test_the_default_adjustment_is_written_out() -> None:
     optimizer = parse().optimizer
     assert isinstance(optimizer, Muon)
     assert optimizer.adjust_lr_fn == "original"
+
+
+OFF = {"foreach", "fused", "line_search_fn", "growth_rate"}
+"""Options for which null is a value: torch's choice of the same arithmetic, or none."""
+
+
+@pytest.mark.parametrize("kind", kinds("optimizers"))
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+def test_every_default_of_an_optimizer_is_written_out(kind: str, precision: str) -> None:
+    if (kind, precision) == ("lbfgs", "bfloat16"):
+        return
+    body = {"problem": PROBLEM, "optimizer": {"kind": kind}, "precision": precision}
+    spec = parse_job(json.dumps(body).encode(), Limits())
+    options = spec.optimizer.model_dump(exclude=OFF)
+    assert None not in options.values()
+    assert not any(None in each for each in options.values() if isinstance(each, tuple))
+    assert parse_job(spec.model_dump_json().encode(), Limits()) == spec
+
+
+@pytest.mark.parametrize(
+    ("precision", "weights"),
+    [("float32", torch.float32), ("bfloat16", torch.float32), ("float64", torch.float64)],
+)
+def test_adafactors_bound_is_the_one_that_torch_takes(precision: str, weights: torch.dtype) -> None:
+    def resolved(eps: Any, **more: Any) -> Any:
+        optimizer = {"kind": "adafactor", "eps": eps}
+        body = {"problem": PROBLEM, "optimizer": optimizer, "precision": precision, **more}
+        return parse_job(json.dumps(body).encode(), Limits(stored=bool(more))).optimizer
+
+    assert resolved([None, 0.01]).eps == (torch.finfo(weights).eps, 0.01)
+    assert resolved([1e-9, 0.01]).eps == (1e-9, 0.01)
+    # A job stored with null goes on from its checkpoint as it is.
+    start = {"job": "job_01k8xk3m5t0000000000000000", "step": 3}
+    assert resolved([None, 0.01], start_from=start).eps == (None, 0.01)
 
 
 @pytest.mark.parametrize(
