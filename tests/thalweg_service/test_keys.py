@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 from typer.testing import CliRunner, Result
 
 from core.artifacts.build import open_artifacts
@@ -136,9 +137,30 @@ def test_limits_are_listed_to_the_last_digit(call: Call) -> None:
         assert limit in listed
 
 
-def test_a_name_that_two_keys_have_wants_the_id(call: Call) -> None:
-    for _ in range(2):
-        assert call("create", "--owner", "acme", "--name", "robot").exit_code == 0
+@pytest.mark.parametrize("lasts", [(), ("--expires-in", "0.000001s")], ids=["lasts", "expired"])
+def test_a_name_in_use_is_refused(call: Call, lasts: tuple[str, ...]) -> None:
+    create = ("create", "--owner", "acme", "--name", "robot")
+    assert call(*create, *lasts).exit_code == 0
+    (first,) = made(call("list", "--json"))
+    done = call("create", "--owner", "other", "--name", "robot")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert (
+        f"'robot' is the name of {first['id']}, which is not revoked: give another" in done.stderr
+    )
+    assert [each["id"] for each in made(call("list", "--json"))] == [first["id"]]
+    assert call("create", "--owner", "acme", "--name", "Robot").exit_code == 0
+    assert call("revoke", "robot").exit_code == 0
+    assert call(*create).exit_code == 0
+    for _ in range(2):  # without a name there may be any number
+        assert call("create", "--owner", "acme").exit_code == 0
+
+
+def test_a_name_that_two_keys_have_wants_the_id(call: Call, redis_url: str, namespace: str) -> None:
+    for name in ("robot", "other"):
+        assert call("create", "--owner", "acme", "--name", name).exit_code == 0
+    newest = made(call("list", "--json"))[0]["id"]
+    with Redis.from_url(redis_url) as redis:  # as a version wrote it that took such a name
+        redis.hset(f"{namespace}:key:{newest}", "name", "robot")
     done = call("revoke", "robot")
     assert done.exit_code == 1
     assert "give the id" in done.stderr

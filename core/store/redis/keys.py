@@ -27,7 +27,7 @@ def _create_call(record: KeyRecord, digest: str) -> Call:
     for each in fields(record):
         if (value := getattr(record, each.name)) is not None:
             words += [each.name, encode(_STORED[each.name], value)]
-    return call_script("create_key", record.id, digest, *words)
+    return call_script("create_key", record.id, digest, record.name or "", *words)
 
 
 class AsyncRedisKeys:
@@ -58,10 +58,25 @@ class RedisKeys:
         self._link.disconnect()
 
     def create(self, record: KeyRecord) -> str:
-        """Write a new key, and return its token, which is kept nowhere."""
+        """Write a new key, and return its token, which is kept nowhere.
+
+        Raises:
+            ConflictError: another key has its name, or its id.
+        """
         token = new_token()
-        self._link.call(_create_call(record, _digest(token)))
-        return token
+        match self._link.call(_create_call(record, _digest(token))):
+            case [b"ok"]:
+                return token
+            case [b"named", other]:
+                named = (record.name or "")[:80]
+                raise ConflictError(
+                    "name_in_use",
+                    f"{named!r} is the name of {other.decode()}, which is not revoked: give another"
+                    " name; `thalweg keys rotate` gives that key a new secret, and once it is"
+                    " revoked its name is free.",
+                )
+            case _:
+                raise ConflictError("exists", f"There is a key {record.id} already.")
 
     def list(self) -> list[KeyRecord]:
         """List all keys that were made, the newest first."""
