@@ -8,11 +8,14 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
+
+from api.http.middleware import shown_path
 
 BUILT: Final = Path(__file__).resolve().parent / "built"
 VIEWS: Final = ("/", "/jobs", "/jobs/{id}", "/compare", "/studies/{id}", "/play")
@@ -50,6 +53,13 @@ async def view(request: Request) -> Response:
     return HTMLResponse(text.replace('data-root=""', f'data-root="{root}"'), 200, _page_headers())
 
 
+async def without_slash(request: Request) -> Response:
+    """Lead from a view's path with a slash at its end to the view, with the same query."""
+    path = quote(shown_path(request.scope).rstrip("/"))
+    query = request.url.query
+    return RedirectResponse(f"{path}?{query}" if query else path, 308)
+
+
 async def asset(request: Request) -> Response:
     """Return a file of the page. Its name changes with its content, so that it is kept for good."""
     name = request.path_params["name"]
@@ -76,6 +86,7 @@ def _document(built: Path) -> str | None:
 router = Router(
     routes=[
         *(Route(path, view, methods=["GET"]) for path in VIEWS),
+        *(Route(f"{path}/", without_slash, methods=["GET"]) for path in VIEWS if path != "/"),
         Route("/assets/{name}", asset, methods=["GET"]),
     ]
 )

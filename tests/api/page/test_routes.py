@@ -55,7 +55,24 @@ def test_every_view_is_the_page(api: Api, built: Path, path: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
-@pytest.mark.parametrize("path", ["/job", "/jobs/", "/jobs/a/b", "/index.html", "/assets", "/v1/x"])
+@pytest.mark.parametrize("root", ["", "/thalweg"])
+@pytest.mark.parametrize("view", [each for each in routes.VIEWS if each != "/"])
+def test_a_slash_at_the_end_leads_to_the_view(
+    settings: Settings, built: Path, view: str, root: str
+) -> None:
+    path = root + view.replace("{id}", "job_é%20x")
+    shown = settings.model_copy(update={"root_path": root})
+    with TestClient(make_app(shown), "http://localhost") as http:
+        reply = http.get(f"{path}/?any=1&any=2", follow_redirects=False)
+        assert reply.status_code == 308
+        assert reply.headers["location"] == path.replace("é", "%C3%A9") + "?any=1&any=2"
+        assert http.get(f"{path}/").text == http.get(path).text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/job", "/jobs//", "/studies/", "/v1/jobs/", "/jobs/a/b", "/index.html", "/assets", "/v1/x"],
+)
 def test_other_paths_are_none(api: Api, built: Path, path: str) -> None:
     reply = api.http.get(path, headers={"Accept": "text/html"})
     assert reply.status_code == 404
