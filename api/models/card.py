@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from core.artifacts.weights import WeightsPlace
 from core.specs.base import Json
 from core.specs.data import Upload
-from core.specs.job import DataProblem, JobSpec
-from core.specs.sizes.shapes import layers_of, problem_parameters, problem_shape
+from core.specs.job import DataProblem, JobSpec, LanguageModel
+from core.specs.sizes.shapes import layers_of, problem_parameters, problem_rows, problem_shape
 from core.specs.sizes.uploads import spec_text
+from core.specs.tokenizers import BytePair
 
 Curves = Mapping[str, Mapping[str, NDArray[Any]]]
 MOST_SPEC_CHARACTERS = 20_000
@@ -27,6 +28,7 @@ class Facts:
     Attributes:
         title: its name.
         path: its own.
+        at_most: the rows of its data are known from above.
     """
 
     title: str
@@ -40,6 +42,23 @@ class Facts:
     data: Json | None
     result: Json | None
     best: Json | None
+    at_most: bool = False
+
+
+def with_data(facts: Facts, problem: DataProblem, metadata: Mapping[str, str]) -> Facts:
+    """Return the facts of a study's run with those of its data, of which its record has none: what
+    follows from its resolved problem, and the classes by the metadata of its weights."""
+    data = problem.data
+    classes = metadata.get("class_names")
+    found = {
+        "num_rows": problem_rows(problem)._asdict(),
+        "classes": None if classes is None else json.loads(classes),
+    }
+    tokenizer = problem.tokenizer if isinstance(problem, LanguageModel) else None
+    at_most = isinstance(tokenizer, BytePair) or (
+        isinstance(data, Upload) and data.missing == "drop"
+    )
+    return replace(facts, data=found, at_most=at_most)
 
 
 def card(facts: Facts, place: WeightsPlace, spec: JobSpec, curves: Curves) -> str:
@@ -104,7 +123,8 @@ def _data(facts: Facts, spec: JobSpec) -> Iterator[str]:
     if classes := known.get("classes"):
         rows.append(("Classes", ", ".join(map(_plain, classes[:50]))))
     for part, count in (known.get("num_rows") or {}).items():
-        rows.append((f"Rows to {'test' if part == 'test' else part}", f"{count:,}"))
+        about = "at most " if facts.at_most and count else ""
+        rows.append((f"Rows to {part}", f"{about}{count:,}"))
     split = data.chosen_split.model_dump(mode="json")
     rows += [
         ("Split", f"`{json.dumps(split)}`"),

@@ -16,13 +16,13 @@ from api.http.openapi import header
 from api.http.schemas import View
 from api.http.weights import WEIGHTS, weights_reply
 from api.keys.gate import caller_of
-from api.models.card import Facts, card
+from api.models.card import Facts, card, with_data
 from api.services.dependencies import Json, Services, services_of
 from core.artifacts.weights import WeightsPlace
 from core.errors import ConflictError
 from core.ids import EXPORT_PREFIX, id_from, rfc3339, utc_now
 from core.jobs import JobRecord
-from core.specs.job import JobSpec
+from core.specs.job import DataProblem, JobSpec
 from core.specs.sizes.uploads import spec_text
 from core.specs.studies.parse import run_spec
 from core.store.protocols.types import NoWorkerError
@@ -212,6 +212,10 @@ async def _card(services: Services, source: Source, spec: JobSpec, name: str) ->
     for kind in ("train", "eval"):
         question = Question(kind, None, None, CURVE_ROWS, CURVE_ROWS)
         curves[kind] = dict((await answer(services.store, history, question, whose)).columns)
-    text = await asyncio.to_thread(card, source.facts, source.place, spec, curves)
+    facts = source.facts
+    if source.run is not None and isinstance(spec.problem, DataProblem):
+        metadata = await asyncio.to_thread(source.place.shared_metadata, services.artifacts)
+        facts = with_data(facts, spec.problem, metadata | dict(source.place.metadata))
+    text = await asyncio.to_thread(card, facts, source.place, spec, curves)
     headers = {"Cache-Control": "no-cache", "Content-Disposition": f'inline; filename="{name}.md"'}
     return Response(text, headers=headers, media_type=MARKDOWN)

@@ -130,7 +130,12 @@ def test_a_study_s_run_predicts_too(client: Client) -> None:
     found = run.predict(ROWS)
     assert found.data["run"] == 1
     assert found["class"].tolist() == ["setosa", "virginica"]
-    assert "# Run 1 of" in run.card()
+    card, alone = run.card(), client.jobs.create(run.data["spec"]).wait(60).card()
+    assert "# Run 1 of" in card
+    told = "| Rows to train | 120 |\n| Rows to eval | 30 |\n| Rows to test | 0 |"
+    assert told in card
+    heading, following = "## Data", "\n## "
+    assert card.split(heading)[1].split(following)[0] == alone.split(heading)[1].split(following)[0]
 
 
 def test_a_model_is_written_as_onnx_and_told_of(job: Job, tmp_path: Path) -> None:
