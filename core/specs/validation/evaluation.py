@@ -58,15 +58,24 @@ def resolve_record(
         return record
     for place, each in enumerate(given):
         if each.kind in kinds[:place]:
-            faults.add(
-                f"{_PATH}.{place}", "duplicate",
-                f"{_PATH}.{place}: {each.kind} is there already; name each metric once",
-            )  # fmt: skip
+            first = given[kinds.index(each.kind)]
+            faults.add(f"{_PATH}.{place}", "duplicate", _duplicate(f"{_PATH}.{place}", each, first))
     for each in metrics:
         own = record.metrics is not None and each in chosen
         path = f"{_PATH}.{kinds.index(each.kind)}" if own else "stop.metric"
         _check(path, each, problem.loss, targets, outputs, faults)
     return record if metrics == record.metrics else record.model_copy(update={"metrics": metrics})
+
+
+def _duplicate(path: str, metric: EvaluationMetric, first: EvaluationMetric) -> str:
+    """Say that a metric is named twice, and what to do instead."""
+    if isinstance(metric, TopK) and isinstance(first, TopK) and metric.k != first.k:
+        return (
+            f"{path}: top_k stands there already, with k {first.k:,}, and a job has one number"
+            f" {EVAL}top_k: keep one of both, and evaluate k {metric.k:,} in another job (a spec"
+            " and seed train the same weights again)"
+        )
+    return f"{path}: {metric.kind} is there already; name each metric once"
 
 
 OF_TOKENS: Final = (Perplexity(kind="perplexity"), Accuracy(kind="accuracy"))

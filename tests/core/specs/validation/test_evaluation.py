@@ -119,6 +119,15 @@ def test_a_wrong_metric_is_named(asked: Any, param: str, code: str) -> None:
     assert (found.param, found.code) == (param, code)
 
 
+def test_a_second_top_k_is_told_where_to_go() -> None:
+    asked = [{"kind": "top_k", "k": 2}, {"kind": "top_k", "k": 1}]
+    found = mistake(body(IRIS, asked))
+    assert found.param == "record.metrics.1"
+    assert "with k 2, and a job has one number eval.top_k" in found.message
+    assert "evaluate k 1 in another job" in found.message
+    assert "name each metric once" in mistake(body(IRIS, asked[:1] * 2)).message
+
+
 def test_a_function_has_nothing_to_evaluate() -> None:
     function = {"kind": "function", "function": {"kind": "sphere"}}
     asked = {"problem": function, "optimizer": {"kind": "sgd"}, "record": {"metrics": ["mae"]}}
