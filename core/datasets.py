@@ -71,7 +71,8 @@ class DatasetRecord:
     @property
     def facts(self) -> UploadFacts:
         """The facts that specs which name it are held against."""
-        return UploadFacts.of(self.status, self.kind, self.file, self.contents)
+        declared = (self.schema or {}).get("columns", ())
+        return UploadFacts.of(self.status, self.kind, self.file, self.contents, declared)
 
     @property
     def keep_until(self) -> str | None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from api.http.schemas import Counter, Page, RefusalView, Time, View
+from api.http.schemas import Counter, Mistake, Page, RefusalView, Time, View
 from core.datasets import DatasetStatus
 from core.ids import DATA_PREFIX, pattern_of
 
@@ -53,6 +53,10 @@ class Dataset(View):
     keep_until: Time | None
     """The time until which it is neither removed nor deleted."""
     error: RefusalView | None
+    warnings: list[Mistake] | None = None
+    """Doubts about its columns, each with a way out: texts that seem to be dates or numbers and
+    are taken for categories (or text), categories that differ in blanks or case alone, as many of
+    them as rows. `param` is the column. Left out where there is nothing to warn of."""
     links: DatasetLinks
 
 

@@ -1,10 +1,11 @@
 """Conversion of a data set's record to the JSON that the contract shows."""
 
 from api.datasets.schemas import Dataset, DatasetLinks
-from api.http.schemas import RefusalView
+from api.http.schemas import LEFT_OUT, RefusalView
 from api.services.dependencies import Services
 from core.datasets import DatasetRecord
 from core.specs.base import Json
+from core.specs.validation.uploads.doubts import doubts_of_columns
 from core.uploads.contents import Column
 
 
@@ -17,6 +18,7 @@ def dataset_json(services: Services, record: DatasetRecord) -> Json:
         num_rows=contents.get("num_rows"),
         columns=columns_of(record),
         error=record.error and RefusalView.build(record.error),
+        warnings=doubts_of_columns(record.facts) or LEFT_OUT,
         links=DatasetLinks.build(self=path, preview=f"{path}/preview"),
     )
 

@@ -77,7 +77,7 @@ def _new_job(
     request: Request, body: bytes, limits: Limits, uploads: Uploads, parent_id: str | None = None
 ) -> tuple[NewJob, JobSpec]:
     sized = parse_sized(body, limits, uploads)
-    return new_job(request, sized, parent_id), sized.spec
+    return new_job(request, sized, parent_id, uploads), sized.spec
 
 
 def _new_clone(
@@ -109,7 +109,7 @@ async def validate(request: Request) -> Response:
 
 def _validated(body: bytes, services: Services, uploads: Uploads) -> tuple[JobSpec, bytes]:
     spec = parse_job(body, services.limits, uploads)
-    return spec, to_json(validated(spec))
+    return spec, to_json(validated(spec, uploads))
 
 
 @router.get(

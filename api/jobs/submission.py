@@ -18,6 +18,7 @@ from core.jobs import JobRecord
 from core.specs.data import Upload
 from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.job import Sized
+from core.specs.sizes.uploads import NO_UPLOADS, Uploads
 from core.specs.validation.run import warnings_of_job
 from core.specs.webhooks.url import shown_spec
 from core.store.history.layout import layouts_of
@@ -27,9 +28,15 @@ ACCEPTED: Final = accepted("job", Job)
 """The `responses=` of such a call."""
 
 
-def new_job(request: Request, sized: Sized, parent_id: str | None = None) -> NewJob:
+def new_job(
+    request: Request,
+    sized: Sized,
+    parent_id: str | None = None,
+    uploads: Uploads = NO_UPLOADS,
+) -> NewJob:
     """Make the job of a resolved spec, with what it keeps of the request that it comes from.
-    `parent_id`: the job of which it is a clone, or tries a remedy."""
+    `parent_id`: the job of which it is a clone, or tries a remedy; `uploads`: the data sets that it
+    names, where they were looked up."""
     spec = sized.spec
     origin_id = None if spec.start_from is None else spec.start_from.job
     return NewJob(
@@ -47,7 +54,7 @@ def new_job(request: Request, sized: Sized, parent_id: str | None = None) -> New
         datasets=_datasets(spec),
         memory_bytes=sized.memory_bytes,
         webhook_url=None if spec.webhook is None else spec.webhook.url,
-        warnings=tuple(map(asdict, warnings_of_job(spec))),
+        warnings=tuple(map(asdict, warnings_of_job(spec, sized.size, uploads))),
         **marks_of(request),
     )
 

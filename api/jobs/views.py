@@ -22,6 +22,7 @@ from core.specs.job import DataProblem, JobSpec
 from core.specs.layers.trace import Placed
 from core.specs.sizes.cost import estimate
 from core.specs.sizes.shapes import layers_of
+from core.specs.sizes.uploads import Uploads
 from core.specs.validation.run import warnings_of_job
 from core.specs.webhooks.url import shown_spec
 
@@ -99,13 +100,14 @@ def checkpoint_json(checkpoint: Json) -> Json:
     return Checkpoint.build(checkpoint, metrics=checkpoint.get("metrics") or {})
 
 
-def validated(spec: JobSpec) -> Json:
-    """Return what a job of this resolved spec would be and cost."""
+def validated(spec: JobSpec, uploads: Uploads) -> Json:
+    """Return what a job of this resolved spec would be and cost. `uploads`: the data sets that it
+    names."""
     model = layers_of(spec.problem).all_layers if isinstance(spec.problem, DataProblem) else None
     return Validated.build(
         spec=shown_spec(spec.model_dump(mode="json")),
         estimate=EstimateView.build(estimate(spec)),
-        warnings=warnings_of_job(spec) or LEFT_OUT,
+        warnings=warnings_of_job(spec, None, uploads) or LEFT_OUT,
         layers=LEFT_OUT if model is None else list(map(_layer, model)),
     )
 

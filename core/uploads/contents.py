@@ -5,11 +5,12 @@ alone, so nobody opens the file for them.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Literal, Self, get_args
 
 from core.errors import ThalwegError
 from core.specs.base import Json
+from core.specs.columns.times import Times
 
 Kind = Literal["table", "arrays", "text", "images", "weights"]
 Dtype = Literal["number", "integer", "bool", "category", "date", "text"]
@@ -62,6 +63,9 @@ class Column:
             form, whose header is written first.
         largest, largest_row: of a `number` the first of the greatest size, with its row counted
             from 0; None of others, without any, and wherever `counts` are None.
+        times: of a `date` with shape () the order of its times; None wherever `counts` are.
+        sample: of a `text` that no schema declares, and whose texts stand for dates or numbers
+            (`core.specs.columns.written`), some of them; else None.
     """
 
     name: str
@@ -73,6 +77,8 @@ class Column:
     counts: tuple[int, ...] | None = None
     largest: float | None = None
     largest_row: int | None = None
+    times: Times | None = None
+    sample: tuple[str, ...] | None = None
 
     def to_json(self) -> Json:
         """Return the column as JSON has it."""
@@ -86,12 +92,16 @@ class Column:
             "counts": None if self.counts is None else list(self.counts),
             "largest": self.largest,
             "largest_row": self.largest_row,
+            **({} if self.times is None else {"times": asdict(self.times)}),
+            **({} if self.sample is None else {"sample": list(self.sample)}),
         }
 
     @classmethod
     def from_json(cls, stored: Json) -> Self:
         """Read what `to_json` returned."""
         given: Json = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
+        if given.get("times") is not None:
+            given["times"] = Times(**given["times"])
         return cls(**given)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from core.specs.base import Json
 from core.uploads.contents import Column, Contents
+from core.uploads.times import Steps
 
 CONTENTS_KEY: Final = "thalweg.contents"
 
@@ -48,19 +49,21 @@ class Tensor:
 
 
 def write_stored(path: Path, contents: Contents, tensors: Iterable[Tensor]) -> Contents:
-    """Write a stored form; return the contents with its size, the columns' counts and largest
-    numbers.
+    """Write a stored form; return the contents with its size, the columns' counts, largest
+    numbers and order of times.
 
     Raises:
         ValueError: a tensor's pieces are not as many bytes as its shape says.
         OSError: the disk is full, or the file larger than it may be.
     """
-    tallies: dict[str, _Tally | _Largest] = {}
+    tallies: dict[str, _Tally | _Largest | Steps] = {}
     for place, column in enumerate(contents.columns):
         if _Tally.fits(column):
             tallies[str(place)] = _Tally(column)
         elif column.dtype == "number":
             tallies[str(place)] = _Largest()
+        elif column.dtype == "date" and column.shape == ():
+            tallies[str(place)] = Steps()
     ordered = sorted(tensors, key=lambda tensor: -tensor.dtype.itemsize)
     header: Json = {"__metadata__": {CONTENTS_KEY: json.dumps(contents.to_json())}}
     end = 0

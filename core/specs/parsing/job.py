@@ -27,7 +27,7 @@ from core.specs.sizes.cost import (
     threads_of,
 )
 from core.specs.sizes.shapes import Extent, extent, extent_of, start_of, steps_of
-from core.specs.sizes.uploads import Uploads
+from core.specs.sizes.uploads import NO_UPLOADS, Uploads
 from core.specs.validation.auto_lr import check_auto
 from core.specs.validation.errors import FieldErrorList, size_text
 from core.specs.validation.evaluation import check_stop, resolve_record
@@ -71,9 +71,6 @@ def sized_of(spec: JobSpec) -> Sized:
     """Return a resolved spec with its sizes."""
     size = extent_of(spec)
     return Sized(spec, size, sum(memory_parts(spec, size, steps_of(spec.budget, size)).values()))
-
-
-NO_UPLOADS: Final[Uploads] = {}
 
 
 def parse_job(body: bytes, limits: Limits, uploads: Uploads = NO_UPLOADS) -> JobSpec:

@@ -1,10 +1,13 @@
 """Facts about uploaded data sets that a spec is held against; they come from the records alone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Final, Self
 
 from core.specs.base import Json, Spec
+from core.specs.columns.times import Times
+from core.specs.columns.written import Written, alike, written
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,9 @@ class ColumnFacts:
         counts: the rows of each category or value, or of false and of true; None: not known.
         largest, largest_row: of numbers the first of the greatest size, with its row counted from
             0; None: not known.
+        times: of dates, their order; None: not known.
+        sample: of a `text`, some of its texts where they stand for dates or numbers; else None.
+        declared: the schema said what kind of column it is.
     """
 
     name: str
@@ -30,6 +36,21 @@ class ColumnFacts:
     counts: tuple[int, ...] | None = None
     largest: float | None = None
     largest_row: int | None = None
+    times: Times | None = None
+    sample: tuple[str, ...] | None = None
+    declared: bool = False
+
+    @cached_property
+    def written(self) -> Written | None:
+        """The meaning of its texts where they stand for dates or numbers, and nobody said that they
+        are names."""
+        texts = self.categories if self.sample is None else self.sample
+        return None if texts is None or self.declared else written(texts)
+
+    @cached_property
+    def alike(self) -> tuple[str, str] | None:
+        """Two of its categories that are written almost alike; None: there are none."""
+        return None if self.categories is None else alike(self.categories)
 
     @property
     def cells(self) -> tuple[str, ...] | tuple[int, ...] | tuple[bool, ...] | None:
@@ -65,8 +86,16 @@ class UploadFacts:
     num_bytes: int | None = None
 
     @classmethod
-    def of(cls, status: str, kind: str, file: str | None, contents: Json | None) -> Self:
-        """Return the facts of a record; `contents`: as the check found them."""
+    def of(
+        cls,
+        status: str,
+        kind: str,
+        file: str | None,
+        contents: Json | None,
+        declared: Collection[str] = (),
+    ) -> Self:
+        """Return the facts of a record; `contents`: as the check found them; `declared`: the names
+        of columns whose kind the schema says."""
         found = contents or {}
         columns = tuple(
             ColumnFacts(
@@ -80,6 +109,9 @@ class UploadFacts:
                 counts=_listed(each.get("counts")),
                 largest=each.get("largest"),
                 largest_row=each.get("largest_row"),
+                times=_times(each.get("times")),
+                sample=_listed(each.get("sample")),
+                declared=each["name"] in declared,
             )
             for each in found.get("columns", ())
         )
@@ -109,6 +141,8 @@ class UploadFacts:
                     "values": _listed(each["values"]),
                     "categories": _listed(each.get("categories")),
                     "counts": _listed(each.get("counts")),
+                    "times": _times(each.get("times")),
+                    "sample": _listed(each.get("sample")),
                 }
             )
             for each in stored["columns"]
@@ -120,8 +154,13 @@ def _listed(found: list[Any] | None) -> tuple[Any, ...] | None:
     return None if found is None else tuple(found)
 
 
+def _times(found: Json | None) -> Times | None:
+    return None if found is None else Times(**found)
+
+
 Uploads = Mapping[str, UploadFacts]
 """Facts about the data sets that a spec names, by id; one that is missing does not exist."""
+NO_UPLOADS: Final[Uploads] = {}
 
 
 _OWN: Final = {"data": "stored", "model": "stored_weights"}

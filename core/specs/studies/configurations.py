@@ -53,12 +53,15 @@ class Jobs:
 
     Args:
         written: the format in which the study was stored: what a spec lacks is read by it.
+
+    Attributes:
+        uploads: the data sets that the base names.
     """
 
     def __init__(
         self, base: Json, paths: Sequence[str], limits: Limits, written: int = STORE
     ) -> None:
-        self._uploads = uploads_of(base)
+        self.uploads = uploads_of(base)
         base = {name: part for name, part in base.items() if name != UPLOADS}
         self._base, self._limits, self._written = base, limits, written
         self._data: Inline | None = None
@@ -104,14 +107,14 @@ class Jobs:
         own = self._read({**self._others, **applied(self._varied, params)})
         if own is None or self._shared is None:
             whole = stored_job(applied(self._base, params), self._written)
-            return parse_job(json.dumps(whole).encode(), self._limits, self._uploads)
+            return parse_job(json.dumps(whole).encode(), self._limits, self.uploads)
         parts = {name: getattr(own, name) for name in self._own}
         spec = self._shared.model_copy(update=parts)
         if self._data is not None and isinstance(spec.problem, DataProblem):
             problem = spec.problem.model_copy(update={"data": self._data})
             spec = spec.model_copy(update={"problem": problem})
         like = self._resolved.get(spec.optimizer.kind) if self._one_problem else None
-        sized = resolve(spec, self._limits, self._uploads, like)
+        sized = resolve(spec, self._limits, self.uploads, like)
         if like is None:
             self._resolved[spec.optimizer.kind] = sized
             self._share(spec, sized.spec)

@@ -10,9 +10,8 @@ from core.formats import STORE
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.parsing.body import read_as
-from core.specs.parsing.job import NO_UPLOADS
 from core.specs.sizes.study import StudySummary
-from core.specs.sizes.uploads import Uploads
+from core.specs.sizes.uploads import NO_UPLOADS, Uploads
 from core.specs.studies.configurations import UPLOADS, ConfigurationFaults, Jobs
 from core.specs.studies.distinct import Distinct, alternatives
 from core.specs.studies.given import (
@@ -378,7 +377,7 @@ def _check_all(
     facts, known, number = StudySummary(), chosen.known, 0
 
     def take(params: Json, spec: JobSpec) -> None:
-        doubts.add(len(facts.steps), params, warnings_of_job(spec, facts.add(spec)))
+        doubts.add(len(facts.steps), params, warnings_of_job(spec, facts.add(spec), jobs.uploads))
 
     for params, given in chosen.given:
         take(params, given)

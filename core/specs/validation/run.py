@@ -23,9 +23,11 @@ from core.specs.optimizers.kinds import (
 )
 from core.specs.schedules import sets_momentum
 from core.specs.sizes.shapes import Extent, extent_of
+from core.specs.sizes.uploads import NO_UPLOADS, Uploads
 from core.specs.validation.decay import warnings_of_decay
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.schedules import warnings_of_chains
+from core.specs.validation.uploads.doubts import doubts_of_problem
 from core.specs.validation.wrappers import warnings_of_wrap
 
 STEPS_OF_DATA: Final = 2_000
@@ -136,10 +138,14 @@ def check_bfloat16(spec: JobSpec, precision: str, faults: FieldErrorList) -> Non
         )  # fmt: skip
 
 
-def warnings_of_job(spec: JobSpec, size: Extent | None = None) -> list[FieldError]:
+def warnings_of_job(
+    spec: JobSpec, size: Extent | None = None, uploads: Uploads = NO_UPLOADS
+) -> list[FieldError]:
     """List what a resolved spec may ask for, and hardly means. `size`: its extent, where that is
-    known."""
+    known; `uploads`: the data sets that it names, where they are."""
+    problem = spec.problem
     return [
+        *(doubts_of_problem(problem, uploads) if isinstance(problem, DataProblem) else ()),
         *_warnings_of_noise(spec, size),
         *_warnings_of_dampening(spec),
         *warnings_of_decay(spec),

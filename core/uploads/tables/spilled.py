@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from core.specs.columns.written import written
 from core.uploads.contents import MOST_CATEGORIES, Column, Dtype, RefusedFile, quoted
 from core.uploads.layout import Tensor
 from core.uploads.tables import cells as read
@@ -47,6 +48,10 @@ _DTYPES: Final[dict[Form, Dtype]] = {
     Form.DATES: "date",
 }
 _PIECE: Final = 2**20
+_SAMPLED: Final = 200
+"""Texts of a column that are looked at for what they stand for, about."""
+_SHOWN: Final = 10
+"""Texts that are kept of them."""
 
 
 class SpilledColumn:
@@ -66,6 +71,7 @@ class SpilledColumn:
         self._spill = spill
         self._found: dict[str, int] = {}
         self._values: set[int] | None = set()
+        self._sample: dict[str, None] = {}
         self._low = self._high = 0
 
     @property
@@ -105,6 +111,8 @@ class SpilledColumn:
         if codes is not None:
             self.put(Form.CODES, codes)
             return
+        if len(self._sample) < _SAMPLED:
+            self._sample |= dict.fromkeys(cells.slice(0, _SAMPLED).drop_null().to_pylist())
         lengths = pc.fill_null(pc.binary_length(cells), -1).to_numpy(zero_copy_only=False)
         self._spill.put(2 * self._place + 1, Form.STRINGS, _bytes_of(cells))
         self.put(Form.STRINGS, np.asarray(lengths, np.int32))
@@ -129,7 +137,13 @@ class SpilledColumn:
             case Form.CODES if given != "text":
                 return self._finish_category(column)
             case Form.CODES | Form.STRINGS:
-                return replace(column, dtype="text"), self._texts()
+                sample = None if given == "text" else self._telling()
+                return replace(column, dtype="text", sample=sample), self._texts()
+
+    def _telling(self) -> tuple[str, ...] | None:
+        """Return some texts where they stand for dates or numbers."""
+        texts = list((dict.fromkeys(self._found) | self._sample).keys())[:_SAMPLED]
+        return tuple(texts[:_SHOWN]) if written(texts) and written(texts[:_SHOWN]) else None
 
     def _put_missing(self, count: int) -> None:
         for start in range(0, count, _PIECE):

@@ -39,7 +39,7 @@ class PretendedCheck(Check):
             raise self._checks.refusal
         self._folder.mkdir()
         (self._folder / STORED_NAME).write_bytes(b"stored")
-        return CONTENTS
+        return self._checks.contents
 
     def stop(self) -> None:
         self._stopped = True
@@ -48,10 +48,11 @@ class PretendedCheck(Check):
 
 @dataclass
 class Checks:
-    """Starts pretended checks. `refusal`: what each ends with; None: with `CONTENTS`."""
+    """Starts pretended checks. `refusal`: what each ends with; None: with `contents`."""
 
     may_end: threading.Event = field(default_factory=threading.Event)
     refusal: RefusedFile | None = None
+    contents: Contents = CONTENTS
     started: int = 0
 
     def __call__(self, path: Path, media_type: str, folder: Path, schema: Schema | None) -> Check:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from core.settings import Settings
-from core.uploads.contents import MEDIA_TYPES
+from core.uploads.contents import MEDIA_TYPES, Column, Contents
 from tests.api.actors import Json, problem_of, refused_params
-from tests.api.datasets.actors import CSV, REFUSAL, TABLE, DataApi, running
+from tests.api.datasets.actors import CSV, REFUSAL, TABLE, DataApi, on, running
 
 FIELDS = [
     *("id", "name", "kind", "status", "num_rows", "columns", "sha256", "size_bytes", "labels"),
@@ -38,6 +38,40 @@ def test_an_upload_is_a_data_set(data: DataApi) -> None:
     assert data.get("/v1/datasets")["data"] == [made]
     assert data.left_in_the_folder == NOTHING
     assert len(data.stored) == 1
+
+
+DOUBTFUL = Contents(
+    "table", 4, (Column("size", "category", categories=("$1", "$2")), Column("price", "number")), 64
+)
+
+
+def test_doubtful_columns_are_warned_of_wherever_they_are_shown(data: DataApi) -> None:
+    assert "warnings" not in data.upload()
+    data.checks.contents = DOUBTFUL
+    made = data.upload(b"size,price\n$1,2\n$2,3\n$1,5\n$2,7\n")
+    (warned,) = made["warnings"]
+    assert (warned["param"], warned["code"]) == ("size", "looks_like_numbers")
+    assert 'Column "size" has "$1"' in warned["message"]
+    path = f"/v1/datasets/{made['id']}"
+    assert data.get(path)["warnings"] == data.get("/v1/datasets")["data"][0]["warnings"] == [warned]
+    validated = data.http.post("/v1/jobs/validate", json=on(made)).json()
+    (of_job,) = validated["warnings"]
+    assert of_job["param"] == "problem.data.features"
+    job = data.post(on(made))
+    assert job["warnings"] == data.get(f"/v1/jobs/{job['id']}")["warnings"] == [of_job]
+    study = {"base": on(made), "sweep": {"optimizer.lr": {"values": [0.1, 0.2]}}}
+    found = data.http.post("/v1/studies", json=study).json()["warnings"]
+    assert [each["code"] for each in found] == ["looks_like_numbers"]
+    clone = data.post({"from": job["id"], "patch": {"seed": 1}})
+    assert clone["warnings"] == [of_job]
+
+
+def test_a_column_that_the_schema_declares_is_what_it_says(data: DataApi) -> None:
+    data.checks.contents = DOUBTFUL
+    for schema in ('{"size": "category"}', '[{"name": "size", "dtype": "category"}]'):
+        made = data.upload(schema.encode(), schema=schema)
+        assert "warnings" not in made
+        assert "warnings" not in data.post(on(made))
 
 
 def test_a_data_set_unchanged_is_a_304(data: DataApi) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.specs.columns.times import Times
 from core.uploads.contents import Column, Contents, RefusedFile
 from core.uploads.parse.csv_file import CsvText
 from core.uploads.parse.kinds import parse
@@ -35,7 +36,8 @@ def check(tmp_path: Path) -> Check:
         opened = StoredFile.open(stored)
         # The file's own header is written before its rows are looked at.
         columns = tuple(
-            replace(each, counts=None, largest=None, largest_row=None) for each in contents.columns
+            replace(each, counts=None, largest=None, largest_row=None, times=None)
+            for each in contents.columns
         )
         assert opened.contents == replace(contents, columns=columns)
         return opened
@@ -354,11 +356,13 @@ def test_contents_stay_themselves_as_json() -> None:
     columns = (
         Column("a", "category", (), 1, ("x", "y")),
         Column("b", "integer", (1, 8, 8), values=(1, 2)),
+        Column("c", "date", times=Times(9, 60.0, 1, 2, 0, None, 3, 4, 5.0)),
+        Column("d", "text", sample=("$1", "$2")),
     )
     contents = Contents("table", 3, columns, 99, 5, 6)
     assert Contents.from_json(json.loads(json.dumps(contents.to_json()))) == contents
     assert contents.column("b") == columns[1]
-    assert contents.column("c") is None
+    assert contents.column("e") is None
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 2**20])

@@ -14,6 +14,7 @@ from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
 from core.specs.validation.split import check_upload_split
 from core.specs.validation.uploads.columns import listed, unknown_column
+from core.specs.validation.uploads.doubts import hints
 
 _DATA: Final = "problem.data"
 IMAGE_COLUMN, CLASS_COLUMN = "image", "class"
@@ -174,7 +175,7 @@ def _targets(
                 param, "text_target",
                 f"{param}: {shown(column.name)} is text, which is neither classes nor values; a"
                 " column of at most 1,000 different texts can be uploaded as a category"
-                f" (?schema={{{shown(column.name)}: \"category\"}})",
+                f" (?schema={{{shown(column.name)}: \"category\"}}){hints([column])}",
             )  # fmt: skip
         is_empty = column.num_missing == facts.num_rows
         if column.num_missing and (data.missing != "drop" or is_empty or series):
@@ -227,7 +228,7 @@ def _features(
             param, "text_feature",
             f"{param}: {listed(texts)} {'is' if len(texts) == 1 else 'are'} text, from which"
             f" nothing is learned here; {rest}, or upload with a schema that says"
-            " category (at most 1,000 different ones) or number",
+            f" category (at most 1,000 different ones) or number{hints(texts)}",
         )  # fmt: skip
     return found
 
@@ -288,7 +289,7 @@ def _target_form(
         faults.add(
             param, "loss_does_not_fit",
             f"{param}: {listed(categories)} holds categories, and a forecast gives values: name"
-            " columns of numbers",
+            f" columns of numbers{hints(categories)}",
         )  # fmt: skip
         return None
     if categories:
@@ -298,7 +299,7 @@ def _target_form(
         faults.add(
             param if family is None else "problem.loss", "loss_does_not_fit",
             f"{param}: {listed(categories)} {'holds' if len(categories) == 1 else 'hold'}"
-            f" categories, and the loss wants values; use {use}",
+            f" categories, and the loss wants values; use {use}{hints(categories)}",
         )  # fmt: skip
         return None
     return _Form(None, sum(prod(each.shape) for each in targets))
