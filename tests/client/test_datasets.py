@@ -286,6 +286,33 @@ def test_a_notebook_shows_what_a_data_set_is() -> None:
     assert repr(data) == "<DatasetRecord data_1: checking, <b>, table, 1,234 rows>"
 
 
+def test_the_command_tells_what_is_doubtful(shell: Shell) -> None:
+    lines = ["price,size,y"] + [f"${i},{i}.5,{i}" for i in range(40)]
+    (shell.folder / "money.csv").write_text("\n".join(lines) + "\n")
+    done = shell.run("data", "upload", "money.csv")
+    data = done.stdout.strip()
+    assert done.stderr.startswith('warning: Column "price" has "$0": its texts seem to be amounts')
+    (warned,) = shell.json("data", "show", data)["warnings"]
+    assert done.stderr == f"warning: {warned['message']}\n"
+    spec = {
+        "problem": {
+            "kind": "supervised",
+            "data": {"kind": "dataset", "id": data, "target": "y"},
+            "model": {"kind": "linear"},
+        },
+        "optimizer": {"kind": "sgd", "lr": 0.01},
+        "budget": {"max_steps": 3},
+    }
+    study = {"base": spec, "sweep": {"optimizer.lr": {"values": [0.01, 0.02]}}}
+    for name, posted in (("job", spec), ("study", study)):
+        (shell.folder / f"{name}.json").write_text(json.dumps(posted))
+        for command in ("validate", "submit"):
+            done = shell.run(command, f"{name}.json")
+            assert "warning: " in done.stderr
+            assert '"price" has "$0"' in done.stderr
+            assert shell.run(command, f"{name}.json", "--json").stderr == ""
+
+
 def test_the_command_uploads_lists_shows_and_deletes(shell: Shell) -> None:
     done = shell.run(
         "data", "upload", "houses.csv", "--label", "team:cli", "--schema", "{price: number}"

@@ -72,6 +72,7 @@ def upload(
         timeout_s=timeout,
         progress=not session.as_json,
     )
+    session.warn(found.data)
     session.show(found.data, found.id if not session.is_watched else repr(found)[1:-1])
 
 

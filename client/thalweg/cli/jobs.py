@@ -71,6 +71,7 @@ def validate(session: Session, file: SpecFile, set: Sets = []) -> None:  # noqa:
     spec: Any = changed(read_spec(file), set)
     client = session.client
     found = client.studies.validate(spec) if "base" in spec else client.jobs.validate(spec)
+    session.warn(found)
     session.show(found, lambda: session.table(("estimate", ""), found["estimate"].items()))
 
 

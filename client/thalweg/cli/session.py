@@ -10,7 +10,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -141,6 +141,12 @@ class Session:
         """Tell something on the side, where somebody looks."""
         if sys.stderr.isatty() and not self.as_json:
             print(text, file=sys.stderr)
+
+    def warn(self, reply: Mapping[str, Any]) -> None:
+        """Tell the warnings of a reply on the side; where it is printed as JSON, they stand there."""
+        if not self.as_json:
+            for each in reply.get("warnings") or ():
+                print(f"warning: {each['message']}", file=sys.stderr)
 
     def finish(self, status: Status) -> None:
         """End with a status, where it is not `DONE`."""

@@ -89,6 +89,7 @@ def _wait_for_study(session: Session, study: "Study", timeout_s: float | None) -
 
 def tell_new_job(session: Session, job: "Job", watch: bool, timeout_s: float | None) -> None:
     """Print the id of a job that was queued, or follow it to its end."""
+    session.warn(job.data)
     if watch:
         session.note(job.id)
         watch_to_the_end(session, job, timeout_s)
@@ -98,6 +99,7 @@ def tell_new_job(session: Session, job: "Job", watch: bool, timeout_s: float | N
 
 def tell_new_study(session: Session, study: "Study", watch: bool, timeout_s: float | None) -> None:
     """Print the id of a study that was queued, where it is to be followed at its end."""
+    session.warn(study.data)
     if watch:
         _wait_for_study(session, study, timeout_s)
     session.show(study.data, study.id)
