@@ -213,6 +213,7 @@ class Synthetic(DataSpec):
 # `core.specs.parsing.messages` looks up the next ones itself, up to its limit.
 Row = Annotated[tuple[float, ...], Field(min_length=1, fail_fast=True)]
 Rows = Annotated[tuple[Row, ...], Field(min_length=2, fail_fast=True)]
+FeatureRows = Annotated[tuple[Row, ...], Field(fail_fast=True)]
 
 
 def _targets_tag(value: object) -> str:
@@ -239,7 +240,9 @@ class Inline(DataSpec):
     """
 
     kind: Literal["inline"]
-    features: Rows
+    features: FeatureRows = ()
+    """Numbers, the same count of them in each row. A forecast may leave them out: it then learns
+    from the past of its targets alone."""
     targets: Targets | None = None
     """One whole number (class id) or number a row, or a list of numbers a row. A problem of
     reconstruction has none."""
@@ -250,6 +253,11 @@ class Inline(DataSpec):
         if self.targets is None:
             raise ValueError("the rows have no targets")
         return self.targets
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of features; without any, of targets."""
+        return len(self.features or self.targets or ())
 
     @cached_property
     def counted(self) -> "Counted":
@@ -309,7 +317,9 @@ def count_rows(
         ids=ids or frozenset(),
         largest_id=max(ids) if ids else -1,
         smallest_id=min(ids) if ids else 0,
-        largest_feature=max(abs(end) for row in features for end in (min(row), max(row))),
+        largest_feature=max(
+            (abs(end) for row in features for end in (min(row), max(row))), default=0.0
+        ),
         largest_target=max(map(abs, flat), default=0.0),
     )
 

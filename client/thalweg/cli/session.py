@@ -143,7 +143,7 @@ class Session:
             print(text, file=sys.stderr)
 
     def warn(self, reply: Mapping[str, Any]) -> None:
-        """Tell the warnings of a reply on the side; where it is printed as JSON, they stand there."""
+        """Tell the warnings of a reply on the side; one that is printed as JSON has them itself."""
         if not self.as_json:
             for each in reply.get("warnings") or ():
                 print(f"warning: {each['message']}", file=sys.stderr)

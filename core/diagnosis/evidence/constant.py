@@ -72,7 +72,7 @@ def _of_values(problem: DataProblem, which: int) -> float | None:
         return _DIABETES[which]
     if not isinstance(data, Inline):
         return None
-    targets = np.array(data.given_targets, dtype=np.float64).reshape(len(data.features), -1)
+    targets = np.array(data.given_targets, dtype=np.float64).reshape(data.num_rows, -1)
     if which == 0:
         return float(targets.var(axis=0).mean())
     return float(np.abs(targets - np.median(targets, axis=0)).mean())

@@ -61,7 +61,7 @@ def standardize(e: Evidence) -> Iterator[Remedy]:
         return
     data = problem.data
     if isinstance(data, Inline):
-        features = np.array(data.features, dtype=np.float64).reshape(len(data.features), -1)
+        features = np.array(data.features, dtype=np.float64).reshape(data.num_rows, -1)
         size = np.sqrt((features**2).mean(axis=0))
         size = size[size > 0]
         if size.size == 0 or (size.max() <= _UNEVEN and size.max() <= _UNEVEN * size.min()):

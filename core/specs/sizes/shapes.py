@@ -106,7 +106,8 @@ def data_shape(data: Data) -> DataShape:
             first = data.targets[0] if data.targets is not None else None
             width = len(first) if isinstance(first, tuple) else 1
             classes = max(2, inline_classes(data)) if isinstance(first, int) else None
-            return DataShape(len(data.features), len(data.features[0]), classes, width)
+            features = len(data.features[0]) if data.features else 0
+            return DataShape(data.num_rows, features, classes, width)
         case Upload():
             sizes = data.sizes
             return DataShape(

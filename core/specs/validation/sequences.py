@@ -26,7 +26,11 @@ from core.specs.validation.augment import check_augment
 from core.specs.validation.errors import MAX_ERRORS, FieldErrorList, shown
 from core.specs.validation.limits import Limits
 from core.specs.validation.supervised.model import settle_model
-from core.specs.validation.supervised.rows import check_given_targets, check_inline
+from core.specs.validation.supervised.rows import (
+    check_given_features,
+    check_given_targets,
+    check_inline,
+)
 from core.specs.validation.uploads.dataset import is_ready, resolve_upload
 from core.specs.validation.uploads.weights import resolve_weights
 
@@ -102,6 +106,7 @@ def resolve_forecast(
     found: Inline | Upload | None = data
     if isinstance(data, Inline):
         check_given_targets(problem, faults)
+        check_given_features(problem, faults)
         if len(faults.errors) == before:
             check_inline(data, faults)
     elif len(faults.errors) == before:

@@ -8,7 +8,7 @@ from core.train.data.rows import Rows, numbered
 
 def load_inline(spec: Inline, *, classes: bool) -> Rows:
     """Return the rows as they stand; with `classes`, class ids from 0 to the largest one named."""
-    features = np.array(spec.features, dtype=np.float64)
+    features = np.array(spec.features, dtype=np.float64).reshape(spec.num_rows, -1)
     if spec.targets is None:  # of a reconstruction
         width = features.shape[1]
         return Rows(features, features[:, :0], numbered("x", width), class_names=None)

@@ -18,6 +18,7 @@ from core.specs.validation.supervised.model import settle_model
 from core.specs.validation.supervised.rows import (
     DATA,
     check_generator,
+    check_given_features,
     check_given_targets,
     check_inline,
 )
@@ -35,6 +36,7 @@ def resolve_supervised(
     before = len(faults.errors)
     check_short_form(problem.data, faults)
     check_given_targets(problem, faults)
+    check_given_features(problem, faults)
     if len(faults.errors) > before:
         return None
     problem = _resolve_rows(_with_ids(problem), limits, faults, uploads)

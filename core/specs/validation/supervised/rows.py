@@ -3,7 +3,7 @@
 from typing import Final
 
 from core.specs.data import Blobs, Inline, Spirals, Synthetic, Upload
-from core.specs.job import DataProblem, Reconstruction
+from core.specs.job import DataProblem, Forecast, Reconstruction
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.limits import Limits
 
@@ -43,8 +43,30 @@ def check_given_targets(problem: DataProblem, faults: FieldErrorList) -> None:
         )  # fmt: skip
 
 
+def check_given_features(problem: DataProblem, faults: FieldErrorList) -> None:
+    """Check that inline rows have features, or are the targets of a forecast alone."""
+    data = problem.data
+    if not isinstance(data, Inline) or len(data.features) > 1:
+        return
+    if not data.features and isinstance(problem, Forecast):
+        return
+    if "features" not in data.model_fields_set:
+        faults.add(
+            f"{DATA}.features", "missing",
+            f"{DATA}.features is required: a list of numbers for each row (a forecast alone learns"
+            " from its targets' past without any)",
+        )  # fmt: skip
+        return
+    faults.add(
+        f"{DATA}.features", "too_short",
+        f"{DATA}.features must have at least 2 items, a list of numbers for each row;"
+        f" {len(data.features)} {'was' if data.features else 'were'} given",
+    )  # fmt: skip
+
+
 def check_inline(data: Inline, faults: FieldErrorList) -> None:
-    """Check that there is a row of targets for each of features, and all of one length."""
+    """Check that there is a row of targets for each of features, where there are any, and all of
+    one length."""
     widths = data.counted.feature_widths
     if len(widths) > 1:
         usual = widths.most_common(1)[0][0]
@@ -54,7 +76,7 @@ def check_inline(data: Inline, faults: FieldErrorList) -> None:
             f"{DATA}.features: row {odd} has {len(data.features[odd])} numbers, most rows have"
             f" {usual}; give every row the same number",
         )  # fmt: skip
-    if data.targets is not None and len(data.targets) != len(data.features):
+    if data.features and data.targets is not None and len(data.targets) != len(data.features):
         faults.add(
             f"{DATA}.targets", "length_mismatch",
             f"{DATA}.targets has {len(data.targets):,} entries for {len(data.features):,} rows of"

@@ -8,7 +8,8 @@ from typing import Any, Final
 import pytest
 
 from core.errors import FieldError, InvalidInputError
-from core.specs.job import JobSpec
+from core.specs.data import Inline
+from core.specs.job import Forecast, JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.shapes import extent_of
 from core.specs.sizes.uploads import UploadFacts
@@ -22,6 +23,9 @@ Json = dict[str, Any]
 TABLE: Final = EXAMPLE_UPLOADS[ID]
 TEXT: Final = UploadFacts("ready", "text", "file_1", 3, (), 500, 20, 510)
 ENOUGH: Final = "ab c" * 100
+
+
+INLINE: Final[Json] = {"kind": "inline", "targets": [n / 2 for n in range(50)]}
 
 
 def body(problem: Json, **rest: Any) -> Json:
@@ -178,6 +182,39 @@ def test_no_features_are_enough_for_a_forecast_alone(kind: str) -> None:
     (found,) = mistakes(problem, facts)
     assert (found.param, found.code) == ("problem.data.features", "too_short")
     assert "left out" in found.message
+
+
+@pytest.mark.parametrize("kind", ["supervised", "reconstruction"])
+@pytest.mark.parametrize(
+    ("features", "code"), [(None, "missing"), ([], "too_short"), ([[1.0]], "too_short")]
+)
+def test_rows_in_the_request_need_features_but_of_a_forecast(
+    kind: str, features: Any, code: str
+) -> None:
+    data: Json = {"kind": "inline"} if kind == "reconstruction" else {**INLINE}
+    if features is not None:
+        data["features"] = features
+    (found,) = mistakes({"kind": kind, "data": data, "model": {"kind": "linear"}})
+    assert (found.param, found.code) == ("problem.data.features", code)
+    study = {"base": body({"kind": kind, "data": data, "model": {"kind": "linear"}}),
+             "sweep": {"seed": {"values": [1, 2]}}}  # fmt: skip
+    with pytest.raises(InvalidInputError) as refused:
+        parse_study(json.dumps(study).encode(), Limits())
+    assert {each.code for each in refused.value.errors} == {code}
+
+
+def test_a_study_forecasts_from_targets_alone() -> None:
+    problem = {"kind": "forecast", "data": INLINE, "model": {"kind": "gru"}}
+    base = body({**problem, "window": 4, "horizon": 2})
+    for sweep in ({"optimizer.lr": {"values": [0.1, 0.2]}}, {"problem.window": {"values": [2, 3]}}):
+        study = parse_study(json.dumps({"base": base, "sweep": sweep}).encode(), Limits())
+        found = [spec.problem for _, spec in resolved_configurations(study.spec)]
+        assert len(found) == 2
+        for each in found:
+            assert isinstance(each, Forecast)
+            assert isinstance(each.data, Inline)
+            assert each.data.features == ()
+            assert each.data.targets == tuple(INLINE["targets"])
 
 
 def test_an_upload_must_be_what_the_problem_takes() -> None:

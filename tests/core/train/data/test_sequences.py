@@ -272,6 +272,30 @@ def test_columns_beside_the_targets_may_be_left_out(
     assert narrow.feature_names == wide_one.feature_names
 
 
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("given", [{}, {"features": []}])
+def test_rows_in_the_request_may_be_targets_alone(
+    tmp_path_factory: pytest.TempPathFactory, width: int, given: Json
+) -> None:
+    """They give the windows that the same numbers give as an upload."""
+    numbers = series(60)[:, :width]
+    names = ["a", "b"][:width]
+    lines = [",".join(names), *(",".join(map(str, row)) for row in numbers.tolist())]
+    file = stored(tmp_path_factory.mktemp("same"), "\n".join([*lines, ""]).encode())
+    problem: Json = {"kind": "forecast", "window": 6, "horizon": 2}
+    target = names if width > 1 else names[0]
+    upload = {"kind": "dataset", "id": EXAMPLE_ID, "target": target, "features": []}
+    with uploads_from(file.store):
+        wanted = rows_of(job({**problem, "data": upload}, {EXAMPLE_ID: file.facts}))
+    targets = numbers.tolist() if width > 1 else numbers[:, 0].tolist()
+    spec = job({**problem, "data": {"kind": "inline", "targets": targets, **given}})
+    assert parse_job(spec.model_dump_json().encode(), Limits()) == spec
+    found = rows_of(spec)
+    assert found.train_features.shape[1] == 6 * width
+    for part in ("train_features", "train_targets", "eval_features", "eval_targets"):
+        assert torch.equal(getattr(found, part), getattr(wanted, part))
+
+
 def test_a_context_that_byte_pairs_leave_too_few_tokens_for_is_named_at_the_start() -> None:
     spec = language({"kind": "byte_pair", "vocabulary_size": 400}, "abab" * 100, context=200)
     with pytest.raises(JobFailure) as failure:
