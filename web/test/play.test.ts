@@ -17,6 +17,7 @@ import {
   jobOf,
   MENU,
   nameOf,
+  numbered,
   PLACES,
   type Point,
   readOptimizer,
@@ -172,4 +173,10 @@ describe("the address", () => {
     expect(changes).toMatchObject({ f: "rosenbrock", e: null, job: null, s: null });
     expect(changes.o).toEqual(["sgd,lr=0.001,momentum=0.5", "prodigy,lr=1"]);
   });
+});
+
+test("racers of one kind are told apart by their number", () => {
+  expect(numbered(["Adam", "Momentum", "Adam"])).toEqual(["Adam 1", "Momentum", "Adam 2"]);
+  expect(numbered(["Adam", "Momentum"])).toEqual(["Adam", "Momentum"]);
+  expect(numbered([])).toEqual([]);
 });

@@ -2,6 +2,7 @@
 import { signal } from "@preact/signals";
 import { ApiError, wantsKey } from "../api/client";
 import { t } from "../i18n";
+import { Coded } from "../ui/coded";
 
 type Notice = { id: number; text: string; isError: boolean };
 const notices = signal<Notice[]>([]);
@@ -41,7 +42,9 @@ export function Notices() {
     <div class="notices" role="status" aria-live="polite">
       {notices.value.map((each) => (
         <div key={each.id} class={each.isError ? "notice notice-error" : "notice"}>
-          <span>{each.text}</span>
+          <span>
+            <Coded text={each.text} />
+          </span>
           <button
             type="button"
             class="quiet"

@@ -8,6 +8,7 @@ import type { Job, Mistake, ValidatedJob } from "../api/types";
 import { notify, tell, words } from "../app/notices";
 import { go, remember, remembered } from "../app/router";
 import { t } from "../i18n";
+import { Coded } from "../ui/coded";
 import { FailureWords } from "../ui/failure";
 import { bytes, count } from "../ui/format";
 import { WriteButton } from "../ui/write-button";
@@ -252,12 +253,16 @@ function Findings({ checked, text, onJump }: FindingsProps) {
           </p>
           {(valid.warnings ?? []).map((each) => (
             <p key={each.message} class="warn-text small" lang="en">
-              {each.message}
+              <Coded text={each.message} />
             </p>
           ))}
         </>
       )}
-      {failure && <p class="bad-text">{failure}</p>}
+      {failure && (
+        <p class="bad-text">
+          <Coded text={failure} />
+        </p>
+      )}
       {mistakes.map((each) => {
         const line = lineOfMistake(each, text);
         return (
@@ -265,7 +270,9 @@ function Findings({ checked, text, onJump }: FindingsProps) {
             <button type="button" class="link" onClick={() => onJump(line)}>
               {t("line", { n: line })}
             </button>{" "}
-            <span lang="en">{each.message}</span>
+            <span lang="en">
+              <Coded text={each.message} />
+            </span>
           </p>
         );
       })}

@@ -9,6 +9,7 @@ import { notify, tell } from "../app/notices";
 import { go } from "../app/router";
 import { toggle, tray, untray } from "../compare/tray";
 import { named, t } from "../i18n";
+import { Coded } from "../ui/coded";
 import { Failure, FailureWords } from "../ui/failure";
 import { asNumber, count, moment, seconds, short } from "../ui/format";
 import { ProgressBar, StatusPill } from "../ui/status";
@@ -212,12 +213,12 @@ function Notes({ job }: { job: Job }) {
     <>
       {job.error && (
         <p class="banner bad" role="alert" lang="en">
-          <b class="mono">{job.error.code}</b> {job.error.message}
+          <b class="mono">{job.error.code}</b> <Coded text={job.error.message} />
         </p>
       )}
       {(job.warnings ?? []).map((each) => (
         <p key={each.message} class="banner warn" lang="en">
-          {each.message}
+          <Coded text={each.message} />
         </p>
       ))}
     </>

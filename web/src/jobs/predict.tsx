@@ -5,6 +5,7 @@ import { write } from "../api/json";
 import type { Job, Prediction } from "../api/types";
 import { words } from "../app/notices";
 import { t } from "../i18n";
+import { Coded } from "../ui/coded";
 import { asNumber, count, short, shown } from "../ui/format";
 import { WriteButton } from "../ui/write-button";
 import { featuresOf, UnevenRows } from "./pasted";
@@ -86,7 +87,7 @@ export function Predict({ job }: { job: Job }) {
       </form>
       {problem && (
         <p class="banner bad" role="alert" lang="en">
-          {problem}
+          <Coded text={problem} />
         </p>
       )}
       {found?.data && <Predicted found={found} />}

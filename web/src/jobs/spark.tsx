@@ -1,4 +1,5 @@
-/** A job's small curve, fetched once its row is seen, and again as it trains. */
+/** A job's small curve, fetched once its row is seen, and again as it trains. Of jobs that ended the
+ * others are fetched too, when those that are seen are there: paper shows all rows. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../api/client";
 import { paused } from "../api/stream";
@@ -11,6 +12,7 @@ import { count } from "../ui/format";
 const POINTS = 60;
 const EVERY_MS = 2_000;
 const AT_ONCE = 4;
+const UNSEEN_AFTER_MS = 1_500;
 let numRunning = 0;
 const waiting: (() => void)[] = [];
 
@@ -30,6 +32,7 @@ export function JobSpark({ job }: { job: ListedJob }) {
   const place = useRef<HTMLSpanElement>(null);
   const [isSeen, setSeen] = useState(false);
   const [y, setY] = useState<Float64Array | null>(null);
+  const [isDue, setDue] = useState(false);
   const fetchedAt = useRef(0);
   const isOver = job.finished_at !== null;
   useEffect(() => {
@@ -38,7 +41,12 @@ export function JobSpark({ job }: { job: ListedJob }) {
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
-    if (!isSeen || paused.value || job.latest === null) return;
+    const timer = setTimeout(() => setDue(true), UNSEEN_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  const isWanted = isSeen || (isOver && isDue);
+  useEffect(() => {
+    if (!isWanted || paused.value || job.latest === null) return;
     const wait = isOver ? 0 : Math.max(0, fetchedAt.current + EVERY_MS - Date.now());
     const stop = new AbortController();
     const timer = setTimeout(() => {
@@ -57,7 +65,7 @@ export function JobSpark({ job }: { job: ListedJob }) {
       clearTimeout(timer);
       if (!isOver) stop.abort();
     };
-  }, [isSeen, isOver, isOver ? 0 : job.latest?.step, paused.value]);
+  }, [isWanted, isOver, isOver ? 0 : job.latest?.step, paused.value]);
   return (
     <span ref={place} class="spark-place">
       {y !== null && y.length > 0 && (

@@ -156,7 +156,7 @@ export function BeforeAfter({ job }: { job: Job }) {
           <BeforeAfterTable before={found.before} after={found.after} />
         </>
       )}
-      {why && <p lang="en">{why}</p>}
+      {why && <Said english={why} chinese={null} />}
     </section>
   );
 }

@@ -2,12 +2,14 @@
 import { setQuery } from "../app/router";
 import { named, t } from "../i18n";
 import { Choice } from "../ui/choice";
+import { Coded } from "../ui/coded";
 import {
   choosing,
   MENU,
   MOST_RACERS,
   MOST_STEPS,
   nameOf,
+  numbered,
   type Optimizer,
   OWN,
   PLACES,
@@ -19,7 +21,10 @@ import {
 
 const COLOURS = ["c2", "c3", "c6", "c5", "c7", "c8", "c1", "c4"] as const;
 export const colourOf = (index: number): string => COLOURS[index % COLOURS.length]!;
-export const titleOf = (optimizer: Optimizer): string => named("racer", nameOf(optimizer));
+const titleOf = (optimizer: Optimizer): string => named("racer", nameOf(optimizer));
+
+/** What the racers are called: no two the same. */
+export const titlesOf = (racers: readonly Optimizer[]): string[] => numbered(racers.map(titleOf));
 
 type Props = { of: Setup; start: Point; mistakes: readonly string[]; onMove: (to: Point) => void };
 
@@ -79,6 +84,7 @@ function Racers({ of, mistakes }: Pick<Props, "of" | "mistakes">) {
     setQuery({ o: racers.map(writeOptimizer), job: null });
   const changed = (index: number, to: Optimizer): void =>
     write(of.optimizers.map((each, i) => (i === index ? to : each)));
+  const titles = titlesOf(of.optimizers);
   const menu = Object.keys(MENU).map((name) => [name, named("racer", name)] as const);
   return (
     <>
@@ -87,13 +93,13 @@ function Racers({ of, mistakes }: Pick<Props, "of" | "mistakes">) {
           <li key={index}>
             <span class="racer-head">
               <span class="racer-dot" style={{ background: `var(--${colourOf(index)})` }} />
-              <b>{titleOf(racer)}</b>
+              <b>{titles[index]}</b>
               <span class="spacer" />
               {of.optimizers.length > 1 && (
                 <button
                   type="button"
                   class="quiet icon"
-                  aria-label={t("playRemove", { name: titleOf(racer) })}
+                  aria-label={t("playRemove", { name: titles[index]! })}
                   onClick={() => write(of.optimizers.filter((_, i) => i !== index))}
                 >
                   ✕
@@ -105,7 +111,7 @@ function Racers({ of, mistakes }: Pick<Props, "of" | "mistakes">) {
             </span>
             {mistakes[index] && (
               <p class="bad-text small" role="alert" lang="en">
-                {mistakes[index]}
+                <Coded text={mistakes[index]} />
               </p>
             )}
           </li>

@@ -8,7 +8,7 @@ import { query, setQuery } from "../app/router";
 import { lang, named, t } from "../i18n";
 import { count } from "../ui/format";
 import { WriteButton } from "../ui/write-button";
-import { Chooser, colourOf, titleOf } from "./choose";
+import { Chooser, colourOf, titlesOf } from "./choose";
 import { Contour, type Shown } from "./contour";
 import { Ends } from "./ends";
 import { type Field, gridOf } from "./field";
@@ -48,15 +48,14 @@ export function PlayPage() {
   const field = useField(of.place.spec, of.extents);
   const race = useRace(now.jobs);
   const version = race?.version.value ?? 0;
-  const shown = useMemo<Shown[]>(
-    () =>
-      (race?.racers ?? []).map((racer, i) => ({
-        racer,
-        name: of.optimizers[i] ? titleOf(of.optimizers[i]) : racer.id,
-        colour: colourOf(i),
-      })),
-    [race, of.optimizers, lang.value],
-  );
+  const shown = useMemo<Shown[]>(() => {
+    const titles = titlesOf(of.optimizers);
+    return (race?.racers ?? []).map((racer, i) => ({
+      racer,
+      name: titles[i] ?? racer.id,
+      colour: colourOf(i),
+    }));
+  }, [race, of.optimizers, lang.value]);
   const longest = Math.max(0, ...shown.map(({ racer }) => racer.x.length - 1));
   const scrub = useScrubber(longest, race);
   const { mistakes, general, isSent, begin } = useStart(now, scrub.follow);
@@ -215,7 +214,8 @@ function useStart(of: Setup, onStart: () => void) {
     setMistakes(found.map((all) => said(all.filter(isOwn))));
     setGeneral(said(found.flat().filter((each) => !isOwn(each)))); // of all racers alike: told once
     if (found.some((all) => all.length)) return;
-    const named = bodies.map((body, i) => ({ ...body, name: titleOf(of.optimizers[i]!) }));
+    const titles = titlesOf(of.optimizers);
+    const named = bodies.map((body, i) => ({ ...body, name: titles[i]! }));
     const jobs = await Promise.all(named.map((body) => post<Job>("/v1/jobs", body)));
     onStart();
     setQuery({ s: of.start.join(","), job: jobs.map((job) => job.id) }, false);

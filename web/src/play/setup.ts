@@ -75,6 +75,15 @@ export function nameOf({ kind, fields }: Optimizer): string {
   return fields.nesterov ? "nesterov" : "momentum";
 }
 
+/** The names, each that comes more than once with its number: "Adam 1", "Adam 2". */
+export function numbered(names: readonly string[]): string[] {
+  return names.map((name, i) =>
+    names.filter((each) => each === name).length === 1
+      ? name
+      : `${name} ${names.slice(0, i + 1).filter((each) => each === name).length}`,
+  );
+}
+
 /** An optimizer of the menu, at a rate that suits the place. */
 export function suited(name: string, at: Place): Optimizer {
   const { kind, fields, rate } = MENU[name]!;

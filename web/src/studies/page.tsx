@@ -4,6 +4,7 @@ import { ApiError, download, post, ROOT, withQuery } from "../api/client";
 import type { Study, StudyComparison } from "../api/types";
 import { tell } from "../app/notices";
 import { t } from "../i18n";
+import { Coded } from "../ui/coded";
 import { Failure, FailureWords } from "../ui/failure";
 import { asNumber, count, seconds } from "../ui/format";
 import { Said } from "../ui/said";
@@ -97,12 +98,12 @@ function Head({ study, onChange }: { study: Study; onChange: (study: Study) => v
       </p>
       {study.error && (
         <p class="banner bad" role="alert" lang="en">
-          {study.error.message}
+          <Coded text={study.error.message} />
         </p>
       )}
       {study.warnings.map((each) => (
         <p key={each.message} class="banner warn" lang="en">
-          {each.message}
+          <Coded text={each.message} />
         </p>
       ))}
     </header>

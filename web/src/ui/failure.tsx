@@ -4,6 +4,7 @@ import { ApiError, beginAnew, ROOT } from "../api/client";
 import { isPassing } from "../api/persist";
 import { words } from "../app/notices";
 import { t } from "../i18n";
+import { Coded } from "./coded";
 
 type Props = {
   error: unknown;
@@ -36,7 +37,9 @@ export function FailureWords({ error }: { error: unknown }) {
   const isOwn = error instanceof ApiError && error.status === 0;
   return (
     <p>
-      <span lang={isOwn ? undefined : "en"}>{words(error)}</span>{" "}
+      <span lang={isOwn ? undefined : "en"}>
+        <Coded text={words(error)} />
+      </span>{" "}
       {isPassing(error) && t("triesAgain")}
       {mayPass(error) && (
         <button type="button" onClick={beginAnew}>
