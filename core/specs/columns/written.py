@@ -49,46 +49,65 @@ _WRITTEN: Final = re.compile(
     re.IGNORECASE,
 )
 _READABLE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ].*)?|[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?")
+_NOTHING: Final = re.compile(
+    r"[\W_]+|none|nil|unknown|missing|undefined|not (?:available|known)|n[./]? ?a\.?|nul+|inf|nan",
+    re.IGNORECASE,
+)
+"""Texts that say that a value is missing."""
 _UNITS_OF_ONE: Final = frozenset("gmshklM°K")
 _ORDINALS: Final = frozenset({"st", "nd", "rd", "th"})
 
 
 class Written(NamedTuple):
-    """The meaning of a column's texts, and one of them. `readable`: that one would be read so if a
-    schema said it."""
+    """The meaning of a column's texts.
+
+    Attributes:
+        example: one of them.
+        readable: that one would be read so if a schema said it.
+        odd: the first that stands for nothing; None: all stand for something.
+    """
 
     meaning: Meaning
     example: str
     readable: bool
+    odd: str | None = None
 
 
 def written(texts: Sequence[str]) -> Written | None:
     """Tell what a column's different texts stand for; None: they are names, or whole numbers, which
-    may be names. A few of them may stand for nothing (`FEW`, or one of three or more)."""
+    may be names unless a sign of a missing one stands among them. A few of the texts may stand for
+    nothing (`FEW`, or one of three or more)."""
     allowed = max(len(texts) > LEAST, int(FEW * len(texts)))
-    odd, counts = 0, dict.fromkeys(_MEANINGS, 0)
+    odd: list[str] = []
+    counts = dict.fromkeys(_MEANINGS, 0)
     examples: dict[Meaning, str] = {}
     units: set[str] = set()
+    whole: str | None = None
     for text in texts:
         meaning, unit = _meaning(text)
         if meaning is None:
-            odd += 1
-            if odd > allowed:
+            odd.append(text)
+            if len(odd) > allowed:
                 return None
         elif meaning != "plain":
             counts[meaning] += 1
             examples.setdefault(meaning, text)
+        else:
+            whole = whole or text
         if unit is not None:
             units.add(unit)
-    if len(texts) - odd < LEAST or not examples:
+    if not examples and whole is not None and odd and all(map(_NOTHING.fullmatch, odd)):
+        examples["number"] = whole
+    known = len(texts) - len(odd)
+    if known < LEAST or not examples:
         return None
     most = max(examples, key=lambda each: counts[each])
-    if "quantity" in examples and not _are_quantities(len(texts) - odd, units):
+    if "quantity" in examples and not _are_quantities(known, units):
         return None
-    if {"date", "time"} & examples.keys() and len(texts) - odd > counts[most]:
+    if {"date", "time"} & examples.keys() and known > counts[most]:
         return None  # numbers beside dates
     readable = _READABLE.fullmatch(examples[most]) is not None
-    return Written(most, examples[most], readable)
+    return Written(most, examples[most], readable, odd[0] if odd else None)
 
 
 _MEANINGS: Final[tuple[Meaning, ...]] = ("date", "time", "percent", "money", "number", "quantity")

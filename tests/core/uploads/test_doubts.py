@@ -110,6 +110,25 @@ def test_the_way_out_leads_out(
 
 
 @pytest.mark.parametrize(("media_type", "write"), WRITERS)
+@pytest.mark.parametrize(
+    ("cell", "dtype"), [("{}", "integer"), ("{}.5", "number"), ("2024-01-{}", "date")]
+)
+def test_a_sign_of_what_is_missing_makes_no_categories_unsaid(
+    facts: Facts, media_type: str, write: Callable[[Json], bytes], cell: str, dtype: str
+) -> None:
+    """In a third of the rows: too many to be a mistake."""
+    cells = ["?" if i % 3 else cell.format(i + 10) for i in range(18)]
+    data = write({"a": cells, "y": list(range(18))})
+    (warned,) = doubts_of_columns(facts(data, media_type))
+    assert 'if "?" says that a value is missing, send the schema {"columns"' in warned.message
+    schema = warned.message.partition("send the schema ")[2].partition(";")[0]
+    found = facts(data, media_type, schema)
+    assert found.columns[0].dtype == ("number" if dtype == "integer" else dtype)
+    assert found.columns[0].num_missing == 12
+    assert doubts_of_columns(found) == []
+
+
+@pytest.mark.parametrize(("media_type", "write"), WRITERS)
 def test_times_are_looked_at_in_every_kind_of_table(
     facts: Facts, media_type: str, write: Callable[[Json], bytes]
 ) -> None:

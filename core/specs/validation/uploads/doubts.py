@@ -121,8 +121,9 @@ def _taken_for(column: ColumnFacts, found: Written, what: str) -> str:
     if column.num_categories is not None:
         kind = "category"
         taken = f"{column.num_categories:,} {what}, none of which is more or less than another"
+    beside = "" if found.odd is None else f", and {shown(found.odd)}"
     return (
-        f"{shown(column.name)} has {shown(found.example)}: its texts seem to be"
+        f"{shown(column.name)} has {shown(found.example)}{beside}: its texts seem to be"
         f" {_NOUNS[found.meaning]}, and are taken for {taken}. Upload it anew:"
         f" {_way(column.name, found)}; or, if they are names, say so in the schema,"
         f" {{{shown(column.name)}: {shown(kind)}}}"
@@ -134,6 +135,11 @@ def _way(name: str, found: Written) -> str:
     if not found.readable:
         return _WAYS[found.meaning]
     kind = "date" if found.meaning == "date" else "number"
+    if found.odd is not None:
+        return (
+            f"if {shown(found.odd)} says that a value is missing, send the schema"
+            f' {{"columns": {{{shown(name)}: {shown(kind)}}}, "missing": [{shown(found.odd)}]}}'
+        )
     return f"send the schema {{{shown(name)}: {shown(kind)}}}"
 
 

@@ -76,10 +76,19 @@ def test_names_stand_for_themselves(texts: list[str]) -> None:
 
 
 def test_a_few_texts_may_stand_for_nothing() -> None:
-    assert written(["10%", "20%", "unknown"]) == ("percent", "10%", False)
+    assert written(["10%", "20%", "unknown"]) == ("percent", "10%", False, "unknown")
     many = [f"{number}%" for number in range(90)]
     assert written([*many, *(f"odd {number}" for number in range(9))]) is not None
     assert written([*many, *(f"odd {number}" for number in range(20))]) is None
+
+
+@pytest.mark.parametrize("nothing", ["-", "?", "--", "None", "unknown", "n.a.", "n/a", "*"])
+def test_a_sign_of_a_missing_number_is_told_from_a_name(nothing: str) -> None:
+    for cells, meaning in ((["1", "2"], "number"), (["1.5", "2"], "number")):
+        assert written([*cells, nothing]) == (meaning, cells[0], True, nothing)
+    assert written(["2024-01-01", nothing, "2024-01-02"]) == ("date", "2024-01-01", True, nothing)
+    assert written(["007", "008", nothing]) is None
+    assert written(["a", "b", nothing]) is None
 
 
 @pytest.mark.parametrize(
