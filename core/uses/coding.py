@@ -168,7 +168,7 @@ class Coder:
         """Return each row's cells in the order of the features."""
         found: list[Sequence[Any]] = []
         is_named = bool(rows) and isinstance(rows[0], dict)
-        named: set[str] = set()
+        named: set[str] | None = None
         for number, row in enumerate(rows):
             place = f"features[{number}]"
             if not isinstance(row, (dict, list, tuple)):

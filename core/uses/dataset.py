@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts
 from core.specs.validation.errors import shown
 from core.specs.validation.uploads.columns import near_name
+from core.specs.validation.uploads.doubts import hints
 from core.uses.cells import NOTHING, Feature, Mistakes, listed, text_of
 from core.uses.coding import MOST_UNSEEN, Coded, Coder, Float, spread
 
@@ -137,7 +138,7 @@ def _way_out(column: ColumnFacts, feature: Feature, coder: Coder) -> str:
     if column.shape == feature.shape:
         return (
             "upload it with a schema that says so"
-            f" (?schema={{{shown(feature.name)}: {shown(feature.dtype)}}})"
+            f" (?schema={{{shown(feature.name)}: {shown(feature.dtype)}}}){hints([column])}"
         )
     if len(column.shape) == len(feature.shape) == 3:
         if column.shape[0] != feature.shape[0]:

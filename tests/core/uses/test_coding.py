@@ -157,6 +157,22 @@ def test_every_column_that_is_missing_is_named(missing: set[str]) -> None:
     assert sorted(found) == [(f"features[1].{name}", "missing_column") for name in sorted(missing)]
 
 
+@pytest.mark.parametrize("rows", [[{}], [{}, {}], [{}, GOOD], [GOOD, {}]])
+def test_rows_without_any_cell_miss_every_column(rows: list[dict[str, Any]]) -> None:
+    empty = [number for number, row in enumerate(rows) if not row]
+    wanted = [(f"features[{at}].{name}", "missing_column") for at in empty for name in GOOD]
+    assert codes_of(lambda: coder().rows(rows)) == wanted
+
+
+def test_a_data_set_whose_numbers_are_texts_is_told_how_to_write_them() -> None:
+    texts = ColumnFacts("size", "category", num_categories=2, categories=("10%", "20%"))
+    with pytest.raises(InvalidInputError) as refused:
+        check_columns(coder(), stored(size=(texts, [0, 1], "int16"))[0], others=False)
+    (mistake,) = refused.value.errors
+    assert mistake.param == "dataset.size"
+    assert "if these are percentages, write the number alone (10 for 10%)" in mistake.message
+
+
 def test_a_column_of_another_name_is_asked_after() -> None:
     row = {("Colour" if name == "colour" else name): value for name, value in GOOD.items()}
     with pytest.raises(InvalidInputError) as refused:

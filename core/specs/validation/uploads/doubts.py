@@ -111,8 +111,16 @@ def _of_texts(
                 f"{name} has {count:,} different texts, such as {shown(column.categories[0])}, in"
                 f" {present:,} rows: nearly each row is a category of its own, of which nothing is"
                 " learned for other rows; leave it out of the features, or group its values"
+                f"{_or_numbers(column.name, column.categories)}"
             ),
         )
+
+
+def _or_numbers(name: str, categories: tuple[str, ...]) -> str:
+    """Say how to have them read as numbers, where they are all whole ones."""
+    if not all(each.isdecimal() and each.isascii() for each in categories):
+        return ""
+    return f'; if these are numbers, send the schema {{{shown(name)}: "number"}}'
 
 
 def _taken_for(column: ColumnFacts, found: Written, what: str) -> str:

@@ -56,6 +56,7 @@ DOUBTFUL: Final = [
     (texts("a", "2024-12-31", "2024-12-30"), "looks_like_dates", 'the schema {"a": "date"}'),
     (texts("a", "No", "Yes", "yes"), "categories_alike", '"Yes" and "yes"'),
     (texts("a", *(f"user {i}" for i in range(95))), "nearly_unique", "leave it out"),
+    (texts("a", *map(str, range(95))), "nearly_unique", 'send the schema {"a": "number"}'),
 ]
 
 
