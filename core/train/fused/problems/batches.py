@@ -99,19 +99,28 @@ class StackedBatches:
                 self._whole = padded(self._dataset.train_features)
             return shared(self._whole, runs), shared(self._dataset.train_targets, runs)
         indices = [index for index in rows if index is not None]
-        chosen = torch.stack(indices) if len(indices) > 1 else indices[0].unsqueeze(0)
-        if 1 < len(rows) < runs:
+        if len(indices) == 1:
+            features, targets = self._gathered(indices[0])
+            return shared(features, runs), shared(targets, runs)
+        chosen = torch.stack(indices)
+        if len(indices) < runs:
             chosen = chosen.index_select(0, self._slots)
-        data = self._dataset
-        targets = data.train_targets.index_select(0, chosen.view(-1))
+        targets = self._dataset.train_targets.index_select(0, chosen.view(-1))
         targets = targets.view(*chosen.shape, *targets.shape[1:])
         missing = -chosen.shape[1] % ALIGNED
         if missing:
             chosen = torch.cat([chosen, chosen[:, :1].expand(-1, missing)], 1)
-        features = data.train_features.index_select(0, chosen.view(-1)).view(*chosen.shape, -1)
-        if len(rows) == 1 < runs:
-            return shared(features[0], runs), shared(targets[0], runs)
-        return features, targets
+        features = self._dataset.train_features.index_select(0, chosen.view(-1))
+        return features.view(*chosen.shape, -1), targets
+
+    def _gathered(self, rows: Tensor) -> Batch:
+        """Return the padded features and the targets of one batch."""
+        data = self._dataset
+        targets = data.train_targets.index_select(0, rows)
+        missing = -len(rows) % ALIGNED
+        if missing:
+            rows = torch.cat([rows, rows[:1].expand(missing)])
+        return data.train_features.index_select(0, rows).flatten(1), targets
 
     def _augmented(self, augment: Augment, step: int, runs: int) -> Batch:
         """Return the same of changed rows, each distinct batch changed as the run alone does."""
