@@ -10,9 +10,13 @@ _onednn: Final[Any] = (
     if torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     else None
 )
-"""x·Wᵀ by oneDNN, which has kernels of its own for the vectors of every processor. torch multiplies
-float32 matrices by MKL, which uses half of their width on processors that are not Intel's: 32 x 64
-rows of 64 numbers times a matrix of 64 x 64 took 167 µs there, 78 by oneDNN."""
+"""x·Wᵀ by oneDNN, which has kernels of its own for the vectors of every processor."""
+
+WIDE: Final = torch.backends.cpu.get_cpu_capability() == "AVX512"
+"""Whether oneDNN's products are the faster ones. torch multiplies float32 matrices by MKL, which
+uses half of such vectors on processors that are not Intel's: 32 x 64 rows of 64 numbers times a
+matrix of 64 x 64 took 167 µs there, 78 by oneDNN. With vectors half as long, MKL is as fast or
+faster: the loss and gradients of that model take 0.89 of the time by it."""
 
 LARGE: Final = 2**14
 """Numbers of a matrix from which a product goes into a row of parameters at once: 4 of 512 x 512
@@ -118,8 +122,10 @@ def _are_large(left: Tensor, right: Tensor) -> bool:
 
 
 def takes_onednn(like: Tensor) -> bool:
-    """Tell whether oneDNN multiplies such numbers: `shared_products` are for these only."""
-    return _onednn is not None and like.dtype == torch.float32 and like.device.type == "cpu"
+    """Tell whether oneDNN multiplies such numbers, faster than MKL: `shared_products` are for these
+    only."""
+    of_cpu = like.dtype == torch.float32 and like.device.type == "cpu"
+    return WIDE and of_cpu and _onednn is not None
 
 
 def shared_products(left: Tensor, right: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits
+from core.train.fused.models import linear
 from core.train.fused.problems.build import build_stacked
 from core.train.fused.problems.compaction import Places, kept_slots, places
 from tests.core.train.fused.harness import Control, Gathered, train_population
@@ -164,6 +165,14 @@ def test_a_run_keeps_its_bits_while_others_leave_and_overflow(name: str) -> None
     undisturbed = train_population(specs)
     disturbed = train_population(with_troubles(specs, survivors))
     assert_same_bits(disturbed, undisturbed, sorted(survivors))
+
+
+@pytest.mark.parametrize("name", [name for name in POPULATIONS if name.startswith("on ")])
+def test_a_run_keeps_its_bits_by_the_products_that_other_processors_have(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "WIDE", not linear.WIDE)
+    test_a_run_keeps_its_bits_while_others_leave_and_overflow(name)
 
 
 def test_slots_keep_the_places_of_the_squares_that_muon_makes() -> None:

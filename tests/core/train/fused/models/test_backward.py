@@ -137,6 +137,7 @@ def test_of_products_that_are_made_run_by_run(
     rows: int, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linear, "LARGE_PRODUCT", 1)
+    monkeypatch.setattr(linear, "WIDE", True)
     assert_the_same(MLP(kind="mlp", hidden=(8, 7)), CROSS_ENTROPY, rows=rows, bias=bias)
     assert_the_same(LinearModel(kind="linear"), MSE(kind="mse"), rows=rows, bias=bias)
 
