@@ -104,6 +104,8 @@ class Rule:
             new state takes the old one's place, which takes Adam two thirds of the time; the step
             may take the gradient's. The other arguments stay.
         memory: number of runs -> the memory before the first update.
+        move: as `update`, but adds to the parameters itself, in fewer passes over them; None: what
+            `update` returns is added.
         unit: what moves together: a single number, so that some numbers of a stack may be updated
             before the others; all parameters of a run; or each parameter of a run by itself.
         evaluated: of the state, the parameters that evaluations and results are of; None: these are
@@ -114,6 +116,7 @@ class Rule:
     coefficients: Callable[[Hyper, Memory, int, Options], tuple[Any, Memory]]
     update: Callable[[Tensor, Any, Tensor, Any], Tensor]
     memory: Callable[[int], Memory] = lambda runs: {}
+    move: Callable[[Tensor, Any, Tensor, Any], object] | None = None
     unit: Literal["number", "run", "parameter"] = "number"
     evaluated: str | None = None
 

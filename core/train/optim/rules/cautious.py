@@ -28,7 +28,7 @@ def cautious(rule: Rule) -> Rule:
         step = rule.update(gradient.clone(), state, params, own)  # which may take its place
         return shrunk(masked(step, gradient), params, c.decay)
 
-    return replace(rule, update=update, unit="parameter")
+    return replace(rule, update=update, move=None, unit="parameter")
 
 
 def masked(step: Tensor, gradient: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from core.train.optim.rules.base import (
     average_,
     average_of_squares_,
     decayed,
+    mix_,
     shrunk,
     split_decay,
 )
@@ -64,8 +65,10 @@ def coefficients(
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """Apply m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂/(√v̂ + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
-    if _takes_fused(gradient, state, c):
-        return shrunk(_fused(gradient, state, c).mul_(c.step), params, c.decay)
+    return _step(gradient, state, params, c)
+
+
+def _step(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     mean = average_(state.mean, gradient, c.take_mean)
     square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)
     largest = state.largest
@@ -88,22 +91,28 @@ def _takes_fused(gradient: Tensor, state: State, c: Coefficients) -> bool:
     return same and plain and whole and gradient.shape[1] % (LINE_BYTES // 4) == 0
 
 
-def _fused(gradient: Tensor, state: State, c: Coefficients) -> Tensor:
-    """Update the averages, and return −m/(√v + eps), which takes one pass instead of seven.
+def move(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> None:
+    """Apply `update`, by torch's kernel for Adam where that serves: one pass over the averages, and
+    one over the parameters, instead of nine.
 
-    The kernel moves parameters by a rate that is one number. It is given zeros and the rate 1, and
-    so late a step that its own bias corrections are 1.
+    The kernel moves parameters by a rate that is one number. It is given the rate 1, so late a step
+    that its own bias corrections are 1, and as parameters the gradient, of which a decoupled decay
+    of 1 leaves nothing: −m/(√v + eps) takes its place.
     """
-    ratio = torch.zeros_like(gradient)
-    torch._fused_adam_(
-        [ratio], [gradient], [state.mean], [state.square], [], [_LATE],
-        lr=1.0, beta1=1.0 - c.take_mean, beta2=c.keep_square, weight_decay=0.0, eps=c.eps,
+    gradient = decayed(gradient, params, c.weight_decay)
+    if not _takes_fused(gradient, state, c):
+        params.add_(_step(gradient, state, params, c))
+        return
+    torch._fused_adamw_(
+        [gradient], [gradient], [state.mean], [state.square], [], [_LATE],
+        lr=1.0, beta1=1.0 - c.take_mean, beta2=c.keep_square, weight_decay=1.0, eps=c.eps,
         amsgrad=False, maximize=False,
     )  # fmt: skip
-    return ratio
+    mix_(params, 1.0, params, -c.decay)
+    mix_(params, 1.0, gradient, c.step)
 
 
 _LATE: Final = torch.tensor(1e9)
 """A number of updates after which β to its power is 0."""
 
-RULE: Final = Rule(init, coefficients, update)
+RULE: Final = Rule(init, coefficients, update, move=move)

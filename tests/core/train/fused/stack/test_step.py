@@ -78,7 +78,7 @@ def test_an_update_leaves_the_parameters_to_its_caller(name: str) -> None:
         seen.append(answer)
         return answer
 
-    moved._rule = replace(rule, update=update)
+    moved._rule = replace(rule, update=update, move=None)
     step(moved, rows, packing, 1)
     assert seen
 
