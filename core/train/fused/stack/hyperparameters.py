@@ -53,7 +53,8 @@ class _Shape:
 
     A schedule that does not look at the losses follows from the step alone: its formula gives all
     runs' rates at once, to the bits of each run's own and of the curve that a preview shows. A
-    momentum is the same for all: torch's own scheduler, over one optimizer, tells it.
+    momentum is the same for all: where the schedule may set one, torch's own scheduler, over one
+    optimizer, tells it.
 
     Attributes:
         rates: of the next update, one number a run, or one for all.
@@ -62,24 +63,27 @@ class _Shape:
     def __init__(self, spec: JobSpec, bases: Column) -> None:
         """Take one run's spec, and the base rates of all."""
         self._schedule, self._bases = spec.schedule, bases
-        self._scheduled = _scheduled(spec, 0.0)
+        self._scheduled = _scheduled(spec, 0.0) if _cycles(spec.schedule) else None
         self.rates: Rate
         self.go_to(0)
 
     def momentum(self) -> float | None:
-        return _momentum(self._scheduled[0])
+        return None if self._scheduled is None else _momentum(self._scheduled[0])
 
     def step(self) -> None:
-        self._scheduled[1].step(0.0)
+        if self._scheduled is not None:
+            self._scheduled[1].step(0.0)
         self._next()
 
     def state(self) -> list[Any]:
-        """Return the JSON values of torch's scheduler; older checkpoints hold a second one."""
-        return [self._scheduled[1].state_dict()]
+        """Return the JSON values of torch's scheduler, if there is one; older checkpoints hold a
+        second one, or one that nothing is asked of."""
+        return [] if self._scheduled is None else [self._scheduled[1].state_dict()]
 
     def load_state(self, state: list[Any], updates: int) -> None:
         """Go on where `state` was taken, after so many updates."""
-        self._scheduled[1].load_state_dict(state[0])
+        if self._scheduled is not None:
+            self._scheduled[1].load_state_dict(state[0])
         self.go_to(updates)
 
     def go_to(self, updates: int) -> None:
