@@ -11,7 +11,7 @@ from core.specs.direction import sign_of_job
 from core.specs.formulas.schedules import Rate, curve
 from core.specs.job import JobSpec
 from core.specs.optimizers.kinds import Optimizer
-from core.specs.schedules import Constant, Cyclic, OneCycle, Schedule, parts_of
+from core.specs.schedules import Constant, sets_momentum
 from core.specs.sizes.fusing import COMMON
 from core.train.optim.build import build_optimizer
 from core.train.optim.own_schedulers import can_cycle_momentum
@@ -34,18 +34,10 @@ def switches_of(spec: Optimizer) -> dict[str, bool]:
 def options_of(specs: Sequence[JobSpec]) -> Options:
     """Return what the runs of a stack have in common."""
     moves = any(
-        getattr(spec.optimizer, "momentum", 0.0) != 0 or _cycles(spec.schedule) for spec in specs
+        getattr(spec.optimizer, "momentum", 0.0) != 0 or sets_momentum(spec.schedule)
+        for spec in specs
     )
     return Options(switches_of(specs[0].optimizer), moves)
-
-
-def _cycles(schedule: Schedule) -> bool:
-    """Tell whether the schedule may set a momentum."""
-    match schedule:
-        case OneCycle(cycle_momentum=cycles) | Cyclic(cycle_momentum=cycles):
-            return cycles is not False
-        case _:
-            return any(map(_cycles, parts_of(schedule)))
 
 
 class _Shape:
@@ -63,7 +55,7 @@ class _Shape:
     def __init__(self, spec: JobSpec, bases: Column) -> None:
         """Take one run's spec, and the base rates of all."""
         self._schedule, self._bases = spec.schedule, bases
-        self._scheduled = _scheduled(spec, 0.0) if _cycles(spec.schedule) else None
+        self._scheduled = _scheduled(spec, 0.0) if sets_momentum(spec.schedule) else None
         self.rates: Rate
         self.go_to(0)
 
