@@ -21,7 +21,7 @@ from core.errors import FieldError, InvalidInputError
 from core.jobs import TERMINAL
 from core.specs.job import JobSpec
 from core.specs.losses import METRICS
-from core.specs.sizes.shapes import epochs_at
+from core.specs.sizes.extent import epochs_at
 from core.specs.studies.parse import run_spec
 from core.store.history.chunks import row_after, steps_of
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
@@ -41,7 +41,7 @@ _POSSIBLE: Final[dict[HistoryKind, tuple[str, ...]]] = {
     "train": ("loss", "lr", "grad_norm", "grad_cosine", "x"),
     "eval": ("loss", *(name for name, facts in METRICS.items() if facts.goal is not None)),
 }
-"""Every series that a history may have (`core.specs.sizes.shapes.history_widths`)."""
+"""Every series that a history may have (`core.specs.sizes.extent.history_widths`)."""
 DERIVED: Final = ("time_s", "epoch")
 """Series that every history has, made from the steps of its rows for those who name them."""
 

@@ -35,7 +35,7 @@ from core.errors import ConflictError, FieldError, InvalidInputError, NotFoundEr
 from core.ids import JOB_PREFIX, is_id
 from core.jobs import JobRecord
 from core.specs.job import JobSpec
-from core.specs.sizes.shapes import epochs_at
+from core.specs.sizes.extent import epochs_at
 from core.store.history.chunks import steps_of
 from core.store.history.layout import HistoryKind, HistoryMeta
 from core.store.protocols.api import ApiStore

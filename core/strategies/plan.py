@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from core.specs.base import Json
 from core.specs.job import JobSpec
-from core.specs.sizes.shapes import num_steps
+from core.specs.sizes.extent import num_steps
 from core.specs.studies.further import Further, further_configurations
 from core.specs.studies.halving import rungs
 from core.specs.studies.parse import RunSpecs, resolved_configurations, strategy_of

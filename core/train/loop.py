@@ -13,7 +13,7 @@ from core.messages.parts import Kind
 from core.messages.reports import DataLoaded, Ending, Intervened, PhaseBegun, Restarted
 from core.specs.direction import sign_of_job
 from core.specs.job import JobSpec
-from core.specs.sizes.shapes import first_steps, history_widths, start_of
+from core.specs.sizes.extent import first_steps, history_widths, start_of
 from core.train.checkpoint.resume import resume_point
 from core.train.checkpoint.snapshot import Snapshot, starting_point
 from core.train.checkpoint.writer import ArtifactWriter, WriterThreads

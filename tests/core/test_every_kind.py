@@ -31,8 +31,8 @@ from core.specs.optimizers.kinds import NotFused
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import remedied
 from core.specs.sizes.cost import estimate, memory_parts
+from core.specs.sizes.extent import extent_of, num_steps
 from core.specs.sizes.fusing import bytes_per_run, fusable, groups, structure_key
-from core.specs.sizes.shapes import extent_of, num_steps
 from core.specs.studies.parse import configurations, parse_study
 from core.specs.unions import SWEEPS, UNIONS, kind_of, members, tag_of
 from core.specs.validation.auto_lr import settled

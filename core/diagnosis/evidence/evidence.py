@@ -17,7 +17,7 @@ from core.jobs import Outcome
 from core.specs.base import Json
 from core.specs.direction import sign_of_job
 from core.specs.job import FunctionProblem, JobSpec
-from core.specs.sizes.shapes import extent
+from core.specs.sizes.extent import extent
 
 _FEW_BATCHES: Final = 8
 _SAME_PLACE: Final = 1e-6

@@ -13,8 +13,9 @@ from core.specs.job import ClipNorm, ClipValue, DataProblem, JobSpec
 from core.specs.losses import CrossEntropy
 from core.specs.optimizers.decay import decay_is_share
 from core.specs.optimizers.kinds import SGD, Adafactor, ByAxes, Muon, settled_lr
+from core.specs.sizes.extent import extent_of
 from core.specs.sizes.first_weights import equal_first_weights
-from core.specs.sizes.shapes import extent_of, layers_of
+from core.specs.sizes.shapes import layers_of
 
 GUESS: Final = 0.95
 """A loss above this share of a constant output's is not clearly better: least squares of p weights

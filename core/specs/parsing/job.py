@@ -26,7 +26,7 @@ from core.specs.sizes.cost import (
     memory_parts,
     threads_of,
 )
-from core.specs.sizes.shapes import Extent, extent, extent_of, start_of, steps_of
+from core.specs.sizes.extent import Extent, extent, extent_of, start_of, steps_of
 from core.specs.sizes.uploads import NO_UPLOADS, Uploads
 from core.specs.validation.auto_lr import check_auto
 from core.specs.validation.errors import FieldErrorList, size_text

@@ -9,7 +9,7 @@ from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.specs.layers.expand import Expanded
 from core.specs.losses import gathers
 from core.specs.optimizers.state import matrix_numbers, state_vectors, wrapper_vectors
-from core.specs.sizes.shapes import Extent, extent_of, rows_of, start_of, steps_of
+from core.specs.sizes.extent import Extent, extent_of, rows_of, start_of, steps_of
 
 BYTES_A_NUMBER: Final = 8
 """Bytes of a number in a history: packed float64."""

@@ -20,7 +20,7 @@ from core.specs.losses import gathers
 from core.specs.optimizers.kinds import Muon, NotFused, ScheduleFree
 from core.specs.optimizers.state import state_vectors
 from core.specs.sizes.cost import memory_parts, threads_of
-from core.specs.sizes.shapes import Extent, Extents, extent_of, steps_of
+from core.specs.sizes.extent import Extent, Extents, extent_of, steps_of
 
 COMMON: Final = frozenset({"kind", "ns_steps", "adjust_lr_fn"})
 """Options that all runs of an optimizer in a stack have in common, beside its booleans."""

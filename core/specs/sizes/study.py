@@ -6,7 +6,7 @@ from core.errors import FieldError
 from core.specs.direction import Goal, goal_of
 from core.specs.job import JobSpec
 from core.specs.sizes.cost import history_bytes, memory_parts
-from core.specs.sizes.shapes import Extent, Extents, steps_of
+from core.specs.sizes.extent import Extent, Extents, steps_of
 
 
 @dataclass

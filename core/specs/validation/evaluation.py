@@ -17,7 +17,8 @@ from core.specs.losses import (
     TopK,
     chosen_of,
 )
-from core.specs.sizes.shapes import Extent, output_width, problem_shape, targets_of
+from core.specs.sizes.extent import Extent
+from core.specs.sizes.shapes import output_width, problem_shape, targets_of
 from core.specs.validation.errors import FieldErrorList, shown
 
 _PATH: Final = "record.metrics"

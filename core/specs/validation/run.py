@@ -22,7 +22,7 @@ from core.specs.optimizers.kinds import (
     Rprop,
 )
 from core.specs.schedules import sets_momentum
-from core.specs.sizes.shapes import Extent, extent_of
+from core.specs.sizes.extent import Extent, extent_of
 from core.specs.sizes.uploads import NO_UPLOADS, Uploads
 from core.specs.validation.decay import warnings_of_decay
 from core.specs.validation.errors import FieldErrorList

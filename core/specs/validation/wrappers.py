@@ -9,7 +9,8 @@ from core.errors import FieldError
 from core.specs.job import ClipOnDivergence, DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import LBFGS, Optimizer, Prodigy, Rprop, ScheduleFree
 from core.specs.optimizers.wrappers import Average, Lookahead, ParameterGroup, Sam, Swa, Wrapper
-from core.specs.sizes.shapes import Extent, extent_of, layers_of, steps_of
+from core.specs.sizes.extent import Extent, extent_of, steps_of
+from core.specs.sizes.shapes import layers_of
 from core.specs.validation.errors import FieldErrorList, shown
 
 SHARE: Final = 0.75

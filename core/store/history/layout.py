@@ -9,14 +9,7 @@ from numpy.typing import NDArray
 
 from core.jobs import Status
 from core.specs.job import JobSpec
-from core.specs.sizes.shapes import (
-    Extent,
-    extent_of,
-    first_steps,
-    rows_of,
-    start_of,
-    steps_of,
-)
+from core.specs.sizes.extent import Extent, extent_of, first_steps, rows_of, start_of, steps_of
 
 Columns = dict[str, NDArray[np.float64]]
 HistoryKind = Literal["train", "eval"]

@@ -29,7 +29,8 @@ from core.specs.job import (
 )
 from core.specs.optimizers.kinds import Lion, Muon, Optimizer, RAdam
 from core.specs.schedules import Constant
-from core.specs.sizes.shapes import draws_rows, extent_of, steps_of
+from core.specs.sizes.extent import extent_of, steps_of
+from core.specs.sizes.shapes import draws_rows
 from core.specs.validation.auto_lr import settled
 from core.train.auto_lr.bound import curvature_bound
 from core.train.auto_lr.evidence import Entrant, Findings, Finish, evidence

@@ -8,7 +8,7 @@ from core.artifacts.base import JobArtifacts
 from core.errors import ArtifactError
 from core.messages.parts import Kind
 from core.specs.job import JobSpec
-from core.specs.sizes.shapes import start_of
+from core.specs.sizes.extent import start_of
 from core.train.checkpoint.snapshot import Snapshot, decode, own, resume_points
 
 

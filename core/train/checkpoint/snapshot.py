@@ -18,7 +18,7 @@ from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.parsing.continuation import FREE
 from core.specs.sizes.cost import threads_of
-from core.specs.sizes.shapes import extent_of
+from core.specs.sizes.extent import extent_of
 from core.train.state import StateCopy
 from core.train.tensors.tensor_file import contents, joined, parse, pieces
 from core.train.tensors.tree import flatten, map_tensors, unflatten

@@ -12,8 +12,8 @@ from core.messages.reports import RunFailed
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.sizes.cost import num_threads
+from core.specs.sizes.extent import history_widths
 from core.specs.sizes.fusing import bytes_per_run
-from core.specs.sizes.shapes import history_widths
 from core.train.determinism import set_deterministic
 from core.train.events import Control, Emit
 from core.train.fused.events import RunRewound, StackEvent, StackEvents

@@ -11,7 +11,7 @@ from core.specs.base import Json
 from core.specs.data import ExplicitOrder
 from core.specs.direction import sign_of_job
 from core.specs.job import DataProblem, JobSpec
-from core.specs.sizes.shapes import extent_of
+from core.specs.sizes.extent import extent_of
 from core.train.devices import exact_kernels, pick_device
 from core.train.measure.curvature import Product, Ritz
 from core.train.measure.objective import Objective

@@ -14,7 +14,7 @@ from core.jobs import Outcome
 from core.messages.parts import EndReason
 from core.messages.reports import PopulationProgress
 from core.specs.job import JobSpec
-from core.specs.sizes.shapes import history_widths
+from core.specs.sizes.extent import history_widths
 from core.train.events import Control, Emit
 from core.train.fused.events import RunOver, RunPaused, StackEvent
 from core.train.fused.history.best import StackedBest

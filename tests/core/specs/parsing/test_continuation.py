@@ -9,7 +9,7 @@ from core.errors import InvalidInputError
 from core.specs.job import JobSpec, StartFrom
 from core.specs.parsing.continuation import continued, differences, parse_continuation
 from core.specs.parsing.job import estimate, parse_job
-from core.specs.sizes.shapes import expected_rows, first_steps
+from core.specs.sizes.extent import expected_rows, first_steps
 from core.specs.validation.limits import Limits
 
 PARENT = "job_01k2b3c4d5e6f7g8h9jkmnpqrs"

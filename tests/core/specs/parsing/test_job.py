@@ -16,7 +16,7 @@ from core.specs.examples import minimal_example
 from core.specs.job import FunctionProblem, JobSpec, Supervised
 from core.specs.parsing.job import parse_job, parse_sized, sized_of
 from core.specs.sizes.cost import estimate
-from core.specs.sizes.shapes import num_steps
+from core.specs.sizes.extent import num_steps
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
 from tests.core.specs.example_uploads import EXAMPLE_UPLOADS

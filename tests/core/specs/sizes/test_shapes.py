@@ -17,15 +17,8 @@ from core.specs.models import MLP, LinearModel
 from core.specs.optimizers.state import state_vectors
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate, memory_parts
-from core.specs.sizes.shapes import (
-    DataShape,
-    data_shape,
-    epochs_at,
-    expected_rows,
-    extent,
-    history_widths,
-    num_steps,
-)
+from core.specs.sizes.extent import epochs_at, expected_rows, extent, history_widths, num_steps
+from core.specs.sizes.shapes import DataShape, data_shape
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
 from core.train.data.batches import Batches

@@ -13,7 +13,7 @@ from core.specs.parsing.continuation import Continuation, continued
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import remedied
 from core.specs.sizes.cost import estimate
-from core.specs.sizes.shapes import extent_of
+from core.specs.sizes.extent import extent_of
 from core.specs.sizes.uploads import UploadFacts, as_posted, spec_text
 from core.specs.studies.parse import parse_study, resolved_configurations
 from core.specs.validation.limits import Limits

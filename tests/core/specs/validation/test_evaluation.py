@@ -11,8 +11,8 @@ from core.specs.job import JobSpec
 from core.specs.losses import METRICS
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate
+from core.specs.sizes.extent import history_widths
 from core.specs.sizes.fusing import bytes_per_run
-from core.specs.sizes.shapes import history_widths
 from core.specs.studies.parse import configurations, parse_study, run_spec
 from core.specs.validation.limits import Limits
 

@@ -11,7 +11,7 @@ from core.errors import FieldError, InvalidInputError
 from core.specs.data import Inline
 from core.specs.job import Forecast, JobSpec
 from core.specs.parsing.job import parse_job
-from core.specs.sizes.shapes import extent_of
+from core.specs.sizes.extent import extent_of
 from core.specs.sizes.uploads import UploadFacts
 from core.specs.studies.parse import parse_study, resolved_configurations
 from core.specs.unions import members

@@ -12,7 +12,8 @@ from core.specs.data import split_rows
 from core.specs.job import JobSpec, Supervised
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate
-from core.specs.sizes.shapes import data_shape, extent_of
+from core.specs.sizes.extent import extent_of
+from core.specs.sizes.shapes import data_shape
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts, spec_text
 from core.specs.validation.limits import Limits
 from tests.core.specs.example_uploads import EXAMPLE_ID, table

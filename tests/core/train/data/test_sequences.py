@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from core.errors import InvalidInputError, JobFailure
 from core.specs.job import Forecast, JobSpec, LanguageModel
 from core.specs.parsing.job import parse_job
-from core.specs.sizes.shapes import extent_of, problem_rows
+from core.specs.sizes.extent import extent_of
+from core.specs.sizes.shapes import problem_rows
 from core.specs.sizes.uploads import Uploads, as_posted
 from core.specs.validation.limits import Limits
 from core.train.data.build import build_data

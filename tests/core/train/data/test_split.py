@@ -15,7 +15,8 @@ from core.errors import JobFailure
 from core.specs.data import Upload, split_rows
 from core.specs.job import JobSpec, Supervised
 from core.specs.parsing.job import parse_job
-from core.specs.sizes.shapes import data_shape, extent_of
+from core.specs.sizes.extent import extent_of
+from core.specs.sizes.shapes import data_shape
 from core.specs.splits.rows import PARTS
 from core.specs.validation.limits import Limits
 from core.train.data.build import load

@@ -20,7 +20,7 @@ from core.errors import InvalidInputError, JobFailure
 from core.specs.data import Upload
 from core.specs.job import JobSpec, Supervised
 from core.specs.parsing.job import parse_job
-from core.specs.sizes.shapes import extent_of
+from core.specs.sizes.extent import extent_of
 from core.specs.validation.limits import Limits
 from core.train.data.build import load
 from core.train.data.dataset import Dataset

@@ -16,7 +16,7 @@ from core.specs.optimizers.kinds import Optimizer
 from core.specs.optimizers.state import matrix_numbers
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate, memory_parts
-from core.specs.sizes.shapes import extent_of
+from core.specs.sizes.extent import extent_of
 from core.specs.validation.limits import Limits
 from core.train.optim.build import build_optimizer
 from core.train.optim.by_axes import eigenvectors, inverse_root

@@ -11,8 +11,8 @@ from torch import nn
 
 from core.specs.job import JobSpec, Record
 from core.specs.sizes.cost import estimate
+from core.specs.sizes.extent import history_widths
 from core.specs.sizes.fusing import fusable
-from core.specs.sizes.shapes import history_widths
 from core.train.optim.build import build_optimizer
 from core.train.optim.gradients import GradientCosine
 from core.train.problems.build import build_problem

@@ -15,8 +15,8 @@ from core.specs.examples import minimal_example
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate, memory_parts, num_threads
+from core.specs.sizes.extent import extent_of
 from core.specs.sizes.fusing import fusable
-from core.specs.sizes.shapes import extent_of
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
 from core.train.checkpoint.snapshot import fingerprint
