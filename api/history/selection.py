@@ -22,7 +22,7 @@ from core.jobs import TERMINAL
 from core.specs.job import JobSpec
 from core.specs.losses import METRICS
 from core.specs.sizes.extent import epochs_at
-from core.specs.studies.parse import run_spec
+from core.specs.studies.runs import run_spec
 from core.store.history.chunks import row_after, steps_of
 from core.store.history.layout import Columns, HistoryKind, HistoryMeta
 from core.store.history.samples import SERIES

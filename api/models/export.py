@@ -24,7 +24,7 @@ from core.ids import EXPORT_PREFIX, id_from, rfc3339, utc_now
 from core.jobs import JobRecord
 from core.specs.job import DataProblem, JobSpec
 from core.specs.sizes.uploads import spec_text
-from core.specs.studies.parse import run_spec
+from core.specs.studies.runs import run_spec
 from core.store.protocols.types import NoWorkerError
 from core.studies import RunRecord, StudyRecord, run_id
 from core.uses.model import ModelFacts

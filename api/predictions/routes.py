@@ -43,7 +43,7 @@ from core.specs.base import Json as JsonObject
 from core.specs.data import Upload
 from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.prediction import PredictionRequest, parse_prediction_request
-from core.specs.studies.parse import run_spec
+from core.specs.studies.runs import run_spec
 from core.uses.coding import Coder
 from core.uses.dataset import check_columns
 from core.uses.model import ModelFacts

@@ -19,7 +19,7 @@ from api.studies.schemas import Importance, StudyComparison
 from core.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from core.specs.job import JobSpec
 from core.specs.sizes.uploads import as_posted
-from core.specs.studies.parse import run_spec
+from core.specs.studies.runs import run_spec
 from core.store.history.layout import HistoryKind
 from core.store.protocols.api import ApiStore
 from core.studies import StudyRecord, run_id

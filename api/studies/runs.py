@@ -36,7 +36,7 @@ from core.artifacts.base import OpenArtifact
 from core.errors import FieldError, InvalidInputError, NotFoundError
 from core.specs.direction import sign_of
 from core.specs.sizes.uploads import spec_text
-from core.specs.studies.parse import run_spec
+from core.specs.studies.runs import run_spec
 from core.studies import RunRecord, run_id
 
 router = APIRouter(prefix="/v1/studies", tags=["runs"], route_class=Route)

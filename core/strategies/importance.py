@@ -12,7 +12,7 @@ from typing import Final
 
 from core.specs.base import Json
 from core.specs.direction import Goal, sign_of
-from core.specs.studies.parse import sweep_of
+from core.specs.studies.runs import sweep_of
 from core.specs.studies.sweep import Axis
 from core.strategies.halving import grouped, mean_metric
 from core.strategies.tpe import distribution, told

@@ -11,7 +11,7 @@ from core.specs.job import JobSpec
 from core.specs.sizes.extent import num_steps
 from core.specs.studies.further import Further, further_configurations
 from core.specs.studies.halving import rungs
-from core.specs.studies.parse import RunSpecs, resolved_configurations, strategy_of
+from core.specs.studies.runs import RunSpecs, resolved_configurations, strategy_of
 from core.specs.study import (
     GridStrategy,
     RandomStrategy,

@@ -16,7 +16,7 @@ from core.formats import STORE
 from core.specs.base import Json
 from core.specs.direction import sign_of
 from core.specs.studies.distinct import MOST_REDRAWS, Distinct
-from core.specs.studies.parse import RunSpecs, sweep_of
+from core.specs.studies.runs import RunSpecs, sweep_of
 from core.specs.studies.sweep import Axis
 from core.specs.study import SweepIntegers, SweepLinear, SweepLog, SweepValues, TpeStrategy
 from core.strategies.halving import grouped, mean_metric

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from core.artifacts.local import LocalJob
-from core.specs.studies.parse import configurations, run_spec
+from core.specs.studies.runs import configurations, run_spec
 from core.store.history.layout import Columns, HistoryKind, RunRows, layouts_of
 from core.store.protocols.types import NewRun, Round, TaskClaim
 from core.studies import RunRecord, StudyRecord, TaskRecord

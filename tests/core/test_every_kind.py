@@ -33,7 +33,8 @@ from core.specs.parsing.remedy import remedied
 from core.specs.sizes.cost import estimate, memory_parts
 from core.specs.sizes.extent import extent_of, num_steps
 from core.specs.sizes.fusing import bytes_per_run, fusable, groups, structure_key
-from core.specs.studies.parse import configurations, parse_study
+from core.specs.studies.parse import parse_study
+from core.specs.studies.runs import configurations
 from core.specs.unions import SWEEPS, UNIONS, kind_of, members, tag_of
 from core.specs.validation.auto_lr import settled
 from core.specs.validation.limits import Limits

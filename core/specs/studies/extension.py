@@ -11,7 +11,8 @@ from core.specs.parsing.body import read_as
 from core.specs.sizes.uploads import Uploads
 from core.specs.studies.distinct import Distinct
 from core.specs.studies.given import Source
-from core.specs.studies.parse import ResolvedStudy, RunSpecs, parse_study
+from core.specs.studies.parse import ResolvedStudy, parse_study
+from core.specs.studies.runs import RunSpecs
 from core.specs.study import EnqueuedConfigurations, StudyExtension
 from core.specs.validation.limits import Limits
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.studies.distinct import Distinct
-from core.specs.studies.parse import RunSpecs, drawn_configurations, strategy_of
+from core.specs.studies.runs import RunSpecs, drawn_configurations, strategy_of
 from core.specs.study import TpeStrategy
 
 

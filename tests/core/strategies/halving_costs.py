@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from core.specs.studies.parse import RunSpecs, resolved_configurations
+from core.specs.studies.runs import RunSpecs, resolved_configurations
 from core.studies import RunRecord
 from tests.core.specs.studies.specs_of_studies import Json, parsed, study
 from tests.core.strategies.simulated import simulate

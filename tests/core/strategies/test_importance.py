@@ -10,7 +10,7 @@ import pytest
 
 from core.compare.table import folded
 from core.specs.direction import Goal
-from core.specs.studies.parse import sweep_of
+from core.specs.studies.runs import sweep_of
 from core.strategies.importance import evaluated, importance
 from core.studies import RunRecord
 from tests.core.specs.studies.specs_of_studies import IRIS, Json, parsed, study

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.specs.sizes.fusing import CPU_STACK_BYTES, bytes_per_run
-from core.specs.studies.parse import configurations, run_spec
+from core.specs.studies.runs import configurations, run_spec
 from core.store.history.layout import layouts_of
 from core.studies import RunRecord
 from tests.core.specs.studies.specs_of_studies import IRIS, SPHERE, Json, job, parsed, study

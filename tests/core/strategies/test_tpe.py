@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from core.specs.studies.parse import strategy_of, sweep_of
+from core.specs.studies.runs import strategy_of, sweep_of
 from core.specs.study import TpeStrategy
 from core.store.protocols.types import Round
 from core.strategies.tpe import asked, distribution, internal_of, seed_of, told, value_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.specs.studies.parse import configurations, resolved_configurations, sweep_of
+from core.specs.studies.runs import configurations, resolved_configurations, sweep_of
 from core.specs.studies.sweep import grid
 from tests.core.specs.studies.specs_of_studies import (
     Json,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.specs.studies.parse import configurations, resolved_configurations
+from core.specs.studies.runs import configurations, resolved_configurations
 from tests.core.specs.studies.specs_of_studies import parsed, study
 
 RATES = {"values": [0.03, 0.03, 0.1]}

@@ -12,7 +12,8 @@ import pytest
 from core.errors import FieldError, InvalidInputError
 from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
-from core.specs.studies.parse import configurations, parse_study, run_spec
+from core.specs.studies.parse import parse_study
+from core.specs.studies.runs import configurations, run_spec
 from core.specs.studies.sweep import value_at
 from core.specs.validation.limits import Limits
 from tests.core.test_every_kind import BODIES

@@ -13,7 +13,8 @@ from core.errors import InvalidInputError
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import merge
 from core.specs.sizes.cost import estimate
-from core.specs.studies.parse import RunSpecs, configurations, parse_study, run_spec
+from core.specs.studies.parse import parse_study
+from core.specs.studies.runs import RunSpecs, configurations, run_spec
 from core.specs.validation.limits import Limits
 from tests.core.specs.studies.specs_of_studies import (
     DIABETES,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.specs.studies.parse import configurations, run_spec
+from core.specs.studies.runs import configurations, run_spec
 from tests.core.specs.studies.specs_of_studies import (
     Json,
     assert_posted_again_it_is_the_same,

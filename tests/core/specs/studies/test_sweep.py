@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.specs.studies.parse import configurations
+from core.specs.studies.runs import configurations
 from core.specs.studies.sweep import Axis, PathError, applied, axes_of, drawn, grid, uniform
 from core.specs.study import StudySpec
 from tests.core.specs.studies.specs_of_studies import Json, parsed, study

@@ -15,7 +15,8 @@ from core.specs.parsing.remedy import remedied
 from core.specs.sizes.cost import estimate
 from core.specs.sizes.extent import extent_of
 from core.specs.sizes.uploads import UploadFacts, as_posted, spec_text
-from core.specs.studies.parse import parse_study, resolved_configurations
+from core.specs.studies.parse import parse_study
+from core.specs.studies.runs import resolved_configurations
 from core.specs.validation.limits import Limits
 from tests.core.specs.example_uploads import EXAMPLE_ID, column, table
 

@@ -13,7 +13,8 @@ from core.specs.parsing.job import parse_job
 from core.specs.sizes.cost import estimate
 from core.specs.sizes.extent import history_widths
 from core.specs.sizes.fusing import bytes_per_run
-from core.specs.studies.parse import configurations, parse_study, run_spec
+from core.specs.studies.parse import parse_study
+from core.specs.studies.runs import configurations, run_spec
 from core.specs.validation.limits import Limits
 
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ from core.specs.parsing.continuation import continued, parse_continuation
 from core.specs.parsing.job import parse_job
 from core.specs.parsing.remedy import remedied
 from core.specs.sizes.cost import estimate
-from core.specs.studies.parse import run_spec
+from core.specs.studies.runs import run_spec
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
 from core.specs.validation.run import warnings_of_job

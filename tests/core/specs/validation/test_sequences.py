@@ -13,7 +13,8 @@ from core.specs.job import Forecast, JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.sizes.extent import extent_of
 from core.specs.sizes.uploads import UploadFacts
-from core.specs.studies.parse import parse_study, resolved_configurations
+from core.specs.studies.parse import parse_study
+from core.specs.studies.runs import resolved_configurations
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
 from tests.core.specs.example_uploads import EXAMPLE_UPLOADS, column, table

@@ -9,7 +9,7 @@ import redis
 
 from core.errors import NewerFormatError
 from core.formats import OLD_VALUES, STORE
-from core.specs.studies.parse import run_spec
+from core.specs.studies.runs import run_spec
 from core.store.protocols.types import Claim, NewJob, TaskClaim
 from core.store.redis import AsyncRedisStore, RedisStore
 from tests.core.store.study_makers import new_study
