@@ -39,6 +39,7 @@ from core.specs.validation.run import (
     check_bfloat16,
     check_longer,
     check_numbers,
+    check_numbers_of_problem,
     resolve_budget,
     resolve_by_precision,
     resolve_optimizer,
@@ -163,6 +164,8 @@ def _resolve(
     check_numbers(spec, precision, faults)
     check_bfloat16(spec, precision, faults)
     if like is None:
+        if isinstance(spec.problem, DataProblem):
+            check_numbers_of_problem(spec.problem, precision, faults)
         record = resolve_record(spec.record, spec.stop, problem, faults)
         size = extent(problem, batch_size, record)
         check_stop(spec.stop, record, problem, size, faults)

@@ -22,18 +22,16 @@ class Distinct:
 
     def is_new(self, spec: JobSpec) -> bool:
         """Tell whether no equal one came before; from now on one has."""
-        key = tuple([self._text(name, part) for name, part in vars(spec).items()])
+        texts = []
+        for name, part in vars(spec).items():
+            last = self._last.get(name)
+            if last is None or last[0] is not part:  # most parts are the last one's: known texts
+                last = self._last[name] = part, _text(part)
+            texts.append(last[1])
+        key = tuple(texts)
         new = key not in self._seen
         self._seen.add(key)
         return new
-
-    def _text(self, name: str, part: Any) -> str:
-        """Return the text of a part. Most parts are the same object from one configuration to the
-        next, and then their text is known."""
-        known = self._last.get(name)
-        if known is None or known[0] is not part:
-            self._last[name] = known = part, _text(part)
-        return known[1]
 
 
 def _text(part: Any) -> str:

@@ -99,26 +99,29 @@ def _too_many(optimizer: LBFGS, name: str, most: int, faults: FieldErrorList) ->
 
 
 def check_numbers(spec: JobSpec, precision: str, faults: FieldErrorList) -> None:
-    """Numbers that the parameters meet must be finite in their precision; first weights (whose
-    variances are products of them) in any."""
+    """Numbers that the parameters meet must be finite in their precision."""
     if precision != "float64":
         for name in ("optimizer", "schedule", "gradient_clip"):
             if not _fits(getattr(spec, name)):
                 _check_sizes(name, getattr(spec, name), faults)
-    if isinstance(spec.problem, DataProblem):
-        if precision != "float64" and not _fits(spec.problem.loss):
-            _check_sizes("problem.loss", spec.problem.loss, faults)
-        if precision != "float64" and not _fits(spec.problem.data.augment):
-            _check_sizes("problem.data.augment", spec.problem.data.augment, faults)
-        if not _fits(spec.problem.model):
-            _check_sizes("problem.model", spec.problem.model, faults)
-        init = spec.problem.model.init
-        if isinstance(init, Uniform) and init.low > init.high:
-            faults.add(
-                "problem.model.init.high", "not_ordered",
-                f"problem.model.init.high must be at least low = {init.low:g}; {init.high:g} was"
-                " given",
-            )  # fmt: skip
+
+
+def check_numbers_of_problem(problem: DataProblem, precision: str, faults: FieldErrorList) -> None:
+    """Numbers of the loss and of augmentation must be finite in their precision; first weights
+    (whose variances are products of them) in any."""
+    if precision != "float64" and not _fits(problem.loss):
+        _check_sizes("problem.loss", problem.loss, faults)
+    if precision != "float64" and not _fits(problem.data.augment):
+        _check_sizes("problem.data.augment", problem.data.augment, faults)
+    if not _fits(problem.model):
+        _check_sizes("problem.model", problem.model, faults)
+    init = problem.model.init
+    if isinstance(init, Uniform) and init.low > init.high:
+        faults.add(
+            "problem.model.init.high", "not_ordered",
+            f"problem.model.init.high must be at least low = {init.low:g}; {init.high:g} was"
+            " given",
+        )  # fmt: skip
 
 
 def check_bfloat16(spec: JobSpec, precision: str, faults: FieldErrorList) -> None:

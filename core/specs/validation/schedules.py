@@ -87,8 +87,10 @@ class Schedules:
         """Return the schedule over `steps` updates; None: how many they are is not known, since the
         problem has a mistake."""
         left = None if self._stored or self._open else steps
+        options = vars(self._optimizer)
         for name in ("warmup_steps", "alpha_warmup", "beta3_warmup"):
-            self._check_warmup("optimizer", getattr(self._optimizer, name, 0), left, name)
+            if name in options:
+                self._check_warmup("optimizer", options[name], left, name)
         return self._resolve(schedule, _Place("schedule", steps or 1, left, self._open))
 
     def _resolve(self, schedule: Schedule, at: _Place) -> Schedule:
