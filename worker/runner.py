@@ -347,6 +347,8 @@ class Runner:
         execution."""
         mailbox: Mailbox = SimpleQueue()
         self._mailbox = mailbox
+        if (died := self._link.died) is not None:  # before there was a mailbox to hear of it
+            mailbox.put(died)
         if self.closing:  # the order came between the claim and the mailbox
             mailbox.put("hand_over")
         self._num_runs += 1

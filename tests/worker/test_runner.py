@@ -344,3 +344,26 @@ def test_a_worker_at_work_is_not_idle(bench: Bench) -> None:
     bench.cancel(job_id)
     assert worker.ended.wait(60)
     assert bench.get(job_id).status == "cancelled"
+
+
+def test_a_trainer_that_dies_before_its_job_is_given_to_it_is_heard_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = bench.worker()
+    bench.until_status(bench.submit(Finish(1)), "succeeded")
+    bench.until(lambda: worker.runner.idle)
+    claim_next = bench.store.claim_next
+    died: list[Claim | TaskClaim] = []
+
+    def claim_of_a_dead(*arguments: Any) -> Claim | TaskClaim | None:
+        claim = claim_next(*arguments)
+        if claim is not None and not died:
+            worker.link.kill()
+            bench.until(lambda: worker.link.died is not None)
+            died.append(claim)
+        return claim
+
+    monkeypatch.setattr(bench.store, "claim_next", claim_of_a_dead)
+    job_id = bench.submit(Finish(2))
+    bench.until_status(job_id, "succeeded")
+    assert ends(bench, job_id) == ["lost", "finished"]

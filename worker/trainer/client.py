@@ -116,6 +116,7 @@ class TrainerClient:
         self._listener: threading.Thread | None = None
         self._ready = threading.Event()
         self._answered = threading.Event()
+        self._died: TrainerDied | None = None
         self.devices: tuple[str, ...] = ()
         """The devices that the trainer found, best first; known once it has started."""
         self.memory_bytes: dict[str, int] = {}
@@ -130,6 +131,11 @@ class TrainerClient:
     def alive(self) -> bool:
         """True when a trainer is there that can take a run."""
         return self._process is not None and self._process.poll() is None and self._ready.is_set()
+
+    @property
+    def died(self) -> TrainerDied | None:
+        """The end of the trainer in use, once it was heard; None: it lives, or has been stopped."""
+        return self._died
 
     def start(self) -> None:
         """Make sure that a trainer is ready. Raises `TrainerUnavailableError`."""
@@ -152,7 +158,7 @@ class TrainerClient:
             begun = self._begun or start_trainer(self._command, self._device, self._nice)
         except OSError as error:
             raise TrainerUnavailableError(f"The trainer cannot be started: {error}.") from error
-        self._begun = None
+        self._begun = self._died = None
         self._process, self._socket = begun.process, begun.link
         if begun.not_nice is not None and not self._said_not_nice:
             self._said_not_nice = True
@@ -227,4 +233,5 @@ class TrainerClient:
         ready.clear()
         answered.set()
         if was_ready:
-            self.hear(TrainerDied(status, killed))
+            died = self._died = TrainerDied(status, killed)
+            self.hear(died)
