@@ -106,17 +106,22 @@ class Opened:
         return {name: tensor.tobytes() for name, tensor in load(reply.content).items()}
 
     def same_runs(self, study: str, other: str) -> None:
-        """Of two studies: the same rows and the same weights."""
+        """Of two studies: the same rows and the same weights; on another processor than the first
+        one's, whose roots and exponentials a library computes otherwise, about the same losses."""
+        if not self.same_products:
+            self.same_losses(study, other)
+            return
         for one, two in self.runs(study, other):
             assert self.rows(one) == self.rows(two)
             assert self.weights(one) == self.weights(two)
 
     def same_losses(self, study: str, other: str) -> None:
-        """Of two studies in float32: the same steps and rates, and about the same losses. Their
-        weights may be others: a bias before a batch norm wanders with what is rounded."""
+        """Of two studies that round otherwise: the same steps, rates and about the same losses.
+        Their weights may be others: a bias before a batch norm wanders with what is rounded."""
         for one, two in self.runs(study, other):
             rows, others = self.rows(one), self.rows(two)
-            assert (rows["step"], rows["lr"]) == (others["step"], others["lr"])
+            assert rows["step"] == others["step"]
+            assert np.allclose(rows["lr"], others["lr"], rtol=1e-9, atol=0.0)
             assert np.allclose(rows["loss"], others["loss"], rtol=0.05, atol=1e-3)
 
     def runs(self, study: str, other: str) -> list[tuple[str, str]]:

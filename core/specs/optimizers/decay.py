@@ -1,4 +1,4 @@
-"""What weight decay takes off the weights at an update."""
+"""Share of the weights that their decay takes off at an update."""
 
 from core.specs.optimizers.kinds import (
     ASGD,

@@ -69,13 +69,16 @@ def cases() -> dict[str, Any]:
 
 
 def text() -> str:
-    """Return the file's text: as replies have it, what is not finite is a word."""
+    """Return the file's text: as replies have it, what is not finite is a word. Numbers have as
+    many digits as are the same on every processor."""
     return json.dumps(_strict(cases()), indent=1, ensure_ascii=False) + "\n"
 
 
 def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
     if isinstance(value, dict):
         return {name: _strict(each) for name, each in value.items()}
     return [_strict(each) for each in value] if isinstance(value, list | tuple) else value

@@ -13,7 +13,7 @@ _onednn: Final[Any] = (
 """x·Wᵀ by oneDNN, which has kernels of its own for the vectors of every processor."""
 
 WIDE: Final = torch.backends.cpu.get_cpu_capability() == "AVX512"
-"""Whether oneDNN's products are the faster ones. torch multiplies float32 matrices by MKL, which
+"""True where oneDNN's products are the faster ones. torch multiplies float32 matrices by MKL, which
 uses half of such vectors on processors that are not Intel's: 32 x 64 rows of 64 numbers times a
 matrix of 64 x 64 took 167 µs there, 78 by oneDNN. With vectors half as long, MKL is as fast or
 faster: the loss and gradients of that model take 0.89 of the time by it."""

@@ -120,9 +120,10 @@ def test_runs_of_a_stack_have_the_same_bits_wherever_they_were_put_aside(
 
 
 def gone_on_with(specs: list[JobSpec], state: Json, updates: int) -> Hyperparameters:
-    """As from a file, and one of an older version, which held two schedulers for each schedule."""
+    """As from a file, and one of an older version, which held two of torch's schedulers for each
+    schedule, also where it moves the rate alone."""
     state = json.loads(json.dumps(state))
-    older = {**state, "shapes": [[each, each] for (each,) in state["shapes"]]}
+    older = {**state, "shapes": [2 * (of or [{"last_epoch": -1}]) for of in state["shapes"]]}
     stack = Hyperparameters(specs)
     stack.load_state(older, updates)
     return stack
