@@ -164,8 +164,7 @@ def _resolve(
     check_numbers(spec, precision, faults)
     check_bfloat16(spec, precision, faults)
     if like is None:
-        if isinstance(spec.problem, DataProblem):
-            check_numbers_of_problem(spec.problem, precision, faults)
+        check_numbers_of_problem(spec.problem, precision, faults)
         record = resolve_record(spec.record, spec.stop, problem, faults)
         size = extent(problem, batch_size, record)
         check_stop(spec.stop, record, problem, size, faults)

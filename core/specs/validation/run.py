@@ -8,7 +8,7 @@ from typing import Final
 from core.errors import FieldError
 from core.specs.base import Spec
 from core.specs.formulas.precisions import FLOAT32_MAX, SPACING
-from core.specs.job import MAX_STEPS, Budget, DataProblem, JobSpec, StartFrom
+from core.specs.job import MAX_STEPS, Budget, DataProblem, FunctionProblem, JobSpec, StartFrom
 from core.specs.models import Uniform
 from core.specs.optimizers.kinds import (
     LBFGS,
@@ -106,9 +106,13 @@ def check_numbers(spec: JobSpec, precision: str, faults: FieldErrorList) -> None
                 _check_sizes(name, getattr(spec, name), faults)
 
 
-def check_numbers_of_problem(problem: DataProblem, precision: str, faults: FieldErrorList) -> None:
-    """Numbers of the loss and of augmentation must be finite in their precision; first weights
-    (whose variances are products of them) in any."""
+def check_numbers_of_problem(
+    problem: DataProblem | FunctionProblem, precision: str, faults: FieldErrorList
+) -> None:
+    """Numbers of a loss of data and of augmentation must be finite in their precision; first
+    weights (whose variances are products of them) in any."""
+    if isinstance(problem, FunctionProblem):
+        return
     if precision != "float64" and not _fits(problem.loss):
         _check_sizes("problem.loss", problem.loss, faults)
     if precision != "float64" and not _fits(problem.data.augment):
