@@ -81,7 +81,8 @@ def test_a_job_goes_from_post_to_weights(service: Service) -> None:
     assert job["result"]["num_steps"] == 100
     assert job["result"]["eval"]["accuracy"] > 0.5
     assert job["diagnosis"]["verdict"]
-    assert [attempt["device"] for attempt in job["attempts"]] == ["cpu"]
+    # Short leases end where the machine stalls, and then there is a second attempt.
+    assert {attempt["device"] for attempt in job["attempts"]} == {"cpu"}
     rows = service.rows(job["id"])
     assert rows["step"] == list(range(100))
     assert rows["loss"][-1] == job["result"]["final_loss"]
