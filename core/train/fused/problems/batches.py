@@ -115,12 +115,8 @@ class StackedBatches:
 
     def _gathered(self, rows: Tensor) -> Batch:
         """Return the padded features and the targets of one batch."""
-        data = self._dataset
-        targets = data.train_targets.index_select(0, rows)
-        missing = -len(rows) % ALIGNED
-        if missing:
-            rows = torch.cat([rows, rows[:1].expand(missing)])
-        return data.train_features.index_select(0, rows).flatten(1), targets
+        features = self._dataset.train_features.index_select(0, rows).flatten(1)
+        return padded(features), self._dataset.train_targets.index_select(0, rows)
 
     def _augmented(self, augment: Augment, step: int, runs: int) -> Batch:
         """Return the same of changed rows, each distinct batch changed as the run alone does."""

@@ -65,10 +65,6 @@ def coefficients(
 def update(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     """Apply m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·m̂/(√v̂ + ε)."""
     gradient = decayed(gradient, params, c.weight_decay)
-    return _step(gradient, state, params, c)
-
-
-def _step(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Tensor:
     mean = average_(state.mean, gradient, c.take_mean)
     square = average_of_squares_(state.square, gradient, c.keep_square, c.take_square)
     largest = state.largest
@@ -99,10 +95,10 @@ def move(gradient: Tensor, state: State, params: Tensor, c: Coefficients) -> Non
     that its own bias corrections are 1, and as parameters the gradient, of which a decoupled decay
     of 1 leaves nothing: −m/(√v + eps) takes its place.
     """
-    gradient = decayed(gradient, params, c.weight_decay)
     if not _takes_fused(gradient, state, c):
-        params.add_(_step(gradient, state, params, c))
+        params.add_(update(gradient, state, params, c))
         return
+    gradient = decayed(gradient, params, c.weight_decay)
     torch._fused_adamw_(
         [gradient], [gradient], [state.mean], [state.square], [], [_LATE],
         lr=1.0, beta1=1.0 - c.take_mean, beta2=c.keep_square, weight_decay=1.0, eps=c.eps,
