@@ -27,6 +27,7 @@ from core.specs.sizes.uploads import NO_UPLOADS, Uploads
 from core.specs.validation.decay import warnings_of_decay
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.schedules import warnings_of_chains
+from core.specs.validation.unreached import warnings_of_unreached
 from core.specs.validation.uploads.doubts import doubts_of_problem
 from core.specs.validation.wrappers import warnings_of_wrap
 
@@ -158,6 +159,7 @@ def warnings_of_job(
         *warnings_of_decay(spec),
         *warnings_of_wrap(spec, size),
         *warnings_of_chains(spec.schedule),
+        *warnings_of_unreached(spec, size),
     ]
 
 

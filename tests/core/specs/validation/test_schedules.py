@@ -208,8 +208,8 @@ def test_a_chain_that_is_no_product_is_warned_of(place: str) -> None:
         multiplies = rates(inner, 1.0, 40) == pytest.approx(
             [one * other for one, other in zip(*factors, strict=True)], rel=1e-9
         )
-        found = [(each.param, each.code) for each in warnings_of_job(spec)]
-        assert found == ([] if multiplies else [(path, "no_effect")]), kinds
+        found = [each.code for each in warnings_of_job(spec) if each.param == path]
+        assert found == ([] if multiplies else ["no_effect"]), kinds
 
 
 @pytest.mark.parametrize(
