@@ -10,7 +10,7 @@ from api.http.openapi import problems, request_body
 from api.jobs.origin import CheckpointGoneError, check_time, origins
 from api.jobs.submission import ACCEPTED, KEY_PARAMETER, accept, new_job
 from api.services.dependencies import JobIdPath, Json, Route, json_body, known_form, services_of
-from api.services.named_data import check_data
+from api.services.named_data import data_of
 from core.specs.job import StartFrom
 from core.specs.parsing.continuation import continued, parse_continuation
 from core.specs.parsing.job import sized_of
@@ -39,14 +39,14 @@ async def go_on(request: Request, job_id: JobIdPath) -> Response:
     parent = await services.store.get(job_id)
     left = origins(parent, asked.checkpoint)
     whole = whole_spec(parent.spec, parent.webhook_url)
-    await check_data(parent.spec, services.store.datasets)
+    uploads = await data_of(parent.spec, services.store.datasets)
     while True:
         origin = left.pop(0)
         start = StartFrom(job=job_id, step=origin.step)
         spec = await asyncio.to_thread(continued, whole, asked, start, services.limits)
         check_time(spec, origin)
         try:
-            return await accept(request, new_job(request, sized_of(spec)), origin)
+            return await accept(request, new_job(request, sized_of(spec), uploads=uploads), origin)
         except CheckpointGoneError:
             if not left:
                 raise

@@ -21,7 +21,7 @@ from api.services.dependencies import (
     no_body,
     services_of,
 )
-from api.services.named_data import check_data
+from api.services.named_data import check_data, data_of
 from core.errors import ConflictError, NotFoundError
 from core.jobs import JobRecord
 from core.specs.parsing.diagnosis import parse_diagnosis_request
@@ -142,7 +142,7 @@ async def apply(request: Request, job_id: JobIdPath, index: RemedyIndex) -> Resp
         there = ", ".join(str(each["index"]) for each in remedies)
         known = f"the remedies {there}" if remedies else "none"
         raise NotFoundError(f"There is no remedy {index}; this diagnosis has {known}.")
-    await check_data(parent.spec, services.store.datasets)
+    uploads = await data_of(parent.spec, services.store.datasets)
     whole = whole_spec(parent.spec, parent.webhook_url)
     spec = await asyncio.to_thread(remedied, whole, patch, services.limits)
-    return await accept(request, new_job(request, sized_of(spec), job_id))
+    return await accept(request, new_job(request, sized_of(spec), job_id, uploads))

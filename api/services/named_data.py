@@ -47,19 +47,33 @@ def data_used(problems: Iterable[object]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def _names_of(spec: Json) -> list[str]:
+    """Return the data sets of a job's spec: its rows, and its first weights."""
+    problem = spec.get("problem") or {}
+    data, model = problem.get("data") or {}, problem.get("model") or {}
+    rows = data["id"] if data.get("kind") == "dataset" else None
+    return [name for name in (rows, model.get("initial_weights")) if name is not None]
+
+
 async def check_data(spec: Json, datasets: ApiDatasets) -> None:
     """Check that the data sets of a job's spec are still there.
 
     Raises:
-        DataGoneError: it is not.
+        DataGoneError: one is not.
     """
-    problem = spec.get("problem") or {}
-    data, model = problem.get("data") or {}, problem.get("model") or {}
-    rows = data["id"] if data.get("kind") == "dataset" else None
-    for name in (rows, model.get("initial_weights")):
-        if name is None:
-            continue
+    for name in _names_of(spec):
         try:
             await datasets.stamp(name)
         except NotFoundError:
             raise DataGoneError(name) from None
+
+
+async def data_of(spec: Json, datasets: ApiDatasets) -> Uploads:
+    """Look up the data sets of a job's spec. Raises what `check_data` raises."""
+    found: dict[str, UploadFacts] = {}
+    for name in _names_of(spec):
+        facts = await _facts(datasets, name)
+        if facts is None:
+            raise DataGoneError(name)
+        found[name] = facts
+    return found

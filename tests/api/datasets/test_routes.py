@@ -66,6 +66,25 @@ def test_doubtful_columns_are_warned_of_wherever_they_are_shown(data: DataApi) -
     assert clone["warnings"] == [of_job]
 
 
+def test_jobs_that_follow_from_another_are_warned_of_its_data(data: DataApi) -> None:
+    data.checks.contents = DOUBTFUL
+    job = data.post(on(data.upload(), budget={"max_steps": 100}))
+    claim = data.worker.claim()
+    data.worker.save(claim, b"state", name="resume", step=100)
+    remedy = {"index": 0, "patch": {"optimizer": {"lr": 0.5}}, "reason": "", "expected": {}}
+    found = {"verdict": "converged", "confidence": 1.0, "findings": [], "remedies": [remedy]}
+    data.worker.close(claim, diagnosis=found)
+    path = f"/v1/jobs/{job['id']}"
+    continued = data.http.post(f"{path}/continue", json={"budget": {"max_steps": 200}}).json()
+    remedied = data.http.post(f"{path}/remedies/0/apply").json()
+    cloned = data.post({"from": job["id"], "patch": {"seed": 1}})
+    (warned,) = job["warnings"]
+    assert warned["code"] == "looks_like_numbers"
+    for child in (continued, remedied, cloned):
+        assert child["parent_id"] == job["id"]
+        assert child["warnings"] == [warned]
+
+
 def test_a_column_that_the_schema_declares_is_what_it_says(data: DataApi) -> None:
     data.checks.contents = DOUBTFUL
     for schema in ('{"size": "category"}', '[{"name": "size", "dtype": "category"}]'):
