@@ -11,7 +11,13 @@ from core.diagnosis.evidence import convergence, curves, landscape, theory
 from core.diagnosis.evidence.curves import Floats
 from core.diagnosis.evidence.landscape import Landscape
 from core.diagnosis.evidence.measured import Measured
-from core.diagnosis.evidence.theory import Pace, longest_stride, pace_of
+from core.diagnosis.evidence.theory import (
+    FINDS_LENGTHS,
+    Pace,
+    longest_stride,
+    pace_of,
+    sums_squares,
+)
 from core.jobs import Outcome
 from core.specs.base import Json
 from core.specs.direction import sign_of_job
@@ -344,16 +350,36 @@ class Rows:
         """The most that the run's first-order steps could have taken off the loss.
 
         Σ η·‖g‖²/(1−β) for SGD; Σ η·s·‖g‖ where a step at rate 1 is at most s long, whatever the
-        gradient is.
+        gradient is; 2·η·s·√Σ‖g‖² at most where steps are divided by the root of the sum of all
+        squares so far (lemma 5 of Duchi, Hazan and Singer 2011, over s² numbers).
         """
         thin = slice(None, None, max(1, self.rows // 8192))
         size = np.nan_to_num(self.grad[thin], nan=0.0, posinf=0.0)
         stride = float(self.step[-1] - self.step[0] + 1) / max(1, size.size)
         if self.pace == "stride":
-            bound: float = float((self.lr[thin] * size).sum()) * longest_stride(self.spec) * stride
+            long, rates = longest_stride(self.spec), self.lr[thin]
+            bound = float((rates * size).sum()) * long * stride
+            if sums_squares(self.spec):
+                total = math.sqrt(float((size * size).sum()) * stride)
+                bound = min(bound, 2.0 * float(rates.max()) * long * total)
             return bound
         boost = self.method.scale / (1.0 - self.method.beta)
         return float((self.effective_lr[thin] * size * size).sum()) * boost * stride
+
+    @cached_property
+    def factor_holds_it(self) -> float | None:
+        """The rate of a method that finds its lengths itself, where that is at most a tenth of the
+        usual 1 and the loss of the same rows is at last within 1 % of what it was at first; else
+        None."""
+        if not isinstance(self.spec.optimizer, FINDS_LENGTHS) or not self.lr.size:
+            return None
+        evaluated = None if self.evaluation is None else self.evaluation[1]
+        losses = self.loss if self.deterministic else evaluated
+        factor = float(self.lr.max())
+        if factor > 0.1 or losses is None or losses.size < 2:
+            return None
+        first, last = float(losses[0]), float(losses[-1])
+        return factor if abs(last - first) <= 0.01 * abs(first) else None
 
     @cached_property
     def pace(self) -> Pace | None:

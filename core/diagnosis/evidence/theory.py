@@ -15,8 +15,12 @@ from core.diagnosis.evidence.curves import Floats
 from core.specs.job import DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import (
     ASGD,
+    LBFGS,
     SGD,
+    Adadelta,
+    Adagrad,
     Muon,
+    Prodigy,
     ScheduleFreeAdamW,
     ScheduleFreeSGD,
     Shampoo,
@@ -26,6 +30,9 @@ from core.specs.optimizers.kinds import (
 from core.specs.optimizers.wrappers import Lookahead, Sam
 from core.specs.schedules import sets_momentum
 from core.specs.sizes.shapes import layers_of, problem_parameters, tables_of
+
+FINDS_LENGTHS: Final = (Adadelta, LBFGS, Prodigy)
+"""Methods that find the length of a step themselves: their rate is a factor on it, 1 as a rule."""
 
 # How long a step can be where the gradient's length has no say: adaptive methods and Muon.
 SINGULAR: Final = 1.25
@@ -56,6 +63,12 @@ def longest_stride(spec: JobSpec) -> float:
             factor = rate_factor(rows, columns, optimizer.adjust_lr_fn)
             hidden += (SINGULAR * factor) ** 2 * min(rows, columns)
     return math.sqrt(hidden + square * optimizer.adamw_lr_scale**2)
+
+
+def sums_squares(spec: JobSpec) -> bool:
+    """Tell whether the method divides by the root of the sum of all squares so far (of all outer
+    products), so that its steps become shorter while the gradient stays."""
+    return isinstance(spec.optimizer, Adagrad | Shampoo)
 
 
 def _rank(shape: Sequence[int]) -> float:

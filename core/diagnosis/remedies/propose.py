@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from core.diagnosis.evidence.evidence import Evidence
+from core.diagnosis.evidence.theory import FINDS_LENGTHS
 from core.diagnosis.finding import Findings
 from core.diagnosis.remedies.attempt import Attempts
 from core.diagnosis.remedies.causes import (
@@ -30,7 +31,6 @@ from core.diagnosis.remedies.model import (
 from core.diagnosis.remedies.patches import Remedy, another_optimizer, rounded, scaled_rate
 from core.diagnosis.remedies.start_point import escape_a_local_minimum, leave_a_saddle
 from core.diagnosis.remedies.step_size import (
-    FINDS_LENGTHS,
     authors_rate,
     cautious_rate,
     clip,

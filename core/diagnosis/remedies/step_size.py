@@ -1,12 +1,12 @@
 """Remedies that change the size of the steps: exact on quadratics, cautious elsewhere."""
 
 import math
-from typing import Final
 
 import numpy as np
 
 from core.diagnosis.evidence import curves, theory
 from core.diagnosis.evidence.evidence import Evidence
+from core.diagnosis.evidence.theory import FINDS_LENGTHS
 from core.diagnosis.remedies.patches import Remedy, constant_rate, rounded, scaled_rate
 from core.diagnosis.rules.stability import asymptotic_speed, exact_form, excited, speed_up
 from core.specs.base import Json
@@ -14,8 +14,6 @@ from core.specs.optimizers.kinds import (
     ASGD,
     LBFGS,
     SGD,
-    Adadelta,
-    Prodigy,
     RAdam,
     Rprop,
     ScheduleFree,
@@ -25,9 +23,6 @@ from core.specs.optimizers.kinds import (
     settled_lr,
 )
 from core.specs.schedules import Constant
-
-FINDS_LENGTHS: Final = (Adadelta, LBFGS, Prodigy)
-"""Methods that find the length of a step themselves: their rate is a factor on it, 1 as a rule."""
 
 
 def exact_rate(e: Evidence) -> Remedy | None:

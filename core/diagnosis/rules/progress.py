@@ -58,6 +58,11 @@ def look_steady_slow_descent(e: Evidence) -> RuleAnswer:
     bend = _bend(e)
     numbers = {"fall": level.fall, "late_fall": level.late_fall, "bend": bend, "reach": share}
     same_gradient = e.grad_end >= 0.5 * e.grad_start
+    factor = e.factor_holds_it
+    if factor is not None and same_gradient:
+        text = f"{e.spec.optimizer.kind} finds the length of a step itself, and the rate is a"
+        text += f" factor of {factor:.3g} on it, where 1 is usual: the loss is what it was at first"
+        return triggered(text + " to 1 %.", over(factor, 0.1), **numbers)
     if share < 0.05 and same_gradient:
         text = (
             f"All steps together could have taken off at most {share:.2%} of the loss, though the"

@@ -1,11 +1,18 @@
 """Rules on where a run has come to rest: minimum, saddle point, or a local minimum."""
 
+import math
+from typing import Final
+
 import numpy as np
 
 from core.diagnosis.evidence.evidence import Evidence
 from core.diagnosis.finding import RuleAnswer, clear, over, triggered, unknown
 from core.diagnosis.words import apart, taken_off
 from core.specs.job import DataProblem
+
+HARDLY_LEFT: Final = 1e-2
+"""Share of a function's scale: a run that ends nearer to its start has seen nothing of the
+function but its slope there."""
 
 
 def look_stationary(e: Evidence) -> RuleAnswer:
@@ -220,6 +227,8 @@ def look_plateau(e: Evidence) -> RuleAnswer:
     if late * gain >= 0.05:
         text = f"a rate {gain:.3g} times larger is stable and would take {late * gain:.0%} off"
         return clear("The loss hardly falls, but " + text + ".", over(late * gain, 0.05), **numbers)
+    if e.factor_holds_it is not None and size >= 0.5:
+        return clear("The rate is too small a factor to tell.", 0.3, **numbers)
     small, text = _gradient_is_small(e, size, numbers)
     if not small:
         return clear(f"The loss stands still, but {text}.", 0.3, **numbers)
@@ -250,13 +259,27 @@ def _mean_slope(e: Evidence) -> float | None:
     return drop / away if away > 0 and drop > 0 else None
 
 
+def _steep_for_its_drop(e: Evidence) -> bool:
+    """Tell whether the run has hardly left its start, and the function's scale down this gradient
+    would take off all that there is to gain: steep for what lies below, if flat beside what is
+    around."""
+    land = e.land
+    if land is None or land.scale is None or e.x is None:
+        return False
+    size = float(np.sqrt((land.scale**2).sum()))
+    walked = float(np.sqrt(((e.x[e.rows - 1] - e.x[0]) ** 2).sum()))
+    lows = [low for low in (land.minimum, land.lowest_around) if low is not None]
+    gap = float(e.loss[-1]) - min(lows, default=math.inf)
+    return gap > 0 and walked <= HARDLY_LEFT * size and e.grad_end * size >= gap
+
+
 def _gradient_is_small(e: Evidence, size: float, numbers: dict[str, float]) -> tuple[bool, str]:
     """Tell whether the gradient is small against its first size, the function's other slopes, or
     what it should have moved."""
     typical = e.land.typical_gradient if e.land is not None else None
     if typical is not None and typical > 0:
         numbers["gradient_of_typical"] = e.grad_end / typical
-        if e.grad_end <= 0.05 * typical:
+        if e.grad_end <= 0.05 * typical and not _steep_for_its_drop(e):
             return True, f"the gradient is {e.grad_end / typical:.2g} of the usual around here"
     slope = _mean_slope(e)
     if slope is not None:

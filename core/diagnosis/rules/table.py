@@ -139,7 +139,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "second half gains < 2 % without a clear trend, gradient ≤ 0.1 of its first size (or 0.05"
         " of the usual, or 0.1 of the mean slope to a minimum, or batches that cancel out)",
         "Flat ground: hardly any slope to follow. A steady fall after a spike is none, nor is a"
-        " model with under 2 % of its loss left.",
+        " model with under 2 % of its loss left, nor a start that was hardly left where the slope"
+        " leads to all there is to gain within the function's scale.",
         "Theil 1950, Sen 1968, Mann 1945 (trend); Fukumizu and Amari 2000 (plateaus)",
         stationarity.look_plateau,
     ),
@@ -155,7 +156,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "steady_slow_descent",
         "falls at 0.3 to 3 × its early speed (per summed rate) with ≤ 75 % gone; or all steps"
         " together could have taken off < 5 % at an undiminished gradient (measured on all data:"
-        " < 50 %)",
+        " < 50 %); or the loss is as at first to 1 % at a factor ≤ 0.1 on lengths that the method"
+        " finds itself",
         "The run ended within the first time constant of the descent: the rate is too small.",
         "gradient flow: progress is a function of the summed learning rate",
         progress.look_steady_slow_descent,

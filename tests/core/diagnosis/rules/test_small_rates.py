@@ -1,0 +1,54 @@
+"""A ten-thousandth of the default rate is too slow, whatever the optimizer: not flat ground, and no
+riddle."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from core.specs.optimizers.kinds import settled_lr
+from core.specs.unions import members
+from tests.core.diagnosis.labelled.case import function, supervised
+from tests.core.diagnosis.labelled.running import child, improvement, perform, resolved
+
+Json = dict[str, Any]
+JOBS: dict[str, Callable[[Json], Json]] = {
+    "iris": lambda optimizer: supervised("iris", [], optimizer, 200, batch_size="full"),
+    "wine": lambda optimizer: supervised("wine", [16], optimizer, 200),
+    "ellipse": lambda optimizer: function(
+        "0.1*x1**2 + 2*x2**2", {"x1": 3.0, "x2": 2.0}, optimizer, 300
+    ),
+    # Steep for what lies below the start, and flat beside the walls of the valley:
+    "rosenbrock": lambda optimizer: function("rosenbrock", [-1.2, 1.0], optimizer, 300),
+}
+FIND_THE_STEP = {"lbfgs", "rprop"}
+"""These make up for a small rate: LBFGS within an update, Rprop in a few."""
+FOLLOW_THE_GRADIENT = {"sgd", "asgd", "schedule_free_sgd"}
+"""On a slope as steep as Rosenbrock's, a small rate is no small step."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (kind, name)
+        for kind in sorted(members("optimizer").keys() - FIND_THE_STEP)
+        for name in JOBS
+        if name != "rosenbrock" or kind not in FOLLOW_THE_GRADIENT
+    ],
+)
+def test_a_rate_far_too_small_is_called_too_slow(kind: str, name: str) -> None:
+    job = JOBS[name]
+    usual = settled_lr(resolved(job({"kind": kind})).optimizer)
+    found = perform(resolved(job({"kind": kind, "lr": 1e-4 * usual})), full=False)
+    assert found.diagnosis["verdict"] == "too_slow", found.diagnosis["verdict"]
+    patch = found.diagnosis["remedies"][0]["patch"]
+    assert patch["optimizer"]["lr"] > 1e-4 * usual
+
+
+@pytest.mark.parametrize("kind", ["adadelta", "prodigy", "shampoo"])
+def test_the_first_remedy_takes_off_what_the_small_rate_did_not(kind: str) -> None:
+    job = JOBS["wine"]({"kind": kind, "lr": 1e-4})
+    parent = perform(resolved(job), full=False)
+    after = child(parent)
+    assert after is not None
+    assert improvement(parent, after)["verdict"] == "improved"
