@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from core.train.fused.models.linear import multiply_into, products, shared_products
+from core.train.fused.models.linear import (
+    halves_vectors,
+    multiply_into,
+    products,
+    shared_products,
+)
 
 RUNS = 24
 SHAPES = [
@@ -59,3 +64,24 @@ def test_large_products_are_of_each_run_alone(turned: bool) -> None:
     multiply_into(left, right, places)
     assert torch.equal(places, found)
     assert not held[:, :16].any()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "family", "halves"),
+    [
+        ("AuthenticAMD", 25, True),
+        ("AuthenticAMD", 26, False),
+        ("GenuineIntel", 6, False),
+        ("GenuineIntel", 25, False),
+    ],
+)
+def test_processors_that_halve_their_longest_vectors_are_known(
+    vendor: str, family: int, halves: bool
+) -> None:
+    core = f"vendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 17\nmodel name\t: X 25\n"
+    text = "\n".join(f"processor\t: {number}\n{core}" for number in range(2))
+    assert halves_vectors(text) == halves
+
+
+def test_a_system_that_says_nothing_of_its_processor_halves_nothing() -> None:
+    assert not halves_vectors("")
