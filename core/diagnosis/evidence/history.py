@@ -369,8 +369,8 @@ class Rows:
     @cached_property
     def factor_holds_it(self) -> float | None:
         """The rate of a method that finds its lengths itself, where that is at most a tenth of the
-        usual 1 and the loss of the same rows is at last within 1 % of what it was at first; else
-        None."""
+        usual 1 and the loss of the same rows is at last within a tenth of what it was at first;
+        else None."""
         if not isinstance(self.spec.optimizer, FINDS_LENGTHS) or not self.lr.size:
             return None
         evaluated = None if self.evaluation is None else self.evaluation[1]
@@ -379,7 +379,7 @@ class Rows:
         if factor > 0.1 or losses is None or losses.size < 2:
             return None
         first, last = float(losses[0]), float(losses[-1])
-        return factor if abs(last - first) <= 0.01 * abs(first) else None
+        return factor if abs(last - first) <= 0.1 * abs(first) else None
 
     @cached_property
     def pace(self) -> Pace | None:

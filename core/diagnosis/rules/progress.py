@@ -61,8 +61,8 @@ def look_steady_slow_descent(e: Evidence) -> RuleAnswer:
     factor = e.factor_holds_it
     if factor is not None and same_gradient:
         text = f"{e.spec.optimizer.kind} finds the length of a step itself, and the rate is a"
-        text += f" factor of {factor:.3g} on it, where 1 is usual: the loss is what it was at first"
-        return triggered(text + " to 1 %.", over(factor, 0.1), **numbers)
+        text += f" factor of {factor:.3g} on it, where 1 is usual: less than a tenth of the loss is"
+        return triggered(text + " gone.", over(factor, 0.1), **numbers)
     if share < 0.05 and same_gradient:
         text = (
             f"All steps together could have taken off at most {share:.2%} of the loss, though the"

@@ -156,8 +156,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "steady_slow_descent",
         "falls at 0.3 to 3 × its early speed (per summed rate) with ≤ 75 % gone; or all steps"
         " together could have taken off < 5 % at an undiminished gradient (measured on all data:"
-        " < 50 %); or the loss is as at first to 1 % at a factor ≤ 0.1 on lengths that the method"
-        " finds itself",
+        " < 50 %); or less than a tenth of the loss is gone at a factor ≤ 0.1 on lengths that the"
+        " method finds itself",
         "The run ended within the first time constant of the descent: the rate is too small.",
         "gradient flow: progress is a function of the summed learning rate",
         progress.look_steady_slow_descent,

@@ -15,6 +15,7 @@ Json = dict[str, Any]
 JOBS: dict[str, Callable[[Json], Json]] = {
     "iris": lambda optimizer: supervised("iris", [], optimizer, 200, batch_size="full"),
     "wine": lambda optimizer: supervised("wine", [16], optimizer, 200),
+    "booth": lambda optimizer: function("booth", [1.0, -1.0], optimizer, 300),
     "ellipse": lambda optimizer: function(
         "0.1*x1**2 + 2*x2**2", {"x1": 3.0, "x2": 2.0}, optimizer, 300
     ),
@@ -52,3 +53,16 @@ def test_the_first_remedy_takes_off_what_the_small_rate_did_not(kind: str) -> No
     after = child(parent)
     assert after is not None
     assert improvement(parent, after)["verdict"] == "improved"
+
+
+@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("kind", ["adadelta", "prodigy"])
+def test_a_hundredth_of_the_usual_factor_is_too_slow_wherever_little_is_gone(
+    kind: str, name: str
+) -> None:
+    found = perform(resolved(JOBS[name]({"kind": kind, "lr": 0.01})), full=False)
+    losses = found.train["loss"] if found.evaluation is None else found.evaluation["loss"]
+    if losses[-1] > 0.9 * losses[0]:
+        assert found.diagnosis["verdict"] == "too_slow"
+    else:
+        assert found.diagnosis["verdict"] in {"too_slow", "healthy"}
