@@ -13,6 +13,9 @@ from core.diagnosis.words import apart, as_factor, gone, percent
 from core.specs.job import DataProblem
 from core.specs.optimizers.kinds import Lion
 
+LEAST_EVALUATIONS: Final = 8
+SLOW_FALL: Final = 0.25
+"""Share of the evaluation loss that a run may have taken off and still have hardly begun."""
 LEAST_EXCESS_OF_JITTER: Final = 0.2
 """Share of the evaluation losses that the steps' own noise must account for, where the training
 loss jitters by itself: usual runs of SGD with batch norm had 0.07 to 0.14, runs that noise holds up
@@ -60,6 +63,7 @@ def look_steady_slow_descent(e: Evidence) -> RuleAnswer:
     same_gradient = e.grad_end >= 0.5 * e.grad_start
     factor = e.factor_holds_it
     if factor is not None and same_gradient:
+        numbers["rate_factor"] = factor
         text = f"{e.spec.optimizer.kind} finds the length of a step itself, and the rate is a"
         text += f" factor of {factor:.3g} on it, where 1 is usual: less than a tenth of the loss is"
         return triggered(text + " gone.", over(factor, 0.1), **numbers)
@@ -74,6 +78,12 @@ def look_steady_slow_descent(e: Evidence) -> RuleAnswer:
         text = f"The gradient over all data still has {full:.0%} of its first size, and all steps"
         text += f" together could have taken off at most {share:.0%} of the loss."
         return triggered(text, over(share, 1.0), **numbers)
+    found = _slow_evaluations(e)
+    if found is not None and same_gradient:
+        numbers["evaluation_fall"], numbers["evaluation_bend"] = found
+        text = f"The evaluation loss still falls at {found.bend:.0%} of its early speed for the"
+        text += f" same learning rate, and only {percent(found.fall)} of it is gone."
+        return triggered(text, 0.3 + over(found.fall, SLOW_FALL), **numbers)
     if not e.falling:
         return clear("The second half does not fall steadily.", 0.5, **numbers)
     if level.fall <= 0.75 and 0.3 <= bend <= 3.0:
@@ -83,6 +93,32 @@ def look_steady_slow_descent(e: Evidence) -> RuleAnswer:
         return triggered(text, margin, **numbers)
     text = f"{_capital(gone(level.fall, 0, 'the loss'))}, at {percent(bend)} of the early speed by"
     return clear(text + " now.", 0.5, **numbers)
+
+
+class _Evaluated(NamedTuple):
+    """The fall of the evaluation loss, as a share of the first, and the speed of its last third
+    over that of the first, against the summed learning rate."""
+
+    fall: float
+    bend: float
+
+
+def _slow_evaluations(e: Evidence) -> _Evaluated | None:
+    """Return the fall of evaluations that go down all the way and have hardly begun to, where
+    batches hide the training loss's; else None."""
+    if e.deterministic or e.evaluation is None or e.evaluation[1].size < LEAST_EVALUATIONS:
+        return None
+    steps, losses = e.evaluation
+    steps_down = np.diff(losses) < 0.0
+    if not np.isfinite(losses).all() or losses[0] <= 0.0 or steps_down.mean() < 0.9:
+        return None
+    fall = float((losses[0] - losses[-1]) / losses[0])
+    time = np.interp(steps, e.step, np.cumsum(e.lr))
+    third = (losses.size - 1) // 3
+    early = float((losses[0] - losses[third]) / max(time[third] - time[0], 1e-300))
+    late = float((losses[-1 - third] - losses[-1]) / max(time[-1] - time[-1 - third], 1e-300))
+    bend = late / early if early > 0.0 else math.inf
+    return _Evaluated(fall, bend) if 0.0 < fall <= SLOW_FALL and 0.3 <= bend <= 3.0 else None
 
 
 def _capital(text: str) -> str:

@@ -154,7 +154,8 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "steady_slow_descent",
-        "falls at 0.3 to 3 × its early speed (per summed rate) with ≤ 75 % gone; or all steps"
+        "falls at 0.3 to 3 × its early speed (per summed rate) with ≤ 75 % gone (of evaluations"
+        " that fall all the way, where batches hide the loss's fall: ≤ 25 %); or all steps"
         " together could have taken off < 5 % at an undiminished gradient (measured on all data:"
         " < 50 %); or less than a tenth of the loss is gone at a factor ≤ 0.1 on lengths that the"
         " method finds itself",

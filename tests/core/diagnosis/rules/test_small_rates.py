@@ -66,3 +66,19 @@ def test_a_hundredth_of_the_usual_factor_is_too_slow_wherever_little_is_gone(
         assert found.diagnosis["verdict"] == "too_slow"
     else:
         assert found.diagnosis["verdict"] in {"too_slow", "healthy"}
+
+
+@pytest.mark.parametrize("kind", sorted(members("optimizer").keys() - FIND_THE_STEP))
+def test_evaluations_tell_of_a_slow_fall_that_batches_hide(kind: str) -> None:
+    job = JOBS["wine"]
+    usual = settled_lr(resolved(job({"kind": kind})).optimizer)
+    parent = perform(resolved(job({"kind": kind, "lr": 0.01 * usual})), full=False)
+    assert parent.evaluation is not None
+    losses = parent.evaluation["loss"]
+    if losses[-1] < 0.75 * losses[0]:
+        assert parent.diagnosis["verdict"] in {"too_slow", "healthy"}
+        return
+    assert parent.diagnosis["verdict"] == "too_slow"
+    after = child(parent)
+    assert after is not None
+    assert improvement(parent, after)["verdict"] == "improved"
