@@ -85,9 +85,8 @@ def _gentle_rate(e: Evidence, beta: float) -> float | None:
     if not curvatures:
         return None
     left = 1.0 - beta
-    size = max(1.0, float(np.abs(e.x[0]).max()))
     first = float(e.grad[0])
-    longest = 0.5 * size * left / first if first > 0 else math.inf
+    longest = 0.5 * _size_of_start(e) * left / first if first > 0 else math.inf
     return min(0.5 * left / max(curvatures), longest)
 
 
@@ -146,7 +145,25 @@ def authors_rate(e: Evidence) -> Remedy | None:
 def short_steps(e: Evidence) -> Remedy | None:
     """Propose, for a method without a sharp threshold that blows up or swings on a function, a rate
     that its first steps should stand; None where that is no less than a tenth of the rate, or not
-    known.
+    known."""
+    stood = _stood_rate(e)
+    if stood is None:
+        return None
+    factor = stood / settled_lr(e.spec.optimizer)
+    if not 0.0 < factor < 0.1:
+        return None
+    size = _size_of_start(e)
+    reason = (
+        f"The point's own size is {size:.4g}, and steps at this rate are far longer;"
+        f" {factor:.3g} of it keeps the first ones short."
+    )
+    expected = {"lr_factor": rounded(factor), "final_loss_below": e.level.start}
+    return Remedy(scaled_rate(e.spec, factor), reason, expected)
+
+
+def _stood_rate(e: Evidence) -> float | None:
+    """Return the rate that the first steps on a function should stand, of a method without a sharp
+    threshold; None where it is not known.
 
     Steps that are about η long whatever the gradient is: a twentieth of the point's own size. Those
     that follow the gradient (RAdam's first ones do): as `cautious_rate`.
@@ -156,24 +173,20 @@ def short_steps(e: Evidence) -> Remedy | None:
         return None
     if isinstance(optimizer, (Rprop, *FINDS_LENGTHS)):
         return None
-    size = max(1.0, float(np.abs(e.x[0]).max()))
     rates: list[float | None] = []
     if e.method.family == "adaptive" or isinstance(optimizer, ScheduleFreeAdamW | Shampoo):
-        rates.append(0.05 * size)
+        rates.append(0.05 * _size_of_start(e))
     if isinstance(optimizer, RAdam):
         rates.append(_gentle_rate(e, 0.0))
     elif isinstance(optimizer, SGD | ASGD | ScheduleFreeSGD):
         rates.append(_gentle_rate(e, optimizer.momentum if isinstance(optimizer, SGD) else 0.0))
-    lowest = min((each for each in rates if each is not None), default=math.nan)
-    factor = lowest / settled_lr(optimizer)
-    if not 0.0 < factor < 0.1:
-        return None
-    reason = (
-        f"The point's own size is {size:.4g}, and steps at this rate are far longer;"
-        f" {factor:.3g} of it keeps the first ones short."
-    )
-    expected = {"lr_factor": rounded(factor), "final_loss_below": e.level.start}
-    return Remedy(scaled_rate(e.spec, factor), reason, expected)
+    return min((each for each in rates if each is not None), default=None)
+
+
+def _size_of_start(e: Evidence) -> float:
+    """Return the largest coordinate of the first point, at least 1."""
+    assert e.x is not None
+    return max(1.0, float(np.abs(e.x[0]).max()))
 
 
 def steps_follow_gradients(e: Evidence) -> bool:
@@ -226,12 +239,16 @@ def falling_rate(e: Evidence, reason: str, expected: dict[str, float]) -> Remedy
 
 def raise_rate(e: Evidence, factor: float) -> Remedy:
     """Propose a learning rate `factor` times larger, but at most half of the largest one that the
-    curvature seen allows, where that is larger than the present one."""
+    curvature seen allows, or, on a function, one that the first steps stand, where that is larger
+    than the present one."""
     if e.sharpness is not None and e.method.linear and e.spec.gradient_clip is None:
         top = 0.5 * e.method.threshold() / (max(e.sharpness, e.secant) + e.method.decay)
         now = float(e.lr.max())
         if top > now > 0:
             factor = min(factor, top / now)
+    stood = _stood_rate(e)
+    if stood is not None and stood > settled_lr(e.spec.optimizer):
+        factor = min(factor, stood / settled_lr(e.spec.optimizer))
     lr = rounded(settled_lr(e.spec.optimizer) * factor)
     return Remedy(
         scaled_rate(e.spec, factor),
