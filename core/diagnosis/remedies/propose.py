@@ -279,9 +279,17 @@ def _for_slowness(findings: Findings, e: Evidence) -> Iterator[Remedy]:
 def _for_overfitting(e: Evidence) -> Iterator[Remedy]:
     seen = e.overfit
     assert seen is not None
+    thrown = e.level.worst > 3.0 * e.level.start > 0 and seen.last > seen.first
+    if thrown:
+        yield Remedy(
+            scaled_rate(e.spec, 0.1),
+            "Steps that were too long threw the weights to where held-out rows are predicted worse"
+            " than by the initial ones.",
+            {"lr_factor": 0.1, "eval_loss_below": seen.last},
+        )
     # Lowest at the very first evaluation: nothing is learned that carries over; end at the next.
     until = int(max(seen.best_step, e.spec.record.eval_every or 1))
-    if until < e.step[-1]:
+    if until < e.step[-1] and not thrown:
         yield Remedy(
             {"budget": {"max_steps": until}},
             "Ends where the evaluation loss was lowest (`checkpoint=best` holds those weights).",

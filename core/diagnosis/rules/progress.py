@@ -283,6 +283,11 @@ def look_overfitting(e: Evidence) -> RuleAnswer:
         text += f" has risen by {seen.rise:.0%} since, while the training loss fell from"
         text += f" {before} to {now}."
         return triggered(text, over(seen.rise, 0.1), **numbers)
+    if seen.first > 0 and seen.last >= 1.2 * seen.first and e.level.end <= 0.5 * e.level.start:
+        numbers["first_eval_loss"] = seen.first
+        text = f"The evaluation loss is {seen.last:.4g}, above the {seen.first:.4g} of the initial"
+        text += f" weights, while the training loss fell to {e.level.end:.4g}."
+        return triggered(text, over(seen.last, 1.1 * seen.first), **numbers)
     text = f"The evaluation loss is {percent(seen.rise, 1)} above its best."
     return clear(text, over(max(seen.rise, 1e-3), 0.2), **numbers)
 

@@ -108,6 +108,7 @@ export const SAID: Readonly<Record<string, readonly string[]>> = {
     "条件数约为 {condition_number}。",
   ],
   overfitting: [
+    "评估损失为 {last_eval_loss}，高于初始权重的 {first_eval_loss}，而训练损失降到 {train_loss}。",
     "评估损失在第 {best_step} 步最低（{best_eval_loss}），此后上升了 {rise:%}，而训练损失从 {train_loss_then} 降到 {train_loss}。",
   ],
   noise_limited: [
@@ -185,6 +186,7 @@ export const NUMBERS: Readonly<Record<string, string>> = {
   factor_a_step: "每步因子",
   fall: "降幅",
   features: "特征",
+  first_eval_loss: "初始权重的评估损失",
   first_loss: "起始损失",
   first_loss_over_constant: "起始损失与常数输出之比",
   first_over_last: "首层与末层之比",

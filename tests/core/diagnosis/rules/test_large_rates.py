@@ -1,0 +1,37 @@
+"""A run that ends where held-out rows are predicted worse than by its initial weights is not called
+healthy, whatever the optimizer, however far its training loss fell."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.specs.optimizers.kinds import settled_lr
+from core.specs.unions import members
+from tests.core.diagnosis.labelled.case import supervised
+from tests.core.diagnosis.labelled.running import child, improvement, perform, resolved
+
+Json = dict[str, Any]
+
+
+@pytest.mark.parametrize("factor", [10.0, 1000.0])
+@pytest.mark.parametrize("kind", sorted(members("optimizer")))
+def test_what_predicts_worse_than_the_initial_weights_is_not_healthy(
+    kind: str, factor: float
+) -> None:
+    def job(optimizer: Json) -> Json:
+        return supervised("digits", [32], optimizer, 200)
+
+    usual = settled_lr(resolved(job({"kind": kind})).optimizer)
+    parent = perform(resolved(job({"kind": kind, "lr": factor * usual})), full=False)
+    assert parent.evaluation is not None
+    evaluated, trained = parent.evaluation["loss"], parent.train["loss"]
+    if not np.median(evaluated[-3:]) > 1.3 * evaluated[0]:
+        return
+    verdict = parent.diagnosis["verdict"]
+    assert verdict != "healthy"
+    if verdict == "overfitting" and trained.max() > 10.0 * trained[0]:  # it was thrown there
+        assert parent.diagnosis["remedies"][0]["patch"]["optimizer"]["lr"] < factor * usual
+        after = child(parent)
+        assert after is not None
+        assert improvement(parent, after)["verdict"] == "improved"
