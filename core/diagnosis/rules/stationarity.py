@@ -218,7 +218,7 @@ def look_plateau(e: Evidence) -> RuleAnswer:
         return clear(text, over(late, 0.01), **numbers)
     if e.convex and e.level.fall >= 0.2:
         return clear("A convex loss that fell and stands still is near its minimum.", **numbers)
-    if isinstance(e.spec.problem, DataProblem) and e.level.end <= 0.02 * e.level.start:
+    if isinstance(e.spec.problem, DataProblem) and _little_is_left(e):
         return clear("The loss stands still where little of it is left.", 0.3, **numbers)
     if late >= 0.02:
         return clear(f"The second half {taken_off(late, 1)}.", 0.3, **numbers)
@@ -237,6 +237,15 @@ def look_plateau(e: Evidence) -> RuleAnswer:
         0.5 + over(max(late, 1e-4), 0.02) / 2,
         **numbers,
     )
+
+
+def _little_is_left(e: Evidence) -> bool:
+    """Tell whether 2 % of the loss is left at most: of the rows', or of the evaluations', which may
+    be of other weights (averages) than the gradients are."""
+    evaluated = None if e.evaluation is None else e.evaluation[1]
+    if evaluated is not None and evaluated.size and evaluated[-1] <= 0.02 * evaluated[0]:
+        return True
+    return bool(e.level.end <= 0.02 * e.level.start)
 
 
 def _gain_of_a_larger_rate(e: Evidence) -> float:

@@ -180,8 +180,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "overfitting",
         "evaluation loss 20 % above its best and rising (Kendall tau > 0.3), by 5 % of what it had"
-        " gained (of three times its best, if that is less), while the training loss fell by 5 %; or"
-        " 20 % above that of the initial weights, while the training loss halved",
+        " gained (of three times its best, if that is less), while the training loss fell by 5 %;"
+        " or 20 % above that of the initial weights, while the training loss halved",
         "The model learns the rows, not the rule.",
         "Prechelt 1998, Early Stopping - But When? (generalization loss)",
         progress.look_overfitting,

@@ -1,5 +1,5 @@
-"""A run that ends where held-out rows are predicted worse than by its initial weights is not called
-healthy, whatever the optimizer, however far its training loss fell."""
+"""What evaluations say of runs at rates far too large: neither healthy where held-out rows are
+predicted worse than by the initial weights, nor on flat ground where hardly any loss is left."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 
 from core.specs.optimizers.kinds import settled_lr
 from core.specs.unions import members
-from tests.core.diagnosis.labelled.case import supervised
+from tests.core.diagnosis.labelled.case import supervised, synthetic
 from tests.core.diagnosis.labelled.running import child, improvement, perform, resolved
 
 Json = dict[str, Any]
@@ -35,3 +35,17 @@ def test_what_predicts_worse_than_the_initial_weights_is_not_healthy(
         after = child(parent)
         assert after is not None
         assert improvement(parent, after)["verdict"] == "improved"
+
+
+@pytest.mark.parametrize("factor", [10.0, 100.0])
+@pytest.mark.parametrize("kind", ["adadelta", "adamw", "schedule_free_adamw"])
+def test_where_evaluations_have_little_left_there_is_no_plateau(kind: str, factor: float) -> None:
+    def job(optimizer: Json) -> Json:
+        return supervised(synthetic("spirals"), [32], optimizer, 400)
+
+    usual = settled_lr(resolved(job({"kind": kind})).optimizer)
+    found = perform(resolved(job({"kind": kind, "lr": factor * usual})), full=False)
+    assert found.evaluation is not None
+    losses = found.evaluation["loss"]
+    if losses[-1] <= 0.02 * losses[0]:
+        assert found.diagnosis["verdict"] not in {"plateau", "too_slow"}
