@@ -5,8 +5,9 @@ from typing import Any, Final, get_args
 
 from core.specs.augment.kinds import Augmentation
 from core.specs.base import Spec
-from core.specs.data import Data, Generator, Order
+from core.specs.data import Data, Order
 from core.specs.functions import Function, UniformStart
+from core.specs.generators import Generator
 from core.specs.job import (
     Budget,
     CheckpointEvery,

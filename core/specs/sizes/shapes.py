@@ -9,26 +9,28 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, assert_never
 
 from core.specs.data import (
-    AddingProblem,
-    Blobs,
     Builtin,
-    Circles,
     Data,
-    Friedman1,
-    Generator,
     Inline,
     InlineText,
+    Synthetic,
+    Upload,
+    split_rows,
+)
+from core.specs.formulas.values import dimension
+from core.specs.generators import (
+    AddingProblem,
+    Blobs,
+    Circles,
+    Friedman1,
+    Generator,
     LinearRegressionData,
     Moons,
     Parity,
     SineSequence,
     Sinusoid,
     Spirals,
-    Synthetic,
-    Upload,
-    split_rows,
 )
-from core.specs.formulas.values import dimension
 from core.specs.job import (
     DataProblem,
     Forecast,

@@ -5,19 +5,21 @@ from collections.abc import Sequence
 from typing import Final, Literal, assert_never
 
 from core.specs.data import (
-    Blobs,
     Builtin,
-    Circles,
     Data,
     DataSpec,
     ExplicitOrder,
     Inline,
     InlineText,
-    Moons,
-    Spirals,
     Synthetic,
     Upload,
     split_rows,
+)
+from core.specs.generators import (
+    Blobs,
+    Circles,
+    Moons,
+    Spirals,
 )
 from core.specs.job import DataProblem
 from core.specs.losses import ignored_class

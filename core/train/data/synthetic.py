@@ -7,7 +7,8 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from core.specs.data import (
+from core.specs.data import Synthetic
+from core.specs.generators import (
     AddingProblem,
     Blobs,
     Circles,
@@ -18,7 +19,6 @@ from core.specs.data import (
     SineSequence,
     Sinusoid,
     Spirals,
-    Synthetic,
 )
 from core.train.data.rows import Rows, numbered
 from core.train.determinism import generator, one_thread

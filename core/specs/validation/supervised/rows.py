@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from core.specs.data import Blobs, Inline, Spirals, Synthetic, Upload
+from core.specs.data import Inline, Synthetic, Upload
+from core.specs.generators import Blobs, Spirals
 from core.specs.job import DataProblem, Forecast, Reconstruction
 from core.specs.validation.errors import FieldErrorList
 from core.specs.validation.limits import Limits
