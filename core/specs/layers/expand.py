@@ -11,7 +11,7 @@ from core.specs import models
 from core.specs.base import Spec
 from core.specs.layers import kinds as k
 from core.specs.layers.biases import CONVOLUTIONS, with_biases
-from core.specs.layers.effects import Parameter, Shape, ShapeError, shown
+from core.specs.layers.effects.base import Parameter, Shape, ShapeError, shown
 from core.specs.layers.expansions.autoencoder import layers_of_autoencoder
 from core.specs.layers.expansions.cnn import layers_of_cnn
 from core.specs.layers.expansions.mlp import layers_of_mlp

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from core.specs.layers.effects import Shape, ShapeError, shown
+from core.specs.layers.effects.base import Shape, ShapeError, shown
 
 
 class Place(NamedTuple):

@@ -6,14 +6,8 @@ from math import prod
 from typing import NamedTuple
 
 from core.specs.layers import kinds as k
-from core.specs.layers.effects import (
-    Parameter,
-    Shape,
-    ShapeError,
-    axis,
-    effect,
-    shown,
-)
+from core.specs.layers.effects.base import Parameter, Shape, ShapeError, axis, shown
+from core.specs.layers.effects.effect import effect
 
 
 class Named(NamedTuple):

@@ -4,7 +4,7 @@ from typing import Final, assert_never
 
 from core.specs.augment.kinds import CropRows, FlipRows, NoiseOnRows, RotateRows
 from core.specs.data import DataSpec
-from core.specs.layers.effects import shown as shown_shape
+from core.specs.layers.effects.base import shown as shown_shape
 from core.specs.sizes.shapes import DataShape
 from core.specs.validation.errors import FieldErrorList
 

@@ -8,7 +8,7 @@ from typing import Final, assert_never
 import torch
 from torch import Tensor, nn
 
-from core.specs.layers.effects import Parameter
+from core.specs.layers.effects.base import Parameter
 from core.specs.models import (
     ConstantInit,
     Initializer,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from core.specs import models
 from core.specs.layers import kinds as k
-from core.specs.layers.effects import Shape
+from core.specs.layers.effects.base import Shape
 from core.specs.layers.expansions.parts import (
     ACTIVATION,
     hidden_layers,

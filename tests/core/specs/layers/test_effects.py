@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.specs.layers import kinds as k
-from core.specs.layers.effects import Shape, ShapeError, effect
+from core.specs.layers.effects.base import Shape, ShapeError
+from core.specs.layers.effects.effect import effect
 
 TRIES: Final = 80
 ROWS: Final = 2
