@@ -1,4 +1,4 @@
-"""Warnings of what a schedule holds for steps that it does not come to: the budget, or the next
+"""Warnings of what a schedule holds for steps that are never reached: the budget, or the next
 schedule of a sequence, ends it before."""
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ class _Span(NamedTuple):
 
 
 def warnings_of_unreached(spec: JobSpec, size: Extent | None = None) -> Iterator[FieldError]:
-    """Yield each part of a resolved spec's schedule that no step comes to, and each rise that is
+    """Yield each part of a resolved spec's schedule that is never reached, and each rise that is
     cut short within a sequence. `size`: the spec's extent, where that is known."""
     if isinstance(spec.schedule, Constant):
         return
@@ -70,22 +70,22 @@ def _unreached(schedule: Schedule, span: _Span) -> Iterator[FieldError]:
         case Linear() if schedule.start_factor < schedule.end_factor:
             yield from _cut_short(f"{path}.total_iters", schedule.total_iters, span)
         case Step():
-            yield from _not_come_to(f"{path}.step_size", [schedule.step_size], span)
+            yield from _never_reached(f"{path}.step_size", [schedule.step_size], span)
         case MultiStep():
-            yield from _not_come_to(f"{path}.milestones", sorted(schedule.milestones), span)
+            yield from _never_reached(f"{path}.milestones", sorted(schedule.milestones), span)
         case Piecewise():
             begins = schedule.boundaries
             if schedule.interpolation != "constant":  # the way to a boundary begins at the last one
                 begins = (0, *begins[:-1])
             late = [b for b, a in zip(schedule.boundaries, begins, strict=True) if a >= steps]
-            yield from _not_come_to(f"{path}.boundaries", late, span)
+            yield from _never_reached(f"{path}.boundaries", late, span)
         case _:
             pass
 
 
 def _of_sequence(schedule: Sequential, span: _Span) -> Iterator[FieldError]:
     path, steps, end = span
-    yield from _not_come_to(f"{path}.milestones", schedule.milestones, span)
+    yield from _never_reached(f"{path}.milestones", schedule.milestones, span)
     starts = (0, *schedule.milestones)
     for number, (part, start) in enumerate(zip(schedule.schedules, starts, strict=True)):
         following = starts[number + 1] if number + 1 < len(starts) else steps
@@ -96,14 +96,14 @@ def _of_sequence(schedule: Sequential, span: _Span) -> Iterator[FieldError]:
         yield from _unreached(part, _Span(here, last - start, ended_by))
 
 
-def _not_come_to(field: str, places: Sequence[int], span: _Span) -> Iterator[FieldError]:
+def _never_reached(field: str, places: Sequence[int], span: _Span) -> Iterator[FieldError]:
     """Yield a warning of the places, in order, that lie beyond the span."""
     late = [place for place in places if place >= span.steps]
     if late:
         which = f"{late[0]:,}" if len(late) == 1 else f"{late[0]:,} and what follows it"
         yield FieldError(
             field, "no_effect",
-            f"{field}: {which} is not come to, since {span.words}: give an earlier step, or a"
+            f"{field}: {which} is never reached, since {span.words}: give an earlier step, or a"
             f" larger {span.end}",
         )  # fmt: skip
 
@@ -112,6 +112,6 @@ def _cut_short(field: str, rise: int, span: _Span) -> Iterator[FieldError]:
     if rise > span.steps:
         yield FieldError(
             field, "cut_short",
-            f"{field}: the rate does not come to its height: the rise takes {rise:,} updates, and"
+            f"{field}: the rise is cut short: it takes {rise:,} updates, and"
             f" {span.words}: shorten it, or give a larger {span.end}",
         )  # fmt: skip
