@@ -116,7 +116,7 @@ def _check_kept(job: JobRecord, wanted: str | int) -> None:
 
 
 @router.post(
-    "/{job_id:id}/remedies/{index:int}/apply",
+    "/{job_id:id}/remedies/{index:index}/apply",
     status_code=202,
     operation_id="apply_remedy",
     response_class=Json,

@@ -98,7 +98,7 @@ def test_an_idempotency_key_makes_one_child(api: Api) -> None:
     problem_of(api.http.post("/v1/jobs", json=spec, headers=key), 409, "idempotency_key_reused")
 
 
-@pytest.mark.parametrize("index", [2, 10**30, -1, "x", "0.0"])
+@pytest.mark.parametrize("index", [2, 10**30, "9" * 5_000, -1, "x", "0.0"])
 def test_a_remedy_that_is_not_there_is_not_found(api: Api, index: Any) -> None:
     parent = ended(api, None, diagnosis=FOUND)
     problem_of(apply(api, parent["id"], index), 404, "not_found")
