@@ -132,8 +132,7 @@ def resolve_groups(
         if not mine:
             faults.add(
                 f"{here}.match", "no_match",
-                f"{here}.match: {shown(group.match)} is left with no parameter; those that no group"
-                f" before it took are {_listed(left)}",
+                f"{here}.match: {shown(group.match)} is left with no parameter; {_way_out(left)}",
             )  # fmt: skip
         if group.weight_decay is not None and isinstance(optimizer, Rprop):
             faults.add(
@@ -156,9 +155,20 @@ def matches(pattern: str, name: str) -> bool:
     return any(fnmatchcase(name, part.replace("[", "[[]")) for part in pattern.split("|"))
 
 
+def _way_out(left: list[str]) -> str:
+    """Say what a group may match, by the names that no group before it took."""
+    if not left:
+        return (
+            "the groups before it took all: put it before the one that takes those that it is"
+            " meant for, or leave it out"
+        )
+    return (
+        f"match some of those that no group before it took ({_listed(left)}), or leave the group"
+        " out"
+    )
+
+
 def _listed(names: list[str]) -> str:
     """Return the first few names, for a message."""
-    if not names:
-        return "none"
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return ", ".join(names[:8]) + more
