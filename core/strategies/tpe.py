@@ -17,7 +17,7 @@ from core.specs.base import Json
 from core.specs.direction import sign_of
 from core.specs.studies.distinct import MOST_REDRAWS, Distinct
 from core.specs.studies.runs import RunSpecs, sweep_of
-from core.specs.studies.sweep import Axis
+from core.specs.studies.sweep import Axis, PathError
 from core.specs.study import SweepIntegers, SweepLinear, SweepLog, SweepValues, TpeStrategy
 from core.strategies.halving import grouped, mean_metric
 from core.strategies.runs import Configuration
@@ -81,7 +81,7 @@ def asked(
                 params[axis.path] = value_of(axis, suggested(trial, axis.path, spaces[axis.path]))
         try:
             spec = specs.of(params, 0)
-        except InvalidInputError:
+        except (InvalidInputError, PathError):
             trials.tell(trial, state=optuna.trial.TrialState.FAIL)
             refused += 1
         else:

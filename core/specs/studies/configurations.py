@@ -17,7 +17,7 @@ from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.body import MAX_FIELDS, MAX_OBJECTS, read_as
 from core.specs.parsing.job import OF_THE_PROBLEM, Sized, parse_job, resolve
 from core.specs.sizes.uploads import UploadFacts, Uploads
-from core.specs.studies.sweep import applied
+from core.specs.studies.sweep import applied, is_place, value_at
 from core.specs.validation.errors import MAX_ERRORS, shown
 from core.specs.validation.limits import Limits
 
@@ -181,7 +181,8 @@ class ConfigurationFaults:
         paths: of the sweep.
         base: of the study.
         numbered: whether they are the study's own, in order, or ones in which mistakes show.
-        most: after so many configurations with mistakes the others need not be looked at.
+        most: after so many configurations with mistakes the others need not be looked at (0: all
+            are, whatever is found).
         by_message: otherwise what has one code and one place is one, whatever its numbers.
     """
 
@@ -207,7 +208,7 @@ class ConfigurationFaults:
 
     @property
     def enough(self) -> bool:
-        return len(self._seen) > MAX_ERRORS or self._failing >= self._most
+        return len(self._seen) > MAX_ERRORS or 0 < self._most <= self._failing
 
     def add(self, number: int, params: Mapping[str, Any], errors: Sequence[FieldError]) -> None:
         """Add the mistakes of configuration `number`; their params are those of a job's spec."""
@@ -239,19 +240,35 @@ class ConfigurationFaults:
 
     def _said(self, error: FieldError, seen: _Seen, num_checked: int) -> FieldError:
         message = error.message.replace(', or "auto"', "")  # which is for jobs
-        where = _where(seen, self._numbered)
+        where = _where(seen, self._numbered, is_all=not self.enough)
+        kind = self._kind_of(error) if seen.count < num_checked else None
         if seen.path is not None:
             hint = ""
             if error.code == "int_type":
                 hint = "; sweep whole numbers by integers or values"
+            if kind is not None:
+                hint = f'; vary it only where it is one, by "when": {{"{kind}": […]}}'
             return FieldError(f"sweep.{seen.path}", error.code, f"{message}{hint} ({where})")
         param = f"base.{error.param}".removesuffix(".")
         if error.param and message.startswith(error.param):
             message = f"base.{message}"
+        if kind is not None:
+            value = _short(value_at(self._base, error.param))
+            message += (
+                f"; take it out of base, and sweep it where it is one:"
+                f' {{"values": [{value}], "when": {{"{kind}": […]}}}}'
+            )
         in_all = seen.count == num_checked > 1
         if self._paths and not in_all:
             message += f" ({where})"
         return FieldError(param, error.code, message)
+
+    def _kind_of(self, error: FieldError) -> str | None:
+        """Return the path of the kind that decides on a field which the configuration's kind lacks,
+        where a sweep sets it."""
+        kind = f"{error.param.rpartition('.')[0]}.kind"
+        is_varied = any(f"{kind}.".startswith(f"{path}.") for path in self._paths)
+        return kind if error.code == "unknown_field" and is_varied else None
 
 
 def _stands_in(base: Json, path: str) -> bool:
@@ -260,20 +277,23 @@ def _stands_in(base: Json, path: str) -> bool:
     for name in path.split("."):
         if isinstance(node, Mapping):
             node = node.get(name)
-        elif isinstance(node, list) and name.isdigit() and int(name) < len(node):
+        elif isinstance(node, list) and is_place(name) and int(name) < len(node):
             node = node[int(name)]
         else:
             return False
     return isinstance(node, (Mapping, list))
 
 
-def _where(seen: _Seen, numbered: bool) -> str:
+def _where(seen: _Seen, numbered: bool, *, is_all: bool) -> str:
+    """Name the first configuration that has it, and how many more do. `is_all`: otherwise the rest
+    was not looked at."""
     params = list(seen.params.items())
     params.sort(key=lambda item: item[0] != seen.path)
     listed = [f"{path} = {_short(value)}" for path, value in params[:_PARAMS_SHOWN]]
     if len(params) > _PARAMS_SHOWN:
         listed.append("…")
-    more = f"; so in {seen.count - 1:,} more" if numbered and seen.count > 1 else ""
+    least = "" if is_all else "at least "
+    more = f"; so in {least}{seen.count - 1:,} more" if numbered and seen.count > 1 else ""
     which = f"configuration {seen.number}:" if numbered else "with"
     return f"{which} {', '.join(listed)}{more}"
 

@@ -11,6 +11,7 @@ from core.specs.job import JobSpec
 from core.specs.parsing.body import read_as
 from core.specs.sizes.study import StudySummary
 from core.specs.sizes.uploads import NO_UPLOADS, Uploads
+from core.specs.studies.conditions import check_conditions
 from core.specs.studies.configurations import UPLOADS, ConfigurationFaults, Jobs
 from core.specs.studies.distinct import Distinct, alternatives
 from core.specs.studies.given import (
@@ -35,7 +36,6 @@ from core.specs.studies.resolution import (
 from core.specs.studies.sweep import Axis
 from core.specs.studies.validation import (
     check_base,
-    check_conditions,
     check_num_runs,
     checked,
     good_axes,
@@ -145,7 +145,8 @@ def _resolve(
     dropped = set(asked.sweep) - {axis.path for axis in axes}
     if not dropped and strategy_known:
         check_num_runs(asked, axes, limits, faults)
-        check_conditions(axes, faults)
+        if not limits.stored:
+            check_conditions(axes, asked.configurations, faults)
     # With a mistake already, the others are looked for in a few configurations only.
     few = bool(faults.errors)
     chosen = _Chosen.of(asked.strategy if strategy_known else None, axes, few=few)
@@ -157,7 +158,7 @@ def _resolve(
             lay_to_metric(asked.metric, base, faults)
         return None
     if not strategy_known:
-        settled_metric(asked.metric, facts, faults)
+        settled_metric(asked.metric, asked.sweep, facts, faults)
         return None
     return _settled(asked, base, axes, chosen, facts, limits, source, faults)
 
@@ -177,7 +178,7 @@ def _settled(
     check_lengths(base, given + chosen.params, facts, faults)
     of_strategy = num_configurations(asked.strategy, axes, limits.max_study_runs + 1)
     count = len(chosen.params) if chosen.numbered else of_strategy
-    metric = settled_metric(asked.metric, facts, faults)
+    metric = settled_metric(asked.metric, asked.sweep, facts, faults)
     if source is not None:
         check_source(source, metric, chosen.inherited, faults)
     strategy = settled_strategy(asked, metric, count, facts, faults)

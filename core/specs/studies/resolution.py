@@ -2,7 +2,7 @@
 strategy, limits."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, assert_never
 
 from core.errors import FieldError
@@ -90,15 +90,17 @@ def _sized(budget: Json) -> bool:
     return any(budget.get(name) is not None for name in ("max_steps", "max_epochs"))
 
 
-def settled_metric(metric: Metric, facts: StudySummary, faults: FieldErrorList) -> Metric:
-    """Write the metric's name and goal out."""
+def settled_metric(
+    metric: Metric, sweep: Iterable[str], facts: StudySummary, faults: FieldErrorList
+) -> Metric:
+    """Write the metric's name and goal out. `sweep`: the study's paths."""
     names = facts.metrics
     name = metric.name or ("eval.loss" if "eval.loss" in names else "loss")
     if name not in names:
         faults.add(
             "metric.name", "unknown_metric",
             f"metric.name: {shown(name)} is not recorded by every run of this study; its runs have"
-            f" {', '.join(names)}{_no_evaluations(name, names)}",
+            f" {', '.join(names)}{_why_not(name, names, sweep)}",
         )  # fmt: skip
     facts_of = METRICS.get(name.removeprefix(EVAL))
     goal = metric.goal or (facts_of and facts_of.goal) or "min"
@@ -123,11 +125,18 @@ def _direction(metric: Metric, name: str, facts: StudySummary, faults: FieldErro
     return next(iter(sorted(facts.goals, reverse=True)), "min")
 
 
-def _no_evaluations(name: str, names: tuple[str, ...]) -> str:
-    if name.startswith("eval.") and len(names) == 1:
-        return " (an eval metric needs evaluation rows in every run: see data.split)"
+def _why_not(name: str, names: tuple[str, ...], sweep: Iterable[str]) -> str:
+    """Say why the runs do not record a metric, and the way out."""
     if name.startswith("test."):
         return " (the test is made once, at the end, and nothing is chosen by it)"
+    if not name.startswith(EVAL):
+        return ""
+    if len(names) == 1:
+        return " (an eval metric needs evaluation rows in every run: see data.split)"
+    metric = name.removeprefix(EVAL)
+    setting = next((path for path in sweep if path in ("record", "record.metrics")), None)
+    if metric in METRICS and setting is not None:
+        return f" (sweep.{setting} sets record.metrics: have {metric} there in each of its values)"
     return ""
 
 

@@ -6,6 +6,7 @@ Plain functions of the spec: the same sweep gives the same configurations on eve
 import hashlib
 import json
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from core.specs.study import Sweep, SweepIntegers, SweepLinear, SweepLog, SweepV
 from core.specs.validation.errors import shown
 
 _BITS: Final = 53
+_PLACE: Final = re.compile("0|[1-9][0-9]{0,8}")
 
 
 class PathError(ValueError):
@@ -58,12 +60,28 @@ class Axis:
         when = self.sweep.when
         if when is None:
             return True
-        parts = {path.split(".")[0] for path in when}
-        spec = applied(
-            {name: part for name, part in self.base.items() if name in parts},
-            {path: value for path, value in params.items() if path.split(".")[0] in parts},
-        )
-        return all(_is_among(value_at(spec, path), values) for path, values in when.items())
+        spec = self.beside(params)
+        return all(is_among(value_at(spec, path), values) for path, values in when.items())
+
+    def beside(self, params: Mapping[str, Any]) -> Json:
+        """Return the parts of the spec beside these parameters that its `when` looks at; paths that
+        lead nowhere, which are mistakes of their own, are passed over."""
+        parts = {path.split(".")[0] for path in self.sweep.when or ()}
+        base = {name: part for name, part in self.base.items() if name in parts}
+        own = {path: value for path, value in params.items() if path.split(".")[0] in parts}
+        while True:
+            try:
+                return applied(base, own)
+            except PathError as error:
+                del own[error.path]
+
+    def leads_nowhere(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether one of these parameters has no place in the base."""
+        try:
+            applied(self.base, params)
+        except PathError:
+            return True
+        return False
 
     def point(self, index: int) -> Any:
         """Return point number `index` of `size`; the first and the last are the given ends
@@ -157,19 +175,24 @@ def depends(axis: Axis, other: Axis) -> bool:
     return any(f"{path}.".startswith(f"{other.path}.") for path in when)
 
 
+def is_place(name: str) -> bool:
+    """Tell whether a part of a path is the number of a place in a list, written in one way only."""
+    return _PLACE.fullmatch(name) is not None
+
+
 def value_at(spec: Any, path: str) -> Any:
     """Return the value at a path; None where there is none."""
     for name in path.split("."):
         if isinstance(spec, Mapping):
             spec = spec.get(name)
-        elif isinstance(spec, list) and name.isdigit() and int(name) < len(spec):
+        elif isinstance(spec, list) and is_place(name) and int(name) < len(spec):
             spec = spec[int(name)]
         else:
             return None
     return spec
 
 
-def _is_among(value: Any, values: Sequence[Any]) -> bool:
+def is_among(value: Any, values: Sequence[Any]) -> bool:
     """Tell whether a value is one of these; 1 is 1.0, and not true."""
     return any(
         value == each and isinstance(value, bool) == isinstance(each, bool) for each in values
@@ -249,7 +272,7 @@ def _put(node: Any, names: list[str], depth: int, value: Any) -> Any:
         changed[index] = _put(node[index], names, depth + 1, value)
         return changed
     if node is None:
-        if name.isdigit():
+        if is_place(name):
             here = ".".join(names[:depth])
             raise PathError(
                 ".".join(names), f"there is no list {here} to find place {name} in; give it in base"
@@ -265,8 +288,7 @@ def _put(node: Any, names: list[str], depth: int, value: Any) -> Any:
 
 def _place(items: list[Any], names: list[str], depth: int) -> int:
     here, name = ".".join(names[:depth]), names[depth]
-    plain = name.isascii() and name.isdigit() and name == str(int(name[:9]))
-    if not plain:
+    if not is_place(name):
         raise PathError(
             ".".join(names), f"{here} is a list; name a place in it by its number, from 0"
         )

@@ -9,6 +9,7 @@ from typing import Any, Final
 from core.errors import FieldError, InvalidInputError
 from core.specs.base import Json
 from core.specs.job import JobSpec
+from core.specs.studies.conditions import check_when
 from core.specs.studies.configurations import UPLOADS, Jobs
 from core.specs.studies.sweep import Axis, PathError, axes_of, kept, num_combinations
 from core.specs.study import (
@@ -37,6 +38,8 @@ MOST_CATEGORIES: Final = 1_000
 _OF_THE_STUDY: Final = {
     "labels": "labels are the study's: write them beside base",
     "webhook": "it is the study's: write it beside base",
+    "name": "it is the study's: write it beside base",
+    "note": "it is the study's: write it beside base",
     "start_from": "a study's runs begin at their origin: leave it out",
     "priority": "a study has one: write it in base",
     "max_attempts": "a study has one: write it in base",
@@ -48,7 +51,7 @@ _OF_THE_STUDY: Final = {
 
 def check_base(base: Json, faults: FieldErrorList) -> Json:
     """Return the base without what a study's runs do not have; each such part is a mistake."""
-    for name in ("labels", "webhook", "start_from"):
+    for name in ("labels", "webhook", "name", "note", "start_from"):
         if base.get(name) not in (None, {}):
             given = "" if name == "webhook" else f" {shown(base[name])}"  # its URL is a secret
             faults.add(
@@ -81,7 +84,7 @@ def good_axes(
         before = len(faults.errors)
         _check_path(axis.path, faults)
         _check_ends(axis, strategy, faults)
-        _check_when(axis, axes, found, faults)
+        check_when(axis, axes, found, faults)
         if len(faults.errors) == before:
             found.append(axis)
     return found
@@ -101,51 +104,6 @@ def _check_path(path: str, faults: FieldErrorList) -> None:
         faults.add(
             param, "not_swept", f"{param} cannot be varied within a study; {_OF_THE_STUDY[first]}"
         )
-
-
-def _check_when(
-    axis: Axis, axes: Sequence[Axis], before: Sequence[Axis], faults: FieldErrorList
-) -> None:
-    """Check that a condition looks at what another sweep decides. `before`: the axes before this
-    one, which are right."""
-    for path in axis.sweep.when or {}:
-        param = f"sweep.{axis.path}.when.{path}"
-        others = [other for other in axes if f"{path}.".startswith(f"{other.path}.")]
-        if not others:
-            paths = ", ".join(other.path for other in axes if other is not axis) or "none"
-            faults.add(
-                param, "unknown_path",
-                f"{param}: no sweep sets {shown(path)}, so that it is the same in all"
-                f" configurations; name a path that one sets, or a part of it (there are {paths}),"
-                " or leave it out",
-            )  # fmt: skip
-        elif not all(other in before for other in others if other is not axis) or axis in others:
-            faults.add(
-                param, "conflict",
-                f"{param}: {axis.path} would decide whether it is varied itself, or a sweep with a"
-                " mistake does; let conditions lead from one path to another without a circle",
-            )  # fmt: skip
-
-
-def check_conditions(axes: Sequence[Axis], faults: FieldErrorList) -> None:
-    """Refuse a sweep whose condition never holds; nothing is said where the combinations are too
-    many to be looked at."""
-    conditional = [axis for axis in axes if axis.sweep.when is not None]
-    if not conditional or math.prod(len(axis.ends()) for axis in axes) > MOST_PROBES:
-        return
-    varied = {path for params in probes(axes) for path in params}
-    for axis in conditional:
-        if axis.path not in varied and all(_ends_are_all(other) for other in axes):
-            faults.add(
-                f"sweep.{axis.path}.when", "never_holds",
-                f"sweep.{axis.path}.when: {shown(axis.sweep.when)} holds in no configuration, so"
-                f" that {axis.path} would never be varied; look at the values and their spelling",
-            )  # fmt: skip
-
-
-def _ends_are_all(axis: Axis) -> bool:
-    """Tell whether the ends of an axis are all the values that a condition could name."""
-    return isinstance(axis.sweep, SweepValues) or (axis.size or 3) <= 2
 
 
 def _check_ends(axis: Axis, strategy: Strategy | None, faults: FieldErrorList) -> None:

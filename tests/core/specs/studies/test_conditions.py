@@ -13,6 +13,7 @@ from tests.core.specs.studies.specs_of_studies import (
     assert_stands_in,
     found,
     job,
+    mistakes,
     parsed,
     said,
     study,
@@ -179,6 +180,136 @@ def test_conditions_that_cannot_be_meant_are_refused(
 ) -> None:
     assert found(study(BASE, sweep)) == [(param, code)]
     assert words in said(study(BASE, sweep))
+
+
+LR_RANGE: Json = {"log": [0.01, 1.0]}
+RANDOM: Json = {"kind": "random", "num_runs": 4}
+TPE: Json = {"kind": "tpe", "num_runs": 4}
+
+
+@pytest.mark.parametrize("strategy", [{"kind": "grid"}, RANDOM, TPE], ids=lambda each: each["kind"])
+@pytest.mark.parametrize(
+    "path",
+    ["optimizer.betas.0", "optimizer.lr.x", "schedule.milestones.7", "schedule.milestones.²",
+     "schedule.milestones.٣", "schedule.milestones.00", "schedule.kind.0", "seed.0.1"],
+)  # fmt: skip
+def test_a_condition_on_a_path_that_leads_nowhere_is_the_paths_mistake(
+    path: str, strategy: Json
+) -> None:
+    schedule = {"kind": "multistep", "milestones": [2, 4]}
+    base = job(optimizer={"kind": "adam", "lr": 0.1}, schedule=schedule, seed=1)
+    sweep = {
+        path: {"values": [1, 2]},
+        "optimizer.eps": {"values": [0.1, 0.2], "when": {path: [1]}},
+    }
+    listed = found(study(base, sweep, strategy=strategy))
+    assert listed == [(f"sweep.{path}", "unknown_path")]
+    given = [{path: 1, "optimizer.eps": 0.1}]
+    assert found(study(base, sweep, strategy=strategy, configurations=given))
+
+
+@pytest.mark.parametrize("place", ["²", "٣", "①", "00", "-1", "1 ", "x", "9" * 170])
+def test_a_condition_names_a_place_in_a_list_by_its_number(place: str) -> None:
+    sweep = {
+        "optimizer.betas": {"values": [[0.9, 0.99], [0.8, 0.99]]},
+        "optimizer.eps": {"values": [0.1, 0.2], "when": {f"optimizer.betas.{place}": [0.9]}},
+    }
+    assert found(study(BASE, sweep)) == [("sweep.optimizer.eps.when", "never_holds")]
+
+
+@pytest.mark.parametrize("strategy", [{"kind": "grid"}, RANDOM, TPE], ids=lambda each: each["kind"])
+@pytest.mark.parametrize(
+    ("of", "named", "words"),
+    [
+        ({"log": [0.01, 1.0], "count": 3}, [0.5, "0.1"], "one of other numbers of its range"),
+        ({"linear": [0.1, 1.0], "count": 4}, [0.3], "other numbers"),
+        ({"integers": [1, 80]}, [81, -1, 0.5, True], "other numbers"),
+        ({"values": [1, 2]}, [3], "optimizer.lr is one of 1, 2"),
+        (LR_RANGE, [0.5, 0.01], "hit none in particular"),
+        ({"linear": [0.1, 1.0]}, [0.1], "hit none in particular"),
+    ],
+)
+def test_a_condition_that_no_number_of_a_sweep_meets_is_refused(
+    of: Json, named: list[Any], words: str, strategy: Json
+) -> None:
+    when = {"optimizer.lr": named, "optimizer.amsgrad": [True]}
+    sweep = {
+        "optimizer.lr": of,
+        "optimizer.amsgrad": {"values": [True, False]},
+        "optimizer.eps": {"values": [0.1, 0.2], "when": when},
+    }
+    if strategy["kind"] == "grid" and "hit none" in words:
+        return  # a grid has points
+    (mistake,) = mistakes(study(BASE, sweep, strategy=strategy))
+    assert (mistake.param, mistake.code) == ("sweep.optimizer.eps.when", "never_holds")
+    assert words in mistake.message
+
+
+@pytest.mark.parametrize(
+    ("path", "of", "named"),
+    [
+        ("seed", {"integers": [0, 80]}, [40, 99]),
+        ("optimizer.lr", {"log": [0.01, 1.0], "count": 5}, [0.1]),
+        ("optimizer.lr", {"linear": [0.1, 0.9], "count": 9}, [0.3]),
+        ("optimizer.lr", {"linear": [1.0, 9.0], "count": 9}, [3]),
+    ],
+)
+def test_a_condition_may_name_any_point_of_a_sweep(path: str, of: Json, named: list[Any]) -> None:
+    sweep = {path: of, "optimizer.eps": {"values": [0.1, 0.2], "when": {path: named}}}
+    listed = configurations(parsed(study(BASE, sweep)).spec)
+    assert sum("optimizer.eps" in each for each in listed) == 2
+
+
+def test_a_given_configuration_may_meet_a_condition_that_no_draw_does() -> None:
+    sweep = {
+        "optimizer.lr": LR_RANGE,
+        "optimizer.eps": {"values": [0.1, 0.2], "when": {"optimizer.lr": [0.5]}},
+    }
+    given = [{"optimizer.lr": 0.5, "optimizer.eps": 0.2}]
+    spec = parsed(study(BASE, sweep, strategy=RANDOM, configurations=given)).spec
+    assert spec["configurations"] == given
+    never = [("sweep.optimizer.eps.when", "never_holds")]
+    assert found(study(BASE, sweep, strategy=RANDOM)) == never
+
+
+def test_a_condition_is_looked_at_however_many_others_there_are() -> None:
+    """Ten paths of eight values each: only the one that decides is looked at."""
+    groups = [{"match": name} for name in ("hidden*weight", "hidden*bias", "out*weight", "*")]
+    fields = [f"optimizer.groups.{k}.{f}" for k in range(4) for f in ("lr_scale", "weight_decay")]
+    sweep: Json = {path: {"values": [x / 8 for x in range(1, 9)]} for path in fields}
+    sweep["optimizer.eps"] = {"values": [0.1, 0.2], "when": {fields[0]: [2.0]}}
+    base = job(optimizer={"kind": "adam", "groups": groups})
+    assert found(study(base, sweep, strategy=RANDOM)) == [
+        ("sweep.optimizer.eps.when", "never_holds")
+    ]
+    sweep["optimizer.eps"]["when"] = {fields[0]: [0.25]}
+    parsed(study(base, sweep, strategy=RANDOM))
+
+
+def test_a_condition_on_a_default_says_that_it_is_to_be_written_out() -> None:
+    fast = {"kind": "sgd", "momentum": 0.9}
+    sweep: Json = {
+        "optimizer": {"values": [fast, {**fast, "nesterov": True}]},
+        "optimizer.lr": {"values": [0.1, 0.2], "when": {"optimizer.nesterov": [False]}},
+    }
+    text = said(study(BASE, sweep))
+    assert "optimizer.nesterov is one of null, true" in text
+    assert "written out" in text
+    sweep["optimizer"]["values"][0] = {**fast, "nesterov": False}
+    assert len(configurations(parsed(study(BASE, sweep)).spec)) == 3
+
+
+def test_conditions_that_hold_one_by_one_but_never_together_are_refused() -> None:
+    sweep = {
+        "optimizer.kind": KINDS,
+        "optimizer.momentum": MOMENTUM,
+        "optimizer.amsgrad": {
+            "values": [True, False],
+            "when": {"optimizer.kind": ["adam"], "optimizer.momentum": [0.9]},
+        },
+    }
+    assert found(study(BASE, sweep)) == [("sweep.optimizer.amsgrad.when", "never_holds")]
+    assert "never all together" in said(study(BASE, sweep))
 
 
 def test_a_circle_of_two_is_refused() -> None:
