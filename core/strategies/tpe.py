@@ -17,7 +17,7 @@ from core.specs.base import Json
 from core.specs.direction import sign_of
 from core.specs.studies.distinct import MOST_REDRAWS, Distinct
 from core.specs.studies.runs import RunSpecs, sweep_of
-from core.specs.studies.sweep import Axis, PathError
+from core.specs.studies.sweep import Axis, PathError, drawn
 from core.specs.study import SweepIntegers, SweepLinear, SweepLog, SweepValues, TpeStrategy
 from core.strategies.halving import grouped, mean_metric
 from core.strategies.runs import Configuration
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 
+MOST_OF_THE_SAMPLER: Final = 20
+"""After so many copies in a row the draws anew are from the whole sweep: where it has few
+configurations, the sampler asks for its favourites again and again, and others are left."""
 MOST_REFUSED: Final = 500
 """A batch asks again this many times for parameters that make no job, before it stays short."""
 
@@ -41,7 +44,7 @@ def asked(
 ) -> list[Configuration]:
     """Return the next batch; shorter than requested, or empty, where hardly any parameters make a
     job (those that `core.specs.studies.parse` could not foresee), or where no others are left: a
-    copy of a configuration is drawn anew, up to `MOST_REDRAWS` times.
+    copy of a configuration is drawn anew, up to `MOST_REDRAWS` times, at last from the whole sweep.
 
     Args:
         study: the resolved spec.
@@ -74,24 +77,49 @@ def asked(
     distinct = _known(specs, [repeats[0] for repeats in groups.values()])
     found: list[Configuration] = []
     while len(found) < wanted and refused < MOST_REFUSED and copies <= MOST_REDRAWS:
-        trial = trials.ask()
-        params: Json = {}
-        for axis in axes:
-            if axis.holds(params):
-                params[axis.path] = value_of(axis, suggested(trial, axis.path, spaces[axis.path]))
+        trial = trials.ask() if copies <= MOST_OF_THE_SAMPLER else None
+        if trial is None:
+            params = drawn(axes, strategy.seed, known + len(found), copies)
+        else:
+            params = _suggestion(trial, axes, spaces)
         try:
             spec = specs.of(params, 0)
         except (InvalidInputError, PathError):
-            trials.tell(trial, state=optuna.trial.TrialState.FAIL)
+            spec = None
             refused += 1
-        else:
-            if not distinct.is_new(spec):
-                trials.tell(trial, state=optuna.trial.TrialState.FAIL)
-                copies += 1
-                continue
+        if spec is not None and distinct.is_new(spec):
             copies = 0
             found.append(Configuration(known + len(found), params, spec))
+            if trial is None:
+                trials.add_trial(_running(params, axes, spaces))
+            continue
+        copies += spec is not None
+        if trial is not None:
+            trials.tell(trial, state=optuna.trial.TrialState.FAIL)
     return found
+
+
+def _suggestion(
+    trial: "Trial", axes: Sequence[Axis], spaces: Mapping[str, "BaseDistribution"]
+) -> Json:
+    """Return the sampler's choice for each path that is varied beside those before it."""
+    params: Json = {}
+    for axis in axes:
+        if axis.holds(params):
+            params[axis.path] = value_of(axis, suggested(trial, axis.path, spaces[axis.path]))
+    return params
+
+
+def _running(
+    params: Json, axes: Sequence[Axis], spaces: Mapping[str, "BaseDistribution"]
+) -> "FrozenTrial":
+    """Describe a configuration that was not the sampler's choice as one that it waits for."""
+    from optuna.trial import TrialState, create_trial
+
+    own = {axis.path: internal_of(axis, params[axis.path]) for axis in axes if axis.path in params}
+    return create_trial(
+        state=TrialState.RUNNING, params=own, distributions={path: spaces[path] for path in own}
+    )
 
 
 def _known(specs: RunSpecs, runs: Sequence[RunRecord]) -> Distinct:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any, Final
 
@@ -116,19 +116,24 @@ def _way_out(axis: Axis, deciding: Sequence[Axis], some: Sequence[Json]) -> str:
                 f"draws of {path} are any numbers between two ends, and hit none in particular:"
                 " give its sweep a count, or values"
             )
-        listed = list(_distinct(values))
+        listed = [_said(value, path, deciding) for value in _distinct(values)]
         more = ", …" if len(listed) > _VALUES_SHOWN else ""
         unwritten = (
             " (a default counts where it is written out, and is null else)"
             if None in values
             else ""
         )
-        return f"{path} is one of {', '.join(listed[:_VALUES_SHOWN])}{more}{unwritten}"
+        return f"{path} comes to {', '.join(listed[:_VALUES_SHOWN])}{more}{unwritten}"
     return "each of its parts holds somewhere, but never all together: leave one out"
 
 
-def _distinct(values: Sequence[Any]) -> Iterator[str]:
-    """Yield each value once, as it is shown."""
-    seen: Mapping[str, Any] = {json.dumps(value, sort_keys=True): value for value in values}
-    for value in seen.values():
-        yield "other numbers of its range" if value is _OTHER else shown(value)
+def _distinct(values: Sequence[Any]) -> Iterable[Any]:
+    return {json.dumps(value, sort_keys=True): value for value in values}.values()
+
+
+def _said(value: Any, path: str, deciding: Sequence[Axis]) -> str:
+    if value is not _OTHER:
+        return shown(value)
+    ends = next(axis for axis in deciding if axis.path == path).ends()
+    low, high = ends[0], ends[-1]
+    return f"other numbers from {low:g} to {high:g}"

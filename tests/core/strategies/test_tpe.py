@@ -1,5 +1,6 @@
 """TPE in batches asks what Optuna's own sampler, driven by hand, asks."""
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -308,3 +309,32 @@ def test_a_condition_is_one_of_optunas_define_by_run_searches() -> None:
             assert params == wanted
         for trial, params in zip(trials, listed, strict=True):
             search.tell(trial, cost(params))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_configurations_are_all_found_though_the_sampler_asks_for_its_favourites(
+    seed: int,
+) -> None:
+    """Of 5 times 9 configurations, it would come to about 17 by itself, and end."""
+    sweep: Json = {
+        "optimizer.kind": {"values": ["sgd", "adam", "adagrad"]},
+        "optimizer.momentum": {
+            "values": [0.0, 0.5, 0.9], "when": {"optimizer.kind": ["sgd"]},
+        },
+        "optimizer.lr": {"log": [0.001, 0.5], "count": 9},
+    }  # fmt: skip
+
+    def metric(run: RunRecord, _: int) -> float:
+        far = abs(math.log10(run.params["optimizer.lr"]) + 1)
+        return far + 0.05 * ["sgd", "adam", "adagrad"].index(run.params["optimizer.kind"])
+
+    def trained(num_runs: int) -> list[Json]:
+        strategy = {"kind": "tpe", "num_runs": num_runs, "seed": seed}
+        base = job(optimizer={"lr": 0.1})
+        simulated = simulate(study(base, sweep, strategy=strategy)).go(metric)
+        listed = [dict(run.params) for run in simulated.records]
+        assert len({json.dumps(params, sort_keys=True) for params in listed}) == len(listed)
+        return listed
+
+    assert len(trained(30)) == 30
+    assert len(trained(60)) > 40

@@ -221,10 +221,10 @@ def test_a_condition_names_a_place_in_a_list_by_its_number(place: str) -> None:
 @pytest.mark.parametrize(
     ("of", "named", "words"),
     [
-        ({"log": [0.01, 1.0], "count": 3}, [0.5, "0.1"], "one of other numbers of its range"),
-        ({"linear": [0.1, 1.0], "count": 4}, [0.3], "other numbers"),
+        ({"log": [0.01, 1.0], "count": 3}, [0.5, "0.1"], "comes to other numbers from 0.01 to 1"),
+        ({"linear": [0.1, 1.0], "count": 4}, [0.3], "other numbers from 0.1 to 1"),
         ({"integers": [1, 80]}, [81, -1, 0.5, True], "other numbers"),
-        ({"values": [1, 2]}, [3], "optimizer.lr is one of 1, 2"),
+        ({"values": [1, 2]}, [3], "optimizer.lr comes to 1, 2"),
         (LR_RANGE, [0.5, 0.01], "hit none in particular"),
         ({"linear": [0.1, 1.0]}, [0.1], "hit none in particular"),
     ],
@@ -293,7 +293,7 @@ def test_a_condition_on_a_default_says_that_it_is_to_be_written_out() -> None:
         "optimizer.lr": {"values": [0.1, 0.2], "when": {"optimizer.nesterov": [False]}},
     }
     text = said(study(BASE, sweep))
-    assert "optimizer.nesterov is one of null, true" in text
+    assert "optimizer.nesterov comes to null, true" in text
     assert "written out" in text
     sweep["optimizer"]["values"][0] = {**fast, "nesterov": False}
     assert len(configurations(parsed(study(BASE, sweep)).spec)) == 3
