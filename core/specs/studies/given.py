@@ -116,6 +116,12 @@ def check_source(
             f"{param}: the metric of {source.study_id} is {said[0]}, and this study's is {said[1]};"
             " its runs say nothing about another metric: give the same, or leave it out",
         )  # fmt: skip
+    elif not source.configurations:
+        faults.add(
+            param, "none_fits",
+            f"{param}: no configuration of {source.study_id} came to its end, so that it has"
+            " nothing to hand on: leave it out",
+        )  # fmt: skip
     elif not found:
         faults.add(
             param, "none_fits",

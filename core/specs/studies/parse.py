@@ -38,6 +38,7 @@ from core.specs.studies.validation import (
     check_base,
     check_num_runs,
     checked,
+    draws,
     good_axes,
     num_configurations,
     probes,
@@ -149,7 +150,8 @@ def _resolve(
             check_conditions(axes, asked.configurations, faults)
     # With a mistake already, the others are looked for in a few configurations only.
     few = bool(faults.errors)
-    chosen = _Chosen.of(asked.strategy if strategy_known else None, axes, few=few)
+    strategy = asked.strategy if strategy_known else None
+    chosen = _Chosen.of(strategy, axes, few=few, stored=limits.stored)
     jobs = Jobs(base, list(asked.sweep), limits)
     chosen.begin(asked, axes, source, jobs, faults)
     facts = _check_all(asked, base, chosen, dropped, jobs, faults)
@@ -242,11 +244,15 @@ class _Chosen:
     known: Distinct = field(default_factory=Distinct)
 
     @classmethod
-    def of(cls, strategy: Strategy | None, axes: Sequence[Axis], *, few: bool) -> "_Chosen":
+    def of(
+        cls, strategy: Strategy | None, axes: Sequence[Axis], *, few: bool, stored: bool
+    ) -> "_Chosen":
         """Choose them; `few`: there is a mistake already, and the others are looked for.
-        `strategy`: None where it is not known."""
+        `strategy`: None where it is not known; `stored`: the study was accepted before."""
         if few or strategy is None or isinstance(strategy, TpeStrategy):
             found = probes(axes, most=100) if few else probes(axes)
+            if isinstance(strategy, TpeStrategy) and not few and not stored:
+                found += draws(axes, strategy)
             return cls([iter((params,)) for params in found], numbered=False)
         return cls(alternatives(strategy, axes), numbered=True)
 

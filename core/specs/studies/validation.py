@@ -11,7 +11,7 @@ from core.specs.base import Json
 from core.specs.job import JobSpec
 from core.specs.studies.conditions import check_when
 from core.specs.studies.configurations import UPLOADS, Jobs
-from core.specs.studies.sweep import Axis, PathError, axes_of, kept, num_combinations
+from core.specs.studies.sweep import Axis, PathError, axes_of, drawn, kept, num_combinations
 from core.specs.study import (
     GridStrategy,
     Strategy,
@@ -33,6 +33,7 @@ BATCHES: Final = 60
 """Batches of `tpe`, unless the study says so: so many that it finds about as much as if each
 configuration were chosen after all others (docs/figures.md)."""
 MOST_PROBES: Final = 5_000
+MOST_DRAWS: Final = 200
 MOST_CATEGORIES: Final = 1_000
 
 _OF_THE_STUDY: Final = {
@@ -247,6 +248,13 @@ def probes(axes: Sequence[Axis], most: int = MOST_PROBES) -> list[Json]:
         return list(whole)
     found = (kept(axes, params) for params in whole)
     return list({json.dumps(params, sort_keys=True): params for params in found}.values())
+
+
+def draws(axes: Sequence[Axis], strategy: TpeStrategy) -> list[Json]:
+    """List what a random search would draw first: mistakes that show between the ends of ranges."""
+    return [
+        drawn(axes, strategy.seed, number) for number in range(min(strategy.num_runs, MOST_DRAWS))
+    ]
 
 
 def _pairs(ends: Mapping[str, list[Any]]) -> Iterator[Json]:

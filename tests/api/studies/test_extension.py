@@ -311,6 +311,17 @@ def test_only_a_study_that_has_ended_is_begun_from(api: Api) -> None:
     assert refused_params(reply) == ["warm_start_from"]
 
 
+def test_a_study_that_was_cancelled_before_anything_came_to_its_end_hands_nothing_on(
+    api: Api,
+) -> None:
+    study = post(api, drawn())
+    api.http.post(f"/v1/studies/{study['id']}/cancel")
+    reply = api.http.post("/v1/studies", json=begun(study))
+    (error,) = reply.json()["errors"]
+    assert (error["param"], error["code"]) == ("warm_start_from", "none_fits")
+    assert "nothing to hand on: leave it out" in error["message"]
+
+
 def test_what_was_trained_otherwise_is_inherited_with_a_warning(api: Api, ended: Json) -> None:
     longer = {**SPHERE, "budget": {"max_steps": 40}}
     study = post(api, begun(ended, base=longer, num_runs=3))

@@ -457,3 +457,18 @@ def test_a_group_that_is_left_with_nothing_in_some_configurations_says_the_way_o
     assert mistake.code == "no_match"
     assert words in mistake.message
     assert "(configuration 1: " in mistake.message
+
+
+def test_what_a_search_comes_to_between_the_ends_is_refused_as_if_it_were_drawn() -> None:
+    """Batches of 8 and of 16 rows can be cut into 8; those between them cannot."""
+    sweep = {"batch_size": {"integers": [8, 16]}, "accumulate": {"values": [1, 8]}}
+    for strategy in (tpe(), {"kind": "random", "num_runs": 10}):
+        errors = mistakes(study(sweep=sweep, strategy=strategy))
+        assert {(each.param, each.code) for each in errors} == {
+            ("sweep.accumulate", "not_divisible")
+        }
+    assert (
+        "(with accumulate = 8, batch_size = "
+        in mistakes(study(sweep=sweep, strategy=tpe()))[0].message
+    )
+    parsed(study(sweep=sweep, strategy=tpe()), stored=True)
