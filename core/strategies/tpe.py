@@ -25,11 +25,12 @@ from core.studies import RunRecord
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.samplers import TPESampler
     from optuna.trial import FrozenTrial, Trial
 
 
 MOST_OF_THE_SAMPLER: Final = 20
-"""After so many copies in a row the draws anew are from the whole sweep: where it has few
+"""Copies in a row after which the draws anew are from the whole sweep: where it has few
 configurations, the sampler asks for its favourites again and again, and others are left."""
 MOST_REFUSED: Final = 500
 """A batch asks again this many times for parameters that make no job, before it stays short."""
@@ -57,16 +58,9 @@ def asked(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     axes, groups = sweep_of(study), grouped([*inherited, *runs])
     known, goal = len(grouped(runs)), study["metric"]["goal"]
-    sampler = optuna.samplers.TPESampler(
-        seed=seed_of(strategy.seed, len(groups)),
-        n_startup_trials=strategy.num_startup,
-        n_ei_candidates=strategy.num_candidates,
-        multivariate=strategy.multivariate,
-        group=False,
-        constant_liar=True,
-    )
     trials = optuna.create_study(
-        direction="minimize" if goal == "min" else "maximize", sampler=sampler
+        direction="minimize" if goal == "min" else "maximize",
+        sampler=_sampler(strategy, len(groups)),
     )
     spaces = {axis.path: distribution(axis) for axis in axes}
     trials.add_trials([told(axes, spaces, repeats, goal) for repeats in groups.values()])
@@ -97,6 +91,20 @@ def asked(
         if trial is not None:
             trials.tell(trial, state=optuna.trial.TrialState.FAIL)
     return found
+
+
+def _sampler(strategy: TpeStrategy, known: int) -> "TPESampler":
+    """Return the sampler that chooses after `known` configurations."""
+    from optuna.samplers import TPESampler
+
+    return TPESampler(
+        seed=seed_of(strategy.seed, known),
+        n_startup_trials=strategy.num_startup,
+        n_ei_candidates=strategy.num_candidates,
+        multivariate=strategy.multivariate,
+        group=False,
+        constant_liar=True,
+    )
 
 
 def _suggestion(
