@@ -31,9 +31,12 @@ class Setting(NamedTuple):
 
 
 def settings() -> Iterator[Setting]:
-    """Every optimizer on the digits; the one with two rates at several widths and lengths."""
+    """Every optimizer on the digits; some of those whose rate falls with the number of steps, in a
+    longer job too; the one with two rates at several widths and lengths."""
     for kind in TAKERS:
         yield Setting(f"{kind}, 400 steps", DIGITS, {"kind": kind}, 400)
+    for kind in ("lion", "ademamix"):
+        yield Setting(f"{kind}, 2000 steps", DIGITS, {"kind": kind}, 2000)
     wide = {**DIGITS, "model": {"kind": "mlp", "hidden": [64, 64]}}
     for steps in (300, 1000, 2000):
         yield Setting(f"muon, wide, {steps} steps", wide, {"kind": "muon"}, steps)

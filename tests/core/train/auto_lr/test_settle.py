@@ -161,6 +161,14 @@ def test_a_job_longer_than_its_race_gets_a_lower_rate(
     assert answer.lr == pytest.approx(factor * best, rel=5e-3)
 
 
+@pytest.mark.parametrize("kind", ["lion", "ademamix", "soap"])
+def test_a_rate_that_falls_with_the_number_of_steps_is_told_by_it(kind: str) -> None:
+    assert horizon(job(DIGITS, {"kind": kind}, 1600), 160) == pytest.approx(0.1)
+    assert horizon(job(DIGITS, {"kind": kind}, 100_000), 200) == 0.02
+    assert horizon(job(DIGITS, {"kind": kind}, 100), 100) == 1.0
+    assert horizon(job(DIGITS, {"kind": kind}, 1600, batch_size="full"), 160) == 1.0
+
+
 def test_a_rate_that_rises_by_itself_is_told_by_what_it_comes_to() -> None:
     """RAdam's factor, against an update of torch's: its first moment is the gradient itself, and so
     is the root of its second one, where the gradient is constant."""
