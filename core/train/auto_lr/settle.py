@@ -27,7 +27,7 @@ from core.specs.job import (
     Stop,
     StopOnDivergence,
 )
-from core.specs.optimizers.kinds import SOAP, AdEMAMix, Lion, Muon, Optimizer, RAdam
+from core.specs.optimizers.kinds import SOAP, AdEMAMix, Lion, Muon, Optimizer, RAdam, RMSprop
 from core.specs.schedules import Constant
 from core.specs.sizes.extent import extent_of, steps_of
 from core.specs.sizes.shapes import draws_rows
@@ -53,13 +53,13 @@ EVALUATIONS: Final = 10
 """Evaluations of a candidate."""
 HORIZON: Final = 0.25
 HORIZON_OF_LONG_STEPS: Final = 0.5
-HORIZON_OF_SIGNS: Final = 1.0
+HORIZON_OF_NUMBER: Final = 1.0
 """Powers of the race's length over the job's by which the rate falls: for steps that shrink with
 the gradient, for those that do not (the best constant rate of normalized steps falls with the root
-of their number), and for those of long averages' signs or axes, whose best constant rate was found
-to fall with their number itself."""
+of their number), and for those whose best constant rate was found to fall with their number itself
+(0009)."""
 LEAST_HORIZON: Final = 0.5
-LEAST_HORIZON_OF_SIGNS: Final = 0.02
+LEAST_HORIZON_OF_NUMBER: Final = 0.02
 """Lowest factors by which it falls: of what is longer yet, the race has shown too little."""
 DIGITS: Final = 3
 """Significant digits of a candidate."""
@@ -162,8 +162,8 @@ def horizon(spec: JobSpec, num_steps: int) -> float:
 
 def _fall(optimizer: Optimizer) -> tuple[float, float]:
     """Return the power by which the rate falls, and the lowest factor."""
-    if isinstance(optimizer, Lion | AdEMAMix | SOAP):
-        return HORIZON_OF_SIGNS, LEAST_HORIZON_OF_SIGNS
+    if isinstance(optimizer, Lion | AdEMAMix | SOAP | RMSprop):
+        return HORIZON_OF_NUMBER, LEAST_HORIZON_OF_NUMBER
     return (HORIZON_OF_LONG_STEPS if isinstance(optimizer, Muon) else HORIZON), LEAST_HORIZON
 
 

@@ -35,7 +35,7 @@ def settings() -> Iterator[Setting]:
     longer job too; the one with two rates at several widths and lengths."""
     for kind in TAKERS:
         yield Setting(f"{kind}, 400 steps", DIGITS, {"kind": kind}, 400)
-    for kind in ("lion", "ademamix"):
+    for kind in ("lion", "ademamix", "rmsprop"):
         yield Setting(f"{kind}, 2000 steps", DIGITS, {"kind": kind}, 2000)
     wide = {**DIGITS, "model": {"kind": "mlp", "hidden": [64, 64]}}
     for steps in (300, 1000, 2000):

@@ -161,7 +161,7 @@ def test_a_job_longer_than_its_race_gets_a_lower_rate(
     assert answer.lr == pytest.approx(factor * best, rel=5e-3)
 
 
-@pytest.mark.parametrize("kind", ["lion", "ademamix", "soap"])
+@pytest.mark.parametrize("kind", ["lion", "ademamix", "soap", "rmsprop"])
 def test_a_rate_that_falls_with_the_number_of_steps_is_told_by_it(kind: str) -> None:
     assert horizon(job(DIGITS, {"kind": kind}, 1600), 160) == pytest.approx(0.1)
     assert horizon(job(DIGITS, {"kind": kind}, 100_000), 200) == 0.02
