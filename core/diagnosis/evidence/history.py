@@ -50,6 +50,11 @@ class Level(NamedTuple):
     spread: float = 0.0
 
     @property
+    def thrown(self) -> bool:
+        """True when the loss was once three times as high as at first."""
+        return self.worst > 3.0 * self.start > 0
+
+    @property
     def fall(self) -> float:
         """Share of the first gap (to the floor) that is gone; of the spread where none is known."""
         return _share(self.start, self.end, self._base(self.start))

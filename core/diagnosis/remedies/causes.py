@@ -92,7 +92,7 @@ def learn_something(
     yield from standardize(e)
     yield from unequal_units(findings, e)
     dead = findings["dead_units"].triggered
-    thrown = e.level.worst > 3.0 * e.level.start > 0 or findings["gradient_spikes"].triggered
+    thrown = e.level.thrown or findings["gradient_spikes"].triggered
     least = findings["constant_guess"].reading.evidence.get("constant_loss", math.nan)
     expected = known({"final_loss_below": least})
     model = problem.model

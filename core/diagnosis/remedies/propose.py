@@ -42,6 +42,7 @@ from core.diagnosis.remedies.step_size import (
     raise_rate,
     search_along_the_line,
     short_steps,
+    size_of_start,
     steps_follow_gradients,
 )
 from core.diagnosis.rules.progress import conditioning
@@ -194,13 +195,13 @@ def _for_plateau(findings: Findings, e: Evidence, lowered: Lowered) -> Iterator[
     yield from unequal_units(findings, e)
     if e.convex and findings["constant_guess"].triggered and e.level.fall >= 0.2:
         return  # it fell to what a line can tell of these labels: other steps find no more
-    thrown = e.level.worst > 3.0 * e.level.start > 0
+    thrown = e.level.thrown
     if findings["gradient_spikes"].triggered or thrown:
         # Adaptive steps are about η long: rates beyond 0.003 are seldom right for a model, nor are
         # steps of a function beyond a twentieth of the point's own size.
         factor = 0.1
         if e.method.family == "adaptive":
-            longest = 0.003 if e.x is None else 0.05 * max(1.0, float(np.abs(e.x[0]).max()))
+            longest = 0.003 if e.x is None else 0.05 * size_of_start(e)
             factor = min(0.1, longest / settled_lr(e.spec.optimizer))
         shorter = Remedy(
             scaled_rate(e.spec, factor),
@@ -279,7 +280,7 @@ def _for_slowness(findings: Findings, e: Evidence) -> Iterator[Remedy]:
 def _for_overfitting(e: Evidence) -> Iterator[Remedy]:
     seen = e.overfit
     assert seen is not None
-    thrown = e.level.worst > 3.0 * e.level.start > 0 and seen.last > seen.first
+    thrown = e.level.thrown and seen.last > seen.first
     if thrown:
         yield Remedy(
             scaled_rate(e.spec, 0.1),

@@ -86,7 +86,7 @@ def _gentle_rate(e: Evidence, beta: float) -> float | None:
         return None
     left = 1.0 - beta
     first = float(e.grad[0])
-    longest = 0.5 * _size_of_start(e) * left / first if first > 0 else math.inf
+    longest = 0.5 * size_of_start(e) * left / first if first > 0 else math.inf
     return min(0.5 * left / max(curvatures), longest)
 
 
@@ -152,7 +152,7 @@ def short_steps(e: Evidence) -> Remedy | None:
     factor = stood / settled_lr(e.spec.optimizer)
     if not 0.0 < factor < 0.1:
         return None
-    size = _size_of_start(e)
+    size = size_of_start(e)
     reason = (
         f"The point's own size is {size:.4g}, and steps at this rate are far longer;"
         f" {factor:.3g} of it keeps the first ones short."
@@ -175,7 +175,7 @@ def _stood_rate(e: Evidence) -> float | None:
         return None
     rates: list[float | None] = []
     if e.method.family == "adaptive" or isinstance(optimizer, ScheduleFreeAdamW | Shampoo):
-        rates.append(0.05 * _size_of_start(e))
+        rates.append(0.05 * size_of_start(e))
     if isinstance(optimizer, RAdam):
         rates.append(_gentle_rate(e, 0.0))
     elif isinstance(optimizer, SGD | ASGD | ScheduleFreeSGD):
@@ -183,7 +183,7 @@ def _stood_rate(e: Evidence) -> float | None:
     return min((each for each in rates if each is not None), default=None)
 
 
-def _size_of_start(e: Evidence) -> float:
+def size_of_start(e: Evidence) -> float:
     """Return the largest coordinate of the first point, at least 1."""
     assert e.x is not None
     return max(1.0, float(np.abs(e.x[0]).max()))
@@ -202,7 +202,7 @@ def clip(e: Evidence) -> Remedy | None:
     first = e.first_gradient if known_first else 1.0
     norm = rounded(max(first, 1e-6), 2)
     longest = norm * settled_lr(e.spec.optimizer) / (1.0 - min(e.method.beta, 0.999))
-    if e.x is not None and e.rows and longest > max(1.0, float(np.abs(e.x[0]).max())):
+    if e.x is not None and e.rows and longest > size_of_start(e):
         return None
     return Remedy(
         {"gradient_clip": {"kind": "norm", "max_norm": norm}},

@@ -17,7 +17,7 @@ from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.body import MAX_FIELDS, MAX_OBJECTS, read_as
 from core.specs.parsing.job import OF_THE_PROBLEM, Sized, parse_job, resolve
 from core.specs.sizes.uploads import UploadFacts, Uploads
-from core.specs.studies.sweep import applied, is_place, value_at
+from core.specs.studies.sweep import applied, value_at
 from core.specs.validation.errors import MAX_ERRORS, shown
 from core.specs.validation.limits import Limits
 
@@ -273,15 +273,7 @@ class ConfigurationFaults:
 
 def _stands_in(base: Json, path: str) -> bool:
     """Tell whether the base has an object or list there, rather than nothing or a single value."""
-    node: Any = base
-    for name in path.split("."):
-        if isinstance(node, Mapping):
-            node = node.get(name)
-        elif isinstance(node, list) and is_place(name) and int(name) < len(node):
-            node = node[int(name)]
-        else:
-            return False
-    return isinstance(node, (Mapping, list))
+    return isinstance(value_at(base, path), (Mapping, list))
 
 
 def _where(seen: _Seen, numbered: bool, *, is_all: bool) -> str:

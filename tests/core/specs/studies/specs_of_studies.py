@@ -61,3 +61,8 @@ def assert_posted_again_it_is_the_same(resolved: ResolvedStudy) -> None:
     again = parsed(resolved.spec)
     assert again == resolved
     assert json.dumps(again.spec) == json.dumps(resolved.spec)
+
+
+def tpe(num_runs: int = 10, **fields: Any) -> Json:
+    """A strategy of TPE."""
+    return {"kind": "tpe", "num_runs": num_runs, **fields}
