@@ -152,6 +152,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             with contextlib.suppress(asyncio.CancelledError):
                 await opening
         services.dispatcher.stop()
+        await app.state.gate.stop()
         await services.hub.stop()
         await services.uploads.stop()
         await services.feed.stop()

@@ -188,6 +188,15 @@ class Gate:
         await self._refuse_without_keys()
         raise NotAuthenticatedError(why, was_given=True)
 
+    async def stop(self) -> None:
+        """End what goes on beside the requests, once no more of them come. What was begun with the
+        store after it is closed would hold a connection that nobody closes."""
+        ended = [each for each in (*self._finding.values(), self._watching) if each is not None]
+        for each in ended:
+            each.cancel()
+        # Uses are noted to the end.
+        await asyncio.gather(*ended, *self._noting, return_exceptions=True)
+
     async def find(self, digest: str) -> KeyRecord | None:
         """Return the key whose token has this digest, as it was within the last second."""
         now = self._clock()

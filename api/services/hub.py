@@ -129,12 +129,12 @@ class EventHub:
         self._task = asyncio.create_task(self._run(), name="event-hub")
 
     async def stop(self) -> None:
-        """End all streams, and stop."""
+        """End all streams, and stop; also what is made for askers who have left."""
         self.close()
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        going = [each for each in (*self._shared.values(), self._task) if each is not None]
+        for each in going:
+            each.cancel()
+        await asyncio.gather(*going, return_exceptions=True)
 
     def close(self) -> None:
         """Let every stream end, since the process does. Those that cannot are broken off."""
