@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from core.errors import ArtifactError, NewerFormatError
 
-STORE: Final = 5
+STORE: Final = 6
 RESUME: Final = 1
 TASK: Final = 1
 WEIGHTS: Final = 1
@@ -68,6 +68,10 @@ OLD_VALUES: Final[dict[int, dict[str, Any]]] = {
         "stop.target": None,
         "study.configurations": [],
         "study.warm_start_from": None,
+    },
+    6: {
+        "study.strategy[tpe].group": False,
+        "study.strategy[tpe].constant_liar": True,
     },
 }
 """Format of the store -> field that came with it -> what the versions before it did.

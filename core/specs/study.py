@@ -134,6 +134,12 @@ class TpeStrategy(Spec):
     the densities (good to bad) is taken."""
     multivariate: bool = True
     """Densities of all parameters together; false: one for each."""
+    group: bool = False
+    """Densities of the parameters that occur together, where conditions (`when`) leave some out of
+    some configurations; false: of those that all have, and each other one by itself."""
+    constant_liar: bool = True
+    """Configurations of the batch that are chosen already count as bad ones, so that a batch lies
+    apart; false: as if they were not there."""
     stopper: SuccessiveHalving | None = None
     """Early stopping within each batch."""
 

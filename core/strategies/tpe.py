@@ -2,12 +2,13 @@
 
 Optuna keeps nothing of its own: its study is built anew for each batch from the stored runs, with a
 sampler seeded by the strategy's seed and the number of configurations so far. Within a batch it
-counts the configurations that it has asked for already as bad ones (its constant liar), so that
-they lie apart.
+counts the configurations that it has asked for already as bad ones (`constant_liar`), so that they
+lie apart.
 """
 
 import hashlib
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
@@ -95,16 +96,19 @@ def asked(
 
 def _sampler(strategy: TpeStrategy, known: int) -> "TPESampler":
     """Return the sampler that chooses after `known` configurations."""
+    from optuna.exceptions import ExperimentalWarning
     from optuna.samplers import TPESampler
 
-    return TPESampler(
-        seed=seed_of(strategy.seed, known),
-        n_startup_trials=strategy.num_startup,
-        n_ei_candidates=strategy.num_candidates,
-        multivariate=strategy.multivariate,
-        group=False,
-        constant_liar=True,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # `group` is one
+        return TPESampler(
+            seed=seed_of(strategy.seed, known),
+            n_startup_trials=strategy.num_startup,
+            n_ei_candidates=strategy.num_candidates,
+            multivariate=strategy.multivariate,
+            group=strategy.group,
+            constant_liar=strategy.constant_liar,
+        )
 
 
 def _suggestion(

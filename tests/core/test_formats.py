@@ -15,7 +15,7 @@ from core.formats import (
     stored_job,
     stored_study,
 )
-from core.specs.base import stored
+from core.specs.base import Json, stored
 from core.specs.models import Norm
 
 SGD = {"optimizer": {"kind": "sgd", "lr": 0.1}}
@@ -145,13 +145,14 @@ def test_short_forms_are_those_of_the_spec() -> None:
 
 
 def test_a_stored_search_goes_on_as_it_began() -> None:
-    study = {"base": SGD, "strategy": {"kind": "tpe", "num_runs": 64, "batch_size": 32}}
+    study: Json = {"base": SGD, "strategy": {"kind": "tpe", "num_runs": 64, "batch_size": 32}}
     assert stored_study(study, 1)["strategy"] == {
         "kind": "tpe", "num_runs": 64, "batch_size": 32, "num_startup": 10, "num_candidates": 24,
-        "multivariate": True,
+        "multivariate": True, "group": False, "constant_liar": True,
     }  # fmt: skip
     assert stored_study(study, STORE) == study
-    assert stored_study(study, 2)["strategy"] == study["strategy"]
+    liar = {"group": False, "constant_liar": True}
+    assert stored_study(study, 2)["strategy"] == {**study["strategy"], **liar}
 
 
 @pytest.mark.parametrize("path", ["optimizer", "optimizer.kind"])

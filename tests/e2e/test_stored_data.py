@@ -205,9 +205,9 @@ def test_runs_and_comparisons_read_as_they_did(opened: Opened) -> None:
         assert comparison.pop("reason").startswith(before["comparison"].pop("reason"))
         # Rows say more by now: what runs came to on the rows of a test, and where they were
         # inherited from, of which these have none.
-        for row in comparison["configurations"]:
-            more = (row.pop("test"), row.pop("inherited"), row.pop("origin"))
-            assert more == (None, False, None)
+        more = {"test": None, "inherited": False, "origin": None}
+        rows = before["comparison"]["configurations"]
+        before["comparison"]["configurations"] = [{**more, **row} for row in rows]
         assert comparison == before["comparison"]
         assert opened.get(f"{path}/best")["optimizer"]
 

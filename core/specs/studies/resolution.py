@@ -149,6 +149,12 @@ def settled_strategy(
     if isinstance(strategy, TpeStrategy):
         bracket = min(count, batch_size(strategy, asked.repeats))
         strategy = strategy.model_copy(update={"batch_size": bracket})
+        if strategy.group and not strategy.multivariate:
+            faults.add(
+                "strategy.group", "conflict",
+                "strategy.group is true, but strategy.multivariate is false: each parameter has a"
+                " density of its own then, and none are grouped; leave one of the two out",
+            )  # fmt: skip
     stopper = strategy.stopper
     if stopper is None:
         return strategy

@@ -93,6 +93,7 @@ def test_batches_are_those_of_optuna_driven_by_hand() -> None:
         ({"num_startup": 0}, {"n_startup_trials": 0}),
         ({"num_candidates": 1}, {"n_ei_candidates": 1}),
         ({"multivariate": False}, {"multivariate": False}),
+        ({"constant_liar": False}, {"constant_liar": False}),
     ],
 )
 def test_the_samplers_settings_are_optunas(ours: Json, optunas: Json) -> None:
@@ -277,7 +278,9 @@ def test_tpe_ends_where_all_configurations_were_tried(sweep: Json, distinct: int
     assert len({str(run.params) for run in simulated.records}) == distinct
 
 
-def test_a_condition_is_one_of_optunas_define_by_run_searches() -> None:
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("group", [False, True])
+def test_a_condition_is_one_of_optunas_define_by_run_searches(group: bool) -> None:
     """Written as Optuna's documentation writes a search space with branches."""
     sweep: Json = {
         "optimizer.kind": {"values": ["sgd", "adam"]},
@@ -289,13 +292,13 @@ def test_a_condition_is_one_of_optunas_define_by_run_searches() -> None:
         momentum = params.get("optimizer.momentum", 0.3)
         return abs(math.log10(params["optimizer.lr"]) + 2) + abs(float(momentum) - 0.8)
 
-    strategy = {"kind": "tpe", "num_runs": 32, "seed": 2, "batch_size": 8}
+    strategy = {"kind": "tpe", "num_runs": 32, "seed": 2, "batch_size": 8, "group": group}
     body = study({"problem": IRIS}, sweep, strategy=strategy)
     found = finished(simulate(body).go(lambda run, _: cost(run.params)))
     search = optuna.create_study()
     for batch, listed in enumerate(found):
         search.sampler = optuna.samplers.TPESampler(
-            seed=seed_of(2, batch * 8), multivariate=True, constant_liar=True
+            seed=seed_of(2, batch * 8), multivariate=True, group=group, constant_liar=True
         )
         trials = [search.ask() for _ in listed]
         for trial, params in zip(trials, listed, strict=True):

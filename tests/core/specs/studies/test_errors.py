@@ -70,6 +70,8 @@ HALVING: Json = {"kind": "successive_halving"}
         (study(strategy={"kind": "random"}), "strategy.num_runs", "missing"),
         (study(strategy={"kind": "grid", "num_runs": 3}), "strategy.num_runs", "unknown_field"),
         (study(strategy={"kind": "random", "num_runs": 0}), "strategy.num_runs", "greater_than"),
+        (study(strategy={"kind": "tpe", "num_runs": 9, "multivariate": False, "group": True}),
+         "strategy.group", "conflict"),
         (study(strategy={"kind": "grid", "stopper": {}}), "strategy.stopper.kind", "missing"),
         (study(strategy={"kind": "grid", "stopper": {"kind": "median"}}), "strategy.stopper.kind",
          "unknown_value"),

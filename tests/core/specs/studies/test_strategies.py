@@ -54,7 +54,8 @@ def test_what_shapes_a_search_is_written_out() -> None:
     resolved = parsed(study(sweep=sweep, strategy={"kind": "tpe", "num_runs": 60}))
     assert resolved.spec["strategy"] == {
         "kind": "tpe", "num_runs": 60, "seed": 0, "batch_size": 4, "num_startup": 10,
-        "num_candidates": 24, "multivariate": True, "stopper": None,
+        "num_candidates": 24, "multivariate": True, "group": False, "constant_liar": True,
+        "stopper": None,
     }  # fmt: skip
 
 
