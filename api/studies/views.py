@@ -63,7 +63,8 @@ def _computed(services: Services, study: StudyRecord, place: Place, best: Json |
 
 def progress_json(study: StudyRecord, place: Place) -> Json:
     """Make the JSON of a study's progress, in runs and in steps over all of them. The rate is the
-    mean since it began, pauses left out."""
+    mean since it began, pauses left out. One that has come through has no more runs than those that
+    ended, though more were asked for: of what it draws there were no others."""
     counts = {name: study.counts.get(name, 0) for name in RUN_COUNTS}
     ended = sum(counts[name] for name in _ENDED)
     if not study.terminal:  # those that are not planned yet wait too
@@ -77,7 +78,7 @@ def progress_json(study: StudyRecord, place: Place) -> Json:
         if study.status == "running" and steps_per_s:
             eta_s = max(0, study.max_updates - study.num_updates) / steps_per_s
     return StudyProgress.build(
-        num_runs=study.num_runs,
+        num_runs=ended if study.status == "succeeded" else study.num_runs,
         num_finished_runs=ended,
         runs=counts,
         step=study.num_updates,

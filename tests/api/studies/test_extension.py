@@ -104,6 +104,14 @@ def test_an_extended_random_study_has_the_draws_of_a_longer_one(api: Api) -> Non
     assert _params(api, study) == _params(api, longer)
 
 
+def test_a_study_that_came_through_with_fewer_runs_says_how_many(api: Api) -> None:
+    few = {"optimizer.lr": {"values": [0.01, 0.02, 0.04]}}
+    assert post(api, tpe(9, sweep=few))["progress"]["num_runs"] == 9
+    ended = go(api)
+    assert ended["result"]["num_distinct"] == 3
+    assert (ended["progress"]["num_runs"], ended["progress"]["num_finished_runs"]) == (3, 3)
+
+
 def _params(api: Api, study: str) -> list[Json]:
     return [run["params"] for run in api.get(f"/v1/studies/{study}/runs")["data"]]
 
