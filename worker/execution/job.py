@@ -47,10 +47,10 @@ from worker.execution.diagnosis import (
     stored_run,
     tries_a_remedy,
 )
-from worker.execution.execution import Training, error_of
 from worker.execution.process_use import Sampler, process_use
 from worker.execution.progress import JobProgress
 from worker.execution.supervision import Last
+from worker.execution.training import Training, error_of
 from worker.reporting.job import Append, JobRows
 
 log = logging.getLogger("thalweg.worker")

@@ -44,8 +44,8 @@ from core.store.protocols.types import TaskClaim
 from core.studies import run_id
 from worker.execution.cleanup import drop_checkpoints, drop_spent
 from worker.execution.context import ExecutionContext
-from worker.execution.execution import Training, error_of
 from worker.execution.progress import TaskProgress
+from worker.execution.training import Training, error_of
 from worker.reporting.task import TaskRows
 
 log = logging.getLogger("thalweg.worker")
