@@ -283,7 +283,10 @@ def _unknown_kind(place: _Place, context: Mapping[str, Any]) -> str:
     way_out = "" if hint else _write(place.field, place.value)
     if not (hint or way_out) and (elsewhere := place_of_kind(place.field, given)):
         way_out = f"; it has its place in {elsewhere}"
-    return f"{param}: {shown(given)} is no {noun} here{hint}; one of: {_listed(kinds)}{way_out}"
+    in_body: Any = _child(place.value, tag_of(place.field))  # the tag is text: "None" for null
+    as_given = given if in_body is _MISSING else in_body
+    name = f"{param}: {shown(as_given)}"
+    return f"{name} is no {noun} here{hint}; one of: {_listed(kinds)}{way_out}"
 
 
 def _no_range_test(place: _Place) -> str:

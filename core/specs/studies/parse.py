@@ -37,6 +37,7 @@ from core.specs.studies.sweep import Axis
 from core.specs.studies.validation import (
     check_base,
     check_num_runs,
+    check_numbers,
     checked,
     draws,
     good_axes,
@@ -155,6 +156,7 @@ def _resolve(
     jobs = Jobs(base, list(asked.sweep), limits)
     chosen.begin(asked, axes, source, jobs, faults)
     facts = _check_all(asked, base, chosen, dropped, jobs, faults)
+    check_numbers(asked, faults)
     if facts is None:
         if base.get("record") != asked.base.get("record"):
             lay_to_metric(asked.metric, base, faults)

@@ -95,7 +95,9 @@ def settled_metric(
 ) -> Metric:
     """Write the metric's name and goal out. `sweep`: the study's paths."""
     names = facts.metrics
-    name = metric.name or ("eval.loss" if "eval.loss" in names else "loss")
+    name = metric.name
+    if name is None:
+        name = "eval.loss" if "eval.loss" in names else "loss"
     if name not in names:
         faults.add(
             "metric.name", "unknown_metric",
@@ -147,8 +149,10 @@ def settled_strategy(
     strategy = asked.strategy
     bracket = count
     if isinstance(strategy, TpeStrategy):
-        bracket = min(count, batch_size(strategy, asked.repeats))
-        strategy = strategy.model_copy(update={"batch_size": bracket})
+        at_a_time = batch_size(strategy, asked.repeats)
+        bracket = min(count, at_a_time)
+        if strategy.batch_size is None:
+            strategy = strategy.model_copy(update={"batch_size": bracket})
         if strategy.group and not strategy.multivariate:
             faults.add(
                 "strategy.group", "conflict",
@@ -257,7 +261,7 @@ def _most_updates_in_batches(strategy: TpeStrategy, longest: int, count: int) ->
     stopper = strategy.stopper
     if stopper is None:
         return longest * count
-    size = strategy.batch_size or 1
+    size = min(strategy.batch_size or 1, max(count, 1))
     full, rest = divmod(count, size)
     first = stopper.min_steps or 1
     total = full * most_updates([longest] * size, first, stopper.factor)

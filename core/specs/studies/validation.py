@@ -91,6 +91,44 @@ def good_axes(
     return found
 
 
+def check_numbers(asked: StudySpec, faults: FieldErrorList) -> None:
+    """Refuse numbers that are not finite also where no configuration would have them, since a
+    longer path sets another value there: no reply could show them. Where a mistake was found
+    already, nothing is added."""
+    places: list[tuple[str, Any]] = [("base", asked.base)]
+    for path, sweep in asked.sweep.items():
+        if isinstance(sweep, SweepValues):
+            places.append((f"sweep.{path}.values", sweep.values))
+        places.append((f"sweep.{path}.when", sweep.when))
+    params = [error.param for error in faults.errors]
+    for start, part in places:
+        for param, value in _not_finite(start, part):
+            if not any(f"{param}.".startswith(f"{known}.") for known in params):
+                faults.add(
+                    param, "finite_number",
+                    f"{param} must be a finite number (within about ±1.8e308); {shown(value)} was"
+                    " given",
+                )  # fmt: skip
+
+
+def _not_finite(place: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _not_finite(f"{place}.{name}", item)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _not_finite(f"{place}.{number}", item)
+    elif isinstance(value, (int, float)) and not _is_finite(value):
+        yield place, value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
 def _check_path(path: str, faults: FieldErrorList) -> None:
     param = f"sweep.{path}"
     if not all(path.split(".")):

@@ -404,3 +404,11 @@ def test_a_million_bad_numbers_cost_no_more_than_reading_them() -> None:
 def test_a_body_of_absurdly_many_objects_is_refused_before_it_is_read() -> None:
     body = b'{"a": [' + b",".join([b"{}"] * 100_000) + b"]}"
     assert found(body) == {("", "too_many_fields")}
+
+
+@pytest.mark.parametrize("field", ["problem", "optimizer", "schedule", "gradient_clip"])
+@pytest.mark.parametrize("given", [None, True, 3, 0.5, [], [1], {}, {"a": None}, "", "None"])
+def test_a_kind_that_is_no_name_is_shown_as_it_was_given(field: str, given: Any) -> None:
+    (mistake,) = mistakes({**GOOD, field: {"kind": given}})
+    assert (mistake.param, mistake.code) == (f"{field}.kind", "unknown_kind")
+    assert mistake.message.startswith(f"{field}.kind: {json.dumps(given)} is no ")

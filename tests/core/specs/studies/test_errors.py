@@ -1,12 +1,13 @@
 """Every mistake of a study is said at once: where it lies, in which configuration, the way out."""
 
 import json
+import math
 import time
 from typing import Any
 
 import pytest
 
-from core.specs.validation.errors import MAX_ERRORS
+from core.specs.validation.errors import MAX_ERRORS, shown
 from tests.core.specs.studies.specs_of_studies import (
     DIABETES,
     IRIS,
@@ -134,6 +135,7 @@ HALVING: Json = {"kind": "successive_halving"}
          "less_than_equal"),
         (study(sweep={"budget": {"values": [{"max_seconds": 1}, {"max_seconds": 2}]}}),
          "base.budget.max_steps", "missing"),
+        (study(metric={"name": ""}), "metric.name", "unknown_metric"),
         (study(sweep=LR, strategy=tpe(num_runs=2, stopper=HALVING)), "strategy.stopper",
          "too_few_configurations"),
         (study(sweep=LR, strategy=tpe(batch_size=2, stopper=HALVING)), "strategy.stopper",
@@ -378,3 +380,28 @@ def test_a_name_that_no_kind_has_is_one_mistake() -> None:
     (mistake,) = mistakes(body)
     assert (mistake.param, mistake.code) == ("sweep.optimizer.lrr", "unknown_field")
     assert "so in 8 more" in mistake.message
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 10**400, -(10**400)])
+def test_a_number_that_is_not_finite_is_refused_also_where_another_takes_its_place(
+    number: float,
+) -> None:
+    kinds: Json = {"values": [{"kind": "sgd"}, {"kind": "adam"}]}
+    momentum: Json = {"values": [0.0, 0.9]}
+    condition: Json = {"optimizer.kind": ["sgd", number]}
+    wrong: Json = {"kind": "sgd", "lr": number}
+    for body, param in (
+        (study(job(optimizer=number), {"optimizer": kinds}), "base.optimizer"),
+        (study(job(optimizer=wrong), LR), "base.optimizer.lr"),
+        (study(job(optimizer={"kind": "adam", "betas": [0.9, number]}), {"optimizer": kinds}),
+         "base.optimizer.betas.1"),
+        (study(sweep={"optimizer": {"values": [{"kind": "adam"}, wrong]}, **LR}),
+         "sweep.optimizer.values.1.lr"),
+        (study(sweep={"optimizer": kinds, "optimizer.momentum": {**momentum, "when": condition}}),
+         "sweep.optimizer.momentum.when.optimizer.kind.1"),
+        (study(job(seed=number)), "base.seed"),
+        (study(sweep={"optimizer.lr": {"values": [0.1, number]}}), "sweep.optimizer.lr"),
+    ):  # fmt: skip
+        (mistake,) = mistakes(body)
+        assert mistake.param == param
+        assert f"{shown(number)} was given" in mistake.message

@@ -25,7 +25,8 @@ def test_tpe_says_how_many_it_asks_for_at_a_time() -> None:
         (30, 300, None, 4),
         (1, 3, None, 3),
         (1, 100, 9, 9),
-        (1, 7, 9, 7),
+        (1, 7, 9, 9),
+        (1, 7, 2**53, 2**53),
     ):
         strategy = {"kind": "tpe", "num_runs": num_runs, "batch_size": asked}
         resolved = parsed(study(sweep=sweep, strategy=strategy, repeats=repeats))
