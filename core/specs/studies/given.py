@@ -173,6 +173,7 @@ def settled(
             text = f"{at}.{path}: the sweep does not vary {shown(path)}; it varies {listed}"
             faults.append(FieldError(f"{at}.{path}", "unknown_path", text))
     found: Json = {}
+    is_mistaken = False
     for axis in axes:
         param = f"{at}.{axis.path}"
         if axis.path in params:
@@ -180,13 +181,19 @@ def settled(
                 found[axis.path] = value_within(axis, params[axis.path])
             except ValueError as error:
                 faults.append(FieldError(param, "not_in_sweep", f"{param} {error}"))
-        if faults or (axis.path in found) == axis.holds(found):
+                is_mistaken = True
+                continue
+        # Of what others decide on, nothing is said where these have a mistake themselves.
+        if axis.sweep.when is not None and is_mistaken:
+            continue
+        if (axis.path in found) == axis.holds(found):
             continue
         if axis.path in found:
             text = f"{param} is given where it is not varied (its when); leave it out"
             faults.append(FieldError(param, "not_varied", text))
         else:
             text = f"{param} is missing: give a value for each path that the sweep varies"
+            is_mistaken = True
             faults.append(FieldError(param, "missing", text))
     return found, faults
 

@@ -56,6 +56,24 @@ def test_any_value_is_within_or_a_mistake_that_names_it(name: str, value: Any) -
     assert mistake.message.startswith(mistake.param)
 
 
+@given(st.data())
+def test_every_mistake_of_a_configuration_is_said_at_once(data: st.DataObject) -> None:
+    of = axes(**{name: SWEEPS[name] for name in sorted(SWEEPS)})
+    kind = st.sampled_from(["right", "not_in_sweep", "missing"])
+    drawn = {axis.path: data.draw(kind) for axis in of}
+    right = {"values": 0.1, "log": 0.01, "any_log": 0.02, "linear": 0.0, "integers": 3}
+    params: dict[str, Any] = {
+        path: right[path] if what == "right" else {} for path, what in drawn.items()
+        if what != "missing"
+    }  # fmt: skip
+    unknown = data.draw(st.booleans())
+    _, mistakes = settled({**params, **({"seed": 1} if unknown else {})}, of, "configurations.0")
+    expected = {(path, what) for path, what in drawn.items() if what != "right"}
+    expected |= {("seed", "unknown_path")} if unknown else set()
+    said_of = [(each.param.removeprefix("configurations.0."), each.code) for each in mistakes]
+    assert sorted(said_of) == sorted(expected)
+
+
 LR = {"optimizer.lr": {"log": [0.001, 1.0]}}
 WHEN = {
     "optimizer.kind": {"values": ["sgd", "adam"]},
@@ -75,7 +93,8 @@ WHEN = {
             [("optimizer.momentum", "not_varied")],
         ),
         (LR, {"optimizer.lr": 1}, []),
-        (LR, {"lr": 0.1}, [("lr", "unknown_path")]),
+        (LR, {"lr": 0.1}, [("lr", "unknown_path"), ("optimizer.lr", "missing")]),
+        (WHEN, {"optimizer.momentum": 0.5}, [("optimizer.kind", "missing")]),
         ({"optimizer.lr": {"values": [1.0]}}, {"optimizer.lr": 1}, []),
         (
             {"optimizer.lr": {"values": [1.0]}},
