@@ -210,11 +210,13 @@ def _check_first(
             f" so that nothing would be stopped; {way_out}, or leave the stopper out",
         )  # fmt: skip
     elif first % multiple:
+        nearest = -(-first // multiple) * multiple
+        nearest = nearest if nearest < longest else nearest - multiple
+        way_out = f"give {nearest:,}" if nearest else "lower record.eval_every or raise the budget"
         faults.add(
             "strategy.stopper.min_steps", "not_a_multiple",
             f"strategy.stopper.min_steps {first:,} is no multiple of record.eval_every ="
-            f" {multiple:,}: the best evaluation is not known at that step; give"
-            f" {-(-first // multiple) * multiple:,}",
+            f" {multiple:,}: the best evaluation is not known at that step; {way_out}",
         )  # fmt: skip
 
 

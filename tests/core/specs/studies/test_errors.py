@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.core.specs.studies.specs_of_studies import (
     found,
     job,
     mistakes,
+    parsed,
     said,
     study,
     tpe,
@@ -405,3 +407,20 @@ def test_a_number_that_is_not_finite_is_refused_also_where_another_takes_its_pla
         (mistake,) = mistakes(body)
         assert mistake.param == param
         assert f"{shown(number)} was given" in mistake.message
+
+
+@pytest.mark.parametrize("eval_every", [7, 100, 450, 500, 501, 2000])
+@pytest.mark.parametrize("first", [1, 99, 101, 449, 499])
+def test_the_first_rung_that_a_refusal_names_is_accepted(eval_every: int, first: int) -> None:
+    def halved(min_steps: int) -> Json:
+        base = job(budget={"max_steps": 500}, record={"eval_every": eval_every})
+        stopper = {**HALVING, "min_steps": min_steps}
+        return study(base, LR, metric={"at": "best"}, strategy={"kind": "grid", "stopper": stopper})
+
+    message = said(halved(first))
+    given = re.search(r"; give ([0-9,]+)$", message)
+    if eval_every >= 500:
+        assert message.endswith("; lower record.eval_every or raise the budget")
+    else:
+        assert given is not None
+        parsed(halved(int(given[1].replace(",", ""))))
