@@ -1,6 +1,7 @@
 """Warnings of what a schedule holds for steps that are never reached: the budget, or the next
 schedule of a sequence, ends it before."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,10 +11,13 @@ from core.specs.schedules import (
     Chained,
     Constant,
     CosineWithMinLr,
+    Cyclic,
     InverseSqrt,
     Linear,
     MultiStep,
+    OneCycle,
     Piecewise,
+    PowerCooldown,
     Schedule,
     Sequential,
     Step,
@@ -39,7 +43,8 @@ class _Span(NamedTuple):
     @property
     def words(self) -> str:
         """Say what ends them."""
-        return f"{self.end} ends it after {self.steps:,} updates"
+        updates = "update" if self.steps == 1 else "updates"
+        return f"{self.end} ends it after {self.steps:,} {updates}"
 
 
 def warnings_of_unreached(spec: JobSpec, size: Extent | None = None) -> Iterator[FieldError]:
@@ -54,6 +59,7 @@ def warnings_of_unreached(spec: JobSpec, size: Extent | None = None) -> Iterator
 
 def _unreached(schedule: Schedule, span: _Span) -> Iterator[FieldError]:
     path, steps, end = span
+    yield from _rises_cut_short(schedule, span)
     match schedule:
         case Sequential():
             yield from _of_sequence(schedule, span)
@@ -61,14 +67,11 @@ def _unreached(schedule: Schedule, span: _Span) -> Iterator[FieldError]:
             for number, part in enumerate(schedule.schedules):
                 yield from _unreached(part, _Span(f"{path}.schedules.{number}", steps, end))
         case Warmup():
-            yield from _cut_short(f"{path}.steps", schedule.steps, span)
-            if schedule.steps < steps:
-                then = _Span(f"{path}.then", steps - schedule.steps, end)
-                yield from _unreached(schedule.then, then)
-        case InverseSqrt() | WarmupStableDecay() | CosineWithMinLr():
-            yield from _cut_short(f"{path}.warmup_steps", schedule.warmup_steps, span)
-        case Linear() if schedule.start_factor < schedule.end_factor:
-            yield from _cut_short(f"{path}.total_iters", schedule.total_iters, span)
+            yield from _after_warmup(schedule, span)
+        case WarmupStableDecay(total_steps=total, decay_steps=length) if total and length:
+            yield from _never_begun(total - length, span)
+        case PowerCooldown(total_steps=total, cooldown_steps=length) if total and length:
+            yield from _never_begun(total - length, span)
         case Step():
             yield from _never_reached(f"{path}.step_size", [schedule.step_size], span)
         case MultiStep():
@@ -81,6 +84,46 @@ def _unreached(schedule: Schedule, span: _Span) -> Iterator[FieldError]:
             yield from _never_reached(f"{path}.boundaries", late, span)
         case _:
             pass
+
+
+def _rises_cut_short(schedule: Schedule, span: _Span) -> Iterator[FieldError]:
+    """Yield a warning of a rise that ends below its height; one from the height itself is none."""
+    match schedule:
+        case Warmup(steps=rise) if schedule.start_factor < 1.0:
+            field = "steps"
+        case WarmupStableDecay(warmup_steps=rise) if schedule.min_lr_ratio < 1.0:
+            field = "warmup_steps"
+        case InverseSqrt(warmup_steps=rise) | CosineWithMinLr(warmup_steps=rise):
+            field = "warmup_steps"
+        case Linear(total_iters=rise) if schedule.start_factor < schedule.end_factor:
+            field = "total_iters"
+        case OneCycle(total_steps=int(total)) if schedule.div_factor > 1.0:
+            field, rise = "total_steps", math.ceil(schedule.pct_start * total)
+        case Cyclic(step_size_up=rise) if schedule.base_lr < schedule.max_lr:
+            field = "step_size_up"
+        case _:
+            return
+    if rise > span.steps:
+        param = f"{span.path}.{field}"
+        yield FieldError(
+            param, "cut_short",
+            f"{param}: the rise is cut short: it takes {rise:,} updates, and"
+            f" {span.words}: shorten it, or give a larger {span.end}",
+        )  # fmt: skip
+
+
+def _after_warmup(schedule: Warmup, span: _Span) -> Iterator[FieldError]:
+    path, steps, end = span
+    then = f"{path}.then"
+    if schedule.steps < steps:
+        yield from _unreached(schedule.then, _Span(then, steps - schedule.steps, end))
+    elif not isinstance(schedule.then, Constant):
+        yield FieldError(
+            then, "no_effect",
+            f"{then}: {schedule.then.kind} is never reached, since the warm-up takes"
+            f" {schedule.steps:,} updates, and {span.words}: shorten the warm-up, or give a larger"
+            f" {end}",
+        )  # fmt: skip
 
 
 def _of_sequence(schedule: Sequential, span: _Span) -> Iterator[FieldError]:
@@ -108,10 +151,12 @@ def _never_reached(field: str, places: Sequence[int], span: _Span) -> Iterator[F
         )  # fmt: skip
 
 
-def _cut_short(field: str, rise: int, span: _Span) -> Iterator[FieldError]:
-    if rise > span.steps:
+def _never_begun(begin: int, span: _Span) -> Iterator[FieldError]:
+    """Yield a warning of a decay whose first step lies beyond the span."""
+    if begin >= span.steps:
+        field = f"{span.path}.total_steps"
         yield FieldError(
-            field, "cut_short",
-            f"{field}: the rise is cut short: it takes {rise:,} updates, and"
-            f" {span.words}: shorten it, or give a larger {span.end}",
+            field, "no_effect",
+            f"{field}: the decay begins after {begin:,} updates, which is never reached, since"
+            f" {span.words}: let it end earlier, or give a larger {span.end}",
         )  # fmt: skip

@@ -87,7 +87,7 @@ def test_what_is_warned_of_is_what_an_update_does(kind: str, decoupled: bool | N
         ({"kind": "constant"}, False),
         ({"kind": "one_cycle", "max_lr": 1.0}, True),
         ({"kind": "one_cycle", "max_lr": 0.4}, False),
-        ({"kind": "cyclic", "base_lr": 0.1, "max_lr": 1.0}, True),
+        ({"kind": "cyclic", "base_lr": 0.1, "max_lr": 1.0, "step_size_up": 9}, True),
         ({"kind": "piecewise", "boundaries": [9], "factors": [1.0, 2.0]}, True),
         ({"kind": "warmup", "steps": 5, "then": {"kind": "one_cycle", "max_lr": 1.0}}, True),
         (

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from core.errors import FieldError
-from core.specs.examples import minimal_example
+from core.specs.examples import choice, minimal_example
 from core.specs.formulas.schedules import rates
 from core.specs.parsing.job import parse_job
+from core.specs.unions import members
 from core.specs.validation.limits import Limits
 from core.specs.validation.run import warnings_of_job
 
@@ -113,6 +114,8 @@ def test_schedules_of_a_sequence_that_never_rule_are_warned_of() -> None:
         ({"kind": "warmup_stable_decay", "warmup_steps": 8, "total_steps": 20}, "warmup_steps"),
         ({"kind": "cosine_with_min_lr", "warmup_steps": 8, "total_steps": 20}, "warmup_steps"),
         ({"kind": "linear", "start_factor": 0.1, "total_iters": 8}, "total_iters"),
+        ({"kind": "one_cycle", "pct_start": 0.4, "total_steps": 20}, "total_steps"),
+        ({"kind": "cyclic", "base_lr": 0.01, "max_lr": 0.1, "step_size_up": 8}, "step_size_up"),
     ],
 )
 def test_a_rise_that_the_next_schedule_ends_before_its_height_is_warned_of(
@@ -130,7 +133,76 @@ def test_a_rise_that_the_next_schedule_ends_before_its_height_is_warned_of(
         assert not cut or max(rated[:milestone]) < 0.1
         for each in cut:
             assert each.param == f"schedule.schedules.0.{field}"
-            assert f"schedule.milestones.0 ends it after {milestone} updates" in each.message
+            assert f"schedule.milestones.0 ends it after {milestone} update" in each.message
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        {"kind": "warmup", "steps": 8, "start_factor": 1.0},
+        {
+            "kind": "warmup_stable_decay", "warmup_steps": 8, "total_steps": 20,
+            "min_lr_ratio": 1.0,
+        },
+        {"kind": "linear", "start_factor": 1.0, "end_factor": 1.0, "total_iters": 8},
+        {"kind": "one_cycle", "total_steps": 20, "pct_start": 0.4, "div_factor": 1.0},
+        {"kind": "cyclic", "base_lr": 0.1, "max_lr": 0.1, "step_size_up": 8},
+    ],
+)  # fmt: skip
+def test_what_begins_at_its_height_is_no_rise_that_is_cut_short(flat: Json) -> None:
+    for milestone in range(1, LONGEST - 1):
+        schedule = {
+            "kind": "sequential", "milestones": [milestone],
+            "schedules": [flat, {"kind": "constant"}],
+        }  # fmt: skip
+        assert max(of(schedule, LONGEST)[0][:milestone]) == of(flat, LONGEST)[0][0]
+        assert not warned(schedule, LONGEST, "cut_short"), milestone
+
+
+@pytest.mark.parametrize("start_factor", [0.5, 1.0])
+@pytest.mark.parametrize(
+    "kind", [each for each in members("schedule") if each != "reduce_on_plateau"]
+)
+def test_what_follows_a_warm_up_that_takes_all_steps_is_warned_of(
+    kind: str, start_factor: float
+) -> None:
+    then = choice("schedules", kind)
+    risen = {"kind": "warmup", "steps": 8, "start_factor": start_factor, "then": then}
+    other = {**risen, "then": {"kind": "constant_factor", "factor": 0.77, "total_iters": 99}}
+    for milestone in range(1, LONGEST - 1):
+        whole, changed = (
+            {
+                "kind": "sequential", "milestones": [milestone],
+                "schedules": [each, {"kind": "constant"}],
+            }
+            for each in (risen, other)
+        )  # fmt: skip
+        found = "schedule.schedules.0.then" in warned(whole, LONGEST, "no_effect")
+        assert found == (milestone <= 8 and kind != "constant"), milestone
+        assert not found or of(whole, LONGEST)[0] == of(changed, LONGEST)[0]
+    said = [each.message for each in of(risen, 8)[1] if each.param == "schedule.then"]
+    assert bool(said) == (kind != "constant")
+    assert all("budget.max_steps ends it after 8 updates" in message for message in said)
+
+
+@pytest.mark.parametrize("nesting", NESTED)
+@pytest.mark.parametrize(
+    "decay",
+    [
+        {"kind": "power_cooldown", "total_steps": 14, "cooldown_steps": 5},
+        {"kind": "warmup_stable_decay", "total_steps": 14, "decay_steps": 5},
+    ],
+)
+def test_a_decay_that_never_begins_is_warned_of(nesting: str, decay: Json) -> None:
+    path, nest = NESTED[nesting]
+    before = {"after a warm-up": 3, "second": 4}.get(nesting, 0)
+    for steps in range(max(before, 1), LONGEST):
+        found = f"{path}.total_steps" in warned(nest(decay), steps, "no_effect")
+        ruled = min(steps - before, 12 if nesting == "first" else LONGEST)
+        # At its first step the decay is at the base rate yet.
+        assert found == (0 < ruled <= 9), steps
+        same = of(nest(decay), steps)[0] == of(nest({**decay, "min_lr_ratio": 0.5}), steps)[0]
+        assert same or not found, steps
 
 
 def test_the_field_that_ends_the_budget_is_named() -> None:
