@@ -32,6 +32,7 @@ from core.specs.schedules import Constant
 from core.specs.sizes.extent import extent_of, steps_of
 from core.specs.sizes.shapes import draws_rows
 from core.specs.validation.auto_lr import settled
+from core.specs.validation.run import STEPS_BY_TIME
 from core.train.auto_lr.bound import curvature_bound
 from core.train.auto_lr.evidence import Entrant, Findings, Finish, evidence
 from core.train.auto_lr.range_test import DTYPES, probe_seed, range_test
@@ -156,6 +157,8 @@ def horizon(spec: JobSpec, num_steps: int) -> float:
     noisy = draws_rows(spec)
     if noisy and isinstance(spec.schedule, Constant):
         power, least = _fall(spec.optimizer)
+        if spec.budget.max_seconds is not None and steps >= STEPS_BY_TIME:
+            least = LEAST_HORIZON  # how many there will be is not known
         factor *= max(least, (num_steps / steps) ** power)
     return float(factor)
 

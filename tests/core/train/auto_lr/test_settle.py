@@ -18,6 +18,7 @@ from core.train.events import Control
 from tests.core.train.auto_lr.automatic import (
     DIGITS,
     ROSENBROCK,
+    TAKERS,
     WINE,
     Going,
     Json,
@@ -167,6 +168,19 @@ def test_a_rate_that_falls_with_the_number_of_steps_is_told_by_it(kind: str) -> 
     assert horizon(job(DIGITS, {"kind": kind}, 100_000), 200) == 0.02
     assert horizon(job(DIGITS, {"kind": kind}, 100), 100) == 1.0
     assert horizon(job(DIGITS, {"kind": kind}, 1600, batch_size="full"), 160) == 1.0
+
+
+@pytest.mark.parametrize("kind", TAKERS)
+def test_where_seconds_alone_end_a_job_its_rate_falls_by_half_at_most(kind: str) -> None:
+    """Nobody knows then how many steps there will be: the limit of the history is no guess."""
+    for budget, least in (
+        ({"max_seconds": 5.0}, 0.5),
+        ({"max_seconds": 5.0, "max_steps": 100_000}, 0.02),
+        ({"max_seconds": 5.0, "max_epochs": 10_000}, 0.02),
+    ):
+        spec = job(DIGITS, {"kind": kind}, budget=budget)
+        rises = rectification(spec.optimizer, 200)  # of radam
+        assert least * rises <= horizon(spec, 200) <= 0.5, budget
 
 
 def test_a_rate_that_rises_by_itself_is_told_by_what_it_comes_to() -> None:
