@@ -22,6 +22,7 @@ from core.jobs import Outcome
 from core.specs.base import Json
 from core.specs.direction import sign_of_job
 from core.specs.job import ClipNorm, DataProblem, JobSpec
+from core.specs.sizes.extent import start_of
 from core.specs.sizes.shapes import layers_of, problem_rows
 
 FEW: Final = 16
@@ -117,6 +118,12 @@ class Rows:
         last = float(self.step[-1]) if self.rows else 0.0
         there = found.at_end or (found.step is not None and found.step >= last)
         return found if there else None
+
+    @property
+    def from_origin(self) -> bool:
+        """True where the first rows and evaluations are of the initial weights; false for a job
+        that continues another one, whose first ones are of trained weights."""
+        return start_of(self.spec) == 0
 
     @cached_property
     def sign(self) -> float:
@@ -377,6 +384,8 @@ class Rows:
         usual 1 and the loss of the same rows is at last within a tenth of what it was at first;
         else None."""
         if not isinstance(self.spec.optimizer, FINDS_LENGTHS) or not self.lr.size:
+            return None
+        if not self.from_origin:
             return None
         evaluated = None if self.evaluation is None else self.evaluation[1]
         losses = self.loss if self.deterministic else evaluated

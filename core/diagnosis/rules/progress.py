@@ -108,6 +108,8 @@ def _slow_evaluations(e: Evidence) -> _Evaluated | None:
     batches hide the training loss's; else None."""
     if e.deterministic or e.evaluation is None or e.evaluation[1].size < LEAST_EVALUATIONS:
         return None
+    if not e.from_origin:
+        return None
     steps, losses = e.evaluation
     steps_down = np.diff(losses) < 0.0
     if not np.isfinite(losses).all() or losses[0] <= 0.0 or steps_down.mean() < 0.9:
@@ -283,7 +285,8 @@ def look_overfitting(e: Evidence) -> RuleAnswer:
         text += f" has risen by {seen.rise:.0%} since, while the training loss fell from"
         text += f" {before} to {now}."
         return triggered(text, over(seen.rise, 0.1), **numbers)
-    if seen.first > 0 and seen.last >= 1.2 * seen.first and e.level.end <= 0.5 * e.level.start:
+    above = e.from_origin and 0 < 1.2 * seen.first <= seen.last
+    if above and e.level.end <= 0.5 * e.level.start:
         numbers["first_eval_loss"] = seen.first
         text = f"The evaluation loss is {seen.last:.4g}, above the {seen.first:.4g} of the initial"
         text += f" weights, while the training loss fell to {e.level.end:.4g}."
