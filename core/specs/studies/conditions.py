@@ -69,20 +69,34 @@ def check_conditions(axes: Sequence[Axis], given: Sequence[Json], faults: FieldE
 
 
 def _named(axes: Sequence[Axis]) -> dict[str, list[Any]]:
-    """Return the values that conditions name, by path."""
+    """Return the values that conditions name, by path of a sweep: that of the condition, or one
+    that sets a part of what it looks at."""
     found: dict[str, list[Any]] = {}
-    for axis in axes:
-        for path, values in (axis.sweep.when or {}).items():
-            found.setdefault(path, []).extend(values)
+    for path, values in (each for axis in axes for each in (axis.sweep.when or {}).items()):
+        for axis in axes:
+            if axis.path == path:
+                found.setdefault(path, []).extend(values)
+            elif _is_part(axis.path, path):
+                part = axis.path.removeprefix(f"{path}.")
+                found.setdefault(axis.path, []).extend(value_at(each, part) for each in values)
     return found
 
 
+def _is_part(path: str, whole: str) -> bool:
+    return path.startswith(f"{whole}.")
+
+
 def _deciding(axis: Axis, axes: Sequence[Axis]) -> list[Axis]:
-    """Return the axes that decide where this one is varied, those that decide on them included."""
+    """Return the axes that decide where this one is varied, those that decide on them included:
+    those before it that set what a condition looks at, or a part of it."""
     found: list[Axis] = []
-    for other in reversed(axes):
-        if other is not axis and any(depends(each, other) for each in (axis, *found)):
-            found.append(other)
+    for other in reversed(axes[: axes.index(axis)]):
+        for each in (axis, *found):
+            if depends(each, other) or any(
+                _is_part(other.path, path) for path in each.sweep.when or ()
+            ):
+                found.append(other)
+                break
     return found[::-1]
 
 
@@ -101,7 +115,10 @@ def _takes(axis: Axis, value: Any, given: Sequence[Json]) -> bool:
         return False
     if is_among(value, [params.get(axis.path) for params in given]):
         return True
-    return axis.size is not None and axis.point(axis.index_of(value)) == value
+    if axis.size is None:
+        low, high = axis.ends()
+        return bool(low == high == value)
+    return bool(axis.point(axis.index_of(value)) == value)
 
 
 def _way_out(axis: Axis, deciding: Sequence[Axis], some: Sequence[Json]) -> str:

@@ -1,13 +1,16 @@
 """Sweeps with `when`: a path is varied only where others have certain values."""
 
+import json
 import math
 from collections import Counter
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from core.specs.studies.runs import configurations, resolved_configurations, sweep_of
-from core.specs.studies.sweep import grid
+from core.specs.studies.sweep import axes_of, drawn, grid
+from core.specs.study import Sweep
 from tests.core.specs.studies.specs_of_studies import (
     Json,
     assert_stands_in,
@@ -19,6 +22,7 @@ from tests.core.specs.studies.specs_of_studies import (
     study,
 )
 
+SWEEP_OF: TypeAdapter[Sweep] = TypeAdapter(Sweep)
 KINDS: Json = {"values": ["sgd", "adam", "rmsprop"]}
 MOMENTUM: Json = {"values": [0.0, 0.9], "when": {"optimizer.kind": ["sgd", "rmsprop"]}}
 NESTEROV: Json = {"values": [False, True], "when": {"optimizer.momentum": [0.9],
@@ -328,3 +332,49 @@ def test_a_resolved_study_says_a_condition_where_there_is_one() -> None:
     assert again == resolved
     assert resolved.spec["sweep"]["optimizer.nesterov"] == NESTEROV
     assert "when" not in resolved.spec["sweep"]["optimizer.lr"]
+
+
+ENDLESS: Json = {"kind": "random", "num_runs": 20}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "strategy"),
+    [
+        ({"optimizer.lr": {"values": [0.1, 0.2]}}, None),
+        ({"optimizer.lr": {"linear": [0.1, 0.2], "count": 3}}, None),
+        ({"optimizer.lr": {"linear": [0.1, 0.1]}}, ENDLESS),
+        ({"optimizer.lr": {"log": [0.1, 0.1]}}, ENDLESS),
+        ({"optimizer": {"values": [{"kind": "adam"}]}, "optimizer.lr": {"values": [0.1]}}, None),
+        (
+            {
+                "optimizer": {"values": [{"kind": "sgd"}]},
+                "optimizer.lr": {"values": [0.1]},
+                "optimizer.kind": {"values": ["adam", "sgd"]},
+            },
+            None,
+        ),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("held", [0.1, 0.15, 0.3])
+@pytest.mark.parametrize("path", ["optimizer", "optimizer.lr"])
+def test_a_condition_is_refused_where_no_configuration_varies_the_path(
+    sweep: Json, strategy: Json | None, order: int, held: float, path: str
+) -> None:
+    """Also one on a whole object, of which other sweeps set parts, if these come before it."""
+    wanted: Any = held if path == "optimizer.lr" else {"kind": "adam", "lr": held}
+    seed = {"values": [1, 2], "when": {path: [wanted]}}
+    swept = dict([*sweep.items(), ("seed", seed)][::order])
+    given = study(BASE, swept) if strategy is None else study(BASE, swept, strategy=strategy)
+    if path == "optimizer" and "optimizer" not in sweep:
+        assert ("sweep.seed.when.optimizer", "unknown_path") in found(given)
+        return
+    axes = axes_of(
+        {name: SWEEP_OF.validate_json(json.dumps(each)) for name, each in swept.items()}, BASE
+    )
+    tried = grid(axes) if strategy is None else [drawn(axes, 0, number) for number in range(20)]
+    varied = any("seed" in params for params in tried)
+    if varied:
+        assert any("seed" in params for params in configurations(parsed(given).spec))
+    else:
+        assert found(given) == [("sweep.seed.when", "never_holds")]
