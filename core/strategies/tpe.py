@@ -74,7 +74,7 @@ def asked(
     while len(found) < wanted and refused < MOST_REFUSED and copies <= MOST_REDRAWS:
         trial = trials.ask() if copies <= MOST_OF_THE_SAMPLER else None
         if trial is None:
-            params = drawn(axes, strategy.seed, known + len(found), copies)
+            params = drawn(axes, strategy.seed, known + len(found), copies + refused)
         else:
             params = _suggestion(trial, axes, spaces)
         try:
