@@ -243,7 +243,7 @@ def _little_is_left(e: Evidence) -> bool:
     """Tell whether 2 % of the loss is left at most: of the rows', or of the evaluations', which may
     be of other weights (averages) than the gradients are."""
     evaluated = None if e.evaluation is None else e.evaluation[1]
-    if evaluated is not None and evaluated.size and 0 < evaluated[-1] <= 0.02 * evaluated[0]:
+    if evaluated is not None and evaluated.size and 0 <= evaluated[-1] <= 0.02 * evaluated[0]:
         return True
     return bool(e.level.end <= 0.02 * e.level.start)
 

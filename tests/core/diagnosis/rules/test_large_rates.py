@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.diagnosis.diagnose import diagnose
 from core.specs.optimizers.kinds import settled_lr
 from core.specs.unions import members
 from tests.core.diagnosis.labelled.case import supervised, synthetic
@@ -49,3 +50,19 @@ def test_where_evaluations_have_little_left_there_is_no_plateau(kind: str, facto
     losses = found.evaluation["loss"]
     if losses[-1] <= 0.02 * losses[0]:
         assert found.diagnosis["verdict"] not in {"plateau", "too_slow"}
+
+
+@pytest.mark.parametrize("last", [0.02, 1e-9, 0.0])
+def test_an_evaluation_loss_of_0_is_little_left(last: float) -> None:
+    """Cross-entropy in float32 comes to 0 itself."""
+    step = np.arange(400.0)
+    still = np.where(step < 40, 2.0 - step / 80, 1.5)
+    rows = {
+        "step": step, "loss": still, "lr": np.full(400, 1e-3),
+        "grad_norm": np.where(step < 40, 1.0, 0.01),
+    }  # fmt: skip
+    at = step[::20]
+    evaluated = {"step": at, "loss": np.linspace(1.0, last, at.size)}
+    spec = resolved(supervised("digits", [32], {"kind": "adam"}, 400, batch_size="full"))
+    found = diagnose(spec, "budget_exhausted", {}, rows, evaluated)
+    assert found["verdict"] != "plateau"
