@@ -18,6 +18,7 @@ from core.specs.schedules import (
     OneCycle,
     Piecewise,
     PowerCooldown,
+    ReduceOnPlateau,
     Schedule,
     Sequential,
     Step,
@@ -82,6 +83,8 @@ def _unreached(schedule: Schedule, span: _Span) -> Iterator[FieldError]:
                 begins = (0, *begins[:-1])
             late = [b for b, a in zip(schedule.boundaries, begins, strict=True) if a >= steps]
             yield from _never_reached(f"{path}.boundaries", late, span)
+        case ReduceOnPlateau():
+            yield from _patient_beyond(schedule, span)
         case _:
             pass
 
@@ -148,6 +151,20 @@ def _never_reached(field: str, places: Sequence[int], span: _Span) -> Iterator[F
             field, "no_effect",
             f"{field}: {which} is never reached, since {span.words}: give an earlier step, or a"
             f" larger {span.end}",
+        )  # fmt: skip
+
+
+def _patient_beyond(schedule: ReduceOnPlateau, span: _Span) -> Iterator[FieldError]:
+    """Yield a warning of a patience that no loss can try: the first loss is the best so far, and
+    the rate is lower behind the one that is the first too many."""
+    earliest = schedule.patience + 2
+    if earliest >= span.steps:
+        field = f"{span.path}.patience"
+        yield FieldError(
+            field, "no_effect",
+            f"{field}: {schedule.patience:,} lets the rate fall after {earliest:,} updates at the"
+            f" earliest, which is never reached, since {span.words}: lower it, or give a larger"
+            f" {span.end}",
         )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from core.specs.optimizers.kinds import settled_lr
 from core.specs.parsing.job import parse_job
 from core.specs.validation.auto_lr import settled
 from core.specs.validation.limits import Limits
+from core.specs.validation.run import warnings_of_job
 from core.train.fused.stack.hyperparameters import Hyperparameters
 from core.train.state import reads_loss
 from tests.core.train.harness import train
@@ -53,6 +54,41 @@ def test_the_series_is_the_curve_and_groups_do_not_change_it(schedule: str, tmp_
     if not reads_loss(spec.schedule):  # whose curve the losses make
         assert recorded == rates(spec.schedule, 0.05, STEPS)
     assert len(recorded) == STEPS
+
+
+PLATEAU = {"kind": "reduce_on_plateau", "threshold": 1e9, "threshold_mode": "abs"}
+"""Takes no loss but the first for a better one: no other lets the rate fall earlier."""
+
+
+@pytest.mark.parametrize("patience", [0, 1, 4])
+@pytest.mark.parametrize("nesting", ["alone", "after a warm-up", "second"])
+def test_a_patience_is_warned_of_just_where_no_loss_can_try_it(
+    nesting: str, patience: int, tmp_path: Path
+) -> None:
+    plateau = {**PLATEAU, "patience": patience}
+    nested: dict[str, tuple[str, Json]] = {
+        "alone": ("schedule", plateau),
+        "after a warm-up": ("schedule.then", {"kind": "warmup", "steps": 3, "then": plateau}),
+        "second": (
+            "schedule.schedules.1",
+            {
+                "kind": "sequential", "milestones": [4],
+                "schedules": [{"kind": "constant"}, plateau],
+            },
+        ),
+    }  # fmt: skip
+    path, schedule = nested[nesting]
+    seen = set()
+    for steps in range(5, 14):
+        budget = {"max_steps": steps}
+        spec = spec_of(schedule, BOWL, {"kind": "sgd", "lr": 0.01}, budget=budget)
+        codes = {each.param: each.code for each in warnings_of_job(spec)}
+        recorded = train(spec, tmp_path / f"{steps}").column("lr")
+        assert len(recorded) == steps
+        falls = recorded[-1] < 0.01
+        assert codes.get(f"{path}.patience") == (None if falls else "no_effect"), steps
+        seen.add(falls)
+    assert True in seen
 
 
 @pytest.mark.parametrize("schedule", STEEP)
