@@ -19,7 +19,7 @@ from core.specs.data import Upload
 from core.specs.job import DataProblem, JobSpec
 from core.specs.parsing.job import Sized
 from core.specs.sizes.uploads import NO_UPLOADS, Uploads
-from core.specs.validation.run import warnings_of_job
+from core.specs.validation.warnings.job import warnings_of_job
 from core.specs.webhooks.url import shown_spec
 from core.store.history.layout import layouts_of
 from core.store.protocols.types import NewJob

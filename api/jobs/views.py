@@ -23,7 +23,7 @@ from core.specs.layers.trace import Placed
 from core.specs.sizes.cost import estimate
 from core.specs.sizes.shapes import layers_of
 from core.specs.sizes.uploads import Uploads
-from core.specs.validation.run import warnings_of_job
+from core.specs.validation.warnings.job import warnings_of_job
 from core.specs.webhooks.url import shown_spec
 
 

@@ -53,7 +53,7 @@ from core.specs.study import (
 )
 from core.specs.validation.errors import FieldErrorList, shown
 from core.specs.validation.limits import Limits
-from core.specs.validation.run import warnings_of_job
+from core.specs.validation.warnings.job import warnings_of_job
 from core.specs.webhooks.url import check_webhook
 
 MAX_OBJECTS: Final = 20_000

@@ -1,11 +1,10 @@
 """Rules of how a problem is run: optimizer, numbers and budget."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import NoneType
 from typing import Final
 
-from core.errors import FieldError
 from core.specs.base import Spec
 from core.specs.formulas.precisions import FLOAT32_MAX, SPACING
 from core.specs.job import MAX_STEPS, Budget, DataProblem, FunctionProblem, JobSpec, StartFrom
@@ -21,15 +20,7 @@ from core.specs.optimizers.kinds import (
     RMSprop,
     Rprop,
 )
-from core.specs.schedules import sets_momentum
-from core.specs.sizes.extent import Extent, extent_of
-from core.specs.sizes.uploads import NO_UPLOADS, Uploads
-from core.specs.validation.decay import warnings_of_decay
 from core.specs.validation.errors import FieldErrorList
-from core.specs.validation.schedules import warnings_of_chains
-from core.specs.validation.unreached import warnings_of_unreached
-from core.specs.validation.uploads.doubts import doubts_of_problem
-from core.specs.validation.wrappers import warnings_of_wrap
 
 STEPS_OF_DATA: Final = 2_000
 STEPS_OF_FUNCTIONS: Final = 1_000
@@ -144,55 +135,6 @@ def check_bfloat16(spec: JobSpec, precision: str, faults: FieldErrorList) -> Non
             'precision "bfloat16" cannot be used with lbfgs, which compares losses and gradients of'
             " near points: use float32, or another optimizer, such as adam",
         )  # fmt: skip
-
-
-def warnings_of_job(
-    spec: JobSpec, size: Extent | None = None, uploads: Uploads = NO_UPLOADS
-) -> list[FieldError]:
-    """List what a resolved spec may ask for, and hardly means. `size`: its extent, where that is
-    known; `uploads`: the data sets that it names, where they are."""
-    problem = spec.problem
-    return [
-        *(doubts_of_problem(problem, uploads) if isinstance(problem, DataProblem) else ()),
-        *_warnings_of_noise(spec, size),
-        *_warnings_of_dampening(spec),
-        *warnings_of_decay(spec),
-        *warnings_of_wrap(spec, size),
-        *warnings_of_chains(spec.schedule),
-        *warnings_of_unreached(spec, size),
-    ]
-
-
-def _warnings_of_dampening(spec: JobSpec) -> Iterator[FieldError]:
-    """Warn of a dampening without the momentum that it dampens."""
-    optimizer = spec.optimizer
-    if sets_momentum(spec.schedule) or not isinstance(optimizer, SGD):
-        return
-    if optimizer.dampening and not optimizer.momentum:
-        yield FieldError(
-            "optimizer.dampening", "no_effect",
-            f"optimizer.dampening {optimizer.dampening:g} has no effect without a momentum: leave"
-            " it out, or give optimizer.momentum",
-        )  # fmt: skip
-
-
-def _warnings_of_noise(spec: JobSpec, size: Extent | None) -> Iterator[FieldError]:
-    """Warn of a method that compares the gradients of one step with the next one's, on other rows
-    at each step."""
-    optimizer = spec.optimizer
-    if not isinstance(optimizer, LBFGS | Rprop) or not isinstance(spec.problem, DataProblem):
-        return
-    if spec.batch_size == "full" or (size or extent_of(spec)).steps_per_epoch == 1:
-        return
-    explicit = spec.batch_size is None
-    given = "an explicit order" if explicit else f"batch_size {spec.batch_size:,}"
-    way_out = "leave the order out" if explicit else 'give "full"'
-    message = (
-        f"batch_size: {optimizer.kind} compares the gradients of one step with the next one's, and"
-        f" with {given} these are of other rows: {way_out}, or choose another optimizer, such as"
-        " adam"
-    )
-    yield FieldError("batch_size", "noisy_gradients", message)
 
 
 def _fits(part: object) -> bool:

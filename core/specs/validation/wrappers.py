@@ -1,15 +1,12 @@
 """Rules of what is put around an optimizer, and of groups; what follows from the budget and the
 model is written out."""
 
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Final
 
-from core.errors import FieldError
 from core.specs.job import ClipOnDivergence, DataProblem, FunctionProblem, JobSpec
 from core.specs.optimizers.kinds import LBFGS, Optimizer, Prodigy, Rprop, ScheduleFree
 from core.specs.optimizers.wrappers import Average, Lookahead, ParameterGroup, Sam, Swa, Wrapper
-from core.specs.sizes.extent import Extent, extent_of, steps_of
 from core.specs.sizes.shapes import layers_of
 from core.specs.validation.errors import FieldErrorList, shown
 
@@ -86,22 +83,6 @@ def _swa(each: Swa, here: str, spec: JobSpec, steps: int, faults: FieldErrorList
             f" averaged; {start:,} was given",
         )  # fmt: skip
     return each
-
-
-def warnings_of_wrap(spec: JobSpec, size: Extent | None = None) -> Iterator[FieldError]:
-    """Yield what is put around the optimizer of a resolved spec, and does nothing. `size`: its
-    extent, where that is known."""
-    for place, each in enumerate(spec.optimizer.wrap):
-        if not isinstance(each, Lookahead):
-            continue
-        if each.k > (steps := steps_of(spec.budget, size or extent_of(spec))):
-            name = f"optimizer.wrap.{place}.k"
-            yield FieldError(
-                name, "no_effect",
-                f"{name}: the slow weights follow after every {each.k:,} updates, and the budget"
-                f" ends after {steps:,}: lookahead has no effect; give a smaller k, or a larger"
-                " budget",
-            )  # fmt: skip
 
 
 def resolve_groups(

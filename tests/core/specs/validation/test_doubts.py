@@ -12,8 +12,8 @@ from core.specs.parsing.job import parse_job
 from core.specs.sizes.uploads import ColumnFacts, UploadFacts, Uploads
 from core.specs.studies.parse import parse_study
 from core.specs.validation.limits import Limits
-from core.specs.validation.run import warnings_of_job
 from core.specs.validation.uploads.doubts import MOST, doubts_of_columns
+from core.specs.validation.warnings.job import warnings_of_job
 from tests.core.specs.example_uploads import EXAMPLE_ID, column, table
 
 Json = dict[str, Any]

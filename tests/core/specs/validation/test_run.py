@@ -17,7 +17,7 @@ from core.specs.sizes.cost import estimate
 from core.specs.studies.runs import run_spec
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
-from core.specs.validation.run import warnings_of_job
+from core.specs.validation.warnings.job import warnings_of_job
 
 
 def mistakes(body: dict[str, Any], **limits: Any) -> list[FieldError]:

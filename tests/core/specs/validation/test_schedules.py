@@ -13,7 +13,7 @@ from core.specs.job import JobSpec
 from core.specs.parsing.job import parse_job
 from core.specs.unions import members
 from core.specs.validation.limits import Limits
-from core.specs.validation.run import warnings_of_job
+from core.specs.validation.warnings.job import warnings_of_job
 
 Json = dict[str, Any]
 LENGTHS = ("T_max", "total_iters", "total_steps")

@@ -7,7 +7,7 @@ import pytest
 
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits
-from core.specs.validation.run import warnings_of_job
+from core.specs.validation.warnings.job import warnings_of_job
 
 IRIS = {
     "kind": "supervised",

@@ -16,7 +16,7 @@ from core.specs.optimizers.kinds import settled_lr
 from core.specs.parsing.job import parse_job
 from core.specs.validation.auto_lr import settled
 from core.specs.validation.limits import Limits
-from core.specs.validation.run import warnings_of_job
+from core.specs.validation.warnings.job import warnings_of_job
 from core.train.fused.stack.hyperparameters import Hyperparameters
 from core.train.state import reads_loss
 from tests.core.train.harness import train

@@ -10,7 +10,7 @@ from torch import nn
 from core.specs.optimizers.kinds import Optimizer
 from core.specs.parsing.job import parse_job
 from core.specs.validation.limits import Limits
-from core.specs.validation.run import warnings_of_job
+from core.specs.validation.warnings.job import warnings_of_job
 from core.train.optim.build import build_optimizer
 
 Json = dict[str, Any]
