@@ -1,7 +1,6 @@
 """Pure wiring: settings and parts → the application."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from api.background import ended
 from api.datasets import routes as datasets
 from api.events import routes as events
 from api.history import routes as history
@@ -147,10 +147,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        if opening is not None:
-            opening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await opening
+        await ended(opening)
         services.dispatcher.stop()
         await app.state.gate.stop()
         await services.hub.stop()

@@ -11,6 +11,7 @@ from typing import Final, cast
 
 from starlette.types import Scope as Asgi
 
+from api.background import ended
 from api.http.log import note
 from api.http.middleware import PROBES, is_loopback, own_path
 from api.keys.rates import Headers, Rates
@@ -191,11 +192,8 @@ class Gate:
     async def stop(self) -> None:
         """End what goes on beside the requests, once no more of them come. What was begun with the
         store after it is closed would hold a connection that nobody closes."""
-        ended = [each for each in (*self._finding.values(), self._watching) if each is not None]
-        for each in ended:
-            each.cancel()
-        # Uses are noted to the end.
-        await asyncio.gather(*ended, *self._noting, return_exceptions=True)
+        await ended(*self._finding.values(), self._watching)
+        await asyncio.gather(*self._noting, return_exceptions=True)  # uses are noted to the end
 
     async def find(self, digest: str) -> KeyRecord | None:
         """Return the key whose token has this digest, as it was within the last second."""

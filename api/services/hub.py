@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
+from api.background import ended
 from api.http.log import note
 from core.errors import StoreUnavailableError
 from core.settings import Settings
@@ -131,10 +132,7 @@ class EventHub:
     async def stop(self) -> None:
         """End all streams, and stop; also what is made for askers who have left."""
         self.close()
-        going = [each for each in (*self._shared.values(), self._task) if each is not None]
-        for each in going:
-            each.cancel()
-        await asyncio.gather(*going, return_exceptions=True)
+        await ended(*self._shared.values(), self._task)
 
     def close(self) -> None:
         """Let every stream end, since the process does. Those that cannot are broken off."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from api.background import ended
 from api.http.log import note
 from core.artifacts.base import ArtifactStore, JobArtifacts
 from core.datasets import DatasetRecord
@@ -99,14 +100,8 @@ class Uploads:
 
     async def stop(self) -> None:
         """End the checks that go on: their data sets are refused."""
-        tasks = list(self._checking.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._renewing is not None:
-            self._renewing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._renewing
+        await ended(*self._checking.values())
+        await ended(self._renewing)
 
     async def receive(
         self, chunks: AsyncIterator[bytes], size_bytes: int | None, algorithms: frozenset[str]
@@ -172,11 +167,11 @@ class Uploads:
             lease_s = self._settings.lease_s
             found, replayed = await self._store.add(record, idempotency, None, lease_s)
         except BaseException:
-            await _cancelled(checked)
+            await ended(checked)
             upload.let_go()
             raise
         if replayed:
-            await _cancelled(checked)
+            await ended(checked)
             upload.let_go()
         else:
             ending = self._end(found, upload, checked)
@@ -236,7 +231,7 @@ class Uploads:
 
             await self._stored(upload, enter)
         except asyncio.CancelledError:
-            await _cancelled(checked)
+            await ended(checked)
             stopped = RefusedFile("stopped", "The service stopped while it checked the file.")
             await self._refuse(record, stopped.to_json())
             raise
@@ -275,11 +270,6 @@ def _mend(there: JobArtifacts, new: JobArtifacts) -> None:
 
 def _ready(record: DatasetRecord, contents: Contents) -> DatasetRecord:
     return replace(record, status="ready", kind=contents.kind, contents=contents.to_json())
-
-
-async def _cancelled(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _written(upload: Upload, chunks: AsyncIterator[bytes], algorithms: set[str]) -> Upload:

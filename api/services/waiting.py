@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
+from api.background import ended
 from api.http.log import note
 from core.store.protocols.api import ApiStore
 
@@ -43,10 +44,7 @@ class EndFeed:
     async def stop(self) -> None:
         """End the subscription of this process."""
         self.release()
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     def release(self) -> None:
         """Answer everyone who waits now; nobody waits any more, since the process is ending."""

@@ -72,13 +72,13 @@ def _named(axes: Sequence[Axis]) -> dict[str, list[Any]]:
     """Return the values that conditions name, by path of a sweep: that of the condition, or one
     that sets a part of what it looks at."""
     found: dict[str, list[Any]] = {}
-    for path, values in (each for axis in axes for each in (axis.sweep.when or {}).items()):
-        for axis in axes:
-            if axis.path == path:
-                found.setdefault(path, []).extend(values)
-            elif _is_part(axis.path, path):
-                part = axis.path.removeprefix(f"{path}.")
-                found.setdefault(axis.path, []).extend(value_at(each, part) for each in values)
+    conditions = [each for axis in axes for each in (axis.sweep.when or {}).items()]
+    for (path, values), axis in product(conditions, axes):
+        if axis.path == path:
+            found.setdefault(path, []).extend(values)
+        elif _is_part(axis.path, path):
+            part = axis.path.removeprefix(f"{path}.")
+            found.setdefault(axis.path, []).extend(value_at(each, part) for each in values)
     return found
 
 

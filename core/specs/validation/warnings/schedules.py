@@ -1,15 +1,18 @@
-"""Warnings of what a schedule holds for steps that are never reached: the budget, or the next
-schedule of a sequence, ends it before."""
+"""Warnings of schedules: of what they hold for steps that are never reached, since the budget, or
+the next schedule of a sequence, ends them before, and of chains whose factors do not multiply."""
 
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from core.errors import FieldError
+from core.specs.formulas.schedules import chain_parts
 from core.specs.job import JobSpec
 from core.specs.schedules import (
+    ByFactor,
     Chained,
     Constant,
+    CosineWarmRestarts,
     CosineWithMinLr,
     Cyclic,
     InverseSqrt,
@@ -24,6 +27,7 @@ from core.specs.schedules import (
     Step,
     Warmup,
     WarmupStableDecay,
+    parts_of,
 )
 from core.specs.sizes.extent import Extent, extent_of, steps_of
 
@@ -69,10 +73,13 @@ def _unreached(schedule: Schedule, span: _Span) -> Iterator[FieldError]:
                 yield from _unreached(part, _Span(f"{path}.schedules.{number}", steps, end))
         case Warmup():
             yield from _after_warmup(schedule, span)
-        case WarmupStableDecay(total_steps=total, decay_steps=length) if total and length:
-            yield from _never_begun(total - length, span)
-        case PowerCooldown(total_steps=total, cooldown_steps=length) if total and length:
-            yield from _never_begun(total - length, span)
+        case (
+            WarmupStableDecay(total_steps=int(total), decay_steps=int(length))
+            | PowerCooldown(total_steps=int(total), cooldown_steps=int(length))
+        ):
+            begin = total - length
+            what = f"the decay begins after {begin:,} updates"
+            yield from _never_acts("total_steps", begin, what, "let it end earlier", span)
         case Step():
             yield from _never_reached(f"{path}.step_size", [schedule.step_size], span)
         case MultiStep():
@@ -83,8 +90,11 @@ def _unreached(schedule: Schedule, span: _Span) -> Iterator[FieldError]:
                 begins = (0, *begins[:-1])
             late = [b for b, a in zip(schedule.boundaries, begins, strict=True) if a >= steps]
             yield from _never_reached(f"{path}.boundaries", late, span)
-        case ReduceOnPlateau():
-            yield from _patient_beyond(schedule, span)
+        case ReduceOnPlateau(patience=patience):
+            # The first loss is the best so far; behind the one that is too many, the rate falls.
+            earliest = patience + 2
+            what = f"{patience:,} lets the rate fall after {earliest:,} updates at the earliest"
+            yield from _never_acts("patience", earliest, what, "lower it", span)
         case _:
             pass
 
@@ -154,26 +164,39 @@ def _never_reached(field: str, places: Sequence[int], span: _Span) -> Iterator[F
         )  # fmt: skip
 
 
-def _patient_beyond(schedule: ReduceOnPlateau, span: _Span) -> Iterator[FieldError]:
-    """Yield a warning of a patience that no loss can try: the first loss is the best so far, and
-    the rate is lower behind the one that is the first too many."""
-    earliest = schedule.patience + 2
-    if earliest >= span.steps:
-        field = f"{span.path}.patience"
+def _never_acts(
+    field: str, first: int, what: str, way_out: str, span: _Span
+) -> Iterator[FieldError]:
+    """Yield a warning of what acts after the `first` updates, where these fill the span."""
+    if first >= span.steps:
+        param = f"{span.path}.{field}"
         yield FieldError(
-            field, "no_effect",
-            f"{field}: {schedule.patience:,} lets the rate fall after {earliest:,} updates at the"
-            f" earliest, which is never reached, since {span.words}: lower it, or give a larger"
-            f" {span.end}",
+            param, "no_effect",
+            f"{param}: {what}, which is never reached, since {span.words}: {way_out}, or give a"
+            f" larger {span.end}",
         )  # fmt: skip
 
 
-def _never_begun(begin: int, span: _Span) -> Iterator[FieldError]:
-    """Yield a warning of a decay whose first step lies beyond the span."""
-    if begin >= span.steps:
-        field = f"{span.path}.total_steps"
-        yield FieldError(
-            field, "no_effect",
-            f"{field}: the decay begins after {begin:,} updates, which is never reached, since"
-            f" {span.words}: let it end earlier, or give a larger {span.end}",
-        )  # fmt: skip
+def warnings_of_chains(schedule: Schedule, path: str = "schedule") -> Iterator[FieldError]:
+    """Yield what is chained with a schedule that sets the rate anew at each step, as torch's does,
+    so that the factors do not multiply."""
+    if isinstance(schedule, Chained):
+        parts = chain_parts(schedule)
+        places = [n for n, part in enumerate(parts) if isinstance(part, CosineWarmRestarts)]
+        lost = [
+            part.kind
+            for place, part in enumerate(parts)
+            if place not in places[-1:] and not isinstance(part, Constant | ByFactor)
+        ]
+        if places and lost:
+            yield FieldError(
+                path, "no_effect",
+                f"{path}: cosine_warm_restarts sets the rate anew at each step, as in torch:"
+                f" {', '.join(lost)} changes nothing before it in the chain, and single steps after"
+                " it. For a product give a schedule that is a factor of the step (inverse_sqrt,"
+                " piecewise, power_cooldown, …), or put them into a sequential",
+            )  # fmt: skip
+        return
+    for number, part in enumerate(parts_of(schedule)):
+        name = "then" if isinstance(schedule, Warmup) else f"schedules.{number}"
+        yield from warnings_of_chains(part, f"{path}.{name}")
